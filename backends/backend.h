@@ -1,0 +1,70 @@
+/*
+ * backend.h - devices, memory and executables, whatever the vendor.
+ *
+ * A Device is found by name in one flat list. Mem is device memory with a reference count and the state of what is being
+ * computed into it. An Exec is a program built for a device; running it enqueues and returns. All of this may be called from
+ * any thread.
+ */
+#ifndef HEDDLE_BACKEND_H
+#define HEDDLE_BACKEND_H
+
+#include "base.h"
+#include "kernel.h"
+
+typedef struct Device Device;
+typedef struct Mem Mem;
+typedef struct Exec Exec;
+
+typedef struct DeviceInfo {
+    char name[32];                              /* "host", "opencl:0" */
+    const char *kind;                           /* "host" "opencl" "vulkan" */
+    char model[128], driver[128];               /* as the driver reports them */
+    uint64_t memory, max_alloc;                 /* bytes */
+    bool is_cpu, has_f16, has_f64, has_i64;
+    char notes[512];                            /* what is missing and how to install it */
+} DeviceInfo;
+
+/* What every backend implements. One static table a backend; device.c keeps the list. */
+typedef struct Backend {
+    const char *kind;
+    int (*count)(void);                         /* opens the loader; 0 where there is none. Never fails */
+    const char *(*missing)(void);               /* one sentence that says what to install; NULL if nothing is missing */
+    Device *(*open)(int index);                 /* NULL after an error */
+    void (*close)(Device *);
+    int (*alloc)(Device *, size_t, Mem **);
+    void (*release)(Mem *);                     /* the last reference is gone */
+    int (*write)(Mem *, size_t offset, const void *, size_t);           /* returns when the bytes are taken */
+    int (*read)(Mem *, size_t offset, void *, size_t);                  /* waits for what is being computed into it */
+    int (*wait)(Mem *);                         /* 0, or the late error of the computation */
+    bool (*ready)(Mem *);
+    const void *(*map)(Mem *);                  /* host view without a copy, or NULL */
+    Exec *(*build)(Device *, Plan *);           /* NULL after an error. The plan's arena outlives the Exec */
+    Exec *(*build_graph)(Device *, const Graph *);      /* instead of build: the host reference */
+    /* Enqueues. in: borrowed; out: gets new memories, each with a reference for the caller. */
+    int (*run)(Exec *, int nin, Mem *const *in, int nout, Mem **out);
+    void (*drop)(Exec *);
+    int (*code)(Exec *, Text *);                /* the text it was built from, for dumps */
+} Backend;
+
+struct Device { const Backend *backend; DeviceInfo info; };     /* backends extend it: first member of theirs */
+struct Mem { Device *device; size_t bytes; _Atomic int refs; }; /* likewise */
+struct Exec { Device *device; };
+
+extern const Backend host_backend, opencl_backend, vulkan_backend;
+
+/* ==================== device.c */
+int device_count(void);
+Device *device_at(int i);                       /* host is the last one */
+Device *device_find(const char *name);          /* NULL after an error that lists what there is */
+Device *device_default(void);                   /* $HEDDLE_DEVICE, else the first OpenCL device, else host */
+const char *device_missing(int i);              /* sentences on what to install; NULL at the end */
+void device_close_all(void);
+
+Mem *mem_keep(Mem *);
+void mem_drop(Mem *);
+
+/* ==================== cache.c: compiled programs on disk (SQLite). Safe with many processes; silent where it cannot work. */
+bool cache_get(const void *key, size_t nkey, void **data, size_t *n);   /* *data: free() it */
+void cache_put(const void *key, size_t nkey, const void *data, size_t n);
+
+#endif

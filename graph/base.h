@@ -1,0 +1,107 @@
+/*
+ * base.h - what every room stands on: element types, arenas, text buffers, source places, errors.
+ *
+ * Memory. Everything the compiler makes lives in an Arena that is dropped whole; there is no free() in graph/. The current
+ * arena is per thread (arena_use), so that builders need no argument for it.
+ * Errors. A function that fails records the *first* message of its thread with error_set() and returns 0 / NULL / a non-zero
+ * code; whoever is given a null value passes it on in silence. The front end clears and reads the record. Nothing prints,
+ * aborts, or jumps.
+ */
+#ifndef HEDDLE_BASE_H
+#define HEDDLE_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* ==================== element types. Numbers equal enum hd_dtype of heddle.h (checked in api/). */
+
+typedef enum Dtype {
+    DT_NONE,
+    DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64,
+    DT_F16, DT_BF16, DT_F32, DT_F64, DT_C64, DT_C128,
+    DT_COUNT
+} Dtype;
+
+#define MAXRANK 16
+
+const char *dtype_name(Dtype);                  /* "f32" */
+Dtype dtype_parse(const char *name, size_t n);  /* DT_NONE if it is none */
+size_t dtype_size(Dtype);                       /* bytes of an element in memory; bool is one byte */
+bool dtype_float(Dtype);                        /* f16 bf16 f32 f64 */
+bool dtype_signed(Dtype);                       /* i8 .. i64 */
+bool dtype_unsigned(Dtype);                     /* u8 .. u64 */
+bool dtype_int(Dtype);                          /* i8 .. u64, not bool */
+
+/* One element <-> a wide value. Floats travel as double (long double where f64 is computed), integers and bool as int64_t
+ * (u64: the same 64 bits). Stores round to nearest even, or wrap. */
+double dtype_load_f(Dtype, const void *p);
+void dtype_store_f(Dtype, void *p, double v);
+int64_t dtype_load_i(Dtype, const void *p);
+void dtype_store_i(Dtype, void *p, int64_t v);
+uint16_t half_from_double(double);              /* one rounding, to nearest even; denormals, infinities, nan */
+double half_to_double(uint16_t);
+uint16_t bfloat_from_double(double);
+double bfloat_to_double(uint16_t);
+
+/* A counted list of integers: axes, shapes. n may be larger than MAXRANK only in error messages. */
+typedef struct Ints { int n; int64_t v[MAXRANK]; } Ints;
+Ints ints_of(const int64_t *v, int n);
+bool ints_has(const Ints *, int64_t);
+
+/* ==================== arenas */
+
+typedef struct Arena Arena;
+Arena *arena_new(void);                         /* NULL: out of memory */
+void arena_drop(Arena *);                       /* NULL is fine */
+Arena *arena_use(Arena *);                      /* makes it this thread's current arena; returns the one before */
+Arena *arena_current(void);
+void *arena_alloc(size_t bytes);                /* from the current arena; zeroed; aligned to 16. Never NULL: see base.c */
+void *arena_copy(const void *, size_t bytes);
+char *arena_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+#define NEW(T)      ((T *)arena_alloc(sizeof(T)))
+#define NEWS(T, n)  ((T *)arena_alloc(sizeof(T) * (size_t)((n) > 0 ? (n) : 1)))
+
+/* A growing array in the current arena: PUSH(array, count, capacity, value). */
+#define PUSH(a, n, cap, ...) \
+    ((n) == (cap) ? (void)((a) = arena_grow((a), (size_t)(n) * sizeof *(a), \
+        (size_t)((cap) = (cap) ? 2 * (cap) : 8) * sizeof *(a))) : (void)0, \
+     (void)((a)[(n)++] = (__VA_ARGS__)))
+void *arena_grow(const void *old, size_t old_bytes, size_t new_bytes);
+
+const char *intern(const char *);               /* the same pointer for equal text; lives as long as the process */
+
+/* ==================== text: a growing string on the heap. text_free, or text_take and free() */
+
+typedef struct Text { char *s; size_t n, cap; } Text;
+void text_add(Text *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_char(Text *, char c, int times);
+char *text_take(Text *);                        /* the string, now the caller's; never NULL */
+void text_free(Text *);
+
+/* ==================== source places and errors */
+
+typedef struct Loc { const char *file; int line; } Loc;     /* file: interned or static; NULL: unknown */
+
+/* Codes equal enum hd_code of heddle.h. */
+typedef enum Code {
+    E_OK, E_INVAL, E_SHAPE, E_DTYPE, E_TRACE, E_DIFF, E_DEVICE, E_NOMEM, E_IO, E_INTERNAL
+} Code;
+
+int error_set(Code, const char *format, ...) __attribute__((format(printf, 2, 3)));     /* keeps the first; returns the code */
+bool error_pending(void);
+Code error_code(void);
+const char *error_text(void);                   /* "" if none */
+void error_clear(void);
+/* Where the operation now being built was written: put in front of messages, and on every instruction. */
+Loc loc_here(void);
+Loc loc_set(Loc);                               /* returns the one before */
+
+uint64_t hash_bytes(const void *, size_t, uint64_t seed);
+
+/* HEDDLE_DUMP and HEDDLE_CHECK hold comma-separated words. */
+bool dump_wanted(const char *word);             /* "trace" "graph" "plan" "kernel" "code" "time" */
+bool check_wanted(const char *word);            /* "1": the verifier between passes; "nan" */
+
+#endif

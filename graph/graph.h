@@ -1,0 +1,276 @@
+/*
+ * graph.h - the intermediate representation, whole: values, instructions, regions, graphs; the builder; the passes.
+ *
+ * A graph is an array of instructions in order: operands precede users. A value is an index (Ref); a map over values is an
+ * array; a pass is a `for` loop. 0 is "no value" and, as a tangent or cotangent, "zero".
+ * Builders act on the thread's current graph (graph_begin / graph_end), so rules read as mathematics.
+ * Every graph is closed: inputs are its only free values, and the first ncap of them are what the function captured.
+ */
+#ifndef HEDDLE_GRAPH_H
+#define HEDDLE_GRAPH_H
+
+#include "base.h"
+
+/* ==================== data */
+
+typedef uint32_t Ref;                           /* a value */
+
+typedef struct Type { uint8_t dt, rank; int64_t dim[MAXRANK]; } Type;     /* dims beyond rank are 0: types compare with memcmp */
+
+/* Operations: one row each in ops.def. */
+typedef enum Op {
+    OP_NONE,
+#define ELEM(name, Name, ...)   OP_##name,
+#define STRUC(name, ...)        OP_##name,
+#include "ops.def"
+    OP_COUNT
+} Op;
+
+/* Attributes are lists of integers, by the schema of the op's row: words separated by spaces, a list where the word ends in *.
+ * Stored one after the other, each with its count in front ("axis=2, shape=3,4" is 1 2 2 3 4), so that equality is memcmp and
+ * hashing, printing and parsing know no op. Words `dtype` print as names, `bits` as the constant they are. */
+#define ATTR_MAX 256
+typedef struct Attr { int n; int64_t v[ATTR_MAX]; } Attr;      /* for building; an Ins keeps its own copy */
+void attr_list(Attr *, const int64_t *v, int n);
+void attr_int(Attr *, int64_t v);
+#define ATTR(...)  (&(const Attr){ sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t), { __VA_ARGS__ } })
+
+typedef struct Graph Graph;
+typedef struct Region Region;
+
+typedef struct Ins {
+    uint16_t op, nin, nout, nsub;
+    Ref *in;                                    /* operands, all < out */
+    Ref out;                                    /* first result; results are out .. out + nout - 1 */
+    const int64_t *attr; int nattr;             /* flat, as above */
+    const void *blob; size_t nblob;             /* `data`: the bytes of a constant array, row-major */
+    Region *region;                             /* op == OP_region */
+    Graph **sub;                                /* its bodies */
+    Loc loc;                                    /* the user's source line */
+} Ins;
+
+/* The k-th attribute of the schema: its values, and how many through *n (n may be NULL). */
+const int64_t *ins_attr(const Ins *, int k, int *n);
+Ints ins_ints(const Ins *, int k);
+int64_t ins_int(const Ins *, int k);
+
+/* Marks of region operands and results, for each lane axis; also the state of a value in batching. */
+typedef enum Mark { SHARED, STACKED, SUMMED } Mark;
+static inline uint8_t mark_dual(uint8_t m) { return m == SHARED ? SUMMED : m == SUMMED ? SHARED : STACKED; }
+
+typedef struct Lane {
+    int64_t size;
+    const char *name;                           /* interned; NULL: no collective can reach it */
+    const char *place;                          /* a device list; NULL: where the program runs */
+} Lane;
+
+typedef enum RegionKind { CALL, SCAN, WHILE, COND } RegionKind;
+
+/* Control flow, calls and device maps: closed bodies run over lanes.
+ *     operands  [index (COND, i32),] captures, accumulators, carry, xs       body: (captures, accumulators, carry, x)
+ *     results   accumulators, carry, ys                                            -> (accumulators', carry', y)
+ * Bodies never see the lanes. A stacked operand's leading dimensions are its lane axes, outermost first; then, for xs and ys,
+ * the steps; then the example. WHILE has two bodies, condition (one bool) and step; COND one a branch.
+ * An accumulator is only added to and used once, so it is always in place. */
+struct Region {
+    uint8_t kind;
+    bool reverse;                               /* SCAN: from the last step to the first */
+    bool remat;                                 /* checkpoint: reverse mode stores nothing */
+    bool split;                                 /* all linear or none: not to be split again */
+    int ncap, nacc, ncarry, nlane;
+    int64_t length;                             /* SCAN */
+    Lane *lane;
+    uint8_t *im, *om;                           /* marks: im[operand * nlane + lane], om[result * nlane + lane] */
+    struct Rule *rule;                          /* a derivative of the user's own; NULL */
+};
+static inline int region_npred(const Region *r) { return r->kind == COND; }
+static inline int region_nloop(const Region *r) { return r->nacc + r->ncarry; }
+char region_group(const Region *, int operand);         /* 'p' 'c' 'a' 'y' 'x': index, capture, accumulator, carry, xs */
+
+enum { V_LIN = 1, V_ACC = 2 };                  /* flags of a value: depends on a tangent; is an accumulator */
+
+struct Graph {
+    Ins **ins; int nins, ins_cap;
+    Type *type; uint8_t *flag; Ins **def; int nval, val_cap;    /* by value; nval counts value 0; def is NULL for inputs */
+    Ref *in; int nin, in_cap, ncap;
+    Ref *out; int nout;
+    bool linear;                                /* under linearisation: a joint region is split as it is emitted */
+    uint32_t *cse; int cse_size, cse_used;      /* hash table of instruction numbers + 1 */
+    const char *name;
+};
+
+static inline bool graph_lin(const Graph *g, Ref v) { return g->flag[v] & V_LIN; }
+static inline bool graph_acc(const Graph *g, Ref v) { return g->flag[v] & V_ACC; }
+
+/* ==================== types (type.c) */
+
+Type type_of(Dtype, int rank, const int64_t *dim);
+Type type_scalar(Dtype);
+bool type_equal(const Type *, const Type *);
+int64_t type_size(const Type *);                /* elements; 1 for rank 0 */
+size_t type_bytes(const Type *);
+Ints type_shape(const Type *);
+const char *type_text(const Type *);            /* "f32[3,4]"; in the arena */
+Type type_drop_lead(const Type *, int n);       /* without the first n dimensions */
+Type type_add_lead(const Type *, int64_t n);    /* with one more in front */
+
+/* ==================== the op table (table.c, from ops.def) */
+
+/* Types of the results from those of the operands. 0, or an error code after error_set(). */
+typedef int InferFn(Op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out);
+/* t: tangents of the operands (0: zero; not all are); z: results, already emitted. Writes tz. Forward mode, in the current graph. */
+typedef void JvpFn(const Ins *, const Ref *x, const Ref *t, const Ref *z, Ref *tz);
+/* i is linear, in the current graph; ct: cotangents of its results (0: zero; not all are). Adds to those of its operands. */
+typedef struct Cts Cts;
+typedef void TransposeFn(const Ins *i, const Ref *ct, Cts *);
+/* x, s: operands and their states, not all shared; the lane axis of a stacked one is axis 0. Writes results and states. */
+typedef struct Axis { Lane lane; Ref mask; } Axis;      /* mask: bool[lanes], which are active; 0: all */
+typedef void BatchFn(const Ins *, const Ref *x, const uint8_t *s, const Axis *, Ref *out, uint8_t *so);
+/* Exact evaluation on the host: in[k] and out[k] are dense row-major; types t of operands, u of results. 0, or an error code. */
+typedef int EvalFn(const Ins *, const Type *const *t, const void *const *in, const Type *u, void *const *out);
+
+typedef struct Rules { InferFn *infer; JvpFn *jvp; TransposeFn *transpose; BatchFn *batch; EvalFn *eval; } Rules;
+
+/* What an elementwise row accepts, and gives. */
+enum { F_ = 1, I_ = 2, U_ = 4, B_ = 8, NUM_ = F_ | I_ | U_, INT_ = I_ | U_, BITS_ = I_ | U_ | B_, ANY_ = 15 };
+enum { SAME_, BOOL_ };
+
+#define REF_ONE   0xFFFFFFFFu                   /* a partial derivative that is 1: the product is not emitted */
+#define REF_MINUS 0xFFFFFFFEu                   /* -1 */
+typedef Ref PartialFn(Ref x, Ref y, Ref w, Ref z);      /* operands (0 beyond the arity) and result; 0: the derivative is zero */
+
+typedef struct OpRow {
+    const char *name;
+    int nin, nout;                              /* -1: any number */
+    const char *schema;                         /* of the attributes */
+    bool elementwise;
+    uint8_t accepts, gives;                     /* elementwise rows */
+    bool commutes;                              /* operands are put in order, for finding identical instructions */
+    PartialFn *partial[3];                      /* elementwise rows; all NULL: zero derivative ... */
+    bool no_derivative;                         /* ... or none known: an error when a tangent reaches it */
+    const Rules *rules;
+} OpRow;
+extern const OpRow optab[OP_COUNT];
+Op op_find(const char *name);                   /* OP_NONE if there is none */
+
+/* ==================== building (emit.c, fold.c) */
+
+Graph *graph_new(void);                         /* in the current arena */
+Graph *graph_begin(Graph *);                    /* makes it current; they nest; returns its argument */
+Graph *graph_end(void);                         /* back to the one before; returns the one that was current */
+Graph *cur(void);
+Ref graph_input(Type t, uint8_t flag);          /* a new input of the current graph */
+Ref graph_value(Type t, uint8_t flag);          /* a value that nothing defines: a placeholder for a tangent */
+void graph_outputs(const Ref *, int n);         /* of the current graph */
+
+/* Fold, find an identical instruction, else append. 0 after an error, and at once if an operand is 0. */
+Ref emit(Op, int nin, const Ref *in, const Attr *);             /* attr may be NULL */
+/* The same for ops of several results: writes out[0 .. nout-1]; returns how many, 0 after an error. */
+int emit_n(Op, int nin, const Ref *in, const Attr *, Ref *out);
+/* Appends as is: no folding, no finding. flags: one a result. */
+Ins *append(Op, int nin, const Ref *in, const Attr *, int nout, const Type *, const uint8_t *flag);
+/* The same instruction on other operands in the current graph, at its own place in the source; regions too. out: nout refs. */
+void again(const Ins *, const Ref *x, Ref *out);
+void graph_inline(const Graph *, const Ref *args, Ref *out);    /* its instructions into the current graph */
+
+const Type *typ(Ref);                           /* in the current graph */
+const Ins *def(Ref);                            /* NULL for inputs */
+bool is_float(Ref);
+bool const_of(Ref, int64_t *bits);              /* is v filled with one constant, seen through views? its bits, as stored */
+bool const_is(Ref, double);                     /* filled with this number (sign of zero counts) */
+
+/* Builders. Elementwise ones come from the table: Add(x, y), Exp(x) ... */
+#define ELEM(name, Name, arity, ...)    ELEM_DECL_##arity(Name)
+#define ELEM_DECL_1(Name)               Ref Name(Ref x);
+#define ELEM_DECL_2(Name)               Ref Name(Ref x, Ref y);
+#define ELEM_DECL_3(Name)               Ref Name(Ref x, Ref y, Ref w);
+#define STRUC(...)
+#include "ops.def"
+Ref Const(Dtype, double);                       /* scalar; rounded to the dtype */
+Ref ConstBits(Dtype, int64_t bits);             /* the element's bits, sign- or zero-extended */
+Ref Full(Type, double);                         /* filled with a constant */
+Ref Zeros(const Type *);
+Ref Like(Ref v, double);                        /* a constant of v's type */
+Ref Data(Type, const void *bytes);              /* a constant array, copied */
+Ref Iota(Type, int axis);
+Ref Convert(Ref, Dtype);
+Ref Bitcast(Ref, Dtype);
+Ref ReducePrecision(Ref, int exponent_bits, int mantissa_bits);
+Ref Broadcast(Ref, Ints shape, Ints dims);      /* operand's axis k is result's axis dims[k] */
+Ref BroadcastLead(Ref, int64_t n);              /* one more axis in front */
+Ref Reshape(Ref, Ints shape);
+Ref Transpose(Ref, Ints perm);
+Ref MoveAxis(Ref, int from, int to);
+Ref Slice(Ref, Ints start, Ints limit, Ints step);
+Ref SliceAxis(Ref, int axis, int64_t start, int64_t limit);     /* step 1 */
+Ref Pad(Ref x, Ref value, Ints lo, Ints hi, Ints interior);     /* value: scalar of x's dtype */
+Ref Concat(const Ref *, int n, int axis);
+Ref Reverse(Ref, Ints axes);
+Ref Reduce(Op, Ref, Ints axes);                 /* OP_reduce_sum ... OP_reduce_xor */
+Ref Sum(Ref, Ints axes);
+Ref Arg(Op, Ref, int axis, Dtype index);        /* OP_argmax, OP_argmin */
+Ref Cumulative(Op, Ref, int axis, bool reverse);
+Ref Dot(Ref, Ref, Ints lc, Ints rc, Ints lb, Ints rb, Dtype out);      /* DT_NONE: the operands' dtype */
+Ref DynamicSlice(Ref x, Ref starts, Ints sizes, Ints xb);
+Ref DynamicUpdate(Ref x, Ref u, Ref starts);
+Ref Accum(Ref acc, Ref x);
+Ref AccumSlice(Ref acc, Ref u, Ref starts, Ints xb);
+void Barrier(const Ref *x, int n, Ref *out);
+
+/* ==================== passes over graphs */
+
+Graph *graph_dce(const Graph *);                /* dead code gone; renumbered from the results in operand order */
+/* With only these inputs and outputs (NULL: all), dead code gone. */
+Graph *graph_restrict(const Graph *, const bool *keep_in, const bool *keep_out);
+void graph_live(const Graph *, const bool *outs, bool *live);           /* live: nval bits */
+int graph_check(const Graph *);                 /* the verifier: 0, or an error that names the instruction */
+void graph_print(const Graph *, Text *);
+Graph *graph_parse(const char *text, const char *name);                 /* NULL after an error with line and column */
+bool graph_equal(const Graph *, const Graph *); /* the same instructions on the same operands: for round-trip tests */
+
+/* ==================== transforms */
+
+/* (x.., tangents of the inputs in wrt..) -> (outputs.., tangents of float outputs..) */
+Graph *graph_jvp(const Graph *, const bool *wrt);
+/* (x.., cotangents of float outputs..) -> (outputs.., cotangents of the inputs in wrt..) */
+Graph *graph_vjp(const Graph *, const bool *wrt);
+/* Inlines g into the current graph with its jvp: P, T by value of g; inputs are set by the caller. */
+void jvp_into(const Graph *, Ref *P, Ref *T);
+/* x: primal and tangent for every input where tin; outputs primal and, where tout, tangent (zeros made real). */
+Graph *graph_joint(const Graph *, const bool *tin, const bool *tout);
+Ref or_zero(Ref tangent, Ref primal);           /* zeros like the primal for 0 */
+
+/* Walks linear instructions ins[0..n) of the current graph backwards. */
+Ref ct_get(const Cts *, Ref v);
+void ct_set(Cts *, Ref v, Ref ct);
+void ct_add(Cts *, Ref v, Ref ct);              /* adds; in place where the cotangent so far is an accumulator; 0 is fine */
+Cts *cts_new(void);
+void transpose_walk(Cts *, Ins *const *ins, int n);
+
+/* Inlines g into the current graph over lanes: V, S by value of g (value, state). elim: regions lose the axis at once. */
+void batch_into(const Graph *, Ref *V, uint8_t *S, const Axis *, bool elim);
+Graph *graph_batch(const Graph *, const uint8_t *in, const uint8_t *out, const Lane *, bool masked, bool elim);
+Ref stacked(Ref, uint8_t state, int64_t n);     /* with the lanes on axis 0; a broadcast if it is shared */
+Ref active(Ref, uint8_t state, const Axis *);   /* stacked, and zero where a lane is idle */
+Ref lane_sum(Ref, uint8_t state, const Axis *); /* the sum over active lanes */
+Ref settle(Ref, uint8_t state, uint8_t want, const Axis *);
+Graph *graph_matrix(const Graph *);             /* a lowering: no region has lanes any more */
+bool graph_has_lanes(const Graph *);
+
+/* What a set of values reaches. tangent: which have tangents; else which differ by lane of the axis named (NULL: any). */
+void affected(const Graph *, const bool *in, bool tangent, const char *axis, bool *on);
+
+/* ---- regions (transforms/region*.c) */
+Region region_plain(RegionKind, int ncap, int nacc, int ncarry);        /* no lanes */
+/* Normalises (inlines plain calls, hoists invariants, drops what is unused, splits a joint region), then appends. */
+void emit_region(const Region *, int nin, const Ref *in, int nsub, Graph *const *sub, Ref *out);
+void append_region(const Region *, int nin, const Ref *in, int nsub, Graph *const *sub, Ref *out);
+int region_check(const Ins *, const Graph *);
+Type region_result(const Region *, int nsub, Graph *const *sub, int k);
+void region_bits(const Region *, int nin, int nsub, Graph *const *sub, const bool *in, bool tangent, const char *axis, bool *out);
+void region_live(const Region *, int nin, int nsub, Graph *const *sub, bool *res, bool *in);
+void region_jvp(const Ins *, const Ref *x, const Ref *t, Ref *z, Ref *tz);
+void region_transpose(const Ins *, const Ref *ct, Cts *);
+void region_batch(const Ins *, const Ref *x, const uint8_t *s, const Axis *, bool elim, Ref *out, uint8_t *so);
+
+#endif
