@@ -164,6 +164,7 @@ typedef struct Kernel {
     bool stepped;                               /* one more argument: int STEP */
     bool wide_index;                            /* indices are i64 */
     double work;                                /* rough cycles, all work-items */
+    int id;                                     /* the executor's number for it */
     struct KBuild *build;                       /* tables of the builder */
 } Kernel;
 
@@ -231,7 +232,8 @@ typedef struct Step {
     int64_t trip; bool reverse;
     /* Loops, whiles and branches bind the slots of their bodies' arguments and results to slots of this plan.
      * Arguments are: captures, carry, xs; results: carry, ys. A carry starts in `in`, ends in `out`; between, the executor
-     * swaps two buffers (pong: slot pairs of this plan). xs and ys are bound whole: the kernels add STEP. */
+     * swaps two buffers (pong: slot pairs of this plan, 2 a carry; a WHILE has one more at the end, for its flag). xs and ys
+     * are bound whole: the kernels add STEP. A BRANCH's in[0] is the index, the bodies' arguments follow. */
     int ncap, ncarry;
     int *in, nin, *out, nout, *pong;
     Loc loc;

@@ -1,0 +1,134 @@
+/*
+ * device.c - one flat list of devices, whatever the vendor; reference counts of memory.
+ *
+ * In:  the backends' tables.   Out: devices by number and by name.
+ * A backend is asked for its devices once, when somebody first wants the list; a device is opened when it is first used.
+ * A missing loader or driver means no devices of that kind and a sentence of advice, never a failure.
+ */
+#include "backend.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DEVICES = 64, MAX_ADVICE = 8 };
+
+static const Backend *const backends[] = { &opencl_backend, &host_backend };
+
+static struct {
+    pthread_mutex_t lock;
+    bool listed;
+    int n, nadvice;
+    struct { const Backend *backend; int index; Device *device; } d[MAX_DEVICES];
+    const char *advice[MAX_ADVICE];
+} list = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void enumerate(void)                             /* with the lock held */
+{
+    if (list.listed)
+        return;
+    for (size_t b = 0; b < sizeof backends / sizeof *backends; b++) {
+        int n = backends[b]->count();
+        for (int i = 0; i < n && list.n < MAX_DEVICES; i++) {
+            list.d[list.n].backend = backends[b];
+            list.d[list.n++].index = i;
+        }
+        const char *advice = backends[b]->missing ? backends[b]->missing() : NULL;
+        if (advice && list.nadvice < MAX_ADVICE)
+            list.advice[list.nadvice++] = advice;
+    }
+    list.listed = true;
+}
+
+int device_count(void)
+{
+    pthread_mutex_lock(&list.lock);
+    enumerate();
+    int n = list.n;
+    pthread_mutex_unlock(&list.lock);
+    return n;
+}
+
+Device *device_at(int i)
+{
+    Device *d = NULL;
+    pthread_mutex_lock(&list.lock);
+    enumerate();
+    if (i < 0 || i >= list.n)
+        error_set(E_DEVICE, "there is no device number %d; there are %d", i, list.n);
+    else if ((d = list.d[i].device) == NULL)
+        d = list.d[i].device = list.d[i].backend->open(list.d[i].index);
+    pthread_mutex_unlock(&list.lock);
+    return d;
+}
+
+const char *device_missing(int i)
+{
+    pthread_mutex_lock(&list.lock);
+    enumerate();
+    const char *s = i >= 0 && i < list.nadvice ? list.advice[i] : NULL;
+    pthread_mutex_unlock(&list.lock);
+    return s;
+}
+
+/* "opencl:1" -> the backend's kind and the number; "host" and "opencl" mean number 0. */
+static Device *by_name(const char *name)
+{
+    int n = device_count();
+    const char *colon = strchr(name, ':');
+    size_t kind = colon ? (size_t)(colon - name) : strlen(name);
+    char *end = NULL;
+    long index = colon ? strtol(colon + 1, &end, 10) : 0;
+    if (colon && (end == colon + 1 || *end))
+        return NULL;
+    for (int i = 0; i < n; i++)
+        if (strlen(list.d[i].backend->kind) == kind && !strncmp(list.d[i].backend->kind, name, kind) &&
+            list.d[i].index == index)
+            return device_at(i);
+    return NULL;
+}
+
+Device *device_find(const char *name)
+{
+    Device *d = by_name(name);
+    if (d || error_pending())
+        return d;
+    Text t = { 0 };
+    for (int i = 0; i < device_count(); i++)
+        if (list.d[i].index || strcmp(list.d[i].backend->kind, "host"))
+            text_add(&t, "%s%s:%d", i ? ", " : "", list.d[i].backend->kind, list.d[i].index);
+        else
+            text_add(&t, "%shost", i ? ", " : "");
+    error_set(E_DEVICE, "there is no device \"%s\"; there are: %s%s%s", name, t.s ? t.s : "", device_missing(0) ? ". " : "",
+        device_missing(0) ? device_missing(0) : "");
+    text_free(&t);
+    return NULL;
+}
+
+Device *device_default(void)
+{
+    const char *name = getenv("HEDDLE_DEVICE");
+    return name && *name ? device_find(name) : device_at(0);
+}
+
+void device_close_all(void)
+{
+    pthread_mutex_lock(&list.lock);
+    for (int i = 0; i < list.n; i++)
+        if (list.d[i].device)
+            list.d[i].backend->close(list.d[i].device), list.d[i].device = NULL;
+    pthread_mutex_unlock(&list.lock);
+}
+
+Mem *mem_keep(Mem *m)
+{
+    if (m)
+        m->refs++;
+    return m;
+}
+
+void mem_drop(Mem *m)
+{
+    if (m && --m->refs == 0)
+        m->device->backend->release(m);
+}

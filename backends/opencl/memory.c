@@ -1,0 +1,232 @@
+/*
+ * memory.c - device memory: allocation with slack, a pool, and what is still being computed into it.
+ *
+ * In:  sizes, bytes.   Out: OclMem.
+ * Every piece lies between SLACK bytes that a kernel may read past its ends (borders then load without clamping).
+ * Queues are in order, so on one queue nothing needs to wait; between the two queues of a device the last command that used a
+ * memory is what the other queue waits for. The same events say when it is ready. Memory that nobody holds goes to a pool with
+ * its events and is handed out again for the same size: a fresh allocation costs a page fault for every 4 KiB.
+ */
+#include "opencl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+/* Sizes are rounded up, so that nearly equal ones share: to 256 bytes, above 64 KiB to a sixteenth of a power of two. */
+static size_t size_class(size_t bytes)
+{
+    size_t step = 256;
+    while (step * 256 < bytes)
+        step *= 2;
+    return round_up(bytes ? bytes : 1, step);
+}
+
+bool ocl_buffer(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part)
+{
+    cl_int e = CL_SUCCESS;
+    size_t total = bytes + d->align + SLACK;
+    *whole = *part = NULL;
+    if (total > d->base.info.max_alloc) {
+        error_set(E_NOMEM, "%s: %zu bytes in one piece; its limit is %llu", d->base.info.name, bytes,
+            (unsigned long long)d->base.info.max_alloc);
+        return false;
+    }
+    *whole = ocl.clCreateBuffer(d->context, CL_MEM_READ_WRITE, total, NULL, &e);
+    if (e == CL_SUCCESS) {
+        cl_buffer_region r = { d->align, bytes };
+        *part = ocl.clCreateSubBuffer(*whole, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &r, &e);
+        if (e == CL_SUCCESS)
+            return true;
+        ocl.clReleaseMemObject(*whole);
+        *whole = NULL;
+    }
+    char what[96];
+    snprintf(what, sizeof what, "%s: %zu bytes", d->base.info.name, bytes);
+    ocl_fail(e, what);
+    return false;
+}
+
+static void set_event(cl_event *to, cl_event e)
+{
+    if (e)
+        ocl.clRetainEvent(e);
+    if (*to)
+        ocl.clReleaseEvent(*to);
+    *to = e;
+}
+
+static void destroy(OclMem *m)
+{
+    set_event(&m->written, NULL);
+    for (int q = 0; q < QUEUES; q++)
+        set_event(&m->used[q], NULL);
+    if (m->mem)
+        ocl.clReleaseMemObject(m->mem);
+    if (m->whole)
+        ocl.clReleaseMemObject(m->whole);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+static OclMem *from_pool(OclDevice *d, size_t capacity)
+{
+    pthread_mutex_lock(&d->lock);
+    OclMem **p = &d->pool, *m;
+    while ((m = *p) != NULL && m->capacity != capacity)
+        p = &m->next;
+    if (m) {
+        *p = m->next;
+        d->pooled -= m->capacity;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return m;
+}
+
+void ocl_pool_empty(OclDevice *d)
+{
+    pthread_mutex_lock(&d->lock);
+    OclMem *m = d->pool;
+    d->pool = NULL;
+    d->pooled = 0;
+    pthread_mutex_unlock(&d->lock);
+    while (m) {
+        OclMem *next = m->next;
+        destroy(m);
+        m = next;
+    }
+}
+
+int ocl_alloc(Device *dev, size_t bytes, Mem **out)
+{
+    OclDevice *d = (OclDevice *)dev;
+    size_t capacity = size_class(bytes);
+    OclMem *m = from_pool(d, capacity);
+    if (!m) {
+        if ((m = calloc(1, sizeof *m)) == NULL)
+            return error_set(E_NOMEM, "no memory for an array of %zu bytes", bytes);
+        pthread_mutex_init(&m->lock, NULL);
+        m->base.device = dev;
+        m->capacity = capacity;
+        if (!ocl_buffer(d, capacity, &m->whole, &m->mem)) {
+            destroy(m);
+            return error_code();
+        }
+    }
+    m->base.refs = 1;
+    m->base.bytes = bytes;
+    set_event(&m->written, NULL);
+    *out = &m->base;
+    return 0;
+}
+
+void ocl_release(Mem *mem)
+{
+    OclMem *m = (OclMem *)mem;
+    OclDevice *d = (OclDevice *)mem->device;
+    bool keep = false;
+    pthread_mutex_lock(&d->lock);
+    if (d->pooled + m->capacity <= d->pool_cap) {
+        m->next = d->pool;
+        d->pool = m;
+        d->pooled += m->capacity;
+        keep = true;
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (!keep)
+        destroy(m);                             /* the driver keeps it until commands that use it are finished */
+}
+
+void ocl_mem_used(OclMem *m, int queue, cl_event e, bool writes)
+{
+    pthread_mutex_lock(&m->lock);
+    set_event(&m->used[queue], e);
+    if (writes) {
+        set_event(&m->written, e);
+        m->writer = queue;
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
+int ocl_mem_waits(OclMem *m, int queue, bool writes, cl_event *list)
+{
+    int n = 0;
+    pthread_mutex_lock(&m->lock);
+    if (!writes && m->written && m->writer != queue)
+        ocl.clRetainEvent(list[n++] = m->written);
+    for (int q = 0; writes && q < QUEUES; q++)
+        if (q != queue && m->used[q])
+            ocl.clRetainEvent(list[n++] = m->used[q]);
+    pthread_mutex_unlock(&m->lock);
+    return n;
+}
+
+static cl_event pending(OclMem *m)
+{
+    pthread_mutex_lock(&m->lock);
+    cl_event e = m->written;
+    if (e)
+        ocl.clRetainEvent(e);
+    pthread_mutex_unlock(&m->lock);
+    return e;
+}
+
+static void settled(OclMem *m, cl_event e)      /* it is finished: nobody needs to wait for it again */
+{
+    pthread_mutex_lock(&m->lock);
+    if (m->written == e)
+        set_event(&m->written, NULL);
+    pthread_mutex_unlock(&m->lock);
+}
+
+int ocl_wait(Mem *mem)
+{
+    OclMem *m = (OclMem *)mem;
+    cl_event e = pending(m);
+    if (!e)
+        return 0;
+    cl_int code = ocl.clWaitForEvents(1, &e);
+    if (code == CL_SUCCESS)
+        settled(m, e);
+    ocl.clReleaseEvent(e);
+    return code == CL_SUCCESS ? 0 : ocl_fail(code, "a computation failed on the device");
+}
+
+bool ocl_ready(Mem *mem)
+{
+    cl_event e = pending((OclMem *)mem);
+    cl_int status = CL_COMPLETE;
+    if (!e)
+        return true;
+    ocl.clGetEventInfo(e, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
+    ocl.clReleaseEvent(e);
+    return status <= CL_COMPLETE;               /* failed is ready too: waiting will say so */
+}
+
+int ocl_write(Mem *mem, size_t offset, const void *data, size_t n)
+{
+    OclMem *m = (OclMem *)mem;
+    OclDevice *d = (OclDevice *)mem->device;
+    cl_event waits[QUEUES];
+    if (!n)
+        return 0;
+    int k = ocl_mem_waits(m, -1, true, waits);
+    cl_int e = k ? ocl.clWaitForEvents((cl_uint)k, waits) : CL_SUCCESS;
+    for (int i = 0; i < k; i++)
+        ocl.clReleaseEvent(waits[i]);
+    if (e == CL_SUCCESS)
+        e = ocl.clEnqueueWriteBuffer(d->queue[d->nqueue - 1], m->mem, CL_TRUE, offset, n, data, 0, NULL, NULL);
+    return e == CL_SUCCESS ? 0 : ocl_fail(e, "writing an array to the device");
+}
+
+int ocl_read(Mem *mem, size_t offset, void *out, size_t n)
+{
+    OclMem *m = (OclMem *)mem;
+    OclDevice *d = (OclDevice *)mem->device;
+    int code = ocl_wait(mem);
+    if (code || !n)
+        return code;
+    cl_int e = ocl.clEnqueueReadBuffer(d->queue[d->nqueue - 1], m->mem, CL_TRUE, offset, n, out, 0, NULL, NULL);
+    return e == CL_SUCCESS ? 0 : ocl_fail(e, "reading an array from the device");
+}

@@ -1,0 +1,240 @@
+/*
+ * opencl.c - the loader, and every device of every platform in one list.
+ *
+ * In:  libOpenCL.so.1, if there is one.   Out: opencl_backend, devices opencl:0, opencl:1 ...
+ * PoCL offers the processor twice, and one context may hold both: `pthread` uses all cores and costs 16-35 us a launch,
+ * `basic` runs in the caller's thread and costs 0.6 us. Unless the user has set POCL_DEVICES we ask for both and show them as
+ * one device, whose executables choose by the work in them (exec.c).
+ */
+#include "opencl.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+ClApi ocl;
+
+enum { MAX_DEVICES = 32 };
+static struct {
+    pthread_once_t once;
+    const char *missing;
+    int n;
+    struct { cl_platform_id platform; cl_device_id id[QUEUES]; int nid; } d[MAX_DEVICES];
+} found = { .once = PTHREAD_ONCE_INIT };
+
+const char *ocl_error(cl_int e)
+{
+    switch (e) {
+#define X(c) case c: return #c;
+    X(CL_DEVICE_NOT_FOUND) X(CL_DEVICE_NOT_AVAILABLE) X(CL_COMPILER_NOT_AVAILABLE) X(CL_MEM_OBJECT_ALLOCATION_FAILURE)
+    X(CL_OUT_OF_RESOURCES) X(CL_OUT_OF_HOST_MEMORY) X(CL_BUILD_PROGRAM_FAILURE) X(CL_INVALID_VALUE)
+    X(CL_INVALID_BUFFER_SIZE) X(CL_INVALID_BINARY) X(CL_INVALID_KERNEL_NAME) X(CL_INVALID_KERNEL_ARGS)
+    X(CL_INVALID_WORK_GROUP_SIZE) X(CL_INVALID_GLOBAL_WORK_SIZE) X(CL_INVALID_ARG_SIZE) X(CL_INVALID_ARG_INDEX)
+    X(CL_INVALID_MEM_OBJECT) X(CL_MISALIGNED_SUB_BUFFER_OFFSET) X(CL_INVALID_PROGRAM_EXECUTABLE)
+    X(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST)
+#undef X
+    }
+    static _Thread_local char text[32];
+    snprintf(text, sizeof text, "OpenCL error %d", e);
+    return text;
+}
+
+int ocl_fail(cl_int e, const char *what)
+{
+    bool memory = e == CL_MEM_OBJECT_ALLOCATION_FAILURE || e == CL_OUT_OF_HOST_MEMORY || e == CL_INVALID_BUFFER_SIZE;
+    return error_set(memory ? E_NOMEM : E_DEVICE, "%s: %s", what, ocl_error(e));
+}
+
+static void device_text(cl_device_id id, cl_device_info what, char *out, size_t n)
+{
+    out[0] = 0;
+    ocl.clGetDeviceInfo(id, what, n, out, NULL);
+    out[n - 1] = 0;
+}
+
+/* "pthread-AMD EPYC" and "basic-AMD EPYC" are one processor: the part behind the dash, or NULL. */
+static const char *same_processor(const char *name, const char *driver)
+{
+    size_t n = strlen(driver);
+    return strncmp(name, driver, n) == 0 && (name[n] == '-' || name[n] == 0) ? name + n : NULL;
+}
+
+static void list_platform(cl_platform_id p, bool pair)
+{
+    cl_device_id ids[MAX_DEVICES];
+    char name[MAX_DEVICES][128];
+    bool taken[MAX_DEVICES] = { false };
+    cl_uint n = 0;
+    if (ocl.clGetDeviceIDs(p, CL_DEVICE_TYPE_ALL, MAX_DEVICES, ids, &n) != CL_SUCCESS)
+        return;
+    n = n > MAX_DEVICES ? MAX_DEVICES : n;
+    for (cl_uint i = 0; i < n; i++)
+        device_text(ids[i], CL_DEVICE_NAME, name[i], sizeof name[i]);
+    for (cl_uint i = 0; pair && i < n; i++) {           /* the quick twin is not a device of its own */
+        const char *rest = same_processor(name[i], "basic");
+        for (cl_uint j = 0; rest && !taken[i] && j < n; j++) {
+            const char *other = same_processor(name[j], "pthread");
+            if (other && !strcmp(rest, other) && found.n < MAX_DEVICES) {
+                found.d[found.n].platform = p;
+                found.d[found.n].id[0] = ids[j];
+                found.d[found.n].id[1] = ids[i];
+                found.d[found.n++].nid = 2;
+                taken[i] = taken[j] = true;
+            }
+        }
+    }
+    for (cl_uint i = 0; i < n; i++)
+        if (!taken[i] && found.n < MAX_DEVICES) {
+            found.d[found.n].platform = p;
+            found.d[found.n].id[0] = ids[i];
+            found.d[found.n++].nid = 1;
+        }
+}
+
+static void find_devices(void)
+{
+    bool pair = !getenv("POCL_DEVICES");
+    if (pair)
+        setenv("POCL_DEVICES", "basic pthread", 0);
+    void *lib = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (!lib) {
+        found.missing = "no OpenCL loader (libOpenCL.so.1): apt install ocl-icd-libopencl1, and pocl-opencl-icd for a device "
+            "on the processor";
+        return;
+    }
+#define X(f) \
+    if ((ocl.f = (__typeof__(ocl.f))dlsym(lib, #f)) == NULL) { \
+        found.missing = "the OpenCL loader is older than 1.2 (no " #f "): install a newer one"; \
+        return; \
+    }
+    CL_FUNCTIONS(X)
+#undef X
+    cl_platform_id p[16];
+    cl_uint n = 0;
+    if (ocl.clGetPlatformIDs(16, p, &n) != CL_SUCCESS)
+        n = 0;
+    for (cl_uint i = 0; i < n && i < 16; i++)
+        list_platform(p[i], pair);
+    if (!found.n)
+        found.missing = "no OpenCL device: install your GPU's driver, or apt install pocl-opencl-icd for one on the processor";
+}
+
+static int count(void)
+{
+    pthread_once(&found.once, find_devices);
+    return found.n;
+}
+
+static const char *missing(void)
+{
+    count();
+    return found.missing;
+}
+
+static bool has_word(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *s = strstr(list, word); s; s = strstr(s + n, word))
+        if ((s == list || s[-1] == ' ') && (s[n] == ' ' || s[n] == 0))
+            return true;
+    return false;
+}
+
+/* Programs are compiled for the processor's features where the device is a processor. */
+static uint64_t processor_features(void)
+{
+    char line[4096];
+    uint64_t h = 0;
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, "flags", 5) || !strncmp(line, "Features", 8) || !strncmp(line, "model name", 10)) {
+            h = hash_bytes(line, strlen(line), h);
+            if (strncmp(line, "model name", 10))
+                break;
+        }
+    if (f)
+        fclose(f);
+    return h;
+}
+
+static void describe(OclDevice *d, cl_platform_id platform)
+{
+    DeviceInfo *i = &d->base.info;
+    char version[128], extensions[8192], driver[64];
+    cl_ulong memory = 0, most = 0;
+    cl_uint align = 0;
+    cl_device_type type = 0;
+    cl_device_fp_config single = 0, twice = 0;
+    cl_device_id id = d->id[0];
+    i->kind = "opencl";
+    device_text(id, CL_DEVICE_NAME, i->model, sizeof i->model);
+    device_text(id, CL_DRIVER_VERSION, driver, sizeof driver);
+    device_text(id, CL_DEVICE_EXTENSIONS, extensions, sizeof extensions);
+    if (ocl.clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof version, version, NULL) != CL_SUCCESS)
+        version[0] = 0;
+    version[sizeof version - 1] = 0;
+    snprintf(i->driver, sizeof i->driver, "%.63s %.60s", version, driver);
+    ocl.clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof memory, &memory, NULL);
+    ocl.clGetDeviceInfo(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof most, &most, NULL);
+    ocl.clGetDeviceInfo(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align, &align, NULL);
+    ocl.clGetDeviceInfo(id, CL_DEVICE_TYPE, sizeof type, &type, NULL);
+    ocl.clGetDeviceInfo(id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof single, &single, NULL);
+    if (ocl.clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof twice, &twice, NULL) != CL_SUCCESS)
+        twice = 0;
+    i->memory = memory;
+    i->max_alloc = most;
+    i->is_cpu = type & CL_DEVICE_TYPE_CPU;
+    i->has_f64 = twice != 0 || has_word(extensions, "cl_khr_fp64");
+    i->has_f16 = has_word(extensions, "cl_khr_fp16");
+    i->has_i64 = true;
+    d->align = align / 8 > SLACK ? align / 8 : SLACK;
+    d->exact_division = single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
+    d->pool_cap = (size_t)(memory / 4);
+    if (d->nqueue > 1)
+        snprintf(i->notes, sizeof i->notes, "small programs run in the caller's thread");
+    snprintf(d->key, sizeof d->key, "%s|%s|%llx", i->model, i->driver,
+        i->is_cpu ? (unsigned long long)processor_features() : 0ull);
+}
+
+static void close_device(Device *dev)
+{
+    OclDevice *d = (OclDevice *)dev;
+    ocl_pool_empty(d);
+    for (int q = 0; q < d->nqueue; q++)
+        if (d->queue[q])
+            ocl.clReleaseCommandQueue(d->queue[q]);
+    if (d->context)
+        ocl.clReleaseContext(d->context);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+static Device *open_device(int index)
+{
+    OclDevice *d = calloc(1, sizeof *d);
+    cl_int e = CL_SUCCESS;
+    if (!d)
+        return error_set(E_NOMEM, "no memory for a device"), NULL;
+    pthread_mutex_init(&d->lock, NULL);
+    d->base.backend = &opencl_backend;
+    d->nqueue = found.d[index].nid;
+    memcpy(d->id, found.d[index].id, sizeof d->id);
+    snprintf(d->base.info.name, sizeof d->base.info.name, "opencl:%d", index);
+    describe(d, found.d[index].platform);
+    const cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)found.d[index].platform, 0 };
+    d->context = ocl.clCreateContext(props, (cl_uint)d->nqueue, d->id, NULL, NULL, &e);
+    for (int q = 0; q < d->nqueue && e == CL_SUCCESS; q++)
+        d->queue[q] = ocl.clCreateCommandQueue(d->context, d->id[q], 0, &e);
+    if (e != CL_SUCCESS) {
+        ocl_fail(e, d->base.info.name);
+        close_device(&d->base);
+        return NULL;
+    }
+    return &d->base;
+}
+
+const Backend opencl_backend = {
+    .kind = "opencl", .count = count, .missing = missing, .open = open_device, .close = close_device,
+    .alloc = ocl_alloc, .release = ocl_release, .write = ocl_write, .read = ocl_read, .wait = ocl_wait, .ready = ocl_ready,
+    .build = ocl_build, .run = ocl_run, .drop = ocl_drop, .code = ocl_code,
+};
