@@ -43,6 +43,7 @@ struct Atom {
     Form f; int64_t d;                          /* A_DIV A_MOD A_CLAMP */
     const Graph *g; Ref v; const Form *idx; int nidx;       /* A_ELEM */
     Val val; bool wide;                         /* A_VAL: a vector of lanes? */
+    const Atom *pair;                           /* A_MOD: the quotient of the same: d * pair + this == f. NULL: no one atom is */
     const AtomSet *deps;                        /* the loop variables inside (itself, for A_VAR) */
 };
 
@@ -50,6 +51,9 @@ void form_open(void);
 void form_close(void);
 extern _Thread_local const Atom *LANE;          /* the lane of a vector: 0 .. W-1 */
 extern _Thread_local const Atom *STEP;          /* the step of a loop of kernels: a kernel argument */
+/* They are atoms 0 and 1 of every table, so that what reads finished kernels needs no table. */
+static inline bool atom_is_lane(const Atom *a) { return a->id == 0; }
+static inline bool atom_is_step(const Atom *a) { return a->id == 1; }
 
 const Atom *atom_var(const char *name, int64_t n, int depth);           /* a new variable 0 .. n-1 */
 const Atom *atom_of(AtomKind, Form f, int64_t d, int64_t lo, int64_t hi);               /* A_DIV A_MOD A_CLAMP: interned */
@@ -68,6 +72,8 @@ int64_t form_coef(Form, const Atom *);
 void form_range(Form, int64_t *lo, int64_t *hi);
 const AtomSet *form_deps(Form);
 bool form_affine(Form);                         /* all atoms are variables */
+bool form_vector(Form);                         /* differs by lane: LANE or a vector value is somewhere inside */
+bool form_fits(Form);                           /* it and all that is computed on the way fit i32 */
 static inline bool form_const(Form f) { return f->n == 0; }
 bool set_has(const AtomSet *, const Atom *);
 const AtomSet *set_join(const AtomSet *, const AtomSet *);
@@ -79,8 +85,8 @@ void form_unlinear(Form, const int64_t *dim, int n, Form *idx);
 /* Where element idx of a reshaped array (new) lies in the original (old): no division where dimensions group. */
 void form_reindex(const Form *idx, const int64_t *new_dim, int new_n, const int64_t *old_dim, int old_n, Form *out);
 
-/* Replaces variables (and elements) bottom up. from/to: n pairs. elem (may be NULL: left as they are) gives the form of an
- * A_ELEM; clamp likewise of an A_CLAMP whose inner form is already replaced. */
+/* Replaces variables (and elements) bottom up. from/to: n pairs. elem (may be NULL: left, at the replaced index) gives the form
+ * of an A_ELEM, which it gets as it was; clamp likewise of an A_CLAMP whose inner form is already replaced. */
 typedef struct Subst {
     int n; const Atom *const *from; const Form *to;
     Form (*elem)(void *ctx, const Atom *), (*clamp)(void *ctx, Form inner, int64_t n);
@@ -120,17 +126,19 @@ typedef enum KOp {
     K_SELECT,                                   /* (bool, if true, if false) */
     K_CONVERT,                                  /* integers wrap; float -> integer toward zero, in range only; bool: != 0; 0/1 */
     K_BITS,                                     /* the same bits as another type of the same width */
-    K_ROUND,                                    /* f32 -> f32, rounded to what bits says: DT_F16 or DT_BF16 */
+    K_ROUND,                                    /* f32 -> f32, rounded to what bits says: DT_F16 or DT_BF16 (k_emit: its dt) */
     K_CALL,                                     /* a function of the device's library, where no text of ours exists; bits: Op */
-    /* lanes -> 1 */
+    /* lanes -> 1: pairs of lanes 8 apart, then 4, 2, 1. An operand of 1 lane is W equal lanes */
     K_HSUM, K_HPROD, K_HMAX, K_HMIN, K_HAND, K_HOR, K_HXOR, K_ANY,
     /* memory: form is the element's place; by its LANE coefficient: one element for all, a vector, strided, or a gather */
     K_LOAD, K_STORE,
     K_LOADS, K_STORES,                          /* m strided vectors as one block; part[]: the values */
     /* structure */
     K_LOOP, K_IF, K_BRK,                        /* K_BRK: leave the loop unless arg 0 (1 lane) */
-    K_PHI, K_RESULT, K_PART,                    /* a carried value; a value a loop or if leaves; one of a block */
-    K_BARRIER,
+    /* A carried value; a value a loop (that of the phi when it is left) or if leaves; one of a block. bits: the K_LOOP, K_IF or
+     * K_LOADS it is of; group: its number there. */
+    K_PHI, K_RESULT, K_PART,
+    K_BARRIER,                                  /* of the work-group: local and global memory */
     K_OP_COUNT
 } KOp;
 
@@ -139,6 +147,7 @@ typedef struct KIns {
     int narg; Val *arg;
     int home;                                   /* scope */
     int64_t bits;
+    const char *name;                           /* K_CALL: the op's name */
     Form form;                                  /* K_INDEX K_LOAD K_STORE K_LOADS K_STORES */
     Buffer *buf;
     int64_t stride; int group; Val *part;       /* K_LOADS K_STORES: lanes are stride apart, group constants side by side */
@@ -162,7 +171,7 @@ typedef struct Kernel {
     bool *written;                              /* by parameter */
     Buffer **priv; int npriv, priv_cap;
     bool stepped;                               /* one more argument: int STEP */
-    bool wide_index;                            /* indices are i64 */
+    bool wide_index;                            /* indices are i64; set by the builder too, at the first form that does not fit */
     double work;                                /* rough cycles, all work-items */
     int id;                                     /* the executor's number for it */
     struct KBuild *build;                       /* tables of the builder */
@@ -195,6 +204,7 @@ void k_if_end(Kernel *, int n, const Val *vals, const Val *others, Val *out);
 /* How a form meets the lanes: 0 all one element, n: n apart; false: each lane for itself. */
 bool k_mode(const Kernel *, Form, int64_t *stride);
 bool k_changes(const Kernel *, const Buffer *);
+void k_barrier(Kernel *);
 void k_finish(Kernel *);                        /* the passes: block loads, depth-first order, parameters */
 void k_dump(const Kernel *, Text *);
 int k_check(const Kernel *);                    /* operands in scope, types and widths right: 0, or an error */
