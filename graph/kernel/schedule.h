@@ -79,8 +79,16 @@ typedef struct Spec {
     Store *store; int nstore;
     const Ins *ins;                             /* SPEC_LANES, SPEC_ROWS, and own shapes */
     bool *live;                                 /* of its results */
+    /* SPEC_SORT: 2 * nin places, natural layouts of the operands' types. [k]: merging of operand k (needed if the axis is
+     * longer than SORT_SHORT); [nin + k]: stands in for result k where that is not live (else buf may be NULL). NULL: none. */
+    Place *scratch;
+    /* A store overwrites what this kernel reads (at the same index): no block may run twice. A SPEC_SCATTER whose result has the
+     * place of its first operand does not copy it, and runs index positions in parallel if they are unique. */
+    bool in_place;
     const Target *target;
 } Spec;
+
+enum { SORT_SHORT = 16 };                       /* rows up to this length are sorted by insertion, without scratch */
 
 Kernel *lower(const Spec *);                    /* NULL after an error */
 
