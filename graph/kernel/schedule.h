@@ -19,11 +19,13 @@ int elem_rule(const Graph *, const Ins *, int k, const Form *idx, Demand **out);
  * depth), so the same element demanded by two loops has the same name: that is how rows are found. */
 int elem_reduce(const Graph *, const Ins *, const Form *idx, const Atom *const **ks, int *nk, Demand out[2]);
 const Atom *const *elem_space(const char *kind, const int64_t *extent, int n, int depth);     /* the same ones whoever asks */
+void elem_open(void);                           /* forgets the names: after form_open */
 int elem_depth(const Form *idx, int n);
 bool elem_is_view(int op);                      /* index arithmetic: broadcast reshape transpose slice reverse barrier ... */
 bool elem_is_reduce(int op);                    /* reduce_*, dot */
 bool elem_is_own(int op);                       /* a shape of its own: scatter, sort, cumulative, region */
 double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap instructions */
+int elem_op_cost(int op);                       /* of ops that are not reductions */
 const AtomSet *idx_deps(const Form *, int n);
 bool idx_equal(const Form *, const Form *, int n);      /* forms are interned: pointers */
 
@@ -48,7 +50,10 @@ typedef enum SpecKind {
     SPEC_LOOPS,                                 /* map, reduce, row, contract: the evaluator at blocks of environments */
     SPEC_LANES,                                 /* a region, small state: unrolled in registers */
     SPEC_ROWS,                                  /* a scan, larger state: private rows, the body lowered by the same code */
-    SPEC_SCATTER, SPEC_SORT, SPEC_CUMULATIVE    /* own shapes, one instruction each */
+    /* Own shapes, one instruction each. outer: the independent dimensions of the result, in order: all but the axis (sort,
+     * cumulative), all that no index vector moves (scatter); vec: the last of them, if it is the innermost dimension and has
+     * W elements. Operands are stored, except constants: read them by the evaluator. Every live result is stored. */
+    SPEC_SCATTER, SPEC_SORT, SPEC_CUMULATIVE
 } SpecKind;
 
 typedef struct Store {                          /* one thing that a kernel computes, and where it goes */
@@ -91,5 +96,94 @@ typedef struct Spec {
 enum { SORT_SHORT = 16 };                       /* rows up to this length are sorted by insertion, without scratch */
 
 Kernel *lower(const Spec *);                    /* NULL after an error */
+
+/* ==================== between the files of the scheduler
+ * Indices and lists of variables are interned while a program is scheduled: equal ones are the same pointer. */
+
+typedef struct Idx { int n; const AtomSet *deps; Form f[]; } Idx;
+typedef struct Vars { int n; double vol; const Atom *a[]; } Vars;       /* vol: product of the extents */
+void sets_open(void);
+const Idx *idx_of(const Form *, int n);
+const Vars *vars_of(const Atom *const *, int n);
+const Vars *vars_join(const Vars *, const Atom *const *, int n);        /* more behind */
+const Vars *vars_upto(const Vars *, const AtomSet *);                   /* up to the innermost one that is in the set */
+double vars_vol_upto(const Vars *, const Vars *, const AtomSet *);      /* volume of both in a row, up to the same */
+double vars_vol_in(const Vars *, const AtomSet *);                      /* volume of those in the set */
+bool set_meets(const AtomSet *, const Vars *);
+bool set_covers(const AtomSet *, const Vars *);
+static inline int64_t atom_extent(const Atom *a) { return a->hi + 1; }
+
+typedef struct Seen { int n, cap; uint64_t (*key)[4]; } Seen;           /* a set of keys; zero it */
+bool seen_add(Seen *, uint64_t, uint64_t, uint64_t, uint64_t);          /* true if it is new */
+bool seen_has(const Seen *, uint64_t, uint64_t, uint64_t, uint64_t);
+#define PTR(p)  ((uint64_t)(uintptr_t)(p))
+
+/* Who evaluates a value: the root's outer space (of that root alone), the loops inside, the symbolic index. */
+typedef struct Need { const Vars *space; Ref root; const Vars *loops; const Idx *idx; } Need;
+typedef struct Needs { Need *k; int n, cap; } Needs;
+
+/* A region takes one of these forms. Bodies must be expanded (prepare.c) before they are judged. */
+typedef enum RegionForm { REGION_LANES, REGION_ROWS, REGION_STEPS, REGION_MATRIX } RegionForm;
+enum { STATE_MAX = 192, CODE_MAX = 1200, ROW_MAX = 8192, HELD_MAX = 64, TURNS = 50 };
+RegionForm region_form(const Region *, int nin, int nsub, Graph *const *sub, const Target *);
+double body_state(const Graph *, const Region *, bool acc_only);        /* elements of the carry and accumulators */
+double body_code(const Graph *);                /* instructions of a body with everything unrolled */
+double body_weight(const Graph *);              /* instructions an evaluation of every element of a body costs */
+bool body_dynamic(const Graph *, bool *dyn);    /* which inputs are read at computed indices; false: something held is */
+
+/* A kernel's worth of work before merging: a value, or the results of one instruction. */
+typedef enum RootKind { ROOT_VALUE, ROOT_SUMS, ROOT_INS, ROOT_STEPS } RootKind;
+typedef struct Root {
+    RootKind kind;
+    Ref v;                                      /* what is stored (SUMS: partial sums of x) */
+    Ref x; int64_t chunk;                       /* SUMS */
+    const Vars *space, *inner; const Idx *idx;  /* outer variables, loops inside, index of v */
+    const Ins *ins; SpecKind spec; bool *live;  /* INS, STEPS */
+    Need *read; int nread; Seen reads;          /* merge.c: stored values that it loads */
+} Root;
+
+typedef struct Sched {
+    const Graph *g;
+    const Target *target;
+    Plan *plan;
+    const char *prefix;                         /* of kernel names */
+    Place *stored;                              /* by value */
+    Needs *need; Seen needed;                   /* by value */
+    bool *out, *force, *natural; int *depth;    /* by value; natural: no layout of its own */
+    Root **root; int nroot, root_cap;           /* in reverse order of values */
+    Buffer ***packed;                           /* by value, by dimension */
+} Sched;
+
+/* What v needs at idx: elem_rule or elem_reduce, whichever it is. Leaves (inputs, constants, own shapes) give 0. */
+int demands_of(const Graph *, Ref v, const Form *idx, Demand **out, const Atom *const **ks, int *nk);
+void need_add(Sched *, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n);
+bool index_only(const Graph *, Ref v);          /* a function of the index alone: nothing to gain from storing it */
+bool store_pays(const Sched *, const Ins *, Ref v);
+Root *root_value(Sched *, Ref v);
+Root *root_sums(Sched *, const Ins *);          /* NULL: not such a sum */
+Root *root_ins(Sched *, const Ins *);           /* regions and own shapes */
+bool outer_product(const Graph *, Ref v, int rows);
+Layout *layout_lanes_inside(const int64_t *dim, int n, int nlane);
+Layout *layout_packed(const int64_t *dim, int n, int d);
+void layout_step(Layout *, int64_t size);       /* STEP * size in front */
+
+typedef struct Group { Root **root; int n, cap; } Group;
+Group *merge_roots(Sched *, int *n);
+Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, bool *own);
+Spec *shape_ins(Sched *, const char *name, const Root *);
+
+Graph *prepare(const Graph *, const Target *);  /* a program or the body of a loop of kernels; NULL after an error */
+Graph *prepare_body(const Graph *, const Target *);     /* what lanes run: only expanded */
+Graph *prepare_seal(const Graph *, const Target *, const bool *sliced_in, const bool *sliced_out, bool body);
+void split_reduction(const Ins *, const Ref *x, Ref *out);
+void prepare_region(const Ins *, const Ref *x, Ref *out, const Target *);
+void prepare_into(const Graph *, const Ref *args, Ref *out, const Target *, bool split);
+
+/* plan.c: the one schedule of a graph that is a program (body false) or a body of a step, bits: which inputs and results are
+ * slices at STEP. */
+Plan *schedule_graph(const Graph *, const Target *, const char *prefix, bool body, const bool *sliced_in, const bool *sliced_out);
+int plan_slot(Plan *, SlotKind, Dtype, int64_t size, const char *name);
+Step *plan_step(Plan *, StepKind);
+bool plan_layout(Plan *);                       /* arena offsets by liveness */
 
 #endif
