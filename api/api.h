@@ -124,4 +124,130 @@ const char *fn_name(const hd_fn *);             /* for messages */
 /* A library function of symbols as a function: interned. env is copied. */
 hd_fn *fn_internal(hd (*f)(const hd *args, int n, void *env), const void *env, size_t size, const char *name);
 
+/* ==================== inside the front end ==================== */
+
+#include <pthread.h>
+
+/* ---- errors and where they happened (error.c) */
+typedef struct Frame { const char *verb, *name; Loc loc; struct Frame *up; } Frame;
+/* What is being done, for messages: "in NAME" where verb is NULL, else "VERB at LOC". The frame is the caller's variable. */
+void frame_push(Frame *, const char *verb, const char *name, Loc);
+void frame_pop(Frame *);                        /* the first pop after an error takes down the whole stack, once */
+/* At the entry of public functions that work on data: forgets an error that the program has been told of. */
+void error_begin(void);
+int error_told(int code);                       /* at their exit: the program is told by this code. Returns it */
+int error_pass(void);                           /* an argument is NULL: the code pending, else an error of its own */
+Loc at_call(void);                              /* the place of the op being built, for functions that keep it */
+
+/* ---- data (array.c) */
+struct Store {                                  /* the bytes of an array, on the host or on a device */
+    _Atomic int refs;
+    pthread_mutex_t lock;
+    size_t bytes;
+    void *host;                                 /* NULL: only in mem */
+    bool lent;                                  /* hd_data has given host away */
+    Mem *mem;                                   /* NULL: not yet used on a device */
+};
+struct hd_array {
+    _Atomic int refs;
+    bool abstract;                              /* a leaf without contents */
+    Type type; Store *store;                    /* a leaf */
+    bool tree;
+    int n; hd_array **part; const char **key;   /* a tree; key NULL: a tuple. Keys are interned and in order */
+};
+Store *store_keep(Store *);
+void store_drop(Store *);
+Store *store_new(size_t bytes, void *host, Mem *);      /* takes over both; NULL: out of memory, both are gone */
+Mem *store_on(Store *, Device *);               /* a reference; copies where the bytes are elsewhere. NULL after an error */
+const void *store_host(Store *);                /* a host view that lives as long as the store. NULL after an error */
+Device *store_device(Store *);                  /* NULL: host memory, not used yet */
+hd_array *array_leaf(const Type *, Store *);    /* takes over the store; NULL: abstract */
+hd_array *array_build(const Tree *, Store *const *leaves);      /* takes the leaves over; leaves NULL: abstract */
+const Tree *array_tree(const hd_array *);       /* in the arena */
+uint64_t array_hash(const hd_array *, uint64_t);
+bool array_fits(const hd_array *, const Tree *);
+int array_leaves(hd_array *, hd_array **out, int n);    /* n leaves so far; returns how many now. out NULL: counts */
+void dict_free(hd_array *);
+
+/* ---- traces (trace.c) */
+typedef struct Node { const Tree *tree; hd *part; } Node;       /* of symbols that are no graph value */
+#define SYM_NODE 0x80000000u                    /* in hd.ref: a node, not a value */
+
+typedef struct Trace {
+    uint32_t serial;
+    Graph *g;
+    struct Trace *up;                           /* the one around it; NULL: none whose symbols could be captured */
+    Arena *arena;
+    Node *node; int nnode, node_cap;
+    Cap *cap; Ref *capref; int ncap, cap_cap;
+    hd_fn *made;                                /* functions that end with it */
+    const char *name; Loc loc;
+} Trace;
+extern _Thread_local Trace *trace_top;
+const Traced *trace_user(hd_fn *, const Tree *args);
+Trace *trace_find(uint32_t serial);             /* NULL: not open in this thread */
+Ref cap_ref(const Cap *);                       /* its value in the current trace */
+void caps_ref(const Cap *, int n, Ref *out);
+Graph *graph_clone(const Graph *);              /* everything, bodies too, into the current arena */
+hd traced_apply(const Traced *, const hd *args, int n);
+
+/* One entry from outside: an arena of its own, no trace around. All tracing and compiling is under one lock. */
+typedef struct Entry { Arena *arena, *saved; Trace *top; Loc loc; } Entry;
+int entry_begin(Entry *);                       /* 0, or a code: then there is nothing to end */
+void entry_end(Entry *);
+
+/* ---- functions (func.c) */
+typedef enum FnKind { FN_DEAD, FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP } FnKind;
+typedef struct Memo { struct Memo *next; uint64_t hash; const Traced *traced; Arena *arena; } Memo;
+typedef struct Program {
+    _Atomic(struct Program *) next;
+    uint64_t hash;
+    const Tree *in, *out;                       /* in: a tuple of the arguments */
+    Device *device; Exec *exec; Arena *arena;
+    int nhidden, nin, nout;                     /* inputs: hidden arrays, then leaves of the arguments */
+    Store **hidden;
+    Type *type;                                 /* of the results */
+} Program;
+
+/* What tells one function from another; compared by value. */
+typedef struct FnKey {
+    FnKind kind;
+    hd_fn *inner;
+    int shape; uintptr_t f;                     /* FN_USER */
+    uint32_t owner;                             /* the serial of the trace it ends with; 0: never */
+    bool value, aux, bare;                      /* FN_GRAD: the value too; f gives tuple(value, aux). FN_VJP bare: dx alone */
+    hd_ints argnums, donate;
+    const char *device;                         /* interned */
+    int32_t in_axes[HD_MAX_RANK], out_axes;
+    const char *in_tree, *out_tree;             /* interned; NULL: by argument */
+    int64_t axis_size;
+} FnKey;
+struct hd_fn {
+    FnKey key;
+    void *env; size_t size;                     /* FN_USER: copied; FN_PARTIAL: the symbols; FN_PARSED: the text */
+    const char *text;                           /* for messages; interned */
+    Loc loc;                                    /* where it was first made */
+    uint64_t hash;
+    hd_fn *next;                                /* in the table, or in its trace's list */
+    Memo *memo;
+    _Atomic(Program *) program;
+};
+hd_fn *fn_make(const FnKey *, const void *env, size_t size, const char *text);      /* interned. NULL after an error */
+hd fn_call(const hd_fn *, const hd *args, int n);       /* FN_USER: through the right pointer type */
+void fns_end(hd_fn *list);                      /* the trace that owns them ends */
+extern pthread_mutex_t front_lock;              /* recursive: tracing, compiling, and the tables they change */
+
+/* ---- transforms (transform.c), axes as text (axes.c) */
+const Traced *transform(hd_fn *, const Tree *args);
+/* The axis of each leaf, normalised; HD_NONE where there is none. text NULL: by argument. 0, or a code. */
+int axes_in(const hd_fn *, const Tree *args, int32_t *axis);
+int axes_result(const hd_fn *, const Tree *out, int32_t *axis);
+int axes_parse(const char *what, const char *text, const Tree *const *part, int n, int32_t *axis);
+
+/* ---- compiling and calling (compile.c, call.c) */
+Exec *compile(Graph *, Device *);               /* NULL after an error. In the current arena, which must outlive it */
+Program *program_of(hd_fn *, hd_array *const *args, int n, Device *);
+void program_free(Program *);
+Device *device_of_thread(void);                 /* the default; NULL after an error */
+
 #endif

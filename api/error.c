@@ -1,0 +1,132 @@
+/*
+ * error.c - the thread's message: what went wrong, where, and inside which functions and transforms.
+ *
+ * base.c keeps the first error of the thread. Here it gets the frames around it ("in cell, scanned at rnn.c:51"), taken down
+ * once, at the first frame that is left after the error; and a life: an error of which the program has been told, by a code
+ * or by hd_error(), gives way to the next, one that is still on its way to a call does not.
+ */
+#include "api.h"
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Thread_local Frame *frames;
+static _Thread_local char *message;             /* the text with its frames; NULL: not composed */
+static _Thread_local bool told;
+
+static pthread_key_t at_exit;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void make_key(void) { pthread_key_create(&at_exit, free); }
+
+static void message_set(char *s)
+{
+    pthread_once(&once, make_key);
+    free(message);
+    message = s;
+    pthread_setspecific(at_exit, s);            /* freed when the thread ends */
+}
+
+static void forget(void)
+{
+    error_clear();
+    message_set(NULL);
+    told = false;
+}
+
+static void compose(void)
+{
+    Text t = { 0 };
+    text_add(&t, "%s", error_text());
+    int n = 0;
+    for (const Frame *f = frames; f; f = f->up) {
+        if (!f->verb && !f->name)
+            continue;
+        text_add(&t, "%s", n++ ? ", " : "  (");
+        if (!f->verb)
+            text_add(&t, "in %s", f->name);
+        else if (f->loc.file)
+            text_add(&t, "%s at %s:%d", f->verb, f->loc.file, f->loc.line);
+        else
+            text_add(&t, "%s", f->verb);
+    }
+    if (n)
+        text_add(&t, ")");
+    message_set(text_take(&t));
+}
+
+void frame_push(Frame *f, const char *verb, const char *name, Loc loc)
+{
+    *f = (Frame){ verb, name, loc, frames };
+    frames = f;
+}
+
+void frame_pop(Frame *f)
+{
+    if (error_pending() && !message)
+        compose();
+    frames = f->up;
+}
+
+void error_begin(void)
+{
+    if (told && !trace_top)
+        forget();
+}
+
+int error_told(int code)
+{
+    if (code && !trace_top)
+        told = true;
+    return code;
+}
+
+int error_pass(void)
+{
+    if (!error_pending())
+        error_set(E_INVAL, "an argument is NULL");
+    return error_told((int)error_code());
+}
+
+const char *hd_error(void)
+{
+    if (!error_pending())
+        return "";
+    if (!message)
+        compose();
+    told = !trace_top;
+    return message;
+}
+
+int hd_error_code(void) { return (int)error_code(); }
+
+hd hd_fail(const char *format, ...)
+{
+    OP(hd_fail);
+    char *s = NULL;
+    va_list v;
+    va_start(v, format);
+    int n = vsnprintf(NULL, 0, format, v);
+    va_end(v);
+    if (n >= 0 && (s = malloc((size_t)n + 1))) {
+        va_start(v, format);
+        vsnprintf(s, (size_t)n + 1, format, v);
+        va_end(v);
+    }
+    error_begin();
+    error_set(E_INVAL, "%s", s ? s : format);
+    free(s);
+    return HD_NIL;
+}
+
+bool hd_ok(hd x) { return x.trace != 0; }
+
+const char *hd_version(void)
+{
+#define TEXT(x) TEXT_(x)
+#define TEXT_(x) #x
+    return TEXT(HD_VERSION_MAJOR) "." TEXT(HD_VERSION_MINOR) ".0";
+}
+
+const char *hd_dtype_name(enum hd_dtype d) { return dtype_name((Dtype)d); }
+
+size_t hd_dtype_size(enum hd_dtype d) { return d > HD_NODTYPE && (int)d < DT_COUNT ? dtype_size((Dtype)d) : 0; }

@@ -1,0 +1,44 @@
+/*
+ * place.c - from the user's source line to the op that was written there.
+ *
+ * In: hd_at_(file, line, op) calls that the macros of heddle.h make before an op's operands are evaluated. Out: loc_here()
+ * names the op's own line while it is built.
+ * Invariant: an op sees only entries above its floor: those that were pushed since the op or function around it began. So an
+ * op may be built of ops, and a user's function that an op calls cannot take the entry of a call that is still waiting for
+ * its operands. Entries nobody takes (a function's name used as a value) go when the op around them takes its own.
+ */
+#include "api.h"
+
+enum { DEPTH = 256 };
+static _Thread_local struct { const char *file; int line; void (*op)(void); } place[DEPTH];
+static _Thread_local int height, floor_;
+
+void hd_at_(const char *file, int line, void (*op)(void))
+{
+    if (height == DEPTH)
+        height = floor_ < DEPTH ? floor_ : 0;
+    place[height].file = file, place[height].line = line, place[height++].op = op;
+}
+
+At at_enter(void (*op)(void))
+{
+    for (int i = height; i-- > floor_; )
+        if (place[i].op == op) {
+            loc_set((Loc){ place[i].file, place[i].line });
+            height = i;
+            break;
+        }
+    At a = { floor_, height };
+    floor_ = height;
+    return a;
+}
+
+void at_leave(At *a)
+{
+    floor_ = a->floor, height = a->height;
+}
+
+Loc at_call(void)
+{
+    return loc_here();
+}
