@@ -38,7 +38,7 @@ bool dtype_int(Dtype);                          /* i8 .. u64, not bool */
  * (u64: the same 64 bits). Stores round to nearest even, or wrap. */
 double dtype_load_f(Dtype, const void *p);
 void dtype_store_f(Dtype, void *p, double v);
-int64_t dtype_load_i(Dtype, const void *p);
+int64_t dtype_load_i(Dtype, const void *p);     /* of a float: its bits */
 void dtype_store_i(Dtype, void *p, int64_t v);
 uint16_t half_from_double(double);              /* one rounding, to nearest even; denormals, infinities, nan */
 double half_to_double(uint16_t);
@@ -58,6 +58,7 @@ void arena_drop(Arena *);                       /* NULL is fine */
 Arena *arena_use(Arena *);                      /* makes it this thread's current arena; returns the one before */
 Arena *arena_current(void);
 void *arena_alloc(size_t bytes);                /* from the current arena; zeroed; aligned to 16. Never NULL: see base.c */
+void *arena_try(size_t bytes);                  /* the same, but NULL after E_NOMEM: for what may be large */
 void *arena_copy(const void *, size_t bytes);
 char *arena_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define NEW(T)      ((T *)arena_alloc(sizeof(T)))

@@ -173,6 +173,9 @@ Ins *append(Op, int nin, const Ref *in, const Attr *, int nout, const Type *, co
 void again(const Ins *, const Ref *x, Ref *out);
 void graph_inline(const Graph *, const Ref *args, Ref *out);    /* its instructions into the current graph */
 
+/* What a draft of one result (op, operands, attributes) is equal to without being computed, exactly; 0: nothing. */
+Ref fold(const Ins *draft, const Type *result);
+
 const Type *typ(Ref);                           /* in the current graph */
 const Ins *def(Ref);                            /* NULL for inputs */
 bool is_float(Ref);
@@ -186,9 +189,12 @@ bool const_is(Ref, double);                     /* filled with this number (sign
 #define ELEM_DECL_3(Name)               Ref Name(Ref x, Ref y, Ref w);
 #define STRUC(...)
 #include "ops.def"
+Ref Select(Ref predicate, Ref x, Ref y);        /* elementwise: x where true */
+Ref StopGradient(Ref);
 Ref Const(Dtype, double);                       /* scalar; rounded to the dtype */
 Ref ConstBits(Dtype, int64_t bits);             /* the element's bits, sign- or zero-extended */
 Ref Full(Type, double);                         /* filled with a constant */
+Ref FullBits(Type, int64_t bits);
 Ref Zeros(const Type *);
 Ref Like(Ref v, double);                        /* a constant of v's type */
 Ref Data(Type, const void *bytes);              /* a constant array, copied */
@@ -269,6 +275,8 @@ int region_check(const Ins *, const Graph *);
 Type region_result(const Region *, int nsub, Graph *const *sub, int k);
 void region_bits(const Region *, int nin, int nsub, Graph *const *sub, const bool *in, bool tangent, const char *axis, bool *out);
 void region_live(const Region *, int nin, int nsub, Graph *const *sub, bool *res, bool *in);
+/* Only the results in res, which it closes over the carry; in: the operands left; out, bodies: what is left of the region. */
+void region_restrict(const Region *, int nin, int nsub, Graph *const *sub, bool *res, bool *in, Region *out, Graph **bodies);
 void region_jvp(const Ins *, const Ref *x, const Ref *t, Ref *z, Ref *tz);
 void region_transpose(const Ins *, const Ref *ct, Cts *);
 void region_batch(const Ins *, const Ref *x, const uint8_t *s, const Axis *, bool elim, Ref *out, uint8_t *so);

@@ -1,0 +1,564 @@
+/*
+ * base.c - element types, arenas, text, interned names, errors.
+ *
+ * In and out: see base.h. All of it may be called from any thread; what is "current" is the thread's own.
+ *
+ * Running out of host memory. Builders have no way to hand back a NULL, so arena_alloc() never does:
+ *   1. a chunk comes from calloc();
+ *   2. where that fails, E_NOMEM is recorded and the request is served from a reserve that costs nothing until it is touched.
+ *      emit() sees the recorded E_NOMEM and returns 0 from then on, so the compiler stops growing and unwinds with the error;
+ *   3. where the reserve is used up as well (several threads failing at once), the thread waits until memory comes back:
+ *      the threads that unwind give back their arenas, and the reserve with them.
+ * What may be large and has a way to fail (constant arrays, host buffers) uses arena_try() or malloc() and never the reserve.
+ */
+#include "base.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ==================== element types */
+
+typedef struct DtypeRow { const char *name; uint8_t size, kind; } DtypeRow;
+enum { K_BOOL = 1, K_INT, K_UINT, K_FLOAT, K_COMPLEX };
+
+static const DtypeRow dtypes[DT_COUNT] = {
+    [DT_NONE] = { "none", 0, 0 },     [DT_BOOL] = { "bool", 1, K_BOOL },
+    [DT_I8] = { "i8", 1, K_INT },     [DT_I16] = { "i16", 2, K_INT },    [DT_I32] = { "i32", 4, K_INT },
+    [DT_I64] = { "i64", 8, K_INT },   [DT_U8] = { "u8", 1, K_UINT },     [DT_U16] = { "u16", 2, K_UINT },
+    [DT_U32] = { "u32", 4, K_UINT },  [DT_U64] = { "u64", 8, K_UINT },   [DT_F16] = { "f16", 2, K_FLOAT },
+    [DT_BF16] = { "bf16", 2, K_FLOAT }, [DT_F32] = { "f32", 4, K_FLOAT }, [DT_F64] = { "f64", 8, K_FLOAT },
+    [DT_C64] = { "c64", 8, K_COMPLEX }, [DT_C128] = { "c128", 16, K_COMPLEX },
+};
+
+static const DtypeRow *dtype_row(Dtype d) { return &dtypes[(unsigned)d < DT_COUNT ? d : DT_NONE]; }
+const char *dtype_name(Dtype d) { return dtype_row(d)->name; }
+size_t dtype_size(Dtype d) { return dtype_row(d)->size; }
+bool dtype_float(Dtype d) { return dtype_row(d)->kind == K_FLOAT; }
+bool dtype_signed(Dtype d) { return dtype_row(d)->kind == K_INT; }
+bool dtype_unsigned(Dtype d) { return dtype_row(d)->kind == K_UINT; }
+bool dtype_int(Dtype d) { return dtype_signed(d) || dtype_unsigned(d); }
+
+Dtype dtype_parse(const char *name, size_t n)
+{
+    for (int d = DT_BOOL; d < DT_COUNT; d++)
+        if (strlen(dtypes[d].name) == n && !memcmp(dtypes[d].name, name, n))
+            return (Dtype)d;
+    return DT_NONE;
+}
+
+/* Rounds a double once, to nearest even, into a format of 1 + ebits + mbits bits. The value is m * 2^(e - 52) with m < 2^53;
+ * the target keeps bits down to 2^(max(e, emin) - mbits). */
+static uint16_t pack(double v, int ebits, int mbits)
+{
+    uint64_t b;
+    memcpy(&b, &v, sizeof b);
+    uint16_t sign = (uint16_t)(b >> 63 << 15), inf = (uint16_t)(((1u << ebits) - 1) << mbits);
+    int e = (int)(b >> 52 & 0x7FF), bias = (1 << (ebits - 1)) - 1;
+    uint64_t m = b & 0xFFFFFFFFFFFFFull;
+    if (e == 0x7FF)                             /* nan: quiet, with the top bits of what it carried */
+        return (uint16_t)(sign | inf | (m ? 1u << (mbits - 1) | (unsigned)(m >> (52 - mbits)) : 0));
+    if (!e)                                     /* zero, or a double's denormal: far below every denormal of ours */
+        return sign;
+    m |= 1ull << 52;
+    int t = e - 1023 + bias;                    /* biased exponent in the target, if normal */
+    int drop = 52 - mbits + (t < 1 ? 1 - t : 0);
+    if (drop > 54)
+        return sign;
+    uint64_t half = 1ull << (drop - 1), low = m & ((half << 1) - 1), q = drop > 53 ? 0 : m >> drop;
+    q += low > half || (low == half && (q & 1));
+    /* q holds the implicit bit where t >= 1, so adding the exponent minus one carries it in, and rounding up carries over. */
+    uint64_t r = q + ((uint64_t)(t < 1 ? 0 : t - 1) << mbits);
+    return (uint16_t)(sign | (r > inf ? inf : r));
+}
+
+static double unpack(uint16_t h, int ebits, int mbits)
+{
+    int e = h >> mbits & ((1 << ebits) - 1), bias = (1 << (ebits - 1)) - 1, m = h & ((1 << mbits) - 1);
+    if (e == (1 << ebits) - 1) {                /* an infinity, or a nan with its payload */
+        uint64_t b = 0x7FFull << 52 | (uint64_t)m << (52 - mbits) | (uint64_t)(h >> 15) << 63;
+        double v;
+        memcpy(&v, &b, sizeof v);
+        return v;
+    }
+    double v = e ? ldexp(m | 1 << mbits, e - bias - mbits) : ldexp(m, 1 - bias - mbits);
+    return h >> 15 ? -v : v;
+}
+
+uint16_t half_from_double(double v) { return pack(v, 5, 10); }
+double half_to_double(uint16_t h) { return unpack(h, 5, 10); }
+uint16_t bfloat_from_double(double v) { return pack(v, 8, 7); }
+
+double bfloat_to_double(uint16_t h)
+{
+    uint32_t b = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &b, sizeof f);
+    return f;
+}
+
+#define LOAD(T, p)      __extension__({ T v_; memcpy(&v_, (p), sizeof v_); v_; })
+#define STORE(T, p, v)  do { T v_ = (T)(v); memcpy((p), &v_, sizeof v_); } while (0)
+
+/* Integers as numbers; of complex numbers the real part. */
+double dtype_load_f(Dtype d, const void *p)
+{
+    switch (d) {
+    case DT_F16: return half_to_double(LOAD(uint16_t, p));
+    case DT_BF16: return bfloat_to_double(LOAD(uint16_t, p));
+    case DT_F32: case DT_C64: return LOAD(float, p);
+    case DT_F64: case DT_C128: return LOAD(double, p);
+    case DT_U64: return (double)LOAD(uint64_t, p);
+    default: return (double)dtype_load_i(d, p);
+    }
+}
+
+/* Into an integer: toward zero, saturating, nan is 0. Into bool: is it not zero? */
+static int64_t saturate(Dtype d, double v)
+{
+    int bits = (int)dtype_size(d) * 8;
+    if (v != v)
+        return 0;
+    if (dtype_unsigned(d))
+        return v <= 0 ? 0 : v >= ldexp(1, bits) ? (int64_t)(UINT64_MAX >> (64 - bits)) : (int64_t)(uint64_t)v;
+    double top = ldexp(1, bits - 1);
+    int64_t max = (int64_t)(UINT64_MAX >> (65 - bits));
+    return v >= top ? max : v < -top ? -max - 1 : (int64_t)v;
+}
+
+void dtype_store_f(Dtype d, void *p, double v)
+{
+    switch (d) {
+    case DT_F16: STORE(uint16_t, p, half_from_double(v)); break;
+    case DT_BF16: STORE(uint16_t, p, bfloat_from_double(v)); break;
+    case DT_F32: STORE(float, p, v); break;
+    case DT_F64: STORE(double, p, v); break;
+    case DT_C64: STORE(float, p, v); STORE(float, (char *)p + 4, 0); break;
+    case DT_C128: STORE(double, p, v); STORE(double, (char *)p + 8, 0); break;
+    case DT_BOOL: STORE(uint8_t, p, v != 0); break;
+    default: dtype_store_i(d, p, saturate(d, v)); break;
+    }
+}
+
+/* Of a float (and c64): its bits, zero-extended. That is the form of a constant's `bits`. */
+int64_t dtype_load_i(Dtype d, const void *p)
+{
+    switch (d) {
+    case DT_BOOL: return LOAD(uint8_t, p) != 0;
+    case DT_I8: return LOAD(int8_t, p);
+    case DT_I16: return LOAD(int16_t, p);
+    case DT_I32: return LOAD(int32_t, p);
+    case DT_U8: return LOAD(uint8_t, p);
+    case DT_U16: case DT_F16: case DT_BF16: return LOAD(uint16_t, p);
+    case DT_U32: case DT_F32: return LOAD(uint32_t, p);
+    case DT_I64: case DT_U64: case DT_F64: case DT_C64: return LOAD(int64_t, p);
+    default: return 0;
+    }
+}
+
+void dtype_store_i(Dtype d, void *p, int64_t v)
+{
+    if (d == DT_BOOL) {
+        STORE(uint8_t, p, v != 0);
+        return;
+    }
+    switch (dtype_size(d)) {
+    case 1: STORE(uint8_t, p, v); break;
+    case 2: STORE(uint16_t, p, v); break;
+    case 4: STORE(uint32_t, p, v); break;
+    case 8: STORE(int64_t, p, v); break;
+    default: break;
+    }
+}
+
+Ints ints_of(const int64_t *v, int n)
+{
+    Ints r = { n, { 0 } };
+    for (int k = 0; k < n && k < MAXRANK; k++)
+        r.v[k] = v[k];
+    return r;
+}
+
+bool ints_has(const Ints *s, int64_t v)
+{
+    for (int k = 0; k < s->n && k < MAXRANK; k++)
+        if (s->v[k] == v)
+            return true;
+    return false;
+}
+
+/* ==================== arenas */
+
+typedef struct Chunk { struct Chunk *next; size_t bytes; bool reserved; } Chunk;
+#define HEAD ((sizeof(Chunk) + 15) & ~(size_t)15)
+
+struct Arena {
+    Chunk *chunk;                               /* newest first */
+    char *at, *end;                             /* free room in the newest */
+    char *last;                                 /* the newest allocation, which may grow where it is */
+    size_t next;                                /* size of the next chunk */
+};
+
+static _Thread_local Arena *current;
+static pthread_key_t own_key;                   /* a thread that chose no arena gets one that ends with it */
+static pthread_once_t own_once = PTHREAD_ONCE_INIT;
+
+static _Alignas(16) char reserve[16 << 20];
+static size_t reserve_used;
+static int reserve_live;                        /* chunks handed out */
+static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static Chunk *reserve_take(size_t bytes)
+{
+    Chunk *c = NULL;
+    pthread_mutex_lock(&reserve_lock);
+    if (bytes <= sizeof reserve - reserve_used) {
+        c = (Chunk *)(reserve + reserve_used);
+        reserve_used += (bytes + 15) & ~(size_t)15;
+        reserve_live++;
+        c->reserved = true;
+    }
+    pthread_mutex_unlock(&reserve_lock);
+    return c;
+}
+
+static void reserve_give(void)
+{
+    pthread_mutex_lock(&reserve_lock);
+    if (!--reserve_live) {
+        memset(reserve, 0, reserve_used);
+        reserve_used = 0;
+    }
+    pthread_mutex_unlock(&reserve_lock);
+}
+
+static void no_memory(size_t bytes) { error_set(E_NOMEM, "out of host memory: %zu bytes", bytes); }
+
+static void pause_a_little(void) { nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL); }
+
+/* A zeroed chunk. Where memory is short: the reserve (only if must), then waiting. See the head of the file. */
+static Chunk *chunk_new(size_t bytes, bool must)
+{
+    Chunk *c = bytes < HEAD ? NULL : calloc(1, bytes);
+    if (c || bytes < HEAD)
+        return c;
+    no_memory(bytes);
+    while (must && !(c = reserve_take(bytes)) && !(c = calloc(1, bytes)))
+        pause_a_little();
+    return c;
+}
+
+static bool arena_extend(Arena *a, size_t bytes, bool must)
+{
+    size_t want = bytes + HEAD < a->next ? a->next : bytes + HEAD;
+    Chunk *c = want < bytes ? NULL : chunk_new(want, false);
+    if (!c && want >= bytes && bytes + HEAD < want)             /* a smaller one may do */
+        c = chunk_new(want = bytes + HEAD, false);
+    if (!c && must)
+        c = chunk_new(want = bytes + HEAD, true);
+    if (!c)
+        return false;
+    c->next = a->chunk;
+    c->bytes = want;
+    a->chunk = c;
+    a->at = (char *)c + HEAD;
+    a->end = (char *)c + want;
+    a->next = a->next < (4u << 20) ? 2 * a->next : a->next;
+    return true;
+}
+
+static void *arena_in(Arena *a, size_t bytes, bool must)
+{
+    if (bytes > PTRDIFF_MAX - 64) {
+        no_memory(bytes);
+        if (!must)
+            return NULL;
+    }
+    bytes = (bytes + 15) & ~(size_t)15;
+    if (bytes > (size_t)(a->end - a->at) && !arena_extend(a, bytes, must))
+        return NULL;
+    void *p = a->last = a->at;
+    a->at += bytes;
+    return p;
+}
+
+static void arena_begin(Arena *a) { *a = (Arena){ .next = 32 << 10 }; }
+
+Arena *arena_new(void)
+{
+    Arena *a = malloc(sizeof *a);
+    if (a)
+        arena_begin(a);
+    else
+        no_memory(sizeof *a);
+    return a;
+}
+
+static void arena_empty(Arena *a)
+{
+    for (Chunk *c = a->chunk, *next; c; c = next) {
+        next = c->next;
+        if (c->reserved)
+            reserve_give();
+        else
+            free(c);
+    }
+}
+
+void arena_drop(Arena *a)
+{
+    if (!a)
+        return;
+    if (a == current)
+        current = NULL;
+    arena_empty(a);
+    free(a);
+}
+
+Arena *arena_use(Arena *a)
+{
+    Arena *before = current;
+    current = a;
+    return before;
+}
+
+static void own_drop(void *a) { arena_empty(a); free(a); }
+static void own_init(void) { pthread_key_create(&own_key, own_drop); }
+
+static Arena *own_arena(void)
+{
+    static Arena last_resort = { .next = 32 << 10 };            /* no memory for an arena's head: leaks, once */
+    pthread_once(&own_once, own_init);
+    Arena *a = pthread_getspecific(own_key);
+    if (a)
+        return a;
+    a = arena_new();
+    if (!a || pthread_setspecific(own_key, a)) {
+        free(a);
+        while (!(a = arena_new()) && reserve_live)
+            pause_a_little();
+        return a ? a : &last_resort;
+    }
+    return a;
+}
+
+Arena *arena_current(void) { return current; }
+static Arena *arena_here(void) { return current ? current : own_arena(); }
+void *arena_alloc(size_t bytes) { return arena_in(arena_here(), bytes, true); }
+void *arena_try(size_t bytes) { return arena_in(arena_here(), bytes, false); }
+
+void *arena_copy(const void *p, size_t bytes)
+{
+    void *q = arena_alloc(bytes);
+    if (bytes)
+        memcpy(q, p, bytes);
+    return q;
+}
+
+void *arena_grow(const void *old, size_t old_bytes, size_t new_bytes)
+{
+    Arena *a = arena_here();
+    size_t more = (new_bytes + 15) & ~(size_t)15;
+    if (old && old == a->last && more <= (size_t)(a->end - a->last)) {
+        a->at = a->last + more;                 /* beyond `at` the chunk is still zero */
+        return a->last;
+    }
+    void *p = arena_alloc(new_bytes);
+    if (old && old_bytes)
+        memcpy(p, old, old_bytes);
+    return p;
+}
+
+char *arena_text(const char *format, ...)
+{
+    va_list ap, again;
+    va_start(ap, format);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, format, ap);
+    va_end(ap);
+    char *s = arena_alloc((size_t)(n < 0 ? 0 : n) + 1);
+    if (n >= 0)
+        vsnprintf(s, (size_t)n + 1, format, again);
+    va_end(again);
+    return s;
+}
+
+/* ==================== interned names: an open hash table and an arena of its own, under one lock */
+
+static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
+static Arena names = { .next = 32 << 10 };
+static const char **name_slot;
+static size_t name_cap, name_count;
+
+static const char **name_find(const char **slot, size_t cap, const char *s)
+{
+    size_t k = hash_bytes(s, strlen(s), 0) & (cap - 1);
+    while (slot[k] && strcmp(slot[k], s))
+        k = (k + 1) & (cap - 1);
+    return &slot[k];
+}
+
+static void names_grow(void)
+{
+    size_t cap = name_cap ? 2 * name_cap : 256;
+    const char **slot = arena_in(&names, cap * sizeof *slot, true);
+    for (size_t k = 0; k < name_cap; k++)
+        if (name_slot[k])
+            *name_find(slot, cap, name_slot[k]) = name_slot[k];
+    name_slot = slot;
+    name_cap = cap;
+}
+
+const char *intern(const char *s)
+{
+    if (!s)
+        return NULL;
+    pthread_mutex_lock(&names_lock);
+    if (2 * name_count >= name_cap)
+        names_grow();
+    const char **slot = name_find(name_slot, name_cap, s);
+    if (!*slot) {
+        size_t n = strlen(s) + 1;
+        *slot = memcpy(arena_in(&names, n, true), s, n);
+        name_count++;
+    }
+    const char *r = *slot;
+    pthread_mutex_unlock(&names_lock);
+    return r;
+}
+
+/* ==================== text. Without memory it stays as it was, and E_NOMEM is recorded. */
+
+static bool text_room(Text *t, size_t more)
+{
+    if (t->n + more < t->cap)
+        return true;
+    size_t cap = t->cap ? t->cap : 128;
+    while (cap <= t->n + more)
+        cap *= 2;
+    char *s = realloc(t->s, cap);
+    if (!s) {
+        no_memory(cap);
+        return false;
+    }
+    t->s = s;
+    t->cap = cap;
+    return true;
+}
+
+void text_add(Text *t, const char *format, ...)
+{
+    va_list ap, again;
+    va_start(ap, format);
+    va_copy(again, ap);
+    size_t room = t->cap - t->n;
+    int n = vsnprintf(room ? t->s + t->n : NULL, room, format, ap);
+    va_end(ap);
+    if (n >= 0 && (size_t)n >= room) {
+        if (!text_room(t, (size_t)n)) {
+            if (t->s)
+                t->s[t->n] = 0;
+            va_end(again);
+            return;
+        }
+        vsnprintf(t->s + t->n, (size_t)n + 1, format, again);
+    }
+    va_end(again);
+    t->n += n > 0 ? (size_t)n : 0;
+}
+
+void text_char(Text *t, char c, int times)
+{
+    if (times <= 0 || !text_room(t, (size_t)times))
+        return;
+    memset(t->s + t->n, c, (size_t)times);
+    t->n += (size_t)times;
+    t->s[t->n] = 0;
+}
+
+char *text_take(Text *t)
+{
+    char *s = t->s;
+    *t = (Text){ 0 };
+    while (!s && !(s = calloc(1, 1)))
+        pause_a_little();
+    return s;
+}
+
+void text_free(Text *t)
+{
+    free(t->s);
+    *t = (Text){ 0 };
+}
+
+/* ==================== source places and errors: the thread's own */
+
+static _Thread_local struct { Code code; char text[4096]; } failure;
+static _Thread_local Loc here;
+
+int error_set(Code code, const char *format, ...)
+{
+    if (failure.code)
+        return code;
+    failure.code = code;
+    int n = here.file ? snprintf(failure.text, sizeof failure.text, "%s:%d: ", here.file, here.line) : 0;
+    if (n < 0 || (size_t)n >= sizeof failure.text)
+        n = 0;
+    va_list ap;
+    va_start(ap, format);
+    int m = vsnprintf(failure.text + n, sizeof failure.text - (size_t)n, format, ap);
+    va_end(ap);
+    if (m < 0)
+        failure.text[n] = 0;
+    else if ((size_t)m >= sizeof failure.text - (size_t)n)
+        memcpy(failure.text + sizeof failure.text - 4, "...", 4);
+    return code;
+}
+
+bool error_pending(void) { return failure.code != E_OK; }
+Code error_code(void) { return failure.code; }
+const char *error_text(void) { return failure.code ? failure.text : ""; }
+void error_clear(void) { failure.code = E_OK; failure.text[0] = 0; }
+Loc loc_here(void) { return here; }
+
+Loc loc_set(Loc l)
+{
+    Loc before = here;
+    here = l;
+    return before;
+}
+
+/* ==================== the rest */
+
+static uint64_t mix(uint64_t h) { h ^= h >> 32; h *= 0x9E3779B97F4A7C15ull; return h ^ h >> 29; }
+
+uint64_t hash_bytes(const void *p, size_t n, uint64_t seed)
+{
+    const unsigned char *s = p;
+    uint64_t h = mix(seed ^ (n * 0xD6E8FEB86659FD93ull + 0x2545F4914F6CDD1Dull));
+    for (; n >= 8; s += 8, n -= 8)
+        h = mix(h ^ LOAD(uint64_t, s)) + 0x632BE59BD9B4E019ull;
+    uint64_t tail = 0;
+    if (n)
+        memcpy(&tail, s, n);
+    return mix(mix(h ^ tail));
+}
+
+static bool wanted(const char *variable, const char *word)
+{
+    const char *s = getenv(variable);
+    size_t n = strlen(word);
+    while (s && *s) {
+        size_t k = strcspn(s, ",");
+        if (k == n && !memcmp(s, word, n))
+            return true;
+        s += k + (s[k] == ',');
+    }
+    return false;
+}
+
+bool dump_wanted(const char *word) { return wanted("HEDDLE_DUMP", word); }
+bool check_wanted(const char *word) { return wanted("HEDDLE_CHECK", word); }

@@ -1,0 +1,339 @@
+/*
+ * emit.c - the builder: from an operation and its operands to a value of the current graph.
+ *
+ * emit() finds an identical instruction, else infers the type, folds, else appends; so every pass optimises what it builds.
+ * Invariant: operands precede users. An instruction never changes once it is appended, but for what hangs on its results.
+ * Identical means: same op, operands, attributes, bytes. What adds to an accumulator is never found: each adds once.
+ */
+#include "graph.h"
+
+#include <string.h>
+
+/* ==================== the current graph */
+
+typedef struct Frame { Graph *g; struct Frame *below; } Frame;
+static _Thread_local Frame *top;
+
+Graph *graph_new(void)
+{
+    Graph *g = NEW(Graph);
+    g->val_cap = 16;
+    g->type = NEWS(Type, g->val_cap);
+    g->flag = NEWS(uint8_t, g->val_cap);
+    g->def = NEWS(Ins *, g->val_cap);
+    g->nval = 1;
+    return g;
+}
+
+Graph *graph_begin(Graph *g)
+{
+    Frame *f = NEW(Frame);
+    f->g = g;
+    f->below = top;
+    top = f;
+    return g;
+}
+
+Graph *graph_end(void)
+{
+    Graph *g = cur();
+    if (top)
+        top = top->below;
+    return g;
+}
+
+Graph *cur(void) { return top ? top->g : NULL; }
+
+Ref graph_value(Type t, uint8_t flag)
+{
+    Graph *g = cur();
+    if (g->nval == g->val_cap) {
+        size_t n = (size_t)g->val_cap;
+        g->type = arena_grow(g->type, n * sizeof *g->type, 2 * n * sizeof *g->type);
+        g->flag = arena_grow(g->flag, n * sizeof *g->flag, 2 * n * sizeof *g->flag);
+        g->def = arena_grow(g->def, n * sizeof *g->def, 2 * n * sizeof *g->def);
+        g->val_cap *= 2;
+    }
+    g->type[g->nval] = t;
+    g->flag[g->nval] = flag;
+    g->def[g->nval] = NULL;
+    return (Ref)g->nval++;
+}
+
+Ref graph_input(Type t, uint8_t flag)
+{
+    Graph *g = cur();
+    Ref v = graph_value(t, flag);
+    PUSH(g->in, g->nin, g->in_cap, v);
+    return v;
+}
+
+void graph_outputs(const Ref *v, int n)
+{
+    Graph *g = cur();
+    g->out = arena_copy(v, (size_t)n * sizeof *v);
+    g->nout = n;
+}
+
+const Type *typ(Ref v)
+{
+    static const Type none;
+    const Graph *g = cur();
+    return g && v < (Ref)g->nval ? &g->type[v] : &none;
+}
+
+const Ins *def(Ref v)
+{
+    const Graph *g = cur();
+    return g && v < (Ref)g->nval ? g->def[v] : NULL;
+}
+
+bool is_float(Ref v) { return dtype_float((Dtype)typ(v)->dt); }
+
+/* ==================== finding identical instructions */
+
+static bool adds_in_place(const Graph *g, const Ins *i)
+{
+    return i->op == OP_accum || i->op == OP_accum_slice || (i->op == OP_scatter && graph_acc(g, i->in[0]));
+}
+
+static bool findable(const Graph *g, const Ins *i)
+{
+    return i->op != OP_region && i->op != OP_barrier && !adds_in_place(g, i);
+}
+
+static uint64_t ins_hash(const Ins *i)
+{
+    uint64_t h = hash_bytes(i->in, i->nin * sizeof *i->in, i->op);
+    h = hash_bytes(i->attr, (size_t)i->nattr * sizeof *i->attr, h);
+    return i->nblob ? hash_bytes(i->blob, i->nblob, h) : h;
+}
+
+static bool ins_same(const Ins *a, const Ins *b)
+{
+    return a->op == b->op && a->nin == b->nin && a->nattr == b->nattr && a->nblob == b->nblob
+        && (!a->nin || !memcmp(a->in, b->in, a->nin * sizeof *a->in))
+        && (!a->nattr || !memcmp(a->attr, b->attr, (size_t)a->nattr * sizeof *a->attr))
+        && (!a->nblob || a->blob == b->blob || !memcmp(a->blob, b->blob, a->nblob));
+}
+
+/* The slot of an instruction like it, or the empty one where it belongs. */
+static uint32_t *cse_slot(const Graph *g, const Ins *i, uint64_t hash)
+{
+    uint32_t mask = (uint32_t)g->cse_size - 1, k = (uint32_t)hash & mask;
+    while (g->cse[k] && !ins_same(g->ins[g->cse[k] - 1], i))
+        k = (k + 1) & mask;
+    return &g->cse[k];
+}
+
+static Ins *cse_find(const Graph *g, const Ins *i)
+{
+    if (!g->cse_size || !findable(g, i))
+        return NULL;
+    uint32_t *slot = cse_slot(g, i, ins_hash(i));
+    return *slot ? g->ins[*slot - 1] : NULL;
+}
+
+static void cse_grow(Graph *g)
+{
+    const uint32_t *old = g->cse;
+    int n = g->cse_size;
+    g->cse_size = n ? 2 * n : 64;
+    g->cse = NEWS(uint32_t, g->cse_size);
+    for (int k = 0; k < n; k++)
+        if (old[k])
+            *cse_slot(g, g->ins[old[k] - 1], ins_hash(g->ins[old[k] - 1])) = old[k];
+}
+
+static void cse_add(Graph *g, int at)
+{
+    if (2 * (g->cse_used + 1) > g->cse_size)
+        cse_grow(g);
+    uint32_t *slot = cse_slot(g, g->ins[at], ins_hash(g->ins[at]));
+    g->cse_used += !*slot;
+    *slot = (uint32_t)at + 1;
+}
+
+/* ==================== appending */
+
+static Ins *append_draft(const Ins *draft, int nout, const Type *t, const uint8_t *flag)
+{
+    Graph *g = cur();
+    Ins *i = NEW(Ins);
+    *i = *draft;
+    i->in = arena_copy(draft->in, draft->nin * sizeof *draft->in);
+    i->attr = arena_copy(draft->attr, (size_t)draft->nattr * sizeof *draft->attr);
+    i->nout = (uint16_t)nout;
+    i->out = (Ref)g->nval;
+    i->loc = loc_here();
+    uint8_t lin = 0;
+    for (int k = 0; k < i->nin; k++)
+        lin |= g->flag[i->in[k]] & V_LIN;
+    uint8_t acc = adds_in_place(g, i) ? g->flag[i->in[0]] & V_ACC : 0;
+    for (int k = 0; k < nout; k++)
+        g->def[graph_value(t[k], flag ? flag[k] : lin | acc)] = i;
+    PUSH(g->ins, g->nins, g->ins_cap, i);
+    return i;
+}
+
+Ins *append(Op op, int nin, const Ref *in, const Attr *a, int nout, const Type *t, const uint8_t *flag)
+{
+    const Ins draft = { .op = (uint16_t)op, .nin = (uint16_t)nin, .in = (Ref *)in,
+                        .attr = a ? a->v : NULL, .nattr = a ? a->n : 0 };
+    return append_draft(&draft, nout, t, flag);
+}
+
+/* ==================== emit */
+
+static int draft_check(const Ins *i)
+{
+    const Graph *g = cur();
+    if (!g)
+        return error_set(E_TRACE, "%s: no graph is being built", i->op < OP_COUNT ? optab[i->op].name : "?");
+    if (i->op == OP_NONE || i->op >= OP_COUNT || !optab[i->op].rules || !optab[i->op].rules->infer)
+        return error_set(E_INTERNAL, "operation %d cannot be emitted", i->op);
+    const OpRow *row = &optab[i->op];
+    if (row->nin >= 0 && i->nin != row->nin)
+        return error_set(E_INTERNAL, "%s takes %d operands, not %d", row->name, row->nin, i->nin);
+    for (int k = 0; k < i->nin; k++)
+        if (i->in[k] >= (Ref)g->nval)
+            return error_set(E_INTERNAL, "%s: operand %d is not a value of this graph", row->name, k);
+    return 0;
+}
+
+static int draft_infer(const Ins *i, Type *out)
+{
+    const Graph *g = cur();
+    const Type **t = NEWS(const Type *, i->nin);
+    for (int k = 0; k < i->nin; k++)
+        t[k] = &g->type[i->in[k]];
+    return optab[i->op].rules->infer((Op)i->op, i->nin, t, i->attr, i->nattr, out);
+}
+
+/* Writes the results; returns how many, 0 after an error. */
+static int emit_draft(Ins *i, Ref *out)
+{
+    int nout = i->op < OP_COUNT && optab[i->op].nout >= 0 ? optab[i->op].nout : i->nin;
+    for (int k = 0; k < nout; k++)
+        out[k] = 0;
+    for (int k = 0; k < i->nin; k++)
+        if (!i->in[k])
+            return 0;
+    if (error_code() == E_NOMEM || draft_check(i))
+        return 0;
+    Ref swapped[2];
+    if (optab[i->op].commutes && i->in[0] > i->in[1]) {
+        swapped[0] = i->in[1];
+        swapped[1] = i->in[0];
+        i->in = swapped;
+    }
+    const Ins *found = cse_find(cur(), i);
+    if (!found) {
+        Type *t = NEWS(Type, nout);
+        if (draft_infer(i, t))
+            return 0;
+        if (nout == 1 && (out[0] = fold(i, t)))
+            return 1;
+        if (error_pending())                    /* of a fold that was under way */
+            return 0;
+        found = append_draft(i, nout, t, NULL);
+        if (findable(cur(), found))
+            cse_add(cur(), cur()->nins - 1);
+    }
+    for (int k = 0; k < nout; k++)
+        out[k] = found->out + (Ref)k;
+    return nout;
+}
+
+int emit_n(Op op, int nin, const Ref *in, const Attr *a, Ref *out)
+{
+    Ins draft = { .op = (uint16_t)op, .nin = (uint16_t)nin, .in = (Ref *)in,
+                  .attr = a ? a->v : NULL, .nattr = a ? a->n : 0 };
+    return emit_draft(&draft, out);
+}
+
+Ref emit(Op op, int nin, const Ref *in, const Attr *a)
+{
+    if (op < OP_COUNT && optab[op].nout != 1) {
+        error_set(E_INTERNAL, "%s has several results", optab[op].name);
+        return 0;
+    }
+    Ref out = 0;
+    emit_n(op, nin, in, a, &out);
+    return out;
+}
+
+Ref Data(Type t, const void *bytes)
+{
+    Attr a = { 0 };
+    attr_int(&a, t.dt);
+    attr_list(&a, t.dim, t.rank);
+    size_t n = type_bytes(&t);
+    void *copy = arena_try(n);
+    Ref out = 0;
+    if (!copy)
+        return 0;
+    if (n)
+        memcpy(copy, bytes, n);
+    emit_draft(&(Ins){ .op = OP_data, .attr = a.v, .nattr = a.n, .blob = copy, .nblob = n }, &out);
+    return out;
+}
+
+void Barrier(const Ref *x, int n, Ref *out)
+{
+    Graph *g = cur();
+    bool missing = !n || !g || error_code() == E_NOMEM;
+    for (int k = 0; k < n; k++) {
+        out[k] = 0;
+        missing |= !x[k];
+    }
+    if (missing)
+        return;
+    Type *t = NEWS(Type, n);
+    uint8_t *flag = NEWS(uint8_t, n);
+    for (int k = 0; k < n; k++) {
+        t[k] = g->type[x[k]];
+        flag[k] = g->flag[x[k]] & V_LIN;
+    }
+    const Ins *i = append(OP_barrier, n, x, NULL, n, t, flag);
+    for (int k = 0; k < n; k++)
+        out[k] = i->out + (Ref)k;
+}
+
+/* ==================== again */
+
+void again(const Ins *i, const Ref *x, Ref *out)
+{
+    for (int k = 0; k < i->nout; k++)
+        out[k] = 0;
+    for (int k = 0; k < i->nin; k++)
+        if (!x[k])
+            return;
+    Loc before = loc_here();
+    if (i->loc.file)
+        loc_set(i->loc);
+    if (i->op == OP_region)
+        emit_region(i->region, i->nin, x, i->nsub, i->sub, out);
+    else if (i->op == OP_barrier)
+        Barrier(x, i->nin, out);
+    else
+        emit_draft(&(Ins){ .op = i->op, .nin = i->nin, .in = (Ref *)x, .attr = i->attr, .nattr = i->nattr,
+                           .blob = i->blob, .nblob = i->nblob }, out);
+    loc_set(before);
+}
+
+void graph_inline(const Graph *g, const Ref *args, Ref *out)
+{
+    Ref *m = NEWS(Ref, g->nval);
+    for (int k = 0; k < g->nin; k++)
+        m[g->in[k]] = args[k];
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        Ref *x = NEWS(Ref, i->nin);
+        for (int k = 0; k < i->nin; k++)
+            x[k] = m[i->in[k]];
+        again(i, x, &m[i->out]);
+    }
+    for (int k = 0; k < g->nout; k++)
+        out[k] = m[g->out[k]];
+}

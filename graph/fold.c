@@ -1,0 +1,237 @@
+/*
+ * fold.c - what an instruction is equal to without being computed. Exact in IEEE arithmetic or not done.
+ *
+ * In: a draft whose type has been inferred, so it is known to be legal. Out: an existing or simpler value, or 0.
+ * x*1, x/1, x - (+0) and x + (-0) fold for every x, nan and zeros of either sign included; x*0 and x + (+0) do not, for floats.
+ * Integers and bools have no such values, so their neutral and absorbing constants fold as well.
+ * Elementwise operations on filled operands are computed by the operation's own rule on one element, so a folded program and an
+ * evaluated one give the same bits.
+ */
+#include "graph.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ==================== constants seen through views */
+
+static bool is_view(Op op)
+{
+    return op == OP_broadcast || op == OP_reshape || op == OP_transpose || op == OP_slice || op == OP_reverse;
+}
+
+bool const_of(Ref v, int64_t *bits)
+{
+    const Ins *i = def(v);
+    while (i && is_view((Op)i->op))
+        i = def(i->in[0]);
+    if (!i || i->op != OP_const)
+        return false;
+    *bits = ins_int(i, 1);
+    return true;
+}
+
+static bool bits_are(Dtype dt, int64_t bits, double want)
+{
+    char e[16] = { 0 };
+    dtype_store_i(dt, e, bits);
+    double v = dtype_load_f(dt, e);
+    return v == want && !signbit(v) == !signbit(want);
+}
+
+bool const_is(Ref v, double want)
+{
+    int64_t bits;
+    Dtype dt = (Dtype)typ(v)->dt;
+    return const_of(v, &bits) && dt != DT_C64 && bits_are(dt, bits, want);
+}
+
+/* All ones: the neutral constant of `and`. */
+static bool const_ones(Ref v)
+{
+    int64_t bits;
+    Dtype dt = (Dtype)typ(v)->dt;
+    if (!const_of(v, &bits))
+        return false;
+    return dt == DT_BOOL ? bits != 0 : (uint64_t)bits << (64 - 8 * dtype_size(dt)) >> (64 - 8 * dtype_size(dt))
+        == UINT64_MAX >> (64 - 8 * dtype_size(dt));
+}
+
+/* ==================== elementwise */
+
+static bool computes_by_element(const Ins *i)
+{
+    return optab[i->op].elementwise || i->op == OP_select || i->op == OP_convert || i->op == OP_reduce_precision;
+}
+
+/* All operands are filled with constants: one element says it all. */
+static Ref fold_constants(const Ins *i, const Type *result)
+{
+    char value[3][16] = { { 0 } }, r[16] = { 0 };
+    Type scalar[3], u = type_scalar((Dtype)result->dt);
+    const Type *t[3];
+    const void *in[3];
+    if (!i->nin || i->nin > 3)
+        return 0;
+    for (int k = 0; k < i->nin; k++) {
+        int64_t bits;
+        Dtype dt = (Dtype)typ(i->in[k])->dt;
+        if (dtype_size(dt) > 8 || !const_of(i->in[k], &bits))
+            return 0;
+        dtype_store_i(dt, value[k], bits);
+        scalar[k] = type_scalar(dt);
+        t[k] = &scalar[k];
+        in[k] = value[k];
+    }
+    void *out[1] = { r };
+    if (dtype_size((Dtype)u.dt) > 8 || optab[i->op].rules->eval(i, t, in, &u, out))
+        return 0;
+    return FullBits(*result, dtype_load_i((Dtype)u.dt, r));
+}
+
+static Ref fold_binary(const Ins *i, const Type *result)
+{
+    Ref x = i->in[0], y = i->in[1];
+    bool whole = !dtype_float((Dtype)result->dt);               /* integers and bool: no nan, no -0 */
+    switch (i->op) {
+    case OP_add:
+        return const_is(x, whole ? 0 : -0.0) ? y : const_is(y, whole ? 0 : -0.0) ? x : 0;
+    case OP_sub:
+        return const_is(y, 0) ? x : 0;
+    case OP_mul:
+        return const_is(x, 1) ? y : const_is(y, 1) ? x
+            : whole && (const_is(x, 0) || const_is(y, 0)) ? FullBits(*result, 0) : 0;
+    case OP_div: case OP_pow:
+        return const_is(y, 1) ? x : 0;
+    case OP_and:
+        return x == y ? x : const_ones(x) ? y : const_ones(y) ? x
+            : const_is(x, 0) || const_is(y, 0) ? FullBits(*result, 0) : 0;
+    case OP_or:
+        return x == y ? x : const_is(x, 0) ? y : const_is(y, 0) ? x : const_ones(x) ? x : const_ones(y) ? y : 0;
+    case OP_xor:
+        return const_is(x, 0) ? y : const_is(y, 0) ? x : 0;
+    case OP_max: case OP_min:
+        return x == y ? x : 0;
+    case OP_shift_left: case OP_shift_right_logical: case OP_shift_right_arithmetic:
+        return const_is(y, 0) ? x : 0;
+    default:
+        return 0;
+    }
+}
+
+static Ref fold_element(const Ins *i, const Type *result)
+{
+    Ref x = i->in[0];
+    int64_t bits;
+    const Ins *d = def(x);
+    Ref r = fold_constants(i, result);
+    if (r)
+        return r;
+    switch (i->op) {
+    case OP_neg: case OP_not:
+        return d && d->op == i->op ? d->in[0] : 0;
+    case OP_convert:
+        return type_equal(result, typ(x)) ? x : 0;
+    case OP_select:
+        return i->in[1] == i->in[2] ? i->in[1] : const_of(x, &bits) ? i->in[bits ? 1 : 2] : 0;
+    default:
+        return i->nin == 2 ? fold_binary(i, result) : 0;
+    }
+}
+
+/* ==================== shape */
+
+static Ref fold_transpose(const Ins *i, const Ins *d)
+{
+    Ints perm = ins_ints(i, 0);
+    bool same = true;
+    for (int k = 0; k < perm.n; k++)
+        same &= perm.v[k] == k;
+    if (same)
+        return i->in[0];
+    if (!d || d->op != OP_transpose)
+        return 0;
+    Ints p = ins_ints(d, 0);
+    for (int k = 0; k < perm.n; k++)
+        perm.v[k] = p.v[perm.v[k]];
+    return Transpose(d->in[0], perm);
+}
+
+static Ref fold_broadcast(const Ins *i, const Type *result, const Ins *d)
+{
+    Ints dims = ins_ints(i, 1);
+    bool same = type_equal(result, typ(i->in[0]));
+    for (int k = 0; k < dims.n; k++)
+        same &= dims.v[k] == k;
+    if (same)
+        return i->in[0];
+    if (!d || d->op != OP_broadcast)
+        return 0;
+    Ints inner = ins_ints(d, 1);
+    for (int k = 0; k < inner.n; k++)
+        inner.v[k] = dims.v[inner.v[k]];
+    return Broadcast(d->in[0], type_shape(result), inner);
+}
+
+static bool all_zero(const Ins *i, int k)
+{
+    int n;
+    const int64_t *v = ins_attr(i, k, &n);
+    while (n > 0 && !v[n - 1])
+        n--;
+    return !n;
+}
+
+/* Along these axes nothing can move. */
+static bool single(const Ins *i, const Type *t)
+{
+    int n;
+    const int64_t *axes = ins_attr(i, 0, &n);
+    for (int k = 0; k < n; k++)
+        if (t->dim[axes[k]] > 1)
+            return false;
+    return true;
+}
+
+static Ref fold_shape(const Ins *i, const Type *result)
+{
+    Ref x = i->in[0];
+    const Type *t = typ(x);
+    const Ins *d = def(x);
+    int64_t bits;
+    if (is_view((Op)i->op) && d && d->op != OP_const && const_of(x, &bits))
+        return FullBits(*result, bits);
+    switch (i->op) {
+    case OP_reshape:
+        return type_equal(result, t) ? x : d && d->op == OP_reshape ? Reshape(d->in[0], type_shape(result)) : 0;
+    case OP_transpose:
+        return fold_transpose(i, d);
+    case OP_broadcast:
+        return fold_broadcast(i, result, d);
+    case OP_slice:                              /* within bounds: the same size is the same elements */
+        return type_equal(result, t) ? x : 0;
+    case OP_pad:
+        return type_equal(result, t) && all_zero(i, 0) && all_zero(i, 1) ? x : 0;
+    case OP_reverse:
+        if (d && d->op == OP_reverse && d->nattr == i->nattr && !memcmp(d->attr, i->attr, (size_t)i->nattr * sizeof *i->attr))
+            return d->in[0];
+        return single(i, t) ? x : 0;
+    case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin:
+        return single(i, t) ? x : 0;
+    case OP_reduce_sum: case OP_reduce_prod: case OP_reduce_max: case OP_reduce_min:
+    case OP_reduce_and: case OP_reduce_or: case OP_reduce_xor:
+        return i->attr[0] ? 0 : x;
+    case OP_concat:
+        return i->nin == 1 ? x : 0;
+    case OP_bitcast:
+        return type_equal(result, t) ? x : 0;
+    default:
+        return 0;
+    }
+}
+
+Ref fold(const Ins *i, const Type *result)
+{
+    if (!i->nin || i->op == OP_accum)
+        return 0;
+    return computes_by_element(i) ? fold_element(i, result) : fold_shape(i, result);
+}
