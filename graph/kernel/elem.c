@@ -57,6 +57,26 @@ bool idx_equal(const Form *a, const Form *b, int n)
     return true;
 }
 
+static void collect(Form f, const Atom ***list, int *n, int *cap)
+{
+    for (int k = 0; k < f->n; k++) {
+        const Atom *a = f->t[k].a;
+        if (a->kind == A_ELEM)
+            PUSH(*list, *n, *cap, a);
+        else if (a->kind != A_VAR && a->kind != A_VAL)
+            collect(a->f, list, n, cap);
+    }
+}
+
+int elems_of(const Form *idx, int n, const Atom ***out)
+{
+    int m = 0, cap = 0;
+    *out = NULL;
+    for (int k = 0; k < n; k++)
+        collect(idx[k], out, &m, &cap);
+    return m;
+}
+
 int elem_depth(const Form *idx, int n)
 {
     const AtomSet *s = idx_deps(idx, n);

@@ -27,6 +27,7 @@ bool elem_is_own(int op);                       /* a shape of its own: scatter, 
 double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap instructions */
 int elem_op_cost(int op);                       /* of ops that are not reductions */
 const AtomSet *idx_deps(const Form *, int n);
+int elems_of(const Form *, int n, const Atom ***);     /* the A_ELEM atoms inside, outermost only */
 bool idx_equal(const Form *, const Form *, int n);      /* forms are interned: pointers */
 
 /* ==================== where a value lies */

@@ -1,0 +1,369 @@
+/*
+ * region_plan.c - the form that a region takes, and its root.
+ *
+ * In:  a region whose bodies are expanded.
+ * Out: lanes (a kernel whose loop carries the elements of the state in registers), rows (a kernel with the state in private
+ *      rows), steps (plans that are repeated, or chosen, by the plan around them), or the matrix form (a rewriting, prepare_region.c).
+ * Invariant: the answer depends on the region and the target alone, so that preparing and scheduling agree.
+ */
+#include "schedule.h"
+
+#include <string.h>
+
+/* ==================== what bodies cost */
+
+static double size_of(const Graph *g, Ref v) { return (double)type_size(&g->type[v]); }
+
+double body_state(const Graph *g, const Region *r, bool acc_only)
+{
+    double n = 0;
+    for (int k = 0; k < (acc_only ? r->nacc : region_nloop(r)); k++)
+        n += size_of(g, g->in[r->ncap + k]);
+    return n;
+}
+
+double body_weight(const Graph *g)
+{
+    double c = 1;
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        double most = 0;
+        for (int k = 0; k < i->nsub; k++) {
+            double w = body_weight(i->sub[k]);
+            most = w > most ? w : most;
+        }
+        if (i->op == OP_region)
+            c += most * (i->region->kind == SCAN ? (double)i->region->length : i->region->kind == WHILE ? TURNS : 1);
+        else
+            c += size_of(g, i->out) * elem_cost(g, i);
+    }
+    return c;
+}
+
+double body_code(const Graph *g)
+{
+    double c = 0;
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        double most = 0;
+        for (int k = 0; k < i->nsub; k++) {
+            double w = body_code(i->sub[k]);
+            most = w > most ? w : most;
+        }
+        if (i->op == OP_region)
+            c += most;
+        else if (elem_is_reduce(i->op))
+            c += size_of(g, i->out) * (elem_cost(g, i) > 2 ? elem_cost(g, i) / 2 : 1);
+        else if (!elem_is_view(i->op) && i->op != OP_const && i->op != OP_data)
+            c += size_of(g, i->out);
+    }
+    return c;
+}
+
+/* ==================== what lanes can run */
+
+static bool body_held(const Graph *g, const Region *r, bool *dyn)
+{
+    if (!body_dynamic(g, dyn))
+        return false;
+    for (int k = 0; k < region_nloop(r); k++)
+        if (dyn[r->ncap + k])
+            return false;
+    return true;
+}
+
+/* Operands of instruction i of g that are read at computed indices, given which values are. */
+static bool dynamic_operands(const Graph *g, const Ins *i, bool *dyn, bool any)
+{
+    int ns;
+    switch (i->op) {
+    case OP_region: {
+        const Region *r = i->region;
+        for (int b = 0; b < i->nsub; b++) {
+            bool *in = NEWS(bool, i->sub[b]->nin);
+            if (any || !body_held(i->sub[b], r, in))
+                return false;
+            for (int k = 0; k < i->sub[b]->nin; k++)
+                if (in[k] || region_group(r, k + region_npred(r)) == 'x')
+                    dyn[i->in[k + region_npred(r)]] = true;
+        }
+        return true;
+    }
+    case OP_dynamic_slice: case OP_gather: {
+        const Type *t = &g->type[i->in[0]];
+        const int64_t *size = ins_attr(i, i->op == OP_gather ? 5 : 0, &ns);
+        for (int k = 0; k < ns; k++)
+            if (size[k] < t->dim[t->rank - ns + k])
+                dyn[i->in[0]] = true;
+        break;
+    }
+    case OP_dynamic_update: case OP_accum_slice: {
+        const Type *t = &g->type[i->in[0]], *u = &g->type[i->in[1]];
+        for (int k = g->type[i->in[2]].rank - 1; k < u->rank; k++)
+            if (u->dim[k] > 1 && u->dim[k] < t->dim[k])
+                dyn[i->in[1]] = true;
+        break;
+    }
+    }
+    for (int k = 0; k < i->nin; k++)
+        dyn[i->in[k]] = dyn[i->in[k]] || any;
+    return i->op != OP_data || !any;
+}
+
+/* Bodies are evaluated element by element at constant indices; only what a slice, a gather or a nested loop's step moves is
+ * at a computed one. That is sound for what lies in memory, not for what registers hold: the state, results of regions. */
+bool body_dynamic(const Graph *g, bool *in)
+{
+    bool *dyn = NEWS(bool, g->nval);
+    for (int n = g->nins - 1; n >= 0; n--) {
+        const Ins *i = g->ins[n];
+        bool any = false;
+        for (int k = 0; k < i->nout; k++)
+            any = any || dyn[i->out + (Ref)k];
+        if (!dynamic_operands(g, i, dyn, any))
+            return false;
+    }
+    for (int k = 0; k < g->nin; k++)
+        in[k] = dyn[g->in[k]];
+    return true;
+}
+
+static bool all_stacked(const int64_t *xb, int n)
+{
+    for (int k = 0; k < n; k++)
+        if (!xb[k])
+            return false;
+    return true;
+}
+
+static bool lanes_run(const Graph *g, bool nested)
+{
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        switch (i->op) {
+        case OP_threefry: case OP_argmax: case OP_argmin: case OP_top_k:
+            return false;
+        case OP_accum_slice: {
+            int nb;
+            const int64_t *xb = ins_attr(i, 0, &nb);
+            if (!all_stacked(xb, nb))
+                return false;
+            break;
+        }
+        case OP_region: {
+            const Region *r = i->region;
+            if (!nested || r->nlane || (r->kind == SCAN && i->nout > region_nloop(r)) ||
+                body_state(i->sub[i->nsub - 1], r, false) > STATE_MAX)
+                return false;
+            for (int b = 0; b < i->nsub; b++)
+                if (!lanes_run(i->sub[b], nested))
+                    return false;
+            break;
+        }
+        default:
+            if (elem_is_own(i->op))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool fits_lanes(const Region *r, int nsub, Graph *const *sub)
+{
+    for (int b = 0; b < nsub; b++) {
+        const Graph *g = sub[b];
+        double ys = 0;
+        for (int k = 0; k < g->nout; k++)
+            ys += k < region_nloop(r) ? 0 : size_of(g, g->out[k]);
+        bool *dyn = NEWS(bool, g->nin);
+        if (body_code(g) + ys > CODE_MAX || !lanes_run(g, true) || !body_held(g, r, dyn))
+            return false;
+    }
+    return body_state(sub[nsub - 1], r, false) <= STATE_MAX;
+}
+
+/* ==================== what rows can run: the body's reductions are phases, so none may be inside another */
+
+static bool nested_in(const Graph *g, Ref v, const Form *idx, const Vars *ks, Seen *seen)
+{
+    const Ins *i = g->def[v];
+    const Idx *key = idx_of(idx, g->type[v].rank);
+    if (!i || !seen_add(seen, v, PTR(key), PTR(ks), 0))
+        return false;
+    if (elem_is_reduce(i->op) && set_meets(key->deps, ks) && elem_cost(g, i) > 16)
+        return true;
+    Demand *d;
+    const Atom *const *k2;
+    int nk, n = demands_of(g, v, idx, &d, &k2, &nk);
+    for (int k = 0; k < n; k++)
+        if (nested_in(g, d[k].v, d[k].idx, ks, seen))
+            return true;
+    return false;
+}
+
+static bool phases(const Graph *g)
+{
+    Seen seen = { 0 };
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        if (!elem_is_reduce(i->op))
+            continue;
+        const Type *t = &g->type[i->out];
+        Form idx[MAXRANK];
+        const Atom *const *o = elem_space("o", t->dim, t->rank, 0), *const *ks;
+        for (int d = 0; d < t->rank; d++)
+            idx[d] = form_a(o[d]);
+        Demand d[2];
+        int nk, nd = elem_reduce(g, i, idx, &ks, &nk, d);
+        for (int k = 0; k < nd; k++)
+            if (nested_in(g, d[k].v, d[k].idx, vars_of(ks, nk), &seen))
+                return false;
+    }
+    return true;
+}
+
+static bool fits_rows(const Region *r, const Graph *g, const Target *t)
+{
+    if (r->kind != SCAN || t->gpu || body_state(g, r, false) > ROW_MAX || !lanes_run(g, false))
+        return false;
+    for (int n = 0; n < g->nins; n++)
+        if (g->ins[n]->op == OP_data)
+            return false;
+    return phases(g);
+}
+
+RegionForm region_form(const Region *r, int nin, int nsub, Graph *const *sub, const Target *t)
+{
+    (void)nin;
+    if (r->kind == CALL)
+        return REGION_MATRIX;
+    for (int k = 0; k < r->nlane; k++)
+        if (!r->lane[k].size)
+            return REGION_MATRIX;
+    if (fits_lanes(r, nsub, sub))
+        return REGION_LANES;
+    if (!r->nlane)
+        return REGION_STEPS;
+    return fits_rows(r, sub[0], t) ? REGION_ROWS : REGION_MATRIX;
+}
+
+/* ==================== roots */
+
+static Root *root_new(Sched *s, RootKind kind, const Ins *i, const Vars *space)
+{
+    Root *r = NEW(Root);
+    *r = (Root){ .kind = kind, .v = i->out, .ins = i, .space = space, .inner = vars_of(NULL, 0), .live = NEWS(bool, i->nout) };
+    for (int k = 0; k < i->nout; k++)
+        r->live[k] = s->need[i->out + (Ref)k].n > 0 || s->out[i->out + (Ref)k];
+    PUSH(s->root, s->nroot, s->root_cap, r);
+    return r;
+}
+
+/* An operand is read whole: all but its leading dimensions, whose indices are lead[], by loops. */
+static double need_whole(Sched *s, const Root *r, Ref v, const Form *lead, int nlead)
+{
+    const Type *t = &s->g->type[v];
+    const Atom *const *k = elem_space("k", t->dim + nlead, t->rank - nlead, 1);
+    const Vars *loops = vars_of(k, t->rank - nlead);
+    Form idx[MAXRANK];
+    for (int d = 0; d < t->rank; d++)
+        idx[d] = d < nlead ? lead[d] : form_a(k[d - nlead]);
+    need_add(s, v, r->space, r->v, loops, idx, t->rank);
+    return loops->vol;
+}
+
+static Root *root_lanes(Sched *s, const Ins *i, bool rows)
+{
+    const Region *r = i->region;
+    int64_t size[MAXRANK];
+    for (int k = 0; k < r->nlane; k++)
+        size[k] = r->lane[k].size;
+    const Atom *const *o = elem_space("o", size, r->nlane, 0);
+    Root *root = root_new(s, ROOT_INS, i, vars_of(o, r->nlane));
+    root->spec = rows ? SPEC_ROWS : SPEC_LANES;
+    bool *dyn = NEWS(bool, i->nin);
+    for (int b = 0; b < i->nsub; b++) {
+        bool *in = NEWS(bool, i->sub[b]->nin);
+        body_dynamic(i->sub[b], in);
+        for (int k = 0; k < i->sub[b]->nin; k++)
+            dyn[k + region_npred(r)] |= in[k];
+    }
+    for (int k = 0; k < i->nin; k++) {
+        Form lead[MAXRANK];
+        int n = 0;
+        for (int l = 0; l < r->nlane; l++)
+            if (r->im[k * r->nlane + l] == STACKED)
+                lead[n++] = form_a(o[l]);
+        char group = region_group(r, k);
+        double rest = need_whole(s, root, i->in[k], lead, n);
+        if ((rest > HELD_MAX || dyn[k] || (rows && (group == 'c' || group == 'x'))) && !index_only(s->g, i->in[k]))
+            s->force[i->in[k]] = true;
+    }
+    return root;
+}
+
+static Root *root_steps(Sched *s, const Ins *i)
+{
+    Root *root = root_new(s, ROOT_STEPS, i, vars_of(NULL, 0));
+    for (int k = 0; k < i->nin; k++) {
+        need_whole(s, root, i->in[k], NULL, 0);
+        s->force[i->in[k]] = s->natural[i->in[k]] = true;
+    }
+    for (int k = 0; k < i->nout; k++) {
+        root->live[k] = true;                   /* the bodies write all of them */
+        s->natural[i->out + (Ref)k] = true;
+    }
+    return root;
+}
+
+/* The dimensions of a result that an own shape works on independently. */
+static int independent(const Graph *g, const Ins *i, int64_t *dim, bool *last)
+{
+    const Type *t = &g->type[i->out];
+    bool moves[MAXRANK] = { 0 };
+    int n = 0, m;
+    if (i->op == OP_scatter) {
+        const int64_t *map = ins_attr(i, 2, &m);
+        for (int k = 0; k < m; k++)
+            moves[map[k]] = true;
+    } else
+        moves[ins_int(i, 0)] = true;
+    for (int d = 0; d < t->rank; d++)
+        if (!moves[d])
+            dim[n++] = t->dim[d];
+    *last = n && !moves[t->rank - 1];
+    return n;
+}
+
+static Root *root_own(Sched *s, const Ins *i)
+{
+    int64_t dim[MAXRANK];
+    bool last;
+    int n = independent(s->g, i, dim, &last);
+    Root *root = root_new(s, ROOT_INS, i, vars_of(elem_space("o", dim, n, 0), n));
+    root->spec = i->op == OP_scatter ? SPEC_SCATTER : i->op == OP_sort ? SPEC_SORT : SPEC_CUMULATIVE;
+    root->chunk = last;
+    for (int k = 0; k < i->nin; k++) {
+        need_whole(s, root, i->in[k], NULL, 0);
+        int64_t bits;
+        graph_begin((Graph *)s->g);
+        if (!const_of(i->in[k], &bits))
+            s->force[i->in[k]] = true;
+        graph_end();
+    }
+    return root;
+}
+
+Root *root_ins(Sched *s, const Ins *i)
+{
+    if (i->op != OP_region)
+        return root_own(s, i);
+    switch (region_form(i->region, i->nin, i->nsub, i->sub, s->target)) {
+    case REGION_LANES: return root_lanes(s, i, false);
+    case REGION_ROWS: return root_lanes(s, i, true);
+    case REGION_STEPS: return root_steps(s, i);
+    default:
+        error_set(E_INTERNAL, "a region of kind %d with lanes was not rewritten before scheduling", i->region->kind);
+        return NULL;
+    }
+}

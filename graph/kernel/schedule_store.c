@@ -1,0 +1,117 @@
+/*
+ * schedule_store.c - which values are stored.
+ *
+ * In:  a value and the demands on it: who evaluates it, in which outer space, inside which loops, at which symbolic index.
+ * Out: whether recomputing costs more than a store and the loads.
+ * Evaluations are the product of all loops up to the innermost that the index depends on, once for each distinct index: so
+ * exp(b)[j] inside loops (i, j) counts n * m times although it depends on j alone.
+ */
+#include "schedule.h"
+
+#define STORE_COST  1.5                         /* of a store and of a load, in cheap instructions an element */
+#define LOAD_COST   0.5
+#define SHARE_MIN   16                          /* fewer outer elements than this do not share a long reduction */
+#define LONG_SPACE  256
+#define MANY_NEEDS  96                          /* more distinct demands than this are not worth telling apart */
+#define DEEP        1500                        /* a chain of values that long is cut: lowering recurses */
+
+int demands_of(const Graph *g, Ref v, const Form *idx, Demand **out, const Atom *const **ks, int *nk)
+{
+    const Ins *i = g->def[v];
+    *nk = 0;
+    *ks = NULL;
+    if (!i)
+        return *out = NULL, 0;
+    if (elem_is_reduce(i->op)) {
+        *out = NEWS(Demand, 2);
+        return elem_reduce(g, i, idx, ks, nk, *out);
+    }
+    return elem_rule(g, i, (int)(v - i->out), idx, out);
+}
+
+void need_add(Sched *s, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n)
+{
+    const Idx *i = idx_of(idx, n);
+    Needs *d = &s->need[v];
+    if (seen_add(&s->needed, v | (uint64_t)root << 32, PTR(space), PTR(loops), PTR(i)))
+        PUSH(d->k, d->n, d->cap, (Need){ space, root, loops, i });
+    const Atom **e;
+    for (int k = 0, m = elems_of(idx, n, &e); k < m; k++)       /* computed indices are elements of values too */
+        need_add(s, e[k]->v, space, root, loops, e[k]->idx, e[k]->nidx);
+}
+
+bool index_only(const Graph *g, Ref v)
+{
+    for (;;) {
+        const Ins *i = g->def[v];
+        if (!i)
+            return false;
+        if (i->op == OP_iota || i->op == OP_const)
+            return true;
+        if (!elem_is_view(i->op) && i->op != OP_convert)
+            return false;
+        v = i->in[i->op == OP_barrier ? v - i->out : 0];
+    }
+}
+
+/* How often elements are evaluated. Roots with the same outer space may become one kernel and share what is cheap; a
+ * contraction is not left to that hope (apart). */
+static double evaluations(const Needs *d, bool apart)
+{
+    double sum = 0;
+    bool *done = NEWS(bool, d->n);
+    for (int j = 0; j < d->n; j++) {
+        if (done[j])
+            continue;
+        double most = 0;
+        for (int k = j; k < d->n; k++) {
+            const Need *a = &d->k[j], *b = &d->k[k];
+            if (done[k] || a->idx != b->idx || a->space != b->space || (apart && a->root != b->root))
+                continue;
+            double v = vars_vol_upto(b->space, b->loops, b->idx->deps);
+            most = v > most ? v : most;
+            done[k] = true;
+        }
+        sum += most;
+    }
+    return sum;
+}
+
+/* A long reduction that too few outer elements would share. */
+static bool nobody_shares(const Needs *d, double space, double size, double evals)
+{
+    if (space <= LONG_SPACE || evals * space <= 1 << 15)
+        return false;
+    for (int k = 0; k < d->n; k++) {
+        double all = d->k[k].space->vol > size ? d->k[k].space->vol : size;
+        if (vars_vol_in(d->k[k].space, d->k[k].idx->deps) < SHARE_MIN && all >= SHARE_MIN)
+            return true;
+    }
+    return false;
+}
+
+bool store_pays(const Sched *s, const Ins *i, Ref v)
+{
+    const Graph *g = s->g;
+    const Needs *d = &s->need[v];
+    double cost = elem_cost(g, i), size = (double)type_size(&g->type[v]);
+    if (size == 0 || i->op == OP_const || i->op == OP_data || i->op == OP_iota)
+        return false;
+    if (s->depth[v] > DEEP)
+        return true;
+    if (cost <= 1) {
+        bool plain = true;
+        for (int k = 0; k < i->nin; k++)
+            plain = plain && index_only(g, i->in[k]);
+        if (plain)
+            return false;
+    }
+    if (d->n > MANY_NEEDS)
+        return true;
+    if (cost == 0)
+        return false;
+    double evals = evaluations(d, i->op == OP_dot);
+    if (elem_is_reduce(i->op) && nobody_shares(d, cost / 2, size, evals))
+        return true;
+    return evals > size && evals * cost > 1.5 * (size * (cost + STORE_COST) + evals * LOAD_COST);
+}
