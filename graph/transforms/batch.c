@@ -1,0 +1,202 @@
+/*
+ * batch.c - vmap: one loop forwards.
+ *
+ * In:  a graph, and for each input its value over the lanes and its state: shared by all lanes, stacked (lanes on axis 0), or
+ *      summed (an accumulator of all lanes). Out: V and S, by value of the graph.
+ * What no lane changes is computed once. A region gets one more lane axis and its bodies are left alone; in the matrix form
+ * (elim) its bodies are batched instead, under a mask of the lanes that are active. A mask never selects an accumulator: it
+ * masks what is added.
+ * graph_matrix takes every lane axis out of every region, bodies first. It is a lowering: nothing is differentiated after it.
+ */
+#include "transforms.h"
+
+/* ==================== states */
+
+/* The mask along axis `axis` of a value like v. */
+static Ref mask_like(const Axis *ax, Ref v, int axis)
+{
+    Ints dims = { 1, { axis } };
+    return Broadcast(ax->mask, type_shape(typ(v)), dims);
+}
+
+static Ref active_along(Ref v, int axis, const Axis *ax)
+{
+    return ax->mask ? Select(mask_like(ax, v, axis), v, Zeros(typ(v))) : v;
+}
+
+Ref stacked(Ref v, uint8_t state, int64_t n)
+{
+    return state == STACKED ? v : BroadcastLead(v, n);
+}
+
+Ref active(Ref v, uint8_t state, const Axis *ax)
+{
+    return active_along(stacked(v, state, ax->lane.size), 0, ax);
+}
+
+/* The sum over lanes of a product over its first batch axis is one product: the gradient of a weight is one product, not one
+ * matrix a lane. Both factors lose their idle lanes, since 0 * nan is nan. */
+static Ref sum_of_dots(const Ins *i, const Axis *ax)
+{
+    Ints lc = ins_ints(i, 0), rc = ins_ints(i, 1), lb = ins_ints(i, 2), rb = ins_ints(i, 3);
+    Ref x = active_along(i->in[0], (int)lb.v[0], ax), y = active_along(i->in[1], (int)rb.v[0], ax);
+    lc.v[lc.n++] = lb.v[0];
+    rc.v[rc.n++] = rb.v[0];
+    return Dot(x, y, lc, rc, ints_of(lb.v + 1, lb.n - 1), ints_of(rb.v + 1, rb.n - 1), (Dtype)ins_int(i, 4));
+}
+
+Ref lane_sum(Ref v, uint8_t state, const Axis *ax)
+{
+    if (state == SUMMED || !v)
+        return v;
+    v = stacked(v, state, ax->lane.size);
+    const Ins *i = def(v);
+    if (i && i->op == OP_transpose && ins_ints(i, 0).v[0] == 0) {
+        Ints perm = ins_ints(i, 0), rest = { 0 };
+        for (int k = 1; k < perm.n; k++)
+            rest.v[rest.n++] = perm.v[k] - 1;
+        return Transpose(lane_sum(i->in[0], STACKED, ax), rest);
+    }
+    if (i && i->op == OP_dot && ins_ints(i, 2).n)
+        return sum_of_dots(i, ax);
+    return Sum(active(v, STACKED, ax), (Ints){ 1, { 0 } });
+}
+
+Ref settle(Ref v, uint8_t state, uint8_t want, const Axis *ax)
+{
+    if (!v)
+        return 0;
+    if (want == STACKED)
+        return stacked(v, state, ax->lane.size);
+    if (want == SUMMED)
+        return lane_sum(v, state, ax);
+    if (state != STACKED)
+        return v;
+    Type one = type_drop_lead(typ(v), 1);       /* all lanes agree: the first */
+    return ax->lane.size ? Reshape(SliceAxis(v, 0, 0, 1), type_shape(&one)) : Zeros(&one);
+}
+
+/* ==================== graphs */
+
+static bool any_state(const uint8_t *s, int n)
+{
+    for (int k = 0; k < n; k++)
+        if (s[k] != SHARED)
+            return true;
+    return false;
+}
+
+static void batch_op(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+{
+    const OpRow *row = &optab[i->op];
+    if (row->rules && row->rules->batch)
+        row->rules->batch(i, x, s, ax, out, so);
+    else
+        error_set(E_INTERNAL, "%s has no rule for lanes", row->name);
+}
+
+void batch_into(const Graph *g, Ref *V, uint8_t *S, const Axis *ax, bool elim)
+{
+    Width w = graph_width(g);
+    Ref *x = NEWS(Ref, w.nin);
+    uint8_t *s = NEWS(uint8_t, w.nin);
+    Loc before = loc_here();
+    for (int n = 0; n < g->nins && !error_pending(); n++) {
+        const Ins *i = g->ins[n];
+        Ref *out = V + i->out;
+        uint8_t *so = S + i->out;
+        for (int k = 0; k < i->nin; k++)
+            x[k] = V[i->in[k]], s[k] = S[i->in[k]];
+        for (int k = 0; k < i->nout; k++)
+            out[k] = 0, so[k] = i->op == OP_barrier ? s[k] : SHARED;
+        loc_set(i->loc);
+        if (i->op == OP_region && (any_state(s, i->nin) || (ax->mask && elim)))
+            region_batch(i, x, s, ax, elim, out, so);
+        else if (i->op == OP_barrier || !any_state(s, i->nin))
+            again(i, x, out);
+        else
+            batch_op(i, x, s, ax, out, so);
+    }
+    loc_set(before);
+}
+
+Graph *graph_batch(const Graph *g, const uint8_t *in, const uint8_t *out, const Lane *lane, bool masked, bool elim)
+{
+    Ref *V = NEWS(Ref, g->nval), *z = NEWS(Ref, g->nout);
+    uint8_t *S = NEWS(uint8_t, g->nval);
+    Axis ax = { *lane, 0 };
+    Graph *h = graph_begin(graph_new());
+    h->ncap = masked ? 0 : g->ncap;
+    if (masked)
+        ax.mask = graph_input(type_of(DT_BOOL, 1, &lane->size), 0);
+    for (int k = 0; k < g->nin; k++) {
+        Ref v = g->in[k];
+        Type t = in[k] == STACKED ? type_add_lead(&g->type[v], lane->size) : g->type[v];
+        V[v] = graph_input(t, g->flag[v] & V_ACC);
+        S[v] = in[k];
+    }
+    batch_into(g, V, S, &ax, elim);
+    for (int k = 0; k < g->nout; k++)
+        z[k] = settle(V[g->out[k]], S[g->out[k]], out[k], &ax);
+    graph_outputs(z, g->nout);
+    return graph_end();
+}
+
+/* ==================== the matrix form */
+
+bool graph_has_lanes(const Graph *g)
+{
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        if (i->op != OP_region)
+            continue;
+        if (i->region->nlane)
+            return true;
+        for (int k = 0; k < i->nsub; k++)
+            if (graph_has_lanes(i->sub[k]))
+                return true;
+    }
+    return false;
+}
+
+/* A checkpoint has no more to say, as nothing is differentiated from here. */
+static void lower_region(const Ins *i, const Ref *x, Ref *out)
+{
+    Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
+    f.r.remat = false;
+    for (int k = 0; k < f.nsub; k++)
+        f.sub[k] = graph_matrix(f.sub[k]);
+    if (error_pending())
+        return;
+    if (f.r.nlane)
+        drop_lane(&f, f.r.nlane - 1, 0, out);
+    else
+        form_emit(&f, out);
+}
+
+Graph *graph_matrix(const Graph *g)
+{
+    Width w = graph_width(g);
+    Ref *map = NEWS(Ref, g->nval), *x = NEWS(Ref, w.nin), *out = NEWS(Ref, g->nout);
+    Graph *h = graph_begin(graph_new());
+    Loc before = loc_here();
+    h->ncap = g->ncap;
+    for (int k = 0; k < g->nin; k++)
+        map[g->in[k]] = input_like(g, k, g->flag[g->in[k]] & V_ACC);
+    for (int n = 0; n < g->nins && !error_pending(); n++) {
+        const Ins *i = g->ins[n];
+        for (int k = 0; k < i->nin; k++)
+            x[k] = map[i->in[k]];
+        loc_set(i->loc);
+        if (i->op == OP_region)
+            lower_region(i, x, map + i->out);
+        else
+            again(i, x, map + i->out);
+    }
+    loc_set(before);
+    for (int k = 0; k < g->nout; k++)
+        out[k] = map[g->out[k]];
+    graph_outputs(out, g->nout);
+    graph_end();
+    return error_pending() ? NULL : graph_dce(h);
+}

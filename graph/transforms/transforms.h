@@ -1,0 +1,63 @@
+/*
+ * transforms.h - what the files of this folder share: a region being put together, and a few loops over bits.
+ */
+#ifndef HEDDLE_TRANSFORMS_H
+#define HEDDLE_TRANSFORMS_H
+
+#include "graph.h"
+
+/* A region with its operands and bodies, before it is emitted. Marks of operands grow with them (form_operand). */
+typedef struct Form {
+    Region r;
+    int nin; Ref *in;
+    int nsub; Graph **sub;
+} Form;
+
+/* r without operands and marks, room for nin operands; bodies not yet set. */
+Form form_like(const Region *r, int nin, int nsub);
+/* The region as it stands, on operands x. Nothing is shared with the instruction but the bodies. */
+Form form_of(const Region *r, int nin, const Ref *x, int nsub, Graph *const *sub);
+void form_operand(Form *, Ref, const uint8_t *marks);
+void form_emit(const Form *, Ref *out);
+int form_results(const Form *);
+/* With only the results in res (closed over the carry by the call). */
+Form form_restrict(const Form *, bool *res);
+
+static inline const uint8_t *marks_in(const Region *r, int k) { return r->im ? r->im + (size_t)k * r->nlane : NULL; }
+static inline const uint8_t *marks_out(const Region *r, int k) { return r->om ? r->om + (size_t)k * r->nlane : NULL; }
+
+static inline bool any_bit(const bool *b, int n)
+{
+    for (int k = 0; k < n; k++)
+        if (b[k])
+            return true;
+    return false;
+}
+
+static inline bool all_bits(const bool *b, int n)
+{
+    for (int k = 0; k < n; k++)
+        if (!b[k])
+            return false;
+    return true;
+}
+
+/* Room for the operands of the widest instruction, and for its results. */
+typedef struct Width { int nin, nout; } Width;
+Width graph_width(const Graph *);
+
+/* An input of the current graph like input k of g, with its flags (tangent: linear too). */
+Ref input_like(const Graph *g, int k, uint8_t flags);
+
+/* Moves what depends on captures alone out of a loop without lanes, where it becomes a capture. */
+void hoist(Form *);
+/* Marks of results from those of operands: stacked where the result may differ by lane. om: nres * nlane. */
+void lane_marks(const Form *, uint8_t *om);
+/* A joint region becomes one that computes and one that is linear. lin: which results have tangents. */
+void split_region(const Form *, const bool *lin, Ref *out);
+/* The bodies again under linearisation, so that their own regions are split. */
+void linear_bodies(Form *, const bool *lin);
+/* Takes lane axis k out of a region by batching its bodies. mask: one bit a lane, in scope; 0: all are active. */
+void drop_lane(const Form *, int k, Ref mask, Ref *out);
+
+#endif
