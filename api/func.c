@@ -1,0 +1,416 @@
+/*
+ * func.c - functions: the user's, and descriptions of what transforms make of them; interned.
+ *
+ * A function is told from another by its key, compared by value: what kind it is, of which function, with which options, which
+ * C function, which bytes are bound to it. Making it again gives the same pointer, so what is cached on it (graphs by argument
+ * types, programs by types and device) is found again.
+ * Lifetime: a function lives as long as the process. One that holds symbols, or bytes bound inside a trace (which may be
+ * symbols), lives as long as that trace; its memory is kept for a while after, so that a pointer that outlives the trace is
+ * an error with a message.
+ */
+#include "api.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+pthread_mutex_t front_lock;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_lock(void)
+{
+    pthread_mutexattr_t a;
+    pthread_mutexattr_init(&a);
+    pthread_mutexattr_settype(&a, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&front_lock, &a);
+}
+
+static void lock(void)
+{
+    pthread_once(&once, make_lock);
+    pthread_mutex_lock(&front_lock);
+}
+
+int entry_begin(Entry *e)
+{
+    Arena *a = arena_new();
+    if (!a)
+        return (int)error_code();
+    lock();
+    *e = (Entry){ a, arena_use(a), trace_top, loc_here() };
+    trace_top = NULL;
+    return 0;
+}
+
+void entry_end(Entry *e)
+{
+    trace_top = e->top;
+    loc_set(e->loc);
+    arena_use(e->saved);
+    arena_drop(e->arena);
+    pthread_mutex_unlock(&front_lock);
+}
+
+/* ==================== the table */
+
+static hd_fn **table;
+static size_t table_cap, table_count;
+
+static bool same(const hd_fn *f, const FnKey *k, const void *env, size_t size, uint64_t hash)
+{
+    return f->hash == hash && f->size == size && !memcmp(&f->key, k, sizeof *k) && (!size || !memcmp(f->env, env, size));
+}
+
+static int table_grow(void)
+{
+    size_t cap = table_cap ? 2 * table_cap : 64;
+    hd_fn **t = calloc(cap, sizeof *t);
+    if (!t)
+        return error_set(E_NOMEM, "out of host memory");
+    for (size_t i = 0; i < table_cap; i++)
+        for (hd_fn *f = table[i], *next; f; f = next) {
+            next = f->next;
+            f->next = t[f->hash & (cap - 1)], t[f->hash & (cap - 1)] = f;
+        }
+    free(table);
+    table = t, table_cap = cap;
+    return 0;
+}
+
+/* ---- functions that ended with their trace: reused only after many others */
+enum { GRAVES = 1024 };
+static hd_fn *grave[GRAVES];
+static size_t buried;
+
+static void bury(hd_fn *f)
+{
+    for (Memo *m = f->memo, *next; m; m = next) {
+        next = m->next;
+        free(m);                                /* its graph is in the trace's arena */
+    }
+    for (Program *p = atomic_load(&f->program), *next; p; p = next) {
+        next = atomic_load(&p->next);
+        program_free(p);
+    }
+    free(f->env);
+    *f = (hd_fn){ .key.kind = FN_DEAD, .text = f->text, .loc = f->loc };
+    free(grave[buried % GRAVES]);
+    grave[buried++ % GRAVES] = f;
+}
+
+void fns_end(hd_fn *list)
+{
+    lock();
+    for (hd_fn *next; list; list = next) {
+        next = list->next;
+        bury(list);
+    }
+    pthread_mutex_unlock(&front_lock);
+}
+
+static hd_fn *fn_new(const FnKey *k, const void *env, size_t size, const char *text, uint64_t hash)
+{
+    hd_fn *f = calloc(1, sizeof *f);
+    void *copy = size ? malloc(size) : NULL;
+    if (!f || (size && !copy)) {
+        free(f), free(copy);
+        error_set(E_NOMEM, "out of host memory");
+        return NULL;
+    }
+    if (size)
+        memcpy(copy, env, size);
+    *f = (hd_fn){ .key = *k, .env = copy, .size = size, .text = text, .loc = loc_here(), .hash = hash };
+    return f;
+}
+
+hd_fn *fn_make(const FnKey *k, const void *env, size_t size, const char *text)
+{
+    uint64_t hash = hash_bytes(env, size, hash_bytes(k, sizeof *k, 0));
+    hd_fn *f = NULL;
+    lock();
+    if (k->owner) {
+        Trace *t = trace_find(k->owner);
+        for (f = t->made; f && !same(f, k, env, size, hash); f = f->next)
+            ;
+        if (!f && (f = fn_new(k, env, size, text, hash)))
+            f->next = t->made, t->made = f;
+    } else if (2 * table_count < table_cap || !table_grow()) {
+        hd_fn **slot = &table[hash & (table_cap - 1)];
+        for (f = *slot; f && !same(f, k, env, size, hash); f = f->next)
+            ;
+        if (!f && (f = fn_new(k, env, size, text, hash)))
+            f->next = *slot, *slot = f, table_count++;
+    }
+    pthread_mutex_unlock(&front_lock);
+    return f;
+}
+
+/* ==================== making them */
+
+/* The name in what the macros wrote down: "predict, .in_axes = { HD_NONE, 0 }" is predict. */
+static const char *name_in(const char *text)
+{
+    char b[64];
+    size_t n = 0;
+    int depth = 0;
+    for (; text && text[n] && n < sizeof b - 1 && (depth || text[n] != ','); n++) {
+        depth += (text[n] == '(') - (text[n] == ')');
+        b[n] = text[n];
+    }
+    while (n && b[n - 1] == ' ')
+        n--;
+    b[n] = 0;
+    return intern(n ? b : "a function");
+}
+
+/* The trace that a function over f ends with, if f does. */
+static uint32_t owner_over(const hd_fn *f)
+{
+    return f->key.owner && trace_top ? trace_top->serial : 0;
+}
+
+static FnKey key_of(FnKind kind, hd_fn *inner)
+{
+    FnKey k;
+    memset(&k, 0, sizeof k);                    /* keys are compared as bytes */
+    k.kind = kind, k.inner = inner;
+    k.owner = inner ? owner_over(inner) : 0;
+    return k;
+}
+
+hd_fn *hd_function_(int shape, uintptr_t f, const char *text, const void *env, size_t size)
+{
+    if (shape == 1000)
+        return (hd_fn *)f;
+    error_begin();
+    FnKey k = key_of(FN_USER, NULL);
+    k.shape = shape, k.f = f;
+    if (size && trace_top)
+        k.owner = trace_top->serial;
+    return fn_make(&k, env, size, name_in(text));
+}
+
+hd_fn *hd_function(hd (*f)(const hd *args, int n, void *env), const void *env, size_t size, const char *name)
+{
+    return hd_function_(99, (uintptr_t)f, name, env, size);
+}
+
+hd_fn *fn_internal(hd (*f)(const hd *args, int n, void *env), const void *env, size_t size, const char *name)
+{
+    return hd_function_(99, (uintptr_t)f, name, env, size);
+}
+
+uintptr_t fn_user(const hd_fn *f)
+{
+    while (f && f->key.kind == FN_JIT)
+        f = f->key.inner;
+    return f && f->key.kind == FN_USER && !f->size ? f->key.f : 0;
+}
+
+const char *fn_name(const hd_fn *f)
+{
+    while (f->key.inner)
+        f = f->key.inner;
+    return f->text;
+}
+
+hd_fn *hd_partial_n(hd_fn *f, const hd *args, int n)
+{
+    OP(hd_partial_n);
+    if (!f || !tracing())
+        return NULL;
+    n = sym_count(args, n);
+    for (int i = 0; i < n; i++)
+        if (args[i].trace ? !sym_usable(args[i]) : error_pending())
+            return NULL;
+    FnKey k = key_of(FN_PARTIAL, f);
+    k.owner = trace_top->serial;
+    return fn_make(&k, args, sizeof *args * (size_t)n, f->text);
+}
+
+hd_fn *hd_parse(const char *text, const char *name)
+{
+    OP(hd_parse);
+    Entry e;
+    error_begin();
+    if (!text)
+        return error_set(E_INVAL, "hd_parse: the text is NULL"), NULL;
+    if (entry_begin(&e))
+        return NULL;
+    FnKey k = key_of(FN_PARSED, NULL);
+    Graph *g = graph_parse(text, name ? name : "text");
+    hd_fn *f = g && !graph_check(g) ? fn_make(&k, text, strlen(text) + 1, intern(name ? name : "text")) : NULL;
+    entry_end(&e);
+    return f;
+}
+
+/* ==================== transforms: options into keys */
+
+static bool bad_list(const char *what, hd_ints a)
+{
+    Ints ignored;
+    return ints_in(what, a, &ignored) != 0;
+}
+
+hd_fn *hd_jit_n(hd_fn *f, const hd_jit_opts *o)
+{
+    OP(hd_jit_n);
+    if (!f)
+        return NULL;
+    error_begin();
+    FnKey k = key_of(FN_JIT, f);
+    if (bad_list("hd_jit: .donate", o->donate))
+        return NULL;
+    k.device = intern(o->device);
+    k.donate = o->donate;
+    return fn_make(&k, NULL, 0, f->text);
+}
+
+hd_fn *hd_vmap_n(hd_fn *f, const hd_vmap_opts *o)
+{
+    OP(hd_vmap_n);
+    if (!f)
+        return NULL;
+    error_begin();
+    FnKey k = key_of(FN_VMAP, f);
+    memcpy(k.in_axes, o->in_axes, sizeof k.in_axes);
+    k.out_axes = o->out_axes;
+    k.in_tree = intern(o->in_tree), k.out_tree = intern(o->out_tree);
+    k.axis_size = o->axis_size;
+    return fn_make(&k, NULL, 0, f->text);
+}
+
+static hd_fn *derivative(FnKind kind, hd_fn *f, const hd_grad_opts *o, bool value)
+{
+    if (!f)
+        return NULL;
+    error_begin();
+    FnKey k = key_of(kind, f);
+    if (bad_list("argnums", o->argnums))
+        return NULL;
+    k.argnums = o->argnums;
+    k.aux = o->has_aux;
+    k.value = value;
+    return fn_make(&k, NULL, 0, f->text);
+}
+
+hd_fn *hd_grad_n(hd_fn *f, const hd_grad_opts *o) { OP(hd_grad_n); return derivative(FN_GRAD, f, o, false); }
+hd_fn *hd_value_and_grad_n(hd_fn *f, const hd_grad_opts *o) { OP(hd_value_and_grad_n); return derivative(FN_GRAD, f, o, true); }
+hd_fn *hd_jacfwd_n(hd_fn *f, const hd_grad_opts *o) { OP(hd_jacfwd_n); return derivative(FN_JACFWD, f, o, false); }
+hd_fn *hd_jacrev_n(hd_fn *f, const hd_grad_opts *o) { OP(hd_jacrev_n); return derivative(FN_JACREV, f, o, false); }
+
+hd_fn *hd_hessian_n(hd_fn *f, const hd_grad_opts *o)
+{
+    OP(hd_hessian_n);
+    return derivative(FN_JACFWD, derivative(FN_JACREV, f, o, false), o, false);
+}
+
+static hd_fn *directional(FnKind kind, hd_fn *f, bool bare)
+{
+    if (!f)
+        return NULL;
+    error_begin();
+    FnKey k = key_of(kind, f);
+    k.bare = bare;
+    return fn_make(&k, NULL, 0, f->text);
+}
+
+hd_fn *hd_jvp_n(hd_fn *f) { OP(hd_jvp_n); return directional(FN_JVP, f, false); }
+hd_fn *hd_vjp_n(hd_fn *f) { OP(hd_vjp_n); return directional(FN_VJP, f, false); }
+hd_fn *hd_linear_transpose_n(hd_fn *f) { OP(hd_linear_transpose_n); return directional(FN_VJP, f, true); }
+
+/* ==================== calling a C function */
+
+static hd call_plain(uintptr_t p, const hd *a, int n)
+{
+    switch (n) {
+    case 0: return ((hd (*)(void))p)();
+    case 1: return ((hd (*)(hd))p)(a[0]);
+    case 2: return ((hd (*)(hd, hd))p)(a[0], a[1]);
+    case 3: return ((hd (*)(hd, hd, hd))p)(a[0], a[1], a[2]);
+    case 4: return ((hd (*)(hd, hd, hd, hd))p)(a[0], a[1], a[2], a[3]);
+    case 5: return ((hd (*)(hd, hd, hd, hd, hd))p)(a[0], a[1], a[2], a[3], a[4]);
+    case 6: return ((hd (*)(hd, hd, hd, hd, hd, hd))p)(a[0], a[1], a[2], a[3], a[4], a[5]);
+    case 7: return ((hd (*)(hd, hd, hd, hd, hd, hd, hd))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+    default: return ((hd (*)(hd, hd, hd, hd, hd, hd, hd, hd))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
+    }
+}
+
+/* void * and const void * are passed alike. */
+static hd call_bound(uintptr_t p, const hd *a, int n, void *e)
+{
+    switch (n) {
+    case 0: return ((hd (*)(void *))p)(e);
+    case 1: return ((hd (*)(hd, void *))p)(a[0], e);
+    case 2: return ((hd (*)(hd, hd, void *))p)(a[0], a[1], e);
+    case 3: return ((hd (*)(hd, hd, hd, void *))p)(a[0], a[1], a[2], e);
+    case 4: return ((hd (*)(hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], e);
+    case 5: return ((hd (*)(hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], e);
+    case 6: return ((hd (*)(hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], e);
+    case 7: return ((hd (*)(hd, hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], e);
+    default: return ((hd (*)(hd, hd, hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], e);
+    }
+}
+
+hd fn_call(const hd_fn *f, const hd *a, int n)
+{
+    int shape = f->key.shape, want = shape >= 100 ? shape - 100 : shape;
+    void *env = f->size ? arena_copy(f->env, f->size) : NULL;   /* the function may write to its copy */
+    if (shape == -1)
+        return ((hd (*)(const hd *, int))f->key.f)(a, n);
+    if (shape == 99)
+        return ((hd (*)(const hd *, int, void *))f->key.f)(a, n, env);
+    if (want != n) {
+        error_set(E_INVAL, "%s takes %d argument%s, not %d", f->text, want, want == 1 ? "" : "s", n);
+        return HD_NIL;
+    }
+    return shape < 99 ? call_plain(f->key.f, a, n) : call_bound(f->key.f, a, n, env);
+}
+
+/* ==================== graphs by argument types */
+
+static bool pure(const Traced *t)
+{
+    for (int i = 0; i < t->ncap; i++)
+        if (!t->cap[i].data)
+            return false;
+    return true;
+}
+
+/* Keeps a graph beside its function: its own copy, and the data it captured. */
+static const Traced *remember(hd_fn *f, const Traced *t, uint64_t hash)
+{
+    Trace *owner = f->key.owner ? trace_find(f->key.owner) : NULL;
+    Arena *a = owner ? owner->arena : f->key.owner ? NULL : arena_new();
+    Memo *m = a ? malloc(sizeof *m) : NULL;
+    if (!m)
+        return t;                               /* no memory to remember it, or made elsewhere */
+    Arena *saved = arena_use(a);
+    Traced *c = NEW(Traced);
+    *c = (Traced){ graph_clone(t->g), arena_copy(t->cap, sizeof *t->cap * (size_t)t->ncap), t->ncap,
+                   tree_copy(t->in), tree_copy(t->out) };
+    arena_use(saved);
+    for (int i = 0; i < c->ncap && !owner; i++)
+        store_keep(c->cap[i].data);
+    *m = (Memo){ f->memo, hash, c, owner ? NULL : a };
+    f->memo = m;
+    return c;
+}
+
+const Traced *graph_of(hd_fn *f, const Tree *args)
+{
+    if (!f || error_pending())
+        return NULL;
+    if (f->key.kind == FN_DEAD) {
+        error_set(E_TRACE, "the function made of %s at %s:%d has ended with the trace it was made in", f->text ? f->text : "another",
+                  f->loc.file ? f->loc.file : "?", f->loc.line);
+        return NULL;
+    }
+    if (f->key.kind != FN_USER && f->key.kind != FN_PARTIAL && f->key.kind != FN_JIT)
+        args = tree_strong(args);
+    uint64_t hash = tree_hash(args);
+    for (const Memo *m = f->memo; m; m = m->next)
+        if (m->hash == hash && tree_equal(m->traced->in, args))
+            return m->traced;
+    const Traced *t = f->key.kind == FN_USER ? trace_user(f, args) : transform(f, args);
+    return t && pure(t) ? remember(f, t, hash) : t;
+}
