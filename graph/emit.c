@@ -229,12 +229,13 @@ static int emit_draft(Ins *i, Ref *out)
     }
     const Ins *found = cse_find(cur(), i);
     if (!found) {
+        bool before = error_pending();
         Type *t = NEWS(Type, nout);
         if (draft_infer(i, t))
             return 0;
         if (nout == 1 && (out[0] = fold(i, t)))
             return 1;
-        if (error_pending())                    /* of a fold that was under way */
+        if (!before && error_pending())         /* of a fold that was under way */
             return 0;
         found = append_draft(i, nout, t, NULL);
         if (findable(cur(), found))

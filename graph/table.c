@@ -1,0 +1,88 @@
+/*
+ * table.c - ops.def made into data: builders of the elementwise rows, their partial derivatives, and optab.
+ *
+ * In: the rows. Out: optab[], complete: an op whose family file does not define rules_<op> does not link.
+ * A derivative column is D1(..), D2(..), D3(..), ZERO or MISSING. Each expands to a kind and its expressions, from which one
+ * function an operand is made; in the expressions x, y, w are the operands and z the result.
+ */
+#include "graph.h"
+
+#include <string.h>
+
+/* ==================== what derivative columns are written in */
+
+#define ONE     REF_ONE
+#define MINUS   REF_MINUS
+
+/* Where two operands tie, each takes half. */
+static Ref Share(Ref wins, Ref ties, Ref like)
+{
+    return Select(wins, Like(like, 1), Select(ties, Like(like, 0.5), Like(like, 0)));
+}
+
+static Ref Mask(Ref cond, Ref like) { return Select(cond, Like(like, 1), Like(like, 0)); }
+
+/* ==================== builders */
+
+#define ELEM(name, Name, arity, ...)    BUILD_##arity(name, Name)
+#define BUILD_1(name, Name) Ref Name(Ref x) { return emit(OP_##name, 1, &x, NULL); }
+#define BUILD_2(name, Name) Ref Name(Ref x, Ref y) { return emit(OP_##name, 2, (const Ref[]){ x, y }, NULL); }
+#define BUILD_3(name, Name) Ref Name(Ref x, Ref y, Ref w) { return emit(OP_##name, 3, (const Ref[]){ x, y, w }, NULL); }
+#define STRUC(...)
+#include "ops.def"
+
+/* ==================== partial derivatives */
+
+#define D1(dx)          1, dx, 0, 0
+#define D2(dx, dy)      2, dx, dy, 0
+#define D3(dx, dy, dw)  3, dx, dy, dw
+#define ZERO            0, 0, 0, 0
+#define MISSING         N, 0, 0, 0
+
+#define PARTIAL(name, k, e) \
+    static Ref d##k##_##name(Ref x, Ref y, Ref w, Ref z) { (void)x, (void)y, (void)w, (void)z; return e; }
+#define ELEM(name, Name, arity, accepts, gives, commutes, f, i, d)  PARTIALS(name, d)
+#define PARTIALS(name, ...)                 PARTIALS_(name, __VA_ARGS__)
+#define PARTIALS_(name, kind, a, b, c)      PARTIALS_##kind(name, a, b, c)
+#define PARTIALS_0(name, a, b, c)
+#define PARTIALS_N(name, a, b, c)
+#define PARTIALS_1(name, a, b, c)           PARTIAL(name, 0, a)
+#define PARTIALS_2(name, a, b, c)           PARTIAL(name, 0, a) PARTIAL(name, 1, b)
+#define PARTIALS_3(name, a, b, c)           PARTIAL(name, 0, a) PARTIAL(name, 1, b) PARTIAL(name, 2, c)
+#define STRUC(...)
+#include "ops.def"
+
+/* ==================== rows */
+
+extern const Rules rules_element;               /* of every elementwise row: ops/element.c */
+#define ELEM(...)
+#define STRUC(name, ...)                    extern const Rules rules_##name;
+#include "ops.def"
+
+const Rules rules_region = { 0 };               /* passes ask for OP_region by name: transforms/region*.c */
+
+#define POINTERS(name, ...)                 POINTERS_(name, __VA_ARGS__)
+#define POINTERS_(name, kind, a, b, c)      POINTERS_##kind(name)
+#define POINTERS_0(name)                    .partial = { 0 }
+#define POINTERS_N(name)                    .no_derivative = true
+#define POINTERS_1(name)                    .partial = { d0_##name }
+#define POINTERS_2(name)                    .partial = { d0_##name, d1_##name }
+#define POINTERS_3(name)                    .partial = { d0_##name, d1_##name, d2_##name }
+
+const OpRow optab[OP_COUNT] = {
+    [OP_NONE] = { .name = "none", .schema = "" },
+#define ELEM(name_, Name, arity, accepts_, gives_, commutes_, f, i, d) \
+    [OP_##name_] = { .name = #name_, .nin = arity, .nout = 1, .schema = "", .elementwise = true, .accepts = accepts_, \
+                     .gives = gives_, .commutes = commutes_, .rules = &rules_element, POINTERS(name_, d) },
+#define STRUC(name_, nin_, nout_, schema_) \
+    [OP_##name_] = { .name = #name_, .nin = nin_, .nout = nout_, .schema = schema_, .rules = &rules_##name_ },
+#include "ops.def"
+};
+
+Op op_find(const char *name)
+{
+    for (int op = OP_NONE + 1; op < OP_COUNT; op++)
+        if (!strcmp(optab[op].name, name))
+            return (Op)op;
+    return OP_NONE;
+}
