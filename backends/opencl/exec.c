@@ -108,7 +108,8 @@ static int build_program(OclExec *x, Kernel **list)
     Text t = { 0 };
     text_add(&t, "heddle 0.1.0|%s|%s|", d->key, options(d));
     size_t head = t.n;
-    if (opencl_c_print((const Kernel *const *)list, x->nkernel, &t))
+    const OpenclCaps caps = { .f64 = d->base.info.has_f64, .one_item = true };
+    if (opencl_c_print((const Kernel *const *)list, x->nkernel, &caps, &t))
         return text_free(&t), error_code();
     x->key[0] = hash_bytes(t.s, t.n, 1);
     x->key[1] = hash_bytes(t.s, t.n, 2);
@@ -423,7 +424,7 @@ static int run_branch(Call *c, Frame *f, const Step *s, Frame *body)
 {
     Bound b;
     int32_t index = 0;
-    int e = bound_new(&b, f, s) ? fetch(c, b.in[0], &index, sizeof index) : error_code();
+    int e = bound_new(&b, f, s) ? fetch(c, b.in[0], &index, sizeof index) : (int)error_code();
     index = index < 0 ? 0 : index >= s->nbody ? s->nbody - 1 : index;
     e = e ? e : run_body(c, &body[index], b.in + 1, b.out, b.bytes, 0);
     bound_drop(&b);
