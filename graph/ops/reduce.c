@@ -1,0 +1,297 @@
+/*
+ * reduce.c - reductions over axes, positions of extremes, cumulative operations.
+ *
+ * Sums are linear. The derivative of a maximum is shared equally by the elements that attain it. Products are differentiated
+ * as what they are, products of two halves (or of a prefix and a shifted prefix): right where elements are zero, and
+ * differentiable again, as no division occurs.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops.h"
+
+static Join join_of(int op)
+{
+    switch (op) {
+    case OP_reduce_sum: case OP_cumsum: return J_ADD;
+    case OP_reduce_prod: case OP_cumprod: return J_MUL;
+    case OP_reduce_max: case OP_cummax: return J_MAX;
+    case OP_reduce_min: case OP_cummin: return J_MIN;
+    case OP_reduce_and: return J_AND;
+    case OP_reduce_or: return J_OR;
+    default: return J_XOR;
+    }
+}
+
+/* Which dtypes have the operation. */
+static int reducible(Op op, const Type *t)
+{
+    Join j = join_of(op);
+    Dtype dt = (Dtype)t->dt;
+    if ((j == J_ADD || j == J_MUL) && dt == DT_BOOL)
+        return error_set(E_DTYPE, "%s: %s: bools are not added or multiplied; convert to i32 to count, or use reduce_or and "
+            "reduce_and", optab[op].name, type_text(t));
+    if ((j == J_MAX || j == J_MIN) && ops_class(dt) == CL_COMPLEX)
+        return error_set(E_DTYPE, "%s: %s: complex numbers have no order; reduce their parts", optab[op].name, type_text(t));
+    if (j >= J_AND && dt != DT_BOOL && !dtype_int(dt))
+        return error_set(E_DTYPE, "%s: %s: only bools and integers have bits; compare or bitcast first", optab[op].name,
+            type_text(t));
+    return 0;
+}
+
+/* ==================== reductions */
+
+static int reduce_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+{
+    (void)nin;
+    Ints a[1];
+    int e = ops_attrs(op, attr, nattr, 1, a);
+    if (e || (e = reducible(op, t[0])) || (e = ops_axes(op, "axes", t[0], a[0])))
+        return e;
+    if (op == OP_reduce_max || op == OP_reduce_min)
+        for (int k = 0; k < a[0].n; k++)
+            if (!t[0]->dim[a[0].v[k]] && t[0]->dt != DT_BOOL)
+                return error_set(E_SHAPE, "%s: %s has no elements along axis %lld, and nothing is the %s of none; pad it, or "
+                    "concat the value that is meant", optab[op].name, type_text(t[0]), (long long)a[0].v[k],
+                    op == OP_reduce_max ? "largest" : "smallest");
+    return ops_result(op, out, (Dtype)t[0]->dt, ints_pick(t[0], ints_others(t[0]->rank, a[0])));
+}
+
+static int reduce_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+{
+    (void)u;
+    Dtype dt = (Dtype)t[0]->dt;
+    Join j = join_of(i->op);
+    size_t size = dtype_size(dt);
+    Ints axes = ins_ints(i, 0);
+    int64_t n, m, *kept = ops_offsets(t[0], ints_others(t[0]->rank, axes), &n), *gone = ops_offsets(t[0], axes, &m);
+    if (kept && gone)
+        for (int64_t k = 0; k < n; k++) {
+            Wide w = ops_identity(j, dt);
+            for (int64_t l = 0; l < m; l++)
+                w = ops_join(j, dt, w, ops_load(dt, (const char *)in[0] + (size_t)(kept[k] + gone[l]) * size));
+            ops_store(dt, (char *)out[0] + (size_t)k * size, w);
+        }
+    free(kept), free(gone);
+    return kept && gone ? 0 : error_code();
+}
+
+static void reduce_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+{
+    out[0] = Reduce((Op)i->op, stacked(x[0], s[0], ax->lane.size), ints_up(ins_ints(i, 0)));
+    so[0] = STACKED;
+}
+
+static void sum_transpose(const Ins *i, const Ref *ct, Cts *cts)
+{
+    Type t = *typ(i->in[0]);
+    ct_add(cts, i->in[0], Broadcast(ct[0], type_shape(&t), ints_others(t.rank, ins_ints(i, 0))));
+}
+
+const Rules rules_reduce_sum = { reduce_infer, ops_jvp_again, sum_transpose, reduce_batch, reduce_eval };
+
+/* A value and its tangent. */
+typedef struct Dual { Ref x, t; } Dual;
+
+static Dual dual_mul(Dual a, Dual b) { return (Dual){ Mul(a.x, b.x), Add(Mul(a.t, b.x), Mul(b.t, a.x)) }; }
+
+static Ref pad_axis(Ref x, int axis, int64_t lo, int64_t hi, double value)
+{
+    const Type *t = typ(x);
+    Ints zero = ints_fill(t->rank, 0), l = zero, h = zero;
+    l.v[axis] = lo, h.v[axis] = hi;
+    return Pad(x, Const((Dtype)t->dt, value), l, h, zero);
+}
+
+/* The halves of an axis are multiplied until one element is left; an odd axis is padded with a one. */
+static Dual fold_axis(Dual d, int axis)
+{
+    int64_t n = typ(d.x)->dim[axis];
+    if (!n)
+        d = (Dual){ pad_axis(d.x, axis, 0, 1, 1), pad_axis(d.t, axis, 0, 1, 0) };
+    while (d.x && d.t && n > 1) {
+        if (n & 1)
+            d = (Dual){ pad_axis(d.x, axis, 0, 1, 1), pad_axis(d.t, axis, 0, 1, 0) };
+        int64_t h = (n + 1) / 2;
+        d = dual_mul((Dual){ SliceAxis(d.x, axis, 0, h), SliceAxis(d.t, axis, 0, h) },
+            (Dual){ SliceAxis(d.x, axis, h, 2 * h), SliceAxis(d.t, axis, h, 2 * h) });
+        n = h;
+    }
+    return d;
+}
+
+static void prod_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
+{
+    Ints axes = ins_ints(i, 0);
+    Dual d = { x[0], t[0] };
+    for (int k = 0; k < axes.n && d.x && d.t; k++)
+        d = fold_axis(d, (int)axes.v[k]);
+    tz[0] = d.t ? Reshape(d.t, type_shape(typ(z[0]))) : 0;
+}
+
+const Rules rules_reduce_prod = { reduce_infer, prod_jvp, NULL, reduce_batch, reduce_eval };
+
+/* Select, not a product: a tangent that is infinite where the element is not the extreme takes no part. */
+static void extreme_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
+{
+    Type u = *typ(x[0]);
+    Ints axes = ins_ints(i, 0);
+    Ref hit = Eq(x[0], Broadcast(z[0], type_shape(&u), ints_others(u.rank, axes)));
+    Ref count = Sum(Select(hit, Full(u, 1), Zeros(&u)), axes);
+    tz[0] = Div(Sum(Select(hit, t[0], Zeros(&u)), axes), count);
+}
+
+const Rules rules_reduce_max = { reduce_infer, extreme_jvp, NULL, reduce_batch, reduce_eval };
+const Rules rules_reduce_min = { reduce_infer, extreme_jvp, NULL, reduce_batch, reduce_eval };
+const Rules rules_reduce_and = { reduce_infer, ops_jvp_zero, NULL, reduce_batch, reduce_eval };
+const Rules rules_reduce_or = { reduce_infer, ops_jvp_zero, NULL, reduce_batch, reduce_eval };
+const Rules rules_reduce_xor = { reduce_infer, ops_jvp_zero, NULL, reduce_batch, reduce_eval };
+
+/* ==================== argmax, argmin: the first NaN, else the first of the extremes */
+
+static int arg_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+{
+    (void)nin;
+    Ints a[2];
+    int e = ops_attrs(op, attr, nattr, 2, a);
+    if (e || (e = ops_axis(op, t[0], a[0].v[0])))
+        return e;
+    int64_t axis = a[0].v[0], dt = a[1].v[0];
+    if (dt <= DT_NONE || dt >= DT_COUNT || !dtype_int((Dtype)dt))
+        return error_set(E_DTYPE, "%s: positions cannot be %s; use an integer dtype, such as i32", optab[op].name,
+            dt > DT_NONE && dt < DT_COUNT ? dtype_name((Dtype)dt) : "of an unknown dtype");
+    if (ops_class((Dtype)t[0]->dt) == CL_COMPLEX)
+        return error_set(E_DTYPE, "%s: %s: complex numbers have no order; reduce their parts", optab[op].name, type_text(t[0]));
+    if (!t[0]->dim[axis])
+        return error_set(E_SHAPE, "%s: %s has no elements along axis %lld, so there is no position; pad it first",
+            optab[op].name, type_text(t[0]), (long long)axis);
+    return ops_result(op, out, (Dtype)dt, ints_pick(t[0], ints_others(t[0]->rank, ints_fill(1, axis))));
+}
+
+/* Is y a better choice than x, found earlier? */
+static bool better(bool max, Dtype dt, Wide x, Wide y)
+{
+    if (ops_is_nan(dt, x))
+        return false;
+    if (ops_is_nan(dt, y))
+        return true;
+    if (ops_class(dt) == CL_FLOAT)
+        return max ? y.f > x.f : y.f < x.f;
+    if (dtype_unsigned(dt))
+        return max ? (uint64_t)y.i > (uint64_t)x.i : (uint64_t)y.i < (uint64_t)x.i;
+    return max ? y.i > x.i : y.i < x.i;
+}
+
+static int arg_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+{
+    Dtype dt = (Dtype)t[0]->dt, index = (Dtype)u[0].dt;
+    size_t size = dtype_size(dt);
+    Ints axis = ints_fill(1, ins_int(i, 0));
+    int64_t n, m, *kept = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n), *gone = ops_offsets(t[0], axis, &m);
+    if (kept && gone)
+        for (int64_t k = 0; k < n; k++) {
+            int64_t at = 0;
+            Wide best = ops_load(dt, (const char *)in[0] + (size_t)kept[k] * size);
+            for (int64_t l = 1; l < m; l++) {
+                Wide w = ops_load(dt, (const char *)in[0] + (size_t)(kept[k] + gone[l]) * size);
+                if (better(i->op == OP_argmax, dt, best, w))
+                    best = w, at = l;
+            }
+            dtype_store_i(index, (char *)out[0] + (size_t)k * dtype_size(index), at);
+        }
+    free(kept), free(gone);
+    return kept && gone ? 0 : error_code();
+}
+
+static void arg_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+{
+    out[0] = Arg((Op)i->op, stacked(x[0], s[0], ax->lane.size), (int)ins_int(i, 0) + 1, (Dtype)ins_int(i, 1));
+    so[0] = STACKED;
+}
+
+const Rules rules_argmax = { arg_infer, ops_jvp_zero, NULL, arg_batch, arg_eval };
+const Rules rules_argmin = { arg_infer, ops_jvp_zero, NULL, arg_batch, arg_eval };
+
+/* ==================== cumulative operations: along an axis, from its start, or in reverse from its end */
+
+static int cumulative_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+{
+    (void)nin;
+    Ints a[2];
+    int e = ops_attrs(op, attr, nattr, 2, a);
+    if (e || (e = reducible(op, t[0])) || (e = ops_axis(op, t[0], a[0].v[0])))
+        return e;
+    if (a[1].v[0] != 0 && a[1].v[0] != 1)
+        return error_set(E_INVAL, "%s: reverse is 0 or 1, not %lld", optab[op].name, (long long)a[1].v[0]);
+    *out = *t[0];
+    return 0;
+}
+
+static int cumulative_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+{
+    (void)u;
+    Dtype dt = (Dtype)t[0]->dt;
+    Join j = join_of(i->op);
+    size_t size = dtype_size(dt);
+    Ints axis = ints_fill(1, ins_int(i, 0));
+    bool reverse = ins_int(i, 1);
+    int64_t n, m, *line = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n), *along = ops_offsets(t[0], axis, &m);
+    if (line && along)
+        for (int64_t k = 0; k < n; k++) {
+            Wide w = ops_identity(j, dt);
+            for (int64_t l = 0; l < m; l++) {
+                size_t at = (size_t)(line[k] + along[reverse ? m - 1 - l : l]) * size;
+                Wide x = ops_load(dt, (const char *)in[0] + at);
+                w = l ? ops_join(j, dt, w, x) : x;
+                ops_store(dt, (char *)out[0] + at, w);
+            }
+        }
+    free(line), free(along);
+    return line && along ? 0 : error_code();
+}
+
+static void cumulative_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+{
+    out[0] = Cumulative((Op)i->op, stacked(x[0], s[0], ax->lane.size), (int)ins_int(i, 0) + 1, ins_int(i, 1));
+    so[0] = STACKED;
+}
+
+static void cumsum_transpose(const Ins *i, const Ref *ct, Cts *cts)
+{
+    ct_add(cts, i->in[0], Cumulative(OP_cumsum, ct[0], (int)ins_int(i, 0), !ins_int(i, 1)));
+}
+
+const Rules rules_cumsum = { cumulative_infer, ops_jvp_again, cumsum_transpose, cumulative_batch, cumulative_eval };
+
+/* After the step of width d each element is the product of 2d, ending with its own. */
+static void cumprod_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
+{
+    (void)z;
+    int axis = (int)ins_int(i, 0);
+    bool reverse = ins_int(i, 1);
+    int64_t n = typ(x[0])->dim[axis];
+    Dual d = { x[0], t[0] };
+    for (int64_t w = 1; w < n && d.x && d.t; w *= 2) {
+        int64_t lo = reverse ? -w : w;
+        d = dual_mul(d, (Dual){ pad_axis(d.x, axis, lo, -lo, 1), pad_axis(d.t, axis, lo, -lo, 0) });
+    }
+    tz[0] = d.t;
+}
+
+const Rules rules_cumprod = { cumulative_infer, cumprod_jvp, NULL, cumulative_batch, cumulative_eval };
+
+/* The tangent of the element that is the extreme so far: of equals, the latest on the way. */
+static void cumextreme_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
+{
+    int axis = (int)ins_int(i, 0);
+    bool reverse = ins_int(i, 1);
+    Type u = *typ(x[0]);
+    int64_t n = u.dim[axis];
+    u.dt = ops_counter(n);
+    Ref hit = Select(Eq(x[0], z[0]), Iota(u, axis), Full(u, reverse ? (double)n : -1));
+    Ref at = Cumulative(reverse ? OP_cummin : OP_cummax, hit, axis, reverse);
+    tz[0] = ops_take_along(t[0], at, axis);
+}
+
+const Rules rules_cummax = { cumulative_infer, cumextreme_jvp, NULL, cumulative_batch, cumulative_eval };
+const Rules rules_cummin = { cumulative_infer, cumextreme_jvp, NULL, cumulative_batch, cumulative_eval };
