@@ -1,0 +1,62 @@
+/*
+ * formulas.h - what the files of ops share: values with numpy's broadcasting, reduced axes put back, checks that name the way out.
+ *
+ * Ops that are formulas are written on values (Ref) and may call one another; hd_x() around them takes the source line, turns
+ * symbols into values, and checks. A value of 0 is a failure that has been reported; every function here passes it on.
+ */
+#ifndef HEDDLE_FORMULAS_H
+#define HEDDLE_FORMULAS_H
+
+#include "api.h"
+
+/* ---- formulas (ops_element.c) */
+Ref bin(Op, Ref x, Ref y);                      /* an elementwise row of two operands; broadcasts */
+Ref choose(Ref p, Ref x, Ref y);                /* p ? x : y; broadcasts */
+Ref square(Ref);
+Ref is_nan(Ref);                                /* all false where the dtype has none */
+Ref stop_gradient(Ref);
+Ref logaddexp(Ref x, Ref y);                    /* of one float dtype; broadcasts */
+Ref softplus(Ref);
+Ref to_float(Ref);                              /* integers and bool become f32 */
+
+/* ---- checks (ops_element.c). what: the op's name. They report and give 0 or false. */
+Ref float_ref(const char *what, hd x);          /* an array of floats; a bare constant is f32 */
+Ref rank_ref(const char *what, hd x, int least);        /* of at least this rank */
+bool real_dtype(const char *what, Dtype);
+bool int_operand(const char *what, const char *name, Ref);      /* an array of integers */
+Ref as_index(Ref);                              /* integers wide enough for arithmetic with sizes: at least i32 */
+Ref from_end(Ref index, int64_t n);             /* negative indices count from the end of n */
+Ref to_start(Ref index, int64_t n);             /* i32; negative counts from the end; outside 0..n is moved into it */
+
+/* ---- axes (ops_reduce.c) */
+Ints ints1(int64_t);
+Ints ints_run(int64_t from, int64_t to);        /* from, from + 1 .. to - 1 */
+Ints ints_without(Ints, const Ints *axes);      /* the entries whose positions are not among axes */
+Ints shape_of(Ref);
+int64_t size_along(Ref, Ints axes);             /* elements a reduction over axes takes in */
+Ref kept(Ref reduced, Ints axes, Ref of);       /* reduced axes put back with size 1 */
+Ref spread(Ref reduced, Ints axes, Ref of);     /* ... and broadcast to the shape of what was reduced */
+Ref mean(Ref, Ints axes);                       /* floats, in their dtype; 16 bits are computed in f32 */
+Ref logsumexp(Ref, Ints axes);
+
+/* ---- shapes (ops_shape.c) */
+Ref scalar_to(Ref scalar, Ints shape);
+Ref flat(Ref);
+Ref take_range(Ref, int axis, int64_t from, int64_t to);        /* a slice along one axis */
+Ref squeeze_axis(Ref, int axis);                /* an axis of size 1 is dropped */
+Ref unsqueeze(Ref, int axis);                   /* a new axis of size 1 */
+Ref pad_axis(Ref, int axis, int64_t lo, int64_t hi, Ref value);
+Ref join(Ref a, Ref b, int axis);
+
+/* ---- index (ops_index.c) */
+Ref fill_value(Dtype);                          /* what reading outside an array gives: nan, the least, the largest, true */
+Ref take(Ref x, Ref index, int axis, int mode); /* mode of ops.def; indices as they are */
+enum { MODE_CLIP = 1, MODE_FILL = 2, MODE_IN_BOUNDS = 3 };
+Ref one_hot(Ref index, int64_t n, Dtype);       /* a new last axis */
+
+/* ---- order (ops_order.c) */
+Ref sort1(Ref, int axis);                       /* ascending, nan last */
+Ref sort_by(Ref keys, Ref x, int axis);         /* x in the order of keys; stable */
+Ref searchsorted(Ref sorted, Ref x, bool right);        /* i32: how many of sorted are < x (right: <= x) */
+
+#endif

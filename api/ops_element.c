@@ -1,0 +1,382 @@
+/*
+ * ops_element.c - mathematics, comparisons, bits and casts.
+ *
+ * Most are a row of the op table on unified operands. The others are formulas of rows, chosen so that special values and the
+ * derivatives at kinks are JAX's: a derivative is that of the formula, so which branch a tie takes is part of its meaning.
+ */
+#include "formulas.h"
+
+#include <math.h>
+
+/* ==================== formulas on values */
+
+Ref bin(Op op, Ref x, Ref y)
+{
+    Ref r[2] = { x, y };
+    if (!x || !y || unify_shape(optab[op].name, 2, r))
+        return 0;
+    return emit(op, 2, r, NULL);
+}
+
+Ref choose(Ref p, Ref x, Ref y)
+{
+    Ref r[3] = { p, x, y };
+    if (!p || !x || !y || unify_shape("hd_where", 3, r))
+        return 0;
+    return emit(OP_select, 3, r, NULL);
+}
+
+Ref square(Ref x) { return Mul(x, x); }
+Ref stop_gradient(Ref x) { return emit(OP_stop_gradient, 1, &x, NULL); }
+
+Ref is_nan(Ref x)
+{
+    if (!x)
+        return 0;
+    if (is_float(x))
+        return Ne(x, x);
+    Type t = *typ(x);
+    t.dt = DT_BOOL;
+    return Zeros(&t);
+}
+
+Ref to_float(Ref x) { return !x || is_float(x) ? x : Convert(x, DT_F32); }
+
+/* max + log1p(exp(-|x - y|)). Written with x >= y choosing both the larger operand and the sign of the difference, each operand
+ * has half of the derivative at a tie. Equal infinities have no difference: 0 is put there. */
+Ref logaddexp(Ref x, Ref y)
+{
+    Ref r[2] = { x, y };
+    if (!x || !y || unify_shape("hd_logaddexp", 2, r))
+        return 0;
+    x = r[0], y = r[1];
+    Ref d = Sub(x, y);
+    Ref same = And(Eq(x, y), Not(IsFinite(x)));
+    d = choose(same, Like(d, 0), d);
+    return Add(choose(Ge(x, y), x, y), Log1p(Exp(Neg(Abs(d)))));
+}
+
+Ref softplus(Ref x) { return x ? logaddexp(x, Like(x, 0)) : 0; }
+
+/* ==================== checks */
+
+Ref float_ref(const char *what, hd x)
+{
+    Ref r = sym_ref(x);
+    if (!r || is_float(r))
+        return r;
+    error_set(E_DTYPE, "%s: floating-point numbers are wanted, not %s; write hd_cast(x, HD_F32)", what, type_text(typ(r)));
+    return 0;
+}
+
+Ref rank_ref(const char *what, hd x, int least)
+{
+    Ref r = sym_ref(x);
+    if (!r || typ(r)->rank >= least)
+        return r;
+    error_set(E_SHAPE, "%s: an array with %d or more axes is wanted, not %s", what, least, type_text(typ(r)));
+    return 0;
+}
+
+bool real_dtype(const char *what, Dtype d)
+{
+    if (d >= DT_BOOL && d <= DT_F64)
+        return true;
+    error_set(E_DTYPE, "%s: %s is not a dtype of arrays; there are bool, i8 .. i64, u8 .. u64, f16, bf16, f32 and f64", what,
+        d > DT_NONE && d < DT_COUNT ? dtype_name(d) : "this number");
+    return false;
+}
+
+bool int_operand(const char *what, const char *name, Ref r)
+{
+    if (!r)
+        return false;
+    if (dtype_int((Dtype)typ(r)->dt))
+        return true;
+    error_set(E_DTYPE, "%s: %s must be integers, not %s; write hd_cast(%s, HD_I32)", what, name, type_text(typ(r)), name);
+    return false;
+}
+
+Ref as_index(Ref i)
+{
+    return i && dtype_size((Dtype)typ(i)->dt) < 4 ? Convert(i, DT_I32) : i;
+}
+
+Ref from_end(Ref i, int64_t n)
+{
+    i = as_index(i);
+    if (!i || dtype_unsigned((Dtype)typ(i)->dt))
+        return i;
+    return choose(Lt(i, Like(i, 0)), Add(i, Like(i, (double)n)), i);
+}
+
+Ref to_start(Ref i, int64_t n)
+{
+    i = from_end(i, n);
+    if (!i || typ(i)->dt == DT_I32)
+        return i;
+    return Convert(Min(Max(i, Like(i, 0)), Like(i, (double)(n < INT32_MAX ? n : INT32_MAX))), DT_I32);
+}
+
+/* ==================== rows */
+
+#define ROW1(name, row) hd hd_##name(hd x) { OP(hd_##name); return elem(OP_##row, 1, &x); }
+#define ROW2(name, row) hd hd_##name(hd x, hd y) { OP(hd_##name); return elem(OP_##row, 2, (const hd[]){ x, y }); }
+
+ROW2(add, add)
+ROW2(sub, sub)
+ROW2(mul, mul)
+ROW2(div, div)
+ROW2(rem, rem)
+ROW2(maximum, max)
+ROW2(minimum, min)
+ROW2(atan2, atan2)
+ROW2(hypot, hypot)
+ROW2(copysign, copysign)
+ROW2(nextafter, nextafter)
+
+ROW1(neg, neg)
+ROW1(abs, abs)
+ROW1(sign, sign)
+ROW1(floor, floor)
+ROW1(ceil, ceil)
+ROW1(round, round)
+ROW1(trunc, trunc)
+ROW1(sqrt, sqrt)
+ROW1(rsqrt, rsqrt)
+ROW1(cbrt, cbrt)
+ROW1(exp, exp)
+ROW1(exp2, exp2)
+ROW1(expm1, expm1)
+ROW1(log, log)
+ROW1(log2, log2)
+ROW1(log1p, log1p)
+ROW1(sin, sin)
+ROW1(cos, cos)
+ROW1(tan, tan)
+ROW1(asin, asin)
+ROW1(acos, acos)
+ROW1(atan, atan)
+ROW1(sinh, sinh)
+ROW1(cosh, cosh)
+ROW1(tanh, tanh)
+ROW1(asinh, asinh)
+ROW1(acosh, acosh)
+ROW1(atanh, atanh)
+ROW1(erf, erf)
+ROW1(erfc, erfc)
+ROW1(erf_inv, erf_inv)
+ROW1(lgamma, lgamma)
+ROW1(digamma, digamma)
+
+ROW2(eq, eq)
+ROW2(ne, ne)
+ROW2(lt, lt)
+ROW2(le, le)
+ROW2(gt, gt)
+ROW2(ge, ge)
+
+ROW2(and, and)
+ROW2(or, or)
+ROW2(xor, xor)
+ROW1(not, not)
+ROW2(left_shift, shift_left)
+ROW1(popcount, population_count)
+ROW1(clz, clz)
+
+/* ==================== formulas on symbols, so that constants stay constants */
+
+static hd row1(Op op, hd x) { return elem(op, 1, &x); }
+static hd row2(Op op, hd x, hd y) { return elem(op, 2, (const hd[]){ x, y }); }
+
+hd hd_square(hd x) { OP(hd_square); return row2(OP_mul, x, x); }
+hd hd_reciprocal(hd x) { OP(hd_reciprocal); return row2(OP_div, sym_const(1), x); }
+
+hd hd_clip(hd x, hd lo, hd hi)
+{
+    OP(hd_clip);
+    if (!sym_absent(lo))
+        x = row2(OP_max, x, lo);
+    return sym_absent(hi) ? x : row2(OP_min, x, hi);
+}
+
+/* x * x * ... by squaring, as lax.integer_pow: the same products in the same order. */
+static hd power(hd x, int64_t y)
+{
+    uint64_t n = y < 0 ? -(uint64_t)y : (uint64_t)y;
+    hd all = HD_NIL;
+
+    if (y == 3)
+        return row2(OP_mul, row2(OP_mul, x, x), x);
+    for (bool first = true; n; n >>= 1) {
+        if (n & 1)
+            all = first ? x : row2(OP_mul, all, x), first = false;
+        if (n > 1)
+            x = row2(OP_mul, x, x);
+    }
+    return y < 0 ? row2(OP_div, sym_const(1), all) : all;
+}
+
+static hd integer_pow(const char *what, hd x, int64_t y)
+{
+    if (!sym_usable(x))
+        return HD_NIL;
+    bool weak = sym_weak(x, NULL);
+    Ref r = weak ? 0 : sym_ref(x);
+    if (!weak && !r)
+        return HD_NIL;
+    if (y == 0)
+        return weak ? sym_const(1) : sym_of(Like(r, 1));
+    if (y < 0 && !weak && !is_float(r)) {
+        error_set(E_INVAL, "%s: integers have no negative powers: %s to the power %lld; write hd_cast(x, HD_F32)", what,
+            type_text(typ(r)), (long long)y);
+        return HD_NIL;
+    }
+    return power(x, y);
+}
+
+hd hd_integer_pow(hd x, int y) { OP(hd_integer_pow); return integer_pow("hd_integer_pow", x, y); }
+
+/* A constant exponent that is a whole number is a product, exact where the products are; so is its derivative at 0. */
+hd hd_pow(hd x, hd y)
+{
+    double c;
+    OP(hd_pow);
+    if (sym_usable(x) && !sym_weak(x, NULL) && sym_weak(y, &c) && c == floor(c) && fabs(c) <= INT32_MAX)
+        return integer_pow("hd_pow", x, (int64_t)c);
+    return row2(OP_pow, x, y);
+}
+
+/* Operands of one dtype and shape. */
+static bool pair(const char *what, hd x, hd y, Ref *r) { return !unify(what, 2, (const hd[]){ x, y }, r); }
+
+/* Is a float or integer operand missing? Bool has no arithmetic of this kind. */
+static bool number(const char *what, Ref x)
+{
+    if (typ(x)->dt != DT_BOOL)
+        return true;
+    error_set(E_DTYPE, "%s: numbers are wanted, not %s; write hd_cast(x, HD_I32)", what, type_text(typ(x)));
+    return false;
+}
+
+/* The remainder with the sign of y. */
+static Ref modulo(Ref x, Ref y)
+{
+    Ref r = Rem(x, y), zero = Like(r, 0);
+    Ref other = And(Ne(r, zero), Xor(Lt(r, zero), Lt(y, zero)));
+    return choose(other, Add(r, y), r);
+}
+
+hd hd_mod(hd x, hd y)
+{
+    Ref r[2];
+    OP(hd_mod);
+    return pair("hd_mod", x, y, r) && number("hd_mod", r[0]) ? sym_of(modulo(r[0], r[1])) : HD_NIL;
+}
+
+/* Integers: toward zero, then one less where a remainder was cut off a negative quotient. Floats: the quotient of what is left
+ * when the remainder is taken away is nearly whole, and rounded. */
+hd hd_floor_divide(hd x, hd y)
+{
+    Ref r[2];
+    OP(hd_floor_divide);
+    if (!pair("hd_floor_divide", x, y, r) || !number("hd_floor_divide", r[0]))
+        return HD_NIL;
+    Ref a = r[0], b = r[1], left = Rem(a, b), zero = Like(a, 0);
+    if (is_float(a)) {
+        Ref q = Div(Sub(a, left), b);
+        Ref less = And(Ne(left, zero), Ne(Sign(b), Sign(left)));
+        return sym_of(Round(choose(less, Sub(q, Like(q, 1)), q)));
+    }
+    Ref q = Div(a, b);
+    if (dtype_unsigned((Dtype)typ(a)->dt))
+        return sym_of(q);
+    Ref less = And(Ne(Sign(a), Sign(b)), Ne(left, zero));
+    return sym_of(choose(less, Sub(q, Like(q, 1)), q));
+}
+
+hd hd_logaddexp(hd x, hd y)
+{
+    Ref r[2];
+    OP(hd_logaddexp);
+    if (!pair("hd_logaddexp", x, y, r))
+        return HD_NIL;
+    return sym_of(float_ref("hd_logaddexp", sym_of(r[0])) ? logaddexp(r[0], r[1]) : 0);
+}
+
+hd hd_right_shift(hd x, hd n)
+{
+    Ref r[2];
+    OP(hd_right_shift);
+    if (!pair("hd_right_shift", x, n, r) || !int_operand("hd_right_shift", "x", r[0]))
+        return HD_NIL;
+    return sym_of(dtype_signed((Dtype)typ(r[0])->dt) ? ShiftRightArithmetic(r[0], r[1]) : ShiftRightLogical(r[0], r[1]));
+}
+
+hd hd_isnan(hd x) { OP(hd_isnan); return sym_of(is_nan(sym_ref(x))); }
+
+hd hd_isfinite(hd x)
+{
+    OP(hd_isfinite);
+    Ref r = sym_ref(x);
+    return !r ? HD_NIL : is_float(r) ? row1(OP_is_finite, x) : sym_of(Not(is_nan(r)));
+}
+
+hd hd_isinf(hd x)
+{
+    OP(hd_isinf);
+    Ref r = sym_ref(x);
+    return !r ? HD_NIL : sym_of(is_float(r) ? Eq(Abs(r), Like(r, INFINITY)) : is_nan(r));
+}
+
+hd hd_where(hd cond, hd x, hd y)
+{
+    Ref r[2];
+    OP(hd_where);
+    Ref p = sym_ref(cond);
+    if (!p || unify_dtype("hd_where", 2, (const hd[]){ x, y }, r))
+        return HD_NIL;
+    if (typ(p)->dt != DT_BOOL)
+        p = Ne(p, Like(p, 0));
+    return sym_of(choose(p, r[0], r[1]));
+}
+
+/* ==================== casts */
+
+/* Is c a value of that dtype, exactly? */
+static bool fits(Dtype d, double c)
+{
+    if (d == DT_BOOL || dtype_float(d))
+        return dtype_float(d);
+    int bits = (int)dtype_size(d) * 8 - dtype_signed(d);
+    return c == floor(c) && fabs(c) <= 0x1p53 && c < ldexp(1, bits) && c >= (dtype_signed(d) ? -ldexp(1, bits) : 0);
+}
+
+/* A constant goes there directly where it can, so that hd_cast(hd_c(0.1), HD_F64) is 0.1 to the last bit. */
+hd hd_cast(hd x, enum hd_dtype to)
+{
+    double c;
+    OP(hd_cast);
+    if (!real_dtype("hd_cast", (Dtype)to))
+        return HD_NIL;
+    if (sym_weak(x, &c) && fits((Dtype)to, c))
+        return sym_of(sym_ref_as(x, (Dtype)to));
+    return sym_of(Convert(sym_ref(x), (Dtype)to));
+}
+
+hd hd_bitcast(hd x, enum hd_dtype to)
+{
+    OP(hd_bitcast);
+    return real_dtype("hd_bitcast", (Dtype)to) ? sym_of(Bitcast(sym_ref(x), (Dtype)to)) : HD_NIL;
+}
+
+hd hd_reduce_precision(hd x, int exponent_bits, int mantissa_bits)
+{
+    OP(hd_reduce_precision);
+    if (exponent_bits < 1 || mantissa_bits < 0) {
+        error_set(E_INVAL, "hd_reduce_precision: %d bits of exponent and %d of mantissa; at least 1 and 0 are needed", exponent_bits,
+            mantissa_bits);
+        return HD_NIL;
+    }
+    return sym_of(ReducePrecision(float_ref("hd_reduce_precision", x), exponent_bits, mantissa_bits));
+}
