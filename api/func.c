@@ -407,6 +407,8 @@ const Traced *graph_of(hd_fn *f, const Tree *args)
     }
     if (f->key.kind != FN_USER && f->key.kind != FN_PARTIAL && f->key.kind != FN_JIT)
         args = tree_strong(args);
+    if (f->key.kind == FN_JIT)
+        return graph_of(f->key.inner, args);
     uint64_t hash = tree_hash(args);
     for (const Memo *m = f->memo; m; m = m->next)
         if (m->hash == hash && tree_equal(m->traced->in, args))

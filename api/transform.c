@@ -1,0 +1,580 @@
+/*
+ * transform.c - what a description means: the graph of grad(f), vmap(f) ... at given argument types.
+ *
+ * In: a function that is not the user's, and the types of its arguments. Out: a Traced like that of any other function.
+ * Every rule has one form: take the graph of the inner function, transform it (graph.h), and write a new closed graph around
+ * it with the same captures: open_over(), formulas, finish(). Trees exist only here: graphs see leaves.
+ */
+#include "api.h"
+
+/* ==================== a new graph around an inner function */
+
+/* Begins a graph with the captures of t and these arguments; *in: its inputs. */
+static void open_over(const Traced *t, const Tree *args, Ref **in)
+{
+    Type *type = NEWS(Type, args->nleaf);
+    Graph *g = graph_begin(graph_new());
+    g->name = t->g->name;
+    *in = NEWS(Ref, t->ncap + args->nleaf);
+    for (int i = 0; i < t->ncap; i++)
+        (*in)[i] = graph_input(t->cap[i].type, 0);
+    tree_types(args, type);
+    for (int i = 0; i < args->nleaf; i++)
+        (*in)[t->ncap + i] = graph_input(type[i], 0);
+    g->ncap = t->ncap;
+}
+
+/* Ends it. NULL after an error. */
+static const Traced *finish(const Traced *inner, const Tree *args, const Tree *out, const Ref *ref)
+{
+    graph_outputs(ref, out->nleaf);
+    Graph *g = graph_end();
+    if (error_pending())
+        return NULL;
+    Traced *t = NEW(Traced);
+    *t = (Traced){ graph_dce(g), inner->cap, inner->ncap, args, out };
+    return error_pending() ? NULL : t;
+}
+
+static void leaf_types(const Tree *t, const Type **out)
+{
+    Type *type = NEWS(Type, t->nleaf);
+    tree_types(t, type);
+    *out = type;
+}
+
+static int first_leaf(const Tree *args, int k)
+{
+    int n = 0;
+    for (int i = 0; i < k; i++)
+        n += args->part[i]->nleaf;
+    return n;
+}
+
+/* An error of the transform itself: at the place where it was written. */
+#define FAIL_AT(f, ...) (loc_set((f)->loc), error_set(__VA_ARGS__))
+
+/* ==================== which arguments a derivative is of */
+
+typedef struct Wrt {
+    int n, arg[MAXRANK];                        /* arguments, in the order asked for */
+    bool *in;                                   /* by input of the inner graph */
+} Wrt;
+
+static int wrt_of(const hd_fn *f, const char *what, const Tree *args, int ncap, Wrt *w)
+{
+    hd_ints a = f->key.argnums;
+    const Type *type;
+    *w = (Wrt){ .n = a.n ? a.n : 1, .in = NEWS(bool, ncap + args->nleaf) };
+    leaf_types(args, &type);
+    for (int i = 0; i < w->n; i++) {
+        int64_t k = a.n ? a.v[i] : 0;
+        k += k < 0 ? args->n : 0;
+        if (k < 0 || k >= args->n)
+            return loc_set(f->loc), error_set(E_INVAL, "%s: there is no argument %lld: %s takes %d", what,
+                                              (long long)(a.n ? a.v[i] : 0), fn_name(f), args->n);
+        w->arg[i] = (int)k;
+        for (int j = 0, at = first_leaf(args, (int)k); j < args->part[k]->nleaf; j++) {
+            if (!dtype_float(type[at + j].dt))
+                return loc_set(f->loc), error_set(E_DIFF, "%s: argument %d%s is %s: derivatives are taken of floating-point "
+                                                  "arguments; choose others with .argnums, or convert with hd_cast",
+                                                  what, (int)k, tree_path(args->part[k], j), type_text(&type[at + j]));
+            if (w->in[ncap + at + j])
+                return loc_set(f->loc), error_set(E_INVAL, "%s: argument %d is named twice in .argnums", what, (int)k);
+            w->in[ncap + at + j] = true;
+        }
+    }
+    return 0;
+}
+
+/* One derivative bare, several a tuple. */
+static const Tree *per_argument(const Wrt *w, const Tree *const *part)
+{
+    return w->n == 1 ? part[0] : tree_tuple(part, w->n);
+}
+
+/* The cotangents r[] of a vjp, which come in the order of the inputs, in the order of the arguments asked for. */
+static int in_order(const Wrt *w, const Tree *args, int ncap, const Ref *r, Ref *out)
+{
+    int n = 0;
+    for (int i = 0; i < w->n; i++) {
+        int at = ncap + first_leaf(args, w->arg[i]), k = 0;
+        for (int j = 0; j < at; j++)
+            k += w->in[j];
+        for (int j = 0; j < args->part[w->arg[i]]->nleaf; j++)
+            out[n++] = r[k + j];
+    }
+    return n;
+}
+
+static int count(const bool *b, int n)
+{
+    int k = 0;
+    for (int i = 0; i < n; i++)
+        k += b[i];
+    return k;
+}
+
+/* ==================== grad */
+
+static bool has_aux(const hd_fn *f, const char *what, const Tree *out)
+{
+    if (!f->key.aux || (out->kind == T_TUPLE && out->n == 2))
+        return true;
+    FAIL_AT(f, E_INVAL, "%s: with .has_aux %s must return tuple(value, aux), not %s", what, fn_name(f), tree_text(out));
+    return false;
+}
+
+static const Traced *grad(const hd_fn *f, const Tree *args)
+{
+    const char *what = f->key.value ? "hd_value_and_grad" : "hd_grad";
+    const Traced *t = graph_of(f->key.inner, args);
+    Wrt w;
+    if (!t || !has_aux(f, what, t->out))
+        return NULL;
+    const Tree *value = tree_strong(f->key.aux ? t->out->part[0] : t->out), *aux = f->key.aux ? tree_strong(t->out->part[1]) : NULL;
+    if (value->kind != T_LEAF || value->type.rank || !dtype_float(value->type.dt))
+        return FAIL_AT(f, E_DIFF, "%s: %s must return a real scalar, not %s%s", what, fn_name(f), tree_text(value),
+                       value->kind == T_TUPLE && !f->key.aux ? "; for tuple(value, aux) say .has_aux = true" : ""), NULL;
+    if (wrt_of(f, what, args, t->ncap, &w))
+        return NULL;
+    Graph *v = graph_vjp(t->g, w.in);
+    if (!v)
+        return NULL;
+    Ref *in, *x = NEWS(Ref, v->nin), *r = NEWS(Ref, v->nout), *out = NEWS(Ref, v->nout + args->nleaf);
+    int nin = t->g->nin, n = 0;
+    open_over(t, args, &in);
+    for (int i = 0; i < nin; i++)
+        x[i] = in[i];
+    for (int i = nin; i < v->nin; i++)
+        x[i] = Full(v->type[v->in[i]], i == nin);               /* the value is the first float output */
+    graph_inline(v, x, r);
+    const Tree **part = NEWS(const Tree *, w.n);
+    for (int i = 0; i < w.n; i++)
+        part[i] = args->part[w.arg[i]];
+    const Tree *d = per_argument(&w, part), *pair[2];
+    /* The order of results: value, aux, derivative with the value; else derivative, aux. */
+    if (f->key.value) {
+        for (int i = 0; i < t->g->nout; i++)
+            out[n++] = r[i];
+        in_order(&w, args, t->ncap, r + t->g->nout, out + n);
+        pair[0] = value, pair[1] = aux;
+        pair[0] = aux ? tree_tuple(pair, 2) : value, pair[1] = d;
+        return finish(t, args, tree_tuple(pair, 2), out);
+    }
+    n = in_order(&w, args, t->ncap, r + t->g->nout, out);
+    for (int i = 1; aux && i < t->g->nout; i++)
+        out[n++] = r[i];
+    pair[0] = d, pair[1] = aux;
+    return finish(t, args, aux ? tree_tuple(pair, 2) : d, out);
+}
+
+/* ==================== jvp and vjp: directions are arguments */
+
+/* The inner function at the first n arguments; the float leaves of these are differentiated. */
+static const Traced *over_first(const hd_fn *f, const Tree *args, int n, bool **wrt)
+{
+    const Tree *first = tree_tuple(args->part, n);
+    const Traced *t = graph_of(f->key.inner, first);
+    const Type *type;
+    if (!t)
+        return NULL;
+    *wrt = NEWS(bool, t->g->nin);
+    leaf_types(first, &type);
+    for (int i = 0; i < first->nleaf; i++)
+        (*wrt)[t->ncap + i] = dtype_float(type[i].dt);
+    return t;
+}
+
+static bool float_leaf(const Graph *g, Ref v) { return dtype_float((Dtype)g->type[v].dt); }
+
+static const Traced *jvp(const hd_fn *f, const Tree *args)
+{
+    int n = args->n / 2;
+    bool *wrt;
+    if (args->n % 2 || !n)
+        return FAIL_AT(f, E_INVAL, "hd_jvp: arguments are (x..., dx...): an even number, not %d", args->n), NULL;
+    for (int i = 0; i < n; i++)
+        if (!tree_equal(args->part[i], args->part[n + i]))
+            return FAIL_AT(f, E_INVAL, "hd_jvp: argument %d is %s, its direction %s", i, tree_text(args->part[i]),
+                           tree_text(args->part[n + i])), NULL;
+    const Traced *t = over_first(f, args, n, &wrt);
+    Graph *d = t ? graph_jvp(t->g, wrt) : NULL;
+    if (!d)
+        return NULL;
+    Ref *in, *x = NEWS(Ref, d->nin), *r = NEWS(Ref, d->nout), *out = NEWS(Ref, 2 * t->g->nout);
+    int nin = t->g->nin, nx = nin - t->ncap, k = nin, y = t->g->nout;
+    open_over(t, args, &in);
+    for (int i = 0; i < nin; i++)
+        x[i] = in[i];
+    for (int i = 0; i < nx; i++)
+        if (wrt[t->ncap + i])
+            x[k++] = in[nin + i];
+    graph_inline(d, x, r);
+    for (int i = 0; i < t->g->nout; i++) {
+        out[i] = r[i];
+        out[t->g->nout + i] = float_leaf(t->g, t->g->out[i]) ? r[y++] : Zeros(&t->g->type[t->g->out[i]]);
+    }
+    const Tree *one = tree_strong(t->out), *pair[2] = { one, one };
+    return finish(t, args, tree_tuple(pair, 2), out);
+}
+
+static const Traced *vjp(const hd_fn *f, const Tree *args)
+{
+    const char *what = f->key.bare ? "hd_linear_transpose" : "hd_vjp";
+    int n = args->n - 1;
+    bool *wrt;
+    if (n < 1)
+        return FAIL_AT(f, E_INVAL, "%s: arguments are (x..., dy): at least 2, not %d", what, args->n), NULL;
+    const Traced *t = over_first(f, args, n, &wrt);
+    if (!t)
+        return NULL;
+    const Tree *y = tree_strong(t->out), *dy = args->part[n];
+    if (!tree_equal(y, dy))
+        return FAIL_AT(f, E_INVAL, "%s: the result is %s, its cotangent %s", what, tree_text(y), tree_text(dy)), NULL;
+    Graph *v = graph_vjp(t->g, wrt);
+    if (!v)
+        return NULL;
+    const Traced *g = t;
+    Ref *in, *x = NEWS(Ref, v->nin), *r = NEWS(Ref, v->nout), *out = NEWS(Ref, v->nout + args->nleaf);
+    int nin = g->g->nin, k = nin, o = 0, ct = g->g->nout;
+    open_over(t, args, &in);
+    for (int i = 0; i < nin; i++)
+        x[i] = in[i];
+    for (int i = 0; i < g->g->nout; i++)
+        if (float_leaf(g->g, g->g->out[i]))
+            x[k++] = in[nin + i];
+    graph_inline(v, x, r);
+    for (int i = 0; i < g->g->nout && !f->key.bare; i++)
+        out[o++] = r[i];
+    for (int i = t->ncap; i < nin; i++)
+        out[o++] = wrt[i] ? r[ct++] : Zeros(typ(in[i]));
+    const Tree *dx = n == 1 ? args->part[0] : tree_tuple(args->part, n), *pair[2] = { y, dx };
+    return finish(t, args, f->key.bare ? dx : tree_tuple(pair, 2), out);
+}
+
+/* ==================== Jacobians: one directional derivative, batched over an identity */
+
+/* [n] + shape of t: the i-th is one at element i. */
+static Ref basis(const Type *t)
+{
+    int64_t n = type_size(t);
+    Type square = type_of(DT_I32, 2, (int64_t[]){ n, n });
+    Type full = type_add_lead(t, n);
+    return Reshape(Convert(Eq(Iota(square, 0), Iota(square, 1)), (Dtype)t->dt), type_shape(&full));
+}
+
+/* d over n lanes; input k is stacked, the others shared. Results of d as they come, with their states. */
+static void over_basis(const Graph *d, const Ref *x, int k, int64_t n, Ref *out)
+{
+    Ref *V = NEWS(Ref, d->nval);
+    uint8_t *S = NEWS(uint8_t, d->nval);
+    for (int i = 0; i < d->nin; i++)
+        V[d->in[i]] = x[i], S[d->in[i]] = i == k ? STACKED : SHARED;
+    batch_into(d, V, S, &(Axis){ { .size = n }, 0 }, false);
+    for (int i = 0; i < d->nout; i++)
+        out[i] = error_pending() ? 0 : stacked(V[d->out[i]], S[d->out[i]], n);
+}
+
+static bool joined(const hd_fn *f, const Type *y, const Type *x, Type *out)
+{
+    if (y->rank + x->rank > MAXRANK) {
+        FAIL_AT(f, E_SHAPE, "a derivative of %s by %s has more than %d axes", type_text(y), type_text(x), MAXRANK);
+        return false;
+    }
+    *out = *y;
+    for (int d = 0; d < x->rank; d++)
+        out->dim[out->rank++] = x->dim[d];
+    out->dt = x->dt;
+    return true;
+}
+
+/* Everything of a Jacobian but its entries. */
+typedef struct Jac {
+    const hd_fn *f; const Traced *t; const Tree *args, *value; Wrt w;
+    Ref *in;                                    /* inputs of the new graph */
+    const Type *x; const Type *y;               /* types of argument leaves, value leaves */
+    int nx, ny; int *leaf;                      /* argument leaves asked for, in order */
+    Ref *entry; Type *type;                     /* [value leaf][argument leaf] */
+    Ref *aux;                                   /* outputs of the inner function */
+} Jac;
+
+static void jac_forward(Jac *j)
+{
+    const Graph *g = j->t->g;
+    for (int l = 0; l < j->nx && !error_pending(); l++) {
+        bool *wrt = NEWS(bool, g->nin);
+        int at = j->t->ncap + j->leaf[l], y = g->nout;
+        wrt[at] = true;
+        Graph *d = graph_jvp(g, wrt);
+        if (!d)
+            return;
+        Ref *x = NEWS(Ref, d->nin), *r = NEWS(Ref, d->nout);
+        for (int i = 0; i < g->nin; i++)
+            x[i] = j->in[i];
+        const Type *t = &j->x[j->leaf[l]];
+        x[g->nin] = basis(t);
+        over_basis(d, x, g->nin, type_size(t), r);
+        for (int k = 0; k < j->ny && !error_pending(); k++) {
+            Ref c = MoveAxis(r[y + k], 0, j->y[k].rank);         /* value leaves come first, and are all float */
+            j->entry[k * j->nx + l] = Reshape(c, type_shape(&j->type[k * j->nx + l]));
+        }
+    }
+}
+
+static void jac_reverse(Jac *j)
+{
+    const Graph *g = j->t->g;
+    Graph *v = graph_vjp(g, j->w.in);
+    if (!v)
+        return;
+    Ref *x = NEWS(Ref, v->nin), *r = NEWS(Ref, v->nout), *o = NEWS(Ref, v->nout);
+    for (int k = 0; k < j->ny && !error_pending(); k++) {
+        for (int i = 0; i < v->nin; i++)
+            x[i] = i < g->nin ? j->in[i] : i == g->nin + k ? basis(&j->y[k]) : Zeros(&v->type[v->in[i]]);
+        over_basis(v, x, g->nin + k, type_size(&j->y[k]), r);
+        in_order(&j->w, j->args, j->t->ncap, r + g->nout, o);
+        for (int l = 0; l < j->nx && !error_pending(); l++)
+            j->entry[k * j->nx + l] = Reshape(o[l], type_shape(&j->type[k * j->nx + l]));
+    }
+}
+
+/* The value's tree with a tree of derivatives at each leaf. */
+static const Tree *tree_of_trees(const Tree *t, const Tree *const **next)
+{
+    if (t->kind != T_DICT && t->kind != T_TUPLE)
+        return t->nleaf ? *(*next)++ : t;
+    const Tree **p = NEWS(const Tree *, t->n);
+    for (int i = 0; i < t->n; i++)
+        p[i] = tree_of_trees(t->part[i], next);
+    return tree_like(t, p);
+}
+
+static const Tree *jac_tree(const Jac *j)
+{
+    const Tree **leaf = NEWS(const Tree *, j->ny), **part = NEWS(const Tree *, j->w.n);
+    const Type *type = j->type;
+    for (int k = 0; k < j->ny; k++) {
+        for (int i = 0; i < j->w.n; i++)
+            part[i] = tree_retype(j->args->part[j->w.arg[i]], &type);
+        leaf[k] = per_argument(&j->w, part);
+    }
+    const Tree *const *next = leaf;
+    return tree_of_trees(j->value, &next);
+}
+
+static int jac_types(Jac *j)
+{
+    leaf_types(j->args, &j->x);
+    leaf_types(j->value, &j->y);
+    j->ny = j->value->nleaf;
+    j->leaf = NEWS(int, j->args->nleaf);
+    for (int i = 0; i < j->w.n; i++)
+        for (int l = 0, at = first_leaf(j->args, j->w.arg[i]); l < j->args->part[j->w.arg[i]]->nleaf; l++)
+            j->leaf[j->nx++] = at + l;
+    j->entry = NEWS(Ref, j->nx * j->ny), j->type = NEWS(Type, j->nx * j->ny);
+    for (int k = 0; k < j->ny; k++) {
+        if (!dtype_float(j->y[k].dt))
+            return FAIL_AT(j->f, E_DIFF, "the result%s of %s is %s: only floating-point results have derivatives",
+                           tree_path(j->value, k), fn_name(j->f), type_text(&j->y[k]));
+        for (int l = 0; l < j->nx; l++)
+            if (!joined(j->f, &j->y[k], &j->x[j->leaf[l]], &j->type[k * j->nx + l]))
+                return (int)error_code();
+    }
+    return 0;
+}
+
+static const Traced *jacobian(const hd_fn *f, const Tree *args)
+{
+    const char *what = f->key.kind == FN_JACFWD ? "hd_jacfwd" : "hd_jacrev";
+    Jac j = { .f = f, .args = args };
+    if (!(j.t = graph_of(f->key.inner, args)) || !has_aux(f, what, j.t->out))
+        return NULL;
+    j.value = tree_strong(f->key.aux ? j.t->out->part[0] : j.t->out);
+    if (wrt_of(f, what, args, j.t->ncap, &j.w) || jac_types(&j))
+        return NULL;
+    open_over(j.t, args, &j.in);
+    (f->key.kind == FN_JACFWD ? jac_forward : jac_reverse)(&j);
+    int n = j.nx * j.ny, nout = j.t->g->nout;
+    Ref *out = NEWS(Ref, n + nout), *all = NEWS(Ref, nout);
+    for (int i = 0; i < n; i++)
+        out[i] = j.entry[i];
+    const Tree *pair[2] = { jac_tree(&j), NULL };
+    if (f->key.aux && !error_pending()) {
+        graph_inline(j.t->g, j.in, all);
+        for (int i = j.ny; i < nout; i++)
+            out[n++] = all[i];
+        pair[1] = tree_strong(j.t->out->part[1]);
+    }
+    return finish(j.t, args, f->key.aux ? tree_tuple(pair, 2) : pair[0], out);
+}
+
+/* ==================== vmap */
+
+/* The number of lanes; -1 after an error. */
+static int64_t lanes(const hd_fn *f, const Tree *args, const Type *type, const int32_t *axis)
+{
+    int64_t n = f->key.axis_size ? f->key.axis_size : -1;
+    int from = -1, from_arg = -1;
+    for (int i = 0, leaf = 0; i < args->n; i++)
+        for (int k = 0; k < args->part[i]->nleaf; k++, leaf++) {
+            if (axis[leaf] == HD_NONE)
+                continue;
+            int64_t size = type[leaf].dim[axis[leaf]];
+            if (n >= 0 && n != size) {
+                if (from < 0)
+                    FAIL_AT(f, E_SHAPE, "hd_vmap: .axis_size is %lld, but argument %d%s, %s, has %lld along axis %d", (long long)n, i,
+                            tree_path(args->part[i], k), type_text(&type[leaf]), (long long)size, axis[leaf]);
+                else
+                    FAIL_AT(f, E_SHAPE, "hd_vmap: mapped sizes differ: argument %d%s, %s, has %lld along axis %d; argument %d%s, %s, "
+                            "has %lld along axis %d", from_arg, tree_path(args->part[from_arg], from - first_leaf(args, from_arg)),
+                            type_text(&type[from]), (long long)n, axis[from], i, tree_path(args->part[i], k),
+                            type_text(&type[leaf]), (long long)size, axis[leaf]);
+                return -1;
+            }
+            if (from < 0)
+                from = leaf, from_arg = i;
+            n = size;
+        }
+    if (n < 0)
+        FAIL_AT(f, E_INVAL, "hd_vmap: nothing is mapped: give an argument an axis, or say .axis_size");
+    return n;
+}
+
+static const Tree *per_example(const Tree *args, const Type *type, const int32_t *axis)
+{
+    Type *t = NEWS(Type, args->nleaf);
+    for (int i = 0; i < args->nleaf; i++) {
+        t[i] = type[i];
+        if (axis[i] == HD_NONE)
+            continue;
+        for (int d = axis[i]; d + 1 < t[i].rank; d++)
+            t[i].dim[d] = t[i].dim[d + 1];
+        t[i].dim[--t[i].rank] = 0;
+    }
+    const Type *next = t;
+    return tree_retype(args, &next);
+}
+
+static const Traced *vmap(const hd_fn *f, const Tree *args)
+{
+    const Type *type;
+    int32_t *axis = NEWS(int32_t, args->nleaf);
+    leaf_types(args, &type);
+    if (axes_in(f, args, axis))
+        return NULL;
+    int64_t n = lanes(f, args, type, axis);
+    const Traced *t = n < 0 ? NULL : graph_of(f->key.inner, per_example(args, type, axis));
+    int32_t *oaxis = t ? NEWS(int32_t, t->out->nleaf) : NULL;
+    if (!t || axes_result(f, t->out, oaxis))
+        return NULL;
+    const Graph *g = t->g;
+    Ref *in, *V = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout);
+    uint8_t *S = NEWS(uint8_t, g->nval);
+    Type *otype = NEWS(Type, g->nout);
+    open_over(t, args, &in);
+    for (int i = 0; i < g->nin; i++) {
+        int k = i - t->ncap;
+        bool mapped = k >= 0 && axis[k] != HD_NONE;
+        V[g->in[i]] = mapped ? MoveAxis(in[i], axis[k], 0) : in[i];
+        S[g->in[i]] = mapped ? STACKED : SHARED;
+    }
+    batch_into(g, V, S, &(Axis){ { .size = n }, 0 }, false);
+    for (int i = 0; i < g->nout && !error_pending(); i++) {
+        Ref v = V[g->out[i]];
+        uint8_t s = S[g->out[i]];
+        if (oaxis[i] == HD_NONE && s != SHARED)
+            FAIL_AT(f, E_INVAL, "hd_vmap: out_axes says none for the result%s of %s, but it differs between lanes: "
+                    "give it an axis, or reduce it", tree_path(t->out, i), fn_name(f));
+        else
+            out[i] = oaxis[i] == HD_NONE ? v : MoveAxis(stacked(v, s, n), 0, oaxis[i]);
+        if (out[i])
+            otype[i] = *typ(out[i]);
+    }
+    const Type *next = otype;
+    return finish(t, args, tree_retype(t->out, &next), out);
+}
+
+/* ==================== partial, parsed */
+
+/* The symbols become captures: they are already the first inputs. */
+static const Traced *partial(const hd_fn *f, const Tree *args)
+{
+    const hd *sym = f->env;
+    int n = (int)(f->size / sizeof *sym), leaves = 0;
+    const Tree **p = NEWS(const Tree *, n + args->n);
+    for (int i = 0; i < n + args->n; i++) {
+        p[i] = i >= n ? args->part[i - n] : sym[i].trace ? sym_type(sym[i]) : tree_nil();
+        if (!p[i])
+            return NULL;
+        leaves += i < n ? p[i]->nleaf : 0;
+    }
+    const Traced *t = graph_of(f->key.inner, tree_tuple(p, n + args->n));
+    if (!t)
+        return NULL;
+    Cap *cap = NEWS(Cap, t->ncap + leaves);
+    int at = t->ncap;
+    for (int i = 0; i < t->ncap; i++)
+        cap[i] = t->cap[i];
+    for (int i = 0; i < n; i++) {
+        int k = 0;
+        hd *leaf = sym[i].trace ? sym_leaves(sym[i], &k) : NULL;
+        for (int j = 0; j < k; j++, at++)
+            cap[at] = (Cap){ .sym = leaf[j], .type = t->g->type[t->g->in[at]] };
+    }
+    Graph *g = arena_copy(t->g, sizeof *t->g);
+    g->ncap = at;
+    Traced *r = NEW(Traced);
+    *r = (Traced){ g, cap, at, args, t->out };
+    return r;
+}
+
+static const Traced *parsed(const hd_fn *f, const Tree *args)
+{
+    Graph *g = graph_parse(f->env, f->text);
+    if (!g)
+        return NULL;
+    if (args->n != g->nin)
+        return FAIL_AT(f, E_INVAL, "%s takes %d arguments, not %d", f->text, g->nin, args->n), NULL;
+    for (int i = 0; i < g->nin; i++)
+        if (args->part[i]->kind != T_LEAF || !type_equal(&args->part[i]->type, &g->type[g->in[i]]))
+            return FAIL_AT(f, E_INVAL, "%s: argument %d is %s, the text says %s", f->text, i, tree_text(args->part[i]),
+                           type_text(&g->type[g->in[i]])), NULL;
+    g->ncap = 0;
+    const Tree **p = NEWS(const Tree *, g->nout);
+    for (int i = 0; i < g->nout; i++)
+        p[i] = tree_leaf(&g->type[g->out[i]]);
+    Traced *t = NEW(Traced);
+    *t = (Traced){ g, NULL, 0, args, g->nout == 1 ? p[0] : tree_tuple(p, g->nout) };
+    return t;
+}
+
+/* ==================== all of them */
+
+const Traced *transform(hd_fn *f, const Tree *args)
+{
+    static const char *const verb[] = {
+        [FN_VMAP] = "vmapped", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated", [FN_JACREV] = "differentiated",
+        [FN_JVP] = "differentiated", [FN_VJP] = "differentiated",
+    };
+    Frame frame;
+    const Traced *t = NULL;
+    Loc loc = loc_here();
+    if (f->key.kind == FN_PARTIAL)
+        return partial(f, args);
+    if (f->key.kind == FN_PARSED)
+        return parsed(f, args);
+    frame_push(&frame, verb[f->key.kind], NULL, f->loc);
+    loc_set(f->loc);
+    switch (f->key.kind) {
+    case FN_VMAP: t = vmap(f, args); break;
+    case FN_GRAD: t = grad(f, args); break;
+    case FN_JACFWD: case FN_JACREV: t = jacobian(f, args); break;
+    case FN_JVP: t = jvp(f, args); break;
+    case FN_VJP: t = vjp(f, args); break;
+    default: error_set(E_INTERNAL, "a function of unknown kind %d", (int)f->key.kind);
+    }
+    frame_pop(&frame);
+    loc_set(loc);
+    return t;
+}
