@@ -152,7 +152,8 @@ typedef struct Sched {
     Needs *need; Seen needed;                   /* by value */
     bool *out, *force, *natural; int *depth;    /* by value; natural: no layout of its own */
     Root **root; int nroot, root_cap;           /* in reverse order of values */
-    Buffer ***packed;                           /* by value, by dimension */
+    Place **packed;                             /* by value, by dimension: turned copies made so far */
+    bool *own, *none; Place *instead;           /* by value: of the kernel being made; nothing */
 } Sched;
 
 /* What v needs at idx: elem_rule or elem_reduce, whichever it is. Leaves (inputs, constants, own shapes) give 0. */
@@ -170,20 +171,25 @@ void layout_step(Layout *, int64_t size);       /* STEP * size in front */
 
 typedef struct Group { Root **root; int n, cap; } Group;
 Group *merge_roots(Sched *, int *n);
-Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, bool *own);
+Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, bool *own);   /* packs first */
 Spec *shape_ins(Sched *, const char *name, const Root *);
+void schedule_kernel(Sched *, const Spec *, Loc);       /* lowers it: a step */
+Buffer *schedule_buffer(Sched *, SlotKind, Dtype, int64_t size, const char *name);
 
 Graph *prepare(const Graph *, const Target *);  /* a program or the body of a loop of kernels; NULL after an error */
 Graph *prepare_body(const Graph *, const Target *);     /* what lanes run: only expanded */
-Graph *prepare_seal(const Graph *, const Target *, const bool *sliced_in, const bool *sliced_out, bool body);
+typedef struct Bounds Bounds;
+Graph *prepare_seal(const Graph *, const Target *, const Bounds *);     /* results and operands of steps: values of their own */
 void split_reduction(const Ins *, const Ref *x, Ref *out);
 void prepare_region(const Ins *, const Ref *x, Ref *out, const Target *);
 void prepare_into(const Graph *, const Ref *args, Ref *out, const Target *, bool split);
 
-/* plan.c: the one schedule of a graph that is a program (body false) or a body of a step, bits: which inputs and results are
- * slices at STEP. */
-Plan *schedule_graph(const Graph *, const Target *, const char *prefix, bool body, const bool *sliced_in, const bool *sliced_out);
+/* schedule.c: the one schedule of a graph that is a program (body false) or a body of a step. Inputs from the first_x-th on
+ * and results from the first_y-th on are slices at STEP of arrays with `steps` of them (0: none are). */
+struct Bounds { bool body; int first_x, first_y; int64_t steps; };
+Plan *schedule_graph(const Graph *, const Target *, const char *prefix, Bounds);
 int plan_slot(Plan *, SlotKind, Dtype, int64_t size, const char *name);
+const char *spec_note(const Spec *);
 Step *plan_step(Plan *, StepKind);
 bool plan_layout(Plan *);                       /* arena offsets by liveness */
 

@@ -1,0 +1,323 @@
+/*
+ * schedule.c - graph in, plan out: what is stored, which kernel computes what, in which order.
+ *
+ * In:  a graph and what the device can do. Out: a Plan, or NULL after an error.
+ * One reverse pass over the values. Every value has a set of demands; from them follows how often each element would be
+ * evaluated; the value is stored if recomputing costs more than a store and the loads, else its demands pass through its
+ * element rule to its operands. Stored values (roots) with the same outer space that demand the same things become one kernel.
+ * Invariant: everything is decided before a line of kernel is written; the same graph gives the same plan.
+ */
+#include "schedule.h"
+
+#include <string.h>
+
+/* ==================== dtypes that the device lacks */
+
+static bool lacks(const Target *t, int dt)
+{
+    return (dt == DT_F64 && !t->f64) || ((dt == DT_I64 || dt == DT_U64) && !t->i64) || dt == DT_C64 || dt == DT_C128;
+}
+
+static int check_dtypes(const Graph *g, const Target *t)
+{
+    for (Ref v = 1; v < (Ref)g->nval; v++) {
+        const Ins *i = g->def[v];
+        if (!lacks(t, g->type[v].dt))
+            continue;
+        Loc was = i ? loc_set(i->loc) : loc_here();
+        int r = error_set(E_DTYPE, "%s: the device has no %s; convert to %s, or choose a device that has it", i ? optab[i->op].name : "an argument",
+                          dtype_name(g->type[v].dt), g->type[v].dt == DT_I64 ? "i32" : g->type[v].dt == DT_U64 ? "u32" : "f32");
+        loc_set(was);
+        return r;
+    }
+    for (int n = 0; n < g->nins; n++)
+        for (int k = 0; k < g->ins[n]->nsub; k++)
+            if (check_dtypes(g->ins[n]->sub[k], t))
+                return error_code();
+    return 0;
+}
+
+/* ==================== demands */
+
+/* Passes a demand on v through its rule to the operands. */
+static void pass(Sched *s, Ref v, const Form *idx, const Vars *space, Ref root, const Vars *loops)
+{
+    const Ins *i = s->g->def[v];
+    Demand *d;
+    const Atom *const *ks;
+    int nk, n = demands_of(s->g, v, idx, &d, &ks, &nk);
+    if (elem_is_reduce(i->op))
+        loops = vars_join(vars_upto(loops, idx_deps(idx, s->g->type[v].rank)), ks, nk);
+    for (int k = 0; k < n; k++)
+        need_add(s, d[k].v, space, root, loops, d[k].idx, d[k].n);
+}
+
+static void deepen(Sched *s, const Ins *i, int depth)
+{
+    for (int k = 0; k < i->nin; k++)
+        if (s->depth[i->in[k]] < depth)
+            s->depth[i->in[k]] = depth;
+}
+
+static void decide(Sched *s, const Ins *i, Ref v)
+{
+    const Vars *none = vars_of(NULL, 0);
+    bool wanted = s->out[v] || s->force[v];
+    if ((!s->need[v].n && !wanted) || !type_size(&s->g->type[v]) || i->op == OP_data)
+        return;
+    Root *r = wanted || s->need[v].n ? root_sums(s, i) : NULL;
+    if (r) {
+        need_add(s, r->x, r->space, v, r->inner, r->idx->f, r->idx->n);
+        deepen(s, i, 1);
+    } else if (wanted || store_pays(s, i, v)) {
+        r = root_value(s, v);
+        pass(s, v, r->idx->f, r->space, v, r->inner->vol > 16 ? r->inner : none);
+        deepen(s, i, 1);
+    } else {
+        for (int k = 0; k < s->need[v].n; k++) {
+            const Need *d = &s->need[v].k[k];
+            pass(s, v, d->idx->f, d->space, d->root, d->loops);
+        }
+        deepen(s, i, s->depth[v] + 1);
+    }
+}
+
+static int decide_all(Sched *s)
+{
+    for (int n = s->g->nins - 1; n >= 0 && !error_pending(); n--) {
+        const Ins *i = s->g->ins[n];
+        bool live = false;
+        for (int k = 0; k < i->nout; k++)
+            live = live || s->need[i->out + (Ref)k].n || s->out[i->out + (Ref)k] || s->force[i->out + (Ref)k];
+        if (!live)
+            continue;
+        if (elem_is_own(i->op)) {
+            root_ins(s, i);
+            continue;
+        }
+        for (int k = i->nout - 1; k >= 0; k--)
+            decide(s, i, i->out + (Ref)k);
+    }
+    return error_code();
+}
+
+/* ==================== places */
+
+Buffer *schedule_buffer(Sched *s, SlotKind kind, Dtype dt, int64_t size, const char *name)
+{
+    Buffer *b = NEW(Buffer);
+    *b = (Buffer){ .name = name, .dt = dt, .space = GLOBAL, .size = size };
+    b->slot = plan_slot(s->plan, kind, dt, size, name);
+    return b;
+}
+
+static void place(Sched *s, Ref v, SlotKind kind, int index, const char *name, const Layout *l, int64_t steps)
+{
+    const Type *t = &s->g->type[v];
+    Layout *own = arena_copy(l, sizeof *l);
+    if (steps)
+        layout_step(own, type_size(t));
+    s->stored[v].buf = schedule_buffer(s, kind, (Dtype)t->dt, type_size(t) * (steps ? steps : 1), name);
+    s->stored[v].layout = own;
+    s->plan->slot[s->stored[v].buf->slot].index = index;
+}
+
+static void place_inputs(Sched *s, Bounds b)
+{
+    const Graph *g = s->g;
+    for (int k = 0; k < g->nin; k++)
+        place(s, g->in[k], SLOT_ARG, k, arena_text("a%d", k), layout_natural(g->type[g->in[k]].dim, g->type[g->in[k]].rank),
+              b.steps && k >= b.first_x ? b.steps : 0);
+    for (int n = 0, c = 0; n < g->nins; n++)
+        if (g->ins[n]->op == OP_data) {
+            Ref v = g->ins[n]->out;
+            place(s, v, SLOT_CONST, 0, arena_text("c%d", c++), layout_natural(g->type[v].dim, g->type[v].rank), 0);
+            s->plan->slot[s->stored[v].buf->slot].data = g->ins[n]->blob;
+        }
+}
+
+/* Results: which are arguments or one another; the rest get slots. */
+static void place_results(Sched *s, Bounds b)
+{
+    const Graph *g = s->g;
+    s->plan->alias = NEWS(int, g->nout);
+    for (int k = 0; k < g->nout; k++) {
+        Ref v = g->out[k];
+        s->plan->alias[k] = -1;
+        for (int j = 0; j < g->nin; j++)
+            if (g->in[j] == v)
+                s->plan->alias[k] = j;
+        for (int j = 0; j < k && s->plan->alias[k] == -1; j++)
+            if (g->out[j] == v)
+                s->plan->alias[k] = -2 - j;
+        if (s->plan->alias[k] != -1)
+            continue;
+        s->out[v] = true;
+        place(s, v, SLOT_RESULT, k, arena_text("r%d", k), layout_natural(g->type[v].dim, g->type[v].rank), b.steps && k >= b.first_y ? b.steps : 0);
+    }
+}
+
+static void place_temp(Sched *s, Ref v, bool lanes)
+{
+    const Type *t = &s->g->type[v];
+    if (s->stored[v].buf)
+        return;
+    const Ins *i = s->g->def[v];
+    const Layout *l = layout_natural(t->dim, t->rank);
+    if (lanes && !s->natural[v]) {
+        const Region *r = i->region;
+        int n = 0;
+        for (int k = 0; k < r->nlane; k++)
+            n += r->om[(int)(v - i->out) * r->nlane + k] == STACKED;
+        l = layout_lanes_inside(t->dim, t->rank, n);
+    }
+    place(s, v, SLOT_TEMP, 0, arena_text("b%u", v), l, 0);
+}
+
+static void place_roots(Sched *s)
+{
+    for (int n = s->nroot - 1; n >= 0; n--) {
+        const Root *r = s->root[n];
+        if (r->kind <= ROOT_SUMS)
+            place_temp(s, r->v, false);
+        else
+            for (int k = 0; k < r->ins->nout; k++)
+                if (r->live[k])
+                    place_temp(s, r->v + (Ref)k, r->kind == ROOT_INS && r->spec == SPEC_LANES);
+    }
+    for (Ref v = 1; v < (Ref)s->g->nval; v++)   /* nothing computes what has no elements, but it is an operand */
+        if (s->force[v] && !type_size(&s->g->type[v]))
+            place_temp(s, v, false);
+}
+
+/* ==================== steps */
+
+void schedule_kernel(Sched *s, const Spec *spec, Loc loc)
+{
+    if (error_pending())
+        return;
+    Loc was = loc_set(loc);
+    Kernel *k = lower(spec);
+    loc_set(was);
+    if (!k) {
+        error_set(E_INTERNAL, "kernel %s could not be lowered", spec->name);
+        return;
+    }
+    Step *st = plan_step(s->plan, S_LAUNCH);
+    st->kernel = k;
+    st->loc = loc;
+    st->note = spec_note(spec);
+    s->plan->nkernel++;
+    s->plan->work += k->work;
+}
+
+static void kernel_of(Sched *s, const char *name, const Group *g)
+{
+    Store *st = NEWS(Store, g->n);
+    for (int k = 0; k < g->n; k++) {
+        const Root *r = g->root[k];
+        st[k] = (Store){ .v = r->kind == ROOT_SUMS ? r->x : r->v, .nidx = r->idx->n, .nspace = r->inner->n, .to = s->stored[r->v],
+                         .chunk = r->kind == ROOT_SUMS ? r->chunk : 0 };
+        memcpy(st[k].idx, r->idx->f, sizeof(Form) * (size_t)r->idx->n);
+        memcpy(st[k].space, r->inner->a, sizeof(Atom *) * (size_t)r->inner->n);
+        s->own[r->v] = true;
+    }
+    const Ins *i = s->g->def[g->root[g->n - 1]->v];
+    const Spec *spec = shape_spec(s, name, g->root[0]->space, st, g->n, s->own);
+    schedule_kernel(s, spec, i->loc);
+    for (int k = 0; k < g->n; k++)
+        s->own[g->root[k]->v] = false;
+}
+
+static int temp(Sched *s, const Type *t, const char *name)
+{
+    return plan_slot(s->plan, SLOT_TEMP, (Dtype)t->dt, type_size(t), name);
+}
+
+/* A region as a step: its bodies are plans of their own, bound to slots of this one. */
+static void step_of(Sched *s, const char *name, const Ins *i)
+{
+    const Region *r = i->region;
+    int ncarry = region_nloop(r), npong = r->kind == SCAN ? 2 * ncarry : r->kind == WHILE ? 2 * ncarry + 1 : 0;
+    Plan **body = NEWS(Plan *, i->nsub);
+    double work = 0, sum = 0;
+    for (int k = 0; k < i->nsub; k++) {
+        Bounds b = { .body = true };
+        if (r->kind == SCAN)
+            b = (Bounds){ true, r->ncap + ncarry, ncarry, r->length };
+        body[k] = schedule_graph(i->sub[k], s->target, arena_text("%s_%d", name, k), b);
+        if (!body[k])
+            return;
+        s->plan->nkernel += body[k]->nkernel;
+        sum += body[k]->work;
+        work = body[k]->work > work ? body[k]->work : work;
+    }
+    s->plan->work += r->kind == SCAN ? work * (double)r->length : r->kind == WHILE ? sum * TURNS : work;
+    Step *st = plan_step(s->plan, r->kind == SCAN ? S_LOOP : r->kind == WHILE ? S_WHILE : S_BRANCH);
+    *st = (Step){ .kind = st->kind, .body = body, .nbody = i->nsub, .trip = r->length, .reverse = r->reverse, .ncap = r->ncap,
+                  .ncarry = ncarry, .in = NEWS(int, i->nin), .nin = i->nin, .out = NEWS(int, i->nout), .nout = i->nout,
+                  .pong = NEWS(int, npong), .loc = i->loc, .note = name };
+    for (int k = 0; k < i->nin; k++)
+        st->in[k] = s->stored[i->in[k]].buf->slot;
+    for (int k = 0; k < i->nout; k++)
+        st->out[k] = s->stored[i->out + (Ref)k].buf->slot;
+    for (int k = 0; k < npong; k++) {
+        Type flag = type_scalar(DT_BOOL);
+        int slot = temp(s, k < 2 * ncarry ? &s->g->type[i->out + (Ref)(k / 2)] : &flag, arena_text("%s_p%d", name, k));
+        st = &s->plan->step[s->plan->nstep - 1];
+        st->pong[k] = slot;
+    }
+}
+
+static void emit_group(Sched *s, const Group *g, int n)
+{
+    const Root *r = g->root[0];
+    if (r->kind == ROOT_STEPS) {
+        step_of(s, arena_text("%sl%d", s->prefix, n), r->ins);
+    } else if (r->kind == ROOT_INS) {
+        for (int k = 0; k < r->ins->nout; k++)
+            s->own[r->v + (Ref)k] = true;
+        schedule_kernel(s, shape_ins(s, arena_text("%sk%d", s->prefix, n), r), r->ins->loc);
+        for (int k = 0; k < r->ins->nout; k++)
+            s->own[r->v + (Ref)k] = false;
+    } else
+        kernel_of(s, arena_text("%sk%d", s->prefix, n), g);
+}
+
+Plan *schedule_graph(const Graph *g0, const Target *t, const char *prefix, Bounds b)
+{
+    const Graph *g = prepare(g0, t);
+    if (g)
+        g = prepare_seal(g, t, &b);
+    if (!g || error_pending())
+        return NULL;
+    int n = g->nval, ngroup;
+    Sched s = { .g = g, .target = t, .plan = NEW(Plan), .prefix = *prefix ? arena_text("%s_", prefix) : "", .stored = NEWS(Place, n),
+                .need = NEWS(Needs, n), .out = NEWS(bool, n), .force = NEWS(bool, n), .natural = NEWS(bool, n), .depth = NEWS(int, n),
+                .packed = NEWS(Place *, n), .own = NEWS(bool, n), .none = NEWS(bool, n), .instead = NEWS(Place, n) };
+    s.plan->narg = g->nin;
+    s.plan->nresult = g->nout;
+    place_inputs(&s, b);
+    place_results(&s, b);
+    if (decide_all(&s))
+        return NULL;
+    place_roots(&s);
+    Group *groups = merge_roots(&s, &ngroup);
+    for (int k = 0; k < ngroup && !error_pending(); k++)
+        emit_group(&s, &groups[k], k);
+    return error_pending() ? NULL : s.plan;
+}
+
+Plan *plan_schedule(const Graph *g, const Target *t)
+{
+    if (error_pending() || check_dtypes(g, t))
+        return NULL;
+    form_open();
+    sets_open();
+    elem_open();
+    Plan *p = schedule_graph(g, t, "", (Bounds){ 0 });
+    if (p && !plan_layout(p))
+        p = NULL;
+    form_close();
+    return p;
+}

@@ -1,0 +1,351 @@
+/*
+ * shape.c - the shape of a kernel: vector axis, register blocks, packed operands, by counting loads.
+ *
+ * In:  the outer space and the stores of a kernel. Out: its Spec. Copies that it wants of operands are made before it.
+ * The vector axis is the outer variable, or none (the innermost loop), for which loads and stores cost least. Blocks: of
+ * strided neighbours (they become block loads), of axes that half of a reduction's loads do not depend on (register tiles),
+ * of dimensions up to 4.
+ */
+#include "traffic.h"
+
+#include <string.h>
+
+#define PACKED_COST     1.2                     /* of a load that a copy would make unit */
+#define PACKED_USES     8
+#define ROWS_APART      2048
+#define PANEL_MIN       (1 << 21)
+#define FLIGHT          16                      /* vectors in a block, or registers spill */
+
+static int block_of(const Spec *s, const Atom *a)
+{
+    for (int k = 0; k < s->nblock; k++)
+        if (s->block[k].a == a)
+            return s->block[k].n;
+    return 0;
+}
+
+static void set_block(Spec *s, const Atom *a, int64_t n)
+{
+    if (n > 1 && !block_of(s, a))
+        s->block[s->nblock++] = (Block){ a, (int)n };
+}
+
+static double block_all(const Spec *s)
+{
+    double n = 1;
+    for (int k = 0; k < s->nblock; k++)
+        n *= s->block[k].n;
+    return n;
+}
+
+/* ==================== maps: one flat space if all forms stay affine */
+
+static bool flat_map(Spec *spec, const Traffic *t, const Vars *space)
+{
+    if (t->nred || space->n < 2)
+        return false;
+    for (int k = 0; k < spec->nstore; k++)
+        if (spec->store[k].nspace)
+            return false;
+    for (int k = 0; k < t->nwork; k++)          /* nothing that a row shares */
+        if (set_meets(t->work[k].deps, space) && !set_covers(t->work[k].deps, space))
+            return false;
+    int64_t n = (int64_t)space->vol, dim[MAXRANK];
+    Form digit[MAXRANK];
+    for (int k = 0; k < space->n; k++)
+        dim[k] = atom_extent(space->a[k]);
+    const Atom *m = elem_space("m", &n, 1, 0)[0];
+    form_unlinear(form_a(m), dim, space->n, digit);
+    Subst sub = { .n = space->n, .from = space->a, .to = digit };
+    double work = 0;
+    for (int k = 0; k < t->nload; k++) {
+        if (!form_affine(t->load[k].f))
+            return false;
+        Form f = form_subst(t->load[k].f, &sub);
+        if (!form_affine(f) || form_coef(f, m) < 0 || form_coef(f, m) > 1)
+            return false;
+        work += 2;
+    }
+    for (int k = 0; k < t->nwork; k++)
+        work += t->work[k].cost;
+    spec->outer[0] = spec->flat = m;
+    spec->nouter = 1;
+    memcpy(spec->flat_of, space->a, sizeof *space->a * (size_t)space->n);
+    spec->nflat = space->n;
+    spec->vec = n >= W ? m : NULL;
+    spec->work = work;
+    return true;
+}
+
+/* ==================== the vector axis */
+
+/* Would a copy make this load unit, and is it used often enough? */
+static bool packable(const Traffic *t, const Load *l, const Vars *space, const Atom *a)
+{
+    if (!l->v || !a)
+        return false;
+    int n = 0;
+    for (int d = 0; d < l->idx->n; d++)
+        n += form_coef(l->idx->f[d], a) == 1;
+    return n == 1 && space->vol * l->loops->vol >= PACKED_USES * (double)type_size(&t->s->g->type[l->v]);
+}
+
+static double axis_cost(const Traffic *t, const Vars *space, const Atom *a)
+{
+    double c = a ? 0 : 160.0 * t->nred;
+    for (int k = 0; k < t->nload; k++) {
+        const Load *l = &t->load[k];
+        const Atom *v = a ? a : l->loops->n && atom_extent(loops_phase(l->loops)) >= W ? loops_phase(l->loops) : NULL;
+        double u = v ? load_cost(l->f, v) : 16;
+        if (v && u > PACKED_COST && !l->store && packable(t, l, space, v))
+            u = PACKED_COST;
+        c += l->loops->vol * u;
+    }
+    for (int k = 0; k < t->nwork; k++) {
+        const Vars *l = t->work[k].loops;
+        bool wide = a || (l->n && atom_extent(loops_phase(l)) >= W);
+        c += l->vol * t->work[k].cost * (wide ? 1 : 16);
+    }
+    return c;
+}
+
+static double choose_axis(Spec *spec, const Traffic *t, const Vars *space)
+{
+    double best = -1;
+    for (int k = 0; k <= space->n; k++) {
+        const Atom *a = k < space->n ? space->a[k] : NULL;
+        if (a && (spec->chunk || atom_extent(a) < W))
+            continue;
+        double c = axis_cost(t, space, a);
+        if (best < 0 || c <= best) {
+            best = c;
+            spec->vec = a;
+        }
+    }
+    best /= spec->vec ? 1 : 16;
+    return best > 1 ? best : 1;
+}
+
+/* ==================== packing */
+
+/* The dimension of a load's value that a copy should have innermost, or -1. */
+static int pack_dim(const Spec *spec, const Traffic *t, const Load *l, const Vars *space)
+{
+    const Atom *a = spec->vec ? spec->vec : loops_phase(l->loops);
+    if (!l->v || !a || form_opaque(l->f, a))
+        return -1;
+    const Type *type = &t->s->g->type[l->v];
+    int64_t k = form_coef(l->f, a);
+    bool apart = k == 1 && spec->vec && l->loops->n && type_size(type) >= PANEL_MIN &&
+                 form_coef(l->f, l->loops->a[l->loops->n - 1]) >= ROWS_APART;
+    if (!apart && (k == 0 || k == 1))
+        return -1;
+    if (!packable(t, l, space, a))
+        return -1;
+    int dim = -1;
+    for (int d = 0; d < l->idx->n; d++)
+        if (form_coef(l->idx->f[d], a) == 1)
+            dim = d;
+    for (int j = 0; j < t->nload; j++)          /* every other load of it must be served as well */
+        if (t->load[j].v == l->v) {
+            Form f = t->load[j].idx->f[dim];
+            if (form_coef(f, a) != 1 && set_has(form_deps(f), a))
+                return -1;
+        }
+    return dim;
+}
+
+static Place pack(Sched *s, const char *name, Ref v, int d)
+{
+    const Type *t = &s->g->type[v];
+    if (!s->packed[v])
+        s->packed[v] = NEWS(Place, t->rank);
+    Place *p = &s->packed[v][d];
+    if (p->buf)
+        return *p;
+    p->layout = layout_packed(t->dim, t->rank, d);
+    p->buf = schedule_buffer(s, SLOT_TEMP, (Dtype)t->dt, type_size(t), arena_text("q%u_%d", v, d));
+    const Atom *const *o = elem_space("o", t->dim, t->rank, 0);
+    Store st = { .v = v, .nidx = t->rank, .to = *p };
+    const Atom *outer[MAXRANK];
+    int n = 0;
+    for (int k = 0; k < t->rank; k++) {
+        st.idx[k] = t->dim[k] == 1 ? form_c(0) : form_a(o[k]);
+        if (t->dim[k] != 1)
+            outer[n++] = o[k];
+    }
+    const Spec *spec = shape_spec(s, arena_text("%s_pack%u", name, v), vars_of(outer, n), &st, 1, s->none);
+    schedule_kernel(s, spec, s->g->def[v] ? s->g->def[v]->loc : (Loc){ 0 });
+    return *p;
+}
+
+/* Loads of packed operands move to their copies, in the count as well. */
+static void pack_operands(Sched *s, Spec *spec, Traffic *t, const Vars *space)
+{
+    int n = 0;
+    struct { Ref v; int dim; } *todo = arena_alloc(sizeof *todo * (size_t)(t->nload + 1));
+    for (int k = 0; k < t->nload; k++) {
+        int d = pack_dim(spec, t, &t->load[k], space);
+        bool known = d < 0;
+        for (int j = 0; j < n; j++)
+            known = known || todo[j].v == t->load[k].v;
+        if (!known)
+            todo[n].v = t->load[k].v, todo[n++].dim = d;
+    }
+    if (!n)
+        return;
+    Place *instead = NEWS(Place, s->g->nval);
+    for (int k = 0; k < n; k++)
+        instead[todo[k].v] = pack(s, spec->name, todo[k].v, todo[k].dim);
+    for (int k = 0; k < t->nload; k++)
+        if (t->load[k].v && instead[t->load[k].v].buf)
+            t->load[k].f = layout_form(instead[t->load[k].v].layout, NULL, t->load[k].idx->f, t->load[k].idx->n, 0);
+    spec->instead = instead;
+}
+
+/* ==================== blocks */
+
+static bool depends(Form f, const Atom *a) { return set_has(form_deps(f), a); }
+
+/* Does half of what reductions load not depend on a? */
+static bool tile_free(const Traffic *t, const Atom *a)
+{
+    int n = 0, all = 0;
+    for (int k = 0; k < t->ntile; k++)
+        if (t->tile[k].loops->vol >= 4) {
+            all++;
+            n += !depends(t->tile[k].f, a);
+        }
+    return all && 2 * n >= all;
+}
+
+static bool some_shared(const Traffic *t, const Atom *a)
+{
+    for (int k = 0; k < t->ntile; k++)
+        if (t->tile[k].loops->vol >= 4 && !depends(t->tile[k].f, a))
+            return true;
+    return false;
+}
+
+static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
+{
+    const Atom *vec = spec->vec;
+    bool any = false;
+    if (tile_free(t, vec) && atom_extent(vec) >= 2 * W)
+        set_block(spec, vec, 2);
+    for (int k = space->n - 1; k >= 0; k--) {
+        const Atom *a = space->a[k];
+        any = any || tile_free(t, a);
+        if (a != vec && !block_of(spec, a) && tile_free(t, a) && atom_extent(a) > 1 && some_shared(t, vec)) {
+            set_block(spec, a, atom_extent(a) <= 8 ? atom_extent(a) : 8);
+            break;
+        }
+    }
+    for (int k = 0; k < space->n; k++)
+        any = any || tile_free(t, space->a[k]);
+    if (!any && !spec->nblock)
+        set_block(spec, vec, atom_extent(vec) / W < 4 ? atom_extent(vec) / W : 4);
+}
+
+static void tile_rows(Spec *spec, const Traffic *t, const Vars *space)
+{
+    bool nested = false;                        /* a contraction inside a phase: 8 rows x 2 vectors */
+    for (int k = 0; k < t->ntile; k++) {
+        const Vars *l = t->tile[k].loops;
+        nested = nested || (l->vol >= 4 && l->n > 1 && l->a[l->n - 1]->depth > l->a[0]->depth);
+    }
+    for (int k = space->n - 1; k >= 0; k--) {
+        const Atom *a = space->a[k];
+        if (tile_free(t, a) && atom_extent(a) >= 4) {
+            set_block(spec, a, nested && atom_extent(a) >= 8 ? 8 : 4);
+            if (nested)
+                spec->inner_tile = 2;
+            break;
+        }
+    }
+}
+
+static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
+{
+    bool deep = false;
+    if (spec->vec)                              /* strided accesses next to one another */
+        for (int k = 0; k < space->n; k++)
+            for (int j = 0; j < t->nload; j++) {
+                int64_t v = form_coef(t->load[j].f, spec->vec);
+                if (space->a[k] != spec->vec && !t->load[j].loops->n && form_coef(t->load[j].f, space->a[k]) == 1 && v != 0 && v != 1)
+                    set_block(spec, space->a[k], atom_extent(space->a[k]) < FLIGHT ? atom_extent(space->a[k]) : FLIGHT);
+            }
+    for (int k = 0; k < t->ntile; k++)
+        deep = deep || t->tile[k].loops->vol >= 4;
+    if (t->nred && deep)
+        (spec->vec ? tile_outer : tile_rows)(spec, t, space);
+    if (spec->vec)
+        for (int k = 0; k < space->n; k++) {
+            const Atom *a = space->a[k];
+            if (a != spec->vec && atom_extent(a) <= 4 && (double)atom_extent(a) * block_all(spec) <= FLIGHT)
+                set_block(spec, a, atom_extent(a));
+        }
+}
+
+Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st, int nstore, bool *own)
+{
+    Spec *spec = NEW(Spec);
+    *spec = (Spec){ .kind = SPEC_LOOPS, .name = name, .g = s->g, .stored = s->stored, .instead = s->instead, .own = own,
+                    .target = s->target, .store = arena_copy(st, sizeof *st * (size_t)nstore), .nstore = nstore };
+    for (int k = 0; k < nstore; k++)
+        spec->chunk = st[k].chunk ? st[k].chunk : spec->chunk;
+    Traffic t = { .s = s, .own = own };
+    traffic_count(&t, st, nstore);
+    if (flat_map(spec, &t, space))
+        return spec;
+    memcpy(spec->outer, space->a, sizeof *space->a * (size_t)space->n);
+    spec->nouter = space->n;
+    double per = choose_axis(spec, &t, space);
+    pack_operands(s, spec, &t, space);
+    if (!spec->chunk)
+        choose_blocks(spec, &t, space);
+    spec->contract = block_all(spec) > 1 && t.nred;
+    spec->work = per * block_all(spec);
+    return spec;
+}
+
+/* ==================== kernels of one instruction */
+
+static void shape_lanes(Spec *spec, const Root *r)
+{
+    const Region *g = r->ins->region;
+    const Graph *body = r->ins->sub[r->ins->nsub - 1];
+    const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
+    double state = body_state(body, g, false), code = body_code(body), steps = g->kind == SCAN ? (double)g->length : g->kind == WHILE ? TURNS : 1;
+    int n = 1;
+    spec->vec = last && atom_extent(last) >= W ? last : NULL;
+    if (r->spec == SPEC_ROWS) {                 /* state in private rows, 8 lanes a work-item, the vector inside the state */
+        spec->vec = NULL;
+        spec->inner_tile = 2;
+        spec->contract = true;
+        set_block(spec, last, atom_extent(last) < 8 ? atom_extent(last) : 8);
+        n = 8;
+    } else if (spec->vec) {                     /* several groups of lanes in flight hide latency, while registers last */
+        while (n < 4 && state * n * 2 <= 8 && code * n <= 120 && r->space->vol / (W * n * 2) >= 8 && W * n * 2 <= atom_extent(last))
+            n *= 2;
+        set_block(spec, last, n);
+    }
+    spec->work = steps * body_weight(body) * n;
+}
+
+Spec *shape_ins(Sched *s, const char *name, const Root *r)
+{
+    Spec *spec = NEW(Spec);
+    *spec = (Spec){ .kind = r->spec, .name = name, .g = s->g, .stored = s->stored, .instead = s->instead, .own = s->own,
+                    .target = s->target, .ins = r->ins, .live = r->live, .nouter = r->space->n };
+    memcpy(spec->outer, r->space->a, sizeof *r->space->a * (size_t)r->space->n);
+    if (r->spec == SPEC_LANES || r->spec == SPEC_ROWS) {
+        shape_lanes(spec, r);
+        return spec;
+    }
+    const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
+    double all = (double)type_size(&s->g->type[r->ins->in[r->ins->op == OP_scatter ? 2 : 0]]);
+    spec->vec = r->chunk && last && atom_extent(last) >= W ? last : NULL;
+    spec->work = 8 * all / (r->space->vol > 1 ? r->space->vol : 1) * (spec->vec ? W : 1);
+    return spec;
+}

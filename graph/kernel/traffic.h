@@ -1,0 +1,28 @@
+/*
+ * traffic.h - what a kernel loads and computes, counted symbolically. Private to shape.c and traffic.c.
+ */
+#ifndef HEDDLE_TRAFFIC_H
+#define HEDDLE_TRAFFIC_H
+
+#include "schedule.h"
+
+typedef struct Load { Form f; const Vars *loops; bool store; Ref v; const Idx *idx; } Load;    /* v: what is loaded */
+typedef struct Work { double cost; const Vars *loops; const AtomSet *deps; } Work;     /* deps NULL: a step of a reduction */
+typedef struct Traffic {
+    Sched *s; const bool *own;
+    Load *load; int nload, load_cap;
+    Work *work; int nwork, work_cap;
+    Load *tile; int ntile, tile_cap;            /* loads inside reductions, for each reduction */
+    int nred;
+    Seen seen;
+} Traffic;
+
+void traffic_count(Traffic *, const Store *, int nstore);
+
+/* Elements between lanes if a is the vector; false: each lane goes its own way. */
+bool form_stride(Form, const Atom *, int64_t *);
+bool form_opaque(Form, const Atom *);           /* does a occur inside another atom? */
+double load_cost(Form, const Atom *);           /* 1: one element or a vector; 4: a neighbour lies next to it; 16 */
+const Atom *loops_phase(const Vars *);          /* the vector of the outermost loop; NULL without loops */
+
+#endif
