@@ -251,7 +251,7 @@ hd hd_pow(hd x, hd y)
 static bool pair(const char *what, hd x, hd y, Ref *r) { return !unify(what, 2, (const hd[]){ x, y }, r); }
 
 /* Is a float or integer operand missing? Bool has no arithmetic of this kind. */
-static bool number(const char *what, Ref x)
+static bool numeric(const char *what, Ref x)
 {
     if (typ(x)->dt != DT_BOOL)
         return true;
@@ -271,7 +271,7 @@ hd hd_mod(hd x, hd y)
 {
     Ref r[2];
     OP(hd_mod);
-    return pair("hd_mod", x, y, r) && number("hd_mod", r[0]) ? sym_of(modulo(r[0], r[1])) : HD_NIL;
+    return pair("hd_mod", x, y, r) && numeric("hd_mod", r[0]) ? sym_of(modulo(r[0], r[1])) : HD_NIL;
 }
 
 /* Integers: toward zero, then one less where a remainder was cut off a negative quotient. Floats: the quotient of what is left
@@ -280,7 +280,7 @@ hd hd_floor_divide(hd x, hd y)
 {
     Ref r[2];
     OP(hd_floor_divide);
-    if (!pair("hd_floor_divide", x, y, r) || !number("hd_floor_divide", r[0]))
+    if (!pair("hd_floor_divide", x, y, r) || !numeric("hd_floor_divide", r[0]))
         return HD_NIL;
     Ref a = r[0], b = r[1], left = Rem(a, b), zero = Like(a, 0);
     if (is_float(a)) {
