@@ -1,0 +1,622 @@
+/*
+ * golden.c - runs stored cases: what JAX computes (or exact arithmetic gives) against what Heddle computes.
+ *
+ * In:  a folder of JSON-lines files, their format described in tests/golden/README.md.
+ * Out: a line for each failure with case, device and largest error; reasons of skips, counted; last
+ *      `N passed, N failed, N skipped`. Exit code 1 if a case failed or none ran.
+ * A case is a program over flat arrays under a list of transforms, innermost first. Every transform here takes a function of
+ * arrays to a function of arrays whose result is one flat tuple, so that they nest in any order.
+ */
+#include <argp.h>
+#include <dirent.h>
+#include <fnmatch.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base.h"
+#include "golden.h"
+
+/* ---- attributes ---- */
+
+static const json_t *attr(const json_t *attrs, const char *name)
+{
+    const json_t *v = json_object_get(attrs, name);
+    return v && !json_is_null(v) ? v : NULL;
+}
+
+bool attr_has(const json_t *attrs, const char *name) { return attr(attrs, name) != NULL; }
+
+static int64_t as_i(const json_t *v) { return json_is_string(v) ? strtoll(json_string_value(v), NULL, 10) : (int64_t)json_number_value(v); }
+
+int64_t attr_i(const json_t *attrs, const char *name, int64_t otherwise)
+{
+    const json_t *v = attr(attrs, name);
+    return v ? as_i(v) : otherwise;
+}
+
+double attr_f(const json_t *attrs, const char *name, double otherwise)
+{
+    const json_t *v = attr(attrs, name);
+    return v ? json_number_value(v) : otherwise;
+}
+
+bool attr_b(const json_t *attrs, const char *name, bool otherwise)
+{
+    const json_t *v = attr(attrs, name);
+    return v ? json_is_true(v) : otherwise;
+}
+
+const char *attr_s(const json_t *attrs, const char *name, const char *otherwise)
+{
+    const json_t *v = attr(attrs, name);
+    return v && json_is_string(v) ? json_string_value(v) : otherwise;
+}
+
+hd_ints attr_l(const json_t *attrs, const char *name)
+{
+    const json_t *v = attr(attrs, name);
+    hd_ints r = { 0 };
+    if (v && !json_is_array(v))
+        r.n = 1, r.v[0] = as_i(v);
+    for (size_t i = 0; v && i < json_array_size(v) && i < HD_MAX_RANK; i++)
+        r.v[r.n++] = as_i(json_array_get(v, i));
+    return r;
+}
+
+enum hd_dtype golden_dtype(const char *name)
+{
+    for (int d = HD_BOOL; d <= HD_C128; d++)
+        if (name && !strcmp(hd_dtype_name((enum hd_dtype)d), name))
+            return (enum hd_dtype)d;
+    return HD_NODTYPE;
+}
+
+enum hd_dtype attr_dtype(const json_t *attrs, const char *name, enum hd_dtype otherwise)
+{
+    const char *s = attr_s(attrs, name, NULL);
+    return s ? golden_dtype(s) : otherwise;
+}
+
+GoldenFn *golden_row(const GoldenRow *t, const char *op)
+{
+    for (; t->op; t++)
+        if (!strcmp(t->op, op))
+            return t->f;
+    return NULL;
+}
+
+/* ---- arrays ---- */
+
+static double number(const json_t *v)
+{
+    if (json_is_string(v)) {
+        const char *s = json_string_value(v);
+        return !strcmp(s, "nan") ? NAN : !strcmp(s, "inf") ? INFINITY : !strcmp(s, "-inf") ? -INFINITY : strtod(s, NULL);
+    }
+    return json_is_boolean(v) ? json_is_true(v) : json_number_value(v);
+}
+
+static int64_t integer(const json_t *v)
+{
+    if (json_is_string(v)) {
+        const char *s = json_string_value(v);
+        return *s == '-' ? strtoll(s, NULL, 10) : (int64_t)strtoull(s, NULL, 10);
+    }
+    return json_is_boolean(v) ? json_is_true(v) : json_is_integer(v) ? (int64_t)json_integer_value(v) : (int64_t)json_number_value(v);
+}
+
+typedef struct Tensor { enum hd_dtype dt; hd_ints shape; size_t n; void *data; } Tensor;
+
+static bool tensor_read(const json_t *t, Tensor *out)
+{
+    const json_t *data = json_object_get(t, "data");
+    out->dt = golden_dtype(json_string_value(json_object_get(t, "dtype")));
+    out->shape = attr_l(t, "shape");
+    out->n = json_array_size(data);
+    size_t size = hd_dtype_size(out->dt);
+    if (out->dt == HD_NODTYPE || out->dt >= HD_C64)
+        return false;
+    out->data = calloc(out->n ? out->n : 1, size ? size : 1);
+    for (size_t i = 0; out->data && i < out->n; i++) {
+        char *p = (char *)out->data + i * size;
+        const json_t *v = json_array_get(data, i);
+        if (dtype_float((Dtype)out->dt))
+            dtype_store_f((Dtype)out->dt, p, number(v));
+        else
+            dtype_store_i((Dtype)out->dt, p, integer(v));
+    }
+    return out->data != NULL;
+}
+
+/* ---- transforms over flat functions ---- */
+
+typedef struct CaseEnv { GoldenFn *f; const json_t *attrs; uint64_t serial; } CaseEnv;
+
+static hd flat(const hd *parts, int n)
+{
+    hd leaf[256];
+    int k = 0;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < hd_leaf_count(parts[i]) && k < 256; j++)
+            leaf[k++] = hd_leaf(parts[i], j);
+    return hd_tuple_n(leaf, k);
+}
+
+static hd base_function(const hd *x, int n, const void *env)
+{
+    const CaseEnv *e = env;
+    hd y = e->f(e->attrs, x, n);
+    return hd_ok(y) ? flat(&y, 1) : y;
+}
+
+typedef struct FnEnv { hd_fn *f; int n, v[HD_MAX_RANK]; bool flag; } FnEnv;
+
+static hd_fn *with_env(hd (*f)(const hd *, int, const void *), FnEnv e) { return hd_bind(f, e); }
+
+static hd flat_function(const hd *x, int n, const void *env)
+{
+    hd y = hd_apply_n(((const FnEnv *)env)->f, x, n);
+    return hd_ok(y) ? flat(&y, 1) : y;
+}
+
+static hd first_function(const hd *x, int n, const void *env) { return hd_nth(hd_apply_n(((const FnEnv *)env)->f, x, n), 0); }
+
+static hd_fn *flattened(hd_fn *f) { return f ? with_env(flat_function, (FnEnv){ .f = f }) : NULL; }
+static hd_fn *first_of(hd_fn *f) { return f ? with_env(first_function, (FnEnv){ .f = f }) : NULL; }
+
+static bool inexact(hd x)
+{
+    enum hd_dtype d = hd_dtype(x);
+    return d == HD_F16 || d == HD_BF16 || d == HD_F32 || d == HD_F64;
+}
+
+/* Arguments: those not in wrt, then those in wrt; result: the inexact outputs of f. */
+static hd chosen_function(const hd *x, int n, const void *env)
+{
+    const FnEnv *e = env;
+    hd full[64], out[64];
+    int other = 0, k = 0;
+    for (int i = 0; i < n; i++) {
+        int at = -1;
+        for (int j = 0; j < e->n; j++)
+            at = e->v[j] == i ? j : at;
+        full[i] = at < 0 ? x[other++] : x[n - e->n + at];
+    }
+    hd y = hd_apply_n(e->f, full, n);
+    for (int i = 0; i < hd_len(y); i++)
+        if (inexact(hd_nth(y, i)))
+            out[k++] = hd_nth(y, i);
+    return hd_tuple_n(out, k);
+}
+
+/* f as a function of the arguments in wrt alone; the others are fixed to symbols. */
+static hd_fn *chosen(const FnEnv *e, const hd *x, int n, hd *wrt)
+{
+    hd others[64];
+    int k = 0;
+    for (int i = 0; i < n; i++) {
+        bool in = false;
+        for (int j = 0; j < e->n; j++)
+            in = in || e->v[j] == i;
+        if (!in)
+            others[k++] = x[i];
+    }
+    for (int j = 0; j < e->n; j++)
+        wrt[j] = x[e->v[j]];
+    hd_fn *f = with_env(chosen_function, (FnEnv){ .f = e->f, .n = e->n, .v = { e->v[0], e->v[1], e->v[2], e->v[3], e->v[4], e->v[5],
+        e->v[6], e->v[7], e->v[8], e->v[9], e->v[10], e->v[11], e->v[12], e->v[13], e->v[14], e->v[15] } });
+    return k ? hd_partial_n(f, others, k) : f;
+}
+
+/* args, tangents of wrt -> outputs, tangents of the inexact outputs */
+static hd jvp_function(const hd *x, int n, const void *env)
+{
+    const FnEnv *e = env;
+    hd in[64];
+    int nargs = n - e->n;
+    hd_fn *f = chosen(e, x, nargs, in);
+    for (int j = 0; j < e->n; j++)
+        in[e->n + j] = x[nargs + j];
+    const hd parts[] = { hd_apply_n(e->f, x, nargs), hd_nth(hd_apply_n(hd_jvp_n(f), in, 2 * e->n), 1) };
+    return flat(parts, 2);
+}
+
+static hd pulled(const FnEnv *e, const hd *x, int nargs, const hd *ct, int nct)
+{
+    hd in[64];
+    hd_fn *f = chosen(e, x, nargs, in);
+    in[e->n] = hd_tuple_n(ct, nct);
+    return hd_nth(hd_apply_n(hd_vjp_n(f), in, e->n + 1), 1);
+}
+
+/* args, cotangents of the inexact outputs -> outputs, cotangents of wrt. v[15]: how many args */
+static hd vjp_function(const hd *x, int n, const void *env)
+{
+    const FnEnv *e = env;
+    int nargs = e->v[15];
+    const hd parts[] = { hd_apply_n(e->f, x, nargs), pulled(e, x, nargs, x + nargs, n - nargs) };
+    return flat(parts, 2);
+}
+
+/* (wrt..; others and cotangents fixed) -> cotangents: differentiated once more along the tangents. */
+static hd pull_function(const hd *x, int n, const void *env)
+{
+    const FnEnv *e = env;
+    int nargs = e->v[15], nother = nargs - e->n, nct = n - nargs;
+    hd full[64];
+    int other = 0;
+    for (int i = 0; i < nargs; i++) {
+        int at = -1;
+        for (int j = 0; j < e->n; j++)
+            at = e->v[j] == i ? j : at;
+        full[i] = at < 0 ? x[other++] : x[nother + nct + at];
+    }
+    hd y = pulled(e, full, nargs, x + nother, nct);
+    return flat(&y, 1);
+}
+
+/* args, tangents, cotangents -> outputs, tangents, cotangents and, where asked, the derivative of those along the tangents */
+static hd derivatives_function(const hd *x, int n, const void *env)
+{
+    const FnEnv *e = env;
+    int nargs = e->v[15], nct = n - nargs - e->n, k = 0;
+    hd fixed[64], in[64], parts[4] = { hd_apply_n(e->f, x, nargs) };
+    hd_fn *f = chosen(e, x, nargs, in);
+    for (int j = 0; j < e->n; j++)
+        in[e->n + j] = x[nargs + j];
+    parts[1] = hd_nth(hd_apply_n(hd_jvp_n(f), in, 2 * e->n), 1);
+    parts[2] = pulled(e, x, nargs, x + nargs + e->n, nct);
+    if (!e->flag)
+        return flat(parts, 3);
+    for (int i = 0; i < nargs; i++) {
+        bool wrt = false;
+        for (int j = 0; j < e->n; j++)
+            wrt = wrt || e->v[j] == i;
+        if (!wrt)
+            fixed[k++] = x[i];
+    }
+    for (int i = 0; i < nct; i++)
+        fixed[k++] = x[nargs + e->n + i];
+    hd_fn *pull = with_env(pull_function, *e);
+    pull = k ? hd_partial_n(pull, fixed, k) : pull;
+    parts[3] = hd_nth(hd_apply_n(hd_jvp_n(pull), in, 2 * e->n), 1);
+    return flat(parts, 4);
+}
+
+static void axes_text(const json_t *v, char *out, size_t n)
+{
+    size_t k = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < json_array_size(v) && k < n; i++) {
+        const json_t *a = json_array_get(v, i);
+        if (json_is_null(a))
+            k += (size_t)snprintf(out + k, n - k, "%snone", i ? ", " : "");
+        else
+            k += (size_t)snprintf(out + k, n - k, "%s%lld", i ? ", " : "", (long long)json_integer_value(a));
+    }
+}
+
+static hd_fn *apply_vmap(hd_fn *f, const json_t *t)
+{
+    hd_vmap_opts o = { 0 };
+    char text[512];
+    const json_t *in = json_object_get(t, "in_axes"), *out = json_object_get(t, "out_axes");
+    for (size_t i = 0; i < json_array_size(in) && i < HD_MAX_RANK; i++)
+        o.in_axes[i] = json_is_null(json_array_get(in, i)) ? HD_NONE : (int32_t)json_integer_value(json_array_get(in, i));
+    for (size_t i = 0; json_is_integer(in) && i < HD_MAX_RANK; i++)
+        o.in_axes[i] = (int32_t)json_integer_value(in);
+    if (json_is_array(out)) {
+        text[0] = '(';
+        axes_text(out, text + 1, sizeof text - 3);
+        strcat(text, json_array_size(out) == 1 ? ",)" : ")");
+        o.out_tree = text;
+    } else
+        o.out_axes = json_is_null(out) ? HD_NONE : (int32_t)json_integer_value(out);
+    o.axis_size = attr_i(t, "axis_size", 0);
+    return hd_vmap_n(f, &o);
+}
+
+static hd_fn *apply(hd_fn *f, const json_t *t, const char **missing)
+{
+    const char *kind = attr_s(t, "transform", "");
+    hd_ints wrt = attr_l(t, "wrt");
+    hd_grad_opts o = { .argnums = wrt };
+    FnEnv e = { .f = f, .n = wrt.n };
+    for (int i = 0; i < wrt.n; i++)
+        e.v[i] = (int)wrt.v[i];
+    if (!strcmp(kind, "jit"))
+        return hd_jit_n(f, NULL);
+    if (!strcmp(kind, "vmap"))
+        return apply_vmap(f, t);
+    if (!strcmp(kind, "grad"))
+        return flattened(hd_grad_n(first_of(f), &o));
+    if (!strcmp(kind, "value_and_grad"))
+        return flattened(hd_value_and_grad_n(first_of(f), &o));
+    if (!strcmp(kind, "jacfwd"))
+        return flattened(hd_jacfwd_n(first_of(f), &o));
+    if (!strcmp(kind, "jacrev"))
+        return flattened(hd_jacrev_n(first_of(f), &o));
+    if (!strcmp(kind, "hessian"))
+        return flattened(hd_hessian_n(first_of(f), &o));
+    if (!strcmp(kind, "jvp") || !strcmp(kind, "linearize"))
+        return with_env(jvp_function, e);
+    e.v[15] = (int)attr_i(t, "nargs", 0);
+    e.flag = attr_b(t, "second", false);
+    if (!strcmp(kind, "vjp"))
+        return with_env(vjp_function, e);
+    if (!strcmp(kind, "derivatives"))
+        return with_env(derivatives_function, e);
+    *missing = kind;
+    return NULL;
+}
+
+/* ---- comparison ---- */
+
+static int64_t ordered(Dtype dt, double v)              /* the float's place on the number line of its dtype */
+{
+    int64_t bits = 0;
+    dtype_store_f(dt, &bits, v);
+    size_t w = 8 * dtype_size(dt);
+    int64_t mag = bits & (int64_t)(((uint64_t)1 << (w - 1)) - 1);
+    return (bits >> (w - 1)) & 1 ? -mag : mag;
+}
+
+static bool denormal(Dtype dt, double v)
+{
+    double least = dt == DT_F64 ? 0x1p-1022 : dt == DT_F16 ? 0x1p-14 : 0x1p-126;
+    return fabs(v) < least;
+}
+
+/* How far got is from want, in units of what is allowed: at most 1 is right. */
+static double distance(Dtype dt, const json_t *tol, double got, double want)
+{
+    if (isnan(got) || isnan(want))
+        return isnan(got) && isnan(want) ? 0 : INFINITY;
+    const json_t *ulp = json_object_get(tol, "ulp"), *rtol = json_object_get(tol, "rtol");
+    if (rtol) {
+        double limit = json_number_value(json_object_get(tol, "atol")) + json_number_value(rtol) * fabs(want);
+        return got == want ? 0 : isinf(got) || isinf(want) ? INFINITY : fabs(got - want) / limit;
+    }
+    if (ulp) {
+        if (attr_b(tol, "ftz", false) && denormal(dt, got) && denormal(dt, want))
+            return 0;
+        if (want == 0 && attr_b(tol, "signed_zero", false) && (got != 0 || !signbit(got) != !signbit(want)))
+            return INFINITY;
+        if (isinf(got) != isinf(want))
+            return INFINITY;
+        return got == want ? 0 : fabs((double)(ordered(dt, got) - ordered(dt, want))) / json_number_value(ulp);
+    }
+    return got == want && !signbit(got) == !signbit(want) ? 0 : INFINITY;
+}
+
+typedef struct Verdict { double worst; int output; size_t at; double got, want; char text[160]; } Verdict;
+
+static void compare(const Tensor *want, const Tensor *other, const hd_array *got, const json_t *tol, int output, Verdict *v)
+{
+    hd_ints s = hd_array_shape(got);
+    Dtype dt = (Dtype)want->dt;
+    bool same = s.n == want->shape.n && hd_array_dtype(got) == want->dt;
+    for (int i = 0; same && i < s.n; i++)
+        same = s.v[i] == want->shape.v[i];
+    size_t size = hd_dtype_size(want->dt);
+    const char *p = same ? hd_data(got) : NULL;
+    if (!same || (!p && want->n)) {
+        v->worst = INFINITY;
+        v->output = output;
+        size_t k = (size_t)snprintf(v->text, sizeof v->text, same ? "no data: %s" : "%s[", same ? hd_error() : hd_dtype_name(hd_array_dtype(got)));
+        for (int i = 0; !same && i < s.n && k < sizeof v->text; i++)
+            k += (size_t)snprintf(v->text + k, sizeof v->text - k, "%s%lld", i ? "," : "", (long long)s.v[i]);
+        if (!same && k < sizeof v->text)
+            snprintf(v->text + k, sizeof v->text - k, "] instead of %s rank %d", hd_dtype_name(want->dt), want->shape.n);
+        return;
+    }
+    for (size_t i = 0; i < want->n; i++) {
+        const void *g = p + i * size, *w = (const char *)want->data + i * size;
+        double d, a, b;
+        if (dtype_float(dt)) {
+            a = dtype_load_f(dt, g), b = dtype_load_f(dt, w);
+            d = distance(dt, tol, a, b);
+            if (other) {                        /* denormal arguments may count as zeros */
+                double e = distance(dt, tol, a, dtype_load_f(dt, (const char *)other->data + i * size));
+                d = e < d ? e : d;
+            }
+        } else {
+            int64_t x = dtype_load_i(dt, g), y = dtype_load_i(dt, w);
+            a = (double)x, b = (double)y;
+            d = x == y ? 0 : INFINITY;
+        }
+        if (d > v->worst)
+            v->worst = d, v->output = output, v->at = i, v->got = a, v->want = b;
+    }
+}
+
+/* ---- cases ---- */
+
+typedef struct Options { const char *device, *family, *glob, *folder; bool verbose; } Options;
+typedef struct Count { int passed, failed, skipped; struct { char why[120]; int n; } reason[256]; int nreason; } Count;
+
+static void skip(Count *c, const char *why)
+{
+    c->skipped++;
+    for (int i = 0; i < c->nreason; i++)
+        if (!strncmp(c->reason[i].why, why, sizeof c->reason[i].why - 1)) {
+            c->reason[i].n++;
+            return;
+        }
+    if (c->nreason < 256) {
+        snprintf(c->reason[c->nreason].why, sizeof c->reason[0].why, "%s", why);
+        c->reason[c->nreason++].n = 1;
+    }
+}
+
+static GoldenFn *find(const json_t *j, const char **missing)
+{
+    const char *op = attr_s(j, "op", "");
+    const json_t *attrs = json_object_get(j, "attrs");
+    GoldenFn *f = golden_ops(op, attrs, missing);
+    if (!f && !*missing)
+        f = golden_random(op, attrs, missing);
+    if (!f && !*missing)
+        f = golden_programs(op, attrs, missing);
+    if (!f && !*missing)
+        *missing = op;
+    return f;
+}
+
+static hd_fn *build(const json_t *j, GoldenFn *f, const char **missing)
+{
+    static uint64_t serial;
+    CaseEnv e = { .f = f, .attrs = json_object_get(j, "attrs"), .serial = ++serial };
+    hd (*base)(const hd *, int, const void *) = base_function;
+    hd_fn *fn = hd_bind(base, e);
+    const json_t *list = json_object_get(j, "apply");
+    for (size_t i = 0; fn && i < json_array_size(list); i++)
+        fn = apply(fn, json_array_get(list, i), missing);
+    return fn;
+}
+
+/* The function on the case's arrays: a tuple, or NULL after an error. */
+static hd_array *call(hd_fn *f, const Tensor *in, int n, const char *device)
+{
+    hd_array *arg[64] = { 0 }, *out = NULL;
+    hd_jit_opts o = { .device = device };
+    for (int i = 0; i < n; i++)
+        arg[i] = hd_array_new(in[i].dt, in[i].shape, in[i].data, NULL);
+    if (hd_call_n(hd_jit_n(f, &o), &out, 1, arg, n))
+        out = NULL;
+    for (int i = 0; i < n; i++)
+        hd_drop(arg[i]);
+    return out;
+}
+
+static void report(Count *c, const Options *o, const char *name, const Verdict *v, const char *error)
+{
+    c->failed++;
+    if (error)
+        printf("FAIL %s on %s: %s\n", name, o->device, error);
+    else if (v->text[0])
+        printf("FAIL %s on %s: output %d: %s\n", name, o->device, v->output, v->text);
+    else
+        printf("FAIL %s on %s: output %d, element %zu: %.9g instead of %.9g, %.3g times the tolerance\n", name, o->device, v->output,
+            v->at, v->got, v->want, v->worst);
+    fflush(stdout);
+}
+
+static void run_case(const json_t *j, const Options *o, Count *c)
+{
+    const char *missing = NULL, *name = attr_s(j, "case", "?");
+    GoldenFn *f = find(j, &missing);
+    const json_t *jin = json_object_get(j, "in"), *jout = json_object_get(j, "out");
+    Tensor in[64] = { 0 }, want[64] = { 0 };
+    int nin = (int)json_array_size(jin), nout = (int)json_array_size(jout);
+    bool plain = nin <= 64 && nout <= 64;
+    for (int i = 0; plain && i < nin; i++)
+        plain = tensor_read(json_array_get(jin, (size_t)i), &in[i]);
+    for (int i = 0; plain && i < nout; i++)
+        plain = tensor_read(json_array_get(jout, (size_t)i), &want[i]);
+    if (!plain)
+        missing = "complex numbers";
+    hd_fn *fn = missing ? NULL : build(j, f, &missing);
+    if (missing)
+        skip(c, missing);
+    else {
+        hd_array *got = call(fn, in, nin, o->device);
+        bool denormals = strstr(name, "_denormal") && nout == 2;
+        Verdict v = { 0 };
+        if (!got && hd_error_code() == HD_EDEVICE && strstr(hd_error(), "f64"))
+            skip(c, "f64 on this device");
+        else if (!got)
+            report(c, o, name, &v, hd_error());
+        else {
+            int n = hd_array_len(got);
+            if (n != (denormals ? 1 : nout))
+                v.worst = INFINITY, snprintf(v.text, sizeof v.text, "%d outputs instead of %d", n, nout);
+            else
+                for (int i = 0; i < n; i++)
+                    compare(&want[i], denormals ? &want[1] : NULL, hd_array_nth(got, i), json_object_get(j, "tol"), i, &v);
+            if (v.worst > 1)
+                report(c, o, name, &v, NULL);
+            else
+                c->passed++;
+        }
+        hd_drop(got);
+    }
+    for (int i = 0; i < 64; i++)
+        free(in[i].data), free(want[i].data);
+}
+
+/* Attributes are read while a function is traced, also later: the JSON of a case lives until the program ends. */
+static void run_file(const char *path, const Options *o, Count *c, json_t *keep)
+{
+    FILE *f = fopen(path, "r");
+    char *line = NULL;
+    size_t cap = 0;
+    while (f && getline(&line, &cap, f) > 0) {
+        json_error_t e;
+        json_t *j = json_loads(line, JSON_ALLOW_NUL, &e);
+        if (!j) {
+            printf("FAIL %s: %s\n", path, e.text);
+            c->failed++;
+            continue;
+        }
+        json_array_append_new(keep, j);
+        if (!o->glob || !fnmatch(o->glob, attr_s(j, "case", ""), 0))
+            run_case(j, o, c);
+    }
+    free(line);
+    if (f)
+        fclose(f);
+}
+
+static int name_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+
+static error_t parse_arg(int key, char *arg, struct argp_state *s)
+{
+    Options *o = s->input;
+    switch (key) {
+    case 'd': o->device = arg; return 0;
+    case 'f': o->family = arg; return 0;
+    case 'c': o->glob = arg; return 0;
+    case 'v': o->verbose = true; return 0;
+    case ARGP_KEY_ARG: o->folder = arg; return 0;
+    case ARGP_KEY_END: return o->folder ? 0 : (argp_error(s, "which folder of cases?"), EINVAL);
+    }
+    return ARGP_ERR_UNKNOWN;
+}
+
+static const struct argp_option option_list[] = {
+    { "device", 'd', "NAME", 0, "where to run: host, opencl:0 ... (host)", 0 },
+    { "family", 'f', "F", 0, "only the file F.jsonl", 0 },
+    { "case", 'c', "GLOB", 0, "only cases whose name matches", 0 },
+    { "verbose", 'v', NULL, 0, "also the reasons of skips, one a line", 0 },
+    { 0 }
+};
+
+int main(int argc, char **argv)
+{
+    static const struct argp argp = { option_list, parse_arg, "DIR", "Runs stored cases against one device.", NULL, NULL, NULL };
+    Options o = { .device = "host" };
+    Count c = { 0 };
+    struct dirent **list = NULL;
+    json_t *keep = json_array();
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    int n = scandir(o.folder, &list, NULL, name_order);
+    for (int i = 0; i < n; i++) {
+        char path[4096], family[256];
+        size_t len = strlen(list[i]->d_name);
+        if (len > 6 && len < sizeof family && !strcmp(list[i]->d_name + len - 6, ".jsonl")) {
+            snprintf(family, len - 5, "%s", list[i]->d_name);
+            snprintf(path, sizeof path, "%s/%s", o.folder, list[i]->d_name);
+            if (!o.family || !strcmp(o.family, family))
+                run_file(path, &o, &c, keep);
+        }
+        free(list[i]);
+    }
+    free(list);
+    for (int i = 0; i < c.nreason; i++)
+        printf("skipped %d: missing %s\n", c.reason[i].n, c.reason[i].why);
+    json_decref(keep);
+    printf("%d passed, %d failed, %d skipped\n", c.passed, c.failed, c.skipped);
+    return c.failed || !c.passed;
+}

@@ -1,0 +1,33 @@
+/*
+ * golden.h - the parts of the golden runner: cases are JSON, programs are functions of symbols.
+ */
+#ifndef HEDDLE_TESTS_GOLDEN_H
+#define HEDDLE_TESTS_GOLDEN_H
+
+#include <jansson.h>
+
+#include "heddle.h"
+
+/* A program: arrays in, an array or a tuple of arrays out. n: how many arrays. */
+typedef hd GoldenFn(const json_t *attrs, const hd *x, int n);
+
+typedef struct GoldenRow { const char *op; GoldenFn *f; } GoldenRow;
+
+/* The program for an op, or NULL and what is missing. Each file of programs has one table. */
+GoldenFn *golden_ops(const char *op, const json_t *attrs, const char **missing);
+GoldenFn *golden_random(const char *op, const json_t *attrs, const char **missing);
+GoldenFn *golden_programs(const char *op, const json_t *attrs, const char **missing);
+
+GoldenFn *golden_row(const GoldenRow *, const char *op);       /* in a table that ends with { NULL, NULL } */
+
+/* Attributes. Absent or null: the given default, or an empty list. */
+int64_t attr_i(const json_t *attrs, const char *name, int64_t otherwise);
+double attr_f(const json_t *attrs, const char *name, double otherwise);
+bool attr_b(const json_t *attrs, const char *name, bool otherwise);
+const char *attr_s(const json_t *attrs, const char *name, const char *otherwise);
+hd_ints attr_l(const json_t *attrs, const char *name);         /* a number counts as a list of one */
+bool attr_has(const json_t *attrs, const char *name);          /* there, and not null */
+enum hd_dtype attr_dtype(const json_t *attrs, const char *name, enum hd_dtype otherwise);
+enum hd_dtype golden_dtype(const char *name);
+
+#endif

@@ -1,0 +1,386 @@
+/*
+ * golden_ops.c - lax, jax.numpy and jax.nn operations of the stored cases, by name.
+ *
+ * In:  an op's name and attributes as lax and StableHLO write them.   Out: a program.
+ * Operations of lax are built from the graph's own rows, so that each row is met as it is; those of jax.numpy and jax.nn
+ * through heddle.h.
+ */
+#include <string.h>
+
+#include "api.h"
+#include "golden.h"
+
+static Ints list(const json_t *a, const char *name)
+{
+    hd_ints l = attr_l(a, name);
+    return ints_of(l.v, l.n);
+}
+
+static hd tuple_of(const Ref *r, int n)
+{
+    hd s[64];
+    for (int i = 0; i < n; i++)
+        s[i] = sym_of(r[i]);
+    return hd_tuple_n(s, n);
+}
+
+/* ---- elementwise ---- */
+
+static Ref scalar_to(Ref v, Ref like) { return typ(v)->rank ? v : Broadcast(v, type_shape(typ(like)), ints_of(NULL, 0)); }
+
+static hd square(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_square(x[0]); }
+static hd integer_pow(const json_t *a, const hd *x, int n) { (void)n; return hd_integer_pow(x[0], (int)attr_i(a, "y", 1)); }
+
+static hd round_(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    if (strcmp(attr_s(a, "rounding_method", "TO_NEAREST_EVEN"), "AWAY_FROM_ZERO"))
+        return hd_round(x[0]);
+    Ref v = sym_ref(x[0]), m = Abs(v), t = Trunc(m);                /* half away from zero */
+    Ref up = Select(Ge(Sub(m, t), Like(v, 0.5)), Add(t, Like(v, 1)), t);
+    return sym_of(Copysign(up, v));
+}
+
+static hd clamp(const json_t *a, const hd *x, int n)
+{
+    (void)a, (void)n;
+    Ref v = sym_ref(x[1]);
+    return sym_of(Clamp(scalar_to(sym_ref(x[0]), v), v, scalar_to(sym_ref(x[2]), v)));
+}
+
+static hd convert(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return sym_of(Convert(sym_ref(x[0]), (Dtype)attr_dtype(a, "new_dtype", HD_F32)));
+}
+
+static hd bitcast(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return sym_of(Bitcast(sym_ref(x[0]), (Dtype)attr_dtype(a, "new_dtype", HD_F32)));
+}
+
+static hd reduce_precision(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_reduce_precision(x[0], (int)attr_i(a, "exponent_bits", 8), (int)attr_i(a, "mantissa_bits", 23));
+}
+
+static hd select_n(const json_t *a, const hd *x, int n)
+{
+    (void)a;
+    Ref which = sym_ref(x[0]), out = sym_ref(x[n - 1]);
+    for (int k = n - 2; k >= 1; k--) {
+        Ref hit = typ(which)->dt == DT_BOOL ? Not(which) : Eq(which, Like(which, k - 1));
+        out = Select(scalar_to(hit, out), sym_ref(x[k]), out);
+    }
+    return sym_of(out);
+}
+
+/* ---- shape ---- */
+
+static hd slice(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return sym_of(Slice(sym_ref(x[0]), list(a, "start_indices"), list(a, "limit_indices"), list(a, "strides")));
+}
+
+static hd pad(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return sym_of(Pad(sym_ref(x[0]), sym_ref(x[1]), list(a, "edge_padding_low"), list(a, "edge_padding_high"),
+        list(a, "interior_padding")));
+}
+
+static hd rev(const json_t *a, const hd *x, int n) { (void)n; return sym_of(Reverse(sym_ref(x[0]), list(a, "dimensions"))); }
+static hd transpose(const json_t *a, const hd *x, int n) { (void)n; return sym_of(Transpose(sym_ref(x[0]), list(a, "permutation"))); }
+static hd reshape(const json_t *a, const hd *x, int n) { (void)n; return sym_of(Reshape(sym_ref(x[0]), list(a, "new_sizes"))); }
+static hd squeeze(const json_t *a, const hd *x, int n) { (void)n; return hd_squeeze_n(x[0], attr_l(a, "dimensions")); }
+static hd expand_dims(const json_t *a, const hd *x, int n) { (void)n; return hd_expand_dims_n(x[0], attr_l(a, "dimensions")); }
+
+static hd broadcast_in_dim(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_broadcast_in_dim(x[0], attr_l(a, "shape"), attr_l(a, "broadcast_dimensions"));
+}
+
+static hd concatenate(const json_t *a, const hd *x, int n) { return hd_concatenate_n((int)attr_i(a, "dimension", 0), x, n); }
+
+static hd iota(const json_t *a, const hd *x, int n)
+{
+    (void)x, (void)n;
+    return hd_iota_n(attr_dtype(a, "dtype", HD_F32), (int)attr_i(a, "dimension", 0), attr_l(a, "shape"));
+}
+
+/* ---- reductions, products, order ---- */
+
+#define REDUCER(name) \
+    static hd name(const json_t *a, const hd *x, int n) { (void)n; return sym_of(Reduce(OP_##name, sym_ref(x[0]), list(a, "axes"))); }
+REDUCER(reduce_sum) REDUCER(reduce_prod) REDUCER(reduce_max) REDUCER(reduce_min) REDUCER(reduce_and) REDUCER(reduce_or)
+REDUCER(reduce_xor)
+
+#define ARG(name) \
+    static hd name(const json_t *a, const hd *x, int n) \
+    { \
+        (void)n; \
+        return sym_of(Arg(OP_##name, sym_ref(x[0]), (int)attr_i(a, "axis", 0), (Dtype)attr_dtype(a, "index_dtype", HD_I32))); \
+    }
+ARG(argmax) ARG(argmin)
+
+#define CUMULATIVE(name) \
+    static hd name(const json_t *a, const hd *x, int n) \
+    { \
+        (void)n; \
+        return sym_of(Cumulative(OP_##name, sym_ref(x[0]), (int)attr_i(a, "axis", 0), attr_b(a, "reverse", false))); \
+    }
+CUMULATIVE(cumsum) CUMULATIVE(cumprod) CUMULATIVE(cummax) CUMULATIVE(cummin)
+
+static hd dot_general(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return sym_of(Dot(sym_ref(x[0]), sym_ref(x[1]), list(a, "lhs_contracting_dimensions"), list(a, "rhs_contracting_dimensions"),
+        list(a, "lhs_batching_dimensions"), list(a, "rhs_batching_dimensions"),
+        (Dtype)attr_dtype(a, "preferred_element_type", HD_NODTYPE)));
+}
+
+static hd einsum(const json_t *a, const hd *x, int n) { return hd_einsum_n(attr_s(a, "equation", ""), x, n); }
+
+static hd sort(const json_t *a, const hd *x, int n)
+{
+    Ref in[16], out[16];
+    for (int i = 0; i < n; i++)
+        in[i] = sym_ref(x[i]);
+    return emit_n(OP_sort, n, in, ATTR(1, attr_i(a, "dimension", 0), 1, attr_i(a, "num_keys", 1), 1, 0), out) ? tuple_of(out, n) : HD_NIL;
+}
+
+static hd top_k(const json_t *a, const hd *x, int n) { (void)n; return hd_top_k(x[0], attr_i(a, "k", 1), (int)attr_i(a, "axis", -1)); }
+
+/* ---- indices ---- */
+
+static int64_t mode(const json_t *a)
+{
+    const char *m = attr_s(a, "mode", "");
+    return !strcmp(m, "clip") ? 1 : !strcmp(m, "fill_or_drop") ? 2 : 3;
+}
+
+static void attr_from(Attr *to, const json_t *a, const char *name)
+{
+    Ints l = list(a, name);
+    attr_list(to, l.v, l.n);
+}
+
+static hd gather(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    static const char *const names[] = { "offset_dims", "collapsed_slice_dims", "start_index_map", "operand_batching_dims",
+        "start_indices_batching_dims", "slice_sizes" };
+    Attr at = { 0 };
+    for (int i = 0; i < 6; i++)
+        attr_from(&at, a, names[i]);
+    attr_int(&at, mode(a));
+    const Ref in[] = { sym_ref(x[0]), sym_ref(x[1]) };
+    return sym_of(emit(OP_gather, 2, in, &at));
+}
+
+static hd scatter_with(const json_t *a, const hd *x, int combine, bool negate)
+{
+    static const char *const names[] = { "update_window_dims", "inserted_window_dims", "scatter_dims_to_operand_dims",
+        "input_batching_dims", "scatter_indices_batching_dims" };
+    Attr at = { 0 };
+    for (int i = 0; i < 5; i++)
+        attr_from(&at, a, names[i]);
+    attr_int(&at, mode(a));
+    attr_int(&at, combine);
+    attr_int(&at, attr_b(a, "unique_indices", false));
+    Ref u = sym_ref(x[2]);
+    const Ref in[] = { sym_ref(x[0]), sym_ref(x[1]), negate ? Neg(u) : u };
+    return sym_of(emit(OP_scatter, 3, in, &at));
+}
+static hd scatter(const json_t *a, const hd *x, int n) { (void)n; return scatter_with(a, x, 0, false); }
+static hd scatter_add(const json_t *a, const hd *x, int n) { (void)n; return scatter_with(a, x, 1, false); }
+static hd scatter_sub(const json_t *a, const hd *x, int n) { (void)n; return scatter_with(a, x, 1, true); }
+static hd scatter_mul(const json_t *a, const hd *x, int n) { (void)n; return scatter_with(a, x, 2, false); }
+static hd scatter_min(const json_t *a, const hd *x, int n) { (void)n; return scatter_with(a, x, 3, false); }
+static hd scatter_max(const json_t *a, const hd *x, int n) { (void)n; return scatter_with(a, x, 4, false); }
+
+/* lax counts negative starts from the end before it clamps. */
+static Ref starts_of(const hd *s, Ref x)
+{
+    Ref part[16], all;
+    int n = typ(x)->rank;
+    for (int k = 0; k < n; k++) {
+        Ref v = Convert(sym_ref(s[k]), DT_I32);
+        v = Select(Lt(v, Like(v, 0)), Add(v, Like(v, (double)typ(x)->dim[k])), v);
+        part[k] = Reshape(v, ints_of((const int64_t[]){ 1 }, 1));
+    }
+    all = n ? Concat(part, n, 0) : Zeros(&(Type){ .dt = DT_I32, .rank = 1 });
+    return all;
+}
+
+static hd dynamic_slice(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    Ref v = sym_ref(x[0]);
+    return sym_of(DynamicSlice(v, starts_of(x + 1, v), list(a, "slice_sizes"), ints_of(NULL, 0)));
+}
+
+static hd dynamic_update_slice(const json_t *a, const hd *x, int n)
+{
+    (void)a, (void)n;
+    Ref v = sym_ref(x[0]);
+    return sym_of(DynamicUpdate(v, sym_ref(x[1]), starts_of(x + 2, v)));
+}
+
+/* ---- jax.numpy and jax.nn ---- */
+
+static hd_ints axes_keep(const json_t *a)
+{
+    hd_ints l = attr_l(a, "axis");
+    if (attr_b(a, "keepdims", false)) {
+        if (!attr_has(a, "axis"))               /* all of them, by number: the list must not be empty */
+            l.n = 0;
+        l.v[l.n++] = HD_KEEP;
+    }
+    return l;
+}
+
+static hd softmax(const json_t *a, const hd *x, int n) { (void)n; return hd_softmax(x[0], (int)attr_i(a, "axis", -1)); }
+static hd log_softmax(const json_t *a, const hd *x, int n) { (void)n; return hd_log_softmax(x[0], (int)attr_i(a, "axis", -1)); }
+static hd logsumexp(const json_t *a, const hd *x, int n) { (void)n; return hd_logsumexp_n(x[0], axes_keep(a)); }
+static hd mean(const json_t *a, const hd *x, int n) { (void)n; return hd_mean_n(x[0], axes_keep(a)); }
+
+/* ddof is left to the caller in heddle.h: the sum of squares is divided again. */
+static hd var_of(const json_t *a, hd x)
+{
+    int64_t ddof = attr_i(a, "ddof", 0);
+    hd v = hd_var_n(x, axes_keep(a));
+    if (!ddof || !hd_ok(v))
+        return v;
+    double n = (double)hd_size(x) / (double)hd_size(v);
+    return hd_mul(v, hd_c(n / (n - (double)ddof)));
+}
+static hd var(const json_t *a, const hd *x, int n) { (void)n; return var_of(a, x[0]); }
+static hd std(const json_t *a, const hd *x, int n) { (void)n; return hd_sqrt(var_of(a, x[0])); }
+
+static hd one_hot(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    hd y = hd_one_hot(x[0], attr_i(a, "num_classes", 1), attr_dtype(a, "dtype", HD_F32));
+    return hd_moveaxis(y, -1, (int)attr_i(a, "axis", -1));
+}
+
+static hd jnp_sort(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    hd_sort_opts o = { .descending = attr_b(a, "descending", false) };
+    return hd_sort_n(x[0], (int)attr_i(a, "axis", -1), &o);
+}
+
+static hd jnp_argsort(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    int axis = (int)attr_i(a, "axis", -1);
+    if (!attr_b(a, "descending", false))
+        return hd_argsort(x[0], axis);
+    hd_ints s = hd_shape(x[0]);
+    const hd both[] = { x[0], hd_iota_n(HD_I32, axis < 0 ? axis + s.n : axis, s) };
+    hd_sort_opts o = { .descending = true };
+    return hd_nth(hd_sort_n(hd_tuple_n(both, 2), axis, &o), 1);
+}
+
+static hd linspace(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    int64_t num = attr_i(a, "num", 50);
+    enum hd_dtype dt = attr_dtype(a, "dtype", HD_F32);
+    bool end = attr_b(a, "endpoint", true);
+    hd i = hd_iota_n(dt, 0, (hd_ints){ 1, { num } });
+    hd t = hd_div(i, hd_c((double)(end ? (num > 1 ? num - 1 : 1) : num)));
+    hd y = hd_add(hd_mul(x[0], hd_sub(hd_c(1), t)), hd_mul(x[1], t));
+    return y;
+}
+
+static hd arange(const json_t *a, const hd *x, int n)
+{
+    (void)x, (void)n;
+    return hd_arange(attr_dtype(a, "dtype", HD_F32), attr_f(a, "start", 0), attr_f(a, "stop", 0), attr_f(a, "step", 1));
+}
+
+static hd roll(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    hd_ints s = attr_l(a, "shift"), k = attr_l(a, "axis");
+    hd y = x[0];
+    for (int i = 0; i < k.n; i++)
+        y = hd_roll(y, s.v[i], (int)k.v[i]);
+    return y;
+}
+
+static hd tril(const json_t *a, const hd *x, int n) { (void)n; return hd_tril(x[0], (int)attr_i(a, "k", 0)); }
+static hd triu(const json_t *a, const hd *x, int n) { (void)n; return hd_triu(x[0], (int)attr_i(a, "k", 0)); }
+static hd where(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_where(x[0], x[1], x[2]); }
+static hd clip(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_clip(x[0], x[1], x[2]); }
+static hd cross(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_cross(x[0], x[1]); }
+static hd kron(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_kron(x[0], x[1]); }
+static hd take(const json_t *a, const hd *x, int n) { (void)n; return hd_take(x[0], x[1], (int)attr_i(a, "axis", 0)); }
+static hd interp(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_interp(x[0], x[1], x[2]); }
+static hd searchsorted(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_searchsorted(x[0], x[1]); }
+static hd take_along_axis(const json_t *a, const hd *x, int n) { (void)n; return hd_take_along_axis(x[0], x[1], (int)attr_i(a, "axis", 0)); }
+
+static const GoldenRow table[] = {
+    { "square", square }, { "integer_pow", integer_pow }, { "round", round_ }, { "clamp", clamp },
+    { "convert_element_type", convert }, { "bitcast_convert_type", bitcast }, { "reduce_precision", reduce_precision },
+    { "select_n", select_n }, { "slice", slice }, { "pad", pad }, { "rev", rev }, { "transpose", transpose },
+    { "reshape", reshape }, { "squeeze", squeeze }, { "expand_dims", expand_dims }, { "broadcast_in_dim", broadcast_in_dim },
+    { "concatenate", concatenate }, { "iota", iota }, { "reduce_sum", reduce_sum }, { "reduce_prod", reduce_prod },
+    { "reduce_max", reduce_max }, { "reduce_min", reduce_min }, { "reduce_and", reduce_and }, { "reduce_or", reduce_or },
+    { "reduce_xor", reduce_xor }, { "argmax", argmax }, { "argmin", argmin }, { "cumsum", cumsum }, { "cumprod", cumprod },
+    { "cummax", cummax }, { "cummin", cummin }, { "dot_general", dot_general }, { "einsum", einsum }, { "sort", sort },
+    { "top_k", top_k }, { "gather", gather }, { "scatter", scatter }, { "scatter_add", scatter_add },
+    { "scatter_sub", scatter_sub }, { "scatter_mul", scatter_mul }, { "scatter_min", scatter_min },
+    { "scatter_max", scatter_max }, { "dynamic_slice", dynamic_slice }, { "dynamic_update_slice", dynamic_update_slice },
+    { "jax.nn.softmax", softmax }, { "jax.nn.log_softmax", log_softmax }, { "jax.nn.logsumexp", logsumexp },
+    { "jnp.mean", mean }, { "jnp.var", var }, { "jnp.std", std }, { "jax.nn.one_hot", one_hot }, { "jnp.sort", jnp_sort },
+    { "jnp.argsort", jnp_argsort }, { "jnp.linspace", linspace }, { "jnp.arange", arange }, { "jnp.roll", roll },
+    { "jnp.tril", tril }, { "jnp.triu", triu }, { "jnp.where", where }, { "jnp.clip", clip }, { "jnp.cross", cross },
+    { "jnp.kron", kron }, { "jnp.take", take }, { "jnp.interp", interp }, { "jnp.searchsorted", searchsorted },
+    { "jnp.take_along_axis", take_along_axis },
+    { NULL, NULL }
+};
+
+/* Rows of the op table that need no attributes go by their own names. */
+#define ROW_1(name) static hd row_##name(const json_t *a, const hd *x, int n) { (void)a, (void)n; const Ref in[] = { sym_ref(x[0]) }; return sym_of(emit(OP_##name, 1, in, NULL)); }
+#define ROW_2(name) static hd row_##name(const json_t *a, const hd *x, int n) { (void)a, (void)n; const Ref in[] = { sym_ref(x[0]), sym_ref(x[1]) }; return sym_of(emit(OP_##name, 2, in, NULL)); }
+#define ROW_3(name)
+#define ELEM(name, Name, arity, ...) ROW_##arity(name)
+#define STRUC(...)
+#include "ops.def"
+static const GoldenRow rows[] = {
+#define ENTRY_1(name) { #name, row_##name },
+#define ENTRY_2(name) { #name, row_##name },
+#define ENTRY_3(name)
+#define ELEM(name, Name, arity, ...) ENTRY_##arity(name)
+#define STRUC(...)
+#include "ops.def"
+    { NULL, NULL }
+};
+
+GoldenFn *golden_ops(const char *op, const json_t *attrs, const char **missing)
+{
+    GoldenFn *f = golden_row(table, op);
+    if (f) {
+        if (!strcmp(op, "gather") && attr_has(attrs, "fill_value"))
+            *missing = "a fill value of gather";
+        else if (!strcmp(op, "jnp.take") && strcmp(attr_s(attrs, "mode", "fill"), "fill"))
+            *missing = "a mode of take";
+        else if (!strcmp(op, "jnp.searchsorted") && strcmp(attr_s(attrs, "side", "left"), "left"))
+            *missing = "the right side in searchsorted";
+        else if (!strcmp(op, "jax.nn.one_hot") && !strcmp(attr_s(attrs, "dtype", "f32"), "c64"))
+            *missing = "complex numbers";
+        else if ((!strcmp(op, "iota") || !strcmp(op, "convert_element_type")) &&
+            (attr_dtype(attrs, "dtype", HD_F32) >= HD_C64 || attr_dtype(attrs, "new_dtype", HD_F32) >= HD_C64))
+            *missing = "complex numbers";
+        return *missing ? NULL : f;
+    }
+    return golden_row(rows, op);
+}
