@@ -73,6 +73,7 @@ Ref sym_ref(hd);
 Ref sym_ref_as(hd, Dtype);                      /* a constant takes this dtype (an error if it does not fit); others as they are */
 hd sym_of(Ref);                                 /* HD_NIL for 0 */
 hd sym_const(double);                           /* hd_c */
+Ref number(const char *what, double, Dtype);    /* a constant of this dtype; an error if it does not fit. what may be NULL */
 bool sym_weak(hd, double *value);               /* is it a constant without dtype? value may be NULL */
 bool sym_tree(hd);                              /* is it a dictionary or tuple? false for HD_NIL */
 bool sym_absent(hd);                            /* HD_NIL, and no error is pending */
@@ -158,7 +159,10 @@ struct hd_array {
 Store *store_keep(Store *);
 void store_drop(Store *);
 Store *store_new(size_t bytes, void *host, Mem *);      /* takes over both; NULL: out of memory, both are gone */
-Mem *store_on(Store *, Device *);               /* a reference; copies where the bytes are elsewhere. NULL after an error */
+/* A reference to the bytes on this device. place: host memory that has not been used yet moves there; else it is copied, as
+ * from another device. NULL after an error. */
+Mem *store_on(Store *, Device *, bool place);
+int store_read(Store *, void *dst);             /* waits */
 const void *store_host(Store *);                /* a host view that lives as long as the store. NULL after an error */
 Device *store_device(Store *);                  /* NULL: host memory, not used yet */
 hd_array *array_leaf(const Type *, Store *);    /* takes over the store; NULL: abstract */
@@ -167,7 +171,6 @@ const Tree *array_tree(const hd_array *);       /* in the arena */
 uint64_t array_hash(const hd_array *, uint64_t);
 bool array_fits(const hd_array *, const Tree *);
 int array_leaves(hd_array *, hd_array **out, int n);    /* n leaves so far; returns how many now. out NULL: counts */
-void dict_free(hd_array *);
 
 /* ---- traces (trace.c) */
 typedef struct Node { const Tree *tree; hd *part; } Node;       /* of symbols that are no graph value */
@@ -192,7 +195,12 @@ Graph *graph_clone(const Graph *);              /* everything, bodies too, into 
 hd traced_apply(const Traced *, const hd *args, int n);
 
 /* One entry from outside: an arena of its own, no trace around. All tracing and compiling is under one lock. */
-typedef struct Entry { Arena *arena, *saved; Trace *top; Loc loc; } Entry;
+typedef struct Entry {
+    Arena *arena, *saved; Trace *top; Loc loc;
+    struct Entry *up;
+    Store **kept; int nkept, kept_cap;          /* data that traces met: the user may drop it while they run */
+} Entry;
+extern _Thread_local Entry *entry_top;
 int entry_begin(Entry *);                       /* 0, or a code: then there is nothing to end */
 void entry_end(Entry *);
 

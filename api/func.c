@@ -30,19 +30,25 @@ static void lock(void)
     pthread_mutex_lock(&front_lock);
 }
 
+_Thread_local Entry *entry_top;
+
 int entry_begin(Entry *e)
 {
     Arena *a = arena_new();
     if (!a)
         return (int)error_code();
     lock();
-    *e = (Entry){ a, arena_use(a), trace_top, loc_here() };
+    *e = (Entry){ .arena = a, .saved = arena_use(a), .top = trace_top, .loc = loc_here(), .up = entry_top };
     trace_top = NULL;
+    entry_top = e;
     return 0;
 }
 
 void entry_end(Entry *e)
 {
+    for (int i = 0; i < e->nkept; i++)
+        store_drop(e->kept[i]);
+    entry_top = e->up;
     trace_top = e->top;
     loc_set(e->loc);
     arena_use(e->saved);

@@ -19,7 +19,7 @@ static bool fits(double v, Dtype d)
     return v == trunc(v) && v >= low && v < top;
 }
 
-static Ref constant(const char *what, double v, Dtype d)
+Ref number(const char *what, double v, Dtype d)
 {
     if (fits(v, d))
         return Const(d, v);
@@ -31,7 +31,7 @@ static Ref constant(const char *what, double v, Dtype d)
 Ref sym_ref_as(hd x, Dtype d)
 {
     double v;
-    return sym_weak(x, &v) ? constant(NULL, v, d) : sym_ref(x);
+    return sym_weak(x, &v) ? number(NULL, v, d) : sym_ref(x);
 }
 
 int unify_dtype(const char *what, int n, const hd *x, Ref *r)
@@ -52,7 +52,7 @@ int unify_dtype(const char *what, int n, const hd *x, Ref *r)
                              type_text(typ(first)), type_text(typ(r[i])));
     }
     for (int i = 0; i < n; i++)
-        if (sym_weak(x[i], &v) && !(r[i] = constant(what, v, d == DT_NONE ? DT_F32 : d)))
+        if (sym_weak(x[i], &v) && !(r[i] = number(what, v, d == DT_NONE ? DT_F32 : d)))
             return (int)error_code();
     return 0;
 }

@@ -545,6 +545,9 @@ static hd const_of_array(hd_array *a)
         error_set(E_INVAL, "hd_const: an abstract array has no contents");
         return HD_NIL;
     }
+    Arena *arena = arena_use(entry_top->arena);
+    PUSH(entry_top->kept, entry_top->nkept, entry_top->kept_cap, store_keep(a->store));
+    arena_use(arena);
     return sym_of(capture(trace_top, (Cap){ .data = a->store, .type = a->type }));
 }
 

@@ -1,0 +1,620 @@
+/*
+ * array.c - data: arrays and trees of arrays, on the host and on devices.
+ *
+ * An hd_array is an immutable value with a reference count: a leaf (a type and a Store of bytes), a leaf without contents
+ * (abstract), or a tree. Bytes made by the program lie in host memory until a device first uses them; then they belong to it.
+ * Functions keep Stores, not hd_arrays, so hd_live() counts what the program holds.
+ */
+#include "api.h"
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Atomic int64_t live;
+
+static hd_array *no_memory(size_t bytes)
+{
+    error_set(E_NOMEM, "out of host memory: %zu bytes", bytes);
+    return NULL;
+}
+
+/* ==================== stores */
+
+Store *store_new(size_t bytes, void *host, Mem *mem)
+{
+    Store *s = malloc(sizeof *s);
+    if (!s) {
+        free(host);
+        if (mem)
+            mem_drop(mem);
+        no_memory(sizeof *s);
+        return NULL;
+    }
+    *s = (Store){ .refs = 1, .bytes = bytes, .host = host, .mem = mem };
+    pthread_mutex_init(&s->lock, NULL);
+    return s;
+}
+
+Store *store_keep(Store *s)
+{
+    atomic_fetch_add(&s->refs, 1);
+    return s;
+}
+
+void store_drop(Store *s)
+{
+    if (!s || atomic_fetch_sub(&s->refs, 1) > 1)
+        return;
+    if (s->mem)
+        mem_drop(s->mem);
+    free(s->host);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+Device *store_device(Store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    Device *d = s->mem ? s->mem->device : NULL;
+    pthread_mutex_unlock(&s->lock);
+    return d;
+}
+
+/* New memory on d with these bytes. */
+static Mem *upload(Device *d, const void *bytes, size_t n)
+{
+    Mem *m = NULL;
+    if (d->backend->alloc(d, n ? n : 1, &m))
+        return NULL;
+    if (n && d->backend->write(m, 0, bytes, n)) {
+        mem_drop(m);
+        return NULL;
+    }
+    return m;
+}
+
+static int mem_read(Mem *m, void *dst, size_t n)
+{
+    const Backend *b = m->device->backend;
+    return n ? b->read(m, 0, dst, n) : b->wait(m);
+}
+
+Mem *store_on(Store *s, Device *d, bool place)
+{
+    Mem *m = NULL;
+    pthread_mutex_lock(&s->lock);
+    if (s->mem && s->mem->device == d) {
+        m = mem_keep(s->mem);
+    } else if (s->host) {
+        m = upload(d, s->host, s->bytes);
+        if (m && place && !s->mem) {
+            s->mem = mem_keep(m);
+            if (!s->lent)
+                free(s->host), s->host = NULL;
+        }
+    } else {
+        void *copy = malloc(s->bytes ? s->bytes : 1);
+        if (!copy)
+            no_memory(s->bytes);
+        else if (!mem_read(s->mem, copy, s->bytes))
+            m = upload(d, copy, s->bytes);
+        free(copy);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return m;
+}
+
+int store_read(Store *s, void *dst)
+{
+    int e = 0;
+    pthread_mutex_lock(&s->lock);
+    if (!s->host)
+        e = mem_read(s->mem, dst, s->bytes);
+    else if (s->bytes)
+        memcpy(dst, s->host, s->bytes);
+    pthread_mutex_unlock(&s->lock);
+    return e;
+}
+
+const void *store_host(Store *s)
+{
+    const void *p = NULL;
+    pthread_mutex_lock(&s->lock);
+    if (!s->host && !s->mem->device->backend->wait(s->mem) && !(p = s->mem->device->backend->map(s->mem))) {
+        s->host = malloc(s->bytes ? s->bytes : 1);
+        if (!s->host)
+            no_memory(s->bytes);
+        else if (mem_read(s->mem, s->host, s->bytes))
+            free(s->host), s->host = NULL;
+    }
+    if (s->host)
+        s->lent = true, p = s->host;
+    pthread_mutex_unlock(&s->lock);
+    return p;
+}
+
+/* ==================== arrays */
+
+static hd_array *array_make(void)
+{
+    hd_array *a = calloc(1, sizeof *a);
+    if (!a)
+        return no_memory(sizeof *a);
+    a->refs = 1;
+    atomic_fetch_add(&live, 1);
+    return a;
+}
+
+hd_array *array_leaf(const Type *type, Store *s)
+{
+    hd_array *a = array_make();
+    if (!a) {
+        store_drop(s);
+        return NULL;
+    }
+    a->type = *type, a->store = s, a->abstract = !s;
+    return a;
+}
+
+/* Takes the parts over. */
+static hd_array *array_inner(const char *const *key, hd_array *const *part, int n)
+{
+    hd_array *a = array_make();
+    if (a) {
+        a->tree = true;
+        a->part = malloc(sizeof *a->part * (size_t)(n + 1));
+        a->key = key ? malloc(sizeof *a->key * (size_t)(n + 1)) : NULL;
+    }
+    if (!a || !a->part || (key && !a->key)) {
+        for (int i = 0; i < n; i++)
+            hd_drop(part[i]);
+        hd_drop(a);
+        return no_memory(sizeof *a->part * (size_t)n);
+    }
+    a->n = n;
+    for (int i = 0; i < n; i++) {
+        a->part[i] = part[i];
+        if (key)
+            a->key[i] = key[i];
+    }
+    return a;
+}
+
+hd_array *hd_keep(hd_array *a)
+{
+    if (a)
+        atomic_fetch_add(&a->refs, 1);
+    return a;
+}
+
+void hd_drop(hd_array *a)
+{
+    if (!a || atomic_fetch_sub(&a->refs, 1) > 1)
+        return;
+    for (int i = 0; i < a->n; i++)
+        hd_drop(a->part[i]);
+    free(a->part), free(a->key);
+    store_drop(a->store);
+    free(a);
+    atomic_fetch_sub(&live, 1);
+}
+
+int64_t hd_live(void) { return atomic_load(&live); }
+
+/* next: the leaves not yet used; NULL: abstract ones. */
+static hd_array *build(const Tree *t, Store *const **next)
+{
+    if (t->nleaf && t->kind != T_DICT && t->kind != T_TUPLE)
+        return array_leaf(&t->type, next ? *(*next)++ : NULL);
+    hd_array **part = NEWS(hd_array *, t->n);
+    bool failed = false;
+    for (int i = 0; i < t->n; i++)
+        failed |= !(part[i] = build(t->part[i], next));
+    if (!failed)
+        return array_inner(t->key, part, t->n);
+    for (int i = 0; i < t->n; i++)
+        hd_drop(part[i]);
+    return NULL;
+}
+
+hd_array *array_build(const Tree *t, Store *const *leaves)
+{
+    return build(t, leaves ? &leaves : NULL);
+}
+
+const Tree *array_tree(const hd_array *a)
+{
+    if (!a->tree)
+        return tree_leaf(&a->type);
+    const Tree **part = NEWS(const Tree *, a->n);
+    for (int i = 0; i < a->n; i++)
+        part[i] = array_tree(a->part[i]);
+    return a->key ? tree_dict(a->key, part, a->n) : tree_tuple(part, a->n);
+}
+
+uint64_t array_hash(const hd_array *a, uint64_t h)
+{
+    if (!a->tree)
+        return hash_bytes(a->type.dim, sizeof *a->type.dim * a->type.rank, hash_bytes(&a->type.dt, 1, h));
+    h = hash_bytes(&a->n, sizeof a->n, h);
+    if (a->key)
+        h = hash_bytes(a->key, sizeof *a->key * (size_t)a->n, h);
+    for (int i = 0; i < a->n; i++)
+        h = array_hash(a->part[i], h);
+    return h;
+}
+
+bool array_fits(const hd_array *a, const Tree *t)
+{
+    if (!a->tree)
+        return t->kind == T_LEAF && type_equal(&a->type, &t->type);
+    if (t->kind != (a->key ? T_DICT : T_TUPLE) || a->n != t->n)
+        return false;
+    for (int i = 0; i < a->n; i++)
+        if ((a->key && a->key[i] != t->key[i]) || !array_fits(a->part[i], t->part[i]))
+            return false;
+    return true;
+}
+
+int array_leaves(hd_array *a, hd_array **out, int n)
+{
+    if (!a->tree) {
+        if (out)
+            out[n] = a;
+        return n + 1;
+    }
+    for (int i = 0; i < a->n; i++)
+        n = array_leaves(a->part[i], out, n);
+    return n;
+}
+
+/* ==================== making them from host memory */
+
+static int shape_type(const char *what, enum hd_dtype d, hd_ints shape, Type *t)
+{
+    if (shape.n < 0)
+        return error_set(E_SHAPE, "%s: the number of values does not match the shape", what);
+    if (d <= HD_NODTYPE || (int)d >= DT_COUNT)
+        return error_set(E_DTYPE, "%s: %d is no dtype", what, (int)d);
+    if (shape.n > MAXRANK)
+        return error_set(E_SHAPE, "%s: %d axes; at most %d", what, shape.n, MAXRANK);
+    int64_t bytes = (int64_t)dtype_size((Dtype)d);
+    for (int i = 0; i < shape.n; i++)
+        if (shape.v[i] < 0 || __builtin_mul_overflow(bytes, shape.v[i] ? shape.v[i] : 1, &bytes))
+            return error_set(E_SHAPE, "%s: the size %lld of axis %d is negative, or the array too large", what,
+                             (long long)shape.v[i], i);
+    *t = type_of((Dtype)d, shape.n, shape.v);
+    return 0;
+}
+
+/* Elements of size `size` from strided src; axis by axis, the innermost contiguous run at once where it is one. */
+static char *gather(char *dst, const char *src, const Type *t, const int64_t *stride, int axis, size_t size)
+{
+    if (axis == t->rank) {
+        memcpy(dst, src, size);
+        return dst + size;
+    }
+    if (axis == t->rank - 1 && stride[axis] == (int64_t)size) {
+        memcpy(dst, src, size * (size_t)t->dim[axis]);
+        return dst + size * (size_t)t->dim[axis];
+    }
+    for (int64_t i = 0; i < t->dim[axis]; i++)
+        dst = gather(dst, src + i * stride[axis], t, stride, axis + 1, size);
+    return dst;
+}
+
+hd_array *hd_array_new(enum hd_dtype d, hd_ints shape, const void *data, const int64_t *strides)
+{
+    Type t;
+    error_begin();
+    if (shape_type("hd_array_new", d, shape, &t))
+        return NULL;
+    size_t bytes = type_bytes(&t);
+    if (bytes && !data)
+        return error_set(E_INVAL, "hd_array_new: data is NULL"), NULL;
+    char *host = malloc(bytes ? bytes : 1);
+    if (!host)
+        return no_memory(bytes);
+    if (bytes && strides)
+        gather(host, data, &t, strides, 0, dtype_size((Dtype)d));
+    else if (bytes)
+        memcpy(host, data, bytes);
+    Store *s = store_new(bytes, host, NULL);
+    return s ? array_leaf(&t, s) : NULL;
+}
+
+hd_array *hd_array_scalar(enum hd_dtype d, double value)
+{
+    char b[16] = { 0 };
+    error_begin();
+    if (d <= HD_NODTYPE || (int)d >= DT_COUNT)
+        return error_set(E_DTYPE, "hd_array_scalar: %d is no dtype", (int)d), NULL;
+    dtype_store_f((Dtype)d, b, value);
+    return hd_array_new(d, (hd_ints){ 0 }, b, NULL);
+}
+
+hd_array *hd_array_key(uint64_t seed)
+{
+    uint32_t k[2] = { (uint32_t)(seed >> 32), (uint32_t)seed };
+    return hd_array_new(HD_U32, (hd_ints){ 1, { 2 } }, k, NULL);
+}
+
+hd_array *hd_array_abstract_n(enum hd_dtype d, hd_ints shape)
+{
+    Type t;
+    error_begin();
+    return shape_type("hd_array_abstract", d, shape, &t) ? NULL : array_leaf(&t, NULL);
+}
+
+/* ==================== trees */
+
+static hd_array *inner_or_nothing(const char *const *key, hd_array *const *part, int n)
+{
+    int order[n + 1];
+    const char *k[n + 1];
+    hd_array *p[n + 1];
+    bool bad = false;
+    for (int i = 0; i < n; i++) {
+        order[i] = i;
+        bad |= !part[i];
+    }
+    if (bad)
+        error_pass();
+    if (bad || (key && key_order(key, n, order))) {
+        for (int i = 0; i < n; i++)
+            hd_drop(part[i]);
+        return NULL;
+    }
+    for (int i = 0; i < n; i++) {
+        p[i] = part[order[i]];
+        if (key)
+            k[i] = intern(key[order[i]]);
+    }
+    return array_inner(key ? k : NULL, p, n);
+}
+
+hd_array *hd_array_dict_n(const hd_array_pair *pair, int n)
+{
+    if (n < 0)
+        for (n = 0; pair[n].key; n++)
+            ;
+    const char *key[n + 1];
+    hd_array *part[n + 1];
+    for (int i = 0; i < n; i++)
+        key[i] = pair[i].key, part[i] = pair[i].value;
+    return inner_or_nothing(key, part, n);
+}
+
+hd_array *hd_array_tuple_n(hd_array *const *part, int n)
+{
+    return inner_or_nothing(NULL, part, n);
+}
+
+hd_array *hd_array_get(const hd_array *a, const char *key)
+{
+    if (!a)
+        return NULL;
+    for (int i = 0; a->key && i < a->n; i++)
+        if (!strcmp(a->key[i], key))
+            return a->part[i];
+    error_begin();
+    error_set(E_INVAL, a->key ? "hd_array_get: the dictionary has no key \"%s\"" : "hd_array_get: \"%s\" of what is no dictionary",
+              key);
+    return NULL;
+}
+
+hd_array *hd_array_nth(const hd_array *a, int i)
+{
+    if (!a || (i >= 0 && i < a->n))
+        return a ? a->part[i] : NULL;
+    error_begin();
+    error_set(E_INVAL, "hd_array_nth: there is no part %d of %d", i, a->n);
+    return NULL;
+}
+
+int hd_array_len(const hd_array *a) { return a ? a->n : 0; }
+const char *hd_array_field_name(const hd_array *a, int i) { return a && a->key && i >= 0 && i < a->n ? a->key[i] : NULL; }
+
+/* ---- structs */
+
+static int field_count(const hd_field *f, bool leaves)
+{
+    int n = 0;
+    for (; f->name; f++)
+        n += leaves && f->inner ? field_count(f->inner, true) : 1;
+    return n;
+}
+
+hd_array *hd_array_pack_n(const hd_field *f, hd_array *const *leaf)
+{
+    int n = field_count(f, false);
+    const char *key[n + 1];
+    hd_array *part[n + 1];
+    for (int i = 0; i < n; i++) {
+        key[i] = f[i].name;
+        part[i] = f[i].inner ? hd_array_pack_n(f[i].inner, leaf) : *leaf;
+        leaf += f[i].inner ? field_count(f[i].inner, true) : 1;
+        if (!part[i] && !error_pending())
+            error_set(E_INVAL, "hd_array_pack: the field %s is missing", f[i].name);
+    }
+    return inner_or_nothing(key, part, n);
+}
+
+static hd_array **unpack(const hd_array *a, const hd_field *f, hd_array **out)
+{
+    for (; f->name; f++) {
+        hd_array *x = a ? hd_array_get(a, f->name) : NULL;
+        if (f->inner)
+            out = unpack(x, f->inner, out);
+        else
+            *out++ = x;
+    }
+    return out;
+}
+
+hd_array *const *hd_array_unpack_n(const hd_array *a, const hd_field *f)
+{
+    enum { MOST = 1024 };
+    static _Thread_local hd_array *out[MOST];
+    static hd_array *const nothing[MOST];
+    if (field_count(f, true) > MOST) {
+        error_begin();
+        error_set(E_INVAL, "hd_array_unpack: a struct of more than %d arrays", MOST);
+        return nothing;
+    }
+    unpack(a, f, out);
+    return out;
+}
+
+/* ==================== questions */
+
+static const hd_array *leaf(const char *what, const hd_array *a)
+{
+    if (!a || !a->tree)
+        return a;
+    error_begin();
+    error_set(E_INVAL, "%s: an array is wanted, not a tree: take its parts with hd_array_get or hd_array_nth", what);
+    return NULL;
+}
+
+enum hd_dtype hd_array_dtype(const hd_array *a)
+{
+    a = leaf("hd_array_dtype", a);
+    return a ? (enum hd_dtype)a->type.dt : HD_NODTYPE;
+}
+
+hd_ints hd_array_shape(const hd_array *a)
+{
+    a = leaf("hd_array_shape", a);
+    return a ? ints_out(type_shape(&a->type)) : (hd_ints){ 0 };
+}
+
+int64_t hd_array_dim(const hd_array *a, int axis)
+{
+    a = leaf("hd_array_dim", a);
+    int k = a ? axis + (axis < 0 ? a->type.rank : 0) : -1;
+    if (a && k >= 0 && k < a->type.rank)
+        return a->type.dim[k];
+    if (a) {
+        error_begin();
+        error_set(E_INVAL, "hd_array_dim: there is no axis %d: the array has %d", axis, a->type.rank);
+    }
+    return 0;
+}
+
+int64_t hd_array_size(const hd_array *a)
+{
+    a = leaf("hd_array_size", a);
+    return a ? type_size(&a->type) : 0;
+}
+
+const char *hd_array_device(const hd_array *a)
+{
+    while (a && a->tree)
+        a = a->n ? a->part[0] : NULL;
+    Device *d = a && a->store ? store_device(a->store) : NULL;
+    return d ? d->info.name : "";
+}
+
+int hd_wait(const hd_array *a)
+{
+    if (!a)
+        return error_pass();
+    error_begin();
+    for (int i = 0; i < a->n; i++)
+        if (hd_wait(a->part[i]))
+            return (int)error_code();
+    if (!a->store || !store_device(a->store))
+        return 0;
+    return error_told(a->store->mem->device->backend->wait(a->store->mem));
+}
+
+bool hd_ready(const hd_array *a)
+{
+    if (!a)
+        return false;
+    for (int i = 0; i < a->n; i++)
+        if (!hd_ready(a->part[i]))
+            return false;
+    return !a->store || !store_device(a->store) || a->store->mem->device->backend->ready(a->store->mem);
+}
+
+static const hd_array *contents(const char *what, const hd_array *a)
+{
+    a = leaf(what, a);
+    if (a && !a->store) {
+        error_set(E_INVAL, "%s: the array is abstract: it has a type but no contents", what);
+        return NULL;
+    }
+    return a;
+}
+
+int hd_read_n(const hd_array *x, enum hd_dtype d, void *dst, size_t count)
+{
+    if (!x)
+        return error_pass();
+    error_begin();
+    const hd_array *a = contents("hd_read", x);
+    if (!a)
+        return error_told((int)error_code());
+    if ((int)d != a->type.dt)
+        return error_told(error_set(E_DTYPE, "hd_read: the array has another dtype: it is %s, not %s", dtype_name((Dtype)a->type.dt),
+                                    dtype_name((Dtype)d)));
+    if (count != (size_t)type_size(&a->type))
+        return error_told(error_set(E_SHAPE, "hd_read: the array has another size: %lld elements, not %zu",
+                                    (long long)type_size(&a->type), count));
+    return error_told(store_read(a->store, dst));
+}
+
+double hd_item(const hd_array *x)
+{
+    char b[16];
+    if (!x)
+        return error_pass(), NAN;
+    error_begin();
+    const hd_array *a = contents("hd_item", x);
+    if (a && type_size(&a->type) != 1)
+        error_set(E_SHAPE, "hd_item: the array has %lld elements, not 1", (long long)type_size(&a->type)), a = NULL;
+    return a && !store_read(a->store, b) ? dtype_load_f((Dtype)a->type.dt, b) : NAN;
+}
+
+const void *hd_data(const hd_array *x)
+{
+    if (!x)
+        return NULL;
+    error_begin();
+    const hd_array *a = contents("hd_data", x);
+    return a ? store_host(a->store) : NULL;
+}
+
+/* ==================== elsewhere */
+
+static hd_array *put(const hd_array *a, Device *d)
+{
+    if (a->tree) {
+        hd_array *part[a->n + 1];
+        bool bad = false;
+        for (int i = 0; i < a->n; i++)
+            bad |= !(part[i] = bad ? NULL : put(a->part[i], d));
+        if (!bad)
+            return array_inner(a->key, part, a->n);
+        for (int i = 0; i < a->n; i++)
+            hd_drop(part[i]);
+        return NULL;
+    }
+    if (!contents("hd_put", a))
+        return NULL;
+    Mem *m = store_on(a->store, d, false);
+    Store *s = m ? store_new(a->store->bytes, NULL, m) : NULL;
+    return s ? array_leaf(&a->type, s) : NULL;
+}
+
+hd_array *hd_put(const hd_array *a, const char *device)
+{
+    if (!a)
+        return NULL;
+    error_begin();
+    Device *d = device ? device_find(device) : device_of_thread();
+    return d ? put(a, d) : NULL;
+}

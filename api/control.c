@@ -1,0 +1,566 @@
+/*
+ * control.c - scan, map, fori, while, cond, switch: user's functions as bodies of regions, over trees.
+ *
+ * In: functions, and symbols for carry and arguments. Out: one region instruction, its results as trees.
+ * Bodies are traced at per-step types; what they capture becomes leading operands, the same ones for all bodies of a region.
+ * A carry keeps its types: where it begins as a constant without dtype it takes that of the body's result, as in JAX.
+ */
+#include "api.h"
+
+/* ==================== bodies */
+
+/* Everything that some body captures, once. */
+static Cap *all_captures(int n, const Traced *const *t, int *ncap)
+{
+    int most = 0;
+    for (int i = 0; i < n; i++)
+        most += t[i]->ncap;
+    Cap *cap = NEWS(Cap, most);
+    *ncap = 0;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < t[i]->ncap; k++) {
+            const Cap *c = &t[i]->cap[k];
+            int j = 0;
+            while (j < *ncap && (cap[j].data != c->data || cap[j].sym.trace != c->sym.trace || cap[j].sym.ref != c->sym.ref))
+                j++;
+            if (j == *ncap)
+                cap[(*ncap)++] = *c;
+        }
+    return cap;
+}
+
+/* The graph of t with the captures cap in front. want: types of the results, where constants take their dtype. */
+static Graph *body_graph(const Traced *t, const Cap *cap, int ncap, const Type *want)
+{
+    const Graph *g = t->g;
+    Graph *h = graph_begin(graph_new());
+    Ref *c = NEWS(Ref, ncap), *in = NEWS(Ref, g->nin), *out = NEWS(Ref, g->nout);
+    const Tree **leaf = NEWS(const Tree *, g->nout);
+    h->name = g->name;
+    for (int k = 0; k < ncap; k++)
+        c[k] = graph_input(cap[k].type, 0);
+    for (int k = 0; k < g->nin; k++) {
+        if (k >= t->ncap) {
+            in[k] = graph_input(g->type[g->in[k]], 0);
+            continue;
+        }
+        for (int j = 0; j < ncap; j++)
+            if (cap[j].data == t->cap[k].data && cap[j].sym.trace == t->cap[k].sym.trace && cap[j].sym.ref == t->cap[k].sym.ref)
+                in[k] = c[j];
+    }
+    h->ncap = ncap;
+    graph_inline(g, in, out);
+    tree_leaves(t->out, leaf);
+    for (int k = 0; k < g->nout && want && !error_pending(); k++)
+        if (leaf[k]->kind == T_WEAK && want[k].dt != leaf[k]->type.dt)
+            out[k] = number(NULL, leaf[k]->value, (Dtype)want[k].dt);
+    graph_outputs(out, g->nout);
+    graph_end();
+    return error_pending() ? NULL : h;
+}
+
+static const Traced *traced_body(const char *verb, hd_fn *f, const Tree *args)
+{
+    Frame frame;
+    Loc loc = loc_here();
+    frame_push(&frame, verb, NULL, loc);
+    const Traced *t = graph_of(f, args);
+    frame_pop(&frame);
+    loc_set(loc);
+    return t;
+}
+
+/* Does the body give the carry its types again? *carry changes where it was a constant, and the body is to be traced again. */
+static int carry_again(const char *what, const Tree **carry, const Tree *out, bool *changed)
+{
+    const Tree **a = NEWS(const Tree *, (*carry)->nleaf), **b = NEWS(const Tree *, out->nleaf);
+    *changed = false;
+    if (!tree_same_shape(*carry, out))
+        return error_set(E_INVAL, "%s: the carry is %s, but the body returns %s", what, tree_text(*carry), tree_text(out));
+    Type *type = NEWS(Type, (*carry)->nleaf);
+    tree_leaves(*carry, a), tree_leaves(out, b), tree_types(*carry, type);
+    for (int k = 0; k < out->nleaf; k++) {
+        if (b[k]->kind == T_WEAK ? !type[k].rank : type_equal(&type[k], &b[k]->type))
+            continue;
+        if (a[k]->kind != T_WEAK || b[k]->type.rank)
+            return error_set(type[k].dt == b[k]->type.dt ? E_SHAPE : E_DTYPE, "%s: the carry%s changes type: it is %s, the body "
+                             "returns %s", what, tree_path(*carry, k), type_text(&type[k]), type_text(&b[k]->type));
+        type[k] = b[k]->type;
+        *changed = true;
+    }
+    if (*changed) {
+        const Type *next = type;
+        *carry = tree_retype(*carry, &next);
+    }
+    return 0;
+}
+
+/* The body at these arguments, of which args[at] is the carry; pair: it returns tuple(carry, y). */
+static const Traced *loop_body(const char *what, const char *verb, hd_fn *f, const Tree **args, int n, int at, bool pair)
+{
+    bool changed = true;
+    const Traced *t = NULL;
+    while (changed) {
+        const Tree *given = args[at];
+        args[at] = tree_strong(given);
+        t = traced_body(verb, f, tree_tuple(args, n));
+        args[at] = given;
+        if (!t)
+            return NULL;
+        if (pair && (t->out->kind != T_TUPLE || t->out->n != 2)) {
+            error_set(E_INVAL, "%s: %s must return tuple(carry, y), not %s", what, fn_name(f), tree_text(t->out));
+            return NULL;
+        }
+        if (carry_again(what, &args[at], pair ? t->out->part[0] : t->out, &changed))
+            return NULL;
+    }
+    return t;
+}
+
+/* Leaves as values: constants take the dtype of type[]. */
+static int values(hd tree, const Type *type, Ref *out)
+{
+    int n = 0;
+    hd *leaf = tree.trace ? sym_leaves(tree, &n) : NULL;
+    for (int k = 0; k < n; k++)
+        if (!(out[k] = type ? sym_ref_as(leaf[k], (Dtype)type[k].dt) : sym_ref(leaf[k])))
+            return (int)error_code();
+    return 0;
+}
+
+static const Tree *tree_or_nothing(hd x)
+{
+    return x.trace ? sym_type(x) : error_pending() ? NULL : tree_nil();
+}
+
+static hd built(const Tree *t, const Ref *out)
+{
+    hd y = HD_NIL;
+    if (!error_pending())
+        sym_build(tree_strong(t), out, &y);
+    return y;
+}
+
+/* ==================== scan */
+
+/* One SCAN region of body t: (captures, carry, x) -> (carry, y). */
+static void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs, int64_t length,
+                        bool reverse, Ref *out)
+{
+    int ncap;
+    Cap *cap = all_captures(1, &t, &ncap);
+    Graph *body = body_graph(t, cap, ncap, want);
+    Ref *in = NEWS(Ref, ncap + ncarry + nx);
+    if (!body)
+        return;
+    caps_ref(cap, ncap, in);
+    for (int k = 0; k < ncarry; k++)
+        in[ncap + k] = carry[k];
+    for (int k = 0; k < nx; k++)
+        in[ncap + ncarry + k] = xs[k];
+    if (error_pending())
+        return;
+    Region r = region_plain(SCAN, ncap, 0, ncarry);
+    r.length = length, r.reverse = reverse;
+    emit_region(&r, ncap + ncarry + nx, in, 1, &body, out);
+}
+
+/* The number of steps: the size of every leaf along axis 0, or given < 0: unknown. -1 after an error. */
+static int64_t steps(const char *what, const Tree *xs, int64_t given)
+{
+    Type *type = NEWS(Type, xs->nleaf);
+    int64_t n = given;
+    tree_types(xs, type);
+    for (int k = 0; k < xs->nleaf; k++) {
+        if (!type[k].rank)
+            return error_set(E_SHAPE, "%s: xs%s is %s and has no axis to go along", what, tree_path(xs, k), type_text(&type[k])), -1;
+        if (n >= 0 && type[k].dim[0] != n)
+            return error_set(E_SHAPE, "%s: xs%s is %s, but there are %lld steps%s", what, tree_path(xs, k), type_text(&type[k]),
+                             (long long)n, k ? " in xs before it" : " by .length"), -1;
+        n = type[k].dim[0];
+    }
+    if (n < 0)
+        return error_set(E_INVAL, "%s: without xs say .length", what), -1;
+    return n;
+}
+
+static const Tree *one_step(const Tree *xs)
+{
+    Type *type = NEWS(Type, xs->nleaf);
+    tree_types(xs, type);
+    for (int k = 0; k < xs->nleaf; k++)
+        type[k] = type_drop_lead(&type[k], 1);
+    const Type *next = type;
+    return tree_retype(xs, &next);
+}
+
+hd hd_scan_n(hd_fn *f, hd init, hd xs, const hd_scan_opts *o)
+{
+    OP(hd_scan_n);
+    if (!f || !tracing())
+        return HD_NIL;
+    const Tree *args[2] = { tree_or_nothing(init), tree_or_nothing(xs) };
+    if (!args[0] || !args[1])
+        return HD_NIL;
+    int64_t n = steps("hd_scan", args[1], o->length || !args[1]->nleaf ? o->length : -1);
+    args[1] = n < 0 ? NULL : one_step(args[1]);
+    const Traced *t = n < 0 ? NULL : loop_body("hd_scan", "scanned", f, args, 2, 0, true);
+    if (!t)
+        return HD_NIL;
+    int nc = args[0]->nleaf, nx = args[1]->nleaf;
+    Type *want = NEWS(Type, t->g->nout);
+    Ref *c = NEWS(Ref, nc), *x = NEWS(Ref, nx), *out = NEWS(Ref, t->g->nout);
+    tree_types(t->out, want), tree_types(args[0], want);
+    if (values(init, want, c) || values(xs, NULL, x))
+        return HD_NIL;
+    scan_region(t, want, nc, c, nx, x, n, o->reverse, out);
+    return built(t->out, out);
+}
+
+/* ==================== map: a scan without a carry, several elements at a time if asked for */
+
+static hd map_batches(hd_fn *f, const Tree *xs, Ref *x, int64_t n, int64_t b)
+{
+    hd_fn *v = hd_vmap_n(f, &(hd_vmap_opts){ 0 });
+    int64_t q = n / b, r = n % b;
+    Type *type = NEWS(Type, xs->nleaf), *part = NEWS(Type, xs->nleaf);
+    Ref *head = NEWS(Ref, xs->nleaf), *in, *out, *rest;
+    const Type *next = part;
+    tree_types(xs, type);
+    for (int k = 0; k < xs->nleaf; k++) {
+        part[k] = type_drop_lead(&type[k], 1);
+        part[k] = type_add_lead(&part[k], b);
+        Type rows = type_add_lead(&part[k], q);
+        head[k] = Reshape(SliceAxis(x[k], 0, 0, q * b), type_shape(&rows));
+    }
+    const Tree *arg = tree_retype(xs, &next);
+    const Traced *t = v ? traced_body("mapped", v, tree_tuple(&arg, 1)) : NULL, *u = NULL;
+    if (!t)
+        return HD_NIL;
+    out = NEWS(Ref, t->g->nout), rest = NEWS(Ref, t->g->nout);
+    scan_region(t, NULL, 0, NULL, xs->nleaf, head, q, false, out);
+    if (r) {
+        for (int k = 0; k < xs->nleaf; k++)
+            part[k].dim[0] = r;
+        next = part;
+        arg = tree_retype(xs, &next);
+        if (!(u = traced_body("mapped", v, tree_tuple(&arg, 1))))
+            return HD_NIL;
+        in = NEWS(Ref, u->g->nin);
+        caps_ref(u->cap, u->ncap, in);
+        for (int k = 0; k < xs->nleaf; k++)
+            in[u->ncap + k] = SliceAxis(x[k], 0, q * b, n);
+        if (error_pending())
+            return HD_NIL;
+        graph_inline(u->g, in, rest);
+    }
+    for (int k = 0; k < t->g->nout && !error_pending(); k++) {
+        Type y = type_drop_lead(typ(out[k]), 2);
+        y = type_add_lead(&y, q * b);
+        out[k] = Reshape(out[k], type_shape(&y));
+        if (r)
+            out[k] = Concat((Ref[]){ out[k], rest[k] }, 2, 0);
+    }
+    return built(t->out, out);
+}
+
+hd hd_map_n(hd_fn *f, hd xs, const hd_map_opts *o)
+{
+    OP(hd_map_n);
+    if (!f || !tracing())
+        return HD_NIL;
+    const Tree *tree = sym_type(xs), *arg;
+    int64_t n = tree ? steps("hd_map", tree, -1) : -1;
+    if (n < 0)
+        return HD_NIL;
+    Ref *x = NEWS(Ref, tree->nleaf);
+    if (values(xs, NULL, x))
+        return HD_NIL;
+    if (o->batch_size < 0) {
+        error_set(E_INVAL, "hd_map: .batch_size is %lld", (long long)o->batch_size);
+        return HD_NIL;
+    }
+    if (o->batch_size > 1)
+        return map_batches(f, tree, x, n, o->batch_size < n || !n ? o->batch_size : n);
+    arg = one_step(tree);
+    const Traced *t = traced_body("mapped", f, tree_tuple(&arg, 1));
+    if (!t)
+        return HD_NIL;
+    Ref *out = NEWS(Ref, t->g->nout);
+    scan_region(t, NULL, 0, NULL, tree->nleaf, x, n, false, out);
+    return built(t->out, out);
+}
+
+/* ==================== while */
+
+/* cond and body are at the carry's types. */
+static void while_region(const Traced *cond, const Traced *body, const Type *want, int n, const Ref *carry, Ref *out)
+{
+    int ncap;
+    const Traced *t[2] = { cond, body };
+    Cap *cap = all_captures(2, t, &ncap);
+    Type yes = type_scalar(DT_BOOL);
+    Graph *sub[2] = { body_graph(cond, cap, ncap, &yes), body_graph(body, cap, ncap, want) };
+    Ref *in = NEWS(Ref, ncap + n);
+    caps_ref(cap, ncap, in);
+    for (int k = 0; k < n; k++)
+        in[ncap + k] = carry[k];
+    if (error_pending())
+        return;
+    Region r = region_plain(WHILE, ncap, 0, n);
+    emit_region(&r, ncap + n, in, 2, sub, out);
+}
+
+static bool is_condition(const Tree *t)
+{
+    return t->kind == T_WEAK || (t->kind == T_LEAF && t->type.dt == DT_BOOL && !t->type.rank);
+}
+
+hd hd_while_n(hd_fn *cond, hd_fn *body, hd init)
+{
+    OP(hd_while_n);
+    const Tree *carry = cond && body && tracing() ? sym_type(init) : NULL;
+    if (!carry)
+        return HD_NIL;
+    const Traced *b = loop_body("hd_while", "looped", body, &carry, 1, 0, false), *c = NULL;
+    const Tree *strong = tree_strong(carry);
+    if (!b || !(c = traced_body("looped", cond, tree_tuple(&strong, 1))))
+        return HD_NIL;
+    if (!is_condition(c->out)) {
+        error_set(E_INVAL, "hd_while: the condition must be bool[], not %s", tree_text(c->out));
+        return HD_NIL;
+    }
+    int n = carry->nleaf;
+    Type *want = NEWS(Type, n);
+    Ref *in = NEWS(Ref, n), *out = NEWS(Ref, n);
+    tree_types(strong, want);
+    if (values(init, want, in))
+        return HD_NIL;
+    while_region(c, b, want, n, in, out);
+    return built(carry, out);
+}
+
+/* ==================== fori: a scan where the bounds are constants, else a while */
+
+/* (captures, i, carry) -> (i + 1, carry'): the counter goes round the loop. */
+static const Traced *counted(const Traced *t)
+{
+    const Graph *g = t->g;
+    Graph *h = graph_begin(graph_new());
+    Ref *in = NEWS(Ref, g->nin), *out = NEWS(Ref, g->nout + 1);
+    h->name = g->name;
+    for (int k = 0; k < g->nin; k++)
+        in[k] = graph_input(g->type[g->in[k]], 0);
+    h->ncap = t->ncap;
+    out[0] = Add(in[t->ncap], Like(in[t->ncap], 1));
+    graph_inline(g, in, out + 1);
+    graph_outputs(out, g->nout + 1);
+    graph_end();
+    const Tree *part[2] = { t->in->part[0], t->out }, *unit = tree_tuple(NULL, 0);
+    Traced *r = NEW(Traced);
+    *r = (Traced){ h, t->cap, t->ncap, t->in, tree_tuple(part, 2) };
+    part[0] = r->out, part[1] = unit;
+    r->out = tree_tuple(part, 2);               /* tuple(carry, y) of a scan without y */
+    return error_pending() ? NULL : r;
+}
+
+/* (upper, i, carry) -> i < upper */
+static const Traced *below(const Traced *counter, Ref upper)
+{
+    const Graph *g = counter->g;
+    Graph *h = graph_begin(graph_new());
+    Type t = g->type[g->in[counter->ncap]];
+    Ref hi = graph_input(t, 0), i = 0;
+    for (int k = counter->ncap; k < g->nin; k++) {
+        Ref v = graph_input(g->type[g->in[k]], 0);
+        i = k == counter->ncap ? v : i;
+    }
+    Ref yes = Lt(i, hi);
+    h->ncap = 1;
+    graph_outputs(&yes, 1);
+    graph_end();
+    Cap *cap = NEW(Cap);
+    *cap = (Cap){ .sym = sym_of(upper), .type = t };
+    Type b = type_scalar(DT_BOOL);
+    Traced *r = NEW(Traced);
+    *r = (Traced){ h, cap, 1, counter->in, tree_leaf(&b) };
+    return error_pending() ? NULL : r;
+}
+
+static bool known(Ref v, int64_t *n)
+{
+    Type t = *typ(v);
+    int64_t bits;
+    if (!const_of(v, &bits))
+        return false;
+    char b[8];
+    dtype_store_i((Dtype)t.dt, b, bits);
+    *n = dtype_load_i((Dtype)t.dt, b);
+    return true;
+}
+
+/* Both bounds as values of one integer dtype. */
+static int bounds(hd lower, hd upper, Ref *b)
+{
+    hd x[2] = { lower, upper };
+    bool weak[2] = { sym_weak(lower, NULL), sym_weak(upper, NULL) };
+    for (int k = 0; k < 2; k++)
+        if (!weak[k] && !(b[k] = sym_ref(x[k])))
+            return (int)error_code();
+    Dtype d = !weak[0] ? (Dtype)typ(b[0])->dt : !weak[1] ? (Dtype)typ(b[1])->dt : DT_I32;
+    for (int k = 0; k < 2; k++) {
+        if (weak[k] && dtype_int(d) && !(b[k] = sym_ref_as(x[k], d)))
+            return (int)error_code();
+        if (!dtype_int(d) || typ(b[k])->dt != d || typ(b[k])->rank)
+            return error_set(E_DTYPE, "hd_fori: the bounds must be integer scalars of one dtype, not %s and %s", hd_str(lower),
+                             hd_str(upper));
+    }
+    return 0;
+}
+
+hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init)
+{
+    OP(hd_fori_n);
+    Ref b[2];
+    int64_t lo, hi;
+    if (!body || !tracing() || bounds(lower, upper, b))
+        return HD_NIL;
+    const Tree *args[2] = { tree_leaf(typ(b[0])), sym_type(init) };
+    const Traced *t = args[1] ? loop_body("hd_fori", "looped", body, args, 2, 1, false) : NULL;
+    if (!t)
+        return HD_NIL;
+    int n = args[1]->nleaf + 1;
+    Type *want = NEWS(Type, n);
+    Ref *in = NEWS(Ref, n), *out = NEWS(Ref, n);
+    want[0] = *typ(b[0]), in[0] = b[0];
+    tree_types(args[1], want + 1);
+    const Traced *c = values(init, want + 1, in + 1) ? NULL : counted(t), *cond;
+    if (!c)
+        return HD_NIL;
+    if (known(b[0], &lo) && known(b[1], &hi)) {
+        bool none = dtype_unsigned((Dtype)want[0].dt) ? (uint64_t)hi <= (uint64_t)lo : hi <= lo;
+        scan_region(c, want, n, in, 0, NULL, none ? 0 : hi - lo, false, out);
+    } else if ((cond = below(c, b[1])))
+        while_region(cond, c, want, n, in, out);
+    return built(args[1], out + 1);
+}
+
+/* ==================== cond and switch */
+
+/* The common type of the branches' results; constants take the dtype of the others. want: by leaf. */
+static int branch_types(const char *what, int n, const Traced *const *t, Type *want)
+{
+    const Tree *first = t[0]->out;
+    const Tree **leaf = NEWS(const Tree *, first->nleaf);
+    bool *typed = NEWS(bool, first->nleaf);
+    tree_types(first, want);
+    for (int i = 0; i < n; i++) {
+        if (!tree_same_shape(first, t[i]->out))
+            return error_set(E_INVAL, "%s: the branches return different trees: %s and %s", what, tree_text(first),
+                             tree_text(t[i]->out));
+        tree_leaves(t[i]->out, leaf);
+        for (int k = 0; k < first->nleaf; k++)
+            if (leaf[k]->kind != T_WEAK && !typed[k])
+                typed[k] = true, want[k] = leaf[k]->type;
+    }
+    for (int i = 0; i < n; i++) {
+        tree_leaves(t[i]->out, leaf);
+        for (int k = 0; k < first->nleaf; k++)
+            if (leaf[k]->kind == T_WEAK ? want[k].rank != 0 : !type_equal(&want[k], &leaf[k]->type))
+                return error_set(E_SHAPE, "%s: the branches return different types: the result%s is %s, and %s in branch %d", what,
+                                 tree_path(first, k), type_text(&want[k]), tree_text(leaf[k]), i);
+    }
+    return 0;
+}
+
+static hd branches(const char *what, Ref index, int n, hd_fn *const *f, const hd *args, int nargs)
+{
+    const Tree **at = NEWS(const Tree *, nargs);
+    const Traced **t = NEWS(const Traced *, n);
+    for (int i = 0; i < nargs; i++)
+        if (!(at[i] = tree_or_nothing(args[i])))
+            return HD_NIL;
+    for (int i = 0; i < nargs; i++)
+        at[i] = tree_strong(at[i]);
+    const Tree *in_tree = tree_tuple(at, nargs);
+    for (int i = 0; i < n; i++)
+        if (!f[i] || !(t[i] = traced_body("chosen", f[i], in_tree)))
+            return HD_NIL;
+    int nout = t[0]->g->nout, ncap, leaf = 0;
+    Type *want = NEWS(Type, nout);
+    if (branch_types(what, n, t, want))
+        return HD_NIL;
+    Cap *cap = all_captures(n, t, &ncap);
+    Graph **sub = NEWS(Graph *, n);
+    for (int i = 0; i < n; i++)
+        if (!(sub[i] = body_graph(t[i], cap, ncap, want)))
+            return HD_NIL;
+    Ref *in = NEWS(Ref, 1 + ncap + in_tree->nleaf), *out = NEWS(Ref, nout);
+    in[0] = index;
+    caps_ref(cap, ncap, in + 1);
+    for (int i = 0; i < nargs; i++) {
+        if (values(args[i], NULL, in + 1 + ncap + leaf))
+            return HD_NIL;
+        leaf += at[i]->nleaf;
+    }
+    if (error_pending())
+        return HD_NIL;
+    Region r = region_plain(COND, ncap + leaf, 0, 0);
+    emit_region(&r, 1 + ncap + leaf, in, n, sub, out);
+    return built(t[0]->out, out);
+}
+
+hd hd_cond_n(hd pred, hd_fn *yes, hd_fn *no, const hd *args, int n)
+{
+    OP(hd_cond_n);
+    Ref p = yes && no ? sym_ref(pred) : 0;
+    if (!p)
+        return HD_NIL;
+    if (typ(p)->rank) {
+        error_set(E_SHAPE, "hd_cond: the predicate is %s, not a scalar: choose elements with hd_where, or write the function for "
+                  "one example and hd_vmap it", type_text(typ(p)));
+        return HD_NIL;
+    }
+    if (typ(p)->dt != DT_BOOL)
+        p = Ne(p, Like(p, 0));
+    return branches("hd_cond", Convert(p, DT_I32), 2, (hd_fn *[]){ no, yes }, args, sym_count(args, n));
+}
+
+hd hd_switch_n(hd index, hd_fns f, const hd *args, int n)
+{
+    OP(hd_switch_n);
+    double v;
+    Ref i = sym_weak(index, &v) ? sym_ref_as(index, DT_I32) : sym_ref(index);
+    if (!i)
+        return HD_NIL;
+    Type t = *typ(i);
+    if (t.rank || !dtype_int((Dtype)t.dt) || f.n < 1) {
+        error_set(t.rank ? E_SHAPE : E_DTYPE, "hd_switch: the index is %s, an integer scalar is wanted; there are %d branches",
+                  type_text(&t), f.n);
+        return HD_NIL;
+    }
+    if (dtype_size((Dtype)t.dt) >= 4 && t.dt != DT_I32)         /* clamped before it is narrowed */
+        i = Min(Max(i, Like(i, 0)), Const((Dtype)t.dt, f.n - 1));
+    i = Convert(i, DT_I32);
+    return branches("hd_switch", i, f.n, f.f, args, sym_count(args, n));
+}
+
+/* ==================== */
+
+static hd stop(const hd *x, int n, void *env)
+{
+    (void)n, (void)env;
+    return sym_weak(*x, NULL) ? *x : sym_of(StopGradient(sym_ref(*x)));
+}
+
+hd hd_stop_gradient(hd x)
+{
+    OP(hd_stop_gradient);
+    return sym_map("hd_stop_gradient", stop, NULL, 1, &x);
+}
+
+hd hd_apply_n(hd_fn *f, const hd *args, int n)
+{
+    OP(hd_apply_n);
+    return apply(f, args, sym_count(args, n));
+}
