@@ -136,6 +136,7 @@ void frame_push(Frame *, const char *verb, const char *name, Loc);
 void frame_pop(Frame *);                        /* the first pop after an error takes down the whole stack, once */
 /* At the entry of public functions that work on data: forgets an error that the program has been told of. */
 void error_begin(void);
+void error_forget(void);                        /* whatever it is; not inside a trace */
 int error_told(int code);                       /* at their exit: the program is told by this code. Returns it */
 int error_pass(void);                           /* an argument is NULL: the code pending, else an error of its own */
 Loc at_call(void);                              /* the place of the op being built, for functions that keep it */

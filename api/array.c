@@ -207,7 +207,7 @@ static hd_array *build(const Tree *t, Store *const **next)
 {
     if (t->nleaf && t->kind != T_DICT && t->kind != T_TUPLE)
         return array_leaf(&t->type, next ? *(*next)++ : NULL);
-    hd_array **part = NEWS(hd_array *, t->n);
+    hd_array *part[t->n + 1];
     bool failed = false;
     for (int i = 0; i < t->n; i++)
         failed |= !(part[i] = build(t->part[i], next));

@@ -73,6 +73,12 @@ void error_begin(void)
         forget();
 }
 
+void error_forget(void)
+{
+    if (!trace_top)
+        forget();
+}
+
 int error_told(int code)
 {
     if (code && !trace_top)

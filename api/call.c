@@ -1,0 +1,308 @@
+/*
+ * call.c - running functions on data, and asking what they would do.
+ *
+ * In: a function and arrays, borrowed (donated ones are taken over on success). Out: arrays of the caller's.
+ * Invariant: after a failure nothing has changed: outputs are untouched, donated arguments are still the caller's.
+ */
+#include "api.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* ==================== arguments as variables: their addresses say whether a result would overwrite one */
+
+enum { VARIABLES = 17 };
+static _Thread_local struct { hd_array *value[VARIABLES]; hd_array *const *at[VARIABLES]; } given;
+
+hd_array *const *hd_args_(hd_array *const *const *variables, int n)
+{
+    for (int i = 0; i < n && i < VARIABLES; i++)
+        given.at[i] = variables[i], given.value[i] = *variables[i];
+    return given.value;
+}
+
+typedef struct Call {
+    hd_fn *f;
+    int n;
+    hd_array *arg[64], **args;                  /* args: arg, or the caller's array if there are many */
+    hd_array *const *at[VARIABLES]; bool variables;
+} Call;
+
+/* Copies the arguments, since a function that is traced may make calls of its own. 0, or a code. */
+static int call_begin(Call *c, hd_fn *f, hd_array *const *args, int n)
+{
+    *c = (Call){ .f = f, .n = n, .variables = args == given.value };
+    if (trace_top && error_pending())
+        return (int)error_code();
+    if (!f)
+        return error_pass();
+    for (int i = 0; i < n; i++)
+        if (!args[i])
+            return error_pass();
+    error_forget();
+    c->args = n <= 64 ? c->arg : (hd_array **)(uintptr_t)args;
+    for (int i = 0; i < n && n <= 64; i++)
+        c->arg[i] = args[i];
+    for (int i = 0; i < n && c->variables; i++)
+        c->at[i] = given.at[i];
+    return 0;
+}
+
+/* The options of the outermost jits. */
+static const char *device_option(const hd_fn *f)
+{
+    for (; f->key.kind == FN_JIT; f = f->key.inner)
+        if (f->key.device)
+            return f->key.device;
+    return NULL;
+}
+
+static int donated(const Call *c, bool *is)
+{
+    const hd_ints *d = &c->f->key.donate;       /* empty unless the function is a jit */
+    for (int i = 0; i < d->n; i++) {
+        int64_t k = d->v[i] + (d->v[i] < 0 ? c->n : 0);
+        if (k < 0 || k >= c->n)
+            return error_set(E_INVAL, "hd_call: .donate names argument %lld of %d", (long long)d->v[i], c->n);
+        for (int j = 0; j < c->n; j++)
+            if (j != k && is[j] && c->args[j] == c->args[k])
+                return error_set(E_INVAL, "hd_call: arguments %d and %lld are one array, which can be donated only once", j, (long long)k);
+        is[k] = true;
+    }
+    return 0;
+}
+
+static int not_overwritten(const Call *c, hd_array **out, int nout, const bool *is)
+{
+    for (int k = 0; c->variables && k < c->n; k++)
+        for (int i = 0; i < nout; i++)
+            if (c->at[k] == (hd_array *const *)(out + i) && !is[k])
+                return error_set(E_INVAL, "hd_call: argument %d would be lost under the result: donate it, or use another variable", k);
+    return 0;
+}
+
+/* ==================== where it runs */
+
+static _Thread_local char own_default[64];
+
+Device *device_of_thread(void)
+{
+    return own_default[0] ? device_find(own_default) : device_default();
+}
+
+const char *hd_default_device(const char *set)
+{
+    error_begin();
+    Device *d = set ? device_find(set) : device_of_thread();
+    if (!d)
+        return NULL;
+    if (set)
+        snprintf(own_default, sizeof own_default, "%s", d->info.name);
+    return d->info.name;
+}
+
+/* The device of an argument; d: the one so far. */
+static int meet(const hd_array *a, int arg, Device **d, int *from)
+{
+    for (int i = 0; i < a->n; i++)
+        if (meet(a->part[i], arg, d, from))
+            return (int)error_code();
+    Device *here = a->store ? store_device(a->store) : NULL;
+    if (here && *d && *d != here)
+        return error_set(E_DEVICE, "hd_call: arguments are on different devices: argument %d on %s, argument %d on %s; hd_put one of "
+                         "them, or say hd_jit(f, .device = ...)", *from, (*d)->info.name, arg, here->info.name);
+    if (here)
+        *d = here, *from = arg;
+    return 0;
+}
+
+static Device *device_for(const Call *c)
+{
+    const char *name = device_option(c->f);
+    Device *d = NULL;
+    int from = 0;
+    if (name)
+        return device_find(name);
+    for (int i = 0; i < c->n; i++)
+        if (meet(c->args[i], i, &d, &from))
+            return NULL;
+    return d ? d : device_of_thread();
+}
+
+/* ==================== results */
+
+static int tuple_of(const Tree *t, int nout)
+{
+    if (nout == 1 || (t->kind == T_TUPLE && t->n == nout))
+        return 0;
+    Arena *a = arena_new(), *saved = arena_use(a);
+    int e = error_set(E_INVAL, "hd_call: the result is %s, not a tuple of %d parts, one for each output", tree_text(t), nout);
+    arena_use(saved);
+    arena_drop(a);
+    return e;
+}
+
+/* Arrays from the leaves, which are taken over; stored only if all could be made. leaves NULL: abstract. */
+static int deal(const Tree *t, Store *const *leaves, hd_array **out, int nout)
+{
+    hd_array *y[nout + 1];
+    int at = 0, failed = 0;
+    for (int i = 0; i < nout; i++) {
+        const Tree *part = nout == 1 ? t : t->part[i];
+        failed |= !(y[i] = array_build(part, leaves ? leaves + at : NULL));
+        at += part->nleaf;
+    }
+    for (int i = 0; i < nout; i++)
+        if (failed)
+            hd_drop(y[i]);
+        else
+            out[i] = y[i];
+    return failed ? (int)error_code() : 0;
+}
+
+/* ==================== running */
+
+typedef struct Run { Mem **in, **out; Store **store; int nin; } Run;
+
+static int gather(Run *r, hd_array *a, int arg, Device *d)
+{
+    for (int i = 0; i < a->n; i++)
+        if (gather(r, a->part[i], arg, d))
+            return (int)error_code();
+    if (a->tree)
+        return 0;
+    if (!a->store)
+        return error_set(E_INVAL, "hd_call: argument %d is abstract: it has a type but no contents", arg);
+    Mem *m = store_on(a->store, d, true);
+    if (!m)
+        return (int)error_code();
+    r->in[r->nin++] = m;
+    return 0;
+}
+
+static int start(Run *r, const Program *p, const Call *c)
+{
+    for (int i = 0; i < p->nhidden; i++) {
+        Mem *m = store_on(p->hidden[i], p->device, true);
+        if (!m)
+            return (int)error_code();
+        r->in[r->nin++] = m;
+    }
+    for (int i = 0; i < c->n; i++)
+        if (gather(r, c->args[i], i, p->device))
+            return (int)error_code();
+    return p->device->backend->run(p->exec, r->nin, r->in, p->nout, r->out);
+}
+
+static int finish(Run *r, const Program *p, hd_array **out, int nout)
+{
+    int failed = 0;
+    for (int i = 0; i < p->nout; i++)
+        failed |= !(r->store[i] = store_new(type_bytes(&p->type[i]), NULL, r->out[i]));
+    if (!failed)
+        return deal(p->out, r->store, out, nout);
+    for (int i = 0; i < p->nout; i++)
+        store_drop(r->store[i]);
+    return (int)error_code();
+}
+
+static int run(const Program *p, const Call *c, hd_array **out, int nout)
+{
+    size_t n = (size_t)(p->nin + 2 * p->nout + 1);
+    void **block = calloc(n, sizeof *block);
+    if (!block)
+        return error_set(E_NOMEM, "out of host memory");
+    Run r = { (Mem **)block, (Mem **)(block + p->nin), (Store **)(block + p->nin + p->nout), 0 };
+    int e = start(&r, p, c);
+    for (int i = 0; i < r.nin; i++)
+        mem_drop(r.in[i]);
+    if (!e)
+        e = finish(&r, p, out, nout);
+    free(block);
+    return e;
+}
+
+static int call(Call *c, hd_array **out, int nout)
+{
+    bool gives[c->n + 1];
+    memset(gives, 0, sizeof gives);
+    if (nout < 1)
+        return error_set(E_INVAL, "hd_call: there is no output");
+    if (donated(c, gives) || not_overwritten(c, out, nout, gives))
+        return (int)error_code();
+    Device *d = device_for(c);
+    const Program *p = d ? program_of(c->f, c->args, c->n, d) : NULL;
+    hd_array *taken[c->n + 1];
+    if (!p || tuple_of(p->out, nout))
+        return (int)error_code();
+    for (int i = 0; i < c->n; i++)
+        taken[i] = gives[i] ? c->args[i] : NULL;        /* c->args may be where results are stored */
+    int e = run(p, c, out, nout);
+    for (int i = 0; i < c->n && !e; i++)
+        hd_drop(taken[i]);
+    return e;
+}
+
+int hd_call_n(hd_fn *f, hd_array **out, int nout, hd_array *const *args, int nargs)
+{
+    OP(hd_call_n);
+    Call c;
+    int e = call_begin(&c, f, args, nargs);
+    return error_told(e ? e : call(&c, out, nout));
+}
+
+/* ==================== asking */
+
+static const Traced *traced(const Call *c)
+{
+    const Tree **part = NEWS(const Tree *, c->n);
+    for (int i = 0; i < c->n; i++)
+        part[i] = array_tree(c->args[i]);
+    return graph_of(c->f, tree_tuple(part, c->n));
+}
+
+int hd_eval_shape_n(hd_fn *f, hd_array **out, int nout, hd_array *const *args, int nargs)
+{
+    OP(hd_eval_shape_n);
+    Call c;
+    Entry entry;
+    int e = call_begin(&c, f, args, nargs);
+    if (e || (e = entry_begin(&entry)))
+        return error_told(e);
+    bool gives[nargs + 1];
+    memset(gives, 0, sizeof gives);
+    const Traced *t = not_overwritten(&c, out, nout, gives) ? NULL : traced(&c);
+    e = !t || tuple_of(t->out, nout) ? (int)error_code() : deal(tree_strong(t->out), NULL, out, nout);
+    entry_end(&entry);
+    return error_told(e);
+}
+
+int hd_compile_n(hd_fn *f, hd_array *const *args, int nargs)
+{
+    OP(hd_compile_n);
+    Call c;
+    int e = call_begin(&c, f, args, nargs);
+    if (e)
+        return error_told(e);
+    Device *d = device_for(&c);
+    return error_told(d && program_of(f, c.args, c.n, d) ? 0 : (int)error_code());
+}
+
+int hd_print_graph_n(FILE *file, hd_fn *f, hd_array *const *args, int nargs)
+{
+    OP(hd_print_graph_n);
+    Call c;
+    Entry entry;
+    Text text = { 0 };
+    int e = call_begin(&c, f, args, nargs);
+    if (e || (e = entry_begin(&entry)))
+        return error_told(e);
+    const Traced *t = traced(&c);
+    Graph *g = t ? graph_dce(t->g) : NULL;
+    if (g)
+        graph_print(g, &text);
+    if (g && text.s && fputs(text.s, file) < 0)
+        error_set(E_IO, "hd_print_graph: the file cannot be written");
+    text_free(&text);
+    entry_end(&entry);
+    return error_told((int)error_code());
+}

@@ -1,0 +1,200 @@
+/*
+ * compile.c - from a graph to something that runs, and where programs are kept.
+ *
+ * compile() is the whole way, with a dump after each arrow (HEDDLE_DUMP=trace,graph,plan,kernel,code,time) and the verifier
+ * between them (HEDDLE_CHECK=1). Programs hang on their function, found by argument types and device; a list that only grows
+ * at its head, so finding one takes no lock.
+ */
+#include "api.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ==================== dumps */
+
+static void show(const char *word, Text *t)
+{
+    fprintf(stderr, "---- %s\n%s", word, t->s ? t->s : "");
+    text_free(t);
+}
+
+static void dump_graph(const char *word, const Graph *g)
+{
+    Text t = { 0 };
+    if (!dump_wanted(word))
+        return;
+    graph_print(g, &t);
+    show(word, &t);
+}
+
+static void dump_plan(const Plan *p)
+{
+    Text t = { 0 };
+    Kernel **k;
+    int n;
+    if (dump_wanted("plan")) {
+        plan_print(p, &t);
+        show("plan", &t);
+    }
+    if (!dump_wanted("kernel"))
+        return;
+    plan_kernels(p, &k, &n);
+    for (int i = 0; i < n; i++)
+        k_dump(k[i], &t);
+    show("kernel", &t);
+}
+
+static void dump_code(Exec *e)
+{
+    Text t = { 0 };
+    if (dump_wanted("code") && e->device->backend->code && !e->device->backend->code(e, &t))
+        show("code", &t);
+    text_free(&t);
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void dump_time(const char *name, double *from, const char *what)
+{
+    double now = seconds();
+    if (dump_wanted("time"))
+        fprintf(stderr, "---- time %s: %s %.3f ms\n", name ? name : "?", what, 1e3 * (now - *from));
+    *from = now;
+}
+
+/* ==================== the way */
+
+static bool checked(const Graph *g) { return g && !error_pending() && (!check_wanted("1") || !graph_check(g)); }
+
+static bool checked_plan(const Plan *p)
+{
+    Kernel **k;
+    int n;
+    if (!p || error_pending() || !check_wanted("1"))
+        return p && !error_pending();
+    plan_kernels(p, &k, &n);
+    for (int i = 0; i < n; i++)
+        if (k_check(k[i]))
+            return false;
+    return true;
+}
+
+Exec *compile(Graph *g, Device *d)
+{
+    double t = seconds();
+    Exec *e = NULL;
+    dump_graph("trace", g);
+    if (!checked(g) || !checked(g = graph_dce(g)))
+        return NULL;
+    dump_graph("graph", g);
+    dump_time(g->name, &t, "graph");
+    if (d->backend->build_graph) {
+        e = d->backend->build_graph(d, g);
+    } else {
+        Target target = { !d->info.is_cpu, d->info.has_f64, d->info.has_i64, d->info.has_f16, (int64_t)d->info.max_alloc };
+        Plan *p = plan_schedule(g, &target);
+        if (!checked_plan(p))
+            return NULL;
+        dump_plan(p);
+        dump_time(g->name, &t, "plan");
+        e = d->backend->build(d, p);
+    }
+    if (e)
+        dump_code(e);
+    dump_time(g->name, &t, "build");
+    return e;
+}
+
+/* ==================== programs */
+
+static Program *find(const hd_fn *f, uint64_t hash, hd_array *const *args, int n, const Device *d)
+{
+    for (Program *p = atomic_load_explicit(&f->program, memory_order_acquire); p; p = atomic_load(&p->next)) {
+        bool fits = p->hash == hash && p->device == d && p->in->n == n;
+        for (int i = 0; fits && i < n; i++)
+            fits = array_fits(args[i], p->in->part[i]);
+        if (fits)
+            return p;
+    }
+    return NULL;
+}
+
+void program_free(Program *p)
+{
+    if (p->exec)
+        p->device->backend->drop(p->exec);
+    for (int i = 0; i < p->nhidden; i++)
+        store_drop(p->hidden[i]);
+    free(p->hidden);
+    arena_drop(p->arena);
+    free(p);
+}
+
+/* The program of a traced function; its arena is current. */
+static int build(Program *p, const Traced *t)
+{
+    p->in = tree_copy(t->in), p->out = tree_copy(tree_strong(t->out));
+    p->type = NEWS(Type, p->out->nleaf);
+    tree_types(p->out, p->type);
+    p->nin = t->g->nin, p->nout = t->g->nout;
+    p->hidden = calloc((size_t)t->ncap + 1, sizeof *p->hidden);
+    if (!p->hidden)
+        return error_set(E_NOMEM, "out of host memory");
+    for (int i = 0; i < t->ncap; i++) {
+        if (!t->cap[i].data)
+            return error_set(E_TRACE, "%s uses a symbol of another program", t->g->name);
+        p->hidden[p->nhidden++] = store_keep(t->cap[i].data);
+    }
+    p->exec = compile(graph_clone(t->g), p->device);
+    return p->exec ? 0 : (int)error_code();
+}
+
+static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, uint64_t hash)
+{
+    const Tree **part = NEWS(const Tree *, n);
+    for (int i = 0; i < n; i++)
+        part[i] = array_tree(args[i]);
+    const Traced *t = graph_of(f, tree_tuple(part, n));
+    Program *p = t ? calloc(1, sizeof *p) : NULL;
+    Arena *a = p ? arena_new() : NULL;
+    if (!a) {
+        free(p);
+        if (t)
+            error_set(E_NOMEM, "out of host memory");
+        return NULL;
+    }
+    p->hash = hash, p->device = d, p->arena = a;
+    Arena *saved = arena_use(a);
+    int e = build(p, t);
+    arena_use(saved);
+    if (!e)
+        return p;
+    program_free(p);
+    if (!error_pending())
+        error_set(E_INTERNAL, "%s: %s could not build the program and gave no reason", fn_name(f), d->info.name);
+    return NULL;
+}
+
+Program *program_of(hd_fn *f, hd_array *const *args, int n, Device *d)
+{
+    uint64_t hash = hash_bytes(&d, sizeof d, 0);
+    Entry e;
+    for (int i = 0; i < n; i++)
+        hash = array_hash(args[i], hash);
+    Program *p = find(f, hash, args, n, d);
+    if (p || entry_begin(&e))
+        return p;
+    p = find(f, hash, args, n, d);              /* another thread may have been faster */
+    if (!p && (p = make(f, args, n, d, hash))) {
+        atomic_store(&p->next, atomic_load(&f->program));
+        atomic_store_explicit(&f->program, p, memory_order_release);
+    }
+    entry_end(&e);
+    return p;
+}
