@@ -170,8 +170,10 @@ static Ins *append_draft(const Ins *draft, int nout, const Type *t, const uint8_
     for (int k = 0; k < i->nin; k++)
         lin |= g->flag[i->in[k]] & V_LIN;
     uint8_t acc = adds_in_place(g, i) ? g->flag[i->in[0]] & V_ACC : 0;
-    for (int k = 0; k < nout; k++)
-        g->def[graph_value(t[k], flag ? flag[k] : lin | acc)] = i;
+    for (int k = 0; k < nout; k++) {
+        Ref v = graph_value(t[k], flag ? flag[k] : lin | acc);          /* may move g->def */
+        g->def[v] = i;
+    }
     PUSH(g->ins, g->nins, g->ins_cap, i);
     return i;
 }
