@@ -143,7 +143,7 @@ typedef struct Product {
     void *x, *y, *acc;                          /* wide elements; a row of the result */
 } Product;
 
-/* double or long double, its complex, or uint64_t for integers and bools: every field is its own loop. */
+/* T: double or long double, its complex, or uint64_t for integers and bools. A sum of one is that product, -0 included. */
 #define ROW(T, ADD) do { \
         const T *x = p->x, *y = p->y; \
         T *acc = p->acc; \
@@ -152,8 +152,12 @@ typedef struct Product {
         for (int64_t k = 0; k < p->inner.n; k++) { \
             T f = x[lo + p->inner.l[k]]; \
             const T *row = y + ro + p->inner.r[k]; \
-            for (int64_t j = 0; j < p->right.n; j++) \
-                acc[j] ADD f * row[p->right.r[j]]; \
+            if (p->inner.n == 1) \
+                for (int64_t j = 0; j < p->right.n; j++) \
+                    acc[j] = f * row[p->right.r[j]]; \
+            else \
+                for (int64_t j = 0; j < p->right.n; j++) \
+                    acc[j] ADD f * row[p->right.r[j]]; \
         } \
     } while (0)
 
