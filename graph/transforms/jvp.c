@@ -31,15 +31,15 @@ Ref or_zero(Ref tangent, Ref primal)
 
 static void jvp_barrier(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
 {
-    Ref *some = NEWS(Ref, i->nin);
+    Ref *some = NEWS(Ref, i->nin), *late = NEWS(Ref, i->nin);
     int n = 0;
     Barrier(x, i->nin, z);
     for (int k = 0; k < i->nin; k++)
         if (t[k])
             some[n++] = t[k];
-    Barrier(some, n, some);
+    Barrier(some, n, late);
     for (int k = i->nin - 1; k >= 0; k--)
-        tz[k] = t[k] ? some[--n] : 0;
+        tz[k] = t[k] ? late[--n] : 0;
 }
 
 static void jvp_op(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)

@@ -42,15 +42,15 @@ void ct_add(Cts *c, Ref v, Ref ct)
 
 static void transpose_barrier(const Ins *i, const Ref *ct, Cts *c)
 {
-    Ref *some = NEWS(Ref, i->nout);
+    Ref *some = NEWS(Ref, i->nout), *late = NEWS(Ref, i->nout);
     int n = 0;
     for (int k = 0; k < i->nout; k++)
         if (ct[k])
             some[n++] = ct[k];
-    Barrier(some, n, some);
+    Barrier(some, n, late);
     for (int k = 0, at = 0; k < i->nout; k++)
         if (ct[k])
-            ct_add(c, i->in[k], some[at++]);
+            ct_add(c, i->in[k], late[at++]);
 }
 
 static void transpose_ins(const Ins *i, const Ref *ct, Cts *c)

@@ -162,12 +162,10 @@ void append_region(const Region *r, int nin, const Ref *in, int nsub, Graph *con
         bool acc = k < r->nacc && graph_acc(g, in[first + k]);
         flag[k] = (lout[k] ? V_LIN : 0) | (acc ? V_ACC : 0);
         t[k] = region_result(r, nsub, sub, k);
-        if (t[k].dt == DT_NONE)
-            return;
     }
-    Ins *i = append(OP_region, nin, in, NULL, nres, t, flag);
-    if (!i)
+    if (error_pending())
         return;
+    Ins *i = append(OP_region, nin, in, NULL, nres, t, flag);
     i->region = arena_copy(r, sizeof *r);
     i->sub = arena_copy(sub, sizeof *sub * (size_t)nsub);
     i->nsub = (uint16_t)nsub;

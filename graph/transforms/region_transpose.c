@@ -118,16 +118,16 @@ static void result_inputs(const Graph *b, const List *l, Ref *by_result)
 static void wait_for_cotangents(const Duality *d, Ref *x, Ref *ct)
 {
     const List *lists[] = { &d->caps, &d->act, &d->yct };
-    Ref *from[] = { x, ct, ct }, *v = NEWS(Ref, d->caps.n + d->act.n + d->yct.n);
-    int n = 0;
+    int n = 0, most = d->caps.n + d->act.n + d->yct.n;
+    Ref *from[] = { x, ct, ct }, *v = NEWS(Ref, most), *late = NEWS(Ref, most);
     for (int l = 0; l < 3; l++)
         for (int k = 0; k < lists[l]->n; k++)
             v[n++] = from[l][lists[l]->v[k]];
-    Barrier(v, n, v);
+    Barrier(v, n, late);
     n = 0;
     for (int l = 0; l < 3; l++)
         for (int k = 0; k < lists[l]->n; k++)
-            from[l][lists[l]->v[k]] = v[n++];
+            from[l][lists[l]->v[k]] = late[n++];
 }
 
 /* The body's cotangents, from its results backwards. x: its inputs by operand; ct: cotangents of its results; acc:

@@ -1,0 +1,754 @@
+/*
+ * fuzz.c - random programs under random transforms, held to the laws that transforms obey.
+ *
+ * In:  seeds. A seed makes a random nest of straight code, scans, whiles, conds, calls over lanes, vmaps and checkpoints: a
+ *      closed graph from three vectors to one. Random transforms around it give such a graph again.
+ * Out: for every seed that breaks a law, the seed and the law. Laws:
+ *      check     the verifier passes after every transform
+ *      matrix    the matrix form computes what the lanes compute
+ *      vmap      a batched graph computes, row by row, what the graph computes
+ *      adjoint   <ct, jvp(t)> = <vjp(ct), t>
+ *      primal    jvp and vjp give the function's own results
+ *      slope     jvp is the limit of difference quotients (f64)
+ *      text      what is printed parses to the same graph
+ *
+ *      fuzz [--seed N] [--count N] [--only LAW] [--verbose]        exit code: 1 if a law was broken
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+#include "graph.h"
+
+enum { N = 3 };                                 /* the length of every vector */
+
+/* ==================== random numbers: splitmix64 */
+
+typedef struct Rng { uint64_t s; } Rng;
+
+static uint64_t rng_next(Rng *r)
+{
+    uint64_t z = r->s += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+static int pick(Rng *r, int n) { return (int)(rng_next(r) >> 33) % n; }
+static double uniform(Rng *r) { return (double)(rng_next(r) >> 11) * 0x1p-53; }
+static double normal(Rng *r) { return sqrt(-2 * log(1 - uniform(r))) * cos(6.283185307179586 * uniform(r)); }
+
+/* ==================== running: a device, and a graph on dense arrays */
+
+static Device *device;
+
+static int run_bound(Exec *e, const Graph *g, const void *const *in, void *const *out)
+{
+    const Backend *b = device->backend;
+    Mem **x = NEWS(Mem *, g->nin), **y = NEWS(Mem *, g->nout);
+    int code = 0;
+    for (int k = 0; k < g->nin && !code; k++) {
+        size_t n = type_bytes(&g->type[g->in[k]]);
+        code = b->alloc(device, n, &x[k]);
+        code = code ? code : b->write(x[k], 0, in[k], n);
+    }
+    code = code ? code : b->run(e, g->nin, x, g->nout, y);
+    for (int k = 0; k < g->nout && !code; k++)
+        code = b->read(y[k], 0, out[k], type_bytes(&g->type[g->out[k]]));
+    for (int k = 0; k < g->nin; k++)
+        mem_drop(x[k]);
+    for (int k = 0; k < g->nout; k++)
+        mem_drop(y[k]);
+    return code;
+}
+
+/* The one place that knows devices: another kind builds its executable from a plan of the graph here. */
+static int run_graph(const Graph *g, const void *const *in, void *const *out)
+{
+    Exec *e = device->backend->build_graph(device, g);
+    if (!e)
+        return error_code();
+    int code = run_bound(e, g, in, out);
+    device->backend->drop(e);
+    return code;
+}
+
+/* ==================== values on the host: float arrays */
+
+typedef struct Values { Type t; double *v; } Values;
+
+static Values values_new(Type t)
+{
+    return (Values){ t, NEWS(double, type_size(&t)) };
+}
+
+static Values values_random(Type t, Rng *r)
+{
+    Values a = values_new(t);
+    for (int64_t k = 0; k < type_size(&t); k++)
+        a.v[k] = normal(r);
+    return a;
+}
+
+/* Runs g; out: new values, one a result. */
+static int evaluate(const Graph *g, const Values *in, Values *out)
+{
+    const void **x = NEWS(const void *, g->nin);
+    void **y = NEWS(void *, g->nout);
+    for (int k = 0; k < g->nin; k++) {
+        const Type *t = &g->type[g->in[k]];
+        if (!type_equal(t, &in[k].t))
+            return error_set(E_INTERNAL, "argument %d is %s, not %s", k, type_text(&in[k].t), type_text(t));
+        char *p = arena_alloc(type_bytes(t) + 1);
+        for (int64_t j = 0; j < type_size(t); j++)
+            dtype_store_f(t->dt, p + (size_t)j * dtype_size(t->dt), in[k].v[j]);
+        x[k] = p;
+    }
+    for (int k = 0; k < g->nout; k++)
+        y[k] = arena_alloc(type_bytes(&g->type[g->out[k]]) + 1);
+    int code = run_graph(g, x, y);
+    for (int k = 0; k < g->nout && !code; k++) {
+        Type t = g->type[g->out[k]];
+        out[k] = values_new(t);
+        for (int64_t j = 0; j < type_size(&t); j++)
+            out[k].v[j] = dtype_load_f(t.dt, (char *)y[k] + (size_t)j * dtype_size(t.dt));
+    }
+    return code;
+}
+
+static bool near(double a, double b, double scale, double tolerance)
+{
+    return a == b || (isnan(a) && isnan(b)) || fabs(a - b) <= tolerance * (1 + scale);
+}
+
+static bool same(const double *a, const double *b, int64_t n, double tolerance)
+{
+    double scale = 0;
+    for (int64_t k = 0; k < n; k++)
+        scale = isfinite(b[k]) && fabs(b[k]) > scale ? fabs(b[k]) : scale;
+    for (int64_t k = 0; k < n; k++)
+        if (!near(a[k], b[k], scale, tolerance))
+            return false;
+    return true;
+}
+
+static bool all_same(const Values *a, const Values *b, int n, double tolerance)
+{
+    for (int k = 0; k < n; k++)
+        if (!type_equal(&a[k].t, &b[k].t) || !same(a[k].v, b[k].v, type_size(&a[k].t), tolerance))
+            return false;
+    return true;
+}
+
+/* ==================== building: a program is a closed graph (w, x, y) -> z of vectors */
+
+static Type vec(void) { return type_of(DT_F64, 1, (const int64_t[]){ N }); }
+static Type mat(void) { return type_of(DT_F64, 2, (const int64_t[]){ N, N }); }
+static Type scalar(void) { return type_scalar(DT_F64); }
+static Ints axis(int k) { return (Ints){ 1, { k } }; }
+
+typedef struct Args { Ref w, x, y; } Args;
+
+static Args begin3(void)
+{
+    graph_begin(graph_new());
+    Args a;
+    a.w = graph_input(vec(), 0);
+    a.x = graph_input(vec(), 0);
+    a.y = graph_input(vec(), 0);
+    return a;
+}
+
+static Graph *end1(Ref z)
+{
+    graph_outputs(&z, 1);
+    return graph_end();
+}
+
+static Graph *end_with(const Ref *z, int n)
+{
+    graph_outputs(z, n);
+    return graph_end();
+}
+
+static Ref call(const Graph *f, Ref w, Ref x, Ref y)
+{
+    Ref z = 0;
+    graph_inline(f, (const Ref[]){ w, x, y }, &z);
+    return z;
+}
+
+static Ref times(Ref v, double c) { return Mul(v, Like(v, c)); }
+static Ref total(Ref v) { return Sum(v, axis(0)); }
+static Ref splat(Ref s) { return Broadcast(s, ints_of((const int64_t[]){ N }, 1), (Ints){ 0 }); }
+static Ref over_rows(Ref v) { return Broadcast(v, ints_of((const int64_t[]){ N, N }, 2), axis(0)); }
+static Ref over_columns(Ref v) { return Broadcast(v, ints_of((const int64_t[]){ N, N }, 2), axis(1)); }
+static Ref outer(Ref v, Ref w) { return Mul(over_rows(v), over_columns(w)); }
+static Ref matvec(Ref m, Ref v) { return Dot(m, v, axis(1), axis(0), (Ints){ 0 }, (Ints){ 0 }, DT_NONE); }
+static Ref one_start(Ref i) { return Reshape(i, ints_of((const int64_t[]){ 1 }, 1)); }
+static Ref vector_shape(Ref v) { return Reshape(v, ints_of((const int64_t[]){ N }, 1)); }
+
+static Ref row(Ref table, Ref i)
+{
+    Ref starts = Concat((const Ref[]){ one_start(i), one_start(Const(DT_I32, 0)) }, 2, 0);
+    return vector_shape(DynamicSlice(table, starts, ints_of((const int64_t[]){ 1, N }, 2), (Ints){ 0 }));
+}
+
+static void region(Region r, const Ref *in, int nin, Graph *const *sub, int nsub, Ref *out)
+{
+    emit_region(&r, nin, in, nsub, sub, out);
+}
+
+/* f over n lanes (the leading axis of stacked arguments), every result stacked. */
+static void vmap(const Graph *f, const Ref *in, const uint8_t *states, int64_t n, Ref *out)
+{
+    Ref *V = NEWS(Ref, f->nval);
+    uint8_t *S = NEWS(uint8_t, f->nval);
+    Axis ax = { { n, NULL, NULL }, 0 };
+    for (int k = 0; k < f->nin; k++)
+        V[f->in[k]] = in[k], S[f->in[k]] = states[k];
+    batch_into(f, V, S, &ax, false);
+    for (int k = 0; k < f->nout; k++)
+        out[k] = stacked(V[f->out[k]], S[f->out[k]], n);
+}
+
+/* ==================== random programs */
+
+typedef struct Gen { Rng r; bool forward_only; } Gen;
+
+static Graph *program(Gen *, int depth);
+
+static Ref shuffle(Ref v, int how)
+{
+    switch (how) {
+    case 0: return Reverse(v, axis(0));
+    case 1: return Cumulative(OP_cumsum, v, 0, false);
+    case 2: return Concat((const Ref[]){ SliceAxis(v, 0, 1, N), SliceAxis(v, 0, 0, 1) }, 2, 0);
+    case 3: return Pad(SliceAxis(v, 0, 0, N - 1), total(v), axis(1), axis(0), axis(0));
+    case 4: return splat(Reduce(OP_reduce_max, v, axis(0)));
+    case 5: return vector_shape(Reduce(OP_reduce_prod, outer(v, v), axis(1)));
+    default: return Sum(Transpose(outer(v, Sin(v)), ints_of((const int64_t[]){ 1, 0 }, 2)), axis(1));
+    }
+}
+
+static Graph *leaf(Gen *g)
+{
+    static const double factor[] = { 0.5, 0.7, 1.2 };
+    double c = factor[pick(&g->r, 3)];
+    int kind = pick(&g->r, 5), how = pick(&g->r, 7);
+    Args a = begin3();
+    switch (kind) {
+    case 0: return end1(Add(Sin(Mul(a.w, a.x)), times(a.y, c)));
+    case 1: return end1(Add(times(Mul(a.x, a.y), c), a.w));
+    case 2: return end1(Mul(Tanh(Add(a.x, a.y)), a.w));
+    case 3: return end1(Mul(Tanh(shuffle(Add(a.x, a.w), how)), times(a.y, c)));
+    default: return end1(Select(Gt(a.x, a.y), Mul(a.w, a.x), times(a.y, c)));
+    }
+}
+
+static Graph *plain(Gen *g, int depth)
+{
+    int kind = pick(&g->r, 5);
+    const Graph *f = program(g, depth), *h = kind == 1 ? program(g, depth) : NULL;
+    Args a = begin3();
+    switch (kind) {
+    case 0: return end1(Mul(Sin(call(f, a.w, a.y, a.x)), a.w));
+    case 1: return end1(Mul(Tanh(call(f, a.w, a.x, a.y)), call(h, a.w, a.x, a.y)));
+    case 2: return end1(Tanh(matvec(outer(a.w, a.x), call(f, a.w, a.x, a.y))));
+    case 3: {
+        Ref at = Convert(times(Reduce(OP_reduce_max, a.x, axis(0)), 2), DT_I32);
+        Ref two = DynamicSlice(a.w, one_start(at), axis(2), (Ints){ 0 });
+        return end1(Mul(call(f, a.w, a.x, a.y), splat(total(two))));
+    }
+    default: {
+        Ref both[2];
+        Barrier((const Ref[]){ call(f, a.w, a.x, a.y), a.y }, 2, both);
+        Ref at = Convert(times(total(a.x), 1.5), DT_I32);
+        return end1(DynamicUpdate(both[0], SliceAxis(both[1], 0, 0, 1), one_start(at)));
+    }
+    }
+}
+
+/* A step reads a scalar of y; the carry is a vector, and sometimes a counter. Sometimes there are no steps. */
+static Graph *scan(Gen *g, int depth)
+{
+    bool reverse = pick(&g->r, 2), twice = pick(&g->r, 2);
+    int64_t length = pick(&g->r, 6) ? N : 0;
+    const Graph *f = program(g, depth);
+    graph_begin(graph_new());
+    Ref w = graph_input(vec(), 0), y = graph_input(vec(), 0), w2 = graph_input(vec(), 0);
+    Ref c = graph_input(vec(), 0), n = graph_input(type_scalar(DT_I32), 0), e = graph_input(scalar(), 0);
+    Ref next = Tanh(call(f, w, c, Mul(y, splat(e))));
+    if (twice)
+        next = Add(next, times(w2, 0.25));
+    Ref k = Add(n, Const(DT_I32, 1)), out[] = { next, k, Mul(total(c), Add(e, Convert(n, DT_F64))) };
+    Graph *body = end_with(out, 3);
+    Args a = begin3();
+    Region r = region_plain(SCAN, 3, 0, 2);
+    r.length = length, r.reverse = reverse;
+    Ref in[] = { a.w, a.y, a.w, a.x, Const(DT_I32, 0), SliceAxis(a.y, 0, 0, length) }, z[3];
+    region(r, in, 6, &body, 1, z);
+    return end1(Add(z[0], splat(Mul(total(z[2]), Add(Const(DT_F64, 1), Convert(z[1], DT_F64))))));
+}
+
+/* A captured table is read a row a step, through a view that does not change. */
+static Graph *table_scan(Gen *g, int depth)
+{
+    const Graph *f = program(g, depth);
+    graph_begin(graph_new());
+    Ref w = graph_input(vec(), 0), t = graph_input(mat(), 0), c = graph_input(vec(), 0);
+    Ref i = graph_input(type_scalar(DT_I32), 0);
+    Ref view = Transpose(t, ints_of((const int64_t[]){ 1, 0 }, 2));
+    Ref out[] = { Tanh(call(f, w, c, row(view, i))), Add(i, Const(DT_I32, 1)) };
+    Graph *body = end_with(out, 2);
+    Args a = begin3();
+    Region r = region_plain(SCAN, 2, 0, 2);
+    r.length = N;
+    Ref z[2];
+    region(r, (const Ref[]){ a.w, outer(a.w, a.x), a.y, Const(DT_I32, 0) }, 4, &body, 1, z);
+    return end1(z[0]);
+}
+
+/* Two or three branches; one reads a table, which is captured by all. */
+static Graph *cond(Gen *g, int depth)
+{
+    int n = 2 + pick(&g->r, 2);
+    Graph *sub[3];
+    for (int k = 0; k < n; k++) {
+        const Graph *f = program(g, depth);
+        graph_begin(graph_new());
+        Ref w = graph_input(vec(), 0), x = graph_input(vec(), 0), y = graph_input(vec(), 0), t = graph_input(mat(), 0);
+        Ref z = k == 1 ? call(f, w, y, x) : call(f, w, x, y);
+        sub[k] = end1(k ? Mul(z, row(t, Const(DT_I32, k))) : z);
+    }
+    Args a = begin3();
+    Ref index = Convert(times(total(a.x), 1.5), DT_I32), z;
+    region(region_plain(COND, 4, 0, 0), (const Ref[]){ index, a.w, a.x, a.y, outer(a.y, a.w) }, 5, sub, n, &z);
+    return end1(z);
+}
+
+static Graph *while_loop(Gen *g, int depth)
+{
+    const Graph *f = program(g, depth);
+    Type counter = type_scalar(DT_I32);
+    Graph *sub[2];
+    for (int k = 0; k < 2; k++) {
+        graph_begin(graph_new());
+        Ref w = graph_input(vec(), 0), y = graph_input(vec(), 0), v = graph_input(vec(), 0), n = graph_input(counter, 0);
+        if (k == 0) {
+            sub[k] = end1(And(Lt(total(Mul(v, v)), Const(DT_F64, 4)), Lt(n, Const(DT_I32, 5))));
+        } else {
+            Ref out[] = { Add(call(f, w, v, y), times(v, 1.3)), Add(n, Const(DT_I32, 1)) };
+            sub[k] = end_with(out, 2);
+        }
+    }
+    Args a = begin3();
+    Ref z[2];
+    region(region_plain(WHILE, 2, 0, 2), (const Ref[]){ a.w, a.y, a.x, Const(DT_I32, 0) }, 4, sub, 2, z);
+    return end1(z[0]);
+}
+
+/* (w, x, y, e) -> f with e mixed in: what is mapped over the elements, or the rows, of something. */
+static Graph *with_element(const Graph *f, bool vector)
+{
+    graph_begin(graph_new());
+    Ref w = graph_input(vec(), 0), x = graph_input(vec(), 0), y = graph_input(vec(), 0);
+    Ref e = graph_input(vector ? vec() : scalar(), 0);
+    return end1(vector ? call(f, w, Add(x, e), y) : call(f, w, Mul(x, splat(e)), y));
+}
+
+static Graph *mapped(Gen *g, int depth)
+{
+    bool rows = pick(&g->r, 2);
+    int64_t n = pick(&g->r, 8) ? N : 0;
+    const Graph *f = with_element(program(g, depth), rows);
+    Args a = begin3();
+    Ref e = SliceAxis(rows ? outer(a.y, a.x) : a.y, 0, 0, n), z;
+    vmap(f, (const Ref[]){ a.w, a.x, a.y, e }, (const uint8_t[]){ SHARED, SHARED, SHARED, STACKED }, n, &z);
+    return end1(total(z));
+}
+
+/* A call whose lanes are written down, with random marks: what all lanes get, what lane 0 alone gets, what is summed. */
+static Graph *lanes(Gen *g, int depth)
+{
+    int nlane = 1 + pick(&g->r, 2);
+    Graph *f = with_element(program(g, depth), true);
+    Args a = begin3();
+    Region r = region_plain(CALL, 4, 0, 0);
+    r.nlane = nlane;
+    r.lane = NEWS(Lane, nlane);
+    r.im = NEWS(uint8_t, 4 * nlane);
+    r.om = NEWS(uint8_t, nlane);
+    Ref in[] = { a.w, a.x, a.y, a.x }, z;
+    for (int k = nlane - 1; k >= 0; k--) {
+        r.lane[k] = (Lane){ 2 + k, NULL, NULL };
+        for (int j = 0; j < 4; j++) {
+            uint8_t m = j == 3 ? STACKED : (uint8_t)(pick(&g->r, 4) % 3);
+            r.im[j * nlane + k] = m;
+            if (m == STACKED) {
+                const Type *t = typ(in[j]);
+                Type u = type_add_lead(t, 2 + k);
+                Ref step = Add(Convert(Iota(u, 0), DT_F64), Like(BroadcastLead(in[j], 2 + k), 1));
+                in[j] = Mul(BroadcastLead(in[j], 2 + k), step);
+            }
+        }
+        r.om[k] = (uint8_t)pick(&g->r, 3);
+    }
+    region(r, in, 4, &f, 1, &z);
+    while (typ(z)->rank > 1)
+        z = Sum(Sin(z), axis(0));
+    return end1(z);
+}
+
+/* A mapped scan of which one result is the same in all lanes. */
+static Graph *shared_result(Gen *g, int depth)
+{
+    const Graph *f = program(g, depth);
+    graph_begin(graph_new());
+    Ref w = graph_input(vec(), 0), y = graph_input(vec(), 0), e = graph_input(scalar(), 0);
+    Ref c = graph_input(vec(), 0), d = graph_input(scalar(), 0);
+    Ref out[] = { Tanh(call(f, w, c, y)), Mul(d, e) };
+    Graph *body = end_with(out, 2);
+
+    graph_begin(graph_new());
+    Ref in[5];
+    for (int k = 0; k < 5; k++)
+        in[k] = graph_input(k == 2 || k == 4 ? scalar() : vec(), 0);
+    Region r = region_plain(SCAN, 3, 0, 2);
+    r.length = 2;
+    Ref z[2];
+    region(r, in, 5, &body, 1, z);
+    Graph *whole = end_with(z, 2);
+
+    Args a = begin3();
+    Ref *V = NEWS(Ref, whole->nval);
+    uint8_t *S = NEWS(uint8_t, whole->nval);
+    const Ref x[] = { a.w, a.y, a.y, a.x, a.y };
+    Axis ax = { { N, NULL, NULL }, 0 };
+    for (int k = 0; k < 5; k++)
+        V[whole->in[k]] = x[k], S[whole->in[k]] = k == 2 || k == 4 ? STACKED : SHARED;
+    batch_into(whole, V, S, &ax, false);
+    Ref v = whole->out[0], u = whole->out[1];
+    return end1(Add(settle(V[v], S[v], SHARED, &ax), stacked(V[u], S[u], N)));
+}
+
+static Graph *checkpoint(Gen *g, int depth)
+{
+    Graph *f = program(g, depth);
+    Args a = begin3();
+    Region r = region_plain(CALL, 3, 0, 0);
+    r.remat = true;
+    Ref z;
+    region(r, (const Ref[]){ a.w, a.x, a.y }, 3, &f, 1, &z);
+    return end1(z);
+}
+
+static Graph *program(Gen *g, int depth)
+{
+    if (!depth)
+        return leaf(g);
+    switch (pick(&g->r, g->forward_only ? 12 : 10)) {
+    case 0: case 1: return plain(g, depth - 1);
+    case 2: case 3: return scan(g, depth - 1);
+    case 4: return table_scan(g, depth - 1);
+    case 5: return cond(g, depth - 1);
+    case 6: return mapped(g, depth - 1);
+    case 7: return lanes(g, depth - 1);
+    case 8: return shared_result(g, depth - 1);
+    case 9: return checkpoint(g, depth - 1);
+    default: return while_loop(g, depth - 1);
+    }
+}
+
+/* ==================== random transforms around them */
+
+static const bool wrt_w[] = { true, false, false }, wrt_x[] = { false, true, false }, wrt_wx[] = { true, true, false };
+static const bool wrt_all[] = { true, true, true };
+
+/* The sum of sines of f: a scalar to be differentiated. */
+static Graph *loss(const Graph *f)
+{
+    Args a = begin3();
+    return end1(total(Sin(call(f, a.w, a.x, a.y))));
+}
+
+static Graph *grad(const Graph *f, const bool *wrt)
+{
+    const Graph *v = graph_vjp(loss(f), wrt);
+    if (!v)
+        return NULL;
+    Args a = begin3();
+    Ref z[4];
+    graph_inline(v, (const Ref[]){ a.w, a.x, a.y, Const(DT_F64, 1) }, z);
+    return end1(z[1]);
+}
+
+static Graph *tangent(const Graph *f)
+{
+    const Graph *j = graph_jvp(f, wrt_wx);
+    if (!j)
+        return NULL;
+    Args a = begin3();
+    Ref z[2];
+    graph_inline(j, (const Ref[]){ a.w, a.x, a.y, a.y, a.w }, z);
+    return end1(z[1]);
+}
+
+/* Rows of the Jacobian by vmap of the pullback, columns by vmap of the jvp; mixed together. */
+static Graph *jacobians(const Graph *f)
+{
+    const Graph *j = graph_jvp(f, wrt_w), *p = graph_vjp(f, wrt_x);
+    if (!j || !p)
+        return NULL;
+    Args a = begin3();
+    const uint8_t states[] = { SHARED, SHARED, SHARED, STACKED };
+    Type index = type_of(DT_I32, 2, (const int64_t[]){ N, N });
+    Ref hit = Eq(Iota(index, 0), Iota(index, 1)), eye = Select(hit, Full(mat(), 1), Full(mat(), 0));
+    const Ref in[] = { a.w, a.x, a.y, eye };
+    Ref columns[2], rows[2];
+    vmap(j, in, states, N, columns);
+    vmap(p, in, states, N, rows);
+    return end1(Sum(Mul(columns[1], Sin(rows[1])), axis(1)));
+}
+
+static Graph *wrap_vmap(Gen *g, const Graph *f)
+{
+    Args a = begin3();
+    Ref z, all = outer(a.y, a.x);
+    uint8_t states[3] = { SHARED, SHARED, SHARED };
+    Ref in[] = { a.w, a.x, a.y };
+    int some = 1 + pick(&g->r, 7);
+    for (int k = 0; k < 3; k++)
+        if (some >> k & 1)
+            in[k] = Add(all, over_columns(in[k])), states[k] = STACKED;
+    vmap(f, in, states, N, &z);
+    return end1(total(z));
+}
+
+static Graph *wrap(Gen *g, Graph *f, int n)
+{
+    for (; f && n > 0; n--)
+        switch (pick(&g->r, 6)) {
+        case 0: f = grad(f, wrt_x); break;
+        case 1: f = grad(f, wrt_w); break;
+        case 2: f = tangent(f); break;
+        case 3: case 4: f = wrap_vmap(g, f); break;
+        default: f = jacobians(f); break;
+        }
+    return f;
+}
+
+/* ==================== laws */
+
+static struct { int64_t seed, count; const char *only; bool verbose; } option = { 1, 100, NULL, false };
+static char broken[4096];
+
+static bool wanted(const char *law) { return !option.only || !strcmp(option.only, law); }
+
+static bool fails(const char *law, const char *what)
+{
+    snprintf(broken, sizeof broken, "%s (%s)%s%s", law, what, error_pending() ? ": " : "", error_text());
+    return false;
+}
+
+static double tolerance(void) { return 1e-8; }
+
+/* Evaluates g both ways. False: a law is broken. */
+static bool lanes_and_matrix(const Graph *g, const char *what, const Values *in, Values *out)
+{
+    if (!g || graph_check(g))
+        return fails("check", what);
+    if (evaluate(g, in, out))
+        return fails("run", what);
+    if (!wanted("matrix"))
+        return true;
+    const Graph *m = graph_matrix(g);
+    Values *got = NEWS(Values, g->nout);
+    if (!m || graph_check(m) || graph_has_lanes(m))
+        return fails("check", arena_text("matrix form of %s", what));
+    if (evaluate(m, in, got))
+        return fails("run", arena_text("matrix form of %s", what));
+    return all_same(got, out, g->nout, tolerance()) || fails("matrix", what);
+}
+
+static double inner(Values a, Values b)
+{
+    double s = 0;
+    for (int64_t k = 0; k < type_size(&a.t); k++)
+        s += a.v[k] * b.v[k];
+    return s;
+}
+
+/* Central differences. A program may bend or jump anywhere, so one of several step widths has to agree. */
+static bool law_slope(const Graph *f, const Values *in, const Values *t, Values dz)
+{
+    double worst = 0;
+    for (double h = 1e-3; h > 1e-8; h /= 10) {
+        Values moved[3], up, down;
+        for (int way = 1; way >= -1; way -= 2) {
+            for (int k = 0; k < 3; k++) {
+                moved[k] = values_new(in[k].t);
+                for (int64_t j = 0; j < type_size(&in[k].t); j++)
+                    moved[k].v[j] = in[k].v[j] + way * h * t[k].v[j];
+            }
+            if (evaluate(f, moved, way > 0 ? &up : &down))
+                return fails("run", "moved arguments");
+        }
+        for (int64_t j = 0; j < type_size(&dz.t); j++)
+            up.v[j] = (up.v[j] - down.v[j]) / (2 * h);
+        if (same(up.v, dz.v, type_size(&dz.t), 2e-5))
+            return true;
+        worst = up.v[0];
+    }
+    return fails("slope", arena_text("jvp %g, difference quotient %g", dz.v[0], worst));
+}
+
+static bool law_vmap(const Graph *f, Rng *r)
+{
+    Lane lane = { 2, NULL, NULL };
+    uint8_t states[3], out = STACKED;
+    Values in[3], one[3], all, single;
+    for (int k = 0; k < 3; k++) {
+        states[k] = (uint8_t)pick(r, 2);
+        Type t = vec();
+        in[k] = values_random(states[k] ? type_add_lead(&t, lane.size) : t, r);
+    }
+    const Graph *g = graph_batch(f, states, &out, &lane, false, false);
+    if (!lanes_and_matrix(g, "vmap", in, &all))
+        return false;
+    for (int64_t n = 0; n < lane.size; n++) {
+        for (int k = 0; k < 3; k++)
+            one[k] = (Values){ vec(), in[k].v + (states[k] ? n * N : 0) };
+        if (evaluate(f, one, &single))
+            return fails("run", "one lane");
+        if (!same(all.v + n * N, single.v, N, tolerance()))
+            return fails("vmap", "a lane differs");
+    }
+    return true;
+}
+
+static bool law_text(const Graph *f)
+{
+    Text text = { 0 };
+    graph_print(f, &text);
+    const Graph *again = graph_parse(text.s, "printed");
+    bool ok = again && graph_equal(f, again);
+    text_free(&text);
+    return ok || fails("text", "print and parse");
+}
+
+static bool laws_forward(const Graph *f, Rng *r, const Values *in, Values z, Values *t, Values *dz)
+{
+    Values all[6], jz[2];
+    const Graph *j = graph_jvp(f, wrt_all);
+    for (int k = 0; k < 3; k++) {
+        t[k] = values_random(vec(), r);
+        all[k] = in[k], all[3 + k] = t[k];
+    }
+    if (!lanes_and_matrix(j, "jvp", all, jz))
+        return false;
+    if (!all_same(jz, &z, 1, tolerance()))
+        return fails("primal", "jvp");
+    *dz = jz[1];
+    return !wanted("slope") || law_slope(f, in, t, *dz);
+}
+
+static bool laws_reverse(const Graph *f, Rng *r, const Values *in, Values z, const Values *t, Values dz)
+{
+    Values all[4] = { in[0], in[1], in[2], values_random(vec(), r) }, back[4];
+    if (!lanes_and_matrix(graph_vjp(f, wrt_all), "vjp", all, back))
+        return false;
+    if (!all_same(back, &z, 1, tolerance()))
+        return fails("primal", "vjp");
+    double there = inner(all[3], dz), here = inner(back[1], t[0]) + inner(back[2], t[1]) + inner(back[3], t[2]), scale = 0;
+    for (int k = 0; k < 3; k++)
+        scale += sqrt(inner(back[k + 1], back[k + 1]) * inner(t[k], t[k]));
+    if (wanted("adjoint") && !near(there, here, scale, 1e-7))
+        return fails("adjoint", arena_text("%.17g and %.17g", there, here));
+    const Graph *w = wrap_vmap(&(Gen){ .r = *r }, f);   /* grad of vmap, vmap of grad of vmap */
+    const Graph *g = grad(w, wrt_x);
+    return lanes_and_matrix(g, "grad of vmap", in, back)
+        && lanes_and_matrix(wrap_vmap(&(Gen){ .r = *r }, g), "vmap of grad of vmap", in, back);
+}
+
+static bool refuses_reverse(const Graph *f)
+{
+    Graph *v = graph_vjp(f, wrt_all);
+    bool ok = v || (error_code() == E_DIFF && strstr(error_text(), "while"));
+    error_clear();
+    return ok || fails("check", "reverse mode through a while gives its error");
+}
+
+static bool try_seed(uint64_t seed)
+{
+    Gen g = { .r = { seed * 0x9E3779B97F4A7C15u + 1 } };
+    g.forward_only = pick(&g.r, 10) < 3;
+    int depth = 1 + pick(&g.r, 3), around = pick(&g.r, 3);
+    Graph *f = program(&g, depth);
+    if (!g.forward_only)
+        f = wrap(&g, f, around);
+    Rng r = { seed + 77 };
+    Values in[3] = { values_random(vec(), &r), values_random(vec(), &r), values_random(vec(), &r) }, z, t[3], dz;
+    if (!f || error_pending())
+        return fails("check", "building the program");
+    if (option.verbose) {
+        Text text = { 0 };
+        graph_print(f, &text);
+        puts(text.s);
+        text_free(&text);
+    }
+    return lanes_and_matrix(f, "the program", in, &z)
+        && (!wanted("text") || law_text(f))
+        && (!wanted("vmap") || law_vmap(f, &r))
+        && laws_forward(f, &r, in, z, t, &dz)
+        && (g.forward_only ? refuses_reverse(f) : laws_reverse(f, &r, in, z, t, dz));
+}
+
+/* ==================== the command */
+
+static bool read_options(int argc, char **argv)
+{
+    for (int k = 1; k < argc; k++) {
+        bool more = k + 1 < argc;
+        if (!strcmp(argv[k], "--seed") && more)
+            option.seed = strtoll(argv[++k], NULL, 10);
+        else if (!strcmp(argv[k], "--count") && more)
+            option.count = strtoll(argv[++k], NULL, 10);
+        else if (!strcmp(argv[k], "--only") && more)
+            option.only = argv[++k];
+        else if (!strcmp(argv[k], "--verbose"))
+            option.verbose = true;
+        else
+            return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    int bad = 0;
+    if (!read_options(argc, argv)) {
+        fprintf(stderr, "usage: fuzz [--seed N] [--count N] [--only LAW] [--verbose]\n");
+        return 2;
+    }
+    device = device_find("host");
+    if (!device) {
+        fprintf(stderr, "%s\n", error_text());
+        return 2;
+    }
+    for (int64_t seed = option.seed; seed < option.seed + option.count; seed++) {
+        Arena *arena = arena_new(), *before = arena_use(arena);
+        error_clear();
+        if (!try_seed((uint64_t)seed)) {
+            printf("seed %lld: %s\n", (long long)seed, broken);
+            fflush(stdout);
+            bad++;
+        }
+        arena_use(before);
+        arena_drop(arena);
+    }
+    device_close_all();
+    printf("%lld programs from seed %lld, %d bad\n", (long long)option.count, (long long)option.seed, bad);
+    return bad > 0;
+}
