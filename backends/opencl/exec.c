@@ -395,12 +395,12 @@ static int run_loop(Call *c, Frame *f, const Step *s, Frame *body)
     return e;
 }
 
-/* The flag is the one result of body 0. */
+/* The flag is the one result of body 0; it lies in the last slot of pong. */
 static int run_while(Call *c, Frame *f, const Step *s, Frame *body)
 {
     Bound b;
     int e = bound_new(&b, f, s) ? 0 : error_code();
-    cl_mem flag_mem = f->mem[s->flag];
+    cl_mem flag_mem = f->mem[s->pong[2 * s->ncarry]];
     const size_t one = 1;
     for (int64_t t = 0; !e; t++) {
         unsigned char flag = 0;

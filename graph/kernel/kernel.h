@@ -242,7 +242,7 @@ typedef struct Step {
     int64_t trip; bool reverse;
     /* Loops, whiles and branches bind the slots of their bodies' arguments and results to slots of this plan.
      * Arguments are: captures, carry, xs; results: carry, ys. A carry starts in `in`, ends in `out`; between, the executor
-     * swaps two buffers (pong: slot pairs of this plan, 2 a carry). xs and ys
+     * swaps two buffers (pong: slot pairs of this plan, 2 a carry, and a WHILE has one more for its flag). xs and ys
      * are bound whole: the kernels add STEP. A BRANCH's in[0] is the index, the bodies' arguments follow. */
     int ncap, ncarry;
     int *in, nin, *out, nout, *pong;
