@@ -180,8 +180,9 @@ Graph *prepare(const Graph *, const Target *);  /* a program or the body of a lo
 Graph *prepare_body(const Graph *, const Target *);     /* what lanes run: only expanded */
 typedef struct Bounds Bounds;
 Graph *prepare_seal(const Graph *, const Target *, const Bounds *);     /* results and operands of steps: values of their own */
-void split_reduction(const Ins *, const Ref *x, Ref *out);
-void prepare_region(const Ins *, const Ref *x, Ref *out, const Target *);
+void prepare_region(const Ins *, const Ref *x, Ref *out, const Target *);       /* takes its form */
+void prepare_inner(const Ins *, const Ref *x, Ref *out, const Target *);        /* inside a body: expanded */
+void prepare_one(Op, int nin, const Ref *x, const Attr *, Ref *out, const Target *);   /* as if it had been in the graph */
 void prepare_into(const Graph *, const Ref *args, Ref *out, const Target *, bool split);
 
 /* schedule.c: the one schedule of a graph that is a program (body false) or a body of a step. Inputs from the first_x-th on
