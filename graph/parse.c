@@ -41,7 +41,7 @@ static void skip(Parse *q)
     }
 }
 
-/* At a place that has been passed: at, on the current line. */
+/* At a place on the current line. */
 static bool fail_at(Parse *q, const char *at, const char *what)
 {
     if (!q->failed && !error_pending()) {
@@ -51,6 +51,14 @@ static bool fail_at(Parse *q, const char *at, const char *what)
     }
     q->failed = true;
     return false;
+}
+
+/* At a place that was passed lines ago. */
+static bool fail_back(Parse *q, const Parse *then, const char *what)
+{
+    q->line = then->line;
+    q->line_start = then->line_start;
+    return fail_at(q, then->p, what);
 }
 
 static bool expected(Parse *q, const char *what)
@@ -501,21 +509,21 @@ static bool op_name(Parse *q, Op *op)
 }
 
 /* Types as the rule of the op gives them; its message, in front of it the place in the text. */
-static bool types(Parse *q, const char *at, Op op, const Line *l, const Attr *a)
+static bool types(Parse *q, const Parse *at, Op op, const Line *l, const Attr *a)
 {
     const Type **t = NEWS(const Type *, l->nin);
     int nout = optab[op].nout < 0 ? l->nin : optab[op].nout;
     Type *u = NEWS(Type, nout);
     for (int k = 0; k < l->nin; k++)
         t[k] = typ(l->in[k]);
-    Loc before = loc_set((Loc){ q->name, q->line });
+    Loc before = loc_set((Loc){ q->name, at->line });
     q->failed |= optab[op].rules->infer(op, l->nin, t, a->v, a->n, u) != 0;
     loc_set(before);
     if (!q->failed && nout != l->ndef)
-        return fail_at(q, at, arena_text("expected %d results of %s", nout, optab[op].name));
+        return fail_back(q, at, arena_text("expected %d results of %s", nout, optab[op].name));
     for (int k = 0; !q->failed && k < nout; k++)
         if (!type_equal(&u[k], &l->def[k].t))
-            return fail_at(q, at, arena_text("expected %s as the type of %.*s, found %s", type_text(&u[k]),
+            return fail_back(q, at, arena_text("expected %s as the type of %.*s, found %s", type_text(&u[k]),
                                              (int)l->def[k].n, l->def[k].s, type_text(&l->def[k].t)));
     return !q->failed;
 }
@@ -532,7 +540,7 @@ static bool instruction(Parse *q, Scope *c)
     size_t bytes = 0;
     Loc loc;
     skip(q);
-    const char *at = q->p;
+    const Parse at = *q;
     if (!peek(q, '='))
         do {
             Def d;
@@ -544,7 +552,7 @@ static bool instruction(Parse *q, Scope *c)
         return false;
     if (!operands(q, c, op, &l) || !attr_words(q, op, &a) || (op == OP_region && !region_head(q, &r, l.nin, l.ndef)))
         return false;
-    if (op != OP_region && !types(q, at, op, &l, &a))
+    if (op != OP_region && !types(q, &at, op, &l, &a))
         return false;
     if (!place(q, &loc) || (op == OP_region && !bodies(q, &sub, &nsub)))
         return false;
@@ -566,7 +574,7 @@ static bool instruction(Parse *q, Scope *c)
     i->nsub = (uint16_t)nsub;
     for (int k = 0; k < l.ndef; k++) {
         if (scope_find(c, l.def[k].s, l.def[k].n))
-            return fail_at(q, at, arena_text("expected different names, found '%.*s' twice", (int)l.def[k].n, l.def[k].s));
+            return fail_back(q, &at, arena_text("expected different names, found '%.*s' twice", (int)l.def[k].n, l.def[k].s));
         scope_add(c, l.def[k].s, l.def[k].n, i->out + (Ref)k);
     }
     return true;

@@ -352,7 +352,7 @@ static int frame_open(Frame *f, const HostExec *e, const Prog *p)
 static int run_graph(const HostExec *e, const Prog *p, Buf **x, Buf **z)
 {
     const Graph *g = p->g;
-    Frame f;
+    Frame f = { 0 };
     Loc before = loc_here();
     int err = frame_open(&f, e, p);
     for (int k = 0; k < g->nout; k++)
