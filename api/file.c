@@ -353,7 +353,7 @@ static hd_array *npz_load(const char *path, const char *p, size_t n)
     int count = 0;
     bool bad = !a && error_set(E_NOMEM, "out of host memory");
     for (uint64_t i = 0; i < z.count && !bad; i++) {
-        Item e;
+        Item e = { 0 };
         if ((bad = zip_next(&z, &e) != 0))
             break;
         if (e.name_n && e.name[e.name_n - 1] == '/')

@@ -157,7 +157,12 @@ static void float_word(const Format *f, double v, char *out)
             out[n++] = '0';
         snprintf(out + n, (size_t)(ROOM - n), "e%c%0*d", exp < 0 ? '-' : '+', f->exp_digits, abs(exp));
     } else {
-        snprintf(out, ROOM, "%*s%s%*s", f->left - left, "", b, f->right - right, "");
+        int n = f->left - left;
+        memset(out, ' ', (size_t)n);
+        n += snprintf(out + n, (size_t)(ROOM - n), "%.120s", b);
+        for (; right < f->right; right++)
+            out[n++] = ' ';
+        out[n] = 0;
     }
 }
 
@@ -343,7 +348,7 @@ static void write_scalar(Writer *w)
         else {
             scientific(b, &exp, v[k], d, 20);
             size_t n = strlen(b);
-            snprintf(b + n - (b[n - 1] == '.'), 8, "e%c%02d", exp < 0 ? '-' : '+', abs(exp));
+            snprintf(b + n - (b[n - 1] == '.'), 16, "e%c%02d", exp < 0 ? '-' : '+', abs(exp) % 1000);
         }
         size_t n = strlen(b);
         if (is_complex(w) && b[n - 1] == '.')

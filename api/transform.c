@@ -107,14 +107,6 @@ static int in_order(const Wrt *w, const Tree *args, int ncap, const Ref *r, Ref 
     return n;
 }
 
-static int count(const bool *b, int n)
-{
-    int k = 0;
-    for (int i = 0; i < n; i++)
-        k += b[i];
-    return k;
-}
-
 /* ==================== grad */
 
 static bool has_aux(const hd_fn *f, const char *what, const Tree *out)
