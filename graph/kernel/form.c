@@ -83,7 +83,7 @@ static const AtomSet *set_of(const Atom *const *a, int n)
     }
     uint32_t p = set_hash(a, n) & (T->set_size - 1);
     for (; T->set[p]; p = (p + 1) & (T->set_size - 1))
-        if (T->set[p]->n == n && !memcmp(T->set[p]->a, a, sizeof *a * (size_t)n))
+        if (T->set[p]->n == n && (!n || !memcmp(T->set[p]->a, a, sizeof *a * (size_t)n)))
             return T->set[p];
     AtomSet *s = arena_alloc(sizeof *s + sizeof *a * (size_t)n);
     s->n = n;

@@ -392,8 +392,7 @@ void k_store(Kernel *k, Buffer *b, Form f, Val v)
     k->wide_index |= !form_fits(f);
     if (!k_changes(k, b))
         k_writes(k, b);
-    int w = mode_width(k, f);
-    if (w < k->ins[v].w) {
+    if (mode_width(k, f) < k->ins[v].w) {
         broken(k, "a vector is stored at one place");
         return;
     }
@@ -402,7 +401,7 @@ void k_store(Kernel *k, Buffer *b, Form f, Val v)
             dtype_name(b->dt));
         return;
     }
-    Val s = ins_new(k, (KIns){ .op = K_STORE, .w = (uint8_t)w, .narg = 1, .arg = &v, .form = f, .buf = b, .home = k->cur });
+    Val s = ins_new(k, (KIns){ .op = K_STORE, .narg = 1, .arg = &v, .form = f, .buf = b, .home = k->cur });
     body_add(k, k->cur, s);
 }
 

@@ -181,20 +181,20 @@ static bool *dead(Kernel *k)
 /* ==================== blocks */
 
 typedef struct Group {
-    uint8_t op; const Buffer *buf; int64_t stride; Form base; int m, epoch;     /* the key */
+    uint8_t op; const Buffer *buf; int64_t stride, epoch; Form base; int m;     /* the key */
     struct { int at; Val v; } got[W];           /* by constant: where in the body; v 0: none */
     int next;                                   /* of the same hash */
 } Group;
 
 /* A buffer that changes: loads may not meet across a store, nor stores across a load. */
-typedef struct Epoch { const Buffer *buf; int load, store; Form terms; int64_t stride; } Epoch;
+typedef struct Epoch { const Buffer *buf; int64_t load, store; Form terms; int64_t stride; } Epoch;
 
 typedef struct Blocks {
     Kernel *k;
     Group *group; int ngroup, group_cap;
     int hash[256];
     Epoch *epoch; int nepoch, epoch_cap;
-    int all;                                    /* a barrier, or a structure with effects: nothing meets across */
+    int64_t all;                                /* a barrier, or a structure with effects: nothing meets across */
 } Blocks;
 
 static int64_t pow2_in(int64_t n)
@@ -233,7 +233,7 @@ static Epoch *epoch_of(Blocks *b, const Buffer *buf)
 }
 
 /* The number that keeps apart what may not meet. */
-static int epoch_now(Blocks *b, const KIns *i)
+static int64_t epoch_now(Blocks *b, const KIns *i)
 {
     if (!k_changes(b->k, i->buf))
         return 0;
@@ -257,8 +257,8 @@ static void collect(Blocks *b, Val v, int at)
     Kernel *k = b->k;
     const KIns *i = &k->ins[v];
     int64_t S;
-    int epoch = epoch_now(b, i);
-    if (i->w != W || !k_mode(k, i->form, &S))
+    int64_t epoch = epoch_now(b, i);
+    if (!k_mode(k, i->form, &S))
         return;
     int m = (int)block_size(i->buf, i->form, S);
     if (m == 1)
@@ -354,12 +354,12 @@ static void blocks_of(Kernel *k, int scope)
         if (x->op == K_LOAD || x->op == K_STORE)
             collect(&b, s->body[i], i);
         else if (x->op == K_BARRIER || (structure(x) && has_effects(k, x->scope)))
-            b.all += 1 << 20;                   /* beyond every epoch of before */
+            b.all += 1ll << 32;                 /* beyond every epoch of before */
     }
     if (!b.ngroup)
         return;
-    Val *put = NEWS(Val, s->nbody), *more = NULL;       /* block at a place; further ones at the same place */
-    int *more_at = NULL, nmore = 0, cap = 0, cap2 = 0, count = 0;
+    Val *put = NEWS(Val, s->nbody);             /* the block at a place: that of one of its own, so there is no other */
+    int count = 0;
     bool *drop = NEWS(bool, s->nbody);
     for (int g = 0; g < b.ngroup; g++) {
         if (!shrink(&b.group[g]))
@@ -369,13 +369,7 @@ static void blocks_of(Kernel *k, int scope)
             if (b.group[g].got[c].v)
                 drop[b.group[g].got[c].at] = true;
         Val v = block_new(k, &b.group[g], scope, &at);
-        if (!put[at])
-            put[at] = v;
-        else {
-            int n = nmore;
-            PUSH(more, n, cap, v);
-            PUSH(more_at, nmore, cap2, at);
-        }
+        put[at] = v;
         count++;
     }
     Val *body = NEWS(Val, s->nbody + count);
@@ -383,9 +377,6 @@ static void blocks_of(Kernel *k, int scope)
     for (int i = 0; i < s->nbody; i++) {
         if (put[i])
             body[n++] = put[i];
-        for (int j = 0; j < nmore && put[i]; j++)
-            if (more_at[j] == i)
-                body[n++] = more[j];
         if (!drop[i])
             body[n++] = s->body[i];
     }

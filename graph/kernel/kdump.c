@@ -1,0 +1,414 @@
+/*
+ * kdump.c - kernels as text, and their verifier.
+ *
+ * Text: one line an instruction, indented by scope: v12 = add f32x16 v10, v11. Constants stand where they are used.
+ * The verifier holds what printers rely on: operands defined before their use in a scope that encloses it, dtypes and lanes
+ * that agree, places made of variables that are there.
+ */
+#include "kir.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+const char *const kop_name[K_OP_COUNT] = {
+    [K_NONE] = "none", [K_CONST] = "const", [K_INDEX] = "index", [K_SPLAT] = "splat", [K_ADD] = "add", [K_SUB] = "sub",
+    [K_MUL] = "mul", [K_DIV] = "div", [K_REM] = "rem", [K_FMA] = "fma", [K_NEG] = "neg", [K_ABS] = "abs", [K_MAX] = "max",
+    [K_MIN] = "min", [K_SQRT] = "sqrt", [K_FLOOR] = "floor", [K_CEIL] = "ceil", [K_RINT] = "rint", [K_TRUNC] = "trunc",
+    [K_AND] = "and", [K_OR] = "or", [K_XOR] = "xor", [K_NOT] = "not", [K_SHL] = "shl", [K_SHR] = "shr", [K_SAR] = "sar",
+    [K_MULHI] = "mulhi", [K_POPCOUNT] = "popcount", [K_CLZ] = "clz", [K_EQ] = "eq", [K_NE] = "ne", [K_LT] = "lt",
+    [K_LE] = "le", [K_GT] = "gt", [K_GE] = "ge", [K_SELECT] = "select", [K_CONVERT] = "convert", [K_BITS] = "bits",
+    [K_ROUND] = "round", [K_CALL] = "call", [K_HSUM] = "hsum", [K_HPROD] = "hprod", [K_HMAX] = "hmax", [K_HMIN] = "hmin",
+    [K_HAND] = "hand", [K_HOR] = "hor", [K_HXOR] = "hxor", [K_ANY] = "any", [K_LOAD] = "load", [K_STORE] = "store",
+    [K_LOADS] = "loads", [K_STORES] = "stores", [K_LOOP] = "loop", [K_IF] = "if", [K_BRK] = "brk", [K_PHI] = "phi",
+    [K_RESULT] = "result", [K_PART] = "part", [K_BARRIER] = "barrier",
+};
+
+/* ==================== text */
+
+static void value(const Kernel *k, Val v, Text *t)
+{
+    const KIns *i = &k->ins[v];
+    if (!v)
+        text_add(t, "none");
+    else if (i->op != K_CONST)
+        text_add(t, "v%u", (unsigned)v);
+    else if (dtype_float(i->dt))
+        text_add(t, "%.9g", k_float_of(i->dt, i->bits));
+    else if (i->dt == DT_U64)
+        text_add(t, "%llu", (unsigned long long)i->bits);
+    else
+        text_add(t, "%lld", (long long)i->bits);
+}
+
+static void values(const Kernel *k, const char *open, const Val *v, int n, const char *close, Text *t)
+{
+    text_add(t, "%s", open);
+    for (int a = 0; a < n; a++) {
+        text_add(t, "%s", a ? ", " : "");
+        value(k, v[a], t);
+    }
+    text_add(t, "%s", close);
+}
+
+static void lanes(const KIns *i, Text *t)
+{
+    text_add(t, " %s", dtype_name(i->dt));
+    if (i->w > 1)
+        text_add(t, "x%d", i->w);
+}
+
+static void scope_dump(const Kernel *k, int s, int depth, Text *t);
+
+static void line(const Kernel *k, Val v, int depth, Text *t)
+{
+    const KIns *i = &k->ins[v];
+    text_char(t, ' ', 4 * depth);
+    switch (i->op) {
+    case K_LOOP:
+        text_add(t, "loop %s", i->var->name);
+        if (i->n >= 0)
+            text_add(t, " < %lld", (long long)i->n);
+        values(k, " (", i->phi, i->ncarry, ")", t);
+        values(k, " = (", i->arg, i->narg, ")", t);
+        values(k, " next (", i->next, i->ncarry, ")", t);
+        values(k, " -> (", i->out, i->ncarry, ") {\n", t);
+        scope_dump(k, i->scope, depth + 1, t);
+        text_char(t, ' ', 4 * depth);
+        text_add(t, "}");
+        break;
+    case K_IF:
+        values(k, "if ", i->arg, 1, "", t);
+        values(k, " (", i->next, i->ncarry, ")", t);
+        values(k, " else (", i->other, i->ncarry, ")", t);
+        values(k, " -> (", i->out, i->ncarry, ") {\n", t);
+        scope_dump(k, i->scope, depth + 1, t);
+        text_char(t, ' ', 4 * depth);
+        text_add(t, "}");
+        break;
+    case K_LOADS:
+        values(k, "", i->part, i->group, "", t);
+        text_add(t, " = loads %s[%s], %lld apart", i->buf->name, form_text(i->form), (long long)i->stride);
+        break;
+    case K_STORES:
+        text_add(t, "stores %s[%s], %lld apart", i->buf->name, form_text(i->form), (long long)i->stride);
+        values(k, ", ", i->arg, i->narg, "", t);
+        break;
+    case K_STORE:
+        text_add(t, "store %s[%s]", i->buf->name, form_text(i->form));
+        values(k, ", ", i->arg, 1, "", t);
+        break;
+    default:
+        if (i->w)
+            text_add(t, "v%u = ", (unsigned)v);
+        text_add(t, "%s", kop_name[i->op]);
+        if (i->op == K_CALL)
+            text_add(t, " %s", i->name);
+        if (i->w)
+            lanes(i, t);
+        if (i->op == K_ROUND)
+            text_add(t, " to %s", dtype_name((Dtype)i->bits));
+        if (i->buf)
+            text_add(t, " %s[%s]", i->buf->name, form_text(i->form));
+        else if (i->form)
+            text_add(t, " %s", form_text(i->form));
+        values(k, i->narg ? " " : "", i->arg, i->narg, "", t);
+    }
+    if (i->loc.file)
+        text_add(t, "    // %s:%d", i->loc.file, i->loc.line);
+    text_add(t, "\n");
+}
+
+static void scope_dump(const Kernel *k, int s, int depth, Text *t)
+{
+    for (int i = 0; i < k->scope[s].nbody; i++)
+        line(k, k->scope[s].body[i], depth, t);
+}
+
+void k_dump(const Kernel *k, Text *t)
+{
+    static const char *const space[] = { [GLOBAL] = "", [PRIVATE] = "private ", [LOCAL] = "local " };
+    text_add(t, "kernel %s(", k->name);
+    for (int p = 0; p < k->nparam; p++)
+        text_add(t, "%s%s%s %s[%lld]", p ? ", " : "", k->written[p] ? "inout " : "", dtype_name(k->param[p]->dt), k->param[p]->name,
+            (long long)k->param[p]->size);
+    text_add(t, "%s)", k->stepped ? ", step" : "");
+    for (int g = 0; g < k->ngrid; g++)
+        text_add(t, "%s %s < %lld", g ? "," : " grid", k->grid[g].var->name, (long long)k->grid[g].n);
+    text_add(t, "%s {\n", k->wide_index ? " wide" : "");
+    for (int p = 0; p < k->npriv; p++)
+        text_add(t, "    %s%s %s[%lld]\n", space[k->priv[p]->space], dtype_name(k->priv[p]->dt), k->priv[p]->name,
+            (long long)k->priv[p]->size);
+    scope_dump(k, 0, 1, t);
+    text_add(t, "}\n");
+}
+
+/* ==================== the verifier */
+
+typedef struct Check { const Kernel *k; bool *defined; Val at; } Check;
+
+static int wrong(const Check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int wrong(const Check *c, const char *format, ...)
+{
+    char what[256];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(what, sizeof what, format, ap);
+    va_end(ap);
+    return error_set(E_INTERNAL, "kernel %s: v%u (%s): %s", c->k->name, (unsigned)c->at, kop_name[c->k->ins[c->at].op], what);
+}
+
+/* Usable here: a constant, or defined and of a scope around. */
+static int usable(const Check *c, Val v, int scope)
+{
+    if (!v || v >= (Val)c->k->nins)
+        return wrong(c, "there is no value %u", (unsigned)v);
+    if (c->k->ins[v].op == K_CONST)
+        return 0;
+    if (!c->defined[v])
+        return wrong(c, "v%u is not defined before it", (unsigned)v);
+    for (; scope >= 0; scope = c->k->scope[scope].parent)
+        if (scope == c->k->ins[v].home)
+            return 0;
+    return wrong(c, "v%u is of a scope that does not enclose it", (unsigned)v);
+}
+
+static bool var_known(const Kernel *k, const Atom *a, int scope)
+{
+    if (atom_is_lane(a) || atom_is_step(a))
+        return true;
+    for (int g = 0; g < k->ngrid; g++)
+        if (k->grid[g].var == a)
+            return true;
+    int s = kmap_get(&k->build->where, a);
+    for (; scope >= 0; scope = k->scope[scope].parent)
+        if (scope == s && s > 0)
+            return true;
+    return false;
+}
+
+static int form_check(const Check *c, Form f, int scope)
+{
+    for (int i = 0; i < f->n; i++) {
+        const Atom *a = f->t[i].a;
+        int e = 0;
+        if (a->kind == A_VAR && !var_known(c->k, a, scope))
+            e = wrong(c, "%s is not a variable of a loop around it, nor of the grid", a->name);
+        else if (a->kind == A_ELEM)
+            e = wrong(c, "an element of a graph value is not evaluated");
+        else if (a->kind == A_VAL) {
+            e = usable(c, a->val, scope);
+            const KIns *v = &c->k->ins[a->val];
+            if (!e && !dtype_int(v->dt) && v->dt != DT_BOOL)
+                e = wrong(c, "v%u is no integer, but a place", (unsigned)a->val);
+            if (!e && a->wide != (v->w == W))
+                e = wrong(c, "v%u has other lanes than its place says", (unsigned)a->val);
+        } else if (a->kind != A_VAR)
+            e = form_check(c, a->f, scope);
+        if (e)
+            return e;
+    }
+    return 0;
+}
+
+static Dtype reg(const Buffer *b) { return b->dt == DT_F16 || b->dt == DT_BF16 ? DT_F32 : (Dtype)b->dt; }
+
+/* Operands of the dtype said, of at most the lanes said. */
+static int args_are(const Check *c, Dtype dt, int from)
+{
+    const KIns *i = &c->k->ins[c->at];
+    for (int a = from; a < i->narg; a++)
+        if (c->k->ins[i->arg[a]].dt != dt)
+            return wrong(c, "operand %d is %s, not %s", a, dtype_name(c->k->ins[i->arg[a]].dt), dtype_name(dt));
+    return 0;
+}
+
+static int arity(KOp op)
+{
+    if (op == K_FMA || op == K_SELECT)
+        return 3;
+    if ((op >= K_ADD && op <= K_REM) || op == K_MAX || op == K_MIN || (op >= K_AND && op <= K_XOR) || (op >= K_SHL && op <= K_MULHI)
+        || (op >= K_EQ && op <= K_GE))
+        return 2;
+    return 1;
+}
+
+/* What kinds of dtype an operation takes: f floats, i integers, b bool. */
+static const char *takes(KOp op)
+{
+    switch (op) {
+    case K_ADD: case K_SUB: case K_MUL: case K_DIV: case K_NEG: case K_ABS: case K_MAX: case K_MIN: case K_HSUM: case K_HPROD:
+    case K_HMAX: case K_HMIN: return "fi";
+    case K_FMA: case K_SQRT: case K_FLOOR: case K_CEIL: case K_RINT: case K_TRUNC: return "f";
+    case K_AND: case K_OR: case K_XOR: case K_NOT: case K_HAND: case K_HOR: case K_HXOR: return "ib";
+    case K_REM: case K_SHL: case K_SHR: case K_SAR: case K_MULHI: case K_POPCOUNT: case K_CLZ: return "i";
+    case K_ANY: return "b";
+    default: return "fib";
+    }
+}
+
+static int elementwise(const Check *c)
+{
+    const KIns *i = &c->k->ins[c->at];
+    const KIns *a = &c->k->ins[i->arg[0]];
+    char kind = a->dt == DT_BOOL ? 'b' : dtype_int(a->dt) ? 'i' : 'f';
+    if (i->narg != arity(i->op))
+        return wrong(c, "%d operands", i->narg);
+    for (int x = 0; x < i->narg; x++) {
+        int w = c->k->ins[i->arg[x]].w;
+        if (k_horizontal(i->op) ? w != W : w > i->w)
+            return wrong(c, "operand %d has %d lanes", x, w);
+    }
+    switch (i->op) {
+    case K_SELECT:
+        return a->dt != DT_BOOL ? wrong(c, "chooses by %s", dtype_name(a->dt)) : args_are(c, i->dt, 1);
+    case K_EQ: case K_NE: case K_LT: case K_LE: case K_GT: case K_GE:
+        return i->dt != DT_BOOL ? wrong(c, "gives %s", dtype_name(i->dt)) : args_are(c, a->dt, 1);
+    case K_CONVERT:
+        return 0;
+    case K_BITS:
+        return dtype_size(i->dt) != dtype_size(a->dt) || kind == 'b' || i->dt == DT_BOOL ?
+            wrong(c, "%s has not the bits of %s", dtype_name(a->dt), dtype_name(i->dt)) : 0;
+    case K_ROUND:
+        return i->dt != DT_F32 || (i->bits != DT_F16 && i->bits != DT_BF16) ? wrong(c, "of %s", dtype_name(i->dt)) : args_are(c, DT_F32, 0);
+    default:
+        if (!strchr(takes(i->op), kind))
+            return wrong(c, "of %s", dtype_name(a->dt));
+        return args_are(c, i->dt, 0);
+    }
+}
+
+static int scope_check(Check *, int);
+
+static int loop_check(Check *c)
+{
+    const KIns *i = &c->k->ins[c->at];
+    Val at = c->at;
+    int e = 0;
+    for (int p = 0; p < i->ncarry && !e; p++) {
+        const KIns *phi = &c->k->ins[i->phi[p]], *a = &c->k->ins[i->arg[p]], *x = &c->k->ins[i->next[p]];
+        c->defined[i->phi[p]] = true;
+        if (a->dt != phi->dt || x->dt != phi->dt || a->w > phi->w || x->w > phi->w)
+            e = wrong(c, "carried value %d changes its dtype or lanes", p);
+        if (phi->bits != at || phi->group != p)
+            e = wrong(c, "carried value %d is of another loop", p);
+    }
+    e = e ? e : scope_check(c, i->scope);
+    c->at = at;
+    for (int p = 0; p < i->ncarry && !e; p++)
+        e = usable(c, i->next[p], i->scope);
+    for (int p = 0; p < i->ncarry; p++)
+        c->defined[i->out[p]] = true;
+    return e;
+}
+
+static int if_check(Check *c, int scope)
+{
+    const KIns *i = &c->k->ins[c->at];
+    Val at = c->at;
+    int e = c->k->ins[i->arg[0]].dt != DT_BOOL || c->k->ins[i->arg[0]].w != 1 ? wrong(c, "the condition is no single bool") : 0;
+    for (int p = 0; p < i->ncarry && !e; p++)
+        e = usable(c, i->other[p], scope);
+    e = e ? e : scope_check(c, i->scope);
+    c->at = at;
+    for (int p = 0; p < i->ncarry && !e; p++) {
+        const KIns *x = &c->k->ins[i->next[p]], *y = &c->k->ins[i->other[p]], *o = &c->k->ins[i->out[p]];
+        e = usable(c, i->next[p], i->scope);
+        if (!e && (x->dt != o->dt || y->dt != o->dt || x->w > o->w || y->w > o->w))
+            e = wrong(c, "result %d differs between the branches", p);
+        c->defined[i->out[p]] = true;
+    }
+    return e;
+}
+
+static bool in_loop(const Kernel *k, int scope)
+{
+    for (; scope > 0; scope = k->scope[scope].parent)
+        if (!k->scope[scope].wall)
+            return true;
+    return false;
+}
+
+static int memory_check(const Check *c)
+{
+    const KIns *i = &c->k->ins[c->at];
+    int64_t s;
+    bool one = k_mode(c->k, i->form, &s) && !s;
+    bool known = i->buf->space != GLOBAL;
+    for (int p = 0; p < c->k->nparam && !known; p++)
+        known = c->k->param[p] == i->buf;
+    if (!known)
+        return wrong(c, "buffer %s is no parameter", i->buf->name);
+    if (i->op == K_LOADS || i->op == K_STORES) {
+        if (i->group < 2 || i->group > W || s != i->stride || (i->op == K_STORES && i->narg != i->group))
+            return wrong(c, "a block of %d, %lld apart", i->group, (long long)i->stride);
+    } else if (i->op == K_LOAD && i->w != (one ? 1 : W))
+        return wrong(c, "%d lanes at %s", i->w, form_text(i->form));
+    if (i->op == K_LOAD && i->dt != reg(i->buf))
+        return wrong(c, "%s of a buffer of %s", dtype_name(i->dt), dtype_name(i->buf->dt));
+    if (i->op == K_STORE && one && c->k->ins[i->arg[0]].w > 1)
+        return wrong(c, "a vector at one place");
+    return i->narg ? args_are(c, reg(i->buf), 0) : 0;
+}
+
+static int ins_check(Check *c, int scope)
+{
+    const Kernel *k = c->k;
+    const KIns *i = &k->ins[c->at];
+    int e = i->home != scope ? wrong(c, "stands in another scope than its home") : 0;
+    for (int a = 0; a < i->narg && !e; a++)
+        e = usable(c, i->arg[a], scope);
+    if (i->form && !e)
+        e = form_check(c, i->form, scope);
+    if (e)
+        return e;
+    switch (i->op) {
+    case K_LOOP: return loop_check(c);
+    case K_IF: return if_check(c, scope);
+    case K_LOADS:
+        for (int p = 0; p < i->group; p++)
+            c->defined[i->part[p]] = true;
+        return memory_check(c);
+    case K_LOAD: c->defined[c->at] = true; return memory_check(c);
+    case K_STORE: case K_STORES: return memory_check(c);
+    case K_BRK:
+        if (k->ins[i->arg[0]].w != 1 || k->ins[i->arg[0]].dt != DT_BOOL)
+            return wrong(c, "the condition is no single bool");
+        return in_loop(k, scope) ? 0 : wrong(c, "outside of loops");
+    case K_BARRIER: return 0;
+    case K_PHI: case K_RESULT: case K_PART: case K_CONST: case K_NONE: return wrong(c, "does not stand in a scope");
+    default: break;
+    }
+    c->defined[c->at] = true;
+    if (i->w != 1 && i->w != W)
+        return wrong(c, "%d lanes", i->w);
+    if (i->op == K_INDEX)
+        return !i->form || !dtype_int(i->dt) || i->w != (form_vector(i->form) ? W : 1) ? wrong(c, "lanes or dtype of a place") : 0;
+    if (i->op == K_CALL)
+        return i->name ? 0 : wrong(c, "no name");
+    if (i->op == K_SPLAT)
+        return args_are(c, i->dt, 0);
+    return elementwise(c);
+}
+
+static int scope_check(Check *c, int s)
+{
+    const KScope *b = &c->k->scope[s];
+    for (int i = 0; i < b->nbody; i++) {
+        c->at = b->body[i];
+        if (ins_check(c, s))
+            return error_code();
+    }
+    return 0;
+}
+
+int k_check(const Kernel *k)
+{
+    Check c = { .k = k, .defined = NEWS(bool, k->nins) };
+    for (int i = 0; i < k->nins; i++) {
+        Dtype d = k->ins[i].dt;
+        c.at = (Val)i;
+        if (k->ins[i].w && d != DT_BOOL && !dtype_int(d) && d != DT_F32 && d != DT_F64)
+            return wrong(&c, "%s is no dtype of a register", dtype_name(d));
+    }
+    return scope_check(&c, 0);
+}
