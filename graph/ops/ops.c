@@ -83,21 +83,29 @@ const char *ints_text(Ints a)
 
 /* ==================== checks */
 
+static int not_by_schema(Op op)
+{
+    return error_set(E_INVAL, "%s: attributes do not follow the schema \"%s\"", optab[op].name, optab[op].schema);
+}
+
+/* A word of the schema that does not end in * is one number. */
 int ops_attrs(Op op, const int64_t *attr, int nattr, int n, Ints *a)
 {
+    const char *word = optab[op].schema;
     int at = 0;
     for (int k = 0; k < n; k++) {
-        if (at >= nattr || attr[at] < 0 || attr[at] > nattr - at - 1)
-            return error_set(E_INVAL, "%s: attributes do not follow the schema \"%s\"", optab[op].name, optab[op].schema);
+        size_t length = strcspn(word, " ");
+        bool list = length && word[length - 1] == '*';
+        if (at >= nattr || attr[at] < 0 || attr[at] > nattr - at - 1 || (!list && attr[at] != 1))
+            return not_by_schema(op);
         if (attr[at] > MAXRANK)
             return error_set(E_INVAL, "%s: a list of %lld entries; arrays have at most %d axes", optab[op].name,
                 (long long)attr[at], MAXRANK);
         a[k] = ints_of(attr + at + 1, (int)attr[at]);
         at += 1 + (int)attr[at];
+        word += length + (word[length] == ' ');
     }
-    if (at != nattr)
-        return error_set(E_INVAL, "%s: attributes do not follow the schema \"%s\"", optab[op].name, optab[op].schema);
-    return 0;
+    return at == nattr ? 0 : not_by_schema(op);
 }
 
 int ops_axis(Op op, const Type *t, int64_t axis)

@@ -52,7 +52,7 @@ static int data_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
     int e = ops_attrs(op, attr, nattr, 2, a);
     if (e)
         return e;
-    if (a[0].n != 1 || a[0].v[0] <= DT_NONE || a[0].v[0] >= DT_COUNT)
+    if (a[0].v[0] <= DT_NONE || a[0].v[0] >= DT_COUNT)
         return error_set(E_DTYPE, "data: %s is no dtype", ints_text(a[0]));
     return ops_result(op, out, (Dtype)a[0].v[0], a[1]);
 }
