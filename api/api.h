@@ -130,16 +130,15 @@ hd_fn *fn_internal(hd (*f)(const hd *args, int n, void *env), const void *env, s
 #include <pthread.h>
 
 /* ---- errors and where they happened (error.c) */
-typedef struct Frame { const char *verb, *name; Loc loc; struct Frame *up; } Frame;
+typedef struct Context { const char *verb, *name; Loc loc; struct Context *up; } Context;
 /* What is being done, for messages: "in NAME" where verb is NULL, else "VERB at LOC". The frame is the caller's variable. */
-void frame_push(Frame *, const char *verb, const char *name, Loc);
-void frame_pop(Frame *);                        /* the first pop after an error takes down the whole stack, once */
+void context_push(Context *, const char *verb, const char *name, Loc);
+void context_pop(Context *);                        /* the first pop after an error takes down the whole stack, once */
 /* At the entry of public functions that work on data: forgets an error that the program has been told of. */
 void error_begin(void);
 void error_forget(void);                        /* whatever it is; not inside a trace */
 int error_told(int code);                       /* at their exit: the program is told by this code. Returns it */
 int error_pass(void);                           /* an argument is NULL: the code pending, else an error of its own */
-Loc at_call(void);                              /* the place of the op being built, for functions that keep it */
 
 /* ---- data (array.c) */
 struct Store {                                  /* the bytes of an array, on the host or on a device */

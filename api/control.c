@@ -61,11 +61,11 @@ static Graph *body_graph(const Traced *t, const Cap *cap, int ncap, const Type *
 
 static const Traced *traced_body(const char *verb, hd_fn *f, const Tree *args)
 {
-    Frame frame;
+    Context frame;
     Loc loc = loc_here();
-    frame_push(&frame, verb, NULL, loc);
+    context_push(&frame, verb, NULL, loc);
     const Traced *t = graph_of(f, args);
-    frame_pop(&frame);
+    context_pop(&frame);
     loc_set(loc);
     return t;
 }

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Thread_local Frame *frames;
+static _Thread_local Context *frames;
 static _Thread_local char *message;             /* the text with its frames; NULL: not composed */
 static _Thread_local bool told;
 
@@ -38,7 +38,7 @@ static void compose(void)
     Text t = { 0 };
     text_add(&t, "%s", error_text());
     int n = 0;
-    for (const Frame *f = frames; f; f = f->up) {
+    for (const Context *f = frames; f; f = f->up) {
         if (!f->verb && !f->name)
             continue;
         text_add(&t, "%s", n++ ? ", " : "  (");
@@ -54,13 +54,13 @@ static void compose(void)
     message_set(text_take(&t));
 }
 
-void frame_push(Frame *f, const char *verb, const char *name, Loc loc)
+void context_push(Context *f, const char *verb, const char *name, Loc loc)
 {
-    *f = (Frame){ verb, name, loc, frames };
+    *f = (Context){ verb, name, loc, frames };
     frames = f;
 }
 
-void frame_pop(Frame *f)
+void context_pop(Context *f)
 {
     if (error_pending() && !message)
         compose();

@@ -11,7 +11,7 @@
 
 enum { DEPTH = 256 };
 static _Thread_local struct { const char *file; int line; void (*op)(void); } place[DEPTH];
-static _Thread_local int height, floor_;
+static _Thread_local int height, floor_, depth;
 
 void hd_at_(const char *file, int line, void (*op)(void))
 {
@@ -30,15 +30,13 @@ At at_enter(void (*op)(void))
         }
     At a = { floor_, height };
     floor_ = height;
+    depth++;
     return a;
 }
 
 void at_leave(At *a)
 {
     floor_ = a->floor, height = a->height;
-}
-
-Loc at_call(void)
-{
-    return loc_here();
+    if (!--depth && !trace_top)
+        loc_set((Loc){ NULL, 0 });              /* what follows was not written there */
 }

@@ -405,10 +405,10 @@ static const Traced *finish(Trace *t, const Tree *args, hd y)
 
 const Traced *trace_user(hd_fn *f, const Tree *args)
 {
-    Frame frame;
+    Context frame;
     Trace t;
     Loc loc = loc_here();
-    frame_push(&frame, NULL, f->text, loc);
+    context_push(&frame, NULL, f->text, loc);
     open_trace(&t, f->text);
     const Tree **l = NEWS(const Tree *, args->nleaf);
     Ref *in = NEWS(Ref, args->nleaf);
@@ -426,7 +426,7 @@ const Traced *trace_user(hd_fn *f, const Tree *args)
     loc_set(loc);
     const Traced *r = finish(&t, args, y);
     close_trace(&t);
-    frame_pop(&frame);
+    context_pop(&frame);
     return r;
 }
 

@@ -403,7 +403,7 @@ static const Traced *jacobian(const hd_fn *f, const Tree *args)
 
 /* ==================== vmap */
 
-/* The number of lanes; -1 after an error. */
+/* The number of lanes; -1: nothing says it; -2 after an error. */
 static int64_t lanes(const hd_fn *f, const Tree *args, const Type *type, const int32_t *axis)
 {
     int64_t n = f->key.axis_size ? f->key.axis_size : -1;
@@ -422,14 +422,12 @@ static int64_t lanes(const hd_fn *f, const Tree *args, const Type *type, const i
                             "has %lld along axis %d", from_arg, tree_path(args->part[from_arg], from - first_leaf(args, from_arg)),
                             type_text(&type[from]), (long long)n, axis[from], i, tree_path(args->part[i], k),
                             type_text(&type[leaf]), (long long)size, axis[leaf]);
-                return -1;
+                return -2;
             }
             if (from < 0)
                 from = leaf, from_arg = i;
             n = size;
         }
-    if (n < 0)
-        FAIL_AT(f, E_INVAL, "hd_vmap: nothing is mapped: give an argument an axis, or say .axis_size");
     return n;
 }
 
@@ -456,7 +454,9 @@ static const Traced *vmap(const hd_fn *f, const Tree *args)
     if (axes_in(f, args, axis))
         return NULL;
     int64_t n = lanes(f, args, type, axis);
-    const Traced *t = n < 0 ? NULL : graph_of(f->key.inner, per_example(args, type, axis));
+    const Traced *t = n < -1 ? NULL : graph_of(f->key.inner, per_example(args, type, axis));
+    if (t && n < 0)
+        return FAIL_AT(f, E_INVAL, "hd_vmap: nothing is mapped: give an argument an axis, or say .axis_size"), NULL;
     int32_t *oaxis = t ? NEWS(int32_t, t->out->nleaf) : NULL;
     if (!t || axes_result(f, t->out, oaxis))
         return NULL;
@@ -549,14 +549,14 @@ const Traced *transform(hd_fn *f, const Tree *args)
         [FN_VMAP] = "vmapped", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated", [FN_JACREV] = "differentiated",
         [FN_JVP] = "differentiated", [FN_VJP] = "differentiated",
     };
-    Frame frame;
+    Context frame;
     const Traced *t = NULL;
     Loc loc = loc_here();
     if (f->key.kind == FN_PARTIAL)
         return partial(f, args);
     if (f->key.kind == FN_PARSED)
         return parsed(f, args);
-    frame_push(&frame, verb[f->key.kind], NULL, f->loc);
+    context_push(&frame, verb[f->key.kind], NULL, f->loc);
     loc_set(f->loc);
     switch (f->key.kind) {
     case FN_VMAP: t = vmap(f, args); break;
@@ -566,7 +566,7 @@ const Traced *transform(hd_fn *f, const Tree *args)
     case FN_VJP: t = vjp(f, args); break;
     default: error_set(E_INTERNAL, "a function of unknown kind %d", (int)f->key.kind);
     }
-    frame_pop(&frame);
+    context_pop(&frame);
     loc_set(loc);
     return t;
 }
