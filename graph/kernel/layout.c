@@ -68,6 +68,8 @@ void layout_step(Layout *l, int64_t size) { l->base = form_mul(form_a(STEP), siz
 Form layout_form(const Layout *l, const Form *lead, const Form *idx, int n, int env)
 {
     (void)n;
+    if (!lead)                                  /* as they are: symbolic */
+        lead = l->lead;
     Form f = l->base ? l->base : form_c(0);
     for (int k = 0; k < l->ndigit; k++) {
         const Digit *d = &l->digit[k];

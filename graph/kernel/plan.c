@@ -223,7 +223,7 @@ static const char *spec_word(const Spec *s)
     return s->flat || s->vec ? "map" : "reduce";
 }
 
-const char *spec_note(const Spec *s)
+const char *spec_note(const Spec *s, bool packed)
 {
     Text t = { 0 };
     text_add(&t, "%s (", spec_word(s));
@@ -251,7 +251,7 @@ const char *spec_note(const Spec *s)
     for (int k = 0; s->ins && k < s->ins->nout; k++)
         if (s->live[k])
             text_add(&t, "%s%s", k ? " " : " -> ", s->stored[s->ins->out + (Ref)k].buf->name);
-    for (Ref v = 1; v < (Ref)s->g->nval; v++)
+    for (Ref v = 1; packed && v < (Ref)s->g->nval; v++)
         if (s->instead[v].buf)
             text_add(&t, " packed %s", s->instead[v].buf->name);
     char *heap = text_take(&t);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define PIECES_ROWS 64                          /* chunks of rows of a sum over rows */
+#define COLUMNS     256                         /* as many are enough for the cores */
 #define FEW         16                          /* blocks that are too few for the cores */
 
 static bool half(int dt) { return dt == DT_F16 || dt == DT_BF16; }
@@ -75,6 +76,7 @@ static Ref split_rows(Ref x, Ints axes)
     const Type *t = typ(x);
     int64_t rows = 1;
     double sums = 1;
+    bool columns;
     for (int d = 0; d < t->rank; d++)
         if (d < axes.n)
             rows *= t->dim[d];
@@ -84,7 +86,9 @@ static Ref split_rows(Ref x, Ints axes)
         if (axes.v[d] != d)
             return 0;
     int64_t n = divisor(PIECES_ROWS, rows);
-    if (sums < 64 || sums > ROW_MAX || rows < 256 || n < 8 || t->rank - axes.n + 2 > MAXRANK || outer_product(cur(), x, axes.n))
+    if (sums < 64 || sums > ROW_MAX || rows < 256 || n < 8 || t->rank - axes.n + 2 > MAXRANK || outer_product(cur(), x, axes.n, &columns))
+        return 0;
+    if (columns && sums >= COLUMNS)             /* it needs columns before rows anyway: so columns, all of it */
         return 0;
     Ints s = { t->rank - axes.n + 2, { n, rows / n } };
     for (int d = axes.n; d < t->rank; d++)

@@ -172,7 +172,7 @@ static Graph *turned_body(const Scan *s, const bool *turn, Ref *extra)
 {
     const Graph *b = s->body;
     Ref *m = NEWS(Ref, b->nval), *out = NEWS(Ref, b->nout);
-    Graph *h = graph_begin(graph_new());
+    graph_begin(graph_new());
     for (int k = 0; k < b->nin; k++) {
         for (int c = 0; k == s->r.ncap && c < s->r.ncap; c++)
             if (turn[c]) {

@@ -206,7 +206,7 @@ void schedule_kernel(Sched *s, const Spec *spec, Loc loc)
     Step *st = plan_step(s->plan, S_LAUNCH);
     st->kernel = k;
     st->loc = loc;
-    st->note = spec_note(spec);
+    st->note = spec_note(spec, spec->instead != s->instead);
     s->plan->nkernel++;
     s->plan->work += k->work;
 }

@@ -41,7 +41,7 @@ typedef struct Layout {
     int64_t env_stride;                         /* + this times the environment's number: private rows */
 } Layout;
 const Layout *layout_natural(const int64_t *dim, int n);
-Form layout_form(const Layout *, const Form *lead, const Form *idx, int n, int env);
+Form layout_form(const Layout *, const Form *lead, const Form *idx, int n, int env);    /* lead NULL: the layout's own */
 
 typedef struct Place { Buffer *buf; const Layout *layout; } Place;      /* buf NULL: not stored */
 
@@ -164,7 +164,7 @@ bool store_pays(const Sched *, const Ins *, Ref v);
 Root *root_value(Sched *, Ref v);
 Root *root_sums(Sched *, const Ins *);          /* NULL: not such a sum */
 Root *root_ins(Sched *, const Ins *);           /* regions and own shapes */
-bool outer_product(const Graph *, Ref v, int rows);
+bool outer_product(const Graph *, Ref v, int rows, bool *columns);      /* columns: does it need reductions over the rows? */
 Layout *layout_lanes_inside(const int64_t *dim, int n, int nlane);
 Layout *layout_packed(const int64_t *dim, int n, int d);
 void layout_step(Layout *, int64_t size);       /* STEP * size in front */
@@ -190,7 +190,7 @@ void prepare_into(const Graph *, const Ref *args, Ref *out, const Target *, bool
 struct Bounds { bool body; int first_x, first_y; int64_t steps; };
 Plan *schedule_graph(const Graph *, const Target *, const char *prefix, Bounds);
 int plan_slot(Plan *, SlotKind, Dtype, int64_t size, const char *name);
-const char *spec_note(const Spec *);
+const char *spec_note(const Spec *, bool packed);
 Step *plan_step(Plan *, StepKind);
 bool plan_layout(Plan *);                       /* arena offsets by liveness */
 

@@ -192,37 +192,48 @@ Root *root_value(Sched *s, Ref v)
 
 /* ==================== sums over rows */
 
-typedef struct Factor { const Graph *g; const Vars *kept; Seen seen; int count; } Factor;
+typedef struct Factor { const Graph *g; const Vars *kept, *rows; Seen seen; int count; bool columns; } Factor;
 
-static bool partial(Factor *f, Ref v, const Form *idx)
+/* below: what is dear has been judged as a whole; only reductions over the rows are of interest there. */
+static bool partial(Factor *f, Ref v, const Form *idx, bool below)
 {
     const Idx *key = idx_of(idx, f->g->type[v].rank);
-    if (!seen_add(&f->seen, v, PTR(key), 0, 0))
+    if (!seen_add(&f->seen, v, PTR(key), below, 0))
         return false;
     if (++f->count > WALK_MAX)
         return true;
     const Ins *i = f->g->def[v];
     int n = 0;
-    if (!i || elem_is_own(i->op) || elem_op_cost(i->op) >= 12 ||
-        (elem_is_reduce(i->op) && !(i->op == OP_dot && (ins_attr(i, 0, &n), n == 0))))
-        return set_meets(key->deps, f->kept) && !set_covers(key->deps, f->kept);
+    bool part = !below && set_meets(key->deps, f->kept) && !set_covers(key->deps, f->kept);
+    bool outer = i && i->op == OP_dot && (ins_attr(i, 0, &n), n == 0);
+    if (!i || elem_is_own(i->op))
+        return part;
+    if (elem_is_reduce(i->op) && !outer) {
+        f->columns = f->columns || (set_meets(key->deps, f->kept) && !set_meets(key->deps, f->rows));
+        return part;
+    }
+    if (elem_op_cost(i->op) >= 12) {
+        if (part)
+            return true;
+        below = true;
+    }
     Demand *d;
     const Atom *const *ks;
     int nk, nd = demands_of(f->g, v, idx, &d, &ks, &nk);
     for (int k = 0; k < nd; k++)
-        if (partial(f, d[k].v, d[k].idx))
+        if (partial(f, d[k].v, d[k].idx, below))
             return true;
     return false;
 }
 
 /* Does some factor depend on a part of the kept dimensions (those behind `rows`) alone? Then a register tile is better than
  * rows of sums. */
-bool outer_product(const Graph *g, Ref v, int rows)
+bool outer_product(const Graph *g, Ref v, int rows, bool *columns)
 {
     const Type *t = &g->type[v];
     Form idx[MAXRANK];
-    const Atom *kept[MAXRANK];
-    int n = 0;
+    const Atom *kept[MAXRANK], *gone[MAXRANK];
+    int n = 0, m = 0;
     for (int d = 0; d < t->rank; d++) {
         idx[d] = form_c(0);
         if (t->dim[d] == 1)
@@ -231,9 +242,14 @@ bool outer_product(const Graph *g, Ref v, int rows)
         idx[d] = form_a(a);
         if (d >= rows)
             kept[n++] = a;
+        else
+            gone[m++] = a;
     }
-    Factor f = { .g = g, .kept = vars_of(kept, n) };
-    return partial(&f, v, idx);
+    Factor f = { .g = g, .kept = vars_of(kept, n), .rows = vars_of(gone, m) };
+    bool p = partial(&f, v, idx, false);
+    if (columns)
+        *columns = f.columns;
+    return p;
 }
 
 /* Partial sums over chunks of rows (made by split_reduction): outer the rows, inside a private row of sums. */
@@ -252,7 +268,7 @@ Root *root_sums(Sched *s, const Ins *i)
     for (int k = 2; k < t->rank; k++)
         sums *= rows[k - 1] = t->dim[k];
     rows[0] = t->dim[0] * t->dim[1];
-    if (t->rank < 3 || sums < 64 || sums > ROW_MAX || rows[0] < 256 || outer_product(g, i->in[0], 2))
+    if (t->rank < 3 || sums < 64 || sums > ROW_MAX || rows[0] < 256 || outer_product(g, i->in[0], 2, NULL))
         return NULL;
     const Atom *const *o = elem_space("o", rows, 1, 0), *const *k = elem_space("k", rows + 1, t->rank - 2, 1);
     Root *r = NEW(Root);
