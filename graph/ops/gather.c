@@ -1,10 +1,10 @@
 /*
  * gather.c - gather and scatter, with the dimension numbers of StableHLO.
  *
- * Index vectors lie in the last axis of indices; its other axes are places. At a place, map says which axis of x each entry
- * indexes; batch axes of x follow a place's own position. So a place names a window of x. gather copies windows out, scatter
- * combines windows of updates in; both keep a window's axes at the positions `window` of the outer array, without the
- * dropped (collapsed, inserted) and batch axes, which have size 1.
+ * Index vectors lie in the last axis of indices; its other axes are places. At a place, map says which axis of x
+ * each entry indexes; batch axes of x follow a place's own position. So a place names a window of x. gather copies
+ * windows out, scatter combines windows of updates in; both keep a window's axes at the positions `window` of the
+ * outer array, without the dropped (collapsed, inserted) and batch axes, which have size 1.
  * A window that leaves x is moved inside (clip), or left out whole: filled by gather, dropped by scatter.
  * Each is the other's transpose: gather adds its cotangent through scatter to what is there, in place.
  */
@@ -83,12 +83,14 @@ static int dims_check(Op op, const Type *x, const Type *index, const Dims *d, in
     if ((e = ops_index_type(op, index)))
         return e;
     if (!index->rank)
-        return error_set(E_SHAPE, "%s: indices are a scalar; an index vector lies in their last axis: reshape to [1]", name);
+        return error_set(E_SHAPE, "%s: indices are a scalar; an index vector lies in their last axis: reshape to "
+            "[1]", name);
     if (d->mode < CLIP || d->mode > INSIDE)
         return error_set(E_INVAL, "%s: mode %lld; it is 1 clip, 2 fill or drop, 3 in bounds", name, (long long)d->mode);
     if (index->dim[index->rank - 1] != d->map.n)
-        return error_set(E_SHAPE, "%s: index vectors of %s have %lld entries, but %d axes of %s are indexed, %s", name,
-            type_text(index), (long long)index->dim[index->rank - 1], d->map.n, type_text(x), ints_text(d->map));
+        return error_set(E_SHAPE, "%s: index vectors of %s have %lld entries, but %d axes of %s are indexed, %s",
+            name, type_text(index), (long long)index->dim[index->rank - 1], d->map.n, type_text(x),
+            ints_text(d->map));
     if ((e = ops_axes(op, "indexed axes", x, d->map)) || (e = ops_axes(op, "dropped axes", x, d->dropped)) ||
         (e = ops_axes(op, "batch axes", x, d->xb)) || (e = ops_rising(op, "dropped axes", d->dropped)) ||
         (e = ops_rising(op, "batch axes", d->xb)) || (e = ops_rising(op, "window axes", d->window)) ||
@@ -99,21 +101,21 @@ static int dims_check(Op op, const Type *x, const Type *index, const Dims *d, in
     if ((e = ops_axes(op, "batch axes of the places", &places, d->ib)))
         return e;
     if (d->xb.n != d->ib.n)
-        return error_set(E_SHAPE, "%s: batch axes %s of %s and %s of the indices %s come in pairs", name, ints_text(d->xb),
-            type_text(x), ints_text(d->ib), type_text(index));
+        return error_set(E_SHAPE, "%s: batch axes %s of %s and %s of the indices %s come in pairs", name,
+            ints_text(d->xb), type_text(x), ints_text(d->ib), type_text(index));
     for (int k = 0; k < d->xb.n; k++)
         if (x->dim[d->xb.v[k]] != index->dim[d->ib.v[k]])
-            return error_set(E_SHAPE, "%s: batch axis %lld of %s and axis %lld of the indices %s differ in size", name,
-                (long long)d->xb.v[k], type_text(x), (long long)d->ib.v[k], type_text(index));
+            return error_set(E_SHAPE, "%s: batch axis %lld of %s and axis %lld of the indices %s differ in size",
+                name, (long long)d->xb.v[k], type_text(x), (long long)d->ib.v[k], type_text(index));
     Ints kept = kept_axes(d, x->rank);
     if (kept.n != d->window.n)
-        return error_set(E_SHAPE, "%s: windows of %s keep %d axes (all but dropped %s and batch %s), but %d positions %s are "
-            "given for them", name, type_text(x), kept.n, ints_text(d->dropped), ints_text(d->xb), d->window.n,
-            ints_text(d->window));
+        return error_set(E_SHAPE, "%s: windows of %s keep %d axes (all but dropped %s and batch %s), but %d "
+            "positions %s are given for them", name, type_text(x), kept.n, ints_text(d->dropped), ints_text(d->xb),
+            d->window.n, ints_text(d->window));
     for (int k = 0; k < d->window.n; k++)
         if (d->window.v[k] < 0 || d->window.v[k] >= outer)
-            return error_set(E_SHAPE, "%s: window axes %s do not fit into an array of %d axes", name, ints_text(d->window),
-                outer);
+            return error_set(E_SHAPE, "%s: window axes %s do not fit into an array of %d axes", name,
+                ints_text(d->window), outer);
     return 0;
 }
 
@@ -130,19 +132,19 @@ static int gather_infer(Op op, int nin, const Type *const *t, const int64_t *att
     if ((e = dims_check(op, x, index, &d, rank)))
         return e;
     if (rank > MAXRANK)
-        return error_set(E_SHAPE, "gather: windows of %s at %s would have %d axes; at most %d are possible", type_text(x),
-            type_text(index), rank, MAXRANK);
+        return error_set(E_SHAPE, "gather: windows of %s at %s would have %d axes; at most %d are possible",
+            type_text(x), type_text(index), rank, MAXRANK);
     if (d.sizes.n != x->rank)
-        return error_set(E_SHAPE, "gather: %s has %d axes, but a window has %d sizes, %s; give one an axis", type_text(x),
-            x->rank, d.sizes.n, ints_text(d.sizes));
+        return error_set(E_SHAPE, "gather: %s has %d axes, but a window has %d sizes, %s; give one an axis",
+            type_text(x), x->rank, d.sizes.n, ints_text(d.sizes));
     for (int k = 0; k < x->rank; k++) {
         bool batch = ints_has(&d.xb, k), one = batch || ints_has(&d.dropped, k);
         if (one && d.sizes.v[k] != 1)
-            return error_set(E_SHAPE, "gather: the window has size %lld along axis %d of %s, which is dropped; only size 1 can "
-                "be", (long long)d.sizes.v[k], k, type_text(x));
+            return error_set(E_SHAPE, "gather: the window has size %lld along axis %d of %s, which is dropped; "
+                "only size 1 can be", (long long)d.sizes.v[k], k, type_text(x));
         if (!batch && (d.sizes.v[k] < 0 || d.sizes.v[k] > x->dim[k]))
-            return error_set(E_SHAPE, "gather: a window of size %lld along axis %d does not fit into %s; allowed are 0 to %lld",
-                (long long)d.sizes.v[k], k, type_text(x), (long long)x->dim[k]);
+            return error_set(E_SHAPE, "gather: a window of size %lld along axis %d does not fit into %s; allowed "
+                "are 0 to %lld", (long long)d.sizes.v[k], k, type_text(x), (long long)x->dim[k]);
     }
     Ints shape = ints_fill(rank, 0), places = ints_others(rank, d.window), kept = kept_axes(&d, x->rank);
     for (int k = 0; k < places.n; k++)
@@ -165,8 +167,8 @@ static int scatter_infer(Op op, int nin, const Type *const *t, const int64_t *at
     if (combine < J_SET || combine > J_MAX || (a[7].v[0] != 0 && a[7].v[0] != 1))
         return error_set(E_INVAL, "scatter: combine is 0 set, 1 add, 2 mul, 3 min, 4 max, and unique 0 or 1");
     if (x->dt != u->dt)
-        return error_set(E_DTYPE, "scatter: the operand is %s, the updates are %s; convert them to one dtype", type_text(x),
-            type_text(u));
+        return error_set(E_DTYPE, "scatter: the operand is %s, the updates are %s; convert them to one dtype",
+            type_text(x), type_text(u));
     if (combine >= J_MIN && ops_class((Dtype)x->dt) == CL_COMPLEX)
         return error_set(E_DTYPE, "scatter: %s: complex numbers have no order; use their parts", type_text(x));
     if ((e = dims_check(op, x, index, &d, u->rank)))
@@ -176,12 +178,12 @@ static int scatter_infer(Op op, int nin, const Type *const *t, const int64_t *at
     for (int k = 0; fits && k < places.n; k++)
         fits = u->dim[places.v[k]] == index->dim[k];
     if (!fits)
-        return error_set(E_SHAPE, "scatter: updates %s with window axes %s do not have the places of the indices %s (all but "
-            "their last axis)", type_text(u), ints_text(d.window), type_text(index));
+        return error_set(E_SHAPE, "scatter: updates %s with window axes %s do not have the places of the indices "
+            "%s (all but their last axis)", type_text(u), ints_text(d.window), type_text(index));
     for (int k = 0; k < kept.n; k++)
         if (u->dim[d.window.v[k]] > x->dim[kept.v[k]])
-            return error_set(E_SHAPE, "scatter: windows of the updates %s are larger than axis %lld of %s; %lld is too much",
-                type_text(u), (long long)kept.v[k], type_text(x), (long long)u->dim[d.window.v[k]]);
+            return error_set(E_SHAPE, "scatter: windows of the updates %s are larger than axis %lld of %s; %lld is "
+                "too much", type_text(u), (long long)kept.v[k], type_text(x), (long long)u->dim[d.window.v[k]]);
     *out = *x;
     return 0;
 }
@@ -236,7 +238,8 @@ Ref ops_take_along(Ref x, Ref index, int axis)
         .dropped = ints_fill(1, 1), .map = ints_fill(1, 1), .sizes = ints_fill(3, 1), .mode = CLIP,
         .xb = { 2, { 0, 2 } }, .ib = { 2, { 0, 2 } },
     };
-    Ref y = emit_gather(Reshape(x, (Ints){ 3, { before, n, after } }), Reshape(index, (Ints){ 4, { before, m, after, 1 } }), &d);
+    Ints table = { 3, { before, n, after } }, places = { 4, { before, m, after, 1 } };
+    Ref y = emit_gather(Reshape(x, table), Reshape(index, places), &d);
     return Reshape(y, type_shape(&result));
 }
 
@@ -259,8 +262,8 @@ static Ref mask(Ref hit, Ref v) { return Select(hit, v, Like(v, 0)); }
 
 static Ref flags(Ref hit, const Type *t) { return Select(hit, Full(*t, 1), Zeros(t)); }
 
-/* Each update is numbered from 1. The numbers are scattered too, so an element knows whose value it has (0: its own), and an
- * update whether it is there: a sum of what is there, in place of an order of writing. */
+/* Each update is numbered from 1. The numbers are scattered too, so an element knows whose value it has (0: its
+ * own), and an update whether it is there: a sum of what is there, in place of an order of writing. */
 static Ref set_jvp(const Ref *x, const Ref *t, const Dims *d)
 {
     Type xt = *typ(x[0]), ut = *typ(x[2]), it = *typ(x[1]), list = type_of(DT_I32, it.rank - 1, it.dim);
@@ -295,8 +298,8 @@ static Ref extreme_jvp(const Ref *x, const Ref *t, Ref z, const Dims *d)
 static Ref mul_jvp(const Ref *x, const Ref *t, const Dims *d, bool unique)
 {
     if (t[2] && !unique) {
-        error_set(E_DIFF, "scatter: the derivative of a product by its updates needs to know that every element has one update; "
-            "say that indices are unique, or scatter-add logarithms");
+        error_set(E_DIFF, "scatter: the derivative of a product by its updates needs to know that every element "
+            "has one update; say that indices are unique, or scatter-add logarithms");
         return 0;
     }
     Type xt = *typ(x[0]);
@@ -332,8 +335,8 @@ static void scatter_transpose(const Ins *i, const Ref *ct, Cts *cts)
     d.sizes = update_sizes(&d, typ(i->in[0]), &u);
     if (combine >= J_MIN || (lu && combine == J_MUL) || (lu && combine == J_SET && !unique)) {
         error_set(E_DIFF, "scatter: combining by %s is not linear in what it was given here, and has no transpose",
-            combine == J_SET ? "set, with indices that may repeat," : combine == J_MUL ? "mul" :
-            combine == J_MIN ? "min" : "max");
+            combine == J_SET ? "set, with indices that may repeat," :
+            combine == J_MUL ? "mul" : combine == J_MIN ? "min" : "max");
         return;
     }
     if (lx)
@@ -395,8 +398,8 @@ typedef struct Sites {
     Dims d;
     Ints kept;
     int64_t xs[MAXRANK];                        /* strides of x */
-    int64_t size[MAXRANK], xw[MAXRANK], ow[MAXRANK];    /* of a window's kept axes: sizes, strides in x and in the outer array */
-    Walk walk;                                  /* over the places: offsets in x (batch), the outer array, the indices */
+    int64_t size[MAXRANK], xw[MAXRANK], ow[MAXRANK];    /* kept axes: sizes, strides in x and in the outer array */
+    Walk walk;                                  /* over the places: offsets in x (batch), outer array, indices */
 } Sites;
 
 static void sites_start(Sites *w, const Ins *i, const Type *x, const Type *index, const Type *outer)

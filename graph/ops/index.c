@@ -1,9 +1,9 @@
 /*
  * index.c - windows at computed places: dynamic_slice, dynamic_update, accum_slice.
  *
- * starts is integer[batch.., k]: one place an index of the batch axes, in the last k axes of x; clamped so that the window
- * fits. Reading a window transposes into the cotangent so far, through accum_slice: the gradient of a table that is read a
- * row at a time costs rows, never tables.
+ * starts is integer[batch.., k]: one place an index of the batch axes, in the last k axes of x; clamped so that the
+ * window fits. Reading a window transposes into the cotangent so far, through accum_slice: the gradient of a table
+ * that is read a row at a time costs rows, never tables.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,29 +27,29 @@ static int window_check(Op op, const Type *x, const Type *starts, Ints sizes, In
     if (e)
         return e;
     if (nb < 0)
-        return error_set(E_SHAPE, "%s: starts are the scalar %s; reshape them to [1], one entry an axis", optab[op].name,
-            type_text(starts));
+        return error_set(E_SHAPE, "%s: starts are the scalar %s; reshape them to [1], one entry an axis",
+            optab[op].name, type_text(starts));
     if (xb.n != nb)
         return error_set(E_SHAPE, "%s: starts %s have %d batch axes, but %d are described by %s", optab[op].name,
             type_text(starts), nb, xb.n, ints_text(xb));
     for (int d = 0; d < nb; d++)
         if (xb.v[d] != 0 && xb.v[d] != 1)
-            return error_set(E_INVAL, "%s: %s says of each batch axis whether the operand has it, 0 or 1", optab[op].name,
-                ints_text(xb));
+            return error_set(E_INVAL, "%s: %s says of each batch axis whether the operand has it, 0 or 1",
+                optab[op].name, ints_text(xb));
     Ints own = own_batch(starts, xb);
     int k = x->rank - own.n;
     if (k != sizes.n || starts->dim[nb] != k)
-        return error_set(E_SHAPE, "%s: %s has %d axes to index, but there are %lld starts (%s) and %d sizes; give one an axis",
-            optab[op].name, type_text(x), k, (long long)starts->dim[nb], type_text(starts), sizes.n);
+        return error_set(E_SHAPE, "%s: %s has %d axes to index, but there are %lld starts (%s) and %d sizes; give "
+            "one an axis", optab[op].name, type_text(x), k, (long long)starts->dim[nb], type_text(starts), sizes.n);
     for (int d = 0; d < own.n; d++)
         if (x->dim[d] != own.v[d])
-            return error_set(E_SHAPE, "%s: batch axis %d of %s does not match starts %s", optab[op].name, d, type_text(x),
-                type_text(starts));
+            return error_set(E_SHAPE, "%s: batch axis %d of %s does not match starts %s", optab[op].name, d,
+                type_text(x), type_text(starts));
     for (int d = 0; d < k; d++)
         if (sizes.v[d] < 0 || sizes.v[d] > x->dim[own.n + d])
-            return error_set(E_SHAPE, "%s: a window %s does not fit into %s: along axis %d its size is %lld, allowed are 0 to "
-                "%lld", optab[op].name, ints_text(sizes), type_text(x), own.n + d, (long long)sizes.v[d],
-                (long long)x->dim[own.n + d]);
+            return error_set(E_SHAPE, "%s: a window %s does not fit into %s: along axis %d its size is %lld, "
+                "allowed are 0 to %lld", optab[op].name, ints_text(sizes), type_text(x), own.n + d,
+                (long long)sizes.v[d], (long long)x->dim[own.n + d]);
     return 0;
 }
 
@@ -64,8 +64,8 @@ static int update_check(Op op, const Type *x, const Type *u, const Type *starts,
     for (int d = 0; fits && d < nb; d++)
         fits = u->dim[d] == starts->dim[d];
     if (!fits)
-        return error_set(E_SHAPE, "%s: the update %s does not begin with the batch axes of the starts, %s", optab[op].name,
-            type_text(u), type_text(starts));
+        return error_set(E_SHAPE, "%s: the update %s does not begin with the batch axes of the starts, %s",
+            optab[op].name, type_text(u), type_text(starts));
     Type window = type_drop_lead(u, nb < 0 ? 0 : nb);
     return window_check(op, x, starts, type_shape(&window), xb);
 }
@@ -154,7 +154,8 @@ static void dynamic_slice_batch(const Ins *i, const Ref *x, const uint8_t *s, co
     so[0] = STACKED;
 }
 
-static int dynamic_slice_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int dynamic_slice_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u,
+    void *const *out)
 {
     Windows w;
     bool has[MAXRANK];
@@ -216,7 +217,8 @@ static void dynamic_update_batch(const Ins *i, const Ref *x, const uint8_t *s, c
     so[0] = STACKED;
 }
 
-static int dynamic_update_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int dynamic_update_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u,
+    void *const *out)
 {
     Windows w;
     bool has[MAXRANK];

@@ -1,6 +1,6 @@
 /*
- * ops.c - the shared parts of the rules: see ops.h. Lists are values; tables are malloc'd and freed by the evaluation that
- * made them, since an arena lives as long as a program and an evaluation may run in a loop.
+ * ops.c - the shared parts of the rules: see ops.h. Lists are values; tables are malloc'd and freed by the
+ * evaluation that made them, since an arena lives as long as a program and an evaluation may run in a loop.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -113,18 +113,18 @@ int ops_axis(Op op, const Type *t, int64_t axis)
     if (axis >= 0 && axis < t->rank)
         return 0;
     if (!t->rank)
-        return error_set(E_SHAPE, "%s: axis %lld of the scalar %s, which has no axes; reshape it to [1] first", optab[op].name,
-            (long long)axis, type_text(t));
-    return error_set(E_SHAPE, "%s: axis %lld is out of range for %s; axes are 0 to %d", optab[op].name, (long long)axis,
-        type_text(t), t->rank - 1);
+        return error_set(E_SHAPE, "%s: axis %lld of the scalar %s, which has no axes; reshape it to [1] first",
+            optab[op].name, (long long)axis, type_text(t));
+    return error_set(E_SHAPE, "%s: axis %lld is out of range for %s; axes are 0 to %d", optab[op].name,
+        (long long)axis, type_text(t), t->rank - 1);
 }
 
 int ops_axes(Op op, const char *what, const Type *t, Ints axes)
 {
     for (int k = 0; k < axes.n; k++) {
         if (axes.v[k] < 0 || axes.v[k] >= t->rank)
-            return error_set(E_SHAPE, "%s: %s %s: axis %lld is out of range for %s, whose axes are below %d", optab[op].name,
-                what, ints_text(axes), (long long)axes.v[k], type_text(t), t->rank);
+            return error_set(E_SHAPE, "%s: %s %s: axis %lld is out of range for %s, whose axes are below %d",
+                optab[op].name, what, ints_text(axes), (long long)axes.v[k], type_text(t), t->rank);
         for (int j = 0; j < k; j++)
             if (axes.v[j] == axes.v[k])
                 return error_set(E_SHAPE, "%s: %s %s name axis %lld of %s twice; name it once", optab[op].name, what,
@@ -137,8 +137,8 @@ int ops_rising(Op op, const char *what, Ints a)
 {
     for (int k = 1; k < a.n; k++)
         if (a.v[k - 1] >= a.v[k])
-            return error_set(E_SHAPE, "%s: %s %s must be increasing; sort them, and transpose if another order is meant",
-                optab[op].name, what, ints_text(a));
+            return error_set(E_SHAPE, "%s: %s %s must be increasing; sort them, and transpose if another order is "
+                "meant", optab[op].name, what, ints_text(a));
     return 0;
 }
 
@@ -146,14 +146,15 @@ int ops_index_type(Op op, const Type *t)
 {
     if (dtype_int((Dtype)t->dt))
         return 0;
-    return error_set(E_DTYPE, "%s: indices are %s, but must be integers; convert them to i32", optab[op].name, type_text(t));
+    return error_set(E_DTYPE, "%s: indices are %s, but must be integers; convert them to i32", optab[op].name,
+        type_text(t));
 }
 
 int ops_result(Op op, Type *out, Dtype dt, Ints shape)
 {
     if (shape.n > MAXRANK)
-        return error_set(E_SHAPE, "%s: the result would have %d axes; at most %d are possible", optab[op].name, shape.n,
-            MAXRANK);
+        return error_set(E_SHAPE, "%s: the result would have %d axes; at most %d are possible", optab[op].name,
+            shape.n, MAXRANK);
     int64_t bytes = (int64_t)dtype_size(dt);
     bool empty = false, over = false;
     for (int d = 0; d < shape.n; d++) {
@@ -164,8 +165,8 @@ int ops_result(Op op, Type *out, Dtype dt, Ints shape)
         over |= shape.v[d] && __builtin_mul_overflow(bytes, shape.v[d], &bytes);
     }
     if (over && !empty)
-        return error_set(E_SHAPE, "%s: shape %s has more bytes than can be addressed; make it smaller", optab[op].name,
-            ints_text(shape));
+        return error_set(E_SHAPE, "%s: shape %s has more bytes than can be addressed; make it smaller",
+            optab[op].name, ints_text(shape));
     *out = type_of(dt, shape.n, shape.v);
     return 0;
 }
@@ -174,8 +175,8 @@ bool ops_room(Op op, int rank)
 {
     if (rank < MAXRANK)
         return true;
-    error_set(E_SHAPE, "%s: vmap would give its result %d axes; at most %d are possible: reshape inside the mapped function",
-        optab[op].name, rank + 1, MAXRANK);
+    error_set(E_SHAPE, "%s: vmap would give its result %d axes; at most %d are possible: reshape inside the mapped "
+        "function", optab[op].name, rank + 1, MAXRANK);
     return false;
 }
 
@@ -257,7 +258,8 @@ static void copy_box(int d, int rank, const int64_t *dim, size_t size, char *to,
         copy_box(d + 1, rank, dim, size, to + k * ts[d] * (int64_t)size, ts, from + k * fs[d] * (int64_t)size, fs);
 }
 
-void ops_copy(int rank, const int64_t *dim, size_t size, void *to, const int64_t *ts, const void *from, const int64_t *fs)
+void ops_copy(int rank, const int64_t *dim, size_t size, void *to, const int64_t *ts, const void *from,
+    const int64_t *fs)
 {
     for (int d = 0; d < rank; d++)
         if (!dim[d])
@@ -398,7 +400,8 @@ Wide ops_identity(Join j, Dtype dt)
 {
     int bits = (int)dtype_size(dt) * 8;
     int64_t least = dtype_signed(dt) ? (int64_t)(UINT64_MAX << (bits - 1)) : 0;
-    int64_t most = dt == DT_BOOL ? 1 : dtype_signed(dt) ? ~least : (int64_t)(UINT64_MAX >> (64 - (bits > 64 ? 64 : bits)));
+    int64_t all = (int64_t)(UINT64_MAX >> (64 - (bits > 64 ? 64 : bits)));
+    int64_t most = dt == DT_BOOL ? 1 : dtype_signed(dt) ? ~least : all;
     switch (j) {
     case J_MUL: return (Wide){ .f = 1, .i = 1 };
     case J_MIN: return (Wide){ .f = INFINITY, .i = most };

@@ -1,9 +1,10 @@
 /*
- * ops.h - what the rules of structural ops share: lists of axes, checks with messages, views of dense arrays, wide arithmetic.
+ * ops.h - what the rules of structural ops share: lists of axes, checks with messages, views of dense arrays, wide
+ * arithmetic.
  *
  * A rule file holds one stanza an op: infer, jvp, transpose, batch, eval, then `const Rules rules_<op>`.
- * Evaluation is exact per instruction: f64 computes in long double, other floats in double, integers modulo 2^64; a result
- * is rounded, or wraps, once, when it is stored.
+ * Evaluation is exact per instruction: f64 computes in long double, other floats in double, integers modulo 2^64; a
+ * result is rounded, or wraps, once, when it is stored.
  */
 #ifndef HEDDLE_OPS_H
 #define HEDDLE_OPS_H
@@ -15,7 +16,7 @@
 Ints ints_fill(int n, int64_t v);
 Ints ints_range(int64_t from, int64_t to);              /* from, from + 1, ..., to - 1 */
 Ints ints_up(Ints);                                     /* every entry + 1: axes once a lane axis is in front */
-Ints ints_lead(int64_t first, Ints);                    /* one more in front. Full lists stay as they are: see ops_room */
+Ints ints_lead(int64_t first, Ints);                    /* one more in front; a full list stays as it is: ops_room */
 Ints ints_push(Ints, int64_t last);
 Ints ints_others(int rank, Ints axes);                  /* the axes below rank that are not in the list, in order */
 Ints ints_pick(const Type *, Ints axes);                /* their sizes */
@@ -37,8 +38,10 @@ bool ops_room(Op, int rank);                            /* for batch: is there r
 Ref ops_again(const Ins *, Ref x);                      /* the same op, one operand, one result */
 void ops_jvp_zero(const Ins *, const Ref *x, const Ref *t, const Ref *z, Ref *tz);
 void ops_jvp_again(const Ins *, const Ref *x, const Ref *t, const Ref *z, Ref *tz);     /* one operand, linear */
-void ops_batch_again(const Ins *, const Ref *x, const uint8_t *s, const Axis *, Ref *out, uint8_t *so);   /* lanes ride along */
-void ops_stack(const Ins *, const Ref *x, const uint8_t *s, const Axis *, Ref *y);      /* all operands, lanes on axis 0 */
+/* The same op on stacked operands: the lanes ride along. */
+void ops_batch_again(const Ins *, const Ref *x, const uint8_t *s, const Axis *, Ref *out, uint8_t *so);
+/* All operands with the lanes on axis 0. */
+void ops_stack(const Ins *, const Ref *x, const uint8_t *s, const Axis *, Ref *y);
 void ops_stacked_out(const Ins *, uint8_t *so);
 Ref ops_take_along(Ref x, Ref index, int axis);         /* x[.., index[.., k, ..], ..], clamped; gather.c */
 Dtype ops_counter(int64_t n);                           /* i32 where it counts to n, else i64 */
@@ -48,7 +51,8 @@ Dtype ops_counter(int64_t n);                           /* i32 where it counts t
 void *ops_temp(size_t n, size_t size);                  /* malloc, with room for one more; NULL after error_set() */
 void ops_strides(const Type *, int64_t *stride);        /* in elements */
 /* to[i . ts] = from[i . fs] for every index i of the box; strides in elements of `size` bytes, of either sign. */
-void ops_copy(int rank, const int64_t *dim, size_t size, void *to, const int64_t *ts, const void *from, const int64_t *fs);
+void ops_copy(int rank, const int64_t *dim, size_t size, void *to, const int64_t *ts, const void *from,
+    const int64_t *fs);
 /* Offsets of all indices over these axes, row-major; *n of them, to be freed. */
 int64_t *ops_offsets(const Type *, Ints axes, int64_t *n);
 int64_t ops_index(Dtype, const void *p);                /* an integer as int64_t; a large u64 becomes INT64_MAX */

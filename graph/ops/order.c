@@ -2,8 +2,8 @@
  * order.c - sort, top_k.
  *
  * The order: numbers ascending, -0 equal to +0, all NaNs equal and last; complex numbers by real, then imaginary part.
- * Descending is that order backwards, NaNs first; equal keys keep their places in both. An element becomes an unsigned word
- * with the same order, so one integer comparison serves every dtype. Derivatives follow the permutation.
+ * Descending is that order backwards, NaNs first; equal keys keep their places in both. An element becomes an
+ * unsigned word with the same order, so one integer comparison serves every dtype. Derivatives follow the permutation.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -71,7 +71,8 @@ static bool sorter_start(Sorter *s, int64_t n, int nw)
 static void sorter_end(Sorter *s) { free(s->key), free(s->at), free(s->tmp); }
 
 /* Sorts the line that begins at this offset; s->at becomes the permutation. */
-static void sort_line(Sorter *s, int keys, const Type *const *t, const void *const *in, int64_t line, const int64_t *along,
+static void sort_line(Sorter *s, int keys, const Type *const *t, const void *const *in, int64_t line,
+    const int64_t *along,
     int64_t n, bool descending)
 {
     for (int64_t l = 0; l < n; l++) {
@@ -99,15 +100,16 @@ static int sort_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
     if ((e = ops_axis(op, t[0], a[0].v[0])))
         return e;
     if (a[1].v[0] < 1 || a[1].v[0] > nin)
-        return error_set(E_INVAL, "sort: %lld keys of %d operands; sort by 1 to %d of them", (long long)a[1].v[0], nin, nin);
+        return error_set(E_INVAL, "sort: %lld keys of %d operands; sort by 1 to %d of them", (long long)a[1].v[0],
+            nin, nin);
     if (a[2].v[0] != 0 && a[2].v[0] != 1)
         return error_set(E_INVAL, "sort: descending is 0 or 1, not %lld", (long long)a[2].v[0]);
     for (int k = 0; k < nin; k++) {
         Type u = *t[k];
         u.dt = t[0]->dt;
         if (!type_equal(&u, t[0]))
-            return error_set(E_SHAPE, "sort: operand 0 is %s, operand %d is %s; what is sorted together has one shape",
-                type_text(t[0]), k, type_text(t[k]));
+            return error_set(E_SHAPE, "sort: operand 0 is %s, operand %d is %s; what is sorted together has one "
+                "shape", type_text(t[0]), k, type_text(t[k]));
         out[k] = *t[k];
     }
     return 0;
@@ -180,14 +182,16 @@ static int top_k_infer(Op op, int nin, const Type *const *t, const int64_t *attr
     if (e)
         return e;
     if (!s.n)
-        return error_set(E_SHAPE, "top_k: the scalar %s has no axis to choose along; reshape it to [1]", type_text(t[0]));
+        return error_set(E_SHAPE, "top_k: the scalar %s has no axis to choose along; reshape it to [1]",
+            type_text(t[0]));
     if (ops_class((Dtype)t[0]->dt) == CL_COMPLEX)
         return error_set(E_DTYPE, "top_k: %s: complex numbers have no largest; use their parts", type_text(t[0]));
     if (a[0].v[0] < 0 || a[0].v[0] > s.v[s.n - 1])
         return error_set(E_SHAPE, "top_k: k = %lld of the last axis of %s; k is 0 to %lld", (long long)a[0].v[0],
             type_text(t[0]), (long long)s.v[s.n - 1]);
     if (s.v[s.n - 1] > INT32_MAX)
-        return error_set(E_SHAPE, "top_k: the last axis of %s is too long for i32 positions; use argsort", type_text(t[0]));
+        return error_set(E_SHAPE, "top_k: the last axis of %s is too long for i32 positions; use argsort",
+            type_text(t[0]));
     s.v[s.n - 1] = a[0].v[0];
     if ((e = ops_result(op, &out[0], (Dtype)t[0]->dt, s)))
         return e;
@@ -213,7 +217,8 @@ static int top_k_eval(const Ins *i, const Type *const *t, const void *const *in,
     for (int64_t l = 0; ok && l < n; l++) {
         sort_line(&s, 1, t, in, l * m, along, m, true);
         for (int64_t j = 0; j < k; j++) {
-            memcpy((char *)out[0] + (size_t)(l * k + j) * size, (const char *)in[0] + (size_t)(l * m + s.at[j]) * size, size);
+            memcpy((char *)out[0] + (size_t)(l * k + j) * size,
+                (const char *)in[0] + (size_t)(l * m + s.at[j]) * size, size);
             ((int32_t *)out[1])[l * k + j] = (int32_t)s.at[j];
         }
     }

@@ -1,5 +1,6 @@
 /*
- * random.c - threefry: key0, key1, x0, x1 (u32 of one shape) -> two words: the 20-round block of Threefry-2x32, elementwise.
+ * random.c - threefry: key0, key1, x0, x1 (u32 of one shape) -> two words: the 20-round block of Threefry-2x32,
+ * elementwise.
  */
 #include "ops.h"
 

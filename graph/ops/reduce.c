@@ -1,9 +1,9 @@
 /*
  * reduce.c - reductions over axes, positions of extremes, cumulative operations.
  *
- * Sums are linear. The derivative of a maximum is shared equally by the elements that attain it. Products are differentiated
- * as what they are, products of two halves (or of a prefix and a shifted prefix): right where elements are zero, and
- * differentiable again, as no division occurs.
+ * Sums are linear. The derivative of a maximum is shared equally by the elements that attain it. Products are
+ * differentiated as what they are, products of two halves (or of a prefix and a shifted prefix): right where
+ * elements are zero, and differentiable again, as no division occurs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,13 +29,14 @@ static int reducible(Op op, const Type *t)
     Join j = join_of(op);
     Dtype dt = (Dtype)t->dt;
     if ((j == J_ADD || j == J_MUL) && dt == DT_BOOL)
-        return error_set(E_DTYPE, "%s: %s: bools are not added or multiplied; convert to i32 to count, or use reduce_or and "
-            "reduce_and", optab[op].name, type_text(t));
+        return error_set(E_DTYPE, "%s: %s: bools are not added or multiplied; convert to i32 to count, or use "
+            "reduce_or and reduce_and", optab[op].name, type_text(t));
     if ((j == J_MAX || j == J_MIN) && ops_class(dt) == CL_COMPLEX)
-        return error_set(E_DTYPE, "%s: %s: complex numbers have no order; reduce their parts", optab[op].name, type_text(t));
-    if (j >= J_AND && dt != DT_BOOL && !dtype_int(dt))
-        return error_set(E_DTYPE, "%s: %s: only bools and integers have bits; compare or bitcast first", optab[op].name,
+        return error_set(E_DTYPE, "%s: %s: complex numbers have no order; reduce their parts", optab[op].name,
             type_text(t));
+    if (j >= J_AND && dt != DT_BOOL && !dtype_int(dt))
+        return error_set(E_DTYPE, "%s: %s: only bools and integers have bits; compare or bitcast first",
+            optab[op].name, type_text(t));
     return 0;
 }
 
@@ -51,9 +52,9 @@ static int reduce_infer(Op op, int nin, const Type *const *t, const int64_t *att
     if (op == OP_reduce_max || op == OP_reduce_min)
         for (int k = 0; k < a[0].n; k++)
             if (!t[0]->dim[a[0].v[k]] && t[0]->dt != DT_BOOL)
-                return error_set(E_SHAPE, "%s: %s has no elements along axis %lld, and nothing is the %s of none; pad it, or "
-                    "concat the value that is meant", optab[op].name, type_text(t[0]), (long long)a[0].v[k],
-                    op == OP_reduce_max ? "largest" : "smallest");
+                return error_set(E_SHAPE, "%s: %s has no elements along axis %lld, and nothing is the %s of none; "
+                    "pad it, or concat the value that is meant", optab[op].name, type_text(t[0]),
+                    (long long)a[0].v[k], op == OP_reduce_max ? "largest" : "smallest");
     return ops_result(op, out, (Dtype)t[0]->dt, ints_pick(t[0], ints_others(t[0]->rank, a[0])));
 }
 
@@ -161,7 +162,8 @@ static int arg_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
         return error_set(E_DTYPE, "%s: positions cannot be %s; use an integer dtype, such as i32", optab[op].name,
             dt > DT_NONE && dt < DT_COUNT ? dtype_name((Dtype)dt) : "of an unknown dtype");
     if (ops_class((Dtype)t[0]->dt) == CL_COMPLEX)
-        return error_set(E_DTYPE, "%s: %s: complex numbers have no order; reduce their parts", optab[op].name, type_text(t[0]));
+        return error_set(E_DTYPE, "%s: %s: complex numbers have no order; reduce their parts", optab[op].name,
+            type_text(t[0]));
     if (!t[0]->dim[axis])
         return error_set(E_SHAPE, "%s: %s has no elements along axis %lld, so there is no position; pad it first",
             optab[op].name, type_text(t[0]), (long long)axis);

@@ -81,8 +81,8 @@ static int iota_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
         return e;
     int64_t dt = a[0].v[0];
     if (dt <= DT_BOOL || dt >= DT_COUNT)
-        return error_set(E_DTYPE, "iota: %s does not count; use a number type",
-            dt == DT_BOOL ? "bool" : "an unknown dtype");
+        return error_set(E_DTYPE, "iota: %s does not count; use a number type", dt == DT_BOOL ? "bool" : "an "
+            "unknown dtype");
     if ((e = ops_result(op, out, (Dtype)dt, a[1])))
         return e;
     return ops_axis(op, out, a[2].v[0]);
@@ -117,18 +117,19 @@ static int bitcast_infer(Op op, int nin, const Type *const *t, const int64_t *at
     if (to <= DT_NONE || to >= DT_COUNT)
         return error_set(E_DTYPE, "bitcast: %lld is no dtype", (long long)to);
     if ((to == DT_BOOL) != (from == DT_BOOL))
-        return error_set(E_DTYPE, "bitcast: %s to %s: the bits of a bool have no meaning; convert, or compare with zero",
-            type_text(t[0]), dtype_name((Dtype)to));
+        return error_set(E_DTYPE, "bitcast: %s to %s: the bits of a bool have no meaning; convert, or compare with "
+            "zero", type_text(t[0]), dtype_name((Dtype)to));
     int64_t m = (int64_t)dtype_size((Dtype)from), n = (int64_t)dtype_size((Dtype)to);
     if (m > n) {
         if (s.n >= MAXRANK)
-            return error_set(E_SHAPE, "bitcast: %s to %s needs one more axis than %d; reshape it first", type_text(t[0]),
-                dtype_name((Dtype)to), MAXRANK);
+            return error_set(E_SHAPE, "bitcast: %s to %s needs one more axis than %d; reshape it first",
+                type_text(t[0]), dtype_name((Dtype)to), MAXRANK);
         s = ints_push(s, m / n);
     } else if (m < n) {
         if (!s.n || s.v[s.n - 1] != n / m)
-            return error_set(E_SHAPE, "bitcast: %s to %s joins %lld elements, so the last axis must have that size; reshape it "
-                "to [.., %lld] first", type_text(t[0]), dtype_name((Dtype)to), (long long)(n / m), (long long)(n / m));
+            return error_set(E_SHAPE, "bitcast: %s to %s joins %lld elements, so the last axis must have that "
+                "size; reshape it to [.., %lld] first", type_text(t[0]), dtype_name((Dtype)to), (long long)(n / m),
+                (long long)(n / m));
         s.n--;
     }
     return ops_result(op, out, (Dtype)to, s);
@@ -170,8 +171,8 @@ static int broadcast_infer(Op op, int nin, const Type *const *t, const int64_t *
         return e;
     for (int k = 0; k < t[0]->rank; k++)
         if (t[0]->dim[k] != 1 && t[0]->dim[k] != a[0].v[a[1].v[k]])
-            return error_set(E_SHAPE, "broadcast: axis %d of %s has size %lld, axis %lld of %s has %lld; only size 1 stretches",
-                k, type_text(t[0]), (long long)t[0]->dim[k], (long long)a[1].v[k], type_text(out),
+            return error_set(E_SHAPE, "broadcast: axis %d of %s has size %lld, axis %lld of %s has %lld; only size "
+                "1 stretches", k, type_text(t[0]), (long long)t[0]->dim[k], (long long)a[1].v[k], type_text(out),
                 (long long)a[0].v[a[1].v[k]]);
     return 0;
 }
@@ -219,8 +220,8 @@ static int reshape_infer(Op op, int nin, const Type *const *t, const int64_t *at
     if (e || (e = ops_result(op, out, (Dtype)t[0]->dt, a[0])))
         return e;
     if (type_size(t[0]) != type_size(out))
-        return error_set(E_SHAPE, "reshape: %s has %lld elements, %s has %lld; the sizes must multiply to the same number",
-            type_text(t[0]), (long long)type_size(t[0]), type_text(out), (long long)type_size(out));
+        return error_set(E_SHAPE, "reshape: %s has %lld elements, %s has %lld; the sizes must multiply to the same "
+            "number", type_text(t[0]), (long long)type_size(t[0]), type_text(out), (long long)type_size(out));
     return 0;
 }
 
@@ -295,16 +296,16 @@ static int slice_infer(Op op, int nin, const Type *const *t, const int64_t *attr
     if (e)
         return e;
     if (a[0].n != s.n || a[1].n != s.n || a[2].n != s.n)
-        return error_set(E_SHAPE, "slice: %s has %d axes, but there are %d starts, %d limits and %d steps; give one an axis",
-            type_text(t[0]), s.n, a[0].n, a[1].n, a[2].n);
+        return error_set(E_SHAPE, "slice: %s has %d axes, but there are %d starts, %d limits and %d steps; give "
+            "one an axis", type_text(t[0]), s.n, a[0].n, a[1].n, a[2].n);
     for (int d = 0; d < s.n; d++) {
         int64_t lo = a[0].v[d], hi = a[1].v[d], step = a[2].v[d];
         if (step < 1)
-            return error_set(E_SHAPE, "slice: step %lld along axis %d of %s; steps are 1 or more (reverse the axis first to go "
-                "backwards)", (long long)step, d, type_text(t[0]));
+            return error_set(E_SHAPE, "slice: step %lld along axis %d of %s; steps are 1 or more (reverse the axis "
+                "first to go backwards)", (long long)step, d, type_text(t[0]));
         if (lo < 0 || hi < lo || hi > s.v[d])
-            return error_set(E_SHAPE, "slice: from %lld to %lld along axis %d of %s; needed: 0 <= start <= limit <= %lld",
-                (long long)lo, (long long)hi, d, type_text(t[0]), (long long)s.v[d]);
+            return error_set(E_SHAPE, "slice: from %lld to %lld along axis %d of %s; needed: 0 <= start <= limit "
+                "<= %lld", (long long)lo, (long long)hi, d, type_text(t[0]), (long long)s.v[d]);
         s.v[d] = hi > lo ? (hi - lo - 1) / step + 1 : 0;
     }
     return ops_result(op, out, (Dtype)t[0]->dt, s);
@@ -360,19 +361,20 @@ static int pad_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
         return error_set(t[1]->rank ? E_SHAPE : E_DTYPE, "pad: %s is padded with %s; the value must be one %s",
             type_text(t[0]), type_text(t[1]), dtype_name((Dtype)t[0]->dt));
     if (a[0].n != s.n || a[1].n != s.n || a[2].n != s.n)
-        return error_set(E_SHAPE, "pad: %s has %d axes, but there are %d low, %d high and %d interior amounts; give one an axis",
-            type_text(t[0]), s.n, a[0].n, a[1].n, a[2].n);
+        return error_set(E_SHAPE, "pad: %s has %d axes, but there are %d low, %d high and %d interior amounts; "
+            "give one an axis", type_text(t[0]), s.n, a[0].n, a[1].n, a[2].n);
     for (int d = 0; d < s.n; d++) {
         int64_t n = s.v[d], inside;
         if (a[2].v[d] < 0)
-            return error_set(E_SHAPE, "pad: interior amount %lld along axis %d of %s; it is 0 or more (slice with a step to "
-                "take elements out)", (long long)a[2].v[d], d, type_text(t[0]));
-        bool over = __builtin_mul_overflow(n ? n - 1 : 0, a[2].v[d], &inside) || __builtin_add_overflow(inside, n, &inside) ||
+            return error_set(E_SHAPE, "pad: interior amount %lld along axis %d of %s; it is 0 or more (slice with "
+                "a step to take elements out)", (long long)a[2].v[d], d, type_text(t[0]));
+        bool over = __builtin_mul_overflow(n ? n - 1 : 0, a[2].v[d], &inside) ||
+            __builtin_add_overflow(inside, n, &inside) ||
             __builtin_add_overflow(inside, a[0].v[d], &inside) || __builtin_add_overflow(inside, a[1].v[d], &inside);
         if (over || inside < 0)
-            return error_set(E_SHAPE, "pad: axis %d of %s with %lld below, %lld above and %lld between would have %s size; crop "
-                "less", d, type_text(t[0]), (long long)a[0].v[d], (long long)a[1].v[d], (long long)a[2].v[d],
-                over ? "too large a" : "a negative");
+            return error_set(E_SHAPE, "pad: axis %d of %s with %lld below, %lld above and %lld between would have "
+                "%s size; crop less", d, type_text(t[0]), (long long)a[0].v[d], (long long)a[1].v[d],
+                (long long)a[2].v[d], over ? "too large a" : "a negative");
         s.v[d] = inside;
     }
     return ops_result(op, out, (Dtype)t[0]->dt, s);
@@ -455,7 +457,8 @@ static int pad_eval(const Ins *i, const Type *const *t, const void *const *in, c
         if (!dim[d])
             return 0;
     }
-    ops_copy(u[0].rank, dim, size, (char *)out[0] + to * (int64_t)size, ts, (const char *)in[0] + from * (int64_t)size, fs);
+    ops_copy(u[0].rank, dim, size, (char *)out[0] + to * (int64_t)size, ts,
+        (const char *)in[0] + from * (int64_t)size, fs);
     return 0;
 }
 
@@ -477,16 +480,17 @@ static int concat_infer(Op op, int nin, const Type *const *t, const int64_t *att
     Ints s = type_shape(t[0]);
     for (int k = 1; k < nin; k++) {
         if (t[k]->dt != t[0]->dt)
-            return error_set(E_DTYPE, "concat: operand 0 is %s, operand %d is %s; convert them to one dtype", type_text(t[0]), k,
-                type_text(t[k]));
+            return error_set(E_DTYPE, "concat: operand 0 is %s, operand %d is %s; convert them to one dtype",
+                type_text(t[0]), k, type_text(t[k]));
         bool fits = t[k]->rank == t[0]->rank;
         for (int d = 0; fits && d < t[0]->rank; d++)
             fits = d == axis || t[k]->dim[d] == t[0]->dim[d];
         if (!fits)
-            return error_set(E_SHAPE, "concat: operand 0 is %s, operand %d is %s; only axis %lld, along which they are joined, "
-                "may differ", type_text(t[0]), k, type_text(t[k]), (long long)axis);
+            return error_set(E_SHAPE, "concat: operand 0 is %s, operand %d is %s; only axis %lld, along which they "
+                "are joined, may differ", type_text(t[0]), k, type_text(t[k]), (long long)axis);
         if (__builtin_add_overflow(s.v[axis], t[k]->dim[axis], &s.v[axis]))
-            return error_set(E_SHAPE, "concat: axis %lld would have more elements than can be counted", (long long)axis);
+            return error_set(E_SHAPE, "concat: axis %lld would have more elements than can be counted",
+                (long long)axis);
     }
     return ops_result(op, out, (Dtype)t[0]->dt, s);
 }
