@@ -232,7 +232,11 @@ static hd integer_pow(const char *what, hd x, int64_t y)
             type_text(typ(r)), (long long)y);
         return HD_NIL;
     }
-    return power(x, y);
+    if (weak || dtype_size((Dtype)typ(r)->dt) > 2 || !is_float(r))
+        return power(x, y);
+    /* products of 16-bit floats round once, at the end */
+    Dtype own = (Dtype)typ(r)->dt;
+    return sym_of(Convert(sym_ref(power(sym_of(Convert(r, DT_F32)), y)), own));
 }
 
 hd hd_integer_pow(hd x, int y) { OP(hd_integer_pow); return integer_pow("hd_integer_pow", x, y); }
