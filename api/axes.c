@@ -116,10 +116,10 @@ int axes_parse(const char *what, const char *text, const Tree *const *part, int 
     Reader r = { what, text, text };
     for (int i = 0; i < n; i++)
         if (i && !take(&r, ','))
-            return complain(&r, arena_text("%d items are wanted, separated by commas", n));
+            return complain(&r, arena_text("%d item%s wanted, separated by commas", n, n == 1 ? " is" : "s are"));
         else if (item(&r, part[i], &axis))
             return (int)error_code();
-    return peek(&r) ? complain(&r, arena_text("%d items are wanted, and this is one more", n)) : 0;
+    return peek(&r) ? complain(&r, arena_text("%d item%s wanted, and this is one more", n, n == 1 ? " is" : "s are")) : 0;
 }
 
 /* Counts axes from the front, in an array of t's rank (out: one more, the lanes' own). */

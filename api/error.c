@@ -33,13 +33,21 @@ static void forget(void)
     told = false;
 }
 
+/* Does the message begin with this place already? */
+static bool named(Loc l)
+{
+    char b[512];
+    int n = snprintf(b, sizeof b, "%s:%d: ", l.file ? l.file : "", l.line);
+    return l.file && n > 0 && n < (int)sizeof b && !strncmp(error_text(), b, (size_t)n);
+}
+
 static void compose(void)
 {
     Text t = { 0 };
     text_add(&t, "%s", error_text());
     int n = 0;
     for (const Context *f = frames; f; f = f->up) {
-        if (!f->verb && !f->name)
+        if (f->verb ? named(f->loc) : !f->name)
             continue;
         text_add(&t, "%s", n++ ? ", " : "  (");
         if (!f->verb)
