@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define YS_MAX  1024                            /* elements of a nested scan's ys, in private arrays */
+
 /* ==================== what bodies cost */
 
 static double size_of(const Graph *g, Ref v) { return (double)type_size(&g->type[v]); }
@@ -62,57 +64,41 @@ double body_code(const Graph *g)
 
 /* ==================== what lanes can run */
 
-static bool body_held(const Graph *g, const Region *r, bool *dyn)
-{
-    if (!body_dynamic(g, dyn))
-        return false;
-    for (int k = 0; k < region_nloop(r); k++)
-        if (dyn[r->ncap + k])
-            return false;
-    return true;
-}
-
-/* Operands of instruction i of g that are read at computed indices, given which values are. */
-static bool dynamic_operands(const Graph *g, const Ins *i, bool *dyn, bool any)
+/* Operands of instruction i of g that are read at computed indices; any: its results are. */
+static void dynamic_operands(const Graph *g, const Ins *i, bool *dyn, bool any)
 {
     int ns;
-    switch (i->op) {
-    case OP_region: {
+    if (i->op == OP_region) {
         const Region *r = i->region;
         for (int b = 0; b < i->nsub; b++) {
             bool *in = NEWS(bool, i->sub[b]->nin);
-            if (any || !body_held(i->sub[b], r, in))
-                return false;
+            body_dynamic(i->sub[b], in);
             for (int k = 0; k < i->sub[b]->nin; k++)
-                if (in[k] || region_group(r, k + region_npred(r)) == 'x')
+                if (in[k] || r->nlane || region_group(r, k + region_npred(r)) == 'x')
                     dyn[i->in[k + region_npred(r)]] = true;
         }
-        return true;
+        return;
     }
-    case OP_dynamic_slice: case OP_gather: {
+    if (i->op == OP_dynamic_slice || i->op == OP_gather) {
         const Type *t = &g->type[i->in[0]];
         const int64_t *size = ins_attr(i, i->op == OP_gather ? 5 : 0, &ns);
         for (int k = 0; k < ns; k++)
             if (size[k] < t->dim[t->rank - ns + k])
                 dyn[i->in[0]] = true;
-        break;
     }
-    case OP_dynamic_update: case OP_accum_slice: {
+    if (i->op == OP_dynamic_update || i->op == OP_accum_slice) {
         const Type *t = &g->type[i->in[0]], *u = &g->type[i->in[1]];
         for (int k = g->type[i->in[2]].rank - 1; k < u->rank; k++)
             if (u->dim[k] > 1 && u->dim[k] < t->dim[k])
                 dyn[i->in[1]] = true;
-        break;
-    }
     }
     for (int k = 0; k < i->nin; k++)
         dyn[i->in[k]] = dyn[i->in[k]] || any;
-    return i->op != OP_data || !any;
 }
 
 /* Bodies are evaluated element by element at constant indices; only what a slice, a gather or a nested loop's step moves is
- * at a computed one. That is sound for what lies in memory, not for what registers hold: the state, results of regions. */
-bool body_dynamic(const Graph *g, bool *in)
+ * at a computed one. What is read so from outside should lie in memory. */
+void body_dynamic(const Graph *g, bool *in)
 {
     bool *dyn = NEWS(bool, g->nval);
     for (int n = g->nins - 1; n >= 0; n--) {
@@ -120,12 +106,10 @@ bool body_dynamic(const Graph *g, bool *in)
         bool any = false;
         for (int k = 0; k < i->nout; k++)
             any = any || dyn[i->out + (Ref)k];
-        if (!dynamic_operands(g, i, dyn, any))
-            return false;
+        dynamic_operands(g, i, dyn, any);
     }
     for (int k = 0; k < g->nin; k++)
         in[k] = dyn[g->in[k]];
-    return true;
 }
 
 static bool all_stacked(const int64_t *xb, int n)
@@ -152,14 +136,20 @@ static bool lanes_run(const Graph *g, bool nested)
         }
         case OP_region: {
             const Region *r = i->region;
-            if (!nested || r->nlane || (r->kind == SCAN && i->nout > region_nloop(r)) ||
-                body_state(i->sub[i->nsub - 1], r, false) > STATE_MAX)
+            double ys = 0;
+            for (int k = region_nloop(r); r->kind == SCAN && k < i->nout; k++)
+                ys += size_of(g, i->out + (Ref)k);
+            if (!nested || r->nlane || ys > YS_MAX || body_state(i->sub[i->nsub - 1], r, false) > STATE_MAX)
                 return false;
             for (int b = 0; b < i->nsub; b++)
                 if (!lanes_run(i->sub[b], nested))
                     return false;
             break;
         }
+        case OP_data:
+            if (size_of(g, i->out) > HELD_MAX)
+                return false;
+            break;
         default:
             if (elem_is_own(i->op))
                 return false;
@@ -175,8 +165,7 @@ static bool fits_lanes(const Region *r, int nsub, Graph *const *sub)
         double ys = 0;
         for (int k = 0; k < g->nout; k++)
             ys += k < region_nloop(r) ? 0 : size_of(g, g->out[k]);
-        bool *dyn = NEWS(bool, g->nin);
-        if (body_code(g) + ys > CODE_MAX || !lanes_run(g, true) || !body_held(g, r, dyn))
+        if (body_code(g) + ys > CODE_MAX || !lanes_run(g, true))
             return false;
     }
     return body_state(sub[nsub - 1], r, false) <= STATE_MAX;
@@ -335,6 +324,21 @@ static int independent(const Graph *g, const Ins *i, int64_t *dim, bool *last)
     return n;
 }
 
+/* Reductions that an operand would need again and again inside loops of single elements are stored. */
+static void force_reductions(Sched *s, Ref v, Seen *seen)
+{
+    const Ins *i = s->g->def[v];
+    if (!i || elem_is_own(i->op) || i->op == OP_data || !seen_add(seen, v, 1, 0, 0))
+        return;
+    if (elem_is_reduce(i->op)) {
+        s->force[v] = true;
+        return;
+    }
+    for (int k = 0; k < i->nin; k++)
+        force_reductions(s, i->in[k], seen);
+}
+
+/* Operands are read once, but for the places of a scatter, which every work-item reads. */
 static Root *root_own(Sched *s, const Ins *i)
 {
     int64_t dim[MAXRANK];
@@ -343,13 +347,12 @@ static Root *root_own(Sched *s, const Ins *i)
     Root *root = root_new(s, ROOT_INS, i, vars_of(elem_space("o", dim, n, 0), n));
     root->spec = i->op == OP_scatter ? SPEC_SCATTER : i->op == OP_sort ? SPEC_SORT : SPEC_CUMULATIVE;
     root->chunk = last;
+    Seen seen = { 0 };
     for (int k = 0; k < i->nin; k++) {
         need_whole(s, root, i->in[k], NULL, 0);
-        int64_t bits;
-        graph_begin((Graph *)s->g);
-        if (!const_of(i->in[k], &bits))
+        force_reductions(s, i->in[k], &seen);
+        if (i->op == OP_scatter && k == 1 && !index_only(s->g, i->in[k]))
             s->force[i->in[k]] = true;
-        graph_end();
     }
     return root;
 }

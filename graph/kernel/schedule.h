@@ -53,7 +53,7 @@ typedef enum SpecKind {
     SPEC_ROWS,                                  /* a scan, larger state: private rows, the body lowered by the same code */
     /* Own shapes, one instruction each. outer: the independent dimensions of the result, in order: all but the axis (sort,
      * cumulative), all that no index vector moves (scatter); vec: the last of them, if it is the innermost dimension and has
-     * W elements. Operands are stored, except constants: read them by the evaluator. Every live result is stored. */
+     * W elements. Operands may be stored or not: read them by the evaluator. Every live result is stored. */
     SPEC_SCATTER, SPEC_SORT, SPEC_CUMULATIVE
 } SpecKind;
 
@@ -130,7 +130,7 @@ RegionForm region_form(const Region *, int nin, int nsub, Graph *const *sub, con
 double body_state(const Graph *, const Region *, bool acc_only);        /* elements of the carry and accumulators */
 double body_code(const Graph *);                /* instructions of a body with everything unrolled */
 double body_weight(const Graph *);              /* instructions an evaluation of every element of a body costs */
-bool body_dynamic(const Graph *, bool *dyn);    /* which inputs are read at computed indices; false: something held is */
+void body_dynamic(const Graph *, bool *dyn);    /* which inputs are read at computed indices */
 
 /* A kernel's worth of work before merging: a value, or the results of one instruction. */
 typedef enum RootKind { ROOT_VALUE, ROOT_SUMS, ROOT_INS, ROOT_STEPS } RootKind;
