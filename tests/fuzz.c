@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend.h"
 #include "graph.h"
+#include "values.h"
 
 enum { N = 3 };                                 /* the length of every vector */
 
@@ -39,106 +39,12 @@ static int pick(Rng *r, int n) { return (int)(rng_next(r) >> 33) % n; }
 static double uniform(Rng *r) { return (double)(rng_next(r) >> 11) * 0x1p-53; }
 static double normal(Rng *r) { return sqrt(-2 * log(1 - uniform(r))) * cos(6.283185307179586 * uniform(r)); }
 
-/* ==================== running: a device, and a graph on dense arrays */
-
-static Device *device;
-
-static int run_bound(Exec *e, const Graph *g, const void *const *in, void *const *out)
-{
-    const Backend *b = device->backend;
-    Mem **x = NEWS(Mem *, g->nin), **y = NEWS(Mem *, g->nout);
-    int code = 0;
-    for (int k = 0; k < g->nin && !code; k++) {
-        size_t n = type_bytes(&g->type[g->in[k]]);
-        code = b->alloc(device, n, &x[k]);
-        code = code ? code : b->write(x[k], 0, in[k], n);
-    }
-    code = code ? code : b->run(e, g->nin, x, g->nout, y);
-    for (int k = 0; k < g->nout && !code; k++)
-        code = b->read(y[k], 0, out[k], type_bytes(&g->type[g->out[k]]));
-    for (int k = 0; k < g->nin; k++)
-        mem_drop(x[k]);
-    for (int k = 0; k < g->nout; k++)
-        mem_drop(y[k]);
-    return code;
-}
-
-/* The one place that knows devices: another kind builds its executable from a plan of the graph here. */
-static int run_graph(const Graph *g, const void *const *in, void *const *out)
-{
-    Exec *e = device->backend->build_graph(device, g);
-    if (!e)
-        return error_code();
-    int code = run_bound(e, g, in, out);
-    device->backend->drop(e);
-    return code;
-}
-
-/* ==================== values on the host: float arrays */
-
-typedef struct Values { Type t; double *v; } Values;
-
-static Values values_new(Type t)
-{
-    return (Values){ t, NEWS(double, type_size(&t)) };
-}
-
 static Values values_random(Type t, Rng *r)
 {
     Values a = values_new(t);
     for (int64_t k = 0; k < type_size(&t); k++)
         a.v[k] = normal(r);
     return a;
-}
-
-/* Runs g; out: new values, one a result. */
-static int evaluate(const Graph *g, const Values *in, Values *out)
-{
-    const void **x = NEWS(const void *, g->nin);
-    void **y = NEWS(void *, g->nout);
-    for (int k = 0; k < g->nin; k++) {
-        const Type *t = &g->type[g->in[k]];
-        if (!type_equal(t, &in[k].t))
-            return error_set(E_INTERNAL, "argument %d is %s, not %s", k, type_text(&in[k].t), type_text(t));
-        char *p = arena_alloc(type_bytes(t) + 1);
-        for (int64_t j = 0; j < type_size(t); j++)
-            dtype_store_f(t->dt, p + (size_t)j * dtype_size(t->dt), in[k].v[j]);
-        x[k] = p;
-    }
-    for (int k = 0; k < g->nout; k++)
-        y[k] = arena_alloc(type_bytes(&g->type[g->out[k]]) + 1);
-    int code = run_graph(g, x, y);
-    for (int k = 0; k < g->nout && !code; k++) {
-        Type t = g->type[g->out[k]];
-        out[k] = values_new(t);
-        for (int64_t j = 0; j < type_size(&t); j++)
-            out[k].v[j] = dtype_load_f(t.dt, (char *)y[k] + (size_t)j * dtype_size(t.dt));
-    }
-    return code;
-}
-
-static bool near(double a, double b, double scale, double tolerance)
-{
-    return a == b || (isnan(a) && isnan(b)) || fabs(a - b) <= tolerance * (1 + scale);
-}
-
-static bool same(const double *a, const double *b, int64_t n, double tolerance)
-{
-    double scale = 0;
-    for (int64_t k = 0; k < n; k++)
-        scale = isfinite(b[k]) && fabs(b[k]) > scale ? fabs(b[k]) : scale;
-    for (int64_t k = 0; k < n; k++)
-        if (!near(a[k], b[k], scale, tolerance))
-            return false;
-    return true;
-}
-
-static bool all_same(const Values *a, const Values *b, int n, double tolerance)
-{
-    for (int k = 0; k < n; k++)
-        if (!type_equal(&a[k].t, &b[k].t) || !same(a[k].v, b[k].v, type_size(&a[k].t), tolerance))
-            return false;
-    return true;
 }
 
 /* ==================== building: a program is a closed graph (w, x, y) -> z of vectors */
@@ -529,11 +435,11 @@ static Graph *wrap_vmap(Gen *g, const Graph *f)
 static Graph *wrap(Gen *g, Graph *f, int n)
 {
     for (; f && n > 0; n--)
-        switch (pick(&g->r, 6)) {
-        case 0: f = grad(f, wrt_x); break;
-        case 1: f = grad(f, wrt_w); break;
-        case 2: f = tangent(f); break;
-        case 3: case 4: f = wrap_vmap(g, f); break;
+        switch (pick(&g->r, g->forward_only ? 3 : 6)) {
+        case 0: f = tangent(f); break;
+        case 1: case 2: f = wrap_vmap(g, f); break;
+        case 3: f = grad(f, wrt_x); break;
+        case 4: f = grad(f, wrt_w); break;
         default: f = jacobians(f); break;
         }
     return f;
@@ -552,7 +458,20 @@ static bool fails(const char *law, const char *what)
     return false;
 }
 
-static double tolerance(void) { return 1e-8; }
+static const double tolerance = 1e-8;
+
+/* Does a change of the arguments by a few roundings change the results by more than the tolerance? Then they prove nothing:
+ * nests of derivatives of loops can be as steep as they like. */
+static bool too_steep(const Graph *g, const Values *in, const Values *out)
+{
+    Values *moved = NEWS(Values, g->nin), *z = NEWS(Values, g->nout);
+    for (int k = 0; k < g->nin; k++) {
+        moved[k] = values_new(in[k].t);
+        for (int64_t j = 0; j < type_size(&in[k].t); j++)
+            moved[k].v[j] = in[k].v[j] * (1 + (j % 2 ? 1e-12 : -1e-12));
+    }
+    return !evaluate(g, moved, z) && !all_same(z, out, g->nout, tolerance);
+}
 
 /* Evaluates g both ways. False: a law is broken. */
 static bool lanes_and_matrix(const Graph *g, const char *what, const Values *in, Values *out)
@@ -569,7 +488,10 @@ static bool lanes_and_matrix(const Graph *g, const char *what, const Values *in,
         return fails("check", arena_text("matrix form of %s", what));
     if (evaluate(m, in, got))
         return fails("run", arena_text("matrix form of %s", what));
-    return all_same(got, out, g->nout, tolerance()) || fails("matrix", what);
+    for (int k = 0; k < g->nout; k++)
+        if (!all_same(&got[k], &out[k], 1, tolerance) && !too_steep(g, in, out))
+            return fails("matrix", arena_text("%s, result %d: %s", what, k, difference(got[k], out[k])));
+    return true;
 }
 
 static double inner(Values a, Values b)
@@ -584,6 +506,9 @@ static double inner(Values a, Values b)
 static bool law_slope(const Graph *f, const Values *in, const Values *t, Values dz)
 {
     double worst = 0;
+    for (int64_t j = 0; j < type_size(&dz.t); j++)
+        if (!(fabs(dz.v[j]) < 1e3))             /* too steep for difference quotients */
+            return true;
     for (double h = 1e-3; h > 1e-8; h /= 10) {
         Values moved[3], up, down;
         for (int way = 1; way >= -1; way -= 2) {
@@ -622,7 +547,7 @@ static bool law_vmap(const Graph *f, Rng *r)
             one[k] = (Values){ vec(), in[k].v + (states[k] ? n * N : 0) };
         if (evaluate(f, one, &single))
             return fails("run", "one lane");
-        if (!same(all.v + n * N, single.v, N, tolerance()))
+        if (!same(all.v + n * N, single.v, N, tolerance))
             return fails("vmap", "a lane differs");
     }
     return true;
@@ -648,7 +573,7 @@ static bool laws_forward(const Graph *f, Rng *r, const Values *in, Values z, Val
     }
     if (!lanes_and_matrix(j, "jvp", all, jz))
         return false;
-    if (!all_same(jz, &z, 1, tolerance()))
+    if (!all_same(jz, &z, 1, tolerance))
         return fails("primal", "jvp");
     *dz = jz[1];
     return !wanted("slope") || law_slope(f, in, t, *dz);
@@ -659,7 +584,7 @@ static bool laws_reverse(const Graph *f, Rng *r, const Values *in, Values z, con
     Values all[4] = { in[0], in[1], in[2], values_random(vec(), r) }, back[4];
     if (!lanes_and_matrix(graph_vjp(f, wrt_all), "vjp", all, back))
         return false;
-    if (!all_same(back, &z, 1, tolerance()))
+    if (!all_same(back, &z, 1, tolerance))
         return fails("primal", "vjp");
     double there = inner(all[3], dz), here = inner(back[1], t[0]) + inner(back[2], t[1]) + inner(back[3], t[2]), scale = 0;
     for (int k = 0; k < 3; k++)
@@ -685,9 +610,7 @@ static bool try_seed(uint64_t seed)
     Gen g = { .r = { seed * 0x9E3779B97F4A7C15u + 1 } };
     g.forward_only = pick(&g.r, 10) < 3;
     int depth = 1 + pick(&g.r, 3), around = pick(&g.r, 3);
-    Graph *f = program(&g, depth);
-    if (!g.forward_only)
-        f = wrap(&g, f, around);
+    Graph *f = wrap(&g, program(&g, depth), around);
     Rng r = { seed + 77 };
     Values in[3] = { values_random(vec(), &r), values_random(vec(), &r), values_random(vec(), &r) }, z, t[3], dz;
     if (!f || error_pending())
@@ -732,8 +655,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: fuzz [--seed N] [--count N] [--only LAW] [--verbose]\n");
         return 2;
     }
-    device = device_find("host");
-    if (!device) {
+    if (!device_use("host")) {
         fprintf(stderr, "%s\n", error_text());
         return 2;
     }
