@@ -96,6 +96,20 @@ typedef struct Format {
     int left, right, exp_digits;                /* columns before and after the point */
 } Format;
 
+/* From here on numbers are written with an exponent: where a float no longer tells whole numbers apart. */
+static double cutoff(Dtype d, double most)
+{
+    double by_digits = d == DT_F16 ? 1e3 : d == DT_BF16 ? 1e2 : d == DT_F32 || d == DT_C64 ? 1e6 : most;
+    return by_digits < most ? by_digits : most;
+}
+
+/* a / b as the dtype has it */
+static double ratio(Dtype d, double a, double b)
+{
+    return d == DT_F16 ? half_to_double(half_from_double(a / b)) : d == DT_BF16 ? bfloat_to_double(bfloat_from_double(a / b)) :
+           d == DT_F32 || d == DT_C64 ? (double)((float)a / (float)b) : a / b;
+}
+
 static int exp_width(int e) { return abs(e) >= 100 ? 3 : 2; }
 
 static Format float_format(const double *v, size_t n, Dtype dt, bool plus)
@@ -111,7 +125,7 @@ static Format float_format(const double *v, size_t n, Dtype dt, bool plus)
         else if (a > 0)
             most = fmax(most, a), least = fmin(least, a);
     }
-    f.sci = most > 0 && (most >= 1e8 || least < 1e-4 || most / least > 1000);
+    f.sci = most > 0 && (most >= cutoff(dt, 1e8) || least < 1e-4 || ratio(dt, most, least) > 1000);
     for (size_t i = 0; i < n; i++) {
         int exp = 0;
         if (!isfinite(v[i]))
@@ -143,23 +157,25 @@ static void float_word(const Format *f, double v, char *out)
         snprintf(out, ROOM, "%*s", all, isnan(v) ? "nan" : v < 0 ? "-inf" : f->plus ? "+inf" : "inf");
         return;
     }
-    if (f->sci)
-        scientific(b, &exp, v, f->dt, PLACES);
-    else
+    if (f->sci) {                               /* all with as many digits as one of them needs */
+        snprintf(b, sizeof b, "%.*e", f->right, v);
+        char *e = strchr(b, 'e');
+        exp = atoi(e + 1), *e = 0;
+        if (!strchr(b, '.'))
+            strcat(b, ".");
+    } else {
         positional(b, v, f->dt, PLACES);
+    }
     if (f->plus && b[0] != '-')
         memmove(b + 1, b, strlen(b) + 1), b[0] = '+';
     char *dot = strchr(b, '.');
     int left = (int)(dot - b), right = (int)strlen(dot + 1);
-    if (f->sci) {                               /* digits are filled up with zeros */
-        int n = snprintf(out, ROOM, "%*s%s", f->left - left, "", b);
-        for (; right < f->right; right++)
-            out[n++] = '0';
+    int n = f->left > left ? f->left - left : 0;
+    memset(out, ' ', (size_t)n);
+    n += snprintf(out + n, (size_t)(ROOM - n), "%.120s", b);
+    if (f->sci) {
         snprintf(out + n, (size_t)(ROOM - n), "e%c%0*d", exp < 0 ? '-' : '+', f->exp_digits, abs(exp));
     } else {
-        int n = f->left - left;
-        memset(out, ' ', (size_t)n);
-        n += snprintf(out + n, (size_t)(ROOM - n), "%.120s", b);
         for (; right < f->right; right++)
             out[n++] = ' ';
         out[n] = 0;
@@ -343,7 +359,7 @@ static void write_scalar(Writer *w)
         double a = fabs(v[k]);
         if (!isfinite(v[k]))
             snprintf(b, sizeof b, "%s", isnan(v[k]) ? "nan" : v[k] < 0 ? "-inf" : "inf");
-        else if (a == 0 || (a >= 1e-4 && a < 1e16))
+        else if (a == 0 || (a >= 1e-4 && a < cutoff(d, 1e16)))
             positional(b, v[k], d, 25), strcat(b, b[strlen(b) - 1] == '.' && !is_complex(w) ? "0" : "");
         else {
             scientific(b, &exp, v[k], d, 20);
