@@ -130,8 +130,8 @@ static void normal(Form f)
             continue;
         form_range(a->f, &lo, &hi);
         ck_assert_msg(lo >= 0 && lo < a->d && hi >= a->d, "%s is decided or negative", form_text(f));
-        ck_assert_msg(a->kind != A_DIV || a->f->n != 1 || a->f->t[0].k != 1 || a->f->t[0].a->kind != A_DIV, "%s is nested",
-            form_text(f));
+        ck_assert_msg(a->kind != A_DIV || a->f->n != 1 || a->f->t[0].k != 1 || a->f->t[0].a->kind != A_DIV,
+            "%s is nested", form_text(f));
         normal(a->f);
     }
 }
@@ -150,7 +150,8 @@ START_TEST(form_random)
         for (int n = 0; n < 12; n++) {
             new_values();
             int64_t want = tree_at(t);
-            ck_assert_msg(form_at(t->f) == want, "%s is %lld, not %lld", form_text(t->f), (long long)form_at(t->f), (long long)want);
+            ck_assert_msg(form_at(t->f) == want, "%s is %lld, not %lld", form_text(t->f), (long long)form_at(t->f),
+                (long long)want);
             ck_assert(want >= lo && want <= hi);
         }
     }
@@ -399,7 +400,8 @@ START_TEST(kernel_dead_code)
     k_writes(k, o);
     Val init[2] = { k_const(k, DT_F32, 0), k_const(k, DT_F32, 1) }, phi[2], out[2];
     const Atom *i = k_loop(k, "k", 16, 2, init, phi);
-    Val next[2] = { k2(k, K_ADD, DT_F32, phi[0], k_load(k, a, form_a(i))), k2(k, K_MUL, DT_F32, phi[1], k_load(k, unused, form_c(0))) };
+    Val next[2] = { k2(k, K_ADD, DT_F32, phi[0], k_load(k, a, form_a(i))),
+        k2(k, K_MUL, DT_F32, phi[1], k_load(k, unused, form_c(0))) };
     k_loop_end(k, next, out);
     const Atom *j = k_loop(k, "k", 16, 1, init, phi);   /* nobody wants it */
     next[0] = k2(k, K_ADD, DT_F32, phi[0], k_load(k, a, form_a(j)));
@@ -483,7 +485,8 @@ START_TEST(kernel_large)
     Buffer *a = buffer("a", DT_F32, 1 << 20), *o = buffer("o", DT_F32, 1 << 20);
     k_writes(k, o);
     for (int n = 0; n < 4000; n++) {
-        Val x = k_load(k, a, form_addc(form_a(LANE), 16 * n)), y = k_load(k, a, form_addc(form_a(LANE), 16 * (n * 7 % 4000)));
+        Val x = k_load(k, a, form_addc(form_a(LANE), 16 * n));
+        Val y = k_load(k, a, form_addc(form_a(LANE), 16 * (n * 7 % 4000)));
         x = k3(k, K_FMA, DT_F32, x, y, k2(k, K_MUL, DT_F32, x, k_const(k, DT_F32, n)));
         k_store(k, o, form_addc(form_a(LANE), 16 * n), x);
     }

@@ -14,7 +14,8 @@ typedef struct OpenclCaps {
 
 /* One text for n finished kernels: a prelude of what they call, then each as
  *     __kernel void NAME(__global const T *restrict .., [int step])
- * with the arguments in the order of Kernel.param. 0, or an error (a dtype the device lacks, a call without a builtin). */
+ * with the arguments in the order of Kernel.param. 0, or an error (a dtype the device lacks, a call without a
+ * builtin). */
 int opencl_c_print(const Kernel *const *, int n, const OpenclCaps *, Text *);
 
 #endif

@@ -1,13 +1,14 @@
 /*
- * form.c - index forms: c + sum of coefficient * atom, an atom being a variable, a quotient, a remainder, a clamp, or an
- * integer value, each with a range.
+ * form.c - index forms: c + sum of coefficient * atom, an atom being a variable, a quotient, a remainder, a clamp,
+ * or an integer value, each with a range.
  *
  * In:  sums, products by constants, quotients and remainders.
  * Out: interned forms: equal ones are one pointer.
- * Invariant: a quotient or remainder that the ranges decide is never an atom. Of what is left every atom f / d and f % d has
- *      f >= 0 (shifted by a multiple of d; except where i32 would not hold it), no common factor of d left in f, no quotient of
- *      a quotient, no remainder of a multiple; and d * (f / d) + f % d becomes f again. So a reshape of a reshape, a tile of a
- *      flattened space or the digits of a panel meet as the same pointer, whoever wrote them.
+ * Invariant: a quotient or remainder that the ranges decide is never an atom. Of what is left every atom f / d and
+ *      f % d has f >= 0 (shifted by a multiple of d; except where i32 would not hold it), no common factor of d
+ *      left in f, no quotient of a quotient, no remainder of a multiple; and d * (f / d) + f % d becomes f again.
+ *      So a reshape of a reshape, a tile of a flattened space or the digits of a panel meet as the same pointer,
+ *      whoever wrote them.
  */
 #include "kernel.h"
 
@@ -560,7 +561,8 @@ const Atom *atom_of(AtomKind kind, Form f, int64_t d, int64_t lo, int64_t hi)
 const Atom *atom_elem(const Graph *g, Ref v, const Form *idx, int nidx, int64_t lo, int64_t hi)
 {
     bool fresh;
-    Atom *a = atom_intern(&(Atom){ .kind = A_ELEM, .lo = lo, .hi = hi, .g = g, .v = v, .idx = idx, .nidx = nidx }, &fresh);
+    Atom *a = atom_intern(&(Atom){ .kind = A_ELEM, .lo = lo, .hi = hi, .g = g, .v = v, .idx = idx, .nidx = nidx },
+        &fresh);
     if (fresh) {
         a->idx = nidx ? arena_copy(idx, sizeof *idx * (size_t)nidx) : NULL;
         a->deps = set_of(NULL, 0);
@@ -624,7 +626,8 @@ void form_reindex(const Form *idx, const int64_t *new_dim, int new_n, const int6
                 out[j] = form_c(0);
             return;
         }
-    while (i < new_n || j < old_n) {            /* dimensions up to where the products are equal are a space of their own */
+    /* dimensions up to where the products are equal are a space of their own */
+    while (i < new_n || j < old_n) {
         int i0 = i, j0 = j;
         int64_t p = 1, q = 1;
         do {

@@ -2,8 +2,8 @@
  * kdump.c - kernels as text, and their verifier.
  *
  * Text: one line an instruction, indented by scope: v12 = add f32x16 v10, v11. Constants stand where they are used.
- * The verifier holds what printers rely on: operands defined before their use in a scope that encloses it, dtypes and lanes
- * that agree, places made of variables that are there.
+ * The verifier holds what printers rely on: operands defined before their use in a scope that encloses it, dtypes
+ * and lanes that agree, places made of variables that are there.
  */
 #include "kir.h"
 
@@ -12,13 +12,13 @@
 
 const char *const kop_name[K_OP_COUNT] = {
     [K_NONE] = "none", [K_CONST] = "const", [K_INDEX] = "index", [K_SPLAT] = "splat", [K_ADD] = "add", [K_SUB] = "sub",
-    [K_MUL] = "mul", [K_DIV] = "div", [K_REM] = "rem", [K_FMA] = "fma", [K_NEG] = "neg", [K_ABS] = "abs", [K_MAX] = "max",
-    [K_MIN] = "min", [K_SQRT] = "sqrt", [K_FLOOR] = "floor", [K_CEIL] = "ceil", [K_RINT] = "rint", [K_TRUNC] = "trunc",
+    [K_MUL] = "mul", [K_DIV] = "div", [K_REM] = "rem", [K_FMA] = "fma", [K_NEG] = "neg", [K_ABS] = "abs",
+    [K_MAX] = "max", [K_MIN] = "min", [K_SQRT] = "sqrt", [K_FLOOR] = "floor", [K_CEIL] = "ceil", [K_RINT] = "rint", [K_TRUNC] = "trunc",
     [K_AND] = "and", [K_OR] = "or", [K_XOR] = "xor", [K_NOT] = "not", [K_SHL] = "shl", [K_SHR] = "shr", [K_SAR] = "sar",
     [K_MULHI] = "mulhi", [K_POPCOUNT] = "popcount", [K_CLZ] = "clz", [K_EQ] = "eq", [K_NE] = "ne", [K_LT] = "lt",
     [K_LE] = "le", [K_GT] = "gt", [K_GE] = "ge", [K_SELECT] = "select", [K_CONVERT] = "convert", [K_BITS] = "bits",
-    [K_ROUND] = "round", [K_CALL] = "call", [K_HSUM] = "hsum", [K_HPROD] = "hprod", [K_HMAX] = "hmax", [K_HMIN] = "hmin",
-    [K_HAND] = "hand", [K_HOR] = "hor", [K_HXOR] = "hxor", [K_ANY] = "any", [K_LOAD] = "load", [K_STORE] = "store",
+    [K_ROUND] = "round", [K_CALL] = "call", [K_HSUM] = "hsum", [K_HPROD] = "hprod", [K_HMAX] = "hmax",
+    [K_HMIN] = "hmin", [K_HAND] = "hand", [K_HOR] = "hor", [K_HXOR] = "hxor", [K_ANY] = "any", [K_LOAD] = "load", [K_STORE] = "store",
     [K_LOADS] = "loads", [K_STORES] = "stores", [K_LOOP] = "loop", [K_IF] = "if", [K_BRK] = "brk", [K_PHI] = "phi",
     [K_RESULT] = "result", [K_PART] = "part", [K_BARRIER] = "barrier",
 };
@@ -129,8 +129,8 @@ void k_dump(const Kernel *k, Text *t)
     static const char *const space[] = { [GLOBAL] = "", [PRIVATE] = "private ", [LOCAL] = "local " };
     text_add(t, "kernel %s(", k->name);
     for (int p = 0; p < k->nparam; p++)
-        text_add(t, "%s%s%s %s[%lld]", p ? ", " : "", k->written[p] ? "inout " : "", dtype_name(k->param[p]->dt), k->param[p]->name,
-            (long long)k->param[p]->size);
+        text_add(t, "%s%s%s %s[%lld]", p ? ", " : "", k->written[p] ? "inout " : "", dtype_name(k->param[p]->dt),
+            k->param[p]->name, (long long)k->param[p]->size);
     text_add(t, "%s)", k->stepped ? ", step" : "");
     for (int g = 0; g < k->ngrid; g++)
         text_add(t, "%s %s < %lld", g ? "," : " grid", k->grid[g].var->name, (long long)k->grid[g].n);
@@ -154,7 +154,8 @@ static int wrong(const Check *c, const char *format, ...)
     va_start(ap, format);
     vsnprintf(what, sizeof what, format, ap);
     va_end(ap);
-    return error_set(E_INTERNAL, "kernel %s: v%u (%s): %s", c->k->name, (unsigned)c->at, kop_name[c->k->ins[c->at].op], what);
+    return error_set(E_INTERNAL, "kernel %s: v%u (%s): %s", c->k->name, (unsigned)c->at,
+        kop_name[c->k->ins[c->at].op], what);
 }
 
 /* Usable here: a constant, or defined and of a scope around. */
@@ -226,7 +227,8 @@ static int arity(KOp op)
 {
     if (op == K_FMA || op == K_SELECT)
         return 3;
-    if ((op >= K_ADD && op <= K_REM) || op == K_MAX || op == K_MIN || (op >= K_AND && op <= K_XOR) || (op >= K_SHL && op <= K_MULHI)
+    if ((op >= K_ADD && op <= K_REM) || op == K_MAX || op == K_MIN || (op >= K_AND && op <= K_XOR)
+        || (op >= K_SHL && op <= K_MULHI)
         || (op >= K_EQ && op <= K_GE))
         return 2;
     return 1;
@@ -236,8 +238,8 @@ static int arity(KOp op)
 static const char *takes(KOp op)
 {
     switch (op) {
-    case K_ADD: case K_SUB: case K_MUL: case K_DIV: case K_NEG: case K_ABS: case K_MAX: case K_MIN: case K_HSUM: case K_HPROD:
-    case K_HMAX: case K_HMIN: return "fi";
+    case K_ADD: case K_SUB: case K_MUL: case K_DIV: case K_NEG: case K_ABS: case K_MAX: case K_MIN:
+    case K_HSUM: case K_HPROD: case K_HMAX: case K_HMIN: return "fi";
     case K_FMA: case K_SQRT: case K_FLOOR: case K_CEIL: case K_RINT: case K_TRUNC: return "f";
     case K_AND: case K_OR: case K_XOR: case K_NOT: case K_HAND: case K_HOR: case K_HXOR: return "ib";
     case K_REM: case K_SHL: case K_SHR: case K_SAR: case K_MULHI: case K_POPCOUNT: case K_CLZ: return "i";
@@ -269,7 +271,8 @@ static int elementwise(const Check *c)
         return dtype_size(i->dt) != dtype_size(a->dt) || kind == 'b' || i->dt == DT_BOOL ?
             wrong(c, "%s has not the bits of %s", dtype_name(a->dt), dtype_name(i->dt)) : 0;
     case K_ROUND:
-        return i->dt != DT_F32 || (i->bits != DT_F16 && i->bits != DT_BF16) ? wrong(c, "of %s", dtype_name(i->dt)) : args_are(c, DT_F32, 0);
+        return i->dt != DT_F32 || (i->bits != DT_F16 && i->bits != DT_BF16) ?
+            wrong(c, "of %s", dtype_name(i->dt)) : args_are(c, DT_F32, 0);
     default:
         if (!strchr(takes(i->op), kind))
             return wrong(c, "of %s", dtype_name(a->dt));
@@ -305,7 +308,8 @@ static int if_check(Check *c, int scope)
 {
     const KIns *i = &c->k->ins[c->at];
     Val at = c->at;
-    int e = c->k->ins[i->arg[0]].dt != DT_BOOL || c->k->ins[i->arg[0]].w != 1 ? wrong(c, "the condition is no single bool") : 0;
+    int e = c->k->ins[i->arg[0]].dt != DT_BOOL || c->k->ins[i->arg[0]].w != 1
+        ? wrong(c, "the condition is no single bool") : 0;
     for (int p = 0; p < i->ncarry && !e; p++)
         e = usable(c, i->other[p], scope);
     e = e ? e : scope_check(c, i->scope);
@@ -382,7 +386,8 @@ static int ins_check(Check *c, int scope)
     if (i->w != 1 && i->w != W)
         return wrong(c, "%d lanes", i->w);
     if (i->op == K_INDEX)
-        return !i->form || !dtype_int(i->dt) || i->w != (form_vector(i->form) ? W : 1) ? wrong(c, "lanes or dtype of a place") : 0;
+        return !i->form || !dtype_int(i->dt) || i->w != (form_vector(i->form) ? W : 1)
+            ? wrong(c, "lanes or dtype of a place") : 0;
     if (i->op == K_CALL)
         return i->name ? 0 : wrong(c, "no name");
     if (i->op == K_SPLAT)

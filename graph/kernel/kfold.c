@@ -3,8 +3,9 @@
  *
  * In:  an instruction that is about to be built.
  * Out: a value that it always equals, or 0; its normal form.
- * Invariant: every fold is exact. Integers wrap as their dtype does; floats are IEEE, one rounding. So x * 1 and x - 0 fold,
- *      x * 0 and x + 0 do not (nan, the sign of zero). The lanes of the result may be fewer: one lane stands for W equal ones.
+ * Invariant: every fold is exact. Integers wrap as their dtype does; floats are IEEE, one rounding. So x * 1 and
+ *      x - 0 fold, x * 0 and x + 0 do not (nan, the sign of zero). The lanes of the result may be fewer: one lane
+ *      stands for W equal ones.
  */
 #include "kir.h"
 
@@ -60,7 +61,8 @@ bool k_const_of(const Kernel *k, Val v, int64_t *bits)
 bool k_commutes(KOp op)
 {
     switch (op) {
-    case K_ADD: case K_MUL: case K_MAX: case K_MIN: case K_AND: case K_OR: case K_XOR: case K_EQ: case K_NE: case K_MULHI:
+    case K_ADD: case K_MUL: case K_MAX: case K_MIN: case K_AND: case K_OR: case K_XOR: case K_EQ: case K_NE:
+    case K_MULHI:
         return true;
     default:
         return false;
@@ -115,7 +117,7 @@ static int count(Dtype dt, int64_t x, bool ones)
 static bool eval_int(KOp op, Dtype dt, int64_t x, int64_t y, int64_t *r)
 {
     uint64_t a = (uint64_t)x, b = (uint64_t)y;
-    bool s = dtype_signed(dt), min = s && x == -(int64_t)(1ull << (width(dt) - 1));
+    bool s = dtype_signed(dt), min = s && x == k_wrap(dt, (int64_t)(1ull << (width(dt) - 1)));
     switch (op) {
     case K_ADD: *r = (int64_t)(a + b); break;
     case K_SUB: *r = (int64_t)(a - b); break;
@@ -198,8 +200,8 @@ static double rounded(int to, double x)
     return to == DT_F16 ? half_to_double(half_from_double(x)) : bfloat_to_double(bfloat_from_double(x));
 }
 
-/* All operands are constants c of dtype from. */
-static Val fold_const(Kernel *k, KOp op, Dtype dt, Dtype from, int64_t bits, int n, const int64_t *c)
+/* All operands are constants c of dtype from; 0 where there are fewer than three. */
+static Val fold_const(Kernel *k, KOp op, Dtype dt, Dtype from, int64_t bits, const int64_t *c)
 {
     int64_t r;
     double f;
@@ -212,11 +214,10 @@ static Val fold_const(Kernel *k, KOp op, Dtype dt, Dtype from, int64_t bits, int
     if (op == K_ROUND)
         return k_bits(k, dt, k_bits_of(dt, rounded((int)bits, k_float_of(from, c[0]))));
     if (dtype_float(dt)) {
-        if (!eval_float(op, dt, k_float_of(dt, c[0]), n > 1 ? k_float_of(dt, c[1]) : 0, n > 2 ? k_float_of(dt, c[2]) : 0, &f))
-            return 0;
-        return k_bits(k, dt, k_bits_of(dt, f));
+        double x = k_float_of(dt, c[0]), y = k_float_of(dt, c[1]), z = k_float_of(dt, c[2]);
+        return eval_float(op, dt, x, y, z, &f) ? k_bits(k, dt, k_bits_of(dt, f)) : 0;
     }
-    return eval_int(op, dt, c[0], n > 1 ? c[1] : 0, &r) ? k_bits(k, dt, r) : 0;
+    return eval_int(op, dt, c[0], c[1], &r) ? k_bits(k, dt, r) : 0;
 }
 
 /* ==================== bool: arithmetic and order are logic */
@@ -404,7 +405,8 @@ static Val fold_compare(Kernel *k, KOp *op, Val *a)
         return bool_compare(k, *op, a[0], a[1]);
     if (a[0] == a[1] && !dtype_float(dt))
         return k_bits(k, DT_BOOL, *op == K_EQ || *op == K_LE || *op == K_GE);
-    static const KOp turned[] = { [K_EQ] = K_EQ, [K_NE] = K_NE, [K_LT] = K_GT, [K_LE] = K_GE, [K_GT] = K_LT, [K_GE] = K_LE };
+    static const KOp turned[] = { [K_EQ] = K_EQ, [K_NE] = K_NE, [K_LT] = K_GT, [K_LE] = K_GE, [K_GT] = K_LT,
+        [K_GE] = K_LE };
     int64_t b;
     if (k_const_of(k, a[0], &b)) {              /* the constant to the right */
         Val t = a[0];
@@ -463,7 +465,8 @@ static bool is_rounded(const Kernel *k, Val v, int to, int depth)
 
 static Val fold_unary(Kernel *k, KOp op, Dtype dt, int64_t bits, Val x)
 {
-    static const KOp inverse_of[] = { [K_EQ] = K_NE, [K_NE] = K_EQ, [K_LT] = K_GE, [K_LE] = K_GT, [K_GT] = K_LE, [K_GE] = K_LT };
+    static const KOp inverse_of[] = { [K_EQ] = K_NE, [K_NE] = K_EQ, [K_LT] = K_GE, [K_LE] = K_GT, [K_GT] = K_LE,
+        [K_GE] = K_LT };
     const KIns *i = &k->ins[x];
     switch (op) {
     case K_CONVERT:
@@ -475,7 +478,9 @@ static Val fold_unary(Kernel *k, KOp op, Dtype dt, int64_t bits, Val x)
     case K_NEG:
         return i->op == K_NEG ? i->arg[0] : 0;
     case K_ABS:
-        return i->op == K_ABS || dtype_unsigned(dt) ? x : i->op == K_NEG && dtype_float(dt) ? k1(k, K_ABS, dt, i->arg[0]) : 0;
+        if (i->op == K_ABS || dtype_unsigned(dt))
+            return x;
+        return i->op == K_NEG && dtype_float(dt) ? k1(k, K_ABS, dt, i->arg[0]) : 0;
     case K_NOT:
         if (i->op == K_NOT)
             return i->arg[0];
@@ -515,7 +520,7 @@ Val k_fold(Kernel *k, KOp *op, Dtype *dt, int64_t bits, int n, Val *a)
     bool all = true;
     for (int i = 0; i < n; i++)
         all &= k_const_of(k, a[i], &c[i]);
-    Val v = all ? fold_const(k, *op, *dt, k->ins[a[0]].dt, bits, n, c) : 0;
+    Val v = all ? fold_const(k, *op, *dt, k->ins[a[0]].dt, bits, c) : 0;
     if (v)
         return v;
     if (*op >= K_EQ && *op <= K_GE)

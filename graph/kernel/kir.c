@@ -3,9 +3,10 @@
  *
  * In:  calls in program order.
  * Out: instructions by number, and for every scope the order they run in.
- * Invariant: the home (scope) of an operand encloses its user's. A pure instruction has exactly one home, the innermost scope
- *      of its operands, so common subexpressions and loop-invariant motion are one table look-up. Nothing leaves a branch
- *      (its scope is a wall): it may be rare. Loads of what the kernel itself writes stay where they are said.
+ * Invariant: the home (scope) of an operand encloses its user's. A pure instruction has exactly one home, the
+ *      innermost scope of its operands, so common subexpressions and loop-invariant motion are one table look-up.
+ *      Nothing leaves a branch (its scope is a wall): it may be rare. Loads of what the kernel itself writes stay
+ *      where they are said.
  */
 #include "graph.h"
 #include "kir.h"
@@ -109,7 +110,10 @@ static bool scope_open(const Kernel *k, int scope)
 
 bool k_visible(const Kernel *k, Val v) { return v && scope_open(k, k->ins[v].home); }
 
-static int deeper(const Kernel *k, int a, int b) { return a < 0 || b < 0 ? -1 : k->scope[b].depth > k->scope[a].depth ? b : a; }
+static int deeper(const Kernel *k, int a, int b)
+{
+    return a < 0 || b < 0 ? -1 : k->scope[b].depth > k->scope[a].depth ? b : a;
+}
 
 /* The innermost scope of what the form is made of; -1: a variable that belongs to no loop. */
 static int form_home(const Kernel *k, Form f)
@@ -152,7 +156,8 @@ static int home_of(const Kernel *k, int narg, const Val *arg, Form f)
 
 static uint32_t ins_hash(const KIns *i, int home)
 {
-    uint32_t h = mix(mix((uint32_t)i->op | (uint32_t)i->dt << 8 | (uint32_t)i->w << 16, (uint64_t)i->bits), (uintptr_t)i->form);
+    uint32_t h = mix(mix((uint32_t)i->op | (uint32_t)i->dt << 8 | (uint32_t)i->w << 16, (uint64_t)i->bits),
+        (uintptr_t)i->form);
     h = mix(mix(h, (uintptr_t)i->buf), (uint64_t)home);
     for (int a = 0; a < i->narg; a++)
         h = mix(h, i->arg[a]);
@@ -161,8 +166,9 @@ static uint32_t ins_hash(const KIns *i, int home)
 
 static bool ins_same(const KIns *a, const KIns *b)
 {
-    return a->op == b->op && a->dt == b->dt && a->w == b->w && a->narg == b->narg && a->bits == b->bits && a->form == b->form
-        && a->buf == b->buf && a->home == b->home && (!a->narg || !memcmp(a->arg, b->arg, sizeof *a->arg * (size_t)a->narg));
+    return a->op == b->op && a->dt == b->dt && a->w == b->w && a->narg == b->narg && a->bits == b->bits
+        && a->form == b->form && a->buf == b->buf && a->home == b->home
+        && (!a->narg || !memcmp(a->arg, b->arg, sizeof *a->arg * (size_t)a->narg));
 }
 
 static void table_grow(Kernel *k)
@@ -253,8 +259,8 @@ Val k_emit(Kernel *k, KOp op, Dtype dt, int narg, const Val *arg)
         Val t = a[0];
         a[0] = a[1], a[1] = t;
     }
-    return find(k, (KIns){ .op = (uint8_t)op, .dt = dt, .w = (uint8_t)(k_horizontal(op) ? 1 : w), .narg = narg, .arg = a,
-        .bits = bits });
+    return find(k, (KIns){ .op = (uint8_t)op, .dt = dt, .w = (uint8_t)(k_horizontal(op) ? 1 : w), .narg = narg,
+        .arg = a, .bits = bits });
 }
 
 Val k1(Kernel *k, KOp op, Dtype dt, Val x) { return k_emit(k, op, dt, 1, &x); }
@@ -276,8 +282,8 @@ Val k_call(Kernel *k, int op, Dtype dt, int narg, const Val *arg)
             return 0;
         w = k->ins[arg[i]].w > w ? k->ins[arg[i]].w : w;
     }
-    return find(k, (KIns){ .op = K_CALL, .dt = dt, .w = (uint8_t)w, .narg = narg, .arg = (Val *)(uintptr_t)arg, .bits = op,
-        .name = op_name[op] });
+    return find(k, (KIns){ .op = K_CALL, .dt = dt, .w = (uint8_t)w, .narg = narg, .arg = (Val *)(uintptr_t)arg,
+        .bits = op, .name = op_name[op] });
 }
 
 Val k_splat(Kernel *k, Val v)
@@ -337,7 +343,8 @@ void k_writes(Kernel *k, Buffer *b)
     bool seen = kmap_get(&k->build->param, b) >= 0;
     int p = param_of(k, b);
     if (seen && !k->written[p])
-        error_set(E_INTERNAL, "kernel %s: buffer %s is read before it is said that the kernel writes it", k->name, b->name);
+        error_set(E_INTERNAL, "kernel %s: buffer %s is read before it is said that the kernel writes it", k->name,
+            b->name);
     k->written[p] = true;
 }
 
@@ -397,8 +404,8 @@ void k_store(Kernel *k, Buffer *b, Form f, Val v)
         return;
     }
     if (k->ins[v].dt != loaded(b)) {
-        error_set(E_INTERNAL, "kernel %s: %s is stored in %s, which holds %s", k->name, dtype_name(k->ins[v].dt), b->name,
-            dtype_name(b->dt));
+        error_set(E_INTERNAL, "kernel %s: %s is stored in %s, which holds %s", k->name, dtype_name(k->ins[v].dt),
+            b->name, dtype_name(b->dt));
         return;
     }
     Val s = ins_new(k, (KIns){ .op = K_STORE, .narg = 1, .arg = &v, .form = f, .buf = b, .home = k->cur });
@@ -442,11 +449,11 @@ const Atom *k_loop(Kernel *k, const char *name, int64_t n, int ninit, const Val 
     const Atom *var = atom_var(arena_text("%s%d", name, s), n < 0 ? INT32_MAX : n, 0);
     k_where(k, var, s);
     k->wide_index |= n > INT32_MAX;
-    Val v = ins_new(k, (KIns){ .op = K_LOOP, .narg = ninit, .arg = (Val *)(uintptr_t)init, .home = k->cur, .var = var, .n = n,
-        .scope = s, .ncarry = ninit });
+    Val v = ins_new(k, (KIns){ .op = K_LOOP, .narg = ninit, .arg = (Val *)(uintptr_t)init, .home = k->cur,
+        .var = var, .n = n, .scope = s, .ncarry = ninit });
     for (int i = 0; i < ninit; i++)
-        phi[i] = !init[i] ? 0 : ins_new(k, (KIns){ .op = K_PHI, .dt = k->ins[init[i]].dt, .w = k->ins[init[i]].w, .bits = v,
-            .group = i, .home = s });
+        phi[i] = !init[i] ? 0 : ins_new(k, (KIns){ .op = K_PHI, .dt = k->ins[init[i]].dt, .w = k->ins[init[i]].w,
+            .bits = v, .group = i, .home = s });
     k->ins[v].phi = ninit ? arena_copy(phi, sizeof *phi * (size_t)ninit) : NULL;
     enter(k, v);
     return var;
@@ -464,8 +471,8 @@ void k_loop_end(Kernel *k, const Val *next, Val *out)
         if (!nx[i] || !k->ins[v].phi[i])
             continue;
         if (k->ins[nx[i]].dt != p->dt || k->ins[nx[i]].w > p->w)
-            error_set(E_INTERNAL, "kernel %s: a value carried as %s x %d becomes %s x %d", k->name, dtype_name(p->dt), p->w,
-                dtype_name(k->ins[nx[i]].dt), k->ins[nx[i]].w);
+            error_set(E_INTERNAL, "kernel %s: a value carried as %s x %d becomes %s x %d", k->name,
+                dtype_name(p->dt), p->w, dtype_name(k->ins[nx[i]].dt), k->ins[nx[i]].w);
         else if (p->w == W)
             nx[i] = k_splat(k, nx[i]);
     }
@@ -473,8 +480,8 @@ void k_loop_end(Kernel *k, const Val *next, Val *out)
         return;
     for (int i = 0; i < n; i++) {
         Val p = k->ins[v].phi[i];
-        out[i] = o[i] = !p ? 0 : ins_new(k, (KIns){ .op = K_RESULT, .dt = k->ins[p].dt, .w = k->ins[p].w, .bits = v, .group = i,
-            .home = k->cur });
+        out[i] = o[i] = !p ? 0 : ins_new(k, (KIns){ .op = K_RESULT, .dt = k->ins[p].dt, .w = k->ins[p].w,
+            .bits = v, .group = i, .home = k->cur });
     }
     k->ins[v].next = nx, k->ins[v].out = o;
     body_add(k, k->cur, v);
@@ -510,8 +517,8 @@ void k_if_end(Kernel *k, int n, const Val *vals, const Val *others, Val *out)
         if (k->ins[x[i]].dt != k->ins[y[i]].dt)
             error_set(E_INTERNAL, "kernel %s: a branch gives %s, the other %s", k->name, dtype_name(k->ins[x[i]].dt),
                 dtype_name(k->ins[y[i]].dt));
-        out[i] = o[i] = ins_new(k, (KIns){ .op = K_RESULT, .dt = k->ins[x[i]].dt, .w = k->ins[x[i]].w, .bits = v, .group = i,
-            .home = k->cur });
+        out[i] = o[i] = ins_new(k, (KIns){ .op = K_RESULT, .dt = k->ins[x[i]].dt, .w = k->ins[x[i]].w, .bits = v,
+            .group = i, .home = k->cur });
     }
     KIns *f = &k->ins[v];
     f->ncarry = n, f->next = x, f->other = y, f->out = o;

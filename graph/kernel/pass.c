@@ -2,12 +2,13 @@
  * pass.c - the passes over a finished kernel.
  *
  * In:  a kernel whose scopes are all closed.
- * Out: the same kernel without what nobody needs; strided vectors as blocks; pure instructions right in front of their first
- *      user; parameters that are used; the flags that printers read.
+ * Out: the same kernel without what nobody needs; strided vectors as blocks; pure instructions right in front of
+ *      their first user; parameters that are used; the flags that printers read.
  * Invariant: effects and loads of what changes keep their order; every operand still precedes its user.
  *
- *   blocks   Lanes that are S elements apart, at m neighbouring constants, are m wide loads and log2(m) rounds of shuffles
- *            instead of 16 m loads; stores likewise. This is arrays of structures, transposes, and the xs and ys of lanes.
+ *   blocks   Lanes that are S elements apart, at m neighbouring constants, are m wide loads and log2(m) rounds of
+ *            shuffles instead of 16 m loads; stores likewise. This is arrays of structures, transposes, and the xs
+ *            and ys of lanes.
  *   order    Depth first, so that few values live at once: a compiler that keeps our order spills otherwise.
  */
 #include "kir.h"
@@ -46,8 +47,8 @@ static bool structure(const KIns *i) { return i->op == K_LOOP || i->op == K_IF; 
 static bool effect(const KIns *i) { return i->op == K_STORE || i->op == K_STORES || i->op == K_BARRIER; }
 
 /* ==================== dead code
- * Roots are effects. What is live makes the structure around it live, with its condition and its exits; a carried value is
- * live if it is read or left, and then so are its start and its next. */
+ * Roots are effects. What is live makes the structure around it live, with its condition and its exits; a carried
+ * value is live if it is read or left, and then so are its start and its next. */
 
 typedef struct Mark { Kernel *k; bool *live; Val *owner, *todo; int ntodo, cap; } Mark;
 
@@ -304,8 +305,8 @@ static Val block_new(Kernel *k, Group *g, int scope, int *at)
 {
     bool load = g->op == K_LOAD;
     Val *part = NEWS(Val, g->m);
-    KIns n = { .op = load ? K_LOADS : K_STORES, .form = g->base, .buf = (Buffer *)(uintptr_t)g->buf, .stride = g->stride,
-        .group = g->m, .home = scope };
+    KIns n = { .op = load ? K_LOADS : K_STORES, .form = g->base, .buf = (Buffer *)(uintptr_t)g->buf,
+        .stride = g->stride, .group = g->m, .home = scope };
     Val v = (Val)k->nins;
     for (int c = 0; c < g->m; c++)
         if (g->got[c].v) {
@@ -322,7 +323,8 @@ static Val block_new(Kernel *k, Group *g, int scope, int *at)
             i->op = K_PART, i->bits = v, i->group = c, i->form = NULL, i->buf = NULL;
             part[c] = p;
         } else {
-            PUSH(k->ins, k->nins, k->cap, (KIns){ .op = K_PART, .dt = g->buf->dt, .w = W, .bits = v, .group = c, .home = scope });
+            PUSH(k->ins, k->nins, k->cap, (KIns){ .op = K_PART, .dt = g->buf->dt, .w = W, .bits = v, .group = c,
+                .home = scope });
             part[c] = (Val)k->nins - 1;
         }
     }
@@ -338,7 +340,8 @@ static bool has_effects(const Kernel *k, int scope)
     const KScope *s = &k->scope[scope];
     for (int i = 0; i < s->nbody; i++) {
         const KIns *x = &k->ins[s->body[i]];
-        if (effect(x) || x->op == K_BRK || (x->op == K_LOAD && k_changes(k, x->buf)) || (structure(x) && has_effects(k, x->scope)))
+        if (effect(x) || x->op == K_BRK || (x->op == K_LOAD && k_changes(k, x->buf))
+            || (structure(x) && has_effects(k, x->scope)))
             return true;
     }
     return false;
@@ -410,7 +413,8 @@ static void need(void *ctx, Val v)
     const KIns *i = &o->k->ins[v];
     if (i->op == K_PART)
         v = (Val)i->bits, i = &o->k->ins[v];
-    if (v && i->home == o->scope && i->op != K_CONST && i->op != K_PHI && i->op != K_RESULT && !o->done[v] && pure(o->k, i))
+    if (v && i->home == o->scope && i->op != K_CONST && i->op != K_PHI && i->op != K_RESULT && !o->done[v]
+        && pure(o->k, i))
         PUSH(o->use, o->nuse, o->use_cap, v);
 }
 

@@ -1,0 +1,88 @@
+/*
+ * opencl_prelude.c - the functions in front of the kernels: only those that they call.
+ */
+#include "opencl_text.h"
+
+/* One step of a tree: p and q are vectors or scalars of the same type. */
+static void join(Text *t, KOp op, bool isfloat, const char *p, const char *q)
+{
+    static const char *const sign[] = { [K_HSUM] = "+", [K_HPROD] = "*", [K_HAND] = "&", [K_HOR] = "|",
+        [K_HXOR] = "^" };
+    bool max = op == K_HMAX;
+    if (op != K_HMAX && op != K_HMIN)
+        text_add(t, "%s %s %s", p, sign[op], q);
+    else if (!isfloat)
+        text_add(t, "%s(%s, %s)", max ? "max" : "min", p, q);
+    else
+        text_add(t, "((%s %s %s) | (%s != %s)) ? %s : %s", p, max ? ">" : "<", q, p, p, p, q);
+}
+
+static void tree(Text *t, KOp op, Dtype dt)
+{
+    bool order = op == K_HMAX || op == K_HMIN;
+    const char *T = ocl_type[dt], *U = ocl_type[order ? dt : ocl_unsigned(dt)];
+    text_add(t, "static inline %s hd_%s_%s(%s16 v)\n{\n    %s16 u = as_%s16(v);\n", T, ocl_reduction[op], T, T, U, U);
+    text_add(t, "    %s8 a = ", U), join(t, op, dtype_float(dt), "u.lo", "u.hi");
+    text_add(t, ";\n    %s4 b = ", U), join(t, op, dtype_float(dt), "a.lo", "a.hi");
+    text_add(t, ";\n    %s2 c = ", U), join(t, op, dtype_float(dt), "b.lo", "b.hi");
+    text_add(t, ";\n    %s x = c.x, y = c.y;\n    return (%s)(", U, T), join(t, op, dtype_float(dt), "x", "y");
+    text_add(t, ");\n}\n");
+}
+
+/* Rounded down, of numbers that may be negative. */
+static void floor_division(Text *t, bool mod, bool vec, const char *T)
+{
+    const char *w = ocl_lanes(vec ? W : 1);
+    text_add(t, "static inline %s%s hd_%s_%s%s(%s%s x, %s d) { %s%s r = x %% d; ", T, w, mod ? "mod" : "div", T, w,
+        T, w, T, T, w);
+    if (mod)
+        text_add(t, vec ? "return r + ((r < 0) & d); }\n" : "return r < 0 ? r + d : r; }\n");
+    else
+        text_add(t, vec ? "return x / d + (r < 0); }\n" : "return x / d - (r < 0); }\n");
+}
+
+/* To the nearest f16, kept as f32: there and back. Devices have instructions for it. */
+static void f16_rounding(Text *t, const char *w)
+{
+    text_add(t, "static inline float%s hd_half%s(float%s x)\n{\n    ushort%s h;\n"
+        "    vstore_half%s_rte(x, 0, (__private half *)&h);\n"
+        "    return vload_half%s(0, (const __private half *)&h);\n}\n", w, w, w, w, w, w);
+}
+
+/* The bits of the nearest bf16; nan stays nan. */
+static void bf16_rounding(Text *t, bool vec)
+{
+    const char *w = ocl_lanes(vec ? W : 1);
+    text_add(t, "static inline ushort%s hd_bfloat%s(float%s x)\n{\n    uint%s u = as_uint%s(x);\n"
+        "    uint%s r = x != x ? (u >> 16) | 0x40u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;\n"
+        "    return %s(r);\n}\n", w, w, w, w, w, w, vec ? "convert_ushort16" : "(ushort)");
+}
+
+void ocl_prelude(const Used *u, Text *t)
+{
+    text_add(t, "#pragma OPENCL FP_CONTRACT OFF\n");
+    if (u->f64)
+        text_add(t, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
+    text_add(t, "#define HD_LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))\n"
+        "#define HD_LANES_L ((long16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))\n");
+    for (int m = 0; m < 4; m++) {
+        if (u->helper[H_DIV][m])
+            floor_division(t, false, m & 1, m & 2 ? "long" : "int");
+        if (u->helper[H_MOD][m])
+            floor_division(t, true, m & 1, m & 2 ? "long" : "int");
+    }
+    for (int w = 0; w < 2; w++) {
+        if (u->helper[H_F16][w] || u->helper[H_F16][w + 2])
+            f16_rounding(t, ocl_lanes(w ? W : 1));
+        if (u->helper[H_BF16][w] || u->helper[H_BF16][w + 2])
+            bf16_rounding(t, w);
+    }
+    if (u->helper[H_ANY][1] || u->helper[H_ANY][3])
+        text_add(t, "static inline int hd_any(int16 v)\n{\n    long8 w = as_long8(v);\n    long4 a = w.lo | w.hi;\n"
+            "    long2 b = a.lo | a.hi;\n    return (b.x | b.y) != 0;\n}\n");
+    for (int op = K_HSUM; op < K_ANY; op++)
+        for (int dt = 0; dt < DT_COUNT; dt++)
+            if (u->horizontal[op][dt])
+                tree(t, (KOp)op, (Dtype)dt);
+    text_add(t, "\n");
+}

@@ -1,0 +1,48 @@
+/*
+ * opencl_text.h - between the files of the OpenCL C printer: opencl_c.c (kernels, structure, memory), opencl_value.c
+ * (operands, index forms, instructions that give a value), opencl_prelude.c (the functions that they call).
+ */
+#ifndef HEDDLE_OPENCL_TEXT_H
+#define HEDDLE_OPENCL_TEXT_H
+
+#include "opencl_c.h"
+
+/* What of the prelude is called: helpers, by lanes > 1 and, + 2, by indices of 64 bits; reductions by dtype. */
+enum { H_DIV, H_MOD, H_ANY, H_F16, H_BF16, H_HELPERS };
+typedef struct Used { bool helper[H_HELPERS][4], horizontal[K_OP_COUNT][DT_COUNT], f64; } Used;
+
+typedef struct Printer {
+    const Kernel *k;
+    const OpenclCaps *caps;
+    Used *used;
+    Text *out;
+    int indent, error;
+    bool wide;                                  /* indices are long */
+    Loc loc, shown;                             /* of the instruction being printed; the last one that the text shows */
+} Printer;
+
+#define P(...) text_add(p->out, __VA_ARGS__)
+
+/* The text of an operand is short. */
+typedef struct Arg { char s[80]; } Arg;
+
+extern const char *const ocl_type[DT_COUNT];    /* of a register of one lane */
+extern const char *const ocl_reduction[K_OP_COUNT];     /* "sum": hd_sum_float */
+
+static inline const char *ocl_lanes(int w) { return w > 1 ? "16" : ""; }
+static inline Dtype ocl_unsigned(Dtype d) { return d >= DT_I8 && d <= DT_I64 ? (Dtype)(d - DT_I8 + DT_U8) : d; }
+static inline void ocl_use(Printer *p, int helper, bool vector)
+{
+    p->used->helper[helper][vector + 2 * p->wide] = true;
+}
+
+void ocl_refuse(Printer *, const char *what, const char *name);
+/* what a value is called: results of a loop are its carried variables */
+Val ocl_named(const Kernel *, Val);
+Arg ocl_plain(const Printer *, Val);
+Arg ocl_arg(const Printer *, Val, int w);       /* an operand of w lanes */
+void ocl_form(Printer *, Form, bool with_lane); /* in int or long; without the lane: the place of lane 0 */
+void ocl_expression(Printer *, const KIns *);   /* the text right of `=` */
+void ocl_prelude(const Used *, Text *);
+
+#endif
