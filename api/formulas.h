@@ -1,8 +1,10 @@
 /*
- * formulas.h - what the files of ops share: values with numpy's broadcasting, reduced axes put back, checks that name the way out.
+ * formulas.h - what the files of ops share: values with numpy's broadcasting, reduced axes put back, checks that
+ * name the way out.
  *
- * Ops that are formulas are written on values (Ref) and may call one another; hd_x() around them takes the source line, turns
- * symbols into values, and checks. A value of 0 is a failure that has been reported; every function here passes it on.
+ * Ops that are formulas are written on values (Ref) and may call one another; hd_x() around them takes the source
+ * line, turns symbols into values, and checks. A value of 0 is a failure that has been reported; every function
+ * here passes it on.
  */
 #ifndef HEDDLE_FORMULAS_H
 #define HEDDLE_FORMULAS_H
@@ -26,7 +28,7 @@ bool real_dtype(const char *what, Dtype);
 bool int_operand(const char *what, const char *name, Ref);      /* an array of integers */
 Ref as_index(Ref);                              /* integers wide enough for arithmetic with sizes: at least i32 */
 Ref from_end(Ref index, int64_t n);             /* negative indices count from the end of n */
-Ref to_start(Ref index, int64_t n);             /* i32; negative counts from the end; outside 0..n is moved into it */
+Ref to_start(Ref index, int64_t n);             /* i32; negative counts from the end; kept within 0 .. n */
 
 /* ---- axes (ops_reduce.c) */
 Ints ints1(int64_t);
@@ -49,7 +51,7 @@ Ref pad_axis(Ref, int axis, int64_t lo, int64_t hi, Ref value);
 Ref join(Ref a, Ref b, int axis);
 
 /* ---- index (ops_index.c) */
-Ref fill_value(Dtype);                          /* what reading outside an array gives: nan, the least, the largest, true */
+Ref fill_value(Dtype);                          /* reading outside an array: nan, the least, the largest, true */
 Ref take(Ref x, Ref index, int axis, int mode); /* mode of ops.def; indices as they are */
 enum { MODE_CLIP = 1, MODE_FILL = 2, MODE_IN_BOUNDS = 3 };
 Ref one_hot(Ref index, int64_t n, Dtype);       /* a new last axis */

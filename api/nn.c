@@ -1,8 +1,8 @@
 /*
  * nn.c - activations, losses and optimisers, as jax.nn and optax define them.
  *
- * Derivatives at kinks are those of jax.nn: relu has 0 at 0, elu has 1, softplus a half. Optimisers are functions of trees:
- * state is tuple(first moments, second moments, steps), the same for all, so that one may follow another.
+ * Derivatives at kinks are those of jax.nn: relu has 0 at 0, elu has 1, softplus a half. Optimisers are functions
+ * of trees: state is tuple(first moments, second moments, steps), the same for all, so that one may follow another.
  */
 #include "formulas.h"
 
@@ -217,7 +217,8 @@ static bool state_in(const char *what, hd state, hd *part)
         return sym_usable(part[0]) && sym_usable(part[1]) && sym_usable(part[2]);
     }
     if (sym_usable(state))
-        error_set(E_INVAL, "%s: the state is what hd_opt_init(params) made, not %s", what, t ? tree_text(t) : "nothing");
+        error_set(E_INVAL, "%s: the state is what hd_opt_init(params) made, not %s",
+            what, t ? tree_text(t) : "nothing");
     return false;
 }
 

@@ -1,9 +1,10 @@
 /*
  * ops_einsum.c - einsum: a text of labelled axes in, contractions and transpositions out.
  *
- * Each operand is a value with a label an axis. Repeated labels of one operand become a diagonal; labels that nothing else
- * needs are summed away at once; then pairs are contracted, the pair with the smallest result first, until one operand is left.
- * The axes that "..." stands for get labels of their own, numbered from the right, which is how numpy lines them up.
+ * Each operand is a value with a label an axis. Repeated labels of one operand become a diagonal; labels that
+ * nothing else needs are summed away at once; then pairs are contracted, the pair with the smallest result first,
+ * until one operand is left. The axes that "..." stands for get labels of their own, numbered from the right,
+ * which is how numpy lines them up.
  */
 #include "formulas.h"
 
@@ -21,7 +22,8 @@ static int complain(const Spec *s, const char *why)
     return error_set(E_INVAL, "hd_einsum: \"%s\": %s", s->text, why);
 }
 
-/* Reads labels up to a comma, an arrow or the end. dots: how many axes "..." stands for (known of operands: rank minus letters). */
+/* Reads labels up to a comma, an arrow or the end. dots: how many axes "..." stands for (known of operands: rank
+ * minus letters). */
 static const char *read_labels(const Spec *s, const char *p, int dots, Ints *out, int *code)
 {
     *out = (Ints){ 0 };
@@ -68,7 +70,8 @@ static const char *read_term(Spec *s, const char *p, Operand *t, int *code)
     Ints label;
 
     if (has_dots(p) ? named > rank : named != rank) {
-        *code = error_set(E_SHAPE, "hd_einsum: \"%s\": %d labels name the axes of %s", s->text, named, type_text(typ(t->v)));
+        *code = error_set(E_SHAPE, "hd_einsum: \"%s\": %d labels name the axes of %s",
+            s->text, named, type_text(typ(t->v)));
         return p;
     }
     p = read_labels(s, p, rank - named, &label, code);
@@ -80,8 +83,8 @@ static const char *read_term(Spec *s, const char *p, Operand *t, int *code)
         if (*size < 0 || *size == 1)
             *size = n;
         else if (n != *size && n != 1) {
-            *code = error_set(E_SHAPE, "hd_einsum: \"%s\": axis %d of %s should have size %lld, as before", s->text, i,
-                type_text(typ(t->v)), (long long)*size);
+            *code = error_set(E_SHAPE, "hd_einsum: \"%s\": axis %d of %s should have size %lld, as before",
+                s->text, i, type_text(typ(t->v)), (long long)*size);
             return p;
         }
     }

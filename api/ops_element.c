@@ -1,8 +1,9 @@
 /*
  * ops_element.c - mathematics, comparisons, bits and casts.
  *
- * Most are a row of the op table on unified operands. The others are formulas of rows, chosen so that special values and the
- * derivatives at kinks are JAX's: a derivative is that of the formula, so which branch a tie takes is part of its meaning.
+ * Most are a row of the op table on unified operands. The others are formulas of rows, chosen so that special
+ * values and the derivatives at kinks are JAX's: a derivative is that of the formula, so which branch a tie takes
+ * is part of its meaning.
  */
 #include "formulas.h"
 
@@ -42,8 +43,8 @@ Ref is_nan(Ref x)
 
 Ref to_float(Ref x) { return !x || is_float(x) ? x : Convert(x, DT_F32); }
 
-/* max + log1p(exp(-|x - y|)). Written with x >= y choosing both the larger operand and the sign of the difference, each operand
- * has half of the derivative at a tie. Equal infinities have no difference: 0 is put there. */
+/* max + log1p(exp(-|x - y|)). Written with x >= y choosing both the larger operand and the sign of the difference,
+ * each operand has half of the derivative at a tie. Equal infinities have no difference: 0 is put there. */
 Ref logaddexp(Ref x, Ref y)
 {
     Ref r[2] = { x, y };
@@ -65,7 +66,8 @@ Ref float_ref(const char *what, hd x)
     Ref r = sym_ref(x);
     if (!r || is_float(r))
         return r;
-    error_set(E_DTYPE, "%s: floating-point numbers are wanted, not %s; write hd_cast(x, HD_F32)", what, type_text(typ(r)));
+    error_set(E_DTYPE, "%s: floating-point numbers are wanted, not %s; write hd_cast(x, HD_F32)",
+        what, type_text(typ(r)));
     return 0;
 }
 
@@ -82,8 +84,8 @@ bool real_dtype(const char *what, Dtype d)
 {
     if (d >= DT_BOOL && d <= DT_F64)
         return true;
-    error_set(E_DTYPE, "%s: %s is not a dtype of arrays; there are bool, i8 .. i64, u8 .. u64, f16, bf16, f32 and f64", what,
-        d > DT_NONE && d < DT_COUNT ? dtype_name(d) : "this number");
+    error_set(E_DTYPE, "%s: %s is not a dtype of arrays; there are bool, i8 .. i64, u8 .. u64, f16, bf16, f32 and f64",
+        what, d > DT_NONE && d < DT_COUNT ? dtype_name(d) : "this number");
     return false;
 }
 
@@ -93,7 +95,7 @@ bool int_operand(const char *what, const char *name, Ref r)
         return false;
     if (dtype_int((Dtype)typ(r)->dt))
         return true;
-    error_set(E_DTYPE, "%s: %s must be integers, not %s; write hd_cast(%s, HD_I32)", what, name, type_text(typ(r)), name);
+    error_set(E_DTYPE, "%s: %s must be integers, not %s; convert with hd_cast", what, name, type_text(typ(r)));
     return false;
 }
 
@@ -228,8 +230,8 @@ static hd integer_pow(const char *what, hd x, int64_t y)
     if (y == 0)
         return weak ? sym_const(1) : sym_of(Like(r, 1));
     if (y < 0 && !weak && !is_float(r)) {
-        error_set(E_INVAL, "%s: integers have no negative powers: %s to the power %lld; write hd_cast(x, HD_F32)", what,
-            type_text(typ(r)), (long long)y);
+        error_set(E_INVAL, "%s: integers have no negative powers: %s to the power %lld; write hd_cast(x, HD_F32)",
+            what, type_text(typ(r)), (long long)y);
         return HD_NIL;
     }
     if (weak || dtype_size((Dtype)typ(r)->dt) > 2 || !is_float(r))
@@ -241,7 +243,8 @@ static hd integer_pow(const char *what, hd x, int64_t y)
 
 hd hd_integer_pow(hd x, int y) { OP(hd_integer_pow); return integer_pow("hd_integer_pow", x, y); }
 
-/* A constant exponent that is a whole number is a product, exact where the products are; so is its derivative at 0. */
+/* A constant exponent that is a whole number is a product, exact where the products are; so is its derivative at
+ * 0. */
 hd hd_pow(hd x, hd y)
 {
     double c;
@@ -278,8 +281,8 @@ hd hd_mod(hd x, hd y)
     return pair("hd_mod", x, y, r) && numeric("hd_mod", r[0]) ? sym_of(modulo(r[0], r[1])) : HD_NIL;
 }
 
-/* Integers: toward zero, then one less where a remainder was cut off a negative quotient. Floats: the quotient of what is left
- * when the remainder is taken away is nearly whole, and rounded. */
+/* Integers: toward zero, then one less where a remainder was cut off a negative quotient. Floats: the quotient of
+ * what is left when the remainder is taken away is nearly whole, and rounded. */
 hd hd_floor_divide(hd x, hd y)
 {
     Ref r[2];
@@ -314,7 +317,8 @@ hd hd_right_shift(hd x, hd n)
     OP(hd_right_shift);
     if (!pair("hd_right_shift", x, n, r) || !int_operand("hd_right_shift", "x", r[0]))
         return HD_NIL;
-    return sym_of(dtype_signed((Dtype)typ(r[0])->dt) ? ShiftRightArithmetic(r[0], r[1]) : ShiftRightLogical(r[0], r[1]));
+    bool sign = dtype_signed((Dtype)typ(r[0])->dt);
+    return sym_of(sign ? ShiftRightArithmetic(r[0], r[1]) : ShiftRightLogical(r[0], r[1]));
 }
 
 hd hd_isnan(hd x) { OP(hd_isnan); return sym_of(is_nan(sym_ref(x))); }
@@ -378,8 +382,8 @@ hd hd_reduce_precision(hd x, int exponent_bits, int mantissa_bits)
 {
     OP(hd_reduce_precision);
     if (exponent_bits < 1 || mantissa_bits < 0) {
-        error_set(E_INVAL, "hd_reduce_precision: %d bits of exponent and %d of mantissa; at least 1 and 0 are needed", exponent_bits,
-            mantissa_bits);
+        error_set(E_INVAL, "hd_reduce_precision: %d bits of exponent and %d of mantissa; at least 1 and 0 are needed",
+            exponent_bits, mantissa_bits);
         return HD_NIL;
     }
     return sym_of(ReducePrecision(float_ref("hd_reduce_precision", x), exponent_bits, mantissa_bits));

@@ -1,9 +1,9 @@
 /*
  * ops_index.c - reading and writing at computed places.
  *
- * Two families. dynamic_* take one window whose place is data; it is moved so that it fits. take, gather and scatter have an
- * array of places; jax.numpy's default says that what is outside reads as nan (or the least integer) and is not written.
- * Negative indices count from the end, except in gather and scatter, which are lax's.
+ * Two families. dynamic_* take one window whose place is data; it is moved so that it fits. take, gather and
+ * scatter have an array of places; jax.numpy's default says that what is outside reads as nan (or the least
+ * integer) and is not written. Negative indices count from the end, except in gather and scatter, which are lax's.
  */
 #include "formulas.h"
 
@@ -57,8 +57,8 @@ Ref take(Ref x, Ref index, int axis, int mode)
     int rank = sizes.n, extra = more.n;
 
     if (rank - 1 + extra > MAXRANK || extra == MAXRANK) {
-        error_set(E_SHAPE, "hd_take: %s at the places of %s has too many axes; no array has more than %d", type_text(typ(x)),
-            type_text(typ(index)), MAXRANK);
+        error_set(E_SHAPE, "hd_take: %s at the places of %s has too many axes; no array has more than %d",
+            type_text(typ(x)), type_text(typ(index)), MAXRANK);
         return 0;
     }
     shape.n = axis;
@@ -123,18 +123,21 @@ hd hd_take_along_axis(hd x, hd indices, int axis)
         return HD_NIL;
     Ints xs = shape_of(r), is = shape_of(i);
     if (xs.n != is.n) {
-        error_set(E_SHAPE, "%s: %s and indices %s have different numbers of axes", what, type_text(typ(r)), type_text(typ(i)));
+        error_set(E_SHAPE, "%s: %s and indices %s have different numbers of axes",
+            what, type_text(typ(r)), type_text(typ(i)));
         return HD_NIL;
     }
     if (xs.n == MAXRANK) {
-        error_set(E_SHAPE, "%s: %s has the largest number of axes; one more is needed for a moment", what, type_text(typ(r)));
+        error_set(E_SHAPE, "%s: %s has the largest number of axes; one more is needed for a moment",
+            what, type_text(typ(r)));
         return HD_NIL;
     }
     for (int k = 0; k < xs.n; k++) {
         if (k == a || xs.v[k] == is.v[k])
             continue;
         if (xs.v[k] != 1 && is.v[k] != 1) {
-            error_set(E_SHAPE, "%s: axis %d of %s and of indices %s differ", what, k, type_text(typ(r)), type_text(typ(i)));
+            error_set(E_SHAPE, "%s: axis %d of %s and of indices %s differ",
+                what, k, type_text(typ(r)), type_text(typ(i)));
             return HD_NIL;
         }
         int64_t n = xs.v[k] == 1 ? is.v[k] : xs.v[k];
@@ -167,7 +170,8 @@ hd hd_one_hot(hd index, int64_t n, enum hd_dtype d)
 
 /* ==================== one window */
 
-/* Where a window starts, an integer an axis of x, as i32[rank] with negatives counted from the end; 0 after an error. */
+/* Where a window starts, an integer an axis of x, as i32[rank] with negatives counted from the end; 0 after an
+ * error. */
 static Ref starts_of(const char *what, Ref x, hd starts)
 {
     Ref s = sym_ref(starts);
@@ -175,7 +179,8 @@ static Ref starts_of(const char *what, Ref x, hd starts)
         return 0;
     int rank = typ(x)->rank;
     if (typ(s)->rank != 1 || typ(s)->dim[0] != rank) {
-        error_set(E_SHAPE, "%s: %s has %d axes; starts must be i32[%d], not %s", what, type_text(typ(x)), rank, rank, type_text(typ(s)));
+        error_set(E_SHAPE, "%s: %s has %d axes; starts must be i32[%d], not %s",
+            what, type_text(typ(x)), rank, rank, type_text(typ(s)));
         return 0;
     }
     if (rank == 0)
@@ -196,12 +201,14 @@ hd hd_dynamic_slice(hd x, hd starts, hd_ints list)
     if (!s || ints_in(what, list, &sizes))
         return HD_NIL;
     if (sizes.n != typ(r)->rank) {
-        error_set(E_INVAL, "%s: %s has %d axes, but %d sizes are given", what, type_text(typ(r)), typ(r)->rank, sizes.n);
+        error_set(E_INVAL, "%s: %s has %d axes, but %d sizes are given",
+            what, type_text(typ(r)), typ(r)->rank, sizes.n);
         return HD_NIL;
     }
     for (int i = 0; i < sizes.n; i++)
         if (sizes.v[i] < 0 || sizes.v[i] > typ(r)->dim[i]) {
-            error_set(E_SHAPE, "%s: %lld elements do not fit in axis %d of %s", what, (long long)sizes.v[i], i, type_text(typ(r)));
+            error_set(E_SHAPE, "%s: %lld elements do not fit in axis %d of %s",
+                what, (long long)sizes.v[i], i, type_text(typ(r)));
             return HD_NIL;
         }
     return sym_of(DynamicSlice(r, s, sizes, none));
@@ -285,8 +292,8 @@ hd hd_dynamic_update_index(hd x, hd update, hd i, int axis)
     one.v[a] = 1;
     Type want = type_of((Dtype)typ(r[0])->dt, rank, one.v);
     if (!type_equal(typ(r[1]), &want)) {
-        error_set(E_SHAPE, "%s: the update is %s, but axis %d of %s has room for %s", what, type_text(typ(r[1])), a, type_text(typ(r[0])),
-            type_text(&want));
+        error_set(E_SHAPE, "%s: the update is %s, but axis %d of %s has room for %s",
+            what, type_text(typ(r[1])), a, type_text(typ(r[0])), type_text(&want));
         return HD_NIL;
     }
     Ref s = start_at(what, r[0], a, i);
@@ -304,7 +311,9 @@ static int dims_in(const char *what, const hd_index_opts *o, Dims *d)
 
 static int mode_of(enum hd_mode m, int otherwise)
 {
-    return m == HD_CLIP ? MODE_CLIP : m == HD_FILL_OR_DROP ? MODE_FILL : m == HD_IN_BOUNDS ? MODE_IN_BOUNDS : otherwise;
+    return m == HD_CLIP ? MODE_CLIP
+        : m == HD_FILL_OR_DROP ? MODE_FILL
+        : m == HD_IN_BOUNDS ? MODE_IN_BOUNDS : otherwise;
 }
 
 static Ref index_vectors(const char *what, hd indices)
@@ -314,11 +323,13 @@ static Ref index_vectors(const char *what, hd indices)
         return 0;
     if (typ(i)->rank)
         return i;
-    error_set(E_SHAPE, "%s: index vectors are in the last axis of indices, but %s has none; use hd_expand_dims", what, type_text(typ(i)));
+    error_set(E_SHAPE, "%s: index vectors are in the last axis of indices, but %s has none; use hd_expand_dims",
+        what, type_text(typ(i)));
     return 0;
 }
 
-/* Without a mode windows are promised to be inside; they are moved there all the same, so that none reads elsewhere. */
+/* Without a mode windows are promised to be inside; they are moved there all the same, so that none reads
+ * elsewhere. */
 hd hd_gather_n(hd x, hd indices, const hd_index_opts *o)
 {
     Dims d;
@@ -351,12 +362,13 @@ hd hd_segment_sum(hd x, hd ids, int64_t segments)
         return HD_NIL;
     Type t = *typ(r);
     if (segments < 0 || typ(i)->rank != 1 || typ(i)->dim[0] != t.dim[0]) {
-        error_set(E_SHAPE, "%s: %s needs one segment id a row, i32[%lld], not %s, and a number of segments, not %lld", what,
-            type_text(&t), (long long)t.dim[0], type_text(typ(i)), (long long)segments);
+        error_set(E_SHAPE, "%s: %s needs one segment id a row, i32[%lld], not %s, and a number of segments, not %lld",
+            what, type_text(&t), (long long)t.dim[0], type_text(typ(i)), (long long)segments);
         return HD_NIL;
     }
     Type u = t;
     u.dim[0] = segments;
     Dims d = { .window = ints_run(1, t.rank), .collapsed = ints1(0), .map = ints1(0) };
-    return sym_of(segments ? scatter(Zeros(&u), unsqueeze(as_index(i), 1), r, &d, MODE_FILL, HD_ADD, false) : Zeros(&u));
+    Ref none = Zeros(&u);
+    return sym_of(segments ? scatter(none, unsqueeze(as_index(i), 1), r, &d, MODE_FILL, HD_ADD, false) : none);
 }

@@ -1,5 +1,6 @@
 /*
- * ops_order.c - sorting and what follows from it, and the small functions of jax.numpy that are formulas of other ops.
+ * ops_order.c - sorting and what follows from it, and the small functions of jax.numpy that are formulas of other
+ * ops.
  *
  * Order of floats: -0 and 0 are equal, nan is last. Sorts are stable.
  */
@@ -52,8 +53,8 @@ static int sorted_operands(hd x, int axis, Ref **out, int *a)
         Type t = *typ(r[0]), u = *typ(r[i]);
         t.dt = u.dt;
         if (!type_equal(&t, &u)) {
-            error_set(E_SHAPE, "%s: arrays sorted together have one shape, but these are %s and %s", what, type_text(typ(r[0])),
-                type_text(typ(r[i])));
+            error_set(E_SHAPE, "%s: arrays sorted together have one shape, but these are %s and %s",
+                what, type_text(typ(r[0])), type_text(typ(r[i])));
             return 0;
         }
     }
@@ -112,7 +113,8 @@ hd hd_top_k(hd x, int64_t k, int axis)
         return HD_NIL;
     int last = typ(r)->rank - 1;
     if (k < 0 || k > typ(r)->dim[a]) {
-        error_set(E_SHAPE, "hd_top_k: axis %d of %s has no %lld largest elements", a, type_text(typ(r)), (long long)k);
+        error_set(E_SHAPE, "hd_top_k: axis %d of %s has no %lld largest elements",
+            a, type_text(typ(r)), (long long)k);
         return HD_NIL;
     }
     r = MoveAxis(r, a, last);
@@ -134,8 +136,8 @@ static Ref ordered(Ref a, Ref b, bool or_equal)
     return bin(OP_or, r, nan);
 }
 
-/* Halving, once for each bit of the answer: what is sought lies in (low, high]. Steps that have nothing left to halve change
- * nothing, so all elements take the same number. */
+/* Halving, once for each bit of the answer: what is sought lies in (low, high]. Steps that have nothing left to
+ * halve change nothing, so all elements take the same number. */
 Ref searchsorted(Ref sorted, Ref x, bool right)
 {
     if (!sorted || !x)
@@ -203,7 +205,8 @@ hd hd_interp(hd x, hd xp, hd fp)
         return HD_NIL;
     const Type *a = typ(r[1]), *b = typ(r[2]);
     if (a->rank != 1 || !type_equal(a, b) || a->dim[0] < 1) {
-        error_set(E_SHAPE, "hd_interp: xp and fp are vectors of one size, not %s and %s", type_text(a), type_text(b));
+        error_set(E_SHAPE, "hd_interp: xp and fp are vectors of one size, not %s and %s",
+            type_text(a), type_text(b));
         return HD_NIL;
     }
     return sym_of(interp(r[0], r[1], r[2]));
@@ -309,7 +312,8 @@ hd hd_unique(hd x, int64_t size)
 
 /* ==================== statistics */
 
-/* Between the two nearest of the sorted elements, weighted by distance; nan where there is one. q in front in the shape. */
+/* Between the two nearest of the sorted elements, weighted by distance; nan where there is one. q in front in the
+ * shape. */
 static Ref quantile(Ref x, Ref q, int axis)
 {
     int64_t n = typ(x)->dim[axis];
@@ -377,7 +381,8 @@ hd hd_cov(hd x)
     if (!r)
         return HD_NIL;
     if (typ(r)->rank > 2) {
-        error_set(E_SHAPE, "hd_cov: a vector or a matrix is wanted, not %s; use hd_vmap for more axes", type_text(typ(r)));
+        error_set(E_SHAPE, "hd_cov: a vector or a matrix is wanted, not %s; use hd_vmap for more axes",
+            type_text(typ(r)));
         return HD_NIL;
     }
     bool one = typ(r)->rank == 1;
@@ -403,8 +408,8 @@ hd hd_polyval(hd p, hd x)
     return sym_of(y);
 }
 
-/* All overlaps of x with w turned round: y[k] = sum over j of w[j] x[k-j]. x shifted by j is row j of a matrix that is only a
- * view: x in each row, zeros behind, read as rows one element shorter. */
+/* All overlaps of x with w turned round: y[k] = sum over j of w[j] x[k-j]. x shifted by j is row j of a matrix
+ * that is only a view: x in each row, zeros behind, read as rows one element shorter. */
 static Ref convolve(Ref x, Ref w)
 {
     Ints none = { 0 };
@@ -422,8 +427,8 @@ hd hd_convolve(hd x, hd w)
     if (!vector_and("hd_convolve", x, w, r))
         return HD_NIL;
     if (typ(r[1])->rank != 1 || !typ(r[0])->dim[0] || !typ(r[1])->dim[0] || typ(r[0])->dt == DT_BOOL) {
-        error_set(E_SHAPE, "hd_convolve: two vectors of numbers that are not empty are wanted, not %s and %s", type_text(typ(r[0])),
-            type_text(typ(r[1])));
+        error_set(E_SHAPE, "hd_convolve: two vectors of numbers that are not empty are wanted, not %s and %s",
+            type_text(typ(r[0])), type_text(typ(r[1])));
         return HD_NIL;
     }
     bool swap = typ(r[0])->dim[0] < typ(r[1])->dim[0];

@@ -1,8 +1,8 @@
 /*
  * ops_product.c - products: all of them are the one contraction of the graph (dot), after axes are put in place.
  *
- * Operands of different batch sizes (1 against n, or an axis missing) are not broadcast: such an axis is a free one of the
- * operand that has it, so that a product with one shared matrix stays one large product.
+ * Operands of different batch sizes (1 against n, or an axis missing) are not broadcast: such an axis is a free
+ * one of the operand that has it, so that a product with one shared matrix stays one large product.
  */
 #include "formulas.h"
 
@@ -12,8 +12,8 @@ static bool same_size(const char *what, Ref x, int xa, Ref y, int ya)
 {
     if (typ(x)->dim[xa] == typ(y)->dim[ya])
         return true;
-    error_set(E_SHAPE, "%s: inner dimensions differ: axis %d of %s and axis %d of %s", what, xa, type_text(typ(x)), ya,
-        type_text(typ(y)));
+    error_set(E_SHAPE, "%s: inner dimensions differ: axis %d of %s and axis %d of %s",
+        what, xa, type_text(typ(x)), ya, type_text(typ(y)));
     return false;
 }
 
@@ -30,8 +30,8 @@ static bool fits_rank(const char *what, Ref x, Ref y, int rank)
 {
     if (rank <= MAXRANK)
         return true;
-    error_set(E_SHAPE, "%s: %s and %s make %d axes; no array has more than %d", what, type_text(typ(x)), type_text(typ(y)), rank,
-        MAXRANK);
+    error_set(E_SHAPE, "%s: %s and %s make %d axes; no array has more than %d",
+        what, type_text(typ(x)), type_text(typ(y)), rank, MAXRANK);
     return false;
 }
 
@@ -88,7 +88,8 @@ static Ref matmul(Ref x, Ref y)
             yfree.v[yfree.n++] = i, ys.v[ys.n++] = q;
         }
     }
-    /* an axis that is missing on one side and 1 on the other was taken as both's: the missing one gets it by reshape */
+    /* an axis that is missing on one side and 1 on the other was taken as both's: the missing one gets it by
+     * reshape */
     xs.v[xs.n++] = a.dim[nx], xs.v[xs.n++] = a.dim[nx + 1];
     ys.v[ys.n++] = b.dim[ny], ys.v[ys.n++] = b.dim[ny + 1];
     x = Reshape(x, xs), y = Reshape(y, ys);
@@ -131,7 +132,8 @@ static int pairs(const char *what, Ref x, Ref y, hd_ints xl, hd_ints yl, Ints *x
     Ints sorted;
     *xa = *ya = (Ints){ 0 };
     if (xl.n != yl.n)
-        return error_set(E_INVAL, "%s: %d axes of %s go with %d of %s", what, xl.n, type_text(typ(x)), yl.n, type_text(typ(y)));
+        return error_set(E_INVAL, "%s: %d axes of %s go with %d of %s",
+            what, xl.n, type_text(typ(x)), yl.n, type_text(typ(y)));
     if (!xl.n)
         return 0;
     if (axes_of(what, xl, typ(x)->rank, &sorted, NULL) || axes_of(what, yl, typ(y)->rank, &sorted, NULL))
@@ -184,7 +186,8 @@ hd hd_vdot(hd x, hd y)
     if (unify_dtype("hd_vdot", 2, (const hd[]){ x, y }, r))
         return HD_NIL;
     if (type_size(typ(r[0])) != type_size(typ(r[1]))) {
-        error_set(E_SHAPE, "hd_vdot: %s and %s have different numbers of elements", type_text(typ(r[0])), type_text(typ(r[1])));
+        error_set(E_SHAPE, "hd_vdot: %s and %s have different numbers of elements",
+            type_text(typ(r[0])), type_text(typ(r[1])));
         return HD_NIL;
     }
     return sym_of(contract("hd_vdot", flat(r[0]), flat(r[1]), ints1(0), ints1(0), none, none));
@@ -199,7 +202,8 @@ hd hd_outer(hd x, hd y)
     return sym_of(bin(OP_mul, unsqueeze(flat(r[0]), 1), unsqueeze(flat(r[1]), 0)));
 }
 
-/* Axis i of the result is axis i of x times axis i of y: a product of x with axes of 1 between, and y with axes of 1 before. */
+/* Axis i of the result is axis i of x times axis i of y: a product of x with axes of 1 between, and y with axes of
+ * 1 before. */
 hd hd_kron(hd x, hd y)
 {
     Ref r[2];
@@ -232,7 +236,8 @@ static Ref minor(Ref x, Ref y, int i, int j)
     return bin(OP_sub, bin(OP_mul, part(x, i), part(y, j)), bin(OP_mul, part(x, j), part(y, i)));
 }
 
-/* Of vectors of 3 in the last axis; of 2, as if the third component were 0: two such vectors have a number as product. */
+/* Of vectors of 3 in the last axis; of 2, as if the third component were 0: two such vectors have a number as
+ * product. */
 hd hd_cross(hd x, hd y)
 {
     Ref r[2];
@@ -245,7 +250,8 @@ hd hd_cross(hd x, hd y)
             return HD_NIL;
         size[i] = typ(r[i])->dim[typ(r[i])->rank - 1];
         if (size[i] != 2 && size[i] != 3) {
-            error_set(E_SHAPE, "hd_cross: vectors of 2 or 3 in the last axis are wanted, not %s", type_text(typ(r[i])));
+            error_set(E_SHAPE, "hd_cross: vectors of 2 or 3 in the last axis are wanted, not %s",
+                type_text(typ(r[i])));
             return HD_NIL;
         }
     }

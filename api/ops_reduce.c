@@ -1,9 +1,9 @@
 /*
  * ops_reduce.c - reductions over axes, positions of extremes, running sums.
  *
- * Each reduction is a formula on a value and a sorted list of axes; reduce() does for all of them what a call needs: symbols to
- * values, axes checked, HD_KEEP. Result dtypes are jax.numpy's: sums of bool and of integers below 32 bits are 32 bits wide,
- * means of integers are f32.
+ * Each reduction is a formula on a value and a sorted list of axes; reduce() does for all of them what a call
+ * needs: symbols to values, axes checked, HD_KEEP. Result dtypes are jax.numpy's: sums of bool and of integers
+ * below 32 bits are 32 bits wide, means of integers are f32.
  */
 #include "formulas.h"
 
@@ -118,7 +118,8 @@ static Ref norm(const char *what, Ref x, Ints axes)
     return Sqrt(Sum(square(x), axes));
 }
 
-/* log(sum(exp(x))) with the largest element taken out; an infinite one is not, so that -inf and inf come out as they went in. */
+/* log(sum(exp(x))) with the largest element taken out; an infinite one is not, so that -inf and inf come out as
+ * they went in. */
 Ref logsumexp(Ref x, Ints axes)
 {
     if (!x)
@@ -151,7 +152,8 @@ static hd reduce(const char *what, ReduceFn *f, hd x, hd_ints list)
     return sym_of(keep ? kept(y, axes, r) : y);
 }
 
-#define REDUCTION(name, f) hd hd_##name##_n(hd x, hd_ints axes) { OP(hd_##name##_n); return reduce("hd_" #name, f, x, axes); }
+#define REDUCTION(name, f) \
+    hd hd_##name##_n(hd x, hd_ints axes) { OP(hd_##name##_n); return reduce("hd_" #name, f, x, axes); }
 REDUCTION(sum, sum)
 REDUCTION(prod, prod)
 REDUCTION(mean, mean_of)

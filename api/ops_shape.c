@@ -162,7 +162,8 @@ hd hd_arange(enum hd_dtype d, double start, double stop, double step)
     if (!tracing() || type_in("hd_arange", d, (hd_ints){ 1, { (int64_t)n } }, &t))
         return HD_NIL;
     if (t.dt == DT_BOOL || (!dtype_float((Dtype)t.dt) && (start != floor(start) || step != floor(step)))) {
-        error_set(E_DTYPE, "hd_arange: %g, %g ... are not values of %s; use HD_F32", start, start + step, dtype_name((Dtype)t.dt));
+        error_set(E_DTYPE, "hd_arange: %g, %g ... are not values of %s; use HD_F32",
+            start, start + step, dtype_name((Dtype)t.dt));
         return HD_NIL;
     }
     /* counting and the product are exact in 32 bits where the dtype's own are not */
@@ -220,8 +221,8 @@ static int resolve(Ref x, Ints *shape)
         shape->v[unknown] = size / rest;
     else if (unknown >= 0 || rest != size) {
         Type t = type_of((Dtype)typ(x)->dt, shape->n, shape->v);
-        return error_set(E_SHAPE, "hd_reshape: the %lld elements of %s do not make %s", (long long)size, type_text(typ(x)),
-            type_text(&t));
+        return error_set(E_SHAPE, "hd_reshape: the %lld elements of %s do not make %s",
+            (long long)size, type_text(typ(x)), type_text(&t));
     }
     return 0;
 }
@@ -266,13 +267,14 @@ hd hd_broadcast_in_dim(hd x, hd_ints list, hd_ints axes)
         if (a < 0)
             return HD_NIL;
         if (i && a <= to.v[i - 1]) {
-            error_set(E_INVAL, "%s: places must increase; %lld comes after %lld; use hd_transpose first", what, (long long)a,
-                (long long)to.v[i - 1]);
+            error_set(E_INVAL, "%s: places must increase; %lld comes after %lld; use hd_transpose first",
+                what, (long long)a, (long long)to.v[i - 1]);
             return HD_NIL;
         }
         to.v[i] = a;
         if (t.dim[i] != 1 && t.dim[i] != shape.v[a]) {
-            error_set(E_SHAPE, "%s: axis %d of %s does not become axis %d of %s", what, i, type_text(&t), a, type_text(&u));
+            error_set(E_SHAPE, "%s: axis %d of %s does not become axis %d of %s",
+                what, i, type_text(&t), a, type_text(&u));
             return HD_NIL;
         }
         if (t.dim[i] == shape.v[a])
@@ -333,7 +335,8 @@ hd hd_expand_dims_n(hd x, hd_ints list)
     if (!axes.n)
         return x;
     if (typ(r)->rank + axes.n > MAXRANK) {
-        error_set(E_SHAPE, "hd_expand_dims: %s and %d more axes; no array has more than %d", type_text(typ(r)), axes.n, MAXRANK);
+        error_set(E_SHAPE, "hd_expand_dims: %s and %d more axes; no array has more than %d",
+            type_text(typ(r)), axes.n, MAXRANK);
         return HD_NIL;
     }
     if (axes_of("hd_expand_dims", list, typ(r)->rank + axes.n, &axes, NULL))
@@ -355,8 +358,8 @@ hd hd_squeeze_n(hd x, hd_ints list)
             axes.v[axes.n++] = i;
     for (int i = 0; i < axes.n; i++)
         if (typ(r)->dim[axes.v[i]] != 1) {
-            error_set(E_SHAPE, "hd_squeeze: axis %lld of %s is not of size 1; use hd_index to take one of it", (long long)axes.v[i],
-                type_text(typ(r)));
+            error_set(E_SHAPE, "hd_squeeze: axis %lld of %s is not of size 1; use hd_index to take one of it",
+                (long long)axes.v[i], type_text(typ(r)));
             return HD_NIL;
         }
     return sym_of(Reshape(r, ints_without(shape_of(r), &axes)));
@@ -390,7 +393,8 @@ static Ref repeated(const char *what, Ref r, const int64_t *outer, const int64_t
         if (outer[i] == 1 && inner[i] == 1)
             continue;
         if (typ(r)->rank == MAXRANK) {
-            error_set(E_SHAPE, "%s: %s has the largest number of axes; repeating needs one more for a moment", what, type_text(typ(r)));
+            error_set(E_SHAPE, "%s: %s has the largest number of axes; repeating needs one more for a moment",
+                what, type_text(typ(r)));
             return 0;
         }
         Ints s = shape_of(r), wide = s, dims = { 0 };
@@ -465,8 +469,8 @@ hd hd_stack_n(int axis, const hd *xs, int n)
         return HD_NIL;
     for (int i = 1; i < n; i++)
         if (!type_equal(typ(r[i]), typ(r[0]))) {
-            error_set(E_SHAPE, "hd_stack: shapes differ: %s and %s; use hd_broadcast_to, or hd_concatenate", type_text(typ(r[0])),
-                type_text(typ(r[i])));
+            error_set(E_SHAPE, "hd_stack: shapes differ: %s and %s; use hd_broadcast_to, or hd_concatenate",
+                type_text(typ(r[0])), type_text(typ(r[i])));
             return HD_NIL;
         }
     for (int i = 0; i < n; i++)
@@ -495,7 +499,8 @@ hd hd_concatenate_n(int axis, const hd *xs, int n)
         t.dim[a] = first.dim[a];
         if (!type_equal(&t, &first)) {
             t.dim[a] = along;
-            error_set(E_SHAPE, "hd_concatenate: %s and %s differ in more than axis %d", type_text(&first), type_text(&t), a);
+            error_set(E_SHAPE, "hd_concatenate: %s and %s differ in more than axis %d",
+                type_text(&first), type_text(&t), a);
             return HD_NIL;
         }
     }
@@ -511,7 +516,8 @@ hd hd_split(hd x, int64_t parts, int axis)
         return HD_NIL;
     int64_t n = typ(r)->dim[a];
     if (parts < 1 || parts > INT32_MAX || n % parts) {
-        error_set(E_SHAPE, "hd_split: axis %d of %s does not fall into %lld equal parts", a, type_text(typ(r)), (long long)parts);
+        error_set(E_SHAPE, "hd_split: axis %d of %s does not fall into %lld equal parts",
+            a, type_text(typ(r)), (long long)parts);
         return HD_NIL;
     }
     hd *part = NEWS(hd, parts);
@@ -530,7 +536,8 @@ static int per_axis(const char *what, const char *name, hd_ints list, Ref x, int
             out->v[out->n] = otherwise;
     if (out->n == typ(x)->rank)
         return 0;
-    return error_set(E_INVAL, "%s: %s has %d axes, but %s has %d entries", what, type_text(typ(x)), typ(x)->rank, name, out->n);
+    return error_set(E_INVAL, "%s: %s has %d axes, but %s has %d entries",
+        what, type_text(typ(x)), typ(x)->rank, name, out->n);
 }
 
 hd hd_pad(hd x, hd value, hd_ints low, hd_ints high, hd_ints interior)
@@ -552,10 +559,11 @@ hd hd_pad(hd x, hd value, hd_ints low, hd_ints high, hd_ints interior)
         if (in.v[i] >= 0 && n >= 0)
             continue;
         if (in.v[i] < 0)
-            error_set(E_INVAL, "%s: %lld between the elements of axis %d; only low and high may be negative", what, (long long)in.v[i], i);
+            error_set(E_INVAL, "%s: %lld between the elements of axis %d; only low and high may be negative",
+                what, (long long)in.v[i], i);
         else
-            error_set(E_SHAPE, "%s: %lld and %lld leave %lld elements of axis %d of %s", what, (long long)lo.v[i], (long long)hi.v[i],
-                (long long)n, i, type_text(&t));
+            error_set(E_SHAPE, "%s: %lld and %lld leave %lld elements of axis %d of %s",
+                what, (long long)lo.v[i], (long long)hi.v[i], (long long)n, i, type_text(&t));
         return HD_NIL;
     }
     return sym_of(Pad(r[0], r[1], lo, hi, in));
@@ -576,8 +584,8 @@ hd hd_slice(hd x, hd_ints start, hd_ints stop, hd_ints step)
     for (int i = 0; i < from.n; i++) {
         if (by.v[i] > 0 && 0 <= from.v[i] && from.v[i] <= to.v[i] && to.v[i] <= typ(r)->dim[i])
             continue;
-        error_set(E_SHAPE, "%s: from %lld to %lld by %lld is not within axis %d of %s", what, (long long)from.v[i], (long long)to.v[i],
-            (long long)by.v[i], i, type_text(typ(r)));
+        error_set(E_SHAPE, "%s: from %lld to %lld by %lld is not within axis %d of %s",
+            what, (long long)from.v[i], (long long)to.v[i], (long long)by.v[i], i, type_text(typ(r)));
         return HD_NIL;
     }
     return sym_of(Slice(r, from, to, by));
@@ -599,7 +607,8 @@ hd hd_index(hd x, int axis, int64_t i)
     return sym_of(squeeze_axis(SliceAxis(r, a, i, i + 1), a));
 }
 
-/* A vector becomes a diagonal by putting n zeros between its elements; a diagonal is every (n+1)-th element of a square. */
+/* A vector becomes a diagonal by putting n zeros between its elements; a diagonal is every (n+1)-th element of a
+ * square. */
 hd hd_diag(hd x)
 {
     OP(hd_diag);

@@ -1,9 +1,10 @@
 /*
  * random.c - random numbers: functions of a key, u32[2].
  *
- * The generator is threefry2x32 with 20 rounds. Element i of an array, whatever its shape, is made from the counter i (64 bits)
- * and nothing else, so values do not depend on how an array is cut up; this is jax.random's "partitionable" layout, and bits,
- * integers and uniforms are JAX's bit for bit. Samplers are formulas of uniforms, so everything maps over keys with hd_vmap.
+ * The generator is threefry2x32 with 20 rounds. Element i of an array, whatever its shape, is made from the
+ * counter i (64 bits) and nothing else, so values do not depend on how an array is cut up; this is jax.random's
+ * "partitionable" layout, and bits, integers and uniforms are JAX's bit for bit. Samplers are formulas of
+ * uniforms, so everything maps over keys with hd_vmap.
  */
 #include "formulas.h"
 
@@ -21,12 +22,14 @@ static int key_in(const char *what, hd key, Key *k)
         return E_INVAL;
     const Type *t = typ(r);
     if (t->dt != DT_U32)
-        return error_set(E_DTYPE, "%s: a key is u32[2], not %s; make one with hd_key or hd_array_key", what, type_text(t));
+        return error_set(E_DTYPE, "%s: a key is u32[2], not %s; make one with hd_key or hd_array_key",
+            what, type_text(t));
     if (t->rank > 1 && t->dim[t->rank - 1] == 2)
-        return error_set(E_SHAPE, "%s: one key is wanted, but %s is an array of them; use hd_vmap, or hd_index(keys, 0, i)", what,
-            type_text(t));
+        return error_set(E_SHAPE, "%s: one key is wanted, but %s is an array of them; use hd_vmap or hd_index",
+            what, type_text(t));
     if (t->rank != 1 || t->dim[0] != 2)
-        return error_set(E_SHAPE, "%s: a key is u32[2], not %s; make one with hd_key or hd_array_key", what, type_text(t));
+        return error_set(E_SHAPE, "%s: a key is u32[2], not %s; make one with hd_key or hd_array_key",
+            what, type_text(t));
     for (int i = 0; i < 2; i++)
         if (!(k->word[i] = squeeze_axis(SliceAxis(r, 0, i, i + 1), 0)))
             return E_INTERNAL;
@@ -232,7 +235,12 @@ static Ref draw_normal(Key k, Dtype d, Ints s)
     return u ? Mul(Like(u, sqrt(2)), ErfInv(u)) : 0;
 }
 
-static Ref draw_gumbel(Key k, Dtype d, Ints s) { return Neg(Log(Neg(Log(uniform_from(k, d, s, layout(d).tiny, 1))))); }
+
+static Ref draw_gumbel(Key k, Dtype d, Ints s)
+{
+    return Neg(Log(Neg(Log(uniform_from(k, d, s, layout(d).tiny, 1)))));
+}
+
 static Ref draw_exponential(Key k, Dtype d, Ints s) { return Neg(Log1p(Neg(unit(k, d, s)))); }
 
 static Ref draw_laplace(Key k, Dtype d, Ints s)
@@ -282,11 +290,12 @@ hd hd_random_rademacher_n(hd key, enum hd_dtype d, hd_ints list)
 
 hd hd_random_bernoulli_n(hd key, hd p, hd_ints list)
 {
+    static const char what[] = "hd_random_bernoulli";
     Key k;
     Ints shape;
     OP(hd_random_bernoulli_n);
-    Ref r = float_ref("hd_random_bernoulli", p);
-    if (!r || draw_in("hd_random_bernoulli", key, list, &k, &shape) || parameters("hd_random_bernoulli", 1, &r, &shape))
+    Ref r = float_ref(what, p);
+    if (!r || draw_in(what, key, list, &k, &shape) || parameters(what, 1, &r, &shape))
         return HD_NIL;
     return sym_of(Lt(unit(k, (Dtype)typ(r)->dt, shape), r));
 }
@@ -304,12 +313,14 @@ hd hd_random_truncated_normal_n(hd key, hd low, hd high, hd_ints list)
     Ref root = Like(r[0], sqrt(2));
     Ref u = uniform(k, shape, Erf(Div(r[0], root)), Erf(Div(r[1], root)));
     Ref x = Mul(root, ErfInv(u));
-    Ref from = Nextafter(stop_gradient(r[0]), Like(r[0], INFINITY)), to = Nextafter(stop_gradient(r[1]), Like(r[1], -INFINITY));
+    Ref from = Nextafter(stop_gradient(r[0]), Like(r[0], INFINITY));
+    Ref to = Nextafter(stop_gradient(r[1]), Like(r[1], -INFINITY));
     return sym_of(Min(Max(x, from), to));
 }
 
-/* Integers from low to high - 1, of their dtype. Twice the bits are drawn and reduced by high * 2^bits + low = r modulo the span,
- * all wrapping. Dtypes below 32 bits are drawn in i32. A constant `high` may be one more than the dtype's largest number. */
+/* Integers from low to high - 1, of their dtype. Twice the bits are drawn and reduced by high * 2^bits + low = r
+ * modulo the span, all wrapping. Dtypes below 32 bits are drawn in i32. A constant `high` may be one more than the
+ * dtype's largest number. */
 static Ref randint(Key k, Ints shape, Ref low, Ref high, bool beyond)
 {
     Dtype d = (Dtype)typ(low)->dt;
@@ -346,19 +357,17 @@ hd hd_random_randint_n(hd key, hd low, hd high, hd_ints list)
     if (sym_weak(low, NULL) && sym_weak(high, NULL))
         low = sym_of(sym_ref_as(low, DT_I32));
     Ref first = sym_weak(low, NULL) ? 0 : sym_ref(low);
-    bool beyond = first && dtype_int((Dtype)typ(first)->dt) && sym_weak(high, &top) && top > largest((Dtype)typ(first)->dt);
-    Dtype d = first ? (Dtype)typ(first)->dt : DT_NONE, wide = DT_I32;
-    if (beyond && d != DT_U64 && d != DT_I64 && top == largest(d) + 1)
+    Dtype d = first ? (Dtype)typ(first)->dt : DT_NONE;
+    bool beyond = dtype_int(d) && dtype_size(d) < 8 && sym_weak(high, &top) && top == largest(d) + 1;
+    if (beyond)
         high = sym_of(ConstBits(d, (int64_t)largest(d)));
-    else
-        beyond = false;
     if (unify_dtype(what, 2, (const hd[]){ low, high }, r) || !int_operand(what, "low and high", r[0])
         || parameters(what, 2, r, &shape))
         return HD_NIL;
     d = (Dtype)typ(r[0])->dt;
     if (dtype_size(d) >= 4)
         return sym_of(randint(k, shape, r[0], r[1], beyond));
-    r[0] = Convert(r[0], wide), r[1] = Convert(r[1], wide);
+    r[0] = Convert(r[0], DT_I32), r[1] = Convert(r[1], DT_I32);
     if (beyond)
         r[1] = Add(r[1], Like(r[1], 1));
     return sym_of(Convert(randint(k, shape, r[0], r[1], false), d));
@@ -442,7 +451,8 @@ hd hd_random_choice(hd key, hd x, int64_t n, bool replace)
         return HD_NIL;
     int64_t all = typ(r)->dim[0];
     if (n < 0 || n > INT32_MAX || (n && !all) || (!replace && n > all)) {
-        error_set(E_SHAPE, "%s: %lld rows%s of %s", what, (long long)n, replace ? "" : " without repetition", type_text(typ(r)));
+        error_set(E_SHAPE, "%s: %lld rows%s of %s",
+            what, (long long)n, replace ? "" : " without repetition", type_text(typ(r)));
         return HD_NIL;
     }
     if (!replace)

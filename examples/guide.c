@@ -1,6 +1,6 @@
 /*
- * guide.c - the vectorisation guide of JAX, told in C: six sections, each a function of one example that is then lifted over
- * a batch. Every result is printed and compared with the numbers that JAX gives.
+ * guide.c - the vectorisation guide of JAX, told in C: six sections, each a function of one example that is then
+ * lifted over a batch. Every result is printed and compared with the numbers that JAX gives.
  *
  *     guide [--device NAME] [--section N]
  *
@@ -59,7 +59,8 @@ static int check_n(const char *label, hd_array *x, const float *want, size_t n, 
     return failures;
 }
 #define CHECK(label, x, tolerance, ...) \
-    check_n(label, x, (const float[]){ __VA_ARGS__ }, sizeof((const float[]){ __VA_ARGS__ }) / sizeof(float), tolerance)
+    check_n(label, x, (const float[]){ __VA_ARGS__ }, sizeof((const float[]){ __VA_ARGS__ }) / sizeof(float), \
+        tolerance)
 
 static int failed(void)
 {
@@ -77,8 +78,10 @@ static hd predict(hd params, hd features)                       /* f32[2] -> f32
 
 static int section_1(void)
 {
-    hd_array *params = hd_array_dict({ "w", hd_array_lit(float, (2), 1.5, -0.5) }, { "b", hd_array_scalar(HD_F32, 0.25) });
-    hd_array *one = hd_array_lit(float, (2), 1, 2), *batch = hd_array_lit(float, (3, 2), 1, 2, 2.5, -1, -0.25, 0.75);
+    hd_array *params = hd_array_dict(
+        { "w", hd_array_lit(float, (2), 1.5, -0.5) }, { "b", hd_array_scalar(HD_F32, 0.25) });
+    hd_array *one = hd_array_lit(float, (2), 1, 2);
+    hd_array *batch = hd_array_lit(float, (3, 2), 1, 2, 2.5, -1, -0.25, 0.75);
     hd_array *single, *all;
     int failures = 0;
 
@@ -124,14 +127,14 @@ static int compare_images(hd_array *drawn, hd_array *first, hd_array *last)
     }
     for (int i = 0; i < 4; i++)
         if (fabsf(x[i] - pixels[i]) > 1e-5f * 3 || fabsf(y[i] - normal[i]) > 1e-5f * 3)
-            printf("  pixel %d is %.9g, normalised %.9g; JAX has %.9g, %.9g\n", i, (double)x[i], (double)y[i], (double)pixels[i],
-                (double)normal[i]), failures = 1;
+            printf("  pixel %d is %.9g, normalised %.9g; JAX has %.9g, %.9g\n", i, (double)x[i], (double)y[i],
+                (double)pixels[i], (double)normal[i]), failures = 1;
     for (int b = 0; b < B; b++)
         for (int i = 0; i < H * W; i++)
             if (fabsf(y[b * H * W + i] - z[i * B + b]) > 1e-5f)
                 failures = 1;
-    printf("  drawn      %10.6f %10.6f %10.6f %10.6f ...\n", (double)x[0], (double)x[1], (double)x[2], (double)x[3]);
-    printf("  normalised %10.6f %10.6f %10.6f %10.6f ...\n", (double)y[0], (double)y[1], (double)y[2], (double)y[3]);
+    printf("  drawn      %10.6f %10.6f %10.6f ...\n", (double)x[0], (double)x[1], (double)x[2]);
+    printf("  normalised %10.6f %10.6f %10.6f ...\n", (double)y[0], (double)y[1], (double)y[2]);
     printf("  batch axis first f32[2,28,28] and last f32[28,28,2]: %s\n", failures ? "differ" : "the same numbers");
     free(x);
     return failures;
@@ -140,7 +143,8 @@ static int compare_images(hd_array *drawn, hd_array *first, hd_array *last)
 static int section_2(void)
 {
     hd_array *scale = hd_array_scalar(HD_F32, 0.5), *key = hd_array_key(0);
-    hd_array *preds = hd_array_lit(float, (2, 2), 0.2f, 0.8f, 0.6f, 0.4f), *targets = hd_array_lit(float, (2, 2), 0, 1, 1, 0);
+    hd_array *preds = hd_array_lit(float, (2, 2), 0.2f, 0.8f, 0.6f, 0.4f);
+    hd_array *targets = hd_array_lit(float, (2, 2), 0, 1, 1, 0);
     hd_array *losses, *drawn = NULL, *first = NULL, *last = NULL;
     int failures = 0;
 
@@ -177,7 +181,9 @@ static int section_3(void)
         { 1, 0.13533528f, 0.36787945f, 0.36787945f, 0.36787945f, 0.36787945f },
     };
     const struct { const char *label; hd_fn *f; } table[3] = {
-        { "Euclidean distances", HD_FN(distance) }, { "attention scores", HD_FN(score) }, { "kernel matrix", HD_FN(kernel) },
+        { "Euclidean distances", HD_FN(distance) },
+        { "attention scores", HD_FN(score) },
+        { "kernel matrix", HD_FN(kernel) },
     };
     hd_array *x = hd_array_lit(float, (3, 2), 0, 0, 1, 0, 0, 1), *y = hd_array_lit(float, (2, 2), 0, 0, 1, 1), *r;
     int failures = 0;
@@ -232,7 +238,8 @@ static void energy_hessian(const float *x, int n, float *h)
 
 static int per_example_gradients(void)
 {
-    hd_array *params = hd_array_dict({ "w", hd_array_lit(float, (2), 1, -2) }, { "b", hd_array_scalar(HD_F32, 0.3) });
+    hd_array *params = hd_array_dict(
+        { "w", hd_array_lit(float, (2), 1, -2) }, { "b", hd_array_scalar(HD_F32, 0.3) });
     hd_array *x = hd_array_lit(float, (3, 2), 1, 0, 0.5, 1.5, 2, -1);
     hd_array *y = hd_array_lit(float, (3, 3), 1, 0, 1, 0, 1, 0, 1, 0, 1), *g;
     int failures = 0;
@@ -252,7 +259,8 @@ static int per_example_gradients(void)
 static int jacobians(void)
 {
     static const float want[9] = {
-        0.22269541f, -0.16280341f, -0.059892025f, -0.16280341f, 0.18483645f, -0.022033045f, -0.059892025f, -0.022033045f, 0.08192507f,
+        0.22269541f, -0.16280341f, -0.059892025f, -0.16280341f, 0.18483645f, -0.022033045f,
+        -0.059892025f, -0.022033045f, 0.08192507f,
     };
     const struct { const char *label; hd_fn *f; } table[4] = {
         { "Jacobian of softmax, reverse", hd_jacrev(softmax) }, { "forward", hd_jacfwd(softmax) },
@@ -364,18 +372,26 @@ static hd_array *waves(hd_ints shape, double phase, double scale)
 }
 
 static const float want_sequence[TIME * HIDDEN] = {
-    0.3357434f, 0.39068428f, 0.27463636f, 0.018565102f, 0.34382612f, 0.08662215f, -0.22183722f, -0.40692267f, -0.2378167f, -0.1435944f,
-    0.021272635f, 0.17530927f, 0.37095195f, 0.36447743f, 0.19244361f, -0.08374792f, 0.32189664f, 0.083016984f, -0.20359366f, -0.37914088f,
+    0.3357434f, 0.39068428f, 0.27463636f, 0.018565102f,
+    0.34382612f, 0.08662215f, -0.22183722f, -0.40692267f,
+    -0.2378167f, -0.1435944f, 0.021272635f, 0.17530927f,
+    0.37095195f, 0.36447743f, 0.19244361f, -0.08374792f,
+    0.32189664f, 0.083016984f, -0.20359366f, -0.37914088f,
 };
 
 /* Of all sequences, the state after the last step. */
 static const float want_last[SEQUENCES * HIDDEN] = {
-    0.32189664f, 0.083016984f, -0.20359366f, -0.37914088f, 0.3801328f, 0.36831674f, 0.18868063f, -0.09407334f,
-    -0.23155168f, -0.13363786f, 0.030165372f, 0.17866138f, 0.29294562f, 0.056760967f, -0.21161887f, -0.36747307f,
+    0.32189664f, 0.083016984f, -0.20359366f, -0.37914088f,
+    0.3801328f, 0.36831674f, 0.18868063f, -0.09407334f,
+    -0.23155168f, -0.13363786f, 0.030165372f, 0.17866138f,
+    0.29294562f, 0.056760967f, -0.21161887f, -0.36747307f,
 };
 
 static hd last_step(hd states) { return hd_index(states, 1, -1); }
-static hd last_of(hd batch, hd params) { return last_step(hd_apply(hd_vmap(run, .in_axes = { 0, HD_NONE }), batch, params)); }
+static hd last_of(hd batch, hd params)
+{
+    return last_step(hd_apply(hd_vmap(run, .in_axes = { 0, HD_NONE }), batch, params));
+}
 
 static int gradients_of_rnn(hd_array *batch, hd_array *params)
 {
@@ -387,10 +403,13 @@ static int gradients_of_rnn(hd_array *batch, hd_array *params)
     rnn_data g = hd_array_unpack(rnn, r[1]);
     failures += CHECK("mean square of all states", r[0], 1e-5, 0.06490182);
     failures += CHECK("its gradient for w_hh", hd_keep(g.w_hh), 1e-6,
-        0.009314494, -0.023464378, -0.0023688555, -0.018321337, 0.013693698, -0.010748244, -0.0049034473, -0.025882311,
-        0.012134735, 0.0073834155, -0.0053197523, -0.02199615, 0.0041264845, 0.021423606, -0.0028554033, -0.0063806465);
+        0.009314494, -0.023464378, -0.0023688555, -0.018321337,
+        0.013693698, -0.010748244, -0.0049034473, -0.025882311,
+        0.012134735, 0.0073834155, -0.0053197523, -0.02199615,
+        0.0041264845, 0.021423606, -0.0028554033, -0.0063806465);
     failures += CHECK("for w_xh", hd_keep(g.w_xh), 1e-6,
-        0.046830148, 0.07966785, -0.024228837, -0.054641273, 0.023090927, 0.1177942, -0.014685309, 0.021790747,
+        0.046830148, 0.07966785, -0.024228837, -0.054641273,
+        0.023090927, 0.1177942, -0.014685309, 0.021790747,
         -0.011508316, 0.10052009, 0.0017649474, 0.087974235);
     failures += CHECK("for b", hd_keep(g.b), 1e-6, 0.078366295, 0.053951673, -0.026186118, -0.005158551);
     hd_drop(r[1]);
@@ -403,7 +422,8 @@ static int recurrent(void)
         .w_hh = waves(HD_INTS(HIDDEN, HIDDEN), 0.1, 0.5), .w_xh = waves(HD_INTS(FEATURES, HIDDEN), 1.3, 0.8),
         .b = waves(HD_INTS(HIDDEN), 2.0, 0.2),
     });
-    hd_array *one = waves(HD_INTS(TIME, FEATURES), 0.4, 1), *batch = waves(HD_INTS(SEQUENCES, TIME, FEATURES), 0.4, 1), *r;
+    hd_array *one = waves(HD_INTS(TIME, FEATURES), 0.4, 1);
+    hd_array *batch = waves(HD_INTS(SEQUENCES, TIME, FEATURES), 0.4, 1), *r;
     int failures = 0;
 
     if (hd_call(ON_DEVICE(run), &r, one, params))
@@ -419,7 +439,8 @@ static int recurrent(void)
     return failures;
 }
 
-/* Halve an even number, treble an odd one and add 1, until 1: each lane has its own branches and its own number of steps. */
+/* Halve an even number, treble an odd one and add 1, until 1: each lane has its own branches and its own number of
+ * steps. */
 #define WALK(F, S) F(n) F(steps) F(top)
 HD_STRUCT(walk, WALK);
 
@@ -438,7 +459,8 @@ static hd stride(hd s)
 
 static hd collatz(hd n)                                         /* i32 -> i32[2]: steps, largest number met */
 {
-    walk w = hd_unpack(walk, hd_while(above_one, stride, hd_pack(walk, { .n = n, .steps = hd_zeros_like(n), .top = n })));
+    hd start = hd_pack(walk, { .n = n, .steps = hd_zeros_like(n), .top = n });
+    walk w = hd_unpack(walk, hd_while(above_one, stride, start));
     return hd_stack(0, w.steps, w.top);
 }
 
@@ -448,7 +470,8 @@ static hd safe_log(hd x) { return hd_cond(hd_gt(x, hd_c(0)), hd_log, twice, x); 
 
 static int paths(void)
 {
-    hd_array *n = hd_array_lit(int32_t, (4), 1, 7, 27, 97), *x = hd_array_lit(float, (4), -1, 0, 1, 4), *r, *pair[2];
+    hd_array *n = hd_array_lit(int32_t, (4), 1, 7, 27, 97), *x = hd_array_lit(float, (4), -1, 0, 1, 4);
+    hd_array *r, *pair[2];
     int failures = 0;
 
     if (hd_call(ON_DEVICE(hd_vmap(collatz)), &r, n))
@@ -531,7 +554,8 @@ int main(int argc, char **argv)
         { "section", 's', "N", 0, "only this section; otherwise all", 0 },
         { 0 },
     };
-    static const struct argp argp = { options, parse_option, NULL, "The vectorisation guide, on every device.", NULL, NULL, NULL };
+    static const char about[] = "The vectorisation guide, on every device.";
+    static const struct argp argp = { options, parse_option, NULL, about, NULL, NULL, NULL };
     Choice c = { 0 };
     hd_device_info d;
     int failures = 0;
