@@ -9,7 +9,8 @@
  *      emit() sees the recorded E_NOMEM and returns 0 from then on, so the compiler stops growing and unwinds with the error;
  *   3. where the reserve is used up as well (several threads failing at once), the thread waits until memory comes back:
  *      the threads that unwind give back their arenas, and the reserve with them.
- * What may be large and has a way to fail (constant arrays, host buffers) uses arena_try() or malloc() and never the reserve.
+ * What may be large and has a way to fail (constant arrays, the tables of a graph, host buffers) uses arena_try() or malloc()
+ * and never the reserve, so what is left for it is small: the maps of the pass that is under way.
  */
 #include "base.h"
 

@@ -44,16 +44,49 @@ Graph *graph_end(void)
 
 Graph *cur(void) { return top ? top->g : NULL; }
 
+static void *grown(const void *old, size_t n, size_t cap, size_t size, bool must)
+{
+    void *p = must ? arena_alloc(cap * size) : arena_try(cap * size);
+    return p && n ? memcpy(p, old, n * size) : p;
+}
+
+/* Room for more values. Tables are the large part of a graph: where they may fail, they do so before the reserve is touched. */
+static bool value_room(Graph *g, int more, bool must)
+{
+    size_t n = (size_t)g->nval, cap = (size_t)g->val_cap;
+    while (cap < n + (size_t)more)
+        cap *= 2;
+    if (cap == (size_t)g->val_cap)
+        return true;
+    Type *type = grown(g->type, n, cap, sizeof *type, must);
+    uint8_t *flag = type ? grown(g->flag, n, cap, sizeof *flag, must) : NULL;
+    Ins **def = flag ? grown(g->def, n, cap, sizeof *def, must) : NULL;
+    if (!def)
+        return false;
+    g->type = type;
+    g->flag = flag;
+    g->def = def;
+    g->val_cap = (int)cap;
+    return true;
+}
+
+static bool ins_room(Graph *g)
+{
+    if (g->nins < g->ins_cap)
+        return true;
+    int cap = g->ins_cap ? 2 * g->ins_cap : 8;
+    Ins **ins = grown(g->ins, (size_t)g->nins, (size_t)cap, sizeof *ins, false);
+    if (!ins)
+        return false;
+    g->ins = ins;
+    g->ins_cap = cap;
+    return true;
+}
+
 Ref graph_value(Type t, uint8_t flag)
 {
     Graph *g = cur();
-    if (g->nval == g->val_cap) {
-        size_t n = (size_t)g->val_cap;
-        g->type = arena_grow(g->type, n * sizeof *g->type, 2 * n * sizeof *g->type);
-        g->flag = arena_grow(g->flag, n * sizeof *g->flag, 2 * n * sizeof *g->flag);
-        g->def = arena_grow(g->def, n * sizeof *g->def, 2 * n * sizeof *g->def);
-        g->val_cap *= 2;
-    }
+    value_room(g, 1, true);
     g->type[g->nval] = t;
     g->flag[g->nval] = flag;
     g->def[g->nval] = NULL;
@@ -134,21 +167,25 @@ static Ins *cse_find(const Graph *g, const Ins *i)
     return *slot ? g->ins[*slot - 1] : NULL;
 }
 
-static void cse_grow(Graph *g)
+static bool cse_grow(Graph *g)
 {
     const uint32_t *old = g->cse;
-    int n = g->cse_size;
-    g->cse_size = n ? 2 * n : 64;
-    g->cse = NEWS(uint32_t, g->cse_size);
+    int n = g->cse_size, size = n ? 2 * n : 64;
+    uint32_t *table = arena_try((size_t)size * sizeof *table);
+    if (!table)
+        return false;
+    g->cse = table;
+    g->cse_size = size;
     for (int k = 0; k < n; k++)
         if (old[k])
             *cse_slot(g, g->ins[old[k] - 1], ins_hash(g->ins[old[k] - 1])) = old[k];
+    return true;
 }
 
 static void cse_add(Graph *g, int at)
 {
-    if (2 * (g->cse_used + 1) > g->cse_size)
-        cse_grow(g);
+    if (2 * (g->cse_used + 1) > g->cse_size && !cse_grow(g))
+        return;
     uint32_t *slot = cse_slot(g, g->ins[at], ins_hash(g->ins[at]));
     g->cse_used += !*slot;
     *slot = (uint32_t)at + 1;
@@ -156,6 +193,7 @@ static void cse_add(Graph *g, int at)
 
 /* ==================== appending */
 
+/* Out of memory: an instruction that is in no graph, of values 0 and up that nobody will use. */
 static Ins *append_draft(const Ins *draft, int nout, const Type *t, const uint8_t *flag)
 {
     Graph *g = cur();
@@ -164,6 +202,8 @@ static Ins *append_draft(const Ins *draft, int nout, const Type *t, const uint8_
     i->in = arena_copy(draft->in, draft->nin * sizeof *draft->in);
     i->attr = arena_copy(draft->attr, (size_t)draft->nattr * sizeof *draft->attr);
     i->nout = (uint16_t)nout;
+    if (!value_room(g, nout, false) || !ins_room(g))
+        return i;
     i->out = (Ref)g->nval;
     i->loc = loc_here();
     uint8_t lin = 0;
@@ -171,7 +211,7 @@ static Ins *append_draft(const Ins *draft, int nout, const Type *t, const uint8_
         lin |= g->flag[i->in[k]] & V_LIN;
     uint8_t acc = adds_in_place(g, i) ? g->flag[i->in[0]] & V_ACC : 0;
     for (int k = 0; k < nout; k++) {
-        Ref v = graph_value(t[k], flag ? flag[k] : lin | acc);          /* may move g->def */
+        Ref v = graph_value(t[k], flag ? flag[k] : lin | acc);
         g->def[v] = i;
     }
     PUSH(g->ins, g->nins, g->ins_cap, i);
@@ -240,6 +280,8 @@ static int emit_draft(Ins *i, Ref *out)
         if (!before && error_pending())         /* of a fold that was under way */
             return 0;
         found = append_draft(i, nout, t, NULL);
+        if (!found->out)
+            return 0;
         if (findable(cur(), found))
             cse_add(cur(), cur()->nins - 1);
     }
@@ -300,7 +342,7 @@ void Barrier(const Ref *x, int n, Ref *out)
     }
     const Ins *i = append(OP_barrier, n, x, NULL, n, t, flag);
     for (int k = 0; k < n; k++)
-        out[k] = i->out + (Ref)k;
+        out[k] = i->out ? i->out + (Ref)k : 0;
 }
 
 /* ==================== again */
