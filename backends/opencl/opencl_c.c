@@ -337,7 +337,7 @@ static void shuffle(Shuffle *s, int m, const int *in, int *out, bool inverse)
 static void block_load(Printer *p, Val v)
 {
     const KIns *i = &p->k->ins[v];
-    int m = i->group, rows = W / m, in[W], out[W];
+    int m = i->group, rows = W / m, in[W] = { 0 }, out[W];
     Shuffle s = { .p = p, .v = v, .type = memory_type(i->buf) };
     for (int n = 0; n < m; n++) {
         in[n] = temporary(&s);
@@ -366,7 +366,7 @@ static void block_load(Printer *p, Val v)
 static void block_store(Printer *p, Val v)
 {
     const KIns *i = &p->k->ins[v];
-    int m = i->group, rows = W / m, in[W], out[W];
+    int m = i->group, rows = W / m, in[W] = { 0 }, out[W];
     Shuffle s = { .p = p, .v = v, .type = memory_type(i->buf) };
     for (int c = 0; c < m; c++) {
         in[c] = temporary(&s);
