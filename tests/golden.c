@@ -326,7 +326,7 @@ static hd_fn *apply(hd_fn *f, const json_t *t, const char **missing)
     for (int i = 0; i < wrt.n; i++)
         e.v[i] = (int)wrt.v[i];
     if (!strcmp(kind, "jit"))
-        return hd_jit_n(f, NULL);
+        return hd_jit_n(f, &(hd_jit_opts){ 0 });
     if (!strcmp(kind, "vmap"))
         return apply_vmap(f, t);
     if (!strcmp(kind, "grad"))
@@ -603,10 +603,10 @@ int main(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     int n = scandir(o.folder, &list, NULL, name_order);
     for (int i = 0; i < n; i++) {
-        char path[4096], family[256];
+        char path[4096], family[512];
         size_t len = strlen(list[i]->d_name);
-        if (len > 6 && len < sizeof family && !strcmp(list[i]->d_name + len - 6, ".jsonl")) {
-            snprintf(family, len - 5, "%s", list[i]->d_name);
+        if (len > 6 && !strcmp(list[i]->d_name + len - 6, ".jsonl")) {
+            snprintf(family, sizeof family, "%.*s", (int)len - 6, list[i]->d_name);
             snprintf(path, sizeof path, "%s/%s", o.folder, list[i]->d_name);
             if (!o.family || !strcmp(o.family, family))
                 run_file(path, &o, &c, keep);

@@ -233,8 +233,11 @@ static Device *open_device(int index)
     return &d->base;
 }
 
+/* No view without a copy: what a kernel reads past an end belongs to the driver's allocation. */
+static const void *no_map(Mem *m) { (void)m; return NULL; }
+
 const Backend opencl_backend = {
     .kind = "opencl", .count = count, .missing = missing, .open = open_device, .close = close_device,
-    .alloc = ocl_alloc, .release = ocl_release, .write = ocl_write, .read = ocl_read, .wait = ocl_wait, .ready = ocl_ready,
+    .alloc = ocl_alloc, .release = ocl_release, .write = ocl_write, .read = ocl_read, .wait = ocl_wait, .ready = ocl_ready, .map = no_map,
     .build = ocl_build, .run = ocl_run, .drop = ocl_drop, .code = ocl_code,
 };
