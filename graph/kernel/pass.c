@@ -13,6 +13,7 @@
  */
 #include "kir.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ==================== what is used */
@@ -179,11 +180,16 @@ static bool *dead(Kernel *k)
     return m.live;
 }
 
-/* ==================== blocks */
+/* ==================== blocks
+ * Accesses of one buffer at one place, but for a constant, their lanes S apart. Neighbouring constants, up to S of
+ * them, are a window: m = S of 3, 5, 6, 7 (a record, whole) or a power of two. A window of loads may have gaps if
+ * it surely lies in the buffer: where m divides all that the place is made of. */
+
+typedef struct Access { int64_t c; int at; Val v; } Access;             /* at: where in the body */
 
 typedef struct Group {
-    uint8_t op; const Buffer *buf; int64_t stride, epoch; Form base; int m;     /* the key */
-    struct { int at; Val v; } got[W];           /* by constant: where in the body; v 0: none */
+    uint8_t op; const Buffer *buf; int64_t stride, epoch; Form terms;   /* the key */
+    Access *got; int n, cap;
     int next;                                   /* of the same hash */
 } Group;
 
@@ -192,37 +198,13 @@ typedef struct Epoch { const Buffer *buf; int64_t load, store; Form terms; int64
 
 typedef struct Blocks {
     Kernel *k;
+    int scope;
     Group *group; int ngroup, group_cap;
     int hash[256];
     Epoch *epoch; int nepoch, epoch_cap;
     int64_t all;                                /* a barrier, or a structure with effects: nothing meets across */
+    Val *put; bool *drop; int count;            /* by place in the body: the block there; what became part of one */
 } Blocks;
-
-static int64_t pow2_in(int64_t n)
-{
-    int64_t p = 1;
-    while (p < W && n % (2 * p) == 0)
-        p *= 2;
-    return p;
-}
-
-/* How many neighbours make a block: a power of two that divides all strides, or an odd record, whole. */
-static int64_t block_size(const Buffer *b, Form f, int64_t S)
-{
-    size_t size = dtype_size(b->dt);
-    if (S < 2 || (size != 4 && size != 8) || b->space == LOCAL)
-        return 1;
-    int64_t m = pow2_in(S), most = size == 8 ? W / 2 : W;
-    bool record = S == 3 || S == 5 || S == 6 || S == 7;
-    for (int i = 0; i < f->n; i++) {
-        int64_t k = f->t[i].k;
-        if (!atom_is_lane(f->t[i].a) && pow2_in(k) < m)
-            m = pow2_in(k);
-        record &= k % S == 0;
-    }
-    m = record ? S : m < most ? m : most;
-    return b->size % m ? 1 : m;
-}
 
 static Epoch *epoch_of(Blocks *b, const Buffer *buf)
 {
@@ -234,7 +216,7 @@ static Epoch *epoch_of(Blocks *b, const Buffer *buf)
 }
 
 /* The number that keeps apart what may not meet. */
-static int64_t epoch_now(Blocks *b, const KIns *i)
+static int64_t epoch_now(Blocks *b, const KIns *i, Form terms)
 {
     if (!k_changes(b->k, i->buf))
         return 0;
@@ -246,7 +228,6 @@ static int64_t epoch_now(Blocks *b, const KIns *i)
     e->load++;
     int64_t S;
     bool plain = k_mode(b->k, i->form, &S);
-    Form terms = form_addc(i->form, -i->form->c);
     if (!plain || e->terms != terms || e->stride != S)          /* they may meet: stores keep their order */
         e->store++;
     e->terms = terms, e->stride = S;
@@ -258,64 +239,110 @@ static void collect(Blocks *b, Val v, int at)
     Kernel *k = b->k;
     const KIns *i = &k->ins[v];
     int64_t S;
-    int64_t epoch = epoch_now(b, i);
-    if (!k_mode(k, i->form, &S))
+    Form terms = form_addc(i->form, -i->form->c);
+    int64_t epoch = epoch_now(b, i, terms);
+    size_t size = dtype_size(i->buf->dt);
+    if (!k_mode(k, i->form, &S) || S < 2 || (size != 4 && size != 8) || i->buf->space == LOCAL)
         return;
-    int m = (int)block_size(i->buf, i->form, S);
-    if (m == 1)
-        return;
-    int64_t c = ((i->form->c % m) + m) % m;
-    Form base = form_addc(i->form, -c);
-    uint32_t h = (uint32_t)(hash_bytes(&base, sizeof base, (uint64_t)(uintptr_t)i->buf + (uint64_t)epoch) & 255);
+    uint32_t h = (uint32_t)(hash_bytes(&terms, sizeof terms, (uint64_t)(uintptr_t)i->buf + (uint64_t)epoch) & 255);
     int g = b->hash[h] - 1;
     for (; g >= 0; g = b->group[g].next) {
-        Group *q = &b->group[g];
-        if (q->op == i->op && q->buf == i->buf && q->stride == S && q->base == base && q->m == m && q->epoch == epoch
-            && !q->got[c].v)
+        const Group *q = &b->group[g];
+        if (q->op == i->op && q->buf == i->buf && q->terms == terms && q->epoch == epoch)
             break;
     }
     if (g < 0) {
-        PUSH(b->group, b->ngroup, b->group_cap, (Group){ .op = i->op, .buf = i->buf, .stride = S, .base = base, .m = m,
+        PUSH(b->group, b->ngroup, b->group_cap, (Group){ .op = i->op, .buf = i->buf, .stride = S, .terms = terms,
             .epoch = epoch, .next = b->hash[h] - 1 });
         g = b->ngroup - 1;
         b->hash[h] = b->ngroup;
     }
-    b->group[g].got[c].at = at, b->group[g].got[c].v = v;
+    Group *q = &b->group[g];
+    PUSH(q->got, q->n, q->cap, (Access){ i->form->c, at, v });
 }
 
-/* Only a half, quarter ... of the block may be wanted. Returns whether a block pays. */
-static bool shrink(Group *g)
+static int by_constant(const void *x, const void *y)
 {
-    int lo = W, hi = -1, n = 0;
-    for (int c = 0; c < g->m; c++)
-        if (g->got[c].v)
-            lo = c < lo ? c : lo, hi = c, n++;
-    while (g->m > 1 && !(g->m & (g->m - 1)) && lo / (g->m / 2) == hi / (g->m / 2)) {
-        int half = g->m / 2, from = lo / half * half;
-        memmove(g->got, g->got + from, sizeof g->got[0] * (size_t)half);
-        g->base = form_addc(g->base, from);
-        lo -= from, hi -= from, g->m = half;
+    const Access *a = x, *b = y;
+    return a->c != b->c ? (a->c > b->c) - (a->c < b->c) : a->at - b->at;
+}
+
+/* Sorted: is an element stored twice, by lanes of different accesses? Then their order matters. */
+static bool overlaps(const Group *g)
+{
+    if (g->got[g->n - 1].c - g->got[0].c < g->stride) {
+        for (int i = 1; i < g->n; i++)
+            if (g->got[i].c == g->got[i - 1].c)
+                return true;
+        return false;
     }
-    bool odd = g->m & (g->m - 1);
-    return g->m > 1 && n * 2 >= g->m && !((odd || g->op == K_STORE) && n < g->m);
+    for (int i = 0; i < g->n; i++)              /* rare: more of them than the stride is long */
+        for (int j = i + 1; j < g->n && g->got[j].c - g->got[i].c < W * g->stride; j++)
+            if ((g->got[j].c - g->got[i].c) % g->stride == 0)
+                return true;
+    return false;
 }
 
-/* Builds the block; *at: where it goes. */
-static Val block_new(Kernel *k, Group *g, int scope, int *at)
+/* Does a window of m at any multiple of m lie in the buffer wherever one element of it does? */
+static bool aligned(const Group *g, int m)
 {
+    bool all = g->buf->size % m == 0;
+    for (int i = 0; i < g->terms->n; i++)
+        all &= g->terms->t[i].k % m == 0;
+    return all;
+}
+
+/* The window that begins with access i: its size, its first constant, and the accesses in it by number. */
+static int window(const Group *g, int i, int64_t *base, int *in)
+{
+    int most = dtype_size(g->buf->dt) == 8 ? W / 2 : W, run = 0, m = 1;
+    int64_t S = g->stride, c0 = g->got[i].c;
+    for (int j = i; j < g->n && run < W; j++)   /* the run of neighbours; a second load of the same is for itself */
+        if (g->got[j].c == c0 + run)
+            in[run++] = j;
+    while (2 * m <= run && 2 * m <= most && 2 * m <= S)
+        m *= 2;
+    *base = c0;
+    if ((S == 3 || S == 5 || S == 6 || S == 7) && run >= S)
+        return (int)S;
+    for (int p = most; p > m && g->op == K_LOAD; p /= 2) {
+        int64_t from = c0 - ((c0 % p) + p) % p;
+        int n = 0, part[W];
+        if (p > S || !aligned(g, p))
+            continue;
+        for (int c = 0; c < p; c++)
+            part[c] = -1;
+        for (int j = i; j < g->n && g->got[j].c < from + p; j++)
+            if (part[g->got[j].c - from] < 0)
+                part[g->got[j].c - from] = j, n++;
+        if (n <= m || 2 * n < p)
+            continue;
+        memcpy(in, part, sizeof part);
+        *base = from;
+        return p;
+    }
+    return m;
+}
+
+/* Builds the block of m, a load's first or a store's last place. */
+static void block_new(Blocks *b, const Group *g, int64_t base, int m, const int *in)
+{
+    Kernel *k = b->k;
     bool load = g->op == K_LOAD;
-    Val *part = NEWS(Val, g->m);
-    KIns n = { .op = load ? K_LOADS : K_STORES, .form = g->base, .buf = (Buffer *)(uintptr_t)g->buf,
-        .stride = g->stride, .group = g->m, .home = scope };
-    Val v = (Val)k->nins;
-    for (int c = 0; c < g->m; c++)
-        if (g->got[c].v) {
-            *at = load ? g->got[c].at < *at ? g->got[c].at : *at : g->got[c].at > *at ? g->got[c].at : *at;
-            n.loc = k->ins[g->got[c].v].loc;
+    Val *part = NEWS(Val, m), v = (Val)k->nins;
+    KIns n = { .op = load ? K_LOADS : K_STORES, .form = form_addc(g->terms, base), .buf = (Buffer *)(uintptr_t)g->buf,
+        .stride = g->stride, .group = m, .home = b->scope };
+    int at = -1;
+    for (int c = 0; c < m; c++)
+        if (in[c] >= 0) {
+            const Access *a = &g->got[in[c]];
+            at = at < 0 || (load ? a->at < at : a->at > at) ? a->at : at;
+            b->drop[a->at] = true;
+            n.loc = k->ins[a->v].loc;
         }
     PUSH(k->ins, k->nins, k->cap, n);
-    for (int c = 0; c < g->m; c++) {
-        Val p = g->got[c].v;
+    for (int c = 0; c < m; c++) {
+        Val p = in[c] < 0 ? 0 : g->got[in[c]].v;
         if (!load)
             part[c] = k->ins[p].arg[0];
         else if (p) {
@@ -324,15 +351,36 @@ static Val block_new(Kernel *k, Group *g, int scope, int *at)
             part[c] = p;
         } else {
             PUSH(k->ins, k->nins, k->cap, (KIns){ .op = K_PART, .dt = g->buf->dt, .w = W, .bits = v, .group = c,
-                .home = scope });
+                .home = b->scope });
             part[c] = (Val)k->nins - 1;
         }
     }
     if (load)
         k->ins[v].part = part;
     else
-        k->ins[v].arg = part, k->ins[v].narg = g->m;
-    return v;
+        k->ins[v].arg = part, k->ins[v].narg = m;
+    b->put[at] = v;                             /* the place of one of its own, so there is no other block */
+    b->count++;
+}
+
+/* Cuts a group into windows. */
+static void windows(Blocks *b, Group *g)
+{
+    int in[W];
+    int64_t base;
+    qsort(g->got, (size_t)g->n, sizeof *g->got, by_constant);
+    if (g->n < 2 || (g->op == K_STORE && overlaps(g)))
+        return;
+    for (int i = 0; i < g->n; i++) {
+        if (b->drop[g->got[i].at])
+            continue;
+        int m = window(g, i, &base, in);
+        bool fresh = m > 1;
+        for (int c = 0; c < m; c++)
+            fresh &= in[c] < 0 || !b->drop[g->got[in[c]].at];
+        if (fresh)
+            block_new(b, g, base, m, in);
+    }
 }
 
 static bool has_effects(const Kernel *k, int scope)
@@ -347,11 +395,10 @@ static bool has_effects(const Kernel *k, int scope)
     return false;
 }
 
-/* ins points into an array that grows: nothing is held across block_new. */
 static void blocks_of(Kernel *k, int scope)
 {
-    Blocks b = { .k = k };
     KScope *s = &k->scope[scope];
+    Blocks b = { .k = k, .scope = scope };
     for (int i = 0; i < s->nbody; i++) {
         const KIns *x = &k->ins[s->body[i]];
         if (x->op == K_LOAD || x->op == K_STORE)
@@ -361,29 +408,20 @@ static void blocks_of(Kernel *k, int scope)
     }
     if (!b.ngroup)
         return;
-    Val *put = NEWS(Val, s->nbody);             /* the block at a place: that of one of its own, so there is no other */
-    int count = 0;
-    bool *drop = NEWS(bool, s->nbody);
-    for (int g = 0; g < b.ngroup; g++) {
-        if (!shrink(&b.group[g]))
-            continue;
-        int at = b.group[g].op == K_LOAD ? s->nbody : -1;
-        for (int c = 0; c < b.group[g].m; c++)
-            if (b.group[g].got[c].v)
-                drop[b.group[g].got[c].at] = true;
-        Val v = block_new(k, &b.group[g], scope, &at);
-        put[at] = v;
-        count++;
-    }
-    Val *body = NEWS(Val, s->nbody + count);
+    b.put = NEWS(Val, s->nbody), b.drop = NEWS(bool, s->nbody);
+    for (int g = 0; g < b.ngroup; g++)
+        windows(&b, &b.group[g]);
+    if (!b.count)
+        return;
+    Val *body = NEWS(Val, s->nbody + b.count);
     int n = 0;
     for (int i = 0; i < s->nbody; i++) {
-        if (put[i])
-            body[n++] = put[i];
-        if (!drop[i])
+        if (b.put[i])
+            body[n++] = b.put[i];
+        if (!b.drop[i])
             body[n++] = s->body[i];
     }
-    s->body = body, s->nbody = n, s->cap = s->nbody + count;
+    s->body = body, s->cap = s->nbody + b.count, s->nbody = n;
 }
 
 /* ==================== order */
