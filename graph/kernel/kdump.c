@@ -11,16 +11,17 @@
 #include <string.h>
 
 const char *const kop_name[K_OP_COUNT] = {
-    [K_NONE] = "none", [K_CONST] = "const", [K_INDEX] = "index", [K_SPLAT] = "splat", [K_ADD] = "add", [K_SUB] = "sub",
-    [K_MUL] = "mul", [K_DIV] = "div", [K_REM] = "rem", [K_FMA] = "fma", [K_NEG] = "neg", [K_ABS] = "abs",
-    [K_MAX] = "max", [K_MIN] = "min", [K_SQRT] = "sqrt", [K_FLOOR] = "floor", [K_CEIL] = "ceil", [K_RINT] = "rint", [K_TRUNC] = "trunc",
-    [K_AND] = "and", [K_OR] = "or", [K_XOR] = "xor", [K_NOT] = "not", [K_SHL] = "shl", [K_SHR] = "shr", [K_SAR] = "sar",
-    [K_MULHI] = "mulhi", [K_POPCOUNT] = "popcount", [K_CLZ] = "clz", [K_EQ] = "eq", [K_NE] = "ne", [K_LT] = "lt",
-    [K_LE] = "le", [K_GT] = "gt", [K_GE] = "ge", [K_SELECT] = "select", [K_CONVERT] = "convert", [K_BITS] = "bits",
-    [K_ROUND] = "round", [K_CALL] = "call", [K_HSUM] = "hsum", [K_HPROD] = "hprod", [K_HMAX] = "hmax",
-    [K_HMIN] = "hmin", [K_HAND] = "hand", [K_HOR] = "hor", [K_HXOR] = "hxor", [K_ANY] = "any", [K_LOAD] = "load", [K_STORE] = "store",
-    [K_LOADS] = "loads", [K_STORES] = "stores", [K_LOOP] = "loop", [K_IF] = "if", [K_BRK] = "brk", [K_PHI] = "phi",
-    [K_RESULT] = "result", [K_PART] = "part", [K_BARRIER] = "barrier",
+    [K_NONE] = "none", [K_CONST] = "const", [K_INDEX] = "index", [K_SPLAT] = "splat", [K_ADD] = "add",
+    [K_SUB] = "sub", [K_MUL] = "mul", [K_DIV] = "div", [K_REM] = "rem", [K_FMA] = "fma", [K_NEG] = "neg",
+    [K_ABS] = "abs", [K_MAX] = "max", [K_MIN] = "min", [K_SQRT] = "sqrt", [K_FLOOR] = "floor", [K_CEIL] = "ceil",
+    [K_RINT] = "rint", [K_TRUNC] = "trunc", [K_AND] = "and", [K_OR] = "or", [K_XOR] = "xor", [K_NOT] = "not",
+    [K_SHL] = "shl", [K_SHR] = "shr", [K_SAR] = "sar", [K_MULHI] = "mulhi", [K_POPCOUNT] = "popcount",
+    [K_CLZ] = "clz", [K_EQ] = "eq", [K_NE] = "ne", [K_LT] = "lt", [K_LE] = "le", [K_GT] = "gt", [K_GE] = "ge",
+    [K_SELECT] = "select", [K_CONVERT] = "convert", [K_BITS] = "bits", [K_ROUND] = "round", [K_CALL] = "call",
+    [K_HSUM] = "hsum", [K_HPROD] = "hprod", [K_HMAX] = "hmax", [K_HMIN] = "hmin", [K_HAND] = "hand",
+    [K_HOR] = "hor", [K_HXOR] = "hxor", [K_ANY] = "any", [K_LOAD] = "load", [K_STORE] = "store",
+    [K_LOADS] = "loads", [K_STORES] = "stores", [K_LOOP] = "loop", [K_IF] = "if", [K_BRK] = "brk",
+    [K_PHI] = "phi", [K_RESULT] = "result", [K_PART] = "part", [K_BARRIER] = "barrier",
 };
 
 /* ==================== text */

@@ -297,7 +297,8 @@ static int window(const Group *g, int i, int64_t *base, int *in)
 {
     int most = dtype_size(g->buf->dt) == 8 ? W / 2 : W, run = 0, m = 1;
     int64_t S = g->stride, c0 = g->got[i].c;
-    for (int j = i; j < g->n && run < W; j++)   /* the run of neighbours; a second load of the same is for itself */
+    /* the run of neighbours; a second load of the same is for itself */
+    for (int j = i; j < g->n && run < W && g->got[j].c <= c0 + run; j++)
         if (g->got[j].c == c0 + run)
             in[run++] = j;
     while (2 * m <= run && 2 * m <= most && 2 * m <= S)
