@@ -325,6 +325,19 @@ static int check_body(const Ins *i, const Region *r, const Graph *g, int n)
     return E_OK;
 }
 
+/* An accumulator keeps its marks, but that one which all lanes start from may end as one a lane. */
+static int check_marks(const Region *r, int k)
+{
+    for (int a = 0; a < r->nlane; a++) {
+        uint8_t to = marks_out(r, k)[a], from = to;
+        if (k < r->nacc)
+            from = marks_in(r, region_npred(r) + r->ncap + k)[a];
+        if (to > SUMMED || (from != to && !(from == SHARED && to == STACKED)))
+            return error_set(E_INTERNAL, "%s: the marks of result %d", kind_name[r->kind], k);
+    }
+    return E_OK;
+}
+
 int region_check(const Ins *i, const Graph *g)
 {
     const Region *r = i->region;
@@ -337,9 +350,9 @@ int region_check(const Ins *i, const Graph *g)
         code = check_body(i, r, g, n);
     for (int k = 0; !code && k < i->nout; k++) {
         Type t = region_result(r, i->nsub, i->sub, k);
-        for (int a = 0; a < r->nlane; a++)
-            if (marks_out(r, k)[a] > SUMMED)
-                return error_set(E_INTERNAL, "%s: marks of result %d", kind_name[r->kind], k);
+        code = check_marks(r, k);
+        if (code)
+            return code;
         if (!type_equal(&t, &g->type[i->out + k]))
             code = error_set(E_INTERNAL, "%s: result %d is %s, not %s", kind_name[r->kind], k, type_text(&t),
                 type_text(&g->type[i->out + k]));

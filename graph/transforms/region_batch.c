@@ -305,14 +305,22 @@ static Ref finish(const Drop *d, int q, Ref v)
     return apart ? Accum(apart, v) : v;
 }
 
-/* No lanes: an accumulator keeps what it holds, the rest is empty, or the sum of nothing. */
+/* No lanes: an accumulator keeps what it holds, in every lane of the other axes; the rest is empty, or the sum of nothing. */
 static void no_lanes(const Form *f, Ref *out)
 {
     const Region *r = &f->r;
+    int first = region_npred(r) + r->ncap;
     for (int k = 0; k < form_results(f); k++) {
         Type t = region_result(r, f->nsub, f->sub, k);
-        Ref from = k < r->nacc ? f->in[region_npred(r) + r->ncap + k] : 0;
-        out[k] = from && type_equal(typ(from), &t) ? from : Zeros(&t);
+        if (k >= r->nacc || !type_size(&t)) {
+            out[k] = Zeros(&t);
+            continue;
+        }
+        const uint8_t *from = marks_in(r, first + k), *to = marks_out(r, k);
+        out[k] = f->in[first + k];
+        for (int a = 0; a < r->nlane; a++)
+            if (from[a] == SHARED && to[a] == STACKED)
+                out[k] = insert_axis(out[k], depth(r, to, a), r->lane[a].size);
     }
 }
 
