@@ -67,19 +67,19 @@ static hd loss_per_example(ARGS)
 static hd softmax(ARGS) { UNUSED; return hd_softmax(x[0], -1); }
 static hd softmax_scalar(ARGS) { UNUSED; return hd_sum(hd_mul(x[1], hd_softmax(x[0], -1))); }
 
-static hd dropout_layer(hd key, hd v, hd rate)
+static hd dropout_layer(hd key, hd v, hd keep)
 {
-    hd keep = hd_sub(hd_c(1), rate), k = hd_random_bernoulli_n(key, keep, hd_shape(v));
+    hd k = hd_random_bernoulli_n(key, keep, hd_shape(v));
     return hd_div(hd_mul(hd_cast(k, hd_dtype(v)), v), keep);
 }
 
 static hd dropout(ARGS)
 {
     (void)n;
-    hd key = hd_key((uint64_t)attr_i(a, "seed", 0)), rate = hd_cast(hd_c(attr_f(a, "rate", 0.5)), HD_F32);
+    hd key = hd_key((uint64_t)attr_i(a, "seed", 0)), keep = hd_cast(hd_c(1 - attr_f(a, "rate", 0.5)), HD_F32);
     if (attr_b(a, "shared", false))
-        return hd_apply(hd_vmap(dropout_layer, .in_axes = { HD_NONE, 0, HD_NONE }), key, x[0], rate);
-    return hd_apply(hd_vmap(dropout_layer, .in_axes = { 0, 0, HD_NONE }), hd_random_split(key, hd_dim(x[0], 0)), x[0], rate);
+        return hd_apply(hd_vmap(dropout_layer, .in_axes = { HD_NONE, 0, HD_NONE }), key, x[0], keep);
+    return hd_apply(hd_vmap(dropout_layer, .in_axes = { 0, 0, HD_NONE }), hd_random_split(key, hd_dim(x[0], 0)), x[0], keep);
 }
 
 static hd rnn_cell(hd w_hh, hd w_xh, hd b, hd h, hd x)
@@ -151,7 +151,6 @@ KINK1(acosh, hd_acosh) KINK1(softplus, hd_softplus) KINK1(log_sigmoid, log_sigmo
 KINK2(max, hd_maximum) KINK2(min, hd_minimum) KINK2(pow, hd_pow) KINK2(atan2, hd_atan2) KINK2(div, hd_div) KINK2(rem, hd_rem)
 KINK2(logaddexp, hd_logaddexp)
 KINK(relu_max, hd_maximum(x[0], hd_c(0)))
-KINK(relu6, hd_minimum(hd_relu(x[0]), hd_c(6)))
 KINK(integer_pow_0, hd_integer_pow(x[0], 0))
 KINK(integer_pow_1, hd_integer_pow(x[0], 1))
 KINK(integer_pow_2, hd_integer_pow(x[0], 2))
@@ -179,7 +178,7 @@ const GoldenRow golden_guide_rows[] = {
     { "constant_and_identity", constant_and_identity },
 #define K(name) { "kink_" #name, kink_##name }
     K(abs), K(relu), K(elu), K(sign), K(floor), K(sqrt), K(cbrt), K(rsqrt), K(log), K(acos), K(atanh), K(acosh), K(softplus),
-    K(log_sigmoid), K(max), K(min), K(pow), K(atan2), K(div), K(rem), K(logaddexp), K(relu_max), K(relu6), K(integer_pow_0),
+    K(log_sigmoid), K(max), K(min), K(pow), K(atan2), K(div), K(rem), K(logaddexp), K(relu_max), K(integer_pow_0),
     K(integer_pow_1), K(integer_pow_2), K(clip), K(hypot), K(reduce_max), K(reduce_min), K(reduce_prod), K(sort),
     K(cummax), K(top_k), K(logsumexp), K(median), K(norm), K(std),
     { NULL, NULL }

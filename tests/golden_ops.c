@@ -77,6 +77,14 @@ static hd select_n(const json_t *a, const hd *x, int n)
     return sym_of(out);
 }
 
+/* An integer exponent counts as the same number in the base's dtype. */
+static hd pow_(const json_t *a, const hd *x, int n)
+{
+    (void)a, (void)n;
+    Ref v = sym_ref(x[0]), e = sym_ref(x[1]);
+    return sym_of(Pow(v, is_float(v) ? Convert(e, (Dtype)typ(v)->dt) : e));
+}
+
 /* ---- shape ---- */
 
 static hd slice(const json_t *a, const hd *x, int n)
@@ -328,7 +336,7 @@ static hd searchsorted(const json_t *a, const hd *x, int n) { (void)a, (void)n; 
 static hd take_along_axis(const json_t *a, const hd *x, int n) { (void)n; return hd_take_along_axis(x[0], x[1], (int)attr_i(a, "axis", 0)); }
 
 static const GoldenRow table[] = {
-    { "square", square }, { "integer_pow", integer_pow }, { "round", round_ }, { "clamp", clamp },
+    { "square", square }, { "integer_pow", integer_pow }, { "pow", pow_ }, { "round", round_ }, { "clamp", clamp },
     { "convert_element_type", convert }, { "bitcast_convert_type", bitcast }, { "reduce_precision", reduce_precision },
     { "select_n", select_n }, { "slice", slice }, { "pad", pad }, { "rev", rev }, { "transpose", transpose },
     { "reshape", reshape }, { "squeeze", squeeze }, { "expand_dims", expand_dims }, { "broadcast_in_dim", broadcast_in_dim },

@@ -177,7 +177,7 @@ static hd scan_cumsum(ARGS)
 static hd several_step(hd c, hd s)
 {
     hd u = hd_nth(s, 0), v = hd_nth(s, 1);
-    hd p = hd_add(hd_mul(hd_nth(c, 0), hd_c(0.5)), u), q = hd_tanh(hd_add(hd_nth(c, 1), hd_mul(p, v)));
+    hd old = hd_nth(c, 0), p = hd_add(hd_mul(old, hd_c(0.5)), u), q = hd_tanh(hd_add(hd_nth(c, 1), hd_mul(old, v)));
     return hd_tuple(hd_tuple(p, q), hd_tuple(hd_add(p, q), hd_mul(u, q)));
 }
 static hd scan_several(ARGS)

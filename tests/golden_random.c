@@ -34,7 +34,13 @@ static hd threefry_array(const json_t *a, const hd *x, int n)
     return hd_slice(hd_concatenate_n(0, parts, 2), (hd_ints){ 1, { 0 } }, (hd_ints){ 1, { size } }, (hd_ints){ 0 });
 }
 
-static hd key(const json_t *a, const hd *x, int n) { (void)x, (void)n; return hd_key((uint64_t)attr_i(a, "seed", 0)); }
+/* With 32-bit types a seed is its low half. */
+static hd key(const json_t *a, const hd *x, int n)
+{
+    (void)x, (void)n;
+    uint64_t seed = (uint64_t)attr_i(a, "seed", 0);
+    return hd_key(attr_b(a, "x64", false) ? seed : (uint32_t)seed);
+}
 
 static hd split(const json_t *a, const hd *x, int n)
 {
@@ -82,6 +88,22 @@ static hd randint(const json_t *a, const hd *x, int n)
     return hd_cast(hd_random_randint_n(x[0], hd_cast(bound(a, "minval"), dtype(a)), hd_cast(bound(a, "maxval"), dtype(a)), attr_l(a, "shape")), dtype(a));
 }
 
+/* Is a bound not a number of the dtype? */
+static bool beyond(const json_t *a)
+{
+    const char *const names[] = { "minval", "maxval" };
+    for (int k = 0; k < 2; k++) {
+        const char *text = attr_s(a, names[k], "0");
+        int64_t v = attr_i(a, names[k], 0), back = 0;
+        Dtype dt = (Dtype)dtype(a);
+        dtype_store_i(dt, &back, v);
+        bool negative = text[0] == '-', big = !negative && v < 0;
+        if (dtype_load_i(dt, &back) != v || (negative && dtype_unsigned(dt)) || (big && dt != DT_U64))
+            return true;
+    }
+    return false;
+}
+
 static hd permutation(const json_t *a, const hd *x, int n)
 {
     (void)n;
@@ -121,5 +143,7 @@ GoldenFn *golden_random(const char *op, const json_t *attrs, const char **missin
         *missing = "the older layout of random bits";
     else if (f && attr_b(attrs, "independent", false))
         *missing = "independent permutations";
+    else if (f && !strcmp(op, "random.randint") && beyond(attrs))
+        *missing = "a bound of randint beyond its dtype";
     return *missing ? NULL : f;
 }
