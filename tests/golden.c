@@ -27,7 +27,8 @@ static const json_t *attr(const json_t *attrs, const char *name)
 
 bool attr_has(const json_t *attrs, const char *name) { return attr(attrs, name) != NULL; }
 
-static int64_t as_i(const json_t *v) { return json_is_string(v) ? strtoll(json_string_value(v), NULL, 10) : (int64_t)json_number_value(v); }
+static int64_t whole(const char *s) { return *s == '-' ? strtoll(s, NULL, 10) : (int64_t)strtoull(s, NULL, 10); }
+static int64_t as_i(const json_t *v) { return json_is_string(v) ? whole(json_string_value(v)) : (int64_t)json_number_value(v); }
 
 int64_t attr_i(const json_t *attrs, const char *name, int64_t otherwise)
 {
@@ -99,10 +100,8 @@ static double number(const json_t *v)
 
 static int64_t integer(const json_t *v)
 {
-    if (json_is_string(v)) {
-        const char *s = json_string_value(v);
-        return *s == '-' ? strtoll(s, NULL, 10) : (int64_t)strtoull(s, NULL, 10);
-    }
+    if (json_is_string(v))
+        return whole(json_string_value(v));
     return json_is_boolean(v) ? json_is_true(v) : json_is_integer(v) ? (int64_t)json_integer_value(v) : (int64_t)json_number_value(v);
 }
 
