@@ -113,6 +113,12 @@ void fns_end(hd_fn *list)
     pthread_mutex_unlock(&front_lock);
 }
 
+static void ended(const hd_fn *f)
+{
+    error_set(E_TRACE, "the function made of %s at %s:%d has ended with the trace it was made in", f->text ? f->text : "another",
+              f->loc.file ? f->loc.file : "?", f->loc.line);
+}
+
 static hd_fn *fn_new(const FnKey *k, const void *env, size_t size, const char *text, uint64_t hash)
 {
     hd_fn *f = calloc(1, sizeof *f);
@@ -132,6 +138,10 @@ hd_fn *fn_make(const FnKey *k, const void *env, size_t size, const char *text)
 {
     uint64_t hash = hash_bytes(env, size, hash_bytes(k, sizeof *k, 0));
     hd_fn *f = NULL;
+    if (k->inner && k->inner->key.kind == FN_DEAD) {
+        ended(k->inner);
+        return NULL;
+    }
     lock();
     if (k->owner) {
         Trace *t = trace_find(k->owner);
@@ -407,8 +417,7 @@ const Traced *graph_of(hd_fn *f, const Tree *args)
     if (!f || error_pending())
         return NULL;
     if (f->key.kind == FN_DEAD) {
-        error_set(E_TRACE, "the function made of %s at %s:%d has ended with the trace it was made in", f->text ? f->text : "another",
-                  f->loc.file ? f->loc.file : "?", f->loc.line);
+        ended(f);
         return NULL;
     }
     if (f->key.kind != FN_USER && f->key.kind != FN_PARTIAL && f->key.kind != FN_JIT)
