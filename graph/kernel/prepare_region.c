@@ -59,29 +59,65 @@ static Ref first_row(const Region *r, const uint8_t *m, int k, Ref v)
     return Pad(Reshape(v, s), Const((Dtype)typ(v)->dt, 0), lo, hi, (Ints){ s.n, { 0 } });
 }
 
-/* A result summed over lanes becomes a row a lane, then a sum; the start of an accumulator counts once, after it. */
+/* One result back from rows: summed over the lanes that were summed, lane 0's where lanes were shared. */
+static Ref unstacked(const Region *r, const uint8_t *was, const uint8_t *is, Ref v, const Target *target)
+{
+    Ints axes = { 0 };
+    for (int l = r->nlane - 1; l >= 0; l--) {
+        int at = 0;
+        for (int j = 0; j < l; j++)
+            at += is[j] == STACKED;
+        if (was[l] != SHARED || is[l] == SHARED || !v)
+            continue;
+        Type t = *typ(v);
+        v = SliceAxis(v, at, 0, 1);
+        for (int d = at; d < t.rank - 1; d++)
+            t.dim[d] = t.dim[d + 1];
+        v = Reshape(v, ints_of(t.dim, t.rank - 1));
+    }
+    for (int l = 0, at = 0; l < r->nlane; l++) {
+        if (was[l] == SUMMED)
+            axes.v[axes.n++] = at;
+        at += was[l] != SHARED;
+    }
+    if (!axes.n || !v)
+        return v;
+    Attr a = { 0 };
+    attr_list(&a, axes.v, axes.n);
+    prepare_one(OP_reduce_sum, 1, &v, &a, &v, target);
+    return v;
+}
+
+/* A result summed over lanes becomes a row a lane, then a sum; the start of an accumulator counts once, after it. An operand
+ * that lane 0 alone gets becomes rows, and then lanes no longer agree: shared results become rows, of which one is taken. */
 static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *const *sub, Ref *out, const Target *target)
 {
-    int nout = sub[nsub - 1]->nout, first = region_npred(r) + r->ncap;
+    int nout = sub[nsub - 1]->nout, first = region_npred(r) + r->ncap, nl = r->nlane;
     Region s = *r;
     Ref *x = NEWS(Ref, nin), *start = NEWS(Ref, nout);
     memcpy(x, in, sizeof *x * (size_t)nin);
-    if (r->nlane) {
-        s.im = arena_copy(r->im, (size_t)nin * (size_t)r->nlane);
-        s.om = arena_copy(r->om, (size_t)nout * (size_t)r->nlane);
+    if (!nl) {
+        append_region(r, nin, in, nsub, sub, out);
+        return;
     }
-    for (int k = 0; k < nout * r->nlane; k++)
+    s.im = arena_copy(r->im, (size_t)nin * (size_t)nl);
+    s.om = arena_copy(r->om, (size_t)nout * (size_t)nl);
+    for (int k = 0; k < nout * nl; k++)
         s.om[k] = s.om[k] == SUMMED ? STACKED : s.om[k];
-    for (int k = 0; k < r->nacc && r->nlane; k++)
-        if (any_summed(marks(r->om, r, k), r->nlane)) {
+    for (int k = 0; k < nin * nl; k++)          /* accumulators apart, what lane k % nl gives differs from lane to lane */
+        if (s.im[k] == SUMMED && region_group(r, k / nl) != 'a')
+            for (int j = 0; j < nout; j++)
+                s.om[j * nl + k % nl] = STACKED;
+    for (int k = 0; k < r->nacc; k++)
+        if (memcmp(marks(r->om, r, k), marks(s.om, &s, k), (size_t)nl)) {
             Type t = region_result(&s, nsub, sub, k);
             start[k] = x[first + k];
             x[first + k] = Zeros(&t);
-            memcpy(s.im + (first + k) * r->nlane, marks(s.om, r, k), (size_t)r->nlane);
+            memcpy(s.im + (first + k) * nl, marks(s.om, r, k), (size_t)nl);
         }
-    for (int k = 0; k < nin && r->nlane; k++) {
-        uint8_t *m = s.im + k * r->nlane;
-        for (int l = 0; l < r->nlane && x[k]; l++)
+    for (int k = 0; k < nin; k++) {
+        uint8_t *m = s.im + k * nl;
+        for (int l = 0; l < nl && x[k]; l++)
             if (m[l] == SUMMED) {
                 x[k] = first_row(r, m, l, x[k]);
                 m[l] = STACKED;
@@ -90,19 +126,8 @@ static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *co
     if (error_pending())
         return;
     append_region(&s, nin, x, nsub, sub, out);
-    for (int k = 0; k < nout && r->nlane; k++) {
-        Ints axes = { 0 };
-        int at = 0;
-        for (int l = 0; l < r->nlane; l++) {
-            if (marks(r->om, r, k)[l] == SUMMED)
-                axes.v[axes.n++] = at;
-            at += marks(s.om, r, k)[l] == STACKED;
-        }
-        if (!axes.n)
-            continue;
-        Attr a = { 0 };
-        attr_list(&a, axes.v, axes.n);
-        prepare_one(OP_reduce_sum, 1, &out[k], &a, &out[k], target);
+    for (int k = 0; k < nout; k++) {
+        out[k] = unstacked(r, marks(r->om, r, k), marks(s.om, r, k), out[k], target);
         if (start[k])
             out[k] = added(start[k], out[k]);
     }
