@@ -5,12 +5,13 @@
  *
  * Running out of host memory. Builders have no way to hand back a NULL, so arena_alloc() never does:
  *   1. a chunk comes from calloc();
- *   2. where that fails, E_NOMEM is recorded and the request is served from a reserve that costs nothing until it is touched.
- *      emit() sees the recorded E_NOMEM and returns 0 from then on, so the compiler stops growing and unwinds with the error;
- *   3. where the reserve is used up as well (several threads failing at once), the thread waits until memory comes back:
- *      the threads that unwind give back their arenas, and the reserve with them.
- * What may be large and has a way to fail (constant arrays, the tables of a graph, host buffers) uses arena_try() or malloc()
- * and never the reserve, so what is left for it is small: the maps of the pass that is under way.
+ *   2. where that fails, E_NOMEM is recorded and the request is served from a reserve that costs nothing until it is
+ *      touched. emit() sees the recorded E_NOMEM and returns 0 from then on, so the compiler stops growing and
+ *      unwinds with the error;
+ *   3. where the reserve is used up as well (several threads failing at once), the thread waits until memory comes
+ *      back: the threads that unwind give back their arenas, and the reserve with them.
+ * What may be large and has a way to fail (constant arrays, the tables of a graph, host buffers) uses arena_try() or
+ * malloc() and never the reserve, so what is left for it is small: the maps of the pass that is under way.
  */
 #include "base.h"
 
@@ -52,8 +53,8 @@ Dtype dtype_parse(const char *name, size_t n)
     return DT_NONE;
 }
 
-/* Rounds a double once, to nearest even, into a format of 1 + ebits + mbits bits. The value is m * 2^(e - 52) with m < 2^53;
- * the target keeps bits down to 2^(max(e, emin) - mbits). */
+/* Rounds a double once, to nearest even, into a format of 1 + ebits + mbits bits. The value is m * 2^(e - 52) with m
+ * < 2^53; the target keeps bits down to 2^(max(e, emin) - mbits). */
 static uint16_t pack(double v, int ebits, int mbits)
 {
     uint64_t b;
@@ -72,7 +73,7 @@ static uint16_t pack(double v, int ebits, int mbits)
         return sign;
     uint64_t half = 1ull << (drop - 1), low = m & ((half << 1) - 1), q = drop > 53 ? 0 : m >> drop;
     q += low > half || (low == half && (q & 1));
-    /* q holds the implicit bit where t >= 1, so adding the exponent minus one carries it in, and rounding up carries over. */
+    /* q holds the implicit bit where t >= 1: the exponent minus one is added, and rounding up carries over. */
     uint64_t r = q + ((uint64_t)(t < 1 ? 0 : t - 1) << mbits);
     return (uint16_t)(sign | (r > inf ? inf : r));
 }
@@ -379,7 +380,7 @@ char *arena_text(const char *format, ...)
     va_list ap, again;
     va_start(ap, format);
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, format, ap);
+    int n = format ? vsnprintf(NULL, 0, format, ap) : -1;
     va_end(ap);
     char *s = arena_alloc((size_t)(n < 0 ? 0 : n) + 1);
     if (n >= 0)

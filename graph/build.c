@@ -1,8 +1,8 @@
 /*
  * build.c - builders of the structural operations: C arguments in, attributes in the order of the op's schema out.
  *
- * A builder passes the missing value (0) on. Whether its arguments make sense is for the op's infer rule to say; here is only
- * what must be known to compute the attributes.
+ * A builder passes the missing value (0) on. Whether its arguments make sense is for the op's infer rule to say; here
+ * is only what must be known to compute the attributes.
  */
 #include "graph.h"
 

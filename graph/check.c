@@ -72,7 +72,8 @@ static int check_types(const Graph *g, const Ins *i)
     int err = optab[i->op].rules->infer((Op)i->op, i->nin, t, i->attr, i->nattr, u);
     for (int k = 0; !err && k < i->nout; k++)
         if (!type_equal(&u[k], &g->type[i->out + (Ref)k]))
-            err = bad(g, i, arena_text("is %s and should be %s", type_text(&g->type[i->out + (Ref)k]), type_text(&u[k])));
+            err = bad(g, i, arena_text("is %s and should be %s", type_text(&g->type[i->out + (Ref)k]),
+                                       type_text(&u[k])));
     if (!err && i->op == OP_data && i->nblob != type_bytes(&u[0]))
         err = bad(g, i, "has another number of bytes than its type");
     return err;
@@ -137,9 +138,9 @@ static bool same_region(const Ins *i, const Ins *j)
 {
     const Region *a = i->region, *b = j->region;
     size_t nim = (size_t)i->nin * (size_t)a->nlane, nom = (size_t)i->nout * (size_t)a->nlane;
-    if (a->kind != b->kind || a->reverse != b->reverse || a->remat != b->remat || a->split != b->split || a->ncap != b->ncap
-        || a->nacc != b->nacc || a->ncarry != b->ncarry || a->nlane != b->nlane || a->rule != b->rule || i->nsub != j->nsub
-        || (a->kind == SCAN && a->length != b->length) || !same_lanes(a, b)
+    if (a->kind != b->kind || a->reverse != b->reverse || a->remat != b->remat || a->split != b->split
+        || a->ncap != b->ncap || a->nacc != b->nacc || a->ncarry != b->ncarry || a->nlane != b->nlane
+        || a->rule != b->rule || i->nsub != j->nsub || (a->kind == SCAN && a->length != b->length) || !same_lanes(a, b)
         || (nim && memcmp(a->im, b->im, nim)) || (nom && memcmp(a->om, b->om, nom)))
         return false;
     for (int k = 0; k < i->nsub; k++)

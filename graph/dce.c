@@ -1,9 +1,9 @@
 /*
  * dce.c - what is needed of a graph, and the graph without the rest.
  *
- * In: a closed graph, which inputs and outputs are wanted. Out: a new one, its instructions in depth-first order from the
- * outputs, operands in order. So the result does not depend on the order in which C evaluated the user's arguments, nor on
- * anything that is dead; dumps, cache keys and schedules start from here.
+ * In: a closed graph, which inputs and outputs are wanted. Out: a new one, its instructions in depth-first order from
+ * the outputs, operands in order. So the result does not depend on the order in which C evaluated the user's
+ * arguments, nor on anything that is dead; dumps, cache keys and schedules start from here.
  * Order needs no more than operands: an accumulator is used once, so what adds to it is in one chain.
  */
 #include "graph.h"

@@ -2,10 +2,10 @@
  * fold.c - what an instruction is equal to without being computed. Exact in IEEE arithmetic or not done.
  *
  * In: a draft whose type has been inferred, so it is known to be legal. Out: an existing or simpler value, or 0.
- * x*1, x/1, x - (+0) and x + (-0) fold for every x, nan and zeros of either sign included; x*0 and x + (+0) do not, for floats.
- * Integers and bools have no such values, so their neutral and absorbing constants fold as well.
- * Elementwise operations on filled operands are computed by the operation's own rule on one element, so a folded program and an
- * evaluated one give the same bits.
+ * x*1, x/1, x - (+0) and x + (-0) fold for every x, nan and zeros of either sign included; x*0 and x + (+0) do not,
+ * for floats. Integers and bools have no such values, so their neutral and absorbing constants fold as well.
+ * Elementwise operations on filled operands are computed by the operation's own rule on one element, so a folded
+ * program and an evaluated one give the same bits.
  */
 #include "graph.h"
 
@@ -212,7 +212,8 @@ static Ref fold_shape(const Ins *i, const Type *result)
     case OP_pad:
         return type_equal(result, t) && all_zero(i, 0) && all_zero(i, 1) ? x : 0;
     case OP_reverse:
-        if (d && d->op == OP_reverse && d->nattr == i->nattr && !memcmp(d->attr, i->attr, (size_t)i->nattr * sizeof *i->attr))
+        if (d && d->op == OP_reverse && d->nattr == i->nattr
+            && !memcmp(d->attr, i->attr, (size_t)i->nattr * sizeof *i->attr))
             return d->in[0];
         return single(i, t) ? x : 0;
     case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin:

@@ -2,8 +2,8 @@
  * parse.c - text to graph. The language is at the head of print.c.
  *
  * In: text and its name. Out: a checked graph, or NULL and an error "name:line:column: expected this, found that".
- * The parser knows the table, not the ops: words of an op's schema in their order, types from its infer rule. Only what has a
- * block of its own is spelt out: `data` with its elements and `region` with its bodies.
+ * The parser knows the table, not the ops: words of an op's schema in their order, types from its infer rule. Only
+ * what has a block of its own is spelt out: `data` with its elements and `region` with its bodies.
  */
 #include "graph.h"
 
@@ -574,7 +574,8 @@ static bool instruction(Parse *q, Scope *c)
     i->nsub = (uint16_t)nsub;
     for (int k = 0; k < l.ndef; k++) {
         if (scope_find(c, l.def[k].s, l.def[k].n))
-            return fail_back(q, &at, arena_text("expected different names, found '%.*s' twice", (int)l.def[k].n, l.def[k].s));
+            return fail_back(q, &at, arena_text("expected different names, found '%.*s' twice", (int)l.def[k].n,
+                                                l.def[k].s));
         scope_add(c, l.def[k].s, l.def[k].n, i->out + (Ref)k);
     }
     return true;
@@ -630,7 +631,8 @@ static bool results(Parse *q, const Scope *c, const Type *t, int n)
         if (!value(q, c, &out[k]))
             return false;
         if (!type_equal(typ(out[k]), &t[k]))
-            return fail_at(q, at, arena_text("expected a result of type %s, found %s", type_text(&t[k]), type_text(typ(out[k]))));
+            return fail_at(q, at, arena_text("expected a result of type %s, found %s", type_text(&t[k]),
+                                             type_text(typ(out[k]))));
     }
     graph_outputs(out, n);
     return true;

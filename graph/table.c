@@ -2,8 +2,8 @@
  * table.c - ops.def made into data: builders of the elementwise rows, their partial derivatives, and optab.
  *
  * In: the rows. Out: optab[], complete: an op whose family file does not define rules_<op> does not link.
- * A derivative column is D1(..), D2(..), D3(..), ZERO or MISSING. Each expands to a kind and its expressions, from which one
- * function an operand is made; in the expressions x, y, w are the operands and z the result.
+ * A derivative column is D1(..), D2(..), D3(..), ZERO or MISSING. Each expands to a kind and its expressions, from
+ * which one function an operand is made; in the expressions x, y, w are the operands and z the result.
  */
 #include "graph.h"
 

@@ -1,15 +1,16 @@
 /*
- * host.c - the host reference: a device that evaluates the graph itself, instruction by instruction, each exact and rounded once.
+ * host.c - the host reference: a device that evaluates the graph itself, instruction by instruction, each exact and
+ * rounded once.
  *
- * In: a graph whose arena outlives the Exec. Out: the meaning of the program; every other backend is measured against it, and
- * it is what runs where there is no driver.
+ * In: a graph whose arena outlives the Exec. Out: the meaning of the program; every other backend is measured against
+ * it, and it is what runs where there is no driver.
  * Lanes of a region run one after the other, each its own bodies with its own path and trip count.
  *
- * Ownership. A value is a Buf with a count of references. Every function that evaluates takes its operands over: it has one
- * reference of each and drops it, whatever happens; results are new references, all NULL after an error. A value that is
- * passed to its last reader is moved, not copied, so the reader of an accumulator finds itself the only owner and adds in
- * place, through any depth of regions. Counts are plain: a Buf never leaves the run that made it, and an Exec is never
- * written after it is built, so any number of threads may run it at once.
+ * Ownership. A value is a Buf with a count of references. Every function that evaluates takes its operands over: it
+ * has one reference of each and drops it, whatever happens; results are new references, all NULL after an error. A
+ * value that is passed to its last reader is moved, not copied, so the reader of an accumulator finds itself the only
+ * owner and adds in place, through any depth of regions. Counts are plain: a Buf never leaves the run that made it,
+ * and an Exec is never written after it is built, so any number of threads may run it at once.
  */
 #include "backend.h"
 #include "graph.h"
@@ -659,7 +660,8 @@ static int bind_inputs(const Graph *g, int nin, Mem *const *in, Buf **x)
     for (int k = 0; k < nin; k++) {
         const Type *t = &g->type[g->in[k]];
         if (in[k]->bytes < type_bytes(t))
-            return error_set(E_INTERNAL, "host: argument %d has %zu bytes and should be %s", k, in[k]->bytes, type_text(t));
+            return error_set(E_INTERNAL, "host: argument %d has %zu bytes and should be %s", k, in[k]->bytes,
+                             type_text(t));
         if (!(x[k] = buf_head(type_bytes(t), ((HostMem *)in[k])->p)))
             return E_NOMEM;
         x[k]->lent = true;

@@ -2,8 +2,9 @@
  * element.c - rules of the elementwise operations: one set for every row of the table, and those of their own kind
  * (select, convert, reduce_precision, stop_gradient, accum, barrier).
  *
- * A row has everything in its columns: what it accepts, what it gives, its partial derivatives. So infer, jvp, batch and eval
- * are written once. Of the rows only add, sub, neg, mul and div can be linear in an operand: tangents are made of nothing else.
+ * A row has everything in its columns: what it accepts, what it gives, its partial derivatives. So infer, jvp, batch
+ * and eval are written once. Of the rows only add, sub, neg, mul and div can be linear in an operand: tangents are
+ * made of nothing else.
  */
 #include <string.h>
 
@@ -67,7 +68,7 @@ static void element_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, 
     if (!is_float(z[0]))
         return;
     if (row->no_derivative) {
-        error_set(E_DIFF, "the derivative of %s is not known; wrap it in stop_gradient or give a derivative of your own",
+        error_set(E_DIFF, "the derivative of %s is not known; wrap it in stop_gradient or give one of your own",
                   row->name);
         return;
     }
@@ -300,8 +301,8 @@ static void accum_transpose(const Ins *i, const Ref *ct, Cts *c)
     ct_add(c, i->in[1], ct[0]);
 }
 
-/* An accumulator of all lanes takes the sum over the active ones; of one a lane, idle lanes add nothing, since an accumulator
- * is never selected: that would copy it. */
+/* An accumulator of all lanes takes the sum over the active ones; of one a lane, idle lanes add nothing, since an
+ * accumulator is never selected: that would copy it. */
 static void accum_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     if (s[0] == SUMMED) {

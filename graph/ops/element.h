@@ -6,7 +6,7 @@
 
 #include "graph.h"
 
-EvalFn element_eval;                            /* every row of the table; accum too, which adds; out may be an operand */
+EvalFn element_eval;                            /* every row of the table, and accum, which adds; out may be an operand */
 EvalFn convert_eval, reduce_precision_eval;
 
 /* Functions that C lacks, to the full accuracy of long double. */

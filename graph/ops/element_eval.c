@@ -1,10 +1,12 @@
 /*
- * element_eval.c - exact values of the elementwise rows: each row's expressions, made into loops over blocks of wide numbers.
+ * element_eval.c - exact values of the elementwise rows: each row's expressions, made into loops over blocks of wide
+ * numbers.
  *
  * In: dense operands of one dtype. Out: dense results, each rounded (or wrapped) once.
  *     f16 bf16 f32    in double
  *     f64             arithmetic in double, which rounds once by itself; functions in long double
- *     integers        in 128 bits, so that nothing overflows before it wraps; bool as 0 or 1, where any nonzero result is 1
+ *     integers        in 128 bits, so that nothing overflows before it wraps; bool as 0 or 1, where any nonzero
+ *     result is 1
  */
 #include <math.h>
 #include <string.h>
@@ -20,8 +22,10 @@ enum { BLOCK = 128 };
 
 /* ==================== what float expressions are written in */
 
-#define FMAX(x, y)      ((x) != (x) ? (x) : (y) != (y) ? (y) : (x) > (y) ? (x) : (y) > (x) ? (y) : signbit(x) ? (y) : (x))
-#define FMIN(x, y)      ((x) != (x) ? (x) : (y) != (y) ? (y) : (x) < (y) ? (x) : (y) < (x) ? (y) : signbit(x) ? (x) : (y))
+#define FMAX(x, y)      ((x) != (x) ? (x) : (y) != (y) ? (y) : \
+                         (x) > (y) ? (x) : (y) > (x) ? (y) : signbit(x) ? (y) : (x))
+#define FMIN(x, y)      ((x) != (x) ? (x) : (y) != (y) ? (y) : \
+                         (x) < (y) ? (x) : (y) < (x) ? (y) : signbit(x) ? (x) : (y))
 #define FCLAMP(l, v, h) ((l) != (l) ? (l) : (v) != (v) ? (v) : (h) != (h) ? (h) : \
                          (v) < (l) ? ((l) > (h) ? (h) : (l)) : (v) > (h) ? (h) : (v))
 #define LOGISTIC(x)     (1 / (1 + M(exp)(-(x))))
@@ -245,8 +249,8 @@ int element_eval(const Ins *i, const Type *const *t, const void *const *in, cons
 
 /* ==================== conversions */
 
-/* An integer to a narrow float rounds once: through double it would round twice beyond 2^53, so what double cannot hold is
- * kept as one sticky bit that no narrower rounding loses. */
+/* An integer to a narrow float rounds once: through double it would round twice beyond 2^53, so what double cannot
+ * hold is kept as one sticky bit that no narrower rounding loses. */
 static double int_to_real(Dtype dt, int64_t v, Dtype to)
 {
     bool neg = dtype_signed(dt) && v < 0;
@@ -295,8 +299,8 @@ static void format_of(Dtype dt, int *exponent, int *mantissa)
     *mantissa = dt == DT_F16 ? 10 : dt == DT_BF16 ? 7 : dt == DT_F64 ? 52 : 23;
 }
 
-/* On the bits of the magnitude: rounds the fraction to nearest even, which carries into the exponent; then what the narrower
- * exponent cannot hold becomes infinite, or zero. */
+/* On the bits of the magnitude: rounds the fraction to nearest even, which carries into the exponent; then what the
+ * narrower exponent cannot hold becomes infinite, or zero. */
 static uint64_t reduce_bits(uint64_t b, int own_e, int own_m, int e, int m)
 {
     uint64_t inf = ((1ull << own_e) - 1) << own_m, sign = b >> (own_e + own_m) << (own_e + own_m);

@@ -1,8 +1,8 @@
 /*
  * special.c - functions of one real variable that the C library does not have: erf_inv, digamma, trigamma.
  *
- * In and out: long double, correct to about its last digits, so that rounding once to a narrower type gives the nearest value
- * but in rare ties. Values at poles are JAX's: digamma has nan there, trigamma infinity.
+ * In and out: long double, correct to about its last digits, so that rounding once to a narrower type gives the
+ * nearest value but in rare ties. Values at poles are JAX's: digamma has nan there, trigamma infinity.
  */
 #include <math.h>
 
@@ -10,8 +10,8 @@
 
 #define PI 3.14159265358979323846264338327950288L
 
-/* Halley's iteration on erf(y) - x, which triples the digits of the first guess each time. Near 1 the difference is taken from
- * erfc, where 1 - x is exact. */
+/* Halley's iteration on erf(y) - x, which triples the digits of the first guess each time. Near 1 the difference is
+ * taken from erfc, where 1 - x is exact. */
 long double element_erf_inv(long double x)
 {
     long double a = fabsl(x), y;
