@@ -249,10 +249,15 @@ static Val *value_elements(Run *R, Frame *f, Ref v)
 
 typedef struct State { int64_t n; int64_t *from; const Type **type; Val *val; } State;    /* val: [(from[carry] + element) * ne + lane] */
 
+/* The state of a region inside is a vector always, so that of a body around one may become one. */
 static bool wide(const Run *R, int n)
 {
-    if (!R->top)
-        return R->L->vec;
+    const Graph *g = R->i->sub[R->i->nsub - 1];
+    bool inside = !R->top;
+    for (int j = 0; j < g->nins && !inside; j++)
+        inside = g->ins[j]->op == OP_region;
+    if (inside && R->L->vec)
+        return true;
     for (int a = 0; a < R->r->nlane; a++)
         if (R->r->om[n * R->r->nlane + a] == STACKED && form_vector(form_in(R->L, R->lane[a], R->envs[0])))
             return true;
