@@ -189,6 +189,9 @@ typedef struct Trace {
 extern _Thread_local Trace *trace_top;
 const Traced *trace_user(hd_fn *, const Tree *args);
 Trace *trace_find(uint32_t serial);             /* NULL: not open in this thread */
+Trace *sym_home(hd);                            /* the trace of a symbol; NULL for HD_NIL, and after an error */
+const Node *sym_node(hd, const Trace *);        /* NULL: a value of the graph */
+Ref capture(Trace *, Cap);                      /* a hidden parameter of the trace */
 Ref cap_ref(const Cap *);                       /* its value in the current trace */
 void caps_ref(const Cap *, int n, Ref *out);
 Graph *graph_clone(const Graph *);              /* everything, bodies too, into the current arena */

@@ -1,8 +1,9 @@
 /*
  * array.c - data: arrays and trees of arrays, on the host and on devices.
  *
- * An hd_array is an immutable value with a reference count: a leaf (a type and a Store of bytes), a leaf without contents
- * (abstract), or a tree. Bytes made by the program lie in host memory until a device first uses them; then they belong to it.
+ * An hd_array is an immutable value with a reference count: a leaf (a type and a Store of bytes), a leaf without
+ * contents (abstract), or a tree. Bytes made by the program lie in host memory until a device first uses them; then
+ * they belong to it.
  * Functions keep Stores, not hd_arrays, so hd_live() counts what the program holds.
  */
 #include "api.h"
@@ -399,7 +400,8 @@ hd_array *hd_array_get(const hd_array *a, const char *key)
         if (!strcmp(a->key[i], key))
             return a->part[i];
     error_begin();
-    error_set(E_INVAL, a->key ? "hd_array_get: the dictionary has no key \"%s\"" : "hd_array_get: \"%s\" of what is no dictionary",
+    error_set(E_INVAL, a->key ? "hd_array_get: the dictionary has no key \"%s\"" :
+              "hd_array_get: \"%s\" of what is no dictionary",
               key);
     return NULL;
 }
@@ -414,7 +416,8 @@ hd_array *hd_array_nth(const hd_array *a, int i)
 }
 
 int hd_array_len(const hd_array *a) { return a ? a->n : 0; }
-const char *hd_array_field_name(const hd_array *a, int i) { return a && a->key && i >= 0 && i < a->n ? a->key[i] : NULL; }
+const char *hd_array_field_name(const hd_array *a, int i) { return a && a->key && i >= 0 &&
+                                                           i < a->n ? a->key[i] : NULL; }
 
 /* ---- structs */
 
@@ -559,7 +562,8 @@ int hd_read_n(const hd_array *x, enum hd_dtype d, void *dst, size_t count)
     if (!a)
         return error_told((int)error_code());
     if ((int)d != a->type.dt)
-        return error_told(error_set(E_DTYPE, "hd_read: the array has another dtype: it is %s, not %s", dtype_name((Dtype)a->type.dt),
+        return error_told(error_set(E_DTYPE, "hd_read: the array has another dtype: it is %s, not %s",
+                                    dtype_name((Dtype)a->type.dt),
                                     dtype_name((Dtype)d)));
     if (count != (size_t)type_size(&a->type))
         return error_told(error_set(E_SHAPE, "hd_read: the array has another size: %lld elements, not %zu",

@@ -1,7 +1,7 @@
 /*
  * axes.c - which axis of which leaf vmap maps: integers by argument, or text that mirrors trees.
  *
- *     axes   = item {"," item}                       one for each argument (of out_tree: one for the result, or its parts)
+ *     axes   = item {"," item}             one for each argument (of out_tree: one for the result, or its parts)
  *     item   = integer | "none" | "{" key ":" item {"," key ":" item} "}" | "(" [item {"," item}] ")"
  * An integer or none stands for everything below it. Every key of a dictionary must be named.
  */
@@ -119,7 +119,8 @@ int axes_parse(const char *what, const char *text, const Tree *const *part, int 
             return complain(&r, arena_text("%d item%s wanted, separated by commas", n, n == 1 ? " is" : "s are"));
         else if (item(&r, part[i], &axis))
             return (int)error_code();
-    return peek(&r) ? complain(&r, arena_text("%d item%s wanted, and this is one more", n, n == 1 ? " is" : "s are")) : 0;
+    return peek(&r) ? complain(&r, arena_text("%d item%s wanted, and this is one more", n, n == 1 ? " is" : "s are")) :
+        0;
 }
 
 /* Counts axes from the front, in an array of t's rank (out: one more, the lanes' own). */
@@ -132,7 +133,8 @@ static int settled(const char *what, const char *name, const Tree *t, int32_t *a
         if (axis[i] == HD_NONE)
             continue;
         if (axis[i] < -rank || axis[i] >= rank)
-            return error_set(E_INVAL, "hd_vmap: %s asks for axis %d of %s%s, which is %s", what, axis[i], name, tree_path(t, i),
+            return error_set(E_INVAL, "hd_vmap: %s asks for axis %d of %s%s, which is %s", what, axis[i], name,
+                             tree_path(t, i),
                              type_text(&type[i]));
         if (rank > MAXRANK)
             return error_set(E_SHAPE, "hd_vmap: %s%s would have more than %d axes", name, tree_path(t, i), MAXRANK);

@@ -65,7 +65,8 @@ static int donated(const Call *c, bool *is)
             return error_set(E_INVAL, "hd_call: .donate names argument %lld of %d", (long long)d->v[i], c->n);
         for (int j = 0; j < c->n; j++)
             if (j != k && is[j] && c->args[j] == c->args[k])
-                return error_set(E_INVAL, "hd_call: arguments %d and %lld are one array, which can be donated only once", j, (long long)k);
+                return error_set(E_INVAL, "hd_call: arguments %d and %lld are one array, which can be donated only "
+                                          "once", j, (long long)k);
         is[k] = true;
     }
     return 0;
@@ -76,7 +77,8 @@ static int not_overwritten(const Call *c, hd_array **out, int nout, const bool *
     for (int k = 0; c->variables && k < c->n; k++)
         for (int i = 0; i < nout; i++)
             if (c->at[k] == (hd_array *const *)(out + i) && !is[k])
-                return error_set(E_INVAL, "hd_call: argument %d would be lost under the result: donate it, or use another variable", k);
+                return error_set(E_INVAL, "hd_call: argument %d would be lost under the result: donate it, or use "
+                                          "another variable", k);
     return 0;
 }
 
@@ -108,7 +110,8 @@ static int meet(const hd_array *a, int arg, Device **d, int *from)
             return (int)error_code();
     Device *here = a->store ? store_device(a->store) : NULL;
     if (here && *d && *d != here)
-        return error_set(E_DEVICE, "hd_call: arguments are on different devices: argument %d on %s, argument %d on %s; hd_put one of "
+        return error_set(E_DEVICE, "hd_call: arguments are on different devices: argument %d on %s, argument %d on "
+                                   "%s; hd_put one of "
                          "them, or say hd_jit(f, .device = ...)", *from, (*d)->info.name, arg, here->info.name);
     if (here)
         *d = here, *from = arg;
@@ -135,7 +138,8 @@ static int tuple_of(const Tree *t, int nout)
     if (nout == 1 || (t->kind == T_TUPLE && t->n == nout))
         return 0;
     Arena *a = arena_new(), *saved = arena_use(a);
-    int e = error_set(E_INVAL, "hd_call: the result is %s, not a tuple of %d parts, one for each output", tree_text(t), nout);
+    int e = error_set(E_INVAL, "hd_call: the result is %s, not a tuple of %d parts, one for each output", tree_text(t),
+                      nout);
     arena_use(saved);
     arena_drop(a);
     return e;

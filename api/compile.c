@@ -1,9 +1,9 @@
 /*
  * compile.c - from a graph to something that runs, and where programs are kept.
  *
- * compile() is the whole way, with a dump after each arrow (HEDDLE_DUMP=trace,graph,plan,kernel,code,time) and the verifier
- * between them (HEDDLE_CHECK=1). Programs hang on their function, found by argument types and device; a list that only grows
- * at its head, so finding one takes no lock.
+ * compile() is the whole way, with a dump after each arrow (HEDDLE_DUMP=trace,graph,plan,kernel,code,time) and the
+ * verifier between them (HEDDLE_CHECK=1). Programs hang on their function, found by argument types and device; a list
+ * that only grows at its head, so finding one takes no lock.
  */
 #include "api.h"
 #include <stdatomic.h>
@@ -97,7 +97,8 @@ Exec *compile(Graph *g, Device *d)
     if (d->backend->build_graph) {
         e = d->backend->build_graph(d, g);
     } else {
-        Target target = { !d->info.is_cpu, d->info.has_f64, d->info.has_i64, d->info.has_f16, (int64_t)d->info.max_alloc };
+        Target target = { !d->info.is_cpu, d->info.has_f64, d->info.has_i64, d->info.has_f16,
+                         (int64_t)d->info.max_alloc };
         Plan *p = plan_schedule(g, &target);
         if (!checked_plan(p))
             return NULL;

@@ -2,7 +2,8 @@
  * control.c - scan, map, fori, while, cond, switch: user's functions as bodies of regions, over trees.
  *
  * In: functions, and symbols for carry and arguments. Out: one region instruction, its results as trees.
- * Bodies are traced at per-step types; what they capture becomes leading operands, the same ones for all bodies of a region.
+ * Bodies are traced at per-step types; what they capture becomes leading operands, the same ones for all bodies of a
+ * region.
  * A carry keeps its types: where it begins as a constant without dtype it takes that of the body's result, as in JAX.
  */
 #include "api.h"
@@ -21,7 +22,8 @@ static Cap *all_captures(int n, const Traced *const *t, int *ncap)
         for (int k = 0; k < t[i]->ncap; k++) {
             const Cap *c = &t[i]->cap[k];
             int j = 0;
-            while (j < *ncap && (cap[j].data != c->data || cap[j].sym.trace != c->sym.trace || cap[j].sym.ref != c->sym.ref))
+            while (j < *ncap && (cap[j].data != c->data || cap[j].sym.trace != c->sym.trace ||
+                                 cap[j].sym.ref != c->sym.ref))
                 j++;
             if (j == *ncap)
                 cap[(*ncap)++] = *c;
@@ -45,7 +47,8 @@ static Graph *body_graph(const Traced *t, const Cap *cap, int ncap, const Type *
             continue;
         }
         for (int j = 0; j < ncap; j++)
-            if (cap[j].data == t->cap[k].data && cap[j].sym.trace == t->cap[k].sym.trace && cap[j].sym.ref == t->cap[k].sym.ref)
+            if (cap[j].data == t->cap[k].data && cap[j].sym.trace == t->cap[k].sym.trace &&
+                cap[j].sym.ref == t->cap[k].sym.ref)
                 in[k] = c[j];
     }
     h->ncap = ncap;
@@ -70,20 +73,22 @@ static const Traced *traced_body(const char *verb, hd_fn *f, const Tree *args)
     return t;
 }
 
-/* Does the body give the carry its types again? *carry changes where it was a constant, and the body is to be traced again. */
+/* Does the body give the carry its types again? *carry changes where it was a constant: then trace the body again. */
 static int carry_again(const char *what, const Tree **carry, const Tree *out, bool *changed)
 {
     const Tree **a = NEWS(const Tree *, (*carry)->nleaf), **b = NEWS(const Tree *, out->nleaf);
     *changed = false;
     if (!tree_same_shape(*carry, out))
-        return error_set(E_INVAL, "%s: the carry is %s, but the body returns %s", what, tree_text(*carry), tree_text(out));
+        return error_set(E_INVAL, "%s: the carry is %s, but the body returns %s", what, tree_text(*carry),
+                         tree_text(out));
     Type *type = NEWS(Type, (*carry)->nleaf);
     tree_leaves(*carry, a), tree_leaves(out, b), tree_types(*carry, type);
     for (int k = 0; k < out->nleaf; k++) {
         if (b[k]->kind == T_WEAK ? !type[k].rank : type_equal(&type[k], &b[k]->type))
             continue;
         if (a[k]->kind != T_WEAK || b[k]->type.rank)
-            return error_set(type[k].dt == b[k]->type.dt ? E_SHAPE : E_DTYPE, "%s: the carry%s changes type: it is %s, the body "
+            return error_set(type[k].dt == b[k]->type.dt ? E_SHAPE : E_DTYPE,
+                             "%s: the carry%s changes type: it is %s, the body "
                              "returns %s", what, tree_path(*carry, k), type_text(&type[k]), type_text(&b[k]->type));
         type[k] = b[k]->type;
         *changed = true;
@@ -96,7 +101,8 @@ static int carry_again(const char *what, const Tree **carry, const Tree *out, bo
 }
 
 /* The body at these arguments, of which args[at] is the carry; pair: it returns tuple(carry, y). */
-static const Traced *loop_body(const char *what, const char *verb, hd_fn *f, const Tree **args, int n, int at, bool pair)
+static const Traced *loop_body(const char *what, const char *verb, hd_fn *f, const Tree **args, int n, int at,
+                               bool pair)
 {
     bool changed = true;
     const Traced *t = NULL;
@@ -144,7 +150,8 @@ static hd built(const Tree *t, const Ref *out)
 /* ==================== scan */
 
 /* One SCAN region of body t: (captures, carry, x) -> (carry, y). */
-static void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs, int64_t length,
+static void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs,
+                        int64_t length,
                         bool reverse, Ref *out)
 {
     int ncap;
@@ -173,9 +180,11 @@ static int64_t steps(const char *what, const Tree *xs, int64_t given)
     tree_types(xs, type);
     for (int k = 0; k < xs->nleaf; k++) {
         if (!type[k].rank)
-            return error_set(E_SHAPE, "%s: xs%s is %s and has no axis to go along", what, tree_path(xs, k), type_text(&type[k])), -1;
+            return error_set(E_SHAPE, "%s: xs%s is %s and has no axis to go along", what, tree_path(xs, k),
+                             type_text(&type[k])), -1;
         if (n >= 0 && type[k].dim[0] != n)
-            return error_set(E_SHAPE, "%s: xs%s is %s, but there are %lld steps%s", what, tree_path(xs, k), type_text(&type[k]),
+            return error_set(E_SHAPE, "%s: xs%s is %s, but there are %lld steps%s", what, tree_path(xs, k),
+                             type_text(&type[k]),
                              (long long)n, k ? " in xs before it" : " by .length"), -1;
         n = type[k].dim[0];
     }
@@ -412,7 +421,8 @@ static int bounds(hd lower, hd upper, Ref *b)
         if (weak[k] && dtype_int(d) && !(b[k] = sym_ref_as(x[k], d)))
             return (int)error_code();
         if (!dtype_int(d) || typ(b[k])->dt != d || typ(b[k])->rank)
-            return error_set(E_DTYPE, "hd_fori: the bounds must be integer scalars of one dtype, not %s and %s", hd_str(lower),
+            return error_set(E_DTYPE, "hd_fori: the bounds must be integer scalars of one dtype, not %s and %s",
+                             hd_str(lower),
                              hd_str(upper));
     }
     return 0;
@@ -467,7 +477,8 @@ static int branch_types(const char *what, int n, const Traced *const *t, Type *w
         tree_leaves(t[i]->out, leaf);
         for (int k = 0; k < first->nleaf; k++)
             if (leaf[k]->kind == T_WEAK ? want[k].rank != 0 : !type_equal(&want[k], &leaf[k]->type))
-                return error_set(E_SHAPE, "%s: the branches return different types: the result%s is %s, and %s in branch %d", what,
+                return error_set(E_SHAPE, "%s: the branches return different types: the result%s is %s, and %s in "
+                                          "branch %d", what,
                                  tree_path(first, k), type_text(&want[k]), tree_text(leaf[k]), i);
     }
     return 0;
@@ -517,7 +528,8 @@ hd hd_cond_n(hd pred, hd_fn *yes, hd_fn *no, const hd *args, int n)
     if (!p)
         return HD_NIL;
     if (typ(p)->rank) {
-        error_set(E_SHAPE, "hd_cond: the predicate is %s, not a scalar: choose elements with hd_where, or write the function for "
+        error_set(E_SHAPE, "hd_cond: the predicate is %s, not a scalar: choose elements with hd_where, or write the "
+                           "function for "
                   "one example and hd_vmap it", type_text(typ(p)));
         return HD_NIL;
     }
@@ -535,7 +547,8 @@ hd hd_switch_n(hd index, hd_fns f, const hd *args, int n)
         return HD_NIL;
     Type t = *typ(i);
     if (t.rank || !dtype_int((Dtype)t.dt) || f.n < 1) {
-        error_set(t.rank ? E_SHAPE : E_DTYPE, "hd_switch: the index is %s, an integer scalar is wanted; there are %d branches",
+        error_set(t.rank ? E_SHAPE : E_DTYPE, "hd_switch: the index is %s, an integer scalar is wanted; there are %d "
+                                              "branches",
                   type_text(&t), f.n);
         return HD_NIL;
     }

@@ -29,7 +29,8 @@ int hd_device(int i, hd_device_info *info)
     if (!d)
         return error_told((int)error_code());
     *info = (hd_device_info){
-        .name = d->info.name, .kind = d->info.kind, .model = d->info.model, .driver = d->info.driver, .memory = d->info.memory,
+        .name = d->info.name, .kind = d->info.kind, .model = d->info.model, .driver = d->info.driver,
+            .memory = d->info.memory,
         .is_cpu = d->info.is_cpu, .has_f16 = d->info.has_f16, .has_f64 = d->info.has_f64, .has_i64 = d->info.has_i64,
         .notes = notes_of(d, i),
     };

@@ -1,9 +1,9 @@
 /*
  * error.c - the thread's message: what went wrong, where, and inside which functions and transforms.
  *
- * base.c keeps the first error of the thread. Here it gets the frames around it ("in cell, scanned at rnn.c:51"), taken down
- * once, at the first frame that is left after the error; and a life: an error of which the program has been told, by a code
- * or by hd_error(), gives way to the next, one that is still on its way to a call does not.
+ * base.c keeps the first error of the thread. Here it gets the frames around it ("in cell, scanned at rnn.c:51"),
+ * taken down once, at the first frame that is left after the error; and a life: an error of which the program has
+ * been told, by a code or by hd_error(), gives way to the next, one that is still on its way to a call does not.
  */
 #include "api.h"
 #include <stdarg.h>

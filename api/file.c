@@ -1,9 +1,11 @@
 /*
  * file.c - .npy and .npz: arrays and trees as numpy keeps them.
  *
- * .npy is one array. .npz is a zip archive of .npy files, the tree's paths as names: {"hidden": {"w": a}} is "hidden/w.npy".
- * A tuple's parts are named 0, 1, ...; a dictionary that has exactly these keys loads as a tuple. bf16, which numpy lacks, is
- * "V2", as ml_dtypes writes it. Archives are written without compression and read with or without; large ones are zip64.
+ * .npy is one array. .npz is a zip archive of .npy files, the tree's paths as names: {"hidden": {"w": a}} is
+ * "hidden/w.npy".
+ * A tuple's parts are named 0, 1, ...; a dictionary that has exactly these keys loads as a tuple. bf16, which numpy
+ * lacks, is "V2", as ml_dtypes writes it. Archives are written without compression and read with or without; large
+ * ones are zip64.
  * Saving writes a new file beside the old one and then takes its place in one step.
  */
 #define _FILE_OFFSET_BITS 64
@@ -99,7 +101,8 @@ static int damaged(const char *path, const char *why) { return error_set(E_IO, "
 /* The text of the header into a type. */
 static int npy_dict(const char *path, const char *dict, Npy *a)
 {
-    const char *descr = value_of(dict, "descr"), *order = value_of(dict, "fortran_order"), *shape = value_of(dict, "shape");
+    const char *descr = value_of(dict, "descr"), *order = value_of(dict, "fortran_order"), *shape = value_of(dict,
+                                                                                                             "shape");
     int64_t dim[MAXRANK];
     int rank = 0;
     if (!descr || (*descr != '\'' && *descr != '"') || !order || !shape || *shape != '(')
@@ -383,7 +386,8 @@ hd_array *hd_load(const char *path)
     error_begin();
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0 || fstat(fd, &s) || !S_ISREG(s.st_mode)) {
-        error_set(E_IO, "%s: %s", path ? path : "hd_load", !path ? "the path is NULL" : fd < 0 ? strerror(errno) : "this is no file");
+        error_set(E_IO, "%s: %s", path ? path : "hd_load", !path ? "the path is NULL" : fd < 0 ? strerror(errno) :
+                  "this is no file");
         if (fd >= 0)
             close(fd);
         return NULL;
@@ -480,7 +484,8 @@ static int zip_close(Out *o)
     memcpy(p, "PK\6\7", 4), p += 4;
     num(&p, 0, 4), num(&p, end, 8), num(&p, 1, 4);
     memcpy(p, "PK\5\6", 4), p += 4;
-    num(&p, 0, 2), num(&p, 0, 2), num(&p, UINT16_MAX, 2), num(&p, UINT16_MAX, 2), num(&p, UINT32_MAX, 4), num(&p, UINT32_MAX, 4);
+    num(&p, 0, 2), num(&p, 0, 2), num(&p, UINT16_MAX, 2), num(&p, UINT16_MAX, 2);
+    num(&p, UINT32_MAX, 4), num(&p, UINT32_MAX, 4);
     num(&p, 0, 2);
     return e ? e : put(o, b, (size_t)(p - b));
 }
@@ -518,7 +523,8 @@ static int save_tree(Out *o, const hd_array *a, const char *prefix)
         snprintf(number, sizeof number, "%d", i);
         const char *key = a->key ? a->key[i] : number;
         if (strchr(key, '/') || !*key)
-            return error_set(E_INVAL, "hd_save: the key \"%s\" is empty or has a \"/\", which .npz keeps for nesting", key);
+            return error_set(E_INVAL, "hd_save: the key \"%s\" is empty or has a \"/\", which .npz keeps for nesting",
+                             key);
         text_add(&name, "%s%s%s", prefix, *prefix ? "/" : "", key);
         e = save_tree(o, a->part[i], name.s);
         text_free(&name);
@@ -546,9 +552,11 @@ int hd_save(const char *path, const hd_array *a)
     error_begin();
     bool npz = path && ends(path, ".npz");
     if (!npz && (!path || !ends(path, ".npy")))
-        return error_told(error_set(E_INVAL, "hd_save: \"%s\" must end in .npy (an array) or .npz (a tree)", path ? path : ""));
+        return error_told(error_set(E_INVAL, "hd_save: \"%s\" must end in .npy (an array) or .npz (a tree)",
+                                    path ? path : ""));
     if (npz != a->tree)
-        return error_told(error_set(E_INVAL, npz ? "hd_save: %s: a single array is saved as .npy" : "hd_save: %s: a tree is saved as "
+        return error_told(error_set(E_INVAL, npz ? "hd_save: %s: a single array is saved as .npy" :
+                                    "hd_save: %s: a tree is saved as "
                                     ".npz", path));
     Text beside = { 0 };
     text_add(&beside, "%s.%d.%d", path, (int)getpid(), ++serial);

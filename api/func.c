@@ -1,12 +1,12 @@
 /*
  * func.c - functions: the user's, and descriptions of what transforms make of them; interned.
  *
- * A function is told from another by its key, compared by value: what kind it is, of which function, with which options, which
- * C function, which bytes are bound to it. Making it again gives the same pointer, so what is cached on it (graphs by argument
- * types, programs by types and device) is found again.
- * Lifetime: a function lives as long as the process. One that holds symbols, or bytes bound inside a trace (which may be
- * symbols), lives as long as that trace; its memory is kept for a while after, so that a pointer that outlives the trace is
- * an error with a message.
+ * A function is told from another by its key, compared by value: what kind it is, of which function, with which
+ * options, which C function, which bytes are bound to it. Making it again gives the same pointer, so what is cached
+ * on it (graphs by argument types, programs by types and device) is found again.
+ * Lifetime: a function lives as long as the process. One that holds symbols, or bytes bound inside a trace (which may
+ * be symbols), lives as long as that trace; its memory is kept for a while after, so that a pointer that outlives the
+ * trace is an error with a message.
  */
 #include "api.h"
 #include <stdatomic.h>
@@ -63,7 +63,8 @@ static size_t table_cap, table_count;
 
 static bool same(const hd_fn *f, const FnKey *k, const void *env, size_t size, uint64_t hash)
 {
-    return f->hash == hash && f->size == size && !memcmp(&f->key, k, sizeof *k) && (!size || !memcmp(f->env, env, size));
+    return f->hash == hash && f->size == size && !memcmp(&f->key, k, sizeof *k) &&
+           (!size || !memcmp(f->env, env, size));
 }
 
 static int table_grow(void)
@@ -115,7 +116,8 @@ void fns_end(hd_fn *list)
 
 static void ended(const hd_fn *f)
 {
-    error_set(E_TRACE, "the function made of %s at %s:%d has ended with the trace it was made in", f->text ? f->text : "another",
+    error_set(E_TRACE, "the function made of %s at %s:%d has ended with the trace it was made in",
+              f->text ? f->text : "another",
               f->loc.file ? f->loc.file : "?", f->loc.line);
 }
 
@@ -310,7 +312,12 @@ static hd_fn *derivative(FnKind kind, hd_fn *f, const hd_grad_opts *o, bool valu
 }
 
 hd_fn *hd_grad_n(hd_fn *f, const hd_grad_opts *o) { OP(hd_grad_n); return derivative(FN_GRAD, f, o, false); }
-hd_fn *hd_value_and_grad_n(hd_fn *f, const hd_grad_opts *o) { OP(hd_value_and_grad_n); return derivative(FN_GRAD, f, o, true); }
+hd_fn *hd_value_and_grad_n(hd_fn *f, const hd_grad_opts *o)
+{
+    OP(hd_value_and_grad_n);
+    return derivative(FN_GRAD, f, o, true);
+}
+
 hd_fn *hd_jacfwd_n(hd_fn *f, const hd_grad_opts *o) { OP(hd_jacfwd_n); return derivative(FN_JACFWD, f, o, false); }
 hd_fn *hd_jacrev_n(hd_fn *f, const hd_grad_opts *o) { OP(hd_jacrev_n); return derivative(FN_JACREV, f, o, false); }
 
@@ -363,7 +370,8 @@ static hd call_bound(uintptr_t p, const hd *a, int n, void *e)
     case 5: return ((hd (*)(hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], e);
     case 6: return ((hd (*)(hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], e);
     case 7: return ((hd (*)(hd, hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], e);
-    default: return ((hd (*)(hd, hd, hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], e);
+    default:
+        return ((hd (*)(hd, hd, hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], e);
     }
 }
 

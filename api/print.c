@@ -1,8 +1,8 @@
 /*
  * print.c - hd_print: arrays as numpy prints them, trees with their keys.
  *
- * Numbers have the fewest digits that tell them from their neighbours in their own dtype, at most 8 after the point; columns
- * are aligned; more than 1000 elements are shortened to 3 at each end of each axis; lines are at most 75 wide.
+ * Numbers have the fewest digits that tell them from their neighbours in their own dtype, at most 8 after the point;
+ * columns are aligned; more than 1000 elements are shortened to 3 at each end of each axis; lines are at most 75 wide.
  */
 #include "api.h"
 #include <inttypes.h>
@@ -106,7 +106,8 @@ static double cutoff(Dtype d, double most)
 /* a / b as the dtype has it */
 static double ratio(Dtype d, double a, double b)
 {
-    return d == DT_F16 ? half_to_double(half_from_double(a / b)) : d == DT_BF16 ? bfloat_to_double(bfloat_from_double(a / b)) :
+    return d == DT_F16 ? half_to_double(half_from_double(a / b)) :
+        d == DT_BF16 ? bfloat_to_double(bfloat_from_double(a / b)) :
            d == DT_F32 || d == DT_C64 ? (double)((float)a / (float)b) : a / b;
 }
 

@@ -2,8 +2,8 @@
  * transform.c - what a description means: the graph of grad(f), vmap(f) ... at given argument types.
  *
  * In: a function that is not the user's, and the types of its arguments. Out: a Traced like that of any other function.
- * Every rule has one form: take the graph of the inner function, transform it (graph.h), and write a new closed graph around
- * it with the same captures: open_over(), formulas, finish(). Trees exist only here: graphs see leaves.
+ * Every rule has one form: take the graph of the inner function, transform it (graph.h), and write a new closed graph
+ * around it with the same captures: open_over(), formulas, finish(). Trees exist only here: graphs see leaves.
  */
 #include "api.h"
 
@@ -76,7 +76,8 @@ static int wrt_of(const hd_fn *f, const char *what, const Tree *args, int ncap, 
         w->arg[i] = (int)k;
         for (int j = 0, at = first_leaf(args, (int)k); j < args->part[k]->nleaf; j++) {
             if (!dtype_float(type[at + j].dt))
-                return loc_set(f->loc), error_set(E_DIFF, "%s: argument %d%s is %s: derivatives are taken of floating-point "
+                return loc_set(f->loc), error_set(E_DIFF, "%s: argument %d%s is %s: derivatives are taken of "
+                                                          "floating-point "
                                                   "arguments; choose others with .argnums, or convert with hd_cast",
                                                   what, (int)k, tree_path(args->part[k], j), type_text(&type[at + j]));
             if (w->in[ncap + at + j])
@@ -124,7 +125,8 @@ static const Traced *grad(const hd_fn *f, const Tree *args)
     Wrt w;
     if (!t || !has_aux(f, what, t->out))
         return NULL;
-    const Tree *value = tree_strong(f->key.aux ? t->out->part[0] : t->out), *aux = f->key.aux ? tree_strong(t->out->part[1]) : NULL;
+    const Tree *value = tree_strong(f->key.aux ? t->out->part[0] : t->out),
+        *aux = f->key.aux ? tree_strong(t->out->part[1]) : NULL;
     if (value->kind != T_LEAF || value->type.rank || !dtype_float(value->type.dt))
         return FAIL_AT(f, E_DIFF, "%s: %s must return a real scalar, not %s%s", what, fn_name(f), tree_text(value),
                        value->kind == T_TUPLE && !f->key.aux ? "; for tuple(value, aux) say .has_aux = true" : ""), NULL;
@@ -403,29 +405,32 @@ static const Traced *jacobian(const hd_fn *f, const Tree *args)
 
 /* ==================== vmap */
 
+static const char *mapped_size(const Tree *args, int arg, int leaf, const Type *t, int axis)
+{
+    return arena_text("argument %d%s, %s, has %lld along axis %d", arg, tree_path(args->part[arg], leaf), type_text(t),
+                      (long long)t->dim[axis], axis);
+}
+
 /* The number of lanes; -1: nothing says it; -2 after an error. */
 static int64_t lanes(const hd_fn *f, const Tree *args, const Type *type, const int32_t *axis)
 {
     int64_t n = f->key.axis_size ? f->key.axis_size : -1;
-    int from = -1, from_arg = -1;
+    const char *first = NULL;
     for (int i = 0, leaf = 0; i < args->n; i++)
         for (int k = 0; k < args->part[i]->nleaf; k++, leaf++) {
             if (axis[leaf] == HD_NONE)
                 continue;
             int64_t size = type[leaf].dim[axis[leaf]];
             if (n >= 0 && n != size) {
-                if (from < 0)
-                    FAIL_AT(f, E_SHAPE, "hd_vmap: .axis_size is %lld, but argument %d%s, %s, has %lld along axis %d", (long long)n, i,
-                            tree_path(args->part[i], k), type_text(&type[leaf]), (long long)size, axis[leaf]);
+                const char *here = mapped_size(args, i, k, &type[leaf], axis[leaf]);
+                if (!first)
+                    FAIL_AT(f, E_SHAPE, "hd_vmap: .axis_size is %lld, but %s", (long long)n, here);
                 else
-                    FAIL_AT(f, E_SHAPE, "hd_vmap: mapped sizes differ: argument %d%s, %s, has %lld along axis %d; argument %d%s, %s, "
-                            "has %lld along axis %d", from_arg, tree_path(args->part[from_arg], from - first_leaf(args, from_arg)),
-                            type_text(&type[from]), (long long)n, axis[from], i, tree_path(args->part[i], k),
-                            type_text(&type[leaf]), (long long)size, axis[leaf]);
+                    FAIL_AT(f, E_SHAPE, "hd_vmap: mapped sizes differ: %s; %s", first, here);
                 return -2;
             }
-            if (from < 0)
-                from = leaf, from_arg = i;
+            if (!first)
+                first = mapped_size(args, i, k, &type[leaf], axis[leaf]);
             n = size;
         }
     return n;
@@ -546,7 +551,8 @@ static const Traced *parsed(const hd_fn *f, const Tree *args)
 const Traced *transform(hd_fn *f, const Tree *args)
 {
     static const char *const verb[] = {
-        [FN_VMAP] = "vmapped", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated", [FN_JACREV] = "differentiated",
+        [FN_VMAP] = "vmapped", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated",
+            [FN_JACREV] = "differentiated",
         [FN_JVP] = "differentiated", [FN_VJP] = "differentiated",
     };
     Context frame;

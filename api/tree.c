@@ -2,8 +2,8 @@
  * tree.c - the shape of arguments and results: dictionaries and tuples whose leaves are array types.
  *
  * In: parts. Out: immutable nodes in the current arena.
- * Invariant: a dictionary's keys are interned, distinct and in order of strcmp, so equal trees have equal leaves in equal
- * places, and keys compare by pointer.
+ * Invariant: a dictionary's keys are interned, distinct and in order of strcmp, so equal trees have equal leaves in
+ * equal places, and keys compare by pointer.
  */
 #include "api.h"
 #include <stdlib.h>

@@ -1,0 +1,291 @@
+/*
+ * symbol.c - what programs ask of symbols and make of them: constants, types, dictionaries, tuples, structs.
+ *
+ * In: symbols of the current trace or of those around it. Out: symbols of the current one; parts of a tree as they are.
+ */
+#include "api.h"
+#include <string.h>
+
+/* ==================== constants and questions */
+
+static const Type *leaf_type(hd x)
+{
+    static const Type weak = { .dt = DT_F32 };
+    const Trace *t = sym_home(x);
+    if (!t)
+        return NULL;
+    const Node *n = sym_node(x, t);
+    if (n && n->tree->kind != T_WEAK) {
+        error_set(E_INVAL, "an array is wanted here, not the tree %s", tree_text(n->tree));
+        return NULL;
+    }
+    return n ? &weak : &t->g->type[x.ref];
+}
+
+hd hd_c(double value)
+{
+    OP(hd_c);
+    return sym_const(value);
+}
+
+static hd const_of_array(hd_array *a)
+{
+    if (a->tree) {
+        hd *part = NEWS(hd, a->n);
+        for (int i = 0; i < a->n; i++)
+            if (part[i] = const_of_array(a->part[i]), !part[i].trace)
+                return HD_NIL;
+        return a->key ? sym_dict(a->key, part, a->n) : sym_tuple(part, a->n);
+    }
+    if (a->abstract) {
+        error_set(E_INVAL, "hd_const: an abstract array has no contents");
+        return HD_NIL;
+    }
+    Arena *arena = arena_use(entry_top->arena);
+    PUSH(entry_top->kept, entry_top->nkept, entry_top->kept_cap, store_keep(a->store));
+    arena_use(arena);
+    return sym_of(capture(trace_top, (Cap){ .data = a->store, .type = a->type }));
+}
+
+hd hd_const(hd_array *a)
+{
+    OP(hd_const);
+    if (!a && !error_pending())
+        error_set(E_INVAL, "hd_const: the array is NULL");
+    return a && tracing() ? const_of_array(a) : HD_NIL;
+}
+
+hd hd_lit_n(enum hd_dtype d, hd_ints shape, const void *data)
+{
+    OP(hd_lit_n);
+    Ints s;
+    if (!tracing())
+        return HD_NIL;
+    if (shape.n < 0)
+        error_set(E_SHAPE, "hd_lit: the number of values does not match the shape");
+    else if (d <= HD_NODTYPE || (int)d >= DT_COUNT)
+        error_set(E_DTYPE, "hd_lit: %d is no dtype", (int)d);
+    else if (!ints_in("hd_lit", shape, &s))
+        return sym_of(Data(type_of((Dtype)d, s.n, s.v), data));
+    return HD_NIL;
+}
+
+enum hd_dtype hd_dtype(hd x)
+{
+    const Type *t = leaf_type(x);
+    return t ? (enum hd_dtype)t->dt : HD_NODTYPE;
+}
+
+hd_ints hd_shape(hd x)
+{
+    const Type *t = leaf_type(x);
+    return t ? ints_out(type_shape(t)) : (hd_ints){ 0 };
+}
+
+int64_t hd_dim(hd x, int axis)
+{
+    const Type *t = leaf_type(x);
+    int a = t ? axis_of("hd_dim", axis, t->rank) : -1;
+    return a < 0 ? 0 : t->dim[a];
+}
+
+int64_t hd_size(hd x)
+{
+    const Type *t = leaf_type(x);
+    return t ? type_size(t) : 0;
+}
+
+const char *hd_str(hd x)
+{
+    static _Thread_local char buffer[8][256];
+    static _Thread_local int turn;
+    char *b = buffer[turn = (turn + 1) % 8];
+    size_t n = sizeof buffer[0];
+    const Trace *t = x.trace ? trace_find(x.trace) : NULL;
+    const Node *d = t ? sym_node(x, t) : NULL;
+    if (!x.trace)
+        return "nil";
+    if (!t || (!d && (int)x.ref >= t->g->nval))
+        return "a symbol whose trace has ended";
+    if (d) {
+        snprintf(b, n, "%s", tree_text(d->tree));
+        return b;
+    }
+    const Ins *i = t->g->def[x.ref];
+    int k = snprintf(b, n, "%s %s", type_text(&t->g->type[x.ref]), i ? optab[i->op].name : "argument");
+    if (i && i->loc.file && k > 0 && (size_t)k < n)
+        snprintf(b + k, n - (size_t)k, " at %s:%d", i->loc.file, i->loc.line);
+    return b;
+}
+
+int sym_count(const hd *x, int n)
+{
+    if (n < 0)
+        for (n = 0; x[n].trace != UINT32_MAX; n++)
+            ;
+    return n;
+}
+
+hd hd_tuple_n(const hd *x, int n)
+{
+    OP(hd_tuple_n);
+    return sym_tuple(x, sym_count(x, n));
+}
+
+hd hd_dict_n(const hd_pair *p, int n)
+{
+    OP(hd_dict_n);
+    if (!tracing())
+        return HD_NIL;
+    if (n < 0)
+        for (n = 0; p[n].key; n++)
+            ;
+    const char **k = NEWS(const char *, n);
+    hd *x = NEWS(hd, n);
+    for (int i = 0; i < n; i++)
+        k[i] = p[i].key, x[i] = p[i].value;
+    return sym_dict(k, x, n);
+}
+
+static const Node *tree_node(const char *what, hd x)
+{
+    const Trace *t = sym_home(x);
+    const Node *n = t ? sym_node(x, t) : NULL;
+    if (t && (!n || n->tree->kind == T_WEAK)) {
+        error_set(E_INVAL, "%s: %s is an array, not a tree", what, hd_str(x));
+        return NULL;
+    }
+    return n;
+}
+
+hd hd_get(hd tree, const char *key)
+{
+    OP(hd_get);
+    const Node *n = tree_node("hd_get", tree);
+    if (!n)
+        return HD_NIL;
+    for (int i = 0; n->tree->key && i < n->tree->n; i++)
+        if (!strcmp(n->tree->key[i], key))
+            return n->part[i];
+    error_set(E_INVAL, "hd_get: there is no key \"%s\" in %s", key, tree_text(n->tree));
+    return HD_NIL;
+}
+
+hd hd_nth(hd tree, int i)
+{
+    OP(hd_nth);
+    const Node *n = tree_node("hd_nth", tree);
+    if (n && i >= 0 && i < n->tree->n)
+        return n->part[i];
+    if (n)
+        error_set(E_INVAL, "hd_nth: there is no part %d in %s", i, tree_text(n->tree));
+    return HD_NIL;
+}
+
+int hd_len(hd tree)
+{
+    const Trace *t = sym_home(tree);
+    const Node *n = t ? sym_node(tree, t) : NULL;
+    return n ? n->tree->n : 0;
+}
+
+const char *hd_field_name(hd tree, int i)
+{
+    const Node *n = tree_node("hd_field_name", tree);
+    return n && n->tree->key && i >= 0 && i < n->tree->n ? n->tree->key[i] : NULL;
+}
+
+int hd_leaf_count(hd tree)
+{
+    int n = sym_leaf_count(tree);
+    return n < 0 ? 0 : n;
+}
+
+hd hd_leaf(hd tree, int i)
+{
+    OP(hd_leaf);
+    int n = 0;
+    hd *leaf = sym_leaves(tree, &n);
+    if (leaf && i >= 0 && i < n)
+        return leaf[i];
+    if (leaf)
+        error_set(E_INVAL, "hd_leaf: there is no leaf %d in %s", i, tree_text(sym_type(tree)));
+    return HD_NIL;
+}
+
+static hd apply_leaf(const hd *x, int n, void *f) { return apply(f, x, n); }
+
+hd hd_tree_map_n(hd_fn *f, const hd *trees, int n)
+{
+    OP(hd_tree_map_n);
+    return f ? sym_map("hd_tree_map", apply_leaf, f, sym_count(trees, n), trees) : HD_NIL;
+}
+
+/* ==================== structs */
+
+static int field_leaves(const hd_field *f)
+{
+    int n = 0;
+    for (; f->name; f++)
+        n += f->inner ? field_leaves(f->inner) : 1;
+    return n;
+}
+
+static int field_count(const hd_field *f)
+{
+    int n = 0;
+    while (f[n].name)
+        n++;
+    return n;
+}
+
+static hd pack(const hd_field *f, const hd *leaf)
+{
+    int n = field_count(f);
+    const char **key = NEWS(const char *, n);
+    hd *part = NEWS(hd, n);
+    for (int i = 0; i < n; i++) {
+        key[i] = f[i].name;
+        part[i] = f[i].inner ? pack(f[i].inner, leaf) : *leaf;
+        leaf += f[i].inner ? field_leaves(f[i].inner) : 1;
+        if (!part[i].trace && !error_pending())
+            error_set(E_INVAL, "hd_pack: the field %s is missing", f[i].name);
+    }
+    return error_pending() ? HD_NIL : sym_dict(key, part, n);
+}
+
+hd hd_pack_n(const hd_field *f, const hd *leaves)
+{
+    OP(hd_pack_n);
+    return tracing() ? pack(f, leaves) : HD_NIL;
+}
+
+static hd *unpack(hd tree, const hd_field *f, hd *out)
+{
+    const Node *n = tree_node("hd_unpack", tree);
+    if (!n)
+        return out;
+    if (n->tree->n != field_count(f))
+        error_set(E_INVAL, "hd_unpack: the struct has %d fields, the tree is %s", field_count(f), tree_text(n->tree));
+    for (; f->name; f++) {
+        hd x = error_pending() ? HD_NIL : hd_get(tree, f->name);
+        if (f->inner)
+            out = x.trace ? unpack(x, f->inner, out) : out + field_leaves(f->inner);
+        else
+            *out++ = x;
+    }
+    return out;
+}
+
+const hd *hd_unpack_n(hd tree, const hd_field *f)
+{
+    static const hd nothing[256];
+    OP(hd_unpack_n);
+    int n = field_leaves(f);
+    if (!sym_home(tree) && n <= 256)
+        return nothing;
+    hd *out = NEWS(hd, n);
+    if (tree.trace)
+        unpack(tree, f, out);
+    return out;
+}
