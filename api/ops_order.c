@@ -341,7 +341,7 @@ static Ref quantile(Ref x, Ref q, int axis)
 
 static hd quantile_of(const char *what, hd x, hd q, int axis)
 {
-    int a;
+    int a = 0;
     Ref r = to_float(axis_ref(what, x, axis, &a));
     Ref p = r ? sym_ref_as(q, (Dtype)typ(r)->dt) : 0;
     if (!r || !p || !float_ref(what, sym_of(p)))
