@@ -498,6 +498,13 @@ static bool covers(const Form *idx, int n, const Atom *const *space, int nspace)
     for (int j = 0; j < nspace; j++)
         if (space[j]->hi && !set_has(s, space[j]))
             return false;
+    for (int k = 0; k < s->n; k++) {            /* nor may it depend on a loop inside of these */
+        bool mine = s->a[k]->depth == 0;
+        for (int j = 0; j < nspace && !mine; j++)
+            mine = space[j] == s->a[k];
+        if (!mine)
+            return false;
+    }
     return true;
 }
 
