@@ -329,12 +329,12 @@ static Ref quantile(Ref x, Ref q, int axis)
     Ref at = Mul(q, Like(q, (double)(n - 1))), low = Floor(at), high = Ceil(at), up = Sub(at, low);
     Ref top = Like(at, (double)(n - 1)), zero = Like(at, 0);
     low = Convert(Min(Max(low, zero), top), DT_I32), high = Convert(Min(Max(high, zero), top), DT_I32);
-    Ref a = take(x, low, 0, MODE_CLIP), b = take(x, high, 0, MODE_CLIP);
+    Ref below = take(x, low, 0, MODE_CLIP), above = take(x, high, 0, MODE_CLIP);
     for (int i = 0; i < more; i++)
         up = up ? unsqueeze(up, typ(up)->rank) : 0;
     if (!up)
         return 0;
-    Ref r = bin(OP_add, bin(OP_mul, a, Sub(Like(up, 1), up)), bin(OP_mul, b, up));
+    Ref r = bin(OP_add, bin(OP_mul, below, Sub(Like(up, 1), up)), bin(OP_mul, above, up));
     r = choose(bad, Like(r, NAN), r);
     return r ? Convert(r, own) : 0;
 }

@@ -36,7 +36,6 @@ typedef struct OclExec {
 typedef struct Call {
     OclExec *e;
     cl_command_queue queue;
-    cl_event *wait; int nwait;                  /* of the first command */
     cl_event last;
 } Call;
 
@@ -160,7 +159,9 @@ static cl_mem constant(OclExec *x, const Slot *s)
 {
     OclDevice *d = (OclDevice *)x->base.device;
     cl_mem m = piece(x, s->bytes);
+    ocl_enter(d, x->queue);
     cl_int e = m && s->bytes ? ocl.clEnqueueWriteBuffer(d->queue[x->queue], m, CL_TRUE, 0, s->bytes, s->data, 0, NULL, NULL) : CL_SUCCESS;
+    ocl_leave(d, x->queue);
     return e == CL_SUCCESS ? m : (ocl_fail(e, "writing a constant to the device"), NULL);
 }
 
@@ -283,7 +284,6 @@ static int enqueued(Call *c, cl_int e, cl_event now, const char *what)
 {
     if (e != CL_SUCCESS)
         return ocl_fail(e, what);
-    c->nwait = 0;                               /* in order: the first command waited for all */
     if (c->last)
         ocl.clReleaseEvent(c->last);
     c->last = now;
@@ -304,8 +304,8 @@ static int launch(Call *c, const Frame *f, const Kernel *k, int64_t step)
     for (int i = 0; i < k->ngrid; i++)
         global[i] = (size_t)k->grid[i].n;
     if (e == CL_SUCCESS)
-        e = ocl.clEnqueueNDRangeKernel(c->queue, kernel, k->ngrid ? (cl_uint)k->ngrid : 1, NULL, global, local, (cl_uint)c->nwait,
-            c->nwait ? c->wait : NULL, &now);
+        e = ocl.clEnqueueNDRangeKernel(c->queue, kernel, k->ngrid ? (cl_uint)k->ngrid : 1, NULL, global, local, 0,
+            NULL, &now);
     return enqueued(c, e, now, k->name);
 }
 
@@ -314,14 +314,14 @@ static int copy(Call *c, cl_mem from, cl_mem to, size_t bytes)
     cl_event now;
     if (from == to || !bytes)
         return 0;
-    cl_int e = ocl.clEnqueueCopyBuffer(c->queue, from, to, 0, 0, bytes, (cl_uint)c->nwait, c->nwait ? c->wait : NULL, &now);
+    cl_int e = ocl.clEnqueueCopyBuffer(c->queue, from, to, 0, 0, bytes, 0, NULL, &now);
     return enqueued(c, e, now, "copying on the device");
 }
 
 static int fetch(Call *c, cl_mem from, void *out, size_t bytes)
 {
     cl_event now;
-    cl_int e = ocl.clEnqueueReadBuffer(c->queue, from, CL_TRUE, 0, bytes, out, (cl_uint)c->nwait, c->nwait ? c->wait : NULL, &now);
+    cl_int e = ocl.clEnqueueReadBuffer(c->queue, from, CL_TRUE, 0, bytes, out, 0, NULL, &now);
     return enqueued(c, e, now, "reading a condition");
 }
 
@@ -467,52 +467,69 @@ static int make_outputs(OclExec *x, Mem *const *in, int nout, Mem **out)
     return 0;
 }
 
+/* What another queue still does with the memories of a call. The quick queue works in its caller, so it is waited for here
+ * and not by the driver. */
+static int other_queue(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
+{
+    cl_event *wait = malloc(((size_t)(nin + nout) * QUEUES + 1) * sizeof *wait);
+    int n = 0;
+    if (!wait)
+        return error_set(E_NOMEM, "no memory for a call");
+    for (int i = 0; i < nin; i++)
+        n += ocl_mem_waits((OclMem *)in[i], x->queue, false, wait + n);
+    for (int i = 0; i < nout; i++)
+        if (x->plan->alias[i] == -1)
+            n += ocl_mem_waits((OclMem *)out[i], x->queue, true, wait + n);
+    cl_int e = n ? ocl.clWaitForEvents((cl_uint)n, wait) : CL_SUCCESS;
+    for (int i = 0; i < n; i++)
+        ocl.clReleaseEvent(wait[i]);
+    free(wait);
+    return e == CL_SUCCESS ? 0 : ocl_fail(e, "a computation before this one failed on the device");
+}
+
+static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
+{
+    OclDevice *d = (OclDevice *)x->base.device;
+    Call c = { .e = x, .queue = d->queue[x->queue] };
+    for (int s = 0; s < x->plan->nslot; s++) {
+        const Slot *slot = &x->plan->slot[s];
+        if (slot->kind == SLOT_ARG)
+            x->top->mem[s] = ((OclMem *)in[slot->index])->mem;
+        else if (slot->kind == SLOT_RESULT)
+            x->top->mem[s] = ((OclMem *)out[slot->index])->mem;
+    }
+    int e = run_plan(&c, x->top, 0);
+    for (int i = 0; c.last && i < nin; i++)
+        ocl_mem_used((OclMem *)in[i], x->queue, c.last, false);
+    for (int i = 0; c.last && i < nout; i++)
+        if (x->plan->alias[i] == -1)
+            ocl_mem_used((OclMem *)out[i], x->queue, c.last, true);
+    ocl.clFlush(c.queue);
+    if (!e && !x->stored && c.last) {           /* drivers compile a kernel when it first runs: store it then */
+        ocl.clWaitForEvents(1, &c.last);
+        to_cache(x);
+        x->stored = true;
+    }
+    if (c.last)
+        ocl.clReleaseEvent(c.last);
+    return e;
+}
+
 int ocl_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
 {
     OclExec *x = (OclExec *)exec;
     OclDevice *d = (OclDevice *)exec->device;
     memset(out, 0, (size_t)nout * sizeof *out);
     int e = make_outputs(x, in, nout, out);
-    cl_event *wait = e ? NULL : malloc(((size_t)(nin + nout) * QUEUES + 1) * sizeof *wait);
-    if (!e && !wait)
-        e = error_set(E_NOMEM, "no memory for a call");
+    if (!e && x->plan->nstep && d->nqueue > 1)
+        e = other_queue(x, nin, in, nout, out);
     if (!e && x->plan->nstep) {
-        Call c = { .e = x, .queue = d->queue[x->queue], .wait = wait };
-        for (int i = 0; i < nin; i++)
-            c.nwait += ocl_mem_waits((OclMem *)in[i], x->queue, false, wait + c.nwait);
-        for (int i = 0; i < nout; i++)
-            if (x->plan->alias[i] == -1)
-                c.nwait += ocl_mem_waits((OclMem *)out[i], x->queue, true, wait + c.nwait);
-        int held = c.nwait;
         pthread_mutex_lock(&x->lock);
-        for (int s = 0; s < x->plan->nslot; s++) {
-            const Slot *slot = &x->plan->slot[s];
-            if (slot->kind == SLOT_ARG)
-                x->top->mem[s] = ((OclMem *)in[slot->index])->mem;
-            else if (slot->kind == SLOT_RESULT)
-                x->top->mem[s] = ((OclMem *)out[slot->index])->mem;
-        }
-        e = run_plan(&c, x->top, 0);
-        if (c.last) {
-            for (int i = 0; i < nin; i++)
-                ocl_mem_used((OclMem *)in[i], x->queue, c.last, false);
-            for (int i = 0; i < nout; i++)
-                if (x->plan->alias[i] == -1)
-                    ocl_mem_used((OclMem *)out[i], x->queue, c.last, true);
-        }
-        ocl.clFlush(c.queue);
-        if (!e && !x->stored && c.last) {       /* drivers compile a kernel when it first runs: store it then */
-            ocl.clWaitForEvents(1, &c.last);
-            to_cache(x);
-            x->stored = true;
-        }
+        ocl_enter(d, x->queue);
+        e = enqueue_all(x, nin, in, nout, out);
+        ocl_leave(d, x->queue);
         pthread_mutex_unlock(&x->lock);
-        if (c.last)
-            ocl.clReleaseEvent(c.last);
-        for (int i = 0; i < held; i++)
-            ocl.clReleaseEvent(wait[i]);
     }
-    free(wait);
     for (int k = 0; e && k < nout; k++)
         mem_drop(out[k]), out[k] = NULL;
     return e;

@@ -4,7 +4,7 @@
  * In:  sizes, bytes.   Out: OclMem.
  * Every piece lies between SLACK bytes that a kernel may read past its ends (borders then load without clamping).
  * Queues are in order, so on one queue nothing needs to wait; between the two queues of a device the last command that used a
- * memory is what the other queue waits for. The same events say when it is ready. Memory that nobody holds goes to a pool with
+ * memory is what a program for the other queue waits for. The same events say when it is ready. Memory that nobody holds goes to a pool with
  * its events and is handed out again for the same size: a fresh allocation costs a page fault for every 4 KiB.
  */
 #include "opencl.h"
@@ -215,8 +215,11 @@ int ocl_write(Mem *mem, size_t offset, const void *data, size_t n)
     cl_int e = k ? ocl.clWaitForEvents((cl_uint)k, waits) : CL_SUCCESS;
     for (int i = 0; i < k; i++)
         ocl.clReleaseEvent(waits[i]);
+    int queue = d->nqueue - 1;
+    ocl_enter(d, queue);
     if (e == CL_SUCCESS)
-        e = ocl.clEnqueueWriteBuffer(d->queue[d->nqueue - 1], m->mem, CL_TRUE, offset, n, data, 0, NULL, NULL);
+        e = ocl.clEnqueueWriteBuffer(d->queue[queue], m->mem, CL_TRUE, offset, n, data, 0, NULL, NULL);
+    ocl_leave(d, queue);
     return e == CL_SUCCESS ? 0 : ocl_fail(e, "writing an array to the device");
 }
 
@@ -227,6 +230,9 @@ int ocl_read(Mem *mem, size_t offset, void *out, size_t n)
     int code = ocl_wait(mem);
     if (code || !n)
         return code;
-    cl_int e = ocl.clEnqueueReadBuffer(d->queue[d->nqueue - 1], m->mem, CL_TRUE, offset, n, out, 0, NULL, NULL);
+    int queue = d->nqueue - 1;
+    ocl_enter(d, queue);
+    cl_int e = ocl.clEnqueueReadBuffer(d->queue[queue], m->mem, CL_TRUE, offset, n, out, 0, NULL, NULL);
+    ocl_leave(d, queue);
     return e == CL_SUCCESS ? 0 : ocl_fail(e, "reading an array from the device");
 }

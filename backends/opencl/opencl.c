@@ -45,6 +45,18 @@ int ocl_fail(cl_int e, const char *what)
     return error_set(memory ? E_NOMEM : E_DEVICE, "%s: %s", what, ocl_error(e));
 }
 
+void ocl_enter(OclDevice *d, int queue)
+{
+    if (queue)
+        pthread_mutex_lock(&d->quick);
+}
+
+void ocl_leave(OclDevice *d, int queue)
+{
+    if (queue)
+        pthread_mutex_unlock(&d->quick);
+}
+
 static void device_text(cl_device_id id, cl_device_info what, char *out, size_t n)
 {
     out[0] = 0;
@@ -206,6 +218,7 @@ static void close_device(Device *dev)
     if (d->context)
         ocl.clReleaseContext(d->context);
     pthread_mutex_destroy(&d->lock);
+    pthread_mutex_destroy(&d->quick);
     free(d);
 }
 
@@ -216,6 +229,7 @@ static Device *open_device(int index)
     if (!d)
         return error_set(E_NOMEM, "no memory for a device"), NULL;
     pthread_mutex_init(&d->lock, NULL);
+    pthread_mutex_init(&d->quick, NULL);
     d->base.backend = &opencl_backend;
     d->nqueue = found.d[index].nid;
     memcpy(d->id, found.d[index].id, sizeof d->id);

@@ -39,6 +39,7 @@ typedef struct OclDevice {
     size_t align;                               /* of sub-buffers, bytes */
     bool exact_division;                        /* single precision division and square root are correctly rounded */
     pthread_mutex_t lock;                       /* the pool */
+    pthread_mutex_t quick;                      /* one thread at a time on the quick queue: it runs commands in its caller */
     OclMem *pool; size_t pooled, pool_cap;      /* memory not in use, kept for the next allocation of its size */
     char key[512];                              /* what a compiled program depends on: model, driver, processor features */
 } OclDevice;
@@ -55,6 +56,8 @@ struct OclMem {
     OclMem *next;                               /* in the pool */
 };
 
+void ocl_enter(OclDevice *, int queue);         /* around commands on a queue; nothing for queue 0 */
+void ocl_leave(OclDevice *, int queue);
 const char *ocl_error(cl_int);                  /* "CL_OUT_OF_RESOURCES" */
 int ocl_fail(cl_int, const char *what);         /* records an error, returns its code */
 bool ocl_buffer(OclDevice *, size_t bytes, cl_mem *whole, cl_mem *part);        /* with slack; false after an error */
