@@ -225,10 +225,14 @@ static void word(const Writer *w, int64_t i, char *out)
     if (is_complex(w)) {
         float_word(&w->re, dtype_load_f(d, element(w, i)), out);
         float_word(&w->im, imaginary(w, i), b);
-        size_t n = strlen(b), k = n;
+        size_t n = strlen(b), k = n, at = strlen(out);
         while (k && b[k - 1] == ' ')
             k--;
-        snprintf(out + strlen(out), ROOM - strlen(out), "%.*sj%s", (int)k, b, b + k);
+        if (at + n + 2 > ROOM)                  /* no number is that long */
+            return;
+        memcpy(out + at, b, k);                 /* the j before the blanks behind the number */
+        out[at + k] = 'j';
+        memcpy(out + at + k + 1, b + k, n - k + 1);
     } else if (dtype_float(d)) {
         float_word(&w->re, dtype_load_f(d, element(w, i)), out);
     } else {
