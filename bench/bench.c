@@ -1,0 +1,330 @@
+/*
+ * bench.c - runs the workloads: each in a process of its own, with empty caches on disk, then once more with full ones.
+ *
+ * A process of its own makes the first call a first call, and a crash one row of the table. The child writes one JSON
+ * object; the parent adds what it knows about the machine. A time counts only where the checksum agrees.
+ */
+#define _GNU_SOURCE
+#include "measure.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+typedef struct Options {
+    const char *device, *group, *json, *sums;
+    double seconds, limit;
+    bool list, check, no_cached;
+    char **names;
+    int nnames;
+    const char *child;                          /* a workload: this process runs it */
+    bool first;                                 /* child: its first call only */
+} Options;
+
+/* ==================== options */
+
+enum { CHILD = 256, FIRST, SUMS, LIMIT, NO_CACHED };
+
+static const struct argp_option known[] = {
+    { "device", 'd', "NAME", 0, "where to run: host, opencl:0, ... (default: the fastest)", 0 },
+    { "group", 'g', "NAME", 0, "only the workloads of this group", 0 },
+    { "min-time", 't', "SECONDS", 0, "samples of a workload take this long at least (default 1)", 0 },
+    { "json", 'j', "FILE", 0, "one JSON object a workload", 0 },
+    { "list", 'l', NULL, 0, "names, groups and targets", 0 },
+    { "check", 'c', NULL, 0, "one call each, for its checksum", 0 },
+    { "checksums", SUMS, "FILE", 0, "what results must add up to", 0 },
+    { "limit", LIMIT, "SECONDS", 0, "a workload that takes longer is given up (default 120)", 0 },
+    { "no-cached", NO_CACHED, NULL, 0, "leave the first call with full caches out", 0 },
+    { "child", CHILD, "NAME", OPTION_HIDDEN, NULL, 0 },
+    { "first", FIRST, NULL, OPTION_HIDDEN, NULL, 0 },
+    { 0 },
+};
+
+static error_t take(int key, char *arg, struct argp_state *state)
+{
+    Options *o = state->input;
+    switch (key) {
+    case 'd': o->device = arg; return 0;
+    case 'g': o->group = arg; return 0;
+    case 't': o->seconds = atof(arg); return 0;
+    case 'j': o->json = arg; return 0;
+    case 'l': o->list = true; return 0;
+    case 'c': o->check = true; return 0;
+    case SUMS: o->sums = arg; return 0;
+    case LIMIT: o->limit = atof(arg); return 0;
+    case NO_CACHED: o->no_cached = true; return 0;
+    case CHILD: o->child = arg; return 0;
+    case FIRST: o->first = true; return 0;
+    case ARGP_KEY_ARGS:
+        o->names = state->argv + state->next, o->nnames = state->argc - state->next;
+        for (int i = 0; i < o->nnames; i++)
+            if (!workload_named(o->names[i]))
+                argp_error(state, "no workload %s: see --list", o->names[i]);
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static bool wanted(const Options *o, const Workload *w)
+{
+    bool named = !o->nnames;
+    for (int i = 0; i < o->nnames; i++)
+        named |= !strcmp(o->names[i], w->name);
+    return named && (!o->group || !strcmp(o->group, w->group));
+}
+
+/* ==================== the child */
+
+static int child(const Options *o)
+{
+    const Workload *w = workload_named(o->child);
+    Times t;
+    int e = w && w->function ? measure(w, o->device, o->first || o->check ? -1 : o->seconds, &t) : HD_EINVAL;
+    json_t *row = e ? json_pack("{s:s}", "failed", hd_error())
+        : json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:f, s:f, s:[f,f,f,f]}", "trace_ms", t.trace,
+            "build_ms", t.build, "run_ms", t.run, "min_ms", t.min, "median_ms", t.median, "sys_ms", t.sys, "bytes", t.bytes,
+            "flops", t.flops, "calls", t.calls, "n", (json_int_t)t.sum.n, "sum", isfinite(t.sum.sum) ? t.sum.sum : 1e300,
+            "abs", isfinite(t.sum.abs) ? t.sum.abs : 1e300, "elems", t.sum.elem[0], t.sum.elem[1], t.sum.elem[2], t.sum.elem[3]);
+    if (!row)                                   /* JSON has no nan */
+        row = json_pack("{s:s}", "failed", "the result is not finite");
+    json_dumpf(row, stdout, JSON_COMPACT);
+    json_decref(row);
+    return 0;
+}
+
+/* Everything the child wrote, until it ends or its time is over. */
+static json_t *read_row(int fd, pid_t pid, double limit)
+{
+    char text[1 << 16];
+    size_t n = 0;
+    double stop = now_ms() + 1e3 * limit;
+    bool late = false;
+    for (;;) {
+        struct pollfd p = { fd, POLLIN, 0 };
+        double left = stop - now_ms();
+        int k = left > 0 ? poll(&p, 1, (int)left + 1) : 0;
+        if (k < 0 && errno == EINTR)
+            continue;
+        ssize_t got = k > 0 && n < sizeof text - 1 ? read(fd, text + n, sizeof text - 1 - n) : 0;
+        if (!k) {
+            late = true;
+            kill(pid, SIGKILL);
+        }
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    text[n] = 0;
+    json_t *row = late ? json_pack("{s:s}", "failed", "took too long") : json_loads(text, 0, NULL);
+    if (!row && WIFSIGNALED(status))
+        row = json_pack("{s:s+}", "failed", "crashed: ", strsignal(WTERMSIG(status)));
+    return row ? row : json_pack("{s:s}", "failed", "wrote no result");
+}
+
+static json_t *spawn(const Options *o, const char *name, const char *cache, bool first)
+{
+    int p[2];
+    char seconds[32], db[256];
+    snprintf(seconds, sizeof seconds, "%g", o->seconds);
+    snprintf(db, sizeof db, "%s/programs.db", cache);
+    if (pipe(p))
+        return NULL;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (!pid) {
+        const char *argv[16] = { "bench", "--child", name, "--min-time", seconds };
+        int n = 5;
+        if (o->device)
+            argv[n++] = "--device", argv[n++] = o->device;
+        if (first)
+            argv[n++] = "--first";
+        if (o->check)
+            argv[n++] = "--check";
+        setenv("HEDDLE_CACHE", db, 1), setenv("POCL_CACHE_DIR", cache, 1), setenv("XDG_CACHE_HOME", cache, 1);
+        setenv("CUDA_CACHE_PATH", cache, 1), setenv("__GL_SHADER_DISK_CACHE_PATH", cache, 1);
+        dup2(p[1], STDOUT_FILENO);
+        close(p[0]), close(p[1]);
+        execv("/proc/self/exe", (char *const *)argv);
+        _exit(127);
+    }
+    close(p[1]);
+    json_t *row = pid > 0 ? read_row(p[0], pid, o->limit) : NULL;
+    close(p[0]);
+    return row;
+}
+
+static int remove_entry(const char *path, const struct stat *s, int flag, struct FTW *f)
+{
+    (void)s, (void)flag, (void)f;
+    return remove(path);
+}
+
+/* ==================== rows */
+
+static double number(const json_t *row, const char *key) { return json_number_value(json_object_get(row, key)); }
+static const char *failed(const json_t *row) { return json_string_value(json_object_get(row, "failed")); }
+static double first_call(const json_t *row) { return number(row, "trace_ms") + number(row, "build_ms") + number(row, "run_ms"); }
+static void set(json_t *row, const char *key, double v) { json_object_set_new(row, key, isfinite(v) ? json_real(v) : json_null()); }
+
+static json_t *run_in(const Options *o, const char *name, bool first, bool again, double *cached)
+{
+    char cache[] = "/tmp/heddle-bench-XXXXXX";
+    if (!mkdtemp(cache))
+        return json_pack("{s:s}", "failed", "no folder for caches");
+    json_t *row = spawn(o, name, cache, first);
+    if (row && !failed(row) && again) {
+        json_t *second = spawn(o, name, cache, true);
+        *cached = second && !failed(second) ? first_call(second) : NAN;
+        json_decref(second);
+    }
+    nftw(cache, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return row;
+}
+
+/* First calls of another workload, from nothing each time. */
+static json_t *run_compile(const Options *o, const Workload *w)
+{
+    double ms[3], cached = NAN;
+    int n = o->check ? 1 : 3;
+    json_t *row = NULL;
+    for (int i = 0; i < n; i++) {
+        json_decref(row);
+        row = run_in(o, w->first_call_of, true, !i && !o->check && !o->no_cached, &cached);
+        if (failed(row))
+            return row;
+        ms[i] = first_call(row);
+        for (int k = i; k > 0 && ms[k] < ms[k - 1]; k--) {
+            double swap = ms[k];
+            ms[k] = ms[k - 1], ms[k - 1] = swap;
+        }
+    }
+    set(row, "min_ms", ms[0]), set(row, "median_ms", ms[n / 2]), set(row, "cached_call_ms", cached);
+    set(row, "bytes", 0), set(row, "flops", 0);
+    return row;
+}
+
+static json_t *run_row(const Options *o, const Workload *w)
+{
+    double cached = NAN;
+    if (w->missing)
+        return json_pack("{s:s+}", "failed", "missing: ", w->missing);
+    if (w->first_call_of)
+        return run_compile(o, w);
+    json_t *row = run_in(o, w->name, false, !o->check && !o->no_cached, &cached);
+    if (!failed(row))
+        set(row, "cached_call_ms", cached);
+    return row;
+}
+
+static bool sum_of(const json_t *row, Checksum *c)
+{
+    const json_t *e = json_object_get(row, "elems");
+    c->n = json_integer_value(json_object_get(row, "n")), c->sum = number(row, "sum"), c->abs = number(row, "abs");
+    for (size_t i = 0; i < 4; i++)
+        c->elem[i] = json_number_value(json_array_get(e, i));
+    return e != NULL;
+}
+
+/* Adds names, shares of the limits and the checksum's error; prints a line. True if the row counts. */
+static bool finish(const Workload *w, json_t *row, const json_t *want, Limits l)
+{
+    Checksum a, b;
+    bool known = want && sum_of(row, &a) && sum_of(want, &b);
+    double error = known ? checksum_error(w, &a, &b) : 0, ms = number(row, "min_ms");
+    json_object_set_new(row, "name", json_string(w->name)), json_object_set_new(row, "group", json_string(w->group));
+    set(row, "target", w->target);
+    if (failed(row)) {
+        fprintf(stderr, "%-20s %s\n", w->name, failed(row));
+        return false;
+    }
+    set(row, "first_call_ms", first_call(row)), set(row, "error", error);
+    double memory = l.bytes && ms ? number(row, "bytes") / l.bytes / ms : 0;
+    double roof = l.flops && ms ? fmax(memory, number(row, "flops") / l.flops / ms) : 0;
+    set(row, "bandwidth_share", memory), set(row, "roofline_share", roof);
+    printf("%-20s %10.4f %10.4f ms  first %8.1f (trace %.1f build %.1f) cached %7.1f  sys %7.3f  bandwidth %.2f roof %.2f  "
+        "error %.3g%s\n", w->name, ms, number(row, "median_ms"), first_call(row), number(row, "trace_ms"),
+        number(row, "build_ms"), number(row, "cached_call_ms"), number(row, "sys_ms"), memory, roof, error,
+        error <= 1 ? "" : "  CHECKSUM DIFFERS");
+    fflush(stdout);
+    return error <= 1;
+}
+
+static json_t *read_sums(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    json_t *all = json_object(), *row;
+    while (f && (row = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL))) {
+        const char *name = json_string_value(json_object_get(row, "name"));
+        if (name)
+            json_object_set(all, name, row);
+        json_decref(row);
+    }
+    if (f)
+        fclose(f);
+    return all;
+}
+
+static int run_all(const Options *o)
+{
+    json_t *sums = read_sums(o->sums);
+    FILE *out = !o->json ? NULL : strcmp(o->json, "-") ? fopen(o->json, "w") : stdout;
+    Limits l = o->check ? (Limits){ 0 } : machine_limits();
+    int total = workload_count(), bad = 0, done = 0, many = 0;
+
+    if (!json_object_size(sums) || (o->json && !out)) {
+        fprintf(stderr, "bench: cannot open %s\n", json_object_size(sums) ? o->json : o->sums);
+        json_decref(sums);
+        return 2;
+    }
+    for (int i = 0; i < total; i++)
+        many += wanted(o, workload_at(i));
+    if (l.bytes)
+        fprintf(stderr, "triad %.1f GB/s, multiply-add %.1f Gflop/s\n", l.bytes / 1e6, l.flops / 1e6);
+    for (int i = 0; i < total; i++) {
+        const Workload *w = workload_at(i);
+        if (!wanted(o, w))
+            continue;
+        if (isatty(STDERR_FILENO))
+            fprintf(stderr, "[%d/%d] %s\r", ++done, many, w->name);
+        json_t *row = run_row(o, w);
+        bad += !finish(w, row, w->first_call_of ? NULL : json_object_get(sums, w->name), l);
+        if (out) {
+            json_dumpf(row, out, JSON_COMPACT);
+            fputc('\n', out), fflush(out);
+        }
+        json_decref(row);
+    }
+    if (out && out != stdout)
+        fclose(out);
+    json_decref(sums);
+    fprintf(stderr, "%d of %d workloads %s\n", many - bad, many, bad ? "agree" : "agree: all");
+    return bad > 0;
+}
+
+int main(int argc, char **argv)
+{
+    Options o = { .seconds = 1, .limit = 120, .sums = BENCH_CHECKSUMS };
+    static const struct argp parser = { known, take, "[NAME...]", "Times the workloads of bench/README.md.", NULL, NULL, NULL };
+    if (argp_parse(&parser, argc, argv, 0, NULL, &o))
+        return 2;
+    if (o.list) {
+        for (int i = 0; workload_at(i); i++)
+            if (wanted(&o, workload_at(i)))
+                printf("%-8s %-20s %5.4g%s%s\n", workload_at(i)->group, workload_at(i)->name, workload_at(i)->target,
+                    workload_at(i)->missing ? "  missing: " : "", workload_at(i)->missing ? workload_at(i)->missing : "");
+        return 0;
+    }
+    if (!o.device)
+        o.device = hd_default_device(NULL);
+    return o.child ? child(&o) : run_all(&o);
+}

@@ -1,0 +1,129 @@
+/*
+ * measure.c - one workload, from a function never seen to its steady state.
+ *
+ * Inputs are on the device before any clock starts. A call ends when its result could be read. Each call returns new
+ * results; those of the call before are released first.
+ */
+#include "measure.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+static double system_ms(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return 1e3 * (double)u.ru_stime.tv_sec + 1e-3 * (double)u.ru_stime.tv_usec;
+}
+
+static int once(const Workload *w, hd_fn *f, hd_array **out, hd_array *const *args, int n)
+{
+    int e = w->call ? w->call(f, out, args, n) : hd_call_n(f, out, 1, args, n);
+    return e ? e : hd_wait(*out);
+}
+
+static hd waking(hd x) { return hd_mul(x, hd_c(3)); }
+
+/* A device starts up with its first program; that is nobody's first call. */
+static int wake(const char *device)
+{
+    hd_array *host = hd_array_scalar(HD_F32, 1), *x = hd_put(host, device), *y = NULL;
+    int e = hd_call(waking, &y, x);
+    if (!e)
+        e = hd_wait(y);
+    hd_drop(host), hd_drop(x), hd_drop(y);
+    return e;
+}
+
+static int arguments(const Workload *w, const char *device, hd_array **args, int *n)
+{
+    *n = w->args(w->size, args);
+    for (int i = 0; i < *n; i++) {
+        hd_array *there = hd_put(args[i], device);
+        hd_drop(args[i]);
+        args[i] = there;
+        if (!there || hd_wait(there))
+            return hd_error_code();
+    }
+    return 0;
+}
+
+static int first(const Workload *w, hd_fn *f, hd_array **out, hd_array *const *args, int n, Times *t)
+{
+    hd_array *shape = NULL;
+    double start = now_ms();
+    int e = hd_eval_shape_n(f, &shape, 1, args, n);
+    hd_drop(shape);
+    if (e)
+        return e;
+    double traced = now_ms();
+    if ((e = hd_compile_n(f, args, n)))
+        return e;
+    double built = now_ms();
+    e = once(w, f, out, args, n);
+    t->trace = traced - start, t->build = built - traced, t->run = now_ms() - built;
+    return e;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+enum { MOST_CALLS = 2000, WARM_CALLS = 2, LEAST_CALLS = 5 };
+
+static int steady(const Workload *w, hd_fn *f, hd_array *const *args, int n, double seconds, Times *t)
+{
+    static double ms[MOST_CALLS];
+    double stop = 0, sys = 0;
+    int k = -WARM_CALLS;
+    for (; k < LEAST_CALLS || (now_ms() < stop && k < MOST_CALLS); k++) {
+        hd_array *out = NULL;
+        if (!k)
+            stop = now_ms() + 1e3 * seconds, sys = system_ms();
+        double start = now_ms();
+        int e = once(w, f, &out, args, n);
+        if (k >= 0)
+            ms[k] = now_ms() - start;
+        hd_drop(out);
+        if (e)
+            return e;
+    }
+    t->sys = (system_ms() - sys) / k;
+    qsort(ms, (size_t)k, sizeof *ms, ascending);
+    t->min = ms[0], t->median = ms[k / 2], t->calls = k;
+    return 0;
+}
+
+int measure(const Workload *w, const char *device, double seconds, Times *t)
+{
+    hd_array *args[MAX_ARGS] = { NULL }, *out = NULL;
+    hd_fn *f;
+    int n = 0, e = wake(device);
+
+    *t = (Times){ 0 };
+    if (!e && !(e = arguments(w, device, args, &n)) && !(e = (f = w->function(w->size)) ? 0 : hd_error_code())
+        && !(e = first(w, f, &out, args, n, t)) && !(e = checksum(out, &t->sum))) {
+        t->bytes = bytes_of(out);
+        for (int i = 0; i < n; i++)
+            t->bytes += bytes_of(args[i]);
+        t->flops = w->flops ? w->flops(w->size, out) : 0;
+        hd_drop(out), out = NULL;
+        if (seconds >= 0)
+            e = steady(w, f, args, n, seconds, t);
+    }
+    hd_drop(out);
+    for (int i = 0; i < n; i++)
+        hd_drop(args[i]);
+    return e;
+}

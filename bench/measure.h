@@ -1,0 +1,22 @@
+/* measure.h - one workload in this process, and the machine's limits. Times are in milliseconds. */
+#ifndef BENCH_MEASURE_H
+#define BENCH_MEASURE_H
+
+#include "workloads.h"
+
+typedef struct Times {
+    double trace, build, run;                   /* of the first call: trace and transforms, compiler, one run */
+    double min, median, sys;                    /* steady state; 0 if none was asked for */
+    double bytes, flops;
+    int calls;
+    Checksum sum;
+} Times;
+
+double now_ms(void);
+int measure(const Workload *, const char *device, double seconds, Times *);     /* seconds < 0: the first call only */
+
+/* Bytes and operations a millisecond that plain C reaches on all cores. */
+typedef struct Limits { double bytes, flops; } Limits;
+Limits machine_limits(void);
+
+#endif
