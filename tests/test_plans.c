@@ -1,0 +1,255 @@
+/*
+ * test_plans.c - what the scheduler must do with programs, whatever they compute: how many kernels, which loops and branches.
+ *
+ * In:  programs against heddle.h.   Out: their plans and kernel texts, looked into. No device is needed.
+ */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heddle.h"
+
+#include "graph.h"
+#include "kernel.h"
+#include "opencl_c.h"
+
+typedef struct Seen { int kernels, steps; char *plan, *code; size_t lines; } Seen;
+
+/* The plan of a function at these arguments, scheduled for a processor. */
+static Seen look(hd_fn *f, hd_array *const *args, int n)
+{
+    Seen s = { 0 };
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    ck_assert_msg(hd_print_graph_n(out, f, args, n) == 0, "%s", hd_error());
+    fclose(out);
+    Arena *a = arena_new(), *before = arena_use(a);
+    Graph *g = graph_parse(text, "program");
+    ck_assert_msg(g != NULL, "%s", error_text());
+    const Target target = { .f64 = true, .i64 = true, .max_alloc = 1ll << 32 };
+    Plan *p = plan_schedule(graph_dce(g), &target);
+    ck_assert_msg(p != NULL, "%s", error_text());
+    Kernel **list;
+    plan_kernels(p, &list, &s.kernels);
+    for (int k = 0; k < s.kernels; k++)
+        ck_assert_msg(k_check(list[k]) == 0, "%s", error_text());
+    Text plan = { 0 }, code = { 0 };
+    const OpenclCaps caps = { .f64 = true, .one_item = true };
+    plan_print(p, &plan);
+    ck_assert_msg(opencl_c_print((const Kernel *const *)list, s.kernels, &caps, &code) == 0, "%s", error_text());
+    s.steps = p->nstep;
+    s.plan = text_take(&plan);
+    s.code = text_take(&code);
+    for (const char *c = s.code; *c; c++)
+        s.lines += *c == '\n';
+    arena_use(before);
+    arena_drop(a);
+    free(text);
+    return s;
+}
+
+static void done(Seen *s, hd_array **args, int n)
+{
+    free(s->plan);
+    free(s->code);
+    for (int i = 0; i < n; i++)
+        hd_drop(args[i]);
+}
+
+static int count(const char *text, const char *word)
+{
+    int n = 0;
+    for (const char *s = text; (s = strstr(s, word)) != NULL; s += strlen(word))
+        n++;
+    return n;
+}
+
+/* ---- softmax over any axis is one kernel */
+
+static hd softmax0(hd x) { return hd_softmax(x, 0); }
+static hd softmax1(hd x) { return hd_softmax(x, 1); }
+static hd softmax2(hd x) { return hd_softmax(x, 2); }
+
+START_TEST(softmax_any_axis)
+{
+    hd (*const f[])(hd) = { softmax0, softmax1, softmax2 };
+    for (int axis = 0; axis < 3; axis++) {
+        hd_array *x = hd_array_abstract(HD_F32, 40, 33, 70);
+        Seen s = look(HD_FN(f[axis]), &x, 1);
+        ck_assert_msg(s.kernels == 1, "softmax over axis %d: %d kernels\n%s", axis, s.kernels, s.plan);
+        done(&s, &x, 1);
+    }
+}
+END_TEST
+
+START_TEST(softmax_under_vmap)
+{
+    for (int axis = 0; axis < 2; axis++) {
+        hd_array *x = hd_array_abstract(HD_F32, 64, 128);
+        hd_fn *f = hd_vmap(softmax0, .in_axes = { axis }, .out_axes = axis);
+        Seen s = look(f, &x, 1);
+        ck_assert_msg(s.kernels == 1, "vmap over axis %d: %d kernels\n%s", axis, s.kernels, s.plan);
+        done(&s, &x, 1);
+    }
+}
+END_TEST
+
+/* ---- per-example gradients: no loop of launches over the examples */
+
+static hd loss(hd params, hd x, hd y)
+{
+    hd z = hd_add(hd_dot(x, hd_get(params, "w")), hd_get(params, "b"));
+    return hd_mean(hd_sigmoid_cross_entropy(z, y));
+}
+
+START_TEST(per_example_gradients)
+{
+    hd_array *args[] = { hd_array_dict({ "w", hd_array_abstract(HD_F32, 2) }, { "b", hd_array_abstract(HD_F32) }),
+        hd_array_abstract(HD_F32, 4096, 2), hd_array_abstract(HD_F32, 4096, 3) };
+    Seen s = look(hd_vmap(hd_grad(loss), .in_axes = { HD_NONE, 0, 0 }), args, 3);
+    ck_assert_msg(s.kernels == 1 && s.steps == 1, "%d kernels in %d steps\n%s", s.kernels, s.steps, s.plan);
+    done(&s, args, 3);
+}
+END_TEST
+
+/* ---- a small recurrent cell: 200 steps are one launch, with the loop inside */
+
+static hd cell(hd w, hd u, hd b, hd h, hd x)
+{
+    h = hd_tanh(hd_add(hd_add(hd_dot(h, w), hd_dot(x, u)), b));
+    return hd_tuple(h, h);
+}
+
+static hd rnn(hd w, hd u, hd b, hd xs)
+{
+    return hd_nth(hd_scan(hd_partial(cell, w, u, b), hd_zeros(HD_F32, 8), xs), 1);
+}
+
+START_TEST(recurrent_cell)
+{
+    hd_array *args[] = { hd_array_abstract(HD_F32, 8, 8), hd_array_abstract(HD_F32, 8, 8), hd_array_abstract(HD_F32, 8),
+        hd_array_abstract(HD_F32, 64, 200, 8) };
+    Seen s = look(hd_vmap(rnn, .in_axes = { HD_NONE, HD_NONE, HD_NONE, 0 }), args, 4);
+    ck_assert_msg(s.kernels == 1 && s.steps == 1, "%d kernels in %d steps\n%s", s.kernels, s.steps, s.plan);
+    ck_assert_msg(strstr(s.code, "< 200;") != NULL, "no loop of 200 steps in\n%s", s.code);
+    done(&s, args, 4);
+}
+END_TEST
+
+/* ---- a dear branch is a branch, entered when a lane takes it */
+
+static hd dear(hd x)
+{
+    for (int i = 0; i < 8; i++)
+        x = hd_sin(hd_add(hd_exp(x), hd_c(1)));
+    return x;
+}
+static hd cheap(hd x) { return hd_mul(x, hd_c(2)); }
+static hd choose(hd x) { return hd_cond(hd_gt(x, hd_c(0)), dear, cheap, x); }
+
+START_TEST(branches)
+{
+    hd_array *x = hd_array_abstract(HD_F32, 4096);
+    Seen s = look(hd_vmap(choose), &x, 1);
+    ck_assert_msg(s.kernels == 1, "%d kernels\n%s", s.kernels, s.plan);
+    ck_assert_msg(strstr(s.code, "if (") != NULL, "no branch in\n%s", s.code);
+    done(&s, &x, 1);
+}
+END_TEST
+
+/* ---- a while per lane is one loop in one kernel */
+
+static hd far(hd s) { return hd_lt(hd_abs(hd_nth(s, 0)), hd_c(100)); }
+static hd step(hd s) { return hd_tuple(hd_mul(hd_nth(s, 0), hd_c(1.5)), hd_add(hd_nth(s, 1), hd_c(1))); }
+static hd trips(hd x) { return hd_while(far, step, hd_tuple(x, hd_cast(hd_c(0), HD_I32))); }
+
+START_TEST(loops_of_lanes)
+{
+    hd_array *x = hd_array_abstract(HD_F32, 1000);
+    Seen s = look(hd_vmap(trips), &x, 1);
+    ck_assert_msg(s.kernels == 1, "%d kernels\n%s", s.kernels, s.plan);
+    ck_assert_msg(strstr(s.code, "break;") != NULL, "no loop that ends by itself in\n%s", s.code);
+    done(&s, &x, 1);
+}
+END_TEST
+
+/* ---- sharing: a chain of diamonds must not double at every link */
+
+static hd rolls(hd x, int n)
+{
+    for (int i = 0; i < n; i++)
+        x = hd_add(x, hd_roll(x, 1, 0));
+    return x;
+}
+static hd rolls10(hd x) { return rolls(x, 10); }
+static hd rolls20(hd x) { return rolls(x, 20); }
+static hd rolls30(hd x) { return rolls(x, 30); }
+
+START_TEST(diamonds)
+{
+    hd_fn *const f[] = { HD_FN(rolls10), HD_FN(rolls20), HD_FN(rolls30) };
+    size_t lines[3];
+    for (int k = 0; k < 3; k++) {
+        hd_array *x = hd_array_abstract(HD_F32, 1000);
+        Seen s = look(f[k], &x, 1);
+        lines[k] = s.lines;
+        ck_assert_msg(s.kernels <= 10 * (k + 1), "%d kernels", s.kernels);
+        done(&s, &x, 1);
+    }
+    size_t first = lines[1] - lines[0], second = lines[2] - lines[1];
+    ck_assert_msg(second <= first + first / 2 + 20, "%zu %zu %zu lines: not linear", lines[0], lines[1], lines[2]);
+}
+END_TEST
+
+/* ---- exp of a row and of a column are computed once each, not once an element */
+
+static hd outer_sum(hd a, hd b)
+{
+    return hd_add(hd_expand_dims(hd_exp(a), 1), hd_expand_dims(hd_exp(b), 0));
+}
+
+START_TEST(no_repeated_work)
+{
+    hd_array *args[] = { hd_array_abstract(HD_F32, 700), hd_array_abstract(HD_F32, 900) };
+    Seen s = look(HD_FN(outer_sum), args, 2);
+    ck_assert_msg(s.kernels >= 2, "exp(b) is evaluated for every row\n%s", s.plan);
+    ck_assert_int_ge(count(s.plan, "launch"), 2);
+    done(&s, args, 2);
+}
+END_TEST
+
+/* ---- views cost nothing: no kernel of their own between an input and what uses it */
+
+static hd views(hd x) { return hd_sum(hd_mul(hd_transpose(hd_reshape(x, 30, 20)), hd_c(2)), 0); }
+
+START_TEST(views_are_free)
+{
+    hd_array *x = hd_array_abstract(HD_F32, 20, 30);
+    Seen s = look(HD_FN(views), &x, 1);
+    ck_assert_msg(s.kernels == 1, "%d kernels\n%s", s.kernels, s.plan);
+    done(&s, &x, 1);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("plans");
+    TCase *t = tcase_create("plans");
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, softmax_any_axis);
+    tcase_add_test(t, softmax_under_vmap);
+    tcase_add_test(t, per_example_gradients);
+    tcase_add_test(t, recurrent_cell);
+    tcase_add_test(t, branches);
+    tcase_add_test(t, loops_of_lanes);
+    tcase_add_test(t, diamonds);
+    tcase_add_test(t, no_repeated_work);
+    tcase_add_test(t, views_are_free);
+    suite_add_tcase(suite, t);
+    SRunner *r = srunner_create(suite);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
