@@ -198,16 +198,27 @@ static Graph *scan(Gen *g, int depth)
     return end1(Add(z[0], splat(Mul(total(z[2]), Add(Const(DT_F64, 1), Convert(z[1], DT_F64))))));
 }
 
-/* A captured table is read a row a step, through a view that does not change. */
+/* A captured table is read a row a step, through a view that does not change; or is a weight that some steps multiply by. */
 static Graph *table_scan(Gen *g, int depth)
 {
+    bool weight = pick(&g->r, 2);
     const Graph *f = program(g, depth);
+    Graph *sub[2];
+    for (int k = 0; k < 2; k++) {
+        graph_begin(graph_new());
+        Ref t = graph_input(mat(), 0), c = graph_input(vec(), 0);
+        sub[k] = end1(k ? Tanh(matvec(t, c)) : Sin(c));
+    }
     graph_begin(graph_new());
     Ref w = graph_input(vec(), 0), t = graph_input(mat(), 0), c = graph_input(vec(), 0);
-    Ref i = graph_input(type_scalar(DT_I32), 0);
-    Ref view = Transpose(t, ints_of((const int64_t[]){ 1, 0 }, 2));
-    Ref out[] = { Tanh(call(f, w, c, row(view, i))), Add(i, Const(DT_I32, 1)) };
-    Graph *body = end_with(out, 2);
+    Ref i = graph_input(type_scalar(DT_I32), 0), next;
+    if (weight) {
+        Ref taken = Convert(Gt(total(c), Const(DT_F64, 0)), DT_I32);
+        region(region_plain(COND, 2, 0, 0), (const Ref[]){ taken, t, call(f, w, c, w) }, 3, sub, 2, &next);
+    } else {
+        next = Tanh(call(f, w, c, row(Transpose(t, ints_of((const int64_t[]){ 1, 0 }, 2)), i)));
+    }
+    Graph *body = end_with((const Ref[]){ next, Add(i, Const(DT_I32, 1)) }, 2);
     Args a = begin3();
     Region r = region_plain(SCAN, 2, 0, 2);
     r.length = N;
@@ -216,7 +227,7 @@ static Graph *table_scan(Gen *g, int depth)
     return end1(z[0]);
 }
 
-/* Two or three branches; one reads a table, which is captured by all. */
+/* Two or three branches; one reads a row of a table, one multiplies by it; it is captured by all. */
 static Graph *cond(Gen *g, int depth)
 {
     int n = 2 + pick(&g->r, 2);
@@ -226,7 +237,7 @@ static Graph *cond(Gen *g, int depth)
         graph_begin(graph_new());
         Ref w = graph_input(vec(), 0), x = graph_input(vec(), 0), y = graph_input(vec(), 0), t = graph_input(mat(), 0);
         Ref z = k == 1 ? call(f, w, y, x) : call(f, w, x, y);
-        sub[k] = end1(k ? Mul(z, row(t, Const(DT_I32, k))) : z);
+        sub[k] = end1(k == 1 ? Mul(z, row(t, Const(DT_I32, k))) : k ? Tanh(matvec(t, z)) : z);
     }
     Args a = begin3();
     Ref index = Convert(times(total(a.x), 1.5), DT_I32), z;
@@ -275,36 +286,68 @@ static Graph *mapped(Gen *g, int depth)
     return end1(total(z));
 }
 
-/* A call whose lanes are written down, with random marks: what all lanes get, what lane 0 alone gets, what is summed. */
+/* Operand v with its marks over all lanes of r: for each lane that it is stacked over, rows that differ. */
+static Ref with_lanes(const Region *r, int operand, Ref v)
+{
+    for (int a = r->nlane - 1; a >= 0; a--) {
+        int64_t n = r->lane[a].size;
+        if (r->im[operand * r->nlane + a] != STACKED)
+            continue;
+        Ref rows = BroadcastLead(v, n), row = Iota(*typ(rows), 0);
+        v = is_float(v) ? Mul(rows, Add(Convert(row, DT_F64), Like(rows, 1))) : Add(rows, row);
+    }
+    return v;
+}
+
+static Graph *two_branches(const Graph *f)
+{
+    Args a = begin3();
+    Ref e = graph_input(vec(), 0);
+    return end1(Mul(call(f, a.y, a.w, a.x), Cos(e)));
+}
+
+/* (w, x, carry, e) -> carry, y */
+static Graph *step_of(const Graph *f)
+{
+    Args a = begin3();
+    Ref e = graph_input(vec(), 0);
+    Ref c = Tanh(Add(call(f, a.w, a.y, e), times(a.y, 0.5)));
+    return end_with((const Ref[]){ c, Mul(c, a.x) }, 2);
+}
+
+/* A call, a cond or a scan whose lanes are written down, with random marks: what all lanes get, what lane 0 alone gets, a row
+ * a lane; results that are lane 0's, rows, or sums. */
 static Graph *lanes(Gen *g, int depth)
 {
-    int nlane = 1 + pick(&g->r, 2);
-    Graph *f = with_element(program(g, depth), true);
+    static const RegionKind kinds[] = { CALL, CALL, COND, SCAN };
+    RegionKind kind = kinds[pick(&g->r, 4)];
+    const Graph *f = program(g, depth);
+    int np = kind == COND, nin = np + 4, nres = kind == SCAN ? 2 : 1;
+    Graph *sub[2] = { kind == SCAN ? step_of(f) : with_element(f, true), kind == COND ? two_branches(f) : NULL };
     Args a = begin3();
-    Region r = region_plain(CALL, 4, 0, 0);
-    r.nlane = nlane;
-    r.lane = NEWS(Lane, nlane);
-    r.im = NEWS(uint8_t, 4 * nlane);
-    r.om = NEWS(uint8_t, nlane);
-    Ref in[] = { a.w, a.x, a.y, a.x }, z;
-    for (int k = nlane - 1; k >= 0; k--) {
-        r.lane[k] = (Lane){ 2 + k, NULL, NULL };
-        for (int j = 0; j < 4; j++) {
-            uint8_t m = j == 3 ? STACKED : (uint8_t)(pick(&g->r, 4) % 3);
-            r.im[j * nlane + k] = m;
-            if (m == STACKED) {
-                const Type *t = typ(in[j]);
-                Type u = type_add_lead(t, 2 + k);
-                Ref step = Add(Convert(Iota(u, 0), DT_F64), Like(BroadcastLead(in[j], 2 + k), 1));
-                in[j] = Mul(BroadcastLead(in[j], 2 + k), step);
-            }
-        }
+    Region r = kind == SCAN ? region_plain(SCAN, 2, 0, 1) : region_plain(kind, 4, 0, 0);
+    r.length = N, r.reverse = pick(&g->r, 2);
+    r.nlane = 1 + pick(&g->r, 2);
+    r.lane = NEWS(Lane, r.nlane);
+    r.im = NEWS(uint8_t, nin * r.nlane);
+    r.om = NEWS(uint8_t, nres * r.nlane);
+    for (int k = 0; k < r.nlane; k++)
+        r.lane[k].size = pick(&g->r, 12) ? 2 + k : 0;
+    for (int k = 0; k < nin * r.nlane; k++)
+        r.im[k] = (uint8_t)pick(&g->r, k < np * r.nlane ? 2 : 3);
+    for (int k = 0; k < nres * r.nlane; k++)
         r.om[k] = (uint8_t)pick(&g->r, 3);
-    }
-    region(r, in, 4, &f, 1, &z);
-    while (typ(z)->rank > 1)
-        z = Sum(Sin(z), axis(0));
-    return end1(z);
+    Ref in[5], z[2];
+    const Ref from[] = { a.w, a.x, a.y, kind == SCAN ? outer(a.x, a.y) : a.x };
+    if (np)
+        in[0] = with_lanes(&r, 0, Convert(times(total(a.x), 1.5), DT_I32));
+    for (int j = np; j < nin; j++)
+        in[j] = with_lanes(&r, j, from[j - np]);
+    region(r, in, nin, sub, 1 + np, z);
+    for (int k = 0; k < nres; k++)
+        while (typ(z[k])->rank > 1)
+            z[k] = Sum(Sin(z[k]), axis(0));
+    return end1(nres == 2 ? Add(z[0], z[1]) : z[0]);
 }
 
 /* A mapped scan of which one result is the same in all lanes. */

@@ -416,6 +416,108 @@ START_TEST(captured_twice)
 }
 END_TEST
 
+/* (t, x, s): under x[0] > 0, and there under s, if nested: a product with t; then with_square: plus |t|^2, so that t has a
+ * cotangent before the conditions are reached. In idle lanes both factors of t's gradient are nan. */
+static Graph *guarded_product(bool nested, bool with_square)
+{
+    Graph *inner[2], *outer[2];
+    for (int k = 0; k < 2; k++) {
+        graph_begin(graph_new());
+        Ref t = real_input(2, 2, 2), x = real_input(1, 2, 0);
+        inner[k] = end(k ? Mul(matvec(t, x), x) : matvec(t, x), 0);
+    }
+    for (int k = 0; k < 2; k++) {
+        graph_begin(graph_new());
+        Ref t = real_input(2, 2, 2), x = real_input(1, 2, 0), s = index_input(), z = x;
+        Region r = region_plain(COND, 2, 0, 0);
+        if (k && nested)
+            emit_region(&r, 3, (const Ref[]){ s, t, x }, 2, inner, &z);
+        else if (k)
+            graph_inline(inner[1], (const Ref[]){ t, x }, &z);
+        outer[k] = end(z, 0);
+    }
+    graph_begin(graph_new());
+    Ref t = real_input(2, 2, 2), x = real_input(1, 2, 0), s = index_input(), z;
+    Region r = region_plain(COND, 3, 0, 0);
+    Ref positive = Convert(Gt(Reshape(SliceAxis(x, 0, 0, 1), (Ints){ 0 }), Const(DT_F64, 0)), DT_I32);
+    emit_region(&r, 4, (const Ref[]){ positive, t, x, s }, 2, outer, &z);
+    return end(with_square ? Add(total(z), total(Mul(t, t))) : total(z), 0);
+}
+
+START_TEST(idle_lanes_add_nothing)
+{
+    const uint8_t states[] = { SHARED, STACKED, STACKED };
+    for (int kind = 0; kind < 4; kind++) {
+        bool nested = kind & 1, square = kind & 2;
+        Graph *g = grad(sum_over_lanes(guarded_product(nested, square), states, 4), first_of, false);
+        double t[] = { 1, 2, 3, 4 }, xs[] = { 1, 2, NAN, NAN, 5, 6, NAN, NAN };
+        Values in[] = { { real(2, 2, 2), t }, { real(2, 4, 2), xs },
+                        { type_of(DT_I32, 1, (const int64_t[]){ 4 }), (double[]){ 1, 1, 0, 0 } } }, lanes, matrix;
+        ck_assert_msg(!evaluate(g, in, &lanes) && !evaluate(graph_matrix(g), in, &matrix), "%s", error_text());
+        for (int k = 0; k < 4; k++) {
+            int a = k / 2, b = k % 2;
+            double want = xs[a] * xs[b] + (nested ? 1 : xs[4 + a]) * xs[4 + b];
+            want += square ? 4 * 2 * t[k] : 0;
+            ck_assert_msg(fabs(lanes.v[k] - want) < 1e-9, "kind %d: %g, not %g", kind, lanes.v[k], want);
+            ck_assert_msg(fabs(matrix.v[k] - want) < 1e-9, "kind %d, matrix form: %g, not %g", kind, matrix.v[k], want);
+        }
+    }
+}
+END_TEST
+
+/* An accumulator inside a loop whose lanes all start from it, and of which lane 0 counts: no other axis may touch it. */
+START_TEST(accumulator_of_lane_zero)
+{
+    Graph *sub[2];
+    for (int k = 0; k < 2; k++) {
+        graph_begin(graph_new());
+        Ref a = real_input(0, 0, 0), b = real_input(0, 0, 0);
+        sub[k] = end(k ? Mul(a, b) : Mul(a, Sin(b)), 0);
+    }
+    graph_begin(graph_new());
+    Ref i = graph_input(type_of(DT_I32, 1, (const int64_t[]){ 3 }), 0), a = real_input(1, 2, 0), c = real_input(0, 0, 0), z;
+    Region r = region_plain(COND, 2, 0, 0);
+    r.lane = (Lane[]){ { 2, NULL, NULL }, { 3, NULL, NULL } }, r.nlane = 2;
+    r.im = (uint8_t[]){ SHARED, STACKED, STACKED, SUMMED, SHARED, SHARED }, r.om = (uint8_t[]){ STACKED, STACKED };
+    emit_region(&r, 3, (const Ref[]){ i, a, c }, 2, sub, &z);
+    Graph *step = end(Mul(c, total(z)), 0);
+    graph_begin(graph_new());
+    Ref in[] = { graph_input(type_of(DT_I32, 1, (const int64_t[]){ 3 }), 0), real_input(1, 2, 0), real_input(0, 0, 0) };
+    Region loop = region_plain(SCAN, 2, 0, 1);
+    loop.length = 2;
+    emit_region(&loop, 3, in, 1, &step, &z);
+    Graph *g = grad(end(z, 0), (const bool[]){ false, true, true }, false);
+    Values v[] = { { type_of(DT_I32, 1, (const int64_t[]){ 3 }), (double[]){ 0, 1, 1 } }, { real(1, 2, 0), (double[]){ 1, 2 } },
+                   { type_scalar(DT_F64), (double[]){ 0.5 } } }, lanes[2], matrix[2];
+    ck_assert_msg(!graph_check(g) && !evaluate(g, v, lanes), "%s", error_text());
+    Graph *m = graph_matrix(g);
+    ck_assert_msg(m && !graph_check(m) && !evaluate(m, v, matrix), "%s", error_text());
+    ck_assert(all_same(matrix, lanes, 2, 1e-12));
+}
+END_TEST
+
+/* What all lanes add to, from one start: rows; the start serves every lane. */
+START_TEST(cotangent_of_a_shared_start)
+{
+    graph_begin(graph_new());
+    Ref x = real_input(1, 2, 0), acc = graph_input(real(1, 2, 0), V_ACC);
+    Graph *body = end(Accum(acc, Mul(x, x)), 0);
+    graph_begin(graph_new());
+    Ref in[] = { real_input(2, 3, 2), real_input(1, 2, 0) }, z;
+    Region r = region_plain(CALL, 1, 1, 0);
+    Lane lane = { 3, NULL, NULL };
+    r.lane = &lane, r.nlane = 1;
+    r.im = (uint8_t[]){ STACKED, SHARED }, r.om = (uint8_t[]){ STACKED };
+    emit_region(&r, 2, in, 1, &body, &z);
+    Graph *g = grad(end(total(z), 0), both, false);
+    Values v[] = { { real(2, 3, 2), (double[]){ 1, 2, 3, 4, 5, 6 } }, { real(1, 2, 0), (double[]){ 7, 8 } } }, out[2];
+    ck_assert_msg(!graph_check(g) && !evaluate(g, v, out), "%s", error_text());
+    for (int k = 0; k < 6; k++)
+        ck_assert(out[0].v[k] == 2 * (k + 1));
+    ck_assert(out[1].v[0] == 3 && out[1].v[1] == 3);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("transforms");
@@ -432,6 +534,9 @@ int main(void)
     tcase_add_test(t, an_idle_lane_keeps_no_loop_alive);
     tcase_add_test(t, a_branch_that_nobody_takes);
     tcase_add_test(t, captured_twice);
+    tcase_add_test(t, cotangent_of_a_shared_start);
+    tcase_add_test(t, idle_lanes_add_nothing);
+    tcase_add_test(t, accumulator_of_lane_zero);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

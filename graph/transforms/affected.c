@@ -107,18 +107,16 @@ void region_bits(const Region *r, int nin, int nsub, Graph *const *sub, const bo
     }
 }
 
-void lane_marks(const Form *f, uint8_t *om)
+void lane_marks(const Form *f, int first, uint8_t *om)
 {
     const Region *r = &f->r;
-    int nres = form_results(f), first = region_npred(r) + r->ncap;
+    int nres = form_results(f);
     bool *in = NEWS(bool, f->nin), *out = NEWS(bool, nres);
     for (int a = 0; a < r->nlane; a++) {
         for (int j = 0; j < f->nin; j++)
             in[j] = marks_in(r, j)[a] != SHARED;
         region_bits(r, f->nin, f->nsub, f->sub, in, false, r->lane[a].name, out);
-        for (int k = 0; k < nres; k++) {
-            bool summed = k < r->nacc && marks_in(r, first + k)[a] == SUMMED;
-            om[k * r->nlane + a] = summed ? SUMMED : out[k] ? STACKED : SHARED;
-        }
+        for (int k = first; k < nres; k++)
+            om[(k - first) * r->nlane + a] = out[k] ? STACKED : SHARED;
     }
 }

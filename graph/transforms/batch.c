@@ -89,6 +89,12 @@ static bool any_state(const uint8_t *s, int n)
 static void batch_op(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     const OpRow *row = &optab[i->op];
+    bool adds = i->op == OP_accum || i->op == OP_accum_slice || i->op == OP_scatter;
+    for (int k = 0; k < i->nin; k++)
+        if (s[k] == SUMMED && (k || !adds)) {
+            error_set(E_INTERNAL, "an accumulator of all lanes is read by %s", row->name);
+            return;
+        }
     if (row->rules && row->rules->batch)
         row->rules->batch(i, x, s, ax, out, so);
     else

@@ -271,7 +271,7 @@ static Graph *cond_body(const Drop *d)
                 in[f->r.ncap + k] = got[k];     /* the next branch adds to what this one left */
         }
     }
-    for (int k = 0; k < d->nres; k++)
+    for (int k = f->r.nacc; k < d->nres; k++)   /* an accumulator is not to be read here: finish does it, outside */
         if (d->want[k] == SHARED && d->have[k] == STACKED) {
             out[k] = settle(out[k], STACKED, SHARED, &ax);
             d->have[k] = SHARED;

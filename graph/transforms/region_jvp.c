@@ -209,10 +209,8 @@ static const uint8_t *emit_primal(const Form *wide, const bool *lin, int nres, i
         res[k] = k >= nres || !lin[k];
     Form f = form_restrict(wide, res);
     int kept = form_results(&f), at = 0;
-    uint8_t *om = NEWS(uint8_t, (size_t)kept * nlane), *tail = f.r.om + (size_t)(kept - n) * nlane;
-    lane_marks(&f, om);
-    for (int k = 0; k < n * nlane; k++)
-        tail[k] = om[(kept - n) * nlane + k];
+    uint8_t *tail = f.r.om + (size_t)(kept - n) * nlane;
+    lane_marks(&f, kept - n, tail);
     Ref *got = NEWS(Ref, kept);
     form_emit(&f, got);
     for (int k = 0; k < nres; k++)

@@ -51,8 +51,8 @@ Ref input_like(const Graph *g, int k, uint8_t flags);
 
 /* Moves what depends on captures alone out of a loop without lanes, where it becomes a capture. */
 void hoist(Form *);
-/* Marks of results from those of operands: stacked where the result may differ by lane. om: nres * nlane. */
-void lane_marks(const Form *, uint8_t *om);
+/* Marks of the results from `first` on, which are no accumulators: stacked where they may differ by lane. */
+void lane_marks(const Form *, int first, uint8_t *om);
 /* A joint region becomes one that computes and one that is linear. lin: which results have tangents. */
 void split_region(const Form *, const bool *lin, Ref *out);
 /* The bodies again under linearisation, so that their own regions are split. */
