@@ -13,7 +13,7 @@
 
 enum { MAX_DEVICES = 64, MAX_ADVICE = 8 };
 
-static const Backend *const backends[] = { &opencl_backend, &host_backend };
+static const Backend *const backends[] = { &opencl_backend, &vulkan_backend, &host_backend };
 
 static struct {
     pthread_mutex_t lock;

@@ -2,7 +2,8 @@
 # Installs the packages that building and testing need, on Debian and its kin, if this user may; else names them.
 set -u
 need="gcc make cmake pkg-config libsqlite3-dev zlib1g-dev opencl-headers check libjansson-dev
-    ocl-icd-libopencl1 pocl-opencl-icd clang-14 oclgrind valgrind"
+    ocl-icd-libopencl1 pocl-opencl-icd clang-14 oclgrind valgrind
+    libvulkan-dev mesa-vulkan-drivers vulkan-validationlayers spirv-tools"
 command -v dpkg-query >/dev/null 2>&1 || exit 0         # another system: CMake will say what it does not find
 missing=""
 for p in $need; do
