@@ -1,8 +1,8 @@
 /*
  * fuzz.c - random programs under random transforms, held to the laws that transforms obey.
  *
- * In:  seeds. A seed makes a random nest of straight code, scans, whiles, conds, calls over lanes, vmaps and checkpoints: a
- *      closed graph from three vectors to one. Random transforms around it give such a graph again.
+ * In:  seeds. A seed makes a random nest of straight code, scans, whiles, conds, calls over lanes, vmaps and
+ *      checkpoints: a closed graph from three vectors to one. Random transforms around it give such a graph again.
  * Out: for every seed that breaks a law, the seed and the law. Laws:
  *      check     the verifier passes after every transform
  *      matrix    the matrix form computes what the lanes compute
@@ -198,7 +198,8 @@ static Graph *scan(Gen *g, int depth)
     return end1(Add(z[0], splat(Mul(total(z[2]), Add(Const(DT_F64, 1), Convert(z[1], DT_F64))))));
 }
 
-/* A captured table is read a row a step, through a view that does not change; or is a weight that some steps multiply by. */
+/* A captured table is read a row a step, through a view that does not change; or is a weight that some steps
+ * multiply by. */
 static Graph *table_scan(Gen *g, int depth)
 {
     bool weight = pick(&g->r, 2);
@@ -252,7 +253,8 @@ static Graph *while_loop(Gen *g, int depth)
     Graph *sub[2];
     for (int k = 0; k < 2; k++) {
         graph_begin(graph_new());
-        Ref w = graph_input(vec(), 0), y = graph_input(vec(), 0), v = graph_input(vec(), 0), n = graph_input(counter, 0);
+        Ref w = graph_input(vec(), 0), y = graph_input(vec(), 0), v = graph_input(vec(), 0);
+        Ref n = graph_input(counter, 0);
         if (k == 0) {
             sub[k] = end1(And(Lt(total(Mul(v, v)), Const(DT_F64, 4)), Lt(n, Const(DT_I32, 5))));
         } else {
@@ -315,8 +317,8 @@ static Graph *step_of(const Graph *f)
     return end_with((const Ref[]){ c, Mul(c, a.x) }, 2);
 }
 
-/* A call, a cond or a scan whose lanes are written down, with random marks: what all lanes get, what lane 0 alone gets, a row
- * a lane; results that are lane 0's, rows, or sums. */
+/* A call, a cond or a scan whose lanes are written down, with random marks: what all lanes get, what lane 0 alone
+ * gets, a row a lane; results that are lane 0's, rows, or sums. */
 static Graph *lanes(Gen *g, int depth)
 {
     static const RegionKind kinds[] = { CALL, CALL, COND, SCAN };
@@ -503,8 +505,8 @@ static bool fails(const char *law, const char *what)
 
 static const double tolerance = 1e-8;
 
-/* Does a change of the arguments by a few roundings change the results by more than the tolerance? Then they prove nothing:
- * nests of derivatives of loops can be as steep as they like. */
+/* Does a change of the arguments by a few roundings change the results by more than the tolerance? Then they prove
+ * nothing: nests of derivatives of loops can be as steep as they like. */
 static bool too_steep(const Graph *g, const Values *in, const Values *out)
 {
     Values *moved = NEWS(Values, g->nin), *z = NEWS(Values, g->nout);
@@ -629,9 +631,11 @@ static bool laws_reverse(const Graph *f, Rng *r, const Values *in, Values z, con
         return false;
     if (!all_same(back, &z, 1, tolerance))
         return fails("primal", "vjp");
-    double there = inner(all[3], dz), here = inner(back[1], t[0]) + inner(back[2], t[1]) + inner(back[3], t[2]), scale = 0;
-    for (int k = 0; k < 3; k++)
+    double there = inner(all[3], dz), here = 0, scale = 0;
+    for (int k = 0; k < 3; k++) {
+        here += inner(back[k + 1], t[k]);
         scale += sqrt(inner(back[k + 1], back[k + 1]) * inner(t[k], t[k]));
+    }
     if (wanted("adjoint") && !near(there, here, scale, 1e-7))
         return fails("adjoint", arena_text("%.17g and %.17g", there, here));
     const Graph *w = wrap_vmap(&(Gen){ .r = *r }, f);   /* grad of vmap, vmap of grad of vmap */

@@ -1,6 +1,6 @@
 /*
- * test_transforms.c - what graphs look like after transforms, and what they cost: the claims that values alone do not show.
- * That the values are right is fuzz.c's to say.
+ * test_transforms.c - what graphs look like after transforms, and what they cost: the claims that values alone do
+ * not show. That the values are right is fuzz.c's to say.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -45,7 +45,8 @@ static Ref row(Ref table, Ref i)
 {
     Ref zero = Reshape(Const(DT_I32, 0), axis(1)), at[] = { Reshape(i, axis(1)), zero };
     int64_t n = typ(table)->dim[1];
-    return Reshape(DynamicSlice(table, Concat(at, 2, 0), ints_of((const int64_t[]){ 1, n }, 2), (Ints){ 0 }), axis((int)n));
+    Ints sizes = { 2, { 1, n } };
+    return Reshape(DynamicSlice(table, Concat(at, 2, 0), sizes, (Ints){ 0 }), axis((int)n));
 }
 
 /* Gradients of a scalar function; with the value first, if asked for. */
@@ -205,7 +206,8 @@ static const uint8_t rnn_lanes[] = { SHARED, STACKED, STACKED };
 START_TEST(residuals_of_a_loop)
 {
     Graph *g = grad(rnn(), both, false);
-    ck_assert_msg(!has_type(g, type_of(DT_F64, 3, (const int64_t[]){ STEPS, H, H }), true), "the captured weight is stacked");
+    Type weights = type_of(DT_F64, 3, (const int64_t[]){ STEPS, H, H });
+    ck_assert_msg(!has_type(g, weights, true), "the captured weight is stacked");
     ck_assert_int_eq(nth_region(g, 0)->nout, 1 + 2);        /* the carry, and two vectors a step */
 }
 END_TEST
@@ -268,7 +270,8 @@ START_TEST(placement_stays)
 {
     Graph *body = rnn();
     graph_begin(graph_new());
-    Ref in[] = { real_input(2, H, H), real_input(2, 2, H), graph_input(type_of(DT_F64, 3, (const int64_t[]){ 2, STEPS, H }), 0) }, z;
+    Type steps = type_of(DT_F64, 3, (const int64_t[]){ 2, STEPS, H });
+    Ref in[] = { real_input(2, H, H), real_input(2, 2, H), graph_input(steps, 0) }, z;
     Region r = region_plain(CALL, 3, 0, 0);
     Lane lane = { 2, intern("d"), intern("devices") };
     r.lane = &lane, r.nlane = 1;
@@ -416,8 +419,8 @@ START_TEST(captured_twice)
 }
 END_TEST
 
-/* (t, x, s): under x[0] > 0, and there under s, if nested: a product with t; then with_square: plus |t|^2, so that t has a
- * cotangent before the conditions are reached. In idle lanes both factors of t's gradient are nan. */
+/* (t, x, s): under x[0] > 0, and there under s, if nested: a product with t; then with_square: plus |t|^2, so that
+ * t has a cotangent before the conditions are reached. In idle lanes both factors of t's gradient are nan. */
 static Graph *guarded_product(bool nested, bool with_square)
 {
     Graph *inner[2], *outer[2];
@@ -465,7 +468,8 @@ START_TEST(idle_lanes_add_nothing)
 }
 END_TEST
 
-/* An accumulator inside a loop whose lanes all start from it, and of which lane 0 counts: no other axis may touch it. */
+/* An accumulator inside a loop whose lanes all start from it, and of which lane 0 counts: no other axis may touch
+ * it. */
 START_TEST(accumulator_of_lane_zero)
 {
     Graph *sub[2];
@@ -474,20 +478,21 @@ START_TEST(accumulator_of_lane_zero)
         Ref a = real_input(0, 0, 0), b = real_input(0, 0, 0);
         sub[k] = end(k ? Mul(a, b) : Mul(a, Sin(b)), 0);
     }
+    Type indices = type_of(DT_I32, 1, (const int64_t[]){ 3 });
     graph_begin(graph_new());
-    Ref i = graph_input(type_of(DT_I32, 1, (const int64_t[]){ 3 }), 0), a = real_input(1, 2, 0), c = real_input(0, 0, 0), z;
+    Ref i = graph_input(indices, 0), a = real_input(1, 2, 0), c = real_input(0, 0, 0), z;
     Region r = region_plain(COND, 2, 0, 0);
     r.lane = (Lane[]){ { 2, NULL, NULL }, { 3, NULL, NULL } }, r.nlane = 2;
     r.im = (uint8_t[]){ SHARED, STACKED, STACKED, SUMMED, SHARED, SHARED }, r.om = (uint8_t[]){ STACKED, STACKED };
     emit_region(&r, 3, (const Ref[]){ i, a, c }, 2, sub, &z);
     Graph *step = end(Mul(c, total(z)), 0);
     graph_begin(graph_new());
-    Ref in[] = { graph_input(type_of(DT_I32, 1, (const int64_t[]){ 3 }), 0), real_input(1, 2, 0), real_input(0, 0, 0) };
+    Ref in[] = { graph_input(indices, 0), real_input(1, 2, 0), real_input(0, 0, 0) };
     Region loop = region_plain(SCAN, 2, 0, 1);
     loop.length = 2;
     emit_region(&loop, 3, in, 1, &step, &z);
     Graph *g = grad(end(z, 0), (const bool[]){ false, true, true }, false);
-    Values v[] = { { type_of(DT_I32, 1, (const int64_t[]){ 3 }), (double[]){ 0, 1, 1 } }, { real(1, 2, 0), (double[]){ 1, 2 } },
+    Values v[] = { { indices, (double[]){ 0, 1, 1 } }, { real(1, 2, 0), (double[]){ 1, 2 } },
                    { type_scalar(DT_F64), (double[]){ 0.5 } } }, lanes[2], matrix[2];
     ck_assert_msg(!graph_check(g) && !evaluate(g, v, lanes), "%s", error_text());
     Graph *m = graph_matrix(g);

@@ -1,12 +1,13 @@
 /*
  * batch.c - vmap: one loop forwards.
  *
- * In:  a graph, and for each input its value over the lanes and its state: shared by all lanes, stacked (lanes on axis 0), or
- *      summed (an accumulator of all lanes). Out: V and S, by value of the graph.
- * What no lane changes is computed once. A region gets one more lane axis and its bodies are left alone; in the matrix form
- * (elim) its bodies are batched instead, under a mask of the lanes that are active. A mask never selects an accumulator: it
- * masks what is added.
- * graph_matrix takes every lane axis out of every region, bodies first. It is a lowering: nothing is differentiated after it.
+ * In:  a graph, and for each input its value over the lanes and its state: shared by all lanes, stacked (lanes on
+ *      axis 0), or summed (an accumulator of all lanes). Out: V and S, by value of the graph.
+ * What no lane changes is computed once. A region gets one more lane axis and its bodies are left alone; in the
+ * matrix form (elim) its bodies are batched instead, under a mask of the lanes that are active. A mask never
+ * selects an accumulator: it masks what is added.
+ * graph_matrix takes every lane axis out of every region, bodies first. It is a lowering: nothing is differentiated
+ * after it.
  */
 #include "transforms.h"
 
@@ -34,8 +35,8 @@ Ref active(Ref v, uint8_t state, const Axis *ax)
     return active_along(stacked(v, state, ax->lane.size), 0, ax);
 }
 
-/* The sum over lanes of a product over its first batch axis is one product: the gradient of a weight is one product, not one
- * matrix a lane. Both factors lose their idle lanes, since 0 * nan is nan. */
+/* The sum over lanes of a product over its first batch axis is one product: the gradient of a weight is one
+ * product, not one matrix a lane. Both factors lose their idle lanes, since 0 * nan is nan. */
 static Ref sum_of_dots(const Ins *i, const Axis *ax)
 {
     Ints lc = ins_ints(i, 0), rc = ins_ints(i, 1), lb = ins_ints(i, 2), rb = ins_ints(i, 3);

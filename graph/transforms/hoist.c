@@ -1,11 +1,12 @@
 /*
  * hoist.c - what a loop without lanes computes from its captures alone leaves the loop when the loop is emitted.
  *
- * In:  a scan or while about to be emitted. Out: the same with more captures, and the invariant instructions in front of it.
- * This is not only speed: a view or a conversion of a captured table inside a loop would cost a table a step once the loop
- * is transposed, because its cotangent passes through that view at every step.
- * What stays: broadcasts, which are free inside and large outside; regions, since an inner while might not end and this loop
- * may have no steps; what only constants reach, which is cheaper to build again than to pass in.
+ * In:  a scan or while about to be emitted. Out: the same with more captures, and the invariant instructions in
+ *      front of it.
+ * This is not only speed: a view or a conversion of a captured table inside a loop would cost a table a step once
+ * the loop is transposed, because its cotangent passes through that view at every step.
+ * What stays: broadcasts, which are free inside and large outside; regions, since an inner while might not end and
+ * this loop may have no steps; what only constants reach, which is cheaper to build again than to pass in.
  */
 #include "transforms.h"
 

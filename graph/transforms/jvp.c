@@ -1,8 +1,8 @@
 /*
  * jvp.c - forward mode: one loop forwards.
  *
- * In:  a graph, and for each input its primal and its tangent in the current graph; a tangent of 0 is zero, and zeros vanish
- *      because they are symbolic, never because a product was folded.
+ * In:  a graph, and for each input its primal and its tangent in the current graph; a tangent of 0 is zero, and
+ *      zeros vanish because they are symbolic, never because a product was folded.
  * Out: P and T, by value of the graph: primal and tangent. Only floats have tangents.
  * A rule of the op table is asked only where some operand has a tangent.
  */

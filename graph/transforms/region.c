@@ -1,10 +1,11 @@
 /*
- * region.c - regions as data: what a region's results are, what of it is needed, whether it is well formed, and how one is
- * emitted.
+ * region.c - regions as data: what a region's results are, what of it is needed, whether it is well formed, and how
+ * one is emitted.
  *
- * In:  attributes, operands in the current graph, closed bodies. Out: an instruction, or whatever means the same: emission
- *      inlines a plain call, moves invariants out of loops, drops captures and xs that no body uses, and in a graph under
- *      linearisation cuts a joint region in two. So no rule that makes regions has to think of any of it.
+ * In:  attributes, operands in the current graph, closed bodies. Out: an instruction, or whatever means the same:
+ *      emission inlines a plain call, moves invariants out of loops, drops captures and xs that no body uses, and
+ *      in a graph under linearisation cuts a joint region in two. So no rule that makes regions has to think of any
+ *      of it.
  * Invariant: a Graph is never changed once it is a body, so bodies are shared freely between instructions and graphs.
  */
 #include "transforms.h"
@@ -124,7 +125,8 @@ static uint8_t *kept_marks(const uint8_t *m, const bool *keep, int n, int nlane)
     return out;
 }
 
-void region_restrict(const Region *r, int nin, int nsub, Graph *const *sub, bool *res, bool *in, Region *out, Graph **bodies)
+void region_restrict(const Region *r, int nin, int nsub, Graph *const *sub, bool *res, bool *in, Region *out,
+    Graph **bodies)
 {
     int np = region_npred(r), nres = sub[nsub - 1]->nout, left[4] = { 0 };
     region_live(r, nin, nsub, sub, res, in);
@@ -285,7 +287,8 @@ static int check_operand(const Ins *i, const Region *r, const Graph *g, int j, T
         if (m == STACKED)
             want = type_add_lead(&want, r->lane[a].size);
         if (m > SUMMED || (m == SUMMED && group != 'a' && !dtype_float(example.dt)))
-            return error_set(E_INTERNAL, "%s: operand %d of %s cannot be summed", kind_name[r->kind], j, type_text(&example));
+            return error_set(E_INTERNAL, "%s: operand %d of %s cannot be summed", kind_name[r->kind], j,
+                type_text(&example));
     }
     if (!type_equal(have, &want))
         return error_set(E_INTERNAL, "%s: operand %d is %s, where the body's %s needs %s", kind_name[r->kind], j,
@@ -320,7 +323,8 @@ static int check_body(const Ins *i, const Region *r, const Graph *g, int n)
             return error_set(E_INTERNAL, "%s: result %d is %s in body %d and %s in the last", name, k, type_text(t), n,
                 type_text(u));
         if (!type_equal(t, from))
-            return error_set(E_INTERNAL, "%s: what goes round changes from %s to %s", name, type_text(from), type_text(t));
+            return error_set(E_INTERNAL, "%s: what goes round changes from %s to %s", name, type_text(from),
+                type_text(t));
     }
     return E_OK;
 }

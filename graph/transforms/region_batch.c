@@ -1,14 +1,16 @@
 /*
  * region_batch.c - lanes of regions.
  *
- * vmap:        in: a region and the states of its operands. Out: the same region with one more lane axis in front; marks of
- *              results by affected.c. The bodies are untouched, so each lane has its own predicate, path and trip count.
+ * vmap:        in: a region and the states of its operands. Out: the same region with one more lane axis in front;
+ *              marks of results by affected.c. The bodies are untouched, so each lane has its own predicate, path
+ *              and trip count.
  * matrix form: in: a region and one of its lane axes. Out: the region without it, its bodies batched.
- *      A loop whose condition differs runs while any lane's holds; a lane that is done keeps its values by select, and the
- *      bits of those that are not go down as the mask of whatever is inside, so that no finished lane keeps an inner loop alive.
- *      A cond whose index differs becomes a call of every branch under the mask of the lanes that take it.
- *      An accumulator is never selected nor copied: what is added to it is masked; it goes through the branches in turn.
- *      Finished lanes need no safe inputs, because nothing is differentiated after this: select after, never multiply.
+ *      A loop whose condition differs runs while any lane's holds; a lane that is done keeps its values by select,
+ *      and the bits of those that are not go down as the mask of whatever is inside, so that no finished lane keeps
+ *      an inner loop alive. A cond whose index differs becomes a call of every branch under the mask of the lanes
+ *      that take it. An accumulator is never selected nor copied: what is added to it is masked; it goes through
+ *      the branches in turn. Finished lanes need no safe inputs, because nothing is differentiated after this:
+ *      select after, never multiply.
  */
 #include "transforms.h"
 
@@ -219,8 +221,9 @@ static Ref choose(Ref mask, Ref yes, Ref no)
     return Select(Broadcast(mask, type_shape(typ(yes)), (Ints){ 1, { 0 } }), yes, no);
 }
 
-/* which: 0 the condition, 1 the step. The step evaluates the condition again instead of carrying its bits, so that there is no
- * first mask to compute. A condition that all lanes share still asks for an active lane: nobody may have taken this branch. */
+/* which: 0 the condition, 1 the step. The step evaluates the condition again instead of carrying its bits, so that
+ * there is no first mask to compute. A condition that all lanes share still asks for an active lane: nobody may
+ * have taken this branch. */
 static Graph *while_body(const Drop *d, int which)
 {
     const Form *f = d->from;
@@ -280,9 +283,9 @@ static Graph *cond_body(const Drop *d)
     return graph_end();
 }
 
-/* Brings the lane axis of a result to its place, or takes it away. Only what goes round can differ from what is wanted: the
- * bodies settle the rest. No mask: under one, marks over the lane were made by region_batch, and none but accumulators are
- * summed. */
+/* Brings the lane axis of a result to its place, or takes it away. Only what goes round can differ from what is
+ * wanted: the bodies settle the rest. No mask: under one, marks over the lane were made by region_batch, and none
+ * but accumulators are summed. */
 static Ref finish(const Drop *d, int q, Ref v)
 {
     const Region *r = &d->from->r;
@@ -305,7 +308,8 @@ static Ref finish(const Drop *d, int q, Ref v)
     return apart ? Accum(apart, v) : v;
 }
 
-/* No lanes: an accumulator keeps what it holds, in every lane of the other axes; the rest is empty, or the sum of nothing. */
+/* No lanes: an accumulator keeps what it holds, in every lane of the other axes; the rest is empty, or the sum of
+ * nothing. */
 static void no_lanes(const Form *f, Ref *out)
 {
     const Region *r = &f->r;
@@ -368,7 +372,8 @@ void drop_lane(const Form *from, int k, Ref mask, Ref *out)
         no_lanes(from, out);
         return;
     }
-    Drop d = { .from = from, .k = k, .np = region_npred(r), .nres = form_results(from), .lane = &r->lane[k], .masked = mask };
+    Drop d = { .from = from, .k = k, .np = region_npred(r), .nres = form_results(from),
+        .lane = &r->lane[k], .masked = mask != 0 };
     d.in = NEWS(uint8_t, from->nin);
     d.loop = d.in + d.np + r->ncap;
     d.want = NEWS(uint8_t, d.nres);

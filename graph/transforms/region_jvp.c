@@ -1,13 +1,13 @@
 /*
  * region_jvp.c - forward mode over a region, and the cut that makes reverse mode out of it.
  *
- * jvp:   in: a region and the tangents of its operands. Out: the joint region, in which a tangent follows its primal in the
- *        same group with the same marks; which results have one is the fixpoint of affected.c.
- * split: in: a joint region in a graph under linearisation. Out: F, with the results that are not linear and the residuals,
- *        and L, with the linear results from tangents and residuals. Both are the same bodies, cut at the residuals, and then
- *        dead code removed. Residuals of a scan are ys of F and xs of L; of call and cond results and captures. A checkpoint
- *        has an empty cut, so L computes everything again from the operands; a while too, whose L is the joint loop:
- *        it can be run forwards, and only transposition refuses it.
+ * jvp:   in: a region and the tangents of its operands. Out: the joint region, in which a tangent follows its
+ *        primal in the same group with the same marks; which results have one is the fixpoint of affected.c.
+ * split: in: a joint region in a graph under linearisation. Out: F, with the results that are not linear and the
+ *        residuals, and L, with the linear results from tangents and residuals. Both are the same bodies, cut at
+ *        the residuals, and then dead code removed. Residuals of a scan are ys of F and xs of L; of call and cond
+ *        results and captures. A checkpoint has an empty cut, so L computes everything again from the operands; a
+ *        while too, whose L is the joint loop: it can be run forwards, and only transposition refuses it.
  */
 #include "transforms.h"
 
@@ -75,8 +75,8 @@ static bool cheap(Op op)
 {
     switch (op) {
     case OP_eq: case OP_ne: case OP_lt: case OP_le: case OP_gt: case OP_ge: case OP_is_finite:
-    case OP_add: case OP_sub: case OP_mul: case OP_neg: case OP_abs: case OP_sign: case OP_copysign: case OP_max: case OP_min:
-    case OP_clamp: case OP_floor: case OP_ceil: case OP_round: case OP_trunc:
+    case OP_add: case OP_sub: case OP_mul: case OP_neg: case OP_abs: case OP_sign: case OP_copysign:
+    case OP_max: case OP_min: case OP_clamp: case OP_floor: case OP_ceil: case OP_round: case OP_trunc:
     case OP_and: case OP_or: case OP_xor: case OP_not:
     case OP_shift_left: case OP_shift_right_logical: case OP_shift_right_arithmetic:
     case OP_select: case OP_convert: case OP_stop_gradient: case OP_bitcast:

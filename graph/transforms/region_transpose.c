@@ -4,11 +4,11 @@
  *      capture <-> accumulator      carry <-> carry      xs <-> ys
  *      operand shared <-> result summed      stacked <-> stacked      operand summed <-> result shared
  *
- * In:  a linear region of the current graph and the cotangents of its results. Out: the transposed region, and its results
- *      added to the cotangents of the operands.
- * Cotangents so far of linear captures go in as accumulators and come out augmented, so that a table which is read a row a
- * step costs a row a step. An accumulator keeps its mark: what is summed counts once. Call and cond get the cotangents of
- * their results as captures; scan as xs, and runs the other way.
+ * In:  a linear region of the current graph and the cotangents of its results. Out: the transposed region, and its
+ *      results added to the cotangents of the operands.
+ * Cotangents so far of linear captures go in as accumulators and come out augmented, so that a table which is read
+ * a row a step costs a row a step. An accumulator keeps its mark: what is summed counts once. Call and cond get the
+ * cotangents of their results as captures; scan as xs, and runs the other way.
  */
 #include "transforms.h"
 
@@ -224,7 +224,8 @@ static Form transposed(const Duality *d, const Ref *ct, const Cts *c)
     return f;
 }
 
-/* An accumulator's cotangent passes through to the value it started from: summed over the lanes which that value served. */
+/* An accumulator's cotangent passes through to the value it started from: summed over the lanes which that value
+ * served. */
 static Ref pass_through(const Region *r, int k, Ref ct)
 {
     const uint8_t *from = marks_in(r, region_npred(r) + r->ncap + k), *to = marks_out(r, k);
