@@ -591,17 +591,33 @@ static int run_lanes(const Lanes *c, int a, Buf **x, Buf **z)
     return err;
 }
 
+/* An accumulator as it came, along the lane axes from a on: the same for all where the result is stacked and it is shared. */
+static void keep_rows(const Lanes *c, int k, int a, const char *from, size_t nfrom, char *to, size_t nto)
+{
+    int j = region_npred(c->r) + c->r->ncap + k;
+    if (a == c->r->nlane) {
+        memcpy(to, from, nto);
+        return;
+    }
+    int64_t rows = mark_out(c, k, a) == STACKED ? c->r->lane[a].size : 1;
+    bool own = mark_in(c, j, a) == STACKED;
+    nfrom /= own ? (size_t)rows : 1;
+    nto /= (size_t)rows;
+    for (int64_t n = 0; n < rows; n++)
+        keep_rows(c, k, a + 1, from + (own ? (size_t)n * nfrom : 0), nfrom, to + (size_t)n * nto, nto);
+}
+
 /* No lanes at all: an accumulator keeps what it holds, other results are zeros. */
 static int run_empty(const Lanes *c, Buf **x, Buf **z)
 {
     int first = region_npred(c->r) + c->r->ncap, err = 0;
-    for (int k = 0; k < c->i->nout; k++)
-        if (k < c->r->nacc) {
-            z[k] = x[first + k];
-            x[first + k] = NULL;
-        } else if (!(z[k] = buf_zero(type_bytes(result_type(c, k))))) {
+    for (int k = 0; k < c->i->nout; k++) {
+        z[k] = buf_zero(type_bytes(result_type(c, k)));
+        if (!z[k])
             err = E_NOMEM;
-        }
+        else if (k < c->r->nacc && z[k]->bytes)
+            keep_rows(c, k, 0, x[first + k]->p, x[first + k]->bytes, z[k]->p, z[k]->bytes);
+    }
     bufs_drop(x, c->i->nin);
     if (err)
         bufs_drop(z, c->i->nout);
