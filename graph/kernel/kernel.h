@@ -243,7 +243,8 @@ typedef struct Step {
     /* Loops, whiles and branches bind the slots of their bodies' arguments and results to slots of this plan.
      * Arguments are: captures, carry, xs; results: carry, ys. A carry starts in `in`, ends in `out`; between, the executor
      * swaps two buffers (pong: slot pairs of this plan, 2 a carry, and a WHILE has one more for its flag). xs and ys
-     * are bound whole: the kernels add STEP. A BRANCH's in[0] is the index, the bodies' arguments follow. */
+     * are bound whole: the kernels add STEP. A carry that is changed in place is a capture, which a kernel of the body writes.
+     * A BRANCH's in[0] is the index, the bodies' arguments follow. */
     int ncap, ncarry;
     int *in, nin, *out, nout, *pong;
     const char *note;                           /* what the scheduler thought, for dumps */

@@ -4,12 +4,14 @@
  * In:  roots in the order of their values; what is stored is decided.
  * Out: groups of roots in an order in which each finds what it reads; a group is one kernel.
  * Roots become one kernel when their outer spaces are equal, no kernel between them needs one and feeds the other, and they
- * share a load or read one another at the same index.
+ * share a load or read one another at the same index, or are tiny.
  */
 #include "schedule.h"
 
 #include <string.h>
 
+#define TINY    64                              /* outer elements of kernels that are joined whatever they share */
+#define CROWD   16                              /* ... up to this many roots */
 #define LOOK_BACK 200                           /* kernels of one outer space that a root is compared with */
 
 typedef struct Merge {
@@ -97,6 +99,8 @@ static bool may_join(Merge *m, const Root *r, int n, const uint64_t *need)
             varies = varies || !form_const(x->idx->f[d]);
         share = share && varies;
     }
+    if (r->space->vol <= TINY && k->n < CROWD)  /* a launch costs more than all of it */
+        share = true;
     return (mine || share) && !(heavy && r->space->n > 1 && !mine);
 }
 
@@ -127,7 +131,7 @@ static void place_root(Merge *m, Root *r)
             need[k] |= m->dep[w][k];
     }
     int best = -1;
-    if (r->kind <= ROOT_SUMS && r->space->n)
+    if (r->kind <= ROOT_SUMS)
         for (int n = m->n - 1; n >= 0 && n >= m->n - LOOK_BACK && best < 0; n--)
             if (may_join(m, r, n, need))
                 best = n;
@@ -155,6 +159,32 @@ static void place_root(Merge *m, Root *r)
         m->where[r->v + (Ref)k] = best + 1;
 }
 
+/* A carry is changed in place after every other look at it. */
+static void writes_last(Merge *m)
+{
+    for (int n = 0; n < m->n; n++) {
+        const Root *w = m->g[n].root[0];
+        Ref p = w->kind == ROOT_INS ? w->ins->in[0] : 0;
+        if (!p || w->spec != SPEC_SCATTER || m->s->stored[p].buf != m->s->stored[w->v].buf)
+            continue;
+        for (int r = 0; r < m->n; r++) {
+            bool reads = false;
+            for (int k = 0; k < m->g[r].n; k++)
+                for (int a = 0; a < m->g[r].root[k]->nread; a++)
+                    reads = reads || m->g[r].root[k]->read[a].root == p;
+            if (!reads || r == n)
+                continue;
+            m->dep[n][r / 64] |= 1ull << (r % 64);
+            for (int k = 0; k < m->words; k++)
+                m->dep[n][k] |= m->dep[r][k];
+        }
+        for (int r = 0; r < m->n; r++)
+            if (bit(m->dep[r], n))
+                for (int k = 0; k < m->words; k++)
+                    m->dep[r][k] |= m->dep[n][k];
+    }
+}
+
 /* ==================== order */
 
 static void visit(Merge *m, int n, bool *done, Group *out, int *count)
@@ -177,6 +207,7 @@ Group *merge_roots(Sched *s, int *n)
     m.reads = NEWS(Seen, s->nroot);
     for (int k = s->nroot - 1; k >= 0; k--)
         place_root(&m, s->root[k]);
+    writes_last(&m);
     Group *out = NEWS(Group, m.n);
     bool *done = NEWS(bool, m.n);
     *n = 0;

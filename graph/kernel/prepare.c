@@ -495,6 +495,11 @@ Graph *prepare_seal(const Graph *g, const Target *t, const Bounds *b)
 {
     Ref *m = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout);
     bool *bound = NEWS(bool, g->nval);          /* by value of g: an operand or a result of a step */
+    bool *write = NEWS(bool, g->nval);          /* a carry is changed in place */
+    const Ins *link[IN_PLACE_MAX];
+    for (int k = 0; k < b->ncarry; k++)
+        for (int n = in_place_chain(g, b, k, link) - 1; n >= 0; n--)
+            write[link[n]->out] = true;
     Graph *h = graph_begin(graph_new());
     h->ncap = g->ncap;
     for (int k = 0; k < g->nin; k++)
@@ -508,6 +513,12 @@ Graph *prepare_seal(const Graph *g, const Target *t, const Bounds *b)
             if (step && sliced(g, b, i->in[k]))
                 x[k] = copy_of(x[k]);
             bound[i->in[k]] |= step;
+        }
+        if (write[i->out] && i->op != OP_scatter) {
+            Ins *j = in_place_write(g, i, x);
+            j->loc = i->loc;
+            m[i->out] = j->out;
+            continue;
         }
         Ins *j = append((Op)i->op, i->nin, x, NULL, i->nout, &g->type[i->out], &g->flag[i->out]);
         j->attr = i->attr, j->nattr = i->nattr;

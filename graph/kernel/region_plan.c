@@ -348,10 +348,11 @@ static Root *root_own(Sched *s, const Ins *i)
     root->spec = i->op == OP_scatter ? SPEC_SCATTER : i->op == OP_sort ? SPEC_SORT : SPEC_CUMULATIVE;
     root->chunk = last;
     Seen seen = { 0 };
+    bool in_place = s->stored[i->out].buf && s->stored[i->out].buf == s->stored[i->in[0]].buf;
     for (int k = 0; k < i->nin; k++) {
         need_whole(s, root, i->in[k], NULL, 0);
         force_reductions(s, i->in[k], &seen);
-        if (i->op == OP_scatter && k == 1 && !index_only(s->g, i->in[k]))
+        if (i->op == OP_scatter && (k == 1 || (k && in_place)) && !index_only(s->g, i->in[k]))
             s->force[i->in[k]] = true;
     }
     return root;

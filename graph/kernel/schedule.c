@@ -136,6 +136,20 @@ static void place_inputs(Sched *s, Bounds b)
         }
 }
 
+/* A carry that is written in place: all of its chain lies where the argument does. */
+static bool place_carry(Sched *s, const Bounds *b, int k)
+{
+    const Ins *link[IN_PLACE_MAX];
+    int n = k < b->ncarry ? in_place_chain(s->g, b, k, link) : 0;
+    for (int j = 0; j < n; j++)
+        s->stored[link[j]->out] = s->stored[s->g->in[b->first_carry + k]];
+    if (!n)
+        return false;
+    s->out[s->g->out[k]] = true;
+    s->plan->alias[k] = b->first_carry + k;
+    return true;
+}
+
 /* Results: which are arguments or one another; the rest get slots. */
 static void place_results(Sched *s, Bounds b)
 {
@@ -144,6 +158,8 @@ static void place_results(Sched *s, Bounds b)
     for (int k = 0; k < g->nout; k++) {
         Ref v = g->out[k];
         s->plan->alias[k] = -1;
+        if (place_carry(s, &b, k))
+            continue;
         for (int j = 0; j < g->nin; j++)
             if (g->in[j] == v)
                 s->plan->alias[k] = j;
@@ -229,44 +245,103 @@ static void kernel_of(Sched *s, const char *name, const Group *g)
         s->own[g->root[k]->v] = false;
 }
 
-static int temp(Sched *s, const Type *t, const char *name)
+/* Carries that the body changes in place become captures of it; the others move up. new_arg, new_result: by number before. */
+static void bind_in_place(Plan *body, const int *new_arg, const int *new_result)
 {
-    return plan_slot(s->plan, SLOT_TEMP, (Dtype)t->dt, type_size(t), name);
+    int *alias = NEWS(int, body->nresult), n = 0;
+    for (int k = 0; k < body->nslot; k++) {
+        Slot *t = &body->slot[k];
+        if (t->kind == SLOT_ARG)
+            t->index = new_arg[t->index];
+        else if (t->kind == SLOT_RESULT && new_result)
+            t->index = new_result[t->index];
+    }
+    for (int k = 0; new_result && k < body->nresult; k++)
+        if (new_result[k] >= 0)
+            alias[n++] = -1;
+    if (new_result) {
+        body->alias = alias;
+        body->nresult = n;
+    }
+}
+
+static void copy_step(Sched *s, int from, int to, Loc loc)
+{
+    Step *st = plan_step(s->plan, S_COPY);
+    *st = (Step){ .kind = S_COPY, .in = NEWS(int, 1), .out = NEWS(int, 1), .nin = 1, .nout = 1, .loc = loc };
+    st->in[0] = from;
+    st->out[0] = to;
+}
+
+/* Operands and results of the step, as its bodies number them; carries in place are first copied to where they end. */
+static void bind_step(Sched *s, Step *st, const Ins *i)
+{
+    const Region *r = i->region;
+    const Plan *last = st->body[st->nbody - 1];
+    int nc = region_nloop(r), nin_place = 0, at, *new_arg = NEWS(int, i->nin), *new_result = NEWS(int, i->nout);
+    bool loop = r->kind == SCAN || r->kind == WHILE;
+    for (int k = 0; loop && k < nc; k++)
+        nin_place += last->alias[k] >= 0;
+    at = r->ncap;
+    for (int pass = 0; pass < 2; pass++)        /* in place first */
+        for (int k = 0; loop && k < nc; k++)
+            if ((last->alias[k] >= 0) == !pass)
+                new_arg[r->ncap + k] = at++;
+    for (int k = 0; k < i->nin; k++)
+        if (k < r->ncap || k >= r->ncap + nc || !loop)
+            new_arg[k] = k;
+    at = 0;
+    for (int k = 0; k < i->nout; k++)
+        new_result[k] = loop && k < nc && last->alias[k] >= 0 ? -1 : at++;
+    for (int k = 0; k < i->nin; k++)
+        st->in[new_arg[k]] = s->stored[i->in[k]].buf->slot;
+    for (int k = 0; k < i->nout; k++) {
+        int slot = s->stored[i->out + (Ref)k].buf->slot;
+        if (new_result[k] >= 0) {
+            st->out[new_result[k]] = slot;
+            continue;
+        }
+        copy_step(s, s->stored[i->in[r->ncap + k]].buf->slot, slot, i->loc);
+        st->in[new_arg[r->ncap + k]] = slot;
+    }
+    for (int k = 0; nin_place && k < st->nbody; k++)
+        bind_in_place(st->body[k], new_arg, k == st->nbody - 1 ? new_result : NULL);
+    st->ncap = r->ncap + nin_place;
+    st->ncarry = nc - nin_place;
+    st->nout = at;
 }
 
 /* A region as a step: its bodies are plans of their own, bound to slots of this one. */
 static void step_of(Sched *s, const char *name, const Ins *i)
 {
     const Region *r = i->region;
-    int ncarry = region_nloop(r), npong = r->kind == SCAN ? 2 * ncarry : r->kind == WHILE ? 2 * ncarry + 1 : 0;
-    Plan **body = NEWS(Plan *, i->nsub);
-    double work = 0, sum = 0;
+    int nc = region_nloop(r);
+    double most = 0, sum = 0;
+    Step st = { .kind = r->kind == SCAN ? S_LOOP : r->kind == WHILE ? S_WHILE : S_BRANCH, .body = NEWS(Plan *, i->nsub),
+                .nbody = i->nsub, .trip = r->length, .reverse = r->reverse, .in = NEWS(int, i->nin), .nin = i->nin,
+                .out = NEWS(int, i->nout), .loc = i->loc, .note = name };
     for (int k = 0; k < i->nsub; k++) {
         Bounds b = { .body = true };
         if (r->kind == SCAN)
-            b = (Bounds){ true, r->ncap + ncarry, ncarry, r->length };
-        body[k] = schedule_graph(i->sub[k], s->target, arena_text("%s_%d", name, k), b);
-        if (!body[k])
+            b = (Bounds){ true, r->ncap + nc, nc, r->length, r->ncap, nc };
+        else if (r->kind == WHILE && k)
+            b = (Bounds){ .body = true, .first_carry = r->ncap, .ncarry = nc };
+        Plan *p = st.body[k] = schedule_graph(i->sub[k], s->target, arena_text("%s_%d", name, k), b);
+        if (!p)
             return;
-        s->plan->nkernel += body[k]->nkernel;
-        sum += body[k]->work;
-        work = body[k]->work > work ? body[k]->work : work;
+        s->plan->nkernel += p->nkernel;
+        sum += p->work;
+        most = p->work > most ? p->work : most;
     }
-    s->plan->work += r->kind == SCAN ? work * (double)r->length : r->kind == WHILE ? sum * TURNS : work;
-    Step *st = plan_step(s->plan, r->kind == SCAN ? S_LOOP : r->kind == WHILE ? S_WHILE : S_BRANCH);
-    *st = (Step){ .kind = st->kind, .body = body, .nbody = i->nsub, .trip = r->length, .reverse = r->reverse, .ncap = r->ncap,
-                  .ncarry = ncarry, .in = NEWS(int, i->nin), .nin = i->nin, .out = NEWS(int, i->nout), .nout = i->nout,
-                  .pong = NEWS(int, npong), .loc = i->loc, .note = name };
-    for (int k = 0; k < i->nin; k++)
-        st->in[k] = s->stored[i->in[k]].buf->slot;
-    for (int k = 0; k < i->nout; k++)
-        st->out[k] = s->stored[i->out + (Ref)k].buf->slot;
+    s->plan->work += r->kind == SCAN ? most * (double)r->length : r->kind == WHILE ? sum * TURNS : most;
+    bind_step(s, &st, i);
+    int npong = r->kind == SCAN ? 2 * st.ncarry : r->kind == WHILE ? 2 * st.ncarry + 1 : 0;
+    st.pong = NEWS(int, npong);
     for (int k = 0; k < npong; k++) {
-        Type flag = type_scalar(DT_BOOL);
-        int slot = temp(s, k < 2 * ncarry ? &s->g->type[i->out + (Ref)(k / 2)] : &flag, arena_text("%s_p%d", name, k));
-        st = &s->plan->step[s->plan->nstep - 1];
-        st->pong[k] = slot;
+        const Slot *to = k < 2 * st.ncarry ? &s->plan->slot[st.out[k / 2]] : NULL;
+        st.pong[k] = plan_slot(s->plan, SLOT_TEMP, to ? (Dtype)to->dt : DT_BOOL, to ? to->size : 1, arena_text("%s_p%d", name, k));
     }
+    *plan_step(s->plan, st.kind) = st;
 }
 
 static void emit_group(Sched *s, const Group *g, int n)

@@ -185,9 +185,15 @@ void prepare_inner(const Ins *, const Ref *x, Ref *out, const Target *);        
 void prepare_one(Op, int nin, const Ref *x, const Attr *, Ref *out, const Target *);   /* as if it had been in the graph */
 void prepare_into(const Graph *, const Ref *args, Ref *out, const Target *, bool split);
 
+/* in_place.c: carries of loops of kernels that are changed where they lie. The writes that lead to result k, last first. */
+enum { IN_PLACE_MAX = 16 };
+int in_place_chain(const Graph *, const Bounds *, int k, const Ins **link);
+Ins *in_place_write(const Graph *, const Ins *, const Ref *x);  /* as a scatter, in the current graph */
+
 /* schedule.c: the one schedule of a graph that is a program (body false) or a body of a step. Inputs from the first_x-th on
- * and results from the first_y-th on are slices at STEP of arrays with `steps` of them (0: none are). */
-struct Bounds { bool body; int first_x, first_y; int64_t steps; };
+ * and results from the first_y-th on are slices at STEP of arrays with `steps` of them (0: none are). A result k < ncarry may be made
+ * in place of input first_carry + k; then its alias says so. */
+struct Bounds { bool body; int first_x, first_y; int64_t steps; int first_carry, ncarry; };
 Plan *schedule_graph(const Graph *, const Target *, const char *prefix, Bounds);
 int plan_slot(Plan *, SlotKind, Dtype, int64_t size, const char *name);
 const char *spec_note(const Spec *, bool packed);

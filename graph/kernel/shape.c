@@ -354,6 +354,7 @@ Spec *shape_ins(Sched *s, const char *name, const Root *r)
     Spec *spec = NEW(Spec);
     *spec = (Spec){ .kind = r->spec, .name = name, .g = s->g, .stored = s->stored, .instead = s->instead, .own = s->own,
                     .target = s->target, .ins = r->ins, .live = r->live, .nouter = r->space->n };
+    spec->in_place = r->spec == SPEC_SCATTER && s->stored[r->v].buf == s->stored[r->ins->in[0]].buf;
     memcpy(spec->outer, r->space->a, sizeof *r->space->a * (size_t)r->space->n);
     if (r->spec == SPEC_LANES || r->spec == SPEC_ROWS) {
         shape_lanes(spec, r);
