@@ -108,7 +108,7 @@ static void op_pad(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env
 {
     const Type *x = &fr->g->type[i->in[0]];
     Val value[ne];
-    eval(L, fr, i->in[1], NULL, envs, ne, value);
+    eval(L, fr, i->in[1], idx, envs, ne, value);
     if (any_zero(x)) {
         memcpy(out, value, sizeof value);
         return;

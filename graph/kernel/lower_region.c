@@ -387,6 +387,7 @@ static void run_while(Run *R)
     bool masked = vector || ne > 1, carry = masked && dead;
     Val *init = NEWS(Val, nv + ne), *phi = NEWS(Val, nv + ne), *next = NEWS(Val, nv + ne), *m = NEWS(Val, ne);
     const Val *outside = L->mask;
+    const Form none = NULL;                     /* the condition has no axes */
     memcpy(init, s.val, sizeof *init * (size_t)nv);
     for (int e = 0; carry && e < ne; e++) {
         init[nv + e] = outside ? outside[R->envs[e]->k] : k_bits(k, DT_BOOL, 1);
@@ -398,7 +399,7 @@ static void run_while(Run *R)
     Held **h = state_held(R, &s, phi);
     Frame *f = body_frame(R, 0, h, NULL);
     frame_push(L, f);
-    eval(L, f, cond->out[0], NULL, R->envs, ne, m);
+    eval(L, f, cond->out[0], &none, R->envs, ne, m);
     frame_pop(L, f);
     for (int e = 0; e < ne; e++)
         m[e] = carry ? and_val(L, m[e], phi[nv + e]) : outside ? and_val(L, m[e], outside[R->envs[e]->k]) : m[e];
