@@ -2,10 +2,11 @@
  * elem.c - the element rule of every op: which elements of which operands an element needs.
  *
  * In:  an instruction and an index (a form for each dimension of the result).
- * Out: demands: operands and their indices. Views give one: they are index arithmetic. Reductions and products introduce the
- *      variables that they run over.
- * Invariant: a reduction's variables are named by what they are (extents, position, depth), never by who asks. So the same
- *      element demanded by two loops has the same name; that is how rows and sharing are found, with no canonicalising pass.
+ * Out: demands: operands and their indices. Views give one: they are index arithmetic. Reductions and products
+ *      introduce the variables that they run over.
+ * Invariant: a reduction's variables are named by what they are (extents, position, depth), never by who asks. So
+ * the same element demanded by two loops has the same name; that is how rows and sharing are found, with no
+ * canonicalising pass.
  */
 #include "schedule.h"
 
@@ -13,7 +14,13 @@
 
 /* ==================== variables by name */
 
-typedef struct Named { const char *kind; int depth, n; const int64_t *extent; const Atom *const *vars; struct Named *next; } Named;
+typedef struct Named {
+    const char *kind;
+    int depth, n;
+    const int64_t *extent;
+    const Atom *const *vars;
+    struct Named *next;
+} Named;
 
 #define NAMED 256                               /* chains of the table */
 static _Thread_local struct { const Atom *step; Named *chain[NAMED]; } named;
@@ -329,7 +336,9 @@ int elem_rule(const Graph *g, const Ins *i, int k, const Form *idx, Demand **out
     }
 }
 
-static Demand side(Ref v, const Type *t, const int64_t *c, int nc, const int64_t *b, int nb, const Atom *const *ks, const Form *idx, int *free_at)
+/* One factor's element: contracted axes run, batch axes are given first, then the free ones in order. */
+static Demand side(Ref v, const Type *t, const int64_t *c, int nc, const int64_t *b, int nb, const Atom *const *ks,
+                   const Form *idx, int *free_at)
 {
     Demand d = { .v = v, .n = t->rank };
     for (int a = 0; a < t->rank; a++) {

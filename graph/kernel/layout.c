@@ -1,8 +1,9 @@
 /*
  * layout.c - where an element of a stored value lies in its buffer.
  *
- * A layout is a sum of digits of the index, each times a stride: row-major order, lanes inside, panels and turned copies are
- * all this. Symbolic forms go in, a form comes out; the scheduler counts with it and the lowering loads at it.
+ * A layout is a sum of digits of the index, each times a stride: row-major order, lanes inside, panels and turned
+ * copies are all this. Symbolic forms go in, a form comes out; the scheduler counts with it and the lowering loads
+ * at it.
  */
 #include "schedule.h"
 
@@ -41,7 +42,7 @@ Layout *layout_lanes_inside(const int64_t *dim, int n, int nlane)
 }
 
 #define PANEL       32
-#define PANEL_MIN   (1 << 21)                   /* elements from which a copy lies in panels: rows a power of two apart share cache sets */
+#define PANEL_MIN   (1 << 21)                   /* elements from which rows a power of two apart share cache sets */
 
 /* Dimension d innermost; in panels where the whole is large. */
 Layout *layout_packed(const int64_t *dim, int n, int d)

@@ -3,8 +3,8 @@
  *
  * In:  roots in the order of their values; what is stored is decided.
  * Out: groups of roots in an order in which each finds what it reads; a group is one kernel.
- * Roots become one kernel when their outer spaces are equal, no kernel between them needs one and feeds the other, and they
- * share a load or read one another at the same index, or are tiny.
+ * Roots become one kernel when their outer spaces are equal, no kernel between them needs one and feeds the other,
+ * and they share a load or read one another at the same index, or are tiny.
  */
 #include "schedule.h"
 

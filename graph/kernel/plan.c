@@ -1,9 +1,10 @@
 /*
  * plan.c - plans as data: slots, the arena, text.
  *
- * In:  steps over slots. Out: a place in one arena for every temporary, those of bodies included, by liveness; the plan's text.
- * Invariant: two temporaries whose lives overlap do not overlap in the arena; offsets are page-aligned and 64 elements before
- * and behind each slot are inside the arena, so that loads at borders need no clamp.
+ * In:  steps over slots. Out: a place in one arena for every temporary, those of bodies included, by liveness; the
+ *      plan's text.
+ * Invariant: two temporaries whose lives overlap do not overlap in the arena; offsets are page-aligned and 64
+ * elements before and behind each slot are inside the arena, so that loads at borders need no clamp.
  */
 #include "schedule.h"
 
@@ -15,7 +16,8 @@
 
 int plan_slot(Plan *p, SlotKind kind, Dtype dt, int64_t size, const char *name)
 {
-    PUSH(p->slot, p->nslot, p->slot_cap, (Slot){ .kind = kind, .dt = dt, .size = size, .bytes = (size_t)size * dtype_size(dt), .name = name });
+    size_t bytes = (size_t)size * dtype_size(dt);
+    PUSH(p->slot, p->nslot, p->slot_cap, (Slot){ .kind = kind, .dt = dt, .size = size, .bytes = bytes, .name = name });
     return p->nslot - 1;
 }
 
@@ -159,7 +161,8 @@ static void print_plan(const Plan *p, Text *t, int pad)
     for (int k = 0; k < p->nresult; k++)
         if (p->alias[k] != -1) {
             text_char(t, ' ', pad);
-            text_add(t, "result %d is %s %d\n", k, p->alias[k] >= 0 ? "argument" : "result", p->alias[k] >= 0 ? p->alias[k] : -2 - p->alias[k]);
+            text_add(t, "result %d is %s %d\n", k, p->alias[k] >= 0 ? "argument" : "result",
+                     p->alias[k] >= 0 ? p->alias[k] : -2 - p->alias[k]);
         }
     for (int n = 0; n < p->nstep; n++) {
         const Step *s = &p->step[n];
@@ -231,7 +234,8 @@ const char *spec_note(const Spec *s, bool packed)
         int block = 0;
         for (int j = 0; j < s->nblock; j++)
             block = s->block[j].a == s->outer[k] ? s->block[j].n : block;
-        text_add(&t, "%s%lld%s", k ? ", " : "", (long long)atom_extent(s->outer[k]), s->outer[k] == s->vec ? " vec" : "");
+        text_add(&t, "%s%lld%s", k ? ", " : "", (long long)atom_extent(s->outer[k]),
+                 s->outer[k] == s->vec ? " vec" : "");
         if (block)
             text_add(&t, " x%d", block);
     }
@@ -246,7 +250,8 @@ const char *spec_note(const Spec *s, bool packed)
         text_add(&t, "%s%s", k ? " " : " -> ", st->to.buf->name);
         text_add(&t, ":%s", i ? optab[i->op].name : "input");
         for (int d = 0; d < st->nspace; d++)
-            text_add(&t, "%s%lld%s", d ? "," : "[", (long long)atom_extent(st->space[d]), d == st->nspace - 1 ? "]" : "");
+            text_add(&t, "%s%lld%s", d ? "," : "[", (long long)atom_extent(st->space[d]),
+                     d == st->nspace - 1 ? "]" : "");
     }
     for (int k = 0; s->ins && k < s->ins->nout; k++)
         if (s->live[k])

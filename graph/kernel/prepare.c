@@ -2,10 +2,12 @@
  * prepare.c - the graph rewritten before it is scheduled.
  *
  * In:  a graph. Out: one that means the same, in which every op has a kernel of its own: positions of extremes and the
- *      largest k become reductions and a sort, random blocks become arithmetic, gathers that fill become a select, products
- *      have the dtype of their factors, sums of half floats run in f32, reductions over nothing are constants, values without
- *      elements are constants. `split`: and long reductions with few results become two stages, regions take their form.
- * Invariant: rewriting what is already rewritten changes nothing but the split; so bodies may be expanded more than once.
+ *      largest k become reductions and a sort, random blocks become arithmetic, gathers that fill become a select,
+ *      products have the dtype of their factors, sums of half floats run in f32, reductions over nothing are
+ *      constants, values without elements are constants. `split`: and long reductions with few results become two
+ *      stages, regions take their form.
+ * Invariant: rewriting what is already rewritten changes nothing but the split; so bodies may be expanded more
+ * than once.
  */
 #include "schedule.h"
 
@@ -86,7 +88,8 @@ static Ref split_rows(Ref x, Ints axes)
         if (axes.v[d] != d)
             return 0;
     int64_t n = divisor(PIECES_ROWS, rows);
-    if (sums < 64 || sums > ROW_MAX || rows < 256 || n < 8 || t->rank - axes.n + 2 > MAXRANK || outer_product(cur(), x, axes.n, &columns))
+    if (sums < 64 || sums > ROW_MAX || rows < 256 || n < 8 || t->rank - axes.n + 2 > MAXRANK ||
+        outer_product(cur(), x, axes.n, &columns))
         return 0;
     if (columns && sums >= COLUMNS)             /* it needs columns before rows anyway: so columns, all of it */
         return 0;
@@ -132,7 +135,8 @@ static Ref identity(Op op, const Type *t)
     switch (op) {
     case OP_reduce_prod: return Full(*t, 1);
     case OP_reduce_and: return FullBits(*t, t->dt == DT_BOOL ? 1 : -1);
-    case OP_reduce_max: case OP_reduce_min: return f ? Full(*t, lo ? -INFINITY : INFINITY) : FullBits(*t, lo ? least : most);
+    case OP_reduce_max: case OP_reduce_min:
+        return f ? Full(*t, lo ? -INFINITY : INFINITY) : FullBits(*t, lo ? least : most);
     default: return Zeros(t);
     }
 }
@@ -251,7 +255,8 @@ static Ref bitcast(Ref x, Dtype to)
         for (int d = 0; d < t.rank; d++)
             dims.v[d] = d;
         t.dim[t.rank++] = (int64_t)(m / n);
-        Ref all = Broadcast(Bitcast(x, wide), type_shape(&t), dims), shift = Mul(Iota(t, t.rank - 1), Full(t, 8.0 * (double)n));
+        Ref all = Broadcast(Bitcast(x, wide), type_shape(&t), dims);
+        Ref shift = Mul(Iota(t, t.rank - 1), Full(t, 8.0 * (double)n));
         return Bitcast(Convert(ShiftRightLogical(all, shift), narrow), to);
     }
     Type t = with_dt(typ(x), wide);
@@ -270,7 +275,8 @@ static Ref index_i32(Ref x, Ref index)
     switch (typ(index)->dt) {
     case DT_I32: return index;
     case DT_U32: case DT_U64: return Convert(Min(index, FullBits(*typ(index), INT32_MAX)), DT_I32);
-    case DT_I64: return Convert(Clamp(FullBits(*typ(index), INT32_MIN), index, FullBits(*typ(index), INT32_MAX)), DT_I32);
+    case DT_I64:
+        return Convert(Clamp(FullBits(*typ(index), INT32_MIN), index, FullBits(*typ(index), INT32_MAX)), DT_I32);
     default: return Convert(index, DT_I32);
     }
 }
@@ -363,12 +369,13 @@ static Ref concat(const Ins *i, const Ref *x)
 static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const Target *target, bool split)
 {
     switch (i->op) {
-    case OP_reduce_sum: case OP_reduce_prod: case OP_reduce_max: case OP_reduce_min: case OP_reduce_and: case OP_reduce_or:
-    case OP_reduce_xor:
+    case OP_reduce_sum: case OP_reduce_prod: case OP_reduce_max: case OP_reduce_min: case OP_reduce_and:
+    case OP_reduce_or: case OP_reduce_xor:
         out[0] = reduced((Op)i->op, x[0], ins_ints(i, 0), split);
         return;
     case OP_dot:
-        out[0] = product(x[0], x[1], ins_ints(i, 0), ins_ints(i, 1), ins_ints(i, 2), ins_ints(i, 3), (Dtype)ins_int(i, 4), t, split);
+        out[0] = product(x[0], x[1], ins_ints(i, 0), ins_ints(i, 1), ins_ints(i, 2), ins_ints(i, 3),
+                         (Dtype)ins_int(i, 4), t, split);
         return;
     case OP_argmax: case OP_argmin:
         out[0] = position((Op)i->op, x[0], (int)ins_int(i, 0), (Dtype)ins_int(i, 1), split);
@@ -489,8 +496,8 @@ static bool is_step(const Ins *i, const Target *t)
     return i && i->op == OP_region && region_form(i->region, i->nin, i->nsub, i->sub, t) == REGION_STEPS;
 }
 
-/* As it stands, but: what a step binds is whole, never a slice at STEP; what a body gives has a place of its own; what is an
- * output is computed by a kernel. */
+/* As it stands, but: what a step binds is whole, never a slice at STEP; what a body gives has a place of its own; what
+ * is an output is computed by a kernel. */
 Graph *prepare_seal(const Graph *g, const Target *t, const Bounds *b)
 {
     Ref *m = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout);

@@ -1,10 +1,11 @@
 /*
  * prepare_region.c - regions rewritten before they are scheduled.
  *
- * In:  a region and its operands in the current graph. Out: the same results from what has a form: lanes or rows without
- *      summed marks, steps without lanes, or no region at all (the matrix form, whose bodies are batched).
- * Large scans lose their accumulators first: an accumulator takes no part in the steps, so what is added to it, or the factors
- * of the product that is added, leave the loop as ys, and one sum, product or scatter over all steps and lanes follows.
+ * In:  a region and its operands in the current graph. Out: the same results from what has a form: lanes or rows
+ *      without summed marks, steps without lanes, or no region at all (the matrix form, whose bodies are batched).
+ * Large scans lose their accumulators first: an accumulator takes no part in the steps, so what is added to it, or
+ * the factors of the product that is added, leave the loop as ys, and one sum, product or scatter over all steps
+ * and lanes follows.
  */
 #include "schedule.h"
 
@@ -88,9 +89,11 @@ static Ref unstacked(const Region *r, const uint8_t *was, const uint8_t *is, Ref
     return v;
 }
 
-/* A result summed over lanes becomes a row a lane, then a sum; the start of an accumulator counts once, after it. An operand
- * that lane 0 alone gets becomes rows, and then lanes no longer agree: shared results become rows, of which one is taken. */
-static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *const *sub, Ref *out, const Target *target)
+/* A result summed over lanes becomes a row a lane, then a sum; the start of an accumulator counts once, after it. An
+ * operand that lane 0 alone gets becomes rows, and then lanes no longer agree: shared results become rows, of which one is
+ * taken. */
+static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *const *sub, Ref *out,
+                    const Target *target)
 {
     int nout = sub[nsub - 1]->nout, first = region_npred(r) + r->ncap, nl = r->nlane;
     Region s = *r;
@@ -104,7 +107,7 @@ static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *co
     s.om = arena_copy(r->om, (size_t)nout * (size_t)nl);
     for (int k = 0; k < nout * nl; k++)
         s.om[k] = s.om[k] == SUMMED ? STACKED : s.om[k];
-    for (int k = 0; k < nin * nl; k++)          /* accumulators apart, what lane k % nl gives differs from lane to lane */
+    for (int k = 0; k < nin * nl; k++)          /* accumulators apart, what depends on it differs along lane k % nl */
         if (s.im[k] == SUMMED && region_group(r, k / nl) != 'a')
             for (int j = 0; j < nout; j++)
                 s.om[j * nl + k % nl] = STACKED;
@@ -212,7 +215,8 @@ static Graph *turned_body(const Scan *s, const bool *turn, Ref *extra)
         for (int k = 0; k < i->nin; k++)
             x[k] = m[i->in[k]];
         if (turned(&s->r, b, i, s->r.im))
-            m[i->out] = Dot(x[0], extra[capture_of(b, &s->r, i->in[1])], ins_ints(i, 0), (Ints){ 1, { 0 } }, ins_ints(i, 2), (Ints){ 0 }, (Dtype)ins_int(i, 4));
+            m[i->out] = Dot(x[0], extra[capture_of(b, &s->r, i->in[1])], ins_ints(i, 0), (Ints){ 1, { 0 } },
+                            ins_ints(i, 2), (Ints){ 0 }, (Dtype)ins_int(i, 4));
         else
             again(i, x, m + i->out);
     }
@@ -330,7 +334,8 @@ static Addend *addends(const Scan *s, const Ref *x, Ref *extra, int *nextra)
             return NULL;
         for (int j = 0; j < a[k].n; j++) {
             const Type *u = &s->body->type[a[k].v[j]];
-            if (s->r.nlane + 1 + u->rank > MAXRANK || (whole_x(s, a[k].v[j]) < 0 && room * (double)type_size(u) > STACK_MAX))
+            bool fits = whole_x(s, a[k].v[j]) >= 0 || room * (double)type_size(u) <= STACK_MAX;
+            if (!fits || s->r.nlane + 1 + u->rank > MAXRANK)
                 return NULL;
             a[k].at[j] = -1;
             for (int e = 0; e < *nextra; e++)
@@ -351,7 +356,8 @@ static Graph *body_without(const Scan *s, const Ref *extra, int nextra)
     Ref *args = NEWS(Ref, b->nin), *wanted = NEWS(Ref, n), *out = NEWS(Ref, n);
     Graph part = *b, *h = graph_begin(graph_new());
     for (int k = 0; k < b->nin; k++)
-        args[k] = k >= s->r.ncap && k < s->r.ncap + nacc ? Zeros(&b->type[b->in[k]]) : graph_input(b->type[b->in[k]], 0);
+        args[k] = k >= s->r.ncap && k < s->r.ncap + nacc ? Zeros(&b->type[b->in[k]])
+                                                         : graph_input(b->type[b->in[k]], 0);
     for (int k = 0; k < n; k++)
         wanted[k] = k < b->nout - nacc ? b->out[nacc + k] : extra[k - (b->nout - nacc)];
     part.out = wanted;
@@ -435,7 +441,8 @@ static bool hoist_sums(const Scan *s, Ref *out, const Target *target)
     for (int k = 0; k < n; k++)
         for (int l = 0; l < nl; l++)
             r.om[k * nl + l] = k < nout - nacc ? s->r.om[(nacc + k) * nl + l] : STACKED;
-    Ins i = { .op = OP_region, .nin = (uint16_t)nin, .nout = (uint16_t)n, .nsub = 1, .in = x, .region = &r, .sub = &body };
+    Ins i = { .op = OP_region, .nin = (uint16_t)nin, .nout = (uint16_t)n, .nsub = 1, .in = x, .region = &r,
+              .sub = &body };
     if (n)
         prepare_region(&i, x, res, target);
     for (int k = 0; k < nout - nacc && !error_pending(); k++)

@@ -2,8 +2,9 @@
  * region_plan.c - the form that a region takes, and its root.
  *
  * In:  a region whose bodies are expanded.
- * Out: lanes (a kernel whose loop carries the elements of the state in registers), rows (a kernel with the state in private
- *      rows), steps (plans that are repeated, or chosen, by the plan around them), or the matrix form (a rewriting, prepare_region.c).
+ * Out: lanes (a kernel whose loop carries the elements of the state in registers), rows (a kernel with the state
+ *      in private rows), steps (plans that are repeated, or chosen, by the plan around them), or the matrix form
+ *      (a rewriting, prepare_region.c).
  * Invariant: the answer depends on the region and the target alone, so that preparing and scheduling agree.
  */
 #include "schedule.h"
@@ -96,8 +97,8 @@ static void dynamic_operands(const Graph *g, const Ins *i, bool *dyn, bool any)
         dyn[i->in[k]] = dyn[i->in[k]] || any;
 }
 
-/* Bodies are evaluated element by element at constant indices; only what a slice, a gather or a nested loop's step moves is
- * at a computed one. What is read so from outside should lie in memory. */
+/* Bodies are evaluated element by element at constant indices; only what a slice, a gather or a nested loop's step
+ * moves is at a computed one. What is read so from outside should lie in memory. */
 void body_dynamic(const Graph *g, bool *in)
 {
     bool *dyn = NEWS(bool, g->nval);
@@ -241,7 +242,8 @@ RegionForm region_form(const Region *r, int nin, int nsub, Graph *const *sub, co
 static Root *root_new(Sched *s, RootKind kind, const Ins *i, const Vars *space)
 {
     Root *r = NEW(Root);
-    *r = (Root){ .kind = kind, .v = i->out, .ins = i, .space = space, .inner = vars_of(NULL, 0), .live = NEWS(bool, i->nout) };
+    *r = (Root){ .kind = kind, .v = i->out, .ins = i, .space = space, .inner = vars_of(NULL, 0),
+                 .live = NEWS(bool, i->nout) };
     for (int k = 0; k < i->nout; k++)
         r->live[k] = s->need[i->out + (Ref)k].n > 0 || s->out[i->out + (Ref)k];
     PUSH(s->root, s->nroot, s->root_cap, r);

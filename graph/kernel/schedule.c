@@ -3,8 +3,9 @@
  *
  * In:  a graph and what the device can do. Out: a Plan, or NULL after an error.
  * One reverse pass over the values. Every value has a set of demands; from them follows how often each element would be
- * evaluated; the value is stored if recomputing costs more than a store and the loads, else its demands pass through its
- * element rule to its operands. Stored values (roots) with the same outer space that demand the same things become one kernel.
+ * evaluated; the value is stored if recomputing costs more than a store and the loads, else its demands pass
+ * through its element rule to its operands. Stored values (roots) with the same outer space that demand the same
+ * things become one kernel.
  * Invariant: everything is decided before a line of kernel is written; the same graph gives the same plan.
  */
 #include "schedule.h"
@@ -25,8 +26,10 @@ static int check_dtypes(const Graph *g, const Target *t)
         if (!lacks(t, g->type[v].dt))
             continue;
         Loc was = i ? loc_set(i->loc) : loc_here();
-        int r = error_set(E_DTYPE, "%s: the device has no %s; convert to %s, or choose a device that has it", i ? optab[i->op].name : "an argument",
-                          dtype_name(g->type[v].dt), g->type[v].dt == DT_I64 ? "i32" : g->type[v].dt == DT_U64 ? "u32" : "f32");
+        int dt = g->type[v].dt;
+        int r = error_set(E_DTYPE, "%s: the device has no %s; convert to %s, or choose a device that has it",
+                          i ? optab[i->op].name : "an argument", dtype_name((Dtype)dt),
+                          dt == DT_I64 ? "i32" : dt == DT_U64 ? "u32" : "f32");
         loc_set(was);
         return r;
     }
@@ -122,16 +125,17 @@ static void place(Sched *s, Ref v, SlotKind kind, int index, const char *name, c
     s->plan->slot[s->stored[v].buf->slot].index = index;
 }
 
+static const Layout *natural(const Graph *g, Ref v) { return layout_natural(g->type[v].dim, g->type[v].rank); }
+
 static void place_inputs(Sched *s, Bounds b)
 {
     const Graph *g = s->g;
     for (int k = 0; k < g->nin; k++)
-        place(s, g->in[k], SLOT_ARG, k, arena_text("a%d", k), layout_natural(g->type[g->in[k]].dim, g->type[g->in[k]].rank),
-              b.steps && k >= b.first_x ? b.steps : 0);
+        place(s, g->in[k], SLOT_ARG, k, arena_text("a%d", k), natural(g, g->in[k]), k >= b.first_x ? b.steps : 0);
     for (int n = 0, c = 0; n < g->nins; n++)
         if (g->ins[n]->op == OP_data) {
             Ref v = g->ins[n]->out;
-            place(s, v, SLOT_CONST, 0, arena_text("c%d", c++), layout_natural(g->type[v].dim, g->type[v].rank), 0);
+            place(s, v, SLOT_CONST, 0, arena_text("c%d", c++), natural(g, v), 0);
             s->plan->slot[s->stored[v].buf->slot].data = g->ins[n]->blob;
         }
 }
@@ -169,7 +173,7 @@ static void place_results(Sched *s, Bounds b)
         if (s->plan->alias[k] != -1)
             continue;
         s->out[v] = true;
-        place(s, v, SLOT_RESULT, k, arena_text("r%d", k), layout_natural(g->type[v].dim, g->type[v].rank), b.steps && k >= b.first_y ? b.steps : 0);
+        place(s, v, SLOT_RESULT, k, arena_text("r%d", k), natural(g, v), k >= b.first_y ? b.steps : 0);
     }
 }
 
@@ -232,8 +236,8 @@ static void kernel_of(Sched *s, const char *name, const Group *g)
     Store *st = NEWS(Store, g->n);
     for (int k = 0; k < g->n; k++) {
         const Root *r = g->root[k];
-        st[k] = (Store){ .v = r->kind == ROOT_SUMS ? r->x : r->v, .nidx = r->idx->n, .nspace = r->inner->n, .to = s->stored[r->v],
-                         .chunk = r->kind == ROOT_SUMS ? r->chunk : 0 };
+        st[k] = (Store){ .v = r->kind == ROOT_SUMS ? r->x : r->v, .nidx = r->idx->n, .nspace = r->inner->n,
+                         .to = s->stored[r->v], .chunk = r->kind == ROOT_SUMS ? r->chunk : 0 };
         memcpy(st[k].idx, r->idx->f, sizeof(Form) * (size_t)r->idx->n);
         memcpy(st[k].space, r->inner->a, sizeof(Atom *) * (size_t)r->inner->n);
         s->own[r->v] = true;
@@ -245,7 +249,8 @@ static void kernel_of(Sched *s, const char *name, const Group *g)
         s->own[g->root[k]->v] = false;
 }
 
-/* Carries that the body changes in place become captures of it; the others move up. new_arg, new_result: by number before. */
+/* Carries that the body changes in place become captures of it; the others move up. new_arg, new_result: by the number
+ * before. */
 static void bind_in_place(Plan *body, const int *new_arg, const int *new_result)
 {
     int *alias = NEWS(int, body->nresult), n = 0;
@@ -339,7 +344,8 @@ static void step_of(Sched *s, const char *name, const Ins *i)
     st.pong = NEWS(int, npong);
     for (int k = 0; k < npong; k++) {
         const Slot *to = k < 2 * st.ncarry ? &s->plan->slot[st.out[k / 2]] : NULL;
-        st.pong[k] = plan_slot(s->plan, SLOT_TEMP, to ? (Dtype)to->dt : DT_BOOL, to ? to->size : 1, arena_text("%s_p%d", name, k));
+        st.pong[k] = plan_slot(s->plan, SLOT_TEMP, to ? (Dtype)to->dt : DT_BOOL, to ? to->size : 1,
+                               arena_text("%s_p%d", name, k));
     }
     *plan_step(s->plan, st.kind) = st;
 }
@@ -367,9 +373,10 @@ Plan *schedule_graph(const Graph *g0, const Target *t, const char *prefix, Bound
     if (!g || error_pending())
         return NULL;
     int n = g->nval, ngroup;
-    Sched s = { .g = g, .target = t, .plan = NEW(Plan), .prefix = *prefix ? arena_text("%s_", prefix) : "", .stored = NEWS(Place, n),
-                .need = NEWS(Needs, n), .out = NEWS(bool, n), .force = NEWS(bool, n), .natural = NEWS(bool, n), .depth = NEWS(int, n),
-                .packed = NEWS(Place *, n), .own = NEWS(bool, n), .none = NEWS(bool, n), .instead = NEWS(Place, n) };
+    Sched s = { .g = g, .target = t, .plan = NEW(Plan), .prefix = *prefix ? arena_text("%s_", prefix) : "",
+                .stored = NEWS(Place, n), .need = NEWS(Needs, n), .out = NEWS(bool, n), .force = NEWS(bool, n),
+                .natural = NEWS(bool, n), .depth = NEWS(int, n), .packed = NEWS(Place *, n),
+                .own = NEWS(bool, n), .none = NEWS(bool, n), .instead = NEWS(Place, n) };
     s.plan->narg = g->nin;
     s.plan->nresult = g->nout;
     place_inputs(&s, b);

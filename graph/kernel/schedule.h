@@ -164,14 +164,15 @@ bool store_pays(const Sched *, const Ins *, Ref v);
 Root *root_value(Sched *, Ref v);
 Root *root_sums(Sched *, const Ins *);          /* NULL: not such a sum */
 Root *root_ins(Sched *, const Ins *);           /* regions and own shapes */
-bool outer_product(const Graph *, Ref v, int rows, bool *columns);      /* columns: does it need reductions over the rows? */
+bool outer_product(const Graph *, Ref v, int rows, bool *columns);      /* columns: does it need reductions over rows? */
 Layout *layout_lanes_inside(const int64_t *dim, int n, int nlane);
 Layout *layout_packed(const int64_t *dim, int n, int d);
 void layout_step(Layout *, int64_t size);       /* STEP * size in front */
 
 typedef struct Group { Root **root; int n, cap; } Group;
 Group *merge_roots(Sched *, int *n);
-Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, bool *own);   /* packs first */
+/* Copies that the kernel wants of its operands become kernels before it. */
+Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, bool *own);
 Spec *shape_ins(Sched *, const char *name, const Root *);
 void schedule_kernel(Sched *, const Spec *, Loc);       /* lowers it: a step */
 Buffer *schedule_buffer(Sched *, SlotKind, Dtype, int64_t size, const char *name);
@@ -179,20 +180,22 @@ Buffer *schedule_buffer(Sched *, SlotKind, Dtype, int64_t size, const char *name
 Graph *prepare(const Graph *, const Target *);  /* a program or the body of a loop of kernels; NULL after an error */
 Graph *prepare_body(const Graph *, const Target *);     /* what lanes run: only expanded */
 typedef struct Bounds Bounds;
-Graph *prepare_seal(const Graph *, const Target *, const Bounds *);     /* results and operands of steps: values of their own */
+/* Results, and operands of steps, are values of their own. */
+Graph *prepare_seal(const Graph *, const Target *, const Bounds *);
 void prepare_region(const Ins *, const Ref *x, Ref *out, const Target *);       /* takes its form */
 void prepare_inner(const Ins *, const Ref *x, Ref *out, const Target *);        /* inside a body: expanded */
-void prepare_one(Op, int nin, const Ref *x, const Attr *, Ref *out, const Target *);   /* as if it had been in the graph */
+void prepare_one(Op, int nin, const Ref *x, const Attr *, Ref *out, const Target *);   /* as if the graph had it */
 void prepare_into(const Graph *, const Ref *args, Ref *out, const Target *, bool split);
 
-/* in_place.c: carries of loops of kernels that are changed where they lie. The writes that lead to result k, last first. */
+/* in_place.c: carries of loops of kernels that are changed where they lie. The writes that lead to result k, last one
+ * first. */
 enum { IN_PLACE_MAX = 16 };
 int in_place_chain(const Graph *, const Bounds *, int k, const Ins **link);
 Ins *in_place_write(const Graph *, const Ins *, const Ref *x);  /* as a scatter, in the current graph */
 
-/* schedule.c: the one schedule of a graph that is a program (body false) or a body of a step. Inputs from the first_x-th on
- * and results from the first_y-th on are slices at STEP of arrays with `steps` of them (0: none are). A result k < ncarry may be made
- * in place of input first_carry + k; then its alias says so. */
+/* schedule.c: the one schedule of a graph that is a program (body false) or a body of a step. Inputs from the first_x-th
+ * on and results from the first_y-th on are slices at STEP of arrays with `steps` of them (0: none are). A result
+ * k < ncarry may be made in place of input first_carry + k; then its alias says so. */
 struct Bounds { bool body; int first_x, first_y; int64_t steps; int first_carry, ncarry; };
 Plan *schedule_graph(const Graph *, const Target *, const char *prefix, Bounds);
 int plan_slot(Plan *, SlotKind, Dtype, int64_t size, const char *name);

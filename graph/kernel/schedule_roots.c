@@ -3,8 +3,9 @@
  *
  * In:  a value to be stored.
  * Out: a Root: outer variables, inner variables, the index of the value in both.
- * The outer space is the smallest set of dimensions (of at least 16 elements) that the first reductions on each path depend
- * on; what is behind a reduction is that reduction's affair. All dimensions for a map or a contraction; a record's never.
+ * The outer space is the smallest set of dimensions (of at least 16 elements) that the first reductions on each
+ * path depend on; what is behind a reduction is that reduction's affair. All dimensions for a map or a
+ * contraction; a record's never.
  */
 #include "schedule.h"
 
@@ -122,7 +123,8 @@ static uint32_t rows_of(const Walk *w)
     for (int k = 0; k < w->nfound; k++) {
         const Found *f = &w->found[k];
         int n = __builtin_popcount(f->dims);
-        bool fits = f->own && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) && dims_vol(w, f->dims) >= SHARE_MIN;
+        bool fits = f->own && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) &&
+                    dims_vol(w, f->dims) >= SHARE_MIN;
         /* of equal size: the one whose first dimensions come first */
         if (fits && (n < size || (n == size && (f->dims ^ best) & f->dims & -(f->dims ^ best))))
             best = f->dims, size = n;
@@ -181,7 +183,8 @@ Root *root_value(Sched *s, Ref v)
         int inner = w.dims ? 31 - __builtin_clz(w.dims) : 0, count = 0;
         Seen seen = { 0 };
         if (outer != w.dims && outer >> inner & 1 && !loads_unit(g, v, start, w.ph[inner], &seen, &count)) {
-            for (int k = 0; k < w.nfound; k++)  /* no one vector axis suits the store and all loads: the reductions are stored */
+            /* no one vector axis suits the store and all loads: the reductions are stored */
+            for (int k = 0; k < w.nfound; k++)
                 if (w.found[k].dims == outer)
                     s->force[w.found[k].v] = true;
             outer = w.dims;
@@ -226,8 +229,8 @@ static bool partial(Factor *f, Ref v, const Form *idx, bool below)
     return false;
 }
 
-/* Does some factor depend on a part of the kept dimensions (those behind `rows`) alone? Then a register tile is better than
- * rows of sums. */
+/* Does some factor depend on a part of the kept dimensions (those behind `rows`) alone? Then a register tile is better
+ * than rows of sums. */
 bool outer_product(const Graph *g, Ref v, int rows, bool *columns)
 {
     const Type *t = &g->type[v];
@@ -272,7 +275,8 @@ Root *root_sums(Sched *s, const Ins *i)
         return NULL;
     const Atom *const *o = elem_space("o", rows, 1, 0), *const *k = elem_space("k", rows + 1, t->rank - 2, 1);
     Root *r = NEW(Root);
-    *r = (Root){ .kind = ROOT_SUMS, .v = i->out, .x = d->in[0], .chunk = t->dim[1], .space = vars_of(o, 1), .inner = vars_of(k, t->rank - 2) };
+    *r = (Root){ .kind = ROOT_SUMS, .v = i->out, .x = d->in[0], .chunk = t->dim[1], .space = vars_of(o, 1),
+                 .inner = vars_of(k, t->rank - 2) };
     Form idx[MAXRANK], at[MAXRANK];
     idx[0] = form_a(o[0]);
     for (int j = 0; j < t->rank - 2; j++)

@@ -1,8 +1,8 @@
 /*
  * schedule_sets.c - what the scheduler counts with: interned indices and lists of variables, and sets of keys.
  *
- * Invariant: while one program is scheduled (since sets_open), equal indices and equal lists are the same pointer, so that a
- * demand is a few words and a set of demands is a hash table.
+ * Invariant: while one program is scheduled (since sets_open), equal indices and equal lists are the same pointer,
+ * so that a demand is a few words and a set of demands is a hash table.
  */
 #include "schedule.h"
 
@@ -39,7 +39,8 @@ static const void **table_find(Table *t, const void *list, int n, size_t at, uin
         const char *e = t->slot[k];
         if (!e)
             return &t->slot[k];
-        if (t->hash[k] == *hash && *(const int *)(const void *)e == n && !memcmp(e + at, list, (size_t)n * sizeof(void *)))
+        if (t->hash[k] == *hash && *(const int *)(const void *)e == n &&
+            !memcmp(e + at, list, (size_t)n * sizeof(void *)))
             return &t->slot[k];
     }
 }

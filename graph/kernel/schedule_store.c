@@ -1,10 +1,11 @@
 /*
  * schedule_store.c - which values are stored.
  *
- * In:  a value and the demands on it: who evaluates it, in which outer space, inside which loops, at which symbolic index.
+ * In:  a value and the demands on it: who evaluates it, in which outer space, inside which loops, at which
+ *      symbolic index.
  * Out: whether recomputing costs more than a store and the loads.
- * Evaluations are the product of all loops up to the innermost that the index depends on, once for each distinct index: so
- * exp(b)[j] inside loops (i, j) counts n * m times although it depends on j alone.
+ * Evaluations are the product of all loops up to the innermost that the index depends on, once for each distinct
+ * index: so exp(b)[j] inside loops (i, j) counts n * m times although it depends on j alone.
  */
 #include "schedule.h"
 

@@ -2,9 +2,9 @@
  * shape.c - the shape of a kernel: vector axis, register blocks, packed operands, by counting loads.
  *
  * In:  the outer space and the stores of a kernel. Out: its Spec. Copies that it wants of operands are made before it.
- * The vector axis is the outer variable, or none (the innermost loop), for which loads and stores cost least. Blocks: of
- * strided neighbours (they become block loads), of axes that half of a reduction's loads do not depend on (register tiles),
- * of dimensions up to 4.
+ * The vector axis is the outer variable, or none (the innermost loop), for which loads and stores cost least.
+ * Blocks: of strided neighbours (they become block loads), of axes that half of a reduction's loads do not depend
+ * on (register tiles), of dimensions up to 4.
  */
 #include "traffic.h"
 
@@ -271,9 +271,11 @@ static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
     if (spec->vec)                              /* strided accesses next to one another */
         for (int k = 0; k < space->n; k++)
             for (int j = 0; j < t->nload; j++) {
-                int64_t v = form_coef(t->load[j].f, spec->vec);
-                if (space->a[k] != spec->vec && !t->load[j].loops->n && form_coef(t->load[j].f, space->a[k]) == 1 && v != 0 && v != 1)
-                    set_block(spec, space->a[k], atom_extent(space->a[k]) < FLIGHT ? atom_extent(space->a[k]) : FLIGHT);
+                const Load *l = &t->load[j];
+                const Atom *a = space->a[k];
+                int64_t v = form_coef(l->f, spec->vec);
+                if (a != spec->vec && !l->loops->n && form_coef(l->f, a) == 1 && v != 0 && v != 1)
+                    set_block(spec, a, atom_extent(a) < FLIGHT ? atom_extent(a) : FLIGHT);
             }
     for (int k = 0; k < t->ntile; k++)
         deep = deep || t->tile[k].loops->vol >= 4;
@@ -316,17 +318,19 @@ static void shape_lanes(Spec *spec, const Root *r)
     const Region *g = r->ins->region;
     const Graph *body = r->ins->sub[r->ins->nsub - 1];
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
-    double state = body_state(body, g, false), code = body_code(body), steps = g->kind == SCAN ? (double)g->length : g->kind == WHILE ? TURNS : 1;
+    double state = body_state(body, g, false), code = body_code(body);
+    double steps = g->kind == SCAN ? (double)g->length : g->kind == WHILE ? TURNS : 1;
     int n = 1;
     spec->vec = last && atom_extent(last) >= W ? last : NULL;
-    if (r->spec == SPEC_ROWS) {                 /* state in private rows, 8 lanes a work-item, the vector inside the state */
+    if (r->spec == SPEC_ROWS) {                 /* 8 lanes a work-item, the vector inside the state */
         spec->vec = NULL;
         spec->inner_tile = 2;
         spec->contract = true;
         set_block(spec, last, atom_extent(last) < 8 ? atom_extent(last) : 8);
         n = 8;
-    } else if (spec->vec) {                     /* several groups of lanes in flight hide latency, while registers last */
-        while (n < 4 && state * n * 2 <= 8 && code * n <= 120 && r->space->vol / (W * n * 2) >= 8 && W * n * 2 <= atom_extent(last))
+    } else if (spec->vec) {                     /* groups of lanes in flight hide latency, while registers last */
+        while (n < 4 && state * n * 2 <= 8 && code * n <= 120 && r->space->vol / (W * n * 2) >= 8 &&
+               W * n * 2 <= atom_extent(last))
             n *= 2;
         set_block(spec, last, n);
     }
