@@ -89,9 +89,9 @@ static int child(const Options *o)
     Times t;
     int e = w && w->function ? measure(w, o->device, o->first || o->check ? -1 : o->seconds, &t) : HD_EINVAL;
     json_t *row = e ? json_pack("{s:s}", "failed", hd_error())
-        : json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:f, s:f, s:[f,f,f,f]}", "trace_ms", t.trace,
-            "build_ms", t.build, "run_ms", t.run, "min_ms", t.min, "median_ms", t.median, "sys_ms", t.sys, "bytes", t.bytes,
-            "flops", t.flops, "calls", t.calls, "n", (json_int_t)t.sum.n, "sum", isfinite(t.sum.sum) ? t.sum.sum : 1e300,
+        : json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:f, s:f, s:[f,f,f,f]}", "trace_ms", t.trace,
+            "build_ms", t.build, "run_ms", t.run, "min_ms", t.min, "median_ms", t.median, "sys_ms", t.sys, "cpu_ms", t.cpu,
+            "bytes", t.bytes, "flops", t.flops, "calls", t.calls, "n", (json_int_t)t.sum.n, "sum", isfinite(t.sum.sum) ? t.sum.sum : 1e300,
             "abs", isfinite(t.sum.abs) ? t.sum.abs : 1e300, "elems", t.sum.elem[0], t.sum.elem[1], t.sum.elem[2], t.sum.elem[3]);
     if (!row)                                   /* JSON has no nan */
         row = json_pack("{s:s}", "failed", "the result is not finite");
@@ -251,9 +251,9 @@ static bool finish(const Workload *w, json_t *row, const json_t *want, Limits l)
     double memory = l.bytes && ms ? number(row, "bytes") / l.bytes / ms : 0;
     double roof = l.flops && ms ? fmax(memory, number(row, "flops") / l.flops / ms) : 0;
     set(row, "bandwidth_share", memory), set(row, "roofline_share", roof);
-    printf("%-20s %10.4f %10.4f ms  first %8.1f (trace %.1f build %.1f) cached %7.1f  sys %7.3f  bandwidth %.2f roof %.2f  "
+    printf("%-20s %10.4f %10.4f ms  first %8.1f (trace %.1f build %.1f) cached %7.1f  cpu %8.3f sys %7.3f  bandwidth %.2f roof %.2f  "
         "error %.3g%s\n", w->name, ms, number(row, "median_ms"), first_call(row), number(row, "trace_ms"),
-        number(row, "build_ms"), number(row, "cached_call_ms"), number(row, "sys_ms"), memory, roof, error,
+        number(row, "build_ms"), number(row, "cached_call_ms"), number(row, "cpu_ms"), number(row, "sys_ms"), memory, roof, error,
         error <= 1 ? "" : "  CHECKSUM DIFFERS");
     fflush(stdout);
     return error <= 1;

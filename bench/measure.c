@@ -18,11 +18,15 @@ double now_ms(void)
     return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
 }
 
-static double system_ms(void)
+static double ms_of(struct timeval t) { return 1e3 * (double)t.tv_sec + 1e-3 * (double)t.tv_usec; }
+
+/* Time in the system, and all time, of all threads so far. */
+static double processor_ms(double *all)
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return 1e3 * (double)u.ru_stime.tv_sec + 1e-3 * (double)u.ru_stime.tv_usec;
+    *all = ms_of(u.ru_utime) + ms_of(u.ru_stime);
+    return ms_of(u.ru_stime);
 }
 
 static int once(const Workload *w, hd_fn *f, hd_array **out, hd_array *const *args, int n)
@@ -33,10 +37,10 @@ static int once(const Workload *w, hd_fn *f, hd_array **out, hd_array *const *ar
 
 static hd waking(hd x) { return hd_mul(x, hd_c(3)); }
 
-/* A device starts up with its first program; that is nobody's first call. */
-static int wake(const char *device)
+/* A device starts up with its first program, small or large; that is nobody's first call. */
+static int wake(const char *device, int64_t n)
 {
-    hd_array *host = hd_array_scalar(HD_F32, 1), *x = hd_put(host, device), *y = NULL;
+    hd_array *host = A(1, n), *x = hd_put(host, device), *y = NULL;
     int e = hd_call(waking, &y, x);
     if (!e)
         e = hd_wait(y);
@@ -85,12 +89,12 @@ enum { MOST_CALLS = 2000, WARM_CALLS = 2, LEAST_CALLS = 5 };
 static int steady(const Workload *w, hd_fn *f, hd_array *const *args, int n, double seconds, Times *t)
 {
     static double ms[MOST_CALLS];
-    double stop = 0, sys = 0;
+    double stop = 0, sys = 0, all = 0, all_end;
     int k = -WARM_CALLS;
     for (; k < LEAST_CALLS || (now_ms() < stop && k < MOST_CALLS); k++) {
         hd_array *out = NULL;
         if (!k)
-            stop = now_ms() + 1e3 * seconds, sys = system_ms();
+            stop = now_ms() + 1e3 * seconds, sys = processor_ms(&all);
         double start = now_ms();
         int e = once(w, f, &out, args, n);
         if (k >= 0)
@@ -99,7 +103,7 @@ static int steady(const Workload *w, hd_fn *f, hd_array *const *args, int n, dou
         if (e)
             return e;
     }
-    t->sys = (system_ms() - sys) / k;
+    t->sys = (processor_ms(&all_end) - sys) / k, t->cpu = (all_end - all) / k;
     qsort(ms, (size_t)k, sizeof *ms, ascending);
     t->min = ms[0], t->median = ms[k / 2], t->calls = k;
     return 0;
@@ -109,9 +113,11 @@ int measure(const Workload *w, const char *device, double seconds, Times *t)
 {
     hd_array *args[MAX_ARGS] = { NULL }, *out = NULL;
     hd_fn *f;
-    int n = 0, e = wake(device);
+    int n = 0, e = wake(device, 1);
 
     *t = (Times){ 0 };
+    if (!e)
+        e = wake(device, 1 << 20);
     if (!e && !(e = arguments(w, device, args, &n)) && !(e = (f = w->function(w->size)) ? 0 : hd_error_code())
         && !(e = first(w, f, &out, args, n, t)) && !(e = checksum(out, &t->sum))) {
         t->bytes = bytes_of(out);

@@ -6,7 +6,7 @@
 
 typedef struct Times {
     double trace, build, run;                   /* of the first call: trace and transforms, compiler, one run */
-    double min, median, sys;                    /* steady state; 0 if none was asked for */
+    double min, median, sys, cpu;               /* steady state; sys and cpu: system and all time of all threads, a call */
     double bytes, flops;
     int calls;
     Checksum sum;

@@ -1,0 +1,154 @@
+/*
+ * test_bench.c - the workloads of bench/, without a clock: at a small size every device agrees with the host's
+ * evaluator, element for element; at their own size their plans have no more kernels than they had when last improved.
+ */
+#include "api.h"
+#undef HD_PLAIN
+#include "../bench/workloads.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static hd_array *run(const Workload *w, const char *device)
+{
+    hd_array *args[MAX_ARGS], *out = NULL;
+    int n = w->args(w->small, args), e = 0;
+    for (int i = 0; i < n; i++) {
+        hd_array *there = hd_put(args[i], device);
+        hd_drop(args[i]);
+        args[i] = there;
+    }
+    hd_fn *f = w->function(w->small);
+    e = w->call ? w->call(f, &out, args, n) : hd_call_n(f, &out, 1, args, n);
+    if (!e)
+        e = hd_wait(out);
+    ck_assert_msg(!e, "%s on %s: %s", w->name, device, hd_error());
+    for (int i = 0; i < n; i++)
+        hd_drop(args[i]);
+    return out;
+}
+
+static double element(const hd_array *a, int64_t i)
+{
+    const void *p = hd_data(a);
+    switch (hd_array_dtype(a)) {
+    case HD_F32: return ((const float *)p)[i];
+    case HD_I32: return ((const int32_t *)p)[i];
+    case HD_U32: return ((const uint32_t *)p)[i];
+    default: ck_abort_msg("a dtype that no workload has");
+    }
+    return 0;
+}
+
+static void same(const Workload *w, const hd_array *got, const hd_array *want)
+{
+    double tol = w->tol > 1e-5 ? w->tol : 1e-5;
+    if (hd_array_len(want)) {
+        for (int i = 0; i < hd_array_len(want); i++)
+            same(w, hd_array_nth(got, i), hd_array_nth(want, i));
+        return;
+    }
+    Checksum c;
+    int64_t n = hd_array_size(want);
+    ck_assert_int_eq(checksum(want, &c), 0);
+    ck_assert_int_eq(hd_array_size(got), n);
+    for (int64_t i = 0; i < n; i++) {
+        double a = element(got, i), b = element(want, i), scale = fmax(fabs(b), c.abs / (double)n);
+        ck_assert_msg(fabs(a - b) <= tol * scale, "%s: element %lld is %.9g, not %.9g", w->name, (long long)i, a, b);
+    }
+}
+
+START_TEST(agrees)
+{
+    const Workload *w = workload_at(_i);
+    Checksum got, want;
+    const char *device = hd_default_device(NULL);
+    if (!w->function)
+        return;
+    hd_array *a = run(w, device), *b = run(w, "host");
+    if (!w->sum_only)
+        same(w, a, b);
+    ck_assert(!checksum(a, &got) && !checksum(b, &want));
+    double error = checksum_error(w, &got, &want);
+    ck_assert_msg(error <= 1, "%s on %s: the checksum is off by %g times the tolerance", w->name, device, error);
+    hd_drop(a), hd_drop(b);
+    ck_assert_int_eq(hd_live(), 0);
+}
+END_TEST
+
+/* ==================== kernels */
+
+typedef struct Most { const char *name; int kernels; } Most;
+
+static const Most most[] = {
+    { "predict_1m", 1 }, { "scaled_loss_256k", 1 }, { "normalize_256", 1 }, { "normalize_last_256", 2 }, { "pairwise_3", 2 },
+    { "pairwise_64", 2 }, { "pergrad_1m", 1 }, { "pergrad_mlp", 7 }, { "pergrad_clip", 10 }, { "jacrev_512", 3 },
+    { "jacfwd_512", 3 }, { "hessian_4096", 10 }, { "dropout_4m", 1 }, { "rnn_h8", 1 }, { "rnn_h8_grad", 6 }, { "rnn", 2 },
+    { "rnn_grad", 9 }, { "saxpy_16m", 1 }, { "exp_16m", 1 }, { "tanh_16m", 1 }, { "erf_16m", 1 }, { "gelu_16m", 1 },
+    { "sum_16m", 2 }, { "softmax", 1 }, { "logsumexp", 1 }, { "layernorm", 1 }, { "layernorm_grad", 3 },
+    { "transpose_4096", 1 }, { "gemm_256", 1 }, { "gemm_512", 1 }, { "gemm_1024", 1 }, { "gemm_2048", 2 },
+    { "gemm_gelu_1024", 1 }, { "gemm_skinny", 1 }, { "gram_256k", 1 }, { "bmm_512", 1 }, { "matvec_4096", 1 },
+    { "conv3x3", 2 }, { "dwconv3x3", 1 }, { "gather", 1 }, { "random_bits_16m", 1 }, { "uniform_16m", 1 },
+    { "normal_16m", 1 }, { "mandelbrot", 2 }, { "collatz_1m", 1 }, { "newton_1m", 1 }, { "rare_branch", 1 },
+    { "logistic_10k", 1 }, { "lorenz_rk4", 1 }, { "hodgkin_huxley", 1 }, { "hodgkin_huxley_grad", 5 }, { "nbody", 2 },
+    { "heat2d", 1 }, { "metropolis", 2 }, { "kalman", 1 }, { "mlp_step", 16 }, { "lstm", 2 }, { "gru", 2 },
+    { "lstm_grad", 13 }, { "gru_grad", 12 }, { "attention", 3 }, { "transformer", 9 }, { "lat_scan1000", 1 },
+};
+
+/* Kernels of the plan that a CPU gets. */
+static int kernels(const Workload *w, char *text, size_t size)
+{
+    hd_array *args[MAX_ARGS];
+    const Tree *tree[MAX_ARGS];
+    Entry e;
+    Kernel **list;
+    Text t = { 0 };
+    const Target cpu = { .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 };
+    int count = -1, n = w->args(w->size, args);
+    hd_fn *f = w->function(w->size);
+
+    ck_assert_int_eq(entry_begin(&e), 0);
+    for (int i = 0; i < n; i++)
+        tree[i] = array_tree(args[i]);
+    const Traced *traced = graph_of(f, tree_tuple(tree, n));
+    const Graph *g = traced ? graph_dce(graph_clone(traced->g)) : NULL;
+    const Plan *p = g ? plan_schedule(g, &cpu) : NULL;
+    if (p) {
+        plan_kernels(p, &list, &count);
+        plan_print(p, &t);
+    }
+    snprintf(text, size, "%.*s", (int)size - 1, p ? t.s : error_text());
+    text_free(&t);
+    entry_end(&e);
+    for (int i = 0; i < n; i++)
+        hd_drop(args[i]);
+    return count;
+}
+
+START_TEST(few_kernels)
+{
+    static char text[3000];
+    const Most *m = &most[_i];
+    const Workload *w = workload_named(m->name);
+    ck_assert_msg(w != NULL, "%s", m->name);
+    int n = kernels(w, text, sizeof text);
+    ck_assert_msg(n >= 0 && n <= m->kernels, "%s: %d kernels, not %d\n%s", m->name, n, m->kernels, text);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("bench");
+    TCase *values = tcase_create("values"), *plans = tcase_create("kernels");
+    tcase_set_timeout(values, 600), tcase_set_timeout(plans, 60);
+    tcase_add_loop_test(values, agrees, 0, workload_count());
+    tcase_add_loop_test(plans, few_kernels, 0, (int)(sizeof most / sizeof *most));
+    suite_add_tcase(s, plans), suite_add_tcase(s, values);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failures = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failures > 0;
+}
