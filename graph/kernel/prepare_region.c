@@ -90,8 +90,8 @@ static Ref unstacked(const Region *r, const uint8_t *was, const uint8_t *is, Ref
 }
 
 /* A result summed over lanes becomes a row a lane, then a sum; the start of an accumulator counts once, after it. An
- * operand that lane 0 alone gets becomes rows, and then lanes no longer agree: shared results become rows, of which one is
- * taken. */
+ * operand that lane 0 alone gets becomes rows, and then lanes no longer agree: shared results become rows, of which one
+ * is taken. */
 static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *const *sub, Ref *out,
                     const Target *target)
 {
