@@ -79,6 +79,8 @@ static Val int_pow(Val x, Val n)
     Dtype dt = kdt(x);
     Val r = bits_like(x, 1), b = x, e = n, zero = bits_like(x, 0), one = bits_like(x, 1);
     int bits_used = width(dt) - (dtype_signed(dt) ? 1 : 0);
+    if (K->ins[x].w > 1 || K->ins[n].w > 1)
+        r = k_splat(K, r);
     Val phi[3], out[3], init[] = { r, b, e };
     k_loop(K, "p", bits_used, 3, init, phi);
     Val odd = ne(and(phi[2], one), zero);
@@ -169,8 +171,12 @@ static Val float_rem(Val x, Val y)
     my = sel(eq(ey, zero), my, or(my, k_bits(K, bt, one)));
     ex = sel(eq(ex, zero), unit, ex);
     ey = sel(eq(ey, zero), unit, ey);
+    /* Below the normal numbers: up to the leading bit, or one subtraction a step would not do. */
+    Val lead = k_bits(K, bt, width(bt) - 1 - mant), sx = sub(k1(K, K_CLZ, bt, mx), lead), sy = sub(k1(K, K_CLZ, bt, my), lead);
+    sx = sel(eq(mx, zero), zero, sx), sy = sel(eq(my, zero), zero, sy);
+    mx = shl(mx, sx), my = shl(my, sy);
     Val more = gt(ax, ay);
-    Val n = sel(more, sub(ex, ey), zero);       /* bits of the quotient still to come, besides the first */
+    Val n = sel(more, sub(sub(ex, sx), sub(ey, sy)), zero);     /* bits of the quotient still to come, besides the first */
     Val init[] = { mx, n }, phi[2], out[2];
     int w = K->ins[x].w > K->ins[y].w ? K->ins[x].w : K->ins[y].w;
     if (w > 1)
@@ -182,7 +188,7 @@ static Val float_rem(Val x, Val y)
     Val m = sel(ge(phi[0], my), sub(phi[0], my), phi[0]);
     Val next[] = { sel(go, shl_n(m, 1), phi[0]), sel(go, sub(phi[1], unit), phi[1]) };
     k_loop_end(K, next, out);
-    Val m1 = sel(ge(out[0], my), sub(out[0], my), out[0]);
+    Val m1 = shr(sel(ge(out[0], my), sub(out[0], my), out[0]), sy);     /* exact: a multiple of the least number */
     /* m1 * 2^(ey - bias - mant): as a denormal or shifted up to its leading bit */
     Val top = sub(k1(K, K_CLZ, bt, m1), k_bits(K, bt, width(bt) - 1 - mant));       /* places to the leading bit; huge if m1 = 0 */
     Val room = sub(ey, unit), up = sel(eq(m1, zero), zero, sel(lt(top, room), top, room));
@@ -216,14 +222,6 @@ static Val next_after(Dtype dt, Val x, Val y)
     r = sel(eq(x, zero), first, r);
     r = sel(eq(x, y), y, r);
     return sel(and(eq(x, x), eq(y, y)), r, add(x, y));
-}
-
-static Val copysign_any(Val x, Val y)
-{
-    if (kdt(x) == DT_F32)
-        return copysign_(x, y);
-    Val low = k_bits(K, DT_U64, INT64_MAX), high = k_bits(K, DT_U64, INT64_MIN);
-    return bits(or(and(bits(x, DT_U64), low), and(bits(y, DT_U64), high)), DT_F64);
 }
 
 static Val function_f32(int op, const Val *a)
@@ -280,7 +278,7 @@ static Val float_op(int op, Dtype dt, int n, const Val *a)
     case OP_neg: return neg(x);
     case OP_abs: return abs_(x);
     case OP_sign: return sel(gt(x, lit(x, 0)), lit(x, 1), sel(lt(x, lit(x, 0)), lit(x, -1), x));
-    case OP_copysign: return copysign_any(x, y);
+    case OP_copysign: return copysign_(x, y);
     case OP_nextafter: return next_after(dt, x, y);
     case OP_floor: return k1(K, K_FLOOR, rt, x);
     case OP_ceil: return k1(K, K_CEIL, rt, x);
@@ -361,11 +359,18 @@ static Val convert_any(Val x, Dtype from, Dtype to)
     return convert(x, rt);
 }
 
-/* Fewer exponent and mantissa bits, rounding to nearest even; beyond the exponents infinity and zero. */
-static Val reduce_precision(Val x, int64_t exponent, int64_t mantissa)
+/* The magnitude of an f16 below 2^-14, to the grid of its denormals with that many bits less. */
+static Val reduce_denormal(Val mag, int64_t mantissa)
+{
+    Val magic = lit(mag, ldexp(1.5, (int)(23 - 14 - mantissa)));
+    return sub(add(mag, magic), magic);
+}
+
+/* Fewer exponent and mantissa bits, rounding to nearest even on the dtype's own grid; beyond the exponents infinity and zero. */
+static Val reduce_precision(Dtype own, Val x, int64_t exponent, int64_t mantissa)
 {
     Dtype dt = kdt(x), bt = bits_of(dt);
-    int m = dt == DT_F64 ? 52 : 23, e = dt == DT_F64 ? 11 : 8;
+    int m = dt == DT_F64 ? 52 : 23, e = dt == DT_F64 ? 11 : 8, own_e = own == DT_F16 ? 5 : e;
     int64_t bias = ((int64_t)1 << (e - 1)) - 1, sign_bit = (int64_t)1 << (m + e);
     Val b = bits(x, bt), nan = ne(x, x), inf = k_bits(K, bt, ((((int64_t)1 << e) - 1)) << m);
     Val sign_of = and(b, k_bits(K, bt, sign_bit)), r = b;
@@ -375,7 +380,11 @@ static Val reduce_precision(Val x, int64_t exponent, int64_t mantissa)
         r = add(b, add(k_bits(K, bt, ((int64_t)1 << (drop - 1)) - 1), last));
         r = and(r, k_bits(K, bt, ~(((int64_t)1 << drop) - 1)));
     }
-    if (exponent < e) {
+    if (own == DT_F16 && mantissa < 10) {
+        Val a = abs_(x);
+        r = sel(lt(a, lit(a, 0x1p-14)), or(bits(reduce_denormal(a, mantissa), bt), sign_of), r);
+    }
+    if (exponent < own_e) {
         int64_t small_bias = ((int64_t)1 << (exponent - 1)) - 1;
         Val mag = and(r, k_bits(K, bt, sign_bit - 1));
         Val over = gt(shr_n(mag, m), k_bits(K, bt, bias + small_bias));
@@ -394,7 +403,7 @@ static Val build(int op, Dtype dt, Dtype to, const int64_t *attr, int n, const V
     case OP_select: return sel(a[0], a[1], a[2]);
     case OP_stop_gradient: return a[0];
     case OP_convert: return convert_any(a[0], dt, to);
-    case OP_reduce_precision: return reduce_precision(a[0], attr[1], attr[3]);
+    case OP_reduce_precision: return reduce_precision(dt, a[0], attr[1], attr[3]);
     case OP_is_finite: return lt(abs_(a[0]), lit(a[0], INFINITY));
     case OP_eq: case OP_ne: case OP_lt: case OP_le: case OP_gt: case OP_ge: return compare(op, a[0], a[1]);
     }

@@ -58,7 +58,12 @@ static inline Val asu(Val i) { return bits(i, DT_U32); }
 static inline Val asi(Val u) { return bits(u, DT_I32); }
 static inline Val sign(Val x) { return and(ubits(x), U(0x80000000u)); }
 static inline Val xorsign(Val x, Val s) { return flt(xor(ubits(x), s)); }
-static inline Val copysign_(Val x, Val y) { return flt(or(and(ubits(x), U(0x7fffffffu)), sign(y))); }
+static inline Val copysign_(Val x, Val y)               /* f32 and f64 */
+{
+    Dtype bt = kdt(x) == DT_F64 ? DT_U64 : DT_U32;
+    int64_t top = bt == DT_U64 ? INT64_MIN : (int64_t)1 << 31;
+    return bits(or(and(bits(x, bt), k_bits(K, bt, bt == DT_U64 ? INT64_MAX : INT32_MAX)), and(bits(y, bt), k_bits(K, bt, top))), kdt(x));
+}
 static inline Val trunc12(Val x) { return flt(and(ubits(x), U(0xfffff000u))); }
 #define MAGIC 12582912.0f
 

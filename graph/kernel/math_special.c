@@ -110,9 +110,23 @@ static Val f32_lgamma_pos(Val x)
     Val small = sel(lt(n, F(2.0f)), sub(p, lg), add(p, lg));
     Val i = divide(F(1.0f), x), z = mul(i, i);
     Val tail = add(F(0.918938518f), mul(i, poly(z, 0.083333306f, -0.00276464992f)));
-    Val st = sel(lt(x, I(1e8f)), add(sub(mul(sub(x, F(0.5f)), sub(lg, F(1.0f))), F(0.5f)), tail), mul(x, sub(lg,
+    Val st = sel(lt(x, F(1e8f)), add(sub(mul(sub(x, F(0.5f)), sub(lg, F(1.0f))), F(0.5f)), tail), mul(x, sub(lg,
         F(1.0f))));
     return sel(big, st, small);
+}
+
+/* a - round(a), exact; 0 where a has no fraction, nan at inf. */
+static Val f32_fraction(Val a)
+{
+    Val hasf = lt(a, F(8388608.0f));
+    return sub(a, sel(hasf, sub(add(a, F(8388608.0f)), F(8388608.0f)), a));
+}
+
+/* |sin(pi a)| / pi for a >= 0: the leading term is exact. */
+static Val f32_sinpi(Val a)
+{
+    Val f = f32_fraction(a), z = mul(f, f);
+    return abs_(add(f, mul(mul(f, z), poly(z, -1.64493406f, 0.811742365f, -0.190750062f, 0.0261280593f, -0.00225506281f))));
 }
 
 Val f32_lgamma(Val x)
@@ -123,14 +137,10 @@ Val f32_lgamma(Val x)
     k_if(K, any(below));
     {
         const Val old[] = { y };
-        Val hasf = lt(a, F(8388608.0f));
-        Val f = sub(a, sel(hasf, sub(add(a, F(8388608.0f)), F(8388608.0f)), a));
-        Val z = mul(f, f);
-        Val s = abs_(mul(f, poly(z, 3.14159274f, -5.16771269f, 2.55016041f, -0.599217892f, 0.0818905085f,
-        -0.00677041989f)));
-        Val g = neg(add(f32_log(mul(a, mul(s, F(0.318309873f)))), y));
+        Val s = f32_sinpi(a);
+        Val g = neg(add(f32_log(mul(a, s)), y));
         g = sel(lt(a, F(1e-9f)), y, g);
-        g = sel(eq(f, F(0.0f)), F(INFINITY), g);
+        g = sel(eq(s, F(0.0f)), F(INFINITY), g);
         y = sel(below, g, y);
         const Val new[] = { y };
         Val out[1];
@@ -144,7 +154,7 @@ Val f32_lgamma(Val x)
 /* digamma.  1 <= x <= 2: (x - x0) p(x - x0), x0 = 1.4616.. the zero in two pieces [digamma].  Below 1 and up to 5: recurrence, the
    sum of 1/(x - i) gathered as one fraction, one division.  From 5: log x - 1/(2x) - z p(z), z = 1/x^2 [digamma_hi].
    x < 0: psi(1 + |x|) + pi/tan(pi |x|), psi(1 + |x|) = psi(|x|) + 1/|x| (below 1 the two reciprocals cancel and are left out).
-   Negative integers give NaN, +-0 gives -+inf.  For x < 0 the bound is in ULP of the larger of the two terms. */
+   Zeros and negative integers, -inf too, give NaN.  For x < 0 the bound is in ULP of the larger of the two terms. */
 Val f32_digamma(Val x)
 {
     Val a = abs_(x);
@@ -168,9 +178,7 @@ Val f32_digamma(Val x)
     k_if(K, any(below));
     {
         const Val old[] = { r };
-        Val hasf = lt(a, F(8388608.0f));
-        Val f = sub(a, sel(hasf, sub(add(a, F(8388608.0f)), F(8388608.0f)), a));
-        Val g = abs_(f);
+        Val f = f32_fraction(a), g = abs_(f);
         Val hi = gt(g, F(0.25f));
         Val h = sel(hi, sub(F(0.5f), g), g), w = mul(h, h);
         Val tp = add(mul(h, F(3.14159274f)), mul(mul(h, w), poly(w, 10.335371f, 40.8193207f, 161.319672f,
@@ -184,7 +192,7 @@ Val f32_digamma(Val x)
         k_if_end(K, 1, new, old, out);
         r = out[0];
     }
-    r = sel(eq(a, F(0.0f)), xorsign(F(INFINITY), xor(sign(x), U(0x80000000u))), r);
+    r = sel(eq(a, F(0.0f)), F(NAN), r);
     return sel(eq(x, F(INFINITY)), F(INFINITY), r);
 }
 
@@ -295,40 +303,35 @@ Val f32_hypot(Val x, Val y)
     return sel(or(eq(a, F(INFINITY)), eq(b, F(INFINITY))), F(INFINITY), r);
 }
 
-
-/* trigamma, polygamma(1, x). Up to 6 the recurrence psi1(x) = psi1(x + 1) + 1/x^2, from there the asymptotic series in 1/x
-   with Bernoulli numbers. x < 0: pi^2 / sin^2(pi x) - psi1(1 - x), sin^2 from the distance to the nearest integer. Poles give
-   inf, psi1(inf) = 0. */
+/* trigamma, polygamma(1, x). Below 6 the terms 1/(x + k)^2 of the recurrence, the smallest first, are added to the asymptotic
+   series at x + 6. x < 0: pi^2 / sin^2(pi x) - psi1(1 - x). Zero and negative integers give inf, psi1(inf) = 0. */
 static Val f32_trigamma_pos(Val x)
 {
-    Val sum = F(0);
-    for (int n = 0; n < 6; n++) {
-        Val go = lt(x, F(6.0f)), r = divide(F(1.0f), x);
-        sum = sel(go, fma_(r, r, sum), sum);
-        x = sel(go, add(x, F(1.0f)), x);
-    }
-    Val i = divide(F(1.0f), x), z = mul(i, i);
+    Val low = lt(x, F(6.0f));
+    Val i = divide(F(1.0f), sel(low, add(x, F(6.0f)), x)), z = mul(i, i);
     Val p = poly(z, 0.166666667f, -0.0333333333f, 0.0238095238f, -0.0333333333f, 0.0757575758f);
-    return add(sum, add(i, fma_(mul(i, z), p, mul(F(0.5f), z))));
+    Val sum = add(i, fma_(mul(i, z), p, mul(F(0.5f), z)));
+    for (int n = 5; n >= 0; n--) {
+        Val r = divide(F(1.0f), n ? add(x, F((float)n)) : x);
+        sum = sel(low, fma_(r, r, sum), sum);
+    }
+    return sum;
 }
 
 Val f32_trigamma(Val x)
 {
-    Val below = lt(x, F(0.5f));
+    Val below = lt(x, F(0.0f));
     Val y = f32_trigamma_pos(sel(below, sub(F(1.0f), x), x));
     k_if(K, any(below));
     {
         const Val old[] = { y };
-        Val a = abs_(x), whole = ge(a, F(8388608.0f));
-        Val f = sel(whole, F(0.0f), sub(x, k1(K, K_RINT, DT_F32, sel(whole, F(0.0f), x))));
-        Val s = f32_sin(mul(f, F(3.14159274f)));
-        Val g = sub(divide(F(9.86960440f), mul(s, s)), y);
-        g = sel(eq(f, F(0.0f)), F(INFINITY), g);
+        Val s = f32_sinpi(abs_(x));
+        Val g = sub(divide(F(1.0f), mul(s, s)), y);
         y = sel(below, g, y);
         const Val new[] = { y };
         Val out[1];
         k_if_end(K, 1, new, old, out);
         y = out[0];
     }
-    return sel(eq(x, F(INFINITY)), F(0.0f), sel(eq(x, F(-INFINITY)), F(NAN), y));
+    return sel(eq(x, F(INFINITY)), F(0.0f), y);
 }

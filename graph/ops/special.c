@@ -40,18 +40,36 @@ static const long double bernoulli[] = {
 };
 enum { TERMS = sizeof bernoulli / sizeof *bernoulli };
 
+/* Derivatives of digamma at its zero, divided by the factorials. */
+static const long double at_zero[] = {
+    0.9676722454476211704274L, -0.4427631689835921060929L, 0.2584997609556510106244L, -0.1639427054424065275043L,
+    0.1078240506912623657572L, -0.07219956125645471092612L, 0.04880428816414310722509L, -0.03316112647484735929226L,
+    0.02259764823221810465962L, -0.0154247659049489591388L, 0.01053879161661217538812L, -0.00720453438635686824097L,
+    0.004926781395729853446354L, -0.003369801655439328082793L, 0.002305126326734927836938L, -0.001576936771430197259271L,
+    0.001078825201916296580692L, -0.000738070938996005129566L,
+};
+
+/* Near the zero, where the sums below cancel. The zero is taken off in two pieces. */
+static long double near_zero(long double x)
+{
+    long double t = x - 1.461632144968362341280917L - (-1.82570963159635e-20L), s = 0;
+    for (int k = sizeof at_zero / sizeof *at_zero - 1; k >= 0; k--)
+        s = s * t + at_zero[k];
+    return s * t;
+}
+
 /* Upward to where the asymptotic series holds, then the series; below zero by reflection. */
 long double element_digamma(long double x)
 {
     long double sum = 0, p = 1;
     if (x != x || (x <= 0 && x == floorl(x)))
         return NAN;
-    if (x < 0) {
-        long double r = x - floorl(x);
-        return element_digamma(1 - x) - PI / tanl(PI * (r > 0.5L ? r - 1 : r));
-    }
+    if (x < 0)
+        return element_digamma(1 - x) - PI / tanl(PI * (x - rintl(x)));
     if (isinf(x))
         return x;
+    if (fabsl(x - 1.4616L) < 0.1L)
+        return near_zero(x);
     for (; x < 24; x++)
         sum -= 1 / x;
     sum += logl(x) - 0.5L / x;
@@ -68,7 +86,7 @@ long double element_trigamma(long double x)
     if (x <= 0 && x == floorl(x))
         return INFINITY;
     if (x < 0) {
-        long double r = x - floorl(x), s = sinl(PI * (r > 0.5L ? 1 - r : r));
+        long double s = sinl(PI * (x - rintl(x)));
         return PI * PI / (s * s) - element_trigamma(1 - x);
     }
     for (; x < 24; x++)
