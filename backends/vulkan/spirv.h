@@ -16,6 +16,7 @@ typedef enum FmaForm { FMA_NATIVE, FMA_WIDE, FMA_INTEGER } FmaForm;
 typedef struct SpirvCaps {
     bool i64, f64;
     bool byte_storage, short_storage;           /* arrays of 8-bit and of 16-bit elements */
+    bool bytes, shorts;                         /* arithmetic of them: not needed, but spirv-val follows pointers to them */
     int denormals, nearest, specials;           /* modes to ask for; bit 0: f16, 1: f32, 2: f64 */
     int group;                                  /* invocations of a work-group */
     bool exact_div[2], exact_sqrt[2];           /* correctly rounded as they are */

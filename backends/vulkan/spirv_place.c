@@ -306,43 +306,46 @@ void sp_store_block(Writer *w, const KIns *i)
 
 /* ==================== at the entry */
 
-static uint32_t element_pointer(Writer *w, const Buffer *b)
+/* A pointer to elements one behind the other. */
+static uint32_t element_pointer(Writer *w, uint32_t type, size_t size)
 {
     int known = w->nknown;
-    uint32_t p = sp_pointer(w, StorageAddress, sp_type(w, memory_reg(b), 1));
-    if (w->nknown > known)                      /* new: perhaps of its pointee alone, but then there was no such pointer */
-        for (int i = known; i < w->nknown; i++)
-            if (w->known[i].id == p)
-                PUT(&w->decor, OpDecorate, p, DecorArrayStride, (uint32_t)dtype_size((Dtype)b->dt));
+    uint32_t p = sp_pointer(w, StorageAddress, type);
+    if (w->nknown > known)                      /* new */
+        PUT(&w->decor, OpDecorate, p, DecorArrayStride, (uint32_t)size);
     return p;
 }
 
-/* The table: a pointer for each parameter. The push constants: where it lies, STEP, where in the grid the launch begins. */
-static void table(Writer *w)
+/* The push constants: where the table lies, STEP, where in the grid the launch begins. Addresses are two words. */
+static void push_constants(Writer *w, uint32_t address)
 {
-    const Kernel *k = w->k;
-    int n = k->nparam;
-    uint32_t *type = NEWS(uint32_t, n), u = sp_type(w, R_U32, 1), start = sp_type(w, index_reg(w), 1);
-    for (int i = 0; i < n; i++)
-        type[i] = element_pointer(w, k->param[i]);
-    uint32_t members = n ? sp_global(w, OpTypeStruct, 0, n, type) : GLOBAL_(w, OpTypeStruct, 0, u);
-    for (int i = 0; i < (n ? n : 1); i++)
-        PUT(&w->decor, OpMemberDecorate, members, (uint32_t)i, DecorOffset, 8 * (uint32_t)i);
-    PUT(&w->decor, OpDecorate, members, DecorBlock);
-    uint32_t table_t = sp_pointer(w, StorageAddress, members);
-    uint32_t push = GLOBAL_(w, OpTypeStruct, 0, table_t, u, start, start, start);
     static const uint32_t offset[] = { 0, 8, 16, 24, 32 };
+    uint32_t u = sp_type(w, R_U32, 1), start = sp_type(w, index_reg(w), 1);
+    uint32_t push = GLOBAL_(w, OpTypeStruct, 0, address, u, start, start, start);
     for (uint32_t i = 0; i < 5; i++)
         PUT(&w->decor, OpMemberDecorate, push, i, DecorOffset, offset[i]);
     PUT(&w->decor, OpDecorate, push, DecorBlock);
-    uint32_t push_t = sp_pointer(w, StoragePushConstant, push);
-    w->pushed = GLOBAL_(w, OpVariable, push_t, StoragePushConstant);
-    uint32_t p = OP(w, OpAccessChain, sp_pointer(w, StoragePushConstant, table_t), w->pushed, sp_const(w, R_U32, 1, 0));
-    p = OP(w, OpLoad, table_t, p);
-    for (int i = 0; i < n; i++) {
-        uint32_t to = sp_pointer(w, StorageAddress, type[i]);
-        uint32_t at = OP(w, OpAccessChain, to, p, sp_const(w, R_U32, 1, (uint64_t)i));
-        w->param[i] = OP(w, OpLoad, type[i], at, AccessAligned, 8);
+    w->pushed = GLOBAL_(w, OpVariable, sp_pointer(w, StoragePushConstant, push), StoragePushConstant);
+}
+
+static uint32_t pushed(Writer *w, int member, uint32_t type)
+{
+    uint32_t at = sp_const(w, R_U32, 1, (uint64_t)member);
+    return OP(w, OpLoad, type, OP(w, OpAccessChain, sp_pointer(w, StoragePushConstant, type), w->pushed, at));
+}
+
+/* The table: an address for each parameter. */
+static void table(Writer *w)
+{
+    const Kernel *k = w->k;
+    uint32_t address = GLOBAL_(w, OpTypeVector, 0, sp_type(w, R_U32, 1), 2), to = element_pointer(w, address, 8);
+    push_constants(w, address);
+    uint32_t p = OP(w, OpBitcast, to, pushed(w, 0, address));
+    for (int i = 0; i < k->nparam; i++) {
+        const Buffer *b = k->param[i];
+        uint32_t type = element_pointer(w, sp_type(w, memory_reg(b), 1), dtype_size((Dtype)b->dt));
+        uint32_t at = OP(w, OpPtrAccessChain, to, p, sp_const(w, R_U32, 1, (uint64_t)i));
+        w->param[i] = OP(w, OpBitcast, type, OP(w, OpLoad, address, at, AccessAligned, 8));
     }
 }
 
@@ -372,16 +375,11 @@ void sp_parameters(Writer *w)
     PUT(&w->decor, OpDecorate, w->invocation, DecorBuiltIn, BuiltInGlobalInvocationId);
     table(w);
     arrays(w);
-    if (k->stepped) {
-        uint32_t t = sp_type(w, R_U32, 1);
-        uint32_t p = OP(w, OpAccessChain, sp_pointer(w, StoragePushConstant, t), w->pushed, sp_const(w, R_U32, 1, 1));
-        w->step = OP(w, OpLoad, t, p);
-    }
+    if (k->stepped)
+        w->step = pushed(w, 1, sp_type(w, R_U32, 1));
     uint32_t id = k->ngrid ? OP(w, OpLoad, u3, w->invocation) : 0;
     for (int g = 0; g < k->ngrid; g++) {
-        uint32_t t = sp_type(w, index_reg(w), 1), at = sp_const(w, R_U32, 1, (uint64_t)(2 + g));
-        uint32_t p = OP(w, OpAccessChain, sp_pointer(w, StoragePushConstant, t), w->pushed, at), start = OP(w, OpLoad, t, p);
-        uint32_t x = sp_extract(w, R_U32, id, g);
+        uint32_t t = sp_type(w, index_reg(w), 1), x = sp_extract(w, R_U32, id, g), start = pushed(w, 2 + g, t);
         x = index_op(w, OpIAdd, 1, w->wide ? OP(w, OpUConvert, t, x) : x, start);
         PUSH(w->atom, w->natom, w->atom_cap, (SpVar){ k->grid[g].var, x });
     }

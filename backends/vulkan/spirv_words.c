@@ -92,13 +92,26 @@ uint32_t sp_global(Writer *w, int op, uint32_t type, int n, const uint32_t *args
 
 static void capability(Writer *w, bool *asked, bool has, uint32_t cap, const char *what)
 {
-    if (*asked)
-        return;
-    *asked = true;
-    if (has)
+    if (!*asked && has)
         PUT(&w->caps_w, OpCapability, cap);
-    else
+    else if (!*asked)
         sp_fail(w, E_DTYPE, "the device has no %s", what);
+    *asked = true;
+}
+
+static uint32_t narrow(Writer *w, bool bytes)
+{
+    const SpirvCaps *c = w->caps;
+    bool *asked = bytes ? &w->has_8 : &w->has_16;
+    if (!*asked && (bytes ? c->bytes : c->shorts))
+        PUT(&w->caps_w, OpCapability, bytes ? CapInt8 : CapInt16);
+    if (bytes)
+        capability(w, asked, c->byte_storage, CapStorage8,
+            "arrays of 8-bit elements (bool, i8, u8): convert them to i32, or choose another device");
+    else
+        capability(w, asked, c->short_storage, CapStorage16,
+            "arrays of 16-bit elements (f16, bf16, i16, u16): convert them to f32 or i32, or choose another device");
+    return bytes ? 8 : 16;
 }
 
 uint32_t sp_type(Writer *w, Reg r, int n)
@@ -108,15 +121,8 @@ uint32_t sp_type(Writer *w, Reg r, int n)
         return GLOBAL_(w, OpTypeVector, 0, sp_type(w, r, 1), (uint32_t)n);
     switch (r) {
     case R_BOOL: return sp_global(w, OpTypeBool, 0, 0, NULL);
-    case R_U8:
-        capability(w, &w->has_8, w->caps->byte_storage, CapStorage8,
-            "arrays of 8-bit elements (bool, i8, u8): convert them to i32, or choose another device");
-        t = 8;
-        break;
-    case R_U16:
-        capability(w, &w->has_16, w->caps->short_storage, CapStorage16,
-            "arrays of 16-bit elements (f16, bf16, i16, u16): convert them to f32 or i32, or choose another device");
-        t = 16;
+    case R_U8: case R_U16:
+        t = narrow(w, r == R_U8);
         break;
     case R_U64:
         capability(w, &w->has_i64, w->caps->i64, CapInt64, "64-bit integers: convert to i32, or choose another device");

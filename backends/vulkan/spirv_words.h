@@ -32,7 +32,7 @@ enum {                                          /* of GLSL.std.450 */
     GlslRoundEven = 2, GlslTrunc, GlslFloor = 8, GlslCeil, GlslSqrt = 31, GlslFma = 50, GlslFindUMsb = 75
 };
 enum {                                          /* capabilities, modes, storage classes, decorations */
-    CapShader = 1, CapFloat64 = 10, CapInt64, CapStorage16 = 4433, CapStorage8 = 4448, CapDenormPreserve = 4464,
+    CapShader = 1, CapFloat64 = 10, CapInt64, CapInt16 = 22, CapInt8 = 39, CapStorage16 = 4433, CapStorage8 = 4448, CapDenormPreserve = 4464,
     CapSignedZeroInfNanPreserve = 4466, CapRoundingModeRTE, CapPhysicalAddresses = 5347,
     ModeLocalSize = 17, ModeDenormPreserve = 4459, ModeSignedZeroInfNanPreserve = 4461, ModeRoundingModeRTE,
     StorageInput = 1, StorageWorkgroup = 4, StorageFunction = 7, StoragePushConstant = 9, StorageAddress = 5349,

@@ -263,7 +263,8 @@ static void describe(VkDev *d, const Features *x)
     memcpy(d->groups, p.properties.limits.maxComputeWorkGroupCount, sizeof d->groups);
     d->pool_cap = (size_t)(i->memory / 4);
     *c = (SpirvCaps){ .i64 = i->has_i64, .f64 = i->has_f64, .byte_storage = x->v12.storageBuffer8BitAccess,
-        .short_storage = x->v11.storageBuffer16BitAccess, .group = i->is_cpu ? 8 : 64 };
+        .short_storage = x->v11.storageBuffer16BitAccess,
+        .bytes = x->v12.shaderInt8, .shorts = x->all.features.shaderInt16, .group = i->is_cpu ? 8 : 64 };
     c->denormals = widths((m.shaderDenormPreserveFloat16 ? 1 : 0) | (m.shaderDenormPreserveFloat32 ? 2 : 0) |
         (m.shaderDenormPreserveFloat64 ? 4 : 0), m.denormBehaviorIndependence);
     c->nearest = widths((m.shaderRoundingModeRTEFloat16 ? 1 : 0) | (m.shaderRoundingModeRTEFloat32 ? 2 : 0) |
@@ -308,11 +309,13 @@ static VkResult make_device(VkDev *d, const Features *has)
     const VkDeviceQueueCreateInfo q = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueFamilyIndex = d->family,
         .queueCount = 1, .pQueuePriorities = &priority };
     VkPhysicalDeviceVulkan12Features v12 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-        .storageBuffer8BitAccess = has->v12.storageBuffer8BitAccess, .bufferDeviceAddress = VK_TRUE };
+        .storageBuffer8BitAccess = has->v12.storageBuffer8BitAccess, .shaderInt8 = has->v12.shaderInt8,
+        .bufferDeviceAddress = VK_TRUE };
     VkPhysicalDeviceVulkan11Features v11 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12,
         .storageBuffer16BitAccess = has->v11.storageBuffer16BitAccess };
     const VkPhysicalDeviceFeatures2 f = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11,
-        { .shaderInt64 = has->all.features.shaderInt64, .shaderFloat64 = has->all.features.shaderFloat64 } };
+        { .shaderInt64 = has->all.features.shaderInt64, .shaderFloat64 = has->all.features.shaderFloat64,
+            .shaderInt16 = has->all.features.shaderInt16 } };
     const VkDeviceCreateInfo c = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = &f, .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &q };
     VkResult e = found.f.CreateDevice(d->physical, &c, NULL, &d->device);
