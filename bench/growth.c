@@ -1,0 +1,257 @@
+/*
+ * growth.c - how time and memory grow with size. Each law must hold on every device, whatever its speed.
+ *
+ *     growth [--device D] [--limit S] [vmap] [scan] [memory] [graph]      one line a size, then whether the law holds
+ *
+ * Every size runs in a process of its own with empty caches, so that first calls are first calls and memory is its own.
+ */
+#define _GNU_SOURCE
+#include "measure.h"
+
+#include <argp.h>
+#include <ftw.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+typedef struct Point { double first, run, kilobytes; } Point;       /* ms, ms, growth of this process in the call */
+
+/* ==================== programs */
+
+static hd scaled(hd x) { return hd_mul(hd_tanh(hd_dot(x, x)), x); }
+
+static hd relax(hd w, hd b, hd x, hd nothing)
+{
+    (void)nothing;
+    return hd_tuple(hd_tanh(hd_add(hd_dot(w, x), b)), HD_NIL);
+}
+
+static hd relaxed(hd w, hd b, hd x, const void *n)
+{
+    return hd_nth(hd_scan(hd_partial(relax, w, b), x, HD_NIL, .length = *(const int64_t *)n), 0);
+}
+
+static hd many(hd x, const void *n)
+{
+    for (int64_t i = 0; i < *(const int64_t *)n / 2; i++) {
+        x = i % 3 == 0 ? hd_sin(x) : i % 3 == 1 ? hd_mul(x, x) : hd_flip(x, 0);
+        x = hd_add(x, x);
+    }
+    return x;
+}
+
+static hd_fn *vmap_fn(int64_t n) { (void)n; return hd_vmap(scaled); }
+static hd_fn *scan_fn(int64_t n) { return hd_bind(relaxed, n); }
+static hd_fn *graph_fn(int64_t n) { return hd_bind(many, n); }
+static hd_fn *memory_fn(int64_t n) { (void)n; return workload_named("rnn_grad")->function(NULL); }
+
+static int vmap_args(int64_t n, hd_array **a) { a[0] = A(1, n, 8); return 1; }
+static int graph_args(int64_t n, hd_array **a) { (void)n; a[0] = A(1, 64); return 1; }
+
+static int scan_args(int64_t n, hd_array **a)
+{
+    (void)n;
+    a[0] = AR(1, .5, 0, 8, 8), a[1] = AR(2, .5, 0, 8), a[2] = A(3, 8);
+    return 3;
+}
+
+enum { HIDDEN = 64, FEATURES = 16, BATCH = 16, STATE_KB = HIDDEN * BATCH * 4 / 1024 };
+
+static int memory_args(int64_t n, hd_array **a)
+{
+    const int64_t size[MAX_SIZES] = { n, HIDDEN, FEATURES, BATCH };
+    return workload_named("rnn_grad")->args(size, a);
+}
+
+/* ==================== laws: whether a point may follow the one before, of a tenth of its size */
+
+static bool vmap_holds(const Point *p, int i, double launch)
+{
+    return p[i].first <= 1.5 * p[0].first && (!i || p[i].run <= 11 * p[i - 1].run + launch);
+}
+
+static bool scan_holds(const Point *p, int i, double launch)
+{
+    double compile = p[i].first - p[i].run, before = p[0].first - p[0].run;
+    (void)launch;
+    return compile <= 1.2 * before && (i < 2 || p[i].run <= 11 * p[i - 1].run);
+}
+
+/* Three states a step, and the arguments that lie there anyway. */
+static bool memory_holds(const Point *p, int i, double launch)
+{
+    const double steps[] = { 64, 256, 1024, 4096 };
+    (void)launch;
+    return !i || p[i].kilobytes - p[i - 1].kilobytes <= 3 * STATE_KB * (steps[i] - steps[i - 1]) + 2048;
+}
+
+static bool graph_holds(const Point *p, int i, double launch)
+{
+    (void)launch;
+    return !i || p[i].first - p[i].run <= 12 * (p[i - 1].first - p[i - 1].run);
+}
+
+typedef struct Law {
+    const char *name;
+    hd_fn *(*function)(int64_t);
+    int (*args)(int64_t, hd_array **);
+    bool (*holds)(const Point *, int i, double launch);
+    int64_t size[8];
+} Law;
+
+static const Law laws[] = {
+    { "vmap", vmap_fn, vmap_args, vmap_holds, { 1, 10, 100, 1000, 10000, 100000, 1000000 } },
+    { "scan", scan_fn, scan_args, scan_holds, { 10, 100, 1000, 10000, 100000, 1000000 } },
+    { "memory", memory_fn, memory_args, memory_holds, { 64, 256, 1024, 4096 } },
+    { "graph", graph_fn, graph_args, graph_holds, { 100, 1000, 10000, 100000 } },
+};
+
+/* ==================== one size */
+
+static double peak_kilobytes(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)u.ru_maxrss;
+}
+
+static hd waking(hd x) { return hd_mul(x, hd_c(3)); }
+
+static int one(hd_fn *f, hd_array *const *args, int n, double *ms)
+{
+    hd_array *out = NULL;
+    double start = now_ms();
+    int e = hd_call_n(f, &out, 1, args, n);
+    if (!e)
+        e = hd_wait(out);
+    *ms = now_ms() - start;
+    hd_drop(out);
+    return e;
+}
+
+static int point(const Law *law, int64_t size, const char *device, Point *p)
+{
+    if (!device)
+        device = hd_default_device(NULL);       /* not in the parent: drivers do not survive a fork */
+    hd_array *args[MAX_ARGS], *x = A(1, 1 << 20), *there = hd_put(x, device);
+    double ms, stop;
+    int n = law->args(size, args), e = one(HD_FN(waking), &there, 1, &ms);
+    hd_drop(x), hd_drop(there);
+    for (int i = 0; i < n; i++) {
+        hd_array *moved = hd_put(args[i], device);
+        hd_drop(args[i]);
+        args[i] = moved;
+    }
+    double before = peak_kilobytes();
+    if (!e && !(e = one(law->function(size), args, n, &p->first))) {
+        p->run = INFINITY;
+        stop = now_ms() + 300;
+        for (int k = 0; !e && (k < 5 || now_ms() < stop); k++) {
+            e = one(law->function(size), args, n, &ms);
+            p->run = fmin(p->run, ms);
+        }
+        p->kilobytes = peak_kilobytes() - before;
+    }
+    for (int i = 0; i < n; i++)
+        hd_drop(args[i]);
+    if (e)
+        fprintf(stderr, "%s %lld: %s\n", law->name, (long long)size, hd_error());
+    return e;
+}
+
+static int remove_entry(const char *path, const struct stat *s, int flag, struct FTW *f)
+{
+    (void)s, (void)flag, (void)f;
+    return remove(path);
+}
+
+/* The point, from a process of its own. False if it gave none in time. */
+static bool apart(const Law *law, int64_t size, const char *device, double limit, Point *p)
+{
+    char cache[] = "/tmp/heddle-growth-XXXXXX", db[64];
+    int fd[2];
+    if (!mkdtemp(cache) || pipe(fd))
+        return false;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (!pid) {
+        snprintf(db, sizeof db, "%s/programs.db", cache);
+        setenv("HEDDLE_CACHE", db, 1), setenv("POCL_CACHE_DIR", cache, 1), setenv("XDG_CACHE_HOME", cache, 1);
+        int e = point(law, size, device, p);
+        ssize_t done = e ? 0 : write(fd[1], p, sizeof *p);
+        _exit(done != (ssize_t)sizeof *p);
+    }
+    close(fd[1]);
+    struct pollfd wait = { fd[0], POLLIN, 0 };
+    bool got = poll(&wait, 1, (int)(1e3 * limit)) > 0 && read(fd[0], p, sizeof *p) == (ssize_t)sizeof *p;
+    if (!got)
+        kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(fd[0]);
+    nftw(cache, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return got;
+}
+
+/* ==================== the program */
+
+typedef struct Options { const char *device; double limit; char **names; int n; } Options;
+
+static const struct argp_option known[] = {
+    { "device", 'd', "NAME", 0, "where to run", 0 },
+    { "limit", 'l', "SECONDS", 0, "a size that takes longer breaks its law (default 300)", 0 },
+    { 0 },
+};
+
+static error_t take(int key, char *arg, struct argp_state *state)
+{
+    Options *o = state->input;
+    switch (key) {
+    case 'd': o->device = arg; return 0;
+    case 'l': o->limit = atof(arg); return 0;
+    case ARGP_KEY_ARGS: o->names = state->argv + state->next, o->n = state->argc - state->next; return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static bool judge(const Law *law, const Options *o)
+{
+    Point p[8] = { 0 };
+    bool all = true;
+    for (int i = 0; i < 8 && law->size[i]; i++) {
+        bool got = apart(law, law->size[i], o->device, o->limit, &p[i]);
+        bool holds = got && law->holds(p, i, p[0].run);
+        if (got)
+            printf("%-8s %8lld  first %10.2f ms  run %10.4f ms  memory %8.0f KiB%s\n", law->name, (long long)law->size[i],
+                p[i].first, p[i].run, p[i].kilobytes, holds ? "" : "  <");
+        else
+            printf("%-8s %8lld  gave no result in %g s  <\n", law->name, (long long)law->size[i], o->limit);
+        fflush(stdout);
+        all = all && holds;
+        if (!got)
+            break;
+    }
+    printf("%-8s %s\n", law->name, all ? "holds" : "does not hold");
+    return all;
+}
+
+int main(int argc, char **argv)
+{
+    Options o = { .limit = 300 };
+    static const struct argp parser = { known, take, "[vmap] [scan] [memory] [graph]", "How time and memory grow.", NULL, NULL, NULL };
+    bool all = true;
+    if (argp_parse(&parser, argc, argv, 0, NULL, &o))
+        return 2;
+    for (size_t i = 0; i < sizeof laws / sizeof *laws; i++) {
+        bool wanted = !o.n;
+        for (int k = 0; k < o.n; k++)
+            wanted |= !strcmp(o.names[k], laws[i].name);
+        if (wanted)
+            all = judge(&laws[i], &o) && all;
+    }
+    return !all;
+}
