@@ -214,7 +214,7 @@ static Val next_after(Dtype dt, Val x, Val y)
     if (dt == DT_F16) {                          /* below 2^-14 the grid is even; above 65504 there is infinity */
         Val dir = sel(gt(y, x), lit(x, tiny), lit(x, -tiny)), ax = abs_(x);
         Val small = or(lt(ax, lit(x, 0x1p-14)), and(eq(ax, lit(x, 0x1p-14)), not(away)));
-        r = sel(small, add(x, dir), r);
+        r = sel(small, copysign_(add(x, dir), x), r);
         r = sel(gt(abs_(r), lit(x, 65504)), copysign_(lit(x, INFINITY), r), r);
         r = sel(and(eq(ax, lit(x, INFINITY)), not(away)), copysign_(lit(x, 65504), x), r);
     }

@@ -26,8 +26,7 @@ enum { BLOCK = 128 };
                          (x) > (y) ? (x) : (y) > (x) ? (y) : signbit(x) ? (y) : (x))
 #define FMIN(x, y)      ((x) != (x) ? (x) : (y) != (y) ? (y) : \
                          (x) < (y) ? (x) : (y) < (x) ? (y) : signbit(x) ? (x) : (y))
-#define FCLAMP(l, v, h) ((l) != (l) ? (l) : (v) != (v) ? (v) : (h) != (h) ? (h) : \
-                         (v) < (l) ? ((l) > (h) ? (h) : (l)) : (v) > (h) ? (h) : (v))
+#define FCLAMP(l, v, h) FMIN(FMAX(l, v), h)
 #define LOGISTIC(x)     (1 / (1 + M(exp)(-(x))))
 #define ERFINV(x)       (T)element_erf_inv(x)
 #define LGAMMA(x)       (T)log_gamma(x)

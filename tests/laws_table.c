@@ -1,0 +1,625 @@
+/*
+ * laws_table.c - a Law for each row of the op table: bounds, domains, and graphs that show the op from every side.
+ *
+ * An elementwise row has four cases: many values (0), a small matrix (1), nothing (2), a scalar (3). A structural row has a
+ * function that builds its cases. Floating data of sums and products is such that every order of evaluation gives the same
+ * bits, so that a wrong index cannot hide in a tolerance.
+ */
+#include <math.h>
+
+#include "laws.h"
+
+/* ==================== elementwise rows */
+
+static void elementwise(Op op, Dtype dt, int variant)
+{
+    static const Kind kinds[3][3] = { { EDGE_1 }, { EDGE_2A, EDGE_2B }, { EDGE_3, EDGE_3, EDGE_3 } };
+    const Ints shapes[] = { DIMS(LONG), DIMS(2, 3), DIMS(0, 3), NO_DIMS };
+    int n = optab[op].nin;
+    Ref x[3], z = 0;
+    for (int k = 0; k < n; k++)
+        x[k] = in(dt, kinds[n - 1][k], 0, shapes[variant]);
+    z = emit(op, n, x, NULL);
+    out(z);
+}
+
+/* Below zero these two are sums of a large and a small term. */
+static double lgamma_scale(double x, double want)
+{
+    double y = x < 0 ? fabs(lgamma(1 - x)) : 0;
+    return y > fabs(want) ? y : fabs(want);
+}
+
+static double digamma_scale(double x, double want)
+{
+    double y = x < 0 ? log(1 - x) : 0, z = x < 0 ? fabs(M_PI / tan(M_PI * x)) : 0;
+    return fmax(fmax(y, z), fabs(want));
+}
+
+/* ==================== shapes */
+
+static void make_select(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    const Ints shapes[] = { DIMS(LONG), DIMS(2, 3), DIMS(0, 3), NO_DIMS };
+    Ref p = in(DT_BOOL, ANY, 0, shapes[variant]), x = in(dt, EDGE_2A, 0, shapes[variant]);
+    out(Select(p, x, in(dt, EDGE_2B, 0, shapes[variant])));
+}
+
+static void make_convert(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    Ref x = in(dt, EDGE_1, 0, variant ? DIMS(2, 3) : DIMS(LONG));
+    for (int to = DT_BOOL; to <= DT_F64; to++)
+        if (variant ? to == DT_F32 : to != (int)dt && may((Dtype)to))
+            out(Convert(x, (Dtype)to));
+}
+
+static void make_reduce_precision(Op op, Dtype dt, int variant)
+{
+    static const int bits[][2] = { { 8, 23 }, { 5, 10 }, { 8, 7 }, { 5, 2 }, { 4, 3 }, { 11, 52 }, { 2, 1 } };
+    (void)op;
+    Ref x = in(dt, EDGE_1, 0, variant ? DIMS(2, 3) : DIMS(LONG));
+    for (int k = 0; k < (variant ? 1 : 7); k++)
+        out(ReducePrecision(x, bits[k][0], bits[k][1]));
+}
+
+static void make_const(Op op, Dtype dt, int variant)
+{
+    static const double some[] = { 0, 1, -2, 1.5, 100, INFINITY, NAN };
+    (void)op, (void)variant;
+    for (int k = 0; k < (dt == DT_BOOL ? 2 : dtype_float(dt) ? 7 : 5); k++)
+        out(Const(dt, dtype_unsigned(dt) ? fabs(some[k]) : some[k]));
+    out(ConstBits(dt, dt == DT_BOOL ? 1 : 0x41));
+}
+
+static void make_data(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    static const double some[] = { 1, 0, 3, -1, 100, 7 };
+    Type t = type_of(dt, 2, variant ? (const int64_t[]){ 0, 3 } : (const int64_t[]){ 2, 3 });
+    char bytes[6 * 16];
+    for (int64_t k = 0; k < 6; k++)
+        if (dtype_float(dt))
+            dtype_store_f(dt, bytes + k * (int64_t)dtype_size(dt), some[k]);
+        else
+            dtype_store_i(dt, bytes + k * (int64_t)dtype_size(dt), dt == DT_BOOL ? some[k] != 0 : (int64_t)some[k]);
+    out(Data(t, bytes));
+}
+
+static void make_iota(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    Ints s = variant ? DIMS(3, 0) : DIMS(2, 3, 5);
+    for (int axis = 0; axis < s.n; axis++)
+        out(Iota(type_of(dt, s.n, s.v), axis));
+}
+
+static void make_bitcast(Op op, Dtype dt, int variant)
+{
+    static const Dtype same_size[] = { DT_U8, DT_I16, DT_F16, DT_BF16, DT_I32, DT_F32, DT_U64, DT_F64 };
+    (void)op;
+    Ref x = in(dt, ANY, 0, DIMS(6, 8));
+    size_t size = dtype_size(dt);
+    for (int k = 0; k < 8; k++) {
+        Dtype to = same_size[k];
+        size_t n = dtype_size(to);
+        if (!may(to) || (dtype_float(to) && variant == 0 && !dtype_float(dt)))
+            continue;                           /* a nan's bits may change in a float that is stored again */
+        if (variant == 0 ? n == size && to != dt : n < size && !dtype_float(to))
+            out(Bitcast(x, to));
+    }
+    if (variant == 2 && size < 8 && may(DT_U64))
+        out(Bitcast(Reshape(x, DIMS(48 * (int64_t)size / 8, 8 / (int64_t)size)), DT_U64));
+    out(Eq(x, x));                              /* a case has a result, whatever the dtype */
+}
+
+static void make_broadcast(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    Ref v = in(dt, ANY, 0, DIMS(3)), m = in(dt, ANY, 0, DIMS(4, 2));
+    out(Broadcast(v, DIMS(5, 3), DIMS(1)));
+    out(Broadcast(v, DIMS(3, 5), DIMS(0)));
+    out(Broadcast(m, DIMS(4, 3, 2, 1), DIMS(0, 2)));
+    out(Broadcast(in(dt, ANY, 0, NO_DIMS), DIMS(2, 3), NO_DIMS));
+    out(Broadcast(v, DIMS(0, 3), DIMS(1)));
+    out(Broadcast(in(dt, ANY, 0, DIMS(0)), DIMS(2, 0), DIMS(1)));
+}
+
+static void make_reshape(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    Ref m = in(dt, ANY, 0, DIMS(4, 6));
+    out(Reshape(m, DIMS(24)));
+    out(Reshape(m, DIMS(2, 3, 1, 4)));
+    out(Reshape(Transpose(m, DIMS(1, 0)), DIMS(8, 3)));
+    out(Reshape(in(dt, ANY, 0, DIMS(1, 1)), NO_DIMS));
+    out(Reshape(in(dt, ANY, 0, DIMS(0, 5)), DIMS(3, 0, 2)));
+}
+
+static void make_transpose(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    if (variant == 1) {
+        out(Transpose(in(dt, ANY, 0, DIMS(2, 1, 2, 1, 1, 2, 1, 1, 3, 1, 1, 1, 1, 1, 1, 1)),
+                      DIMS(15, 8, 2, 3, 4, 5, 6, 7, 1, 9, 10, 11, 12, 13, 14, 0)));
+        return;
+    }
+    Ref c = in(dt, ANY, 0, DIMS(4, 3, 2));
+    out(Transpose(in(dt, ANY, 0, DIMS(5, 7)), DIMS(1, 0)));
+    out(Transpose(c, DIMS(2, 0, 1)));
+    out(Transpose(c, DIMS(1, 2, 0)));
+    out(Transpose(in(dt, ANY, 0, DIMS(0, 3)), DIMS(1, 0)));
+}
+
+static void make_slice(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    Ref m = in(dt, ANY, 0, DIMS(7, 9));
+    out(Slice(m, DIMS(1, 2), DIMS(6, 9), DIMS(1, 1)));
+    out(Slice(m, DIMS(0, 1), DIMS(7, 8), DIMS(3, 2)));
+    out(Slice(m, DIMS(2, 3), DIMS(3, 4), DIMS(1, 5)));
+    out(Slice(m, DIMS(3, 0), DIMS(3, 9), DIMS(1, 1)));
+}
+
+static void make_pad(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    Ref m = in(dt, ANY, 0, DIMS(4, 5)), v = in(dt, SMALL, 0, NO_DIMS);
+    out(Pad(m, v, DIMS(1, 2), DIMS(3, 0), DIMS(0, 0)));
+    out(Pad(m, v, DIMS(0, 1), DIMS(2, 1), DIMS(2, 1)));
+    out(Pad(m, v, DIMS(-1, 2), DIMS(-2, -1), DIMS(0, 1)));
+    out(Pad(m, v, DIMS(-4, 0), DIMS(0, 0), DIMS(0, 0)));
+    out(Pad(in(dt, ANY, 0, DIMS(0, 2)), v, DIMS(1, 0), DIMS(1, 0), DIMS(3, 1)));
+    out(Pad(in(dt, ANY, 0, NO_DIMS), v, NO_DIMS, NO_DIMS, NO_DIMS));
+}
+
+static void make_concat(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    Ref a = in(dt, ANY, 0, DIMS(2, 3)), b = in(dt, ANY, 0, DIMS(2, 1)), c = in(dt, ANY, 0, DIMS(2, 0));
+    out(Concat((const Ref[]){ a, b, c, a }, 4, 1));
+    out(Concat((const Ref[]){ a, in_again(a) }, 2, 0));
+    out(Concat((const Ref[]){ c, c }, 2, 1));
+}
+
+static void make_reverse(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    Ref c = in(dt, ANY, 0, DIMS(4, 3, 2));
+    out(Reverse(c, DIMS(0)));
+    out(Reverse(c, DIMS(2, 1)));
+    out(Reverse(in(dt, ANY, 0, DIMS(0, 3)), DIMS(1)));
+}
+
+/* ==================== reductions */
+
+static Kind data_of(Op op)
+{
+    switch (op) {
+    case OP_reduce_sum: case OP_cumsum: return SMALL;
+    case OP_reduce_prod: case OP_cumprod: return POW2;
+    default: return ANY;
+    }
+}
+
+static void make_reduce(Op op, Dtype dt, int variant)
+{
+    Kind k = data_of(op);
+    bool extreme = op == OP_reduce_max || op == OP_reduce_min;
+    Ref c = in(dt, k, 0, DIMS(4, 5, 3));
+    out(Reduce(op, c, DIMS(1)));
+    if (variant == 1)
+        return;
+    out(Reduce(op, c, DIMS(0, 1, 2)));
+    out(Reduce(op, c, DIMS(2, 0)));
+    if (variant)
+        return;
+    Ref m = in(dt, k, 0, DIMS(3, 300)), w = in(dt, k, 0, DIMS(257, 20));
+    out(Reduce(op, c, NO_DIMS));
+    out(Reduce(op, m, DIMS(1)));
+    out(Reduce(op, w, DIMS(0)));
+    out(Reduce(op, in(dt, k, 0, DIMS(2, 0)), extreme ? DIMS(0) : DIMS(1)));
+    out(Reduce(op, in(dt, k, 0, NO_DIMS), NO_DIMS));
+}
+
+static void make_arg(Op op, Dtype dt, int variant)
+{
+    Ref c = in(dt, ANY, 0, DIMS(4, 5, 3));
+    out(Arg(op, c, 1, DT_I32));
+    if (variant)
+        return;
+    out(Arg(op, c, 0, DT_U8));
+    out(Arg(op, in(dt, ANY, 0, DIMS(3, 200)), 1, DT_I32));
+    out(Arg(op, in(dt, SMALL, 0, DIMS(150, 3)), 0, DT_I32));
+    out(Arg(op, in(dt, ANY, 0, DIMS(0, 3)), 1, DT_I32));
+}
+
+static void make_cumulative(Op op, Dtype dt, int variant)
+{
+    Kind k = data_of(op);
+    Ref m = in(dt, k, 0, DIMS(4, 9));
+    out(Cumulative(op, m, 1, false));
+    if (variant == 1)
+        return;
+    out(Cumulative(op, m, 0, true));
+    if (variant)
+        return;
+    out(Cumulative(op, in(dt, k, 0, DIMS(2, 130)), 1, true));
+    out(Cumulative(op, in(dt, k, 0, DIMS(3, 0)), 1, false));
+}
+
+static Ref product(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb) { return Dot(x, y, lc, rc, lb, rb, DT_NONE); }
+
+static void make_dot(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    const Ints none = NO_DIMS;
+    Ref a = in(dt, SMALL, 0, DIMS(5, 7)), b = in(dt, SMALL, 0, DIMS(7, 6)), v = in(dt, SMALL, 0, DIMS(7));
+    out(product(a, b, DIMS(1), DIMS(0), none, none));
+    if (variant == 1)
+        return;
+    out(product(a, v, DIMS(1), DIMS(0), none, none));
+    out(product(a, in_again(a), DIMS(0, 1), DIMS(0, 1), none, none));
+    out(product(v, in(dt, SMALL, 0, DIMS(3)), none, none, none, none));
+    Ref c = in(dt, SMALL, 0, DIMS(3, 4, 5)), d = in(dt, SMALL, 0, DIMS(5, 3, 2));
+    out(product(c, d, DIMS(2), DIMS(0), DIMS(0), DIMS(1)));
+    if (variant)
+        return;
+    out(product(in(dt, SMALL, 0, DIMS(33, 40)), in(dt, SMALL, 0, DIMS(37, 40)), DIMS(1), DIMS(1), none, none));
+    out(product(in(dt, SMALL, 0, DIMS(3, 0)), in(dt, SMALL, 0, DIMS(0, 2)), DIMS(1), DIMS(0), none, none));
+    Dtype wide = dtype_float(dt) ? DT_F32 : dtype_signed(dt) ? DT_I32 : DT_U32;
+    if (dtype_size(dt) < 4)
+        out(Dot(a, b, DIMS(1), DIMS(0), none, none, wide));
+}
+
+/* ==================== indexing */
+
+static void make_dynamic_slice(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    Ref m = in(dt, ANY, 0, DIMS(6, 5)), at = in(DT_I32, INDEX, 5, DIMS(2));
+    out(DynamicSlice(m, at, DIMS(2, 3), NO_DIMS));
+    if (variant)
+        return;
+    Ref c = in(dt, ANY, 0, DIMS(3, 6, 5)), rows = in(DT_I32, INDEX, 5, DIMS(3, 2));
+    out(DynamicSlice(c, rows, DIMS(2, 2), DIMS(1)));
+    out(DynamicSlice(m, rows, DIMS(1, 4), DIMS(0)));
+    out(DynamicSlice(in(dt, ANY, 0, DIMS(3, 7)), in(DT_U8, INSIDE, 9, DIMS(2, 3, 1)), DIMS(2), DIMS(0, 1)));
+    out(DynamicSlice(m, at, DIMS(0, 5), NO_DIMS));
+}
+
+static void make_dynamic_update(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    Ref m = in(dt, ANY, 0, DIMS(6, 5)), u = in(dt, ANY, 0, DIMS(2, 3)), at = in(DT_I32, INDEX, 5, DIMS(2));
+    out(DynamicUpdate(m, u, at));
+    if (variant)
+        return;
+    out(DynamicUpdate(in(dt, ANY, 0, DIMS(3, 6)), in(dt, ANY, 0, DIMS(3, 2)), in(DT_I32, INDEX, 6, DIMS(3, 1))));
+    out(DynamicUpdate(m, in(dt, ANY, 0, DIMS(0, 5)), at));
+}
+
+typedef struct Numbers { Ints window, dropped, map, xb, ib, sizes; } Numbers;
+
+static Ref gather(Ref x, Ref index, const Numbers *d, int mode)
+{
+    Attr a = { 0 };
+    const Ints *list[] = { &d->window, &d->dropped, &d->map, &d->xb, &d->ib, &d->sizes };
+    for (int k = 0; k < 6; k++)
+        attr_list(&a, list[k]->v, list[k]->n);
+    attr_int(&a, mode);
+    return emit(OP_gather, 2, (const Ref[]){ x, index }, &a);
+}
+
+static Ref scatter(Ref x, Ref index, Ref u, const Numbers *d, int mode, int combine, int unique)
+{
+    Attr a = { 0 };
+    const Ints *list[] = { &d->window, &d->dropped, &d->map, &d->xb, &d->ib };
+    for (int k = 0; k < 5; k++)
+        attr_list(&a, list[k]->v, list[k]->n);
+    attr_int(&a, mode), attr_int(&a, combine), attr_int(&a, unique);
+    return emit(OP_scatter, 3, (const Ref[]){ x, index, u }, &a);
+}
+
+enum { CLIP = 1, FILL = 2, IN_BOUNDS = 3, SET = 0, ADD = 1, MUL = 2, MIN = 3, MAX = 4 };
+
+static void make_gather(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    const Numbers rows = { DIMS(1), DIMS(0), DIMS(0), NO_DIMS, NO_DIMS, DIMS(1, 5) };
+    const Numbers windows = { DIMS(1, 2), NO_DIMS, DIMS(0, 1), NO_DIMS, NO_DIMS, DIMS(2, 3) };
+    const Numbers own = { DIMS(1), NO_DIMS, DIMS(1), DIMS(0), DIMS(0), DIMS(1, 2) };
+    Ref m = in(dt, ANY, 0, DIMS(6, 5)), at = in(DT_I32, INDEX, 6, DIMS(7, 1)), two = in(DT_I32, INDEX, 5, DIMS(4, 2));
+    out(gather(m, at, &rows, CLIP));
+    out(gather(m, two, &windows, CLIP));
+    if (variant == 1)
+        return;
+    out(gather(m, at, &rows, FILL));
+    out(gather(m, two, &windows, FILL));
+    out(gather(m, in(DT_U8, INSIDE, 6, DIMS(2, 3, 1)),
+               &(const Numbers){ DIMS(0), DIMS(0), DIMS(0), NO_DIMS, NO_DIMS, DIMS(1, 5) }, IN_BOUNDS));
+    out(gather(m, in(DT_I32, INDEX, 4, DIMS(6, 3, 1)), &own, FILL));
+    out(gather(m, in(DT_I32, INSIDE, 6, DIMS(0, 1)), &rows, CLIP));
+}
+
+/* Where several updates meet, what they make must not depend on their order. */
+static void make_scatter(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    const Numbers rows = { DIMS(1), DIMS(0), DIMS(0), NO_DIMS, NO_DIMS, NO_DIMS };
+    const Numbers windows = { DIMS(1, 2), NO_DIMS, DIMS(0, 1), NO_DIMS, NO_DIMS, NO_DIMS };
+    const Numbers own = { DIMS(1), NO_DIMS, DIMS(1), DIMS(0), DIMS(0), NO_DIMS };
+    bool adds = dt != DT_BOOL;
+    Ref at = in(DT_I32, INDEX, 6, DIMS(7, 1)), perm = in(DT_I32, PERM, 0, DIMS(6, 1));
+    Ref m = in(dt, ANY, 0, DIMS(6, 5)), s = in(dt, SMALL, 0, DIMS(6, 5)), u = in(dt, SMALL, 0, DIMS(7, 5));
+    out(scatter(m, perm, in(dt, ANY, 0, DIMS(6, 5)), &rows, CLIP, SET, 1));
+    if (adds)
+        out(scatter(s, at, u, &rows, CLIP, ADD, 0));
+    if (variant == 1)
+        return;
+    out(scatter(s, at, u, &rows, FILL, MAX, 0));
+    out(scatter(s, at, u, &rows, FILL, MIN, 0));
+    if (adds && variant == 2)
+        out(scatter(in(dt, POW2, 0, DIMS(6, 5)), perm, in(dt, POW2, 0, DIMS(6, 5)), &rows, FILL, MUL, 1));
+    if (variant)
+        return;
+    if (adds) {
+        out(scatter(s, at, u, &rows, FILL, ADD, 0));
+        out(scatter(in(dt, POW2, 0, DIMS(6, 5)), at, in(dt, POW2, 0, DIMS(7, 5)), &rows, FILL, MUL, 0));
+        out(scatter(s, in(DT_I32, INDEX, 5, DIMS(4, 2)), in(dt, SMALL, 0, DIMS(4, 2, 3)), &windows, FILL, ADD, 0));
+        out(scatter(s, in(DT_I32, INDEX, 4, DIMS(6, 3, 1)), in(dt, SMALL, 0, DIMS(6, 2, 3)), &own, CLIP, ADD, 0));
+    }
+    out(scatter(s, in(DT_I32, INSIDE, 6, DIMS(0, 1)), in(dt, SMALL, 0, DIMS(0, 5)), &rows, CLIP, SET, 0));
+}
+
+/* ==================== order, random bits */
+
+static void sorted(int n, const Ref *x, int axis, int keys, bool descending)
+{
+    Ref z[3];
+    if (emit_n(OP_sort, n, x, ATTR(1, axis, 1, keys, 1, descending), z) == n)
+        for (int k = 0; k < n; k++)
+            out(z[k]);
+    else
+        out(0);
+}
+
+static void make_sort(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    Ref m = in(dt, ANY, 0, DIMS(3, 17)), few = in(dt, SMALL, 0, DIMS(3, 17)), index = Iota(type_of(DT_I32, 2, (const int64_t[]){ 3, 17 }), 1);
+    sorted(1, &m, 1, 1, false);
+    if (variant == 1)
+        return;
+    sorted(2, (const Ref[]){ few, m }, 1, 1, true);
+    if (variant)
+        return;
+    sorted(1, &m, 0, 1, false);
+    sorted(2, (const Ref[]){ few, index }, 1, 1, false);
+    sorted(3, (const Ref[]){ few, m, index }, 1, 2, false);
+    Ref wide = in(dt, ANY, 0, DIMS(2, 100)), none = in(dt, ANY, 0, DIMS(2, 0));
+    sorted(1, &wide, 1, 1, true);
+    sorted(1, &none, 1, 1, false);
+}
+
+static void make_top_k(Op op, Dtype dt, int variant)
+{
+    Ref m = in(dt, ANY, 0, DIMS(3, 17)), few = in(dt, SMALL, 0, DIMS(2, 40)), z[2];
+    for (int64_t k = variant ? 2 : 0; k <= (variant ? 2 : 17); k += variant ? 1 : 17) {
+        bool ok = emit_n(op, 1, &m, ATTR(1, k), z) == 2;
+        out(ok ? z[0] : 0);
+        out(ok ? z[1] : 0);
+    }
+    if (!variant && emit_n(op, 1, &few, ATTR(1, 7), z) == 2)
+        out(z[0]), out(z[1]);
+}
+
+static void make_threefry(Op op, Dtype dt, int variant)
+{
+    Ref x[4], z[2];
+    for (int k = 0; k < 4; k++)
+        x[k] = in(dt, ANY, k, variant ? NO_DIMS : DIMS(100));
+    bool ok = emit_n(op, 4, x, NULL, z) == 2;
+    out(ok ? z[0] : 0);
+    out(ok ? z[1] : 0);
+}
+
+/* ==================== accumulators, regions */
+
+static void make_accum(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    Ints s = variant ? NO_DIMS : DIMS(4, 3);
+    out(Accum(in(dt, SMALL, 0, s), in(dt, SMALL, 1, s)));
+}
+
+static void make_accum_slice(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    Ref m = in(dt, SMALL, 0, DIMS(6, 5)), u = in(dt, SMALL, 0, DIMS(2, 3)), at = in(DT_I32, INDEX, 5, DIMS(2));
+    out(AccumSlice(m, u, at, NO_DIMS));
+    if (variant)
+        return;
+    Ref rows = in(DT_I32, INDEX, 6, DIMS(4, 2));
+    out(AccumSlice(m, in(dt, SMALL, 0, DIMS(4, 1, 2)), rows, DIMS(0)));
+    out(AccumSlice(in(dt, SMALL, 0, DIMS(4, 6, 5)), in(dt, SMALL, 0, DIMS(4, 1, 2)), rows, DIMS(1)));
+}
+
+static void make_barrier(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    Ref z[2];
+    Barrier((const Ref[]){ in(dt, ANY, 0, DIMS(4, 3)), in(DT_I32, ANY, 0, DIMS(2)) }, 2, z);
+    out(z[0]);
+    out(z[1]);
+}
+
+static Type vec(Dtype dt) { return type_of(dt, 1, (const int64_t[]){ 3 }); }
+static Ref splat(Ref s) { return Broadcast(s, DIMS(3), NO_DIMS); }
+
+static Graph *body1(Ref z)
+{
+    graph_outputs(&z, 1);
+    return graph_end();
+}
+
+/* (capture, carry, x) -> carry * x + capture, and the carry that was */
+static Graph *step(Dtype dt)
+{
+    graph_begin(graph_new());
+    Ref w = graph_input(vec(dt), 0), c = graph_input(vec(dt), 0), x = graph_input(type_scalar(dt), 0);
+    graph_outputs((const Ref[]){ Add(Mul(c, splat(x)), w), Sub(c, w) }, 2);
+    return graph_end();
+}
+
+static void make_scan(Dtype dt, int64_t length, bool reverse)
+{
+    Graph *body = step(dt);
+    Region r = region_plain(SCAN, 1, 0, 1);
+    r.length = length, r.reverse = reverse;
+    Ref z[2], x[] = { in(dt, SMALL, 0, DIMS(3)), in(dt, SMALL, 1, DIMS(3)), in(dt, SMALL, 2, DIMS(length)) };
+    emit_region(&r, 3, x, 1, &body, z);
+    out(z[0]), out(z[1]);
+}
+
+/* Three branches by an index of any value: the index is clamped. */
+static void make_cond(Dtype dt)
+{
+    Graph *sub[3];
+    for (int k = 0; k < 3; k++) {
+        graph_begin(graph_new());
+        Ref a = graph_input(vec(dt), 0), b = graph_input(vec(dt), 0);
+        sub[k] = body1(k == 0 ? Add(a, b) : k == 1 ? Mul(a, b) : Sub(b, a));
+    }
+    for (int k = 0; k < 2; k++) {
+        Region r = region_plain(COND, 2, 0, 0);
+        Ref z, x[] = { in(DT_I32, INDEX, k, NO_DIMS), in(dt, SMALL, 0, DIMS(3)), in(dt, SMALL, 1, DIMS(3)) };
+        emit_region(&r, 3, x, 3, sub, &z);
+        out(z);
+    }
+}
+
+/* Doubles until something is large or seven trips are done. */
+static void make_while(Dtype dt)
+{
+    Graph *sub[2];
+    for (int k = 0; k < 2; k++) {
+        graph_begin(graph_new());
+        Ref w = graph_input(vec(dt), 0), c = graph_input(vec(dt), 0), n = graph_input(type_scalar(DT_I32), 0);
+        Ref most = Reduce(OP_reduce_max, c, DIMS(0));
+        if (k == 0)
+            sub[k] = body1(And(Lt(most, Like(most, 20)), Lt(n, Const(DT_I32, 7))));
+        else {
+            graph_outputs((const Ref[]){ Add(Add(c, c), w), Add(n, Const(DT_I32, 1)) }, 2);
+            sub[k] = graph_end();
+        }
+    }
+    Region r = region_plain(WHILE, 1, 0, 2);
+    Ref z[2], x[] = { in(dt, SMALL, 0, DIMS(3)), in(dt, SMALL, 1, DIMS(3)), Const(DT_I32, 0) };
+    emit_region(&r, 3, x, 2, sub, z);
+    out(z[0]), out(z[1]);
+}
+
+/* A call over two lane axes: an operand of all, one a lane; results a lane, and summed into an accumulator. */
+static void make_lanes(Dtype dt)
+{
+    graph_begin(graph_new());
+    Ref w = graph_input(vec(dt), 0), v = graph_input(vec(dt), 0), acc = graph_input(vec(dt), V_ACC);
+    graph_outputs((const Ref[]){ Accum(acc, Mul(w, v)), Add(v, w) }, 2);
+    Graph *body = graph_end();
+    Lane lane[] = { { 2, NULL, NULL }, { 4, NULL, NULL } };
+    uint8_t im[] = { SHARED, SHARED, STACKED, STACKED, SUMMED, SUMMED }, om[] = { SUMMED, SUMMED, STACKED, STACKED };
+    Region r = region_plain(CALL, 2, 1, 0);
+    r.nlane = 2, r.lane = lane, r.im = im, r.om = om;
+    r.lane = arena_copy(lane, sizeof lane), r.im = arena_copy(im, sizeof im), r.om = arena_copy(om, sizeof om);
+    Ref z[2], x[] = { in(dt, SMALL, 0, DIMS(3)), in(dt, SMALL, 1, DIMS(2, 4, 3)), in(dt, SMALL, 2, DIMS(3)) };
+    emit_region(&r, 3, x, 1, &body, z);
+    out(z[0]), out(z[1]);
+}
+
+static void make_region(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    switch (variant) {
+    case 0: make_scan(dt, 5, false); break;
+    case 1: make_scan(dt, 4, true); break;
+    case 2: make_scan(dt, 0, false); break;
+    case 3: make_cond(dt); break;
+    case 4: make_lanes(dt); break;
+    default: make_while(dt);
+    }
+}
+
+/* ==================== the table */
+
+/* Rows whose results have the same bits everywhere, over dtypes ts; functions of floats within u ULP of f32, u64 of f64, with
+ * the interval where difference quotients are taken. */
+#define SAME(ts)                .make = elementwise, .variants = 4, .dtypes = ts, .quotients = 2
+#define FUN(u, u64, l, h)       SAME(FLOATS), .ulp = u, .ulp64 = u64, .lo = { l }, .hi = { h }
+#define MAKE(f, n, ts)          .make = make_##f, .variants = n, .dtypes = ts
+
+const Law law_table[OP_COUNT] = {
+    [OP_add] = { SAME(EVERY) }, [OP_mul] = { SAME(EVERY) }, [OP_sub] = { SAME(NUMBERS) },
+    [OP_div] = { SAME(NUMBERS), .lo = { -2, 0.5 }, .hi = { 2, 2 } },
+    [OP_rem] = { SAME(NUMBERS), .lo = { -2, 0.7 }, .hi = { 2, 0.9 } },
+    [OP_pow] = { SAME(NUMBERS), .ulp = 1.5, .ulp64 = 8, .lo = { 0.5, -2 }, .hi = { 2, 2 } },
+    [OP_max] = { SAME(EVERY) }, [OP_min] = { SAME(EVERY) }, [OP_clamp] = { SAME(NUMBERS) },
+    [OP_neg] = { SAME(NUMBERS) }, [OP_abs] = { SAME(NUMBERS) }, [OP_sign] = { SAME(NUMBERS) },
+    [OP_copysign] = { SAME(FLOATS) }, [OP_nextafter] = { SAME(FLOATS), .derivative = MISSING },
+    [OP_floor] = { SAME(FLOATS) }, [OP_ceil] = { SAME(FLOATS) }, [OP_round] = { SAME(FLOATS) },
+    [OP_trunc] = { SAME(FLOATS) }, [OP_is_finite] = { SAME(FLOATS) },
+
+    [OP_sqrt] = { SAME(FLOATS), .lo = { 0.3 }, .hi = { 4 } },
+    [OP_rsqrt] = { FUN(1.5, 2, 0.3, 4) }, [OP_cbrt] = { FUN(1, 4, 0.3, 3) },
+    [OP_exp] = { FUN(1.1, 2, -2, 2) }, [OP_exp2] = { FUN(1.2, 4, -2, 2) }, [OP_expm1] = { FUN(1.8, 4, -1, 1) },
+    [OP_log] = { FUN(1, 2, 0.3, 4) }, [OP_log2] = { FUN(1.8, 4, 0.3, 4) }, [OP_log1p] = { FUN(1.8, 4, -0.5, 2) },
+    [OP_tanh] = { FUN(1.5, 4, -2, 2) }, [OP_logistic] = { FUN(1.8, 4, -3, 3) },
+    [OP_sin] = { FUN(2.1, 4, -3, 3) }, [OP_cos] = { FUN(2.1, 4, -3, 3) }, [OP_tan] = { FUN(2.4, 5, -1, 1) },
+    [OP_asin] = { FUN(1.5, 4, -0.9, 0.9) }, [OP_acos] = { FUN(1.5, 4, -0.9, 0.9) }, [OP_atan] = { FUN(1.8, 5, -3, 3) },
+    [OP_atan2] = { SAME(FLOATS), .ulp = 1.8, .ulp64 = 6, .lo = { 0.3, -2 }, .hi = { 2, 2 } },
+    [OP_sinh] = { FUN(1.7, 4, -2, 2) }, [OP_cosh] = { FUN(2, 4, -2, 2) }, [OP_asinh] = { FUN(2, 4, -2, 2) },
+    [OP_acosh] = { FUN(2.2, 4, 1.3, 4) }, [OP_atanh] = { FUN(2, 5, -0.9, 0.9) },
+    [OP_hypot] = { SAME(FLOATS), .ulp = 1.5, .ulp64 = 4, .lo = { 0.3, 0.3 }, .hi = { 2, 2 } },
+    [OP_erf] = { FUN(2, 8, -2, 2) }, [OP_erfc] = { FUN(4.5, 8, -2, 2) }, [OP_erf_inv] = { FUN(2.9, 8, -0.8, 0.8) },
+    [OP_lgamma] = { FUN(4.5, 8, 0.5, 4), .scale = lgamma_scale },
+    [OP_digamma] = { FUN(4.5, 8, 0.7, 4), .scale = digamma_scale },
+    [OP_trigamma] = { FUN(4.5, 8, 0.7, 4), .derivative = MISSING },
+
+    [OP_eq] = { SAME(EVERY) }, [OP_ne] = { SAME(EVERY) }, [OP_lt] = { SAME(EVERY) },
+    [OP_le] = { SAME(EVERY) }, [OP_gt] = { SAME(EVERY) }, [OP_ge] = { SAME(EVERY) },
+
+    [OP_and] = { SAME(BITS) }, [OP_or] = { SAME(BITS) }, [OP_xor] = { SAME(BITS) }, [OP_not] = { SAME(BITS) },
+    [OP_shift_left] = { SAME(SIGNED | UNSIGNED) }, [OP_shift_right_logical] = { SAME(SIGNED | UNSIGNED) },
+    [OP_shift_right_arithmetic] = { SAME(SIGNED | UNSIGNED) }, [OP_population_count] = { SAME(SIGNED | UNSIGNED) },
+    [OP_clz] = { SAME(SIGNED | UNSIGNED) }, [OP_mulhi] = { SAME(SIGNED | UNSIGNED) },
+
+    [OP_select] = { MAKE(select, 4, EVERY), .quotients = 2 },
+    [OP_convert] = { MAKE(convert, 2, EVERY), .quotients = 2, .step = 0.5, .tolerance = 1e-6 },
+    [OP_reduce_precision] = { MAKE(reduce_precision, 2, FLOATS), .quotients = 2, .step = 0.5, .tolerance = 1e-6 },
+    [OP_stop_gradient] = { SAME(EVERY), .derivative = STOPPED },
+
+    [OP_const] = { MAKE(const, 1, EVERY) }, [OP_data] = { MAKE(data, 2, EVERY) }, [OP_iota] = { MAKE(iota, 2, NUMBERS) },
+    [OP_bitcast] = { MAKE(bitcast, 3, NUMBERS), .derivative = STOPPED },
+    [OP_broadcast] = { MAKE(broadcast, 1, EVERY) }, [OP_reshape] = { MAKE(reshape, 1, EVERY) },
+    [OP_transpose] = { MAKE(transpose, 2, EVERY) }, [OP_slice] = { MAKE(slice, 1, EVERY) },
+    [OP_pad] = { MAKE(pad, 1, EVERY) }, [OP_concat] = { MAKE(concat, 1, EVERY) }, [OP_reverse] = { MAKE(reverse, 1, EVERY) },
+
+    [OP_reduce_sum] = { MAKE(reduce, 3, NUMBERS) }, [OP_reduce_prod] = { MAKE(reduce, 3, NUMBERS), .quotients = 2 | 4 },
+    [OP_reduce_max] = { MAKE(reduce, 3, EVERY) }, [OP_reduce_min] = { MAKE(reduce, 3, EVERY) },
+    [OP_reduce_and] = { MAKE(reduce, 3, BITS) }, [OP_reduce_or] = { MAKE(reduce, 3, BITS) },
+    [OP_reduce_xor] = { MAKE(reduce, 3, BITS) },
+    [OP_argmax] = { MAKE(arg, 2, EVERY) }, [OP_argmin] = { MAKE(arg, 2, EVERY) },
+    [OP_cumsum] = { MAKE(cumulative, 3, NUMBERS) }, [OP_cumprod] = { MAKE(cumulative, 3, NUMBERS), .quotients = 2 | 4 },
+    [OP_cummax] = { MAKE(cumulative, 3, NUMBERS) }, [OP_cummin] = { MAKE(cumulative, 3, NUMBERS) },
+    [OP_dot] = { MAKE(dot, 3, NUMBERS) },
+
+    [OP_dynamic_slice] = { MAKE(dynamic_slice, 2, EVERY) }, [OP_dynamic_update] = { MAKE(dynamic_update, 2, EVERY) },
+    [OP_gather] = { MAKE(gather, 2, EVERY) }, [OP_scatter] = { MAKE(scatter, 3, EVERY), .quotients = 2 | 4 },
+    [OP_sort] = { MAKE(sort, 3, EVERY) }, [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
+    [OP_threefry] = { MAKE(threefry, 2, 1 << DT_U32) },
+
+    [OP_accum] = { MAKE(accum, 2, NUMBERS) }, [OP_accum_slice] = { MAKE(accum_slice, 2, NUMBERS) },
+    [OP_barrier] = { MAKE(barrier, 1, EVERY) },
+    [OP_region] = { MAKE(region, 6, NUMBERS), .forward = 1 << 5 },
+};
