@@ -192,14 +192,51 @@ static Ref position(Op op, Ref x, int axis, Dtype index, bool split)
     return Convert(reduced(OP_reduce_min, Select(hit, Iota(t, axis), Full(t, INT32_MAX)), one(axis), split), index);
 }
 
+static Op of_cumulative(Op op)
+{
+    return op == OP_cumsum ? OP_reduce_sum : op == OP_cumprod ? OP_reduce_prod : op == OP_cummax ? OP_reduce_max : OP_reduce_min;
+}
+
+static Ref combined(Op op, Ref x, Ref y)
+{
+    return op == OP_cumsum ? Add(x, y) : op == OP_cumprod ? Mul(x, y) : op == OP_cummax ? Max(x, y) : Min(x, y);
+}
+
+static Ref cumulative(Op op, Ref x, int axis, bool reverse);
+
+/* A long axis with little beside it: within pieces at once, then what lies before each piece. More work in parallel, and a sum
+ * of many numbers loses less. */
+static Ref in_two_stages(Op op, Ref x, int axis, bool reverse, int64_t n)
+{
+    Type t = *typ(x);
+    Ref y = in_pieces(x, axis, n), within = Cumulative(op, y, axis + 1, reverse);
+    Ref total = Reduce(of_cumulative(op), y, one(axis + 1));
+    Ref upto = cumulative(op, total, axis, reverse);
+    Type edge = *typ(total);
+    edge.dim[axis] = 1;
+    Ref none = identity(of_cumulative(op), &edge);
+    Ref rest = SliceAxis(upto, axis, reverse ? 1 : 0, reverse ? n : n - 1);
+    const Ref parts[] = { reverse ? rest : none, reverse ? none : rest };
+    Ints dims = { 0 };
+    for (int d = 0; d <= t.rank; d++)
+        if (d != axis + 1)
+            dims.v[dims.n++] = d;
+    Ref before = Broadcast(Concat(parts, 2, axis), type_shape(typ(within)), dims);
+    return Reshape(combined(op, before, within), type_shape(&t));
+}
+
 static Ref cumulative(Op op, Ref x, int axis, bool reverse)
 {
-    Dtype dt = (Dtype)typ(x)->dt;
-    if (typ(x)->dim[axis] == 1)
+    enum { PIECE = 2048, BESIDE = 64 };
+    Type t = *typ(x);
+    Dtype dt = (Dtype)t.dt;
+    int64_t len = t.dim[axis];
+    if (len == 1)
         return x;
     if (half(dt) && (op == OP_cumsum || op == OP_cumprod))
-        return Convert(Cumulative(op, Convert(x, DT_F32), axis, reverse), dt);
-    return Cumulative(op, x, axis, reverse);
+        return Convert(cumulative(op, Convert(x, DT_F32), axis, reverse), dt);
+    int64_t n = len >= 2 * PIECE && type_size(&t) / len < BESIDE ? divisor(len / PIECE, len) : 1;
+    return n >= 4 ? in_two_stages(op, x, axis, reverse, n) : Cumulative(op, x, axis, reverse);
 }
 
 /* ==================== order, random bits, bits */
