@@ -5,19 +5,13 @@
  * One program an executable, since every program costs about 20 ms. All commands of an executable go to one in-order queue,
  * chosen by the work in the plan; so its arena of temporaries is used by one call after the other, and calls in flight need no
  * copy of it. Enqueueing is locked, because a kernel's arguments are state.
- * A body plan is a frame of its own: what its arguments and results are bound to changes from step to step, the rest does not.
  */
 #include "opencl.h"
 #include "opencl_c.h"
+#include "replay.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct Frame {
-    const Plan *plan;
-    cl_mem *mem;                                /* by slot; temporaries and constants stay, the others are bound by each call */
-    struct Frame **body;                        /* by step: the frames of its bodies */
-} Frame;
 
 typedef struct OclExec {
     Exec base;
@@ -28,6 +22,7 @@ typedef struct OclExec {
     cl_kernel *kernel; int nkernel;             /* by Kernel.id */
     cl_mem *owned; int nowned, owned_cap;       /* everything to release */
     bool stored;                                /* the compiled program is in the disk cache, kernels included */
+    cl_mem arena;                               /* temporaries; NULL: an allocation each */
     uint64_t key[2];
     char *source;
     pthread_mutex_t lock;
@@ -167,52 +162,19 @@ static cl_mem constant(OclExec *x, const Slot *s)
 
 /* Temporaries are pieces of one arena; each is an allocation of its own where the arena is too large for one, and under
  * HEDDLE_CHECK=buffers, so that simulators see overruns. */
-static Frame *frame_new(OclExec *x, const Plan *p, cl_mem arena)
+static Spot place(void *exec, const Slot *s)
 {
-    Frame *f = calloc(1, sizeof *f);
-    if (f)
-        f->plan = p, f->mem = calloc((size_t)p->nslot + 1, sizeof *f->mem), f->body = calloc((size_t)p->nstep + 1, sizeof *f->body);
-    if (!f || !f->mem || !f->body)
-        return error_set(E_NOMEM, "no memory for a program"), f;
-    for (int s = 0; s < p->nslot && !error_pending(); s++) {
-        const Slot *slot = &p->slot[s];
-        if (slot->kind == SLOT_CONST)
-            f->mem[s] = constant(x, slot);
-        else if (slot->kind == SLOT_TEMP && !arena)
-            f->mem[s] = piece(x, slot->bytes);
-        else if (slot->kind == SLOT_TEMP) {
-            cl_int e;
-            cl_buffer_region r = { slot->offset, slot->bytes ? slot->bytes : 1 };
-            cl_mem m = ocl.clCreateSubBuffer(arena, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &r, &e);
-            if (e != CL_SUCCESS)
-                ocl_fail(e, "a piece of the arena");
-            else
-                f->mem[s] = own(x, m);
-        }
-    }
-    for (int s = 0; s < p->nstep && !error_pending(); s++) {
-        const Step *st = &p->step[s];
-        if (st->nbody && (f->body[s] = calloc((size_t)st->nbody, sizeof(Frame))) != NULL)
-            for (int b = 0; b < st->nbody && !error_pending(); b++) {
-                Frame *inner = frame_new(x, st->body[b], arena);
-                if (inner)
-                    f->body[s][b] = *inner;
-                free(inner);
-            }
-    }
-    return f;
-}
-
-static void frame_drop(Frame *f)
-{
-    for (int s = 0; f->body && s < f->plan->nstep; s++) {
-        for (int b = 0; f->body[s] && b < f->plan->step[s].nbody; b++)
-            if (f->body[s][b].plan)
-                frame_drop(&f->body[s][b]);
-        free(f->body[s]);
-    }
-    free(f->mem);
-    free(f->body);
+    OclExec *x = exec;
+    cl_int e;
+    if (s->kind == SLOT_CONST)
+        return (Spot){ constant(x, s), 0 };
+    if (!x->arena)
+        return (Spot){ piece(x, s->bytes), 0 };
+    cl_buffer_region r = { s->offset, s->bytes ? s->bytes : 1 };
+    cl_mem m = ocl.clCreateSubBuffer(x->arena, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &r, &e);
+    if (e != CL_SUCCESS)
+        return ocl_fail(e, "a piece of the arena"), (Spot){ NULL, 0 };
+    return (Spot){ own(x, m), 0 };
 }
 
 Exec *ocl_build(Device *dev, Plan *p)
@@ -230,20 +192,17 @@ Exec *ocl_build(Device *dev, Plan *p)
     for (int k = 0; k < x->nkernel; k++)
         list[k]->id = k;
     x->kernel = calloc((size_t)x->nkernel + 1, sizeof *x->kernel);
-    cl_mem arena = NULL;
     if (!x->kernel)
         error_set(E_NOMEM, "no memory for a program");
     else if (!x->nkernel || !build_program(x, list)) {
         if (p->bytes && p->bytes + 2 * SLACK + d->align < dev->info.max_alloc && !check_wanted("buffers")) {
             cl_int e;
-            arena = ocl.clCreateBuffer(d->context, CL_MEM_READ_WRITE, p->bytes + SLACK, NULL, &e);
+            x->arena = ocl.clCreateBuffer(d->context, CL_MEM_READ_WRITE, p->bytes + SLACK, NULL, &e);
             if (e != CL_SUCCESS)
-                arena = NULL, ocl_fail(e, "temporary memory of a program");
+                x->arena = NULL, ocl_fail(e, "temporary memory of a program");
         }
         if (!error_pending())
-            x->top = frame_new(x, p, arena);
-        if (arena)
-            own(x, arena);
+            x->top = replay_frame(p, place, x);
     }
     if (!error_pending())
         return &x->base;
@@ -259,11 +218,11 @@ void ocl_drop(Exec *exec)
             ocl.clReleaseKernel(x->kernel[k]);
     if (x->program)
         ocl.clReleaseProgram(x->program);
-    if (x->top)
-        frame_drop(x->top);
-    free(x->top);
+    replay_frame_drop(x->top);
     for (int i = 0; i < x->nowned; i++)
         ocl.clReleaseMemObject(x->owned[i]);
+    if (x->arena)
+        ocl.clReleaseMemObject(x->arena);
     free(x->owned);
     free(x->kernel);
     free(x->source);
@@ -290,15 +249,16 @@ static int enqueued(Call *c, cl_int e, cl_event now, const char *what)
     return 0;
 }
 
-static int launch(Call *c, const Frame *f, const Kernel *k, int64_t step)
+static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
 {
+    Call *c = call;
     cl_kernel kernel = c->e->kernel[k->id];
     size_t global[3] = { 1, 1, 1 };
     const size_t local[3] = { 1, 1, 1 };
     cl_int e = CL_SUCCESS, at = (cl_int)step;
     cl_event now;
     for (int i = 0; i < k->nparam && e == CL_SUCCESS; i++)
-        e = ocl.clSetKernelArg(kernel, (cl_uint)i, sizeof(cl_mem), &f->mem[k->param[i]->slot]);
+        e = ocl.clSetKernelArg(kernel, (cl_uint)i, sizeof(cl_mem), &f->mem[k->param[i]->slot].buffer);
     if (k->stepped && e == CL_SUCCESS)
         e = ocl.clSetKernelArg(kernel, (cl_uint)k->nparam, sizeof at, &at);
     for (int i = 0; i < k->ngrid; i++)
@@ -309,163 +269,25 @@ static int launch(Call *c, const Frame *f, const Kernel *k, int64_t step)
     return enqueued(c, e, now, k->name);
 }
 
-static int copy(Call *c, cl_mem from, cl_mem to, size_t bytes)
+static int copy(void *call, Spot from, Spot to, size_t bytes)
 {
+    Call *c = call;
     cl_event now;
-    if (from == to || !bytes)
-        return 0;
-    cl_int e = ocl.clEnqueueCopyBuffer(c->queue, from, to, 0, 0, bytes, 0, NULL, &now);
+    cl_int e = ocl.clEnqueueCopyBuffer(c->queue, from.buffer, to.buffer, from.at, to.at, bytes, 0, NULL, &now);
     return enqueued(c, e, now, "copying on the device");
 }
 
-static int fetch(Call *c, cl_mem from, void *out, size_t bytes)
+static int fetch(void *call, Spot from, void *out, size_t bytes)
 {
+    Call *c = call;
     cl_event now;
-    cl_int e = ocl.clEnqueueReadBuffer(c->queue, from, CL_TRUE, 0, bytes, out, 0, NULL, &now);
+    cl_int e = ocl.clEnqueueReadBuffer(c->queue, from.buffer, CL_TRUE, from.at, bytes, out, 0, NULL, &now);
     return enqueued(c, e, now, "reading a condition");
 }
 
-static int run_plan(Call *c, Frame *f, int64_t step);
+static const Replay steps = { launch, copy, fetch };
 
-/* The arguments and results of a body, by number. */
-static void bind(Frame *body, const cl_mem *in, const cl_mem *out)
-{
-    for (int s = 0; s < body->plan->nslot; s++) {
-        const Slot *slot = &body->plan->slot[s];
-        if (slot->kind == SLOT_ARG)
-            body->mem[s] = in[slot->index];
-        else if (slot->kind == SLOT_RESULT)
-            body->mem[s] = out[slot->index];
-    }
-}
-
-/* One run of a body. A result that is an argument, or another result, is copied. */
-static int run_body(Call *c, Frame *body, const cl_mem *in, const cl_mem *out, const size_t *bytes, int64_t step)
-{
-    bind(body, in, out);
-    int e = run_plan(c, body, step);
-    for (int k = 0; k < body->plan->nresult && !e; k++) {
-        int a = body->plan->alias[k];
-        if (a != -1)
-            e = copy(c, a >= 0 ? in[a] : out[-2 - a], out[k], bytes[k]);
-    }
-    return e;
-}
-
-typedef struct Bound { cl_mem *in, *out, *start; size_t *bytes; } Bound;
-
-static bool bound_new(Bound *b, const Frame *f, const Step *s)
-{
-    b->in = calloc((size_t)s->nin + 1, sizeof *b->in);
-    b->out = calloc((size_t)s->nout + 1, sizeof *b->out);
-    b->start = calloc((size_t)s->ncarry + 1, sizeof *b->start);
-    b->bytes = calloc((size_t)s->nout + 1, sizeof *b->bytes);
-    if (!b->in || !b->out || !b->start || !b->bytes)
-        return error_set(E_NOMEM, "no memory for a loop"), false;
-    for (int k = 0; k < s->nin; k++)
-        b->in[k] = f->mem[s->in[k]];
-    for (int k = 0; k < s->nout; k++)
-        b->out[k] = f->mem[s->out[k]], b->bytes[k] = f->plan->slot[s->out[k]].bytes;
-    return true;
-}
-
-static void bound_drop(Bound *b)
-{
-    free(b->in);
-    free(b->out);
-    free(b->start);
-    free(b->bytes);
-}
-
-/* Carries go back and forth between two buffers, and end in the step's results. */
-static int run_loop(Call *c, Frame *f, const Step *s, Frame *body)
-{
-    Bound b;
-    int e = bound_new(&b, f, s) ? 0 : error_code();
-    for (int k = 0; k < s->ncarry && !e && s->trip == 0; k++)
-        e = copy(c, b.in[s->ncap + k], b.out[k], b.bytes[k]);
-    for (int64_t t = 0; t < s->trip && !e; t++) {
-        for (int k = 0; k < s->ncarry; k++)
-            b.out[k] = t == s->trip - 1 ? f->mem[s->out[k]] : f->mem[s->pong[2 * k + (t & 1)]];
-        e = run_body(c, body, b.in, b.out, b.bytes, s->reverse ? s->trip - 1 - t : t);
-        for (int k = 0; k < s->ncarry; k++)
-            b.in[s->ncap + k] = b.out[k];
-    }
-    bound_drop(&b);
-    return e;
-}
-
-/* The flag is the one result of body 0; it lies in the last slot of pong. */
-static int run_while(Call *c, Frame *f, const Step *s, Frame *body)
-{
-    Bound b;
-    int e = bound_new(&b, f, s) ? 0 : error_code();
-    cl_mem flag_mem = f->mem[s->pong[2 * s->ncarry]];
-    const size_t one = 1;
-    for (int64_t t = 0; !e; t++) {
-        unsigned char flag = 0;
-        e = run_body(c, &body[0], b.in, &flag_mem, &one, 0);
-        e = e ? e : fetch(c, flag_mem, &flag, 1);
-        if (e || !flag)
-            break;
-        for (int k = 0; k < s->ncarry; k++)
-            b.out[k] = f->mem[s->pong[2 * k + (t & 1)]];
-        e = run_body(c, &body[1], b.in, b.out, b.bytes, 0);
-        for (int k = 0; k < s->ncarry; k++)
-            b.in[s->ncap + k] = b.out[k];
-    }
-    for (int k = 0; k < s->ncarry && !e; k++)
-        e = copy(c, b.in[s->ncap + k], f->mem[s->out[k]], b.bytes[k]);
-    bound_drop(&b);
-    return e;
-}
-
-static int run_branch(Call *c, Frame *f, const Step *s, Frame *body)
-{
-    Bound b;
-    int32_t index = 0;
-    int e = bound_new(&b, f, s) ? fetch(c, b.in[0], &index, sizeof index) : (int)error_code();
-    index = index < 0 ? 0 : index >= s->nbody ? s->nbody - 1 : index;
-    e = e ? e : run_body(c, &body[index], b.in + 1, b.out, b.bytes, 0);
-    bound_drop(&b);
-    return e;
-}
-
-static int run_plan(Call *c, Frame *f, int64_t step)
-{
-    int e = 0;
-    for (int i = 0; i < f->plan->nstep && !e; i++) {
-        const Step *s = &f->plan->step[i];
-        switch (s->kind) {
-        case S_LAUNCH: e = launch(c, f, s->kernel, step); break;
-        case S_LOOP:   e = run_loop(c, f, s, f->body[i]); break;
-        case S_WHILE:  e = run_while(c, f, s, f->body[i]); break;
-        case S_BRANCH: e = run_branch(c, f, s, f->body[i]); break;
-        case S_COPY:   e = copy(c, f->mem[s->in[0]], f->mem[s->out[0]], f->plan->slot[s->out[0]].bytes); break;
-        }
-    }
-    return e;
-}
-
-/* Results that are an argument, or another result, share its memory: arrays never change. */
-static int make_outputs(OclExec *x, Mem *const *in, int nout, Mem **out)
-{
-    for (int s = 0; s < x->plan->nslot; s++) {
-        const Slot *slot = &x->plan->slot[s];
-        if (slot->kind == SLOT_RESULT && !out[slot->index] && ocl_alloc(x->base.device, slot->bytes, &out[slot->index]))
-            return error_code();
-    }
-    for (int k = 0; k < nout; k++) {
-        int a = x->plan->alias[k];
-        if (a >= 0)
-            out[k] = mem_keep(in[a]);
-        else if (a <= -2)
-            out[k] = mem_keep(out[-2 - a]);
-        else if (!out[k] && ocl_alloc(x->base.device, 0, &out[k]))      /* of size zero: no slot */
-            return error_code();
-    }
-    return 0;
-}
+static Spot spot(Mem *m) { return (Spot){ ((OclMem *)m)->mem, 0 }; }
 
 /* What another queue still does with the memories of a call. The quick queue works in its caller, so it is waited for here
  * and not by the driver. */
@@ -491,14 +313,7 @@ static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
 {
     OclDevice *d = (OclDevice *)x->base.device;
     Call c = { .e = x, .queue = d->queue[x->queue] };
-    for (int s = 0; s < x->plan->nslot; s++) {
-        const Slot *slot = &x->plan->slot[s];
-        if (slot->kind == SLOT_ARG)
-            x->top->mem[s] = ((OclMem *)in[slot->index])->mem;
-        else if (slot->kind == SLOT_RESULT)
-            x->top->mem[s] = ((OclMem *)out[slot->index])->mem;
-    }
-    int e = run_plan(&c, x->top, 0);
+    int e = replay(&steps, &c, x->top, in, out, spot);
     for (int i = 0; c.last && i < nin; i++)
         ocl_mem_used((OclMem *)in[i], x->queue, c.last, false);
     for (int i = 0; c.last && i < nout; i++)
@@ -519,8 +334,7 @@ int ocl_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
 {
     OclExec *x = (OclExec *)exec;
     OclDevice *d = (OclDevice *)exec->device;
-    memset(out, 0, (size_t)nout * sizeof *out);
-    int e = make_outputs(x, in, nout, out);
+    int e = replay_outputs(x->plan, exec->device, in, nout, out);
     if (!e && x->plan->nstep && d->nqueue > 1)
         e = other_queue(x, nin, in, nout, out);
     if (!e && x->plan->nstep) {
@@ -530,7 +344,7 @@ int ocl_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
         ocl_leave(d, x->queue);
         pthread_mutex_unlock(&x->lock);
     }
-    for (int k = 0; e && k < nout; k++)
-        mem_drop(out[k]), out[k] = NULL;
+    if (e)
+        replay_forget(nout, out);
     return e;
 }

@@ -6,22 +6,14 @@
  * (a condition) and at its end, and waits. What kernels need to know of a launch lies in the table: the addresses of its
  * parameters. A full table is submitted, waited for, and begun again.
  * Runs of an executable are one after the other: its arena of temporaries and its table are theirs in turn.
- * A body plan is a frame of its own: what its arguments and results are bound to changes from step to step, the rest does not.
  */
+#include "replay.h"
 #include "vk.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { TABLE = 1 << 16 };
-
-typedef struct Spot { VkPiece *piece; size_t at; } Spot;        /* a place in device memory */
-
-typedef struct Frame {
-    const Plan *plan;
-    Spot *mem;                                  /* by slot; temporaries and constants stay, the others are bound by each call */
-    struct Frame **body;                        /* by step: the frames of its bodies */
-} Frame;
 
 typedef struct Entry { VkPipeline pipeline; uint32_t *words; size_t n; int local; const char *name; } Entry;
 
@@ -31,7 +23,7 @@ typedef struct VkExec {
     Frame *top;
     Entry *code; int ncode;                      /* by Kernel.id */
     VkPiece **owned; int nowned, owned_cap;     /* everything to release */
-    VkPiece *table; size_t used;
+    VkPiece *arena, *table; size_t used;
     VkStream stream;
     pthread_mutex_t lock;
 } VkExec;
@@ -78,76 +70,32 @@ static VkPiece *constant(VkExec *x, const Slot *s)
     return p && !vk_piece_write(device_of(x), p, 0, s->data, s->bytes) ? p : NULL;
 }
 
-static bool frame_fill(VkExec *x, Frame *, const Plan *, VkPiece *arena);
-
-static bool frame_bodies(VkExec *x, Frame *f, VkPiece *arena)
-{
-    for (int s = 0; s < f->plan->nstep; s++) {
-        const Step *st = &f->plan->step[s];
-        if (!st->nbody)
-            continue;
-        if (!(f->body[s] = calloc((size_t)st->nbody, sizeof(Frame))))
-            return error_set(E_NOMEM, "no memory for a program"), false;
-        for (int b = 0; b < st->nbody; b++)
-            if (!frame_fill(x, &f->body[s][b], st->body[b], arena))
-                return false;
-    }
-    return true;
-}
-
 /* Temporaries are places in one arena; each is an allocation of its own where the arena is too large for one, and under
  * HEDDLE_CHECK=buffers. */
-static bool frame_fill(VkExec *x, Frame *f, const Plan *p, VkPiece *arena)
+static Spot place(void *exec, const Slot *s)
 {
-    f->plan = p;
-    f->mem = calloc((size_t)p->nslot + 1, sizeof *f->mem);
-    f->body = calloc((size_t)p->nstep + 1, sizeof *f->body);
-    if (!f->mem || !f->body)
-        return error_set(E_NOMEM, "no memory for a program"), false;
-    for (int s = 0; s < p->nslot; s++) {
-        const Slot *slot = &p->slot[s];
-        if (slot->kind == SLOT_TEMP && arena)
-            f->mem[s] = (Spot){ arena, slot->offset };
-        else if (slot->kind == SLOT_TEMP || slot->kind == SLOT_CONST) {
-            VkPiece *own = slot->kind == SLOT_CONST ? constant(x, slot) : piece(x, slot->bytes, false);
-            if (!own)
-                return false;
-            f->mem[s] = (Spot){ own, 0 };
-        }
-    }
-    return frame_bodies(x, f, arena);
-}
-
-static void frame_drop(Frame *f)
-{
-    for (int s = 0; f->body && s < f->plan->nstep; s++) {
-        for (int b = 0; f->body[s] && b < f->plan->step[s].nbody; b++)
-            if (f->body[s][b].plan)
-                frame_drop(&f->body[s][b]);
-        free(f->body[s]);
-    }
-    free(f->mem);
-    free(f->body);
+    VkExec *x = exec;
+    if (s->kind == SLOT_TEMP && x->arena)
+        return (Spot){ x->arena, s->offset };
+    return (Spot){ s->kind == SLOT_CONST ? constant(x, s) : piece(x, s->bytes, false), 0 };
 }
 
 static bool build(VkExec *x, Plan *p)
 {
     VkDev *d = device_of(x);
     Kernel **list;
-    VkPiece *arena = NULL;
     plan_kernels(p, &list, &x->ncode);
     for (int k = 0; k < x->ncode; k++)
         list[k]->id = k;
     x->code = calloc((size_t)x->ncode + 1, sizeof *x->code);
-    x->top = calloc(1, sizeof *x->top);
-    if (!x->code || !x->top)
+    if (!x->code)
         return error_set(E_NOMEM, "no memory for a program"), false;
     if (build_code(x, list))
         return false;
     if (p->bytes && p->bytes + 8 * SLACK < d->base.info.max_alloc && !check_wanted("buffers") &&
-        !(arena = piece(x, p->bytes, false)))
+        !(x->arena = piece(x, p->bytes, false)))
         return false;
-    return frame_fill(x, x->top, p, arena) && (x->table = piece(x, TABLE, true)) && vk_stream_new(d, &x->stream);
+    return (x->top = replay_frame(p, place, x)) && (x->table = piece(x, TABLE, true)) && vk_stream_new(d, &x->stream);
 }
 
 Exec *vk_build(Device *dev, Plan *p)
@@ -174,9 +122,7 @@ void vk_drop(Exec *exec)
             d->f.DestroyPipeline(d->device, x->code[k].pipeline, NULL);
         free(x->code[k].words);
     }
-    if (x->top && x->top->plan)
-        frame_drop(x->top);
-    free(x->top);
+    replay_frame_drop(x->top);
     for (int i = 0; i < x->nowned; i++) {
         vk_piece_drop(d, x->owned[i]);
         free(x->owned[i]);
@@ -222,7 +168,8 @@ static uint64_t tabulate(VkExec *x, const Frame *f, const Kernel *k)
     uint64_t *to = (uint64_t *)(void *)(x->table->host + x->used);
     for (int i = 0; i < k->nparam; i++) {
         const Spot *s = &f->mem[k->param[i]->slot];
-        to[i] = s->piece ? s->piece->address + s->at : 0;
+        const VkPiece *p = s->buffer;
+        to[i] = p ? p->address + s->at : 0;
     }
     uint64_t at = x->table->address + x->used;
     x->used += n;
@@ -251,8 +198,9 @@ static void dispatch(VkExec *x, VkCommandBuffer c, const int64_t n[3], int local
             }
 }
 
-static int launch(VkExec *x, const Frame *f, const Kernel *k, int64_t step)
+static int launch(void *exec, const Frame *f, const Kernel *k, int64_t step)
 {
+    VkExec *x = exec;
     VkDev *d = device_of(x);
     const Entry *code = &x->code[k->id];
     Pushed p = { .table = tabulate(x, f, k), .step = (int32_t)step };
@@ -268,182 +216,39 @@ static int launch(VkExec *x, const Frame *f, const Kernel *k, int64_t step)
     return 0;
 }
 
-static int copy(VkExec *x, Spot from, Spot to, size_t bytes)
+static int copy(void *exec, Spot from, Spot to, size_t bytes)
 {
+    VkExec *x = exec;
     VkDev *d = device_of(x);
-    if (!bytes || (from.piece == to.piece && from.at == to.at))
-        return 0;
+    const VkPiece *a = from.buffer, *b = to.buffer;
     VkCommandBuffer c = vk_stream_open(d, &x->stream);
     if (!c)
         return error_code();
     const VkBufferCopy r = { SLACK + from.at, SLACK + to.at, bytes };
-    d->f.CmdCopyBuffer(c, from.piece->buffer, to.piece->buffer, 1, &r);
+    d->f.CmdCopyBuffer(c, a->buffer, b->buffer, 1, &r);
     vk_barrier(d, c);
     return 0;
 }
 
-static int fetch(VkExec *x, Spot from, void *out, size_t bytes)
+static int fetch(void *exec, Spot from, void *out, size_t bytes)
 {
+    VkExec *x = exec;
     int e = flush(x);
-    return e ? e : vk_piece_read(device_of(x), from.piece, from.at, out, bytes);
+    return e ? e : vk_piece_read(device_of(x), from.buffer, from.at, out, bytes);
 }
 
-static int run_plan(VkExec *x, Frame *f, int64_t step);
+static const Replay steps = { launch, copy, fetch };
 
-/* The arguments and results of a body, by number. */
-static void bind(Frame *body, const Spot *in, const Spot *out)
-{
-    for (int s = 0; s < body->plan->nslot; s++) {
-        const Slot *slot = &body->plan->slot[s];
-        if (slot->kind == SLOT_ARG)
-            body->mem[s] = in[slot->index];
-        else if (slot->kind == SLOT_RESULT)
-            body->mem[s] = out[slot->index];
-    }
-}
-
-/* One run of a body. A result that is an argument, or another result, is copied. */
-static int run_body(VkExec *x, Frame *body, const Spot *in, const Spot *out, const size_t *bytes, int64_t step)
-{
-    bind(body, in, out);
-    int e = run_plan(x, body, step);
-    for (int k = 0; k < body->plan->nresult && !e; k++) {
-        int a = body->plan->alias[k];
-        if (a != -1)
-            e = copy(x, a >= 0 ? in[a] : out[-2 - a], out[k], bytes[k]);
-    }
-    return e;
-}
-
-typedef struct Bound { Spot *in, *out; size_t *bytes; } Bound;
-
-static bool bound_new(Bound *b, const Frame *f, const Step *s)
-{
-    b->in = calloc((size_t)s->nin + 1, sizeof *b->in);
-    b->out = calloc((size_t)s->nout + 1, sizeof *b->out);
-    b->bytes = calloc((size_t)s->nout + 1, sizeof *b->bytes);
-    if (!b->in || !b->out || !b->bytes)
-        return error_set(E_NOMEM, "no memory for a loop"), false;
-    for (int k = 0; k < s->nin; k++)
-        b->in[k] = f->mem[s->in[k]];
-    for (int k = 0; k < s->nout; k++)
-        b->out[k] = f->mem[s->out[k]], b->bytes[k] = f->plan->slot[s->out[k]].bytes;
-    return true;
-}
-
-static void bound_drop(Bound *b)
-{
-    free(b->in);
-    free(b->out);
-    free(b->bytes);
-}
-
-/* Carries go back and forth between two buffers, and end in the step's results. */
-static int run_loop(VkExec *x, Frame *f, const Step *s, Frame *body)
-{
-    Bound b;
-    int e = bound_new(&b, f, s) ? 0 : (int)error_code();
-    for (int k = 0; k < s->ncarry && !e && s->trip == 0; k++)
-        e = copy(x, b.in[s->ncap + k], b.out[k], b.bytes[k]);
-    for (int64_t t = 0; t < s->trip && !e; t++) {
-        for (int k = 0; k < s->ncarry; k++)
-            b.out[k] = t == s->trip - 1 ? f->mem[s->out[k]] : f->mem[s->pong[2 * k + (t & 1)]];
-        e = run_body(x, body, b.in, b.out, b.bytes, s->reverse ? s->trip - 1 - t : t);
-        for (int k = 0; k < s->ncarry; k++)
-            b.in[s->ncap + k] = b.out[k];
-    }
-    bound_drop(&b);
-    return e;
-}
-
-/* The flag is the one result of body 0; it lies in the last slot of pong. */
-static int run_while(VkExec *x, Frame *f, const Step *s, Frame *body)
-{
-    Bound b;
-    int e = bound_new(&b, f, s) ? 0 : (int)error_code();
-    Spot flag_mem = f->mem[s->pong[2 * s->ncarry]];
-    const size_t one = 1;
-    for (int64_t t = 0; !e; t++) {
-        unsigned char flag = 0;
-        e = run_body(x, &body[0], b.in, &flag_mem, &one, 0);
-        e = e ? e : fetch(x, flag_mem, &flag, 1);
-        if (e || !flag)
-            break;
-        for (int k = 0; k < s->ncarry; k++)
-            b.out[k] = f->mem[s->pong[2 * k + (t & 1)]];
-        e = run_body(x, &body[1], b.in, b.out, b.bytes, 0);
-        for (int k = 0; k < s->ncarry; k++)
-            b.in[s->ncap + k] = b.out[k];
-    }
-    for (int k = 0; k < s->ncarry && !e; k++)
-        e = copy(x, b.in[s->ncap + k], f->mem[s->out[k]], b.bytes[k]);
-    bound_drop(&b);
-    return e;
-}
-
-static int run_branch(VkExec *x, Frame *f, const Step *s, Frame *body)
-{
-    Bound b;
-    int32_t index = 0;
-    int e = bound_new(&b, f, s) ? fetch(x, b.in[0], &index, sizeof index) : (int)error_code();
-    index = index < 0 ? 0 : index >= s->nbody ? s->nbody - 1 : index;
-    e = e ? e : run_body(x, &body[index], b.in + 1, b.out, b.bytes, 0);
-    bound_drop(&b);
-    return e;
-}
-
-static int run_plan(VkExec *x, Frame *f, int64_t step)
-{
-    int e = 0;
-    for (int i = 0; i < f->plan->nstep && !e; i++) {
-        const Step *s = &f->plan->step[i];
-        switch (s->kind) {
-        case S_LAUNCH: e = launch(x, f, s->kernel, step); break;
-        case S_LOOP:   e = run_loop(x, f, s, f->body[i]); break;
-        case S_WHILE:  e = run_while(x, f, s, f->body[i]); break;
-        case S_BRANCH: e = run_branch(x, f, s, f->body[i]); break;
-        case S_COPY:   e = copy(x, f->mem[s->in[0]], f->mem[s->out[0]], f->plan->slot[s->out[0]].bytes); break;
-        }
-    }
-    return e;
-}
-
-/* Results that are an argument, or another result, share its memory: arrays never change. */
-static int make_outputs(VkExec *x, Mem *const *in, int nout, Mem **out)
-{
-    for (int s = 0; s < x->plan->nslot; s++) {
-        const Slot *slot = &x->plan->slot[s];
-        if (slot->kind == SLOT_RESULT && !out[slot->index] && vk_alloc(x->base.device, slot->bytes, &out[slot->index]))
-            return error_code();
-    }
-    for (int k = 0; k < nout; k++) {
-        int a = x->plan->alias[k];
-        if (a >= 0)
-            out[k] = mem_keep(in[a]);
-        else if (a <= -2)
-            out[k] = mem_keep(out[-2 - a]);
-        else if (!out[k] && vk_alloc(x->base.device, 0, &out[k]))       /* of size zero: no slot */
-            return error_code();
-    }
-    return 0;
-}
+static Spot spot(Mem *m) { return (Spot){ &((VkMem *)m)->piece, 0 }; }
 
 int vk_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
 {
     VkExec *x = (VkExec *)exec;
     (void)nin;
-    memset(out, 0, (size_t)nout * sizeof *out);
-    int e = make_outputs(x, in, nout, out);
+    int e = replay_outputs(x->plan, exec->device, in, nout, out);
     if (!e && x->plan->nstep) {
         pthread_mutex_lock(&x->lock);
-        for (int s = 0; s < x->plan->nslot; s++) {
-            const Slot *slot = &x->plan->slot[s];
-            if (slot->kind == SLOT_ARG)
-                x->top->mem[s] = (Spot){ &((VkMem *)in[slot->index])->piece, 0 };
-            else if (slot->kind == SLOT_RESULT)
-                x->top->mem[s] = (Spot){ &((VkMem *)out[slot->index])->piece, 0 };
-        }
-        e = run_plan(x, x->top, 0);
+        e = replay(&steps, x, x->top, in, out, spot);
         e = e ? e : flush(x);
         x->used = 0;
         x->stream.open = false;                 /* after an error: what was recorded is forgotten */
@@ -451,7 +256,7 @@ int vk_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
     }
     if (!e && error_pending())                  /* the validation layer has something to say */
         e = error_code();
-    for (int k = 0; e && k < nout; k++)
-        mem_drop(out[k]), out[k] = NULL;
+    if (e)
+        replay_forget(nout, out);
     return e;
 }

@@ -1,0 +1,229 @@
+/*
+ * replay.c - running a plan's steps: launches, loops, conditions, branches, copies.
+ *
+ * In:  a frame, and memories for its arguments and results.   Out: commands, in order, through the backend's functions.
+ * A body plan is a frame of its own. Carries of a loop go back and forth between two buffers and end in the step's results.
+ */
+#include "replay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- frames ---- */
+
+static bool fill(Frame *f, const Plan *p, Spot (*place)(void *, const Slot *), void *x)
+{
+    f->plan = p;
+    f->mem = calloc((size_t)p->nslot + 1, sizeof *f->mem);
+    f->body = calloc((size_t)p->nstep + 1, sizeof *f->body);
+    if (!f->mem || !f->body)
+        return error_set(E_NOMEM, "no memory for a program"), false;
+    for (int s = 0; s < p->nslot; s++)
+        if (p->slot[s].kind == SLOT_TEMP || p->slot[s].kind == SLOT_CONST)
+            if ((f->mem[s] = place(x, &p->slot[s])).buffer == NULL)
+                return false;
+    for (int s = 0; s < p->nstep; s++) {
+        const Step *st = &p->step[s];
+        if (st->nbody && !(f->body[s] = calloc((size_t)st->nbody, sizeof(Frame))))
+            return error_set(E_NOMEM, "no memory for a program"), false;
+        for (int b = 0; b < st->nbody; b++)
+            if (!fill(&f->body[s][b], st->body[b], place, x))
+                return false;
+    }
+    return true;
+}
+
+static void empty(Frame *f)
+{
+    for (int s = 0; f->body && s < f->plan->nstep; s++) {
+        for (int b = 0; f->body[s] && b < f->plan->step[s].nbody; b++)
+            if (f->body[s][b].plan)
+                empty(&f->body[s][b]);
+        free(f->body[s]);
+    }
+    free(f->mem);
+    free(f->body);
+}
+
+Frame *replay_frame(const Plan *p, Spot (*place)(void *, const Slot *), void *x)
+{
+    Frame *f = calloc(1, sizeof *f);
+    if (f && fill(f, p, place, x))
+        return f;
+    if (!f)
+        error_set(E_NOMEM, "no memory for a program");
+    replay_frame_drop(f);
+    return NULL;
+}
+
+void replay_frame_drop(Frame *f)
+{
+    if (f)
+        empty(f);
+    free(f);
+}
+
+/* ---- steps ---- */
+
+typedef struct Run { const Replay *r; void *x; } Run;
+
+static int run_plan(const Run *, Frame *, int64_t step);
+
+static int copy(const Run *c, Spot from, Spot to, size_t bytes)
+{
+    return !bytes || (from.buffer == to.buffer && from.at == to.at) ? 0 : c->r->copy(c->x, from, to, bytes);
+}
+
+/* The arguments and results of a body, by number. */
+static void bind(Frame *body, const Spot *in, const Spot *out)
+{
+    for (int s = 0; s < body->plan->nslot; s++) {
+        const Slot *slot = &body->plan->slot[s];
+        if (slot->kind == SLOT_ARG)
+            body->mem[s] = in[slot->index];
+        else if (slot->kind == SLOT_RESULT)
+            body->mem[s] = out[slot->index];
+    }
+}
+
+/* One run of a body. A result that is an argument, or another result, is copied. */
+static int run_body(const Run *c, Frame *body, const Spot *in, const Spot *out, const size_t *bytes, int64_t step)
+{
+    bind(body, in, out);
+    int e = run_plan(c, body, step);
+    for (int k = 0; k < body->plan->nresult && !e; k++) {
+        int a = body->plan->alias[k];
+        if (a != -1)
+            e = copy(c, a >= 0 ? in[a] : out[-2 - a], out[k], bytes[k]);
+    }
+    return e;
+}
+
+/* What a step's bodies are bound to: in, out with the results' sizes; one allocation. */
+typedef struct Bound { Spot *in, *out; size_t *bytes; } Bound;
+
+static int bound_new(Bound *b, const Frame *f, const Step *s)
+{
+    size_t n = (size_t)s->nin + (size_t)s->nout;
+    b->in = calloc(n + 1, sizeof *b->in + sizeof *b->bytes);
+    if (!b->in)
+        return error_set(E_NOMEM, "no memory for a loop");
+    b->out = b->in + s->nin;
+    b->bytes = (size_t *)(void *)(b->in + n);
+    for (int k = 0; k < s->nin; k++)
+        b->in[k] = f->mem[s->in[k]];
+    for (int k = 0; k < s->nout; k++)
+        b->out[k] = f->mem[s->out[k]], b->bytes[k] = f->plan->slot[s->out[k]].bytes;
+    return 0;
+}
+
+static int run_loop(const Run *c, Frame *f, const Step *s, Frame *body)
+{
+    Bound b;
+    int e = bound_new(&b, f, s);
+    for (int k = 0; k < s->ncarry && !e && s->trip == 0; k++)
+        e = copy(c, b.in[s->ncap + k], b.out[k], b.bytes[k]);
+    for (int64_t t = 0; t < s->trip && !e; t++) {
+        for (int k = 0; k < s->ncarry; k++)
+            b.out[k] = t == s->trip - 1 ? f->mem[s->out[k]] : f->mem[s->pong[2 * k + (t & 1)]];
+        e = run_body(c, body, b.in, b.out, b.bytes, s->reverse ? s->trip - 1 - t : t);
+        for (int k = 0; k < s->ncarry; k++)
+            b.in[s->ncap + k] = b.out[k];
+    }
+    free(b.in);
+    return e;
+}
+
+/* The flag is the one result of body 0; it lies in the last slot of pong. */
+static int run_while(const Run *c, Frame *f, const Step *s, Frame *body)
+{
+    Bound b;
+    int e = bound_new(&b, f, s);
+    Spot flag_mem = f->mem[s->pong[2 * s->ncarry]];
+    const size_t one = 1;
+    for (int64_t t = 0; !e; t++) {
+        unsigned char flag = 0;
+        e = run_body(c, &body[0], b.in, &flag_mem, &one, 0);
+        e = e ? e : c->r->fetch(c->x, flag_mem, &flag, 1);
+        if (e || !flag)
+            break;
+        for (int k = 0; k < s->ncarry; k++)
+            b.out[k] = f->mem[s->pong[2 * k + (t & 1)]];
+        e = run_body(c, &body[1], b.in, b.out, b.bytes, 0);
+        for (int k = 0; k < s->ncarry; k++)
+            b.in[s->ncap + k] = b.out[k];
+    }
+    for (int k = 0; k < s->ncarry && !e; k++)
+        e = copy(c, b.in[s->ncap + k], f->mem[s->out[k]], b.bytes[k]);
+    free(b.in);
+    return e;
+}
+
+static int run_branch(const Run *c, Frame *f, const Step *s, Frame *body)
+{
+    Bound b;
+    int32_t index = 0;
+    int e = bound_new(&b, f, s);
+    e = e ? e : c->r->fetch(c->x, b.in[0], &index, sizeof index);
+    index = index < 0 ? 0 : index >= s->nbody ? s->nbody - 1 : index;
+    e = e ? e : run_body(c, &body[index], b.in + 1, b.out, b.bytes, 0);
+    free(b.in);
+    return e;
+}
+
+static int run_plan(const Run *c, Frame *f, int64_t step)
+{
+    int e = 0;
+    for (int i = 0; i < f->plan->nstep && !e; i++) {
+        const Step *s = &f->plan->step[i];
+        switch (s->kind) {
+        case S_LAUNCH: e = c->r->launch(c->x, f, s->kernel, step); break;
+        case S_LOOP:   e = run_loop(c, f, s, f->body[i]); break;
+        case S_WHILE:  e = run_while(c, f, s, f->body[i]); break;
+        case S_BRANCH: e = run_branch(c, f, s, f->body[i]); break;
+        case S_COPY:   e = copy(c, f->mem[s->in[0]], f->mem[s->out[0]], f->plan->slot[s->out[0]].bytes); break;
+        }
+    }
+    return e;
+}
+
+/* ---- calls ---- */
+
+int replay_outputs(const Plan *p, Device *d, Mem *const *in, int nout, Mem **out)
+{
+    memset(out, 0, (size_t)nout * sizeof *out);
+    for (int s = 0; s < p->nslot; s++) {
+        const Slot *slot = &p->slot[s];
+        if (slot->kind == SLOT_RESULT && !out[slot->index] && d->backend->alloc(d, slot->bytes, &out[slot->index]))
+            return error_code();
+    }
+    for (int k = 0; k < nout; k++) {
+        int a = p->alias[k];
+        if (a >= 0)
+            out[k] = mem_keep(in[a]);
+        else if (a <= -2)
+            out[k] = mem_keep(out[-2 - a]);
+        else if (!out[k] && d->backend->alloc(d, 0, &out[k]))   /* of size zero: no slot */
+            return error_code();
+    }
+    return 0;
+}
+
+void replay_forget(int nout, Mem **out)
+{
+    for (int k = 0; k < nout; k++)
+        mem_drop(out[k]), out[k] = NULL;
+}
+
+int replay(const Replay *r, void *x, Frame *f, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *))
+{
+    const Run c = { r, x };
+    for (int s = 0; s < f->plan->nslot; s++) {
+        const Slot *slot = &f->plan->slot[s];
+        if (slot->kind == SLOT_ARG)
+            f->mem[s] = spot(in[slot->index]);
+        else if (slot->kind == SLOT_RESULT)
+            f->mem[s] = spot(out[slot->index]);
+    }
+    return run_plan(&c, f, 0);
+}
