@@ -97,8 +97,8 @@ static const Most most[] = {
     { "lstm_grad", 13 }, { "gru_grad", 12 }, { "attention", 3 }, { "transformer", 9 }, { "lat_scan1000", 1 },
 };
 
-/* Kernels of the plan that a CPU gets. */
-static int kernels(const Workload *w, char *text, size_t size)
+/* Kernels of the plan that a CPU gets, and the bytes of its temporaries. */
+static int kernels(const Workload *w, const int64_t *sizes, char *text, size_t size, size_t *bytes)
 {
     hd_array *args[MAX_ARGS];
     const Tree *tree[MAX_ARGS];
@@ -106,8 +106,8 @@ static int kernels(const Workload *w, char *text, size_t size)
     Kernel **list;
     Text t = { 0 };
     const Target cpu = { .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 };
-    int count = -1, n = w->args(w->size, args);
-    hd_fn *f = w->function(w->size);
+    int count = -1, n = w->args(sizes, args);
+    hd_fn *f = w->function(sizes);
 
     ck_assert_int_eq(entry_begin(&e), 0);
     for (int i = 0; i < n; i++)
@@ -118,6 +118,7 @@ static int kernels(const Workload *w, char *text, size_t size)
     if (p) {
         plan_kernels(p, &list, &count);
         plan_print(p, &t);
+        *bytes = p->bytes;
     }
     snprintf(text, size, "%.*s", (int)size - 1, p ? t.s : error_text());
     text_free(&t);
@@ -133,8 +134,24 @@ START_TEST(few_kernels)
     const Most *m = &most[_i];
     const Workload *w = workload_named(m->name);
     ck_assert_msg(w != NULL, "%s", m->name);
-    int n = kernels(w, text, sizeof text);
+    size_t bytes;
+    int n = kernels(w, w->size, text, sizeof text, &bytes);
     ck_assert_msg(n >= 0 && n <= m->kernels, "%s: %d kernels, not %d\n%s", m->name, n, m->kernels, text);
+}
+END_TEST
+
+/* Gradients through time: at most three states a step are kept. */
+START_TEST(memory_is_linear)
+{
+    enum { HIDDEN = 64, FEATURES = 16, BATCH = 16, SHORT = 1024, LONG = 4096 };
+    static char text[3000];
+    const Workload *w = workload_named("rnn_grad");
+    const int64_t one[MAX_SIZES] = { SHORT, HIDDEN, FEATURES, BATCH }, four[MAX_SIZES] = { LONG, HIDDEN, FEATURES, BATCH };
+    size_t less, more;
+    ck_assert_msg(kernels(w, one, text, sizeof text, &less) > 0, "%s", text);
+    ck_assert_msg(kernels(w, four, text, sizeof text, &more) > 0, "%s", text);
+    double states = (double)(more - less) / (LONG - SHORT) / (HIDDEN * BATCH * 4);
+    ck_assert_msg(states <= 3.01, "%.2f states a step are kept\n%s", states, text);
 }
 END_TEST
 
@@ -144,6 +161,7 @@ int main(void)
     TCase *values = tcase_create("values"), *plans = tcase_create("kernels");
     tcase_set_timeout(values, 600), tcase_set_timeout(plans, 60);
     tcase_add_loop_test(values, agrees, 0, workload_count());
+    tcase_add_test(plans, memory_is_linear);
     tcase_add_loop_test(plans, few_kernels, 0, (int)(sizeof most / sizeof *most));
     suite_add_tcase(s, plans), suite_add_tcase(s, values);
     SRunner *r = srunner_create(s);
