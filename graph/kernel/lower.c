@@ -2,9 +2,9 @@
  * lower.c - the evaluator: values of a graph at a block of environments.
  *
  * In:  a value, a symbolic index, environments.   Out: one value of the kernel for each environment.
- * Invariant: what is asked for is known by (frame, value, index in the environment). If it was evaluated where it can still be
- *      seen, it is that; so what copies, lanes and phases share is computed once. A stored value is a load, a parameter of a
- *      body is what the region says it is, all else follows the element rule.
+ * Invariant: what is asked for is known by (frame, value, index in the environment). If it was evaluated where it
+ * can still be seen, it is that; so what copies, lanes and phases share is computed once. A stored value is a
+ * load, a parameter of a body is what the region says it is, all else follows the element rule.
  * After an error values are 0, which every builder passes on in silence; lower() returns NULL.
  */
 #include "lower.h"
@@ -193,7 +193,7 @@ Val lower_fail(Lower *L)
     return 0;
 }
 
-Val widen(Lower *L, Val v) { return width(L, v) == 1 ? k_splat(L->k, v) : v; }
+Val widen_val(Lower *L, Val v) { return width(L, v) == 1 ? k_splat(L->k, v) : v; }
 Val index_const(Lower *L, Val like, int64_t c) { return k_bits(L->k, dtype_of(L, like), c); }
 Val select_val(Lower *L, Val c, Val x, Val y) { return x == y ? x : k3(L->k, K_SELECT, dtype_of(L, x), c, x, y); }
 Val and_val(Lower *L, Val x, Val y) { return !x ? y : !y ? x : k2(L->k, K_AND, DT_BOOL, x, y); }
@@ -248,7 +248,7 @@ bool any_zero(const Type *t)
     return false;
 }
 
-void element(const Type *t, int64_t c, Form *idx)
+void element_index(const Type *t, int64_t c, Form *idx)
 {
     for (int d = t->rank - 1; d >= 0; d--) {
         idx[d] = form_c(c % t->dim[d]);
@@ -268,7 +268,7 @@ static bool special(Form f)
     return false;
 }
 
-Form aligned(Lower *L, Form f)
+Form aligned_base(Lower *L, Form f)
 {
     int64_t s;
     if (form_coef(f, LANE) != 1 || !k_mode(L->k, f, &s) || s != 1 || f->c % W)
@@ -281,14 +281,15 @@ Form aligned(Lower *L, Form f)
 
 typedef struct InEnv { Lower *L; const Env *e; } InEnv;
 
-/* A border at a multiple of W never cuts an aligned vector: its base is clamped. Near the array a vector that lies side by side
- * is not clamped at all (SLACK; load_place sees to it that this holds for the place). Else each lane goes its own way. */
+/* A border at a multiple of W never cuts an aligned vector: its base is clamped. Near the array a vector that lies
+ * side by side is not clamped at all (SLACK; load_place sees to it that this holds for the place). Else each lane
+ * goes its own way. */
 static Form in_clamp(void *ctx, Form f, int64_t n)
 {
     Lower *L = ((InEnv *)ctx)->L;
     int64_t lo, hi, s;
     form_range(f, &lo, &hi);
-    Form base = lo >= 0 && hi < n ? NULL : aligned(L, f);
+    Form base = lo >= 0 && hi < n ? NULL : aligned_base(L, f);
     if (base && n % W == 0 && n >= W) {
         form_range(base, &lo, &hi);
         if (lo >= 0 && hi <= n - W)
@@ -408,7 +409,7 @@ void store_place(Lower *L, const Place *p, const Form *idx, int n, const Env *e,
     Form f = place_form(L, p, real, n, e);
     if (width(L, x) > 1 && k_mode(L->k, f, &s) && !s)
         x = first_lane(L, x);
-    k_store(L->k, p->buf, f, form_vector(f) ? widen(L, x) : x);
+    k_store(L->k, p->buf, f, form_vector(f) ? widen_val(L, x) : x);
 }
 
 Place place_lead(Place p, const Form *lead, int n)
@@ -440,7 +441,7 @@ static void held_spill(Lower *L, Held *h)
     h->spill = L->k->cur + 1;
     for (int64_t c = 0; c < h->size; c++) {
         Form idx[MAXRANK];
-        element(&h->t, c, idx);
+        element_index(&h->t, c, idx);
         for (int k = 0; k < h->ne; k++)
             store_place(L, &h->place, idx, h->t.rank, env_new(k), h->val[c * h->ne + k]);
     }
@@ -466,7 +467,7 @@ Val held_at(Lower *L, Held *h, const Form *idx, const Form *real, const Env *e)
             for (int64_t c = h->size - 1; c >= 0; c--) {
                 Form at[MAXRANK];
                 bool can = true;
-                element(&h->t, c, at);
+                element_index(&h->t, c, at);
                 for (int d = 0; d < rank; d++)
                     can = can && (!form_const(real[d]) || real[d] == at[d] || h->t.dim[d] == 1);
                 if (can) {
@@ -491,7 +492,8 @@ static Val param_one(Lower *L, Param *q, Val x, const Env *e)
     return only ? select_val(L, only, x, k_bits(L->k, dtype_of(L, x), 0)) : x;
 }
 
-static void param_at(Lower *L, Param *q, const Form *idx, int n, const Env *const *envs, int ne, const Form *real, Val *out)
+static void param_at(Lower *L, Param *q, const Form *idx, int n, const Env *const *envs, int ne, const Form *real,
+    Val *out)
 {
     if (q->held) {
         for (int e = 0; e < ne; e++)
@@ -503,7 +505,7 @@ static void param_at(Lower *L, Param *q, const Form *idx, int n, const Env *cons
         all[j] = q->lead[j];
     for (int j = 0; j < n; j++)
         all[q->nlead + j] = idx[j];
-    eval(L, q->fr, q->v, all, envs, ne, out);
+    eval_at(L, q->fr, q->v, all, envs, ne, out);
     for (int e = 0; q->nzero && e < ne; e++)
         out[e] = param_one(L, q, out[e], envs[e]);
 }
@@ -534,10 +536,11 @@ static bool chain(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, con
     if ((i->op != OP_add && i->op != OP_accum) || !fr->whole || math_register((Dtype)t->dt) != (Dtype)t->dt)
         return false;
     for (int n = 1; n >= 0; n--)
-        if (chained(fr, i->in[n]) && !known(L, fr, i->in[n], idx, envs, ne) && has_lanes(L, idx, t->rank, envs, ne)) {
+        if (chained(fr, i->in[n]) && !memo_known(L, fr, i->in[n], idx, envs, ne) &&
+            has_lanes(L, idx, t->rank, envs, ne)) {
             Val start[ne];
-            eval(L, fr, i->in[1 - n], idx, envs, ne, start);
-            reduce(L, fr, &(Want){ i->in[n], idx }, 1, envs, ne, start, out);
+            eval_at(L, fr, i->in[1 - n], idx, envs, ne, start);
+            lower_reduce(L, fr, &(Want){ i->in[n], idx }, 1, envs, ne, start, out);
             return true;
         }
     return false;
@@ -565,15 +568,17 @@ static void deep(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *
         }
     }
     Val out[ne];
-    for (int p = n - 1; p > 0; p -= 64)         /* found level by level: from the back, operands come first often enough */
+    /* found level by level: from the back, operands come first often enough */
+    for (int p = n - 1; p > 0; p -= 64)
         if (!chained(fr, todo[p].v))
-            eval(L, fr, todo[p].v, todo[p].idx, envs, ne, out);
+            eval_at(L, fr, todo[p].v, todo[p].idx, envs, ne, out);
 }
 
-static void op(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+static void op(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
 {
     if (elem_is_reduce(i->op)) {
-        reduce(L, fr, &(Want){ v, idx }, 1, envs, ne, NULL, out);
+        lower_reduce(L, fr, &(Want){ v, idx }, 1, envs, ne, NULL, out);
         return;
     }
     if (i->op == OP_region) {
@@ -591,12 +596,12 @@ static void op(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const 
     Demand *d;
     int n = elem_rule(fr->g, i, (int)(v - i->out), idx, &d);
     if (elem_is_view(i->op) || i->op == OP_dynamic_slice || i->op == OP_gather) {
-        eval(L, fr, d[0].v, d[0].idx, envs, ne, out);
+        eval_at(L, fr, d[0].v, d[0].idx, envs, ne, out);
         return;
     }
     Val *args = NEWS(Val, n * ne), x[4];
     for (int j = 0; j < n; j++)
-        eval(L, fr, d[j].v, d[j].idx, envs, ne, args + j * ne);
+        eval_at(L, fr, d[j].v, d[j].idx, envs, ne, args + j * ne);
     if (n > 3) {
         error_set(E_INTERNAL, "%s has no element rule in the lowering", optab[i->op].name);
         n = 0;
@@ -617,7 +622,8 @@ static bool fixed_data(const Frame *fr, Ref v, const Form *real, int n)
     return fixed;
 }
 
-static void compute(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+static void compute(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real,
+    Val *out)
 {
     const Type *t = &fr->g->type[v];
     Place p = frame_place(fr, v);
@@ -652,7 +658,7 @@ static void compute(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *cons
     op(L, fr, i, v, idx, envs, ne, real, out);
     for (int e = 0; row && e < ne; e++) {
         Form f = form_addc(form_in(L, row->f, envs[e]), envs[e]->k * row->pad);
-        k_store(L->k, row->buf, f, form_vector(f) ? widen(L, out[e]) : out[e]);
+        k_store(L->k, row->buf, f, form_vector(f) ? widen_val(L, out[e]) : out[e]);
         row->written = true;
     }
 }
@@ -677,7 +683,7 @@ void memo_set(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e, Val x)
     memo_at(L, fr, v, real, e)->val = x;
 }
 
-bool known(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne)
+bool memo_known(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne)
 {
     int n = fr->g->type[v].rank;
     Form real[MAXRANK];
@@ -690,7 +696,7 @@ bool known(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, 
     return true;
 }
 
-void eval(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
+void eval_at(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
 {
     int n = fr->g->type[v].rank, call = ++L->calls, todo = 0;
     Form *real = NEWS(Form, ne * n);            /* those to be computed come to the front */
@@ -724,6 +730,6 @@ void eval(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, i
 Val eval_one(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e)
 {
     Val x;
-    eval(L, fr, v, idx, &e, 1, &x);
+    eval_at(L, fr, v, idx, &e, 1, &x);
     return x;
 }

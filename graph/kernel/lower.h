@@ -1,10 +1,12 @@
 /*
- * lower.h - the lowering of kernel specifications: evaluator, reductions, kernels, regions, own shapes. Private to lower*.c.
+ * lower.h - the lowering of kernel specifications: evaluator, reductions, kernels, regions, own shapes. Private to
+ * lower*.c.
  *
- * Everything is evaluated *at a block of environments*: eval(v, index, envs) gives one value of the kernel for each environment,
- * where an environment says what each symbolic variable is in this copy (base + lane, base + 1, a constant, a loop's variable).
- * Elementwise ops map over the block, views ask for their operand at another index, a reduction opens one loop for the whole
- * block. A map is a block of 1, a register tile of a matrix product one of 8 x 2.
+ * Everything is evaluated *at a block of environments*: eval_at(v, index, envs) gives one value of the kernel for
+ * each environment, where an environment says what each symbolic variable is in this copy (base + lane, base + 1,
+ * a constant, a loop's variable). Elementwise ops map over the block, views ask for their operand at another
+ * index, a reduction opens one loop for the whole block. A map is a block of 1, a register tile of a matrix
+ * product one of 8 x 2.
  */
 #ifndef HEDDLE_LOWER_H
 #define HEDDLE_LOWER_H
@@ -29,7 +31,8 @@ Key key_of(uint64_t a, uint64_t b, uint64_t c, const Form *idx, int n);
 
 /* ==================== environments and frames */
 
-typedef struct Env { int n, k; const Atom **a; Form *f; } Env;         /* a[j] is f[j] here; k: which lane's (private rows, state) */
+/* a[j] is f[j] here; k: which lane's (private rows, state) */
+typedef struct Env { int n, k; const Atom **a; Form *f; } Env;
 const Env *env_new(int k);
 const Env *env_set(const Env *, const Atom *, Form);
 const Env *env_sets(const Env *, const Atom *const *, const Form *, int n);
@@ -40,12 +43,14 @@ Form env_get(const Env *, const Atom *);        /* NULL: not bound */
 typedef struct Held {
     Type t; int64_t size; int ne;
     Val *val;                                   /* [element * ne + k]; NULL: in memory */
-    Place place;                                /* in memory, or where a copy lies for indices known only when running */
+    /* in memory, or where a copy lies for indices known only when running */
+    Place place;
     int spill;                                  /* the scope where that copy was written, + 1 */
 } Held;
 
 typedef struct Frame Frame;
-typedef struct Param {                          /* what a body's parameter is: held, or a value outside at lead + index */
+/* what a body's parameter is: held, or a value outside at lead + index */
+typedef struct Param {
     Held *held;
     Frame *fr; Ref v; Form lead[MAXRANK + 1]; int nlead;
     Form zero[MAXRANK]; int nzero;              /* summed operands: nothing where one of these is not 0 */
@@ -59,7 +64,8 @@ struct Frame {
     bool whole, by_env;                         /* by_env: what is stored is private to an environment */
     const Place *stored, *instead; const bool *own;
     Param *param; int *param_of;                /* by value: number + 1; NULL: no parameters */
-    Map rows; Row *row;                         /* (value, index) -> Row: what two phases need and is dear; all of them */
+    /* (value, index) -> Row: what two phases need and is dear; all of them */
+    Map rows; Row *row;
     Map users;                                  /* value -> Users */
 };
 typedef struct Users { int n, op; } Users;
@@ -84,12 +90,13 @@ void frame_survey(Frame *, const Ref *roots, int n);           /* who uses what,
 
 /* ==================== the evaluator (lower.c) */
 
-void eval(Lower *, Frame *, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out);
+void eval_at(Lower *, Frame *, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out);
 Val eval_one(Lower *, Frame *, Ref v, const Form *idx, const Env *);
 void memo_set(Lower *, Frame *, Ref v, const Form *idx, const Env *, Val);
-bool known(Lower *, Frame *, Ref v, const Form *idx, const Env *const *envs, int ne);
+bool memo_known(Lower *, Frame *, Ref v, const Form *idx, const Env *const *envs, int ne);
 Form form_in(Lower *, Form, const Env *);
-Form aligned(Lower *, Form);                    /* the base of a whole vector at a multiple of W; NULL: it is none */
+/* the base of a whole vector at a multiple of W; NULL: it is none */
+Form aligned_base(Lower *, Form);
 bool has_lanes(Lower *, const Form *idx, int n, const Env *const *envs, int ne);
 Val load_place(Lower *, const Place *, const Form *idx, int n, const Env *);
 void store_place(Lower *, const Place *, const Form *idx, int n, const Env *, Val);
@@ -99,10 +106,11 @@ Val lower_fail(Lower *);                        /* notes the error */
 bool scope_open(const Kernel *, int scope);
 static inline int width(const Lower *L, Val v) { return L->k->ins[v].w; }
 static inline Dtype dtype_of(const Lower *L, Val v) { return (Dtype)L->k->ins[v].dt; }
-Val widen(Lower *, Val);                        /* W lanes */
+Val widen_val(Lower *, Val);                        /* W lanes */
 Val index_const(Lower *, Val like, int64_t);
 Val clamp_val(Lower *, Val, int64_t lo, int64_t hi);    /* an index value */
-Val index_of(Lower *, Val, Dtype, int64_t lo, int64_t hi);              /* any integer as an index brought into lo .. hi */
+/* any integer as an index brought into lo .. hi */
+Val index_of(Lower *, Val, Dtype, int64_t lo, int64_t hi);
 Val select_val(Lower *, Val cond, Val x, Val y);
 Val and_val(Lower *, Val x, Val y);             /* bool; 0 is none */
 Val or_val(Lower *, Val x, Val y);
@@ -110,43 +118,48 @@ Val any_val(Lower *, const Val *, int n);       /* of all: 1 lane */
 Val const_val(Lower *, Dtype, const void *element);
 Val convert_val(Lower *, Val, Dtype from, Dtype to);    /* dtypes of the graph */
 bool any_zero(const Type *);                    /* no elements */
-void element(const Type *, int64_t c, Form *idx);       /* the index of element c */
+void element_index(const Type *, int64_t c, Form *idx);       /* the index of element c */
 
 /* ops whose element is more than a view or an elementwise function (lower_ops.c) */
 bool op_special(int op);
-void op_element(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out);
+void op_element(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out);
 
 /* ==================== reductions and phases (lower_reduce.c) */
 
 typedef struct Want { Ref v; const Form *idx; } Want;
-void reduce(Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, const Val *start, Val *out);
+void lower_reduce(Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, const Val *start, Val *out);
 bool chained(Frame *, Ref v);                   /* a sum used once, by an addition */
-Val combine(Lower *, int op, Dtype, Val, Val);  /* one step of a reduction op, on registers */
-Val identity(Lower *, int op, Dtype);
+Val reduce_step(Lower *, int op, Dtype, Val, Val);  /* one step of a reduction op, on registers */
+Val reduce_identity(Lower *, int op, Dtype);
 typedef struct Loads { Form *f; int n, cap; Map seen; } Loads;         /* places, a buffer's each once */
-void loads(Lower *, Frame *, Ref v, const Form *idx, Loads *);
+void lower_loads(Lower *, Frame *, Ref v, const Form *idx, Loads *);
 int load_price(Form, const Atom *);             /* 1: one element or side by side; 16: each lane for itself */
 void run_stores(Lower *, Frame *, const Store *, int n, const Env *const *envs, int ne);       /* phases, then stores */
-void store_loop(Lower *, Frame *, const Atom *const *space, int nspace, const Store *const *, int n, const Env *const *envs, int ne);
+void store_loop(Lower *, Frame *, const Atom *const *space, int nspace, const Store *const *, int n,
+    const Env *const *envs, int ne);
 int64_t space_size(const Atom *const *, int n);
 
 /* a loop over the elements of a shape in vectors, the rest one by one; flat: the element's number */
 typedef void SweepFn(Lower *, void *ctx, const Form *idx, Form flat);
-void sweep(Lower *, const int64_t *dim, int n, SweepFn *, void *ctx);
+void sweep_space(Lower *, const int64_t *dim, int n, SweepFn *, void *ctx);
 
 /* ==================== regions (lower_region.c), private rows (lower_rows.c), own shapes (lower_own.c) */
 
 void region_lanes(Lower *, const Env *const *envs, int ne);
 void region_rows(Lower *, const Env *const *envs, int ne);
-void region_value(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out);
-void regions_first(Lower *, Frame *);           /* evaluates the regions inside a body, in front of a loop that would repeat them */
+void region_value(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out);
+/* evaluates the regions inside a body, in front of a loop that would repeat them */
+void regions_first(Lower *, Frame *);
 bool touches_held(Lower *, Frame *, Ref v, const Form *idx);            /* at an index that is not constant */
 void lower_scatter(Lower *);                    /* lower_scatter.c */
 void lower_sort(Lower *);
 void lower_cumulative(Lower *);
 
 
-/* Work-items over n independent things, each of about `cycles`; opens loops and, where items do not divide, a branch. */
+/* Work-items over n independent things, each of about `cycles`; opens loops and, where items do not divide, a
+ * branch. */
 typedef struct Items { bool loop, guard; } Items;
 Form items_open(Lower *, int64_t n, double cycles, Items *);
 void items_close(Lower *, const Items *);

@@ -2,9 +2,9 @@
  * lower_kernel.c - a specification -> a finished kernel: grid, blocks, what a work-item does.
  *
  * In:  outer variables with their register blocks, the vector variable, what to store.   Out: a Kernel.
- * Outer blocks are taken innermost first: whole loops until a work-item has about ITEM cycles or a 64th of the whole, then a
- * chunk; the rest is the grid. The last block of an axis overlaps its neighbour, and the last chunk repeats a block, since
- * stores are idempotent; where they are not (in_place, rows of sums) blocks fit exactly.
+ * Outer blocks are taken innermost first: whole loops until a work-item has about ITEM cycles or a 64th of the
+ * whole, then a chunk; the rest is the grid. The last block of an axis overlaps its neighbour, and the last chunk
+ * repeats a block, since stores are idempotent; where they are not (in_place, rows of sums) blocks fit exactly.
  */
 #include "lower.h"
 
@@ -150,7 +150,7 @@ static void sum_clear(Lower *L, void *ctx, const Form *idx, Form flat)
     SumRow *r = ctx;
     (void)idx;
     Val zero = k_bits(L->k, (Dtype)r->row.buf->dt, 0);
-    k_store(L->k, r->row.buf, flat, form_vector(flat) ? widen(L, zero) : zero);
+    k_store(L->k, r->row.buf, flat, form_vector(flat) ? widen_val(L, zero) : zero);
 }
 
 static void sum_out(Lower *L, void *ctx, const Form *idx, Form flat)
@@ -160,7 +160,8 @@ static void sum_out(Lower *L, void *ctx, const Form *idx, Form flat)
     memcpy(at + 1, idx, sizeof *idx * (size_t)r->s->nspace);
     Val x = k_load(L->k, r->row.buf, flat);
     Dtype from = (Dtype)r->row.buf->dt, to = (Dtype)r->s->to.buf->dt;
-    store_place(L, &r->s->to, at, r->s->nspace + 1, env_new(0), from == math_register(to) ? x : convert_val(L, x, from, to));
+    store_place(L, &r->s->to, at, r->s->nspace + 1, env_new(0), from == math_register(to) ? x : convert_val(L, x,
+        from, to));
 }
 
 static void sum_sweep(Lower *L, SumRow *r, SweepFn *fn)
@@ -168,7 +169,7 @@ static void sum_sweep(Lower *L, SumRow *r, SweepFn *fn)
     int64_t dim[MAXRANK];
     for (int d = 0; d < r->s->nspace; d++)
         dim[d] = r->s->space[d]->hi + 1;
-    sweep(L, dim, r->s->nspace, fn, r);
+    sweep_space(L, dim, r->s->nspace, fn, r);
 }
 
 /* A private row a work-item for each sum over the outer steps: cleared, and what the steps store into instead. */
@@ -268,7 +269,8 @@ Kernel *lower(const Spec *s)
     L->k = k_new(s->name);
     if (!L->k || error_pending())
         return NULL;
-    L->vec = s->kind != SPEC_ROWS && s->vec && s->vec->hi + 1 >= W && !(s->in_place && (s->vec->hi + 1) % W) ? s->vec : NULL;
+    L->vec = s->kind != SPEC_ROWS && s->vec && s->vec->hi + 1 >= W && !(s->in_place && (s->vec->hi + 1) % W)
+        ? s->vec : NULL;
     L->top = frame_new(L, s->g);
     L->top->whole = true;
     L->top->stored = s->stored, L->top->instead = s->instead, L->top->own = s->own;

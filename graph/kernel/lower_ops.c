@@ -2,7 +2,8 @@
  * lower_ops.c - elements of constants, pads, concatenations, updates in place, bit casts and random bits at a block of
  * environments: what is more than a view or a function of the operands' elements.
  *
- * In:  an instruction, a symbolic index, and the same in each environment (real).   Out: one value for each environment.
+ * In:  an instruction, a symbolic index, and the same in each environment (real).   Out: one value for each
+ * environment.
  * A test that the index alone decides is made on forms; one that cuts no aligned vector is made on the vector's base.
  */
 #include "lower.h"
@@ -24,7 +25,7 @@ bool op_special(int op)
 static Val at_least(Lower *L, Form f, int64_t bound)
 {
     int64_t lo, hi;
-    Form base = bound % W ? NULL : aligned(L, f);
+    Form base = bound % W ? NULL : aligned_base(L, f);
     f = base ? base : f;
     form_range(f, &lo, &hi);
     if (lo >= bound || hi < bound)
@@ -57,7 +58,8 @@ static Val data_held(Lower *L, Frame *fr, const Ins *i, const Type *t, const For
     return held_at(L, h, idx, real, env_copy(e, 0));
 }
 
-static void op_data(Lower *L, Frame *fr, const Ins *i, const Type *t, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+static void op_data(Lower *L, Frame *fr, const Ins *i, const Type *t, const Form *idx, const Env *const *envs,
+    int ne, const Form *real, Val *out)
 {
     for (int e = 0; e < ne; e++) {
         int64_t n = 0;
@@ -104,18 +106,19 @@ static Val pad_inside(Lower *L, const Ins *i, const Type *x, const Form *real)
     return c;
 }
 
-static void op_pad(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+static void op_pad(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
 {
     const Type *x = &fr->g->type[i->in[0]];
     Val value[ne];
-    eval(L, fr, i->in[1], idx, envs, ne, value);
+    eval_at(L, fr, i->in[1], idx, envs, ne, value);
     if (any_zero(x)) {
         memcpy(out, value, sizeof value);
         return;
     }
     Demand *d;
     elem_rule(fr->g, i, 0, idx, &d);
-    eval(L, fr, d[0].v, d[0].idx, envs, ne, out);
+    eval_at(L, fr, d[0].v, d[0].idx, envs, ne, out);
     for (int e = 0; e < ne; e++) {
         Val c = pad_inside(L, i, x, real + e * x->rank);
         out[e] = c ? select_val(L, c, out[e], value[e]) : out[e];
@@ -123,7 +126,8 @@ static void op_pad(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env
 }
 
 /* Where the index is known in every environment, each asks one part. */
-static bool concat_known(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+static bool concat_known(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
 {
     int64_t axis = ins_int(i, 0);
     int rank = fr->g->type[i->out].rank;
@@ -148,7 +152,8 @@ static bool concat_known(Lower *L, Frame *fr, const Ins *i, const Form *idx, con
     return true;
 }
 
-static void op_concat(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+static void op_concat(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
 {
     int64_t axis = ins_int(i, 0), last = 0;
     int rank = fr->g->type[i->out].rank;
@@ -158,7 +163,7 @@ static void op_concat(Lower *L, Frame *fr, const Ins *i, const Form *idx, const 
     int n = elem_rule(fr->g, i, 0, idx, &d);
     Val x[ne];
     for (int p = n - 1; p >= 0; p--) {
-        eval(L, fr, d[p].v, d[p].idx, envs, ne, x);
+        eval_at(L, fr, d[p].v, d[p].idx, envs, ne, x);
         for (int e = 0; e < ne; e++)
             out[e] = p == n - 1 ? x[e] : select_val(L, at_least(L, real[e * rank + axis], last), out[e], x[e]);
         last = d[p].at;
@@ -167,8 +172,10 @@ static void op_concat(Lower *L, Frame *fr, const Ins *i, const Form *idx, const 
 
 /* ==================== updates */
 
-/* The window of an update at one element: is it inside (0: always), and which element of u (forms behind the batch axes). */
-static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *real, const Env *e, Form *at)
+/* The window of an update at one element: is it inside (0: always), and which element of u (forms behind the batch
+ * axes). */
+static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *real,
+    const Env *e, Form *at)
 {
     const Type *x = &fr->g->type[i->in[0]], *u = &fr->g->type[i->in[1]];
     Val c = 0;
@@ -196,10 +203,11 @@ static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, i
     return c;
 }
 
-static void op_dynamic_update(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+static void op_dynamic_update(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
 {
     int rank = fr->g->type[i->out].rank, nb = fr->g->type[i->in[2]].rank - 1;
-    eval(L, fr, i->in[0], idx, envs, ne, out);
+    eval_at(L, fr, i->in[0], idx, envs, ne, out);
     if (any_zero(&fr->g->type[i->in[1]]))
         return;
     for (int e = 0; e < ne; e++) {
@@ -213,7 +221,8 @@ static void op_dynamic_update(Lower *L, Frame *fr, const Ins *i, const Form *idx
 }
 
 /* One element of an accumulator, augmented by what the batch elements at lead[0..nb) add to it. */
-static Val augment(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *real, const Env *e, Val x)
+static Val augment(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *real,
+    const Env *e, Val x)
 {
     Dtype dt = (Dtype)fr->g->type[i->out].dt;
     Form at[MAXRANK];
@@ -243,7 +252,7 @@ static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *real, co
     }
     if (size > UNROLL) {
         Val phi;
-        x = vector ? widen(L, x) : x;
+        x = vector ? widen_val(L, x) : x;
         const Atom *var = k_loop(L->k, "b", size, 1, &x, &phi);
         form_unlinear(form_a(var), dim, nfree, at);
         for (int f = 0; f < nfree; f++)
@@ -261,11 +270,12 @@ static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *real, co
     return x;
 }
 
-static void op_accum_slice(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+static void op_accum_slice(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
 {
     int rank = fr->g->type[i->out].rank;
     bool vector = L->vec || has_lanes(L, idx, rank, envs, ne);
-    eval(L, fr, i->in[0], idx, envs, ne, out);
+    eval_at(L, fr, i->in[0], idx, envs, ne, out);
     if (any_zero(&fr->g->type[i->in[1]]))
         return;
     for (int e = 0; e < ne; e++)
@@ -274,7 +284,8 @@ static void op_accum_slice(Lower *L, Frame *fr, const Ins *i, const Form *idx, c
 
 /* ==================== bits */
 
-static Dtype unsigned_of(size_t bytes) { return bytes == 1 ? DT_U8 : bytes == 2 ? DT_U16 : bytes == 4 ? DT_U32 : DT_U64; }
+static Dtype unsigned_of(size_t bytes) { return bytes == 1 ? DT_U8 : bytes == 2 ? DT_U16 : bytes == 4 ? DT_U32
+    : DT_U64; }
 
 static Val u32(Lower *L, int64_t c) { return k_bits(L->k, DT_U32, c); }
 static Val uop(Lower *L, KOp op, Val x, int64_t c) { return k2(L->k, op, DT_U32, x, u32(L, c)); }
@@ -283,7 +294,8 @@ static Val uop(Lower *L, KOp op, Val x, int64_t c) { return k2(L->k, op, DT_U32,
 static Val half_to_bits(Lower *L, Val x)
 {
     Kernel *k = L->k;
-    Val b = k1(k, K_BITS, DT_U32, x), sign = uop(L, K_AND, uop(L, K_SHR, b, 16), 0x8000), m = uop(L, K_AND, b, 0x7fffffff);
+    Val b = k1(k, K_BITS, DT_U32, x), sign = uop(L, K_AND, uop(L, K_SHR, b, 16), 0x8000), m = uop(L, K_AND, b,
+        0x7fffffff);
     Val normal = uop(L, K_SHR, uop(L, K_SUB, m, 0x38000000), 13);
     Val tiny = k1(k, K_CONVERT, DT_U32, k2(k, K_MUL, DT_F32, k1(k, K_ABS, DT_F32, k3(k, K_SELECT, DT_F32,
         k2(k, K_LT, DT_BOOL, m, u32(L, 0x38800000)), x, k_const(k, DT_F32, 0))), k_const(k, DT_F32, 0x1p24)));
@@ -330,14 +342,15 @@ static Val from_bits(Lower *L, Val x, Dtype dt)
 }
 
 /* Wider: the pieces of the operand's last axis, the first lowest. Narrower: the piece at the result's last index. */
-static void op_bitcast(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+static void op_bitcast(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
 {
     Kernel *k = L->k;
     const Type *t = &fr->g->type[v], *x = &fr->g->type[i->in[0]];
     Dtype from = (Dtype)x->dt, to = (Dtype)t->dt, uf = unsigned_of(dtype_size(from)), ut = unsigned_of(dtype_size(to));
     int64_t bits = 8 * (int64_t)dtype_size(dtype_size(from) < dtype_size(to) ? from : to);
     if (dtype_size(from) >= dtype_size(to)) {
-        eval(L, fr, i->in[0], idx, envs, ne, out);
+        eval_at(L, fr, i->in[0], idx, envs, ne, out);
         for (int e = 0; e < ne; e++) {
             Val b = to_bits(L, out[e], from);
             if (uf != ut) {
@@ -354,7 +367,7 @@ static void op_bitcast(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx
     memcpy(at, idx, sizeof *idx * (size_t)t->rank);
     for (int64_t p = 0; p < x->dim[t->rank]; p++) {
         at[t->rank] = form_c(p);
-        eval(L, fr, i->in[0], at, envs, ne, piece);
+        eval_at(L, fr, i->in[0], at, envs, ne, piece);
         for (int e = 0; e < ne; e++) {
             Val y = k1(k, K_CONVERT, ut, to_bits(L, piece[e], from));
             y = p ? k2(k, K_SHL, ut, y, k_bits(k, ut, p * bits)) : y;
@@ -386,11 +399,12 @@ static void threefry(Lower *L, Val k0, Val k1_, Val x0, Val x1, Val *out)
     out[0] = x0, out[1] = x1;
 }
 
-static void op_threefry(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
+static void op_threefry(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
+    Val *out)
 {
     Val *x = NEWS(Val, 4 * ne);
     for (int j = 0; j < 4; j++)
-        eval(L, fr, i->in[j], idx, envs, ne, x + j * ne);
+        eval_at(L, fr, i->in[j], idx, envs, ne, x + j * ne);
     for (int e = 0; e < ne; e++) {
         Val y[2];
         threefry(L, x[e], x[ne + e], x[2 * ne + e], x[3 * ne + e], y);
@@ -399,7 +413,8 @@ static void op_threefry(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *id
     }
 }
 
-void op_element(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+void op_element(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
 {
     const Type *t = &fr->g->type[v];
     int64_t bits;

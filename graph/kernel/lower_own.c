@@ -3,10 +3,10 @@
  *
  * In:  cumsum ..: the running value of one axis.   sort: rows of several operands, put in the order of the first ones.
  * Out: a finished body.
- * A running value is a loop along the axis with vectors over what lies inside of it (or one by one). Floats accumulate wide, every
- * element is rounded as it is stored. A sort is one work-item a row: runs by insertion, then merges from the bottom up between
- * the result and scratch, as many that the last one ends in the result. It is stable; -0 equals 0, nan comes last (first where
- * the order descends).
+ * A running value is a loop along the axis with vectors over what lies inside of it (or one by one). Floats
+ * accumulate wide, every element is rounded as it is stored. A sort is one work-item a row: runs by insertion,
+ * then merges from the bottom up between the result and scratch, as many that the last one ends in the result. It
+ * is stable; -0 equals 0, nan comes last (first where the order descends).
  */
 #include "lower.h"
 
@@ -35,15 +35,15 @@ static void run_along(const Running *R, Form outer, const Form *inner, int u, bo
     for (int c = 0; c < u; c++) {
         form_unlinear(outer, t->dim, R->axis, idx[c]);
         form_unlinear(inner[c], t->dim + R->axis + 1, t->rank - R->axis - 1, idx[c] + R->axis + 1);
-        acc[c] = identity(L, R->i->op, dt);
-        acc[c] = vec ? widen(L, acc[c]) : acc[c];
+        acc[c] = reduce_identity(L, R->i->op, dt);
+        acc[c] = vec ? widen_val(L, acc[c]) : acc[c];
     }
     Form step = form_a(k_loop(L->k, "t", n, u, acc, phi));
     if (ins_int(R->i, 1))
         step = form_addc(form_mul(step, -1), n - 1);
     for (int c = 0; c < u; c++) {
         idx[c][R->axis] = step;
-        phi[c] = combine(L, R->i->op, dt, phi[c], eval_one(L, L->top, R->i->in[0], idx[c], R->env));
+        phi[c] = reduce_step(L, R->i->op, dt, phi[c], eval_one(L, L->top, R->i->in[0], idx[c], R->env));
         if (phi[c])
             store_place(L, &R->out, idx[c], t->rank, R->env, phi[c]);
     }
@@ -54,7 +54,8 @@ void lower_cumulative(Lower *L)
 {
     const Spec *s = L->spec;
     const Ins *i = s->ins;
-    Running R = { .L = L, .i = i, .t = &s->g->type[i->out], .axis = (int)ins_int(i, 0), .inner = 1, .out = s->stored[i->out],
+    Running R = { .L = L, .i = i, .t = &s->g->type[i->out], .axis = (int)ins_int(i, 0), .inner = 1,
+        .out = s->stored[i->out],
         .env = env_new(0) };
     int64_t outer = 1, steps = R.t->dim[R.axis];
     for (int d = 0; d < R.t->rank; d++)
@@ -202,8 +203,8 @@ static void sort_runs(Sort *S, int64_t run)
         k_loop_end(k, NULL, NULL);
 }
 
-/* Neighbouring runs of w elements of one place become runs of 2 w in the other. One loop over the row: i and j are the next
- * elements of the two runs, which end at mid and hi. */
+/* Neighbouring runs of w elements of one place become runs of 2 w in the other. One loop over the row: i and j are
+ * the next elements of the two runs, which end at mid and hi. */
 static void sort_merge(Sort *S, const Place *from, const Place *to, Val w)
 {
     Lower *L = S->L;
@@ -258,7 +259,8 @@ void lower_sort(Lower *L)
 {
     const Spec *s = L->spec;
     const Ins *i = s->ins;
-    Sort S = { .L = L, .i = i, .t = &s->g->type[i->in[0]], .axis = (int)ins_int(i, 0), .n = i->nin, .keys = (int)ins_int(i, 1),
+    Sort S = { .L = L, .i = i, .t = &s->g->type[i->in[0]], .axis = (int)ins_int(i, 0), .n = i->nin,
+        .keys = (int)ins_int(i, 1),
         .descending = ins_int(i, 2), .env = env_new(0), .a = NEWS(Place, i->nin), .b = NEWS(Place, i->nin) };
     int64_t dim[MAXRANK], rows = 1;
     int n = 0, of[MAXRANK];
@@ -278,7 +280,7 @@ void lower_sort(Lower *L)
     for (int d = 0; d < n; d++)
         S.row[of[d]] = f[d];
     SortCopy c = { &S };
-    sweep(L, &S.len, 1, sort_copy, &c);
+    sweep_space(L, &S.len, 1, sort_copy, &c);
     sort_runs(&S, run);
     if (np && !L->failed) {
         Val w = pos_const(&S, run), phi, next;

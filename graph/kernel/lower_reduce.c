@@ -1,11 +1,13 @@
 /*
- * lower_reduce.c - reductions: one loop for a group of them at a block of environments; phases; loops over what a kernel stores.
+ * lower_reduce.c - reductions: one loop for a group of them at a block of environments; phases; loops over what a
+ * kernel stores.
  *
  * In:  reductions of one space, or what a kernel shall store.   Out: their values; stores.
- * Invariant: accumulators are in the register type, wide from the start where the vector is outside; f16 and bf16 are summed in
- *      f32 and rounded once. Any extent is right: what is left of vectors or of unrolled steps is a loop of its own.
- * The phases of a row kernel: reductions whose index is known in front of the stores run in levels, those of one level and space
- * in one loop. What two loops over the same space need and is dear lies in a private row between them.
+ * Invariant: accumulators are in the register type, wide from the start where the vector is outside; f16 and bf16
+ * are summed in f32 and rounded once. Any extent is right: what is left of vectors or of unrolled steps is a
+ * loop of its own.
+ * The phases of a row kernel: reductions whose index is known in front of the stores run in levels, those of one
+ * level and space in one loop. What two loops over the same space need and is dear lies in a private row between them.
  */
 #include "lower.h"
 
@@ -16,7 +18,8 @@ typedef struct Red {
     Ref v; const Form *idx; const Ins *i;
     const Atom *const *ks; int nk;
     Demand d[2];
-    bool product;                               /* the operands are multiplied first: with one rounding, where they are floats */
+    /* the operands are multiplied first: with one rounding, where they are floats */
+    bool product;
     int op;                                     /* of the graph: what combines */
     Dtype acc;                                  /* graph's dtype of the accumulator: never f16, bf16 */
     Dtype res;
@@ -24,7 +27,7 @@ typedef struct Red {
 
 /* ==================== what combines */
 
-Val identity(Lower *L, int op, Dtype dt)
+Val reduce_identity(Lower *L, int op, Dtype dt)
 {
     Kernel *k = L->k;
     bool f = dtype_float(dt);
@@ -38,7 +41,8 @@ Val identity(Lower *L, int op, Dtype dt)
     case OP_reduce_min: case OP_cummin:
         if (f)
             return k_const(k, dt, INFINITY);
-        return k_bits(k, dt, dt == DT_BOOL ? 1 : dtype_signed(dt) ? (int64_t)(INT64_MAX >> (64 - 8 * dtype_size(dt))) : -1);
+        return k_bits(k, dt, dt == DT_BOOL ? 1 : dtype_signed(dt)
+            ? (int64_t)(INT64_MAX >> (64 - 8 * dtype_size(dt))) : -1);
     case OP_reduce_and:
         return k_bits(k, dt, dt == DT_BOOL ? 1 : -1);
     default:                                    /* sums, or, xor */
@@ -60,7 +64,7 @@ static KOp step_op(int op, Dtype dt)
     }
 }
 
-Val combine(Lower *L, int op, Dtype dt, Val x, Val y)
+Val reduce_step(Lower *L, int op, Dtype dt, Val x, Val y)
 {
     return k2(L->k, step_op(op, dt), dt, x, y);
 }
@@ -118,7 +122,8 @@ static Red red_of(Lower *L, Frame *fr, Ref v, const Form *idx)
     r.op = r.product ? OP_reduce_sum : r.i->op;
     r.acc = r.product ? wider(math_register(from), math_register(r.res)) : math_register(from);
     const Ins *m = g->def[r.i->in[0]];
-    if (r.product || !L->spec->contract || r.op != OP_reduce_sum || !m || m->op != OP_mul || math_register(from) != from)
+    if (r.product || !L->spec->contract || r.op != OP_reduce_sum || !m || m->op != OP_mul
+        || math_register(from) != from)
         return r;
     Key key = key_of(r.d[0].v, 0, 0, r.d[0].idx, r.d[0].n);
     if (frame_place(fr, r.d[0].v).buf || map_get(&fr->rows, key.w, key.n))
@@ -150,13 +155,13 @@ static void red_step(Lower *L, Frame *fr, const Red *r, int nr, const Env *const
     for (int j = 0; j < nr; j++, acc += ne) {
         for (int o = 0; o <= r[j].product; o++) {
             Dtype from = (Dtype)fr->g->type[r[j].d[o].v].dt;
-            eval(L, fr, r[j].d[o].v, r[j].d[o].idx, envs, ne, x + o * ne);
+            eval_at(L, fr, r[j].d[o].v, r[j].d[o].idx, envs, ne, x + o * ne);
             for (int e = 0; e < ne; e++)
                 x[o * ne + e] = convert_val(L, x[o * ne + e], math_register(from), r[j].acc);
         }
         for (int e = 0; e < ne; e++)
             acc[e] = r[j].product ? multiply_add(L, r[j].acc, x[e], x[ne + e], acc[e]) :
-                acc[e] ? combine(L, r[j].op, r[j].acc, acc[e], x[e]) : x[e];
+                acc[e] ? reduce_step(L, r[j].op, r[j].acc, acc[e], x[e]) : x[e];
     }
 }
 
@@ -172,13 +177,15 @@ static const Env **env_block(const Env *const *envs, int ne, int copies, const A
 }
 
 typedef struct Nest {
-    const Atom *v;                              /* the innermost variable: count steps of u of it (of vectors, if vec) */
+    /* the innermost variable: count steps of u of it (of vectors, if vec) */
+    const Atom *v;
     int64_t count, first; int u;
     bool vec, spread;                           /* spread: every copy has an accumulator of its own */
 } Nest;
 
 /* Loops over ks with n accumulators carried, [reduction * per + environment (* u + copy, if spread)]. */
-static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *acc, int n, const Env *const *envs, int ne)
+static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *acc, int n, const Env *const *envs,
+    int ne)
 {
     Kernel *k = L->k;
     int opened = 0, nb = 0;
@@ -231,7 +238,7 @@ int load_price(Form f, const Atom *a)
     return 1;
 }
 
-void loads(Lower *L, Frame *fr, Ref v, const Form *idx, Loads *out)
+void lower_loads(Lower *L, Frame *fr, Ref v, const Form *idx, Loads *out)
 {
     Key key = key_of((uint64_t)fr->id, v, 0, idx, fr->g->type[v].rank);
     void **been = map_at(&out->seen, key.w, key.n);
@@ -256,7 +263,7 @@ void loads(Lower *L, Frame *fr, Ref v, const Form *idx, Loads *out)
     int nk, n = elem_is_reduce(i->op) ? elem_reduce(fr->g, i, idx, &ks, &nk, two) :
         elem_rule(fr->g, i, (int)(v - i->out), idx, &d);
     for (int j = 0; j < n; j++)
-        loads(L, fr, d[j].v, d[j].idx, out);
+        lower_loads(L, fr, d[j].v, d[j].idx, out);
 }
 
 /* The variable of an inner space that is the vector: where most loads are side by side or shared. */
@@ -268,7 +275,7 @@ static const Atom *inner_vector(Lower *L, Frame *fr, const Red *r, int nr)
     Loads all = { 0 };
     for (int j = 0; j < nr; j++)
         for (int o = 0; o <= r[j].product; o++)
-            loads(L, fr, r[j].d[o].v, r[j].d[o].idx, &all);
+            lower_loads(L, fr, r[j].d[o].v, r[j].d[o].idx, &all);
     int64_t least = INT64_MAX;
     for (int p = r->nk - 1; p >= 0; p--) {
         int64_t c = r->ks[p]->hi + 1 < W ? 1 << 30 : 0;
@@ -289,7 +296,7 @@ static int unit_unroll(Lower *L, Frame *fr, const Red *r, int nr, const Env *e)
     for (int j = 0; j < nr; j++)
         for (int o = 0; o <= r[j].product; o++) {
             Loads all = { 0 };
-            loads(L, fr, r[j].d[o].v, r[j].d[o].idx, &all);
+            lower_loads(L, fr, r[j].d[o].v, r[j].d[o].idx, &all);
             for (int n = 0; n < all.n && !strided; n++) {
                 int64_t c = form_coef(all.f[n], v) == 1 ? form_coef(form_subst(all.f[n], &s), LANE) : 0;
                 strided = c != 0 && c != 1;
@@ -320,7 +327,7 @@ static void reduce_unrolled(Lower *L, Frame *fr, const Red *r, int nr, const Env
     Val *all = NEWS(Val, n * ne);
     for (int j = 0; j < nr; j++)
         for (int o = 0; o <= r[j].product; o++)
-            eval(L, fr, r[j].d[o].v, r[j].d[o].idx, es, n * ne, all);
+            eval_at(L, fr, r[j].d[o].v, r[j].d[o].idx, es, n * ne, all);
     for (int c = 0; c < n; c++)
         red_step(L, fr, r, nr, es + c * ne, ne, acc);
 }
@@ -339,7 +346,7 @@ static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *
     if (nv) {
         Val *part = NEWS(Val, nr * ne * u), *first = NEWS(Val, nr * ne);
         for (int j = 0; j < nr * ne * u; j++)
-            part[j] = widen(L, acc[j / u]);
+            part[j] = widen_val(L, acc[j / u]);
         Nest q = { .v = v, .u = u, .count = nv / u, .vec = true, .spread = true };
         nest(L, fr, r, nr, &q, part, nr * ne * u, envs, ne);
         if (nv % u) {
@@ -354,14 +361,15 @@ static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *
             const Red *q1 = &r[j / ne];
             for (int m = u; m > 1; m = (m + 1) / 2)
                 for (int c = 0; c < m / 2; c++)
-                    part[j * u + c] = combine(L, q1->op, q1->acc, part[j * u + c], part[j * u + m - 1 - c]);
+                    part[j * u + c] = reduce_step(L, q1->op, q1->acc, part[j * u + c], part[j * u + m - 1 - c]);
             acc[j] = horizontal(L, q1->op, q1->acc, part[j * u]);
         }
     }
     nest(L, fr, r, nr, &tail, acc, nr * ne, envs, ne);
 }
 
-void reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *const *envs, int ne, const Val *start, Val *out)
+void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *const *envs, int ne, const Val *start,
+    Val *out)
 {
     Red r[nr];
     bool lanes = !fr->whole && L->vec, empty = false, loop = true;
@@ -382,7 +390,7 @@ void reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *const *env
             regions_first(L, fr);
     }
     for (int j = 0; j < nr * ne; j++)
-        out[j] = start ? start[j] : !loop && !empty ? 0 : identity(L, r[j / ne].op, r[j / ne].acc);
+        out[j] = start ? start[j] : !loop && !empty ? 0 : reduce_identity(L, r[j / ne].op, r[j / ne].acc);
     if (empty)
         ;
     else if (!loop)
@@ -390,7 +398,7 @@ void reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *const *env
     else if (lanes) {
         int u = unit_unroll(L, fr, r, nr, envs[0]);
         for (int j = 0; j < nr * ne; j++)
-            out[j] = widen(L, out[j]);
+            out[j] = widen_val(L, out[j]);
         Nest q = { .v = r->ks[r->nk - 1], .u = u, .count = (r->ks[r->nk - 1]->hi + 1) / u };
         nest(L, fr, r, nr, &q, out, nr * ne, envs, ne);
     } else
@@ -510,7 +518,8 @@ static bool covers(const Form *idx, int n, const Atom *const *space, int nspace)
 
 static Row *row_new(RowPlan *p, Ref v)
 {
-    int64_t size = space_size(p->space, p->nspace), wide = p->L->vec ? W : 1, s = wide;     /* vectors where the vector is outside */
+    /* vectors where the vector is outside */
+    int64_t size = space_size(p->space, p->nspace), wide = p->L->vec ? W : 1, s = wide;
     if (size * p->copies * wide > 32768)
         return NULL;
     Row *r = NEW(Row);
@@ -622,7 +631,7 @@ void run_stores(Lower *L, Frame *fr, const Store *st, int n, const Env *const *e
     for (int p = 0; p < q.n; p++) {
         Phase *ph = &q.phase[p];
         Val *out = NEWS(Val, ph->n * ne);
-        reduce(L, fr, ph->want, ph->n, envs, ne, NULL, out);
+        lower_reduce(L, fr, ph->want, ph->n, envs, ne, NULL, out);
         for (int j = 0; j < ph->n * ne; j++)
             memo_set(L, fr, ph->want[j / ne].v, ph->want[j / ne].idx, envs[j % ne], out[j]);
         rows_filled(fr);                        /* whole by now */
@@ -632,7 +641,8 @@ void run_stores(Lower *L, Frame *fr, const Store *st, int n, const Env *const *e
         const Store **one = NEWS(const Store *, n);
         int m = 0;
         for (int o = j; o < n; o++)
-            if (!done[o] && st[o].nspace == st[j].nspace && !memcmp(st[o].space, st[j].space, sizeof *st[j].space * (size_t)st[j].nspace)) {
+            if (!done[o] && st[o].nspace == st[j].nspace &&
+                !memcmp(st[o].space, st[j].space, sizeof *st[j].space * (size_t)st[j].nspace)) {
                 one[m++] = &st[o];
                 done[o] = true;
             }
@@ -647,7 +657,7 @@ static void put(Lower *L, Frame *fr, const Store *const *st, int n, const Env *c
 {
     Val *x = NEWS(Val, ne);
     for (int j = 0; j < n; j++) {
-        eval(L, fr, st[j]->v, st[j]->idx, envs, ne, x);
+        eval_at(L, fr, st[j]->v, st[j]->idx, envs, ne, x);
         for (int e = 0; e < ne && !L->failed; e++) {
             if (!st[j]->chunk) {
                 store_place(L, &st[j]->to, st[j]->idx, st[j]->nidx, envs[e], x[e]);
@@ -657,7 +667,8 @@ static void put(Lower *L, Frame *fr, const Store *const *st, int n, const Env *c
             for (int d = 0; d < st[j]->nspace; d++)
                 at[d] = form_a(st[j]->space[d]);
             Val sum = load_place(L, &st[j]->to, at, st[j]->nspace, envs[e]);
-            store_place(L, &st[j]->to, at, st[j]->nspace, envs[e], combine(L, OP_reduce_sum, dtype_of(L, sum), sum, x[e]));
+            sum = reduce_step(L, OP_reduce_sum, dtype_of(L, sum), sum, x[e]);
+            store_place(L, &st[j]->to, at, st[j]->nspace, envs[e], sum);
         }
     }
 }
@@ -681,7 +692,7 @@ static int store_vector(Lower *L, Frame *fr, const Atom *const *space, int n, co
         PUSH(all.f, all.n, all.cap, f);
     }
     for (int j = 0; j < nst; j++)
-        loads(L, fr, st[j]->v, st[j]->idx, &all);
+        lower_loads(L, fr, st[j]->v, st[j]->idx, &all);
     int best = n - 1;
     int64_t least = INT64_MAX;
     for (int p = n - 1; p >= 0; p--) {
@@ -694,7 +705,8 @@ static int store_vector(Lower *L, Frame *fr, const Atom *const *space, int n, co
     return best;
 }
 
-void store_loop(Lower *L, Frame *fr, const Atom *const *space, int n, const Store *const *st, int nst, const Env *const *envs, int ne)
+void store_loop(Lower *L, Frame *fr, const Atom *const *space, int n, const Store *const *st, int nst,
+    const Env *const *envs, int ne)
 {
     int64_t size = space_size(space, n), dim[MAXRANK];
     bool lanes = L->vec;
@@ -747,7 +759,7 @@ void store_loop(Lower *L, Frame *fr, const Atom *const *space, int n, const Stor
         k_loop_end(L->k, NULL, NULL);
 }
 
-void sweep(Lower *L, const int64_t *dim, int n, SweepFn *fn, void *ctx)
+void sweep_space(Lower *L, const int64_t *dim, int n, SweepFn *fn, void *ctx)
 {
     int64_t size = 1;
     for (int d = 0; d < n; d++)

@@ -1,11 +1,13 @@
 /*
- * lower_region.c - regions in registers: the carried values of a loop are the elements of the state, one set for each lane of a
- * block; branches are entered if a lane takes them; a mask remembers which lanes are active.
+ * lower_region.c - regions in registers: the carried values of a loop are the elements of the state, one set for
+ * each lane of a block; branches are entered if a lane takes them; a mask remembers which lanes are active.
  *
- * In:  a region, its lanes as forms, a block of environments.   Out: loops and branches; results in registers or their places.
- * Invariant: a value that differs by lane is a vector from before the loop. Under a mask nothing is stored and results are
- *      selected, so an idle lane may compute anything; but no loop runs for idle lanes alone: every loop whose end lanes decide
- *      asks `any(mask)`. What a region captures is evaluated in front of its loop, since loops do not hoist themselves.
+ * In:  a region, its lanes as forms, a block of environments.   Out: loops and branches; results in registers or
+ * their places.
+ * Invariant: a value that differs by lane is a vector from before the loop. Under a mask nothing is stored and
+ * results are selected, so an idle lane may compute anything; but no loop runs for idle lanes alone: every
+ * loop whose end lanes decide asks `any(mask)`. What a region captures is evaluated in front of its loop,
+ * since loops do not hoist themselves.
  */
 #include "lower.h"
 
@@ -62,7 +64,8 @@ static Frame *body_frame(Run *R, int sub, Held *const *carried, Form t)
     return f;
 }
 
-/* Does v at idx read something held in registers at an index of these variables? Then there can be no loop over them. */
+/* Does v at idx read something held in registers at an index of these variables? Then there can be no loop over
+ * them. */
 typedef struct Touch { Lower *L; const AtomSet *vars; Map seen; } Touch;
 
 static bool meets(const Touch *t, const Form *idx, int n)
@@ -161,7 +164,7 @@ static void store_all(Run *R, const Type *t, const Place *p, const uint8_t *mark
         k_if(L->k, guard);
     for (int64_t c = 0; c < elements(t); c++) {
         Form idx[MAXRANK];
-        element(t, c, idx);
+        element_index(t, c, idx);
         for (int e = 0; e < R->ne; e++)
             if (first_there(L, p, R->envs, e))
                 store_place(L, p, idx, t->rank, R->envs[e], x[c * R->ne + e]);
@@ -170,7 +173,8 @@ static void store_all(Run *R, const Type *t, const Place *p, const uint8_t *mark
         k_if_end(L->k, 0, NULL, NULL, NULL);
 }
 
-/* Every element of v, a value of the body f, to a place: one by one, or in a loop where that is possible and worth it. */
+/* Every element of v, a value of the body f, to a place: one by one, or in a loop where that is possible and worth
+ * it. */
 static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *mark)
 {
     Lower *L = R->L;
@@ -194,8 +198,8 @@ static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *
     Val *x = NEWS(Val, size * R->ne);
     for (int64_t c = 0; c < size; c++) {
         Form idx[MAXRANK];
-        element(t, c, idx);
-        eval(L, f, v, idx, R->envs, R->ne, x + c * R->ne);
+        element_index(t, c, idx);
+        eval_at(L, f, v, idx, R->envs, R->ne, x + c * R->ne);
     }
     if (!L->failed)
         store_all(R, t, p, mark, x);
@@ -239,15 +243,19 @@ static Val *value_elements(Run *R, Frame *f, Ref v)
     Val *x = NEWS(Val, size * R->ne);
     for (int64_t c = 0; c < size; c++) {
         Form idx[MAXRANK];
-        element(t, c, idx);
-        eval(R->L, f, v, idx, R->envs, R->ne, x + c * R->ne);
+        element_index(t, c, idx);
+        eval_at(R->L, f, v, idx, R->envs, R->ne, x + c * R->ne);
     }
     return x;
 }
 
 /* ==================== loops */
 
-typedef struct State { int64_t n; int64_t *from; const Type **type; Val *val; } State;    /* val: [(from[carry] + element) * ne + lane] */
+typedef struct State {
+    int64_t n, *from;                           /* elements in all; where each carried value begins */
+    const Type **type;
+    Val *val;                                   /* [(from[carry] + element) * ne + lane] */
+} State;
 
 /* The state of a region inside is a vector always, so that of a body around one may become one. */
 static bool wide(const Run *R, int n)
@@ -308,7 +316,7 @@ static State state_start(Run *R)
         Val *x = value_elements(R, f, g->in[r->ncap + n]);
         bool w = wide(R, n);
         for (int64_t c = 0; c < elements(s.type[n]) * R->ne; c++)
-            s.val[s.from[n] * R->ne + c] = w ? widen(R->L, x[c]) : x[c];
+            s.val[s.from[n] * R->ne + c] = w ? widen_val(R->L, x[c]) : x[c];
     }
     return s;
 }
@@ -367,8 +375,8 @@ static void run_scan(Run *R)
         R->res[n] = h[n];
 }
 
-/* Lanes that are done keep their results by select; what nobody reads afterwards is not selected, since a mask remembers who
- * is done. */
+/* Lanes that are done keep their results by select; what nobody reads afterwards is not selected, since a mask
+ * remembers who is done. */
 static void run_while(Run *R)
 {
     Lower *L = R->L;
@@ -391,7 +399,7 @@ static void run_while(Run *R)
     memcpy(init, s.val, sizeof *init * (size_t)nv);
     for (int e = 0; carry && e < ne; e++) {
         init[nv + e] = outside ? outside[R->envs[e]->k] : k_bits(k, DT_BOOL, 1);
-        init[nv + e] = vector ? widen(L, init[nv + e]) : init[nv + e];
+        init[nv + e] = vector ? widen_val(L, init[nv + e]) : init[nv + e];
     }
     if (L->failed)
         return;
@@ -399,7 +407,7 @@ static void run_while(Run *R)
     Held **h = state_held(R, &s, phi);
     Frame *f = body_frame(R, 0, h, NULL);
     frame_push(L, f);
-    eval(L, f, cond->out[0], &none, R->envs, ne, m);
+    eval_at(L, f, cond->out[0], &none, R->envs, ne, m);
     frame_pop(L, f);
     for (int e = 0; e < ne; e++)
         m[e] = carry ? and_val(L, m[e], phi[nv + e]) : outside ? and_val(L, m[e], outside[R->envs[e]->k]) : m[e];
@@ -468,14 +476,15 @@ static void run_cond(Run *R)
     Form lead[MAXRANK];
     Val *index = NEWS(Val, ne), *res = NEWS(Val, nv), *x = NEWS(Val, nv);
     stacked_lead(R, R->r->im, lead);
-    eval(L, R->fr, R->i->in[0], lead, R->envs, ne, index);
+    eval_at(L, R->fr, R->i->in[0], lead, R->envs, ne, index);
     for (int b = 0; b < nb && !L->failed; b++) {
         Val *hit = NEWS(Val, ne), *other = NEWS(Val, nv);
         for (int e = 0; e < ne; e++) {
             hit[e] = takes(L, index[e], b, nb);
             hit[e] = outside ? and_val(L, hit[e], outside[R->envs[e]->k]) : hit[e];
         }
-        bool masked = ne > 1 || width(L, hit[0]) > 1, dear = nb > 1 && (body_weight(R->i->sub[b]) > 30 || loops_inside(R->i->sub[b]));
+        bool masked = ne > 1 || width(L, hit[0]) > 1;
+        bool dear = nb > 1 && (body_weight(R->i->sub[b]) > 30 || loops_inside(R->i->sub[b]));
         L->mask = masked ? hit : outside;
         if (dear) {
             read_captures(R, b, 64);
@@ -574,7 +583,7 @@ static void run_inner_lanes(Run *R)
             Held *h = R->res[n];
             for (int64_t c = 0; c < h->size; c++) {
                 Form idx[MAXRANK];
-                element(&h->t, c, idx);
+                element_index(&h->t, c, idx);
                 for (int e = 0; e < R->ne; e++)
                     store_place(L, &p, idx, h->t.rank, R->envs[e], held_at(L, h, idx, idx, R->envs[e]));
             }
@@ -628,13 +637,14 @@ static Frame *inner_call(Lower *L, Frame *fr, const Ins *i)
     return in->call;
 }
 
-void region_value(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+void region_value(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
 {
     int rank = fr->g->type[v].rank;
     Frame *call = inner_call(L, fr, i);
     if (call) {
         frame_push(L, call);
-        eval(L, call, call->g->out[v - i->out], idx, envs, ne, out);
+        eval_at(L, call, call->g->out[v - i->out], idx, envs, ne, out);
         frame_pop(L, call);
         return;
     }

@@ -1,10 +1,10 @@
 /*
- * lower_rows.c - a scan whose state is too large for registers: each lane's state is a private row, the body is phases over it,
- * a block of lanes as the register tile.
+ * lower_rows.c - a scan whose state is too large for registers: each lane's state is a private row, the body is
+ * phases over it, a block of lanes as the register tile.
  *
  * In:  the scan, a block of lanes.   Out: a loop over the steps.
- * The body is lowered by the same code as a kernel: its parameters are stored values, its results are stores. Two rows for each
- * carried value: the step reads one and writes the other, which then is copied over.
+ * The body is lowered by the same code as a kernel: its parameters are stored values, its results are stores. Two
+ * rows for each carried value: the step reads one and writes the other, which then is copied over.
  */
 #include "lower.h"
 
@@ -74,7 +74,7 @@ static void move_all(Rows *R, SweepFn *fn, const bool *which)
             const Type *t = carried_type(R, n);
             Move m = { R, n, R->envs[e] };
             if (!any_zero(t))
-                sweep(R->L, t->dim, t->rank, fn, &m);
+                sweep_space(R->L, t->dim, t->rank, fn, &m);
         }
 }
 

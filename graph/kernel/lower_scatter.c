@@ -1,11 +1,12 @@
 /*
  * lower_scatter.c - SPEC_SCATTER: the operand, then updates in order.
  *
- * In:  scatter(x, indices, updates): dimension numbers of StableHLO, index vectors in the last axis.   Out: a finished body.
- * What cannot collide is shared out to work-items: batch dimensions, and window dimensions that no index moves and that are
- * whole; a work-item copies its part of x, then applies every update to it in order. Nothing is done twice, since updates are not
- * idempotent: what is left of vectors is done one by one. Where x lies where the result goes, nothing is copied; and if
- * indices are unique besides, index positions are shared out too.
+ * In:  scatter(x, indices, updates): dimension numbers of StableHLO, index vectors in the last axis.   Out: a
+ * finished body.
+ * What cannot collide is shared out to work-items: batch dimensions, and window dimensions that no index moves and
+ * that are whole; a work-item copies its part of x, then applies every update to it in order. Nothing is done
+ * twice, since updates are not idempotent: what is left of vectors is done one by one. Where x lies where the
+ * result goes, nothing is copied; and if indices are unique besides, index positions are shared out too.
  */
 #include "lower.h"
 
@@ -15,7 +16,8 @@ typedef enum DimKind { BATCH, INSERTED, WINDOW } DimKind;
 typedef struct Dim {                            /* a dimension of x */
     DimKind kind;
     int map;                                    /* component of the index vector that moves it; -1: none */
-    int u;                                      /* WINDOW: dimension of the updates; BATCH: of the updates and indices */
+    /* WINDOW: dimension of the updates; BATCH: of the updates and indices */
+    int u;
     int64_t n, window;
     bool shared_out;                            /* work-items have their own */
     Form at;                                    /* where, if so */
@@ -185,7 +187,8 @@ static Val window_start(Scatter *S)
         Dim *q = &S->dim[d];
         if (q->map < 0)
             continue;
-        int64_t room = q->n - q->window, most = dtype_size(dt) == 8 ? INT64_MAX : ((int64_t)1 << (8 * dtype_size(dt) - dtype_signed(dt))) - 1;
+        int64_t room = q->n - q->window, most = dtype_size(dt) == 8 ? INT64_MAX
+            : ((int64_t)1 << (8 * dtype_size(dt) - dtype_signed(dt))) - 1;
         Form at[MAXRANK];
         int n = 0, nw;
         const int64_t *win = ins_attr(S->i, 0, &nw);
@@ -236,7 +239,8 @@ static void copy_one(Lower *L, void *ctx, const Form *idx, Form flat)
         store_place(L, &c->S->out, c->xi, c->S->x->rank, c->S->env, x);
 }
 
-/* The part of x that is this work-item's own: dimensions that are not shared out, in vectors along the last of them or along v. */
+/* The part of x that is this work-item's own: dimensions that are not shared out, in vectors along the last of
+ * them or along v. */
 static void copy_part(Scatter *S, const Range *v)
 {
     Lower *L = S->L;
@@ -264,7 +268,7 @@ static void copy_part(Scatter *S, const Range *v)
     if (along || !n)
         copy_one(L, &c, NULL, NULL);
     else
-        sweep(L, dim, n, copy_one, &c);
+        sweep_space(L, dim, n, copy_one, &c);
     while (opened--)
         k_loop_end(L->k, NULL, NULL);
 }
@@ -297,7 +301,8 @@ void lower_scatter(Lower *L)
     const Spec *s = L->spec;
     const Ins *i = s->ins;
     const Graph *g = s->g;
-    Scatter S = { .L = L, .i = i, .x = &g->type[i->in[0]], .ix = &g->type[i->in[1]], .u = &g->type[i->in[2]], .out = s->stored[i->out] };
+    Scatter S = { .L = L, .i = i, .x = &g->type[i->in[0]], .ix = &g->type[i->in[1]], .u = &g->type[i->in[2]],
+        .out = s->stored[i->out] };
     if (any_zero(S.x))
         return;
     read_dims(&S);
