@@ -8,6 +8,8 @@
 #ifndef HEDDLE_BACKEND_H
 #define HEDDLE_BACKEND_H
 
+#include <pthread.h>
+
 #include "base.h"
 #include "kernel.h"
 
@@ -47,7 +49,7 @@ typedef struct Backend {
 } Backend;
 
 struct Device { const Backend *backend; DeviceInfo info; };     /* backends extend it: first member of theirs */
-struct Mem { Device *device; size_t bytes; _Atomic int refs; }; /* likewise */
+struct Mem { Device *device; size_t bytes, capacity; _Atomic int refs; Mem *next; };   /* likewise; capacity, next: the pool's */
 struct Exec { Device *device; };
 
 extern const Backend host_backend, opencl_backend, vulkan_backend;
@@ -62,6 +64,14 @@ void device_close_all(void);
 
 Mem *mem_keep(Mem *);
 void mem_drop(Mem *);
+
+/* ==================== pool.c: memory that nobody holds, kept for the next array of its size */
+typedef struct Pool { pthread_mutex_t lock; Mem *first; size_t held, cap; } Pool;
+void pool_new(Pool *, size_t cap);              /* cap: bytes it holds at most */
+/* Sizes are rounded up, so that nearly equal ones share: to 256 bytes, above 64 KiB to a sixteenth of a power of two or less. */
+size_t pool_class(size_t bytes);
+Mem *pool_take(Pool *, size_t capacity);        /* NULL: none of this capacity. 0: any, to empty it */
+bool pool_give(Pool *, Mem *);                  /* false: no room, it stays the caller's */
 
 /* ==================== cache.c: compiled programs on disk (SQLite). Safe with many processes; silent where it cannot work. */
 bool cache_get(const void *key, size_t nkey, void **data, size_t *n);   /* *data: free() it */

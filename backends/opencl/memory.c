@@ -4,24 +4,13 @@
  * In:  sizes, bytes.   Out: OclMem.
  * Every piece lies between SLACK bytes that a kernel may read past its ends (borders then load without clamping).
  * Queues are in order, so on one queue nothing needs to wait; between the two queues of a device the last command that used a
- * memory is what a program for the other queue waits for. The same events say when it is ready. Memory that nobody holds goes to a pool with
- * its events and is handed out again for the same size: a fresh allocation costs a page fault for every 4 KiB.
+ * memory is what a program for the other queue waits for. The same events say when it is ready. Memory goes to the pool with its
+ * events.
  */
 #include "opencl.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
-
-/* Sizes are rounded up, so that nearly equal ones share: to 256 bytes, above 64 KiB to a sixteenth of a power of two. */
-static size_t size_class(size_t bytes)
-{
-    size_t step = 256;
-    while (step * 256 < bytes)
-        step *= 2;
-    return round_up(bytes ? bytes : 1, step);
-}
 
 bool ocl_buffer(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part)
 {
@@ -70,45 +59,23 @@ static void destroy(OclMem *m)
     free(m);
 }
 
-static OclMem *from_pool(OclDevice *d, size_t capacity)
-{
-    pthread_mutex_lock(&d->lock);
-    OclMem **p = &d->pool, *m;
-    while ((m = *p) != NULL && m->capacity != capacity)
-        p = &m->next;
-    if (m) {
-        *p = m->next;
-        d->pooled -= m->capacity;
-    }
-    pthread_mutex_unlock(&d->lock);
-    return m;
-}
-
 void ocl_pool_empty(OclDevice *d)
 {
-    pthread_mutex_lock(&d->lock);
-    OclMem *m = d->pool;
-    d->pool = NULL;
-    d->pooled = 0;
-    pthread_mutex_unlock(&d->lock);
-    while (m) {
-        OclMem *next = m->next;
-        destroy(m);
-        m = next;
-    }
+    for (Mem *m; (m = pool_take(&d->pool, 0)) != NULL;)
+        destroy((OclMem *)m);
 }
 
 int ocl_alloc(Device *dev, size_t bytes, Mem **out)
 {
     OclDevice *d = (OclDevice *)dev;
-    size_t capacity = size_class(bytes);
-    OclMem *m = from_pool(d, capacity);
+    size_t capacity = pool_class(bytes);
+    OclMem *m = (OclMem *)pool_take(&d->pool, capacity);
     if (!m) {
         if ((m = calloc(1, sizeof *m)) == NULL)
             return error_set(E_NOMEM, "no memory for an array of %zu bytes", bytes);
         pthread_mutex_init(&m->lock, NULL);
         m->base.device = dev;
-        m->capacity = capacity;
+        m->base.capacity = capacity;
         if (!ocl_buffer(d, capacity, &m->whole, &m->mem)) {
             destroy(m);
             return error_code();
@@ -123,19 +90,8 @@ int ocl_alloc(Device *dev, size_t bytes, Mem **out)
 
 void ocl_release(Mem *mem)
 {
-    OclMem *m = (OclMem *)mem;
-    OclDevice *d = (OclDevice *)mem->device;
-    bool keep = false;
-    pthread_mutex_lock(&d->lock);
-    if (d->pooled + m->capacity <= d->pool_cap) {
-        m->next = d->pool;
-        d->pool = m;
-        d->pooled += m->capacity;
-        keep = true;
-    }
-    pthread_mutex_unlock(&d->lock);
-    if (!keep)
-        destroy(m);                             /* the driver keeps it until commands that use it are finished */
+    if (!pool_give(&((OclDevice *)mem->device)->pool, mem))
+        destroy((OclMem *)mem);                 /* the driver keeps it until commands that use it are finished */
 }
 
 void ocl_mem_used(OclMem *m, int queue, cl_event e, bool writes)

@@ -201,7 +201,6 @@ static void describe(OclDevice *d, cl_platform_id platform)
     i->has_i64 = true;
     d->align = align / 8 > SLACK ? align / 8 : SLACK;
     d->exact_division = single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
-    d->pool_cap = (size_t)(memory / 4);
     if (d->nqueue > 1)
         snprintf(i->notes, sizeof i->notes, "small programs run in the caller's thread");
     snprintf(d->key, sizeof d->key, "%s|%s|%llx", i->model, i->driver,
@@ -217,7 +216,6 @@ static void close_device(Device *dev)
             ocl.clReleaseCommandQueue(d->queue[q]);
     if (d->context)
         ocl.clReleaseContext(d->context);
-    pthread_mutex_destroy(&d->lock);
     pthread_mutex_destroy(&d->quick);
     free(d);
 }
@@ -228,13 +226,13 @@ static Device *open_device(int index)
     cl_int e = CL_SUCCESS;
     if (!d)
         return error_set(E_NOMEM, "no memory for a device"), NULL;
-    pthread_mutex_init(&d->lock, NULL);
     pthread_mutex_init(&d->quick, NULL);
     d->base.backend = &opencl_backend;
     d->nqueue = found.d[index].nid;
     memcpy(d->id, found.d[index].id, sizeof d->id);
     snprintf(d->base.info.name, sizeof d->base.info.name, "opencl:%d", index);
     describe(d, found.d[index].platform);
+    pool_new(&d->pool, (size_t)(d->base.info.memory / 4));
     const cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)found.d[index].platform, 0 };
     d->context = ocl.clCreateContext(props, (cl_uint)d->nqueue, d->id, NULL, NULL, &e);
     for (int q = 0; q < d->nqueue && e == CL_SUCCESS; q++)

@@ -29,7 +29,6 @@ extern ClApi ocl;
  * context, so memory is shared. */
 enum { QUEUES = 2, QUICK_WORK = 100000 };
 
-typedef struct OclMem OclMem;
 typedef struct OclDevice {
     Device base;
     cl_context context;
@@ -38,23 +37,20 @@ typedef struct OclDevice {
     int nqueue;
     size_t align;                               /* of sub-buffers, bytes */
     bool exact_division;                        /* single precision division and square root are correctly rounded */
-    pthread_mutex_t lock;                       /* the pool */
     pthread_mutex_t quick;                      /* one thread at a time on the quick queue: it runs commands in its caller */
-    OclMem *pool; size_t pooled, pool_cap;      /* memory not in use, kept for the next allocation of its size */
+    Pool pool;
     char key[512];                              /* what a compiled program depends on: model, driver, processor features */
 } OclDevice;
 
 /* Device memory: a piece in the middle of an allocation, so that vectors may be read past both ends (SLACK bytes). */
 enum { SLACK = 512 };
-struct OclMem {
+typedef struct OclMem {
     Mem base;
     cl_mem whole, mem;
-    size_t capacity;
     pthread_mutex_t lock;
     cl_event written; int writer;               /* the last command that writes it, and its queue; NULL: nothing pending */
     cl_event used[QUEUES];                      /* the last command on each queue that uses it */
-    OclMem *next;                               /* in the pool */
-};
+} OclMem;
 
 void ocl_enter(OclDevice *, int queue);         /* around commands on a queue; nothing for queue 0 */
 void ocl_leave(OclDevice *, int queue);

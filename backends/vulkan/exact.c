@@ -2,9 +2,10 @@
  * exact.c - what devices do not compute exactly, as small kernels of one lane.
  *
  * In:  which one.   Out: a finished kernel that loads its operands at place 0 and stores its result there.
- * Floats by integers: a number is taken apart into sign, exponent and mantissa, the result is computed with enough bits behind
- * its last one and a sticky bit that stands for the rest, and rounded once, to nearest even, at its own spacing: so results
- * below the normal ones are right too, also on devices that flush them. One text serves f32 (in u32) and f64 (in u64).
+ * Floats by integers: a number is taken apart into sign, exponent and mantissa, the result is computed with enough bits
+ * behind its last one and a sticky bit that stands for the rest, and rounded once, to nearest even, at its own spacing:
+ * so results below the normal ones are right too, also on devices that flush them. One text serves f32 (in u32) and f64
+ * (in u64).
  */
 #include "spirv_words.h"
 
@@ -63,7 +64,8 @@ static Shape shape_of(bool wide)
 
 typedef struct Number {
     Val bits, sign, mag;                        /* as they lie; the sign bit alone; without it */
-    Val e, m;                                   /* m has its leading bit at s->m: m * 2^(e - bias - s->m). 0: both are 0 */
+    /* m has its leading bit at s->m: m * 2^(e - bias - s->m). 0: both are 0 */
+    Val e, m;
     Val zero, inf, nan, finite;
 } Number;
 
@@ -144,9 +146,9 @@ static Pair pair_jam(const Shape *s, Pair x, Val n)
 }
 
 /* ==================== x * y + z
- * Product and addend are pairs with their leading bits at 2b-3, so that a sum has room; the smaller is moved down to the
- * exponent of the larger. Where the exponents are two or more apart a difference loses one bit at most, so what sticks is
- * far below the rounding; where they are not, nothing falls off. */
+ * Product and addend are pairs with their leading bits at 2b-3, so that a sum has room; the smaller is moved down to
+ * the exponent of the larger. Where the exponents are two or more apart a difference loses one bit at most, so what
+ * sticks is far below the rounding; where they are not, nothing falls off. */
 
 static Val fma_exact(const Shape *s, Val x, Val y, Val z)
 {
@@ -161,7 +163,8 @@ static Val fma_exact(const Shape *s, Val x, Val y, Val z)
     Val zbig = less(ep, ez), apart_ = sel(zbig, sub(ez, ep), sub(ep, ez));
     apart_ = sel(lt(apart_, like(ep, 2 * (uint64_t)s->b - 1)), apart_, like(ep, 2 * (uint64_t)s->b - 1));
     Val e = sel(zbig, ez, ep);
-    Pair pm = pair_jam(s, p, sel(zbig, apart_, like(apart_, 0))), qm = pair_jam(s, q, sel(zbig, like(apart_, 0), apart_));
+    Pair pm = pair_jam(s, p, sel(zbig, apart_, like(apart_, 0))),
+        qm = pair_jam(s, q, sel(zbig, like(apart_, 0), apart_));
     Val same = eq(sign, c.sign), flip = pair_less(pm, qm);
     Pair r = pair_sel(same, pair_add(pm, qm), pair_sub(pair_sel(flip, qm, pm), pair_sel(flip, pm, qm)));
     Val rsign = sel(both(not_(same), flip), c.sign, sign);
@@ -182,8 +185,8 @@ static Val fma_exact(const Shape *s, Val x, Val y, Val z)
     return bits(sel(nan, nan_like(s, out), out), s->dt);
 }
 
-/* f32 in f64, where the product is exact: the sum's last bit is made odd where something is lost, so that rounding it again
- * is right. The error of the sum is exact (two-sum); it is nan, and nothing is done, where the sum is no number. */
+/* f32 in f64, where the product is exact: the sum's last bit is made odd where something is lost, so that rounding it
+ * again is right. The error of the sum is exact (two-sum); it is nan, and nothing is done, where the sum is no number. */
 static Val fma_wide(Val x, Val y, Val z)
 {
     Val p = mul(convert(x, DT_F64), convert(y, DT_F64)), a = convert(z, DT_F64);

@@ -2,9 +2,9 @@
  * exec.c - executables: a plan as pipelines, and its runs.
  *
  * In:  Plan, then memories.   Out: memories that are computed.
- * A pipeline a kernel. A run records its commands with a barrier behind each, submits them where the host must read something
- * (a condition) and at its end, and waits. What kernels need to know of a launch lies in the table: the addresses of its
- * parameters. A full table is submitted, waited for, and begun again.
+ * A pipeline a kernel. A run records its commands with a barrier behind each, submits them where the host must read
+ * something (a condition) and at its end, and waits. What kernels need to know of a launch lies in the table: the
+ * addresses of its parameters. A full table is submitted, waited for, and begun again.
  * Runs of an executable are one after the other: its arena of temporaries and its table are theirs in turn.
  */
 #include "replay.h"

@@ -13,15 +13,6 @@
 
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-/* Sizes are rounded up, so that nearly equal ones share: to 256 bytes, above 64 KiB to a sixteenth of a power of two. */
-static size_t size_class(size_t bytes)
-{
-    size_t step = 256;
-    while (step * 256 < bytes)
-        step *= 2;
-    return round_up(bytes ? bytes : 1, step);
-}
-
 void vk_piece_drop(VkDev *d, VkPiece *p)
 {
     if (p->host)
@@ -142,44 +133,22 @@ static void destroy(VkDev *d, VkMem *m)
     free(m);
 }
 
-static VkMem *from_pool(VkDev *d, size_t capacity)
-{
-    pthread_mutex_lock(&d->lock);
-    VkMem **p = &d->pool, *m;
-    while ((m = *p) != NULL && m->capacity != capacity)
-        p = &m->next;
-    if (m) {
-        *p = m->next;
-        d->pooled -= m->capacity;
-    }
-    pthread_mutex_unlock(&d->lock);
-    return m;
-}
-
 void vk_pool_empty(VkDev *d)
 {
-    pthread_mutex_lock(&d->lock);
-    VkMem *m = d->pool;
-    d->pool = NULL;
-    d->pooled = 0;
-    pthread_mutex_unlock(&d->lock);
-    while (m) {
-        VkMem *next = m->next;
-        destroy(d, m);
-        m = next;
-    }
+    for (Mem *m; (m = pool_take(&d->pool, 0)) != NULL;)
+        destroy(d, (VkMem *)m);
 }
 
 int vk_alloc(Device *dev, size_t bytes, Mem **out)
 {
     VkDev *d = (VkDev *)dev;
-    size_t capacity = size_class(bytes);
-    VkMem *m = from_pool(d, capacity);
+    size_t capacity = pool_class(bytes);
+    VkMem *m = (VkMem *)pool_take(&d->pool, capacity);
     if (!m) {
         if ((m = calloc(1, sizeof *m)) == NULL)
             return error_set(E_NOMEM, "no memory for an array of %zu bytes", bytes);
         m->base.device = dev;
-        m->capacity = capacity;
+        m->base.capacity = capacity;
         if (!vk_piece(d, capacity, false, &m->piece)) {
             free(m);
             return error_code();
@@ -193,19 +162,9 @@ int vk_alloc(Device *dev, size_t bytes, Mem **out)
 
 void vk_release(Mem *mem)
 {
-    VkMem *m = (VkMem *)mem;
     VkDev *d = (VkDev *)mem->device;
-    bool keep = false;
-    pthread_mutex_lock(&d->lock);
-    if (d->pooled + m->capacity <= d->pool_cap) {
-        m->next = d->pool;
-        d->pool = m;
-        d->pooled += m->capacity;
-        keep = true;
-    }
-    pthread_mutex_unlock(&d->lock);
-    if (!keep)
-        destroy(d, m);
+    if (!pool_give(&d->pool, mem))
+        destroy(d, (VkMem *)mem);
 }
 
 int vk_write(Mem *mem, size_t offset, const void *data, size_t n)

@@ -57,7 +57,8 @@ int vk_stream_run(VkDev *d, VkStream *s)
     if (!s->open)
         return 0;
     s->open = false;
-    const VkSubmitInfo i = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &s->buffer };
+    const VkSubmitInfo i = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1,
+        .pCommandBuffers = &s->buffer };
     VkResult e = d->f.EndCommandBuffer(s->buffer);
     if (!e) {
         pthread_mutex_lock(&d->queue_lock);
@@ -84,14 +85,17 @@ void vk_barrier(VkDev *d, VkCommandBuffer c)
 
 VkPipeline vk_pipeline(VkDev *d, const char *name, const uint32_t *words, size_t n)
 {
-    const VkShaderModuleCreateInfo m = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = 4 * n, .pCode = words };
+    const VkShaderModuleCreateInfo m = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = 4 * n,
+        .pCode = words };
     VkShaderModule module;
     VkPipeline p = VK_NULL_HANDLE;
     VkResult e = d->f.CreateShaderModule(d->device, &m, NULL, &module);
     if (e)
         return vk_fail(e, name), VK_NULL_HANDLE;
-    const VkComputePipelineCreateInfo c = { .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO, .layout = d->layout,
-        .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .stage = VK_SHADER_STAGE_COMPUTE_BIT, .module = module,
+    const VkComputePipelineCreateInfo c = { .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .layout = d->layout,
+        .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+            .module = module,
             .pName = "main" } };
     e = d->f.CreateComputePipelines(d->device, VK_NULL_HANDLE, 1, &c, NULL, &p);
     d->f.DestroyShaderModule(d->device, module, NULL);

@@ -2,9 +2,9 @@
  * probe.c - what a device computes exactly: quotients, square roots, fma, sums and products of small numbers.
  *
  * In:  a device whose features are known.   Out: the rest of its caps.
- * A kernel computes them of some thousands of operands, of which many lie where mistakes are (halfway cases, results below the
- * normal numbers, cancellation); the host knows the right bits. What is not right everywhere is corrected by the kernels
- * themselves (exact.c), so that all devices give the same bits.
+ * A kernel computes them of some thousands of operands, of which many lie where mistakes are (halfway cases, results
+ * below the normal numbers, cancellation); the host knows the right bits. What is not right everywhere is corrected by
+ * the kernels themselves (exact.c), so that all devices give the same bits.
  */
 #include "vk.h"
 

@@ -2,10 +2,10 @@
  * spirv.c - kernels as SPIR-V words: structure.
  *
  * In:  a finished kernel.   Out: a module for Vulkan 1.2, its words.
- * Every instruction of the kernel IR is a few of SPIR-V, in the same order and the same nesting. A carried value is a variable
- * of the function, read at the top of its loop and written at the end of it: all of them move together, and what a loop
- * leaves is what it holds then. Results of a branch are phis. Where the grid is no multiple of the work-group, everything is
- * inside a test of the place in it.
+ * Every instruction of the kernel IR is a few of SPIR-V, in the same order and the same nesting. A carried value is a
+ * variable of the function, read at the top of its loop and written at the end of it: all of them move together, and
+ * what a loop leaves is what it holds then. Results of a branch are phis. Where the grid is no multiple of the
+ * work-group, everything is inside a test of the place in it.
  */
 #include "spirv_words.h"
 
@@ -129,7 +129,8 @@ static void branch(Writer *w, const KIns *b)
     for (int i = 0; i < b->ncarry; i++) {
         int n = k->ins[b->out[i]].w > 1 ? 4 : 1;
         for (int x = 0; x < n; x++)
-            w->val[b->out[i]].id[x] = OP(w, OpPhi, sp_type(w, sp_reg((Dtype)k->ins[b->out[i]].dt), n), next[i].id[x], last,
+            w->val[b->out[i]].id[x] = OP(w, OpPhi, sp_type(w, sp_reg((Dtype)k->ins[b->out[i]].dt), n), next[i].id[x],
+                last,
                 other[i].id[x], from);
     }
 }
@@ -244,7 +245,8 @@ static void kernel(Writer *w)
         return;
     }
     uint32_t in = sp_id(w), out = sp_id(w);
-    uint32_t c = OP(w, OpULessThan, sp_type(w, R_BOOL, 1), w->atom[0].id, sp_const(w, w->wide ? R_U64 : R_U32, 1, (uint64_t)n));
+    uint32_t c = OP(w, OpULessThan, sp_type(w, R_BOOL, 1), w->atom[0].id,
+        sp_const(w, w->wide ? R_U64 : R_U32, 1, (uint64_t)n));
     PUT(w->to, OpSelectionMerge, out, 0);
     PUT(w->to, OpBranchConditional, c, in, out);
     sp_label(w, in);

@@ -16,7 +16,8 @@ typedef enum FmaForm { FMA_NATIVE, FMA_WIDE, FMA_INTEGER } FmaForm;
 typedef struct SpirvCaps {
     bool i64, f64;
     bool byte_storage, short_storage;           /* arrays of 8-bit and of 16-bit elements */
-    bool bytes, shorts;                         /* arithmetic of them: not needed, but spirv-val follows pointers to them */
+    /* arithmetic of them: not needed, but spirv-val follows pointers to them */
+    bool bytes, shorts;
     int denormals, nearest, specials;           /* modes to ask for; bit 0: f16, 1: f32, 2: f64 */
     int group;                                  /* invocations of a work-group */
     bool exact_div[2], exact_sqrt[2];           /* correctly rounded as they are */
@@ -24,8 +25,8 @@ typedef struct SpirvCaps {
     uint8_t fma[2];                             /* FmaForm */
 } SpirvCaps;
 
-/* The module of a finished kernel: *words is the caller's to free(), *local how many invocations its work-groups have (along
- * the first dimension). 0, or an error: a dtype the device lacks, a function that has no form here. */
+/* The module of a finished kernel: *words is the caller's to free(), *local how many invocations its work-groups have
+ * (along the first dimension). 0, or an error: a dtype the device lacks, a function that has no form here. */
 int spirv_write(const Kernel *, const SpirvCaps *, uint32_t **words, size_t *n, int *local);
 
 #endif

@@ -2,9 +2,10 @@
  * spirv_place.c - operands, index forms, and the memory that they name.
  *
  * In:  values, forms, buffers.   Out: ids; loads and stores of single elements.
- * Global memory is reached by address, each parameter by a pointer to its elements that is read from the table at the entry;
- * places may be in front of it and behind it, by no more than the slack. Private arrays are variables of the function whose
- * elements are 32 bits wide or 64. Memory's bool is a byte, its f16 and bf16 are 16 bits: they are raised and lowered here.
+ * Global memory is reached by address, each parameter by a pointer to its elements that is read from the table at the
+ * entry; places may be in front of it and behind it, by no more than the slack. Private arrays are variables of the
+ * function whose elements are 32 bits wide or 64. Memory's bool is a byte, its f16 and bf16 are 16 bits: they are
+ * raised and lowered here.
  */
 #include "spirv_words.h"
 
@@ -27,8 +28,10 @@ Ids sp_get(Writer *w, Val v, int width)
 
 static Reg index_reg(const Writer *w) { return w->wide ? R_U64 : R_U32; }
 static uint32_t index_const(Writer *w, int n, int64_t c) { return sp_const(w, index_reg(w), n, (uint64_t)c); }
-static uint32_t index_op(Writer *w, int op, int n, uint32_t x, uint32_t y) { return OP(w, op, sp_type(w, index_reg(w), n), x, y); }
-static uint32_t index_test(Writer *w, int op, int n, uint32_t x, uint32_t y) { return OP(w, op, sp_type(w, R_BOOL, n), x, y); }
+static uint32_t index_op(Writer *w, int op, int n, uint32_t x,
+    uint32_t y) { return OP(w, op, sp_type(w, index_reg(w), n), x, y); }
+static uint32_t index_test(Writer *w, int op, int n, uint32_t x,
+    uint32_t y) { return OP(w, op, sp_type(w, R_BOOL, n), x, y); }
 
 static uint32_t index_select(Writer *w, int n, uint32_t c, uint32_t x, uint32_t y)
 {
@@ -187,7 +190,8 @@ static uint32_t pointer_to(Writer *w, const Buffer *b, uint32_t at)
             return OP(w, OpPtrAccessChain, sp_pointer(w, StorageAddress, type), w->param[i], at);
     for (int i = 0; b->space != GLOBAL && i < k->npriv; i++)
         if (k->priv[i] == b)
-            return OP(w, OpAccessChain, sp_pointer(w, b->space == LOCAL ? StorageWorkgroup : StorageFunction, type), w->priv[i],
+            return OP(w, OpAccessChain, sp_pointer(w, b->space == LOCAL ? StorageWorkgroup : StorageFunction, type),
+                w->priv[i],
                 at);
     return sp_fail(w, E_INTERNAL, "the buffer %s is not the kernel's", b->name), 0;
 }

@@ -2,8 +2,8 @@
  * spirv_value.c - instructions that give a value, on one component or on four.
  *
  * In:  an instruction of the kernel IR and the ids of its operands.   Out: the id of its result.
- * Floats are never contracted (every sum, product, quotient is decorated so), and what changes only bits is done on bits.
- * What the device does not compute exactly is a call of a function that does (exact.c).
+ * Floats are never contracted (every sum, product, quotient is decorated so), and what changes only bits is done on
+ * bits. What the device does not compute exactly is a call of a function that does (exact.c).
  */
 #include "spirv_words.h"
 
@@ -29,10 +29,12 @@ uint32_t sp_splat(Writer *w, Reg r, uint32_t x, int n)
     return n == 1 ? x : OP(w, OpCompositeConstruct, sp_type(w, r, n), x, x, x, x);
 }
 
-uint32_t sp_extract(Writer *w, Reg r, uint32_t v, int lane) { return OP(w, OpCompositeExtract, sp_type(w, r, 1), v, (uint32_t)lane); }
+uint32_t sp_extract(Writer *w, Reg r, uint32_t v, int lane) { return OP(w, OpCompositeExtract, sp_type(w, r, 1), v,
+    (uint32_t)lane); }
 
 static uint32_t op1(Writer *w, int op, Reg r, int n, uint32_t x) { return OP(w, op, sp_type(w, r, n), x); }
-static uint32_t op2(Writer *w, int op, Reg r, int n, uint32_t x, uint32_t y) { return OP(w, op, sp_type(w, r, n), x, y); }
+static uint32_t op2(Writer *w, int op, Reg r, int n, uint32_t x,
+    uint32_t y) { return OP(w, op, sp_type(w, r, n), x, y); }
 
 static uint32_t glsl(Writer *w, int f, Reg r, int n, uint32_t x)
 {
@@ -79,7 +81,8 @@ static uint32_t popcount(Writer *w, Dtype dt, int n, uint32_t x)
 {
     if (sp_reg(dt) == R_U32)
         return op1(w, OpBitCount, R_U32, n, zero_extend(w, dt, n, x));
-    uint32_t lo = op1(w, OpBitCount, R_U32, n, low_word(w, n, x)), hi = op1(w, OpBitCount, R_U32, n, high_word(w, n, x));
+    uint32_t lo = op1(w, OpBitCount, R_U32, n, low_word(w, n, x)),
+        hi = op1(w, OpBitCount, R_U32, n, high_word(w, n, x));
     return op1(w, OpUConvert, R_U64, n, op2(w, OpIAdd, R_U32, n, lo, hi));
 }
 
@@ -181,7 +184,8 @@ static uint32_t on_bits(Writer *w, int op, Reg r, int n, uint32_t x, uint64_t ma
     return op1(w, OpBitcast, r, n, y);
 }
 
-/* nan if either is: the first if it is the larger (smaller) or nan, else the second. Which zero, is as OpenCL C text has it. */
+/* nan if either is: the first if it is the larger (smaller) or nan, else the second. Which zero, is as OpenCL C text
+ * has it. */
 static uint32_t most(Writer *w, bool max, bool sure, Reg r, int n, uint32_t x, uint32_t y)
 {
     uint32_t c = op2(w, max ? OpFOrdGreaterThan : OpFOrdLessThan, R_BOOL, n, x, y);
@@ -255,12 +259,15 @@ static uint32_t comparison(Writer *w, KOp op, Dtype of, int n, const uint32_t *a
 {
     static const int f[] = { OpFOrdEqual, OpFUnordNotEqual, OpFOrdLessThan, OpFOrdLessThanEqual, OpFOrdGreaterThan,
         OpFOrdGreaterThanEqual };
-    static const int s[] = { OpIEqual, OpINotEqual, OpSLessThan, OpSLessThanEqual, OpSGreaterThan, OpSGreaterThanEqual };
-    static const int u[] = { OpIEqual, OpINotEqual, OpULessThan, OpULessThanEqual, OpUGreaterThan, OpUGreaterThanEqual };
+    static const int s[] = { OpIEqual, OpINotEqual, OpSLessThan, OpSLessThanEqual, OpSGreaterThan,
+        OpSGreaterThanEqual };
+    static const int u[] = { OpIEqual, OpINotEqual, OpULessThan, OpULessThanEqual, OpUGreaterThan,
+        OpUGreaterThanEqual };
     int at = (int)op - K_EQ;
     if (of == DT_BOOL && at > 1)
         return sp_fail(w, E_INTERNAL, "bool has no order"), 0;
-    int c = of == DT_BOOL ? (at ? OpLogicalNotEqual : OpLogicalEqual) : dtype_float(of) ? f[at] : dtype_signed(of) ? s[at] : u[at];
+    int c = of == DT_BOOL ? (at ? OpLogicalNotEqual : OpLogicalEqual) : dtype_float(of) ? f[at] : dtype_signed(of)
+        ? s[at] : u[at];
     return op2(w, c, R_BOOL, n, a[0], a[1]);
 }
 
@@ -318,7 +325,8 @@ uint32_t sp_value(Writer *w, const KIns *i, Dtype of, int n, const uint32_t *a)
 
 static uint32_t join(Writer *w, KOp op, Dtype dt, int n, uint32_t x, uint32_t y)
 {
-    static const uint8_t plain[] = { [K_HSUM] = K_ADD, [K_HPROD] = K_MUL, [K_HMAX] = K_MAX, [K_HMIN] = K_MIN, [K_HAND] = K_AND,
+    static const uint8_t plain[] = { [K_HSUM] = K_ADD, [K_HPROD] = K_MUL, [K_HMAX] = K_MAX, [K_HMIN] = K_MIN,
+        [K_HAND] = K_AND,
         [K_HOR] = K_OR, [K_HXOR] = K_XOR, [K_ANY] = K_OR };
     if ((op == K_HMAX || op == K_HMIN) && dtype_float(dt))
         return most(w, op == K_HMAX, false, sp_reg(dt), n, x, y);
@@ -397,7 +405,8 @@ uint32_t sp_call(Writer *w, Template t, int n, const uint32_t *a)
     uint32_t *f = &w->fn[t][n > 1], args[4];
     Reg out = t == T_HALF_OUT || t == T_BFLOAT_OUT ? R_U32 : t == T_MULHI_U64 || t == T_MULHI_I64 ? R_U64
         : t == T_FMA64 || t == T_DIV64 || t == T_SQRT64 ? R_F64 : R_F32;
-    int count = t == T_FMA32 || t == T_FMA64 ? 3 : t == T_DIV32 || t == T_DIV64 || t == T_MULHI_U64 || t == T_MULHI_I64 ? 2 : 1;
+    int count = t == T_FMA32 || t == T_FMA64 ? 3 : t == T_DIV32 || t == T_DIV64 || t == T_MULHI_U64 ||
+        t == T_MULHI_I64 ? 2 : 1;
     if (!*f)
         *f = function(w, t, n);
     args[0] = *f;

@@ -1,11 +1,11 @@
 /*
- * spirv_words.h - between the files of the SPIR-V writer: spirv.c (kernels, structure), spirv_place.c (index forms, memory),
- * spirv_value.c (instructions that give a value), spirv_words.c (words, types, constants, the module), exact.c (what devices do
- * not compute exactly, as kernels).
+ * spirv_words.h - between the files of the SPIR-V writer: spirv.c (kernels, structure), spirv_place.c (index forms,
+ * memory), spirv_value.c (instructions that give a value), spirv_words.c (words, types, constants, the module), exact.c
+ * (what devices do not compute exactly, as kernels).
  *
- * Registers. SPIR-V has vectors of 4, so W lanes are 4 ids, and one lane is one. Integers of 8, 16 and 32 bits are 32-bit
- * ones, extended by their sign or with zeros; so devices need no narrow arithmetic. All integer types are unsigned: the
- * instruction says how the bits are meant. f16 and bf16 are in memory only.
+ * Registers. SPIR-V has vectors of 4, so W lanes are 4 ids, and one lane is one. Integers of 8, 16 and 32 bits are
+ * 32-bit ones, extended by their sign or with zeros; so devices need no narrow arithmetic. All integer types are
+ * unsigned: the instruction says how the bits are meant. f16 and bf16 are in memory only.
  */
 #ifndef HEDDLE_SPIRV_WORDS_H
 #define HEDDLE_SPIRV_WORDS_H
@@ -32,7 +32,8 @@ enum {                                          /* of GLSL.std.450 */
     GlslRoundEven = 2, GlslTrunc, GlslFloor = 8, GlslCeil, GlslSqrt = 31, GlslFma = 50, GlslFindUMsb = 75
 };
 enum {                                          /* capabilities, modes, storage classes, decorations */
-    CapShader = 1, CapFloat64 = 10, CapInt64, CapInt16 = 22, CapInt8 = 39, CapStorage16 = 4433, CapStorage8 = 4448, CapDenormPreserve = 4464,
+    CapShader = 1, CapFloat64 = 10, CapInt64, CapInt16 = 22, CapInt8 = 39, CapStorage16 = 4433, CapStorage8 = 4448,
+        CapDenormPreserve = 4464,
     CapSignedZeroInfNanPreserve = 4466, CapRoundingModeRTE, CapPhysicalAddresses = 5347,
     ModeLocalSize = 17, ModeDenormPreserve = 4459, ModeSignedZeroInfNanPreserve = 4461, ModeRoundingModeRTE,
     StorageInput = 1, StorageWorkgroup = 4, StorageFunction = 7, StoragePushConstant = 9, StorageAddress = 5349,
@@ -47,7 +48,8 @@ typedef enum Reg { R_BOOL, R_U32, R_U64, R_F32, R_F64, R_U8, R_U16, R_COUNT } Re
 
 /* Functions in a module, made where they are called (exact.c, by component). */
 typedef enum Template {
-    T_FMA32, T_FMA64, T_DIV32, T_DIV64, T_SQRT32, T_SQRT64, T_HALF_IN, T_HALF_OUT, T_BFLOAT_OUT, T_MULHI_U64, T_MULHI_I64,
+    T_FMA32, T_FMA64, T_DIV32, T_DIV64, T_SQRT32, T_SQRT64, T_HALF_IN, T_HALF_OUT, T_BFLOAT_OUT, T_MULHI_U64,
+        T_MULHI_I64,
     T_COUNT
 } Template;
 
@@ -78,11 +80,15 @@ typedef struct Writer {
 /* ==================== spirv_words.c */
 uint32_t sp_id(Writer *);
 void sp_put(Words *, int op, int n, const uint32_t *args);              /* no result */
-#define PUT(words, op, ...) sp_put(words, op, sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4, (const uint32_t[]){ __VA_ARGS__ })
-uint32_t sp_op(Writer *, int op, uint32_t type, int n, const uint32_t *args);   /* to the current function; its result */
-#define OP(w, op, type, ...) sp_op(w, op, type, sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4, (const uint32_t[]){ __VA_ARGS__ })
+#define PUT(words, op, ...) sp_put(words, op, sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4,
+    (const uint32_t[]){ __VA_ARGS__ })
+/* to the current function; its result */
+uint32_t sp_op(Writer *, int op, uint32_t type, int n, const uint32_t *args);
+#define OP(w, op, type, ...) sp_op(w, op, type, sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4,
+    (const uint32_t[]){ __VA_ARGS__ })
 void sp_label(Writer *, uint32_t id);           /* a block begins */
-uint32_t sp_global(Writer *, int op, uint32_t type, int n, const uint32_t *args);       /* type 0: has none. Found or made */
+/* type 0: has none. Found or made */
+uint32_t sp_global(Writer *, int op, uint32_t type, int n, const uint32_t *args);
 #define GLOBAL_(w, op, type, ...) sp_global(w, op, type, sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4, \
     (const uint32_t[]){ __VA_ARGS__ })
 uint32_t sp_type(Writer *, Reg, int n);         /* of n components */

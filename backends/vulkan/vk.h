@@ -63,8 +63,8 @@ typedef struct VkDev {
     uint32_t groups[3];                         /* most work-groups of a dispatch, by dimension */
     SpirvCaps caps;
     pthread_mutex_t queue_lock;                 /* submitting */
-    pthread_mutex_t lock;                       /* the pool of memory, and transfers: stream and staging */
-    VkMem *pool; size_t pooled, pool_cap;       /* memory not in use, kept for the next allocation of its size */
+    pthread_mutex_t lock;                       /* transfers: stream and staging */
+    Pool pool;
     VkStream stream;
     VkPiece staging; size_t staging_size;
 } VkDev;
@@ -72,8 +72,6 @@ typedef struct VkDev {
 struct VkMem {
     Mem base;
     VkPiece piece;
-    size_t capacity;
-    VkMem *next;                                /* in the pool */
 };
 
 /* vulkan.c */
