@@ -3,7 +3,7 @@
  *
  * In:  a folder of JSON-lines files, their format described in tests/golden/README.md.
  * Out: a line for each failure with case, device and largest error; reasons of skips, counted; last
- *      `N passed, N failed, N skipped`. Exit code 1 if a case failed or none ran.
+ *      `N passed, N failed, N skipped`. Exit code 1 if a case failed or none ran, 77 if the device is not there.
  * A case is a program over flat arrays under a list of transforms, innermost first. Every transform here takes a function of
  * arrays to a function of arrays whose result is one flat tuple, so that they nest in any order.
  */
@@ -627,6 +627,10 @@ int main(int argc, char **argv)
     struct dirent **list = NULL;
     json_t *keep = json_array();
     argp_parse(&argp, argc, argv, 0, NULL, &o);
+    if (!hd_default_device(o.device)) {         /* asks whether it is there */
+        printf("%s\n0 passed, 0 failed, 0 skipped\n", hd_error());
+        return 77;
+    }
     int n = scandir(o.folder, &list, NULL, name_order);
     for (int i = 0; i < n; i++) {
         char path[4096], family[512];
