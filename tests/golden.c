@@ -432,7 +432,7 @@ static void compare(const Tensor *want, const Tensor *other, const hd_array *got
 
 /* ---- cases ---- */
 
-typedef struct Options { const char *device, *family, *glob, *folder; bool verbose; } Options;
+typedef struct Options { const char *device, *family, *glob, *folder; bool verbose; long every; } Options;
 typedef struct Count { int passed, failed, skipped; struct { char why[120]; int n; } reason[256]; int nreason; } Count;
 
 static void skip(Count *c, const char *why)
@@ -572,6 +572,13 @@ static void run_case(const json_t *j, const Options *o, Count *c)
         free(in[i].data), free(want[i].data);
 }
 
+/* A share of the cases is drawn by their names, so that it is the same wherever cases are added or taken away. */
+static bool chosen_case(const json_t *j, const Options *o)
+{
+    const char *name = attr_s(j, "case", "");
+    return (!o->glob || !fnmatch(o->glob, name, 0)) && (o->every < 2 || hash_bytes(name, strlen(name), 0) % (uint64_t)o->every == 0);
+}
+
 /* Attributes are read while a function is traced, also later: the JSON of a case lives until the program ends. */
 static void run_file(const char *path, const Options *o, Count *c, json_t *keep)
 {
@@ -587,7 +594,7 @@ static void run_file(const char *path, const Options *o, Count *c, json_t *keep)
             continue;
         }
         json_array_append_new(keep, j);
-        if (!o->glob || !fnmatch(o->glob, attr_s(j, "case", ""), 0))
+        if (chosen_case(j, o))
             run_case(j, o, c);
     }
     free(line);
@@ -605,6 +612,7 @@ static error_t parse_arg(int key, char *arg, struct argp_state *s)
     case 'f': o->family = arg; return 0;
     case 'c': o->glob = arg; return 0;
     case 'v': o->verbose = true; return 0;
+    case 'e': o->every = strtol(arg, NULL, 10); return o->every > 0 ? 0 : (argp_error(s, "every how many?"), EINVAL);
     case ARGP_KEY_ARG: o->folder = arg; return 0;
     case ARGP_KEY_END: return o->folder ? 0 : (argp_error(s, "which folder of cases?"), EINVAL);
     }
@@ -615,6 +623,7 @@ static const struct argp_option option_list[] = {
     { "device", 'd', "NAME", 0, "where to run: host, opencl:0 ... (host)", 0 },
     { "family", 'f', "F", 0, "only the file F.jsonl", 0 },
     { "case", 'c', "GLOB", 0, "only cases whose name matches", 0 },
+    { "every", 'e', "K", 0, "only about one case of K, always the same", 0 },
     { "verbose", 'v', NULL, 0, "also the reasons of skips, one a line", 0 },
     { 0 }
 };

@@ -639,10 +639,10 @@ static void judge_group(Case *const *c, int n)
         judge(c[0], "many cases in one program", e);
 }
 
-/* Which cases a device runs: all of f32 and i32; of the others the one that shows the dtype. */
+/* Which cases a device runs: all of f32; of the others the one that shows the dtype. */
 static bool on_device(const Law *law, Dtype dt, int variant)
 {
-    bool element = law->quotients == 2 && law->variants == 4, full = dt == DT_F32 || dt == DT_I32;
+    bool element = law->quotients == 2 && law->variants == 4, full = dt == DT_F32;
     if (option.all)
         return true;
     if (element)
