@@ -1,10 +1,10 @@
 /*
- * test_spirv.c - the kernel IR on two backends: kernels and programs give the same bits on a Vulkan device and on an OpenCL one,
- * and what the host reference gives within the bounds of the functions; spirv-val accepts every module.
+ * test_spirv.c - the kernel IR on two backends: kernels and programs give the same bits on a Vulkan device and on an
+ * OpenCL one, and what the host reference gives within the bounds of the functions; spirv-val accepts every module.
  *
  * In:  kernels of every operation and dtype, programs against heddle.h; inputs drawn, special values among them.
- * Out: nothing, or where the bits differ. A nan is a nan, whatever its bits. Without a Vulkan device nothing is tested, and
- *      without spirv-val no module is judged; both are said.
+ * Out: nothing, or where the bits differ. A nan is a nan, whatever its bits. Without a Vulkan device nothing is tested,
+ *      and without spirv-val no module is judged; both are said.
  */
 #include <check.h>
 #include <math.h>
@@ -72,9 +72,8 @@ static void judge_plan(const Plan *p)
 /* ==================== running a plan, and comparing what it gives */
 
 /* out[k]: the bytes of result k, in the arena. */
-static void run_exec(Exec *e, const size_t *in_bytes, const void *const *in, int nin, const size_t *out_bytes, void **out,
-    int nout)
-{
+static void run_exec(Exec *e, const size_t *in_bytes, const void *const *in, int nin, const size_t *out_bytes,
+    void **out, int nout) {
     const Backend *b = e->device->backend;
     Mem *x[nin + 1], *y[nout + 1];
     for (int k = 0; k < nin; k++) {
@@ -115,8 +114,8 @@ static uint64_t any(void)
 
 static double special(Dtype dt)
 {
-    static const double s[] = { 0, -0.0, 1, -1, 0.5, 2, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-140, 0x1p-126, 0x1.fffffep127,
-        -0x1.fffffep127, 0x1p-24, 0x1p-14, 65504, 1.5, 2.5, -2.5, 0x1p23, 0x1.921fb6p1, 100, -7.5 };
+    static const double s[] = { 0, -0.0, 1, -1, 0.5, 2, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-140, 0x1p-126,
+        0x1.fffffep127, -0x1.fffffep127, 0x1p-24, 0x1p-14, 65504, 1.5, 2.5, -2.5, 0x1p23, 0x1.921fb6p1, 100, -7.5 };
     static const double d[] = { 0x1p-1074, 0x1p-1022, 0x1.fffffffffffffp1023, -0x1.8p-1073 };
     return dt == DT_F64 && any() % 4 == 0 ? d[any() % 4] : s[any() % (sizeof s / sizeof *s)];
 }
@@ -131,7 +130,8 @@ static void draw(Dtype dt, void *p, int64_t n)
         if (dt == DT_BOOL)
             *e = r & 1;
         else if (dtype_float(dt) && kind < 3)
-            dtype_store_f(dt, e, kind == 0 ? special(dt) : ((double)(r >> 11) * 0x1p-53 - 0.5) * (kind == 1 ? 20 : 2000));
+            dtype_store_f(dt, e, kind == 0 ? special(dt)
+                : ((double)(r >> 11) * 0x1p-53 - 0.5) * (kind == 1 ? 20 : 2000));
         else if (dtype_int(dt) && kind < 2)
             dtype_store_i(dt, e, (int64_t)(r % 40) - 20);
         else
@@ -235,22 +235,24 @@ static void keep(Bench *b, Kernel *k, Form at, Dtype dt, Val v, const char *what
     k_store(k, bench_slot(b, true, dt, N, what), at, v);
 }
 
-static const Dtype registers[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64, DT_F32, DT_F64 };
+static const Dtype registers[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64, DT_F32,
+    DT_F64 };
 enum { REGISTERS = sizeof registers / sizeof *registers };
 
 static const char *const op_names[K_OP_COUNT] = { [K_ADD] = "add", [K_SUB] = "sub", [K_MUL] = "mul", [K_DIV] = "div",
-    [K_REM] = "rem", [K_FMA] = "fma", [K_NEG] = "neg", [K_ABS] = "abs", [K_MAX] = "max", [K_MIN] = "min", [K_SQRT] = "sqrt",
-    [K_FLOOR] = "floor", [K_CEIL] = "ceil", [K_RINT] = "rint", [K_TRUNC] = "trunc", [K_AND] = "and", [K_OR] = "or",
-    [K_XOR] = "xor", [K_NOT] = "not", [K_SHL] = "shl", [K_SHR] = "shr", [K_SAR] = "sar", [K_MULHI] = "mulhi",
-    [K_POPCOUNT] = "popcount", [K_CLZ] = "clz", [K_EQ] = "eq", [K_NE] = "ne", [K_LT] = "lt", [K_LE] = "le", [K_GT] = "gt",
-    [K_GE] = "ge", [K_SELECT] = "select", [K_HSUM] = "hsum", [K_HPROD] = "hprod", [K_HMAX] = "hmax", [K_HMIN] = "hmin",
-    [K_HAND] = "hand", [K_HOR] = "hor", [K_HXOR] = "hxor", [K_ANY] = "any" };
+    [K_REM] = "rem", [K_FMA] = "fma", [K_NEG] = "neg", [K_ABS] = "abs", [K_MAX] = "max", [K_MIN] = "min",
+    [K_SQRT] = "sqrt", [K_FLOOR] = "floor", [K_CEIL] = "ceil", [K_RINT] = "rint", [K_TRUNC] = "trunc", [K_AND] = "and",
+    [K_OR] = "or", [K_XOR] = "xor", [K_NOT] = "not", [K_SHL] = "shl", [K_SHR] = "shr", [K_SAR] = "sar",
+    [K_MULHI] = "mulhi", [K_POPCOUNT] = "popcount", [K_CLZ] = "clz", [K_EQ] = "eq", [K_NE] = "ne", [K_LT] = "lt",
+    [K_LE] = "le", [K_GT] = "gt", [K_GE] = "ge", [K_SELECT] = "select", [K_HSUM] = "hsum", [K_HPROD] = "hprod",
+    [K_HMAX] = "hmax", [K_HMIN] = "hmin", [K_HAND] = "hand", [K_HOR] = "hor", [K_HXOR] = "hxor", [K_ANY] = "any" };
 
 static bool takes(KOp op, Dtype dt)
 {
     char kind = dt == DT_BOOL ? 'b' : dtype_int(dt) ? 'i' : 'f';
     switch (op) {
-    case K_ADD: case K_SUB: case K_MUL: case K_DIV: case K_NEG: case K_ABS: case K_MAX: case K_MIN: case K_LT: case K_LE:
+    case K_ADD: case K_SUB: case K_MUL: case K_DIV: case K_NEG: case K_ABS: case K_MAX: case K_MIN: case K_LT:
+    case K_LE:
     case K_GT: case K_GE: case K_EQ: case K_NE: case K_HSUM: case K_HPROD: case K_HMAX: case K_HMIN: return kind != 'b';
     case K_FMA: case K_SQRT: case K_FLOOR: case K_CEIL: case K_RINT: case K_TRUNC: return kind == 'f';
     case K_AND: case K_OR: case K_XOR: case K_NOT: case K_HAND: case K_HOR: case K_HXOR: return kind != 'f';
@@ -273,8 +275,8 @@ static Val operated(Kernel *k, KOp op, Dtype dt, Val x, Val y, Val z, Val c)
     if (op == K_FMA)
         return k3(k, op, dt, x, y, z);
     Dtype to = (op >= K_EQ && op <= K_GE) || op == K_ANY ? DT_BOOL : dt;
-    bool two = op <= K_REM || op == K_MAX || op == K_MIN || (op >= K_AND && op <= K_XOR) || (op >= K_SHL && op <= K_MULHI) ||
-        (op >= K_EQ && op <= K_GE);
+    bool two = op <= K_REM || op == K_MAX || op == K_MIN || (op >= K_AND && op <= K_XOR) || (op >= K_SHL &&
+        op <= K_MULHI) || (op >= K_EQ && op <= K_GE);
     return two ? k2(k, op, to, x, y) : k1(k, op, to, x);
 }
 
@@ -292,7 +294,8 @@ START_TEST(every_operation)
             for (int op = K_ADD; op < K_HSUM; op++)
                 if (takes((KOp)op, dt)) {
                     Val v = operated(k, (KOp)op, dt, x, y, z, c);
-                    keep(b, k, at, (Dtype)k->ins[v].dt, v, arena_text("%s of %s, %d lanes", op_names[op], dtype_name(dt), w));
+                    keep(b, k, at, (Dtype)k->ins[v].dt, v, arena_text("%s of %s, %d lanes", op_names[op],
+                        dtype_name(dt), w));
                 }
             bench_kernel(b, k);
         }
@@ -329,7 +332,8 @@ static Val in_range(Kernel *k, Val x, Dtype from, Dtype to)
 {
     if (!dtype_float(from) || !dtype_int(to))
         return x;
-    double most = ldexp(1, 8 * (int)dtype_size(to) - (dtype_signed(to) ? 1 : 0)) * 0.75, least = dtype_signed(to) ? -most : 0;
+    double most = ldexp(1, 8 * (int)dtype_size(to) - (dtype_signed(to) ? 1 : 0)) * 0.75;
+    double least = dtype_signed(to) ? -most : 0;
     Val hi = k_const(k, from, most), lo = k_const(k, from, least);
     Val ok = k2(k, K_AND, DT_BOOL, k2(k, K_LE, DT_BOOL, x, hi), k2(k, K_GE, DT_BOOL, x, lo));
     return k3(k, K_SELECT, from, ok, x, hi);
@@ -419,7 +423,8 @@ static void places(Bench *b, bool wide)
     Form g = k_value(k, k_load(k, index, at), 0, 255), s = k_value(k, k_load(k, sign, at), 0, 1);
     keep(b, k, at, DT_F32, k_load(k, in, form_clamp(g, N)), "gathered");
     keep(b, k, at, DT_F32, k_load(k, in, form_add(form_mul(s, 100), form_div(g, 2))), "gathered by a bool");
-    Buffer *out = bench_slot(b, true, DT_F32, 8 * N, "records"), *spread = bench_slot(b, true, DT_F32, 5 * N, "strided");
+    Buffer *out = bench_slot(b, true, DT_F32, 8 * N, "records");
+    Buffer *spread = bench_slot(b, true, DT_F32, 5 * N, "strided");
     for (int c = 0; c < 8; c++)
         k_store(k, out, form_addc(form_mul(at, 8), 7 - c), k_load(k, record, form_addc(form_mul(at, 8), c)));
     for (int c = 0; c < 5; c++)                 /* every fifth */
@@ -450,8 +455,8 @@ static void structure(Bench *b, int w)
     k_loop(k, "t", -1, 3, init, phi);           /* Fibonacci, as many steps as each lane wants */
     Val go = k2(k, K_NE, DT_BOOL, phi[2], zero);
     k_brk(k, w > 1 ? k1(k, K_ANY, DT_BOOL, go) : go);
-    const Val next[] = { k3(k, K_SELECT, DT_F32, go, k2(k, K_ADD, DT_F32, phi[0], phi[1]), phi[0]),
-        k3(k, K_SELECT, DT_F32, go, phi[0], phi[1]), k3(k, K_SELECT, DT_U8, go, k2(k, K_SUB, DT_U8, phi[2], unit), phi[2]) };
+    const Val next[] = { k3(k, K_SELECT, DT_F32, go, k2(k, K_ADD, DT_F32, phi[0], phi[1]), phi[0]), k3(k, K_SELECT,
+        DT_F32, go, phi[0], phi[1]), k3(k, K_SELECT, DT_U8, go, k2(k, K_SUB, DT_U8, phi[2], unit), phi[2]) };
     k_loop_end(k, next, out);
     keep(b, k, at, DT_F32, out[0], "left by its lanes");
     Val swap_in[2] = { x, out[1] }, swap[2], swapped[2];
@@ -566,8 +571,8 @@ START_TEST(exact_by_integers)
             const float *x = b->data[0], *y = b->data[1], *z = b->data[2];
             const float want[] = { fmaf(x[i], y[i], z[i]), x[i] / y[i], sqrtf(x[i]) };
             for (int o = 0; o < 3; o++)
-                same_bits(arena_text("%s of %a, %a, %a in form %d", b->what[o], (double)x[i], (double)y[i], (double)z[i], form),
-                    DT_F32, 1, (float *)out[o] + i, &want[o]);
+                same_bits(arena_text("%s of %a, %a, %a in form %d", b->what[o], (double)x[i], (double)y[i],
+                    (double)z[i], form), DT_F32, 1, (float *)out[o] + i, &want[o]);
         }
         for (int i = 0; i < TRIES && kinds > 1; i++) {
             const double *x = b->data[3], *y = b->data[4], *z = b->data[5];
@@ -604,8 +609,9 @@ static void near_host(const char *what, Dtype dt, int64_t n, const char *x, cons
         double a = dtype_load_f(dt, x), b = dtype_load_f(dt, want), big = sums ? largest : fabs(b);
         int e = big > 0 && isfinite(big) ? ilogb(big) - digits : low;
         double unit = ldexp(1, e < low ? low : e);
-        ck_assert_msg((isnan(a) && isnan(b)) || a == b || fabs(a - b) <= bound * unit, "%s: element %lld is %.9g, on the host %.9g: "
-            "%.2f units", what, (long long)i, a, b, fabs(a - b) / unit);
+        bool good = (isnan(a) && isnan(b)) || a == b || fabs(a - b) <= bound * unit;
+        ck_assert_msg(good, "%s: element %lld is %.9g, on the host %.9g: %.2f units", what, (long long)i, a, b,
+            fabs(a - b) / unit);
     }
 }
 
@@ -656,7 +662,12 @@ static void graph_on_both(const char *name, const Graph *g, const void *const *i
 
 /* ---- all elementwise functions, one graph a function */
 
-typedef struct Row { const char *name; int arity; uint8_t accepts; Ref (*f1)(Ref), (*f2)(Ref, Ref), (*f3)(Ref, Ref, Ref); } Row;
+typedef struct Row {
+    const char *name;
+    int arity;
+    uint8_t accepts;
+    Ref (*f1)(Ref), (*f2)(Ref, Ref), (*f3)(Ref, Ref, Ref);
+} Row;
 
 #define ROW_1(Name) Name, NULL, NULL
 #define ROW_2(Name) NULL, Name, NULL
@@ -675,8 +686,9 @@ static bool accepted(const Row *r, Dtype dt)
 /* Has it a form where the device has no library of f64 functions? */
 static bool has_form(const Row *r, Dtype dt)
 {
-    static const char *const exact[] = { "add", "sub", "mul", "div", "rem", "max", "min", "clamp", "neg", "abs", "sign", "copysign",
-        "nextafter", "floor", "ceil", "round", "trunc", "is_finite", "sqrt", "eq", "ne", "lt", "le", "gt", "ge" };
+    static const char *const exact[] = { "add", "sub", "mul", "div", "rem", "max", "min", "clamp", "neg", "abs", "sign",
+        "copysign", "nextafter", "floor", "ceil", "round", "trunc", "is_finite", "sqrt", "eq", "ne", "lt", "le", "gt",
+        "ge" };
     for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
         if (!strcmp(r->name, exact[i]))
             return true;
@@ -686,11 +698,12 @@ static bool has_form(const Row *r, Dtype dt)
 /* The largest error in units of the last place; negative arguments of the last three cancel, see ulp.c. */
 static double bound_of(const char *name)
 {
-    static const struct { const char *name; double ulp; } b[] = { { "exp", 1 }, { "exp2", 1.1 }, { "expm1", 1.7 }, { "log", 0.9 },
-        { "log2", 1.7 }, { "log1p", 1.6 }, { "tanh", 1.3 }, { "logistic", 1.6 }, { "sin", 2 }, { "cos", 2.1 }, { "tan", 2.3 },
-        { "asin", 1.2 }, { "acos", 1.2 }, { "atan", 1.6 }, { "sinh", 1.5 }, { "cosh", 1.9 }, { "asinh", 2 }, { "acosh", 2.1 },
-        { "atanh", 1.9 }, { "erf", 2 }, { "erfc", 4.1 }, { "erf_inv", 2.9 }, { "cbrt", 0.51 }, { "rsqrt", 1.5 }, { "pow", 1.1 },
-        { "atan2", 1.6 }, { "hypot", 1.2 }, { "lgamma", -1 }, { "digamma", -1 }, { "trigamma", -1 } };
+    static const struct { const char *name; double ulp; } b[] = { { "exp", 1 }, { "exp2", 1.1 }, { "expm1", 1.7 },
+        { "log", 0.9 }, { "log2", 1.7 }, { "log1p", 1.6 }, { "tanh", 1.3 }, { "logistic", 1.6 }, { "sin", 2 }, { "cos",
+        2.1 }, { "tan", 2.3 }, { "asin", 1.2 }, { "acos", 1.2 }, { "atan", 1.6 }, { "sinh", 1.5 }, { "cosh", 1.9 },
+        { "asinh", 2 }, { "acosh", 2.1 }, { "atanh", 1.9 }, { "erf", 2 }, { "erfc", 4.1 }, { "erf_inv", 2.9 }, { "cbrt",
+        0.51 }, { "rsqrt", 1.5 }, { "pow", 1.1 }, { "atan2", 1.6 }, { "hypot", 1.2 }, { "lgamma", -1 }, { "digamma",
+        -1 }, { "trigamma", -1 } };
     for (size_t i = 0; i < sizeof b / sizeof *b; i++)
         if (!strcmp(name, b[i].name))
             return b[i].ulp < 0 ? -1 : b[i].ulp + 0.5;          /* the host's own rounding */
@@ -731,7 +744,8 @@ static void elementwise(Dtype dt)
         if (!accepted(row, dt) || !has_form(row, dt) || !chosen(row, dt))
             continue;
         graph_begin(graph_new());
-        Ref x = graph_input(t, 0), y = row->arity > 1 ? graph_input(t, 0) : 0, w = row->arity > 2 ? graph_input(t, 0) : 0;
+        Ref x = graph_input(t, 0), y = row->arity > 1 ? graph_input(t, 0) : 0;
+        Ref w = row->arity > 2 ? graph_input(t, 0) : 0;
         Ref z = row->arity == 1 ? row->f1(x) : row->arity == 2 ? row->f2(x, y) : row->f3(x, y, w);
         graph_outputs(&z, 1);
         graph_on_both(arena_text("%s of %s", row->name, dtype_name(dt)), graph_end(), (const void *const *)in,
@@ -741,8 +755,8 @@ static void elementwise(Dtype dt)
 
 START_TEST(functions)
 {
-    static const Dtype all[] = { DT_F32, DT_F64, DT_F16, DT_BF16, DT_BOOL, DT_I8, DT_U8, DT_I16, DT_U16, DT_I32, DT_U32, DT_I64,
-        DT_U64 };
+    static const Dtype all[] = { DT_F32, DT_F64, DT_F16, DT_BF16, DT_BOOL, DT_I8, DT_U8, DT_I16, DT_U16, DT_I32, DT_U32,
+        DT_I64, DT_U64 };
     elementwise(all[_i]);
 }
 END_TEST
@@ -752,13 +766,23 @@ END_TEST
 enum { PROGRAMS = 18 };
 
 static hd saxpy(hd x, hd y) { return hd_add(hd_mul(hd_c(2.5), x), hd_index(y, 0, 3)); }
-static hd row_sums(hd x) { return hd_tuple(hd_sum(x, 1), hd_sum(x, 0), hd_sum(x), hd_max(x, 1), hd_min(x, 0), hd_argmax(x, 1)); }
-static hd row_logic(hd x) { return hd_tuple(hd_all(hd_lt(x, hd_c(1.5)), 1), hd_any(hd_gt(x, hd_c(1)), 0), hd_prod(x, 1)); }
-static hd softmax(hd x) { return hd_tuple(hd_softmax(x, 1), hd_softmax(x, 0), hd_logsumexp(x, 1), hd_standardize(x, 1)); }
+static hd row_sums(hd x)
+{
+    return hd_tuple(hd_sum(x, 1), hd_sum(x, 0), hd_sum(x), hd_max(x, 1), hd_min(x, 0), hd_argmax(x, 1));
+}
+static hd row_logic(hd x)
+{
+    return hd_tuple(hd_all(hd_lt(x, hd_c(1.5)), 1), hd_any(hd_gt(x, hd_c(1)), 0), hd_prod(x, 1));
+}
+static hd softmax(hd x)
+{
+    return hd_tuple(hd_softmax(x, 1), hd_softmax(x, 0), hd_logsumexp(x, 1), hd_standardize(x, 1));
+}
 static hd views(hd x)
 {
     hd y = hd_pad(hd_flip(hd_transpose(x), 0), hd_c(7), HD_INTS(1, 2), HD_INTS(-1, 3), HD_INTS(0, 1));
-    return hd_tuple(y, hd_roll(x, 5, 1), hd_concatenate(1, x, hd_slice(x, HD_INTS(0, 3), HD_INTS(37, 33), HD_INTS(1, 2))));
+    hd odd = hd_slice(x, HD_INTS(0, 3), HD_INTS(37, 33), HD_INTS(1, 2));
+    return hd_tuple(y, hd_roll(x, 5, 1), hd_concatenate(1, x, odd));
 }
 static hd order(hd x) { return hd_tuple(hd_cumsum(x, 1), hd_cummax(x, 0), hd_sort(x, 1), hd_argsort(x, 0)); }
 static hd pick(hd x)
@@ -782,7 +806,8 @@ static hd cell(hd w, hd h, hd x)
 static hd rnn(hd x, hd y)                       /* lanes: rows of x; each is 12 steps of 5 */
 {
     hd w = hd_mul(hd_slice(y, HD_INTS(0, 0), HD_INTS(5, 5), HD_INTS()), hd_c(0.2));
-    return hd_scan(hd_partial(cell, w), hd_zeros(HD_F32, 5), hd_reshape(hd_slice(x, HD_INTS(0), HD_INTS(60), HD_INTS()), 12, 5));
+    return hd_scan(hd_partial(cell, w), hd_zeros(HD_F32, 5),
+        hd_reshape(hd_slice(x, HD_INTS(0), HD_INTS(60), HD_INTS()), 12, 5));
 }
 static hd lanes_scan(hd x, hd y) { return hd_apply(hd_vmap(rnn, .in_axes = { 0, HD_NONE }), x, y); }
 
@@ -807,7 +832,10 @@ static hd matrix_while(hd x)
 {
     return hd_while(large, grow, hd_mul(hd_slice(x, HD_INTS(0, 0), HD_INTS(37, 37), HD_INTS()), hd_c(0.01)));
 }
-static hd matrix_cond(hd x) { return hd_cond(hd_gt(hd_sum(x), hd_c(0)), row_sums, row_sums, hd_matmul(x, hd_transpose(x))); }
+static hd matrix_cond(hd x)
+{
+    return hd_cond(hd_gt(hd_sum(x), hd_c(0)), row_sums, row_sums, hd_matmul(x, hd_transpose(x)));
+}
 static hd loss(hd x, hd y) { return hd_sum(hd_square(hd_tanh(hd_matmul(x, hd_transpose(y))))); }
 static hd gradient(hd x, hd y) { return hd_apply(hd_grad(loss), x, y); }
 static hd nothing(hd x) { return hd_tuple(hd_sum(hd_slice(x, HD_INTS(5, 0), HD_INTS(5, 41), HD_INTS()), 0), x, x); }
@@ -841,14 +869,17 @@ static void program(Program p)
 
 START_TEST(programs)
 {
-    const Program all[] = { { "saxpy", HD_FN(saxpy), 2, 1 }, { "sums of rows", HD_FN(row_sums), 1, 40 },
-        { "logic of rows", HD_FN(row_logic), 1, 40 }, { "softmax", HD_FN(softmax), 1, 40 }, { "views", HD_FN(views), 1, 0 },
-        { "order", HD_FN(order), 1, 40 }, { "take and scatter", HD_FN(pick), 1, 40 }, { "narrow floats", HD_FN(narrow), 1, 8 },
-        { "product of matrices", HD_FN(matmul), 2, 40 }, { "einsum", HD_FN(einsum), 2, 40 },
-        { "scan under lanes", HD_FN(lanes_scan), 2, 100 }, { "while under lanes", HD_FN(lanes_while), 1, 1 },
-        { "cond under lanes", HD_FN(lanes_cond), 1, 4 }, { "loop of kernels", HD_FN(matrix_steps), 1, 1000 },
-        { "while of kernels", HD_FN(matrix_while), 1, 1e4 }, { "branch of kernels", HD_FN(matrix_cond), 1, 1000 },
-        { "gradient", HD_FN(gradient), 2, 200 }, { "of size zero", HD_FN(nothing), 1, 0 } };
+    const Program all[] = {
+        { "saxpy", HD_FN(saxpy), 2, 1 }, { "sums of rows", HD_FN(row_sums), 1, 40 },
+        { "logic of rows", HD_FN(row_logic), 1, 40 }, { "softmax", HD_FN(softmax), 1, 40 },
+        { "views", HD_FN(views), 1, 0 }, { "order", HD_FN(order), 1, 40 }, { "take and scatter", HD_FN(pick), 1, 40 },
+        { "narrow floats", HD_FN(narrow), 1, 8 }, { "product of matrices", HD_FN(matmul), 2, 40 },
+        { "einsum", HD_FN(einsum), 2, 40 }, { "scan under lanes", HD_FN(lanes_scan), 2, 100 },
+        { "while under lanes", HD_FN(lanes_while), 1, 1 }, { "cond under lanes", HD_FN(lanes_cond), 1, 4 },
+        { "loop of kernels", HD_FN(matrix_steps), 1, 1000 }, { "while of kernels", HD_FN(matrix_while), 1, 1e4 },
+        { "branch of kernels", HD_FN(matrix_cond), 1, 1000 }, { "gradient", HD_FN(gradient), 2, 200 },
+        { "of size zero", HD_FN(nothing), 1, 0 },
+    };
     ck_assert_int_eq(sizeof all / sizeof *all, PROGRAMS);
     program(all[_i]);
 }
@@ -933,5 +964,6 @@ int main(void)
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);
     srunner_free(r);
+    device_close_all();
     return failed != 0;
 }

@@ -163,8 +163,8 @@ static Val fma_exact(const Shape *s, Val x, Val y, Val z)
     Val zbig = less(ep, ez), apart_ = sel(zbig, sub(ez, ep), sub(ep, ez));
     apart_ = sel(lt(apart_, like(ep, 2 * (uint64_t)s->b - 1)), apart_, like(ep, 2 * (uint64_t)s->b - 1));
     Val e = sel(zbig, ez, ep);
-    Pair pm = pair_jam(s, p, sel(zbig, apart_, like(apart_, 0))),
-        qm = pair_jam(s, q, sel(zbig, like(apart_, 0), apart_));
+    Pair pm = pair_jam(s, p, sel(zbig, apart_, like(apart_, 0)));
+    Pair qm = pair_jam(s, q, sel(zbig, like(apart_, 0), apart_));
     Val same = eq(sign, c.sign), flip = pair_less(pm, qm);
     Pair r = pair_sel(same, pair_add(pm, qm), pair_sub(pair_sel(flip, qm, pm), pair_sel(flip, pm, qm)));
     Val rsign = sel(both(not_(same), flip), c.sign, sign);
@@ -175,7 +175,7 @@ static Val fma_exact(const Shape *s, Val x, Val y, Val z)
     int down = s->b - 2 - (s->m + 3);
     Val m = or_(shrc(r.hi, down), flag(nec(or_(andc(r.hi, (1ull << down) - 1), r.lo), 0), r.hi));
     Val exact = sel(none, like(m, 0), pack(s, rsign, e, m));
-    /* A product that is 0 leaves z, of two zeros the sign of a sum; one that is no number, or infinite, itself or nan. */
+    /* A product that is 0 leaves z, of two zeros the sign of a sum; one that is nan or infinite, itself or nan. */
     Val pzero = either(a.zero, b.zero), zeros = sel(same, sign, like(sign, 0));
     Val out = sel(pzero, sel(c.zero, zeros, c.bits), exact);
     Val inf = either(a.inf, b.inf), pnan = either(either(a.nan, b.nan), both(inf, pzero));
@@ -186,7 +186,7 @@ static Val fma_exact(const Shape *s, Val x, Val y, Val z)
 }
 
 /* f32 in f64, where the product is exact: the sum's last bit is made odd where something is lost, so that rounding it
- * again is right. The error of the sum is exact (two-sum); it is nan, and nothing is done, where the sum is no number. */
+ * again is right. The error of the sum is exact (two-sum); it is nan, and nothing is done, where the sum is. */
 static Val fma_wide(Val x, Val y, Val z)
 {
     Val p = mul(convert(x, DT_F64), convert(y, DT_F64)), a = convert(z, DT_F64);
@@ -305,6 +305,12 @@ static Val body(Template t, FmaForm form, const Val *x)
     case T_MULHI_U64: return mulhi(x[0], x[1], false);
     default: return mulhi(x[0], x[1], true);
     }
+}
+
+int exact_signature(Template t, Dtype *out)
+{
+    *out = signature[t].out;
+    return signature[t].n;
 }
 
 void exact_template(Exact *e, Template t, FmaForm form)

@@ -2,9 +2,9 @@
  * memory.c - device memory: buffers with slack at both ends, a pool, transfers.
  *
  * In:  sizes, bytes.   Out: VkMem.
- * Where the device's own memory is seen by the host (processors, integrated graphics) arrays are written and read in place;
- * elsewhere by way of a staging buffer. Calls finish before they return, so an array that somebody holds is always ready.
- * Memory that nobody holds goes to a pool and is handed out again for the same size.
+ * Where the device's own memory is seen by the host (processors, integrated graphics) arrays are written and read in
+ * place; elsewhere by way of a staging buffer. Calls finish before they return, so an array that somebody holds is
+ * always ready. Memory that nobody holds goes to a pool and is handed out again for the same size.
  */
 #include "vk.h"
 
@@ -26,8 +26,10 @@ void vk_piece_drop(VkDev *d, VkPiece *p)
 
 static VkResult piece_new(VkDev *d, size_t bytes, int type, bool map, VkPiece *p)
 {
-    const VkBufferCreateInfo b = { .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = round_up(bytes, 256) + 2 * SLACK,
-        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+    const VkBufferCreateInfo b = { .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .size = round_up(bytes, 256) + 2 * SLACK,
+        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
+            VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
             VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT };
     VkMemoryRequirements need;
     VkResult e = d->f.CreateBuffer(d->device, &b, NULL, &p->buffer);
@@ -36,7 +38,8 @@ static VkResult piece_new(VkDev *d, size_t bytes, int type, bool map, VkPiece *p
     d->f.GetBufferMemoryRequirements(d->device, p->buffer, &need);
     const VkMemoryAllocateFlagsInfo flags = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
         .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT };
-    const VkMemoryAllocateInfo a = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags, need.size, (uint32_t)type };
+    const VkMemoryAllocateInfo a = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags,
+        .allocationSize = need.size, .memoryTypeIndex = (uint32_t)type };
     if ((e = d->f.AllocateMemory(d->device, &a, NULL, &p->memory)) ||
         (e = d->f.BindBufferMemory(d->device, p->buffer, p->memory, 0)))
         return e;

@@ -93,10 +93,8 @@ VkPipeline vk_pipeline(VkDev *d, const char *name, const uint32_t *words, size_t
     if (e)
         return vk_fail(e, name), VK_NULL_HANDLE;
     const VkComputePipelineCreateInfo c = { .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .layout = d->layout,
-        .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-            .module = module,
-            .pName = "main" } };
+        .layout = d->layout, .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+            .stage = VK_SHADER_STAGE_COMPUTE_BIT, .module = module, .pName = "main" } };
     e = d->f.CreateComputePipelines(d->device, VK_NULL_HANDLE, 1, &c, NULL, &p);
     d->f.DestroyShaderModule(d->device, module, NULL);
     if (e)

@@ -130,8 +130,7 @@ static void branch(Writer *w, const KIns *b)
         int n = k->ins[b->out[i]].w > 1 ? 4 : 1;
         for (int x = 0; x < n; x++)
             w->val[b->out[i]].id[x] = OP(w, OpPhi, sp_type(w, sp_reg((Dtype)k->ins[b->out[i]].dt), n), next[i].id[x],
-                last,
-                other[i].id[x], from);
+                last, other[i].id[x], from);
     }
 }
 

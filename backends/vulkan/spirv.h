@@ -9,7 +9,7 @@
 
 #include "kernel.h"
 
-/* How a sum of a product is rounded once: the device's own Fma, in f64 with rounding to odd (f32 only), or by integers. */
+/* How fma is computed: by the device's own, in f64 with rounding to odd (f32 only), or by integers. */
 typedef enum FmaForm { FMA_NATIVE, FMA_WIDE, FMA_INTEGER } FmaForm;
 
 /* What the device can do. Pairs are for f32 and f64. */

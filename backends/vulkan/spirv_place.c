@@ -28,10 +28,16 @@ Ids sp_get(Writer *w, Val v, int width)
 
 static Reg index_reg(const Writer *w) { return w->wide ? R_U64 : R_U32; }
 static uint32_t index_const(Writer *w, int n, int64_t c) { return sp_const(w, index_reg(w), n, (uint64_t)c); }
-static uint32_t index_op(Writer *w, int op, int n, uint32_t x,
-    uint32_t y) { return OP(w, op, sp_type(w, index_reg(w), n), x, y); }
-static uint32_t index_test(Writer *w, int op, int n, uint32_t x,
-    uint32_t y) { return OP(w, op, sp_type(w, R_BOOL, n), x, y); }
+
+static uint32_t index_op(Writer *w, int op, int n, uint32_t x, uint32_t y)
+{
+    return OP(w, op, sp_type(w, index_reg(w), n), x, y);
+}
+
+static uint32_t index_test(Writer *w, int op, int n, uint32_t x, uint32_t y)
+{
+    return OP(w, op, sp_type(w, R_BOOL, n), x, y);
+}
 
 static uint32_t index_select(Writer *w, int n, uint32_t c, uint32_t x, uint32_t y)
 {
@@ -191,8 +197,7 @@ static uint32_t pointer_to(Writer *w, const Buffer *b, uint32_t at)
     for (int i = 0; b->space != GLOBAL && i < k->npriv; i++)
         if (k->priv[i] == b)
             return OP(w, OpAccessChain, sp_pointer(w, b->space == LOCAL ? StorageWorkgroup : StorageFunction, type),
-                w->priv[i],
-                at);
+                w->priv[i], at);
     return sp_fail(w, E_INTERNAL, "the buffer %s is not the kernel's", b->name), 0;
 }
 

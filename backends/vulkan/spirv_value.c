@@ -29,12 +29,17 @@ uint32_t sp_splat(Writer *w, Reg r, uint32_t x, int n)
     return n == 1 ? x : OP(w, OpCompositeConstruct, sp_type(w, r, n), x, x, x, x);
 }
 
-uint32_t sp_extract(Writer *w, Reg r, uint32_t v, int lane) { return OP(w, OpCompositeExtract, sp_type(w, r, 1), v,
-    (uint32_t)lane); }
+uint32_t sp_extract(Writer *w, Reg r, uint32_t v, int lane)
+{
+    return OP(w, OpCompositeExtract, sp_type(w, r, 1), v, (uint32_t)lane);
+}
 
 static uint32_t op1(Writer *w, int op, Reg r, int n, uint32_t x) { return OP(w, op, sp_type(w, r, n), x); }
-static uint32_t op2(Writer *w, int op, Reg r, int n, uint32_t x,
-    uint32_t y) { return OP(w, op, sp_type(w, r, n), x, y); }
+
+static uint32_t op2(Writer *w, int op, Reg r, int n, uint32_t x, uint32_t y)
+{
+    return OP(w, op, sp_type(w, r, n), x, y);
+}
 
 static uint32_t glsl(Writer *w, int f, Reg r, int n, uint32_t x)
 {
@@ -81,8 +86,8 @@ static uint32_t popcount(Writer *w, Dtype dt, int n, uint32_t x)
 {
     if (sp_reg(dt) == R_U32)
         return op1(w, OpBitCount, R_U32, n, zero_extend(w, dt, n, x));
-    uint32_t lo = op1(w, OpBitCount, R_U32, n, low_word(w, n, x)),
-        hi = op1(w, OpBitCount, R_U32, n, high_word(w, n, x));
+    uint32_t lo = op1(w, OpBitCount, R_U32, n, low_word(w, n, x));
+    uint32_t hi = op1(w, OpBitCount, R_U32, n, high_word(w, n, x));
     return op1(w, OpUConvert, R_U64, n, op2(w, OpIAdd, R_U32, n, lo, hi));
 }
 
@@ -266,8 +271,9 @@ static uint32_t comparison(Writer *w, KOp op, Dtype of, int n, const uint32_t *a
     int at = (int)op - K_EQ;
     if (of == DT_BOOL && at > 1)
         return sp_fail(w, E_INTERNAL, "bool has no order"), 0;
-    int c = of == DT_BOOL ? (at ? OpLogicalNotEqual : OpLogicalEqual) : dtype_float(of) ? f[at] : dtype_signed(of)
-        ? s[at] : u[at];
+    int c = dtype_float(of) ? f[at] : dtype_signed(of) ? s[at] : u[at];
+    if (of == DT_BOOL)
+        c = at ? OpLogicalNotEqual : OpLogicalEqual;
     return op2(w, c, R_BOOL, n, a[0], a[1]);
 }
 
@@ -311,8 +317,8 @@ uint32_t sp_value(Writer *w, const KIns *i, Dtype of, int n, const uint32_t *a)
     case K_BITS: return same_bits(w, of, dt, n, a[0]);
     case K_ROUND: return rounding(w, (int)i->bits, n, a[0]);
     case K_CALL:
-        return sp_fail(w, E_DTYPE, "%s of %s is not available on Vulkan devices, which have no library of such functions; "
-            "convert to f32, or choose another device", i->name, dtype_name(dt)), 0;
+        return sp_fail(w, E_DTYPE, "%s of %s is not available on Vulkan devices, which have no library of such "
+            "functions; convert to f32, or choose another device", i->name, dtype_name(dt)), 0;
     case K_EQ: case K_NE: case K_LT: case K_LE: case K_GT: case K_GE:
         return comparison(w, (KOp)i->op, of, n, a);
     default:
@@ -326,8 +332,7 @@ uint32_t sp_value(Writer *w, const KIns *i, Dtype of, int n, const uint32_t *a)
 static uint32_t join(Writer *w, KOp op, Dtype dt, int n, uint32_t x, uint32_t y)
 {
     static const uint8_t plain[] = { [K_HSUM] = K_ADD, [K_HPROD] = K_MUL, [K_HMAX] = K_MAX, [K_HMIN] = K_MIN,
-        [K_HAND] = K_AND,
-        [K_HOR] = K_OR, [K_HXOR] = K_XOR, [K_ANY] = K_OR };
+        [K_HAND] = K_AND, [K_HOR] = K_OR, [K_HXOR] = K_XOR, [K_ANY] = K_OR };
     if ((op == K_HMAX || op == K_HMIN) && dtype_float(dt))
         return most(w, op == K_HMAX, false, sp_reg(dt), n, x, y);
     const KIns i = { .op = plain[op], .dt = dt };
@@ -403,14 +408,12 @@ static uint32_t function(Writer *w, Template t, int n)
 uint32_t sp_call(Writer *w, Template t, int n, const uint32_t *a)
 {
     uint32_t *f = &w->fn[t][n > 1], args[4];
-    Reg out = t == T_HALF_OUT || t == T_BFLOAT_OUT ? R_U32 : t == T_MULHI_U64 || t == T_MULHI_I64 ? R_U64
-        : t == T_FMA64 || t == T_DIV64 || t == T_SQRT64 ? R_F64 : R_F32;
-    int count = t == T_FMA32 || t == T_FMA64 ? 3 : t == T_DIV32 || t == T_DIV64 || t == T_MULHI_U64 ||
-        t == T_MULHI_I64 ? 2 : 1;
+    Dtype out;
+    int count = exact_signature(t, &out);
     if (!*f)
         *f = function(w, t, n);
     args[0] = *f;
     for (int i = 0; i < count; i++)
         args[1 + i] = a[i];
-    return sp_op(w, OpFunctionCall, sp_type(w, out, n), count + 1, args);
+    return sp_op(w, OpFunctionCall, sp_type(w, sp_reg(out), n), count + 1, args);
 }

@@ -137,8 +137,10 @@ uint32_t sp_type(Writer *w, Reg r, int n)
     return GLOBAL_(w, OpTypeInt, 0, t, 0);
 }
 
-uint32_t sp_pointer(Writer *w, int storage, uint32_t type) { return GLOBAL_(w, OpTypePointer, 0, (uint32_t)storage,
-    type); }
+uint32_t sp_pointer(Writer *w, int storage, uint32_t type)
+{
+    return GLOBAL_(w, OpTypePointer, 0, (uint32_t)storage, type);
+}
 
 uint32_t sp_const(Writer *w, Reg r, int n, uint64_t bits)
 {

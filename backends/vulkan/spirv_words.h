@@ -33,8 +33,7 @@ enum {                                          /* of GLSL.std.450 */
 };
 enum {                                          /* capabilities, modes, storage classes, decorations */
     CapShader = 1, CapFloat64 = 10, CapInt64, CapInt16 = 22, CapInt8 = 39, CapStorage16 = 4433, CapStorage8 = 4448,
-        CapDenormPreserve = 4464,
-    CapSignedZeroInfNanPreserve = 4466, CapRoundingModeRTE, CapPhysicalAddresses = 5347,
+    CapDenormPreserve = 4464,    CapSignedZeroInfNanPreserve = 4466, CapRoundingModeRTE, CapPhysicalAddresses = 5347,
     ModeLocalSize = 17, ModeDenormPreserve = 4459, ModeSignedZeroInfNanPreserve = 4461, ModeRoundingModeRTE,
     StorageInput = 1, StorageWorkgroup = 4, StorageFunction = 7, StoragePushConstant = 9, StorageAddress = 5349,
     DecorBlock = 2, DecorArrayStride = 6, DecorBuiltIn = 11, DecorOffset = 35, DecorNoContraction = 42,
@@ -49,7 +48,7 @@ typedef enum Reg { R_BOOL, R_U32, R_U64, R_F32, R_F64, R_U8, R_U16, R_COUNT } Re
 /* Functions in a module, made where they are called (exact.c, by component). */
 typedef enum Template {
     T_FMA32, T_FMA64, T_DIV32, T_DIV64, T_SQRT32, T_SQRT64, T_HALF_IN, T_HALF_OUT, T_BFLOAT_OUT, T_MULHI_U64,
-        T_MULHI_I64,
+    T_MULHI_I64,
     T_COUNT
 } Template;
 
@@ -80,11 +79,11 @@ typedef struct Writer {
 /* ==================== spirv_words.c */
 uint32_t sp_id(Writer *);
 void sp_put(Words *, int op, int n, const uint32_t *args);              /* no result */
-#define PUT(words, op, ...) sp_put(words, op, sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4,
+#define PUT(words, op, ...) sp_put(words, op, sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4, \
     (const uint32_t[]){ __VA_ARGS__ })
 /* to the current function; its result */
 uint32_t sp_op(Writer *, int op, uint32_t type, int n, const uint32_t *args);
-#define OP(w, op, type, ...) sp_op(w, op, type, sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4,
+#define OP(w, op, type, ...) sp_op(w, op, type, sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4, \
     (const uint32_t[]){ __VA_ARGS__ })
 void sp_label(Writer *, uint32_t id);           /* a block begins */
 /* type 0: has none. Found or made */
@@ -122,5 +121,6 @@ void sp_parameters(Writer *);                   /* at the entry: pointers from t
 /* ==================== exact.c: in the current arena and form table */
 typedef struct Exact { Kernel *k; Buffer in[3], out; int nin; } Exact;  /* in[] are loaded at 0, out is stored at 0 */
 void exact_template(Exact *, Template, FmaForm);
+int exact_signature(Template, Dtype *out);      /* how many operands; what it gives */
 
 #endif

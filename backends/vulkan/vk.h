@@ -2,8 +2,8 @@
  * vk.h - the Vulkan backend's own header: the loader's functions, devices, memory, executables.
  * The loader (libvulkan.so.1) is opened at run time, so a machine without one still runs everything else.
  *
- * Kernels reach memory by address (buffer device addresses), so nothing is bound: a launch pushes the address of a table of
- * its parameters' addresses, STEP, and where its part of the grid begins.
+ * Kernels reach memory by address (buffer device addresses), so nothing is bound: a launch pushes the address of a
+ * table of its parameters' addresses, STEP, and where its part of the grid begins.
  */
 #ifndef HEDDLE_VULKAN_H
 #define HEDDLE_VULKAN_H
@@ -22,12 +22,13 @@
     X(GetPhysicalDeviceFeatures2) X(GetPhysicalDeviceMemoryProperties) X(GetPhysicalDeviceQueueFamilyProperties) \
     X(CreateDevice) X(GetDeviceProcAddr)
 #define VK_DEVICE(X) \
-    X(DestroyDevice) X(GetDeviceQueue) X(CreateBuffer) X(DestroyBuffer) X(GetBufferMemoryRequirements) X(AllocateMemory) \
-    X(FreeMemory) X(BindBufferMemory) X(MapMemory) X(UnmapMemory) X(GetBufferDeviceAddress) X(CreateShaderModule) \
-    X(DestroyShaderModule) X(CreatePipelineLayout) X(DestroyPipelineLayout) X(CreateComputePipelines) X(DestroyPipeline) \
-    X(CreateCommandPool) X(DestroyCommandPool) X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer) \
-    X(ResetCommandPool) X(CmdBindPipeline) X(CmdPushConstants) X(CmdDispatch) X(CmdPipelineBarrier) X(CmdCopyBuffer) \
-    X(QueueSubmit) X(CreateFence) X(DestroyFence) X(WaitForFences) X(ResetFences) X(DeviceWaitIdle)
+    X(DestroyDevice) X(GetDeviceQueue) X(CreateBuffer) X(DestroyBuffer) X(GetBufferMemoryRequirements) \
+    X(AllocateMemory) X(FreeMemory) X(BindBufferMemory) X(MapMemory) X(UnmapMemory) X(GetBufferDeviceAddress) \
+    X(CreateShaderModule) X(DestroyShaderModule) X(CreatePipelineLayout) X(DestroyPipelineLayout) \
+    X(CreateComputePipelines) X(DestroyPipeline) X(CreateCommandPool) X(DestroyCommandPool) \
+    X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer) X(ResetCommandPool) X(CmdBindPipeline) \
+    X(CmdPushConstants) X(CmdDispatch) X(CmdPipelineBarrier) X(CmdCopyBuffer) X(QueueSubmit) X(CreateFence) \
+    X(DestroyFence) X(WaitForFences) X(ResetFences) X(DeviceWaitIdle)
 typedef struct VkApi {
 #define X(f) PFN_vk##f f;
     VK_LOADER(X) VK_INSTANCE(X) VK_DEVICE(X)
@@ -78,7 +79,8 @@ struct VkMem {
 int vk_fail(VkResult, const char *what);        /* records an error, returns its code */
 
 /* memory.c */
-bool vk_piece(VkDev *, size_t bytes, bool host, VkPiece *);     /* with slack; host: mapped memory. false after an error */
+/* with slack; host: mapped memory. false after an error */
+bool vk_piece(VkDev *, size_t bytes, bool host, VkPiece *);
 void vk_piece_drop(VkDev *, VkPiece *);
 int vk_alloc(Device *, size_t, Mem **);
 void vk_release(Mem *);

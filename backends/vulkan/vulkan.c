@@ -2,10 +2,10 @@
  * vulkan.c - the loader, and every physical device that can run kernels in one list.
  *
  * In:  libvulkan.so.1, if there is one.   Out: vulkan_backend, devices vulkan:0, vulkan:1 ...
- * A device must know Vulkan 1.2 and buffer device addresses; one that does not is left out and said so. What it computes
- * exactly, and what has to be done for it, is probed when it is opened (probe.c).
- * HEDDLE_CHECK=validation turns the validation layer on, and its complaints into errors; HEDDLE_CHECK=staging copies arrays
- * as on a graphics card also where the host sees the device's memory.
+ * A device must know Vulkan 1.2 and buffer device addresses; one that does not is left out and said so. What it
+ * computes exactly, and what has to be done for it, is probed when it is opened (probe.c).
+ * HEDDLE_CHECK=validation turns the validation layer on, and its complaints into errors; HEDDLE_CHECK=staging copies
+ * arrays as on a graphics card also where the host sees the device's memory.
  */
 #include "vk.h"
 
@@ -29,9 +29,10 @@ static const char *result_text(VkResult e)
 {
     switch (e) {
 #define X(c) case c: return #c;
-    X(VK_ERROR_OUT_OF_HOST_MEMORY) X(VK_ERROR_OUT_OF_DEVICE_MEMORY) X(VK_ERROR_INITIALIZATION_FAILED) X(VK_ERROR_DEVICE_LOST)
-    X(VK_ERROR_MEMORY_MAP_FAILED) X(VK_ERROR_LAYER_NOT_PRESENT) X(VK_ERROR_EXTENSION_NOT_PRESENT)
-    X(VK_ERROR_FEATURE_NOT_PRESENT) X(VK_ERROR_INCOMPATIBLE_DRIVER) X(VK_ERROR_TOO_MANY_OBJECTS) X(VK_ERROR_UNKNOWN)
+    X(VK_ERROR_OUT_OF_HOST_MEMORY) X(VK_ERROR_OUT_OF_DEVICE_MEMORY) X(VK_ERROR_INITIALIZATION_FAILED)
+    X(VK_ERROR_DEVICE_LOST) X(VK_ERROR_MEMORY_MAP_FAILED) X(VK_ERROR_LAYER_NOT_PRESENT)
+    X(VK_ERROR_EXTENSION_NOT_PRESENT) X(VK_ERROR_FEATURE_NOT_PRESENT) X(VK_ERROR_INCOMPATIBLE_DRIVER)
+    X(VK_ERROR_TOO_MANY_OBJECTS) X(VK_ERROR_UNKNOWN)
     X(VK_ERROR_INVALID_SHADER_NV) X(VK_ERROR_FRAGMENTED_POOL)
 #undef X
     default: return NULL;
@@ -40,8 +41,8 @@ static const char *result_text(VkResult e)
 
 int vk_fail(VkResult e, const char *what)
 {
-    bool memory = e == VK_ERROR_OUT_OF_HOST_MEMORY || e == VK_ERROR_OUT_OF_DEVICE_MEMORY || e == VK_ERROR_MEMORY_MAP_FAILED ||
-        e == VK_ERROR_TOO_MANY_OBJECTS;
+    bool memory = e == VK_ERROR_OUT_OF_HOST_MEMORY || e == VK_ERROR_OUT_OF_DEVICE_MEMORY ||
+        e == VK_ERROR_MEMORY_MAP_FAILED || e == VK_ERROR_TOO_MANY_OBJECTS;
     const char *s = result_text(e);
     return s ? error_set(memory ? E_NOMEM : E_DEVICE, "%s: %s", what, s)
         : error_set(E_DEVICE, "%s: Vulkan error %d", what, (int)e);
@@ -57,6 +58,11 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL complain(VkDebugUtilsMessageSeverityFlagBi
     error_set(E_INTERNAL, "Vulkan validation: %.900s", data->pMessage);
     return VK_FALSE;
 }
+
+static const VkDebugUtilsMessengerCreateInfoEXT listen = {
+    .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
+    .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
+    .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT, .pfnUserCallback = complain };
 
 static bool has_layer(const char *name)
 {
@@ -75,9 +81,6 @@ static VkResult instance_new(void)
     static const char *const layer[] = { "VK_LAYER_KHRONOS_validation" }, *const extension[] = { "VK_EXT_debug_utils" };
     const VkApplicationInfo app = { .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pEngineName = "heddle",
         .apiVersion = VK_API_VERSION_1_2 };
-    const VkDebugUtilsMessengerCreateInfoEXT listen = { .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
-        .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
-        .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT, .pfnUserCallback = complain };
     VkInstanceCreateInfo c = { .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &app };
     found.validation = check_wanted("validation") && has_layer(layer[0]);
     found.no_validation = check_wanted("validation") && !found.validation;
@@ -93,12 +96,9 @@ static void listen_always(PFN_vkGetInstanceProcAddr get)        /* beyond the cr
 {
     PFN_vkCreateDebugUtilsMessengerEXT make =
         (PFN_vkCreateDebugUtilsMessengerEXT)get(found.instance, "vkCreateDebugUtilsMessengerEXT");
-    const VkDebugUtilsMessengerCreateInfoEXT l = { .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
-        .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
-        .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT, .pfnUserCallback = complain };
     VkDebugUtilsMessengerEXT m;
     if (make)
-        make(found.instance, &l, NULL, &m);
+        make(found.instance, &listen, NULL, &m);
 }
 
 /* ==================== physical devices */
@@ -149,10 +149,12 @@ static void list_device(VkPhysicalDevice p)
     const char *lacks = q.apiVersion < VK_API_VERSION_1_2 ? "Vulkan 1.2" : NULL;
     if (!lacks) {
         features_of(&found.f, p, &x);
-        lacks = !x.v12.bufferDeviceAddress ? "buffer device addresses" : compute_family(&found.f, p) < 0 ? "compute" : NULL;
+        lacks = !x.v12.bufferDeviceAddress ? "buffer device addresses"
+            : compute_family(&found.f, p) < 0 ? "compute" : NULL;
     }
     if (lacks)
-        snprintf(found.text, sizeof found.text, "the Vulkan device %.200s lacks %s: install a newer driver", q.deviceName, lacks);
+        snprintf(found.text, sizeof found.text, "the Vulkan device %.200s lacks %s: install a newer driver",
+            q.deviceName, lacks);
     if (lacks || found.n == MAX_DEVICES)
         return;
     int at = found.n++;
@@ -171,12 +173,14 @@ static bool load_instance(PFN_vkGetInstanceProcAddr get)
 #define X(f_) found.f.f_ = (PFN_vk##f_)get(NULL, "vk" #f_);
     VK_LOADER(X)
 #undef X
-    if (!found.f.EnumerateInstanceVersion || found.f.EnumerateInstanceVersion(&version) || version < VK_API_VERSION_1_2) {
+    if (!found.f.EnumerateInstanceVersion || found.f.EnumerateInstanceVersion(&version) ||
+        version < VK_API_VERSION_1_2) {
         found.missing = "the Vulkan loader is older than 1.2: install a newer libvulkan1";
         return false;
     }
     if (instance_new()) {
-        found.missing = "no Vulkan driver: install your GPU's, or apt install mesa-vulkan-drivers for a device on the processor";
+        found.missing = "no Vulkan driver: install your GPU's, or apt install mesa-vulkan-drivers for a device on "
+            "the processor";
         return false;
     }
 #define X(f_) \
@@ -196,8 +200,8 @@ static void find_devices(void)
     void *lib = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
     PFN_vkGetInstanceProcAddr get = lib ? (PFN_vkGetInstanceProcAddr)dlsym(lib, "vkGetInstanceProcAddr") : NULL;
     if (!get) {
-        found.missing = "no Vulkan loader (libvulkan.so.1): apt install libvulkan1, and mesa-vulkan-drivers for a device on the "
-            "processor";
+        found.missing = "no Vulkan loader (libvulkan.so.1): apt install libvulkan1, and mesa-vulkan-drivers for "
+            "a device on the processor";
         return;
     }
     VkPhysicalDevice p[MAX_DEVICES];
@@ -211,7 +215,8 @@ static void find_devices(void)
     if (found.text[0])
         found.missing = found.text;
     else if (!found.n)
-        found.missing = "no Vulkan device: install your GPU's driver, or apt install mesa-vulkan-drivers for one on the processor";
+        found.missing = "no Vulkan device: install your GPU's driver, or apt install mesa-vulkan-drivers for one on "
+            "the processor";
 }
 
 static int count(void)
@@ -228,7 +233,8 @@ static const char *missing(void)
 
 /* ==================== opening a device */
 
-/* Which widths of floats (bit 0: f16, 1: f32, 2: f64) a mode may be asked for, where the device has it for `has` of them. */
+/* Which widths of floats (bit 0: f16, 1: f32, 2: f64) a mode may be asked for, where the device has it for `has` of
+ * them. */
 static int widths(int has, VkShaderFloatControlsIndependence free)
 {
     switch (free) {
@@ -243,8 +249,10 @@ static void describe(VkDev *d, const Features *x)
     DeviceInfo *i = &d->base.info;
     SpirvCaps *c = &d->caps;
     VkPhysicalDeviceDriverProperties driver = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES };
-    VkPhysicalDeviceFloatControlsProperties m = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES, .pNext = &driver };
-    VkPhysicalDeviceMaintenance3Properties most = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &m };
+    VkPhysicalDeviceFloatControlsProperties m = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES, .pNext = &driver };
+    VkPhysicalDeviceMaintenance3Properties most = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &m };
     VkPhysicalDeviceProperties2 p = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &most };
     VkPhysicalDeviceMemoryProperties heaps;
     d->f.GetPhysicalDeviceProperties2(d->physical, &p);
@@ -274,7 +282,8 @@ static void describe(VkDev *d, const Features *x)
         c->denormals &= ~4, c->nearest &= ~4, c->specials &= ~4;
 }
 
-static int memory_type(const VkPhysicalDeviceMemoryProperties *m, VkMemoryPropertyFlags must, VkMemoryPropertyFlags rather)
+static int memory_type(const VkPhysicalDeviceMemoryProperties *m, VkMemoryPropertyFlags must,
+    VkMemoryPropertyFlags rather)
 {
     int best = -1;
     for (uint32_t i = 0; i < m->memoryTypeCount; i++) {
@@ -306,17 +315,20 @@ static void choose_memory(VkDev *d)
 static VkResult make_device(VkDev *d, const Features *has)
 {
     const float priority = 1;
-    const VkDeviceQueueCreateInfo q = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueFamilyIndex = d->family,
+    const VkDeviceQueueCreateInfo q = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+        .queueFamilyIndex = d->family,
         .queueCount = 1, .pQueuePriorities = &priority };
     VkPhysicalDeviceVulkan12Features v12 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
         .storageBuffer8BitAccess = has->v12.storageBuffer8BitAccess, .shaderInt8 = has->v12.shaderInt8,
         .bufferDeviceAddress = VK_TRUE };
-    VkPhysicalDeviceVulkan11Features v11 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12,
+    VkPhysicalDeviceVulkan11Features v11 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+        .pNext = &v12,
         .storageBuffer16BitAccess = has->v11.storageBuffer16BitAccess };
     const VkPhysicalDeviceFeatures2 f = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11,
         { .shaderInt64 = has->all.features.shaderInt64, .shaderFloat64 = has->all.features.shaderFloat64,
             .shaderInt16 = has->all.features.shaderInt16 } };
-    const VkDeviceCreateInfo c = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = &f, .queueCreateInfoCount = 1,
+    const VkDeviceCreateInfo c = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = &f,
+        .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &q };
     VkResult e = found.f.CreateDevice(d->physical, &c, NULL, &d->device);
     if (e)
@@ -328,7 +340,8 @@ static VkResult make_device(VkDev *d, const Features *has)
 #undef X
     d->f.GetDeviceQueue(d->device, d->family, 0, &d->queue);
     const VkPushConstantRange r = { VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(Pushed) };
-    const VkPipelineLayoutCreateInfo l = { .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, .pushConstantRangeCount = 1,
+    const VkPipelineLayoutCreateInfo l = { .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+        .pushConstantRangeCount = 1,
         .pPushConstantRanges = &r };
     return d->f.CreatePipelineLayout(d->device, &l, NULL, &d->layout);
 }
@@ -399,6 +412,7 @@ static const void *no_map(Mem *m) { (void)m; return NULL; }
 
 const Backend vulkan_backend = {
     .kind = "vulkan", .count = count, .missing = missing, .open = open_device, .close = close_device,
-    .alloc = vk_alloc, .release = vk_release, .write = vk_write, .read = vk_read, .wait = wait_, .ready = ready, .map = no_map,
+    .alloc = vk_alloc, .release = vk_release, .write = vk_write, .read = vk_read, .wait = wait_, .ready = ready,
+    .map = no_map,
     .build = vk_build, .run = vk_run, .drop = vk_drop, .code = vk_code,
 };
