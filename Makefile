@@ -9,7 +9,7 @@ run: build
 	build/examples/guide
 
 test: build
-	ctest --preset release
+	ctest --preset release -j $(JOBS)
 
 check: build
 	tools/check.sh
