@@ -213,6 +213,18 @@ static const Traced *jvp(const hd_fn *f, const Tree *args)
     return finish(t, args, tree_tuple(pair, 2), out);
 }
 
+/* Do the cotangents that v gives depend on the point? Then the function is not linear. */
+static bool depends_on_point(const Traced *t, const Graph *v, const bool *wrt)
+{
+    bool *outs = NEWS(bool, v->nout), *live = NEWS(bool, v->nval), any = false;
+    for (int k = t->g->nout; k < v->nout; k++)
+        outs[k] = true;
+    graph_live(v, outs, live);
+    for (int i = t->ncap; i < t->g->nin; i++)
+        any = any || (wrt[i] && live[v->in[i]]);
+    return any;
+}
+
 static const Traced *vjp(const hd_fn *f, const Tree *args)
 {
     const char *what = f->key.bare ? "hd_linear_transpose" : "hd_vjp";
@@ -229,6 +241,9 @@ static const Traced *vjp(const hd_fn *f, const Tree *args)
     Graph *v = graph_vjp(t->g, wrt);
     if (!v)
         return NULL;
+    if (f->key.bare && depends_on_point(t, v, wrt))
+        return FAIL_AT(f, E_DIFF, "hd_linear_transpose: %s is not linear: its derivative depends on where it is taken",
+                       fn_name(f->key.inner)), NULL;
     const Traced *g = t;
     Ref *in, *x = NEWS(Ref, v->nin), *r = NEWS(Ref, v->nout), *out = NEWS(Ref, v->nout + args->nleaf);
     int nin = g->g->nin, k = nin, o = 0, ct = g->g->nout;
