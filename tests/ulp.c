@@ -59,7 +59,7 @@ static const Function table[] = {
     ONE(exp, 1, 3, 0), ONE(exp2, 1.1, 3, EXACT), ONE(expm1, 1.7, 3, 0), ONE(log, 0.9, 3, 0), ONE(log2, 1.7, 3, EXACT),
     ONE(log1p, 1.6, 2, 0), ONE(tanh, 1.3, 5, 0), OWN(logistic, logistic_l, 1.6, 3, 0), ONE(sin, 2, 4, 0), ONE(cos, 2.1, 4, 0),
     ONE(tan, 2.3, 5, 0), ONE(asin, 1.2, 4, 0), ONE(acos, 1.2, 4, 0), ONE(atan, 1.6, 5, 0), ONE(sinh, 1.5, 4, 0),
-    ONE(cosh, 1.9, 4, 0), ONE(asinh, 2, 4, 0), ONE(acosh, 2.1, 4, 0), ONE(atanh, 1.9, 5, 0), ONE(erf, 2, 16, 0),
+    ONE(cosh, 1.9, 4, 0), ONE(asinh, 2, 4, 0), ONE(acosh, 2.1, 4, 0), ONE(atanh, 1.95, 5, 0), ONE(erf, 2, 16, 0),
     ONE(erfc, 4.1, 16, 0), OWN(erf_inv, element_erf_inv, 2.9, 3, 0), OWN(lgamma, lgamma_l, 3.9, 16, TERMS),
     OWN(digamma, element_digamma, 4.5, 8, TERMS), OWN(trigamma, element_trigamma, 4.5, 8, 0), ONE(cbrt, 0.51, 2, EXACT),
     ONE(sqrt, 0.5, 0.5, EXACT), OWN(rsqrt, rsqrt_l, 1.5, 1.5, EXACT), TWO(pow, 1.1, 1.5, EXACT), TWO(atan2, 1.6, 6, 0),

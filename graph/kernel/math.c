@@ -175,7 +175,7 @@ static Val float_rem(Val x, Val y)
     Val lead = k_bits(K, bt, width(bt) - 1 - mant), sx = sub(k1(K, K_CLZ, bt, mx), lead), sy = sub(k1(K, K_CLZ, bt, my), lead);
     sx = sel(eq(mx, zero), zero, sx), sy = sel(eq(my, zero), zero, sy);
     mx = shl(mx, sx), my = shl(my, sy);
-    Val more = gt(ax, ay);
+    Val more = and(gt(ax, ay), ne(by, zero));
     Val n = sel(more, sub(sub(ex, sx), sub(ey, sy)), zero);     /* bits of the quotient still to come, besides the first */
     Val init[] = { mx, n }, phi[2], out[2];
     int w = K->ins[x].w > K->ins[y].w ? K->ins[x].w : K->ins[y].w;
