@@ -178,6 +178,12 @@ static Val power(Val x, Val y)
     return sel(or(eq(y, D(0)), eq(x, D(1))), D(1), r);
 }
 
+/* Where Stirling's terms are below the last place of x log x, libraries overflow early. */
+static Val lgamma_wide(Val x)
+{
+    return sel(gt(x, D(1e17)), mul(x, sub(call1(OP_log, x), D(1))), call1(OP_lgamma, x));
+}
+
 Val f64_function(int op, int n, const Val *x)
 {
     switch (op) {
@@ -185,6 +191,7 @@ Val f64_function(int op, int n, const Val *x)
     case OP_erf_inv:  return erf_inv(x[0]);
     case OP_digamma:  return digamma(x[0]);
     case OP_trigamma: return trigamma(x[0]);
+    case OP_lgamma:   return lgamma_wide(x[0]);
     case OP_pow:      return power(x[0], x[1]);
     case OP_rsqrt:    return divide(D(1), sqrt_(x[0]));
     }
