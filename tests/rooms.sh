@@ -1,0 +1,49 @@
+#!/bin/sh
+# Who may include whom. For each room a file that includes one header, compiled with the include path of the room: it must work
+# where the room may enter, and fail where it may not. Quoted includes name no folder, so the path is all there is.
+#     rooms.sh BUILD SOURCE
+set -u
+build=$1 source=$2
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+bad=0
+say() { echo "$*"; bad=1; }
+commands="$build/compile_commands.json"
+[ -f "$commands" ] || { echo "skipped: no $commands"; exit 77; }
+
+# The -I options of a room, from the command of one of its files.
+path_of() {
+    grep '"command"' "$commands" | grep "CMakeFiles/heddle_$1.dir/" | head -1 | grep -oE -- '-I *[^ ]+' | tr '\n' ' '
+}
+
+# room, what it may include, what not
+check() {
+    path=$(path_of "$1")
+    [ -n "$path" ] || { say "no compile command of room $1"; return; }
+    for h in $2; do
+        echo "#include \"$h\"" >"$tmp/x.c"
+        cc -std=gnu11 $path -fsyntax-only "$tmp/x.c" 2>"$tmp/log" || { say "$1 should see $h"; cat "$tmp/log"; }
+    done
+    for h in $3; do
+        echo "#include \"$h\"" >"$tmp/x.c"
+        cc -std=gnu11 $path -fsyntax-only "$tmp/x.c" 2>"$tmp/log" && say "$1 can see $h"
+    done
+}
+
+check graph   "base.h graph.h"                            "kernel.h schedule.h backend.h api.h heddle.h ops.h"
+check ops     "base.h graph.h kernel.h"                   "backend.h api.h heddle.h"
+check kernel  "base.h graph.h kernel.h schedule.h"        "backend.h api.h heddle.h"
+check runtime "base.h kernel.h backend.h"                 "graph.h api.h heddle.h opencl.h"
+check opencl  "base.h kernel.h backend.h opencl.h"        "graph.h api.h heddle.h"
+check host    "base.h graph.h kernel.h backend.h"         "api.h heddle.h opencl.h"
+check api     "api.h heddle.h graph.h kernel.h backend.h" "opencl.h ops.h"
+[ -d "$source/backends/vulkan" ] && check vulkan "base.h kernel.h backend.h" "graph.h api.h heddle.h opencl.h"
+
+found=$(grep -rnE '#include "[^"]*/' "$source/api" "$source/graph" "$source/backends" --include='*.[ch]')
+[ -z "$found" ] || say "includes that name a folder: $found"
+found=$(grep -nE '#include ["<](api|graph|base|kernel|schedule|backend)\.h[">]' "$source"/examples/*.c "$source"/bench/*.[ch])
+[ -z "$found" ] || say "programs see heddle.h alone: $found"
+found=$(grep -rlE '(CL/cl|vulkan/vulkan)' "$source/api" "$source/graph" --include='*.[ch]')
+[ -z "$found" ] || say "vendors' headers outside backends/: $found"
+[ $bad = 0 ] && echo "every room sees what it may, and nothing else"
+exit $bad
