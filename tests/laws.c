@@ -59,8 +59,10 @@ static double special_float(Dtype dt, int k, int *n)
 static int64_t special_int(Dtype dt, int k, int *n)
 {
     int w = dt == DT_BOOL ? 1 : 8 * (int)dtype_size(dt);
-    int64_t top = (int64_t)(1ull << (w - 1));
-    const int64_t all[] = { 0, 1, -1, 2, -2, 3, 7, w - 1, w, w + 1, top, top - 1, top + 1, 100, -100, 31, 64, top / 3 };
+    uint64_t bit = 1ull << (w - 1);
+    int64_t top = (int64_t)bit;
+    const int64_t all[] = { 0, 1, -1, 2, -2, 3, 7, w - 1, w, w + 1, top, (int64_t)(bit - 1), (int64_t)(bit + 1), 100, -100, 31, 64,
+        top / 3 };
     *n = (int)(sizeof all / sizeof *all);
     return dt == DT_BOOL ? k & 1 : all[k % *n];
 }
