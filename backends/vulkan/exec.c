@@ -5,6 +5,7 @@
  * A pipeline a kernel. A run records its commands with a barrier behind each, submits them where the host must read
  * something (a condition) and at its end, and waits. What kernels need to know of a launch lies in the table: the
  * addresses of its parameters. A full table is submitted, waited for, and begun again.
+ * The table's first word is set by loops that the driver ended before their time (spirv_loop.c).
  * Runs of an executable are one after the other: its arena of temporaries and its table are theirs in turn.
  */
 #include "replay.h"
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TABLE = 1 << 16 };
+enum { TABLE = 1 << 16, HEAD = 8 };
 
 typedef struct Entry { VkPipeline pipeline; uint32_t *words; size_t n; int local; const char *name; } Entry;
 
@@ -95,7 +96,10 @@ static bool build(VkExec *x, Plan *p)
     if (p->bytes && p->bytes + 8 * SLACK < d->base.info.max_alloc && !check_wanted("buffers") &&
         !(x->arena = piece(x, p->bytes, false)))
         return false;
-    return (x->top = replay_frame(p, place, x)) && (x->table = piece(x, TABLE, true)) && vk_stream_new(d, &x->stream);
+    if (!(x->top = replay_frame(p, place, x)) || !(x->table = piece(x, TABLE, true)))
+        return false;
+    memset(x->table->host, 0, x->used = HEAD);
+    return vk_stream_new(d, &x->stream);
 }
 
 Exec *vk_build(Device *dev, Plan *p)
@@ -153,15 +157,23 @@ int vk_code(Exec *exec, Text *t)
 
 static int flush(VkExec *x)
 {
-    x->used = 0;
-    return vk_stream_run(device_of(x), &x->stream);
+    VkDev *d = device_of(x);
+    volatile uint32_t *cut = (volatile uint32_t *)(void *)x->table->host;
+    x->used = HEAD;
+    int e = vk_stream_run(d, &x->stream);
+    bool ended = *cut;
+    *cut = 0;
+    if (e || !ended)
+        return e;
+    return error_set(E_DEVICE, "%s: the driver ends loops after %d turns, and a kernel has more of them; choose "
+        "another device", d->base.info.name, d->caps.loop_limit);
 }
 
 /* The addresses of a launch's parameters: where in the table they lie. 0 after an error. */
 static uint64_t tabulate(VkExec *x, const Frame *f, const Kernel *k)
 {
-    size_t n = (size_t)(k->nparam ? k->nparam : 1) * sizeof(uint64_t);
-    if (n > TABLE)
+    size_t n = (size_t)(k->nparam + 1) * sizeof(uint64_t);
+    if (n > TABLE - HEAD)
         return error_set(E_INTERNAL, "kernel %s has %d parameters", k->name, k->nparam), 0;
     if (x->used + n > TABLE && flush(x))
         return 0;
@@ -171,6 +183,7 @@ static uint64_t tabulate(VkExec *x, const Frame *f, const Kernel *k)
         const VkPiece *p = s->buffer;
         to[i] = p ? p->address + s->at : 0;
     }
+    to[k->nparam] = x->table->address;
     uint64_t at = x->table->address + x->used;
     x->used += n;
     return at;
@@ -250,7 +263,7 @@ int vk_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
         pthread_mutex_lock(&x->lock);
         e = replay(&steps, x, x->top, in, out, spot);
         e = e ? e : flush(x);
-        x->used = 0;
+        x->used = HEAD;
         x->stream.open = false;                 /* after an error: what was recorded is forgotten */
         pthread_mutex_unlock(&x->lock);
     }

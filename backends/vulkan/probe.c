@@ -1,5 +1,6 @@
 /*
- * probe.c - what a device computes exactly: quotients, square roots, fma, sums and products of small numbers.
+ * probe.c - what a device computes exactly: quotients, square roots, fma, sums and products of small numbers; whether
+ * it ends loops before their time.
  *
  * In:  a device whose features are known.   Out: the rest of its caps.
  * A kernel computes them of some thousands of operands, of which many lie where mistakes are (halfway cases, results
@@ -74,39 +75,52 @@ static Kernel *probe_kernel(Dtype dt, Buffer *in, Buffer *out)
     return k;
 }
 
-/* Three arguments, five results, one launch. */
-static int run(VkDev *d, Dtype dt, void *const *in, void *const *out)
+/* One launch. b: the buffers of nin arguments, then those of nout results. */
+static int run(VkDev *d, Kernel *k, const Buffer *b, int nin, void *const *in, int nout, void *const *out)
 {
-    static const char *const name[] = { "x", "y", "z", "div", "sqrt", "fma", "add", "mul" };
-    Buffer b[3 + OUTS];
+    int alias[OUTS] = { -1, -1, -1, -1, -1 }, e = 0, n = nin + nout;
     Slot slot[3 + OUTS] = { { 0 } };
-    int alias[OUTS], e = 0;
-    size_t bytes = COUNT * dtype_size(dt);
-    for (int i = 0; i < 3 + OUTS; i++) {
-        b[i] = (Buffer){ .name = name[i], .dt = dt, .space = GLOBAL, .size = COUNT, .slot = i };
-        slot[i] = (Slot){ .kind = i < 3 ? SLOT_ARG : SLOT_RESULT, .dt = dt, .index = i < 3 ? i : i - 3, .size = COUNT,
-            .bytes = bytes, .name = name[i] };
-    }
-    for (int o = 0; o < OUTS; o++)
-        alias[o] = -1;
-    Step step = { .kind = S_LAUNCH, .kernel = probe_kernel(dt, b, b + 3) };
-    Plan p = { .step = &step, .nstep = 1, .slot = slot, .nslot = 3 + OUTS, .narg = 3, .nresult = OUTS, .alias = alias,
+    Mem *m[3 + OUTS] = { NULL };
+    for (int i = 0; i < n; i++)
+        slot[i] = (Slot){ .kind = i < nin ? SLOT_ARG : SLOT_RESULT, .dt = b[i].dt, .index = i < nin ? i : i - nin,
+            .size = b[i].size, .bytes = (size_t)b[i].size * dtype_size((Dtype)b[i].dt), .name = b[i].name };
+    Step step = { .kind = S_LAUNCH, .kernel = k };
+    Plan p = { .step = &step, .nstep = 1, .slot = slot, .nslot = n, .narg = nin, .nresult = nout, .alias = alias,
         .nkernel = 1 };
-    Mem *x[3] = { NULL }, *y[OUTS] = { NULL };
     Exec *exec = error_pending() ? NULL : vk_build(&d->base, &p);
-    for (int i = 0; i < 3 && exec && !e; i++)
-        e = vk_alloc(&d->base, bytes, &x[i]) ? (int)error_code() : vk_write(x[i], 0, in[i], bytes);
-    if (exec && !e)
-        e = vk_run(exec, 3, x, OUTS, y);
-    for (int o = 0; o < OUTS && exec && !e; o++)
-        e = vk_read(y[o], 0, out[o], bytes);
-    for (int i = 0; i < 3; i++)
-        mem_drop(x[i]);
-    for (int o = 0; o < OUTS; o++)
-        mem_drop(y[o]);
-    if (exec)
-        vk_drop(exec);
-    return e ? e : exec ? 0 : (int)error_code();
+    if (!exec)
+        return error_code();
+    for (int i = 0; i < nin && !e; i++)
+        e = vk_alloc(&d->base, slot[i].bytes, &m[i]) ? (int)error_code() : vk_write(m[i], 0, in[i], slot[i].bytes);
+    e = e ? e : vk_run(exec, nin, m, nout, m + nin);
+    for (int o = 0; o < nout && !e; o++)
+        e = vk_read(m[nin + o], 0, out[o], slot[nin + o].bytes);
+    for (int i = 0; i < n; i++)
+        mem_drop(m[i]);
+    vk_drop(exec);
+    return e;
+}
+
+/* ==================== loops */
+
+/* Turns of a loop after which this driver ends it. */
+static int probe_loop(VkDev *d)
+{
+    enum { TURNS = 1 << 18 };
+    static const int32_t one = 1;
+    int32_t got = 0;
+    Buffer b[2] = { { .name = "one", .dt = DT_I32, .size = 1 },
+        { .name = "turns", .dt = DT_I32, .size = 1, .slot = 1 } };
+    Kernel *k = k_new("probe_loop");
+    Val x = k_load(k, &b[0], form_c(0)), init = k_bits(k, DT_I32, 0), phi, out;
+    k_loop(k, "t", TURNS, 1, &init, &phi);
+    Val next = k2(k, K_ADD, DT_I32, phi, x);
+    k_loop_end(k, &next, &out);
+    k_store(k, &b[1], form_c(0), out);
+    k_finish(k);
+    int e = run(d, k, b, 1, (void *[]){ (void *)(uintptr_t)&one }, 1, (void *[]){ &got });
+    d->caps.loop_limit = got < TURNS ? got : 0;
+    return e;
 }
 
 /* ==================== judging */
@@ -123,6 +137,7 @@ static bool same64(const double *x, const double *y)
 
 static int probe(VkDev *d, bool wide)
 {
+    static const char *const name[] = { "x", "y", "z", "div", "sqrt", "fma", "add", "mul" };
     Dtype dt = wide ? DT_F64 : DT_F32;
     size_t size = dtype_size(dt);
     Random r = { 88172645463325252ull };
@@ -138,7 +153,10 @@ static int probe(VkDev *d, bool wide)
         for (int a = 0; a < 3; a++)
             dtype_store_f(dt, (char *)in[a] + (size_t)i * size, x[a]);
     }
-    int e = run(d, dt, in, out);
+    Buffer b[3 + OUTS];
+    for (int i = 0; i < 3 + OUTS; i++)
+        b[i] = (Buffer){ .name = name[i], .dt = dt, .space = GLOBAL, .size = COUNT, .slot = i };
+    int e = run(d, probe_kernel(dt, b, b + 3), b, 3, in, OUTS, out);
     for (int i = 0; i < COUNT && !e; i++)
         if (wide) {
             double x = ((double *)in[0])[i], y = ((double *)in[1])[i], z = ((double *)in[2])[i];
@@ -166,7 +184,9 @@ int vk_probe(VkDev *d)
     SpirvCaps *c = &d->caps;
     for (int i = 0; i < 2; i++)
         c->exact_div[i] = c->exact_sqrt[i] = c->keeps_denormals[i] = true, c->fma[i] = FMA_NATIVE;
-    int e = probe(d, false);
+    int e = probe_loop(d);
+    if (!e)
+        e = probe(d, false);
     if (!e && c->f64)
         e = probe(d, true);
     form_close();

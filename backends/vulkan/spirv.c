@@ -2,112 +2,14 @@
  * spirv.c - kernels as SPIR-V words: structure.
  *
  * In:  a finished kernel.   Out: a module for Vulkan 1.2, its words.
- * Every instruction of the kernel IR is a few of SPIR-V, in the same order and the same nesting. A carried value is a
- * variable of the function, read at the top of its loop and written at the end of it: all of them move together, and
- * what a loop leaves is what it holds then. Results of a branch are phis. Where the grid is no multiple of the
- * work-group, everything is inside a test of the place in it.
+ * Every instruction of the kernel IR is a few of SPIR-V, in the same order and the same nesting. Results of a branch
+ * are phis. Where the grid is no multiple of the work-group, everything is inside a test of the place in it.
  */
 #include "spirv_words.h"
 
 #include <string.h>
 
-static void scope(Writer *, int);
-
-/* ==================== loops and branches */
-
-typedef struct Carried { uint32_t var[4]; int n; Reg r; } Carried;
-
-static Carried carried(Writer *w, const KIns *phi)
-{
-    Carried c = { .n = phi->w > 1 ? 4 : 1, .r = sp_reg((Dtype)phi->dt) };
-    uint32_t p = sp_pointer(w, StorageFunction, sp_type(w, c.r, c.n));
-    for (int i = 0; i < c.n; i++) {
-        c.var[i] = sp_id(w);
-        PUT(&w->vars, OpVariable, p, c.var[i], StorageFunction);
-    }
-    return c;
-}
-
-static void carried_store(Writer *w, const Carried *c, const Ids *x)
-{
-    for (int i = 0; i < c->n; i++)
-        PUT(w->to, OpStore, c->var[i], x->id[i]);
-}
-
-static Ids carried_load(Writer *w, const Carried *c)
-{
-    Ids x = { { 0 } };
-    for (int i = 0; i < c->n; i++)
-        x.id[i] = OP(w, OpLoad, sp_type(w, c->r, c->n), c->var[i]);
-    return x;
-}
-
-typedef struct LoopBlocks { uint32_t head, test, body, more, out, counter; } LoopBlocks;
-
-/* From the block before to the first of the body; returns the loop's variable. */
-static uint32_t loop_open(Writer *w, const KIns *l, LoopBlocks *b)
-{
-    Reg r = w->wide ? R_U64 : R_U32;
-    uint32_t t = sp_type(w, r, 1);
-    *b = (LoopBlocks){ sp_id(w), sp_id(w), sp_id(w), sp_id(w), sp_id(w), sp_id(w) };
-    PUT(&w->vars, OpVariable, sp_pointer(w, StorageFunction, t), b->counter, StorageFunction);
-    PUT(w->to, OpStore, b->counter, sp_const(w, r, 1, 0));
-    PUT(w->to, OpBranch, b->head);
-    sp_label(w, b->head);
-    PUT(w->to, OpLoopMerge, b->out, b->more, 0);
-    PUT(w->to, OpBranch, b->test);
-    sp_label(w, b->test);
-    uint32_t i = OP(w, OpLoad, t, b->counter);
-    if (l->n < 0) {
-        PUT(w->to, OpBranch, b->body);
-    } else {
-        uint32_t more = OP(w, OpSLessThan, sp_type(w, R_BOOL, 1), i, sp_const(w, r, 1, (uint64_t)l->n));
-        PUT(w->to, OpBranchConditional, more, b->body, b->out);
-    }
-    sp_label(w, b->body);
-    return i;
-}
-
-static void loop_close(Writer *w, const LoopBlocks *b)
-{
-    Reg r = w->wide ? R_U64 : R_U32;
-    uint32_t t = sp_type(w, r, 1);
-    PUT(w->to, OpBranch, b->more);
-    sp_label(w, b->more);
-    uint32_t i = OP(w, OpLoad, t, b->counter);
-    PUT(w->to, OpStore, b->counter, OP(w, OpIAdd, t, i, sp_const(w, r, 1, 1)));
-    PUT(w->to, OpBranch, b->head);
-    sp_label(w, b->out);
-}
-
-static void loop(Writer *w, const KIns *l)
-{
-    const Kernel *k = w->k;
-    Carried *c = NEWS(Carried, l->ncarry);
-    LoopBlocks b;
-    for (int i = 0; i < l->ncarry; i++) {
-        c[i] = carried(w, &k->ins[l->phi[i]]);
-        Ids x = sp_get(w, l->arg[i], k->ins[l->phi[i]].w);
-        carried_store(w, &c[i], &x);
-    }
-    uint32_t at = loop_open(w, l, &b), before = w->around;
-    PUSH(w->atom, w->natom, w->atom_cap, (SpVar){ l->var, at });
-    for (int i = 0; i < l->ncarry; i++)
-        w->val[l->phi[i]] = carried_load(w, &c[i]);
-    w->around = b.out;
-    scope(w, l->scope);
-    w->around = before;
-    Ids *next = NEWS(Ids, l->ncarry);
-    for (int i = 0; i < l->ncarry; i++)
-        next[i] = sp_get(w, l->next[i], k->ins[l->phi[i]].w);
-    for (int i = 0; i < l->ncarry; i++)
-        carried_store(w, &c[i], &next[i]);
-    w->natom--;
-    loop_close(w, &b);
-    for (int i = 0; i < l->ncarry; i++)
-        if (l->out[i])
-            w->val[l->out[i]] = carried_load(w, &c[i]);
-}
+/* ==================== branches */
 
 static void branch(Writer *w, const KIns *b)
 {
@@ -120,7 +22,7 @@ static void branch(Writer *w, const KIns *b)
     PUT(w->to, OpSelectionMerge, out, 0);
     PUT(w->to, OpBranchConditional, c, then, out);
     sp_label(w, then);
-    scope(w, b->scope);
+    sp_scope(w, b->scope);
     for (int i = 0; i < b->ncarry; i++)
         next[i] = sp_get(w, b->next[i], k->ins[b->out[i]].w);
     uint32_t last = w->last_label;
@@ -132,18 +34,6 @@ static void branch(Writer *w, const KIns *b)
             w->val[b->out[i]].id[x] = OP(w, OpPhi, sp_type(w, sp_reg((Dtype)k->ins[b->out[i]].dt), n), next[i].id[x],
                 last, other[i].id[x], from);
     }
-}
-
-/* Leaves the loop around, unless. */
-static void leave(Writer *w, const KIns *i)
-{
-    uint32_t stay = sp_id(w), out = w->around, c = sp_get(w, i->arg[0], 1).id[0];
-    if (!out) {
-        sp_fail(w, E_INTERNAL, "a loop is left that is not there");
-        return;
-    }
-    PUT(w->to, OpBranchConditional, c, stay, out);
-    sp_label(w, stay);
 }
 
 /* ==================== instructions */
@@ -196,9 +86,9 @@ static void statement(Writer *w, Val v)
     case K_STORE: sp_store(w, i); break;
     case K_LOADS: sp_load_block(w, i); break;
     case K_STORES: sp_store_block(w, i); break;
-    case K_LOOP: loop(w, i); break;
+    case K_LOOP: sp_loop(w, i); break;
     case K_IF: branch(w, i); break;
-    case K_BRK: leave(w, i); break;
+    case K_BRK: sp_leave(w, i); break;
     case K_BARRIER: {                           /* of the work-group, its memory and addresses: acquire and release */
         uint32_t group = sp_const(w, R_U32, 1, 2), what = sp_const(w, R_U32, 1, 0x8 | 0x40 | 0x100);
         PUT(w->to, OpControlBarrier, group, group, what);
@@ -214,7 +104,7 @@ static void statement(Writer *w, Val v)
     }
 }
 
-static void scope(Writer *w, int s)
+void sp_scope(Writer *w, int s)
 {
     for (int i = 0; i < w->k->scope[s].nbody && !w->error; i++)
         statement(w, w->k->scope[s].body[i]);
@@ -238,9 +128,10 @@ static void kernel(Writer *w)
     const Kernel *k = w->k;
     int64_t n = k->ngrid ? k->grid[0].n : 1;
     w->local = meets(k) || n < 2 ? 1 : n < w->caps->group ? (int)n : w->caps->group;
+    sp_copies(w);
     sp_parameters(w);
     if (n % w->local == 0) {
-        scope(w, 0);
+        sp_scope(w, 0);
         return;
     }
     uint32_t in = sp_id(w), out = sp_id(w);
@@ -249,7 +140,7 @@ static void kernel(Writer *w)
     PUT(w->to, OpSelectionMerge, out, 0);
     PUT(w->to, OpBranchConditional, c, in, out);
     sp_label(w, in);
-    scope(w, 0);
+    sp_scope(w, 0);
     PUT(w->to, OpBranch, out);
     sp_label(w, out);
 }

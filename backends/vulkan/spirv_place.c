@@ -343,7 +343,16 @@ static uint32_t pushed(Writer *w, int member, uint32_t type)
     return OP(w, OpLoad, type, OP(w, OpAccessChain, sp_pointer(w, StoragePushConstant, type), w->pushed, at));
 }
 
-/* The table: an address for each parameter. */
+static bool has_loops(const Kernel *k)
+{
+    for (int s = 0; s < k->nscope; s++)
+        for (int i = 0; i < k->scope[s].nbody; i++)
+            if (k->ins[k->scope[s].body[i]].op == K_LOOP)
+                return true;
+    return false;
+}
+
+/* The table: an address for each parameter, and where loops say that they were ended. */
 static void table(Writer *w)
 {
     const Kernel *k = w->k;
@@ -355,6 +364,11 @@ static void table(Writer *w)
         uint32_t type = element_pointer(w, sp_type(w, memory_reg(b), 1), dtype_size((Dtype)b->dt));
         uint32_t at = OP(w, OpPtrAccessChain, to, p, sp_const(w, R_U32, 1, (uint64_t)i));
         w->param[i] = OP(w, OpBitcast, type, OP(w, OpLoad, address, at, AccessAligned, 8));
+    }
+    if (w->caps->loop_limit && has_loops(k)) {
+        uint32_t type = element_pointer(w, sp_type(w, R_U32, 1), 4);
+        uint32_t at = OP(w, OpPtrAccessChain, to, p, sp_const(w, R_U32, 1, (uint64_t)k->nparam));
+        w->cut = OP(w, OpBitcast, type, OP(w, OpLoad, address, at, AccessAligned, 8));
     }
 }
 

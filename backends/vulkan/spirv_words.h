@@ -1,7 +1,7 @@
 /*
- * spirv_words.h - between the files of the SPIR-V writer: spirv.c (kernels, structure), spirv_place.c (index forms,
- * memory), spirv_value.c (instructions that give a value), spirv_words.c (words, types, constants, the module), exact.c
- * (what devices do not compute exactly, as kernels).
+ * spirv_words.h - between the files of the SPIR-V writer: spirv.c (kernels, structure), spirv_loop.c, spirv_place.c
+ * (index forms, memory), spirv_value.c (instructions that give a value), spirv_words.c (words, types, constants, the
+ * module), exact.c (what devices do not compute exactly, as kernels).
  *
  * Registers. SPIR-V has vectors of 4, so W lanes are 4 ids, and one lane is one. Integers of 8, 16 and 32 bits are
  * 32-bit ones, extended by their sign or with zeros; so devices need no narrow arithmetic. All integer types are
@@ -64,7 +64,8 @@ typedef struct Writer {
     Words caps_w, decor, globals, vars, body, funcs;
     Words *to;                                  /* where instructions go: the body, or a function of a template */
     uint32_t next, glsl, entry, last_label;     /* blocks: the first, the one that is being written */
-    uint32_t around;                            /* the block behind the loop around; 0: there is none */
+    /* of the loop around: the block behind (0: none), whether it was left */
+    uint32_t around, left;
     Known *known; int nknown, known_cap;
     bool has_i64, has_f64, has_8, has_16;       /* capabilities already asked for */
     uint32_t fn[T_COUNT][2];                    /* by 1 and 4 lanes */
@@ -72,7 +73,8 @@ typedef struct Writer {
     bool wide;                                  /* indices are 64-bit */
     SpVar *atom; int natom, atom_cap;            /* loop and grid variables */
     uint32_t *param, *priv;                     /* pointers, by number */
-    uint32_t step, pushed, invocation;
+    uint32_t step, pushed, invocation, cut;     /* cut: where a loop says that it was ended; 0: no loop is */
+    int *copies;                                /* by Val, of loops: bodies one behind the other */
     int local, error;
 } Writer;
 
@@ -117,6 +119,12 @@ void sp_store(Writer *, const KIns *);
 void sp_load_block(Writer *, const KIns *);
 void sp_store_block(Writer *, const KIns *);
 void sp_parameters(Writer *);                   /* at the entry: pointers from the table, variables */
+
+/* ==================== spirv_loop.c */
+void sp_scope(Writer *, int scope);             /* spirv.c */
+void sp_loop(Writer *, const KIns *);
+void sp_leave(Writer *, const KIns *);          /* K_BRK */
+void sp_copies(Writer *);                       /* how many bodies of each loop */
 
 /* ==================== exact.c: in the current arena and form table */
 typedef struct Exact { Kernel *k; Buffer in[3], out; int nin; } Exact;  /* in[] are loaded at 0, out is stored at 0 */

@@ -368,10 +368,11 @@ static void take_notes(VkDev *d)
     const SpirvCaps *c = &d->caps;
     char *s = d->base.info.notes;
     size_t n = sizeof d->base.info.notes;
-    snprintf(s, n, "%s%s%s%s%s", c->fma[0] == FMA_NATIVE ? "" : "fma is emulated; ",
+    snprintf(s, n, "%s%s%s%s%s%s", c->fma[0] == FMA_NATIVE ? "" : "fma is emulated; ",
         c->exact_div[0] && c->exact_sqrt[0] ? "" : "division or square root is corrected; ",
         c->keeps_denormals[0] ? "" : "numbers below 2^-126 become 0; ",
         c->byte_storage && c->short_storage ? "" : "no arrays of 8 or 16 bits; ",
+        c->loop_limit ? "the driver ends long loops, which is noticed; " : "",
         found.no_validation ? "no validation layer: apt install vulkan-validationlayers; " : "");
     size_t end = strlen(s);
     if (end)
