@@ -83,17 +83,26 @@ static bool wanted(const Options *o, const Workload *w)
 
 /* ==================== the child */
 
+/* NULL where a number is not finite: JSON has none of those. */
+static json_t *times_row(const Times *t)
+{
+    const Checksum *c = &t->sum;
+    if (!isfinite(c->sum) || !isfinite(c->abs))
+        return NULL;
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:f, s:f, s:[f,f,f,f]}",
+        "trace_ms", t->trace, "build_ms", t->build, "run_ms", t->run, "min_ms", t->min, "median_ms", t->median,
+        "sys_ms", t->sys, "cpu_ms", t->cpu, "bytes", t->bytes, "flops", t->flops, "calls", t->calls,
+        "n", (json_int_t)c->n, "sum", c->sum, "abs", c->abs,
+        "elems", c->elem[0], c->elem[1], c->elem[2], c->elem[3]);
+}
+
 static int child(const Options *o)
 {
     const Workload *w = workload_named(o->child);
     Times t;
     int e = w && w->function ? measure(w, o->device, o->first || o->check ? -1 : o->seconds, &t) : HD_EINVAL;
-    json_t *row = e ? json_pack("{s:s}", "failed", hd_error())
-        : json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:f, s:f, s:[f,f,f,f]}", "trace_ms", t.trace,
-            "build_ms", t.build, "run_ms", t.run, "min_ms", t.min, "median_ms", t.median, "sys_ms", t.sys, "cpu_ms", t.cpu,
-            "bytes", t.bytes, "flops", t.flops, "calls", t.calls, "n", (json_int_t)t.sum.n, "sum", isfinite(t.sum.sum) ? t.sum.sum : 1e300,
-            "abs", isfinite(t.sum.abs) ? t.sum.abs : 1e300, "elems", t.sum.elem[0], t.sum.elem[1], t.sum.elem[2], t.sum.elem[3]);
-    if (!row)                                   /* JSON has no nan */
+    json_t *row = e ? json_pack("{s:s}", "failed", hd_error()) : times_row(&t);
+    if (!row)
         row = json_pack("{s:s}", "failed", "the result is not finite");
     json_dumpf(row, stdout, JSON_COMPACT);
     json_decref(row);
@@ -173,8 +182,14 @@ static int remove_entry(const char *path, const struct stat *s, int flag, struct
 
 static double number(const json_t *row, const char *key) { return json_number_value(json_object_get(row, key)); }
 static const char *failed(const json_t *row) { return json_string_value(json_object_get(row, "failed")); }
-static double first_call(const json_t *row) { return number(row, "trace_ms") + number(row, "build_ms") + number(row, "run_ms"); }
-static void set(json_t *row, const char *key, double v) { json_object_set_new(row, key, isfinite(v) ? json_real(v) : json_null()); }
+static double first_call(const json_t *row)
+{
+    return number(row, "trace_ms") + number(row, "build_ms") + number(row, "run_ms");
+}
+static void set(json_t *row, const char *key, double v)
+{
+    json_object_set_new(row, key, isfinite(v) ? json_real(v) : json_null());
+}
 
 static json_t *run_in(const Options *o, const char *name, bool first, bool again, double *cached)
 {
@@ -236,7 +251,7 @@ static bool sum_of(const json_t *row, Checksum *c)
 }
 
 /* Adds names, shares of the limits and the checksum's error; prints a line. True if the row counts. */
-static bool finish(const Workload *w, json_t *row, const json_t *want, Limits l)
+static bool finish(const Workload *w, json_t *row, const json_t *want, Limits l, FILE *table)
 {
     Checksum a, b;
     bool known = want && sum_of(row, &a) && sum_of(want, &b);
@@ -251,11 +266,12 @@ static bool finish(const Workload *w, json_t *row, const json_t *want, Limits l)
     double memory = l.bytes && ms ? number(row, "bytes") / l.bytes / ms : 0;
     double roof = l.flops && ms ? fmax(memory, number(row, "flops") / l.flops / ms) : 0;
     set(row, "bandwidth_share", memory), set(row, "roofline_share", roof);
-    printf("%-20s %10.4f %10.4f ms  first %8.1f (trace %.1f build %.1f) cached %7.1f  cpu %8.3f sys %7.3f  bandwidth %.2f roof %.2f  "
-        "error %.3g%s\n", w->name, ms, number(row, "median_ms"), first_call(row), number(row, "trace_ms"),
-        number(row, "build_ms"), number(row, "cached_call_ms"), number(row, "cpu_ms"), number(row, "sys_ms"), memory, roof, error,
-        error <= 1 ? "" : "  CHECKSUM DIFFERS");
-    fflush(stdout);
+    fprintf(table, "%-20s %10.4f %10.4f ms  first %8.1f (trace %.1f build %.1f) cached %7.1f  cpu %8.3f sys %7.3f  "
+        "bandwidth %.2f roof %.2f  error %.3g%s\n", w->name, ms, number(row, "median_ms"), first_call(row),
+        number(row, "trace_ms"), number(row, "build_ms"), number(row, "cached_call_ms"), number(row, "cpu_ms"),
+        number(row, "sys_ms"), memory, roof,
+        error, error <= 1 ? "" : "  CHECKSUM DIFFERS");
+    fflush(table);
     return error <= 1;
 }
 
@@ -297,7 +313,8 @@ static int run_all(const Options *o)
         if (isatty(STDERR_FILENO))
             fprintf(stderr, "[%d/%d] %s\r", ++done, many, w->name);
         json_t *row = run_row(o, w);
-        bad += !finish(w, row, w->first_call_of ? NULL : json_object_get(sums, w->name), l);
+        bad += !finish(w, row, w->first_call_of ? NULL : json_object_get(sums, w->name), l,
+            out == stdout ? stderr : stdout);
         if (out) {
             json_dumpf(row, out, JSON_COMPACT);
             fputc('\n', out), fflush(out);
@@ -311,17 +328,23 @@ static int run_all(const Options *o)
     return bad > 0;
 }
 
+static void list(const Workload *w)
+{
+    printf("%-8s %-20s %5.4g%s%s\n", w->group, w->name, w->target, w->missing ? "  missing: " : "",
+        w->missing ? w->missing : "");
+}
+
 int main(int argc, char **argv)
 {
     Options o = { .seconds = 1, .limit = 120, .sums = BENCH_CHECKSUMS };
-    static const struct argp parser = { known, take, "[NAME...]", "Times the workloads of bench/README.md.", NULL, NULL, NULL };
+    static const struct argp parser = { .options = known, .parser = take, .args_doc = "[NAME...]",
+        .doc = "Times the workloads of bench/README.md." };
     if (argp_parse(&parser, argc, argv, 0, NULL, &o))
         return 2;
     if (o.list) {
         for (int i = 0; workload_at(i); i++)
             if (wanted(&o, workload_at(i)))
-                printf("%-8s %-20s %5.4g%s%s\n", workload_at(i)->group, workload_at(i)->name, workload_at(i)->target,
-                    workload_at(i)->missing ? "  missing: " : "", workload_at(i)->missing ? workload_at(i)->missing : "");
+                list(workload_at(i));
         return 0;
     }
     if (!o.device)

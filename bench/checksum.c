@@ -1,8 +1,8 @@
 /*
  * checksum.c - what the results of a workload must add up to, and the list of all workloads.
  *
- * All leaves of the result, in order, are one vector of n doubles: its sum, the sum of its magnitudes, and four elements.
- * No time is believed before the checksum agrees.
+ * All leaves of the result, in order, are one vector of n doubles: its sum, the sum of its magnitudes, four
+ * elements. No time is believed before the checksum agrees.
  */
 #include "workloads.h"
 
@@ -12,7 +12,9 @@
 
 /* ==================== the list */
 
-static const Workload *const groups[] = { guide_workloads, kernel_workloads, control_workloads, model_workloads, latency_workloads };
+static const Workload *const groups[] = {
+    guide_workloads, kernel_workloads, control_workloads, model_workloads, latency_workloads,
+};
 
 const Workload *workload_at(int i)
 {

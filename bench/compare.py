@@ -113,7 +113,8 @@ def line(row, base):
         return f"{name:20} {row['failed']}  (target {target:g})"
     text = f"{name:20} {row['min_ms']:10.4f} ms"
     if "jax" in row:
-        text += f"  JAX {row['jax'].get('min_ms', math.nan):10.4f}  ratio {row.get('ratio', math.nan):7.2f} of {target:5.4g}"
+        text += f"  JAX {row['jax'].get('min_ms', math.nan):10.4f}"
+        text += f"  ratio {row.get('ratio', math.nan):7.2f} of {target:5.4g}"
         text += "  " if row.get("ratio", 0) >= target else " <"
         text += " " if row["quiet"] else "~"
     text += f"  first {row.get('first_call_ms', 0):8.1f} cached {row.get('cached_call_ms') or math.nan:7.1f}"
@@ -132,10 +133,13 @@ def geometric_mean(rows):
 PAGE = """<!doctype html><meta charset="utf-8"><title>Heddle beside JAX</title>
 <style>
 body {{ font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; color: #222; background: #fff; }}
-table {{ border-collapse: collapse; width: 100%; }} th, td {{ padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }}
+table {{ border-collapse: collapse; width: 100%; }}
+th, td {{ padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }}
 th:first-child, td:first-child {{ text-align: left; }} th {{ position: sticky; top: 0; background: #f4f4f4; cursor: pointer; }}
-.bad {{ color: #b00020; }} .good {{ color: #00693e; }} .bar {{ display: inline-block; height: .7em; background: #4a7; }} .low .bar {{ background: #c55; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #161616; color: #ddd; }} th {{ background: #242424; }} td, th {{ border-color: #333; }} }}
+.bad {{ color: #b00020; }} .bar {{ display: inline-block; height: .7em; background: #4a7; }} .low .bar {{ background: #c55; }}
+@media (prefers-color-scheme: dark) {{
+  body {{ background: #161616; color: #ddd; }} th {{ background: #242424; }} td, th {{ border-color: #333; }}
+}}
 </style>
 <h1>Heddle beside JAX</h1><p>{about}</p><p><b>{mean}</b></p>
 <table id="t"><thead><tr>{head}</tr></thead><tbody>
@@ -143,7 +147,8 @@ th:first-child, td:first-child {{ text-align: left; }} th {{ position: sticky; t
 </tbody></table>
 <script>
 document.querySelectorAll("th").forEach((h, k) => h.onclick = () => {{
-  const b = document.querySelector("tbody"), value = r => {{ const s = r.cells[k].dataset.v; return s === undefined ? r.cells[k].textContent : +s; }};
+  const b = document.querySelector("tbody");
+  const value = r => r.cells[k].dataset.v === undefined ? r.cells[k].textContent : +r.cells[k].dataset.v;
   const rows = [...b.rows].sort((x, y) => value(x) > value(y) ? 1 : value(x) < value(y) ? -1 : 0);
   if (h.dataset.up) rows.reverse();
   h.dataset.up = h.dataset.up ? "" : "1";
@@ -160,19 +165,21 @@ def cell(value, form="{:.3g}"):
 
 
 def page(result, mean):
-    heads = "workload", "group", "Heddle ms", "JAX ms", "ratio", "target", "", "cpu ratio", "first ms", "JAX first", "cached", "bandwidth", "roofline", "error", "before / now"
+    heads = ("workload", "group", "Heddle ms", "JAX ms", "ratio", "target", "", "cpu ratio", "first ms", "JAX first",
+             "cached", "bandwidth", "roofline", "error", "before / now")
     body = []
     for r in result["rows"]:
         jax, ratio, target = r.get("jax", {}), r.get("ratio"), r.get("target") or 1
         low = (ratio or MISSING) < target
         width = min(100, 50 * (ratio or MISSING) / target)
         name = html.escape(r["name"]) + (f' <span class="bad">{html.escape(r["failed"])}</span>' if "failed" in r else "")
-        body.append(f'<tr class="{"low" if low else ""}"><td>{name}</td><td>{r.get("group", "")}</td>' + cell(r.get("min_ms"), "{:.4g}")
-                    + cell(jax.get("min_ms"), "{:.4g}") + cell(ratio) + cell(target)
-                    + f'<td data-v="{width}" style="text-align:left;width:8rem"><span class="bar" style="width:{width}%"></span></td>'
-                    + cell(r.get("cpu_ratio")) + cell(r.get("first_call_ms"), "{:.0f}") + cell(jax.get("first_call_ms"), "{:.0f}")
-                    + cell(r.get("cached_call_ms"), "{:.0f}") + cell(r.get("bandwidth_share"), "{:.2f}")
-                    + cell(r.get("roofline_share"), "{:.2f}") + cell(r.get("error")) + cell(r.get("of_before"), "{:.2f}") + "</tr>")
+        bar = f'<td data-v="{width}" style="text-align:left;width:8rem"><span class="bar" style="width:{width}%"></span></td>'
+        cells = [f"<td>{name}</td><td>{r.get('group', '')}</td>", cell(r.get("min_ms"), "{:.4g}"),
+                 cell(jax.get("min_ms"), "{:.4g}"), cell(ratio), cell(target), bar, cell(r.get("cpu_ratio")),
+                 cell(r.get("first_call_ms"), "{:.0f}"), cell(jax.get("first_call_ms"), "{:.0f}"),
+                 cell(r.get("cached_call_ms"), "{:.0f}"), cell(r.get("bandwidth_share"), "{:.2f}"),
+                 cell(r.get("roofline_share"), "{:.2f}"), cell(r.get("error")), cell(r.get("of_before"), "{:.2f}")]
+        body.append(f'<tr class="{"low" if low else ""}">' + "".join(cells) + "</tr>")
     head = "".join(f"<th>{h}</th>" for h in heads)
     return PAGE.format(about=html.escape(result["about"]), mean=mean, head=head, body="\n".join(body))
 

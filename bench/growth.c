@@ -226,8 +226,8 @@ static bool judge(const Law *law, const Options *o)
         bool got = apart(law, law->size[i], o->device, o->limit, &p[i]);
         bool holds = got && law->holds(p, i, p[0].run);
         if (got)
-            printf("%-8s %8lld  first %10.2f ms  run %10.4f ms  memory %8.0f KiB%s\n", law->name, (long long)law->size[i],
-                p[i].first, p[i].run, p[i].kilobytes, holds ? "" : "  <");
+            printf("%-8s %8lld  first %10.2f ms  run %10.4f ms  memory %8.0f KiB%s\n", law->name,
+                (long long)law->size[i], p[i].first, p[i].run, p[i].kilobytes, holds ? "" : "  <");
         else
             printf("%-8s %8lld  gave no result in %g s  <\n", law->name, (long long)law->size[i], o->limit);
         fflush(stdout);
@@ -242,7 +242,8 @@ static bool judge(const Law *law, const Options *o)
 int main(int argc, char **argv)
 {
     Options o = { .limit = 300 };
-    static const struct argp parser = { known, take, "[vmap] [scan] [memory] [graph]", "How time and memory grow.", NULL, NULL, NULL };
+    static const struct argp parser = { .options = known, .parser = take, .args_doc = "[vmap] [scan] [memory] [graph]",
+        .doc = "How time and memory grow." };
     bool all = true;
     if (argp_parse(&parser, argc, argv, 0, NULL, &o))
         return 2;

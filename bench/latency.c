@@ -136,7 +136,8 @@ static int show(Bench *b, const char *name, thing *f)
         return e;
     }
     qsort(us, TRIES, sizeof *us, ascending);
-    printf("%-42s median %8.2f us   99 %% %8.2f us   in a row %8.2f us\n", name, us[TRIES / 2], us[TRIES * 99 / 100], least);
+    printf("%-42s median %8.2f us   99 %% %8.2f us   in a row %8.2f us\n", name, us[TRIES / 2],
+        us[TRIES * 99 / 100], least);
     return 0;
 }
 

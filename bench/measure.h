@@ -6,7 +6,7 @@
 
 typedef struct Times {
     double trace, build, run;                   /* of the first call: trace and transforms, compiler, one run */
-    double min, median, sys, cpu;               /* steady state; sys and cpu: system and all time of all threads, a call */
+    double min, median, sys, cpu;               /* steady state; cpu: of all threads, a call; sys: in the system */
     double bytes, flops;
     int calls;
     Checksum sum;

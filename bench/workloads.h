@@ -35,7 +35,8 @@ struct Workload {
     bool sum_only;                                  /* a rounding can move a branch: elements are not compared */
 };
 
-extern const Workload guide_workloads[], kernel_workloads[], control_workloads[], model_workloads[], latency_workloads[];
+extern const Workload guide_workloads[], kernel_workloads[], control_workloads[], model_workloads[];
+extern const Workload latency_workloads[];
 int workload_count(void);
 const Workload *workload_at(int i);                 /* in groups */
 const Workload *workload_named(const char *name);   /* NULL: none */

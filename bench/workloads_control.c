@@ -50,7 +50,11 @@ static hd_array *grid(int64_t n, double from)
     return a;
 }
 
-static int mandelbrot_args(const int64_t *s, hd_array **a) { a[0] = grid(s[0], -2), a[1] = grid(s[0], -1.25); return 2; }
+static int mandelbrot_args(const int64_t *s, hd_array **a)
+{
+    a[0] = grid(s[0], -2), a[1] = grid(s[0], -1.25);
+    return 2;
+}
 static double mandelbrot_flops(const int64_t *s, const hd_array *out) { (void)s; return 10 * sum_of(out); }
 
 /* ==================== collatz */
@@ -102,7 +106,11 @@ static hd newton(hd a)
 
 static hd_fn *newton_fn(const int64_t *s) { (void)s; return hd_vmap(newton); }
 static int newton_args(const int64_t *s, hd_array **a) { a[0] = AR(1, 500, 500.01, s[0]); return 1; }
-static double newton_flops(const int64_t *s, const hd_array *out) { (void)s; return (SLOW + 6) * sum_of(hd_array_nth(out, 1)); }
+static double newton_flops(const int64_t *s, const hd_array *out)
+{
+    (void)s;
+    return (SLOW + 6) * sum_of(hd_array_nth(out, 1));
+}
 
 /* ==================== rare_branch: one lane in 64 takes the long way. size n, steps */
 
@@ -141,7 +149,11 @@ static hd logistic(hd r, hd x, const void *steps)
 }
 
 static hd_fn *logistic_fn(const int64_t *s) { return hd_vmap(hd_bind(logistic, s[1])); }
-static int logistic_args(const int64_t *s, hd_array **a) { a[0] = AR(1, .4, 3, s[0]), a[1] = AR(2, .4, .5, s[0]); return 2; }
+static int logistic_args(const int64_t *s, hd_array **a)
+{
+    a[0] = AR(1, .4, 3, s[0]), a[1] = AR(2, .4, .5, s[0]);
+    return 2;
+}
 static double logistic_flops(const int64_t *s, const hd_array *o) { (void)o; return 3.0 * (double)(s[0] * s[1]); }
 
 typedef struct Point { hd x, y, z; } Point;
@@ -239,7 +251,11 @@ static int nerve_args(const int64_t *s, hd_array **a)
     return 2;
 }
 
-static double nerve_flops(const int64_t *s, const hd_array *o) { (void)o; return (60.0 + 8 * SLOW) * (double)(s[0] * s[1]); }
+static double nerve_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return (60.0 + 8 * SLOW) * (double)(s[0] * s[1]);
+}
 static double nerve_grad_flops(const int64_t *s, const hd_array *o) { return 3 * nerve_flops(s, o); }
 
 /* ==================== bodies that attract one another: size n, steps */
@@ -291,7 +307,10 @@ static hd heat_step(hd i, hd u)
     return hd_add(u, hd_pad(change, hd_c(0), HD_INTS(1, 1), HD_INTS(1, 1), HD_INTS()));
 }
 
-static hd heat(hd u, const void *steps) { return hd_fori(hd_c(0), hd_c((double)*(const int64_t *)steps), heat_step, u); }
+static hd heat(hd u, const void *steps)
+{
+    return hd_fori(hd_c(0), hd_c((double)*(const int64_t *)steps), heat_step, u);
+}
 static hd_fn *heat_fn(const int64_t *s) { return hd_bind(heat, s[1]); }
 static int heat_args(const int64_t *s, hd_array **a) { a[0] = A(1, s[0], s[0]); return 1; }
 static double heat_flops(const int64_t *s, const hd_array *o) { (void)o; return 7.0 * (double)(s[0] * s[0] * s[1]); }
@@ -324,7 +343,11 @@ static hd chains(hd key, hd x, const void *env)
 
 static hd_fn *metropolis_fn(const int64_t *s) { return hd_bind(chains, s[1]); }
 static int metropolis_args(const int64_t *s, hd_array **a) { a[0] = seed_key(7), a[1] = A(1, s[0]); return 2; }
-static double metropolis_flops(const int64_t *s, const hd_array *o) { (void)o; return (3.0 * 77 + SLOW + 14) * (double)(s[0] * s[1]); }
+static double metropolis_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return (3.0 * 77 + SLOW + 14) * (double)(s[0] * s[1]);
+}
 
 /* ==================== Kalman's filter: size n, T */
 
@@ -352,13 +375,18 @@ static hd kalman(hd r, hd ys)
 }
 
 static hd_fn *kalman_fn(const int64_t *s) { (void)s; return hd_vmap(kalman); }
-static int kalman_args(const int64_t *s, hd_array **a) { a[0] = AR(1, .4, .5, s[0]), a[1] = A(2, s[0], s[1], 2); return 2; }
+static int kalman_args(const int64_t *s, hd_array **a)
+{
+    a[0] = AR(1, .4, .5, s[0]), a[1] = A(2, s[0], s[1], 2);
+    return 2;
+}
 static double kalman_flops(const int64_t *s, const hd_array *o) { (void)o; return 500.0 * (double)(s[0] * s[1]); }
 
 /* ==================== the group */
 
 #define ROW(n, f, to, ...) \
-    { .name = #n, .group = "control", .function = f##_fn, .args = f##_args, .flops = f##_flops, .target = to, __VA_ARGS__ }
+    { .name = #n, .group = "control", .function = f##_fn, .args = f##_args, .flops = f##_flops, .target = to, \
+        __VA_ARGS__ }
 #define AT(...)     .size = { __VA_ARGS__ }
 #define SMALL(...)  .small = { __VA_ARGS__ }
 

@@ -57,7 +57,11 @@ static hd normalize(hd x) { return hd_div(hd_sub(x, hd_mean(x)), hd_std(x)); }
 static hd_fn *normalize_fn(const int64_t *s) { (void)s; return hd_vmap(normalize); }
 static hd_fn *normalize_last_fn(const int64_t *s) { (void)s; return hd_vmap(normalize, .out_axes = -1); }
 static int normalize_args(const int64_t *s, hd_array **a) { a[0] = AR(1, 2, .5, s[0], s[1], s[1]); return 1; }
-static double normalize_flops(const int64_t *s, const hd_array *o) { (void)o; return 6.0 * (double)(s[0] * s[1] * s[1]); }
+static double normalize_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 6.0 * (double)(s[0] * s[1] * s[1]);
+}
 
 /* ==================== pairwise distances */
 
@@ -94,7 +98,11 @@ static hd example_loss(hd params, hd x, hd y)
     return hd_mean(hd_sigmoid_cross_entropy(z, y));
 }
 
-static hd_fn *pergrad_fn(const int64_t *s) { (void)s; return hd_vmap(hd_grad(example_loss), .in_axes = { HD_NONE, 0, 0 }); }
+static hd_fn *pergrad_fn(const int64_t *s)
+{
+    (void)s;
+    return hd_vmap(hd_grad(example_loss), .in_axes = { HD_NONE, 0, 0 });
+}
 
 static hd_array *coins(int64_t n, int64_t m)
 {
@@ -141,7 +149,11 @@ static hd clipped_sum(hd params, hd x, hd label)
     return hd_tree_map(sum_rows, hd_apply(hd_vmap(clipped, .in_axes = { HD_NONE, 0, 0 }), params, x, label));
 }
 
-static hd_fn *pergrad_mlp_fn(const int64_t *s) { (void)s; return hd_vmap(hd_grad(mlp_loss), .in_axes = { HD_NONE, 0, 0 }); }
+static hd_fn *pergrad_mlp_fn(const int64_t *s)
+{
+    (void)s;
+    return hd_vmap(hd_grad(mlp_loss), .in_axes = { HD_NONE, 0, 0 });
+}
 static hd_fn *pergrad_clip_fn(const int64_t *s) { (void)s; return HD_FN(clipped_sum); }
 
 static int pergrad_mlp_args(const int64_t *s, hd_array **a)
@@ -276,8 +288,10 @@ const Workload guide_workloads[] = {
     ROW(pairwise_64, pairwise_fn, pairwise_args, pairwise_flops, 4, AT(2048, 2048, 64), SMALL(70, 50, 64)),
     ROW(pergrad_s, pergrad_fn, pergrad_args, pergrad_flops, 4, ONLY(3)),
     ROW(pergrad_1m, pergrad_fn, pergrad_args, pergrad_flops, 10, AT(1 << 20), SMALL(1000)),
-    ROW(pergrad_mlp, pergrad_mlp_fn, pergrad_mlp_args, pergrad_mlp_flops, 6, AT(4096, 32, 64, 10), SMALL(33, 32, 64, 10)),
-    ROW(pergrad_clip, pergrad_clip_fn, pergrad_mlp_args, pergrad_clip_flops, 8, AT(4096, 32, 64, 10), SMALL(33, 32, 64, 10)),
+    ROW(pergrad_mlp, pergrad_mlp_fn, pergrad_mlp_args, pergrad_mlp_flops, 6, AT(4096, 32, 64, 10),
+        SMALL(33, 32, 64, 10)),
+    ROW(pergrad_clip, pergrad_clip_fn, pergrad_mlp_args, pergrad_clip_flops, 8, AT(4096, 32, 64, 10),
+        SMALL(33, 32, 64, 10)),
     ROW(jacrev_s, jacrev_fn, jac_args, jac_flops, 3, ONLY(3)),
     ROW(jacrev_512, jacrev_fn, jac_args, jac_flops, 2, AT(512), SMALL(40)),
     ROW(jacfwd_512, jacfwd_fn, jac_args, jac_flops, 1.5, AT(512), SMALL(40)),

@@ -39,7 +39,11 @@ static hd lse(hd x) { return hd_logsumexp(x, -1); }
 static hd_fn *softmax_fn(const int64_t *s) { (void)s; return HD_FN(soft); }
 static hd_fn *lse_fn(const int64_t *s) { (void)s; return HD_FN(lse); }
 static int rows_args(const int64_t *s, hd_array **a) { a[0] = AR(1, 3, 0, s[0], s[1]); return 1; }
-static double softmax_flops(const int64_t *s, const hd_array *o) { (void)o; return (SLOW + 4.0) * (double)(s[0] * s[1]); }
+static double softmax_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return (SLOW + 4.0) * (double)(s[0] * s[1]);
+}
 static double lse_flops(const int64_t *s, const hd_array *o) { (void)o; return (SLOW + 3.0) * (double)(s[0] * s[1]); }
 
 static hd normalise_vjp(hd x, hd g, hd b, hd ct) { return hd_nth(hd_apply(hd_vjp(normalise), x, g, b, ct), 1); }
@@ -60,7 +64,11 @@ static int layernorm_grad_args(const int64_t *s, hd_array **a)
 }
 
 static double layernorm_flops(const int64_t *s, const hd_array *o) { (void)o; return 8.0 * (double)(s[0] * s[1]); }
-static double layernorm_grad_flops(const int64_t *s, const hd_array *o) { (void)o; return 20.0 * (double)(s[0] * s[1]); }
+static double layernorm_grad_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 20.0 * (double)(s[0] * s[1]);
+}
 
 static hd turned(hd x) { return hd_transpose(x); }
 static hd_fn *transpose_fn(const int64_t *s) { (void)s; return HD_FN(turned); }
@@ -84,9 +92,16 @@ static int bmm_args(const int64_t *s, hd_array **a)
 }
 static int matvec_args(const int64_t *s, hd_array **a) { a[0] = dense(1, s[0], s[0]), a[1] = A(2, s[0]); return 2; }
 static double gemm_flops(const int64_t *s, const hd_array *o) { (void)o; return 2.0 * (double)(s[0] * s[1] * s[2]); }
-static double gemm_gelu_flops(const int64_t *s, const hd_array *o) { return gemm_flops(s, o) + SLOW * (double)(s[0] * s[2]); }
+static double gemm_gelu_flops(const int64_t *s, const hd_array *o)
+{
+    return gemm_flops(s, o) + SLOW * (double)(s[0] * s[2]);
+}
 static double gram_flops(const int64_t *s, const hd_array *o) { (void)o; return 2.0 * (double)(s[0] * s[1] * s[1]); }
-static double bmm_flops(const int64_t *s, const hd_array *o) { (void)o; return 2.0 * (double)(s[0] * s[1] * s[1] * s[1]); }
+static double bmm_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 2.0 * (double)(s[0] * s[1] * s[1] * s[1]);
+}
 static double matvec_flops(const int64_t *s, const hd_array *o) { (void)o; return 2.0 * (double)(s[0] * s[0]); }
 
 /* ==================== convolutions: sizes n, h, c */
@@ -128,7 +143,11 @@ static int dwconv_args(const int64_t *s, hd_array **a)
     return 2;
 }
 
-static double dwconv_flops(const int64_t *s, const hd_array *o) { (void)o; return 18.0 * (double)(s[0] * s[1] * s[1] * s[2]); }
+static double dwconv_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 18.0 * (double)(s[0] * s[1] * s[1] * s[2]);
+}
 static double conv_flops(const int64_t *s, const hd_array *o) { return dwconv_flops(s, o) * (double)s[2]; }
 static double conv_grad_flops(const int64_t *s, const hd_array *o) { return 2 * conv_flops(s, o); }
 
@@ -137,7 +156,11 @@ static double conv_grad_flops(const int64_t *s, const hd_array *o) { return 2 * 
 static hd sorted(hd x) { return hd_sort(x, -1); }
 static hd_fn *sort_fn(const int64_t *s) { (void)s; return HD_FN(sorted); }
 static int sort_args(const int64_t *s, hd_array **a) { a[0] = s[0] == 1 ? A(1, s[1]) : A(1, s[0], s[1]); return 1; }
-static double sort_flops(const int64_t *s, const hd_array *o) { (void)o; return (double)(s[0] * s[1]) * log2((double)s[1]); }
+static double sort_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return (double)(s[0] * s[1]) * log2((double)s[1]);
+}
 
 static hd look_up(hd table, hd index) { return hd_take(table, index, 0); }
 static hd add_rows(hd table, hd index, hd update)
@@ -186,7 +209,8 @@ const Workload kernel_workloads[] = {
     ROW(softmax, softmax_fn, rows_args, softmax_flops, 1.5, AT(4096, 1024), SMALL(17, 1024)),
     ROW(logsumexp, lse_fn, rows_args, lse_flops, 1.8, AT(4096, 1024), SMALL(17, 1024)),
     ROW(layernorm, layernorm_fn, layernorm_args, layernorm_flops, 2, AT(4096, 1024), SMALL(17, 1024)),
-    ROW(layernorm_grad, layernorm_grad_fn, layernorm_grad_args, layernorm_grad_flops, 5, AT(4096, 1024), SMALL(35, 1024)),
+    ROW(layernorm_grad, layernorm_grad_fn, layernorm_grad_args, layernorm_grad_flops, 5, AT(4096, 1024),
+        SMALL(35, 1024)),
     ROW(transpose_4096, transpose_fn, square_args, NULL, 3, AT(4096), SMALL(80)),
     ROW(gemm_256, gemm_fn, gemm_args, gemm_flops, 1, AT(256, 256, 256), SMALL(70, 33, 50)),
     ROW(gemm_512, gemm_fn, gemm_args, gemm_flops, .95, AT(512, 512, 512), SMALL(64, 64, 64)),

@@ -68,8 +68,16 @@ static int calls(hd_fn *f, hd_array **out, hd_array *const *args, bool wait)
     return 0;
 }
 
-static int hundred(hd_fn *f, hd_array **out, hd_array *const *args, int n) { (void)n; return calls(f, out, args, false); }
-static int hundred_waits(hd_fn *f, hd_array **out, hd_array *const *args, int n) { (void)n; return calls(f, out, args, true); }
+static int hundred(hd_fn *f, hd_array **out, hd_array *const *args, int n)
+{
+    (void)n;
+    return calls(f, out, args, false);
+}
+static int hundred_waits(hd_fn *f, hd_array **out, hd_array *const *args, int n)
+{
+    (void)n;
+    return calls(f, out, args, true);
+}
 
 #define ROW(n, f, arg, to, ...) \
     { .name = #n, .group = "latency", .function = f##_fn, .args = arg, .target = to, __VA_ARGS__ }
