@@ -11,8 +11,11 @@
  *      primal    jvp and vjp give the function's own results
  *      slope     jvp is the limit of difference quotients (f64)
  *      text      what is printed parses to the same graph
+ *      With --device NAME one law instead: the program, its derivatives and its lanes give on the device what they give on
+ *      the host.
  *
- *      fuzz [--seed N] [--count N] [--only LAW] [--verbose]        exit code: 1 if a law was broken
+ *      fuzz [--seed N] [--count N] [--only LAW] [--device NAME] [--verbose]
+ *      exit code: 1 if a law was broken, 77 if the device is not there
  */
 #include <math.h>
 #include <stdlib.h>
@@ -49,9 +52,11 @@ static Values values_random(Type t, Rng *r)
 
 /* ==================== building: a program is a closed graph (w, x, y) -> z of vectors */
 
-static Type vec(void) { return type_of(DT_F64, 1, (const int64_t[]){ N }); }
-static Type mat(void) { return type_of(DT_F64, 2, (const int64_t[]){ N, N }); }
-static Type scalar(void) { return type_scalar(DT_F64); }
+static Dtype real = DT_F64;                      /* of all numbers but counters */
+
+static Type vec(void) { return type_of(real, 1, (const int64_t[]){ N }); }
+static Type mat(void) { return type_of(real, 2, (const int64_t[]){ N, N }); }
+static Type scalar(void) { return type_scalar(real); }
 static Ints axis(int k) { return (Ints){ 1, { k } }; }
 
 typedef struct Args { Ref w, x, y; } Args;
@@ -188,14 +193,14 @@ static Graph *scan(Gen *g, int depth)
     Ref next = Tanh(call(f, w, c, Mul(y, splat(e))));
     if (twice)
         next = Add(next, times(w2, 0.25));
-    Ref k = Add(n, Const(DT_I32, 1)), out[] = { next, k, Mul(total(c), Add(e, Convert(n, DT_F64))) };
+    Ref k = Add(n, Const(DT_I32, 1)), out[] = { next, k, Mul(total(c), Add(e, Convert(n, real))) };
     Graph *body = end_with(out, 3);
     Args a = begin3();
     Region r = region_plain(SCAN, 3, 0, 2);
     r.length = length, r.reverse = reverse;
     Ref in[] = { a.w, a.y, a.w, a.x, Const(DT_I32, 0), SliceAxis(a.y, 0, 0, length) }, z[3];
     region(r, in, 6, &body, 1, z);
-    return end1(Add(z[0], splat(Mul(total(z[2]), Add(Const(DT_F64, 1), Convert(z[1], DT_F64))))));
+    return end1(Add(z[0], splat(Mul(total(z[2]), Add(Const(real, 1), Convert(z[1], real))))));
 }
 
 /* A captured table is read a row a step, through a view that does not change; or is a weight that some steps
@@ -214,7 +219,7 @@ static Graph *table_scan(Gen *g, int depth)
     Ref w = graph_input(vec(), 0), t = graph_input(mat(), 0), c = graph_input(vec(), 0);
     Ref i = graph_input(type_scalar(DT_I32), 0), next;
     if (weight) {
-        Ref taken = Convert(Gt(total(c), Const(DT_F64, 0)), DT_I32);
+        Ref taken = Convert(Gt(total(c), Const(real, 0)), DT_I32);
         region(region_plain(COND, 2, 0, 0), (const Ref[]){ taken, t, call(f, w, c, w) }, 3, sub, 2, &next);
     } else {
         next = Tanh(call(f, w, c, row(Transpose(t, ints_of((const int64_t[]){ 1, 0 }, 2)), i)));
@@ -256,7 +261,7 @@ static Graph *while_loop(Gen *g, int depth)
         Ref w = graph_input(vec(), 0), y = graph_input(vec(), 0), v = graph_input(vec(), 0);
         Ref n = graph_input(counter, 0);
         if (k == 0) {
-            sub[k] = end1(And(Lt(total(Mul(v, v)), Const(DT_F64, 4)), Lt(n, Const(DT_I32, 5))));
+            sub[k] = end1(And(Lt(total(Mul(v, v)), Const(real, 4)), Lt(n, Const(DT_I32, 5))));
         } else {
             Ref out[] = { Add(call(f, w, v, y), times(v, 1.3)), Add(n, Const(DT_I32, 1)) };
             sub[k] = end_with(out, 2);
@@ -296,7 +301,7 @@ static Ref with_lanes(const Region *r, int operand, Ref v)
         if (r->im[operand * r->nlane + a] != STACKED)
             continue;
         Ref rows = BroadcastLead(v, n), row = Iota(*typ(rows), 0);
-        v = is_float(v) ? Mul(rows, Add(Convert(row, DT_F64), Like(rows, 1))) : Add(rows, row);
+        v = is_float(v) ? Mul(rows, Add(Convert(row, real), Like(rows, 1))) : Add(rows, row);
     }
     return v;
 }
@@ -431,7 +436,7 @@ static Graph *grad(const Graph *f, const bool *wrt)
         return NULL;
     Args a = begin3();
     Ref z[4];
-    graph_inline(v, (const Ref[]){ a.w, a.x, a.y, Const(DT_F64, 1) }, z);
+    graph_inline(v, (const Ref[]){ a.w, a.x, a.y, Const(real, 1) }, z);
     return end1(z[1]);
 }
 
@@ -492,7 +497,7 @@ static Graph *wrap(Gen *g, Graph *f, int n)
 
 /* ==================== laws */
 
-static struct { int64_t seed, count; const char *only; bool verbose; } option = { 1, 100, NULL, false };
+static struct { int64_t seed, count; const char *only, *device; bool verbose; } option = { 1, 100, NULL, NULL, false };
 static char broken[4096];
 
 static bool wanted(const char *law) { return !option.only || !strcmp(option.only, law); }
@@ -503,7 +508,7 @@ static bool fails(const char *law, const char *what)
     return false;
 }
 
-static const double tolerance = 1e-8;
+static double tolerance = 1e-8, rounding = 1e-12;       /* of results; a few roundings of arguments */
 
 /* Does a change of the arguments by a few roundings change the results by more than the tolerance? Then they prove
  * nothing: nests of derivatives of loops can be as steep as they like. */
@@ -513,7 +518,7 @@ static bool too_steep(const Graph *g, const Values *in, const Values *out)
     for (int k = 0; k < g->nin; k++) {
         moved[k] = values_new(in[k].t);
         for (int64_t j = 0; j < type_size(&in[k].t); j++)
-            moved[k].v[j] = in[k].v[j] * (1 + (j % 2 ? 1e-12 : -1e-12));
+            moved[k].v[j] = in[k].v[j] * (1 + (j % 2 ? rounding : -rounding));
     }
     return !evaluate(g, moved, z) && !all_same(z, out, g->nout, tolerance);
 }
@@ -652,6 +657,46 @@ static bool refuses_reverse(const Graph *f)
     return ok || fails("check", "reverse mode through a while gives its error");
 }
 
+/* ==================== the host and a device */
+
+static Device *other;                           /* NULL: laws on the host */
+
+static bool same_on_device(const Graph *g, const char *what, const Values *in)
+{
+    if (!g)
+        return fails("check", what);
+    Values *want = NEWS(Values, g->nout), *got = NEWS(Values, g->nout);
+    Device *host = device;
+    if (evaluate(g, in, want))
+        return fails("run", what);
+    device = other;
+    int code = evaluate(graph_dce(g), in, got);
+    device = host;
+    if (code)
+        return fails("device", what);
+    for (int k = 0; k < g->nout; k++)
+        if (!all_same(&got[k], &want[k], 1, tolerance) && !too_steep(g, in, want))
+            return fails("device", arena_text("%s, result %d: %s", what, k, difference(got[k], want[k])));
+    return true;
+}
+
+static bool laws_on_device(const Graph *f, bool forward_only, const Values *in, Rng *r)
+{
+    static const uint8_t states[] = { STACKED, SHARED, STACKED };
+    const Lane lane = { 2, NULL, NULL };
+    const uint8_t out = STACKED;
+    Values all[6], many[3];
+    for (int k = 0; k < 3; k++) {
+        Type t = vec();
+        all[k] = in[k], all[3 + k] = values_random(t, r);
+        many[k] = states[k] ? values_random(type_add_lead(&t, lane.size), r) : in[k];
+    }
+    return same_on_device(f, "the program", in)
+        && same_on_device(graph_jvp(f, wrt_all), "jvp", all)
+        && (forward_only || same_on_device(graph_vjp(f, wrt_all), "vjp", all))
+        && same_on_device(graph_batch(f, states, &out, &lane, false, false), "vmap", many);
+}
+
 static bool try_seed(uint64_t seed)
 {
     Gen g = { .r = { seed * 0x9E3779B97F4A7C15u + 1 } };
@@ -668,6 +713,8 @@ static bool try_seed(uint64_t seed)
         puts(text.s);
         text_free(&text);
     }
+    if (other)
+        return laws_on_device(f, g.forward_only, in, &r);
     return lanes_and_matrix(f, "the program", in, &z)
         && (!wanted("text") || law_text(f))
         && (!wanted("vmap") || law_vmap(f, &r))
@@ -687,6 +734,8 @@ static bool read_options(int argc, char **argv)
             option.count = strtoll(argv[++k], NULL, 10);
         else if (!strcmp(argv[k], "--only") && more)
             option.only = argv[++k];
+        else if (!strcmp(argv[k], "--device") && more)
+            option.device = argv[++k];
         else if (!strcmp(argv[k], "--verbose"))
             option.verbose = true;
         else
@@ -699,13 +748,19 @@ int main(int argc, char **argv)
 {
     int bad = 0;
     if (!read_options(argc, argv)) {
-        fprintf(stderr, "usage: fuzz [--seed N] [--count N] [--only LAW] [--verbose]\n");
+        fprintf(stderr, "usage: fuzz [--seed N] [--count N] [--only LAW] [--device NAME] [--verbose]\n");
         return 2;
     }
     if (!device_use("host")) {
         fprintf(stderr, "%s\n", error_text());
         return 2;
     }
+    if (option.device && !(other = device_find(option.device))) {
+        printf("skipped: %s\n", error_text());
+        return 77;
+    }
+    if (other && !strcmp(other->info.kind, "vulkan"))       /* f64 has no functions there */
+        real = DT_F32, tolerance = 2e-3, rounding = 1e-6;
     for (int64_t seed = option.seed; seed < option.seed + option.count; seed++) {
         Arena *arena = arena_new(), *before = arena_use(arena);
         error_clear();

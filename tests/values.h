@@ -22,6 +22,18 @@ static inline bool device_use(const char *name)
     return device != NULL;
 }
 
+/* The host evaluates the graph itself; other devices build from a plan of it. */
+static inline Exec *exec_of(const Graph *g)
+{
+    const DeviceInfo *i = &device->info;
+    if (device->backend->build_graph)
+        return device->backend->build_graph(device, g);
+    Target *t = NEW(Target);
+    *t = (Target){ !i->is_cpu, i->has_f64, i->has_i64, i->has_f16, (int64_t)i->max_alloc };
+    Plan *p = plan_schedule(g, t);
+    return p && !error_pending() ? device->backend->build(device, p) : NULL;
+}
+
 static inline int run_bound(Exec *e, const Graph *g, const void *const *in, void *const *out)
 {
     const Backend *b = device->backend;
@@ -42,10 +54,9 @@ static inline int run_bound(Exec *e, const Graph *g, const void *const *in, void
     return code;
 }
 
-/* The one place that knows devices: another kind builds its executable from a plan of the graph here. */
 static inline int run_graph(const Graph *g, const void *const *in, void *const *out)
 {
-    Exec *e = device->backend->build_graph(device, g);
+    Exec *e = exec_of(g);
     if (!e)
         return error_code();
     int code = run_bound(e, g, in, out);

@@ -1,11 +1,98 @@
 #!/bin/sh
-# The tests again under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer: what runs on the host, all of it.
+# Sanitizers and simulators, beyond what `make test` does:
+#   1. the tests again under AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer: all of the host, a share of devices
+#   2. threads under ThreadSanitizer, on the host
+#   3. kernels in oclgrind, which checks every access of every work-item, races between them, and how OpenCL is called
+# Builds in build-asan and build-tsan. Each step is timed; the first that fails ends it.
 set -eu
 cd "$(dirname "$0")/.."
-cmake --preset asan >/dev/null
-cmake --build --preset asan -j "$(nproc)" --target golden laws fuzz test_graph test_ir test_form test_transforms test_errors \
-    test_cache
-# Drivers keep memory until the process ends; what is ours must not leak.
+jobs=${JOBS:-$(nproc)}
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+export HEDDLE_CACHE=off CK_DEFAULT_TIMEOUT=300
+began=$(date +%s)
+step() { echo "== $(($(date +%s) - began)) s: $*"; }
+
+configure() {                                   # preset
+    cmake --preset "$1" -DHEDDLE_BENCH=OFF >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
+}
+
+# A program, 0 or 77 (its device is not there). What it says is shown if it fails.
+passes() {
+    code=0
+    "$@" >"$tmp/log" 2>&1 || code=$?
+    case $code in
+    0) tail -1 "$tmp/log" ;;
+    77) echo "skipped: $*" ;;
+    *) cat "$tmp/log"; echo "failed with $code: $*"; exit 1 ;;
+    esac
+}
+
+step "AddressSanitizer, UndefinedBehaviorSanitizer: build"
+configure asan
+cmake --build --preset asan -j "$jobs" >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
+# PoCL, LLVM and loaders keep memory until the process ends; what is ours must not leak.
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
 export UBSAN_OPTIONS="print_stacktrace=1"
-ctest --preset asan -j "$(nproc)" -R '^(golden.host.*|laws.host|fuzz|test_(graph|ir|form|transforms|errors|cache))$'
+export ASAN_OPTIONS="use_sigaltstack=0"         # compilers inside drivers set their own
+t=build-asan/tests
+
+step "a leak and an overrun are noticed"
+cat >"$tmp/bad.c" <<'END'
+#include <stdlib.h>
+int main(int n, char **v) { volatile char *p = malloc(8); (void)v; if (n > 1) p[8] = 1; p = 0; return 0; }
+END
+cc -fsanitize=address,undefined "$tmp/bad.c" -o "$tmp/bad"
+if "$tmp/bad" 2>/dev/null || "$tmp/bad" overrun 2>/dev/null; then
+    echo "the sanitizer lets mistakes pass"
+    exit 1
+fi
+
+step "suites and the host"
+ctest --preset asan -j "$jobs" -E 'opencl|vulkan|^install$|^headers$|^rooms$|^test_bench$|^test_spirv$' >"$tmp/log" 2>&1 ||
+    { cat "$tmp/log"; exit 1; }
+tail -3 "$tmp/log" | head -1
+
+step "a share of the devices"
+for device in opencl:0 vulkan:0; do
+    every=10
+    [ $device = vulkan:0 ] && every=4
+    passes $t/golden --device $device --every $every tests/golden
+    passes $t/fuzz --device $device --seed 20 --count 2
+    passes $t/laws --device $device --dtype i16
+done
+
+step "ThreadSanitizer"
+configure tsan
+cmake --build --preset tsan -j "$jobs" --target test_threads >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
+HEDDLE_TEST_DEVICE=host CK_FORK=no TSAN_OPTIONS=halt_on_error=1 passes build-tsan/tests/test_threads
+
+step "oclgrind"
+rt=$(ls /usr/lib/oclgrind/liboclgrind-rt-icd.so /usr/lib/*/oclgrind/liboclgrind-rt-icd.so /usr/lib/liboclgrind-rt-icd.so 2>/dev/null | head -1)
+if [ -z "$rt" ]; then
+    echo "skipped: oclgrind is not here"
+else
+    mkdir "$tmp/icd"
+    echo "$rt" >"$tmp/icd/oclgrind.icd"
+    export OCL_ICD_VENDORS="$tmp/icd" OCLGRIND_LOG="$tmp/oclgrind.log" OCLGRIND_DATA_RACES=1 OCLGRIND_CHECK_API=1
+    plain=build/tests/golden
+    [ -x $plain ] || plain=build-asan/tests/golden
+    # It knows no rotation of words, so no random numbers.
+    for case in 'predict*' 'softmax*' 'pairwise*' 'rnn*' '*per_example*'; do
+        passes $plain --device opencl:0 --family guide --case "$case" tests/golden
+    done
+    for family in control batching structural derivatives; do
+        passes $plain --device opencl:0 --family $family --every 3 tests/golden
+    done
+    if [ -s "$OCLGRIND_LOG" ]; then
+        head -60 "$OCLGRIND_LOG"
+        echo "oclgrind found mistakes"
+        exit 1
+    fi
+    # It would say so: a kernel that writes one element too far.
+    echo '__kernel void over(__global int *p) { p[get_global_id(0) + 1] = 1; }' >"$tmp/over.cl"
+    printf 'over.cl\nover\n4 1 1\n4 1 1\n<size=16 fill=0 dump>\n' >"$tmp/over.sim"
+    (cd "$tmp" && OCLGRIND_LOG="$tmp/over.log" oclgrind-kernel over.sim >"$tmp/over.out" 2>&1) || true
+    cat "$tmp/over.log" "$tmp/over.out" 2>/dev/null | grep -q 'Invalid write' || { echo "oclgrind lets mistakes pass"; exit 1; }
+fi
+step "all is well"

@@ -195,7 +195,7 @@ static Val float_rem(Val x, Val y)
     Val mm = shl(m1, up), e = sub(ey, up);
     Val normal = ge(mm, k_bits(K, bt, one));
     Val r = or(and(mm, k_bits(K, bt, one - 1)), sel(normal, shl_n(e, mant), zero));
-    r = or(r, and(bits(x, bt), k_bits(K, bt, (int64_t)1 << (width(bt) - 1))));
+    r = or(r, and(bits(x, bt), k_bits(K, bt, (int64_t)(1ull << (width(bt) - 1)))));
     Val value = sel(lt(ax, ay), x, bits(r, dt));
     Val inf = k_bits(K, bt, expmask << mant);
     Val bad = or(or(eq(ay, lit(x, 0)), not(lt(bx, inf))), gt(by, inf));
@@ -371,7 +371,8 @@ static Val reduce_precision(Dtype own, Val x, int64_t exponent, int64_t mantissa
 {
     Dtype dt = kdt(x), bt = bits_of(dt);
     int m = dt == DT_F64 ? 52 : 23, e = dt == DT_F64 ? 11 : 8, own_e = own == DT_F16 ? 5 : e;
-    int64_t bias = ((int64_t)1 << (e - 1)) - 1, sign_bit = (int64_t)1 << (m + e);
+    const uint64_t top = 1ull << (m + e);
+    int64_t bias = ((int64_t)1 << (e - 1)) - 1, sign_bit = (int64_t)top, rest = (int64_t)(top - 1);
     Val b = bits(x, bt), nan = ne(x, x), inf = k_bits(K, bt, ((((int64_t)1 << e) - 1)) << m);
     Val sign_of = and(b, k_bits(K, bt, sign_bit)), r = b;
     if (mantissa < m) {
@@ -386,12 +387,12 @@ static Val reduce_precision(Dtype own, Val x, int64_t exponent, int64_t mantissa
     }
     if (exponent < own_e) {
         int64_t small_bias = ((int64_t)1 << (exponent - 1)) - 1;
-        Val mag = and(r, k_bits(K, bt, sign_bit - 1));
+        Val mag = and(r, k_bits(K, bt, rest));
         Val over = gt(shr_n(mag, m), k_bits(K, bt, bias + small_bias));
         Val under = le(shr_n(mag, m), k_bits(K, bt, bias - small_bias));
         r = sel(over, or(sign_of, inf), sel(under, sign_of, r));
     }
-    r = sel(eq(and(b, k_bits(K, bt, sign_bit - 1)), inf), b, r);
+    r = sel(eq(and(b, k_bits(K, bt, rest)), inf), b, r);
     return sel(nan, x, bits(r, dt));
 }
 

@@ -40,7 +40,7 @@ static const void **table_find(Table *t, const void *list, int n, size_t at, uin
         if (!e)
             return &t->slot[k];
         if (t->hash[k] == *hash && *(const int *)(const void *)e == n &&
-            !memcmp(e + at, list, (size_t)n * sizeof(void *)))
+            (!n || !memcmp(e + at, list, (size_t)n * sizeof(void *))))
             return &t->slot[k];
     }
 }
