@@ -127,6 +127,8 @@ static void find_devices(void)
         n = 0;
     for (cl_uint i = 0; i < n && i < 16; i++)
         list_platform(p[i], pair);
+    if (pair)                                           /* programs that we start choose for themselves */
+        unsetenv("POCL_DEVICES");
     if (!found.n)
         found.missing = "no OpenCL device: install your GPU's driver, or apt install pocl-opencl-icd for one on the processor";
 }
