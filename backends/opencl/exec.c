@@ -21,7 +21,6 @@ typedef struct OclExec {
     cl_program program;
     cl_kernel *kernel; int nkernel;             /* by Kernel.id */
     cl_mem *owned; int nowned, owned_cap;       /* everything to release */
-    bool stored;                                /* the compiled program is in the disk cache, kernels included */
     cl_mem arena;                               /* temporaries; NULL: an allocation each */
     uint64_t key[2];
     char *source;
@@ -72,7 +71,8 @@ static bool from_cache(OclExec *x, OclDevice *d)
     return false;
 }
 
-static void to_cache(OclExec *x)
+/* Asking for the binary makes drivers compile that would do so when a kernel first runs. */
+static void to_cache(OclExec *x, OclDevice *d)
 {
     cl_uint n = 0;
     if (ocl.clGetProgramInfo(x->program, CL_PROGRAM_NUM_DEVICES, sizeof n, &n, NULL) != CL_SUCCESS || !n || n > QUEUES)
@@ -80,7 +80,6 @@ static void to_cache(OclExec *x)
     cl_device_id ids[QUEUES];
     size_t sizes[QUEUES] = { 0 };
     unsigned char *part[QUEUES] = { NULL };
-    OclDevice *d = (OclDevice *)x->base.device;
     if (ocl.clGetProgramInfo(x->program, CL_PROGRAM_DEVICES, sizeof ids, ids, NULL) != CL_SUCCESS ||
         ocl.clGetProgramInfo(x->program, CL_PROGRAM_BINARY_SIZES, sizeof sizes, sizes, NULL) != CL_SUCCESS)
         return;
@@ -111,13 +110,14 @@ static int build_program(OclExec *x, Kernel **list)
     text_free(&t);
     if (!x->source)
         return error_set(E_NOMEM, "no memory for a program's text");
-    if (!(x->stored = from_cache(x, d))) {
+    if (!from_cache(x, d)) {
         const char *s = x->source;
         x->program = ocl.clCreateProgramWithSource(d->context, 1, &s, NULL, &e);
         if (e == CL_SUCCESS)
             e = ocl.clBuildProgram(x->program, 1, &d->id[x->queue], options(d), NULL, NULL);
         if (e != CL_SUCCESS)
             return build_failed(x, d, e);
+        to_cache(x, d);
     }
     for (int k = 0; k < x->nkernel; k++) {
         x->kernel[k] = ocl.clCreateKernel(x->program, list[k]->name, &e);
@@ -188,9 +188,7 @@ Exec *ocl_build(Device *dev, Plan *p)
     x->base.device = dev;
     x->plan = p;
     x->queue = d->nqueue > 1 && p->work < QUICK_WORK ? 1 : 0;
-    plan_kernels(p, &list, &x->nkernel);
-    for (int k = 0; k < x->nkernel; k++)
-        list[k]->id = k;
+    plan_code(p, &list, &x->nkernel);
     x->kernel = calloc((size_t)x->nkernel + 1, sizeof *x->kernel);
     if (!x->kernel)
         error_set(E_NOMEM, "no memory for a program");
@@ -320,11 +318,6 @@ static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
         if (x->plan->alias[i] == -1)
             ocl_mem_used((OclMem *)out[i], x->queue, c.last, true);
     ocl.clFlush(c.queue);
-    if (!e && !x->stored && c.last) {           /* drivers compile a kernel when it first runs: store it then */
-        ocl.clWaitForEvents(1, &c.last);
-        to_cache(x);
-        x->stored = true;
-    }
     if (c.last)
         ocl.clReleaseEvent(c.last);
     return e;

@@ -108,6 +108,7 @@ static void find_devices(void)
     bool pair = !getenv("POCL_DEVICES");
     if (pair)
         setenv("POCL_DEVICES", "basic pthread", 0);
+    setenv("POCL_WORK_GROUP_SPECIALIZATION", "0", 0);   /* kernels are compiled once, not again for a launch's size */
     void *lib = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!lib) {
         found.missing = "no OpenCL loader (libOpenCL.so.1): apt install ocl-icd-libopencl1, and pocl-opencl-icd for a device "
@@ -203,6 +204,10 @@ static void describe(OclDevice *d, cl_platform_id platform)
     i->has_i64 = true;
     d->align = align / 8 > SLACK ? align / 8 : SLACK;
     d->exact_division = single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
+    /* PoCL compiles a kernel for the launch at hand when it first runs; for a binary it would compile all of them once more, for
+     * launches of any shape, which takes longer than the first time. */
+    const char *kept = getenv("POCL_KERNEL_CACHE");
+    d->own_cache = !strcmp(version, "Portable Computing Language") && (!kept || strcmp(kept, "0"));
     if (d->nqueue > 1)
         snprintf(i->notes, sizeof i->notes, "small programs run in the caller's thread");
     snprintf(d->key, sizeof d->key, "%s|%s|%llx", i->model, i->driver,

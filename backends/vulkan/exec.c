@@ -85,9 +85,7 @@ static bool build(VkExec *x, Plan *p)
 {
     VkDev *d = device_of(x);
     Kernel **list;
-    plan_kernels(p, &list, &x->ncode);
-    for (int k = 0; k < x->ncode; k++)
-        list[k]->id = k;
+    plan_code(p, &list, &x->ncode);
     x->code = calloc((size_t)x->ncode + 1, sizeof *x->code);
     if (!x->code)
         return error_set(E_NOMEM, "no memory for a program"), false;

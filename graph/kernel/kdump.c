@@ -26,13 +26,31 @@ const char *const kop_name[K_OP_COUNT] = {
 
 /* ==================== text */
 
-static void value(const Kernel *k, Val v, Text *t)
+/* plain: without what does not change the code, the names of buffers and kernel and the lines of the user. */
+typedef struct Dump { const Kernel *k; Text *t; bool plain; } Dump;
+
+static const char *buffer_text(const Dump *d, const Buffer *b)
+{
+    if (!d->plain)
+        return b->name;
+    for (int p = 0; p < d->k->nparam; p++)
+        if (d->k->param[p] == b)
+            return arena_text("b%d", p);
+    for (int p = 0; p < d->k->npriv; p++)
+        if (d->k->priv[p] == b)
+            return arena_text("p%d", p);
+    return b->name;
+}
+
+static void value(const Kernel *k, Val v, Text *t, bool plain)
 {
     const KIns *i = &k->ins[v];
     if (!v)
         text_add(t, "none");
     else if (i->op != K_CONST)
         text_add(t, "v%u", (unsigned)v);
+    else if (plain)
+        text_add(t, "%s %llx", dtype_name(i->dt), (unsigned long long)i->bits);
     else if (dtype_float(i->dt))
         text_add(t, "%.9g", k_float_of(i->dt, i->bits));
     else if (i->dt == DT_U64)
@@ -41,12 +59,13 @@ static void value(const Kernel *k, Val v, Text *t)
         text_add(t, "%lld", (long long)i->bits);
 }
 
-static void values(const Kernel *k, const char *open, const Val *v, int n, const char *close, Text *t)
+static void values(const Dump *d, const char *open, const Val *v, int n, const char *close)
 {
+    Text *t = d->t;
     text_add(t, "%s", open);
     for (int a = 0; a < n; a++) {
         text_add(t, "%s", a ? ", " : "");
-        value(k, v[a], t);
+        value(d->k, v[a], t, d->plain);
     }
     text_add(t, "%s", close);
 }
@@ -58,10 +77,12 @@ static void lanes(const KIns *i, Text *t)
         text_add(t, "x%d", i->w);
 }
 
-static void scope_dump(const Kernel *k, int s, int depth, Text *t);
+static void scope_dump(const Dump *d, int s, int depth);
 
-static void line(const Kernel *k, Val v, int depth, Text *t)
+static void line(const Dump *d, Val v, int depth)
 {
+    const Kernel *k = d->k;
+    Text *t = d->t;
     const KIns *i = &k->ins[v];
     text_char(t, ' ', 4 * depth);
     switch (i->op) {
@@ -69,34 +90,34 @@ static void line(const Kernel *k, Val v, int depth, Text *t)
         text_add(t, "loop %s", i->var->name);
         if (i->n >= 0)
             text_add(t, " < %lld", (long long)i->n);
-        values(k, " (", i->phi, i->ncarry, ")", t);
-        values(k, " = (", i->arg, i->narg, ")", t);
-        values(k, " next (", i->next, i->ncarry, ")", t);
-        values(k, " -> (", i->out, i->ncarry, ") {\n", t);
-        scope_dump(k, i->scope, depth + 1, t);
+        values(d, " (", i->phi, i->ncarry, ")");
+        values(d, " = (", i->arg, i->narg, ")");
+        values(d, " next (", i->next, i->ncarry, ")");
+        values(d, " -> (", i->out, i->ncarry, ") {\n");
+        scope_dump(d, i->scope, depth + 1);
         text_char(t, ' ', 4 * depth);
         text_add(t, "}");
         break;
     case K_IF:
-        values(k, "if ", i->arg, 1, "", t);
-        values(k, " (", i->next, i->ncarry, ")", t);
-        values(k, " else (", i->other, i->ncarry, ")", t);
-        values(k, " -> (", i->out, i->ncarry, ") {\n", t);
-        scope_dump(k, i->scope, depth + 1, t);
+        values(d, "if ", i->arg, 1, "");
+        values(d, " (", i->next, i->ncarry, ")");
+        values(d, " else (", i->other, i->ncarry, ")");
+        values(d, " -> (", i->out, i->ncarry, ") {\n");
+        scope_dump(d, i->scope, depth + 1);
         text_char(t, ' ', 4 * depth);
         text_add(t, "}");
         break;
     case K_LOADS:
-        values(k, "", i->part, i->group, "", t);
-        text_add(t, " = loads %s[%s], %lld apart", i->buf->name, form_text(i->form), (long long)i->stride);
+        values(d, "", i->part, i->group, "");
+        text_add(t, " = loads %s[%s], %lld apart", buffer_text(d, i->buf), form_text(i->form), (long long)i->stride);
         break;
     case K_STORES:
-        text_add(t, "stores %s[%s], %lld apart", i->buf->name, form_text(i->form), (long long)i->stride);
-        values(k, ", ", i->arg, i->narg, "", t);
+        text_add(t, "stores %s[%s], %lld apart", buffer_text(d, i->buf), form_text(i->form), (long long)i->stride);
+        values(d, ", ", i->arg, i->narg, "");
         break;
     case K_STORE:
-        text_add(t, "store %s[%s]", i->buf->name, form_text(i->form));
-        values(k, ", ", i->arg, 1, "", t);
+        text_add(t, "store %s[%s]", buffer_text(d, i->buf), form_text(i->form));
+        values(d, ", ", i->arg, 1, "");
         break;
     default:
         if (i->w)
@@ -109,39 +130,44 @@ static void line(const Kernel *k, Val v, int depth, Text *t)
         if (i->op == K_ROUND)
             text_add(t, " to %s", dtype_name((Dtype)i->bits));
         if (i->buf)
-            text_add(t, " %s[%s]", i->buf->name, form_text(i->form));
+            text_add(t, " %s[%s]", buffer_text(d, i->buf), form_text(i->form));
         else if (i->form)
             text_add(t, " %s", form_text(i->form));
-        values(k, i->narg ? " " : "", i->arg, i->narg, "", t);
+        values(d, i->narg ? " " : "", i->arg, i->narg, "");
     }
-    if (i->loc.file)
+    if (i->loc.file && !d->plain)
         text_add(t, "    // %s:%d", i->loc.file, i->loc.line);
     text_add(t, "\n");
 }
 
-static void scope_dump(const Kernel *k, int s, int depth, Text *t)
+static void scope_dump(const Dump *d, int s, int depth)
 {
-    for (int i = 0; i < k->scope[s].nbody; i++)
-        line(k, k->scope[s].body[i], depth, t);
+    for (int i = 0; i < d->k->scope[s].nbody; i++)
+        line(d, d->k->scope[s].body[i], depth);
 }
 
-void k_dump(const Kernel *k, Text *t)
+static void dump(const Dump *d)
 {
+    const Kernel *k = d->k;
+    Text *t = d->t;
     static const char *const space[] = { [GLOBAL] = "", [PRIVATE] = "private ", [LOCAL] = "local " };
-    text_add(t, "kernel %s(", k->name);
+    text_add(t, "kernel %s(", d->plain ? "" : k->name);
     for (int p = 0; p < k->nparam; p++)
         text_add(t, "%s%s%s %s[%lld]", p ? ", " : "", k->written[p] ? "inout " : "", dtype_name(k->param[p]->dt),
-            k->param[p]->name, (long long)k->param[p]->size);
+            buffer_text(d, k->param[p]), (long long)k->param[p]->size);
     text_add(t, "%s)", k->stepped ? ", step" : "");
     for (int g = 0; g < k->ngrid; g++)
         text_add(t, "%s %s < %lld", g ? "," : " grid", k->grid[g].var->name, (long long)k->grid[g].n);
     text_add(t, "%s {\n", k->wide_index ? " wide" : "");
     for (int p = 0; p < k->npriv; p++)
-        text_add(t, "    %s%s %s[%lld]\n", space[k->priv[p]->space], dtype_name(k->priv[p]->dt), k->priv[p]->name,
-            (long long)k->priv[p]->size);
-    scope_dump(k, 0, 1, t);
+        text_add(t, "    %s%s %s[%lld]\n", space[k->priv[p]->space], dtype_name(k->priv[p]->dt),
+            buffer_text(d, k->priv[p]), (long long)k->priv[p]->size);
+    scope_dump(d, 0, 1);
     text_add(t, "}\n");
 }
+
+void k_dump(const Kernel *k, Text *t) { dump(&(Dump){ k, t, false }); }
+void k_dump_plain(const Kernel *k, Text *t) { dump(&(Dump){ k, t, true }); }
 
 /* ==================== the verifier */
 

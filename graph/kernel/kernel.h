@@ -207,6 +207,7 @@ bool k_changes(const Kernel *, const Buffer *);
 void k_barrier(Kernel *);
 void k_finish(Kernel *);                        /* the passes: block loads, depth-first order, parameters */
 void k_dump(const Kernel *, Text *);
+void k_dump_plain(const Kernel *, Text *);     /* the same text for the same code */
 int k_check(const Kernel *);                    /* operands in scope, types and widths right: 0, or an error */
 
 /* Mathematics, built in the IR once (math.c): an elementwise op of the graph on values of one dtype. `to` is the result's
@@ -271,5 +272,6 @@ typedef struct Target {
 Plan *plan_schedule(const Graph *, const Target *);     /* NULL after an error (a dtype the device lacks ...) */
 void plan_print(const Plan *, Text *);
 void plan_kernels(const Plan *, Kernel ***list, int *n);        /* all of them, bodies included, in order */
+void plan_code(const Plan *, Kernel ***list, int *n);           /* those that differ; numbers all of them by it (Kernel.id) */
 
 #endif

@@ -12,6 +12,8 @@
 
 #define TINY    64                              /* outer elements of kernels that are joined whatever they share */
 #define CROWD   16                              /* ... up to this many roots */
+#define LONG    1000                            /* ... but not into code longer than that, if each is long by itself: PIECE */
+#define PIECE   200
 #define LOOK_BACK 200                           /* kernels of one outer space that a root is compared with */
 
 typedef struct Merge {
@@ -40,6 +42,7 @@ static void read_value(Reader *w, Ref v, const Form *idx, bool top)
     Demand *d;
     const Atom *const *ks, **e;
     int nk, n = demands_of(g, v, idx, &d, &ks, &nk);
+    w->r->code += g->def[v] ? 1 + elem_op_cost(g->def[v]->op) : 0;
     for (int k = 0; k < n; k++) {
         read_value(w, d[k].v, d[k].idx, false);
         for (int j = 0, m = elems_of(d[k].idx, d[k].n, &e); j < m; j++)
@@ -73,6 +76,8 @@ static bool is_contraction(const Sched *s, Ref v) { return s->g->def[v] && s->g-
 static bool may_join(Merge *m, const Root *r, int n, const uint64_t *need)
 {
     const Group *k = &m->g[n];
+    if (r->code > PIECE && k->code > PIECE && k->code + r->code > LONG)
+        return false;
     bool mine = false, share = false, heavy = is_contraction(m->s, r->v);
     for (int j = 0; j < k->n; j++) {
         const Root *q = k->root[j];
@@ -154,6 +159,7 @@ static void place_root(Merge *m, Root *r)
     }
     Group *g = &m->g[best];
     PUSH(g->root, g->n, g->cap, r);
+    g->code += r->code;
     add_reads(&m->reads[best], r);
     for (int k = 0; k < (r->kind <= ROOT_SUMS ? 1 : r->ins->nout); k++)
         m->where[r->v + (Ref)k] = best + 1;

@@ -209,6 +209,37 @@ void plan_kernels(const Plan *p, Kernel ***list, int *n)
     collect(p, list, n, &cap);
 }
 
+typedef struct Hash2 { uint64_t h[2]; } Hash2;
+
+/* Kernels of the same text are one: a long chain that was cut repeats itself. */
+void plan_code(const Plan *p, Kernel ***list, int *n)
+{
+    Kernel **all, **open;
+    int count, slots = 64;
+    plan_kernels(p, &all, &count);
+    while (slots < 2 * count)
+        slots *= 2;
+    open = NEWS(Kernel *, slots);
+    Hash2 *key = NEWS(Hash2, slots);
+    *list = NEWS(Kernel *, count);
+    *n = 0;
+    for (int k = 0; k < count; k++) {
+        Text t = { 0 };
+        k_dump_plain(all[k], &t);
+        const Hash2 h = { { hash_bytes(t.s, t.n, 1), hash_bytes(t.s, t.n, 2) } };
+        text_free(&t);
+        int at = (int)(h.h[0] % (uint64_t)slots);
+        while (open[at] && memcmp(&key[at], &h, sizeof h))
+            at = (at + 1) % slots;
+        if (!open[at]) {
+            key[at] = h;
+            open[at] = (*list)[*n] = all[k];
+            all[k]->id = (*n)++;
+        }
+        all[k]->id = open[at]->id;
+    }
+}
+
 /* ==================== what the scheduler thought of a kernel */
 
 static const char *spec_word(const Spec *s)

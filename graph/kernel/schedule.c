@@ -81,7 +81,7 @@ static void decide(Sched *s, const Ins *i, Ref v)
             const Need *d = &s->need[v].k[k];
             pass(s, v, d->idx->f, d->space, d->root, d->loops);
         }
-        deepen(s, i, s->depth[v] + 1);
+        deepen(s, i, s->depth[v] + (elem_is_reduce(i->op) ? 2 : 1 + (int)elem_op_cost(i->op)));
     }
 }
 

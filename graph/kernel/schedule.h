@@ -66,6 +66,13 @@ typedef struct Store {                          /* one thing that a kernel compu
 
 typedef struct Block { const Atom *a; int n; } Block;
 
+/* One digit of one key of a sort: bits shift .. shift + width - 1 of its word. */
+typedef struct SortPass { int key, shift, width; } SortPass;
+int sort_passes(const Graph *, const Ins *, const SortPass **out);      /* in order */
+int sort_key_bits(Dtype);
+/* A kernel of a sort in chunks: counts the digits of a pass, or moves by them. counts: a table a chunk of every row. */
+typedef struct SortPart { int64_t chunks; int pass; bool count; Place counts; } SortPart;
+
 typedef struct Spec {
     SpecKind kind;
     const char *name;
@@ -85,9 +92,10 @@ typedef struct Spec {
     Store *store; int nstore;
     const Ins *ins;                             /* SPEC_LANES, SPEC_ROWS, and own shapes */
     bool *live;                                 /* of its results */
-    /* SPEC_SORT: 2 * nin places, natural layouts of the operands' types. [k]: merging of operand k (needed if the axis is
-     * longer than SORT_SHORT); [nin + k]: stands in for result k where that is not live (else buf may be NULL). NULL: none. */
+    /* SPEC_SORT: 2 * nin places. [k]: where operand k goes and comes from (needed if the axis is longer than SORT_SHORT);
+     * [nin + k]: stands in for result k where that is not live (else buf may be NULL). NULL: none. */
     Place *scratch;
+    const SortPart *sort;                       /* which part of it this kernel is; NULL: all of it */
     /* A store overwrites what this kernel reads (at the same index): no block may run twice. A SPEC_SCATTER whose result has the
      * place of its first operand does not copy it, and runs index positions in parallel if they are unique. */
     bool in_place;
@@ -140,7 +148,7 @@ typedef struct Root {
     Ref x; int64_t chunk;                       /* SUMS */
     const Vars *space, *inner; const Idx *idx;  /* outer variables, loops inside, index of v */
     const Ins *ins; SpecKind spec; bool *live;  /* INS, STEPS */
-    Need *read; int nread; Seen reads;          /* merge.c: stored values that it loads */
+    Need *read; int nread; Seen reads; int code;        /* merge.c: stored values that it loads; cost of its instructions */
 } Root;
 
 typedef struct Sched {
@@ -169,11 +177,12 @@ Layout *layout_lanes_inside(const int64_t *dim, int n, int nlane);
 Layout *layout_packed(const int64_t *dim, int n, int d);
 void layout_step(Layout *, int64_t size);       /* STEP * size in front */
 
-typedef struct Group { Root **root; int n, cap; } Group;
+typedef struct Group { Root **root; int n, cap; int code; } Group;
 Group *merge_roots(Sched *, int *n);
 /* Copies that the kernel wants of its operands become kernels before it. */
 Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, bool *own);
 Spec *shape_ins(Sched *, const char *name, const Root *);
+Spec *shape_sort(Sched *, Spec *, Loc);                 /* the same of a sort; its kernels but the last one are steps */
 void schedule_kernel(Sched *, const Spec *, Loc);       /* lowers it: a step */
 Buffer *schedule_buffer(Sched *, SlotKind, Dtype, int64_t size, const char *name);
 

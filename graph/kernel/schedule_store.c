@@ -14,7 +14,8 @@
 #define SHARE_MIN   16                          /* fewer outer elements than this do not share a long reduction */
 #define LONG_SPACE  256
 #define MANY_NEEDS  96                          /* more distinct demands than this are not worth telling apart */
-#define DEEP        1500                        /* a chain of values that long is cut: lowering recurses */
+#define DEEP        400                         /* a chain of values that costs so much an element is cut: compilers take
+                                                 * their time for long code, and cuts of a regular chain are one kernel */
 
 int demands_of(const Graph *g, Ref v, const Form *idx, Demand **out, const Atom *const **ks, int *nk)
 {
@@ -98,8 +99,6 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
     double cost = elem_cost(g, i), size = (double)type_size(&g->type[v]);
     if (size == 0 || i->op == OP_const || i->op == OP_data || i->op == OP_iota)
         return false;
-    if (s->depth[v] > DEEP)
-        return true;
     if (cost <= 1) {
         bool plain = true;
         for (int k = 0; k < i->nin; k++)
@@ -107,7 +106,7 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
         if (plain)
             return false;
     }
-    if (d->n > MANY_NEEDS)
+    if (d->n > MANY_NEEDS || s->depth[v] > (cost > 0 ? DEEP : 4 * DEEP))
         return true;
     if (cost == 0)
         return false;
