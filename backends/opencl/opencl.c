@@ -204,10 +204,6 @@ static void describe(OclDevice *d, cl_platform_id platform)
     i->has_i64 = true;
     d->align = align / 8 > SLACK ? align / 8 : SLACK;
     d->exact_division = single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
-    /* PoCL compiles a kernel for the launch at hand when it first runs; for a binary it would compile all of them once more, for
-     * launches of any shape, which takes longer than the first time. */
-    const char *kept = getenv("POCL_KERNEL_CACHE");
-    d->own_cache = !strcmp(version, "Portable Computing Language") && (!kept || strcmp(kept, "0"));
     if (d->nqueue > 1)
         snprintf(i->notes, sizeof i->notes, "small programs run in the caller's thread");
     snprintf(d->key, sizeof d->key, "%s|%s|%llx", i->model, i->driver,

@@ -37,7 +37,6 @@ typedef struct OclDevice {
     int nqueue;
     size_t align;                               /* of sub-buffers, bytes */
     bool exact_division;                        /* single precision division and square root are correctly rounded */
-    bool own_cache;                             /* the driver keeps compiled kernels on disk by itself */
     pthread_mutex_t quick;                      /* one thread at a time on the quick queue: it runs commands in its caller */
     Pool pool;
     char key[512];                              /* what a compiled program depends on: model, driver, processor features */
