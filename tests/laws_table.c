@@ -385,9 +385,22 @@ static void sorted(int n, const Ref *x, int axis, int keys, bool descending)
         out(0);
 }
 
+/* Rows with wide digits; for one dtype, a row in chunks, of which the last one is shorter. */
+static void long_rows(Dtype dt)
+{
+    Ints s = dt == DT_F32 ? DIMS(33001) : DIMS(2, 5000);
+    Ref key[3] = { in(dt, ANY, 0, s), in(dt, SMALL, 0, s), Iota(type_of(DT_I32, s.n, s.v), s.n - 1) };
+    sorted(3, key, s.n - 1, 1, true);
+    sorted(3, (const Ref[]){ key[1], key[0], key[2] }, s.n - 1, 2, false);
+}
+
 static void make_sort(Op op, Dtype dt, int variant)
 {
     (void)op;
+    if (variant == 3) {
+        long_rows(dt);
+        return;
+    }
     Ref m = in(dt, ANY, 0, DIMS(3, 17)), few = in(dt, SMALL, 0, DIMS(3, 17)), index = Iota(type_of(DT_I32, 2, (const int64_t[]){ 3, 17 }), 1);
     sorted(1, &m, 1, 1, false);
     if (variant == 1)
@@ -616,7 +629,7 @@ const Law law_table[OP_COUNT] = {
 
     [OP_dynamic_slice] = { MAKE(dynamic_slice, 2, EVERY) }, [OP_dynamic_update] = { MAKE(dynamic_update, 2, EVERY) },
     [OP_gather] = { MAKE(gather, 2, EVERY) }, [OP_scatter] = { MAKE(scatter, 3, EVERY), .quotients = 2 | 4 },
-    [OP_sort] = { MAKE(sort, 3, EVERY) }, [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
+    [OP_sort] = { MAKE(sort, 4, EVERY), .quotients = 7 }, [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
     [OP_threefry] = { MAKE(threefry, 2, 1 << DT_U32) },
 
     [OP_accum] = { MAKE(accum, 2, NUMBERS) }, [OP_accum_slice] = { MAKE(accum_slice, 2, NUMBERS) },

@@ -154,7 +154,7 @@ void region_value(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const E
 void regions_first(Lower *, Frame *);
 bool touches_held(Lower *, Frame *, Ref v, const Form *idx);            /* at an index that is not constant */
 void lower_scatter(Lower *);                    /* lower_scatter.c */
-void lower_sort(Lower *);
+void lower_sort(Lower *);                       /* lower_sort.c */
 void lower_cumulative(Lower *);
 
 

@@ -337,22 +337,6 @@ static void shape_lanes(Spec *spec, const Root *r)
     spec->work = steps * body_weight(body) * n;
 }
 
-/* Arrays that rows are merged into, and stand-ins for results that nobody wants. */
-static void sort_scratch(Sched *s, Spec *spec, const Ins *i)
-{
-    const Type *t = &s->g->type[i->out];
-    bool merges = t->dim[ins_int(i, 0)] > SORT_SHORT;
-    spec->scratch = NEWS(Place, 2 * i->nin);
-    for (int k = 0; k < 2 * i->nin; k++) {
-        int r = k % i->nin;
-        if (k < i->nin ? !merges : spec->live[r])
-            continue;
-        Dtype dt = (Dtype)s->g->type[i->out + (Ref)r].dt;
-        spec->scratch[k].layout = layout_natural(t->dim, t->rank);
-        spec->scratch[k].buf = schedule_buffer(s, SLOT_TEMP, dt, type_size(t), arena_text("%s_s%d", spec->name, k));
-    }
-}
-
 Spec *shape_ins(Sched *s, const char *name, const Root *r)
 {
     Spec *spec = NEW(Spec);
@@ -365,7 +349,7 @@ Spec *shape_ins(Sched *s, const char *name, const Root *r)
         return spec;
     }
     if (r->spec == SPEC_SORT)
-        sort_scratch(s, spec, r->ins);
+        return shape_sort(s, spec, r->ins->loc);
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
     double all = (double)type_size(&s->g->type[r->ins->in[r->ins->op == OP_scatter ? 2 : 0]]);
     spec->vec = r->chunk && last && atom_extent(last) >= W ? last : NULL;
