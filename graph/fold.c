@@ -118,10 +118,19 @@ static Ref fold_binary(const Ins *i, const Type *result)
     }
 }
 
+/* true where it holds and false elsewhere is the predicate itself. */
+static Ref fold_select(const Ins *i, const Type *result)
+{
+    int64_t bits;
+    Ref p = i->in[0], x = i->in[1], y = i->in[2];
+    if (x == y || const_of(p, &bits))
+        return x == y || bits ? x : y;
+    return result->dt == DT_BOOL && const_ones(x) && const_is(y, 0) && type_equal(typ(p), result) ? p : 0;
+}
+
 static Ref fold_element(const Ins *i, const Type *result)
 {
     Ref x = i->in[0];
-    int64_t bits;
     const Ins *d = def(x);
     Ref r = fold_constants(i, result);
     if (r)
@@ -132,7 +141,7 @@ static Ref fold_element(const Ins *i, const Type *result)
     case OP_convert:
         return type_equal(result, typ(x)) ? x : 0;
     case OP_select:
-        return i->in[1] == i->in[2] ? i->in[1] : const_of(x, &bits) ? i->in[bits ? 1 : 2] : 0;
+        return fold_select(i, result);
     default:
         return i->nin == 2 ? fold_binary(i, result) : 0;
     }

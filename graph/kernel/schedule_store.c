@@ -14,6 +14,7 @@
 #define SHARE_MIN   16                          /* fewer outer elements than this do not share a long reduction */
 #define LONG_SPACE  256
 #define MANY_NEEDS  96                          /* more distinct demands than this are not worth telling apart */
+#define INDEX_COST  4                           /* functions of the index up to this are computed where they are needed: a causal mask */
 #define DEEP        400                         /* a chain of values that costs so much an element is cut: compilers take
                                                  * their time for long code, and cuts of a regular chain are one kernel */
 
@@ -42,19 +43,30 @@ void need_add(Sched *s, Ref v, const Vars *space, Ref root, const Vars *loops, c
         need_add(s, e[k]->v, space, root, loops, e[k]->idx, e[k]->nidx);
 }
 
-bool index_only(const Graph *g, Ref v)
+/* What is left of a budget after a value that is a function of the index alone; negative if it is not, or costs more. */
+static double index_budget(const Graph *g, Ref v, double budget)
 {
-    for (;;) {
+    while (budget >= 0) {
         const Ins *i = g->def[v];
         if (!i)
-            return false;
+            return -1;
         if (i->op == OP_iota || i->op == OP_const)
-            return true;
-        if (!elem_is_view(i->op) && i->op != OP_convert)
-            return false;
-        v = i->in[i->op == OP_barrier ? v - i->out : 0];
+            return budget;
+        if (elem_is_view(i->op) || i->op == OP_convert) {
+            v = i->in[i->op == OP_barrier ? v - i->out : 0];
+            continue;
+        }
+        if (!optab[i->op].elementwise && i->op != OP_select)
+            return -1;
+        budget -= elem_op_cost(i->op);
+        for (int k = 1; k < i->nin; k++)
+            budget = index_budget(g, i->in[k], budget);
+        v = i->in[0];
     }
+    return -1;
 }
+
+bool index_only(const Graph *g, Ref v) { return index_budget(g, v, INDEX_COST) >= 0; }
 
 /* How often elements are evaluated. Roots with the same outer space may become one kernel and share what is cheap; a
  * contraction is not left to that hope (apart). */
@@ -99,13 +111,8 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
     double cost = elem_cost(g, i), size = (double)type_size(&g->type[v]);
     if (size == 0 || i->op == OP_const || i->op == OP_data || i->op == OP_iota)
         return false;
-    if (cost <= 1) {
-        bool plain = true;
-        for (int k = 0; k < i->nin; k++)
-            plain = plain && index_only(g, i->in[k]);
-        if (plain)
-            return false;
-    }
+    if (index_only(g, v))
+        return false;
     if (d->n > MANY_NEEDS || s->depth[v] > (cost > 0 ? DEEP : 4 * DEEP))
         return true;
     if (cost == 0)
