@@ -108,7 +108,9 @@ static void find_devices(void)
     bool pair = !getenv("POCL_DEVICES");
     if (pair)
         setenv("POCL_DEVICES", "basic pthread", 0);
-    setenv("POCL_WORK_GROUP_SPECIALIZATION", "0", 0);   /* kernels are compiled once, not again for a launch's size */
+    /* Compile a kernel once, for every launch; its loop over work-items is then not one that vectorizers may reorder. */
+    setenv("POCL_WORK_GROUP_SPECIALIZATION", "0", 0);
+    setenv("POCL_WORK_GROUP_METHOD", "loops", 0);
     void *lib = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!lib) {
         found.missing = "no OpenCL loader (libOpenCL.so.1): apt install ocl-icd-libopencl1, and pocl-opencl-icd for a device "
