@@ -56,7 +56,7 @@ typedef struct Function {
 #define OWN(name, l, b, b64, flags) { #name, name##_d, l, NULL, NULL, b, b64, flags }
 #define TWO(name, b, b64, flags) { #name, NULL, NULL, name, name##l, b, b64, flags }
 static const Function table[] = {
-    ONE(exp, 1, 3, 0), ONE(exp2, 1.1, 3, EXACT), ONE(expm1, 1.7, 3, 0), ONE(log, 0.9, 3, 0), ONE(log2, 1.7, 3, EXACT),
+    ONE(exp, 1.1, 3, 0), ONE(exp2, 1.1, 3, EXACT), ONE(expm1, 1.7, 3, 0), ONE(log, 0.9, 3, 0), ONE(log2, 1.7, 3, EXACT),
     ONE(log1p, 1.6, 2, 0), ONE(tanh, 1.3, 5, 0), OWN(logistic, logistic_l, 1.6, 3, 0), ONE(sin, 2, 4, 0), ONE(cos, 2.1, 4, 0),
     ONE(tan, 2.3, 5, 0), ONE(asin, 1.2, 4, 0), ONE(acos, 1.2, 4, 0), ONE(atan, 1.6, 5, 0), ONE(sinh, 1.5, 4, 0),
     ONE(cosh, 1.9, 4, 0), ONE(asinh, 2, 4, 0), ONE(acosh, 2.1, 4, 0), ONE(atanh, 1.95, 5, 0), ONE(erf, 2, 16, 0),

@@ -202,6 +202,13 @@ static Arg lowered(Printer *p, Val x, Dtype dt, int w)
     return r;
 }
 
+/* The prelude's macro, up to what is stored. */
+static void store_open(Printer *p, const Buffer *b, int n)
+{
+    static const char *const space[] = { [GLOBAL] = "__global", [LOCAL] = "__local", [PRIVATE] = "__private" };
+    P("HD_STORE(%s, %d, %s, ", memory_type(b), n, space[b->space]);
+}
+
 static void store_lanes(Printer *p, Val v, Reach r, int64_t s)
 {
     const KIns *i = &p->k->ins[v];
@@ -250,7 +257,12 @@ static void store(Printer *p, Val v)
         ocl_form(p, i->form, true);
         P("] = %s;", a.s);
     } else {
-        P(half ? "vstore_half16_rte((%s)%s, 0, " : "vstore16((%s)%s, 0, ", a.s, r == BACK ? ".sfedcba9876543210" : "");
+        if (half)
+            P("vstore_half16_rte(");
+        else
+            store_open(p, b, W);
+        P("(%s)%s, ", a.s, r == BACK ? ".sfedcba9876543210" : "");
+        P(half ? "0, " : "");
         address(p, b, i->form, r == BACK ? 1 - W : 0);
         P(");");
     }
@@ -377,11 +389,12 @@ static void block_store(Printer *p, Val v)
         bool whole = i->stride == m || m == W;
         for (int r = 0; r < (whole ? 1 : rows); r++) {
             begin(p);
-            P("vstore%d(v%ut%d", whole ? W : m, (unsigned)v, out[n]);
+            store_open(p, i->buf, whole ? W : m);
+            P("v%ut%d", (unsigned)v, out[n]);
             P(whole ? "" : ".s");
             for (int c = 0; c < m && !whole; c++)
                 P("%x", (unsigned)(r * m + c));
-            P(", 0, ");
+            P(", ");
             address(p, i->buf, i->form, i->stride == m ? n * W : whole ? n * i->stride : (n * rows + r) * i->stride);
             P(");");
             end(p);

@@ -5,9 +5,10 @@
  * Common ground of the math_*.c files:
  * - Rounding to an integer: t = x + 1.5 * 2^23; the low bits of t hold the integer, t - 1.5 * 2^23 is it as a float. Needs
  *   round to nearest and |x| < 2^22.
- * - A constant is cut into pieces short enough that n * piece is exact, and so is x - n * piece (Cody and Waite 1980).
+ * - A constant is cut into pieces short enough that n * piece is exact, and so is x - n * piece (Cody and Waite 1980); the last
+ *   piece is taken off by an fma.
  * - trunc12 keeps 12 bits, so that a product of two such numbers is exact (Dekker's products, shorter).
- * - Steps of polynomials are exact fma; everything else is the one rounding that is written.
+ * - Steps of polynomials and of reductions are exact fma; everything else is the one rounding that is written.
  * - Denormals: right where the device keeps them; where it flushes, an argument counts as 0 and a result below 2^-126 is 0.
  * - nan in, nan out. Polynomials are minimax fits; the name of each fit is in brackets.
  */
@@ -17,6 +18,9 @@
 #define LOG2E 1.44269502f
 #define LN2_1 0.693145752f      /* 16 bits: n*LN2_1 is exact for |n| < 256 */
 #define LN2_2 1.42860677e-06f
+/* x - n ln 2. */
+static Val less_ln2(Val x, Val n) { return fma_(n, F(-LN2_2), fma_(n, F(-LN2_1), x)); }
+
 /* exp.  x = n ln 2 + r, |r| <= 0.35 (Cody-Waite, two pieces); e^r = 1 + (r + r^2 q(r)) [exp]; times 2^n in two factors 2^(n/2),
    so that overflow and gradual underflow each round once,
         at the last product.  The two exponents come out of the magic sum:
@@ -27,11 +31,10 @@ Val f32_exp(Val x)
 {
     x = atmost(x, F(89.0f));
     x = atleast(x, F(-104.5f));
-    Val t = add(mul(x, F(LOG2E)), F(MAGIC + 254.0f));
-    Val n = sub(t, F(MAGIC + 254.0f));
-    Val r = sub(sub(x, mul(n, F(LN2_1))), mul(n, F(LN2_2)));
+    Val t = fma_(x, F(LOG2E), F(MAGIC + 254.0f));
+    Val r = less_ln2(x, sub(t, F(MAGIC + 254.0f)));
     Val q = poly(r, 0.49999994f, 0.166665122f, 0.0416682996f, 0.00836982857f, 0.0013820664f);
-    Val p = add(add(r, mul(mul(r, r), q)), F(1.0f));
+    Val p = add(fma_(mul(r, r), q, r), F(1.0f));
     Val b = ubits(t), h = shr_n(b, 1);
     return mul(mul(p, flt(shl_n(h, 23))), flt(shl_n(sub(b, h), 23)));
 }
@@ -43,8 +46,7 @@ Val f32_exp2(Val x)
     x = atleast(x, F(-151.0f));
     Val t = add(x, F(MAGIC + 254.0f));
     Val f = sub(x, sub(t, F(MAGIC + 254.0f)));
-    Val p = add(mul(f, poly(f, 0.693147182f, 0.240226477f, 0.0555035993f, 0.00961850584f, 0.00133908063f,
-        0.000153264729f)), F(1.0f));
+    Val p = poly(f, 1.0f, 0.693147182f, 0.240226477f, 0.0555035993f, 0.00961850584f, 0.00133908063f, 0.000153264729f);
     Val b = ubits(t), h = shr_n(b, 1);
     return mul(mul(p, flt(shl_n(h, 23))), flt(shl_n(sub(b, h), 23)));
 }
@@ -71,6 +73,12 @@ Val f32_expm1(Val x)
 /* log.  x = 2^k m, 2/3 <= m < 4/3 (denormals times 2^23 first); f = m - 1 exactly; log = k ln2_1 + (f - (f^2/2 - (f^3 p(f) +
    k ln2_2))) [log7]: no division, and for k = 0 the first term is f itself, so log near 1 is relatively exact.
    log(+-0) = -inf, log(x < 0) = NaN, log(inf) = inf. */
+static Val log_sum(Val kf, Val f, Val z, Val p)
+{
+    Val lo = fma_(kf, F(LN2_2), mul(mul(z, f), p));
+    return fma_(kf, F(LN2_1), add(f, fma_(z, F(-0.5f), lo)));
+}
+
 Val f32_logn(Val x)
 {
     Val ix = ubits(x);
@@ -80,8 +88,7 @@ Val f32_logn(Val x)
     Val z = mul(f, f);
     Val p = poly(f, 0.333332151f, -0.249998063f, 0.200104252f, -0.166801959f, 0.140057668f, -0.121874794f,
         0.139844254f, -0.128800437f);
-    Val lo = add(mul(mul(z, f), p), mul(kf, F(LN2_2)));
-    return add(mul(kf, F(LN2_1)), add(f, sub(lo, mul(F(0.5f), z))));
+    return log_sum(kf, f, z, p);
 }
 
 Val f32_log(Val x)
@@ -94,8 +101,7 @@ Val f32_log(Val x)
     Val z = mul(f, f);
     Val p = poly(f, 0.333332151f, -0.249998063f, 0.200104252f, -0.166801959f, 0.140057668f, -0.121874794f,
         0.139844254f, -0.128800437f);
-    Val lo = add(mul(mul(z, f), p), mul(kf, F(LN2_2)));
-    Val y = add(mul(kf, F(LN2_1)), add(f, sub(lo, mul(F(0.5f), z))));
+    Val y = log_sum(kf, f, z, p);
     y = sel(lt(x, F(INFINITY)), y, x);
     y = sel(lt(x, F(0.0f)), F(NAN), y);
     return sel(eq(x, F(0.0f)), F(-INFINITY), y);
@@ -132,8 +138,7 @@ Val f32_log1p(Val x)
     Val z = mul(f, f);
     Val p = poly(f, 0.333332151f, -0.249998063f, 0.200104252f, -0.166801959f, 0.140057668f, -0.121874794f,
         0.139844254f, -0.128800437f);
-    Val lo = add(mul(mul(z, f), p), mul(kf, F(LN2_2)));
-    Val y = add(mul(kf, F(LN2_1)), add(f, sub(lo, mul(F(0.5f), z))));
+    Val y = log_sum(kf, f, z, p);
     y = sel(and(lt(x, F(INFINITY)), not(eq(x, F(0.0f)))), y, x);
     y = sel(lt(x, F(-1.0f)), F(NAN), y);
     return sel(eq(x, F(-1.0f)), F(-INFINITY), y);
@@ -186,9 +191,8 @@ Val f32_tanh(Val x)
     Val a = atmost(abs_(x), F(9.02f));
     Val big = ge(a, F(0.6f));
     Val c = add(a, a);
-    Val t = add(mul(c, F(LOG2E)), F(MAGIC + 127.0f));
-    Val n = sub(t, F(MAGIC + 127.0f));
-    Val r = sub(sub(c, mul(n, F(LN2_1))), mul(n, F(LN2_2)));
+    Val t = fma_(c, F(LOG2E), F(MAGIC + 127.0f));
+    Val r = less_ln2(c, sub(t, F(MAGIC + 127.0f)));
     Val z = mul(a, a);
     Val v = sel(big, r, z), m = sel(big, r, a);
     Val p = sel(big, F(0.0013820664f), F(-0.00589379063f));
@@ -196,9 +200,9 @@ Val f32_tanh(Val x)
     p = fma_(p, v, sel(big, F(0.0416682996f), F(-0.0537840612f)));
     p = fma_(p, v, sel(big, F(0.166665122f), F(0.133319318f)));
     p = fma_(p, v, sel(big, F(0.49999994f), F(-0.333332986f)));
-    Val e = add(m, mul(mul(m, v), p));
+    Val e = fma_(mul(m, v), p, m);
     Val s = flt(shl_n(ubits(t), 23));
-    Val y = sub(F(1.0f), divide(F(2.0f), add(mul(s, e), add(s, F(1.0f)))));
+    Val y = sub(F(1.0f), divide(F(2.0f), fma_(s, e, add(s, F(1.0f)))));
     return copysign_(sel(big, y, e), x);
 }
 
@@ -208,18 +212,17 @@ Val f32_tanh(Val x)
 Val f32_logistic(Val x)
 {
     Val a = atleast(neg(abs_(x)), F(-104.5f));
-    Val t = add(mul(a, F(LOG2E)), F(MAGIC + 254.0f));
-    Val n = sub(t, F(MAGIC + 254.0f));
-    Val r = sub(sub(a, mul(n, F(LN2_1))), mul(n, F(LN2_2)));
+    Val t = fma_(a, F(LOG2E), F(MAGIC + 254.0f));
+    Val r = less_ln2(a, sub(t, F(MAGIC + 254.0f)));
     Val q = poly(r, 0.49999994f, 0.166665122f, 0.0416682996f, 0.00836982857f, 0.0013820664f);
-    Val w = add(r, mul(mul(r, r), q));
+    Val w = fma_(mul(r, r), q, r);
     Val p = add(w, F(1.0f));
     Val l = sel(lt(x, F(0.0f)), add(sub(F(1.0f), p), w), F(0.0f));
     Val b = ubits(t), h = shr_n(b, 1);
     Val e = mul(mul(p, flt(shl_n(h, 23))), flt(shl_n(sub(b, h), 23)));
     Val d = add(F(1.0f), e);
     Val y = divide(sel(lt(x, F(0.0f)), e, F(1.0f)), d);
-    return add(y, mul(y, sub(l, sub(e, sub(d, F(1.0f))))));
+    return fma_(y, sub(l, sub(e, sub(d, F(1.0f)))), y);
 }
 
 /* asinh, acosh, atanh through log1p of an argument that is relatively exact (Kahan's forms):

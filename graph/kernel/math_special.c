@@ -14,10 +14,11 @@
         or its rounding would count double. */
 Val f32_erf(Val x)
 {
-    Val a = abs_(x);
+    Val a = atmost(abs_(x), F(3.92f));
     Val big = ge(a, F(1.75f));
-    Val t = sel(big, sub(a, F(2.875f)), sub(mul(x, x), F(1.5f)));
-    Val p = sel(big, add(mul(F(3.84038321e-05f), t), F(-5.4163942e-05f)), F(-1.96166141e-08f));
+    Val t = sel(big, sub(a, F(2.875f)), fma_(x, x, F(-1.5f)));
+    Val p = sel(big, F(3.84038321e-05f), F(0.0f));
+    p = fma_(p, t, sel(big, F(-5.4163942e-05f), F(-1.96166141e-08f)));
     p = fma_(p, t, sel(big, F(-0.000144045887f), F(3.92857828e-07f)));
     p = fma_(p, t, sel(big, F(0.000568803633f), F(-4.12971804e-06f)));
     p = fma_(p, t, sel(big, F(-0.00113324367f), F(3.36538506e-05f)));
@@ -28,7 +29,7 @@ Val f32_erf(Val x)
     p = fma_(p, t, sel(big, F(0.000290008378f), F(-0.165578648f)));
     p = fma_(p, t, sel(big, F(-4.78603179e-05f), F(-0.251488626f)));
     Val m = sel(big, F(1.0f), a);
-    return copysign_(sel(gt(a, F(3.92f)), F(1.0f), add(m, mul(m, p))), x);
+    return copysign_(fma_(m, p, m), x);
 }
 
 /* erfc.  |x| < 0.72: 1 - erf [erf_0].  Else e^(-x^2) u p(v), u = 1/(|x| + 3), v = (|x| - 2) u
