@@ -158,12 +158,13 @@ typedef struct Table { Buffer *buf; Form base; } Table;
 
 static int64_t table_size(const SortPass *p) { return p->width < 4 ? W : INT64_C(1) << p->width; }
 
-static Table table_new(const Sort *S)
+static void tables_new(const Sort *S, Table t[2])
 {
     int64_t size = 0;
     for (int p = 0; p < S->npass; p++)
         size = table_size(&S->pass[p]) > size ? table_size(&S->pass[p]) : size;
-    return (Table){ k_private(S->L->k, S->it, size), form_c(0) };
+    for (int k = 0; k < 2; k++)
+        t[k] = (Table){ k_private(S->L->k, S->it, size), form_c(0) };
 }
 
 /* The chunk's part of all counts. */
@@ -183,7 +184,8 @@ static Form lanes_loop(Sort *S, const SortPass *p)
 
 static void table_clear(Sort *S, const SortPass *p, Table t)
 {
-    table_set(S, t, lanes_loop(S, p), k_splat(S->L->k, pos_const(S, 0)));
+    Form d = form_a(k_loop(S->L->k, "z", table_size(p), 0, NULL, NULL));
+    table_set(S, t, d, pos_const(S, 0));
     k_loop_end(S->L->k, NULL, NULL);
 }
 
@@ -277,7 +279,8 @@ static const Place *before_pass(const Sort *S, int n) { return (S->npass - n) % 
 
 static void all_passes(Sort *S)
 {
-    Table t[2] = { table_new(S), S->npass > 1 ? table_new(S) : (Table){ 0 } };
+    Table t[2];
+    tables_new(S, t);
     count(S, &S->pass[0], before_pass(S, 0), t[0]);
     for (int n = 0; n < S->npass; n++) {
         sum_up(S, &S->pass[n], t[n % 2], (Table){ 0 });
@@ -297,10 +300,11 @@ static void one_part(Sort *S, const SortPart *part)
         count(S, p, from, counts_of(S, p, S->chunk));
         return;
     }
-    Table all = table_new(S), base = table_new(S);
-    gather_counts(S, p, all, base);
-    sum_up(S, p, all, base);
-    move(S, p, from, before_pass(S, part->pass + 1), all, NULL, all);
+    Table t[2];
+    tables_new(S, t);
+    gather_counts(S, p, t[0], t[1]);
+    sum_up(S, p, t[0], t[1]);
+    move(S, p, from, before_pass(S, part->pass + 1), t[0], NULL, t[1]);
 }
 
 /* ==================== the kernel */
