@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define FACTOR_MAX  1024                        /* elements of a row that a step writes for its products */
+
 typedef struct Rows {
     Lower *L; Frame *outer;
     const Ins *i; const Region *r; const Graph *body;
@@ -150,6 +152,49 @@ static int rows_stores(Rows *R, Form step, Store *st)
     return n;
 }
 
+/* Is v made of elements alone, no reduction inside? */
+static bool plain_chain(const Graph *g, Ref v, int *left)
+{
+    const Ins *i = g->def[v];
+    if (!i || i->op == OP_const || i->op == OP_iota)
+        return true;
+    if (--*left < 0 || !(optab[i->op].elementwise || i->op == OP_select || i->op == OP_convert || elem_is_view(i->op)))
+        return false;
+    for (int k = 0; k < i->nin; k++)
+        if (!plain_chain(g, i->in[k], left))
+            return false;
+    return true;
+}
+
+/* What products multiply and the step computes: once, into rows, and not again for each block of the product's results. */
+static int factor_stores(Rows *R, Store *st)
+{
+    const Graph *g = R->body;
+    int n = 0;
+    for (int k = 0; k < 2 * g->nins; k++) {
+        const Ins *i = g->ins[k / 2];
+        if (i->op != OP_dot)
+            continue;
+        Ref v = i->in[k % 2];
+        for (; g->def[v] && elem_is_view(g->def[v]->op) && g->def[v]->op != OP_barrier; v = g->def[v]->in[0])
+            ;
+        const Type *t = &g->type[v];
+        int left = 32;
+        bool taken = !g->def[v] || elem_op_cost(g->def[v]->op) == 0 || elem_is_reduce(g->def[v]->op);
+        for (int j = 0; j < n; j++)
+            taken = taken || st[j].v == v;
+        if (taken || any_zero(t) || type_size(t) < W || type_size(t) > FACTOR_MAX ||
+            type_size(&g->type[i->out]) <= type_size(t) / 2 || !plain_chain(g, v, &left))
+            continue;
+        const Atom *const *space = elem_space("k", t->dim, t->rank, 1);
+        Store s = { .v = v, .nidx = t->rank, .to = row_place(R, t) };
+        for (int d = 0; d < t->rank; d++)
+            s.idx[d] = form_a(s.space[s.nspace++] = space[d]);
+        st[n++] = s;
+    }
+    return n;
+}
+
 void region_rows(Lower *L, const Env *const *envs, int ne)
 {
     const Spec *s = L->spec;
@@ -175,6 +220,12 @@ void region_rows(Lower *L, const Env *const *envs, int ne)
         frame_survey(f, R.body->out, R.body->nout);
         L->top = f;
         regions_first(L, f);
+        Store *factor = NEWS(Store, 2 * R.body->nins);
+        int nf = factor_stores(&R, factor);
+        if (nf && !L->failed)
+            run_stores(L, f, factor, nf, envs, ne);
+        for (int j = 0; j < nf; j++)
+            ((Place *)f->stored)[factor[j].v] = factor[j].to;
         if (!L->failed)
             run_stores(L, f, st, n, envs, ne);
         L->top = R.outer;
