@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#define POSITIONAL  64                          /* instructions that are looked through for a place */
+
 /* ==================== variables by name */
 
 typedef struct Named {
@@ -146,8 +148,32 @@ int elem_op_cost(int op)
     }
 }
 
+/* Is v an integer that depends on the position alone? Then what it leads to is a view. */
+static bool by_position(const Graph *g, Ref v, int *budget)
+{
+    const Ins *i = g->def[v];
+    if (!i || !dtype_int((Dtype)g->type[v].dt) || --*budget < 0)
+        return false;
+    switch (i->op) {
+    case OP_const: case OP_iota:
+        return true;
+    case OP_add: case OP_sub: case OP_mul: case OP_concat: case OP_convert:
+        break;
+    default:
+        if (!elem_is_view(i->op) || i->op == OP_barrier)
+            return false;
+    }
+    for (int k = 0; k < i->nin; k++)
+        if (!by_position(g, i->in[k], budget))
+            return false;
+    return true;
+}
+
 double elem_cost(const Graph *g, const Ins *i)
 {
+    int budget = POSITIONAL;
+    if (i->op == OP_dynamic_slice && by_position(g, i->in[1], &budget))
+        return 0;
     if (!elem_is_reduce(i->op))
         return elem_op_cost(i->op);
     double k = 1;
@@ -178,6 +204,43 @@ static Demand plain(Ref v, const Form *idx, int n)
     return d;
 }
 
+static bool fits_dtype(Form f, Dtype dt)
+{
+    int64_t lo, hi;
+    int bits = 8 * (int)dtype_size(dt) - dtype_signed(dt);
+    form_range(f, &lo, &hi);
+    return lo >= (dtype_signed(dt) ? -(1ll << (bits < 62 ? bits : 62)) : 0) && hi < 1ll << (bits < 62 ? bits : 62);
+}
+
+/* The same as a form (by_position has said that it can be), or NULL: products of places, what may wrap, parts not told apart. */
+static Form positional(const Graph *g, Ref v, const Form *idx)
+{
+    const Ins *i = g->def[v];
+    Form f = NULL, x, y;
+    Demand *d;
+    switch (i->op) {
+    case OP_const:
+        f = form_c(ins_int(i, 1));
+        break;
+    case OP_iota:
+        f = idx[ins_int(i, 2)];
+        break;
+    case OP_add: case OP_sub: case OP_mul:
+        if ((x = positional(g, i->in[0], idx)) == NULL || (y = positional(g, i->in[1], idx)) == NULL)
+            return NULL;
+        if (i->op == OP_mul && !form_const(x) && !form_const(y))
+            return NULL;
+        f = i->op == OP_mul ? form_const(x) ? form_mul(y, x->c) : form_mul(x, y->c)
+                            : form_add(x, i->op == OP_sub ? form_mul(y, -1) : y);
+        break;
+    default:
+        if (elem_rule(g, i, 0, idx, &d) != 1)
+            return NULL;
+        f = positional(g, d[0].v, d[0].idx);
+    }
+    return f && fits_dtype(f, (Dtype)g->type[v].dt) ? f : NULL;
+}
+
 /* Start of dimension d of a slice, from component k of the index vectors at idx[0..n): brought into 0 .. room. */
 static Form start_of(const Graph *g, Ref starts, const Form *idx, int n, int k, int64_t room)
 {
@@ -186,6 +249,10 @@ static Form start_of(const Graph *g, Ref starts, const Form *idx, int n, int k, 
     Form at[MAXRANK + 1];
     memcpy(at, idx, sizeof *at * (size_t)n);
     at[n] = form_c(k);
+    int budget = POSITIONAL;
+    Form f = by_position(g, starts, &budget) ? positional(g, starts, at) : NULL;
+    if (f)
+        return form_clamp(f, room + 1);
     return form_a(atom_elem(g, starts, at, n + 1, 0, room));
 }
 

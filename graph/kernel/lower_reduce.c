@@ -25,6 +25,8 @@ typedef struct Red {
     Dtype res;
 } Red;
 
+#define SUMS    32                              /* accumulators of one loop of a phase: more than that leave the registers */
+
 /* ==================== what combines */
 
 Val reduce_identity(Lower *L, int op, Dtype dt)
@@ -631,7 +633,9 @@ void run_stores(Lower *L, Frame *fr, const Store *st, int n, const Env *const *e
     for (int p = 0; p < q.n; p++) {
         Phase *ph = &q.phase[p];
         Val *out = NEWS(Val, ph->n * ne);
-        lower_reduce(L, fr, ph->want, ph->n, envs, ne, NULL, out);
+        int most = ne < SUMS ? SUMS / ne : 1;
+        for (int j = 0; j < ph->n; j += most)
+            lower_reduce(L, fr, ph->want + j, ph->n - j < most ? ph->n - j : most, envs, ne, NULL, out + j * ne);
         for (int j = 0; j < ph->n * ne; j++)
             memo_set(L, fr, ph->want[j / ne].v, ph->want[j / ne].idx, envs[j % ne], out[j]);
         rows_filled(fr);                        /* whole by now */

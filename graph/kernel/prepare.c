@@ -17,6 +17,9 @@
 #define PIECES_ROWS 64                          /* chunks of rows of a sum over rows */
 #define COLUMNS     256                         /* as many are enough for the cores */
 #define FEW         16                          /* blocks that are too few for the cores */
+#define CACHE       (1 << 20)                   /* bytes of operands that stay near a core */
+#define PIECE_STEPS 128                         /* a contraction is not cut into shorter ones */
+#define BLOCKS      8                           /* of results: as many times operands are read, or it is no matter */
 
 static bool half(int dt) { return dt == DT_F16 || dt == DT_BF16; }
 static Type with_dt(const Type *t, Dtype dt) { Type u = *t; u.dt = dt; return u; }
@@ -57,12 +60,67 @@ static Ref in_pieces(Ref x, int a, int64_t n)
     return Reshape(x, s);
 }
 
+/* Elements of memory behind a value: of what its views look at. */
+static double behind(Ref v)
+{
+    double n = (double)type_size(typ(v));
+    for (const Ins *i = def(v); i; i = def(v)) {
+        if (!elem_is_view(i->op) && i->op != OP_dynamic_slice && i->op != OP_pad)
+            break;
+        v = i->in[0];
+        double m = (double)type_size(typ(v));
+        n = m < n && i->op != OP_pad ? m : n;
+    }
+    return n;
+}
+
+/* A product of arrays that leave the caches before the next block of results wants them again, with few results: the leading
+ * contracted axes are cut into pieces that fit, one after the other; the results of all pieces are added. 0: no need. */
+static Ref cut_dot(Ref x, Ref y, Ints lc, Ints rc, const Type *whole)
+{
+    double results = (double)type_size(whole), all = behind(x) + behind(y), room = all / (8 * results), n = 1;
+    double want = all * (double)dtype_size((Dtype)typ(x)->dt) / CACHE, steps = 1;
+    for (int k = 0; k < lc.n; k++)
+        steps *= (double)typ(x)->dim[lc.v[k]];
+    want = want > room ? room : want;
+    want = want > steps / PIECE_STEPS ? steps / PIECE_STEPS : want;
+    if (want < 4 || results < BLOCKS * 256)
+        return 0;
+    Ints lb = { 0 }, rb = { 0 };
+    while (lc.n && n < want && typ(x)->rank < MAXRANK && typ(y)->rank < MAXRANK) {
+        int64_t e = typ(x)->dim[lc.v[0]], p = divisor((int64_t)(want / n), e);
+        int a = (int)lc.v[0], b = (int)rc.v[0];
+        if (p == 1)
+            break;
+        n *= (double)p;
+        lb.v[lb.n++] = a, rb.v[rb.n++] = b;
+        if (p == e) {
+            lc = without(lc, 0), rc = without(rc, 0);
+            continue;
+        }
+        x = in_pieces(x, a, p), y = in_pieces(y, b, p);
+        for (int k = 0; k < lc.n; k++)
+            lc.v[k] += lc.v[k] >= a, rc.v[k] += rc.v[k] >= b;
+        for (int k = 0; k < lb.n; k++)
+            lb.v[k] += lb.v[k] > a, rb.v[k] += rb.v[k] > b;
+        break;
+    }
+    Ref z = n >= 4 ? Dot(x, y, lc, rc, lb, rb, DT_NONE) : 0;
+    Ints axes = { lb.n, { 0 } };
+    for (int k = 0; k < lb.n; k++)
+        axes.v[k] = k;
+    return z ? Sum(z, axes) : 0;
+}
+
 static Ref split_dot(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb)
 {
     Ref whole = Dot(x, y, lc, rc, lb, rb, DT_NONE);
     const Type *s = whole ? typ(x) : NULL, *u = whole ? typ(y) : NULL;
-    if (!whole || lb.n || lc.n != 1 || s->rank >= MAXRANK || u->rank >= MAXRANK || typ(whole)->rank >= MAXRANK)
+    if (!whole || lb.n || s->rank >= MAXRANK || u->rank >= MAXRANK || typ(whole)->rank >= MAXRANK)
         return whole;
+    Ref cut = cut_dot(x, y, lc, rc, typ(whole));
+    if (cut || lc.n != 1)
+        return cut ? cut : whole;
     double results = (double)type_size(typ(whole)), k = (double)s->dim[lc.v[0]];
     int64_t n = pieces(s->dim[lc.v[0]], results);
     bool both = s->rank > 1 && u->rank > 1;
@@ -509,7 +567,7 @@ static Graph *rewritten(const Graph *g, const Target *t, bool split)
     return error_pending() ? NULL : graph_dce(h);
 }
 
-Graph *prepare(const Graph *g, const Target *t) { return rewritten(g, t, true); }
+Graph *prepare(const Graph *g, const Target *t) { return rewritten(prepare_taps(g), t, true); }
 Graph *prepare_body(const Graph *g, const Target *t) { return rewritten(g, t, false); }
 
 /* ==================== values of their own */

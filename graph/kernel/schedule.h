@@ -188,6 +188,7 @@ Buffer *schedule_buffer(Sched *, SlotKind, Dtype, int64_t size, const char *name
 
 Graph *prepare(const Graph *, const Target *);  /* a program or the body of a loop of kernels; NULL after an error */
 Graph *prepare_body(const Graph *, const Target *);     /* what lanes run: only expanded */
+const Graph *prepare_taps(const Graph *);       /* sums of products that differ in where they read become one */
 typedef struct Bounds Bounds;
 /* Results, and operands of steps, are values of their own. */
 Graph *prepare_seal(const Graph *, const Target *, const Bounds *);

@@ -15,6 +15,7 @@
 #define LONG_SPACE  256
 #define MANY_NEEDS  96                          /* more distinct demands than this are not worth telling apart */
 #define INDEX_COST  4                           /* functions of the index up to this are computed where they are needed: a causal mask */
+#define MANY_BLOCKS 8192                        /* results for which operands are read over and over */
 #define DEEP        400                         /* a chain of values that costs so much an element is cut: compilers take
                                                  * their time for long code, and cuts of a regular chain are one kernel */
 
@@ -104,6 +105,27 @@ static bool nobody_shares(const Needs *d, double space, double size, double eval
     return false;
 }
 
+/* Products whose batch is summed: pieces of a long contraction, each short enough for its operands to stay in a cache. Inside the
+ * loop of the sum they would all be streamed for each block of results. */
+static bool in_pieces(const Graph *g, const Needs *d, const Ins *i, double cost)
+{
+    int nb = 0;
+    double results = 1;
+    if (i->op == OP_dot)
+        ins_attr(i, 2, &nb);
+    for (int k = nb; k < g->type[i->out].rank; k++)
+        results *= (double)g->type[i->out].dim[k];
+    if (results < MANY_BLOCKS)
+        return false;
+    for (int k = 0; k < d->n; k++)
+        for (int b = 0; b < nb; b++) {
+            Form f = d->k[k].idx->f[b];
+            if (!form_const(f) && !set_meets(form_deps(f), d->k[k].loops))
+                return false;
+        }
+    return nb && d->n && cost >= LONG_SPACE;
+}
+
 bool store_pays(const Sched *s, const Ins *i, Ref v)
 {
     const Graph *g = s->g;
@@ -117,6 +139,8 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
         return true;
     if (cost == 0)
         return false;
+    if (in_pieces(g, d, i, cost))
+        return true;
     double evals = evaluations(d, i->op == OP_dot);
     if (elem_is_reduce(i->op) && nobody_shares(d, cost / 2, size, evals))
         return true;

@@ -233,14 +233,15 @@ static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
     bool any = false;
     if (tile_free(t, vec) && atom_extent(vec) >= 2 * W)
         set_block(spec, vec, 2);
+    const Atom *rows = NULL;                    /* the longest up to 8, of those the innermost */
     for (int k = space->n - 1; k >= 0; k--) {
         const Atom *a = space->a[k];
-        any = any || tile_free(t, a);
-        if (a != vec && !block_of(spec, a) && tile_free(t, a) && atom_extent(a) > 1 && some_shared(t, vec)) {
-            set_block(spec, a, atom_extent(a) <= 8 ? atom_extent(a) : 8);
-            break;
-        }
+        if (a != vec && !block_of(spec, a) && tile_free(t, a) && some_shared(t, vec) &&
+            (rows ? atom_extent(rows) < 8 && atom_extent(a) > atom_extent(rows) : atom_extent(a) > 1))
+            rows = a;
     }
+    if (rows)
+        set_block(spec, rows, atom_extent(rows) <= 8 ? atom_extent(rows) : 8);
     for (int k = 0; k < space->n; k++)
         any = any || tile_free(t, space->a[k]);
     if (!any && !spec->nblock)
