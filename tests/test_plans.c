@@ -113,6 +113,19 @@ START_TEST(per_example_gradients)
 }
 END_TEST
 
+/* ---- what is small is one launch, however many kernels it would be: a Hessian of three inputs */
+
+static hd bumps(hd x) { return hd_sum(hd_softmax(hd_mul(hd_sin(x), hd_softmax(x, 0)), 0)); }
+
+START_TEST(small_kernels_join)
+{
+    hd_array *x = hd_array_abstract(HD_F32, 3);
+    Seen s = look(hd_hessian(bumps), &x, 1);
+    ck_assert_msg(s.kernels == 1 && s.steps == 1, "%d kernels in %d steps\n%s", s.kernels, s.steps, s.plan);
+    done(&s, &x, 1);
+}
+END_TEST
+
 /* ---- a small recurrent cell: 200 steps are one launch, with the loop inside */
 
 static hd cell(hd w, hd u, hd b, hd h, hd x)
@@ -240,6 +253,7 @@ int main(void)
     tcase_add_test(t, softmax_any_axis);
     tcase_add_test(t, softmax_under_vmap);
     tcase_add_test(t, per_example_gradients);
+    tcase_add_test(t, small_kernels_join);
     tcase_add_test(t, recurrent_cell);
     tcase_add_test(t, branches);
     tcase_add_test(t, loops_of_lanes);

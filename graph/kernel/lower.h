@@ -79,6 +79,7 @@ typedef struct Lower {
     Map memo, forms, regions;
     int calls, nframe, depth;
     bool strict, failed;                        /* strict: clamp although slack would do */
+    bool alone;                                 /* one work-item */
 } Lower;
 
 Frame *frame_new(Lower *, const Graph *);

@@ -5,6 +5,7 @@
  * Outer blocks are taken innermost first: whole loops until a work-item has about ITEM cycles or a 64th of the
  * whole, then a chunk; the rest is the grid. The last block of an axis overlaps its neighbour, and the last chunk
  * repeats a block, since stores are idempotent; where they are not (in_place, rows of sums) blocks fit exactly.
+ * Several specifications make one kernel of one work-item, which computes them in order.
  */
 #include "lower.h"
 
@@ -41,10 +42,10 @@ static void plan_axes(Lower *L, Axis1 *ax, int n)
     double total = s->work > 1 ? s->work : 1;
     for (int j = 0; j < n; j++)
         total *= (double)ax[j].blocks;
-    L->k->work = total;
+    L->k->work += total;
     double each = s->work > 1 ? s->work : 1, room = (total / 64 < ITEM ? total / 64 : ITEM) / each;
     bool gpu = s->target && s->target->gpu;
-    int64_t budget = room < 1 || gpu ? 1 : (int64_t)room;
+    int64_t budget = L->alone ? INT64_MAX : room < 1 || gpu ? 1 : (int64_t)room;
     for (int j = n - 1; j >= 0; j--) {
         Axis1 *x = &ax[j];
         int64_t c = s->chunk > 0 ? s->chunk : x->blocks < budget ? x->blocks : budget;
@@ -262,20 +263,15 @@ static void say_writes(Lower *L)
             k_writes(L->k, s->scratch[j].buf);
 }
 
-Kernel *lower(const Spec *s)
+static void lower_spec(Lower *L)
 {
-    Lower *L = NEW(Lower);
-    L->spec = s;
-    L->k = k_new(s->name);
-    if (!L->k || error_pending())
-        return NULL;
+    const Spec *s = L->spec;
     L->vec = s->kind != SPEC_ROWS && s->vec && s->vec->hi + 1 >= W && !(s->in_place && (s->vec->hi + 1) % W)
         ? s->vec : NULL;
     L->top = frame_new(L, s->g);
     L->top->whole = true;
     L->top->stored = s->stored, L->top->instead = s->instead, L->top->own = s->own;
     frame_push(L, L->top);
-    say_writes(L);
     Ref *root = NEWS(Ref, s->nstore);
     for (int j = 0; j < s->nstore; j++)
         root[j] = s->store[j].v;
@@ -292,8 +288,20 @@ Kernel *lower(const Spec *s)
     }
     if (L->failed && !error_pending())
         error_set(E_INTERNAL, "kernel %s: a value could not be built", s->name);
+}
+
+Kernel *lower(const Spec *const *spec, int n)
+{
+    Kernel *k = k_new(spec[0]->name);
+    Lower *L = NEWS(Lower, n);
+    for (int j = 0; k && j < n; j++) {
+        L[j] = (Lower){ .spec = spec[j], .k = k, .alone = n > 1 };
+        say_writes(&L[j]);
+    }
+    for (int j = 0; j < n && !error_pending(); j++)
+        lower_spec(&L[j]);
     if (error_pending())
         return NULL;
-    k_finish(L->k);
-    return error_pending() ? NULL : L->k;
+    k_finish(k);
+    return error_pending() ? NULL : k;
 }

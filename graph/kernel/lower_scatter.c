@@ -52,11 +52,11 @@ Form items_open(Lower *L, int64_t n, double cycles, Items *it)
 {
     Kernel *k = L->k;
     double total = (double)n * cycles, room = (total / 64 < ITEM ? total / 64 : ITEM) / cycles;
-    int64_t c = room < 1 || (L->spec->target && L->spec->target->gpu) ? 1 : room < (double)n ? (int64_t)room : n;
+    int64_t c = L->alone ? n : room < 1 || (L->spec->target && L->spec->target->gpu) ? 1 : room < (double)n ? (int64_t)room : n;
     int64_t items = (n + c - 1) / c;
     Form f = form_c(0);
     *it = (Items){ c > 1, items * c > n };
-    k->work = total;
+    k->work += total;
     if (items > 1) {
         const Atom *g = atom_var("g0", items, 0);
         k_where(k, g, 0);

@@ -12,6 +12,10 @@
 
 #include <string.h>
 
+#define JOIN_WORK   50000                       /* cycles of kernels that are joined, in all; instructions; kernels */
+#define JOIN_CODE   1000
+#define JOIN_MAX    24
+
 /* ==================== dtypes that the device lacks */
 
 static bool lacks(const Target *t, int dt)
@@ -212,23 +216,56 @@ static void place_roots(Sched *s)
 
 /* ==================== steps */
 
+static Kernel *kernel_lower(const Spec *const *spec, int n, Loc loc)
+{
+    Loc was = loc_set(loc);
+    Kernel *k = error_pending() ? NULL : lower(spec, n);
+    loc_set(was);
+    if (!k)
+        error_set(E_INTERNAL, "kernel %s could not be lowered", spec[n - 1]->name);
+    return k;
+}
+
+/* A launch costs more than what several cores would save on little work: on processors, such kernels are one work-item
+ * of one kernel. Not long code, which compilers take their time for and which may occur again. */
+static bool joins(const Sched *s, const Spec *spec, const Kernel *k)
+{
+    const Step *last = s->nsmall && s->small_step == s->plan->nstep ? &s->plan->step[s->plan->nstep - 1] : NULL;
+    return last && last->kernel->work + k->work <= JOIN_WORK && last->kernel->nins + k->nins <= JOIN_CODE &&
+           s->nsmall < JOIN_MAX && spec->kind != SPEC_SORT && !spec->chunk;
+}
+
+/* spec is kept: s->own, which it points at, is for the kernel being made. */
+static void remember(Sched *s, const Spec *spec, const Kernel *k, bool joined)
+{
+    if (!joined)
+        s->nsmall = 0;
+    s->small_step = s->plan->nstep;
+    if (s->target->gpu || k->work > JOIN_WORK || spec->kind == SPEC_SORT || spec->chunk)
+        return;
+    Spec *c = arena_copy(spec, sizeof *spec);
+    c->own = arena_copy(spec->own, sizeof *spec->own * (size_t)s->g->nval);
+    PUSH(s->small, s->nsmall, s->small_cap, c);
+}
+
 void schedule_kernel(Sched *s, const Spec *spec, Loc loc)
 {
-    if (error_pending())
+    Kernel *k = kernel_lower(&spec, 1, loc);
+    if (!k)
         return;
-    Loc was = loc_set(loc);
-    Kernel *k = lower(spec);
-    loc_set(was);
-    if (!k) {
-        error_set(E_INTERNAL, "kernel %s could not be lowered", spec->name);
-        return;
-    }
-    Step *st = plan_step(s->plan, S_LAUNCH);
-    st->kernel = k;
-    st->loc = loc;
-    st->note = spec_note(spec, spec->instead != s->instead);
-    s->plan->nkernel++;
+    const char *note = spec_note(spec, spec->instead != s->instead);
+    bool join = joins(s, spec, k);
     s->plan->work += k->work;
+    if (!join) {
+        *plan_step(s->plan, S_LAUNCH) = (Step){ .kind = S_LAUNCH, .kernel = k, .loc = loc, .note = note };
+        s->plan->nkernel++;
+    }
+    remember(s, spec, k, join);
+    if (!join)
+        return;
+    Step *st = &s->plan->step[s->plan->nstep - 1];
+    st->kernel = kernel_lower(s->small, s->nsmall, loc);
+    st->note = arena_text("%s, %s", st->note, note);
 }
 
 static void kernel_of(Sched *s, const char *name, const Group *g)

@@ -104,7 +104,8 @@ typedef struct Spec {
 
 enum { SORT_SHORT = 16 };                       /* rows up to this length are sorted by insertion, without scratch */
 
-Kernel *lower(const Spec *);                    /* NULL after an error */
+/* Several: one work-item computes one after the other. NULL after an error. */
+Kernel *lower(const Spec *const *, int n);
 
 /* ==================== between the files of the scheduler
  * Indices and lists of variables are interned while a program is scheduled: equal ones are the same pointer. */
@@ -162,6 +163,8 @@ typedef struct Sched {
     Root **root; int nroot, root_cap;           /* in reverse order of values */
     Place **packed;                             /* by value, by dimension: turned copies made so far */
     bool *own, *none; Place *instead;           /* by value: of the kernel being made; nothing */
+    const Spec **small; int nsmall, small_cap;  /* what the last step computes, if more may join it ... */
+    int small_step;                             /* ... and how many steps there were then */
 } Sched;
 
 /* What v needs at idx: elem_rule or elem_reduce, whichever it is. Leaves (inputs, constants, own shapes) give 0. */
