@@ -207,16 +207,16 @@ static void pack_operands(Sched *s, Spec *spec, Traffic *t, const Vars *space)
 
 static bool depends(Form f, const Atom *a) { return set_has(form_deps(f), a); }
 
-/* Does half of what reductions load not depend on a? */
+/* Does about half of what reductions load not depend on a? */
 static bool tile_free(const Traffic *t, const Atom *a)
 {
-    int n = 0, all = 0;
+    double n = 0, all = 0;
     for (int k = 0; k < t->ntile; k++)
         if (t->tile[k].loops->vol >= 4) {
-            all++;
-            n += !depends(t->tile[k].f, a);
+            all += t->tile[k].loops->vol;
+            n += depends(t->tile[k].f, a) ? 0 : t->tile[k].loops->vol;
         }
-    return all && 2 * n >= all;
+    return all > 0 && n >= 0.45 * all;
 }
 
 static bool some_shared(const Traffic *t, const Atom *a)
