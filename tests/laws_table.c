@@ -411,7 +411,7 @@ static void make_sort(Op op, Dtype dt, int variant)
     sorted(1, &m, 0, 1, false);
     sorted(2, (const Ref[]){ few, index }, 1, 1, false);
     sorted(3, (const Ref[]){ few, m, index }, 1, 2, false);
-    Ref wide = in(dt, ANY, 0, DIMS(2, 100)), none = in(dt, ANY, 0, DIMS(2, 0));
+    Ref wide = in(dt, ANY, 0, DIMS(2, 300)), none = in(dt, ANY, 0, DIMS(2, 0));
     sorted(1, &wide, 1, 1, true);
     sorted(1, &none, 1, 1, false);
 }

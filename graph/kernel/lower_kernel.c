@@ -261,6 +261,8 @@ static void say_writes(Lower *L)
     for (int j = 0; s->scratch && j < 2 * s->ins->nin; j++)
         if (s->scratch[j].buf)
             k_writes(L->k, s->scratch[j].buf);
+    if (s->sort && s->sort->count)
+        k_writes(L->k, s->sort->counts.buf);
 }
 
 static void lower_spec(Lower *L)

@@ -3,9 +3,10 @@
  *
  * In:  a sort, its passes, and, where a long row is shared out, which part of it this kernel is.
  * Out: a finished body.
- * A short row is sorted by insertion. Else by digits, the lowest first: a pass counts how often each digit occurs,
- * sums up to where each begins, and moves every element there, in order; so each pass is stable, and after the last
- * digit of the first key the row is sorted. Passes go back and forth between the result and scratch, such that the
+ * In a short row every element goes where the number of those before it says: a comparison with all of them, in
+ * vectors. Else a row is sorted by digits, the lowest first: a pass counts how often each digit occurs, sums up to
+ * where each begins, and moves every element there, in order; so each pass is stable, and after the last digit of the
+ * first key the row is sorted. Passes go back and forth between the result and scratch, such that the
  * last one ends in the result. A long row is cut into chunks: a kernel counts digits by chunk, the next one knows
  * from these counts where the digits of its chunk go.
  * Order: -0 equals 0, nan comes last (first where the order descends), equal elements stay in order.
@@ -88,24 +89,85 @@ static Val key_word(const Sort *S, int n, Val x)
     return S->descending ? k1(k, K_NOT, ut, u) : u;
 }
 
-/* Must x stand before y? Lexicographic by the keys. */
-static Val before(const Sort *S, const Val *x, const Val *y)
+/* ==================== short rows */
+
+/* The row, and the words of its keys, in private arrays. */
+typedef struct Short { Sort *S; Place *own; Buffer **word; } Short;
+
+static void short_copy(Lower *L, void *ctx, const Form *idx, Form flat)
 {
-    Lower *L = S->L;
-    Val less = 0;
-    for (int k = S->keys - 1; k >= 0; k--) {
-        int bits = sort_key_bits((Dtype)L->spec->g->type[S->i->in[k]].dt);
-        Val p = key_word(S, k, x[k]), q = key_word(S, k, y[k]);
-        Dtype ut = dtype_of(L, p);
-        Val mask = k_bits(L->k, ut, bits < 64 ? (INT64_C(1) << bits) - 1 : -1);
-        p = k2(L->k, K_AND, ut, p, mask), q = k2(L->k, K_AND, ut, q, mask);
-        Val here = k2(L->k, K_LT, DT_BOOL, p, q);
-        less = less ? or_val(L, here, and_val(L, k2(L->k, K_EQ, DT_BOOL, p, q), less)) : here;
+    const Short *c = ctx;
+    Sort *S = c->S;
+    for (int n = 0; n < S->n; n++) {
+        Val x = eval_one(L, L->top, S->i->in[n], at_pos(S, idx[0]), S->env);
+        if (!x)
+            return;
+        x = form_vector(flat) ? widen_val(L, x) : x;
+        store_place(L, &c->own[n], at_pos(S, idx[0]), S->t->rank, S->env, x);
+        if (n >= S->keys)
+            continue;
+        int bits = sort_key_bits((Dtype)L->spec->g->type[S->i->in[n]].dt);
+        Val w = key_word(S, n, x);
+        Dtype ut = dtype_of(L, w);
+        w = k2(L->k, K_AND, ut, w, k_bits(L->k, ut, bits < 64 ? (INT64_C(1) << bits) - 1 : -1));
+        k_store(L->k, c->word[n], flat, w);
+    }
+}
+
+/* Behind the row, up to a whole vector: nothing stands behind these words. */
+static void short_pad(const Short *c, int64_t room)
+{
+    Kernel *k = c->S->L->k;
+    if (room == c->S->len)
+        return;
+    Form at = form_addc(form_a(k_loop(k, "z", room - c->S->len, 0, NULL, NULL)), c->S->len);
+    for (int n = 0; n < c->S->keys; n++)
+        k_store(k, c->word[n], at, k_bits(k, (Dtype)c->word[n]->dt, -1));
+    k_loop_end(k, NULL, NULL);
+}
+
+/* Which elements of a vector stand before element i, whose words are x: lexicographic, then by place. */
+static Val before(const Short *c, Form lanes, Form i, const Val *x)
+{
+    Lower *L = c->S->L;
+    Val less = k2(L->k, K_LT, DT_BOOL, k_index(L->k, lanes), k_index(L->k, i));
+    for (int n = c->S->keys - 1; n >= 0; n--) {
+        Val y = k_load(L->k, c->word[n], lanes);
+        less = or_val(L, k2(L->k, K_LT, DT_BOOL, y, x[n]), and_val(L, k2(L->k, K_EQ, DT_BOOL, y, x[n]), less));
     }
     return less;
 }
 
-/* ==================== what the row begins with */
+static void by_rank(Sort *S)
+{
+    Lower *L = S->L;
+    Kernel *k = L->k;
+    int64_t room = (S->len + W - 1) / W * W;
+    Short c = { S, NEWS(Place, S->n), NEWS(Buffer *, S->keys) };
+    Layout *line = NEW(Layout);
+    *line = (Layout){ .ndigit = 1, .digit = { { S->axis, 1, 0, 1 } } };
+    for (int n = 0; n < S->n; n++) {
+        Dtype dt = (Dtype)L->spec->g->type[S->i->in[n]].dt;
+        c.own[n] = (Place){ k_private(k, dt, room), line };
+        if (n < S->keys)
+            c.word[n] = k_private(k, dtype_size(dt) == 8 ? DT_U64 : DT_U32, room);
+    }
+    sweep_space(L, &S->len, 1, short_copy, &c);
+    short_pad(&c, room);
+    Val x[S->n], y[S->keys], zero = k_splat(k, pos_const(S, 0)), phi, sum;
+    Form i = form_a(k_loop(k, "i", S->len, 0, NULL, NULL));
+    for (int n = 0; n < S->keys; n++)
+        y[n] = k_load(k, c.word[n], i);
+    read_at(S, c.own, i, x);
+    Form v = form_a(k_loop(k, "v", room / W, 1, &zero, &phi));
+    Val less = before(&c, form_add(form_mul(v, W), form_a(LANE)), i, y);
+    Val next = pos_op(S, K_ADD, phi, select_val(L, less, k_splat(k, pos_const(S, 1)), zero));
+    k_loop_end(k, &next, &sum);
+    write_at(S, S->a, pos_form(S, k1(k, K_HSUM, S->it, sum)), x);
+    k_loop_end(k, NULL, NULL);
+}
+
+/* ==================== digits */
 
 typedef struct SortCopy { Sort *S; const Place *to; Form first; } SortCopy;
 
@@ -131,27 +193,6 @@ static void copy_in(Sort *S, const Place *to)
     SortCopy c = { S, to, first };
     sweep_space(S->L, &S->m, 1, sort_copy, &c);
 }
-
-/* By insertion, in the results. */
-static void insertion(Sort *S)
-{
-    Lower *L = S->L;
-    Kernel *k = L->k;
-    Val x[S->n], y[S->n], j, phi, zero = pos_const(S, 0), one = pos_const(S, 1);
-    Form p = form_addc(form_a(k_loop(k, "i", S->len - 1, 0, NULL, NULL)), 1);
-    Val here = pos_of(S, p);
-    read_at(S, S->a, p, x);
-    k_loop(k, "s", -1, 1, &here, &phi);
-    Val left = pos_op(S, K_MAX, pos_op(S, K_SUB, phi, one), zero);
-    read_at(S, S->a, pos_form(S, left), y);
-    k_brk(k, and_val(L, pos_less(S, zero, phi), before(S, x, y)));
-    write_at(S, S->a, pos_form(S, phi), y);
-    k_loop_end(k, &left, &j);
-    write_at(S, S->a, pos_form(S, j), x);
-    k_loop_end(k, NULL, NULL);
-}
-
-/* ==================== digits */
 
 /* A number for each digit: counts, or where the next one goes. */
 typedef struct Table { Buffer *buf; Form base; } Table;
@@ -281,6 +322,7 @@ static void all_passes(Sort *S)
 {
     Table t[2];
     tables_new(S, t);
+    copy_in(S, before_pass(S, 0));
     count(S, &S->pass[0], before_pass(S, 0), t[0]);
     for (int n = 0; n < S->npass; n++) {
         sum_up(S, &S->pass[n], t[n % 2], (Table){ 0 });
@@ -330,10 +372,10 @@ static void open_rows(Sort *S, Items *it)
         if (d != S->axis)
             of[n] = d, dim[n++] = S->t->dim[d], rows *= S->t->dim[d];
     int passes = S->L->spec->sort ? 1 : S->npass;
-    double cycles = S->len <= SORT_SHORT ? 2.0 * (double)(S->len * S->len) : 6.0 * (double)S->m * (passes + 1) * S->n;
+    double each = S->len <= SORT_SHORT ? 10 + (double)S->len / 4 : 6.0 * (passes + 1) * S->n;
     int64_t both[2] = { rows, S->chunks };
     Form f[MAXRANK], g[2];
-    form_unlinear(items_open(S->L, rows * S->chunks, cycles, it), both, 2, g);
+    form_unlinear(items_open(S->L, rows * S->chunks, each * (double)S->m, it), both, 2, g);
     S->line = g[0], S->chunk = g[1];
     form_unlinear(S->line, dim, n, f);
     for (int d = 0; d < n; d++)
@@ -353,8 +395,6 @@ void lower_sort(Lower *L)
     if (s->sort) {
         S.chunks = s->sort->chunks;
         S.m = (S.len + S.chunks - 1) / S.chunks;
-        if (s->sort->count)
-            k_writes(L->k, s->sort->counts.buf);
     }
     if (sort_places(&S))
         return;
@@ -362,9 +402,7 @@ void lower_sort(Lower *L)
     open_rows(&S, &it);
     if (s->sort)
         one_part(&S, s->sort);
-    else {
-        copy_in(&S, S.len > SORT_SHORT ? before_pass(&S, 0) : S.a);
-        (S.len > SORT_SHORT ? all_passes : insertion)(&S);
-    }
+    else
+        (S.len > SORT_SHORT ? all_passes : by_rank)(&S);
     items_close(L, &it);
 }

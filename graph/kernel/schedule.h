@@ -102,7 +102,7 @@ typedef struct Spec {
     const Target *target;
 } Spec;
 
-enum { SORT_SHORT = 16 };                       /* rows up to this length are sorted by insertion, without scratch */
+enum { SORT_SHORT = 128 };                      /* rows up to this length are sorted by comparing all, without scratch */
 
 /* Several: one work-item computes one after the other. NULL after an error. */
 Kernel *lower(const Spec *const *, int n);
