@@ -177,6 +177,14 @@ static Spot place(void *exec, const Slot *s)
     return (Spot){ own(x, m), 0 };
 }
 
+/* The quick queue has one processor; the other one costs more for every launch than its processors may save. */
+static int queue_for(const OclDevice *d, const Plan *p)
+{
+    cl_uint units = 1;
+    ocl.clGetDeviceInfo(d->id[0], CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL);
+    return d->nqueue > 1 && p->work * (1 - 1.0 / (units ? units : 1)) < LAUNCH_WORK * p->launches ? 1 : 0;
+}
+
 Exec *ocl_build(Device *dev, Plan *p)
 {
     OclDevice *d = (OclDevice *)dev;
@@ -187,7 +195,7 @@ Exec *ocl_build(Device *dev, Plan *p)
     pthread_mutex_init(&x->lock, NULL);
     x->base.device = dev;
     x->plan = p;
-    x->queue = d->nqueue > 1 && p->work < QUICK_WORK ? 1 : 0;
+    x->queue = queue_for(d, p);
     plan_code(p, &list, &x->nkernel);
     x->kernel = calloc((size_t)x->nkernel + 1, sizeof *x->kernel);
     if (!x->kernel)

@@ -27,7 +27,7 @@ extern ClApi ocl;
 
 /* Queue 0 is the device; queue 1, where there is one, runs in the caller's thread and is for small programs. Both share a
  * context, so memory is shared. */
-enum { QUEUES = 2, QUICK_WORK = 100000 };
+enum { QUEUES = 2, LAUNCH_WORK = 50000 };       /* cycles that a launch on queue 0 costs */
 
 typedef struct OclDevice {
     Device base;

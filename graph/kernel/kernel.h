@@ -259,7 +259,7 @@ struct Plan {
     int *alias;                                 /* result k is: -1 its own; j argument j itself; -2-j result j again */
     size_t bytes;                               /* of the arena: bodies' temporaries included (offsets are global) */
     int nkernel;                                /* launches in the text, bodies included */
-    double work;
+    double work, launches;                      /* of a call, loops counted: rough cycles, kernels */
 };
 
 /* What a device can do, as far as schedules depend on it. */

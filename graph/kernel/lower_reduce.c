@@ -183,7 +183,16 @@ typedef struct Nest {
     const Atom *v;
     int64_t count, first; int u;
     bool vec, spread;                           /* spread: every copy has an accumulator of its own */
+    int past;                                   /* > 0: the last W elements, of which so many have been counted */
 } Nest;
+
+/* Lanes from `past` on take a step. */
+static void step_past(Lower *L, int past, int n, const Val *old, Val *acc)
+{
+    Val lane = k_index(L->k, form_a(LANE)), on = k2(L->k, K_GE, DT_BOOL, lane, index_const(L, lane, past));
+    for (int j = 0; j < n; j++)
+        acc[j] = select_val(L, on, acc[j], old[j]);
+}
 
 /* Loops over ks with n accumulators carried, [reduction * per + environment (* u + copy, if spread)]. */
 static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *acc, int n, const Env *const *envs,
@@ -216,13 +225,17 @@ static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *
     Form x[q->u];
     for (int c = 0; c < q->u; c++) {
         x[c] = form_addc(form_mul(base, q->u), c + q->first);
-        x[c] = q->vec ? form_add(form_mul(x[c], W), form_a(LANE)) : x[c];
+        x[c] = q->past ? form_addc(form_a(LANE), q->v->hi + 1 - W) :
+            q->vec ? form_add(form_mul(x[c], W), form_a(LANE)) : x[c];
     }
+    Val *old = arena_copy(acc, sizeof *acc * (size_t)n);
     if (q->spread)
         red_step(L, fr, r, nr, env_block(es, ne, q->u, q->v, x), ne * q->u, acc);
     else
         for (int c = 0; c < q->u; c++)          /* into the same accumulators, in order */
             red_step(L, fr, r, nr, env_block(es, ne, 1, q->v, &x[c]), ne, acc);
+    if (q->past)
+        step_past(L, q->past, n, old, acc);
     while (opened--)
         k_loop_end(k, acc, acc);
 }
@@ -345,20 +358,21 @@ static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *
     while (nv % u && u > 1 && nv < 4 * u)
         u--;
     Nest tail = { .v = v, .u = 1, .count = n % W, .first = nv * W };
+    bool past = nv && n % W > 2;                /* a vector for what is left, too */
     if (nv) {
         Val *part = NEWS(Val, nr * ne * u), *first = NEWS(Val, nr * ne);
         for (int j = 0; j < nr * ne * u; j++)
             part[j] = widen_val(L, acc[j / u]);
         Nest q = { .v = v, .u = u, .count = nv / u, .vec = true, .spread = true };
         nest(L, fr, r, nr, &q, part, nr * ne * u, envs, ne);
-        if (nv % u) {
-            for (int j = 0; j < nr * ne; j++)
-                first[j] = part[j * u];
-            Nest rest = { .v = v, .u = 1, .count = nv % u, .first = nv / u * u, .vec = true };
-            nest(L, fr, r, nr, &rest, first, nr * ne, envs, ne);
-            for (int j = 0; j < nr * ne; j++)
-                part[j * u] = first[j];
-        }
+        for (int j = 0; j < nr * ne; j++)
+            first[j] = part[j * u];
+        Nest rest = { .v = v, .u = 1, .count = nv % u, .first = nv / u * u, .vec = true };
+        nest(L, fr, r, nr, &rest, first, nr * ne, envs, ne);
+        Nest last = { .v = v, .u = 1, .count = past, .vec = true, .past = W - (int)(n % W) };
+        nest(L, fr, r, nr, &last, first, nr * ne, envs, ne);
+        for (int j = 0; j < nr * ne; j++)
+            part[j * u] = first[j];
         for (int j = 0; j < nr * ne; j++) {
             const Red *q1 = &r[j / ne];
             for (int m = u; m > 1; m = (m + 1) / 2)
@@ -367,7 +381,8 @@ static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *
             acc[j] = horizontal(L, q1->op, q1->acc, part[j * u]);
         }
     }
-    nest(L, fr, r, nr, &tail, acc, nr * ne, envs, ne);
+    if (!past)
+        nest(L, fr, r, nr, &tail, acc, nr * ne, envs, ne);
 }
 
 void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *const *envs, int ne, const Val *start,
@@ -741,10 +756,13 @@ void store_loop(Lower *L, Frame *fr, const Atom *const *space, int n, const Stor
         es[e] = env_sets(envs[e], space, at, n);
     int tile = L->spec->inner_tile > 1 ? L->spec->inner_tile : 1;
     int64_t len = space[v]->hi + 1, nv = lanes ? 0 : len / W;
-    const struct { bool vec; int u; int64_t first, count; } part[3] = {
-        { true, tile, 0, nv / tile }, { true, 1, nv / tile * tile, nv % tile }, { false, 1, nv * W, len - nv * W }
+    /* where storing twice does no harm, what is left is a vector that overlaps the one before */
+    bool twice = nv && len % W > 1 && L->spec->kind == SPEC_LOOPS && !L->spec->in_place && !L->spec->chunk;
+    const struct { bool vec; int u; int64_t first, count; } part[4] = {
+        { true, tile, 0, nv / tile }, { true, 1, nv / tile * tile, nv % tile },
+        { false, 1, nv * W, twice ? 0 : len - nv * W }, { true, 1, 0, twice }
     };
-    for (int p = 0; p < 3; p++) {
+    for (int p = 0; p < 4; p++) {
         if (!part[p].count)
             continue;
         Form base = form_c(0), x[tile];
@@ -753,7 +771,8 @@ void store_loop(Lower *L, Frame *fr, const Atom *const *space, int n, const Stor
             base = form_mul(form_a(k_loop(L->k, "j", part[p].count, 0, NULL, NULL)), part[p].u);
         for (int c = 0; c < part[p].u; c++) {
             x[c] = form_addc(base, c + part[p].first);
-            x[c] = part[p].vec ? form_add(form_mul(x[c], W), form_a(LANE)) : x[c];
+            x[c] = p == 3 ? form_addc(form_a(LANE), len - W) :
+                part[p].vec ? form_add(form_mul(x[c], W), form_a(LANE)) : x[c];
         }
         put(L, fr, st, nst, env_block(es, ne, part[p].u, space[v], x), ne * part[p].u);
         if (loop)

@@ -187,7 +187,8 @@ static void print_plan(const Plan *p, Text *t, int pad)
 
 void plan_print(const Plan *p, Text *t)
 {
-    text_add(t, "plan: %d arguments, %d results, %d kernels, %zu bytes\n", p->narg, p->nresult, p->nkernel, p->bytes);
+    text_add(t, "plan: %d arguments, %d results, %d kernels, %zu bytes, about %.2g cycles\n", p->narg, p->nresult, p->nkernel,
+             p->bytes, p->work);
     print_plan(p, t, 4);
 }
 

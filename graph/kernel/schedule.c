@@ -259,6 +259,7 @@ void schedule_kernel(Sched *s, const Spec *spec, Loc loc)
     if (!join) {
         *plan_step(s->plan, S_LAUNCH) = (Step){ .kind = S_LAUNCH, .kernel = k, .loc = loc, .note = note };
         s->plan->nkernel++;
+        s->plan->launches++;
     }
     remember(s, spec, k, join);
     if (!join)
@@ -358,7 +359,7 @@ static void step_of(Sched *s, const char *name, const Ins *i)
 {
     const Region *r = i->region;
     int nc = region_nloop(r);
-    double most = 0, sum = 0;
+    double most = 0, sum = 0, launches = 0;
     Step st = { .kind = r->kind == SCAN ? S_LOOP : r->kind == WHILE ? S_WHILE : S_BRANCH, .body = NEWS(Plan *, i->nsub),
                 .nbody = i->nsub, .trip = r->length, .reverse = r->reverse, .in = NEWS(int, i->nin), .nin = i->nin,
                 .out = NEWS(int, i->nout), .loc = i->loc, .note = name };
@@ -374,7 +375,9 @@ static void step_of(Sched *s, const char *name, const Ins *i)
         s->plan->nkernel += p->nkernel;
         sum += p->work;
         most = p->work > most ? p->work : most;
+        launches += p->launches;
     }
+    s->plan->launches += launches * (r->kind == SCAN ? (double)r->length : r->kind == WHILE ? TURNS : 1);
     s->plan->work += r->kind == SCAN ? most * (double)r->length : r->kind == WHILE ? sum * TURNS : most;
     bind_step(s, &st, i);
     int npong = r->kind == SCAN ? 2 * st.ncarry : r->kind == WHILE ? 2 * st.ncarry + 1 : 0;

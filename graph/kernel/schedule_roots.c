@@ -3,8 +3,8 @@
  *
  * In:  a value to be stored.
  * Out: a Root: outer variables, inner variables, the index of the value in both.
- * The outer space is the smallest set of dimensions (of at least 16 elements) that the first reductions on each
- * path depend on; what is behind a reduction is that reduction's affair. All dimensions for a map or a
+ * The outer space is the smallest set of dimensions (of at least 16 elements, or any where all is little) that the first
+ * reductions on each path depend on; what is behind a reduction is that reduction's affair. All dimensions for a map or a
  * contraction; a record's never.
  */
 #include "schedule.h"
@@ -13,6 +13,7 @@
 
 #define WALK_MAX    3000                        /* indices looked at before a value is taken as it comes */
 #define SHARE_MIN   16
+#define FEW         (1 << 14)                   /* elements of a value that one processor computes */
 #define DEAR        5                           /* what a record may be worth unrolling for */
 
 typedef struct Found { uint32_t dims; Ref v; double space; bool own; } Found;
@@ -21,6 +22,7 @@ typedef struct Walk {
     const Graph *g; const bool *force;
     int rank; const int64_t *dim; const Atom *ph[MAXRANK];      /* a placeholder for each dimension that is not 1 */
     uint32_t dims;                              /* those dimensions */
+    bool few;                                   /* a processor: a few rows need not be spread */
     Found *found; int nfound, cap;
     uint32_t *dear; int ndear, dear_cap;        /* dimensions that each dear value met depends on */
     Seen seen; int count;
@@ -124,7 +126,7 @@ static uint32_t rows_of(const Walk *w)
         const Found *f = &w->found[k];
         int n = __builtin_popcount(f->dims);
         bool fits = f->own && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) &&
-                    dims_vol(w, f->dims) >= SHARE_MIN;
+                    (dims_vol(w, f->dims) >= SHARE_MIN || (w->few && dims_vol(w, w->dims) <= FEW));
         /* of equal size: the one whose first dimensions come first */
         if (fits && (n < size || (n == size && (f->dims ^ best) & f->dims & -(f->dims ^ best))))
             best = f->dims, size = n;
@@ -161,7 +163,7 @@ Root *root_value(Sched *s, Ref v)
     const Graph *g = s->g;
     const Type *t = &g->type[v];
     const Ins *i = g->def[v];
-    Walk w = { .g = g, .force = s->force, .rank = t->rank, .dim = t->dim };
+    Walk w = { .g = g, .force = s->force, .rank = t->rank, .dim = t->dim, .few = !s->target->gpu };
     Form start[MAXRANK];
     bool mine = s->force[v];
     for (int d = 0; d < t->rank; d++) {

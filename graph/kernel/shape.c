@@ -109,7 +109,7 @@ static double axis_cost(const Traffic *t, const Vars *space, const Atom *a)
     return c;
 }
 
-static double choose_axis(Spec *spec, const Traffic *t, const Vars *space)
+static void choose_axis(Spec *spec, const Traffic *t, const Vars *space)
 {
     double best = -1;
     for (int k = 0; k <= space->n; k++) {
@@ -122,8 +122,6 @@ static double choose_axis(Spec *spec, const Traffic *t, const Vars *space)
             spec->vec = a;
         }
     }
-    best /= spec->vec ? 1 : 16;
-    return best > 1 ? best : 1;
 }
 
 /* ==================== packing */
@@ -290,6 +288,30 @@ static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
         }
 }
 
+/* Cycles of a block: what does not depend on a blocked variable is done once, what runs over W elements inside is done in
+ * vectors. */
+static double cycles(const Spec *spec, const AtomSet *deps, const Vars *loops, double each)
+{
+    bool across = spec->vec && set_has(deps, spec->vec);
+    double n = loops->vol * each;
+    for (int k = 0; k < spec->nblock; k++)
+        n *= set_has(deps, spec->block[k].a) ? spec->block[k].n : 1;
+    return !across && loops->n && atom_extent(loops_phase(loops)) >= W ? n / W : n;
+}
+
+static double block_work(const Spec *spec, const Traffic *t)
+{
+    double n = 10.0 * t->nred;
+    for (int k = 0; k < t->nload; k++) {
+        const Load *l = &t->load[k];
+        const Atom *v = spec->vec ? spec->vec : l->loops->n ? loops_phase(l->loops) : NULL;
+        n += cycles(spec, form_deps(l->f), l->loops, v ? load_cost(l->f, v) : 1);
+    }
+    for (int k = 0; k < t->nwork; k++)
+        n += cycles(spec, t->work[k].deps, t->work[k].loops, t->work[k].cost);
+    return n > 1 ? n : 1;
+}
+
 Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st, int nstore, bool *own)
 {
     Spec *spec = NEW(Spec);
@@ -303,12 +325,12 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
         return spec;
     memcpy(spec->outer, space->a, sizeof *space->a * (size_t)space->n);
     spec->nouter = space->n;
-    double per = choose_axis(spec, &t, space);
+    choose_axis(spec, &t, space);
     pack_operands(s, spec, &t, space);
     if (!spec->chunk)
         choose_blocks(spec, &t, space);
     spec->contract = block_all(spec) > 1 && t.nred;
-    spec->work = per * block_all(spec);
+    spec->work = block_work(spec, &t);
     return spec;
 }
 

@@ -53,7 +53,7 @@ static void count(Traffic *t, Ref v, const Form *idx, const Vars *loops, bool in
     if (elem_is_reduce(i->op)) {
         loops = vars_join(loops, ks, nk);
         inside = true;
-        PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, loops, NULL });
+        PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, loops, key->deps });
         t->nred++;
         Seen been = { 0 }, forms = { 0 };
         for (int k = 0; k < n; k++)

@@ -7,7 +7,7 @@
 #include "schedule.h"
 
 typedef struct Load { Form f; const Vars *loops; bool store; Ref v; const Idx *idx; } Load;    /* v: what is loaded */
-typedef struct Work { double cost; const Vars *loops; const AtomSet *deps; } Work;     /* deps NULL: a step of a reduction */
+typedef struct Work { double cost; const Vars *loops; const AtomSet *deps; } Work;     /* deps: of the element; of a reduction's steps, its result's */
 typedef struct Traffic {
     Sched *s; const bool *own;
     Load *load; int nload, load_cap;
