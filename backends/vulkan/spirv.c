@@ -123,11 +123,22 @@ static bool meets(const Kernel *k)              /* do its work-items wait for ea
     return false;
 }
 
+/* The number of the work-item, of which the others of its work-group are beside it. */
+static uint32_t item(Writer *w)
+{
+    if (w->k->ngrid)
+        return w->atom[0].id;
+    uint32_t u3 = GLOBAL_(w, OpTypeVector, 0, sp_type(w, R_U32, 1), 3);
+    return sp_extract(w, R_U32, OP(w, OpLoad, u3, w->invocation), 0);
+}
+
+/* Work-groups are whole, and who has nothing to do is told so by a branch: Mesa's driver on processors runs loops inside of
+ * loops wrongly where a work-group is smaller than its vectors. */
 static void kernel(Writer *w)
 {
     const Kernel *k = w->k;
     int64_t n = k->ngrid ? k->grid[0].n : 1;
-    w->local = meets(k) || n < 2 ? 1 : n < w->caps->group ? (int)n : w->caps->group;
+    w->local = meets(k) ? 1 : w->caps->group;
     sp_copies(w);
     sp_parameters(w);
     if (n % w->local == 0) {
@@ -135,8 +146,8 @@ static void kernel(Writer *w)
         return;
     }
     uint32_t in = sp_id(w), out = sp_id(w);
-    uint32_t c = OP(w, OpULessThan, sp_type(w, R_BOOL, 1), w->atom[0].id,
-        sp_const(w, w->wide ? R_U64 : R_U32, 1, (uint64_t)n));
+    uint32_t c = OP(w, OpULessThan, sp_type(w, R_BOOL, 1), item(w),
+        sp_const(w, w->wide && k->ngrid ? R_U64 : R_U32, 1, (uint64_t)n));
     PUT(w->to, OpSelectionMerge, out, 0);
     PUT(w->to, OpBranchConditional, c, in, out);
     sp_label(w, in);
