@@ -40,6 +40,7 @@ static const DtypeRow dtypes[DT_COUNT] = {
 static const DtypeRow *dtype_row(Dtype d) { return &dtypes[(unsigned)d < DT_COUNT ? d : DT_NONE]; }
 const char *dtype_name(Dtype d) { return dtype_row(d)->name; }
 size_t dtype_size(Dtype d) { return dtype_row(d)->size; }
+bool dtype_half(Dtype d) { return d == DT_F16 || d == DT_BF16; }
 bool dtype_float(Dtype d) { return dtype_row(d)->kind == K_FLOAT; }
 bool dtype_signed(Dtype d) { return dtype_row(d)->kind == K_INT; }
 bool dtype_unsigned(Dtype d) { return dtype_row(d)->kind == K_UINT; }
@@ -191,6 +192,29 @@ bool ints_has(const Ints *s, int64_t v)
         if (s->v[k] == v)
             return true;
     return false;
+}
+
+Ints ints_fill(int n, int64_t v)
+{
+    Ints a = { .n = n };
+    for (int k = 0; k < n && k < MAXRANK; k++)
+        a.v[k] = v;
+    return a;
+}
+
+Ints ints_range(int64_t from, int64_t to)
+{
+    Ints a = { 0 };
+    for (; from < to && a.n < MAXRANK; from++)
+        a.v[a.n++] = from;
+    return a;
+}
+
+Ints ints_concat(Ints a, Ints b)
+{
+    for (int k = 0; k < b.n && a.n < MAXRANK; k++)
+        a.v[a.n++] = b.v[k];
+    return a;
 }
 
 /* ==================== arenas */

@@ -29,6 +29,7 @@ typedef enum Dtype {
 const char *dtype_name(Dtype);                  /* "f32" */
 Dtype dtype_parse(const char *name, size_t n);  /* DT_NONE if it is none */
 size_t dtype_size(Dtype);                       /* bytes of an element in memory; bool is one byte */
+bool dtype_half(Dtype);                         /* f16 bf16 */
 bool dtype_float(Dtype);                        /* f16 bf16 f32 f64 */
 bool dtype_signed(Dtype);                       /* i8 .. i64 */
 bool dtype_unsigned(Dtype);                     /* u8 .. u64 */
@@ -49,6 +50,9 @@ double bfloat_to_double(uint16_t);
 typedef struct Ints { int n; int64_t v[MAXRANK]; } Ints;
 Ints ints_of(const int64_t *v, int n);
 bool ints_has(const Ints *, int64_t);
+Ints ints_fill(int n, int64_t v);
+Ints ints_range(int64_t from, int64_t to);      /* from, from + 1, ..., to - 1 */
+Ints ints_concat(Ints, Ints);                   /* up to MAXRANK entries */
 
 /* ==================== arenas */
 

@@ -7,6 +7,7 @@
  * cases are results of one program, so that few kernels do it.
  * On the host also: results against the same op in f64; what is printed parses to the same graph; lanes compute what one
  * example after the other computes; derivatives are the limits of difference quotients; <ct, J t> = <J^T ct, t>.
+ * One file, since all laws share how cases are drawn, grouped and judged; the rows are in laws_table.c.
  * A test that cannot fail proves nothing: first each law is shown something wrong, and has to say so.
  *
  *      laws [--device NAME] [--op OP] [--dtype DT] [--all] [--verbose]      --all: every case in every dtype

@@ -3,6 +3,7 @@
  * OpenCL one, and what the host reference gives within the bounds of the functions; spirv-val accepts every module.
  *
  * In:  kernels of every operation and dtype, programs against heddle.h; inputs drawn, special values among them.
+ * One file: each case runs through the same comparison of two devices and the host.
  * Out: nothing, or where the bits differ. A nan is a nan, whatever its bits. Without a Vulkan device nothing is tested,
  *      and without spirv-val no module is judged; both are said.
  */

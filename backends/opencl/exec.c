@@ -180,9 +180,7 @@ static Spot place(void *exec, const Slot *s)
 /* The quick queue has one processor; the other one costs more for every launch than its processors may save. */
 static int queue_for(const OclDevice *d, const Plan *p)
 {
-    cl_uint units = 1;
-    ocl.clGetDeviceInfo(d->id[0], CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL);
-    return d->nqueue > 1 && p->work * (1 - 1.0 / (units ? units : 1)) < LAUNCH_WORK * p->launches ? 1 : 0;
+    return d->nqueue > 1 && p->work * (1 - 1.0 / d->units) < LAUNCH_WORK * p->launches ? 1 : 0;
 }
 
 Exec *ocl_build(Device *dev, Plan *p)

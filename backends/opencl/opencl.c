@@ -179,7 +179,7 @@ static void describe(OclDevice *d, cl_platform_id platform)
     DeviceInfo *i = &d->base.info;
     char version[128], extensions[8192], driver[64];
     cl_ulong memory = 0, most = 0;
-    cl_uint align = 0;
+    cl_uint align = 0, units = 1;
     cl_device_type type = 0;
     cl_device_fp_config single = 0, twice = 0;
     cl_device_id id = d->id[0];
@@ -194,6 +194,7 @@ static void describe(OclDevice *d, cl_platform_id platform)
     ocl.clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof memory, &memory, NULL);
     ocl.clGetDeviceInfo(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof most, &most, NULL);
     ocl.clGetDeviceInfo(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align, &align, NULL);
+    ocl.clGetDeviceInfo(id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL);
     ocl.clGetDeviceInfo(id, CL_DEVICE_TYPE, sizeof type, &type, NULL);
     ocl.clGetDeviceInfo(id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof single, &single, NULL);
     if (ocl.clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof twice, &twice, NULL) != CL_SUCCESS)
@@ -204,6 +205,7 @@ static void describe(OclDevice *d, cl_platform_id platform)
     i->has_f64 = twice != 0 || has_word(extensions, "cl_khr_fp64");
     i->has_f16 = has_word(extensions, "cl_khr_fp16");
     i->has_i64 = true;
+    d->units = units ? units : 1;
     d->align = align / 8 > SLACK ? align / 8 : SLACK;
     d->exact_division = single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
     if (d->nqueue > 1)

@@ -35,6 +35,7 @@ typedef struct OclDevice {
     cl_device_id id[QUEUES];
     cl_command_queue queue[QUEUES];
     int nqueue;
+    unsigned units;                             /* processors of queue 0 */
     size_t align;                               /* of sub-buffers, bytes */
     bool exact_division;                        /* single precision division and square root are correctly rounded */
     pthread_mutex_t quick;                      /* one thread at a time on the quick queue: it runs commands in its caller */

@@ -261,8 +261,7 @@ static void store(Printer *p, Val v)
             P("vstore_half16_rte(");
         else
             store_open(p, b, W);
-        P("(%s)%s, ", a.s, r == BACK ? ".sfedcba9876543210" : "");
-        P(half ? "0, " : "");
+        P("(%s)%s, %s", a.s, r == BACK ? ".sfedcba9876543210" : "", half ? "0, " : "");
         address(p, b, i->form, r == BACK ? 1 - W : 0);
         P(");");
     }

@@ -108,6 +108,8 @@ bool elem_is_view(int op)
     }
 }
 
+bool elem_is_pointwise(int op) { return optab[op].elementwise || op == OP_select || op == OP_convert; }
+
 bool elem_is_reduce(int op)
 {
     return (op >= OP_reduce_sum && op <= OP_reduce_xor) || op == OP_dot;

@@ -42,14 +42,15 @@ static const char *buffer_text(const Dump *d, const Buffer *b)
     return b->name;
 }
 
-static void value(const Kernel *k, Val v, Text *t, bool plain)
+static void value(const Dump *d, Val v)
 {
-    const KIns *i = &k->ins[v];
+    const KIns *i = &d->k->ins[v];
+    Text *t = d->t;
     if (!v)
         text_add(t, "none");
     else if (i->op != K_CONST)
         text_add(t, "v%u", (unsigned)v);
-    else if (plain)
+    else if (d->plain)
         text_add(t, "%s %llx", dtype_name(i->dt), (unsigned long long)i->bits);
     else if (dtype_float(i->dt))
         text_add(t, "%.9g", k_float_of(i->dt, i->bits));
@@ -65,7 +66,7 @@ static void values(const Dump *d, const char *open, const Val *v, int n, const c
     text_add(t, "%s", open);
     for (int a = 0; a < n; a++) {
         text_add(t, "%s", a ? ", " : "");
-        value(d->k, v[a], t, d->plain);
+        value(d, v[a]);
     }
     text_add(t, "%s", close);
 }

@@ -8,6 +8,7 @@
  * loop of its own.
  * The phases of a row kernel: reductions whose index is known in front of the stores run in levels, those of one
  * level and space in one loop. What two loops over the same space need and is dear lies in a private row between them.
+ * One file: phases, rows and loops over stores are three users of the same nest of loops, which no one else sees.
  */
 #include "lower.h"
 

@@ -124,6 +124,17 @@ static Frame *rows_frame(Rows *R, Form step)
     return f;
 }
 
+/* All of v, to a place. */
+static Store whole_store(const Graph *g, Ref v, Place to)
+{
+    const Type *t = &g->type[v];
+    const Atom *const *space = elem_space("k", t->dim, t->rank, 1);
+    Store s = { .v = v, .nidx = t->rank, .nspace = t->rank, .to = to };
+    for (int d = 0; d < t->rank; d++)
+        s.idx[d] = form_a(s.space[d] = space[d]);
+    return s;
+}
+
 static int rows_stores(Rows *R, Form step, Store *st)
 {
     const Graph *b = R->body;
@@ -133,21 +144,16 @@ static int rows_stores(Rows *R, Form step, Store *st)
         const Type *t = &b->type[b->out[o]];
         if (any_zero(t) || (o >= nl && !R->L->spec->live[o]))
             continue;
-        const Atom *const *space = elem_space("k", t->dim, t->rank, 1);
-        Store s = { .v = b->out[o], .nidx = t->rank };
-        for (int d = 0; d < t->rank; d++) {
-            s.idx[d] = form_a(space[d]);
-            s.space[s.nspace++] = space[d];
-        }
+        Place to;
         if (o < nl)
-            s.to = R->next[o];
+            to = R->next[o];
         else {
             Form lead[MAXRANK + 1];
             int m = lead_of(R, r->om + o * r->nlane, lead);
             lead[m++] = step;
-            s.to = place_lead(R->L->spec->stored[R->i->out + (Ref)o], lead, m);
+            to = place_lead(R->L->spec->stored[R->i->out + (Ref)o], lead, m);
         }
-        st[n++] = s;
+        st[n++] = whole_store(b, b->out[o], to);
     }
     return n;
 }
@@ -158,7 +164,7 @@ static bool plain_chain(const Graph *g, Ref v, int *left)
     const Ins *i = g->def[v];
     if (!i || i->op == OP_const || i->op == OP_iota)
         return true;
-    if (--*left < 0 || !(optab[i->op].elementwise || i->op == OP_select || i->op == OP_convert || elem_is_view(i->op)))
+    if (--*left < 0 || !(elem_is_pointwise(i->op) || elem_is_view(i->op)))
         return false;
     for (int k = 0; k < i->nin; k++)
         if (!plain_chain(g, i->in[k], left))
@@ -186,11 +192,7 @@ static int factor_stores(Rows *R, Store *st)
         if (taken || any_zero(t) || type_size(t) < W || type_size(t) > FACTOR_MAX ||
             type_size(&g->type[i->out]) <= type_size(t) / 2 || !plain_chain(g, v, &left))
             continue;
-        const Atom *const *space = elem_space("k", t->dim, t->rank, 1);
-        Store s = { .v = v, .nidx = t->rank, .to = row_place(R, t) };
-        for (int d = 0; d < t->rank; d++)
-            s.idx[d] = form_a(s.space[s.nspace++] = space[d]);
-        st[n++] = s;
+        st[n++] = whole_store(g, v, row_place(R, t));
     }
     return n;
 }

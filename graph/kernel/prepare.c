@@ -21,7 +21,6 @@
 #define PIECE_STEPS 128                         /* a contraction is not cut into shorter ones */
 #define BLOCKS      8                           /* of results: as many times operands are read, or it is no matter */
 
-static bool half(int dt) { return dt == DT_F16 || dt == DT_BF16; }
 static Type with_dt(const Type *t, Dtype dt) { Type u = *t; u.dt = dt; return u; }
 static Ints one(int64_t v) { return (Ints){ 1, { v } }; }
 static Ints without(Ints s, int axis)
@@ -212,7 +211,7 @@ static Ref reduced(Op op, Ref x, Ints axes, bool split)
         return x;
     if (!type_size(typ(x)))
         return identity(op, &t);
-    if (half(dt) && (op == OP_reduce_sum || op == OP_reduce_prod))
+    if (dtype_half(dt) && (op == OP_reduce_sum || op == OP_reduce_prod))
         return Convert(reduced(op, Convert(x, DT_F32), axes, split), dt);
     if (dt == DT_BOOL)
         op = op == OP_reduce_max ? OP_reduce_or : op == OP_reduce_min ? OP_reduce_and : op;
@@ -229,7 +228,7 @@ static Ref product(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb, Dtype to, c
         Ref n = product(Convert(x, DT_I32), Convert(y, DT_I32), lc, rc, lb, rb, DT_I32, result, split);
         return n ? Ne(n, Like(n, 0)) : 0;
     }
-    dt = half(dt) ? DT_F32 : dt;
+    dt = dtype_half(dt) ? DT_F32 : dt;
     x = Convert(x, dt);
     y = Convert(y, dt);
     return Convert(split ? split_dot(x, y, lc, rc, lb, rb) : Dot(x, y, lc, rc, lb, rb, DT_NONE), to);
@@ -291,7 +290,7 @@ static Ref cumulative(Op op, Ref x, int axis, bool reverse)
     int64_t len = t.dim[axis];
     if (len == 1)
         return x;
-    if (half(dt) && (op == OP_cumsum || op == OP_cumprod))
+    if (dtype_half(dt) && (op == OP_cumsum || op == OP_cumprod))
         return Convert(cumulative(op, Convert(x, DT_F32), axis, reverse), dt);
     int64_t n = len >= 2 * PIECE && type_size(&t) / len < BESIDE ? divisor(len / PIECE, len) : 1;
     return n >= 4 ? in_two_stages(op, x, axis, reverse, n) : Cumulative(op, x, axis, reverse);

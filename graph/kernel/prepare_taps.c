@@ -20,33 +20,13 @@
 
 typedef struct Taps { const Graph *g; Ref *m; int *uses; bool *inner; } Taps;
 
-static bool half(int dt) { return dt == DT_F16 || dt == DT_BF16; }
-static Ints joined(Ints a, Ints b)
-{
-    for (int k = 0; k < b.n; k++)
-        a.v[a.n++] = b.v[k];
-    return a;
-}
-static Ints filled(int n, int64_t v)
-{
-    Ints r = { .n = n };
-    for (int k = 0; k < n; k++)
-        r.v[k] = v;
-    return r;
-}
-static Ints axes_from(int first, int n)
-{
-    Ints r = { .n = n };
-    for (int k = 0; k < n; k++)
-        r.v[k] = first + k;
-    return r;
-}
 static Ints shifted(Ints a, int64_t by)
 {
     for (int k = 0; k < a.n; k++)
         a.v[k] += by;
     return a;
 }
+
 /* ==================== are two terms alike? */
 
 typedef struct Diff { int n, seen; int64_t v[DIFFS]; } Diff;
@@ -69,10 +49,10 @@ static bool batches(int op)
 {
     switch (op) {
     case OP_slice: case OP_reshape: case OP_transpose: case OP_broadcast: case OP_reverse: case OP_pad: case OP_dynamic_slice:
-    case OP_dot: case OP_select: case OP_convert:
+    case OP_dot:
         return true;
     default:
-        return optab[op].elementwise || (op >= OP_reduce_sum && op <= OP_reduce_xor);
+        return elem_is_pointwise(op) || (op >= OP_reduce_sum && op <= OP_reduce_xor);
     }
 }
 
@@ -160,7 +140,7 @@ static Ref starts(const Ints *lead, int n, const int64_t *at, int rank)
 static Ref with_lead(const Ints *lead, Ref v)
 {
     const Type *t = typ(v);
-    return Broadcast(v, joined(*lead, type_shape(t)), axes_from(lead->n, t->rank));
+    return Broadcast(v, ints_concat(*lead, type_shape(t)), ints_range(lead->n, lead->n + t->rank));
 }
 
 /* Slices that begin at different places: a slice along the axes where they do not, windows of what is left. */
@@ -168,7 +148,7 @@ static Ref windows(const Ints *lead, const Ref *v, int n, Stack x)
 {
     const Ins *i = def(v[0]);
     Ints first = ins_ints(i, 0), limit = ins_ints(i, 1), step = ins_ints(i, 2), from = first, to = first, size = first;
-    Ints lo = filled(x.all ? lead->n : 0, 0), hi = x.all ? *lead : lo;
+    Ints lo = ints_fill(x.all ? lead->n : 0, 0), hi = x.all ? *lead : lo;
     int64_t *at = NEWS(int64_t, n * MAXRANK);
     if (lead->n * 2 + first.n > MAXRANK)
         return 0;
@@ -185,24 +165,24 @@ static Ref windows(const Ints *lead, const Ref *v, int n, Stack x)
             at[k * MAXRANK + d] = 0;
     }
     Ref s = starts(lead, n, at, first.n);
-    Ref y = s ? Slice(x.v, joined(lo, from), joined(hi, to), filled(lo.n + first.n, 1)) : 0;
-    y = y ? DynamicSlice(y, s, size, filled(lead->n, x.all)) : 0;
-    return y ? Slice(y, filled(lead->n + size.n, 0), joined(*lead, size), joined(filled(lead->n, 1), step)) : 0;
+    Ref y = s ? Slice(x.v, ints_concat(lo, from), ints_concat(hi, to), ints_fill(lo.n + first.n, 1)) : 0;
+    y = y ? DynamicSlice(y, s, size, ints_fill(lead->n, x.all)) : 0;
+    return y ? Slice(y, ints_fill(lead->n + size.n, 0), ints_concat(*lead, size), ints_concat(ints_fill(lead->n, 1), step)) : 0;
 }
 
 static Ref stacked_dot(const Ints *lead, const Ins *i, Stack x, Stack y)
 {
     int r = lead->n, rank;
-    Ints lc = ins_ints(i, 0), rc = ins_ints(i, 1), lb = ins_ints(i, 2), rb = ins_ints(i, 3), own = axes_from(0, r);
+    Ints lc = ins_ints(i, 0), rc = ins_ints(i, 1), lb = ins_ints(i, 2), rb = ins_ints(i, 3), own = ints_range(0, r);
     lc = x.all ? shifted(lc, r) : lc, lb = x.all ? shifted(lb, r) : lb;
     rc = y.all ? shifted(rc, r) : rc, rb = y.all ? shifted(rb, r) : rb;
     bool both = x.all && y.all;
-    Ref z = Dot(x.v, y.v, lc, rc, both ? joined(own, lb) : lb, both ? joined(own, rb) : rb, (Dtype)ins_int(i, 4));
+    Ref z = Dot(x.v, y.v, lc, rc, both ? ints_concat(own, lb) : lb, both ? ints_concat(own, rb) : rb, (Dtype)ins_int(i, 4));
     if (!z || both)
         return z;
     rank = typ(z)->rank;
     int at = x.all ? lb.n : lb.n + typ(x.v)->rank - lc.n - lb.n;        /* where the leading axes are */
-    Ints perm = joined(axes_from(at, r), joined(axes_from(0, at), axes_from(at + r, rank - at - r)));
+    Ints perm = ints_concat(ints_range(at, at + r), ints_concat(ints_range(0, at), ints_range(at + r, rank)));
     return Transpose(z, perm);
 }
 
@@ -222,28 +202,28 @@ static Ref stacked_pointwise(const Ints *lead, const Ins *i, const Stack *x, con
 static Ref on_stacks(const Ints *lead, const Ins *i, const Stack *x, const Type *t)
 {
     int r = lead->n;
-    Ints a = { 0 }, own = axes_from(0, r);
+    Ints a = { 0 }, own = ints_range(0, r);
     Ref v = x[0].v;
     if (i->op == OP_dot)
         return stacked_dot(lead, i, x[0], x[1]);
     if (i->op == OP_dynamic_slice) {
         Ref s = x[1].all ? x[1].v : with_lead(lead, x[1].v);
-        return s ? DynamicSlice(v, s, ins_ints(i, 0), joined(filled(r, x[0].all), ins_ints(i, 1))) : 0;
+        return s ? DynamicSlice(v, s, ins_ints(i, 0), ints_concat(ints_fill(r, x[0].all), ins_ints(i, 1))) : 0;
     }
-    if (i->op == OP_convert || i->op == OP_select || optab[i->op].elementwise)
+    if (elem_is_pointwise(i->op))
         return stacked_pointwise(lead, i, x, t);
     if (!x[0].all || (i->nin > 1 && x[1].all))
         return 0;
     a = ins_ints(i, 0);
     switch (i->op) {
     case OP_slice:
-        return Slice(v, joined(filled(r, 0), a), joined(*lead, ins_ints(i, 1)), joined(filled(r, 1), ins_ints(i, 2)));
-    case OP_reshape: return Reshape(v, joined(*lead, a));
-    case OP_transpose: return Transpose(v, joined(own, shifted(a, r)));
-    case OP_broadcast: return Broadcast(v, joined(*lead, a), joined(own, shifted(ins_ints(i, 1), r)));
+        return Slice(v, ints_concat(ints_fill(r, 0), a), ints_concat(*lead, ins_ints(i, 1)), ints_concat(ints_fill(r, 1), ins_ints(i, 2)));
+    case OP_reshape: return Reshape(v, ints_concat(*lead, a));
+    case OP_transpose: return Transpose(v, ints_concat(own, shifted(a, r)));
+    case OP_broadcast: return Broadcast(v, ints_concat(*lead, a), ints_concat(own, shifted(ins_ints(i, 1), r)));
     case OP_reverse: return Reverse(v, shifted(a, r));
     case OP_pad:
-        return Pad(v, x[1].v, joined(filled(r, 0), a), joined(filled(r, 0), ins_ints(i, 1)), joined(filled(r, 0), ins_ints(i, 2)));
+        return Pad(v, x[1].v, ints_concat(ints_fill(r, 0), a), ints_concat(ints_fill(r, 0), ins_ints(i, 1)), ints_concat(ints_fill(r, 0), ins_ints(i, 2)));
     default: return Reduce((Op)i->op, v, shifted(a, r));
     }
 }
@@ -288,7 +268,7 @@ static Ref outer_pad(Ref x, Ref zero, Ints lo, Ints hi)
 {
     for (int d = 0; d < lo.n; d++)
         if (lo.v[d] || hi.v[d])
-            return Pad(x, zero, lo, hi, filled(lo.n, 0));
+            return Pad(x, zero, lo, hi, ints_fill(lo.n, 0));
     return x;
 }
 
@@ -317,7 +297,7 @@ static Ref side_by_side(Ref *term, int n, int d)
     if (!v)
         return 0;
     int r = lead.n, rank = lo.n;
-    v = Transpose(v, joined(axes_from(r, d), joined(axes_from(0, r), axes_from(r + d, rank - d))));
+    v = Transpose(v, ints_concat(ints_range(r, r + d), ints_concat(ints_range(0, r), ints_range(r + d, r + rank))));
     Ints shape = type_shape(typ(x[0]));
     shape.v[d] *= n;
     lo.v[d] = pad_lo(term[0], d), hi.v[d] = pad_hi(term[n - 1], d);
@@ -328,7 +308,7 @@ static Ref side_by_side(Ref *term, int n, int d)
 static Ref overlapping(const Ref *term, int n, const bool *vary)
 {
     Ints lead = { 0 }, lo = ins_ints(def(term[0]), 0), hi = ins_ints(def(term[0]), 1);
-    Ints size = type_shape(typ(def(term[0])->in[0])), before = filled(lo.n, 0), after = before;
+    Ints size = type_shape(typ(def(term[0])->in[0])), before = ints_fill(lo.n, 0), after = before;
     Ref *x = NEWS(Ref, n), zero = def(term[0])->in[1];
     int64_t *at = NEWS(int64_t, n * MAXRANK);
     if (!grid(term, n, &lead) || 2 * lead.n + lo.n > MAXRANK)
@@ -352,9 +332,9 @@ static Ref overlapping(const Ref *term, int n, const bool *vary)
     if (!s.v || !s.all || !from)
         return 0;
     int r = lead.n;
-    Ref v = Pad(s.v, zero, joined(filled(r, 0), before), joined(filled(r, 0), after), filled(r + lo.n, 0));
-    v = v ? DynamicSlice(v, from, size, filled(r, 1)) : 0;
-    return v ? outer_pad(Sum(v, axes_from(0, r)), zero, lo, hi) : 0;
+    Ref v = Pad(s.v, zero, ints_concat(ints_fill(r, 0), before), ints_concat(ints_fill(r, 0), after), ints_fill(r + lo.n, 0));
+    v = v ? DynamicSlice(v, from, size, ints_fill(r, 1)) : 0;
+    return v ? outer_pad(Sum(v, ints_range(0, r)), zero, lo, hi) : 0;
 }
 
 static Ref sum_of_pads(Ref *term, int n)
@@ -389,8 +369,8 @@ static Ref sum_of_dots(const Ref *term, int n)
     if (!a.v || !b.v || !a.all || !b.all)
         return 0;
     int r = lead.n;
-    Ints own = axes_from(0, r);
-    return Dot(a.v, b.v, joined(own, shifted(ins_ints(i, 0), r)), joined(own, shifted(ins_ints(i, 1), r)),
+    Ints own = ints_range(0, r);
+    return Dot(a.v, b.v, ints_concat(own, shifted(ins_ints(i, 0), r)), ints_concat(own, shifted(ins_ints(i, 1), r)),
                shifted(ins_ints(i, 2), r), shifted(ins_ints(i, 3), r), (Dtype)ins_int(i, 4));
 }
 
@@ -429,7 +409,7 @@ static bool heavy(const Taps *t, Ref v)
     const Graph *g = t->g;
     for (;;) {
         const Ins *i = g->def[v];
-        if (!i || t->uses[v] != 1 || half(g->type[v].dt))
+        if (!i || t->uses[v] != 1 || dtype_half((Dtype)g->type[v].dt))
             return false;
         if (i->op == OP_dot)
             return true;
@@ -447,14 +427,14 @@ static bool heavy(const Taps *t, Ref v)
 
 static int terms_of(const Taps *t, const Ins *i, Ref *term)
 {
-    Ref todo[TERMS_MAX];
+    Ref open[TERMS_MAX];                        /* still to be looked into, the first on top */
     int n = 0, m = 0;
-    todo[m++] = i->in[1], todo[m++] = i->in[0];
+    open[m++] = i->in[1], open[m++] = i->in[0];
     while (m) {
-        Ref v = todo[--m];
+        Ref v = open[--m];
         const Ins *j = t->g->def[v];
         if (t->inner[v] && m + 2 <= TERMS_MAX && j->op == OP_add)
-            todo[m++] = j->in[1], todo[m++] = j->in[0];
+            open[m++] = j->in[1], open[m++] = j->in[0];
         else if (n < TERMS_MAX)
             term[n++] = v;
         else

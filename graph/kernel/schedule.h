@@ -22,6 +22,7 @@ const Atom *const *elem_space(const char *kind, const int64_t *extent, int n, in
 void elem_open(void);                           /* forgets the names: after form_open */
 int elem_depth(const Form *idx, int n);
 bool elem_is_view(int op);                      /* index arithmetic: broadcast reshape transpose slice reverse barrier ... */
+bool elem_is_pointwise(int op);                 /* an element of the result is a function of the same element of each operand */
 bool elem_is_reduce(int op);                    /* reduce_*, dot */
 bool elem_is_own(int op);                       /* a shape of its own: scatter, sort, cumulative, region */
 double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap instructions */

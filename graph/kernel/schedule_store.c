@@ -57,7 +57,7 @@ static double index_budget(const Graph *g, Ref v, double budget)
             v = i->in[i->op == OP_barrier ? v - i->out : 0];
             continue;
         }
-        if (!optab[i->op].elementwise && i->op != OP_select)
+        if (!elem_is_pointwise(i->op))
             return -1;
         budget -= elem_op_cost(i->op);
         for (int k = 1; k < i->nin; k++)

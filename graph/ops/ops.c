@@ -10,22 +10,6 @@
 
 /* ==================== lists of axes */
 
-Ints ints_fill(int n, int64_t v)
-{
-    Ints a = { .n = n };
-    for (int k = 0; k < n && k < MAXRANK; k++)
-        a.v[k] = v;
-    return a;
-}
-
-Ints ints_range(int64_t from, int64_t to)
-{
-    Ints a = { 0 };
-    for (; from < to && a.n < MAXRANK; from++)
-        a.v[a.n++] = from;
-    return a;
-}
-
 Ints ints_up(Ints a)
 {
     for (int k = 0; k < a.n; k++)
@@ -64,13 +48,6 @@ Ints ints_pick(const Type *t, Ints axes)
     for (int k = 0; k < axes.n; k++)
         axes.v[k] = t->dim[axes.v[k]];
     return axes;
-}
-
-Ints ints_concat(Ints a, Ints b)
-{
-    for (int k = 0; k < b.n; k++)
-        a = ints_push(a, b.v[k]);
-    return a;
 }
 
 const char *ints_text(Ints a)

@@ -13,14 +13,11 @@
 
 /* ==================== lists of axes */
 
-Ints ints_fill(int n, int64_t v);
-Ints ints_range(int64_t from, int64_t to);              /* from, from + 1, ..., to - 1 */
 Ints ints_up(Ints);                                     /* every entry + 1: axes once a lane axis is in front */
 Ints ints_lead(int64_t first, Ints);                    /* one more in front; a full list stays as it is: ops_room */
 Ints ints_push(Ints, int64_t last);
 Ints ints_others(int rank, Ints axes);                  /* the axes below rank that are not in the list, in order */
 Ints ints_pick(const Type *, Ints axes);                /* their sizes */
-Ints ints_concat(Ints, Ints);
 const char *ints_text(Ints);                            /* "(0, 2)"; in the arena */
 
 /* ==================== checks for infer: 0, or an error code after error_set() */
