@@ -130,6 +130,13 @@ static void places(Printer *p, Val v, Form f, Reach r)
     P(";\n");
 }
 
+/* The prelude's macro for n elements side by side, up to what is stored or the place. */
+static void vector_open(Printer *p, const char *macro, const Buffer *b, int n)
+{
+    static const char *const space[] = { [GLOBAL] = "__global", [LOCAL] = "__local", [PRIVATE] = "__private" };
+    P("%s(%s, %d, %s, ", macro, memory_type(b), n, space[b->space]);
+}
+
 static void load(Printer *p, Val v)
 {
     const KIns *i = &p->k->ins[v];
@@ -149,7 +156,10 @@ static void load(Printer *p, Val v)
         if (half)
             pointer(p, b), P(")");
     } else if (r == UNIT || r == BACK) {
-        P(half ? "vload_half16(0, " : "vload16(0, ");
+        if (half)
+            P("vload_half16(0, ");
+        else
+            vector_open(p, "HD_LOAD", b, W);
         address(p, b, i->form, r == BACK ? 1 - W : 0);
         P(r == BACK ? ").sfedcba9876543210" : ")");
     } else {
@@ -200,13 +210,6 @@ static Arg lowered(Printer *p, Val x, Dtype dt, int w)
     else
         return a;
     return r;
-}
-
-/* The prelude's macro, up to what is stored. */
-static void store_open(Printer *p, const Buffer *b, int n)
-{
-    static const char *const space[] = { [GLOBAL] = "__global", [LOCAL] = "__local", [PRIVATE] = "__private" };
-    P("HD_STORE(%s, %d, %s, ", memory_type(b), n, space[b->space]);
 }
 
 static void store_lanes(Printer *p, Val v, Reach r, int64_t s)
@@ -260,7 +263,7 @@ static void store(Printer *p, Val v)
         if (half)
             P("vstore_half16_rte(");
         else
-            store_open(p, b, W);
+            vector_open(p, "HD_STORE", b, W);
         P("(%s)%s, %s", a.s, r == BACK ? ".sfedcba9876543210" : "", half ? "0, " : "");
         address(p, b, i->form, r == BACK ? 1 - W : 0);
         P(");");
@@ -353,14 +356,15 @@ static void block_load(Printer *p, Val v)
     for (int n = 0; n < m; n++) {
         in[n] = temporary(&s);
         if (i->stride == m || m == W) {
-            P("vload16(0, ");
+            vector_open(p, "HD_LOAD", i->buf, W);
             address(p, i->buf, i->form, i->stride == m ? n * W : n * i->stride);
             P(");\n");
             continue;
         }
         P("(%s16)(", s.type);
         for (int r = 0; r < rows; r++) {
-            P("%svload%d(0, ", r ? ", " : "", m);
+            P(r ? ", " : "");
+            vector_open(p, "HD_LOAD", i->buf, m);
             address(p, i->buf, i->form, (n * rows + r) * i->stride);
             P(")");
         }
@@ -388,7 +392,7 @@ static void block_store(Printer *p, Val v)
         bool whole = i->stride == m || m == W;
         for (int r = 0; r < (whole ? 1 : rows); r++) {
             begin(p);
-            store_open(p, i->buf, whole ? W : m);
+            vector_open(p, "HD_STORE", i->buf, whole ? W : m);
             P("v%ut%d", (unsigned)v, out[n]);
             P(whole ? "" : ".s");
             for (int c = 0; c < m && !whole; c++)

@@ -65,10 +65,11 @@ void ocl_prelude(const Used *u, Text *t)
         text_add(t, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
     text_add(t, "#define HD_LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))\n"
         "#define HD_LANES_L ((long16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))\n");
-    /* PoCL's vstore16 is three stores of parts; an element's alignment is all that we promise. */
+    /* PoCL's vload16 and vstore16 are functions of many parts; an element's alignment is all that we promise. */
     text_add(t, "#ifdef __clang__\n"
+        "#define HD_LOAD(T, n, S, p) ({ typedef T##n place __attribute__((aligned(sizeof(T)))); *(S const place *)(p); })\n"
         "#define HD_STORE(T, n, S, x, p) { typedef T##n place __attribute__((aligned(sizeof(T)))); *(S place *)(p) = x; }\n"
-        "#else\n#define HD_STORE(T, n, S, x, p) vstore##n(x, 0, p)\n#endif\n");
+        "#else\n#define HD_LOAD(T, n, S, p) vload##n(0, p)\n#define HD_STORE(T, n, S, x, p) vstore##n(x, 0, p)\n#endif\n");
     for (int m = 0; m < 4; m++) {
         if (u->helper[H_DIV][m])
             floor_division(t, false, m & 1, m & 2 ? "long" : "int");
