@@ -12,6 +12,7 @@
 #include "opencl_text.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *memory_type(const Buffer *b)
@@ -23,6 +24,8 @@ static const char *memory_type(const Buffer *b)
     default: return ocl_type[b->dt];
     }
 }
+
+static const char *const space_name[] = { [GLOBAL] = "__global", [LOCAL] = "__local", [PRIVATE] = "__private" };
 
 /* ==================== lines */
 
@@ -72,16 +75,115 @@ static void pointer(Printer *p, const Buffer *b)
     P(cast ? ")" : "");
 }
 
+/* ---- bases
+ * Places of one buffer that differ by a constant share a pointer, which is cheaper to compile than as many sums. It points to the
+ * first of them, so that it is a place that is accessed. */
+
+/* By buffer, then by what a place is made of but for its constant and the lane. */
+static int by_key(const void *x, const void *y)
+{
+    const Base *a = x, *b = y;
+    int i = 0, j = 0;
+    if (a->buf != b->buf)
+        return a->buf > b->buf ? 1 : -1;
+    for (;; i++, j++) {
+        i += i < a->f->n && atom_is_lane(a->f->t[i].a);
+        j += j < b->f->n && atom_is_lane(b->f->t[j].a);
+        if (i == a->f->n || j == b->f->n)
+            return (j == b->f->n) - (i == a->f->n);
+        const Term *t = &a->f->t[i], *u = &b->f->t[j];
+        if (t->a != u->a)
+            return t->a > u->a ? 1 : -1;
+        if (t->k != u->k)
+            return t->k > u->k ? 1 : -1;
+    }
+}
+
+static bool reaches(const KIns *i) { return i->op == K_LOAD || i->op == K_STORE || i->op == K_LOADS || i->op == K_STORES; }
+
+static void bases(Printer *p)
+{
+    const Kernel *k = p->k;
+    int n = 0, all = 0;
+    for (int s = 0; s < k->nscope; s++)
+        all += k->scope[s].nbody;
+    p->base = NEWS(Base, all);
+    for (int s = 0; s < k->nscope; s++)
+        for (int j = 0; j < k->scope[s].nbody; j++) {
+            const KIns *i = &k->ins[k->scope[s].body[j]];
+            int64_t stride;
+            bool lanes = i->op == K_LOAD || i->op == K_STORE ? k_mode(k, i->form, &stride) && stride >= 0 && stride <= 1 : true;
+            if (reaches(i) && lanes && i->form->n && i->buf->dt != DT_F16)
+                p->base[n++] = (Base){ .buf = i->buf, .f = i->form, .uses = 1 };
+        }
+    qsort(p->base, (size_t)n, sizeof *p->base, by_key);
+    for (int j = 0; j < n; j++)
+        if (p->nbase && !by_key(&p->base[j], &p->base[p->nbase - 1]))
+            p->base[p->nbase - 1].uses++;
+        else
+            p->base[p->nbase++] = p->base[j];
+    p->open = NEWS(int, p->nbase);
+}
+
+static Base *base_of(const Printer *p, const Buffer *b, Form f)
+{
+    Base key = { .buf = b, .f = f };
+    return p->nbase ? bsearch(&key, p->base, (size_t)p->nbase, sizeof key, by_key) : NULL;
+}
+
+/* The pointer of what the next statement reaches, if others share it. */
+static void base_declare(Printer *p, const KIns *i)
+{
+    Base *a = reaches(i) ? base_of(p, i->buf, i->form) : NULL;
+    if (!a || a->uses < 2 || a->name)
+        return;
+    bool written = i->buf->space != GLOBAL;
+    for (int n = 0; n < p->k->nparam; n++)
+        written = written || (p->k->param[n] == i->buf && p->k->written[n]);
+    a->name = ++p->nname, a->f = i->form;
+    p->open[p->nopen++] = (int)(a - p->base);
+    begin(p);
+    P("%s %s%s *at%d = ", space_name[i->buf->space], written ? "" : "const ", memory_type(i->buf), a->name);
+    pointer(p, i->buf);
+    P(" + (");
+    ocl_form(p, a->f, false);
+    P(");\n");
+}
+
+static void offset(Printer *p, int64_t c)
+{
+    if (c)
+        P(c < 0 ? " - %lld" : " + %lld", (long long)(c < 0 ? -c : c));
+}
+
 /* b + (place of lane 0, moved) */
 static void address(Printer *p, const Buffer *b, Form f, int64_t move)
 {
+    const Base *a = base_of(p, b, f);
+    if (a && a->name) {
+        P("at%d", a->name);
+        offset(p, f->c - a->f->c + move);
+        return;
+    }
     pointer(p, b);
     P(" + (");
     ocl_form(p, f, false);
-    if (move)
-        P(move < 0 ? " - %lld)" : " + %lld)", (long long)(move < 0 ? -move : move));
-    else
-        P(")");
+    offset(p, move);
+    P(")");
+}
+
+/* b[place] */
+static void element(Printer *p, const Buffer *b, Form f)
+{
+    const Base *a = base_of(p, b, f);
+    if (a && a->name) {
+        P("at%d[%lld]", a->name, (long long)(f->c - a->f->c));
+        return;
+    }
+    pointer(p, b);
+    P("[");
+    ocl_form(p, f, true);
+    P("]");
 }
 
 /* From what memory holds to what registers do: text around. */
@@ -133,8 +235,7 @@ static void places(Printer *p, Val v, Form f, Reach r)
 /* The prelude's macro for n elements side by side, up to what is stored or the place. */
 static void vector_open(Printer *p, const char *macro, const Buffer *b, int n)
 {
-    static const char *const space[] = { [GLOBAL] = "__global", [LOCAL] = "__local", [PRIVATE] = "__private" };
-    P("%s(%s, %d, %s, ", macro, memory_type(b), n, space[b->space]);
+    P("%s(%s, %d, %s, ", macro, memory_type(b), n, space_name[b->space]);
 }
 
 static void load(Printer *p, Val v)
@@ -148,13 +249,12 @@ static void load(Printer *p, Val v)
     declare(p, v);
     raise_open(p, (Dtype)b->dt, i->w);
     if (r == ONE) {
-        P(half ? "vload_half(" : "");
-        if (!half)
-            pointer(p, b), P("[");
-        ocl_form(p, i->form, true);
-        P(half ? ", " : "]");
-        if (half)
-            pointer(p, b), P(")");
+        if (half) {
+            P("vload_half(");
+            ocl_form(p, i->form, true);
+            P(", "), pointer(p, b), P(")");
+        } else
+            element(p, b, i->form);
     } else if (r == UNIT || r == BACK) {
         if (half)
             P("vload_half16(0, ");
@@ -256,9 +356,8 @@ static void store(Printer *p, Val v)
         ocl_form(p, i->form, true);
         P(", "), pointer(p, b), P(");");
     } else if (r == ONE) {
-        pointer(p, b), P("[");
-        ocl_form(p, i->form, true);
-        P("] = %s;", a.s);
+        element(p, b, i->form);
+        P(" = %s;", a.s);
     } else {
         if (half)
             P("vstore_half16_rte(");
@@ -297,10 +396,8 @@ static int zip(Shuffle *s, int a, int b, int from)
 {
     unsigned v = (unsigned)s->v;
     int t = temporary(s);
-    text_add(s->p->out, "(%s16)(", s->type);
-    for (int l = from; l < from + W / 2; l++)
-        text_add(s->p->out, "%sv%ut%d.s%x, v%ut%d.s%x", l > from ? ", " : "", v, a, (unsigned)l, v, b, (unsigned)l);
-    text_add(s->p->out, ");\n");
+    s->p->used->zip = true;
+    text_add(s->p->out, "HD_ZIP_%s(%s, v%ut%d, v%ut%d);\n", from ? "HI" : "LO", s->type, v, a, v, b);
     return t;
 }
 
@@ -480,6 +577,7 @@ static void statement(Printer *p, Val v)
 {
     const KIns *i = &p->k->ins[v];
     p->loc = i->loc;
+    base_declare(p, i);
     switch (i->op) {
     case K_LOAD: load(p, v); break;
     case K_STORE: store(p, v); break;
@@ -509,8 +607,11 @@ static void statement(Printer *p, Val v)
 
 static void scope(Printer *p, int s)
 {
+    int outside = p->nopen;
     for (int i = 0; i < p->k->scope[s].nbody; i++)
         statement(p, p->k->scope[s].body[i]);
+    while (p->nopen > outside)
+        p->base[p->open[--p->nopen]].name = 0;
 }
 
 static void buffer_check(Printer *p, const Buffer *b)
@@ -545,6 +646,7 @@ static void kernel(Printer *p)
         P("[%lld] __attribute__((aligned(64)));\n", (long long)(b->size > 0 ? b->size : 1));
     }
     p->indent = 1;
+    bases(p);
     scope(p, 0);
     P("}\n\n");
 }

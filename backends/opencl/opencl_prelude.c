@@ -41,6 +41,25 @@ static void floor_division(Text *t, bool mod, bool vec, const char *T)
         text_add(t, vec ? "return x / d + (r < 0); }\n" : "return x / d - (r < 0); }\n");
 }
 
+/* Lanes of two vectors in turn. */
+static void zips(Text *t)
+{
+    static const char *const name[] = { "HD_ZIP_LO", "HD_ZIP_HI" };
+    for (int clang = 1; clang >= 0; clang--) {
+        text_add(t, clang ? "#ifdef __clang__\n" : "#else\n");
+        for (int h = 0; h < 2; h++) {
+            text_add(t, "#define %s(T, a, b) %s", name[h], clang ? "__builtin_shufflevector(a, b" : "(T##16)(");
+            for (int l = h * W / 2; l < (h + 1) * W / 2; l++)
+                if (clang)
+                    text_add(t, ", %d, %d", l, l + W);
+                else
+                    text_add(t, "%sa.s%x, b.s%x", l > h * W / 2 ? ", " : "", (unsigned)l, (unsigned)l);
+            text_add(t, ")\n");
+        }
+    }
+    text_add(t, "#endif\n");
+}
+
 /* To the nearest f16, kept as f32: there and back. Devices have instructions for it. */
 static void f16_rounding(Text *t, const char *w)
 {
@@ -70,6 +89,8 @@ void ocl_prelude(const Used *u, Text *t)
         "#define HD_LOAD(T, n, S, p) ({ typedef T##n place __attribute__((aligned(sizeof(T)))); *(S const place *)(p); })\n"
         "#define HD_STORE(T, n, S, x, p) { typedef T##n place __attribute__((aligned(sizeof(T)))); *(S place *)(p) = x; }\n"
         "#else\n#define HD_LOAD(T, n, S, p) vload##n(0, p)\n#define HD_STORE(T, n, S, x, p) vstore##n(x, 0, p)\n#endif\n");
+    if (u->zip)
+        zips(t);
     for (int m = 0; m < 4; m++) {
         if (u->helper[H_DIV][m])
             floor_division(t, false, m & 1, m & 2 ? "long" : "int");
