@@ -99,6 +99,18 @@ static json_t *times_row(const Times *t)
         "elems", c->elem[0], c->elem[1], c->elem[2], c->elem[3]);
 }
 
+static void tell_device(json_t *row, const char *name)
+{
+    hd_device_info d;
+    int i = 0;
+    while (i < hd_device_count() && (hd_device(i, &d) || strcmp(d.name, name)))
+        i++;
+    if (i == hd_device_count())
+        return;
+    json_object_set_new(row, "heddle", json_string(hd_version())), json_object_set_new(row, "device", json_string(d.name));
+    json_object_set_new(row, "model", json_string(d.model)), json_object_set_new(row, "driver", json_string(d.driver));
+}
+
 static int child(const Options *o)
 {
     const Workload *w = workload_named(o->child);
@@ -107,6 +119,7 @@ static int child(const Options *o)
     json_t *row = e ? json_pack("{s:s}", "failed", hd_error()) : times_row(&t);
     if (!row)
         row = json_pack("{s:s}", "failed", "the result is not finite");
+    tell_device(row, o->device);
     json_dumpf(row, stdout, JSON_COMPACT);
     json_decref(row);
     return 0;
