@@ -15,10 +15,10 @@ MISSING = .1                        # what a workload counts that does not run, 
 
 # law, what grows, its unit, the measures and their names
 CHARTS = (
-    ("vmap", "A function of 8 numbers over a batch", "batch", "ms", (("run_ms", "a call"), ("first_ms", "the first call"))),
-    ("scan", "Dependent steps", "steps", "ms", (("run_ms", "a call"), ("compile_ms", "trace and compile"))),
-    ("graph", "Programs of many instructions", "instructions", "ms", (("compile_ms", "trace and compile"),)),
-    ("memory", "Gradients through a recurrent network", "steps", "KiB", (("kilobytes", "temporary memory"),)),
+    ("vmap", "a function of 8 numbers over a batch", "batch", "ms", (("run_ms", "a call"), ("first_ms", "the first call"))),
+    ("scan", "dependent steps", "steps", "ms", (("run_ms", "a call"), ("compile_ms", "trace and compile"))),
+    ("graph", "programs of many instructions", "instructions", "ms", (("compile_ms", "trace and compile"),)),
+    ("memory", "gradients through a recurrent network", "steps", "KiB", (("kilobytes", "temporary memory"),)),
 )
 
 # head, key, format
@@ -50,7 +50,7 @@ svg text { font: 11px system-ui, sans-serif; fill: var(--soft); } svg text.title
 svg text.bad { fill: var(--bad); } .grid { stroke: var(--line); } .one { stroke: var(--soft); } .target { stroke: var(--ink); stroke-width: 2; }
 .missed { stroke: var(--bad); stroke-width: 2; } .gap { stroke: var(--bad); stroke-dasharray: 2 2; }
 .curve { fill: none; stroke-width: 2; } .bound { fill: none; stroke-dasharray: 4 3; } .out { fill: var(--bad); }
-.laws { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1.5rem; } .laws svg { width: 100%; max-width: 36rem; }
+.laws { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1.5rem; } .laws svg { width: 100%; max-width: 36rem; }
 </style>
 """
 
@@ -117,8 +117,8 @@ def bar(row, scale):
     parts = [line("one" if t == 1 else "grid", scale(t), 0, scale(t), HEIGHT) for t in scale.ticks()]
     parts.append(f'<rect x="{min(x, one)}" y="4" width="{max(1, round(abs(x - one), 1))}" height="{HEIGHT - 8}" '
                  f'fill="var(--{row.get("group", "latency")})"/>')
-    if missed(row):
-        parts.append(line("gap", x, middle, at, middle))
+    if missed(row) and at > max(x, one):
+        parts.append(line("gap", max(x, one), middle, at, middle))
     parts.append(line("missed" if missed(row) else "target", at, 1, at, HEIGHT - 1))
     said = html.escape(f"{row['name']}: {ratio:.3g}, target {target:g}")
     return f'<svg width="{WIDTH}" height="{HEIGHT}"><title>{said}</title>{"".join(parts)}</svg>'
@@ -185,8 +185,8 @@ def measure_lines(points, key, name, k, x, y):
         style = 'class="out"' if out else f'fill="var(--{colour})"'
         said = f"{name} at {p['size']}: {p[key]:.4g}" + (f", at most {p['most'][key]:.4g}" if key in p["most"] else "")
         parts.append(f'<circle cx="{x(p["size"])}" cy="{y(p[key])}" r="{5 if out else 3.5}" {style}><title>{said}</title></circle>')
-    parts.append(f'<rect x="{LEFT + 10 + 150 * k}" y="{BOTTOM + 44}" width="10" height="10" fill="var(--{colour})"/>')
-    parts.append(text(LEFT + 26 + 150 * k, BOTTOM + 53, name, "start"))
+    parts.append(f'<rect x="{LEFT + 10 + 90 * k}" y="{BOTTOM + 44}" width="10" height="10" fill="var(--{colour})"/>')
+    parts.append(text(LEFT + 26 + 90 * k, BOTTOM + 53, name, "start"))
     return "".join(parts)
 
 
@@ -208,7 +208,7 @@ def chart(law, title, across, unit, measures):
 
 
 def growth(laws):
-    drawn = [chart(law, *rest) for name, *rest in CHARTS for law in laws if law["law"] == name]
+    drawn = [chart(law, f"{name}: {title}", *rest) for name, title, *rest in CHARTS for law in laws if law["law"] == name]
     return '<h2>How time and memory grow</h2><div class="laws">' + "\n".join(drawn) + "</div>" if drawn else ""
 
 
