@@ -130,10 +130,10 @@ def value(row, key):
     return row
 
 
-def cell(v, form, kind=""):
+def cell(v, form, bad=False):
     if v is None or (isinstance(v, float) and math.isnan(v)):
         return '<td data-v="-1">-</td>'
-    return f'<td data-v="{v}" class="{kind}">{form.format(v)}</td>'
+    return f'<td data-v="{v:.6g}"{" class=bad" if bad else ""}>{form.format(v)}</td>'
 
 
 def table_row(row, scale, change):
@@ -141,10 +141,10 @@ def table_row(row, scale, change):
     if "failed" in row:
         name += f' <span class="bad">{html.escape(row["failed"])}</span>'
     cells = [f"<td>{name}</td><td>{row.get('group', '')}</td>",
-             f'<td data-v="{(row.get("ratio") or MISSING) / (row.get("target") or 1)}">{bar(row, scale)}</td>']
+             f'<td data-v="{(row.get("ratio") or MISSING) / (row.get("target") or 1):.4g}">{bar(row, scale)}</td>']
     for head, key, form in COLUMNS:
         bad = (head == "ratio" and missed(row)) or (head == "error" and (row.get("error") or 0) > 1)
-        cells.append(cell(value(row, key), "&lt; " + form if bad and head == "ratio" else form, "bad" if bad else ""))
+        cells.append(cell(value(row, key), "&lt; " + form if bad and head == "ratio" else form, bad))
     if change:
         cells.append(f'<td data-v="{row.get("of_before") or 0}">{row.get("change", "-")}</td>')
     return "<tr>" + "".join(cells) + "</tr>"
