@@ -90,7 +90,8 @@ static json_t *times_row(const Times *t)
     if (!isfinite(c->sum) || !isfinite(c->abs))
         return NULL;
     const hd_cost_info *m = &t->cost;
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:[f,f,f,f]}",
+    return json_pack(
+        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:[f,f,f,f]}",
         "min_ms", t->min, "median_ms", t->median, "sys_ms", t->sys, "cpu_ms", t->cpu, "bytes", t->bytes, "flops", t->flops,
         "first_call_ms", t->first, "trace_ms", m->trace_ms, "transform_ms", m->transform_ms, "schedule_ms", m->schedule_ms,
         "compile_ms", m->compile_ms, "run_ms", t->run, "calls", t->calls, "kernels", (json_int_t)m->kernels,

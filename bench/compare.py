@@ -129,8 +129,8 @@ def compare(row, before):
 
 
 def grow(a):
-    """The laws, each with its points; their lines are shown as they come."""
-    command = [a.growth, "--json", "-"] + (["--device", a.device] if a.device else [])
+    """The laws, each with its points; their lines are shown as they come. A size that hangs must not cost the evening."""
+    command = [a.growth, "--json", "-", "--limit", "120"] + (["--device", a.device] if a.device else [])
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     return [json.loads(text) for text in done.stdout.splitlines()]
 
