@@ -101,7 +101,7 @@ WIDTH, HEIGHT = 300, 18
 
 
 def missed(row):
-    return (row.get("ratio") or MISSING) < (row.get("target") or 0)
+    return "jax" in row and (row.get("ratio") or MISSING) < (row.get("target") or 0)
 
 
 def axis(scale):
@@ -140,8 +140,9 @@ def table_row(row, scale, change):
     name = html.escape(row["name"])
     if "failed" in row:
         name += f' <span class="bad">{html.escape(row["failed"])}</span>'
+    drawn = bar(row, scale) if "jax" in row else ""             # Heddle alone was measured
     cells = [f"<td>{name}</td><td>{row.get('group', '')}</td>",
-             f'<td data-v="{(row.get("ratio") or MISSING) / (row.get("target") or 1):.4g}">{bar(row, scale)}</td>']
+             f'<td data-v="{(row.get("ratio") or MISSING) / (row.get("target") or 1):.4g}">{drawn}</td>']
     for head, key, form in COLUMNS:
         bad = (head == "ratio" and missed(row)) or (head == "error" and (row.get("error") or 0) > 1)
         cells.append(cell(value(row, key), "&lt; " + form if bad and head == "ratio" else form, bad))
