@@ -197,15 +197,20 @@ void caps_ref(const Cap *, int n, Ref *out);
 Graph *graph_clone(const Graph *);              /* everything, bodies too, into the current arena */
 hd traced_apply(const Traced *, const hd *args, int n);
 
+/* What is being done on the way to a program. */
+typedef enum Phase { PHASE_OTHER, PHASE_TRACE, PHASE_TRANSFORM, PHASE_SCHEDULE, PHASE_COMPILE, PHASES } Phase;
+
 /* One entry from outside: an arena of its own, no trace around. All tracing and compiling is under one lock. */
 typedef struct Entry {
     Arena *arena, *saved; Trace *top; Loc loc;
     struct Entry *up;
+    Phase phase; double since, ms[PHASES];      /* what each phase took, without those inside it; this one since then */
     Store **kept; int nkept, kept_cap;          /* data that traces met: the user may drop it while they run */
 } Entry;
 extern _Thread_local Entry *entry_top;
 int entry_begin(Entry *);                       /* 0, or a code: then there is nothing to end */
 void entry_end(Entry *);
+Phase phase_begin(Phase);                       /* returns the one before, to go back to */
 
 /* ---- functions (func.c) */
 typedef enum FnKind { FN_DEAD, FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP } FnKind;
@@ -218,6 +223,7 @@ typedef struct Program {
     int nhidden, nin, nout;                     /* inputs: hidden arrays, then leaves of the arguments */
     Store **hidden;
     Type *type;                                 /* of the results */
+    hd_cost_info cost;
 } Program;
 
 /* What tells one function from another; compared by value. */

@@ -280,15 +280,28 @@ int hd_eval_shape_n(hd_fn *f, hd_array **out, int nout, hd_array *const *args, i
     return error_told(e);
 }
 
+static const Program *compiled(hd_fn *f, hd_array *const *args, int nargs)
+{
+    Call c;
+    Device *d = call_begin(&c, f, args, nargs) ? NULL : device_for(&c);
+    return d ? program_of(f, c.args, c.n, d) : NULL;
+}
+
 int hd_compile_n(hd_fn *f, hd_array *const *args, int nargs)
 {
     OP(hd_compile_n);
-    Call c;
-    int e = call_begin(&c, f, args, nargs);
-    if (e)
-        return error_told(e);
-    Device *d = device_for(&c);
-    return error_told(d && program_of(f, c.args, c.n, d) ? 0 : (int)error_code());
+    return error_told(compiled(f, args, nargs) ? 0 : (int)error_code());
+}
+
+int hd_cost_n(hd_fn *f, hd_cost_info *out, hd_array *const *args, int nargs)
+{
+    OP(hd_cost_n);
+    const Program *p = compiled(f, args, nargs);
+    if (p && !out)
+        return error_told(error_set(E_INVAL, "hd_cost: there is no output"));
+    if (p)
+        *out = p->cost;
+    return error_told(p ? 0 : (int)error_code());
 }
 
 int hd_print_graph_n(FILE *file, hd_fn *f, hd_array *const *args, int nargs)

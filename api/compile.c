@@ -9,7 +9,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ==================== dumps */
 
@@ -53,19 +52,11 @@ static void dump_code(Exec *e)
     text_free(&t);
 }
 
-static double seconds(void)
+static void dump_time(const char *name)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void dump_time(const char *name, double *from, const char *what)
-{
-    double now = seconds();
-    if (dump_wanted("time"))
-        fprintf(stderr, "---- time %s: %s %.3f ms\n", name ? name : "?", what, 1e3 * (now - *from));
-    *from = now;
+    static const char *const what[PHASES] = { NULL, "trace", "transform", "schedule", "compile" };
+    for (int i = PHASE_TRACE; i < PHASES && entry_top && dump_wanted("time"); i++)
+        fprintf(stderr, "---- time %s: %s %.3f ms\n", name ? name : "?", what[i], entry_top->ms[i]);
 }
 
 /* ==================== the way */
@@ -87,28 +78,31 @@ static bool checked_plan(const Plan *p)
 
 Exec *compile(Graph *g, Device *d)
 {
-    double t = seconds();
     Exec *e = NULL;
     dump_graph("trace", g);
+    phase_begin(PHASE_TRANSFORM);
     if (!checked(g) || !checked(g = graph_dce(g)))
         return NULL;
     dump_graph("graph", g);
-    dump_time(g->name, &t, "graph");
     if (d->backend->build_graph) {
+        phase_begin(PHASE_COMPILE);
         e = d->backend->build_graph(d, g);
     } else {
         Target target = { !d->info.is_cpu, d->info.has_f64, d->info.has_i64, d->info.has_f16,
                          (int64_t)d->info.max_alloc };
+        phase_begin(PHASE_SCHEDULE);
         Plan *p = plan_schedule(g, &target);
         if (!checked_plan(p))
             return NULL;
         dump_plan(p);
-        dump_time(g->name, &t, "plan");
-        e = d->backend->build(d, p);
+        phase_begin(PHASE_COMPILE);
+        if ((e = d->backend->build(d, p)))
+            e->plan = p;
     }
+    phase_begin(PHASE_OTHER);
     if (e)
         dump_code(e);
-    dump_time(g->name, &t, "build");
+    dump_time(g->name);
     return e;
 }
 
@@ -137,6 +131,17 @@ void program_free(Program *p)
     free(p);
 }
 
+static hd_cost_info cost_of(const Exec *e)
+{
+    const double *ms = entry_top->ms;
+    hd_cost_info c = { .trace_ms = ms[PHASE_TRACE], .transform_ms = ms[PHASE_TRANSFORM],
+                       .schedule_ms = ms[PHASE_SCHEDULE], .compile_ms = ms[PHASE_COMPILE] };
+    if (e->plan)
+        c.kernels = e->plan->nkernel, c.launches = (int64_t)e->plan->launches,
+        c.temporary_bytes = (int64_t)e->plan->bytes;
+    return c;
+}
+
 /* The program of a traced function; its arena is current. */
 static int build(Program *p, const Traced *t)
 {
@@ -153,7 +158,10 @@ static int build(Program *p, const Traced *t)
         p->hidden[p->nhidden++] = store_keep(t->cap[i].data);
     }
     p->exec = compile(graph_clone(t->g), p->device);
-    return p->exec ? 0 : (int)error_code();
+    if (!p->exec)
+        return (int)error_code();
+    p->cost = cost_of(p->exec);
+    return 0;
 }
 
 static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, uint64_t hash)

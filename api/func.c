@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 pthread_mutex_t front_lock;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -32,13 +33,33 @@ static void lock(void)
 
 _Thread_local Entry *entry_top;
 
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+Phase phase_begin(Phase next)
+{
+    Entry *e = entry_top;
+    if (!e)
+        return PHASE_OTHER;
+    Phase before = e->phase;
+    double now = now_ms();
+    e->ms[before] += now - e->since;
+    e->phase = next, e->since = now;
+    return before;
+}
+
 int entry_begin(Entry *e)
 {
     Arena *a = arena_new();
     if (!a)
         return (int)error_code();
     lock();
-    *e = (Entry){ .arena = a, .saved = arena_use(a), .top = trace_top, .loc = loc_here(), .up = entry_top };
+    *e = (Entry){ .arena = a, .saved = arena_use(a), .top = trace_top, .loc = loc_here(), .up = entry_top,
+                  .since = now_ms() };
     trace_top = NULL;
     entry_top = e;
     return 0;
@@ -436,6 +457,9 @@ const Traced *graph_of(hd_fn *f, const Tree *args)
     for (const Memo *m = f->memo; m; m = m->next)
         if (m->hash == hash && tree_equal(m->traced->in, args))
             return m->traced;
+    Phase before = phase_begin(f->key.kind < FN_JIT ? PHASE_TRACE : PHASE_TRANSFORM);
     const Traced *t = f->key.kind == FN_USER ? trace_user(f, args) : transform(f, args);
-    return t && pure(t) ? remember(f, t, hash) : t;
+    t = t && pure(t) ? remember(f, t, hash) : t;
+    phase_begin(before);
+    return t;
 }

@@ -50,7 +50,7 @@ typedef struct Backend {
 
 struct Device { const Backend *backend; DeviceInfo info; };     /* backends extend it: first member of theirs */
 struct Mem { Device *device; size_t bytes, capacity; _Atomic int refs; Mem *next; };   /* likewise; capacity, next: the pool's */
-struct Exec { Device *device; };
+struct Exec { Device *device; const Plan *plan; };              /* plan: NULL if it runs a graph */
 
 extern const Backend host_backend, opencl_backend, vulkan_backend;
 

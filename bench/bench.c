@@ -89,11 +89,27 @@ static json_t *times_row(const Times *t)
     const Checksum *c = &t->sum;
     if (!isfinite(c->sum) || !isfinite(c->abs))
         return NULL;
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:f, s:f, s:[f,f,f,f]}",
-        "trace_ms", t->trace, "build_ms", t->build, "run_ms", t->run, "min_ms", t->min, "median_ms", t->median,
-        "sys_ms", t->sys, "cpu_ms", t->cpu, "bytes", t->bytes, "flops", t->flops, "calls", t->calls,
+    const hd_cost_info *m = &t->cost;
+    return json_pack(
+        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:[f,f,f,f]}",
+        "min_ms", t->min, "median_ms", t->median, "sys_ms", t->sys, "cpu_ms", t->cpu, "bytes", t->bytes, "flops", t->flops,
+        "first_call_ms", t->first, "trace_ms", m->trace_ms, "transform_ms", m->transform_ms, "schedule_ms", m->schedule_ms,
+        "compile_ms", m->compile_ms, "run_ms", t->run, "calls", t->calls, "kernels", (json_int_t)m->kernels,
+        "launches", (json_int_t)m->launches, "temporary_bytes", (json_int_t)m->temporary_bytes,
         "n", (json_int_t)c->n, "sum", c->sum, "abs", c->abs,
         "elems", c->elem[0], c->elem[1], c->elem[2], c->elem[3]);
+}
+
+static void tell_device(json_t *row, const char *name)
+{
+    hd_device_info d;
+    int i = 0;
+    while (i < hd_device_count() && (hd_device(i, &d) || strcmp(d.name, name)))
+        i++;
+    if (i == hd_device_count())
+        return;
+    json_object_set_new(row, "heddle", json_string(hd_version())), json_object_set_new(row, "device", json_string(d.name));
+    json_object_set_new(row, "model", json_string(d.model)), json_object_set_new(row, "driver", json_string(d.driver));
 }
 
 static int child(const Options *o)
@@ -104,6 +120,7 @@ static int child(const Options *o)
     json_t *row = e ? json_pack("{s:s}", "failed", hd_error()) : times_row(&t);
     if (!row)
         row = json_pack("{s:s}", "failed", "the result is not finite");
+    tell_device(row, o->device);
     json_dumpf(row, stdout, JSON_COMPACT);
     json_decref(row);
     return 0;
@@ -182,10 +199,6 @@ static int remove_entry(const char *path, const struct stat *s, int flag, struct
 
 static double number(const json_t *row, const char *key) { return json_number_value(json_object_get(row, key)); }
 static const char *failed(const json_t *row) { return json_string_value(json_object_get(row, "failed")); }
-static double first_call(const json_t *row)
-{
-    return number(row, "trace_ms") + number(row, "build_ms") + number(row, "run_ms");
-}
 static void set(json_t *row, const char *key, double v)
 {
     json_object_set_new(row, key, isfinite(v) ? json_real(v) : json_null());
@@ -199,7 +212,7 @@ static json_t *run_in(const Options *o, const char *name, bool first, bool again
     json_t *row = spawn(o, name, cache, first);
     if (row && !failed(row) && again) {
         json_t *second = spawn(o, name, cache, true);
-        *cached = second && !failed(second) ? first_call(second) : NAN;
+        *cached = second && !failed(second) ? number(second, "first_call_ms") : NAN;
         json_decref(second);
     }
     nftw(cache, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
@@ -217,7 +230,7 @@ static json_t *run_compile(const Options *o, const Workload *w)
         row = run_in(o, w->first_call_of, true, !i && !o->check && !o->no_cached, &cached);
         if (failed(row))
             return row;
-        ms[i] = first_call(row);
+        ms[i] = number(row, "first_call_ms");
         for (int k = i; k > 0 && ms[k] < ms[k - 1]; k--) {
             double swap = ms[k];
             ms[k] = ms[k - 1], ms[k - 1] = swap;
@@ -250,7 +263,21 @@ static bool sum_of(const json_t *row, Checksum *c)
     return e != NULL;
 }
 
-/* Adds names, shares of the limits and the checksum's error; prints a line. True if the row counts. */
+/* Two lines: a call, and what came before it. */
+static void print_row(const char *name, const json_t *row, FILE *table)
+{
+    double error = number(row, "error");
+    fprintf(table, "%-20s min %10.4f median %10.4f cpu %9.3f sys %8.3f ms  launches %-5.0f bytes %-8.3g flops %-8.3g "
+        "bandwidth %.2f roof %.2f  error %.3g%s\n", name, number(row, "min_ms"), number(row, "median_ms"),
+        number(row, "cpu_ms"), number(row, "sys_ms"), number(row, "launches"), number(row, "bytes"), number(row, "flops"),
+        number(row, "bandwidth_share"), number(row, "roofline_share"), error, error <= 1 ? "" : "  CHECKSUM DIFFERS");
+    fprintf(table, "%20s first call %.1f ms: trace %.1f, transforms %.1f, schedule %.1f, compile %.1f, run %.1f; cached %.1f\n",
+        "", number(row, "first_call_ms"), number(row, "trace_ms"), number(row, "transform_ms"), number(row, "schedule_ms"),
+        number(row, "compile_ms"), number(row, "run_ms"), number(row, "cached_call_ms"));
+    fflush(table);
+}
+
+/* Adds names, shares of the limits and the checksum's error; prints it. True if the row counts. */
 static bool finish(const Workload *w, json_t *row, const json_t *want, Limits l, FILE *table)
 {
     Checksum a, b;
@@ -262,16 +289,10 @@ static bool finish(const Workload *w, json_t *row, const json_t *want, Limits l,
         fprintf(stderr, "%-20s %s\n", w->name, failed(row));
         return false;
     }
-    set(row, "first_call_ms", first_call(row)), set(row, "error", error);
     double memory = l.bytes && ms ? number(row, "bytes") / l.bytes / ms : 0;
     double roof = l.flops && ms ? fmax(memory, number(row, "flops") / l.flops / ms) : 0;
-    set(row, "bandwidth_share", memory), set(row, "roofline_share", roof);
-    fprintf(table, "%-20s %10.4f %10.4f ms  first %8.1f (trace %.1f build %.1f) cached %7.1f  cpu %8.3f sys %7.3f  "
-        "bandwidth %.2f roof %.2f  error %.3g%s\n", w->name, ms, number(row, "median_ms"), first_call(row),
-        number(row, "trace_ms"), number(row, "build_ms"), number(row, "cached_call_ms"), number(row, "cpu_ms"),
-        number(row, "sys_ms"), memory, roof,
-        error, error <= 1 ? "" : "  CHECKSUM DIFFERS");
-    fflush(table);
+    set(row, "bandwidth_share", memory), set(row, "roofline_share", roof), set(row, "error", error);
+    print_row(w->name, row, table);
     return error <= 1;
 }
 

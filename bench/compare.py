@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Heddle beside JAX: the same workloads on the same cores, in turn.
 
-    compare.py BENCH [NAME ...] [--device D] [--min-time S] [--base FILE.json] [--out FOLDER]
+    compare.py BENCH [NAME ...] [--device D] [--min-time S] [--base FILE.json] [--growth PROGRAM] [--out FOLDER]
 
 For each workload JAX, Heddle, JAX, Heddle; again while the figures of JAX differ by more than 15 %. A row counts if both
-checksums agree. Results go to FOLDER/results.json and FOLDER/results.html, a page that needs nothing else.
+checksums agree. After all workloads PROGRAM, on the same device: the laws of growth. Results go to FOLDER/results.json
+and FOLDER/results.html, a page that needs nothing else.
 """
 import argparse
-import html
 import json
 import math
 import os
@@ -17,9 +17,12 @@ import subprocess
 import sys
 import time
 
+from page import MISSING, page
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-MISSING = .1                        # what a workload counts that does not run, or whose numbers are wrong
 SPREAD, ROUNDS = .15, 4             # JAX may differ by this much; at most so many rounds
+CHANGE = .03                        # less is no change, however quiet the machine
+FIRST = ("first_call_ms", "trace_ms", "transform_ms", "schedule_ms", "compile_ms", "run_ms")
 
 
 # ---- the two sides
@@ -65,11 +68,20 @@ def best(rows):
     if not good:
         return rows[0]
     row = dict(min(good, key=lambda r: r["min_ms"]))
-    for key in ("first_call_ms", "cached_call_ms"):
-        values = [r[key] for r in good if r.get(key)]
-        if values:
-            row[key] = min(values)
+    first = min((r for r in good if r.get("first_call_ms")), key=lambda r: r["first_call_ms"], default={})
+    row.update((key, first[key]) for key in FIRST if key in first)
+    cached = [r["cached_call_ms"] for r in good if r.get("cached_call_ms")]
+    if cached:
+        row["cached_call_ms"] = min(cached)
     return row
+
+
+def noise(rows):
+    """How far the least times of several runs lie apart; of one run, how far its median is from its least."""
+    least = [r["min_ms"] for r in rows if r.get("min_ms")]
+    if len(least) > 1:
+        return max(least) / min(least) - 1
+    return rows[0]["median_ms"] / least[0] - 1 if least and rows[0].get("median_ms") else 0
 
 
 def wrong(row, want):
@@ -93,6 +105,7 @@ def pair(a, jax, name, want):
         if "failed" in ours[0] or not jax or not ms or (turn and max(ms) <= (1 + SPREAD) * min(ms)):
             break
     row = best(ours)
+    row["noise"] = noise(ours)
     row["quiet"] = bool(ms and max(ms) <= (1 + SPREAD) * min(ms)) if jax else None
     if jax:
         row["jax"] = best(theirs)
@@ -105,9 +118,26 @@ def pair(a, jax, name, want):
     return row
 
 
+def compare(row, before):
+    """Says since an earlier result what is more than the noise of both."""
+    if not before.get("min_ms") or not row.get("min_ms"):
+        return
+    row["of_before"] = times = before["min_ms"] / row["min_ms"]
+    least = max(CHANGE, row["noise"], before.get("noise", noise([before])))
+    changed = max(times, 1 / times) > 1 + least
+    row["change"] = "=" if not changed else f"{times:.2f}x faster" if times > 1 else f"{1 / times:.2f}x slower"
+
+
+def grow(a):
+    """The laws, each with its points; their lines are shown as they come. A size that hangs must not cost the evening."""
+    command = [a.growth, "--json", "-", "--limit", "120"] + (["--device", a.device] if a.device else [])
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    return [json.loads(text) for text in done.stdout.splitlines()]
+
+
 # ---- what comes out
 
-def line(row, base):
+def line(row):
     name, target = row["name"], row.get("target") or 0
     if "failed" in row:
         return f"{name:20} {row['failed']}  (target {target:g})"
@@ -121,67 +151,34 @@ def line(row, base):
     text += f"  bandwidth {row.get('bandwidth_share', 0):4.2f} roof {row.get('roofline_share', 0):4.2f}"
     if row.get("error", 0) > 1:
         text += f"  CHECKSUM OFF {row['error']:.3g} times"
-    if name in base and base[name].get("min_ms"):
-        text += f"  {base[name]['min_ms'] / row['min_ms']:5.2f}x of before"
+    if "change" in row:
+        text += f"  {row['change']}"
     return text
 
 
 def geometric_mean(rows):
-    return math.exp(sum(math.log(r.get("ratio", MISSING)) for r in rows) / len(rows))
+    return math.exp(sum(math.log(r.get("ratio") or MISSING) for r in rows) / len(rows))
 
 
-PAGE = """<!doctype html><meta charset="utf-8"><title>Heddle beside JAX</title>
-<style>
-body {{ font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; color: #222; background: #fff; }}
-table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }}
-th:first-child, td:first-child {{ text-align: left; }} th {{ position: sticky; top: 0; background: #f4f4f4; cursor: pointer; }}
-.bad {{ color: #b00020; }} .bar {{ display: inline-block; height: .7em; background: #4a7; }} .low .bar {{ background: #c55; }}
-@media (prefers-color-scheme: dark) {{
-  body {{ background: #161616; color: #ddd; }} th {{ background: #242424; }} td, th {{ border-color: #333; }}
-}}
-</style>
-<h1>Heddle beside JAX</h1><p>{about}</p><p><b>{mean}</b></p>
-<table id="t"><thead><tr>{head}</tr></thead><tbody>
-{body}
-</tbody></table>
-<script>
-document.querySelectorAll("th").forEach((h, k) => h.onclick = () => {{
-  const b = document.querySelector("tbody");
-  const value = r => r.cells[k].dataset.v === undefined ? r.cells[k].textContent : +r.cells[k].dataset.v;
-  const rows = [...b.rows].sort((x, y) => value(x) > value(y) ? 1 : value(x) < value(y) ? -1 : 0);
-  if (h.dataset.up) rows.reverse();
-  h.dataset.up = h.dataset.up ? "" : "1";
-  b.append(...rows);
-}});
-</script>
-"""
+def since(rows, base):
+    """A line on what changed since the base."""
+    changes = [r["change"] for r in rows if "change" in r]
+    faster, slower = (sum(c.endswith(word) for c in changes) for word in ("faster", "slower"))
+    both = [r for r in rows if r["name"] in base]
+    text = f"{faster + slower} of {len(changes)} rows changed: {faster} faster, {slower} slower"
+    if any("ratio" in r for r in both):
+        before, now = geometric_mean([base[r["name"]] for r in both]), geometric_mean(both)
+        text += f"; geometric mean {before:.2f} before, {now:.2f} now, over the {len(both)} rows of both"
+    return text
 
 
-def cell(value, form="{:.3g}"):
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return '<td data-v="-1">-</td>'
-    return f'<td data-v="{value}">{form.format(value)}</td>'
-
-
-def page(result, mean):
-    heads = ("workload", "group", "Heddle ms", "JAX ms", "ratio", "target", "", "cpu ratio", "first ms", "JAX first",
-             "cached", "bandwidth", "roofline", "error", "before / now")
-    body = []
-    for r in result["rows"]:
-        jax, ratio, target = r.get("jax", {}), r.get("ratio"), r.get("target") or 1
-        low = (ratio or MISSING) < target
-        width = min(100, 50 * (ratio or MISSING) / target)
-        name = html.escape(r["name"]) + (f' <span class="bad">{html.escape(r["failed"])}</span>' if "failed" in r else "")
-        bar = f'<td data-v="{width}" style="text-align:left;width:8rem"><span class="bar" style="width:{width}%"></span></td>'
-        cells = [f"<td>{name}</td><td>{r.get('group', '')}</td>", cell(r.get("min_ms"), "{:.4g}"),
-                 cell(jax.get("min_ms"), "{:.4g}"), cell(ratio), cell(target), bar, cell(r.get("cpu_ratio")),
-                 cell(r.get("first_call_ms"), "{:.0f}"), cell(jax.get("first_call_ms"), "{:.0f}"),
-                 cell(r.get("cached_call_ms"), "{:.0f}"), cell(r.get("bandwidth_share"), "{:.2f}"),
-                 cell(r.get("roofline_share"), "{:.2f}"), cell(r.get("error")), cell(r.get("of_before"), "{:.2f}")]
-        body.append(f'<tr class="{"low" if low else ""}">' + "".join(cells) + "</tr>")
-    head = "".join(f"<th>{h}</th>" for h in heads)
-    return PAGE.format(about=html.escape(result["about"]), mean=mean, head=head, body="\n".join(body))
+def save(a, result):
+    paths = [os.path.join(a.out, name) for name in ("results.json", "results.html")]
+    with open(paths[0], "w") as f:
+        json.dump(result, f, indent=1)
+    with open(paths[1], "w") as f:
+        f.write(page(result))
+    return ", ".join(paths)
 
 
 def processor_name():
@@ -199,52 +196,75 @@ def jax_version():
         return None
 
 
-def main():
+def revision():
+    done = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return f" ({done.stdout.strip()})" if not done.returncode else ""
+
+
+def about(a, rows, version):
+    row = next((r for r in rows if "device" in r), {})
+    device = f"on {row.get('device', a.device)}, {row.get('driver', 'no device')}"
+    return "; ".join((f"{processor_name()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+                      f"Heddle {row.get('heddle', '')}{revision()} {device}", f"JAX {version}", time.strftime("%Y-%m-%d %H:%M")))
+
+
+def arguments():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("bench")
     p.add_argument("names", nargs="*")
     p.add_argument("--device")
     p.add_argument("--min-time", type=float, default=1)
     p.add_argument("--base", help="results.json of another run to compare with")
+    p.add_argument("--growth", help="the program of the laws of growth; not run for named workloads")
     p.add_argument("--out", default=".")
-    a = p.parse_args()
-    version = jax_version()
-    if not version:
-        print(f"compare.py: no JAX in {sys.executable}: Heddle alone is measured", file=sys.stderr)
+    return p.parse_args()
+
+
+def workloads(a):
     listed = subprocess.run([a.bench, "--list"], capture_output=True, text=True, check=True).stdout.split("\n")
     every = [text.split()[1] for text in listed if text]
     for name in a.names:
         if name not in every:
             sys.exit(f"no workload {name}: see {a.bench} --list")
-    names = a.names or every
+    return a.names or every
+
+
+def main():
+    a = arguments()
+    version = jax_version()
+    if not version:
+        print(f"compare.py: no JAX in {sys.executable}: Heddle alone is measured", file=sys.stderr)
+    names = workloads(a)
     want = {r["name"]: r for r in map(json.loads, open(os.path.join(HERE, "checksums.jsonl")))}
     base = {r["name"]: r for r in json.load(open(a.base))["rows"]} if a.base else {}
     jax = Jax() if version else None
-    result = dict(about=f"{processor_name()}, {os.cpu_count()} cores; JAX {version}; device {a.device or 'the fastest'}; "
-                        f"{time.strftime('%Y-%m-%d %H:%M')}", rows=[])
+    rows = []
     os.makedirs(a.out, exist_ok=True)
     for k, name in enumerate(names, 1):
-        row = pair(a, jax, name, want.get(name))
-        if base.get(name, {}).get("min_ms") and row.get("min_ms"):
-            row["of_before"] = base[name]["min_ms"] / row["min_ms"]
-        result["rows"].append(row)
-        print(f"[{k}/{len(names)}] {line(row, base)}", file=sys.stderr, flush=True)
-    result["rows"].sort(key=lambda r: r.get("to_target") or 0)
-    rows = result["rows"]
-    print(f"\nfarthest from its target first; < target not reached, ~ no quiet pair of runs\n")
-    for row in rows:
-        print(line(row, base))
-    mean = ""
+        rows.append(pair(a, jax, name, want.get(name)))
+        compare(rows[-1], base.get(name, {}))
+        print(f"[{k}/{len(names)}] {line(rows[-1])}", file=sys.stderr, flush=True)
+    rows.sort(key=lambda r: r.get("to_target") or 0)
+    result = dict(about=about(a, rows, version), rows=rows)
     if jax:
-        result["geometric_mean"] = geometric_mean(rows)
         reached = sum((r.get("ratio") or 0) >= (r.get("target") or 0) for r in rows)
-        mean = f"geometric mean {result['geometric_mean']:.2f} over {len(rows)} workloads"
-        print(f"{reached} of {len(rows)} reach their target\n{mean}")
-    with open(os.path.join(a.out, "results.json"), "w") as f:
-        json.dump(result, f, indent=1)
-    with open(os.path.join(a.out, "results.html"), "w") as f:
-        f.write(page(result, mean))
-    print(f"{os.path.join(a.out, 'results.json')}, {os.path.join(a.out, 'results.html')}")
+        result["geometric_mean"] = geometric_mean(rows)
+        result["reached"] = f"{reached} of {len(rows)} reach their target"
+        result["mean"] = f"geometric mean {result['geometric_mean']:.2f} over {len(rows)} workloads"
+    if base:
+        result["since"] = since(rows, base)
+    if a.growth and not a.names:
+        save(a, result)
+        result["growth"] = grow(a)
+    print("\nfarthest from its target first; < target not reached, ~ no quiet pair of runs\n")
+    for row in rows:
+        print(line(row))
+    for law in result.get("growth", []):
+        print(f"{law['law']:8} {'holds' if law['holds'] else 'does not hold'}")
+    print(save(a, result))
+    for key in ("reached", "since", "mean"):
+        if key in result:
+            print(result[key])
 
 
 if __name__ == "__main__":

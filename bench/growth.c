@@ -1,7 +1,9 @@
 /*
  * growth.c - how time and memory grow with size. Each law must hold on every device, whatever its speed.
  *
- *     growth [--device D] [--limit S] [vmap] [scan] [memory] [graph]      one line a size, then whether the law holds
+ *     growth [--device D] [--limit S] [--json FILE] [vmap] [scan] [memory] [graph]
+ *
+ * One line a size, then whether the law holds; in the file one object a law, with its points and the most they may have.
  *
  * Every size runs in a process of its own with empty caches, so that first calls are first calls and memory is its own.
  */
@@ -10,6 +12,7 @@
 
 #include <argp.h>
 #include <ftw.h>
+#include <jansson.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,7 +22,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-typedef struct Point { double first, run, kilobytes; } Point;       /* ms, ms, growth of this process in the call */
+enum { MOST_POINTS = 7 };
+
+typedef struct Point {
+    double first, run, compile;                 /* ms; compile: the first call without its run */
+    double kilobytes;                           /* growth of the process in the calls */
+} Point;
 
 /* ==================== programs */
 
@@ -68,47 +76,66 @@ static int memory_args(int64_t n, hd_array **a)
     return workload_named("rnn_grad")->args(size, a);
 }
 
-/* ==================== laws: whether a point may follow the one before, of a tenth of its size */
+/* ==================== laws: the most that a point may have, after the one before of a tenth of its size */
 
-static bool vmap_holds(const Point *p, int i, double launch)
+static const Point anything = { INFINITY, INFINITY, INFINITY, INFINITY };
+
+static Point vmap_most(const Point *p, const int64_t *size, int i)
 {
-    return p[i].first <= 1.5 * p[0].first && (!i || p[i].run <= 11 * p[i - 1].run + launch);
+    Point most = anything;
+    (void)size;
+    most.first = 1.5 * p[0].first;
+    if (i)
+        most.run = 11 * p[i - 1].run + p[0].run;        /* that of one is a launch */
+    return most;
 }
 
-static bool scan_holds(const Point *p, int i, double launch)
+static Point scan_most(const Point *p, const int64_t *size, int i)
 {
-    double compile = p[i].first - p[i].run, before = p[0].first - p[0].run;
-    (void)launch;
-    return compile <= 1.2 * before && (i < 2 || p[i].run <= 11 * p[i - 1].run);
+    Point most = anything;
+    (void)size;
+    most.compile = 1.2 * p[0].compile;
+    if (i > 1)
+        most.run = 11 * p[i - 1].run;
+    return most;
 }
 
 /* Three states a step, and the arguments that lie there anyway. */
-static bool memory_holds(const Point *p, int i, double launch)
+static Point memory_most(const Point *p, const int64_t *size, int i)
 {
-    const double steps[] = { 64, 256, 1024, 4096 };
-    (void)launch;
-    return !i || p[i].kilobytes - p[i - 1].kilobytes <= 3 * STATE_KB * (steps[i] - steps[i - 1]) + 2048;
+    Point most = anything;
+    if (i)
+        most.kilobytes = p[i - 1].kilobytes + 3.0 * STATE_KB * (double)(size[i] - size[i - 1]) + 2048;
+    return most;
 }
 
-static bool graph_holds(const Point *p, int i, double launch)
+static Point graph_most(const Point *p, const int64_t *size, int i)
 {
-    (void)launch;
-    return !i || p[i].first - p[i].run <= 12 * (p[i - 1].first - p[i - 1].run);
+    Point most = anything;
+    (void)size;
+    if (i)
+        most.compile = 12 * p[i - 1].compile;
+    return most;
+}
+
+static bool within(const Point *p, const Point *most)
+{
+    return p->first <= most->first && p->run <= most->run && p->compile <= most->compile && p->kilobytes <= most->kilobytes;
 }
 
 typedef struct Law {
     const char *name;
     hd_fn *(*function)(int64_t);
     int (*args)(int64_t, hd_array **);
-    bool (*holds)(const Point *, int i, double launch);
-    int64_t size[8];
+    Point (*most)(const Point *, const int64_t *size, int i);
+    int64_t size[MOST_POINTS + 1];
 } Law;
 
 static const Law laws[] = {
-    { "vmap", vmap_fn, vmap_args, vmap_holds, { 1, 10, 100, 1000, 10000, 100000, 1000000 } },
-    { "scan", scan_fn, scan_args, scan_holds, { 10, 100, 1000, 10000, 100000, 1000000 } },
-    { "memory", memory_fn, memory_args, memory_holds, { 64, 256, 1024, 4096 } },
-    { "graph", graph_fn, graph_args, graph_holds, { 100, 1000, 10000, 100000 } },
+    { "vmap", vmap_fn, vmap_args, vmap_most, { 1, 10, 100, 1000, 10000, 100000, 1000000 } },
+    { "scan", scan_fn, scan_args, scan_most, { 10, 100, 1000, 10000, 100000, 1000000 } },
+    { "memory", memory_fn, memory_args, memory_most, { 64, 256, 1024, 4096 } },
+    { "graph", graph_fn, graph_args, graph_most, { 100, 1000, 10000, 100000 } },
 };
 
 /* ==================== one size */
@@ -155,6 +182,7 @@ static int point(const Law *law, int64_t size, const char *device, Point *p)
             e = one(law->function(size), args, n, &ms);
             p->run = fmin(p->run, ms);
         }
+        p->compile = p->first - p->run;
         p->kilobytes = peak_kilobytes() - before;
     }
     for (int i = 0; i < n; i++)
@@ -199,11 +227,12 @@ static bool apart(const Law *law, int64_t size, const char *device, double limit
 
 /* ==================== the program */
 
-typedef struct Options { const char *device; double limit; char **names; int n; } Options;
+typedef struct Options { const char *device, *json; double limit; char **names; int n; } Options;
 
 static const struct argp_option known[] = {
     { "device", 'd', "NAME", 0, "where to run", 0 },
     { "limit", 'l', "SECONDS", 0, "a size that takes longer breaks its law (default 300)", 0 },
+    { "json", 'j', "FILE", 0, "one JSON object a law", 0 },
     { 0 },
 };
 
@@ -213,30 +242,55 @@ static error_t take(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'd': o->device = arg; return 0;
     case 'l': o->limit = atof(arg); return 0;
+    case 'j': o->json = arg; return 0;
     case ARGP_KEY_ARGS: o->names = state->argv + state->next, o->n = state->argc - state->next; return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
 
-static bool judge(const Law *law, const Options *o)
+static json_t *numbers(const Point *p)
 {
-    Point p[8] = { 0 };
-    bool all = true;
-    for (int i = 0; i < 8 && law->size[i]; i++) {
-        bool got = apart(law, law->size[i], o->device, o->limit, &p[i]);
-        bool holds = got && law->holds(p, i, p[0].run);
+    const char *const key[] = { "first_ms", "run_ms", "compile_ms", "kilobytes" };
+    const double value[] = { p->first, p->run, p->compile, p->kilobytes };
+    json_t *row = json_object();
+    for (int i = 0; i < 4; i++)
+        if (isfinite(value[i]))
+            json_object_set_new(row, key[i], json_real(value[i]));
+    return row;
+}
+
+/* points: gets what the file has of each. */
+static bool judge(const Law *law, const Options *o, FILE *text, json_t *points)
+{
+    Point p[MOST_POINTS] = { 0 };
+    bool all = true, got = true;
+    for (int i = 0; got && law->size[i]; i++) {
+        got = apart(law, law->size[i], o->device, o->limit, &p[i]);
+        Point most = law->most(p, law->size, i);
+        bool holds = got && within(&p[i], &most);
         if (got)
-            printf("%-8s %8lld  first %10.2f ms  run %10.4f ms  memory %8.0f KiB%s\n", law->name,
+            fprintf(text, "%-8s %8lld  first %10.2f ms  run %10.4f ms  memory %8.0f KiB%s\n", law->name,
                 (long long)law->size[i], p[i].first, p[i].run, p[i].kilobytes, holds ? "" : "  <");
         else
-            printf("%-8s %8lld  gave no result in %g s  <\n", law->name, (long long)law->size[i], o->limit);
-        fflush(stdout);
+            fprintf(text, "%-8s %8lld  gave no result in %g s  <\n", law->name, (long long)law->size[i], o->limit);
+        fflush(text);
+        json_t *row = got ? numbers(&p[i]) : json_object();
+        json_object_set_new(row, "size", json_integer(law->size[i]));
+        json_object_set_new(row, "holds", json_boolean(holds));
+        json_object_set_new(row, "most", numbers(&most));
+        json_array_append_new(points, row);
         all = all && holds;
-        if (!got)
-            break;
     }
-    printf("%-8s %s\n", law->name, all ? "holds" : "does not hold");
+    fprintf(text, "%-8s %s\n", law->name, all ? "holds" : "does not hold");
     return all;
+}
+
+static bool wanted(const Law *law, const Options *o)
+{
+    bool named = !o->n;
+    for (int k = 0; k < o->n; k++)
+        named |= !strcmp(o->names[k], law->name);
+    return named;
 }
 
 int main(int argc, char **argv)
@@ -247,12 +301,25 @@ int main(int argc, char **argv)
     bool all = true;
     if (argp_parse(&parser, argc, argv, 0, NULL, &o))
         return 2;
-    for (size_t i = 0; i < sizeof laws / sizeof *laws; i++) {
-        bool wanted = !o.n;
-        for (int k = 0; k < o.n; k++)
-            wanted |= !strcmp(o.names[k], laws[i].name);
-        if (wanted)
-            all = judge(&laws[i], &o) && all;
+    FILE *out = !o.json ? NULL : strcmp(o.json, "-") ? fopen(o.json, "w") : stdout;
+    if (o.json && !out) {
+        fprintf(stderr, "growth: cannot open %s\n", o.json);
+        return 2;
     }
+    for (size_t i = 0; i < sizeof laws / sizeof *laws; i++) {
+        if (!wanted(&laws[i], &o))
+            continue;
+        json_t *points = json_array();
+        bool holds = judge(&laws[i], &o, out == stdout ? stderr : stdout, points);
+        json_t *row = json_pack("{s:s, s:b, s:o}", "law", laws[i].name, "holds", holds, "points", points);
+        if (out) {
+            json_dumpf(row, out, JSON_COMPACT);
+            fputc('\n', out), fflush(out);
+        }
+        json_decref(row);
+        all = all && holds;
+    }
+    if (out && out != stdout)
+        fclose(out);
     return !all;
 }

@@ -2,12 +2,17 @@
  * latency.c - where the time of a small call goes: microseconds of each thing that a program does between kernels.
  *
  *     latency [DEVICE]      one line a thing: median and 99th percentile of single tries, least of a run of many
+ *
+ * Then the parts of one call, those that nobody can time from outside called as hd_call does, and what the first, second
+ * and hundredth call of a function cost.
  */
-#include "measure.h"
+#include "measure.h"                            /* first: heddle.h with its macros, which api.h leaves out */
+#include "api.h"
 
+#include <math.h>
 #include <stdlib.h>
 
-enum { TRIES = 2000, RUN = 100, MOST_LEAVES = 100 };
+enum { TRIES = 2000, RUN = 100, MOST_LEAVES = 100, NEW_FUNCTIONS = 5 };
 
 typedef struct Bench {
     const char *device;
@@ -94,12 +99,17 @@ static int make_function(Bench *b) { b->one = hd_jit(step); return b->one ? 0 : 
 
 /* A function of a new identity each time: the whole trace of a small program. */
 static hd counted(hd x, const void *n) { return hd_add(step(step(x)), hd_c((double)*(const int *)n)); }
-static int trace_new(Bench *b)
+static hd_fn *new_function(void)
 {
     static int count;
-    hd_array *out = NULL;
     count++;
-    int e = hd_eval_shape_n(hd_bind(counted, count), &out, 1, &b->x, 1);
+    return hd_bind(counted, count);
+}
+
+static int trace_new(Bench *b)
+{
+    hd_array *out = NULL;
+    int e = hd_eval_shape_n(new_function(), &out, 1, &b->x, 1);
     hd_drop(out);
     return e;
 }
@@ -110,6 +120,12 @@ static int ascending(const void *p, const void *q)
 {
     double x = *(const double *)p, y = *(const double *)q;
     return (x > y) - (x < y);
+}
+
+static double median(double *v, int n)
+{
+    qsort(v, (size_t)n, sizeof *v, ascending);
+    return v[n / 2];
 }
 
 static int show(Bench *b, const char *name, thing *f)
@@ -135,10 +151,68 @@ static int show(Bench *b, const char *name, thing *f)
         fprintf(stderr, "%s: %s\n", name, hd_error());
         return e;
     }
-    qsort(us, TRIES, sizeof *us, ascending);
-    printf("%-42s median %8.2f us   99 %% %8.2f us   in a row %8.2f us\n", name, us[TRIES / 2],
-        us[TRIES * 99 / 100], least);
+    double middle = median(us, TRIES);
+    printf("%-42s median %8.2f us   99 %% %8.2f us   in a row %8.2f us\n", name, middle, us[TRIES * 99 / 100], least);
     return 0;
+}
+
+/* What lies between two stamps: the check of the arguments comes with a lookup, a call with both and the enqueueing. */
+enum { COMPILED, FOUND, CALLED, WAITED, DROPPED, ENQUEUED, STAMPS };
+
+static int parts(Bench *b)
+{
+    static double us[STAMPS][TRIES];
+    double t[STAMPS + 1], m[STAMPS];
+    Device *d = device_find(b->device);
+    Mem *in = d ? store_on(b->x->store, d, true) : NULL, *mem;
+    int e = in ? 0 : hd_error_code();
+    for (int i = 0; i < TRIES && !e; i++) {
+        hd_array *out = NULL;
+        t[COMPILED] = now_ms();
+        e = hd_compile_n(b->one, &b->x, 1);
+        t[FOUND] = now_ms();
+        const Program *p = program_of(b->one, &b->x, 1, d);
+        t[CALLED] = now_ms();
+        e = e ? e : hd_call_n(b->one, &out, 1, &b->x, 1);
+        t[WAITED] = now_ms();
+        e = e ? e : hd_wait(out);
+        t[DROPPED] = now_ms();
+        hd_drop(out);
+        t[ENQUEUED] = now_ms();
+        e = e ? e : d->backend->run(p->exec, 1, &in, 1, &mem);
+        t[STAMPS] = now_ms();
+        if (!e && !(e = d->backend->wait(mem)))
+            mem_drop(mem);
+        for (int k = 0; k < STAMPS; k++)
+            us[k][i] = 1e3 * (t[k + 1] - t[k]);
+    }
+    if (in)
+        mem_drop(in);
+    for (int k = 0; k < STAMPS; k++)
+        m[k] = median(us[k], TRIES);
+    if (!e)
+        printf("the parts of a call: argument check %.2f, lookup %.2f, enqueue %.2f, wait %.2f, result %.2f us\n",
+            m[COMPILED] - m[FOUND], m[FOUND], m[ENQUEUED], m[WAITED],
+            fmax(0, m[CALLED] - m[COMPILED] - m[ENQUEUED] + m[DROPPED]));
+    return e;
+}
+
+static int numbered(Bench *b)
+{
+    static double us[RUN][NEW_FUNCTIONS];
+    int e = 0;
+    for (int k = 0; k < NEW_FUNCTIONS && !e; k++) {
+        b->one = new_function();
+        for (int i = 0; i < RUN && !e; i++) {
+            double start = now_ms();
+            e = call_and_wait(b);
+            us[i][k] = 1e3 * (now_ms() - start);
+        }
+    }
+    if (!e)
+        printf("call number 1 of a function %.0f us (what the disk cache has is not compiled), 2 %.2f us, %d %.2f us\n",
+            median(us[0], NEW_FUNCTIONS), median(us[1], NEW_FUNCTIONS), RUN, median(us[RUN - 1], NEW_FUNCTIONS));
+    return e;
 }
 
 static int open_all(Bench *b)
@@ -176,6 +250,8 @@ int main(int argc, char **argv)
     e |= show(&b, "read back", read_back);
     e |= show(&b, "hd_jit of a known function", make_function);
     e |= show(&b, "trace of a new function of 5 operations", trace_new);
+    e |= parts(&b);
+    e |= numbered(&b);
     for (int i = 0; i < RUN; i++)
         hd_drop(b.queue[i]);
     hd_drop(b.x), hd_drop(b.y), hd_drop(b.leaves);

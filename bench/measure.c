@@ -63,18 +63,13 @@ static int arguments(const Workload *w, const char *device, hd_array **args, int
 
 static int first(const Workload *w, hd_fn *f, hd_array **out, hd_array *const *args, int n, Times *t)
 {
-    hd_array *shape = NULL;
     double start = now_ms();
-    int e = hd_eval_shape_n(f, &shape, 1, args, n);
-    hd_drop(shape);
+    int e = hd_cost_n(f, &t->cost, args, n);
     if (e)
-        return e;
-    double traced = now_ms();
-    if ((e = hd_compile_n(f, args, n)))
         return e;
     double built = now_ms();
     e = once(w, f, out, args, n);
-    t->trace = traced - start, t->build = built - traced, t->run = now_ms() - built;
+    t->run = now_ms() - built, t->first = now_ms() - start;
     return e;
 }
 

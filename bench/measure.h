@@ -5,7 +5,8 @@
 #include "workloads.h"
 
 typedef struct Times {
-    double trace, build, run;                   /* of the first call: trace and transforms, compiler, one run */
+    double first, run;                          /* the first call; one run, the last part of it */
+    hd_cost_info cost;                          /* the parts before; what the program is */
     double min, median, sys, cpu;               /* steady state; cpu: of all threads, a call; sys: in the system */
     double bytes, flops;
     int calls;

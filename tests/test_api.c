@@ -312,6 +312,33 @@ START_TEST(calls)
 }
 END_TEST
 
+/* What a program cost to make, and what it is: once, and the same when asked again. Tracing was done for the first device. */
+static hd turned(hd x, hd y) { return (void)y, hd_tuple(hd_sin(x), hd_tanh(x)); }
+static hd turns(hd x) { return hd_nth(hd_scan(turned, x, HD_NIL, .length = 5), 0); }
+
+START_TEST(costs)
+{
+    hd_array *x = hd_array_lit(float, (3), 1, 2, 3), *y = hd_array_lit(float, (2), 1, 2), *r = NULL;
+    hd_cost_info c = { 0 }, again, host;
+    hd_fn *f = hd_vmap(turns);
+    ck_assert_msg(!hd_cost(f, &c, x), "%s", hd_error());
+    ck_assert(c.trace_ms > 0 && c.transform_ms > 0 && c.compile_ms > 0);
+    ck_assert(c.kernels ? c.schedule_ms > 0 && c.launches >= c.kernels : !c.launches && !c.temporary_bytes);
+    ck_assert(!hd_call(f, &r, x) && !hd_cost(f, &again, x) && !memcmp(&c, &again, sizeof c));
+    ck_assert(!hd_cost(hd_jit(turns, .device = "host"), &host, x) && !host.kernels && !host.schedule_ms);
+    ck_assert(host.trace_ms > 0 && !hd_cost(hd_jit(hd_vmap(turns), .device = "host"), &host, x));
+    ck_assert(!strcmp(hd_default_device(NULL), "host") || host.trace_ms == 0);
+    c = (hd_cost_info){ .kernels = -1 };
+    ck_assert_int_eq(hd_cost(turns, NULL, x), HD_EINVAL);
+    ck_assert_msg(strstr(hd_error(), "hd_cost"), "%s", hd_error());
+    ck_assert_int_eq(hd_cost_n(NULL, &c, &x, 1), HD_EINVAL);
+    ck_assert_int_eq(hd_cost_n(f, &c, (hd_array *[]){ NULL }, 1), HD_EINVAL);
+    ck_assert(hd_cost(matvec, &c, x, y) != 0 && c.kernels == -1);       /* as it was: shapes do not fit */
+    hd_drop(x), hd_drop(y), hd_drop(r);
+    ck_assert_int_eq(hd_live(), 0);
+}
+END_TEST
+
 /* Donated in place, a hundred times; nothing grows. */
 static hd step(hd p, hd x) { return hd_tuple(hd_add(p, x), hd_sum(p)); }
 
@@ -390,6 +417,7 @@ int main(void)
     tcase_add_test(t, damaged_files);
     tcase_add_test(t, interned);
     tcase_add_test(t, calls);
+    tcase_add_test(t, costs);
     tcase_add_test(t, donation);
     tcase_add_test(t, printed);
     tcase_add_checked_fixture(u, setup, teardown);
