@@ -66,7 +66,7 @@ Layout *layout_packed(const int64_t *dim, int n, int d)
 
 void layout_step(Layout *l, int64_t size) { l->base = form_mul(form_a(STEP), size); }
 
-Form layout_form(const Layout *l, const Form *lead, const Form *idx, int n, int env)
+Form layout_form(const Layout *l, const Form *lead, const Form *idx, int n, Form env)
 {
     (void)n;
     if (!lead)                                  /* as they are: symbolic */
@@ -80,5 +80,5 @@ Form layout_form(const Layout *l, const Form *lead, const Form *idx, int n, int 
             x = form_mod(x, d->mod);
         f = form_add(f, form_mul(x, d->stride));
     }
-    return form_addc(f, env * l->env_stride);
+    return env ? form_add(f, form_mul(env, l->env_stride)) : f;
 }

@@ -83,7 +83,7 @@ const Env *env_sets(const Env *e, const Atom *const *a, const Form *f, int n)
     if (!n)
         return e;
     Env *r = NEW(Env);
-    *r = (Env){ .n = e->n, .k = e->k, .a = NEWS(const Atom *, e->n + n), .f = NEWS(Form, e->n + n) };
+    *r = (Env){ .n = e->n, .k = e->k, .kf = e->kf, .a = NEWS(const Atom *, e->n + n), .f = NEWS(Form, e->n + n) };
     for (int j = 0; j < e->n; j++)
         r->a[j] = e->a[j], r->f[j] = e->f[j];
     for (int j = 0; j < n; j++) {
@@ -105,6 +105,17 @@ const Env *env_copy(const Env *e, int k)
     r->k = k;
     return r;
 }
+
+bool env_binds(const Env *e, const Form *idx, int n)
+{
+    const AtomSet *s = idx_deps(idx, n);
+    for (int j = 0; j < s->n; j++)
+        if (!env_get(e, s->a[j]) && s->a[j] != STEP)
+            return false;
+    return true;
+}
+
+static Form env_number(const Env *e) { return e->kf ? e->kf : form_c(e->k); }
 
 Form env_get(const Env *e, const Atom *a)
 {
@@ -349,7 +360,7 @@ static Form place_form(Lower *L, const Place *p, const Form *real, int n, const 
     Form lead[MAXRANK + 1];
     for (int j = 0; j < l->nlead; j++)
         lead[j] = form_in(L, l->lead[j], e);
-    return layout_form(l, lead, real, n, e->k);
+    return layout_form(l, lead, real, n, env_number(e));
 }
 
 /* Is this place one that may be read? base: what the buffer's size says nothing of. */
@@ -451,7 +462,9 @@ Val held_at(Lower *L, Held *h, const Form *idx, const Form *real, const Env *e)
 {
     int rank = h->t.rank;
     int64_t room = 1, lo, hi;
-    if (h->val) {
+    if (h->val && e->kf)
+        held_spill(L, h);
+    else if (h->val) {
         for (int d = 0; d < rank; d++)
             room *= form_const(real[d]) || h->t.dim[d] == 1 ? 1 : h->t.dim[d];
         Form lin = form_c(0);
@@ -622,6 +635,11 @@ static bool fixed_data(const Frame *fr, Ref v, const Form *real, int n)
     return fixed;
 }
 
+static Form row_at(Lower *L, const Row *r, const Env *e)
+{
+    return form_add(form_in(L, r->f, e), form_mul(env_number(e), r->pad));
+}
+
 static void compute(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real,
     Val *out)
 {
@@ -645,7 +663,7 @@ static void compute(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *cons
     }
     if (row && row->filled) {
         for (int e = 0; e < ne; e++)
-            out[e] = k_load(L->k, row->buf, form_addc(form_in(L, row->f, envs[e]), envs[e]->k * row->pad));
+            out[e] = k_load(L->k, row->buf, row_at(L, row, envs[e]));
         return;
     }
     const Ins *i = fr->g->def[v];
@@ -657,7 +675,7 @@ static void compute(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *cons
     }
     op(L, fr, i, v, idx, envs, ne, real, out);
     for (int e = 0; row && e < ne; e++) {
-        Form f = form_addc(form_in(L, row->f, envs[e]), envs[e]->k * row->pad);
+        Form f = row_at(L, row, envs[e]);
         k_store(L->k, row->buf, f, form_vector(f) ? widen_val(L, out[e]) : out[e]);
         row->written = true;
     }

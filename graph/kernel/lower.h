@@ -31,13 +31,15 @@ Key key_of(uint64_t a, uint64_t b, uint64_t c, const Form *idx, int n);
 
 /* ==================== environments and frames */
 
-/* a[j] is f[j] here; k: which lane's (private rows, state) */
-typedef struct Env { int n, k; const Atom **a; Form *f; } Env;
+/* a[j] is f[j] here; k: which lane's (private rows, state). kf: the same where a loop runs over the copies, and k is then only a
+ * name; NULL: k */
+typedef struct Env { int n, k; const Atom **a; Form *f, kf; } Env;
 const Env *env_new(int k);
 const Env *env_set(const Env *, const Atom *, Form);
 const Env *env_sets(const Env *, const Atom *const *, const Form *, int n);
 const Env *env_copy(const Env *, int k);
 Form env_get(const Env *, const Atom *);        /* NULL: not bound */
+bool env_binds(const Env *, const Form *idx, int n);    /* all variables of an index */
 
 /* A value with an element each in registers, a set for each environment; or in a private array. */
 typedef struct Held {
@@ -77,7 +79,7 @@ typedef struct Lower {
     const Env *const *base; int nbase;          /* of regions: the block of lanes, k = 0 .. nbase-1 */
     const Val *mask;                            /* by k: lanes that are active; NULL: all */
     Map memo, forms, regions;
-    int calls, nframe, depth;
+    int calls, nframe, nrolled, depth;
     bool strict, failed;                        /* strict: clamp although slack would do */
     bool alone;                                 /* one work-item */
 } Lower;
@@ -137,9 +139,19 @@ typedef struct Loads { Form *f; int n, cap; Map seen; } Loads;         /* places
 void lower_loads(Lower *, Frame *, Ref v, const Form *idx, Loads *);
 int load_price(Form, const Atom *);             /* 1: one element or side by side; 16: each lane for itself */
 void run_stores(Lower *, Frame *, const Store *, int n, const Env *const *envs, int ne);       /* phases, then stores */
+void put_stores(Lower *, Frame *, const Store *const *, int n, const Env *const *envs, int ne);         /* no loops of their own */
 void store_loop(Lower *, Frame *, const Atom *const *space, int nspace, const Store *const *, int n,
     const Env *const *envs, int ne);
 int64_t space_size(const Atom *const *, int n);
+
+/* ==================== copies as a loop (lower_roll.c) */
+
+/* put_stores() that way, if it is worth it. False: nothing was done. */
+bool roll_stores(Lower *, Frame *, const Store *const *, int n, const Env *const *envs, int ne);
+/* lower_reduce() that way, likewise. */
+bool roll_reduce(Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, Val *out);
+/* Opens a loop over all environments if they are that even, returns 1; else ne. For copies without computations. */
+int roll_all(Lower *, const Env *const *envs, int ne, const Env *const **out);
 
 /* a loop over the elements of a shape in vectors, the rest one by one; flat: the element's number */
 typedef void SweepFn(Lower *, void *ctx, const Form *idx, Form flat);

@@ -263,7 +263,7 @@ void lower_loads(Lower *L, Frame *fr, Ref v, const Form *idx, Loads *out)
     *been = out;
     Place p = frame_place(fr, v);
     if (p.buf) {
-        Form f = layout_form(p.layout, NULL, idx, fr->g->type[v].rank, 0);
+        Form f = layout_form(p.layout, NULL, idx, fr->g->type[v].rank, NULL);
         const void *at[2] = { p.buf, f };
         if (!*(been = map_at(&out->seen, at, sizeof at))) {
             *been = out;
@@ -435,15 +435,6 @@ typedef struct Ready {
     Phase *phase; int n, cap;
 } Ready;
 
-static bool bound(const Env *e, const Form *idx, int n)
-{
-    const AtomSet *s = idx_deps(idx, n);
-    for (int j = 0; j < s->n; j++)
-        if (!env_get(e, s->a[j]) && s->a[j] != STEP)
-            return false;
-    return true;
-}
-
 static void phase_add(Ready *q, int level, Ref v, const Form *idx, const Atom *const *ks, int nk, bool lanes)
 {
     Phase *p = NULL;
@@ -482,7 +473,7 @@ static int ready_walk(Ready *q, Ref v, const Form *idx)
             level = l > level ? l : level;
         }
     }
-    if (red && bound(q->envs[0], idx, rank) && space_size(ks, nk) > (q->ne > 4 ? 1 : UNROLL)) {
+    if (red && env_binds(q->envs[0], idx, rank) && space_size(ks, nk) > (q->ne > 4 ? 1 : UNROLL)) {
         bool fresh = true, lanes = has_lanes(q->L, idx, rank, q->envs, q->ne);
         for (int j = 0; j < nk; j++)
             fresh = fresh && !env_get(q->envs[0], ks[j]);
@@ -650,8 +641,11 @@ void run_stores(Lower *L, Frame *fr, const Store *st, int n, const Env *const *e
         Phase *ph = &q.phase[p];
         Val *out = NEWS(Val, ph->n * ne);
         int most = ne < SUMS ? SUMS / ne : 1;
-        for (int j = 0; j < ph->n; j += most)
-            lower_reduce(L, fr, ph->want + j, ph->n - j < most ? ph->n - j : most, envs, ne, NULL, out + j * ne);
+        for (int j = 0; j < ph->n; j += most) {
+            int m = ph->n - j < most ? ph->n - j : most;
+            if (!roll_reduce(L, fr, ph->want + j, m, envs, ne, out + j * ne))
+                lower_reduce(L, fr, ph->want + j, m, envs, ne, NULL, out + j * ne);
+        }
         for (int j = 0; j < ph->n * ne; j++)
             memo_set(L, fr, ph->want[j / ne].v, ph->want[j / ne].idx, envs[j % ne], out[j]);
         rows_filled(fr);                        /* whole by now */
@@ -673,8 +667,10 @@ void run_stores(Lower *L, Frame *fr, const Store *st, int n, const Env *const *e
     fr->row = NULL;
 }
 
-static void put(Lower *L, Frame *fr, const Store *const *st, int n, const Env *const *envs, int ne)
+void put_stores(Lower *L, Frame *fr, const Store *const *st, int n, const Env *const *envs, int ne)
 {
+    if (roll_stores(L, fr, st, n, envs, ne))
+        return;
     Val *x = NEWS(Val, ne);
     for (int j = 0; j < n; j++) {
         eval_at(L, fr, st[j]->v, st[j]->idx, envs, ne, x);
@@ -708,7 +704,7 @@ static int store_vector(Lower *L, Frame *fr, const Atom *const *space, int n, co
                 at[d] = form_a(st[j]->space[d]), dim[d] = st[j]->space[d]->hi + 1;
             f = form_linear(at, dim, st[j]->nspace);
         } else
-            f = layout_form(st[j]->to.layout, NULL, st[j]->idx, st[j]->nidx, 0);
+            f = layout_form(st[j]->to.layout, NULL, st[j]->idx, st[j]->nidx, NULL);
         PUSH(all.f, all.n, all.cap, f);
     }
     for (int j = 0; j < nst; j++)
@@ -740,7 +736,7 @@ void store_loop(Lower *L, Frame *fr, const Atom *const *space, int n, const Stor
             for (int e = 0; e < ne; e++)
                 es[c * ne + e] = env_sets(envs[e], space, at, n);
         }
-        put(L, fr, st, nst, es, (int)size * ne);
+        put_stores(L, fr, st, nst, es, (int)size * ne);
         return;
     }
     int v = store_vector(L, fr, space, n, st, nst), opened = 0;
@@ -775,7 +771,7 @@ void store_loop(Lower *L, Frame *fr, const Atom *const *space, int n, const Stor
             x[c] = p == 3 ? form_addc(form_a(LANE), len - W) :
                 part[p].vec ? form_add(form_mul(x[c], W), form_a(LANE)) : x[c];
         }
-        put(L, fr, st, nst, env_block(es, ne, part[p].u, space[v], x), ne * part[p].u);
+        put_stores(L, fr, st, nst, env_block(es, ne, part[p].u, space[v], x), ne * part[p].u);
         if (loop)
             k_loop_end(L->k, NULL, NULL);
     }

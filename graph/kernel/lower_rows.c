@@ -71,13 +71,19 @@ static void move_out(Lower *L, void *ctx, const Form *idx, Form flat)
 
 static void move_all(Rows *R, SweepFn *fn, const bool *which)
 {
-    for (int n = 0; n < region_nloop(R->r); n++)
-        for (int e = 0; (!which || which[n]) && e < R->ne; e++) {
-            const Type *t = carried_type(R, n);
-            Move m = { R, n, R->envs[e] };
-            if (!any_zero(t))
-                sweep_space(R->L, t->dim, t->rank, fn, &m);
+    for (int n = 0; n < region_nloop(R->r); n++) {
+        const Type *t = carried_type(R, n);
+        if ((which && !which[n]) || any_zero(t))
+            continue;
+        const Env *const *envs;
+        int ne = roll_all(R->L, R->envs, R->ne, &envs);
+        for (int e = 0; e < ne; e++) {
+            Move m = { R, n, envs[e] };
+            sweep_space(R->L, t->dim, t->rank, fn, &m);
         }
+        if (ne < R->ne)
+            k_loop_end(R->L->k, NULL, NULL);
+    }
 }
 
 /* A row for each environment; rows of a power of two would share cache sets. */

@@ -42,7 +42,8 @@ typedef struct Layout {
     int64_t env_stride;                         /* + this times the environment's number: private rows */
 } Layout;
 const Layout *layout_natural(const int64_t *dim, int n);
-Form layout_form(const Layout *, const Form *lead, const Form *idx, int n, int env);    /* lead NULL: the layout's own */
+/* lead NULL: the layout's own; env NULL: 0 */
+Form layout_form(const Layout *, const Form *lead, const Form *idx, int n, Form env);
 
 typedef struct Place { Buffer *buf; const Layout *layout; } Place;      /* buf NULL: not stored */
 

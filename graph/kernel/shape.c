@@ -198,7 +198,7 @@ static void pack_operands(Sched *s, Spec *spec, Traffic *t, const Vars *space)
         instead[todo[k].v] = pack(s, spec->name, todo[k].v, todo[k].dim);
     for (int k = 0; k < t->nload; k++)
         if (t->load[k].v && instead[t->load[k].v].buf)
-            t->load[k].f = layout_form(instead[t->load[k].v].layout, NULL, t->load[k].idx->f, t->load[k].idx->n, 0);
+            t->load[k].f = layout_form(instead[t->load[k].v].layout, NULL, t->load[k].idx->f, t->load[k].idx->n, NULL);
     spec->instead = instead;
 }
 

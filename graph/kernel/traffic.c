@@ -8,7 +8,7 @@
 
 static Form place_form(const Sched *s, Ref v, const Form *idx)
 {
-    return layout_form(s->stored[v].layout, NULL, idx, s->g->type[v].rank, 0);
+    return layout_form(s->stored[v].layout, NULL, idx, s->g->type[v].rank, NULL);
 }
 
 /* The loads of one reduction, up to the next one. */
@@ -73,7 +73,7 @@ void traffic_count(Traffic *t, const Store *st, int nstore)
         const Vars *loops = vars_of(st[k].space, st[k].nspace);
         if (!st[k].chunk)
             PUSH(t->load, t->nload, t->load_cap,
-                 (Load){ layout_form(st[k].to.layout, NULL, st[k].idx, st[k].nidx, 0), loops, true, 0, NULL });
+                 (Load){ layout_form(st[k].to.layout, NULL, st[k].idx, st[k].nidx, NULL), loops, true, 0, NULL });
         count(t, st[k].v, st[k].idx, loops, false);
     }
 }
