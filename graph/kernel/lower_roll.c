@@ -8,8 +8,12 @@
  */
 #include "lower.h"
 
+#include <string.h>
+
 #define LEAST_SAVED     64                      /* instructions; fewer are not worth a loop */
 #define LEAST_COPIES    4
+
+typedef struct Leaf { Frame *fr; Ref v; const Form *idx; } Leaf;
 
 typedef struct Roll {
     Lower *L; Frame *fr;
@@ -18,7 +22,7 @@ typedef struct Roll {
     const Atom *lane;                           /* the variable that has the lane */
     double each, shared;                        /* instructions of a copy; those that copies share */
     bool bad;
-    Want *leaf; int nleaf, cap;                 /* what must be there before */
+    Leaf *leaf; int nleaf, cap;                 /* what must be there before */
     Map seen;
 } Roll;
 
@@ -46,9 +50,9 @@ static bool even(Roll *r, const Env *const *envs, int ne)
     return true;
 }
 
-static bool moves(const Roll *r, const Form *idx, int n, const Env *e)
+static bool moves(const Roll *r, const Frame *fr, const Form *idx, int n, const Env *e)
 {
-    if (r->fr->by_env)
+    if (fr->by_env)
         return true;
     for (int j = 0; j < e->n; j++)
         for (int d = 0; r->by[j] && d < n; d++)
@@ -99,50 +103,51 @@ static void reach_place(Roll *r, const Place *p, const Form *idx, int n)
     r->bad = r->bad || (r->lane && load_price(f, r->lane) > 1);        /* neighbours become block loads: side by side */
 }
 
-static void count(Roll *r, Ref v, const Form *idx, const Env *e)
+static void count(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e)
 {
-    Frame *fr = r->fr;
     const Graph *g = fr->g;
     const Ins *i = g->def[v];
     int rank = g->type[v].rank;
-    Key key = key_of(v, 0, 0, idx, rank);
+    Key key = key_of(v, (uint64_t)fr->id, 0, idx, rank), known = key_of(v, 0, 0, idx, rank);
     void **been = map_at(&r->seen, key.w, key.n);
     if (*been || r->bad)
         return;
     *been = r;
-    bool own = moves(r, idx, rank, e);
+    bool own = moves(r, fr, idx, rank, e);
+    double *price = own ? &r->each : &r->shared;
     Place p = frame_place(fr, v);
     Param *q = frame_param(fr, v);
-    Row *row = map_get(&fr->rows, key.w, key.n);
-    Form all[2 * MAXRANK + 1];
-    if (p.buf || (row && row->filled) || (q && !q->held && !q->nzero && (p = frame_place(q->fr, q->v)).buf)) {
-        int n = 0;
-        for (int j = 0; q && j < q->nlead; j++)
-            all[n++] = q->lead[j];
-        for (int j = 0; j < rank; j++)
-            all[n++] = idx[j];
+    Row *row = map_get(&fr->rows, known.w, known.n);
+    if (p.buf || (row && row->filled)) {
         if (p.buf)
-            reach_place(r, &p, all, n);
-        *(own ? &r->each : &r->shared) += 1;
+            reach_place(r, &p, idx, rank);
+        *price += 1;
+        return;
+    }
+    if (q && !q->held && !q->nzero) {
+        Form all[2 * MAXRANK + 1];
+        memcpy(all, q->lead, sizeof *all * (size_t)q->nlead);
+        memcpy(all + q->nlead, idx, sizeof *all * (size_t)rank);
+        count(r, q->fr, q->v, all, e);
         return;
     }
     bool sum = i && (i->op == OP_add || i->op == OP_accum) && (chained(fr, i->in[0]) || chained(fr, i->in[1]));
     if (q || !i || sum || elem_is_reduce(i->op) || i->op == OP_region) {
         if (own)
-            PUSH(r->leaf, r->nleaf, r->cap, (Want){ v, arena_copy(idx, sizeof *idx * (size_t)(rank + 1)) });
+            PUSH(r->leaf, r->nleaf, r->cap, (Leaf){ fr, v, arena_copy(idx, sizeof *idx * (size_t)(rank + 1)) });
         return;
     }
-    *(own ? &r->each : &r->shared) += elem_op_cost(i->op);
+    *price += elem_op_cost(i->op);
     Demand *d;
     const Atom **elem;
     int n = elem_rule(g, i, (int)(v - i->out), idx, &d);
     for (int j = 0; j < n; j++) {
         for (int m = 0, ne = elems_of(d[j].idx, d[j].n, &elem); m < ne; m++)
             if (elem[m]->g == g)
-                count(r, elem[m]->v, elem[m]->idx, e);
+                count(r, fr, elem[m]->v, elem[m]->idx, e);
             else
                 r->bad = true;
-        count(r, d[j].v, d[j].idx, e);
+        count(r, fr, d[j].v, d[j].idx, e);
     }
 }
 
@@ -158,7 +163,7 @@ static void count_want(Roll *r, const Want *w, const Env *e)
     r->bad = r->bad || i->op == OP_dot || (g->def[d->v] && g->def[d->v]->op == OP_mul && r->L->spec->contract);
     r->each += 1;
     if (!r->bad)
-        count(r, d->v, d->idx, e);
+        count(r, r->fr, d->v, d->idx, e);
 }
 
 static bool worth(Roll *r, const Store *const *st, int nst, const Want *want, int nwant, const Env *const *envs, int ne)
@@ -170,12 +175,12 @@ static bool worth(Roll *r, const Store *const *st, int nst, const Want *want, in
         r->bad = st[j]->chunk != 0;
         r->each += 1;
         reach_place(r, &st[j]->to, st[j]->idx, st[j]->nidx);
-        count(r, st[j]->v, st[j]->idx, envs[0]);
+        count(r, r->fr, st[j]->v, st[j]->idx, envs[0]);
     }
     for (int j = 0; j < nwant && !r->bad; j++)
         count_want(r, &want[j], envs[0]);
     for (int j = 0; j < r->nleaf; j++)
-        r->bad = r->bad || !env_binds(envs[0], r->leaf[j].idx, r->fr->g->type[r->leaf[j].v].rank);
+        r->bad = r->bad || !env_binds(envs[0], r->leaf[j].idx, r->leaf[j].fr->g->type[r->leaf[j].v].rank);
     double saved = r->each * (ne - ne / r->n) - 2.0 * r->nleaf * ne;
     return !r->bad && saved >= LEAST_SAVED && 4 * r->shared <= r->each;
 }
@@ -216,7 +221,7 @@ static const Env **roll_open(Roll *r, const Env *const *envs, int ne, Form *c)
     Kept *kept = NEWS(Kept, r->nleaf);
     Val *x = NEWS(Val, ne);
     for (int j = 0; j < r->nleaf; j++) {
-        eval_at(L, r->fr, r->leaf[j].v, r->leaf[j].idx, envs, ne, x);
+        eval_at(L, r->leaf[j].fr, r->leaf[j].v, r->leaf[j].idx, envs, ne, x);
         if (L->failed)
             return NULL;
         kept[j] = keep(L, x, ne);
@@ -227,7 +232,7 @@ static const Env **roll_open(Roll *r, const Env *const *envs, int ne, Form *c)
     const Env **es = rolled(r, envs, ne, *c);
     for (int j = 0; j < r->nleaf; j++)
         for (int o = 0; o < ne / r->n; o++)
-            memo_set(L, r->fr, r->leaf[j].v, r->leaf[j].idx, es[o],
+            memo_set(L, r->leaf[j].fr, r->leaf[j].v, r->leaf[j].idx, es[o],
                 k_load(L->k, kept[j].buf, kept_at(&kept[j], number(r, o, *c))));
     return es;
 }

@@ -458,6 +458,49 @@ static bool hoist_sums(const Scan *s, Ref *out, const Target *target)
     return true;
 }
 
+/* ---- what steps give that can be computed from something else that they give */
+
+typedef struct Derive {
+    const Graph *b; const Region *r; const Ref *out;
+    bool *gone;                                 /* by result: derived, so nothing is derived from it */
+    int k, budget;                              /* the result; instructions that its expression may have */
+} Derive;
+
+static Ref derived(Derive *d, Ref v)
+{
+    const Graph *b = d->b;
+    const Region *r = d->r;
+    for (int m = region_nloop(r); m < b->nout; m++)
+        if (m != d->k && !d->gone[m] && b->out[m] == v && !memcmp(marks(r->om, r, m), marks(r->om, r, d->k), (size_t)r->nlane))
+            return d->out[m];
+    const Ins *i = b->def[v], *c = i;
+    while (c && elem_is_view(c->op) && c->nin == 1)
+        c = b->def[c->in[0]];
+    if (c && c->op == OP_const)
+        return Broadcast(ConstBits((Dtype)b->type[v].dt, ins_int(c, 1)), type_shape(typ(d->out[d->k])), (Ints){ 0 });
+    if (!i || !elem_is_pointwise(i->op) || (d->budget -= elem_op_cost(i->op)) < 0)
+        return 0;
+    Ref *x = NEWS(Ref, i->nin), y;
+    for (int j = 0; j < i->nin; j++)
+        if (!(x[j] = derived(d, i->in[j])))
+            return 0;
+    again(i, x, &y);
+    return y;
+}
+
+/* A loop stores what every step gives. What is a few instructions on another result - the derivative of tanh, of which the
+ * result is known - is no longer stored: who reads it computes it. */
+static void derive(const Region *r, const Graph *b, Ref *out)
+{
+    Derive d = { b, r, out, NEWS(bool, b->nout), 0, 0 };
+    for (d.k = region_nloop(r); d.k < b->nout && !error_pending(); d.k++) {
+        d.budget = CHEAP;
+        Ref v = derived(&d, b->out[d.k]);
+        d.gone[d.k] = v;
+        out[d.k] = v ? v : out[d.k];
+    }
+}
+
 /* ==================== regions */
 
 static Graph **expanded(const Ins *i, const Target *t, bool drop_lanes)
@@ -537,9 +580,12 @@ void prepare_region(const Ins *i, const Ref *x, Ref *out, const Target *t)
             return;
         sub[0] = s.body;
     }
-    switch (region_form(&s.r, s.nin, i->nsub, sub, t)) {
+    RegionForm form = region_form(&s.r, s.nin, i->nsub, sub, t);
+    switch (form) {
     case REGION_LANES: case REGION_ROWS: case REGION_STEPS:
         settled(&s.r, s.nin, s.x, i->nsub, sub, out, t);
+        if (form == REGION_ROWS)
+            derive(&s.r, sub[0], out);
         return;
     default:
         matrix(&r, i->nin, x, i->nsub, i->sub, out, t);

@@ -9,6 +9,7 @@
  */
 #include "schedule.h"
 
+
 #include <string.h>
 
 #define YS_MAX  1024                            /* elements of a nested scan's ys, in private arrays */
@@ -263,6 +264,20 @@ static double need_whole(Sched *s, const Root *r, Ref v, const Form *lead, int n
     return loops->vol;
 }
 
+/* A few instructions on what is stored: a step computes them as it reads. Negative: it is more than that. */
+static int cheap_budget(const Graph *g, Ref v, int budget)
+{
+    const Ins *i = g->def[v];
+    if (budget < 0 || !i || elem_is_own(i->op) || index_only(g, v))
+        return budget;
+    if (!elem_is_pointwise(i->op))
+        return -1;
+    budget -= elem_op_cost(i->op);
+    for (int k = 0; k < i->nin; k++)
+        budget = cheap_budget(g, i->in[k], budget);
+    return budget;
+}
+
 static Root *root_lanes(Sched *s, const Ins *i, bool rows)
 {
     const Region *r = i->region;
@@ -287,7 +302,9 @@ static Root *root_lanes(Sched *s, const Ins *i, bool rows)
                 lead[n++] = form_a(o[l]);
         char group = region_group(r, k);
         double rest = need_whole(s, root, i->in[k], lead, n);
-        if ((rest > HELD_MAX || dyn[k] || (rows && (group == 'c' || group == 'x'))) && !index_only(s->g, i->in[k]))
+        bool cheap = index_only(s->g, i->in[k]) ||
+            (rows && group == 'x' && !dyn[k] && cheap_budget(s->g, i->in[k], CHEAP) >= 0);
+        if ((rest > HELD_MAX || dyn[k] || (rows && (group == 'c' || group == 'x'))) && !cheap)
             s->force[i->in[k]] = true;
     }
     return root;

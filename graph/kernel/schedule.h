@@ -136,6 +136,7 @@ typedef struct Needs { Need *k; int n, cap; } Needs;
 
 /* A region takes one of these forms. Bodies must be expanded (prepare.c) before they are judged. */
 typedef enum RegionForm { REGION_LANES, REGION_ROWS, REGION_STEPS, REGION_MATRIX } RegionForm;
+enum { CHEAP = 4 };                             /* instructions that a step of rows repeats rather than store, or have a kernel for */
 enum { STATE_MAX = 192, CODE_MAX = 1200, ROW_MAX = 8192, HELD_MAX = 64, TURNS = 50 };
 RegionForm region_form(const Region *, int nin, int nsub, Graph *const *sub, const Target *);
 double body_state(const Graph *, const Region *, bool acc_only);        /* elements of the carry and accumulators */

@@ -243,7 +243,10 @@ static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
         set_block(spec, rows, atom_extent(rows) <= 8 ? atom_extent(rows) : 8);
     for (int k = 0; k < space->n; k++)
         any = any || tile_free(t, space->a[k]);
-    if (!any && !spec->nblock)
+    bool loop = false;                          /* sums that are unrolled need nothing in flight beside them */
+    for (int k = 0; k < t->ntile; k++)
+        loop = loop || t->tile[k].loops->vol > FLIGHT;
+    if (!any && loop && !spec->nblock)
         set_block(spec, vec, atom_extent(vec) / W < 4 ? atom_extent(vec) / W : 4);
 }
 
