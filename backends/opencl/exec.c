@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct Arguments { cl_mem *mem; int n; } Arguments;
+
 typedef struct OclExec {
     Exec base;
     Plan *plan;
@@ -20,6 +22,7 @@ typedef struct OclExec {
     int queue;
     cl_program program;
     cl_kernel *kernel; int nkernel;             /* by Kernel.id */
+    Arguments *set; unsigned destroyed;         /* by Kernel.id: what is set, as long as no more memories were destroyed */
     cl_mem *owned; int nowned, owned_cap;       /* everything to release */
     cl_mem arena;                               /* temporaries; NULL: an allocation each */
     uint64_t key[2];
@@ -196,7 +199,13 @@ Exec *ocl_build(Device *dev, Plan *p)
     x->queue = queue_for(d, p);
     plan_code(p, &list, &x->nkernel);
     x->kernel = calloc((size_t)x->nkernel + 1, sizeof *x->kernel);
-    if (!x->kernel)
+    x->set = calloc((size_t)x->nkernel + 1, sizeof *x->set);
+    for (int k = 0; x->set && k < x->nkernel; k++) {
+        x->set[k] = (Arguments){ calloc((size_t)list[k]->nparam + 1, sizeof(cl_mem)), list[k]->nparam };
+        if (!x->set[k].mem)
+            error_set(E_NOMEM, "no memory for a program");
+    }
+    if (!x->kernel || !x->set || error_pending())
         error_set(E_NOMEM, "no memory for a program");
     else if (!x->nkernel || !build_program(x, list)) {
         if (p->bytes && p->bytes + 2 * SLACK + d->align < dev->info.max_alloc && !check_wanted("buffers")) {
@@ -217,9 +226,13 @@ Exec *ocl_build(Device *dev, Plan *p)
 void ocl_drop(Exec *exec)
 {
     OclExec *x = (OclExec *)exec;
-    for (int k = 0; x->kernel && k < x->nkernel; k++)
+    for (int k = 0; x->kernel && k < x->nkernel; k++) {
         if (x->kernel[k])
             ocl.clReleaseKernel(x->kernel[k]);
+        if (x->set)
+            free(x->set[k].mem);
+    }
+    free(x->set);
     if (x->program)
         ocl.clReleaseProgram(x->program);
     replay_frame_drop(x->top);
@@ -261,8 +274,14 @@ static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
     const size_t local[3] = { 1, 1, 1 };
     cl_int e = CL_SUCCESS, at = (cl_int)step;
     cl_event now;
-    for (int i = 0; i < k->nparam && e == CL_SUCCESS; i++)
-        e = ocl.clSetKernelArg(kernel, (cl_uint)i, sizeof(cl_mem), &f->mem[k->param[i]->slot].buffer);
+    cl_mem *set = c->e->set[k->id].mem;
+    for (int i = 0; i < k->nparam && e == CL_SUCCESS; i++) {
+        cl_mem m = f->mem[k->param[i]->slot].buffer;
+        if (set[i] == m)
+            continue;
+        e = ocl.clSetKernelArg(kernel, (cl_uint)i, sizeof m, &m);
+        set[i] = e == CL_SUCCESS ? m : NULL;
+    }
     if (k->stepped && e == CL_SUCCESS)
         e = ocl.clSetKernelArg(kernel, (cl_uint)k->nparam, sizeof at, &at);
     for (int i = 0; i < k->ngrid; i++)
@@ -313,17 +332,38 @@ static int other_queue(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
     return e == CL_SUCCESS ? 0 : ocl_fail(e, "a computation before this one failed on the device");
 }
 
+/* Drivers may tell a memory from one that was destroyed, though both have one handle. */
+static void forget_arguments(OclExec *x)
+{
+    unsigned now = __atomic_load_n(&((OclDevice *)x->base.device)->destroyed, __ATOMIC_ACQUIRE);
+    if (x->destroyed == now)
+        return;
+    for (int k = 0; k < x->nkernel; k++)
+        memset(x->set[k].mem, 0, sizeof(cl_mem) * (size_t)x->set[k].n);
+    x->destroyed = now;
+}
+
+/* Has it ended well? Asked of the quick queue only, which ends before it returns. */
+static bool ended(const OclExec *x, cl_event e)
+{
+    cl_int status = CL_QUEUED;
+    return x->queue && e &&
+        ocl.clGetEventInfo(e, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) == CL_SUCCESS && status == CL_COMPLETE;
+}
+
 static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
 {
     OclDevice *d = (OclDevice *)x->base.device;
     Call c = { .e = x, .queue = d->queue[x->queue] };
+    forget_arguments(x);
     int e = replay(&steps, &c, x->top, in, out, spot);
-    for (int i = 0; c.last && i < nin; i++)
+    ocl.clFlush(c.queue);
+    bool pending = c.last && !ended(x, c.last);
+    for (int i = 0; pending && i < nin; i++)
         ocl_mem_used((OclMem *)in[i], x->queue, c.last, false);
-    for (int i = 0; c.last && i < nout; i++)
+    for (int i = 0; pending && i < nout; i++)
         if (x->plan->alias[i] == -1)
             ocl_mem_used((OclMem *)out[i], x->queue, c.last, true);
-    ocl.clFlush(c.queue);
     if (c.last)
         ocl.clReleaseEvent(c.last);
     return e;

@@ -5,7 +5,7 @@
  * Every piece lies between SLACK bytes that a kernel may read past its ends (borders then load without clamping).
  * Queues are in order, so on one queue nothing needs to wait; between the two queues of a device the last command that used a
  * memory is what a program for the other queue waits for. The same events say when it is ready. Memory goes to the pool with its
- * events.
+ * events. A command that has ended by the time it could be noted leaves none, which is what the quick queue lives by.
  */
 #include "opencl.h"
 
@@ -37,20 +37,26 @@ bool ocl_buffer(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part)
     return false;
 }
 
+/* Written under the lock; whether there is one at all may be asked without. */
 static void set_event(cl_event *to, cl_event e)
 {
+    cl_event before = *to;
     if (e)
         ocl.clRetainEvent(e);
-    if (*to)
-        ocl.clReleaseEvent(*to);
-    *to = e;
+    if (before)
+        ocl.clReleaseEvent(before);
+    if (before != e)
+        __atomic_store_n(to, e, __ATOMIC_RELEASE);
 }
+
+static bool none(cl_event *e) { return !__atomic_load_n(e, __ATOMIC_ACQUIRE); }
 
 static void destroy(OclMem *m)
 {
     set_event(&m->written, NULL);
     for (int q = 0; q < QUEUES; q++)
         set_event(&m->used[q], NULL);
+    __atomic_add_fetch(&((OclDevice *)m->base.device)->destroyed, 1, __ATOMIC_RELEASE);
     if (m->mem)
         ocl.clReleaseMemObject(m->mem);
     if (m->whole)
@@ -108,6 +114,11 @@ void ocl_mem_used(OclMem *m, int queue, cl_event e, bool writes)
 int ocl_mem_waits(OclMem *m, int queue, bool writes, cl_event *list)
 {
     int n = 0;
+    bool free = none(&m->written);
+    for (int q = 0; writes && q < QUEUES; q++)
+        free = free && none(&m->used[q]);
+    if (free)
+        return 0;
     pthread_mutex_lock(&m->lock);
     if (!writes && m->written && m->writer != queue)
         ocl.clRetainEvent(list[n++] = m->written);
@@ -120,6 +131,8 @@ int ocl_mem_waits(OclMem *m, int queue, bool writes, cl_event *list)
 
 static cl_event pending(OclMem *m)
 {
+    if (none(&m->written))
+        return NULL;
     pthread_mutex_lock(&m->lock);
     cl_event e = m->written;
     if (e)

@@ -40,6 +40,7 @@ typedef struct OclDevice {
     bool exact_division;                        /* single precision division and square root are correctly rounded */
     pthread_mutex_t quick;                      /* one thread at a time on the quick queue: it runs commands in its caller */
     Pool pool;
+    unsigned destroyed;                         /* memories so far: their handles may come again */
     char key[512];                              /* what a compiled program depends on: model, driver, processor features */
 } OclDevice;
 
