@@ -369,6 +369,10 @@ static void make_scatter(Op op, Dtype dt, int variant)
         out(scatter(in(dt, POW2, 0, DIMS(6, 5)), at, in(dt, POW2, 0, DIMS(7, 5)), &rows, FILL, MUL, 0));
         out(scatter(s, in(DT_I32, INDEX, 5, DIMS(4, 2)), in(dt, SMALL, 0, DIMS(4, 2, 3)), &windows, FILL, ADD, 0));
         out(scatter(s, in(DT_I32, INDEX, 4, DIMS(6, 3, 1)), in(dt, SMALL, 0, DIMS(6, 2, 3)), &own, CLIP, ADD, 0));
+        /* enough for ranges of rows, which do not divide */
+        Ref many = in(DT_I32, INDEX, 301, DIMS(1300, 1)), w = in(dt, SMALL, 0, DIMS(1300, 37));
+        out(scatter(in(dt, SMALL, 0, DIMS(301, 37)), many, w, &rows, FILL, MAX, 0));
+        out(scatter(in(dt, SMALL, 0, DIMS(301, 37)), many, w, &rows, CLIP, MIN, 0));
     }
     out(scatter(s, in(DT_I32, INSIDE, 6, DIMS(0, 1)), in(dt, SMALL, 0, DIMS(0, 5)), &rows, CLIP, SET, 0));
 }

@@ -7,10 +7,15 @@
  * that are whole; a work-item copies its part of x, then applies every update to it in order. Nothing is done
  * twice, since updates are not idempotent: what is left of vectors is done one by one. Where x lies where the
  * result goes, nothing is copied; and if indices are unique besides, index positions are shared out too.
+ * Where that is few work-items, a dimension in which windows are one wide is cut into ranges: each is some
+ * work-item's own, which reads every index and skips the updates of others. So no two write the same element, the
+ * order is that of the updates, and what is copied and updated is whole rows instead of strips.
  */
 #include "lower.h"
 
 #include <string.h>
+
+enum { ITEMS = 8, GPU_ITEMS = 1024, LEAST = 10000 };    /* parts of a window, ranges: as many as make so many work-items */
 
 typedef enum DimKind { BATCH, INSERTED, WINDOW } DimKind;
 typedef struct Dim {                            /* a dimension of x */
@@ -35,6 +40,9 @@ typedef struct Scatter {
     int mode, combine;
     const Env *env;
     int vd;                                     /* the dimension of vectors; -1: none */
+    int rd;                                     /* the dimension in ranges; -1: none */
+    int64_t ranges;
+    Form range;                                 /* which, now */
     Form uidx[MAXRANK];                         /* index of the update, now */
 } Scatter;
 
@@ -116,6 +124,60 @@ static void read_dims(Scatter *S)
     S->vd = last >= 0 && S->dim[last].kind == WINDOW && S->dim[last].window >= W ? last : -1;
 }
 
+/* Cycles for what is not shared out: the copy, the updates of all positions, reading their indices. */
+typedef struct Cost { double copy, update, scan; } Cost;
+
+static Cost costs(const Scatter *S)
+{
+    double own = 1, window = 1;
+    for (int d = 0; d < S->x->rank; d++)
+        if (!S->dim[d].shared_out || d == S->vd) {
+            own *= (double)S->dim[d].n;
+            window *= (double)S->dim[d].window;
+        }
+    return (Cost){ S->in_place ? 0 : own / 2, (double)S->npositions * window * (S->vd >= 0 ? 1 : 8),
+                   (double)S->npositions * 4 };
+}
+
+/* Ranges of the outermost dimension that can be cut, n things being shared out anyway. Processors: each has LEAST
+ * cycles to do, and reading the indices for all of them may add a quarter. Elsewhere that is done side by side. */
+static void choose_ranges(Scatter *S, double n)
+{
+    bool gpu = S->L->spec->target && S->L->spec->target->gpu;
+    Cost c = costs(S);
+    S->rd = -1, S->ranges = 1;
+    for (int d = S->x->rank - 1; d >= 0; d--)
+        if (S->dim[d].map >= 0 && S->dim[d].window == 1)
+            S->rd = d;
+    if (S->rd < 0 || S->spread || S->L->alone)
+        return;
+    for (int64_t r = 2; r <= S->dim[S->rd].n && (double)r * n <= (gpu ? GPU_ITEMS : ITEMS); r *= 2)
+        if (gpu || (double)r * (c.scan * 4 > LEAST ? c.scan * 4 : LEAST) <= c.copy + c.update)
+            S->ranges = r;
+}
+
+static bool cut(const Scatter *S, int d) { return d == S->rd && S->ranges > 1; }
+static int64_t rows_of_range(const Scatter *S) { return S->dim[S->rd].n / S->ranges; }
+static int64_t rows_left(const Scatter *S) { return S->dim[S->rd].n % S->ranges; }
+static Val in_last(const Scatter *S)
+{
+    Val r = k_index(S->L->k, S->range);
+    return k2(S->L->k, K_EQ, DT_BOOL, r, index_const(S->L, r, S->ranges - 1));
+}
+
+/* Is this start in the work-item's range? The last has what is left over. */
+static Val in_range(const Scatter *S, Val c)
+{
+    Lower *L = S->L;
+    Kernel *k = L->k;
+    int64_t rows = rows_of_range(S);
+    Val at = k_index(k, S->dim[S->rd].start), end = k_index(k, form_add(form_mul(S->range, rows), form_c(rows)));
+    if (rows_left(S))
+        end = select_val(L, in_last(S), index_const(L, end, S->dim[S->rd].n), end);
+    c = and_val(L, c, k2(k, K_GE, DT_BOOL, at, k_index(k, form_mul(S->range, rows))));
+    return and_val(L, c, k2(k, K_LT, DT_BOOL, at, end));
+}
+
 /* ==================== updates */
 
 static void update_one(Scatter *S, const Form *xi)
@@ -176,7 +238,7 @@ static void update_window(Scatter *S, int d, Form *xi, const Range *v)
     }
 }
 
-/* Starts of the window at this position; returns a condition: is it all inside? 0: yes. */
+/* Starts of the window at this position; returns a condition: is it all inside, and this work-item's? 0: yes. */
 static Val window_start(Scatter *S)
 {
     Lower *L = S->L;
@@ -205,7 +267,7 @@ static Val window_start(Scatter *S)
         }
         q->start = k_value(k, index_of(L, s, dt, 0, room), 0, room);
     }
-    return c;
+    return S->ranges > 1 ? in_range(S, c) : c;
 }
 
 static void update_position(Scatter *S, const Form *pos, const Range *v)
@@ -226,22 +288,22 @@ static void update_position(Scatter *S, const Form *pos, const Range *v)
 
 /* ==================== the copy of x */
 
-typedef struct CopyRest { Scatter *S; Form *xi; int d[MAXRANK]; } CopyRest;
+typedef struct CopyRest { Scatter *S; Form *xi; int d[MAXRANK]; Form first[MAXRANK]; } CopyRest;
 
 static void copy_one(Lower *L, void *ctx, const Form *idx, Form flat)
 {
     CopyRest *c = ctx;
     (void)flat;
     for (int j = 0; idx && c->d[j] >= 0; j++)
-        c->xi[c->d[j]] = idx[j];
+        c->xi[c->d[j]] = form_add(idx[j], c->first[j]);
     Val x = eval_one(L, L->top, c->S->i->in[0], c->xi, c->S->env);
     if (x)
         store_place(L, &c->S->out, c->xi, c->S->x->rank, c->S->env, x);
 }
 
 /* The part of x that is this work-item's own: dimensions that are not shared out, in vectors along the last of
- * them or along v. */
-static void copy_part(Scatter *S, const Range *v)
+ * them or along v. Of the dimension in ranges: so many rows from first on. */
+static void copy_rows(Scatter *S, const Range *v, Form first, int64_t rows)
 {
     Lower *L = S->L;
     Form xi[MAXRANK];
@@ -250,6 +312,7 @@ static void copy_part(Scatter *S, const Range *v)
     int n = 0, opened = 0;
     bool along = S->vd >= 0 && S->dim[S->vd].shared_out;
     for (int d = 0; d < S->x->rank; d++) {
+        int64_t size = cut(S, d) ? rows : S->dim[d].n;
         xi[d] = S->dim[d].at;
         if (along && d == S->vd) {
             xi[d] = v->count > 1 ? form_a(k_loop(L->k, "c", v->count, 0, NULL, NULL)) : form_c(0);
@@ -257,11 +320,13 @@ static void copy_part(Scatter *S, const Range *v)
             xi[d] = form_add(v->vec ? form_mul(xi[d], W) : xi[d], v->first);
             xi[d] = v->vec ? form_add(xi[d], form_a(LANE)) : xi[d];
         } else if (!S->dim[d].shared_out && along) {
-            xi[d] = S->dim[d].n > 1 ? form_a(k_loop(L->k, "c", S->dim[d].n, 0, NULL, NULL)) : form_c(0);
-            opened += S->dim[d].n > 1;
+            xi[d] = size > 1 ? form_a(k_loop(L->k, "c", size, 0, NULL, NULL)) : form_c(0);
+            opened += size > 1;
+            xi[d] = cut(S, d) ? form_add(xi[d], first) : xi[d];
         } else if (!S->dim[d].shared_out) {
             c.d[n] = d;
-            dim[n++] = S->dim[d].n;
+            c.first[n] = cut(S, d) ? first : form_c(0);
+            dim[n++] = size;
         }
     }
     c.d[n] = -1;
@@ -271,6 +336,21 @@ static void copy_part(Scatter *S, const Range *v)
         sweep_space(L, dim, n, copy_one, &c);
     while (opened--)
         k_loop_end(L->k, NULL, NULL);
+}
+
+static void copy_part(Scatter *S, const Range *v)
+{
+    if (S->ranges == 1) {
+        copy_rows(S, v, form_c(0), 0);
+        return;
+    }
+    int64_t rows = rows_of_range(S);
+    copy_rows(S, v, form_mul(S->range, rows), rows);
+    if (rows_left(S)) {
+        k_if(S->L->k, in_last(S));
+        copy_rows(S, v, form_c(rows * S->ranges), rows_left(S));
+        k_if_end(S->L->k, 0, NULL, NULL, NULL);
+    }
 }
 
 static void scatter_part(Scatter *S, const Form *pos, const Range *v)
@@ -314,28 +394,35 @@ void lower_scatter(Lower *L)
         return;
     bool along = S.vd >= 0 && S.dim[S.vd].shared_out;
     int64_t vectors = along ? S.dim[S.vd].n / W : 0, tail = along ? S.dim[S.vd].n % W : 0, parts = 1;
-    if (along)                                  /* the dimension of vectors is shared out in up to 8 parts */
-        for (parts = vectors < 8 ? vectors : 8; vectors % parts; parts--)
-            ;
-    int64_t dim[3 * MAXRANK], n = 0, total = parts, each = 1;
+    int64_t dim[3 * MAXRANK], n = 0, total = 1;
     int of[MAXRANK];
     for (int d = 0; d < S.x->rank; d++)
         if (S.dim[d].shared_out && d != S.vd)
             of[n] = d, dim[n++] = S.dim[d].n;
-        else
-            each *= S.dim[d].kind == WINDOW ? S.dim[d].window : 1;
     int nd = (int)n;
     for (int j = 0; S.spread && j < S.npos; j++)
         dim[n++] = S.u->dim[S.pos[j]];
-    dim[n++] = parts;
-    for (int j = 0; j < n - 1; j++)
+    for (int j = 0; j < n; j++)
         total *= dim[j];
+    choose_ranges(&S, (double)total);
+    if (along) {                                /* the dimension of vectors: in parts, beside ranges in long ones */
+        parts = S.ranges > 1 ? vectors / 16 : vectors;
+        for (parts = parts < 1 ? 1 : parts < ITEMS ? parts : ITEMS; vectors % parts; parts--)
+            ;
+    }
+    dim[n++] = S.ranges;
+    dim[n++] = parts;
+    total *= S.ranges * parts;
     Form f[3 * MAXRANK];
     Items it;
-    double per = (double)each / (S.vd >= 0 ? 8 : 1) * (S.spread ? 1 : (double)S.npositions + 1) * 8 / (double)parts;
+    Cost c = costs(&S);
+    double share = (double)(S.ranges * parts);
+    double per = S.spread ? (c.update + c.scan) / (double)S.npositions / share
+        : (c.copy + c.update) / share + c.scan;
     form_unlinear(items_open(L, total, per > 8 ? per : 8, &it), dim, (int)n, f);
     for (int j = 0; j < nd; j++)
         S.dim[of[j]].at = f[j];
+    S.range = f[n - 2];
     Form part = f[n - 1];
     Range v = { true, form_mul(part, vectors / parts * W), vectors / parts };
     scatter_part(&S, f + nd, &v);
