@@ -339,6 +339,48 @@ static void store_step(Run *R, Frame *f, int n, Form t)
     store_value(R, f, g->out[n], &p, R->r->om + n * R->r->nlane);
 }
 
+/* Which carried values go along as vectors too; 0: none. On processors, where there are no lanes, and where what else
+ * leaves a step is carried: other results would compute their elements once more. */
+static int packs(const Run *R, const State *s, int *which, Val *start)
+{
+    const Graph *g = R->i->sub[0];
+    const Target *t = R->L->spec->target;
+    int nl = region_nloop(R->r), n = 0;
+    if (!R->top || R->r->nlane || R->ne > 1 || R->L->vec || !t || t->gpu)
+        return 0;
+    for (int o = 0; o < nl; o++)
+        if ((start[n] = pack_start(R->L, s->val + s->from[o], s->from[o + 1] - s->from[o])) != 0)
+            which[n++] = o;
+    for (int o = nl; o < g->nout; o++) {
+        bool carried = !R->live[o];
+        for (int j = 0; j < n; j++)
+            carried = carried || g->out[o] == g->out[which[j]];
+        if (!carried)
+            return 0;
+    }
+    return n;
+}
+
+/* Behind the state lie its vectors. */
+static void pack_state(Run *R, Frame *f, const State *s, const int *which, int n, const Val *phi, Val *next)
+{
+    Pack *p = NEWS(Pack, n);
+    for (int j = 0; j < n; j++) {
+        int64_t at = s->from[which[j]];
+        p[j] = (Pack){ (int)(s->from[which[j] + 1] - at), phi + at, next + at, phi[s->n + j] };
+    }
+    if (!pack_step(R->L, p, n, next + s->n)) {
+        memcpy(next + s->n, phi + s->n, sizeof *next * (size_t)n);
+        return;
+    }
+    for (int j = 0; j < n; j++)
+        for (int c = 0; c < p[j].n; c++) {
+            Form idx[MAXRANK];
+            element_index(s->type[which[j]], c, idx);
+            memo_set(R->L, f, f->g->out[which[j]], idx, R->envs[0], p[j].next[c]);
+        }
+}
+
 static void run_scan(Run *R)
 {
     Lower *L = R->L;
@@ -355,8 +397,11 @@ static void run_scan(Run *R)
             R->res[n] = held_memory(L, &all, R->ne);
         }
     if (r->length > 0 && !L->failed) {
-        Val *phi = NEWS(Val, nv), *next = NEWS(Val, nv);
-        Form t = form_a(k_loop(L->k, "t", r->length, (int)nv, s.val, phi));
+        int *which = NEWS(int, nl);
+        Val *phi = NEWS(Val, nv + nl), *next = NEWS(Val, nv + nl), *start = NEWS(Val, nv + nl);
+        memcpy(start, s.val, sizeof *start * (size_t)nv);
+        int np = packs(R, &s, which, start + nv);
+        Form t = form_a(k_loop(L->k, "t", r->length, (int)nv + np, start, phi));
         if (r->reverse)
             t = form_addc(form_mul(t, -1), r->length - 1);
         Frame *f = body_frame(R, 0, state_held(R, &s, phi), t);
@@ -364,11 +409,14 @@ static void run_scan(Run *R)
         for (int n = 0; n < nl; n++)
             memcpy(next + s.from[n] * R->ne, value_elements(R, f, g->out[n]),
                 sizeof *next * (size_t)((s.from[n + 1] - s.from[n]) * R->ne));
+        if (np && !L->failed)
+            pack_state(R, f, &s, which, np, phi, next);
         for (int n = nl; n < nx; n++)
             if (R->live[n] && !L->failed)
                 store_step(R, f, n, t);
         frame_pop(L, f);
-        k_loop_end(L->k, next, s.val);
+        k_loop_end(L->k, next, start);
+        s.val = start;
     }
     Held **h = state_held(R, &s, s.val);
     for (int n = 0; n < nl; n++)
