@@ -1,5 +1,5 @@
 /*
- * kir.h - between the files of the kernel IR: builder, folds, passes, checker. Private to graph/kernel/k*.c, pass.c and pack.c.
+ * kir.h - between the files of the kernel IR: builder, folds, passes, checker. Private to graph/kernel/k*.c, pass.c and lower_pack.c.
  */
 #ifndef HEDDLE_KIR_H
 #define HEDDLE_KIR_H

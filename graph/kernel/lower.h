@@ -163,7 +163,7 @@ void region_lanes(Lower *, const Env *const *envs, int ne);
 void region_rows(Lower *, const Env *const *envs, int ne);
 void region_value(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne,
     const Form *real, Val *out);
-/* A carried value as a vector beside its elements (pack.c): what it is now, and the step's elements. */
+/* A carried value as a vector beside its elements (lower_pack.c): what it is now, and the step's elements. */
 typedef struct Pack { int n; const Val *phi; Val *next, wide; } Pack;
 Val pack_start(Lower *, const Val *x, int64_t n);       /* 0: it is none */
 /* The vectors that the step makes; next then are their elements. false: it does not do the same to all of them. */

@@ -1,5 +1,5 @@
 /*
- * pack.c - a small state as vectors: what a step does alike to every element of a carried value is done once, in lanes.
+ * lower_pack.c - a small state as vectors: what a step does alike to every element of a carried value is done once, in lanes.
  *
  * In:  a loop being built without lanes, whose state is in registers, and what the step made of it, element by element.
  * Out: the same as vectors, if every carried value of 4 .. W floats is made by the same instructions for all of its
