@@ -210,7 +210,7 @@ Exec *ocl_build(Device *dev, Plan *p)
     else if (!x->nkernel || !build_program(x, list)) {
         if (p->bytes && p->bytes + 2 * SLACK + d->align < dev->info.max_alloc && !check_wanted("buffers")) {
             cl_int e;
-            x->arena = ocl.clCreateBuffer(d->context, CL_MEM_READ_WRITE, p->bytes + SLACK, NULL, &e);
+            x->arena = ocl_memory(d, p->bytes + SLACK, &e);
             if (e != CL_SUCCESS)
                 x->arena = NULL, ocl_fail(e, "temporary memory of a program");
         }

@@ -14,6 +14,7 @@
 #define CL_FUNCTIONS(X) \
     X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext) X(clReleaseContext) \
     X(clCreateCommandQueue) X(clReleaseCommandQueue) X(clCreateBuffer) X(clCreateSubBuffer) X(clReleaseMemObject) \
+    X(clSetMemObjectDestructorCallback) \
     X(clCreateProgramWithSource) X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo) \
     X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clSetKernelArg) X(clEnqueueNDRangeKernel) \
     X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clEnqueueCopyBuffer) X(clEnqueueMarkerWithWaitList) X(clWaitForEvents) \
@@ -58,6 +59,7 @@ void ocl_enter(OclDevice *, int queue);         /* around commands on a queue; n
 void ocl_leave(OclDevice *, int queue);
 const char *ocl_error(cl_int);                  /* "CL_OUT_OF_RESOURCES" */
 int ocl_fail(cl_int, const char *what);         /* records an error, returns its code */
+cl_mem ocl_memory(OclDevice *, size_t bytes, cl_int *);        /* a buffer of that size */
 bool ocl_buffer(OclDevice *, size_t bytes, cl_mem *whole, cl_mem *part);        /* with slack; false after an error */
 
 int ocl_alloc(Device *, size_t, Mem **);

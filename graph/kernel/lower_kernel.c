@@ -94,11 +94,20 @@ static Form at_most(Lower *L, Form f, int64_t most)
     return k_value(L->k, v, 0, most);
 }
 
+/* Copies with a block of neighbours, since lanes lie apart: lines beside those just read are next, and not those of other rows. */
+static bool beside(const Lower *L, const Axis1 *x)
+{
+    return !L->spec->contract && x->a != L->vec && x->size > W / 4;
+}
+
 /* The bases of a work-item's blocks; returns how many loops are open. */
 static int open_axes(Lower *L, const Axis1 *ax, int n, const Form *grid, Form *base)
 {
     int opened = 0;
-    for (int j = 0; j < n; j++) {
+    for (int k = 0; k < 2 * n; k++) {
+        int j = k % n;
+        if (beside(L, &ax[j]) != (k >= n))
+            continue;
         Form f = grid[j] ? grid[j] : form_c(0);
         if (ax[j].chunk > 1) {
             Form in = form_a(k_loop(L->k, "o", ax[j].chunk, 0, NULL, NULL));

@@ -83,7 +83,8 @@ static Ref cut_dot(Ref x, Ref y, Ints lc, Ints rc, const Type *whole)
         steps *= (double)typ(x)->dim[lc.v[k]];
     want = want > room ? room : want;
     want = want > steps / PIECE_STEPS ? steps / PIECE_STEPS : want;
-    if (want < 4 || results < BLOCKS * 256)
+    double left = (double)type_size(typ(x)) / steps, right = (double)type_size(typ(y)) / steps;
+    if (want < 4 || results < BLOCKS * 256 || left <= BLOCKS || right <= BLOCKS)       /* a vector: each is read once */
         return 0;
     Ints lb = { 0 }, rb = { 0 };
     while (lc.n && n < want && typ(x)->rank < MAXRANK && typ(y)->rank < MAXRANK) {
