@@ -88,6 +88,31 @@ static Ref fold_constants(const Ins *i, const Type *result)
     return FullBits(*result, dtype_load_i((Dtype)u.dt, r));
 }
 
+static Ref unsigned_of(Ref v)
+{
+    const Ins *d = def(v);
+    return d && (d->op == OP_neg || d->op == OP_abs) ? d->in[0] : v;
+}
+
+/* Is x that a value is not finite, and y that it, or its negative, equals something finite? */
+static bool contradicts(Ref x, Ref y)
+{
+    const Ins *n = def(x), *f = n && n->op == OP_not ? def(n->in[0]) : NULL, *e = def(y);
+    if (!f || f->op != OP_is_finite || !e || e->op != OP_eq)
+        return false;
+    for (int k = 0; k < 2; k++) {
+        int64_t bits;
+        char c[16] = { 0 };
+        Dtype dt = (Dtype)typ(e->in[k])->dt;
+        if (dt == DT_C64 || unsigned_of(e->in[1 - k]) != unsigned_of(f->in[0]) || !const_of(e->in[k], &bits))
+            continue;
+        dtype_store_i(dt, c, bits);
+        if (isfinite(dtype_load_f(dt, c)))
+            return true;
+    }
+    return false;
+}
+
 static Ref fold_binary(const Ins *i, const Type *result)
 {
     Ref x = i->in[0], y = i->in[1];
@@ -104,7 +129,7 @@ static Ref fold_binary(const Ins *i, const Type *result)
         return const_is(y, 1) ? x : 0;
     case OP_and:
         return x == y ? x : const_ones(x) ? y : const_ones(y) ? x
-            : const_is(x, 0) || const_is(y, 0) ? FullBits(*result, 0) : 0;
+            : const_is(x, 0) || const_is(y, 0) || contradicts(x, y) || contradicts(y, x) ? FullBits(*result, 0) : 0;
     case OP_or:
         return x == y ? x : const_is(x, 0) ? y : const_is(y, 0) ? x : const_ones(x) ? x : const_ones(y) ? y : 0;
     case OP_xor:
@@ -138,6 +163,10 @@ static Ref fold_element(const Ins *i, const Type *result)
     switch (i->op) {
     case OP_neg: case OP_not:
         return d && d->op == i->op ? d->in[0] : 0;
+    case OP_abs:
+        return d && d->op == OP_abs ? x : d && d->op == OP_neg ? Abs(d->in[0]) : 0;
+    case OP_is_finite:
+        return unsigned_of(x) != x ? IsFinite(unsigned_of(x)) : 0;
     case OP_convert:
         return type_equal(result, typ(x)) ? x : 0;
     case OP_select:
