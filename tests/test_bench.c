@@ -87,7 +87,7 @@ static const Most most[] = {
     { "predict_1m", 1, 0 }, { "scaled_loss_256k", 1, 0 }, { "normalize_256", 1, 0 }, { "normalize_last_256", 2, 0 }, { "pairwise_3", 2, 0 },
     { "pairwise_64", 2, 0 }, { "pergrad_1m", 1, 0 }, { "pergrad_mlp", 7, 13 }, { "pergrad_clip", 10, 16 }, { "jacrev_512", 3, 0 },
     { "jacfwd_512", 3, 0 }, { "hessian_4096", 10, 0 }, { "dropout_4m", 1, 0 }, { "rnn_h8", 1, 0 }, { "rnn_h8_grad", 6, 0 }, { "rnn", 2, 0 },
-    { "rnn_grad", 9, 0 }, { "saxpy_16m", 1, 0 }, { "exp_16m", 1, 0 }, { "tanh_16m", 1, 0 }, { "erf_16m", 1, 0 }, { "gelu_16m", 1, 0 },
+    { "rnn_grad", 8, 0 }, { "saxpy_16m", 1, 0 }, { "exp_16m", 1, 0 }, { "tanh_16m", 1, 0 }, { "erf_16m", 1, 0 }, { "gelu_16m", 1, 0 },
     { "sum_16m", 2, 0 }, { "softmax", 1, 0 }, { "logsumexp", 1, 0 }, { "layernorm", 1, 0 }, { "layernorm_grad", 3, 0 },
     { "transpose_4096", 1, 0 }, { "gemm_256", 1, 0 }, { "gemm_512", 1, 0 }, { "gemm_1024", 1, 0 }, { "gemm_2048", 2, 0 },
     { "gemm_gelu_1024", 1, 0 }, { "gemm_skinny", 1, 0 }, { "gram_256k", 1, 0 }, { "bmm_512", 1, 0 }, { "matvec_4096", 1, 0 },
