@@ -18,17 +18,19 @@ typedef struct Running {
     const Env *env;
 } Running;
 
-/* Along the axis for each of u indices (of what is outside and inside), w: in vectors. */
-static void run_along(const Running *R, Form outer, const Form *inner, int u, bool vec)
+enum { LINES = 4 };                             /* running values side by side: one waits for its last addition */
+
+/* Along the axis for each of u lines: what is outside of it and inside. vec: vectors of lines. */
+static void run_along(const Running *R, const Form *outer, const Form *inner, int u, bool vec)
 {
     Lower *L = R->L;
     const Type *t = R->t;
     int64_t n = t->dim[R->axis];
     Dtype dt = math_register((Dtype)t->dt);
-    Form idx[4][MAXRANK];
-    Val acc[4], phi[4];
+    Form idx[LINES][MAXRANK];
+    Val acc[LINES], phi[LINES];
     for (int c = 0; c < u; c++) {
-        form_unlinear(outer, t->dim, R->axis, idx[c]);
+        form_unlinear(outer[c], t->dim, R->axis, idx[c]);
         form_unlinear(inner[c], t->dim + R->axis + 1, t->rank - R->axis - 1, idx[c] + R->axis + 1);
         acc[c] = reduce_identity(L, R->i->op, dt);
         acc[c] = vec ? widen_val(L, acc[c]) : acc[c];
@@ -45,6 +47,17 @@ static void run_along(const Running *R, Form outer, const Form *inner, int u, bo
     k_loop_end(L->k, phi, acc);
 }
 
+/* At most that: the last of a block overlaps the one before, what they store is the same. */
+static Form up_to(Lower *L, Form f, int64_t most)
+{
+    int64_t lo, hi;
+    form_range(f, &lo, &hi);
+    if (hi <= most)
+        return f;
+    Val v = k_index(L->k, f);
+    return k_value(L->k, k2(L->k, K_MIN, dtype_of(L, v), v, index_const(L, v, most)), 0, most);
+}
+
 void lower_cumulative(Lower *L)
 {
     const Spec *s = L->spec;
@@ -55,25 +68,21 @@ void lower_cumulative(Lower *L)
     int64_t outer = 1, steps = R.t->dim[R.axis];
     for (int d = 0; d < R.t->rank; d++)
         *(d < R.axis ? &outer : d > R.axis ? &R.inner : &steps) *= d == R.axis ? 1 : R.t->dim[d];
-    bool vec = R.inner >= W && (R.inner % W == 0 || frame_place(L->top, i->in[0]).buf != R.out.buf);
-    int64_t blocks = vec ? (R.inner + W - 1) / W : R.inner;
-    int u = !vec ? 1 : blocks >= 4 ? 4 : (int)blocks;
-    int64_t dim[2] = { outer, (blocks + u - 1) / u };
-    while (vec && s->in_place && blocks % u)
-        u--, dim[1] = (blocks + u - 1) / u;
-    Form f[2], in[4];
+    bool apart = !s->in_place && frame_place(L->top, i->in[0]).buf != R.out.buf;
+    bool vec = R.inner >= W && (R.inner % W == 0 || apart);
+    int64_t blocks = vec ? (R.inner + W - 1) / W : R.inner, lines = vec ? blocks : outer;
+    int u = vec ? 4 : LINES;
+    while (u > 1 && (u > lines || (!apart && lines % u)))
+        u--;
+    int64_t dim[2] = { vec ? outer : (outer + u - 1) / u, vec ? (blocks + u - 1) / u : blocks };
+    Form f[2], out[LINES], in[LINES];
     Items it;
-    form_unlinear(items_open(L, dim[0] * dim[1], 4.0 * (double)steps * u, &it), dim, 2, f);
+    form_unlinear(items_open(L, dim[0] * dim[1], 4.0 * (double)steps * (vec ? u : 1), &it), dim, 2, f);
     for (int c = 0; c < u; c++) {
-        in[c] = form_addc(form_mul(f[1], u * (vec ? W : 1)), c * W);
-        int64_t lo, hi, most = R.inner - (vec ? W : 1);
-        form_range(in[c], &lo, &hi);
-        if (hi > most) {                        /* the last vectors overlap: what they store is the same */
-            Val v = k_index(L->k, in[c]);
-            in[c] = k_value(L->k, k2(L->k, K_MIN, dtype_of(L, v), v, index_const(L, v, most)), 0, most);
-        }
-        in[c] = vec ? form_add(in[c], form_a(LANE)) : in[c];
+        out[c] = vec ? f[0] : up_to(L, form_addc(form_mul(f[0], u), c), outer - 1);
+        in[c] = vec ? form_addc(form_mul(f[1], u * W), c * W) : f[1];
+        in[c] = vec ? form_add(up_to(L, in[c], R.inner - W), form_a(LANE)) : in[c];
     }
-    run_along(&R, f[0], in, u, vec);
+    run_along(&R, out, in, u, vec);
     items_close(L, &it);
 }
