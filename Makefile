@@ -3,7 +3,7 @@
 JOBS ?= $(shell nproc)
 
 # `make bench` runs the yardstick beside JAX, which it installs for itself under build/. NAME=x: only these workloads;
-# BASE=FILE.json: compared with the results of before; DEVICE=opencl:0, MIN_TIME=0.2; GROWTH=no: without the laws of growth.
+# BASE=FILE.json: compared with the results of before; DEVICE=opencl:0, MIN_TIME=1 (seconds of samples, 0.3); GROWTH=no: without the laws of growth.
 .PHONY: run test check bench build install-packages clean
 run: build
 	build/examples/guide
@@ -18,7 +18,7 @@ bench: build
 	@test -x build/jax/bin/python || python3 -m venv build/jax
 	@build/jax/bin/python -c 'import jax' 2>/dev/null || build/jax/bin/pip install -q jax==0.10.2 || \
 	    build/jax/bin/pip install -q jax || echo "JAX cannot be installed: Heddle alone is measured"
-	build/jax/bin/python bench/compare.py build/bench/bench $(NAME) --out build/bench --min-time $(or $(MIN_TIME),1) \
+	build/jax/bin/python bench/compare.py build/bench/bench $(NAME) --out build/bench --min-time $(or $(MIN_TIME),0.3) \
 	    $(if $(BASE),--base $(BASE)) $(if $(DEVICE),--device $(DEVICE)) \
 	    $(if $(filter no,$(GROWTH)),,--growth build/bench/growth)
 
