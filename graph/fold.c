@@ -163,8 +163,6 @@ static Ref fold_element(const Ins *i, const Type *result)
     switch (i->op) {
     case OP_neg: case OP_not:
         return d && d->op == i->op ? d->in[0] : 0;
-    case OP_abs:
-        return d && d->op == OP_abs ? x : d && d->op == OP_neg ? Abs(d->in[0]) : 0;
     case OP_is_finite:
         return unsigned_of(x) != x ? IsFinite(unsigned_of(x)) : 0;
     case OP_convert:

@@ -459,6 +459,13 @@ static Ref concat(const Ins *i, const Ref *x)
     return n == 1 ? part[0] : Concat(part, n, (int)ins_int(i, 0));
 }
 
+/* Of the negative it is the same, though its derivative at 0 is not: nothing is differentiated any more. */
+static Ref magnitude(Ref x)
+{
+    const Ins *d = x ? def(x) : NULL;
+    return Abs(d && (d->op == OP_neg || d->op == OP_abs) ? d->in[0] : x);
+}
+
 /* ==================== one instruction after the other */
 
 static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const Target *target, bool split)
@@ -485,6 +492,7 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
     case OP_scatter: out[0] = scatter(i, x); return;
     case OP_accum_slice: out[0] = accum_slice(i, x); return;
     case OP_concat: out[0] = concat(i, x); return;
+    case OP_abs: out[0] = magnitude(x[0]); return;
     case OP_dynamic_update:
         if (!type_size(typ(x[1])))
             out[0] = x[0];
