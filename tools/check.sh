@@ -49,7 +49,7 @@ if "$tmp/bad" 2>/dev/null || "$tmp/bad" overrun 2>/dev/null; then
 fi
 
 step "suites and the host"
-ctest --preset asan -j "$jobs" -E 'opencl|vulkan|^install$|^headers$|^rooms$|^test_bench$|^test_spirv$|^test_taps$' >"$tmp/log" 2>&1 ||
+ctest --preset asan -j "$jobs" -E 'opencl|vulkan|^install$|^headers$|^rooms$|^test_bench$|^test_spirv$|^test_taps$|^test_state$' >"$tmp/log" 2>&1 ||
     { cat "$tmp/log"; exit 1; }
 tail -3 "$tmp/log" | head -1
 
