@@ -111,6 +111,7 @@ static inline int width(const Lower *L, Val v) { return L->k->ins[v].w; }
 static inline Dtype dtype_of(const Lower *L, Val v) { return (Dtype)L->k->ins[v].dt; }
 Val widen_val(Lower *, Val);                        /* W lanes */
 Val index_const(Lower *, Val like, int64_t);
+Form at_most(Lower *, Form, int64_t);           /* the lesser of a form and a number */
 Val clamp_val(Lower *, Val, int64_t lo, int64_t hi);    /* an index value */
 /* any integer as an index brought into lo .. hi */
 Val index_of(Lower *, Val, Dtype, int64_t lo, int64_t hi);

@@ -83,7 +83,7 @@ static void plan_grid(Lower *L, const Axis1 *ax, int n, Form *at)
     }
 }
 
-static Form at_most(Lower *L, Form f, int64_t most)
+Form at_most(Lower *L, Form f, int64_t most)
 {
     int64_t lo, hi;
     form_range(f, &lo, &hi);

@@ -18,7 +18,7 @@ typedef struct Running {
     const Env *env;
 } Running;
 
-enum { LINES = 4 };                             /* running values side by side: one waits for its last addition */
+enum { LINES = 4 };                             /* running values, or vectors of them, side by side: one waits for its last addition */
 
 /* Along the axis for each of u lines: what is outside of it and inside. vec: vectors of lines. */
 static void run_along(const Running *R, const Form *outer, const Form *inner, int u, bool vec)
@@ -47,17 +47,6 @@ static void run_along(const Running *R, const Form *outer, const Form *inner, in
     k_loop_end(L->k, phi, acc);
 }
 
-/* At most that: the last of a block overlaps the one before, what they store is the same. */
-static Form up_to(Lower *L, Form f, int64_t most)
-{
-    int64_t lo, hi;
-    form_range(f, &lo, &hi);
-    if (hi <= most)
-        return f;
-    Val v = k_index(L->k, f);
-    return k_value(L->k, k2(L->k, K_MIN, dtype_of(L, v), v, index_const(L, v, most)), 0, most);
-}
-
 void lower_cumulative(Lower *L)
 {
     const Spec *s = L->spec;
@@ -71,17 +60,17 @@ void lower_cumulative(Lower *L)
     bool apart = !s->in_place && frame_place(L->top, i->in[0]).buf != R.out.buf;
     bool vec = R.inner >= W && (R.inner % W == 0 || apart);
     int64_t blocks = vec ? (R.inner + W - 1) / W : R.inner, lines = vec ? blocks : outer;
-    int u = vec ? 4 : LINES;
+    int u = LINES;
     while (u > 1 && (u > lines || (!apart && lines % u)))
         u--;
     int64_t dim[2] = { vec ? outer : (outer + u - 1) / u, vec ? (blocks + u - 1) / u : blocks };
     Form f[2], out[LINES], in[LINES];
     Items it;
     form_unlinear(items_open(L, dim[0] * dim[1], 4.0 * (double)steps * (vec ? u : 1), &it), dim, 2, f);
-    for (int c = 0; c < u; c++) {
-        out[c] = vec ? f[0] : up_to(L, form_addc(form_mul(f[0], u), c), outer - 1);
+    for (int c = 0; c < u; c++) {               /* the last of a block overlaps the one before: what they store is the same */
+        out[c] = vec ? f[0] : at_most(L, form_addc(form_mul(f[0], u), c), outer - 1);
         in[c] = vec ? form_addc(form_mul(f[1], u * W), c * W) : f[1];
-        in[c] = vec ? form_add(up_to(L, in[c], R.inner - W), form_a(LANE)) : in[c];
+        in[c] = vec ? form_add(at_most(L, in[c], R.inner - W), form_a(LANE)) : in[c];
     }
     run_along(&R, out, in, u, vec);
     items_close(L, &it);

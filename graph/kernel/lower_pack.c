@@ -11,7 +11,6 @@
 #include "kir.h"
 #include "lower.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { FEWEST = 4, ARGS = 3 };                  /* elements of a value that is worth a vector; operands */

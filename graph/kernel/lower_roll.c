@@ -189,11 +189,11 @@ static bool worth(Roll *r, const Store *const *st, int nst, const Want *want, in
 
 typedef struct Kept { Buffer *buf; int lanes; } Kept;
 
-/* Values of the copies, in a private array. */
-static Kept keep(Lower *L, const Val *x, int ne)
+/* A private array for values of ne copies, of which x are n. */
+static Kept keep(Lower *L, const Val *x, int n, int ne)
 {
     int lanes = 1;
-    for (int e = 0; e < ne; e++)
+    for (int e = 0; e < n; e++)
         lanes = width(L, x[e]) > 1 ? W : lanes;
     return (Kept){ k_private(L->k, dtype_of(L, x[0]), (int64_t)ne * lanes), lanes };
 }
@@ -224,7 +224,7 @@ static const Env **roll_open(Roll *r, const Env *const *envs, int ne, Form *c)
         eval_at(L, r->leaf[j].fr, r->leaf[j].v, r->leaf[j].idx, envs, ne, x);
         if (L->failed)
             return NULL;
-        kept[j] = keep(L, x, ne);
+        kept[j] = keep(L, x, ne, ne);
         for (int e = 0; e < ne; e++)
             kept_store(L, &kept[j], form_c(e), x[e]);
     }
@@ -283,8 +283,7 @@ bool roll_reduce(Lower *L, Frame *fr, const Want *want, int n, const Env *const 
     Kept *kept = NEWS(Kept, n);
     lower_reduce(L, fr, want, n, es, left, NULL, x);
     for (int j = 0; j < n && !L->failed; j++) {
-        int lanes = width(L, x[j * left]) > 1 ? W : 1;
-        kept[j] = (Kept){ k_private(L->k, dtype_of(L, x[j * left]), (int64_t)ne * lanes), lanes };
+        kept[j] = keep(L, x + j * left, left, ne);
         for (int o = 0; o < left; o++)
             kept_store(L, &kept[j], number(&r, o, c), x[j * left + o]);
     }

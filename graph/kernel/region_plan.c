@@ -9,7 +9,6 @@
  */
 #include "schedule.h"
 
-
 #include <string.h>
 
 #define YS_MAX  1024                            /* elements of a nested scan's ys, in private arrays */
