@@ -7,8 +7,8 @@
  *      them, of f64 over patterns whose upper half goes through every N-th; functions of two over drawn and special pairs. Special
  *      values come first in each.
  * Out: a row a function: the largest error, where, both values, how many results are nan where the reference is not or the
- *      other way round, how many zeros have the wrong sign or are inexact where the function promises exactness. Exit status 1
- *      if a function is over its bound.
+ *      other way round, how many zeros have the wrong sign or are inexact where the function promises exactness, or at an
+ *      infinity. Exit status 1 if a function is over its bound.
  * The reference is the C library in double, for f64 in long double. The unit is the spacing of the dtype at the reference, at
  * least that of its denormals; what overflows counts as the first power of two beyond. For x < 0 lgamma and digamma are sums
  * of two terms that cancel: there the unit is that of the larger term.
@@ -209,7 +209,7 @@ static void judge(const Format *f, const Function *fn, Real x, Real y, Real got,
     bool wrong = (got == 0 || want == 0) && signbit(got) != signbit(want);
     char q[8];
     store(f, q, 0, (double)want);
-    wrong |= exactly && fn->flags & EXACT && load(f, q, 0) == want && got != want;
+    wrong |= exactly && (fn->flags & EXACT || isinf(x)) && load(f, q, 0) == want && got != want;
     if (wrong && !to->specials++)
         to->first = (double)x;
     Real u = unit(f, want);
