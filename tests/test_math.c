@@ -3,6 +3,7 @@
  *
  * In:  special and drawn values; programs as text, one a dtype, with every op that has one right answer: arithmetic,
  *      comparisons, bits, rounding, remainders, neighbours, conversions to all dtypes, fewer bits.
+ *      Rows with a nan in one place, and with none, for the largest and the smallest of each.
  * Out: the same bits as on the host, any nan for a nan. Functions, which are not correctly rounded, are measured by tests/ulp.c.
  */
 #include <check.h>
@@ -224,12 +225,56 @@ static void everywhere(Dtype dt)
 START_TEST(bits) { everywhere((Dtype)_i); }
 END_TEST
 
+/* ==================== nan in a row */
+
+/* Row r of len + 1 has its nan at column r; the last has none. */
+static void nan_rows(Dtype dt, int len, const char *device)
+{
+    size_t size = dtype_size(dt);
+    char *p = malloc((size_t)len * (size_t)(len + 1) * size), text[512];
+    ck_assert(p != NULL);
+    for (int r = 0; r <= len; r++)
+        for (int c = 0; c < len; c++)
+            dtype_store_f(dt, p + (size_t)(r * len + c) * size, r == c ? NAN : (c * 7 + r) % len);
+    hd_array *x = hd_array_new((enum hd_dtype)dt, (hd_ints){ 2, { len + 1, len } }, p, NULL), *out[2];
+    free(p);
+    const char *s = dtype_name(dt);
+    snprintf(text, sizeof text, "fn rows(x: %s[%d,%d]) -> %s[%d], %s[%d] {\n    v1: %s[%d] = reduce_max x axes=1\n"
+        "    v2: %s[%d] = reduce_min x axes=1\n    ret v1, v2\n}\n", s, len + 1, len, s, len + 1, s, len + 1, s, len + 1, s, len + 1);
+    hd_fn *f = hd_jit(hd_parse(text, "rows"), .device = device);
+    ck_assert_msg(f != NULL && !hd_call_n(f, out, 2, &x, 1), "%s: %s", device, hd_error());
+    for (int k = 0; k < 2; k++) {
+        const char *got = hd_data(out[k]);
+        ck_assert_msg(got != NULL, "%s", hd_error());
+        for (int r = 0; r <= len; r++) {
+            double y = dtype_load_f(dt, got + (size_t)r * size);
+            ck_assert_msg(r < len ? isnan(y) : y == (k ? 0 : len - 1), "%s, the %s of row %d of %d of %s: %g", device,
+                k ? "smallest" : "largest", r, len, s, y);
+        }
+        hd_drop(out[k]);
+    }
+    hd_drop(x);
+}
+
+START_TEST(nan_in_a_row)
+{
+    static const int len[] = { 5, 33, 64, 131, 200 };
+    hd_device_info d;
+    for (int k = 0; k < hd_device_count(); k++) {
+        ck_assert_msg(!hd_device(k, &d), "%s", hd_error());
+        for (size_t n = 0; has(&d, (Dtype)_i) && n < sizeof len / sizeof *len; n++)
+            nan_rows((Dtype)_i, len[n], d.name);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("math");
     TCase *t = tcase_create("values");
     tcase_set_timeout(t, 300);
     tcase_add_loop_test(t, bits, DT_BOOL, DT_F64 + 1);
+    tcase_add_loop_test(t, nan_in_a_row, DT_F16, DT_F64 + 1);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

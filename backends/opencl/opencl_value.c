@@ -262,7 +262,8 @@ static void arithmetic(Printer *p, KOp op, Dtype dt, int w, const Arg *a)
     }
 }
 
-/* nan if either is: the first is chosen if it is larger or nan, else the second. A constant first is never nan. */
+/* nan if either is: the first is chosen if it is larger or nan, else the second. A constant first is never nan. The choice of
+ * the larger alone, nan aside, is one instruction of most devices. */
 static void extreme(Printer *p, const KIns *i, const Arg *a)
 {
     bool max = i->op == K_MAX;
@@ -278,7 +279,7 @@ static void extreme(Printer *p, const KIns *i, const Arg *a)
         (c->bits & INT64_MAX) <= 0x7ff0000000000000);
     const char *x = a[sure].s, *y = a[!sure].s;
     if (i->w > 1)
-        P(sure ? "select(%2$s, %1$s, %1$s %3$s %2$s)" : "select(%2$s, %1$s, (%1$s %3$s %2$s) | (%1$s != %1$s))", x,
+        P(sure ? "select(%2$s, %1$s, %1$s %3$s %2$s)" : "select(select(%2$s, %1$s, %1$s %3$s %2$s), %1$s, %1$s != %1$s)", x,
             y, r);
     else
         P(sure ? "%1$s %3$s %2$s ? %1$s : %2$s" : "%1$s %3$s %2$s || %1$s != %1$s ? %1$s : %2$s", x, y, r);

@@ -168,6 +168,39 @@ static void red_step(Lower *L, Frame *fr, const Red *r, int nr, const Env *const
     }
 }
 
+/* The largest (smallest) with nan apart: the steps are one instruction where what is nan may be lost, and whether there was one
+ * is another for two vectors of operands. nan[e]: of u accumulators each, from acc + e * u on. */
+static bool nan_apart(const Red *r, int nr)
+{
+    for (int j = 0; j < nr; j++)
+        if (!dtype_float(r[j].acc) || (step_op(r[j].op, r[j].acc) != K_MAX && step_op(r[j].op, r[j].acc) != K_MIN))
+            return false;
+    return true;
+}
+
+static void step_apart(Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, int u, Val *acc, Val *nan)
+{
+    Kernel *k = L->k;
+    for (int j = 0; j < nr; j++, acc += ne) {
+        Dtype dt = r[j].acc, from = (Dtype)fr->g->type[r[j].d[0].v].dt;
+        Val x[ne];
+        eval_at(L, fr, r[j].d[0].v, r[j].d[0].idx, envs, ne, x);
+        for (int e = 0; e < ne; e++) {
+            x[e] = convert_val(L, x[e], math_register(from), dt);
+            Val further = k2(k, step_op(r[j].op, dt) == K_MAX ? K_GT : K_LT, DT_BOOL, acc[e], x[e]);
+            acc[e] = select_val(L, further, acc[e], x[e]);
+        }
+        for (int e = 0; e < ne; e += u, nan++) {
+            Val any = 0;
+            for (int c = 0; c < u; c++) {
+                Val is = k2(k, K_NE, DT_BOOL, x[e + c], x[e + c]);
+                any = c ? k2(k, K_OR, DT_BOOL, any, is) : is;
+            }
+            *nan = k2(k, K_OR, DT_BOOL, *nan, any);
+        }
+    }
+}
+
 /* ==================== loops over a space */
 
 static const Env **env_block(const Env *const *envs, int ne, int copies, const Atom *a, const Form *f)
@@ -183,7 +216,7 @@ typedef struct Nest {
     /* the innermost variable: count steps of u of it (of vectors, if vec) */
     const Atom *v;
     int64_t count, first; int u;
-    bool vec, spread;                           /* spread: every copy has an accumulator of its own */
+    bool vec, spread, apart;                    /* spread: every copy has an accumulator of its own; apart: and nan is, behind */
     int past;                                   /* > 0: the last W elements, of which so many have been counted */
 } Nest;
 
@@ -230,7 +263,9 @@ static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *
             q->vec ? form_add(form_mul(x[c], W), form_a(LANE)) : x[c];
     }
     Val *old = arena_copy(acc, sizeof *acc * (size_t)n);
-    if (q->spread)
+    if (q->apart)
+        step_apart(L, fr, r, nr, env_block(es, ne, q->u, q->v, x), ne * q->u, q->u, acc, acc + nr * ne * q->u);
+    else if (q->spread)
         red_step(L, fr, r, nr, env_block(es, ne, q->u, q->v, x), ne * q->u, acc);
     else
         for (int c = 0; c < q->u; c++)          /* into the same accumulators, in order */
@@ -361,11 +396,16 @@ static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *
     Nest tail = { .v = v, .u = 1, .count = n % W, .first = nv * W };
     bool past = nv && n % W > 2;                /* a vector for what is left, too */
     if (nv) {
-        Val *part = NEWS(Val, nr * ne * u), *first = NEWS(Val, nr * ne);
+        bool apart = u > 1 && nan_apart(r, nr);
+        Val *part = NEWS(Val, nr * ne * (u + apart)), *first = NEWS(Val, nr * ne), *nan = part + nr * ne * u;
         for (int j = 0; j < nr * ne * u; j++)
             part[j] = widen_val(L, acc[j / u]);
-        Nest q = { .v = v, .u = u, .count = nv / u, .vec = true, .spread = true };
-        nest(L, fr, r, nr, &q, part, nr * ne * u, envs, ne);
+        for (int j = 0; apart && j < nr * ne; j++)
+            nan[j] = widen_val(L, k_bits(L->k, DT_BOOL, 0));
+        Nest q = { .v = v, .u = u, .count = nv / u, .vec = true, .spread = true, .apart = apart };
+        nest(L, fr, r, nr, &q, part, nr * ne * (u + apart), envs, ne);
+        for (int j = 0; apart && j < nr * ne; j++)
+            part[j * u] = select_val(L, nan[j], k_const(L->k, r[j / ne].acc, NAN), part[j * u]);
         for (int j = 0; j < nr * ne; j++)
             first[j] = part[j * u];
         Nest rest = { .v = v, .u = 1, .count = nv % u, .first = nv / u * u, .vec = true };
