@@ -245,6 +245,24 @@ START_TEST(views_are_free)
 }
 END_TEST
 
+/* ---- what is done with running values is done where they are stored */
+
+static hd ran(hd x, hd y) { return hd_mul(hd_reshape(hd_cumsum(x, 0), 30, 40), y); }
+static hd running(hd x) { return hd_cumsum(x, 0); }
+
+START_TEST(map_after_running_values)
+{
+    hd_array *args[] = { hd_array_abstract(HD_F32, 1200), hd_array_abstract(HD_F32, 30, 40) };
+    Seen s = look(HD_FN(ran), args, 2);
+    ck_assert_msg(s.kernels == 1, "%d kernels\n%s", s.kernels, s.plan);
+    done(&s, args, 2);
+    hd_array *x = hd_array_abstract(HD_F32, 1 << 20);   /* in pieces: their sums, what is before each, then one pass */
+    s = look(HD_FN(running), &x, 1);
+    ck_assert_msg(s.kernels == 3 && !strstr(s.plan, "f32[1048576] temporary"), "%d kernels\n%s", s.kernels, s.plan);
+    done(&s, &x, 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("plans");
@@ -260,6 +278,7 @@ int main(void)
     tcase_add_test(t, diamonds);
     tcase_add_test(t, no_repeated_work);
     tcase_add_test(t, views_are_free);
+    tcase_add_test(t, map_after_running_values);
     suite_add_tcase(suite, t);
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_NORMAL);

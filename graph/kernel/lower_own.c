@@ -1,7 +1,7 @@
 /*
  * lower_own.c - SPEC_CUMULATIVE: the running value of one axis.
  *
- * In:  cumsum, cumprod, cummax, cummin.   Out: a finished body.
+ * In:  cumsum, cumprod, cummax, cummin, and what is stored instead of them.   Out: a finished body.
  * A running value is a loop along the axis with vectors over what lies inside of it (or one by one). Floats
  * accumulate wide, every element is rounded as it is stored.
  */
@@ -14,7 +14,7 @@ typedef struct Running {
     const Type *t;
     int axis;
     int64_t inner;                              /* elements inside of the axis */
-    Place out;
+    Ref stored; Place out;                      /* stored: the running value or a function of it */
     const Env *env;
 } Running;
 
@@ -41,8 +41,10 @@ static void run_along(const Running *R, const Form *outer, const Form *inner, in
     for (int c = 0; c < u; c++) {
         idx[c][R->axis] = step;
         phi[c] = reduce_step(L, R->i->op, dt, phi[c], eval_one(L, L->top, R->i->in[0], idx[c], R->env));
-        if (phi[c])
-            store_place(L, &R->out, idx[c], t->rank, R->env, phi[c]);
+        if (!phi[c])
+            continue;
+        memo_set(L, L->top, R->i->out, idx[c], R->env, phi[c]);
+        store_place(L, &R->out, idx[c], t->rank, R->env, eval_one(L, L->top, R->stored, idx[c], R->env));
     }
     k_loop_end(L->k, phi, acc);
 }
@@ -52,7 +54,7 @@ void lower_cumulative(Lower *L)
     const Spec *s = L->spec;
     const Ins *i = s->ins;
     Running R = { .L = L, .i = i, .t = &s->g->type[i->out], .axis = (int)ins_int(i, 0), .inner = 1,
-        .out = s->stored[i->out],
+        .stored = s->nstore ? s->store->v : i->out, .out = s->nstore ? s->store->to : s->stored[i->out],
         .env = env_new(0) };
     int64_t outer = 1, steps = R.t->dim[R.axis];
     for (int d = 0; d < R.t->rank; d++)

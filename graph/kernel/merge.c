@@ -57,13 +57,15 @@ static void root_reads(Sched *s, Root *r)
         read_value(&w, r->kind == ROOT_SUMS ? r->x : r->v, r->idx->f, r->kind == ROOT_VALUE);
         return;
     }
-    for (int k = 0; k < r->ins->nin; k++) {
-        const Type *t = &s->g->type[r->ins->in[k]];
+    for (int k = 0; k <= r->ins->nin; k++) {
+        Ref v = k < r->ins->nin ? r->ins->in[k] : r->x;
+        const Type *t = &s->g->type[v];
         Form idx[MAXRANK];
         const Atom *const *o = elem_space("k", t->dim, t->rank, 1);
         for (int d = 0; d < t->rank; d++)
             idx[d] = form_a(o[d]);
-        read_value(&w, r->ins->in[k], idx, false);
+        if (v)
+            read_value(&w, v, idx, k == r->ins->nin);
     }
 }
 

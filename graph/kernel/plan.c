@@ -285,7 +285,7 @@ const char *spec_note(const Spec *s, bool packed)
             text_add(&t, "%s%lld%s", d ? "," : "[", (long long)atom_extent(st->space[d]),
                      d == st->nspace - 1 ? "]" : "");
     }
-    for (int k = 0; s->ins && k < s->ins->nout; k++)
+    for (int k = 0; s->ins && !s->nstore && k < s->ins->nout; k++)
         if (s->live[k])
             text_add(&t, "%s%s", k ? " " : " -> ", s->stored[s->ins->out + (Ref)k].buf->name);
     for (Ref v = 1; packed && v < (Ref)s->g->nval; v++)

@@ -356,13 +356,67 @@ static void force_reductions(Sched *s, Ref v, Seen *seen)
         force_reductions(s, i->in[k], seen);
 }
 
+/* Few instructions a step of `a` on what is stored or will be; what does not depend on a is evaluated outside of its loop.
+ * Negative: more than that. */
+static int few_along(const Graph *g, Ref v, const Form *idx, const Atom *a, int budget)
+{
+    const Ins *i = g->def[v];
+    if (budget < 0 || !i || elem_is_own(i->op) || elem_is_reduce(i->op) || i->op == OP_data)
+        return budget;
+    if (!set_has(idx_deps(idx, g->type[v].rank), a))
+        return budget;
+    if (!elem_is_pointwise(i->op) && !elem_is_view(i->op) && !index_only(g, v))
+        return -1;
+    Demand *d;
+    budget -= elem_is_pointwise(i->op) ? elem_op_cost(i->op) : 0;
+    for (int k = 0, n = elem_rule(g, i, (int)(v - i->out), idx, &d); k < n; k++)
+        budget = few_along(g, d[k].v, d[k].idx, a, budget);
+    return budget;
+}
+
+/* All that is done with running values is a map that takes few instructions an element: its root, which they then store instead
+ * of themselves. *x: what the map stores before it is reshaped, of the shape of the running values. */
+static Root *map_after(Sched *s, const Ins *i, Ref *x)
+{
+    const Graph *g = s->g;
+    const Type *t = &g->type[i->out];
+    const Need *n = s->need[i->out].k;
+    Root *r = NULL;
+    if (i->op == OP_scatter || i->op == OP_sort || s->out[i->out] || s->force[i->out] || s->need[i->out].n != 1)
+        return NULL;
+    for (int k = 0; k < s->nroot && !r; k++)
+        r = s->root[k]->kind == ROOT_VALUE && s->root[k]->v == n->root ? s->root[k] : NULL;
+    if (!r || r->inner->n || n->loops->n)
+        return NULL;
+    const Type *u = &g->type[r->v];
+    for (*x = r->v; g->def[*x]->op == OP_reshape;)
+        *x = g->def[*x]->in[0];
+    bool same = g->type[*x].rank == t->rank && !memcmp(g->type[*x].dim, t->dim, sizeof *t->dim * (size_t)t->rank);
+    if (!same || form_linear(n->idx->f, t->dim, t->rank) != form_linear(r->idx->f, u->dim, u->rank))
+        return NULL;
+    const Atom *const *o = elem_space("o", t->dim, t->rank, 0);
+    Form idx[MAXRANK];
+    for (int d = 0; d < t->rank; d++)
+        idx[d] = form_a(o[d]);
+    return few_along(g, *x, idx, o[ins_int(i, 0)], CHEAP) >= 0 ? r : NULL;
+}
+
 /* Operands are read once, but for the places of a scatter, which every work-item reads. */
 static Root *root_own(Sched *s, const Ins *i)
 {
     int64_t dim[MAXRANK];
     bool last;
     int n = independent(s->g, i, dim, &last);
-    Root *root = root_new(s, ROOT_INS, i, vars_of(elem_space("o", dim, n, 0), n));
+    const Vars *space = vars_of(elem_space("o", dim, n, 0), n);
+    Ref x;
+    Root *root = map_after(s, i, &x);
+    if (root) {
+        Seen met = { 0 };
+        *root = (Root){ .kind = ROOT_INS, .v = root->v, .x = x, .ins = i, .space = space, .inner = root->inner, .live = NEWS(bool, 1) };
+        root->live[0] = true;
+        force_reductions(s, x, &met);
+    } else
+        root = root_new(s, ROOT_INS, i, space);
     root->spec = i->op == OP_scatter ? SPEC_SCATTER : i->op == OP_sort ? SPEC_SORT : SPEC_CUMULATIVE;
     root->chunk = last;
     Seen seen = { 0 };

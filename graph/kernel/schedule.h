@@ -91,7 +91,7 @@ typedef struct Spec {
     double work;                                /* rough cycles of a block */
     bool contract;
     int64_t chunk;                              /* outer steps of a work-item, where a row of sums asks for it; 0: free */
-    Store *store; int nstore;
+    Store *store; int nstore;                   /* SPEC_CUMULATIVE: what is stored instead of its result, if so */
     const Ins *ins;                             /* SPEC_LANES, SPEC_ROWS, and own shapes */
     bool *live;                                 /* of its results */
     /* SPEC_SORT: 2 * nin places. [k]: where operand k goes and comes from (needed if the axis is longer than SORT_SHORT);
@@ -149,7 +149,8 @@ typedef enum RootKind { ROOT_VALUE, ROOT_SUMS, ROOT_INS, ROOT_STEPS } RootKind;
 typedef struct Root {
     RootKind kind;
     Ref v;                                      /* what is stored (SUMS: partial sums of x) */
-    Ref x; int64_t chunk;                       /* SUMS */
+    /* SUMS; INS: of the shape of the result of ins, a function of it, stored in its stead as v; 0: v is the result */
+    Ref x; int64_t chunk;
     const Vars *space, *inner; const Idx *idx;  /* outer variables, loops inside, index of v */
     const Ins *ins; SpecKind spec; bool *live;  /* INS, STEPS */
     Need *read; int nread; Seen reads; int code;        /* merge.c: stored values that it loads; cost of its instructions */

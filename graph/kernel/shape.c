@@ -380,6 +380,14 @@ Spec *shape_ins(Sched *s, const char *name, const Root *r)
     }
     if (r->spec == SPEC_SORT)
         return shape_sort(s, spec, r->ins->loc);
+    if (r->x) {
+        const Type *t = &s->g->type[r->x];
+        Layout *l = arena_copy(layout_natural(t->dim, t->rank), sizeof *l);
+        l->base = s->stored[r->v].layout->base;
+        spec->store = NEW(Store);
+        *spec->store = (Store){ .v = r->x, .to = { s->stored[r->v].buf, l } };
+        spec->nstore = 1;
+    }
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
     double all = (double)type_size(&s->g->type[r->ins->in[r->ins->op == OP_scatter ? 2 : 0]]);
     spec->vec = r->chunk && last && atom_extent(last) >= W ? last : NULL;
