@@ -35,7 +35,7 @@ static Seen look(hd_fn *f, hd_array *const *args, int n)
     for (int k = 0; k < s.kernels; k++)
         ck_assert_msg(k_check(list[k]) == 0, "%s", error_text());
     Text plan = { 0 }, code = { 0 };
-    const OpenclCaps caps = { .f64 = true, .one_item = true };
+    const OpenclCaps caps = { .f64 = true, .one_item = true, .cache = 1 << 20 };
     plan_print(p, &plan);
     ck_assert_msg(opencl_c_print((const Kernel *const *)list, s.kernels, &caps, &code) == 0, "%s", error_text());
     s.steps = p->nstep;
@@ -263,6 +263,23 @@ START_TEST(map_after_running_values)
 }
 END_TEST
 
+/* ---- what is larger than the cache is written around it */
+
+static hd twice(hd x) { return hd_mul(x, hd_c(2)); }
+
+START_TEST(around_the_cache)
+{
+    static const struct { int n, streams; } all[] = { { 1 << 20, 1 }, { 1000, 0 } };
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        hd_array *x = hd_array_abstract(HD_F32, all[k].n);
+        Seen s = look(HD_FN(twice), &x, 1);
+        ck_assert_msg(count(s.code, "HD_STREAM(float, 16, __global, (") == all[k].streams, "%s", s.code);
+        ck_assert_msg(count(s.code, "HD_STREAMED();") == all[k].streams, "%s", s.code);
+        done(&s, &x, 1);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("plans");
@@ -279,6 +296,7 @@ int main(void)
     tcase_add_test(t, no_repeated_work);
     tcase_add_test(t, views_are_free);
     tcase_add_test(t, map_after_running_values);
+    tcase_add_test(t, around_the_cache);
     suite_add_tcase(suite, t);
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_NORMAL);

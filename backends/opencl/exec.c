@@ -104,7 +104,7 @@ static int build_program(OclExec *x, Kernel **list)
     Text t = { 0 };
     text_add(&t, "heddle 0.1.0|%s|%s|", d->key, options(d));
     size_t head = t.n;
-    const OpenclCaps caps = { .f64 = d->base.info.has_f64, .one_item = true };
+    const OpenclCaps caps = { .f64 = d->base.info.has_f64, .one_item = true, .cache = d->cache };
     if (opencl_c_print((const Kernel *const *)list, x->nkernel, &caps, &t))
         return text_free(&t), error_code();
     x->key[0] = hash_bytes(t.s, t.n, 1);

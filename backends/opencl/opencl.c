@@ -206,6 +206,10 @@ static void describe(OclDevice *d, cl_platform_id platform)
     i->has_f16 = has_word(extensions, "cl_khr_fp16");
     i->has_i64 = true;
     d->units = units ? units : 1;
+    if (!i->is_cpu || ocl.clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof d->cache, &d->cache, NULL) != CL_SUCCESS)
+        d->cache = 0;
+    if (check_wanted("stream"))                 /* as if every array were larger */
+        d->cache = 1;
     d->align = align / 8 > SLACK ? align / 8 : SLACK;
     d->exact_division = single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
     if (d->nqueue > 1)

@@ -38,6 +38,7 @@ typedef struct OclDevice {
     int nqueue;
     unsigned units;                             /* processors of queue 0 */
     size_t align;                               /* of sub-buffers, bytes */
+    cl_ulong cache;                             /* bytes, of a processor; 0: another kind of device, or not known */
     bool exact_division;                        /* single precision division and square root are correctly rounded */
     pthread_mutex_t quick;                      /* one thread at a time on the quick queue: it runs commands in its caller */
     Pool pool;

@@ -238,6 +238,30 @@ static void vector_open(Printer *p, const char *macro, const Buffer *b, int n)
     P("%s(%s, %d, %s, ", macro, memory_type(b), n, space_name[b->space]);
 }
 
+/* An array larger than the cache that this kernel only writes: whole vectors, at multiples of their size, are not kept there, and
+ * what lies at their places is not read first. */
+static bool streams(const Printer *p, const Buffer *b, Form f)
+{
+    const Kernel *k = p->k;
+    if (!p->caps->cache || b->space != GLOBAL || (uint64_t)b->size * dtype_size((Dtype)b->dt) <= p->caps->cache || f->c % W)
+        return false;
+    for (int i = 0; i < f->n; i++)
+        if (!atom_is_lane(f->t[i].a) && f->t[i].k % W)
+            return false;
+    for (int i = 1; i < k->nins; i++)
+        if ((k->ins[i].op == K_LOAD || k->ins[i].op == K_LOADS) && k->ins[i].buf == b)
+            return false;
+    return true;
+}
+
+static const char *store_macro(Printer *p, const Buffer *b, Form f, bool whole)
+{
+    bool s = whole && streams(p, b, f);
+    p->used->stream |= s;
+    p->streamed |= s;
+    return s ? "HD_STREAM" : "HD_STORE";
+}
+
 static void load(Printer *p, Val v)
 {
     const KIns *i = &p->k->ins[v];
@@ -362,7 +386,7 @@ static void store(Printer *p, Val v)
         if (half)
             P("vstore_half16_rte(");
         else
-            vector_open(p, "HD_STORE", b, W);
+            vector_open(p, store_macro(p, b, i->form, r == UNIT), b, W);
         P("(%s)%s, %s", a.s, r == BACK ? ".sfedcba9876543210" : "", half ? "0, " : "");
         address(p, b, i->form, r == BACK ? 1 - W : 0);
         P(");");
@@ -489,7 +513,7 @@ static void block_store(Printer *p, Val v)
         bool whole = i->stride == m || m == W;
         for (int r = 0; r < (whole ? 1 : rows); r++) {
             begin(p);
-            vector_open(p, "HD_STORE", i->buf, whole ? W : m);
+            vector_open(p, store_macro(p, i->buf, i->form, i->stride == m), i->buf, whole ? W : m);
             P("v%ut%d", (unsigned)v, out[n]);
             P(whole ? "" : ".s");
             for (int c = 0; c < m && !whole; c++)
@@ -648,6 +672,8 @@ static void kernel(Printer *p)
     p->indent = 1;
     bases(p);
     scope(p, 0);
+    if (p->streamed)
+        P("    HD_STREAMED();\n");
     P("}\n\n");
 }
 

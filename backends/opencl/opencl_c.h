@@ -10,6 +10,7 @@
 typedef struct OpenclCaps {
     bool f64;                                   /* cl_khr_fp64 (asked for only where a kernel computes with it) */
     bool one_item;                              /* work-groups are one item: say so with reqd_work_group_size(1,1,1) */
+    uint64_t cache;                             /* bytes; what is written to larger arrays goes around it. 0: into it */
 } OpenclCaps;
 
 /* One text for n finished kernels: a prelude of what they call, then each as

@@ -89,6 +89,9 @@ void ocl_prelude(const Used *u, Text *t)
         "#define HD_LOAD(T, n, S, p) ({ typedef T##n place __attribute__((aligned(sizeof(T)))); *(S const place *)(p); })\n"
         "#define HD_STORE(T, n, S, x, p) { typedef T##n place __attribute__((aligned(sizeof(T)))); *(S place *)(p) = x; }\n"
         "#else\n#define HD_LOAD(T, n, S, p) vload##n(0, p)\n#define HD_STORE(T, n, S, x, p) vstore##n(x, 0, p)\n#endif\n");
+    if (u->stream)                              /* stores around a cache are ordered by a fence only, as on x86 */
+        text_add(t, "#ifdef __clang__\n#define HD_STREAM(T, n, S, x, p) __builtin_nontemporal_store(x, (S T##n *)(p))\n"
+            "#define HD_STREAMED() __sync_synchronize()\n#else\n#define HD_STREAM HD_STORE\n#define HD_STREAMED()\n#endif\n");
     if (u->zip)
         zips(t);
     for (int m = 0; m < 4; m++) {
