@@ -356,21 +356,22 @@ static void force_reductions(Sched *s, Ref v, Seen *seen)
         force_reductions(s, i->in[k], seen);
 }
 
-/* Few instructions a step of `a` on what is stored or will be; what does not depend on a is evaluated outside of its loop.
- * Negative: more than that. */
-static int few_along(const Graph *g, Ref v, const Form *idx, const Atom *a, int budget)
+/* Few instructions a step of `a` on what is stored or will be, each `stride` elements after the last; what does not depend on a is
+ * evaluated outside of its loop. Negative: more than that. */
+static int few_along(const Graph *g, Ref v, const Form *idx, const Atom *a, int64_t stride, int budget)
 {
     const Ins *i = g->def[v];
-    if (budget < 0 || !i || elem_is_own(i->op) || elem_is_reduce(i->op) || i->op == OP_data)
+    const Type *t = &g->type[v];
+    if (budget < 0 || !set_has(idx_deps(idx, t->rank), a))
         return budget;
-    if (!set_has(idx_deps(idx, g->type[v].rank), a))
-        return budget;
+    if (!i || elem_is_own(i->op) || elem_is_reduce(i->op) || i->op == OP_data)
+        return form_coef(form_linear(idx, t->dim, t->rank), a) == stride ? budget : -1;
     if (!elem_is_pointwise(i->op) && !elem_is_view(i->op) && !index_only(g, v))
         return -1;
     Demand *d;
     budget -= elem_is_pointwise(i->op) ? elem_op_cost(i->op) : 0;
     for (int k = 0, n = elem_rule(g, i, (int)(v - i->out), idx, &d); k < n; k++)
-        budget = few_along(g, d[k].v, d[k].idx, a, budget);
+        budget = few_along(g, d[k].v, d[k].idx, a, stride, budget);
     return budget;
 }
 
@@ -394,11 +395,11 @@ static Root *map_after(Sched *s, const Ins *i, Ref *x)
     bool same = g->type[*x].rank == t->rank && !memcmp(g->type[*x].dim, t->dim, sizeof *t->dim * (size_t)t->rank);
     if (!same || form_linear(n->idx->f, t->dim, t->rank) != form_linear(r->idx->f, u->dim, u->rank))
         return NULL;
-    const Atom *const *o = elem_space("o", t->dim, t->rank, 0);
+    const Atom *const *o = elem_space("o", t->dim, t->rank, 0), *along = o[ins_int(i, 0)];
     Form idx[MAXRANK];
     for (int d = 0; d < t->rank; d++)
         idx[d] = form_a(o[d]);
-    return few_along(g, *x, idx, o[ins_int(i, 0)], CHEAP) >= 0 ? r : NULL;
+    return few_along(g, *x, idx, along, form_coef(form_linear(idx, t->dim, t->rank), along), CHEAP) >= 0 ? r : NULL;
 }
 
 /* Operands are read once, but for the places of a scatter, which every work-item reads. */
