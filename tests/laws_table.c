@@ -246,7 +246,9 @@ static void make_cumulative(Op op, Dtype dt, int variant)
     if (variant)
         return;
     out(Cumulative(op, in(dt, k, 0, DIMS(2, 130)), 1, true));
-    out(Reshape(Add(Cumulative(op, in(dt, k, 0, DIMS(6, 25)), 1, false), in(dt, k, 0, DIMS(6, 25))), DIMS(150)));
+    Ref w = in(dt, k, 0, DIMS(21, 40));
+    out(Cumulative(op, w, 1, true));
+    out(Reshape(Add(Cumulative(op, w, 1, false), in(dt, k, 0, DIMS(21, 40))), DIMS(840)));
     out(Cumulative(op, in(dt, k, 0, DIMS(3, 0)), 1, false));
 }
 

@@ -513,7 +513,7 @@ static void block_store(Printer *p, Val v)
         bool whole = i->stride == m || m == W;
         for (int r = 0; r < (whole ? 1 : rows); r++) {
             begin(p);
-            vector_open(p, store_macro(p, i->buf, i->form, i->stride == m), i->buf, whole ? W : m);
+            vector_open(p, store_macro(p, i->buf, i->form, i->stride == m || (m == W && i->stride % W == 0)), i->buf, whole ? W : m);
             P("v%ut%d", (unsigned)v, out[n]);
             P(whole ? "" : ".s");
             for (int c = 0; c < m && !whole; c++)
