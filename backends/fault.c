@@ -1,0 +1,68 @@
+/*
+ * fault.c - failures of drivers on demand.
+ *
+ * In:  HEDDLE_FAULT, or what a test asks for; the name of each call that is about to be made.   Out: whether it fails.
+ * The variable is read once, when the first call asks. Calls are counted over all threads.
+ */
+#include "fault.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool fault_wanted = true;                       /* until the variable has been read */
+
+static struct { char kind[16], call[64]; long n; bool on; } want;
+static _Atomic long calls;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* The next part of a specification, up to a colon or the end. NULL: there is none, or it is empty or too long. */
+static const char *part(const char *s, char *to, size_t size)
+{
+    size_t n = s ? strcspn(s, ":") : 0;
+    if (n == 0 || n >= size)
+        return NULL;
+    memcpy(to, s, n);
+    to[n] = 0;
+    return s + n + (s[n] == ':');
+}
+
+static bool read_spec(const char *spec)
+{
+    char number[24] = "", *end = number;
+    const char *s = part(part(spec, want.kind, sizeof want.kind), want.call, sizeof want.call);
+    if (!(s = part(s, number, sizeof number)))
+        return false;
+    want.n = strtol(number, &end, 10);
+    want.on = *end == '+';
+    return want.n > 0 && !*s && end != number && !end[want.on];
+}
+
+static void read_variable(void)
+{
+    const char *spec = getenv("HEDDLE_FAULT");
+    fault_wanted = spec && read_spec(spec);
+    if (spec && !fault_wanted)
+        fprintf(stderr, "heddle: HEDDLE_FAULT=%s is not KIND:CALL:N, and does nothing\n", spec);
+}
+
+bool fault_set(const char *spec)
+{
+    pthread_once(&once, read_variable);
+    calls = 0;
+    fault_wanted = spec && read_spec(spec);
+    return fault_wanted || !spec;
+}
+
+long fault_calls(void) { return calls; }
+
+bool fault_due(const char *kind, const char *call)
+{
+    pthread_once(&once, read_variable);
+    if (!fault_wanted || strcmp(kind, want.kind) || (strcmp(want.call, "*") && strcmp(want.call, call)))
+        return false;
+    long at = atomic_fetch_add(&calls, 1) + 1;
+    return at == want.n || (want.on && at > want.n);
+}
