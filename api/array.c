@@ -158,27 +158,30 @@ hd_array *array_leaf(const Type *type, Store *s)
     return a;
 }
 
-/* Takes the parts over. */
-static hd_array *array_inner(const char *const *key, hd_array *const *part, int n)
+/* A tree with room for n parts, none of them there yet. */
+static hd_array *array_inner(bool keyed, int n)
 {
     hd_array *a = array_make();
-    if (a) {
-        a->tree = true;
-        a->part = malloc(sizeof *a->part * (size_t)(n + 1));
-        a->key = key ? malloc(sizeof *a->key * (size_t)(n + 1)) : NULL;
-    }
-    if (!a || !a->part || (key && !a->key)) {
-        for (int i = 0; i < n; i++)
-            hd_drop(part[i]);
-        hd_drop(a);
-        return no_memory(sizeof *a->part * (size_t)n);
-    }
-    a->n = n;
-    for (int i = 0; i < n; i++) {
-        a->part[i] = part[i];
-        if (key)
-            a->key[i] = key[i];
-    }
+    if (!a)
+        return NULL;
+    a->tree = true, a->n = n;
+    a->part = calloc((size_t)n + 1, sizeof *a->part);
+    a->key = keyed ? calloc((size_t)n + 1, sizeof *a->key) : NULL;
+    if (a->part && (a->key || !keyed))
+        return a;
+    a->n = 0;
+    hd_drop(a);
+    return no_memory(sizeof *a->part * (size_t)n);
+}
+
+/* NULL if a part is missing: then the others go. */
+static hd_array *array_whole(hd_array *a)
+{
+    for (int i = 0; i < a->n; i++)
+        if (!a->part[i]) {
+            hd_drop(a);
+            return NULL;
+        }
     return a;
 }
 
@@ -208,15 +211,15 @@ static hd_array *build(const Tree *t, Store *const **next)
 {
     if (t->nleaf && t->kind != T_DICT && t->kind != T_TUPLE)
         return array_leaf(&t->type, next ? *(*next)++ : NULL);
-    hd_array *part[t->n + 1];
-    bool failed = false;
-    for (int i = 0; i < t->n; i++)
-        failed |= !(part[i] = build(t->part[i], next));
-    if (!failed)
-        return array_inner(t->key, part, t->n);
-    for (int i = 0; i < t->n; i++)
-        hd_drop(part[i]);
-    return NULL;
+    hd_array *a = array_inner(t->key, t->n);
+    for (int i = 0; !a && next && i < t->nleaf; i++)
+        store_drop(*(*next)++);
+    for (int i = 0; a && i < t->n; i++) {
+        a->part[i] = build(t->part[i], next);
+        if (t->key)
+            a->key[i] = t->key[i];
+    }
+    return a ? array_whole(a) : NULL;
 }
 
 hd_array *array_build(const Tree *t, Store *const *leaves)
@@ -350,29 +353,32 @@ hd_array *hd_array_abstract_n(enum hd_dtype d, hd_ints shape)
 
 /* ==================== trees */
 
-static hd_array *inner_or_nothing(const char *const *key, hd_array *const *part, int n)
+static int by_key(const void *a, const void *b)
 {
-    int order[n + 1];
-    const char *k[n + 1];
-    hd_array *p[n + 1];
-    bool bad = false;
+    return strcmp(((const hd_array_pair *)a)->key, ((const hd_array_pair *)b)->key);
+}
+
+/* Takes the values over, and sorts the pairs. */
+static hd_array *dict_of(hd_array_pair *pair, int n)
+{
+    hd_array *a = array_inner(true, n);
+    bool bad = !a;
+    qsort(pair, (size_t)n, sizeof *pair, by_key);
+    for (int i = 0; i < n; i++)
+        if (!pair[i].value)
+            bad = error_pass();
+        else if (i && !strcmp(pair[i].key, pair[i - 1].key))
+            bad = error_set(E_INVAL, "a dictionary has the key \"%s\" twice", pair[i].key);
     for (int i = 0; i < n; i++) {
-        order[i] = i;
-        bad |= !part[i];
+        if (bad)
+            hd_drop(pair[i].value);
+        else
+            a->part[i] = pair[i].value, a->key[i] = intern(pair[i].key);
     }
-    if (bad)
-        error_pass();
-    if (bad || (key && key_order(key, n, order))) {
-        for (int i = 0; i < n; i++)
-            hd_drop(part[i]);
-        return NULL;
-    }
-    for (int i = 0; i < n; i++) {
-        p[i] = part[order[i]];
-        if (key)
-            k[i] = intern(key[order[i]]);
-    }
-    return array_inner(key ? k : NULL, p, n);
+    if (!bad)
+        return a;
+    hd_drop(a);
+    return NULL;
 }
 
 hd_array *hd_array_dict_n(const hd_array_pair *pair, int n)
@@ -380,16 +386,33 @@ hd_array *hd_array_dict_n(const hd_array_pair *pair, int n)
     if (n < 0)
         for (n = 0; pair[n].key; n++)
             ;
-    const char *key[n + 1];
-    hd_array *part[n + 1];
+    hd_array_pair *own = malloc(sizeof *own * ((size_t)n + 1));
+    hd_array *a = NULL;
     for (int i = 0; i < n; i++)
-        key[i] = pair[i].key, part[i] = pair[i].value;
-    return inner_or_nothing(key, part, n);
+        if (own)
+            own[i] = pair[i];
+        else
+            hd_drop(pair[i].value);
+    if (own)
+        a = dict_of(own, n);
+    else
+        no_memory(sizeof *own * ((size_t)n + 1));
+    free(own);
+    return a;
 }
 
 hd_array *hd_array_tuple_n(hd_array *const *part, int n)
 {
-    return inner_or_nothing(NULL, part, n);
+    hd_array *a = array_inner(false, n);
+    for (int i = 0; i < n; i++) {
+        if (a)
+            a->part[i] = part[i];
+        else
+            hd_drop(part[i]);
+        if (!part[i])
+            error_pass();
+    }
+    return a ? array_whole(a) : NULL;
 }
 
 hd_array *hd_array_get(const hd_array *a, const char *key)
@@ -431,17 +454,23 @@ static int field_count(const hd_field *f, bool leaves)
 
 hd_array *hd_array_pack_n(const hd_field *f, hd_array *const *leaf)
 {
-    int n = field_count(f, false);
-    const char *key[n + 1];
-    hd_array *part[n + 1];
-    for (int i = 0; i < n; i++) {
-        key[i] = f[i].name;
-        part[i] = f[i].inner ? hd_array_pack_n(f[i].inner, leaf) : *leaf;
+    int n = field_count(f, false), nleaf = field_count(f, true);
+    hd_array_pair *pair = malloc(sizeof *pair * ((size_t)n + 1));
+    hd_array *a = NULL;
+    for (int i = 0; !pair && i < nleaf; i++)
+        hd_drop(leaf[i]);
+    for (int i = 0; pair && i < n; i++) {
+        pair[i] = (hd_array_pair){ f[i].name, f[i].inner ? hd_array_pack_n(f[i].inner, leaf) : *leaf };
         leaf += f[i].inner ? field_count(f[i].inner, true) : 1;
-        if (!part[i] && !error_pending())
+        if (!pair[i].value && !error_pending())
             error_set(E_INVAL, "hd_array_pack: the field %s is missing", f[i].name);
     }
-    return inner_or_nothing(key, part, n);
+    if (pair)
+        a = dict_of(pair, n);
+    else
+        no_memory(sizeof *pair * ((size_t)n + 1));
+    free(pair);
+    return a;
 }
 
 static hd_array **unpack(const hd_array *a, const hd_field *f, hd_array **out)
@@ -597,15 +626,11 @@ const void *hd_data(const hd_array *x)
 static hd_array *put(const hd_array *a, Device *d)
 {
     if (a->tree) {
-        hd_array *part[a->n + 1];
-        bool bad = false;
-        for (int i = 0; i < a->n; i++)
-            bad |= !(part[i] = bad ? NULL : put(a->part[i], d));
-        if (!bad)
-            return array_inner(a->key, part, a->n);
-        for (int i = 0; i < a->n; i++)
-            hd_drop(part[i]);
-        return NULL;
+        hd_array *y = array_inner(a->key, a->n);
+        for (int i = 0; y && i < a->n && (y->part[i] = put(a->part[i], d)); i++)
+            if (a->key)
+                y->key[i] = a->key[i];
+        return y ? array_whole(y) : NULL;
     }
     if (!contents("hd_put", a))
         return NULL;

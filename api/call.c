@@ -20,17 +20,26 @@ hd_array *const *hd_args_(hd_array *const *const *variables, int n)
     return given.value;
 }
 
+enum { FEW_ARGS = 64 };
 typedef struct Call {
     hd_fn *f;
     int n;
-    hd_array *arg[64], **args;                  /* args: arg, or the caller's array if there are many */
+    hd_array **args;                            /* a copy: in arg where they are few, else on the heap */
+    hd_array *arg[FEW_ARGS];
     hd_array *const *at[VARIABLES]; bool variables;
 } Call;
 
-/* Copies the arguments, since a function that is traced may make calls of its own. 0, or a code. */
+static void call_end(Call *c)
+{
+    if (c->args != c->arg)
+        free(c->args);
+}
+
+/* Copies the arguments, since a function that is traced may make calls of its own, and results may be stored over them.
+ * 0, or a code. call_end follows in either case. */
 static int call_begin(Call *c, hd_fn *f, hd_array *const *args, int n)
 {
-    *c = (Call){ .f = f, .n = n, .variables = args == given.value };
+    *c = (Call){ .f = f, .n = n, .args = c->arg, .variables = args == given.value };
     if (trace_top && error_pending())
         return (int)error_code();
     if (!f)
@@ -39,9 +48,10 @@ static int call_begin(Call *c, hd_fn *f, hd_array *const *args, int n)
         if (!args[i])
             return error_pass();
     error_forget();
-    c->args = n <= 64 ? c->arg : (hd_array **)(uintptr_t)args;
-    for (int i = 0; i < n && n <= 64; i++)
-        c->arg[i] = args[i];
+    if (n > FEW_ARGS && !(c->args = malloc((size_t)n * sizeof *args)))
+        return error_set(E_NOMEM, "out of host memory");
+    for (int i = 0; i < n; i++)
+        c->args[i] = args[i];
     for (int i = 0; i < n && c->variables; i++)
         c->at[i] = given.at[i];
     return 0;
@@ -56,27 +66,48 @@ static const char *device_option(const hd_fn *f)
     return NULL;
 }
 
-static int donated(const Call *c, bool *is)
+/* The argument that entry i of .donate names. */
+static int64_t donated_at(const Call *c, int i)
 {
-    const hd_ints *d = &c->f->key.donate;       /* empty unless the function is a jit */
-    for (int i = 0; i < d->n; i++) {
-        int64_t k = d->v[i] + (d->v[i] < 0 ? c->n : 0);
+    int64_t k = c->f->key.donate.v[i];
+    return k + (k < 0 ? c->n : 0);
+}
+
+static bool gives(const Call *c, int arg)
+{
+    bool is = false;
+    for (int i = 0; i < c->f->key.donate.n; i++)        /* none unless the function is a jit */
+        is |= donated_at(c, i) == arg;
+    return is;
+}
+
+static int donate_check(const Call *c)
+{
+    for (int i = 0; i < c->f->key.donate.n; i++) {
+        int64_t k = donated_at(c, i);
         if (k < 0 || k >= c->n)
-            return error_set(E_INVAL, "hd_call: .donate names argument %lld of %d", (long long)d->v[i], c->n);
-        for (int j = 0; j < c->n; j++)
-            if (j != k && is[j] && c->args[j] == c->args[k])
-                return error_set(E_INVAL, "hd_call: arguments %d and %lld are one array, which can be donated only "
-                                          "once", j, (long long)k);
-        is[k] = true;
+            return error_set(E_INVAL, "hd_call: .donate names argument %lld of %d",
+                (long long)c->f->key.donate.v[i], c->n);
+        for (int e = 0; e < i; e++)
+            if (donated_at(c, e) != k && c->args[donated_at(c, e)] == c->args[k])
+                return error_set(E_INVAL, "hd_call: arguments %lld and %lld are one array, which can be donated only "
+                                          "once", (long long)donated_at(c, e), (long long)k);
     }
     return 0;
 }
 
-static int not_overwritten(const Call *c, hd_array **out, int nout, const bool *is)
+static void donate_take(const Call *c)
+{
+    for (int k = 0; c->f->key.donate.n && k < c->n; k++)
+        if (gives(c, k))
+            hd_drop(c->args[k]);
+}
+
+static int not_overwritten(const Call *c, hd_array **out, int nout)
 {
     for (int k = 0; c->variables && k < c->n; k++)
         for (int i = 0; i < nout; i++)
-            if (c->at[k] == (hd_array *const *)(out + i) && !is[k])
+            if (c->at[k] == (hd_array *const *)(out + i) && !gives(c, k))
                 return error_set(E_INVAL, "hd_call: argument %d would be lost under the result: donate it, or use "
                                           "another variable", k);
     return 0;
@@ -148,8 +179,13 @@ static int tuple_of(const Tree *t, int nout)
 /* Arrays from the leaves, which are taken over; stored only if all could be made. leaves NULL: abstract. */
 static int deal(const Tree *t, Store *const *leaves, hd_array **out, int nout)
 {
-    hd_array *y[nout + 1];
+    hd_array *one, **y = nout > 1 ? calloc((size_t)nout, sizeof *y) : &one;
     int at = 0, failed = 0;
+    if (!y) {
+        for (int i = 0; leaves && i < t->nleaf; i++)
+            store_drop(leaves[i]);
+        return error_set(E_NOMEM, "out of host memory");
+    }
     for (int i = 0; i < nout; i++) {
         const Tree *part = nout == 1 ? t : t->part[i];
         failed |= !(y[i] = array_build(part, leaves ? leaves + at : NULL));
@@ -160,6 +196,8 @@ static int deal(const Tree *t, Store *const *leaves, hd_array **out, int nout)
             hd_drop(y[i]);
         else
             out[i] = y[i];
+    if (nout > 1)
+        free(y);
     return failed ? (int)error_code() : 0;
 }
 
@@ -227,22 +265,17 @@ static int run(const Program *p, const Call *c, hd_array **out, int nout)
 
 static int call(Call *c, hd_array **out, int nout)
 {
-    bool gives[c->n + 1];
-    memset(gives, 0, sizeof gives);
     if (nout < 1)
         return error_set(E_INVAL, "hd_call: there is no output");
-    if (donated(c, gives) || not_overwritten(c, out, nout, gives))
+    if (donate_check(c) || not_overwritten(c, out, nout))
         return (int)error_code();
     Device *d = device_for(c);
     const Program *p = d ? program_of(c->f, c->args, c->n, d) : NULL;
-    hd_array *taken[c->n + 1];
     if (!p || tuple_of(p->out, nout))
         return (int)error_code();
-    for (int i = 0; i < c->n; i++)
-        taken[i] = gives[i] ? c->args[i] : NULL;        /* c->args may be where results are stored */
     int e = run(p, c, out, nout);
-    for (int i = 0; i < c->n && !e; i++)
-        hd_drop(taken[i]);
+    if (!e)
+        donate_take(c);
     return e;
 }
 
@@ -251,7 +284,9 @@ int hd_call_n(hd_fn *f, hd_array **out, int nout, hd_array *const *args, int nar
     OP(hd_call_n);
     Call c;
     int e = call_begin(&c, f, args, nargs);
-    return error_told(e ? e : call(&c, out, nout));
+    e = e ? e : call(&c, out, nout);
+    call_end(&c);
+    return error_told(e);
 }
 
 /* ==================== asking */
@@ -270,13 +305,12 @@ int hd_eval_shape_n(hd_fn *f, hd_array **out, int nout, hd_array *const *args, i
     Call c;
     Entry entry;
     int e = call_begin(&c, f, args, nargs);
-    if (e || (e = entry_begin(&entry)))
-        return error_told(e);
-    bool gives[nargs + 1];
-    memset(gives, 0, sizeof gives);
-    const Traced *t = not_overwritten(&c, out, nout, gives) ? NULL : traced(&c);
-    e = !t || tuple_of(t->out, nout) ? (int)error_code() : deal(tree_strong(t->out), NULL, out, nout);
-    entry_end(&entry);
+    if (!e && !(e = entry_begin(&entry))) {
+        const Traced *t = not_overwritten(&c, out, nout) ? NULL : traced(&c);
+        e = !t || tuple_of(t->out, nout) ? (int)error_code() : deal(tree_strong(t->out), NULL, out, nout);
+        entry_end(&entry);
+    }
+    call_end(&c);
     return error_told(e);
 }
 
@@ -284,7 +318,9 @@ static const Program *compiled(hd_fn *f, hd_array *const *args, int nargs)
 {
     Call c;
     Device *d = call_begin(&c, f, args, nargs) ? NULL : device_for(&c);
-    return d ? program_of(f, c.args, c.n, d) : NULL;
+    const Program *p = d ? program_of(f, c.args, c.n, d) : NULL;
+    call_end(&c);
+    return p;
 }
 
 int hd_compile_n(hd_fn *f, hd_array *const *args, int nargs)
@@ -311,15 +347,17 @@ int hd_print_graph_n(FILE *file, hd_fn *f, hd_array *const *args, int nargs)
     Entry entry;
     Text text = { 0 };
     int e = call_begin(&c, f, args, nargs);
-    if (e || (e = entry_begin(&entry)))
-        return error_told(e);
-    const Traced *t = traced(&c);
-    Graph *g = t ? graph_dce(t->g) : NULL;
-    if (g)
-        graph_print(g, &text);
-    if (g && text.s && fputs(text.s, file) < 0)
-        error_set(E_IO, "hd_print_graph: the file cannot be written");
-    text_free(&text);
-    entry_end(&entry);
-    return error_told((int)error_code());
+    if (!e && !(e = entry_begin(&entry))) {
+        const Traced *t = traced(&c);
+        Graph *g = t ? graph_dce(t->g) : NULL;
+        if (g)
+            graph_print(g, &text);
+        if (g && text.s && fputs(text.s, file) < 0)
+            error_set(E_IO, "hd_print_graph: the file cannot be written");
+        text_free(&text);
+        entry_end(&entry);
+        e = (int)error_code();
+    }
+    call_end(&c);
+    return error_told(e);
 }

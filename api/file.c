@@ -300,20 +300,22 @@ typedef struct Named { char *name; hd_array *value; } Named;
 
 static int by_name(const void *a, const void *b) { return strcmp(((const Named *)a)->name, ((const Named *)b)->name); }
 
-/* The dictionary's keys are exactly 0 .. n-1: its values in that order; else NULL. */
-static hd_array *as_tuple(const hd_array_pair *pair, int n)
+/* Takes the values over: a tuple of them if the keys are exactly 0 .. n-1, else a dictionary. */
+static hd_array *tuple_or_dict(const hd_array_pair *pair, int n)
 {
-    hd_array *part[n + 1];
-    memset(part, 0, sizeof part);
-    for (int i = 0; i < n; i++) {
+    hd_array **part = calloc((size_t)n + 1, sizeof *part), *r;
+    int i = 0;
+    for (; part && i < n; i++) {
         char *end, text[16];
         long k = strtol(pair[i].key, &end, 10);
         snprintf(text, sizeof text, "%ld", k);
         if (*end || k < 0 || k >= n || strcmp(text, pair[i].key) || part[k])
-            return NULL;
+            break;
         part[k] = pair[i].value;
     }
-    return n ? hd_array_tuple_n(part, n) : NULL;
+    r = part && n && i == n ? hd_array_tuple_n(part, n) : hd_array_dict_n(pair, n);
+    free(part);
+    return r;
 }
 
 /* Entries a[0..n), whose names agree in their first `at` bytes. Takes the values over. */
@@ -338,8 +340,8 @@ static hd_array *nest(const char *path, Named *a, int n, size_t at)
     }
     if (!pair)
         error_set(E_NOMEM, "out of host memory");
-    else if (!(r = as_tuple(pair, k)))
-        r = hd_array_dict_n(pair, k);
+    else
+        r = tuple_or_dict(pair, k);
     free(pair);
     return r;
 }

@@ -188,14 +188,17 @@ const char *tree_path(const Tree *t, int leaf)
     return arena_take(&s);
 }
 
+typedef struct Keyed { const char *key; int at; } Keyed;
+static int by_key(const void *a, const void *b) { return strcmp(((const Keyed *)a)->key, ((const Keyed *)b)->key); }
+
 int key_order(const char *const *key, int n, int *order)
 {
-    for (int i = 0; i < n; i++) {
-        int k = i;
-        for (; k > 0 && strcmp(key[order[k - 1]], key[i]) > 0; k--)
-            order[k] = order[k - 1];
-        order[k] = i;
-    }
+    Keyed *k = NEWS(Keyed, n);
+    for (int i = 0; i < n; i++)
+        k[i] = (Keyed){ key[i], i };
+    qsort(k, (size_t)n, sizeof *k, by_key);
+    for (int i = 0; i < n; i++)
+        order[i] = k[i].at;
     for (int i = 1; i < n; i++)
         if (!strcmp(key[order[i - 1]], key[order[i]]))
             return error_set(E_INVAL, "a dictionary has the key \"%s\" twice", key[order[i]]);

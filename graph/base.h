@@ -67,6 +67,8 @@ void *arena_copy(const void *, size_t bytes);
 char *arena_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define NEW(T)      ((T *)arena_alloc(sizeof(T)))
 #define NEWS(T, n)  ((T *)arena_alloc(sizeof(T) * (size_t)((n) > 0 ? (n) : 1)))
+/* `name`: room for n values, not set, until the block ends. A few lie on the stack, more in the arena. */
+#define SCRATCH(T, name, n) T name##_few[16]; T *name = (n) <= 16 ? name##_few : NEWS(T, n)
 
 /* A growing array in the current arena: PUSH(array, count, capacity, value). */
 #define PUSH(a, n, cap, ...) \

@@ -534,7 +534,7 @@ static void scope(Printer *, int);
 static void advance(Printer *p, const KIns *l)
 {
     const Kernel *k = p->k;
-    bool waits[l->ncarry + 1];
+    SCRATCH(bool, waits, l->ncarry);
     for (int c = 0; c < l->ncarry; c++) {
         const KIns *x = &k->ins[ocl_named(k, l->next[c])];
         waits[c] = x->op == K_PHI && k->ins[x->bits].scope == l->scope && ocl_named(k, l->next[c]) != l->phi[c];

@@ -108,7 +108,7 @@ const AtomSet *set_join(const AtomSet *x, const AtomSet *y)
         return x;
     if (!x->n)
         return y;
-    const Atom *a[x->n + y->n];
+    SCRATCH(const Atom *, a, x->n + y->n);
     int n = 0, i = 0, j = 0;
     while (i < x->n || j < y->n) {
         bool left = j == y->n || (i < x->n && x->a[i]->id <= y->a[j]->id);
@@ -287,7 +287,7 @@ Form form_add(Form f, Form g)
         return form_addc(f, g->c);
     if (!f->n)
         return form_addc(g, f->c);
-    Term t[f->n + g->n];
+    SCRATCH(Term, t, f->n + g->n);
     int n = 0, i = 0, j = 0;
     while (i < f->n || j < g->n) {
         if (j == g->n || (i < f->n && f->t[i].a->id < g->t[j].a->id))
@@ -310,7 +310,7 @@ Form form_mul(Form f, int64_t k)
         return f;
     if (!k)
         return form_c(0);
-    Term t[f->n + 1];
+    SCRATCH(Term, t, f->n);
     for (int i = 0; i < f->n; i++)
         t[i] = (Term){ f->t[i].a, f->t[i].k * k };
     return form_intern(f->c * k, f->n, t);
@@ -339,7 +339,8 @@ bool form_fits(Form f) { return !(box(f)->flags & WIDE); }
  * 0 .. d-1, unless that would leave i32. */
 static void split(Form f, int64_t d, Form *q, Form *r, int64_t *lo, int64_t *hi)
 {
-    Term tq[f->n + 1], tr[f->n + 1];
+    SCRATCH(Term, tq, f->n);
+    SCRATCH(Term, tr, f->n);
     int nq = 0, nr = 0;
     for (int i = 0; i < f->n; i++) {
         int64_t k = f->t[i].k;
@@ -370,7 +371,8 @@ typedef struct Cut { Form q, x, s; int64_t e, g; } Cut;
 /* Factors of d worth trying, the largest first: of each coefficient, and of the larger ones together. */
 static int factors(Form r, int64_t d, int64_t *out)
 {
-    int64_t k[r->n], all = d;
+    SCRATCH(int64_t, k, r->n);
+    int64_t all = d;
     int n = 0;
     for (int i = 0; i < r->n; i++) {
         int64_t a = r->t[i].k < 0 ? -r->t[i].k : r->t[i].k;
@@ -408,7 +410,7 @@ static Cut cut(Form f, int64_t d)
         c.q = form_addc(c.q, m), c.s = form_addc(r, -m * d), c.x = form_c(0);
         return c;
     }
-    int64_t g[2 * r->n + 1];
+    SCRATCH(int64_t, g, 2 * r->n);
     int n = factors(r, d, g);
     for (int i = 0; i < n; i++) {
         Form up, s;
@@ -659,7 +661,7 @@ static Form atom_subst(const Atom *a, const Subst *s)
     case A_ELEM: {
         if (s->elem)
             return s->elem(s->ctx, a);
-        Form idx[a->nidx + 1];
+        Form idx[MAXRANK];
         for (int i = 0; i < a->nidx; i++)
             idx[i] = form_subst(a->idx[i], s);
         return form_a(atom_elem(a->g, a->v, idx, a->nidx, a->lo, a->hi));

@@ -241,7 +241,7 @@ bool k_is_const(const Kernel *k, Val v) { return v && k->ins[v].op == K_CONST; }
 
 Val k_emit(Kernel *k, KOp op, Dtype dt, int narg, const Val *arg)
 {
-    Val a[narg + 1];
+    SCRATCH(Val, a, narg);
     int64_t bits = 0;
     int w = 1;
     for (int i = 0; i < narg; i++) {

@@ -551,7 +551,7 @@ static bool chain(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, con
     for (int n = 1; n >= 0; n--)
         if (chained(fr, i->in[n]) && !memo_known(L, fr, i->in[n], idx, envs, ne) &&
             has_lanes(L, idx, t->rank, envs, ne)) {
-            Val start[ne];
+            SCRATCH(Val, start, ne);
             eval_at(L, fr, i->in[1 - n], idx, envs, ne, start);
             lower_reduce(L, fr, &(Want){ i->in[n], idx }, 1, envs, ne, start, out);
             return true;
@@ -580,7 +580,7 @@ static void deep(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *
                 PUSH(todo, n, cap, (Todo){ d[j].v, *been = arena_copy(d[j].idx, sizeof(Form) * (size_t)(d[j].n + 1)) });
         }
     }
-    Val out[ne];
+    SCRATCH(Val, out, ne);
     /* found level by level: from the back, operands come first often enough */
     for (int p = n - 1; p > 0; p -= 64)
         if (!chained(fr, todo[p].v))

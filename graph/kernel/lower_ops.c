@@ -110,10 +110,10 @@ static void op_pad(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env
     const Form *real, Val *out)
 {
     const Type *x = &fr->g->type[i->in[0]];
-    Val value[ne];
+    SCRATCH(Val, value, ne);
     eval_at(L, fr, i->in[1], idx, envs, ne, value);
     if (any_zero(x)) {
-        memcpy(out, value, sizeof value);
+        memcpy(out, value, sizeof *value * (size_t)ne);
         return;
     }
     Demand *d;
@@ -161,7 +161,7 @@ static void op_concat(Lower *L, Frame *fr, const Ins *i, const Form *idx, const 
         return;
     Demand *d;
     int n = elem_rule(fr->g, i, 0, idx, &d);
-    Val x[ne];
+    SCRATCH(Val, x, ne);
     for (int p = n - 1; p >= 0; p--) {
         eval_at(L, fr, d[p].v, d[p].idx, envs, ne, x);
         for (int e = 0; e < ne; e++)
@@ -362,7 +362,8 @@ static void op_bitcast(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx
         }
         return;
     }
-    Val b[ne], piece[ne];
+    SCRATCH(Val, b, ne);
+    SCRATCH(Val, piece, ne);
     Form at[MAXRANK];
     memcpy(at, idx, sizeof *idx * (size_t)t->rank);
     for (int64_t p = 0; p < x->dim[t->rank]; p++) {

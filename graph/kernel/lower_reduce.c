@@ -154,7 +154,7 @@ static Val multiply_add(Lower *L, Dtype dt, Val x, Val y, Val c)
 /* One step of every reduction at every environment; acc: [reduction * ne + environment], 0: nothing yet. */
 static void red_step(Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, Val *acc)
 {
-    Val x[2 * ne];
+    SCRATCH(Val, x, 2 * ne);
     for (int j = 0; j < nr; j++, acc += ne) {
         for (int o = 0; o <= r[j].product; o++) {
             Dtype from = (Dtype)fr->g->type[r[j].d[o].v].dt;
@@ -183,7 +183,7 @@ static void step_apart(Lower *L, Frame *fr, const Red *r, int nr, const Env *con
     Kernel *k = L->k;
     for (int j = 0; j < nr; j++, acc += ne) {
         Dtype dt = r[j].acc, from = (Dtype)fr->g->type[r[j].d[0].v].dt;
-        Val x[ne];
+        SCRATCH(Val, x, ne);
         eval_at(L, fr, r[j].d[0].v, r[j].d[0].idx, envs, ne, x);
         for (int e = 0; e < ne; e++) {
             x[e] = convert_val(L, x[e], math_register(from), dt);
@@ -256,7 +256,7 @@ static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *
     const Env **es = NEWS(const Env *, ne);
     for (int e = 0; e < ne; e++)
         es[e] = env_sets(envs[e], bind, at, nb);
-    Form x[q->u];
+    SCRATCH(Form, x, q->u);
     for (int c = 0; c < q->u; c++) {
         x[c] = form_addc(form_mul(base, q->u), c + q->first);
         x[c] = q->past ? form_addc(form_a(LANE), q->v->hi + 1 - W) :
@@ -429,7 +429,7 @@ static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *
 void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *const *envs, int ne, const Val *start,
     Val *out)
 {
-    Red r[nr];
+    Red *r = NEWS(Red, nr);
     bool lanes = !fr->whole && L->vec, empty = false, loop = true;
     for (int j = 0; j < nr; j++) {
         r[j] = red_of(L, fr, want[j].v, want[j].idx);
@@ -802,7 +802,8 @@ void store_loop(Lower *L, Frame *fr, const Atom *const *space, int n, const Stor
     for (int p = 0; p < 4; p++) {
         if (!part[p].count)
             continue;
-        Form base = form_c(0), x[tile];
+        SCRATCH(Form, x, tile);
+        Form base = form_c(0);
         bool loop = part[p].count > 1;
         if (loop)
             base = form_mul(form_a(k_loop(L->k, "j", part[p].count, 0, NULL, NULL)), part[p].u);

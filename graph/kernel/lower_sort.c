@@ -154,7 +154,9 @@ static void by_rank(Sort *S)
     }
     sweep_space(L, &S->len, 1, short_copy, &c);
     short_pad(&c, room);
-    Val x[S->n], y[S->keys], zero = k_splat(k, pos_const(S, 0)), phi, sum;
+    SCRATCH(Val, x, S->n);
+    SCRATCH(Val, y, S->keys);
+    Val zero = k_splat(k, pos_const(S, 0)), phi, sum;
     Form i = form_a(k_loop(k, "i", S->len, 0, NULL, NULL));
     for (int n = 0; n < S->keys; n++)
         y[n] = k_load(k, c.word[n], i);
@@ -265,10 +267,9 @@ static void each_close(Sort *S)
 
 static void count(Sort *S, const SortPass *p, const Place *from, Table t)
 {
-    Val x[S->n];
+    Val *x = NEWS(Val, S->n);
     table_clear(S, p, t);
     Form at = each_open(S);
-    memset(x, 0, sizeof x);
     x[p->key] = load_place(S->L, &from[p->key], at_pos(S, at), S->t->rank, S->env);
     table_next(S, p, t, x);
     each_close(S);
@@ -304,7 +305,7 @@ static void gather_counts(Sort *S, const SortPass *p, Table all, Table base)
 static void move(Sort *S, const SortPass *p, const Place *from, const Place *to, Table t, const SortPass *next,
     Table counts)
 {
-    Val x[S->n];
+    SCRATCH(Val, x, S->n);
     if (next)
         table_clear(S, next, counts);
     Form at = each_open(S);
