@@ -55,8 +55,11 @@ static void dump_code(Exec *e)
 static void dump_time(const char *name)
 {
     static const char *const what[PHASES] = { NULL, "trace", "transform", "schedule", "compile" };
+    Text shown = { 0 };
+    text_name(&shown, name ? name : "?");
     for (int i = PHASE_TRACE; i < PHASES && entry_top && dump_wanted("time"); i++)
-        fprintf(stderr, "---- time %s: %s %.3f ms\n", name ? name : "?", what[i], entry_top->ms[i]);
+        fprintf(stderr, "---- time %s: %s %.3f ms\n", shown.s ? shown.s : "?", what[i], entry_top->ms[i]);
+    text_free(&shown);
 }
 
 /* ==================== the way */

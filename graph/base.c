@@ -506,6 +506,16 @@ void text_char(Text *t, char c, int times)
     t->s[t->n] = 0;
 }
 
+/* Names of files come with the program's text and end in comments of kernels: none may end a line, or the comment. */
+void text_name(Text *t, const char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < ' ' || (unsigned char)*s > '~' || strchr("\\\"*?", *s))
+            text_add(t, "\\x%02x", (unsigned char)*s);
+        else
+            text_char(t, *s, 1);
+}
+
 char *text_take(Text *t)
 {
     char *s = t->s;

@@ -84,6 +84,7 @@ const char *intern(const char *);               /* the same pointer for equal te
 typedef struct Text { char *s; size_t n, cap; } Text;
 void text_add(Text *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_char(Text *, char c, int times);
+void text_name(Text *, const char *);           /* a name from outside in a text of ours: what is not plain becomes \xNN */
 char *text_take(Text *);                        /* the string, now the caller's; never NULL */
 void text_free(Text *);
 

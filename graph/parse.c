@@ -20,7 +20,7 @@ typedef struct Named { const char *s; size_t n; Ref v; } Named;
 typedef struct Scope { Named *slot; int cap, used; } Scope;
 
 typedef struct Parse {
-    const char *name, *p, *line_start;
+    const char *name, *p, *line_start, *end;
     int line, depth;
     bool failed;
 } Parse;
@@ -137,21 +137,33 @@ static bool natural(Parse *q, int64_t most, int64_t *v)
         && ((*v >= 0 && *v <= most) || fail_at(q, at, arena_text("expected a number from 0 to %lld", (long long)most)));
 }
 
+/* What follows a backslash: xNN is a byte, any other is itself. */
+static char escaped(Parse *q)
+{
+    char hex[3] = { 0 };
+    if (*q->p != 'x' || !isxdigit((unsigned char)q->p[1]) || !isxdigit((unsigned char)q->p[2]))
+        return *q->p++;
+    memcpy(hex, q->p + 1, 2);
+    q->p += 3;
+    return (char)strtol(hex, NULL, 16);
+}
+
+/* Does a character of a string come next? Strings end with their line. */
+static bool in_string(const char *s) { return *s && *s != '"' && *s != '\n' && (*s != '\\' || (s[1] && s[1] != '\n')); }
+
 static const char *string(Parse *q)
 {
     if (!need(q, '"'))
         return NULL;
-    char *s = NEWS(char, strcspn(q->p, "\n") + 1), *to = s;
-    for (; *q->p && *q->p != '"' && *q->p != '\n'; q->p++) {
-        unsigned byte = 0;
-        if (*q->p != '\\') {
-            *to++ = *q->p;
-        } else if (*++q->p == 'x' && sscanf(q->p + 1, "%2x", &byte) == 1 && isxdigit((unsigned char)q->p[2])) {
-            *to++ = (char)byte;
-            q->p += 2;
-        } else if (*q->p && *q->p != '\n') {
-            *to++ = *q->p;
-        }
+    size_t n = 1;
+    for (const char *s = q->p; in_string(s); s += *s == '\\' ? 2 : 1)
+        n++;
+    char *s = NEWS(char, n), *to = s;
+    while (in_string(q->p)) {
+        const char *at = q->p++;
+        *to = *at == '\\' ? escaped(q) : *at;
+        if (!*to++)
+            return fail_at(q, at, "expected a character, found one that is zero"), NULL;
     }
     return need(q, '"') ? intern(s) : NULL;
 }
@@ -411,6 +423,8 @@ static bool lanes(Parse *q, Region *r, int nin, int nout)
             return false;
         PUSH(r->lane, r->nlane, cap, l);
     }
+    if ((size_t)r->nlane * ((size_t)nin + (size_t)nout) > (size_t)(q->end - q->p))      /* each has its mark in the text */
+        return expected(q, "a mark for each lane axis of each operand and result");
     r->im = NEWS(uint8_t, (size_t)nin * (size_t)r->nlane);
     r->om = NEWS(uint8_t, (size_t)nout * (size_t)r->nlane);
     return need(q, ')') && marks(q, "in", r->im, nin, r->nlane) && marks(q, "out", r->om, nout, r->nlane);
@@ -675,7 +689,7 @@ static Graph *function(Parse *q)
 
 Graph *graph_parse(const char *text, const char *name)
 {
-    Parse q = { .name = intern(name ? name : "text"), .p = text, .line_start = text, .line = 1 };
+    Parse q = { .name = intern(name ? name : "text"), .p = text, .line_start = text, .end = text + strlen(text), .line = 1 };
     void *before = locale_plain();
     Graph *g = function(&q);
     if (g && !peek(&q, 0))

@@ -9,6 +9,7 @@
  *      way is shown by HEDDLE_DUMP=trace,graph,plan,kernel,code,time.
  */
 #include <argp.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,18 +53,27 @@ static int devices(void)
 
 /* ---- run ---- */
 
+/* A file's text; NULL after a sentence: a folder, or a device that never ends, is no program. */
 static char *slurp(const char *path)
 {
     FILE *f = fopen(path, "rb");
+    const char *why = f ? NULL : strerror(errno);
     Text t = { 0 };
     char part[4096];
     size_t n;
-    if (!f)
-        return NULL;
-    while ((n = fread(part, 1, sizeof part, f)) > 0)
+    while (!why && (n = fread(part, 1, sizeof part, f)) > 0) {
+        why = memchr(part, 0, n) ? "this is no text: it has zero bytes" : NULL;
         text_add(&t, "%.*s", (int)n, part);
-    fclose(f);
-    return text_take(&t);
+    }
+    if (f && ferror(f))
+        why = strerror(errno);
+    if (f)
+        fclose(f);
+    if (!why)
+        return text_take(&t);
+    fprintf(stderr, "heddle: %s: %s\n", path, why);
+    text_free(&t);
+    return NULL;
 }
 
 /* The k-th ";in" line of the program's text, or NULL. */
@@ -156,7 +166,7 @@ static int run(const Options *o)
     hd_array *arg[MAX_ARGS] = { 0 }, *out = NULL;
     int64_t lead = 0;
     if (!text)
-        return fprintf(stderr, "heddle: %s cannot be read\n", o->file), 1;
+        return 1;
     int n = argument_types(text, o->file, o, t), failed = 1;
     if (n < 0)
         fprintf(stderr, "%s\n", error_text());

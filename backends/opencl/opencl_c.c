@@ -35,7 +35,9 @@ static void end(Printer *p)
 {
     if (p->loc.file && (p->loc.file != p->shown.file || p->loc.line != p->shown.line)) {
         const char *base = strrchr(p->loc.file, '/');
-        P("    // %s:%d", base ? base + 1 : p->loc.file, p->loc.line);
+        P("    // ");
+        text_name(p->out, base ? base + 1 : p->loc.file);
+        P(":%d", p->loc.line);
         p->shown = p->loc;
     }
     P("\n");

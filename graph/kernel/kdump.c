@@ -136,8 +136,11 @@ static void line(const Dump *d, Val v, int depth)
             text_add(t, " %s", form_text(i->form));
         values(d, i->narg ? " " : "", i->arg, i->narg, "");
     }
-    if (i->loc.file && !d->plain)
-        text_add(t, "    // %s:%d", i->loc.file, i->loc.line);
+    if (i->loc.file && !d->plain) {
+        text_add(t, "    // ");
+        text_name(t, i->loc.file);
+        text_add(t, ":%d", i->loc.line);
+    }
     text_add(t, "\n");
 }
 
