@@ -91,7 +91,7 @@ Exec *compile(Graph *g, Device *d)
         phase_begin(PHASE_COMPILE);
         e = d->backend->build_graph(d, g);
     } else {
-        Target target = { !d->info.is_cpu, d->info.has_f64, d->info.has_i64, d->info.has_f16,
+        Target target = { !d->info.is_cpu || d->info.scalar, d->info.has_f64, d->info.has_i64, d->info.has_f16,
                          (int64_t)d->info.max_alloc };
         phase_begin(PHASE_SCHEDULE);
         Plan *p = plan_schedule(g, &target);

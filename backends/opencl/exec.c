@@ -74,27 +74,40 @@ static bool from_cache(OclExec *x, OclDevice *d)
     return false;
 }
 
-/* Asking for the binary makes drivers compile that would do so when a kernel first runs. */
-static void to_cache(OclExec *x, OclDevice *d)
+/* The binary of a program that is built for one device of its context. Drivers list it at the place of that device, or first:
+ * it is the one that is not empty. *n: its bytes; free() it. NULL: there is none. */
+static void *binary_of(cl_program p, size_t *n)
 {
-    cl_uint n = 0;
-    if (ocl.clGetProgramInfo(x->program, CL_PROGRAM_NUM_DEVICES, sizeof n, &n, NULL) != CL_SUCCESS || !n || n > QUEUES)
-        return;
-    cl_device_id ids[QUEUES];
+    cl_uint devices = 0;
     size_t sizes[QUEUES] = { 0 };
     unsigned char *part[QUEUES] = { NULL };
-    if (ocl.clGetProgramInfo(x->program, CL_PROGRAM_DEVICES, sizeof ids, ids, NULL) != CL_SUCCESS ||
-        ocl.clGetProgramInfo(x->program, CL_PROGRAM_BINARY_SIZES, sizeof sizes, sizes, NULL) != CL_SUCCESS)
-        return;
-    bool good = true;
-    for (cl_uint i = 0; i < n; i++)
-        good = (part[i] = malloc(sizes[i] + 1)) != NULL && good;
-    if (good && ocl.clGetProgramInfo(x->program, CL_PROGRAM_BINARIES, sizeof part, part, NULL) == CL_SUCCESS)
-        for (cl_uint i = 0; i < n; i++)
-            if (ids[i] == d->id[x->queue] && sizes[i])
-                cache_put(x->key, sizeof x->key, part[i], sizes[i]);
-    for (cl_uint i = 0; i < n; i++)
-        free(part[i]);
+    int own = -1;
+    if (ocl.clGetProgramInfo(p, CL_PROGRAM_NUM_DEVICES, sizeof devices, &devices, NULL) != CL_SUCCESS || devices > QUEUES ||
+        ocl.clGetProgramInfo(p, CL_PROGRAM_BINARY_SIZES, devices * sizeof *sizes, sizes, NULL) != CL_SUCCESS)
+        return NULL;
+    for (int i = 0; i < (int)devices; i++)
+        if (sizes[i] && own >= 0)
+            return NULL;
+        else if (sizes[i])
+            own = i;
+    if (own < 0 || (part[own] = malloc(sizes[own])) == NULL)
+        return NULL;
+    unsigned char *mine = part[own];
+    *n = sizes[own];
+    if (ocl.clGetProgramInfo(p, CL_PROGRAM_BINARIES, devices * sizeof *part, part, NULL) == CL_SUCCESS)
+        return mine;
+    free(mine);
+    return NULL;
+}
+
+/* Asking for the binary makes drivers compile that would do so when a kernel first runs. */
+static void to_cache(OclExec *x)
+{
+    size_t n;
+    void *binary = binary_of(x->program, &n);
+    if (binary)
+        cache_put(x->key, sizeof x->key, binary, n);
+    free(binary);
 }
 
 static int build_program(OclExec *x, Kernel **list)
@@ -120,7 +133,7 @@ static int build_program(OclExec *x, Kernel **list)
             e = ocl.clBuildProgram(x->program, 1, &d->id[x->queue], options(d), NULL, NULL);
         if (e != CL_SUCCESS)
             return build_failed(x, d, e);
-        to_cache(x, d);
+        to_cache(x);
     }
     for (int k = 0; k < x->nkernel; k++) {
         x->kernel[k] = ocl.clCreateKernel(x->program, list[k]->name, &e);

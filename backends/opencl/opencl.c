@@ -179,7 +179,7 @@ static void describe(OclDevice *d, cl_platform_id platform)
     DeviceInfo *i = &d->base.info;
     char version[128], extensions[8192], driver[64];
     cl_ulong memory = 0, most = 0;
-    cl_uint align = 0, units = 1;
+    cl_uint align = 0, units = 1, width = 0;
     cl_device_type type = 0;
     cl_device_fp_config single = 0, twice = 0;
     cl_device_id id = d->id[0];
@@ -205,6 +205,7 @@ static void describe(OclDevice *d, cl_platform_id platform)
     i->has_f64 = twice != 0 || has_word(extensions, "cl_khr_fp64");
     i->has_f16 = has_word(extensions, "cl_khr_fp16");
     i->has_i64 = true;
+    i->scalar = ocl.clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL) == CL_SUCCESS && width == 1;
     d->units = units ? units : 1;
     if (!i->is_cpu || ocl.clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof d->cache, &d->cache, NULL) != CL_SUCCESS)
         d->cache = 0;
