@@ -153,6 +153,10 @@ int axes_in(const hd_fn *f, const Tree *args, int32_t *axis)
         int32_t *at = axis;
         for (int i = 0; i < args->n; i++)
             fill(args->part[i], i < MAXRANK ? f->key.in_axes[i] : 0, &at);
+        for (int i = args->n; i < MAXRANK; i++)
+            if (f->key.in_axes[i])
+                return error_set(E_INVAL, "hd_vmap: in_axes names argument %d, but %s is given %d argument%s", i,
+                                 fn_name(f), args->n, args->n == 1 ? "" : "s");
     }
     for (int i = 0; i < args->n; axis += args->part[i++]->nleaf)
         if (settled("in_axes", arena_text("argument %d", i), args->part[i], axis, 0))

@@ -89,7 +89,9 @@ static int donate_check(const Call *c)
             return error_set(E_INVAL, "hd_call: .donate names argument %lld of %d",
                 (long long)c->f->key.donate.v[i], c->n);
         for (int e = 0; e < i; e++)
-            if (donated_at(c, e) != k && c->args[donated_at(c, e)] == c->args[k])
+            if (donated_at(c, e) == k)
+                return error_set(E_INVAL, "hd_call: .donate names argument %lld twice", (long long)k);
+            else if (c->args[donated_at(c, e)] == c->args[k])
                 return error_set(E_INVAL, "hd_call: arguments %lld and %lld are one array, which can be donated only "
                                           "once", (long long)donated_at(c, e), (long long)k);
     }

@@ -211,6 +211,10 @@ hd hd_scan_n(hd_fn *f, hd init, hd xs, const hd_scan_opts *o)
     const Tree *args[2] = { tree_or_nothing(init), tree_or_nothing(xs) };
     if (!args[0] || !args[1])
         return HD_NIL;
+    if (o->length < 0) {
+        error_set(E_INVAL, "hd_scan: .length is %lld: it is the number of steps", (long long)o->length);
+        return HD_NIL;
+    }
     int64_t n = steps("hd_scan", args[1], o->length || !args[1]->nleaf ? o->length : -1);
     args[1] = n < 0 ? NULL : one_step(args[1]);
     const Traced *t = n < 0 ? NULL : loop_body("hd_scan", "scanned", f, args, 2, 0, true);
@@ -449,7 +453,12 @@ hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init)
         return HD_NIL;
     if (known(b[0], &lo) && known(b[1], &hi)) {
         bool none = dtype_unsigned((Dtype)want[0].dt) ? (uint64_t)hi <= (uint64_t)lo : hi <= lo;
-        scan_region(c, want, n, in, 0, NULL, none ? 0 : hi - lo, false, out);
+        uint64_t steps = none ? 0 : (uint64_t)hi - (uint64_t)lo;
+        if (steps > INT64_MAX) {
+            error_set(E_INVAL, "hd_fori: the bounds are more than 2^63 - 1 steps apart");
+            return HD_NIL;
+        }
+        scan_region(c, want, n, in, 0, NULL, (int64_t)steps, false, out);
     } else if ((cond = below(c, b[1])))
         while_region(cond, c, want, n, in, out);
     return built(args[1], out + 1);

@@ -310,6 +310,10 @@ hd_fn *hd_vmap_n(hd_fn *f, const hd_vmap_opts *o)
     if (!f)
         return NULL;
     error_begin();
+    if (o->axis_size < 0) {
+        error_set(E_INVAL, "hd_vmap: .axis_size is %lld: it is the number of lanes", (long long)o->axis_size);
+        return NULL;
+    }
     FnKey k = key_of(FN_VMAP, f);
     memcpy(k.in_axes, o->in_axes, sizeof k.in_axes);
     k.out_axes = o->out_axes;

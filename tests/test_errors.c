@@ -201,6 +201,9 @@ START_TEST(storing)
     ck_assert(v[0] == 2 && v[2] == 6);
     r = NULL;
     EXPECT(hd_call(hd_jit(twice, .donate = HD_INTS(1)), &r, x3), HD_EINVAL, "donate|1", __LINE__);
+    EXPECT(hd_call(hd_jit(twice, .donate = HD_INTS(0, 0)), &r, x3), HD_EINVAL, "donate|argument 0|twice", __LINE__);
+    EXPECT(hd_call(hd_jit(twice, .donate = HD_INTS(-1, 0)), &r, x3), HD_EINVAL, "donate|argument 0|twice", __LINE__);
+    EXPECT(hd_call(hd_jit(twice, .donate = { -1, { 0 } }), &r, x3), HD_EINVAL, "donate|-1", __LINE__);
     ck_assert_ptr_null(r);
 }
 END_TEST

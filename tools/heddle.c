@@ -90,19 +90,13 @@ static const char *in_line(const char *text, int k)
 }
 
 /* Numbers of a line, or made: a sine-like walk in [-1, 1) for floats, 0 1 2 ... for integers. Short lines repeat. */
-static hd_array *argument(const Type *t, const char *line, int64_t lead)
+static hd_array *filled(Dtype dt, hd_ints shape, int64_t size, const char *line)
 {
-    int64_t each = type_size(t), size = each * (lead ? lead : 1);
-    size_t width = dtype_size((Dtype)t->dt);
+    size_t width = dtype_size(dt);
     char *data = calloc((size_t)(size ? size : 1), width);
-    hd_ints shape = { 0 };
-    if (lead)
-        shape.v[shape.n++] = lead;
-    for (int d = 0; d < t->rank; d++)
-        shape.v[shape.n++] = t->dim[d];
     const char *at = line;
     for (int64_t i = 0; data && i < size; i++) {
-        double v = t->dt == DT_BOOL || dtype_int((Dtype)t->dt) ? (double)(i % 128) : (double)((i * 2654435761u >> 8) % 65536) / 32768 - 1;
+        double v = dt == DT_BOOL || dtype_int(dt) ? (double)(i % 128) : (double)((i * 2654435761u >> 8) % 65536) / 32768 - 1;
         if (line) {
             char *end;
             v = strtod(at, &end);
@@ -110,85 +104,145 @@ static hd_array *argument(const Type *t, const char *line, int64_t lead)
                 v = strtod(line, &end);         /* from its beginning again */
             at = end;
         }
-        if (dtype_float((Dtype)t->dt))
-            dtype_store_f((Dtype)t->dt, data + (size_t)i * width, v);
+        if (dtype_float(dt))
+            dtype_store_f(dt, data + (size_t)i * width, v);
         else
-            dtype_store_i((Dtype)t->dt, data + (size_t)i * width, (int64_t)v);
+            dtype_store_i(dt, data + (size_t)i * width, (int64_t)v);
     }
-    hd_array *a = data ? hd_array_new((enum hd_dtype)t->dt, shape, data, NULL) : NULL;
+    hd_array *a = data ? hd_array_new((enum hd_dtype)dt, shape, data, NULL) : NULL;
     free(data);
     return a;
 }
 
-static hd_fn *transformed(hd_fn *f, const Options *o, int64_t *lead)
+/* Contents for an abstract array, or tuple of them; *leaf counts arrays, whose lines are in the program's text. */
+static hd_array *contents(const hd_array *t, const char *text, int *leaf)
 {
-    for (int i = 0; i < o->nstep; i++) {
-        hd_vmap_opts v = { 0 };
-        hd_grad_opts g = { 0 };
-        switch (o->step[i].key) {
-        case KEY_VMAP: f = hd_vmap_n(f, &v); *lead = o->step[i].n; break;
-        case KEY_GRAD: f = hd_grad_n(f, &g); break;
-        case KEY_VALUE_AND_GRAD: f = hd_value_and_grad_n(f, &g); break;
-        case KEY_JVP: f = hd_jvp_n(f); break;
-        case KEY_VJP: f = hd_vjp_n(f); break;
-        case KEY_JACFWD: f = hd_jacfwd_n(f, &g); break;
-        case KEY_JACREV: f = hd_jacrev_n(f, &g); break;
-        case KEY_HESSIAN: f = hd_hessian_n(f, &g); break;
-        }
-    }
-    return f;
+    hd_array *part[MAX_ARGS];
+    int n = hd_array_len(t);
+    if (!t || n > MAX_ARGS)
+        return NULL;
+    if (!t->tree)
+        return filled((Dtype)hd_array_dtype(t), hd_array_shape(t), hd_array_size(t), in_line(text, (*leaf)++));
+    for (int i = 0; i < n; i++)
+        part[i] = contents(hd_array_nth(t, i), text, leaf);
+    return hd_array_tuple_n(part, n);
 }
 
-/* The program's inputs; after jvp their tangents too, after vjp the outputs' cotangents. */
-static int argument_types(const char *text, const char *name, const Options *o, Type *t)
+static hd_fn *transformed(hd_fn *f, int key)
+{
+    hd_vmap_opts v = { 0 };
+    hd_grad_opts g = { 0 };
+    switch (key) {
+    case KEY_VMAP: return hd_vmap_n(f, &v);
+    case KEY_GRAD: return hd_grad_n(f, &g);
+    case KEY_VALUE_AND_GRAD: return hd_value_and_grad_n(f, &g);
+    case KEY_JVP: return hd_jvp_n(f);
+    case KEY_VJP: return hd_vjp_n(f);
+    case KEY_JACFWD: return hd_jacfwd_n(f, &g);
+    case KEY_JACREV: return hd_jacrev_n(f, &g);
+    default: return hd_hessian_n(f, &g);
+    }
+}
+
+/* A function and the types of its arguments, as abstract arrays. */
+typedef struct Lifted { hd_fn *f; hd_array *arg[MAX_ARGS + 1]; int n; } Lifted;
+
+static int full(void) { return error_set(E_INVAL, "more than %d arguments", MAX_ARGS); }
+
+/* What a transform does to the arguments: vmap adds an axis to each, jvp a tangent of each, vjp a cotangent. */
+static int argue(Lifted *p, int key, int64_t lanes)
+{
+    int n = p->n;
+    for (int i = 0; key == KEY_VMAP && i < n; i++) {
+        if (p->arg[i]->tree || p->arg[i]->type.rank == HD_MAX_RANK)
+            return error_set(E_INVAL, "--vmap: argument %d cannot have an axis more", i);
+        hd_ints shape = { 1, { lanes } }, each = hd_array_shape(p->arg[i]);
+        for (int d = 0; d < each.n; d++)
+            shape.v[shape.n++] = each.v[d];
+        hd_array *wide = hd_array_abstract_n(hd_array_dtype(p->arg[i]), shape);
+        hd_drop(p->arg[i]);
+        p->arg[i] = wide;
+    }
+    if (key == KEY_JVP && 2 * n > MAX_ARGS)
+        return full();
+    for (int i = 0; key == KEY_JVP && i < n; i++)
+        p->arg[p->n++] = hd_keep(p->arg[i]);
+    if (key != KEY_VJP)
+        return 0;
+    return n == MAX_ARGS ? full() : hd_eval_shape_n(p->f, &p->arg[p->n++], 1, p->arg, n);
+}
+
+static int read_program(Lifted *p, const char *text, const Options *o)
 {
     Arena *a = arena_new(), *before = arena_use(a);
-    Graph *g = graph_parse(text, name);
-    int n = 0;
-    for (int i = 0; g && i < g->nin && n < MAX_ARGS; i++)
-        t[n++] = g->type[g->in[i]];
-    for (int s = 0; g && s < o->nstep; s++) {
-        bool jvp = o->step[s].key == KEY_JVP, vjp = o->step[s].key == KEY_VJP;
-        for (int i = 0; jvp && i < g->nin && n < MAX_ARGS; i++)
-            t[n++] = g->type[g->in[i]];
-        for (int i = 0; vjp && i < g->nout && n < MAX_ARGS; i++)
-            t[n++] = g->type[g->out[i]];
+    Graph *g = graph_parse(text, o->file);
+    for (int i = 0; g && i < g->nin && i < MAX_ARGS; i++) {
+        const Type *t = &g->type[g->in[i]];
+        hd_ints shape = { t->rank, { 0 } };
+        memcpy(shape.v, t->dim, sizeof *t->dim * (size_t)t->rank);
+        p->arg[p->n++] = hd_array_abstract_n((enum hd_dtype)t->dt, shape);
     }
+    int e = !g ? (int)error_code() : g->nin > MAX_ARGS ? full() : 0;
     arena_use(before);
     arena_drop(a);
-    return g ? n : -1;
+    p->f = e ? NULL : hd_parse(text, o->file);
+    for (int s = 0; s < o->nstep && !e; s++) {
+        e = argue(p, o->step[s].key, o->step[s].n);
+        p->f = transformed(p->f, o->step[s].key);
+    }
+    if (!e && o->nin > p->n)
+        e = error_set(E_INVAL, "--in %s is one too many: the program has %d argument%s", o->in[p->n], p->n,
+                      p->n == 1 ? "" : "s");
+    return e;
 }
 
 static int run(const Options *o)
 {
     char *text = slurp(o->file);
-    Type t[MAX_ARGS];
+    Lifted p = { 0 };
     hd_array *arg[MAX_ARGS] = { 0 }, *out = NULL;
-    int64_t lead = 0;
+    int leaf = 0;
     if (!text)
         return 1;
-    int n = argument_types(text, o->file, o, t), failed = 1;
-    if (n < 0)
-        fprintf(stderr, "%s\n", error_text());
-    else {
+    int failed = read_program(&p, text, o);
+    if (!failed) {
         hd_jit_opts j = { .device = o->device };
-        hd_fn *f = hd_jit_n(transformed(hd_parse(text, o->file), o, &lead), &j);
-        for (int i = 0; i < n; i++)
-            arg[i] = i < o->nin ? hd_load(o->in[i]) : argument(&t[i], in_line(text, i), lead);
-        failed = (o->print && hd_print_graph_n(stdout, f, arg, n)) || hd_call_n(f, &out, 1, arg, n);
-        if (failed)
-            fprintf(stderr, "%s\n", hd_error());
-        else
-            failed = hd_print(stdout, out);
+        hd_fn *f = hd_jit_n(p.f, &j);
+        for (int i = 0; i < p.n; i++)
+            arg[i] = i < o->nin ? leaf++, hd_load(o->in[i]) : contents(p.arg[i], text, &leaf);
+        failed = (o->print && hd_print_graph_n(stdout, f, arg, p.n)) || hd_call_n(f, &out, 1, arg, p.n) ||
+            hd_print(stdout, out);
     }
+    if (failed)
+        fprintf(stderr, "%s\n", hd_error());
     for (int i = 0; i < MAX_ARGS; i++)
-        hd_drop(arg[i]);
+        hd_drop(arg[i]), hd_drop(p.arg[i]);
     hd_drop(out);
     free(text);
-    return failed;
+    return failed != 0;
 }
 
 /* ---- arguments ---- */
+
+static int64_t examples(const char *arg, struct argp_state *s)
+{
+    char *end;
+    long long n = strtoll(arg, &end, 10);
+    if (*end || end == arg || n < 1)
+        argp_error(s, "--vmap wants how many examples, not \"%s\"", arg);
+    return n;
+}
+
+static void complete(const Options *o, struct argp_state *s)
+{
+    bool devices = o->command && !strcmp(o->command, "devices");
+    if (!o->command || (!devices && strcmp(o->command, "run")))
+        argp_error(s, "devices, or run FILE.hd");
+    if (devices && (o->file || o->device || o->nin || o->nstep || o->print))
+        argp_error(s, "devices takes nothing else");
+    if (!devices && !o->file)
+        argp_error(s, "which program?");
+}
 
 static error_t parse(int key, char *arg, struct argp_state *s)
 {
@@ -197,13 +251,15 @@ static error_t parse(int key, char *arg, struct argp_state *s)
         if (o->nstep == MAX_STEPS)
             argp_error(s, "too many transforms");
         o->step[o->nstep].key = key;
-        o->step[o->nstep++].n = arg ? atoll(arg) : 0;
-        if (key == KEY_VMAP && (!arg || atoll(arg) < 1))
-            argp_error(s, "--vmap wants how many examples");
+        o->step[o->nstep++].n = key == KEY_VMAP ? examples(arg, s) : 0;
         return 0;
     }
     switch (key) {
-    case 'd': o->device = arg; return 0;
+    case 'd':
+        if (o->device)
+            argp_error(s, "one device at a time, not %s and %s", o->device, arg);
+        o->device = arg;
+        return 0;
     case 'p': o->print = true; return 0;
     case 'i':
         if (o->nin == MAX_ARGS)
@@ -218,12 +274,7 @@ static error_t parse(int key, char *arg, struct argp_state *s)
         else
             argp_error(s, "one program at a time");
         return 0;
-    case ARGP_KEY_END:
-        if (!o->command || (strcmp(o->command, "devices") && strcmp(o->command, "run")))
-            argp_error(s, "devices, or run FILE.hd");
-        if (!strcmp(o->command, "run") && !o->file)
-            argp_error(s, "which program?");
-        return 0;
+    case ARGP_KEY_END: complete(o, s); return 0;
     }
     return ARGP_ERR_UNKNOWN;
 }
@@ -233,7 +284,7 @@ static const struct argp_option options[] = {
     { "in", 'i', "FILE.npy", 0, "an argument; once for each, in order", 0 },
     { "print", 'p', NULL, 0, "print the transformed program too", 0 },
     { NULL, 0, NULL, 0, "Transforms, in the order given:", 1 },
-    { "vmap", KEY_VMAP, "N", 0, "over N examples", 1 },
+    { "vmap", KEY_VMAP, "N", 0, "over N examples; given again: over a batch of batches", 1 },
     { "grad", KEY_GRAD, NULL, 0, "gradient in the first argument", 1 },
     { "value-and-grad", KEY_VALUE_AND_GRAD, NULL, 0, "and the value", 1 },
     { "jvp", KEY_JVP, NULL, 0, "forward derivative; tangents follow the arguments", 1 },

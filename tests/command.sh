@@ -1,0 +1,73 @@
+#!/bin/sh
+# The heddle command: transforms nest in the order in which they are given, and what makes no sense is refused with a sentence.
+#     command.sh BUILD
+set -u
+heddle=$1/tools/heddle
+[ -x "$heddle" ] || { echo "skipped: the command is not built"; exit 77; }
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+export HEDDLE_DEVICE=host
+bad=0
+
+cat >"$tmp/square.hd" <<'END'
+;in 1 2 3
+fn square(x0: f32[]) -> f32[] {
+    v1: f32[] = mul x0 x0
+    ret v1
+}
+END
+cat >"$tmp/two.hd" <<'END'
+;in 3
+;in 5
+fn two(x0: f32[], x1: f32[]) -> f32[], f32[] {
+    v2: f32[] = mul x0 x1
+    v3: f32[] = add x0 x1
+    ret v2, v3
+}
+END
+
+gives() {                                       # words that the output has, in one line; arguments
+    want=$1
+    shift
+    got=$("$heddle" "$@" 2>&1 | tr -s ' \n' '  ')
+    case "$got" in *"$want"*) ;; *) echo "heddle $*: no $want in: $got"; bad=1 ;; esac
+}
+refuses() {                                     # words that the message has; arguments
+    want=$1
+    shift
+    got=$("$heddle" "$@" 2>&1 >/dev/null) && { echo "heddle $* is accepted"; bad=1; }
+    case "$got" in *"$want"*) ;; *) echo "heddle $*: no $want in: $got"; bad=1 ;; esac
+}
+
+gives "[1. 4. 9.]" run "$tmp/square.hd" --vmap 3
+gives "[[1. 4.] [9. 1.] [4. 9.]]" run "$tmp/square.hd" --vmap 2 --vmap 3
+gives "f32[3,2]" run "$tmp/square.hd" --vmap 2 --vmap 3 --print
+gives "[2. 4. 6.]" run "$tmp/square.hd" --grad --vmap 3
+gives "x1: f32[3]" run "$tmp/square.hd" --vmap 3 --jvp --print
+gives "x1: f32[3]" run "$tmp/square.hd" --vmap 3 --vjp --print
+gives "x3: f32[]" run "$tmp/two.hd" --vjp --print
+refuses "--in" run "$tmp/square.hd" --in a.npy --in b.npy
+refuses "b.npy" run "$tmp/square.hd" --in a.npy --in b.npy
+refuses "a.npy" run "$tmp/square.hd" --in a.npy
+refuses "one device" run "$tmp/square.hd" --device host --device opencl:0
+refuses "how many" run "$tmp/square.hd" --vmap 0
+refuses "how many" run "$tmp/square.hd" --vmap -2
+refuses "how many" run "$tmp/square.hd" --vmap 3x
+refuses "how many" run "$tmp/square.hd" --vmap ""
+refuses "how many" run "$tmp/square.hd" --vmap=
+refuses "argument" run "$tmp/square.hd" --vmap
+refuses "argument" run "$tmp/square.hd" --in
+refuses "argument" run "$tmp/square.hd" --device
+refuses "nowhere" run "$tmp/square.hd" --device nowhere
+refuses "--bmap" run "$tmp/square.hd" --bmap 2
+refuses "one program" run "$tmp/square.hd" "$tmp/two.hd"
+refuses "which program" run
+refuses "devices, or run" walk "$tmp/square.hd"
+refuses "devices, or run"
+refuses "nothing else" devices "$tmp/square.hd"
+refuses "nothing else" devices --vmap 2
+refuses "No such file" run "$tmp/none.hd"
+refuses "more than 16" run "$tmp/two.hd" --jvp --jvp --jvp --jvp
+refuses "scalar" run "$tmp/square.hd" --vmap 3 --grad
+[ $bad = 0 ] && echo "the command line holds"
+exit $bad
