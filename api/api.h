@@ -95,7 +95,13 @@ int axis_of(const char *what, int64_t axis, int rank);          /* 0 .. rank-1, 
 int axes_of(const char *what, hd_ints axes, int rank, Ints *out, bool *keep);
 int ints_in(const char *what, hd_ints, Ints *out);              /* a list as it is, its count checked */
 hd_ints ints_out(Ints);
-int sym_count(const hd *, int n);               /* n, or for n < 0 how many before HD_END */
+/* What other languages pass: a list that is NULL, or a count below `least` (-1: an end mark says it). 0, or a code. */
+int list_in(const char *what, const void *list, int n, int least);
+bool fn_in(const char *what, const hd_fn *);    /* false for NULL, with an error unless one is pending */
+int fields_in(const char *what, const hd_field *);      /* likewise for the fields of a struct */
+int sym_count(const char *what, const hd *, int n);     /* n, or for -1 how many before HD_END; -1 after an error */
+/* Options that are NULL are those of { 0 }. */
+#define OPTIONS(T, o) const T none_ = { 0 }; if (!(o)) (o) = &none_
 
 /* Trees of symbols. All give HD_NIL where an operand is HD_NIL. */
 hd sym_tuple(const hd *, int n);
@@ -165,6 +171,7 @@ Mem *store_on(Store *, Device *, bool place);
 int store_read(Store *, void *dst);             /* waits */
 const void *store_host(Store *);                /* a host view that lives as long as the store. NULL after an error */
 Device *store_device(Store *);                  /* NULL: host memory, not used yet */
+int array_type(const char *what, enum hd_dtype, hd_ints shape, Type *);        /* of an array to be made. 0, or a code */
 hd_array *array_leaf(const Type *, Store *);    /* takes over the store; NULL: abstract */
 hd_array *array_build(const Tree *, Store *const *leaves);      /* takes the leaves over; leaves NULL: abstract */
 const Tree *array_tree(const hd_array *);       /* in the arena */
@@ -189,6 +196,7 @@ typedef struct Trace {
 extern _Thread_local Trace *trace_top;
 const Traced *trace_user(hd_fn *, const Tree *args);
 Trace *trace_find(uint32_t serial);             /* NULL: not open in this thread */
+Trace *sym_holder(hd);                          /* the open trace that has this symbol; NULL: none, whatever its bytes are */
 Trace *sym_home(hd);                            /* the trace of a symbol; NULL for HD_NIL, and after an error */
 const Node *sym_node(hd, const Trace *);        /* NULL: a value of the graph */
 Ref capture(Trace *, Cap);                      /* a hidden parameter of the trace */

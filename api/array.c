@@ -275,7 +275,7 @@ int array_leaves(hd_array *a, hd_array **out, int n)
 
 /* ==================== making them from host memory */
 
-static int shape_type(const char *what, enum hd_dtype d, hd_ints shape, Type *t)
+int array_type(const char *what, enum hd_dtype d, hd_ints shape, Type *t)
 {
     if (shape.n < 0)
         return error_set(E_SHAPE, "%s: the number of values does not match the shape", what);
@@ -312,7 +312,7 @@ hd_array *hd_array_new(enum hd_dtype d, hd_ints shape, const void *data, const i
 {
     Type t;
     error_begin();
-    if (shape_type("hd_array_new", d, shape, &t))
+    if (array_type("hd_array_new", d, shape, &t))
         return NULL;
     size_t bytes = type_bytes(&t);
     if (bytes && !data)
@@ -348,7 +348,7 @@ hd_array *hd_array_abstract_n(enum hd_dtype d, hd_ints shape)
 {
     Type t;
     error_begin();
-    return shape_type("hd_array_abstract", d, shape, &t) ? NULL : array_leaf(&t, NULL);
+    return array_type("hd_array_abstract", d, shape, &t) ? NULL : array_leaf(&t, NULL);
 }
 
 /* ==================== trees */
@@ -363,8 +363,12 @@ static hd_array *dict_of(hd_array_pair *pair, int n)
 {
     hd_array *a = array_inner(true, n);
     bool bad = !a;
-    qsort(pair, (size_t)n, sizeof *pair, by_key);
     for (int i = 0; i < n; i++)
+        if (!pair[i].key)
+            bad = error_set(E_INVAL, "a dictionary's key %d of %d is NULL", i, n);
+    if (!bad)
+        qsort(pair, (size_t)n, sizeof *pair, by_key);
+    for (int i = 0; i < n && !bad; i++)
         if (!pair[i].value)
             bad = error_pass();
         else if (i && !strcmp(pair[i].key, pair[i - 1].key))
@@ -383,6 +387,8 @@ static hd_array *dict_of(hd_array_pair *pair, int n)
 
 hd_array *hd_array_dict_n(const hd_array_pair *pair, int n)
 {
+    if (list_in("hd_array_dict", pair, n, -1))
+        return NULL;
     if (n < 0)
         for (n = 0; pair[n].key; n++)
             ;
@@ -403,6 +409,8 @@ hd_array *hd_array_dict_n(const hd_array_pair *pair, int n)
 
 hd_array *hd_array_tuple_n(hd_array *const *part, int n)
 {
+    if (list_in("hd_array_tuple", part, n, 0))
+        return NULL;
     hd_array *a = array_inner(false, n);
     for (int i = 0; i < n; i++) {
         if (a)
@@ -419,13 +427,13 @@ hd_array *hd_array_get(const hd_array *a, const char *key)
 {
     if (!a)
         return NULL;
-    for (int i = 0; a->key && i < a->n; i++)
+    for (int i = 0; key && a->key && i < a->n; i++)
         if (!strcmp(a->key[i], key))
             return a->part[i];
     error_begin();
     error_set(E_INVAL, a->key ? "hd_array_get: the dictionary has no key \"%s\"" :
               "hd_array_get: \"%s\" of what is no dictionary",
-              key);
+              key ? key : "NULL");
     return NULL;
 }
 
@@ -454,6 +462,8 @@ static int field_count(const hd_field *f, bool leaves)
 
 hd_array *hd_array_pack_n(const hd_field *f, hd_array *const *leaf)
 {
+    if (fields_in("hd_array_pack", f) || list_in("hd_array_pack", leaf, field_count(f, true), 0))
+        return NULL;
     int n = field_count(f, false), nleaf = field_count(f, true);
     hd_array_pair *pair = malloc(sizeof *pair * ((size_t)n + 1));
     hd_array *a = NULL;
@@ -490,6 +500,8 @@ hd_array *const *hd_array_unpack_n(const hd_array *a, const hd_field *f)
     enum { MOST = 1024 };
     static _Thread_local hd_array *out[MOST];
     static hd_array *const nothing[MOST];
+    if (fields_in("hd_array_unpack", f))
+        return nothing;
     if (field_count(f, true) > MOST) {
         error_begin();
         error_set(E_INVAL, "hd_array_unpack: a struct of more than %d arrays", MOST);
@@ -597,6 +609,8 @@ int hd_read_n(const hd_array *x, enum hd_dtype d, void *dst, size_t count)
     if (count != (size_t)type_size(&a->type))
         return error_told(error_set(E_SHAPE, "hd_read: the array has another size: %lld elements, not %zu",
                                     (long long)type_size(&a->type), count));
+    if (count && !dst)
+        return error_told(error_set(E_INVAL, "hd_read: there is no room to read into: the pointer is NULL"));
     return error_told(store_read(a->store, dst));
 }
 

@@ -15,7 +15,7 @@ static _Thread_local struct { hd_array *value[VARIABLES]; hd_array *const *at[VA
 
 hd_array *const *hd_args_(hd_array *const *const *variables, int n)
 {
-    for (int i = 0; i < n && i < VARIABLES; i++)
+    for (int i = 0; variables && i < n && i < VARIABLES; i++)
         given.at[i] = variables[i], given.value[i] = *variables[i];
     return given.value;
 }
@@ -42,8 +42,10 @@ static int call_begin(Call *c, hd_fn *f, hd_array *const *args, int n)
     *c = (Call){ .f = f, .n = n, .args = c->arg, .variables = args == given.value };
     if (trace_top && error_pending())
         return (int)error_code();
-    if (!f)
-        return error_pass();
+    if (list_in("hd_call: arguments", args, n, 0))
+        return (int)error_code();
+    if (!fn_in("hd_call", f))
+        return error_told((int)error_code());
     for (int i = 0; i < n; i++)
         if (!args[i])
             return error_pass();
@@ -64,6 +66,12 @@ static const char *device_option(const hd_fn *f)
         if (f->key.device)
             return f->key.device;
     return NULL;
+}
+
+static int no_output(hd_array **out, int nout)
+{
+    return out && nout > 0 ? 0 :
+        error_set(E_INVAL, "hd_call: there is no output: a pointer to one hd_array * or more is wanted");
 }
 
 /* The argument that entry i of .donate names. */
@@ -267,9 +275,7 @@ static int run(const Program *p, const Call *c, hd_array **out, int nout)
 
 static int call(Call *c, hd_array **out, int nout)
 {
-    if (nout < 1)
-        return error_set(E_INVAL, "hd_call: there is no output");
-    if (donate_check(c) || not_overwritten(c, out, nout))
+    if (no_output(out, nout) || donate_check(c) || not_overwritten(c, out, nout))
         return (int)error_code();
     Device *d = device_for(c);
     const Program *p = d ? program_of(c->f, c->args, c->n, d) : NULL;
@@ -308,7 +314,7 @@ int hd_eval_shape_n(hd_fn *f, hd_array **out, int nout, hd_array *const *args, i
     Entry entry;
     int e = call_begin(&c, f, args, nargs);
     if (!e && !(e = entry_begin(&entry))) {
-        const Traced *t = not_overwritten(&c, out, nout) ? NULL : traced(&c);
+        const Traced *t = no_output(out, nout) || not_overwritten(&c, out, nout) ? NULL : traced(&c);
         e = !t || tuple_of(t->out, nout) ? (int)error_code() : deal(tree_strong(t->out), NULL, out, nout);
         entry_end(&entry);
     }
@@ -349,6 +355,8 @@ int hd_print_graph_n(FILE *file, hd_fn *f, hd_array *const *args, int nargs)
     Entry entry;
     Text text = { 0 };
     int e = call_begin(&c, f, args, nargs);
+    if (!e && !file)
+        e = error_set(E_INVAL, "hd_print_graph: the file is NULL");
     if (!e && !(e = entry_begin(&entry))) {
         const Traced *t = traced(&c);
         Graph *g = t ? graph_dce(t->g) : NULL;

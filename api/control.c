@@ -206,7 +206,8 @@ static const Tree *one_step(const Tree *xs)
 hd hd_scan_n(hd_fn *f, hd init, hd xs, const hd_scan_opts *o)
 {
     OP(hd_scan_n);
-    if (!f || !tracing())
+    OPTIONS(hd_scan_opts, o);
+    if (!fn_in("hd_scan", f) || !tracing())
         return HD_NIL;
     const Tree *args[2] = { tree_or_nothing(init), tree_or_nothing(xs) };
     if (!args[0] || !args[1])
@@ -280,7 +281,8 @@ static hd map_batches(hd_fn *f, const Tree *xs, Ref *x, int64_t n, int64_t b)
 hd hd_map_n(hd_fn *f, hd xs, const hd_map_opts *o)
 {
     OP(hd_map_n);
-    if (!f || !tracing())
+    OPTIONS(hd_map_opts, o);
+    if (!fn_in("hd_map", f) || !tracing())
         return HD_NIL;
     const Tree *tree = sym_type(xs), *arg;
     int64_t n = tree ? steps("hd_map", tree, -1) : -1;
@@ -332,7 +334,7 @@ static bool is_condition(const Tree *t)
 hd hd_while_n(hd_fn *cond, hd_fn *body, hd init)
 {
     OP(hd_while_n);
-    const Tree *carry = cond && body && tracing() ? sym_type(init) : NULL;
+    const Tree *carry = fn_in("hd_while", cond) && fn_in("hd_while", body) && tracing() ? sym_type(init) : NULL;
     if (!carry)
         return HD_NIL;
     const Traced *b = loop_body("hd_while", "looped", body, &carry, 1, 0, false), *c = NULL;
@@ -437,7 +439,7 @@ hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init)
     OP(hd_fori_n);
     Ref b[2];
     int64_t lo, hi;
-    if (!body || !tracing() || bounds(lower, upper, b))
+    if (!fn_in("hd_fori", body) || !tracing() || bounds(lower, upper, b))
         return HD_NIL;
     const Tree *args[2] = { tree_leaf(typ(b[0])), sym_type(init) };
     const Traced *t = args[1] ? loop_body("hd_fori", "looped", body, args, 2, 1, false) : NULL;
@@ -495,6 +497,9 @@ static int branch_types(const char *what, int n, const Traced *const *t, Type *w
 
 static hd branches(const char *what, Ref index, int n, hd_fn *const *f, const hd *args, int nargs)
 {
+    nargs = sym_count(what, args, nargs);
+    if (nargs < 0)
+        return HD_NIL;
     const Tree **at = NEWS(const Tree *, nargs);
     const Traced **t = NEWS(const Traced *, n);
     for (int i = 0; i < nargs; i++)
@@ -504,7 +509,7 @@ static hd branches(const char *what, Ref index, int n, hd_fn *const *f, const hd
         at[i] = tree_strong(at[i]);
     const Tree *in_tree = tree_tuple(at, nargs);
     for (int i = 0; i < n; i++)
-        if (!f[i] || !(t[i] = traced_body("chosen", f[i], in_tree)))
+        if (!fn_in(what, f[i]) || !(t[i] = traced_body("chosen", f[i], in_tree)))
             return HD_NIL;
     int nout = t[0]->g->nout, ncap, leaf = 0;
     Type *want = NEWS(Type, nout);
@@ -533,7 +538,7 @@ static hd branches(const char *what, Ref index, int n, hd_fn *const *f, const hd
 hd hd_cond_n(hd pred, hd_fn *yes, hd_fn *no, const hd *args, int n)
 {
     OP(hd_cond_n);
-    Ref p = yes && no ? sym_ref(pred) : 0;
+    Ref p = fn_in("hd_cond", yes) && fn_in("hd_cond", no) ? sym_ref(pred) : 0;
     if (!p)
         return HD_NIL;
     if (typ(p)->rank) {
@@ -544,7 +549,7 @@ hd hd_cond_n(hd pred, hd_fn *yes, hd_fn *no, const hd *args, int n)
     }
     if (typ(p)->dt != DT_BOOL)
         p = Ne(p, Like(p, 0));
-    return branches("hd_cond", Convert(p, DT_I32), 2, (hd_fn *[]){ no, yes }, args, sym_count(args, n));
+    return branches("hd_cond", Convert(p, DT_I32), 2, (hd_fn *[]){ no, yes }, args, n);
 }
 
 hd hd_switch_n(hd index, hd_fns f, const hd *args, int n)
@@ -555,6 +560,8 @@ hd hd_switch_n(hd index, hd_fns f, const hd *args, int n)
     if (!i)
         return HD_NIL;
     Type t = *typ(i);
+    if (list_in("hd_switch", f.f, f.n, 0))
+        return HD_NIL;
     if (t.rank || !dtype_int((Dtype)t.dt) || f.n < 1) {
         error_set(t.rank ? E_SHAPE : E_DTYPE, "hd_switch: the index is %s, an integer scalar is wanted; there are %d "
                                               "branches",
@@ -564,7 +571,7 @@ hd hd_switch_n(hd index, hd_fns f, const hd *args, int n)
     if (dtype_size((Dtype)t.dt) >= 4 && t.dt != DT_I32)         /* clamped before it is narrowed */
         i = Min(Max(i, Like(i, 0)), Const((Dtype)t.dt, f.n - 1));
     i = Convert(i, DT_I32);
-    return branches("hd_switch", i, f.n, f.f, args, sym_count(args, n));
+    return branches("hd_switch", i, f.n, f.f, args, n);
 }
 
 /* ==================== */
@@ -584,5 +591,6 @@ hd hd_stop_gradient(hd x)
 hd hd_apply_n(hd_fn *f, const hd *args, int n)
 {
     OP(hd_apply_n);
-    return apply(f, args, sym_count(args, n));
+    n = fn_in("hd_apply", f) ? sym_count("hd_apply", args, n) : -1;
+    return n < 0 ? HD_NIL : apply(f, args, n);
 }

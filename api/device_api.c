@@ -25,6 +25,8 @@ static const char *notes_of(const Device *d, int i)
 int hd_device(int i, hd_device_info *info)
 {
     error_begin();
+    if (!info)
+        return error_told(error_set(E_INVAL, "hd_device: there is nowhere to write what is asked for: the pointer is NULL"));
     Device *d = device_at(i);
     if (!d)
         return error_told((int)error_code());

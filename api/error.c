@@ -117,6 +117,8 @@ hd hd_fail(const char *format, ...)
 {
     OP(hd_fail);
     char *s = NULL;
+    if (!format)
+        format = "hd_fail: no reason is given";
     va_list v;
     va_start(v, format);
     int n = vsnprintf(NULL, 0, format, v);

@@ -219,8 +219,14 @@ static FnKey key_of(FnKind kind, hd_fn *inner)
 hd_fn *hd_function_(int shape, uintptr_t f, const char *text, const void *env, size_t size)
 {
     if (shape == 1000)
-        return (hd_fn *)f;
+        return fn_in("a call or a transform", (hd_fn *)f) ? (hd_fn *)f : NULL;
     error_begin();
+    bool bound = shape >= 99 && shape <= 108, known = bound || (shape >= -1 && shape <= 8);
+    if (!f || !known || (size && !env)) {
+        error_set(E_INVAL, !f ? "a function is NULL" : !known ? "%d is no shape of a function" :
+                  "hd_bind: what is bound is NULL", shape);
+        return NULL;
+    }
     FnKey k = key_of(FN_USER, NULL);
     k.shape = shape, k.f = f;
     if (size && trace_top)
@@ -255,9 +261,10 @@ const char *fn_name(const hd_fn *f)
 hd_fn *hd_partial_n(hd_fn *f, const hd *args, int n)
 {
     OP(hd_partial_n);
-    if (!f || !tracing())
+    if (!fn_in("hd_partial", f) || !tracing())
         return NULL;
-    n = sym_count(args, n);
+    if ((n = sym_count("hd_partial", args, n)) < 0)
+        return NULL;
     for (int i = 0; i < n; i++)
         if (args[i].trace ? !sym_usable(args[i]) : error_pending())
             return NULL;
@@ -293,7 +300,8 @@ static bool bad_list(const char *what, hd_ints a)
 hd_fn *hd_jit_n(hd_fn *f, const hd_jit_opts *o)
 {
     OP(hd_jit_n);
-    if (!f)
+    OPTIONS(hd_jit_opts, o);
+    if (!fn_in("hd_jit", f))
         return NULL;
     error_begin();
     FnKey k = key_of(FN_JIT, f);
@@ -307,7 +315,8 @@ hd_fn *hd_jit_n(hd_fn *f, const hd_jit_opts *o)
 hd_fn *hd_vmap_n(hd_fn *f, const hd_vmap_opts *o)
 {
     OP(hd_vmap_n);
-    if (!f)
+    OPTIONS(hd_vmap_opts, o);
+    if (!fn_in("hd_vmap", f))
         return NULL;
     error_begin();
     if (o->axis_size < 0) {
@@ -324,7 +333,8 @@ hd_fn *hd_vmap_n(hd_fn *f, const hd_vmap_opts *o)
 
 static hd_fn *derivative(FnKind kind, hd_fn *f, const hd_grad_opts *o, bool value)
 {
-    if (!f)
+    OPTIONS(hd_grad_opts, o);
+    if (!fn_in("a derivative", f))
         return NULL;
     error_begin();
     FnKey k = key_of(kind, f);
@@ -354,7 +364,7 @@ hd_fn *hd_hessian_n(hd_fn *f, const hd_grad_opts *o)
 
 static hd_fn *directional(FnKind kind, hd_fn *f, bool bare)
 {
-    if (!f)
+    if (!fn_in("a derivative", f))
         return NULL;
     error_begin();
     FnKey k = key_of(kind, f);

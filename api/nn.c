@@ -232,9 +232,10 @@ static hd counted(Update *s, hd count)
 
 hd hd_sgd_n(hd params, hd grads, hd state, hd rate, const hd_opt_opts *o)
 {
+    OP(hd_sgd_n);
+    OPTIONS(hd_opt_opts, o);
     Update s = { .what = "hd_sgd", .o = o, .rate = rate, .keep = o->momentum, .add = 1 };
     hd part[3];
-    OP(hd_sgd_n);
     if (!state_in(s.what, state, part))
         return HD_NIL;
     part[2] = counted(&s, part[2]);
@@ -245,9 +246,10 @@ hd hd_sgd_n(hd params, hd grads, hd state, hd rate, const hd_opt_opts *o)
 
 hd hd_adam_n(hd params, hd grads, hd state, hd rate, const hd_opt_opts *o)
 {
+    OP(hd_adam_n);
+    OPTIONS(hd_opt_opts, o);
     Update s = { .what = "hd_adam", .o = o, .rate = rate, .keep = or_default(o->b1, 0.9) };
     hd part[3];
-    OP(hd_adam_n);
     if (!state_in(s.what, state, part))
         return HD_NIL;
     part[2] = counted(&s, part[2]);

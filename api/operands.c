@@ -156,6 +156,23 @@ hd elem(Op op, int n, const hd *x)
 
 /* ==================== lists */
 
+int list_in(const char *what, const void *list, int n, int least)
+{
+    if (n >= least && (list || !n))
+        return 0;
+    error_begin();
+    if (n < least)
+        return error_set(E_INVAL, "%s: a count of %d", what, n);
+    return error_set(E_INVAL, "%s: the list is NULL", what);
+}
+
+bool fn_in(const char *what, const hd_fn *f)
+{
+    if (!f && !error_pending())
+        error_set(E_INVAL, "%s: the function is NULL", what);
+    return f != NULL;
+}
+
 int ints_in(const char *what, hd_ints a, Ints *out)
 {
     if (a.n < 0 || a.n > MAXRANK)

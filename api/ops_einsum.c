@@ -293,8 +293,9 @@ hd hd_einsum_n(const char *text, const hd *args, int n)
     Ref *r;
     OP(hd_einsum_n);
 
-    n = sym_count(args, n);
-    if (!tracing() || !text || n < 1) {
+    if (!tracing() || (n = sym_count("hd_einsum", args, n)) < 0)
+        return HD_NIL;
+    if (!text || n < 1) {
         error_set(E_INVAL, "hd_einsum: a text and at least one array are wanted");
         return HD_NIL;
     }

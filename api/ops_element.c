@@ -197,6 +197,8 @@ hd hd_reciprocal(hd x) { OP(hd_reciprocal); return row2(OP_div, sym_const(1), x)
 hd hd_clip(hd x, hd lo, hd hi)
 {
     OP(hd_clip);
+    if (!sym_usable(x))
+        return HD_NIL;
     if (!sym_absent(lo))
         x = row2(OP_max, x, lo);
     return sym_absent(hi) ? x : row2(OP_min, x, hi);

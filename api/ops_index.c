@@ -304,6 +304,9 @@ hd hd_dynamic_update_index(hd x, hd update, hd i, int axis)
 
 static int dims_in(const char *what, const hd_index_opts *o, Dims *d)
 {
+    if ((unsigned)o->mode > HD_IN_BOUNDS || (unsigned)o->combine > HD_MAX)
+        return error_set(E_INVAL, "%s: .mode is %d, .combine %d: they are of enum hd_mode and enum hd_combine", what,
+            (int)o->mode, (int)o->combine);
     return ints_in(what, o->window_axes, &d->window) || ints_in(what, o->collapsed_axes, &d->collapsed)
         || ints_in(what, o->index_axes, &d->map) || ints_in(what, o->x_batch_axes, &d->x_batch)
         || ints_in(what, o->indices_batch_axes, &d->indices_batch);
@@ -335,6 +338,7 @@ hd hd_gather_n(hd x, hd indices, const hd_index_opts *o)
     Dims d;
     Ints sizes;
     OP(hd_gather_n);
+    OPTIONS(hd_index_opts, o);
     Ref r = sym_ref(x), i = index_vectors("hd_gather", indices);
     if (!r || !i || dims_in("hd_gather", o, &d) || ints_in("hd_gather", o->sizes, &sizes))
         return HD_NIL;
@@ -346,6 +350,7 @@ hd hd_scatter_n(hd x, hd indices, hd updates, const hd_index_opts *o)
     Dims d;
     Ref r[2];
     OP(hd_scatter_n);
+    OPTIONS(hd_index_opts, o);
     Ref i = index_vectors("hd_scatter", indices);
     if (!i || unify_dtype("hd_scatter", 2, (const hd[]){ x, updates }, r) || dims_in("hd_scatter", o, &d))
         return HD_NIL;

@@ -65,8 +65,10 @@ static int sorted_operands(hd x, int axis, Ref **out, int *a)
 hd hd_sort_n(hd x, int axis, const hd_sort_opts *o)
 {
     Ref *r;
-    int a, n, keys = o->keys ? o->keys : 1;
+    int a, n;
     OP(hd_sort_n);
+    OPTIONS(hd_sort_opts, o);
+    int keys = o->keys ? o->keys : 1;
 
     if (!(n = sorted_operands(x, axis, &r, &a)))
         return HD_NIL;

@@ -449,7 +449,9 @@ hd hd_repeat(hd x, int64_t times, int axis)
 /* Operands of one dtype in the arena; the count, or 0 after an error. */
 static int operands(const char *what, const hd *xs, int n, Ref **out)
 {
-    n = sym_count(xs, n);
+    n = sym_count(what, xs, n);
+    if (n < 0)
+        return 0;
     if (n < 1) {
         error_set(E_INVAL, "%s: no arrays are given", what);
         return 0;

@@ -433,6 +433,8 @@ int hd_print(FILE *file, const hd_array *a)
     if (!a)
         return error_pass();
     error_begin();
+    if (!file)
+        return error_told(error_set(E_INVAL, "hd_print: the file is NULL"));
     int e = write_tree(&t, a, 0);
     if (!e && fprintf(file, "%s\n", t.s ? t.s : "") < 0)
         e = error_set(E_IO, "hd_print: the file cannot be written");

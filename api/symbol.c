@@ -58,15 +58,12 @@ hd hd_const(hd_array *a)
 hd hd_lit_n(enum hd_dtype d, hd_ints shape, const void *data)
 {
     OP(hd_lit_n);
-    Ints s;
-    if (!tracing())
+    Type t;
+    if (!tracing() || array_type("hd_lit", d, shape, &t))
         return HD_NIL;
-    if (shape.n < 0)
-        error_set(E_SHAPE, "hd_lit: the number of values does not match the shape");
-    else if (d <= HD_NODTYPE || (int)d >= DT_COUNT)
-        error_set(E_DTYPE, "hd_lit: %d is no dtype", (int)d);
-    else if (!ints_in("hd_lit", shape, &s))
-        return sym_of(Data(type_of((Dtype)d, s.n, s.v), data));
+    if (data || !type_size(&t))
+        return sym_of(Data(t, data));
+    error_set(E_INVAL, "hd_lit: data is NULL");
     return HD_NIL;
 }
 
@@ -101,11 +98,11 @@ const char *hd_str(hd x)
     static _Thread_local int turn;
     char *b = buffer[turn = (turn + 1) % 8];
     size_t n = sizeof buffer[0];
-    const Trace *t = x.trace ? trace_find(x.trace) : NULL;
+    const Trace *t = sym_holder(x);
     const Node *d = t ? sym_node(x, t) : NULL;
     if (!x.trace)
         return "nil";
-    if (!t || (!d && (int)x.ref >= t->g->nval))
+    if (!t)
         return "a symbol whose trace has ended";
     if (d) {
         snprintf(b, n, "%s", tree_text(d->tree));
@@ -118,8 +115,10 @@ const char *hd_str(hd x)
     return b;
 }
 
-int sym_count(const hd *x, int n)
+int sym_count(const char *what, const hd *x, int n)
 {
+    if (list_in(what, x, n, -1))
+        return -1;
     if (n < 0)
         for (n = 0; x[n].trace != UINT32_MAX; n++)
             ;
@@ -129,13 +128,14 @@ int sym_count(const hd *x, int n)
 hd hd_tuple_n(const hd *x, int n)
 {
     OP(hd_tuple_n);
-    return sym_tuple(x, sym_count(x, n));
+    n = sym_count("hd_tuple", x, n);
+    return n < 0 ? HD_NIL : sym_tuple(x, n);
 }
 
 hd hd_dict_n(const hd_pair *p, int n)
 {
     OP(hd_dict_n);
-    if (!tracing())
+    if (!tracing() || list_in("hd_dict", p, n, -1))
         return HD_NIL;
     if (n < 0)
         for (n = 0; p[n].key; n++)
@@ -165,9 +165,9 @@ hd hd_get(hd tree, const char *key)
     if (!n)
         return HD_NIL;
     for (int i = 0; n->tree->key && i < n->tree->n; i++)
-        if (!strcmp(n->tree->key[i], key))
+        if (key && !strcmp(n->tree->key[i], key))
             return n->part[i];
-    error_set(E_INVAL, "hd_get: there is no key \"%s\" in %s", key, tree_text(n->tree));
+    error_set(E_INVAL, "hd_get: there is no key \"%s\" in %s", key ? key : "NULL", tree_text(n->tree));
     return HD_NIL;
 }
 
@@ -218,10 +218,16 @@ static hd apply_leaf(const hd *x, int n, void *f) { return apply(f, x, n); }
 hd hd_tree_map_n(hd_fn *f, const hd *trees, int n)
 {
     OP(hd_tree_map_n);
-    return f ? sym_map("hd_tree_map", apply_leaf, f, sym_count(trees, n), trees) : HD_NIL;
+    n = fn_in("hd_tree_map", f) ? sym_count("hd_tree_map", trees, n) : -1;
+    return n < 0 ? HD_NIL : sym_map("hd_tree_map", apply_leaf, f, n, trees);
 }
 
 /* ==================== structs */
+
+int fields_in(const char *what, const hd_field *f)
+{
+    return f ? 0 : (error_begin(), error_set(E_INVAL, "%s: the list of fields is NULL", what));
+}
 
 static int field_leaves(const hd_field *f)
 {
@@ -257,7 +263,7 @@ static hd pack(const hd_field *f, const hd *leaf)
 hd hd_pack_n(const hd_field *f, const hd *leaves)
 {
     OP(hd_pack_n);
-    return tracing() ? pack(f, leaves) : HD_NIL;
+    return tracing() && !fields_in("hd_pack", f) && !list_in("hd_pack", leaves, field_leaves(f), 0) ? pack(f, leaves) : HD_NIL;
 }
 
 static hd *unpack(hd tree, const hd_field *f, hd *out)
@@ -281,6 +287,8 @@ const hd *hd_unpack_n(hd tree, const hd_field *f)
 {
     static const hd nothing[256];
     OP(hd_unpack_n);
+    if (fields_in("hd_unpack", f))
+        return nothing;
     int n = field_leaves(f);
     if (!sym_home(tree) && n <= 256)
         return nothing;

@@ -78,6 +78,15 @@ bool tracing(void)
     return trace_top != NULL;
 }
 
+/* The open trace that holds this symbol: whatever its eight bytes are. NULL: none does. */
+Trace *sym_holder(hd x)
+{
+    Trace *t = x.trace ? trace_find(x.trace) : NULL;
+    uint32_t k = x.ref & ~SYM_NODE;
+    bool in = t && ((x.ref & SYM_NODE) ? k < (uint32_t)t->nnode : k && k < (uint32_t)t->g->nval);
+    return in ? t : NULL;
+}
+
 /* The trace of a symbol; NULL for HD_NIL and after an error. */
 Trace *sym_home(hd x)
 {
@@ -88,11 +97,9 @@ Trace *sym_home(hd x)
     }
     if (!tracing())
         return NULL;
-    Trace *t = trace_find(x.trace);
-    if (!t || ((x.ref & SYM_NODE) ? (int)(x.ref & ~SYM_NODE) >= t->nnode : (int)x.ref >= t->g->nval || !x.ref)) {
+    Trace *t = sym_holder(x);
+    if (!t)
         stale(x);
-        return NULL;
-    }
     return t;
 }
 
@@ -103,7 +110,7 @@ bool sym_absent(hd x) { return !x.trace && !error_pending(); }
 
 bool sym_weak(hd x, double *value)
 {
-    const Trace *t = x.trace ? trace_find(x.trace) : NULL;
+    const Trace *t = sym_holder(x);
     const Node *n = t ? sym_node(x, t) : NULL;
     if (!n || n->tree->kind != T_WEAK)
         return false;
@@ -114,7 +121,7 @@ bool sym_weak(hd x, double *value)
 
 bool sym_tree(hd x)
 {
-    const Trace *t = x.trace ? trace_find(x.trace) : NULL;
+    const Trace *t = sym_holder(x);
     const Node *n = t ? sym_node(x, t) : NULL;
     return n && n->tree->kind != T_WEAK;
 }
@@ -260,7 +267,7 @@ int sym_leaf_count(hd x)
 
 static int gather(hd x, hd *out, int n)
 {
-    const Trace *t = x.trace ? trace_find(x.trace) : NULL;
+    const Trace *t = sym_holder(x);
     const Node *d = t ? sym_node(x, t) : NULL;
     if (!t)
         return n;
@@ -319,6 +326,8 @@ hd sym_map(const char *what, LeafFn *f, void *env, int n, const hd *trees)
 {
     const Tree *first = n ? sym_type(trees[0]) : NULL;
     hd **leaf = NEWS(hd *, n), *out, *x = NEWS(hd, n);
+    if (!n && !error_pending())
+        error_set(E_INVAL, "%s: there are no trees", what);
     if (!first)
         return HD_NIL;
     for (int i = 0; i < n; i++) {

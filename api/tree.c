@@ -195,6 +195,9 @@ int key_order(const char *const *key, int n, int *order)
 {
     Keyed *k = NEWS(Keyed, n);
     for (int i = 0; i < n; i++)
+        if (!key[i])
+            return error_set(E_INVAL, "a dictionary's key %d of %d is NULL", i, n);
+    for (int i = 0; i < n; i++)
         k[i] = (Keyed){ key[i], i };
     qsort(k, (size_t)n, sizeof *k, by_key);
     for (int i = 0; i < n; i++)
