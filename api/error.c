@@ -41,6 +41,8 @@ static bool named(Loc l)
     return l.file && n > 0 && n < (int)sizeof b && !strncmp(error_text(), b, (size_t)n);
 }
 
+enum { FRAMES_SHOWN = 12 };
+
 static void compose(void)
 {
     Text t = { 0 };
@@ -49,7 +51,9 @@ static void compose(void)
     for (const Context *f = frames; f; f = f->up) {
         if (f->verb ? named(f->loc) : !f->name)
             continue;
-        text_add(&t, "%s", n++ ? ", " : "  (");
+        if (n++ >= FRAMES_SHOWN)
+            continue;
+        text_add(&t, "%s", n > 1 ? ", " : "  (");
         if (!f->verb)
             text_add(&t, "in %s", f->name);
         else if (f->loc.file)
@@ -57,6 +61,8 @@ static void compose(void)
         else
             text_add(&t, "%s", f->verb);
     }
+    if (n > FRAMES_SHOWN)
+        text_add(&t, ", and %d more around it", n - FRAMES_SHOWN);
     if (n)
         text_add(&t, ")");
     message_set(text_take(&t));

@@ -455,25 +455,55 @@ static const Traced *remember(hd_fn *f, const Traced *t, uint64_t hash)
     return c;
 }
 
+/* What this thread is tracing and transforming, innermost first. */
+typedef struct Going { const hd_fn *f; const Tree *args; int depth; const struct Going *up; } Going;
+static _Thread_local const Going *going;
+enum { DEEPEST = 128 };
+
+/* A function that needs itself at the same types never ends; one that needs itself at others may, if not for ever. */
+static bool ends(const Going *g)
+{
+    for (const Going *outer = g->up; outer; outer = outer->up)
+        if (outer->f == g->f && tree_equal(outer->args, g->args)) {
+            error_set(E_TRACE, "%s applies itself to the same types again, %s, and so would never end: repeat with "
+                               "hd_scan, hd_fori or hd_while", fn_name(g->f), tree_text(g->args));
+            return false;
+        }
+    if (g->depth > DEEPEST)
+        error_set(E_TRACE, "functions and transforms are nested more than %d deep, here %s: repeat with hd_scan, "
+                           "hd_fori or hd_while", DEEPEST, fn_name(g->f));
+    return g->depth <= DEEPEST;
+}
+
+static const Traced *traced(hd_fn *f, const Tree *args)
+{
+    Going here = { f, args, going ? going->depth + 1 : 1, going };
+    if (!ends(&here))
+        return NULL;
+    going = &here;
+    Phase before = phase_begin(f->key.kind < FN_JIT ? PHASE_TRACE : PHASE_TRANSFORM);
+    const Traced *t = f->key.kind == FN_USER ? trace_user(f, args) : transform(f, args);
+    phase_begin(before);
+    going = here.up;
+    return t;
+}
+
 const Traced *graph_of(hd_fn *f, const Tree *args)
 {
+    while (f && f->key.kind == FN_JIT)
+        f = f->key.inner;
     if (!f || error_pending())
         return NULL;
     if (f->key.kind == FN_DEAD) {
         ended(f);
         return NULL;
     }
-    if (f->key.kind != FN_USER && f->key.kind != FN_PARTIAL && f->key.kind != FN_JIT)
+    if (f->key.kind != FN_USER && f->key.kind != FN_PARTIAL)
         args = tree_strong(args);
-    if (f->key.kind == FN_JIT)
-        return graph_of(f->key.inner, args);
     uint64_t hash = tree_hash(args);
     for (const Memo *m = f->memo; m; m = m->next)
         if (m->hash == hash && tree_equal(m->traced->in, args))
             return m->traced;
-    Phase before = phase_begin(f->key.kind < FN_JIT ? PHASE_TRACE : PHASE_TRANSFORM);
-    const Traced *t = f->key.kind == FN_USER ? trace_user(f, args) : transform(f, args);
-    t = t && pure(t) ? remember(f, t, hash) : t;
-    phase_begin(before);
-    return t;
+    const Traced *t = traced(f, args);
+    return t && pure(t) ? remember(f, t, hash) : t;
 }
