@@ -103,6 +103,12 @@ int sym_count(const char *what, const hd *, int n);     /* n, or for -1 how many
 /* Options that are NULL are those of { 0 }. */
 #define OPTIONS(T, o) const T none_ = { 0 }; if (!(o)) (o) = &none_
 
+/* Fields of structs (symbol.c). */
+int field_leaves(const hd_field *);             /* arrays of the whole struct */
+int field_count(const hd_field *);              /* fields, a list as one */
+bool field_list(const hd_field *);              /* is it a list of items: name[n]? */
+const char *field_key(const hd_field *);        /* its name without [n] */
+
 /* Trees of symbols. All give HD_NIL where an operand is HD_NIL. */
 hd sym_tuple(const hd *, int n);
 hd sym_dict(const char *const *key, const hd *, int n);         /* keys in any order */

@@ -452,28 +452,48 @@ const char *hd_array_field_name(const hd_array *a, int i) { return a && a->key &
 
 /* ---- structs */
 
-static int field_count(const hd_field *f, bool leaves)
+static hd_array *pack_item(const hd_field *f, hd_array *const *leaf)
 {
-    int n = 0;
-    for (; f->name; f++)
-        n += leaves && f->inner ? field_count(f->inner, true) : 1;
-    return n;
+    hd_array *x = f->inner ? hd_array_pack_n(f->inner, leaf) : *leaf;
+    if (!x && !error_pending())
+        error_set(E_INVAL, "hd_array_pack: the field %s is missing", f->name);
+    return x;
+}
+
+/* The value of one field: an item, or a tuple of them. */
+static hd_array *pack_field(const hd_field *f, hd_array *const *leaf)
+{
+    int size = f->inner ? field_leaves(f->inner) : 1;
+    if (!field_list(f))
+        return pack_item(f, leaf);
+    hd_array **item = malloc(f->count * sizeof *item), *list = NULL;
+    for (size_t i = 0; i < f->count; i++, leaf += size) {
+        hd_array *x = pack_item(f, leaf);
+        if (item)
+            item[i] = x;
+        else
+            hd_drop(x);
+    }
+    if (item)
+        list = hd_array_tuple_n(item, (int)f->count);
+    else
+        no_memory(f->count * sizeof *item);
+    free(item);
+    return list;
 }
 
 hd_array *hd_array_pack_n(const hd_field *f, hd_array *const *leaf)
 {
-    if (fields_in("hd_array_pack", f) || list_in("hd_array_pack", leaf, field_count(f, true), 0))
+    if (fields_in("hd_array_pack", f) || list_in("hd_array_pack", leaf, field_leaves(f), 0))
         return NULL;
-    int n = field_count(f, false), nleaf = field_count(f, true);
+    int n = field_count(f), nleaf = field_leaves(f);
     hd_array_pair *pair = malloc(sizeof *pair * ((size_t)n + 1));
     hd_array *a = NULL;
     for (int i = 0; !pair && i < nleaf; i++)
         hd_drop(leaf[i]);
     for (int i = 0; pair && i < n; i++) {
-        pair[i] = (hd_array_pair){ f[i].name, f[i].inner ? hd_array_pack_n(f[i].inner, leaf) : *leaf };
-        leaf += f[i].inner ? field_count(f[i].inner, true) : 1;
-        if (!pair[i].value && !error_pending())
-            error_set(E_INVAL, "hd_array_pack: the field %s is missing", f[i].name);
+        pair[i] = (hd_array_pair){ field_key(&f[i]), pack_field(&f[i], leaf) };
+        leaf += (int)f[i].count * (f[i].inner ? field_leaves(f[i].inner) : 1);
     }
     if (pair)
         a = dict_of(pair, n);
@@ -486,11 +506,17 @@ hd_array *hd_array_pack_n(const hd_field *f, hd_array *const *leaf)
 static hd_array **unpack(const hd_array *a, const hd_field *f, hd_array **out)
 {
     for (; f->name; f++) {
-        hd_array *x = a ? hd_array_get(a, f->name) : NULL;
-        if (f->inner)
-            out = unpack(x, f->inner, out);
-        else
-            *out++ = x;
+        const hd_array *x = a ? hd_array_get(a, field_key(f)) : NULL;
+        bool list = field_list(f);
+        if (x && list && x->n != (int)f->count)
+            error_set(E_INVAL, "hd_array_unpack: the field %s has %d items, the tree %d", f->name, (int)f->count, x->n);
+        for (int i = 0; i < (int)f->count; i++) {
+            const hd_array *part = list && x ? (i < x->n ? x->part[i] : NULL) : x;
+            if (f->inner)
+                out = unpack(part, f->inner, out);
+            else
+                *out++ = (hd_array *)(uintptr_t)part;
+        }
     }
     return out;
 }
@@ -502,7 +528,7 @@ hd_array *const *hd_array_unpack_n(const hd_array *a, const hd_field *f)
     static hd_array *const nothing[MOST];
     if (fields_in("hd_array_unpack", f))
         return nothing;
-    if (field_count(f, true) > MOST) {
+    if (field_leaves(f) > MOST) {
         error_begin();
         error_set(E_INVAL, "hd_array_unpack: a struct of more than %d arrays", MOST);
         return nothing;

@@ -51,6 +51,11 @@ Ref pad_axis(Ref, int axis, int64_t lo, int64_t hi, Ref value);
 Ref join(Ref a, Ref b, int axis);
 
 /* ---- index (ops_index.c) */
+/* Dimension numbers of gather and scatter, as the op table has them. */
+typedef struct Dims { Ints window, collapsed, map, x_batch, indices_batch; } Dims;
+Ref gather(Ref x, Ref indices, const Dims *, Ints sizes, int mode);
+Ref scatter(Ref x, Ref indices, Ref updates, const Dims *, int mode, int combine, bool unique);
+Ref fill_in(const char *what, hd fill, Ref x);  /* a scalar of x's dtype; 0 after an error */
 Ref fill_value(Dtype);                          /* reading outside an array: nan, the least, the largest, true */
 Ref take(Ref x, Ref index, int axis, int mode); /* mode of ops.def; indices as they are */
 enum { MODE_CLIP = 1, MODE_FILL = 2, MODE_IN_BOUNDS = 3 };

@@ -49,6 +49,7 @@ hd hd_elu(hd x)
     return sym_of(choose(above, r, Expm1(choose(above, zero, r))));
 }
 
+hd hd_log_sigmoid(hd x) { OP(hd_log_sigmoid); return sym_of(Neg(softplus(Neg(float_ref("hd_log_sigmoid", x))))); }
 hd hd_softplus(hd x) { OP(hd_softplus); return sym_of(softplus(float_ref("hd_softplus", x))); }
 
 /* x less its largest element, which is a constant for derivatives. 0 after an error. */

@@ -256,6 +256,36 @@ hd hd_pow(hd x, hd y)
     return row2(OP_pow, x, y);
 }
 
+/* ==================== with a plain number, and many at once */
+
+#define WITH_C(name, f) hd hd_##name##_c(hd x, double c) { OP(hd_##name##_c); return f(x, sym_const(c)); }
+WITH_C(add, hd_add)
+WITH_C(sub, hd_sub)
+WITH_C(mul, hd_mul)
+WITH_C(div, hd_div)
+WITH_C(pow, hd_pow)
+WITH_C(maximum, hd_maximum)
+WITH_C(minimum, hd_minimum)
+
+hd hd_c_sub(double c, hd x) { OP(hd_c_sub); return row2(OP_sub, sym_const(c), x); }
+hd hd_c_div(double c, hd x) { OP(hd_c_div); return row2(OP_div, sym_const(c), x); }
+
+static hd joined(const char *what, Op op, const hd *x, int n)
+{
+    n = sym_count(x, n);
+    if (n < 1) {
+        error_set(E_INVAL, "%s: there is no operand", what);
+        return HD_NIL;
+    }
+    hd all = x[0];
+    for (int i = 1; i < n; i++)
+        all = row2(op, all, x[i]);
+    return all;
+}
+
+hd hd_add_all_n(const hd *x, int n) { OP(hd_add_all_n); return joined("hd_add_all", OP_add, x, n); }
+hd hd_mul_all_n(const hd *x, int n) { OP(hd_mul_all_n); return joined("hd_mul_all", OP_mul, x, n); }
+
 /* Operands of one dtype and shape. */
 static bool pair(const char *what, hd x, hd y, Ref *r) { return !unify(what, 2, (const hd[]){ x, y }, r); }
 

@@ -23,16 +23,13 @@ Ref fill_value(Dtype d)
 
 static void attr_ints(Attr *a, Ints v) { attr_list(a, v.v, v.n); }
 
-/* Dimension numbers of gather and scatter, as the op table has them. */
-typedef struct Dims { Ints window, collapsed, map, x_batch, indices_batch; } Dims;
-
 static void attr_dims(Attr *a, const Dims *d)
 {
     attr_ints(a, d->window), attr_ints(a, d->collapsed), attr_ints(a, d->map);
     attr_ints(a, d->x_batch), attr_ints(a, d->indices_batch);
 }
 
-static Ref gather(Ref x, Ref indices, const Dims *d, Ints sizes, int mode)
+Ref gather(Ref x, Ref indices, const Dims *d, Ints sizes, int mode)
 {
     Attr a = { 0 };
     attr_dims(&a, d);
@@ -41,7 +38,7 @@ static Ref gather(Ref x, Ref indices, const Dims *d, Ints sizes, int mode)
     return emit(OP_gather, 2, (const Ref[]){ x, indices }, &a);
 }
 
-static Ref scatter(Ref x, Ref indices, Ref updates, const Dims *d, int mode, int combine, bool unique)
+Ref scatter(Ref x, Ref indices, Ref updates, const Dims *d, int mode, int combine, bool unique)
 {
     Attr a = { 0 };
     attr_dims(&a, d);
@@ -68,7 +65,6 @@ Ref take(Ref x, Ref index, int axis, int mode)
         shape.v[shape.n++] = sizes.v[i];
     if (!sizes.v[axis])
         return scalar_to(fill_value((Dtype)typ(x)->dt), shape);
-
     Dims d = { .window = ints_run(0, axis), .collapsed = ints1(axis), .map = ints1(axis) };
     for (int i = axis + extra; i < rank - 1 + extra; i++)
         d.window.v[d.window.n++] = i;
@@ -89,7 +85,24 @@ Ref one_hot(Ref index, int64_t n, Dtype d)
     return Convert(bin(OP_eq, column, Iota(t, t.rank - 1)), d);
 }
 
+static int mode_of(enum hd_mode m, int otherwise)
+{
+    return m == HD_CLIP ? MODE_CLIP
+        : m == HD_FILL_OR_DROP ? MODE_FILL
+        : m == HD_IN_BOUNDS ? MODE_IN_BOUNDS : otherwise;
+}
+
 /* ==================== take */
+
+Ref fill_in(const char *what, hd fill, Ref x)
+{
+    Ref r = sym_ref_as(fill, (Dtype)typ(x)->dt);
+    Type want = type_scalar((Dtype)typ(x)->dt);
+    if (!r || type_equal(typ(r), &want))
+        return r;
+    error_set(E_SHAPE, "%s: .fill must be %s, not %s", what, type_text(&want), type_text(typ(r)));
+    return 0;
+}
 
 /* x, a checked axis of it, and integer indices; 0 after an error */
 static Ref operands(const char *what, hd x, hd indices, int axis, int *a, Ref *i)
@@ -102,24 +115,60 @@ static Ref operands(const char *what, hd x, hd indices, int axis, int *a, Ref *i
     return r;
 }
 
-hd hd_take(hd x, hd indices, int axis)
+/* The mode of the op, and the fill as a scalar of x's dtype; 0 where there is none. nonzero after an error. */
+static int take_mode(const char *what, const hd_take_opts *o, Ref x, int *mode, Ref *fill)
 {
-    int a;
-    Ref i;
-    OP(hd_take);
-    Ref r = operands("hd_take", x, indices, axis, &a, &i);
-    return r ? sym_of(take(r, from_end(i, typ(r)->dim[a]), a, MODE_FILL)) : HD_NIL;
+    *mode = MODE_FILL, *fill = 0;
+    if (!o)
+        return 0;
+    *mode = mode_of(o->mode, MODE_FILL);
+    if (sym_absent(o->fill))
+        return 0;
+    if (!(*fill = fill_in(what, o->fill, x)))
+        return (int)error_code();
+    if (*mode != MODE_FILL)
+        return error_set(E_INVAL, "%s: .fill is for what is outside, and this .mode says that nothing is", what);
+    *mode = MODE_CLIP;                          /* what is read there is not used */
+    return 0;
 }
 
+/* What was read where the index is outside 0 .. n-1 is the fill. behind: axes of the result after those of the index. */
+static Ref filled(Ref read, Ref index, int64_t n, int behind, Ref fill)
+{
+    if (!fill || !read)
+        return read;
+    Ref inside = Lt(index, Like(index, (double)n));
+    if (!dtype_unsigned((Dtype)typ(index)->dt))
+        inside = And(inside, Ge(index, Like(index, 0)));
+    for (int i = 0; inside && i < behind; i++)
+        inside = unsqueeze(inside, typ(inside)->rank);
+    return choose(inside, read, fill);
+}
+
+hd hd_take_n(hd x, hd indices, int axis, const hd_take_opts *o)
+{
+    int a, mode;
+    Ref i, fill;
+    OP(hd_take_n);
+    Ref r = operands("hd_take", x, indices, axis, &a, &i);
+    if (!r || take_mode("hd_take", o, r, &mode, &fill))
+        return HD_NIL;
+    int64_t n = typ(r)->dim[a];
+    i = from_end(i, n);
+    return sym_of(filled(take(r, i, a, mode), i, n, typ(r)->rank - 1 - a, fill));
+}
+
+hd hd_take(hd x, hd indices, int axis) { OP(hd_take); return hd_take_n(x, indices, axis, NULL); }
+
 /* All axes but one go together: they are batch axes of a gather of single elements. */
-hd hd_take_along_axis(hd x, hd indices, int axis)
+hd hd_take_along_axis_n(hd x, hd indices, int axis, const hd_take_opts *o)
 {
     static const char what[] = "hd_take_along_axis";
-    int a;
-    Ref i;
-    OP(hd_take_along_axis);
+    int a, mode;
+    Ref i, fill;
+    OP(hd_take_along_axis_n);
     Ref r = operands(what, x, indices, axis, &a, &i);
-    if (!r)
+    if (!r || take_mode(what, o, r, &mode, &fill))
         return HD_NIL;
     Ints xs = shape_of(r), is = shape_of(i);
     if (xs.n != is.n) {
@@ -147,12 +196,18 @@ hd hd_take_along_axis(hd x, hd indices, int axis)
     r = broadcast_to(r, xs);
     i = broadcast_to(from_end(i, n), is);
     if (!n)
-        return sym_of(scalar_to(fill_value((Dtype)typ(r)->dt), is));
+        return sym_of(scalar_to(fill ? fill : fill_value((Dtype)typ(r)->dt), is));
     Ints one = ints1(a), rest = ints_without(ints_run(0, xs.n), &one), sizes = xs;
     for (int k = 0; k < sizes.n; k++)
         sizes.v[k] = 1;
     Dims d = { .collapsed = one, .map = one, .x_batch = rest, .indices_batch = rest };
-    return sym_of(gather(r, unsqueeze(i, is.n), &d, sizes, MODE_FILL));
+    return sym_of(filled(gather(r, unsqueeze(i, is.n), &d, sizes, mode), i, n, 0, fill));
+}
+
+hd hd_take_along_axis(hd x, hd indices, int axis)
+{
+    OP(hd_take_along_axis);
+    return hd_take_along_axis_n(x, indices, axis, NULL);
 }
 
 hd hd_one_hot(hd index, int64_t n, enum hd_dtype d)
@@ -310,13 +365,6 @@ static int dims_in(const char *what, const hd_index_opts *o, Dims *d)
     return ints_in(what, o->window_axes, &d->window) || ints_in(what, o->collapsed_axes, &d->collapsed)
         || ints_in(what, o->index_axes, &d->map) || ints_in(what, o->x_batch_axes, &d->x_batch)
         || ints_in(what, o->indices_batch_axes, &d->indices_batch);
-}
-
-static int mode_of(enum hd_mode m, int otherwise)
-{
-    return m == HD_CLIP ? MODE_CLIP
-        : m == HD_FILL_OR_DROP ? MODE_FILL
-        : m == HD_IN_BOUNDS ? MODE_IN_BOUNDS : otherwise;
 }
 
 static Ref index_vectors(const char *what, hd indices)

@@ -170,12 +170,15 @@ static bool vector_and(const char *what, hd x, hd y, Ref *r)
     return false;
 }
 
-hd hd_searchsorted(hd sorted, hd x)
+hd hd_searchsorted_n(hd sorted, hd x, const hd_search_opts *o)
 {
     Ref r[2];
-    OP(hd_searchsorted);
-    return vector_and("hd_searchsorted", sorted, x, r) ? sym_of(searchsorted(r[0], r[1], false)) : HD_NIL;
+    OP(hd_searchsorted_n);
+    bool right = o && o->side == HD_RIGHT;
+    return vector_and("hd_searchsorted", sorted, x, r) ? sym_of(searchsorted(r[0], r[1], right)) : HD_NIL;
 }
+
+hd hd_searchsorted(hd sorted, hd x) { OP(hd_searchsorted); return hd_searchsorted_n(sorted, x, NULL); }
 
 /* Straight lines between points; beyond them the outermost values. Points that coincide have no slope. */
 static Ref interp(Ref x, Ref xp, Ref fp)
@@ -250,11 +253,12 @@ hd hd_histogram(hd x, hd edges)
     return sym_of(all ? SliceAxis(all, 0, 1, n) : 0);
 }
 
-/* Positions in 0 .. n-1 of the first `size` true elements of a vector, 0 for those there are not. */
-static Ref positions(Ref mask, int64_t size)
+/* Positions in 0 .. n-1 of the first `size` true elements of a vector, 0 for those there are not; *there: which are. */
+static Ref positions(Ref mask, int64_t size, Ref *there)
 {
     int64_t n = typ(mask)->dim[0];
-    Type t = type_of(DT_I32, 1, &size);
+    Type t = type_of(DT_I32, 1, &size), b = type_of(DT_BOOL, 1, &size);
+    *there = Zeros(&b);
     if (!n || !size)
         return Zeros(&t);
     Ref upto = Cumulative(OP_cumsum, Convert(mask, DT_I32), 0, false);
@@ -263,7 +267,8 @@ static Ref positions(Ref mask, int64_t size)
         return 0;
     k = Add(k, Like(k, 1));                     /* the k-th is where the count first reaches k */
     Ref total = squeeze_axis(SliceAxis(upto, 0, n - 1, n), 0);
-    return choose(bin(OP_le, k, total), searchsorted(upto, k, false), Like(k, 0));
+    *there = bin(OP_le, k, total);
+    return choose(*there, searchsorted(upto, k, false), Like(k, 0));
 }
 
 static bool size_given(const char *what, int64_t size)
@@ -274,43 +279,61 @@ static bool size_given(const char *what, int64_t size)
     return false;
 }
 
-hd hd_nonzero(hd x, int64_t size)
+/* The fill where an option gives one and nothing is there. */
+static Ref fill_up(const char *what, const hd_fill_opts *o, Ref there, Ref x)
+{
+    if (!x || !o || sym_absent(o->fill))
+        return x;
+    Ref fill = fill_in(what, o->fill, x);
+    return fill ? choose(there, x, fill) : 0;
+}
+
+hd hd_nonzero_n(hd x, int64_t size, const hd_fill_opts *o)
 {
     hd out[MAXRANK];
-    OP(hd_nonzero);
+    Ref there;
+    OP(hd_nonzero_n);
     Ref r = rank_ref("hd_nonzero", x, 1);
     if (!r || !size_given("hd_nonzero", size))
         return HD_NIL;
     Type t = *typ(r);
     Ref f = flat(r);
-    Ref at = positions(typ(f)->dt == DT_BOOL ? f : Ne(f, Like(f, 0)), size);
+    Ref at = positions(typ(f)->dt == DT_BOOL ? f : Ne(f, Like(f, 0)), size, &there);
     for (int i = t.rank - 1; at && i >= 0; i--) {
         Ref n = Like(at, t.dim[i] ? (double)t.dim[i] : 1);
-        out[i] = sym_of(Rem(at, n));
+        out[i] = sym_of(fill_up("hd_nonzero", o, there, Rem(at, n)));
         at = Div(at, n);
     }
     return at ? sym_tuple(out, t.rank) : HD_NIL;
 }
 
-hd hd_unique(hd x, int64_t size)
+hd hd_nonzero(hd x, int64_t size) { OP(hd_nonzero); return hd_nonzero_n(x, size, NULL); }
+
+hd hd_unique_n(hd x, int64_t size, const hd_fill_opts *o)
 {
-    OP(hd_unique);
+    Ref there;
+    OP(hd_unique_n);
     Ref r = sym_ref(x);
     if (!r || !size_given("hd_unique", size))
         return HD_NIL;
     r = flat(r);
     int64_t n = typ(r)->dim[0];
     Type t = type_of((Dtype)typ(r)->dt, 1, &size);
-    if (!n)
-        return sym_of(Zeros(&t));
+    if (!n) {
+        Type none = type_of(DT_BOOL, 1, &size);
+        return sym_of(fill_up("hd_unique", o, Zeros(&none), Zeros(&t)));
+    }
     r = sort1(r, 0);
     Ref before = SliceAxis(r, 0, 0, n - 1), after = SliceAxis(r, 0, 1, n);
     Ref fresh = Ne(before, after);
     if (fresh && is_float(r))
         fresh = And(fresh, Not(And(is_nan(before), is_nan(after))));
     fresh = join(scalar_to(Const(DT_BOOL, 1), ints1(1)), fresh, 0);
-    return sym_of(fresh ? take(r, positions(fresh, size), 0, MODE_CLIP) : 0);
+    r = fresh ? take(r, positions(fresh, size, &there), 0, MODE_CLIP) : 0;
+    return sym_of(fill_up("hd_unique", o, there, r));
 }
+
+hd hd_unique(hd x, int64_t size) { OP(hd_unique); return hd_unique_n(x, size, NULL); }
 
 /* ==================== statistics */
 

@@ -153,7 +153,8 @@ static hd reduce(const char *what, ReduceFn *f, hd x, hd_ints list)
 }
 
 #define REDUCTION(name, f) \
-    hd hd_##name##_n(hd x, hd_ints axes) { OP(hd_##name##_n); return reduce("hd_" #name, f, x, axes); }
+    hd hd_##name##_n(hd x, hd_ints axes) { OP(hd_##name##_n); return reduce("hd_" #name, f, x, axes); } \
+    hd hd_##name(hd x) { OP(hd_##name); return reduce("hd_" #name, f, x, (hd_ints){ 0, { 0 } }); }
 REDUCTION(sum, sum)
 REDUCTION(prod, prod)
 REDUCTION(mean, mean_of)

@@ -375,15 +375,44 @@ hd hd_flip_n(hd x, hd_ints list)
     return !r || axes_of("hd_flip", list, typ(r)->rank, &axes, NULL) ? HD_NIL : sym_of(Reverse(r, axes));
 }
 
+hd hd_flip(hd x) { OP(hd_flip); return hd_flip_n(x, (hd_ints){ 0, { 0 } }); }
+hd hd_transpose(hd x) { OP(hd_transpose); return hd_transpose_n(x, (hd_ints){ 0, { 0 } }); }
+
+static Ref rolled(Ref r, int64_t shift, int axis)
+{
+    if (!r)
+        return 0;
+    int64_t n = typ(r)->dim[axis], k = n ? (shift % n + n) % n : 0;
+    return k ? join(SliceAxis(r, axis, n - k, n), SliceAxis(r, axis, 0, n - k), axis) : r;
+}
+
 hd hd_roll(hd x, int64_t shift, int axis)
 {
     int a;
     OP(hd_roll);
     Ref r = axis_ref("hd_roll", x, axis, &a);
-    if (!r)
+    return sym_of(r ? rolled(r, shift, a) : 0);
+}
+
+/* An axis that is named twice moves by the sum of its shifts, as in numpy. */
+hd hd_roll_n(hd x, hd_ints shifts, hd_ints axes)
+{
+    static const char what[] = "hd_roll";
+    Ints s, k;
+    OP(hd_roll_n);
+    Ref r = sym_ref(x);
+    if (!r || ints_in(what, shifts, &s) || ints_in(what, axes, &k))
         return HD_NIL;
-    int64_t n = typ(r)->dim[a], k = n ? (shift % n + n) % n : 0;
-    return sym_of(k ? join(SliceAxis(r, a, n - k, n), SliceAxis(r, a, 0, n - k), a) : r);
+    if (s.n != k.n) {
+        error_set(E_INVAL, "%s: %d shifts for %d axes", what, s.n, k.n);
+        return HD_NIL;
+    }
+    for (int i = 0; i < s.n; i++) {
+        int a = axis_of(what, k.v[i], typ(r)->rank);
+        if (a < 0 || !(r = rolled(r, s.v[i], a)))
+            return HD_NIL;
+    }
+    return sym_of(r);
 }
 
 /* Each axis as a pair (outer, inner) of which one is broadcast, then merged. */
@@ -591,6 +620,24 @@ hd hd_slice(hd x, hd_ints start, hd_ints stop, hd_ints step)
         return HD_NIL;
     }
     return sym_of(Slice(r, from, to, by));
+}
+
+hd hd_slice_axis(hd x, int axis, int64_t start, int64_t stop)
+{
+    static const char what[] = "hd_slice_axis";
+    int a;
+    OP(hd_slice_axis);
+    Ref r = axis_ref(what, x, axis, &a);
+    if (!r)
+        return HD_NIL;
+    int64_t n = typ(r)->dim[a], from = start < 0 ? start + n : start, to = stop < 0 ? stop + n : stop;
+    if (stop == HD_LAST)
+        to = n;
+    if (from >= 0 && from <= to && to <= n)
+        return sym_of(SliceAxis(r, a, from, to));
+    error_set(E_SHAPE, "%s: from %lld to %lld is not within axis %d of %s", what, (long long)start, (long long)stop, a,
+              type_text(typ(r)));
+    return HD_NIL;
 }
 
 hd hd_index(hd x, int axis, int64_t i)

@@ -373,13 +373,35 @@ hd hd_random_randint_n(hd key, hd low, hd high, hd_ints list)
     return sym_of(Convert(randint(k, shape, r[0], r[1], false), d));
 }
 
-hd hd_random_categorical(hd key, hd logits, int axis)
+/* The logits with batch axes in front, so that all but the classes have this shape; *axis moves along. 0 after an error. */
+static Ref batched_logits(const char *what, Ref r, Ints shape, int *axis)
+{
+    Ints own = ints_without(shape_of(r), &(Ints){ 1, { *axis } }), all = shape_of(r);
+    bool fits = shape.n >= own.n && shape.n < MAXRANK;
+    for (int i = 1; fits && i <= own.n; i++)
+        fits = own.v[own.n - i] == shape.v[shape.n - i] || own.v[own.n - i] == 1;
+    if (!fits) {
+        Type have = type_of((Dtype)typ(r)->dt, own.n, own.v), want = type_of((Dtype)typ(r)->dt, shape.n, shape.v);
+        error_set(E_SHAPE, "%s: the shape %s must be one that the batch axes of the logits, %s, broadcast to", what,
+                  type_text(&want), type_text(&have));
+        return 0;
+    }
+    int64_t classes = all.v[*axis];
+    *axis += shape.n - own.n;
+    for (int i = shape.n; i > *axis; i--)
+        shape.v[i] = shape.v[i - 1];
+    shape.v[*axis] = classes, shape.n++;
+    return broadcast_to(r, shape);
+}
+
+hd hd_random_categorical_n(hd key, hd logits, int axis, hd_ints list)
 {
     static const char what[] = "hd_random_categorical";
     Key k;
-    OP(hd_random_categorical);
+    Ints shape;
+    OP(hd_random_categorical_n);
     Ref r = float_ref(what, logits);
-    if (!r || key_in(what, key, &k) || !rank_ref(what, logits, 1))
+    if (!r || key_in(what, key, &k) || !rank_ref(what, logits, 1) || ints_in(what, list, &shape))
         return HD_NIL;
     int a = axis_of(what, axis, typ(r)->rank);
     if (a < 0)
@@ -388,8 +410,16 @@ hd hd_random_categorical(hd key, hd logits, int axis)
         error_set(E_SHAPE, "%s: %s has no classes along axis %d", what, type_text(typ(r)), a);
         return HD_NIL;
     }
+    if (shape.n && !(r = batched_logits(what, r, shape, &a)))
+        return HD_NIL;
     Ref g = draw_gumbel(k, (Dtype)typ(r)->dt, shape_of(r));
     return sym_of(g ? Arg(OP_argmax, Add(g, r), a, DT_I32) : 0);
+}
+
+hd hd_random_categorical(hd key, hd logits, int axis)
+{
+    OP(hd_random_categorical);
+    return hd_random_categorical_n(key, logits, axis, (hd_ints){ 0, { 0 } });
 }
 
 /* ==================== order */

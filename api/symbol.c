@@ -229,20 +229,46 @@ int fields_in(const char *what, const hd_field *f)
     return f ? 0 : (error_begin(), error_set(E_INVAL, "%s: the list of fields is NULL", what));
 }
 
-static int field_leaves(const hd_field *f)
+int field_leaves(const hd_field *f)
 {
     int n = 0;
     for (; f->name; f++)
-        n += f->inner ? field_leaves(f->inner) : 1;
+        n += (int)f->count * (f->inner ? field_leaves(f->inner) : 1);
     return n;
 }
 
-static int field_count(const hd_field *f)
+int field_count(const hd_field *f)
 {
     int n = 0;
     while (f[n].name)
         n++;
     return n;
+}
+
+bool field_list(const hd_field *f) { return strchr(f->name, '[') != NULL; }
+
+const char *field_key(const hd_field *f)
+{
+    char name[256];
+    if (!field_list(f))
+        return f->name;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(f->name, "["), f->name);
+    return intern(name);
+}
+
+static hd pack(const hd_field *f, const hd *leaf);
+
+/* The value of one field, or of each item of a list of them. */
+static hd pack_field(const hd_field *f, const hd *leaf)
+{
+    int n = (int)f->count, size = f->inner ? field_leaves(f->inner) : 1;
+    hd *item = NEWS(hd, n);
+    for (int i = 0; i < n; i++, leaf += size) {
+        item[i] = f->inner ? pack(f->inner, leaf) : *leaf;
+        if (!item[i].trace && !error_pending())
+            error_set(E_INVAL, "hd_pack: the field %s is missing", f->name);
+    }
+    return field_list(f) ? sym_tuple(item, n) : item[0];
 }
 
 static hd pack(const hd_field *f, const hd *leaf)
@@ -251,11 +277,9 @@ static hd pack(const hd_field *f, const hd *leaf)
     const char **key = NEWS(const char *, n);
     hd *part = NEWS(hd, n);
     for (int i = 0; i < n; i++) {
-        key[i] = f[i].name;
-        part[i] = f[i].inner ? pack(f[i].inner, leaf) : *leaf;
-        leaf += f[i].inner ? field_leaves(f[i].inner) : 1;
-        if (!part[i].trace && !error_pending())
-            error_set(E_INVAL, "hd_pack: the field %s is missing", f[i].name);
+        key[i] = field_key(&f[i]);
+        part[i] = pack_field(&f[i], leaf);
+        leaf += (int)f[i].count * (f[i].inner ? field_leaves(f[i].inner) : 1);
     }
     return error_pending() ? HD_NIL : sym_dict(key, part, n);
 }
@@ -266,6 +290,28 @@ hd hd_pack_n(const hd_field *f, const hd *leaves)
     return tracing() && !fields_in("hd_pack", f) && !list_in("hd_pack", leaves, field_leaves(f), 0) ? pack(f, leaves) : HD_NIL;
 }
 
+static hd *unpack(hd tree, const hd_field *f, hd *out);
+
+static hd *unpack_field(hd x, const hd_field *f, hd *out)
+{
+    if (x.trace && f->inner)
+        return unpack(x, f->inner, out);
+    *out = x;
+    return out + (f->inner ? field_leaves(f->inner) : 1);
+}
+
+/* The items of a list; HD_NIL for each after an error. */
+static hd *unpack_list(hd x, const hd_field *f, hd *out)
+{
+    const Node *n = x.trace ? tree_node("hd_unpack", x) : NULL;
+    if (n && n->tree->n != (int)f->count)
+        error_set(E_INVAL, "hd_unpack: the field %s has %d items, the tree has %s", f->name, (int)f->count,
+                  tree_text(n->tree));
+    for (int i = 0; i < (int)f->count; i++)
+        out = unpack_field(n && !error_pending() ? hd_nth(x, i) : HD_NIL, f, out);
+    return out;
+}
+
 static hd *unpack(hd tree, const hd_field *f, hd *out)
 {
     const Node *n = tree_node("hd_unpack", tree);
@@ -274,11 +320,8 @@ static hd *unpack(hd tree, const hd_field *f, hd *out)
     if (n->tree->n != field_count(f))
         error_set(E_INVAL, "hd_unpack: the struct has %d fields, the tree is %s", field_count(f), tree_text(n->tree));
     for (; f->name; f++) {
-        hd x = error_pending() ? HD_NIL : hd_get(tree, f->name);
-        if (f->inner)
-            out = x.trace ? unpack(x, f->inner, out) : out + field_leaves(f->inner);
-        else
-            *out++ = x;
+        hd x = error_pending() ? HD_NIL : hd_get(tree, field_key(f));
+        out = field_list(f) ? unpack_list(x, f, out) : unpack_field(x, f, out);
     }
     return out;
 }
