@@ -106,6 +106,7 @@ int sym_count(const char *what, const hd *, int n);     /* n, or for -1 how many
 /* Fields of structs (symbol.c). */
 int field_leaves(const hd_field *);             /* arrays of the whole struct */
 int field_count(const hd_field *);              /* fields, a list as one */
+int field_items(const hd_field *);              /* n of name[n], else 1 */
 bool field_list(const hd_field *);              /* is it a list of items: name[n]? */
 const char *field_key(const hd_field *);        /* its name without [n] */
 

@@ -493,7 +493,7 @@ hd_array *hd_array_pack_n(const hd_field *f, hd_array *const *leaf)
         hd_drop(leaf[i]);
     for (int i = 0; pair && i < n; i++) {
         pair[i] = (hd_array_pair){ field_key(&f[i]), pack_field(&f[i], leaf) };
-        leaf += (int)f[i].count * (f[i].inner ? field_leaves(f[i].inner) : 1);
+        leaf += field_items(&f[i]) * (f[i].inner ? field_leaves(f[i].inner) : 1);
     }
     if (pair)
         a = dict_of(pair, n);
@@ -510,7 +510,7 @@ static hd_array **unpack(const hd_array *a, const hd_field *f, hd_array **out)
         bool list = field_list(f);
         if (x && list && x->n != (int)f->count)
             error_set(E_INVAL, "hd_array_unpack: the field %s has %d items, the tree %d", f->name, (int)f->count, x->n);
-        for (int i = 0; i < (int)f->count; i++) {
+        for (int i = 0; i < field_items(f); i++) {
             const hd_array *part = list && x ? (i < x->n ? x->part[i] : NULL) : x;
             if (f->inner)
                 out = unpack(part, f->inner, out);

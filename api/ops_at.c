@@ -103,7 +103,9 @@ static int indexed(const char *what, Ref x, const hd *index, int n, Indexed *v)
     Ints shape;
     if (!x)
         return (int)error_code();
-    n = sym_count(index, n);
+    n = sym_count(what, index, n);
+    if (n < 0)
+        return (int)error_code();
     if (n > typ(x)->rank)
         return error_set(E_INVAL, "%s: %d indices, but %s has %d axes", what, n, type_text(typ(x)), typ(x)->rank);
     Dtype common = index_dtype(x);

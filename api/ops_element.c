@@ -272,8 +272,10 @@ hd hd_c_div(double c, hd x) { OP(hd_c_div); return row2(OP_div, sym_const(c), x)
 
 static hd joined(const char *what, Op op, const hd *x, int n)
 {
-    n = sym_count(x, n);
-    if (n < 1) {
+    n = tracing() ? sym_count(what, x, n) : -1;
+    if (n < 0 || (n && !sym_usable(x[0])))
+        return HD_NIL;
+    if (!n) {
         error_set(E_INVAL, "%s: there is no operand", what);
         return HD_NIL;
     }

@@ -121,6 +121,8 @@ static int take_mode(const char *what, const hd_take_opts *o, Ref x, int *mode, 
     *mode = MODE_FILL, *fill = 0;
     if (!o)
         return 0;
+    if ((unsigned)o->mode > HD_IN_BOUNDS)
+        return error_set(E_INVAL, "%s: .mode is %d, which is not of enum hd_mode", what, (int)o->mode);
     *mode = mode_of(o->mode, MODE_FILL);
     if (sym_absent(o->fill))
         return 0;

@@ -174,7 +174,12 @@ hd hd_searchsorted_n(hd sorted, hd x, const hd_search_opts *o)
 {
     Ref r[2];
     OP(hd_searchsorted_n);
-    bool right = o && o->side == HD_RIGHT;
+    OPTIONS(hd_search_opts, o);
+    bool right = o->side == HD_RIGHT;
+    if ((unsigned)o->side > HD_RIGHT) {
+        error_set(E_INVAL, "hd_searchsorted: .side is %d: HD_LEFT or HD_RIGHT is wanted", (int)o->side);
+        return HD_NIL;
+    }
     return vector_and("hd_searchsorted", sorted, x, r) ? sym_of(searchsorted(r[0], r[1], right)) : HD_NIL;
 }
 

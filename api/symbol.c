@@ -229,11 +229,14 @@ int fields_in(const char *what, const hd_field *f)
     return f ? 0 : (error_begin(), error_set(E_INVAL, "%s: the list of fields is NULL", what));
 }
 
+/* Items of one field. */
+int field_items(const hd_field *f) { return field_list(f) ? (int)f->count : 1; }
+
 int field_leaves(const hd_field *f)
 {
     int n = 0;
     for (; f->name; f++)
-        n += (int)f->count * (f->inner ? field_leaves(f->inner) : 1);
+        n += field_items(f) * (f->inner ? field_leaves(f->inner) : 1);
     return n;
 }
 
@@ -261,7 +264,7 @@ static hd pack(const hd_field *f, const hd *leaf);
 /* The value of one field, or of each item of a list of them. */
 static hd pack_field(const hd_field *f, const hd *leaf)
 {
-    int n = (int)f->count, size = f->inner ? field_leaves(f->inner) : 1;
+    int n = field_items(f), size = f->inner ? field_leaves(f->inner) : 1;
     hd *item = NEWS(hd, n);
     for (int i = 0; i < n; i++, leaf += size) {
         item[i] = f->inner ? pack(f->inner, leaf) : *leaf;
@@ -279,7 +282,7 @@ static hd pack(const hd_field *f, const hd *leaf)
     for (int i = 0; i < n; i++) {
         key[i] = field_key(&f[i]);
         part[i] = pack_field(&f[i], leaf);
-        leaf += (int)f[i].count * (f[i].inner ? field_leaves(f[i].inner) : 1);
+        leaf += field_items(&f[i]) * (f[i].inner ? field_leaves(f[i].inner) : 1);
     }
     return error_pending() ? HD_NIL : sym_dict(key, part, n);
 }

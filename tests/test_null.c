@@ -55,8 +55,8 @@ KIND(ROOM, void *, room, NULL)
 KIND(COST, hd_cost_info *, &cost, NULL)
 KIND(INFO, hd_device_info *, &info, NULL)
 
-static const hd_field inner[] = { { "a", NULL }, { NULL, NULL } };
-static const hd_field fields[] = { { "a", NULL }, { "b", inner }, { NULL, NULL } }, none[] = { { NULL, NULL } };
+static const hd_field inner[] = { { "a", NULL, 0 }, { "c[2]", NULL, 2 }, { NULL, NULL, 0 } };
+static const hd_field fields[] = { { "a", NULL, 0 }, { "b", inner, 0 }, { NULL, NULL, 0 } }, none[] = { { NULL, NULL, 0 } };
 KIND(FIELDS, const hd_field *, fields, NULL, none)
 
 /* ==================== functions */
@@ -104,6 +104,11 @@ KIND(MAP, const hd_map_opts *, &(const hd_map_opts){ 0 }, NULL, &(const hd_map_o
     &(const hd_map_opts){ .batch_size = INT64_MAX })
 KIND(SORT, const hd_sort_opts *, &(const hd_sort_opts){ 0 }, NULL, &(const hd_sort_opts){ .keys = -1 },
     &(const hd_sort_opts){ .keys = INT_MAX })
+KIND(TAKE, const hd_take_opts *, &(const hd_take_opts){ 0 }, NULL, &(const hd_take_opts){ .mode = (enum hd_mode)99 },
+    &(const hd_take_opts){ .mode = (enum hd_mode)-1 }, &(const hd_take_opts){ .fill = { 77, 7 } })
+KIND(SEARCH, const hd_search_opts *, &(const hd_search_opts){ 0 }, NULL, &(const hd_search_opts){ .side = (enum hd_side)99 })
+KIND(FILL, const hd_fill_opts *, &(const hd_fill_opts){ 0 }, NULL, &(const hd_fill_opts){ .fill = { 77, 7 } })
+KIND(COMBINE, enum hd_combine, HD_SET, HD_MAX, (enum hd_combine)99, (enum hd_combine)INT_MIN)
 KIND(OPT, const hd_opt_opts *, &(const hd_opt_opts){ 0 }, NULL, &(const hd_opt_opts){ .momentum = NAN, .b1 = INFINITY })
 #define ROWS_OF_ONE .index_axes = { 1, { 0 } }, .collapsed_axes = { 1, { 0 } }, .sizes = { 1, { 1 } }
 KIND(INDEX, const hd_index_opts *, &(const hd_index_opts){ ROWS_OF_ONE }, NULL,
@@ -188,17 +193,20 @@ SYMBOL(I, 3)
 SYMBOL(B, 4)
 SYMBOL(S, 5)
 SYMBOL(T, 6)
-enum { N_STATE = WRONG, N_SYMS = 3, N_PAIRS = 4 };
+enum { N_STATE = WRONG, N_SYMS = 3, N_INDICES = 4, N_PAIRS = 4 };
 static hd v_STATE(int k) { return k || !arg[0].trace ? symbol(0, k) : hd_opt_init(arg[6]); }
 
-static const hd *v_SYMS(int k)
+static const hd *many_of(hd x)
 {
     static hd list[MANY + 1];
     for (int i = 0; i < MANY; i++)
-        list[i] = k == 2 ? HD_NIL : arg[0];
+        list[i] = x;
     list[MANY] = HD_END;
-    return k == 1 ? NULL : list;
+    return list;
 }
+
+static const hd *v_SYMS(int k) { return k == 1 ? NULL : many_of(k == 2 ? HD_NIL : arg[0]); }
+static const hd *v_INDICES(int k) { return k == 1 ? NULL : many_of(k == 2 ? HD_NIL : k == 3 ? arg[0] : arg[3]); }
 
 static const hd_pair *v_PAIRS(int k)
 {
