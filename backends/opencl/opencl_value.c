@@ -170,8 +170,8 @@ static void atom(Printer *p, const Atom *a)
     case A_DIV: case A_MOD:
         quotient(p, a);
         break;
-    case A_ELEM:
-        ocl_refuse(p, "a place depends on an element that is not evaluated", "");
+    case A_ELEM: case A_WITHIN:
+        ocl_refuse(p, "a place depends on what is not evaluated", "");
     }
 }
 

@@ -111,7 +111,7 @@ static uint32_t atom(Writer *w, const Atom *a, int chunk)
     case A_VAL: return value(w, a, n, chunk);
     case A_CLAMP: return clamped(w, a->d, n, sp_form(w, a->f, n > 1 ? chunk : -1));
     case A_DIV: case A_MOD: return quotient(w, a, n, sp_form(w, a->f, n > 1 ? chunk : -1));
-    default: return sp_fail(w, E_INTERNAL, "a place depends on an element that is not evaluated"), 0;
+    default: return sp_fail(w, E_INTERNAL, "a place depends on what is not evaluated"), 0;
     }
 }
 

@@ -268,7 +268,7 @@ static int rule_concat(const Graph *g, const Ins *i, const Form *idx, Demand *ou
         form_range(f, &lo, &hi);
         if (hi >= 0 && lo < size) {
             out[n] = plain(i->in[k], idx, rank);
-            out[n].idx[axis] = form_clamp(f, size);
+            out[n].idx[axis] = form_within(f, size);
             out[n++].at = at;
         }
         at += size;
@@ -282,7 +282,7 @@ static Demand rule_pad(const Graph *g, const Ins *i, const Form *idx)
     const int64_t *lo = ins_attr(i, 0, NULL), *interior = ins_attr(i, 2, NULL);
     Demand d = { .v = i->in[0], .n = t->rank };
     for (int k = 0; k < t->rank; k++)
-        d.idx[k] = form_clamp(form_div(form_addc(idx[k], -lo[k]), interior[k] + 1), t->dim[k]);
+        d.idx[k] = form_within(form_div(form_addc(idx[k], -lo[k]), interior[k] + 1), t->dim[k]);
     return d;
 }
 
@@ -300,7 +300,7 @@ static Demand rule_dynamic_slice(const Graph *g, const Ins *i, const Form *idx)
     return d;
 }
 
-/* x at the index; u at the index less the start, clamped: whoever evaluates it selects by a test. */
+/* x at the index; u at the index less the start, within it: whoever evaluates it selects by a test. */
 static int rule_update(const Graph *g, const Ins *i, const Form *idx, Demand *out)
 {
     const Type *t = &g->type[i->in[0]], *u = &g->type[i->in[1]];
@@ -309,7 +309,7 @@ static int rule_update(const Graph *g, const Ins *i, const Form *idx, Demand *ou
     out[1] = plain(i->in[1], idx, u->rank);
     for (int k = nb; k < u->rank; k++) {
         Form start = start_of(g, i->in[2], idx, nb, k - nb, t->dim[k] - u->dim[k]);
-        out[1].idx[k] = form_clamp(form_add(idx[k], form_mul(start, -1)), u->dim[k]);
+        out[1].idx[k] = form_within(form_add(idx[k], form_mul(start, -1)), u->dim[k]);
     }
     return 2;
 }

@@ -1,6 +1,6 @@
 /*
- * form.c - index forms: c + sum of coefficient * atom, an atom being a variable, a quotient, a remainder, a clamp,
- * or an integer value, each with a range.
+ * form.c - index forms: c + sum of coefficient * atom, an atom being a variable, a quotient, a remainder, a clamp
+ * (or the promise that none is needed), or an integer value, each with a range.
  *
  * In:  sums, products by constants, quotients and remainders.
  * Out: interned forms: equal ones are one pointer.
@@ -119,6 +119,8 @@ const AtomSet *set_join(const AtomSet *x, const AtomSet *y)
     return n == x->n ? x : n == y->n ? y : set_of(a, n);
 }
 
+const AtomSet *set_one(const Atom *a) { return set_of(&a, 1); }
+
 const AtomSet *form_deps(Form f)
 {
     FormBox *b = box(f);
@@ -172,7 +174,7 @@ static uint8_t atom_flags(const Atom *a)
         for (int i = 0; i < a->nidx; i++)
             s |= box(a->idx[i])->flags & VECTOR;
         return s | ELEMS;
-    case A_CLAMP:
+    case A_CLAMP: case A_WITHIN:
         return box(a->f)->flags | CLAMPS;
     default:
         return box(a->f)->flags | (a->d > INT32_MAX ? WIDE : 0);
@@ -465,7 +467,7 @@ Form form_mod(Form f, int64_t d)
     return c.e == 1 ? c.s : form_add(form_mul(remainder_(c.x, c.e), c.g), c.s);
 }
 
-Form form_clamp(Form f, int64_t n)
+static Form bounded(AtomKind kind, Form f, int64_t n)
 {
     int64_t lo, hi;
     form_range(f, &lo, &hi);
@@ -473,8 +475,11 @@ Form form_clamp(Form f, int64_t n)
         return form_c(0);
     if (lo >= n - 1)
         return form_c(n - 1);
-    return lo >= 0 && hi < n ? f : form_a(atom_of(A_CLAMP, f, n, lo < 0 ? 0 : lo, hi < n ? hi : n - 1));
+    return lo >= 0 && hi < n ? f : form_a(atom_of(kind, f, n, lo < 0 ? 0 : lo, hi < n ? hi : n - 1));
 }
+
+Form form_clamp(Form f, int64_t n) { return bounded(A_CLAMP, f, n); }
+Form form_within(Form f, int64_t n) { return bounded(A_WITHIN, f, n); }
 
 /* ==================== atoms */
 
@@ -656,8 +661,10 @@ static Form atom_subst(const Atom *a, const Subst *s)
         return form_div(form_subst(a->f, s), a->d);
     case A_MOD:
         return form_mod(form_subst(a->f, s), a->d);
-    case A_CLAMP:
-        return s->clamp ? s->clamp(s->ctx, form_subst(a->f, s), a->d) : form_clamp(form_subst(a->f, s), a->d);
+    case A_CLAMP: case A_WITHIN: {
+        Form inner = form_subst(a->f, s);
+        return s->clamp ? s->clamp(s->ctx, a->kind, inner, a->d) : bounded(a->kind, inner, a->d);
+    }
     case A_ELEM: {
         if (s->elem)
             return s->elem(s->ctx, a);
@@ -711,7 +718,8 @@ static void atom_print(const Atom *a, Text *t)
     default:
         text_add(t, "(");
         form_print(a->f, t);
-        text_add(t, " %s %lld)", a->kind == A_DIV ? "/" : a->kind == A_MOD ? "%" : "clamp", (long long)a->d);
+        text_add(t, " %s %lld)", a->kind == A_DIV ? "/" : a->kind == A_MOD ? "%" : a->kind == A_CLAMP ? "clamp" : "within",
+            (long long)a->d);
     }
 }
 

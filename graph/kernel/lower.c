@@ -2,9 +2,9 @@
  * lower.c - the evaluator: values of a graph at a block of environments.
  *
  * In:  a value, a symbolic index, environments.   Out: one value of the kernel for each environment.
- * Invariant: what is asked for is known by (frame, value, index in the environment). If it was evaluated where it
- * can still be seen, it is that; so what copies, lanes and phases share is computed once. A stored value is a
- * load, a parameter of a body is what the region says it is, all else follows the element rule.
+ * Invariant: what is asked for is known by (frame, value, index in the environment, clamps that the index lost there).
+ * If it was evaluated where it can still be seen, it is that; so what copies, lanes and phases share is computed once.
+ * A stored value is a load, a parameter of a body is what the region says it is, all else follows the element rule.
  * After an error values are 0, which every builder passes on in silence; lower() returns NULL.
  */
 #include "lower.h"
@@ -273,7 +273,7 @@ static bool special(Form f)
 {
     for (int j = 0; j < f->n; j++) {
         const Atom *a = f->t[j].a;
-        if (a->kind == A_CLAMP || a->kind == A_ELEM || ((a->kind == A_DIV || a->kind == A_MOD) && special(a->f)))
+        if (a->kind == A_CLAMP || a->kind == A_WITHIN || a->kind == A_ELEM || ((a->kind == A_DIV || a->kind == A_MOD) && special(a->f)))
             return true;
     }
     return false;
@@ -292,15 +292,13 @@ Form aligned_base(Lower *L, Form f)
 
 typedef struct InEnv { Lower *L; const Env *e; } InEnv;
 
-/* A border at a multiple of W never cuts an aligned vector: its base is clamped. Near the array a vector that lies
- * side by side is not clamped at all (SLACK; load_place sees to it that this holds for the place). Else each lane
- * goes its own way. */
-static Form in_clamp(void *ctx, Form f, int64_t n)
+/* What may be read in the stead of a place that is within an array wherever anybody looks; NULL: nothing but the clamp.
+ * A border at a multiple of W never cuts an aligned vector: its base is clamped. Near the array a vector that lies
+ * side by side is not clamped at all (SLACK; load_place sees to it that this holds for the place). */
+static Form unclamped(Lower *L, Form f, int64_t n)
 {
-    Lower *L = ((InEnv *)ctx)->L;
     int64_t lo, hi, s;
-    form_range(f, &lo, &hi);
-    Form base = lo >= 0 && hi < n ? NULL : aligned_base(L, f);
+    Form base = aligned_base(L, f);
     if (base && n % W == 0 && n >= W) {
         form_range(base, &lo, &hi);
         if (lo >= 0 && hi <= n - W)
@@ -308,12 +306,24 @@ static Form in_clamp(void *ctx, Form f, int64_t n)
         Val v = clamp_val(L, k_index(L->k, base), 0, n - W);
         return form_add(k_value(L->k, v, 0, n - W), form_a(LANE));
     }
-    if (!L->strict && form_coef(f, LANE) == 1 && k_mode(L->k, f, &s) && s == 1 && lo >= -SLACK && hi < n + SLACK)
-        return f;
-    Form c = form_clamp(f, n);
+    form_range(f, &lo, &hi);
+    bool near = lo >= -SLACK && hi < n + SLACK;
+    return !L->strict && near && form_coef(f, LANE) == 1 && k_mode(L->k, f, &s) && s == 1 ? f : NULL;
+}
+
+/* Else each lane goes its own way. What is not clamped is noted: a value at that index is not what it is at the same
+ * index elsewhere, since lanes outside are anything, and parts that only they would reach are left out. */
+static Form in_clamp(void *ctx, AtomKind kind, Form f, int64_t n)
+{
+    Lower *L = ((InEnv *)ctx)->L;
+    Form c = form_clamp(f, n), any;
     if (c == f || form_const(c))
         return c;
-    return k_value(L->k, clamp_val(L, k_index(L->k, f), 0, n - 1), 0, n - 1);
+    if (kind == A_CLAMP || (any = unclamped(L, f, n)) == NULL)
+        return k_value(L->k, clamp_val(L, k_index(L->k, f), 0, n - 1), 0, n - 1);
+    const AtomSet *one = set_one(atom_of(A_WITHIN, f, n, 0, n - 1));
+    L->within = L->within ? set_join(L->within, one) : one;
+    return any;
 }
 
 static Form in_elem(void *ctx, const Atom *a)
@@ -322,9 +332,10 @@ static Form in_elem(void *ctx, const Atom *a)
     Lower *L = c->L;
     Frame *fr = frame_of(L, a->g);
     bool strict = L->strict;
+    const AtomSet *within = L->within;
     L->strict = false;
     Val x = eval_one(L, fr, a->v, a->idx, c->e);
-    L->strict = strict;
+    L->strict = strict, L->within = within;
     return k_value(L->k, index_of(L, x, (Dtype)fr->g->type[a->v].dt, a->lo, a->hi), a->lo, a->hi);
 }
 
@@ -685,32 +696,38 @@ static void compute(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *cons
 
 typedef struct Memo { Val val; int call, pos; } Memo;
 
-static Memo *memo_at(Lower *L, Frame *fr, Ref v, const Form *real, const Env *e)
+static Memo *memo_of(Lower *L, Frame *fr, Ref v, const Form *real, const AtomSet *within, const Env *e)
 {
-    Key key = key_of((uint64_t)fr->id, v, fr->whole && !fr->by_env ? 0 : (uint64_t)e->k + 1, real, fr->g->type[v].rank);
+    uint64_t what = (uint64_t)fr->id << 32 | v, where = fr->whole && !fr->by_env ? 0 : (uint64_t)e->k + 1;
+    Key key = key_of(what, where, (uintptr_t)within, real, fr->g->type[v].rank);
     void **p = map_at(&L->memo, key.w, key.n);
     return *p ? *p : (*p = NEW(Memo));
 }
 
+/* The value at an index, which becomes real in the environment. What is known at all places there serves those who look
+ * at some, not the other way round. */
+static Memo *memo_at(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e, Form *real)
+{
+    L->within = NULL;
+    for (int j = 0; j < fr->g->type[v].rank; j++)
+        real[j] = form_in(L, idx[j], e);
+    const AtomSet *within = L->within;
+    Memo *all = memo_of(L, fr, v, real, NULL, e);
+    return !within || k_visible(L->k, all->val) ? all : memo_of(L, fr, v, real, within, e);
+}
+
 void memo_set(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e, Val x)
 {
-    int n = fr->g->type[v].rank;
     Form real[MAXRANK];
-    for (int j = 0; j < n; j++)
-        real[j] = form_in(L, idx[j], e);
-    memo_at(L, fr, v, real, e)->val = x;
+    memo_at(L, fr, v, idx, e, real)->val = x;
 }
 
 bool memo_known(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne)
 {
-    int n = fr->g->type[v].rank;
     Form real[MAXRANK];
-    for (int e = 0; e < ne; e++) {
-        for (int j = 0; j < n; j++)
-            real[j] = form_in(L, idx[j], envs[e]);
-        if (!k_visible(L->k, memo_at(L, fr, v, real, envs[e])->val))
+    for (int e = 0; e < ne; e++)
+        if (!k_visible(L->k, memo_at(L, fr, v, idx, envs[e], real)->val))
             return false;
-    }
     return true;
 }
 
@@ -721,10 +738,7 @@ void eval_at(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs
     Memo **memo = NEWS(Memo *, 2 * ne);
     const Env **need = NEWS(const Env *, ne);
     for (int e = 0; e < ne; e++) {
-        Form *r = real + todo * n;
-        for (int j = 0; j < n; j++)
-            r[j] = form_in(L, idx[j], envs[e]);
-        Memo *m = memo[e] = memo_at(L, fr, v, r, envs[e]);
+        Memo *m = memo[e] = memo_at(L, fr, v, idx, envs[e], real + todo * n);
         if (m->call == call || k_visible(L->k, m->val))
             continue;
         m->call = call, m->pos = todo;

@@ -66,6 +66,7 @@ struct Frame {
     bool whole, by_env;                         /* by_env: what is stored is private to an environment */
     const Place *stored, *instead; const bool *own;
     Param *param; int *param_of;                /* by value: number + 1; NULL: no parameters */
+    const Val *mask;                            /* lanes that its values are for, as Lower.mask: others may lack them */
     /* (value, index) -> Row: what two phases need and is dear; all of them */
     Map rows; Row *row;
     Map users;                                  /* value -> Users */
@@ -81,6 +82,7 @@ typedef struct Lower {
     Map memo, forms, regions;
     int calls, nframe, nrolled, depth;
     bool strict, failed;                        /* strict: clamp although slack would do */
+    const AtomSet *within;                      /* clamps that the index being made lost; NULL: none */
     bool alone;                                 /* one work-item */
 } Lower;
 

@@ -172,17 +172,17 @@ static void op_concat(Lower *L, Frame *fr, const Ins *i, const Form *idx, const 
 
 /* ==================== updates */
 
-/* The window of an update at one element: is it inside (0: always), and which element of u (forms behind the batch
- * axes). */
-static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *real,
-    const Env *e, Form *at)
+/* The window of an update at one element, idx, which is real in the environment: is it inside (0: always), and which
+ * element of u (forms behind the batch axes). */
+static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *idx,
+    const Form *real, const Env *e, Form *at)
 {
     const Type *x = &fr->g->type[i->in[0]], *u = &fr->g->type[i->in[1]];
     Val c = 0;
     for (int d = 0; d + nb < u->rank; d++) {
         int64_t n = u->dim[nb + d], full = x->dim[skip + d];
         if (n == full) {
-            at[d] = real[skip + d];
+            at[d] = idx[skip + d];
             continue;
         }
         Form from[MAXRANK + 1];
@@ -211,23 +211,22 @@ static void op_dynamic_update(Lower *L, Frame *fr, const Ins *i, const Form *idx
     if (any_zero(&fr->g->type[i->in[1]]))
         return;
     for (int e = 0; e < ne; e++) {
-        const Form *r = real + e * rank;
         Form at[MAXRANK];
-        memcpy(at, r, sizeof *r * (size_t)nb);
-        Val c = window(L, fr, i, r, nb, nb, r, envs[e], at + nb);
+        memcpy(at, idx, sizeof *idx * (size_t)nb);
+        Val c = window(L, fr, i, idx, nb, nb, idx, real + e * rank, envs[e], at + nb);
         Val u = eval_one(L, fr, i->in[1], at, envs[e]);
         out[e] = c ? select_val(L, c, u, out[e]) : u;
     }
 }
 
 /* One element of an accumulator, augmented by what the batch elements at lead[0..nb) add to it. */
-static Val augment(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *real,
-    const Env *e, Val x)
+static Val augment(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *idx,
+    const Form *real, const Env *e, Val x)
 {
     Dtype dt = (Dtype)fr->g->type[i->out].dt;
     Form at[MAXRANK];
     memcpy(at, lead, sizeof *lead * (size_t)nb);
-    Val c = window(L, fr, i, lead, nb, skip, real, e, at + nb), u = eval_one(L, fr, i->in[1], at, e);
+    Val c = window(L, fr, i, lead, nb, skip, idx, real, e, at + nb), u = eval_one(L, fr, i->in[1], at, e);
     if (!u)
         return 0;
     u = c ? select_val(L, c, u, k_bits(L->k, dtype_of(L, u), 0)) : u;
@@ -235,7 +234,8 @@ static Val augment(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, 
 }
 
 /* Batch axes that the accumulator lacks are summed over: a loop where they are long. */
-static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *real, const Env *e, Val x, bool vector)
+static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Form *real, const Env *e, Val x,
+    bool vector)
 {
     const Type *u = &fr->g->type[i->in[1]];
     int nb = fr->g->type[i->in[2]].rank - 1, nx, skip = 0, nfree = 0, axis[MAXRANK];
@@ -244,7 +244,7 @@ static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *real, co
     Form lead[MAXRANK], at[MAXRANK];
     for (int b = 0; b < nb; b++) {
         if (b < nx && xb[b]) {
-            lead[b] = real[skip++];
+            lead[b] = idx[skip++];
             continue;
         }
         axis[nfree] = b, dim[nfree++] = u->dim[b];
@@ -257,7 +257,7 @@ static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *real, co
         form_unlinear(form_a(var), dim, nfree, at);
         for (int f = 0; f < nfree; f++)
             lead[axis[f]] = at[f];
-        phi = augment(L, fr, i, lead, nb, skip, real, e, phi);
+        phi = augment(L, fr, i, lead, nb, skip, idx, real, e, phi);
         k_loop_end(L->k, &phi, &x);
         return x;
     }
@@ -265,7 +265,7 @@ static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *real, co
         form_unlinear(form_c(n), dim, nfree, at);
         for (int f = 0; f < nfree; f++)
             lead[axis[f]] = at[f];
-        x = augment(L, fr, i, lead, nb, skip, real, e, x);
+        x = augment(L, fr, i, lead, nb, skip, idx, real, e, x);
     }
     return x;
 }
@@ -279,7 +279,7 @@ static void op_accum_slice(Lower *L, Frame *fr, const Ins *i, const Form *idx, c
     if (any_zero(&fr->g->type[i->in[1]]))
         return;
     for (int e = 0; e < ne; e++)
-        out[e] = accum_element(L, fr, i, real + e * rank, envs[e], out[e], vector);
+        out[e] = accum_element(L, fr, i, idx, real + e * rank, envs[e], out[e], vector);
 }
 
 /* ==================== bits */

@@ -41,6 +41,7 @@ static Frame *body_frame(Run *R, int sub, Held *const *carried, Form t)
     const Graph *g = R->i->sub[sub];
     const Region *r = R->r;
     Frame *f = frame_new(R->L, g);
+    f->mask = R->L->mask;
     f->param = NEWS(Param, g->nin);
     f->param_of = NEWS(int, g->nval);
     for (int n = 0; n < g->nin; n++) {
@@ -657,18 +658,22 @@ static Run inner_run(Lower *L, Frame *fr, const Ins *i)
     return (Run){ L, fr, i, i->region, NULL, L->base, L->nbase, false, live, NEWS(Held *, i->nout) };
 }
 
-/* A region inside a body: all of its results at once, for every lane of the block. */
+/* A region inside a body: all of its results at once, for every lane of the block that the body runs for. Whoever asks
+ * first may be a branch that fewer lanes take. */
 static Held **inner_region(Lower *L, Frame *fr, const Ins *i)
 {
     Inner *in = inner_of(L, fr, i);
     if (in->res && scope_open(L->k, in->scope))
         return in->res;
     Run R = inner_run(L, fr, i);
+    const Val *asking = L->mask;
+    L->mask = fr->mask;
     in->scope = L->k->cur;
     if (i->region->nlane)
         run_inner_lanes(&R);
     else
         run(&R);
+    L->mask = asking;
     return in->res = R.res;
 }
 
@@ -681,6 +686,7 @@ static Frame *inner_call(Lower *L, Frame *fr, const Ins *i)
     if (!in->call) {
         Run R = inner_run(L, fr, i);
         in->call = body_frame(&R, 0, NULL, NULL);
+        in->call->mask = fr->mask;
     }
     return in->call;
 }

@@ -85,7 +85,7 @@ bool form_stride(Form f, const Atom *a, int64_t *stride)
         const Atom *b = f->t[k].a;
         if (b == a)
             s += f->t[k].k;
-        else if (b->kind == A_CLAMP) {
+        else if (b->kind == A_WITHIN) {
             if (!form_stride(b->f, a, &inner))
                 return false;
             s += f->t[k].k * inner;
