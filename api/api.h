@@ -276,6 +276,11 @@ int axes_in(const hd_fn *, const Tree *args, int32_t *axis);
 int axes_result(const hd_fn *, const Tree *out, int32_t *axis);
 int axes_parse(const char *what, const char *text, const Tree *const *part, int n, int32_t *axis);
 
+/* ---- programs as text (signature.c): the lines ;args and ;result, which say what trees a graph's arrays are */
+void signature_print(const Tree *args, const Tree *out, Text *);
+/* The tree after ;word over these leaves, a tuple; NULL: there is no such line. 0, or a code. */
+int signature_parse(const char *text, const char *word, const Tree *leaves, const Tree **out);
+
 /* ---- compiling and calling (compile.c, call.c) */
 Exec *compile(Graph *, Device *);               /* NULL after an error. In the current arena, which must outlive it */
 Program *program_of(hd_fn *, hd_array *const *args, int n, Device *);

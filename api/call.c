@@ -348,6 +348,26 @@ int hd_cost_n(hd_fn *f, hd_cost_info *out, hd_array *const *args, int nargs)
     return error_told(p ? 0 : (int)error_code());
 }
 
+/* The same graph with the data that the function captured as constants, so that its arguments are all it needs. */
+static Graph *without_captures(const Traced *t)
+{
+    Ref *in = NEWS(Ref, t->g->nin), *out = NEWS(Ref, t->g->nout);
+    if (!t->ncap)
+        return t->g;
+    Graph *g = graph_begin(graph_new());
+    for (int i = 0; i < t->g->nin; i++) {
+        const void *data = i < t->ncap && t->cap[i].data ? store_host(t->cap[i].data) : NULL;
+        if (i < t->ncap && !data && !error_pending())
+            error_set(E_TRACE, "hd_print_graph: %s uses a symbol of another program", t->g->name);
+        in[i] = i < t->ncap ? (data ? Data(t->cap[i].type, data) : 0) : graph_input(t->g->type[t->g->in[i]], 0);
+    }
+    if (!error_pending())
+        graph_inline(t->g, in, out), graph_outputs(out, t->g->nout);
+    g->name = t->g->name;
+    graph_end();
+    return error_pending() ? NULL : g;
+}
+
 int hd_print_graph_n(FILE *file, hd_fn *f, hd_array *const *args, int nargs)
 {
     OP(hd_print_graph_n);
@@ -359,9 +379,10 @@ int hd_print_graph_n(FILE *file, hd_fn *f, hd_array *const *args, int nargs)
         e = error_set(E_INVAL, "hd_print_graph: the file is NULL");
     if (!e && !(e = entry_begin(&entry))) {
         const Traced *t = traced(&c);
-        Graph *g = t ? graph_dce(t->g) : NULL;
+        Graph *g = t ? without_captures(t) : NULL;
+        g = g ? graph_dce(g) : NULL;
         if (g)
-            graph_print(g, &text);
+            signature_print(t->in, t->out, &text), graph_print(g, &text);
         if (g && text.s && fputs(text.s, file) < 0)
             error_set(E_IO, "hd_print_graph: the file cannot be written");
         text_free(&text);

@@ -541,23 +541,34 @@ static const Traced *partial(const hd_fn *f, const Tree *args)
     return r;
 }
 
+static const Tree *leaves_of(const Graph *g, const Ref *v, int n)
+{
+    const Tree **p = NEWS(const Tree *, n);
+    for (int i = 0; i < n; i++)
+        p[i] = tree_leaf(&g->type[v[i]]);
+    return tree_tuple(p, n);
+}
+
 static const Traced *parsed(const hd_fn *f, const Tree *args)
 {
     Graph *g = graph_parse(f->env, f->text);
     if (!g)
         return NULL;
-    if (args->n != g->nin)
-        return FAIL_AT(f, E_INVAL, "%s takes %d arguments, not %d", f->text, g->nin, args->n), NULL;
-    for (int i = 0; i < g->nin; i++)
-        if (args->part[i]->kind != T_LEAF || !type_equal(&args->part[i]->type, &g->type[g->in[i]]))
+    const Tree *in, *out, *arrays = leaves_of(g, g->in, g->nin), *results = leaves_of(g, g->out, g->nout);
+    if (signature_parse(f->env, "args", arrays, &in) || signature_parse(f->env, "result", results, &out))
+        return NULL;
+    out = out ? out : g->nout == 1 ? results->part[0] : results;
+    if (!in || tree_equal(args, arrays))        /* the leaves one by one are always taken */
+        in = arrays;
+    if (args->n != in->n)
+        return FAIL_AT(f, E_INVAL, "%s takes %d arguments, not %d", f->text, in->n, args->n), NULL;
+    for (int i = 0; i < in->n; i++)
+        if (!tree_equal(args->part[i], in->part[i]))
             return FAIL_AT(f, E_INVAL, "%s: argument %d is %s, the text says %s", f->text, i, tree_text(args->part[i]),
-                           type_text(&g->type[g->in[i]])), NULL;
+                           tree_text(in->part[i])), NULL;
     g->ncap = 0;
-    const Tree **p = NEWS(const Tree *, g->nout);
-    for (int i = 0; i < g->nout; i++)
-        p[i] = tree_leaf(&g->type[g->out[i]]);
     Traced *t = NEW(Traced);
-    *t = (Traced){ g, NULL, 0, args, g->nout == 1 ? p[0] : tree_tuple(p, g->nout) };
+    *t = (Traced){ g, NULL, 0, args, out };
     return t;
 }
 
