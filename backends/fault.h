@@ -3,6 +3,7 @@
  *
  * HEDDLE_FAULT=KIND:CALL:N makes the N-th call of a driver's function fail (N from 1): `vulkan:vkQueueSubmit:3`. With a
  * `+` behind N all calls from the N-th on fail; CALL may be `*`, any function of that kind. What fails is not called.
+ * `opencl:event:N` is a command of a queue that fails on the device, after its call has returned.
  */
 #ifndef HEDDLE_FAULT_H
 #define HEDDLE_FAULT_H

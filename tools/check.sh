@@ -62,6 +62,9 @@ for device in opencl:0 vulkan:0; do
     passes $t/laws --device $device --dtype i16
 done
 
+step "every call of OpenCL fails, once and for good"
+passes build/tests/test_opencl_faults all
+
 step "ThreadSanitizer"
 configure tsan
 cmake --build --preset tsan -j "$jobs" --target test_threads >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }

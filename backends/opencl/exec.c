@@ -32,8 +32,8 @@ typedef struct OclExec {
 
 typedef struct Call {
     OclExec *e;
-    cl_command_queue queue;
-    cl_event last;
+    OclQueue *queue;
+    uint64_t first, last;                       /* the numbers of its commands; 0: none yet */
 } Call;
 
 /* ---- building the program ---- */
@@ -138,7 +138,7 @@ static int build_program(OclExec *x, Kernel **list)
     for (int k = 0; k < x->nkernel; k++) {
         x->kernel[k] = ocl.clCreateKernel(x->program, list[k]->name, &e);
         if (e != CL_SUCCESS)
-            return ocl_fail(e, list[k]->name);
+            return ocl_fail(d, e, list[k]->name);
     }
     return 0;
 }
@@ -163,7 +163,10 @@ static cl_mem piece(OclExec *x, size_t bytes)
     cl_mem whole, part;
     if (!ocl_buffer((OclDevice *)x->base.device, bytes ? bytes : 1, &whole, &part))
         return NULL;
-    return own(x, part) && own(x, whole) ? part : NULL;
+    bool kept = own(x, whole) != NULL;          /* released in this order: a piece is made from it and keeps it */
+    if (!kept)
+        ocl.clReleaseMemObject(part);
+    return kept && own(x, part) ? part : NULL;
 }
 
 static cl_mem constant(OclExec *x, const Slot *s)
@@ -171,9 +174,9 @@ static cl_mem constant(OclExec *x, const Slot *s)
     OclDevice *d = (OclDevice *)x->base.device;
     cl_mem m = piece(x, s->bytes);
     ocl_enter(d, x->queue);
-    cl_int e = m && s->bytes ? ocl.clEnqueueWriteBuffer(d->queue[x->queue], m, CL_TRUE, 0, s->bytes, s->data, 0, NULL, NULL) : CL_SUCCESS;
+    cl_int e = m && s->bytes ? ocl.clEnqueueWriteBuffer(d->queue[x->queue].cl, m, CL_TRUE, 0, s->bytes, s->data, 0, NULL, NULL) : CL_SUCCESS;
     ocl_leave(d, x->queue);
-    return e == CL_SUCCESS ? m : (ocl_fail(e, "writing a constant to the device"), NULL);
+    return e == CL_SUCCESS ? m : (ocl_fail(d, e, "writing a constant to the device"), NULL);
 }
 
 /* Temporaries are pieces of one arena; each is an allocation of its own where the arena is too large for one, and under
@@ -181,6 +184,7 @@ static cl_mem constant(OclExec *x, const Slot *s)
 static Spot place(void *exec, const Slot *s)
 {
     OclExec *x = exec;
+    OclDevice *d = (OclDevice *)x->base.device;
     cl_int e;
     if (s->kind == SLOT_CONST)
         return (Spot){ constant(x, s), 0 };
@@ -189,7 +193,7 @@ static Spot place(void *exec, const Slot *s)
     cl_buffer_region r = { s->offset, s->bytes ? s->bytes : 1 };
     cl_mem m = ocl.clCreateSubBuffer(x->arena, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &r, &e);
     if (e != CL_SUCCESS)
-        return ocl_fail(e, "a piece of the arena"), (Spot){ NULL, 0 };
+        return ocl_fail(d, e, "a piece of the arena"), (Spot){ NULL, 0 };
     return (Spot){ own(x, m), 0 };
 }
 
@@ -225,7 +229,7 @@ Exec *ocl_build(Device *dev, Plan *p)
             cl_int e;
             x->arena = ocl_memory(d, p->bytes + SLACK, &e);
             if (e != CL_SUCCESS)
-                x->arena = NULL, ocl_fail(e, "temporary memory of a program");
+                x->arena = NULL, ocl_fail(d, e, "temporary memory of a program");
         }
         if (!error_pending())
             x->top = replay_frame(p, place, x);
@@ -272,10 +276,9 @@ int ocl_code(Exec *exec, Text *t)
 static int enqueued(Call *c, cl_int e, cl_event now, const char *what)
 {
     if (e != CL_SUCCESS)
-        return ocl_fail(e, what);
-    if (c->last)
-        ocl.clReleaseEvent(c->last);
-    c->last = now;
+        return ocl_fail((OclDevice *)c->e->base.device, e, what);
+    c->last = ocl_queued(c->queue, now);
+    c->first = c->first ? c->first : c->last;
     return 0;
 }
 
@@ -300,7 +303,7 @@ static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
     for (int i = 0; i < k->ngrid; i++)
         global[i] = (size_t)k->grid[i].n;
     if (e == CL_SUCCESS)
-        e = ocl.clEnqueueNDRangeKernel(c->queue, kernel, k->ngrid ? (cl_uint)k->ngrid : 1, NULL, global, local, 0,
+        e = ocl.clEnqueueNDRangeKernel(c->queue->cl, kernel, k->ngrid ? (cl_uint)k->ngrid : 1, NULL, global, local, 0,
             NULL, &now);
     return enqueued(c, e, now, k->name);
 }
@@ -309,40 +312,36 @@ static int copy(void *call, Spot from, Spot to, size_t bytes)
 {
     Call *c = call;
     cl_event now;
-    cl_int e = ocl.clEnqueueCopyBuffer(c->queue, from.buffer, to.buffer, from.at, to.at, bytes, 0, NULL, &now);
+    cl_int e = ocl.clEnqueueCopyBuffer(c->queue->cl, from.buffer, to.buffer, from.at, to.at, bytes, 0, NULL, &now);
     return enqueued(c, e, now, "copying on the device");
 }
 
+/* What is read decides what runs next, so what it was computed from must have ended well. */
 static int fetch(void *call, Spot from, void *out, size_t bytes)
 {
     Call *c = call;
-    cl_event now;
-    cl_int e = ocl.clEnqueueReadBuffer(c->queue, from.buffer, CL_TRUE, from.at, bytes, out, 0, NULL, &now);
-    return enqueued(c, e, now, "reading a condition");
+    OclDevice *d = (OclDevice *)c->e->base.device;
+    cl_int e = ocl.clEnqueueReadBuffer(c->queue->cl, from.buffer, CL_TRUE, from.at, bytes, out, 0, NULL, NULL);
+    if (e == CL_SUCCESS && c->last && (e = ocl_wait_for(c->queue, c->last)) == CL_SUCCESS)
+        e = ocl_outcome(c->queue, c->first, c->last);
+    return e == CL_SUCCESS ? 0 : ocl_fail(d, e, "reading a condition");
 }
 
 static const Replay steps = { launch, copy, fetch };
 
 static Spot spot(Mem *m) { return (Spot){ ((OclMem *)m)->mem, 0 }; }
 
-/* What another queue still does with the memories of a call. The quick queue works in its caller, so it is waited for here
- * and not by the driver. */
-static int other_queue(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
+/* What another queue still does with the memories of a call is waited for here and not by the driver, since the quick queue
+ * works in its caller. An argument that could not be computed ends the call before it begins. */
+static int may_begin(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
 {
-    cl_event *wait = malloc(((size_t)(nin + nout) * QUEUES + 1) * sizeof *wait);
-    int n = 0;
-    if (!wait)
-        return error_set(E_NOMEM, "no memory for a call");
-    for (int i = 0; i < nin; i++)
-        n += ocl_mem_waits((OclMem *)in[i], x->queue, false, wait + n);
-    for (int i = 0; i < nout; i++)
+    int e = 0;
+    for (int i = 0; i < nin && !e; i++)
+        e = ocl_mem_reads((OclMem *)in[i], x->queue);
+    for (int i = 0; i < nout && !e; i++)
         if (x->plan->alias[i] == -1)
-            n += ocl_mem_waits((OclMem *)out[i], x->queue, true, wait + n);
-    cl_int e = n ? ocl.clWaitForEvents((cl_uint)n, wait) : CL_SUCCESS;
-    for (int i = 0; i < n; i++)
-        ocl.clReleaseEvent(wait[i]);
-    free(wait);
-    return e == CL_SUCCESS ? 0 : ocl_fail(e, "a computation before this one failed on the device");
+            e = ocl_mem_writes((OclMem *)out[i], x->queue);
+    return e;
 }
 
 /* Drivers may tell a memory from one that was destroyed, though both have one handle. */
@@ -356,29 +355,39 @@ static void forget_arguments(OclExec *x)
     x->destroyed = now;
 }
 
-/* Has it ended well? Asked of the quick queue only, which ends before it returns. */
-static bool ended(const OclExec *x, cl_event e)
+/* A failure that was seen while the commands were given to the queue: of one of them, or of what computes an argument. One that
+ * is seen later is theirs too (queue.c). */
+static int seen_to_fail(OclExec *x, const Call *c, int nin, Mem *const *in)
 {
-    cl_int status = CL_QUEUED;
-    return x->queue && e &&
-        ocl.clGetEventInfo(e, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) == CL_SUCCESS && status == CL_COMPLETE;
+    cl_int e = ocl_outcome(c->queue, c->first, c->last);
+    if (e < 0)
+        return ocl_fail((OclDevice *)x->base.device, e, "a computation failed on the device");
+    int code = 0;
+    for (int i = 0; i < nin && !code; i++)
+        code = ocl_mem_reads((OclMem *)in[i], x->queue);
+    return code;
 }
 
+/* Commands that have ended well, as those of the quick queue have when they return, leave nothing to wait for. */
 static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
 {
     OclDevice *d = (OclDevice *)x->base.device;
-    Call c = { .e = x, .queue = d->queue[x->queue] };
+    Call c = { .e = x, .queue = &d->queue[x->queue] };
     forget_arguments(x);
     int e = replay(&steps, &c, x->top, in, out, spot);
-    ocl.clFlush(c.queue);
-    bool pending = c.last && !ended(x, c.last);
+    if (!c.last)
+        return e;
+    cl_int flushed = ocl.clFlush(c.queue->cl);
+    if (flushed != CL_SUCCESS && !e)
+        e = ocl_fail(d, flushed, "beginning a computation");
+    bool pending = e || ocl_outcome(c.queue, c.first, c.last) != CL_SUCCESS;
+    if (!e && c.queue->nbad)
+        e = seen_to_fail(x, &c, nin, in);
     for (int i = 0; pending && i < nin; i++)
         ocl_mem_used((OclMem *)in[i], x->queue, c.last, false);
     for (int i = 0; pending && i < nout; i++)
         if (x->plan->alias[i] == -1)
             ocl_mem_used((OclMem *)out[i], x->queue, c.last, true);
-    if (c.last)
-        ocl.clReleaseEvent(c.last);
     return e;
 }
 
@@ -387,8 +396,8 @@ int ocl_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
     OclExec *x = (OclExec *)exec;
     OclDevice *d = (OclDevice *)exec->device;
     int e = replay_outputs(x->plan, exec->device, in, nout, out);
-    if (!e && x->plan->nstep && d->nqueue > 1)
-        e = other_queue(x, nin, in, nout, out);
+    if (!e && x->plan->nstep)
+        e = may_begin(x, nin, in, nout, out);
     if (!e && x->plan->nstep) {
         pthread_mutex_lock(&x->lock);
         ocl_enter(d, x->queue);

@@ -4,11 +4,12 @@
  * In:  sizes, bytes.   Out: OclMem.
  * Every piece lies between SLACK bytes that a kernel may read past its ends (borders then load without clamping).
  * Queues are in order, so on one queue nothing needs to wait; between the two queues of a device the last command that used a
- * memory is what a program for the other queue waits for. The same events say when it is ready. Memory goes to the pool with its
- * events. A command that has ended by the time it could be noted leaves none, which is what the quick queue lives by.
+ * memory is what a program for the other queue waits for. The same numbers say when it is ready. Memory goes to the pool with
+ * them: who uses it next waits for who used it last, and does not care whether that went well.
  */
 #include "opencl.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -66,37 +67,19 @@ bool ocl_buffer(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part)
         ocl.clReleaseMemObject(*whole);
         *whole = NULL;
     }
-    char what[96];
-    snprintf(what, sizeof what, "%s: %zu bytes", d->base.info.name, bytes);
-    ocl_fail(e, what);
+    char what[64];
+    snprintf(what, sizeof what, "%zu bytes", bytes);
+    ocl_fail(d, e, what);
     return false;
 }
 
-/* Written under the lock; whether there is one at all may be asked without. */
-static void set_event(cl_event *to, cl_event e)
-{
-    cl_event before = *to;
-    if (e)
-        ocl.clRetainEvent(e);
-    if (before)
-        ocl.clReleaseEvent(before);
-    if (before != e)
-        __atomic_store_n(to, e, __ATOMIC_RELEASE);
-}
-
-static bool none(cl_event *e) { return !__atomic_load_n(e, __ATOMIC_ACQUIRE); }
-
 static void destroy(OclMem *m)
 {
-    set_event(&m->written, NULL);
-    for (int q = 0; q < QUEUES; q++)
-        set_event(&m->used[q], NULL);
     __atomic_add_fetch(&((OclDevice *)m->base.device)->destroyed, 1, __ATOMIC_RELEASE);
     if (m->mem)
         ocl.clReleaseMemObject(m->mem);
     if (m->whole)
         ocl.clReleaseMemObject(m->whole);
-    pthread_mutex_destroy(&m->lock);
     free(m);
 }
 
@@ -114,7 +97,6 @@ int ocl_alloc(Device *dev, size_t bytes, Mem **out)
     if (!m) {
         if ((m = calloc(1, sizeof *m)) == NULL)
             return error_set(E_NOMEM, "no memory for an array of %zu bytes", bytes);
-        pthread_mutex_init(&m->lock, NULL);
         m->base.device = dev;
         m->base.capacity = capacity;
         if (!ocl_buffer(d, capacity, &m->whole, &m->mem)) {
@@ -124,7 +106,8 @@ int ocl_alloc(Device *dev, size_t bytes, Mem **out)
     }
     m->base.refs = 1;
     m->base.bytes = bytes;
-    set_event(&m->written, NULL);
+    for (int q = 0; q < QUEUES; q++)
+        m->written[q] = 0;
     *out = &m->base;
     return 0;
 }
@@ -135,108 +118,78 @@ void ocl_release(Mem *mem)
         destroy((OclMem *)mem);                 /* the driver keeps it until commands that use it are finished */
 }
 
-void ocl_mem_used(OclMem *m, int queue, cl_event e, bool writes)
+void ocl_mem_used(OclMem *m, int queue, uint64_t command, bool writes)
 {
-    pthread_mutex_lock(&m->lock);
-    set_event(&m->used[queue], e);
-    if (writes) {
-        set_event(&m->written, e);
-        m->writer = queue;
+    uint64_t before = m->used[queue];
+    while (before < command && !atomic_compare_exchange_weak(&m->used[queue], &before, command))
+        ;
+    if (writes)
+        m->written[queue] = command;
+}
+
+int ocl_mem_reads(OclMem *m, int queue)
+{
+    OclDevice *d = (OclDevice *)m->base.device;
+    for (int q = 0; q < d->nqueue; q++) {
+        uint64_t command = m->written[q];
+        cl_int e = command && q != queue ? ocl_wait_for(&d->queue[q], command) : CL_SUCCESS;
+        if (e == CL_SUCCESS && command && (q != queue || d->queue[q].nbad))
+            e = ocl_outcome(&d->queue[q], command, command);
+        if (e < 0)
+            return ocl_fail(d, e, "a computation failed on the device");
     }
-    pthread_mutex_unlock(&m->lock);
+    return 0;
 }
 
-int ocl_mem_waits(OclMem *m, int queue, bool writes, cl_event *list)
+int ocl_mem_writes(OclMem *m, int queue)
 {
-    int n = 0;
-    bool free = none(&m->written);
-    for (int q = 0; writes && q < QUEUES; q++)
-        free = free && none(&m->used[q]);
-    if (free)
-        return 0;
-    pthread_mutex_lock(&m->lock);
-    if (!writes && m->written && m->writer != queue)
-        ocl.clRetainEvent(list[n++] = m->written);
-    for (int q = 0; writes && q < QUEUES; q++)
-        if (q != queue && m->used[q])
-            ocl.clRetainEvent(list[n++] = m->used[q]);
-    pthread_mutex_unlock(&m->lock);
-    return n;
+    OclDevice *d = (OclDevice *)m->base.device;
+    for (int q = 0; q < d->nqueue; q++) {
+        cl_int e = m->used[q] && q != queue ? ocl_wait_for(&d->queue[q], m->used[q]) : CL_SUCCESS;
+        if (e != CL_SUCCESS)
+            return ocl_fail(d, e, "waiting for a computation");
+    }
+    return 0;
 }
 
-static cl_event pending(OclMem *m)
-{
-    if (none(&m->written))
-        return NULL;
-    pthread_mutex_lock(&m->lock);
-    cl_event e = m->written;
-    if (e)
-        ocl.clRetainEvent(e);
-    pthread_mutex_unlock(&m->lock);
-    return e;
-}
+enum { NO_QUEUE = -1 };
 
-static void settled(OclMem *m, cl_event e)      /* it is finished: nobody needs to wait for it again */
-{
-    pthread_mutex_lock(&m->lock);
-    if (m->written == e)
-        set_event(&m->written, NULL);
-    pthread_mutex_unlock(&m->lock);
-}
+int ocl_wait(Mem *m) { return ocl_mem_reads((OclMem *)m, NO_QUEUE); }
 
-int ocl_wait(Mem *mem)
+bool ocl_ready(Mem *mem)                        /* failed is ready too: waiting will say so */
 {
     OclMem *m = (OclMem *)mem;
-    cl_event e = pending(m);
-    if (!e)
-        return 0;
-    cl_int code = ocl.clWaitForEvents(1, &e);
-    if (code == CL_SUCCESS)
-        settled(m, e);
-    ocl.clReleaseEvent(e);
-    return code == CL_SUCCESS ? 0 : ocl_fail(code, "a computation failed on the device");
-}
-
-bool ocl_ready(Mem *mem)
-{
-    cl_event e = pending((OclMem *)mem);
-    cl_int status = CL_COMPLETE;
-    if (!e)
-        return true;
-    ocl.clGetEventInfo(e, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
-    ocl.clReleaseEvent(e);
-    return status <= CL_COMPLETE;               /* failed is ready too: waiting will say so */
+    OclDevice *d = (OclDevice *)mem->device;
+    bool ready = true;
+    for (int q = 0; q < d->nqueue; q++)
+        ready = ready && (!m->written[q] || ocl_outcome(&d->queue[q], m->written[q], m->written[q]) != PENDING);
+    return ready;
 }
 
 int ocl_write(Mem *mem, size_t offset, const void *data, size_t n)
 {
     OclMem *m = (OclMem *)mem;
     OclDevice *d = (OclDevice *)mem->device;
-    cl_event waits[QUEUES];
+    int queue = d->nqueue - 1;
     if (!n)
         return 0;
-    int k = ocl_mem_waits(m, -1, true, waits);
-    cl_int e = k ? ocl.clWaitForEvents((cl_uint)k, waits) : CL_SUCCESS;
-    for (int i = 0; i < k; i++)
-        ocl.clReleaseEvent(waits[i]);
-    int queue = d->nqueue - 1;
+    if (ocl_mem_writes(m, NO_QUEUE))
+        return error_code();
     ocl_enter(d, queue);
-    if (e == CL_SUCCESS)
-        e = ocl.clEnqueueWriteBuffer(d->queue[queue], m->mem, CL_TRUE, offset, n, data, 0, NULL, NULL);
+    cl_int e = ocl.clEnqueueWriteBuffer(d->queue[queue].cl, m->mem, CL_TRUE, offset, n, data, 0, NULL, NULL);
     ocl_leave(d, queue);
-    return e == CL_SUCCESS ? 0 : ocl_fail(e, "writing an array to the device");
+    return e == CL_SUCCESS ? 0 : ocl_fail(d, e, "writing an array to the device");
 }
 
 int ocl_read(Mem *mem, size_t offset, void *out, size_t n)
 {
     OclMem *m = (OclMem *)mem;
     OclDevice *d = (OclDevice *)mem->device;
-    int code = ocl_wait(mem);
+    int code = ocl_wait(mem), queue = d->nqueue - 1;
     if (code || !n)
         return code;
-    int queue = d->nqueue - 1;
     ocl_enter(d, queue);
-    cl_int e = ocl.clEnqueueReadBuffer(d->queue[queue], m->mem, CL_TRUE, offset, n, out, 0, NULL, NULL);
+    cl_int e = ocl.clEnqueueReadBuffer(d->queue[queue].cl, m->mem, CL_TRUE, offset, n, out, 0, NULL, NULL);
     ocl_leave(d, queue);
-    return e == CL_SUCCESS ? 0 : ocl_fail(e, "reading an array from the device");
+    return e == CL_SUCCESS ? 0 : ocl_fail(d, e, "reading an array from the device");
 }

@@ -39,10 +39,10 @@ const char *ocl_error(cl_int e)
     return text;
 }
 
-int ocl_fail(cl_int e, const char *what)
+int ocl_fail(const OclDevice *d, cl_int e, const char *what)
 {
     bool memory = e == CL_MEM_OBJECT_ALLOCATION_FAILURE || e == CL_OUT_OF_HOST_MEMORY || e == CL_INVALID_BUFFER_SIZE;
-    return error_set(memory ? E_NOMEM : E_DEVICE, "%s: %s", what, ocl_error(e));
+    return error_set(memory ? E_NOMEM : E_DEVICE, "%s: %s: %s", d->base.info.name, what, ocl_error(e));
 }
 
 void ocl_enter(OclDevice *d, int queue)
@@ -124,6 +124,7 @@ static void find_devices(void)
     }
     CL_FUNCTIONS(X)
 #undef X
+    ocl_faults();
     cl_platform_id p[16];
     cl_uint n = 0;
     if (ocl.clGetPlatformIDs(16, p, &n) != CL_SUCCESS)
@@ -224,8 +225,7 @@ static void close_device(Device *dev)
     OclDevice *d = (OclDevice *)dev;
     ocl_pool_empty(d);
     for (int q = 0; q < d->nqueue; q++)
-        if (d->queue[q])
-            ocl.clReleaseCommandQueue(d->queue[q]);
+        ocl_queue_close(&d->queue[q]);
     if (d->context)
         ocl.clReleaseContext(d->context);
     pthread_mutex_destroy(&d->quick);
@@ -247,10 +247,11 @@ static Device *open_device(int index)
     pool_new(&d->pool, (size_t)(d->base.info.memory / 4));
     const cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)found.d[index].platform, 0 };
     d->context = ocl.clCreateContext(props, (cl_uint)d->nqueue, d->id, NULL, NULL, &e);
-    for (int q = 0; q < d->nqueue && e == CL_SUCCESS; q++)
-        d->queue[q] = ocl.clCreateCommandQueue(d->context, d->id[q], 0, &e);
-    if (e != CL_SUCCESS) {
-        ocl_fail(e, d->base.info.name);
+    if (e != CL_SUCCESS)
+        ocl_fail(d, e, "a context");
+    for (int q = 0; q < d->nqueue && !error_pending(); q++)
+        ocl_queue_open(d, q);
+    if (error_pending()) {
         close_device(&d->base);
         return NULL;
     }

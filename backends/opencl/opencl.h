@@ -17,8 +17,9 @@
     X(clSetMemObjectDestructorCallback) \
     X(clCreateProgramWithSource) X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo) \
     X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clSetKernelArg) X(clEnqueueNDRangeKernel) \
-    X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clEnqueueCopyBuffer) X(clEnqueueMarkerWithWaitList) X(clWaitForEvents) \
-    X(clGetEventInfo) X(clRetainEvent) X(clReleaseEvent) X(clFlush) X(clFinish)
+    X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clEnqueueCopyBuffer) X(clWaitForEvents) \
+    X(clGetEventInfo) X(clRetainEvent) X(clReleaseEvent) X(clFlush) X(clGetCommandQueueInfo) X(clCreateUserEvent) \
+    X(clSetUserEventStatus)
 typedef struct ClApi {
 #define X(f) __typeof__(&f) f;
     CL_FUNCTIONS(X)
@@ -30,11 +31,22 @@ extern ClApi ocl;
  * context, so memory is shared. */
 enum { QUEUES = 2, LAUNCH_WORK = 50000 };       /* cycles that a launch on queue 0 costs */
 
+/* How the commands of a queue ended (queue.c). Commands have numbers from 1, in the order in which the queue got them. */
+enum { BAD_MAX = 8 };
+typedef struct OclQueue {
+    cl_command_queue cl;
+    pthread_mutex_t lock;
+    cl_event *event; size_t head, n, cap;       /* a ring: of the commands that were not yet seen to end */
+    _Atomic uint64_t ended;                     /* as many have, well or not; event[head] is the next one's */
+    _Atomic int nbad;
+    struct { uint64_t from, to; cl_int code; } bad[BAD_MAX];    /* these have failed */
+} OclQueue;
+
 typedef struct OclDevice {
     Device base;
     cl_context context;
     cl_device_id id[QUEUES];
-    cl_command_queue queue[QUEUES];
+    OclQueue queue[QUEUES];
     int nqueue;
     unsigned units;                             /* processors of queue 0 */
     size_t align;                               /* of sub-buffers, bytes */
@@ -51,18 +63,29 @@ enum { SLACK = 512 };
 typedef struct OclMem {
     Mem base;
     cl_mem whole, mem;
-    pthread_mutex_t lock;
-    cl_event written; int writer;               /* the last command that writes it, and its queue; NULL: nothing pending */
-    cl_event used[QUEUES];                      /* the last command on each queue that uses it */
+    _Atomic uint64_t written[QUEUES];           /* by queue: the command that ends what computes it; 0: none */
+    _Atomic uint64_t used[QUEUES];              /* the last command that uses it */
 } OclMem;
 
 void ocl_enter(OclDevice *, int queue);         /* around commands on a queue; nothing for queue 0 */
 void ocl_leave(OclDevice *, int queue);
 const char *ocl_error(cl_int);                  /* "CL_OUT_OF_RESOURCES" */
-int ocl_fail(cl_int, const char *what);         /* records an error, returns its code */
+int ocl_fail(const OclDevice *, cl_int, const char *what);     /* records an error, returns its code */
+
+
+void ocl_faults(void);                          /* HEDDLE_FAULT=opencl:CALL:N, where it is set when the loader is opened */
+
+int ocl_queue_open(OclDevice *, int queue);     /* 0, or an error */
+void ocl_queue_close(OclQueue *);
+uint64_t ocl_queued(OclQueue *, cl_event);      /* takes the event; the command's number */
+enum { PENDING = 1 };
+/* Of commands from one number to another: why one failed, else PENDING or CL_SUCCESS. */
+cl_int ocl_outcome(OclQueue *, uint64_t from, uint64_t to);
+/* Until the command and those before it have ended, however; an error: that is not known. */
+cl_int ocl_wait_for(OclQueue *, uint64_t command);
+
 cl_mem ocl_memory(OclDevice *, size_t bytes, cl_int *);        /* a buffer of that size */
 bool ocl_buffer(OclDevice *, size_t bytes, cl_mem *whole, cl_mem *part);        /* with slack; false after an error */
-
 int ocl_alloc(Device *, size_t, Mem **);
 void ocl_release(Mem *);
 int ocl_write(Mem *, size_t, const void *, size_t);
@@ -70,10 +93,11 @@ int ocl_read(Mem *, size_t, void *, size_t);
 int ocl_wait(Mem *);
 bool ocl_ready(Mem *);
 void ocl_pool_empty(OclDevice *);
-/* A command that ended a program used it on that queue. */
-void ocl_mem_used(OclMem *, int queue, cl_event, bool writes);
-/* Events that a command on this queue must wait for before it uses the memory; appends to list (at most 2 a memory). */
-int ocl_mem_waits(OclMem *, int queue, bool writes, cl_event *list);
+/* The commands of a program, up to that one, use it on that queue. */
+void ocl_mem_used(OclMem *, int queue, uint64_t command, bool writes);
+/* Before a program on that queue reads it, or writes it: waits for other queues. 0, or an error: what is read was not computed. */
+int ocl_mem_reads(OclMem *, int queue);
+int ocl_mem_writes(OclMem *, int queue);
 
 Exec *ocl_build(Device *, Plan *);
 int ocl_run(Exec *, int nin, Mem *const *in, int nout, Mem **out);
