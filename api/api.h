@@ -162,13 +162,27 @@ struct Store {                                  /* the bytes of an array, on the
     bool lent;                                  /* hd_data has given host away */
     Mem *mem;                                   /* NULL: not yet used on a device */
 };
+enum { ALIVE = 0x61727279, GONE = 0x676f6e65 };
 struct hd_array {
-    _Atomic int refs;
+    uint32_t life;                              /* ALIVE, GONE, or of no array */
+    _Atomic uint64_t count;                     /* references; in the upper half those of trees */
+    Loc made, gone; const char *how;            /* where it was made, where and how it ended */
+    hd_array *next;                             /* of all, with HEDDLE_CHECK=memory */
     bool abstract;                              /* a leaf without contents */
     Type type; Store *store;                    /* a leaf */
     bool tree;
     int n; hd_array **part; const char **key;   /* a tree; key NULL: a tuple. Keys are interned and in order */
 };
+/* ---- how long it lives (life.c) */
+hd_array *array_make(void);                     /* one reference, the caller's. NULL after an error */
+bool array_alive(const char *what, int arg, const hd_array *);  /* else an error. arg: the argument it is; -1: none */
+bool array_own(const char *what, const hd_array *);     /* has it a reference that no tree holds? else an error */
+bool array_take(hd_array *);                    /* a tree takes one such over; false after an error */
+void array_drop_part(hd_array *);               /* a tree gives it up */
+void array_drop(hd_array *);                    /* hd_drop of what is certainly ours; NULL is fine */
+/* Memory that hd_data gave away, at its end: with HEDDLE_CHECK=memory it stays, filled with what is nan, or -1. */
+bool lent_kept(void *, size_t bytes);
+void array_donate(hd_array *);                  /* the same, when a call takes it over */
 Store *store_keep(Store *);
 void store_drop(Store *);
 Store *store_new(size_t bytes, void *host, Mem *);      /* takes over both; NULL: out of memory, both are gone */

@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Atomic int64_t live;
-
 static hd_array *no_memory(size_t bytes)
 {
     error_set(E_NOMEM, "out of host memory: %zu bytes", bytes);
@@ -49,7 +47,8 @@ void store_drop(Store *s)
         return;
     if (s->mem)
         mem_drop(s->mem);
-    free(s->host);
+    if (!s->lent || !lent_kept(s->host, s->bytes))
+        free(s->host);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -137,16 +136,6 @@ const void *store_host(Store *s)
 
 /* ==================== arrays */
 
-static hd_array *array_make(void)
-{
-    hd_array *a = calloc(1, sizeof *a);
-    if (!a)
-        return no_memory(sizeof *a);
-    a->refs = 1;
-    atomic_fetch_add(&live, 1);
-    return a;
-}
-
 hd_array *array_leaf(const Type *type, Store *s)
 {
     hd_array *a = array_make();
@@ -170,41 +159,29 @@ static hd_array *array_inner(bool keyed, int n)
     if (a->part && (a->key || !keyed))
         return a;
     a->n = 0;
-    hd_drop(a);
+    array_drop(a);
     return no_memory(sizeof *a->part * (size_t)n);
 }
 
-/* NULL if a part is missing: then the others go. */
+/* Takes the parts over. NULL if one is missing or not the caller's: then the others go. */
 static hd_array *array_whole(hd_array *a)
 {
+    bool whole = true;
     for (int i = 0; i < a->n; i++)
-        if (!a->part[i]) {
-            hd_drop(a);
-            return NULL;
-        }
-    return a;
+        if (!a->part[i] || !array_take(a->part[i]))
+            whole = false, a->part[i] = NULL;
+    if (whole)
+        return a;
+    array_drop(a);
+    return NULL;
 }
 
-hd_array *hd_keep(hd_array *a)
+/* What was to be taken over goes, where there is no tree for it. */
+static void give_up(hd_array *part)
 {
-    if (a)
-        atomic_fetch_add(&a->refs, 1);
-    return a;
+    if (part && array_take(part))
+        array_drop_part(part);
 }
-
-void hd_drop(hd_array *a)
-{
-    if (!a || atomic_fetch_sub(&a->refs, 1) > 1)
-        return;
-    for (int i = 0; i < a->n; i++)
-        hd_drop(a->part[i]);
-    free(a->part), free(a->key);
-    store_drop(a->store);
-    free(a);
-    atomic_fetch_sub(&live, 1);
-}
-
-int64_t hd_live(void) { return atomic_load(&live); }
 
 /* next: the leaves not yet used; NULL: abstract ones. */
 static hd_array *build(const Tree *t, Store *const **next)
@@ -311,6 +288,7 @@ static char *gather(char *dst, const char *src, const Type *t, const int64_t *st
 hd_array *hd_array_new(enum hd_dtype d, hd_ints shape, const void *data, const int64_t *strides)
 {
     Type t;
+    OP(hd_array_new);
     error_begin();
     if (array_type("hd_array_new", d, shape, &t))
         return NULL;
@@ -331,6 +309,7 @@ hd_array *hd_array_new(enum hd_dtype d, hd_ints shape, const void *data, const i
 hd_array *hd_array_scalar(enum hd_dtype d, double value)
 {
     char b[16] = { 0 };
+    OP(hd_array_scalar);
     error_begin();
     if (d <= HD_NODTYPE || (int)d >= DT_COUNT)
         return error_set(E_DTYPE, "hd_array_scalar: %d is no dtype", (int)d), NULL;
@@ -340,6 +319,7 @@ hd_array *hd_array_scalar(enum hd_dtype d, double value)
 
 hd_array *hd_array_key(uint64_t seed)
 {
+    OP(hd_array_key);
     uint32_t k[2] = { (uint32_t)(seed >> 32), (uint32_t)seed };
     return hd_array_new(HD_U32, (hd_ints){ 1, { 2 } }, k, NULL);
 }
@@ -347,6 +327,7 @@ hd_array *hd_array_key(uint64_t seed)
 hd_array *hd_array_abstract_n(enum hd_dtype d, hd_ints shape)
 {
     Type t;
+    OP(hd_array_abstract_n);
     error_begin();
     return array_type("hd_array_abstract", d, shape, &t) ? NULL : array_leaf(&t, NULL);
 }
@@ -375,18 +356,19 @@ static hd_array *dict_of(hd_array_pair *pair, int n)
             bad = error_set(E_INVAL, "a dictionary has the key \"%s\" twice", pair[i].key);
     for (int i = 0; i < n; i++) {
         if (bad)
-            hd_drop(pair[i].value);
+            give_up(pair[i].value);
         else
             a->part[i] = pair[i].value, a->key[i] = intern(pair[i].key);
     }
     if (!bad)
-        return a;
-    hd_drop(a);
+        return array_whole(a);
+    array_drop(a);
     return NULL;
 }
 
 hd_array *hd_array_dict_n(const hd_array_pair *pair, int n)
 {
+    OP(hd_array_dict_n);
     if (list_in("hd_array_dict", pair, n, -1))
         return NULL;
     if (n < 0)
@@ -398,7 +380,7 @@ hd_array *hd_array_dict_n(const hd_array_pair *pair, int n)
         if (own)
             own[i] = pair[i];
         else
-            hd_drop(pair[i].value);
+            give_up(pair[i].value);
     if (own)
         a = dict_of(own, n);
     else
@@ -409,6 +391,7 @@ hd_array *hd_array_dict_n(const hd_array_pair *pair, int n)
 
 hd_array *hd_array_tuple_n(hd_array *const *part, int n)
 {
+    OP(hd_array_tuple_n);
     if (list_in("hd_array_tuple", part, n, 0))
         return NULL;
     hd_array *a = array_inner(false, n);
@@ -416,7 +399,7 @@ hd_array *hd_array_tuple_n(hd_array *const *part, int n)
         if (a)
             a->part[i] = part[i];
         else
-            hd_drop(part[i]);
+            give_up(part[i]);
         if (!part[i])
             error_pass();
     }
@@ -425,7 +408,7 @@ hd_array *hd_array_tuple_n(hd_array *const *part, int n)
 
 hd_array *hd_array_get(const hd_array *a, const char *key)
 {
-    if (!a)
+    if (!a || !array_alive("hd_array_get", -1, a))
         return NULL;
     for (int i = 0; key && a->key && i < a->n; i++)
         if (!strcmp(a->key[i], key))
@@ -439,16 +422,21 @@ hd_array *hd_array_get(const hd_array *a, const char *key)
 
 hd_array *hd_array_nth(const hd_array *a, int i)
 {
-    if (!a || (i >= 0 && i < a->n))
-        return a ? a->part[i] : NULL;
+    if (!a || !array_alive("hd_array_nth", -1, a))
+        return NULL;
+    if (i >= 0 && i < a->n)
+        return a->part[i];
     error_begin();
     error_set(E_INVAL, "hd_array_nth: there is no part %d of %d", i, a->n);
     return NULL;
 }
 
-int hd_array_len(const hd_array *a) { return a ? a->n : 0; }
-const char *hd_array_field_name(const hd_array *a, int i) { return a && a->key && i >= 0 &&
-                                                           i < a->n ? a->key[i] : NULL; }
+int hd_array_len(const hd_array *a) { return a && array_alive("hd_array_len", -1, a) ? a->n : 0; }
+
+const char *hd_array_field_name(const hd_array *a, int i)
+{
+    return a && array_alive("hd_array_field_name", -1, a) && a->key && i >= 0 && i < a->n ? a->key[i] : NULL;
+}
 
 /* ---- structs */
 
@@ -472,7 +460,7 @@ static hd_array *pack_field(const hd_field *f, hd_array *const *leaf)
         if (item)
             item[i] = x;
         else
-            hd_drop(x);
+            array_drop(x);
     }
     if (item)
         list = hd_array_tuple_n(item, (int)f->count);
@@ -484,13 +472,14 @@ static hd_array *pack_field(const hd_field *f, hd_array *const *leaf)
 
 hd_array *hd_array_pack_n(const hd_field *f, hd_array *const *leaf)
 {
+    OP(hd_array_pack_n);
     if (fields_in("hd_array_pack", f) || list_in("hd_array_pack", leaf, field_leaves(f), 0))
         return NULL;
     int n = field_count(f), nleaf = field_leaves(f);
     hd_array_pair *pair = malloc(sizeof *pair * ((size_t)n + 1));
     hd_array *a = NULL;
     for (int i = 0; !pair && i < nleaf; i++)
-        hd_drop(leaf[i]);
+        give_up(leaf[i]);
     for (int i = 0; pair && i < n; i++) {
         pair[i] = (hd_array_pair){ field_key(&f[i]), pack_field(&f[i], leaf) };
         leaf += field_items(&f[i]) * (f[i].inner ? field_leaves(f[i].inner) : 1);
@@ -541,7 +530,9 @@ hd_array *const *hd_array_unpack_n(const hd_array *a, const hd_field *f)
 
 static const hd_array *leaf(const char *what, const hd_array *a)
 {
-    if (!a || !a->tree)
+    if (!a || !array_alive(what, -1, a))
+        return NULL;
+    if (!a->tree)
         return a;
     error_begin();
     error_set(E_INVAL, "%s: an array is wanted, not a tree: take its parts with hd_array_get or hd_array_nth", what);
@@ -581,6 +572,8 @@ int64_t hd_array_size(const hd_array *a)
 
 const char *hd_array_device(const hd_array *a)
 {
+    if (a && !array_alive("hd_array_device", -1, a))
+        return "";
     while (a && a->tree)
         a = a->n ? a->part[0] : NULL;
     Device *d = a && a->store ? store_device(a->store) : NULL;
@@ -592,6 +585,8 @@ int hd_wait(const hd_array *a)
     if (!a)
         return error_pass();
     error_begin();
+    if (!array_alive("hd_wait", -1, a))
+        return error_told((int)error_code());
     for (int i = 0; i < a->n; i++)
         if (hd_wait(a->part[i]))
             return (int)error_code();
@@ -602,7 +597,7 @@ int hd_wait(const hd_array *a)
 
 bool hd_ready(const hd_array *a)
 {
-    if (!a)
+    if (!a || !array_alive("hd_ready", -1, a))
         return false;
     for (int i = 0; i < a->n; i++)
         if (!hd_ready(a->part[i]))
@@ -681,7 +676,8 @@ static hd_array *put(const hd_array *a, Device *d)
 
 hd_array *hd_put(const hd_array *a, const char *device)
 {
-    if (!a)
+    OP(hd_put);
+    if (!a || !array_alive("hd_put", -1, a))
         return NULL;
     error_begin();
     Device *d = device ? device_find(device) : device_of_thread();

@@ -49,6 +49,8 @@ static int call_begin(Call *c, hd_fn *f, hd_array *const *args, int n)
     for (int i = 0; i < n; i++)
         if (!args[i])
             return error_pass();
+        else if (!array_alive("hd_call", i, args[i]))
+            return (int)error_code();
     error_forget();
     if (n > FEW_ARGS && !(c->args = malloc((size_t)n * sizeof *args)))
         return error_set(E_NOMEM, "out of host memory");
@@ -96,6 +98,8 @@ static int donate_check(const Call *c)
         if (k < 0 || k >= c->n)
             return error_set(E_INVAL, "hd_call: .donate names argument %lld of %d",
                 (long long)c->f->key.donate.v[i], c->n);
+        if (!array_own("hd_call: .donate", c->args[k]))
+            return (int)error_code();
         for (int e = 0; e < i; e++)
             if (donated_at(c, e) == k)
                 return error_set(E_INVAL, "hd_call: .donate names argument %lld twice", (long long)k);
@@ -110,7 +114,7 @@ static void donate_take(const Call *c)
 {
     for (int k = 0; c->f->key.donate.n && k < c->n; k++)
         if (gives(c, k))
-            hd_drop(c->args[k]);
+            array_donate(c->args[k]);
 }
 
 static int not_overwritten(const Call *c, hd_array **out, int nout)
@@ -203,7 +207,7 @@ static int deal(const Tree *t, Store *const *leaves, hd_array **out, int nout)
     }
     for (int i = 0; i < nout; i++)
         if (failed)
-            hd_drop(y[i]);
+            array_drop(y[i]);
         else
             out[i] = y[i];
     if (nout > 1)

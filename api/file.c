@@ -375,7 +375,7 @@ static hd_array *npz_load(const char *path, const char *p, size_t n)
     }
     for (int i = 0; i < count; i++) {
         if (bad)
-            hd_drop(a[i].value);
+            array_drop(a[i].value);
         free(a[i].name);
     }
     free(a);
@@ -385,6 +385,7 @@ static hd_array *npz_load(const char *path, const char *p, size_t n)
 hd_array *hd_load(const char *path)
 {
     struct stat s;
+    OP(hd_load);
     error_begin();
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0 || fstat(fd, &s) || !S_ISREG(s.st_mode)) {
@@ -552,6 +553,8 @@ int hd_save(const char *path, const hd_array *a)
     if (!a)
         return error_pass();
     error_begin();
+    if (!array_alive("hd_save", -1, a))
+        return error_told((int)error_code());
     bool npz = path && ends(path, ".npz");
     if (!npz && (!path || !ends(path, ".npy")))
         return error_told(error_set(E_INVAL, "hd_save: \"%s\" must end in .npy (an array) or .npz (a tree)",

@@ -435,6 +435,8 @@ int hd_print(FILE *file, const hd_array *a)
     error_begin();
     if (!file)
         return error_told(error_set(E_INVAL, "hd_print: the file is NULL"));
+    if (!array_alive("hd_print", -1, a))
+        return error_told((int)error_code());
     int e = write_tree(&t, a, 0);
     if (!e && fprintf(file, "%s\n", t.s ? t.s : "") < 0)
         e = error_set(E_IO, "hd_print: the file cannot be written");

@@ -52,7 +52,7 @@ hd hd_const(hd_array *a)
     OP(hd_const);
     if (!a && !error_pending())
         error_set(E_INVAL, "hd_const: the array is NULL");
-    return a && tracing() ? const_of_array(a) : HD_NIL;
+    return a && tracing() && array_alive("hd_const", -1, a) ? const_of_array(a) : HD_NIL;
 }
 
 hd hd_lit_n(enum hd_dtype d, hd_ints shape, const void *data)
