@@ -3,18 +3,18 @@
  */
 #include "opencl_text.h"
 
-/* One step of a tree: p and q are vectors or scalars of the same type. */
-static void join(Text *t, KOp op, bool isfloat, const char *p, const char *q)
+/* One step of a tree: p and q are vectors of w lanes, or scalars. */
+static void join(Text *t, KOp op, Dtype dt, const char *w, const char *p, const char *q)
 {
     static const char *const sign[] = { [K_HSUM] = "+", [K_HPROD] = "*", [K_HAND] = "&", [K_HOR] = "|",
         [K_HXOR] = "^" };
     bool max = op == K_HMAX;
     if (op != K_HMAX && op != K_HMIN)
         text_add(t, "%s %s %s", p, sign[op], q);
-    else if (!isfloat)
+    else if (!dtype_float(dt))
         text_add(t, "%s(%s, %s)", max ? "max" : "min", p, q);
     else
-        text_add(t, "((%s %s %s) | (%s != %s)) ? %s : %s", p, max ? ">" : "<", q, p, p, p, q);
+        ocl_extreme(t, max, false, dt, w, p, q);
 }
 
 static void tree(Text *t, KOp op, Dtype dt)
@@ -22,10 +22,10 @@ static void tree(Text *t, KOp op, Dtype dt)
     bool order = op == K_HMAX || op == K_HMIN;
     const char *T = ocl_type[dt], *U = ocl_type[order ? dt : ocl_unsigned(dt)];
     text_add(t, "static inline %s hd_%s_%s(%s16 v)\n{\n    %s16 u = as_%s16(v);\n", T, ocl_reduction[op], T, T, U, U);
-    text_add(t, "    %s8 a = ", U), join(t, op, dtype_float(dt), "u.lo", "u.hi");
-    text_add(t, ";\n    %s4 b = ", U), join(t, op, dtype_float(dt), "a.lo", "a.hi");
-    text_add(t, ";\n    %s2 c = ", U), join(t, op, dtype_float(dt), "b.lo", "b.hi");
-    text_add(t, ";\n    %s x = c.x, y = c.y;\n    return (%s)(", U, T), join(t, op, dtype_float(dt), "x", "y");
+    text_add(t, "    %s8 a = ", U), join(t, op, dt, "8", "u.lo", "u.hi");
+    text_add(t, ";\n    %s4 b = ", U), join(t, op, dt, "4", "a.lo", "a.hi");
+    text_add(t, ";\n    %s2 c = ", U), join(t, op, dt, "2", "b.lo", "b.hi");
+    text_add(t, ";\n    %s x = c.x, y = c.y;\n    return (%s)(", U, T), join(t, op, dt, "", "x", "y");
     text_add(t, ");\n}\n");
 }
 

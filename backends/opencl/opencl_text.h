@@ -48,6 +48,8 @@ Arg ocl_plain(const Printer *, Val);
 Arg ocl_arg(const Printer *, Val, int w);       /* an operand of w lanes */
 void ocl_form(Printer *, Form, bool with_lane); /* in int or long; without the lane: the place of lane 0 */
 void ocl_expression(Printer *, const KIns *);   /* the text right of `=` */
+/* Of floats; w: "", or how many lanes they have; sure: x is not nan. */
+void ocl_extreme(Text *, bool max, bool sure, Dtype, const char *w, const char *x, const char *y);
 void ocl_prelude(const Used *, Text *);
 
 #endif

@@ -4,6 +4,7 @@
  * A bool is an int: 0 or 1 alone, 0 or -1 in every lane of a vector (int16, whatever was compared). Integers wrap, so
  * signed sums and products go by way of unsigned; the narrow ones, which C computes in int, are cut.
  */
+#include "kir.h"
 #include "opencl_text.h"
 
 #include <math.h>
@@ -262,27 +263,38 @@ static void arithmetic(Printer *p, KOp op, Dtype dt, int w, const Arg *a)
     }
 }
 
-/* nan if either is: the first is chosen if it is larger or nan, else the second. A constant first is never nan. The choice of
- * the larger alone, nan aside, is one instruction of most devices. */
+/* The larger (smaller) of x and y, or y if x is nan; sure: it is not. The choice is one instruction of most devices, which may
+ * take either of two equal numbers; so the sign is made of both: the larger of two has one if both have. */
+void ocl_extreme(Text *t, bool max, bool sure, Dtype dt, const char *w, const char *x, const char *y)
+{
+    static const char *const bits[2][2] = { { "0x80000000u", "0x7fffffffu" }, { "0x8000000000000000UL", "0x7fffffffffffffffUL" } };
+    const char *T = ocl_type[dt], *U = dt == DT_F64 ? "ulong" : "uint", *with = max ? "&" : "|", *sign = bits[dt == DT_F64][max];
+    if (!sure)
+        text_add(t, *w ? "select(" : "%s != %s ? %s : ", x, x, x);
+    text_add(t, "as_%s%s(", T, w);
+    if (*w)
+        text_add(t, "as_%s%s(select(%s, %s, %s %s %s))", U, w, y, x, x, max ? ">" : "<", y);
+    else
+        text_add(t, "as_%s(%s %s %s ? %s : %s)", U, x, max ? ">" : "<", y, x, y);
+    text_add(t, " %s ((as_%s%s(%s) %s as_%s%s(%s)) %s %s))", with, U, w, x, with, U, w, y, max ? "|" : "&", sign);
+    if (!sure && *w)
+        text_add(t, ", %s, %s != %s)", x, x, x);
+}
+
+/* nan if either is, and -0 is below 0. A constant is never nan; of one that is no zero signs do not matter. */
 static void extreme(Printer *p, const KIns *i, const Arg *a)
 {
     bool max = i->op == K_MAX;
-    const char *r = max ? ">" : "<";
+    int64_t bits;
     if (!dtype_float(i->dt)) {
         P("%s(%s, %s)", max ? "max" : "min", a[0].s, a[1].s);
         return;
     }
-    const KIns *c = &p->k->ins[i->arg[1]];
-    while (c->op == K_SPLAT)
-        c = &p->k->ins[c->arg[0]];
-    bool sure = c->op == K_CONST && (i->dt == DT_F32 ? (c->bits & 0x7fffffff) <= 0x7f800000 :
-        (c->bits & INT64_MAX) <= 0x7ff0000000000000);
-    const char *x = a[sure].s, *y = a[!sure].s;
-    if (i->w > 1)
-        P(sure ? "select(%2$s, %1$s, %1$s %3$s %2$s)" : "select(select(%2$s, %1$s, %1$s %3$s %2$s), %1$s, %1$s != %1$s)", x,
-            y, r);
+    double c = k_const_of(p->k, i->arg[1], &bits) ? k_float_of(i->dt, bits) : NAN;
+    if (isnan(c) || c == 0)
+        ocl_extreme(p->out, max, c == 0, i->dt, ocl_lanes(i->w), a[c == 0].s, a[c != 0].s);
     else
-        P(sure ? "%1$s %3$s %2$s ? %1$s : %2$s" : "%1$s %3$s %2$s || %1$s != %1$s ? %1$s : %2$s", x, y, r);
+        P(i->w > 1 ? "select(%2$s, %1$s, %1$s %3$s %2$s)" : "%1$s %3$s %2$s ? %1$s : %2$s", a[1].s, a[0].s, max ? ">" : "<");
 }
 
 static void bitwise(Printer *p, KOp op, Dtype dt, int w, const Arg *a)

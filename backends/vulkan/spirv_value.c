@@ -5,8 +5,10 @@
  * Floats are never contracted (every sum, product, quotient is decorated so), and what changes only bits is done on
  * bits. What the device does not compute exactly is a call of a function that does (exact.c).
  */
+#include "kir.h"
 #include "spirv_words.h"
 
+#include <math.h>
 #include <string.h>
 
 Reg sp_reg(Dtype dt)
@@ -189,23 +191,30 @@ static uint32_t on_bits(Writer *w, int op, Reg r, int n, uint32_t x, uint64_t ma
     return op1(w, OpBitcast, r, n, y);
 }
 
-/* nan if either is: the first if it is the larger (smaller) or nan, else the second. Which zero, is as OpenCL C text
- * has it. */
+/* The larger (smaller) of x and y, or y if x is nan; sure: it is not. A device may take either of two equal numbers; so the
+ * sign is made of both: the larger of two has one if both have. */
 static uint32_t most(Writer *w, bool max, bool sure, Reg r, int n, uint32_t x, uint32_t y)
 {
+    Reg u = r == R_F64 ? R_U64 : R_U32;
+    uint64_t sign = r == R_F64 ? 1ull << 63 : 1ull << 31;
+    int with = max ? OpBitwiseAnd : OpBitwiseOr;
     uint32_t c = op2(w, max ? OpFOrdGreaterThan : OpFOrdLessThan, R_BOOL, n, x, y);
-    if (!sure)
-        c = op2(w, OpLogicalOr, R_BOOL, n, c, op2(w, OpFUnordNotEqual, R_BOOL, n, x, x));
-    return select_(w, r, n, c, x, y);
+    uint32_t both = op2(w, with, u, n, op1(w, OpBitcast, u, n, x), op1(w, OpBitcast, u, n, y));
+    both = op2(w, max ? OpBitwiseOr : OpBitwiseAnd, u, n, both, sp_const(w, u, n, max ? sign - 1 : sign));
+    uint32_t z = op1(w, OpBitcast, u, n, select_(w, r, n, c, x, y));
+    z = op1(w, OpBitcast, r, n, op2(w, with, u, n, z, both));
+    return sure ? z : select_(w, r, n, op2(w, OpFUnordNotEqual, R_BOOL, n, x, x), x, z);
 }
 
-bool sp_sure(const Kernel *k, Val v)
+/* Of a constant that is no zero signs do not matter. */
+static uint32_t extreme(Writer *w, const KIns *i, Reg r, int n, const uint32_t *a)
 {
-    while (k->ins[v].op == K_SPLAT)
-        v = k->ins[v].arg[0];
-    const KIns *c = &k->ins[v];
-    return c->op == K_CONST && (c->dt == DT_F32 ? (c->bits & 0x7fffffff) <= 0x7f800000 :
-        (c->bits & INT64_MAX) <= 0x7ff0000000000000);
+    bool max = i->op == K_MAX;
+    int64_t bits;
+    double c = k_const_of(w->k, i->arg[1], &bits) ? k_float_of(r == R_F64 ? DT_F64 : DT_F32, bits) : NAN;
+    if (isnan(c) || c == 0)
+        return most(w, max, c == 0, r, n, a[c == 0], a[c != 0]);
+    return select_(w, r, n, op2(w, max ? OpFOrdGreaterThan : OpFOrdLessThan, R_BOOL, n, a[1], a[0]), a[1], a[0]);
 }
 
 static uint32_t fma_(Writer *w, Reg r, int n, const uint32_t *a)
@@ -236,10 +245,7 @@ static uint32_t float_value(Writer *w, const KIns *i, Dtype dt, int n, const uin
     case K_FMA: return fma_(w, r, n, a);
     case K_NEG: return on_bits(w, OpBitwiseXor, r, n, a[0], wide ? 1ull << 63 : 1ull << 31);
     case K_ABS: return on_bits(w, OpBitwiseAnd, r, n, a[0], wide ? INT64_MAX : INT32_MAX);
-    case K_MAX: case K_MIN: {
-        bool sure = sp_sure(w->k, i->arg[1]);
-        return most(w, op == K_MAX, sure, r, n, a[sure], a[!sure]);
-    }
+    case K_MAX: case K_MIN: return extreme(w, i, r, n, a);
     case K_FLOOR: return glsl(w, GlslFloor, r, n, a[0]);
     case K_CEIL: return glsl(w, GlslCeil, r, n, a[0]);
     case K_RINT: return glsl(w, GlslRoundEven, r, n, a[0]);

@@ -109,7 +109,6 @@ uint32_t sp_narrow(Writer *, Dtype, int n, uint32_t x); /* of 32 bits, brought i
 uint32_t sp_value(Writer *, const KIns *i, Dtype of, int n, const uint32_t *a);
 uint32_t sp_horizontal(Writer *, KOp, Dtype, const Ids *);
 uint32_t sp_call(Writer *, Template, int n, const uint32_t *a);
-bool sp_sure(const Kernel *, Val);              /* a constant that is not nan */
 
 /* ==================== spirv_place.c */
 Ids sp_get(Writer *, Val, int w);               /* an operand of w lanes */

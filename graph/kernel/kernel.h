@@ -120,7 +120,7 @@ typedef enum KOp {
     K_REM,                                      /* integers only: same limits */
     K_FMA,                                      /* floats: exact product, one rounding */
     K_NEG, K_ABS,
-    K_MAX, K_MIN,                               /* floats: nan if either is; sign of zero not defined */
+    K_MAX, K_MIN,                               /* floats: nan if either is; -0 is below 0 */
     K_SQRT, K_FLOOR, K_CEIL, K_RINT, K_TRUNC,
     K_AND, K_OR, K_XOR, K_NOT,                  /* integers and bool */
     K_SHL, K_SHR, K_SAR,                        /* amounts 0 .. width-1 */

@@ -86,8 +86,8 @@ static bool eval_float(KOp op, Dtype dt, double x, double y, double z, double *r
     case K_FMA: *r = f ? (double)fmaf((float)x, (float)y, (float)z) : fma(x, y, z); break;
     case K_NEG: *r = -x; break;
     case K_ABS: *r = fabs(x); break;
-    case K_MAX: *r = x != x || x > y ? x : y; break;
-    case K_MIN: *r = x != x || x < y ? x : y; break;
+    case K_MAX: *r = x != x || x > y || (x == y && !signbit(x)) ? x : y; break;
+    case K_MIN: *r = x != x || x < y || (x == y && signbit(x)) ? x : y; break;
     case K_FLOOR: *r = floor(x); break;
     case K_CEIL: *r = ceil(x); break;
     case K_RINT: *r = rint(x); break;

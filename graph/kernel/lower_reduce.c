@@ -178,6 +178,18 @@ static bool nan_apart(const Red *r, int nr)
     return true;
 }
 
+/* The larger (smaller) of what is no nan. Of equal ones it may be either; so the sign is made of both. */
+static Val further(Lower *L, bool max, Val x, Val y)
+{
+    Kernel *k = L->k;
+    Dtype dt = dtype_of(L, x), bits = dt == DT_F64 ? DT_I64 : DT_I32;
+    Val z = select_val(L, k2(k, max ? K_GT : K_LT, DT_BOOL, x, y), x, y);
+    Val both = k2(k, max ? K_AND : K_OR, bits, k1(k, K_BITS, bits, x), k1(k, K_BITS, bits, y));
+    int64_t sign = dt == DT_F64 ? INT64_MIN : INT32_MIN;
+    both = k2(k, max ? K_OR : K_AND, bits, both, k_bits(k, bits, max ? ~sign : sign));
+    return k1(k, K_BITS, dt, k2(k, max ? K_AND : K_OR, bits, k1(k, K_BITS, bits, z), both));
+}
+
 static void step_apart(Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, int u, Val *acc, Val *nan)
 {
     Kernel *k = L->k;
@@ -187,8 +199,7 @@ static void step_apart(Lower *L, Frame *fr, const Red *r, int nr, const Env *con
         eval_at(L, fr, r[j].d[0].v, r[j].d[0].idx, envs, ne, x);
         for (int e = 0; e < ne; e++) {
             x[e] = convert_val(L, x[e], math_register(from), dt);
-            Val further = k2(k, step_op(r[j].op, dt) == K_MAX ? K_GT : K_LT, DT_BOOL, acc[e], x[e]);
-            acc[e] = select_val(L, further, acc[e], x[e]);
+            acc[e] = further(L, step_op(r[j].op, dt) == K_MAX, acc[e], x[e]);
         }
         for (int e = 0; e < ne; e += u, nan++) {
             Val any = 0;

@@ -144,18 +144,6 @@ static Val bool_op(int op, const Val *a)
 
 /* ---- floats ---- */
 
-/* The larger (or smaller): nan if either is, +0 above -0. Unequal numbers by comparison; equal ones by the bits of both; the
- * rest is unordered, whose sum is nan. */
-static Val float_most(Val x, Val y, bool max)
-{
-    Dtype bt = bits_of(kdt(x));
-    Val bx = bits(x, bt), by = bits(y, bt);
-    Val same = bits(max ? and(bx, by) : or(bx, by), kdt(x));
-    Val r = sel(eq(x, y), same, add(x, y));
-    r = sel(max ? gt(x, y) : lt(x, y), x, r);
-    return sel(max ? lt(x, y) : gt(x, y), y, r);
-}
-
 /* The remainder of a float division, exact: long division in steps of what the mantissa holds. |x| is brought down by
  * subtracting multiples of |y| scaled by powers of two, one bit a step, as many steps as the exponents differ. */
 static Val float_rem(Val x, Val y)
@@ -272,9 +260,9 @@ static Val float_op(int op, Dtype dt, int n, const Val *a)
     case OP_mul: return mul(x, y);
     case OP_div: return divide(x, y);
     case OP_rem: return float_rem(x, y);
-    case OP_max: return float_most(x, y, true);
-    case OP_min: return float_most(x, y, false);
-    case OP_clamp: return float_most(float_most(y, x, true), a[2], false);
+    case OP_max: return k2(K, K_MAX, rt, x, y);
+    case OP_min: return k2(K, K_MIN, rt, x, y);
+    case OP_clamp: return k2(K, K_MIN, rt, k2(K, K_MAX, rt, y, x), a[2]);
     case OP_neg: return neg(x);
     case OP_abs: return abs_(x);
     case OP_sign: return sel(gt(x, lit(x, 0)), lit(x, 1), sel(lt(x, lit(x, 0)), lit(x, -1), x));

@@ -329,7 +329,7 @@ static long double extreme(bool max, long double x, long double y)
     if (x != x || y != y)
         return x != x ? x : y;
     if (x == y)
-        return signbit(x) == max ? y : x;
+        return (signbit(x) != 0) == max ? y : x;
     return (x > y) == max ? x : y;
 }
 
