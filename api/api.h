@@ -133,10 +133,7 @@ typedef struct Traced { Graph *g; const Cap *cap; int ncap; const Tree *in, *out
 
 const Traced *graph_of(hd_fn *, const Tree *args);              /* args: a tuple. NULL after an error */
 hd apply(hd_fn *, const hd *args, int n);       /* hd_apply for ops that take functions */
-uintptr_t fn_user(const hd_fn *);               /* the C function it is, with nothing bound; 0 for any other */
 const char *fn_name(const hd_fn *);             /* for messages */
-/* A library function of symbols as a function: interned. env is copied. */
-hd_fn *fn_internal(hd (*f)(const hd *args, int n, void *env), const void *env, size_t size, const char *name);
 
 /* ==================== inside the front end ==================== */
 
@@ -235,18 +232,41 @@ typedef struct Entry {
     struct Entry *up;
     Phase phase; double since, ms[PHASES];      /* what each phase took, without those inside it; this one since then */
     Store **kept; int nkept, kept_cap;          /* data that traces met: the user may drop it while they run */
+    hd_fn *doomed;                              /* what was forgotten meanwhile, of the outermost entry */
 } Entry;
 extern _Thread_local Entry *entry_top;
 int entry_begin(Entry *);                       /* 0, or a code: then there is nothing to end */
 void entry_end(Entry *);
 Phase phase_begin(Phase);                       /* returns the one before, to go back to */
 
+/* ---- what is kept of functions, by argument types (kept.c) */
+typedef enum ShelfName { GRAPHS, PROGRAMS, SHELVES } ShelfName;
+typedef struct Kept {                           /* first member of what is kept */
+    hd_fn *f; uint64_t hash;
+    void (*free)(struct Kept *);
+    _Atomic int refs;                           /* the shelf's, and one for each call that uses it */
+    _Atomic bool found;                         /* since it was last put at the end of the queue */
+    ShelfName shelf;
+    struct Kept *next;                          /* in its bucket */
+    struct Kept *older, *newer;                 /* in the queue */
+    struct Kept *prior, *more;                  /* of its function */
+} Kept;
+typedef struct Shelf Shelf;
+typedef bool KeptFits(const Kept *, const void *what);
+Kept *kept_find(ShelfName, const hd_fn *, uint64_t hash, KeptFits *, const void *what);    /* with a reference */
+void kept_drop(Kept *);                         /* NULL is fine */
+/* These under front_lock. */
+void kept_put(ShelfName, hd_fn *, Kept *);      /* its hash, free and references are set; adds the shelf's */
+void kept_trim(ShelfName);                      /* down to the limit */
+void kept_forget(hd_fn *);                      /* all of a function */
+int64_t kept_count(ShelfName);
+int64_t kept_limit(int64_t n);                  /* sets it if n > 0; returns the one before */
+
 /* ---- functions (func.c) */
-typedef enum FnKind { FN_DEAD, FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP } FnKind;
-typedef struct Memo { struct Memo *next; uint64_t hash; const Traced *traced; Arena *arena; } Memo;
+typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP } FnKind;
+typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; } Memo;    /* arena NULL: its trace's */
 typedef struct Program {
-    _Atomic(struct Program *) next;
-    uint64_t hash;
+    Kept kept;
     const Tree *in, *out;                       /* in: a tuple of the arguments */
     Device *device; Exec *exec; Arena *arena;
     int nhidden, nin, nout;                     /* inputs: hidden arrays, then leaves of the arguments */
@@ -259,7 +279,7 @@ typedef struct Program {
 typedef struct FnKey {
     FnKind kind;
     hd_fn *inner;
-    int shape; uintptr_t f;                     /* FN_USER */
+    int shape; uintptr_t f; uint64_t code;      /* FN_USER; code: what holds it, or a number of its own */
     uint32_t owner;                             /* the serial of the trace it ends with; 0: never */
     bool value, aux, bare;                      /* FN_GRAD: the value too; f gives tuple(value, aux). FN_VJP bare: dx alone */
     hd_ints argnums, donate;
@@ -271,14 +291,20 @@ typedef struct FnKey {
 struct hd_fn {
     FnKey key;
     void *env; size_t size;                     /* FN_USER: copied; FN_PARTIAL: the symbols; FN_PARSED: the text */
+    void *payload; void (*drop)(void *);        /* of hd_function */
     const char *text;                           /* for messages; interned */
     Loc loc;                                    /* where it was first made */
     uint64_t hash;
-    hd_fn *next;                                /* in the table, or in its trace's list */
-    Memo *memo;
-    _Atomic(Program *) program;
+    _Atomic bool dead;                          /* forgotten, or its trace has ended */
+    bool doomed; hd_fn *later;                  /* forgotten while something is traced; others of that entry */
+    hd_fn *next;                                /* in the table */
+    hd_fn *beside;                              /* in its trace's list */
+    hd_fn *made, *before, *after;               /* functions made of it; others made of the same one */
+    Kept *kept;
 };
+uint64_t code_of(uintptr_t f);                  /* the loaded object that holds this code; 0: none (code.c) */
 hd_fn *fn_make(const FnKey *, const void *env, size_t size, const char *text);      /* interned. NULL after an error */
+int fn_alive(const hd_fn *);                    /* else an error: its code */
 hd fn_call(const hd_fn *, const hd *args, int n);       /* FN_USER: through the right pointer type */
 void fns_end(hd_fn *list);                      /* the trace that owns them ends */
 extern pthread_mutex_t front_lock;              /* recursive: tracing, compiling, and the tables they change */
@@ -297,8 +323,7 @@ int signature_parse(const char *text, const char *word, const Tree *leaves, cons
 
 /* ---- compiling and calling (compile.c, call.c) */
 Exec *compile(Graph *, Device *);               /* NULL after an error. In the current arena, which must outlive it */
-Program *program_of(hd_fn *, hd_array *const *args, int n, Device *);
-void program_free(Program *);
+Program *program_of(hd_fn *, hd_array *const *args, int n, Device *);  /* kept_drop it */
 Device *device_of_thread(void);                 /* the default; NULL after an error */
 
 #endif

@@ -217,7 +217,7 @@ const Tree *array_tree(const hd_array *a)
 uint64_t array_hash(const hd_array *a, uint64_t h)
 {
     if (!a->tree)
-        return hash_bytes(a->type.dim, sizeof *a->type.dim * a->type.rank, hash_bytes(&a->type.dt, 1, h));
+        return hash_bytes(a->type.dim, sizeof *a->type.dim * a->type.rank, h + ((uint64_t)a->type.dt << 56));
     h = hash_bytes(&a->n, sizeof a->n, h);
     if (a->key)
         h = hash_bytes(a->key, sizeof *a->key * (size_t)a->n, h);

@@ -52,6 +52,8 @@ static int call_begin(Call *c, hd_fn *f, hd_array *const *args, int n)
         else if (!array_alive("hd_call", i, args[i]))
             return (int)error_code();
     error_forget();
+    if (fn_alive(f))
+        return (int)error_code();
     if (n > FEW_ARGS && !(c->args = malloc((size_t)n * sizeof *args)))
         return error_set(E_NOMEM, "out of host memory");
     for (int i = 0; i < n; i++)
@@ -282,10 +284,12 @@ static int call(Call *c, hd_array **out, int nout)
     if (no_output(out, nout) || donate_check(c) || not_overwritten(c, out, nout))
         return (int)error_code();
     Device *d = device_for(c);
-    const Program *p = d ? program_of(c->f, c->args, c->n, d) : NULL;
-    if (!p || tuple_of(p->out, nout))
+    Program *p = d ? program_of(c->f, c->args, c->n, d) : NULL;
+    if (!p)
         return (int)error_code();
-    int e = run(p, c, out, nout);
+    int e = tuple_of(p->out, nout);
+    e = e ? e : run(p, c, out, nout);
+    kept_drop(&p->kept);
     if (!e)
         donate_take(c);
     return e;
@@ -326,30 +330,36 @@ int hd_eval_shape_n(hd_fn *f, hd_array **out, int nout, hd_array *const *args, i
     return error_told(e);
 }
 
-static const Program *compiled(hd_fn *f, hd_array *const *args, int nargs)
+static int compiled(hd_fn *f, hd_array *const *args, int nargs, hd_cost_info *cost)
 {
     Call c;
     Device *d = call_begin(&c, f, args, nargs) ? NULL : device_for(&c);
-    const Program *p = d ? program_of(f, c.args, c.n, d) : NULL;
+    Program *p = d ? program_of(f, c.args, c.n, d) : NULL;
     call_end(&c);
-    return p;
+    if (!p)
+        return (int)error_code();
+    *cost = p->cost;
+    kept_drop(&p->kept);
+    return 0;
 }
 
 int hd_compile_n(hd_fn *f, hd_array *const *args, int nargs)
 {
     OP(hd_compile_n);
-    return error_told(compiled(f, args, nargs) ? 0 : (int)error_code());
+    hd_cost_info ignored;
+    return error_told(compiled(f, args, nargs, &ignored));
 }
 
 int hd_cost_n(hd_fn *f, hd_cost_info *out, hd_array *const *args, int nargs)
 {
     OP(hd_cost_n);
-    const Program *p = compiled(f, args, nargs);
-    if (p && !out)
-        return error_told(error_set(E_INVAL, "hd_cost: there is no output"));
-    if (p)
-        *out = p->cost;
-    return error_told(p ? 0 : (int)error_code());
+    hd_cost_info cost;
+    int e = compiled(f, args, nargs, &cost);
+    if (!e && !out)
+        e = error_set(E_INVAL, "hd_cost: there is no output");
+    if (!e)
+        *out = cost;
+    return error_told(e);
 }
 
 /* The same graph with the data that the function captured as constants, so that its arguments are all it needs. */

@@ -2,8 +2,7 @@
  * compile.c - from a graph to something that runs, and where programs are kept.
  *
  * compile() is the whole way, with a dump after each arrow (HEDDLE_DUMP=trace,graph,plan,kernel,code,time) and the
- * verifier between them (HEDDLE_CHECK=1). Programs hang on their function, found by argument types and device; a list
- * that only grows at its head, so finding one takes no lock.
+ * verifier between them (HEDDLE_CHECK=1). Programs are kept of their function, found by argument types and device.
  */
 #include "api.h"
 #include <stdatomic.h>
@@ -111,20 +110,21 @@ Exec *compile(Graph *g, Device *d)
 
 /* ==================== programs */
 
-static Program *find(const hd_fn *f, uint64_t hash, hd_array *const *args, int n, const Device *d)
+typedef struct Wanted { hd_array *const *args; int n; const Device *device; } Wanted;
+
+static bool program_fits(const Kept *k, const void *what)
 {
-    for (Program *p = atomic_load_explicit(&f->program, memory_order_acquire); p; p = atomic_load(&p->next)) {
-        bool fits = p->hash == hash && p->device == d && p->in->n == n;
-        for (int i = 0; fits && i < n; i++)
-            fits = array_fits(args[i], p->in->part[i]);
-        if (fits)
-            return p;
-    }
-    return NULL;
+    const Program *p = (const Program *)k;
+    const Wanted *w = what;
+    bool fits = p->device == w->device && p->in->n == w->n;
+    for (int i = 0; fits && i < w->n; i++)
+        fits = array_fits(w->args[i], p->in->part[i]);
+    return fits;
 }
 
-void program_free(Program *p)
+static void program_free(Kept *k)
 {
+    Program *p = (Program *)k;
     if (p->exec)
         p->device->backend->drop(p->exec);
     for (int i = 0; i < p->nhidden; i++)
@@ -181,13 +181,14 @@ static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, uint64_t
             error_set(E_NOMEM, "out of host memory");
         return NULL;
     }
-    p->hash = hash, p->device = d, p->arena = a;
+    p->kept.refs = 1;
+    p->kept.hash = hash, p->kept.free = program_free, p->device = d, p->arena = a;
     Arena *saved = arena_use(a);
     int e = build(p, t);
     arena_use(saved);
     if (!e)
         return p;
-    program_free(p);
+    program_free(&p->kept);
     if (!error_pending())
         error_set(E_INTERNAL, "%s: %s could not build the program and gave no reason", fn_name(f), d->info.name);
     return NULL;
@@ -195,18 +196,17 @@ static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, uint64_t
 
 Program *program_of(hd_fn *f, hd_array *const *args, int n, Device *d)
 {
-    uint64_t hash = hash_bytes(&d, sizeof d, 0);
+    Wanted w = { args, n, d };
+    uint64_t hash = hash_bytes(&f, sizeof f, (uintptr_t)d);
     Entry e;
     for (int i = 0; i < n; i++)
         hash = array_hash(args[i], hash);
-    Program *p = find(f, hash, args, n, d);
+    Program *p = (Program *)kept_find(PROGRAMS, f, hash, program_fits, &w);
     if (p || entry_begin(&e))
         return p;
-    p = find(f, hash, args, n, d);              /* another thread may have been faster */
-    if (!p && (p = make(f, args, n, d, hash))) {
-        atomic_store(&p->next, atomic_load(&f->program));
-        atomic_store_explicit(&f->program, p, memory_order_release);
-    }
+    p = (Program *)kept_find(PROGRAMS, f, hash, program_fits, &w);      /* another thread may have been faster */
+    if (!p && (p = make(f, args, n, d, hash)))
+        kept_put(PROGRAMS, f, &p->kept);
     entry_end(&e);
     return p;
 }

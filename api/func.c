@@ -2,11 +2,11 @@
  * func.c - functions: the user's, and descriptions of what transforms make of them; interned.
  *
  * A function is told from another by its key, compared by value: what kind it is, of which function, with which
- * options, which C function, which bytes are bound to it. Making it again gives the same pointer, so what is cached
- * on it (graphs by argument types, programs by types and device) is found again.
- * Lifetime: a function lives as long as the process. One that holds symbols, or bytes bound inside a trace (which may
- * be symbols), lives as long as that trace; its memory is kept for a while after, so that a pointer that outlives the
- * trace is an error with a message.
+ * options, which C function in which loaded object, which bytes are bound to it. Making it again gives the same
+ * pointer, so what is kept of it (graphs by argument types, programs by types and device) is found again.
+ * Lifetime: until it is forgotten, and all that was made of it with it. One that holds symbols, or bytes bound inside
+ * a trace (which may be symbols), ends with that trace. The record of a function that has ended is kept for a while,
+ * so that a pointer that outlives it is an error with a message.
  */
 #include "api.h"
 #include <stdatomic.h>
@@ -74,7 +74,15 @@ void entry_end(Entry *e)
     loc_set(e->loc);
     arena_use(e->saved);
     arena_drop(e->arena);
+    kept_trim(PROGRAMS);
+    if (!e->up)
+        kept_trim(GRAPHS);                      /* nothing reads one any more */
+    hd_fn *doomed = e->doomed;
     pthread_mutex_unlock(&front_lock);
+    for (hd_fn *next; doomed; doomed = next) {
+        next = doomed->later;
+        hd_forget_n(doomed);
+    }
 }
 
 /* ==================== the table */
@@ -104,42 +112,94 @@ static int table_grow(void)
     return 0;
 }
 
-/* ---- functions that ended with their trace: reused only after many others */
+/* ==================== the end of functions. Records are reused only after many others */
+
 enum { GRAVES = 1024 };
 static hd_fn *grave[GRAVES];
 static size_t buried;
 
 static void bury(hd_fn *f)
 {
-    for (Memo *m = f->memo, *next; m; m = next) {
-        next = m->next;
-        free(m);                                /* its graph is in the trace's arena */
-    }
-    for (Program *p = atomic_load(&f->program), *next; p; p = next) {
-        next = atomic_load(&p->next);
-        program_free(p);
-    }
+    hd_fn **at = &table[f->hash & (table_cap - 1)];
+    while (*at != f)
+        at = &(*at)->next;
+    *at = f->next;
+    table_count--;
+    if (f->key.inner)
+        *(f->before ? &f->before->after : &f->key.inner->made) = f->after;
+    if (f->after)
+        f->after->before = f->before;
+    kept_forget(f);
     free(f->env);
-    *f = (hd_fn){ .key.kind = FN_DEAD, .text = f->text, .loc = f->loc };
+    f->env = NULL;
+    f->dead = true;
     free(grave[buried % GRAVES]);
     grave[buried++ % GRAVES] = f;
+}
+
+/* All that was made of it first. */
+static void fn_end(hd_fn *f)
+{
+    for (hd_fn *g = f; !f->dead; ) {
+        while (g->made)
+            g = g->made;
+        hd_fn *up = g->key.inner;
+        bury(g);
+        g = up;
+    }
 }
 
 void fns_end(hd_fn *list)
 {
     lock();
     for (hd_fn *next; list; list = next) {
-        next = list->next;
-        bury(list);
+        next = list->beside;
+        fn_end(list);
     }
     pthread_mutex_unlock(&front_lock);
 }
 
-static void ended(const hd_fn *f)
+void hd_forget_n(hd_fn *f)
 {
-    error_set(E_TRACE, "the function made of %s at %s:%d has ended with the trace it was made in",
-              f->text ? f->text : "another",
-              f->loc.file ? f->loc.file : "?", f->loc.line);
+    if (!f)
+        return;
+    lock();
+    bool ends = !f->dead && !f->key.owner && !entry_top;
+    void (*drop)(void *) = ends ? f->drop : NULL;
+    void *payload = f->payload;
+    if (ends)
+        fn_end(f);
+    else if (!f->dead && !f->key.owner && !f->doomed) {
+        Entry *outermost = entry_top;
+        while (outermost->up)
+            outermost = outermost->up;
+        f->doomed = true, f->later = outermost->doomed, outermost->doomed = f;
+    }
+    pthread_mutex_unlock(&front_lock);
+    if (drop)
+        drop(payload);
+}
+
+int64_t hd_program_limit(int64_t programs)
+{
+    lock();
+    int64_t before = kept_limit(programs);
+    kept_trim(PROGRAMS);
+    if (!entry_top)
+        kept_trim(GRAPHS);
+    pthread_mutex_unlock(&front_lock);
+    return before;
+}
+
+int fn_alive(const hd_fn *f)
+{
+    if (!f->dead)
+        return 0;
+    const char *name = f->text ? f->text : "another", *file = f->loc.file ? f->loc.file : "?";
+    return f->key.owner
+        ? error_set(E_TRACE, "the function made of %s at %s:%d has ended with the trace it was made in", name, file,
+                    f->loc.line)
+        : error_set(E_INVAL, "the function made of %s was forgotten: make it again", name);
 }
 
 static hd_fn *fn_new(const FnKey *k, const void *env, size_t size, const char *text, uint64_t hash)
@@ -157,33 +217,41 @@ static hd_fn *fn_new(const FnKey *k, const void *env, size_t size, const char *t
     return f;
 }
 
+/* Into the table, the list of its trace, the list of what is made of the inner function. */
+static void enter(hd_fn *f)
+{
+    hd_fn **slot = &table[f->hash & (table_cap - 1)], *inner = f->key.inner;
+    f->next = *slot, *slot = f;
+    table_count++;
+    if (f->key.owner) {
+        Trace *t = trace_find(f->key.owner);
+        f->beside = t->made, t->made = f;
+    }
+    if (!inner)
+        return;
+    if ((f->after = inner->made))
+        inner->made->before = f;
+    inner->made = f;
+}
+
 hd_fn *fn_make(const FnKey *k, const void *env, size_t size, const char *text)
 {
     uint64_t hash = hash_bytes(env, size, hash_bytes(k, sizeof *k, 0));
     hd_fn *f = NULL;
-    if (k->inner && k->inner->key.kind == FN_DEAD) {
-        ended(k->inner);
-        return NULL;
-    }
     lock();
-    if (k->owner) {
-        Trace *t = trace_find(k->owner);
-        for (f = t->made; f && !same(f, k, env, size, hash); f = f->next)
+    if ((!k->inner || !fn_alive(k->inner)) && (2 * table_count < table_cap || !table_grow())) {
+        for (f = table[hash & (table_cap - 1)]; f && !same(f, k, env, size, hash); f = f->next)
             ;
         if (!f && (f = fn_new(k, env, size, text, hash)))
-            f->next = t->made, t->made = f;
-    } else if (2 * table_count < table_cap || !table_grow()) {
-        hd_fn **slot = &table[hash & (table_cap - 1)];
-        for (f = *slot; f && !same(f, k, env, size, hash); f = f->next)
-            ;
-        if (!f && (f = fn_new(k, env, size, text, hash)))
-            f->next = *slot, *slot = f, table_count++;
+            enter(f);
     }
     pthread_mutex_unlock(&front_lock);
     return f;
 }
 
 /* ==================== making them */
+
+enum { CALLBACK = 200 };                        /* the shape of hd_function; others are those of HD_SHAPE_ */
 
 /* The name in what the macros wrote down: "predict, .in_axes = { HD_NONE, 0 }" is predict. */
 static const char *name_in(const char *text)
@@ -228,27 +296,29 @@ hd_fn *hd_function_(int shape, uintptr_t f, const char *text, const void *env, s
         return NULL;
     }
     FnKey k = key_of(FN_USER, NULL);
-    k.shape = shape, k.f = f;
+    k.shape = shape, k.f = f, k.code = code_of(f);
+    if (!k.code) {
+        error_set(E_INVAL, "%s lies in no loaded program or library: a function that is made while the program runs, "
+                           "as callbacks of other languages are, is made known by hd_function", name_in(text));
+        return NULL;
+    }
     if (size && trace_top)
         k.owner = trace_top->serial;
     return fn_make(&k, env, size, name_in(text));
 }
 
-hd_fn *hd_function(hd (*f)(const hd *args, int n, void *env), const void *env, size_t size, const char *name)
+hd_fn *hd_function(hd_callback *f, void *payload, void (*drop)(void *payload), const char *name)
 {
-    return hd_function_(99, (uintptr_t)f, name, env, size);
-}
-
-hd_fn *fn_internal(hd (*f)(const hd *args, int n, void *env), const void *env, size_t size, const char *name)
-{
-    return hd_function_(99, (uintptr_t)f, name, env, size);
-}
-
-uintptr_t fn_user(const hd_fn *f)
-{
-    while (f && f->key.kind == FN_JIT)
-        f = f->key.inner;
-    return f && f->key.kind == FN_USER && !f->size ? f->key.f : 0;
+    static _Atomic uint64_t made;
+    error_begin();
+    if (!f)
+        return error_set(E_INVAL, "hd_function: the function is NULL"), NULL;
+    FnKey k = key_of(FN_USER, NULL);
+    k.shape = CALLBACK, k.f = (uintptr_t)f, k.code = ++made;
+    hd_fn *g = fn_make(&k, NULL, 0, name_in(name));
+    if (g)
+        g->payload = payload, g->drop = drop;
+    return g;
 }
 
 const char *fn_name(const hd_fn *f)
@@ -410,8 +480,23 @@ static hd call_bound(uintptr_t p, const hd *a, int n, void *e)
     }
 }
 
+static hd call_back(const hd_fn *f, const hd *a, int n)
+{
+    hd y = HD_NIL;
+    int e = ((hd_callback *)f->key.f)(&y, a, n, f->payload);
+    if (e && !error_pending())
+        error_set(e > E_OK && e <= E_INTERNAL ? (Code)e : E_INVAL, "%s returned %d", f->text, e);
+    return e ? HD_NIL : y;
+}
+
 hd fn_call(const hd_fn *f, const hd *a, int n)
 {
+    if (f->key.shape == CALLBACK)
+        return call_back(f, a, n);
+    if (code_of(f->key.f) != f->key.code) {
+        error_set(E_INVAL, "%s was in a library that has been closed: hd_forget its functions before that", f->text);
+        return HD_NIL;
+    }
     int shape = f->key.shape, want = shape >= 100 ? shape - 100 : shape;
     void *env = f->size ? arena_copy(f->env, f->size) : NULL;   /* the function may write to its copy */
     if (shape == -1)
@@ -435,6 +520,17 @@ static bool pure(const Traced *t)
     return true;
 }
 
+static void memo_free(Kept *k)
+{
+    Memo *m = (Memo *)k;
+    for (int i = 0; i < m->traced->ncap && m->arena; i++)
+        store_drop(m->traced->cap[i].data);
+    arena_drop(m->arena);
+    free(m);
+}
+
+static bool memo_fits(const Kept *k, const void *args) { return tree_equal(((const Memo *)k)->traced->in, args); }
+
 /* Keeps a graph beside its function: its own copy, and the data it captured. */
 static const Traced *remember(hd_fn *f, const Traced *t, uint64_t hash)
 {
@@ -450,8 +546,8 @@ static const Traced *remember(hd_fn *f, const Traced *t, uint64_t hash)
     arena_use(saved);
     for (int i = 0; i < c->ncap && !owner; i++)
         store_keep(c->cap[i].data);
-    *m = (Memo){ f->memo, hash, c, owner ? NULL : a };
-    f->memo = m;
+    *m = (Memo){ { .hash = hash, .free = memo_free }, c, owner ? NULL : a };
+    kept_put(GRAPHS, f, &m->kept);
     return c;
 }
 
@@ -490,20 +586,15 @@ static const Traced *traced(hd_fn *f, const Tree *args)
 
 const Traced *graph_of(hd_fn *f, const Tree *args)
 {
-    while (f && f->key.kind == FN_JIT)
+    while (f && f->key.kind == FN_JIT && !f->dead)
         f = f->key.inner;
-    if (!f || error_pending())
+    if (!f || error_pending() || fn_alive(f))
         return NULL;
-    if (f->key.kind == FN_DEAD) {
-        ended(f);
-        return NULL;
-    }
     if (f->key.kind != FN_USER && f->key.kind != FN_PARTIAL)
         args = tree_strong(args);
-    uint64_t hash = tree_hash(args);
-    for (const Memo *m = f->memo; m; m = m->next)
-        if (m->hash == hash && tree_equal(m->traced->in, args))
-            return m->traced;
-    const Traced *t = traced(f, args);
-    return t && pure(t) ? remember(f, t, hash) : t;
+    uint64_t hash = hash_bytes(&f, sizeof f, tree_hash(args));
+    Kept *k = kept_find(GRAPHS, f, hash, memo_fits, args);
+    kept_drop(k);                               /* the shelf keeps it until this entry is over */
+    const Traced *t = k ? ((Memo *)k)->traced : traced(f, args);
+    return t && !k && pure(t) ? remember(f, t, hash) : t;
 }

@@ -9,6 +9,7 @@
  * takes its own.
  */
 #include "api.h"
+#include <string.h>
 
 enum { DEPTH = 256 };
 static _Thread_local struct { const char *file; int line; void (*op)(void); } place[DEPTH];
@@ -21,11 +22,20 @@ void hd_at_(const char *file, int line, void (*op)(void))
     place[height].file = file, place[height].line = line, place[height++].op = op;
 }
 
+/* The file's name may lie in a library that is closed while messages still speak of it. */
+static const char *lasting(const char *file)
+{
+    static _Thread_local const char *last;
+    if (!last || !file || strcmp(last, file))
+        last = intern(file);
+    return last;
+}
+
 At at_enter(void (*op)(void))
 {
     for (int i = height; i-- > floor_; )
         if (place[i].op == op) {
-            loc_set((Loc){ place[i].file, place[i].line });
+            loc_set((Loc){ lasting(place[i].file), place[i].line });
             height = i;
             break;
         }

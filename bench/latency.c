@@ -171,7 +171,7 @@ static int parts(Bench *b)
         t[COMPILED] = now_ms();
         e = hd_compile_n(b->one, &b->x, 1);
         t[FOUND] = now_ms();
-        const Program *p = program_of(b->one, &b->x, 1, d);
+        Program *p = program_of(b->one, &b->x, 1, d);
         t[CALLED] = now_ms();
         e = e ? e : hd_call_n(b->one, &out, 1, &b->x, 1);
         t[WAITED] = now_ms();
@@ -183,6 +183,7 @@ static int parts(Bench *b)
         t[STAMPS] = now_ms();
         if (!e && !(e = d->backend->wait(mem)))
             mem_drop(mem);
+        kept_drop((Kept *)p);
         for (int k = 0; k < STAMPS; k++)
             us[k][i] = 1e3 * (t[k + 1] - t[k]);
     }

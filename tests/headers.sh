@@ -25,12 +25,18 @@ END
 cat >"$tmp/run.cpp" <<'END'
 #include <heddle.h>
 #include <cmath>
-static hd f(const hd *x, int, void *) { return hd_sum_n(hd_mul(hd_sin(x[0]), x[1]), hd_ints{ 0, { 0 } }); }
+static int f(hd *y, const hd *x, int, void *w)
+{
+    *y = hd_sum_n(hd_mul(hd_mul(hd_sin(x[0]), x[1]), hd_c(*(const double *)w)), hd_ints{ 0, { 0 } });
+    return 0;
+}
 int main()
 {
     const float v[3] = { 1, 2, 3 }, w[3] = { 4, 5, 6 };
     hd_grad_opts opts = {};
-    hd_fn *g = hd_value_and_grad_n(hd_function(f, nullptr, 0, "f"), &opts);
+    static int dropped;
+    double scale = 2;
+    hd_fn *f_ = hd_function(f, &scale, [](void *) { dropped++; }, "f"), *g = hd_value_and_grad_n(f_, &opts);
     hd_array *args[2] = { hd_array_new(HD_F32, hd_ints{ 1, { 3 } }, v, nullptr), hd_array_new(HD_F32, hd_ints{ 1, { 3 } }, w, nullptr) };
     hd_array *out[2] = { nullptr, nullptr };
     float d[3] = { 0, 0, 0 };
@@ -38,7 +44,8 @@ int main()
         return fprintf(stderr, "%s\n", hd_error()), 1;
     for (int i = 0; i < 2; i++)
         hd_drop(args[i]), hd_drop(out[i]);
-    return std::fabs(d[1] - 5 * std::cos(2.0f)) > 1e-5f || hd_live() != 0;
+    hd_forget_n(f_);
+    return std::fabs(d[1] - 2 * 5 * std::cos(2.0f)) > 1e-5f || hd_live() != 0 || dropped != 1;
 }
 END
 

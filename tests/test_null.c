@@ -67,7 +67,11 @@ static hd nothing(const hd *x, int n, void *env) { (void)x, (void)n, (void)env; 
 static hd stale(const hd *x, int n, void *env) { (void)x, (void)n, (void)env; return (hd){ 77, 7 }; }
 
 typedef hd Body(const hd *, int, void *);
-KIND(BODY, Body *, first, NULL)
+static int call_back(hd *out, const hd *x, int n, void *payload) { return *out = first(x, n, payload), 0; }
+typedef void Ending(void *payload);
+static void ended(void *payload) { (void)payload; }
+KIND(CALLBACK, hd_callback *, call_back, NULL)
+KIND(ENDING, Ending *, ended, NULL)
 typedef void Op(void);
 KIND(OPS, Op *, NULL)
 enum { N_CODE = 2 };
@@ -78,7 +82,7 @@ enum { N_FN = 5, N_FNS = 5 };
 static hd_fn *v_FN(int k)
 {
     static Body *const body[N_FN] = { first, NULL, twice, nothing, stale };
-    return body[k] ? hd_function(body[k], NULL, 0, "f") : NULL;
+    return body[k] ? hd_function_(99, (uintptr_t)body[k], "f", NULL, 0) : NULL;
 }
 
 static hd_fns v_FNS(int k)
@@ -332,7 +336,7 @@ static void attempt(const struct Row *r, const int *v, bool trace)
         a[4] = hd_array_abstract_n(HD_BOOL, (hd_ints){ 0 }), a[5] = hd_array_abstract_n(HD_I32, (hd_ints){ 0 });
         a[6] = hd_array_dict_n((const hd_array_pair[]){ { "a", hd_array_abstract_n(HD_F32, (hd_ints){ 1, { 3 } }) } }, 1);
     }
-    ck_assert_msg(hd_eval_shape_n(hd_function(traced, env, sizeof env, r->name), &out, 1, a, ARGS) != 0 && hd_error()[0],
+    ck_assert_msg(hd_eval_shape_n(hd_function_(99, (uintptr_t)traced, r->name, env, sizeof env), &out, 1, a, ARGS) != 0 && hd_error()[0],
         "%s makes its program succeed", r->name);
 }
 
