@@ -41,6 +41,7 @@ static const DtypeRow *dtype_row(Dtype d) { return &dtypes[(unsigned)d < DT_COUN
 const char *dtype_name(Dtype d) { return dtype_row(d)->name; }
 size_t dtype_size(Dtype d) { return dtype_row(d)->size; }
 bool dtype_half(Dtype d) { return d == DT_F16 || d == DT_BF16; }
+Dtype dtype_sum(Dtype d) { return dtype_half(d) ? DT_F32 : d; }
 bool dtype_float(Dtype d) { return dtype_row(d)->kind == K_FLOAT; }
 bool dtype_signed(Dtype d) { return dtype_row(d)->kind == K_INT; }
 bool dtype_unsigned(Dtype d) { return dtype_row(d)->kind == K_UINT; }

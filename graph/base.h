@@ -30,6 +30,7 @@ const char *dtype_name(Dtype);                  /* "f32" */
 Dtype dtype_parse(const char *name, size_t n);  /* DT_NONE if it is none */
 size_t dtype_size(Dtype);                       /* bytes of an element in memory; bool is one byte */
 bool dtype_half(Dtype);                         /* f16 bf16 */
+Dtype dtype_sum(Dtype);                         /* what many of it are added up in: f32 for f16 and bf16, else itself */
 bool dtype_float(Dtype);                        /* f16 bf16 f32 f64 */
 bool dtype_signed(Dtype);                       /* i8 .. i64 */
 bool dtype_unsigned(Dtype);                     /* u8 .. u64 */

@@ -248,6 +248,7 @@ Ref or_zero(Ref tangent, Ref primal);           /* zeros like the primal for 0 *
 
 /* Walks linear instructions ins[0..n) of the current graph backwards. */
 Ref ct_get(const Cts *, Ref v);
+Ref ct_like(const Cts *, Ref v, Ref ct);        /* ct in the dtype of the cotangent so far: half floats are summed in f32 */
 void ct_set(Cts *, Ref v, Ref ct);
 void ct_add(Cts *, Ref v, Ref ct);              /* adds; in place where the cotangent so far is an accumulator; 0 is fine */
 Cts *cts_new(void);

@@ -520,10 +520,22 @@ static Buf *lane_operand(const Lanes *c, int a, int64_t n, int j, Buf **x, size_
     }
 }
 
-/* Adds a lane's share to the sum so far, in the dtype of the result. */
-static int add_share(const Lanes *c, int k, Buf **sum, Buf *share)
+/* Floats in another dtype; takes them over. NULL: out of memory. */
+static Buf *buf_as(Buf *b, Dtype from, Dtype to)
 {
-    Dtype dt = (Dtype)result_type(c, k)->dt;
+    if (from == to || !b)
+        return b;
+    size_t n = b->bytes / dtype_size(from);
+    Buf *z = buf_new(n * dtype_size(to));
+    for (size_t k = 0; z && k < n; k++)
+        dtype_store_f(to, z->p + k * dtype_size(to), dtype_load_f(from, b->p + k * dtype_size(from)));
+    buf_drop(b);
+    return z;
+}
+
+/* Adds a lane's share to the sum so far. */
+static int add_share(Dtype dt, Buf **sum, Buf *share)
+{
     int64_t n = (int64_t)(share->bytes / dtype_size(dt));
     Type t = type_of(dt, 1, &n);
     const Type *const types[2] = { &t, &t };
@@ -538,12 +550,15 @@ static int add_share(const Lanes *c, int k, Buf **sum, Buf *share)
     return err;
 }
 
-/* Puts the results of lane n in place; takes them over. */
+/* Puts the results of lane n in place; takes them over. Half floats are summed in f32. */
 static int lane_results(const Lanes *c, int a, int64_t n, Buf **every, Buf **z)
 {
     int err = 0;
     for (int k = 0; k < c->i->nout; k++) {
         uint8_t m = mark_out(c, k, a);
+        Dtype dt = (Dtype)result_type(c, k)->dt;
+        if (m == SUMMED && !err && !(every[k] = buf_as(every[k], dt, dtype_sum(dt))))
+            err = E_NOMEM;
         if (!err && m == STACKED && !n && !(z[k] = buf_new(result_bytes(c, k, a))))
             err = E_NOMEM;
         if (err)
@@ -553,7 +568,7 @@ static int lane_results(const Lanes *c, int a, int64_t n, Buf **every, Buf **z)
         else if (!n)
             z[k] = every[k];
         else if (m == SUMMED)
-            err = add_share(c, k, &z[k], every[k]);
+            err = add_share(dtype_sum(dt), &z[k], every[k]);
         else
             buf_drop(every[k]);
         every[k] = NULL;
@@ -582,6 +597,11 @@ static int run_lanes(const Lanes *c, int a, Buf **x, Buf **z)
             bufs_drop(mine, nin);
         else if (!(err = run_lanes(c, a + 1, mine, every)))
             err = lane_results(c, a, n, every, z);
+    }
+    for (int k = 0; k < nout && !err; k++) {
+        Dtype dt = (Dtype)result_type(c, k)->dt;
+        if (mark_out(c, k, a) == SUMMED && !(z[k] = buf_as(z[k], dtype_sum(dt), dt)))
+            err = E_NOMEM;
     }
     bufs_drop(x, nin);
     if (err)

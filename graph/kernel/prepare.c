@@ -413,13 +413,27 @@ static Ref gather(const Ins *i, Ref x, Ref index)
     return Select(Broadcast(inside, type_shape(typ(y)), batch), y, filling(typ(y)));
 }
 
+/* Half floats that several updates may add to are summed in f32 and rounded once. */
+static Ref emit_scatter(const Ref *x, const Attr *a, bool joins)
+{
+    Dtype dt = (Dtype)typ(x[0])->dt, sum = joins ? dtype_sum(dt) : dt;
+    Type index = *typ(x[1]), places = type_of(DT_BOOL, index.rank - 1, index.dim);
+    if (type_size(&places) == 1)
+        sum = dt;
+    Ref y = emit(OP_scatter, 3, (const Ref[]){ Convert(x[0], sum), x[1], Convert(x[2], sum) }, a);
+    return Convert(y, dt);
+}
+
 static Ref scatter(const Ins *i, const Ref *x)
 {
+    enum { ADD = 1, MUL = 2 };
     if (!type_size(typ(x[2])))
         return x[0];
     Attr a = { .n = i->nattr };
     memcpy(a.v, i->attr, sizeof *i->attr * (size_t)i->nattr);
-    return emit(OP_scatter, 3, (const Ref[]){ x[0], index_i32(x[0], x[1]), x[2] }, &a);
+    int64_t combine = ins_int(i, 6);
+    bool joins = (combine == ADD || combine == MUL) && !ins_int(i, 7);
+    return emit_scatter((const Ref[]){ x[0], index_i32(x[0], x[1]), x[2] }, &a, joins);
 }
 
 /* Slices of several places of a batch meet in one accumulator: a scatter that adds. */
@@ -446,7 +460,7 @@ static Ref accum_slice(const Ins *i, const Ref *x)
     for (int k = 0; k < 5; k++)
         attr_list(&a, list[k]->v, list[k]->n);
     attr_int(&a, 1), attr_int(&a, 1), attr_int(&a, 0);          /* clip, add, not unique */
-    return emit(OP_scatter, 3, (const Ref[]){ x[0], x[2], x[1] }, &a);
+    return emit_scatter((const Ref[]){ x[0], x[2], x[1] }, &a, true);
 }
 
 static Ref concat(const Ins *i, const Ref *x)

@@ -268,6 +268,7 @@ static void turn_weights(Scan *s)
 
 typedef struct Addend {
     const Ins *dot, *slice; Ints perm;          /* what is added: a product (turned), slices, or else a value */
+    Dtype dt;                                   /* in which; products of half floats are f32 at once */
     Ref v[2]; int at[2];                        /* values of the body that are needed, and their places among the ys */
     int n;
 } Addend;
@@ -286,6 +287,9 @@ static bool addend_of(const Scan *s, int k, Addend *a)
         return true;
     }
     const Ins *e = b->def[d->in[1]];
+    a->dt = (Dtype)b->type[d->out].dt;
+    if (e && e->op == OP_convert && dtype_sum((Dtype)b->type[e->in[0]].dt) == a->dt)
+        e = b->def[e->in[0]];
     if (e && e->op == OP_transpose && b->def[e->in[0]] && b->def[e->in[0]]->op == OP_dot) {
         a->perm = ins_ints(e, 0);
         e = b->def[e->in[0]];
@@ -405,7 +409,7 @@ static Ref summed_up(const Scan *s, int k, const Addend *a, const Ref *stack, Re
     const Ints *list[] = { &lc, &rc, &kept, &kept };
     for (int j = 0; j < 4; j++)
         attr_list(&at, list[j]->v, list[j]->n);
-    attr_int(&at, ins_int(a->dot, 4));
+    attr_int(&at, a->dt);
     prepare_one(OP_dot, 2, stack, &at, &z, target);
     if (!z)
         return 0;

@@ -255,7 +255,8 @@ static void gather_transpose(const Ins *i, const Ref *ct, Cts *cts)
     Dims d = dims_of(i);
     Type t = *typ(i->in[0]);
     Ref so_far = ct_get(cts, i->in[0]);
-    ct_set(cts, i->in[0], emit_scatter(so_far ? so_far : Zeros(&t), i->in[1], ct[0], &d, J_ADD, false));
+    Ref ct0 = ct_like(cts, i->in[0], ct[0]);
+    ct_set(cts, i->in[0], emit_scatter(so_far ? so_far : Zeros(&t), i->in[1], ct0, &d, J_ADD, false));
 }
 
 static Ref mask(Ref hit, Ref v) { return Select(hit, v, Like(v, 0)); }

@@ -143,7 +143,7 @@ static void dynamic_slice_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
     Ref x = i->in[0], so_far = ct_get(cts, x);
     Type t = *typ(x);
-    ct_set(cts, x, AccumSlice(so_far ? so_far : Zeros(&t), ct[0], i->in[1], ins_ints(i, 1)));
+    ct_set(cts, x, AccumSlice(so_far ? so_far : Zeros(&t), ct_like(cts, x, ct[0]), i->in[1], ins_ints(i, 1)));
 }
 
 static void dynamic_slice_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)

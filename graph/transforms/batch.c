@@ -37,13 +37,30 @@ Ref active(Ref v, uint8_t state, const Axis *ax)
 
 /* The sum over lanes of a product over its first batch axis is one product: the gradient of a weight is one
  * product, not one matrix a lane. Both factors lose their idle lanes, since 0 * nan is nan. */
-static Ref sum_of_dots(const Ins *i, const Axis *ax)
+static Ref sum_of_dots(const Ins *i, const Axis *ax, Dtype to)
 {
     Ints lc = ins_ints(i, 0), rc = ins_ints(i, 1), lb = ins_ints(i, 2), rb = ins_ints(i, 3);
     Ref x = active_along(i->in[0], (int)lb.v[0], ax), y = active_along(i->in[1], (int)rb.v[0], ax);
     lc.v[lc.n++] = lb.v[0];
     rc.v[rc.n++] = rb.v[0];
-    return Dot(x, y, lc, rc, ints_of(lb.v + 1, lb.n - 1), ints_of(rb.v + 1, rb.n - 1), (Dtype)ins_int(i, 4));
+    return Dot(x, y, lc, rc, ints_of(lb.v + 1, lb.n - 1), ints_of(rb.v + 1, rb.n - 1), to);
+}
+
+/* v has the lanes. to: its dtype, or the one that it is about to be converted to. */
+static Ref sum_over_lanes(Ref v, Dtype to, const Axis *ax)
+{
+    const Ins *i = def(v);
+    if (i && i->op == OP_convert && dtype_sum((Dtype)typ(i->in[0])->dt) == to)
+        return sum_over_lanes(i->in[0], to, ax);        /* half floats on their way into a sum */
+    if (i && i->op == OP_transpose && ins_ints(i, 0).v[0] == 0) {
+        Ints perm = ins_ints(i, 0), rest = { 0 };
+        for (int k = 1; k < perm.n; k++)
+            rest.v[rest.n++] = perm.v[k] - 1;
+        return Transpose(sum_over_lanes(i->in[0], to, ax), rest);
+    }
+    if (i && i->op == OP_dot && ins_ints(i, 2).n)
+        return sum_of_dots(i, ax, to);
+    return Sum(Convert(active(v, STACKED, ax), to), (Ints){ 1, { 0 } });
 }
 
 Ref lane_sum(Ref v, uint8_t state, const Axis *ax)
@@ -51,16 +68,7 @@ Ref lane_sum(Ref v, uint8_t state, const Axis *ax)
     if (state == SUMMED || !v)
         return v;
     v = stacked(v, state, ax->lane.size);
-    const Ins *i = def(v);
-    if (i && i->op == OP_transpose && ins_ints(i, 0).v[0] == 0) {
-        Ints perm = ins_ints(i, 0), rest = { 0 };
-        for (int k = 1; k < perm.n; k++)
-            rest.v[rest.n++] = perm.v[k] - 1;
-        return Transpose(lane_sum(i->in[0], STACKED, ax), rest);
-    }
-    if (i && i->op == OP_dot && ins_ints(i, 2).n)
-        return sum_of_dots(i, ax);
-    return Sum(active(v, STACKED, ax), (Ints){ 1, { 0 } });
+    return v ? sum_over_lanes(v, (Dtype)typ(v)->dt, ax) : 0;
 }
 
 Ref settle(Ref v, uint8_t state, uint8_t want, const Axis *ax)

@@ -33,11 +33,20 @@ void ct_set(Cts *c, Ref v, Ref ct)
     c->of[v] = ct;
 }
 
+/* What is added to the cotangent so far of v, in its dtype: an accumulator's is wider than that of v. */
+Ref ct_like(const Cts *c, Ref v, Ref ct)
+{
+    Ref so_far = ct_get(c, v);
+    return ct ? Convert(ct, (Dtype)typ(so_far ? so_far : v)->dt) : 0;
+}
+
 void ct_add(Cts *c, Ref v, Ref ct)
 {
     Ref so_far = ct_get(c, v);
-    if (ct && graph_lin(cur(), v))
-        ct_set(c, v, !so_far ? ct : graph_acc(cur(), so_far) ? Accum(so_far, ct) : Add(so_far, ct));
+    if (!ct || !graph_lin(cur(), v))
+        return;
+    ct = ct_like(c, v, ct);
+    ct_set(c, v, !so_far ? ct : graph_acc(cur(), so_far) ? Accum(so_far, ct) : Add(so_far, ct));
 }
 
 static void transpose_barrier(const Ins *i, const Ref *ct, Cts *c)

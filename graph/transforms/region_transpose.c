@@ -7,8 +7,8 @@
  * In:  a linear region of the current graph and the cotangents of its results. Out: the transposed region, and its
  *      results added to the cotangents of the operands.
  * Cotangents so far of linear captures go in as accumulators and come out augmented, so that a table which is read
- * a row a step costs a row a step. An accumulator keeps its mark: what is summed counts once. Call and cond get the
- * cotangents of their results as captures; scan as xs, and runs the other way.
+ * a row a step costs a row a step. An accumulator keeps its mark: what is summed counts once; of half floats it is f32, so
+ * that no step rounds. Call and cond get the cotangents of their results as captures; scan as xs, and runs the other way.
  */
 #include "transforms.h"
 
@@ -98,7 +98,9 @@ static Ref input_of(const Duality *d, const Graph *b, int operand)
 
 static Ref example_input(const Graph *b, Ref v, uint8_t flags)
 {
-    return graph_input(b->type[v], flags);
+    Type t = b->type[v];
+    t.dt = flags & V_ACC ? dtype_sum((Dtype)t.dt) : (Dtype)t.dt;
+    return graph_input(t, flags);
 }
 
 /* Further inputs for the operands, or the results, of a list. */
@@ -205,7 +207,8 @@ static Form transposed(const Duality *d, const Ref *ct, const Cts *c)
     for (int k = 0; k < d->thread.n; k++) {
         int j = d->thread.v[k];
         Ref so_far = d->first[j] ? ct_get(c, i->in[j]) : 0;
-        form_operand(&f, or_zero(so_far, i->in[j]), dual_marks(marks_in(r, j), nlane));
+        so_far = Convert(or_zero(so_far, i->in[j]), dtype_sum((Dtype)typ(i->in[j])->dt));
+        form_operand(&f, so_far, dual_marks(marks_in(r, j), nlane));
     }
     for (int k = r->nacc; k < region_nloop(r); k++)
         form_operand(&f, or_zero(ct[k], i->out + (Ref)k), dual_marks(marks_out(r, k), nlane));
@@ -257,7 +260,7 @@ void region_transpose(const Ins *i, const Ref *ct, Cts *c)
     form_emit(&f, out);
     for (int k = 0; k < n; k++)
         if (d.first[d.thread.v[k]])
-            ct_set(c, i->in[d.thread.v[k]], out[k]);
+            ct_set(c, i->in[d.thread.v[k]], out[k] ? ct_like(c, i->in[d.thread.v[k]], out[k]) : 0);
     for (int k = 0; k < n; k++)
         if (!d.first[d.thread.v[k]])
             ct_add(c, i->in[d.thread.v[k]], out[k]);
