@@ -1,12 +1,15 @@
 /*
- * test_cache.c - the disk cache of compiled programs: many processes, forks, damage, homes that cannot be written.
+ * test_cache.c - the disk cache of compiled programs: many processes, forks, damage, strangers' files, homes that cannot be written.
  *
  * In:  a folder of its own under the temporary directory.   Out: nothing is lost, nothing wrong comes back, nothing fails.
  */
 #include <check.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -46,6 +49,27 @@ static bool holds(const char *key, const char *want)
 
 static void put(const char *key, const char *data) { cache_put(key, strlen(key), data, strlen(data)); }
 
+/* Who finds another writing for long leaves the entry out; it is put again. */
+static bool insist(const char *key, const char *data)
+{
+    for (int i = 0; i < 200; i++) {
+        put(key, data);
+        if (holds(key, data))
+            return true;
+    }
+    return false;
+}
+
+/* What another program, or a broken disk, does to the file. */
+static void sql(const char *text)
+{
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 10000);
+    ck_assert_int_eq(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
 START_TEST(keeps)
 {
     ck_assert(!holds("a", "1"));
@@ -66,13 +90,13 @@ START_TEST(many_processes)
     put("before", "fork");
     for (int c = 0; c < CHILDREN; c++)
         if ((child[c] = fork()) == 0) {
-            bool good = holds("before", "fork");
+            bool good = false;
+            for (int i = 0; i < 200 && !good; i++)
+                good = holds("before", "fork");
             for (int k = 0; k < KEYS; k++) {
                 char key[32];
                 snprintf(key, sizeof key, "%d/%d", c, k);
-                put(key, key);
-                put("common", "common");
-                good = good && holds(key, key) && holds("common", "common");
+                good = good && insist(key, key) && insist("common", "common");
             }
             _exit(good ? 0 : 1);
         }
@@ -138,27 +162,283 @@ static void use_in_vain(void)
         _exit(2);
 }
 
-START_TEST(garbage)
+/* ---- files that are not ours are neither used nor changed ---- */
+
+static void make_file(const char *bytes, size_t n)
 {
-    char command[700];
-    snprintf(command, sizeof command, "mkdir -p '%s/deep' && head -c 20000 /dev/urandom > '%s'", folder, path);
-    ck_assert_int_eq(system(command), 0);
-    ck_assert_msg(in_child(use) == 0, "a file that is no database is not replaced");
+    char at[300];
+    snprintf(at, sizeof at, "%s/deep", folder);
+    mkdir(at, 0700);
+    int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+    ck_assert(fd >= 0 && write(fd, bytes, n) == (ssize_t)n);
+    close(fd);
+}
+
+static size_t contents(char *to, size_t n)
+{
+    int fd = open(path, O_RDONLY);
+    ssize_t k = fd >= 0 ? read(fd, to, n) : -1;
+    close(fd);
+    ck_assert(k >= 0);
+    return (size_t)k;
+}
+
+static void stays_as_it_is(const char *what)
+{
+    static char before[1 << 16], after[1 << 16];
+    size_t n = contents(before, sizeof before);
+    ck_assert_msg(in_child(use_in_vain) == 0, "%s is used", what);
+    ck_assert_msg(contents(after, sizeof after) == n && !memcmp(before, after, n), "%s is changed", what);
+}
+
+START_TEST(another_kind_of_file)
+{
+    make_file("a letter of some length that somebody wrote and would not like to lose, nor to find a database in it", 100);
+    stays_as_it_is("a text");
+    make_file("short", 5);
+    stays_as_it_is("a short text");
 }
 END_TEST
 
-/* One bit of an entry turns: the entry is gone, not wrong. */
+START_TEST(another_database)
+{
+    make_file("", 0);
+    sql("create table program2(key, data); insert into program2 values (1, 2)");
+    stays_as_it_is("a database of another application");
+}
+END_TEST
+
+START_TEST(empty_file)                          /* as mktemp makes them */
+{
+    make_file("", 0);
+    ck_assert_int_eq(in_child(use), 0);
+}
+END_TEST
+
+START_TEST(made_for_its_user)
+{
+    struct stat s;
+    umask(0);
+    put("x", "y");
+    ck_assert(stat(path, &s) == 0);
+    ck_assert_uint_eq(s.st_mode & 0777, 0600);
+}
+END_TEST
+
+START_TEST(writable_by_others)
+{
+    char at[300];
+    ck_assert_int_eq(in_child(use), 0);
+    ck_assert_int_eq(chmod(path, 0666), 0);
+    stays_as_it_is("a file that others can write");
+    ck_assert_int_eq(chmod(path, 0600), 0);
+    snprintf(at, sizeof at, "%s/deep", folder);
+    ck_assert_int_eq(chmod(at, 0777), 0);
+    stays_as_it_is("a file in a folder that others can write");
+    ck_assert_int_eq(chmod(at, 0755), 0);
+    ck_assert_int_eq(in_child(use), 0);
+}
+END_TEST
+
+START_TEST(of_another_user)
+{
+    if (geteuid() != 0)
+        return;                                 /* only the superuser can give a file away */
+    ck_assert_int_eq(in_child(use), 0);
+    ck_assert_int_eq(chown(path, 12345, (gid_t)-1), 0);
+    stays_as_it_is("a file of another user");
+}
+END_TEST
+
+START_TEST(symbolic_link)
+{
+    char real[300];
+    ck_assert_int_eq(in_child(use), 0);
+    snprintf(real, sizeof real, "%s/elsewhere", folder);
+    ck_assert_int_eq(rename(path, real), 0);
+    ck_assert_int_eq(symlink(real, path), 0);
+    stays_as_it_is("a file behind a symbolic link");
+}
+END_TEST
+
+/* ---- damage ---- */
+
+/* The file is ours, and nothing in it can be read. */
+START_TEST(garbage)
+{
+    char noise[4096];
+    ck_assert_int_eq(in_child(use), 0);
+    memset(noise, 0xa5, sizeof noise);
+    int fd = open(path, O_WRONLY);
+    for (int i = 0; i < 8; i++)
+        ck_assert(pwrite(fd, noise, sizeof noise, 100 + (off_t)sizeof noise * i) == sizeof noise);
+    close(fd);
+    in_child(use);                              /* may find out only now */
+    ck_assert_msg(in_child(use) == 0, "a damaged file is not made anew");
+}
+END_TEST
+
 START_TEST(damaged_entry)
 {
-    char command[900];
     put("k", "the text that is damaged");
-    snprintf(command, sizeof command,
-        "sqlite3 '%s' \"update program1 set data = cast('the text that is DAMAGED' as blob)\" 2>/dev/null", path);
-    if (system(command) != 0)
-        return;                                 /* no sqlite3 shell here */
+    sql("update program2 set data = cast('the text that is DAMAGED' as blob)");
     ck_assert(!holds("k", "the text that is damaged"));
     put("k", "well again");
     ck_assert(holds("k", "well again"));
+    sql("update program2 set data = substr(data, 1, 4)");
+    ck_assert(!holds("k", "well again"));
+}
+END_TEST
+
+START_TEST(exchanged_entries)
+{
+    put("one", "first");
+    put("two", "second");
+    sql("create temp table t as select * from program2;"
+        "update program2 set (sum, data) = (select t.sum, t.data from t where t.key != program2.key)");
+    ck_assert(!holds("one", "first"));
+    ck_assert(!holds("two", "second"));
+}
+END_TEST
+
+START_TEST(removed_while_open)
+{
+    put("x", "1");
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_msg(!holds("x", "1"), "a file that was removed is still used");
+    ck_assert(insist("z", "3"));
+    ck_assert_msg(access(path, F_OK) == 0, "no file takes the place of the removed one");
+}
+END_TEST
+
+static void use_without_room(void)
+{
+    static char blob[1 << 20];
+    void *data;
+    size_t n;
+    const struct rlimit most = { 1 << 16, 1 << 16 };
+    signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &most))
+        _exit(3);
+    cache_put("big", 3, blob, sizeof blob);
+    if (cache_get("big", 3, &data, &n))
+        _exit(2);
+    if (!holds("before", "it was full"))
+        _exit(4);
+}
+
+START_TEST(full_disk)
+{
+    put("before", "it was full");
+    ck_assert_int_eq(in_child(use_without_room), 0);
+    ck_assert_int_eq(in_child(use), 0);
+}
+END_TEST
+
+/* ---- what ends the process that loads it ---- */
+
+static bool try_it(bool *tried)
+{
+    void *data;
+    size_t n;
+    bool there = cache_try("k", 1, &data, &n, tried);
+    if (there)
+        free(data);
+    return there;
+}
+
+static void try_and_crash(void)
+{
+    bool tried;
+    if (!try_it(&tried) || !tried)
+        _exit(2);
+    raise(SIGKILL);
+}
+
+static void try_and_work(void)
+{
+    bool tried;
+    if (!try_it(&tried) || !tried)
+        _exit(2);
+    cache_worked("k", 1);
+}
+
+static void missing_now(void)
+{
+    bool tried;
+    if (try_it(&tried))
+        _exit(2);
+}
+
+static void known_to_work(void)
+{
+    bool tried;
+    if (!try_it(&tried) || tried)
+        _exit(2);
+}
+
+START_TEST(crashes_once)
+{
+    put("k", "a binary that ends the process");
+    ck_assert(WIFSIGNALED(in_child(try_and_crash)));
+    ck_assert_msg(in_child(missing_now) == 0, "what ended a process is tried again");
+    put("k", "a good binary");
+    ck_assert_int_eq(in_child(try_and_work), 0);
+    ck_assert_int_eq(in_child(known_to_work), 0);
+    ck_assert_int_eq(in_child(known_to_work), 0);
+    cache_drop("k", 1);
+    ck_assert_int_eq(in_child(missing_now), 0);
+}
+END_TEST
+
+START_TEST(tried_by_two)                        /* at once: the other one lives */
+{
+    bool tried;
+    put("k", "a binary");
+    ck_assert(try_it(&tried) && tried);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(try_it(&tried) && tried ? 0 : 2);
+    int status;
+    waitpid(child, &status, 0);
+    ck_assert_msg(status == 0, "what another process loads just now is gone");
+}
+END_TEST
+
+/* ---- locks ---- */
+
+/* Holds the lock for writing until it is told, or for a time in which hits that wait for it would not come to an end. */
+static void hold(int ready, int told)
+{
+    sqlite3 *db;
+    struct timeval most = { .tv_sec = 30 };
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(told, &set);
+    bool good = sqlite3_open(path, &db) == SQLITE_OK && sqlite3_exec(db, "begin immediate", NULL, NULL, NULL) == SQLITE_OK;
+    good = good && write(ready, "", 1) == 1 && select(told + 1, &set, NULL, NULL, &most) == 1;
+    _exit(good ? 0 : 1);
+}
+
+START_TEST(hits_while_another_writes)
+{
+    enum { HITS = 60 };
+    int ready[2], told[2], status;
+    char c;
+    put("k", "there");
+    sql("update program2 set used = 0");        /* so that each hit would like to note its use */
+    ck_assert(pipe(ready) == 0 && pipe(told) == 0);
+    pid_t child = fork();
+    if (child == 0)
+        hold(ready[1], told[0]);
+    ck_assert_int_eq(read(ready[0], &c, 1), 1);
+    for (int i = 0; i < HITS; i++)
+        ck_assert(holds("k", "there"));
+    put("other", "left out");
+    ck_assert_int_eq(write(told[1], "", 1), 1);
+    waitpid(child, &status, 0);
+    ck_assert_msg(status == 0, "%d hits waited for who writes", HITS);
+    ck_assert(insist("other", "there"));
 }
 END_TEST
 
@@ -217,8 +497,21 @@ int main(void)
     tcase_add_test(t, keeps);
     tcase_add_test(t, many_processes);
     tcase_add_test(t, crash);
+    tcase_add_test(t, another_kind_of_file);
+    tcase_add_test(t, another_database);
+    tcase_add_test(t, empty_file);
+    tcase_add_test(t, made_for_its_user);
+    tcase_add_test(t, writable_by_others);
+    tcase_add_test(t, of_another_user);
+    tcase_add_test(t, symbolic_link);
     tcase_add_test(t, garbage);
     tcase_add_test(t, damaged_entry);
+    tcase_add_test(t, exchanged_entries);
+    tcase_add_test(t, removed_while_open);
+    tcase_add_test(t, full_disk);
+    tcase_add_test(t, crashes_once);
+    tcase_add_test(t, tried_by_two);
+    tcase_add_test(t, hits_while_another_writes);
     tcase_add_test(t, read_only);
     tcase_add_test(t, switched_off);
     tcase_add_test(t, capped);

@@ -254,6 +254,14 @@ START_TEST(compiling)
 }
 END_TEST
 
+/* What one process compiled, the next one loads: on both queues, each program. */
+START_TEST(second_process)
+{
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(outcome(i ? "opencl:clCreateProgramWithSource:1+" : "opencl:none:1", NULL), RIGHT);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     long n;
@@ -267,6 +275,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, calls);
     tcase_add_test(t, commands);
     tcase_add_test(t, compiling);
+    tcase_add_test(t, second_process);
     suite_add_tcase(suite, t);
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_NORMAL);

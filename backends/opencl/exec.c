@@ -26,6 +26,7 @@ typedef struct OclExec {
     cl_mem *owned; int nowned, owned_cap;       /* everything to release */
     cl_mem arena;                               /* temporaries; NULL: an allocation each */
     uint64_t key[2];
+    bool tried;                                 /* it came from the disk, and nobody has seen it run */
     char *source;
     pthread_mutex_t lock;
 } OclExec;
@@ -56,22 +57,21 @@ static int build_failed(OclExec *x, OclDevice *d, cl_int e)
     return code;
 }
 
+/* What the driver takes may still end the process when it first runs, so it is marked as being tried until then. */
 static bool from_cache(OclExec *x, OclDevice *d)
 {
     void *data;
     size_t n;
-    cl_int status, e;
-    if (!cache_get(x->key, sizeof x->key, &data, &n))
+    cl_int status = CL_SUCCESS, e;
+    if (!cache_try(x->key, sizeof x->key, &data, &n, &x->tried))
         return false;
     const unsigned char *binary = data;
     x->program = ocl.clCreateProgramWithBinary(d->context, 1, &d->id[x->queue], &n, &binary, &status, &e);
     free(data);
-    if (e == CL_SUCCESS && status == CL_SUCCESS && ocl.clBuildProgram(x->program, 1, &d->id[x->queue], options(d), NULL, NULL) == CL_SUCCESS)
-        return true;
-    if (x->program)                             /* refused: another driver's, or damaged */
-        ocl.clReleaseProgram(x->program);
-    x->program = NULL;
-    return false;
+    e = e == CL_SUCCESS ? status : e;
+    if (e == CL_SUCCESS)
+        e = ocl.clBuildProgram(x->program, 1, &d->id[x->queue], options(d), NULL, NULL);
+    return e == CL_SUCCESS;
 }
 
 /* The binary of a program that is built for one device of its context. Drivers list it at the place of that device, or first:
@@ -110,12 +110,57 @@ static void to_cache(OclExec *x)
     free(binary);
 }
 
+static int from_source(OclExec *x, OclDevice *d)
+{
+    const char *s = x->source;
+    cl_int e;
+    x->program = ocl.clCreateProgramWithSource(d->context, 1, &s, NULL, &e);
+    if (e == CL_SUCCESS)
+        e = ocl.clBuildProgram(x->program, 1, &d->id[x->queue], options(d), NULL, NULL);
+    return e == CL_SUCCESS ? 0 : build_failed(x, d, e);
+}
+
+static cl_int make_kernels(OclExec *x, Kernel **list)
+{
+    cl_int e = CL_SUCCESS;
+    for (int k = 0; k < x->nkernel && e == CL_SUCCESS; k++)
+        x->kernel[k] = ocl.clCreateKernel(x->program, list[k]->name, &e);
+    return e;
+}
+
+static void unmake(OclExec *x)
+{
+    for (int k = 0; x->kernel && k < x->nkernel; k++) {
+        if (x->kernel[k])
+            ocl.clReleaseKernel(x->kernel[k]);
+        x->kernel[k] = NULL;
+    }
+    if (x->program)
+        ocl.clReleaseProgram(x->program);
+    x->program = NULL;
+}
+
+/* A binary that is refused, another driver's or a damaged one, is built again. */
+static int make_program(OclExec *x, OclDevice *d, Kernel **list)
+{
+    if (from_cache(x, d) && make_kernels(x, list) == CL_SUCCESS)
+        return 0;
+    if (x->program)
+        cache_drop(x->key, sizeof x->key);
+    x->tried = false;
+    unmake(x);
+    if (from_source(x, d))
+        return error_code();
+    to_cache(x);
+    cl_int e = make_kernels(x, list);
+    return e == CL_SUCCESS ? 0 : ocl_fail(d, e, "a kernel");
+}
+
 static int build_program(OclExec *x, Kernel **list)
 {
     OclDevice *d = (OclDevice *)x->base.device;
-    cl_int e = CL_SUCCESS;
     Text t = { 0 };
-    text_add(&t, "heddle 0.1.0|%s|%s|", d->key, options(d));
+    text_add(&t, "heddle 0.1.0|%s|%d|%s|", d->key, x->queue, options(d));
     size_t head = t.n;
     const OpenclCaps caps = { .f64 = d->base.info.has_f64, .one_item = true, .cache = d->cache };
     if (opencl_c_print((const Kernel *const *)list, x->nkernel, &caps, &t))
@@ -124,23 +169,7 @@ static int build_program(OclExec *x, Kernel **list)
     x->key[1] = hash_bytes(t.s, t.n, 2);
     x->source = strdup(t.s + head);
     text_free(&t);
-    if (!x->source)
-        return error_set(E_NOMEM, "no memory for a program's text");
-    if (!from_cache(x, d)) {
-        const char *s = x->source;
-        x->program = ocl.clCreateProgramWithSource(d->context, 1, &s, NULL, &e);
-        if (e == CL_SUCCESS)
-            e = ocl.clBuildProgram(x->program, 1, &d->id[x->queue], options(d), NULL, NULL);
-        if (e != CL_SUCCESS)
-            return build_failed(x, d, e);
-        to_cache(x);
-    }
-    for (int k = 0; k < x->nkernel; k++) {
-        x->kernel[k] = ocl.clCreateKernel(x->program, list[k]->name, &e);
-        if (e != CL_SUCCESS)
-            return ocl_fail(d, e, list[k]->name);
-    }
-    return 0;
+    return x->source ? make_program(x, d, list) : error_set(E_NOMEM, "no memory for a program's text");
 }
 
 /* ---- memory that stays ---- */
@@ -240,18 +269,22 @@ Exec *ocl_build(Device *dev, Plan *p)
     return NULL;
 }
 
+/* The process still lives: what came from the disk may be used from now on without care. */
+static void worked(OclExec *x)
+{
+    if (x->tried)
+        cache_worked(x->key, sizeof x->key);
+    x->tried = false;
+}
+
 void ocl_drop(Exec *exec)
 {
     OclExec *x = (OclExec *)exec;
-    for (int k = 0; x->kernel && k < x->nkernel; k++) {
-        if (x->kernel[k])
-            ocl.clReleaseKernel(x->kernel[k]);
-        if (x->set)
-            free(x->set[k].mem);
-    }
+    worked(x);
+    unmake(x);
+    for (int k = 0; x->set && k < x->nkernel; k++)
+        free(x->set[k].mem);
     free(x->set);
-    if (x->program)
-        ocl.clReleaseProgram(x->program);
     replay_frame_drop(x->top);
     for (int i = 0; i < x->nowned; i++)
         ocl.clReleaseMemObject(x->owned[i]);
@@ -380,6 +413,8 @@ static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
     cl_int flushed = ocl.clFlush(c.queue->cl);
     if (flushed != CL_SUCCESS && !e)
         e = ocl_fail(d, flushed, "beginning a computation");
+    if (x->tried && ocl_wait_for(c.queue, c.last) == CL_SUCCESS)
+        worked(x);
     bool pending = e || ocl_outcome(c.queue, c.first, c.last) != CL_SUCCESS;
     if (!e && c.queue->nbad)
         e = seen_to_fail(x, &c, nin, in);

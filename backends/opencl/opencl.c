@@ -57,11 +57,38 @@ void ocl_leave(OclDevice *d, int queue)
         pthread_mutex_unlock(&d->quick);
 }
 
-static void device_text(cl_device_id id, cl_device_info what, char *out, size_t n)
+/* A text that a device reports, free() it; NULL: it does not. */
+static char *device_text(cl_device_id id, cl_device_info what)
 {
-    out[0] = 0;
-    ocl.clGetDeviceInfo(id, what, n, out, NULL);
-    out[n - 1] = 0;
+    size_t n = 0;
+    if (ocl.clGetDeviceInfo(id, what, 0, NULL, &n) != CL_SUCCESS)
+        return NULL;
+    char *s = calloc(n + 1, 1);
+    if (s && n && ocl.clGetDeviceInfo(id, what, n, s, NULL) == CL_SUCCESS)
+        return s;
+    free(s);
+    return NULL;
+}
+
+static void copy_text(cl_device_id id, cl_device_info what, char *out, size_t n)
+{
+    char *s = device_text(id, what);
+    snprintf(out, n, "%s", s ? s : "");
+    free(s);
+}
+
+/* What we need of a device: OpenCL 1.2, a compiler, our order of bytes. */
+static bool usable(cl_device_id id)
+{
+    char version[64];
+    int major = 0, minor = 0;
+    cl_bool there = CL_FALSE, compiler = CL_FALSE, little = CL_FALSE;
+    copy_text(id, CL_DEVICE_VERSION, version, sizeof version);
+    bool known = sscanf(version, "OpenCL %d.%d", &major, &minor) == 2 &&
+        ocl.clGetDeviceInfo(id, CL_DEVICE_AVAILABLE, sizeof there, &there, NULL) == CL_SUCCESS &&
+        ocl.clGetDeviceInfo(id, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL) == CL_SUCCESS &&
+        ocl.clGetDeviceInfo(id, CL_DEVICE_ENDIAN_LITTLE, sizeof little, &little, NULL) == CL_SUCCESS;
+    return known && there && compiler && little && 10 * major + minor >= 12;
 }
 
 /* "pthread-AMD EPYC" and "basic-AMD EPYC" are one processor: the part behind the dash, or NULL. */
@@ -80,11 +107,14 @@ static void list_platform(cl_platform_id p, bool pair)
     if (ocl.clGetDeviceIDs(p, CL_DEVICE_TYPE_ALL, MAX_DEVICES, ids, &n) != CL_SUCCESS)
         return;
     n = n > MAX_DEVICES ? MAX_DEVICES : n;
-    for (cl_uint i = 0; i < n; i++)
-        device_text(ids[i], CL_DEVICE_NAME, name[i], sizeof name[i]);
+    for (cl_uint i = 0; i < n; i++) {
+        copy_text(ids[i], CL_DEVICE_NAME, name[i], sizeof name[i]);
+        if ((taken[i] = !usable(ids[i])))
+            found.missing = "an OpenCL device is older than 1.2 or has no compiler, and cannot be used";
+    }
     for (cl_uint i = 0; pair && i < n; i++) {           /* the quick twin is not a device of its own */
         const char *rest = same_processor(name[i], "basic");
-        for (cl_uint j = 0; rest && !taken[i] && j < n; j++) {
+        for (cl_uint j = 0; rest && !taken[i] && !taken[j] && j < n; j++) {
             const char *other = same_processor(name[j], "pthread");
             if (other && !strcmp(rest, other) && found.n < MAX_DEVICES) {
                 found.d[found.n].platform = p;
@@ -133,7 +163,7 @@ static void find_devices(void)
         list_platform(p[i], pair);
     if (pair)                                           /* programs that we start choose for themselves */
         unsetenv("POCL_DEVICES");
-    if (!found.n)
+    if (!found.n && !found.missing)
         found.missing = "no OpenCL device: install your GPU's driver, or apt install pocl-opencl-icd for one on the processor";
 }
 
@@ -175,49 +205,70 @@ static uint64_t processor_features(void)
     return h;
 }
 
-static void describe(OclDevice *d, cl_platform_id platform)
+/* What has no default: without it a device cannot be opened. */
+static cl_int ask_limits(OclDevice *d)
 {
     DeviceInfo *i = &d->base.info;
-    char version[128], extensions[8192], driver[64];
     cl_ulong memory = 0, most = 0;
-    cl_uint align = 0, units = 1, width = 0;
+    cl_uint align = 0, units = 0;
     cl_device_type type = 0;
-    cl_device_fp_config single = 0, twice = 0;
+    cl_device_fp_config single = 0;
     cl_device_id id = d->id[0];
-    i->kind = "opencl";
-    device_text(id, CL_DEVICE_NAME, i->model, sizeof i->model);
-    device_text(id, CL_DRIVER_VERSION, driver, sizeof driver);
-    device_text(id, CL_DEVICE_EXTENSIONS, extensions, sizeof extensions);
-    if (ocl.clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof version, version, NULL) != CL_SUCCESS)
-        version[0] = 0;
-    version[sizeof version - 1] = 0;
-    snprintf(i->driver, sizeof i->driver, "%.63s %.60s", version, driver);
-    ocl.clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof memory, &memory, NULL);
-    ocl.clGetDeviceInfo(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof most, &most, NULL);
-    ocl.clGetDeviceInfo(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align, &align, NULL);
-    ocl.clGetDeviceInfo(id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL);
-    ocl.clGetDeviceInfo(id, CL_DEVICE_TYPE, sizeof type, &type, NULL);
-    ocl.clGetDeviceInfo(id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof single, &single, NULL);
-    if (ocl.clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof twice, &twice, NULL) != CL_SUCCESS)
-        twice = 0;
+    cl_int e = ocl.clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof memory, &memory, NULL);
+    e = e ? e : ocl.clGetDeviceInfo(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof most, &most, NULL);
+    e = e ? e : ocl.clGetDeviceInfo(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align, &align, NULL);
+    e = e ? e : ocl.clGetDeviceInfo(id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL);
+    e = e ? e : ocl.clGetDeviceInfo(id, CL_DEVICE_TYPE, sizeof type, &type, NULL);
+    e = e ? e : ocl.clGetDeviceInfo(id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof single, &single, NULL);
+    d->exact_division = single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
     i->memory = memory;
     i->max_alloc = most;
     i->is_cpu = type & CL_DEVICE_TYPE_CPU;
-    i->has_f64 = twice != 0 || has_word(extensions, "cl_khr_fp64");
-    i->has_f16 = has_word(extensions, "cl_khr_fp16");
-    i->has_i64 = true;
-    i->scalar = ocl.clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL) == CL_SUCCESS && width == 1;
     d->units = units ? units : 1;
+    d->align = align / 8 > SLACK ? align / 8 : SLACK;
+    return e;
+}
+
+/* What a device can do; what it does not say it cannot. */
+static void ask_features(OclDevice *d)
+{
+    DeviceInfo *i = &d->base.info;
+    cl_device_id id = d->id[0];
+    cl_uint width = 0;
+    cl_device_fp_config twice = 0;
+    char *extensions = device_text(id, CL_DEVICE_EXTENSIONS);
+    bool f64 = extensions && has_word(extensions, "cl_khr_fp64");
+    i->has_f16 = extensions && has_word(extensions, "cl_khr_fp16");
+    i->has_i64 = true;
+    i->has_f64 = f64 || (ocl.clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof twice, &twice, NULL) == CL_SUCCESS && twice);
+    i->scalar = ocl.clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL) == CL_SUCCESS && width == 1;
     if (!i->is_cpu || ocl.clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof d->cache, &d->cache, NULL) != CL_SUCCESS)
         d->cache = 0;
     if (check_wanted("stream"))                 /* as if every array were larger */
         d->cache = 1;
-    d->align = align / 8 > SLACK ? align / 8 : SLACK;
-    d->exact_division = single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
+    free(extensions);
+}
+
+static cl_int describe(OclDevice *d, cl_platform_id platform)
+{
+    DeviceInfo *i = &d->base.info;
+    char name[64] = "", driver[64];
+    size_t n = 0;
+    i->kind = "opencl";
+    copy_text(d->id[0], CL_DEVICE_NAME, i->model, sizeof i->model);
+    copy_text(d->id[0], CL_DRIVER_VERSION, driver, sizeof driver);
+    if (ocl.clGetPlatformInfo(platform, CL_PLATFORM_NAME, 0, NULL, &n) != CL_SUCCESS || n > sizeof name ||
+        ocl.clGetPlatformInfo(platform, CL_PLATFORM_NAME, n, name, NULL) != CL_SUCCESS)
+        name[0] = 0;
+    snprintf(i->driver, sizeof i->driver, "%.63s %.60s", name, driver);
     if (d->nqueue > 1)
         snprintf(i->notes, sizeof i->notes, "small programs run in the caller's thread");
-    snprintf(d->key, sizeof d->key, "%s|%s|%llx", i->model, i->driver,
-        i->is_cpu ? (unsigned long long)processor_features() : 0ull);
+    cl_int e = ask_limits(d);
+    ask_features(d);
+    const char *method = getenv("POCL_WORK_GROUP_METHOD"), *special = getenv("POCL_WORK_GROUP_SPECIALIZATION");
+    snprintf(d->key, sizeof d->key, "%s|%s|%llx|%.32s|%.32s", i->model, i->driver,
+        i->is_cpu ? (unsigned long long)processor_features() : 0ull, method ? method : "", special ? special : "");
+    return e;
 }
 
 static void close_device(Device *dev)
@@ -232,10 +283,25 @@ static void close_device(Device *dev)
     free(d);
 }
 
+static int open_context(OclDevice *d, cl_platform_id platform)
+{
+    const cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)platform, 0 };
+    cl_int e = describe(d, platform);
+    if (e != CL_SUCCESS)
+        return ocl_fail(d, e, "asking for its limits");
+    pool_new(&d->pool, (size_t)(d->base.info.memory / 4));
+    d->context = ocl.clCreateContext(props, (cl_uint)d->nqueue, d->id, NULL, NULL, &e);
+    if (e != CL_SUCCESS)
+        return ocl_fail(d, e, "a context");
+    int code = 0;
+    for (int q = 0; q < d->nqueue && !code; q++)
+        code = ocl_queue_open(d, q);
+    return code;
+}
+
 static Device *open_device(int index)
 {
     OclDevice *d = calloc(1, sizeof *d);
-    cl_int e = CL_SUCCESS;
     if (!d)
         return error_set(E_NOMEM, "no memory for a device"), NULL;
     pthread_mutex_init(&d->quick, NULL);
@@ -243,19 +309,10 @@ static Device *open_device(int index)
     d->nqueue = found.d[index].nid;
     memcpy(d->id, found.d[index].id, sizeof d->id);
     snprintf(d->base.info.name, sizeof d->base.info.name, "opencl:%d", index);
-    describe(d, found.d[index].platform);
-    pool_new(&d->pool, (size_t)(d->base.info.memory / 4));
-    const cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)found.d[index].platform, 0 };
-    d->context = ocl.clCreateContext(props, (cl_uint)d->nqueue, d->id, NULL, NULL, &e);
-    if (e != CL_SUCCESS)
-        ocl_fail(d, e, "a context");
-    for (int q = 0; q < d->nqueue && !error_pending(); q++)
-        ocl_queue_open(d, q);
-    if (error_pending()) {
-        close_device(&d->base);
-        return NULL;
-    }
-    return &d->base;
+    if (!open_context(d, found.d[index].platform))
+        return &d->base;
+    close_device(&d->base);
+    return NULL;
 }
 
 /* No view without a copy: what a kernel reads past an end belongs to the driver's allocation. */
