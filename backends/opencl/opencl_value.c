@@ -253,7 +253,10 @@ static void arithmetic(Printer *p, KOp op, Dtype dt, int w, const Arg *a)
             P("(%s)(0u - (%s)%s)", T, size_of(dt) < 4 ? "uint" : ocl_type[ocl_unsigned(dt)], a[0].s);
         break;
     case K_ABS:
-        P(f ? "fabs(%s)" : dtype_unsigned(dt) ? "%s" : w > 1 ? "as_%2$s16(abs(%1$s))" : "(%2$s)abs(%1$s)", a[0].s, T);
+        P(f ? "fabs(%1$s)" : dtype_unsigned(dt) ? "%1$s"
+            : w > 1 ? "as_%2$s16(select(as_%3$s16(%1$s), -as_%3$s16(%1$s), %1$s < (%2$s)0))"
+            : "(%2$s)(%1$s < 0 ? 0u - (%3$s)%1$s : (%3$s)%1$s)", a[0].s, T,      /* abs() of the least is not defined everywhere */
+            ocl_type[w == 1 && size_of(dt) < 4 ? DT_U32 : ocl_unsigned(dt)]);
         break;
     case K_SQRT: P("sqrt(%s)", a[0].s); break;
     case K_FLOOR: P("floor(%s)", a[0].s); break;

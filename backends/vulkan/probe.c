@@ -1,6 +1,6 @@
 /*
- * probe.c - what a device computes exactly: quotients, square roots, fma, sums and products of small numbers; whether
- * it ends loops before their time.
+ * probe.c - what a device computes exactly: quotients, square roots, fma, sums and products of small numbers; what it
+ * makes of constants; whether it ends loops before their time.
  *
  * In:  a device whose features are known.   Out: the rest of its caps.
  * A kernel computes them of some thousands of operands, of which many lie where mistakes are (halfway cases, results
@@ -123,6 +123,80 @@ static int probe_loop(VkDev *d)
     return e;
 }
 
+/* ==================== constants that are seen */
+
+enum { FOLDS = 6, SPECIALS = 8 };
+
+/* What a compiler takes for something simpler that is not the same: of infinities, nan, the sign of a zero. */
+static int probe_zeros(VkDev *d, Dtype dt)
+{
+    static const double x[SPECIALS] = { 0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 2 };
+    char in[SPECIALS * 8], out[FOLDS * SPECIALS * 8];
+    size_t size = dtype_size(dt);
+    Buffer b[2] = { { .name = "x", .dt = (uint8_t)dt, .size = SPECIALS },
+        { .name = "folds", .dt = (uint8_t)dt, .size = FOLDS * SPECIALS, .slot = 1 } };
+    Kernel *k = k_new("probe_zeros");
+    Form at = form_a(k_loop(k, "i", SPECIALS, 0, NULL, NULL));
+    Val v = k_load(k, &b[0], at), zero = k_const(k, dt, 0);
+    const Val r[FOLDS] = { k2(k, K_MUL, dt, v, zero), k2(k, K_ADD, dt, v, zero), k2(k, K_SUB, dt, zero, v),
+        k2(k, K_DIV, dt, zero, v), k2(k, K_DIV, dt, v, zero), k2(k, K_SUB, dt, v, v) };
+    for (int f = 0; f < FOLDS; f++)
+        k_store(k, &b[1], form_add(form_mul(at, FOLDS), form_c(f)), r[f]);
+    k_loop_end(k, NULL, NULL);
+    k_finish(k);
+    for (int i = 0; i < SPECIALS; i++)
+        dtype_store_f(dt, in + (size_t)i * size, x[i]);
+    int e = run(d, k, b, 1, (void *[]){ in }, 1, (void *[]){ out });
+    for (int i = 0; i < SPECIALS && !e; i++) {
+        const volatile double z = 0;
+        const double want[FOLDS] = { x[i] * z, x[i] + z, z - x[i], z / x[i], x[i] / z, x[i] - x[i] };
+        for (int f = 0; f < FOLDS; f++) {
+            double got = dtype_load_f(dt, out + (size_t)(i * FOLDS + f) * size);
+            bool same = want[f] != want[f] ? got != got : got == want[f] && !signbit(got) == !signbit(want[f]);
+            d->caps.folds_zeros |= !same;
+        }
+    }
+    return e;
+}
+
+/* Comparisons of an i32 made 64 bits wide with constants, all as bits. */
+static Val comparisons(Kernel *k, Val x, const int64_t *c, int n)
+{
+    Val bits = k_bits(k, DT_I32, 0), wide = k1(k, K_CONVERT, DT_I64, x);
+    for (int i = 0; i < n; i++)
+        for (int op = K_EQ; op <= K_GE; op++) {
+            Val holds = k2(k, (KOp)op, DT_BOOL, wide, k_bits(k, DT_I64, c[i]));
+            Val bit = k_bits(k, DT_I32, 1ll << (6 * i + op - K_EQ));
+            bits = k2(k, K_OR, DT_I32, bits, k3(k, K_SELECT, DT_I32, holds, bit, k_bits(k, DT_I32, 0)));
+        }
+    return bits;
+}
+
+static int probe_extension(VkDev *d)
+{
+    static const int32_t x[SPECIALS] = { 0, 95, 96, -1, -96, INT32_MAX, INT32_MIN, 7 };
+    static const int64_t c[] = { 0, 95, -96, INT32_MAX, (int64_t)INT32_MIN - 1 };
+    int32_t got[SPECIALS] = { 0 };
+    Buffer b[2] = { { .name = "x", .dt = DT_I32, .size = SPECIALS },
+        { .name = "bits", .dt = DT_I32, .size = SPECIALS, .slot = 1 } };
+    Kernel *k = k_new("probe_extension");
+    Form at = form_a(k_loop(k, "i", SPECIALS, 0, NULL, NULL));
+    k_store(k, &b[1], at, comparisons(k, k_load(k, &b[0], at), c, 5));
+    k_loop_end(k, NULL, NULL);
+    k_finish(k);
+    int e = run(d, k, b, 1, (void *[]){ (void *)(uintptr_t)x }, 1, (void *[]){ got });
+    for (int i = 0; i < SPECIALS && !e; i++) {
+        int32_t want = 0;
+        for (int j = 0; j < 5; j++) {
+            const bool holds[] = { x[i] == c[j], x[i] != c[j], x[i] < c[j], x[i] <= c[j], x[i] > c[j], x[i] >= c[j] };
+            for (int o = 0; o < 6; o++)
+                want |= holds[o] << (6 * j + o);
+        }
+        d->caps.extends_badly |= got[i] != want;
+    }
+    return e;
+}
+
 /* ==================== judging */
 
 static bool same32(const float *x, const float *y)
@@ -184,7 +258,13 @@ int vk_probe(VkDev *d)
     SpirvCaps *c = &d->caps;
     for (int i = 0; i < 2; i++)
         c->exact_div[i] = c->exact_sqrt[i] = c->keeps_denormals[i] = true, c->fma[i] = FMA_NATIVE;
+    c->folds_zeros = c->extends_badly = false;
     int e = probe_loop(d);
+    e = e ? e : probe_zeros(d, DT_F32);
+    if (!e && c->f64)
+        e = probe_zeros(d, DT_F64);
+    if (!e && c->i64)
+        e = probe_extension(d);
     if (!e)
         e = probe(d, false);
     if (!e && c->f64)

@@ -66,7 +66,7 @@ static void index_value(Writer *w, Val v)
     for (int c = 0; c < (i->w > 1 ? 4 : 1); c++) {
         uint32_t x = sp_form(w, i->form, i->w > 1 ? c : -1);
         if (has != r)
-            x = OP(w, r == R_U64 ? OpSConvert : OpUConvert, sp_type(w, r, n), x);
+            x = r == R_U64 ? sp_widen(w, true, n, x) : OP(w, OpUConvert, sp_type(w, r, n), x);
         w->val[v].id[c] = sp_narrow(w, (Dtype)i->dt, n, x);
     }
 }

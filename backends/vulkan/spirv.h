@@ -2,8 +2,8 @@
  * spirv.h - kernels as SPIR-V 1.5 words for Vulkan 1.2.
  *
  * A module is one kernel, entry point "main". Its push constants (Pushed in vk.h, 40 bytes): the address of a table of
- * the addresses of its parameters, in order, and of a word that is set where a loop ended before its time; STEP; where
- * in the grid the launch begins.
+ * the addresses of its parameters, in order, and of a word that is set where a loop ended before its time; STEP; a zero
+ * that the driver cannot see; where in the grid the launch begins.
  */
 #ifndef HEDDLE_SPIRV_H
 #define HEDDLE_SPIRV_H
@@ -23,6 +23,8 @@ typedef struct SpirvCaps {
     int group;                                  /* invocations of a work-group */
     bool exact_div[2], exact_sqrt[2];           /* correctly rounded as they are */
     bool keeps_denormals[2];                    /* in sums and products */
+    bool folds_zeros;                           /* takes x * 0 for 0, x + 0 for x: it must not see that a zero is constant */
+    bool extends_badly;                         /* compares a sign-extended i32 with a constant wrongly */
     uint8_t fma[2];                             /* FmaForm */
     int loop_limit;                             /* turns of loops after which a work-item's end, silently; 0: never */
 } SpirvCaps;

@@ -15,7 +15,7 @@ Ids sp_get(Writer *w, Val v, int width)
 {
     const KIns *i = &w->k->ins[v];
     Reg r = sp_reg((Dtype)i->dt);
-    Ids x = i->op == K_CONST ? (Ids){ { sp_const(w, r, width > 1 ? 4 : 1, (uint64_t)i->bits) } } : w->val[v];
+    Ids x = i->op == K_CONST ? (Ids){ { sp_operand(w, r, width > 1 ? 4 : 1, (uint64_t)i->bits) } } : w->val[v];
     if (width > 1 && i->w == 1) {
         if (i->op != K_CONST)
             x.id[0] = sp_splat(w, r, x.id[0], 4);
@@ -47,7 +47,7 @@ static uint32_t index_select(Writer *w, int n, uint32_t c, uint32_t x, uint32_t 
 static uint32_t variable(Writer *w, const Atom *a)
 {
     if (atom_is_step(a))
-        return w->wide ? OP(w, OpSConvert, sp_type(w, R_U64, 1), w->step) : w->step;
+        return w->wide ? sp_widen(w, true, 1, w->step) : w->step;
     for (int i = w->natom - 1; i >= 0; i--)
         if (w->atom[i].a == a)
             return w->atom[i].id;
@@ -63,7 +63,9 @@ static uint32_t value(Writer *w, const Atom *a, int n, int chunk)
     if (i->dt == DT_BOOL)
         return OP(w, OpSelect, t, id, index_const(w, n, 1), index_const(w, n, 0));
     bool long_ = sp_reg((Dtype)i->dt) == R_U64;
-    return long_ == w->wide ? id : OP(w, w->wide && dtype_signed((Dtype)i->dt) ? OpSConvert : OpUConvert, t, id);
+    if (long_ == w->wide)
+        return id;
+    return w->wide ? sp_widen(w, dtype_signed((Dtype)i->dt), n, id) : OP(w, OpUConvert, t, id);
 }
 
 /* Rounded down; d > 0. */
@@ -325,13 +327,16 @@ static uint32_t element_pointer(Writer *w, uint32_t type, size_t size)
     return p;
 }
 
-/* The push constants: where the table lies, STEP, where in the grid the launch begins. Addresses are two words. */
+/* Members of the push constants: where the table lies, STEP, a zero, where in the grid the launch begins. */
+enum { PUSH_TABLE, PUSH_STEP, PUSH_ZERO, PUSH_START, PUSH_COUNT = PUSH_START + 3 };
+
+/* Addresses are two words. */
 static void push_constants(Writer *w, uint32_t address)
 {
-    static const uint32_t offset[] = { 0, 8, 16, 24, 32 };
+    static const uint32_t offset[PUSH_COUNT] = { 0, 8, 12, 16, 24, 32 };
     uint32_t u = sp_type(w, R_U32, 1), start = sp_type(w, index_reg(w), 1);
-    uint32_t push = GLOBAL_(w, OpTypeStruct, 0, address, u, start, start, start);
-    for (uint32_t i = 0; i < 5; i++)
+    uint32_t push = GLOBAL_(w, OpTypeStruct, 0, address, u, u, start, start, start);
+    for (uint32_t i = 0; i < PUSH_COUNT; i++)
         PUT(&w->decor, OpMemberDecorate, push, i, DecorOffset, offset[i]);
     PUT(&w->decor, OpDecorate, push, DecorBlock);
     w->pushed = GLOBAL_(w, OpVariable, sp_pointer(w, StoragePushConstant, push), StoragePushConstant);
@@ -341,6 +346,35 @@ static uint32_t pushed(Writer *w, int member, uint32_t type)
 {
     uint32_t at = sp_const(w, R_U32, 1, (uint64_t)member);
     return OP(w, OpLoad, type, OP(w, OpAccessChain, sp_pointer(w, StoragePushConstant, type), w->pushed, at));
+}
+
+/* A float zero that comes with the launch, and is made at the entry, once. */
+static uint32_t hidden_zero(Writer *w, Reg r, int n, bool minus)
+{
+    uint32_t *known = &w->zero[r == R_F64][minus][n > 1];
+    Reg bits = r == R_F64 ? R_U64 : R_U32;
+    Words *to = w->to;
+    if (*known)
+        return *known;
+    w->to = &w->hidden;
+    uint32_t x = pushed(w, PUSH_ZERO, sp_type(w, R_U32, 1));
+    if (r == R_F64)
+        x = OP(w, OpUConvert, sp_type(w, bits, 1), x);
+    if (minus)
+        x = OP(w, OpBitwiseXor, sp_type(w, bits, 1), x, sp_const(w, bits, 1, r == R_F64 ? 1ull << 63 : 1ull << 31));
+    x = OP(w, OpBitcast, sp_type(w, r, 1), x);
+    *known = sp_splat(w, r, x, n);
+    w->to = to;
+    return *known;
+}
+
+/* There are drivers that take x * 0 for 0, also of infinities and nan, and x + 0 for x, also of -0, where they see a zero. */
+uint32_t sp_operand(Writer *w, Reg r, int n, uint64_t bits)
+{
+    bool zero = r == R_F32 ? !(bits & INT32_MAX) : r == R_F64 && !(bits & INT64_MAX);
+    if (zero && w->caps->folds_zeros && w->to == &w->body)
+        return hidden_zero(w, r, n, bits != 0);
+    return sp_const(w, r, n, bits);
 }
 
 static bool has_loops(const Kernel *k)
@@ -358,7 +392,7 @@ static void table(Writer *w)
     const Kernel *k = w->k;
     uint32_t address = GLOBAL_(w, OpTypeVector, 0, sp_type(w, R_U32, 1), 2), to = element_pointer(w, address, 8);
     push_constants(w, address);
-    uint32_t p = OP(w, OpBitcast, to, pushed(w, 0, address));
+    uint32_t p = OP(w, OpBitcast, to, pushed(w, PUSH_TABLE, address));
     for (int i = 0; i < k->nparam; i++) {
         const Buffer *b = k->param[i];
         uint32_t type = element_pointer(w, sp_type(w, memory_reg(b), 1), dtype_size((Dtype)b->dt));
@@ -399,10 +433,10 @@ void sp_parameters(Writer *w)
     table(w);
     arrays(w);
     if (k->stepped)
-        w->step = pushed(w, 1, sp_type(w, R_U32, 1));
+        w->step = pushed(w, PUSH_STEP, sp_type(w, R_U32, 1));
     uint32_t id = k->ngrid ? OP(w, OpLoad, u3, w->invocation) : 0;
     for (int g = 0; g < k->ngrid; g++) {
-        uint32_t t = sp_type(w, index_reg(w), 1), x = sp_extract(w, R_U32, id, g), start = pushed(w, 2 + g, t);
+        uint32_t t = sp_type(w, index_reg(w), 1), x = sp_extract(w, R_U32, id, g), start = pushed(w, PUSH_START + g, t);
         x = index_op(w, OpIAdd, 1, w->wide ? OP(w, OpUConvert, t, x) : x, start);
         PUSH(w->atom, w->natom, w->atom_cap, (SpVar){ k->grid[g].var, x });
     }

@@ -77,6 +77,14 @@ uint32_t sp_narrow(Writer *w, Dtype dt, int n, uint32_t x)
     return !is_narrow(dt) ? x : dtype_signed(dt) ? sign_extend(w, dt, n, x) : zero_extend(w, dt, n, x);
 }
 
+uint32_t sp_widen(Writer *w, bool is_signed, int n, uint32_t x)
+{
+    if (!is_signed || !w->caps->extends_badly)
+        return op1(w, is_signed ? OpSConvert : OpUConvert, R_U64, n, x);
+    uint32_t sign = sp_const(w, R_U64, n, 1ull << 31);
+    return op2(w, OpISub, R_U64, n, op2(w, OpBitwiseXor, R_U64, n, op1(w, OpUConvert, R_U64, n, x), sign), sign);
+}
+
 static uint32_t low_word(Writer *w, int n, uint32_t x) { return op1(w, OpUConvert, R_U32, n, x); }
 
 static uint32_t high_word(Writer *w, int n, uint32_t x)
@@ -287,7 +295,7 @@ static uint32_t one_or_zero(Writer *w, Dtype to, int n, uint32_t c)
 {
     Reg r = sp_reg(to);
     uint64_t one = r == R_F32 ? 0x3f800000 : r == R_F64 ? 0x3ff0000000000000 : 1;
-    return select_(w, r, n, c, sp_const(w, r, n, one), sp_const(w, r, n, 0));
+    return select_(w, r, n, c, sp_const(w, r, n, one), sp_operand(w, r, n, 0));
 }
 
 static uint32_t conversion(Writer *w, Dtype of, Dtype to, int n, uint32_t x)
@@ -304,7 +312,7 @@ static uint32_t conversion(Writer *w, Dtype of, Dtype to, int n, uint32_t x)
     if (dtype_float(of))
         return sp_narrow(w, to, n, op1(w, dtype_signed(to) || is_narrow(to) ? OpConvertFToS : OpConvertFToU, r, n, x));
     if (from != r)
-        x = op1(w, r == R_U64 && dtype_signed(of) ? OpSConvert : OpUConvert, r, n, x);
+        x = r == R_U64 ? sp_widen(w, dtype_signed(of), n, x) : op1(w, OpUConvert, r, n, x);
     return sp_narrow(w, to, n, x);
 }
 

@@ -215,6 +215,7 @@ int sp_module(Writer *w, uint32_t main, uint32_t **words, size_t *n)
     PUT(&s, OpFunction, none, main, 0, type);
     PUT(&s, OpLabel, w->entry);
     append(&s, &w->vars);
+    append(&s, &w->hidden);
     append(&s, &w->body);
     sp_put(&s, OpReturn, 0, NULL);
     sp_put(&s, OpFunctionEnd, 0, NULL);

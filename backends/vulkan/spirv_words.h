@@ -61,7 +61,7 @@ typedef struct Known { uint64_t hash; int at; uint32_t id; } Known;     /* an in
 typedef struct Writer {
     const Kernel *k;                            /* the kernel, or the template, that is being written */
     const SpirvCaps *caps;
-    Words caps_w, decor, globals, vars, body, funcs;
+    Words caps_w, decor, globals, vars, hidden, body, funcs;
     Words *to;                                  /* where instructions go: the body, or a function of a template */
     uint32_t next, glsl, entry, last_label;     /* blocks: the first, the one that is being written */
     /* of the loop around: the block behind (0: none), whether it was left */
@@ -74,6 +74,7 @@ typedef struct Writer {
     SpVar *atom; int natom, atom_cap;            /* loop and grid variables */
     uint32_t *param, *priv;                     /* pointers, by number */
     uint32_t step, pushed, invocation, cut;     /* cut: where a loop says that it was ended; 0: no loop is */
+    uint32_t zero[2][2][2];                     /* hidden zeros: f32 or f64, plus or minus, 1 or 4 lanes; 0: not there yet */
     int *copies;                                /* by Val, of loops: bodies one behind the other */
     int local, error;
 } Writer;
@@ -105,6 +106,7 @@ Reg sp_reg(Dtype);
 uint32_t sp_splat(Writer *, Reg, uint32_t x, int n);    /* one component -> n */
 uint32_t sp_extract(Writer *, Reg, uint32_t vector, int lane);
 uint32_t sp_narrow(Writer *, Dtype, int n, uint32_t x); /* of 32 bits, brought into the dtype's range */
+uint32_t sp_widen(Writer *, bool is_signed, int n, uint32_t x); /* 32 bits -> 64 */
 /* An instruction on n components: op, dt, bits and name of *i count; `of` is the dtype of its (last) operand. */
 uint32_t sp_value(Writer *, const KIns *i, Dtype of, int n, const uint32_t *a);
 uint32_t sp_horizontal(Writer *, KOp, Dtype, const Ids *);
@@ -118,6 +120,7 @@ void sp_store(Writer *, const KIns *);
 void sp_load_block(Writer *, const KIns *);
 void sp_store_block(Writer *, const KIns *);
 void sp_parameters(Writer *);                   /* at the entry: pointers from the table, variables */
+uint32_t sp_operand(Writer *, Reg, int n, uint64_t bits);       /* sp_const; a float zero as the device needs it */
 
 /* ==================== spirv_loop.c */
 void sp_scope(Writer *, int scope);             /* spirv.c */

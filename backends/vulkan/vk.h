@@ -36,7 +36,7 @@ typedef struct VkApi {
 } VkApi;
 
 /* What a launch pushes. `start` is read as i32 where the kernel's indices are, so its low half comes first. */
-typedef struct Pushed { uint64_t table; int32_t step, pad; int64_t start[3]; } Pushed;
+typedef struct Pushed { uint64_t table; int32_t step, zero; int64_t start[3]; } Pushed;
 
 /* A buffer with memory of its own. SLACK bytes lie before and behind what is asked for: kernels read past ends. */
 enum { SLACK = 512 };

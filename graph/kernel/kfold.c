@@ -403,7 +403,7 @@ static Val fold_compare(Kernel *k, KOp *op, Val *a)
     Dtype dt = k->ins[a[0]].dt;
     if (dt == DT_BOOL)
         return bool_compare(k, *op, a[0], a[1]);
-    if (a[0] == a[1] && !dtype_float(dt))
+    if (a[0] == a[1] && (!dtype_float(dt) || *op == K_LT || *op == K_GT))
         return k_bits(k, DT_BOOL, *op == K_EQ || *op == K_LE || *op == K_GE);
     static const KOp turned[] = { [K_EQ] = K_EQ, [K_NE] = K_NE, [K_LT] = K_GT, [K_LE] = K_GE, [K_GT] = K_LT,
         [K_GE] = K_LE };
@@ -425,8 +425,10 @@ static bool passes(Dtype from, Dtype mid, Dtype to)
         return from == to && (from == DT_BOOL || dtype_size(from) < dtype_size(mid));
     if (from == DT_BOOL)
         return to == DT_BOOL || dtype_int(to);
-    return dtype_int(from) && dtype_int(to) && dtype_size(from) <= dtype_size(mid)
-        && (dtype_size(to) <= dtype_size(mid) || dtype_unsigned(from) || dtype_signed(mid));
+    if (!dtype_int(from) || !dtype_int(to) || dtype_size(from) > dtype_size(mid))
+        return false;
+    bool keeps = dtype_signed(from) == dtype_signed(mid) || (dtype_unsigned(from) && dtype_size(from) < dtype_size(mid));
+    return dtype_size(to) <= dtype_size(mid) || keeps;
 }
 
 static Val fold_convert(Kernel *k, Dtype dt, Val x)
