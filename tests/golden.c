@@ -452,7 +452,6 @@ static void skip(Count *c, const char *why)
 /* Cases whose stored answer is one of several right ones, or an accident of the program that made it. */
 static const struct { const char *name, *why; } other_answers[] = {
     { "kink_logaddexp_*", "another answer: derivatives of logaddexp at infinities, nan by accident" },
-    { "kink_cummax_*", "another answer: how tied elements share a cumulative maximum's derivative" },
     { "jnp_mean_9", "another answer: a mean of integers divided by multiplying with a rounded reciprocal" },
 };
 
