@@ -322,7 +322,7 @@ hd hd_nonzero(hd x, int64_t size) { OP(hd_nonzero); return hd_nonzero_n(x, size,
 
 hd hd_unique_n(hd x, int64_t size, const hd_fill_opts *o)
 {
-    Ref there;
+    Ref there = 0;
     OP(hd_unique_n);
     Ref r = sym_ref(x);
     if (!r || !size_given("hd_unique", size))
