@@ -12,6 +12,9 @@
 #ifndef HEDDLE_API_H
 #define HEDDLE_API_H
 
+#include <fenv.h>
+#include <locale.h>
+
 #define HD_PLAIN
 #include "heddle.h"
 #include "graph.h"
@@ -25,9 +28,28 @@ _Static_assert(MAXRANK == HD_MAX_RANK, "ranks");
 /* ==================== places (place.c)
  * hd_at_ pushes (file, line, op); an op takes the top entry if it is its own and keeps what it calls, and what the user's
  * functions that it calls push, away from the entries below. The place stays until the next op, so ops may be built of ops. */
-typedef struct At { int floor, height; } At;
-At at_enter(void (*op)(void));
+typedef struct At { int floor, height; bool guards; } At;
+At at_place(void (*op)(void));                  /* the line alone */
+At at_enter(void (*op)(void));                  /* and the caller's mode is set aside */
 void at_leave(At *);
+At at_lend(void);                               /* the user's function begins: at_back follows */
+void at_back(At *);
+
+/* The caller's floating-point mode and locale (mode.c). Whoever comes in through OP finds C's defaults; what the user's
+ * functions compute while they are traced is in the caller's own. */
+typedef struct Mode {
+#if defined(__SSE2__)
+    uint32_t sse; uint16_t x87;
+#elif defined(__aarch64__)
+    uint64_t control, flags;
+#else
+    fenv_t env;
+#endif
+    locale_t locale;
+} Mode;
+void mode_enter(Mode *);
+void mode_leave(const Mode *);
+#define PLACE(f) __attribute__((cleanup(at_leave), unused)) At at_ = at_place((void (*)(void))(f))
 #define OP(f) __attribute__((cleanup(at_leave), unused)) At at_ = at_enter((void (*)(void))(f))
 
 /* ==================== trees: the shape of what functions take and return (tree.c). In an arena; never change.

@@ -430,12 +430,12 @@ const Traced *trace_user(hd_fn *f, const Tree *args)
         in[i] = graph_input(l[i]->type, 0);
     hd tuple, y;
     sym_build(args, in, &tuple);
-    At at = at_enter(NULL);                     /* the function's own calls begin here */
     hd *x = NEWS(hd, args->n);
     for (int i = 0; i < args->n; i++)
         x[i] = t.node[tuple.ref & ~SYM_NODE].part[i];
+    At at = at_lend();
     y = error_pending() ? HD_NIL : fn_call(f, x, args->n);
-    at_leave(&at);
+    at_back(&at);
     loc_set(loc);
     const Traced *r = finish(&t, args, y);
     close_trace(&t);

@@ -690,10 +690,8 @@ static Graph *function(Parse *q)
 Graph *graph_parse(const char *text, const char *name)
 {
     Parse q = { .name = intern(name ? name : "text"), .p = text, .line_start = text, .end = text + strlen(text), .line = 1 };
-    void *before = locale_plain();
     Graph *g = function(&q);
     if (g && !peek(&q, 0))
         g = (expected(&q, "the end"), NULL);
-    locale_back(before);
     return g && !graph_check(g) ? g : NULL;
 }

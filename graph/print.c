@@ -282,7 +282,5 @@ static void print_graph(Text *t, const Graph *g, const char *name, int indent)
 
 void graph_print(const Graph *g, Text *t)
 {
-    void *before = locale_plain();
     print_graph(t, g, "main", 0);
-    locale_back(before);
 }
