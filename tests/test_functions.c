@@ -5,6 +5,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "heddle.h"
@@ -305,8 +306,20 @@ START_TEST(come_and_go)
 }
 END_TEST
 
+/* In a process of its own: drivers do not survive a fork. */
+static bool absent(const char *name)
+{
+    pid_t child = fork();
+    int status = 1;
+    if (!child)
+        _exit(hd_default_device(name) == NULL);
+    return child < 0 || waitpid(child, &status, 0) < 0 || status != 0;
+}
+
 int main(void)
 {
+    if (getenv("HEDDLE_DEVICE") && absent(getenv("HEDDLE_DEVICE")))
+        return 77;
     Suite *s = suite_create("functions");
     TCase *t = tcase_create("functions"), *u = tcase_create("flat");
     setenv("HEDDLE_DEVICE", "host", 0);

@@ -2,8 +2,9 @@
 # Sanitizers and simulators, beyond what `make test` does:
 #   1. the tests again under AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer: all of the host, a share of devices
 #   2. threads under ThreadSanitizer, on the host
-#   3. kernels in oclgrind, which checks every access of every work-item, races between them, and how OpenCL is called
-#   4. texts and files from strangers, by libFuzzer
+#   3. memory over many shapes of one function
+#   4. kernels in oclgrind, which checks every access of every work-item, races between them, and how OpenCL is called
+#   5. texts and files from strangers, by libFuzzer
 # Builds in build-asan, build-tsan and build-fuzz. Each step is timed; the first that fails ends it.
 set -eu
 cd "$(dirname "$0")/.."
@@ -70,6 +71,19 @@ step "ThreadSanitizer"
 configure tsan
 cmake --build --preset tsan -j "$jobs" --target test_threads >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
 HEDDLE_TEST_DEVICE=host CK_FORK=no TSAN_OPTIONS=halt_on_error=1 passes build-tsan/tests/test_threads
+
+step "a hundred thousand shapes on the host, some hundred on devices: memory stays flat"
+if [ -x build/tests/test_functions ]; then
+    shapes() {                                  # device, how many, KiB that its driver may keep of half of them
+        HEDDLE_DEVICE=$1 HEDDLE_TEST_SHAPES=$2 HEDDLE_TEST_GROWTH=$3 CK_RUN_CASE=flat POCL_CACHE_DIR="$tmp/pocl" \
+            passes build/tests/test_functions
+    }
+    shapes host 100000 2048
+    shapes opencl:0 300 16384
+    shapes vulkan:0 600 65536
+else
+    echo "skipped: build/ is not there"
+fi
 
 step "oclgrind"
 rt=$(ls /usr/lib/oclgrind/liboclgrind-rt-icd.so /usr/lib/*/oclgrind/liboclgrind-rt-icd.so /usr/lib/liboclgrind-rt-icd.so 2>/dev/null | head -1)
