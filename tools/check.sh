@@ -67,6 +67,9 @@ done
 step "every call of OpenCL fails, once and for good"
 passes build/tests/test_opencl_faults all
 
+step "each call of a Vulkan driver fails, once and for good"
+HEDDLE_TEST_EVERY=1 passes $t/test_vulkan
+
 step "ThreadSanitizer"
 configure tsan
 cmake --build --preset tsan -j "$jobs" --target test_threads >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }

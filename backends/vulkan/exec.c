@@ -120,7 +120,7 @@ void vk_drop(Exec *exec)
     VkDev *d = device_of(x);
     vk_stream_drop(d, &x->stream);
     for (int k = 0; x->code && k < x->ncode; k++) {
-        if (x->code[k].pipeline)
+        if (x->code[k].pipeline && !d->lost)
             d->f.DestroyPipeline(d->device, x->code[k].pipeline, NULL);
         free(x->code[k].words);
     }
@@ -235,7 +235,7 @@ static int copy(void *exec, Spot from, Spot to, size_t bytes)
     VkCommandBuffer c = vk_stream_open(d, &x->stream);
     if (!c)
         return error_code();
-    const VkBufferCopy r = { SLACK + from.at, SLACK + to.at, bytes };
+    const VkBufferCopy r = { a->at + from.at, b->at + to.at, bytes };
     d->f.CmdCopyBuffer(c, a->buffer, b->buffer, 1, &r);
     vk_barrier(d, c);
     return 0;

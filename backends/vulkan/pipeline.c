@@ -14,13 +14,13 @@ bool vk_stream_new(VkDev *d, VkStream *s)
     const VkCommandPoolCreateInfo p = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
         .flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT, .queueFamilyIndex = d->family };
     const VkFenceCreateInfo f = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
-    VkResult e = d->f.CreateCommandPool(d->device, &p, NULL, &s->pool);
+    VkResult e = VK_DO(d, CreateCommandPool, d->device, &p, NULL, &s->pool);
     VkCommandBufferAllocateInfo b = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, .commandPool = s->pool,
         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY, .commandBufferCount = 1 };
     if (!e)
-        e = d->f.AllocateCommandBuffers(d->device, &b, &s->buffer);
+        e = VK_DO(d, AllocateCommandBuffers, d->device, &b, &s->buffer);
     if (!e)
-        e = d->f.CreateFence(d->device, &f, NULL, &s->fence);
+        e = VK_DO(d, CreateFence, d->device, &f, NULL, &s->fence);
     if (!e)
         return true;
     vk_stream_drop(d, s);
@@ -30,9 +30,9 @@ bool vk_stream_new(VkDev *d, VkStream *s)
 
 void vk_stream_drop(VkDev *d, VkStream *s)
 {
-    if (s->fence)
+    if (s->fence && !d->lost)
         d->f.DestroyFence(d->device, s->fence, NULL);
-    if (s->pool)                                /* its buffers go with it */
+    if (s->pool && !d->lost)                    /* its buffers go with it */
         d->f.DestroyCommandPool(d->device, s->pool, NULL);
     memset(s, 0, sizeof *s);
 }
@@ -43,15 +43,27 @@ VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s)
         .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT };
     if (s->open)
         return s->buffer;
-    VkResult e = d->f.ResetCommandPool(d->device, s->pool, 0);
+    if (vk_lost(d))
+        return NULL;
+    VkResult e = VK_DO(d, ResetCommandPool, d->device, s->pool, 0);
     if (!e)
-        e = d->f.BeginCommandBuffer(s->buffer, &b);
+        e = VK_DO(d, BeginCommandBuffer, s->buffer, &b);
     if (e)
         return vk_fail(e, "recording commands"), NULL;
     s->open = true;
     return s->buffer;
 }
 
+/* Waiting failed: the work may be running still, and its memory must not be used for anything else before it has ended. */
+static void settle(VkDev *d)
+{
+    pthread_mutex_lock(&d->queue_lock);
+    VkResult e = VK_DO(d, DeviceWaitIdle, d->device);
+    pthread_mutex_unlock(&d->queue_lock);
+    d->lost = d->lost || e != VK_SUCCESS;
+}
+
+/* The fence is reset before it is used: one that is still signalled would end the next wait before its work is done. */
 int vk_stream_run(VkDev *d, VkStream *s)
 {
     if (!s->open)
@@ -59,17 +71,21 @@ int vk_stream_run(VkDev *d, VkStream *s)
     s->open = false;
     const VkSubmitInfo i = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1,
         .pCommandBuffers = &s->buffer };
-    VkResult e = d->f.EndCommandBuffer(s->buffer);
+    VkResult e = VK_DO(d, EndCommandBuffer, s->buffer);
+    if (!e)
+        e = VK_DO(d, ResetFences, d->device, 1, &s->fence);
     if (!e) {
         pthread_mutex_lock(&d->queue_lock);
-        e = d->f.QueueSubmit(d->queue, 1, &i, s->fence);
+        e = VK_DO(d, QueueSubmit, d->queue, 1, &i, s->fence);
         pthread_mutex_unlock(&d->queue_lock);
     }
     if (e)
         return vk_fail(e, "starting work on the device");
-    e = d->f.WaitForFences(d->device, 1, &s->fence, VK_TRUE, UINT64_MAX);
-    if (!e)
-        e = d->f.ResetFences(d->device, 1, &s->fence);
+    do
+        e = VK_DO(d, WaitForFences, d->device, 1, &s->fence, VK_TRUE, UINT64_MAX);
+    while (e == VK_TIMEOUT);
+    if (e)
+        settle(d);
     return e ? vk_fail(e, "a computation failed on the device") : 0;
 }
 
@@ -89,13 +105,13 @@ VkPipeline vk_pipeline(VkDev *d, const char *name, const uint32_t *words, size_t
         .pCode = words };
     VkShaderModule module;
     VkPipeline p = VK_NULL_HANDLE;
-    VkResult e = d->f.CreateShaderModule(d->device, &m, NULL, &module);
+    VkResult e = VK_DO(d, CreateShaderModule, d->device, &m, NULL, &module);
     if (e)
         return vk_fail(e, name), VK_NULL_HANDLE;
     const VkComputePipelineCreateInfo c = { .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .layout = d->layout, .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
             .stage = VK_SHADER_STAGE_COMPUTE_BIT, .module = module, .pName = "main" } };
-    e = d->f.CreateComputePipelines(d->device, VK_NULL_HANDLE, 1, &c, NULL, &p);
+    e = VK_DO(d, CreateComputePipelines, d->device, VK_NULL_HANDLE, 1, &c, NULL, &p);
     d->f.DestroyShaderModule(d->device, module, NULL);
     if (e)
         vk_fail(e, name);

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "backend.h"
+#include "fault.h"
 #include "spirv.h"
 
 #define VK_LOADER(X) X(CreateInstance) X(EnumerateInstanceVersion) X(EnumerateInstanceLayerProperties) \
@@ -35,16 +36,22 @@ typedef struct VkApi {
 #undef X
 } VkApi;
 
+/* Every call that may fail is made by these: its VkResult. */
+#define VK_TRY(api, call, ...) \
+    (fault("vulkan", "vk" #call) ? VK_ERROR_OUT_OF_DEVICE_MEMORY : (api)->call(__VA_ARGS__))
+#define VK_DO(dev, call, ...) VK_TRY(&(dev)->f, call, __VA_ARGS__)
+
 /* What a launch pushes. `start` is read as i32 where the kernel's indices are, so its low half comes first. */
 typedef struct Pushed { uint64_t table; int32_t step, zero; int64_t start[3]; } Pushed;
 
-/* A buffer with memory of its own. SLACK bytes lie before and behind what is asked for: kernels read past ends. */
+/* A part of a block of memory. SLACK bytes lie before and behind what is asked for: kernels read past ends. */
 enum { SLACK = 512 };
+typedef struct VkBlock VkBlock;
 typedef struct VkPiece {
-    VkBuffer buffer;
-    VkDeviceMemory memory;
-    uint64_t address;                           /* of the first byte behind the slack */
-    unsigned char *host;                        /* the same byte, mapped; NULL: the host does not see it */
+    VkBlock *block; size_t size;                /* what it takes of it, slack included */
+    VkBuffer buffer; size_t at;                 /* the first byte behind the slack: its place in the block's buffer, */
+    uint64_t address;                           /* its address, */
+    unsigned char *host;                        /* and where it is mapped; NULL: the host does not see it */
 } VkPiece;
 
 /* Commands are recorded, submitted and waited for. One owner at a time. */
@@ -65,6 +72,9 @@ typedef struct VkDev {
     SpirvCaps caps;
     pthread_mutex_t queue_lock;                 /* submitting */
     pthread_mutex_t lock;                       /* transfers: stream and staging */
+    pthread_mutex_t block_lock;
+    VkBlock *block[2]; size_t block_size[2];    /* of its own memory; of what the host sees. The size of the next */
+    _Atomic bool lost;                          /* nobody knows what it is doing: it is not used any more */
     Pool pool;
     VkStream stream;
     VkPiece staging; size_t staging_size;
@@ -77,11 +87,15 @@ struct VkMem {
 
 /* vulkan.c */
 int vk_fail(VkResult, const char *what);        /* records an error, returns its code */
+bool vk_lost(const VkDev *);                    /* and if so, records an error */
 
-/* memory.c */
+/* block.c */
 /* with slack; host: mapped memory. false after an error */
 bool vk_piece(VkDev *, size_t bytes, bool host, VkPiece *);
 void vk_piece_drop(VkDev *, VkPiece *);
+void vk_blocks_drop(VkDev *);                   /* those that are empty */
+
+/* memory.c */
 int vk_alloc(Device *, size_t, Mem **);
 void vk_release(Mem *);
 int vk_write(Mem *, size_t, const void *, size_t);
