@@ -219,6 +219,20 @@ uint64_t array_hash(const hd_array *, uint64_t);
 bool array_fits(const hd_array *, const Tree *);
 int array_leaves(hd_array *, hd_array **out, int n);    /* n leaves so far; returns how many now. out NULL: counts */
 
+/* ---- named axes (axes_named.c): those of the vmaps around what is being traced, innermost first */
+typedef struct Bound {
+    const char *name, *unique;                  /* the user's, and the graph's; interned */
+    int64_t size; Loc loc;                      /* where the vmap was written */
+    struct Trace *home;                         /* of the function that is mapped; NULL: not open */
+    const char *all;                            /* this one and those around it, as text; interned */
+    struct Bound *up;
+} Bound;
+extern _Thread_local Bound *axes_bound;
+int axis_bind(Bound *, const char *name, int64_t size, Loc);   /* 0, or a code */
+void axis_unbind(Bound *);
+void axes_open(struct Trace *);
+void axes_close(const struct Trace *);
+
 /* ---- traces (trace.c) */
 typedef struct Node { const Tree *tree; hd *part; } Node;       /* of symbols that are no graph value */
 #define SYM_NODE 0x80000000u                    /* in hd.ref: a node, not a value */
@@ -250,7 +264,7 @@ typedef enum Phase { PHASE_OTHER, PHASE_TRACE, PHASE_TRANSFORM, PHASE_SCHEDULE, 
 
 /* One entry from outside: an arena of its own, no trace around. All tracing and compiling is under one lock. */
 typedef struct Entry {
-    Arena *arena, *saved; Trace *top; Loc loc;
+    Arena *arena, *saved; Trace *top; Bound *bound; Loc loc;
     struct Entry *up;
     Phase phase; double since, ms[PHASES];      /* what each phase took, without those inside it; this one since then */
     Store **kept; int nkept, kept_cap;          /* data that traces met: the user may drop it while they run */
@@ -286,7 +300,7 @@ int64_t kept_limit(int64_t n);                  /* sets it if n > 0; returns the
 
 /* ---- functions (func.c) */
 typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP } FnKind;
-typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; } Memo;    /* arena NULL: its trace's */
+typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; const char *axes; } Memo;    /* arena NULL: its trace's */
 typedef struct Program {
     Kept kept;
     const Tree *in, *out;                       /* in: a tuple of the arguments */
@@ -309,6 +323,7 @@ typedef struct FnKey {
     int32_t in_axes[HD_MAX_RANK], out_axes;
     const char *in_tree, *out_tree;             /* interned; NULL: by argument */
     int64_t axis_size;
+    const char *axis_name;                      /* interned; NULL: the axis has none */
 } FnKey;
 struct hd_fn {
     FnKey key;

@@ -364,11 +364,13 @@ static void open_trace(Trace *t, const char *name)
                   .loc = loc_here() };
     t->g->name = name;
     trace_top = t;
+    axes_open(t);
 }
 
 static void close_trace(Trace *t)
 {
     remember(t);
+    axes_close(t);
     fns_end(t->made);
     graph_end();
     trace_top = t->up;

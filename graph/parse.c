@@ -330,6 +330,11 @@ static bool attr_value(Parse *q, const char *w, size_t n, Dtype dt, int64_t *v)
         q->p = *v ? q->p : at;
         return *v || expected(q, "a dtype");
     }
+    if (is(w, n, "name")) {
+        const char *s = string(q);
+        *v = (int64_t)(intptr_t)s;
+        return s != NULL;
+    }
     if (!is(w, n, "bits"))
         return integer(q, v);
     if (!element(q, dt, e))
