@@ -238,6 +238,73 @@ START_TEST(many_small_arrays)
 }
 END_TEST
 
+/* ==================== what the driver keeps on disk */
+
+static struct { size_t given, made; bool refuses; unsigned char data[100]; PFN_vkCreatePipelineCache create; } keeper;
+
+/* A driver that keeps a hundred bytes, and remembers what it is given. */
+static VKAPI_ATTR VkResult VKAPI_CALL create(VkDevice d, const VkPipelineCacheCreateInfo *c, const VkAllocationCallbacks *a,
+    VkPipelineCache *out)
+{
+    const VkPipelineCacheCreateInfo plain = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO };
+    keeper.given = c->initialDataSize, keeper.made++;
+    if (keeper.given)
+        ck_assert(keeper.given == sizeof keeper.data && !memcmp(c->pInitialData, keeper.data, keeper.given));
+    return keeper.given && keeper.refuses ? VK_ERROR_UNKNOWN : keeper.create(d, &plain, a, out);
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL data_of(VkDevice d, VkPipelineCache c, size_t *n, void *to)
+{
+    (void)d, (void)c;
+    if (to)
+        memcpy(to, keeper.data, sizeof keeper.data);
+    *n = sizeof keeper.data;
+    return VK_SUCCESS;
+}
+
+static size_t given(Program *p)
+{
+    keeper.given = 0;
+    ck_assert(!once(p));
+    return keeper.given;
+}
+
+/* The program is built again and again, as by one process after another. */
+START_TEST(kept_on_disk)
+{
+    char folder[] = "/tmp/heddle-vulkan-XXXXXX", command[100], path[100];
+    ck_assert(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/compiled.db", folder);
+    setenv("HEDDLE_CACHE", path, 1);
+    Program p;
+    program(&p);
+    VkDev *d = (VkDev *)device_find(name);
+    const VkApi f = d->f;
+    const VkMaker m = d->maker;
+    const uint32_t head[4] = { 32, VK_PIPELINE_CACHE_HEADER_VERSION_ONE, m.vendor, m.device };
+    keeper.create = f.CreatePipelineCache;
+    d->f.CreatePipelineCache = create, d->f.GetPipelineCacheData = data_of;
+    memset(keeper.data, 7, sizeof keeper.data);
+    memcpy(keeper.data, head, sizeof head);
+    ck_assert_int_eq(given(&p), 0);             /* without the maker's mark: it is not kept */
+    memcpy(keeper.data + 16, m.uuid, sizeof m.uuid);
+    ck_assert_int_eq(given(&p), 0);
+    ck_assert_int_eq(given(&p), sizeof keeper.data);
+    d->maker.driver++;                          /* another driver */
+    ck_assert_int_eq(given(&p), 0);
+    d->maker = m;
+    ck_assert_int_eq(given(&p), sizeof keeper.data);
+    keeper.refuses = true, keeper.made = 0;     /* refused: built without it, and kept anew */
+    ck_assert_int_eq(given(&p), 0);
+    ck_assert_int_eq(keeper.made, 2);
+    keeper.refuses = false;
+    ck_assert_int_eq(given(&p), sizeof keeper.data);
+    d->f = f;
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 int main(void)
 {
     pid_t child = fork();                       /* drivers do not survive a fork */
@@ -250,6 +317,7 @@ int main(void)
     }
     if (getenv("HEDDLE_TEST_EVERY"))
         every = atoi(getenv("HEDDLE_TEST_EVERY"));
+    setenv("HEDDLE_CACHE", "off", 0);
     Arena *own = arena_new();
     arena_use(own);
     form_open();
@@ -260,6 +328,7 @@ int main(void)
     tcase_add_test(t, calls_of_the_loader);
     tcase_add_test(t, one_failure_in_a_call);
     tcase_add_test(t, many_small_arrays);
+    tcase_add_test(t, kept_on_disk);
     tcase_add_loop_test(t, calls_of_a_run, 0, 2);
     tcase_add_loop_test(t, calls_of_a_device, 0, 2);
     SRunner *r = srunner_create(s);

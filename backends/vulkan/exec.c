@@ -36,15 +36,24 @@ static VkDev *device_of(const VkExec *x) { return (VkDev *)x->base.device; }
 static int build_code(VkExec *x, Kernel **list)
 {
     VkDev *d = device_of(x);
+    VkKept kept;
+    uint64_t code[2] = { 1, 2 };
+    bool whole = true;
     for (int k = 0; k < x->ncode; k++) {
         Entry *c = &x->code[k];
         c->name = list[k]->name;
         if (spirv_write(list[k], &d->caps, &c->words, &c->n, &c->local))
             return error_code();
-        if (!(c->pipeline = vk_pipeline(d, c->name, c->words, c->n)))
-            return error_code();
+        for (int h = 0; h < 2; h++)
+            code[h] = hash_bytes(c->words, 4 * c->n, code[h]);
     }
-    return 0;
+    vk_kept_open(d, &kept, code);
+    for (int k = 0; k < x->ncode && whole; k++) {
+        Entry *c = &x->code[k];
+        whole = (c->pipeline = vk_pipeline(d, &kept, c->name, c->words, c->n)) != VK_NULL_HANDLE;
+    }
+    vk_kept_close(d, &kept, whole);
+    return whole ? 0 : (int)error_code();
 }
 
 static VkPiece *piece(VkExec *x, size_t bytes, bool host)

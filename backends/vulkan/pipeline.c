@@ -1,11 +1,12 @@
 /*
- * pipeline.c - command buffers and compute pipelines.
+ * pipeline.c - command buffers, compute pipelines, and what the driver keeps of them on disk.
  *
  * In:  SPIR-V words; what to record.   Out: pipelines; work that is finished.
  * All pipelines share one layout: no descriptors, and a block of push constants (Pushed).
  */
 #include "vk.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 bool vk_stream_new(VkDev *d, VkStream *s)
@@ -99,7 +100,69 @@ void vk_barrier(VkDev *d, VkCommandBuffer c)
     d->f.CmdPipelineBarrier(c, work, work | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &m, 0, NULL, 0, NULL);
 }
 
-VkPipeline vk_pipeline(VkDev *d, const char *name, const uint32_t *words, size_t n)
+/* ==================== what drivers keep */
+
+enum { HEADER = 16 + VK_UUID_SIZE };            /* of a pipeline cache's data: four words and the maker's mark */
+
+/* Drivers are not asked to read what another has made. */
+static bool made_here(const VkDev *d, const void *data, size_t n)
+{
+    const VkMaker *m = &d->maker;
+    uint32_t head[4];
+    if (n <= HEADER)                            /* nothing but a header: the driver keeps its code elsewhere, or not at all */
+        return false;
+    memcpy(head, data, sizeof head);
+    return head[0] >= HEADER && head[0] <= n && head[1] == VK_PIPELINE_CACHE_HEADER_VERSION_ONE && head[2] == m->vendor &&
+        head[3] == m->device && !memcmp((const char *)data + sizeof head, m->uuid, sizeof m->uuid);
+}
+
+static VkResult cache_make(VkDev *d, const void *data, size_t n, VkPipelineCache *out)
+{
+    const VkPipelineCacheCreateInfo c = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO, .initialDataSize = n,
+        .pInitialData = data };
+    return VK_DO(d, CreatePipelineCache, d->device, &c, NULL, out);
+}
+
+void vk_kept_open(VkDev *d, VkKept *k, const uint64_t code[2])
+{
+    void *data = NULL;
+    size_t n = 0;
+    memset(k, 0, sizeof *k);
+    memcpy(k->key.what, "vulkan1", sizeof k->key.what);
+    k->key.maker = d->maker;
+    memcpy(k->key.code, code, sizeof k->key.code);
+    k->found = cache_try(&k->key, sizeof k->key, &data, &n, &k->tried);
+    if (k->found && (!made_here(d, data, n) || cache_make(d, data, n, &k->cache))) {
+        cache_drop(&k->key, sizeof k->key);
+        k->found = k->tried = false, k->cache = VK_NULL_HANDLE;
+    }
+    free(data);
+    if (!k->found && cache_make(d, NULL, 0, &k->cache))
+        k->cache = VK_NULL_HANDLE;              /* it serves nothing but speed */
+}
+
+static void keep(VkDev *d, const VkKept *k)
+{
+    size_t n = 0;
+    void *data = VK_DO(d, GetPipelineCacheData, d->device, k->cache, &n, NULL) || n <= HEADER ? NULL : malloc(n);
+    if (data && !VK_DO(d, GetPipelineCacheData, d->device, k->cache, &n, data) && made_here(d, data, n))
+        cache_put(&k->key, sizeof k->key, data, n);
+    free(data);
+}
+
+void vk_kept_close(VkDev *d, VkKept *k, bool whole)
+{
+    if (k->tried && whole)
+        cache_worked(&k->key, sizeof k->key);
+    else if (k->tried)
+        cache_drop(&k->key, sizeof k->key);
+    if (whole && k->cache && !k->found)
+        keep(d, k);
+    if (k->cache)
+        d->f.DestroyPipelineCache(d->device, k->cache, NULL);
+}
+
+VkPipeline vk_pipeline(VkDev *d, const VkKept *kept, const char *name, const uint32_t *words, size_t n)
 {
     const VkShaderModuleCreateInfo m = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = 4 * n,
         .pCode = words };
@@ -111,7 +174,7 @@ VkPipeline vk_pipeline(VkDev *d, const char *name, const uint32_t *words, size_t
     const VkComputePipelineCreateInfo c = { .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .layout = d->layout, .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
             .stage = VK_SHADER_STAGE_COMPUTE_BIT, .module = module, .pName = "main" } };
-    e = VK_DO(d, CreateComputePipelines, d->device, VK_NULL_HANDLE, 1, &c, NULL, &p);
+    e = VK_DO(d, CreateComputePipelines, d->device, kept->cache, 1, &c, NULL, &p);
     d->f.DestroyShaderModule(d->device, module, NULL);
     if (e)
         vk_fail(e, name);

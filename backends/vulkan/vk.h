@@ -26,6 +26,7 @@
     X(DestroyDevice) X(GetDeviceQueue) X(CreateBuffer) X(DestroyBuffer) X(GetBufferMemoryRequirements) \
     X(AllocateMemory) X(FreeMemory) X(BindBufferMemory) X(MapMemory) X(UnmapMemory) X(GetBufferDeviceAddress) \
     X(CreateShaderModule) X(DestroyShaderModule) X(CreatePipelineLayout) X(DestroyPipelineLayout) \
+    X(CreatePipelineCache) X(GetPipelineCacheData) X(DestroyPipelineCache) \
     X(CreateComputePipelines) X(DestroyPipeline) X(CreateCommandPool) X(DestroyCommandPool) \
     X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer) X(ResetCommandPool) X(CmdBindPipeline) \
     X(CmdPushConstants) X(CmdDispatch) X(CmdPipelineBarrier) X(CmdCopyBuffer) X(QueueSubmit) X(CreateFence) \
@@ -57,6 +58,16 @@ typedef struct VkPiece {
 /* Commands are recorded, submitted and waited for. One owner at a time. */
 typedef struct VkStream { VkCommandPool pool; VkCommandBuffer buffer; VkFence fence; bool open; } VkStream;
 
+/* Which driver of which device: what it compiled is for no other. */
+typedef struct VkMaker { uint32_t vendor, device, driver; uint8_t uuid[VK_UUID_SIZE]; } VkMaker;
+
+/* What the driver keeps of a program's pipelines, on disk between processes. */
+typedef struct VkKept {
+    VkPipelineCache cache;                      /* NULL: none */
+    struct { char what[8]; VkMaker maker; uint64_t code[2]; } key;
+    bool found, tried;                          /* on disk; for the first time */
+} VkKept;
+
 typedef struct VkMem VkMem;
 typedef struct VkDev {
     Device base;
@@ -68,6 +79,7 @@ typedef struct VkDev {
     int type_near, type_host;                   /* of memory: for arrays; that the host sees (may be the same) */
     bool mapped;                                /* the host sees arrays */
     VkPipelineLayout layout;
+    VkMaker maker;
     uint32_t groups[3];                         /* most work-groups of a dispatch, by dimension */
     SpirvCaps caps;
     pthread_mutex_t queue_lock;                 /* submitting */
@@ -110,7 +122,10 @@ void vk_stream_drop(VkDev *, VkStream *);
 VkCommandBuffer vk_stream_open(VkDev *, VkStream *);    /* what to record into; NULL after an error */
 int vk_stream_run(VkDev *, VkStream *);         /* submits and waits; nothing where nothing is recorded */
 void vk_barrier(VkDev *, VkCommandBuffer);      /* what comes sees what went before */
-VkPipeline vk_pipeline(VkDev *, const char *name, const uint32_t *words, size_t n);      /* NULL after an error */
+/* NULL after an error. kept may have no cache */
+VkPipeline vk_pipeline(VkDev *, const VkKept *, const char *name, const uint32_t *words, size_t n);
+void vk_kept_open(VkDev *, VkKept *, const uint64_t code[2]);   /* code: a hash of all words of the program */
+void vk_kept_close(VkDev *, VkKept *, bool whole);              /* whole: all its pipelines are made */
 
 /* exec.c */
 Exec *vk_build(Device *, Plan *);

@@ -278,6 +278,8 @@ static void describe(VkDev *d, const Features *x)
     d->f.GetPhysicalDeviceProperties2(d->physical, &p);
     d->f.GetPhysicalDeviceMemoryProperties(d->physical, &heaps);
     i->kind = "vulkan";
+    d->maker = (VkMaker){ p.properties.vendorID, p.properties.deviceID, p.properties.driverVersion, { 0 } };
+    memcpy(d->maker.uuid, p.properties.pipelineCacheUUID, sizeof d->maker.uuid);
     snprintf(i->model, sizeof i->model, "%.127s", p.properties.deviceName);
     snprintf(i->driver, sizeof i->driver, "%.60s %.60s", driver.driverName, driver.driverInfo);
     i->is_cpu = p.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
