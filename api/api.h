@@ -341,7 +341,7 @@ struct hd_fn {
 };
 uint64_t code_of(uintptr_t f);                  /* the loaded object that holds this code; 0: none (code.c) */
 hd_fn *fn_make(const FnKey *, const void *env, size_t size, const char *text);      /* interned. NULL after an error */
-int fn_alive(const hd_fn *);                    /* else an error: its code */
+int fn_ended(const hd_fn *);                    /* 0, or the code of an error: it was forgotten, or its trace has ended */
 hd fn_call(const hd_fn *, const hd *args, int n);       /* FN_USER: through the right pointer type */
 void fns_end(hd_fn *list);                      /* the trace that owns them ends */
 extern pthread_mutex_t front_lock;              /* recursive: tracing, compiling, and the tables they change */

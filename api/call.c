@@ -52,7 +52,7 @@ static int call_begin(Call *c, hd_fn *f, hd_array *const *args, int n)
         else if (!array_alive("hd_call", i, args[i]))
             return (int)error_code();
     error_forget();
-    if (fn_alive(f))
+    if (fn_ended(f))
         return (int)error_code();
     if (n > FEW_ARGS && !(c->args = malloc((size_t)n * sizeof *args)))
         return error_set(E_NOMEM, "out of host memory");

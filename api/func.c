@@ -191,7 +191,7 @@ int64_t hd_program_limit(int64_t programs)
     return before;
 }
 
-int fn_alive(const hd_fn *f)
+int fn_ended(const hd_fn *f)
 {
     if (!f->dead)
         return 0;
@@ -239,7 +239,7 @@ hd_fn *fn_make(const FnKey *k, const void *env, size_t size, const char *text)
     uint64_t hash = hash_bytes(env, size, hash_bytes(k, sizeof *k, 0));
     hd_fn *f = NULL;
     lock();
-    if ((!k->inner || !fn_alive(k->inner)) && (2 * table_count < table_cap || !table_grow())) {
+    if ((!k->inner || !fn_ended(k->inner)) && (2 * table_count < table_cap || !table_grow())) {
         for (f = table[hash & (table_cap - 1)]; f && !same(f, k, env, size, hash); f = f->next)
             ;
         if (!f && (f = fn_new(k, env, size, text, hash)))
@@ -596,7 +596,7 @@ const Traced *graph_of(hd_fn *f, const Tree *args)
 {
     while (f && f->key.kind == FN_JIT && !f->dead)
         f = f->key.inner;
-    if (!f || error_pending() || fn_alive(f))
+    if (!f || error_pending() || fn_ended(f))
         return NULL;
     if (f->key.kind != FN_USER && f->key.kind != FN_PARTIAL)
         args = tree_strong(args);
