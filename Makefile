@@ -30,4 +30,4 @@ install-packages:
 	@tools/packages.sh
 
 clean:
-	rm -rf build build-debug build-asan build-tsan build-fuzz
+	rm -rf build build-debug build-asan build-tsan

@@ -163,14 +163,16 @@ static hd_array *array_inner(bool keyed, int n)
     return no_memory(sizeof *a->part * (size_t)n);
 }
 
-/* Takes the parts over. NULL if one is missing or not the caller's: then the others go. */
+/* Takes the parts over. NULL if one is missing or not the caller's, or the tree too deep: then the others go. */
 static hd_array *array_whole(hd_array *a)
 {
     bool whole = true;
     for (int i = 0; i < a->n; i++)
         if (!a->part[i] || !array_take(a->part[i]))
             whole = false, a->part[i] = NULL;
-    if (whole)
+        else if (a->depth <= a->part[i]->depth)
+            a->depth = a->part[i]->depth + 1;
+    if (whole && tree_depth_ok(a->depth))
         return a;
     array_drop(a);
     return NULL;
@@ -460,7 +462,7 @@ static hd_array *pack_field(const hd_field *f, hd_array *const *leaf)
         if (item)
             item[i] = x;
         else
-            give_up(x);
+            array_drop(x);
     }
     if (item)
         list = hd_array_tuple_n(item, (int)f->count);
@@ -582,7 +584,6 @@ const char *hd_array_device(const hd_array *a)
 
 int hd_wait(const hd_array *a)
 {
-    OP(hd_wait);
     if (!a)
         return error_pass();
     error_begin();
@@ -598,7 +599,6 @@ int hd_wait(const hd_array *a)
 
 bool hd_ready(const hd_array *a)
 {
-    OP(hd_ready);
     if (!a || !array_alive("hd_ready", -1, a))
         return false;
     for (int i = 0; i < a->n; i++)
@@ -619,7 +619,6 @@ static const hd_array *contents(const char *what, const hd_array *a)
 
 int hd_read_n(const hd_array *x, enum hd_dtype d, void *dst, size_t count)
 {
-    OP(hd_read_n);
     if (!x)
         return error_pass();
     error_begin();
@@ -640,7 +639,6 @@ int hd_read_n(const hd_array *x, enum hd_dtype d, void *dst, size_t count)
 
 double hd_item(const hd_array *x)
 {
-    OP(hd_item);
     char b[16];
     if (!x)
         return error_pass(), NAN;
@@ -653,7 +651,6 @@ double hd_item(const hd_array *x)
 
 const void *hd_data(const hd_array *x)
 {
-    OP(hd_data);
     if (!x)
         return NULL;
     error_begin();

@@ -238,7 +238,8 @@ hd sym_tuple(const hd *x, int n)
     for (int i = 0; i < n; i++)
         if (part[i] = x[i], !(p[i] = part_type(x[i])))
             return HD_NIL;
-    return new_node(tree_tuple(p, n), part);
+    const Tree *t = tree_tuple(p, n);
+    return tree_depth_ok(t->depth) ? new_node(t, part) : HD_NIL;
 }
 
 hd sym_dict(const char *const *key, const hd *x, int n)
@@ -256,7 +257,8 @@ hd sym_dict(const char *const *key, const hd *x, int n)
         if (!(p[i] = part_type(part[i])))
             return HD_NIL;
     }
-    return new_node(tree_dict(k, p, n), part);
+    const Tree *t = tree_dict(k, p, n);
+    return tree_depth_ok(t->depth) ? new_node(t, part) : HD_NIL;
 }
 
 int sym_leaf_count(hd x)
@@ -364,13 +366,11 @@ static void open_trace(Trace *t, const char *name)
                   .loc = loc_here() };
     t->g->name = name;
     trace_top = t;
-    axes_open(t);
 }
 
 static void close_trace(Trace *t)
 {
     remember(t);
-    axes_close(t);
     fns_end(t->made);
     graph_end();
     trace_top = t->up;
@@ -432,12 +432,12 @@ const Traced *trace_user(hd_fn *f, const Tree *args)
         in[i] = graph_input(l[i]->type, 0);
     hd tuple, y;
     sym_build(args, in, &tuple);
+    At at = at_enter(NULL);                     /* the function's own calls begin here */
     hd *x = NEWS(hd, args->n);
     for (int i = 0; i < args->n; i++)
         x[i] = t.node[tuple.ref & ~SYM_NODE].part[i];
-    At at = at_lend();
     y = error_pending() ? HD_NIL : fn_call(f, x, args->n);
-    at_back(&at);
+    at_leave(&at);
     loc_set(loc);
     const Traced *r = finish(&t, args, y);
     close_trace(&t);

@@ -35,6 +35,15 @@ const Tree *tree_nil(void)
     return node(T_NIL);
 }
 
+enum { DEEPEST = 1000 };
+
+bool tree_depth_ok(int depth)
+{
+    if (depth > DEEPEST)
+        error_set(E_INVAL, "a tree is nested more than %d deep: a list is a tuple of many parts", DEEPEST);
+    return depth <= DEEPEST;
+}
+
 static const Tree *inner(TreeKind kind, const char *const *key, const Tree *const *part, int n)
 {
     Tree *t = node(kind);
@@ -42,10 +51,11 @@ static const Tree *inner(TreeKind kind, const char *const *key, const Tree *cons
     const char **k = kind == T_DICT ? NEWS(const char *, n) : NULL;
     for (int i = 0; i < n; i++) {
         p[i] = part[i], t->nleaf += part[i]->nleaf;
+        t->depth = part[i]->depth > t->depth ? part[i]->depth : t->depth;
         if (k)
             k[i] = key[i];
     }
-    t->n = n, t->part = p, t->key = k;
+    t->n = n, t->part = p, t->key = k, t->depth++;
     return t;
 }
 

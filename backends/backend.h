@@ -66,6 +66,9 @@ void device_close_all(void);
 Mem *mem_keep(Mem *);
 void mem_drop(Mem *);
 
+/* ==================== deep.c: f(env) on a large stack, for compilers in drivers; otherwise as if it were called here */
+int deep_call(int (*f)(void *), void *env);
+
 /* ==================== pool.c: memory that nobody holds, kept for the next array of its size */
 typedef struct Pool { pthread_mutex_t lock; Mem *first; size_t held, cap; } Pool;
 void pool_new(Pool *, size_t cap);              /* cap: bytes it holds at most */

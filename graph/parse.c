@@ -12,17 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEEPEST = 200 };                         /* bodies in bodies */
+enum { DEEPEST = 128 };                         /* bodies in bodies */
 
 typedef struct Named { const char *s; size_t n; Ref v; } Named;
 
 /* Names of one function's values: an open hash table. */
 typedef struct Scope { Named *slot; int cap, used; } Scope;
 
+/* Of the instruction that is being read; one for all of them, for bodies in bodies are read on the stack. */
+typedef struct Buffers { Attr attr; int64_t list[ATTR_MAX]; } Buffers;
+
 typedef struct Parse {
     const char *name, *p, *line_start, *end;
     int line, depth;
     bool failed;
+    Buffers *buffers;
 } Parse;
 
 /* ==================== where we are, and complaints */
@@ -330,11 +334,6 @@ static bool attr_value(Parse *q, const char *w, size_t n, Dtype dt, int64_t *v)
         q->p = *v ? q->p : at;
         return *v || expected(q, "a dtype");
     }
-    if (is(w, n, "name")) {
-        const char *s = string(q);
-        *v = (int64_t)(intptr_t)s;
-        return s != NULL;
-    }
     if (!is(w, n, "bits"))
         return integer(q, v);
     if (!element(q, dt, e))
@@ -346,12 +345,13 @@ static bool attr_value(Parse *q, const char *w, size_t n, Dtype dt, int64_t *v)
 static bool attr_words(Parse *q, Op op, Attr *a)
 {
     Dtype dt = DT_NONE;
+    int64_t *v = q->buffers->list;
     const char *s = optab[op].schema;
+    a->n = 0;
     while (*s) {
         size_t n = strcspn(s, "* "), len = 0;
         skip(q);
         const char *at = q->p, *w = word(q, &len);
-        int64_t v[ATTR_MAX];
         int count = 0;
         if (!w || len != n || memcmp(w, s, n) || *q->p != '=') {
             q->p = at;
@@ -551,7 +551,7 @@ static bool instruction(Parse *q, Scope *c)
 {
     Line l = { 0 };
     Op op;
-    Attr a = { 0 };
+    Attr *a = &q->buffers->attr;
     Region r = { 0 };
     Graph **sub = NULL;
     int nsub = 0;
@@ -569,12 +569,13 @@ static bool instruction(Parse *q, Scope *c)
         } while (take(q, ','));
     if (!need(q, '=') || !op_name(q, &op) || (op == OP_region && !region_kind(q, &r.kind)))
         return false;
-    if (!operands(q, c, op, &l) || !attr_words(q, op, &a) || (op == OP_region && !region_head(q, &r, l.nin, l.ndef)))
+    if (!operands(q, c, op, &l) || !attr_words(q, op, a) || (op == OP_region && !region_head(q, &r, l.nin, l.ndef)))
         return false;
-    if (op != OP_region && !types(q, &at, op, &l, &a))
+    if (op != OP_region && !types(q, &at, op, &l, a))
         return false;
     if (!place(q, &loc) || (op == OP_region && !bodies(q, &sub, &nsub)))
         return false;
+    a->n = op == OP_region ? 0 : a->n;          /* what bodies left there */
     if (op == OP_data && !(data = blob(q, &l.def[0].t, &bytes)))
         return false;
     Type *t = NEWS(Type, l.ndef);
@@ -584,7 +585,7 @@ static bool instruction(Parse *q, Scope *c)
         flag[k] = l.def[k].flag;
     }
     Loc before = loc_set(loc);
-    Ins *i = append(op, l.nin, l.in, &a, l.ndef, t, flag);
+    Ins *i = append(op, l.nin, l.in, a, l.ndef, t, flag);
     loc_set(before);
     i->blob = data;
     i->nblob = bytes;
@@ -694,9 +695,11 @@ static Graph *function(Parse *q)
 
 Graph *graph_parse(const char *text, const char *name)
 {
-    Parse q = { .name = intern(name ? name : "text"), .p = text, .line_start = text, .end = text + strlen(text), .line = 1 };
+    Parse q = { .name = intern(name ? name : "text"), .p = text, .line_start = text, .end = text + strlen(text), .line = 1, .buffers = NEW(Buffers) };
+    void *before = locale_plain();
     Graph *g = function(&q);
     if (g && !peek(&q, 0))
         g = (expected(&q, "the end"), NULL);
+    locale_back(before);
     return g && !graph_check(g) ? g : NULL;
 }

@@ -140,9 +140,14 @@ static void unmake(OclExec *x)
     x->program = NULL;
 }
 
+typedef struct Make { OclExec *x; Kernel **list; } Make;
+
 /* A binary that is refused, another driver's or a damaged one, is built again. */
-static int make_program(OclExec *x, OclDevice *d, Kernel **list)
+static int make_program(void *make)
 {
+    OclExec *x = ((Make *)make)->x;
+    OclDevice *d = (OclDevice *)x->base.device;
+    Kernel **list = ((Make *)make)->list;
     if (from_cache(x, d) && make_kernels(x, list) == CL_SUCCESS)
         return 0;
     if (x->program)
@@ -169,7 +174,8 @@ static int build_program(OclExec *x, Kernel **list)
     x->key[1] = hash_bytes(t.s, t.n, 2);
     x->source = strdup(t.s + head);
     text_free(&t);
-    return x->source ? make_program(x, d, list) : error_set(E_NOMEM, "no memory for a program's text");
+    Make m = { x, list };
+    return x->source ? deep_call(make_program, &m) : error_set(E_NOMEM, "no memory for a program's text");
 }
 
 /* ---- memory that stays ---- */
@@ -322,7 +328,7 @@ static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
     size_t global[3] = { 1, 1, 1 };
     const size_t local[3] = { 1, 1, 1 };
     cl_int e = CL_SUCCESS, at = (cl_int)step;
-    cl_event now = NULL;
+    cl_event now;
     cl_mem *set = c->e->set[k->id].mem;
     for (int i = 0; i < k->nparam && e == CL_SUCCESS; i++) {
         cl_mem m = f->mem[k->param[i]->slot].buffer;

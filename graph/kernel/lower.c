@@ -158,6 +158,14 @@ Param *frame_param(const Frame *fr, Ref v)
     return fr->param_of && fr->param_of[v] ? &fr->param[fr->param_of[v] - 1] : NULL;
 }
 
+Form *param_index(const Param *q, const Form *idx, int n)
+{
+    Form *all = NEWS(Form, q->nlead + n);
+    memcpy(all, q->lead, sizeof *all * (size_t)q->nlead);
+    memcpy(all + q->nlead, idx, sizeof *all * (size_t)n);
+    return all;
+}
+
 static Users *users_of(Frame *fr, Ref v)
 {
     void **p = map_at(&fr->users, &v, sizeof v);
@@ -166,16 +174,20 @@ static Users *users_of(Frame *fr, Ref v)
 
 static void survey(Frame *fr, Ref v, Map *seen)
 {
-    void **been = map_at(seen, &v, sizeof v);
-    const Ins *i = fr->g->def[v];
-    if (*been || !i || frame_place(fr, v).buf || frame_param(fr, v))
-        return;
-    *been = seen;
-    for (int n = 0; n < i->nin; n++) {
-        Users *u = users_of(fr, i->in[n]);
-        u->n++;
-        u->op = i->op;
-        survey(fr, i->in[n], seen);
+    Todos s = { 0 };
+    todo_add(&s, (Todo){ .v = v });
+    for (Todo t; todo_next(&s, &t);) {
+        void **been = map_at(seen, &t.v, sizeof t.v);
+        const Ins *i = fr->g->def[t.v];
+        if (*been || !i || frame_place(fr, t.v).buf || frame_param(fr, t.v))
+            continue;
+        *been = seen;
+        for (int n = i->nin - 1; n >= 0; n--) {
+            Users *u = users_of(fr, i->in[n]);
+            u->n++;
+            u->op = i->op;
+            todo_add(&s, (Todo){ .v = i->in[n] });
+        }
     }
 }
 
@@ -524,12 +536,7 @@ static void param_at(Lower *L, Param *q, const Form *idx, int n, const Env *cons
             out[e] = held_at(L, q->held, idx, real + e * n, envs[e]);
         return;
     }
-    Form all[2 * MAXRANK + 1];
-    for (int j = 0; j < q->nlead; j++)
-        all[j] = q->lead[j];
-    for (int j = 0; j < n; j++)
-        all[q->nlead + j] = idx[j];
-    eval_at(L, q->fr, q->v, all, envs, ne, out);
+    eval_at(L, q->fr, q->v, param_index(q, idx, n), envs, ne, out);
     for (int e = 0; q->nzero && e < ne; e++)
         out[e] = param_one(L, q, out[e], envs[e]);
 }
@@ -573,29 +580,28 @@ static bool chain(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, con
 /* A long chain of instructions would be a deep recursion: its values are evaluated in order. */
 static void deep(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne)
 {
-    typedef struct { Ref v; const Form *idx; } Todo;
-    Todo *todo = NULL;
-    int n = 0, cap = 0;
+    Todos s = { 0 };
     Map seen = { 0 };
-    PUSH(todo, n, cap, (Todo){ v, idx });
-    for (int p = 0; p < n && n < 1 << 16; p++) {
-        const Ins *i = fr->g->def[todo[p].v];
+    todo_add(&s, (Todo){ .v = v, .idx = idx });
+    for (int p = 0; p < s.n && s.n < 1 << 16; p++) {
+        const Todo t = s.at[p];
+        const Ins *i = fr->g->def[t.v];
         Demand *d;
-        if (!i || i->op == OP_region || frame_place(fr, todo[p].v).buf || elem_is_reduce(i->op) || op_special(i->op))
+        if (!i || i->op == OP_region || frame_place(fr, t.v).buf || elem_is_reduce(i->op) || op_special(i->op))
             continue;
-        int m = elem_rule(fr->g, i, (int)(todo[p].v - i->out), todo[p].idx, &d);
+        int m = elem_rule(fr->g, i, (int)(t.v - i->out), t.idx, &d);
         for (int j = 0; j < m; j++) {
             Key key = key_of(d[j].v, 0, 0, d[j].idx, d[j].n);
             void **been = map_at(&seen, key.w, key.n);
             if (!*been)
-                PUSH(todo, n, cap, (Todo){ d[j].v, *been = arena_copy(d[j].idx, sizeof(Form) * (size_t)(d[j].n + 1)) });
+                todo_add(&s, (Todo){ .v = d[j].v, .idx = *been = arena_copy(d[j].idx, sizeof(Form) * (size_t)(d[j].n + 1)) });
         }
     }
     SCRATCH(Val, out, ne);
     /* found level by level: from the back, operands come first often enough */
-    for (int p = n - 1; p > 0; p -= 64)
-        if (!chained(fr, todo[p].v))
-            eval_at(L, fr, todo[p].v, todo[p].idx, envs, ne, out);
+    for (int p = s.n - 1; p > 0; p -= 32)
+        if (!chained(fr, s.at[p].v))
+            eval_at(L, fr, s.at[p].v, s.at[p].idx, envs, ne, out);
 }
 
 static void op(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
@@ -615,7 +621,7 @@ static void op(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const 
     }
     if (chain(L, fr, i, v, idx, envs, ne, out))
         return;
-    if (L->depth % 256 == 255)
+    if (L->depth % 128 == 127)
         deep(L, fr, v, idx, envs, ne);
     Demand *d;
     int n = elem_rule(fr->g, i, (int)(v - i->out), idx, &d);

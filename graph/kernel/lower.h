@@ -91,6 +91,7 @@ void frame_push(Lower *, Frame *);
 void frame_pop(Lower *, Frame *);
 Place frame_place(const Frame *, Ref v);        /* buf NULL: computed */
 Param *frame_param(const Frame *, Ref v);       /* NULL: none */
+Form *param_index(const Param *, const Form *idx, int n);       /* which element of q->v it is; in the arena */
 void frame_survey(Frame *, const Ref *roots, int n);           /* who uses what, in this kernel */
 
 /* ==================== the evaluator (lower.c) */

@@ -484,7 +484,16 @@ typedef struct Ready {
     const Env *const *envs; int ne;
     Map level;
     Phase *phase; int n, cap;
+    struct Open *open; int nopen, open_cap;
 } Ready;
+
+/* An element whose operands are being looked at: a walk with a stack of its own, from operands to users. */
+typedef struct Open {
+    Ref v; const Form *idx;
+    const Atom *const *ks; int nk;
+    Want *need; int n, at, cap;                 /* what it needs, and how many of that are done */
+    int level;                                  /* the highest of those */
+} Open;
 
 static void phase_add(Ready *q, int level, Ref v, const Form *idx, const Atom *const *ks, int nk, bool lanes)
 {
@@ -499,40 +508,67 @@ static void phase_add(Ready *q, int level, Ref v, const Form *idx, const Atom *c
     PUSH(p->want, p->n, p->cap, (Want){ v, arena_copy(idx, sizeof *idx * (size_t)(q->fr->g->type[v].rank + 1)) });
 }
 
-static int ready_walk(Ready *q, Ref v, const Form *idx)
+/* false: its level is known. */
+static bool ready_open(Ready *q, Ref v, const Form *idx, int *level)
 {
     const Graph *g = q->fr->g;
-    int rank = g->type[v].rank, level = 0, nk = 0;
-    Key key = key_of(v, 0, 0, idx, rank);
-    intptr_t *at = (intptr_t *)map_at(&q->level, key.w, key.n);
-    if (*at)
-        return (int)*at - 1;
-    *at = 1;
     const Ins *i = g->def[v];
+    Key key = key_of(v, 0, 0, idx, g->type[v].rank);
+    intptr_t *at = (intptr_t *)map_at(&q->level, key.w, key.n);
+    *level = *at ? (int)*at - 1 : 0;
+    if (*at)
+        return false;
+    *at = 1;
     if (!i || i->op == OP_region || frame_place(q->fr, v).buf || frame_param(q->fr, v))
-        return 0;
-    bool red = elem_is_reduce(i->op);
-    Demand two[2], *d = two;
-    const Atom *const *ks = NULL, **elem;
-    int n = red ? elem_reduce(g, i, idx, &ks, &nk, two) : elem_rule(g, i, (int)(v - i->out), idx, &d);
-    for (int j = 0; j < n; j++) {
-        int l = ready_walk(q, d[j].v, d[j].idx);
-        level = l > level ? l : level;
-        int ne = elems_of(d[j].idx, d[j].n, &elem);
-        for (int e = 0; e < ne; e++) {
-            l = elem[e]->g == g ? ready_walk(q, elem[e]->v, elem[e]->idx) : 0;
-            level = l > level ? l : level;
-        }
+        return false;
+    Open o = { .v = v, .idx = idx };
+    Demand *d;
+    const Atom **elem;
+    for (int j = 0, n = demands_of(g, v, idx, &d, &o.ks, &o.nk); j < n; j++) {
+        PUSH(o.need, o.n, o.cap, (Want){ d[j].v, d[j].idx });
+        for (int e = 0, ne = elems_of(d[j].idx, d[j].n, &elem); e < ne; e++)
+            if (elem[e]->g == g)
+                PUSH(o.need, o.n, o.cap, (Want){ elem[e]->v, elem[e]->idx });
     }
-    if (red && env_binds(q->envs[0], idx, rank) && space_size(ks, nk) > (q->ne > 4 ? 1 : UNROLL)) {
-        bool fresh = true, lanes = has_lanes(q->L, idx, rank, q->envs, q->ne);
-        for (int j = 0; j < nk; j++)
-            fresh = fresh && !env_get(q->envs[0], ks[j]);
-        if (fresh && !(chained(q->fr, v) && lanes) && !any_zero(&g->type[i->in[0]]))
-            phase_add(q, ++level, v, idx, ks, nk, lanes);
+    PUSH(q->open, q->nopen, q->open_cap, o);
+    return true;
+}
+
+static int ready_close(Ready *q, const Open *o)
+{
+    const Type *t = &q->fr->g->type[o->v];
+    const Ins *i = q->fr->g->def[o->v];
+    int level = o->level;
+    if (elem_is_reduce(i->op) && env_binds(q->envs[0], o->idx, t->rank) &&
+        space_size(o->ks, o->nk) > (q->ne > 4 ? 1 : UNROLL)) {
+        bool fresh = true, lanes = has_lanes(q->L, o->idx, t->rank, q->envs, q->ne);
+        for (int j = 0; j < o->nk; j++)
+            fresh = fresh && !env_get(q->envs[0], o->ks[j]);
+        if (fresh && !(chained(q->fr, o->v) && lanes) && !any_zero(&q->fr->g->type[i->in[0]]))
+            phase_add(q, ++level, o->v, o->idx, o->ks, o->nk, lanes);
     }
+    Key key = key_of(o->v, 0, 0, o->idx, t->rank);
     *(intptr_t *)map_at(&q->level, key.w, key.n) = level + 1;
     return level;
+}
+
+static void ready_walk(Ready *q, Ref v, const Form *idx)
+{
+    int level;
+    ready_open(q, v, idx, &level);
+    while (q->nopen) {
+        Open o = q->open[q->nopen - 1];
+        bool more = o.at < o.n;
+        q->open[q->nopen - 1].at++;
+        if (more && ready_open(q, o.need[o.at].v, o.need[o.at].idx, &level))
+            continue;
+        if (!more) {
+            level = ready_close(q, &o);
+            q->nopen--;
+        }
+        if (q->nopen && q->open[q->nopen - 1].level < level)
+            q->open[q->nopen - 1].level = level;
+    }
 }
 
 /* In order of levels; of one level in the order they were found. */
@@ -595,7 +631,7 @@ static Row *row_new(RowPlan *p, Ref v)
     return r;
 }
 
-static void row_walk(RowPlan *p, Ref v, const Form *idx)
+static void row_one(RowPlan *p, Ref v, const Form *idx, Todos *s)
 {
     const Graph *g = p->fr->g;
     int rank = g->type[v].rank, nk;
@@ -617,11 +653,10 @@ static void row_walk(RowPlan *p, Ref v, const Form *idx)
             return;
     }
     PUSH(p->mine, p->nmine, p->cap, key);
-    Demand two[2], *d = two;
+    Demand *d;
     const Atom *const *ks;
-    int n = red ? elem_reduce(g, i, idx, &ks, &nk, two) : elem_rule(g, i, (int)(v - i->out), idx, &d);
-    for (int j = 0; j < n; j++)
-        row_walk(p, d[j].v, d[j].idx);
+    int n = demands_of(g, v, idx, &d, &ks, &nk);
+    todo_demands(s, d, n, (Todo){ 0 });
 }
 
 static void row_loop(RowPlan *p, const Atom *const *space, int nspace, const Demand *d, int n)
@@ -630,8 +665,10 @@ static void row_loop(RowPlan *p, const Atom *const *space, int nspace, const Dem
         return;
     p->space = space, p->nspace = nspace, p->nmine = 0;
     p->seen = (Map){ 0 };
-    for (int j = 0; j < n; j++)
-        row_walk(p, d[j].v, d[j].idx);
+    Todos todo = { 0 };
+    todo_demands(&todo, d, n, (Todo){ 0 });
+    for (Todo t; todo_next(&todo, &t);)
+        row_one(p, t.v, t.idx, &todo);
     SpaceOf *s = NEW(SpaceOf);
     *s = (SpaceOf){ space, nspace };
     for (int j = 0; j < p->nmine; j++) {

@@ -78,7 +78,7 @@ static bool meets(const Touch *t, const Form *idx, int n)
     return false;
 }
 
-static bool touch(Touch *t, Frame *fr, Ref v, const Form *idx)
+static bool touch(Touch *t, Frame *fr, Ref v, const Form *idx, Todos *s)
 {
     const Graph *g = fr->g;
     int rank = g->type[v].rank, nk;
@@ -91,32 +91,32 @@ static bool touch(Touch *t, Frame *fr, Ref v, const Form *idx)
     if (q && q->held)
         return q->held->val != NULL;
     if (q) {
-        Form all[2 * MAXRANK + 1];
-        memcpy(all, q->lead, sizeof *all * (size_t)q->nlead);
-        memcpy(all + q->nlead, idx, sizeof *idx * (size_t)rank);
-        return touch(t, q->fr, q->v, all);
+        todo_add(s, (Todo){ .v = q->v, .idx = param_index(q, idx, rank), .fr = q->fr });
+        return false;
     }
     const Ins *i = g->def[v];
     if (!i || i->op == OP_region)
         return i != NULL;
-    Demand two[2], *d = two;
+    Demand *d;
     const Atom *const *ks, **elem;
-    int n = elem_is_reduce(i->op) ? elem_reduce(g, i, idx, &ks, &nk, two) : elem_rule(g, i, (int)(v - i->out), idx, &d);
-    for (int j = 0; j < n; j++) {
-        if (touch(t, fr, d[j].v, d[j].idx))
-            return true;
-        int ne = elems_of(d[j].idx, d[j].n, &elem);
-        for (int e = 0; e < ne; e++)
-            if (elem[e]->g == g && touch(t, fr, elem[e]->v, elem[e]->idx))
-                return true;
-    }
+    int n = demands_of(g, v, idx, &d, &ks, &nk);
+    todo_demands(s, d, n, (Todo){ .fr = fr });
+    for (int j = 0; j < n; j++)
+        for (int e = 0, ne = elems_of(d[j].idx, d[j].n, &elem); e < ne; e++)
+            if (elem[e]->g == g)
+                todo_add(s, (Todo){ .v = elem[e]->v, .idx = elem[e]->idx, .fr = fr });
     return false;
 }
 
 bool touches_held(Lower *L, Frame *fr, Ref v, const Form *idx)
 {
     Touch t = { .L = L, .vars = idx_deps(idx, fr->g->type[v].rank) };
-    return touch(&t, fr, v, idx);
+    Todos s = { 0 };
+    bool is = false;
+    todo_add(&s, (Todo){ .v = v, .idx = idx, .fr = fr });
+    for (Todo e; !is && todo_next(&s, &e);)
+        is = touch(&t, e.fr, e.v, e.idx, &s);
+    return is;
 }
 
 /* ==================== results */

@@ -103,7 +103,7 @@ static void reach_place(Roll *r, const Place *p, const Form *idx, int n)
     r->bad = r->bad || (r->lane && load_price(f, r->lane) > 1);        /* neighbours become block loads: side by side */
 }
 
-static void count(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e)
+static void count_one(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e, Todos *s)
 {
     const Graph *g = fr->g;
     const Ins *i = g->def[v];
@@ -125,10 +125,7 @@ static void count(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e)
         return;
     }
     if (q && !q->held && !q->nzero) {
-        Form all[2 * MAXRANK + 1];
-        memcpy(all, q->lead, sizeof *all * (size_t)q->nlead);
-        memcpy(all + q->nlead, idx, sizeof *all * (size_t)rank);
-        count(r, q->fr, q->v, all, e);
+        todo_add(s, (Todo){ .v = q->v, .idx = param_index(q, idx, rank), .fr = q->fr });
         return;
     }
     bool sum = i && (i->op == OP_add || i->op == OP_accum) && (chained(fr, i->in[0]) || chained(fr, i->in[1]));
@@ -141,14 +138,22 @@ static void count(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e)
     Demand *d;
     const Atom **elem;
     int n = elem_rule(g, i, (int)(v - i->out), idx, &d);
-    for (int j = 0; j < n; j++) {
-        for (int m = 0, ne = elems_of(d[j].idx, d[j].n, &elem); m < ne; m++)
+    for (int j = n - 1; j >= 0; j--) {
+        todo_add(s, (Todo){ .v = d[j].v, .idx = d[j].idx, .fr = fr });
+        for (int m = elems_of(d[j].idx, d[j].n, &elem) - 1; m >= 0; m--)
             if (elem[m]->g == g)
-                count(r, fr, elem[m]->v, elem[m]->idx, e);
+                todo_add(s, (Todo){ .v = elem[m]->v, .idx = elem[m]->idx, .fr = fr });
             else
                 r->bad = true;
-        count(r, fr, d[j].v, d[j].idx, e);
     }
+}
+
+static void count(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e)
+{
+    Todos s = { 0 };
+    todo_add(&s, (Todo){ .v = v, .idx = idx, .fr = fr });
+    for (Todo t; todo_next(&s, &t);)
+        count_one(r, t.fr, t.v, t.idx, e, &s);
 }
 
 /* Sums that are no products, which want the register tile. */

@@ -176,18 +176,20 @@ static bool fits_lanes(const Region *r, int nsub, Graph *const *sub)
 
 static bool nested_in(const Graph *g, Ref v, const Form *idx, const Vars *ks, Seen *seen)
 {
-    const Ins *i = g->def[v];
-    const Idx *key = idx_of(idx, g->type[v].rank);
-    if (!i || !seen_add(seen, v, PTR(key), PTR(ks), 0))
-        return false;
-    if (elem_is_reduce(i->op) && set_meets(key->deps, ks) && elem_cost(g, i) > 16)
-        return true;
-    Demand *d;
-    const Atom *const *k2;
-    int nk, n = demands_of(g, v, idx, &d, &k2, &nk);
-    for (int k = 0; k < n; k++)
-        if (nested_in(g, d[k].v, d[k].idx, ks, seen))
+    Todos s = { 0 };
+    todo_add(&s, (Todo){ .v = v, .idx = idx });
+    for (Todo t; todo_next(&s, &t);) {
+        const Ins *i = g->def[t.v];
+        const Idx *key = idx_of(t.idx, g->type[t.v].rank);
+        if (!i || !seen_add(seen, t.v, PTR(key), PTR(ks), 0))
+            continue;
+        if (elem_is_reduce(i->op) && set_meets(key->deps, ks) && elem_cost(g, i) > 16)
             return true;
+        Demand *d;
+        const Atom *const *k2;
+        int nk, n = demands_of(g, t.v, t.idx, &d, &k2, &nk);
+        todo_demands(&s, d, n, t);
+    }
     return false;
 }
 
@@ -345,15 +347,16 @@ static int independent(const Graph *g, const Ins *i, int64_t *dim, bool *last)
 /* Reductions that an operand would need again and again inside loops of single elements are stored. */
 static void force_reductions(Sched *s, Ref v, Seen *seen)
 {
-    const Ins *i = s->g->def[v];
-    if (!i || elem_is_own(i->op) || i->op == OP_data || !seen_add(seen, v, 1, 0, 0))
-        return;
-    if (elem_is_reduce(i->op)) {
-        s->force[v] = true;
-        return;
+    Todos todo = { 0 };
+    todo_add(&todo, (Todo){ .v = v });
+    for (Todo t; todo_next(&todo, &t);) {
+        const Ins *i = s->g->def[t.v];
+        if (!i || elem_is_own(i->op) || i->op == OP_data || !seen_add(seen, t.v, 1, 0, 0))
+            continue;
+        s->force[t.v] = s->force[t.v] || elem_is_reduce(i->op);
+        for (int k = 0; k < i->nin && !elem_is_reduce(i->op); k++)
+            todo_add(&todo, (Todo){ .v = i->in[k] });
     }
-    for (int k = 0; k < i->nin; k++)
-        force_reductions(s, i->in[k], seen);
 }
 
 /* Few instructions a step of `a` on what is stored or will be, each `stride` elements after the last; what does not depend on a is

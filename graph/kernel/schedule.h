@@ -28,6 +28,14 @@ bool elem_is_own(int op);                       /* a shape of its own: scatter, 
 double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap instructions */
 int elem_op_cost(int op);                       /* of ops that are not reductions */
 const AtomSet *idx_deps(const Form *, int n);
+
+/* What a walk over operands has still to look at, the next one on top. It is no recursion, which would be as deep as a chain is
+ * long. fr, tag: the walk's own. */
+typedef struct Todo { Ref v; const Form *idx; struct Frame *fr; int tag; } Todo;
+typedef struct Todos { Todo *at; int n, cap; } Todos;
+void todo_add(Todos *, Todo);
+void todo_demands(Todos *, const Demand *, int n, Todo like);   /* the first of them on top */
+bool todo_next(Todos *, Todo *);                /* false: none is left */
 int elems_of(const Form *, int n, const Atom ***);     /* the A_ELEM atoms inside, outermost only */
 bool idx_equal(const Form *, const Form *, int n);      /* forms are interned: pointers */
 

@@ -49,7 +49,7 @@ static uint32_t dims_in(const Walk *w, const AtomSet *s, bool *own)
     return m;
 }
 
-static void walk(Walk *w, Ref v, const Form *idx, bool first)
+static void walk_one(Walk *w, Ref v, const Form *idx, bool first, Todos *s)
 {
     const Ins *i = w->g->def[v];
     int rank = w->g->type[v].rank;
@@ -70,29 +70,40 @@ static void walk(Walk *w, Ref v, const Form *idx, bool first)
         PUSH(w->dear, w->ndear, w->dear_cap, dims);
     if (red && first)
         PUSH(w->found, w->nfound, w->cap, (Found){ dims, v, vars_of(ks, nk)->vol, own });
-    for (int k = 0; k < n; k++)
-        walk(w, d[k].v, d[k].idx, first && !red);
+    todo_demands(s, d, n, (Todo){ .tag = first && !red });
+}
+
+static void walk(Walk *w, Ref v, const Form *idx)
+{
+    Todos s = { 0 };
+    todo_add(&s, (Todo){ .v = v, .idx = idx, .tag = true });
+    for (Todo t; todo_next(&s, &t);)
+        walk_one(w, t.v, t.idx, t.tag, &s);
 }
 
 /* Symbolic positions of the loads that an element needs; false: too many to say. */
 static bool loads_unit(const Graph *g, Ref v, const Form *idx, const Atom *a, Seen *seen, int *count)
 {
-    const Type *t = &g->type[v];
-    if (!seen_add(seen, v, PTR(idx_of(idx, t->rank)), 0, 0))
-        return true;
-    if (++*count > WALK_MAX)
-        return false;
-    const Ins *i = g->def[v];
-    if (!i || elem_is_own(i->op) || i->op == OP_data) {
-        int64_t k = form_coef(form_linear(idx, t->dim, t->rank), a);
-        return k == 0 || k == 1;
-    }
-    Demand *d;
-    const Atom *const *ks;
-    int nk, n = demands_of(g, v, idx, &d, &ks, &nk);
-    for (int k = 0; k < n; k++)
-        if (!loads_unit(g, d[k].v, d[k].idx, a, seen, count))
+    Todos s = { 0 };
+    todo_add(&s, (Todo){ .v = v, .idx = idx });
+    for (Todo e; todo_next(&s, &e);) {
+        const Type *t = &g->type[e.v];
+        if (!seen_add(seen, e.v, PTR(idx_of(e.idx, t->rank)), 0, 0))
+            continue;
+        if (++*count > WALK_MAX)
             return false;
+        const Ins *i = g->def[e.v];
+        if (!i || elem_is_own(i->op) || i->op == OP_data) {
+            int64_t k = form_coef(form_linear(e.idx, t->dim, t->rank), a);
+            if (k != 0 && k != 1)
+                return false;
+            continue;
+        }
+        Demand *d;
+        const Atom *const *ks;
+        int nk, n = demands_of(g, e.v, e.idx, &d, &ks, &nk);
+        todo_demands(&s, d, n, e);
+    }
     return true;
 }
 
@@ -175,7 +186,7 @@ Root *root_value(Sched *s, Ref v)
         }
     }
     s->force[v] = false;
-    walk(&w, v, start, true);
+    walk(&w, v, start);
     s->force[v] = mine;
     uint32_t outer = w.dims, record = record_of(&w);
     if (record)
@@ -200,7 +211,7 @@ Root *root_value(Sched *s, Ref v)
 typedef struct Factor { const Graph *g; const Vars *kept, *rows; Seen seen; int count; bool columns; } Factor;
 
 /* below: what is dear has been judged as a whole; only reductions over the rows are of interest there. */
-static bool partial(Factor *f, Ref v, const Form *idx, bool below)
+static bool partial_one(Factor *f, Ref v, const Form *idx, bool below, Todos *s)
 {
     const Idx *key = idx_of(idx, f->g->type[v].rank);
     if (!seen_add(&f->seen, v, PTR(key), below, 0))
@@ -225,10 +236,18 @@ static bool partial(Factor *f, Ref v, const Form *idx, bool below)
     Demand *d;
     const Atom *const *ks;
     int nk, nd = demands_of(f->g, v, idx, &d, &ks, &nk);
-    for (int k = 0; k < nd; k++)
-        if (partial(f, d[k].v, d[k].idx, below))
-            return true;
+    todo_demands(s, d, nd, (Todo){ .tag = below });
     return false;
+}
+
+static bool partial(Factor *f, Ref v, const Form *idx)
+{
+    Todos s = { 0 };
+    bool is = false;
+    todo_add(&s, (Todo){ .v = v, .idx = idx });
+    for (Todo t; !is && todo_next(&s, &t);)
+        is = partial_one(f, t.v, t.idx, t.tag, &s);
+    return is;
 }
 
 /* Does some factor depend on a part of the kept dimensions (those behind `rows`) alone? Then a register tile is better
@@ -251,7 +270,7 @@ bool outer_product(const Graph *g, Ref v, int rows, bool *columns)
             gone[m++] = a;
     }
     Factor f = { .g = g, .kept = vars_of(kept, n), .rows = vars_of(gone, m) };
-    bool p = partial(&f, v, idx, false);
+    bool p = partial(&f, v, idx);
     if (columns)
         *columns = f.columns;
     return p;

@@ -17,7 +17,8 @@
 #define INDEX_COST  4                           /* functions of the index up to this are computed where they are needed: a causal mask */
 #define MANY_BLOCKS 8192                        /* results for which operands are read over and over */
 #define DEEP        400                         /* a chain of values that costs so much an element is cut: compilers take
-                                                 * their time for long code, and cuts of a regular chain are one kernel */
+                                                 * their time for long code, and cuts of a regular chain are one kernel; and
+                                                 * walks over operands are recursions, of this depth at most */
 
 int demands_of(const Graph *g, Ref v, const Form *idx, Demand **out, const Atom *const **ks, int *nk)
 {
@@ -135,7 +136,7 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
         return false;
     if (index_only(g, v))
         return false;
-    if (d->n > MANY_NEEDS || s->depth[v] > (cost > 0 ? DEEP : 4 * DEEP))
+    if (d->n > MANY_NEEDS || s->depth[v] > (cost > 0 ? DEEP : DEEP + DEEP / 4))
         return true;
     if (cost == 0)
         return false;
