@@ -14,33 +14,19 @@
  *      With --device NAME one law instead: the program, its derivatives and its lanes give on the device what they give on
  *      the host.
  *
- *      fuzz [--seed N] [--count N] [--only LAW] [--device NAME] [--verbose]
+ *      With --views: programs of views instead (fuzz_views.c), --many of them in one graph.
+ *
+ *      fuzz [--seed N] [--count N] [--only LAW] [--verbose]
+ *      fuzz [--views [--many N]] --device NAME [--seed N] [--count N] [--verbose]
  *      exit code: 1 if a law was broken, 77 if the device is not there
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "graph.h"
-#include "values.h"
+#include "fuzz.h"
 
 enum { N = 3 };                                 /* the length of every vector */
-
-/* ==================== random numbers: splitmix64 */
-
-typedef struct Rng { uint64_t s; } Rng;
-
-static uint64_t rng_next(Rng *r)
-{
-    uint64_t z = r->s += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
-
-static int pick(Rng *r, int n) { return (int)(rng_next(r) >> 33) % n; }
-static double uniform(Rng *r) { return (double)(rng_next(r) >> 11) * 0x1p-53; }
-static double normal(Rng *r) { return sqrt(-2 * log(1 - uniform(r))) * cos(6.283185307179586 * uniform(r)); }
 
 static Values values_random(Type t, Rng *r)
 {
@@ -497,7 +483,7 @@ static Graph *wrap(Gen *g, Graph *f, int n)
 
 /* ==================== laws */
 
-static struct { int64_t seed, count; const char *only, *device; bool verbose; } option = { 1, 100, NULL, NULL, false };
+static FuzzOptions option = { .seed = 1, .count = 100, .many = 1 };
 static char broken[4096];
 
 static bool wanted(const char *law) { return !option.only || !strcmp(option.only, law); }
@@ -732,23 +718,28 @@ static bool read_options(int argc, char **argv)
             option.seed = strtoll(argv[++k], NULL, 10);
         else if (!strcmp(argv[k], "--count") && more)
             option.count = strtoll(argv[++k], NULL, 10);
+        else if (!strcmp(argv[k], "--many") && more)
+            option.many = strtoll(argv[++k], NULL, 10);
         else if (!strcmp(argv[k], "--only") && more)
             option.only = argv[++k];
         else if (!strcmp(argv[k], "--device") && more)
             option.device = argv[++k];
+        else if (!strcmp(argv[k], "--views"))
+            option.views = true;
         else if (!strcmp(argv[k], "--verbose"))
             option.verbose = true;
         else
             return false;
     }
-    return true;
+    return option.many > 0 && (!option.views || option.device);
 }
 
 int main(int argc, char **argv)
 {
     int bad = 0;
     if (!read_options(argc, argv)) {
-        fprintf(stderr, "usage: fuzz [--seed N] [--count N] [--only LAW] [--device NAME] [--verbose]\n");
+        fprintf(stderr, "usage: fuzz [--seed N] [--count N] [--only LAW] [--verbose]\n"
+                        "       fuzz [--views [--many N]] --device NAME [--seed N] [--count N] [--verbose]\n");
         return 2;
     }
     if (!device_use("host")) {
@@ -761,7 +752,7 @@ int main(int argc, char **argv)
     }
     if (other && !strcmp(other->info.kind, "vulkan"))       /* f64 has no functions there */
         real = DT_F32, tolerance = 2e-3, rounding = 1e-6;
-    for (int64_t seed = option.seed; seed < option.seed + option.count; seed++) {
+    for (int64_t seed = option.seed; !option.views && seed < option.seed + option.count; seed++) {
         Arena *arena = arena_new(), *before = arena_use(arena);
         error_clear();
         if (!try_seed((uint64_t)seed)) {
@@ -772,6 +763,8 @@ int main(int argc, char **argv)
         arena_use(before);
         arena_drop(arena);
     }
+    if (option.views)
+        bad = views_agree(&option, device, other);
     device_close_all();
     printf("%lld programs from seed %lld, %d bad\n", (long long)option.count, (long long)option.seed, bad);
     return bad > 0;

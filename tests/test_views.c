@@ -1,6 +1,6 @@
 /*
  * test_views.c - shifted, reversed, padded, repeated and clamped views, shared and one on another, give on every device what they
- * give on the host: borders too. So do values that lanes of a branch ask for first.
+ * give on the host: borders too. So do values that lanes of a branch ask for first, and rows of halves that begin anywhere.
  *
  * In:  programs of one vector, sizes around the width of vectors.   Out: their results, element for element.
  */
@@ -168,12 +168,48 @@ START_TEST(agrees)
 }
 END_TEST
 
+/* Rows of 31 halves: vectors of a constant and of values, at places that are multiples of an element only. */
+static hd half_rows(hd x)
+{
+    hd y = hd_cast(x, HD_F16), gone = hd_pad(y, hd_cast(hd_c(3), HD_F16), HD_INTS(-5, 0), HD_INTS(5, 0), HD_INTS());
+    return hd_tuple(gone, hd_concatenate(1, hd_flip(y), y));
+}
+
+static hd widened(hd x) { return hd_cast(hd_concatenate(1, hd_nth(x, 0), hd_nth(x, 1)), HD_F32); }
+
+static hd_array *run_halves(const char *device)
+{
+    float v[5 * 31];
+    for (int k = 0; k < 5 * 31; k++)
+        v[k] = (float)(k % 37);
+    hd_array *x = hd_array_of(v, 5, 31), *rows = NULL, *out = NULL;
+    ck_assert_msg(!hd_call(hd_jit(half_rows, .device = device), &rows, x) && !hd_wait(rows), "%s: %s", device, hd_error());
+    ck_assert_msg(!hd_call(hd_jit(widened, .device = device), &out, rows), "%s: %s", device, hd_error());
+    hd_drop(x), hd_drop(rows);
+    return out;
+}
+
+START_TEST(halves)
+{
+    const Program p = { "half_rows", half_rows };
+    hd_array *want = run_halves("host");
+    for (int d = 0; d < 2; d++)
+        if (is_here(devices[d])) {
+            hd_array *got = run_halves(devices[d]);
+            compare(&p, want, got, 31, devices[d]);
+            hd_drop(got);
+        }
+    hd_drop(want);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("views");
     TCase *c = tcase_create("programs");
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, agrees, 0, PROGRAMS);
+    tcase_add_test(c, halves);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

@@ -59,6 +59,7 @@ for device in opencl:0 vulkan:0; do
     [ $device = vulkan:0 ] && every=4
     passes $t/golden --device $device --every $every tests/golden
     passes $t/fuzz --device $device --seed 20 --count 2
+    passes $t/fuzz --views --device $device --seed 100 --count 20 --many 20
     passes $t/laws --device $device --dtype i16
 done
 
@@ -87,6 +88,8 @@ else
     for family in control batching structural derivatives; do
         passes $plain --device opencl:0 --family $family --every 3 tests/golden
     done
+    # Optimised, it takes vectors of constant truth values for their first one.
+    OCLGRIND_BUILD_OPTIONS=-cl-opt-disable passes "$(dirname $plain)"/fuzz --views --device opencl:0 --seed 1 --count 500 --many 10
     if [ -s "$OCLGRIND_LOG" ]; then
         head -60 "$OCLGRIND_LOG"
         echo "oclgrind found mistakes"

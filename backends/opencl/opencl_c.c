@@ -240,6 +240,13 @@ static void vector_open(Printer *p, const char *macro, const Buffer *b, int n)
     P("%s(%s, %d, %s, ", macro, memory_type(b), n, space_name[b->space]);
 }
 
+/* The same for f16, by its bits: drivers take the place of a vector of halves for one at a multiple of its size. */
+static void halves_open(Printer *p, const char *macro, const Buffer *b, const char *value)
+{
+    p->used->halves = true;
+    P("%s(ushort, 16, %s, %s(%s ushort *)(", macro, space_name[b->space], value, space_name[b->space]);
+}
+
 /* An array larger than the cache that this kernel only writes: whole vectors, at multiples of their size, are not kept there, and
  * what lies at their places is not read first. */
 static bool streams(const Printer *p, const Buffer *b, Form f)
@@ -283,11 +290,11 @@ static void load(Printer *p, Val v)
             element(p, b, i->form);
     } else if (r == UNIT || r == BACK) {
         if (half)
-            P("vload_half16(0, ");
+            halves_open(p, "hd_halves(HD_LOAD", b, "");
         else
             vector_open(p, "HD_LOAD", b, W);
         address(p, b, i->form, r == BACK ? 1 - W : 0);
-        P(r == BACK ? ").sfedcba9876543210" : ")");
+        P("%s%s", half ? ")))" : ")", r == BACK ? ".sfedcba9876543210" : "");
     } else {
         P("(%s16)(", half ? "float" : memory_type(b));
         for (int l = 0; l < W; l++) {
@@ -385,13 +392,15 @@ static void store(Printer *p, Val v)
         element(p, b, i->form);
         P(" = %s;", a.s);
     } else {
+        const char *turn = r == BACK ? ".sfedcba9876543210" : "";
         if (half)
-            P("vstore_half16_rte(");
-        else
+            halves_open(p, "HD_STORE", b, arena_text("hd_half_bits((%s)%s), ", a.s, turn));
+        else {
             vector_open(p, store_macro(p, b, i->form, r == UNIT), b, W);
-        P("(%s)%s, %s", a.s, r == BACK ? ".sfedcba9876543210" : "", half ? "0, " : "");
+            P("(%s)%s, ", a.s, turn);
+        }
         address(p, b, i->form, r == BACK ? 1 - W : 0);
-        P(");");
+        P(half ? "));" : ");");
     }
     end(p);
 }

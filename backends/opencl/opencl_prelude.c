@@ -92,6 +92,10 @@ void ocl_prelude(const Used *u, Text *t)
     if (u->stream)                              /* stores around a cache are ordered by a fence only, as on x86 */
         text_add(t, "#ifdef __clang__\n#define HD_STREAM(T, n, S, x, p) __builtin_nontemporal_store(x, (S T##n *)(p))\n"
             "#define HD_STREAMED() __sync_synchronize()\n#else\n#define HD_STREAM HD_STORE\n#define HD_STREAMED()\n#endif\n");
+    if (u->halves)
+        text_add(t, "static inline float16 hd_halves(ushort16 h)\n{\n    return vload_half16(0, (const __private half *)&h);\n}\n"
+            "static inline ushort16 hd_half_bits(float16 x)\n{\n    ushort16 h;\n"
+            "    vstore_half16_rte(x, 0, (__private half *)&h);\n    return h;\n}\n");
     if (u->zip)
         zips(t);
     for (int m = 0; m < 4; m++) {

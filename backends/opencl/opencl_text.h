@@ -9,7 +9,7 @@
 
 /* What of the prelude is called: helpers, by lanes > 1 and, + 2, by indices of 64 bits; reductions by dtype. */
 enum { H_DIV, H_MOD, H_ANY, H_F16, H_BF16, H_HELPERS };
-typedef struct Used { bool helper[H_HELPERS][4], horizontal[K_OP_COUNT][DT_COUNT], f64, zip, stream; } Used;
+typedef struct Used { bool helper[H_HELPERS][4], horizontal[K_OP_COUNT][DT_COUNT], f64, zip, stream, halves; } Used;
 
 /* Places that differ by a constant: how many, the name of their pointer while it is in scope, and what it points to. */
 typedef struct Base { const Buffer *buf; Form f; int uses, name; } Base;
