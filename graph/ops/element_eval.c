@@ -8,6 +8,7 @@
  *     integers        in 128 bits, so that nothing overflows before it wraps; bool as 0 or 1, where any nonzero
  *     result is 1
  */
+#define _GNU_SOURCE                             /* lgammal_r */
 #include <math.h>
 #include <string.h>
 

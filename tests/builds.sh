@@ -1,0 +1,43 @@
+#!/bin/sh
+# The library with other compilers, standards and C libraries: each file compiles, without a warning. What is not installed is left out.
+#     builds.sh SOURCE
+# All flows are looked into by gcc in the newest C and by clang in the oldest (-O1); otherwise syntax and types are.
+set -u
+source=$1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$source"
+files="graph/*.c graph/*/*.c api/*.c backends/*.c backends/*/*.c"
+# Headers that compilers for another C library or machine do not see.
+mkdir "$tmp/more"
+for h in sqlite3.h zlib.h CL vulkan vk_video; do
+    [ -e "/usr/include/$h" ] && ln -s "/usr/include/$h" "$tmp/more/$h"
+done
+for h in zconf.h; do
+    ln -s "$(echo 'int main(void) { return 0; }' | cc -E -include zlib.h - 2>/dev/null | sed -n 's/^# [0-9]* "\(.*zconf.h\)".*/\1/p' | head -1)" "$tmp/more/$h"
+done
+failed=0 done=""
+
+build() {                                       # name, command with flags
+    name=$1
+    shift
+    command -v "$1" >/dev/null 2>&1 || return 0
+    # shellcheck disable=SC2086
+    ls $files | (cd "$tmp" && xargs -P 2 -I FILE "$@" -Wall -Wextra -Werror -ffp-contract=off -I"$source/graph" -I"$source/graph/kernel" \
+        -I"$source/backends" -I"$source/backends/opencl" -I"$source/backends/vulkan" -I"$source/api" "$source/FILE") >"$tmp/log" 2>&1 || {
+        echo "$name: warns or fails"
+        grep -E 'error|warning' "$tmp/log" | head -20
+        failed=1
+    }
+    done="$done, $name"
+}
+
+build "gcc, C23" gcc -std=gnu2x -O1 -c -o /dev/null
+clang=$(command -v clang || command -v clang-14 || echo clang)
+build "clang, C11" "$clang" -std=gnu11 -O1 -c -o /dev/null
+build "clang, C23" "$clang" -std=gnu2x -fsyntax-only
+build "musl, C11" musl-gcc -std=gnu11 -fsyntax-only -idirafter "$tmp/more"
+build "aarch64, C11" aarch64-linux-gnu-gcc -std=gnu11 -fsyntax-only -idirafter "$tmp/more"
+[ -n "$done" ] || { echo "no compiler"; exit 77; }
+[ $failed = 0 ] && echo "no warnings with ${done#, }"
+exit $failed
