@@ -33,4 +33,4 @@ packages-%:
 	@tools/packages.sh $*
 
 clean:
-	rm -rf build build-debug build-asan build-tsan
+	rm -rf build build-debug build-asan build-tsan build-fuzz

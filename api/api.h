@@ -12,6 +12,9 @@
 #ifndef HEDDLE_API_H
 #define HEDDLE_API_H
 
+#include <fenv.h>
+#include <locale.h>
+
 #define HD_PLAIN
 #include "heddle.h"
 #include "graph.h"
@@ -25,9 +28,28 @@ _Static_assert(MAXRANK == HD_MAX_RANK, "ranks");
 /* ==================== places (place.c)
  * hd_at_ pushes (file, line, op); an op takes the top entry if it is its own and keeps what it calls, and what the user's
  * functions that it calls push, away from the entries below. The place stays until the next op, so ops may be built of ops. */
-typedef struct At { int floor, height; } At;
-At at_enter(void (*op)(void));
+typedef struct At { int floor, height; bool guards; } At;
+At at_place(void (*op)(void));                  /* the line alone */
+At at_enter(void (*op)(void));                  /* and the caller's mode is set aside */
 void at_leave(At *);
+At at_lend(void);                               /* the user's function begins: at_back follows */
+void at_back(At *);
+
+/* The caller's floating-point mode and locale (mode.c). Whoever comes in through OP finds C's defaults; what the user's
+ * functions compute while they are traced is in the caller's own. */
+typedef struct Mode {
+#if defined(__SSE2__)
+    uint32_t sse; uint16_t x87;
+#elif defined(__aarch64__)
+    uint64_t control, flags;
+#else
+    fenv_t env;
+#endif
+    locale_t locale;
+} Mode;
+void mode_enter(Mode *);
+void mode_leave(const Mode *);
+#define PLACE(f) __attribute__((cleanup(at_leave), unused)) At at_ = at_place((void (*)(void))(f))
 #define OP(f) __attribute__((cleanup(at_leave), unused)) At at_ = at_enter((void (*)(void))(f))
 
 /* ==================== trees: the shape of what functions take and return (tree.c). In an arena; never change.
@@ -200,6 +222,20 @@ uint64_t array_hash(const hd_array *, uint64_t);
 bool array_fits(const hd_array *, const Tree *);
 int array_leaves(hd_array *, hd_array **out, int n);    /* n leaves so far; returns how many now. out NULL: counts */
 
+/* ---- named axes (axes_named.c): those of the vmaps around what is being traced, innermost first */
+typedef struct Bound {
+    const char *name, *unique;                  /* the user's, and the graph's; interned */
+    int64_t size; Loc loc;                      /* where the vmap was written */
+    struct Trace *home;                         /* of the function that is mapped; NULL: not open */
+    const char *all;                            /* this one and those around it, as text; interned */
+    struct Bound *up;
+} Bound;
+extern _Thread_local Bound *axes_bound;
+int axis_bind(Bound *, const char *name, int64_t size, Loc);   /* 0, or a code */
+void axis_unbind(Bound *);
+void axes_open(struct Trace *);
+void axes_close(const struct Trace *);
+
 /* ---- traces (trace.c) */
 typedef struct Node { const Tree *tree; hd *part; } Node;       /* of symbols that are no graph value */
 #define SYM_NODE 0x80000000u                    /* in hd.ref: a node, not a value */
@@ -231,7 +267,7 @@ typedef enum Phase { PHASE_OTHER, PHASE_TRACE, PHASE_TRANSFORM, PHASE_SCHEDULE, 
 
 /* One entry from outside: an arena of its own, no trace around. All tracing and compiling is under one lock. */
 typedef struct Entry {
-    Arena *arena, *saved; Trace *top; Loc loc;
+    Arena *arena, *saved; Trace *top; Bound *bound; Loc loc;
     struct Entry *up;
     Phase phase; double since, ms[PHASES];      /* what each phase took, without those inside it; this one since then */
     Store **kept; int nkept, kept_cap;          /* data that traces met: the user may drop it while they run */
@@ -267,7 +303,7 @@ int64_t kept_limit(int64_t n);                  /* sets it if n > 0; returns the
 
 /* ---- functions (func.c) */
 typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP } FnKind;
-typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; } Memo;    /* arena NULL: its trace's */
+typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; const char *axes; } Memo;    /* arena NULL: its trace's */
 typedef struct Program {
     Kept kept;
     const Tree *in, *out;                       /* in: a tuple of the arguments */
@@ -290,6 +326,7 @@ typedef struct FnKey {
     int32_t in_axes[HD_MAX_RANK], out_axes;
     const char *in_tree, *out_tree;             /* interned; NULL: by argument */
     int64_t axis_size;
+    const char *axis_name;                      /* interned; NULL: the axis has none */
 } FnKey;
 struct hd_fn {
     FnKey key;

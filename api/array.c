@@ -462,7 +462,7 @@ static hd_array *pack_field(const hd_field *f, hd_array *const *leaf)
         if (item)
             item[i] = x;
         else
-            array_drop(x);
+            give_up(x);
     }
     if (item)
         list = hd_array_tuple_n(item, (int)f->count);
@@ -584,6 +584,7 @@ const char *hd_array_device(const hd_array *a)
 
 int hd_wait(const hd_array *a)
 {
+    OP(hd_wait);
     if (!a)
         return error_pass();
     error_begin();
@@ -599,6 +600,7 @@ int hd_wait(const hd_array *a)
 
 bool hd_ready(const hd_array *a)
 {
+    OP(hd_ready);
     if (!a || !array_alive("hd_ready", -1, a))
         return false;
     for (int i = 0; i < a->n; i++)
@@ -619,6 +621,7 @@ static const hd_array *contents(const char *what, const hd_array *a)
 
 int hd_read_n(const hd_array *x, enum hd_dtype d, void *dst, size_t count)
 {
+    OP(hd_read_n);
     if (!x)
         return error_pass();
     error_begin();
@@ -639,6 +642,7 @@ int hd_read_n(const hd_array *x, enum hd_dtype d, void *dst, size_t count)
 
 double hd_item(const hd_array *x)
 {
+    OP(hd_item);
     char b[16];
     if (!x)
         return error_pass(), NAN;
@@ -651,6 +655,7 @@ double hd_item(const hd_array *x)
 
 const void *hd_data(const hd_array *x)
 {
+    OP(hd_data);
     if (!x)
         return NULL;
     error_begin();

@@ -140,6 +140,7 @@ Device *device_of_thread(void)
 
 const char *hd_default_device(const char *set)
 {
+    OP(hd_default_device);
     error_begin();
     Device *d = set ? device_find(set) : device_of_thread();
     if (!d)

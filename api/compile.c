@@ -63,6 +63,22 @@ static void dump_time(const char *name)
 
 /* ==================== the way */
 
+/* A collective that no vmap has taken up: text has it, or its axis ended. */
+static bool all_axes_bound(const Graph *g)
+{
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        if (op_meets(i)) {
+            loc_set(i->loc);
+            return !error_set(E_TRACE, "%s: no axis \"%s\" is around this program", optab[i->op].name, op_axis_name(i));
+        }
+        for (int k = 0; k < i->nsub; k++)
+            if (!all_axes_bound(i->sub[k]))
+                return false;
+    }
+    return true;
+}
+
 static bool checked(const Graph *g) { return g && !error_pending() && (!check_wanted("1") || !graph_check(g)); }
 
 static bool checked_plan(const Plan *p)
@@ -86,6 +102,8 @@ Exec *compile(Graph *g, Device *d)
     if (!checked(g) || !checked(g = graph_dce(g)))
         return NULL;
     dump_graph("graph", g);
+    if (!all_axes_bound(g))
+        return NULL;
     if (d->backend->build_graph) {
         phase_begin(PHASE_COMPILE);
         e = d->backend->build_graph(d, g);

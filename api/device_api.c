@@ -6,6 +6,7 @@
 
 int hd_device_count(void)
 {
+    OP(hd_device_count);
     return device_count();
 }
 
@@ -24,6 +25,7 @@ static const char *notes_of(const Device *d, int i)
 
 int hd_device(int i, hd_device_info *info)
 {
+    OP(hd_device);
     error_begin();
     if (!info)
         return error_told(error_set(E_INVAL, "hd_device: there is nowhere to write what is asked for: the pointer is NULL"));

@@ -281,6 +281,7 @@ static bool ends(const char *s, const char *with)
 
 int hd_save(const char *path, const hd_array *a)
 {
+    OP(hd_save);
     Output o;
     if (!a)
         return error_pass();

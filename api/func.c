@@ -58,9 +58,9 @@ int entry_begin(Entry *e)
     if (!a)
         return (int)error_code();
     lock();
-    *e = (Entry){ .arena = a, .saved = arena_use(a), .top = trace_top, .loc = loc_here(), .up = entry_top,
+    *e = (Entry){ .arena = a, .saved = arena_use(a), .top = trace_top, .bound = axes_bound, .loc = loc_here(), .up = entry_top,
                   .since = now_ms() };
-    trace_top = NULL;
+    trace_top = NULL, axes_bound = NULL;
     entry_top = e;
     return 0;
 }
@@ -70,7 +70,7 @@ void entry_end(Entry *e)
     for (int i = 0; i < e->nkept; i++)
         store_drop(e->kept[i]);
     entry_top = e->up;
-    trace_top = e->top;
+    trace_top = e->top, axes_bound = e->bound;
     loc_set(e->loc);
     arena_use(e->saved);
     arena_drop(e->arena);
@@ -398,6 +398,7 @@ hd_fn *hd_vmap_n(hd_fn *f, const hd_vmap_opts *o)
     k.out_axes = o->out_axes;
     k.in_tree = intern(o->in_tree), k.out_tree = intern(o->out_tree);
     k.axis_size = o->axis_size;
+    k.axis_name = intern(o->axis_name);
     return fn_make(&k, NULL, 0, f->text);
 }
 
@@ -529,7 +530,14 @@ static void memo_free(Kept *k)
     free(m);
 }
 
-static bool memo_fits(const Kept *k, const void *args) { return tree_equal(((const Memo *)k)->traced->in, args); }
+/* What the axes around are called is part of what a function was traced for. */
+static const char *axes_around(void) { return axes_bound ? axes_bound->all : NULL; }
+
+static bool memo_fits(const Kept *k, const void *args)
+{
+    const Memo *m = (const Memo *)k;
+    return m->axes == axes_around() && tree_equal(m->traced->in, args);
+}
 
 /* Keeps a graph beside its function: its own copy, and the data it captured. */
 static const Traced *remember(hd_fn *f, const Traced *t, uint64_t hash)
@@ -546,7 +554,7 @@ static const Traced *remember(hd_fn *f, const Traced *t, uint64_t hash)
     arena_use(saved);
     for (int i = 0; i < c->ncap && !owner; i++)
         store_keep(c->cap[i].data);
-    *m = (Memo){ { .hash = hash, .free = memo_free }, c, owner ? NULL : a };
+    *m = (Memo){ { .hash = hash, .free = memo_free }, c, owner ? NULL : a, axes_around() };
     kept_put(GRAPHS, f, &m->kept);
     return c;
 }
@@ -592,7 +600,8 @@ const Traced *graph_of(hd_fn *f, const Tree *args)
         return NULL;
     if (f->key.kind != FN_USER && f->key.kind != FN_PARTIAL)
         args = tree_strong(args);
-    uint64_t hash = hash_bytes(&f, sizeof f, tree_hash(args));
+    const char *axes = axes_around();
+    uint64_t hash = hash_bytes(&f, sizeof f, hash_bytes(&axes, sizeof axes, tree_hash(args)));
     Kept *k = kept_find(GRAPHS, f, hash, memo_fits, args);
     kept_drop(k);                               /* the shelf keeps it until this entry is over */
     const Traced *t = k ? ((Memo *)k)->traced : traced(f, args);

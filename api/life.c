@@ -161,7 +161,7 @@ void array_donate(hd_array *a)
 
 hd_array *hd_keep(hd_array *a)
 {
-    OP(hd_keep);
+    PLACE(hd_keep);
     if (!a || !array_alive("hd_keep", -1, a))
         return NULL;
     atomic_fetch_add(&a->count, 1);
@@ -170,7 +170,7 @@ hd_array *hd_keep(hd_array *a)
 
 void hd_drop(hd_array *a)
 {
-    OP(hd_drop);
+    PLACE(hd_drop);
     if (a && array_alive("hd_drop", -1, a) && array_own("hd_drop", a))
         array_drop(a);
 }

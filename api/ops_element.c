@@ -221,6 +221,19 @@ static hd power(hd x, int64_t y)
     return y < 0 ? row2(OP_div, sym_const(1), all) : all;
 }
 
+/* 1 / x^n, of n > 1. Its derivative at 0 would be the infinite one of 1 / x^n times that of x^n, which is 0; there it is
+ * (1 / x)^n. */
+static hd inverse_power(hd x, int64_t n)
+{
+    hd one = sym_const(1);
+    Ref r = sym_ref(x), zero = r ? Eq(r, Like(r, 0)) : 0;
+    if (!zero)
+        return HD_NIL;
+    hd there = power(row2(OP_div, one, sym_of(choose(zero, r, Like(r, 1)))), n);
+    hd elsewhere = power(sym_of(choose(zero, Like(r, 1), r)), -n);
+    return sym_of(choose(zero, sym_ref(there), sym_ref(elsewhere)));
+}
+
 static hd integer_pow(const char *what, hd x, int64_t y)
 {
     if (!sym_usable(x))
@@ -236,11 +249,12 @@ static hd integer_pow(const char *what, hd x, int64_t y)
             what, type_text(typ(r)), (long long)y);
         return HD_NIL;
     }
-    if (weak || dtype_size((Dtype)typ(r)->dt) > 2 || !is_float(r))
+    if (weak || !is_float(r))
         return power(x, y);
     /* products of 16-bit floats round once, at the end */
     Dtype own = (Dtype)typ(r)->dt;
-    return sym_of(Convert(sym_ref(power(sym_of(Convert(r, DT_F32)), y)), own));
+    x = sym_of(Convert(r, dtype_sum(own)));
+    return sym_of(Convert(sym_ref(y < -1 ? inverse_power(x, -y) : power(x, y)), own));
 }
 
 hd hd_integer_pow(hd x, int y) { OP(hd_integer_pow); return integer_pow("hd_integer_pow", x, y); }

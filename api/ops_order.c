@@ -185,6 +185,12 @@ hd hd_searchsorted_n(hd sorted, hd x, const hd_search_opts *o)
 
 hd hd_searchsorted(hd sorted, hd x) { OP(hd_searchsorted); return hd_searchsorted_n(sorted, x, NULL); }
 
+/* Is between them nothing else? Their difference is nan. */
+static Ref same_infinity(Ref x, Ref y)
+{
+    return And(Eq(x, y), Eq(Abs(x), Like(x, INFINITY)));
+}
+
 /* Straight lines between points; beyond them the outermost values. Points that coincide have no slope. */
 static Ref interp(Ref x, Ref xp, Ref fp)
 {
@@ -199,7 +205,7 @@ static Ref interp(Ref x, Ref xp, Ref fp)
     Ref before = Sub(at, Like(at, 1));
     Ref x0 = take(xp, before, 0, MODE_CLIP), x1 = take(xp, at, 0, MODE_CLIP);
     Ref f0 = take(fp, before, 0, MODE_CLIP), f1 = take(fp, at, 0, MODE_CLIP);
-    Ref dx = Sub(x1, x0), none = Le(Abs(dx), Like(dx, eps));
+    Ref dx = Sub(x1, x0), none = Or(Le(Abs(dx), Like(dx, eps)), same_infinity(f0, f1));
     Ref f = Add(f0, Mul(Div(Sub(x, x0), choose(none, Like(dx, 1), dx)), Sub(f1, f0)));
     f = choose(none, f0, f);
     Ref first = squeeze_axis(take_range(xp, 0, 0, 1), 0), last = squeeze_axis(take_range(xp, 0, n - 1, n), 0);
@@ -316,7 +322,7 @@ hd hd_nonzero(hd x, int64_t size) { OP(hd_nonzero); return hd_nonzero_n(x, size,
 
 hd hd_unique_n(hd x, int64_t size, const hd_fill_opts *o)
 {
-    Ref there;
+    Ref there = 0;
     OP(hd_unique_n);
     Ref r = sym_ref(x);
     if (!r || !size_given("hd_unique", size))
@@ -365,6 +371,8 @@ static Ref quantile(Ref x, Ref q, int axis)
     if (!up)
         return 0;
     Ref r = bin(OP_add, bin(OP_mul, below, Sub(Like(up, 1), up)), bin(OP_mul, above, up));
+    Ref one = bin(OP_or, Eq(up, Like(up, 0)), same_infinity(below, above));
+    r = choose(one, below, r);                  /* nothing of what is infinite is taken from it */
     r = choose(bad, Like(r, NAN), r);
     return r ? Convert(r, own) : 0;
 }

@@ -429,6 +429,7 @@ static int write_tree(Text *t, const hd_array *a, int hang)
 
 int hd_print(FILE *file, const hd_array *a)
 {
+    OP(hd_print);
     Text t = { 0 };
     if (!a)
         return error_pass();

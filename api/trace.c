@@ -366,11 +366,13 @@ static void open_trace(Trace *t, const char *name)
                   .loc = loc_here() };
     t->g->name = name;
     trace_top = t;
+    axes_open(t);
 }
 
 static void close_trace(Trace *t)
 {
     remember(t);
+    axes_close(t);
     fns_end(t->made);
     graph_end();
     trace_top = t->up;
@@ -432,12 +434,12 @@ const Traced *trace_user(hd_fn *f, const Tree *args)
         in[i] = graph_input(l[i]->type, 0);
     hd tuple, y;
     sym_build(args, in, &tuple);
-    At at = at_enter(NULL);                     /* the function's own calls begin here */
     hd *x = NEWS(hd, args->n);
     for (int i = 0; i < args->n; i++)
         x[i] = t.node[tuple.ref & ~SYM_NODE].part[i];
+    At at = at_lend();
     y = error_pending() ? HD_NIL : fn_call(f, x, args->n);
-    at_leave(&at);
+    at_back(&at);
     loc_set(loc);
     const Traced *r = finish(&t, args, y);
     close_trace(&t);

@@ -466,17 +466,40 @@ static const Tree *per_example(const Tree *args, const Type *type, const int32_t
     return tree_retype(args, &next);
 }
 
+static void nothing_mapped(const hd_fn *f)
+{
+    FAIL_AT(f, E_INVAL, "hd_vmap: nothing is mapped: give an argument an axis, or say .axis_size");
+}
+
+/* The function inside, traced while the name of the axis is bound. */
+static const Traced *inner_named(const hd_fn *f, const Tree *args, int64_t n, Lane *lane)
+{
+    Bound b;
+    *lane = (Lane){ .size = n };
+    if (!f->key.axis_name)
+        return graph_of(f->key.inner, args);
+    if (n < 0)
+        return nothing_mapped(f), NULL;
+    if (axis_bind(&b, f->key.axis_name, n, f->loc))
+        return NULL;
+    lane->name = b.unique;
+    const Traced *t = graph_of(f->key.inner, args);
+    axis_unbind(&b);
+    return t;
+}
+
 static const Traced *vmap(const hd_fn *f, const Tree *args)
 {
     const Type *type;
+    Lane lane;
     int32_t *axis = NEWS(int32_t, args->nleaf);
     leaf_types(args, &type);
     if (axes_in(f, args, axis))
         return NULL;
     int64_t n = lanes(f, args, type, axis);
-    const Traced *t = n < -1 ? NULL : graph_of(f->key.inner, per_example(args, type, axis));
+    const Traced *t = n < -1 ? NULL : inner_named(f, per_example(args, type, axis), n, &lane);
     if (t && n < 0)
-        return FAIL_AT(f, E_INVAL, "hd_vmap: nothing is mapped: give an argument an axis, or say .axis_size"), NULL;
+        return nothing_mapped(f), NULL;
     int32_t *oaxis = t ? NEWS(int32_t, t->out->nleaf) : NULL;
     if (!t || axes_result(f, t->out, oaxis))
         return NULL;
@@ -491,7 +514,7 @@ static const Traced *vmap(const hd_fn *f, const Tree *args)
         V[g->in[i]] = mapped ? MoveAxis(in[i], axis[k], 0) : in[i];
         S[g->in[i]] = mapped ? STACKED : SHARED;
     }
-    batch_into(g, V, S, &(Axis){ { .size = n }, 0 }, false);
+    batch_into(g, V, S, &(Axis){ lane, 0 }, false);
     for (int i = 0; i < g->nout && !error_pending(); i++) {
         Ref v = V[g->out[i]];
         uint8_t s = S[g->out[i]];

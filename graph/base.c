@@ -15,7 +15,6 @@
  */
 #include "base.h"
 
-#include <locale.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -570,18 +569,6 @@ Loc loc_set(Loc l)
 }
 
 /* ==================== the rest */
-
-static locale_t plain;
-static pthread_once_t plain_once = PTHREAD_ONCE_INIT;
-static void plain_init(void) { plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); }
-
-void *locale_plain(void)
-{
-    pthread_once(&plain_once, plain_init);
-    return uselocale(plain);
-}
-
-void locale_back(void *before) { uselocale((locale_t)before); }
 
 static uint64_t mix(uint64_t h) { h ^= h >> 32; h *= 0x9E3779B97F4A7C15ull; return h ^ h >> 29; }
 

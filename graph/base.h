@@ -107,10 +107,6 @@ void error_clear(void);
 Loc loc_here(void);
 Loc loc_set(Loc);                               /* returns the one before */
 
-/* This thread writes and reads numbers with a point from here to locale_back(), whatever the application's locale. */
-void *locale_plain(void);
-void locale_back(void *);
-
 uint64_t hash_bytes(const void *, size_t, uint64_t seed);
 
 /* HEDDLE_DUMP and HEDDLE_CHECK hold comma-separated words. */

@@ -28,7 +28,8 @@ typedef enum Op {
 
 /* Attributes are lists of integers, by the schema of the op's row: words separated by spaces, a list where the word ends in *.
  * Stored one after the other, each with its count in front ("axis=2, shape=3,4" is 1 2 2 3 4), so that equality is memcmp and
- * hashing, printing and parsing know no op. Words `dtype` print as names, `bits` as the constant they are. */
+ * hashing, printing and parsing know no op. Words `dtype` print as names, `bits` as the constant they are, `name` as the
+ * string that is interned there. */
 #define ATTR_MAX 256
 typedef struct Attr { int n; int64_t v[ATTR_MAX]; } Attr;      /* for building; an Ins keeps its own copy */
 void attr_list(Attr *, const int64_t *v, int n);
@@ -219,6 +220,9 @@ Ref Cumulative(Op, Ref, int axis, bool reverse);
 Ref Dot(Ref, Ref, Ints lc, Ints rc, Ints lb, Ints rb, Dtype out);      /* DT_NONE: the operands' dtype */
 Ref DynamicSlice(Ref x, Ref starts, Ints sizes, Ints xb);
 Ref DynamicUpdate(Ref x, Ref u, Ref starts);
+Ref AxisIndex(const char *name, int64_t size);  /* names of axes are interned */
+Ref Collective(Op, const char *name, int64_t size, int at, int to, Ref x);     /* OP_psum ... OP_all_to_all; at, to: axes */
+Ref Permute(const char *name, int64_t size, Ref x, Ref source);
 Ref Accum(Ref acc, Ref x);
 Ref AccumSlice(Ref acc, Ref u, Ref starts, Ints xb);
 void Barrier(const Ref *x, int n, Ref *out);
@@ -263,6 +267,11 @@ Ref lane_sum(Ref, uint8_t state, const Axis *); /* the sum over active lanes */
 Ref settle(Ref, uint8_t state, uint8_t want, const Axis *);
 Graph *graph_matrix(const Graph *);             /* a lowering: no region has lanes any more */
 bool graph_has_lanes(const Graph *);
+bool op_meets(const Ins *);                     /* is it a collective, or axis_index? */
+const char *op_axis_name(const Ins *);          /* its axis; NULL for any other */
+/* A collective over this axis in the graph, or in a body of it; axis_index does not count. NULL: none. */
+const Ins *graph_meets(const Graph *, const char *axis);
+const Ins *region_meets(const Ins *, const char *axis);         /* ... in a body of the region; NULL for no axis, too */
 
 /* What a set of values reaches. tangent: which have tangents; else which differ by lane of the axis named (NULL: any). */
 void affected(const Graph *, const bool *in, bool tangent, const char *axis, bool *on);

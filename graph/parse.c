@@ -334,6 +334,11 @@ static bool attr_value(Parse *q, const char *w, size_t n, Dtype dt, int64_t *v)
         q->p = *v ? q->p : at;
         return *v || expected(q, "a dtype");
     }
+    if (is(w, n, "name")) {
+        const char *s = string(q);
+        *v = (int64_t)(intptr_t)s;
+        return s != NULL;
+    }
     if (!is(w, n, "bits"))
         return integer(q, v);
     if (!element(q, dt, e))
@@ -696,10 +701,8 @@ static Graph *function(Parse *q)
 Graph *graph_parse(const char *text, const char *name)
 {
     Parse q = { .name = intern(name ? name : "text"), .p = text, .line_start = text, .end = text + strlen(text), .line = 1, .buffers = NEW(Buffers) };
-    void *before = locale_plain();
     Graph *g = function(&q);
     if (g && !peek(&q, 0))
         g = (expected(&q, "the end"), NULL);
-    locale_back(before);
     return g && !graph_check(g) ? g : NULL;
 }

@@ -104,6 +104,8 @@ static void print_list(Text *t, const char *word, size_t len, const int64_t *v, 
         } else if (len == 4 && !memcmp(word, "bits", len)) {
             dtype_store_i(dt, e, v[k]);
             print_element(t, dt, e);
+        } else if (len == 4 && !memcmp(word, "name", len)) {
+            print_string(t, (const char *)(intptr_t)v[k]);
         } else {
             text_add(t, "%lld", (long long)v[k]);
         }
@@ -282,7 +284,5 @@ static void print_graph(Text *t, const Graph *g, const char *name, int indent)
 
 void graph_print(const Graph *g, Text *t)
 {
-    void *before = locale_plain();
     print_graph(t, g, "main", 0);
-    locale_back(before);
 }

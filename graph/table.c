@@ -20,6 +20,13 @@ static Ref Share(Ref wins, Ref ties, Ref like)
     return Select(wins, Like(like, 1), Select(ties, Like(like, 0.5), Like(like, 0)));
 }
 
+/* x / z, where z is the length of x and something else: a half where both are 0. */
+static Ref Part(Ref x, Ref z)
+{
+    Ref none = Eq(z, Like(z, 0));
+    return Select(none, Like(z, 0.5), Div(x, Select(none, Like(z, 1), z)));
+}
+
 static Ref Mask(Ref cond, Ref like) { return Select(cond, Like(like, 1), Like(like, 0)); }
 
 /* ==================== builders */

@@ -372,13 +372,15 @@ static const GoldenRow rows[] = {
     { NULL, NULL }
 };
 
-extern const GoldenRow golden_guide_rows[];
+extern const GoldenRow golden_guide_rows[], golden_collective_rows[];
 
 GoldenFn *golden_programs(const char *op, const json_t *attrs, const char **missing)
 {
     GoldenFn *f = golden_row(rows, op);
     if (!f)
         f = golden_row(golden_guide_rows, op);
+    if (!f)
+        f = golden_row(golden_collective_rows, op);
     if (f && !attr_b(attrs, "partitionable", true))
         *missing = "the older layout of random bits";
     return *missing ? NULL : f;

@@ -541,6 +541,25 @@ static void make_while(Dtype dt)
     out(z[0]), out(z[1]);
 }
 
+/* Four lanes that meet, and what becomes of them under vmap: an operand a lane, or one of all. */
+static void make_meet(Op op, Dtype dt, int variant)
+{
+    const char *name = intern("i");
+    const int32_t from[4] = { 2, -1, 3, 0 };
+    int64_t four = 4;
+    graph_begin(graph_new());
+    Type t = type_of(dt, 2, (const int64_t[]){ 4, 3 });
+    Ref x = graph_input(t, 0), y = op == OP_axis_index ? AxisIndex(name, 4)
+        : op == OP_ppermute ? Permute(name, 4, x, Data(type_of(DT_I32, 1, &four), from)) : Collective(op, name, 4, 0, 1, x);
+    graph_outputs((const Ref[]){ y, x }, 2);
+    Graph *one = graph_end();
+    Lane lane = { 4, name, NULL };
+    uint8_t in_state = variant ? SHARED : STACKED, out_state[] = { STACKED, STACKED };
+    Ref z[2], v = variant ? in(dt, SMALL, 0, DIMS(4, 3)) : in(dt, SMALL, 0, DIMS(4, 4, 3));
+    graph_inline(graph_batch(one, &in_state, out_state, &lane, false, false), &v, z);
+    out(z[0]), out(z[1]);
+}
+
 /* A call over two lane axes: an operand of all, one a lane; results a lane, and summed into an accumulator. */
 static void make_lanes(Dtype dt)
 {
@@ -638,6 +657,11 @@ const Law law_table[OP_COUNT] = {
     [OP_gather] = { MAKE(gather, 2, EVERY) }, [OP_scatter] = { MAKE(scatter, 3, EVERY), .quotients = 2 | 4 },
     [OP_sort] = { MAKE(sort, 4, EVERY), .quotients = 7 }, [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
     [OP_threefry] = { MAKE(threefry, 2, 1 << DT_U32) },
+
+    [OP_axis_index] = { MAKE(meet, 2, NUMBERS) }, [OP_psum] = { MAKE(meet, 2, NUMBERS) },
+    [OP_pmax] = { MAKE(meet, 2, NUMBERS) }, [OP_pmin] = { MAKE(meet, 2, NUMBERS) },
+    [OP_all_gather] = { MAKE(meet, 2, EVERY) }, [OP_psum_scatter] = { MAKE(meet, 2, NUMBERS) },
+    [OP_all_to_all] = { MAKE(meet, 2, EVERY) }, [OP_ppermute] = { MAKE(meet, 2, EVERY) },
 
     [OP_accum] = { MAKE(accum, 2, NUMBERS) }, [OP_accum_slice] = { MAKE(accum_slice, 2, NUMBERS) },
     [OP_barrier] = { MAKE(barrier, 1, EVERY) },

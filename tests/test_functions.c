@@ -5,6 +5,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "heddle.h"
@@ -255,6 +256,13 @@ START_TEST(least_recently_used)
 }
 END_TEST
 
+/* What is freed stays with AddressSanitizer for a while. */
+#ifdef __SANITIZE_ADDRESS__
+enum { GROWTH = 1 << 30 };
+#else
+enum { GROWTH = 2048 };                         /* KiB */
+#endif
+
 static int setting(const char *variable, int otherwise)
 {
     const char *s = getenv(variable);
@@ -265,7 +273,7 @@ static int setting(const char *variable, int otherwise)
  * a device may keep of them. */
 START_TEST(flat)
 {
-    int n = setting("HEDDLE_TEST_SHAPES", 4000), most = setting("HEDDLE_TEST_GROWTH", 2048);
+    int n = setting("HEDDLE_TEST_SHAPES", 4000), most = setting("HEDDLE_TEST_GROWTH", GROWTH);
     int64_t before = hd_program_limit(n < 1000 ? 20 : 100);
     hd_fn *f = HD_FN(flip);
     for (int i = 0; i < n / 2; i++)
@@ -294,12 +302,24 @@ START_TEST(come_and_go)
         hd_forget(f);
     }
     ck_assert_int_eq(s.dropped, 4000);
-    ck_assert_msg(resident() - half_way < 2048, "%ld KiB", resident() - half_way);
+    ck_assert_msg(resident() - half_way < GROWTH, "%ld KiB", resident() - half_way);
 }
 END_TEST
 
+/* In a process of its own: drivers do not survive a fork. */
+static bool absent(const char *name)
+{
+    pid_t child = fork();
+    int status = 1;
+    if (!child)
+        _exit(hd_default_device(name) == NULL);
+    return child < 0 || waitpid(child, &status, 0) < 0 || status != 0;
+}
+
 int main(void)
 {
+    if (getenv("HEDDLE_DEVICE") && absent(getenv("HEDDLE_DEVICE")))
+        return 77;
     Suite *s = suite_create("functions");
     TCase *t = tcase_create("functions"), *u = tcase_create("flat");
     setenv("HEDDLE_DEVICE", "host", 0);

@@ -34,6 +34,9 @@ KIND(SIZE, int64_t, 1, 0, -1, 99, INT64_MIN, INT64_MAX)
 KIND(DOUBLE, double, 1, 0, -1, NAN, INFINITY, DBL_MAX)
 KIND(FLAG, bool, true, false)
 KIND(BYTES, size_t, 8, 0, 3, 99)
+typedef int LanePair[2];
+static const LanePair lane_pairs[MANY];
+KIND(LANES, const LanePair *, lane_pairs, NULL)
 KIND(TEXT, const char *, "a", NULL, "", "%s%n", "(((", "none, {a: 0")
 KIND(FORMAT, const char *, "a", NULL, "")
 KIND(PATH, const char *, "/dev/null/a.npy", NULL, "", ".npz", "/")

@@ -167,6 +167,66 @@ START_TEST(making)
 }
 END_TEST
 
+/* ==================== programs are given back, and functions forgotten, while others call them */
+
+static int tripled(hd *out, const hd *x, int n, void *by) { return *out = hd_mul(x[n - 1], hd_c(*(float *)by)), 0; }
+
+/* Everybody's function at more types than are kept, and one of its own that comes and goes. */
+static void *crowd(void *arg)
+{
+    Job *j = arg;
+    float v[8] = { 1, 2, 3, 4, 5, 6, 7, 8 }, by = (float)j->me + 2;
+    for (int r = 0; r < rounds && !j->failures; r++) {
+        int64_t n = 1 + (j->me + r) % 6;
+        hd_array *x = hd_array_of(v, n), *sum = NULL, *y = NULL, *pair[2] = { x, x };
+        hd_fn *own = hd_function(tripled, &by, NULL, "tripled");
+        if (hd_call_n(j->f, &sum, 1, pair, 2) || hd_item(sum) != (double)(n * (n + 1) * (2 * n + 1) / 3))
+            wrong(j, *hd_error() ? hd_error() : "another sum");
+        else if (hd_call(hd_jit(own, .device = device), &y, x) || ((const float *)hd_data(y))[n - 1] != v[n - 1] * by)
+            wrong(j, *hd_error() ? hd_error() : "another product");
+        hd_forget(own);
+        hd_drop(x), hd_drop(sum), hd_drop(y);
+    }
+    return NULL;
+}
+
+/* What all call is forgotten by one of them: then an error says so, and it is made again. */
+static hd passing(hd x) { return hd_mul(x, hd_c(2)); }
+
+static void *pass(void *arg)
+{
+    Job *j = arg;
+    for (int r = 0; r < 2 * rounds && !j->failures; r++) {
+        float v = (float)(j->me + r);
+        hd_array *x = hd_array_of(&v, 1), *y = NULL;
+        if (hd_call(hd_jit(passing, .device = device), &y, x)) {
+            if (!strstr(hd_error(), "forgotten"))
+                wrong(j, hd_error());
+        } else if (hd_item(y) != 2 * (double)v)
+            wrong(j, "another product");
+        if (j->me == 0)
+            hd_forget(passing);
+        hd_drop(x), hd_drop(y);
+    }
+    return NULL;
+}
+
+START_TEST(forgetting)
+{
+    Job job[THREADS];
+    hd_fn *f = hd_jit(fresh, .device = device);
+    int64_t before = hd_program_limit(2);
+    for (int i = 0; i < THREADS; i++)
+        job[i] = (Job){ .f = f, .me = i };
+    run_threads(crowd, job);
+    for (int i = 0; i < THREADS; i++)
+        job[i] = (Job){ .me = i };
+    run_threads(pass, job);
+    hd_program_limit(before);
+    ck_assert_int_eq(hd_live(), 0);
+}
+END_TEST
+
 /* The check of results notices a result that is not one's own. */
 START_TEST(itself)
 {
@@ -212,6 +272,7 @@ int main(void)
         tcase_add_test(t, in_flight);
         tcase_add_test(t, together);
         tcase_add_test(t, making);
+        tcase_add_test(t, forgetting);
         suite_add_tcase(s, t);
         SRunner *r = srunner_create(s);
         srunner_run_all(r, CK_ENV);

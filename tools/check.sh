@@ -2,8 +2,10 @@
 # Sanitizers and simulators, beyond what `make test` does:
 #   1. the tests again under AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer: all of the host, a share of devices
 #   2. threads under ThreadSanitizer, on the host
-#   3. kernels in oclgrind, which checks every access of every work-item, races between them, and how OpenCL is called
-# Builds in build-asan and build-tsan. Each step is timed; the first that fails ends it.
+#   3. memory over many shapes of one function
+#   4. kernels in oclgrind, which checks every access of every work-item, races between them, and how OpenCL is called
+#   5. texts and files from strangers, by libFuzzer
+# Builds in build-asan, build-tsan and build-fuzz. Each step is timed; the first that fails ends it.
 set -eu
 cd "$(dirname "$0")/.."
 jobs=${JOBS:-$(nproc)}
@@ -67,10 +69,26 @@ done
 step "every call of OpenCL fails, once and for good"
 passes build/tests/test_opencl_faults all
 
+step "each call of a Vulkan driver fails, once and for good"
+HEDDLE_TEST_EVERY=1 passes $t/test_vulkan
+
 step "ThreadSanitizer"
 configure tsan
 [ ! -x $t/test_threads ] || cmake --build --preset tsan -j "$jobs" --target test_threads >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
 HEDDLE_TEST_DEVICE=host CK_FORK=no TSAN_OPTIONS=halt_on_error=1 passes build-tsan/tests/test_threads
+
+step "a hundred thousand shapes on the host, some hundred on devices: memory stays flat"
+if [ -x build/tests/test_functions ]; then
+    shapes() {                                  # device, how many, KiB that its driver may keep of half of them
+        HEDDLE_DEVICE=$1 HEDDLE_TEST_SHAPES=$2 HEDDLE_TEST_GROWTH=$3 CK_RUN_CASE=flat POCL_CACHE_DIR="$tmp/pocl" \
+            passes build/tests/test_functions
+    }
+    shapes host 100000 2048
+    shapes opencl:0 300 16384
+    shapes vulkan:0 600 65536
+else
+    echo "skipped: build/ is not there"
+fi
 
 step "oclgrind"
 rt=$(ls /usr/lib/oclgrind/liboclgrind-rt-icd.so /usr/lib/*/oclgrind/liboclgrind-rt-icd.so /usr/lib/liboclgrind-rt-icd.so 2>/dev/null | head -1)
@@ -101,5 +119,24 @@ else
     printf 'over.cl\nover\n4 1 1\n4 1 1\n<size=16 fill=0 dump>\n' >"$tmp/over.sim"
     (cd "$tmp" && OCLGRIND_LOG="$tmp/over.log" oclgrind-kernel over.sim >"$tmp/over.out" 2>&1) || true
     cat "$tmp/over.log" "$tmp/over.out" 2>/dev/null | grep -q 'Invalid write' || { echo "oclgrind lets mistakes pass"; exit 1; }
+fi
+step "libFuzzer: texts and files from strangers, a minute each"
+clang=$(command -v clang-14 || command -v clang || true)
+if [ -z "$clang" ]; then
+    echo "skipped: clang is not here"
+else
+    cmake --preset fuzz -DHEDDLE_BENCH=OFF -DCMAKE_C_COMPILER="$clang" >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
+    cmake --build --preset fuzz -j "$jobs" >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
+    for what in text file; do
+        mkdir "$tmp/$what" "$tmp/found_$what"
+        $t/fuzz_$what --folder tests/ir --write "$tmp/$what"
+        build-fuzz/tests/fuzz_$what -max_total_time=60 -timeout=20 -dict="$tmp/$what.dict" -artifact_prefix=build-fuzz/ \
+            "$tmp/found_$what" "$tmp/$what" >"$tmp/$what.log" 2>&1 &
+        eval "$what=$!"
+    done
+    for what in text file; do
+        eval "wait \$$what" || { tail -40 "$tmp/$what.log"; echo "failed: fuzz_$what; its input is in build-fuzz/"; exit 1; }
+        tail -1 "$tmp/$what.log"
+    done
 fi
 step "all is well"

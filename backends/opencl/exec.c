@@ -328,7 +328,7 @@ static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
     size_t global[3] = { 1, 1, 1 };
     const size_t local[3] = { 1, 1, 1 };
     cl_int e = CL_SUCCESS, at = (cl_int)step;
-    cl_event now;
+    cl_event now = NULL;
     cl_mem *set = c->e->set[k->id].mem;
     for (int i = 0; i < k->nparam && e == CL_SUCCESS; i++) {
         cl_mem m = f->mem[k->param[i]->slot].buffer;

@@ -213,7 +213,8 @@ static void wrapping(Printer *p, Dtype dt, int w, const char *op, const Arg *a)
 static void infix(Printer *p, Dtype dt, int w, const char *op, const Arg *a)
 {
     bool cut = w == 1 && size_of(dt) < 4;
-    P(cut ? "(%s)(" : "", ocl_type[dt]);
+    if (cut)
+        P("(%s)(", ocl_type[dt]);
     P(cut ? "%s %s %s)" : "%s %s %s", a[0].s, op, a[1].s);
 }
 

@@ -36,15 +36,24 @@ static VkDev *device_of(const VkExec *x) { return (VkDev *)x->base.device; }
 static int build_code(VkExec *x, Kernel **list)
 {
     VkDev *d = device_of(x);
+    VkKept kept;
+    uint64_t code[2] = { 1, 2 };
+    bool whole = true;
     for (int k = 0; k < x->ncode; k++) {
         Entry *c = &x->code[k];
         c->name = list[k]->name;
         if (spirv_write(list[k], &d->caps, &c->words, &c->n, &c->local))
             return error_code();
-        if (!(c->pipeline = vk_pipeline(d, c->name, c->words, c->n)))
-            return error_code();
+        for (int h = 0; h < 2; h++)
+            code[h] = hash_bytes(c->words, 4 * c->n, code[h]);
     }
-    return 0;
+    vk_kept_open(d, &kept, code);
+    for (int k = 0; k < x->ncode && whole; k++) {
+        Entry *c = &x->code[k];
+        whole = (c->pipeline = vk_pipeline(d, &kept, c->name, c->words, c->n)) != VK_NULL_HANDLE;
+    }
+    vk_kept_close(d, &kept, whole);
+    return whole ? 0 : (int)error_code();
 }
 
 static VkPiece *piece(VkExec *x, size_t bytes, bool host)
@@ -120,7 +129,7 @@ void vk_drop(Exec *exec)
     VkDev *d = device_of(x);
     vk_stream_drop(d, &x->stream);
     for (int k = 0; x->code && k < x->ncode; k++) {
-        if (x->code[k].pipeline)
+        if (x->code[k].pipeline && !d->lost)
             d->f.DestroyPipeline(d->device, x->code[k].pipeline, NULL);
         free(x->code[k].words);
     }
@@ -235,7 +244,7 @@ static int copy(void *exec, Spot from, Spot to, size_t bytes)
     VkCommandBuffer c = vk_stream_open(d, &x->stream);
     if (!c)
         return error_code();
-    const VkBufferCopy r = { SLACK + from.at, SLACK + to.at, bytes };
+    const VkBufferCopy r = { a->at + from.at, b->at + to.at, bytes };
     d->f.CmdCopyBuffer(c, a->buffer, b->buffer, 1, &r);
     vk_barrier(d, c);
     return 0;

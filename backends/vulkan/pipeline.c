@@ -1,11 +1,12 @@
 /*
- * pipeline.c - command buffers and compute pipelines.
+ * pipeline.c - command buffers, compute pipelines, and what the driver keeps of them on disk.
  *
  * In:  SPIR-V words; what to record.   Out: pipelines; work that is finished.
  * All pipelines share one layout: no descriptors, and a block of push constants (Pushed).
  */
 #include "vk.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 bool vk_stream_new(VkDev *d, VkStream *s)
@@ -14,13 +15,13 @@ bool vk_stream_new(VkDev *d, VkStream *s)
     const VkCommandPoolCreateInfo p = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
         .flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT, .queueFamilyIndex = d->family };
     const VkFenceCreateInfo f = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
-    VkResult e = d->f.CreateCommandPool(d->device, &p, NULL, &s->pool);
+    VkResult e = VK_DO(d, CreateCommandPool, d->device, &p, NULL, &s->pool);
     VkCommandBufferAllocateInfo b = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, .commandPool = s->pool,
         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY, .commandBufferCount = 1 };
     if (!e)
-        e = d->f.AllocateCommandBuffers(d->device, &b, &s->buffer);
+        e = VK_DO(d, AllocateCommandBuffers, d->device, &b, &s->buffer);
     if (!e)
-        e = d->f.CreateFence(d->device, &f, NULL, &s->fence);
+        e = VK_DO(d, CreateFence, d->device, &f, NULL, &s->fence);
     if (!e)
         return true;
     vk_stream_drop(d, s);
@@ -30,9 +31,9 @@ bool vk_stream_new(VkDev *d, VkStream *s)
 
 void vk_stream_drop(VkDev *d, VkStream *s)
 {
-    if (s->fence)
+    if (s->fence && !d->lost)
         d->f.DestroyFence(d->device, s->fence, NULL);
-    if (s->pool)                                /* its buffers go with it */
+    if (s->pool && !d->lost)                    /* its buffers go with it */
         d->f.DestroyCommandPool(d->device, s->pool, NULL);
     memset(s, 0, sizeof *s);
 }
@@ -43,15 +44,27 @@ VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s)
         .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT };
     if (s->open)
         return s->buffer;
-    VkResult e = d->f.ResetCommandPool(d->device, s->pool, 0);
+    if (vk_lost(d))
+        return NULL;
+    VkResult e = VK_DO(d, ResetCommandPool, d->device, s->pool, 0);
     if (!e)
-        e = d->f.BeginCommandBuffer(s->buffer, &b);
+        e = VK_DO(d, BeginCommandBuffer, s->buffer, &b);
     if (e)
         return vk_fail(e, "recording commands"), NULL;
     s->open = true;
     return s->buffer;
 }
 
+/* Waiting failed: the work may be running still, and its memory must not be used for anything else before it has ended. */
+static void settle(VkDev *d)
+{
+    pthread_mutex_lock(&d->queue_lock);
+    VkResult e = VK_DO(d, DeviceWaitIdle, d->device);
+    pthread_mutex_unlock(&d->queue_lock);
+    d->lost = d->lost || e != VK_SUCCESS;
+}
+
+/* The fence is reset before it is used: one that is still signalled would end the next wait before its work is done. */
 int vk_stream_run(VkDev *d, VkStream *s)
 {
     if (!s->open)
@@ -59,17 +72,21 @@ int vk_stream_run(VkDev *d, VkStream *s)
     s->open = false;
     const VkSubmitInfo i = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1,
         .pCommandBuffers = &s->buffer };
-    VkResult e = d->f.EndCommandBuffer(s->buffer);
+    VkResult e = VK_DO(d, EndCommandBuffer, s->buffer);
+    if (!e)
+        e = VK_DO(d, ResetFences, d->device, 1, &s->fence);
     if (!e) {
         pthread_mutex_lock(&d->queue_lock);
-        e = d->f.QueueSubmit(d->queue, 1, &i, s->fence);
+        e = VK_DO(d, QueueSubmit, d->queue, 1, &i, s->fence);
         pthread_mutex_unlock(&d->queue_lock);
     }
     if (e)
         return vk_fail(e, "starting work on the device");
-    e = d->f.WaitForFences(d->device, 1, &s->fence, VK_TRUE, UINT64_MAX);
-    if (!e)
-        e = d->f.ResetFences(d->device, 1, &s->fence);
+    do
+        e = VK_DO(d, WaitForFences, d->device, 1, &s->fence, VK_TRUE, UINT64_MAX);
+    while (e == VK_TIMEOUT);
+    if (e)
+        settle(d);
     return e ? vk_fail(e, "a computation failed on the device") : 0;
 }
 
@@ -83,27 +100,95 @@ void vk_barrier(VkDev *d, VkCommandBuffer c)
     d->f.CmdPipelineBarrier(c, work, work | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &m, 0, NULL, 0, NULL);
 }
 
-typedef struct Compile { VkDev *d; const VkComputePipelineCreateInfo *info; const char *name; VkPipeline p; } Compile;
+/* ==================== what drivers keep */
+
+enum { HEADER = 16 + VK_UUID_SIZE };            /* of a pipeline cache's data: four words and the maker's mark */
+
+/* Drivers are not asked to read what another has made. */
+static bool made_here(const VkDev *d, const void *data, size_t n)
+{
+    const VkMaker *m = &d->maker;
+    uint32_t head[4];
+    if (n <= HEADER)                            /* nothing but a header: the driver keeps its code elsewhere, or not at all */
+        return false;
+    memcpy(head, data, sizeof head);
+    return head[0] >= HEADER && head[0] <= n && head[1] == VK_PIPELINE_CACHE_HEADER_VERSION_ONE && head[2] == m->vendor &&
+        head[3] == m->device && !memcmp((const char *)data + sizeof head, m->uuid, sizeof m->uuid);
+}
+
+static VkResult cache_make(VkDev *d, const void *data, size_t n, VkPipelineCache *out)
+{
+    const VkPipelineCacheCreateInfo c = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO, .initialDataSize = n,
+        .pInitialData = data };
+    return VK_DO(d, CreatePipelineCache, d->device, &c, NULL, out);
+}
+
+void vk_kept_open(VkDev *d, VkKept *k, const uint64_t code[2])
+{
+    void *data = NULL;
+    size_t n = 0;
+    memset(k, 0, sizeof *k);
+    memcpy(k->key.what, "vulkan1", sizeof k->key.what);
+    k->key.maker = d->maker;
+    memcpy(k->key.code, code, sizeof k->key.code);
+    k->found = cache_try(&k->key, sizeof k->key, &data, &n, &k->tried);
+    if (k->found && (!made_here(d, data, n) || cache_make(d, data, n, &k->cache))) {
+        cache_drop(&k->key, sizeof k->key);
+        k->found = k->tried = false, k->cache = VK_NULL_HANDLE;
+    }
+    free(data);
+    if (!k->found && cache_make(d, NULL, 0, &k->cache))
+        k->cache = VK_NULL_HANDLE;              /* it serves nothing but speed */
+}
+
+static void keep(VkDev *d, const VkKept *k)
+{
+    size_t n = 0;
+    void *data = VK_DO(d, GetPipelineCacheData, d->device, k->cache, &n, NULL) || n <= HEADER ? NULL : malloc(n);
+    if (data && !VK_DO(d, GetPipelineCacheData, d->device, k->cache, &n, data) && made_here(d, data, n))
+        cache_put(&k->key, sizeof k->key, data, n);
+    free(data);
+}
+
+void vk_kept_close(VkDev *d, VkKept *k, bool whole)
+{
+    if (k->tried && whole)
+        cache_worked(&k->key, sizeof k->key);
+    else if (k->tried)
+        cache_drop(&k->key, sizeof k->key);
+    if (whole && k->cache && !k->found)
+        keep(d, k);
+    if (k->cache)
+        d->f.DestroyPipelineCache(d->device, k->cache, NULL);
+}
+
+typedef struct Compile {
+    VkDev *d;
+    VkPipelineCache cache;
+    const VkComputePipelineCreateInfo *info;
+    const char *name;
+    VkPipeline p;
+} Compile;
 
 static int compile(void *env)
 {
     Compile *c = env;
-    VkResult e = c->d->f.CreateComputePipelines(c->d->device, VK_NULL_HANDLE, 1, c->info, NULL, &c->p);
+    VkResult e = VK_DO(c->d, CreateComputePipelines, c->d->device, c->cache, 1, c->info, NULL, &c->p);
     return e ? vk_fail(e, c->name) : 0;
 }
 
-VkPipeline vk_pipeline(VkDev *d, const char *name, const uint32_t *words, size_t n)
+VkPipeline vk_pipeline(VkDev *d, const VkKept *kept, const char *name, const uint32_t *words, size_t n)
 {
     const VkShaderModuleCreateInfo m = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = 4 * n,
         .pCode = words };
     VkShaderModule module;
-    VkResult e = d->f.CreateShaderModule(d->device, &m, NULL, &module);
+    VkResult e = VK_DO(d, CreateShaderModule, d->device, &m, NULL, &module);
     if (e)
         return vk_fail(e, name), VK_NULL_HANDLE;
     const VkComputePipelineCreateInfo c = { .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .layout = d->layout, .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
             .stage = VK_SHADER_STAGE_COMPUTE_BIT, .module = module, .pName = "main" } };
-    Compile job = { d, &c, name, VK_NULL_HANDLE };
+    Compile job = { d, kept->cache, &c, name, VK_NULL_HANDLE };
     int failed = deep_call(compile, &job);
     d->f.DestroyShaderModule(d->device, module, NULL);
     return failed ? VK_NULL_HANDLE : job.p;

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "backend.h"
+#include "fault.h"
 #include "spirv.h"
 
 #define VK_LOADER(X) X(CreateInstance) X(EnumerateInstanceVersion) X(EnumerateInstanceLayerProperties) \
@@ -25,6 +26,7 @@
     X(DestroyDevice) X(GetDeviceQueue) X(CreateBuffer) X(DestroyBuffer) X(GetBufferMemoryRequirements) \
     X(AllocateMemory) X(FreeMemory) X(BindBufferMemory) X(MapMemory) X(UnmapMemory) X(GetBufferDeviceAddress) \
     X(CreateShaderModule) X(DestroyShaderModule) X(CreatePipelineLayout) X(DestroyPipelineLayout) \
+    X(CreatePipelineCache) X(GetPipelineCacheData) X(DestroyPipelineCache) \
     X(CreateComputePipelines) X(DestroyPipeline) X(CreateCommandPool) X(DestroyCommandPool) \
     X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer) X(ResetCommandPool) X(CmdBindPipeline) \
     X(CmdPushConstants) X(CmdDispatch) X(CmdPipelineBarrier) X(CmdCopyBuffer) X(QueueSubmit) X(CreateFence) \
@@ -35,20 +37,36 @@ typedef struct VkApi {
 #undef X
 } VkApi;
 
+/* Every call that may fail is made by these: its VkResult. */
+#define VK_TRY(api, call, ...) \
+    (fault("vulkan", "vk" #call) ? VK_ERROR_OUT_OF_DEVICE_MEMORY : (api)->call(__VA_ARGS__))
+#define VK_DO(dev, call, ...) VK_TRY(&(dev)->f, call, __VA_ARGS__)
+
 /* What a launch pushes. `start` is read as i32 where the kernel's indices are, so its low half comes first. */
 typedef struct Pushed { uint64_t table; int32_t step, zero; int64_t start[3]; } Pushed;
 
-/* A buffer with memory of its own. SLACK bytes lie before and behind what is asked for: kernels read past ends. */
+/* A part of a block of memory. SLACK bytes lie before and behind what is asked for: kernels read past ends. */
 enum { SLACK = 512 };
+typedef struct VkBlock VkBlock;
 typedef struct VkPiece {
-    VkBuffer buffer;
-    VkDeviceMemory memory;
-    uint64_t address;                           /* of the first byte behind the slack */
-    unsigned char *host;                        /* the same byte, mapped; NULL: the host does not see it */
+    VkBlock *block; size_t size;                /* what it takes of it, slack included */
+    VkBuffer buffer; size_t at;                 /* the first byte behind the slack: its place in the block's buffer, */
+    uint64_t address;                           /* its address, */
+    unsigned char *host;                        /* and where it is mapped; NULL: the host does not see it */
 } VkPiece;
 
 /* Commands are recorded, submitted and waited for. One owner at a time. */
 typedef struct VkStream { VkCommandPool pool; VkCommandBuffer buffer; VkFence fence; bool open; } VkStream;
+
+/* Which driver of which device: what it compiled is for no other. */
+typedef struct VkMaker { uint32_t vendor, device, driver; uint8_t uuid[VK_UUID_SIZE]; } VkMaker;
+
+/* What the driver keeps of a program's pipelines, on disk between processes. */
+typedef struct VkKept {
+    VkPipelineCache cache;                      /* NULL: none */
+    struct { char what[8]; VkMaker maker; uint64_t code[2]; } key;
+    bool found, tried;                          /* on disk; for the first time */
+} VkKept;
 
 typedef struct VkMem VkMem;
 typedef struct VkDev {
@@ -61,10 +79,14 @@ typedef struct VkDev {
     int type_near, type_host;                   /* of memory: for arrays; that the host sees (may be the same) */
     bool mapped;                                /* the host sees arrays */
     VkPipelineLayout layout;
+    VkMaker maker;
     uint32_t groups[3];                         /* most work-groups of a dispatch, by dimension */
     SpirvCaps caps;
     pthread_mutex_t queue_lock;                 /* submitting */
     pthread_mutex_t lock;                       /* transfers: stream and staging */
+    pthread_mutex_t block_lock;
+    VkBlock *block[2]; size_t block_size[2];    /* of its own memory; of what the host sees. The size of the next */
+    _Atomic bool lost;                          /* nobody knows what it is doing: it is not used any more */
     Pool pool;
     VkStream stream;
     VkPiece staging; size_t staging_size;
@@ -77,11 +99,15 @@ struct VkMem {
 
 /* vulkan.c */
 int vk_fail(VkResult, const char *what);        /* records an error, returns its code */
+bool vk_lost(const VkDev *);                    /* and if so, records an error */
 
-/* memory.c */
+/* block.c */
 /* with slack; host: mapped memory. false after an error */
 bool vk_piece(VkDev *, size_t bytes, bool host, VkPiece *);
 void vk_piece_drop(VkDev *, VkPiece *);
+void vk_blocks_drop(VkDev *);                   /* those that are empty */
+
+/* memory.c */
 int vk_alloc(Device *, size_t, Mem **);
 void vk_release(Mem *);
 int vk_write(Mem *, size_t, const void *, size_t);
@@ -96,7 +122,10 @@ void vk_stream_drop(VkDev *, VkStream *);
 VkCommandBuffer vk_stream_open(VkDev *, VkStream *);    /* what to record into; NULL after an error */
 int vk_stream_run(VkDev *, VkStream *);         /* submits and waits; nothing where nothing is recorded */
 void vk_barrier(VkDev *, VkCommandBuffer);      /* what comes sees what went before */
-VkPipeline vk_pipeline(VkDev *, const char *name, const uint32_t *words, size_t n);      /* NULL after an error */
+/* NULL after an error. kept may have no cache */
+VkPipeline vk_pipeline(VkDev *, const VkKept *, const char *name, const uint32_t *words, size_t n);
+void vk_kept_open(VkDev *, VkKept *, const uint64_t code[2]);   /* code: a hash of all words of the program */
+void vk_kept_close(VkDev *, VkKept *, bool whole);              /* whole: all its pipelines are made */
 
 /* exec.c */
 Exec *vk_build(Device *, Plan *);

@@ -48,6 +48,14 @@ int vk_fail(VkResult e, const char *what)
         : error_set(E_DEVICE, "%s: Vulkan error %d", what, (int)e);
 }
 
+bool vk_lost(const VkDev *d)
+{
+    if (d->lost)
+        error_set(E_DEVICE, "%s is lost: a computation on it did not end as it should, and it is not used any more; start the "
+            "program anew, or choose another device", d->base.info.name);
+    return d->lost;
+}
+
 /* ==================== the instance */
 
 /* What the validation layer says is the error of the call that it is about. */
@@ -68,7 +76,7 @@ static bool has_layer(const char *name)
 {
     VkLayerProperties p[64];
     uint32_t n = 64;
-    if (found.f.EnumerateInstanceLayerProperties(&n, p) < 0)
+    if (VK_TRY(&found.f, EnumerateInstanceLayerProperties, &n, p) < 0)
         return false;
     for (uint32_t i = 0; i < n; i++)
         if (!strcmp(p[i].layerName, name))
@@ -89,7 +97,7 @@ static VkResult instance_new(void)
         c.enabledLayerCount = c.enabledExtensionCount = 1;
         c.ppEnabledLayerNames = layer, c.ppEnabledExtensionNames = extension;
     }
-    return found.f.CreateInstance(&c, NULL, &found.instance);
+    return VK_TRY(&found.f, CreateInstance, &c, NULL, &found.instance);
 }
 
 static void listen_always(PFN_vkGetInstanceProcAddr get)        /* beyond the creation of the instance */
@@ -97,8 +105,8 @@ static void listen_always(PFN_vkGetInstanceProcAddr get)        /* beyond the cr
     PFN_vkCreateDebugUtilsMessengerEXT make =
         (PFN_vkCreateDebugUtilsMessengerEXT)get(found.instance, "vkCreateDebugUtilsMessengerEXT");
     VkDebugUtilsMessengerEXT m;
-    if (make)
-        make(found.instance, &listen, NULL, &m);
+    if (!make || make(found.instance, &listen, NULL, &m))
+        found.validation = false, found.no_validation = true;
 }
 
 /* ==================== physical devices */
@@ -167,20 +175,31 @@ static void list_device(VkPhysicalDevice p)
     found.d[at] = p;
 }
 
+/* Drivers may be there, but none says so. */
+static void no_list(const char *call, VkResult e)
+{
+    const char *s = result_text(e);
+    snprintf(found.text, sizeof found.text, "Vulkan devices cannot be listed: %s fails: %s", call, s ? s : "an unknown error");
+    found.missing = found.text;
+}
+
 static bool load_instance(PFN_vkGetInstanceProcAddr get)
 {
     uint32_t version = 0;
 #define X(f_) found.f.f_ = (PFN_vk##f_)get(NULL, "vk" #f_);
     VK_LOADER(X)
 #undef X
-    if (!found.f.EnumerateInstanceVersion || found.f.EnumerateInstanceVersion(&version) ||
+    if (!found.f.EnumerateInstanceVersion || VK_TRY(&found.f, EnumerateInstanceVersion, &version) ||
         version < VK_API_VERSION_1_2) {
         found.missing = "the Vulkan loader is older than 1.2: install a newer libvulkan1";
         return false;
     }
-    if (instance_new()) {
+    VkResult e = instance_new();
+    if (e) {
         found.missing = "no Vulkan driver: install your GPU's, or apt install mesa-vulkan-drivers for a device on "
             "the processor";
+        if (e != VK_ERROR_INCOMPATIBLE_DRIVER)
+            no_list("vkCreateInstance", e);
         return false;
     }
 #define X(f_) \
@@ -208,8 +227,9 @@ static void find_devices(void)
     uint32_t n = MAX_DEVICES;
     if (!load_instance(get))
         return;
-    if (found.f.EnumeratePhysicalDevices(found.instance, &n, p) < 0)
-        n = 0;
+    VkResult e = VK_TRY(&found.f, EnumeratePhysicalDevices, found.instance, &n, p);
+    if (e < 0)
+        no_list("vkEnumeratePhysicalDevices", e), n = 0;
     for (uint32_t i = 0; i < n; i++)
         list_device(p[i]);
     if (found.text[0])
@@ -258,6 +278,8 @@ static void describe(VkDev *d, const Features *x)
     d->f.GetPhysicalDeviceProperties2(d->physical, &p);
     d->f.GetPhysicalDeviceMemoryProperties(d->physical, &heaps);
     i->kind = "vulkan";
+    d->maker = (VkMaker){ p.properties.vendorID, p.properties.deviceID, p.properties.driverVersion, { 0 } };
+    memcpy(d->maker.uuid, p.properties.pipelineCacheUUID, sizeof d->maker.uuid);
     snprintf(i->model, sizeof i->model, "%.127s", p.properties.deviceName);
     snprintf(i->driver, sizeof i->driver, "%.60s %.60s", driver.driverName, driver.driverInfo);
     i->is_cpu = p.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
@@ -330,7 +352,7 @@ static VkResult make_device(VkDev *d, const Features *has)
     const VkDeviceCreateInfo c = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = &f,
         .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &q };
-    VkResult e = found.f.CreateDevice(d->physical, &c, NULL, &d->device);
+    VkResult e = VK_TRY(&found.f, CreateDevice, d->physical, &c, NULL, &d->device);
     if (e)
         return e;
 #define X(f_) \
@@ -343,23 +365,26 @@ static VkResult make_device(VkDev *d, const Features *has)
     const VkPipelineLayoutCreateInfo l = { .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
         .pushConstantRangeCount = 1,
         .pPushConstantRanges = &r };
-    return d->f.CreatePipelineLayout(d->device, &l, NULL, &d->layout);
+    return VK_DO(d, CreatePipelineLayout, d->device, &l, NULL, &d->layout);
 }
 
 static void close_device(Device *dev)
 {
     VkDev *d = (VkDev *)dev;
-    if (d->device && d->f.DestroyDevice) {
-        d->f.DeviceWaitIdle(d->device);
-        vk_pool_empty(d);
-        vk_piece_drop(d, &d->staging);
-        vk_stream_drop(d, &d->stream);
+    if (d->device && d->f.DestroyDevice && VK_DO(d, DeviceWaitIdle, d->device))
+        d->lost = true;
+    vk_pool_empty(d);
+    vk_piece_drop(d, &d->staging);
+    vk_stream_drop(d, &d->stream);
+    if (d->device && d->f.DestroyDevice && !d->lost) {
+        vk_blocks_drop(d);
         if (d->layout)
             d->f.DestroyPipelineLayout(d->device, d->layout, NULL);
         d->f.DestroyDevice(d->device, NULL);
     }
     pthread_mutex_destroy(&d->lock);
     pthread_mutex_destroy(&d->queue_lock);
+    pthread_mutex_destroy(&d->block_lock);
     free(d);
 }
 
@@ -387,6 +412,7 @@ static Device *open_device(int index)
         return error_set(E_NOMEM, "no memory for a device"), NULL;
     pthread_mutex_init(&d->lock, NULL);
     pthread_mutex_init(&d->queue_lock, NULL);
+    pthread_mutex_init(&d->block_lock, NULL);
     d->base.backend = &vulkan_backend;
     d->f = found.f;
     d->physical = found.d[index];

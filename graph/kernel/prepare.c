@@ -299,15 +299,32 @@ static Ref cumulative(Op op, Ref x, int axis, bool reverse)
 
 /* ==================== order, random bits, bits */
 
+/* Floats as integers of the same order, in which -0 is below 0; the same turns them back. nan: the largest. */
+static Ref in_order(Ref b)
+{
+    int width = 8 * (int)dtype_size((Dtype)typ(b)->dt);
+    Ref sign = ShiftRightArithmetic(b, Like(b, width - 1));
+    return Xor(b, And(sign, FullBits(*typ(b), INT64_MAX >> (64 - width))));
+}
+
+static Ref order_of(Ref x)
+{
+    static const Dtype same[] = { [2] = DT_I16, [4] = DT_I32, [8] = DT_I64 };
+    Ref b = in_order(Bitcast(x, same[dtype_size((Dtype)typ(x)->dt)]));
+    return Select(Ne(x, x), FullBits(*typ(b), INT64_MAX >> (64 - 8 * (int)dtype_size((Dtype)typ(b)->dt))), b);
+}
+
 static void largest(Ref x, int64_t k, Ref *out)
 {
     Type t = with_dt(typ(x), DT_I32);
+    Dtype dt = (Dtype)typ(x)->dt;
     int axis = t.rank - 1;
-    Ref in[2] = { x, Iota(t, axis) }, sorted[2] = { in[0], in[1] };
+    Ref in[2] = { is_float(x) ? order_of(x) : x, Iota(t, axis) }, sorted[2] = { in[0], in[1] };
     if (t.dim[axis] > 1 && emit_n(OP_sort, 2, in, ATTR(1, axis, 1, 1, 1, 1), sorted) != 2)
         return;
     for (int j = 0; j < 2; j++)
         out[j] = SliceAxis(sorted[j], axis, 0, k);
+    out[0] = dtype_float(dt) ? Bitcast(in_order(out[0]), dt) : out[0];
 }
 
 static Ref rotate(Ref x, int by)

@@ -196,9 +196,9 @@ static void widen(const Product *p, void *a, int64_t k, Wide w, bool wide)
     else if (c == CL_FLOAT)
         ((long double *)a)[k] = w.f;
     else if (!wide)
-        ((double _Complex *)a)[k] = CMPLX((double)w.f, (double)w.im);
+        ((double _Complex *)a)[k] = __builtin_complex((double)w.f, (double)w.im);
     else
-        ((long double _Complex *)a)[k] = CMPLXL(w.f, w.im);
+        ((long double _Complex *)a)[k] = __builtin_complex(w.f, w.im);
 }
 
 static Wide narrow(const Product *p, int64_t k, bool wide)

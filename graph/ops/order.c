@@ -1,7 +1,8 @@
 /*
  * order.c - sort, top_k.
  *
- * The order: numbers ascending, -0 equal to +0, all NaNs equal and last; complex numbers by real, then imaginary part.
+ * The order: numbers ascending, -0 equal to +0 (but below it for top_k), all NaNs equal and last; complex numbers by real, then
+ * imaginary part.
  * Descending is that order backwards, NaNs first; equal keys keep their places in both. An element becomes an
  * unsigned word with the same order, so one integer comparison serves every dtype. Derivatives follow the permutation.
  */
@@ -13,19 +14,19 @@
 
 /* ==================== order of elements */
 
-static uint64_t float_word(double v)
+static uint64_t float_word(double v, bool signs)
 {
     uint64_t bits;
     if (v != v)
         return UINT64_MAX;
-    v = v == 0 ? 0 : v;
+    v = v == 0 && !signs ? 0 : v;
     memcpy(&bits, &v, sizeof bits);
     return bits >> 63 ? ~bits : bits | 1ull << 63;
 }
 
 static int words_of(Dtype dt) { return ops_class(dt) == CL_COMPLEX ? 2 : 1; }
 
-static void order_words(Dtype dt, const void *p, bool descending, uint64_t *word)
+static void order_words(Dtype dt, const void *p, bool descending, bool signs, uint64_t *word)
 {
     uint64_t flip = descending ? UINT64_MAX : 0;
     Wide w = ops_load(dt, p);
@@ -33,9 +34,9 @@ static void order_words(Dtype dt, const void *p, bool descending, uint64_t *word
         word[0] = ((uint64_t)w.i ^ (dtype_signed(dt) ? 1ull << 63 : 0)) ^ flip;
         return;
     }
-    word[0] = float_word((double)w.f) ^ flip;
+    word[0] = float_word((double)w.f, signs) ^ flip;
     if (ops_class(dt) == CL_COMPLEX)
-        word[1] = float_word((double)w.im) ^ flip;
+        word[1] = float_word((double)w.im, signs) ^ flip;
 }
 
 /* A line of n keys of nw words each, and places in it. */
@@ -60,11 +61,11 @@ static void merge_sort(const uint64_t *key, int nw, int64_t *at, int64_t *tmp, i
     }
 }
 
-typedef struct Sorter { int nw; uint64_t *key; int64_t *at, *tmp; } Sorter;
+typedef struct Sorter { int nw; uint64_t *key; int64_t *at, *tmp; bool signs; } Sorter;     /* signs: of zeros count */
 
 static bool sorter_start(Sorter *s, int64_t n, int nw)
 {
-    *s = (Sorter){ nw, ops_temp((size_t)n * (size_t)nw, 8), ops_temp((size_t)n, 8), ops_temp((size_t)n, 8) };
+    *s = (Sorter){ nw, ops_temp((size_t)n * (size_t)nw, 8), ops_temp((size_t)n, 8), ops_temp((size_t)n, 8), false };
     return s->key && s->at && s->tmp;
 }
 
@@ -80,7 +81,7 @@ static void sort_line(Sorter *s, int keys, const Type *const *t, const void *con
         s->at[l] = l;
         for (int k = 0; k < keys; k++) {
             Dtype dt = (Dtype)t[k]->dt;
-            order_words(dt, (const char *)in[k] + (size_t)(line + along[l]) * dtype_size(dt), descending, word);
+            order_words(dt, (const char *)in[k] + (size_t)(line + along[l]) * dtype_size(dt), descending, s->signs, word);
             word += words_of(dt);
         }
     }
@@ -172,7 +173,7 @@ static int sort_eval(const Ins *i, const Type *const *t, const void *const *in, 
 
 const Rules rules_sort = { sort_infer, sort_jvp, NULL, sort_batch, sort_eval };
 
-/* ==================== top_k: the first k of the descending order along the last axis, and where they were */
+/* ==================== top_k: the first k of the descending order along the last axis, 0 before -0, and where they were */
 
 static int top_k_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
@@ -214,6 +215,7 @@ static int top_k_eval(const Ins *i, const Type *const *t, const void *const *in,
     int64_t axes_n, *along = ops_offsets(t[0], ints_fill(1, t[0]->rank - 1), &axes_n);
     Sorter s;
     bool ok = sorter_start(&s, m, 1) && along;
+    s.signs = true;
     for (int64_t l = 0; ok && l < n; l++) {
         sort_line(&s, 1, t, in, l * m, along, m, true);
         for (int64_t j = 0; j < k; j++) {

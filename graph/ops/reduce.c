@@ -282,17 +282,67 @@ static void cumprod_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, 
 
 const Rules rules_cumprod = { cumulative_infer, cumprod_jvp, NULL, cumulative_batch, cumulative_eval };
 
-/* The tangent of the element that is the extreme so far: of equals, the latest on the way. */
+/* Of [before, n, after]: elements from, from + step, ... below to. */
+static Ref every(Ref x, int64_t from, int64_t to, int64_t step)
+{
+    const Type *t = typ(x);
+    return Slice(x, ints_of((int64_t[]){ 0, from, 0 }, 3), ints_of((int64_t[]){ t->dim[0], to < from ? from : to, t->dim[2] }, 3),
+        ints_of((int64_t[]){ 1, step, 1 }, 3));
+}
+
+static Dual dual_every(Dual d, int64_t from, int64_t to, int64_t step)
+{
+    return (Dual){ every(d.x, from, to, step), every(d.t, from, to, step) };
+}
+
+/* x, y, x, y ... to n of them; x is as long as y or one longer. */
+static Ref in_turn(Ref x, Ref y, int64_t n)
+{
+    Type t = *typ(x);
+    Ints shape = { 4, { t.dim[0], t.dim[1], 1, t.dim[2] } };
+    Ref two[2] = { Reshape(x, shape), Reshape(n % 2 ? pad_axis(y, 1, 0, 1, 0) : y, shape) };
+    Ref all = Reshape(Concat(two, 2, 2), ints_of((int64_t[]){ t.dim[0], 2 * t.dim[1], t.dim[2] }, 3));
+    return all ? every(all, 0, n, 1) : 0;
+}
+
+/* Where two are equal, each gives half. */
+static Dual dual_extreme(bool max, Dual a, Dual b)
+{
+    Ref first = max ? Gt(a.x, b.x) : Lt(a.x, b.x), second = max ? Lt(a.x, b.x) : Gt(a.x, b.x);
+    Ref half = Mul(Add(a.t, b.t), Like(a.t, 0.5)), none = Like(a.t, 0);
+    Ref t = Select(first, a.t, Select(second, b.t, Select(Eq(a.x, b.x), half, none)));
+    return (Dual){ max ? Max(a.x, b.x) : Min(a.x, b.x), t };
+}
+
+/* Along axis 1: pairs, then running over the pairs, which gives every second one; the others are one more step. So equal elements
+ * share as in JAX, whose tree this is. */
+static Dual running(bool max, Dual d)
+{
+    int64_t n = d.x && d.t ? typ(d.x)->dim[1] : 0;
+    if (n < 2)
+        return d;
+    Dual odd = running(max, dual_extreme(max, dual_every(d, 0, n - 1, 2), dual_every(d, 1, n, 2)));
+    if (!odd.x || !odd.t)
+        return odd;
+    Dual first = dual_every(d, 0, 1, 1), before = n % 2 ? odd : dual_every(odd, 0, n / 2 - 1, 1);
+    Dual rest = dual_extreme(max, before, dual_every(d, 2, n, 2));
+    Ref x[2] = { first.x, rest.x }, t[2] = { first.t, rest.t };
+    return (Dual){ in_turn(Concat(x, 2, 1), odd.x, n), in_turn(Concat(t, 2, 1), odd.t, n) };
+}
+
 static void cumextreme_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
+    (void)z;
     int axis = (int)ins_int(i, 0);
-    bool reverse = ins_int(i, 1);
     Type u = *typ(x[0]);
-    int64_t n = u.dim[axis];
-    u.dt = ops_counter(n);
-    Ref hit = Select(Eq(x[0], z[0]), Iota(u, axis), Full(u, reverse ? (double)n : -1));
-    Ref at = Cumulative(reverse ? OP_cummin : OP_cummax, hit, axis, reverse);
-    tz[0] = ops_take_along(t[0], at, axis);
+    Ints shape = { 3, { 1, u.dim[axis], 1 } }, along = { 1, { 1 } };
+    for (int k = 0; k < u.rank; k++)
+        shape.v[k < axis ? 0 : 2] *= k == axis ? 1 : u.dim[k];
+    Dual d = { Reshape(x[0], shape), Reshape(t[0], shape) };
+    if (ins_int(i, 1))
+        d = (Dual){ Reverse(d.x, along), Reverse(d.t, along) };
+    d = running(i->op == OP_cummax, d);
+    tz[0] = d.t ? Reshape(ins_int(i, 1) ? Reverse(d.t, along) : d.t, type_shape(&u)) : 0;
 }
 
 const Rules rules_cummax = { cumulative_infer, cumextreme_jvp, NULL, cumulative_batch, cumulative_eval };

@@ -35,10 +35,14 @@ void affected(const Graph *g, const bool *in, bool tangent, const char *axis, bo
         on[g->in[k]] = in[k];
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
-        bool any = false;
+        bool any = false, mine = !tangent && axis && op_axis_name(i) == axis;
         for (int k = 0; k < i->nin; k++)
             any |= x[k] = on[i->in[k]];
-        if (!any)
+        if (mine) {                             /* where lanes meet all have the same; each has its own number, and its share */
+            on[i->out] = i->op == OP_axis_index || i->op >= OP_psum_scatter;
+            continue;
+        }
+        if (!any && (i->op != OP_region || tangent || !axis))
             continue;
         if (i->op == OP_region)
             region_bits(i->region, i->nin, i->nsub, i->sub, x, tangent, axis, out);

@@ -85,6 +85,26 @@ Ref settle(Ref v, uint8_t state, uint8_t want, const Axis *ax)
     return ax->lane.size ? Reshape(SliceAxis(v, 0, 0, 1), type_shape(&one)) : Zeros(&one);
 }
 
+/* ==================== lanes that meet */
+
+const Ins *region_meets(const Ins *i, const char *axis)
+{
+    const Ins *found = NULL;
+    for (int k = 0; axis && k < i->nsub && !found; k++)
+        found = graph_meets(i->sub[k], axis);
+    return found;
+}
+
+const Ins *graph_meets(const Graph *g, const char *axis)
+{
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n], *inside = i->op == OP_region ? region_meets(i, axis) : NULL;
+        if (inside || (op_axis_name(i) && i->op != OP_axis_index && op_axis_name(i) == axis))
+            return inside ? inside : i;
+    }
+    return NULL;
+}
+
 /* ==================== graphs */
 
 static bool any_state(const uint8_t *s, int n)
@@ -125,9 +145,9 @@ void batch_into(const Graph *g, Ref *V, uint8_t *S, const Axis *ax, bool elim)
         for (int k = 0; k < i->nout; k++)
             out[k] = 0, so[k] = i->op == OP_barrier ? s[k] : SHARED;
         loc_set(i->loc);
-        if (i->op == OP_region && (any_state(s, i->nin) || (ax->mask && elim)))
+        if (i->op == OP_region && (any_state(s, i->nin) || (ax->mask && elim) || region_meets(i, ax->lane.name)))
             region_batch(i, x, s, ax, elim, out, so);
-        else if (i->op == OP_barrier || !any_state(s, i->nin))
+        else if (i->op == OP_barrier || (!any_state(s, i->nin) && !(ax->lane.name && op_axis_name(i) == ax->lane.name)))
             again(i, x, out);
         else
             batch_op(i, x, s, ax, out, so);
@@ -184,7 +204,7 @@ static void lower_region(const Ins *i, const Ref *x, Ref *out)
     if (error_pending())
         return;
     if (f.r.nlane)
-        drop_lane(&f, f.r.nlane - 1, 0, out);
+        drop_lane(&f, f.r.nlane - 1, 0, true, out);
     else
         form_emit(&f, out);
 }

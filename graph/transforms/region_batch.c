@@ -3,7 +3,7 @@
  *
  * vmap:        in: a region and the states of its operands. Out: the same region with one more lane axis in front;
  *              marks of results by affected.c. The bodies are untouched, so each lane has its own predicate, path
- *              and trip count.
+ *              and trip count. A body whose lanes meet over that axis is batched at once, as in the matrix form.
  * matrix form: in: a region and one of its lane axes. Out: the region without it, its bodies batched.
  *      A loop whose condition differs runs while any lane's holds; a lane that is done keeps its values by select,
  *      and the bits of those that are not go down as the mask of whatever is inside, so that no finished lane keeps
@@ -44,8 +44,8 @@ void region_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, 
     }
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = i->sub[k];
-    if (elim) {
-        drop_lane(&f, 0, ax->mask, out);
+    if (elim || region_meets(i, ax->lane.name)) {
+        drop_lane(&f, 0, ax->mask, elim, out);
         return;
     }
     f.r.lane[0].name = NULL;                    /* no body meets over it */
@@ -116,7 +116,7 @@ typedef struct Drop {
     const Form *from;
     int k, np, nres;
     const Lane *lane;
-    bool masked, vary;
+    bool masked, vary, elim;
     uint8_t *in;                                /* of operands, after what goes round was stacked where it differs */
     uint8_t *loop;                              /* of accumulators and carry: those of in */
     uint8_t *want, *have;                       /* of results: their marks; what the batched bodies give */
@@ -201,7 +201,7 @@ static void batched_inputs(const Drop *d, const Graph *b, Ref *in)
 /* The batched body inlined; its mask, where there is one, is its first input. */
 static void inline_batched(const Drop *d, const Graph *b, const uint8_t *have, Ref mask, const Ref *in, Ref *out)
 {
-    Graph *g = graph_batch(b, d->in + d->np, have, d->lane, mask != 0, true);
+    Graph *g = graph_batch(b, d->in + d->np, have, d->lane, mask != 0, d->elim);
     Ref *x = NEWS(Ref, b->nin + 1);
     int n = 0;
     if (mask)
@@ -361,11 +361,26 @@ static void batch_bodies(Drop *d, Form *f)
         f->sub[0] = cond_body(d);
     } else {
         for (int k = 0; k < from->nsub; k++)
-            f->sub[k] = graph_batch(from->sub[k], d->in + d->np, d->have, d->lane, d->masked, true);
+            f->sub[k] = graph_batch(from->sub[k], d->in + d->np, d->have, d->lane, d->masked, d->elim);
     }
 }
 
-void drop_lane(const Form *from, int k, Ref mask, Ref *out)
+/* Lanes that meet must come there together: an error that names both lines where they need not. */
+static bool meets_alone(const Drop *d)
+{
+    const Ins *meet = NULL;
+    for (int n = 0; d->vary && d->lane->name && n < d->from->nsub && !meet; n++)
+        meet = graph_meets(d->from->sub[n], d->lane->name);
+    if (!meet)
+        return false;
+    const char *at = meet->loc.file ? arena_text(" at %s:%d", meet->loc.file, meet->loc.line) : "";
+    error_set(E_INVAL, "%s over axis \"%s\"%s is inside a %s whose %s differs between the lanes of that axis: not all lanes "
+        "would come there", optab[meet->op].name, d->lane->name, at, d->from->r.kind == WHILE ? "while" : "cond",
+        d->from->r.kind == WHILE ? "condition" : "index");
+    return true;
+}
+
+void drop_lane(const Form *from, int k, Ref mask, bool elim, Ref *out)
 {
     const Region *r = &from->r;
     if (!r->lane[k].size) {
@@ -373,7 +388,7 @@ void drop_lane(const Form *from, int k, Ref mask, Ref *out)
         return;
     }
     Drop d = { .from = from, .k = k, .np = region_npred(r), .nres = form_results(from),
-        .lane = &r->lane[k], .masked = mask != 0 };
+        .lane = &r->lane[k], .masked = mask != 0, .elim = elim };
     d.in = NEWS(uint8_t, from->nin);
     d.loop = d.in + d.np + r->ncap;
     d.want = NEWS(uint8_t, d.nres);
@@ -383,11 +398,13 @@ void drop_lane(const Form *from, int k, Ref mask, Ref *out)
         d.want[q] = marks_out(r, q)[k];
     Form f = without_lane(&d, mask);
     d.vary = condition_differs(&d);
+    if (meets_alone(&d))
+        return;
     batch_bodies(&d, &f);
     if (error_pending())
         return;
-    if (f.r.nlane)
-        drop_lane(&f, f.r.nlane - 1, 0, out);
+    if (f.r.nlane && elim)
+        drop_lane(&f, f.r.nlane - 1, 0, true, out);
     else
         form_emit(&f, out);
     for (int q = 0; q < d.nres; q++)

@@ -57,7 +57,8 @@ void lane_marks(const Form *, int first, uint8_t *om);
 void split_region(const Form *, const bool *lin, Ref *out);
 /* The bodies again under linearisation, so that their own regions are split. */
 void linear_bodies(Form *, const bool *lin);
-/* Takes lane axis k out of a region by batching its bodies. mask: one bit a lane, in scope; 0: all are active. */
-void drop_lane(const Form *, int k, Ref mask, Ref *out);
+/* Takes lane axis k out of a region by batching its bodies. mask: one bit a lane, in scope; 0: all are active. elim: regions
+ * in the bodies lose it, too, and this one its other lanes. */
+void drop_lane(const Form *, int k, Ref mask, bool elim, Ref *out);
 
 #endif

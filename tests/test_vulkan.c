@@ -1,0 +1,343 @@
+/*
+ * test_vulkan.c - a Vulkan device when its driver's calls fail, and its memory.
+ *
+ * In:  a small program with a constant, a temporary, two launches; every call of the driver that may fail, failing once and
+ *      for good (backends/fault.h). HEDDLE_TEST_EVERY=n: every n-th call of opening a device (35).
+ * Out: an error or the right numbers, never wrong ones, no crash; after one failure all works again. Many small arrays live
+ *      at once in few allocations.
+ */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "heddle.h"
+
+#include "fault.h"
+#include "vk.h"
+
+enum { N = 96 };
+
+static const char *const name = "vulkan:0";
+static int every = 35;
+
+/* ==================== a program: 3 x + c, by way of a temporary */
+
+typedef struct Program { Plan plan; Step step[2]; Slot slot[4]; Buffer b[4]; int alias[1]; float c[N]; } Program;
+
+static void program(Program *p)
+{
+    static const uint8_t kind[] = { SLOT_ARG, SLOT_CONST, SLOT_TEMP, SLOT_RESULT };
+    for (int i = 0; i < 4; i++) {
+        p->b[i] = (Buffer){ .name = "b", .dt = DT_F32, .space = GLOBAL, .size = N, .slot = i };
+        p->slot[i] = (Slot){ .kind = kind[i], .dt = DT_F32, .size = N, .bytes = N * 4, .name = "b" };
+    }
+    for (int i = 0; i < N; i++)
+        p->c[i] = (float)i;
+    p->slot[1].data = p->c, p->slot[2].offset = 4096, p->alias[0] = -1;
+    for (int s = 0; s < 2; s++) {
+        Kernel *k = k_new(s ? "add" : "triple");
+        Form at = form_a(k_loop(k, "i", N, 0, NULL, NULL));
+        Val x = k_load(k, &p->b[s ? 2 : 0], at);
+        k_store(k, &p->b[s ? 3 : 2], at, s ? k2(k, K_ADD, DT_F32, x, k_load(k, &p->b[1], at))
+            : k2(k, K_MUL, DT_F32, x, k_const(k, DT_F32, 3)));
+        k_loop_end(k, NULL, NULL);
+        k_finish(k);
+        p->step[s] = (Step){ .kind = S_LAUNCH, .kernel = k };
+    }
+    p->plan = (Plan){ .step = p->step, .nstep = 2, .slot = p->slot, .nslot = 4, .narg = 1, .nresult = 1, .alias = p->alias,
+        .bytes = 8192, .nkernel = 2 };
+}
+
+/* Built, run and read on the device: 0 with the right numbers, or an error's code. */
+static int once(Program *p)
+{
+    Mem *in = NULL, *out = NULL;
+    float x[N], y[N] = { 0 };
+    error_clear();
+    Device *d = device_find(name);
+    Exec *e = d ? d->backend->build(d, &p->plan) : NULL;
+    int code = e ? d->backend->alloc(d, sizeof x, &in) : (int)error_code();
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(i % 17);
+    code = code ? code : d->backend->write(in, 0, x, sizeof x);
+    code = code ? code : d->backend->run(e, 1, &in, 1, &out);
+    code = code ? code : d->backend->read(out, 0, y, sizeof y);
+    for (int i = 0; i < N && !code; i++)
+        ck_assert_msg(y[i] == 3 * x[i] + (float)i, "element %d is %g", i, (double)y[i]);
+    ck_assert_msg(!code == !error_pending(), "code %d, and \"%s\"", code, error_text());
+    ck_assert_msg(e || code, "no program and no error");
+    mem_drop(in);
+    mem_drop(out);
+    if (e)
+        d->backend->drop(e);
+    error_clear();
+    return code;
+}
+
+static void works(Program *p)
+{
+    if (once(p)) {                              /* the device was lost, and is opened anew */
+        device_close_all();
+        ck_assert_msg(!once(p), "what follows a failure fails");
+    }
+}
+
+/* Calls of a run, the device open; of one that opens it. */
+static long calls(Program *p, bool open)
+{
+    if (open)
+        device_close_all();
+    ck_assert(fault_set("vulkan:*:1000000000"));
+    ck_assert(!once(p));
+    long n = fault_calls();
+    fault_set(NULL);
+    return n;
+}
+
+static void sweep(bool open, bool good, int step)
+{
+    Program p;
+    char spec[64];
+    program(&p);
+    works(&p);
+    long n = calls(&p, open), failed = 0;
+    for (long at = 1; at <= n; at += step) {
+        if (open)
+            device_close_all();
+        snprintf(spec, sizeof spec, "vulkan:*:%ld%s", at, good ? "+" : "");
+        ck_assert(fault_set(spec));
+        failed += once(&p) != 0;
+        fault_set(NULL);
+        if (good)
+            works(&p);
+        else
+            ck_assert_msg(!once(&p), "after one failure of call %ld nothing works", at);
+    }
+    ck_assert_msg(failed > 0, "no call fails");
+    ck_assert_msg(!good || failed == (n + step - 1) / step, "of %ld calls that fail for good %ld are noticed", n, failed);
+}
+
+/* Loop tests: 0 once, 1 for good. */
+START_TEST(calls_of_a_run) { sweep(false, _i, 1); }
+END_TEST
+
+START_TEST(calls_of_a_device) { sweep(true, _i, every); }
+END_TEST
+
+/* Before a device is there: no device and a sentence, in a process of its own, since the list is made once. */
+START_TEST(calls_of_the_loader)
+{
+    static const char *const spec[] = { "vulkan:vkCreateInstance:1", "vulkan:vkEnumerateInstanceVersion:1",
+        "vulkan:vkEnumeratePhysicalDevices:1", "vulkan:*:1+" };
+    for (size_t i = 0; i < sizeof spec / sizeof *spec; i++) {
+        int status = -1;
+        pid_t child = fork();
+        if (!child) {
+            fault_set(spec[i]);
+            _exit(device_find(name) || !strstr(error_text(), "Vulkan") || !device_find("host"));
+        }
+        ck_assert(child > 0 && waitpid(child, &status, 0) == child);
+        ck_assert_msg(status == 0, "%s: status %d", spec[i], status);
+    }
+}
+END_TEST
+
+/* ==================== as users meet it */
+
+static hd square(hd x) { return hd_mul(x, x); }
+static hd next(hd x) { return hd_add(x, hd_c(1)); }
+
+enum { MANY = 1 << 18 };                        /* long enough for a wait that ends too early */
+
+static void is(hd_array *a, float want)
+{
+    ck_assert_msg(a != NULL, "%s", hd_error());
+    for (int i = 0; i < MANY; i++)
+        ck_assert_msg(((const float *)hd_data(a))[i] == want, "%g, not %g", (double)((const float *)hd_data(a))[i], (double)want);
+}
+
+static hd_array *filled(float with)
+{
+    static float v[MANY];
+    for (int i = 0; i < MANY; i++)
+        v[i] = with;
+    return hd_array_of(v, MANY);
+}
+
+/* A fence that cannot be reset must not end the next wait before its work is done; what failed has no results to go on with. */
+START_TEST(one_failure_in_a_call)
+{
+    static const char *const spec[] = { NULL, "vulkan:vkResetFences:1", "vulkan:vkQueueSubmit:1", "vulkan:vkWaitForFences:1",
+        "vulkan:vkEndCommandBuffer:1", "vulkan:vkBeginCommandBuffer:1", "vulkan:vkResetCommandPool:1" };
+    hd_fn *f = hd_jit(square, .device = name), *g = hd_jit(next, .device = name);
+    for (int i = 0; i < (int)(sizeof spec / sizeof *spec); i++) {
+        hd_array *x = filled((float)i), *y = NULL, *z = NULL;
+        if (spec[i]) {
+            ck_assert(fault_set(spec[i]));
+            ck_assert_msg(hd_call(f, &y, x) && !y, "%s is not noticed", spec[i]);
+            ck_assert_msg(strstr(hd_error(), "VK_"), "%s", hd_error());
+            ck_assert_msg(hd_call(g, &z, y) && !z, "no result is a result");
+            fault_set(NULL);
+        }
+        ck_assert_msg(!hd_call(f, &y, x), "%s", hd_error());
+        is(y, (float)(i * i));
+        ck_assert_msg(!hd_call(g, &z, y), "%s", hd_error());
+        is(z, (float)(i * i + 1));
+        hd_drop(x), hd_drop(y), hd_drop(z);
+    }
+}
+END_TEST
+
+/* ==================== memory */
+
+enum { ARRAYS = 10000 };
+
+static uint32_t pattern(int i, int at) { return (uint32_t)i * 2654435761u + (uint32_t)at; }
+
+static void array_make(Device *d, Mem **m, int i, int words)
+{
+    uint32_t v[300];
+    for (int at = 0; at < words; at++)
+        v[at] = pattern(i, at);
+    ck_assert_msg(!d->backend->alloc(d, (size_t)words * 4, m) && !d->backend->write(*m, 0, v, (size_t)words * 4), "%s",
+        error_text());
+}
+
+static void array_check(Device *d, Mem *m, int i, int words)
+{
+    uint32_t v[300];
+    ck_assert(!d->backend->read(m, 0, v, (size_t)words * 4));
+    for (int at = 0; at < words; at++)
+        ck_assert_msg(v[at] == pattern(i, at), "array %d: element %d is another's", i, at);
+}
+
+/* Drivers allow some 4,096 allocations. Arrays come and go, and none touches another. */
+START_TEST(many_small_arrays)
+{
+    static Mem *m[ARRAYS];
+    static int words[ARRAYS];
+    Device *d = device_find(name);
+    ck_assert(fault_set("vulkan:vkAllocateMemory:1000000000"));
+    for (int i = 0; i < ARRAYS; i++)
+        array_make(d, &m[i], i, words[i] = 1 + i * 7 % 300);
+    for (int i = 0; i < ARRAYS; i += 2)
+        mem_drop(m[i]);
+    vk_pool_empty((VkDev *)d);                  /* holes, not spare arrays */
+    for (int i = 0; i < ARRAYS; i += 2)
+        array_make(d, &m[i], i, words[i] = 1 + i * 11 % 300);
+    ck_assert_msg(fault_calls() < 100, "%ld allocations", fault_calls());
+    for (int i = 0; i < ARRAYS; i++)
+        array_check(d, m[i], i, words[i]);
+    for (int i = 0; i < ARRAYS; i++)
+        mem_drop(m[(i * 7919) % ARRAYS]);
+    vk_pool_empty((VkDev *)d);
+    fault_set(NULL);
+}
+END_TEST
+
+/* ==================== what the driver keeps on disk */
+
+static struct { size_t given, made; bool refuses; unsigned char data[100]; PFN_vkCreatePipelineCache create; } keeper;
+
+/* A driver that keeps a hundred bytes, and remembers what it is given. */
+static VKAPI_ATTR VkResult VKAPI_CALL create(VkDevice d, const VkPipelineCacheCreateInfo *c, const VkAllocationCallbacks *a,
+    VkPipelineCache *out)
+{
+    const VkPipelineCacheCreateInfo plain = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO };
+    keeper.given = c->initialDataSize, keeper.made++;
+    if (keeper.given)
+        ck_assert(keeper.given == sizeof keeper.data && !memcmp(c->pInitialData, keeper.data, keeper.given));
+    return keeper.given && keeper.refuses ? VK_ERROR_UNKNOWN : keeper.create(d, &plain, a, out);
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL data_of(VkDevice d, VkPipelineCache c, size_t *n, void *to)
+{
+    (void)d, (void)c;
+    if (to)
+        memcpy(to, keeper.data, sizeof keeper.data);
+    *n = sizeof keeper.data;
+    return VK_SUCCESS;
+}
+
+static size_t given(Program *p)
+{
+    keeper.given = 0;
+    ck_assert(!once(p));
+    return keeper.given;
+}
+
+/* The program is built again and again, as by one process after another. */
+START_TEST(kept_on_disk)
+{
+    char folder[] = "/tmp/heddle-vulkan-XXXXXX", command[100], path[100];
+    ck_assert(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/compiled.db", folder);
+    setenv("HEDDLE_CACHE", path, 1);
+    Program p;
+    program(&p);
+    VkDev *d = (VkDev *)device_find(name);
+    const VkApi f = d->f;
+    const VkMaker m = d->maker;
+    const uint32_t head[4] = { 32, VK_PIPELINE_CACHE_HEADER_VERSION_ONE, m.vendor, m.device };
+    keeper.create = f.CreatePipelineCache;
+    d->f.CreatePipelineCache = create, d->f.GetPipelineCacheData = data_of;
+    memset(keeper.data, 7, sizeof keeper.data);
+    memcpy(keeper.data, head, sizeof head);
+    ck_assert_int_eq(given(&p), 0);             /* without the maker's mark: it is not kept */
+    memcpy(keeper.data + 16, m.uuid, sizeof m.uuid);
+    ck_assert_int_eq(given(&p), 0);
+    ck_assert_int_eq(given(&p), sizeof keeper.data);
+    d->maker.driver++;                          /* another driver */
+    ck_assert_int_eq(given(&p), 0);
+    d->maker = m;
+    ck_assert_int_eq(given(&p), sizeof keeper.data);
+    keeper.refuses = true, keeper.made = 0;     /* refused: built without it, and kept anew */
+    ck_assert_int_eq(given(&p), 0);
+    ck_assert_int_eq(keeper.made, 2);
+    keeper.refuses = false;
+    ck_assert_int_eq(given(&p), sizeof keeper.data);
+    d->f = f;
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
+int main(void)
+{
+    pid_t child = fork();                       /* drivers do not survive a fork */
+    int status = 1;
+    if (!child)
+        _exit(device_find(name) == NULL);
+    if (child < 0 || waitpid(child, &status, 0) < 0 || status) {
+        printf("skipped: %s is not here\n", name);
+        return 0;
+    }
+    if (getenv("HEDDLE_TEST_EVERY"))
+        every = atoi(getenv("HEDDLE_TEST_EVERY"));
+    setenv("HEDDLE_CACHE", "off", 0);
+    Arena *own = arena_new();
+    arena_use(own);
+    form_open();
+    Suite *s = suite_create("vulkan");
+    TCase *t = tcase_create("vulkan");
+    tcase_set_timeout(t, 0);
+    suite_add_tcase(s, t);
+    tcase_add_test(t, calls_of_the_loader);
+    tcase_add_test(t, one_failure_in_a_call);
+    tcase_add_test(t, many_small_arrays);
+    tcase_add_test(t, kept_on_disk);
+    tcase_add_loop_test(t, calls_of_a_run, 0, 2);
+    tcase_add_loop_test(t, calls_of_a_device, 0, 2);
+    SRunner *r = srunner_create(s);
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    form_close();
+    arena_use(NULL);
+    arena_drop(own);
+    return failed != 0;
+}
