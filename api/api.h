@@ -151,6 +151,10 @@ hd *sym_build(const Tree *, const Ref *leaves, hd *out);        /* a symbol of t
 /* What a function captured: a symbol of an enclosing trace, or data. */
 typedef struct Store Store;
 typedef struct Cap { hd sym; Store *data; Type type; } Cap;
+/* Each once, in order, in the current arena; found by what they are. */
+typedef struct CapSet { Cap *cap; int n, cap_cap; int *slot; uint64_t room; } CapSet;
+int cap_find(const CapSet *, const Cap *);      /* its number; -1: it is not there */
+int cap_add(CapSet *, const Cap *);             /* the number that it has, or gets */
 /* A function at given argument types. inputs of g: the captures, then one for each leaf of the arguments; outputs: one for
  * each leaf of the result. */
 typedef struct Traced { Graph *g; const Cap *cap; int ncap; const Tree *in, *out; } Traced;
@@ -246,7 +250,7 @@ typedef struct Trace {
     struct Trace *up;                           /* the one around it; NULL: none whose symbols could be captured */
     Arena *arena;
     Node *node; int nnode, node_cap;
-    Cap *cap; Ref *capref; int ncap, cap_cap;
+    CapSet caps; Ref *capref; int capref_cap;   /* what it captures, and the parameter for each */
     hd_fn *made;                                /* functions that end with it */
     const char *name; Loc loc;
 } Trace;

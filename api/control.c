@@ -11,47 +11,28 @@
 /* ==================== bodies */
 
 /* Everything that some body captures, once. */
-static Cap *all_captures(int n, const Traced *const *t, int *ncap)
+static CapSet all_captures(int n, const Traced *const *t)
 {
-    int most = 0;
+    CapSet s = { 0 };
     for (int i = 0; i < n; i++)
-        most += t[i]->ncap;
-    Cap *cap = NEWS(Cap, most);
-    *ncap = 0;
-    for (int i = 0; i < n; i++)
-        for (int k = 0; k < t[i]->ncap; k++) {
-            const Cap *c = &t[i]->cap[k];
-            int j = 0;
-            while (j < *ncap && (cap[j].data != c->data || cap[j].sym.trace != c->sym.trace ||
-                                 cap[j].sym.ref != c->sym.ref))
-                j++;
-            if (j == *ncap)
-                cap[(*ncap)++] = *c;
-        }
-    return cap;
+        for (int k = 0; k < t[i]->ncap; k++)
+            cap_add(&s, &t[i]->cap[k]);
+    return s;
 }
 
-/* The graph of t with the captures cap in front. want: types of the results, where constants take their dtype. */
-static Graph *body_graph(const Traced *t, const Cap *cap, int ncap, const Type *want)
+/* The graph of t with all captures in front. want: types of the results, where constants take their dtype. */
+static Graph *body_graph(const Traced *t, const CapSet *s, const Type *want)
 {
     const Graph *g = t->g;
     Graph *h = graph_begin(graph_new());
-    Ref *c = NEWS(Ref, ncap), *in = NEWS(Ref, g->nin), *out = NEWS(Ref, g->nout);
+    Ref *c = NEWS(Ref, s->n), *in = NEWS(Ref, g->nin), *out = NEWS(Ref, g->nout);
     const Tree **leaf = NEWS(const Tree *, g->nout);
     h->name = g->name;
-    for (int k = 0; k < ncap; k++)
-        c[k] = graph_input(cap[k].type, 0);
-    for (int k = 0; k < g->nin; k++) {
-        if (k >= t->ncap) {
-            in[k] = graph_input(g->type[g->in[k]], 0);
-            continue;
-        }
-        for (int j = 0; j < ncap; j++)
-            if (cap[j].data == t->cap[k].data && cap[j].sym.trace == t->cap[k].sym.trace &&
-                cap[j].sym.ref == t->cap[k].sym.ref)
-                in[k] = c[j];
-    }
-    h->ncap = ncap;
+    for (int k = 0; k < s->n; k++)
+        c[k] = graph_input(s->cap[k].type, 0);
+    for (int k = 0; k < g->nin; k++)
+        in[k] = k < t->ncap ? c[cap_find(s, &t->cap[k])] : graph_input(g->type[g->in[k]], 0);
+    h->ncap = s->n;
     graph_inline(g, in, out);
     tree_leaves(t->out, leaf);
     for (int k = 0; k < g->nout && want && !error_pending(); k++)
@@ -154,13 +135,13 @@ static void scan_region(const Traced *t, const Type *want, int ncarry, const Ref
                         int64_t length,
                         bool reverse, Ref *out)
 {
-    int ncap;
-    Cap *cap = all_captures(1, &t, &ncap);
-    Graph *body = body_graph(t, cap, ncap, want);
+    CapSet caps = all_captures(1, &t);
+    int ncap = caps.n;
+    Graph *body = body_graph(t, &caps, want);
     Ref *in = NEWS(Ref, ncap + ncarry + nx);
     if (!body)
         return;
-    caps_ref(cap, ncap, in);
+    caps_ref(caps.cap, ncap, in);
     for (int k = 0; k < ncarry; k++)
         in[ncap + k] = carry[k];
     for (int k = 0; k < nx; k++)
@@ -311,13 +292,13 @@ hd hd_map_n(hd_fn *f, hd xs, const hd_map_opts *o)
 /* cond and body are at the carry's types. */
 static void while_region(const Traced *cond, const Traced *body, const Type *want, int n, const Ref *carry, Ref *out)
 {
-    int ncap;
     const Traced *t[2] = { cond, body };
-    Cap *cap = all_captures(2, t, &ncap);
+    CapSet caps = all_captures(2, t);
+    int ncap = caps.n;
     Type yes = type_scalar(DT_BOOL);
-    Graph *sub[2] = { body_graph(cond, cap, ncap, &yes), body_graph(body, cap, ncap, want) };
+    Graph *sub[2] = { body_graph(cond, &caps, &yes), body_graph(body, &caps, want) };
     Ref *in = NEWS(Ref, ncap + n);
-    caps_ref(cap, ncap, in);
+    caps_ref(caps.cap, ncap, in);
     for (int k = 0; k < n; k++)
         in[ncap + k] = carry[k];
     if (error_pending())
@@ -511,18 +492,19 @@ static hd branches(const char *what, Ref index, int n, hd_fn *const *f, const hd
     for (int i = 0; i < n; i++)
         if (!fn_in(what, f[i]) || !(t[i] = traced_body("chosen", f[i], in_tree)))
             return HD_NIL;
-    int nout = t[0]->g->nout, ncap, leaf = 0;
+    int nout = t[0]->g->nout, leaf = 0;
     Type *want = NEWS(Type, nout);
     if (branch_types(what, n, t, want))
         return HD_NIL;
-    Cap *cap = all_captures(n, t, &ncap);
+    CapSet caps = all_captures(n, t);
+    int ncap = caps.n;
     Graph **sub = NEWS(Graph *, n);
     for (int i = 0; i < n; i++)
-        if (!(sub[i] = body_graph(t[i], cap, ncap, want)))
+        if (!(sub[i] = body_graph(t[i], &caps, want)))
             return HD_NIL;
     Ref *in = NEWS(Ref, 1 + ncap + in_tree->nleaf), *out = NEWS(Ref, nout);
     in[0] = index;
-    caps_ref(cap, ncap, in + 1);
+    caps_ref(caps.cap, ncap, in + 1);
     for (int i = 0; i < nargs; i++) {
         if (values(args[i], NULL, in + 1 + ncap + leaf))
             return HD_NIL;

@@ -138,7 +138,7 @@ static bool on_numbers(Op op, int n, const hd *x, double *out)
         in[i] = &v[i];
     }
     Ref refs[3] = { 1, 2, 3 };
-    Ins ins = { .op = (uint16_t)op, .nin = (uint16_t)n, .nout = 1, .in = refs, .out = 4 };
+    Ins ins = { .op = (uint16_t)op, .nin = n, .nout = 1, .in = refs, .out = 4 };
     void *result[1] = { out };
     return row->rules->eval(&ins, types, in, &t, result) == 0;
 }

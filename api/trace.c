@@ -145,24 +145,50 @@ hd sym_of(Ref v)
     return v && tracing() ? (hd){ trace_top->serial, v } : HD_NIL;
 }
 
+/* Where the number of this capture + 1 is, or would be. */
+static int *cap_slot(const CapSet *s, const Cap *c)
+{
+    uintptr_t data = (uintptr_t)c->data;
+    uint64_t h = data ? hash_bytes(&data, sizeof data, 0) : hash_bytes(&c->sym, sizeof c->sym, 0);
+    for (;; h++) {
+        int *slot = &s->slot[h & (s->room - 1)];
+        const Cap *d = *slot ? &s->cap[*slot - 1] : c;
+        if (d == c || (c->data ? d->data == c->data && type_equal(&d->type, &c->type)
+                               : !d->data && d->sym.trace == c->sym.trace && d->sym.ref == c->sym.ref))
+            return slot;
+    }
+}
+
+int cap_find(const CapSet *s, const Cap *c) { return s->n ? *cap_slot(s, c) - 1 : -1; }
+
+int cap_add(CapSet *s, const Cap *c)
+{
+    int k = cap_find(s, c);
+    if (k >= 0)
+        return k;
+    if (2 * (uint64_t)s->n >= s->room) {
+        s->room = s->room ? 2 * s->room : 8;
+        s->slot = NEWS(int, s->room);
+        for (int i = 0; i < s->n; i++)
+            *cap_slot(s, &s->cap[i]) = i + 1;
+    }
+    PUSH(s->cap, s->n, s->cap_cap, *c);
+    *cap_slot(s, c) = s->n;
+    return s->n - 1;
+}
+
 /* A hidden parameter of the trace. */
 Ref capture(Trace *t, Cap c)
 {
-    for (int i = 0; i < t->ncap; i++)
-        if (c.data ? t->cap[i].data == c.data && type_equal(&t->cap[i].type, &c.type)
-                   : !t->cap[i].data && t->cap[i].sym.trace == c.sym.trace && t->cap[i].sym.ref == c.sym.ref)
-            return t->capref[i];
+    int k = cap_find(&t->caps, &c);
+    if (k >= 0)
+        return t->capref[k];
     graph_begin(t->g);
     Ref v = graph_input(c.type, 0);
     graph_end();
     Arena *a = arena_use(t->arena);
-    if (t->ncap == t->cap_cap) {
-        int cap = t->cap_cap;
-        t->capref = arena_grow(t->capref, (size_t)t->ncap * sizeof *t->capref,
-                               (size_t)(cap ? 2 * cap : 8) * sizeof *t->capref);
-    }
-    PUSH(t->cap, t->ncap, t->cap_cap, c);
-    t->capref[t->ncap - 1] = v;
+    k = cap_add(&t->caps, &c);
+    PUSH(t->capref, k, t->capref_cap, v);
     arena_use(a);
     return v;
 }
@@ -384,16 +410,13 @@ static void order_inputs(Trace *t)
     Graph *g = t->g;
     Ref *in = NEWS(Ref, g->nin);
     int n = 0;
-    for (int i = 0; i < t->ncap; i++)
-        in[n++] = t->capref[i];
-    for (int i = 0; i < g->nin; i++) {
-        bool captured = false;
-        for (int k = 0; k < t->ncap; k++)
-            captured |= t->capref[k] == g->in[i];
-        if (!captured)
+    bool *captured = NEWS(bool, g->nval);
+    for (int i = 0; i < t->caps.n; i++)
+        captured[in[n++] = t->capref[i]] = true;
+    for (int i = 0; i < g->nin; i++)
+        if (!captured[g->in[i]])
             in[n++] = g->in[i];
-    }
-    g->in = in, g->in_cap = g->nin, g->ncap = t->ncap;
+    g->in = in, g->in_cap = g->nin, g->ncap = t->caps.n;
 }
 
 static const Traced *finish(Trace *t, const Tree *args, hd y)
@@ -416,7 +439,7 @@ static const Traced *finish(Trace *t, const Tree *args, hd y)
     if (error_pending())
         return NULL;
     Traced *r = NEW(Traced);
-    *r = (Traced){ t->g, t->cap, t->ncap, args, out };
+    *r = (Traced){ t->g, t->caps.cap, t->caps.n, args, out };
     return r;
 }
 

@@ -203,7 +203,7 @@ static Ins *append_draft(const Ins *draft, int nout, const Type *t, const uint8_
     *i = *draft;
     i->in = arena_copy(draft->in, draft->nin * sizeof *draft->in);
     i->attr = arena_copy(draft->attr, (size_t)draft->nattr * sizeof *draft->attr);
-    i->nout = (uint16_t)nout;
+    i->nout = nout;
     if (!value_room(g, nout, false) || !ins_room(g))
         return i;
     i->out = (Ref)g->nval;
@@ -222,7 +222,7 @@ static Ins *append_draft(const Ins *draft, int nout, const Type *t, const uint8_
 
 Ins *append(Op op, int nin, const Ref *in, const Attr *a, int nout, const Type *t, const uint8_t *flag)
 {
-    const Ins draft = { .op = (uint16_t)op, .nin = (uint16_t)nin, .in = (Ref *)in,
+    const Ins draft = { .op = (uint16_t)op, .nin = nin, .in = (Ref *)in,
                         .attr = a ? a->v : NULL, .nattr = a ? a->n : 0 };
     return append_draft(&draft, nout, t, flag);
 }
@@ -294,7 +294,7 @@ static int emit_draft(Ins *i, Ref *out)
 
 int emit_n(Op op, int nin, const Ref *in, const Attr *a, Ref *out)
 {
-    Ins draft = { .op = (uint16_t)op, .nin = (uint16_t)nin, .in = (Ref *)in,
+    Ins draft = { .op = (uint16_t)op, .nin = nin, .in = (Ref *)in,
                   .attr = a ? a->v : NULL, .nattr = a ? a->n : 0 };
     return emit_draft(&draft, out);
 }

@@ -40,7 +40,8 @@ typedef struct Graph Graph;
 typedef struct Region Region;
 
 typedef struct Ins {
-    uint16_t op, nin, nout, nsub;
+    uint16_t op;
+    int nin, nout, nsub;
     Ref *in;                                    /* operands, all < out */
     Ref out;                                    /* first result; results are out .. out + nout - 1 */
     const int64_t *attr; int nattr;             /* flat, as above */

@@ -596,7 +596,7 @@ static bool instruction(Parse *q, Scope *c)
     i->nblob = bytes;
     i->region = op == OP_region ? arena_copy(&r, sizeof r) : NULL;
     i->sub = sub;
-    i->nsub = (uint16_t)nsub;
+    i->nsub = nsub;
     for (int k = 0; k < l.ndef; k++) {
         if (scope_find(c, l.def[k].s, l.def[k].n))
             return fail_back(q, &at, arena_text("expected different names, found '%.*s' twice", (int)l.def[k].n,

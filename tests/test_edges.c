@@ -97,7 +97,7 @@ static hd both_ways(hd at, const void *env)
     hd x = hd_cast(at, r->dt), eye = hd_eye(r->dt, hd_dim(at, 0)), way[] = { x, r->pole ? hd_ones_like(x) : eye };
     hd_fn *f = hd_bind(total, r->f), *lanes = hd_vmap_n(hd_jvp_n(f), &(hd_vmap_opts){ .in_axes = { HD_NONE, 0 } });
     hd forward = hd_nth(hd_apply_n(r->pole ? hd_jvp(r->f) : lanes, way, 2), 1);
-    return hd_cast(hd_stack(0, hd_apply_n(hd_grad_n(f, NULL), &x, 1), forward), HD_F32);
+    return hd_cast(hd_stack(0, hd_apply_n(hd_grad_n(f, &(hd_grad_opts){ 0 }), &x, 1), forward), HD_F32);
 }
 
 static bool there(const char *device)

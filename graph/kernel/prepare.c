@@ -557,7 +557,7 @@ void prepare_one(Op op, int nin, const Ref *x, const Attr *a, Ref *out, const Ta
 {
     const Type *in[3];
     Type t;
-    Ins i = { .op = (uint16_t)op, .nin = (uint16_t)nin, .nout = 1, .in = (Ref *)x, .attr = a->v, .nattr = a->n };
+    Ins i = { .op = (uint16_t)op, .nin = nin, .nout = 1, .in = (Ref *)x, .attr = a->v, .nattr = a->n };
     for (int k = 0; k < nin; k++)
         in[k] = typ(x[k]);
     if (!optab[op].rules->infer(op, nin, in, a->v, a->n, &t))
@@ -636,6 +636,7 @@ Graph *prepare_seal(const Graph *g, const Target *t, const Bounds *b)
 {
     Ref *m = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout);
     bool *bound = NEWS(bool, g->nval);          /* by value of g: an operand or a result of a step */
+    bool *given = NEWS(bool, g->nval);          /* it is an output already */
     bool *write = NEWS(bool, g->nval);          /* a carry is changed in place */
     const Ins *link[IN_PLACE_MAX];
     for (int k = 0; k < b->ncarry; k++)
@@ -673,11 +674,9 @@ Graph *prepare_seal(const Graph *g, const Target *t, const Bounds *b)
     for (int k = 0; k < g->nout; k++) {
         Ref v = g->out[k];
         const Ins *i = g->def[v];
-        bool again_ = false;
-        for (int j = 0; j < k; j++)
-            again_ = again_ || g->out[j] == v;
-        bool own = (i && i->op == OP_data) || (b->body && (!i || again_)) || (b->steps && k >= b->first_y && bound[v]);
+        bool own = (i && i->op == OP_data) || (b->body && (!i || given[v])) || (b->steps && k >= b->first_y && bound[v]);
         out[k] = own ? copy_of(m[v]) : m[v];
+        given[v] = true;
     }
     graph_outputs(out, g->nout);
     return graph_end();

@@ -445,7 +445,7 @@ static bool hoist_sums(const Scan *s, Ref *out, const Target *target)
     for (int k = 0; k < n; k++)
         for (int l = 0; l < nl; l++)
             r.om[k * nl + l] = k < nout - nacc ? s->r.om[(nacc + k) * nl + l] : STACKED;
-    Ins i = { .op = OP_region, .nin = (uint16_t)nin, .nout = (uint16_t)n, .nsub = 1, .in = x, .region = &r,
+    Ins i = { .op = OP_region, .nin = nin, .nout = n, .nsub = 1, .in = x, .region = &r,
               .sub = &body };
     if (n)
         prepare_region(&i, x, res, target);

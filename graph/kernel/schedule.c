@@ -162,20 +162,21 @@ static bool place_carry(Sched *s, const Bounds *b, int k)
 static void place_results(Sched *s, Bounds b)
 {
     const Graph *g = s->g;
-    s->plan->alias = NEWS(int, g->nout);
+    int *same = NEWS(int, g->nval), *alias = NEWS(int, g->nout);        /* same: by value, the alias of its next use; 0: none yet */
+    for (int j = 0; j < g->nin; j++)
+        same[g->in[j]] = j + 1;
+    s->plan->alias = alias;
     for (int k = 0; k < g->nout; k++) {
         Ref v = g->out[k];
-        s->plan->alias[k] = -1;
+        int first = same[v];
+        same[v] = first ? first : -2 - k;
+        alias[k] = -1;
         if (place_carry(s, &b, k))
             continue;
-        for (int j = 0; j < g->nin; j++)
-            if (g->in[j] == v)
-                s->plan->alias[k] = j;
-        for (int j = 0; j < k && s->plan->alias[k] == -1; j++)
-            if (g->out[j] == v)
-                s->plan->alias[k] = -2 - j;
-        if (s->plan->alias[k] != -1)
+        if (first) {
+            alias[k] = first > 0 ? first - 1 : first;
             continue;
+        }
         s->out[v] = true;
         place(s, v, SLOT_RESULT, k, arena_text("r%d", k), natural(g, v), k >= b.first_y ? b.steps : 0);
     }

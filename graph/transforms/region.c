@@ -170,7 +170,7 @@ void append_region(const Region *r, int nin, const Ref *in, int nsub, Graph *con
     Ins *i = append(OP_region, nin, in, NULL, nres, t, flag);
     i->region = arena_copy(r, sizeof *r);
     i->sub = arena_copy(sub, sizeof *sub * (size_t)nsub);
-    i->nsub = (uint16_t)nsub;
+    i->nsub = nsub;
     for (int k = 0; k < nres; k++)
         out[k] = i->out + (Ref)k;
 }

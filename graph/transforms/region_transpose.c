@@ -39,13 +39,12 @@ static void list_add(List *l, int k)
 
 static bool *first_captures(const Ins *i)
 {
-    bool *first = NEWS(bool, i->nin);
-    for (int j = 0; j < i->nin; j++) {
-        first[j] = region_group(i->region, j) == 'c';
-        for (int k = 0; first[j] && k < j; k++)
-            if (i->in[k] == i->in[j] && first[k])
-                first[j] = false;
-    }
+    bool *first = NEWS(bool, i->nin), *seen = NEWS(bool, cur()->nval);
+    for (int j = 0; j < i->nin; j++)
+        if (region_group(i->region, j) == 'c') {
+            first[j] = !seen[i->in[j]];
+            seen[i->in[j]] = true;
+        }
     return first;
 }
 
