@@ -3,9 +3,11 @@
  * made; forgetting, with all that was made of a function; how many programs are kept, and that memory stays flat.
  */
 #include <check.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "heddle.h"
@@ -256,6 +258,41 @@ START_TEST(least_recently_used)
 }
 END_TEST
 
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+/* Milliseconds for a call of each of the first shapes: the least of some tries. */
+static double hits(hd_fn *f)
+{
+    double least = 1e9;
+    for (int r = 0; r < 9; r++) {
+        double start = cpu_ms();
+        for (int i = 0; i < 64; i++)
+            ck_assert_int_eq(call_shape(f, i), 0);
+        least = fmin(least, cpu_ms() - start);
+    }
+    return least;
+}
+
+/* A program is found as fast among many as among few. */
+START_TEST(found_alike)
+{
+    int64_t before = hd_program_limit(10000);
+    hd_fn *f = HD_FN(flip);
+    double few = hits(f);
+    for (int i = 0; i < 2000; i++)
+        ck_assert_int_eq(call_shape(f, i), 0);
+    ck_assert_int_ge(kept_count(PROGRAMS), 2000);
+    double many = hits(f);
+    ck_assert_msg(many < 4 * few, "%g us among few, %g among many", 1e3 * few / 64, 1e3 * many / 64);
+    hd_program_limit(before);
+}
+END_TEST
+
 /* What is freed stays with AddressSanitizer for a while. */
 #ifdef __SANITIZE_ADDRESS__
 enum { GROWTH = 1 << 30 };
@@ -333,6 +370,7 @@ int main(void)
     tcase_add_test(t, while_traced);
     tcase_add_test(t, chain);
     tcase_add_test(t, least_recently_used);
+    tcase_add_test(t, found_alike);
     tcase_add_test(t, come_and_go);
     tcase_set_timeout(u, 600);
     tcase_add_test(u, flat);
