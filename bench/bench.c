@@ -7,9 +7,9 @@
 #define _GNU_SOURCE
 #include "measure.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <ftw.h>
+#include <getopt.h>
 #include <jansson.h>
 #include <math.h>
 #include <poll.h>
@@ -33,44 +33,52 @@ typedef struct Options {
 
 enum { CHILD = 256, FIRST, SUMS, LIMIT, NO_CACHED };
 
-static const struct argp_option known[] = {
-    { "device", 'd', "NAME", 0, "where to run: host, opencl:0, ... (default: the fastest)", 0 },
-    { "group", 'g', "NAME", 0, "only the workloads of this group", 0 },
-    { "min-time", 't', "SECONDS", 0, "samples of a workload take this long at least (default 1)", 0 },
-    { "json", 'j', "FILE", 0, "one JSON object a workload", 0 },
-    { "list", 'l', NULL, 0, "names, groups and targets", 0 },
-    { "check", 'c', NULL, 0, "one call each, for its checksum", 0 },
-    { "checksums", SUMS, "FILE", 0, "what results must add up to", 0 },
-    { "limit", LIMIT, "SECONDS", 0, "a workload that takes longer is given up (default 120)", 0 },
-    { "no-cached", NO_CACHED, NULL, 0, "leave the first call with full caches out", 0 },
-    { "child", CHILD, "NAME", OPTION_HIDDEN, NULL, 0 },
-    { "first", FIRST, NULL, OPTION_HIDDEN, NULL, 0 },
-    { 0 },
+static const char usage[] =
+    "Usage: bench [OPTION...] [NAME...]\nTimes the workloads of bench/README.md.\n"
+    "  -d, --device NAME       where to run: host, opencl:0, ... (default: the fastest)\n"
+    "  -g, --group NAME        only the workloads of this group\n"
+    "  -t, --min-time SECONDS  samples of a workload take this long at least (default 1)\n"
+    "  -j, --json FILE         one JSON object a workload\n"
+    "  -l, --list              names, groups and targets\n"
+    "  -c, --check             one call each, for its checksum\n"
+    "  --checksums FILE        what results must add up to\n"
+    "  --limit SECONDS         a workload that takes longer is given up (default 120)\n"
+    "  --no-cached             leave the first call with full caches out\n";
+
+static const struct option known[] = {
+    { "device", 1, NULL, 'd' }, { "group", 1, NULL, 'g' }, { "min-time", 1, NULL, 't' }, { "json", 1, NULL, 'j' },
+    { "list", 0, NULL, 'l' }, { "check", 0, NULL, 'c' }, { "checksums", 1, NULL, SUMS }, { "limit", 1, NULL, LIMIT },
+    { "no-cached", 0, NULL, NO_CACHED }, { "child", 1, NULL, CHILD }, { "first", 0, NULL, FIRST }, { 0 }
 };
 
-static error_t take(int key, char *arg, struct argp_state *state)
+static bool take(Options *o, int key, char *arg)
 {
-    Options *o = state->input;
     switch (key) {
-    case 'd': o->device = arg; return 0;
-    case 'g': o->group = arg; return 0;
-    case 't': o->seconds = atof(arg); return 0;
-    case 'j': o->json = arg; return 0;
-    case 'l': o->list = true; return 0;
-    case 'c': o->check = true; return 0;
-    case SUMS: o->sums = arg; return 0;
-    case LIMIT: o->limit = atof(arg); return 0;
-    case NO_CACHED: o->no_cached = true; return 0;
-    case CHILD: o->child = arg; return 0;
-    case FIRST: o->first = true; return 0;
-    case ARGP_KEY_ARGS:
-        o->names = state->argv + state->next, o->nnames = state->argc - state->next;
-        for (int i = 0; i < o->nnames; i++)
-            if (!workload_named(o->names[i]))
-                argp_error(state, "no workload %s: see --list", o->names[i]);
-        return 0;
-    default: return ARGP_ERR_UNKNOWN;
+    case 'd': o->device = arg; return true;
+    case 'g': o->group = arg; return true;
+    case 't': o->seconds = atof(arg); return true;
+    case 'j': o->json = arg; return true;
+    case 'l': o->list = true; return true;
+    case 'c': o->check = true; return true;
+    case SUMS: o->sums = arg; return true;
+    case LIMIT: o->limit = atof(arg); return true;
+    case NO_CACHED: o->no_cached = true; return true;
+    case CHILD: o->child = arg; return true;
+    case FIRST: o->first = true; return true;
+    default: return false;
     }
+}
+
+static bool parse(int argc, char **argv, Options *o)
+{
+    for (int key; (key = getopt_long(argc, argv, "d:g:t:j:lc", known, NULL)) != -1; )
+        if (!take(o, key, optarg))
+            return fputs(usage, stderr), false;
+    o->names = argv + optind, o->nnames = argc - optind;
+    for (int i = 0; i < o->nnames; i++)
+        if (!workload_named(o->names[i]))
+            return fprintf(stderr, "bench: no workload %s: see --list\n", o->names[i]), false;
+    return true;
 }
 
 static bool wanted(const Options *o, const Workload *w)
@@ -358,9 +366,7 @@ static void list(const Workload *w)
 int main(int argc, char **argv)
 {
     Options o = { .seconds = 1, .limit = 120, .sums = BENCH_CHECKSUMS };
-    static const struct argp parser = { .options = known, .parser = take, .args_doc = "[NAME...]",
-        .doc = "Times the workloads of bench/README.md." };
-    if (argp_parse(&parser, argc, argv, 0, NULL, &o))
+    if (!parse(argc, argv, &o))
         return 2;
     if (o.list) {
         for (int i = 0; workload_at(i); i++)

@@ -10,8 +10,8 @@
 #define _GNU_SOURCE
 #include "measure.h"
 
-#include <argp.h>
 #include <ftw.h>
+#include <getopt.h>
 #include <jansson.h>
 #include <math.h>
 #include <poll.h>
@@ -229,23 +229,24 @@ static bool apart(const Law *law, int64_t size, const char *device, double limit
 
 typedef struct Options { const char *device, *json; double limit; char **names; int n; } Options;
 
-static const struct argp_option known[] = {
-    { "device", 'd', "NAME", 0, "where to run", 0 },
-    { "limit", 'l', "SECONDS", 0, "a size that takes longer breaks its law (default 300)", 0 },
-    { "json", 'j', "FILE", 0, "one JSON object a law", 0 },
-    { 0 },
-};
+static const char usage[] =
+    "Usage: growth [OPTION...] [vmap] [scan] [memory] [graph]\nHow time and memory grow.\n"
+    "  -d, --device NAME    where to run\n"
+    "  -l, --limit SECONDS  a size that takes longer breaks its law (default 300)\n"
+    "  -j, --json FILE      one JSON object a law\n";
 
-static error_t take(int key, char *arg, struct argp_state *state)
+static bool parse(int argc, char **argv, Options *o)
 {
-    Options *o = state->input;
-    switch (key) {
-    case 'd': o->device = arg; return 0;
-    case 'l': o->limit = atof(arg); return 0;
-    case 'j': o->json = arg; return 0;
-    case ARGP_KEY_ARGS: o->names = state->argv + state->next, o->n = state->argc - state->next; return 0;
-    default: return ARGP_ERR_UNKNOWN;
-    }
+    static const struct option known[] = { { "device", 1, NULL, 'd' }, { "limit", 1, NULL, 'l' }, { "json", 1, NULL, 'j' }, { 0 } };
+    for (int key; (key = getopt_long(argc, argv, "d:l:j:", known, NULL)) != -1; )
+        switch (key) {
+        case 'd': o->device = optarg; break;
+        case 'l': o->limit = atof(optarg); break;
+        case 'j': o->json = optarg; break;
+        default: return fputs(usage, stderr), false;
+        }
+    o->names = argv + optind, o->n = argc - optind;
+    return true;
 }
 
 static json_t *numbers(const Point *p)
@@ -303,10 +304,8 @@ static bool wanted(const Law *law, const Options *o)
 int main(int argc, char **argv)
 {
     Options o = { .limit = 300 };
-    static const struct argp parser = { .options = known, .parser = take, .args_doc = "[vmap] [scan] [memory] [graph]",
-        .doc = "How time and memory grow." };
     bool all = true;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &o))
+    if (!parse(argc, argv, &o))
         return 2;
     FILE *out = !o.json ? NULL : strcmp(o.json, "-") ? fopen(o.json, "w") : stdout;
     if (o.json && !out) {

@@ -6,7 +6,7 @@
  *
  * Without a device it goes through all there are; the exit status is 0 if every section agreed on every one.
  */
-#include <argp.h>
+#include <getopt.h>
 #include <heddle.h>
 #include <math.h>
 #include <stdlib.h>
@@ -525,42 +525,29 @@ static int tell(const char *name, int section)
     return failures;
 }
 
-static error_t parse_option(int key, char *text, struct argp_state *state)
+static int usage(void)
 {
-    Choice *c = state->input;
-    char *end;
-
-    switch (key) {
-    case 'd':
-        c->device = text;
-        return 0;
-    case 's':
-        c->section = (int)strtol(text, &end, 10);
-        if (*end || c->section < 1 || c->section > SECTIONS)
-            argp_error(state, "sections are 1 to %d, not %s", SECTIONS, text);
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "%s is not an option", text);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    fprintf(stderr, "Usage: guide [--device NAME] [--section N]\nThe vectorisation guide, on every device.\n"
+                    "  -d, --device NAME   only this device (host, opencl:0 ...); otherwise all there are\n"
+                    "  -s, --section N     only this section, 1 to %d; otherwise all\n", SECTIONS);
+    return 2;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        { "device", 'd', "NAME", 0, "only this device (host, opencl:0 ...); otherwise all there are", 0 },
-        { "section", 's', "N", 0, "only this section; otherwise all", 0 },
-        { 0 },
-    };
-    static const char about[] = "The vectorisation guide, on every device.";
-    static const struct argp argp = { options, parse_option, NULL, about, NULL, NULL, NULL };
+    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "section", 1, NULL, 's' }, { 0 } };
     Choice c = { 0 };
     hd_device_info d;
     int failures = 0;
+    char *end = "";
 
-    argp_parse(&argp, argc, argv, 0, NULL, &c);
+    for (int key; (key = getopt_long(argc, argv, "d:s:", options, NULL)) != -1; )
+        if (key == 'd')
+            c.device = optarg;
+        else if (key != 's' || (c.section = (int)strtol(optarg, &end, 10)) < 1 || c.section > SECTIONS || *end)
+            return usage();
+    if (optind < argc)
+        return usage();
     if (c.device)
         return tell(c.device, c.section) != 0;
     for (int i = 0; i < hd_device_count(); i++)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The library with other compilers, standards and C libraries: each file compiles, without a warning. What is not installed is left out.
+# The library, its command and its examples with other compilers, standards and C libraries: each file compiles, without a warning. What is not installed is left out.
 #     builds.sh SOURCE
 # All flows are looked into by gcc in the newest C and by clang in the oldest (-O1); otherwise syntax and types are.
 set -u
@@ -7,7 +7,7 @@ source=$1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$source"
-files="graph/*.c graph/*/*.c api/*.c backends/*.c backends/*/*.c"
+files="graph/*.c graph/*/*.c api/*.c backends/*.c backends/*/*.c tools/*.c examples/*.c"
 # Headers that compilers for another C library or machine do not see.
 mkdir "$tmp/more"
 for h in sqlite3.h zlib.h CL vulkan vk_video; do

@@ -7,9 +7,9 @@
  * A case is a program over flat arrays under a list of transforms, innermost first. Every transform here takes a function of
  * arrays to a function of arrays whose result is one flat tuple, so that they nest in any order.
  */
-#include <argp.h>
 #include <dirent.h>
 #include <fnmatch.h>
+#include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -614,38 +614,41 @@ static bool has_f64(const char *device)
 
 static int name_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 
-static error_t parse_arg(int key, char *arg, struct argp_state *s)
-{
-    Options *o = s->input;
-    switch (key) {
-    case 'd': o->device = arg; return 0;
-    case 'f': o->family = arg; return 0;
-    case 'c': o->glob = arg; return 0;
-    case 'v': o->verbose = true; return 0;
-    case 'e': o->every = strtol(arg, NULL, 10); return o->every > 0 ? 0 : (argp_error(s, "every how many?"), EINVAL);
-    case ARGP_KEY_ARG: o->folder = arg; return 0;
-    case ARGP_KEY_END: return o->folder ? 0 : (argp_error(s, "which folder of cases?"), EINVAL);
-    }
-    return ARGP_ERR_UNKNOWN;
-}
+static const char usage[] =
+    "Usage: golden [OPTION...] DIR\nRuns stored cases against one device.\n"
+    "  -d, --device NAME   where to run: host, opencl:0 ... (host)\n"
+    "  -f, --family F      only the file F.jsonl\n"
+    "  -c, --case GLOB     only cases whose name matches\n"
+    "  -e, --every K       only about one case of K, always the same\n"
+    "  -v, --verbose       also the reasons of skips, one a line\n";
 
-static const struct argp_option option_list[] = {
-    { "device", 'd', "NAME", 0, "where to run: host, opencl:0 ... (host)", 0 },
-    { "family", 'f', "F", 0, "only the file F.jsonl", 0 },
-    { "case", 'c', "GLOB", 0, "only cases whose name matches", 0 },
-    { "every", 'e', "K", 0, "only about one case of K, always the same", 0 },
-    { "verbose", 'v', NULL, 0, "also the reasons of skips, one a line", 0 },
-    { 0 }
-};
+static bool parse_options(int argc, char **argv, Options *o)
+{
+    static const struct option known[] = { { "device", 1, NULL, 'd' }, { "family", 1, NULL, 'f' }, { "case", 1, NULL, 'c' },
+                                           { "every", 1, NULL, 'e' }, { "verbose", 0, NULL, 'v' }, { 0 } };
+    for (int key; (key = getopt_long(argc, argv, "d:f:c:e:v", known, NULL)) != -1; )
+        switch (key) {
+        case 'd': o->device = optarg; break;
+        case 'f': o->family = optarg; break;
+        case 'c': o->glob = optarg; break;
+        case 'v': o->verbose = true; break;
+        case 'e': o->every = strtol(optarg, NULL, 10); break;
+        default: return false;
+        }
+    o->folder = argv[optind];
+    return optind == argc - 1 && o->every > 0;
+}
 
 int main(int argc, char **argv)
 {
-    static const struct argp argp = { option_list, parse_arg, "DIR", "Runs stored cases against one device.", NULL, NULL, NULL };
-    Options o = { .device = "host" };
+    Options o = { .device = "host", .every = 1 };
     Count c = { 0 };
     struct dirent **list = NULL;
     json_t *keep = json_array();
-    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    if (!parse_options(argc, argv, &o)) {
+        fputs(usage, stderr);
+        return 2;
+    }
     if (!hd_default_device(o.device)) {         /* asks whether it is there */
         printf("%s\n0 passed, 0 failed, 0 skipped\n", hd_error());
         return 77;

@@ -8,8 +8,9 @@
  * Out: the results, as hd_print writes them. Transforms are applied in the order in which they are given. What happens on the
  *      way is shown by HEDDLE_DUMP=trace,graph,plan,kernel,code,time.
  */
-#include <argp.h>
 #include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -224,81 +225,93 @@ static int run(const Options *o)
 
 /* ---- arguments ---- */
 
-static int64_t examples(const char *arg, struct argp_state *s)
+static const char usage[] =
+    "Usage: heddle devices\n"
+    "       heddle run FILE.hd [OPTION...]\n"
+    "  -d, --device NAME      where to run: host, opencl:0 ...\n"
+    "  -i, --in FILE.npy      an argument; once for each, in order\n"
+    "  -p, --print            print the transformed program too\n"
+    "Transforms, in the order given:\n"
+    "  --vmap N               over N examples; given again: over a batch of batches\n"
+    "  --grad                 gradient in the first argument\n"
+    "  --value-and-grad       and the value\n"
+    "  --jvp                  forward derivative; tangents follow the arguments\n"
+    "  --vjp                  reverse derivative; a cotangent follows the arguments\n"
+    "  --jacfwd, --jacrev     Jacobian, forward, reverse\n"
+    "  --hessian              second derivatives\n";
+
+static _Noreturn void misused(const char *format, ...)
+{
+    va_list v;
+    va_start(v, format);
+    fprintf(stderr, "heddle: ");
+    vfprintf(stderr, format, v);
+    va_end(v);
+    fprintf(stderr, "\nheddle --help says more\n");
+    exit(2);
+}
+
+static int64_t examples(const char *arg)
 {
     char *end;
     long long n = strtoll(arg, &end, 10);
     if (*end || end == arg || n < 1)
-        argp_error(s, "--vmap wants how many examples, not \"%s\"", arg);
+        misused("--vmap wants how many examples, not \"%s\"", arg);
     return n;
 }
 
-static void complete(const Options *o, struct argp_state *s)
+static void option(Options *o, int key, const char *arg)
 {
-    bool devices = o->command && !strcmp(o->command, "devices");
-    if (!o->command || (!devices && strcmp(o->command, "run")))
-        argp_error(s, "devices, or run FILE.hd");
-    if (devices && (o->file || o->device || o->nin || o->nstep || o->print))
-        argp_error(s, "devices takes nothing else");
-    if (!devices && !o->file)
-        argp_error(s, "which program?");
-}
-
-static error_t parse(int key, char *arg, struct argp_state *s)
-{
-    Options *o = s->input;
     if (key >= KEY_VMAP && key <= KEY_HESSIAN) {
         if (o->nstep == MAX_STEPS)
-            argp_error(s, "too many transforms");
+            misused("too many transforms");
         o->step[o->nstep].key = key;
-        o->step[o->nstep++].n = key == KEY_VMAP ? examples(arg, s) : 0;
-        return 0;
+        o->step[o->nstep++].n = key == KEY_VMAP ? examples(arg) : 0;
+        return;
     }
     switch (key) {
     case 'd':
         if (o->device)
-            argp_error(s, "one device at a time, not %s and %s", o->device, arg);
+            misused("one device at a time, not %s and %s", o->device, arg);
         o->device = arg;
-        return 0;
-    case 'p': o->print = true; return 0;
+        break;
+    case 'p': o->print = true; break;
     case 'i':
         if (o->nin == MAX_ARGS)
-            argp_error(s, "too many arguments");
+            misused("too many arguments");
         o->in[o->nin++] = arg;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (!o->command)
-            o->command = arg;
-        else if (!o->file)
-            o->file = arg;
-        else
-            argp_error(s, "one program at a time");
-        return 0;
-    case ARGP_KEY_END: complete(o, s); return 0;
+        break;
+    case 'h': fputs(usage, stdout); exit(0);
+    default: misused("what is meant?");
     }
-    return ARGP_ERR_UNKNOWN;
 }
 
-static const struct argp_option options[] = {
-    { "device", 'd', "NAME", 0, "where to run: host, opencl:0 ...", 0 },
-    { "in", 'i', "FILE.npy", 0, "an argument; once for each, in order", 0 },
-    { "print", 'p', NULL, 0, "print the transformed program too", 0 },
-    { NULL, 0, NULL, 0, "Transforms, in the order given:", 1 },
-    { "vmap", KEY_VMAP, "N", 0, "over N examples; given again: over a batch of batches", 1 },
-    { "grad", KEY_GRAD, NULL, 0, "gradient in the first argument", 1 },
-    { "value-and-grad", KEY_VALUE_AND_GRAD, NULL, 0, "and the value", 1 },
-    { "jvp", KEY_JVP, NULL, 0, "forward derivative; tangents follow the arguments", 1 },
-    { "vjp", KEY_VJP, NULL, 0, "reverse derivative; a cotangent follows the arguments", 1 },
-    { "jacfwd", KEY_JACFWD, NULL, 0, "Jacobian, forward", 1 },
-    { "jacrev", KEY_JACREV, NULL, 0, "Jacobian, reverse", 1 },
-    { "hessian", KEY_HESSIAN, NULL, 0, "second derivatives", 1 },
-    { 0 }
-};
+static void words(Options *o, char *const *word, int n)
+{
+    o->command = n > 0 ? word[0] : NULL;
+    o->file = n > 1 ? word[1] : NULL;
+    bool devices = n && !strcmp(word[0], "devices");
+    if (n > 2)
+        misused("one program at a time");
+    if (!n || (!devices && strcmp(word[0], "run")))
+        misused("devices, or run FILE.hd");
+    if (devices && (o->file || o->device || o->nin || o->nstep || o->print))
+        misused("devices takes nothing else");
+    if (!devices && !o->file)
+        misused("which program?");
+}
 
 int main(int argc, char **argv)
 {
-    static const struct argp argp = { options, parse, "devices\nrun FILE.hd", "Heddle on the command line.", NULL, NULL, NULL };
+    static const struct option known[] = {
+        { "device", 1, NULL, 'd' }, { "in", 1, NULL, 'i' }, { "print", 0, NULL, 'p' }, { "help", 0, NULL, 'h' },
+        { "vmap", 1, NULL, KEY_VMAP }, { "grad", 0, NULL, KEY_GRAD }, { "value-and-grad", 0, NULL, KEY_VALUE_AND_GRAD },
+        { "jvp", 0, NULL, KEY_JVP }, { "vjp", 0, NULL, KEY_VJP }, { "jacfwd", 0, NULL, KEY_JACFWD },
+        { "jacrev", 0, NULL, KEY_JACREV }, { "hessian", 0, NULL, KEY_HESSIAN }, { 0 }
+    };
     Options o = { 0 };
-    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    for (int key; (key = getopt_long(argc, argv, "d:i:ph", known, NULL)) != -1; )
+        option(&o, key, optarg);
+    words(&o, argv + optind, argc - optind);
     return !strcmp(o.command, "devices") ? devices() : run(&o);
 }
