@@ -264,8 +264,21 @@ static int finish(Run *r, const Program *p, hd_array **out, int nout)
     return (int)error_code();
 }
 
+/* Said before the driver is asked, which may end the process instead. */
+static int fits(const Program *p)
+{
+    for (int i = 0; i < p->nout; i++)
+        if (p->device->info.max_alloc && type_bytes(&p->type[i]) > p->device->info.max_alloc)
+            return error_set(E_NOMEM, "hd_call: the result %s is %.3f GiB; %s gives at most %.3f GiB in one piece",
+                type_text(&p->type[i]), (double)type_bytes(&p->type[i]) / (1 << 30), p->device->info.name,
+                (double)p->device->info.max_alloc / (1 << 30));
+    return 0;
+}
+
 static int run(const Program *p, const Call *c, hd_array **out, int nout)
 {
+    if (fits(p))
+        return (int)error_code();
     size_t n = (size_t)(p->nin + 2 * p->nout + 1);
     void **block = calloc(n, sizeof *block);
     if (!block)

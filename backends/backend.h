@@ -50,7 +50,12 @@ typedef struct Backend {
 } Backend;
 
 struct Device { const Backend *backend; DeviceInfo info; };     /* backends extend it: first member of theirs */
-struct Mem { Device *device; size_t bytes, capacity; _Atomic int refs; Mem *next; };   /* likewise; capacity, next: the pool's */
+struct Mem {                                    /* likewise */
+    Device *device;
+    size_t bytes, capacity;
+    _Atomic int refs;
+    Mem *next, *before, *older, *newer;         /* the pool's */
+};
 struct Exec { Device *device; const Plan *plan; };              /* plan: NULL if it runs a graph */
 
 extern const Backend host_backend, opencl_backend, vulkan_backend;
@@ -70,12 +75,19 @@ void mem_drop(Mem *);
 int deep_call(int (*f)(void *), void *env);
 
 /* ==================== pool.c: memory that nobody holds, kept for the next array of its size */
-typedef struct Pool { pthread_mutex_t lock; Mem *first; size_t held, cap; } Pool;
-void pool_new(Pool *, size_t cap);              /* cap: bytes it holds at most */
-/* Sizes are rounded up, so that nearly equal ones share: to 256 bytes, above 64 KiB to a sixteenth of a power of two or less. */
+enum { POOL_LISTS = 257 + 48 * 128 };
+typedef struct Pool {
+    pthread_mutex_t lock;
+    Mem *list[POOL_LISTS], *oldest, *newest;
+    size_t held, cap;                           /* bytes; at most */
+    uint64_t looked;                            /* memories looked at, for tests */
+} Pool;
+int too_large(const Device *, size_t bytes);    /* E_NOMEM: more than the device gives in one piece */
+void pool_new(Pool *, uint64_t memory);         /* holds a quarter of the device's memory, or $HEDDLE_POOL_MB */
+/* Sizes are rounded up, so that nearly equal ones share: to 256 bytes, above 64 KiB to a 128th of a power of two or less. */
 size_t pool_class(size_t bytes);
-Mem *pool_take(Pool *, size_t capacity);        /* NULL: none of this capacity. 0: any, to empty it */
-bool pool_give(Pool *, Mem *);                  /* false: no room, it stays the caller's */
+Mem *pool_take(Pool *, size_t capacity);        /* NULL: none of this capacity. 0: the oldest, to empty it */
+Mem *pool_give(Pool *, Mem *);                  /* what there is no room for, the oldest first: a list by `next`, the caller's again */
 
 /* ==================== cache.c: compiled programs on disk (SQLite). Safe with many processes; silent where it cannot work. */
 bool cache_get(const void *key, size_t nkey, void **data, size_t *n);   /* *data: free() it */

@@ -34,6 +34,8 @@ static void *large(const OclDevice *d, size_t bytes)
     return p;
 }
 
+/* A processor's driver takes its memory from the system, and may end the process where that has none: it is asked only where we
+ * got some. */
 cl_mem ocl_memory(OclDevice *d, size_t bytes, cl_int *e)
 {
     void *p = large(d, bytes);
@@ -44,31 +46,41 @@ cl_mem ocl_memory(OclDevice *d, size_t bytes, cl_int *e)
         if (*e == CL_SUCCESS)
             ocl.clReleaseMemObject(m);
         free(p);
+    } else if (d->base.info.is_cpu && bytes >= LARGE) {
+        *e = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+        return NULL;
     }
     return ocl.clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, e);
 }
 
-bool ocl_buffer(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part)
+static cl_int buffer_new(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part)
 {
     cl_int e = CL_SUCCESS;
-    size_t total = bytes + d->align + SLACK;
-    *whole = *part = NULL;
-    if (total > d->base.info.max_alloc) {
-        error_set(E_NOMEM, "%s: %zu bytes in one piece; its limit is %llu", d->base.info.name, bytes,
-            (unsigned long long)d->base.info.max_alloc);
-        return false;
-    }
-    *whole = ocl_memory(d, total, &e);
-    if (e == CL_SUCCESS) {
-        cl_buffer_region r = { d->align, bytes };
+    cl_buffer_region r = { d->align, bytes };
+    *part = NULL;
+    *whole = ocl_memory(d, bytes + d->align + SLACK, &e);
+    if (e == CL_SUCCESS)
         *part = ocl.clCreateSubBuffer(*whole, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &r, &e);
-        if (e == CL_SUCCESS)
-            return true;
+    if (e != CL_SUCCESS && *whole)
         ocl.clReleaseMemObject(*whole);
-        *whole = NULL;
+    *whole = e == CL_SUCCESS ? *whole : NULL;
+    return e;
+}
+
+bool ocl_buffer(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part)
+{
+    *whole = *part = NULL;
+    if (bytes > d->base.info.max_alloc || bytes + d->align + SLACK > d->base.info.max_alloc)
+        return too_large(&d->base, bytes), false;
+    cl_int e = buffer_new(d, bytes, whole, part);
+    if (ocl_no_memory(e)) {                     /* what the pool holds may be enough */
+        ocl_pool_empty(d);
+        e = buffer_new(d, bytes, whole, part);
     }
+    if (e == CL_SUCCESS)
+        return true;
     char what[64];
-    snprintf(what, sizeof what, "%zu bytes", bytes);
+    snprintf(what, sizeof what, "%zu bytes (%.3f GiB)", bytes, (double)bytes / (1 << 30));
     ocl_fail(d, e, what);
     return false;
 }
@@ -114,8 +126,10 @@ int ocl_alloc(Device *dev, size_t bytes, Mem **out)
 
 void ocl_release(Mem *mem)
 {
-    if (!pool_give(&((OclDevice *)mem->device)->pool, mem))
-        destroy((OclMem *)mem);                 /* the driver keeps it until commands that use it are finished */
+    for (Mem *m = pool_give(&((OclDevice *)mem->device)->pool, mem), *next; m; m = next) {
+        next = m->next;
+        destroy((OclMem *)m);                   /* the driver keeps it until commands that use it are finished */
+    }
 }
 
 void ocl_mem_used(OclMem *m, int queue, uint64_t command, bool writes)

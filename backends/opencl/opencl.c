@@ -39,10 +39,14 @@ const char *ocl_error(cl_int e)
     return text;
 }
 
+bool ocl_no_memory(cl_int e)
+{
+    return e == CL_MEM_OBJECT_ALLOCATION_FAILURE || e == CL_OUT_OF_HOST_MEMORY || e == CL_INVALID_BUFFER_SIZE;
+}
+
 int ocl_fail(const OclDevice *d, cl_int e, const char *what)
 {
-    bool memory = e == CL_MEM_OBJECT_ALLOCATION_FAILURE || e == CL_OUT_OF_HOST_MEMORY || e == CL_INVALID_BUFFER_SIZE;
-    return error_set(memory ? E_NOMEM : E_DEVICE, "%s: %s: %s", d->base.info.name, what, ocl_error(e));
+    return error_set(ocl_no_memory(e) ? E_NOMEM : E_DEVICE, "%s: %s: %s", d->base.info.name, what, ocl_error(e));
 }
 
 void ocl_enter(OclDevice *d, int queue)
@@ -289,7 +293,7 @@ static int open_context(OclDevice *d, cl_platform_id platform)
     cl_int e = describe(d, platform);
     if (e != CL_SUCCESS)
         return ocl_fail(d, e, "asking for its limits");
-    pool_new(&d->pool, (size_t)(d->base.info.memory / 4));
+    pool_new(&d->pool, d->base.info.memory);
     d->context = ocl.clCreateContext(props, (cl_uint)d->nqueue, d->id, NULL, NULL, &e);
     if (e != CL_SUCCESS)
         return ocl_fail(d, e, "a context");

@@ -92,6 +92,7 @@ int ocl_write(Mem *, size_t, const void *, size_t);
 int ocl_read(Mem *, size_t, void *, size_t);
 int ocl_wait(Mem *);
 bool ocl_ready(Mem *);
+bool ocl_no_memory(cl_int);                     /* is this what the driver says where there is too little? */
 void ocl_pool_empty(OclDevice *);
 /* The commands of a program, up to that one, use it on that queue. */
 void ocl_mem_used(OclMem *, int queue, uint64_t command, bool writes);

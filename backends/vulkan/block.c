@@ -162,8 +162,7 @@ bool vk_piece(VkDev *d, size_t bytes, bool host, VkPiece *p)
 {
     memset(p, 0, sizeof *p);
     if (bytes > d->base.info.max_alloc - 4 * SLACK) {
-        error_set(E_NOMEM, "%s: %zu bytes in one piece; its limit is %llu", d->base.info.name, bytes,
-            (unsigned long long)d->base.info.max_alloc);
+        too_large(&d->base, bytes);
         return false;
     }
     if (vk_lost(d))

@@ -113,8 +113,10 @@ int vk_alloc(Device *dev, size_t bytes, Mem **out)
 void vk_release(Mem *mem)
 {
     VkDev *d = (VkDev *)mem->device;
-    if (!pool_give(&d->pool, mem))
-        destroy(d, (VkMem *)mem);
+    for (Mem *m = pool_give(&d->pool, mem), *next; m; m = next) {
+        next = m->next;
+        destroy(d, (VkMem *)m);
+    }
 }
 
 int vk_write(Mem *mem, size_t offset, const void *data, size_t n)

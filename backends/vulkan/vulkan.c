@@ -291,7 +291,7 @@ static void describe(VkDev *d, const Features *x)
     i->has_f64 = x->all.features.shaderFloat64 && i->has_i64;   /* its exact fma is made of 64-bit integers */
     i->has_f16 = x->v12.shaderFloat16;
     memcpy(d->groups, p.properties.limits.maxComputeWorkGroupCount, sizeof d->groups);
-    pool_new(&d->pool, (size_t)(i->memory / 4));
+    pool_new(&d->pool, i->memory);
     *c = (SpirvCaps){ .i64 = i->has_i64, .f64 = i->has_f64, .byte_storage = x->v12.storageBuffer8BitAccess,
         .short_storage = x->v11.storageBuffer16BitAccess,
         .bytes = x->v12.shaderInt8, .shorts = x->all.features.shaderInt16, .group = i->is_cpu ? 8 : 64 };
