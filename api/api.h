@@ -306,7 +306,7 @@ int64_t kept_count(ShelfName);
 int64_t kept_limit(int64_t n);                  /* sets it if n > 0; returns the one before */
 
 /* ---- functions (func.c) */
-typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP } FnKind;
+typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_CHECKPOINT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP } FnKind;
 typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; const char *axes; } Memo;    /* arena NULL: its trace's */
 typedef struct Program {
     Kept kept;
@@ -331,6 +331,7 @@ typedef struct FnKey {
     const char *in_tree, *out_tree;             /* interned; NULL: by argument */
     int64_t axis_size;
     const char *axis_name;                      /* interned; NULL: the axis has none */
+    const char *save;                           /* FN_CHECKPOINT: interned; NULL: nothing */
 } FnKey;
 struct hd_fn {
     FnKey key;

@@ -7,6 +7,7 @@
  * A carry keeps its types: where it begins as a constant without dtype it takes that of the body's result, as in JAX.
  */
 #include "api.h"
+#include <string.h>
 
 /* ==================== bodies */
 
@@ -130,10 +131,82 @@ static hd built(const Tree *t, const Ref *out)
 
 /* ==================== scan */
 
+/* ---- in segments: a scan over pieces of the steps, each of which is a checkpoint */
+
+/* (captures, carry, xs of a piece) -> (carry, ys): the steps of one piece. */
+static Graph *piece_of(const Region *r, int nin, Graph *body, int64_t length, bool checkpoint)
+{
+    Region steps = *r, call = region_plain(CALL, nin, 0, 0);
+    Ref *in = NEWS(Ref, nin), *out = NEWS(Ref, body->nout);
+    Graph *inner = checkpoint ? piece_of(r, nin, body, length, false) : body;
+    graph_begin(graph_new());
+    for (int j = 0; j < nin; j++) {
+        Type t = body->type[body->in[j]];
+        in[j] = graph_input(region_group(r, j) == 'x' ? type_add_lead(&t, length) : t, 0);
+    }
+    steps.length = length, call.remat = true;
+    emit_region(checkpoint ? &call : &steps, nin, in, 1, &inner, out);
+    graph_outputs(out, body->nout);
+    return graph_end();
+}
+
+/* Rows from .. to of axis 0, as so many pieces of equal length. */
+static Ref piece_rows(Ref x, int64_t from, int64_t to, int64_t pieces)
+{
+    x = SliceAxis(x, 0, from, to);
+    if (!x)
+        return 0;
+    Type t = type_drop_lead(typ(x), 1);
+    t = type_add_lead(&t, (to - from) / pieces);
+    t = type_add_lead(&t, pieces);
+    return Reshape(x, type_shape(&t));
+}
+
+static Ref flat_rows(Ref x)
+{
+    if (!x)
+        return 0;
+    Type t = type_drop_lead(typ(x), 2);
+    t = type_add_lead(&t, typ(x)->dim[0] * typ(x)->dim[1]);
+    return Reshape(x, type_shape(&t));
+}
+
+/* Steps from .. to in pieces of one length; the carry of `in` moves on. */
+static void run_pieces(const Region *r, int nin, Ref *in, Graph *body, int64_t from, int64_t to, int64_t pieces, Ref *out)
+{
+    Ref *part = NEWS(Ref, nin);
+    Graph *piece = piece_of(r, nin, body, (to - from) / pieces, true);
+    Region over = *r;
+    over.length = pieces;
+    for (int j = 0; j < nin; j++)
+        part[j] = region_group(r, j) == 'x' ? piece_rows(in[j], from, to, pieces) : in[j];
+    emit_region(&over, nin, part, 1, &piece, out);
+    for (int k = 0; k < r->ncarry; k++)
+        in[r->ncap + k] = out[k];
+    for (int k = r->ncarry; k < body->nout; k++)
+        out[k] = flat_rows(out[k]);
+}
+
+/* As many equal pieces as asked for, and what is left over as one more at the end. */
+static void in_segments(const Region *r, int nin, Ref *in, Graph *body, int64_t segments, Ref *out)
+{
+    int64_t n = r->length, pieces = segments < n ? segments : n, whole = n / pieces * pieces;
+    Ref *rest = NEWS(Ref, body->nout);
+    if (whole < n && r->reverse)
+        run_pieces(r, nin, in, body, whole, n, 1, rest);
+    run_pieces(r, nin, in, body, 0, whole, pieces, out);
+    if (whole < n && !r->reverse)
+        run_pieces(r, nin, in, body, whole, n, 1, rest);
+    for (int k = 0; k < body->nout && whole < n; k++)
+        if (k < r->ncarry)
+            out[k] = in[r->ncap + k];
+        else
+            out[k] = out[k] && rest[k] ? Concat((const Ref[]){ out[k], rest[k] }, 2, 0) : 0;
+}
+
 /* One SCAN region of body t: (captures, carry, x) -> (carry, y). */
 static void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs,
-                        int64_t length,
-                        bool reverse, Ref *out)
+                        const hd_scan_opts *o, Ref *out)
 {
     CapSet caps = all_captures(1, &t);
     int ncap = caps.n;
@@ -149,8 +222,11 @@ static void scan_region(const Traced *t, const Type *want, int ncarry, const Ref
     if (error_pending())
         return;
     Region r = region_plain(SCAN, ncap, 0, ncarry);
-    r.length = length, r.reverse = reverse;
-    emit_region(&r, ncap + ncarry + nx, in, 1, &body, out);
+    r.length = o->length, r.reverse = o->reverse;
+    if (o->segments > 1 && o->length > 1)
+        in_segments(&r, ncap + ncarry + nx, in, body, o->segments, out);
+    else
+        emit_region(&r, ncap + ncarry + nx, in, 1, &body, out);
 }
 
 /* The number of steps: the size of every leaf along axis 0, or given < 0: unknown. -1 after an error. */
@@ -197,6 +273,10 @@ hd hd_scan_n(hd_fn *f, hd init, hd xs, const hd_scan_opts *o)
         error_set(E_INVAL, "hd_scan: .length is %lld: it is the number of steps", (long long)o->length);
         return HD_NIL;
     }
+    if (o->segments < 0) {
+        error_set(E_INVAL, "hd_scan: .segments is %lld: it is a number of pieces", (long long)o->segments);
+        return HD_NIL;
+    }
     int64_t n = steps("hd_scan", args[1], o->length || !args[1]->nleaf ? o->length : -1);
     args[1] = n < 0 ? NULL : one_step(args[1]);
     const Traced *t = n < 0 ? NULL : loop_body("hd_scan", "scanned", f, args, 2, 0, true);
@@ -208,7 +288,7 @@ hd hd_scan_n(hd_fn *f, hd init, hd xs, const hd_scan_opts *o)
     tree_types(t->out, want), tree_types(args[0], want);
     if (values(init, want, c) || values(xs, NULL, x))
         return HD_NIL;
-    scan_region(t, want, nc, c, nx, x, n, o->reverse, out);
+    scan_region(t, want, nc, c, nx, x, &(hd_scan_opts){ .length = n, .reverse = o->reverse, .segments = o->segments }, out);
     return built(t->out, out);
 }
 
@@ -233,7 +313,7 @@ static hd map_batches(hd_fn *f, const Tree *xs, Ref *x, int64_t n, int64_t b)
     if (!t)
         return HD_NIL;
     out = NEWS(Ref, t->g->nout), rest = NEWS(Ref, t->g->nout);
-    scan_region(t, NULL, 0, NULL, xs->nleaf, head, q, false, out);
+    scan_region(t, NULL, 0, NULL, xs->nleaf, head, &(hd_scan_opts){ .length = q }, out);
     if (r) {
         for (int k = 0; k < xs->nleaf; k++)
             part[k].dim[0] = r;
@@ -283,7 +363,7 @@ hd hd_map_n(hd_fn *f, hd xs, const hd_map_opts *o)
     if (!t)
         return HD_NIL;
     Ref *out = NEWS(Ref, t->g->nout);
-    scan_region(t, NULL, 0, NULL, tree->nleaf, x, n, false, out);
+    scan_region(t, NULL, 0, NULL, tree->nleaf, x, &(hd_scan_opts){ .length = n }, out);
     return built(t->out, out);
 }
 
@@ -441,7 +521,7 @@ hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init)
             error_set(E_INVAL, "hd_fori: the bounds are more than 2^63 - 1 steps apart");
             return HD_NIL;
         }
-        scan_region(c, want, n, in, 0, NULL, (int64_t)steps, false, out);
+        scan_region(c, want, n, in, 0, NULL, &(hd_scan_opts){ .length = (int64_t)steps }, out);
     } else if ((cond = below(c, b[1])))
         while_region(cond, c, want, n, in, out);
     return built(args[1], out + 1);
@@ -568,6 +648,22 @@ hd hd_stop_gradient(hd x)
 {
     OP(hd_stop_gradient);
     return sym_map("hd_stop_gradient", stop, NULL, 1, &x);
+}
+
+static hd name_leaf(const hd *x, int n, void *name)
+{
+    (void)n;
+    Ref r = sym_ref(x[0]);
+    return sym_of(r ? NameValue(r, name) : 0);
+}
+
+hd hd_checkpoint_name(hd x, const char *name)
+{
+    OP(hd_checkpoint_name);
+    if (name && name[0] && !strpbrk(name, ", "))
+        return sym_map("hd_checkpoint_name", name_leaf, (void *)(uintptr_t)intern(name), 1, &x);
+    error_set(E_INVAL, "hd_checkpoint_name: %s is no name: it has no spaces and commas", name ? name : "NULL");
+    return HD_NIL;
 }
 
 hd hd_apply_n(hd_fn *f, const hd *args, int n)

@@ -382,6 +382,20 @@ hd_fn *hd_jit_n(hd_fn *f, const hd_jit_opts *o)
     return fn_make(&k, NULL, 0, f->text);
 }
 
+hd_fn *hd_checkpoint_n(hd_fn *f, const hd_checkpoint_opts *o)
+{
+    OP(hd_checkpoint_n);
+    OPTIONS(hd_checkpoint_opts, o);
+    if (!fn_in("hd_checkpoint", f))
+        return NULL;
+    error_begin();
+    FnKey k = key_of(FN_CHECKPOINT, f);
+    if (o->save && !strcmp(o->save, "everything"))
+        return f;
+    k.save = o->save && o->save[0] && strcmp(o->save, "nothing") ? intern(o->save) : NULL;
+    return fn_make(&k, NULL, 0, f->text);
+}
+
 hd_fn *hd_vmap_n(hd_fn *f, const hd_vmap_opts *o)
 {
     OP(hd_vmap_n);

@@ -595,12 +595,29 @@ static const Traced *parsed(const hd_fn *f, const Tree *args)
     return t;
 }
 
+/* ==================== checkpoint */
+
+/* A call that is not inlined: reverse mode cuts it where it says. */
+static const Traced *checkpoint(const hd_fn *f, const Tree *args)
+{
+    const Traced *t = graph_of(f->key.inner, args);
+    if (!t)
+        return NULL;
+    Ref *in, *out = NEWS(Ref, t->g->nout);
+    Graph *body = t->g;
+    Region r = region_plain(CALL, t->g->nin, 0, 0);
+    r.remat = true, r.save = f->key.save;
+    open_over(t, args, &in);
+    emit_region(&r, t->g->nin, in, 1, &body, out);
+    return finish(t, args, tree_strong(t->out), out);
+}
+
 /* ==================== all of them */
 
 const Traced *transform(hd_fn *f, const Tree *args)
 {
     static const char *const verb[] = {
-        [FN_VMAP] = "vmapped", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated",
+        [FN_VMAP] = "vmapped", [FN_CHECKPOINT] = "checkpointed", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated",
             [FN_JACREV] = "differentiated",
         [FN_JVP] = "differentiated", [FN_VJP] = "differentiated",
     };
@@ -614,6 +631,7 @@ const Traced *transform(hd_fn *f, const Tree *args)
     context_push(&frame, verb[f->key.kind], NULL, f->loc);
     loc_set(f->loc);
     switch (f->key.kind) {
+    case FN_CHECKPOINT: t = checkpoint(f, args); break;
     case FN_VMAP: t = vmap(f, args); break;
     case FN_GRAD: t = grad(f, args); break;
     case FN_JACFWD: case FN_JACREV: t = jacobian(f, args); break;

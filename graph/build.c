@@ -58,6 +58,13 @@ Ref Iota(Type t, int axis)
 Ref Select(Ref p, Ref x, Ref y) { return emit(OP_select, 3, (const Ref[]){ p, x, y }, NULL); }
 Ref Convert(Ref x, Dtype dt) { return emit1(OP_convert, x, ATTR(1, dt)); }
 Ref StopGradient(Ref x) { return emit1(OP_stop_gradient, x, NULL); }
+
+Ref NameValue(Ref x, const char *name)
+{
+    Attr a = { 0 };
+    attr_int(&a, (int64_t)(intptr_t)name);
+    return emit(OP_named, 1, &x, &a);
+}
 Ref Accum(Ref acc, Ref x) { return emit(OP_accum, 2, (const Ref[]){ acc, x }, NULL); }
 
 Ref ReducePrecision(Ref x, int exponent_bits, int mantissa_bits)

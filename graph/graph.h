@@ -77,7 +77,8 @@ typedef enum RegionKind { CALL, SCAN, WHILE, COND } RegionKind;
 struct Region {
     uint8_t kind;
     bool reverse;                               /* SCAN: from the last step to the first */
-    bool remat;                                 /* checkpoint: reverse mode stores nothing */
+    bool remat;                                 /* a checkpoint: reverse mode stores only what `save` says */
+    const char *save;                           /* interned; NULL: nothing; "dots": products; else names of `named`, with commas */
     bool split;                                 /* all linear or none: not to be split again */
     int ncap, nacc, ncarry, nlane;
     int64_t length;                             /* SCAN */
@@ -193,6 +194,7 @@ bool const_is(Ref, double);                     /* filled with this number (sign
 #include "ops.def"
 Ref Select(Ref predicate, Ref x, Ref y);        /* elementwise: x where true */
 Ref StopGradient(Ref);
+Ref NameValue(Ref, const char *interned);       /* the same value, which a checkpoint may save by this name */
 Ref Const(Dtype, double);                       /* scalar; rounded to the dtype */
 Ref ConstBits(Dtype, int64_t bits);             /* the element's bits, sign- or zero-extended */
 Ref Full(Type, double);                         /* filled with a constant */

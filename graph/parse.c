@@ -461,6 +461,8 @@ static bool region_head(Parse *q, Region *r, int nin, int nout)
         return expected(q, "as many operands and results as captures, accumulators and carry");
     r->reverse = take_word(q, "reverse");
     r->remat = take_word(q, "remat");
+    if (r->remat && take(q, '=') && !(r->save = string(q)))
+        return false;
     r->split = take_word(q, "split");
     if (take_word(q, "rule"))
         return fail_at(q, q->p, "a derivative of the user's own cannot be read from text");

@@ -176,8 +176,10 @@ static void print_region(Text *t, const Ins *i)
     text_add(t, " cap=%d acc=%d carry=%d", r->ncap, r->nacc, r->ncarry);
     if (r->kind == SCAN)
         text_add(t, " length=%lld", (long long)r->length);
-    text_add(t, "%s%s%s%s", r->reverse ? " reverse" : "", r->remat ? " remat" : "", r->split ? " split" : "",
-             r->rule ? " rule" : "");
+    text_add(t, "%s%s", r->reverse ? " reverse" : "", r->remat ? " remat" : "");
+    if (r->remat && r->save)
+        text_char(t, '=', 1), print_string(t, r->save);
+    text_add(t, "%s%s", r->split ? " split" : "", r->rule ? " rule" : "");
     if (r->nlane)
         print_lanes(t, i, r);
 }

@@ -541,6 +541,12 @@ static void make_while(Dtype dt)
     out(z[0]), out(z[1]);
 }
 
+static void make_named(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    out(NameValue(in(dt, ANY, 0, DIMS(4, 3)), intern("a")));
+}
+
 /* Four lanes that meet, and what becomes of them under vmap: an operand a lane, or one of all. */
 static void make_meet(Op op, Dtype dt, int variant)
 {
@@ -637,6 +643,8 @@ const Law law_table[OP_COUNT] = {
     [OP_convert] = { MAKE(convert, 2, EVERY), .quotients = 2, .step = 0.5, .tolerance = 1e-6 },
     [OP_reduce_precision] = { MAKE(reduce_precision, 2, FLOATS), .quotients = 2, .step = 0.5, .tolerance = 1e-6 },
     [OP_stop_gradient] = { SAME(EVERY), .derivative = STOPPED },
+
+    [OP_named] = { MAKE(named, 1, EVERY) },
 
     [OP_const] = { MAKE(const, 1, EVERY) }, [OP_data] = { MAKE(data, 2, EVERY) }, [OP_iota] = { MAKE(iota, 2, NUMBERS) },
     [OP_bitcast] = { MAKE(bitcast, 3, NUMBERS), .derivative = STOPPED },

@@ -107,6 +107,8 @@ KIND(VMAP, const hd_vmap_opts *, &(const hd_vmap_opts){ 0 }, NULL, &(const hd_vm
     &(const hd_vmap_opts){ .in_axes = { INT32_MAX } }, &(const hd_vmap_opts){ .in_tree = "", .out_tree = "" })
 KIND(SCAN, const hd_scan_opts *, &(const hd_scan_opts){ 0 }, NULL, &(const hd_scan_opts){ .length = -1 },
     &(const hd_scan_opts){ .length = INT64_MIN }, &(const hd_scan_opts){ .length = INT64_MAX })
+KIND(CHECKPOINT, const hd_checkpoint_opts *, &(const hd_checkpoint_opts){ 0 }, NULL, &(const hd_checkpoint_opts){ .save = ",, ," },
+    &(const hd_checkpoint_opts){ .save = "dots" })
 KIND(MAP, const hd_map_opts *, &(const hd_map_opts){ 0 }, NULL, &(const hd_map_opts){ .batch_size = -1 },
     &(const hd_map_opts){ .batch_size = INT64_MAX })
 KIND(SORT, const hd_sort_opts *, &(const hd_sort_opts){ 0 }, NULL, &(const hd_sort_opts){ .keys = -1 },

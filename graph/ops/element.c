@@ -279,6 +279,26 @@ static void stop_transpose(const Ins *i, const Ref *ct, Cts *c) { (void)i, (void
 
 const Rules rules_stop_gradient = { first_infer, jvp_zero, stop_transpose, element_batch, copy_eval };
 
+/* ==================== named: the same value, with a name for checkpoints */
+
+static int named_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+{
+    (void)nin;
+    *out = *t[0];
+    return nattr == 2 && attr[0] == 1 ? 0 : error_set(E_INVAL, "%s: one name is wanted", optab[op].name);
+}
+
+/* Its tangent has no name: what a checkpoint saves is not linear. */
+static void named_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
+{
+    (void)i, (void)x, (void)z;
+    tz[0] = t[0];
+}
+
+static void named_transpose(const Ins *i, const Ref *ct, Cts *c) { ct_add(c, i->in[0], ct[0]); }
+
+const Rules rules_named = { named_infer, named_jvp, named_transpose, element_batch, copy_eval };
+
 /* ==================== accum(accumulator, x): adds in place; linear in both */
 
 static int accum_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)

@@ -6,10 +6,12 @@
  * split: in: a joint region in a graph under linearisation. Out: F, with the results that are not linear and the
  *        residuals, and L, with the linear results from tangents and residuals. Both are the same bodies, cut at
  *        the residuals, and then dead code removed. Residuals of a scan are ys of F and xs of L; of call and cond
- *        results and captures. A checkpoint has an empty cut, so L computes everything again from the operands; a
- *        while too, whose L is the joint loop: it can be run forwards, and only transposition refuses it.
+ *        results and captures. A checkpoint cuts at what it saves, by default nothing, so L computes everything else again from
+ *        the operands; a while has an empty cut, too, whose L is the joint loop: it can be run forwards, and only transposition refuses it.
  */
 #include "transforms.h"
+
+#include <string.h>
 
 void region_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
 {
@@ -79,7 +81,7 @@ static bool cheap(Op op)
     case OP_max: case OP_min: case OP_clamp: case OP_floor: case OP_ceil: case OP_round: case OP_trunc:
     case OP_and: case OP_or: case OP_xor: case OP_not:
     case OP_shift_left: case OP_shift_right_logical: case OP_shift_right_arithmetic:
-    case OP_select: case OP_convert: case OP_stop_gradient: case OP_bitcast:
+    case OP_select: case OP_convert: case OP_stop_gradient: case OP_named: case OP_bitcast:
     case OP_broadcast: case OP_reshape: case OP_transpose: case OP_slice: case OP_pad: case OP_concat: case OP_reverse:
         return true;
     default:
@@ -143,6 +145,39 @@ static Cut residuals(const Region *r, const Graph *b, const bool *lin)
                 cut.v[cut.n++] = o;
             have[o] = again || fixed || read[o];
         }
+    }
+    return cut;
+}
+
+/* Is this a value that the checkpoint saves: a product, or one with a name of the list? */
+static bool saved(const char *save, const Ins *i)
+{
+    const char *dots = "dots", *name = i->op == OP_named ? (const char *)(intptr_t)ins_int(i, 0) : i->op == OP_dot ? dots : NULL;
+    size_t n = name ? strlen(name) : 0;
+    for (const char *s = save; name && *s; s += *s == ',') {
+        s += strspn(s, " ");
+        size_t k = strcspn(s, ", ");
+        if (k == n && !memcmp(s, name, n))
+            return true;
+        s += strcspn(s, ",");
+    }
+    return false;
+}
+
+/* What a checkpoint stores: of the values it saves those that the linear part needs, perhaps through others. */
+static Cut kept_values(const Region *r, const Graph *b, const bool *lin)
+{
+    Cut cut = { NEWS(Ref, b->nval), NEWS(int, b->nval), 0 };
+    bool *need = read_by_linear(b, lin);
+    for (int n = b->nins - 1; n >= 0 && r->save; n--) {
+        const Ins *i = b->ins[n];
+        bool mine = !linear_ins(b, i) && saved(r->save, i);
+        if (!any_bit(need + i->out, i->nout) || linear_ins(b, i))
+            continue;
+        if (mine)
+            cut.v[cut.n++] = i->out;
+        for (int k = 0; !mine && k < i->nin; k++)
+            need[i->in[k]] = true;
     }
     return cut;
 }
@@ -243,15 +278,14 @@ void split_region(const Form *joint, const bool *lin, Ref *out)
     Form f = *joint;
     const Region *r = &joint->r;
     int np = region_npred(r), nres = form_results(joint), nlane = r->nlane;
-    bool uncut = r->remat || r->kind == WHILE;
     Cut *cut = NEWS(Cut, f.nsub);
     Slots s = { 0 };
     f.sub = NEWS(Graph *, f.nsub);
     for (int k = 0; k < f.nsub; k++)
         f.sub[k] = joint->sub[k];
     linear_bodies(&f, lin);
-    for (int k = 0; k < f.nsub && !uncut; k++) {
-        cut[k] = residuals(r, f.sub[k], lin);
+    for (int k = 0; k < f.nsub && r->kind != WHILE; k++) {
+        cut[k] = r->remat ? kept_values(r, f.sub[k], lin) : residuals(r, f.sub[k], lin);
         assign(&s, f.sub[k], &cut[k]);
     }
 

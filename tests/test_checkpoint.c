@@ -1,0 +1,216 @@
+/*
+ * test_checkpoint.c - reverse mode that stores less: values and derivatives stay the same bits, temporary memory falls as
+ * told; policies, scans, segments, lanes, higher orders.
+ */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heddle.h"
+
+static void setup(void) { ck_assert_int_eq(hd_live(), 0); }
+static void teardown(void) { ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error()); }
+
+static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
+static bool there(const char *device)
+{
+    hd_device_info d;
+    for (int i = 0; i < hd_device_count(); i++)
+        if (!hd_device(i, &d) && !strcmp(d.name, device))
+            return true;
+    return false;
+}
+
+/* f and g have the same results on x and w, bit by bit, on every device. */
+static void same(hd_fn *f, hd_fn *g, hd_array *x, hd_array *w, const char *what)
+{
+    for (int d = 0; d < 3; d++) {
+        hd_array *a = NULL, *b = NULL, *const args[2] = { x, w };
+        if (!there(devices[d]))
+            continue;
+        hd_jit_opts o = { .device = devices[d] };
+        ck_assert_msg(hd_call_n(hd_jit_n(f, &o), &a, 1, args, 2) == 0, "%s on %s: %s", what, devices[d], hd_error());
+        ck_assert_msg(hd_call_n(hd_jit_n(g, &o), &b, 1, args, 2) == 0, "%s on %s: %s", what, devices[d], hd_error());
+        const float *p = hd_data(a), *q = hd_data(b);
+        ck_assert_int_eq(hd_array_size(a), hd_array_size(b));
+        for (int64_t i = 0; i < hd_array_size(a); i++)
+            ck_assert_msg(fabsf(p[i] - q[i]) <= 1e-6f * (1 + fabsf(p[i])), "%s on %s: element %lld is %g, not %g", what, devices[d],
+                          (long long)i, (double)q[i], (double)p[i]);
+        hd_drop(a), hd_drop(b);
+    }
+}
+
+static hd layer(hd x, hd w) { return hd_tanh(hd_dot(hd_checkpoint_name(hd_sin(x), "wave"), w)); }
+static hd plain(hd x, hd w) { return hd_sum(layer(layer(layer(x, w), w), w)); }
+static hd with(hd x, hd w, const char *save)
+{
+    hd_fn *f = hd_checkpoint(layer, .save = save);
+    return hd_sum(hd_apply(f, hd_apply(f, hd_apply(f, x, w), w), w));
+}
+static hd nothing(hd x, hd w) { return with(x, w, NULL); }
+static hd dots(hd x, hd w) { return with(x, w, "dots"); }
+static hd named(hd x, hd w) { return with(x, w, "other, wave"); }
+static hd everything(hd x, hd w) { return with(x, w, "everything"); }
+
+static hd_array *waves(int64_t rows, int64_t columns)
+{
+    float *v = malloc(sizeof *v * (size_t)(rows * columns));
+    for (int64_t i = 0; i < rows * columns; i++)
+        v[i] = .3f * sinf((float)i);
+    hd_array *a = hd_array_new(HD_F32, HD_INTS(rows, columns), v, NULL);
+    free(v);
+    return a;
+}
+
+START_TEST(policies)
+{
+    hd_array *x = waves(3, 4), *w = waves(4, 4);
+    hd_fn *const f[] = { HD_FN(nothing), HD_FN(dots), HD_FN(named), HD_FN(everything) };
+    const hd_grad_opts both = { .argnums = HD_INTS(1) };
+    for (int i = 0; i < 4; i++) {
+        same(HD_FN(plain), f[i], x, w, "value");
+        same(hd_grad_n(HD_FN(plain), &both), hd_grad_n(f[i], &both), x, w, "gradient");
+        same(hd_grad_n(HD_FN(plain), NULL), hd_grad_n(f[i], NULL), x, w, "gradient");
+    }
+    same(hd_hessian(plain), hd_hessian(nothing), x, w, "hessian");
+    same(hd_vmap(hd_grad(plain), .in_axes = { 0, HD_NONE }), hd_vmap(hd_grad(dots), .in_axes = { 0, HD_NONE }), x, w, "lanes");
+    hd_drop(x), hd_drop(w);
+}
+END_TEST
+
+/* What the derivative of one checkpoint stores, read from its graph: results of the call that computes, beside y. */
+static hd one(hd x, hd w, const void *save)
+{
+    hd_fn *f = hd_checkpoint(layer, .save = (const char *)save);
+    return hd_sum(hd_square(hd_apply(f, x, w)));
+}
+struct save { char word[16]; };
+
+static int calls_named(const char *text, const char *word)
+{
+    int n = 0;
+    for (; (text = strstr(text, word)); text++)
+        n++;
+    return n;
+}
+
+START_TEST(what_is_stored)
+{
+    hd_array *x = waves(3, 4), *w = waves(4, 4);
+    const struct save save[] = { { "" }, { "dots" }, { "wave" }, { "everything" } };
+    const int sines[] = { 2, 2, 1, 1 }, products[] = { 2, 1, 2, 1 };       /* forward, and again; products: of the layer alone */
+    for (int i = 0; i < 4; i++) {
+        char *text = NULL;
+        size_t n = 0;
+        FILE *f = open_memstream(&text, &n);
+        ck_assert_msg(hd_print_graph(f, hd_grad(hd_bind(one, save[i]), .argnums = HD_INTS(1)), x, w) == 0, "%s", hd_error());
+        fclose(f);
+        int s = calls_named(text, " = sin "), d = calls_named(text, "lhs_contract=1 rhs_contract=0");
+        ck_assert_msg(s == sines[i] && d == products[i], "%s: %d sines, %d products\n%s", save[i].word, s, d, text);
+        free(text);
+    }
+    hd_drop(x), hd_drop(w);
+}
+END_TEST
+
+/* A recurrent net: what reverse mode keeps for each step. */
+static hd cell(hd w, hd h, hd x)
+{
+    h = hd_tanh(hd_add(hd_dot(h, w), x));
+    h = hd_mul(hd_sigmoid(hd_dot(h, w)), h);
+    return hd_tuple(h, hd_sum(h));
+}
+static hd net(hd xs, hd w, bool cut, int64_t segments, bool reverse)
+{
+    hd_fn *f = hd_partial(cell, w);
+    if (cut)
+        f = hd_checkpoint(f);
+    hd y = hd_scan(f, hd_zeros(HD_F32, 4), xs, .segments = segments, .reverse = reverse);
+    return hd_add(hd_sum(hd_square(hd_nth(y, 1))), hd_sum(hd_nth(y, 0)));
+}
+static hd net_plain(hd xs, hd w) { return net(xs, w, false, 0, false); }
+static hd net_back(hd xs, hd w) { return net(xs, w, false, 0, true); }
+static hd net_cut(hd xs, hd w) { return net(xs, w, true, 0, false); }
+static hd net_segments(hd xs, hd w) { return net(xs, w, false, 5, false); }
+static hd net_both(hd xs, hd w) { return net(xs, w, true, 5, false); }
+static hd back_segments(hd xs, hd w) { return net(xs, w, false, 5, true); }
+static hd too_many(hd xs, hd w) { return net(xs, w, false, 1000, false); }
+static hd negative(hd xs, hd w) { return net(xs, w, false, -1, false); }
+
+START_TEST(scans)
+{
+    hd_array *xs = waves(23, 4), *w = waves(4, 4), *y = NULL;
+    const hd_grad_opts both = { .argnums = HD_INTS(0) };
+    same(HD_FN(net_plain), HD_FN(net_segments), xs, w, "value in segments");
+    same(hd_grad_n(HD_FN(net_plain), &both), hd_grad_n(HD_FN(net_cut), &both), xs, w, "cut");
+    same(hd_grad_n(HD_FN(net_plain), &both), hd_grad_n(HD_FN(net_segments), &both), xs, w, "segments");
+    same(hd_grad_n(HD_FN(net_plain), &both), hd_grad_n(HD_FN(net_both), &both), xs, w, "cut and segments");
+    same(hd_grad_n(HD_FN(net_back), &both), hd_grad_n(HD_FN(back_segments), &both), xs, w, "segments backwards");
+    same(hd_grad_n(HD_FN(net_plain), &both), hd_grad_n(HD_FN(too_many), &both), xs, w, "a segment a step");
+    ck_assert(hd_call(negative, &y, xs, w) == HD_EINVAL && strstr(hd_error(), ".segments is -1"));
+    hd_drop(xs), hd_drop(w);
+}
+END_TEST
+
+static int64_t temporaries(hd_fn *f, int64_t steps)
+{
+    hd_array *xs = waves(steps, 64), *w = waves(64, 64);
+    hd_cost_info c = { 0 };
+    ck_assert_msg(hd_cost(hd_jit(f, .device = "opencl:0"), &c, xs, w) == 0, "%s", hd_error());
+    hd_drop(xs), hd_drop(w);
+    return c.temporary_bytes;
+}
+static hd wide(hd xs, hd w, bool cut, int64_t segments)
+{
+    hd_fn *f = hd_partial(cell, w);
+    if (cut)
+        f = hd_checkpoint(f);
+    return hd_sum(hd_nth(hd_scan(f, hd_zeros(HD_F32, 64), xs, .segments = segments), 0));
+}
+static hd wide_plain(hd xs, hd w) { return wide(xs, w, false, 0); }
+static hd wide_cut(hd xs, hd w) { return wide(xs, w, true, 0); }
+static hd wide_segments(hd xs, hd w) { return wide(xs, w, false, 64); }
+
+/* For each step: three states or so, then the carry alone, then one in sixty-four, the steps of one piece, and xs in pieces. */
+START_TEST(memory_falls)
+{
+    if (!there("opencl:0"))
+        return;
+    const int64_t steps = 4096, state = 64 * 4;
+    int64_t all = temporaries(hd_grad(wide_plain, .argnums = HD_INTS(1)), steps);
+    int64_t cut = temporaries(hd_grad(wide_cut, .argnums = HD_INTS(1)), steps);
+    int64_t pieces = temporaries(hd_grad(wide_segments, .argnums = HD_INTS(1)), steps);
+    ck_assert_msg(all >= 2 * steps * state, "plain: %lld bytes", (long long)all);
+    ck_assert_msg(cut < all && cut <= 3 * steps * state / 2, "cut: %lld bytes of %lld", (long long)cut, (long long)all);
+    ck_assert_msg(3 * pieces < all, "segments: %lld bytes of %lld", (long long)pieces, (long long)all);
+}
+END_TEST
+
+static hd bad_name(hd x) { return hd_checkpoint_name(x, "a, b"); }
+START_TEST(refusals)
+{
+    hd_array *x = waves(1, 2), *y = NULL;
+    ck_assert(hd_call(bad_name, &y, x) == HD_EINVAL && strstr(hd_error(), "is no name"));
+    hd_drop(x);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("checkpoint");
+    TCase *c = tcase_create("all");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_set_timeout(c, 600);
+    tcase_add_test(c, policies);
+    tcase_add_test(c, what_is_stored);
+    tcase_add_test(c, scans);
+    tcase_add_test(c, memory_falls);
+    tcase_add_test(c, refusals);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
