@@ -750,7 +750,7 @@ int main(int argc, char **argv)
         printf("skipped: %s\n", error_text());
         return 77;
     }
-    if (other && !strcmp(other->info.kind, "vulkan"))       /* f64 has no functions there */
+    if (other && (!other->info.has_f64 || !strcmp(other->info.kind, "vulkan")))     /* f64 has no functions there */
         real = DT_F32, tolerance = 2e-3, rounding = 1e-6;
     for (int64_t seed = option.seed; !option.views && seed < option.seed + option.count; seed++) {
         Arena *arena = arena_new(), *before = arena_use(arena);

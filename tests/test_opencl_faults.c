@@ -4,8 +4,8 @@
  * In:  small programs that use all of the backend: both queues, loops that read conditions, copies, constants, the disk cache.
  * Out: whatever fails and however often, each result is right or an error that names the device; nothing crashes or waits for
  *      ever; once the driver works again, so does everything.
- * Each failure has a process of its own. `test_opencl_faults all` makes every call fail, once and for good; without it one in
- * STRIDE does.
+ * Each failure has a process of its own. `test_opencl_faults 1` makes every call fail, once and for good; `5` one in five;
+ * without a number one in STRIDE does.
  */
 #include <check.h>
 #include <math.h>
@@ -22,7 +22,7 @@
 enum { STRIDE = 47, SMALL = 64, LARGE = 1 << 18, MATRIX = 96 };
 
 static char folder[256], cache[300];
-static bool all;
+static long stride;                             /* as the command line says; 0: it says nothing */
 
 /* ---- programs whose results are known: their elements are whole numbers ---- */
 
@@ -202,15 +202,15 @@ static void fails(const char *call, long n, bool for_good)
     ck_assert_msg(v == RIGHT || v == FAILED || v == NOT_LISTED, "HEDDLE_FAULT=%s: %s", spec, said[v]);
 }
 
-/* One of stride, each once and for good. */
-static void sweep(const char *call, long stride)
+/* One call in so many, each once and for good. */
+static void sweep(const char *call, long usual)
 {
     char spec[96];
     long n = 0;
     snprintf(spec, sizeof spec, "opencl:%s:1000000", call);
     ck_assert_int_eq(outcome(spec, &n), RIGHT);
     ck_assert_msg(n > 20, "only %ld calls of %s", n, call);
-    for (long k = 1; k <= n; k += all ? 1 : stride) {
+    for (long k = 1; k <= n; k += stride ? stride : usual) {
         fails(call, k, false);
         fails(call, k, true);
     }
@@ -265,7 +265,7 @@ END_TEST
 int main(int argc, char **argv)
 {
     long n;
-    all = argc > 1 && !strcmp(argv[1], "all");
+    stride = argc > 1 ? strtol(argv[1], NULL, 10) : 0;
     if (outcome("opencl:none:1", &n) == NOT_LISTED)
         return printf("no OpenCL device\n"), 77;
     Suite *suite = suite_create("opencl_faults");
