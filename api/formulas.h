@@ -26,9 +26,9 @@ Ref float_ref(const char *what, hd x);          /* an array of floats; a bare co
 Ref rank_ref(const char *what, hd x, int least);        /* of at least this rank */
 bool real_dtype(const char *what, Dtype);
 bool int_operand(const char *what, const char *name, Ref);      /* an array of integers */
-Ref as_index(Ref);                              /* integers wide enough for arithmetic with sizes: at least i32 */
+Ref as_index(Ref, int64_t n);                   /* integers wide enough for arithmetic with n: at least i32 */
 Ref from_end(Ref index, int64_t n);             /* negative indices count from the end of n */
-Ref to_start(Ref index, int64_t n);             /* i32; negative counts from the end; kept within 0 .. n */
+Ref to_start(Ref index, int64_t n);             /* i32 if n fits, else i64; negative counts from the end */
 
 /* ---- axes (ops_reduce.c) */
 Ints ints1(int64_t);

@@ -99,14 +99,15 @@ bool int_operand(const char *what, const char *name, Ref r)
     return false;
 }
 
-Ref as_index(Ref i)
+Ref as_index(Ref i, int64_t n)
 {
-    return i && dtype_size((Dtype)typ(i)->dt) < 4 ? Convert(i, DT_I32) : i;
+    Dtype least = type_counter(n);
+    return i && dtype_size((Dtype)typ(i)->dt) < dtype_size(least) ? Convert(i, least) : i;
 }
 
 Ref from_end(Ref i, int64_t n)
 {
-    i = as_index(i);
+    i = as_index(i, n);
     if (!i || dtype_unsigned((Dtype)typ(i)->dt))
         return i;
     return choose(Lt(i, Like(i, 0)), Add(i, Like(i, (double)n)), i);
@@ -114,10 +115,11 @@ Ref from_end(Ref i, int64_t n)
 
 Ref to_start(Ref i, int64_t n)
 {
+    Dtype counter = type_counter(n);
     i = from_end(i, n);
-    if (!i || typ(i)->dt == DT_I32)
+    if (!i || (Dtype)typ(i)->dt == counter)
         return i;
-    return Convert(Min(Max(i, Like(i, 0)), Like(i, (double)(n < INT32_MAX ? n : INT32_MAX))), DT_I32);
+    return Convert(Min(Max(i, Like(i, 0)), Like(i, (double)n)), counter);
 }
 
 /* ==================== rows */

@@ -74,7 +74,7 @@ Ref take(Ref x, Ref index, int axis, int mode)
 
 Ref one_hot(Ref index, int64_t n, Dtype d)
 {
-    index = as_index(index);
+    index = as_index(index, n);
     if (!index)
         return 0;
     Ref column = unsqueeze(index, typ(index)->rank);
@@ -227,8 +227,17 @@ hd hd_one_hot(hd index, int64_t n, enum hd_dtype d)
 
 /* ==================== one window */
 
-/* Where a window starts, an integer an axis of x, as i32[rank] with negatives counted from the end; 0 after an
- * error. */
+/* Of all axes of x. */
+static Dtype counter_of(Ref x)
+{
+    Dtype dt = DT_I32;
+    for (int i = 0; i < typ(x)->rank; i++)
+        dt = type_counter(typ(x)->dim[i]) == DT_I64 ? DT_I64 : dt;
+    return dt;
+}
+
+/* Where a window starts, an integer an axis of x, as i32[rank] (i64 where an axis is too long for it) with negatives counted from
+ * the end; 0 after an error. */
 static Ref starts_of(const char *what, Ref x, hd starts)
 {
     Ref s = sym_ref(starts);
@@ -244,7 +253,7 @@ static Ref starts_of(const char *what, Ref x, hd starts)
         return Convert(s, DT_I32);
     Ref part[MAXRANK];
     for (int i = 0; i < rank; i++)
-        if (!(part[i] = to_start(SliceAxis(s, 0, i, i + 1), typ(x)->dim[i])))
+        if (!(part[i] = Convert(to_start(SliceAxis(s, 0, i, i + 1), typ(x)->dim[i]), counter_of(x))))
             return 0;
     return rank == 1 ? part[0] : Concat(part, rank, 0);
 }
@@ -306,7 +315,7 @@ static Ref start_at(const char *what, Ref x, int axis, hd i)
     }
     k = to_start(k, typ(x)->dim[axis]);
     int rank = typ(x)->rank;
-    return k ? Pad(Reshape(k, ints1(1)), Const(DT_I32, 0), ints1(axis), ints1(rank - 1 - axis), ints1(0)) : 0;
+    return k ? Pad(Reshape(k, ints1(1)), Const((Dtype)typ(k)->dt, 0), ints1(axis), ints1(rank - 1 - axis), ints1(0)) : 0;
 }
 
 static bool not_empty(const char *what, Ref x, int axis)
@@ -425,5 +434,5 @@ hd hd_segment_sum(hd x, hd ids, int64_t segments)
     u.dim[0] = segments;
     Dims d = { .window = ints_run(1, t.rank), .collapsed = ints1(0), .map = ints1(0) };
     Ref none = Zeros(&u);
-    return sym_of(segments ? scatter(none, unsqueeze(as_index(i), 1), r, &d, MODE_FILL, HD_ADD, false) : none);
+    return sym_of(segments ? scatter(none, unsqueeze(as_index(i, segments), 1), r, &d, MODE_FILL, HD_ADD, false) : none);
 }

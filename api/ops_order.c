@@ -101,7 +101,7 @@ hd hd_argsort(hd x, int axis)
     if (!r)
         return HD_NIL;
     Type t = *typ(r);
-    t.dt = DT_I32;
+    t.dt = type_counter(t.dim[a]);
     return sym_of(sort_by(r, Iota(t, a), a));
 }
 
@@ -146,7 +146,7 @@ Ref searchsorted(Ref sorted, Ref x, bool right)
         return 0;
     int64_t n = typ(sorted)->dim[0];
     Type t = *typ(x);
-    t.dt = DT_I32;
+    t.dt = type_counter(n);
     Ref low = Zeros(&t), high = Full(t, (double)n);
     for (int64_t span = n; low && high && span > 0; span /= 2) {
         Ref middle = Add(low, ShiftRightLogical(Sub(high, low), Like(low, 1)));
@@ -268,11 +268,11 @@ hd hd_histogram(hd x, hd edges)
 static Ref positions(Ref mask, int64_t size, Ref *there)
 {
     int64_t n = typ(mask)->dim[0];
-    Type t = type_of(DT_I32, 1, &size), b = type_of(DT_BOOL, 1, &size);
+    Type t = type_of(type_counter(n), 1, &size), b = type_of(DT_BOOL, 1, &size);
     *there = Zeros(&b);
     if (!n || !size)
         return Zeros(&t);
-    Ref upto = Cumulative(OP_cumsum, Convert(mask, DT_I32), 0, false);
+    Ref upto = Cumulative(OP_cumsum, Convert(mask, (Dtype)t.dt), 0, false);
     Ref k = Iota(t, 0);
     if (!upto || !k)
         return 0;
@@ -364,7 +364,8 @@ static Ref quantile(Ref x, Ref q, int axis)
     int more = typ(x)->rank - 1;
     Ref at = Mul(q, Like(q, (double)(n - 1))), low = Floor(at), high = Ceil(at), up = Sub(at, low);
     Ref top = Like(at, (double)(n - 1)), zero = Like(at, 0);
-    low = Convert(Min(Max(low, zero), top), DT_I32), high = Convert(Min(Max(high, zero), top), DT_I32);
+    Dtype place = type_counter(n);
+    low = Convert(Min(Max(low, zero), top), place), high = Convert(Min(Max(high, zero), top), place);
     Ref below = take(x, low, 0, MODE_CLIP), above = take(x, high, 0, MODE_CLIP);
     for (int i = 0; i < more; i++)
         up = up ? unsqueeze(up, typ(up)->rank) : 0;

@@ -175,7 +175,7 @@ static hd position(const char *what, Op op, hd x, int axis)
     if (a < 0)
         return HD_NIL;
     if (typ(r)->dim[a])
-        return sym_of(Arg(op, r, a, DT_I32));
+        return sym_of(Arg(op, r, a, type_counter(typ(r)->dim[a])));
     error_set(E_SHAPE, "%s: %s is empty along axis %d, and nothing has no position", what, type_text(typ(r)), axis);
     return HD_NIL;
 }

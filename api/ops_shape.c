@@ -149,6 +149,17 @@ hd hd_eye(enum hd_dtype d, int64_t n)
     return sym_of(Convert(Eq(Iota(i, 0), Iota(i, 1)), (Dtype)t.dt));
 }
 
+/* Are these numbers, the first and the last of a range, in an integer dtype? */
+static bool range_fits(const char *what, Dtype d, double first, double last)
+{
+    double bits = 8 * (double)dtype_size(d), least = dtype_signed(d) ? -exp2(bits - 1) : 0;
+    double beyond = exp2(dtype_signed(d) ? bits - 1 : bits);
+    if (dtype_float(d) || d == DT_BOOL || (fmin(first, last) >= least && fmax(first, last) < beyond))
+        return true;
+    error_set(E_DTYPE, "%s: %g to %g are not all values of %s; use a wider dtype", what, first, last, dtype_name(d));
+    return false;
+}
+
 /* start + k step, in the dtype */
 hd hd_arange(enum hd_dtype d, double start, double stop, double step)
 {
@@ -166,8 +177,11 @@ hd hd_arange(enum hd_dtype d, double start, double stop, double step)
             start, start + step, dtype_name((Dtype)t.dt));
         return HD_NIL;
     }
+    if (n > 0 && !range_fits("hd_arange", (Dtype)t.dt, start, start + (n - 1) * step))
+        return HD_NIL;
     /* counting and the product are exact in 32 bits where the dtype's own are not */
-    Dtype wide = dtype_size((Dtype)t.dt) < 4 && dtype_float((Dtype)t.dt) ? DT_F32 : (Dtype)t.dt, own = (Dtype)t.dt;
+    Dtype own = (Dtype)t.dt, wide = dtype_size(own) >= 4 ? own : dtype_float(own) ? DT_F32 : DT_I32;
+    wide = wide == DT_I32 && n > INT32_MAX ? DT_I64 : wide;
     t.dt = wide;
     Ref k = Iota(t, 0);
     if (step != 1)
@@ -187,6 +201,8 @@ hd hd_linspace(enum hd_dtype d, double start, double stop, int64_t n)
     Dtype own = (Dtype)t.dt;
     if (n == 0)
         return sym_of(Zeros(&t));
+    if (!range_fits("hd_linspace", own, start, stop))
+        return HD_NIL;
     t.dt = own == DT_F64 || (!dtype_float(own) && dtype_size(own) > 2) ? DT_F64 : DT_F32;
     Ref r = Full(t, start);
     if (n > 1) {
@@ -586,8 +602,10 @@ hd hd_pad(hd x, hd value, hd_ints low, hd_ints high, hd_ints interior)
         return HD_NIL;
     }
     for (int i = 0; i < t.rank; i++) {
-        int64_t n = t.dim[i] + lo.v[i] + hi.v[i] + (t.dim[i] ? (t.dim[i] - 1) * in.v[i] : 0);
-        if (in.v[i] >= 0 && n >= 0)
+        int64_t n;
+        bool over = __builtin_mul_overflow(t.dim[i] ? t.dim[i] - 1 : 0, in.v[i], &n) || __builtin_add_overflow(n, t.dim[i], &n)
+            || __builtin_add_overflow(n, lo.v[i], &n) || __builtin_add_overflow(n, hi.v[i], &n);
+        if (in.v[i] >= 0 && (over || n >= 0))   /* what is too large, the op itself says */
             continue;
         if (in.v[i] < 0)
             error_set(E_INVAL, "%s: %lld between the elements of axis %d; only low and high may be negative",

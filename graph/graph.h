@@ -116,6 +116,7 @@ Ints type_shape(const Type *);
 const char *type_text(const Type *);            /* "f32[3,4]"; in the arena */
 Type type_drop_lead(const Type *, int n);       /* without the first n dimensions */
 Type type_add_lead(const Type *, int64_t n);    /* with one more in front */
+Dtype type_counter(int64_t n);                  /* of positions among n: i32 where it counts to n, else i64 */
 
 /* ==================== the op table (table.c, from ops.def) */
 

@@ -51,14 +51,31 @@ Type type_drop_lead(const Type *t, int n)
     return n >= t->rank ? type_scalar((Dtype)t->dt) : type_of((Dtype)t->dt, t->rank - n, t->dim + n);
 }
 
+static bool countable(const Type *t)
+{
+    int64_t bytes = (int64_t)dtype_size((Dtype)t->dt);
+    bool over = false;
+    for (int k = 0; k < t->rank; k++) {
+        if (!t->dim[k])
+            return true;
+        over |= __builtin_mul_overflow(bytes, t->dim[k], &bytes);
+    }
+    return !over;
+}
+
 Type type_add_lead(const Type *t, int64_t n)
 {
     int64_t dim[MAXRANK + 1] = { n };
     memcpy(dim + 1, t->dim, t->rank * sizeof *dim);
     if (t->rank == MAXRANK)
         error_set(E_SHAPE, "%s cannot have one more dimension: %d is the most", type_text(t), MAXRANK);
-    return type_of((Dtype)t->dt, t->rank < MAXRANK ? t->rank + 1 : MAXRANK, dim);
+    Type u = type_of((Dtype)t->dt, t->rank < MAXRANK ? t->rank + 1 : MAXRANK, dim);
+    if (!countable(&u))
+        error_set(E_SHAPE, "%lld of %s have more bytes than can be addressed; make them fewer", (long long)n, type_text(t));
+    return u;
 }
+
+Dtype type_counter(int64_t n) { return n <= INT32_MAX ? DT_I32 : DT_I64; }
 
 /* ==================== attributes: lists of integers, each with its count in front */
 

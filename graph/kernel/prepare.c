@@ -238,7 +238,7 @@ static Ref product(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb, Dtype to, c
 /* The first NaN, else the first of the extremes: the least position of those. */
 static Ref position(Op op, Ref x, int axis, Dtype index, bool split)
 {
-    Type t = with_dt(typ(x), DT_I32);
+    Type t = with_dt(typ(x), type_counter(typ(x)->dim[axis]));
     Ref best = reduced(op == OP_argmax ? OP_reduce_max : OP_reduce_min, x, one(axis), split);
     Ints dims = { 0 };
     for (int d = 0; d < t.rank; d++)
@@ -247,7 +247,7 @@ static Ref position(Op op, Ref x, int axis, Dtype index, bool split)
     Ref hit = Eq(x, Broadcast(best, type_shape(typ(x)), dims));
     if (is_float(x))
         hit = Or(hit, Ne(x, x));
-    return Convert(reduced(OP_reduce_min, Select(hit, Iota(t, axis), Full(t, INT32_MAX)), one(axis), split), index);
+    return Convert(reduced(OP_reduce_min, Select(hit, Iota(t, axis), FullBits(t, t.dim[axis] - 1)), one(axis), split), index);
 }
 
 static Op of_cumulative(Op op)

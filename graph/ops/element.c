@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "element.h"
+#include "ops.h"
 
 /* ==================== infer */
 
@@ -219,11 +220,10 @@ const Rules rules_select = { select_infer, select_jvp, select_transpose, element
 
 static int convert_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
-    (void)op, (void)nin;
+    (void)nin;
     if (nattr != 2 || attr[0] != 1 || attr[1] <= DT_NONE || attr[1] >= DT_COUNT)
         return error_set(E_DTYPE, "convert: %s to a dtype that there is not", type_text(t[0]));
-    *out = type_of((Dtype)attr[1], t[0]->rank, t[0]->dim);
-    return 0;
+    return ops_result(op, out, (Dtype)attr[1], type_shape(t[0]));
 }
 
 static void convert_transpose(const Ins *i, const Ref *ct, Cts *c)

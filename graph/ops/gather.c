@@ -269,7 +269,7 @@ static Ref set_jvp(const Ref *x, const Ref *t, const Dims *d)
 {
     Type xt = *typ(x[0]), ut = *typ(x[2]), it = *typ(x[1]), list = type_of(DT_I32, it.rank - 1, it.dim);
     int64_t n = type_size(&list);
-    Dtype dt = ops_counter(n);
+    Dtype dt = type_counter(n);
     list = type_of(dt, 1, &n);
     xt.dt = dt;
     Ref number = Add(Iota(list, 0), Full(list, 1)), own = 0;

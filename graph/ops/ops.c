@@ -127,6 +127,15 @@ int ops_index_type(Op op, const Type *t)
         type_text(t));
 }
 
+int ops_counts(Op op, const Type *t, int64_t axis, Dtype dt)
+{
+    uint64_t bits = 8 * dtype_size(dt) - dtype_signed(dt), most = UINT64_MAX >> (64 - bits), n = (uint64_t)t->dim[axis];
+    if (!dtype_int(dt) || !n || n - 1 <= most)
+        return 0;
+    return error_set(E_DTYPE, "%s: %s counts to %llu, and axis %lld of %s is longer; use a wider dtype", optab[op].name,
+        dtype_name(dt), (unsigned long long)most, (long long)axis, type_text(t));
+}
+
 int ops_result(Op op, Type *out, Dtype dt, Ints shape)
 {
     if (shape.n > MAXRANK)
@@ -199,8 +208,6 @@ void ops_batch_again(const Ins *i, const Ref *x, const uint8_t *s, const Axis *a
     again(i, y, out);
     ops_stacked_out(i, so);
 }
-
-Dtype ops_counter(int64_t n) { return n <= INT32_MAX ? DT_I32 : DT_I64; }
 
 /* ==================== dense arrays */
 

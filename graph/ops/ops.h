@@ -27,6 +27,7 @@ int ops_axis(Op, const Type *, int64_t axis);                           /* in ra
 int ops_axes(Op, const char *what, const Type *, Ints axes);            /* in range and distinct */
 int ops_rising(Op, const char *what, Ints);                             /* strictly increasing */
 int ops_index_type(Op, const Type *);                                   /* integers */
+int ops_counts(Op, const Type *, int64_t axis, Dtype);                  /* holds the dtype all positions along the axis? */
 int ops_result(Op, Type *out, Dtype, Ints shape);                       /* sizes are not negative and can be counted */
 bool ops_room(Op, int rank);                            /* for batch: is there room for one more axis? else an error */
 
@@ -41,7 +42,6 @@ void ops_batch_again(const Ins *, const Ref *x, const uint8_t *s, const Axis *, 
 void ops_stack(const Ins *, const Ref *x, const uint8_t *s, const Axis *, Ref *y);
 void ops_stacked_out(const Ins *, uint8_t *so);
 Ref ops_take_along(Ref x, Ref index, int axis);         /* x[.., index[.., k, ..], ..], clamped; gather.c */
-Dtype ops_counter(int64_t n);                           /* i32 where it counts to n, else i64 */
 
 /* ==================== dense arrays on the host */
 

@@ -131,7 +131,7 @@ static void sort_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref
     int axis = (int)ins_int(i, 0), keys = (int)ins_int(i, 1);
     Ref *y = NEWS(Ref, keys + 1), *sorted = NEWS(Ref, keys + 1);
     Type u = *typ(x[0]);
-    u.dt = ops_counter(u.dim[axis]);
+    u.dt = type_counter(u.dim[axis]);
     memcpy(y, x, (size_t)keys * sizeof *y);
     y[keys] = Iota(u, axis);
     emit_sort(i, keys + 1, y, axis, sorted);

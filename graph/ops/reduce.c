@@ -167,6 +167,8 @@ static int arg_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
     if (!t[0]->dim[axis])
         return error_set(E_SHAPE, "%s: %s has no elements along axis %lld, so there is no position; pad it first",
             optab[op].name, type_text(t[0]), (long long)axis);
+    if ((e = ops_counts(op, t[0], axis, (Dtype)dt)))
+        return e;
     return ops_result(op, out, (Dtype)dt, ints_pick(t[0], ints_others(t[0]->rank, ints_fill(1, axis))));
 }
 

@@ -85,7 +85,8 @@ static int iota_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
             "unknown dtype");
     if ((e = ops_result(op, out, (Dtype)dt, a[1])))
         return e;
-    return ops_axis(op, out, a[2].v[0]);
+    e = ops_axis(op, out, a[2].v[0]);
+    return e ? e : ops_counts(op, out, a[2].v[0], (Dtype)dt);
 }
 
 static int iota_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
