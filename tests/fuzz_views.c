@@ -146,6 +146,62 @@ static Ref moved(Draw *d, Ref v)
     }
 }
 
+/* ==================== stencils */
+
+typedef struct Stencil { int axis, border, form; int64_t by; } Stencil;
+
+/* Element i is v's i - by, from beyond the border: the other end, its mirror image, the edge (twice), a constant. */
+static Ref shifted(Ref v, const Stencil *s, int64_t by)
+{
+    int64_t n = dim_of(v, s->axis), b = by < 0 ? -by : by;
+    Ref all = by < 0 ? cut(v, s->axis, b, n) : cut(v, s->axis, 0, n - b), beyond = 0;
+    switch (s->border) {
+    case 0: beyond = by < 0 ? cut(v, s->axis, 0, b) : cut(v, s->axis, n - b, n); break;
+    case 1: beyond = turned(by < 0 ? cut(v, s->axis, n - b, n) : cut(v, s->axis, 0, b), s->axis); break;
+    case 2: {
+        Ref e = by < 0 ? cut(v, s->axis, n - 1, n) : cut(v, s->axis, 0, 1);
+        for (beyond = e; dim_of(beyond, s->axis) < b;)
+            beyond = joined(beyond, e, s->axis);
+        break;
+    }
+    case 3: {
+        Type t = type_of(DT_I32, 1, &n);
+        return take(v, Add(Iota(t, 0), Full(t, (double)-by)), s->axis, 1);
+    }
+    default: return pad_axis(v, s->axis, by, -by, Const(dtype_at(v), 2));
+    }
+    return by < 0 ? joined(all, beyond, s->axis) : joined(beyond, all, s->axis);
+}
+
+static Ref stencil(Ref v, const Stencil *s)
+{
+    Ref left = shifted(v, s, s->by), right = shifted(v, s, -s->by);
+    switch (s->form) {
+    case 0: return Sub(Add(scaled(left, 0.5), scaled(right, 0.5)), scaled(v, 0.25));
+    case 1: return Add(left, scaled(turned(left, s->axis), 0.5));
+    case 2: return left;
+    case 3: return Add(scaled(shifted(left, s, s->by), 0.5), scaled(turned(right, s->axis), 0.25));
+    default: return Sub(left, scaled(right, 0.5));
+    }
+}
+
+/* As programs do: the same one again and again, or two in turn. */
+static Ref stencils(Draw *d, Ref v)
+{
+    Stencil s[2];
+    for (int k = 0; k < 2; k++) {
+        int axis = pick(d->r, 2) ? typ(v)->rank - 1 : axis_drawn(d, v);
+        int64_t n = dim_of(v, axis), most = n - 1 < 3 ? n - 1 : 3;
+        if (n < 2)
+            return v;
+        s[k] = (Stencil){ axis, pick(d->r, 5), pick(d->r, 5), 1 + below(d, most) };
+    }
+    bool two = pick(d->r, 2);
+    for (int times = 2 + pick(d->r, 3), k = 0; k < times; k++)
+        v = stencil(v, &s[two && k % 2]);
+    return v;
+}
+
 /* ==================== views of other shapes */
 
 static Ref regrouped(Draw *d, Ref v)
@@ -279,7 +335,8 @@ static Ref tame(Draw *d, Ref v)
 static void draw_step(Draw *d)
 {
     Ref v = any(d);
-    switch (pick(d->r, 9)) {
+    switch (pick(d->r, 13)) {
+    case 9: case 10: case 11: case 12: keep(d, stencils(d, v)); break;
     case 0: case 1: keep(d, moved(d, v)); break;
     case 2: case 3: keep(d, reshaped(d, v)); break;
     case 4: case 5: keep(d, Add(moved(d, v), scaled(moved(d, v), 0.5))); break;     /* a diamond */
