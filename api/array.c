@@ -55,6 +55,8 @@ void store_drop(Store *s)
 
 Device *store_device(Store *s)
 {
+    if (process_usable())
+        return NULL;
     pthread_mutex_lock(&s->lock);
     Device *d = s->mem ? s->mem->device : NULL;
     pthread_mutex_unlock(&s->lock);
@@ -83,6 +85,8 @@ static int mem_read(Mem *m, void *dst, size_t n)
 Mem *store_on(Store *s, Device *d, bool place)
 {
     Mem *m = NULL;
+    if (process_usable())
+        return NULL;
     pthread_mutex_lock(&s->lock);
     if (s->mem && s->mem->device == d) {
         m = mem_keep(s->mem);
@@ -108,6 +112,8 @@ Mem *store_on(Store *s, Device *d, bool place)
 int store_read(Store *s, void *dst)
 {
     int e = 0;
+    if (process_usable())
+        return (int)error_code();
     pthread_mutex_lock(&s->lock);
     if (!s->host)
         e = mem_read(s->mem, dst, s->bytes);
@@ -120,6 +126,8 @@ int store_read(Store *s, void *dst)
 const void *store_host(Store *s)
 {
     const void *p = NULL;
+    if (process_usable())
+        return NULL;
     pthread_mutex_lock(&s->lock);
     if (!s->host && !s->mem->device->backend->wait(s->mem) && !(p = s->mem->device->backend->map(s->mem))) {
         s->host = malloc(s->bytes ? s->bytes : 1);
@@ -588,7 +596,7 @@ int hd_wait(const hd_array *a)
     if (!a)
         return error_pass();
     error_begin();
-    if (!array_alive("hd_wait", -1, a))
+    if (!array_alive("hd_wait", -1, a) || process_usable())
         return error_told((int)error_code());
     for (int i = 0; i < a->n; i++)
         if (hd_wait(a->part[i]))

@@ -118,6 +118,7 @@ Exec *compile(Graph *g, Device *d)
         phase_begin(PHASE_COMPILE);
         if ((e = d->backend->build(d, p)))
             e->plan = p;
+        process_watch_exit();
     }
     phase_begin(PHASE_OTHER);
     if (e)

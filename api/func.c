@@ -15,9 +15,10 @@
 #include <time.h>
 
 pthread_mutex_t front_lock;
+_Thread_local Entry *entry_top;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void make_lock(void)
+static void make_recursive(void)
 {
     pthread_mutexattr_t a;
     pthread_mutexattr_init(&a);
@@ -25,13 +26,37 @@ static void make_lock(void)
     pthread_mutex_init(&front_lock, &a);
 }
 
+/* Around fork(), which waits for nobody: held by another thread, it guards tables that are half written. In the child
+ * the lock's owner is another thread, even if it is the one that forked. */
+static bool held;
+static void before_fork(void) { held = !pthread_mutex_trylock(&front_lock); }
+
+static void in_parent(void)
+{
+    if (held)
+        pthread_mutex_unlock(&front_lock);
+}
+
+static void in_child(void)
+{
+    if (!held)
+        process_cut();
+    make_recursive();
+    for (const Entry *e = entry_top; e; e = e->up)
+        pthread_mutex_lock(&front_lock);
+}
+
+static void make_lock(void)
+{
+    make_recursive();
+    pthread_atfork(before_fork, in_parent, in_child);
+}
+
 static void lock(void)
 {
     pthread_once(&once, make_lock);
     pthread_mutex_lock(&front_lock);
 }
-
-_Thread_local Entry *entry_top;
 
 static double now_ms(void)
 {
@@ -54,7 +79,7 @@ Phase phase_begin(Phase next)
 
 int entry_begin(Entry *e)
 {
-    Arena *a = arena_new();
+    Arena *a = process_usable() ? NULL : arena_new();
     if (!a)
         return (int)error_code();
     lock();
@@ -161,7 +186,7 @@ void fns_end(hd_fn *list)
 
 void hd_forget_n(hd_fn *f)
 {
-    if (!f)
+    if (!f || process_usable())
         return;
     lock();
     bool ends = !f->dead && !f->key.owner && !entry_top;
@@ -182,6 +207,8 @@ void hd_forget_n(hd_fn *f)
 
 int64_t hd_program_limit(int64_t programs)
 {
+    if (process_usable())
+        return 0;
     lock();
     int64_t before = kept_limit(programs);
     kept_trim(PROGRAMS);
@@ -238,6 +265,8 @@ hd_fn *fn_make(const FnKey *k, const void *env, size_t size, const char *text)
 {
     uint64_t hash = hash_bytes(env, size, hash_bytes(k, sizeof *k, 0));
     hd_fn *f = NULL;
+    if (process_usable())
+        return NULL;
     lock();
     if ((!k->inner || !fn_ended(k->inner)) && (2 * table_count < table_cap || !table_grow())) {
         for (f = table[hash & (table_cap - 1)]; f && !same(f, k, env, size, hash); f = f->next)

@@ -3,7 +3,8 @@
  *
  * In: hd_at_(file, line, op) calls that the macros of heddle.h make before an op's operands are evaluated. Out:
  * loc_here() names the op's own line while it is built.
- * The same two calls set the caller's floating-point mode and locale aside: every way in goes through them.
+ * The same two calls set the caller's floating-point mode and locale aside, and say that a thread is inside: every way
+ * in goes through them.
  * Invariant: an op sees only entries above its floor: those that were pushed since the op or function around it
  * began. So an op may be built of ops, and a user's function that an op calls cannot take the entry of a call that is
  * still waiting for its operands. Entries nobody takes (a function's name used as a value) go when the op around them
@@ -46,7 +47,8 @@ At at_place(void (*op)(void))
         }
     At a = { floor_, height, false };
     floor_ = height;
-    depth++;
+    if (!depth++)
+        visit_begin();
     return a;
 }
 
@@ -63,7 +65,10 @@ void at_leave(At *a)
     if (a->guards)
         ours = false, mode_leave(&users);
     floor_ = a->floor, height = a->height;
-    if (!--depth && !trace_top)
+    if (--depth)
+        return;
+    visit_end();
+    if (!trace_top)
         loc_set((Loc){ NULL, 0 });              /* what follows was not written there */
 }
 

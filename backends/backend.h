@@ -67,6 +67,15 @@ Device *device_find(const char *name);          /* NULL after an error that list
 Device *device_default(void);                   /* $HEDDLE_DEVICE, else the first OpenCL device, else host */
 const char *device_missing(int i);              /* sentences on what to install; NULL at the end */
 void device_close_all(void);
+void devices_forked(void);                      /* in the child of a fork: all but the host are gone */
+
+/* ==================== process.c: threads that fork and exit cut off */
+void visit_begin(void);                         /* this thread is inside the library, until visit_end */
+void visit_end(void);
+bool process_ending(void);                      /* another thread has called exit() */
+int process_usable(void);                       /* 0, or an error: memory is half written, or the process is ending */
+void process_cut(void);                         /* in a child: another thread was inside */
+void process_watch_exit(void);                  /* after a driver did something for the first time: exit() waits for visits before its end */
 
 Mem *mem_keep(Mem *);
 void mem_drop(Mem *);

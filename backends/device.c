@@ -23,6 +23,58 @@ static struct {
     const char *advice[MAX_ADVICE];
 } list = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* ==================== in the child of a fork, whose drivers have lost their threads */
+
+static int gone(const Device *d)
+{
+    return error_set(E_DEVICE, "%s does not work in a child of fork(), whose parent has used it: let the child exec, fork "
+                               "before the first call, or use the host", d->info.name);
+}
+
+static int gone_alloc(Device *d, size_t n, Mem **m) { (void)n, (void)m; return gone(d); }
+static void gone_release(Mem *m) { (void)m; }
+static int gone_write(Mem *m, size_t at, const void *p, size_t n) { (void)at, (void)p, (void)n; return gone(m->device); }
+static int gone_read(Mem *m, size_t at, void *p, size_t n) { (void)at, (void)p, (void)n; return gone(m->device); }
+static int gone_wait(Mem *m) { return gone(m->device); }
+static bool gone_ready(Mem *m) { (void)m; return true; }
+static const void *gone_map(Mem *m) { gone(m->device); return NULL; }
+static Exec *gone_build(Device *d, Plan *p) { (void)p; gone(d); return NULL; }
+static void gone_drop(Exec *e) { (void)e; }
+static void gone_close(Device *d) { (void)d; }
+
+static int gone_run(Exec *e, int nin, Mem *const *in, int nout, Mem **out)
+{
+    (void)nin, (void)in, (void)nout, (void)out;
+    return gone(e->device);
+}
+
+static Device *gone_open(int index)
+{
+    (void)index;
+    error_set(E_DEVICE, "this device does not work in a child of fork(), whose parent has loaded its driver: let the child "
+                        "exec, fork before the first call, or use the host");
+    return NULL;
+}
+
+void devices_forked(void)
+{
+    static Backend left[sizeof backends / sizeof *backends];
+    pthread_mutex_init(&list.lock, NULL);
+    for (size_t b = 0; b < sizeof backends / sizeof *backends; b++)
+        left[b] = (Backend){ .kind = backends[b]->kind, .open = gone_open, .close = gone_close, .alloc = gone_alloc,
+            .release = gone_release, .write = gone_write, .read = gone_read, .wait = gone_wait, .ready = gone_ready,
+            .map = gone_map, .build = gone_build, .run = gone_run, .drop = gone_drop };
+    for (int i = 0; i < list.n; i++)
+        for (size_t b = 0; b < sizeof backends / sizeof *backends; b++)
+            if (list.d[i].backend == backends[b] && backends[b] != &host_backend) {
+                list.d[i].backend = &left[b];
+                if (list.d[i].device)
+                    list.d[i].device->backend = &left[b];
+            }
+}
+
+/* ==================== the list */
+
 static void enumerate(void)                             /* with the lock held */
 {
     if (list.listed)
@@ -38,10 +90,13 @@ static void enumerate(void)                             /* with the lock held */
             list.advice[list.nadvice++] = advice;
     }
     list.listed = true;
+    process_watch_exit();
 }
 
 int device_count(void)
 {
+    if (process_usable())
+        return 0;
     pthread_mutex_lock(&list.lock);
     enumerate();
     int n = list.n;
@@ -52,18 +107,22 @@ int device_count(void)
 Device *device_at(int i)
 {
     Device *d = NULL;
+    if (process_usable())
+        return NULL;
     pthread_mutex_lock(&list.lock);
     enumerate();
     if (i < 0 || i >= list.n)
         error_set(E_DEVICE, "there is no device number %d; there are %d", i, list.n);
     else if ((d = list.d[i].device) == NULL)
-        d = list.d[i].device = list.d[i].backend->open(list.d[i].index);
+        d = list.d[i].device = list.d[i].backend->open(list.d[i].index), process_watch_exit();
     pthread_mutex_unlock(&list.lock);
     return d;
 }
 
 const char *device_missing(int i)
 {
+    if (process_usable())
+        return NULL;
     pthread_mutex_lock(&list.lock);
     enumerate();
     const char *s = i >= 0 && i < list.nadvice ? list.advice[i] : NULL;
@@ -129,6 +188,6 @@ Mem *mem_keep(Mem *m)
 
 void mem_drop(Mem *m)
 {
-    if (m && --m->refs == 0)
+    if (m && --m->refs == 0 && !process_ending())
         m->device->backend->release(m);
 }

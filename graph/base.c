@@ -457,6 +457,18 @@ const char *intern(const char *s)
     return r;
 }
 
+void base_hold(void)
+{
+    pthread_mutex_lock(&names_lock);
+    pthread_mutex_lock(&reserve_lock);
+}
+
+void base_release(void)
+{
+    pthread_mutex_unlock(&reserve_lock);
+    pthread_mutex_unlock(&names_lock);
+}
+
 /* ==================== text. Without memory it stays as it was, and E_NOMEM is recorded. */
 
 static bool text_room(Text *t, size_t more)

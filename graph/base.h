@@ -80,6 +80,9 @@ void *arena_grow(const void *old, size_t old_bytes, size_t new_bytes);
 
 const char *intern(const char *);               /* the same pointer for equal text; lives as long as the process */
 
+void base_hold(void);                           /* while a process forks: names and memory are whole */
+void base_release(void);
+
 /* ==================== text: a growing string on the heap. text_free, or text_take and free() */
 
 typedef struct Text { char *s; size_t n, cap; } Text;

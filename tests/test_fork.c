@@ -1,0 +1,227 @@
+/*
+ * test_fork.c - processes that fork and threads that are cut off: a child of a program that used a device is told so
+ * and does not hang, whatever other threads did; one that forked before computes; exit() while others call ends.
+ */
+#include <check.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "heddle.h"
+
+enum { TIMES = 20, SECONDS = 20, NO_DEVICE = 77 };
+static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
+enum { DEVICES = 3 };
+
+static hd twice(hd x) { return hd_mul(x, hd_c(2)); }
+static hd scaled(hd x, const void *env) { return hd_mul(hd_sin(x), hd_c(*(const int *)env)); }
+
+static int call(hd_fn *f, float *out)
+{
+    hd_array *x = hd_array_lit(float, (2), 1, 2), *r = NULL;
+    int e = hd_call(f, &r, x);
+    e = e ? e : hd_read(r, out, 2);
+    hd_drop(x), hd_drop(r);
+    return e;
+}
+
+/* How a child ended: its code, or 1000 and the signal. SIGALRM: it hung. */
+static int ended(pid_t child)
+{
+    int s = 0;
+    waitpid(child, &s, 0);
+    return WIFEXITED(s) ? WEXITSTATUS(s) : 1000 + WTERMSIG(s);
+}
+
+/* Runs program in a fresh process that opened nothing. */
+static int fresh(int (*program)(const char *), const char *device)
+{
+    pid_t child = fork();
+    if (!child) {
+        alarm(SECONDS);
+        setenv("HEDDLE_DEVICE", device, 1);
+        if (!hd_default_device(device))
+            _exit(NO_DEVICE);
+        exit(program(device));
+    }
+    return ended(child);
+}
+
+/* ==================== after a device was used */
+
+static int told(void)
+{
+    return strstr(hd_error(), "fork") && hd_error_code() == HD_EDEVICE ? 0 : 3;
+}
+
+/* What the child of a program that used a device can do with it: nothing, and it is told. The host still computes. */
+static int child_computes(const char *device)
+{
+    float v[2] = { 0 };
+    hd_array *x = hd_array_lit(float, (2), 1, 2), *r = NULL;
+    if (hd_call(twice, &r, x) || hd_wait(r))
+        return 1;
+    pid_t child = fork();
+    if (!child) {
+        alarm(SECONDS);
+        bool host = !strcmp(device, "host");
+        int e = call(HD_FN(twice), v);
+        if (host)
+            exit(e || v[1] != 4);
+        if (!e || told())
+            exit(4);
+        if (!hd_read(r, v, 2) || told())
+            exit(5);
+        hd_default_device("host");
+        if (call(HD_FN(twice), v) || v[1] != 4)
+            exit(6);
+        hd_drop(x), hd_drop(r);
+        exit(hd_live() ? 7 : 0);
+    }
+    int e = ended(child);
+    return e ? e : call(HD_FN(twice), v) || v[1] != 4;          /* the parent's works on */
+}
+
+static int child_exits(const char *device)
+{
+    float v[2];
+    (void)device;
+    if (call(HD_FN(twice), v))
+        return 1;
+    for (int i = 0; i < TIMES; i++) {
+        pid_t child = fork();
+        if (!child) {
+            alarm(SECONDS);
+            if (i % 2)
+                execl("/bin/true", "true", (char *)NULL);
+            exit(0);
+        }
+        int e = ended(child);
+        if (e)
+            return e;
+    }
+    return 0;
+}
+
+/* ==================== while other threads are inside */
+
+static _Atomic int stop;
+
+/* Each call is of a new function, so that it is traced and compiled. */
+static void *compiling(void *arg)
+{
+    float v[2];
+    for (int k = *(int *)arg * 100000; !stop; k++)
+        if (call(hd_bind(scaled, k), v))
+            break;
+    return NULL;
+}
+
+static void *calling(void *arg)
+{
+    float v[2];
+    (void)arg;
+    while (!call(HD_FN(twice), v))
+        ;
+    return NULL;
+}
+
+static int fork_while_compiling(const char *device)
+{
+    int seed[2] = { 1, 2 };
+    pthread_t t[2];
+    (void)device;
+    for (int i = 0; i < 2; i++)
+        pthread_create(&t[i], NULL, compiling, &seed[i]);
+    for (int i = 0; i < TIMES; i++) {
+        usleep(3000);
+        pid_t child = fork();
+        if (!child) {
+            alarm(SECONDS);
+            float v[2];
+            int k = -i;
+            if (call(hd_bind(scaled, k), v) && told())
+                _exit(3);
+            if (call(HD_FN(twice), v) && told())
+                _exit(4);
+            hd_fn *f = hd_jit(hd_vmap(twice));
+            exit(!f && told() ? 5 : 0);
+        }
+        int e = ended(child);
+        if (e)
+            return e;
+    }
+    stop = 1;
+    for (int i = 0; i < 2; i++)
+        pthread_join(t[i], NULL);
+    return 0;
+}
+
+static int exit_while_calling(const char *device)
+{
+    static int seed = 3;
+    pthread_t t;
+    (void)device;
+    float v[2];
+    if (call(HD_FN(twice), v))
+        return 1;
+    for (int i = 0; i < 3; i++)
+        pthread_create(&t, NULL, calling, NULL);
+    pthread_create(&t, NULL, compiling, &seed);
+    usleep(20000);
+    return 0;
+}
+
+/* ==================== before anything was used */
+
+START_TEST(child_of_nothing)
+{
+    for (int i = 0; i < 2; i++) {
+        float v[2] = { 0 };
+        pid_t child = fork();
+        if (!child) {
+            alarm(SECONDS);
+            exit(call(HD_FN(twice), v) || v[1] != 4);
+        }
+        ck_assert_int_eq(ended(child), 0);
+        hd_drop(hd_array_scalar(HD_F32, 1));    /* arrays and functions alone open nothing */
+        ck_assert_ptr_nonnull(hd_jit(twice));
+    }
+}
+END_TEST
+
+static void on_device(int (*program)(const char *), int i, int times)
+{
+    for (int k = 0, e = 0; k < times && e != NO_DEVICE; k++)
+        ck_assert_msg((e = fresh(program, devices[i])) == 0 || e == NO_DEVICE, "%s, run %d: %d", devices[i], k, e);
+}
+
+START_TEST(computes) { on_device(child_computes, _i, 1); }
+END_TEST
+START_TEST(exits) { on_device(child_exits, _i, 1); }
+END_TEST
+START_TEST(compiles) { on_device(fork_while_compiling, _i, 1); }
+END_TEST
+START_TEST(exit_in_calls) { on_device(exit_while_calling, _i, _i ? TIMES / 3 : TIMES); }
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("fork");
+    TCase *c = tcase_create("processes");
+    tcase_set_timeout(c, 300);
+    tcase_add_test(c, child_of_nothing);
+    tcase_add_loop_test(c, computes, 0, DEVICES);
+    tcase_add_loop_test(c, exits, 0, DEVICES);
+    tcase_add_loop_test(c, compiles, 0, DEVICES);
+    tcase_add_loop_test(c, exit_in_calls, 0, DEVICES);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failures = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failures > 0;
+}
