@@ -79,7 +79,9 @@ START_TEST(callback)
     ck_assert_int_eq(s.dropped, 1);
     hd_forget(f);
     ck_assert_int_eq(s.dropped, 1);
-    hd_forget_n(NULL);
+    hd_fn *none = NULL;
+    hd_forget_n(NULL), hd_forget(none);
+    ck_assert_ptr_nonnull(strstr(hd_error(), "scale wants"));       /* no error of its own */
 }
 END_TEST
 
