@@ -104,12 +104,15 @@ static int sweep(Kind kind, int64_t k, int n)
     return (int)(kind == EDGE_2A ? k / n : k % n);
 }
 
-static double float_at(Dtype dt, Kind kind, int64_t k, Rng *r)
+static double float_at(Dtype dt, Kind kind, int64_t limit, int64_t k, Rng *r)
 {
-    int n;
+    int n, chance;
     special_float(dt, 0, &n);
     int at = sweep(kind, k, n);
     switch (kind) {
+    case ZEROS:
+        chance = pick(r, 16);
+        return chance == 0 ? copysign(0, (double)-limit) : chance < 4 ? (double)limit : copysign(0, (double)limit);
     case SMALL: return (double)(pick(r, 17) - 8) / 8;
     case POW2: return (pick(r, 2) ? -1 : 1) * ldexp(1, pick(r, 3) - 1);
     default: return at >= 0 ? special_float(dt, at, &n) : any_float(dt, r);
@@ -152,7 +155,7 @@ static Bytes draw(const Need *need, int salt, int lane)
     int64_t n = type_size(&need->t);
     for (int64_t k = 0; k < n; k++)
         if (dtype_float(dt)) {
-            double v = float_at(dt, need->kind, k, &r);
+            double v = float_at(dt, need->kind, need->limit, k, &r);
             dtype_store_f(dt, element(b, k), v);
             if (flushes && fabs(v) < ldexp(1, form[dt].least))
                 dtype_store_f(dt, element(b, k), copysign(0, v));

@@ -13,6 +13,7 @@
 typedef enum Kind {
     ANY,                                        /* special values (nan, infinities, zeros, limits of integers) and random bits */
     EDGE_1, EDGE_2A, EDGE_2B, EDGE_3,           /* operands of elementwise ops: ANY, and pairs of special values */
+    ZEROS,                                      /* limit -1 or 1: zeros of its sign, some of the other, some limits */
     SMALL,                                      /* few bits: sums and products of many are exact */
     POW2,                                       /* products of many are exact */
     INDEX,                                      /* limit: -2 .. limit + 1 */

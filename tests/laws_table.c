@@ -221,6 +221,11 @@ static void make_reduce(Op op, Dtype dt, int variant)
     out(Reduce(op, w, DIMS(0)));
     out(Reduce(op, in(dt, k, 0, DIMS(2, 0)), extreme ? DIMS(0) : DIMS(1)));
     out(Reduce(op, in(dt, k, 0, NO_DIMS), NO_DIMS));
+    if (!extreme)
+        return;
+    Ref zeros = in(dt, ZEROS, op == OP_reduce_max ? -1 : 1, DIMS(40, 90));
+    out(Reduce(op, zeros, DIMS(1)));
+    out(Reduce(op, zeros, DIMS(0)));
 }
 
 static void make_arg(Op op, Dtype dt, int variant)
@@ -250,6 +255,8 @@ static void make_cumulative(Op op, Dtype dt, int variant)
     out(Cumulative(op, w, 1, true));
     out(Reshape(Add(Cumulative(op, w, 1, false), in(dt, k, 0, DIMS(21, 40))), DIMS(840)));
     out(Cumulative(op, in(dt, k, 0, DIMS(3, 0)), 1, false));
+    if (op == OP_cummax || op == OP_cummin)
+        out(Cumulative(op, in(dt, ZEROS, op == OP_cummax ? -1 : 1, DIMS(5, 30)), 1, false));
 }
 
 static Ref product(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb) { return Dot(x, y, lc, rc, lb, rb, DT_NONE); }
@@ -432,6 +439,9 @@ static void make_top_k(Op op, Dtype dt, int variant)
         out(ok ? z[1] : 0);
     }
     if (!variant && emit_n(op, 1, &few, ATTR(1, 7), z) == 2)
+        out(z[0]), out(z[1]);
+    Ref zeros = in(dt, ZEROS, -1, DIMS(2, 20));
+    if (!variant && emit_n(op, 1, &zeros, ATTR(1, 9), z) == 2)
         out(z[0]), out(z[1]);
 }
 
