@@ -369,22 +369,58 @@ hd hd_map_n(hd_fn *f, hd xs, const hd_map_opts *o)
 
 /* ==================== while */
 
+/* The condition, or the step, of a loop that also counts: its number of steps so far is the first of what goes round. */
+static Graph *with_count(const Graph *b, int ncap, int64_t trips, bool condition)
+{
+    Ref *in = NEWS(Ref, b->nin), *out = NEWS(Ref, b->nout + 1), count = 0;
+    graph_begin(graph_new());
+    for (int k = 0; k <= b->nin; k++) {
+        if (k == ncap)
+            count = graph_input(type_scalar(DT_I32), 0);
+        if (k < b->nin)
+            in[k] = graph_input(b->type[b->in[k]], 0);
+    }
+    graph_inline(b, in, out + 1);
+    if (condition)
+        out[1] = And(out[1], Lt(count, Const(DT_I32, (double)trips)));
+    else
+        out[0] = Add(count, Const(DT_I32, 1));
+    graph_outputs(out + condition, condition ? 1 : b->nout + 1);
+    return graph_end();
+}
+
 /* cond and body are at the carry's types. */
-static void while_region(const Traced *cond, const Traced *body, const Type *want, int n, const Ref *carry, Ref *out)
+static void while_region(const Traced *cond, const Traced *body, const Type *want, int n, const Ref *carry,
+                         const hd_while_opts *o, Ref *out)
 {
     const Traced *t[2] = { cond, body };
     CapSet caps = all_captures(2, t);
     int ncap = caps.n;
     Type yes = type_scalar(DT_BOOL);
     Graph *sub[2] = { body_graph(cond, &caps, &yes), body_graph(body, &caps, want) };
-    Ref *in = NEWS(Ref, ncap + n);
+    int counts = o->max_trips > 0;
+    Ref *in = NEWS(Ref, ncap + n + 1), *all = NEWS(Ref, n + 1);
     caps_ref(caps.cap, ncap, in);
+    in[ncap] = Const(DT_I32, 0);
     for (int k = 0; k < n; k++)
-        in[ncap + k] = carry[k];
+        in[ncap + counts + k] = carry[k];
+    for (int k = 0; k < 2 && counts && !error_pending(); k++)
+        sub[k] = with_count(sub[k], ncap, o->max_trips, k == 0);
     if (error_pending())
         return;
-    Region r = region_plain(WHILE, ncap, 0, n);
-    emit_region(&r, ncap + n, in, 2, sub, out);
+    Region r = region_plain(WHILE, ncap, 0, n + counts);
+    r.trips = o->max_trips;
+    emit_region(&r, ncap + n + counts, in, 2, sub, all);
+    for (int k = 0; k < n; k++)
+        out[k] = all[k + counts];
+}
+
+static bool trips_given(const char *what, const hd_while_opts *o)
+{
+    if (o->max_trips >= 0 && o->max_trips <= INT32_MAX)
+        return true;
+    error_set(E_INVAL, "%s: .max_trips is %lld: it is a number of steps, at most 2^31 - 1", what, (long long)o->max_trips);
+    return false;
 }
 
 static bool is_condition(const Tree *t)
@@ -392,11 +428,12 @@ static bool is_condition(const Tree *t)
     return t->kind == T_WEAK || (t->kind == T_LEAF && t->type.dt == DT_BOOL && !t->type.rank);
 }
 
-hd hd_while_n(hd_fn *cond, hd_fn *body, hd init)
+hd hd_while_n(hd_fn *cond, hd_fn *body, hd init, const hd_while_opts *o)
 {
     OP(hd_while_n);
+    OPTIONS(hd_while_opts, o);
     const Tree *carry = fn_in("hd_while", cond) && fn_in("hd_while", body) && tracing() ? sym_type(init) : NULL;
-    if (!carry)
+    if (!carry || !trips_given("hd_while", o))
         return HD_NIL;
     const Traced *b = loop_body("hd_while", "looped", body, &carry, 1, 0, false), *c = NULL;
     const Tree *strong = tree_strong(carry);
@@ -412,7 +449,7 @@ hd hd_while_n(hd_fn *cond, hd_fn *body, hd init)
     tree_types(strong, want);
     if (values(init, want, in))
         return HD_NIL;
-    while_region(c, b, want, n, in, out);
+    while_region(c, b, want, n, in, o, out);
     return built(carry, out);
 }
 
@@ -495,12 +532,13 @@ static int bounds(hd lower, hd upper, Ref *b)
     return 0;
 }
 
-hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init)
+hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init, const hd_while_opts *o)
 {
     OP(hd_fori_n);
+    OPTIONS(hd_while_opts, o);
     Ref b[2];
     int64_t lo, hi;
-    if (!fn_in("hd_fori", body) || !tracing() || bounds(lower, upper, b))
+    if (!fn_in("hd_fori", body) || !tracing() || !trips_given("hd_fori", o) || bounds(lower, upper, b))
         return HD_NIL;
     const Tree *args[2] = { tree_leaf(typ(b[0])), sym_type(init) };
     const Traced *t = args[1] ? loop_body("hd_fori", "looped", body, args, 2, 1, false) : NULL;
@@ -514,7 +552,7 @@ hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init)
     const Traced *c = values(init, want + 1, in + 1) ? NULL : counted(t), *cond;
     if (!c)
         return HD_NIL;
-    if (known(b[0], &lo) && known(b[1], &hi)) {
+    if (!o->max_trips && known(b[0], &lo) && known(b[1], &hi)) {
         bool none = dtype_unsigned((Dtype)want[0].dt) ? (uint64_t)hi <= (uint64_t)lo : hi <= lo;
         uint64_t steps = none ? 0 : (uint64_t)hi - (uint64_t)lo;
         if (steps > INT64_MAX) {
@@ -523,7 +561,7 @@ hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init)
         }
         scan_region(c, want, n, in, 0, NULL, &(hd_scan_opts){ .length = (int64_t)steps }, out);
     } else if ((cond = below(c, b[1])))
-        while_region(cond, c, want, n, in, out);
+        while_region(cond, c, want, n, in, o, out);
     return built(args[1], out + 1);
 }
 

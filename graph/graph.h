@@ -82,6 +82,7 @@ struct Region {
     bool split;                                 /* all linear or none: not to be split again */
     int ncap, nacc, ncarry, nlane;
     int64_t length;                             /* SCAN */
+    int64_t trips;                              /* WHILE: its condition holds at most so often; 0: no bound is known */
     Lane *lane;
     uint8_t *im, *om;                           /* marks: im[operand * nlane + lane], om[result * nlane + lane] */
     struct Rule *rule;                          /* a derivative of the user's own; NULL */

@@ -456,6 +456,10 @@ static bool region_head(Parse *q, Region *r, int nin, int nout)
         return false;
     if (r->kind == SCAN && !count(q, "length", INT64_MAX, &n[3]))
         return false;
+    if (r->kind == WHILE && take_word(q, "trips") && (!need(q, '=') || !integer(q, &r->trips)))
+        return false;
+    if (r->trips < 0 || r->trips > INT32_MAX)
+        return expected(q, "a number of trips");
     r->ncap = (int)n[0], r->nacc = (int)n[1], r->ncarry = (int)n[2], r->length = n[3];
     if (region_npred(r) + r->ncap + region_nloop(r) > nin || region_nloop(r) > nout)
         return expected(q, "as many operands and results as captures, accumulators and carry");

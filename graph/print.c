@@ -176,6 +176,8 @@ static void print_region(Text *t, const Ins *i)
     text_add(t, " cap=%d acc=%d carry=%d", r->ncap, r->nacc, r->ncarry);
     if (r->kind == SCAN)
         text_add(t, " length=%lld", (long long)r->length);
+    if (r->trips)
+        text_add(t, " trips=%lld", (long long)r->trips);
     text_add(t, "%s%s", r->reverse ? " reverse" : "", r->remat ? " remat" : "");
     if (r->remat && r->save)
         text_char(t, '=', 1), print_string(t, r->save);

@@ -202,6 +202,38 @@ static void tidy(Form *f)
     *f = g;
 }
 
+/* (captures, carry) -> carry: a step where the condition holds, else what was. */
+static Graph *guarded_step(const Form *f)
+{
+    const Graph *step = f->sub[1];
+    int n = f->nin, nout = step->nout;
+    Ref *in = NEWS(Ref, n + 1), *out = NEWS(Ref, nout), holds;
+    Graph *branch[2] = { NULL, f->sub[1] };
+    graph_begin(graph_new());
+    for (int j = 0; j < n; j++)
+        in[j] = input_like(step, j, step->flag[step->in[j]]);
+    graph_outputs(in + f->r.ncap, nout);
+    branch[0] = graph_end();
+    graph_begin(graph_new());
+    for (int j = 0; j < n; j++)
+        in[j + 1] = input_like(step, j, step->flag[step->in[j]]);
+    graph_inline(f->sub[0], in + 1, &holds);
+    in[0] = Convert(holds, DT_I32);
+    Region cond = region_plain(COND, n, 0, 0);
+    emit_region(&cond, n + 1, in, 2, branch, out);
+    graph_outputs(out, nout);
+    return graph_end();
+}
+
+/* A while that turns at most so often is a scan of that length whose steps are guarded: what reverse mode takes. */
+static void bounded_scan(const Form *f, Ref *out)
+{
+    Region scan = f->r;
+    Graph *body = guarded_step(f);
+    scan.kind = SCAN, scan.length = f->r.trips, scan.trips = 0;
+    emit_region(&scan, f->nin, f->in, 1, &body, out);
+}
+
 /* In a graph under linearisation. True: the region was split, and its results are in out. */
 static bool linearise(Form *f, Ref *out)
 {
@@ -215,6 +247,10 @@ static bool linearise(Form *f, Ref *out)
     region_bits(&f->r, f->nin, f->nsub, f->sub, in, true, NULL, lin);
     if (!any_bit(lin, nres))
         return false;
+    if (f->r.kind == WHILE && f->r.trips && !f->r.nacc) {
+        bounded_scan(f, out);
+        return true;
+    }
     if (f->r.kind == WHILE || !all_bits(lin, nres)) {
         split_region(f, lin, out);
         return true;

@@ -246,8 +246,8 @@ void region_transpose(const Ins *i, const Ref *ct, Cts *c)
 {
     const Region *r = i->region;
     if (r->kind == WHILE) {
-        error_set(E_DIFF, "reverse mode through a while loop: the number of steps is not known; "
-            "use scan or fori with constant bounds");
+        error_set(E_DIFF, "reverse mode through a while loop: the number of steps is not known; give it a bound with "
+            ".max_trips, or use scan or fori with constant bounds");
         return;
     }
     Duality d = duality(i, ct, c);
