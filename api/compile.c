@@ -205,7 +205,7 @@ static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, uint64_t
     Arena *saved = arena_use(a);
     int e = build(p, t);
     arena_use(saved);
-    if (!e)
+    if (!e && !error_pending())                 /* pending: memory ended, and what was made is not whole */
         return p;
     program_free(&p->kept);
     if (!error_pending())

@@ -114,7 +114,7 @@ const char *hd_error(void)
     if (!message)
         compose();
     told = !trace_top;
-    return message;
+    return message ? message : error_text();    /* no memory for the frames around it */
 }
 
 int hd_error_code(void) { return (int)error_code(); }

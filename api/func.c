@@ -588,13 +588,20 @@ static const Traced *remember(hd_fn *f, const Traced *t, uint64_t hash)
     Trace *owner = f->key.owner ? trace_find(f->key.owner) : NULL;
     Arena *a = owner ? owner->arena : f->key.owner ? NULL : arena_new();
     Memo *m = a ? malloc(sizeof *m) : NULL;
-    if (!m)
-        return t;                               /* no memory to remember it, or made elsewhere */
+    if (!m) {                                   /* no memory to remember it, or made elsewhere */
+        arena_drop(owner ? NULL : a);
+        return t;
+    }
     Arena *saved = arena_use(a);
     Traced *c = NEW(Traced);
     *c = (Traced){ graph_clone(t->g), arena_copy(t->cap, sizeof *t->cap * (size_t)t->ncap), t->ncap,
                    tree_copy(t->in), tree_copy(t->out) };
     arena_use(saved);
+    if (error_pending()) {                      /* memory ended on the way: a copy of a part */
+        arena_drop(owner ? NULL : a);
+        free(m);
+        return NULL;
+    }
     for (int i = 0; i < c->ncap && !owner; i++)
         store_keep(c->cap[i].data);
     *m = (Memo){ { .hash = hash, .free = memo_free }, c, owner ? NULL : a, axes_around() };

@@ -5,11 +5,12 @@
  *
  * Running out of host memory. Builders have no way to hand back a NULL, so arena_alloc() never does:
  *   1. a chunk comes from calloc();
- *   2. where that fails, E_NOMEM is recorded and the request is served from a reserve that costs nothing until it is
- *      touched. emit() sees the recorded E_NOMEM and returns 0 from then on, so the compiler stops growing and
+ *   2. where that fails, E_NOMEM is recorded and the request is served from pages that the system promises to nobody,
+ *      of any size. emit() sees the recorded E_NOMEM and returns 0 from then on, so the compiler stops growing and
  *      unwinds with the error;
- *   3. where the reserve is used up as well (several threads failing at once), the thread waits until memory comes
- *      back: the threads that unwind give back their arenas, and the reserve with them.
+ *   3. where addresses are used up too, from a reserve that costs nothing until it is touched;
+ *   4. where that is used up as well (several threads failing at once), the thread waits until memory comes back: the
+ *      threads that unwind give back their arenas, and the reserve with them.
  * What may be large and has a way to fail (constant arrays, the tables of a graph, host buffers) uses arena_try() or
  * malloc() and never the reserve, so what is left for it is small: the maps of the pass that is under way.
  */
@@ -20,6 +21,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 /* ==================== element types */
@@ -219,7 +221,7 @@ Ints ints_concat(Ints a, Ints b)
 
 /* ==================== arenas */
 
-typedef struct Chunk { struct Chunk *next; size_t bytes; bool reserved; } Chunk;
+typedef struct Chunk { struct Chunk *next; size_t bytes; enum { HEAP, PAGES, RESERVE } from; } Chunk;
 #define HEAD ((sizeof(Chunk) + 15) & ~(size_t)15)
 
 struct Arena {
@@ -246,7 +248,7 @@ static Chunk *reserve_take(size_t bytes)
         c = (Chunk *)(reserve + reserve_used);
         reserve_used += (bytes + 15) & ~(size_t)15;
         reserve_live++;
-        c->reserved = true;
+        c->from = RESERVE;
     }
     pthread_mutex_unlock(&reserve_lock);
     return c;
@@ -266,14 +268,23 @@ static void no_memory(size_t bytes) { error_set(E_NOMEM, "out of host memory: %z
 
 static void pause_a_little(void) { nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL); }
 
-/* A zeroed chunk. Where memory is short: the reserve (only if must), then waiting. See the head of the file. */
+static Chunk *pages_take(size_t bytes)
+{
+    Chunk *c = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (c == MAP_FAILED)
+        return NULL;
+    c->bytes = bytes, c->from = PAGES;
+    return c;
+}
+
+/* A zeroed chunk. Where memory is short, and only if must: pages, the reserve, then waiting. See the head of the file. */
 static Chunk *chunk_new(size_t bytes, bool must)
 {
     Chunk *c = bytes < HEAD ? NULL : calloc(1, bytes);
     if (c || bytes < HEAD)
         return c;
     no_memory(bytes);
-    while (must && !(c = reserve_take(bytes)) && !(c = calloc(1, bytes)))
+    while (must && !(c = pages_take(bytes)) && !(c = reserve_take(bytes)) && !(c = calloc(1, bytes)))
         pause_a_little();
     return c;
 }
@@ -328,8 +339,10 @@ static void arena_empty(Arena *a)
 {
     for (Chunk *c = a->chunk, *next; c; c = next) {
         next = c->next;
-        if (c->reserved)
+        if (c->from == RESERVE)
             reserve_give();
+        else if (c->from == PAGES)
+            munmap(c, c->bytes);
         else
             free(c);
     }
@@ -530,10 +543,10 @@ void text_name(Text *t, const char *s)
 
 char *text_take(Text *t)
 {
-    char *s = t->s;
+    char *s = t->s ? t->s : calloc(1, 1);
     *t = (Text){ 0 };
-    while (!s && !(s = calloc(1, 1)))
-        pause_a_little();
+    if (!s)
+        no_memory(1);
     return s;
 }
 

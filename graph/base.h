@@ -89,7 +89,7 @@ typedef struct Text { char *s; size_t n, cap; } Text;
 void text_add(Text *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_char(Text *, char c, int times);
 void text_name(Text *, const char *);           /* a name from outside in a text of ours: what is not plain becomes \xNN */
-char *text_take(Text *);                        /* the string, now the caller's; never NULL */
+char *text_take(Text *);                        /* the string, now the caller's. NULL: no memory, for none */
 void text_free(Text *);
 
 /* ==================== source places and errors */

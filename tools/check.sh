@@ -100,6 +100,12 @@ configure tsan
 [ ! -x $t/test_threads ] || cmake --build --preset tsan -j "$jobs" --target test_threads >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
 HEDDLE_TEST_DEVICE=host CK_FORK=no TSAN_OPTIONS=halt_on_error=1 passes build-tsan/tests/test_threads
 
+step "every allocation of ours fails, once and from there on; with AddressSanitizer every second"
+if [ -x build/tests/test_nomem ]; then
+    HEDDLE_TEST_EVERY=1 passes build/tests/test_nomem
+fi
+HEDDLE_TEST_EVERY=2 passes $t/test_nomem
+
 step "a hundred thousand shapes on the host, some hundred on devices: memory stays flat"
 if [ -x build/tests/test_functions ]; then
     shapes() {                                  # device, how many, KiB that its driver may keep of half of them

@@ -168,7 +168,7 @@ static int build_program(OclExec *x, Kernel **list)
     text_add(&t, "heddle 0.1.0|%s|%d|%s|", d->key, x->queue, options(d));
     size_t head = t.n;
     const OpenclCaps caps = { .f64 = d->base.info.has_f64, .one_item = true, .cache = d->cache };
-    if (opencl_c_print((const Kernel *const *)list, x->nkernel, &caps, &t))
+    if (opencl_c_print((const Kernel *const *)list, x->nkernel, &caps, &t) || error_pending())  /* a text with holes */
         return text_free(&t), error_code();
     x->key[0] = hash_bytes(t.s, t.n, 1);
     x->key[1] = hash_bytes(t.s, t.n, 2);

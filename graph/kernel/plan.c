@@ -291,8 +291,7 @@ const char *spec_note(const Spec *s, bool packed)
     for (Ref v = 1; packed && v < (Ref)s->g->nval; v++)
         if (s->instead[v].buf)
             text_add(&t, " packed %s", s->instead[v].buf->name);
-    char *heap = text_take(&t);
-    const char *note = arena_copy(heap, strlen(heap) + 1);
-    free(heap);
+    const char *note = arena_text("%s", t.s ? t.s : "");
+    text_free(&t);
     return note;
 }

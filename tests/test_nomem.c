@@ -1,0 +1,280 @@
+/*
+ * test_nomem.c - host memory ends: each allocation of ours fails once, and all of them from each one on.
+ *
+ * In:  programs traced, lifted, compiled, called, printed, parsed, saved and loaded.   Out: a result or HD_ENOMEM; nothing of the
+ * caller's is lost, nothing leaks, and the same program works when memory is back.
+ * The linker sends our calls of malloc and its like through here (--wrap); those of drivers and libraries go where they always went.
+ * HEDDLE_TEST_EVERY=K looks at every K-th allocation.
+ */
+#include <check.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "heddle.h"
+
+#include "backend.h"
+
+/* ==================== allocations that fail */
+
+static _Atomic long left = -1;                  /* allocations until one fails; -1: none fails */
+static _Atomic bool lasting, happened;
+
+static bool fails(void)
+{
+    if (atomic_load(&left) < 0)
+        return false;
+    long n = atomic_load(&left);
+    if (n > 0) {
+        atomic_fetch_sub(&left, 1);
+        return false;
+    }
+    if (!lasting && happened)
+        return false;
+    happened = true;
+    return true;
+}
+
+void *__real_malloc(size_t);
+void *__real_calloc(size_t, size_t);
+void *__real_realloc(void *, size_t);
+void *__real_aligned_alloc(size_t, size_t);
+char *__real_strdup(const char *);
+void *__wrap_malloc(size_t);
+void *__wrap_calloc(size_t, size_t);
+void *__wrap_realloc(void *, size_t);
+void *__wrap_aligned_alloc(size_t, size_t);
+char *__wrap_strdup(const char *);
+void *__wrap_malloc(size_t n) { return fails() ? NULL : __real_malloc(n); }
+void *__wrap_calloc(size_t n, size_t m) { return fails() ? NULL : __real_calloc(n, m); }
+void *__wrap_realloc(void *p, size_t n) { return fails() ? NULL : __real_realloc(p, n); }
+void *__wrap_aligned_alloc(size_t a, size_t n) { return fails() ? NULL : __real_aligned_alloc(a, n); }
+char *__wrap_strdup(const char *s) { return fails() ? NULL : __real_strdup(s); }
+
+/* ==================== what is done; each gives a code, and is right when it is 0 */
+
+static const char *device;
+static hd_array *x, *m;                         /* f32[8] of 0 .. 7; f32[8,8] of eighths */
+static int turn;                                /* a function for each, so that it is traced again */
+
+/* Check allocates too. */
+static void must(bool right, const char *what)
+{
+    if (!right)
+        atomic_store(&left, -1);
+    if (!right)
+        ck_abort_msg("%s", what);
+}
+
+static bool is(hd_array *y, int i, double v)
+{
+    float b[64];
+    return y && !hd_read_n(y, HD_F32, b, (size_t)hd_array_size(y)) && b[i] > v - 1e-3 && b[i] < v + 1e-3;
+}
+
+static hd loss(hd w, hd v) { return hd_sum(hd_square(hd_sub(hd_dot(w, v), v))); }
+static hd gradient(hd w, hd v, const void *n)
+{
+    hd g = hd_apply(hd_grad(loss), w, v);
+    return hd_add(g, hd_mul(hd_c(0), hd_c(*(const int *)n)));
+}
+
+static int call_gradient(void)
+{
+    hd_array *y = NULL;
+    int e = hd_call(hd_jit(hd_bind(gradient, turn), .device = device), &y, m, x);
+    must(e ? !y : y != NULL, "a result where there was an error");
+    e = e ? e : hd_wait(y);
+    if (!e && !is(y, 1, 2 * (28. / 8 - 0)))     /* 2 (w v - v)_0 v_1 */
+        e = error_pending() ? (int)error_code() : -1;
+    hd_drop(y);
+    return e;
+}
+
+static hd step(hd c, hd v) { return hd_tuple(hd_add(hd_mul(c, hd_c(.5)), v), c); }
+static hd scanned(hd v, const void *n)
+{
+    hd t = hd_scan(step, hd_c(*(const int *)n * 0.), v);
+    return hd_dict({ "last", hd_nth(t, 0) }, { "all", hd_nth(t, 1) });
+}
+
+static int call_scan(void)
+{
+    hd_array *y = NULL, *a[] = { m };
+    int e = hd_call_n(hd_jit(hd_vmap(hd_bind(scanned, turn)), .device = device), &y, 1, a, 1);
+    e = e ? e : hd_wait(hd_array_get(y, "all"));
+    if (!e && !is(hd_array_get(y, "all"), 1, .125))
+        e = error_pending() ? (int)error_code() : -1;
+    hd_drop(y);
+    return e;
+}
+
+static hd doubled(hd v, const void *n) { return hd_add(v, hd_add(v, hd_c(*(const int *)n * 0.))); }
+
+static int call_donated(void)
+{
+    float b[4] = { 1, 2, 3, 4 };
+    hd_array *v = hd_array_of(b, 4), *y = NULL;
+    if (!v)
+        return hd_error_code();
+    int e = hd_call(hd_jit(hd_bind(doubled, turn), .device = device, .donate = HD_INTS(0)), &y, v);
+    if (e) {                                    /* still ours, and readable */
+        must(!y, "a result where there was an error");
+        atomic_store(&left, -1);
+        must(is(v, 2, 3), "a donated argument is lost");
+        hd_drop(v);
+        return e;
+    }
+    e = is(y, 2, 6) ? 0 : error_pending() ? (int)error_code() : -1;
+    hd_drop(y);
+    return e;
+}
+
+static int print_and_parse(void)
+{
+    static const char text[] = "fn f(x: f32[8]) -> f32[8] {\n y: f32[8] = sin x\n z: f32[8] = mul y y\n ret z\n}\n";
+    FILE *null = fopen("/dev/null", "w");
+    hd_array *y = NULL;
+    hd_fn *f = hd_jit(hd_parse(text, "text"), .device = "host");
+    int e = hd_call(f, &y, x);
+    e = e ? e : hd_print(null, y);
+    e = e ? e : hd_print_graph(null, hd_bind(scanned, turn), x);
+    hd_drop(y);
+    fclose(null);
+    return e;
+}
+
+static int trees(void)
+{
+    float b[4] = { 1, 2, 3, 4 };
+    hd_array *t = hd_array_dict({ "b", hd_array_of(b, 4) }, { "a", hd_array_tuple(hd_array_of(b, 2), hd_array_key(7)) });
+    hd_array *u = hd_put(t, device);
+    int e = u && t ? 0 : hd_error_code() ? hd_error_code() : -1;
+    hd_drop(t), hd_drop(u);
+    return e;
+}
+
+static int save_and_load(void)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/heddle-nomem-%d.npz", (int)getpid());
+    hd_array *t = hd_array_dict({ "m", hd_keep(m) }, { "t", hd_array_tuple(hd_keep(x)) }), *u = NULL;
+    int e = t ? hd_save(path, t) : hd_error_code();
+    if (!e && !(u = hd_load(path)))
+        e = hd_error_code() ? hd_error_code() : -1;
+    if (!e && !is(hd_array_nth(hd_array_get(u, "t"), 0), 3, 3))
+        e = error_pending() ? (int)error_code() : -1;
+    hd_drop(t), hd_drop(u);
+    unlink(path);
+    return e;
+}
+
+static hd drawn(hd key, const void *n) { return hd_add(hd_random_normal(key, HD_F32, 8), hd_c(*(const int *)n * 0.)); }
+
+static int call_random(void)
+{
+    hd_array *k = hd_array_key(3), *y = NULL;
+    int e = hd_call(hd_jit(hd_bind(drawn, turn), .device = device), &y, k);
+    e = e ? e : hd_wait(y);
+    hd_drop(k), hd_drop(y);
+    return e;
+}
+
+static const struct { const char *name; int (*does)(void); } acts[] = {
+    { "gradient", call_gradient }, { "scan", call_scan }, { "donated", call_donated }, { "print and parse", print_and_parse },
+    { "trees", trees }, { "save and load", save_and_load }, { "random", call_random },
+};
+enum { ACTS = sizeof acts / sizeof *acts };
+
+/* ==================== the sweep */
+
+static void sweep(int act, bool all, int every)
+{
+    int (*does)(void) = acts[act].does;
+    turn = 0;
+    ck_assert_msg(does() == 0, "%s: %s", acts[act].name, hd_error());           /* what is made once is made */
+    int64_t live = hd_live();
+    for (long n = 0, whole = 0; !whole; n += every) {
+        turn++;
+        happened = false;
+        lasting = all;
+        atomic_store(&left, n);
+        int e = does();
+        must(!e || !error_pending() || *hd_error(), "an error without a message");
+        atomic_store(&left, -1);
+        whole = !happened;
+        ck_assert_msg(e == 0 || e == HD_ENOMEM, "%s on %s, allocation %ld: code %d, %s", acts[act].name, device, n, e, hd_error());
+        ck_assert_msg(hd_live() == live, "%s on %s, allocation %ld: %d arrays left", acts[act].name, device, n,
+            (int)(hd_live() - live));
+        e = n % (8 * every) ? 0 : does();
+        ck_assert_msg(e == 0, "%s on %s, after allocation %ld: code %d, %s", acts[act].name, device, n, e, hd_error());
+    }
+}
+
+static void on(const char *name, int i, int every)
+{
+    const char *k = getenv("HEDDLE_TEST_EVERY");
+    float b[64];
+    device = name;
+    for (int j = 0; j < 64; j++)
+        b[j] = j < 8 ? (float)j : 0;
+    x = hd_array_of(b, 8);
+    for (int j = 0; j < 64; j++)
+        b[j] = .125f;
+    m = hd_array_of(b, 8, 8);
+    sweep(i / 2, i % 2, k ? atoi(k) : every);
+    hd_drop(x), hd_drop(m);
+    ck_assert_int_eq(hd_live(), 0);
+}
+
+static bool have(const char *name)
+{
+    bool is = device_find(name) != NULL;
+    error_clear();
+    return is;
+}
+
+/* The compiler's own memory ends: what it asks for is there, of any size, and E_NOMEM is recorded. */
+START_TEST(test_arena)
+{
+    Arena *a = arena_new(), *before = arena_use(a);
+    lasting = true;
+    atomic_store(&left, 0);
+    char *p = arena_alloc(100 << 20), *q = arena_alloc(16);
+    Text t = { 0 };
+    char *none = text_take(&t);
+    const char *name = intern("a name that nobody had before");
+    atomic_store(&left, -1);
+    ck_assert(p && q && p[(100 << 20) - 1] == 0 && q[15] == 0 && !none && *name == 'a');
+    p[0] = p[(100 << 20) - 1] = q[0] = 1;
+    ck_assert_int_eq(error_code(), E_NOMEM);
+    arena_use(before);
+    arena_drop(a);
+    error_clear();
+}
+END_TEST
+
+START_TEST(test_host) { on("host", _i, 3); }
+END_TEST
+START_TEST(test_opencl) { if (have("opencl:0")) on("opencl:0", _i, 97); }
+END_TEST
+START_TEST(test_vulkan) { if (have("vulkan:0")) on("vulkan:0", _i, 97); }
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("nomem");
+    TCase *c = tcase_create("nomem");
+    tcase_set_timeout(c, 600);
+    tcase_add_test(c, test_arena);
+    tcase_add_loop_test(c, test_host, 0, 2 * ACTS);
+    tcase_add_loop_test(c, test_opencl, 0, 2 * ACTS);
+    tcase_add_loop_test(c, test_vulkan, 0, 2 * ACTS);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
