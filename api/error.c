@@ -14,16 +14,32 @@ static _Thread_local Context *frames;
 static _Thread_local char *message;             /* the text with its frames; NULL: not composed */
 static _Thread_local bool told;
 
+/* Messages that gave way, the last of them: what hd_error() returned is still read in the same expression. */
+enum { PAST = 8 };
+typedef struct Past { char *text[PAST]; int turn; } Past;
+static _Thread_local Past past;
+
 static pthread_key_t at_exit;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static void make_key(void) { pthread_key_create(&at_exit, free); }
+
+static void past_free(void *p)                  /* when the thread ends */
+{
+    for (int i = 0; i < PAST; i++)
+        free(((Past *)p)->text[i]), ((Past *)p)->text[i] = NULL;
+}
+
+static void make_key(void) { pthread_key_create(&at_exit, past_free); }
 
 static void message_set(char *s)
 {
     pthread_once(&once, make_key);
-    free(message);
     message = s;
-    pthread_setspecific(at_exit, s);            /* freed when the thread ends */
+    if (!s)
+        return;
+    free(past.text[past.turn]);
+    past.text[past.turn] = s;
+    past.turn = (past.turn + 1) % PAST;
+    pthread_setspecific(at_exit, &past);
 }
 
 static void forget(void)

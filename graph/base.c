@@ -609,8 +609,31 @@ uint64_t hash_bytes(const void *p, size_t n, uint64_t seed)
     return mix(mix(h ^ tail));
 }
 
+/* A word that means nothing is told once. */
+static void tell_unknown(const char *variable, const char *known)
+{
+    const char *s = getenv(variable);
+    while (s && *s) {
+        size_t k = strcspn(s, ",");
+        const char *at = known;
+        while (at && !(strcspn(at, ",") == k && !memcmp(at, s, k)))
+            at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL;
+        if (k && !at)
+            fprintf(stderr, "heddle: %s has no \"%.*s\"; there are %s\n", variable, (int)k, s, known);
+        s += k + (s[k] == ',');
+    }
+}
+
+static pthread_once_t tell_once = PTHREAD_ONCE_INIT;
+static void tell(void)
+{
+    tell_unknown("HEDDLE_DUMP", "trace,graph,plan,kernel,code,time");
+    tell_unknown("HEDDLE_CHECK", "1,nan,memory,stream,buffers,staging,validation");
+}
+
 static bool wanted(const char *variable, const char *word)
 {
+    pthread_once(&tell_once, tell);
     const char *s = getenv(variable);
     size_t n = strlen(word);
     while (s && *s) {
