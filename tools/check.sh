@@ -104,7 +104,8 @@ step "every allocation of ours fails, once and from there on; with AddressSaniti
 if [ -x build/tests/test_nomem ]; then
     HEDDLE_TEST_EVERY=1 passes build/tests/test_nomem
 fi
-HEDDLE_TEST_EVERY=2 passes $t/test_nomem
+# With PoCL alone: what other drivers of the machine leak when they are loaded is not ours.
+HEDDLE_TEST_EVERY=2 OCL_ICD_VENDORS=/etc/OpenCL/vendors/pocl.icd passes $t/test_nomem
 
 step "a hundred thousand shapes on the host, some hundred on devices: memory stays flat"
 if [ -x build/tests/test_functions ]; then
