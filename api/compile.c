@@ -108,8 +108,9 @@ Exec *compile(Graph *g, Device *d)
         phase_begin(PHASE_COMPILE);
         e = d->backend->build_graph(d, g);
     } else {
-        Target target = { !d->info.is_cpu || d->info.scalar, d->info.has_f64, d->info.has_i64, d->info.has_f16,
-                         (int64_t)d->info.max_alloc };
+        Target target = { .device = d->info.name, .gpu = !d->info.is_cpu || d->info.scalar, .f64 = d->info.has_f64,
+                          .i64 = d->info.has_i64, .f16 = d->info.has_f16, .no_library = d->info.no_library,
+                          .max_alloc = (int64_t)d->info.max_alloc };
         phase_begin(PHASE_SCHEDULE);
         Plan *p = plan_schedule(g, &target);
         if (!checked_plan(p))

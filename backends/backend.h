@@ -23,6 +23,7 @@ typedef struct DeviceInfo {
     char model[128], driver[128];               /* as the driver reports them */
     uint64_t memory, max_alloc;                 /* bytes */
     bool is_cpu, has_f16, has_f64, has_i64;
+    bool no_library;                            /* has no functions of f64, as exp and sin */
     bool scalar;                                /* a processor without vectors: its compiler makes them of work-items */
     char notes[512];                            /* what is missing and how to install it */
 } DeviceInfo;
@@ -31,6 +32,7 @@ typedef struct DeviceInfo {
 typedef struct Backend {
     const char *kind;
     int (*count)(void);                         /* opens the loader; 0 where there is none. Never fails */
+    bool (*gpu)(int index);                     /* known without opening it; NULL: none is one */
     const char *(*missing)(void);               /* one sentence that says what to install; NULL if nothing is missing */
     Device *(*open)(int index);                 /* NULL after an error */
     void (*close)(Device *);

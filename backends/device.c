@@ -20,6 +20,7 @@ static struct {
     bool listed;
     int n, nadvice;
     struct { const Backend *backend; int index; Device *device; } d[MAX_DEVICES];
+    int fastest;                                        /* the default: a GPU, an OpenCL processor, the host, a Vulkan processor */
     const char *advice[MAX_ADVICE];
 } list = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -75,6 +76,16 @@ void devices_forked(void)
 
 /* ==================== the list */
 
+/* What may be expected of device i before it is opened. Vulkan drivers for processors compile slowly, so that evaluating on
+ * the host is faster for what most first programs are. */
+static int speed(int i)
+{
+    const Backend *b = list.d[i].backend;
+    if (b->gpu && b->gpu(list.d[i].index))
+        return 3;
+    return b == &opencl_backend ? 2 : b == &host_backend ? 1 : 0;
+}
+
 static void enumerate(void)                             /* with the lock held */
 {
     if (list.listed)
@@ -89,6 +100,9 @@ static void enumerate(void)                             /* with the lock held */
         if (advice && list.nadvice < MAX_ADVICE)
             list.advice[list.nadvice++] = advice;
     }
+    for (int i = 1; i < list.n; i++)
+        if (speed(i) > speed(list.fastest))
+            list.fastest = i;
     list.listed = true;
     process_watch_exit();
 }
@@ -167,7 +181,9 @@ Device *device_find(const char *name)
 Device *device_default(void)
 {
     const char *name = getenv("HEDDLE_DEVICE");
-    return name && *name ? device_find(name) : device_at(0);
+    if (name && *name)
+        return device_find(name);
+    return device_count() ? device_at(list.fastest) : NULL;
 }
 
 void device_close_all(void)

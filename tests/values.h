@@ -29,7 +29,7 @@ static inline Exec *exec_of(const Graph *g)
     if (device->backend->build_graph)
         return device->backend->build_graph(device, g);
     Target *t = NEW(Target);
-    *t = (Target){ !i->is_cpu || i->scalar, i->has_f64, i->has_i64, i->has_f16, (int64_t)i->max_alloc };
+    *t = (Target){ i->name, !i->is_cpu || i->scalar, i->has_f64, i->has_i64, i->has_f16, i->no_library, (int64_t)i->max_alloc };
     Plan *p = plan_schedule(g, t);
     return p && !error_pending() ? device->backend->build(device, p) : NULL;
 }

@@ -177,6 +177,13 @@ static int count(void)
     return found.n;
 }
 
+static bool gpu(int index)
+{
+    cl_device_type type = 0;
+    ocl.clGetDeviceInfo(found.d[index].id[0], CL_DEVICE_TYPE, sizeof type, &type, NULL);
+    return !(type & CL_DEVICE_TYPE_CPU);
+}
+
 static const char *missing(void)
 {
     count();
@@ -323,7 +330,7 @@ static Device *open_device(int index)
 static const void *no_map(Mem *m) { (void)m; return NULL; }
 
 const Backend opencl_backend = {
-    .kind = "opencl", .count = count, .missing = missing, .open = open_device, .close = close_device,
+    .kind = "opencl", .count = count, .gpu = gpu, .missing = missing, .open = open_device, .close = close_device,
     .alloc = ocl_alloc, .release = ocl_release, .write = ocl_write, .read = ocl_read, .wait = ocl_wait, .ready = ocl_ready, .map = no_map,
     .build = ocl_build, .run = ocl_run, .drop = ocl_drop, .code = ocl_code,
 };

@@ -245,6 +245,13 @@ static int count(void)
     return found.n;
 }
 
+static bool gpu(int index)
+{
+    VkPhysicalDeviceProperties p;
+    found.f.GetPhysicalDeviceProperties(found.d[index], &p);
+    return p.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
+}
+
 static const char *missing(void)
 {
     count();
@@ -288,6 +295,7 @@ static void describe(VkDev *d, const Features *x)
             i->memory = heaps.memoryHeaps[h].size;
     i->max_alloc = most.maxMemoryAllocationSize < i->memory ? most.maxMemoryAllocationSize : i->memory;
     i->has_i64 = x->all.features.shaderInt64;
+    i->no_library = true;
     i->has_f64 = x->all.features.shaderFloat64 && i->has_i64;   /* its exact fma is made of 64-bit integers */
     i->has_f16 = x->v12.shaderFloat16;
     memcpy(d->groups, p.properties.limits.maxComputeWorkGroupCount, sizeof d->groups);
@@ -438,7 +446,7 @@ static bool ready(Mem *m) { (void)m; return true; }
 static const void *no_map(Mem *m) { (void)m; return NULL; }
 
 const Backend vulkan_backend = {
-    .kind = "vulkan", .count = count, .missing = missing, .open = open_device, .close = close_device,
+    .kind = "vulkan", .count = count, .gpu = gpu, .missing = missing, .open = open_device, .close = close_device,
     .alloc = vk_alloc, .release = vk_release, .write = vk_write, .read = vk_read, .wait = wait_, .ready = ready,
     .map = no_map,
     .build = vk_build, .run = vk_run, .drop = vk_drop, .code = vk_code,

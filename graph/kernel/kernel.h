@@ -217,6 +217,7 @@ int k_check(const Kernel *);                    /* operands in scope, types and 
  * dtype (differs for comparisons and conversions). dt is the graph's dtype, f16 and bf16 included. 0 after an error. */
 Val math_op(Kernel *, int op, Dtype dt, Dtype to, const int64_t *attr, int narg, const Val *);
 Dtype math_register(Dtype);                     /* f16, bf16 -> f32; else itself */
+bool math_calls(int op);                        /* does this op on f64 call the device's library? */
 
 /* ==================== plans (plan.c) */
 
@@ -267,8 +268,10 @@ struct Plan {
 
 /* What a device can do, as far as schedules depend on it. */
 typedef struct Target {
+    const char *device;                         /* its name, for messages */
     bool gpu;                                   /* shape: else cpu */
     bool f64, i64, f16;
+    bool no_library;                            /* no functions of f64 that K_CALL calls */
     int64_t max_alloc;                          /* bytes of one allocation */
 } Target;
 

@@ -399,6 +399,25 @@ static Val build(int op, Dtype dt, Dtype to, const int64_t *attr, int n, const V
     return dt == DT_BOOL ? bool_op(op, a) : dtype_float(dt) ? float_op(op, dt, n, a) : int_op(op, a);
 }
 
+bool math_calls(int op)
+{
+    static _Atomic signed char known[OP_COUNT];         /* 1: yes, -1: no */
+    if (known[op])
+        return known[op] > 0;
+    form_open();                                /* before the tables of what is compiled, which begin anew */
+    Kernel *k = k_new("asked");
+    Buffer *b = k_private(k, DT_F64, 3);
+    Val a[3];
+    for (int i = 0; i < 3; i++)
+        a[i] = k_load(k, b, form_c(i));
+    math_op(k, op, DT_F64, DT_F64, NULL, optab[op].nin, a);
+    bool calls = false;
+    for (Val v = 1; v < (Val)k->nins; v++)
+        calls |= k->ins[v].op == K_CALL;
+    known[op] = calls ? 1 : -1;
+    return calls;
+}
+
 Val math_op(Kernel *k, int op, Dtype dt, Dtype to, const int64_t *attr, int narg, const Val *arg)
 {
     Val a[3] = { 0 };
