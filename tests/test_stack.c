@@ -51,7 +51,8 @@ static void on_small_stack(const char *name, Work *work, const void *env)
     pthread_t t;
     pthread_attr_init(&a);
     ck_assert_int_eq(pthread_attr_setstack(&a, stack + page, size), 0);
-    ck_assert_int_eq(pthread_create(&t, &a, begin, &(Job){ work, env }), 0);
+    Job job = { work, env };
+    ck_assert_int_eq(pthread_create(&t, &a, begin, &job), 0);
     pthread_join(t, NULL);
     while (clean < size && (unsigned char)stack[page + clean] == 0xA5)
         clean++;

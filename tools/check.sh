@@ -43,7 +43,8 @@ echo 'int dlclose(void *library) { (void)library; return 0; }' >"$tmp/open.c"
 cc -shared -fPIC "$tmp/open.c" -o "$tmp/open.so"
 export LSAN_OPTIONS="suppressions=$tmp/supp:print_suppressions=0"
 export UBSAN_OPTIONS="print_stacktrace=1"
-export ASAN_OPTIONS="use_sigaltstack=0:verify_asan_link_order=0"        # compilers inside drivers set their own stack
+# Compilers inside drivers set their own stack; what asks for absurd sizes wants NULL.
+export ASAN_OPTIONS="use_sigaltstack=0:verify_asan_link_order=0:allocator_may_return_null=1"
 t=build-asan/tests
 
 step "a leak and an overrun are noticed"
@@ -60,9 +61,11 @@ fi
 export LD_PRELOAD="$tmp/open.so"
 
 step "suites and the host"
-ctest --preset asan -j "$jobs" -E 'opencl|vulkan|^install$|^headers$|^rooms$|^test_bench$|^test_spirv$|^test_taps$|^test_state$' >"$tmp/log" 2>&1 ||
-    { cat "$tmp/log"; exit 1; }
+others='opencl|vulkan|^install$|^builds$|^docs$|^life$|^command$|^headers$|^rooms$|^test_bench$|^test_spirv$|^test_taps$|^test_state$'
+leaving='^test_fork$|^test_ownership$'          # processes that leave without giving back, which is what they try
+ctest --preset asan -j "$jobs" -E "$others|$leaving" >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
 tail -3 "$tmp/log" | head -1
+ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0" ctest --preset asan -j "$jobs" -R "$leaving" >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
 
 step "a share of the devices"
 for device in opencl:0 vulkan:0; do

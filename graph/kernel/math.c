@@ -404,7 +404,7 @@ bool math_calls(int op)
     static _Atomic signed char known[OP_COUNT];         /* 1: yes, -1: no */
     if (known[op])
         return known[op] > 0;
-    form_open();                                /* before the tables of what is compiled, which begin anew */
+    form_open();                                /* tables of its own */
     Kernel *k = k_new("asked");
     Buffer *b = k_private(k, DT_F64, 3);
     Val a[3];
@@ -414,6 +414,7 @@ bool math_calls(int op)
     bool calls = false;
     for (Val v = 1; v < (Val)k->nins; v++)
         calls |= k->ins[v].op == K_CALL;
+    form_close();
     known[op] = calls ? 1 : -1;
     return calls;
 }
