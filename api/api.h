@@ -218,6 +218,8 @@ Mem *store_on(Store *, Device *, bool place);
 int store_read(Store *, void *dst);             /* waits */
 const void *store_host(Store *);                /* a host view that lives as long as the store. NULL after an error */
 Device *store_device(Store *);                  /* NULL: host memory, not used yet */
+/* Whether enums have a sign is the compiler's choice. */
+static inline bool is_dtype(enum hd_dtype d) { return (unsigned)d - 1 < DT_COUNT - 1; }
 int array_type(const char *what, enum hd_dtype, hd_ints shape, Type *);        /* of an array to be made. 0, or a code */
 hd_array *array_leaf(const Type *, Store *);    /* takes over the store; NULL: abstract */
 hd_array *array_build(const Tree *, Store *const *leaves);      /* takes the leaves over; leaves NULL: abstract */

@@ -266,7 +266,7 @@ int array_type(const char *what, enum hd_dtype d, hd_ints shape, Type *t)
 {
     if (shape.n < 0)
         return error_set(E_SHAPE, "%s: the number of values does not match the shape", what);
-    if (d <= HD_NODTYPE || (int)d >= DT_COUNT)
+    if (!is_dtype(d))
         return error_set(E_DTYPE, "%s: %d is no dtype", what, (int)d);
     if (shape.n > MAXRANK)
         return error_set(E_SHAPE, "%s: %d axes; at most %d", what, shape.n, MAXRANK);
@@ -321,7 +321,7 @@ hd_array *hd_array_scalar(enum hd_dtype d, double value)
     char b[16] = { 0 };
     OP(hd_array_scalar);
     error_begin();
-    if (d <= HD_NODTYPE || (int)d >= DT_COUNT)
+    if (!is_dtype(d))
         return error_set(E_DTYPE, "hd_array_scalar: %d is no dtype", (int)d), NULL;
     dtype_store_f((Dtype)d, b, value);
     return hd_array_new(d, (hd_ints){ 0 }, b, NULL);

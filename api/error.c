@@ -167,4 +167,4 @@ const char *hd_version(void)
 
 const char *hd_dtype_name(enum hd_dtype d) { return dtype_name((Dtype)d); }
 
-size_t hd_dtype_size(enum hd_dtype d) { return d > HD_NODTYPE && (int)d < DT_COUNT ? dtype_size((Dtype)d) : 0; }
+size_t hd_dtype_size(enum hd_dtype d) { return is_dtype(d) ? dtype_size((Dtype)d) : 0; }

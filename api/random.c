@@ -150,7 +150,7 @@ static int float_dtype(const char *what, enum hd_dtype d)
     if (dtype_float((Dtype)d))
         return 0;
     return error_set(E_DTYPE, "%s: draws f16, bf16, f32 or f64, not %s", what,
-        d > HD_NODTYPE && (int)d < DT_COUNT ? dtype_name((Dtype)d) : "this number");
+        is_dtype(d) ? dtype_name((Dtype)d) : "this number");
 }
 
 /* A parameter at the shape of what is drawn; without a shape, the shape is the parameters'. 0, or a code. */

@@ -73,6 +73,9 @@ END_TEST
 
 START_TEST(corner_shapes)
 {
+    const float any[3] = { 0 };
+    for (int d = -1; d <= 99; d += 50)
+        ck_assert_msg(!hd_array_new((enum hd_dtype)d, HD_INTS(3), any, NULL) && hd_error_code() == HD_EDTYPE, "%d", d);
     const float one = 7;
     hd_ints sixteen = { 16, { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 } };
     hd_array *none = hd_array_new(HD_F32, HD_INTS(3, 0), NULL, NULL), *scalar = hd_array_new(HD_F32, HD_INTS(), &one, NULL);
