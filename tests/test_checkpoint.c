@@ -2,25 +2,10 @@
  * test_checkpoint.c - reverse mode that stores less: values and derivatives stay the same bits, temporary memory falls as
  * told; policies, scans, segments, lanes, higher orders.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "heddle.h"
-
-static void setup(void) { ck_assert_int_eq(hd_live(), 0); }
-static void teardown(void) { ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error()); }
-
-static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
-static bool there(const char *device)
-{
-    hd_device_info d;
-    for (int i = 0; i < hd_device_count(); i++)
-        if (!hd_device(i, &d) && !strcmp(d.name, device))
-            return true;
-    return false;
-}
+#include "suite.h"
 
 /* f and g have the same results on x and w, bit by bit, on every device. */
 static void same(hd_fn *f, hd_fn *g, hd_array *x, hd_array *w, const char *what)
@@ -199,18 +184,11 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("checkpoint");
-    TCase *c = tcase_create("all");
-    tcase_add_checked_fixture(c, setup, teardown);
-    tcase_set_timeout(c, 600);
+    TCase *c = suite_case(s);
     tcase_add_test(c, policies);
     tcase_add_test(c, what_is_stored);
     tcase_add_test(c, scans);
     tcase_add_test(c, memory_falls);
     tcase_add_test(c, refusals);
-    suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

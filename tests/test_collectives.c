@@ -3,25 +3,10 @@
  * lanes cannot meet, with both lines; names that hide others. Values against loops in C, derivatives against differences,
  * on every device.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "heddle.h"
-
-static void setup(void) { ck_assert_int_eq(hd_live(), 0); }
-static void teardown(void) { ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error()); }
-
-static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
-static bool there(const char *device)
-{
-    hd_device_info d;
-    for (int i = 0; i < hd_device_count(); i++)
-        if (!hd_device(i, &d) && !strcmp(d.name, device))
-            return true;
-    return false;
-}
+#include "suite.h"
 
 enum { N = 4 };
 static const double in4[N] = { 0.5, -1, 2, 0.25 };
@@ -314,9 +299,7 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("collectives");
-    TCase *c = tcase_create("all");
-    tcase_add_checked_fixture(c, setup, teardown);
-    tcase_set_timeout(c, 600);
+    TCase *c = suite_case(s);
     tcase_add_test(c, loops);
     tcase_add_test(c, lane_numbers);
     tcase_add_test(c, derivatives);
@@ -326,10 +309,5 @@ int main(void)
     tcase_add_test(c, text);
     tcase_add_test(c, others_keep_lanes);
     tcase_add_test(c, refusals);
-    suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -2,11 +2,9 @@
  * test_device.c - which device is the default, and what a device lacks: an error of its own, at the line of the op.
  * Each test is a process of its own, so that devices are listed anew.
  */
-#include <check.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "heddle.h"
+#include "suite.h"
 
 /* A GPU, an OpenCL processor, the host, a Vulkan processor. */
 static int speed(const hd_device_info *d)
@@ -44,10 +42,12 @@ START_TEST(asked_for)
 }
 END_TEST
 
+static int line;
 static hd wide(hd x)
 {
     hd y = hd_add(hd_cast(x, HD_F64), hd_c(1));
-    return hd_mul(hd_exp(y), y);                /* line 54 */
+    line = __LINE__ + 1;
+    return hd_mul(hd_exp(y), y);
 }
 
 START_TEST(lacking)
@@ -56,9 +56,11 @@ START_TEST(lacking)
     hd_array *x = hd_array_scalar(HD_F32, 1), *y = NULL;
     for (int i = 0; i < hd_device_count(); i++) {
         ck_assert_int_eq(hd_device(i, &d), 0);
+        char place[40];
         int e = hd_call(hd_jit(wide, .device = d.name), &y, x);
+        snprintf(place, sizeof place, "test_device.c:%d", line);
         if (!strcmp(d.kind, "vulkan") || !d.has_f64)
-            ck_assert_msg(e == HD_EDEVICE && strstr(hd_error(), d.name) && strstr(hd_error(), "test_device.c:5"), "%s: %d %s", d.name, e,
+            ck_assert_msg(e == HD_EDEVICE && strstr(hd_error(), d.name) && strstr(hd_error(), place), "%s: %d %s", d.name, e,
                           hd_error());
         else
             ck_assert_msg(e == 0, "%s: %s", d.name, hd_error());
@@ -71,16 +73,10 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("device");
-    TCase *c = tcase_create("all");
-    tcase_set_timeout(c, 120);
+    TCase *c = suite_case(s);
     tcase_add_test(c, all_devices);
     tcase_add_test(c, without_opencl);
     tcase_add_test(c, asked_for);
     tcase_add_test(c, lacking);
-    suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -2,26 +2,10 @@
  * test_indexing.c - what spares a program its loops: elements by their indices, slices along one axis, plain numbers as
  * operands, fill values, names of list ops as functions, lists of structs. Held against loops in C, on every device.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "heddle.h"
-
-static void setup(void) { ck_assert_int_eq(hd_live(), 0); }
-static void teardown(void) { ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error()); }
-
-static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
-enum { DEVICES = 3 };
-static bool there(const char *device)
-{
-    hd_device_info d;
-    for (int i = 0; i < hd_device_count(); i++)
-        if (!hd_device(i, &d) && !strcmp(d.name, device))
-            return true;
-    return false;
-}
+#include "suite.h"
 
 static hd_array *ran(hd_fn *f, hd_array *x)
 {
@@ -378,9 +362,7 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("indexing");
-    TCase *c = tcase_create("all");
-    tcase_add_checked_fixture(c, setup, teardown);
-    tcase_set_timeout(c, 600);
+    TCase *c = suite_case(s);
     tcase_add_loop_test(c, by_indices, 0, DEVICES);
     tcase_add_test(c, values_and_derivatives);
     tcase_add_test(c, wide_indices);
@@ -390,10 +372,5 @@ int main(void)
     tcase_add_test(c, classes);
     tcase_add_test(c, names_as_functions);
     tcase_add_test(c, lists_of_structs);
-    suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -2,14 +2,9 @@
  * test_signature.c - what hd_print_graph writes is a function of the same arguments: trees, results that are trees, data met
  * while tracing, parts that are nothing; and lines of trees that make no sense are refused.
  */
-#include <check.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "heddle.h"
-
-static void setup(void) { ck_assert_int_eq(hd_live(), 0); }
-static void teardown(void) { ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error()); }
+#include "suite.h"
 
 static hd_array *table;
 static hd line(hd p, hd x)
@@ -116,16 +111,9 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("signature");
-    TCase *c = tcase_create("all");
-    tcase_add_checked_fixture(c, setup, teardown);
-    tcase_set_timeout(c, 120);
+    TCase *c = suite_case(s);
     tcase_add_test(c, trees);
     tcase_add_test(c, plain);
     tcase_add_test(c, refused);
-    suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -2,25 +2,10 @@
  * test_while.c - reverse mode through loops that data end: with a bound on their steps. Against differences, for lanes with
  * their own counts, nested, under jvp and hessian; the bound ends the loop; without one the error names the way out.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "heddle.h"
-
-static void setup(void) { ck_assert_int_eq(hd_live(), 0); }
-static void teardown(void) { ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error()); }
-
-static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
-static bool there(const char *device)
-{
-    hd_device_info d;
-    for (int i = 0; i < hd_device_count(); i++)
-        if (!hd_device(i, &d) && !strcmp(d.name, device))
-            return true;
-    return false;
-}
+#include "suite.h"
 
 enum { N = 5 };
 static const double in5[N] = { 0.5, 2, 9, 30, 1.5 };
@@ -134,17 +119,10 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("while");
-    TCase *c = tcase_create("all");
-    tcase_add_checked_fixture(c, setup, teardown);
-    tcase_set_timeout(c, 600);
+    TCase *c = suite_case(s);
     tcase_add_test(c, derivatives);
     tcase_add_test(c, bound_ends_it);
     tcase_add_test(c, higher);
     tcase_add_test(c, refusals);
-    suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

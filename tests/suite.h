@@ -1,0 +1,47 @@
+/*
+ * suite.h - what Check suites over the public interface share: the devices to try, nothing left alive, a main.
+ */
+#ifndef HEDDLE_TESTS_SUITE_H
+#define HEDDLE_TESTS_SUITE_H
+
+#include <check.h>
+#include <string.h>
+
+#include "heddle.h"
+
+static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
+enum { DEVICES = sizeof devices / sizeof *devices };
+
+/* Is there a device of this name? */
+static inline bool there(const char *device)
+{
+    hd_device_info d;
+    for (int i = 0; i < hd_device_count(); i++)
+        if (!hd_device(i, &d) && !strcmp(d.name, device))
+            return true;
+    return false;
+}
+
+static void setup(void) { ck_assert_int_eq(hd_live(), 0); }
+static void teardown(void) { ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error()); }
+
+/* One case, whose tests begin and end with no array alive. */
+static inline TCase *suite_case(Suite *s)
+{
+    TCase *c = tcase_create("all");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_set_timeout(c, 600);
+    suite_add_tcase(s, c);
+    return c;
+}
+
+static inline int suite_run(Suite *s)
+{
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
+
+#endif
