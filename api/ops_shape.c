@@ -222,18 +222,21 @@ static int resolve(Ref x, Ints *shape)
 {
     int64_t size = type_size(typ(x)), rest = 1;
     int unknown = -1;
+    bool none = false, over = false;            /* no elements; more than can be counted */
 
     for (int i = 0; i < shape->n; i++) {
         if (shape->v[i] < -1)
             return error_set(E_SHAPE, "hd_reshape: size %lld of axis %d is negative", (long long)shape->v[i], i);
+        none |= !shape->v[i];
         if (shape->v[i] >= 0)
-            rest *= shape->v[i];
+            over |= __builtin_mul_overflow(rest, shape->v[i], &rest);
         else if (unknown >= 0)
             return error_set(E_SHAPE, "hd_reshape: only one size may be -1; axes %d and %d are", unknown, i);
         else
             unknown = i;
     }
-    if (unknown >= 0 && rest && size % rest == 0)
+    rest = none ? 0 : over ? -1 : rest;
+    if (unknown >= 0 && rest > 0 && size % rest == 0)
         shape->v[unknown] = size / rest;
     else if (unknown >= 0 || rest != size) {
         Type t = type_of((Dtype)typ(x)->dt, shape->n, shape->v);
