@@ -42,6 +42,7 @@ Ref mean(Ref, Ints axes);                       /* floats, in their dtype; 16 bi
 Ref logsumexp(Ref, Ints axes);
 
 /* ---- shapes (ops_shape.c) */
+int countable(const char *what, Ints shape);    /* sizes are not negative, elements can be counted. 0, or a code */
 Ref scalar_to(Ref scalar, Ints shape);
 Ref flat(Ref);
 Ref take_range(Ref, int axis, int64_t from, int64_t to);        /* a slice along one axis */

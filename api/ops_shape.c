@@ -58,14 +58,22 @@ Ref join(Ref a, Ref b, int axis) { return a && b ? Concat((const Ref[]){ a, b },
 
 /* ==================== checks */
 
+int countable(const char *what, Ints shape)
+{
+    int64_t most = 16;                          /* bytes of an element */
+    for (int i = 0; i < shape.n; i++)
+        if (shape.v[i] < 0)
+            return error_set(E_SHAPE, "%s: size %lld of axis %d is negative", what, (long long)shape.v[i], i);
+    for (int i = 0; i < shape.n; i++)
+        if (__builtin_mul_overflow(most, shape.v[i] ? shape.v[i] : 1, &most))
+            return error_set(E_SHAPE, "%s: with size %lld of axis %d there are more elements than can be counted", what,
+                             (long long)shape.v[i], i);
+    return 0;
+}
+
 static int shape_in(const char *what, hd_ints list, Ints *shape)
 {
-    if (ints_in(what, list, shape))
-        return E_INVAL;
-    for (int i = 0; i < shape->n; i++)
-        if (shape->v[i] < 0)
-            return error_set(E_SHAPE, "%s: size %lld of axis %d is negative", what, (long long)shape->v[i], i);
-    return 0;
+    return ints_in(what, list, shape) ? E_INVAL : countable(what, *shape);
 }
 
 /* The type of an array to be made. 0, or a code. */
@@ -447,6 +455,10 @@ static Ref repeated(const char *what, Ref r, const int64_t *outer, const int64_t
         }
         Ints s = shape_of(r), wide = s, dims = { 0 };
         int64_t n = s.v[i], copies = outer[i] * inner[i];
+        if (__builtin_mul_overflow(n, copies, &s.v[i]))
+            s.v[i] = INT64_MAX;
+        if (countable(what, s))
+            return 0;
         int place = inner[i] == 1 ? i : i + 1;
         for (int k = s.n; k > place; k--)
             wide.v[k] = wide.v[k - 1];
@@ -454,7 +466,6 @@ static Ref repeated(const char *what, Ref r, const int64_t *outer, const int64_t
         for (int k = 0; k < wide.n; k++)
             if (k != place)
                 dims.v[dims.n++] = k;
-        s.v[i] = n * copies;
         r = Reshape(Broadcast(r, wide, dims), s);
     }
     return r;
@@ -700,7 +711,7 @@ hd hd_diag(hd x)
     return HD_NIL;
 }
 
-static hd triangle(const char *what, hd x, int k, bool below)
+static hd triangle(const char *what, hd x, int64_t k, bool below)
 {
     Ref r = rank_ref(what, x, 2);
     if (!r)
@@ -710,4 +721,4 @@ static hd triangle(const char *what, hd x, int k, bool below)
 }
 
 hd hd_tril(hd x, int k) { OP(hd_tril); return triangle("hd_tril", x, k, true); }
-hd hd_triu(hd x, int k) { OP(hd_triu); return triangle("hd_triu", x, k - 1, false); }
+hd hd_triu(hd x, int k) { OP(hd_triu); return triangle("hd_triu", x, (int64_t)k - 1, false); }

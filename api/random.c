@@ -137,12 +137,7 @@ hd hd_random_fold_in(hd key, hd data)
 /* A key, and the shape of what is drawn. 0, or a code. */
 static int draw_in(const char *what, hd key, hd_ints list, Key *k, Ints *shape)
 {
-    if (key_in(what, key, k) || ints_in(what, list, shape))
-        return E_INVAL;
-    for (int i = 0; i < shape->n; i++)
-        if (shape->v[i] < 0)
-            return error_set(E_SHAPE, "%s: size %lld of axis %d is negative", what, (long long)shape->v[i], i);
-    return 0;
+    return key_in(what, key, k) || ints_in(what, list, shape) ? E_INVAL : countable(what, *shape);
 }
 
 static int float_dtype(const char *what, enum hd_dtype d)
