@@ -66,7 +66,7 @@ int countable(const char *what, Ints shape)
             return error_set(E_SHAPE, "%s: size %lld of axis %d is negative", what, (long long)shape.v[i], i);
     for (int i = 0; i < shape.n; i++)
         if (__builtin_mul_overflow(most, shape.v[i] ? shape.v[i] : 1, &most))
-            return error_set(E_SHAPE, "%s: with size %lld of axis %d there are more elements than can be counted", what,
+            return error_set(E_SHAPE, "%s: with size %lld of axis %d the array has more bytes than can be counted", what,
                              (long long)shape.v[i], i);
     return 0;
 }
