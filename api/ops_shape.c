@@ -60,13 +60,13 @@ Ref join(Ref a, Ref b, int axis) { return a && b ? Concat((const Ref[]){ a, b },
 
 int countable(const char *what, Ints shape)
 {
-    int64_t most = 16;                          /* bytes of an element */
+    int64_t most = 1;
     for (int i = 0; i < shape.n; i++)
         if (shape.v[i] < 0)
             return error_set(E_SHAPE, "%s: size %lld of axis %d is negative", what, (long long)shape.v[i], i);
     for (int i = 0; i < shape.n; i++)
         if (__builtin_mul_overflow(most, shape.v[i] ? shape.v[i] : 1, &most))
-            return error_set(E_SHAPE, "%s: with size %lld of axis %d the array has more bytes than can be counted", what,
+            return error_set(E_SHAPE, "%s: with size %lld of axis %d the array has more bytes than can be addressed", what,
                              (long long)shape.v[i], i);
     return 0;
 }
