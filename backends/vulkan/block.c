@@ -31,6 +31,14 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* ==================== blocks */
 
+/* The record, not the memory. */
+static void block_forget(VkBlock *b)
+{
+    for (Hole *h; (h = b->hole) != NULL; free(h))
+        b->hole = h->next;
+    free(b);
+}
+
 static void block_drop(VkDev *d, VkBlock *b)
 {
     if (b->host)
@@ -39,9 +47,7 @@ static void block_drop(VkDev *d, VkBlock *b)
         d->f.DestroyBuffer(d->device, b->buffer, NULL);
     if (b->memory)
         d->f.FreeMemory(d->device, b->memory, NULL);
-    for (Hole *h; (h = b->hole) != NULL; free(h))
-        b->hole = h->next;
-    free(b);
+    block_forget(b);
 }
 
 static VkResult block_fill(VkDev *d, VkBlock *b, bool host)
@@ -122,6 +128,13 @@ void vk_blocks_drop(VkDev *d)
     pthread_mutex_lock(&d->block_lock);
     blocks_trim(d, 0);
     pthread_mutex_unlock(&d->block_lock);
+}
+
+void vk_blocks_forget(VkDev *d)
+{
+    for (int host = 0; host < 2; host++)
+        for (VkBlock *b; (b = d->block[host]) != NULL; block_forget(b))
+            d->block[host] = b->next;
 }
 
 /* ==================== pieces */

@@ -106,6 +106,7 @@ bool vk_lost(const VkDev *);                    /* and if so, records an error *
 bool vk_piece(VkDev *, size_t bytes, bool host, VkPiece *);
 void vk_piece_drop(VkDev *, VkPiece *);
 void vk_blocks_drop(VkDev *);                   /* those that are empty */
+void vk_blocks_forget(VkDev *);                 /* all, of a device that is lost: the driver keeps its memory */
 
 /* memory.c */
 int vk_alloc(Device *, size_t, Mem **);

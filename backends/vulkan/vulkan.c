@@ -390,6 +390,7 @@ static void close_device(Device *dev)
             d->f.DestroyPipelineLayout(d->device, d->layout, NULL);
         d->f.DestroyDevice(d->device, NULL);
     }
+    vk_blocks_forget(d);
     pthread_mutex_destroy(&d->lock);
     pthread_mutex_destroy(&d->queue_lock);
     pthread_mutex_destroy(&d->block_lock);
