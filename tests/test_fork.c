@@ -12,7 +12,7 @@
 
 #include "heddle.h"
 
-enum { TIMES = 20, SECONDS = 20, NO_DEVICE = 77 };
+enum { TIMES = 20, SECONDS = 120, NO_DEVICE = 77 };       /* SECONDS: what lasts longer hangs, however busy the machine is */
 static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
 enum { DEVICES = 3 };
 
@@ -203,8 +203,10 @@ START_TEST(computes) { on_device(child_computes, _i, 1); }
 END_TEST
 START_TEST(exits) { on_device(child_exits, _i, 1); }
 END_TEST
+#ifndef __SANITIZE_ADDRESS__    /* gcc 12's AddressSanitizer forks with its allocator's locks as other threads hold them */
 START_TEST(compiles) { on_device(fork_while_compiling, _i, 1); }
 END_TEST
+#endif
 START_TEST(exit_in_calls) { on_device(exit_while_calling, _i, _i ? TIMES / 3 : TIMES); }
 END_TEST
 
@@ -216,7 +218,9 @@ int main(void)
     tcase_add_test(c, child_of_nothing);
     tcase_add_loop_test(c, computes, 0, DEVICES);
     tcase_add_loop_test(c, exits, 0, DEVICES);
+#ifndef __SANITIZE_ADDRESS__
     tcase_add_loop_test(c, compiles, 0, DEVICES);
+#endif
     tcase_add_loop_test(c, exit_in_calls, 0, DEVICES);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
