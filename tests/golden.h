@@ -18,6 +18,19 @@ GoldenFn *golden_ops(const char *op, const json_t *attrs, const char **missing);
 GoldenFn *golden_random(const char *op, const json_t *attrs, const char **missing);
 GoldenFn *golden_programs(const char *op, const json_t *attrs, const char **missing);
 
+/* What a family came to. */
+enum { GOLDEN_REASONS = 64 };
+typedef struct GoldenCount {
+    char family[40];
+    int passed, failed, skipped, nreason;
+    struct { char why[120]; int n; } reason[GOLDEN_REASONS];
+} GoldenCount;
+
+const char *golden_group(const char *reason);                  /* what an op that is missing belongs to */
+void golden_skip(GoldenCount *, const char *reason);
+/* Prints families and reasons; returns how many cases are skipped without a good reason. */
+int golden_table(const GoldenCount *, int n, const char *device);
+
 GoldenFn *golden_row(const GoldenRow *, const char *op);       /* in a table that ends with { NULL, NULL } */
 
 /* Attributes. Absent or null: the given default, or an empty list. */

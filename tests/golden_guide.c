@@ -56,12 +56,26 @@ static hd pairwise_sum_safe(ARGS) { UNUSED; return all_pairs(HD_FN(safe2), x); }
 
 static hd log_sigmoid(hd z) { return hd_neg(hd_softplus(hd_neg(z))); }
 
-static hd loss_per_example(ARGS)
+static hd loss_of_one(hd w, hd b, hd x, hd y)
 {
-    UNUSED;
-    hd z = hd_add(hd_dot(x[2], x[0]), x[1]), y = x[3];
+    hd z = hd_add(hd_dot(x, w), b);
     hd left = hd_mul(hd_neg(y), log_sigmoid(z));
     return hd_mean(hd_sub(left, hd_mul(hd_sub(hd_c(1), y), log_sigmoid(hd_neg(z)))));
+}
+static hd loss_per_example(ARGS) { UNUSED; return loss_of_one(x[0], x[1], x[2], x[3]); }
+
+static hd loss_of_batch(hd w, hd b, hd x, hd y)
+{
+    const hd all[] = { w, b, x, y };
+    return hd_mean(hd_apply_n(hd_vmap(loss_of_one, .in_axes = { HD_NONE, HD_NONE, 0, 0 }), all, 4));
+}
+
+static hd data_parallel_step(ARGS)
+{
+    (void)n;
+    hd all = hd_apply_n(hd_value_and_grad(loss_of_batch, .argnums = HD_INTS(0, 1)), x, 4), r = hd_c(attr_f(a, "rate", 0));
+    hd mean = hd_pmean(all, "devices"), d = hd_nth(mean, 1);
+    return hd_tuple(hd_sub(x[0], hd_mul(r, hd_nth(d, 0))), hd_sub(x[1], hd_mul(r, hd_nth(d, 1))), hd_nth(mean, 0));
 }
 
 static hd softmax(ARGS) { UNUSED; return hd_softmax(x[0], -1); }
@@ -142,6 +156,12 @@ static hd constant_and_identity(ARGS) { UNUSED; return hd_tuple(hd_arange(HD_F32
 
 /* ---- kinks: derivatives at points where there is a choice ---- */
 
+static hd sinc(hd v)
+{
+    hd zero = hd_eq(v, hd_c(0)), t = hd_mul_c(hd_where(zero, hd_c(1), v), 3.14159265358979323846);
+    return hd_where(zero, hd_c(1), hd_div(hd_sin(t), t));
+}
+
 #define KINK1(name, f) static hd kink_##name(ARGS) { UNUSED; return f(x[0]); }
 #define KINK2(name, f) static hd kink_##name(ARGS) { UNUSED; return f(x[0], x[1]); }
 #define KINK(name, e)  static hd kink_##name(ARGS) { UNUSED; return e; }
@@ -164,6 +184,9 @@ KINK(cummax, hd_cummax(x[0], -1))
 KINK(top_k, hd_nth(hd_top_k(x[0], 2, -1), 0))
 KINK(logsumexp, hd_logsumexp(x[0], -1))
 KINK(median, hd_median(x[0], -1))
+KINK(relu6, hd_where(hd_ge(x[0], hd_c(6)), hd_c(6), hd_where(hd_gt(x[0], hd_c(0)), x[0], hd_c(0))))
+KINK(leaky_relu, hd_where(hd_ge(x[0], hd_c(0)), x[0], hd_mul_c(x[0], 0.01)))
+KINK(sinc, sinc(x[0]))
 KINK(norm, hd_sqrt(hd_sum(hd_mul(x[0], x[0]), -1)))
 KINK(std, hd_std(x[0], -1))
 
@@ -172,7 +195,8 @@ const GoldenRow golden_guide_rows[] = {
     { "guide_normalize", normalize }, { "guide_euclidean_distance", distance }, { "guide_pairwise_sum", pairwise_sum },
     { "guide_pairwise_sum_safe", pairwise_sum_safe }, { "guide_loss_per_example", loss_per_example },
     { "guide_softmax", softmax }, { "guide_softmax_scalar", softmax_scalar }, { "guide_dropout", dropout },
-    { "guide_rnn", rnn }, { "guide_rnn_loss", rnn_loss }, { "guide_rnn_batched", rnn_batched },
+    { "guide_rnn", rnn }, { "guide_rnn_loss", rnn_loss }, { "guide_data_parallel_step", data_parallel_step },
+    { "guide_rnn_batched", rnn_batched },
     { "affine", affine }, { "tree_affine", tree_affine }, { "two_outputs", two_outputs }, { "attention", attention },
     { "layer_norm", layer_norm }, { "outer_product", outer_product }, { "mlp_loss", mlp_loss },
     { "constant_and_identity", constant_and_identity },
@@ -180,6 +204,6 @@ const GoldenRow golden_guide_rows[] = {
     K(abs), K(relu), K(elu), K(sign), K(floor), K(sqrt), K(cbrt), K(rsqrt), K(log), K(acos), K(atanh), K(acosh), K(softplus),
     K(log_sigmoid), K(max), K(min), K(pow), K(atan2), K(div), K(rem), K(logaddexp), K(relu_max), K(integer_pow_0),
     K(integer_pow_1), K(integer_pow_2), K(clip), K(hypot), K(reduce_max), K(reduce_min), K(reduce_prod), K(sort),
-    K(cummax), K(top_k), K(logsumexp), K(median), K(norm), K(std),
+    K(cummax), K(top_k), K(logsumexp), K(median), K(norm), K(std), K(relu6), K(leaky_relu), K(sinc),
     { NULL, NULL }
 };

@@ -177,6 +177,14 @@ static void attr_from(Attr *to, const json_t *a, const char *name)
     attr_list(to, l.v, l.n);
 }
 
+/* What lies outside is filled with a number of the program: where ones gathered the same way are none. */
+static Ref filled(Ref got, const Attr *at, const Ref *in, double fill)
+{
+    const Type t = type_of(DT_I32, typ(in[0])->rank, typ(in[0])->dim);
+    Ref inside = emit(OP_gather, 2, (const Ref[]){ Full(t, 1), in[1] }, at);
+    return Select(Eq(inside, Like(inside, 1)), got, Like(got, fill));
+}
+
 static hd gather(const json_t *a, const hd *x, int n)
 {
     (void)n;
@@ -187,7 +195,8 @@ static hd gather(const json_t *a, const hd *x, int n)
         attr_from(&at, a, names[i]);
     attr_int(&at, mode(a));
     const Ref in[] = { sym_ref(x[0]), sym_ref(x[1]) };
-    return sym_of(emit(OP_gather, 2, in, &at));
+    Ref got = emit(OP_gather, 2, in, &at);
+    return sym_of(attr_has(a, "fill_value") ? filled(got, &at, in, attr_f(a, "fill_value", 0)) : got);
 }
 
 static hd scatter_with(const json_t *a, const hd *x, int combine, bool negate)
@@ -203,6 +212,29 @@ static hd scatter_with(const json_t *a, const hd *x, int combine, bool negate)
     Ref u = sym_ref(x[2]);
     const Ref in[] = { sym_ref(x[0]), sym_ref(x[1]), negate ? Neg(u) : u };
     return sym_of(emit(OP_scatter, 3, in, &at));
+}
+/* A function of the elements at places that are named once each: read, computed, written back. */
+static hd scatter_apply(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    Ints inserted = list(a, "inserted_window_dims"), batch = list(a, "input_batching_dims");
+    Ints window = list(a, "update_window_dims"), shape = list(a, "update_shape");
+    Ref v = sym_ref(x[0]), places = sym_ref(x[1]);
+    int64_t size[MAXRANK];
+    for (int k = 0, at = 0; k < typ(v)->rank; k++)
+        size[k] = ints_has(&inserted, k) || ints_has(&batch, k) ? 1 : shape.v[window.v[at++]];
+    Attr g = { 0 };
+    attr_list(&g, window.v, window.n);
+    attr_list(&g, inserted.v, inserted.n);
+    attr_from(&g, a, "scatter_dims_to_operand_dims");
+    attr_list(&g, batch.v, batch.n);
+    attr_from(&g, a, "scatter_indices_batching_dims");
+    attr_list(&g, size, typ(v)->rank);
+    attr_int(&g, mode(a));
+    Ref got = emit(OP_gather, 2, (const Ref[]){ v, places }, &g);
+    bool squares = !strcmp(attr_s(a, "computation", ""), "square");
+    const hd all[] = { x[0], x[1], sym_of(squares ? Mul(got, got) : Add(Neg(got), Like(got, 1))) };
+    return scatter_with(a, all, 0, false);
 }
 static hd scatter(const json_t *a, const hd *x, int n) { (void)n; return scatter_with(a, x, 0, false); }
 static hd scatter_add(const json_t *a, const hd *x, int n) { (void)n; return scatter_with(a, x, 1, false); }
@@ -330,7 +362,46 @@ static hd where(const json_t *a, const hd *x, int n) { (void)a, (void)n; return 
 static hd clip(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_clip(x[0], x[1], x[2]); }
 static hd cross(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_cross(x[0], x[1]); }
 static hd kron(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_kron(x[0], x[1]); }
-static hd take(const json_t *a, const hd *x, int n) { (void)n; return hd_take(x[0], x[1], (int)attr_i(a, "axis", 0)); }
+static hd take(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    int axis = (int)attr_i(a, "axis", 0);
+    const char *how = attr_s(a, "mode", "fill");
+    if (!strcmp(how, "wrap"))
+        return hd_take(x[0], hd_mod(x[1], hd_c((double)hd_dim(x[0], axis))), axis);
+    return hd_take_n(x[0], x[1], axis, &(hd_take_opts){ .mode = !strcmp(how, "clip") ? HD_CLIP : HD_MODE_DEFAULT });
+}
+
+static hd convolve(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    int64_t p = hd_dim(x[0], 0), q = hd_dim(x[1], 0), most = p > q ? p : q, least = p > q ? q : p, start = 0;
+    const char *how = attr_s(a, "mode", "full");
+    hd all = hd_convolve(x[0], x[1]);
+    if (!strcmp(how, "valid"))
+        return hd_slice_axis(all, 0, least - 1, most);
+    start = !strcmp(how, "same") ? (least - 1) / 2 : 0;
+    return start || !strcmp(how, "same") ? hd_slice_axis(all, 0, start, start + most) : all;
+}
+
+static hd isclose(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    hd near = hd_le(hd_abs(hd_sub(x[0], x[1])), hd_add(hd_c(attr_f(a, "atol", 0)), hd_mul_c(hd_abs(x[1]), attr_f(a, "rtol", 0))));
+    hd finite = hd_and(hd_isfinite(x[0]), hd_isfinite(x[1])), same = hd_eq(x[0], x[1]);
+    hd close = hd_where(finite, near, same);
+    return attr_b(a, "equal_nan", false) ? hd_or(close, hd_and(hd_isnan(x[0]), hd_isnan(x[1]))) : close;
+}
+
+static hd cumlogsumexp(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    int axis = (int)attr_i(a, "axis", 0);
+    bool back = attr_b(a, "reverse", false);
+    const hd_ints flipped = { 1, { axis } };
+    hd y = hd_cumlogsumexp(back ? hd_flip_n(x[0], flipped) : x[0], axis);
+    return back ? hd_flip_n(y, flipped) : y;
+}
 static hd interp(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_interp(x[0], x[1], x[2]); }
 static hd searchsorted(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_searchsorted(x[0], x[1]); }
 static hd take_along_axis(const json_t *a, const hd *x, int n) { (void)n; return hd_take_along_axis(x[0], x[1], (int)attr_i(a, "axis", 0)); }
@@ -352,7 +423,8 @@ static const GoldenRow table[] = {
     { "jnp.argsort", jnp_argsort }, { "jnp.linspace", linspace }, { "jnp.arange", arange }, { "jnp.roll", roll },
     { "jnp.tril", tril }, { "jnp.triu", triu }, { "jnp.where", where }, { "jnp.clip", clip }, { "jnp.cross", cross },
     { "jnp.kron", kron }, { "jnp.take", take }, { "jnp.interp", interp }, { "jnp.searchsorted", searchsorted },
-    { "jnp.take_along_axis", take_along_axis },
+    { "jnp.take_along_axis", take_along_axis }, { "jnp.convolve", convolve }, { "jnp.isclose", isclose },
+    { "cumlogsumexp", cumlogsumexp }, { "kink_clamp", clamp }, { "scatter_apply", scatter_apply },
     { NULL, NULL }
 };
 
@@ -377,11 +449,7 @@ GoldenFn *golden_ops(const char *op, const json_t *attrs, const char **missing)
 {
     GoldenFn *f = golden_row(table, op);
     if (f) {
-        if (!strcmp(op, "gather") && attr_has(attrs, "fill_value"))
-            *missing = "a fill value of gather";
-        else if (!strcmp(op, "jnp.take") && strcmp(attr_s(attrs, "mode", "fill"), "fill"))
-            *missing = "a mode of take";
-        else if (!strcmp(op, "jnp.searchsorted") && strcmp(attr_s(attrs, "side", "left"), "left"))
+        if (!strcmp(op, "jnp.searchsorted") && strcmp(attr_s(attrs, "side", "left"), "left"))
             *missing = "the right side in searchsorted";
         else if (!strcmp(op, "jax.nn.one_hot") && !strcmp(attr_s(attrs, "dtype", "f32"), "c64"))
             *missing = "complex numbers";

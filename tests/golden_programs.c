@@ -255,6 +255,24 @@ static hd scan_dynamic_index(ARGS) { UNUSED; return hd_scan(hd_partial(walk_step
 static hd sin_sum(hd v) { return hd_sum(hd_sin(v)); }
 static hd map_sin_sum(ARGS) { UNUSED; return hd_map(sin_sum, x[0]); }
 
+/* ---- checkpoints ---- */
+
+static hd sin_layer(hd w, hd h) { return hd_sin(hd_dot(w, h)); }
+static hd checkpointed_mlp(ARGS)
+{
+    UNUSED;
+    hd_fn *layer = hd_checkpoint(sin_layer);
+    return sum_squares(hd_apply(layer, x[0], hd_apply(layer, x[0], x[1])));
+}
+
+static hd tanh_step(hd w, hd h, hd x) { (void)x; return hd_tuple(hd_tanh(hd_dot(w, h)), hd_sum(h)); }
+static hd checkpointed_scan(ARGS)
+{
+    (void)n;
+    hd s = hd_scan(hd_checkpoint(hd_partial(tanh_step, x[0])), x[1], HD_NIL, .length = attr_i(a, "length", 0));
+    return hd_add(sum_squares(hd_nth(s, 0)), hd_sum(hd_nth(s, 1)));
+}
+
 /* ---- derivatives of small functions ---- */
 
 static hd stop_gradient_product(ARGS)
@@ -365,7 +383,8 @@ static const GoldenRow rows[] = {
     R(mandelbrot), R(rejection_sample), R(while_array), R(while_never), R(while_with_capture), R(while_nested),
     R(cond_sin_exp), R(cond_on_data), R(cond_log_trap), R(cond_two_outputs), R(cond_nested), R(cond_captured), R(switch_four),
     R(scan_cumsum), R(scan_several), R(scan_length_only), R(scan_rnn_loss), R(scan_of_scan), R(scan_of_cond),
-    R(scan_of_while), R(scan_matrix_power), R(scan_dynamic_index), R(map_sin_sum), R(stop_gradient_product),
+    R(scan_of_while), R(scan_matrix_power), R(scan_dynamic_index), R(map_sin_sum), R(checkpointed_mlp), R(checkpointed_scan),
+    R(stop_gradient_product),
     R(straight_through_round), R(rosenbrock), R(vector_function), R(tanh_scalar), R(grad_of_grad), R(jvp_of_grad),
     R(grad_of_jvp), R(perturbation_product), R(perturbation_forward), R(perturbation_amazing), R(closure_under_vmap),
     R(closure_under_grad), R(closure_scan_captures), R(vmap_of_grad_of_scan), R(where_trap), R(where_guarded), R(norm),

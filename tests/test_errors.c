@@ -9,112 +9,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "heddle.h"
+#include "misuse.h"
 
-#define ones(...)       hd_ones(HD_F32, __VA_ARGS__)
-#define ints(n)         hd_iota(HD_I32, 0, n)
-#define int_zeros(...)  hd_zeros(HD_I32, __VA_ARGS__)
-
-#define LINEAR(F, S) F(w) F(b)
-HD_STRUCT(linear, LINEAR);
-
-/* ==================== functions of the cases */
-
-static hd index_scalar(void) { return hd_index(hd_iota(HD_I32, 0, 3), 0, 1); }
-static hd truth(void) { return hd_index(hd_gt(hd_ones(HD_F32, 2), hd_c(0)), 0, 1); }
-static hd dict_wb(void) { return hd_dict({ "w", ones(3) }, { "b", ones(3) }); }
 static hd add2(hd x, hd y) { return hd_add(x, y); }
 static hd same(hd x) { return x; }
-static hd sine(hd x) { return hd_sin(x); }
 static hd twice(hd x) { return hd_mul(x, hd_c(2)); }
-static hd pair(hd x) { return hd_tuple(x, x); }
-static hd constant(void) { return hd_c(1); }
-static hd get_w(hd p) { return hd_get(p, "w"); }
-static hd get_a(hd p) { return hd_get(p, "a"); }
-static hd as_float(hd x) { return hd_cast(x, HD_F32); }
-static hd as_int(hd x) { return hd_cast(x, HD_I32); }
-static hd hd_sum_all(hd x) { return hd_sum(x); }
-static hd below_ten(hd x) { return hd_lt(x, hd_c(10)); }
-static hd below_three(hd x) { return hd_lt(x, hd_c(3)); }
-static hd first_below_three(hd x) { return hd_lt(hd_index(x, 0, 0), hd_c(3)); }
-static hd double_while(hd x) { return hd_while(below_ten, twice, x); }
-static hd second(hd i, hd v) { return (void)i, v; }
-static hd double_step(hd i, hd v) { return (void)i, hd_mul(v, hd_c(2)); }
-static hd double_fori(hd x, hd n) { return hd_fori(hd_c(0), n, double_step, x); }
-static hd next_to_two(hd x) { return hd_nextafter(x, hd_c(2)); }
-static hd carry_int(hd c, hd x) { return hd_tuple(hd_cast(c, HD_I32), x); }
-static hd carry_grows(hd c, hd x) { return hd_tuple(hd_concatenate(0, c, c), x); }
-static hd carry_pair(hd c, hd x) { return hd_tuple(hd_tuple(c, c), x); }
-static hd carry_first(hd c, hd x) { return hd_tuple(c, x); }
-static hd not_pair(hd c, hd x) { return (void)x, c; }
-static hd body_pair(hd i, hd v) { return (void)i, hd_tuple(v, v); }
-static hd five_ones(hd x) { return (void)x, ones(5); }
-static hd three_ones(hd x) { return (void)x, ones(3); }
-static hd uses_dot(hd x, hd w) { return hd_dot(x, w); }
-static hd layer(hd x) { return hd_dim(x, 0) == 4 ? x : hd_fail("layer wants 4 features, got %d", (int)hd_dim(x, 0)); }
-static hd linear_of(hd p) { return hd_unpack(linear, p).w; }
-
-#define E(id, words, ...)   static hd case_##id(void) { return __VA_ARGS__; }
-#define IN(id, words, ...)  static hd case_##id(void) { return __VA_ARGS__; }
-#define OK(id, why, ...)    static hd case_##id(void) { return __VA_ARGS__; }
-#define N(id, why)
-#include "errors.def"
-#undef E
-#undef IN
-#undef OK
-#undef N
-
-typedef struct Row { const char *name; int line; char kind; const char *text; hd (*f)(void); } Row;
-
-static const Row rows[] = {
-#define E(id, words, ...)   { #id, __LINE__, 'e', words, case_##id },
-#define IN(id, words, ...)  { #id, __LINE__, 'i', words, case_##id },
-#define OK(id, why, ...)    { #id, __LINE__, 'o', why, case_##id },
-#define N(id, why)          { #id, __LINE__, 'n', why, NULL },
-#include "errors.def"
-};
-enum { ROWS = sizeof rows / sizeof *rows };
 
 /* ==================== the table */
-
-/* NULL, or what the message lacks. A call over several lines may name any of them. */
-static const char *lacks(const char *message, const char *words, const char *file, int line)
-{
-    static char word[200];
-    bool here = false;
-    for (const char *p = message; file && (p = strstr(p, file)) != NULL; p += strlen(file)) {
-        int n = atoi(p + strlen(file) + 1);
-        here = here || abs(n - line) <= 2;
-    }
-    if (file && !here)
-        return snprintf(word, sizeof word, "%s:%d", file, line), word;
-    for (const char *p = words; *p;) {
-        size_t n = strcspn(p, "|");
-        snprintf(word, sizeof word, "%.*s", (int)n, p);
-        if (!strstr(message, word))
-            return word;
-        p += n + (p[n] == '|');
-    }
-    return NULL;
-}
 
 START_TEST(table)
 {
     int wrong = 0;
-    for (int k = 0; k < ROWS; k++) {
-        const Row *r = &rows[k];
-        hd_array *out = NULL;
-        if (r->kind == 'n')
-            continue;
-        int code = hd_call(r->f, &out);
-        const char *missing = r->kind == 'o' ? code ? "success" : NULL
-            : !code ? "an error" : lacks(hd_error(), r->text, r->kind == 'i' ? NULL : "errors.def", r->line);
-        if (missing)
-            printf("%s (errors.def:%d): no %s in: %s\n", r->name, r->line, missing, code ? hd_error() : "no error"), wrong++;
-        if (getenv("HEDDLE_TEST_VERBOSE") && code)
-            printf("%-34s %s\n", r->name, hd_error());
-        ck_assert(!code == (out != NULL));
-        hd_drop(out);
+    for (int k = 0; k < misuse_count; k++) {
+        const Misuse *m = &misuses[k];
+        const char *why = m->f ? misuse_judge(m, "host") : NULL;
+        if (why)
+            printf("%s: %s\n", m->name, why), wrong++;
+        if (getenv("HEDDLE_TEST_VERBOSE") && m->f && m->kind != 'o')
+            printf("%-34s %s\n", m->name, hd_error());
     }
     fflush(stdout);
     ck_assert_msg(!wrong, "%d messages are not right", wrong);
@@ -132,10 +44,7 @@ START_TEST(complete)
     while (getline(&line, &cap, f) > 0) {
         json_t *j = json_loads(line, JSON_ALLOW_NUL, NULL);
         const char *name = json_string_value(json_object_get(j, "case"));
-        bool found = false;
-        for (int k = 0; k < ROWS; k++)
-            found = found || (name && !strcmp(rows[k].name, name));
-        ck_assert_msg(found, "errors.def does not speak of %s", name ? name : line);
+        ck_assert_msg(name && misuse_find(name), "errors.def does not speak of %s", name ? name : line);
         json_decref(j);
         seen++;
     }
@@ -159,7 +68,7 @@ static void teardown(void)
 
 #define EXPECT(call, code, words, line) do { \
         int got_ = (call); \
-        const char *lack_ = lacks(hd_error(), words, (line) ? "test_errors.c" : NULL, line); \
+        const char *lack_ = misuse_lacks(hd_error(), words, (line) ? "test_errors.c" : NULL, line); \
         ck_assert_msg(got_ == (code) && !lack_, "code %d, no %s in: %s", got_, lack_ ? lack_ : "mistake", hd_error()); \
     } while (0)
 
@@ -278,10 +187,10 @@ END_TEST
 START_TEST(itself)
 {
     const char *m = "errors.def:7: add: f32[3] and f32[5] do not broadcast";
-    ck_assert_ptr_null(lacks(m, "add|f32[3]", "errors.def", 7));
-    ck_assert_ptr_nonnull(lacks(m, "add|f32[4]", "errors.def", 7));
-    ck_assert_ptr_nonnull(lacks(m, "add", "errors.def", 70));
-    ck_assert_ptr_nonnull(lacks(m, "add", "test_errors.c", 7));
+    ck_assert_ptr_null(misuse_lacks(m, "add|f32[3]", "errors.def", 7));
+    ck_assert_ptr_nonnull(misuse_lacks(m, "add|f32[4]", "errors.def", 7));
+    ck_assert_ptr_nonnull(misuse_lacks(m, "add", "errors.def", 70));
+    ck_assert_ptr_nonnull(misuse_lacks(m, "add", "test_errors.c", 7));
 }
 END_TEST
 

@@ -1,0 +1,80 @@
+/*
+ * golden_skips.c - what the golden runner counts, by family, and why cases are skipped.
+ *
+ * A reason is an op's name or a phrase. The list below says which reasons are good ones: a dtype that the device lacks, ops that
+ * Heddle does not have, what C cannot write, stored answers that are not the only right ones. Any other reason is a gap.
+ */
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "golden.h"
+
+static const struct { const char *glob, *kind; } kinds[] = {
+    { "f64 on this device", "device" },
+    { "complex numbers", "no such op" }, { "windows", "no such op" }, { "linear algebra", "no such op" },
+    { "Fourier transforms", "no such op" }, { "special functions", "no such op" },
+    { "reductions with a combiner of one's own", "no such op" },
+    { "C cannot write it: *", "C" },
+    { "another answer: *", "answer" },
+};
+
+/* Ops by what they belong to. */
+static const struct { const char *glob, *what; } groups[] = {
+    { "conv_general_dilated", "windows" }, { "reduce_window*", "windows" }, { "select_and_*", "windows" }, { "kink_max_pool", "windows" },
+    { "avg_pool", "windows" },
+    { "cholesky", "linear algebra" }, { "triangular_solve", "linear algebra" }, { "qr", "linear algebra" }, { "lu", "linear algebra" },
+    { "eigh", "linear algebra" }, { "svd", "linear algebra" }, { "jnp.linalg.*", "linear algebra" },
+    { "fft*", "Fourier transforms" }, { "jnp.fft*", "Fourier transforms" },
+    { "bessel_*", "special functions" }, { "igamma*", "special functions" }, { "polygamma*", "special functions" },
+    { "zeta", "special functions" }, { "regularized_incomplete_beta", "special functions" },
+    { "reduce", "reductions with a combiner of one's own" },
+};
+
+const char *golden_group(const char *reason)
+{
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+        if (!fnmatch(groups[i].glob, reason, 0))
+            return groups[i].what;
+    return reason;
+}
+
+static const char *kind_of(const char *reason)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (!fnmatch(kinds[i].glob, reason, 0))
+            return kinds[i].kind;
+    return "gap";
+}
+
+void golden_skip(GoldenCount *c, const char *reason)
+{
+    const char *why = golden_group(reason);
+    c->skipped++;
+    for (int i = 0; i < c->nreason; i++)
+        if (!strncmp(c->reason[i].why, why, sizeof c->reason[i].why - 1)) {
+            c->reason[i].n++;
+            return;
+        }
+    if (c->nreason < GOLDEN_REASONS) {
+        snprintf(c->reason[c->nreason].why, sizeof c->reason[0].why, "%s", why);
+        c->reason[c->nreason++].n = 1;
+    }
+}
+
+int golden_table(const GoldenCount *c, int n, const char *device)
+{
+    int gaps = 0;
+    printf("%-12s %-9s %7s %7s %8s\n", "family", "device", "passed", "failed", "skipped");
+    for (int k = 0; k < n; k++)
+        printf("%-12s %-9s %7d %7d %8d\n", c[k].family, device, c[k].passed, c[k].failed, c[k].skipped);
+    printf("\n%-12s %7s  %-10s  %s\n", "family", "skipped", "because of", "what");
+    for (int k = 0; k < n; k++)
+        for (int i = 0; i < c[k].nreason; i++) {
+            const char *kind = kind_of(c[k].reason[i].why);
+            gaps += !strcmp(kind, "gap") ? c[k].reason[i].n : 0;
+            printf("%-12s %7d  %-10s  %s\n", c[k].family, c[k].reason[i].n, kind, c[k].reason[i].why);
+        }
+    printf("\n%d skipped without a good reason\n", gaps);
+    return gaps;
+}
