@@ -2,11 +2,13 @@
  * ops_at.c - elements by their indices, as numpy writes x[i, :, j] and JAX x.at[i, :, j].add(v).
  *
  * In: one index for each of the first axes of x: integers, which broadcast to one shape, or HD_NIL for a whole axis.
- * Out: a gather or a scatter. The axes that the indices broadcast to stand where the first of them stood; where a whole
+ * Out: a gather or a scatter; slices where plain numbers are read. The axes that the indices broadcast to stand where the first of them stood; where a whole
  * axis lies between two indices they come first. Negative indices count from the end. Outside of x a read is moved to
  * the nearest element, and a write is left out, as in JAX.
  */
 #include "formulas.h"
+
+#include <math.h>
 
 /* x seen through its indices: the index vectors in the last axis of `vectors`, and which axes are which. */
 typedef struct Indexed {
@@ -122,11 +124,40 @@ static int indexed(const char *what, Ref x, const hd *index, int n, Indexed *v)
 
 /* ==================== reading and writing */
 
+/* Where all indices are plain numbers: slices, which fuse with what is around them, and whose derivative is a pad where that of a gather
+ * is a scatter. 0 where they are not, and where there is something to complain about. */
+static Ref sliced(Ref x, const hd *index, int n)
+{
+    double at[MAXRANK];
+    Ints taken = { 0 };
+
+    n = x ? sym_count("hd_at", index, n) : 0;
+    if (n > (x ? typ(x)->rank : 0))
+        return 0;
+    for (int d = 0; d < n; d++) {
+        if (sym_absent(index[d]))
+            continue;
+        if (!sym_weak(index[d], at + d) || !typ(x)->dim[d] || fabs(at[d]) > INT32_MAX || at[d] != trunc(at[d]))
+            return 0;
+        taken.v[taken.n++] = d;
+    }
+    for (int k = 0; x && k < taken.n; k++) {
+        int64_t d = taken.v[k], size = typ(x)->dim[d], i = (int64_t)at[d];
+        i += i < 0 ? size : 0;
+        i = i < 0 ? 0 : i < size ? i : size - 1;
+        x = SliceAxis(x, (int)d, i, i + 1);
+    }
+    return x && taken.n ? Reshape(x, ints_without(shape_of(x), &taken)) : 0;
+}
+
 hd hd_at_n(hd x, const hd *indices, int n)
 {
     Indexed v;
     OP(hd_at_n);
-    if (indexed("hd_at", sym_ref(x), indices, n, &v))
+    Ref r = sym_ref(x), part = sliced(r, indices, n);
+    if (part)
+        return sym_of(part);
+    if (indexed("hd_at", r, indices, n, &v))
         return HD_NIL;
     if (v.nothing)
         return sym_of(scalar_to(fill_value((Dtype)typ(v.x)->dt), v.result));
