@@ -6,13 +6,12 @@
  * region.
  * A carry keeps its types: where it begins as a constant without dtype it takes that of the body's result, as in JAX.
  */
-#include "api.h"
+#include "control.h"
 #include <string.h>
 
 /* ==================== bodies */
 
-/* Everything that some body captures, once. */
-static CapSet all_captures(int n, const Traced *const *t)
+CapSet all_captures(int n, const Traced *const *t)
 {
     CapSet s = { 0 };
     for (int i = 0; i < n; i++)
@@ -21,8 +20,7 @@ static CapSet all_captures(int n, const Traced *const *t)
     return s;
 }
 
-/* The graph of t with all captures in front. want: types of the results, where constants take their dtype. */
-static Graph *body_graph(const Traced *t, const CapSet *s, const Type *want)
+Graph *body_graph(const Traced *t, const CapSet *s, const Type *want)
 {
     const Graph *g = t->g;
     Graph *h = graph_begin(graph_new());
@@ -44,7 +42,7 @@ static Graph *body_graph(const Traced *t, const CapSet *s, const Type *want)
     return error_pending() ? NULL : h;
 }
 
-static const Traced *traced_body(const char *verb, hd_fn *f, const Tree *args)
+const Traced *traced_body(const char *verb, hd_fn *f, const Tree *args)
 {
     Context frame;
     Loc loc = loc_here();
@@ -105,8 +103,7 @@ static const Traced *loop_body(const char *what, const char *verb, hd_fn *f, con
     return t;
 }
 
-/* Leaves as values: constants take the dtype of type[]. */
-static int values(hd tree, const Type *type, Ref *out)
+int values(hd tree, const Type *type, Ref *out)
 {
     int n = 0;
     hd *leaf = tree.trace ? sym_leaves(tree, &n) : NULL;
@@ -121,7 +118,7 @@ static const Tree *tree_or_nothing(hd x)
     return x.trace ? sym_type(x) : error_pending() ? NULL : tree_nil();
 }
 
-static hd built(const Tree *t, const Ref *out)
+hd built(const Tree *t, const Ref *out)
 {
     hd y = HD_NIL;
     if (!error_pending())

@@ -255,6 +255,19 @@ static hd scan_dynamic_index(ARGS) { UNUSED; return hd_scan(hd_partial(walk_step
 static hd sin_sum(hd v) { return hd_sum(hd_sin(v)); }
 static hd map_sin_sum(ARGS) { UNUSED; return hd_map(sin_sum, x[0]); }
 
+static hd associative_scan_max(ARGS)
+{
+    (void)n;
+    return hd_associative_scan(hd_maximum, x[0], .axis = (int)attr_i(a, "axis", 0), .reverse = attr_b(a, "reverse", false));
+}
+
+static hd linear_maps(hd p, hd q)
+{
+    hd s = hd_nth(q, 0);
+    return hd_tuple(hd_mul(s, hd_nth(p, 0)), hd_add(hd_mul(s, hd_nth(p, 1)), hd_nth(q, 1)));
+}
+static hd associative_scan_linear(ARGS) { UNUSED; return hd_associative_scan(linear_maps, hd_tuple(x[0], x[1])); }
+
 /* ---- checkpoints ---- */
 
 static hd sin_layer(hd w, hd h) { return hd_sin(hd_dot(w, h)); }
@@ -384,7 +397,7 @@ static const GoldenRow rows[] = {
     R(cond_sin_exp), R(cond_on_data), R(cond_log_trap), R(cond_two_outputs), R(cond_nested), R(cond_captured), R(switch_four),
     R(scan_cumsum), R(scan_several), R(scan_length_only), R(scan_rnn_loss), R(scan_of_scan), R(scan_of_cond),
     R(scan_of_while), R(scan_matrix_power), R(scan_dynamic_index), R(map_sin_sum), R(checkpointed_mlp), R(checkpointed_scan),
-    R(stop_gradient_product),
+    R(associative_scan_max), R(associative_scan_linear), R(stop_gradient_product),
     R(straight_through_round), R(rosenbrock), R(vector_function), R(tanh_scalar), R(grad_of_grad), R(jvp_of_grad),
     R(grad_of_jvp), R(perturbation_product), R(perturbation_forward), R(perturbation_amazing), R(closure_under_vmap),
     R(closure_under_grad), R(closure_scan_captures), R(vmap_of_grad_of_scan), R(where_trap), R(where_guarded), R(norm),

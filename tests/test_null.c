@@ -111,6 +111,8 @@ KIND(CHECKPOINT, const hd_checkpoint_opts *, &(const hd_checkpoint_opts){ 0 }, N
     &(const hd_checkpoint_opts){ .save = "dots" })
 KIND(TRIPS, const hd_while_opts *, &(const hd_while_opts){ 0 }, NULL, &(const hd_while_opts){ .max_trips = -1 },
     &(const hd_while_opts){ .max_trips = INT64_MAX }, &(const hd_while_opts){ .max_trips = 3 })
+KIND(RUNNING, const hd_associative_scan_opts *, &(const hd_associative_scan_opts){ 0 }, NULL,
+    &(const hd_associative_scan_opts){ .axis = INT_MIN }, &(const hd_associative_scan_opts){ .axis = 1, .reverse = true })
 KIND(MAP, const hd_map_opts *, &(const hd_map_opts){ 0 }, NULL, &(const hd_map_opts){ .batch_size = -1 },
     &(const hd_map_opts){ .batch_size = INT64_MAX })
 KIND(SORT, const hd_sort_opts *, &(const hd_sort_opts){ 0 }, NULL, &(const hd_sort_opts){ .keys = -1 },

@@ -1,0 +1,22 @@
+/*
+ * control.h - what the files of control flow share: user's functions as bodies of regions, over trees.
+ *
+ * A body is traced at the types of one step (traced_body); its graph takes what it captures first (body_graph). All of them report
+ * an error and give NULL, HD_NIL or a code.
+ */
+#ifndef HEDDLE_CONTROL_H
+#define HEDDLE_CONTROL_H
+
+#include "api.h"
+
+/* f at these arguments, a tuple; verb: "scanned", for the message of what is wrong inside. */
+const Traced *traced_body(const char *verb, hd_fn *f, const Tree *args);
+/* Everything that some body captures, once. */
+CapSet all_captures(int n, const Traced *const *);
+/* The graph of a body with all captures in front. want: types of the results, where constants take their dtype. */
+Graph *body_graph(const Traced *, const CapSet *, const Type *want);
+/* Leaves as values: constants take the dtype of type[], which may be NULL. 0, or a code. */
+int values(hd tree, const Type *type, Ref *out);
+hd built(const Tree *, const Ref *leaves);      /* a tree of results */
+
+#endif
