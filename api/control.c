@@ -1,5 +1,5 @@
 /*
- * control.c - scan, map, fori, while, cond, switch: user's functions as bodies of regions, over trees.
+ * control.c - while, fori, cond, switch: user's functions as bodies of regions, over trees. (scan.c has scan and map.)
  *
  * In: functions, and symbols for carry and arguments. Out: one region instruction, its results as trees.
  * Bodies are traced at per-step types; what they capture becomes leading operands, the same ones for all bodies of a
@@ -80,8 +80,7 @@ static int carry_again(const char *what, const Tree **carry, const Tree *out, bo
     return 0;
 }
 
-/* The body at these arguments, of which args[at] is the carry; pair: it returns tuple(carry, y). */
-static const Traced *loop_body(const char *what, const char *verb, hd_fn *f, const Tree **args, int n, int at,
+const Traced *loop_body(const char *what, const char *verb, hd_fn *f, const Tree **args, int n, int at,
                                bool pair)
 {
     bool changed = true;
@@ -113,7 +112,7 @@ int values(hd tree, const Type *type, Ref *out)
     return 0;
 }
 
-static const Tree *tree_or_nothing(hd x)
+const Tree *tree_or_nothing(hd x)
 {
     return x.trace ? sym_type(x) : error_pending() ? NULL : tree_nil();
 }
@@ -124,244 +123,6 @@ hd built(const Tree *t, const Ref *out)
     if (!error_pending())
         sym_build(tree_strong(t), out, &y);
     return y;
-}
-
-/* ==================== scan */
-
-/* ---- in segments: a scan over pieces of the steps, each of which is a checkpoint */
-
-/* (captures, carry, xs of a piece) -> (carry, ys): the steps of one piece. */
-static Graph *piece_of(const Region *r, int nin, Graph *body, int64_t length, bool checkpoint)
-{
-    Region steps = *r, call = region_plain(CALL, nin, 0, 0);
-    Ref *in = NEWS(Ref, nin), *out = NEWS(Ref, body->nout);
-    Graph *inner = checkpoint ? piece_of(r, nin, body, length, false) : body;
-    graph_begin(graph_new());
-    for (int j = 0; j < nin; j++) {
-        Type t = body->type[body->in[j]];
-        in[j] = graph_input(region_group(r, j) == 'x' ? type_add_lead(&t, length) : t, 0);
-    }
-    steps.length = length, call.remat = true;
-    emit_region(checkpoint ? &call : &steps, nin, in, 1, &inner, out);
-    graph_outputs(out, body->nout);
-    return graph_end();
-}
-
-/* Rows from .. to of axis 0, as so many pieces of equal length. */
-static Ref piece_rows(Ref x, int64_t from, int64_t to, int64_t pieces)
-{
-    x = SliceAxis(x, 0, from, to);
-    if (!x)
-        return 0;
-    Type t = type_drop_lead(typ(x), 1);
-    t = type_add_lead(&t, (to - from) / pieces);
-    t = type_add_lead(&t, pieces);
-    return Reshape(x, type_shape(&t));
-}
-
-static Ref flat_rows(Ref x)
-{
-    if (!x)
-        return 0;
-    Type t = type_drop_lead(typ(x), 2);
-    t = type_add_lead(&t, typ(x)->dim[0] * typ(x)->dim[1]);
-    return Reshape(x, type_shape(&t));
-}
-
-/* Steps from .. to in pieces of one length; the carry of `in` moves on. */
-static void run_pieces(const Region *r, int nin, Ref *in, Graph *body, int64_t from, int64_t to, int64_t pieces, Ref *out)
-{
-    Ref *part = NEWS(Ref, nin);
-    Graph *piece = piece_of(r, nin, body, (to - from) / pieces, true);
-    Region over = *r;
-    over.length = pieces;
-    for (int j = 0; j < nin; j++)
-        part[j] = region_group(r, j) == 'x' ? piece_rows(in[j], from, to, pieces) : in[j];
-    emit_region(&over, nin, part, 1, &piece, out);
-    for (int k = 0; k < r->ncarry; k++)
-        in[r->ncap + k] = out[k];
-    for (int k = r->ncarry; k < body->nout; k++)
-        out[k] = flat_rows(out[k]);
-}
-
-/* As many equal pieces as asked for, and what is left over as one more at the end. */
-static void in_segments(const Region *r, int nin, Ref *in, Graph *body, int64_t segments, Ref *out)
-{
-    int64_t n = r->length, pieces = segments < n ? segments : n, whole = n / pieces * pieces;
-    Ref *rest = NEWS(Ref, body->nout);
-    if (whole < n && r->reverse)
-        run_pieces(r, nin, in, body, whole, n, 1, rest);
-    run_pieces(r, nin, in, body, 0, whole, pieces, out);
-    if (whole < n && !r->reverse)
-        run_pieces(r, nin, in, body, whole, n, 1, rest);
-    for (int k = 0; k < body->nout && whole < n; k++)
-        if (k < r->ncarry)
-            out[k] = in[r->ncap + k];
-        else
-            out[k] = out[k] && rest[k] ? Concat((const Ref[]){ out[k], rest[k] }, 2, 0) : 0;
-}
-
-/* One SCAN region of body t: (captures, carry, x) -> (carry, y). */
-static void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs,
-                        const hd_scan_opts *o, Ref *out)
-{
-    CapSet caps = all_captures(1, &t);
-    int ncap = caps.n;
-    Graph *body = body_graph(t, &caps, want);
-    Ref *in = NEWS(Ref, ncap + ncarry + nx);
-    if (!body)
-        return;
-    caps_ref(caps.cap, ncap, in);
-    for (int k = 0; k < ncarry; k++)
-        in[ncap + k] = carry[k];
-    for (int k = 0; k < nx; k++)
-        in[ncap + ncarry + k] = xs[k];
-    if (error_pending())
-        return;
-    Region r = region_plain(SCAN, ncap, 0, ncarry);
-    r.length = o->length, r.reverse = o->reverse;
-    if (o->segments > 1 && o->length > 1)
-        in_segments(&r, ncap + ncarry + nx, in, body, o->segments, out);
-    else
-        emit_region(&r, ncap + ncarry + nx, in, 1, &body, out);
-}
-
-/* The number of steps: the size of every leaf along axis 0, or given < 0: unknown. -1 after an error. */
-static int64_t steps(const char *what, const Tree *xs, int64_t given)
-{
-    Type *type = NEWS(Type, xs->nleaf);
-    int64_t n = given;
-    tree_types(xs, type);
-    for (int k = 0; k < xs->nleaf; k++) {
-        if (!type[k].rank)
-            return error_set(E_SHAPE, "%s: xs%s is %s and has no axis to go along", what, tree_path(xs, k),
-                             type_text(&type[k])), -1;
-        if (n >= 0 && type[k].dim[0] != n)
-            return error_set(E_SHAPE, "%s: xs%s is %s, but there are %lld steps%s", what, tree_path(xs, k),
-                             type_text(&type[k]),
-                             (long long)n, k ? " in xs before it" : " by .length"), -1;
-        n = type[k].dim[0];
-    }
-    if (n < 0)
-        return error_set(E_INVAL, "%s: without xs say .length", what), -1;
-    return n;
-}
-
-static const Tree *one_step(const Tree *xs)
-{
-    Type *type = NEWS(Type, xs->nleaf);
-    tree_types(xs, type);
-    for (int k = 0; k < xs->nleaf; k++)
-        type[k] = type_drop_lead(&type[k], 1);
-    const Type *next = type;
-    return tree_retype(xs, &next);
-}
-
-hd hd_scan_n(hd_fn *f, hd init, hd xs, const hd_scan_opts *o)
-{
-    OP(hd_scan_n);
-    OPTIONS(hd_scan_opts, o);
-    if (!fn_in("hd_scan", f) || !tracing())
-        return HD_NIL;
-    const Tree *args[2] = { tree_or_nothing(init), tree_or_nothing(xs) };
-    if (!args[0] || !args[1])
-        return HD_NIL;
-    if (o->length < 0) {
-        error_set(E_INVAL, "hd_scan: .length is %lld: it is the number of steps", (long long)o->length);
-        return HD_NIL;
-    }
-    if (o->segments < 0) {
-        error_set(E_INVAL, "hd_scan: .segments is %lld: it is a number of pieces", (long long)o->segments);
-        return HD_NIL;
-    }
-    int64_t n = steps("hd_scan", args[1], o->length || !args[1]->nleaf ? o->length : -1);
-    args[1] = n < 0 ? NULL : one_step(args[1]);
-    const Traced *t = n < 0 ? NULL : loop_body("hd_scan", "scanned", f, args, 2, 0, true);
-    if (!t)
-        return HD_NIL;
-    int nc = args[0]->nleaf, nx = args[1]->nleaf;
-    Type *want = NEWS(Type, t->g->nout);
-    Ref *c = NEWS(Ref, nc), *x = NEWS(Ref, nx), *out = NEWS(Ref, t->g->nout);
-    tree_types(t->out, want), tree_types(args[0], want);
-    if (values(init, want, c) || values(xs, NULL, x))
-        return HD_NIL;
-    scan_region(t, want, nc, c, nx, x, &(hd_scan_opts){ .length = n, .reverse = o->reverse, .segments = o->segments }, out);
-    return built(t->out, out);
-}
-
-/* ==================== map: a scan without a carry, several elements at a time if asked for */
-
-static hd map_batches(hd_fn *f, const Tree *xs, Ref *x, int64_t n, int64_t b)
-{
-    hd_fn *v = hd_vmap_n(f, &(hd_vmap_opts){ 0 });
-    int64_t q = n / b, r = n % b;
-    Type *type = NEWS(Type, xs->nleaf), *part = NEWS(Type, xs->nleaf);
-    Ref *head = NEWS(Ref, xs->nleaf), *in, *out, *rest;
-    const Type *next = part;
-    tree_types(xs, type);
-    for (int k = 0; k < xs->nleaf; k++) {
-        part[k] = type_drop_lead(&type[k], 1);
-        part[k] = type_add_lead(&part[k], b);
-        Type rows = type_add_lead(&part[k], q);
-        head[k] = Reshape(SliceAxis(x[k], 0, 0, q * b), type_shape(&rows));
-    }
-    const Tree *arg = tree_retype(xs, &next);
-    const Traced *t = v ? traced_body("mapped", v, tree_tuple(&arg, 1)) : NULL, *u = NULL;
-    if (!t)
-        return HD_NIL;
-    out = NEWS(Ref, t->g->nout), rest = NEWS(Ref, t->g->nout);
-    scan_region(t, NULL, 0, NULL, xs->nleaf, head, &(hd_scan_opts){ .length = q }, out);
-    if (r) {
-        for (int k = 0; k < xs->nleaf; k++)
-            part[k].dim[0] = r;
-        next = part;
-        arg = tree_retype(xs, &next);
-        if (!(u = traced_body("mapped", v, tree_tuple(&arg, 1))))
-            return HD_NIL;
-        in = NEWS(Ref, u->g->nin);
-        caps_ref(u->cap, u->ncap, in);
-        for (int k = 0; k < xs->nleaf; k++)
-            in[u->ncap + k] = SliceAxis(x[k], 0, q * b, n);
-        if (error_pending())
-            return HD_NIL;
-        graph_inline(u->g, in, rest);
-    }
-    for (int k = 0; k < t->g->nout && !error_pending(); k++) {
-        Type y = type_drop_lead(typ(out[k]), 2);
-        y = type_add_lead(&y, q * b);
-        out[k] = Reshape(out[k], type_shape(&y));
-        if (r)
-            out[k] = Concat((Ref[]){ out[k], rest[k] }, 2, 0);
-    }
-    return built(t->out, out);
-}
-
-hd hd_map_n(hd_fn *f, hd xs, const hd_map_opts *o)
-{
-    OP(hd_map_n);
-    OPTIONS(hd_map_opts, o);
-    if (!fn_in("hd_map", f) || !tracing())
-        return HD_NIL;
-    const Tree *tree = sym_type(xs), *arg;
-    int64_t n = tree ? steps("hd_map", tree, -1) : -1;
-    if (n < 0)
-        return HD_NIL;
-    Ref *x = NEWS(Ref, tree->nleaf);
-    if (values(xs, NULL, x))
-        return HD_NIL;
-    if (o->batch_size < 0) {
-        error_set(E_INVAL, "hd_map: .batch_size is %lld", (long long)o->batch_size);
-        return HD_NIL;
-    }
-    if (o->batch_size > 1)
-        return map_batches(f, tree, x, n, o->batch_size < n || !n ? o->batch_size : n);
-    arg = one_step(tree);
-    const Traced *t = traced_body("mapped", f, tree_tuple(&arg, 1));
-    if (!t)
-        return HD_NIL;
-    Ref *out = NEWS(Ref, t->g->nout);
-    scan_region(t, NULL, 0, NULL, tree->nleaf, x, &(hd_scan_opts){ .length = n }, out);
-    return built(t->out, out);
 }
 
 /* ==================== while */
@@ -414,6 +175,8 @@ static void while_region(const Traced *cond, const Traced *body, const Type *wan
 
 static bool trips_given(const char *what, const hd_while_opts *o)
 {
+    if (o->unroll < 0)
+        return error_set(E_INVAL, "%s: .unroll is %lld: it is a number of steps, or HD_ALL", what, (long long)o->unroll), false;
     if (o->max_trips >= 0 && o->max_trips <= INT32_MAX)
         return true;
     error_set(E_INVAL, "%s: .max_trips is %lld: it is a number of steps, at most 2^31 - 1", what, (long long)o->max_trips);
@@ -432,6 +195,11 @@ hd hd_while_n(hd_fn *cond, hd_fn *body, hd init, const hd_while_opts *o)
     const Tree *carry = fn_in("hd_while", cond) && fn_in("hd_while", body) && tracing() ? sym_type(init) : NULL;
     if (!carry || !trips_given("hd_while", o))
         return HD_NIL;
+    if (o->unroll > 1) {
+        error_set(E_INVAL, "hd_while: .unroll is for hd_scan, and for hd_fori with constant bounds: data say how many steps a while "
+                           "takes");
+        return HD_NIL;
+    }
     const Traced *b = loop_body("hd_while", "looped", body, &carry, 1, 0, false), *c = NULL;
     const Tree *strong = tree_strong(carry);
     if (!b || !(c = traced_body("looped", cond, tree_tuple(&strong, 1))))
@@ -556,7 +324,10 @@ hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init, const hd_while_opts *o)
             error_set(E_INVAL, "hd_fori: the bounds are more than 2^63 - 1 steps apart");
             return HD_NIL;
         }
-        scan_region(c, want, n, in, 0, NULL, &(hd_scan_opts){ .length = (int64_t)steps }, out);
+        scan_region(c, want, n, in, 0, NULL, &(hd_scan_opts){ .length = (int64_t)steps, .unroll = o->unroll }, out);
+    } else if (o->unroll > 1) {
+        error_set(E_INVAL, "hd_fori: .unroll is for bounds that are constants, without .max_trips");
+        return HD_NIL;
     } else if ((cond = below(c, b[1])))
         while_region(cond, c, want, n, in, o, out);
     return built(args[1], out + 1);

@@ -106,11 +106,13 @@ KIND(VMAP, const hd_vmap_opts *, &(const hd_vmap_opts){ 0 }, NULL, &(const hd_vm
     &(const hd_vmap_opts){ .axis_size = INT64_MAX }, &(const hd_vmap_opts){ .out_axes = INT32_MAX },
     &(const hd_vmap_opts){ .in_axes = { INT32_MAX } }, &(const hd_vmap_opts){ .in_tree = "", .out_tree = "" })
 KIND(SCAN, const hd_scan_opts *, &(const hd_scan_opts){ 0 }, NULL, &(const hd_scan_opts){ .length = -1 },
-    &(const hd_scan_opts){ .length = INT64_MIN }, &(const hd_scan_opts){ .length = INT64_MAX })
+    &(const hd_scan_opts){ .length = INT64_MIN }, &(const hd_scan_opts){ .length = INT64_MAX }, &(const hd_scan_opts){ .unroll = -1 },
+    &(const hd_scan_opts){ .unroll = INT64_MAX, .segments = INT64_MAX })
 KIND(CHECKPOINT, const hd_checkpoint_opts *, &(const hd_checkpoint_opts){ 0 }, NULL, &(const hd_checkpoint_opts){ .save = ",, ," },
     &(const hd_checkpoint_opts){ .save = "dots" })
 KIND(TRIPS, const hd_while_opts *, &(const hd_while_opts){ 0 }, NULL, &(const hd_while_opts){ .max_trips = -1 },
-    &(const hd_while_opts){ .max_trips = INT64_MAX }, &(const hd_while_opts){ .max_trips = 3 })
+    &(const hd_while_opts){ .max_trips = INT64_MAX }, &(const hd_while_opts){ .max_trips = 3 },
+    &(const hd_while_opts){ .unroll = -1 }, &(const hd_while_opts){ .unroll = INT64_MAX })
 KIND(RUNNING, const hd_associative_scan_opts *, &(const hd_associative_scan_opts){ 0 }, NULL,
     &(const hd_associative_scan_opts){ .axis = INT_MIN }, &(const hd_associative_scan_opts){ .axis = 1, .reverse = true })
 KIND(MAP, const hd_map_opts *, &(const hd_map_opts){ 0 }, NULL, &(const hd_map_opts){ .batch_size = -1 },
