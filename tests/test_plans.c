@@ -3,67 +3,7 @@
  *
  * In:  programs against heddle.h.   Out: their plans and kernel texts, looked into. No device is needed.
  */
-#include <check.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "heddle.h"
-
-#include "graph.h"
-#include "kernel.h"
-#include "opencl_c.h"
-
-typedef struct Seen { int kernels, steps; char *plan, *code; size_t lines; } Seen;
-
-/* The plan of a function at these arguments, scheduled for a processor. */
-static Seen look(hd_fn *f, hd_array *const *args, int n)
-{
-    Seen s = { 0 };
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    ck_assert_msg(hd_print_graph_n(out, f, args, n) == 0, "%s", hd_error());
-    fclose(out);
-    Arena *a = arena_new(), *before = arena_use(a);
-    Graph *g = graph_parse(text, "program");
-    ck_assert_msg(g != NULL, "%s", error_text());
-    const Target target = { .f64 = true, .i64 = true, .max_alloc = 1ll << 32 };
-    Plan *p = plan_schedule(graph_dce(g), &target);
-    ck_assert_msg(p != NULL, "%s", error_text());
-    Kernel **list;
-    plan_kernels(p, &list, &s.kernels);
-    for (int k = 0; k < s.kernels; k++)
-        ck_assert_msg(k_check(list[k]) == 0, "%s", error_text());
-    Text plan = { 0 }, code = { 0 };
-    const OpenclCaps caps = { .f64 = true, .one_item = true, .cache = 1 << 20 };
-    plan_print(p, &plan);
-    ck_assert_msg(opencl_c_print((const Kernel *const *)list, s.kernels, &caps, &code) == 0, "%s", error_text());
-    s.steps = p->nstep;
-    s.plan = text_take(&plan);
-    s.code = text_take(&code);
-    for (const char *c = s.code; *c; c++)
-        s.lines += *c == '\n';
-    arena_use(before);
-    arena_drop(a);
-    free(text);
-    return s;
-}
-
-static void done(Seen *s, hd_array **args, int n)
-{
-    free(s->plan);
-    free(s->code);
-    for (int i = 0; i < n; i++)
-        hd_drop(args[i]);
-}
-
-static int count(const char *text, const char *word)
-{
-    int n = 0;
-    for (const char *s = text; (s = strstr(s, word)) != NULL; s += strlen(word))
-        n++;
-    return n;
-}
+#include "plans.h"
 
 /* ---- softmax over any axis is one kernel */
 

@@ -483,6 +483,8 @@ static void run_while(Run *R)
 
 /* ==================== branches */
 
+enum { DEAR = 12 };                             /* instructions: any function is more, a few sums and products are not */
+
 static bool loops_inside(const Graph *g)
 {
     for (int j = 0; j < g->nins; j++)
@@ -533,7 +535,7 @@ static void run_cond(Run *R)
             hit[e] = outside ? and_val(L, hit[e], outside[R->envs[e]->k]) : hit[e];
         }
         bool masked = ne > 1 || width(L, hit[0]) > 1;
-        bool dear = nb > 1 && (body_weight(R->i->sub[b]) > 30 || loops_inside(R->i->sub[b]));
+        bool dear = nb > 1 && (body_weight(R->i->sub[b]) > DEAR || loops_inside(R->i->sub[b]));
         L->mask = masked ? hit : outside;
         if (dear) {
             read_captures(R, b, 64);

@@ -572,6 +572,8 @@ void prepare_region(const Ins *i, const Ref *x, Ref *out, const Target *t)
         return;
     if (region_form(&r, i->nin, i->nsub, sub, t) == REGION_LANES) {
         settled(&r, i->nin, x, i->nsub, sub, out, t);
+        if (r.kind == SCAN)
+            derive(&r, sub[0], out);
         return;
     }
     sub = expanded(i, t, false);

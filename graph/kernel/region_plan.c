@@ -304,7 +304,7 @@ static Root *root_lanes(Sched *s, const Ins *i, bool rows)
         char group = region_group(r, k);
         double rest = need_whole(s, root, i->in[k], lead, n);
         bool cheap = index_only(s->g, i->in[k]) ||
-            (rows && group == 'x' && !dyn[k] && cheap_budget(s->g, i->in[k], CHEAP) >= 0);
+            (group == 'x' && !dyn[k] && cheap_budget(s->g, i->in[k], CHEAP) >= 0);
         if ((rest > HELD_MAX || dyn[k] || (rows && (group == 'c' || group == 'x'))) && !cheap)
             s->force[i->in[k]] = true;
     }
