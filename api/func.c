@@ -317,7 +317,10 @@ hd_fn *hd_function_(int shape, uintptr_t f, const char *text, const void *env, s
 {
     if (shape == 1000)
         return fn_in("a call or a transform", (hd_fn *)f) ? (hd_fn *)f : NULL;
+    PLACE(hd_function_);
     error_begin();
+    if (process_usable())
+        return NULL;
     bool bound = shape >= 99 && shape <= 108, known = bound || (shape >= -1 && shape <= 8);
     if (!f || !known || (size && !env)) {
         error_set(E_INVAL, !f ? "a function is NULL" : !known ? "%d is no shape of a function" :

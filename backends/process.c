@@ -5,7 +5,8 @@
  *      or computes.
  * A child of fork() has neither the drivers' threads nor what its parent's others were in the middle of. So its devices
  * are gone, but for the host; and if another thread was inside, nothing works but giving the error. fork() never waits
- * for a thread: one may compile for seconds, and drivers fork in order to compile.
+ * for a thread: one may compile for seconds, and drivers fork in order to compile. What such a child's exit() runs of its
+ * parent's handlers are destructors of drivers too, which wait for locks that nobody will open: so it ends before these.
  * exit() runs the destructors of drivers while other threads go on. A handler that runs before these turns away who
  * comes in, and waits for those inside. What was registered last runs first, and compilers register destructors in the
  * midst of their first programs: so the handler is registered again after programs were built, and exit() in the main
@@ -14,6 +15,7 @@
 #include "backend.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -71,17 +73,33 @@ static void in_parent(void)
     pthread_mutex_unlock(&lock);
 }
 
+/* Called by exit() after what the child itself has registered, and instead of all that its parent had. */
+static void end_child(int status, void *unused)
+{
+    (void)unused;
+    fflush(NULL);
+    _exit(status);
+}
+
+extern int on_exit(void (*)(int, void *), void *) __attribute__((weak));        /* glibc's: atexit() with the status */
+
+void process_cut(void)
+{
+    if (!cut_off && on_exit)
+        on_exit(end_child, NULL);
+    cut_off = true;
+}
+
 static void in_child(void)
 {
     base_release();
-    cut_off = cut_off || others;
+    if (others)
+        process_cut();
     visitors = me.listed ? &me : NULL;          /* the other threads are not here */
     me.next = NULL, me.at = &visitors;
     pthread_mutex_unlock(&lock);
     devices_forked();
 }
-
-void process_cut(void) { cut_off = true; }
 
 static void start(void)
 {
