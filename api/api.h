@@ -317,6 +317,7 @@ typedef struct Program {
     int nhidden, nin, nout;                     /* inputs: hidden arrays, then leaves of the arguments */
     Store **hidden;
     Type *type;                                 /* of the results */
+    Effects effects;
     hd_cost_info cost;
 } Program;
 
@@ -369,8 +370,11 @@ void signature_print(const Tree *args, const Tree *out, Text *);
 int signature_parse(const char *text, const char *word, const Tree *leaves, const Tree **out);
 
 /* ---- compiling and calling (compile.c, call.c) */
-Exec *compile(Graph *, Device *);               /* NULL after an error. In the current arena, which must outlive it */
+Exec *compile(Graph *, Device *, Effects *);    /* NULL after an error. In the current arena, which must outlive it */
 Program *program_of(hd_fn *, hd_array *const *args, int n, Device *);  /* kept_drop it */
 Device *device_of_thread(void);                 /* the default; NULL after an error */
+
+/* ---- what a program does beside its results (effects.c) */
+int effects_settle(const Program *, Mem *const *state);        /* after a run, which it waits for. 0, or a code */
 
 #endif

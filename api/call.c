@@ -249,7 +249,16 @@ static int start(Run *r, const Program *p, const Call *c)
     for (int i = 0; i < c->n; i++)
         if (gather(r, c->args[i], i, p->device))
             return (int)error_code();
-    return p->device->backend->run(p->exec, r->nin, r->in, p->nout, r->out);
+    return p->device->backend->run(p->exec, r->nin, r->in, p->nout + p->effects.nout, r->out);
+}
+
+/* What the program did beside its results; after an error the results go, too. */
+static int settle_effects(Run *r, const Program *p)
+{
+    int e = p->effects.nout ? effects_settle(p, r->out + p->nout) : 0;
+    for (int i = e ? 0 : p->nout; i < p->nout + p->effects.nout; i++)
+        mem_drop(r->out[i]);
+    return e;
 }
 
 static int finish(Run *r, const Program *p, hd_array **out, int nout)
@@ -279,14 +288,15 @@ static int run(const Program *p, const Call *c, hd_array **out, int nout)
 {
     if (fits(p))
         return (int)error_code();
-    size_t n = (size_t)(p->nin + 2 * p->nout + 1);
+    size_t n = (size_t)(p->nin + 2 * p->nout + p->effects.nout + 1);
     void **block = calloc(n, sizeof *block);
     if (!block)
         return error_set(E_NOMEM, "out of host memory");
-    Run r = { (Mem **)block, (Mem **)(block + p->nin), (Store **)(block + p->nin + p->nout), 0 };
+    Run r = { (Mem **)block, (Mem **)(block + p->nin), (Store **)(block + p->nin + p->nout + p->effects.nout), 0 };
     int e = start(&r, p, c);
     for (int i = 0; i < r.nin; i++)
         mem_drop(r.in[i]);
+    e = e ? e : settle_effects(&r, p);
     if (!e)
         e = finish(&r, p, out, nout);
     free(block);

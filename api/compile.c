@@ -94,7 +94,7 @@ static bool checked_plan(const Plan *p)
     return true;
 }
 
-Exec *compile(Graph *g, Device *d)
+Exec *compile(Graph *g, Device *d, Effects *effects)
 {
     Exec *e = NULL;
     dump_graph("trace", g);
@@ -102,7 +102,7 @@ Exec *compile(Graph *g, Device *d)
     if (!checked(g) || !checked(g = graph_dce(g)))
         return NULL;
     dump_graph("graph", g);
-    if (!all_axes_bound(g))
+    if (!all_axes_bound(g) || !checked(g = graph_lift_effects(g, effects)))
         return NULL;
     if (d->backend->build_graph) {
         phase_begin(PHASE_COMPILE);
@@ -180,7 +180,7 @@ static int build(Program *p, const Traced *t)
             return error_set(E_TRACE, "%s uses a symbol of another program", t->g->name);
         p->hidden[p->nhidden++] = store_keep(t->cap[i].data);
     }
-    p->exec = compile(graph_clone(t->g), p->device);
+    p->exec = compile(graph_clone(t->g), p->device, &p->effects);
     if (!p->exec)
         return (int)error_code();
     p->cost = cost_of(p->exec);

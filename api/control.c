@@ -147,6 +147,34 @@ static Graph *with_count(const Graph *b, int ncap, int64_t trips, bool condition
     return graph_end();
 }
 
+/* (captures, carry, goes) -> goes: what the step before found; or the step, which then asks the condition. */
+static Graph *asks_itself(Graph *const *sub, int ncap, bool condition)
+{
+    const Graph *b = sub[1];
+    int n = b->nin, nout = b->nout;
+    Ref *in = NEWS(Ref, n + 1), *out = NEWS(Ref, nout + 1);
+    graph_begin(graph_new());
+    for (int k = 0; k <= n; k++)
+        in[k] = graph_input(k < n ? b->type[b->in[k]] : type_scalar(DT_BOOL), 0);
+    if (!condition) {
+        graph_inline(b, in, out);
+        for (int k = 0; k < nout; k++)
+            in[ncap + k] = out[k];
+        graph_inline(sub[0], in, out + nout);
+    }
+    graph_outputs(condition ? &in[n] : out, condition ? 1 : nout + 1);
+    return graph_end();
+}
+
+/* A condition with effects is asked before the loop and at the end of each step; what it finds goes round. */
+static void carry_condition(Graph **sub, Region *r, Ref *in, int nin)
+{
+    Graph *first = sub[0], *own[2] = { asks_itself(sub, r->ncap, true), asks_itself(sub, r->ncap, false) };
+    graph_inline(first, in, &in[nin]);
+    sub[0] = own[0], sub[1] = own[1];
+    r->ncarry++;
+}
+
 /* cond and body are at the carry's types. */
 static void while_region(const Traced *cond, const Traced *body, const Type *want, int n, const Ref *carry,
                          const hd_while_opts *o, Ref *out)
@@ -157,7 +185,7 @@ static void while_region(const Traced *cond, const Traced *body, const Type *wan
     Type yes = type_scalar(DT_BOOL);
     Graph *sub[2] = { body_graph(cond, &caps, &yes), body_graph(body, &caps, want) };
     int counts = o->max_trips > 0;
-    Ref *in = NEWS(Ref, ncap + n + 1), *all = NEWS(Ref, n + 1);
+    Ref *in = NEWS(Ref, ncap + n + 2), *all = NEWS(Ref, n + 2);
     caps_ref(caps.cap, ncap, in);
     in[ncap] = Const(DT_I32, 0);
     for (int k = 0; k < n; k++)
@@ -168,7 +196,9 @@ static void while_region(const Traced *cond, const Traced *body, const Type *wan
         return;
     Region r = region_plain(WHILE, ncap, 0, n + counts);
     r.trips = o->max_trips;
-    emit_region(&r, ncap + n + counts, in, 2, sub, all);
+    if (graph_effect(sub[0]))
+        carry_condition(sub, &r, in, ncap + r.ncarry);
+    emit_region(&r, ncap + r.ncarry, in, 2, sub, all);
     for (int k = 0; k < n; k++)
         out[k] = all[k + counts];
 }

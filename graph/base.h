@@ -98,7 +98,7 @@ typedef struct Loc { const char *file; int line; } Loc;     /* file: interned or
 
 /* Codes equal enum hd_code of heddle.h. */
 typedef enum Code {
-    E_OK, E_INVAL, E_SHAPE, E_DTYPE, E_TRACE, E_DIFF, E_DEVICE, E_NOMEM, E_IO, E_INTERNAL
+    E_OK, E_INVAL, E_SHAPE, E_DTYPE, E_TRACE, E_DIFF, E_DEVICE, E_NOMEM, E_IO, E_INTERNAL, E_CHECK
 } Code;
 
 int error_set(Code, const char *format, ...) __attribute__((format(printf, 2, 3)));     /* keeps the first; returns the code */

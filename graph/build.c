@@ -65,6 +65,27 @@ Ref NameValue(Ref x, const char *name)
     attr_int(&a, (int64_t)(intptr_t)name);
     return emit(OP_named, 1, &x, &a);
 }
+
+/* Effects of one example: no lane axes yet. */
+static Ref effect(Op op, const char *text, const Ref *x, int n)
+{
+    Attr a = { 0 };
+    attr_int(&a, (int64_t)(intptr_t)text);
+    attr_list(&a, NULL, 0);
+    return emit(op, n, x, &a);
+}
+
+Ref Check(Ref ok, const char *message) { return effect(OP_check, message, &ok, 1); }
+
+Ref DebugPrint(const char *format, const Ref *values, int n)
+{
+    Ref *x = NEWS(Ref, n + 1);
+    x[0] = ConstBits(DT_BOOL, 1);
+    for (int k = 0; k < n; k++)
+        x[k + 1] = values[k];
+    return effect(OP_debug_print, format, x, n + 1);
+}
+
 Ref Accum(Ref acc, Ref x) { return emit(OP_accum, 2, (const Ref[]){ acc, x }, NULL); }
 
 Ref ReducePrecision(Ref x, int exponent_bits, int mantissa_bits)

@@ -2,7 +2,7 @@
  * dce.c - what is needed of a graph, and the graph without the rest.
  *
  * In: a closed graph, which inputs and outputs are wanted. Out: a new one, its instructions in depth-first order from
- * the outputs, operands in order. So the result does not depend on the order in which C evaluated the user's
+ * the effects, which keep their order, and from the outputs, operands in order. So the result does not depend on the order in which C evaluated the user's
  * arguments, nor on anything that is dead; dumps, cache keys and schedules start from here.
  * Order needs no more than operands: an accumulator is used once, so what adds to it is in one chain.
  */
@@ -17,7 +17,7 @@ void graph_live(const Graph *g, const bool *outs, bool *live)
         live[g->out[k]] |= !outs || outs[k];
     for (int n = g->nins - 1; n >= 0; n--) {
         const Ins *i = g->ins[n];
-        bool any = false;
+        bool any = ins_effect(i);
         for (int k = 0; k < i->nout; k++)
             any |= live[i->out + (Ref)k];
         if (!any)
@@ -128,6 +128,9 @@ static Graph *restricted(const Graph *g, const bool *keep_in, const bool *keep_o
             w.m[g->in[k]] = graph_input(g->type[g->in[k]], g->flag[g->in[k]]);
             h->ncap += k < g->ncap;
         }
+    for (int n = 0; n < g->nins; n++)
+        if (ins_effect(g->ins[n]))
+            walk(&w, g->ins[n]->out);
     Ref *out = NEWS(Ref, g->nout);
     int n = 0;
     for (int k = 0; k < g->nout; k++)

@@ -3,7 +3,7 @@
  *
  * emit() finds an identical instruction, else infers the type, folds, else appends; so every pass optimises what it
  * builds. Invariant: operands precede users. An instruction never changes once it is appended, but for what hangs on
- * its results. Identical means: same op, operands, attributes, bytes. What adds to an accumulator is never found:
+ * its results. Identical means: same op, operands, attributes, bytes. What prints, or adds to an accumulator, is never found:
  * each adds once.
  */
 #include "graph.h"
@@ -134,7 +134,7 @@ static bool adds_in_place(const Graph *g, const Ins *i)
 
 static bool findable(const Graph *g, const Ins *i)
 {
-    return i->op != OP_region && i->op != OP_barrier && !adds_in_place(g, i);
+    return i->op != OP_region && i->op != OP_barrier && i->op != OP_debug_print && !adds_in_place(g, i);
 }
 
 static uint64_t ins_hash(const Ins *i)

@@ -261,6 +261,8 @@ static Ref fold_shape(const Ins *i, const Type *result)
         return i->nin == 1 ? x : 0;
     case OP_bitcast:
         return type_equal(result, t) ? x : 0;
+    case OP_check:
+        return const_is(x, 1) ? x : 0;
     default:
         return 0;
     }

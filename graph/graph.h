@@ -28,8 +28,8 @@ typedef enum Op {
 
 /* Attributes are lists of integers, by the schema of the op's row: words separated by spaces, a list where the word ends in *.
  * Stored one after the other, each with its count in front ("axis=2, shape=3,4" is 1 2 2 3 4), so that equality is memcmp and
- * hashing, printing and parsing know no op. Words `dtype` print as names, `bits` as the constant they are, `name` as the
- * string that is interned there. */
+ * hashing, printing and parsing know no op. Words `dtype` print as names, `bits` as the constant they are, `name` and the
+ * entries of `names` as the strings that are interned there. */
 #define ATTR_MAX 256
 typedef struct Attr { int n; int64_t v[ATTR_MAX]; } Attr;      /* for building; an Ins keeps its own copy */
 void attr_list(Attr *, const int64_t *v, int n);
@@ -80,6 +80,7 @@ struct Region {
     bool remat;                                 /* a checkpoint: reverse mode stores only what `save` says */
     const char *save;                           /* interned; NULL: nothing; "dots": products; else names of `named`, with commas */
     bool split;                                 /* all linear or none: not to be split again */
+    bool effects;                               /* some body has one: never dead */
     int ncap, nacc, ncarry, nlane;
     int64_t length;                             /* SCAN */
     int64_t trips;                              /* WHILE: its condition holds at most so often; 0: no bound is known */
@@ -225,6 +226,8 @@ Ref Cumulative(Op, Ref, int axis, bool reverse);
 Ref Dot(Ref, Ref, Ints lc, Ints rc, Ints lb, Ints rb, Dtype out);      /* DT_NONE: the operands' dtype */
 Ref DynamicSlice(Ref x, Ref starts, Ints sizes, Ints xb);
 Ref DynamicUpdate(Ref x, Ref u, Ref starts);
+Ref Check(Ref ok, const char *message);         /* interned, as the format below */
+Ref DebugPrint(const char *format, const Ref *values, int n);
 Ref AxisIndex(const char *name, int64_t size);  /* names of axes are interned */
 Ref Collective(Op, const char *name, int64_t size, int at, int to, Ref x);     /* OP_psum ... OP_all_to_all; at, to: axes */
 Ref Permute(const char *name, int64_t size, Ref x, Ref source);
@@ -277,6 +280,29 @@ const char *op_axis_name(const Ins *);          /* its axis; NULL for any other 
 /* A collective over this axis in the graph, or in a body of it; axis_index does not count. NULL: none. */
 const Ins *graph_meets(const Graph *, const char *axis);
 const Ins *region_meets(const Ins *, const char *axis);         /* ... in a body of the region; NULL for no axis, too */
+
+/* ---- effects (transforms/effects.c): what a program does beside its results. While transforms run they are instructions that are
+ * never dead; then they become results that nobody asked for, which the front end reads after a call. */
+bool op_effect(int op);
+bool ins_effect(const Ins *);                   /* an effect, or a region that has one */
+bool graph_effect(const Graph *);
+void again_quiet(const Ins *, const Ref *x, Ref *out);          /* the same without effects, of which it is none */
+/* An effect of a program. Its place orders it in time: for each region around it its number in the graph, the body, and
+ * whether it loops (1, or -1 in reverse); then its own number. */
+typedef struct EffectStep { int at, body, loop; } EffectStep;
+typedef struct Effect {
+    int op;
+    const char *text; Loc loc;                  /* the message, or the format */
+    EffectStep *place; int nplace, nloop;
+    Lane *lane; int nlane, nown;                /* the lanes of its records; the last nown are behind the rows */
+    int64_t rows;                               /* debug_print: of its ring; 0: outside loops, one record */
+    int first, nstate; Type *state;             /* among the results of the program */
+} Effect;
+typedef struct Effects { Effect *effect; int n, cap, nout; } Effects;   /* nout: results they take, behind the others */
+/* Without effects g itself. First of the new results, where there are checks: bool, has one failed? Then what each has:
+ *   check        a code for each loop around it, outermost first: the step of its first failure + 1, or 0; 1 outside loops
+ *   debug_print  how many records there were; rows of: whether there is a record; its steps (in loops); its values */
+Graph *graph_lift_effects(const Graph *, Effects *);
 
 /* What a set of values reaches. tangent: which have tangents; else which differ by lane of the axis named (NULL: any). */
 void affected(const Graph *, const bool *in, bool tangent, const char *axis, bool *on);

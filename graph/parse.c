@@ -334,7 +334,7 @@ static bool attr_value(Parse *q, const char *w, size_t n, Dtype dt, int64_t *v)
         q->p = *v ? q->p : at;
         return *v || expected(q, "a dtype");
     }
-    if (is(w, n, "name")) {
+    if (is(w, n, "name") || is(w, n, "names")) {
         const char *s = string(q);
         *v = (int64_t)(intptr_t)s;
         return s != NULL;
@@ -603,6 +603,8 @@ static bool instruction(Parse *q, Scope *c)
     i->region = op == OP_region ? arena_copy(&r, sizeof r) : NULL;
     i->sub = sub;
     i->nsub = nsub;
+    for (int k = 0; k < nsub; k++)
+        i->region->effects |= graph_effect(sub[k]);
     for (int k = 0; k < l.ndef; k++) {
         if (scope_find(c, l.def[k].s, l.def[k].n))
             return fail_back(q, &at, arena_text("expected different names, found '%.*s' twice", (int)l.def[k].n,

@@ -104,7 +104,7 @@ static void print_list(Text *t, const char *word, size_t len, const int64_t *v, 
         } else if (len == 4 && !memcmp(word, "bits", len)) {
             dtype_store_i(dt, e, v[k]);
             print_element(t, dt, e);
-        } else if (len == 4 && !memcmp(word, "name", len)) {
+        } else if ((len == 4 && !memcmp(word, "name", len)) || (len == 5 && !memcmp(word, "names", len))) {
             print_string(t, (const char *)(intptr_t)v[k]);
         } else {
             text_add(t, "%lld", (long long)v[k]);

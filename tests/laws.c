@@ -246,7 +246,8 @@ static Case case_of(const Law *law, Op op, Dtype dt, int variant)
 static Bytes *run_on(Device *d, const Graph *g, const Bytes *x)
 {
     const Backend *b = d->backend;
-    Exec *e = compile(graph_clone(g), d);
+    Effects none;
+    Exec *e = compile(graph_clone(g), d, &none);
     Mem **in = NEWS(Mem *, g->nin), **to = NEWS(Mem *, g->nout);
     int code = e ? 0 : E_INTERNAL;
     for (int k = 0; k < g->nin && !code; k++) {

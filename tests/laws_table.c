@@ -576,6 +576,36 @@ static void make_meet(Op op, Dtype dt, int variant)
     out(z[0]), out(z[1]);
 }
 
+/* Effects as results: a scan over lanes, each with a check and a print. */
+static void make_effect(Op op, Dtype dt, int variant)
+{
+    Lane lane = { 4, intern("i"), NULL };
+    Type t = type_of(dt, 1, (const int64_t[]){ 3 });
+    Effects all;
+    Region r = region_plain(SCAN, 0, 0, 1);
+    r.length = 3;
+    graph_begin(graph_new());
+    Ref c = graph_input(type_scalar(dt), 0), x = graph_input(type_scalar(dt), 0), y = Add(c, x);
+    if (op == OP_check)
+        Check(Gt(y, Like(y, 1)), intern("message"));
+    else
+        DebugPrint(intern("{}"), &y, 1);
+    graph_outputs((const Ref[]){ y, x }, 2);
+    Graph *body = graph_end();
+    graph_begin(graph_new());
+    Ref in_scan[] = { graph_input(type_scalar(dt), 0), graph_input(t, 0) }, z[2];
+    emit_region(&r, 2, in_scan, 1, &body, z);
+    graph_outputs(z, 2);
+    Graph *one = graph_end();
+    uint8_t in_state[] = { STACKED, variant ? SHARED : STACKED }, out_state[] = { STACKED, STACKED };
+    Ref v[] = { in(dt, SMALL, 0, DIMS(4)), variant ? in(dt, SMALL, 0, DIMS(3)) : in(dt, SMALL, 0, DIMS(4, 3)) };
+    Graph *g = graph_lift_effects(graph_batch(one, in_state, out_state, &lane, false, false), &all);
+    Ref *results = NEWS(Ref, g->nout);
+    graph_inline(g, v, results);
+    for (int k = 0; k < g->nout; k++)
+        out(results[k]);
+}
+
 /* A call over two lane axes: an operand of all, one a lane; results a lane, and summed into an accumulator. */
 static void make_lanes(Dtype dt)
 {
@@ -680,6 +710,8 @@ const Law law_table[OP_COUNT] = {
     [OP_pmax] = { MAKE(meet, 2, NUMBERS) }, [OP_pmin] = { MAKE(meet, 2, NUMBERS) },
     [OP_all_gather] = { MAKE(meet, 2, EVERY) }, [OP_psum_scatter] = { MAKE(meet, 2, NUMBERS) },
     [OP_all_to_all] = { MAKE(meet, 2, EVERY) }, [OP_ppermute] = { MAKE(meet, 2, EVERY) },
+
+    [OP_check] = { MAKE(effect, 2, NUMBERS) }, [OP_debug_print] = { MAKE(effect, 2, NUMBERS) },
 
     [OP_accum] = { MAKE(accum, 2, NUMBERS) }, [OP_accum_slice] = { MAKE(accum_slice, 2, NUMBERS) },
     [OP_barrier] = { MAKE(barrier, 1, EVERY) },

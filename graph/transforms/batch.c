@@ -145,9 +145,10 @@ void batch_into(const Graph *g, Ref *V, uint8_t *S, const Axis *ax, bool elim)
         for (int k = 0; k < i->nout; k++)
             out[k] = 0, so[k] = i->op == OP_barrier ? s[k] : SHARED;
         loc_set(i->loc);
-        if (i->op == OP_region && (any_state(s, i->nin) || (ax->mask && elim) || region_meets(i, ax->lane.name)))
+        bool some = any_state(s, i->nin) || (ax->mask && ins_effect(i));       /* idle lanes have no effects */
+        if (i->op == OP_region && (some || (ax->mask && elim) || region_meets(i, ax->lane.name)))
             region_batch(i, x, s, ax, elim, out, so);
-        else if (i->op == OP_barrier || (!any_state(s, i->nin) && !(ax->lane.name && op_axis_name(i) == ax->lane.name)))
+        else if (i->op == OP_barrier || (!some && !(ax->lane.name && op_axis_name(i) == ax->lane.name)))
             again(i, x, out);
         else
             batch_op(i, x, s, ax, out, so);

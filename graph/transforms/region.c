@@ -149,9 +149,46 @@ void region_restrict(const Region *r, int nin, int nsub, Graph *const *sub, bool
 
 /* ==================== emission */
 
+/* The body with one more result, which is true. */
+static Graph *with_token(const Graph *b)
+{
+    Ref *in = NEWS(Ref, b->nin), *out = NEWS(Ref, b->nout + 1);
+    graph_begin(graph_new())->linear = b->linear;
+    for (int k = 0; k < b->nin; k++)
+        in[k] = input_like(b, k, b->flag[b->in[k]]);
+    graph_inline(b, in, out);
+    out[b->nout] = ConstBits(DT_BOOL, 1);
+    graph_outputs(out, b->nout + 1);
+    return graph_end();
+}
+
+/* A region that is there for its effects alone has a result all the same, as every instruction has one. */
+static void append_for_effects(const Region *r, int nin, const Ref *in, int nsub, Graph *const *sub)
+{
+    Form f = form_of(r, nin, in, nsub, sub);
+    Ref token;
+    f.r.om = NEWS(uint8_t, r->nlane);
+    for (int k = 0; k < nsub; k++)
+        f.sub[k] = with_token(sub[k]);
+    if (!error_pending())
+        append_region(&f.r, f.nin, f.in, nsub, f.sub, &token);
+}
+
+static bool have_effects(int nsub, Graph *const *sub)
+{
+    for (int k = 0; k < nsub; k++)
+        if (graph_effect(sub[k]))
+            return true;
+    return false;
+}
+
 void append_region(const Region *r, int nin, const Ref *in, int nsub, Graph *const *sub, Ref *out)
 {
     const Graph *g = cur();
+    if (!sub[nsub - 1]->nout) {
+        append_for_effects(r, nin, in, nsub, sub);
+        return;
+    }
     int nres = sub[nsub - 1]->nout, first = region_npred(r) + r->ncap;
     bool *lin = NEWS(bool, nin), *lout = NEWS(bool, nres);
     Type *t = NEWS(Type, nres);
@@ -169,6 +206,7 @@ void append_region(const Region *r, int nin, const Ref *in, int nsub, Graph *con
         return;
     Ins *i = append(OP_region, nin, in, NULL, nres, t, flag);
     i->region = arena_copy(r, sizeof *r);
+    i->region->effects = have_effects(nsub, sub);
     i->sub = arena_copy(sub, sizeof *sub * (size_t)nsub);
     i->nsub = nsub;
     for (int k = 0; k < nres; k++)
@@ -251,7 +289,7 @@ static bool linearise(Form *f, Ref *out)
         bounded_scan(f, out);
         return true;
     }
-    if (f->r.kind == WHILE || !all_bits(lin, nres)) {
+    if (f->r.kind == WHILE || !all_bits(lin, nres) || have_effects(f->nsub, f->sub)) {
         split_region(f, lin, out);
         return true;
     }
@@ -271,7 +309,7 @@ void emit_region(const Region *r, int nin, const Ref *in, int nsub, Graph *const
     for (int k = 0; k < nin; k++)
         if (!in[k])
             return;
-    if (!nres || error_pending())
+    if (error_pending() || (!nres && (r->kind == WHILE || !have_effects(nsub, sub))))
         return;
     if (r->kind == CALL && !r->nlane && !r->rule && !r->remat) {
         graph_inline(sub[0], in, out);
@@ -348,6 +386,8 @@ static int check_body(const Ins *i, const Region *r, const Graph *g, int n)
         Type flag = type_scalar(DT_BOOL);
         if (b->nout != 1 || !type_equal(&b->type[b->out[0]], &flag))
             return error_set(E_INTERNAL, "while: the condition is not one bool");
+        if (graph_effect(b))
+            return error_set(E_INTERNAL, "while: the condition has an effect, which belongs in the step");
         return E_OK;
     }
     if (b->nout != i->nout)

@@ -44,11 +44,12 @@ void region_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, 
     }
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = i->sub[k];
-    if (elim || region_meets(i, ax->lane.name)) {
+    if (elim || region_meets(i, ax->lane.name) || (ax->mask && i->region->effects)) {
         drop_lane(&f, 0, ax->mask, elim, out);
         return;
     }
-    f.r.lane[0].name = NULL;                    /* no body meets over it */
+    if (!i->region->effects)                    /* no body meets over it, and none tells of its lanes */
+        f.r.lane[0].name = NULL;
     form_emit(&f, out);
 }
 

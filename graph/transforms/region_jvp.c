@@ -5,7 +5,7 @@
  *        primal in the same group with the same marks; which results have one is the fixpoint of affected.c.
  * split: in: a joint region in a graph under linearisation. Out: F, with the results that are not linear and the
  *        residuals, and L, with the linear results from tangents and residuals. Both are the same bodies, cut at
- *        the residuals, and then dead code removed. Residuals of a scan are ys of F and xs of L; of call and cond
+ *        the residuals, and then dead code removed; effects are in F alone. Residuals of a scan are ys of F and xs of L; of call and cond
  *        results and captures. A checkpoint cuts at what it saves, by default nothing, so L computes everything else again from
  *        the operands; a while has an empty cut, too, whose L is the joint loop: it can be run forwards, and only transposition refuses it.
  */
@@ -220,7 +220,10 @@ static Graph *cut_body(const Graph *b, const Cut *cut, const Slots *s, int at)
         const Ins *i = b->ins[n];
         for (int k = 0; k < i->nin; k++)
             x[k] = map[i->in[k]];
-        again(i, x, z);
+        if (at < 0)
+            again(i, x, z);
+        else
+            again_quiet(i, x, z);
         for (int k = 0; k < i->nout; k++)
             if (!map[i->out + k])
                 map[i->out + k] = z[k];

@@ -1,0 +1,54 @@
+/*
+ * effect.c - what a program does beside its results, as instructions: check, debug_print.
+ *
+ * Attributes `name names`: the message or format, and the names of the lane axes, which are in front of every operand. The first
+ * operand, bool with an element a lane, is also the result, which nobody needs: an effect is never dead. Idle lanes have none.
+ * Derivatives are not affected: values are observed, not used.
+ * graph_lift_effects rewrites them before anything is scheduled, so there is nothing to evaluate.
+ */
+#include "ops.h"
+
+static int effect_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+{
+    Ints a[2];
+    int e = ops_attrs(op, attr, nattr, 2, a);
+    if (e)
+        return e;
+    if (a[0].n != 1 || nin < 1 || t[0]->dt != DT_BOOL || t[0]->rank != a[1].n)
+        return error_set(E_SHAPE, "%s: the first operand is bool, with the %d lane axes that are named", optab[op].name, a[1].n);
+    for (int k = 1; k < nin; k++)
+        for (int d = 0; d < a[1].n; d++)
+            if (t[k]->rank < a[1].n || t[k]->dim[d] != t[0]->dim[d])
+                return error_set(E_SHAPE, "%s: %s does not have the lanes of %s", optab[op].name, type_text(t[k]), type_text(t[0]));
+    *out = *t[0];
+    return 0;
+}
+
+/* One more lane axis in front. */
+static void effect_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+{
+    Ref *y = NEWS(Ref, i->nin);
+    Attr a = { 0 };
+    int n;
+    const int64_t *names = ins_attr(i, 1, &n);
+    if (n == MAXRANK) {
+        error_set(E_SHAPE, "%s: more than %d lane axes", optab[i->op].name, MAXRANK);
+        return;
+    }
+    int64_t more[MAXRANK];
+    more[0] = (int64_t)(intptr_t)(ax->lane.name ? ax->lane.name : intern(""));
+    for (int k = 0; k < n; k++)
+        more[k + 1] = names[k];
+    attr_int(&a, ins_int(i, 0));
+    attr_list(&a, more, n + 1);
+    ops_stack(i, x, s, ax, y);
+    if (ax->mask && y[0]) {
+        Ref on = Broadcast(ax->mask, type_shape(typ(y[0])), (Ints){ 1, { 0 } });
+        y[0] = i->op == OP_check ? Or(y[0], Not(on)) : And(y[0], on);
+    }
+    out[0] = emit((Op)i->op, i->nin, y, &a);
+    so[0] = STACKED;
+}
+
+const Rules rules_check = { effect_infer, ops_jvp_zero, NULL, effect_batch, NULL };
+const Rules rules_debug_print = { effect_infer, ops_jvp_zero, NULL, effect_batch, NULL };
