@@ -304,11 +304,13 @@ void kept_drop(Kept *);                         /* NULL is fine */
 void kept_put(ShelfName, hd_fn *, Kept *);      /* its hash, free and references are set; adds the shelf's */
 void kept_trim(ShelfName);                      /* down to the limit */
 void kept_forget(hd_fn *);                      /* all of a function */
+void kept_sweep(ShelfName, bool (*gone)(const Kept *));         /* what is gone */
 int64_t kept_count(ShelfName);
 int64_t kept_limit(int64_t n);                  /* sets it if n > 0; returns the one before */
 
 /* ---- functions (func.c) */
-typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_CHECKPOINT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP } FnKind;
+typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_CHECKPOINT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP,
+    FN_CUSTOM_JVP, FN_CUSTOM_VJP, FN_CUSTOM_VMAP } FnKind;
 typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; const char *axes; } Memo;    /* arena NULL: its trace's */
 typedef struct Program {
     Kept kept;
@@ -334,6 +336,7 @@ typedef struct FnKey {
     const char *in_tree, *out_tree;             /* interned; NULL: by argument */
     int64_t axis_size;
     const char *axis_name;                      /* interned; NULL: the axis has none */
+    hd_fn *rule, *bwd;                          /* FN_CUSTOM_*; bwd: FN_CUSTOM_VJP, whose rule is fwd */
     const char *save;                           /* FN_CHECKPOINT: interned; NULL: nothing */
 } FnKey;
 struct hd_fn {
@@ -348,12 +351,15 @@ struct hd_fn {
     hd_fn *next;                                /* in the table */
     hd_fn *beside;                              /* in its trace's list */
     hd_fn *made, *before, *after;               /* functions made of it; others made of the same one */
+    bool rules;                                 /* it is the rule of some */
+    hd_fn *back;                                /* while functions end: the one that this ends for */
     Kept *kept;
 };
 uint64_t code_of(uintptr_t f);                  /* the loaded object that holds this code; 0: none (code.c) */
 hd_fn *fn_make(const FnKey *, const void *env, size_t size, const char *text);      /* interned. NULL after an error */
 int fn_ended(const hd_fn *);                    /* 0, or the code of an error: it was forgotten, or its trace has ended */
 hd fn_call(const hd_fn *, const hd *args, int n);       /* FN_USER: through the right pointer type */
+FnKey fn_key(FnKind, hd_fn *inner);             /* all else is 0 */
 void fns_end(hd_fn *list);                      /* the trace that owns them ends */
 extern pthread_mutex_t front_lock;              /* recursive: tracing, compiling, and the tables they change */
 
@@ -363,6 +369,16 @@ const Traced *transform(hd_fn *, const Tree *args);
 int axes_in(const hd_fn *, const Tree *args, int32_t *axis);
 int axes_result(const hd_fn *, const Tree *out, int32_t *axis);
 int axes_parse(const char *what, const char *text, const Tree *const *part, int n, int32_t *axis);
+
+/* ---- rules of the user's own (rules.c) */
+const Traced *custom(hd_fn *, const Tree *args);
+const Traced *custom_again(hd_fn *, const Tree *args);  /* where its own rule, under way, applies it; NULL: it is not */
+bool rule_dead(const Graph *);                  /* is a function gone that a rule in it asks? */
+
+/* ---- bodies (control.c) */
+CapSet all_captures(int n, const Traced *const *);      /* everything that some body captures, once */
+/* The graph of t with all captures in front. want: types of the results, where constants take their dtype. */
+Graph *body_graph(const Traced *, const CapSet *, const Type *want);
 
 /* ---- programs as text (signature.c): the lines ;args and ;result, which say what trees a graph's arrays are */
 void signature_print(const Tree *args, const Tree *out, Text *);

@@ -99,7 +99,9 @@ Exec *compile(Graph *g, Device *d, Effects *effects)
     Exec *e = NULL;
     dump_graph("trace", g);
     phase_begin(PHASE_TRANSFORM);
-    if (!checked(g) || !checked(g = graph_dce(g)))
+    if (!checked(g) || !checked(g = graph_dce(g)) || rule_refuse_forward(g))
+        return NULL;
+    if (g->rules && !checked(g = graph_dce(graph_without_rules(g))))
         return NULL;
     dump_graph("graph", g);
     if (!all_axes_bound(g) || !checked(g = graph_lift_effects(g, effects)))

@@ -162,16 +162,34 @@ static void bury(hd_fn *f)
     grave[buried++ % GRAVES] = f;
 }
 
-/* All that was made of it first. */
+/* A function whose rule this is. */
+static hd_fn *ruled(const hd_fn *f)
+{
+    for (size_t k = 0; f->rules && k < table_cap; k++)
+        for (hd_fn *g = table[k]; g; g = g->next)
+            if (g->key.rule == f || g->key.bwd == f)
+                return g;
+    return NULL;
+}
+
+static bool memo_gone(const Kept *k) { return rule_dead(((const Memo *)k)->traced->g); }
+
+/* All that was made of it first, and graphs in which it is a rule. */
 static void fn_end(hd_fn *f)
 {
-    for (hd_fn *g = f; !f->dead; ) {
-        while (g->made)
-            g = g->made;
-        hd_fn *up = g->key.inner;
+    bool rules = false;
+    f->back = NULL;
+    for (hd_fn *g = f, *next; !f->dead; g = next) {
+        if ((next = g->made ? g->made : ruled(g))) {
+            next->back = g;
+            continue;
+        }
+        next = g->back;
+        rules |= g->rules;
         bury(g);
-        g = up;
     }
+    if (rules)
+        kept_sweep(GRAPHS, memo_gone);
 }
 
 void fns_end(hd_fn *list)
@@ -268,11 +286,14 @@ hd_fn *fn_make(const FnKey *k, const void *env, size_t size, const char *text)
     if (process_usable())
         return NULL;
     lock();
-    if ((!k->inner || !fn_ended(k->inner)) && (2 * table_count < table_cap || !table_grow())) {
+    if ((!k->inner || !fn_ended(k->inner)) && (!k->rule || !fn_ended(k->rule)) && (!k->bwd || !fn_ended(k->bwd)) && (2 * table_count < table_cap || !table_grow())) {
         for (f = table[hash & (table_cap - 1)]; f && !same(f, k, env, size, hash); f = f->next)
             ;
         if (!f && (f = fn_new(k, env, size, text, hash)))
             enter(f);
+        for (int i = 0; f && i < 2; i++)
+            if ((i ? k->bwd : k->rule))
+                (i ? k->bwd : k->rule)->rules = true;
     }
     pthread_mutex_unlock(&front_lock);
     return f;
@@ -304,7 +325,7 @@ static uint32_t owner_over(const hd_fn *f)
     return f->key.owner && trace_top ? trace_top->serial : 0;
 }
 
-static FnKey key_of(FnKind kind, hd_fn *inner)
+FnKey fn_key(FnKind kind, hd_fn *inner)
 {
     FnKey k;
     memset(&k, 0, sizeof k);                    /* keys are compared as bytes */
@@ -327,7 +348,7 @@ hd_fn *hd_function_(int shape, uintptr_t f, const char *text, const void *env, s
                   "hd_bind: what is bound is NULL", shape);
         return NULL;
     }
-    FnKey k = key_of(FN_USER, NULL);
+    FnKey k = fn_key(FN_USER, NULL);
     k.shape = shape, k.f = f, k.code = code_of(f);
     if (!k.code) {
         error_set(E_INVAL, "%s lies in no loaded program or library: a function that is made while the program runs, "
@@ -345,7 +366,7 @@ hd_fn *hd_function(hd_callback *f, void *payload, void (*drop)(void *payload), c
     error_begin();
     if (!f)
         return error_set(E_INVAL, "hd_function: the function is NULL"), NULL;
-    FnKey k = key_of(FN_USER, NULL);
+    FnKey k = fn_key(FN_USER, NULL);
     k.shape = CALLBACK, k.f = (uintptr_t)f, k.code = ++made;
     hd_fn *g = fn_make(&k, NULL, 0, name_in(name));
     if (g)
@@ -370,7 +391,7 @@ hd_fn *hd_partial_n(hd_fn *f, const hd *args, int n)
     for (int i = 0; i < n; i++)
         if (args[i].trace ? !sym_usable(args[i]) : error_pending())
             return NULL;
-    FnKey k = key_of(FN_PARTIAL, f);
+    FnKey k = fn_key(FN_PARTIAL, f);
     k.owner = trace_top->serial;
     return fn_make(&k, args, sizeof *args * (size_t)n, f->text);
 }
@@ -384,7 +405,7 @@ hd_fn *hd_parse(const char *text, const char *name)
         return error_set(E_INVAL, "hd_parse: the text is NULL"), NULL;
     if (entry_begin(&e))
         return NULL;
-    FnKey k = key_of(FN_PARSED, NULL);
+    FnKey k = fn_key(FN_PARSED, NULL);
     Graph *g = graph_parse(text, name ? name : "text");
     hd_fn *f = g && !graph_check(g) ? fn_make(&k, text, strlen(text) + 1, intern(name ? name : "text")) : NULL;
     entry_end(&e);
@@ -406,7 +427,7 @@ hd_fn *hd_jit_n(hd_fn *f, const hd_jit_opts *o)
     if (!fn_in("hd_jit", f))
         return NULL;
     error_begin();
-    FnKey k = key_of(FN_JIT, f);
+    FnKey k = fn_key(FN_JIT, f);
     if (bad_list("hd_jit: .donate", o->donate))
         return NULL;
     k.device = intern(o->device);
@@ -421,7 +442,7 @@ hd_fn *hd_checkpoint_n(hd_fn *f, const hd_checkpoint_opts *o)
     if (!fn_in("hd_checkpoint", f))
         return NULL;
     error_begin();
-    FnKey k = key_of(FN_CHECKPOINT, f);
+    FnKey k = fn_key(FN_CHECKPOINT, f);
     if (o->save && !strcmp(o->save, "everything"))
         return f;
     k.save = o->save && o->save[0] && strcmp(o->save, "nothing") ? intern(o->save) : NULL;
@@ -439,7 +460,7 @@ hd_fn *hd_vmap_n(hd_fn *f, const hd_vmap_opts *o)
         error_set(E_INVAL, "hd_vmap: .axis_size is %lld: it is the number of lanes", (long long)o->axis_size);
         return NULL;
     }
-    FnKey k = key_of(FN_VMAP, f);
+    FnKey k = fn_key(FN_VMAP, f);
     memcpy(k.in_axes, o->in_axes, sizeof k.in_axes);
     k.out_axes = o->out_axes;
     k.in_tree = intern(o->in_tree), k.out_tree = intern(o->out_tree);
@@ -454,7 +475,7 @@ static hd_fn *derivative(FnKind kind, hd_fn *f, const hd_grad_opts *o, bool valu
     if (!fn_in("a derivative", f))
         return NULL;
     error_begin();
-    FnKey k = key_of(kind, f);
+    FnKey k = fn_key(kind, f);
     if (bad_list("argnums", o->argnums))
         return NULL;
     k.argnums = o->argnums;
@@ -484,7 +505,7 @@ static hd_fn *directional(FnKind kind, hd_fn *f, bool bare)
     if (!fn_in("a derivative", f))
         return NULL;
     error_begin();
-    FnKey k = key_of(kind, f);
+    FnKey k = fn_key(kind, f);
     k.bare = bare;
     return fn_make(&k, NULL, 0, f->text);
 }
@@ -635,8 +656,9 @@ static bool ends(const Going *g)
 static const Traced *traced(hd_fn *f, const Tree *args)
 {
     Going here = { f, args, going ? going->depth + 1 : 1, going };
-    if (!ends(&here))
-        return NULL;
+    const Traced *again = custom_again(f, args);
+    if (again || !ends(&here))
+        return again;
     going = &here;
     Phase before = phase_begin(f->key.kind < FN_JIT ? PHASE_TRACE : PHASE_TRANSFORM);
     const Traced *t = f->key.kind == FN_USER ? trace_user(f, args) : transform(f, args);

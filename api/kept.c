@@ -132,6 +132,15 @@ void kept_forget(hd_fn *f)
         take(f->kept);
 }
 
+void kept_sweep(ShelfName name, bool (*gone)(const Kept *))
+{
+    for (Kept *k = shelf[name].oldest, *next; k; k = next) {
+        next = k->newer;
+        if (gone(k))
+            take(k);
+    }
+}
+
 int64_t kept_count(ShelfName name) { return shelf[name].count; }
 
 int64_t kept_limit(int64_t n)

@@ -620,6 +620,7 @@ const Traced *transform(hd_fn *f, const Tree *args)
         [FN_VMAP] = "vmapped", [FN_CHECKPOINT] = "checkpointed", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated",
             [FN_JACREV] = "differentiated",
         [FN_JVP] = "differentiated", [FN_VJP] = "differentiated",
+        [FN_CUSTOM_JVP] = "given a rule", [FN_CUSTOM_VJP] = "given a rule", [FN_CUSTOM_VMAP] = "given a rule",
     };
     Context frame;
     const Traced *t = NULL;
@@ -637,6 +638,7 @@ const Traced *transform(hd_fn *f, const Tree *args)
     case FN_JACFWD: case FN_JACREV: t = jacobian(f, args); break;
     case FN_JVP: t = jvp(f, args); break;
     case FN_VJP: t = vjp(f, args); break;
+    case FN_CUSTOM_JVP: case FN_CUSTOM_VJP: case FN_CUSTOM_VMAP: t = custom(f, args); break;
     default: error_set(E_INTERNAL, "a function of unknown kind %d", (int)f->key.kind);
     }
     context_pop(&frame);

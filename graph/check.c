@@ -134,13 +134,19 @@ static bool same_lanes(const Region *a, const Region *b)
     return true;
 }
 
+/* Rules are code: calls of two functions that are called alike are alike. */
+static bool same_rule(const Rule *a, const Rule *b)
+{
+    return a == b || (a && b && a->kind == b->kind && a->nclosed == b->nclosed && !strcmp(a->name, b->name));
+}
+
 static bool same_region(const Ins *i, const Ins *j)
 {
     const Region *a = i->region, *b = j->region;
     size_t nim = (size_t)i->nin * (size_t)a->nlane, nom = (size_t)i->nout * (size_t)a->nlane;
     if (a->kind != b->kind || a->reverse != b->reverse || a->remat != b->remat || a->split != b->split
         || a->ncap != b->ncap || a->nacc != b->nacc || a->ncarry != b->ncarry || a->nlane != b->nlane
-        || a->rule != b->rule || i->nsub != j->nsub || (a->kind == SCAN && a->length != b->length) || !same_lanes(a, b)
+        || !same_rule(a->rule, b->rule) || i->nsub != j->nsub || (a->kind == SCAN && a->length != b->length) || !same_lanes(a, b)
         || (nim && memcmp(a->im, b->im, nim)) || (nom && memcmp(a->om, b->om, nom)))
         return false;
     for (int k = 0; k < i->nsub; k++)

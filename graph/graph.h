@@ -66,6 +66,30 @@ typedef struct Lane {
     const char *place;                          /* a device list; NULL: where the program runs */
 } Lane;
 
+/* What the user says of a function instead of having it looked at: its derivative, forwards or backwards, or what it does to
+ * lanes. A call that has a rule is not inlined before the program is compiled. This layer knows no more of a rule than how to
+ * ask for the graph that it stands for, which is traced when it is first needed: it may apply the function itself.
+ *     RULE_JVP   (operands, tangents of float arguments) -> (results, tangents of float results, those given)
+ *     RULE_VJP   (operands) -> (results, saved); the derivative is a call of `back` on (captures, saved, tangents)
+ *     RULE_BACK  (captures and saved, cotangents of float results) -> (cotangents of float arguments, those given)
+ *     RULE_VMAP  (captures, arguments with the lanes on axis 0) -> results with the lanes on axis 0
+ * Arguments are the operands after the first nclosed, which are what function and rule captured. */
+typedef enum RuleKind { RULE_JVP, RULE_VJP, RULE_BACK, RULE_VMAP } RuleKind;
+typedef struct Rule Rule;
+typedef struct Said { Graph *g; const bool *given; const Rule *back; } Said;   /* given: by float result, or argument */
+typedef bool SayFn(const Rule *, int64_t lanes, Said *);       /* false after an error. lanes: RULE_VMAP's */
+struct Rule {
+    uint8_t kind;
+    int nclosed;
+    const char *name; Loc loc;                  /* the function; where it was given the rule */
+    SayFn *say;
+    const Rule *(*copy)(const Rule *);          /* into the current arena; NULL: it is all here */
+    const char *const *axis; int naxis;         /* interned: named axes around the call, which the rule may use */
+    const struct Batched *batched;              /* that of a call whose lanes are gone; NULL: the user's */
+};
+/* What it was, and the lanes that are gone; in and out: states of operands and results. masked: the first operand is a mask. */
+typedef struct Batched { const Rule *rule; struct Lane *lane; bool masked; int nin, nout; uint8_t *in, *out; } Batched;
+
 typedef enum RegionKind { CALL, SCAN, WHILE, COND } RegionKind;
 
 /* Control flow, calls and device maps: closed bodies run over lanes.
@@ -86,7 +110,7 @@ struct Region {
     int64_t trips;                              /* WHILE: its condition holds at most so often; 0: no bound is known */
     Lane *lane;
     uint8_t *im, *om;                           /* marks: im[operand * nlane + lane], om[result * nlane + lane] */
-    struct Rule *rule;                          /* a derivative of the user's own; NULL */
+    const Rule *rule;                           /* CALL; NULL: none */
 };
 static inline int region_npred(const Region *r) { return r->kind == COND; }
 static inline int region_nloop(const Region *r) { return r->nacc + r->ncarry; }
@@ -100,6 +124,7 @@ struct Graph {
     Ref *in; int nin, in_cap, ncap;
     Ref *out; int nout;
     bool linear;                                /* under linearisation: a joint region is split as it is emitted */
+    bool rules;                                 /* a call in it, or in a body of it, has a rule */
     uint32_t *cse; int cse_size, cse_used;      /* hash table of instruction numbers + 1 */
     const char *name;
 };
@@ -321,5 +346,15 @@ void region_restrict(const Region *, int nin, int nsub, Graph *const *sub, bool 
 void region_jvp(const Ins *, const Ref *x, const Ref *t, Ref *z, Ref *tz);
 void region_transpose(const Ins *, const Ref *ct, Cts *);
 void region_batch(const Ins *, const Ref *x, const uint8_t *s, const Axis *, bool elim, Ref *out, uint8_t *so);
+
+/* ---- rules (transforms/rule.c) */
+extern const char *const rule_word[];           /* by kind, as text has it */
+const Rule *rule_lost(RuleKind, int nclosed, const char *name);        /* of a call that was text: asking it is an error */
+void rule_asked(Graph *, const Region *, int nsub, Graph *const *sub);  /* notes in the graph that the region asks a rule */
+const Rule *rule_copy(const Rule *);           /* NULL for NULL */
+/* A call in a body that has to be batched where vmap takes the axis: its rule is for lanes, or may use the axis. */
+bool region_asks(const Region *, int nsub, Graph *const *sub, const char *axis);
+int rule_refuse_forward(const Graph *);         /* an error where the derivative of a custom_vjp is left; else 0 */
+Graph *graph_without_rules(const Graph *);      /* a lowering: calls with rules are inlined */
 
 #endif

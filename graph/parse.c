@@ -449,6 +449,21 @@ static bool region_kind(Parse *q, uint8_t *kind)
     return expected(q, "call, scan, while or cond");
 }
 
+static bool rule(Parse *q, Region *r, int nin)
+{
+    int64_t closed = 0;
+    int kind = RULE_JVP;
+    const char *name;
+    while (kind <= RULE_VMAP && !take_word(q, rule_word[kind]))
+        kind++;
+    if (kind > RULE_VMAP)
+        return expected(q, "jvp, vjp, back or vmap");
+    if (!count(q, "closed", nin, &closed) || !(name = string(q)))
+        return false;
+    r->rule = rule_lost((RuleKind)kind, (int)closed, name);
+    return true;
+}
+
 static bool region_head(Parse *q, Region *r, int nin, int nout)
 {
     int64_t n[4] = { 0 };
@@ -468,8 +483,8 @@ static bool region_head(Parse *q, Region *r, int nin, int nout)
     if (r->remat && take(q, '=') && !(r->save = string(q)))
         return false;
     r->split = take_word(q, "split");
-    if (take_word(q, "rule"))
-        return fail_at(q, q->p, "a derivative of the user's own cannot be read from text");
+    if (take_word(q, "rule") && !rule(q, r, nin))
+        return false;
     r->im = NEWS(uint8_t, 1);
     r->om = NEWS(uint8_t, 1);
     return !take_word(q, "lanes") || lanes(q, r, nin, nout);
@@ -605,6 +620,8 @@ static bool instruction(Parse *q, Scope *c)
     i->nsub = nsub;
     for (int k = 0; k < nsub; k++)
         i->region->effects |= graph_effect(sub[k]);
+    if (i->region)
+        rule_asked(cur(), i->region, nsub, sub);
     for (int k = 0; k < l.ndef; k++) {
         if (scope_find(c, l.def[k].s, l.def[k].n))
             return fail_back(q, &at, arena_text("expected different names, found '%.*s' twice", (int)l.def[k].n,

@@ -18,7 +18,8 @@
  *             fn step(x0: f32[2], x1: f32[2]) -> f32[2], f32[2] { ... }
  *         }
  *
- * Marks, one a lane axis: = shared, | stacked, + summed. A comment goes from ; to the end of the line.
+ * Marks, one a lane axis: = shared, | stacked, + summed. Of a rule of the user's own, which is code, there is its kind, how many
+ * captures it has and whose it is (rule jvp closed=0 "relu"): what is read back runs, and cannot be differentiated. A comment goes from ; to the end of the line.
  */
 #include "graph.h"
 
@@ -181,7 +182,11 @@ static void print_region(Text *t, const Ins *i)
     text_add(t, "%s%s", r->reverse ? " reverse" : "", r->remat ? " remat" : "");
     if (r->remat && r->save)
         text_char(t, '=', 1), print_string(t, r->save);
-    text_add(t, "%s%s", r->split ? " split" : "", r->rule ? " rule" : "");
+    text_add(t, "%s", r->split ? " split" : "");
+    if (r->rule) {
+        text_add(t, " rule %s closed=%d ", rule_word[r->rule->kind], r->rule->nclosed);
+        print_string(t, r->rule->name);
+    }
     if (r->nlane)
         print_lanes(t, i, r);
 }

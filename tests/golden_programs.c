@@ -404,7 +404,7 @@ static const GoldenRow rows[] = {
     { NULL, NULL }
 };
 
-extern const GoldenRow golden_guide_rows[], golden_collective_rows[];
+extern const GoldenRow golden_guide_rows[], golden_collective_rows[], golden_rule_rows[];
 
 GoldenFn *golden_programs(const char *op, const json_t *attrs, const char **missing)
 {
@@ -413,6 +413,8 @@ GoldenFn *golden_programs(const char *op, const json_t *attrs, const char **miss
         f = golden_row(golden_guide_rows, op);
     if (!f)
         f = golden_row(golden_collective_rows, op);
+    if (!f)
+        f = golden_row(golden_rule_rows, op);
     if (f && !attr_b(attrs, "partitionable", true))
         *missing = "the older layout of random bits";
     return *missing ? NULL : f;

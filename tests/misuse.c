@@ -23,6 +23,21 @@ static hd same(hd x) { return x; }
 static hd sine(hd x) { return hd_sin(x); }
 static hd twice(hd x) { return hd_mul(x, hd_c(2)); }
 static hd pair(hd x) { return hd_tuple(x, x); }
+static hd first(hd x, hd y) { return (void)y, x; }
+static hd first_of_two(hd x, hd y) { return (void)y, x; }
+static hd second_of_two(hd x, hd y) { return (void)x, y; }
+static hd add2_and_nothing(hd x, hd y) { return hd_tuple(hd_add(x, y), hd_tuple_n(NULL, 0)); }
+static hd sum_and_nothing(hd x) { return hd_tuple(hd_sum(x), hd_tuple_n(NULL, 0)); }
+static hd sum_tangent(hd x, hd dx) { return hd_tuple(x, hd_sum(dx)); }
+static hd sum_value(hd x, hd dx) { return hd_tuple(hd_sum(x), dx); }
+static hd moving_value(hd x, hd dx) { return hd_tuple(hd_add(x, dx), dx); }
+static hd curved(hd x, hd dx) { return hd_tuple(x, hd_mul(dx, dx)); }
+static hd twice_of(hd y, hd x) { return hd_mul(y, x); }
+static hd twice_of_jvp(hd y, hd x, hd dx) { return hd_tuple(hd_mul(y, x), hd_mul(y, dx)); }
+static hd captured_rule(hd y)
+{
+    return hd_apply(hd_custom_jvp(hd_partial(twice_of, y), hd_partial(twice_of_jvp, y)), hd_full(hd_c(3)));
+}
 static hd constant(void) { return hd_c(1); }
 static hd get_w(hd p) { return hd_get(p, "w"); }
 static hd get_a(hd p) { return hd_get(p, "a"); }

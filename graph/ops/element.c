@@ -101,7 +101,8 @@ static bool linear(Ref v) { return graph_lin(cur(), v); }
 
 static void not_linear(const Ins *i)
 {
-    error_set(E_INTERNAL, "%s is not linear in its operands, so it has no transpose", optab[i->op].name);
+    error_set(E_DIFF, "%s is not linear in its operands, so it has no transpose: a rule of one's own computes tangents that are "
+                      "linear in the tangents it is given", optab[i->op].name);
 }
 
 static void element_transpose(const Ins *i, const Ref *ct, Cts *c)

@@ -86,9 +86,9 @@ void region_bits(const Region *r, int nin, int nsub, Graph *const *sub, const bo
         set_all(out, nres);
         return;
     }
-    if (r->rule && tangent) {
+    if (r->rule && !(tangent && r->rule->kind == RULE_VMAP)) {  /* the rule may use any of them for any result */
         for (int k = 0; k < nres; k++)
-            out[k] = any_bit(in, nin) && dtype_float(sub[0]->type[sub[0]->out[k]].dt);
+            out[k] = any_bit(in, nin) && (!tangent || dtype_float(sub[0]->type[sub[0]->out[k]].dt));
         return;
     }
     for (int k = 0; k < nsub; k++)

@@ -144,9 +144,10 @@ void batch_into(const Graph *g, Ref *V, uint8_t *S, const Axis *ax, bool elim)
             x[k] = V[i->in[k]], s[k] = S[i->in[k]];
         for (int k = 0; k < i->nout; k++)
             out[k] = 0, so[k] = i->op == OP_barrier ? s[k] : SHARED;
-        loc_set(i->loc);
+        loc_set(i->loc.file ? i->loc : before);
         bool some = any_state(s, i->nin) || (ax->mask && ins_effect(i));       /* idle lanes have no effects */
-        if (i->op == OP_region && (some || (ax->mask && elim) || region_meets(i, ax->lane.name)))
+        if (i->op == OP_region && (some || (ax->mask && elim) || region_meets(i, ax->lane.name)
+                                   || region_asks(i->region, i->nsub, i->sub, ax->lane.name)))
             region_batch(i, x, s, ax, elim, out, so);
         else if (i->op == OP_barrier || (!some && !(ax->lane.name && op_axis_name(i) == ax->lane.name)))
             again(i, x, out);
@@ -199,7 +200,7 @@ bool graph_has_lanes(const Graph *g)
 static void lower_region(const Ins *i, const Ref *x, Ref *out)
 {
     Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
-    f.r.remat = false;
+    f.r.remat = false, f.r.rule = NULL;
     for (int k = 0; k < f.nsub; k++)
         f.sub[k] = graph_matrix(f.sub[k]);
     if (error_pending())

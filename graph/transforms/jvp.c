@@ -79,7 +79,7 @@ void jvp_into(const Graph *g, Ref *P, Ref *T)
         Ref *z = P + i->out, *tz = T + i->out;
         for (int k = 0; k < i->nin; k++)
             x[k] = P[i->in[k]], t[k] = T[i->in[k]];
-        loc_set(i->loc);
+        loc_set(i->loc.file ? i->loc : before);
         for (int k = 0; k < i->nout; k++)
             tz[k] = 0;
         if (!any_ref(t, i->nin))
@@ -137,5 +137,6 @@ Graph *graph_jvp(const Graph *g, const bool *wrt)
             out[n++] = or_zero(T[g->out[k]], P[g->out[k]]);
     graph_outputs(out, n);
     graph_end();
-    return error_pending() ? NULL : graph_dce(h);
+    h = error_pending() ? NULL : graph_dce(h);
+    return h && !rule_refuse_forward(h) ? h : NULL;
 }

@@ -92,7 +92,7 @@ void transpose_walk(Cts *c, Ins *const *ins, int n)
         }
         if (!wanted || !lin)
             continue;
-        loc_set(i->loc);
+        loc_set(i->loc.file ? i->loc : before);
         transpose_ins(i, ct, c);
     }
     loc_set(before);

@@ -5,7 +5,7 @@
  * In:  attributes, operands in the current graph, closed bodies. Out: an instruction, or whatever means the same:
  *      emission inlines a plain call, moves invariants out of loops, drops captures and xs that no body uses, and
  *      in a graph under linearisation cuts a joint region in two. So no rule that makes regions has to think of any
- *      of it.
+ *      of it. A call with a rule of the user's own stays as it is.
  * Invariant: a Graph is never changed once it is a body, so bodies are shared freely between instructions and graphs.
  */
 #include "transforms.h"
@@ -209,6 +209,7 @@ void append_region(const Region *r, int nin, const Ref *in, int nsub, Graph *con
     i->region->effects = have_effects(nsub, sub);
     i->sub = arena_copy(sub, sizeof *sub * (size_t)nsub);
     i->nsub = nsub;
+    rule_asked(cur(), r, nsub, sub);
     for (int k = 0; k < nres; k++)
         out[k] = i->out + (Ref)k;
 }
@@ -298,6 +299,14 @@ static bool linearise(Form *f, Ref *out)
     return false;
 }
 
+static bool any_linear(int n, const Ref *v)
+{
+    for (int k = 0; k < n; k++)
+        if (graph_lin(cur(), v[k]))
+            return true;
+    return false;
+}
+
 void emit_region(const Region *r, int nin, const Ref *in, int nsub, Graph *const *sub, Ref *out)
 {
     for (int k = 0; k < nsub; k++)
@@ -311,11 +320,18 @@ void emit_region(const Region *r, int nin, const Ref *in, int nsub, Graph *const
             return;
     if (error_pending() || (!nres && (r->kind == WHILE || !have_effects(nsub, sub))))
         return;
+    Form f = form_of(r, nin, in, nsub, sub);
+    if (r->rule && r->rule->kind != RULE_BACK && cur()->linear && any_linear(nin, in))
+        f.r.rule = NULL;                        /* a tangent goes through: of what is linear the derivative is the function */
+    r = &f.r;
     if (r->kind == CALL && !r->nlane && !r->rule && !r->remat) {
         graph_inline(sub[0], in, out);
         return;
     }
-    Form f = form_of(r, nin, in, nsub, sub);
+    if (r->nlane && !r->rule && region_asks(r, nsub, sub, NULL)) {
+        drop_lane(&f, r->nlane - 1, 0, false, out);
+        return;
+    }
     if ((r->kind == SCAN || r->kind == WHILE) && !r->nlane && !r->rule)
         hoist(&f);
     if (!r->rule)
@@ -344,6 +360,8 @@ static int check_counts(const Ins *i, const Region *r)
         return error_set(E_INTERNAL, "while: %d results, where %d go round", i->nout, region_nloop(r));
     if (r->remat && r->kind != CALL)
         return error_set(E_INTERNAL, "%s: only a call is computed again", name);
+    if (r->rule && (r->kind != CALL || r->rule->nclosed > i->nin))
+        return error_set(E_INTERNAL, "%s: a rule is for calls, with its captures in front", name);
     if (r->nlane && (!r->im || !r->om))
         return error_set(E_INTERNAL, "%s: lanes without marks", name);
     return E_OK;

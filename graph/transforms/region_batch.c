@@ -18,6 +18,10 @@ void region_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, 
 {
     const Region *r = i->region;
     int nlane = r->nlane + 1, first = region_npred(r) + r->ncap;
+    if (r->rule && r->rule->kind == RULE_VMAP && !elim) {
+        rule_batch(i, x, s, ax, out, so);
+        return;
+    }
     Region wide = *r;
     wide.nlane = nlane;
     wide.lane = NEWS(Lane, nlane);
@@ -44,7 +48,8 @@ void region_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, 
     }
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = i->sub[k];
-    if (elim || region_meets(i, ax->lane.name) || (ax->mask && i->region->effects)) {
+    if (elim || region_meets(i, ax->lane.name) || region_asks(r, i->nsub, i->sub, ax->lane.name)
+        || (ax->mask && i->region->effects)) {
         drop_lane(&f, 0, ax->mask, elim, out);
         return;
     }
@@ -162,7 +167,7 @@ static Form without_lane(Drop *d, Ref mask)
     region_bits(r, from->nin, from->nsub, from->sub, in, false, d->lane->name, bits);
 
     Region narrow = *r;
-    narrow.nlane = rest;
+    narrow.nlane = rest, narrow.rule = NULL;
     narrow.lane = NEWS(Lane, rest);
     for (int a = 0; a < rest; a++)
         narrow.lane[a] = r->lane[a + (a >= k)];
@@ -404,6 +409,8 @@ void drop_lane(const Form *from, int k, Ref mask, bool elim, Ref *out)
     batch_bodies(&d, &f);
     if (error_pending())
         return;
+    if (r->rule && !elim)
+        f.r.rule = rule_batched(r->rule, d.lane, d.masked, from->nin, d.in, d.nres, d.have);
     if (f.r.nlane && elim)
         drop_lane(&f, f.r.nlane - 1, 0, true, out);
     else

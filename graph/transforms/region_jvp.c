@@ -16,6 +16,10 @@
 void region_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
 {
     const Region *r = i->region;
+    if (r->rule && r->rule->kind != RULE_VMAP) {
+        rule_jvp(i, x, t, z, tz);
+        return;
+    }
     int np = region_npred(r), nl = region_nloop(r), nout = 0;
     bool *tin = NEWS(bool, i->nin), *tout = NEWS(bool, i->nout), *none = NEWS(bool, i->nout + 1);
     for (int j = 0; j < i->nin; j++)
@@ -24,7 +28,7 @@ void region_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
     for (int k = 0; k < nl; k++)
         tin[np + r->ncap + k] = tout[k];
     Form f = form_like(r, 2 * i->nin, i->nsub);
-    f.r.split = false;
+    f.r.split = false, f.r.rule = NULL;
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = graph_joint(i->sub[k], tin + np, r->kind == WHILE && k == 0 ? none : tout);
     for (int j = 0; j < i->nin; j++) {

@@ -250,6 +250,10 @@ void region_transpose(const Ins *i, const Ref *ct, Cts *c)
             ".max_trips, or use scan or fori with constant bounds");
         return;
     }
+    if (r->rule) {
+        rule_transpose(i, ct, c);
+        return;
+    }
     Duality d = duality(i, ct, c);
     Form f = transposed(&d, ct, c);
     if (error_pending())

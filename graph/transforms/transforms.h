@@ -57,6 +57,14 @@ void lane_marks(const Form *, int first, uint8_t *om);
 void split_region(const Form *, const bool *lin, Ref *out);
 /* The bodies again under linearisation, so that their own regions are split. */
 void linear_bodies(Form *, const bool *lin);
+/* Rules: the derivative of a call that has one; the transpose of what it leaves; its lanes. */
+void rule_jvp(const Ins *, const Ref *x, const Ref *t, Ref *z, Ref *tz);
+void rule_transpose(const Ins *, const Ref *ct, Cts *);
+void rule_batch(const Ins *, const Ref *x, const uint8_t *s, const Axis *, Ref *out, uint8_t *so);
+/* The rule of a call whose lane axis is gone; in and out: states of its operands and results over it. masked: a mask is the
+ * first of its operands now. */
+const Rule *rule_batched(const Rule *, const Lane *, bool masked, int nin, const uint8_t *in, int nout, const uint8_t *out);
+
 /* Takes lane axis k out of a region by batching its bodies. mask: one bit a lane, in scope; 0: all are active. elim: regions
  * in the bodies lose it, too, and this one its other lanes. */
 void drop_lane(const Form *, int k, Ref mask, bool elim, Ref *out);

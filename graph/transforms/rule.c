@@ -1,0 +1,472 @@
+/*
+ * rule.c - calls of functions for which the user has given a rule: a derivative, or what they do to lanes.
+ *
+ * In:  a call that has a rule, where a transform meets it. Out: the graph that the rule stands for, asked for just now,
+ *      called in its place with the call's own lanes; so nothing after this knows of rules.
+ *   jvp:   RULE_JVP gives values and tangents. RULE_VJP gives values and what is to be saved, and leaves a linear call of
+ *          kind RULE_BACK from tangents to tangents, which nobody can compute: its body is zeros, its transpose the rule.
+ *   vmap:  the call gets one more lane axis, as any region; RULE_VMAP takes the lanes instead. Where lanes over a named
+ *          axis leave the call, because it may use the axis, its rule becomes one that is batched when it is asked.
+ * Invariant: a RULE_BACK is there only between the jvp and the walk backwards. Forward mode refuses what is left of one.
+ */
+#include "transforms.h"
+
+const char *const rule_word[] = { "jvp", "vjp", "back", "vmap" };
+
+static bool says(const Rule *rule, int64_t lanes, Said *s)
+{
+    *s = (Said){ 0 };
+    return rule->say(rule, lanes, s) && !error_pending();
+}
+
+/* ==================== who asks */
+
+void rule_asked(Graph *g, const Region *r, int nsub, Graph *const *sub)
+{
+    g->rules |= r->rule != NULL;
+    for (int k = 0; k < nsub; k++)
+        g->rules |= sub[k]->rules;
+}
+
+/* May the rule use this axis? Not one that was batched over it. */
+static bool may_use(const Rule *rule, const char *axis)
+{
+    for (const Batched *b = rule->batched; b; b = rule->batched) {
+        if (b->lane->name == axis)
+            return false;
+        rule = b->rule;
+    }
+    for (int k = 0; k < rule->naxis; k++)
+        if (rule->axis[k] == axis)
+            return true;
+    return false;
+}
+
+bool region_asks(const Region *r, int nsub, Graph *const *sub, const char *axis)
+{
+    if (r->rule && (r->rule->kind == RULE_VMAP || (axis && may_use(r->rule, axis))))
+        return true;
+    for (int k = 0; k < nsub; k++)
+        for (int n = 0; sub[k]->rules && n < sub[k]->nins; n++) {
+            const Ins *i = sub[k]->ins[n];
+            if (i->op == OP_region && region_asks(i->region, i->nsub, i->sub, axis))
+                return true;
+        }
+    return false;
+}
+
+static const Ins *left_over(const Graph *g)
+{
+    for (int n = 0; g->rules && n < g->nins; n++) {
+        const Ins *i = g->ins[n], *inside = i->op == OP_region && i->region->rule && i->region->rule->kind == RULE_BACK ? i : NULL;
+        for (int k = 0; k < i->nsub && !inside; k++)
+            inside = left_over(i->sub[k]);
+        if (inside)
+            return inside;
+    }
+    return NULL;
+}
+
+int rule_refuse_forward(const Graph *g)
+{
+    const Ins *i = left_over(g);
+    if (!i)
+        return 0;
+    const Rule *rule = i->region->rule;
+    loc_set(i->loc);
+    return error_set(E_DIFF, "forward mode through %s, whose derivative of its own, given at %s:%d by hd_custom_vjp, is for reverse "
+                     "mode: use hd_grad, hd_vjp or hd_jacrev, or give it one with hd_custom_jvp", rule->name,
+                     rule->loc.file ? rule->loc.file : "?", rule->loc.line);
+}
+
+/* ==================== a rule that was text */
+
+static bool say_lost(const Rule *rule, int64_t lanes, Said *s)
+{
+    static const char *const what[] = { "derivative", "derivative", "derivative", "rule for lanes" };
+    (void)lanes, (void)s;
+    error_set(E_DIFF, "%s had a %s of its own, which is code: the text of the program does not have it", rule->name,
+              what[rule->kind]);
+    return false;
+}
+
+const Rule *rule_lost(RuleKind kind, int nclosed, const char *name)
+{
+    Rule *r = NEW(Rule);
+    *r = (Rule){ .kind = (uint8_t)kind, .nclosed = nclosed, .name = name, .say = say_lost };
+    return r;
+}
+
+/* ==================== jvp */
+
+/* A plain call over the lanes of r, with room for operands. */
+static Form call_like(const Region *r, int nin, Graph *body)
+{
+    Region call = region_plain(CALL, 0, 0, 0);
+    call.lane = r->lane, call.nlane = r->nlane;
+    Form f = form_like(&call, nin, 1);
+    f.sub[0] = body;
+    f.r.om = NEWS(uint8_t, ((size_t)body->nout + 1) * r->nlane);
+    return f;
+}
+
+static void operand(Form *f, Ref v, const uint8_t *marks)
+{
+    form_operand(f, v, marks);
+    f->r.ncap++;
+}
+
+static void result(Form *f, int k, const uint8_t *marks)
+{
+    for (int a = 0; a < f->r.nlane; a++)
+        f->r.om[k * f->r.nlane + a] = marks[a];
+}
+
+static bool float_in(const Graph *g, int k) { return dtype_float((Dtype)g->type[g->in[k]].dt); }
+static bool float_out(const Graph *g, int k) { return dtype_float((Dtype)g->type[g->out[k]].dt); }
+
+/* A rule speaks of arguments. What the function captured must be constant, unless the function itself makes nothing of it. */
+static bool captures_constant(const Ins *i, const Ref *t)
+{
+    const Graph *b = i->sub[0];
+    const Rule *rule = i->region->rule;
+    bool *live = NEWS(bool, b->nval);
+    graph_live(b, NULL, live);
+    for (int k = 0; k < rule->nclosed; k++)
+        if (t[k] && (live[b->in[k]] || rule->kind == RULE_BACK)) {
+            error_set(E_DIFF, "%s captures a value that is differentiated here, %s, and its derivative of its own, given at %s:%d, "
+                      "is one by its arguments alone: make that value an argument", rule->name, type_text(typ(t[k])),
+                      rule->loc.file ? rule->loc.file : "?", rule->loc.line);
+            return false;
+        }
+    return true;
+}
+
+static void jvp_forward(const Ins *i, const Said *s, const Ref *x, const Ref *t, Ref *z, Ref *tz)
+{
+    const Region *r = i->region;
+    Form f = call_like(r, 2 * i->nin, s->g);
+    Ref *out = NEWS(Ref, s->g->nout);
+    int n = i->nout;
+    for (int k = 0; k < i->nin; k++)
+        operand(&f, x[k], marks_in(r, k));
+    for (int k = 0; k < i->nin; k++)
+        if (k >= r->rule->nclosed && is_float(x[k]))
+            operand(&f, or_zero(t[k], x[k]), marks_in(r, k));
+    for (int k = 0, fl = 0; k < i->nout; k++) {
+        result(&f, k, marks_out(r, k));
+        if (float_out(i->sub[0], k) && s->given[fl++])
+            result(&f, n++, marks_out(r, k));
+    }
+    form_emit(&f, out);
+    n = i->nout;
+    for (int k = 0, fl = 0; k < i->nout; k++) {
+        z[k] = out[k];
+        tz[k] = float_out(i->sub[0], k) && s->given[fl++] ? out[n++] : 0;
+    }
+}
+
+/* (captures and saved, tangents) -> zeros like the float results: what it should be is not known. */
+static Graph *unknown_body(const Form *f, const Graph *primal, int nout)
+{
+    Ref *out = NEWS(Ref, nout);
+    int n = 0;
+    Graph *h = graph_new();
+    const Type **t = NEWS(const Type *, f->nin);
+    for (int j = 0; j < f->nin; j++)
+        t[j] = typ(f->in[j]);
+    graph_begin(h);
+    for (int j = 0; j < f->nin; j++) {
+        Type example = *t[j];
+        for (int a = 0; a < f->r.nlane; a++)
+            if (marks_in(&f->r, j)[a] == STACKED)
+                example = type_drop_lead(&example, 1);
+        graph_input(example, 0);
+    }
+    for (int k = 0; k < nout; k++)
+        if (float_out(primal, k))
+            out[n++] = Zeros(&primal->type[primal->out[k]]);
+    graph_outputs(out, n);
+    return graph_end();
+}
+
+/* The call that stands for the derivative until it is transposed. */
+static void jvp_linear(const Ins *i, const Said *s, const Form *fwd, const Ref *saved, const Ref *x, const Ref *t, Ref *tz)
+{
+    const Region *r = i->region;
+    int nsaved = s->g->nout - i->nout, nclosed = r->rule->nclosed, n = 0;
+    Form f = call_like(r, i->nin + nsaved, s->g);
+    for (int k = 0; k < nclosed; k++)
+        operand(&f, x[k], marks_in(r, k));
+    for (int k = 0; k < nsaved; k++)
+        operand(&f, saved[k], marks_out(&fwd->r, i->nout + k));
+    for (int k = nclosed; k < i->nin; k++)
+        if (is_float(x[k]))
+            operand(&f, or_zero(t[k], x[k]), marks_in(r, k));
+    if (error_pending())
+        return;
+    f.sub[0] = unknown_body(&f, i->sub[0], i->nout);
+    f.r.rule = s->back, f.r.split = true;
+    Ref *out = NEWS(Ref, i->nout);
+    for (int k = 0; k < i->nout; k++)
+        if (float_out(i->sub[0], k))
+            result(&f, n++, marks_out(r, k));
+    form_emit(&f, out);
+    n = 0;
+    for (int k = 0; k < i->nout; k++)
+        tz[k] = float_out(i->sub[0], k) ? out[n++] : 0;
+}
+
+static void jvp_reverse(const Ins *i, const Said *s, const Ref *x, const Ref *t, Ref *z, Ref *tz)
+{
+    const Region *r = i->region;
+    Form f = call_like(r, i->nin, s->g);
+    Ref *out = NEWS(Ref, s->g->nout);
+    for (int k = 0; k < i->nin; k++)
+        operand(&f, x[k], marks_in(r, k));
+    for (int k = 0; k < i->nout; k++)
+        result(&f, k, marks_out(r, k));
+    lane_marks(&f, i->nout, f.r.om + (size_t)i->nout * r->nlane);
+    form_emit(&f, out);
+    for (int k = 0; k < i->nout; k++)
+        z[k] = out[k];
+    if (!error_pending())
+        jvp_linear(i, s, &f, out + i->nout, x, t, tz);
+}
+
+void rule_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
+{
+    const Rule *rule = i->region->rule;
+    bool moves = false;
+    Said s;
+    for (int k = 0; k < i->nout; k++)
+        z[k] = tz[k] = 0;
+    if (!captures_constant(i, t))
+        return;
+    for (int k = rule->nclosed; k < i->nin; k++)
+        moves |= t[k] != 0;
+    if (!moves) {
+        again(i, x, z);
+        return;
+    }
+    if (rule->kind == RULE_BACK) {
+        error_set(E_DIFF, "the derivative of %s is known in reverse alone", rule->name);
+        return;
+    }
+    if (!says(rule, 0, &s))
+        return;
+    if (rule->kind == RULE_JVP)
+        jvp_forward(i, &s, x, t, z, tz);
+    else
+        jvp_reverse(i, &s, x, t, z, tz);
+}
+
+/* ==================== transposition */
+
+static const uint8_t *dual(const uint8_t *m, int nlane)
+{
+    uint8_t *out = NEWS(uint8_t, nlane);
+    for (int a = 0; a < nlane; a++)
+        out[a] = mark_dual(m[a]);
+    return out;
+}
+
+void rule_transpose(const Ins *i, const Ref *ct, Cts *c)
+{
+    const Region *r = i->region;
+    Said s;
+    if (r->rule->kind != RULE_BACK) {
+        error_set(E_INTERNAL, "the call of %s was to be linear", r->rule->name);
+        return;
+    }
+    if (!says(r->rule, 0, &s))
+        return;
+    Form f = call_like(r, i->nin + i->nout, s.g);
+    Ref *out = NEWS(Ref, s.g->nout);
+    int n = 0;
+    for (int k = 0; k < r->rule->nclosed; k++)
+        operand(&f, i->in[k], marks_in(r, k));
+    for (int k = 0; k < i->nout; k++)
+        operand(&f, or_zero(ct[k], i->out + (Ref)k), dual(marks_out(r, k), r->nlane));
+    for (int k = r->rule->nclosed, fl = 0; k < i->nin; k++, fl++)
+        if (s.given[fl])
+            result(&f, n++, dual(marks_in(r, k), r->nlane));
+    form_emit(&f, out);
+    n = 0;
+    for (int k = r->rule->nclosed, fl = 0; k < i->nin && !error_pending(); k++, fl++)
+        if (s.given[fl])
+            ct_add(c, i->in[k], out[n++]);
+}
+
+/* ==================== vmap */
+
+void rule_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+{
+    const Rule *rule = i->region->rule;
+    bool any = false;
+    Said said;
+    Ref *in = NEWS(Ref, i->nin);
+    for (int k = 0; k < i->nout; k++)
+        out[k] = 0, so[k] = STACKED;
+    for (int k = 0; k < i->nin; k++)
+        any |= s[k] != SHARED;
+    if (!any) {
+        again(i, x, out);
+        for (int k = 0; k < i->nout; k++)
+            so[k] = SHARED;
+        return;
+    }
+    for (int k = 0; k < rule->nclosed; k++)
+        if (in[k] = x[k], s[k] != SHARED) {
+            error_set(E_INVAL, "%s captures a value that differs between the lanes here, %s, and its rule for lanes, given at %s:%d, "
+                      "is one for its arguments alone: make that value an argument", rule->name, type_text(typ(x[k])),
+                      rule->loc.file ? rule->loc.file : "?", rule->loc.line);
+            return;
+        }
+    for (int k = rule->nclosed; k < i->nin; k++)
+        in[k] = stacked(x[k], s[k], ax->lane.size);
+    if (!error_pending() && says(rule, ax->lane.size, &said))
+        graph_inline(said.g, in, out);
+}
+
+/* ---- rules of calls whose lanes are gone */
+
+/* States over its lanes of the values saved for reverse mode. */
+static uint8_t *saved_states(const Batched *b, const Graph *g)
+{
+    bool *in = NEWS(bool, b->nin), *on = NEWS(bool, g->nval);
+    uint8_t *s = NEWS(uint8_t, g->nout);
+    for (int k = 0; k < b->nin; k++)
+        in[k] = b->in[k] != SHARED;
+    affected(g, in, false, b->lane->name, on);
+    for (int k = b->nout; k < g->nout; k++)
+        s[k] = on[g->out[k]] ? STACKED : SHARED;
+    return s;
+}
+
+/* The rule of the linear part: (captures, saved, tangents) -> tangents of the float results. */
+static const Rule *back_batched(const Batched *b, const Said *s, const uint8_t *saved)
+{
+    const Graph *g = s->g;
+    int nclosed = b->rule->nclosed, n = 0, m = 0;
+    uint8_t *in = NEWS(uint8_t, b->nin + g->nout), *out = NEWS(uint8_t, b->nout);
+    for (int k = 0; k < nclosed; k++)
+        in[n++] = b->in[k];
+    for (int k = b->nout; k < g->nout; k++)
+        in[n++] = saved[k];
+    for (int k = nclosed; k < b->nin; k++)
+        if (float_in(g, k))
+            in[n++] = b->in[k];
+    for (int k = 0; k < b->nout; k++)
+        if (float_out(g, k))
+            out[m++] = b->out[k];
+    return rule_batched(s->back, b->lane, b->masked, n, in, m, out);
+}
+
+/* States of what is in and out of the graph that the rule said. Cotangents of arguments that all lanes share are summed. */
+static void said_states(const Batched *b, const Said *s, uint8_t *in, uint8_t *out)
+{
+    const Rule *rule = b->rule;
+    const Graph *g = s->g;
+    int n = 0, m = 0;
+    bool back = rule->kind == RULE_BACK, any = false;
+    for (int k = 0; k < b->nin; k++)
+        any |= b->in[k] != SHARED;
+    for (int k = 0; k < (back ? rule->nclosed : b->nin); k++)
+        in[n++] = b->in[k];
+    for (int k = 0; back && k < b->nout; k++)
+        in[n++] = b->out[k];
+    for (int k = rule->nclosed; rule->kind == RULE_JVP && k < b->nin; k++)
+        if (float_in(g, k))
+            in[n++] = b->in[k];
+    for (int k = 0; !back && k < b->nout; k++)
+        out[m++] = b->out[k];
+    for (int k = 0, fl = 0; rule->kind == RULE_JVP && k < b->nout; k++)
+        if (float_out(g, k) && s->given[fl++])
+            out[m++] = b->out[k];
+    for (int k = rule->nclosed; back && k < b->nin; k++)
+        if (s->given[k - rule->nclosed])
+            out[m++] = b->in[k] == SHARED && any ? SUMMED : b->in[k];
+}
+
+static bool say_batched(const Rule *rule, int64_t lanes, Said *s)
+{
+    const Batched *b = rule->batched;
+    if (!says(b->rule, lanes, s))
+        return false;
+    uint8_t *in = NEWS(uint8_t, s->g->nin), *out = NEWS(uint8_t, s->g->nout);
+    said_states(b, s, in, out);
+    if (b->rule->kind == RULE_VJP) {
+        const uint8_t *saved = saved_states(b, s->g);
+        for (int k = b->nout; k < s->g->nout; k++)
+            out[k] = saved[k];
+        s->back = back_batched(b, s, saved);
+    }
+    s->g = graph_batch(s->g, in, out, b->lane, b->masked, false);
+    return s->g != NULL;
+}
+
+static const Rule *copy_batched(const Rule *r)
+{
+    const Batched *b = r->batched;
+    Rule *c = arena_copy(r, sizeof *r);
+    Batched *d = arena_copy(b, sizeof *b);
+    d->rule = rule_copy(b->rule);
+    d->lane = arena_copy(b->lane, sizeof *b->lane);
+    d->in = arena_copy(b->in, (size_t)b->nin), d->out = arena_copy(b->out, (size_t)b->nout);
+    c->batched = d;
+    c->axis = d->rule->axis;
+    return c;
+}
+
+const Rule *rule_copy(const Rule *r)
+{
+    return !r || !r->copy ? arena_copy(r, r ? sizeof *r : 0) : r->copy(r);
+}
+
+const Rule *rule_batched(const Rule *rule, const Lane *lane, bool masked, int nin, const uint8_t *in, int nout, const uint8_t *out)
+{
+    Rule *r = NEW(Rule);
+    Batched *b = NEW(Batched);
+    *b = (Batched){ rule, arena_copy(lane, sizeof *lane), masked, nin, nout, arena_copy(in, (size_t)nin),
+                    arena_copy(out, (size_t)nout) };
+    *r = *rule;
+    r->nclosed += masked;
+    r->say = say_batched, r->copy = copy_batched, r->batched = b;
+    return r;
+}
+
+/* ==================== the lowering */
+
+Graph *graph_without_rules(const Graph *g)
+{
+    if (!g->rules)
+        return (Graph *)g;
+    Width w = graph_width(g);
+    Ref *map = NEWS(Ref, g->nval), *x = NEWS(Ref, w.nin), *out = NEWS(Ref, g->nout);
+    Graph *h = graph_begin(graph_new());
+    Loc before = loc_here();
+    h->ncap = g->ncap, h->name = g->name;
+    for (int k = 0; k < g->nin; k++)
+        map[g->in[k]] = input_like(g, k, g->flag[g->in[k]] & V_ACC);
+    for (int n = 0; n < g->nins && !error_pending(); n++) {
+        const Ins *i = g->ins[n];
+        for (int k = 0; k < i->nin; k++)
+            x[k] = map[i->in[k]];
+        if (i->op != OP_region) {
+            again(i, x, map + i->out);
+            continue;
+        }
+        loc_set(i->loc);
+        Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
+        f.r.rule = NULL;
+        for (int k = 0; k < i->nsub; k++)
+            f.sub[k] = graph_without_rules(i->sub[k]);
+        form_emit(&f, map + i->out);
+    }
+    loc_set(before);
+    for (int k = 0; k < g->nout; k++)
+        out[k] = map[g->out[k]];
+    graph_outputs(out, g->nout);
+    return graph_end();
+}
