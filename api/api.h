@@ -80,6 +80,7 @@ const Tree *tree_retype(const Tree *, const Type **t);
 const Tree *tree_strong(const Tree *);          /* weak leaves become plain ones */
 const Tree *tree_copy(const Tree *);            /* into the current arena */
 bool tree_equal(const Tree *, const Tree *);    /* weak: same value */
+bool tree_alike(const Tree *, const Tree *);    /* equal as data, where nothing is an empty tuple */
 bool tree_same_shape(const Tree *, const Tree *);       /* structure only */
 uint64_t tree_hash(const Tree *);
 void tree_types(const Tree *, Type *out);       /* of the leaves, in order */
@@ -310,7 +311,7 @@ int64_t kept_limit(int64_t n);                  /* sets it if n > 0; returns the
 
 /* ---- functions (func.c) */
 typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_CHECKPOINT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP,
-    FN_CUSTOM_JVP, FN_CUSTOM_VJP, FN_CUSTOM_VMAP } FnKind;
+    FN_LINEARIZE, FN_LINEARIZED, FN_CUSTOM_JVP, FN_CUSTOM_VJP, FN_CUSTOM_VMAP } FnKind;
 typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; const char *axes; } Memo;    /* arena NULL: its trace's */
 typedef struct Program {
     Kept kept;

@@ -512,6 +512,8 @@ static hd_fn *directional(FnKind kind, hd_fn *f, bool bare)
 
 hd_fn *hd_jvp_n(hd_fn *f) { OP(hd_jvp_n); return directional(FN_JVP, f, false); }
 hd_fn *hd_vjp_n(hd_fn *f) { OP(hd_vjp_n); return directional(FN_VJP, f, false); }
+hd_fn *hd_linearize_n(hd_fn *f) { OP(hd_linearize_n); return directional(FN_LINEARIZE, f, false); }
+hd_fn *hd_linearized_n(hd_fn *f) { OP(hd_linearized_n); return directional(FN_LINEARIZED, f, false); }
 hd_fn *hd_linear_transpose_n(hd_fn *f) { OP(hd_linear_transpose_n); return directional(FN_VJP, f, true); }
 
 /* ==================== calling a C function */

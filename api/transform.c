@@ -189,7 +189,7 @@ static const Traced *jvp(const hd_fn *f, const Tree *args)
     if (args->n % 2 || !n)
         return FAIL_AT(f, E_INVAL, "hd_jvp: arguments are (x..., dx...): an even number, not %d", args->n), NULL;
     for (int i = 0; i < n; i++)
-        if (!tree_equal(args->part[i], args->part[n + i]))
+        if (!tree_alike(args->part[i], args->part[n + i]))
             return FAIL_AT(f, E_INVAL, "hd_jvp: argument %d is %s, its direction %s", i, tree_text(args->part[i]),
                            tree_text(args->part[n + i])), NULL;
     const Traced *t = over_first(f, args, n, &wrt);
@@ -213,6 +213,58 @@ static const Traced *jvp(const hd_fn *f, const Tree *args)
     return finish(t, args, tree_tuple(pair, 2), out);
 }
 
+/* ---- the same derivative, of which what does not depend on the direction is a result */
+
+static const Tree *residual_tree(const Graph *primal, int from)
+{
+    const Tree **part = NEWS(const Tree *, primal->nout - from);
+    for (int k = from; k < primal->nout; k++)
+        part[k - from] = tree_leaf(&primal->type[primal->out[k]]);
+    return tree_tuple(part, primal->nout - from);
+}
+
+static const Traced *linearize(const hd_fn *f, const Tree *args)
+{
+    bool *wrt;
+    Graph *primal, *linear;
+    const Traced *t = over_first(f, args, args->n, &wrt);
+    if (!t || graph_linearize(t->g, wrt, &primal, &linear))
+        return NULL;
+    Ref *in, *out = NEWS(Ref, primal->nout);
+    open_over(t, args, &in);
+    graph_inline(primal, in, out);
+    const Tree *pair[2] = { tree_strong(t->out), residual_tree(primal, t->g->nout) };
+    return finish(t, args, tree_tuple(pair, 2), out);
+}
+
+static const Traced *linearized(const hd_fn *f, const Tree *args)
+{
+    bool *wrt;
+    Graph *primal, *linear;
+    const Tree *dx = tree_tuple(args->part + 1, args->n - 1 > 0 ? args->n - 1 : 0);
+    if (args->n < 2)
+        return FAIL_AT(f, E_INVAL, "hd_linearized: arguments are (residuals, dx...): at least 2, not %d", args->n), NULL;
+    const Traced *t = over_first(f, dx, dx->n, &wrt);
+    if (!t || graph_linearize(t->g, wrt, &primal, &linear))
+        return NULL;
+    const Tree *kept = residual_tree(primal, t->g->nout);
+    if (!tree_alike(args->part[0], kept))
+        return FAIL_AT(f, E_INVAL, "hd_linearized: the residuals are %s, those that hd_linearize(%s) gives for arguments like dx "
+                       "are %s", tree_text(args->part[0]), fn_name(f), tree_text(kept)), NULL;
+    Ref *in, *x = NEWS(Ref, linear->nin), *r = NEWS(Ref, linear->nout), *out = NEWS(Ref, t->g->nout);
+    open_over(t, args, &in);
+    int n = kept->nleaf, nx = t->g->nin - t->ncap, k = 0;
+    for (int i = 0; i < n; i++)
+        x[i] = in[t->ncap + i];
+    for (int i = 0; i < nx; i++)
+        if (wrt[t->ncap + i])
+            x[n + k++] = in[t->ncap + n + i];
+    graph_inline(linear, x, r);
+    for (int i = 0, j = 0; i < t->g->nout; i++)
+        out[i] = float_leaf(t->g, t->g->out[i]) ? r[j++] : Zeros(&t->g->type[t->g->out[i]]);
+    return finish(t, args, tree_strong(t->out), out);
+}
+
 /* Do the cotangents that v gives depend on the point? Then the function is not linear. */
 static bool depends_on_point(const Traced *t, const Graph *v, const bool *wrt)
 {
@@ -223,6 +275,20 @@ static bool depends_on_point(const Traced *t, const Graph *v, const bool *wrt)
     for (int i = t->ncap; i < t->g->nin; i++)
         any = any || (wrt[i] && live[v->in[i]]);
     return any;
+}
+
+static const char *op_text(const Ins *i)
+{
+    static const char *const kinds[] = { "call", "scan", "while", "cond" };
+    return i->op == OP_region ? kinds[i->region->kind] : optab[i->op].name;
+}
+
+static void not_linear(const hd_fn *f, const Traced *t, const bool *wrt)
+{
+    const Ins *i = graph_nonlinear(t->g, wrt);
+    const char *at = i && i->loc.file ? arena_text(" at %s:%d", i->loc.file, i->loc.line) : "";
+    FAIL_AT(f, E_DIFF, "hd_linear_transpose: %s is not linear: the derivative of %s%s depends on where it is taken",
+            fn_name(f), i ? op_text(i) : "it", at);
 }
 
 static const Traced *vjp(const hd_fn *f, const Tree *args)
@@ -236,14 +302,13 @@ static const Traced *vjp(const hd_fn *f, const Tree *args)
     if (!t)
         return NULL;
     const Tree *y = tree_strong(t->out), *dy = args->part[n];
-    if (!tree_equal(y, dy))
+    if (!tree_alike(y, dy))
         return FAIL_AT(f, E_INVAL, "%s: the result is %s, its cotangent %s", what, tree_text(y), tree_text(dy)), NULL;
     Graph *v = graph_vjp(t->g, wrt);
     if (!v)
         return NULL;
     if (f->key.bare && depends_on_point(t, v, wrt))
-        return FAIL_AT(f, E_DIFF, "hd_linear_transpose: %s is not linear: its derivative depends on where it is taken",
-                       fn_name(f->key.inner)), NULL;
+        return not_linear(f, t, wrt), NULL;
     const Traced *g = t;
     Ref *in, *x = NEWS(Ref, v->nin), *r = NEWS(Ref, v->nout), *out = NEWS(Ref, v->nout + args->nleaf);
     int nin = g->g->nin, k = nin, o = 0, ct = g->g->nout;
@@ -619,7 +684,8 @@ const Traced *transform(hd_fn *f, const Tree *args)
     static const char *const verb[] = {
         [FN_VMAP] = "vmapped", [FN_CHECKPOINT] = "checkpointed", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated",
             [FN_JACREV] = "differentiated",
-        [FN_JVP] = "differentiated", [FN_VJP] = "differentiated",
+        [FN_JVP] = "differentiated", [FN_VJP] = "differentiated", [FN_LINEARIZE] = "differentiated",
+        [FN_LINEARIZED] = "differentiated",
         [FN_CUSTOM_JVP] = "given a rule", [FN_CUSTOM_VJP] = "given a rule", [FN_CUSTOM_VMAP] = "given a rule",
     };
     Context frame;
@@ -639,6 +705,8 @@ const Traced *transform(hd_fn *f, const Tree *args)
     case FN_JVP: t = jvp(f, args); break;
     case FN_VJP: t = vjp(f, args); break;
     case FN_CUSTOM_JVP: case FN_CUSTOM_VJP: case FN_CUSTOM_VMAP: t = custom(f, args); break;
+    case FN_LINEARIZE: t = linearize(f, args); break;
+    case FN_LINEARIZED: t = linearized(f, args); break;
     default: error_set(E_INTERNAL, "a function of unknown kind %d", (int)f->key.kind);
     }
     context_pop(&frame);

@@ -95,8 +95,14 @@ static const Tree *copied(const Tree *t, void *env)
 }
 const Tree *tree_copy(const Tree *t) { return mapped(t, copied, NULL); }
 
-static bool same(const Tree *a, const Tree *b, bool types)
+static bool is_empty(const Tree *t) { return t->kind == T_NIL || (t->kind == T_TUPLE && !t->n); }
+
+typedef enum Likeness { SHAPES, TYPES, TYPES_OF_DATA } Likeness;
+static bool same(const Tree *a, const Tree *b, Likeness what)
 {
+    bool types = what != SHAPES;
+    if (what == TYPES_OF_DATA && is_empty(a) && is_empty(b))
+        return true;
     if (types ? a->kind != b->kind : is_inner(a) != is_inner(b) || a->nleaf != b->nleaf || a->n != b->n)
         return false;
     if (!is_inner(a))
@@ -104,12 +110,13 @@ static bool same(const Tree *a, const Tree *b, bool types)
     if (a->kind != b->kind || a->n != b->n)
         return false;
     for (int i = 0; i < a->n; i++)
-        if ((a->key && a->key[i] != b->key[i]) || !same(a->part[i], b->part[i], types))
+        if ((a->key && a->key[i] != b->key[i]) || !same(a->part[i], b->part[i], what))
             return false;
     return true;
 }
-bool tree_equal(const Tree *a, const Tree *b) { return same(a, b, true); }
-bool tree_same_shape(const Tree *a, const Tree *b) { return same(a, b, false); }
+bool tree_equal(const Tree *a, const Tree *b) { return same(a, b, TYPES); }
+bool tree_alike(const Tree *a, const Tree *b) { return same(a, b, TYPES_OF_DATA); }
+bool tree_same_shape(const Tree *a, const Tree *b) { return same(a, b, SHAPES); }
 
 static uint64_t hash(const Tree *t, uint64_t h)
 {

@@ -277,6 +277,11 @@ bool graph_equal(const Graph *, const Graph *); /* the same instructions on the 
 Graph *graph_jvp(const Graph *, const bool *wrt);
 /* (x.., cotangents of float outputs..) -> (outputs.., cotangents of the inputs in wrt..) */
 Graph *graph_vjp(const Graph *, const bool *wrt);
+/* The same derivative in two graphs: (x..) -> (outputs.., residuals..), and, linear, (residuals.., tangents of the inputs in
+ * wrt..) -> tangents of float outputs. 0, or a code. */
+int graph_linearize(const Graph *, const bool *wrt, Graph **primal, Graph **linear);
+/* The first instruction whose derivative by the inputs in wrt depends on where it is taken; NULL: it is linear in them. */
+const Ins *graph_nonlinear(const Graph *, const bool *wrt);
 /* Inlines g into the current graph with its jvp: P, T by value of g; inputs are set by the caller. */
 void jvp_into(const Graph *, Ref *P, Ref *T);
 /* x: primal and tangent for every input where tin; outputs primal and, where tout, tangent (zeros made real). */

@@ -69,27 +69,31 @@ static bool any_ref(const Ref *v, int n)
     return false;
 }
 
+void jvp_ins(const Ins *i, Ref *P, Ref *T)
+{
+    SCRATCH(Ref, x, i->nin);
+    SCRATCH(Ref, t, i->nin);
+    Ref *z = P + i->out, *tz = T + i->out;
+    for (int k = 0; k < i->nin; k++)
+        x[k] = P[i->in[k]], t[k] = T[i->in[k]];
+    for (int k = 0; k < i->nout; k++)
+        tz[k] = 0;
+    if (!any_ref(t, i->nin))
+        again(i, x, z);
+    else if (i->op == OP_region)
+        region_jvp(i, x, t, z, tz);
+    else if (i->op == OP_barrier)
+        jvp_barrier(i, x, t, z, tz);
+    else
+        jvp_op(i, x, t, z, tz);
+}
+
 void jvp_into(const Graph *g, Ref *P, Ref *T)
 {
-    Width w = graph_width(g);
-    Ref *x = NEWS(Ref, w.nin), *t = NEWS(Ref, w.nin);
     Loc before = loc_here();
     for (int n = 0; n < g->nins && !error_pending(); n++) {
-        const Ins *i = g->ins[n];
-        Ref *z = P + i->out, *tz = T + i->out;
-        for (int k = 0; k < i->nin; k++)
-            x[k] = P[i->in[k]], t[k] = T[i->in[k]];
-        loc_set(i->loc.file ? i->loc : before);
-        for (int k = 0; k < i->nout; k++)
-            tz[k] = 0;
-        if (!any_ref(t, i->nin))
-            again(i, x, z);
-        else if (i->op == OP_region)
-            region_jvp(i, x, t, z, tz);
-        else if (i->op == OP_barrier)
-            jvp_barrier(i, x, t, z, tz);
-        else
-            jvp_op(i, x, t, z, tz);
+        loc_set(g->ins[n]->loc.file ? g->ins[n]->loc : before);
+        jvp_ins(g->ins[n], P, T);
     }
     loc_set(before);
 }

@@ -98,10 +98,8 @@ void transpose_walk(Cts *c, Ins *const *ins, int n)
     loc_set(before);
 }
 
-Graph *graph_vjp(const Graph *g, const bool *wrt)
+Graph *linear_begin(const Graph *g, const bool *wrt, Ref *P, Ref *T)
 {
-    Ref *P = NEWS(Ref, g->nval), *T = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout + g->nin);
-    int n = 0;
     Graph *h = graph_begin(graph_new());
     h->linear = true;
     h->ncap = g->ncap;
@@ -110,6 +108,14 @@ Graph *graph_vjp(const Graph *g, const bool *wrt)
     for (int k = 0; k < g->nin; k++)
         if (wrt[k] && is_float(P[g->in[k]]))
             T[g->in[k]] = graph_value(g->type[g->in[k]], V_LIN);
+    return h;
+}
+
+Graph *graph_vjp(const Graph *g, const bool *wrt)
+{
+    Ref *P = NEWS(Ref, g->nval), *T = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout + g->nin);
+    int n = 0;
+    Graph *h = linear_begin(g, wrt, P, T);
     jvp_into(g, P, T);
     h->linear = false;
     int ntodo = h->nins;

@@ -76,8 +76,7 @@ void linear_bodies(Form *f, const bool *lin)
 
 /* ==================== the cut */
 
-/* Cheaper to compute again than to store and load. */
-static bool cheap(Op op)
+bool cheap(Op op)
 {
     switch (op) {
     case OP_eq: case OP_ne: case OP_lt: case OP_le: case OP_gt: case OP_ge: case OP_is_finite:
@@ -95,7 +94,7 @@ static bool cheap(Op op)
 
 typedef struct Cut { Ref *v; int *slot; int n; } Cut;          /* values of a body, and where each is stored */
 
-static bool linear_ins(const Graph *b, const Ins *i)
+bool linear_ins(const Graph *b, const Ins *i)
 {
     for (int k = 0; k < i->nout; k++)
         if (graph_lin(b, i->out + (Ref)k))

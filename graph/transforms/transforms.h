@@ -49,6 +49,13 @@ Width graph_width(const Graph *);
 /* An input of the current graph like input k of g, with its flags (tangent: linear too). */
 Ref input_like(const Graph *g, int k, uint8_t flags);
 
+/* A new current graph under linearisation, with the inputs of g: P and, for those in wrt, T, which nothing defines. jvp_into
+ * or jvp_ins go on from there. */
+Graph *linear_begin(const Graph *g, const bool *wrt, Ref *P, Ref *T);
+void jvp_ins(const Ins *, Ref *P, Ref *T);      /* one instruction of jvp_into */
+bool cheap(Op);                                 /* cheaper to compute again than to store and load */
+bool linear_ins(const Graph *, const Ins *);    /* does it give what depends on a tangent? */
+
 /* Moves what depends on captures alone out of a loop without lanes, where it becomes a capture. */
 void hoist(Form *);
 /* Marks of the results from `first` on, which are no accumulators: stacked where they may differ by lane. */
