@@ -1,0 +1,316 @@
+/*
+ * compose.c - every pair and triple of transforms, around random functions.
+ *
+ * In:  the rows of compose_rows.c, a seed. Out: a line for each composition that is wrong; last `N compositions, N refused as they
+ *      should be, N bad`. Exit code 1 if one is bad, 77 if the device is not there.
+ * On the host, in f64: what a row makes of the composition inside it against calls of that. On a device: many compositions in one
+ * program, in f32, against the host. What has no meaning must be refused with the words of the row that cannot be passed.
+ *
+ *      compose [--device NAME] [--seed N] [--only a,b,c] [--every K] [--verbose]
+ */
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compose.h"
+
+static struct { const char *device, *only; uint64_t seed; int every; bool verbose; } option = { "host", NULL, 1, 1, false };
+static int judged, refused, bad;
+
+enum { LEVELS = 3 };
+typedef struct Chain { int n, row[LEVELS]; uint64_t seed[LEVELS]; Fun f[LEVELS + 1]; } Chain;    /* f[0]: without transforms */
+
+static const char *chain_name(const Chain *c)
+{
+    static char text[100];
+    text[0] = 0;
+    for (int k = 0; k < c->n; k++) {
+        strcat(text, k ? "," : "");
+        strcat(text, rows[c->row[k]].name);
+    }
+    return text;
+}
+
+static void complain(const Chain *c, const char *what)
+{
+    printf("BAD %s, seed %llu: %s\n", chain_name(c), (unsigned long long)option.seed, what);
+    fflush(stdout);
+    bad++;
+}
+
+/* ==================== what must be refused */
+
+/* The words of the error that the outermost row must meet; NULL: it has a meaning. */
+static const char *refusal(const Chain *c)
+{
+    const Row *last = &rows[c->row[c->n - 1]];
+    for (int k = 0; k < c->n - 1; k++) {
+        const Row *r = &rows[c->row[k]];
+        if (last->is_forward && r->forward)
+            return r->forward;
+        if (last->is_reverse && r->reverse)
+            return r->reverse;
+    }
+    return last->never;
+}
+
+static bool has_words(const char *message, const char *words)
+{
+    for (const char *p = words; *p;) {
+        char word[80];
+        size_t n = strcspn(p, "|");
+        snprintf(word, sizeof word, "%.*s", (int)n, p);
+        if (!strstr(message, word))
+            return false;
+        p += n + (p[n] == '|');
+    }
+    return true;
+}
+
+static void judge_refusal(const Chain *c, bool traced, const char *words)
+{
+    char text[1500];
+    refused++;
+    if (!traced && has_words(hd_error(), words))
+        return;
+    snprintf(text, sizeof text, "no error with the words %s: %s", words, traced ? "none at all" : hd_error());
+    complain(c, text);
+}
+
+/* ==================== what it must give */
+
+static void draw(uint64_t seed, int n, const hd_ints *shape, Value *x)
+{
+    for (int k = 0; k < n; k++) {
+        x[k] = value_new(shape[k]);
+        for (int64_t i = 0; i < elements(shape[k]); i++)
+            x[k].v[i] = (double)(mixed(seed + (uint64_t)k * 1000, (uint64_t)i) >> 11) * 0x1p-52 - 1;
+    }
+}
+
+/* NULL, or how they differ. */
+static const char *differ(const Value *got, const Value *want, int n, double tolerance)
+{
+    static char text[200];
+    for (int k = 0; k < n; k++) {
+        if (got[k].shape.n != want[k].shape.n || elements(got[k].shape) != elements(want[k].shape)) {
+            snprintf(text, sizeof text, "result %d has rank %d, not %d", k, got[k].shape.n, want[k].shape.n);
+            return text;
+        }
+        for (int64_t i = 0; i < elements(want[k].shape); i++) {
+            double a = got[k].v[i], b = want[k].v[i];
+            if (fabs(a - b) <= tolerance * (1 + fabs(b)))
+                continue;
+            snprintf(text, sizeof text, "result %d, element %lld: %.12g instead of %.12g", k, (long long)i, a, b);
+            return text;
+        }
+    }
+    return NULL;
+}
+
+/* A quotient is wrong where the function bends much within a step, or where the step is lost in rounding: of two steps one must
+ * be right. */
+static const char *judge_with(const Chain *c, const Value *x, const Value *got, double step)
+{
+    const Row *r = &rows[c->row[c->n - 1]];
+    Value want[PARTS];
+    difference_step = step;
+    if (!r->want(&c->f[c->n - 1], c->seed[c->n - 1], x, want))
+        return hd_error();
+    return differ(got, want, c->f[c->n].nout, r->differences ? 2e-7 : 1e-11);
+}
+
+static void judge_value(const Chain *c)
+{
+    const Fun *f = &c->f[c->n];
+    Value x[PARTS], got[PARTS];
+    judged++;
+    draw(mixed(option.seed, 5), f->nin, f->in, x);
+    const char *why = fun_call(f, x, got) ? judge_with(c, x, got, 1e-4) : hd_error();
+    if (why && rows[c->row[c->n - 1]].differences)
+        why = judge_with(c, x, got, 1e-5);
+    if (why)
+        complain(c, why);
+    numbers_end();
+}
+
+/* ==================== devices: many in one program */
+
+enum { TOGETHER = 12 };
+typedef struct Batch { int64_t n; hd_fn *f[TOGETHER]; int64_t nin[TOGETHER]; } Batch;
+static Batch batch;
+static Chain waiting[TOGETHER];
+
+static hd together(hd all, const void *env)
+{
+    const Batch *b = env;
+    hd x[PARTS], y[TOGETHER];
+    for (int64_t k = 0; k < b->n; k++) {
+        for (int j = 0; j < b->nin[k]; j++)
+            x[j] = hd_nth(hd_nth(all, (int)k), j);
+        y[k] = hd_apply_n(b->f[k], x, (int)b->nin[k]);
+    }
+    return hd_tuple_n(y, (int)b->n);
+}
+
+static hd_array *arguments(void)
+{
+    hd_array *all[TOGETHER], *x[PARTS];
+    for (int k = 0; k < batch.n; k++) {
+        const Fun *f = &waiting[k].f[waiting[k].n];
+        Value v[PARTS];
+        draw(mixed(option.seed, 5), f->nin, f->in, v);
+        for (int j = 0; j < f->nin; j++) {
+            float *p = malloc(sizeof *p * (size_t)(elements(f->in[j]) + 1));
+            for (int64_t i = 0; i < elements(f->in[j]); i++)
+                p[i] = (float)v[j].v[i];
+            x[j] = hd_array_new(HD_F32, f->in[j], p, NULL);
+            free(p);
+        }
+        all[k] = hd_array_tuple_n(x, f->nin);
+        numbers_end();
+    }
+    return hd_array_tuple_n(all, (int)batch.n);
+}
+
+static const char *unlike(const hd_array *got, const hd_array *want)
+{
+    static char text[100];
+    for (int k = 0; k < hd_array_len(want); k++) {
+        const float *a = hd_data(hd_array_nth(got, k)), *b = hd_data(hd_array_nth(want, k));
+        double most = 1;
+        int64_t n = hd_array_size(hd_array_nth(want, k));
+        for (int64_t i = 0; i < n && b; i++)
+            most = fmax(most, fabs((double)b[i]));
+        for (int64_t i = 0; i < n; i++)
+            if (!a || !b || !(fabs((double)a[i] - (double)b[i]) <= 5e-4 * most)) {
+                snprintf(text, sizeof text, "result %d, element %lld: %.9g, on the host %.9g", k, (long long)i,
+                    a ? (double)a[i] : NAN, b ? (double)b[i] : NAN);
+                return text;
+            }
+    }
+    return NULL;
+}
+
+static void run_batch(void)
+{
+    if (!batch.n)
+        return;
+    hd_fn *f = hd_bind(together, batch);
+    hd_array *x = arguments(), *got = NULL, *want = NULL;
+    int code = hd_call_n(hd_jit_n(f, &(hd_jit_opts){ .device = "host" }), &want, 1, &x, 1);
+    code = code ? code : hd_call_n(hd_jit_n(f, &(hd_jit_opts){ .device = option.device }), &got, 1, &x, 1);
+    for (int k = 0; k < batch.n; k++) {
+        const char *why = code ? hd_error() : unlike(hd_array_nth(got, k), hd_array_nth(want, k));
+        judged++;
+        if (why)
+            complain(&waiting[k], why);
+    }
+    hd_drop(x), hd_drop(got), hd_drop(want);
+    hd_forget(f);
+    batch = (Batch){ 0 };
+}
+
+static void judge_on_device(const Chain *c)
+{
+    const Fun *f = &c->f[c->n];
+    batch.f[batch.n] = f->f, batch.nin[batch.n] = f->nin;
+    waiting[batch.n++] = *c;
+    if (batch.n == TOGETHER)
+        run_batch();
+}
+
+/* ==================== all of them */
+
+/* What cannot complain proves nothing. */
+static void notices(void)
+{
+    Value a = value_new(HD_INTS(2)), b = value_new(HD_INTS(2)), c = value_new(HD_INTS(2, 1));
+    b.v[1] = 1e-5;
+    if (!differ(&a, &b, 1, 2e-7) || !differ(&a, &c, 1, 1) || has_words("a while loop", "while|max_trips"))
+        printf("BAD compose itself\n"), bad++;
+    numbers_end();
+}
+
+static bool wanted(const Chain *c)
+{
+    if (option.only)
+        return !strcmp(option.only, chain_name(c));
+    uint64_t id = (uint64_t)(c->row[0] + 100 * c->row[1] + 10000 * (c->n > 2 ? c->row[2] + 1 : 0));
+    return mixed(option.seed, id) % (uint64_t)option.every == 0;
+}
+
+/* One more transform around what is there; and so on. */
+static void compose(Chain *c, int row)
+{
+    Fun *f = &c->f[c->n + 1];
+    c->row[c->n] = row;
+    c->seed[c->n] = mixed(mixed(option.seed, (uint64_t)row), (uint64_t)(c->n ? c->row[c->n - 1] : 99));
+    *f = (Fun){ 0 };
+    rows[row].make(&c->f[c->n], c->seed[c->n], f);
+    c->n++;
+    const char *words = refusal(c);
+    bool named = wanted(c), below = !option.only || !strncmp(option.only, chain_name(c), strlen(chain_name(c)));
+    bool traced = (named || below) && fun_shapes(f), host = !strcmp(option.device, "host");
+    if (named && option.verbose)
+        printf("%s%s\n", chain_name(c), words ? " (refused)" : "");
+    if (named && words && host)
+        judge_refusal(c, traced, words);
+    else if (named && !words && !traced)
+        complain(c, hd_error());
+    else if (named && !words && (c->n > 1 || option.only))
+        (host ? judge_value : judge_on_device)(c);
+    for (int k = 0; k < row_count && c->n < LEVELS && below && traced && !words; k++)
+        compose(c, k);
+    c->n--;
+}
+
+static const char usage[] =
+    "Usage: compose [OPTION...]\nEvery pair and triple of transforms around random functions.\n"
+    "  -d, --device NAME   where to run: host, opencl:0 ... (host)\n"
+    "  -s, --seed N        of functions, values, axes and options (1)\n"
+    "  -o, --only A,B,C    this one: rows from the innermost\n"
+    "  -e, --every K       about one of K\n"
+    "  -v, --verbose       each before it is run\n";
+
+static bool parse_options(int argc, char **argv)
+{
+    static const struct option known[] = { { "device", 1, NULL, 'd' }, { "seed", 1, NULL, 's' }, { "only", 1, NULL, 'o' },
+                                           { "every", 1, NULL, 'e' }, { "verbose", 0, NULL, 'v' }, { 0 } };
+    for (int key; (key = getopt_long(argc, argv, "d:s:o:e:v", known, NULL)) != -1; )
+        switch (key) {
+        case 'd': option.device = optarg; break;
+        case 's': option.seed = strtoull(optarg, NULL, 10); break;
+        case 'o': option.only = optarg; break;
+        case 'e': option.every = atoi(optarg); break;
+        case 'v': option.verbose = true; break;
+        default: return false;
+        }
+    return optind == argc && option.every > 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (!parse_options(argc, argv)) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (!hd_default_device(option.device)) {
+        printf("%s\n0 compositions, 0 refused as they should be, 0 bad\n", hd_error());
+        return 77;
+    }
+    notices();
+    for (int a = 0; a < row_count; a++) {
+        Chain c = { 0 };
+        base_make(mixed(option.seed, (uint64_t)a), &c.f[0]);
+        if (!fun_shapes(&c.f[0]))
+            complain(&c, hd_error());
+        compose(&c, a);
+    }
+    run_batch();
+    if (hd_live())
+        printf("%lld arrays are left alive\n", (long long)hd_live()), bad++;
+    printf("%d compositions, %d refused as they should be, %d bad\n", judged, refused, bad);
+    return bad || !(judged + refused);
+}
