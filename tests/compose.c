@@ -41,16 +41,20 @@ static void complain(const Chain *c, const char *what)
 
 /* ==================== what must be refused */
 
-/* The words of the error that the outermost row must meet; NULL: it has a meaning. */
+/* The words of the error that the outermost row must meet; NULL: it has a meaning. What reverse mode made of a function has only
+ * what its rule says of the forward pass, so what is inside is passed by then. */
 static const char *refusal(const Chain *c)
 {
     const Row *last = &rows[c->row[c->n - 1]];
-    for (int k = 0; k < c->n - 1; k++) {
+    bool forward = last->is_forward, reverse = last->is_reverse;
+    for (int k = c->n - 2; k >= 0; k--) {
         const Row *r = &rows[c->row[k]];
-        if (last->is_forward && r->forward)
+        if (forward && r->forward)
             return r->forward;
         if (last->is_reverse && r->reverse)
             return r->reverse;
+        forward = (forward && !r->is_reverse) || (r->rule_forward && (forward || reverse));
+        reverse = reverse && !r->rule_forward;
     }
     return last->never;
 }

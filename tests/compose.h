@@ -23,6 +23,7 @@ typedef struct Row {
     bool differences;                           /* want is a difference quotient */
     const char *forward, *reverse;              /* words of the error where forward, reverse mode is outside; NULL: none */
     bool is_forward, is_reverse;                /* which of them the row is */
+    bool rule_forward;                          /* its rule goes forward, whatever derivative is outside */
     const char *never;                          /* words of the error that it is itself */
 } Row;
 

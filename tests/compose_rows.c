@@ -553,6 +553,55 @@ static bool want_cond(const Fun *inner, uint64_t seed, const Value *x, Value *y)
     return true;
 }
 
+/* ==================== rules of one's own, which say what is true */
+
+static hd jvp_rule(const hd *x, int n, const void *env) { return hd_apply_n(hd_jvp_n(((const Env *)env)->f), x, n); }
+
+static void make_custom_jvp(const Fun *inner, uint64_t seed, Fun *f)
+{
+    Env e = env_of(inner, 0);
+    (void)seed;
+    same_arguments(inner, f);
+    f->f = hd_custom_jvp_n(inner->f, hd_bind(jvp_rule, e));
+}
+
+static hd vjp_forward(const hd *x, int n, const void *env)
+{
+    hd y = inside(env, x);
+    return hd_ok(y) ? hd_tuple(y, hd_tuple_n(x, n)) : y;
+}
+
+static hd vjp_backward(hd saved, hd dy, const void *env)
+{
+    const Env *e = env;
+    hd x[PARTS + 1];
+    for (int k = 0; k < e->nin; k++)
+        x[k] = hd_nth(saved, k);
+    x[e->nin] = dy;
+    return hd_nth(hd_apply_n(hd_vjp_n(e->f), x, (int)e->nin + 1), 1);
+}
+
+static void make_custom_vjp(const Fun *inner, uint64_t seed, Fun *f)
+{
+    Env e = env_of(inner, 0);
+    (void)seed;
+    same_arguments(inner, f);
+    f->f = hd_custom_vjp_n(inner->f, hd_bind(vjp_forward, e), hd_bind(vjp_backward, e));
+}
+
+static hd vmap_rule(const hd *x, int n, const void *env)
+{
+    return hd_apply_n(hd_vmap_n(((const Env *)env)->f, &(hd_vmap_opts){ 0 }), x, n);
+}
+
+static void make_custom_vmap(const Fun *inner, uint64_t seed, Fun *f)
+{
+    Env e = env_of(inner, 0);
+    (void)seed;
+    same_arguments(inner, f);
+    f->f = hd_custom_vmap_n(inner->f, hd_bind(vmap_rule, e));
+}
+
 /* ==================== the table */
 
 const Row rows[] = {
@@ -567,6 +616,9 @@ const Row rows[] = {
     { .name = "cond", .make = make_cond, .want = want_cond },
     { .name = "while", .make = make_while, .want = want_while },
     { .name = "checkpoint", .make = make_checkpoint, .want = want_same },
+    { .name = "custom_jvp", .make = make_custom_jvp, .want = want_same, .rule_forward = true },
+    { .name = "custom_vjp", .make = make_custom_vjp, .want = want_same, .forward = "forward mode|hd_custom_jvp" },
+    { .name = "custom_vmap", .make = make_custom_vmap, .want = want_same },
     { .name = "while_open", .make = make_while_open, .want = want_while, .reverse = "while|max_trips" },
     { .name = "grad_of_many", .make = make_bare_grad, .never = "hd_grad|scalar" },
 };
