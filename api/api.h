@@ -391,6 +391,8 @@ Exec *compile(Graph *, Device *, Effects *);    /* NULL after an error. In the c
 Program *program_of(hd_fn *, hd_array *const *args, int n, Device *);  /* kept_drop it */
 Device *device_of_thread(void);                 /* the default; NULL after an error */
 
+int text_array(struct Text *, const Type *, const void *data, int hang);      /* as hd_print has it (print.c). 0, or a code */
+
 /* ---- what a program does beside its results (effects.c) */
 int effects_settle(const Program *, Mem *const *state);        /* after a run, which it waits for. 0, or a code */
 

@@ -1,10 +1,11 @@
 /*
- * effects.c - what a running program tells: checks that fail.
+ * effects.c - what a running program tells: checks that fail, and what it prints.
  *
- * In: symbols while tracing; after a call the states of the program's effects, further results of it. Out: an instruction each; the
- * call's error. A place of an effect orders it in time: where it stands in the program, and the steps of the loops around it.
+ * In: symbols while tracing; after a call the states of the program's effects, further results of it. Out: an instruction each;
+ * lines of text, and the call's error. A place of an effect orders it in time: where it stands in the program, and the steps of the loops around it.
  */
 #include "api.h"
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,22 @@ void hd_check(hd condition, const char *message)
         Check(c, intern(message));
 }
 
+void hd_debug_print_n(const char *format, const hd *values, int n)
+{
+    OP(hd_debug_print_n);
+    if (!tracing() || (n = sym_count("hd_debug_print", values, n)) < 0)
+        return;
+    Ref *x = NEWS(Ref, n);
+    if (!format) {
+        error_set(E_INVAL, "hd_debug_print: the format is NULL");
+        return;
+    }
+    for (int k = 0; k < n; k++)
+        if (!(x[k] = sym_ref(values[k])))
+            return;
+    DebugPrint(intern(format), x, n);
+}
+
 /* ==================== where something happened */
 
 /* What one lane did at one time. */
@@ -41,6 +58,8 @@ typedef struct Event {
     int64_t lane;                               /* counts through all lane axes */
     const int32_t *step;                        /* of the loops around it, `stride` apart */
     int64_t stride;
+    void **state; int64_t record;               /* a print: its states, and which of them */
+    int64_t missed;                             /* records before it that are not there any more */
 } Event;
 
 static int order(int64_t a, int64_t b) { return (a > b) - (a < b); }
@@ -120,7 +139,7 @@ static int look_at(const Effect *e, Mem *const *state, Event *best, void ***kept
     int32_t *code = x[0];
     int64_t stride = e->nstate > 1 ? (int32_t *)x[1] - code : 0;
     for (int64_t k = 0; k < n; k++) {
-        Event v = { e, k, code + k, stride };
+        Event v = { .e = e, .lane = k, .step = code + k, .stride = stride };
         if (!code[k])
             continue;
         for (int s = 0; s < e->nloop; s++)
@@ -165,10 +184,157 @@ static int settle_checks(const Program *p, Mem *const *state)
     return e;
 }
 
+/* ==================== prints */
+
+typedef void Write(const char *line, void *user);
+static _Atomic(Write *) write_line;
+static void *_Atomic write_user;
+
+void hd_debug_print_to(void (*write)(const char *line, void *user), void *user)
+{
+    atomic_store(&write_user, user);
+    atomic_store(&write_line, write);
+}
+
+/* All that the prints of a run recorded. */
+typedef struct Printed { Event *event; int64_t n, cap; void ***block; } Printed;
+
+static Event *event_more(Printed *p)
+{
+    if (p->n == p->cap) {
+        int64_t cap = p->cap ? 2 * p->cap : 64;
+        Event *more = realloc(p->event, (size_t)cap * sizeof *more);
+        if (!more) {
+            error_set(E_NOMEM, "out of host memory");
+            return NULL;
+        }
+        p->event = more, p->cap = cap;
+    }
+    return &p->event[p->n++];
+}
+
+/* The records of print e in one lane of the regions around it. */
+static int add_records(Printed *p, const Effect *e, void **x, int64_t outer)
+{
+    int64_t own = lanes_of(e, e->nlane - e->nown, e->nlane), stored = e->rows ? e->rows + 1 : 1, rows = e->rows ? e->rows : 1;
+    int64_t count = ((const int32_t *)x[0])[outer], missed = count > rows ? count - rows : 0, first = missed % rows;
+    for (int64_t r = 0; r < rows && r < count; r++)
+        for (int64_t k = 0; k < own; k++) {
+            int64_t row = outer * stored + (first + r) % rows, record = row * own + k;
+            if (!((const uint8_t *)x[1])[record])
+                continue;
+            Event *v = event_more(p);
+            if (!v)
+                return (int)error_code();
+            *v = (Event){ .e = e, .lane = outer * own + k, .stride = 1, .state = x, .record = record, .missed = missed };
+            missed = 0;
+            v->step = e->nloop ? (const int32_t *)x[2] + row * e->nloop : NULL;
+        }
+    return 0;
+}
+
+static int compare_events(const void *a, const void *b) { return event_order(a, b); }
+
+/* The type of one record of state s. */
+static Type record_type(const Effect *e, int s)
+{
+    const Type *t = &e->state[s];
+    int lead = e->nlane + 1;                    /* lanes around it, rows, its own lanes */
+    return type_of((Dtype)t->dt, t->rank - lead, t->dim + lead);
+}
+
+/* Where the last line of the text begins; columns on it. */
+static int column(const Text *t)
+{
+    size_t n = t->n;
+    while (n && t->s[n - 1] != '\n')
+        n--;
+    return (int)(t->n - n);
+}
+
+static int line_text(Text *t, const Event *v)
+{
+    const Effect *e = v->e;
+    int err = 0, k = 2 + (e->nloop > 0);        /* the first value behind the count, whether, and the steps */
+    bool value;
+    where(t, v, "[", "] ");
+    for (const char *s = e->text; *s && !err;) {
+        s = format_piece(s, t, &value);
+        if (!value)
+            continue;
+        Type u = record_type(e, k);
+        err = text_array(t, &u, (const char *)v->state[k++] + (size_t)v->record * type_bytes(&u), column(t));
+    }
+    return err;
+}
+
+/* Gives a line to whom the user has named, else adds it to what is for stderr. */
+static void tell(Text *line, Text *all)
+{
+    Write *write = atomic_load(&write_line);
+    const char *s = line->s ? line->s : "";
+    if (write) {
+        At at = at_lend();
+        write(s, atomic_load(&write_user));
+        at_back(&at);
+    } else {
+        text_add(all, "%s\n", s);
+    }
+    text_free(line);
+}
+
+static int print_events(const Printed *p)
+{
+    Text all = { 0 };
+    int e = 0;
+    for (int64_t k = 0; k < p->n && !e; k++) {
+        const Event *v = &p->event[k];
+        Text line = { 0 };
+        if (v->missed) {
+            where(&line, v, "[", "] ");
+            text_add(&line, "%lld earlier records of this print are left out: it keeps %lld", (long long)v->missed,
+                (long long)v->e->rows);
+            tell(&line, &all);
+        }
+        e = line_text(&line, v);
+        tell(&line, &all);
+    }
+    if (all.s)
+        fputs(all.s, stderr);
+    text_free(&all);
+    return e;
+}
+
+static int settle_prints(const Program *p, Mem *const *state)
+{
+    const Effects *all = &p->effects;
+    Printed q = { .block = calloc((size_t)all->n, sizeof(void **)) };
+    int err = q.block ? 0 : error_set(E_NOMEM, "out of host memory");
+    for (int k = 0; k < all->n && !err; k++) {
+        const Effect *e = &all->effect[k];
+        if (e->op != OP_debug_print)
+            continue;
+        void **x = q.block[k] = read_states(e, state + e->first - p->nout);
+        err = x ? 0 : (int)error_code();
+        int64_t lanes = lanes_of(e, 0, e->nlane - e->nown);
+        for (int64_t outer = 0; outer < lanes && !err; outer++)
+            err = add_records(&q, e, x, outer);
+    }
+    if (!err && q.n) {
+        qsort(q.event, (size_t)q.n, sizeof *q.event, compare_events);
+        err = print_events(&q);
+    }
+    for (int k = 0; q.block && k < all->n; k++)
+        free(q.block[k]);
+    free(q.block), free(q.event);
+    return err;
+}
+
 int effects_settle(const Program *p, Mem *const *state)
 {
-    bool checks = false;
+    bool has[OP_COUNT] = { false };
     for (int k = 0; k < p->effects.n; k++)
-        checks |= p->effects.effect[k].op == OP_check;
-    return checks ? settle_checks(p, state) : 0;
+        has[p->effects.effect[k].op] = true;
+    int e = has[OP_debug_print] ? settle_prints(p, state) : 0;
+    return !e && has[OP_check] ? settle_checks(p, state) : e;
 }

@@ -381,6 +381,19 @@ static void write_scalar(Writer *w)
         text_add(w->t, "j)");
 }
 
+int text_array(Text *t, const Type *type, const void *data, int hang)
+{
+    Writer w = { .t = t, .type = type, .data = data, .shortened = type_size(type) > MANY };
+    int e = 0;
+    if (type_size(type) == 0)
+        text_add(t, "[]");
+    else if (!type->rank)
+        write_scalar(&w);
+    else if (!(e = choose_format(&w)))
+        write_axis(&w, 0, 0, hang, WIDTH_);
+    return e;
+}
+
 static int write_array(Text *t, const hd_array *a, int hang)
 {
     if (a->abstract) {
@@ -393,14 +406,8 @@ static int write_array(Text *t, const hd_array *a, int hang)
     char *data = malloc(a->store->bytes ? a->store->bytes : 1);
     if (!data)
         return error_set(E_NOMEM, "out of host memory");
-    Writer w = { .t = t, .type = &a->type, .data = data, .shortened = type_size(&a->type) > MANY };
     int e = store_read(a->store, data);
-    if (!e && type_size(&a->type) == 0)
-        text_add(t, "[]");
-    else if (!e && !a->type.rank)
-        write_scalar(&w);
-    else if (!e && !(e = choose_format(&w)))
-        write_axis(&w, 0, 0, hang, WIDTH_);
+    e = e ? e : text_array(t, &a->type, data, hang);
     free(data);
     return e;
 }

@@ -317,6 +317,9 @@ bool op_effect(int op);
 bool ins_effect(const Ins *);                   /* an effect, or a region that has one */
 bool graph_effect(const Graph *);
 void again_quiet(const Ins *, const Ref *x, Ref *out);          /* the same without effects, of which it is none */
+/* One piece of a format, up to a value, added to t (or not: NULL): "ab{{c" as "ab{c". Returns what is behind it; *value: was a value
+ * there? NULL: a brace by itself. */
+const char *format_piece(const char *format, Text *t, bool *value);
 /* An effect of a program. Its place orders it in time: for each region around it its number in the graph, the body, and
  * whether it loops (1, or -1 in reverse); then its own number. */
 typedef struct EffectStep { int at, body, loop; } EffectStep;

@@ -71,6 +71,9 @@ static hd stale(const hd *x, int n, void *env) { (void)x, (void)n, (void)env; re
 
 typedef hd Body(const hd *, int, void *);
 static int call_back(hd *out, const hd *x, int n, void *payload) { return *out = first(x, n, payload), 0; }
+typedef void Write(const char *line, void *user);
+KIND(WRITE, Write *, NULL)
+KIND(USER, void *, NULL)
 typedef void Ending(void *payload);
 static void ended(void *payload) { (void)payload; }
 KIND(CALLBACK, hd_callback *, call_back, NULL)

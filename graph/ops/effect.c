@@ -8,6 +8,32 @@
  */
 #include "ops.h"
 
+const char *format_piece(const char *s, Text *t, bool *value)
+{
+    for (*value = false; *s; s++) {
+        bool brace = *s == '{' || *s == '}';
+        if (s[0] == '{' && s[1] == '}')
+            return *value = true, s + 2;
+        if (brace && s[1] != *s)
+            return NULL;
+        if (t)
+            text_char(t, *s, 1);
+        s += brace;
+    }
+    return s;
+}
+
+static int format_fits(const char *format, int given)
+{
+    int wanted = 0;
+    bool value;
+    for (const char *s = format; *s; wanted += value)
+        if (!(s = format_piece(s, NULL, &value)))
+            return error_set(E_INVAL, "hd_debug_print: \"%s\": a value is {}, and a brace by itself is {{ or }}", format);
+    return wanted == given ? 0 :
+        error_set(E_INVAL, "hd_debug_print: \"%s\" wants %d values, and %d are given", format, wanted, given);
+}
+
 static int effect_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     Ints a[2];
@@ -21,7 +47,7 @@ static int effect_infer(Op op, int nin, const Type *const *t, const int64_t *att
             if (t[k]->rank < a[1].n || t[k]->dim[d] != t[0]->dim[d])
                 return error_set(E_SHAPE, "%s: %s does not have the lanes of %s", optab[op].name, type_text(t[k]), type_text(t[0]));
     *out = *t[0];
-    return 0;
+    return op == OP_debug_print ? format_fits((const char *)(intptr_t)attr[1], nin - 1) : 0;
 }
 
 /* One more lane axis in front. */

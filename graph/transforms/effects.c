@@ -59,7 +59,7 @@ void again_quiet(const Ins *i, const Ref *x, Ref *out)
 
 /* ==================== a graph on its way */
 
-enum { RECORDS = 1024, RING_BYTES = 1 << 20 };  /* of a print in loops, a lane: at most so many records, in so much memory */
+enum { RECORDS = 1024, RING_BYTES = 1 << 24 };  /* of a print in loops: at most so many records a lane, in so much memory */
 
 /* A loop around what is being rewritten: the number of its step, a value of the current graph; how often it turns, -1: unknown. */
 typedef struct Loop { Ref step; int64_t turns; } Loop;
@@ -68,6 +68,7 @@ typedef struct Lift {
     Effects *all;
     EffectStep *place; int nplace, place_cap;
     Loop *loop; int nloop, loop_cap;
+    int64_t lanes;                              /* of the regions around */
 } Lift;
 
 /* A graph being rewritten: the new one, and the states of its effects. */
@@ -132,12 +133,12 @@ static void lift_check(Lift *l, Body *b, const Ins *i, Ref ok, int at)
 /* How many records of a print are kept, a lane; *all: none is ever left out. */
 static int64_t ring_rows(const Lift *l, const Ref *x, int n, bool *all)
 {
-    int64_t turns = 1, bytes = 0, rows = RECORDS;
+    int64_t turns = 1, bytes = 0, rows = RECORDS, room = RING_BYTES / (l->lanes > 0 ? l->lanes : 1);
     for (int k = 0; k < l->nloop; k++)
         turns = turns < 0 || l->loop[k].turns < 0 || turns > RECORDS ? -1 : turns * l->loop[k].turns;
     for (int k = 0; k < n; k++)
         bytes += (int64_t)type_bytes(typ(x[k]));
-    while (rows > 1 && bytes > RING_BYTES / rows)
+    while (rows > 1 && bytes > room / rows)
         rows /= 2;
     *all = turns >= 0 && turns <= rows;
     return *all && turns ? turns : rows;
@@ -202,6 +203,7 @@ static Body lift_body(Lift *l, const Region *r, const Graph *from, int at, int n
     Body b = { .from = from, .map = NEWS(Ref, from->nval), .step = NEWS(Ref, l->nloop) };
     Loop *around = arena_copy(l->loop, sizeof *l->loop * (size_t)l->nloop);
     int nloop = l->nloop;
+    int64_t lanes = l->lanes;
     b.to = graph_begin(graph_new());
     for (int k = 0; k < from->nin; k++)
         b.map[from->in[k]] = input_like(from, k, from->flag[from->in[k]]);
@@ -212,9 +214,11 @@ static Body lift_body(Lift *l, const Region *r, const Graph *from, int at, int n
         PUSH(l->loop, l->nloop, l->loop_cap, (Loop){ b.own, r->kind == SCAN ? r->length : r->trips ? r->trips : -1 });
     }
     PUSH(l->place, l->nplace, l->place_cap, (EffectStep){ at, n, !loops(r) ? 0 : r->reverse ? -1 : 1 });
+    for (int a = 0; a < r->nlane; a++)
+        l->lanes *= r->lane[a].size;
     lift_graph(l, &b);
     l->nplace--;
-    l->nloop = nloop;
+    l->nloop = nloop, l->lanes = lanes;
     for (int k = 0; k < nloop; k++)
         l->loop[k] = around[k];
     graph_end();
@@ -417,7 +421,7 @@ Graph *graph_lift_effects(const Graph *g, Effects *all)
     *all = (Effects){ 0 };
     if (!graph_effect(g))
         return (Graph *)g;
-    Lift l = { .all = all };
+    Lift l = { .all = all, .lanes = 1 };
     Body b = { .from = g, .to = graph_begin(graph_new()), .map = NEWS(Ref, g->nval), .whole = true };
     b.to->ncap = g->ncap, b.to->name = g->name;
     for (int k = 0; k < g->nin; k++)
