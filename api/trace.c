@@ -513,7 +513,7 @@ static Region *clone_region(const Region *r, int nin, int nout)
         c->im = arena_copy(r->im, (size_t)(nin * r->nlane));
     if (r->om)
         c->om = arena_copy(r->om, (size_t)(nout * r->nlane));
-    c->rule = r->rule ? rule_copy(r->rule) : NULL;
+    c->rule = rule_copy(r->rule);
     return c;
 }
 

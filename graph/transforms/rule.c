@@ -421,7 +421,7 @@ static const Rule *copy_batched(const Rule *r)
 
 const Rule *rule_copy(const Rule *r)
 {
-    return !r || !r->copy ? arena_copy(r, r ? sizeof *r : 0) : r->copy(r);
+    return !r ? NULL : r->copy ? r->copy(r) : arena_copy(r, sizeof *r);
 }
 
 const Rule *rule_batched(const Rule *rule, const Lane *lane, bool masked, int nin, const uint8_t *in, int nout, const uint8_t *out)
