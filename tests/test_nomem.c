@@ -181,9 +181,32 @@ static int call_random(void)
     return e;
 }
 
+static hd product(hd a, hd b) { return hd_matmul(a, b); }
+static hd affine(hd a, hd b)
+{
+    return hd_tuple(hd_mul(hd_nth(a, 0), hd_nth(b, 0)), hd_add(hd_mul(hd_nth(a, 1), hd_nth(b, 0)), hd_nth(b, 1)));
+}
+static hd running(hd v, const void *n)
+{
+    hd wide = hd_broadcast_to(hd_mul(v, hd_c(*(const int *)n * 0.)), 5, 9, 9, 8);
+    hd y = hd_associative_scan(product, hd_sum(wide, -1), .reverse = true);
+    hd z = hd_associative_scan(affine, hd_tuple(v, hd_tanh(v)));
+    return hd_tuple(hd_sum(y), z, hd_scan(step, hd_c(0), v, .unroll = 3));
+}
+
+static int shape_of_running(void)
+{
+    hd_array *y[2] = { NULL, NULL }, *z = NULL;
+    int e = hd_eval_shape(hd_linearize(hd_bind(running, turn)), y, x);
+    e = e ? e : hd_eval_shape(hd_linearized(hd_bind(running, turn)), &z, y[1], x);
+    hd_drop(y[0]), hd_drop(y[1]), hd_drop(z);
+    return e;
+}
+
 static const struct { const char *name; int (*does)(void); } acts[] = {
     { "gradient", call_gradient }, { "scan", call_scan }, { "donated", call_donated }, { "print and parse", print_and_parse },
     { "trees", trees }, { "save and load", save_and_load }, { "random", call_random },
+    { "running", shape_of_running },
 };
 enum { ACTS = sizeof acts / sizeof *acts };
 
