@@ -303,13 +303,16 @@ hd_fn *fn_make(const FnKey *k, const void *env, size_t size, const char *text)
 
 enum { CALLBACK = 200 };                        /* the shape of hd_function; others are those of HD_SHAPE_ */
 
-/* The name in what the macros wrote down: "predict, .in_axes = { HD_NONE, 0 }" is predict. */
+/* The name in what the macros wrote down: "predict, .in_axes = { HD_NONE, 0 }" is predict, and so is what its own macro
+ * makes of the name of an op, "(hd_at_(file, line, (void (*)(void))hd_sin), hd_sin)". */
 static const char *name_in(const char *text)
 {
     char b[64];
     size_t n = 0;
     int depth = 0;
-    for (; text && text[n] && n < sizeof b - 1 && (depth || text[n] != ','); n++) {
+    const char *op = text && !strncmp(text, "(hd_at_(", 8) ? strstr(text, "), ") : NULL;
+    text = op ? op + 3 : text;
+    for (; text && text[n] && n < sizeof b - 1 && (depth || text[n] != ',') && (depth || text[n] != ')'); n++) {
         depth += (text[n] == '(') - (text[n] == ')');
         b[n] = text[n];
     }

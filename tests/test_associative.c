@@ -369,6 +369,7 @@ END_TEST
 
 static hd narrower(hd a, hd b) { return hd_cast(hd_add(a, b), HD_F16); }
 static hd wrong_dtype(hd x) { return hd_associative_scan(narrower, x); }
+static hd wrong_op(hd x) { return hd_associative_scan(hd_dot, hd_stack(0, x, x)); }
 static hd wrong_tree(hd x) { return hd_associative_scan(later, hd_tuple(x, hd_c(1))); }
 static hd pair(hd a, hd b) { return hd_tuple(a, b); }
 static hd wrong_result(hd x) { return hd_associative_scan(pair, x); }
@@ -380,6 +381,7 @@ START_TEST(refusals)
     hd_array *x = hd_array_lit(float, (3), 1, 2, 3), *y = NULL;
     ck_assert(hd_call(wrong_dtype, &y, x) == HD_ESHAPE && strstr(hd_error(), "narrower is given slices f32[] and returns f16[]"));
     ck_assert(strstr(hd_error(), "test_associative.c"));
+    ck_assert_msg(hd_call(wrong_op, &y, x) == HD_ESHAPE && strstr(hd_error(), ": hd_dot is given slices f32[3]"), "%s", hd_error());
     ck_assert(hd_call(wrong_tree, &y, x) == HD_ESHAPE && strstr(hd_error(), "xs[1]"));
     ck_assert(hd_call(wrong_result, &y, x) == HD_ESHAPE && strstr(hd_error(), "must return what it is given"));
     ck_assert(hd_call(wrong_sizes, &y, x) == HD_ESHAPE && strstr(hd_error(), "there are 3 slices"));
