@@ -15,7 +15,7 @@ if ! "$program" --device "$device" "$@" >printed 2>errors; then
 fi
 awk -v device="$device" '
     function words(line, w) { gsub(/[][,]/, " ", line); return split(line, w, " ") }
-    function number(x) { return x ~ /^[-+]?[0-9.]+(e[-+]?[0-9]+)?[%.]?$/ }
+    function number(x) { return x ~ /^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?$/ }
     function unit(x,   mantissa, exponent, point) {
         exponent = x ~ /e/ ? substr(x, index(x, "e") + 1) + 0 : 0
         mantissa = x; sub(/e.*/, "", mantissa)
