@@ -179,14 +179,15 @@ void error_forget(void);                        /* whatever it is; not inside a 
 int error_told(int code);                       /* at their exit: the program is told by this code. Returns it */
 int error_pass(void);                           /* an argument is NULL: the code pending, else an error of its own */
 
-/* ---- data (array.c) */
-struct Store {                                  /* the bytes of an array, on the host or on a device */
+/* ---- data (store.c, array.c) */
+struct Store {                                  /* the bytes of an array, on the host or on devices */
     _Atomic int refs;
     pthread_mutex_t lock;
     size_t bytes;
-    void *host;                                 /* NULL: only in mem */
+    void *host;                                 /* NULL: only on devices */
     bool lent;                                  /* hd_data has given host away */
-    Mem *mem;                                   /* NULL: not yet used on a device */
+    Mem *mem;                                   /* NULL: not yet used on one device */
+    Mem **shard; int nshard; bool same;         /* equal shares along the first axis; same: copies. 0: none */
 };
 enum { ALIVE = 0x61727279, GONE = 0x676f6e65 };
 struct hd_array {
@@ -216,9 +217,17 @@ Store *store_new(size_t bytes, void *host, Mem *);      /* takes over both; NULL
 /* A reference to the bytes on this device. place: host memory that has not been used yet moves there; else it is copied, as
  * from another device. NULL after an error. */
 Mem *store_on(Store *, Device *, bool place);
+Mem *mem_with(Device *, const void *bytes, size_t n);   /* new memory that holds them. NULL after an error */
 int store_read(Store *, void *dst);             /* waits */
 const void *store_host(Store *);                /* a host view that lives as long as the store. NULL after an error */
-Device *store_device(Store *);                  /* NULL: host memory, not used yet */
+Device *store_device(Store *);                  /* NULL: host memory, not used yet, or on several */
+const char *store_places(Store *);              /* devices, with commas; "": host memory, not used yet */
+int store_wait(Store *);                        /* 0, or the late error of what computes it */
+bool store_ready(Store *);
+/* Takes over the list and its n memories. NULL: they were not whole, or memory is out; then all are gone. */
+Store *store_shards(size_t bytes, int n, Mem **, bool same, bool whole);
+/* A reference to share k of n, along the first axis, on this device. NULL after an error. */
+Mem *store_share(Store *, int n, int k, Device *);
 /* Whether enums have a sign is the compiler's choice. */
 static inline bool is_dtype(enum hd_dtype d) { return (unsigned)d - 1 < DT_COUNT - 1; }
 int array_type(const char *what, enum hd_dtype, hd_ints shape, Type *);        /* of an array to be made. 0, or a code */
@@ -310,13 +319,14 @@ int64_t kept_count(ShelfName);
 int64_t kept_limit(int64_t n);                  /* sets it if n > 0; returns the one before */
 
 /* ---- functions (func.c) */
-typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_CHECKPOINT, FN_VMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP,
+typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_CHECKPOINT, FN_VMAP, FN_PMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP,
     FN_LINEARIZE, FN_LINEARIZED, FN_CUSTOM_JVP, FN_CUSTOM_VJP, FN_CUSTOM_VMAP } FnKind;
 typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; const char *axes; } Memo;    /* arena NULL: its trace's */
 typedef struct Program {
     Kept kept;
     const Tree *in, *out;                       /* in: a tuple of the arguments */
     Device *device; Exec *exec; Arena *arena;
+    struct Spread *spread;                      /* instead of exec: several devices run it */
     int nhidden, nin, nout;                     /* inputs: hidden arrays, then leaves of the arguments */
     Store **hidden;
     Type *type;                                 /* of the results */
@@ -332,7 +342,7 @@ typedef struct FnKey {
     uint32_t owner;                             /* the serial of the trace it ends with; 0: never */
     bool value, aux, bare;                      /* FN_GRAD: the value too; f gives tuple(value, aux). FN_VJP bare: dx alone */
     hd_ints argnums, donate;
-    const char *device;                         /* interned */
+    const char *device;                         /* interned; FN_PMAP: the list of devices, "" where there is none */
     int32_t in_axes[HD_MAX_RANK], out_axes;
     const char *in_tree, *out_tree;             /* interned; NULL: by argument */
     int64_t axis_size;
@@ -367,6 +377,7 @@ extern pthread_mutex_t front_lock;              /* recursive: tracing, compiling
 /* ---- transforms (transform.c), axes as text (axes.c) */
 const Traced *transform(hd_fn *, const Tree *args);
 /* The axis of each leaf, normalised; HD_NONE where there is none. text NULL: by argument. 0, or a code. */
+const char *map_name(const hd_fn *);             /* "hd_vmap", or what it is */
 int axes_in(const hd_fn *, const Tree *args, int32_t *axis);
 int axes_result(const hd_fn *, const Tree *out, int32_t *axis);
 int axes_parse(const char *what, const char *text, const Tree *const *part, int n, int32_t *axis);
@@ -386,8 +397,22 @@ void signature_print(const Tree *args, const Tree *out, Text *);
 /* The tree after ;word over these leaves, a tuple; NULL: there is no such line. 0, or a code. */
 int signature_parse(const char *text, const char *word, const Tree *leaves, const Tree **out);
 
+/* ---- programs over several devices (shards.c) */
+/* "opencl:0, host", or NULL: the default. *out: a list, free() it. How many; 0 after an error. */
+int devices_listed(const char *what, const char *names, Device ***out);
+bool places_known(const Graph *, Device *home); /* every list of devices in it; else an error */
+typedef struct Spread Spread;
+/* Of a program with calls over devices, in the current arena, which must outlive it. home: where what is between runs. */
+Spread *spread_build(Graph *, Device *home, hd_cost_info *);
+void spread_drop(Spread *);
+/* in: borrowed; out: new stores of the caller's. 0, or a code: then there are none. */
+int spread_run(Spread *, Store *const *in, Store **out);
+
 /* ---- compiling and calling (compile.c, call.c) */
-Exec *compile(Graph *, Device *, Effects *);    /* NULL after an error. In the current arena, which must outlive it */
+/* In the current arena, which must outlive it. effects NULL: of a piece of a program, which has none left. NULL after an error. */
+Exec *compile(Graph *, Device *, Effects *);
+Exec *compile_shard(Graph *, Device *);         /* of a shard: what is left of its collectives are exchanges */
+void cost_add(hd_cost_info *, const Exec *);
 Program *program_of(hd_fn *, hd_array *const *args, int n, Device *);  /* kept_drop it */
 Device *device_of_thread(void);                 /* the default; NULL after an error */
 

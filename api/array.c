@@ -1,9 +1,8 @@
 /*
- * array.c - data: arrays and trees of arrays, on the host and on devices.
+ * array.c - data: arrays and trees of arrays.
  *
  * An hd_array is an immutable value with a reference count: a leaf (a type and a Store of bytes), a leaf without
- * contents (abstract), or a tree. Bytes made by the program lie in host memory until a device first uses them; then
- * they belong to it.
+ * contents (abstract), or a tree.
  * Functions keep Stores, not hd_arrays, so hd_live() counts what the program holds.
  */
 #include "api.h"
@@ -16,130 +15,6 @@ static hd_array *no_memory(size_t bytes)
 {
     error_set(E_NOMEM, "out of host memory: %zu bytes", bytes);
     return NULL;
-}
-
-/* ==================== stores */
-
-Store *store_new(size_t bytes, void *host, Mem *mem)
-{
-    Store *s = malloc(sizeof *s);
-    if (!s) {
-        free(host);
-        if (mem)
-            mem_drop(mem);
-        no_memory(sizeof *s);
-        return NULL;
-    }
-    *s = (Store){ .refs = 1, .bytes = bytes, .host = host, .mem = mem };
-    pthread_mutex_init(&s->lock, NULL);
-    return s;
-}
-
-Store *store_keep(Store *s)
-{
-    atomic_fetch_add(&s->refs, 1);
-    return s;
-}
-
-void store_drop(Store *s)
-{
-    if (!s || atomic_fetch_sub(&s->refs, 1) > 1)
-        return;
-    if (s->mem)
-        mem_drop(s->mem);
-    if (!s->lent || !lent_kept(s->host, s->bytes))
-        free(s->host);
-    pthread_mutex_destroy(&s->lock);
-    free(s);
-}
-
-Device *store_device(Store *s)
-{
-    if (process_usable())
-        return NULL;
-    pthread_mutex_lock(&s->lock);
-    Device *d = s->mem ? s->mem->device : NULL;
-    pthread_mutex_unlock(&s->lock);
-    return d;
-}
-
-/* New memory on d with these bytes. */
-static Mem *upload(Device *d, const void *bytes, size_t n)
-{
-    Mem *m = NULL;
-    if (d->backend->alloc(d, n ? n : 1, &m))
-        return NULL;
-    if (n && d->backend->write(m, 0, bytes, n)) {
-        mem_drop(m);
-        return NULL;
-    }
-    return m;
-}
-
-static int mem_read(Mem *m, void *dst, size_t n)
-{
-    const Backend *b = m->device->backend;
-    return n ? b->read(m, 0, dst, n) : b->wait(m);
-}
-
-Mem *store_on(Store *s, Device *d, bool place)
-{
-    Mem *m = NULL;
-    if (process_usable())
-        return NULL;
-    pthread_mutex_lock(&s->lock);
-    if (s->mem && s->mem->device == d) {
-        m = mem_keep(s->mem);
-    } else if (s->host) {
-        m = upload(d, s->host, s->bytes);
-        if (m && place && !s->mem) {
-            s->mem = mem_keep(m);
-            if (!s->lent)
-                free(s->host), s->host = NULL;
-        }
-    } else {
-        void *copy = malloc(s->bytes ? s->bytes : 1);
-        if (!copy)
-            no_memory(s->bytes);
-        else if (!mem_read(s->mem, copy, s->bytes))
-            m = upload(d, copy, s->bytes);
-        free(copy);
-    }
-    pthread_mutex_unlock(&s->lock);
-    return m;
-}
-
-int store_read(Store *s, void *dst)
-{
-    int e = 0;
-    if (process_usable())
-        return (int)error_code();
-    pthread_mutex_lock(&s->lock);
-    if (!s->host)
-        e = mem_read(s->mem, dst, s->bytes);
-    else if (s->bytes)
-        memcpy(dst, s->host, s->bytes);
-    pthread_mutex_unlock(&s->lock);
-    return e;
-}
-
-const void *store_host(Store *s)
-{
-    const void *p = NULL;
-    if (process_usable())
-        return NULL;
-    pthread_mutex_lock(&s->lock);
-    if (!s->host && !s->mem->device->backend->wait(s->mem) && !(p = s->mem->device->backend->map(s->mem))) {
-        s->host = malloc(s->bytes ? s->bytes : 1);
-        if (!s->host)
-            no_memory(s->bytes);
-        else if (mem_read(s->mem, s->host, s->bytes))
-            free(s->host), s->host = NULL;
-    }
-    if (s->host)
-        s->lent = true, p = s->host;
-    pthread_mutex_unlock(&s->lock);
-    return p;
 }
 
 /* ==================== arrays */
@@ -586,8 +461,7 @@ const char *hd_array_device(const hd_array *a)
         return "";
     while (a && a->tree)
         a = a->n ? a->part[0] : NULL;
-    Device *d = a && a->store ? store_device(a->store) : NULL;
-    return d ? d->info.name : "";
+    return a && a->store ? store_places(a->store) : "";
 }
 
 int hd_wait(const hd_array *a)
@@ -601,9 +475,7 @@ int hd_wait(const hd_array *a)
     for (int i = 0; i < a->n; i++)
         if (hd_wait(a->part[i]))
             return (int)error_code();
-    if (!a->store || !store_device(a->store))
-        return 0;
-    return error_told(a->store->mem->device->backend->wait(a->store->mem));
+    return a->store ? error_told(store_wait(a->store)) : 0;
 }
 
 bool hd_ready(const hd_array *a)
@@ -614,7 +486,7 @@ bool hd_ready(const hd_array *a)
     for (int i = 0; i < a->n; i++)
         if (!hd_ready(a->part[i]))
             return false;
-    return !a->store || !store_device(a->store) || a->store->mem->device->backend->ready(a->store->mem);
+    return !a->store || store_ready(a->store);
 }
 
 static const hd_array *contents(const char *what, const hd_array *a)
@@ -673,19 +545,39 @@ const void *hd_data(const hd_array *x)
 
 /* ==================== elsewhere */
 
-static hd_array *put(const hd_array *a, Device *d)
+/* A list of devices gets a share of the first axis each. */
+static Store *put_store(const hd_array *a, Device *const *d, int n)
+{
+    if (n == 1) {
+        Mem *m = store_on(a->store, d[0], false);
+        return m ? store_new(a->store->bytes, NULL, m) : NULL;
+    }
+    if (!a->type.rank || a->type.dim[0] % n) {
+        error_set(E_SHAPE, "hd_put: a first axis of %lld cannot be dealt out to %d devices: a multiple is wanted",
+                  (long long)(a->type.rank ? a->type.dim[0] : 0), n);
+        return NULL;
+    }
+    Mem **m = calloc((size_t)n, sizeof *m);
+    if (!m)
+        return no_memory(sizeof *m * (size_t)n), NULL;
+    bool whole = true;
+    for (int k = 0; whole && k < n; k++)
+        whole = (m[k] = store_share(a->store, n, k, d[k])) != NULL;
+    return store_shards(a->store->bytes, n, m, false, whole);
+}
+
+static hd_array *put(const hd_array *a, Device *const *d, int n)
 {
     if (a->tree) {
         hd_array *y = array_inner(a->key, a->n);
-        for (int i = 0; y && i < a->n && (y->part[i] = put(a->part[i], d)); i++)
+        for (int i = 0; y && i < a->n && (y->part[i] = put(a->part[i], d, n)); i++)
             if (a->key)
                 y->key[i] = a->key[i];
         return y ? array_whole(y) : NULL;
     }
     if (!contents("hd_put", a))
         return NULL;
-    Mem *m = store_on(a->store, d, false);
-    Store *s = m ? store_new(a->store->bytes, NULL, m) : NULL;
+    Store *s = put_store(a, d, n);
     return s ? array_leaf(&a->type, s) : NULL;
 }
 
@@ -695,6 +587,9 @@ hd_array *hd_put(const hd_array *a, const char *device)
     if (!a || !array_alive("hd_put", -1, a))
         return NULL;
     error_begin();
-    Device *d = device ? device_find(device) : device_of_thread();
-    return d ? put(a, d) : NULL;
+    Device **d;
+    int n = devices_listed("hd_put", device, &d);
+    hd_array *y = n ? put(a, d, n) : NULL;
+    free(d);
+    return y;
 }

@@ -123,8 +123,10 @@ int axes_parse(const char *what, const char *text, const Tree *const *part, int 
         0;
 }
 
+const char *map_name(const hd_fn *f) { return f->key.kind == FN_PMAP ? "hd_pmap" : "hd_vmap"; }
+
 /* Counts axes from the front, in an array of t's rank (out: one more, the lanes' own). */
-static int settled(const char *what, const char *name, const Tree *t, int32_t *axis, int extra)
+static int settled(const hd_fn *f, const char *what, const char *name, const Tree *t, int32_t *axis, int extra)
 {
     Type *type = NEWS(Type, t->nleaf);
     tree_types(t, type);
@@ -133,11 +135,11 @@ static int settled(const char *what, const char *name, const Tree *t, int32_t *a
         if (axis[i] == HD_NONE)
             continue;
         if (axis[i] < -rank || axis[i] >= rank)
-            return error_set(E_INVAL, "hd_vmap: %s asks for axis %d of %s%s, which is %s", what, axis[i], name,
-                             tree_path(t, i),
-                             type_text(&type[i]));
+            return error_set(E_INVAL, "%s: %s asks for axis %d of %s%s, which is %s", map_name(f), what, axis[i],
+                             name, tree_path(t, i), type_text(&type[i]));
         if (rank > MAXRANK)
-            return error_set(E_SHAPE, "hd_vmap: %s%s would have more than %d axes", name, tree_path(t, i), MAXRANK);
+            return error_set(E_SHAPE, "%s: %s%s would have more than %d axes", map_name(f), name, tree_path(t, i),
+                             MAXRANK);
         axis[i] += axis[i] < 0 ? rank : 0;
     }
     return 0;
@@ -147,7 +149,7 @@ int axes_in(const hd_fn *f, const Tree *args, int32_t *axis)
 {
     loc_set(f->loc);
     if (f->key.in_tree) {
-        if (axes_parse("hd_vmap: in_tree", f->key.in_tree, args->part, args->n, axis))
+        if (axes_parse(arena_text("%s: in_tree", map_name(f)), f->key.in_tree, args->part, args->n, axis))
             return (int)error_code();
     } else {
         int32_t *at = axis;
@@ -155,11 +157,11 @@ int axes_in(const hd_fn *f, const Tree *args, int32_t *axis)
             fill(args->part[i], i < MAXRANK ? f->key.in_axes[i] : 0, &at);
         for (int i = args->n; i < MAXRANK; i++)
             if (f->key.in_axes[i])
-                return error_set(E_INVAL, "hd_vmap: in_axes names argument %d, but %s is given %d argument%s", i,
-                                 fn_name(f), args->n, args->n == 1 ? "" : "s");
+                return error_set(E_INVAL, "%s: in_axes names argument %d, but %s is given %d argument%s", map_name(f),
+                                 i, fn_name(f), args->n, args->n == 1 ? "" : "s");
     }
     for (int i = 0; i < args->n; axis += args->part[i++]->nleaf)
-        if (settled("in_axes", arena_text("argument %d", i), args->part[i], axis, 0))
+        if (settled(f, "in_axes", arena_text("argument %d", i), args->part[i], axis, 0))
             return (int)error_code();
     return 0;
 }
@@ -176,11 +178,11 @@ int axes_result(const hd_fn *f, const Tree *out, int32_t *axis)
             parts |= *s == ',' && !depth;
         }
         bool open = parts && out->kind == T_TUPLE;
-        if (axes_parse("hd_vmap: out_tree", f->key.out_tree, open ? out->part : &out, open ? out->n : 1, axis))
+        if (axes_parse(arena_text("%s: out_tree", map_name(f)), f->key.out_tree, open ? out->part : &out, open ? out->n : 1, axis))
             return (int)error_code();
     } else {
         int32_t *at = axis;
         fill(out, f->key.out_axes, &at);
     }
-    return settled("out_axes", "the result", out, axis, 1);
+    return settled(f, "out_axes", "the result", out, axis, 1);
 }

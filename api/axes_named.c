@@ -17,7 +17,7 @@ int axis_bind(Bound *b, const char *name, int64_t size, Loc loc)
 {
     int hidden = 0;
     if (!name[0] || strpbrk(name, ", \t\"\\\n"))
-        return error_set(E_INVAL, "hd_vmap: .axis_name \"%s\" is no name: it has no spaces, commas or quotes", name);
+        return error_set(E_INVAL, "a map's .axis_name \"%s\" is no name: it has no spaces, commas or quotes", name);
     for (const Bound *o = axes_bound; o; o = o->up)
         hidden += o->name == name;
     *b = (Bound){ .name = name, .unique = hidden ? intern(arena_text("%s'%d", name, hidden)) : name, .size = size,

@@ -284,8 +284,57 @@ static int fits(const Program *p)
     return 0;
 }
 
+static int leaf_stores(hd_array *a, int arg, Store **out, int *n)
+{
+    for (int i = 0; i < a->n; i++)
+        if (leaf_stores(a->part[i], arg, out, n))
+            return (int)error_code();
+    if (a->tree)
+        return 0;
+    if (!a->store)
+        return error_set(E_INVAL, "hd_call: argument %d is abstract: it has a type but no contents", arg);
+    out[(*n)++] = a->store;
+    return 0;
+}
+
+/* Effects of a run over several devices: their states are read on one. */
+static int settle_stores(const Program *p, Store **out)
+{
+    int n = p->effects.nout, e = 0;
+    Mem **state = n ? calloc((size_t)n, sizeof *state) : NULL;
+    if (n && !state)
+        e = error_set(E_NOMEM, "out of host memory");
+    for (int k = 0; k < n && !e; k++)
+        e = (state[k] = store_on(out[p->nout + k], p->device, true)) ? 0 : (int)error_code();
+    e = e || !n ? e : effects_settle(p, state);
+    for (int k = 0; k < n; k++)
+        mem_drop(state ? state[k] : NULL);
+    free(state);
+    for (int k = e ? 0 : p->nout; k < p->nout + n; k++)
+        store_drop(out[k]);
+    return e;
+}
+
+/* The same on several devices: arguments go to each as it needs them. */
+static int run_spread(const Program *p, const Call *c, hd_array **out, int nout)
+{
+    Store **s = calloc((size_t)(p->nin + p->nout + p->effects.nout + 1), sizeof *s);
+    int n = 0, e = s ? 0 : error_set(E_NOMEM, "out of host memory");
+    for (; !e && n < p->nhidden; n++)
+        s[n] = p->hidden[n];
+    for (int i = 0; i < c->n && !e; i++)
+        e = leaf_stores(c->args[i], i, s, &n);
+    e = e ? e : spread_run(p->spread, s, s + p->nin);
+    e = e ? e : settle_stores(p, s + p->nin);
+    e = e ? e : deal(p->out, s + p->nin, out, nout);
+    free(s);
+    return e;
+}
+
 static int run(const Program *p, const Call *c, hd_array **out, int nout)
 {
+    if (p->spread)
+        return run_spread(p, c, out, nout);
     if (fits(p))
         return (int)error_code();
     size_t n = (size_t)(p->nin + 2 * p->nout + p->effects.nout + 1);

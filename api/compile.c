@@ -94,17 +94,23 @@ static bool checked_plan(const Plan *p)
     return true;
 }
 
-Exec *compile(Graph *g, Device *d, Effects *effects)
+/* What is needed of it, without rules. */
+static Graph *plain(Graph *g)
+{
+    if (!checked(g) || !checked(g = graph_dce(g)) || rule_refuse_forward(g))
+        return NULL;
+    return !g->rules || checked(g = graph_dce(graph_without_rules(g))) ? g : NULL;
+}
+
+static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
 {
     Exec *e = NULL;
     dump_graph("trace", g);
     phase_begin(PHASE_TRANSFORM);
-    if (!checked(g) || !checked(g = graph_dce(g)) || rule_refuse_forward(g))
-        return NULL;
-    if (g->rules && !checked(g = graph_dce(graph_without_rules(g))))
+    if (!(g = plain(g)) || !checked(g = graph_unplaced(g)))
         return NULL;
     dump_graph("graph", g);
-    if (!all_axes_bound(g) || !checked(g = graph_lift_effects(g, effects)))
+    if ((!shard && !all_axes_bound(g)) || (effects && !checked(g = graph_lift_effects(g, effects))))
         return NULL;
     if (d->backend->build_graph) {
         phase_begin(PHASE_COMPILE);
@@ -130,6 +136,9 @@ Exec *compile(Graph *g, Device *d, Effects *effects)
     return e;
 }
 
+Exec *compile(Graph *g, Device *d, Effects *effects) { return code_for(g, d, effects, false); }
+Exec *compile_shard(Graph *g, Device *d) { return code_for(g, d, NULL, true); }
+
 /* ==================== programs */
 
 typedef struct Wanted { hd_array *const *args; int n; const Device *device; } Wanted;
@@ -149,6 +158,7 @@ static void program_free(Kept *k)
     Program *p = (Program *)k;
     if (p->exec)
         p->device->backend->drop(p->exec);
+    spread_drop(p->spread);
     for (int i = 0; i < p->nhidden; i++)
         store_drop(p->hidden[i]);
     free(p->hidden);
@@ -156,15 +166,33 @@ static void program_free(Kept *k)
     free(p);
 }
 
-static hd_cost_info cost_of(const Exec *e)
+void cost_add(hd_cost_info *c, const Exec *e)
+{
+    if (!e->plan)
+        return;
+    c->kernels += e->plan->nkernel, c->launches += (int64_t)e->plan->launches;
+    c->temporary_bytes += (int64_t)e->plan->bytes;
+}
+
+static void cost_times(hd_cost_info *c)
 {
     const double *ms = entry_top->ms;
-    hd_cost_info c = { .trace_ms = ms[PHASE_TRACE], .transform_ms = ms[PHASE_TRANSFORM],
-                       .schedule_ms = ms[PHASE_SCHEDULE], .compile_ms = ms[PHASE_COMPILE] };
-    if (e->plan)
-        c.kernels = e->plan->nkernel, c.launches = (int64_t)e->plan->launches,
-        c.temporary_bytes = (int64_t)e->plan->bytes;
-    return c;
+    c->trace_ms = ms[PHASE_TRACE], c->transform_ms = ms[PHASE_TRANSFORM];
+    c->schedule_ms = ms[PHASE_SCHEDULE], c->compile_ms = ms[PHASE_COMPILE];
+}
+
+/* On one device, or on several. */
+static int build_code(Program *p, Graph *g)
+{
+    if (graph_has_places(g) && (!(g = plain(g)) || !places_known(g, p->device)))
+        return (int)error_code();
+    if (!graph_has_pieces(g)) {
+        if ((p->exec = compile(g, p->device, &p->effects)))
+            cost_add(&p->cost, p->exec);
+    } else if (checked(g = graph_lift_effects(g, &p->effects)))
+        p->spread = spread_build(g, p->device, &p->cost);
+    cost_times(&p->cost);
+    return p->spread || p->exec ? 0 : (int)error_code();
 }
 
 /* The program of a traced function; its arena is current. */
@@ -182,11 +210,7 @@ static int build(Program *p, const Traced *t)
             return error_set(E_TRACE, "%s uses a symbol of another program", t->g->name);
         p->hidden[p->nhidden++] = store_keep(t->cap[i].data);
     }
-    p->exec = compile(graph_clone(t->g), p->device, &p->effects);
-    if (!p->exec)
-        return (int)error_code();
-    p->cost = cost_of(p->exec);
-    return 0;
+    return build_code(p, graph_clone(t->g));
 }
 
 static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, uint64_t hash)

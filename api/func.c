@@ -452,25 +452,33 @@ hd_fn *hd_checkpoint_n(hd_fn *f, const hd_checkpoint_opts *o)
     return fn_make(&k, NULL, 0, f->text);
 }
 
-hd_fn *hd_vmap_n(hd_fn *f, const hd_vmap_opts *o)
+static hd_fn *mapped(FnKind kind, hd_fn *f, const hd_vmap_opts *o)
 {
-    OP(hd_vmap_n);
+    const char *what = kind == FN_PMAP ? "hd_pmap" : "hd_vmap";
     OPTIONS(hd_vmap_opts, o);
-    if (!fn_in("hd_vmap", f))
+    if (!fn_in(what, f))
         return NULL;
     error_begin();
     if (o->axis_size < 0) {
-        error_set(E_INVAL, "hd_vmap: .axis_size is %lld: it is the number of lanes", (long long)o->axis_size);
+        error_set(E_INVAL, "%s: .axis_size is %lld: it is the number of lanes", what, (long long)o->axis_size);
         return NULL;
     }
-    FnKey k = fn_key(FN_VMAP, f);
+    if (o->devices && kind == FN_VMAP) {
+        error_set(E_INVAL, "hd_vmap: .devices is \"%s\": hd_pmap is what runs over devices", o->devices);
+        return NULL;
+    }
+    FnKey k = fn_key(kind, f);
     memcpy(k.in_axes, o->in_axes, sizeof k.in_axes);
     k.out_axes = o->out_axes;
     k.in_tree = intern(o->in_tree), k.out_tree = intern(o->out_tree);
     k.axis_size = o->axis_size;
     k.axis_name = intern(o->axis_name);
+    k.device = kind == FN_PMAP ? intern(o->devices ? o->devices : "") : NULL;
     return fn_make(&k, NULL, 0, f->text);
 }
+
+hd_fn *hd_vmap_n(hd_fn *f, const hd_vmap_opts *o) { OP(hd_vmap_n); return mapped(FN_VMAP, f, o); }
+hd_fn *hd_pmap_n(hd_fn *f, const hd_vmap_opts *o) { OP(hd_pmap_n); return mapped(FN_PMAP, f, o); }
 
 static hd_fn *derivative(FnKind kind, hd_fn *f, const hd_grad_opts *o, bool value)
 {

@@ -504,9 +504,9 @@ static int64_t lanes(const hd_fn *f, const Tree *args, const Type *type, const i
             if (n >= 0 && n != size) {
                 const char *here = mapped_size(args, i, k, &type[leaf], axis[leaf]);
                 if (!first)
-                    FAIL_AT(f, E_SHAPE, "hd_vmap: .axis_size is %lld, but %s", (long long)n, here);
+                    FAIL_AT(f, E_SHAPE, "%s: .axis_size is %lld, but %s", map_name(f), (long long)n, here);
                 else
-                    FAIL_AT(f, E_SHAPE, "hd_vmap: mapped sizes differ: %s; %s", first, here);
+                    FAIL_AT(f, E_SHAPE, "%s: mapped sizes differ: %s; %s", map_name(f), first, here);
                 return -2;
             }
             if (!first)
@@ -533,14 +533,14 @@ static const Tree *per_example(const Tree *args, const Type *type, const int32_t
 
 static void nothing_mapped(const hd_fn *f)
 {
-    FAIL_AT(f, E_INVAL, "hd_vmap: nothing is mapped: give an argument an axis, or say .axis_size");
+    FAIL_AT(f, E_INVAL, "%s: nothing is mapped: give an argument an axis, or say .axis_size", map_name(f));
 }
 
 /* The function inside, traced while the name of the axis is bound. */
 static const Traced *inner_named(const hd_fn *f, const Tree *args, int64_t n, Lane *lane)
 {
     Bound b;
-    *lane = (Lane){ .size = n };
+    *lane = (Lane){ .size = n, .place = f->key.kind == FN_PMAP ? f->key.device : NULL };
     if (!f->key.axis_name)
         return graph_of(f->key.inner, args);
     if (n < 0)
@@ -551,6 +551,34 @@ static const Traced *inner_named(const hd_fn *f, const Tree *args, int64_t n, La
     const Traced *t = graph_of(f->key.inner, args);
     axis_unbind(&b);
     return t;
+}
+
+static void over_lanes(const Graph *g, const Lane *lane, const Ref *x, const uint8_t *sx, Ref *y, uint8_t *sy)
+{
+    Ref *V = NEWS(Ref, g->nval);
+    uint8_t *S = NEWS(uint8_t, g->nval);
+    for (int i = 0; i < g->nin; i++)
+        V[g->in[i]] = x[i], S[g->in[i]] = sx[i];
+    batch_into(g, V, S, &(Axis){ *lane, 0 }, false);
+    for (int i = 0; i < g->nout; i++)
+        y[i] = V[g->out[i]], sy[i] = S[g->out[i]];
+}
+
+/* The function as a call whose one lane axis has a place: a region, so that derivatives of it and lanes of other axes keep the
+ * place. It is batched once for the errors of that alone. */
+static void over_devices(Graph *g, const Lane *lane, const Ref *x, const uint8_t *sx, const int32_t *oaxis, Ref *y, uint8_t *sy)
+{
+    Region r = region_plain(CALL, g->nin, 0, 0);
+    bool *in = NEWS(bool, g->nin), *differs = NEWS(bool, g->nout);
+    r.nlane = 1, r.lane = arena_copy(lane, sizeof *lane);
+    r.im = arena_copy(sx, (size_t)g->nin), r.om = sy;
+    for (int i = 0; i < g->nin; i++)
+        in[i] = sx[i] != SHARED;
+    region_bits(&r, g->nin, 1, &g, in, false, lane->name, differs);
+    for (int i = 0; i < g->nout; i++)
+        sy[i] = oaxis[i] == HD_NONE && !differs[i] ? SHARED : STACKED;
+    if (graph_batch(g, sx, sy, lane, false, false) && !error_pending())
+        emit_region(&r, g->nin, x, 1, &g, y);
 }
 
 static const Traced *vmap(const hd_fn *f, const Tree *args)
@@ -568,24 +596,27 @@ static const Traced *vmap(const hd_fn *f, const Tree *args)
     int32_t *oaxis = t ? NEWS(int32_t, t->out->nleaf) : NULL;
     if (!t || axes_result(f, t->out, oaxis))
         return NULL;
-    const Graph *g = t->g;
-    Ref *in, *V = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout);
-    uint8_t *S = NEWS(uint8_t, g->nval);
+    Graph *g = t->g;
+    Ref *in, *x = NEWS(Ref, g->nin), *y = NEWS(Ref, g->nout), *out = NEWS(Ref, g->nout);
+    uint8_t *sx = NEWS(uint8_t, g->nin), *sy = NEWS(uint8_t, g->nout);
     Type *otype = NEWS(Type, g->nout);
     open_over(t, args, &in);
     for (int i = 0; i < g->nin; i++) {
         int k = i - t->ncap;
         bool mapped = k >= 0 && axis[k] != HD_NONE;
-        V[g->in[i]] = mapped ? MoveAxis(in[i], axis[k], 0) : in[i];
-        S[g->in[i]] = mapped ? STACKED : SHARED;
+        x[i] = mapped ? MoveAxis(in[i], axis[k], 0) : in[i];
+        sx[i] = mapped ? STACKED : SHARED;
     }
-    batch_into(g, V, S, &(Axis){ lane, 0 }, false);
+    if (lane.place)
+        over_devices(g, &lane, x, sx, oaxis, y, sy);
+    else
+        over_lanes(g, &lane, x, sx, y, sy);
     for (int i = 0; i < g->nout && !error_pending(); i++) {
-        Ref v = V[g->out[i]];
-        uint8_t s = S[g->out[i]];
+        Ref v = y[i];
+        uint8_t s = sy[i];
         if (oaxis[i] == HD_NONE && s != SHARED)
-            FAIL_AT(f, E_INVAL, "hd_vmap: out_axes says none for the result%s of %s, but it differs between lanes: "
-                    "give it an axis, or reduce it", tree_path(t->out, i), fn_name(f));
+            FAIL_AT(f, E_INVAL, "%s: out_axes says none for the result%s of %s, but it differs between lanes: "
+                    "give it an axis, or reduce it", map_name(f), tree_path(t->out, i), fn_name(f));
         else
             out[i] = oaxis[i] == HD_NONE ? v : MoveAxis(stacked(v, s, n), 0, oaxis[i]);
         if (out[i])
@@ -682,7 +713,7 @@ static const Traced *checkpoint(const hd_fn *f, const Tree *args)
 const Traced *transform(hd_fn *f, const Tree *args)
 {
     static const char *const verb[] = {
-        [FN_VMAP] = "vmapped", [FN_CHECKPOINT] = "checkpointed", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated",
+        [FN_VMAP] = "vmapped", [FN_PMAP] = "mapped over devices", [FN_CHECKPOINT] = "checkpointed", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated",
             [FN_JACREV] = "differentiated",
         [FN_JVP] = "differentiated", [FN_VJP] = "differentiated", [FN_LINEARIZE] = "differentiated",
         [FN_LINEARIZED] = "differentiated",
@@ -699,7 +730,7 @@ const Traced *transform(hd_fn *f, const Tree *args)
     loc_set(f->loc);
     switch (f->key.kind) {
     case FN_CHECKPOINT: t = checkpoint(f, args); break;
-    case FN_VMAP: t = vmap(f, args); break;
+    case FN_VMAP: case FN_PMAP: t = vmap(f, args); break;
     case FN_GRAD: t = grad(f, args); break;
     case FN_JACFWD: case FN_JACREV: t = jacobian(f, args); break;
     case FN_JVP: t = jvp(f, args); break;

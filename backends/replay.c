@@ -171,6 +171,38 @@ static int run_branch(const Run *c, Frame *f, const Step *s, Frame *body)
     return e;
 }
 
+typedef struct Into { const Run *run; Spot to; } Into;
+
+static int put_part(void *into, size_t at, const void *part, size_t n)
+{
+    const Into *i = into;
+    const Replay *r = i->run->r;
+    r->away(i->run->x, false);
+    int e = r->store(i->run->x, (Spot){ i->to.buffer, i->to.at + at }, part, n);
+    r->away(i->run->x, true);
+    return e;
+}
+
+/* Through host memory. What is there for the others is theirs until all have it. */
+static int run_exchange(const Run *c, Frame *f, const Step *s)
+{
+    const Slot *from = &f->plan->slot[s->in[0]], *who = s->nin > 1 ? &f->plan->slot[s->in[1]] : NULL;
+    Into into = { c, f->mem[s->out[0]] };
+    int32_t *senders = NULL;
+    char *mine = malloc(from->bytes + sizeof *senders + (who ? who->bytes : 0));
+    if (mine && who)
+        senders = (int32_t *)(void *)(mine + (from->bytes + 3) / 4 * 4);
+    int e = mine ? 0 : error_set(E_NOMEM, "no memory for what shards exchange");
+    e = e ? e : c->r->fetch(c->x, f->mem[s->in[0]], mine, from->bytes);
+    if (!e && who)
+        e = c->r->fetch(c->x, f->mem[s->in[1]], senders, who->bytes);
+    c->r->away(c->x, true);
+    e = e ? e : exchange(s->swap, s->name, mine, from->bytes, senders, put_part, &into);
+    c->r->away(c->x, false);
+    free(mine);
+    return e;
+}
+
 static int run_plan(const Run *c, Frame *f, int64_t step)
 {
     int e = 0;
@@ -181,6 +213,7 @@ static int run_plan(const Run *c, Frame *f, int64_t step)
         case S_LOOP:   e = run_loop(c, f, s, f->body[i]); break;
         case S_WHILE:  e = run_while(c, f, s, f->body[i]); break;
         case S_BRANCH: e = run_branch(c, f, s, f->body[i]); break;
+        case S_EXCHANGE: e = run_exchange(c, f, s); break;
         case S_COPY:   e = copy(c, f->mem[s->in[0]], f->mem[s->out[0]], f->plan->slot[s->out[0]].bytes); break;
         }
     }

@@ -20,6 +20,8 @@ typedef struct Replay {
     int (*launch)(void *x, const Frame *, const Kernel *, int64_t step);
     int (*copy)(void *x, Spot from, Spot to, size_t bytes);
     int (*fetch)(void *x, Spot from, void *out, size_t bytes);  /* waits */
+    int (*store)(void *x, Spot to, const void *bytes, size_t n);        /* after all that was given before; the bytes are taken */
+    void (*away)(void *x, bool);                /* this thread waits for others, until it is back: it holds no lock of the device */
 } Replay;
 
 /* place: where a temporary or a constant lies; a NULL buffer is an error. Gives the kernels of the plan their numbers. */

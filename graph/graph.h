@@ -305,6 +305,25 @@ Ref lane_sum(Ref, uint8_t state, const Axis *); /* the sum over active lanes */
 Ref settle(Ref, uint8_t state, uint8_t want, const Axis *);
 Graph *graph_matrix(const Graph *);             /* a lowering: no region has lanes any more */
 bool graph_has_lanes(const Graph *);
+
+/* ---- axes with a place (transforms/placed.c) */
+Graph *graph_unplaced(const Graph *);           /* a lowering: they become lanes of the program itself */
+bool graph_has_places(const Graph *);           /* is there such an axis, in a body too? */
+bool graph_has_pieces(const Graph *);           /* is anything to be run by several devices? */
+/* A call over a place, its outermost lane axis; or, where `over` is NULL, what one device computes between such calls. */
+typedef struct Piece { const Ins *over; Graph *g; int nin, nout; Ref *in, *out; } Piece;
+/* The program in pieces, in an order in which they can run; their operands and results are values of *moved, which has the inputs
+ * and outputs of the program. How many; 0 after an error. */
+int graph_pieces(const Graph *, const Graph **moved, Piece **out);
+/* What one shard of a call over lane axis a computes: inputs are its shares of the operands, then its number, an i32. What is
+ * left of its collectives are exchanges. alike: all shards compute the same bits from the same values. */
+Graph *graph_shard(const Ins *over, const Graph *, int a, bool alike);
+Type region_share(const Ins *over, const Graph *, int operand, int a);
+/* A collective as exchanges and ops over axis 0. What is exchanged: all_gather and all_to_all with at = to = 0, ppermute; each
+ * has a name of its own. index: the number of the shard. */
+Ref collective_exchanged(const Ins *, const Ref *x, Ref index, bool alike, int *exchanges);
+bool graph_exchanges(const Graph *);            /* is there a collective, in a body too? axis_index does not count */
+bool ins_exchanges(const Ins *);
 bool op_meets(const Ins *);                     /* is it a collective, or axis_index? */
 const char *op_axis_name(const Ins *);          /* its axis; NULL for any other */
 /* A collective over this axis in the graph, or in a body of it; axis_index does not count. NULL: none. */

@@ -297,10 +297,52 @@ static void axes_text(const json_t *v, char *out, size_t n)
     }
 }
 
-static hd_fn *apply_vmap(hd_fn *f, const json_t *t)
+/* --pmap: the devices that maps run over; NULL: they are vmaps. */
+static const char *pmap_devices;
+
+/* The k-th device of the list, from its beginning again where it is at its end. */
+static void add_device(char *text, size_t n, int64_t k)
+{
+    const char *at = pmap_devices;
+    for (; k > 0; k--)
+        at = strchr(at, ',') ? strchr(at, ',') + 1 : pmap_devices;
+    strncat(text, text[0] ? "," : "", n - strlen(text) - 1);
+    size_t len = strcspn(at, ","), room = n - strlen(text) - 1;
+    strncat(text, at, len < room ? len : room);
+}
+
+typedef struct PmapEnv { hd_fn *f; const json_t *t; } PmapEnv;
+static hd_vmap_opts map_options(const json_t *t, char *text, size_t n);
+
+/* The map over as many devices as its axis has places: those of the list in turn. */
+static hd pmap_function(const hd *x, int n, const void *env)
+{
+    const PmapEnv *e = env;
+    char text[512], devices[1024] = "";
+    hd_vmap_opts o = map_options(e->t, text, sizeof text);
+    int64_t lanes = o.axis_size;
+    for (int i = 0; i < n && i < HD_MAX_RANK; i++)
+        if (o.in_axes[i] != HD_NONE)
+            lanes = hd_dim(x[i], o.in_axes[i]);
+    for (int64_t k = 0; k < lanes; k++)
+        add_device(devices, sizeof devices, k);
+    o.devices = devices;
+    return hd_apply_n(hd_pmap_n(e->f, &o), x, n);
+}
+
+static hd_fn *apply_map(hd_fn *f, const json_t *t)
+{
+    char text[512];
+    hd_vmap_opts o = map_options(t, text, sizeof text);
+    PmapEnv e = { f, t };
+    hd (*over)(const hd *, int, const void *) = pmap_function;
+    return pmap_devices ? hd_bind(over, e) : hd_vmap_n(f, &o);
+}
+
+/* text: room for what the options point at. */
+static hd_vmap_opts map_options(const json_t *t, char *text, size_t n)
 {
     hd_vmap_opts o = { 0 };
-    char text[512];
     const json_t *in = json_object_get(t, "in_axes"), *out = json_object_get(t, "out_axes");
     for (size_t i = 0; i < json_array_size(in) && i < HD_MAX_RANK; i++)
         o.in_axes[i] = json_is_null(json_array_get(in, i)) ? HD_NONE : (int32_t)json_integer_value(json_array_get(in, i));
@@ -308,14 +350,14 @@ static hd_fn *apply_vmap(hd_fn *f, const json_t *t)
         o.in_axes[i] = (int32_t)json_integer_value(in);
     if (json_is_array(out)) {
         text[0] = '(';
-        axes_text(out, text + 1, sizeof text - 3);
+        axes_text(out, text + 1, n - 3);
         strcat(text, json_array_size(out) == 1 ? ",)" : ")");
         o.out_tree = text;
     } else
         o.out_axes = json_is_null(out) ? HD_NONE : (int32_t)json_integer_value(out);
     o.axis_size = attr_i(t, "axis_size", 0);
     o.axis_name = attr_s(t, "axis_name", NULL);
-    return hd_vmap_n(f, &o);
+    return o;
 }
 
 static hd_fn *apply(hd_fn *f, const json_t *t, const char **missing)
@@ -330,8 +372,8 @@ static hd_fn *apply(hd_fn *f, const json_t *t, const char **missing)
         return hd_checkpoint_n(f, &(hd_checkpoint_opts){ 0 });
     if (!strcmp(kind, "jit"))
         return hd_jit_n(f, &(hd_jit_opts){ 0 });
-    if (!strcmp(kind, "vmap") || !strcmp(kind, "pmap"))        /* the law: the same on one device */
-        return apply_vmap(f, t);
+    if (!strcmp(kind, "vmap") || !strcmp(kind, "pmap"))        /* the law: they are the same */
+        return apply_map(f, t);
     if (!strcmp(kind, "grad"))
         return flattened(hd_grad_n(first_of(f), &o));
     if (!strcmp(kind, "value_and_grad"))
@@ -638,6 +680,7 @@ static const char usage[] =
     "Usage: golden [OPTION...] DIR\nRuns stored cases against one device.\n"
     "  -d, --device NAME   where to run: host, opencl:0 ... (host)\n"
     "  -f, --family F      only the file F.jsonl; may be given several times\n"
+    "  -p, --pmap NAMES    every vmap is a pmap over these devices in turn: opencl:0,vulkan:0\n"
     "  -c, --case GLOB     only cases whose name matches\n"
     "  -e, --every K       only about one case of K, always the same\n"
     "  -s, --skips         a table of families and of the reasons of skips; fails where one has no good reason\n";
@@ -645,8 +688,9 @@ static const char usage[] =
 static bool parse_options(int argc, char **argv, Options *o)
 {
     static const struct option known[] = { { "device", 1, NULL, 'd' }, { "family", 1, NULL, 'f' }, { "case", 1, NULL, 'c' },
+                                           { "pmap", 1, NULL, 'p' },
                                            { "every", 1, NULL, 'e' }, { "skips", 0, NULL, 's' }, { 0 } };
-    for (int key; (key = getopt_long(argc, argv, "d:f:c:e:s", known, NULL)) != -1; )
+    for (int key; (key = getopt_long(argc, argv, "d:f:c:p:e:s", known, NULL)) != -1; )
         switch (key) {
         case 'd': o->device = optarg; break;
         case 'f':
@@ -655,6 +699,7 @@ static bool parse_options(int argc, char **argv, Options *o)
             o->family[o->nfamily++] = optarg;
             break;
         case 'c': o->glob = optarg; break;
+        case 'p': pmap_devices = optarg; break;
         case 's': o->table = true; break;
         case 'e': o->every = strtol(optarg, NULL, 10); break;
         default: return false;

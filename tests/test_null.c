@@ -107,7 +107,8 @@ WRONG_LISTS(GRAD, hd_grad_opts, argnums)
 WRONG_LISTS(JIT, hd_jit_opts, donate)
 KIND(VMAP, const hd_vmap_opts *, &(const hd_vmap_opts){ 0 }, NULL, &(const hd_vmap_opts){ .axis_size = -5 },
     &(const hd_vmap_opts){ .axis_size = INT64_MAX }, &(const hd_vmap_opts){ .out_axes = INT32_MAX },
-    &(const hd_vmap_opts){ .in_axes = { INT32_MAX } }, &(const hd_vmap_opts){ .in_tree = "", .out_tree = "" })
+    &(const hd_vmap_opts){ .in_axes = { INT32_MAX } }, &(const hd_vmap_opts){ .in_tree = "", .out_tree = "" },
+    &(const hd_vmap_opts){ .devices = "" }, &(const hd_vmap_opts){ .devices = "host,,nowhere" })
 KIND(SCAN, const hd_scan_opts *, &(const hd_scan_opts){ 0 }, NULL, &(const hd_scan_opts){ .length = -1 },
     &(const hd_scan_opts){ .length = INT64_MIN }, &(const hd_scan_opts){ .length = INT64_MAX }, &(const hd_scan_opts){ .unroll = -1 },
     &(const hd_scan_opts){ .unroll = INT64_MAX, .segments = INT64_MAX })

@@ -298,6 +298,23 @@ static int run_simple(Frame *f, const Ins *i)
     return err;
 }
 
+static int put_part(void *to, size_t at, const void *part, size_t n)
+{
+    memcpy((char *)to + at, part, n);
+    return 0;
+}
+
+/* A collective that is left gives bytes to other shards and gets theirs. */
+static int run_exchange(Frame *f, const Ins *i)
+{
+    Swap swap = i->op == OP_all_gather ? SWAP_GATHER : i->op == OP_all_to_all ? SWAP_DEAL : SWAP_PERMUTE;
+    f->z[0] = buf_new(type_bytes(&f->prog->g->type[i->out]));
+    if (!f->z[0])
+        return E_NOMEM;
+    return exchange(swap, op_axis_name(i), f->x[0]->p, f->x[0]->bytes, i->nin > 1 ? (const int32_t *)(void *)f->x[1]->p : NULL,
+                    put_part, f->z[0]->p);
+}
+
 /* What only gives other names to the same bytes. */
 static bool passes_on(Op op) { return op == OP_barrier || op == OP_reshape || op == OP_stop_gradient; }
 
@@ -317,7 +334,7 @@ static int run_ins(Frame *f, int n)
     } else if (passes_on((Op)i->op)) {
         memcpy(f->z, f->x, i->nout * sizeof *f->z);
     } else {
-        err = run_simple(f, i);
+        err = op_meets(i) ? run_exchange(f, i) : run_simple(f, i);
         bufs_drop(f->x, i->nin);
     }
     for (int k = 0; k < i->nout; k++) {

@@ -366,7 +366,20 @@ static int fetch(void *call, Spot from, void *out, size_t bytes)
     return e == CL_SUCCESS ? 0 : ocl_fail(d, e, "reading a condition");
 }
 
-static const Replay steps = { launch, copy, fetch };
+static int store(void *call, Spot to, const void *bytes, size_t n)
+{
+    Call *c = call;
+    cl_int e = ocl.clEnqueueWriteBuffer(c->queue->cl, to.buffer, CL_TRUE, to.at, n, bytes, 0, NULL, NULL);
+    return e == CL_SUCCESS ? 0 : ocl_fail((OclDevice *)c->e->base.device, e, "writing what shards exchange");
+}
+
+static void away(void *call, bool is)
+{
+    Call *c = call;
+    (is ? ocl_leave : ocl_enter)((OclDevice *)c->e->base.device, c->e->queue);
+}
+
+static const Replay steps = { launch, copy, fetch, store, away };
 
 static Spot spot(Mem *m) { return (Spot){ ((OclMem *)m)->mem, 0 }; }
 

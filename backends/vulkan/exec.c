@@ -257,7 +257,16 @@ static int fetch(void *exec, Spot from, void *out, size_t bytes)
     return e ? e : vk_piece_read(device_of(x), from.buffer, from.at, out, bytes);
 }
 
-static const Replay steps = { launch, copy, fetch };
+/* What was recorded before has been read back by the same exchange, so nothing is under way. */
+static int store(void *exec, Spot to, const void *bytes, size_t n)
+{
+    VkExec *x = exec;
+    return vk_piece_write(device_of(x), to.buffer, to.at, bytes, n);
+}
+
+static void away(void *exec, bool is) { (void)exec, (void)is; }
+
+static const Replay steps = { launch, copy, fetch, store, away };
 
 static Spot spot(Mem *m) { return (Spot){ &((VkMem *)m)->piece, 0 }; }
 

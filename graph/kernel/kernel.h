@@ -236,8 +236,12 @@ typedef enum StepKind {
     S_LOOP,                                     /* trip times body[0], with STEP 0 .. trip-1 (or down, if reverse) */
     S_WHILE,                                    /* while body[0] gives true: body[1]. The host reads the flag */
     S_BRANCH,                                   /* body[index], clamped. The host reads the index from slot in[0] */
-    S_COPY                                      /* slot in[0] -> slot out[0] */
+    S_COPY,                                     /* slot in[0] -> slot out[0] */
+    S_EXCHANGE                                  /* with other shards: in[0] -> out[0]; in[1], of a permutation: the senders, i32 */
 } StepKind;
+
+/* What shards give one another: each all it has; each a row of what it has to each; one to one. */
+typedef enum Swap { SWAP_GATHER, SWAP_DEAL, SWAP_PERMUTE } Swap;
 
 typedef struct Plan Plan;
 typedef struct Step {
@@ -252,6 +256,7 @@ typedef struct Step {
      * A BRANCH's in[0] is the index, the bodies' arguments follow. */
     int ncap, ncarry;
     int *in, nin, *out, nout, *pong;
+    Swap swap; const char *name;                /* of an exchange; the name is the same in all shards */
     const char *note;                           /* what the scheduler thought, for dumps */
     Loc loc;
 } Step;

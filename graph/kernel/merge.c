@@ -22,6 +22,7 @@ typedef struct Merge {
     uint64_t **dep, **rev; int words;           /* by group: the groups it needs, and that need it, transitively */
     int *where;                                 /* by value: group + 1 */
     Seen *reads;                                /* by group: (value, index) that it loads */
+    int exchange;                               /* the last group so far that exchanges something, + 1 */
 } Merge;
 
 /* ==================== what a root reads */
@@ -125,18 +126,25 @@ static void note_needed(Merge *m, int n)
             m->rev[k * 64 + __builtin_ctzll(w)][n / 64] |= 1ull << (n % 64);
 }
 
+static void needs(const Merge *m, uint64_t *need, int w)
+{
+    if (w < 0)
+        return;
+    need[w / 64] |= 1ull << (w % 64);
+    for (int k = 0; k < m->words; k++)
+        need[k] |= m->dep[w][k];
+}
+
+/* All shards come to their exchanges in one order. */
 static void place_root(Merge *m, Root *r)
 {
     uint64_t *need = NEWS(uint64_t, m->words);
+    bool exchanges = r->kind == ROOT_STEPS && ins_exchanges(r->ins);
     root_reads(m->s, r);
-    for (int a = 0; a < r->nread; a++) {
-        int w = m->where[r->read[a].root] - 1;
-        if (w < 0)
-            continue;
-        need[w / 64] |= 1ull << (w % 64);
-        for (int k = 0; k < m->words; k++)
-            need[k] |= m->dep[w][k];
-    }
+    for (int a = 0; a < r->nread; a++)
+        needs(m, need, m->where[r->read[a].root] - 1);
+    if (exchanges)
+        needs(m, need, m->exchange - 1);
     int best = -1;
     if (r->kind <= ROOT_SUMS)
         for (int n = m->n - 1; n >= 0 && n >= m->n - LOOK_BACK && best < 0; n--)
@@ -159,6 +167,8 @@ static void place_root(Merge *m, Root *r)
                 note_needed(m, n);
             }
     }
+    if (exchanges)
+        m->exchange = best + 1;
     Group *g = &m->g[best];
     PUSH(g->root, g->n, g->cap, r);
     g->code += r->code;

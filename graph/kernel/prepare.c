@@ -628,6 +628,8 @@ static bool sliced(const Graph *g, const Bounds *b, Ref v)
 
 static bool is_step(const Ins *i, const Target *t)
 {
+    if (i && op_meets(i))
+        return true;
     return i && i->op == OP_region && region_form(i->region, i->nin, i->nsub, i->sub, t) == REGION_STEPS;
 }
 

@@ -436,6 +436,8 @@ static Root *root_own(Sched *s, const Ins *i)
 
 Root *root_ins(Sched *s, const Ins *i)
 {
+    if (op_meets(i))
+        return root_steps(s, i);
     if (i->op != OP_region)
         return root_own(s, i);
     switch (region_form(i->region, i->nin, i->nsub, i->sub, s->target)) {

@@ -400,10 +400,24 @@ static void step_of(Sched *s, const char *name, const Ins *i)
     *plan_step(s->plan, st.kind) = st;
 }
 
+/* What shards give one another, by the names that collectives have there. */
+static void exchange_of(Sched *s, const Ins *i)
+{
+    Step st = { .kind = S_EXCHANGE, .in = NEWS(int, i->nin), .nin = i->nin, .out = NEWS(int, 1), .nout = 1, .loc = i->loc,
+                .name = op_axis_name(i), .note = op_axis_name(i),
+                .swap = i->op == OP_all_gather ? SWAP_GATHER : i->op == OP_all_to_all ? SWAP_DEAL : SWAP_PERMUTE };
+    for (int k = 0; k < i->nin; k++)
+        st.in[k] = s->stored[i->in[k]].buf->slot;
+    st.out[0] = s->stored[i->out].buf->slot;
+    *plan_step(s->plan, st.kind) = st;
+}
+
 static void emit_group(Sched *s, const Group *g, int n)
 {
     const Root *r = g->root[0];
-    if (r->kind == ROOT_STEPS) {
+    if (r->kind == ROOT_STEPS && op_meets(r->ins)) {
+        exchange_of(s, r->ins);
+    } else if (r->kind == ROOT_STEPS) {
         step_of(s, arena_text("%sl%d", s->prefix, n), r->ins);
     } else if (r->kind == ROOT_INS) {
         for (int k = 0; k < r->ins->nout; k++)

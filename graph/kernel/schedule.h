@@ -24,7 +24,7 @@ int elem_depth(const Form *idx, int n);
 bool elem_is_view(int op);                      /* index arithmetic: broadcast reshape transpose slice reverse barrier ... */
 bool elem_is_pointwise(int op);                 /* an element of the result is a function of the same element of each operand */
 bool elem_is_reduce(int op);                    /* reduce_*, dot */
-bool elem_is_own(int op);                       /* a shape of its own: scatter, sort, cumulative, region */
+bool elem_is_own(int op);                       /* a shape of its own: scatter, sort, cumulative, region, exchange */
 double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap instructions */
 int elem_op_cost(int op);                       /* of ops that are not reductions */
 const AtomSet *idx_deps(const Form *, int n);

@@ -291,6 +291,88 @@ static void meet_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis 
     }
 }
 
+/* ==================== shards: bytes are exchanged, and each computes what it needs of them */
+
+/* What is gathered whole, in all; more is dealt out, summed in parts, and the parts are gathered. */
+enum { GATHER_MAX = 256 << 10 };
+
+static const char *exchange_name(const Meet *m, int *exchanges)
+{
+    return intern(arena_text("%s#%d", m->name, ++*exchanges));
+}
+
+/* [lanes, ...]: of all shards. */
+static Ref gathered(Meet m, Ref x, int *exchanges)
+{
+    Type all = type_add_lead(typ(x), m.size);
+    return type_size(&all) ? Collective(OP_all_gather, exchange_name(&m, exchanges), m.size, 0, 0, x) : Zeros(&all);
+}
+
+/* x: [lanes, ...], a row for each shard. The rows for this one. */
+static Ref dealt(Meet m, Ref x, int *exchanges)
+{
+    return type_size(typ(x)) ? Collective(OP_all_to_all, exchange_name(&m, exchanges), m.size, 0, 0, x) : x;
+}
+
+static Ref reduced(Op op, Ref x)
+{
+    Ints first = { 1, { 0 } };
+    return op == OP_psum ? Sum(x, first) : Reduce(op == OP_pmax ? OP_reduce_max : OP_reduce_min, x, first);
+}
+
+/* Each shard reduces a part, in the order of the shards as everywhere, and all get the same bits of it. */
+static Ref reduced_in_parts(Op op, const Meet *m, Ref x, int *exchanges)
+{
+    Type t = *typ(x);
+    int64_t size = type_size(&t), part = (size + m->size - 1) / m->size;
+    Ints none = { 1, { 0 } }, more = { 1, { m->size * part - size } };
+    x = Reshape(x, (Ints){ 1, { size } });
+    if (more.v[0])
+        x = Pad(x, Const((Dtype)t.dt, 0), none, more, none);
+    x = dealt(*m, Reshape(x, (Ints){ 2, { m->size, part } }), exchanges);
+    x = gathered(*m, reduced(op, x), exchanges);
+    return Reshape(SliceAxis(Reshape(x, (Ints){ 1, { m->size * part } }), 0, 0, size), type_shape(&t));
+}
+
+Ref collective_exchanged(const Ins *i, const Ref *x, Ref index, bool alike, int *exchanges)
+{
+    Meet m = meet_of(i);
+    size_t all = i->op == OP_axis_index ? 0 : type_bytes(typ(x[0])) * (size_t)m.size;
+    switch (i->op) {
+    case OP_axis_index:
+        return index;
+    case OP_all_gather:
+        return MoveAxis(gathered(m, x[0], exchanges), 0, m.at);
+    case OP_psum_scatter:
+        return reduced(OP_psum, dealt(m, MoveAxis(x[0], m.at, 0), exchanges));
+    case OP_all_to_all:
+        return MoveAxis(dealt(m, MoveAxis(x[0], m.at, 0), exchanges), 0, m.to);
+    case OP_ppermute:
+        return all ? Permute(exchange_name(&m, exchanges), m.size, x[0], x[1]) : x[0];
+    default:
+        if (!all)
+            return x[0];
+        return alike && all <= GATHER_MAX ? reduced((Op)i->op, gathered(m, x[0], exchanges))
+            : reduced_in_parts((Op)i->op, &m, x[0], exchanges);
+    }
+}
+
+bool ins_exchanges(const Ins *i)
+{
+    bool found = op_meets(i) && i->op != OP_axis_index;
+    for (int k = 0; k < i->nsub && !found; k++)
+        found = graph_exchanges(i->sub[k]);
+    return found;
+}
+
+bool graph_exchanges(const Graph *g)
+{
+    bool found = false;
+    for (int n = 0; n < g->nins && !found; n++)
+        found = ins_exchanges(g->ins[n]);
+    return found;
+}
+
 /* ==================== the host */
 
 static int meet_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)

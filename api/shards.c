@@ -1,0 +1,461 @@
+/*
+ * shards.c - programs over several devices: lists of devices, what is built for each, and runs.
+ *
+ * In: a graph with calls over devices. Out: pieces, run one after the other over stores: on the home device, or on all devices of
+ * a call at once, a thread for each that has work of its own.
+ * Invariant: a shard that fails ends the waits of the others; all threads are joined before a run returns, and it leaves one
+ * error, of who failed first.
+ */
+#include "api.h"
+#include <ctype.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ==================== lists of devices */
+
+static const char *skip_space(const char *s)
+{
+    while (isspace((unsigned char)*s))
+        s++;
+    return s;
+}
+
+/* The device that the text begins with; *s moves behind it and its comma. NULL after an error. */
+static Device *next_device(const char *what, const char *all, const char **s)
+{
+    char name[64];
+    const char *at = skip_space(*s);
+    size_t n = strcspn(at, ","), len = n;
+    while (len && isspace((unsigned char)at[len - 1]))
+        len--;
+    if (!len || len >= sizeof name) {
+        error_set(E_INVAL, "%s: \"%s\": names of devices are wanted, with commas", what, all);
+        return NULL;
+    }
+    memcpy(name, at, len);
+    name[len] = 0;
+    *s = at[n] ? at + n + 1 : NULL;
+    return device_find(name);
+}
+
+int devices_listed(const char *what, const char *names, Device ***out)
+{
+    int n = 1;
+    for (const char *s = names; s && *s; s++)
+        n += *s == ',';
+    Device **d = *out = calloc((size_t)n, sizeof *d);
+    if (!d)
+        return error_set(E_NOMEM, "out of host memory"), 0;
+    if (!names)
+        return (d[0] = device_of_thread()) != NULL;
+    const char *at = names;
+    for (int k = 0; k < n; k++)
+        if (!(d[k] = next_device(what, names, &at)))
+            return 0;
+    return n;
+}
+
+/* All devices of one kind, or as many of them as divide n. */
+static int devices_like(const Device *home, int64_t n, Device ***out)
+{
+    int all = device_count(), k = 0;
+    Device **d = *out = calloc((size_t)all + 1, sizeof *d);
+    if (!d)
+        return error_set(E_NOMEM, "out of host memory"), 0;
+    for (int i = 0; i < all; i++) {
+        Device *one = device_at(i);
+        if (!one)
+            return 0;
+        if (!strcmp(one->info.kind, home->info.kind))
+            d[k++] = one;
+    }
+    while (k > 1 && n % k)
+        k--;
+    return k;
+}
+
+/* The device of each of n shards, in the arena; NULL after an error. Neighbours are together. */
+static Device **shard_devices(const char *place, int64_t n, const Device *home)
+{
+    Device **list = NULL, **d = NULL;
+    int k = place[0] ? devices_listed("hd_pmap: .devices", place, &list) : devices_like(home, n, &list);
+    if (k && n % k)
+        error_set(E_SHAPE, "hd_pmap: an axis of %lld cannot be dealt out to the %d devices of \"%s\": a multiple is wanted",
+                  (long long)n, k, place);
+    else if (k) {
+        d = NEWS(Device *, n);
+        for (int64_t s = 0; s < n; s++)
+            d[s] = list[s / (n / k)];
+    }
+    free(list);
+    return d;
+}
+
+bool places_known(const Graph *g, Device *home)
+{
+    for (int n = 0; n < g->nins && !error_pending(); n++) {
+        const Ins *i = g->ins[n];
+        for (int a = 0; i->op == OP_region && a < i->region->nlane; a++) {
+            const Lane *l = &i->region->lane[a];
+            Loc before = loc_set(i->loc);
+            if (l->place && l->size)
+                shard_devices(l->place, l->size, home);
+            loc_set(before);
+        }
+        for (int k = 0; k < i->nsub; k++)
+            places_known(i->sub[k], home);
+    }
+    return !error_pending();
+}
+
+/* ==================== what is built */
+
+typedef struct Call {
+    int nin, nout; Ref *in, *out;               /* values of the whole program */
+    Exec **exec;                                /* by shard; several of one device may have one */
+    int n;                                      /* shards; 0: the home device runs it */
+    Device **device;
+    uint8_t *im, *om;                           /* over the shards */
+    bool meets;                                 /* shards exchange something: each has an Exec of its own */
+    Mem **number;                               /* the i32 that says which shard it is */
+    Loc loc;
+    pthread_mutex_t lock;                       /* one run at a time, where they meet */
+} Call;
+
+struct Spread {
+    Device *home;
+    int ncall; Call *call;
+    int nval; size_t *bytes; int *uses;         /* by value of the program */
+    int nin, nout; Ref *in, *out;
+};
+
+static bool alike(const Device *a, const Device *b)
+{
+    return a->backend == b->backend && !strcmp(a->info.model, b->info.model) && !strcmp(a->info.driver, b->info.driver);
+}
+
+/* The first shard before s on the same device; -1: none. */
+static int sharer(const Call *c, int s)
+{
+    int t = 0;
+    while (t < s && c->device[t] != c->device[s])
+        t++;
+    return t < s ? t : -1;
+}
+
+static bool build_shards(Call *c, Graph *g, hd_cost_info *cost)
+{
+    for (int s = 0; s < c->n; s++) {
+        int32_t number = s;
+        int t = sharer(c, s);
+        if (t >= 0 && !c->meets) {
+            c->exec[s] = c->exec[t];
+        } else {
+            if (!(c->exec[s] = compile_shard(graph_clone(g), c->device[s])))
+                return false;
+            cost_add(cost, c->exec[s]);
+        }
+        if (!(c->number[s] = mem_with(c->device[s], &number, sizeof number)))
+            return false;
+    }
+    return true;
+}
+
+static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *home, hd_cost_info *cost)
+{
+    const Region *r = p->over->region;
+    const Lane *lane = &r->lane[0];
+    loc_set(c->loc = p->over->loc);
+    Device **d = shard_devices(lane->place, lane->size, home);
+    if (!d)
+        return false;
+    c->device = d, c->n = (int)lane->size;
+    c->im = NEWS(uint8_t, p->nin), c->om = NEWS(uint8_t, p->nout);
+    for (int k = 0; k < p->nin; k++)
+        c->im[k] = r->im[k * r->nlane];
+    for (int k = 0; k < p->nout; k++)
+        c->om[k] = r->om[k * r->nlane];
+    bool same = true;
+    for (int s = 1; s < c->n; s++)
+        same = same && alike(d[0], d[s]);
+    Graph *shard = graph_shard(p->over, g, 0, same);
+    c->meets = shard && graph_exchanges(shard);
+    c->exec = NEWS(Exec *, c->n), c->number = NEWS(Mem *, c->n);
+    return shard && build_shards(c, shard, cost);
+}
+
+static bool call_home(Call *c, const Piece *p, Device *home, hd_cost_info *cost)
+{
+    c->exec = NEWS(Exec *, 1);
+    if ((c->exec[0] = compile(graph_clone(p->g), home, NULL)))
+        cost_add(cost, c->exec[0]);
+    return c->exec[0];
+}
+
+static void count_uses(Spread *p)
+{
+    for (int k = 0; k < p->ncall; k++)
+        for (int j = 0; j < p->call[k].nin; j++)
+            p->uses[p->call[k].in[j]]++;
+    for (int k = 0; k < p->nout; k++)
+        p->uses[p->out[k]]++;
+}
+
+Spread *spread_build(Graph *whole, Device *home, hd_cost_info *cost)
+{
+    const Graph *g;
+    Piece *piece;
+    int n = graph_pieces(whole, &g, &piece);
+    if (!n)
+        return NULL;
+    Spread *p = NEW(Spread);
+    *p = (Spread){ .home = home, .call = NEWS(Call, n), .nval = g->nval, .bytes = NEWS(size_t, g->nval), .uses = NEWS(int, g->nval),
+                   .nin = g->nin, .nout = g->nout, .in = arena_copy(g->in, sizeof *g->in * (size_t)g->nin),
+                   .out = arena_copy(g->out, sizeof *g->out * (size_t)g->nout) };
+    for (Ref v = 1; v < (Ref)g->nval; v++)
+        p->bytes[v] = type_bytes(&g->type[v]);
+    Loc before = loc_here();
+    for (; p->ncall < n && !error_pending(); p->ncall++) {
+        const Piece *q = &piece[p->ncall];
+        Call *c = &p->call[p->ncall];
+        *c = (Call){ .nin = q->nin, .nout = q->nout, .in = q->in, .out = q->out };
+        pthread_mutex_init(&c->lock, NULL);
+        if (!(q->over ? call_over(c, q, g, home, cost) : call_home(c, q, home, cost)) && !error_pending())
+            error_set(E_INTERNAL, "a program for several devices could not be built");
+    }
+    loc_set(before);
+    count_uses(p);
+    if (!error_pending())
+        return p;
+    spread_drop(p);
+    return NULL;
+}
+
+void spread_drop(Spread *p)
+{
+    for (int k = 0; p && k < p->ncall; k++) {
+        Call *c = &p->call[k];
+        for (int s = 0; s < (c->n ? c->n : 1) && c->exec; s++) {
+            if (c->exec[s] && (!c->n || c->meets || sharer(c, s) < 0))
+                c->exec[s]->device->backend->drop(c->exec[s]);
+            if (c->number)
+                mem_drop(c->number[s]);
+        }
+        pthread_mutex_destroy(&c->lock);
+    }
+}
+
+/* ==================== one shard */
+
+typedef struct Job {
+    const Call *c;
+    Store *const *val; const size_t *bytes;
+    int s;                                      /* its shard; where they do not meet, all that share its device */
+    Party *party;
+    Mem **in, **out;                            /* room for those of all shards: [shard][...] */
+    int code, failed; Code error; char text[4096];      /* failed: the shard */
+    pthread_t thread; bool started;
+} Job;
+
+static Mem *zeros(Device *d, size_t n)
+{
+    void *p = calloc(1, n ? n : 1);
+    Mem *m = p ? mem_with(d, p, n) : NULL;
+    if (!p)
+        error_set(E_NOMEM, "out of host memory: %zu bytes", n);
+    free(p);
+    return m;
+}
+
+static Mem *operand(const Job *j, int s, int k)
+{
+    const Call *c = j->c;
+    Store *x = j->val[c->in[k]];
+    Device *d = c->device[s];
+    if (c->im[k] == STACKED)
+        return store_share(x, c->n, s, d);
+    return c->im[k] == SUMMED && s ? zeros(d, j->bytes[c->in[k]]) : store_on(x, d, false);
+}
+
+static int run_shard(const Job *j, int s)
+{
+    const Call *c = j->c;
+    Mem **in = j->in + (size_t)s * (size_t)(c->nin + 1);
+    int n = 0, e = 0;
+    for (; n < c->nin && !e; n++)
+        e = (in[n] = operand(j, s, n)) ? 0 : (int)error_code();
+    in[c->nin] = c->number[s];
+    e = e ? e : c->device[s]->backend->run(c->exec[s], c->nin + 1, in, c->nout, j->out + (size_t)s * (size_t)c->nout);
+    for (int k = 0; k < n; k++)
+        mem_drop(in[k]);
+    return e;
+}
+
+static void work(Job *j)
+{
+    const Call *c = j->c;
+    for (int s = j->s; s < c->n && !j->code; s++) {
+        if (s != j->s && (c->meets || c->device[s] != c->device[j->s]))
+            continue;
+        if (c->meets)
+            party_enter(j->party, s);
+        j->code = run_shard(j, s);
+        j->failed = s;
+        if (c->meets)
+            party_leave(j->code);
+    }
+    j->error = error_code();
+    snprintf(j->text, sizeof j->text, "%s", error_text());
+    error_clear();
+}
+
+static void *begin(void *job)
+{
+    Job *j = job;
+    loc_set(j->c->loc);
+    work(j);
+    return NULL;
+}
+
+/* Signals are for the application's threads. */
+static bool start(Job *j)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    j->started = !pthread_create(&j->thread, NULL, begin, j);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return j->started;
+}
+
+/* ==================== all shards of a call */
+
+static void tell(const Job *j)
+{
+    Loc before = loc_set((Loc){ 0 });           /* the text has it */
+    error_set(j->error ? j->error : E_INTERNAL, "%s (shard %d of %d, on %s)", j->text, j->failed, j->c->n,
+              j->c->device[j->failed]->info.name);
+    loc_set(before);
+}
+
+/* A thread that cannot be had is a shard that has failed. */
+static int run_jobs(Job *job, int n, Party *party)
+{
+    int first = -1;
+    for (int k = 0; k < n; k++)
+        if (n > 1 && !start(&job[k])) {
+            job[k].code = E_NOMEM, job[k].error = E_NOMEM, job[k].failed = job[k].s;
+            snprintf(job[k].text, sizeof job[k].text, "no thread for a shard");
+            if (party) {
+                party_enter(party, job[k].s);
+                party_leave(E_NOMEM);
+            }
+        } else if (n == 1)
+            work(&job[0]);
+    for (int k = 0; k < n; k++)
+        if (job[k].started)
+            pthread_join(job[k].thread, NULL);
+    for (int k = n - 1; k >= 0; k--)
+        if (job[k].code && (first < 0 || !party || job[k].s == party_first(party)))
+            first = k;
+    if (first >= 0)
+        tell(&job[first]);
+    return first >= 0 ? job[first].code : 0;
+}
+
+/* Results of the shards as stores: shares, or, where all have the same, one copy a device. Takes the memories over. */
+static int settle_results(const Call *c, Mem **out, const size_t *bytes, Store **val)
+{
+    for (int k = 0; k < c->nout; k++) {
+        Mem **m = calloc((size_t)c->n, sizeof *m);
+        bool same = c->om[k] != STACKED;
+        int n = 0;
+        for (int s = 0; s < c->n; s++) {
+            Mem **from = &out[(size_t)s * (size_t)c->nout + (size_t)k];
+            if (m && (!same || sharer(c, s) < 0))
+                m[n++] = *from, *from = NULL;
+        }
+        val[c->out[k]] = m ? store_shards(bytes[c->out[k]], n, m, same, true) : NULL;
+        if (!val[c->out[k]])
+            return error_set(E_NOMEM, "out of host memory");
+    }
+    return 0;
+}
+
+static int run_over(Call *c, Store **val, const size_t *bytes)
+{
+    int n = 0;
+    Party *party = c->meets ? party_new(c->n) : NULL;
+    Job *job = calloc((size_t)c->n, sizeof *job);
+    size_t nin = (size_t)c->n * (size_t)(c->nin + 1), nout = (size_t)c->n * (size_t)c->nout;
+    Mem **m = calloc(nin + nout + 1, sizeof *m);
+    int e = job && m && (party || !c->meets) ? 0 : (int)error_set(E_NOMEM, "out of host memory");
+    for (int s = 0; s < c->n && !e; s++)
+        if (c->meets || sharer(c, s) < 0)
+            job[n++] = (Job){ .c = c, .val = val, .bytes = bytes, .s = s, .party = party, .in = m, .out = m + nin };
+    if (!e && c->meets)
+        pthread_mutex_lock(&c->lock);
+    e = e ? e : run_jobs(job, n, party);
+    if (n && c->meets)
+        pthread_mutex_unlock(&c->lock);
+    e = e ? e : settle_results(c, m + nin, bytes, val);
+    for (size_t k = 0; m && k < nout; k++)
+        mem_drop(m[nin + k]);
+    free(m);
+    free(job);
+    party_drop(party);
+    return e;
+}
+
+/* ==================== a run */
+
+static int run_home(const Call *c, Device *home, Store **val, const size_t *bytes)
+{
+    Mem **m = calloc((size_t)(c->nin + c->nout + 1), sizeof *m);
+    int n = 0, e = m ? 0 : (int)error_set(E_NOMEM, "out of host memory");
+    for (; n < c->nin && !e; n++)
+        e = (m[n] = store_on(val[c->in[n]], home, true)) ? 0 : (int)error_code();
+    e = e ? e : home->backend->run(c->exec[0], c->nin, m, c->nout, m + c->nin);
+    for (int k = 0; k < c->nout && !e; k++) {
+        val[c->out[k]] = store_new(bytes[c->out[k]], NULL, m[c->nin + k]);
+        m[c->nin + k] = NULL;
+        e = val[c->out[k]] ? 0 : (int)error_code();
+    }
+    for (int k = 0; m && k < c->nin + c->nout; k++)
+        mem_drop(m[k]);
+    free(m);
+    return e;
+}
+
+/* Values go when their last reader has run. */
+static void used(Store **val, int *left, Ref v)
+{
+    if (--left[v])
+        return;
+    store_drop(val[v]);
+    val[v] = NULL;
+}
+
+int spread_run(Spread *p, Store *const *in, Store **out)
+{
+    Store **val = calloc((size_t)p->nval, sizeof *val);
+    int *left = malloc((size_t)p->nval * sizeof *left), e = val && left ? 0 : (int)error_set(E_NOMEM, "out of host memory");
+    for (int k = 0; k < p->nin && !e; k++)
+        val[p->in[k]] = store_keep(in[k]);
+    if (!e)
+        memcpy(left, p->uses, (size_t)p->nval * sizeof *left);
+    for (int k = 0; k < p->ncall && !e; k++) {
+        Call *c = &p->call[k];
+        e = c->n ? run_over(c, val, p->bytes) : run_home(c, p->home, val, p->bytes);
+        for (int j = 0; j < c->nin && !e; j++)
+            used(val, left, c->in[j]);
+    }
+    for (int k = 0; k < p->nout && !e; k++)
+        out[k] = store_keep(val[p->out[k]]);
+    for (int v = 0; val && v < p->nval; v++)
+        store_drop(val[v]);
+    free(left);
+    free(val);
+    return e;
+}
