@@ -288,6 +288,29 @@ START_TEST(lists)
 }
 END_TEST
 
+/* ==================== checks and rules of the user's own */
+
+static hd positive(hd x) { hd s = hd_sum(x); hd_check(hd_gt(s, hd_c(-2)), "the sum is positive"); return hd_add(x, hd_psum(s, "i")); }
+static hd cube(hd x) { return hd_mul(hd_square(x), x); }
+static hd cube_rule(hd x, hd t) { return hd_tuple(cube(x), hd_mul(hd_mul_c(hd_square(x), 30), t)); }     /* ten times too much */
+static hd ruled(hd x) { return hd_psum(hd_apply(hd_custom_jvp(cube, cube_rule), x), "i"); }
+ENERGY(ruled)
+
+START_TEST(from_inside)
+{
+    const float low[N * W] = { [7] = -9 };
+    hd_array *x = rows(), *bad = hd_array_new(HD_F32, (hd_ints){ 2, { N, W } }, low, NULL), *y = NULL, *v, *p;
+    hd_fn *f = hd_pmap(positive, OVER("host,host"));
+    ck_assert_int_eq(hd_call(f, &y, bad), HD_ECHECK);
+    ck_assert_msg(strstr(hd_error(), "the sum is positive (i 2)") != NULL, "%s", hd_error());
+    y = called(f, x, NULL, "a check that holds");
+    list_now = "host,host";
+    v = called(hd_grad(ruled_v), x, NULL, "rule"), p = called(hd_grad(ruled_p), x, NULL, "rule");
+    near(p, v, 1e-6, "rule");
+    hd_drop(y), hd_drop(v), hd_drop(p), hd_drop(bad), hd_drop(x);
+}
+END_TEST
+
 /* ==================== a shard that fails */
 
 static hd fails(hd x) { return hd_psum(hd_mul(x, hd_psum(x, "i")), "i"); }
@@ -366,6 +389,7 @@ int main(void)
     tcase_add_test(c, stays);
     tcase_add_test(c, one_copy);
     tcase_add_test(c, lists);
+    tcase_add_test(c, from_inside);
     tcase_add_test(c, faults);
     tcase_add_test(c, threads);
     return suite_run(s);
