@@ -3,8 +3,11 @@
 #     c          with main(): a program, which is built and run on the host; what it prints is the block `output` behind it, if
 #                there is one. Without: declarations, which the blocks after it in the same document may use
 #     c body     statements, inside a function of their own
+#     c run      statements of a program that is built with the declarations before it, and run as `c` is; no array may be
+#                alive at its end
 #     c quote    lines of this project's own source: each must be there as it stands; `...` stands for lines left out
 #     sh         commands: a program of ours that they name must be there
+# In messages a block of start.md is a file start.c, and its first line is 1.
 # What a block needs and a reader does not stands in a comment that begins with the line "<!-- c".
 #     docs.sh BUILD SOURCE
 set -u
@@ -24,6 +27,7 @@ split() {
         inside && (/^```/ || /^-->/) { close(out); inside = 0; next }
         inside { print > out; next }
         /^```c body/ { open_("body"); next }
+        /^```c run/ { open_("run"); next }
         /^```c quote/ { open_("quote"); next }
         /^```c *$/ || /^<!-- c$/ { open_("c"); next }
         /^```output/ { open_("output"); next }
@@ -42,6 +46,12 @@ quote() {
     done <"$2"
 }
 
+printed_by() {      # the block `output` behind this one, if there is one
+    next=$(basename "$1" | sed 's/^0*//; s/[.].*//')
+    next=$(printf '%s/%03d.output' "$(dirname "$1")" $((next + 1)))
+    [ ! -f "$next" ] || echo "$next"
+}
+
 run() {     # the program, its place, the file with what it prints
     $cc $flags "$1" -L"$build" -lheddle -lm -Wl,-rpath,"$build" -o "$tmp/program" 2>"$tmp/log" || { say "$2: does not build"; cat "$tmp/log"; return; }
     (cd "$tmp" && HEDDLE_DEVICE=host ./program >"$tmp/printed" 2>"$tmp/log") || { say "$2: fails"; cat "$tmp/log"; return; }
@@ -56,7 +66,7 @@ for doc in README.md docs/*.md; do
     [ ! -f "$dir/unknown" ] || say "$doc:$(head -1 "$dir/unknown"): a block of a kind that nothing tests"
     unit="$dir/unit.h"
     printf '#include <heddle.h>\n#include <math.h>\n#include <stdlib.h>\n#include <string.h>\n' >"$unit"
-    for f in "$dir"/[0-9]*.c "$dir"/[0-9]*.body "$dir"/[0-9]*.quote "$dir"/[0-9]*.sh; do [ -f "$f" ] && echo "$f"; done | sort >"$dir/list"
+    for f in "$dir"/[0-9]*.c "$dir"/[0-9]*.body "$dir"/[0-9]*.run "$dir"/[0-9]*.quote "$dir"/[0-9]*.sh; do [ -f "$f" ] && echo "$f"; done | sort >"$dir/list"
     while IFS= read -r f; do
         place="$doc:$(cat "$f.line")"
         blocks=$((blocks + 1))
@@ -66,14 +76,16 @@ for doc in README.md docs/*.md; do
                 [ -x "$build/${p#build/}" ] || echo "$place: there is no $p"; done >"$tmp/log"
             [ ! -s "$tmp/log" ] || { cat "$tmp/log"; bad=1; }
             continue;;
+        *.run) { cat "$unit"; printf 'int main(void)\n{\n#line 1 "%s.c"\n' "$(basename "$doc" .md)"; cat "$f"
+                echo 'return hd_live() != 0; }'; } >"$dir/try.c"
+            run "$dir/try.c" "$place" "$(printed_by "$f")"
+            continue;;
         *.body) { cat "$unit"; echo "static void statements(void) {"; cat "$f"; echo "}"; } >"$dir/try.c";;
         *) if grep -q 'main(' "$f"; then
-                next=$(printf '%s/%03d.output' "$dir" $(($(basename "$f" .c | sed 's/^0*//') + 1)))
-                [ -f "$next" ] || next=
-                run "$f" "$place" "$next"
+                run "$f" "$place" "$(printed_by "$f")"
                 continue
             fi
-            cat "$f" >>"$unit"
+            { printf '#line 1 "%s.c"\n' "$(basename "$doc" .md)"; cat "$f"; } >>"$unit"
             cp "$unit" "$dir/try.c";;
         esac
         $cc $flags -fsyntax-only "$dir/try.c" 2>"$tmp/log" || { say "$place: does not compile"; cat "$tmp/log"; }
