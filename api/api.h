@@ -80,8 +80,10 @@ const Tree *tree_retype(const Tree *, const Type **t);
 const Tree *tree_strong(const Tree *);          /* weak leaves become plain ones */
 const Tree *tree_copy(const Tree *);            /* into the current arena */
 bool tree_equal(const Tree *, const Tree *);    /* weak: same value */
-bool tree_alike(const Tree *, const Tree *);    /* equal as data, where nothing is an empty tuple */
 bool tree_same_shape(const Tree *, const Tree *);       /* structure only */
+/* got[]: for each leaf of want the number of the leaf of have that is given for it, -1: none. absent: nothing, which as data is an
+ * empty tuple, may stand for a part. false: they do not fit. */
+bool tree_given(const Tree *want, const Tree *have, bool absent, int *got);
 uint64_t tree_hash(const Tree *);
 void tree_types(const Tree *, Type *out);       /* of the leaves, in order */
 void tree_leaves(const Tree *, const Tree **out);

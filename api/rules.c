@@ -38,34 +38,14 @@ static bool misfit(const FnRule *r, const char *what, const Tree *got, const Tre
     return false;
 }
 
-/* got[]: for each leaf of want the leaf that was given for it, or -1; at: how many leaves of the result are before. */
-static bool fits(const Tree *want, const Tree *have, bool absent, int **got, int *at)
-{
-    if (have->kind == T_NIL && want->kind != T_NIL && absent) {
-        for (int k = 0; k < want->nleaf; k++)
-            *(*got)++ = -1;
-        return true;
-    }
-    if (want->kind == T_LEAF) {
-        *(*got)++ = (*at)++;
-        return (have->kind == T_LEAF && type_equal(&want->type, &have->type)) || (have->kind == T_WEAK && !want->type.rank);
-    }
-    if (want->kind != have->kind || want->n != have->n)
-        return false;
-    for (int k = 0; k < want->n; k++)
-        if ((want->kind == T_DICT && want->key[k] != have->key[k]) || !fits(want->part[k], have->part[k], absent, got, at))
-            return false;
-    return true;
-}
-
 /* Takes what is wanted out of the leaves that the rule returned, from `at` on. absent: HD_NIL may stand for a part, which
  * gives 0; so do leaves that are no floats. */
 static bool taken(const FnRule *r, const char *what, const Tree *want, const Tree *have, bool absent, const Ref *leaf, Ref *out)
 {
-    int *got = NEWS(int, want->nleaf), *next = got, at = 0;
+    int *got = NEWS(int, want->nleaf);
     const Tree **weak = NEWS(const Tree *, have->nleaf);
     Type *type = NEWS(Type, want->nleaf);
-    if (!fits(want, have, absent, &next, &at))
+    if (!tree_given(want, have, absent, got))
         return misfit(r, what, have, want, absent);
     tree_leaves(have, weak), tree_types(want, type);
     for (int k = 0; k < want->nleaf; k++) {

@@ -182,17 +182,32 @@ static const Traced *over_first(const hd_fn *f, const Tree *args, int n, bool **
 
 static bool float_leaf(const Graph *g, Ref v) { return dtype_float((Dtype)g->type[v].dt); }
 
+/* got[]: for each leaf of the first n arguments the leaf of the directions, which are the others; -1: it is zero. */
+static bool directions(const hd_fn *f, const Tree *args, int n, int *got)
+{
+    int before = 0;
+    for (int i = 0; i < n; i++) {
+        const Tree *x = args->part[i], *dx = args->part[n + i];
+        if (!tree_given(x, dx, true, got)) {
+            FAIL_AT(f, E_INVAL, "hd_jvp: argument %d is %s, its direction %s", i, tree_text(x), tree_text(dx));
+            return false;
+        }
+        for (int k = 0; k < x->nleaf; k++, got++)
+            *got += *got < 0 ? 0 : before;
+        before += dx->nleaf;
+    }
+    return true;
+}
+
 static const Traced *jvp(const hd_fn *f, const Tree *args)
 {
-    int n = args->n / 2;
+    int n = args->n / 2, *got = NEWS(int, args->nleaf);
     bool *wrt;
     if (args->n % 2 || !n)
         return FAIL_AT(f, E_INVAL, "hd_jvp: arguments are (x..., dx...): an even number, not %d", args->n), NULL;
-    for (int i = 0; i < n; i++)
-        if (!tree_alike(args->part[i], args->part[n + i]))
-            return FAIL_AT(f, E_INVAL, "hd_jvp: argument %d is %s, its direction %s", i, tree_text(args->part[i]),
-                           tree_text(args->part[n + i])), NULL;
-    const Traced *t = over_first(f, args, n, &wrt);
+    const Traced *t = directions(f, args, n, got) ? over_first(f, args, n, &wrt) : NULL;
+    for (int i = 0; t && i < t->g->nin - t->ncap; i++)
+        wrt[t->ncap + i] = wrt[t->ncap + i] && got[i] >= 0;
     Graph *d = t ? graph_jvp(t->g, wrt) : NULL;
     if (!d)
         return NULL;
@@ -203,7 +218,7 @@ static const Traced *jvp(const hd_fn *f, const Tree *args)
         x[i] = in[i];
     for (int i = 0; i < nx; i++)
         if (wrt[t->ncap + i])
-            x[k++] = in[nin + i];
+            x[k++] = in[nin + got[i]];
     graph_inline(d, x, r);
     for (int i = 0; i < t->g->nout; i++) {
         out[i] = r[i];
@@ -248,7 +263,7 @@ static const Traced *linearized(const hd_fn *f, const Tree *args)
     if (!t || graph_linearize(t->g, wrt, &primal, &linear))
         return NULL;
     const Tree *kept = residual_tree(primal, t->g->nout);
-    if (!tree_alike(args->part[0], kept))
+    if (!tree_given(kept, args->part[0], false, NEWS(int, kept->nleaf)))
         return FAIL_AT(f, E_INVAL, "hd_linearized: the residuals are %s, those that hd_linearize(%s) gives for arguments like dx "
                        "are %s", tree_text(args->part[0]), fn_name(f), tree_text(kept)), NULL;
     Ref *in, *x = NEWS(Ref, linear->nin), *r = NEWS(Ref, linear->nout), *out = NEWS(Ref, t->g->nout);
@@ -302,24 +317,24 @@ static const Traced *vjp(const hd_fn *f, const Tree *args)
     if (!t)
         return NULL;
     const Tree *y = tree_strong(t->out), *dy = args->part[n];
-    if (!tree_alike(y, dy))
+    int *got = NEWS(int, y->nleaf);
+    if (!tree_given(y, dy, true, got))
         return FAIL_AT(f, E_INVAL, "%s: the result is %s, its cotangent %s", what, tree_text(y), tree_text(dy)), NULL;
     Graph *v = graph_vjp(t->g, wrt);
     if (!v)
         return NULL;
     if (f->key.bare && depends_on_point(t, v, wrt))
         return not_linear(f, t, wrt), NULL;
-    const Traced *g = t;
     Ref *in, *x = NEWS(Ref, v->nin), *r = NEWS(Ref, v->nout), *out = NEWS(Ref, v->nout + args->nleaf);
-    int nin = g->g->nin, k = nin, o = 0, ct = g->g->nout;
+    int nin = t->g->nin, k = nin, o = 0, ct = t->g->nout;
     open_over(t, args, &in);
     for (int i = 0; i < nin; i++)
         x[i] = in[i];
-    for (int i = 0; i < g->g->nout; i++)
-        if (float_leaf(g->g, g->g->out[i]))
-            x[k++] = in[nin + i];
+    for (int i = 0; i < t->g->nout; i++)
+        if (float_leaf(t->g, t->g->out[i]))
+            x[k++] = got[i] < 0 ? Zeros(&t->g->type[t->g->out[i]]) : in[nin + got[i]];
     graph_inline(v, x, r);
-    for (int i = 0; i < g->g->nout && !f->key.bare; i++)
+    for (int i = 0; i < t->g->nout && !f->key.bare; i++)
         out[o++] = r[i];
     for (int i = t->ncap; i < nin; i++)
         out[o++] = wrt[i] ? r[ct++] : Zeros(typ(in[i]));

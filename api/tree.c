@@ -95,14 +95,8 @@ static const Tree *copied(const Tree *t, void *env)
 }
 const Tree *tree_copy(const Tree *t) { return mapped(t, copied, NULL); }
 
-static bool is_empty(const Tree *t) { return t->kind == T_NIL || (t->kind == T_TUPLE && !t->n); }
-
-typedef enum Likeness { SHAPES, TYPES, TYPES_OF_DATA } Likeness;
-static bool same(const Tree *a, const Tree *b, Likeness what)
+static bool same(const Tree *a, const Tree *b, bool types)
 {
-    bool types = what != SHAPES;
-    if (what == TYPES_OF_DATA && is_empty(a) && is_empty(b))
-        return true;
     if (types ? a->kind != b->kind : is_inner(a) != is_inner(b) || a->nleaf != b->nleaf || a->n != b->n)
         return false;
     if (!is_inner(a))
@@ -110,13 +104,39 @@ static bool same(const Tree *a, const Tree *b, Likeness what)
     if (a->kind != b->kind || a->n != b->n)
         return false;
     for (int i = 0; i < a->n; i++)
-        if ((a->key && a->key[i] != b->key[i]) || !same(a->part[i], b->part[i], what))
+        if ((a->key && a->key[i] != b->key[i]) || !same(a->part[i], b->part[i], types))
             return false;
     return true;
 }
-bool tree_equal(const Tree *a, const Tree *b) { return same(a, b, TYPES); }
-bool tree_alike(const Tree *a, const Tree *b) { return same(a, b, TYPES_OF_DATA); }
-bool tree_same_shape(const Tree *a, const Tree *b) { return same(a, b, SHAPES); }
+bool tree_equal(const Tree *a, const Tree *b) { return same(a, b, true); }
+bool tree_same_shape(const Tree *a, const Tree *b) { return same(a, b, false); }
+
+static bool is_empty(const Tree *t) { return t->kind == T_NIL || (t->kind == T_TUPLE && !t->n); }
+
+static bool given(const Tree *want, const Tree *have, bool absent, int **got, int *at)
+{
+    if (is_empty(have) && (absent || is_empty(want))) {
+        for (int k = 0; k < want->nleaf; k++)
+            *(*got)++ = -1;
+        return true;
+    }
+    if (want->nleaf && !is_inner(want)) {
+        *(*got)++ = (*at)++;
+        return (have->kind == T_LEAF && type_equal(&want->type, &have->type)) || (have->kind == T_WEAK && !want->type.rank);
+    }
+    if (want->kind != have->kind || want->n != have->n)
+        return false;
+    for (int k = 0; k < want->n; k++)
+        if ((want->key && want->key[k] != have->key[k]) || !given(want->part[k], have->part[k], absent, got, at))
+            return false;
+    return true;
+}
+
+bool tree_given(const Tree *want, const Tree *have, bool absent, int *got)
+{
+    int at = 0;
+    return given(want, have, absent, &got, &at);
+}
 
 static uint64_t hash(const Tree *t, uint64_t h)
 {

@@ -32,16 +32,19 @@ static hd picked(hd p, hd x)
     hd at = hd_argsort(x, 0);
     return hd_tuple(hd_take(hd_square(x), at, 0), HD_NIL, hd_max(hd_get(p, "w"), 1), hd_abs(hd_get(p, "b")));
 }
+static hd own_rule(hd x, hd dx) { return hd_tuple(hd_exp(x), hd_mul(dx, hd_exp(x))); }
+static hd ruled(hd p, hd x) { return hd_mul(hd_get(p, "b"), hd_apply(hd_custom_jvp(hd_exp, own_rule), x)); }
 static hd straight(hd p, hd x) { return hd_tuple(x, hd_get(p, "b"), hd_sum(hd_get(p, "w"))); }
 
-typedef struct Case { const char *name; hd_fn *f; bool reverse; const char *gone; } Case;
-enum { CASES = 6 };
+typedef struct Case { const char *name; hd_fn *f; const char *gone; } Case;     /* gone: what the linear part has none of */
+enum { CASES = 7 };
 static void cases(Case *c)
 {
     const Case all[CASES] = {
-        { "layers", HD_FN(layers), true, "tanh" },          { "recurrent", HD_FN(recurrent), true, "tanh" },
-        { "looping", HD_FN(looping), false, NULL },         { "branching", HD_FN(branching), true, "exp" },
-        { "picked", HD_FN(picked), true, "sort" },          { "straight", HD_FN(straight), true, NULL },
+        { "layers", HD_FN(layers), "tanh" },          { "recurrent", HD_FN(recurrent), "tanh" },
+        { "looping", HD_FN(looping), NULL },         { "branching", HD_FN(branching), "exp" },
+        { "picked", HD_FN(picked), "sort" },          { "straight", HD_FN(straight), NULL },
+        { "ruled", HD_FN(ruled), "exp" },
     };
     memcpy(c, all, sizeof all);
 }
@@ -152,6 +155,25 @@ START_TEST(many_directions)
 }
 END_TEST
 
+/* A loop has its steps of the function once, and lanes for the directions alone. */
+static hd many_of_loop(hd p, hd x, hd dxs)
+{
+    hd r = hd_nth(hd_apply(hd_linearize(recurrent), p, x), 1);
+    return hd_apply(hd_vmap(hd_linearized(recurrent), .in_axes = { HD_NONE, HD_NONE, 0 }), r, hd_zeros_like(p), dxs);
+}
+
+START_TEST(many_directions_of_loop)
+{
+    hd_array *p, *x, *dxs = hd_array_abstract(HD_F32, 50, 3);
+    point(0, &p, &x);
+    char *text = text_of(HD_FN(many_of_loop), p, x, dxs);
+    const char *at = strstr(text, "tanh"), *lanes = strstr(text, "lanes(50)");
+    ck_assert_msg(count(text, "tanh") == 1 && count(text, "lanes(") == 1 && at < lanes, "%.900s", text);
+    free(text);
+    hd_drop(p), hd_drop(x), hd_drop(dxs);
+}
+END_TEST
+
 /* ==================== transforms of the two */
 
 static hd directions(hd_fn *f, hd p, hd x)      /* a basis of x, one after the other and as lanes */
@@ -242,6 +264,10 @@ static hd squared(hd x) { return hd_mul(x, x); }
 static hd squares(hd c, hd x) { return hd_tuple(hd_mul(c, x), HD_NIL); }
 static hd in_loop(hd x) { return hd_nth(hd_scan(squares, x, hd_tile_n(hd_expand_dims(x, 0), HD_INTS(3, 1))), 0); }
 
+static hd back_fwd(hd x) { return hd_tuple(hd_exp(x), x); }
+static hd back_bwd(hd x, hd dy) { return hd_mul(hd_exp(x), dy); }
+static hd backwards(hd x) { return hd_apply(hd_custom_vjp(hd_exp, back_fwd, back_bwd), x); }
+
 START_TEST(refusals)
 {
     hd_array *p, *x, *y = NULL;
@@ -256,7 +282,12 @@ START_TEST(refusals)
     ck_assert_msg(hd_call(hd_linearized(layers), &y, x, p, x) == HD_EINVAL && strstr(hd_error(), "hd_linearize(layers)"), "%s",
                   hd_error());
     ck_assert(hd_call(hd_linearized(layers), &y, x) == HD_EINVAL && strstr(hd_error(), "at least 2"));
-    hd_drop(p), hd_drop(x);
+    hd_array *both[2] = { NULL, NULL };
+    int e = hd_call(hd_linearize(backwards), both, x);
+    if (!e)
+        e = hd_call(hd_linearized(backwards), &y, both[1], x);
+    ck_assert_msg(e && strstr(hd_error(), "reverse"), "%d: %s", e, hd_error());
+    hd_drop(p), hd_drop(x), hd_drop(both[0]), hd_drop(both[1]);
 }
 END_TEST
 
@@ -267,6 +298,7 @@ int main(void)
     tcase_add_test(c, values);
     tcase_add_test(c, once);
     tcase_add_test(c, many_directions);
+    tcase_add_test(c, many_directions_of_loop);
     tcase_add_test(c, transforms);
     tcase_add_test(c, trees);
     tcase_add_test(c, refusals);

@@ -281,6 +281,41 @@ START_TEST(nothing_again)
 }
 END_TEST
 
+/* Nothing for a direction, or a part of it, is zero, and so it is for a cotangent. */
+static hd pieces(hd p, hd x) { return hd_tuple(hd_mul(hd_get(p, "a"), hd_sin(x)), hd_tuple(hd_sum(hd_exp(hd_get(p, "b"))), x)); }
+static hd some(hd p, hd x, hd whole)
+{
+    hd none = hd_zeros_like(hd_get(p, "b")), part = hd_dict({ "a", x }, { "b", whole.trace ? none : HD_NIL });
+    hd zero = hd_dict({ "a", none }, { "b", none });
+    hd a = hd_apply(hd_jvp(pieces), p, x, part, hd_cos(x)), b = hd_apply(hd_jvp(pieces), p, x, whole.trace ? zero : HD_NIL, x);
+    hd back = hd_tuple(x, hd_tuple(whole.trace ? hd_c(0) : HD_NIL, x));
+    hd last = hd_tuple(whole.trace ? none : HD_NIL, hd_tuple(hd_c(2), whole.trace ? none : HD_NIL));
+    return hd_tuple(a, b, hd_apply(hd_vjp(pieces), p, x, back), hd_apply(hd_vjp(pieces), p, x, last));
+}
+static hd some_absent(hd p, hd x) { return some(p, x, HD_NIL); }
+static hd some_zero(hd p, hd x) { return some(p, x, x); }
+static hd too_little(hd p, hd x) { return hd_apply(hd_jvp(pieces), p, x, hd_dict({ "a", x }), x); }
+
+static void equal(const hd_array *a, const hd_array *b)
+{
+    ck_assert(hd_array_len(a) == hd_array_len(b) && hd_array_size(a) == hd_array_size(b));
+    for (int k = 0; k < hd_array_len(a); k++)
+        equal(hd_array_nth(a, k), hd_array_nth(b, k));
+    for (int64_t k = 0; !hd_array_len(a) && k < hd_array_size(a); k++)
+        ck_assert(((const float *)hd_data(a))[k] == ((const float *)hd_data(b))[k]);
+}
+
+START_TEST(nothing_is_zero)
+{
+    hd_array *x = hd_array_lit(float, (3), 1, 2, 3), *p = hd_array_dict({ "a", hd_keep(x) }, { "b", hd_keep(x) }), *y = NULL, *z = NULL;
+    ck_assert_msg(!hd_call(some_absent, &y, p, x) && !hd_call(some_zero, &z, p, x), "%s", hd_error());
+    equal(y, z);
+    hd_drop(y), hd_drop(z);
+    ck_assert_msg(hd_call(too_little, &y, p, x) == HD_EINVAL && strstr(hd_error(), "its direction {a: f32[3]}"), "%s", hd_error());
+    hd_drop(x), hd_drop(p);
+}
+END_TEST
+
 /* ==================== shapes without values */
 
 static hd sampled(hd x) { return hd_add(hd_sum(x), hd_random_normal(hd_key(7), HD_F32, 5)); }
@@ -360,6 +395,7 @@ int main(void)
     tcase_add_test(c, lanes);
     tcase_add_test(c, nested_axes);
     tcase_add_test(c, nothing_again);
+    tcase_add_test(c, nothing_is_zero);
     tcase_add_test(c, shapes);
     tcase_add_test(c, shapes_of_two);
     return suite_run(s);
