@@ -117,6 +117,8 @@ KIND(CHECKPOINT, const hd_checkpoint_opts *, &(const hd_checkpoint_opts){ 0 }, N
 KIND(TRIPS, const hd_while_opts *, &(const hd_while_opts){ 0 }, NULL, &(const hd_while_opts){ .max_trips = -1 },
     &(const hd_while_opts){ .max_trips = INT64_MAX }, &(const hd_while_opts){ .max_trips = 3 },
     &(const hd_while_opts){ .unroll = -1 }, &(const hd_while_opts){ .unroll = INT64_MAX })
+KIND(ROOT, const hd_root_opts *, &(const hd_root_opts){ 0 }, NULL, &(const hd_root_opts){ .steps = -1 },
+    &(const hd_root_opts){ .tolerance = 1e300 })
 KIND(RUNNING, const hd_associative_scan_opts *, &(const hd_associative_scan_opts){ 0 }, NULL,
     &(const hd_associative_scan_opts){ .axis = INT_MIN }, &(const hd_associative_scan_opts){ .axis = 1, .reverse = true })
 KIND(MAP, const hd_map_opts *, &(const hd_map_opts){ 0 }, NULL, &(const hd_map_opts){ .batch_size = -1 },
