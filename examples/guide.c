@@ -1,6 +1,6 @@
 /*
- * guide.c - the vectorisation guide of JAX, told in C: six sections, each a function of one example that is then
- * lifted over a batch. Every result is printed and compared with the numbers that JAX gives.
+ * guide.c - the vectorisation guide of JAX, told in C: eight sections, each a function of one example that is then
+ * lifted over a batch, as docs/guide.md tells them. Every result is printed and compared with the numbers that JAX gives.
  *
  *     guide [--device NAME] [--section N]
  *
@@ -334,7 +334,7 @@ static int section_5(void)
     return failures;
 }
 
-/* ==================== 6. time and paths */
+/* ==================== 6. time */
 
 enum { TIME = 5, FEATURES = 3, HIDDEN = 4, SEQUENCES = 4 };
 
@@ -439,6 +439,10 @@ static int recurrent(void)
     return failures;
 }
 
+static int section_6(void) { return recurrent(); }
+
+/* ==================== 7. paths */
+
 /* Halve an even number, treble an odd one and add 1, until 1: each lane has its own branches and its own number of
  * steps. */
 #define WALK(F, S) F(n) F(steps) F(top)
@@ -468,7 +472,7 @@ static hd collatz(hd n)                                         /* i32 -> i32[2]
 static hd twice(hd x) { return hd_mul(x, hd_c(2)); }
 static hd safe_log(hd x) { return hd_cond(hd_gt(x, hd_c(0)), hd_log, twice, x); }
 
-static int paths(void)
+static int section_7(void)
 {
     hd_array *n = hd_array_lit(int32_t, (4), 1, 7, 27, 97), *x = hd_array_lit(float, (4), -1, 0, 1, 4);
     hd_array *r, *pair[2];
@@ -487,7 +491,79 @@ static int paths(void)
     return failures;
 }
 
-static int section_6(void) { return recurrent() + paths(); }
+/* ==================== 8. lanes that see each other; devices */
+
+static hd share(hd x) { return hd_div(x, hd_psum(x, "i")); }
+static hd from_left(hd x)
+{
+    static const int ring[3][2] = { { 0, 1 }, { 1, 2 }, { 2, 0 } };         /* from, to */
+    return hd_ppermute(x, "i", ring, 3);
+}
+
+static hd part_loss(hd params, hd x, hd y)                      /* of a worker's part of the batch */
+{
+    return hd_mean(hd_apply(hd_vmap(loss, .in_axes = { HD_NONE, 0, 0 }), params, x, y));
+}
+
+static hd average(hd x) { return hd_pmean(x, "workers"); }
+static hd downhill(hd p, hd g) { return hd_sub(p, hd_mul_c(g, 0.1)); }
+
+static hd train_step(hd params, hd x, hd y)                     /* the same new parameters in all workers */
+{
+    hd r = hd_apply(hd_value_and_grad(part_loss), params, x, y), g = hd_tree_map(average, hd_nth(r, 1));
+    return hd_tuple(hd_tree_map(downhill, params, g), average(hd_nth(r, 0)));
+}
+
+/* Two workers as lanes of one device; or as places, each on this device. */
+static int workers(const char *label, hd_fn *f)
+{
+    hd_array *params = hd_array_dict(
+        { "w", hd_array_lit(float, (2), 1, -2) }, { "b", hd_array_scalar(HD_F32, 0.3) });
+    hd_array *x = hd_array_lit(float, (2, 3, 2), 1, 0, 0.5, 1.5, 2, -1, 4, -2, 1, 3, 2, 0), *r[2];
+    hd_array *y = hd_array_lit(float, (2, 3, 3), 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0);
+    int failures = 0;
+
+    printf("  %s\n", label);
+    if (hd_call(f, r, params, x, y))
+        failures += failed();
+    else {
+        failures += CHECK("w", hd_keep(hd_array_get(r[0], "w")), 2e-6, 0.9366437, -1.9337314);
+        failures += CHECK("b", hd_keep(hd_array_get(r[0], "b")), 2e-6, 0.286836);
+        failures += CHECK("loss of all", r[1], 2e-6, 2.2107363);
+        hd_drop(r[0]);
+    }
+    hd_drop(params), hd_drop(x), hd_drop(y);
+    return failures;
+}
+
+static hd first(hd x) { return hd_index(x, 0, 0); }
+static hd first_worker(hd params, hd x, hd y)
+{
+    hd r = hd_apply(hd_vmap(train_step, .in_axes = { HD_NONE, 0, 0 }, .axis_name = "workers"), params, x, y);
+    return hd_tuple(hd_tree_map(first, hd_nth(r, 0)), first(hd_nth(r, 1)));
+}
+
+static int section_8(void)
+{
+    hd_array *x = hd_array_lit(float, (3), 1, 2, 5), *r;
+    char places[128];
+    int failures = 0;
+
+    if (hd_call(ON_DEVICE(hd_vmap(share, .axis_name = "i")), &r, x))
+        failures += failed();
+    else
+        failures += CHECK("shares of the sum of all lanes", r, 2e-7, 0.125, 0.25, 0.625);
+    if (hd_call(ON_DEVICE(hd_vmap(from_left, .axis_name = "i")), &r, x))
+        failures += failed();
+    else
+        failures += CHECK("what the neighbour has", r, 0, 5, 1, 2);
+    snprintf(places, sizeof places, "%s, %s", device, device);
+    failures += workers("a step of two workers, as lanes", ON_DEVICE(first_worker));
+    failures += workers("as places of a map over devices", hd_pmap(train_step, .in_axes = { HD_NONE, 0, 0 }, .out_axes = HD_NONE,
+        .axis_name = "workers", .devices = places));
+    hd_drop(x);
+    return failures;
+}
 
 /* ==================== the program */
 
@@ -497,7 +573,9 @@ static const struct { const char *title; int (*run)(void); } sections[] = {
     { "all pairs", section_3 },
     { "gradients, Jacobians, Hessians of each example", section_4 },
     { "random numbers", section_5 },
-    { "loops, branches, recurrent networks", section_6 },
+    { "recurrent networks", section_6 },
+    { "branches and loops, each lane its own", section_7 },
+    { "lanes that see each other; several devices", section_8 },
 };
 enum { SECTIONS = sizeof sections / sizeof *sections };
 
