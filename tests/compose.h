@@ -10,7 +10,7 @@
 
 #include "heddle.h"
 
-enum { PARTS = 16 };
+enum { PARTS = 32 };
 
 typedef struct Value { hd_ints shape; double *v; } Value;
 typedef struct Fun { hd_fn *f; int nin, nout; hd_ints in[PARTS], out[PARTS]; } Fun;

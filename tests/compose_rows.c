@@ -179,6 +179,46 @@ static bool want_grad(const Fun *inner, uint64_t seed, const Value *x, Value *y)
     return true;
 }
 
+/* Cotangents are arguments. */
+static hd pulled_back(const hd *x, int n, const void *env)
+{
+    const Env *e = env;
+    hd a[PARTS + 1];
+    memcpy(a, x, sizeof *a * (size_t)e->nin);
+    a[e->nin] = hd_tuple_n(x + e->nin, n - (int)e->nin);
+    return flat(hd_apply_n(hd_vjp_n(e->f), a, (int)e->nin + 1));
+}
+
+static void make_vjp(const Fun *inner, uint64_t seed, Fun *f)
+{
+    Env e = env_of(inner, 0);
+    (void)seed;
+    f->nin = inner->nin + inner->nout;
+    for (int k = 0; k < f->nin && k < PARTS; k++)
+        f->in[k] = k < inner->nin ? inner->in[k] : inner->out[k - inner->nin];
+    f->f = hd_bind(pulled_back, e);
+}
+
+static bool want_vjp(const Fun *inner, uint64_t seed, const Value *x, Value *y)
+{
+    Value d[PARTS];
+    (void)seed;
+    if (!fun_call(inner, x, y))
+        return false;
+    for (int k = 0; k < inner->nin; k++) {
+        Value *to = &y[inner->nout + k];
+        *to = value_new(inner->in[k]);
+        for (int64_t i = 0; i < elements(inner->in[k]); i++) {
+            if (!along_one(inner, x, k, i, d))
+                return false;
+            for (int j = 0; j < inner->nout; j++)
+                for (int64_t m = 0; m < elements(inner->out[j]); m++)
+                    to->v[i] += d[j].v[m] * x[inner->nin + j].v[m];
+        }
+    }
+    return true;
+}
+
 /* Of a function whose result is no scalar. */
 static void make_bare_grad(const Fun *inner, uint64_t seed, Fun *f)
 {
@@ -224,23 +264,25 @@ static bool want_jacobian(const Fun *inner, uint64_t seed, const Value *x, Value
 
 /* ==================== lanes */
 
-enum { LANES = 2 };
+enum { LANES_MOST = 3 };
+
+static int lanes_of(uint64_t seed) { return 1 + (int)(mixed(seed, 55) >> 33) % LANES_MOST; }
 
 /* Argument k: -1 not mapped, else whether its axis is the last. The first is always mapped. */
 static int mapped(uint64_t seed, int k) { return k && bit(seed, 2 * k) && bit(seed, 2 * k + 1) ? -1 : (int)bit(seed, 2 * k); }
 static bool last_out(uint64_t seed) { return bit(seed, 77); }
 
-static hd_ints with_axis(hd_ints s, bool last)
+static hd_ints with_axis(hd_ints s, bool last, int lanes)
 {
     hd_ints t = { .n = s.n + 1 };
     for (int d = 0; d < s.n; d++)
         t.v[d + !last] = s.v[d];
-    t.v[last ? s.n : 0] = LANES;
+    t.v[last ? s.n : 0] = lanes;
     return t;
 }
 
-/* The place of element i of lane l. */
-static int64_t of_lane(bool last, int64_t i, int64_t l, int64_t n) { return last ? i * LANES + l : l * n + i; }
+/* The place of element i, of n, of lane l. */
+static int64_t of_lane(bool last, int lanes, int64_t i, int64_t l, int64_t n) { return last ? i * lanes + l : l * n + i; }
 
 static void make_lanes(const Fun *inner, uint64_t seed, Fun *f, const char *axis)
 {
@@ -249,22 +291,22 @@ static void make_lanes(const Fun *inner, uint64_t seed, Fun *f, const char *axis
     for (int k = 0; k < f->nin; k++) {
         int m = mapped(seed, k);
         o.in_axes[k] = m < 0 ? HD_NONE : m ? -1 : 0;
-        f->in[k] = m < 0 ? inner->in[k] : with_axis(inner->in[k], m);
+        f->in[k] = m < 0 ? inner->in[k] : with_axis(inner->in[k], m, lanes_of(seed));
     }
     f->f = flattened(hd_vmap_n(inner->f, &o));
 }
 
 /* y[l]: what lane l gives. */
-static bool each_lane(const Fun *inner, uint64_t seed, const Value *x, Value y[LANES][PARTS])
+static bool each_lane(const Fun *inner, uint64_t seed, const Value *x, Value y[][PARTS])
 {
-    for (int l = 0; l < LANES; l++) {
+    for (int l = 0; l < lanes_of(seed); l++) {
         Value a[PARTS];
         for (int k = 0; k < inner->nin; k++) {
             int m = mapped(seed, k);
             int64_t n = elements(inner->in[k]);
             a[k] = value_new(inner->in[k]);
             for (int64_t i = 0; i < n; i++)
-                a[k].v[i] = x[k].v[m < 0 ? i : of_lane(m, i, l, n)];
+                a[k].v[i] = x[k].v[m < 0 ? i : of_lane(m, lanes_of(seed), i, l, n)];
         }
         if (!fun_call(inner, a, y[l]))
             return false;
@@ -272,15 +314,16 @@ static bool each_lane(const Fun *inner, uint64_t seed, const Value *x, Value y[L
     return true;
 }
 
-static void gather_lanes(const Fun *inner, uint64_t seed, Value lane[LANES][PARTS], Value *y)
+static void gather_lanes(const Fun *inner, uint64_t seed, Value lane[][PARTS], Value *y)
 {
     bool last = last_out(seed);
+    int lanes = lanes_of(seed);
     for (int k = 0; k < inner->nout; k++) {
         int64_t n = elements(inner->out[k]);
-        y[k] = value_new(with_axis(inner->out[k], last));
-        for (int l = 0; l < LANES; l++)
+        y[k] = value_new(with_axis(inner->out[k], last, lanes));
+        for (int l = 0; l < lanes; l++)
             for (int64_t i = 0; i < n; i++)
-                y[k].v[of_lane(last, i, l, n)] = lane[l][k].v[i];
+                y[k].v[of_lane(last, lanes, i, l, n)] = lane[l][k].v[i];
     }
 }
 
@@ -288,7 +331,7 @@ static void make_vmap(const Fun *inner, uint64_t seed, Fun *f) { make_lanes(inne
 
 static bool want_vmap(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 {
-    Value lane[LANES][PARTS];
+    Value lane[LANES_MOST][PARTS];
     if (!each_lane(inner, seed, x, lane))
         return false;
     gather_lanes(inner, seed, lane, y);
@@ -296,15 +339,17 @@ static bool want_vmap(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 }
 
 /* Lanes that meet: a result is half its own, a tenth of the lane's number, and of all: the mean, the sum, what the next lane
- * has, or what all have, side by side and squared. */
+ * has, or the squared sines of what all have, side by side. */
 static hd met(hd v, unsigned how)
 {
-    const int ring[LANES][2] = { { 0, 1 }, { 1, 0 } };
+    int ring[LANES_MOST][2], lanes = (int)hd_axis_size("i");
+    for (int l = 0; l < lanes && l < LANES_MOST; l++)
+        ring[l][0] = (l + 1) % lanes, ring[l][1] = l;
     switch (how) {
     case 0: return hd_pmean(v, "i");
     case 1: return hd_psum(v, "i");
-    case 2: return hd_ppermute(v, "i", ring, LANES);
-    default: return hd_sum(hd_square(hd_all_gather(v, "i", 0, false)), 0);
+    case 2: return hd_ppermute(v, "i", ring, lanes);
+    default: return hd_sum(hd_square(hd_sin(hd_all_gather(v, "i", 0, false))), 0);
     }
 }
 
@@ -330,17 +375,29 @@ static void make_named(const Fun *inner, uint64_t seed, Fun *f)
     make_lanes(&meets, seed, f, "i");
 }
 
+/* What lane l has of the others, of the elements v of all. */
+static double met_of(unsigned how, const double *v, int lanes, int l)
+{
+    double sum = 0, squares = 0;
+    for (int k = 0; k < lanes; k++)
+        sum += v[k], squares += sin(v[k]) * sin(v[k]);
+    const double all[] = { sum / lanes, sum, v[(l + 1) % lanes], squares };
+    return all[how];
+}
+
 static bool want_named(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 {
-    Value lane[LANES][PARTS];
+    Value lane[LANES_MOST][PARTS];
+    int lanes = lanes_of(seed);
     if (!each_lane(inner, seed, x, lane))
         return false;
     for (int k = 0; k < inner->nout; k++)
         for (int64_t i = 0; i < elements(inner->out[k]); i++) {
-            double a = lane[0][k].v[i], b = lane[1][k].v[i];
-            const double both[][LANES] = { { (a + b) / 2, (a + b) / 2 }, { a + b, a + b }, { b, a }, { a * a + b * b, a * a + b * b } };
-            for (int l = 0; l < LANES; l++)
-                lane[l][k].v[i] = 0.5 * lane[l][k].v[i] + both[meeting_of(seed)][l] + 0.1 * l;
+            double v[LANES_MOST];
+            for (int l = 0; l < lanes; l++)
+                v[l] = lane[l][k].v[i];
+            for (int l = 0; l < lanes; l++)
+                lane[l][k].v[i] = 0.5 * v[l] + met_of(meeting_of(seed), v, lanes, l) + 0.1 * l;
         }
     gather_lanes(inner, seed, lane, y);
     return true;
@@ -385,7 +442,9 @@ static Value copied(Value x)
     return c;
 }
 
-enum { STEPS = 4 };
+enum { TURNS = 4 };
+
+static int steps_of(uint64_t seed) { return 1 + (int)(mixed(seed, 56) >> 33) % 4; }
 
 static hd scan_step(hd xs, const Env *e, hd c)
 {
@@ -401,8 +460,9 @@ static hd scanned(const hd *x, int n, const void *env)
 {
     const Env *e = env;
     hd_fn *body = hd_bind(scan_body, *e);
-    hd_scan_opts o = { .length = STEPS, .reverse = bit(e->seed, 0) };
+    hd_scan_opts o = { .length = steps_of(e->seed), .reverse = bit(e->seed, 0) };
     o.segments = bit(e->seed, 1) && bit(e->seed, 2) ? 2 : 0;
+    o.unroll = bit(e->seed, 4) ? 2 : 0;
     if (bit(e->seed, 3))
         body = hd_checkpoint(body);
     return flat(hd_scan_n(body, x[0], n > 1 ? hd_tuple_n(x + 1, n - 1) : HD_NIL, &o));
@@ -415,7 +475,7 @@ static void make_scan(const Fun *inner, uint64_t seed, Fun *f)
     for (int k = 0; k < f->nin; k++) {
         f->in[k] = inner->in[k];
         for (int d = f->in[k].n; k && d >= 0; d--)
-            f->in[k].v[d] = d ? inner->in[k].v[d - 1] : STEPS;
+            f->in[k].v[d] = d ? inner->in[k].v[d - 1] : steps_of(seed);
         f->in[k].n += k > 0;
     }
     f->f = hd_bind(scanned, e);
@@ -425,12 +485,12 @@ static bool want_scan(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 {
     Value c = copied(x[0]), a[PARTS], r[PARTS];
     for (int k = 0; k < inner->nout; k++) {
-        hd_ints s = { .n = inner->out[k].n + 1, .v = { STEPS } };
+        hd_ints s = { .n = inner->out[k].n + 1, .v = { steps_of(seed) } };
         memcpy(s.v + 1, inner->out[k].v, sizeof *s.v * (size_t)inner->out[k].n);
         y[k + 1] = value_new(s);
     }
-    for (int step = 0; step < STEPS; step++) {
-        int t = bit(seed, 0) ? STEPS - 1 - step : step;
+    for (int step = 0; step < steps_of(seed); step++) {
+        int t = bit(seed, 0) ? steps_of(seed) - 1 - step : step;
         a[0] = copied(c);
         for (int k = 1; k < inner->nin; k++)
             a[k] = (Value){ inner->in[k], x[k].v + t * elements(inner->in[k]) };
@@ -448,7 +508,7 @@ static bool want_scan(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 static hd goes_on(hd s)
 {
     hd i = hd_nth(s, 1), more = hd_or(hd_lt(i, hd_c(1)), hd_gt(hd_mean(hd_nth(s, 0)), hd_c(0)));
-    return hd_and(hd_lt(i, hd_c(STEPS)), more);
+    return hd_and(hd_lt(i, hd_c(TURNS)), more);
 }
 
 static hd while_body(const hd *x, int n, const void *env)
@@ -477,7 +537,7 @@ static void make_bounded(const Fun *inner, int64_t most, Fun *f)
     same_arguments(inner, f);
     f->f = hd_bind(looped, e);
 }
-static void make_while(const Fun *inner, uint64_t seed, Fun *f) { (void)seed, make_bounded(inner, STEPS, f); }
+static void make_while(const Fun *inner, uint64_t seed, Fun *f) { (void)seed, make_bounded(inner, TURNS, f); }
 static void make_while_open(const Fun *inner, uint64_t seed, Fun *f) { (void)seed, make_bounded(inner, 0, f); }
 
 static double mean_of(Value v)
@@ -495,7 +555,7 @@ static bool want_while(const Fun *inner, uint64_t seed, const Value *x, Value *y
     (void)seed;
     y[0] = copied(x[0]);
     memcpy(a, x, sizeof *a * (size_t)inner->nin);
-    for (; turns < STEPS && (turns < 1 || mean_of(y[0]) > 0); turns++) {
+    for (; turns < TURNS && (turns < 1 || mean_of(y[0]) > 0); turns++) {
         a[0] = copied(y[0]);
         if (!fun_call(inner, a, r))
             return false;
@@ -608,6 +668,7 @@ const Row rows[] = {
     { .name = "jit", .make = make_jit, .want = want_same },
     { .name = "grad", .make = make_grad, .want = want_grad, .differences = true, .is_reverse = true },
     { .name = "jvp", .make = make_jvp, .want = want_jvp, .differences = true, .is_forward = true },
+    { .name = "vjp", .make = make_vjp, .want = want_vjp, .differences = true, .is_reverse = true },
     { .name = "vmap", .make = make_vmap, .want = want_vmap },
     { .name = "named", .make = make_named, .want = want_named },
     { .name = "jacfwd", .make = make_jacfwd, .want = want_jacobian, .differences = true, .is_forward = true },
