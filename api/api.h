@@ -414,6 +414,7 @@ int spread_run(Spread *, Store *const *in, Store **out);
 /* In the current arena, which must outlive it. effects NULL: of a piece of a program, which has none left. NULL after an error. */
 Exec *compile(Graph *, Device *, Effects *);
 Exec *compile_shard(Graph *, Device *);         /* of a shard: what is left of its collectives are exchanges */
+Exec *compile_again(const Exec *, Device *);    /* one more, on a device that is like that one's: nothing is scheduled again */
 void cost_add(hd_cost_info *, const Exec *);
 Program *program_of(hd_fn *, hd_array *const *args, int n, Device *);  /* kept_drop it */
 Device *device_of_thread(void);                 /* the default; NULL after an error */

@@ -114,7 +114,8 @@ static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
         return NULL;
     if (d->backend->build_graph) {
         phase_begin(PHASE_COMPILE);
-        e = d->backend->build_graph(d, g);
+        if ((e = d->backend->build_graph(d, g)))
+            e->graph = g;
     } else {
         Target target = { .device = d->info.name, .gpu = !d->info.is_cpu || d->info.scalar, .f64 = d->info.has_f64,
                           .i64 = d->info.has_i64, .f16 = d->info.has_f16, .no_library = d->info.no_library,
@@ -138,6 +139,14 @@ static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
 
 Exec *compile(Graph *g, Device *d, Effects *effects) { return code_for(g, d, effects, false); }
 Exec *compile_shard(Graph *g, Device *d) { return code_for(g, d, NULL, true); }
+
+Exec *compile_again(const Exec *like, Device *d)
+{
+    Exec *e = like->graph ? d->backend->build_graph(d, like->graph) : d->backend->build(d, (Plan *)(uintptr_t)like->plan);
+    if (e)
+        e->graph = like->graph, e->plan = like->plan;
+    return e;
+}
 
 /* ==================== programs */
 

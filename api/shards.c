@@ -63,13 +63,9 @@ static int devices_like(const Device *home, int64_t n, Device ***out)
     Device **d = *out = calloc((size_t)all + 1, sizeof *d);
     if (!d)
         return error_set(E_NOMEM, "out of host memory"), 0;
-    for (int i = 0; i < all; i++) {
-        Device *one = device_at(i);
-        if (!one)
+    for (int i = 0; i < all && k < n; i++)
+        if (!strcmp(device_kind(i), home->info.kind) && !(d[k++] = device_at(i)))
             return 0;
-        if (!strcmp(one->info.kind, home->info.kind))
-            d[k++] = one;
-    }
     while (k > 1 && n % k)
         k--;
     return k;
@@ -148,14 +144,17 @@ static bool build_shards(Call *c, Graph *g, hd_cost_info *cost)
 {
     for (int s = 0; s < c->n; s++) {
         int32_t number = s;
-        int t = sharer(c, s);
-        if (t >= 0 && !c->meets) {
+        int t = sharer(c, s), like = 0;
+        while (like < s && !alike(c->device[like], c->device[s]))
+            like++;
+        if (t >= 0 && !c->meets)
             c->exec[s] = c->exec[t];
-        } else {
-            if (!(c->exec[s] = compile_shard(graph_clone(g), c->device[s])))
-                return false;
+        else
+            c->exec[s] = like < s ? compile_again(c->exec[like], c->device[s]) : compile_shard(graph_clone(g), c->device[s]);
+        if (!c->exec[s])
+            return false;
+        if (like == s)
             cost_add(cost, c->exec[s]);
-        }
         if (!(c->number[s] = mem_with(c->device[s], &number, sizeof number)))
             return false;
     }

@@ -58,13 +58,15 @@ struct Mem {                                    /* likewise */
     _Atomic int refs;
     Mem *next, *before, *older, *newer;         /* the pool's */
 };
-struct Exec { Device *device; const Plan *plan; };              /* plan: NULL if it runs a graph */
+struct Exec { Device *device; const Plan *plan; const Graph *graph; };         /* one of both: what it runs */
 
 extern const Backend host_backend, opencl_backend, vulkan_backend;
 
 /* ==================== device.c */
+enum { HOST_DEVICES = 1024 };                   /* at most */
 int device_count(void);
-Device *device_at(int i);                       /* host is the last one */
+Device *device_at(int i);                       /* hosts are the last ones */
+const char *device_kind(int i);                 /* without opening it; "" if there is none */
 Device *device_find(const char *name);          /* NULL after an error that lists what there is */
 Device *device_default(void);                   /* $HEDDLE_DEVICE, else the first OpenCL device, else host */
 const char *device_missing(int i);              /* sentences on what to install; NULL at the end */

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEVICES = 64, MAX_ADVICE = 8 };
+enum { MAX_DEVICES = 64 + HOST_DEVICES, MAX_ADVICE = 8, MANY_NAMES = 16 };
 
 static const Backend *const backends[] = { &opencl_backend, &vulkan_backend, &host_backend };
 
@@ -133,6 +133,11 @@ Device *device_at(int i)
     return d;
 }
 
+const char *device_kind(int i)
+{
+    return i >= 0 && i < device_count() ? list.d[i].backend->kind : "";
+}
+
 const char *device_missing(int i)
 {
     if (process_usable())
@@ -168,7 +173,11 @@ Device *device_find(const char *name)
         return d;
     Text t = { 0 };
     for (int i = 0; i < device_count(); i++)
-        if (list.d[i].index || strcmp(list.d[i].backend->kind, "host"))
+        if (i > MANY_NAMES)
+            continue;
+        else if (i == MANY_NAMES)
+            text_add(&t, " ...");
+        else if (list.d[i].index || strcmp(list.d[i].backend->kind, "host"))
             text_add(&t, "%s%s:%d", i ? ", " : "", list.d[i].backend->kind, list.d[i].index);
         else
             text_add(&t, "%shost", i ? ", " : "");

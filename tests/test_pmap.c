@@ -116,7 +116,7 @@ static void holds(int k, const char *list, double tol)
 START_TEST(equals_vmap)
 {
     for (int k = 0; k < (int)(sizeof law / sizeof *law); k++) {
-        holds(k, "host,host,host,host", 0);
+        holds(k, "host,host:3,host,host:2", 0);
         holds(k, "host", 0);
         holds(k, mixed(), 1e-5);
     }
@@ -218,6 +218,8 @@ END_TEST
 
 /* ==================== where results are */
 
+static hd six_rows(hd x) { return hd_reshape(hd_broadcast_to(x, 3, N, W), 6, 2 * W); }
+
 START_TEST(stays)
 {
     const char *list = several() ? "opencl:0,opencl:1,opencl:2,opencl:3" : mixed();
@@ -238,6 +240,20 @@ START_TEST(stays)
     ck_assert_str_eq(hd_array_device(whole), "host");
     near(whole, want, 1e-5, "moved");
     hd_drop(whole), hd_drop(want), hd_drop(z), hd_drop(y), hd_drop(there4), hd_drop(x);
+}
+END_TEST
+
+/* Without a list: those of the default one's kind, as many as the axis has places, or divide it. */
+START_TEST(default_list)
+{
+    hd_array *x = rows(), *x6 = called(HD_FN(six_rows), x, NULL, "six rows"), *y;
+    ck_assert_ptr_nonnull(hd_default_device("host"));
+    y = called(hd_pmap(met, .axis_name = "i"), x, NULL, "all");
+    ck_assert_str_eq(hd_array_device(y), "host,host:1,host:2,host:3");
+    hd_drop(y);
+    y = called(hd_pmap(met, .axis_name = "i"), x6, NULL, "six");
+    ck_assert_str_eq(hd_array_device(y), "host,host:1,host:2");
+    hd_drop(y), hd_drop(x6), hd_drop(x);
 }
 END_TEST
 
@@ -381,12 +397,14 @@ END_TEST
 int main(void)
 {
     setenv("POCL_DEVICES", "pthread pthread pthread pthread", 1);
+    setenv("HEDDLE_HOST_DEVICES", "5", 1);
     Suite *s = suite_create("pmap");
     TCase *c = suite_case(s);
     tcase_add_test(c, equals_vmap);
     tcase_add_test(c, gradients);
     tcase_add_test(c, compositions);
     tcase_add_test(c, stays);
+    tcase_add_test(c, default_list);
     tcase_add_test(c, one_copy);
     tcase_add_test(c, lists);
     tcase_add_test(c, from_inside);
