@@ -71,14 +71,22 @@ static void combine(const Combiner *c, const Ref *a, const Ref *b, int64_t m, Re
 
 /* ==================== pairs of pairs */
 
+/* [m,..] as [m,elements]. */
+static Ref flat_rows(Ref x)
+{
+    Type t = *typ(x), slice = type_drop_lead(&t, 1);
+    return Reshape(x, (Ints){ 2, { t.dim[0], type_size(&slice) } });
+}
+
 /* Rows 0, 2, .. from even and 1, 3, .. from odd, which has as many or one less. */
 static void interleaved(const Combiner *c, const Ref *even, const Ref *odd, int64_t n, Ref *out)
 {
     Ref *both = NEWS(Ref, c->n), *last = NEWS(Ref, c->n);
     rows(c, even, 0, n / 2, 1, both);
-    for (int k = 0; k < c->n; k++) {
-        Ref pair[2] = { both[k] ? divided(both[k], 1) : 0, odd[k] ? divided(odd[k], 1) : 0 };
-        both[k] = pair[0] && pair[1] ? merged(Concat(pair, 2, 1)) : 0;
+    for (int k = 0; k < c->n && !error_pending(); k++) {
+        Type t = *typ(both[k]);
+        t.dim[0] *= 2;
+        both[k] = Reshape(Concat((const Ref[]){ flat_rows(both[k]), flat_rows(odd[k]) }, 2, 1), type_shape(&t));
     }
     if (n % 2)
         rows(c, even, n / 2, n / 2 + 1, 1, last), joined(c, both, last, out);
@@ -356,7 +364,7 @@ static void scan_all(const Combiner *c, const Ref *x, int64_t n, Ref *out)
 {
     const Type *slice = &c->body->type[c->body->in[c->ncap]];
     bool small = c->body->nins <= SMALL_CODE && !has_regions(c->body);
-    bool short_state = elements_of(c) <= SMALL_STATE;
+    bool short_state = elements_of(c) <= SMALL_STATE && slice->rank + 2 <= MAXRANK;
     Op all = running(c);
     if (all)
         out[0] = Cumulative(all, x[0], 0, false);

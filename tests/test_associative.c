@@ -337,6 +337,32 @@ START_TEST(first_row_alone)
 }
 END_TEST
 
+/* Of as many axes as there may be. */
+static hd many_axes(hd x)
+{
+    hd_ints shape = { HD_MAX_RANK, { 4, 3, 50, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 } };
+    return hd_ravel(hd_associative_scan(hd_partial(circle, hd_c(.25)), hd_reshape_n(x, shape)));
+}
+static hd many_rows(hd x) { return hd_ravel(hd_associative_scan(hd_partial(circle, hd_full(hd_c(.25), 150)), hd_reshape(x, 4, 150))); }
+static hd not_by_element(hd a, hd b) { return hd_add(b, hd_sub(hd_max(a), hd_max(a))); }        /* the later one */
+static hd many_pairs(hd x)
+{
+    hd_ints shape = { HD_MAX_RANK, { 4, 3, 50, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 } };
+    return hd_ravel(hd_associative_scan(not_by_element, hd_reshape_n(x, shape)));
+}
+
+START_TEST(ranks)
+{
+    float v[600];
+    for (int k = 0; k < 600; k++)
+        v[k] = (float)(k % 17 - 8) / 8;
+    hd_array *x = hd_array_of(v, 600), *y = NULL, *z = NULL, *w = NULL;
+    ck_assert_msg(!hd_call(many_axes, &y, x) && !hd_call(many_rows, &z, x) && !hd_call(many_pairs, &w, x), "%s", hd_error());
+    ck_assert(!memcmp(hd_data(y), hd_data(z), sizeof v) && !memcmp(hd_data(w), v, sizeof v));
+    hd_drop(x), hd_drop(y), hd_drop(z), hd_drop(w);
+}
+END_TEST
+
 /* ==================== how much it is */
 
 static hd rows_of(hd x) { return hd_apply(hd_vmap(row), x); }
@@ -398,6 +424,7 @@ int main(void)
     tcase_add_test(c, long_rows);
     tcase_add_test(c, derivatives);
     tcase_add_test(c, first_row_alone);
+    tcase_add_test(c, ranks);
     tcase_add_test(c, kernels);
     tcase_add_test(c, refusals);
     return suite_run(s);
