@@ -198,6 +198,20 @@ static hd slope(hd p, hd x)                     /* a function whose derivative g
 }
 static hd slope_by_jvp(hd p, hd x) { return hd_nth(hd_nth(hd_apply(hd_jvp(layers), p, x, p, hd_sin(x)), 1), 1); }
 
+/* Lanes that meet, in both halves. */
+static hd meeting(hd b, hd x) { return hd_mul(hd_sin(x), hd_psum(hd_mul(b, x), "i")); }
+static hd met(hd p, hd x)
+{
+    hd b = hd_get(p, "b");
+    hd y = hd_apply(hd_vmap(hd_linearize(meeting), .axis_name = "i"), b, x);
+    return hd_apply(hd_vmap(hd_linearized(meeting), .axis_name = "i"), hd_nth(y, 1), x, b);
+}
+static hd met_by_jvp(hd p, hd x)
+{
+    hd b = hd_get(p, "b");
+    return hd_nth(hd_apply(hd_vmap(hd_jvp(meeting), .axis_name = "i"), b, x, x, b), 1);
+}
+
 static void alike(hd_fn *a, hd_fn *b, const char *what)
 {
     hd_array *p, *x, *y = NULL, *z = NULL;
@@ -212,6 +226,7 @@ START_TEST(transforms)
 {
     alike(HD_FN(at_basis), HD_FN(jacobian), "lanes");
     alike(HD_FN(pulled), HD_FN(by_vjp), "transpose");
+    alike(HD_FN(met), HD_FN(met_by_jvp), "named axes");
     alike(hd_grad(slope, .argnums = HD_INTS(0, 1)), hd_grad(slope_by_jvp, .argnums = HD_INTS(0, 1)), "gradient");
     alike(hd_jacfwd(slope, .argnums = HD_INTS(1)), hd_jacfwd(slope_by_jvp, .argnums = HD_INTS(1)), "forward");
 }
