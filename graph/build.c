@@ -86,6 +86,7 @@ Ref DebugPrint(const char *format, const Ref *values, int n)
     return effect(OP_debug_print, format, x, n + 1);
 }
 
+Ref GammaDraw(Ref y, Ref a, bool logarithm) { return emit(OP_gamma_draw, 2, (const Ref[]){ y, a }, ATTR(1, logarithm)); }
 Ref Accum(Ref acc, Ref x) { return emit(OP_accum, 2, (const Ref[]){ acc, x }, NULL); }
 
 Ref ReducePrecision(Ref x, int exponent_bits, int mantissa_bits)

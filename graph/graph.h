@@ -223,6 +223,7 @@ bool const_is(Ref, double);                     /* filled with this number (sign
 Ref Select(Ref predicate, Ref x, Ref y);        /* elementwise: x where true */
 Ref StopGradient(Ref);
 Ref NameValue(Ref, const char *interned);       /* the same value, which a checkpoint may save by this name */
+Ref GammaDraw(Ref y, Ref a, bool logarithm);    /* y, with its derivative by a */
 Ref Const(Dtype, double);                       /* scalar; rounded to the dtype */
 Ref ConstBits(Dtype, int64_t bits);             /* the element's bits, sign- or zero-extended */
 Ref Full(Type, double);                         /* filled with a constant */
@@ -370,6 +371,15 @@ void region_bits(const Region *, int nin, int nsub, Graph *const *sub, const boo
 void region_live(const Region *, int nin, int nsub, Graph *const *sub, bool *res, bool *in);
 /* Only the results in res, which it closes over the carry; in: the operands left; out, bodies: what is left of the region. */
 void region_restrict(const Region *, int nin, int nsub, Graph *const *sub, bool *res, bool *in, Region *out, Graph **bodies);
+/* ---- loops of scalars (transforms/elements.c) */
+/* Captures and carry -> the next carry, or whether to go on. At most 24 operands. */
+typedef void StepFn(const Ref *x, Ref *out);
+/* While more: carry = step. x: the captures and the first carry. */
+void loop_while(StepFn *more, StepFn *step, int ncap, int ncarry, const Ref *x, Ref *out);
+typedef void ScalarFn(const Ref *x, Ref *y, const void *env);
+/* f for every element of a shape. x: scalars, which all share, and arrays of the shape. y: zeros after an error. */
+void each_element(ScalarFn *f, const void *env, int n, const Ref *x, Ints shape, int ny, Ref *y);
+
 void region_jvp(const Ins *, const Ref *x, const Ref *t, Ref *z, Ref *tz);
 void region_transpose(const Ins *, const Ref *ct, Cts *);
 void region_batch(const Ins *, const Ref *x, const uint8_t *s, const Axis *, bool elim, Ref *out, uint8_t *so);

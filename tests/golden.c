@@ -514,12 +514,6 @@ static GoldenFn *find(const json_t *j, const char **missing)
         json_object_set_new(attrs, "x64", json_true());
     if ((*missing = other_answer(j)) != NULL)
         return NULL;
-    if (!strcmp(op, "random.choice") && json_array_size(json_object_get(j, "in")) > 2)
-        *missing = "choice with probabilities";
-    if (!strcmp(op, "random.categorical") && attr_l(attrs, "shape").n != attr_l(json_array_get(json_object_get(j, "in"), 1), "shape").n - 1)
-        *missing = "a sample shape of categorical";
-    if (*missing)
-        return NULL;
     GoldenFn *f = golden_ops(op, attrs, missing);
     if (!f && !*missing)
         f = golden_random(op, attrs, missing);

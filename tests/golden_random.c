@@ -42,14 +42,19 @@ static hd key(const json_t *a, const hd *x, int n)
     return hd_key(attr_b(a, "x64", false) ? seed : (uint32_t)seed);
 }
 
+static int64_t product(hd_ints s)
+{
+    int64_t total = 1;
+    for (int i = 0; i < s.n; i++)
+        total *= s.v[i];
+    return total;
+}
+
 static hd split(const json_t *a, const hd *x, int n)
 {
     (void)n;
     hd_ints s = attr_l(a, "shape");
-    int64_t total = 1;
-    for (int i = 0; i < s.n; i++)
-        total *= s.v[i];
-    hd y = hd_random_split(x[0], total);
+    hd y = hd_random_split(x[0], product(s));
     s.v[s.n++] = 2;
     return hd_reshape_n(y, s);
 }
@@ -71,68 +76,88 @@ static hd uniform(const json_t *a, const hd *x, int n)
 
 #define SAMPLER(name) static hd name(const json_t *a, const hd *x, int n) { (void)n; return hd_random_##name##_n(x[0], dtype(a), attr_l(a, "shape")); }
 SAMPLER(normal) SAMPLER(gumbel) SAMPLER(exponential) SAMPLER(laplace) SAMPLER(rademacher)
+SAMPLER(logistic) SAMPLER(cauchy) SAMPLER(maxwell)
 
-static hd bernoulli(const json_t *a, const hd *x, int n) { (void)n; return hd_random_bernoulli_n(x[0], x[1], attr_l(a, "shape")); }
+#define DRAWN(name) static hd draw_##name(const json_t *a, const hd *x, int n) { (void)n; return hd_random_##name##_n(x[0], x[1], attr_l(a, "shape")); }
+DRAWN(bernoulli) DRAWN(gamma) DRAWN(loggamma) DRAWN(t) DRAWN(chisquare) DRAWN(pareto) DRAWN(dirichlet) DRAWN(poisson)
+DRAWN(rayleigh) DRAWN(lognormal) DRAWN(wald) DRAWN(geometric) DRAWN(generalized_normal)
+#define DRAWN2(name) static hd draw_##name(const json_t *a, const hd *x, int n) { (void)n; return hd_random_##name##_n(x[0], x[1], x[2], attr_l(a, "shape")); }
+DRAWN2(beta) DRAWN2(f) DRAWN2(binomial) DRAWN2(multinomial) DRAWN2(weibull_min) DRAWN2(double_sided_maxwell)
 
+static hd triangular(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_random_triangular_n(x[0], x[1], x[2], x[3], attr_l(a, "shape"));
+}
+
+static hd ball(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_random_ball_n(x[0], x[1], attr_i(a, "d", 0), attr_l(a, "shape"));
+}
+
+static hd truncated_normal(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    hd low = hd_cast(hd_c(attr_f(a, "lower", 0)), dtype(a)), high = hd_cast(hd_c(attr_f(a, "upper", 0)), dtype(a));
+    return hd_random_truncated_normal_n(x[0], low, high, attr_l(a, "shape"));
+}
+
+/* A bound as a number of the dtype; one that is beyond it and is known to f64 stays a constant. */
 static hd bound(const json_t *a, const char *name)
 {
-    int64_t v = attr_i(a, name, 0);
-    if (v < 0 && attr_s(a, name, "")[0] != '-')
-        return hd_lit_n(HD_U64, (hd_ints){ 0 }, &v);
-    return hd_lit_n(HD_I64, (hd_ints){ 0 }, &v);
+    int64_t v = attr_i(a, name, 0), back = 0;
+    bool big = v < 0 && attr_s(a, name, "")[0] != '-';
+    dtype_store_i((Dtype)dtype(a), &back, v);
+    if (!big && dtype_load_i((Dtype)dtype(a), &back) != v)
+        return hd_c((double)v);
+    return hd_cast(hd_lit_n(big ? HD_U64 : HD_I64, (hd_ints){ 0 }, &v), dtype(a));
 }
 
 static hd randint(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    return hd_cast(hd_random_randint_n(x[0], hd_cast(bound(a, "minval"), dtype(a)), hd_cast(bound(a, "maxval"), dtype(a)), attr_l(a, "shape")), dtype(a));
-}
-
-/* Is a bound not a number of the dtype? */
-static bool beyond(const json_t *a)
-{
-    const char *const names[] = { "minval", "maxval" };
-    for (int k = 0; k < 2; k++) {
-        const char *text = attr_s(a, names[k], "0");
-        int64_t v = attr_i(a, names[k], 0), back = 0;
-        Dtype dt = (Dtype)dtype(a);
-        dtype_store_i(dt, &back, v);
-        bool negative = text[0] == '-', big = !negative && v < 0;
-        if (dtype_load_i(dt, &back) != v || (negative && dtype_unsigned(dt)) || (big && dt != DT_U64))
-            return true;
-    }
-    return false;
+    return hd_random_randint_n(x[0], bound(a, "minval"), bound(a, "maxval"), attr_l(a, "shape"));
 }
 
 static hd permutation(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    int axis = (int)attr_i(a, "axis", 0);
-    return hd_moveaxis(hd_random_permutation(x[0], hd_moveaxis(x[1], axis, 0)), 0, axis);
+    return hd_random_permutation_n(x[0], x[1], &(hd_permutation_opts){ .axis = (int)attr_i(a, "axis", 0),
+        .independent = attr_b(a, "independent", false) });
 }
 
 static hd choice(const json_t *a, const hd *x, int n)
 {
-    (void)n;
     hd_ints s = attr_l(a, "shape");
-    int64_t total = 1;
-    for (int i = 0; i < s.n; i++)
-        total *= s.v[i];
-    hd y = hd_random_choice(x[0], x[1], total, attr_b(a, "replace", true));
+    hd_choice_opts o = { .p = n > 2 ? x[2] : HD_NIL };
+    hd y = hd_random_choice_n(x[0], x[1], product(s), attr_b(a, "replace", true), &o);
     hd_ints t = hd_shape(y);
     for (int i = 1; i < t.n; i++)
         s.v[s.n++] = t.v[i];
     return hd_reshape_n(y, s);
 }
 
-static hd categorical(const json_t *a, const hd *x, int n) { (void)n; return hd_random_categorical(x[0], x[1], (int)attr_i(a, "axis", -1)); }
+static hd categorical(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_random_categorical_n(x[0], x[1], (int)attr_i(a, "axis", -1), attr_l(a, "shape"));
+}
 
 static const GoldenRow table[] = {
     { "threefry2x32", threefry_block }, { "threefry_2x32", threefry_array }, { "random.PRNGKey", key }, { "random.split", split },
     { "random.fold_in", fold_in }, { "random.bits", bits }, { "random.uniform", uniform }, { "random.normal", normal },
     { "random.gumbel", gumbel }, { "random.exponential", exponential }, { "random.laplace", laplace },
-    { "random.rademacher", rademacher }, { "random.bernoulli", bernoulli }, { "random.randint", randint },
+    { "random.rademacher", rademacher }, { "random.bernoulli", draw_bernoulli }, { "random.randint", randint },
     { "random.permutation", permutation }, { "random.choice", choice }, { "random.categorical", categorical },
+    { "random.logistic", logistic }, { "random.cauchy", cauchy }, { "random.maxwell", maxwell }, { "random.truncated_normal", truncated_normal },
+    { "random.gamma", draw_gamma }, { "random.loggamma", draw_loggamma }, { "random.beta", draw_beta }, { "random.dirichlet", draw_dirichlet },
+    { "random.t", draw_t }, { "random.f", draw_f }, { "random.chisquare", draw_chisquare }, { "random.pareto", draw_pareto },
+    { "random.rayleigh", draw_rayleigh }, { "random.lognormal", draw_lognormal }, { "random.wald", draw_wald },
+    { "random.weibull_min", draw_weibull_min }, { "random.double_sided_maxwell", draw_double_sided_maxwell },
+    { "random.triangular", triangular }, { "random.generalized_normal", draw_generalized_normal }, { "random.ball", ball },
+    { "random.geometric", draw_geometric }, { "random.poisson", draw_poisson }, { "random.binomial", draw_binomial },
+    { "random.multinomial", draw_multinomial },
     { NULL, NULL }
 };
 
@@ -141,9 +166,5 @@ GoldenFn *golden_random(const char *op, const json_t *attrs, const char **missin
     GoldenFn *f = golden_row(table, op);
     if (f && !attr_b(attrs, "partitionable", true))
         *missing = "the older layout of random bits";
-    else if (f && attr_b(attrs, "independent", false))
-        *missing = "independent permutations";
-    else if (f && !strcmp(op, "random.randint") && beyond(attrs))
-        *missing = "a bound of randint beyond its dtype";
     return *missing ? NULL : f;
 }

@@ -445,6 +445,13 @@ static void make_top_k(Op op, Dtype dt, int variant)
         out(z[0]), out(z[1]);
 }
 
+/* Its derivative is that of a distribution function held fixed, which no quotient of the row itself is. */
+static void make_gamma_draw(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    out(GammaDraw(in(dt, ANY, 0, DIMS(4, 3)), in(dt, ANY, 0, DIMS(4, 3)), variant));
+}
+
 static void make_threefry(Op op, Dtype dt, int variant)
 {
     Ref x[4], z[2];
@@ -705,6 +712,7 @@ const Law law_table[OP_COUNT] = {
     [OP_gather] = { MAKE(gather, 2, EVERY) }, [OP_scatter] = { MAKE(scatter, 3, EVERY), .quotients = 2 | 4 },
     [OP_sort] = { MAKE(sort, 4, EVERY), .quotients = 7 }, [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
     [OP_threefry] = { MAKE(threefry, 2, 1 << DT_U32) },
+    [OP_gamma_draw] = { MAKE(gamma_draw, 2, FLOATS), .quotients = 4 },
 
     [OP_axis_index] = { MAKE(meet, 2, NUMBERS) }, [OP_psum] = { MAKE(meet, 2, NUMBERS) },
     [OP_pmax] = { MAKE(meet, 2, NUMBERS) }, [OP_pmin] = { MAKE(meet, 2, NUMBERS) },

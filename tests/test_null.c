@@ -128,6 +128,8 @@ KIND(SORT, const hd_sort_opts *, &(const hd_sort_opts){ 0 }, NULL, &(const hd_so
 KIND(TAKE, const hd_take_opts *, &(const hd_take_opts){ 0 }, NULL, &(const hd_take_opts){ .mode = (enum hd_mode)99 },
     &(const hd_take_opts){ .mode = (enum hd_mode)-1 }, &(const hd_take_opts){ .fill = { 77, 7 } })
 KIND(SEARCH, const hd_search_opts *, &(const hd_search_opts){ 0 }, NULL, &(const hd_search_opts){ .side = (enum hd_side)99 })
+KIND(PERMUTATION, const hd_permutation_opts *, &(const hd_permutation_opts){ 0 }, NULL, &(const hd_permutation_opts){ .axis = 77 })
+KIND(CHOICE, const hd_choice_opts *, &(const hd_choice_opts){ 0 }, NULL, &(const hd_choice_opts){ .p = { 77, 7 } })
 KIND(FILL, const hd_fill_opts *, &(const hd_fill_opts){ 0 }, NULL, &(const hd_fill_opts){ .fill = { 77, 7 } })
 KIND(COMBINE, enum hd_combine, HD_SET, HD_MAX, (enum hd_combine)99, (enum hd_combine)INT_MIN)
 KIND(OPT, const hd_opt_opts *, &(const hd_opt_opts){ 0 }, NULL, &(const hd_opt_opts){ .momentum = NAN, .b1 = INFINITY })
