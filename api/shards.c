@@ -115,7 +115,7 @@ typedef struct Call {
     uint8_t *im, *om;                           /* over the shards */
     bool meets;                                 /* shards exchange something: each has an Exec of its own */
     Mem **number;                               /* the i32 that says which shard it is */
-    Loc loc;
+    Loc loc; const char *name;
     pthread_mutex_t lock;                       /* one run at a time, where they meet */
 } Call;
 
@@ -218,7 +218,7 @@ Spread *spread_build(Graph *whole, Device *home, hd_cost_info *cost)
     for (; p->ncall < n && !error_pending(); p->ncall++) {
         const Piece *q = &piece[p->ncall];
         Call *c = &p->call[p->ncall];
-        *c = (Call){ .nin = q->nin, .nout = q->nout, .in = q->in, .out = q->out };
+        *c = (Call){ .name = g->name, .nin = q->nin, .nout = q->nout, .in = q->in, .out = q->out };
         pthread_mutex_init(&c->lock, NULL);
         if (!(q->over ? call_over(c, q, g, home, cost) : call_home(c, q, home, cost)) && !error_pending())
             error_set(E_INTERNAL, "a program for several devices could not be built");
@@ -297,9 +297,11 @@ static void work(Job *j)
     for (int s = j->s; s < c->n && !j->code; s++) {
         if (s != j->s && (c->meets || c->device[s] != c->device[j->s]))
             continue;
+        double since = timeline_now();
         if (c->meets)
             party_enter(j->party, s);
         j->code = run_shard(j, s);
+        timeline_add(c->name, s, since);
         j->failed = s;
         if (c->meets)
             party_leave(j->code);
@@ -446,7 +448,10 @@ int spread_run(Spread *p, Store *const *in, Store **out)
         memcpy(left, p->uses, (size_t)p->nval * sizeof *left);
     for (int k = 0; k < p->ncall && !e; k++) {
         Call *c = &p->call[k];
+        double since = timeline_now();
         e = c->n ? run_over(c, val, p->bytes) : run_home(c, p->home, val, p->bytes);
+        if (!c->n)
+            timeline_add(c->name, -1, since);
         for (int j = 0; j < c->nin && !e; j++)
             used(val, left, c->in[j]);
     }

@@ -99,6 +99,11 @@ int party_first(const Party *);                 /* who left first with such a co
 typedef int PutFn(void *x, size_t at, const void *part, size_t n);
 int exchange(Swap, const char *name, const void *mine, size_t n, const int32_t *from, PutFn *, void *x);
 
+/* ==================== timeline.c: HEDDLE_TIMELINE=FILE, what ran when */
+bool timeline_wanted(void);
+double timeline_now(void);                      /* microseconds; 0 where nobody wants to know */
+void timeline_add(const char *name, int lane, double since);   /* from then to now. lane: a shard; -1: what one device runs between */
+
 /* ==================== pool.c: memory that nobody holds, kept for the next array of its size */
 enum { POOL_LISTS = 257 + 48 * 128 };
 typedef struct Pool {

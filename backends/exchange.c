@@ -149,7 +149,9 @@ int exchange(Swap swap, const char *name, const void *mine, size_t n, const int3
     if (!p)
         return error_set(E_TRACE, "no axis is around exchange \"%s\"", name);
     p->share[me] = (Share){ mine, n, name };
+    double since = timeline_now();
     int e = begin(p);
+    timeline_add(name, me, since);
     if (e)
         return e;
     e = parts(p, swap, n, from, put, x);
