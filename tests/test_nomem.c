@@ -203,10 +203,24 @@ static int shape_of_running(void)
     return e;
 }
 
+static hd pulled(hd c, hd nothing) { (void)nothing; return hd_tuple(hd_add(hd_mul(c, hd_c(.5)), hd_psum(c, "i")), hd_c(0)); }
+static hd meeting(hd v, const void *n) { return hd_nth(hd_scan(pulled, hd_add(v, hd_c(*(const int *)n * 0.)), HD_NIL, .length = 2), 0); }
+
+/* Shards in threads of their own, which exchange something; then the result is put together. */
+static int call_shards(void)
+{
+    hd_array *y = NULL, *z = NULL;
+    int e = hd_call(hd_pmap(hd_bind(meeting, turn), .axis_name = "i", .devices = "host, host"), &y, x);
+    if (!e && !(z = hd_put(y, "host")))
+        e = hd_error_code() ? hd_error_code() : -1;
+    hd_drop(y), hd_drop(z);
+    return e;
+}
+
 static const struct { const char *name; int (*does)(void); } acts[] = {
     { "gradient", call_gradient }, { "scan", call_scan }, { "donated", call_donated }, { "print and parse", print_and_parse },
     { "trees", trees }, { "save and load", save_and_load }, { "random", call_random },
-    { "running", shape_of_running },
+    { "running", shape_of_running }, { "shards", call_shards },
 };
 enum { ACTS = sizeof acts / sizeof *acts };
 
