@@ -421,6 +421,8 @@ Device *device_of_thread(void);                 /* the default; NULL after an er
 
 int text_array(struct Text *, const Type *, const void *data, int hang);      /* as hd_print has it (print.c). 0, or a code */
 
+bool callback_runs(void);                       /* in this thread: a function of hd_callback (callback.c) */
+
 /* ---- what a program does beside its results (effects.c) */
 int effects_settle(const Program *, Mem *const *state);        /* after a run, which it waits for. 0, or a code */
 

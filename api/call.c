@@ -42,6 +42,8 @@ static int call_begin(Call *c, hd_fn *f, hd_array *const *args, int n)
     *c = (Call){ .f = f, .n = n, .args = c->arg, .variables = args == given.value };
     if (trace_top && error_pending())
         return (int)error_code();
+    if (callback_runs())
+        return error_set(E_INVAL, "hd_call: a function of hd_callback may not call programs: the one that runs holds the device");
     if (list_in("hd_call: arguments", args, n, 0))
         return (int)error_code();
     if (!fn_in("hd_call", f))

@@ -203,6 +203,35 @@ static int run_exchange(const Run *c, Frame *f, const Step *s)
     return e;
 }
 
+/* Copies of operands and room for results, in one block. */
+static int run_host(const Run *c, const Frame *f, const Step *s)
+{
+    const Slot *slot = f->plan->slot;
+    int n = s->nin + s->nout, e = 0;
+    size_t bytes = 0;
+    for (int k = 0; k < n; k++)
+        bytes += (slot[k < s->nin ? s->in[k] : s->out[k - s->nin]].bytes + 15) / 16 * 16;
+    void **x = calloc(1, ((size_t)n * sizeof *x + 15) / 16 * 16 + bytes + 16);
+    if (!x)
+        return error_set(E_NOMEM, "no memory for a callback");
+    char *at = (char *)x + ((size_t)n * sizeof *x + 15) / 16 * 16;
+    for (int k = 0; k < n; k++) {
+        const Slot *t = &slot[k < s->nin ? s->in[k] : s->out[k - s->nin]];
+        x[k] = at, at += (t->bytes + 15) / 16 * 16;
+        e = e || k >= s->nin || !t->bytes ? e : c->r->fetch(c->x, f->mem[s->in[k]], x[k], t->bytes);
+    }
+    Loc before = loc_set(s->loc);
+    c->r->away(c->x, true);
+    e = e ? e : s->host.run(&s->host, (const void *const *)x, x + s->nin);
+    c->r->away(c->x, false);
+    loc_set(before);
+    for (int k = 0; k < s->nout && !e; k++)
+        if (slot[s->out[k]].bytes)
+            e = c->r->store(c->x, f->mem[s->out[k]], x[s->nin + k], slot[s->out[k]].bytes);
+    free(x);
+    return e;
+}
+
 static int run_plan(const Run *c, Frame *f, int64_t step)
 {
     int e = 0;
@@ -211,6 +240,7 @@ static int run_plan(const Run *c, Frame *f, int64_t step)
         switch (s->kind) {
         case S_LAUNCH: e = c->r->launch(c->x, f, s->kernel, step); break;
         case S_LOOP:   e = run_loop(c, f, s, f->body[i]); break;
+        case S_HOST:   e = run_host(c, f, s); break;
         case S_WHILE:  e = run_while(c, f, s, f->body[i]); break;
         case S_BRANCH: e = run_branch(c, f, s, f->body[i]); break;
         case S_EXCHANGE: e = run_exchange(c, f, s); break;

@@ -31,7 +31,7 @@ static int check_form(const Graph *g, const Ins *i)
     const OpRow *row = &optab[i->op];
     if (row->nin >= 0 && i->nin != row->nin)
         return bad(g, i, "has another number of operands");
-    if (i->op != OP_region && i->nout != (row->nout < 0 ? i->nin : row->nout))
+    if (i->op != OP_region && i->nout != op_results((Op)i->op, i->nin, i->attr, i->nattr))
         return bad(g, i, "has another number of results");
     int words = 0, at = 0;
     for (; at < i->nattr && i->attr[at] >= 0 && i->attr[at] < i->nattr - at; words++)

@@ -257,7 +257,7 @@ static int draft_infer(const Ins *i, Type *out)
 /* Writes the results; returns how many, 0 after an error. */
 static int emit_draft(Ins *i, Ref *out)
 {
-    int nout = i->op < OP_COUNT && optab[i->op].nout >= 0 ? optab[i->op].nout : i->nin;
+    int nout = i->op < OP_COUNT ? op_results((Op)i->op, i->nin, i->attr, i->nattr) : 0;
     for (int k = 0; k < nout; k++)
         out[k] = 0;
     for (int k = 0; k < i->nin; k++)

@@ -183,6 +183,8 @@ typedef struct OpRow {
 } OpRow;
 extern const OpRow optab[OP_COUNT];
 Op op_find(const char *name);                   /* OP_NONE if there is none */
+int callback_results(const int64_t *attr, int nattr);
+int op_results(Op, int nin, const int64_t *attr, int nattr);   /* how many; not for regions */
 
 /* ==================== building (emit.c, fold.c) */
 
@@ -254,6 +256,10 @@ Ref DynamicSlice(Ref x, Ref starts, Ints sizes, Ints xb);
 Ref DynamicUpdate(Ref x, Ref u, Ref starts);
 Ref Check(Ref ok, const char *message);         /* interned, as the format below */
 Ref DebugPrint(const char *format, const Ref *values, int n);
+/* A call of a function on the host at dense arrays: operands of types t, results of types u. 0, or an error code. */
+typedef int HostCall(void (*f)(void), void *user, int nin, const Type *t, const void *const *in, int nout, const Type *u,
+    void *const *out);
+void Callback(HostCall *, void (*f)(void), void *user, bool batched, int nin, const Ref *x, int nout, const Type *, Ref *out);
 Ref AxisIndex(const char *name, int64_t size);  /* names of axes are interned */
 Ref Collective(Op, const char *name, int64_t size, int at, int to, Ref x);     /* OP_psum ... OP_all_to_all; at, to: axes */
 Ref Permute(const char *name, int64_t size, Ref x, Ref source);

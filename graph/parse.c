@@ -547,6 +547,8 @@ static bool op_name(Parse *q, Op *op)
     skip(q);
     const char *at = q->p, *s = word(q, &n);
     *op = s ? op_find(arena_text("%.*s", (int)n, s)) : OP_NONE;
+    if (*op == OP_callback)
+        return fail_at(q, at, "a function on the host cannot be read from text");
     if (*op)
         return true;
     q->p = at;

@@ -105,6 +105,8 @@ static void print_list(Text *t, const char *word, size_t len, const int64_t *v, 
         } else if (len == 4 && !memcmp(word, "bits", len)) {
             dtype_store_i(dt, e, v[k]);
             print_element(t, dt, e);
+        } else if (len == 4 && !memcmp(word, "host", len)) {
+            text_char(t, '?', 1);
         } else if ((len == 4 && !memcmp(word, "name", len)) || (len == 5 && !memcmp(word, "names", len))) {
             print_string(t, (const char *)(intptr_t)v[k]);
         } else {

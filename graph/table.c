@@ -86,6 +86,13 @@ const OpRow optab[OP_COUNT] = {
 #include "ops.def"
 };
 
+int op_results(Op op, int nin, const int64_t *attr, int nattr)
+{
+    if (op == OP_callback)
+        return callback_results(attr, nattr);
+    return optab[op].nout < 0 ? nin : optab[op].nout;
+}
+
 Op op_find(const char *name)
 {
     for (int op = OP_NONE + 1; op < OP_COUNT; op++)

@@ -583,6 +583,29 @@ static void make_meet(Op op, Dtype dt, int variant)
     out(z[0]), out(z[1]);
 }
 
+/* Doubled on the host, once a lane or at once. */
+static int twice_on_host(void (*f)(void), void *user, int nin, const Type *t, const void *const *in, int nout, const Type *u,
+    void *const *y)
+{
+    (void)f, (void)user, (void)nin, (void)nout, (void)u;
+    for (int64_t k = 0; k < type_size(t); k++) {
+        size_t at = (size_t)k * dtype_size((Dtype)t->dt);
+        if (dtype_float((Dtype)t->dt))
+            dtype_store_f((Dtype)t->dt, (char *)y[0] + at, 2 * dtype_load_f((Dtype)t->dt, (const char *)in[0] + at));
+        else
+            dtype_store_i((Dtype)t->dt, (char *)y[0] + at, 2 * dtype_load_i((Dtype)t->dt, (const char *)in[0] + at));
+    }
+    return 0;
+}
+
+static void make_callback(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    Ref x = in(dt, SMALL, 0, DIMS(4, 3)), z;
+    Callback(twice_on_host, NULL, NULL, variant, 1, &x, 1, typ(x), &z);
+    out(z);
+}
+
 /* Effects as results: a scan over lanes, each with a check and a print. */
 static void make_effect(Op op, Dtype dt, int variant)
 {
@@ -719,7 +742,7 @@ const Law law_table[OP_COUNT] = {
     [OP_all_gather] = { MAKE(meet, 2, EVERY) }, [OP_psum_scatter] = { MAKE(meet, 2, NUMBERS) },
     [OP_all_to_all] = { MAKE(meet, 2, EVERY) }, [OP_ppermute] = { MAKE(meet, 2, EVERY) },
 
-    [OP_check] = { MAKE(effect, 2, NUMBERS) }, [OP_debug_print] = { MAKE(effect, 2, NUMBERS) },
+    [OP_callback] = { MAKE(callback, 2, SIGNED | UNSIGNED) }, [OP_check] = { MAKE(effect, 2, NUMBERS) }, [OP_debug_print] = { MAKE(effect, 2, NUMBERS) },
 
     [OP_accum] = { MAKE(accum, 2, NUMBERS) }, [OP_accum_slice] = { MAKE(accum_slice, 2, NUMBERS) },
     [OP_barrier] = { MAKE(barrier, 1, EVERY) },

@@ -71,6 +71,12 @@ static hd stale(const hd *x, int n, void *env) { (void)x, (void)n, (void)env; re
 
 typedef hd Body(const hd *, int, void *);
 static int call_back(hd *out, const hd *x, int n, void *payload) { return *out = first(x, n, payload), 0; }
+static int on_host(hd_array *const *args, int nargs, hd_array **out, int nout, void *user)
+{
+    (void)args, (void)nargs, (void)out, (void)nout, (void)user;
+    return 1;
+}
+KIND(HOST, hd_host_fn *, on_host, NULL)
 typedef void Write(const char *line, void *user);
 KIND(WRITE, Write *, NULL)
 KIND(USER, void *, NULL)

@@ -140,6 +140,7 @@ bool elem_is_own(int op)
     switch (op) {
     case OP_scatter: case OP_sort: case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin: case OP_region:
     case OP_all_gather: case OP_all_to_all: case OP_ppermute:
+    case OP_callback:
         return true;
     default:
         return false;

@@ -237,11 +237,16 @@ typedef enum StepKind {
     S_WHILE,                                    /* while body[0] gives true: body[1]. The host reads the flag */
     S_BRANCH,                                   /* body[index], clamped. The host reads the index from slot in[0] */
     S_COPY,                                     /* slot in[0] -> slot out[0] */
-    S_EXCHANGE                                  /* with other shards: in[0] -> out[0]; in[1], of a permutation: the senders, i32 */
+    S_EXCHANGE,                                 /* with other shards: in[0] -> out[0]; in[1], of a permutation: the senders, i32 */
+    S_HOST                                      /* host, on copies of the slots in, into slots out */
 } StepKind;
 
 /* What shards give one another: each all it has; each a row of what it has to each; one to one. */
 typedef enum Swap { SWAP_GATHER, SWAP_DEAL, SWAP_PERMUTE } Swap;
+
+/* A function of the user's on the host: from dense arrays to dense arrays. 0, or a code. */
+typedef struct HostStep HostStep;
+struct HostStep { int (*run)(const HostStep *, const void *const *in, void *const *out); const void *what; };
 
 typedef struct Plan Plan;
 typedef struct Step {
@@ -257,6 +262,7 @@ typedef struct Step {
     int ncap, ncarry;
     int *in, nin, *out, nout, *pong;
     Swap swap; const char *name;                /* of an exchange; the name is the same in all shards */
+    HostStep host;                              /* HOST */
     const char *note;                           /* what the scheduler thought, for dumps */
     Loc loc;
 } Step;

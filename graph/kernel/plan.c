@@ -147,7 +147,7 @@ static void print_slots(Text *t, const Plan *p, const char *word, const int *slo
 static void print_plan(const Plan *p, Text *t, int pad)
 {
     static const char *const kinds[] = { "argument", "result", "temporary", "constant" };
-    static const char *const steps[] = { "launch", "loop", "while", "branch", "copy", "exchange" };
+    static const char *const steps[] = { "launch", "loop", "while", "branch", "copy", "exchange", "host" };
     for (int k = 0; k < p->nslot; k++) {
         const Slot *s = &p->slot[k];
         text_char(t, ' ', pad);

@@ -628,7 +628,7 @@ static bool sliced(const Graph *g, const Bounds *b, Ref v)
 
 static bool is_step(const Ins *i, const Target *t)
 {
-    if (i && op_meets(i))
+    if (i && (op_meets(i) || i->op == OP_callback))
         return true;
     return i && i->op == OP_region && region_form(i->region, i->nin, i->nsub, i->sub, t) == REGION_STEPS;
 }

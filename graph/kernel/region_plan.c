@@ -436,7 +436,7 @@ static Root *root_own(Sched *s, const Ins *i)
 
 Root *root_ins(Sched *s, const Ins *i)
 {
-    if (op_meets(i))
+    if (op_meets(i) || i->op == OP_callback)
         return root_steps(s, i);
     if (i->op != OP_region)
         return root_own(s, i);

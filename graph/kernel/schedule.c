@@ -412,11 +412,37 @@ static void exchange_of(Sched *s, const Ins *i)
     *plan_step(s->plan, st.kind) = st;
 }
 
+/* A callback, with what its rule wants to know. */
+typedef struct HostIns { const Ins *i; const Type **t; const Type *u; } HostIns;
+
+static int run_host(const HostStep *h, const void *const *in, void *const *out)
+{
+    const HostIns *x = h->what;
+    return optab[x->i->op].rules->eval(x->i, x->t, in, x->u, out);
+}
+
+static void host_step(Sched *s, const char *name, const Ins *i)
+{
+    HostIns *x = NEW(HostIns);
+    *x = (HostIns){ i, NEWS(const Type *, i->nin), &s->g->type[i->out] };
+    Step st = { .kind = S_HOST, .in = NEWS(int, i->nin), .nin = i->nin, .out = NEWS(int, i->nout), .nout = i->nout,
+                .host = { run_host, x }, .loc = i->loc, .note = name };
+    for (int k = 0; k < i->nin; k++) {
+        x->t[k] = &s->g->type[i->in[k]];
+        st.in[k] = s->stored[i->in[k]].buf->slot;
+    }
+    for (int k = 0; k < i->nout; k++)
+        st.out[k] = s->stored[i->out + (Ref)k].buf->slot;
+    *plan_step(s->plan, S_HOST) = st;
+}
+
 static void emit_group(Sched *s, const Group *g, int n)
 {
     const Root *r = g->root[0];
     if (r->kind == ROOT_STEPS && op_meets(r->ins)) {
         exchange_of(s, r->ins);
+    } else if (r->kind == ROOT_STEPS && r->ins->op == OP_callback) {
+        host_step(s, arena_text("%sh%d", s->prefix, n), r->ins);
     } else if (r->kind == ROOT_STEPS) {
         step_of(s, arena_text("%sl%d", s->prefix, n), r->ins);
     } else if (r->kind == ROOT_INS) {

@@ -145,7 +145,7 @@ void batch_into(const Graph *g, Ref *V, uint8_t *S, const Axis *ax, bool elim)
         for (int k = 0; k < i->nout; k++)
             out[k] = 0, so[k] = i->op == OP_barrier ? s[k] : SHARED;
         loc_set(i->loc.file ? i->loc : before);
-        bool some = any_state(s, i->nin) || (ax->mask && ins_effect(i));       /* idle lanes have no effects */
+        bool some = any_state(s, i->nin) || (ax->mask && (ins_effect(i) || i->op == OP_callback));        /* not in idle lanes */
         if (i->op == OP_region && (some || (ax->mask && elim) || region_meets(i, ax->lane.name)
                                    || region_asks(i->region, i->nsub, i->sub, ax->lane.name)))
             region_batch(i, x, s, ax, elim, out, so);

@@ -136,7 +136,7 @@ static Cut residuals(const Region *r, const Graph *b, const bool *lin)
     }
     for (int n = 0; n < b->nins; n++) {
         const Ins *i = b->ins[n];
-        bool again = cheap(i->op), fixed = true;
+        bool again = cheap(i->op), fixed = i->op != OP_callback;
         if (linear_ins(b, i))
             continue;
         for (int k = 0; k < i->nin; k++)

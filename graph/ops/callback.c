@@ -1,0 +1,149 @@
+/*
+ * callback.c - a function on the host, in the middle of a program.
+ *
+ * The first operand says where it is called: bool, an element a lane; its axes are in front of every other operand and result. Called
+ * once a lane it sees one example at a time, batched all lanes at once. It is pure: equal calls are one, and what nobody needs is not
+ * called. Nothing is known of its derivative.
+ */
+#include "ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Host { HostCall *call; void (*f)(void); void *user; int lanes; bool batched; } Host;
+
+static Host host_of(const Ins *i)
+{
+    int n;
+    const int64_t *p = ins_attr(i, 0, &n);
+    return (Host){ (HostCall *)(intptr_t)p[0], (void (*)(void))(intptr_t)p[1], (void *)(intptr_t)p[2], (int)ins_int(i, 1),
+                   ins_int(i, 2) != 0 };
+}
+
+/* The list of results: dtype, rank and sizes of each; NULL: the attributes have none. */
+static const int64_t *result_list(const int64_t *attr, int nattr, int *n)
+{
+    int at = 0;
+    for (int k = 0; k < 3 && at < nattr; k++)
+        at += 1 + (int)attr[at];
+    *n = at < nattr ? (int)attr[at] : 0;
+    return at < nattr ? attr + at + 1 : NULL;
+}
+
+int callback_results(const int64_t *attr, int nattr)
+{
+    int n, count = 0;
+    const int64_t *r = result_list(attr, nattr, &n);
+    for (int at = 0; at + 1 < n; at += 2 + (int)r[at + 1])
+        count++;
+    return count;
+}
+
+void Callback(HostCall *call, void (*f)(void), void *user, bool batched, int nin, const Ref *x, int nout, const Type *t, Ref *out)
+{
+    int64_t list[ATTR_MAX / 2];
+    int n = 0, e = 0;
+    Attr a = { 0 };
+    Ref *in = NEWS(Ref, nin + 1);
+    in[0] = ConstBits(DT_BOOL, 1);
+    for (int k = 0; k < nin; k++)
+        in[k + 1] = x[k];
+    for (int k = 0; k < nout && !e; k++) {
+        if (n + 2 + t[k].rank > ATTR_MAX / 2)
+            e = error_set(E_INVAL, "hd_callback: more results than there is room for: %d", nout);
+        for (int d = -2; d < t[k].rank && !e; d++)
+            list[n++] = d == -2 ? t[k].dt : d == -1 ? t[k].rank : t[k].dim[d];
+    }
+    const int64_t host[] = { (int64_t)(intptr_t)call, (int64_t)(intptr_t)f, (int64_t)(intptr_t)user };
+    attr_list(&a, host, 3), attr_int(&a, 0), attr_int(&a, batched), attr_list(&a, list, n);
+    if (e || !emit_n(OP_callback, nin + 1, in, &a, out))
+        memset(out, 0, sizeof *out * (size_t)nout);
+}
+
+static int callback_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+{
+    int n, lanes = (int)attr[5];
+    const int64_t *r = result_list(attr, nattr, &n);
+    if (nin < 1 || t[0]->dt != DT_BOOL || t[0]->rank != lanes)
+        return error_set(E_INTERNAL, "callback: its first operand does not have its %d lane axes", lanes);
+    for (int k = 0, at = 0; at < n; k++, at += 2 + (int)r[at + 1]) {
+        Ints shape = ints_concat(type_shape(t[0]), ints_of(r + at + 2, (int)r[at + 1]));
+        int e = ops_result(op, &out[k], (Dtype)r[at], shape);
+        if (e)
+            return e;
+    }
+    return 0;
+}
+
+static void callback_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
+{
+    (void)x, (void)t, (void)z;
+    for (int k = 0; k < i->nout; k++)
+        tz[k] = 0;
+    error_set(E_DIFF, "hd_callback: nothing is known of the derivative of a function on the host: give the function that calls it one "
+                      "with hd_custom_jvp, or take its arguments through hd_stop_gradient");
+}
+
+static void callback_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+{
+    Ref *y = NEWS(Ref, i->nin);
+    Attr a = { i->nattr, { 0 } };
+    bool alike = true;
+    memcpy(a.v, i->attr, sizeof *a.v * (size_t)i->nattr);
+    for (int k = 0; k < i->nin; k++)
+        alike &= s[k] == SHARED, y[k] = x[k];
+    if (alike) {                                /* under a mask: called where some lane is active */
+        Ref any = Reduce(OP_reduce_or, ax->mask, (Ints){ 1, { 0 } });
+        y[0] = And(x[0], Broadcast(any, type_shape(typ(x[0])), (Ints){ 0 }));
+        again(i, y, out);
+        return;
+    }
+    a.v[5]++;
+    ops_stack(i, x, s, ax, y);
+    if (ax->mask && y[0])
+        y[0] = And(y[0], Broadcast(ax->mask, type_shape(typ(y[0])), (Ints){ 1, { 0 } }));
+    for (int k = 0; k < i->nout; k++)
+        out[k] = 0;
+    emit_n((Op)i->op, i->nin, y, &a, out);
+    ops_stacked_out(i, so);
+}
+
+/* Once for one example, or for all lanes; at: which, bytes of each after the lanes. */
+static int call_once(const Host *h, const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out,
+    int64_t at, int drop)
+{
+    int n = i->nin - 1;
+    Type *types = ops_temp((size_t)(n + i->nout), sizeof *types);
+    const void **x = ops_temp((size_t)(n + i->nout), sizeof *x);
+    void **y = (void **)(x ? x + n : NULL);
+    int e = types && x ? 0 : (int)error_code();
+    for (int k = 0; k < n && !e; k++) {
+        types[k] = type_drop_lead(t[k + 1], drop);
+        x[k] = (const char *)in[k + 1] + (size_t)at * type_bytes(&types[k]);
+    }
+    for (int k = 0; k < i->nout && !e; k++) {
+        types[n + k] = type_drop_lead(&u[k], drop);
+        y[k] = (char *)out[k] + (size_t)at * type_bytes(&types[n + k]);
+    }
+    e = e ? e : h->call(h->f, h->user, n, types, x, i->nout, types + n, y);
+    free(types), free(x);
+    return e;
+}
+
+static int callback_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+{
+    Host h = host_of(i);
+    const uint8_t *on = in[0];
+    int64_t lanes = type_size(t[0]), some = 0;
+    int e = 0;
+    for (int k = 0; k < i->nout; k++)
+        memset(out[k], 0, type_bytes(&u[k]));
+    for (int64_t k = 0; k < lanes && !e; k++) {
+        some += on[k];
+        if (on[k] && !h.batched)
+            e = call_once(&h, i, t, in, u, out, k, h.lanes);
+    }
+    return !e && some && h.batched ? call_once(&h, i, t, in, u, out, 0, 0) : e;
+}
+
+const Rules rules_callback = { callback_infer, callback_jvp, NULL, callback_batch, callback_eval };
