@@ -209,6 +209,18 @@ static hd_fn *chosen(const FnEnv *e, const hd *x, int n, hd *wrt)
     return k ? hd_partial_n(f, others, k) : f;
 }
 
+/* dy of n arguments and n directions: at once, or from what is kept of the point. */
+static hd along(hd_fn *f, const hd *in, int n, bool kept)
+{
+    hd x[64];
+    if (!kept)
+        return hd_nth(hd_apply_n(hd_jvp_n(f), in, 2 * n), 1);
+    x[0] = hd_nth(hd_apply_n(hd_linearize_n(f), in, n), 1);
+    for (int j = 0; j < n; j++)
+        x[1 + j] = in[n + j];
+    return hd_apply_n(hd_linearized_n(f), x, n + 1);
+}
+
 /* args, tangents of wrt -> outputs, tangents of the inexact outputs */
 static hd jvp_function(const hd *x, int n, const void *env)
 {
@@ -218,7 +230,7 @@ static hd jvp_function(const hd *x, int n, const void *env)
     hd_fn *f = chosen(e, x, nargs, in);
     for (int j = 0; j < e->n; j++)
         in[e->n + j] = x[nargs + j];
-    const hd parts[] = { hd_apply_n(e->f, x, nargs), hd_nth(hd_apply_n(hd_jvp_n(f), in, 2 * e->n), 1) };
+    const hd parts[] = { hd_apply_n(e->f, x, nargs), along(f, in, e->n, e->flag) };
     return flat(parts, 2);
 }
 
@@ -265,7 +277,7 @@ static hd derivatives_function(const hd *x, int n, const void *env)
     hd_fn *f = chosen(e, x, nargs, in);
     for (int j = 0; j < e->n; j++)
         in[e->n + j] = x[nargs + j];
-    parts[1] = hd_nth(hd_apply_n(hd_jvp_n(f), in, 2 * e->n), 1);
+    parts[1] = along(f, in, e->n, false);
     parts[2] = pulled(e, x, nargs, x + nargs + e->n, nct);
     if (!e->flag)
         return flat(parts, 3);
@@ -384,7 +396,8 @@ static hd_fn *apply(hd_fn *f, const json_t *t, const char **missing)
         return flattened(hd_jacrev_n(first_of(f), &o));
     if (!strcmp(kind, "hessian"))
         return flattened(hd_hessian_n(first_of(f), &o));
-    if (!strcmp(kind, "jvp") || !strcmp(kind, "linearize"))
+    e.flag = !strcmp(kind, "linearize");
+    if (!strcmp(kind, "jvp") || e.flag)
         return with_env(jvp_function, e);
     e.v[15] = (int)attr_i(t, "nargs", 0);
     e.flag = attr_b(t, "second", false);
