@@ -362,14 +362,16 @@ static hd where(const json_t *a, const hd *x, int n) { (void)a, (void)n; return 
 static hd clip(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_clip(x[0], x[1], x[2]); }
 static hd cross(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_cross(x[0], x[1]); }
 static hd kron(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_kron(x[0], x[1]); }
+/* Counting from the end is left out by numpy's take where it clips, not by hd_take. */
 static hd take(const json_t *a, const hd *x, int n)
 {
     (void)n;
     int axis = (int)attr_i(a, "axis", 0);
     const char *how = attr_s(a, "mode", "fill");
+    hd size = hd_c((double)hd_dim(x[0], axis));
     if (!strcmp(how, "wrap"))
-        return hd_take(x[0], hd_mod(x[1], hd_c((double)hd_dim(x[0], axis))), axis);
-    return hd_take_n(x[0], x[1], axis, &(hd_take_opts){ .mode = !strcmp(how, "clip") ? HD_CLIP : HD_MODE_DEFAULT });
+        return hd_take(x[0], hd_mod(x[1], size), axis);
+    return hd_take(x[0], strcmp(how, "clip") ? x[1] : hd_clip(x[1], hd_c(0), hd_sub(size, hd_c(1))), axis);
 }
 
 static hd convolve(const json_t *a, const hd *x, int n)
