@@ -450,10 +450,25 @@ typedef struct Trial {
     Values *in, *want, *got;
 } Trial;
 
-/* Instructions of all of its kernels; -1: it cannot be scheduled. */
-static int code_size(const Graph *g)
+/* Elements that a kernel reads and writes, each lane's. */
+static int accesses(const Kernel *k)
 {
-    const Target target = { .f64 = true, .i64 = true, .max_alloc = 1ll << 32 };
+    int n = 0;
+    for (int i = 0; i < k->nins; i++)
+        switch (k->ins[i].op) {
+        case K_LOAD: n += k->ins[i].w; break;
+        case K_STORE: n += k->ins[k->ins[i].arg[0]].w; break;
+        case K_LOADS: case K_STORES: n += W * k->ins[i].group; break;
+        default: break;
+        }
+    return n;
+}
+
+/* What compiling its kernels takes: instructions, but where vectors are made of work-items each access is control flow, of which
+ * compilers take the square. -1: it cannot be scheduled. */
+static int code_size(const Graph *g, const DeviceInfo *info)
+{
+    const Target target = target_of(info);
     Plan *p = plan_schedule(g, &target);
     Kernel **list;
     int n, code = 0;
@@ -461,19 +476,20 @@ static int code_size(const Graph *g)
         return -1;
     plan_kernels(p, &list, &n);
     for (int k = 0; k < n; k++)
-        code += list[k]->nins;
+        code += info->scalar ? accesses(list[k]) * accesses(list[k]) / 300 : list[k]->nins;
     return code;
 }
 
-static bool trial_new(Trial *t, int64_t seed, bool f64)
+static bool trial_new(Trial *t, int64_t seed, const DeviceInfo *info)
 {
+    bool f64 = info->has_f64 && strcmp(info->kind, "vulkan");       /* no functions of f64 there */
     Rng r = { (uint64_t)seed * 0x9E3779B97F4A7C15u + 5 };
     int most = pick(&r, 32) ? 400 : 4000, tries = 0;
     *t = (Trial){ .seed = seed };
     do {
         t->g = view_program(&r, f64, &t->what);
         t->g = t->g ? graph_dce(t->g) : NULL;
-    } while (t->g && code_size(t->g) > most && tries++ < 30);
+    } while (t->g && code_size(t->g, info) > most && tries++ < 30);
     if (!t->g || error_pending())
         return false;
     t->in = NEWS(Values, t->g->nin), t->want = NEWS(Values, t->g->nout), t->got = NEWS(Values, t->g->nout);
@@ -553,9 +569,8 @@ static int try_many(const FuzzOptions *o, int64_t first, int n, Device *other)
 {
     Trial *t = NEWS(Trial, n);
     int bad = 0, m = 0;
-    bool f64 = other->info.has_f64 && strcmp(other->info.kind, "vulkan");       /* no functions of f64 there */
     for (int k = 0; k < n; k++) {
-        if (!trial_new(&t[m], first + k, f64)) {
+        if (!trial_new(&t[m], first + k, &other->info)) {
             printf("seed %lld (%s): %s\n", (long long)first + k, t[m].what ? t[m].what : "?", error_text());
             error_clear();
             bad++;

@@ -4,7 +4,7 @@
  * In:  a small program with a constant, a temporary, two launches; every call of the driver that may fail, failing once and
  *      for good (backends/fault.h). HEDDLE_TEST_EVERY=n: every n-th call of opening a device (35).
  * Out: an error or the right numbers, never wrong ones, no crash; after one failure all works again. Many small arrays live
- *      at once in few allocations.
+ *      at once in few allocations. Processors get short kernels.
  */
 #include <check.h>
 #include <math.h>
@@ -16,6 +16,7 @@
 #include "heddle.h"
 
 #include "fault.h"
+#include "values.h"
 #include "vk.h"
 
 enum { N = 96 };
@@ -305,6 +306,25 @@ START_TEST(kept_on_disk)
 }
 END_TEST
 
+/* ==================== what compiles in time */
+
+/* Each access of memory is control flow to compilers of work-items, which take its square: small kernels stay apart. */
+START_TEST(short_kernels)
+{
+    const Device *d = device_find(name);
+    const Target target = target_of(&d->info);
+    const int64_t n = 40;
+    graph_begin(graph_new());
+    Ref v = graph_input(type_of(DT_F32, 1, &n), 0);
+    for (int k = 0; k < 5; k++)
+        v = Cumulative(OP_cumsum, v, 0, k % 2);
+    graph_outputs(&v, 1);
+    Plan *p = plan_schedule(graph_end(), &target);
+    ck_assert_msg(p != NULL, "%s", error_text());
+    ck_assert_int_eq(p->nkernel, 5);
+}
+END_TEST
+
 int main(void)
 {
     pid_t child = fork();                       /* drivers do not survive a fork */
@@ -329,6 +349,7 @@ int main(void)
     tcase_add_test(t, one_failure_in_a_call);
     tcase_add_test(t, many_small_arrays);
     tcase_add_test(t, kept_on_disk);
+    tcase_add_test(t, short_kernels);
     tcase_add_loop_test(t, calls_of_a_run, 0, 2);
     tcase_add_loop_test(t, calls_of_a_device, 0, 2);
     SRunner *r = srunner_create(s);

@@ -22,6 +22,11 @@ static inline bool device_use(const char *name)
     return device != NULL;
 }
 
+static inline Target target_of(const DeviceInfo *i)
+{
+    return (Target){ i->name, !i->is_cpu || i->scalar, i->has_f64, i->has_i64, i->has_f16, i->no_library, (int64_t)i->max_alloc };
+}
+
 /* The host evaluates the graph itself; other devices build from a plan of it. */
 static inline Exec *exec_of(const Graph *g)
 {
@@ -29,7 +34,7 @@ static inline Exec *exec_of(const Graph *g)
     if (device->backend->build_graph)
         return device->backend->build_graph(device, g);
     Target *t = NEW(Target);
-    *t = (Target){ i->name, !i->is_cpu || i->scalar, i->has_f64, i->has_i64, i->has_f16, i->no_library, (int64_t)i->max_alloc };
+    *t = target_of(i);
     Plan *p = plan_schedule(g, t);
     return p && !error_pending() ? device->backend->build(device, p) : NULL;
 }

@@ -289,7 +289,7 @@ static void describe(VkDev *d, const Features *x)
     memcpy(d->maker.uuid, p.properties.pipelineCacheUUID, sizeof d->maker.uuid);
     snprintf(i->model, sizeof i->model, "%.127s", p.properties.deviceName);
     snprintf(i->driver, sizeof i->driver, "%.60s %.60s", driver.driverName, driver.driverInfo);
-    i->is_cpu = p.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    i->is_cpu = i->scalar = p.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     for (uint32_t h = 0; h < heaps.memoryHeapCount; h++)
         if ((heaps.memoryHeaps[h].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) && heaps.memoryHeaps[h].size > i->memory)
             i->memory = heaps.memoryHeaps[h].size;
