@@ -3,7 +3,7 @@
  *
  * The generator is threefry2x32 with 20 rounds. Element i of an array, whatever its shape, is made from the
  * counter i (64 bits) and nothing else, so values do not depend on how an array is cut up; this is jax.random's
- * "partitionable" layout, and bits, integers and uniforms are JAX's bit for bit. Samplers are formulas of
+ * "partitionable" layout, and bits, integers and uniforms are JAX's bit for bit; the layout before it is there on request. Samplers are formulas of
  * uniforms, so everything maps over keys with hd_vmap.
  */
 #include "random.h"
@@ -42,7 +42,8 @@ bool blocks(Key k, Ref high, Ref low, Ref *out)
     return emit_n(OP_threefry, 4, in, NULL, out) == 2;
 }
 
-bool counters(Ints shape, Ref *c)
+/* The position of each element: high and low word. */
+static bool counters(Ints shape, Ref *c)
 {
     Type t = type_of(DT_U32, shape.n, shape.v);
     int64_t n = type_size(&t);
@@ -59,10 +60,84 @@ bool counters(Ints shape, Ref *c)
     return c[0] && c[1];
 }
 
-bool counted(Key k, Ints shape, Ref *out)
+static bool counted(Key k, Ints shape, Ref *out)
 {
     Ref c[2];
     return counters(shape, c) && blocks(k, c[0], c[1], out);
+}
+
+/* ==================== the older layout: an array's words of 32 bits are counted through, and word i of n is the first of the
+ * block of (i, i + half), or the second of (i - half, i); half is that of n, rounded up, and a counter of n itself is 0. */
+
+static _Thread_local bool older;
+
+bool hd_random_older(bool on)
+{
+    bool before = older;
+    older = on;
+    return before;
+}
+
+/* Counters of a word: where it is, and whether it is the second of its block. */
+static void halves(Ref word, int64_t n, Ref *high, Ref *low, Ref *second)
+{
+    double half = (double)((n + 1) / 2);
+    *second = Ge(word, Like(word, half));
+    *high = Select(*second, Sub(word, Like(word, half)), word);
+    *low = Add(*high, Like(word, half));
+    if (n & 1)
+        *low = Select(Eq(*low, Like(word, (double)n)), Like(word, 0), *low);
+}
+
+static Ref words(Key k, int64_t n)
+{
+    Type t = type_of(DT_U32, 1, &(int64_t){ (n + 1) / 2 });
+    Ref high, low, second, w[2];
+    halves(Iota(t, 0), n, &high, &low, &second);
+    return blocks(k, high, low, w) ? take_range(join(w[0], w[1], 0), 0, 0, n) : 0;
+}
+
+/* Can their words be counted? else an error */
+static bool few(Ints shape)
+{
+    Type t = type_of(DT_U64, shape.n, shape.v);
+    if (type_size(&t) <= INT32_MAX)
+        return true;
+    error_set(E_SHAPE, "the older layout of random bits has no %s", type_text(&t));
+    return false;
+}
+
+static Ref older_bits(Key k, Dtype d, Ints shape)
+{
+    Type t = type_of(d, shape.n, shape.v);
+    int64_t n = type_size(&t), size = (int64_t)dtype_size(d), parts = size < 4 ? 4 / size : 1, whole = (n + parts - 1) / parts;
+    if (!few(shape))
+        return 0;
+    if (size == 8) {
+        Ref w = words(k, 2 * n), high = w ? Convert(take_range(w, 0, 0, n), DT_U64) : 0;
+        return high ? Reshape(Or(ShiftLeft(high, Like(high, 32)), Convert(take_range(w, 0, n, 2 * n), DT_U64)), shape) : 0;
+    }
+    Ref w = words(k, whole);
+    if (parts > 1 && w) {
+        Type each = type_of(DT_U32, 2, (const int64_t[]){ whole, parts });
+        Ref part = Iota(each, 1);
+        w = ShiftRightLogical(Broadcast(w, type_shape(&each), ints1(0)), Mul(part, Like(part, 8 * (double)size)));
+        w = take_range(flat(Convert(w, d)), 0, 0, n);
+    }
+    return w ? Reshape(w, shape) : 0;
+}
+
+bool keys_of(Key k, Ints shape, Ref *out)
+{
+    Type t = type_of(DT_U32, shape.n, shape.v);
+    int64_t n = type_size(&t);
+    if (!older)
+        return counted(k, shape, out);
+    Ref w = few(shape) ? words(k, 2 * n) : 0;
+    w = w ? Reshape(w, (Ints){ 2, { n, 2 } }) : 0;
+    for (int i = 0; i < 2; i++)
+        out[i] = w ? Reshape(SliceAxis(w, 1, i, i + 1), shape) : 0;
+    return out[0] && out[1];
 }
 
 /* A key of two words. */
@@ -74,14 +149,18 @@ static Ref key_of(const Ref *word)
 
 int split(Key k, int n, Key *out)
 {
-    for (int i = 0; i < n; i++)
-        if (!blocks(k, Const(DT_U32, 0), Const(DT_U32, i), out[i].word))
+    for (int i = 0; i < n; i++) {
+        Ref w[2];
+        if (!blocks(k, Const(DT_U32, older ? i : 0), Const(DT_U32, older ? n + i : i), w))
             return E_INTERNAL;
+        out[older ? i / 2 : i].word[older ? i % 2 : 0] = w[0];
+        out[older ? (n + i) / 2 : i].word[older ? (n + i) % 2 : 1] = w[1];
+    }
     return 0;
 }
 
 /* The words joined for 64 bits, mixed for 32, their low part for less. */
-Ref bits_of(const Ref *word, Dtype d)
+static Ref bits_of(const Ref *word, Dtype d)
 {
     if (d != DT_U64)
         return Convert(Xor(word[0], word[1]), d);
@@ -92,6 +171,8 @@ Ref bits_of(const Ref *word, Dtype d)
 Ref bits(Key k, Dtype d, Ints shape)
 {
     Ref w[2];
+    if (older)
+        return older_bits(k, d, shape);
     return counted(k, shape, w) ? bits_of(w, d) : 0;
 }
 
@@ -115,7 +196,7 @@ hd hd_random_split(hd key, int64_t n)
         error_set(E_INVAL, "hd_random_split: %lld keys", (long long)n);
         return HD_NIL;
     }
-    return sym_of(counted(k, ints1(n), w) ? key_of(w) : 0);
+    return sym_of(keys_of(k, ints1(n), w) ? key_of(w) : 0);
 }
 
 hd hd_random_fold_in(hd key, hd data)
@@ -212,7 +293,35 @@ static Ref unit_from(Ref b, Dtype d)
 }
 
 Ref unit(Key k, Dtype d, Ints shape) { return unit_from(bits(k, layout(d).drawn, shape), d); }
-Ref unit_of(const Ref *word, Dtype d) { return unit_from(bits_of(word, layout(d).drawn), d); }
+
+bool places(Ints shape, Dtype d, Ref *at)
+{
+    Type t = type_of(DT_U32, shape.n, shape.v);
+    int64_t n = type_size(&t), size = (int64_t)dtype_size(layout(d).drawn), parts = size < 4 ? 4 / size : 1;
+    at[SECOND] = Const(DT_BOOL, 0), at[SHIFT] = Const(DT_U32, 0);
+    if (!counters(shape, at) || (older && !few(shape)))
+        return false;
+    Ref i = at[LOW];
+    if (older && size == 8)
+        at[HIGH] = i, at[LOW] = Add(i, Like(i, (double)n));
+    else if (older) {
+        Ref whole = Div(i, Like(i, (double)parts));
+        at[SHIFT] = Mul(Sub(i, Mul(whole, Like(i, (double)parts))), Like(i, 8 * (double)size));
+        halves(whole, (n + parts - 1) / parts, &at[HIGH], &at[LOW], &at[SECOND]);
+    }
+    return at[HIGH] && at[LOW] && at[SECOND] && at[SHIFT];
+}
+
+Ref unit_at(Key k, const Ref *at, Dtype d)
+{
+    Ref w[2];
+    Dtype drawn = layout(d).drawn;
+    if (!blocks(k, at[HIGH], at[LOW], w))
+        return 0;
+    if (!older || drawn == DT_U64)
+        return unit_from(bits_of(w, drawn), d);
+    return unit_from(Convert(ShiftRightLogical(Select(at[SECOND], w[1], w[0]), at[SHIFT]), drawn), d);
+}
 
 Ref uniform(Key k, Ints shape, Ref low, Ref high)
 {
@@ -297,11 +406,9 @@ SAMPLER(maxwell, draw_maxwell)
 /* The first bit of what a uniform of 64 bits, or of 32, would be made of. */
 Ref draw_rademacher(Key k, Dtype d, Ints shape)
 {
-    Ref w[2];
-    if (!counted(k, shape, w))
-        return 0;
-    Ref b = dtype_size(d) == 8 ? w[0] : Xor(w[0], w[1]);
-    Ref r = Convert(Lt(b, Like(b, 0x1p31)), d);
+    bool wide = dtype_size(d) == 8;
+    Ref b = bits(k, wide ? DT_U64 : DT_U32, shape);
+    Ref r = Convert(Lt(b, Like(b, wide ? 0x1p63 : 0x1p31)), d);
     return Sub(Mul(r, Like(r, 2)), Like(r, 1));
 }
 

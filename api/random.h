@@ -15,10 +15,8 @@ typedef struct Key { Ref word[2]; } Key;
 int key_in(const char *what, hd key, Key *);
 int split(Key, int n, Key *out);                /* a few keys */
 bool blocks(Key, Ref high, Ref low, Ref *out);  /* the block of each counter (high, low): two words */
-bool counters(Ints shape, Ref *out);            /* high and low words of each element's position */
-bool counted(Key, Ints shape, Ref *out);        /* the block of each element's position */
+bool keys_of(Key, Ints shape, Ref *out);        /* a key for each element: two words */
 Ref bits(Key, Dtype, Ints shape);               /* unsigned */
-Ref bits_of(const Ref *word, Dtype);            /* unsigned, of the two words of a block */
 
 /* ---- arguments (random.c). 0, or a code */
 int draw_in(const char *what, hd key, hd_ints list, Key *, Ints *shape);
@@ -32,7 +30,10 @@ int params_in(const char *what, hd key, hd_ints list, int n, const hd *x, Key *,
 Ref over_batch(const char *what, const char *name, Ref r, Ints shape, int *axis);
 
 /* ---- samplers of a dtype (random.c) */
-Ref unit_of(const Ref *word, Dtype);            /* uniform over [0, 1), of the two words of a block */
+/* Where the bits of each element are: the counter of its block, and in the older layout which word, and from which bit on. */
+enum { HIGH, LOW, SECOND, SHIFT, PLACE };
+bool places(Ints shape, Dtype, Ref *at);
+Ref unit_at(Key, const Ref *at, Dtype);         /* uniform over [0, 1): the element at this place */
 Ref unit(Key, Dtype, Ints shape);               /* uniform over [0, 1) */
 Ref uniform(Key, Ints shape, Ref low, Ref high);        /* over [low, high): of the shape and dtype */
 Ref uniform_from(Key, Dtype, Ints shape, double low, double high);

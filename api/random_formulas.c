@@ -255,7 +255,7 @@ static Ref multinomial(Key k, Ref n, Ref p)
 {
     Ref w[2], out[2], rest = p ? Cumulative(OP_cumsum, p, 0, true) : 0;
     Ref part = rest ? Div(p, choose(Eq(rest, Like(rest, 0)), Like(rest, 1), rest)) : 0;
-    if (!part || !n || !counted(k, ints1(typ(p)->dim[0]), w))
+    if (!part || !n || !keys_of(k, ints1(typ(p)->dim[0]), w))
         return 0;
     Graph *step = class_step((Dtype)typ(p)->dt, shape_of(n));
     Region r = region_plain(SCAN, 0, 0, 1);

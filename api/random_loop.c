@@ -86,7 +86,7 @@ static void one_gamma(const Ref *x, Ref *y, const void *logarithm)
 Ref draw_gamma(Key k, Ref a, bool logarithm)
 {
     Ref w[2], y;
-    if (!a || !counted(k, shape_of(a), w))
+    if (!a || !keys_of(k, shape_of(a), w))
         return 0;
     each_element(one_gamma, &logarithm, 3, (Ref[]){ w[0], w[1], stop_gradient(a) }, shape_of(a), 1, &y);
     return GammaDraw(y, a, logarithm);
@@ -96,90 +96,88 @@ Ref draw_gamma(Key k, Ref a, bool logarithm)
  * All numbers of an array draw from the same keys in turn until each has accepted once; each keeps what it accepted last. So
  * they go on together, in two loops: to the first acceptance of each lane, and from there to the end of the longest. */
 
-/* a, b, counter, the last step; carry: k, accepted, key, steps so far */
-typedef struct Trial { Ref a, b, k, accepted, step; Key next, sub[2]; Ref counter[2], last; } Trial;
+enum { A, B, AT, LAST = AT + PLACE, CAPTURES, K = CAPTURES, ACCEPTED, KEY, STEPS = KEY + 2, OPERANDS };
+
+/* One turn: the operands, and the keys of the next turn and of two uniforms. */
+typedef struct Trial { const Ref *x; Key next, sub[2]; } Trial;
 
 static bool trial(const Ref *x, Trial *t)
 {
     Key sub[3];
-    *t = (Trial){ .a = x[0], .b = x[1], .counter = { x[2], x[3] }, .last = x[4], .k = x[5], .accepted = x[6], .step = x[9] };
-    if (split(key_at(x + 7), 3, sub))
+    if (split(key_at(x + KEY), 3, sub))
         return false;
-    t->next = sub[0], t->sub[0] = sub[1], t->sub[1] = sub[2];
+    *t = (Trial){ x, sub[0], { sub[1], sub[2] } };
     return true;
 }
 
 /* Two uniforms of this lane: the first about 0. */
 static bool uniforms(const Trial *t, Ref *u, Ref *v)
 {
-    Ref w[4];
-    Dtype d = (Dtype)typ(t->a)->dt;
-    if (!blocks(t->sub[0], t->counter[0], t->counter[1], w) || !blocks(t->sub[1], t->counter[0], t->counter[1], w + 2))
-        return false;
-    *u = plus(unit_of(w, d), -0.5), *v = unit_of(w + 2, d);
-    return true;
+    Dtype d = (Dtype)typ(t->x[A])->dt;
+    *u = plus(unit_at(t->sub[0], t->x + AT, d), -0.5), *v = unit_at(t->sub[1], t->x + AT, d);
+    return *u && *v;
 }
 
 static void tried(const Trial *t, Ref yes, Ref k, Ref *out)
 {
-    out[0] = Select(yes, k, t->k), out[1] = Or(yes, t->accepted);
+    out[0] = Select(yes, k, t->x[K]), out[1] = Or(yes, t->x[ACCEPTED]);
     key_to(t->next, out + 2);
-    out[4] = plus(t->step, 1);
+    out[4] = plus(t->x[STEPS], 1);
 }
 
-static void not_accepted(const Ref *x, Ref *out) { out[0] = Not(x[6]); }
-static void not_last(const Ref *x, Ref *out) { out[0] = Lt(x[9], x[4]); }
+static void not_accepted(const Ref *x, Ref *out) { out[0] = Not(x[ACCEPTED]); }
+static void not_last(const Ref *x, Ref *out) { out[0] = Lt(x[STEPS], x[LAST]); }
 
 typedef struct Loop { StepFn *more, *step; } Loop;
 static void one_loop(const Ref *x, Ref *y, const void *env)
 {
     const Loop *l = env;
     Ref out[5] = { 0 };
-    loop_while(l->more, l->step, 5, 5, x, out);
+    loop_while(l->more, l->step, CAPTURES, OPERANDS - CAPTURES, x, out);
     y[0] = out[0], y[1] = out[2], y[2] = out[3], y[3] = out[4];
 }
 
 /* The k that each lane accepts. idle: lanes that take another way; they try, too, unless all do. */
 static Ref accepted_last(StepFn *step, Key key, Ref a, Ref b, Ref idle)
 {
-    Ref c[2], y[4], zero = Const(DT_I32, 0);
+    Ref c[PLACE], y[4], zero = Const(DT_I32, 0);
     Ints shape = a ? shape_of(a) : (Ints){ 0 }, all = ints_run(0, shape.n);
-    if (!a || !b || !idle || !counters(shape, c))
+    if (!a || !b || !idle || !places(shape, (Dtype)typ(a)->dt, c))
         return 0;
     Ref none = shape.n ? Reduce(OP_reduce_and, idle, all) : idle;
-    each_element(one_loop, &(Loop){ not_accepted, step }, 10, (Ref[]){ a, b, c[0], c[1], zero, Const((Dtype)typ(a)->dt, -1), none,
-         key.word[0], key.word[1], zero }, shape, 4, y);
+    each_element(one_loop, &(Loop){ not_accepted, step }, OPERANDS, (Ref[]){ a, b, c[0], c[1], c[2], c[3], zero,
+                 Const((Dtype)typ(a)->dt, -1), none, key.word[0], key.word[1], zero }, shape, 4, y);
     if (!shape.n || !y[3])
         return y[0];
     Type steps = *typ(y[3]);
     Ref last = type_size(&steps) ? Reduce(OP_reduce_max, y[3], all) : zero;
-    each_element(one_loop, &(Loop){ not_last, step }, 10, (Ref[]){ a, b, c[0], c[1], last, y[0], none, y[1], y[2],
-         Select(idle, scalar_to(last, shape), y[3]) }, shape, 4, y);
+    each_element(one_loop, &(Loop){ not_last, step }, OPERANDS, (Ref[]){ a, b, c[0], c[1], c[2], c[3], last, y[0], none, y[1],
+                 y[2], Select(idle, scalar_to(last, shape), y[3]) }, shape, 4, y);
     return y[0];
 }
 
 /* ==================== poisson */
 
-/* -lambda, counter, k, key, logarithm of the product so far */
-static void above_rate(const Ref *x, Ref *out) { out[0] = Gt(x[6], x[0]); }
+/* -lambda, place, k, key, logarithm of the product so far */
+static void above_rate(const Ref *x, Ref *out) { out[0] = Gt(x[PLACE + 4], x[0]); }
 
 static void next_factor(const Ref *x, Ref *out)
 {
     Key sub[2];
-    Ref w[2];
-    if (split(key_at(x + 4), 2, sub) || !blocks(sub[1], x[1], x[2], w))
+    if (split(key_at(x + PLACE + 2), 2, sub))
         return;
-    out[0] = plus(x[3], 1);
+    out[0] = plus(x[PLACE + 1], 1);
     key_to(sub[0], out + 1);
-    out[3] = Add(x[6], Log(unit_of(w, DT_F32)));
+    out[3] = Add(x[PLACE + 4], Log(unit_at(sub[1], x + 1, DT_F32)));
 }
 
-/* counter, key, lambda: the number of uniforms whose product stays above exp(-lambda). */
+/* place, key, lambda: the number of uniforms whose product stays above exp(-lambda). */
 static void one_small(const Ref *x, Ref *y, const void *env)
 {
     (void)env;
     Ref out[4];
-    loop_while(above_rate, next_factor, 3, 4, (Ref[]){ Neg(x[4]), x[0], x[1], Const(DT_I32, 0), x[2], x[3], Const(DT_F32, 0) }, out);
+    loop_while(above_rate, next_factor, PLACE + 1, 4, (Ref[]){ Neg(x[PLACE + 2]), x[0], x[1], x[2], x[3], Const(DT_I32, 0),
+               x[PLACE], x[PLACE + 1], Const(DT_F32, 0) }, out);
     y[0] = error_pending() ? 0 : plus(out[0], -1);
 }
 
@@ -200,13 +198,13 @@ static void next_poisson(const Ref *x, Ref *out)
 
 Ref draw_poisson(Key key, Ref lambda)
 {
-    Ref c[2], few;
+    Ref c[PLACE], few;
     lambda = stop_gradient(lambda);
-    if (!lambda || !counters(shape_of(lambda), c))
+    if (!lambda || !places(shape_of(lambda), DT_F32, c))
         return 0;
     Ref small = Or(is_nan(lambda), below(lambda, 10));
-    each_element(one_small, NULL, 5, (Ref[]){ c[0], c[1], key.word[0], key.word[1], Select(small, lambda, Like(lambda, 0)) },
-         shape_of(lambda), 1, &few);
+    each_element(one_small, NULL, PLACE + 3, (Ref[]){ c[0], c[1], c[2], c[3], key.word[0], key.word[1],
+                 Select(small, lambda, Like(lambda, 0)) }, shape_of(lambda), 1, &few);
     Ref large = Select(small, Like(lambda, 1e5), lambda);
     Ref many = accepted_last(next_poisson, key, large, large, small);
     Ref y = Select(small, few, Convert(many, DT_I32));
@@ -215,17 +213,16 @@ Ref draw_poisson(Key key, Ref lambda)
 
 /* ==================== binomial */
 
-/* n, log(1 - p), counter, how many, their sum, key: geometric numbers until their sum is above n */
-static void within(const Ref *x, Ref *out) { out[0] = Le(x[5], x[0]); }
+/* n, log(1 - p), place, how many, their sum, key: geometric numbers until their sum is above n */
+static void within(const Ref *x, Ref *out) { out[0] = Le(x[PLACE + 3], x[0]); }
 
 static void next_geometric(const Ref *x, Ref *out)
 {
     Key sub[2];
-    Ref w[2];
-    if (split(key_at(x + 6), 2, sub) || !blocks(sub[0], x[2], x[3], w))
+    if (split(key_at(x + PLACE + 4), 2, sub))
         return;
-    out[0] = plus(x[4], 1);
-    out[1] = Add(x[5], Ceil(Div(Log(unit_of(w, (Dtype)typ(x[0])->dt)), x[1])));
+    out[0] = plus(x[PLACE + 2], 1);
+    out[1] = Add(x[PLACE + 3], Ceil(Div(Log(unit_at(sub[0], x + 2, (Dtype)typ(x[0])->dt)), x[1])));
     key_to(sub[1], out + 2);
 }
 
@@ -268,23 +265,25 @@ static void next_binomial(const Ref *x, Ref *out)
     tried(&t, Or(And(at_least(from_edge, 0.07), Le(v, sure)), And(Not(never), Le(s, ratio))), k, out);
 }
 
-/* counter, key, n, q of at most 1/2 */
+/* place, key, n, q of at most 1/2 */
 static void one_rare(const Ref *x, Ref *y, const void *env)
 {
     (void)env;
-    Ref out[4], zero = Like(x[4], 0);
-    loop_while(within, next_geometric, 4, 4, (Ref[]){ x[4], Log1p(Neg(x[5])), x[0], x[1], zero, zero, x[2], x[3] }, out);
+    const Ref *key = x + PLACE, *n = key + 2;
+    Ref out[4], zero = Like(n[0], 0);
+    loop_while(within, next_geometric, PLACE + 2, 4, (Ref[]){ n[0], Log1p(Neg(n[1])), x[0], x[1], x[2], x[3], zero, zero, key[0],
+               key[1] }, out);
     y[0] = error_pending() ? 0 : plus(out[0], -1);
 }
 
 /* Of whole n, and q of at most 1/2. small: n q is at most 10. */
 static Ref binomial(Key key, Ref n, Ref q, Ref small)
 {
-    Ref c[2], few;
-    if (!small || !counters(shape_of(small), c))
+    Ref c[PLACE], few;
+    if (!small || !places(shape_of(small), (Dtype)typ(n)->dt, c))
         return 0;
-    each_element(one_rare, NULL, 6, (Ref[]){ c[0], c[1], key.word[0], key.word[1], Select(small, n, Like(n, 0)), q },
-         shape_of(small), 1, &few);
+    each_element(one_rare, NULL, PLACE + 4, (Ref[]){ c[0], c[1], c[2], c[3], key.word[0], key.word[1],
+                 Select(small, n, Like(n, 0)), q }, shape_of(small), 1, &few);
     Ref many = accepted_last(next_binomial, key, Select(small, Like(n, 1e4), n), Select(small, Like(q, 0.5), q), small);
     return Select(small, few, many);
 }
