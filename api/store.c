@@ -71,7 +71,7 @@ Device *store_device(Store *s)
     if (process_usable())
         return NULL;
     pthread_mutex_lock(&s->lock);
-    Device *d = s->mem ? s->mem->device : s->same ? s->shard[0]->device : NULL;
+    Device *d = s->mem ? s->mem->device : s->nshard == 1 ? s->shard[0]->device : NULL;
     pthread_mutex_unlock(&s->lock);
     return d;
 }
@@ -80,8 +80,8 @@ const char *store_places(Store *s)
 {
     Device *d = store_device(s), *before = NULL;
     Text t = { 0 };
-    if (d)
-        return d->info.name;
+    if (d || s->same)
+        return (d ? d : s->shard[0]->device)->info.name;
     for (int k = 0; k < s->nshard; k++) {
         if (s->shard[k]->device != before)
             text_add(&t, "%s%s", before ? "," : "", s->shard[k]->device->info.name);

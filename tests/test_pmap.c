@@ -261,6 +261,8 @@ END_TEST
 
 static hd none_of(hd x) { return hd_psum(x, "i"); }
 
+static hd product(hd x, hd y) { return hd_mul(x, y); }
+
 START_TEST(one_copy)
 {
     hd_array *x = rows(), *y = called(hd_pmap(none_of, OVER(mixed()), .out_axes = HD_NONE), x, NULL, "out none");
@@ -268,7 +270,11 @@ START_TEST(one_copy)
     ck_assert_int_eq(hd_array_shape(y).n, 1);
     near(y, want, 1e-6, "out none");
     ck_assert_ptr_null(strchr(hd_array_device(y), ','));
-    hd_drop(want), hd_drop(y), hd_drop(x);
+    /* Copies on some devices and copies on others go together, wherever a function runs. */
+    hd_array *z = called(hd_pmap(none_of, OVER("host:4,host:3,host:4,host:3"), .out_axes = HD_NONE), x, NULL, "elsewhere");
+    hd_array *both = called(HD_FN(product), y, z, "copies of different devices"), *square = called(HD_FN(product), want, want, "product");
+    near(both, square, 1e-5, "copies of different devices");
+    hd_drop(square), hd_drop(both), hd_drop(z), hd_drop(want), hd_drop(y), hd_drop(x);
 }
 END_TEST
 
