@@ -405,7 +405,12 @@ static hd cumlogsumexp(const json_t *a, const hd *x, int n)
     return back ? hd_flip_n(y, flipped) : y;
 }
 static hd interp(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_interp(x[0], x[1], x[2]); }
-static hd searchsorted(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_searchsorted(x[0], x[1]); }
+static hd searchsorted(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    bool right = !strcmp(attr_s(a, "side", "left"), "right");
+    return hd_searchsorted_n(x[0], x[1], &(hd_search_opts){ .side = right ? HD_RIGHT : HD_LEFT });
+}
 static hd take_along_axis(const json_t *a, const hd *x, int n) { (void)n; return hd_take_along_axis(x[0], x[1], (int)attr_i(a, "axis", 0)); }
 
 static const GoldenRow table[] = {
@@ -451,9 +456,7 @@ GoldenFn *golden_ops(const char *op, const json_t *attrs, const char **missing)
 {
     GoldenFn *f = golden_row(table, op);
     if (f) {
-        if (!strcmp(op, "jnp.searchsorted") && strcmp(attr_s(attrs, "side", "left"), "left"))
-            *missing = "the right side in searchsorted";
-        else if (!strcmp(op, "jax.nn.one_hot") && !strcmp(attr_s(attrs, "dtype", "f32"), "c64"))
+        if (!strcmp(op, "jax.nn.one_hot") && !strcmp(attr_s(attrs, "dtype", "f32"), "c64"))
             *missing = "complex numbers";
         else if ((!strcmp(op, "iota") || !strcmp(op, "convert_element_type")) &&
             (attr_dtype(attrs, "dtype", HD_F32) >= HD_C64 || attr_dtype(attrs, "new_dtype", HD_F32) >= HD_C64))
