@@ -575,6 +575,54 @@ START_TEST(roots)
 }
 END_TEST
 
+/* ==================== a rule that applies another to its tangents; what runs is as if there were no rule */
+
+static hd linear_rule(hd x, hd dx) { return hd_tuple(hd_mul_c(x, 3), hd_mul_c(dx, 3)); }
+static hd_fn *triple(void) { return hd_custom_jvp(thrice, linear_rule); }
+static hd through_jvp(hd x, hd dx) { return hd_tuple(square(x), hd_mul(x, hd_apply(triple(), dx))); }
+static hd through(hd x) { return hd_apply(hd_custom_jvp(square, through_jvp), x); }
+static hd counted_all(hd x) { return hd_sum(hd_sin(hd_apply(hd_vmap(counted), x))); }
+static hd plain_all(hd x) { return hd_sum(hd_sin(square(x))); }
+
+START_TEST(tangents_through_rules)
+{
+    is(hd_grad(through), 2, 6);
+    is(hd_jacfwd(through), 2, 6);
+    is(hd_grad(hd_grad(through)), 2, 3);
+}
+END_TEST
+
+START_TEST(calls_are_inlined)
+{
+    hd_cost_info a, b;
+    hd_array *x = vector(40, 0, .1f);
+    if (there("opencl:0")) {
+        ck_assert(!hd_cost(hd_jit(counted_all, .device = "opencl:0"), &a, x) && !hd_cost(hd_jit(plain_all, .device = "opencl:0"), &b, x));
+        ck_assert_int_eq(a.kernels, b.kernels);
+        ck_assert_int_eq(a.temporary_bytes, b.temporary_bytes);
+    }
+    hd_drop(x);
+}
+END_TEST
+
+/* A check inside a function, or inside its rule. */
+static hd positive(hd x) { hd_check(hd_gt(x, hd_c(0)), "the function wants more than 0"); return square(x); }
+static hd positive_jvp(hd x, hd dx)
+{
+    hd_check(hd_lt(x, hd_c(5)), "the rule wants less than 5");
+    return hd_tuple(square(x), hd_mul(hd_mul_c(x, 10), dx));
+}
+static hd checked(hd x) { return hd_apply(hd_custom_jvp(positive, positive_jvp), x); }
+
+START_TEST(effects)
+{
+    is(HD_FN(checked), 7, 49);
+    is(hd_grad(checked), 4, 40);
+    REFUSED(HD_FN(checked), -1, "the function wants more than 0");
+    REFUSED(hd_grad(checked), 6, "the rule wants less than 5");
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("rules");
@@ -594,5 +642,8 @@ int main(void)
     tcase_add_test(c, text);
     tcase_add_test(c, named_axes);
     tcase_add_test(c, roots);
+    tcase_add_test(c, tangents_through_rules);
+    tcase_add_test(c, calls_are_inlined);
+    tcase_add_test(c, effects);
     return suite_run(s);
 }
