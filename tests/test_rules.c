@@ -584,8 +584,18 @@ static hd through(hd x) { return hd_apply(hd_custom_jvp(square, through_jvp), x)
 static hd counted_all(hd x) { return hd_sum(hd_sin(hd_apply(hd_vmap(counted), x))); }
 static hd plain_all(hd x) { return hd_sum(hd_sin(square(x))); }
 
+static hd linear_back(hd x, const void *env)
+{
+    hd_fn *f = *(hd_fn *const *)env;
+    hd y = hd_apply(hd_linearize(f), x);
+    return hd_apply(hd_linear_transpose(hd_partial(hd_linearized(f), hd_nth(y, 1))), x, hd_c(1));
+}
+
 START_TEST(tangents_through_rules)
 {
+    hd_fn *const f[] = { by_jvp(), by_vjp(), HD_FN(by_hand), HD_FN(root) };
+    for (int i = 0; i < 4; i++)                 /* what linearizing keeps can be transposed later */
+        is(hd_bind(linear_back, f[i]), 2, number_of(hd_grad(f[i]), 2));
     is(hd_grad(through), 2, 6);
     is(hd_jacfwd(through), 2, 6);
     is(hd_grad(hd_grad(through)), 2, 3);

@@ -234,6 +234,18 @@ static void jvp_reverse(const Ins *i, const Said *s, const Ref *x, const Ref *t,
         jvp_linear(i, s, &f, out + i->nout, x, t, tz);
 }
 
+/* What is linear is its own derivative. */
+static void jvp_back(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
+{
+    const Region *r = i->region;
+    Ref *in = NEWS(Ref, i->nin);
+    for (int k = 0; k < i->nin; k++)
+        in[k] = k < r->rule->nclosed ? x[k] : or_zero(t[k], x[k]);
+    again(i, x, z);
+    Form f = form_of(r, i->nin, in, i->nsub, i->sub);
+    form_emit(&f, tz);
+}
+
 void rule_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
 {
     const Rule *rule = i->region->rule;
@@ -250,7 +262,7 @@ void rule_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
         return;
     }
     if (rule->kind == RULE_BACK) {
-        error_set(E_DIFF, "the derivative of %s is known in reverse alone", rule->name);
+        jvp_back(i, x, t, z, tz);
         return;
     }
     if (!says(rule, 0, &s))
