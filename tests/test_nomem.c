@@ -217,10 +217,35 @@ static int call_shards(void)
     return e;
 }
 
+static hd own(hd k, hd v) { return hd_mul(k, hd_sin(v)); }
+static hd own_jvp(hd k, hd v, hd dv) { return hd_tuple(own(k, v), hd_mul(hd_mul(k, hd_cos(v)), dv)); }
+static hd own_fwd(hd v) { return hd_tuple(hd_sin(v), hd_tuple(hd_cos(v), v)); }
+static hd own_bwd(hd saved, hd dy) { return hd_mul(dy, hd_nth(saved, 0)); }
+static hd own_lanes(hd v) { return hd_sin(v); }
+static hd own_step(hd c, hd v) { return hd_tuple(hd_add(c, hd_apply(hd_custom_vjp(hd_sin, own_fwd, own_bwd), v)), HD_NIL); }
+static hd own_row(hd k, hd v) { return hd_apply(hd_custom_jvp(hd_partial(own, k), hd_partial(own_jvp, k)), v); }
+static hd own_sum(hd v) { return hd_psum(hd_apply(hd_custom_vjp(hd_sin, own_fwd, own_bwd), v), "i"); }
+static hd rules(hd v, const void *n)
+{
+    hd k = hd_c(*(const int *)n * 0. + 1), y = hd_sum(hd_nth(hd_scan(own_step, hd_c(0), v), 0));
+    hd z = hd_apply(hd_vmap(own_row, .in_axes = { HD_NONE, 0 }), hd_mul(k, hd_stop_gradient(hd_at(v, 0))), v);
+    hd w = hd_apply(hd_vmap(hd_custom_vmap(hd_sin, own_lanes)), hd_mul(v, k));
+    return hd_add(y, hd_sum(hd_add(hd_add(z, w), hd_apply(hd_vmap(own_sum, .axis_name = "i"), v))));
+}
+
+static int shape_of_rules(void)
+{
+    hd_array *y = NULL;
+    hd_forget(own_fwd);                         /* kept graphs that ask it go too */
+    int e = hd_eval_shape(hd_vmap(hd_grad(hd_bind(rules, turn))), &y, m);
+    hd_drop(y);
+    return e;
+}
+
 static const struct { const char *name; int (*does)(void); } acts[] = {
     { "gradient", call_gradient }, { "scan", call_scan }, { "donated", call_donated }, { "print and parse", print_and_parse },
     { "trees", trees }, { "save and load", save_and_load }, { "random", call_random },
-    { "running", shape_of_running }, { "shards", call_shards },
+    { "running", shape_of_running }, { "shards", call_shards }, { "rules", shape_of_rules },
 };
 enum { ACTS = sizeof acts / sizeof *acts };
 
