@@ -85,11 +85,14 @@ Ref one_hot(Ref index, int64_t n, Dtype d)
     return Convert(bin(OP_eq, column, Iota(t, t.rank - 1)), d);
 }
 
-static int mode_of(enum hd_mode m, int otherwise)
+static int mode_in(const char *what, enum hd_mode m, int otherwise, int *mode)
 {
-    return m == HD_CLIP ? MODE_CLIP
+    *mode = m == HD_CLIP ? MODE_CLIP
         : m == HD_FILL_OR_DROP ? MODE_FILL
         : m == HD_IN_BOUNDS ? MODE_IN_BOUNDS : otherwise;
+    if ((unsigned)m <= HD_IN_BOUNDS)
+        return 0;
+    return error_set(E_INVAL, "%s: .mode is %d, which is not of enum hd_mode", what, (int)m);
 }
 
 /* ==================== take */
@@ -121,9 +124,8 @@ static int take_mode(const char *what, const hd_take_opts *o, Ref x, int *mode, 
     *mode = MODE_FILL, *fill = 0;
     if (!o)
         return 0;
-    if ((unsigned)o->mode > HD_IN_BOUNDS)
-        return error_set(E_INVAL, "%s: .mode is %d, which is not of enum hd_mode", what, (int)o->mode);
-    *mode = mode_of(o->mode, MODE_FILL);
+    if (mode_in(what, o->mode, MODE_FILL, mode))
+        return (int)error_code();
     if (sym_absent(o->fill))
         return 0;
     if (!(*fill = fill_in(what, o->fill, x)))
@@ -370,9 +372,8 @@ hd hd_dynamic_update_index(hd x, hd update, hd i, int axis)
 
 static int dims_in(const char *what, const hd_index_opts *o, Dims *d)
 {
-    if ((unsigned)o->mode > HD_IN_BOUNDS || (unsigned)o->combine > HD_MAX)
-        return error_set(E_INVAL, "%s: .mode is %d, .combine %d: they are of enum hd_mode and enum hd_combine", what,
-            (int)o->mode, (int)o->combine);
+    if ((unsigned)o->combine > HD_MAX)
+        return error_set(E_INVAL, "%s: .combine is %d, which is not of enum hd_combine", what, (int)o->combine);
     return ints_in(what, o->window_axes, &d->window) || ints_in(what, o->collapsed_axes, &d->collapsed)
         || ints_in(what, o->index_axes, &d->map) || ints_in(what, o->x_batch_axes, &d->x_batch)
         || ints_in(what, o->indices_batch_axes, &d->indices_batch);
@@ -396,24 +397,28 @@ hd hd_gather_n(hd x, hd indices, const hd_index_opts *o)
 {
     Dims d;
     Ints sizes;
+    int mode;
     OP(hd_gather_n);
     OPTIONS(hd_index_opts, o);
     Ref r = sym_ref(x), i = index_vectors("hd_gather", indices);
-    if (!r || !i || dims_in("hd_gather", o, &d) || ints_in("hd_gather", o->sizes, &sizes))
+    if (!r || !i || dims_in("hd_gather", o, &d) || mode_in("hd_gather", o->mode, MODE_CLIP, &mode) ||
+        ints_in("hd_gather", o->sizes, &sizes))
         return HD_NIL;
-    return sym_of(gather(r, i, &d, sizes, mode_of(o->mode, MODE_CLIP)));
+    return sym_of(gather(r, i, &d, sizes, mode));
 }
 
 hd hd_scatter_n(hd x, hd indices, hd updates, const hd_index_opts *o)
 {
     Dims d;
     Ref r[2];
+    int mode;
     OP(hd_scatter_n);
     OPTIONS(hd_index_opts, o);
     Ref i = index_vectors("hd_scatter", indices);
-    if (!i || unify_dtype("hd_scatter", 2, (const hd[]){ x, updates }, r) || dims_in("hd_scatter", o, &d))
+    if (!i || unify_dtype("hd_scatter", 2, (const hd[]){ x, updates }, r) || dims_in("hd_scatter", o, &d) ||
+        mode_in("hd_scatter", o->mode, MODE_FILL, &mode))
         return HD_NIL;
-    return sym_of(scatter(r[0], i, r[1], &d, mode_of(o->mode, MODE_FILL), (int)o->combine, o->unique));
+    return sym_of(scatter(r[0], i, r[1], &d, mode, (int)o->combine, o->unique));
 }
 
 /* Rows of x added up by their segment; ids outside 0 .. segments-1, negative ones too, are left out. */
