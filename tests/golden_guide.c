@@ -81,8 +81,10 @@ static hd data_parallel_step(ARGS)
 static hd softmax(ARGS) { UNUSED; return hd_softmax(x[0], -1); }
 static hd softmax_scalar(ARGS) { UNUSED; return hd_sum(hd_mul(x[1], hd_softmax(x[0], -1))); }
 
-static hd dropout_layer(hd key, hd v, hd keep)
+/* older: which layout of random bits, so that a layer of one is not taken for one of the other */
+static hd dropout_layer(hd key, hd v, hd keep, const void *older)
 {
+    hd_random_older(*(const int64_t *)older);
     hd k = hd_random_bernoulli_n(key, keep, hd_shape(v));
     return hd_div(hd_mul(hd_cast(k, hd_dtype(v)), v), keep);
 }
@@ -91,9 +93,11 @@ static hd dropout(ARGS)
 {
     (void)n;
     hd key = hd_key((uint64_t)attr_i(a, "seed", 0)), keep = hd_cast(hd_c(1 - attr_f(a, "rate", 0.5)), HD_F32);
+    int64_t older = !attr_b(a, "partitionable", true);
+    hd_fn *layer = hd_bind(dropout_layer, older);
     if (attr_b(a, "shared", false))
-        return hd_apply(hd_vmap(dropout_layer, .in_axes = { HD_NONE, 0, HD_NONE }), key, x[0], keep);
-    return hd_apply(hd_vmap(dropout_layer, .in_axes = { 0, 0, HD_NONE }), hd_random_split(key, hd_dim(x[0], 0)), x[0], keep);
+        return hd_apply(hd_vmap(layer, .in_axes = { HD_NONE, 0, HD_NONE }), key, x[0], keep);
+    return hd_apply(hd_vmap(layer, .in_axes = { 0, 0, HD_NONE }), hd_random_split(key, hd_dim(x[0], 0)), x[0], keep);
 }
 
 static hd rnn_cell(hd w_hh, hd w_xh, hd b, hd h, hd x)

@@ -415,7 +415,6 @@ GoldenFn *golden_programs(const char *op, const json_t *attrs, const char **miss
         f = golden_row(golden_collective_rows, op);
     if (!f)
         f = golden_row(golden_rule_rows, op);
-    if (f && !attr_b(attrs, "partitionable", true))
-        *missing = "the older layout of random bits";
+    hd_random_older(!attr_b(attrs, "partitionable", true));
     return *missing ? NULL : f;
 }

@@ -25,6 +25,7 @@ static const struct { const char *glob, *what; } groups[] = {
     { "avg_pool", "windows" },
     { "cholesky", "linear algebra" }, { "triangular_solve", "linear algebra" }, { "qr", "linear algebra" }, { "lu", "linear algebra" },
     { "eigh", "linear algebra" }, { "svd", "linear algebra" }, { "jnp.linalg.*", "linear algebra" },
+    { "random.multivariate_normal", "linear algebra" },
     { "fft*", "Fourier transforms" }, { "jnp.fft*", "Fourier transforms" },
     { "bessel_*", "special functions" }, { "igamma*", "special functions" }, { "polygamma*", "special functions" },
     { "zeta", "special functions" }, { "regularized_incomplete_beta", "special functions" },
