@@ -110,6 +110,34 @@ static int call_scan(void)
     return e;
 }
 
+/* Seen from inside: prints, a check that holds, a function on the host. */
+static void unheard(const char *line, void *user) { (void)line, (void)user; }
+static int on_host(hd_array *const *args, int n, hd_array **out, int nout, void *user)
+{
+    (void)n, (void)nout, (void)user;
+    out[0] = hd_keep(args[0]);
+    return 0;
+}
+static hd seen_step(hd c, hd v)
+{
+    hd_debug_print("{} {}", c, v);
+    hd_check(hd_lt(v, hd_c(8)), "v is small");
+    return hd_tuple(hd_add(c, hd_callback(on_host, NULL, v, v)), c);
+}
+static hd seen(hd v, const void *n) { return hd_nth(hd_scan(seen_step, hd_c(*(const int *)n * 0.), v), 1); }
+
+static int call_seen(void)
+{
+    hd_array *y = NULL, *a[] = { x };
+    hd_debug_print_to(unheard, NULL);
+    int e = hd_call_n(hd_jit(hd_bind(seen, turn), .device = device), &y, 1, a, 1);
+    e = e ? e : hd_wait(y);
+    if (!e && !is(y, 3, 3))                     /* 0 + 1 + 2 */
+        e = error_pending() ? (int)error_code() : -1;
+    hd_drop(y);
+    return e;
+}
+
 static hd doubled(hd v, const void *n) { return hd_add(v, hd_add(v, hd_c(*(const int *)n * 0.))); }
 
 static int call_donated(void)
@@ -245,7 +273,7 @@ static int shape_of_rules(void)
 static const struct { const char *name; int (*does)(void); } acts[] = {
     { "gradient", call_gradient }, { "scan", call_scan }, { "donated", call_donated }, { "print and parse", print_and_parse },
     { "trees", trees }, { "save and load", save_and_load }, { "random", call_random },
-    { "running", shape_of_running }, { "shards", call_shards }, { "rules", shape_of_rules },
+    { "running", shape_of_running }, { "shards", call_shards }, { "rules", shape_of_rules }, { "seen", call_seen },
 };
 enum { ACTS = sizeof acts / sizeof *acts };
 
