@@ -124,7 +124,8 @@ int main(void)
         goto fail;
     for (int i = 0; i < STEPS; i++)
         apart = fmax(apart, fabs(many[i] - one[i]));
-    printf("%d devices: %s\nloss %.4f at first, %.4f at last; on one device the same within %.0e\n", n, list, many[0], many[STEPS - 1], apart);
+    printf("%d devices: %s\n", n, list);
+    printf("loss %.4f at first, %.4f at last; on one device the same within %.0e\n", many[0], many[STEPS - 1], apart);
     draw(many, list);
     status = !(many[STEPS - 1] < many[0]) || apart > 1e-4;
 fail:

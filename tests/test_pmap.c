@@ -173,7 +173,10 @@ END_TEST
 static hd scalar_loss(hd w, hd x) { return hd_sum(hd_square(hd_tanh(hd_mul(w, x)))); }
 static hd averaged(hd w, hd x) { return hd_pmean(hd_apply(hd_grad(scalar_loss), w, x), "i"); }
 static hd trained(hd w, hd x) { return hd_sub(w, hd_mul_c(averaged(w, x), .1)); }
-static hd train_step_v(hd w, hd x) { return hd_apply(hd_vmap(trained, .axis_name = "i", .in_axes = { HD_NONE }, .out_axes = HD_NONE), w, x); }
+static hd train_step_v(hd w, hd x)
+{
+    return hd_apply(hd_vmap(trained, .axis_name = "i", .in_axes = { HD_NONE }, .out_axes = HD_NONE), w, x);
+}
 static hd train_step_p(hd w, hd x)
 {
     return hd_apply(hd_pmap(trained, OVER("host,host"), .in_axes = { HD_NONE }, .out_axes = HD_NONE), w, x);
