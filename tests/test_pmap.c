@@ -251,8 +251,8 @@ END_TEST
 /* Without a list: those of the default one's kind, as many as the axis has places, or divide it. */
 START_TEST(default_list)
 {
-    hd_array *x = rows(), *x6 = called(HD_FN(six_rows), x, NULL, "six rows"), *y;
     ck_assert_ptr_nonnull(hd_default_device("host"));
+    hd_array *x = rows(), *x6 = called(HD_FN(six_rows), x, NULL, "six rows"), *y;
     y = called(hd_pmap(met, .axis_name = "i"), x, NULL, "all");
     ck_assert_str_eq(hd_array_device(y), "host,host:1,host:2,host:3");
     hd_drop(y);
