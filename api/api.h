@@ -160,7 +160,18 @@ int cap_find(const CapSet *, const Cap *);      /* its number; -1: it is not the
 int cap_add(CapSet *, const Cap *);             /* the number that it has, or gets */
 /* A function at given argument types. inputs of g: the captures, then one for each leaf of the arguments; outputs: one for
  * each leaf of the result. */
-typedef struct Traced { Graph *g; const Cap *cap; int ncap; const Tree *in, *out; } Traced;
+/* With HEDDLE_CHECK=keys: a random key that was used (keys.c). Its two words are elements of values of a trace; of a Traced: of the
+ * inputs with these numbers, or of results that are keys made and used inside. */
+typedef struct KeyUse {
+    uint32_t of[2]; int64_t at[2];
+    Loc loc, within;                            /* where in this trace, and in the innermost one that is applied there */
+    int region, branch;                         /* of hd_cond, hd_switch; region 0: none */
+    bool result;
+} KeyUse;
+typedef struct KeyUses { KeyUse *use; int n; } KeyUses;
+typedef struct KeySet { KeyUse *use; int n, cap; int *slot; uint64_t room; } KeySet;
+
+typedef struct Traced { Graph *g; const Cap *cap; int ncap; const Tree *in, *out; KeyUses keys; } Traced;
 
 const Traced *graph_of(hd_fn *, const Tree *args);              /* args: a tuple. NULL after an error */
 hd apply(hd_fn *, const hd *args, int n);       /* hd_apply for ops that take functions */
@@ -266,6 +277,7 @@ typedef struct Trace {
     Node *node; int nnode, node_cap;
     CapSet caps; Ref *capref; int capref_cap;   /* what it captures, and the parameter for each */
     hd_fn *made;                                /* functions that end with it */
+    KeySet keys; int key_regions;               /* used so far */
     const char *name; Loc loc;
 } Trace;
 extern _Thread_local Trace *trace_top;
@@ -279,6 +291,20 @@ Ref cap_ref(const Cap *);                       /* its value in the current trac
 void caps_ref(const Cap *, int n, Ref *out);
 Graph *graph_clone(const Graph *);              /* everything, bodies too, into the current arena */
 hd traced_apply(const Traced *, const hd *args, int n);
+
+/* ---- keys that are used twice (keys.c). Nothing without HEDDLE_CHECK=keys. int: 0, or a code. args: the inputs that are no captures */
+int key_use(Ref key);                           /* by a sampler, or a split */
+KeyUses keys_used(const Trace *);               /* by a trace that is over */
+KeyUses keys_of_inputs(KeyUses);                /* without those that are results */
+KeyUses keys_recaptured(const Traced *, const CapSet *);        /* with all captures of the set in front */
+/* Under vmap; type, axis: of the arguments. */
+KeyUses keys_of_lanes(const Traced *, const Type *, const int32_t *axis, int64_t lanes);
+int keys_apply(const Traced *, const Ref *args);
+void keys_results(const Traced *, const Ref *out);
+int keys_branches(int n, const Traced *const *, const Ref *args);
+/* t runs in each step of a loop whose carry next gives. */
+int keys_loop(const Traced *t, const Traced *next, int ncarry, const Ref *carry, const Ref *xs, int64_t length);
+int keys_combined(const Traced *, int64_t n);   /* by a function that combines so many slices: any use is one in each step */
 
 /* What is being done on the way to a program. */
 typedef enum Phase { PHASE_OTHER, PHASE_TRACE, PHASE_TRANSFORM, PHASE_SCHEDULE, PHASE_COMPILE, PHASES } Phase;

@@ -435,6 +435,8 @@ static hd scanned(hd_fn *f, const Tree *tree, Ref *x, const hd_associative_scan_
     const Traced *t = combiner(f, tree_retype(tree, &next));
     if (!t)
         return HD_NIL;
+    if (keys_combined(t, n))
+        return HD_NIL;
     CapSet caps = all_captures(1, &t);
     Ref *cap = NEWS(Ref, caps.n);
     Combiner c = { body_graph(t, &caps, type), cap, caps.n, tree->nleaf };

@@ -181,6 +181,8 @@ static void while_region(const Traced *cond, const Traced *body, const Type *wan
 {
     const Traced *t[2] = { cond, body };
     CapSet caps = all_captures(2, t);
+    if (keys_loop(cond, body, n, carry, NULL, 2) || keys_loop(body, body, n, carry, NULL, 2))
+        return;
     int ncap = caps.n;
     Type yes = type_scalar(DT_BOOL);
     Graph *sub[2] = { body_graph(cond, &caps, &yes), body_graph(body, &caps, want) };
@@ -266,7 +268,7 @@ static const Traced *counted(const Traced *t)
     graph_end();
     const Tree *part[2] = { t->in->part[0], t->out }, *unit = tree_tuple(NULL, 0);
     Traced *r = NEW(Traced);
-    *r = (Traced){ h, t->cap, t->ncap, t->in, tree_tuple(part, 2) };
+    *r = (Traced){ h, t->cap, t->ncap, t->in, tree_tuple(part, 2), keys_of_inputs(t->keys) };
     part[0] = r->out, part[1] = unit;
     r->out = tree_tuple(part, 2);               /* tuple(carry, y) of a scan without y */
     return error_pending() ? NULL : r;
@@ -291,7 +293,7 @@ static const Traced *below(const Traced *counter, Ref upper)
     *cap = (Cap){ .sym = sym_of(upper), .type = t };
     Type b = type_scalar(DT_BOOL);
     Traced *r = NEW(Traced);
-    *r = (Traced){ h, cap, 1, counter->in, tree_leaf(&b) };
+    *r = (Traced){ h, cap, 1, counter->in, tree_leaf(&b), { 0 } };
     return error_pending() ? NULL : r;
 }
 
@@ -427,6 +429,8 @@ static hd branches(const char *what, Ref index, int n, hd_fn *const *f, const hd
         leaf += at[i]->nleaf;
     }
     if (error_pending())
+        return HD_NIL;
+    if (keys_branches(n, t, in + 1 + ncap))
         return HD_NIL;
     Region r = region_plain(COND, ncap + leaf, 0, 0);
     emit_region(&r, 1 + ncap + leaf, in, n, sub, out);

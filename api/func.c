@@ -632,7 +632,7 @@ static const Traced *remember(hd_fn *f, const Traced *t, uint64_t hash)
     Arena *saved = arena_use(a);
     Traced *c = NEW(Traced);
     *c = (Traced){ graph_clone(t->g), arena_copy(t->cap, sizeof *t->cap * (size_t)t->ncap), t->ncap,
-                   tree_copy(t->in), tree_copy(t->out) };
+                   tree_copy(t->in), tree_copy(t->out), { arena_copy(t->keys.use, sizeof *t->keys.use * (size_t)t->keys.n), t->keys.n } };
     arena_use(saved);
     if (error_pending()) {                      /* memory ended on the way: a copy of a part */
         arena_drop(owner ? NULL : a);

@@ -12,7 +12,8 @@
 
 /* ==================== keys and bits */
 
-int key_in(const char *what, hd key, Key *k)
+/* The words of a key. */
+static int words_in(const char *what, hd key, Key *k)
 {
     Ref r = sym_ref(key);
     if (!r)
@@ -31,6 +32,11 @@ int key_in(const char *what, hd key, Key *k)
         if (!(k->word[i] = squeeze_axis(SliceAxis(r, 0, i, i + 1), 0)))
             return E_INTERNAL;
     return 0;
+}
+
+int key_in(const char *what, hd key, Key *k)
+{
+    return words_in(what, key, k) || key_use(sym_ref(key)) ? E_INVAL : 0;
 }
 
 bool blocks(Key k, Ref high, Ref low, Ref *out)
@@ -205,7 +211,7 @@ hd hd_random_fold_in(hd key, hd data)
     Ref w[2];
     OP(hd_random_fold_in);
     Ref d = sym_weak(data, NULL) ? sym_ref_as(data, DT_I64) : sym_ref(data);
-    if (key_in("hd_random_fold_in", key, &k) || !int_operand("hd_random_fold_in", "data", d))
+    if (words_in("hd_random_fold_in", key, &k) || !int_operand("hd_random_fold_in", "data", d))
         return HD_NIL;
     if (typ(d)->rank) {
         error_set(E_SHAPE, "hd_random_fold_in: one number is folded in, not %s; use hd_vmap", type_text(typ(d)));

@@ -12,7 +12,7 @@
 typedef struct Key { Ref word[2]; } Key;
 
 /* ---- keys and bits (random.c). int: 0, or a code */
-int key_in(const char *what, hd key, Key *);
+int key_in(const char *what, hd key, Key *);     /* and it is used: a second time is an error with HEDDLE_CHECK=keys */
 int split(Key, int n, Key *out);                /* a few keys */
 bool blocks(Key, Ref high, Ref low, Ref *out);  /* the block of each counter (high, low): two words */
 bool keys_of(Key, Ints shape, Ref *out);        /* a key for each element: two words */

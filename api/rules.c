@@ -488,7 +488,7 @@ static const Traced *the_call(const Traced *t, const FnRule *rule, const CapSet 
     graph_outputs(out, t->g->nout);
     graph_end();
     Traced *c = NEW(Traced);
-    *c = (Traced){ g, s->cap, s->n, args, rule->out };
+    *c = (Traced){ g, s->cap, s->n, args, rule->out, keys_recaptured(t, s) };
     return error_pending() ? NULL : c;
 }
 

@@ -150,7 +150,7 @@ void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry
         in[ncap + k] = carry[k];
     for (int k = 0; k < nx; k++)
         in[ncap + ncarry + k] = xs[k];
-    if (error_pending())
+    if (error_pending() || keys_loop(t, t, ncarry, carry, xs, o->length))
         return;
     Region r = region_plain(SCAN, ncap, 0, ncarry);
     r.reverse = o->reverse;
@@ -267,7 +267,7 @@ static hd map_batches(hd_fn *f, const Tree *xs, Ref *x, int64_t n, int64_t b)
         caps_ref(u->cap, u->ncap, in);
         for (int k = 0; k < xs->nleaf; k++)
             in[u->ncap + k] = SliceAxis(x[k], 0, q * b, n);
-        if (error_pending())
+        if (error_pending() || keys_apply(u, in + u->ncap))
             return HD_NIL;
         graph_inline(u->g, in, rest);
     }

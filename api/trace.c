@@ -439,7 +439,7 @@ static const Traced *finish(Trace *t, const Tree *args, hd y)
     if (error_pending())
         return NULL;
     Traced *r = NEW(Traced);
-    *r = (Traced){ t->g, t->caps.cap, t->caps.n, args, out };
+    *r = (Traced){ t->g, t->caps.cap, t->caps.n, args, out, keys_used(t) };
     return r;
 }
 
@@ -483,9 +483,10 @@ hd traced_apply(const Traced *t, const hd *args, int n)
         for (int j = 0; j < k; j++)
             in[at++] = sym_ref(leaf[j]);
     }
-    if (error_pending())
+    if (error_pending() || keys_apply(t, in + t->ncap))
         return HD_NIL;
     graph_inline(t->g, in, out);
+    keys_results(t, out);
     if (!error_pending())
         sym_build(t->out, out, &y);
     return y;

@@ -25,14 +25,14 @@ static void open_over(const Traced *t, const Tree *args, Ref **in)
 }
 
 /* Ends it. NULL after an error. */
-static const Traced *finish(const Traced *inner, const Tree *args, const Tree *out, const Ref *ref)
+static Traced *finish(const Traced *inner, const Tree *args, const Tree *out, const Ref *ref)
 {
     graph_outputs(ref, out->nleaf);
     Graph *g = graph_end();
     if (error_pending())
         return NULL;
     Traced *t = NEW(Traced);
-    *t = (Traced){ graph_dce(g), inner->cap, inner->ncap, args, out };
+    *t = (Traced){ graph_dce(g), inner->cap, inner->ncap, args, out, keys_of_inputs(inner->keys) };
     return error_pending() ? NULL : t;
 }
 
@@ -277,7 +277,10 @@ static const Traced *linearized(const hd_fn *f, const Tree *args)
     graph_inline(linear, x, r);
     for (int i = 0, j = 0; i < t->g->nout; i++)
         out[i] = float_leaf(t->g, t->g->out[i]) ? r[j++] : Zeros(&t->g->type[t->g->out[i]]);
-    return finish(t, args, tree_strong(t->out), out);
+    Traced *now = finish(t, args, tree_strong(t->out), out);
+    if (now)
+        now->keys = (KeyUses){ 0 };               /* random numbers are residuals: they were drawn before */
+    return now;
 }
 
 /* Do the cotangents that v gives depend on the point? Then the function is not linear. */
@@ -638,7 +641,10 @@ static const Traced *vmap(const hd_fn *f, const Tree *args)
             otype[i] = *typ(out[i]);
     }
     const Type *next = otype;
-    return finish(t, args, tree_retype(t->out, &next), out);
+    Traced *r = finish(t, args, tree_retype(t->out, &next), out);
+    if (r)
+        r->keys = keys_of_lanes(t, type, axis, n);
+    return r;
 }
 
 /* ==================== partial, parsed */
@@ -671,7 +677,7 @@ static const Traced *partial(const hd_fn *f, const Tree *args)
     Graph *g = arena_copy(t->g, sizeof *t->g);
     g->ncap = at;
     Traced *r = NEW(Traced);
-    *r = (Traced){ g, cap, at, args, t->out };
+    *r = (Traced){ g, cap, at, args, t->out, t->keys };
     return r;
 }
 
@@ -702,7 +708,7 @@ static const Traced *parsed(const hd_fn *f, const Tree *args)
                            tree_text(in->part[i])), NULL;
     g->ncap = 0;
     Traced *t = NEW(Traced);
-    *t = (Traced){ g, NULL, 0, args, out };
+    *t = (Traced){ g, NULL, 0, args, out, { 0 } };
     return t;
 }
 

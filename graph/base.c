@@ -628,7 +628,7 @@ static pthread_once_t tell_once = PTHREAD_ONCE_INIT;
 static void tell(void)
 {
     tell_unknown("HEDDLE_DUMP", "trace,graph,plan,kernel,code,time");
-    tell_unknown("HEDDLE_CHECK", "1,nan,memory,stream,buffers,staging,validation");
+    tell_unknown("HEDDLE_CHECK", "1,nan,keys,memory,stream,buffers,staging,validation");
 }
 
 static bool wanted(const char *variable, const char *word)

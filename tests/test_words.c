@@ -58,7 +58,7 @@ START_TEST(unknown_words)
     waitpid(child, &status, 0);
     ck_assert_int_eq(status, 0);
     ck_assert_str_eq(b, "heddle: HEDDLE_DUMP has no \"tiem\"; there are trace,graph,plan,kernel,code,time\n"
-        "heddle: HEDDLE_CHECK has no \"memroy\"; there are 1,nan,memory,stream,buffers,staging,validation\n");
+        "heddle: HEDDLE_CHECK has no \"memroy\"; there are 1,nan,keys,memory,stream,buffers,staging,validation\n");
 }
 END_TEST
 

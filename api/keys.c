@@ -1,0 +1,367 @@
+/*
+ * keys.c - HEDDLE_CHECK=keys: a random key that is used twice is an error, found while its function is traced.
+ *
+ * Each trace keeps a list of the keys that samplers and splits in it have used. A key is where its two words come from: values and
+ * elements of them, followed back through views, so that one row of an array of keys is one key however it was taken. What
+ * a function uses of its inputs is kept with its graph, and counts wherever the graph is applied: in the trace around it, for each
+ * lane of vmap, for each step of a loop. The list is of what was written, not of instructions: the builder merges equal ones, which is
+ * just what a key that is used twice gives.
+ */
+#include "control.h"
+#include "random.h"
+#include <string.h>
+
+static bool on;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void ask(void) { on = check_wanted("keys"); }
+
+static bool checking(void)
+{
+    pthread_once(&once, ask);
+    return on && !error_pending();
+}
+
+/* ==================== where an element comes from */
+
+static void unravel(const Type *t, int64_t at, int64_t *index)
+{
+    for (int d = t->rank - 1; d >= 0; at /= t->dim[d--])
+        index[d] = at % t->dim[d];
+}
+
+static int64_t ravel(const Type *t, const int64_t *index)
+{
+    int64_t at = 0;
+    for (int d = 0; d < t->rank; d++)
+        at = at * t->dim[d] + index[d];
+    return at;
+}
+
+/* The element of the first operand of a view that its element i[] is. */
+static int64_t seen(const Ins *v, const Type *x, const int64_t *i)
+{
+    int64_t from[MAXRANK] = { 0 };
+    Ints a = ins_ints(v, v->op == OP_broadcast ? 1 : 0);
+    for (int d = 0; d < x->rank; d++)
+        switch (v->op) {
+        case OP_broadcast: from[d] = x->dim[d] == 1 ? 0 : i[a.v[d]]; break;
+        case OP_transpose: from[a.v[d]] = i[d]; break;
+        case OP_slice: from[d] = a.v[d] + i[d] * ins_ints(v, 2).v[d]; break;
+        default: from[d] = i[d];
+        }
+    for (int k = 0; k < a.n && v->op == OP_reverse; k++)
+        from[a.v[k]] = x->dim[a.v[k]] - 1 - i[a.v[k]];
+    return ravel(x, from);
+}
+
+/* One step back; false: the value is no view. */
+static bool back(const Graph *g, Ref *v, int64_t *at)
+{
+    const Ins *d = g->def[*v];
+    int64_t i[MAXRANK];
+    int part = 0;
+    if (!d)
+        return false;
+    switch (d->op) {
+    case OP_reshape: case OP_stop_gradient: case OP_named: break;
+    case OP_broadcast: case OP_transpose: case OP_slice: case OP_reverse:
+        unravel(&g->type[*v], *at, i);
+        *at = seen(d, &g->type[d->in[0]], i);
+        break;
+    case OP_concat:
+        unravel(&g->type[*v], *at, i);
+        for (int64_t a = ins_int(d, 0), n; (n = g->type[d->in[part]].dim[a]) <= i[a]; part++)
+            i[a] -= n;
+        *at = ravel(&g->type[d->in[part]], i);
+        break;
+    default: return false;
+    }
+    *v = d->in[part];
+    return true;
+}
+
+/* A key: words that are elements of values. */
+static KeyUse origin(const Graph *g, const Ref *value, const int64_t *at)
+{
+    KeyUse u = { { value[0], value[1] }, { at[0], at[1] }, loc_here(), { 0 }, 0, 0, false };
+    for (int w = 0; w < 2; w++)
+        while (back(g, &u.of[w], &u.at[w]))
+            ;
+    return u;
+}
+
+/* ==================== the list of a trace */
+
+static bool same(const KeyUse *a, const KeyUse *b)
+{
+    return !memcmp(a->of, b->of, sizeof a->of) && !memcmp(a->at, b->at, sizeof a->at);
+}
+
+static int *slot_of(const KeySet *s, const KeyUse *u)
+{
+    uint64_t h = hash_bytes(u->of, sizeof u->of, hash_bytes(u->at, sizeof u->at, 0));
+    for (;; h++) {
+        int *slot = &s->slot[h & (s->room - 1)];
+        if (!*slot || same(&s->use[*slot - 1], u))
+            return slot;
+    }
+}
+
+static KeyUse *found(const KeySet *s, const KeyUse *u)
+{
+    int k = s->n ? *slot_of(s, u) : 0;
+    return k ? &s->use[k - 1] : NULL;
+}
+
+static void add(KeySet *s, const KeyUse *u)
+{
+    if (2 * ((uint64_t)s->n + 1) > s->room) {
+        s->room = s->room ? 2 * s->room : 16;
+        s->slot = NEWS(int, s->room);
+        for (int i = 0; i < s->n; i++)
+            *slot_of(s, &s->use[i]) = i + 1;
+    }
+    PUSH(s->use, s->n, s->cap, *u);
+    *slot_of(s, u) = s->n;
+}
+
+static const char *place(const char *before, Loc l)
+{
+    return l.file ? arena_text("%s%s:%d", before, l.file, l.line) : "";
+}
+
+/* Counts a use in the trace at hand. Branches of one region do not count against one another. */
+static int use(const KeyUse *u)
+{
+    Trace *t = trace_top;
+    KeyUse *before = found(&t->keys, u);
+    bool beside = before && u->region && before->region == u->region && before->branch != u->branch;
+    if (before && !beside)
+        return error_set(E_INVAL, "a random key is used twice: here%s, and before%s%s; it would give the same numbers again: make a key "
+                         "for each use with hd_random_split or hd_random_fold_in", place(", inside at ", u->within),
+                         place(" at ", before->loc), place(", inside at ", before->within));
+    Arena *a = arena_use(t->arena);
+    if (before)
+        *before = *u;
+    else
+        add(&t->keys, u);
+    arena_use(a);
+    return error_pending() ? E_INTERNAL : 0;
+}
+
+int key_use(Ref key)
+{
+    if (!checking())
+        return 0;
+    KeyUse u = origin(trace_top->g, (Ref[]){ key, key }, (int64_t[]){ 0, 1 });
+    return use(&u);
+}
+
+/* ==================== what a traced function uses */
+
+typedef struct Uses { KeyUse *use; int n, cap; } Uses;
+
+/* Rows of a result that are keys made inside, and used there: whoever uses them again is second. */
+static void used_results(const Trace *t, const bool *is_input, Uses *all)
+{
+    const Graph *g = t->g;
+    for (int o = 0; o < g->nout; o++) {
+        const Type *y = &g->type[g->out[o]];
+        if (y->dt != DT_U32 || !y->rank || y->dim[y->rank - 1] != 2)
+            continue;
+        for (int64_t at = 0, n = type_size(y); at < n; at += 2) {
+            KeyUse u = origin(g, (Ref[]){ g->out[o], g->out[o] }, (int64_t[]){ at, at + 1 });
+            const KeyUse *inside = found(&t->keys, &u);
+            if (!inside || (is_input[u.of[0]] && is_input[u.of[1]]))
+                continue;
+            u = *inside;
+            u.of[0] = u.of[1] = (Ref)o, u.at[0] = at, u.at[1] = at + 1, u.result = true;
+            PUSH(all->use, all->n, all->cap, u);
+        }
+    }
+}
+
+KeyUses keys_used(const Trace *t)
+{
+    Uses all = { 0 };
+    if (!t->keys.n)
+        return (KeyUses){ 0 };
+    bool *is_input = NEWS(bool, t->g->nval);
+    Ref *number = NEWS(Ref, t->g->nval);
+    for (int i = 0; i < t->g->nin; i++)
+        is_input[t->g->in[i]] = true, number[t->g->in[i]] = (Ref)i;
+    for (int k = 0; k < t->keys.n; k++) {
+        KeyUse u = t->keys.use[k];
+        if (!is_input[u.of[0]] || !is_input[u.of[1]])
+            continue;
+        u.of[0] = number[u.of[0]], u.of[1] = number[u.of[1]], u.region = 0;
+        PUSH(all.use, all.n, all.cap, u);
+    }
+    used_results(t, is_input, &all);
+    return (KeyUses){ all.use, all.n };
+}
+
+KeyUses keys_of_inputs(KeyUses k)
+{
+    Uses all = { 0 };
+    for (int i = 0; i < k.n; i++)
+        if (!k.use[i].result)
+            PUSH(all.use, all.n, all.cap, k.use[i]);
+    return (KeyUses){ all.use, all.n };
+}
+
+KeyUses keys_recaptured(const Traced *t, const CapSet *s)
+{
+    KeyUses r = keys_of_inputs(t->keys);
+    for (int i = 0; i < r.n; i++)
+        for (int w = 0; w < 2; w++) {
+            int k = (int)r.use[i].of[w];
+            r.use[i].of[w] = (Ref)(k < t->ncap ? cap_find(s, &t->cap[k]) : s->n + k - t->ncap);
+        }
+    return r;
+}
+
+KeyUses keys_of_lanes(const Traced *t, const Type *type, const int32_t *axis, int64_t lanes)
+{
+    Uses all = { 0 };
+    KeyUses one = keys_of_inputs(t->keys);
+    for (int i = 0; i < one.n; i++) {
+        bool mapped[2];
+        int64_t block[2] = { 1, 1 };
+        for (int w = 0; w < 2; w++) {
+            int k = (int)one.use[i].of[w] - t->ncap;
+            mapped[w] = k >= 0 && axis[k] != HD_NONE;
+            for (int d = mapped[w] ? axis[k] + 1 : MAXRANK; d < MAXRANK && d < type[k].rank; d++)
+                block[w] *= type[k].dim[d];
+        }
+        for (int64_t lane = 0; lane < (mapped[0] || mapped[1] ? lanes : lanes > 0); lane++) {
+            KeyUse u = one.use[i];
+            for (int w = 0; w < 2; w++)
+                if (mapped[w])
+                    u.at[w] = u.at[w] / block[w] * block[w] * lanes + lane * block[w] + u.at[w] % block[w];
+            PUSH(all.use, all.n, all.cap, u);
+        }
+    }
+    return (KeyUses){ all.use, all.n };
+}
+
+/* ==================== where it is applied */
+
+static Ref input_of(const Traced *t, int k, const Ref *args)
+{
+    return k < t->ncap ? cap_ref(&t->cap[k]) : args[k - t->ncap];
+}
+
+/* A use inside t at inputs of it, in the trace at hand. */
+static int use_inside(const Traced *t, const KeyUse *inside, const Ref *args, const int64_t *at, int region, int branch)
+{
+    Ref v[2] = { input_of(t, (int)inside->of[0], args), input_of(t, (int)inside->of[1], args) };
+    if (!v[0] || !v[1])
+        return E_INTERNAL;
+    KeyUse u = origin(trace_top->g, v, at);
+    u.within = inside->within.file ? inside->within : inside->loc;
+    u.region = region, u.branch = branch;
+    return use(&u);
+}
+
+int keys_apply(const Traced *t, const Ref *args)
+{
+    for (int i = 0; i < t->keys.n && checking(); i++)
+        if (!t->keys.use[i].result && use_inside(t, &t->keys.use[i], args, t->keys.use[i].at, 0, 0))
+            return E_INVAL;
+    return 0;
+}
+
+void keys_results(const Traced *t, const Ref *out)
+{
+    for (int i = 0; i < t->keys.n && checking(); i++) {
+        const KeyUse *r = &t->keys.use[i];
+        if (!r->result)
+            continue;
+        KeyUse u = origin(trace_top->g, (Ref[]){ out[r->of[0]], out[r->of[1]] }, r->at);
+        u.within = r->within.file ? r->within : r->loc;
+        if (!found(&trace_top->keys, &u))
+            use(&u);
+    }
+}
+
+int keys_branches(int n, const Traced *const *t, const Ref *args)
+{
+    int region = ++trace_top->key_regions;
+    for (int b = 0; b < n; b++)
+        for (int i = 0; i < t[b]->keys.n && checking(); i++)
+            if (!t[b]->keys.use[i].result && use_inside(t[b], &t[b]->keys.use[i], args, t[b]->keys.use[i].at, region, b))
+                return E_INVAL;
+    return 0;
+}
+
+/* ==================== loops */
+
+static bool listed(KeyUses k, const KeyUse *u)
+{
+    for (int i = 0; i < k.n; i++)
+        if (k.use[i].result == u->result && same(&k.use[i], u))
+            return true;
+    return false;
+}
+
+/* Does the next step find this key of the carry, or of the captures, used? next: what gives the carry. */
+static bool used_again(const Traced *t, const Traced *next, const KeyUse *inside)
+{
+    KeyUse u = *inside, carried = *inside;
+    const Graph *g = next->g;
+    carried.result = true;
+    for (int w = 0; w < 2; w++) {
+        if ((int)u.of[w] < t->ncap)
+            continue;
+        carried.of[w] -= (Ref)t->ncap;
+        u.of[w] = g->out[carried.of[w]];
+        while (back(g, &u.of[w], &u.at[w]))
+            ;
+        int k = 0;
+        while (k < g->nin && g->in[k] != u.of[w])
+            k++;
+        if (k < next->ncap && t != next)
+            return false;
+        u.of[w] = k < g->nin ? (Ref)(k - next->ncap + t->ncap) : UINT32_MAX;
+    }
+    return listed(t->keys, &u) || listed(next->keys, &carried);
+}
+
+static int in_each_step(const KeyUse *u)
+{
+    return error_set(E_INVAL, "a random key is used again at each step of a loop%s; it would give the same numbers each time: split it in "
+                     "the step and carry one half, give each step its own as xs, or hd_random_fold_in the step's number",
+                     place(", inside at ", u->within.file ? u->within : u->loc));
+}
+
+int keys_loop(const Traced *t, const Traced *next, int ncarry, const Ref *carry, const Ref *xs, int64_t length)
+{
+    int nargs = t->g->nin - t->ncap, first = t->ncap + ncarry;
+    if (!t->keys.n || length < 1 || !checking())
+        return 0;
+    Ref *args = NEWS(Ref, nargs);
+    for (int k = 0; k < nargs; k++)
+        args[k] = k < ncarry ? carry[k] : xs[k - ncarry];
+    for (int i = 0; i < t->keys.n && checking(); i++) {
+        const KeyUse *u = &t->keys.use[i];
+        bool row[2] = { (int)u->of[0] >= first, (int)u->of[1] >= first }, rows = row[0] || row[1];
+        if (u->result)
+            continue;
+        if (!rows && length > 1 && used_again(t, next, u))
+            return in_each_step(u);
+        for (int64_t step = 0; step < (rows ? length : 1); step++) {
+            int64_t at[2];
+            for (int w = 0; w < 2; w++)
+                at[w] = u->at[w] + (row[w] ? step * type_size(&t->g->type[t->g->in[u->of[w]]]) : 0);
+            if (use_inside(t, u, args, at, 0, 0))
+                return E_INVAL;
+        }
+    }
+    return 0;
+}
+
+int keys_combined(const Traced *t, int64_t n)
+{
+    return t->keys.n && n > 2 && checking() ? in_each_step(&t->keys.use[0]) : 0;
+}
