@@ -99,7 +99,7 @@ static Graph *plain(Graph *g)
 {
     if (!checked(g) || !checked(g = graph_dce(g)) || rule_refuse_forward(g))
         return NULL;
-    return !g->rules || checked(g = graph_dce(graph_without_rules(g))) ? g : NULL;
+    return checked(g = graph_without_rules(g)) ? g : NULL;
 }
 
 static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)

@@ -197,8 +197,13 @@ bool graph_has_lanes(const Graph *g)
 }
 
 /* A checkpoint has no more to say, as nothing is differentiated from here. */
-static void lower_region(const Ins *i, const Ref *x, Ref *out)
+static void lower_region(const Ins *i, const Ref *x, Ref *out, void *env)
 {
+    (void)env;
+    if (i->op != OP_region) {
+        again(i, x, out);
+        return;
+    }
     Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
     f.r.remat = false, f.r.rule = NULL;
     for (int k = 0; k < f.nsub; k++)
@@ -213,27 +218,6 @@ static void lower_region(const Ins *i, const Ref *x, Ref *out)
 
 Graph *graph_matrix(const Graph *g)
 {
-    Width w = graph_width(g);
-    Ref *map = NEWS(Ref, g->nval), *x = NEWS(Ref, w.nin), *out = NEWS(Ref, g->nout);
-    Graph *h = graph_begin(graph_new());
-    Loc before = loc_here();
-    h->ncap = g->ncap;
-    for (int k = 0; k < g->nin; k++)
-        map[g->in[k]] = input_like(g, k, g->flag[g->in[k]] & V_ACC);
-    for (int n = 0; n < g->nins && !error_pending(); n++) {
-        const Ins *i = g->ins[n];
-        for (int k = 0; k < i->nin; k++)
-            x[k] = map[i->in[k]];
-        loc_set(i->loc);
-        if (i->op == OP_region)
-            lower_region(i, x, map + i->out);
-        else
-            again(i, x, map + i->out);
-    }
-    loc_set(before);
-    for (int k = 0; k < g->nout; k++)
-        out[k] = map[g->out[k]];
-    graph_outputs(out, g->nout);
-    graph_end();
-    return error_pending() ? NULL : graph_dce(h);
+    Graph *h = graph_rewrite(g, lower_region, NULL);
+    return h ? graph_dce(h) : NULL;
 }

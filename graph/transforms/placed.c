@@ -32,45 +32,6 @@ bool graph_has_places(const Graph *g)
     return false;
 }
 
-/* ==================== a graph rewritten, instruction by instruction */
-
-typedef void Rewrite(const Ins *, const Ref *x, Ref *out, void *env);
-
-static void rewrite_into(const Graph *g, Ref *map, Rewrite *f, void *env)
-{
-    Ref *x = NEWS(Ref, graph_width(g).nin);
-    Loc before = loc_here();
-    for (int n = 0; n < g->nins && !error_pending(); n++) {
-        const Ins *i = g->ins[n];
-        for (int k = 0; k < i->nin; k++)
-            x[k] = map[i->in[k]];
-        loc_set(i->loc);
-        f(i, x, map + i->out, env);
-    }
-    loc_set(before);
-}
-
-static Graph *end_with(const Graph *g, const Ref *map)
-{
-    Ref *out = NEWS(Ref, g->nout);
-    for (int k = 0; k < g->nout; k++)
-        out[k] = map[g->out[k]];
-    graph_outputs(out, g->nout);
-    return graph_end();
-}
-
-static Graph *rewritten(const Graph *g, Rewrite *f, void *env)
-{
-    Ref *map = NEWS(Ref, g->nval);
-    Graph *h = graph_begin(graph_new());
-    h->ncap = g->ncap, h->name = g->name;
-    for (int k = 0; k < g->nin; k++)
-        map[g->in[k]] = input_like(g, k, g->flag[g->in[k]] & V_ACC);
-    rewrite_into(g, map, f, env);
-    end_with(g, map);
-    return error_pending() ? NULL : h;
-}
-
 /* ==================== on one device */
 
 static void without_place(const Ins *i, const Ref *x, Ref *out, void *env)
@@ -97,7 +58,7 @@ Graph *graph_unplaced(const Graph *g)
     if (!graph_has_places(g))
         return (Graph *)(uintptr_t)g;
     while (g && graph_has_places(g))
-        g = rewritten(g, without_place, NULL);
+        g = graph_rewrite(g, without_place, NULL);
     return g ? graph_dce(g) : NULL;
 }
 
@@ -134,9 +95,9 @@ static Graph *exchanging_body(const Graph *b, int ncap, Shard *s)
         if (k < b->nin)
             map[b->in[k]] = input_like(b, k, b->flag[b->in[k]] & V_ACC);
     }
-    rewrite_into(b, map, exchanged, &inner);
+    rewrite_ins(b, map, exchanged, &inner);
     s->exchanges = inner.exchanges;
-    return end_with(b, map);
+    return rewrite_end(b, map);
 }
 
 static void exchanging_region(const Ins *i, const Ref *x, Ref *out, Shard *s)
@@ -242,8 +203,8 @@ Graph *graph_shard(const Ins *i, const Graph *g, int a, bool alike)
         e->name = h->name;
         for (int k = 0; k < h->nin; k++)
             map[h->in[k]] = s.index = input_like(h, k, 0);
-        rewrite_into(h, map, exchanged, &s);
-        end_with(h, map);
+        rewrite_ins(h, map, exchanged, &s);
+        rewrite_end(h, map);
         h = graph_dce(e);
     }
     loc_set(before);
@@ -401,7 +362,7 @@ static bool part_at(const Cut *c, int depth, Piece *p)
 int graph_pieces(const Graph *whole, const Graph **moved, Piece **out)
 {
     Loc before = loc_here();
-    const Graph *g = rewritten(whole, place_first, NULL);
+    const Graph *g = graph_rewrite(whole, place_first, NULL);
     g = g ? graph_dce(g) : NULL;
     if (!g)
         return 0;

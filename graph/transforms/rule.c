@@ -450,35 +450,24 @@ const Rule *rule_batched(const Rule *rule, const Lane *lane, bool masked, int ni
 
 /* ==================== the lowering */
 
+static void without_rule(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    (void)env;
+    if (i->op != OP_region) {
+        again(i, x, out);
+        return;
+    }
+    Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
+    f.r.rule = NULL;
+    for (int k = 0; k < i->nsub; k++)
+        f.sub[k] = graph_without_rules(i->sub[k]);
+    if (!error_pending())
+        form_emit(&f, out);
+}
+
 Graph *graph_without_rules(const Graph *g)
 {
-    if (!g->rules)
-        return (Graph *)g;
-    Width w = graph_width(g);
-    Ref *map = NEWS(Ref, g->nval), *x = NEWS(Ref, w.nin), *out = NEWS(Ref, g->nout);
-    Graph *h = graph_begin(graph_new());
-    Loc before = loc_here();
-    h->ncap = g->ncap, h->name = g->name;
-    for (int k = 0; k < g->nin; k++)
-        map[g->in[k]] = input_like(g, k, g->flag[g->in[k]] & V_ACC);
-    for (int n = 0; n < g->nins && !error_pending(); n++) {
-        const Ins *i = g->ins[n];
-        for (int k = 0; k < i->nin; k++)
-            x[k] = map[i->in[k]];
-        if (i->op != OP_region) {
-            again(i, x, map + i->out);
-            continue;
-        }
-        loc_set(i->loc);
-        Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
-        f.r.rule = NULL;
-        for (int k = 0; k < i->nsub; k++)
-            f.sub[k] = graph_without_rules(i->sub[k]);
-        form_emit(&f, map + i->out);
-    }
-    loc_set(before);
-    for (int k = 0; k < g->nout; k++)
-        out[k] = map[g->out[k]];
-    graph_outputs(out, g->nout);
-    return graph_end();
+    if (g->rules && (g = graph_rewrite(g, without_rule, NULL)))
+        g = graph_dce(g);
+    return (Graph *)g;
 }

@@ -49,6 +49,13 @@ Width graph_width(const Graph *);
 /* An input of the current graph like input k of g, with its flags (tangent: linear too). */
 Ref input_like(const Graph *g, int k, uint8_t flags);
 
+/* Emits instruction i on operands x into the current graph, as it stands (again) or otherwise. */
+typedef void Rewrite(const Ins *i, const Ref *x, Ref *out, void *env);
+/* g with each instruction rewritten; NULL after an error. It is rewrite_ins between graph_begin and rewrite_end. */
+Graph *graph_rewrite(const Graph *g, Rewrite *, void *env);
+void rewrite_ins(const Graph *g, Ref *map, Rewrite *, void *env);       /* map: from values of g; its inputs are there */
+Graph *rewrite_end(const Graph *g, const Ref *map);                     /* the current graph ends with the results of g */
+
 /* A new current graph under linearisation, with the inputs of g: P and, for those in wrt, T, which nothing defines. jvp_into
  * or jvp_ins go on from there. */
 Graph *linear_begin(const Graph *g, const bool *wrt, Ref *P, Ref *T);
