@@ -296,6 +296,7 @@ hd traced_apply(const Traced *, const hd *args, int n);
 int key_use(Ref key);                           /* by a sampler, or a split */
 KeyUses keys_used(const Trace *);               /* by a trace that is over */
 KeyUses keys_of_inputs(KeyUses);                /* without those that are results */
+KeyUses keys_counted(KeyUses);                   /* with one more result in front */
 KeyUses keys_recaptured(const Traced *, const CapSet *);        /* with all captures of the set in front */
 /* Under vmap; type, axis: of the arguments. */
 KeyUses keys_of_lanes(const Traced *, const Type *, const int32_t *axis, int64_t lanes);

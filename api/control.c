@@ -268,7 +268,7 @@ static const Traced *counted(const Traced *t)
     graph_end();
     const Tree *part[2] = { t->in->part[0], t->out }, *unit = tree_tuple(NULL, 0);
     Traced *r = NEW(Traced);
-    *r = (Traced){ h, t->cap, t->ncap, t->in, tree_tuple(part, 2), keys_of_inputs(t->keys) };
+    *r = (Traced){ h, t->cap, t->ncap, t->in, tree_tuple(part, 2), keys_counted(t->keys) };
     part[0] = r->out, part[1] = unit;
     r->out = tree_tuple(part, 2);               /* tuple(carry, y) of a scan without y */
     return error_pending() ? NULL : r;

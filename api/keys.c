@@ -210,6 +210,15 @@ KeyUses keys_of_inputs(KeyUses k)
     return (KeyUses){ all.use, all.n };
 }
 
+KeyUses keys_counted(KeyUses k)
+{
+    k.use = arena_copy(k.use, sizeof *k.use * (size_t)k.n);
+    for (int i = 0; i < k.n; i++)
+        if (k.use[i].result)
+            k.use[i].of[0]++, k.use[i].of[1]++;
+    return k;
+}
+
 KeyUses keys_recaptured(const Traced *t, const CapSet *s)
 {
     KeyUses r = keys_of_inputs(t->keys);

@@ -38,20 +38,21 @@ static hd one_seed(hd k) { (void)k; return both(hd_key(1), hd_key(1)); }
 static hd reshaped(hd k) { return both(k, hd_squeeze(hd_reshape(k, 1, 2), 0)); }
 static hd grid(hd k, int i, int j)
 {
-    hd s = hd_random_split(k, 6), g = hd_transpose(hd_reshape(s, 2, 3, 2), 1, 0, 2);
-    return both(row(s, i), row(row(g, j % 3), j / 3));
+    hd s = hd_random_split(k, 6), g = hd_transpose(hd_reshape(s, 2, 3, 2), 1, 2, 0);
+    return both(row(s, i), row(hd_index(g, 2, j / 3), j % 3));
 }
 static hd grid_same(hd k) { return grid(k, 4, 4); }
 static hd grid_other(hd k) { return grid(k, 4, 2); }
 static hd flipped_same(hd k) { hd s = hd_random_split(k, 3); return both(row(s, 0), row(hd_flip(s, 0), 2)); }
 static hd flipped_other(hd k) { hd s = hd_random_split(k, 3); return both(row(s, 0), row(hd_flip(s, 0), 0)); }
-static hd joined(hd k, int i)
+static hd joined(hd k, int j, int i)
 {
     hd s = hd_random_split(k, 3), rest = hd_slice_axis(s, 0, 1, 3);
-    return both(row(s, 2), row(hd_concatenate(0, rest, hd_reshape(row(s, 0), 1, 2)), i));
+    return both(row(s, j), row(hd_concatenate(0, rest, hd_reshape(row(s, 0), 1, 2)), i));
 }
-static hd joined_same(hd k) { return joined(k, 1); }
-static hd joined_other(hd k) { return joined(k, 2); }
+static hd joined_same(hd k) { return joined(k, 2, 1); }
+static hd joined_border(hd k) { return joined(k, 0, 2); }
+static hd joined_other(hd k) { return joined(k, 2, 2); }
 static hd in_tuple(hd k) { hd t = hd_tuple(k, hd_c(1)); return both(k, hd_nth(t, 0)); }
 static hd in_dict(hd k) { hd t = hd_dict({ "a", row(hd_random_split(k, 2), 0) }); return both(hd_get(t, "a"), hd_key(3)); }
 static hd dynamic_same(hd k)
@@ -145,6 +146,15 @@ static hd fori_body(hd i, hd c, const void *folds)
     return hd_tuple(k, hd_add(hd_nth(c, 1), draw(use)));
 }
 static hd fori(hd k, int folds) { return hd_fori(hd_c(0), hd_c(4), hd_bind(fori_body, folds), hd_tuple(k, hd_zeros(HD_F32))); }
+static hd fori_half(hd i, hd k, const void *half)
+{
+    hd s = hd_random_split(k, 2);
+    hd_debug_print("{}", hd_add(draw(row(s, 1)), hd_cast(i, HD_F32)));
+    return row(s, *(const int *)half);
+}
+static hd fori_halves(hd k, int half) { return hd_fori(hd_c(0), hd_c(4), hd_bind(fori_half, half), k); }
+static hd fori_used_half(hd k) { return fori_halves(k, 1); }
+static hd fori_fresh_half(hd k) { return fori_halves(k, 0); }
 static hd fori_kept(hd k) { return fori(k, 0); }
 static hd fori_folded(hd k) { return fori(k, 1); }
 static hd below_one(hd c) { return hd_lt(hd_nth(c, 1), hd_c(1)); }
@@ -179,7 +189,7 @@ static hd no_use_in_branch(hd k) { return hd_add(hd_cond(yes(), none, none, k), 
 static const struct { const char *name; hd (*f)(hd); bool twice; } program[] = {
     TWICE(two_samplers), TWICE(with_parameters), TWICE(of_bits), TWICE(of_order), TWICE(then_split), TWICE(split_twice), ONCE(parts),
     TWICE(part_twice), ONCE(chain), ONCE(folded), TWICE(folded_twice), ONCE(folded_and_drawn), ONCE(seeds), TWICE(one_seed),
-    TWICE(reshaped), TWICE(grid_same), ONCE(grid_other), TWICE(flipped_same), ONCE(flipped_other), TWICE(joined_same),
+    TWICE(reshaped), TWICE(grid_same), ONCE(grid_other), TWICE(flipped_same), ONCE(flipped_other), TWICE(joined_same), TWICE(joined_border),
     ONCE(joined_other), TWICE(in_tuple), ONCE(in_dict), TWICE(dynamic_same), ONCE(dynamic_other),
     TWICE(applied_twice), TWICE(applied_then_drawn), ONCE(applied_parts), TWICE(applied_jit), TWICE(applied_grad), ONCE(grad_once),
     ONCE(grad_idle), TWICE(grad_of_grad), TWICE(with_checkpoint), ONCE(checkpoint_grad), TWICE(partials), ONCE(partial_once),
@@ -188,6 +198,7 @@ static const struct { const char *name; hd (*f)(hd); bool twice; } program[] = {
     TWICE(shared_twice),
     TWICE(scan_captured), ONCE(scan_one_step), ONCE(scan_folded), ONCE(scan_rows), TWICE(scan_rows_twice), TWICE(scan_kept),
     ONCE(scan_split), ONCE(scan_split_written), TWICE(scan_split_then), TWICE(scan_wrong_half), TWICE(fori_kept), ONCE(fori_folded),
+    TWICE(fori_used_half), ONCE(fori_fresh_half),
     TWICE(while_kept), ONCE(while_split), TWICE(while_asks), TWICE(while_both), ONCE(mapped), TWICE(mapped_captured),
     ONCE(branches), ONCE(one_branch), ONCE(captured_branches), TWICE(branch_then), TWICE(before_branch), TWICE(in_branch),
     TWICE(branches_twice), TWICE(same_for_branch), ONCE(no_use_in_branch),
