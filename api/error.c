@@ -63,6 +63,8 @@ static void compose(void)
 {
     Text t = { 0 };
     text_add(&t, "%s", error_text());
+    if (!t.n)
+        return;                                 /* no memory: what error_text() has is told */
     int n = 0;
     for (const Context *f = frames; f; f = f->up) {
         if (f->verb ? named(f->loc) : !f->name)
