@@ -63,7 +63,7 @@ static void compose(void)
 {
     Text t = { 0 };
     text_add(&t, "%s", error_text());
-    if (!t.n)
+    if (!t.s)
         return;                                 /* no memory: what error_text() has is told */
     int n = 0;
     for (const Context *f = frames; f; f = f->up) {
