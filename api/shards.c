@@ -113,6 +113,7 @@ typedef struct Call {
     int n;                                      /* shards; 0: the home device runs it */
     Device **device;
     uint8_t *im, *om;                           /* over the shards */
+    PartyAxis axis;
     bool meets;                                 /* shards exchange something: each has an Exec of its own */
     Mem **number;                               /* the i32 that says which shard it is */
     Loc loc; const char *name;
@@ -170,6 +171,7 @@ static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *hom
     if (!d)
         return false;
     c->device = d, c->n = (int)lane->size;
+    c->axis = (PartyAxis){ lane->name ? lane->name : "shards", c->n };
     c->im = NEWS(uint8_t, p->nin), c->om = NEWS(uint8_t, p->nout);
     for (int k = 0; k < p->nin; k++)
         c->im[k] = r->im[k * r->nlane];
@@ -387,7 +389,7 @@ static int settle_results(const Call *c, Mem **out, const size_t *bytes, Store *
 static int run_over(Call *c, Store **val, const size_t *bytes)
 {
     int n = 0;
-    Party *party = c->meets ? party_new(c->n) : NULL;
+    Party *party = c->meets ? party_new(1, &c->axis) : NULL;
     Job *job = calloc((size_t)c->n, sizeof *job);
     size_t nin = (size_t)c->n * (size_t)(c->nin + 1), nout = (size_t)c->n * (size_t)c->nout;
     Mem **m = calloc(nin + nout + 1, sizeof *m);

@@ -88,14 +88,17 @@ void mem_drop(Mem *);
 int deep_call(int (*f)(void *), void *env);
 
 /* ==================== exchange.c: shards of one program, each in a thread of its own, give one another bytes */
+enum { PARTY_AXES = 8 };                        /* at most */
+typedef struct PartyAxis { const char *name; int size; } PartyAxis;
 typedef struct Party Party;
-Party *party_new(int n);                        /* NULL after an error */
+Party *party_new(int naxis, const PartyAxis *); /* a grid of shards, the last axis counts fastest; NULL after an error */
 void party_drop(Party *);
 void party_enter(Party *, int me);              /* this thread is that shard, until it leaves. It leaves with its code: after */
 void party_leave(int code);                     /* one that is not 0 nobody waits for it any more */
 int party_first(const Party *);                 /* who left first with such a code; -1: nobody */
-/* Waits until all shards have come to the exchange of this name; then put is called with the parts of what this one gets, and where
- * they belong in it. mine: what it gives, n bytes; from: of a permutation, who gives to each (-1: zeros). 0, or a code. */
+/* Waits until all shards along an axis have come to the exchange of this name, AXIS#NUMBER; then put is called with the parts of what
+ * this one gets, and where they belong in it. mine: what it gives, n bytes; from: of a permutation, who gives to each (-1: zeros).
+ * 0, or a code. */
 typedef int PutFn(void *x, size_t at, const void *part, size_t n);
 int exchange(Swap, const char *name, const void *mine, size_t n, const int32_t *from, PutFn *, void *x);
 
