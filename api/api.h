@@ -18,7 +18,7 @@
 #define HD_PLAIN
 #include "heddle.h"
 #include "graph.h"
-#include "kernel.h"
+#include "compile.h"
 #include "backend.h"
 
 _Static_assert((int)DT_BOOL == HD_BOOL && (int)DT_F32 == HD_F32 && (int)DT_C128 == HD_C128, "dtypes are numbered as in heddle.h");

@@ -11,7 +11,7 @@
 #include <pthread.h>
 
 #include "base.h"
-#include "kernel.h"
+#include "plan.h"
 
 typedef struct Device Device;
 typedef struct Mem Mem;

@@ -17,13 +17,14 @@ for h in zconf.h; do
     ln -s "$(echo 'int main(void) { return 0; }' | cc -E -include zlib.h - 2>/dev/null | sed -n 's/^# [0-9]* "\(.*zconf.h\)".*/\1/p' | head -1)" "$tmp/more/$h"
 done
 failed=0 done=""
+rooms=$(for d in "$source"/graph/*/; do echo "-I${d%/}"; done)
 
 build() {                                       # name, command with flags
     name=$1
     shift
     command -v "$1" >/dev/null 2>&1 || return 0
     # shellcheck disable=SC2086
-    ls $files | (cd "$tmp" && xargs -P 2 -I FILE "$@" -Wall -Wextra -Werror -ffp-contract=off -I"$source/graph" -I"$source/graph/kernel" \
+    ls $files | (cd "$tmp" && xargs -P 2 -I FILE "$@" -Wall -Wextra -Werror -ffp-contract=off -I"$source/graph" $rooms \
         -I"$source/backends" -I"$source/backends/opencl" -I"$source/backends/vulkan" -I"$source/api" "$source/FILE") >"$tmp/log" 2>&1 || {
         echo "$name: warns or fails"
         grep -E 'error|warning' "$tmp/log" | head -20

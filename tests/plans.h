@@ -10,6 +10,7 @@
 
 #include "heddle.h"
 
+#include "compile.h"
 #include "graph.h"
 #include "kernel.h"
 #include "opencl_c.h"

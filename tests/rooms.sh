@@ -30,14 +30,21 @@ check() {
     done
 }
 
-check graph   "base.h graph.h"                            "kernel.h schedule.h backend.h api.h heddle.h ops.h"
-check ops     "base.h graph.h kernel.h"                   "backend.h api.h heddle.h"
-check kernel  "base.h graph.h kernel.h schedule.h"        "backend.h api.h heddle.h"
-check runtime "base.h kernel.h backend.h"                 "graph.h api.h heddle.h opencl.h"
-check opencl  "base.h kernel.h backend.h opencl.h"        "graph.h api.h heddle.h"
-check host    "base.h graph.h kernel.h backend.h"         "api.h heddle.h opencl.h"
-check api     "api.h heddle.h graph.h kernel.h backend.h" "opencl.h ops.h"
-[ -d "$source/backends/vulkan" ] && check vulkan "base.h kernel.h backend.h" "graph.h api.h heddle.h opencl.h"
+check graph    "base.h graph.h"                       "index.h kernel.h spec.h backend.h api.h heddle.h ops.h"
+check ops      "base.h graph.h"                       "index.h kernel.h backend.h api.h heddle.h"
+check index    "base.h graph.h index.h demand.h"      "kernel.h mathematics.h plan.h prepare.h spec.h lower.h backend.h api.h"
+check kernel   "base.h target.h index.h kernel.h"     "graph.h demand.h mathematics.h plan.h prepare.h spec.h lower.h backend.h api.h"
+check math     "graph.h kernel.h mathematics.h"       "plan.h prepare.h spec.h lower.h backend.h api.h"
+check plan     "base.h kernel.h plan.h"               "graph.h demand.h mathematics.h prepare.h spec.h lower.h backend.h api.h"
+check prepare  "graph.h demand.h prepare.h"           "kernel.h mathematics.h plan.h spec.h lower.h backend.h api.h"
+check schedule "graph.h kernel.h plan.h prepare.h spec.h" "mathematics.h compile.h backend.h api.h"
+check lower    "graph.h kernel.h mathematics.h spec.h lower.h" "plan.h prepare.h compile.h backend.h api.h"
+check compile  "graph.h plan.h spec.h lower.h compile.h" "backend.h api.h heddle.h"
+check runtime  "base.h kernel.h plan.h backend.h"     "graph.h demand.h spec.h api.h heddle.h opencl.h"
+check opencl   "base.h kernel.h plan.h backend.h opencl.h" "graph.h demand.h spec.h api.h heddle.h"
+check host     "base.h graph.h plan.h backend.h"      "spec.h api.h heddle.h opencl.h"
+check api      "api.h heddle.h graph.h compile.h backend.h" "spec.h lower.h opencl.h ops.h"
+[ -d "$source/backends/vulkan" ] && check vulkan "base.h kernel.h plan.h backend.h" "graph.h demand.h spec.h api.h heddle.h opencl.h"
 
 found=$(grep -rnE '#include "[^"]*/' "$source/api" "$source/graph" "$source/backends" --include='*.[ch]')
 [ -z "$found" ] || say "includes that name a folder: $found"

@@ -15,6 +15,7 @@
 
 #include "heddle.h"
 
+#include "compile.h"
 #include "graph.h"
 #include "kernel.h"
 #include "vk.h"

@@ -16,6 +16,7 @@
 
 #include "heddle.h"
 
+#include "compile.h"
 #include "backend.h"
 #include "graph.h"
 #include "kernel.h"

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "compile.h"
 #include "graph.h"
 #include "kernel.h"
 #include "opencl_c.h"

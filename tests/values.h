@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "compile.h"
 #include "backend.h"
 #include "graph.h"
 

@@ -4,7 +4,6 @@
  * A bool is an int: 0 or 1 alone, 0 or -1 in every lane of a vector (int16, whatever was compared). Integers wrap, so
  * signed sums and products go by way of unsigned; the narrow ones, which C computes in int, are cut.
  */
-#include "kir.h"
 #include "opencl_text.h"
 
 #include <math.h>

@@ -5,7 +5,6 @@
  * Floats are never contracted (every sum, product, quotient is decorated so), and what changes only bits is done on
  * bits. What the device does not compute exactly is a call of a function that does (exact.c).
  */
-#include "kir.h"
 #include "spirv_words.h"
 
 #include <math.h>

@@ -8,7 +8,6 @@
  *      Nothing leaves a branch (its scope is a wall): it may be rare. Loads of what the kernel itself writes stay
  *      where they are said.
  */
-#include "graph.h"
 #include "kir.h"
 
 #include <math.h>
@@ -267,14 +266,7 @@ Val k1(Kernel *k, KOp op, Dtype dt, Val x) { return k_emit(k, op, dt, 1, &x); }
 Val k2(Kernel *k, KOp op, Dtype dt, Val x, Val y) { return k_emit(k, op, dt, 2, (const Val[]){ x, y }); }
 Val k3(Kernel *k, KOp op, Dtype dt, Val x, Val y, Val z) { return k_emit(k, op, dt, 3, (const Val[]){ x, y, z }); }
 
-/* The names of ops, for what calls the device's library. */
-static const char *const op_name[OP_COUNT] = {
-#define ELEM(name, ...)  [OP_##name] = #name,
-#define STRUC(name, ...) [OP_##name] = #name,
-#include "ops.def"
-};
-
-Val k_call(Kernel *k, int op, Dtype dt, int narg, const Val *arg)
+Val k_call(Kernel *k, int op, const char *name, Dtype dt, int narg, const Val *arg)
 {
     int w = 1;
     for (int i = 0; i < narg; i++) {
@@ -283,7 +275,7 @@ Val k_call(Kernel *k, int op, Dtype dt, int narg, const Val *arg)
         w = k->ins[arg[i]].w > w ? k->ins[arg[i]].w : w;
     }
     return find(k, (KIns){ .op = K_CALL, .dt = dt, .w = (uint8_t)w, .narg = narg, .arg = (Val *)(uintptr_t)arg,
-        .bits = op, .name = op_name[op] });
+        .bits = op, .name = name });
 }
 
 Val k_splat(Kernel *k, Val v)

@@ -1,5 +1,5 @@
 /*
- * kir.h - between the files of the kernel IR: builder, folds, passes, checker. Private to graph/kernel/k*.c, pass.c and lower_pack.c.
+ * kir.h - between the files of the kernel IR: builder, folds, passes, checker. Private to graph/kernel/.
  */
 #ifndef HEDDLE_KIR_H
 #define HEDDLE_KIR_H
@@ -20,13 +20,6 @@ void kmap_put(KMap *, const void *key, int val);
 /* kfold.c: the value that the instruction is, where that is known exactly; else 0, with op and args in their normal
  * form. */
 Val k_fold(Kernel *, KOp *, Dtype *, int64_t bits, int narg, Val *arg);
-/* The constant that v is, seen through a splat. */
-bool k_const_of(const Kernel *, Val v, int64_t *bits);
-/* as constants are kept: extended by sign, or with zeros; f32: with zeros */
-int64_t k_wrap(Dtype, int64_t bits);
-double k_float_of(Dtype, int64_t bits);
-int64_t k_bits_of(Dtype, double);
-bool k_commutes(KOp);
 bool k_horizontal(KOp);
 
 /* Calls fn for each value that the instruction uses itself: arguments and values in its form; for loops and ifs

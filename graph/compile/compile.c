@@ -1,0 +1,60 @@
+/*
+ * compile.c - graph in, plan out: each step once, in order.
+ */
+#include "compile.h"
+#include "graph.h"
+#include "mathematics.h"
+#include "schedule.h"
+
+/* ==================== dtypes that the device lacks */
+
+static bool lacks(const Target *t, int dt)
+{
+    return (dt == DT_F64 && !t->f64) || ((dt == DT_I64 || dt == DT_U64) && !t->i64) || dt == DT_C64 || dt == DT_C128;
+}
+
+/* A function of f64 that the device has no library for. */
+static bool lacks_function(const Target *t, const Ins *i, int dt)
+{
+    return i && dt == DT_F64 && t->no_library && optab[i->op].elementwise && optab[i->op].gives == SAME_ && math_calls(i->op);
+}
+
+static int check_dtypes(const Graph *g, const Target *t)
+{
+    for (Ref v = 1; v < (Ref)g->nval; v++) {
+        const Ins *i = g->def[v];
+        int dt = g->type[v].dt;
+        bool missing = lacks(t, dt);
+        if (!missing && !lacks_function(t, i, dt))
+            continue;
+        const char *what = i ? optab[i->op].name : "an argument", *name = t->device ? t->device : "the device";
+        Loc was = i ? loc_set(i->loc) : loc_here();
+        int r = missing ? error_set(E_DEVICE, "%s: %s has no %s; convert to %s, or choose a device that has it", what, name,
+                                    dtype_name((Dtype)dt), dt == DT_I64 ? "i32" : dt == DT_U64 ? "u32" : "f32")
+            : error_set(E_DEVICE, "%s of f64 is not available on %s, which has no library of such functions; convert to f32, or "
+                                  "choose another device", what, name);
+        loc_set(was);
+        return r;
+    }
+    for (int n = 0; n < g->nins; n++)
+        for (int k = 0; k < g->ins[n]->nsub; k++)
+            if (check_dtypes(g->ins[n]->sub[k], t))
+                return error_code();
+    return 0;
+}
+
+/* ==================== the pipeline */
+
+Plan *plan_schedule(const Graph *g, const Target *t)
+{
+    if (error_pending() || check_dtypes(g, t))
+        return NULL;
+    form_open();
+    sets_open();
+    elem_open();
+    Plan *p = schedule_graph(g, t, "", (Bounds){ 0 });
+    if (p && !plan_layout(p))
+        p = NULL;
+    form_close();
+    return p;
+}

@@ -1,0 +1,100 @@
+/*
+ * body.c - what the body of a region costs, and what it reads at computed indices.
+ */
+#include "demand.h"
+
+static double size_of(const Graph *g, Ref v) { return (double)type_size(&g->type[v]); }
+
+double body_state(const Graph *g, const Region *r, bool acc_only)
+{
+    double n = 0;
+    for (int k = 0; k < (acc_only ? r->nacc : region_nloop(r)); k++)
+        n += size_of(g, g->in[r->ncap + k]);
+    return n;
+}
+
+double body_weight(const Graph *g)
+{
+    double c = 1;
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        double most = 0;
+        for (int k = 0; k < i->nsub; k++) {
+            double w = body_weight(i->sub[k]);
+            most = w > most ? w : most;
+        }
+        if (i->op == OP_region)
+            c += most * (i->region->kind == SCAN ? (double)i->region->length : i->region->kind == WHILE ? TURNS : 1);
+        else
+            c += size_of(g, i->out) * elem_cost(g, i);
+    }
+    return c;
+}
+
+double body_code(const Graph *g)
+{
+    double c = 0;
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        double most = 0;
+        for (int k = 0; k < i->nsub; k++) {
+            double w = body_code(i->sub[k]);
+            most = w > most ? w : most;
+        }
+        if (i->op == OP_region)
+            c += most;
+        else if (elem_is_reduce(i->op))
+            c += size_of(g, i->out) * (elem_cost(g, i) > 2 ? elem_cost(g, i) / 2 : 1);
+        else if (!elem_is_view(i->op) && i->op != OP_const && i->op != OP_data)
+            c += size_of(g, i->out);
+    }
+    return c;
+}
+
+/* Operands of instruction i of g that are read at computed indices; any: its results are. */
+static void dynamic_operands(const Graph *g, const Ins *i, bool *dyn, bool any)
+{
+    int ns;
+    if (i->op == OP_region) {
+        const Region *r = i->region;
+        for (int b = 0; b < i->nsub; b++) {
+            bool *in = NEWS(bool, i->sub[b]->nin);
+            body_dynamic(i->sub[b], in);
+            for (int k = 0; k < i->sub[b]->nin; k++)
+                if (in[k] || r->nlane || region_group(r, k + region_npred(r)) == 'x')
+                    dyn[i->in[k + region_npred(r)]] = true;
+        }
+        return;
+    }
+    if (i->op == OP_dynamic_slice || i->op == OP_gather) {
+        const Type *t = &g->type[i->in[0]];
+        const int64_t *size = ins_attr(i, i->op == OP_gather ? 5 : 0, &ns);
+        for (int k = 0; k < ns; k++)
+            if (size[k] < t->dim[t->rank - ns + k])
+                dyn[i->in[0]] = true;
+    }
+    if (i->op == OP_dynamic_update || i->op == OP_accum_slice) {
+        const Type *t = &g->type[i->in[0]], *u = &g->type[i->in[1]];
+        for (int k = g->type[i->in[2]].rank - 1; k < u->rank; k++)
+            if (u->dim[k] > 1 && u->dim[k] < t->dim[k])
+                dyn[i->in[1]] = true;
+    }
+    for (int k = 0; k < i->nin; k++)
+        dyn[i->in[k]] = dyn[i->in[k]] || any;
+}
+
+/* Bodies are evaluated element by element at constant indices; only what a slice, a gather or a nested loop's step
+ * moves is at a computed one. What is read so from outside should lie in memory. */
+void body_dynamic(const Graph *g, bool *in)
+{
+    bool *dyn = NEWS(bool, g->nval);
+    for (int n = g->nins - 1; n >= 0; n--) {
+        const Ins *i = g->ins[n];
+        bool any = false;
+        for (int k = 0; k < i->nout; k++)
+            any = any || dyn[i->out + (Ref)k];
+        dynamic_operands(g, i, dyn, any);
+    }
+    for (int k = 0; k < g->nin; k++)
+        in[k] = dyn[g->in[k]];
+}

@@ -1,0 +1,79 @@
+/*
+ * demand.h - which elements of which operands an element of a graph's value needs.
+ *
+ * The element rule of every op, walks over operands, and what walks count with: interned indices, lists of variables, sets.
+ */
+#ifndef HEDDLE_DEMAND_H
+#define HEDDLE_DEMAND_H
+
+#include "graph.h"
+#include "index.h"
+
+/* ==================== the element rule (elem.c): which elements of which operands an element needs */
+
+typedef struct Demand { Ref v; Form idx[MAXRANK]; int n; int64_t at; } Demand;       /* at: concat: where the part begins */
+
+/* Operand demands of element idx of result k of an op that is not a reduction, region or own shape. Views give one; const,
+ * data and iota none; concat the parts that the index range can meet. Returns how many; *out in the arena. */
+int elem_rule(const Graph *, const Ins *, int k, const Form *idx, Demand **out);
+/* The variables a reduction or dot runs over, and its operands' demands (1 or 2). Variables are named by (extents, position,
+ * depth), so the same element demanded by two loops has the same name: that is how rows are found. */
+int elem_reduce(const Graph *, const Ins *, const Form *idx, const Atom *const **ks, int *nk, Demand out[2]);
+const Atom *const *elem_space(const char *kind, const int64_t *extent, int n, int depth);     /* the same ones whoever asks */
+void elem_open(void);                           /* forgets the names: after form_open */
+int elem_depth(const Form *idx, int n);
+bool elem_is_view(int op);                      /* index arithmetic: broadcast reshape transpose slice reverse barrier ... */
+bool elem_is_pointwise(int op);                 /* an element of the result is a function of the same element of each operand */
+bool elem_is_reduce(int op);                    /* reduce_*, dot */
+bool elem_is_own(int op);                       /* a shape of its own: scatter, sort, cumulative, region, exchange */
+double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap instructions */
+int elem_op_cost(int op);                       /* of ops that are not reductions */
+const AtomSet *idx_deps(const Form *, int n);
+
+/* What a walk over operands has still to look at, the next one on top. It is no recursion, which would be as deep as a chain is
+ * long. fr, tag: the walk's own. */
+typedef struct Todo { Ref v; const Form *idx; struct Frame *fr; int tag; } Todo;
+typedef struct Todos { Todo *at; int n, cap; } Todos;
+void todo_add(Todos *, Todo);
+void todo_demands(Todos *, const Demand *, int n, Todo like);   /* the first of them on top */
+bool todo_next(Todos *, Todo *);                /* false: none is left */
+int elems_of(const Form *, int n, const Atom ***);     /* the A_ELEM atoms inside, outermost only */
+bool idx_equal(const Form *, const Form *, int n);      /* forms are interned: pointers */
+
+/* What v needs at idx: elem_rule or elem_reduce, whichever it is. Leaves (inputs, constants, own shapes) give 0. */
+int demands_of(const Graph *, Ref v, const Form *idx, Demand **out, const Atom *const **ks, int *nk);
+
+/* ==================== what walks count with (sets.c)
+ * Indices and lists of variables are interned while a program is scheduled: equal ones are the same pointer. */
+
+typedef struct Idx { int n; const AtomSet *deps; Form f[]; } Idx;
+typedef struct Vars { int n; double vol; const Atom *a[]; } Vars;       /* vol: product of the extents */
+void sets_open(void);
+const Idx *idx_of(const Form *, int n);
+const Vars *vars_of(const Atom *const *, int n);
+const Vars *vars_join(const Vars *, const Atom *const *, int n);        /* more behind */
+const Vars *vars_upto(const Vars *, const AtomSet *);                   /* up to the innermost one that is in the set */
+double vars_vol_upto(const Vars *, const Vars *, const AtomSet *);      /* volume of both in a row, up to the same */
+double vars_vol_in(const Vars *, const AtomSet *);                      /* volume of those in the set */
+bool set_meets(const AtomSet *, const Vars *);
+bool set_covers(const AtomSet *, const Vars *);
+static inline int64_t atom_extent(const Atom *a) { return a->hi + 1; }
+
+typedef struct Seen { int n, cap; uint64_t (*key)[4]; } Seen;           /* a set of keys; zero it */
+bool seen_add(Seen *, uint64_t, uint64_t, uint64_t, uint64_t);          /* true if it is new */
+bool seen_has(const Seen *, uint64_t, uint64_t, uint64_t, uint64_t);
+#define PTR(p)  ((uint64_t)(uintptr_t)(p))
+
+/* ==================== what the body of a region costs (body.c). Bodies must be expanded before they are judged. */
+
+enum { TURNS = 50 };                            /* steps that a while is taken to make */
+double body_state(const Graph *, const Region *, bool acc_only);        /* elements of the carry and accumulators */
+double body_code(const Graph *);                /* instructions of a body with everything unrolled */
+double body_weight(const Graph *);              /* instructions an evaluation of every element of a body costs */
+void body_dynamic(const Graph *, bool *dyn);    /* which inputs are read at computed indices */
+
+/* Does some factor of v depend on a part of its dimensions behind the first `rows` alone? (factor.c) Then a register tile is better
+ * than rows of sums. columns: does it need reductions over rows? May be NULL. */
+bool outer_product(const Graph *, Ref v, int rows, bool *columns);
+
+#endif

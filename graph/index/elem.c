@@ -1,0 +1,482 @@
+/*
+ * elem.c - the element rule of every op: which elements of which operands an element needs.
+ *
+ * In:  an instruction and an index (a form for each dimension of the result).
+ * Out: demands: operands and their indices. Views give one: they are index arithmetic. Reductions and products
+ *      introduce the variables that they run over.
+ * Invariant: a reduction's variables are named by what they are (extents, position, depth), never by who asks. So
+ * the same element demanded by two loops has the same name; that is how rows and sharing are found, with no
+ * canonicalising pass.
+ */
+#include "demand.h"
+
+#include <string.h>
+
+#define POSITIONAL  64                          /* instructions that are looked through for a place */
+
+/* ==================== walks over operands */
+
+void todo_add(Todos *s, Todo t) { PUSH(s->at, s->n, s->cap, t); }
+
+void todo_demands(Todos *s, const Demand *d, int n, Todo like)
+{
+    for (int k = n - 1; k >= 0; k--) {
+        like.v = d[k].v, like.idx = d[k].idx;
+        todo_add(s, like);
+    }
+}
+
+bool todo_next(Todos *s, Todo *t)
+{
+    if (!s->n)
+        return false;
+    *t = s->at[--s->n];
+    return true;
+}
+
+/* ==================== variables by name */
+
+typedef struct Named {
+    const char *kind;
+    int depth, n;
+    const int64_t *extent;
+    const Atom *const *vars;
+    struct Named *next;
+} Named;
+
+#define NAMED 256                               /* chains of the table */
+static _Thread_local struct { const Atom *step; Named *chain[NAMED]; } named;
+
+void elem_open(void)
+{
+    memset(&named, 0, sizeof named);
+    named.step = STEP;
+}
+
+const Atom *const *elem_space(const char *kind, const int64_t *extent, int n, int depth)
+{
+    if (named.step != STEP)
+        elem_open();
+    size_t bytes = sizeof *extent * (size_t)n;
+    uint64_t h = hash_bytes(extent, bytes, hash_bytes(kind, strlen(kind), (uint64_t)depth)) % NAMED;
+    for (Named *e = named.chain[h]; e; e = e->next)
+        if (e->n == n && e->depth == depth && !strcmp(e->kind, kind) && !memcmp(e->extent, extent, bytes))
+            return e->vars;
+    const Atom **v = NEWS(const Atom *, n);
+    for (int p = 0; p < n; p++)
+        v[p] = atom_var(arena_text("%s%d_%d_%lld", kind, depth, p, (long long)extent[p]), extent[p], depth);
+    Named *e = NEW(Named);
+    *e = (Named){ kind, depth, n, arena_copy(extent, bytes), v, named.chain[h] };
+    return (named.chain[h] = e)->vars;
+}
+
+const AtomSet *idx_deps(const Form *idx, int n)
+{
+    const AtomSet *s = form_deps(form_c(0));
+    for (int k = 0; k < n; k++)
+        s = set_join(s, form_deps(idx[k]));
+    return s;
+}
+
+bool idx_equal(const Form *a, const Form *b, int n)
+{
+    for (int k = 0; k < n; k++)
+        if (a[k] != b[k])
+            return false;
+    return true;
+}
+
+static void collect(Form f, const Atom ***list, int *n, int *cap)
+{
+    for (int k = 0; k < f->n; k++) {
+        const Atom *a = f->t[k].a;
+        if (a->kind == A_ELEM)
+            PUSH(*list, *n, *cap, a);
+        else if (a->kind != A_VAR && a->kind != A_VAL)
+            collect(a->f, list, n, cap);
+    }
+}
+
+int elems_of(const Form *idx, int n, const Atom ***out)
+{
+    int m = 0, cap = 0;
+    *out = NULL;
+    for (int k = 0; k < n; k++)
+        collect(idx[k], out, &m, &cap);
+    return m;
+}
+
+int elem_depth(const Form *idx, int n)
+{
+    const AtomSet *s = idx_deps(idx, n);
+    int d = 0;
+    for (int k = 0; k < s->n; k++)
+        d = s->a[k]->depth > d ? s->a[k]->depth : d;
+    return d;
+}
+
+/* ==================== kinds of ops, costs */
+
+bool elem_is_view(int op)
+{
+    switch (op) {
+    case OP_broadcast: case OP_reshape: case OP_transpose: case OP_slice: case OP_reverse: case OP_barrier:
+    case OP_stop_gradient:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool elem_is_pointwise(int op) { return optab[op].elementwise || op == OP_select || op == OP_convert; }
+
+bool elem_is_reduce(int op)
+{
+    return (op >= OP_reduce_sum && op <= OP_reduce_xor) || op == OP_dot;
+}
+
+bool elem_is_own(int op)
+{
+    switch (op) {
+    case OP_scatter: case OP_sort: case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin: case OP_region:
+    case OP_all_gather: case OP_all_to_all: case OP_ppermute:
+    case OP_callback:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Cheap instructions of one evaluation, f32, in vectors. */
+int elem_op_cost(int op)
+{
+    switch (op) {
+    case OP_const: case OP_data: case OP_iota: case OP_convert: case OP_bitcast:
+        return 0;
+    case OP_div: return 5;
+    case OP_rem: return 12;
+    case OP_sqrt: return 6;
+    case OP_rsqrt: return 9;
+    case OP_exp: case OP_exp2: return 12;
+    case OP_expm1: case OP_log: case OP_log2: case OP_log1p: case OP_tanh: case OP_logistic: case OP_cbrt: return 14;
+    case OP_erf: case OP_erfc: case OP_hypot: case OP_nextafter: return 16;
+    case OP_sin: case OP_cos: case OP_atan: case OP_asin: case OP_acos: case OP_sinh: case OP_cosh: return 20;
+    case OP_asinh: case OP_acosh: case OP_atanh: case OP_erf_inv: return 24;
+    case OP_tan: case OP_atan2: return 28;
+    case OP_pow: return 40;
+    case OP_lgamma: case OP_digamma: case OP_trigamma: return 40;
+    case OP_reduce_precision: case OP_population_count: case OP_clz: case OP_mulhi: return 4;
+    case OP_threefry: return 110;
+    default:
+        return elem_is_view(op) ? 0 : 1;
+    }
+}
+
+/* Is v an integer that depends on the position alone? Then what it leads to is a view. */
+static bool by_position(const Graph *g, Ref v, int *budget)
+{
+    const Ins *i = g->def[v];
+    if (!i || !dtype_int((Dtype)g->type[v].dt) || --*budget < 0)
+        return false;
+    switch (i->op) {
+    case OP_const: case OP_iota:
+        return true;
+    case OP_add: case OP_sub: case OP_mul: case OP_concat: case OP_convert:
+        break;
+    default:
+        if (!elem_is_view(i->op) || i->op == OP_barrier)
+            return false;
+    }
+    for (int k = 0; k < i->nin; k++)
+        if (!by_position(g, i->in[k], budget))
+            return false;
+    return true;
+}
+
+double elem_cost(const Graph *g, const Ins *i)
+{
+    int budget = POSITIONAL;
+    if (i->op == OP_dynamic_slice && by_position(g, i->in[1], &budget))
+        return 0;
+    if (!elem_is_reduce(i->op))
+        return elem_op_cost(i->op);
+    double k = 1;
+    int n;
+    const int64_t *axes = ins_attr(i, 0, &n);
+    for (int d = 0; d < n; d++)
+        k *= (double)g->type[i->in[0]].dim[axes[d]];
+    return 2 * k;
+}
+
+/* ==================== rules */
+
+static bool in_list(const int64_t *v, int n, int64_t x, int *at)
+{
+    for (int k = 0; k < n; k++)
+        if (v[k] == x) {
+            if (at)
+                *at = k;
+            return true;
+        }
+    return false;
+}
+
+static Demand plain(Ref v, const Form *idx, int n)
+{
+    Demand d = { .v = v, .n = n };
+    memcpy(d.idx, idx, sizeof *idx * (size_t)n);
+    return d;
+}
+
+static bool fits_dtype(Form f, Dtype dt)
+{
+    int64_t lo, hi;
+    int bits = 8 * (int)dtype_size(dt) - dtype_signed(dt);
+    form_range(f, &lo, &hi);
+    return lo >= (dtype_signed(dt) ? -(1ll << (bits < 62 ? bits : 62)) : 0) && hi < 1ll << (bits < 62 ? bits : 62);
+}
+
+/* The same as a form (by_position has said that it can be), or NULL: products of places, what may wrap, parts not told apart. */
+static Form positional(const Graph *g, Ref v, const Form *idx)
+{
+    const Ins *i = g->def[v];
+    Form f = NULL, x, y;
+    Demand *d;
+    switch (i->op) {
+    case OP_const:
+        f = form_c(ins_int(i, 1));
+        break;
+    case OP_iota:
+        f = idx[ins_int(i, 2)];
+        break;
+    case OP_add: case OP_sub: case OP_mul:
+        if ((x = positional(g, i->in[0], idx)) == NULL || (y = positional(g, i->in[1], idx)) == NULL)
+            return NULL;
+        if (i->op == OP_mul && !form_const(x) && !form_const(y))
+            return NULL;
+        f = i->op == OP_mul ? form_const(x) ? form_mul(y, x->c) : form_mul(x, y->c)
+                            : form_add(x, i->op == OP_sub ? form_mul(y, -1) : y);
+        break;
+    default:
+        if (elem_rule(g, i, 0, idx, &d) != 1)
+            return NULL;
+        f = positional(g, d[0].v, d[0].idx);
+    }
+    return f && fits_dtype(f, (Dtype)g->type[v].dt) ? f : NULL;
+}
+
+/* Start of dimension d of a slice, from component k of the index vectors at idx[0..n): brought into 0 .. room. */
+static Form start_of(const Graph *g, Ref starts, const Form *idx, int n, int k, int64_t room)
+{
+    if (room <= 0)
+        return form_c(0);
+    Form at[MAXRANK + 1];
+    memcpy(at, idx, sizeof *at * (size_t)n);
+    at[n] = form_c(k);
+    int budget = POSITIONAL;
+    Form f = by_position(g, starts, &budget) ? positional(g, starts, at) : NULL;
+    if (f)
+        return form_clamp(f, room + 1);
+    return form_a(atom_elem(g, starts, at, n + 1, 0, room));
+}
+
+static int rule_concat(const Graph *g, const Ins *i, const Form *idx, Demand *out)
+{
+    int64_t axis = ins_int(i, 0), at = 0, lo, hi;
+    int n = 0, rank = g->type[i->out].rank;
+    for (int k = 0; k < i->nin; k++) {
+        int64_t size = g->type[i->in[k]].dim[axis];
+        Form f = form_addc(idx[axis], -at);
+        form_range(f, &lo, &hi);
+        if (hi >= 0 && lo < size) {
+            out[n] = plain(i->in[k], idx, rank);
+            out[n].idx[axis] = form_within(f, size);
+            out[n++].at = at;
+        }
+        at += size;
+    }
+    return n;
+}
+
+static Demand rule_pad(const Graph *g, const Ins *i, const Form *idx)
+{
+    const Type *t = &g->type[i->in[0]];
+    const int64_t *lo = ins_attr(i, 0, NULL), *interior = ins_attr(i, 2, NULL);
+    Demand d = { .v = i->in[0], .n = t->rank };
+    for (int k = 0; k < t->rank; k++)
+        d.idx[k] = form_within(form_div(form_addc(idx[k], -lo[k]), interior[k] + 1), t->dim[k]);
+    return d;
+}
+
+static Demand rule_dynamic_slice(const Graph *g, const Ins *i, const Form *idx)
+{
+    const Type *t = &g->type[i->in[0]];
+    int nb = g->type[i->in[1]].rank - 1, nx, ns;
+    const int64_t *size = ins_attr(i, 0, &ns), *xb = ins_attr(i, 1, &nx);
+    Demand d = { .v = i->in[0] };
+    for (int k = 0; k < nb; k++)
+        if (k < nx && xb[k])
+            d.idx[d.n++] = idx[k];
+    for (int k = 0, lead = d.n; k < ns; k++)
+        d.idx[d.n++] = form_add(idx[nb + k], start_of(g, i->in[1], idx, nb, k, t->dim[lead + k] - size[k]));
+    return d;
+}
+
+/* x at the index; u at the index less the start, within it: whoever evaluates it selects by a test. */
+static int rule_update(const Graph *g, const Ins *i, const Form *idx, Demand *out)
+{
+    const Type *t = &g->type[i->in[0]], *u = &g->type[i->in[1]];
+    int nb = g->type[i->in[2]].rank - 1;
+    out[0] = plain(i->in[0], idx, t->rank);
+    out[1] = plain(i->in[1], idx, u->rank);
+    for (int k = nb; k < u->rank; k++) {
+        Form start = start_of(g, i->in[2], idx, nb, k - nb, t->dim[k] - u->dim[k]);
+        out[1].idx[k] = form_within(form_add(idx[k], form_mul(start, -1)), u->dim[k]);
+    }
+    return 2;
+}
+
+static Demand rule_gather(const Graph *g, const Ins *i, const Form *idx)
+{
+    const Type *t = &g->type[i->in[0]], *r = &g->type[i->out];
+    int no, nc, nm, nb, k;
+    const int64_t *offset = ins_attr(i, 0, &no), *collapsed = ins_attr(i, 1, &nc), *map = ins_attr(i, 2, &nm);
+    const int64_t *xb = ins_attr(i, 3, &nb), *ib = ins_attr(i, 4, NULL), *size = ins_attr(i, 5, NULL);
+    Form batch[MAXRANK];
+    int n = 0, j = 0;
+    for (int d = 0; d < r->rank; d++)
+        if (!in_list(offset, no, d, NULL))
+            batch[n++] = idx[d];
+    Demand out = { .v = i->in[0], .n = t->rank };
+    for (int d = 0; d < t->rank; d++) {
+        if (in_list(xb, nb, d, &k)) {
+            out.idx[d] = batch[ib[k]];
+            continue;
+        }
+        Form f = in_list(collapsed, nc, d, NULL) ? form_c(0) : idx[offset[j++]];
+        if (in_list(map, nm, d, &k))
+            f = form_add(f, start_of(g, i->in[1], batch, n, k, t->dim[d] - size[d]));
+        out.idx[d] = f;
+    }
+    return out;
+}
+
+static Demand rule_view(const Graph *g, const Ins *i, int k, const Form *idx)
+{
+    const Type *t = &g->type[i->in[i->op == OP_barrier ? k : 0]];
+    Demand d = { .v = i->in[0], .n = t->rank };
+    int n;
+    const int64_t *a = i->nattr ? ins_attr(i, 0, &n) : NULL;
+    switch (i->op) {
+    case OP_broadcast: {
+        const int64_t *dims = ins_attr(i, 1, NULL);
+        for (int j = 0; j < t->rank; j++)
+            d.idx[j] = t->dim[j] == 1 ? form_c(0) : idx[dims[j]];
+        return d;
+    }
+    case OP_reshape:
+        form_reindex(idx, g->type[i->out].dim, g->type[i->out].rank, t->dim, t->rank, d.idx);
+        return d;
+    case OP_transpose:
+        for (int j = 0; j < t->rank; j++)
+            d.idx[a[j]] = idx[j];
+        return d;
+    case OP_slice: {
+        const int64_t *step = ins_attr(i, 2, NULL);
+        for (int j = 0; j < t->rank; j++)
+            d.idx[j] = form_addc(form_mul(idx[j], step[j]), a[j]);
+        return d;
+    }
+    case OP_reverse:
+        for (int j = 0; j < t->rank; j++)
+            d.idx[j] = in_list(a, n, j, NULL) ? form_addc(form_mul(idx[j], -1), t->dim[j] - 1) : idx[j];
+        return d;
+    default:                                    /* barrier, stop_gradient */
+        return plain(i->in[i->op == OP_barrier ? k : 0], idx, t->rank);
+    }
+}
+
+int elem_rule(const Graph *g, const Ins *i, int k, const Form *idx, Demand **out)
+{
+    if (i->op == OP_const || i->op == OP_data || i->op == OP_iota || elem_is_own(i->op) || elem_is_reduce(i->op))
+        return *out = NULL, 0;
+    Demand *d = *out = NEWS(Demand, i->nin > 2 ? i->nin : 2);
+    if (elem_is_view(i->op)) {
+        d[0] = rule_view(g, i, k, idx);
+        return 1;
+    }
+    switch (i->op) {
+    case OP_concat:
+        return rule_concat(g, i, idx, d);
+    case OP_pad:
+        d[0] = rule_pad(g, i, idx);
+        d[1] = (Demand){ .v = i->in[1] };
+        return 2;
+    case OP_dynamic_slice:
+        d[0] = rule_dynamic_slice(g, i, idx);
+        return 1;
+    case OP_dynamic_update: case OP_accum_slice:
+        return rule_update(g, i, idx, d);
+    case OP_gather:
+        d[0] = rule_gather(g, i, idx);
+        return 1;
+    default:                                    /* elementwise; an operand of rank 0 serves every element */
+        for (int j = 0; j < i->nin; j++)
+            d[j] = plain(i->in[j], idx, g->type[i->in[j]].rank);
+        return i->nin;
+    }
+}
+
+/* One factor's element: contracted axes run, batch axes are given first, then the free ones in order. */
+static Demand side(Ref v, const Type *t, const int64_t *c, int nc, const int64_t *b, int nb, const Atom *const *ks,
+                   const Form *idx, int *free_at)
+{
+    Demand d = { .v = v, .n = t->rank };
+    for (int a = 0; a < t->rank; a++) {
+        int k;
+        d.idx[a] = in_list(b, nb, a, &k) ? idx[k] : in_list(c, nc, a, &k) ? form_a(ks[k]) : idx[(*free_at)++];
+    }
+    return d;
+}
+
+int elem_reduce(const Graph *g, const Ins *i, const Form *idx, const Atom *const **ks, int *nk, Demand out[2])
+{
+    const Type *t = &g->type[i->in[0]];
+    int depth = 1 + elem_depth(idx, g->type[i->out].rank), n;
+    int64_t extent[MAXRANK];
+    const int64_t *axes = ins_attr(i, 0, &n);
+    if (i->op == OP_dot) {
+        int nb, at;
+        const int64_t *rc = ins_attr(i, 1, NULL), *lb = ins_attr(i, 2, &nb), *rb = ins_attr(i, 3, NULL);
+        for (int k = 0; k < n; k++)
+            extent[k] = t->dim[axes[k]];
+        *ks = elem_space("k", extent, *nk = n, depth);
+        at = nb;
+        out[0] = side(i->in[0], t, axes, n, lb, nb, *ks, idx, &at);
+        out[1] = side(i->in[1], &g->type[i->in[1]], rc, n, rb, nb, *ks, idx, &at);
+        return 2;
+    }
+    *nk = 0;
+    for (int d = 0; d < t->rank; d++)
+        if (in_list(axes, n, d, NULL))
+            extent[(*nk)++] = t->dim[d];
+    *ks = elem_space("k", extent, *nk, depth);
+    out[0] = (Demand){ .v = i->in[0], .n = t->rank };
+    for (int d = 0, r = 0, s = 0; d < t->rank; d++)
+        out[0].idx[d] = in_list(axes, n, d, NULL) ? form_a((*ks)[r++]) : idx[s++];
+    return 1;
+}
+
+int demands_of(const Graph *g, Ref v, const Form *idx, Demand **out, const Atom *const **ks, int *nk)
+{
+    const Ins *i = g->def[v];
+    *nk = 0;
+    *ks = NULL;
+    if (!i)
+        return *out = NULL, 0;
+    if (elem_is_reduce(i->op)) {
+        *out = NEWS(Demand, 2);
+        return elem_reduce(g, i, idx, ks, nk, *out);
+    }
+    return elem_rule(g, i, (int)(v - i->out), idx, out);
+}

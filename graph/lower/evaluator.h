@@ -1,0 +1,190 @@
+/*
+ * evaluator.h - the lowering of kernel specifications: evaluator, reductions, kernels, regions, own shapes. Private to
+ * lower*.c.
+ *
+ * Everything is evaluated *at a block of environments*: eval_at(v, index, envs) gives one value of the kernel for
+ * each environment, where an environment says what each symbolic variable is in this copy (base + lane, base + 1,
+ * a constant, a loop's variable). Elementwise ops map over the block, views ask for their operand at another
+ * index, a reduction opens one loop for the whole block. A map is a block of 1, a register tile of a matrix
+ * product one of 8 x 2.
+ */
+#ifndef HEDDLE_EVALUATOR_H
+#define HEDDLE_EVALUATOR_H
+
+#include "lower.h"
+#include "mathematics.h"
+
+enum {
+    ITEM = 300000,                              /* cycles of a work-item, at most; about 64 work-items at least */
+    UNROLL = 16,                                /* spaces up to this size have no loop */
+    BODY_UNROLL = 64,                           /* the same in a body in registers, where a loop would do as well */
+    SLACK = 64                                  /* elements around every global buffer that may be read */
+};
+
+/* ==================== tables by hash */
+
+typedef struct Map { struct Node **slot; size_t cap, n; } Map;
+void **map_at(Map *, const void *key, size_t n);        /* the value's place; it is NULL in a new entry */
+void *map_get(const Map *, const void *key, size_t n);
+
+typedef struct Key { size_t n; uint64_t w[MAXRANK + 6]; } Key;         /* n: bytes */
+Key key_of(uint64_t a, uint64_t b, uint64_t c, const Form *idx, int n);
+
+/* ==================== environments and frames */
+
+/* a[j] is f[j] here; k: which lane's (private rows, state). kf: the same where a loop runs over the copies, and k is then only a
+ * name; NULL: k */
+typedef struct Env { int n, k; const Atom **a; Form *f, kf; } Env;
+const Env *env_new(int k);
+const Env *env_set(const Env *, const Atom *, Form);
+const Env *env_sets(const Env *, const Atom *const *, const Form *, int n);
+const Env *env_copy(const Env *, int k);
+Form env_get(const Env *, const Atom *);        /* NULL: not bound */
+bool env_binds(const Env *, const Form *idx, int n);    /* all variables of an index */
+
+/* A value with an element each in registers, a set for each environment; or in a private array. */
+typedef struct Held {
+    Type t; int64_t size; int ne;
+    Val *val;                                   /* [element * ne + k]; NULL: in memory */
+    /* in memory, or where a copy lies for indices known only when running */
+    Place place;
+    int spill;                                  /* the scope where that copy was written, + 1 */
+} Held;
+
+typedef struct Frame Frame;
+/* what a body's parameter is: held, or a value outside at lead + index */
+typedef struct Param {
+    Held *held;
+    Frame *fr; Ref v; Form lead[MAXRANK + 1]; int nlead;
+    Form zero[MAXRANK]; int nzero;              /* summed operands: nothing where one of these is not 0 */
+} Param;
+
+typedef struct Row { struct Row *next; Buffer *buf; Form f; int64_t pad; bool filled, written; } Row;
+
+/* A graph being evaluated: the kernel's own, a body lowered over private rows (whole), or a body in registers. */
+struct Frame {
+    int id; const Graph *g; Frame *up;
+    bool whole, by_env;                         /* by_env: what is stored is private to an environment */
+    const Place *stored, *instead; const bool *own;
+    Param *param; int *param_of;                /* by value: number + 1; NULL: no parameters */
+    const Val *mask;                            /* lanes that its values are for, as Lower.mask: others may lack them */
+    /* (value, index) -> Row: what two phases need and is dear; all of them */
+    Map rows; Row *row;
+    Map users;                                  /* value -> Users */
+};
+typedef struct Users { int n, op; } Users;
+
+typedef struct Lower {
+    const Spec *spec; Kernel *k;
+    Frame *top, *frames;                        /* the whole frame in work; the innermost open frame */
+    const Atom *vec;                            /* the vector variable; NULL: the innermost loop */
+    const Env *const *base; int nbase;          /* of regions: the block of lanes, k = 0 .. nbase-1 */
+    const Val *mask;                            /* by k: lanes that are active; NULL: all */
+    Map memo, forms, regions;
+    int calls, nframe, nrolled, depth;
+    bool strict, failed;                        /* strict: clamp although slack would do */
+    const AtomSet *within;                      /* clamps that the index being made lost; NULL: none */
+    bool alone;                                 /* one work-item */
+} Lower;
+
+Frame *frame_new(Lower *, const Graph *);
+void frame_push(Lower *, Frame *);
+void frame_pop(Lower *, Frame *);
+Place frame_place(const Frame *, Ref v);        /* buf NULL: computed */
+Param *frame_param(const Frame *, Ref v);       /* NULL: none */
+Form *param_index(const Param *, const Form *idx, int n);       /* which element of q->v it is; in the arena */
+void frame_survey(Frame *, const Ref *roots, int n);           /* who uses what, in this kernel */
+
+/* ==================== the evaluator (lower.c) */
+
+void eval_at(Lower *, Frame *, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out);
+Val eval_one(Lower *, Frame *, Ref v, const Form *idx, const Env *);
+void memo_set(Lower *, Frame *, Ref v, const Form *idx, const Env *, Val);
+bool memo_known(Lower *, Frame *, Ref v, const Form *idx, const Env *const *envs, int ne);
+Form form_in(Lower *, Form, const Env *);
+/* the base of a whole vector at a multiple of W; NULL: it is none */
+Form aligned_base(Lower *, Form);
+bool has_lanes(Lower *, const Form *idx, int n, const Env *const *envs, int ne);
+Val load_place(Lower *, const Place *, const Form *idx, int n, const Env *);
+void store_place(Lower *, const Place *, const Form *idx, int n, const Env *, Val);
+Place place_lead(Place, const Form *lead, int n);       /* the same with its first indices given */
+Val held_at(Lower *, Held *, const Form *idx, const Form *real, const Env *);
+Val lower_fail(Lower *);                        /* notes the error */
+bool scope_open(const Kernel *, int scope);
+static inline int width(const Lower *L, Val v) { return L->k->ins[v].w; }
+static inline Dtype dtype_of(const Lower *L, Val v) { return (Dtype)L->k->ins[v].dt; }
+Val widen_val(Lower *, Val);                        /* W lanes */
+Val index_const(Lower *, Val like, int64_t);
+Form at_most(Lower *, Form, int64_t);           /* the lesser of a form and a number */
+Val clamp_val(Lower *, Val, int64_t lo, int64_t hi);    /* an index value */
+/* any integer as an index brought into lo .. hi */
+Val index_of(Lower *, Val, Dtype, int64_t lo, int64_t hi);
+Val select_val(Lower *, Val cond, Val x, Val y);
+Val and_val(Lower *, Val x, Val y);             /* bool; 0 is none */
+Val or_val(Lower *, Val x, Val y);
+Val any_val(Lower *, const Val *, int n);       /* of all: 1 lane */
+Val const_val(Lower *, Dtype, const void *element);
+Val convert_val(Lower *, Val, Dtype from, Dtype to);    /* dtypes of the graph */
+bool any_zero(const Type *);                    /* no elements */
+void element_index(const Type *, int64_t c, Form *idx);       /* the index of element c */
+
+/* ops whose element is more than a view or an elementwise function (lower_ops.c) */
+bool op_special(int op);
+void op_element(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out);
+
+/* ==================== reductions and phases (lower_reduce.c) */
+
+typedef struct Want { Ref v; const Form *idx; } Want;
+void lower_reduce(Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, const Val *start, Val *out);
+bool chained(Frame *, Ref v);                   /* a sum used once, by an addition */
+Val reduce_step(Lower *, int op, Dtype, Val, Val);  /* one step of a reduction op, on registers */
+Val reduce_identity(Lower *, int op, Dtype);
+typedef struct Loads { Form *f; int n, cap; Map seen; } Loads;         /* places, a buffer's each once */
+void lower_loads(Lower *, Frame *, Ref v, const Form *idx, Loads *);
+int load_price(Form, const Atom *);             /* 1: one element or side by side; 16: each lane for itself */
+void run_stores(Lower *, Frame *, const Store *, int n, const Env *const *envs, int ne);       /* phases, then stores */
+void put_stores(Lower *, Frame *, const Store *const *, int n, const Env *const *envs, int ne);         /* no loops of their own */
+void store_loop(Lower *, Frame *, const Atom *const *space, int nspace, const Store *const *, int n,
+    const Env *const *envs, int ne);
+int64_t space_size(const Atom *const *, int n);
+
+/* ==================== copies as a loop (lower_roll.c) */
+
+/* put_stores() that way, if it is worth it. False: nothing was done. */
+bool roll_stores(Lower *, Frame *, const Store *const *, int n, const Env *const *envs, int ne);
+/* lower_reduce() that way, likewise. */
+bool roll_reduce(Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, Val *out);
+/* Opens a loop over all environments if they are that even, returns 1; else ne. For copies without computations. */
+int roll_all(Lower *, const Env *const *envs, int ne, const Env *const **out);
+
+/* a loop over the elements of a shape in vectors, the rest one by one; flat: the element's number */
+typedef void SweepFn(Lower *, void *ctx, const Form *idx, Form flat);
+void sweep_space(Lower *, const int64_t *dim, int n, SweepFn *, void *ctx);
+
+/* ==================== regions (lower_region.c), private rows (lower_rows.c), own shapes (lower_own.c) */
+
+void region_lanes(Lower *, const Env *const *envs, int ne);
+void region_rows(Lower *, const Env *const *envs, int ne);
+void region_value(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out);
+/* A carried value as a vector beside its elements (lower_pack.c): what it is now, and the step's elements. */
+typedef struct Pack { int n; const Val *phi; Val *next, wide; } Pack;
+Val pack_start(Lower *, const Val *x, int64_t n);       /* 0: it is none */
+/* The vectors that the step makes; next then are their elements. false: it does not do the same to all of them. */
+bool pack_step(Lower *, const Pack *, int n, Val *next);
+/* evaluates the regions inside a body, in front of a loop that would repeat them */
+void regions_first(Lower *, Frame *);
+bool touches_held(Lower *, Frame *, Ref v, const Form *idx);            /* at an index that is not constant */
+void lower_scatter(Lower *);                    /* lower_scatter.c */
+void lower_sort(Lower *);                       /* lower_sort.c */
+void lower_cumulative(Lower *);
+
+
+/* Work-items over n independent things, each of about `cycles`; opens loops and, where items do not divide, a
+ * branch. */
+typedef struct Items { bool loop, guard; } Items;
+Form items_open(Lower *, int64_t n, double cycles, Items *);
+void items_close(Lower *, const Items *);
+
+#endif

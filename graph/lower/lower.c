@@ -1,0 +1,773 @@
+/*
+ * lower.c - the evaluator: values of a graph at a block of environments.
+ *
+ * In:  a value, a symbolic index, environments.   Out: one value of the kernel for each environment.
+ * Invariant: what is asked for is known by (frame, value, index in the environment, clamps that the index lost there).
+ * If it was evaluated where it can still be seen, it is that; so what copies, lanes and phases share is computed once.
+ * A stored value is a load, a parameter of a body is what the region says it is, all else follows the element rule.
+ * After an error values are 0, which every builder passes on in silence; lower() returns NULL.
+ */
+#include "evaluator.h"
+
+#include <string.h>
+
+/* ==================== tables by hash */
+
+typedef struct Node { struct Node *next; uint64_t h; void *val; size_t n; unsigned char key[]; } Node;
+
+static struct Node *node_find(const Map *m, const void *key, size_t n, uint64_t h)
+{
+    for (Node *e = m->cap ? m->slot[h & (m->cap - 1)] : NULL; e; e = e->next)
+        if (e->h == h && e->n == n && !memcmp(e->key, key, n))
+            return e;
+    return NULL;
+}
+
+static void map_grow(Map *m)
+{
+    size_t cap = m->cap ? 2 * m->cap : 64;
+    Node **slot = NEWS(Node *, cap);
+    for (size_t i = 0; i < m->cap; i++)
+        for (Node *e = m->slot[i], *next; e; e = next) {
+            next = e->next;
+            e->next = slot[e->h & (cap - 1)];
+            slot[e->h & (cap - 1)] = e;
+        }
+    m->slot = slot, m->cap = cap;
+}
+
+void **map_at(Map *m, const void *key, size_t n)
+{
+    uint64_t h = hash_bytes(key, n, 17);
+    Node *e = node_find(m, key, n, h);
+    if (e)
+        return &e->val;
+    if (m->n >= m->cap)
+        map_grow(m);
+    e = arena_alloc(sizeof *e + n);
+    e->h = h, e->n = n;
+    memcpy(e->key, key, n);
+    e->next = m->slot[h & (m->cap - 1)];
+    m->slot[h & (m->cap - 1)] = e;
+    m->n++;
+    return &e->val;
+}
+
+void *map_get(const Map *m, const void *key, size_t n)
+{
+    if (!m->n)
+        return NULL;
+    const Node *e = node_find(m, key, n, hash_bytes(key, n, 17));
+    return e ? e->val : NULL;
+}
+
+Key key_of(uint64_t a, uint64_t b, uint64_t c, const Form *idx, int n)
+{
+    Key k = { .n = sizeof(uint64_t) * (size_t)(n + 3), .w = { a, b, c } };
+    for (int j = 0; j < n; j++)
+        k.w[3 + j] = (uintptr_t)idx[j];
+    return k;
+}
+
+/* ==================== environments */
+
+const Env *env_new(int k)
+{
+    Env *e = NEW(Env);
+    e->k = k;
+    return e;
+}
+
+const Env *env_sets(const Env *e, const Atom *const *a, const Form *f, int n)
+{
+    if (!n)
+        return e;
+    Env *r = NEW(Env);
+    *r = (Env){ .n = e->n, .k = e->k, .kf = e->kf, .a = NEWS(const Atom *, e->n + n), .f = NEWS(Form, e->n + n) };
+    for (int j = 0; j < e->n; j++)
+        r->a[j] = e->a[j], r->f[j] = e->f[j];
+    for (int j = 0; j < n; j++) {
+        int p = 0;
+        while (p < r->n && r->a[p] != a[j])
+            p++;
+        r->a[p] = a[j], r->f[p] = f[j];
+        r->n += p == r->n;
+    }
+    return r;
+}
+
+const Env *env_set(const Env *e, const Atom *a, Form f) { return env_sets(e, &a, &f, 1); }
+
+const Env *env_copy(const Env *e, int k)
+{
+    Env *r = NEW(Env);
+    *r = *e;
+    r->k = k;
+    return r;
+}
+
+bool env_binds(const Env *e, const Form *idx, int n)
+{
+    const AtomSet *s = idx_deps(idx, n);
+    for (int j = 0; j < s->n; j++)
+        if (!env_get(e, s->a[j]) && s->a[j] != STEP)
+            return false;
+    return true;
+}
+
+static Form env_number(const Env *e) { return e->kf ? e->kf : form_c(e->k); }
+
+Form env_get(const Env *e, const Atom *a)
+{
+    for (int j = 0; j < e->n; j++)
+        if (e->a[j] == a)
+            return e->f[j];
+    return NULL;
+}
+
+/* ==================== frames */
+
+Frame *frame_new(Lower *L, const Graph *g)
+{
+    Frame *f = NEW(Frame);
+    f->id = ++L->nframe;
+    f->g = g;
+    return f;
+}
+
+void frame_push(Lower *L, Frame *f) { f->up = L->frames, L->frames = f; }
+void frame_pop(Lower *L, Frame *f) { L->frames = f->up; }
+
+static Frame *frame_of(const Lower *L, const Graph *g)
+{
+    for (Frame *f = L->frames; f; f = f->up)
+        if (f->g == g)
+            return f;
+    return L->top;
+}
+
+Place frame_place(const Frame *fr, Ref v)
+{
+    if (!fr->stored || (fr->own && fr->own[v]))
+        return (Place){ 0 };
+    return fr->instead && fr->instead[v].buf ? fr->instead[v] : fr->stored[v];
+}
+
+Param *frame_param(const Frame *fr, Ref v)
+{
+    return fr->param_of && fr->param_of[v] ? &fr->param[fr->param_of[v] - 1] : NULL;
+}
+
+Form *param_index(const Param *q, const Form *idx, int n)
+{
+    Form *all = NEWS(Form, q->nlead + n);
+    memcpy(all, q->lead, sizeof *all * (size_t)q->nlead);
+    memcpy(all + q->nlead, idx, sizeof *all * (size_t)n);
+    return all;
+}
+
+static Users *users_of(Frame *fr, Ref v)
+{
+    void **p = map_at(&fr->users, &v, sizeof v);
+    return *p ? *p : (*p = NEW(Users));
+}
+
+static void survey(Frame *fr, Ref v, Map *seen)
+{
+    Todos s = { 0 };
+    todo_add(&s, (Todo){ .v = v });
+    for (Todo t; todo_next(&s, &t);) {
+        void **been = map_at(seen, &t.v, sizeof t.v);
+        const Ins *i = fr->g->def[t.v];
+        if (*been || !i || frame_place(fr, t.v).buf || frame_param(fr, t.v))
+            continue;
+        *been = seen;
+        for (int n = i->nin - 1; n >= 0; n--) {
+            Users *u = users_of(fr, i->in[n]);
+            u->n++;
+            u->op = i->op;
+            todo_add(&s, (Todo){ .v = i->in[n] });
+        }
+    }
+}
+
+void frame_survey(Frame *fr, const Ref *roots, int n)
+{
+    Map seen = { 0 };
+    for (int j = 0; j < n; j++) {
+        users_of(fr, roots[j])->n++;
+        survey(fr, roots[j], &seen);
+    }
+}
+
+bool scope_open(const Kernel *k, int scope)
+{
+    int s = k->cur;
+    while (s >= 0 && k->scope[s].depth > k->scope[scope].depth)
+        s = k->scope[s].parent;
+    return s == scope;
+}
+
+/* ==================== small builders */
+
+Val lower_fail(Lower *L)
+{
+    L->failed = true;
+    return 0;
+}
+
+Val widen_val(Lower *L, Val v) { return width(L, v) == 1 ? k_splat(L->k, v) : v; }
+Val index_const(Lower *L, Val like, int64_t c) { return k_bits(L->k, dtype_of(L, like), c); }
+Val select_val(Lower *L, Val c, Val x, Val y) { return x == y ? x : k3(L->k, K_SELECT, dtype_of(L, x), c, x, y); }
+Val and_val(Lower *L, Val x, Val y) { return !x ? y : !y ? x : k2(L->k, K_AND, DT_BOOL, x, y); }
+Val or_val(Lower *L, Val x, Val y) { return !x ? y : !y ? x : k2(L->k, K_OR, DT_BOOL, x, y); }
+
+Val any_val(Lower *L, const Val *m, int n)
+{
+    Val r = 0;
+    for (int j = 0; j < n; j++)
+        r = or_val(L, r, m[j]);
+    return width(L, r) > 1 ? k1(L->k, K_ANY, DT_BOOL, r) : r;
+}
+
+Val clamp_val(Lower *L, Val x, int64_t lo, int64_t hi)
+{
+    Dtype dt = dtype_of(L, x);
+    return k2(L->k, K_MIN, dt, k2(L->k, K_MAX, dt, x, index_const(L, x, lo)), index_const(L, x, hi));
+}
+
+/* What the index type does not hold is clamped before, in its own type. */
+Val index_of(Lower *L, Val x, Dtype dt, int64_t lo, int64_t hi)
+{
+    Dtype to = L->k->wide_index || lo < INT32_MIN || hi > INT32_MAX ? DT_I64 : DT_I32;
+    if (!x)
+        return 0;
+    if (dt == DT_BOOL || (dtype_unsigned(dt) ? dtype_size(dt) < dtype_size(to) : dtype_size(dt) <= dtype_size(to)))
+        return clamp_val(L, dt == to ? x : k1(L->k, K_CONVERT, to, x), lo, hi);
+    if (dtype_signed(dt) || lo > 0)
+        x = k2(L->k, K_MAX, dt, x, k_bits(L->k, dt, lo));
+    x = k2(L->k, K_MIN, dt, x, k_bits(L->k, dt, hi < 0 ? 0 : hi));
+    return k1(L->k, K_CONVERT, to, x);
+}
+
+Val const_val(Lower *L, Dtype dt, const void *p)
+{
+    if (dt == DT_F16 || dt == DT_BF16)
+        return k_const(L->k, DT_F32, dtype_load_f(dt, p));
+    return k_bits(L->k, dt, dtype_load_i(dt, p));
+}
+
+Val convert_val(Lower *L, Val x, Dtype from, Dtype to)
+{
+    return !x || from == to ? x : math_op(L->k, OP_convert, from, to, (const int64_t[]){ 1, to }, 1, &x);
+}
+
+
+bool any_zero(const Type *t)
+{
+    for (int d = 0; d < t->rank; d++)
+        if (!t->dim[d])
+            return true;
+    return false;
+}
+
+void element_index(const Type *t, int64_t c, Form *idx)
+{
+    for (int d = t->rank - 1; d >= 0; d--) {
+        idx[d] = form_c(c % t->dim[d]);
+        c /= t->dim[d];
+    }
+}
+
+/* ==================== forms in an environment */
+
+static bool special(Form f)
+{
+    for (int j = 0; j < f->n; j++) {
+        const Atom *a = f->t[j].a;
+        if (a->kind == A_CLAMP || a->kind == A_WITHIN || a->kind == A_ELEM || ((a->kind == A_DIV || a->kind == A_MOD) && special(a->f)))
+            return true;
+    }
+    return false;
+}
+
+Form aligned_base(Lower *L, Form f)
+{
+    int64_t s;
+    if (form_coef(f, LANE) != 1 || !k_mode(L->k, f, &s) || s != 1 || f->c % W)
+        return NULL;
+    for (int j = 0; j < f->n; j++)
+        if (f->t[j].a != LANE && f->t[j].k % W)
+            return NULL;
+    return form_add(f, form_mul(form_a(LANE), -1));
+}
+
+typedef struct InEnv { Lower *L; const Env *e; } InEnv;
+
+/* What may be read in the stead of a place that is within an array wherever anybody looks; NULL: nothing but the clamp.
+ * A border at a multiple of W never cuts an aligned vector: its base is clamped. Near the array a vector that lies
+ * side by side is not clamped at all (SLACK; load_place sees to it that this holds for the place). */
+static Form unclamped(Lower *L, Form f, int64_t n)
+{
+    int64_t lo, hi, s;
+    Form base = aligned_base(L, f);
+    if (base && n % W == 0 && n >= W) {
+        form_range(base, &lo, &hi);
+        if (lo >= 0 && hi <= n - W)
+            return f;
+        Val v = clamp_val(L, k_index(L->k, base), 0, n - W);
+        return form_add(k_value(L->k, v, 0, n - W), form_a(LANE));
+    }
+    form_range(f, &lo, &hi);
+    bool near = lo >= -SLACK && hi < n + SLACK;
+    return !L->strict && near && form_coef(f, LANE) == 1 && k_mode(L->k, f, &s) && s == 1 ? f : NULL;
+}
+
+/* Else each lane goes its own way. What is not clamped is noted: a value at that index is not what it is at the same
+ * index elsewhere, since lanes outside are anything, and parts that only they would reach are left out. */
+static Form in_clamp(void *ctx, AtomKind kind, Form f, int64_t n)
+{
+    Lower *L = ((InEnv *)ctx)->L;
+    Form c = form_clamp(f, n), any;
+    if (c == f || form_const(c))
+        return c;
+    if (kind == A_CLAMP || (any = unclamped(L, f, n)) == NULL)
+        return k_value(L->k, clamp_val(L, k_index(L->k, f), 0, n - 1), 0, n - 1);
+    const AtomSet *one = set_one(atom_of(A_WITHIN, f, n, 0, n - 1));
+    L->within = L->within ? set_join(L->within, one) : one;
+    return any;
+}
+
+static Form in_elem(void *ctx, const Atom *a)
+{
+    InEnv *c = ctx;
+    Lower *L = c->L;
+    Frame *fr = frame_of(L, a->g);
+    bool strict = L->strict;
+    const AtomSet *within = L->within;
+    L->strict = false;
+    Val x = eval_one(L, fr, a->v, a->idx, c->e);
+    L->strict = strict, L->within = within;
+    return k_value(L->k, index_of(L, x, (Dtype)fr->g->type[a->v].dt, a->lo, a->hi), a->lo, a->hi);
+}
+
+Form form_in(Lower *L, Form f, const Env *e)
+{
+    if (form_const(f))
+        return f;
+    InEnv c = { L, e };
+    Subst s = { e->n, e->a, e->f, in_elem, in_clamp, &c };
+    if (special(f))
+        return form_subst(f, &s);
+    const void *key[2] = { f, e };
+    void **p = map_at(&L->forms, key, sizeof key);
+    if (!*p)
+        *p = (void *)(uintptr_t)form_subst(f, &s);
+    return *p;
+}
+
+bool has_lanes(Lower *L, const Form *idx, int n, const Env *const *envs, int ne)
+{
+    for (int j = 0; j < n; j++)
+        for (int e = 0; e < ne; e++)
+            if (form_vector(form_in(L, idx[j], envs[e])))
+                return true;
+    return false;
+}
+
+/* ==================== places */
+
+static Form place_form(Lower *L, const Place *p, const Form *real, int n, const Env *e)
+{
+    const Layout *l = p->layout;
+    Form lead[MAXRANK + 1];
+    for (int j = 0; j < l->nlead; j++)
+        lead[j] = form_in(L, l->lead[j], e);
+    return layout_form(l, lead, real, n, env_number(e));
+}
+
+/* Is this place one that may be read? base: what the buffer's size says nothing of. */
+static bool may_read(const Place *p, Form f, int64_t size)
+{
+    int64_t lo, hi, slack = p->buf->space == GLOBAL ? SLACK : 0;
+    if (p->layout->base && p->buf->space == GLOBAL)
+        f = form_add(f, form_mul(p->layout->base, -1));
+    form_range(f, &lo, &hi);
+    return lo >= -slack && hi < size + slack;
+}
+
+static Val load_real(Lower *L, const Place *p, int64_t size, const Form *idx, const Form *real, int n, const Env *e)
+{
+    Form f = place_form(L, p, real, n, e);
+    bool loose = false;
+    for (int j = 0; j < n; j++)
+        loose = loose || special(idx[j]);
+    if (loose && !may_read(p, f, size)) {
+        Form tight[MAXRANK + 1];
+        bool strict = L->strict;
+        L->strict = true;
+        for (int j = 0; j < n; j++)
+            tight[j] = form_in(L, idx[j], e);
+        L->strict = strict;
+        f = place_form(L, p, tight, n, e);
+    }
+    return k_load(L->k, p->buf, f);
+}
+
+Val load_place(Lower *L, const Place *p, const Form *idx, int n, const Env *e)
+{
+    Form real[MAXRANK + 1];
+    for (int j = 0; j < n; j++)
+        real[j] = form_in(L, idx[j], e);
+    return load_real(L, p, p->buf->size, idx, real, n, e);
+}
+
+/* One of W equal lanes. */
+static Val first_lane(Lower *L, Val x)
+{
+    Dtype dt = dtype_of(L, x);
+    if (dt == DT_BOOL)
+        return k1(L->k, K_ANY, DT_BOOL, x);
+    if (!dtype_float(dt))
+        return k1(L->k, K_HMAX, dt, x);
+    Dtype bits = dt == DT_F64 ? DT_I64 : DT_I32;
+    return k1(L->k, K_BITS, dt, k1(L->k, K_HMAX, bits, k1(L->k, K_BITS, bits, x)));
+}
+
+void store_place(Lower *L, const Place *p, const Form *idx, int n, const Env *e, Val x)
+{
+    Form real[MAXRANK + 1];
+    int64_t s;
+    for (int j = 0; j < n; j++)
+        real[j] = form_in(L, idx[j], e);
+    Form f = place_form(L, p, real, n, e);
+    if (width(L, x) > 1 && k_mode(L->k, f, &s) && !s)
+        x = first_lane(L, x);
+    k_store(L->k, p->buf, f, form_vector(f) ? widen_val(L, x) : x);
+}
+
+Place place_lead(Place p, const Form *lead, int n)
+{
+    Layout *l = NEW(Layout);
+    *l = *p.layout;
+    for (int j = 0; j < n; j++)
+        l->lead[l->nlead++] = lead[j];
+    return (Place){ p.buf, l };
+}
+
+/* ==================== held values */
+
+/* Copies the elements to a private array, for indices that are known only when running. */
+static void held_spill(Lower *L, Held *h)
+{
+    if (h->spill && scope_open(L->k, h->spill - 1))
+        return;
+    int lanes = 1;
+    for (int64_t c = 0; c < h->size * h->ne; c++)
+        lanes = width(L, h->val[c]) > 1 ? W : lanes;
+    Layout *l = NEW(Layout);
+    *l = *layout_natural(h->t.dim, h->t.rank);
+    for (int j = 0; j < l->ndigit; j++)
+        l->digit[j].stride *= lanes;
+    l->env_stride = h->size * lanes;
+    l->base = lanes > 1 ? form_a(LANE) : NULL;
+    h->place = (Place){ k_private(L->k, (Dtype)h->t.dt, h->size * h->ne * lanes), l };
+    h->spill = L->k->cur + 1;
+    for (int64_t c = 0; c < h->size; c++) {
+        Form idx[MAXRANK];
+        element_index(&h->t, c, idx);
+        for (int k = 0; k < h->ne; k++)
+            store_place(L, &h->place, idx, h->t.rank, env_new(k), h->val[c * h->ne + k]);
+    }
+}
+
+Val held_at(Lower *L, Held *h, const Form *idx, const Form *real, const Env *e)
+{
+    int rank = h->t.rank;
+    int64_t room = 1, lo, hi;
+    if (h->val && e->kf)
+        held_spill(L, h);
+    else if (h->val) {
+        for (int d = 0; d < rank; d++)
+            room *= form_const(real[d]) || h->t.dim[d] == 1 ? 1 : h->t.dim[d];
+        Form lin = form_c(0);
+        for (int d = 0; d < rank; d++)
+            lin = form_add(form_mul(lin, h->t.dim[d]), h->t.dim[d] == 1 ? form_c(0) : real[d]);
+        if (room == 1) {
+            form_range(lin, &lo, &hi);
+            lo = lo < 0 ? 0 : lo >= h->size ? h->size - 1 : lo;
+            return h->val[lo * h->ne + e->k];
+        }
+        if (room <= 16) {                       /* few candidates: choose */
+            Val x = 0, n = k_index(L->k, lin);
+            for (int64_t c = h->size - 1; c >= 0; c--) {
+                Form at[MAXRANK];
+                bool can = true;
+                element_index(&h->t, c, at);
+                for (int d = 0; d < rank; d++)
+                    can = can && (!form_const(real[d]) || real[d] == at[d] || h->t.dim[d] == 1);
+                if (can) {
+                    Val y = h->val[c * h->ne + e->k];
+                    x = !x ? y : select_val(L, k2(L->k, K_EQ, DT_BOOL, n, index_const(L, n, c)), y, x);
+                }
+            }
+            return x;
+        }
+        held_spill(L, h);
+    }
+    return load_real(L, &h->place, h->place.buf->size, idx, real, rank, e);
+}
+
+static Val param_one(Lower *L, Param *q, Val x, const Env *e)
+{
+    Val only = 0;
+    for (int j = 0; j < q->nzero; j++) {
+        Val n = k_index(L->k, form_in(L, q->zero[j], e));
+        only = and_val(L, only, k2(L->k, K_EQ, DT_BOOL, n, index_const(L, n, 0)));
+    }
+    return only ? select_val(L, only, x, k_bits(L->k, dtype_of(L, x), 0)) : x;
+}
+
+static void param_at(Lower *L, Param *q, const Form *idx, int n, const Env *const *envs, int ne, const Form *real,
+    Val *out)
+{
+    if (q->held) {
+        for (int e = 0; e < ne; e++)
+            out[e] = held_at(L, q->held, idx, real + e * n, envs[e]);
+        return;
+    }
+    eval_at(L, q->fr, q->v, param_index(q, idx, n), envs, ne, out);
+    for (int e = 0; q->nzero && e < ne; e++)
+        out[e] = param_one(L, q, out[e], envs[e]);
+}
+
+/* ==================== the element rule on a block */
+
+static Val elementwise(Lower *L, Frame *fr, const Ins *i, Ref v, const Val *x)
+{
+    Kernel *k = L->k;
+    Dtype from = (Dtype)fr->g->type[i->in[i->op == OP_select]].dt, to = (Dtype)fr->g->type[v].dt;
+    for (int n = 0; n < i->nin; n++)
+        if (!x[n])
+            return 0;
+    if (i->op == OP_select)
+        return select_val(L, x[0], x[1], x[2]);
+    if (i->op == OP_div && from == DT_F32 && k_is_const(k, x[1])) {        /* by a power of two: exact as a product */
+        uint32_t b = (uint32_t)k->ins[x[1]].bits, e = b >> 23 & 255;
+        if (!(b & 0x7fffff) && e > 1 && e < 253)
+            return k2(k, K_MUL, DT_F32, x[0], k_bits(k, DT_F32, (int64_t)((b & 0x80000000u) | (254 - e) << 23)));
+    }
+    return math_op(k, i->op == OP_accum ? OP_add : i->op, from, to, i->attr, i->nin, x);
+}
+
+/* x + sum: the accumulators of the sum start at x, where that changes no rounding. */
+static bool chain(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
+{
+    const Type *t = &fr->g->type[v];
+    if ((i->op != OP_add && i->op != OP_accum) || !fr->whole || math_register((Dtype)t->dt) != (Dtype)t->dt)
+        return false;
+    for (int n = 1; n >= 0; n--)
+        if (chained(fr, i->in[n]) && !memo_known(L, fr, i->in[n], idx, envs, ne) &&
+            has_lanes(L, idx, t->rank, envs, ne)) {
+            SCRATCH(Val, start, ne);
+            eval_at(L, fr, i->in[1 - n], idx, envs, ne, start);
+            lower_reduce(L, fr, &(Want){ i->in[n], idx }, 1, envs, ne, start, out);
+            return true;
+        }
+    return false;
+}
+
+/* A long chain of instructions would be a deep recursion: its values are evaluated in order. */
+static void deep(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne)
+{
+    Todos s = { 0 };
+    Map seen = { 0 };
+    todo_add(&s, (Todo){ .v = v, .idx = idx });
+    for (int p = 0; p < s.n && s.n < 1 << 16; p++) {
+        const Todo t = s.at[p];
+        const Ins *i = fr->g->def[t.v];
+        Demand *d;
+        if (!i || i->op == OP_region || frame_place(fr, t.v).buf || elem_is_reduce(i->op) || op_special(i->op))
+            continue;
+        int m = elem_rule(fr->g, i, (int)(t.v - i->out), t.idx, &d);
+        for (int j = 0; j < m; j++) {
+            Key key = key_of(d[j].v, 0, 0, d[j].idx, d[j].n);
+            void **been = map_at(&seen, key.w, key.n);
+            if (!*been)
+                todo_add(&s, (Todo){ .v = d[j].v, .idx = *been = arena_copy(d[j].idx, sizeof(Form) * (size_t)(d[j].n + 1)) });
+        }
+    }
+    SCRATCH(Val, out, ne);
+    /* found level by level: from the back, operands come first often enough */
+    for (int p = s.n - 1; p > 0; p -= 32)
+        if (!chained(fr, s.at[p].v))
+            eval_at(L, fr, s.at[p].v, s.at[p].idx, envs, ne, out);
+}
+
+static void op(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
+{
+    if (elem_is_reduce(i->op)) {
+        lower_reduce(L, fr, &(Want){ v, idx }, 1, envs, ne, NULL, out);
+        return;
+    }
+    if (i->op == OP_region) {
+        region_value(L, fr, i, v, idx, envs, ne, real, out);
+        return;
+    }
+    if (op_special(i->op)) {
+        op_element(L, fr, i, v, idx, envs, ne, real, out);
+        return;
+    }
+    if (chain(L, fr, i, v, idx, envs, ne, out))
+        return;
+    if (L->depth % 128 == 127)
+        deep(L, fr, v, idx, envs, ne);
+    Demand *d;
+    int n = elem_rule(fr->g, i, (int)(v - i->out), idx, &d);
+    if (elem_is_view(i->op) || i->op == OP_dynamic_slice || i->op == OP_gather) {
+        eval_at(L, fr, d[0].v, d[0].idx, envs, ne, out);
+        return;
+    }
+    Val *args = NEWS(Val, n * ne), x[4];
+    for (int j = 0; j < n; j++)
+        eval_at(L, fr, d[j].v, d[j].idx, envs, ne, args + j * ne);
+    if (n > 3) {
+        error_set(E_INTERNAL, "%s has no element rule in the lowering", optab[i->op].name);
+        n = 0;
+    }
+    for (int e = 0; e < ne; e++) {
+        for (int j = 0; j < n; j++)
+            x[j] = args[j * ne + e];
+        out[e] = n ? elementwise(L, fr, i, v, x) : lower_fail(L);
+    }
+}
+
+/* Elements of a constant array at indices that are known. */
+static bool fixed_data(const Frame *fr, Ref v, const Form *real, int n)
+{
+    bool fixed = fr->g->def[v] && fr->g->def[v]->op == OP_data;
+    for (int j = 0; fixed && j < n; j++)
+        fixed = form_const(real[j]);
+    return fixed;
+}
+
+static Form row_at(Lower *L, const Row *r, const Env *e)
+{
+    return form_add(form_in(L, r->f, e), form_mul(env_number(e), r->pad));
+}
+
+static void compute(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real,
+    Val *out)
+{
+    const Type *t = &fr->g->type[v];
+    Place p = frame_place(fr, v);
+    if (p.buf && !fixed_data(fr, v, real, ne * t->rank)) {
+        int64_t size = p.layout->base ? type_size(t) : p.buf->size;
+        for (int e = 0; e < ne; e++)
+            out[e] = load_real(L, &p, size, idx, real + e * t->rank, t->rank, envs[e]);
+        return;
+    }
+    Param *q = frame_param(fr, v);
+    if (q) {
+        param_at(L, q, idx, t->rank, envs, ne, real, out);
+        return;
+    }
+    Row *row = NULL;
+    if (fr->rows.n) {
+        Key key = key_of(v, 0, 0, idx, t->rank);
+        row = map_get(&fr->rows, key.w, key.n);
+    }
+    if (row && row->filled) {
+        for (int e = 0; e < ne; e++)
+            out[e] = k_load(L->k, row->buf, row_at(L, row, envs[e]));
+        return;
+    }
+    const Ins *i = fr->g->def[v];
+    if (!i) {
+        error_set(E_INTERNAL, "kernel %s: value %%%u is neither stored nor computed", L->k->name, v);
+        for (int e = 0; e < ne; e++)
+            out[e] = lower_fail(L);
+        return;
+    }
+    op(L, fr, i, v, idx, envs, ne, real, out);
+    for (int e = 0; row && e < ne; e++) {
+        Form f = row_at(L, row, envs[e]);
+        k_store(L->k, row->buf, f, form_vector(f) ? widen_val(L, out[e]) : out[e]);
+        row->written = true;
+    }
+}
+
+/* ==================== what is known already */
+
+typedef struct Memo { Val val; int call, pos; } Memo;
+
+static Memo *memo_of(Lower *L, Frame *fr, Ref v, const Form *real, const AtomSet *within, const Env *e)
+{
+    uint64_t what = (uint64_t)fr->id << 32 | v, where = fr->whole && !fr->by_env ? 0 : (uint64_t)e->k + 1;
+    Key key = key_of(what, where, (uintptr_t)within, real, fr->g->type[v].rank);
+    void **p = map_at(&L->memo, key.w, key.n);
+    return *p ? *p : (*p = NEW(Memo));
+}
+
+/* The value at an index, which becomes real in the environment. What is known at all places there serves those who look
+ * at some, not the other way round. */
+static Memo *memo_at(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e, Form *real)
+{
+    L->within = NULL;
+    for (int j = 0; j < fr->g->type[v].rank; j++)
+        real[j] = form_in(L, idx[j], e);
+    const AtomSet *within = L->within;
+    Memo *all = memo_of(L, fr, v, real, NULL, e);
+    return !within || k_visible(L->k, all->val) ? all : memo_of(L, fr, v, real, within, e);
+}
+
+void memo_set(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e, Val x)
+{
+    Form real[MAXRANK];
+    memo_at(L, fr, v, idx, e, real)->val = x;
+}
+
+bool memo_known(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne)
+{
+    Form real[MAXRANK];
+    for (int e = 0; e < ne; e++)
+        if (!k_visible(L->k, memo_at(L, fr, v, idx, envs[e], real)->val))
+            return false;
+    return true;
+}
+
+void eval_at(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
+{
+    int n = fr->g->type[v].rank, call = ++L->calls, todo = 0;
+    Form *real = NEWS(Form, ne * n);            /* those to be computed come to the front */
+    Memo **memo = NEWS(Memo *, 2 * ne);
+    const Env **need = NEWS(const Env *, ne);
+    for (int e = 0; e < ne; e++) {
+        Memo *m = memo[e] = memo_at(L, fr, v, idx, envs[e], real + todo * n);
+        if (m->call == call || k_visible(L->k, m->val))
+            continue;
+        m->call = call, m->pos = todo;
+        memo[ne + todo] = m;
+        need[todo++] = envs[e];
+    }
+    if (todo && !L->failed) {
+        Val *x = NEWS(Val, todo);
+        L->depth++;
+        compute(L, fr, v, idx, need, todo, real, x);
+        L->depth--;
+        for (int e = 0; e < todo; e++) {
+            memo[ne + e]->val = x[e];
+            L->failed = L->failed || !x[e];
+        }
+    }
+    for (int e = 0; e < ne; e++)
+        out[e] = L->failed ? 0 : memo[e]->val;
+}
+
+Val eval_one(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e)
+{
+    Val x;
+    eval_at(L, fr, v, idx, &e, 1, &x);
+    return x;
+}

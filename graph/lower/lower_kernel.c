@@ -1,0 +1,318 @@
+/*
+ * lower_kernel.c - a specification -> a finished kernel: grid, blocks, what a work-item does.
+ *
+ * In:  outer variables with their register blocks, the vector variable, what to store.   Out: a Kernel.
+ * Outer blocks are taken innermost first: whole loops until a work-item has about ITEM cycles or a 64th of the
+ * whole, then a chunk; the rest is the grid. The last block of an axis overlaps its neighbour, and the last chunk
+ * repeats a block, since stores are idempotent; where they are not (in_place, rows of sums) blocks fit exactly.
+ * Several specifications make one kernel of one work-item, which computes them in order.
+ */
+#include "evaluator.h"
+
+#include <string.h>
+
+typedef struct Axis1 { const Atom *a; int64_t n, size, blocks, chunk; } Axis1;          /* size: elements of a block */
+
+static int copies_of(const Spec *s, const Atom *a)
+{
+    for (int j = 0; j < s->nblock; j++)
+        if (s->block[j].a == a && s->block[j].n > 1)
+            return s->block[j].n;
+    return 1;
+}
+
+/* Register blocks that fit their axis. */
+static int64_t block_size(Lower *L, const Atom *a)
+{
+    int64_t n = a->hi + 1, lanes = a == L->vec ? W : 1, copies = copies_of(L->spec, a);
+    while (copies > 1 && (copies * lanes > n || (L->spec->in_place && n % (copies * lanes))))
+        copies--;
+    return copies * lanes;
+}
+
+static bool own_kind(const Spec *s)
+{
+    return s->kind == SPEC_SCATTER || s->kind == SPEC_SORT || s->kind == SPEC_CUMULATIVE;
+}
+
+/* Chunks of blocks for a work-item, innermost axis first: whole loops while they are short. */
+static void plan_axes(Lower *L, Axis1 *ax, int n)
+{
+    const Spec *s = L->spec;
+    double total = s->work > 1 ? s->work : 1;
+    for (int j = 0; j < n; j++)
+        total *= (double)ax[j].blocks;
+    L->k->work += total;
+    double each = s->work > 1 ? s->work : 1, room = (total / 64 < ITEM ? total / 64 : ITEM) / each;
+    bool gpu = s->target && s->target->gpu;
+    int64_t budget = L->alone ? INT64_MAX : room < 1 || gpu ? 1 : (int64_t)room;
+    for (int j = n - 1; j >= 0; j--) {
+        Axis1 *x = &ax[j];
+        int64_t c = s->chunk > 0 ? s->chunk : x->blocks < budget ? x->blocks : budget;
+        while (s->chunk <= 0 && x->blocks % c && c > 1 && (x->blocks < 64 * c || s->in_place))
+            c--;
+        x->chunk = c;
+        budget = c == x->blocks ? (budget / x->blocks > 1 ? budget / x->blocks : 1) : 1;
+    }
+}
+
+/* What does not fit into a work-item: at most three dimensions; more are digits of the third. */
+static void plan_grid(Lower *L, const Axis1 *ax, int n, Form *at)
+{
+    Kernel *k = L->k;
+    int axis[MAXRANK], m = 0;
+    for (int j = n - 1; j >= 0; j--)
+        if (ax[j].chunk < ax[j].blocks)
+            axis[m++] = j;
+    for (int d = 0, from = 0; from < m; d++) {
+        int to = d < 2 ? from + 1 : m, w = to - from;
+        int64_t dim[MAXRANK], all = 1;
+        Form f[MAXRANK];
+        for (int j = 0; j < w; j++) {           /* the last of them is the fastest digit */
+            const Axis1 *x = &ax[axis[to - 1 - j]];
+            dim[j] = (x->blocks + x->chunk - 1) / x->chunk;
+            all *= dim[j];
+        }
+        const Atom *g = atom_var(arena_text("g%d", d), all, 0);
+        k_where(k, g, 0);
+        k->grid[k->ngrid++] = (Grid){ g, all };
+        form_unlinear(form_a(g), dim, w, f);
+        for (int j = 0; j < w; j++)
+            at[axis[to - 1 - j]] = f[j];
+        from = to;
+    }
+}
+
+Form at_most(Lower *L, Form f, int64_t most)
+{
+    int64_t lo, hi;
+    form_range(f, &lo, &hi);
+    if (hi <= most)
+        return f;
+    Val v = k_index(L->k, f);
+    v = k2(L->k, K_MIN, dtype_of(L, v), v, index_const(L, v, most));
+    return k_value(L->k, v, 0, most);
+}
+
+/* Copies with a block of neighbours, since lanes lie apart: lines beside those just read are next, and not those of other rows. */
+static bool beside(const Lower *L, const Axis1 *x)
+{
+    return !L->spec->contract && x->a != L->vec && x->size > W / 4;
+}
+
+/* The bases of a work-item's blocks; returns how many loops are open. */
+static int open_axes(Lower *L, const Axis1 *ax, int n, const Form *grid, Form *base)
+{
+    int opened = 0;
+    for (int k = 0; k < 2 * n; k++) {
+        int j = k % n;
+        if (beside(L, &ax[j]) != (k >= n))
+            continue;
+        Form f = grid[j] ? grid[j] : form_c(0);
+        if (ax[j].chunk > 1) {
+            Form in = form_a(k_loop(L->k, "o", ax[j].chunk, 0, NULL, NULL));
+            f = form_add(form_mul(f, ax[j].chunk), in);
+            opened++;
+        }
+        f = at_most(L, f, ax[j].blocks - 1);
+        base[j] = at_most(L, form_mul(f, ax[j].size), ax[j].n - ax[j].size);
+    }
+    return opened;
+}
+
+static const Env **block_envs(Lower *L, const Axis1 *ax, int n, const Form *base, int *count)
+{
+    const Spec *s = L->spec;
+    int ne = 1;
+    const Env **envs = NEWS(const Env *, 1);
+    envs[0] = env_new(0);
+    for (int j = 0; j < n; j++) {
+        int copies = (int)(ax[j].a == L->vec ? ax[j].size / W : ax[j].size);
+        const Env **next = NEWS(const Env *, ne * copies);
+        for (int e = 0; e < ne; e++)
+            for (int c = 0; c < copies; c++) {
+                Form f = form_addc(base[j], ax[j].a == L->vec ? c * W : c);
+                next[e * copies + c] = env_set(envs[e], ax[j].a, ax[j].a == L->vec ? form_add(f, form_a(LANE)) : f);
+            }
+        envs = next, ne *= copies;
+    }
+    for (int e = 0; e < ne; e++) {
+        if (s->flat) {
+            int64_t dim[MAXRANK];
+            Form f[MAXRANK], m = env_get(envs[e], s->flat);
+            for (int d = 0; d < s->nflat; d++)
+                dim[d] = s->flat_of[d]->hi + 1;
+            form_unlinear(m ? m : form_c(0), dim, s->nflat, f);
+            envs[e] = env_sets(envs[e], s->flat_of, f, s->nflat);
+        }
+        envs[e] = env_copy(envs[e], e);
+    }
+    *count = ne;
+    return envs;
+}
+
+/* ==================== rows of sums */
+
+typedef struct SumRow { const Store *s; Place row; Form chunk; } SumRow;
+
+static void sum_clear(Lower *L, void *ctx, const Form *idx, Form flat)
+{
+    SumRow *r = ctx;
+    (void)idx;
+    Val zero = k_bits(L->k, (Dtype)r->row.buf->dt, 0);
+    k_store(L->k, r->row.buf, flat, form_vector(flat) ? widen_val(L, zero) : zero);
+}
+
+static void sum_out(Lower *L, void *ctx, const Form *idx, Form flat)
+{
+    SumRow *r = ctx;
+    Form at[MAXRANK + 1] = { r->chunk };
+    memcpy(at + 1, idx, sizeof *idx * (size_t)r->s->nspace);
+    Val x = k_load(L->k, r->row.buf, flat);
+    Dtype from = (Dtype)r->row.buf->dt, to = (Dtype)r->s->to.buf->dt;
+    store_place(L, &r->s->to, at, r->s->nspace + 1, env_new(0), from == math_register(to) ? x : convert_val(L, x,
+        from, to));
+}
+
+static void sum_sweep(Lower *L, SumRow *r, SweepFn *fn)
+{
+    int64_t dim[MAXRANK];
+    for (int d = 0; d < r->s->nspace; d++)
+        dim[d] = r->s->space[d]->hi + 1;
+    sweep_space(L, dim, r->s->nspace, fn, r);
+}
+
+/* A private row a work-item for each sum over the outer steps: cleared, and what the steps store into instead. */
+static void sum_open(Lower *L, SumRow *r, const Store *s, Store *inside)
+{
+    int64_t dim[MAXRANK];
+    for (int d = 0; d < s->nspace; d++)
+        dim[d] = s->space[d]->hi + 1;
+    Dtype dt = math_register((Dtype)L->spec->g->type[s->v].dt);
+    r->s = s;
+    r->row = (Place){ k_private(L->k, dt, space_size(s->space, s->nspace)), layout_natural(dim, s->nspace) };
+    inside->to = r->row;
+    sum_sweep(L, r, sum_clear);
+}
+
+/* ==================== the kernel */
+
+static bool empty_spec(const Spec *s)
+{
+    for (int j = 0; j < s->nouter; j++)
+        if (!s->outer[j])
+            return true;
+    for (int j = 0; s->ins && s->kind != SPEC_SCATTER && j < s->ins->nout; j++)
+        if (s->live[j] && !any_zero(&s->g->type[s->ins->out + j]))
+            return false;
+    return s->ins && s->kind != SPEC_SCATTER;
+}
+
+static int live_stores(const Spec *s, Store *out)
+{
+    int n = 0;
+    for (int j = 0; j < s->nstore; j++)
+        if (type_size(&s->g->type[s->store[j].v]))
+            out[n++] = s->store[j];
+    return n;
+}
+
+static void lower_outer(Lower *L)
+{
+    const Spec *s = L->spec;
+    Store *st = NEWS(Store, s->nstore);
+    int nst = live_stores(s, st), n = 0, nsum = 0, ne;
+    if (s->kind == SPEC_LOOPS && !nst)
+        return;
+    Axis1 ax[MAXRANK];
+    for (int j = 0; j < (s->flat ? 1 : s->nouter); j++) {
+        const Atom *a = s->flat ? s->flat : s->outer[j];
+        int64_t size = block_size(L, a);
+        ax[n++] = (Axis1){ .a = a, .n = a->hi + 1, .size = size, .blocks = (a->hi + size) / size };
+    }
+    Form grid[MAXRANK] = { 0 }, base[MAXRANK];
+    plan_axes(L, ax, n);
+    plan_grid(L, ax, n, grid);
+    SumRow *sum = NEWS(SumRow, nst);
+    for (int j = 0; j < nst; j++)
+        if (st[j].chunk > 0) {
+            Store *orig = NEW(Store);
+            *orig = st[j];
+            sum_open(L, &sum[nsum++], orig, &st[j]);
+        }
+    int opened = open_axes(L, ax, n, grid, base);
+    const Env **envs = block_envs(L, ax, n, base, &ne);
+    L->base = envs, L->nbase = ne;
+    if (s->kind == SPEC_LANES)
+        region_lanes(L, envs, ne);
+    else if (s->kind == SPEC_ROWS)
+        region_rows(L, envs, ne);
+    else
+        run_stores(L, L->top, st, nst, envs, ne);
+    while (opened--)
+        k_loop_end(L->k, NULL, NULL);
+    for (int j = 0; j < nsum; j++) {
+        sum[j].chunk = grid[0] ? grid[0] : form_c(0);
+        sum_sweep(L, &sum[j], sum_out);
+    }
+}
+
+/* Said before the first load: what the kernel writes. */
+static void say_writes(Lower *L)
+{
+    const Spec *s = L->spec;
+    for (int j = 0; j < s->nstore; j++)
+        if (s->store[j].to.buf)
+            k_writes(L->k, s->store[j].to.buf);
+    for (int j = 0; s->ins && j < s->ins->nout; j++)
+        if (s->live[j] && s->stored[s->ins->out + j].buf)
+            k_writes(L->k, s->stored[s->ins->out + j].buf);
+    for (int j = 0; s->scratch && j < 2 * s->ins->nin; j++)
+        if (s->scratch[j].buf)
+            k_writes(L->k, s->scratch[j].buf);
+    if (s->sort && s->sort->count)
+        k_writes(L->k, s->sort->counts.buf);
+}
+
+static void lower_spec(Lower *L)
+{
+    const Spec *s = L->spec;
+    L->vec = s->kind != SPEC_ROWS && s->vec && s->vec->hi + 1 >= W && !(s->in_place && (s->vec->hi + 1) % W)
+        ? s->vec : NULL;
+    L->top = frame_new(L, s->g);
+    L->top->whole = true;
+    L->top->stored = s->stored, L->top->instead = s->instead, L->top->own = s->own;
+    frame_push(L, L->top);
+    Ref *root = NEWS(Ref, s->nstore);
+    for (int j = 0; j < s->nstore; j++)
+        root[j] = s->store[j].v;
+    frame_survey(L->top, root, s->nstore);
+    if (!empty_spec(s)) {
+        if (!own_kind(s))
+            lower_outer(L);
+        else if (s->kind == SPEC_SCATTER)
+            lower_scatter(L);
+        else if (s->kind == SPEC_SORT)
+            lower_sort(L);
+        else
+            lower_cumulative(L);
+    }
+    if (L->failed && !error_pending())
+        error_set(E_INTERNAL, "kernel %s: a value could not be built", s->name);
+}
+
+Kernel *lower(const Spec *const *spec, int n)
+{
+    Kernel *k = k_new(spec[0]->name);
+    Lower *L = NEWS(Lower, n);
+    for (int j = 0; k && j < n; j++) {
+        L[j] = (Lower){ .spec = spec[j], .k = k, .alone = n > 1 };
+        say_writes(&L[j]);
+    }
+    for (int j = 0; j < n && !error_pending(); j++)
+        lower_spec(&L[j]);
+    if (error_pending())
+        return NULL;
+    k_finish(k);
+    return error_pending() ? NULL : k;
+}

@@ -1,0 +1,442 @@
+/*
+ * lower_ops.c - elements of constants, pads, concatenations, updates in place, bit casts and random bits at a block of
+ * environments: what is more than a view or a function of the operands' elements.
+ *
+ * In:  an instruction, a symbolic index, and the same in each environment (real).   Out: one value for each
+ * environment.
+ * A test that the index alone decides is made on forms; one that cuts no aligned vector is made on the vector's base.
+ */
+#include "evaluator.h"
+
+#include <string.h>
+
+bool op_special(int op)
+{
+    switch (op) {
+    case OP_const: case OP_data: case OP_iota: case OP_pad: case OP_concat: case OP_dynamic_update: case OP_accum_slice:
+    case OP_bitcast: case OP_threefry:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* f >= bound as a value, decided by the vector's base where the bound cuts no vector. */
+static Val at_least(Lower *L, Form f, int64_t bound)
+{
+    int64_t lo, hi;
+    Form base = bound % W ? NULL : aligned_base(L, f);
+    f = base ? base : f;
+    form_range(f, &lo, &hi);
+    if (lo >= bound || hi < bound)
+        return k_bits(L->k, DT_BOOL, lo >= bound);
+    Val x = k_index(L->k, f);
+    return k2(L->k, K_GE, DT_BOOL, x, index_const(L, x, bound));
+}
+
+static Val not_val(Lower *L, Val x) { return k1(L->k, K_NOT, DT_BOOL, x); }
+
+/* ==================== constants */
+
+static Val data_element(Lower *L, const Ins *i, const Type *t, int64_t n)
+{
+    return const_val(L, (Dtype)t->dt, (const char *)i->blob + (size_t)n * dtype_size((Dtype)t->dt));
+}
+
+/* Inside a body an array of constants has no buffer: its elements are held. */
+static Val data_held(Lower *L, Frame *fr, const Ins *i, const Type *t, const Form *idx, const Form *real, const Env *e)
+{
+    const void *key[2] = { fr, i };
+    void **p = map_at(&L->regions, key, sizeof key);
+    Held *h = *p;
+    if (!h) {
+        h = *p = NEW(Held);
+        *h = (Held){ .t = *t, .size = type_size(t), .ne = 1, .val = NEWS(Val, type_size(t)) };
+        for (int64_t n = 0; n < h->size; n++)
+            h->val[n] = data_element(L, i, t, n);
+    }
+    return held_at(L, h, idx, real, env_copy(e, 0));
+}
+
+static void op_data(Lower *L, Frame *fr, const Ins *i, const Type *t, const Form *idx, const Env *const *envs,
+    int ne, const Form *real, Val *out)
+{
+    for (int e = 0; e < ne; e++) {
+        int64_t n = 0;
+        bool fixed = true;
+        for (int d = 0; d < t->rank; d++) {
+            fixed = fixed && form_const(real[e * t->rank + d]);
+            n = n * t->dim[d] + real[e * t->rank + d]->c;
+        }
+        out[e] = fixed && n >= 0 && n < type_size(t) ? data_element(L, i, t, n) :
+            data_held(L, fr, i, t, idx, real + e * t->rank, envs[e]);
+    }
+}
+
+static Val op_iota(Lower *L, const Type *t, Form f)
+{
+    int64_t c = f->c;
+    Dtype dt = (Dtype)t->dt;
+    if (form_const(f) && dtype_int(dt))
+        return k_bits(L->k, dt, c);
+    Val x = k_index(L->k, f);
+    return convert_val(L, x, dtype_of(L, x), dt);
+}
+
+/* ==================== borders */
+
+/* Is a padded index on the operand? 0: yes, always. */
+static Val pad_inside(Lower *L, const Ins *i, const Type *x, const Form *real)
+{
+    const int64_t *lo = ins_attr(i, 0, NULL), *interior = ins_attr(i, 2, NULL);
+    Val c = 0;
+    for (int d = 0; d < x->rank; d++) {
+        int64_t l, h, step = interior[d] + 1, end = (x->dim[d] - 1) * step + 1;
+        Form f = form_addc(real[d], -lo[d]);
+        form_range(f, &l, &h);
+        if (l < 0)
+            c = and_val(L, c, at_least(L, f, 0));
+        if (h >= end)
+            c = and_val(L, c, not_val(L, at_least(L, f, end)));
+        if (step > 1) {
+            Val m = k_index(L->k, form_mod(f, step));
+            c = and_val(L, c, k2(L->k, K_EQ, DT_BOOL, m, index_const(L, m, 0)));
+        }
+    }
+    return c;
+}
+
+static void op_pad(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
+{
+    const Type *x = &fr->g->type[i->in[0]];
+    SCRATCH(Val, value, ne);
+    eval_at(L, fr, i->in[1], idx, envs, ne, value);
+    if (any_zero(x)) {
+        memcpy(out, value, sizeof *value * (size_t)ne);
+        return;
+    }
+    Demand *d;
+    elem_rule(fr->g, i, 0, idx, &d);
+    eval_at(L, fr, d[0].v, d[0].idx, envs, ne, out);
+    for (int e = 0; e < ne; e++) {
+        Val c = pad_inside(L, i, x, real + e * x->rank);
+        out[e] = c ? select_val(L, c, out[e], value[e]) : out[e];
+    }
+}
+
+/* Where the index is known in every environment, each asks one part. */
+static bool concat_known(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
+{
+    int64_t axis = ins_int(i, 0);
+    int rank = fr->g->type[i->out].rank;
+    for (int e = 0; e < ne; e++)
+        if (!form_const(real[e * rank + axis]))
+            return false;
+    for (int n = 0, done = 0; n < i->nin && done < ne; n++) {
+        int64_t from = 0, size = fr->g->type[i->in[n]].dim[axis];
+        for (int m = 0; m < n; m++)
+            from += fr->g->type[i->in[m]].dim[axis];
+        for (int e = 0; e < ne; e++) {
+            int64_t c = real[e * rank + axis]->c;
+            if (c < from || c >= from + size)
+                continue;
+            Form at[MAXRANK];
+            memcpy(at, idx, sizeof *idx * (size_t)rank);
+            at[axis] = form_c(c - from);
+            out[e] = eval_one(L, fr, i->in[n], at, envs[e]);
+            done++;
+        }
+    }
+    return true;
+}
+
+static void op_concat(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
+{
+    int64_t axis = ins_int(i, 0), last = 0;
+    int rank = fr->g->type[i->out].rank;
+    if (concat_known(L, fr, i, idx, envs, ne, real, out))
+        return;
+    Demand *d;
+    int n = elem_rule(fr->g, i, 0, idx, &d);
+    SCRATCH(Val, x, ne);
+    for (int p = n - 1; p >= 0; p--) {
+        eval_at(L, fr, d[p].v, d[p].idx, envs, ne, x);
+        for (int e = 0; e < ne; e++)
+            out[e] = p == n - 1 ? x[e] : select_val(L, at_least(L, real[e * rank + axis], last), out[e], x[e]);
+        last = d[p].at;
+    }
+}
+
+/* ==================== updates */
+
+/* The window of an update at one element, idx, which is real in the environment: is it inside (0: always), and which
+ * element of u (forms behind the batch axes). */
+static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *idx,
+    const Form *real, const Env *e, Form *at)
+{
+    const Type *x = &fr->g->type[i->in[0]], *u = &fr->g->type[i->in[1]];
+    Val c = 0;
+    for (int d = 0; d + nb < u->rank; d++) {
+        int64_t n = u->dim[nb + d], full = x->dim[skip + d];
+        if (n == full) {
+            at[d] = idx[skip + d];
+            continue;
+        }
+        Form from[MAXRANK + 1];
+        memcpy(from, lead, sizeof *lead * (size_t)nb);
+        from[nb] = form_c(d);
+        Val start = index_of(L, eval_one(L, fr, i->in[2], from, e), (Dtype)fr->g->type[i->in[2]].dt, 0, full - n);
+        Form o = form_add(real[skip + d], form_mul(k_value(L->k, start, 0, full - n), -1));
+        Val v = k_index(L->k, o), q;
+        if (n == 1) {
+            q = k2(L->k, K_EQ, DT_BOOL, v, index_const(L, v, 0));
+            at[d] = form_c(0);
+        } else {
+            q = and_val(L, at_least(L, o, 0), not_val(L, at_least(L, o, n)));
+            at[d] = k_value(L->k, clamp_val(L, v, 0, n - 1), 0, n - 1);
+        }
+        c = and_val(L, c, q);
+    }
+    return c;
+}
+
+static void op_dynamic_update(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
+{
+    int rank = fr->g->type[i->out].rank, nb = fr->g->type[i->in[2]].rank - 1;
+    eval_at(L, fr, i->in[0], idx, envs, ne, out);
+    if (any_zero(&fr->g->type[i->in[1]]))
+        return;
+    for (int e = 0; e < ne; e++) {
+        Form at[MAXRANK];
+        memcpy(at, idx, sizeof *idx * (size_t)nb);
+        Val c = window(L, fr, i, idx, nb, nb, idx, real + e * rank, envs[e], at + nb);
+        Val u = eval_one(L, fr, i->in[1], at, envs[e]);
+        out[e] = c ? select_val(L, c, u, out[e]) : u;
+    }
+}
+
+/* One element of an accumulator, augmented by what the batch elements at lead[0..nb) add to it. */
+static Val augment(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *idx,
+    const Form *real, const Env *e, Val x)
+{
+    Dtype dt = (Dtype)fr->g->type[i->out].dt;
+    Form at[MAXRANK];
+    memcpy(at, lead, sizeof *lead * (size_t)nb);
+    Val c = window(L, fr, i, lead, nb, skip, idx, real, e, at + nb), u = eval_one(L, fr, i->in[1], at, e);
+    if (!u)
+        return 0;
+    u = c ? select_val(L, c, u, k_bits(L->k, dtype_of(L, u), 0)) : u;
+    return math_op(L->k, OP_add, dt, dt, NULL, 2, (const Val[]){ x, u });
+}
+
+/* Batch axes that the accumulator lacks are summed over: a loop where they are long. */
+static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Form *real, const Env *e, Val x,
+    bool vector)
+{
+    const Type *u = &fr->g->type[i->in[1]];
+    int nb = fr->g->type[i->in[2]].rank - 1, nx, skip = 0, nfree = 0, axis[MAXRANK];
+    int64_t size = 1, dim[MAXRANK];
+    const int64_t *xb = ins_attr(i, 0, &nx);
+    Form lead[MAXRANK], at[MAXRANK];
+    for (int b = 0; b < nb; b++) {
+        if (b < nx && xb[b]) {
+            lead[b] = idx[skip++];
+            continue;
+        }
+        axis[nfree] = b, dim[nfree++] = u->dim[b];
+        size *= u->dim[b];
+    }
+    if (size > UNROLL) {
+        Val phi;
+        x = vector ? widen_val(L, x) : x;
+        const Atom *var = k_loop(L->k, "b", size, 1, &x, &phi);
+        form_unlinear(form_a(var), dim, nfree, at);
+        for (int f = 0; f < nfree; f++)
+            lead[axis[f]] = at[f];
+        phi = augment(L, fr, i, lead, nb, skip, idx, real, e, phi);
+        k_loop_end(L->k, &phi, &x);
+        return x;
+    }
+    for (int64_t n = 0; n < size; n++) {
+        form_unlinear(form_c(n), dim, nfree, at);
+        for (int f = 0; f < nfree; f++)
+            lead[axis[f]] = at[f];
+        x = augment(L, fr, i, lead, nb, skip, idx, real, e, x);
+    }
+    return x;
+}
+
+static void op_accum_slice(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
+{
+    int rank = fr->g->type[i->out].rank;
+    bool vector = L->vec || has_lanes(L, idx, rank, envs, ne);
+    eval_at(L, fr, i->in[0], idx, envs, ne, out);
+    if (any_zero(&fr->g->type[i->in[1]]))
+        return;
+    for (int e = 0; e < ne; e++)
+        out[e] = accum_element(L, fr, i, idx, real + e * rank, envs[e], out[e], vector);
+}
+
+/* ==================== bits */
+
+static Dtype unsigned_of(size_t bytes) { return bytes == 1 ? DT_U8 : bytes == 2 ? DT_U16 : bytes == 4 ? DT_U32
+    : DT_U64; }
+
+static Val u32(Lower *L, int64_t c) { return k_bits(L->k, DT_U32, c); }
+static Val uop(Lower *L, KOp op, Val x, int64_t c) { return k2(L->k, op, DT_U32, x, u32(L, c)); }
+
+/* A number that f16 holds, in f32, -> its 16 bits in u32; and back. */
+static Val half_to_bits(Lower *L, Val x)
+{
+    Kernel *k = L->k;
+    Val b = k1(k, K_BITS, DT_U32, x), sign = uop(L, K_AND, uop(L, K_SHR, b, 16), 0x8000), m = uop(L, K_AND, b,
+        0x7fffffff);
+    Val normal = uop(L, K_SHR, uop(L, K_SUB, m, 0x38000000), 13);
+    Val tiny = k1(k, K_CONVERT, DT_U32, k2(k, K_MUL, DT_F32, k1(k, K_ABS, DT_F32, k3(k, K_SELECT, DT_F32,
+        k2(k, K_LT, DT_BOOL, m, u32(L, 0x38800000)), x, k_const(k, DT_F32, 0))), k_const(k, DT_F32, 0x1p24)));
+    Val nan = uop(L, K_OR, uop(L, K_AND, uop(L, K_SHR, m, 13), 0x3ff), 0x7e00);
+    Val r = k3(k, K_SELECT, DT_U32, k2(k, K_LT, DT_BOOL, m, u32(L, 0x38800000)), tiny, normal);
+    r = k3(k, K_SELECT, DT_U32, k2(k, K_EQ, DT_BOOL, m, u32(L, 0x7f800000)), u32(L, 0x7c00), r);
+    r = k3(k, K_SELECT, DT_U32, k2(k, K_GT, DT_BOOL, m, u32(L, 0x7f800000)), nan, r);
+    return k2(k, K_OR, DT_U32, r, sign);
+}
+
+static Val half_from_bits(Lower *L, Val h)
+{
+    Kernel *k = L->k;
+    Val sign = uop(L, K_SHL, uop(L, K_AND, h, 0x8000), 16), m = uop(L, K_AND, h, 0x7fff), big = uop(L, K_SHL, m, 13);
+    Val normal = uop(L, K_ADD, big, 0x38000000), wide = uop(L, K_OR, big, 0x7f800000);
+    Val tiny = k1(k, K_BITS, DT_U32, k2(k, K_MUL, DT_F32, k1(k, K_CONVERT, DT_F32, m), k_const(k, DT_F32, 0x1p-24)));
+    Val r = k3(k, K_SELECT, DT_U32, k2(k, K_GE, DT_BOOL, m, u32(L, 0x7c00)), wide, normal);
+    r = k3(k, K_SELECT, DT_U32, k2(k, K_LT, DT_BOOL, m, u32(L, 0x400)), tiny, r);
+    return k1(k, K_BITS, DT_F32, k2(k, K_OR, DT_U32, r, sign));
+}
+
+/* A value in its register -> its bits as an unsigned integer of the dtype's size; and back. */
+static Val to_bits(Lower *L, Val x, Dtype dt)
+{
+    Kernel *k = L->k;
+    Dtype u = unsigned_of(dtype_size(dt));
+    switch (dt) {
+    case DT_BOOL: return k1(k, K_CONVERT, DT_U8, x);
+    case DT_F16: return k1(k, K_CONVERT, DT_U16, half_to_bits(L, x));
+    case DT_BF16: return k1(k, K_CONVERT, DT_U16, uop(L, K_SHR, k1(k, K_BITS, DT_U32, x), 16));
+    default: return u == dt ? x : k1(k, K_BITS, u, x);
+    }
+}
+
+static Val from_bits(Lower *L, Val x, Dtype dt)
+{
+    Kernel *k = L->k;
+    switch (dt) {
+    case DT_BOOL: return k1(k, K_CONVERT, DT_BOOL, x);
+    case DT_F16: return half_from_bits(L, k1(k, K_CONVERT, DT_U32, x));
+    case DT_BF16: return k1(k, K_BITS, DT_F32, uop(L, K_SHL, k1(k, K_CONVERT, DT_U32, x), 16));
+    default: return dtype_of(L, x) == dt ? x : k1(k, K_BITS, dt, x);
+    }
+}
+
+/* Wider: the pieces of the operand's last axis, the first lowest. Narrower: the piece at the result's last index. */
+static void op_bitcast(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
+{
+    Kernel *k = L->k;
+    const Type *t = &fr->g->type[v], *x = &fr->g->type[i->in[0]];
+    Dtype from = (Dtype)x->dt, to = (Dtype)t->dt, uf = unsigned_of(dtype_size(from)), ut = unsigned_of(dtype_size(to));
+    int64_t bits = 8 * (int64_t)dtype_size(dtype_size(from) < dtype_size(to) ? from : to);
+    if (dtype_size(from) >= dtype_size(to)) {
+        eval_at(L, fr, i->in[0], idx, envs, ne, out);
+        for (int e = 0; e < ne; e++) {
+            Val b = to_bits(L, out[e], from);
+            if (uf != ut) {
+                Val j = k_index(k, real[e * t->rank + t->rank - 1]);
+                j = k2(k, K_MUL, dtype_of(L, j), j, index_const(L, j, bits));
+                b = k1(k, K_CONVERT, ut, k2(k, K_SHR, uf, b, k1(k, K_CONVERT, uf, j)));
+            }
+            out[e] = from_bits(L, b, to);
+        }
+        return;
+    }
+    SCRATCH(Val, b, ne);
+    SCRATCH(Val, piece, ne);
+    Form at[MAXRANK];
+    memcpy(at, idx, sizeof *idx * (size_t)t->rank);
+    for (int64_t p = 0; p < x->dim[t->rank]; p++) {
+        at[t->rank] = form_c(p);
+        eval_at(L, fr, i->in[0], at, envs, ne, piece);
+        for (int e = 0; e < ne; e++) {
+            Val y = k1(k, K_CONVERT, ut, to_bits(L, piece[e], from));
+            y = p ? k2(k, K_SHL, ut, y, k_bits(k, ut, p * bits)) : y;
+            b[e] = p ? k2(k, K_OR, ut, b[e], y) : y;
+        }
+    }
+    for (int e = 0; e < ne; e++)
+        out[e] = from_bits(L, b[e], to);
+}
+
+/* The block of threefry2x32: 20 rounds, the keys added every 4. */
+static void threefry(Lower *L, Val k0, Val k1_, Val x0, Val x1, Val *out)
+{
+    static const int turn[2][4] = { { 13, 15, 26, 6 }, { 17, 29, 16, 24 } };
+    Kernel *k = L->k;
+    Val key[3] = { k0, k1_, k2(k, K_XOR, DT_U32, k2(k, K_XOR, DT_U32, k0, k1_), u32(L, 0x1bd11bda)) };
+    x0 = k2(k, K_ADD, DT_U32, x0, key[0]);
+    x1 = k2(k, K_ADD, DT_U32, x1, key[1]);
+    for (int r = 0; r < 5; r++) {
+        for (int j = 0; j < 4; j++) {
+            int n = turn[r & 1][j];
+            x0 = k2(k, K_ADD, DT_U32, x0, x1);
+            x1 = k2(k, K_OR, DT_U32, uop(L, K_SHL, x1, n), uop(L, K_SHR, x1, 32 - n));
+            x1 = k2(k, K_XOR, DT_U32, x0, x1);
+        }
+        x0 = k2(k, K_ADD, DT_U32, x0, key[(r + 1) % 3]);
+        x1 = k2(k, K_ADD, DT_U32, k2(k, K_ADD, DT_U32, x1, key[(r + 2) % 3]), u32(L, r + 1));
+    }
+    out[0] = x0, out[1] = x1;
+}
+
+static void op_threefry(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
+    Val *out)
+{
+    Val *x = NEWS(Val, 4 * ne);
+    for (int j = 0; j < 4; j++)
+        eval_at(L, fr, i->in[j], idx, envs, ne, x + j * ne);
+    for (int e = 0; e < ne; e++) {
+        Val y[2];
+        threefry(L, x[e], x[ne + e], x[2 * ne + e], x[3 * ne + e], y);
+        out[e] = y[v - i->out];
+        memo_set(L, fr, i->out + !(v - i->out), idx, envs[e], y[!(v - i->out)]);
+    }
+}
+
+void op_element(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
+{
+    const Type *t = &fr->g->type[v];
+    int64_t bits;
+    switch (i->op) {
+    case OP_const:
+        bits = ins_int(i, 1);
+        for (int e = 0; e < ne; e++)
+            out[e] = const_val(L, (Dtype)t->dt, &bits);
+        return;
+    case OP_data:
+        op_data(L, fr, i, t, idx, envs, ne, real, out);
+        return;
+    case OP_iota:
+        for (int e = 0; e < ne; e++)
+            out[e] = op_iota(L, t, real[e * t->rank + ins_int(i, 2)]);
+        return;
+    case OP_pad: op_pad(L, fr, i, idx, envs, ne, real, out); return;
+    case OP_concat: op_concat(L, fr, i, idx, envs, ne, real, out); return;
+    case OP_dynamic_update: op_dynamic_update(L, fr, i, idx, envs, ne, real, out); return;
+    case OP_accum_slice: op_accum_slice(L, fr, i, idx, envs, ne, real, out); return;
+    case OP_bitcast: op_bitcast(L, fr, i, v, idx, envs, ne, real, out); return;
+    default: op_threefry(L, fr, i, v, idx, envs, ne, out);
+    }
+}

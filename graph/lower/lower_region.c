@@ -1,0 +1,726 @@
+/*
+ * lower_region.c - regions in registers: the carried values of a loop are the elements of the state, one set for
+ * each lane of a block; branches are entered if a lane takes them; a mask remembers which lanes are active.
+ *
+ * In:  a region, its lanes as forms, a block of environments.   Out: loops and branches; results in registers or
+ * their places.
+ * Invariant: a value that differs by lane is a vector from before the loop. Under a mask nothing is stored and
+ * results are selected, so an idle lane may compute anything; but no loop runs for idle lanes alone: every
+ * loop whose end lanes decide asks `any(mask)`. What a region captures is evaluated in front of its loop,
+ * since loops do not hoist themselves.
+ */
+#include "evaluator.h"
+
+#include <string.h>
+
+typedef struct Run {
+    Lower *L; Frame *fr; const Ins *i; const Region *r;
+    const Form *lane;                           /* of the lane axes: symbolic; none inside a body without lanes */
+    const Env *const *envs; int ne;
+    bool top;                                   /* results go to their places */
+    const bool *live;
+    Held **res;                                 /* by result; NULL: in its place, or not wanted */
+} Run;
+
+static void run(Run *);
+
+/* ==================== frames of bodies */
+
+static int stacked_lead(const Run *R, const uint8_t *mark, Form *lead)
+{
+    int n = 0;
+    for (int a = 0; a < R->r->nlane; a++)
+        if (mark[a] == STACKED)
+            lead[n++] = R->lane[a];
+    return n;
+}
+
+/* carried: accumulators and carry; NULL: they are operands like others. t: the step; NULL: none. */
+static Frame *body_frame(Run *R, int sub, Held *const *carried, Form t)
+{
+    const Graph *g = R->i->sub[sub];
+    const Region *r = R->r;
+    Frame *f = frame_new(R->L, g);
+    f->mask = R->L->mask;
+    f->param = NEWS(Param, g->nin);
+    f->param_of = NEWS(int, g->nval);
+    for (int n = 0; n < g->nin; n++) {
+        int o = n + region_npred(r);
+        char group = region_group(r, o);
+        Param *p = &f->param[n];
+        f->param_of[g->in[n]] = n + 1;
+        if (carried && (group == 'a' || group == 'y')) {
+            p->held = carried[n - r->ncap];
+            continue;
+        }
+        const uint8_t *mark = r->im + o * r->nlane;
+        p->fr = R->fr, p->v = R->i->in[o];
+        p->nlead = stacked_lead(R, mark, p->lead);
+        if (group == 'x' && t)
+            p->lead[p->nlead++] = t;
+        for (int a = 0; a < r->nlane; a++)
+            if (mark[a] == SUMMED)
+                p->zero[p->nzero++] = R->lane[a];
+    }
+    return f;
+}
+
+/* Does v at idx read something held in registers at an index of these variables? Then there can be no loop over
+ * them. */
+typedef struct Touch { Lower *L; const AtomSet *vars; Map seen; } Touch;
+
+static bool meets(const Touch *t, const Form *idx, int n)
+{
+    const AtomSet *s = idx_deps(idx, n);
+    for (int j = 0; j < s->n; j++)
+        if (set_has(t->vars, s->a[j]))
+            return true;
+    return false;
+}
+
+static bool touch(Touch *t, Frame *fr, Ref v, const Form *idx, Todos *s)
+{
+    const Graph *g = fr->g;
+    int rank = g->type[v].rank, nk;
+    Key key = key_of((uint64_t)fr->id, v, 0, idx, rank);
+    void **been = map_at(&t->seen, key.w, key.n);
+    if (*been || fr->whole || !meets(t, idx, rank))
+        return false;
+    *been = t;
+    Param *q = frame_param(fr, v);
+    if (q && q->held)
+        return q->held->val != NULL;
+    if (q) {
+        todo_add(s, (Todo){ .v = q->v, .idx = param_index(q, idx, rank), .fr = q->fr });
+        return false;
+    }
+    const Ins *i = g->def[v];
+    if (!i || i->op == OP_region)
+        return i != NULL;
+    Demand *d;
+    const Atom *const *ks, **elem;
+    int n = demands_of(g, v, idx, &d, &ks, &nk);
+    todo_demands(s, d, n, (Todo){ .fr = fr });
+    for (int j = 0; j < n; j++)
+        for (int e = 0, ne = elems_of(d[j].idx, d[j].n, &elem); e < ne; e++)
+            if (elem[e]->g == g)
+                todo_add(s, (Todo){ .v = elem[e]->v, .idx = elem[e]->idx, .fr = fr });
+    return false;
+}
+
+bool touches_held(Lower *L, Frame *fr, Ref v, const Form *idx)
+{
+    Touch t = { .L = L, .vars = idx_deps(idx, fr->g->type[v].rank) };
+    Todos s = { 0 };
+    bool is = false;
+    todo_add(&s, (Todo){ .v = v, .idx = idx, .fr = fr });
+    for (Todo e; !is && todo_next(&s, &e);)
+        is = touch(&t, e.fr, e.v, e.idx, &s);
+    return is;
+}
+
+/* ==================== results */
+
+static int64_t elements(const Type *t) { return any_zero(t) ? 0 : type_size(t); }
+
+/* Of copies that have one place the first stores. */
+static bool first_there(Lower *L, const Place *p, const Env *const *envs, int e)
+{
+    const Layout *l = p->layout;
+    for (int d = 0; d < e && !l->env_stride; d++) {
+        bool same = true;
+        for (int j = 0; j < l->nlead; j++)
+            same = same && form_in(L, l->lead[j], envs[d]) == form_in(L, l->lead[j], envs[e]);
+        if (same)
+            return false;
+    }
+    return true;
+}
+
+/* What lanes share is stored by the first of them: 0 where there is no other, else a condition. */
+static Val first_lanes(Run *R, const uint8_t *mark)
+{
+    Lower *L = R->L;
+    Val c = 0;
+    for (int a = 0; R->top && a < R->r->nlane; a++) {
+        if (mark[a] != SHARED)
+            continue;
+        Form f = form_in(L, R->lane[a], R->envs[0]);
+        f = form_add(f, form_mul(form_a(LANE), -form_coef(f, LANE)));
+        int64_t lo, hi;
+        form_range(f, &lo, &hi);
+        if (lo != hi) {
+            Val n = k_index(L->k, f);
+            c = and_val(L, c, k2(L->k, K_EQ, DT_BOOL, n, index_const(L, n, 0)));
+        }
+    }
+    return c;
+}
+
+static void store_all(Run *R, const Type *t, const Place *p, const uint8_t *mark, const Val *x)
+{
+    Lower *L = R->L;
+    Val guard = first_lanes(R, mark);
+    if (guard)
+        k_if(L->k, guard);
+    for (int64_t c = 0; c < elements(t); c++) {
+        Form idx[MAXRANK];
+        element_index(t, c, idx);
+        for (int e = 0; e < R->ne; e++)
+            if (first_there(L, p, R->envs, e))
+                store_place(L, p, idx, t->rank, R->envs[e], x[c * R->ne + e]);
+    }
+    if (guard)
+        k_if_end(L->k, 0, NULL, NULL, NULL);
+}
+
+/* Every element of v, a value of the body f, to a place: one by one, or in a loop where that is possible and worth
+ * it. */
+static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *mark)
+{
+    Lower *L = R->L;
+    const Type *t = &f->g->type[v];
+    int64_t size = elements(t);
+    Store s = { .v = v, .nidx = t->rank, .nspace = t->rank, .to = *p };
+    const Atom *const *space = elem_space("y", t->dim, t->rank, 1);
+    for (int d = 0; d < t->rank; d++)
+        s.space[d] = space[d], s.idx[d] = form_a(space[d]);
+    if (size > BODY_UNROLL && !touches_held(L, f, v, s.idx)) {
+        regions_first(L, f);
+        Val guard = first_lanes(R, mark);
+        if (guard)
+            k_if(L->k, guard);
+        const Store *one = &s;
+        store_loop(L, f, s.space, s.nspace, &one, 1, R->envs, R->ne);
+        if (guard)
+            k_if_end(L->k, 0, NULL, NULL, NULL);
+        return;
+    }
+    Val *x = NEWS(Val, size * R->ne);
+    for (int64_t c = 0; c < size; c++) {
+        Form idx[MAXRANK];
+        element_index(t, c, idx);
+        eval_at(L, f, v, idx, R->envs, R->ne, x + c * R->ne);
+    }
+    if (!L->failed)
+        store_all(R, t, p, mark, x);
+}
+
+static Place result_place(const Run *R, int n)
+{
+    Form lead[MAXRANK];
+    int m = stacked_lead(R, R->r->om + n * R->r->nlane, lead);
+    return place_lead(R->L->spec->stored[R->i->out + (Ref)n], lead, m);
+}
+
+/* A private array for every element of a value, for each environment: vectors where lanes are vectors. */
+static Held *held_memory(Lower *L, const Type *t, int ne)
+{
+    Held *h = NEW(Held);
+    int64_t lanes = L->vec ? W : 1;
+    *h = (Held){ .t = *t, .size = elements(t), .ne = ne };
+    Layout *l = NEW(Layout);
+    *l = *layout_natural(t->dim, t->rank);
+    for (int j = 0; j < l->ndigit; j++)
+        l->digit[j].stride *= lanes;
+    l->env_stride = h->size * lanes;
+    l->base = lanes > 1 ? form_a(LANE) : NULL;
+    h->place = (Place){ k_private(L->k, (Dtype)t->dt, (h->size ? h->size : 1) * lanes * ne), l };
+    return h;
+}
+
+static Held *held_values(const Type *t, int ne, Val *val)
+{
+    Held *h = NEW(Held);
+    *h = (Held){ .t = *t, .size = elements(t), .ne = ne, .val = val };
+    return h;
+}
+
+/* Every element of v of the frame, in registers. */
+static Val *value_elements(Run *R, Frame *f, Ref v)
+{
+    const Type *t = &f->g->type[v];
+    int64_t size = elements(t);
+    Val *x = NEWS(Val, size * R->ne);
+    for (int64_t c = 0; c < size; c++) {
+        Form idx[MAXRANK];
+        element_index(t, c, idx);
+        eval_at(R->L, f, v, idx, R->envs, R->ne, x + c * R->ne);
+    }
+    return x;
+}
+
+/* ==================== loops */
+
+typedef struct State {
+    int64_t n, *from;                           /* elements in all; where each carried value begins */
+    const Type **type;
+    Val *val;                                   /* [(from[carry] + element) * ne + lane] */
+} State;
+
+/* The state of a region inside is a vector always, so that of a body around one may become one. */
+static bool wide(const Run *R, int n)
+{
+    const Graph *g = R->i->sub[R->i->nsub - 1];
+    bool inside = !R->top;
+    for (int j = 0; j < g->nins && !inside; j++)
+        inside = g->ins[j]->op == OP_region;
+    if (inside && R->L->vec)
+        return true;
+    for (int a = 0; a < R->r->nlane; a++)
+        if (R->r->om[n * R->r->nlane + a] == STACKED && form_vector(form_in(R->L, R->lane[a], R->envs[0])))
+            return true;
+    return false;
+}
+
+static bool used_in(const Graph *g, Ref v)
+{
+    for (int n = 0; n < g->nout; n++)
+        if (g->out[n] == v)
+            return true;
+    for (int j = 0; j < g->nins; j++)
+        for (int n = 0; n < g->ins[j]->nin; n++)
+            if (g->ins[j]->in[n] == v)
+                return true;
+    return false;
+}
+
+/* What a body reads of outside is evaluated here, where it is small: in front of the loop or branch. */
+static void read_captures(Run *R, int sub, int64_t most)
+{
+    const Graph *g = R->i->sub[sub];
+    Frame *f = body_frame(R, sub, NULL, NULL);
+    for (int n = 0; n < g->nin; n++) {
+        char group = region_group(R->r, n + region_npred(R->r));
+        bool loop = R->r->kind == SCAN || R->r->kind == WHILE;
+        const Type *t = &g->type[g->in[n]];
+        if ((loop && group != 'c') || elements(t) > most || !used_in(g, g->in[n]))
+            continue;
+        value_elements(R, f, g->in[n]);
+    }
+}
+
+static State state_start(Run *R)
+{
+    const Region *r = R->r;
+    const Graph *g = R->i->sub[R->i->nsub - 1];
+    int nl = region_nloop(r);
+    State s = { .from = NEWS(int64_t, nl + 1), .type = NEWS(const Type *, nl) };
+    for (int n = 0; n < nl; n++) {
+        s.type[n] = &g->type[g->in[r->ncap + n]];
+        s.from[n + 1] = s.from[n] + elements(s.type[n]);
+    }
+    s.n = s.from[nl];
+    s.val = NEWS(Val, s.n * R->ne);
+    Frame *f = body_frame(R, R->i->nsub - 1, NULL, NULL);
+    for (int n = 0; n < nl; n++) {
+        Val *x = value_elements(R, f, g->in[r->ncap + n]);
+        bool w = wide(R, n);
+        for (int64_t c = 0; c < elements(s.type[n]) * R->ne; c++)
+            s.val[s.from[n] * R->ne + c] = w ? widen_val(R->L, x[c]) : x[c];
+    }
+    return s;
+}
+
+static Held **state_held(const Run *R, const State *s, Val *val)
+{
+    int nl = region_nloop(R->r);
+    Held **h = NEWS(Held *, nl);
+    for (int n = 0; n < nl; n++)
+        h[n] = held_values(s->type[n], R->ne, val + s->from[n] * R->ne);
+    return h;
+}
+
+/* One step's y goes to its place: the array in memory at the step. */
+static void store_step(Run *R, Frame *f, int n, Form t)
+{
+    const Graph *g = f->g;
+    Place p = R->top ? result_place(R, n) : R->res[n]->place;
+    p = place_lead(p, &t, 1);
+    store_value(R, f, g->out[n], &p, R->r->om + n * R->r->nlane);
+}
+
+/* Which carried values go along as vectors too; 0: none. On processors, where there are no lanes, and where what else
+ * leaves a step is carried: other results would compute their elements once more. */
+static int packs(const Run *R, const State *s, int *which, Val *start)
+{
+    const Graph *g = R->i->sub[0];
+    const Target *t = R->L->spec->target;
+    int nl = region_nloop(R->r), n = 0;
+    if (!R->top || R->r->nlane || R->ne > 1 || R->L->vec || !t || t->gpu)
+        return 0;
+    for (int o = 0; o < nl; o++)
+        if ((start[n] = pack_start(R->L, s->val + s->from[o], s->from[o + 1] - s->from[o])) != 0)
+            which[n++] = o;
+    for (int o = nl; o < g->nout; o++) {
+        bool carried = !R->live[o];
+        for (int j = 0; j < n; j++)
+            carried = carried || g->out[o] == g->out[which[j]];
+        if (!carried)
+            return 0;
+    }
+    return n;
+}
+
+/* Behind the state lie its vectors. */
+static void pack_state(Run *R, Frame *f, const State *s, const int *which, int n, const Val *phi, Val *next)
+{
+    Pack *p = NEWS(Pack, n);
+    for (int j = 0; j < n; j++) {
+        int64_t at = s->from[which[j]];
+        p[j] = (Pack){ (int)(s->from[which[j] + 1] - at), phi + at, next + at, phi[s->n + j] };
+    }
+    if (!pack_step(R->L, p, n, next + s->n)) {
+        memcpy(next + s->n, phi + s->n, sizeof *next * (size_t)n);
+        return;
+    }
+    for (int j = 0; j < n; j++)
+        for (int c = 0; c < p[j].n; c++) {
+            Form idx[MAXRANK];
+            element_index(s->type[which[j]], c, idx);
+            memo_set(R->L, f, f->g->out[which[j]], idx, R->envs[0], p[j].next[c]);
+        }
+}
+
+static void run_scan(Run *R)
+{
+    Lower *L = R->L;
+    const Region *r = R->r;
+    const Graph *g = R->i->sub[0];
+    int nl = region_nloop(r), nx = (int)(R->i->nout);
+    read_captures(R, 0, 256);
+    State s = state_start(R);
+    int64_t nv = s.n * R->ne;
+    for (int n = nl; n < nx; n++)
+        if (!R->top) {
+            const Type *t = &g->type[g->out[n]];
+            Type all = type_add_lead(t, r->length);
+            R->res[n] = held_memory(L, &all, R->ne);
+        }
+    if (r->length > 0 && !L->failed) {
+        int *which = NEWS(int, nl);
+        Val *phi = NEWS(Val, nv + nl), *next = NEWS(Val, nv + nl), *start = NEWS(Val, nv + nl);
+        memcpy(start, s.val, sizeof *start * (size_t)nv);
+        int np = packs(R, &s, which, start + nv);
+        Form t = form_a(k_loop(L->k, "t", r->length, (int)nv + np, start, phi));
+        if (r->reverse)
+            t = form_addc(form_mul(t, -1), r->length - 1);
+        Frame *f = body_frame(R, 0, state_held(R, &s, phi), t);
+        frame_push(L, f);
+        for (int n = 0; n < nl; n++)
+            memcpy(next + s.from[n] * R->ne, value_elements(R, f, g->out[n]),
+                sizeof *next * (size_t)((s.from[n + 1] - s.from[n]) * R->ne));
+        if (np && !L->failed)
+            pack_state(R, f, &s, which, np, phi, next);
+        for (int n = nl; n < nx; n++)
+            if (R->live[n] && !L->failed)
+                store_step(R, f, n, t);
+        frame_pop(L, f);
+        k_loop_end(L->k, next, start);
+        s.val = start;
+    }
+    Held **h = state_held(R, &s, s.val);
+    for (int n = 0; n < nl; n++)
+        R->res[n] = h[n];
+}
+
+/* Lanes that are done keep their results by select; what nobody reads afterwards is not selected, since a mask
+ * remembers who is done. */
+static void run_while(Run *R)
+{
+    Lower *L = R->L;
+    Kernel *k = L->k;
+    const Graph *cond = R->i->sub[0], *g = R->i->sub[1];
+    int nl = region_nloop(R->r), ne = R->ne;
+    read_captures(R, 0, 256);
+    read_captures(R, 1, 256);
+    State s = state_start(R);
+    int64_t nv = s.n * ne;
+    bool vector = !R->top && L->vec, dead = false;
+    for (int64_t j = 0; j < nv; j++)
+        vector = vector || width(L, s.val[j]) > 1;
+    for (int n = 0; n < nl; n++)
+        dead = dead || (!R->live[n] && elements(s.type[n]));
+    bool masked = vector || ne > 1, carry = masked && dead;
+    Val *init = NEWS(Val, nv + ne), *phi = NEWS(Val, nv + ne), *next = NEWS(Val, nv + ne), *m = NEWS(Val, ne);
+    const Val *outside = L->mask;
+    const Form none = NULL;                     /* the condition has no axes */
+    memcpy(init, s.val, sizeof *init * (size_t)nv);
+    for (int e = 0; carry && e < ne; e++) {
+        init[nv + e] = outside ? outside[R->envs[e]->k] : k_bits(k, DT_BOOL, 1);
+        init[nv + e] = vector ? widen_val(L, init[nv + e]) : init[nv + e];
+    }
+    if (L->failed)
+        return;
+    k_loop(k, "w", -1, (int)nv + (carry ? ne : 0), init, phi);
+    Held **h = state_held(R, &s, phi);
+    Frame *f = body_frame(R, 0, h, NULL);
+    frame_push(L, f);
+    eval_at(L, f, cond->out[0], &none, R->envs, ne, m);
+    frame_pop(L, f);
+    for (int e = 0; e < ne; e++)
+        m[e] = carry ? and_val(L, m[e], phi[nv + e]) : outside ? and_val(L, m[e], outside[R->envs[e]->k]) : m[e];
+    k_brk(k, any_val(L, m, ne));
+    L->mask = masked ? m : outside;
+    f = body_frame(R, 1, h, NULL);
+    frame_push(L, f);
+    for (int n = 0; n < nl; n++) {
+        Val *x = value_elements(R, f, g->out[n]);
+        for (int64_t c = 0; c < elements(s.type[n]) * ne; c++) {
+            Val old = phi[s.from[n] * ne + c];
+            next[s.from[n] * ne + c] = !masked || !R->live[n] ? x[c] : select_val(L, m[c % ne], x[c], old);
+        }
+    }
+    frame_pop(L, f);
+    L->mask = outside;
+    for (int e = 0; carry && e < ne; e++)
+        next[nv + e] = m[e];
+    k_loop_end(k, next, phi);
+    h = state_held(R, &s, phi);
+    for (int n = 0; n < nl; n++)
+        R->res[n] = h[n];
+}
+
+/* ==================== branches */
+
+enum { DEAR = 12 };                             /* instructions: any function is more, a few sums and products are not */
+
+static bool loops_inside(const Graph *g)
+{
+    for (int j = 0; j < g->nins; j++)
+        if (g->ins[j]->op == OP_region)
+            return true;
+    return false;
+}
+
+/* Which lanes take branch b: an index out of range takes the nearest. */
+static Val takes(Lower *L, Val index, int b, int n)
+{
+    KOp op = b == 0 ? K_LE : b == n - 1 ? K_GE : K_EQ;
+    return n == 1 ? k_bits(L->k, DT_BOOL, 1) : k2(L->k, op, DT_BOOL, index, k_bits(L->k, dtype_of(L, index), b));
+}
+
+/* All results of a branch, one after the other. */
+static void branch_values(Run *R, int b, Val *x)
+{
+    Frame *f = body_frame(R, b, NULL, NULL);
+    const Graph *g = R->i->sub[b];
+    frame_push(R->L, f);
+    for (int n = 0; n < g->nout; n++) {
+        int64_t m = elements(&g->type[g->out[n]]) * R->ne;
+        memcpy(x, value_elements(R, f, g->out[n]), sizeof *x * (size_t)m);
+        x += m;
+    }
+    frame_pop(R->L, f);
+}
+
+/* A branch is entered if a lane takes it; a cheap one is evaluated without asking. */
+static void run_cond(Run *R)
+{
+    Lower *L = R->L;
+    int ne = R->ne, nb = R->i->nsub;
+    int64_t nv = 0;
+    const Val *outside = L->mask;
+    const Graph *g0 = R->i->sub[0];
+    for (int n = 0; n < g0->nout; n++)
+        nv += elements(&g0->type[g0->out[n]]) * ne;
+    Form lead[MAXRANK];
+    Val *index = NEWS(Val, ne), *res = NEWS(Val, nv), *x = NEWS(Val, nv);
+    stacked_lead(R, R->r->im, lead);
+    eval_at(L, R->fr, R->i->in[0], lead, R->envs, ne, index);
+    for (int b = 0; b < nb && !L->failed; b++) {
+        Val *hit = NEWS(Val, ne), *other = NEWS(Val, nv);
+        for (int e = 0; e < ne; e++) {
+            hit[e] = takes(L, index[e], b, nb);
+            hit[e] = outside ? and_val(L, hit[e], outside[R->envs[e]->k]) : hit[e];
+        }
+        bool masked = ne > 1 || width(L, hit[0]) > 1;
+        bool dear = nb > 1 && (body_weight(R->i->sub[b]) > DEAR || loops_inside(R->i->sub[b]));
+        L->mask = masked ? hit : outside;
+        if (dear) {
+            read_captures(R, b, 64);
+            k_if(L->k, any_val(L, hit, ne));
+        }
+        branch_values(R, b, x);
+        for (int64_t j = 0; j < nv && !L->failed; j++) {
+            if (b && (masked || !dear))
+                x[j] = select_val(L, hit[j % ne], x[j], res[j]);
+            other[j] = b ? res[j] : k_bits(L->k, dtype_of(L, x[j]), 0);
+        }
+        if (dear)
+            k_if_end(L->k, (int)nv, x, other, x);
+        memcpy(res, x, sizeof *res * (size_t)nv);
+    }
+    L->mask = outside;
+    for (int n = 0; n < g0->nout; n++) {
+        const Type *t = &g0->type[g0->out[n]];
+        R->res[n] = held_values(t, ne, res);
+        res += elements(t) * ne;
+    }
+}
+
+/* ==================== regions */
+
+static void run_call(Run *R)
+{
+    Frame *f = body_frame(R, 0, NULL, NULL);
+    frame_push(R->L, f);
+    for (int n = 0; n < f->g->nout && !R->L->failed; n++) {
+        if (!R->live[n])
+            continue;
+        if (R->top) {
+            Place p = result_place(R, n);
+            store_value(R, f, f->g->out[n], &p, R->r->om + n * R->r->nlane);
+        } else
+            R->res[n] = held_values(&f->g->type[f->g->out[n]], R->ne, value_elements(R, f, f->g->out[n]));
+    }
+    frame_pop(R->L, f);
+}
+
+static void run(Run *R)
+{
+    for (int j = 0; j < R->i->nout * R->r->nlane; j++)
+        if (R->r->om[j] == SUMMED) {
+            error_set(E_INTERNAL, "kernel %s: a result that lanes sum reached the lowering", R->L->k->name);
+            R->L->failed = true;
+            return;
+        }
+    switch (R->r->kind) {
+    case CALL: run_call(R); break;
+    case SCAN: run_scan(R); break;
+    case WHILE: run_while(R); break;
+    default: run_cond(R);
+    }
+}
+
+void region_lanes(Lower *L, const Env *const *envs, int ne)
+{
+    const Spec *s = L->spec;
+    const Region *r = s->ins->region;
+    Form lane[MAXRANK];
+    for (int a = 0; a < r->nlane; a++)
+        lane[a] = form_a(s->outer[a]);
+    Run R = { L, L->top, s->ins, r, lane, envs, ne, true, s->live, NEWS(Held *, s->ins->nout) };
+    run(&R);
+    for (int n = 0; n < s->ins->nout && !L->failed; n++)
+        if (s->live[n] && R.res[n]) {
+            Place p = result_place(&R, n);
+            store_all(&R, &R.res[n]->t, &p, r->om + n * r->nlane, R.res[n]->val);
+        }
+}
+
+/* Lanes inside a body: a loop over them, results in private arrays. */
+static void run_inner_lanes(Run *R)
+{
+    Lower *L = R->L;
+    const Region *r = R->r;
+    int64_t dim[MAXRANK], lanes = 1;
+    Form lane[MAXRANK];
+    Held **all = NEWS(Held *, R->i->nout);
+    for (int a = 0; a < r->nlane; a++) {
+        dim[a] = r->lane[a].size;
+        lanes *= dim[a];
+    }
+    for (int n = 0; n < R->i->nout; n++)
+        all[n] = held_memory(L, &R->fr->g->type[R->i->out + (Ref)n], R->ne);
+    if (lanes) {
+        form_unlinear(form_a(k_loop(L->k, "l", lanes, 0, NULL, NULL)), dim, r->nlane, lane);
+        R->lane = lane;
+        run(R);
+        for (int n = 0; n < R->i->nout && !L->failed; n++) {
+            Form lead[MAXRANK];
+            int m = stacked_lead(R, r->om + n * r->nlane, lead);
+            Place p = place_lead(all[n]->place, lead, m);
+            Held *h = R->res[n];
+            for (int64_t c = 0; c < h->size; c++) {
+                Form idx[MAXRANK];
+                element_index(&h->t, c, idx);
+                for (int e = 0; e < R->ne; e++)
+                    store_place(L, &p, idx, h->t.rank, R->envs[e], held_at(L, h, idx, idx, R->envs[e]));
+            }
+        }
+        k_loop_end(L->k, NULL, NULL);
+    }
+    memcpy(R->res, all, sizeof *all * (size_t)R->i->nout);
+}
+
+typedef struct Inner { Held **res; int scope; Frame *call; } Inner;
+
+static Inner *inner_of(Lower *L, Frame *fr, const Ins *i)
+{
+    const void *key[2] = { fr, i };
+    void **p = map_at(&L->regions, key, sizeof key);
+    return *p ? *p : (*p = NEW(Inner));
+}
+
+static Run inner_run(Lower *L, Frame *fr, const Ins *i)
+{
+    bool *live = NEWS(bool, i->nout);
+    memset(live, 1, sizeof *live * (size_t)i->nout);
+    return (Run){ L, fr, i, i->region, NULL, L->base, L->nbase, false, live, NEWS(Held *, i->nout) };
+}
+
+/* A region inside a body: all of its results at once, for every lane of the block that the body runs for. Whoever asks
+ * first may be a branch that fewer lanes take. */
+static Held **inner_region(Lower *L, Frame *fr, const Ins *i)
+{
+    Inner *in = inner_of(L, fr, i);
+    if (in->res && scope_open(L->k, in->scope))
+        return in->res;
+    Run R = inner_run(L, fr, i);
+    const Val *asking = L->mask;
+    L->mask = fr->mask;
+    in->scope = L->k->cur;
+    if (i->region->nlane)
+        run_inner_lanes(&R);
+    else
+        run(&R);
+    L->mask = asking;
+    return in->res = R.res;
+}
+
+/* A call without lanes is its body's values as they are asked for; NULL: another kind of region. */
+static Frame *inner_call(Lower *L, Frame *fr, const Ins *i)
+{
+    if (i->region->kind != CALL || i->region->nlane)
+        return NULL;
+    Inner *in = inner_of(L, fr, i);
+    if (!in->call) {
+        Run R = inner_run(L, fr, i);
+        in->call = body_frame(&R, 0, NULL, NULL);
+        in->call->mask = fr->mask;
+    }
+    return in->call;
+}
+
+void region_value(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
+    const Form *real, Val *out)
+{
+    int rank = fr->g->type[v].rank;
+    Frame *call = inner_call(L, fr, i);
+    if (call) {
+        frame_push(L, call);
+        eval_at(L, call, call->g->out[v - i->out], idx, envs, ne, out);
+        frame_pop(L, call);
+        return;
+    }
+    Held **res = inner_region(L, fr, i);
+    for (int e = 0; e < ne; e++)
+        out[e] = L->failed || !res[v - i->out] ? 0 : held_at(L, res[v - i->out], idx, real + e * rank, envs[e]);
+}
+
+void regions_first(Lower *L, Frame *fr)
+{
+    for (int j = 0; j < fr->g->nins && !L->failed; j++) {
+        const Ins *i = fr->g->ins[j];
+        if (i->op != OP_region)
+            continue;
+        Frame *call = inner_call(L, fr, i);
+        if (call) {
+            frame_push(L, call);
+            regions_first(L, call);
+            frame_pop(L, call);
+        } else
+            inner_region(L, fr, i);
+    }
+}

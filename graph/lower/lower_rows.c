@@ -1,0 +1,246 @@
+/*
+ * lower_rows.c - a scan whose state is too large for registers: each lane's state is a private row, the body is
+ * phases over it, a block of lanes as the register tile.
+ *
+ * In:  the scan, a block of lanes.   Out: a loop over the steps.
+ * The body is lowered by the same code as a kernel: its parameters are stored values, its results are stores. Two
+ * rows for each carried value: the step reads one and writes the other, which then is copied over.
+ */
+#include "evaluator.h"
+
+#include <string.h>
+
+#define FACTOR_MAX  1024                        /* elements of a row that a step writes for its products */
+
+typedef struct Rows {
+    Lower *L; Frame *outer;
+    const Ins *i; const Region *r; const Graph *body;
+    const Form *lane;
+    const Env *const *envs; int ne;
+    Place *cur, *next;                          /* of the carried values */
+} Rows;
+
+typedef struct Move { Rows *R; int n; const Env *e; } Move;
+
+static int lead_of(const Rows *R, const uint8_t *mark, Form *lead)
+{
+    int n = 0;
+    for (int a = 0; a < R->r->nlane; a++)
+        if (mark[a] == STACKED)
+            lead[n++] = R->lane[a];
+    return n;
+}
+
+static const Type *carried_type(const Rows *R, int n) { return &R->body->type[R->body->in[R->r->ncap + n]]; }
+
+static void move_start(Lower *L, void *ctx, const Form *idx, Form flat)
+{
+    (void)flat;
+    Move *m = ctx;
+    Rows *R = m->R;
+    const Region *r = R->r;
+    const Type *t = carried_type(R, m->n);
+    int o = r->ncap + m->n;
+    Form at[2 * MAXRANK];
+    int n = lead_of(R, r->im + o * r->nlane, at);
+    memcpy(at + n, idx, sizeof *idx * (size_t)t->rank);
+    Val x = eval_one(L, R->outer, R->i->in[o], at, m->e);
+    if (!L->failed)
+        store_place(L, &R->cur[m->n], idx, t->rank, m->e, x);
+}
+
+static void move_back(Lower *L, void *ctx, const Form *idx, Form flat)
+{
+    (void)flat;
+    Move *m = ctx;
+    int rank = carried_type(m->R, m->n)->rank;
+    store_place(L, &m->R->cur[m->n], idx, rank, m->e, load_place(L, &m->R->next[m->n], idx, rank, m->e));
+}
+
+static void move_out(Lower *L, void *ctx, const Form *idx, Form flat)
+{
+    (void)flat;
+    Move *m = ctx;
+    Rows *R = m->R;
+    int rank = carried_type(R, m->n)->rank;
+    Form lead[MAXRANK];
+    int n = lead_of(R, R->r->om + m->n * R->r->nlane, lead);
+    Place p = place_lead(L->spec->stored[R->i->out + (Ref)m->n], lead, n);
+    store_place(L, &p, idx, rank, m->e, load_place(L, &R->cur[m->n], idx, rank, m->e));
+}
+
+static void move_all(Rows *R, SweepFn *fn, const bool *which)
+{
+    for (int n = 0; n < region_nloop(R->r); n++) {
+        const Type *t = carried_type(R, n);
+        if ((which && !which[n]) || any_zero(t))
+            continue;
+        const Env *const *envs;
+        int ne = roll_all(R->L, R->envs, R->ne, &envs);
+        for (int e = 0; e < ne; e++) {
+            Move m = { R, n, envs[e] };
+            sweep_space(R->L, t->dim, t->rank, fn, &m);
+        }
+        if (ne < R->ne)
+            k_loop_end(R->L->k, NULL, NULL);
+    }
+}
+
+/* A row for each environment; rows of a power of two would share cache sets. */
+static Place row_place(Rows *R, const Type *t)
+{
+    int64_t size = any_zero(t) ? 1 : type_size(t), pad = size % 512 ? size : size + 16;
+    Layout *l = NEW(Layout);
+    *l = *layout_natural(t->dim, t->rank);
+    l->env_stride = pad;
+    return (Place){ k_private(R->L->k, (Dtype)t->dt, pad * R->ne), l };
+}
+
+/* The body as a frame: captures and xs are where they are stored, carried values in rows. */
+static Frame *rows_frame(Rows *R, Form step)
+{
+    const Graph *b = R->body;
+    const Region *r = R->r;
+    Frame *f = frame_new(R->L, b);
+    Place *stored = NEWS(Place, b->nval);
+    f->whole = f->by_env = true;
+    f->stored = stored;
+    f->param = NEWS(Param, b->nin);
+    f->param_of = NEWS(int, b->nval);
+    for (int o = 0; o < b->nin; o++) {
+        char group = region_group(r, o);
+        if (group == 'a' || group == 'y') {
+            stored[b->in[o]] = R->cur[o - r->ncap];
+            continue;
+        }
+        Form lead[MAXRANK + 1];
+        int n = lead_of(R, r->im + o * r->nlane, lead);
+        if (group == 'x')
+            lead[n++] = step;
+        Place p = frame_place(R->outer, R->i->in[o]);
+        if (p.buf && !p.layout->nlead) {
+            stored[b->in[o]] = place_lead(p, lead, n);
+            continue;
+        }
+        Param *q = &f->param[o];
+        f->param_of[b->in[o]] = o + 1;
+        q->fr = R->outer, q->v = R->i->in[o], q->nlead = n;
+        memcpy(q->lead, lead, sizeof lead);
+    }
+    return f;
+}
+
+/* All of v, to a place. */
+static Store whole_store(const Graph *g, Ref v, Place to)
+{
+    const Type *t = &g->type[v];
+    const Atom *const *space = elem_space("k", t->dim, t->rank, 1);
+    Store s = { .v = v, .nidx = t->rank, .nspace = t->rank, .to = to };
+    for (int d = 0; d < t->rank; d++)
+        s.idx[d] = form_a(s.space[d] = space[d]);
+    return s;
+}
+
+static int rows_stores(Rows *R, Form step, Store *st)
+{
+    const Graph *b = R->body;
+    const Region *r = R->r;
+    int nl = region_nloop(r), n = 0;
+    for (int o = 0; o < b->nout; o++) {
+        const Type *t = &b->type[b->out[o]];
+        if (any_zero(t) || (o >= nl && !R->L->spec->live[o]))
+            continue;
+        Place to;
+        if (o < nl)
+            to = R->next[o];
+        else {
+            Form lead[MAXRANK + 1];
+            int m = lead_of(R, r->om + o * r->nlane, lead);
+            lead[m++] = step;
+            to = place_lead(R->L->spec->stored[R->i->out + (Ref)o], lead, m);
+        }
+        st[n++] = whole_store(b, b->out[o], to);
+    }
+    return n;
+}
+
+/* Is v made of elements alone, no reduction inside? */
+static bool plain_chain(const Graph *g, Ref v, int *left)
+{
+    const Ins *i = g->def[v];
+    if (!i || i->op == OP_const || i->op == OP_iota)
+        return true;
+    if (--*left < 0 || !(elem_is_pointwise(i->op) || elem_is_view(i->op)))
+        return false;
+    for (int k = 0; k < i->nin; k++)
+        if (!plain_chain(g, i->in[k], left))
+            return false;
+    return true;
+}
+
+/* What products multiply and the step computes: once, into rows, and not again for each block of the product's results. */
+static int factor_stores(Rows *R, Store *st)
+{
+    const Graph *g = R->body;
+    int n = 0;
+    for (int k = 0; k < 2 * g->nins; k++) {
+        const Ins *i = g->ins[k / 2];
+        if (i->op != OP_dot)
+            continue;
+        Ref v = i->in[k % 2];
+        for (; g->def[v] && elem_is_view(g->def[v]->op) && g->def[v]->op != OP_barrier; v = g->def[v]->in[0])
+            ;
+        const Type *t = &g->type[v];
+        int left = 32;
+        bool taken = !g->def[v] || elem_op_cost(g->def[v]->op) == 0 || elem_is_reduce(g->def[v]->op);
+        for (int j = 0; j < n; j++)
+            taken = taken || st[j].v == v;
+        if (taken || any_zero(t) || type_size(t) < W || type_size(t) > FACTOR_MAX ||
+            type_size(&g->type[i->out]) <= type_size(t) / 2 || !plain_chain(g, v, &left))
+            continue;
+        st[n++] = whole_store(g, v, row_place(R, t));
+    }
+    return n;
+}
+
+void region_rows(Lower *L, const Env *const *envs, int ne)
+{
+    const Spec *s = L->spec;
+    const Region *r = s->ins->region;
+    int nl = region_nloop(r);
+    Form lane[MAXRANK];
+    for (int a = 0; a < r->nlane; a++)
+        lane[a] = form_a(s->outer[a]);
+    Rows R = { L, L->top, s->ins, r, s->ins->sub[0], lane, envs, ne, NEWS(Place, nl), NEWS(Place, nl) };
+    for (int n = 0; n < nl; n++) {
+        R.cur[n] = row_place(&R, carried_type(&R, n));
+        R.next[n] = row_place(&R, carried_type(&R, n));
+    }
+    move_all(&R, move_start, NULL);
+    if (r->length > 0 && !L->failed) {
+        Form step = form_a(k_loop(L->k, "t", r->length, 0, NULL, NULL));
+        if (r->reverse)
+            step = form_addc(form_mul(step, -1), r->length - 1);
+        Frame *f = rows_frame(&R, step);
+        Store *st = NEWS(Store, R.body->nout);
+        int n = rows_stores(&R, step, st);
+        frame_push(L, f);
+        frame_survey(f, R.body->out, R.body->nout);
+        L->top = f;
+        regions_first(L, f);
+        Store *factor = NEWS(Store, 2 * R.body->nins);
+        int nf = factor_stores(&R, factor);
+        if (nf && !L->failed)
+            run_stores(L, f, factor, nf, envs, ne);
+        for (int j = 0; j < nf; j++)
+            ((Place *)f->stored)[factor[j].v] = factor[j].to;
+        if (!L->failed)
+            run_stores(L, f, st, n, envs, ne);
+        L->top = R.outer;
+        frame_pop(L, f);
+        move_all(&R, move_back, NULL);
+        k_loop_end(L->k, NULL, NULL);
+    }
+    if (!L->failed)
+        move_all(&R, move_out, s->live);
+}

@@ -1,0 +1,242 @@
+/*
+ * plan.c - plans as data: slots, the arena, text.
+ *
+ * In:  steps over slots. Out: a place in one arena for every temporary, those of bodies included, by liveness; the
+ *      plan's text.
+ * Invariant: two temporaries whose lives overlap do not overlap in the arena; offsets are page-aligned and 64
+ * elements before and behind each slot are inside the arena, so that loads at borders need no clamp.
+ */
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE    ((size_t)4096)
+#define SLACK   64
+
+int plan_slot(Plan *p, SlotKind kind, Dtype dt, int64_t size, const char *name)
+{
+    size_t bytes = (size_t)size * dtype_size(dt);
+    PUSH(p->slot, p->nslot, p->slot_cap, (Slot){ .kind = kind, .dt = dt, .size = size, .bytes = bytes, .name = name });
+    return p->nslot - 1;
+}
+
+Step *plan_step(Plan *p, StepKind kind)
+{
+    PUSH(p->step, p->nstep, p->step_cap, (Step){ .kind = kind });
+    return &p->step[p->nstep - 1];
+}
+
+/* ==================== the arena */
+
+/* Something that needs room while steps first .. last run: a slot, or the temporaries of a step's bodies. */
+typedef struct Item { size_t bytes, at; int first, last, number; Slot *slot; Step *step; } Item;
+
+static void touch(Item *i, int step)
+{
+    if (i->first < 0)
+        i->first = step;
+    i->last = step;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const Item *x = a, *y = b;
+    return x->bytes != y->bytes ? (x->bytes < y->bytes ? 1 : -1) : x->number - y->number;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const Item *x = *(Item *const *)a, *y = *(Item *const *)b;
+    return x->at != y->at ? (x->at > y->at ? 1 : -1) : x->number - y->number;
+}
+
+/* The lowest gap among those placed that live at the same time. */
+static void item_place(Item *it, Item *list, int n, Item **near)
+{
+    int m = 0;
+    for (int k = 0; k < n; k++)
+        if (list[k].first <= it->last && it->first <= list[k].last && list[k].bytes)
+            near[m++] = &list[k];
+    qsort(near, (size_t)m, sizeof *near, by_place);
+    it->at = 0;
+    for (int k = 0; k < m && near[k]->at < it->at + it->bytes; k++)
+        if (near[k]->at + near[k]->bytes > it->at)
+            it->at = near[k]->at + near[k]->bytes;
+}
+
+static void shift(Plan *p, size_t by)
+{
+    for (int k = 0; k < p->nslot; k++)
+        if (p->slot[k].kind == SLOT_TEMP)
+            p->slot[k].offset += by;
+    for (int n = 0; n < p->nstep; n++)
+        for (int k = 0; k < p->step[n].nbody; k++)
+            shift(p->step[n].body[k], by);
+}
+
+static void layout(Plan *p)
+{
+    Item *all = NEWS(Item, p->nslot + p->nstep), **near = NEWS(Item *, p->nslot + p->nstep);
+    int n = 0;
+    for (int k = 0; k < p->nslot; k++)
+        all[k] = (Item){ .first = -1, .slot = &p->slot[k] };
+    for (int s = 0; s < p->nstep; s++) {
+        Step *st = &p->step[s];
+        for (int k = 0; st->kernel && k < st->kernel->nparam; k++)
+            touch(&all[st->kernel->param[k]->slot], s);
+        for (int k = 0; k < st->nin; k++)
+            touch(&all[st->in[k]], s);
+        for (int k = 0; k < st->nout; k++)
+            touch(&all[st->out[k]], s);
+        int npong = st->kind == S_LOOP ? 2 * st->ncarry : st->kind == S_WHILE ? 2 * st->ncarry + 1 : 0;
+        for (int k = 0; k < npong; k++)
+            touch(&all[st->pong[k]], s);
+    }
+    for (int k = 0; k < p->nslot; k++)          /* room for temporaries that anything touches */
+        if (p->slot[k].kind == SLOT_TEMP && all[k].first >= 0 && p->slot[k].bytes) {
+            all[n] = all[k];
+            all[n].bytes = (p->slot[k].bytes + SLACK * dtype_size((Dtype)p->slot[k].dt) + PAGE - 1) / PAGE * PAGE;
+            all[n].number = n;
+            n++;
+        }
+    for (int s = 0; s < p->nstep; s++) {        /* bodies of one step never run at once: they share */
+        Step *st = &p->step[s];
+        size_t most = 0;
+        for (int k = 0; k < st->nbody; k++) {
+            layout(st->body[k]);
+            most = st->body[k]->bytes > most ? st->body[k]->bytes : most;
+        }
+        if (most) {
+            all[n] = (Item){ .bytes = most, .first = s, .last = s, .number = n, .step = st };
+            n++;
+        }
+    }
+    qsort(all, (size_t)n, sizeof *all, by_size);
+    for (int k = 0; k < n; k++) {
+        item_place(&all[k], all, k, near);
+        if (all[k].slot)
+            all[k].slot->offset = all[k].at;
+        else
+            for (int j = 0; j < all[k].step->nbody; j++)
+                shift(all[k].step->body[j], all[k].at);
+        if (all[k].at + all[k].bytes > p->bytes)
+            p->bytes = all[k].at + all[k].bytes;
+    }
+}
+
+bool plan_layout(Plan *p)
+{
+    layout(p);
+    shift(p, PAGE);                             /* slack in front of the first slot */
+    if (p->bytes)
+        p->bytes += PAGE;
+    return !error_pending();
+}
+
+/* ==================== text */
+
+static void print_slots(Text *t, const Plan *p, const char *word, const int *slot, int n)
+{
+    text_add(t, " %s", word);
+    for (int k = 0; k < n; k++)
+        text_add(t, "%s%s", k ? " " : "(", p->slot[slot[k]].name);
+    text_add(t, n ? ")" : "()");
+}
+
+static void print_plan(const Plan *p, Text *t, int pad)
+{
+    static const char *const kinds[] = { "argument", "result", "temporary", "constant" };
+    static const char *const steps[] = { "launch", "loop", "while", "branch", "copy", "exchange", "host" };
+    for (int k = 0; k < p->nslot; k++) {
+        const Slot *s = &p->slot[k];
+        text_char(t, ' ', pad);
+        text_add(t, "slot %-6s %s[%lld] %s", s->name, dtype_name(s->dt), (long long)s->size, kinds[s->kind]);
+        if (s->kind == SLOT_TEMP)
+            text_add(t, " at %zu", s->offset);
+        else if (s->kind != SLOT_CONST)
+            text_add(t, " %d", s->index);
+        text_add(t, "\n");
+    }
+    for (int k = 0; k < p->nresult; k++)
+        if (p->alias[k] != -1) {
+            text_char(t, ' ', pad);
+            text_add(t, "result %d is %s %d\n", k, p->alias[k] >= 0 ? "argument" : "result",
+                     p->alias[k] >= 0 ? p->alias[k] : -2 - p->alias[k]);
+        }
+    for (int n = 0; n < p->nstep; n++) {
+        const Step *s = &p->step[n];
+        text_char(t, ' ', pad);
+        text_add(t, "%s %s", steps[s->kind], s->kernel ? s->kernel->name : s->note ? s->note : "");
+        if (s->kernel) {
+            text_add(t, " %s\n", s->note ? s->note : "");
+            continue;
+        }
+        if (s->kind == S_LOOP)
+            text_add(t, " %lld times%s", (long long)s->trip, s->reverse ? " backwards" : "");
+        print_slots(t, p, "in", s->in, s->nin);
+        print_slots(t, p, "out", s->out, s->nout);
+        text_add(t, "\n");
+        for (int k = 0; k < s->nbody; k++) {
+            text_char(t, ' ', pad + 4);
+            text_add(t, "body %d\n", k);
+            print_plan(s->body[k], t, pad + 8);
+        }
+    }
+}
+
+void plan_print(const Plan *p, Text *t)
+{
+    text_add(t, "plan: %d arguments, %d results, %d kernels, %zu bytes, about %.2g cycles\n", p->narg, p->nresult, p->nkernel,
+             p->bytes, p->work);
+    print_plan(p, t, 4);
+}
+
+static void collect(const Plan *p, Kernel ***list, int *n, int *cap)
+{
+    for (int s = 0; s < p->nstep; s++) {
+        if (p->step[s].kernel)
+            PUSH(*list, *n, *cap, p->step[s].kernel);
+        for (int k = 0; k < p->step[s].nbody; k++)
+            collect(p->step[s].body[k], list, n, cap);
+    }
+}
+
+void plan_kernels(const Plan *p, Kernel ***list, int *n)
+{
+    int cap = 0;
+    *list = NULL;
+    *n = 0;
+    collect(p, list, n, &cap);
+}
+
+typedef struct Hash2 { uint64_t h[2]; } Hash2;
+
+/* Kernels of the same text are one: a long chain that was cut repeats itself. */
+void plan_code(const Plan *p, Kernel ***list, int *n)
+{
+    Kernel **all, **open;
+    int count, slots = 64;
+    plan_kernels(p, &all, &count);
+    while (slots < 2 * count)
+        slots *= 2;
+    open = NEWS(Kernel *, slots);
+    Hash2 *key = NEWS(Hash2, slots);
+    *list = NEWS(Kernel *, count);
+    *n = 0;
+    for (int k = 0; k < count; k++) {
+        Text t = { 0 };
+        k_dump_plain(all[k], &t);
+        const Hash2 h = { { hash_bytes(t.s, t.n, 1), hash_bytes(t.s, t.n, 2) } };
+        text_free(&t);
+        int at = (int)(h.h[0] % (uint64_t)slots);
+        while (open[at] && memcmp(&key[at], &h, sizeof h))
+            at = (at + 1) % slots;
+        if (!open[at]) {
+            key[at] = h;
+            open[at] = (*list)[*n] = all[k];
+            all[k]->id = (*n)++;
+        }
+        all[k]->id = open[at]->id;
+    }
+}

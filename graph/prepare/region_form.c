@@ -1,0 +1,144 @@
+/*
+ * region_form.c - the form that a region takes.
+ *
+ * In:  a region whose bodies are expanded.
+ * Out: lanes (a kernel whose loop carries the elements of the state in registers), rows (a kernel with the state
+ *      in private rows), steps (plans that are repeated, or chosen, by the plan around them), or the matrix form
+ *      (a rewriting, prepare_region.c).
+ * Invariant: the answer depends on the region and the target alone, so that preparing and scheduling agree.
+ */
+#include "prepare.h"
+
+#include <string.h>
+
+#define YS_MAX  1024                            /* elements of a nested scan's ys, in private arrays */
+
+static double size_of(const Graph *g, Ref v) { return (double)type_size(&g->type[v]); }
+
+/* ==================== what lanes can run */
+
+static bool all_stacked(const int64_t *xb, int n)
+{
+    for (int k = 0; k < n; k++)
+        if (!xb[k])
+            return false;
+    return true;
+}
+
+static bool lanes_run(const Graph *g, bool nested)
+{
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        switch (i->op) {
+        case OP_threefry: case OP_argmax: case OP_argmin: case OP_top_k:
+            return false;
+        case OP_accum_slice: {
+            int nb;
+            const int64_t *xb = ins_attr(i, 0, &nb);
+            if (!all_stacked(xb, nb))
+                return false;
+            break;
+        }
+        case OP_region: {
+            const Region *r = i->region;
+            double ys = 0;
+            for (int k = region_nloop(r); r->kind == SCAN && k < i->nout; k++)
+                ys += size_of(g, i->out + (Ref)k);
+            if (!nested || r->nlane || ys > YS_MAX || body_state(i->sub[i->nsub - 1], r, false) > STATE_MAX)
+                return false;
+            for (int b = 0; b < i->nsub; b++)
+                if (!lanes_run(i->sub[b], nested))
+                    return false;
+            break;
+        }
+        case OP_data:
+            if (size_of(g, i->out) > HELD_MAX)
+                return false;
+            break;
+        default:
+            if (elem_is_own(i->op))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool fits_lanes(const Region *r, int nsub, Graph *const *sub)
+{
+    for (int b = 0; b < nsub; b++) {
+        const Graph *g = sub[b];
+        double ys = 0;
+        for (int k = 0; k < g->nout; k++)
+            ys += k < region_nloop(r) ? 0 : size_of(g, g->out[k]);
+        if (body_code(g) + ys > CODE_MAX || !lanes_run(g, true))
+            return false;
+    }
+    return body_state(sub[nsub - 1], r, false) <= STATE_MAX;
+}
+
+/* ==================== what rows can run: the body's reductions are phases, so none may be inside another */
+
+static bool nested_in(const Graph *g, Ref v, const Form *idx, const Vars *ks, Seen *seen)
+{
+    Todos s = { 0 };
+    todo_add(&s, (Todo){ .v = v, .idx = idx });
+    for (Todo t; todo_next(&s, &t);) {
+        const Ins *i = g->def[t.v];
+        const Idx *key = idx_of(t.idx, g->type[t.v].rank);
+        if (!i || !seen_add(seen, t.v, PTR(key), PTR(ks), 0))
+            continue;
+        if (elem_is_reduce(i->op) && set_meets(key->deps, ks) && elem_cost(g, i) > 16)
+            return true;
+        Demand *d;
+        const Atom *const *k2;
+        int nk, n = demands_of(g, t.v, t.idx, &d, &k2, &nk);
+        todo_demands(&s, d, n, t);
+    }
+    return false;
+}
+
+static bool phases(const Graph *g)
+{
+    Seen seen = { 0 };
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        if (!elem_is_reduce(i->op))
+            continue;
+        const Type *t = &g->type[i->out];
+        Form idx[MAXRANK];
+        const Atom *const *o = elem_space("o", t->dim, t->rank, 0), *const *ks;
+        for (int d = 0; d < t->rank; d++)
+            idx[d] = form_a(o[d]);
+        Demand d[2];
+        int nk, nd = elem_reduce(g, i, idx, &ks, &nk, d);
+        for (int k = 0; k < nd; k++)
+            if (nested_in(g, d[k].v, d[k].idx, vars_of(ks, nk), &seen))
+                return false;
+    }
+    return true;
+}
+
+static bool fits_rows(const Region *r, const Graph *g, const Target *t)
+{
+    if (r->kind != SCAN || t->gpu || body_state(g, r, false) > ROW_MAX || !lanes_run(g, false))
+        return false;
+    for (int n = 0; n < g->nins; n++)
+        if (g->ins[n]->op == OP_data)
+            return false;
+    return phases(g);
+}
+
+RegionForm region_form(const Region *r, int nin, int nsub, Graph *const *sub, const Target *t)
+{
+    (void)nin;
+    if (r->kind == CALL)
+        return REGION_MATRIX;
+    for (int k = 0; k < r->nlane; k++)
+        if (!r->lane[k].size)
+            return REGION_MATRIX;
+    if (fits_lanes(r, nsub, sub))
+        return REGION_LANES;
+    if (!r->nlane)
+        return REGION_STEPS;
+    return fits_rows(r, sub[0], t) ? REGION_ROWS : REGION_MATRIX;
+}

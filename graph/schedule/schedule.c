@@ -1,0 +1,444 @@
+/*
+ * schedule.c - graph in, plan out: what is stored, which kernel computes what, in which order.
+ *
+ * In:  a graph and what the device can do. Out: a Plan, or NULL after an error.
+ * One reverse pass over the values. Every value has a set of demands; from them follows how often each element would be
+ * evaluated; the value is stored if recomputing costs more than a store and the loads, else its demands pass
+ * through its element rule to its operands. Stored values (roots) with the same outer space that demand the same
+ * things become one kernel.
+ * Invariant: everything is decided before a line of kernel is written; the same graph gives the same plan.
+ */
+#include "schedule.h"
+
+#include <string.h>
+
+#define JOIN_WORK   50000                       /* cycles of kernels that are joined, in all; instructions; kernels */
+#define JOIN_CODE   1000
+#define JOIN_MAX    24
+
+/* ==================== demands */
+
+/* Passes a demand on v through its rule to the operands. */
+static void pass(Sched *s, Ref v, const Form *idx, const Vars *space, Ref root, const Vars *loops)
+{
+    const Ins *i = s->g->def[v];
+    Demand *d;
+    const Atom *const *ks;
+    int nk, n = demands_of(s->g, v, idx, &d, &ks, &nk);
+    if (elem_is_reduce(i->op))
+        loops = vars_join(vars_upto(loops, idx_deps(idx, s->g->type[v].rank)), ks, nk);
+    for (int k = 0; k < n; k++)
+        need_add(s, d[k].v, space, root, loops, d[k].idx, d[k].n);
+}
+
+static void deepen(Sched *s, const Ins *i, int depth)
+{
+    for (int k = 0; k < i->nin; k++)
+        if (s->depth[i->in[k]] < depth)
+            s->depth[i->in[k]] = depth;
+}
+
+static void decide(Sched *s, const Ins *i, Ref v)
+{
+    const Vars *none = vars_of(NULL, 0);
+    bool wanted = s->out[v] || s->force[v];
+    if ((!s->need[v].n && !wanted) || !type_size(&s->g->type[v]) || i->op == OP_data)
+        return;
+    Root *r = wanted || s->need[v].n ? root_sums(s, i) : NULL;
+    if (r) {
+        need_add(s, r->x, r->space, v, r->inner, r->idx->f, r->idx->n);
+        deepen(s, i, 1);
+    } else if (wanted || store_pays(s, i, v)) {
+        r = root_value(s, v);
+        pass(s, v, r->idx->f, r->space, v, r->inner->vol > 16 ? r->inner : none);
+        deepen(s, i, 1);
+    } else {
+        for (int k = 0; k < s->need[v].n; k++) {
+            const Need *d = &s->need[v].k[k];
+            pass(s, v, d->idx->f, d->space, d->root, d->loops);
+        }
+        deepen(s, i, s->depth[v] + (elem_is_reduce(i->op) ? 2 : 1 + (int)elem_op_cost(i->op)));
+    }
+}
+
+static int decide_all(Sched *s)
+{
+    for (int n = s->g->nins - 1; n >= 0 && !error_pending(); n--) {
+        const Ins *i = s->g->ins[n];
+        bool live = false;
+        for (int k = 0; k < i->nout; k++)
+            live = live || s->need[i->out + (Ref)k].n || s->out[i->out + (Ref)k] || s->force[i->out + (Ref)k];
+        if (!live)
+            continue;
+        if (elem_is_own(i->op)) {
+            root_ins(s, i);
+            continue;
+        }
+        for (int k = i->nout - 1; k >= 0; k--)
+            decide(s, i, i->out + (Ref)k);
+    }
+    return error_code();
+}
+
+/* ==================== places */
+
+Buffer *schedule_buffer(Sched *s, SlotKind kind, Dtype dt, int64_t size, const char *name)
+{
+    Buffer *b = NEW(Buffer);
+    *b = (Buffer){ .name = name, .dt = dt, .space = GLOBAL, .size = size };
+    b->slot = plan_slot(s->plan, kind, dt, size, name);
+    return b;
+}
+
+static void place(Sched *s, Ref v, SlotKind kind, int index, const char *name, const Layout *l, int64_t steps)
+{
+    const Type *t = &s->g->type[v];
+    Layout *own = arena_copy(l, sizeof *l);
+    if (steps)
+        layout_step(own, type_size(t));
+    s->stored[v].buf = schedule_buffer(s, kind, (Dtype)t->dt, type_size(t) * (steps ? steps : 1), name);
+    s->stored[v].layout = own;
+    s->plan->slot[s->stored[v].buf->slot].index = index;
+}
+
+static const Layout *natural(const Graph *g, Ref v) { return layout_natural(g->type[v].dim, g->type[v].rank); }
+
+static void place_inputs(Sched *s, Bounds b)
+{
+    const Graph *g = s->g;
+    for (int k = 0; k < g->nin; k++)
+        place(s, g->in[k], SLOT_ARG, k, arena_text("a%d", k), natural(g, g->in[k]), k >= b.first_x ? b.steps : 0);
+    for (int n = 0, c = 0; n < g->nins; n++)
+        if (g->ins[n]->op == OP_data) {
+            Ref v = g->ins[n]->out;
+            place(s, v, SLOT_CONST, 0, arena_text("c%d", c++), natural(g, v), 0);
+            s->plan->slot[s->stored[v].buf->slot].data = g->ins[n]->blob;
+        }
+}
+
+/* A carry that is written in place: all of its chain lies where the argument does. */
+static bool place_carry(Sched *s, const Bounds *b, int k)
+{
+    const Ins *link[IN_PLACE_MAX];
+    int n = k < b->ncarry ? in_place_chain(s->g, b, k, link) : 0;
+    for (int j = 0; j < n; j++)
+        s->stored[link[j]->out] = s->stored[s->g->in[b->first_carry + k]];
+    if (!n)
+        return false;
+    s->out[s->g->out[k]] = true;
+    s->plan->alias[k] = b->first_carry + k;
+    return true;
+}
+
+/* Results: which are arguments or one another; the rest get slots. */
+static void place_results(Sched *s, Bounds b)
+{
+    const Graph *g = s->g;
+    int *same = NEWS(int, g->nval), *alias = NEWS(int, g->nout);        /* same: by value, the alias of its next use; 0: none yet */
+    for (int j = 0; j < g->nin; j++)
+        same[g->in[j]] = j + 1;
+    s->plan->alias = alias;
+    for (int k = 0; k < g->nout; k++) {
+        Ref v = g->out[k];
+        int first = same[v];
+        same[v] = first ? first : -2 - k;
+        alias[k] = -1;
+        if (place_carry(s, &b, k))
+            continue;
+        if (first) {
+            alias[k] = first > 0 ? first - 1 : first;
+            continue;
+        }
+        s->out[v] = true;
+        place(s, v, SLOT_RESULT, k, arena_text("r%d", k), natural(g, v), k >= b.first_y ? b.steps : 0);
+    }
+}
+
+static void place_temp(Sched *s, Ref v, bool lanes)
+{
+    const Type *t = &s->g->type[v];
+    if (s->stored[v].buf)
+        return;
+    const Ins *i = s->g->def[v];
+    const Layout *l = layout_natural(t->dim, t->rank);
+    if (lanes && !s->natural[v]) {
+        const Region *r = i->region;
+        int n = 0;
+        for (int k = 0; k < r->nlane; k++)
+            n += r->om[(int)(v - i->out) * r->nlane + k] == STACKED;
+        l = layout_lanes_inside(t->dim, t->rank, n);
+    }
+    place(s, v, SLOT_TEMP, 0, arena_text("b%u", v), l, 0);
+}
+
+static void place_roots(Sched *s)
+{
+    for (int n = s->nroot - 1; n >= 0; n--) {
+        const Root *r = s->root[n];
+        if (r->kind <= ROOT_SUMS)
+            place_temp(s, r->v, false);
+        else
+            for (int k = 0; k < r->ins->nout; k++)
+                if (r->live[k])
+                    place_temp(s, r->v + (Ref)k, r->kind == ROOT_INS && r->spec == SPEC_LANES);
+    }
+    for (Ref v = 1; v < (Ref)s->g->nval; v++)   /* nothing computes what has no elements, but it is an operand */
+        if (s->force[v] && !type_size(&s->g->type[v]))
+            place_temp(s, v, false);
+}
+
+/* ==================== steps */
+
+static Kernel *kernel_lower(const Spec *const *spec, int n, Loc loc)
+{
+    Loc was = loc_set(loc);
+    Kernel *k = error_pending() ? NULL : lower(spec, n);
+    loc_set(was);
+    if (!k)
+        error_set(E_INTERNAL, "kernel %s could not be lowered", spec[n - 1]->name);
+    return k;
+}
+
+/* A launch costs more than what several cores would save on little work: on processors, such kernels are one work-item
+ * of one kernel. Not long code, which compilers take their time for and which may occur again. */
+static bool joins(const Sched *s, const Spec *spec, const Kernel *k)
+{
+    const Step *last = s->nsmall && s->small_step == s->plan->nstep ? &s->plan->step[s->plan->nstep - 1] : NULL;
+    return last && last->kernel->work + k->work <= JOIN_WORK && last->kernel->nins + k->nins <= JOIN_CODE &&
+           s->nsmall < JOIN_MAX && spec->kind != SPEC_SORT && !spec->chunk;
+}
+
+/* spec is kept: s->own, which it points at, is for the kernel being made. */
+static void remember(Sched *s, const Spec *spec, const Kernel *k, bool joined)
+{
+    if (!joined)
+        s->nsmall = 0;
+    s->small_step = s->plan->nstep;
+    if (s->target->gpu || k->work > JOIN_WORK || spec->kind == SPEC_SORT || spec->chunk)
+        return;
+    Spec *c = arena_copy(spec, sizeof *spec);
+    c->own = arena_copy(spec->own, sizeof *spec->own * (size_t)s->g->nval);
+    PUSH(s->small, s->nsmall, s->small_cap, c);
+}
+
+void schedule_kernel(Sched *s, const Spec *spec, Loc loc)
+{
+    Kernel *k = kernel_lower(&spec, 1, loc);
+    if (!k)
+        return;
+    const char *note = spec_note(spec, spec->instead != s->instead);
+    bool join = joins(s, spec, k);
+    s->plan->work += k->work;
+    if (!join) {
+        *plan_step(s->plan, S_LAUNCH) = (Step){ .kind = S_LAUNCH, .kernel = k, .loc = loc, .note = note };
+        s->plan->nkernel++;
+        s->plan->launches++;
+    }
+    remember(s, spec, k, join);
+    if (!join)
+        return;
+    Step *st = &s->plan->step[s->plan->nstep - 1];
+    st->kernel = kernel_lower(s->small, s->nsmall, loc);
+    st->note = arena_text("%s, %s", st->note, note);
+}
+
+static void kernel_of(Sched *s, const char *name, const Group *g)
+{
+    Store *st = NEWS(Store, g->n);
+    for (int k = 0; k < g->n; k++) {
+        const Root *r = g->root[k];
+        st[k] = (Store){ .v = r->kind == ROOT_SUMS ? r->x : r->v, .nidx = r->idx->n, .nspace = r->inner->n,
+                         .to = s->stored[r->v], .chunk = r->kind == ROOT_SUMS ? r->chunk : 0 };
+        memcpy(st[k].idx, r->idx->f, sizeof(Form) * (size_t)r->idx->n);
+        memcpy(st[k].space, r->inner->a, sizeof(Atom *) * (size_t)r->inner->n);
+        s->own[r->v] = true;
+    }
+    const Ins *i = s->g->def[g->root[g->n - 1]->v];
+    const Spec *spec = shape_spec(s, name, g->root[0]->space, st, g->n, s->own);
+    schedule_kernel(s, spec, i->loc);
+    for (int k = 0; k < g->n; k++)
+        s->own[g->root[k]->v] = false;
+}
+
+/* Carries that the body changes in place become captures of it; the others move up. new_arg, new_result: by the number
+ * before. */
+static void bind_in_place(Plan *body, const int *new_arg, const int *new_result)
+{
+    int *alias = NEWS(int, body->nresult), n = 0;
+    for (int k = 0; k < body->nslot; k++) {
+        Slot *t = &body->slot[k];
+        if (t->kind == SLOT_ARG)
+            t->index = new_arg[t->index];
+        else if (t->kind == SLOT_RESULT && new_result)
+            t->index = new_result[t->index];
+    }
+    for (int k = 0; new_result && k < body->nresult; k++)
+        if (new_result[k] >= 0)
+            alias[n++] = -1;
+    if (new_result) {
+        body->alias = alias;
+        body->nresult = n;
+    }
+}
+
+static void copy_step(Sched *s, int from, int to, Loc loc)
+{
+    Step *st = plan_step(s->plan, S_COPY);
+    *st = (Step){ .kind = S_COPY, .in = NEWS(int, 1), .out = NEWS(int, 1), .nin = 1, .nout = 1, .loc = loc };
+    st->in[0] = from;
+    st->out[0] = to;
+}
+
+/* Operands and results of the step, as its bodies number them; carries in place are first copied to where they end. */
+static void bind_step(Sched *s, Step *st, const Ins *i)
+{
+    const Region *r = i->region;
+    const Plan *last = st->body[st->nbody - 1];
+    int nc = region_nloop(r), nin_place = 0, at, *new_arg = NEWS(int, i->nin), *new_result = NEWS(int, i->nout);
+    bool loop = r->kind == SCAN || r->kind == WHILE;
+    for (int k = 0; loop && k < nc; k++)
+        nin_place += last->alias[k] >= 0;
+    at = r->ncap;
+    for (int pass = 0; pass < 2; pass++)        /* in place first */
+        for (int k = 0; loop && k < nc; k++)
+            if ((last->alias[k] >= 0) == !pass)
+                new_arg[r->ncap + k] = at++;
+    for (int k = 0; k < i->nin; k++)
+        if (k < r->ncap || k >= r->ncap + nc || !loop)
+            new_arg[k] = k;
+    at = 0;
+    for (int k = 0; k < i->nout; k++)
+        new_result[k] = loop && k < nc && last->alias[k] >= 0 ? -1 : at++;
+    for (int k = 0; k < i->nin; k++)
+        st->in[new_arg[k]] = s->stored[i->in[k]].buf->slot;
+    for (int k = 0; k < i->nout; k++) {
+        int slot = s->stored[i->out + (Ref)k].buf->slot;
+        if (new_result[k] >= 0) {
+            st->out[new_result[k]] = slot;
+            continue;
+        }
+        copy_step(s, s->stored[i->in[r->ncap + k]].buf->slot, slot, i->loc);
+        st->in[new_arg[r->ncap + k]] = slot;
+    }
+    for (int k = 0; nin_place && k < st->nbody; k++)
+        bind_in_place(st->body[k], new_arg, k == st->nbody - 1 ? new_result : NULL);
+    st->ncap = r->ncap + nin_place;
+    st->ncarry = nc - nin_place;
+    st->nout = at;
+}
+
+/* A region as a step: its bodies are plans of their own, bound to slots of this one. */
+static void step_of(Sched *s, const char *name, const Ins *i)
+{
+    const Region *r = i->region;
+    int nc = region_nloop(r);
+    double most = 0, sum = 0, launches = 0;
+    Step st = { .kind = r->kind == SCAN ? S_LOOP : r->kind == WHILE ? S_WHILE : S_BRANCH, .body = NEWS(Plan *, i->nsub),
+                .nbody = i->nsub, .trip = r->length, .reverse = r->reverse, .in = NEWS(int, i->nin), .nin = i->nin,
+                .out = NEWS(int, i->nout), .loc = i->loc, .note = name };
+    for (int k = 0; k < i->nsub; k++) {
+        Bounds b = { .body = true };
+        if (r->kind == SCAN)
+            b = (Bounds){ true, r->ncap + nc, nc, r->length, r->ncap, nc };
+        else if (r->kind == WHILE && k)
+            b = (Bounds){ .body = true, .first_carry = r->ncap, .ncarry = nc };
+        Plan *p = st.body[k] = schedule_graph(i->sub[k], s->target, arena_text("%s_%d", name, k), b);
+        if (!p)
+            return;
+        s->plan->nkernel += p->nkernel;
+        sum += p->work;
+        most = p->work > most ? p->work : most;
+        launches += p->launches;
+    }
+    s->plan->launches += launches * (r->kind == SCAN ? (double)r->length : r->kind == WHILE ? TURNS : 1);
+    s->plan->work += r->kind == SCAN ? most * (double)r->length : r->kind == WHILE ? sum * TURNS : most;
+    bind_step(s, &st, i);
+    int npong = r->kind == SCAN ? 2 * st.ncarry : r->kind == WHILE ? 2 * st.ncarry + 1 : 0;
+    st.pong = NEWS(int, npong);
+    for (int k = 0; k < npong; k++) {
+        const Slot *to = k < 2 * st.ncarry ? &s->plan->slot[st.out[k / 2]] : NULL;
+        st.pong[k] = plan_slot(s->plan, SLOT_TEMP, to ? (Dtype)to->dt : DT_BOOL, to ? to->size : 1,
+                               arena_text("%s_p%d", name, k));
+    }
+    *plan_step(s->plan, st.kind) = st;
+}
+
+/* What shards give one another, by the names that collectives have there. */
+static void exchange_of(Sched *s, const Ins *i)
+{
+    Step st = { .kind = S_EXCHANGE, .in = NEWS(int, i->nin), .nin = i->nin, .out = NEWS(int, 1), .nout = 1, .loc = i->loc,
+                .name = op_axis_name(i), .note = op_axis_name(i),
+                .swap = i->op == OP_all_gather ? SWAP_GATHER : i->op == OP_all_to_all ? SWAP_DEAL : SWAP_PERMUTE };
+    for (int k = 0; k < i->nin; k++)
+        st.in[k] = s->stored[i->in[k]].buf->slot;
+    st.out[0] = s->stored[i->out].buf->slot;
+    *plan_step(s->plan, st.kind) = st;
+}
+
+/* A callback, with what its rule wants to know. */
+typedef struct HostIns { const Ins *i; const Type **t; const Type *u; } HostIns;
+
+static int run_host(const HostStep *h, const void *const *in, void *const *out)
+{
+    const HostIns *x = h->what;
+    return optab[x->i->op].rules->eval(x->i, x->t, in, x->u, out);
+}
+
+static void host_step(Sched *s, const char *name, const Ins *i)
+{
+    HostIns *x = NEW(HostIns);
+    *x = (HostIns){ i, NEWS(const Type *, i->nin), &s->g->type[i->out] };
+    Step st = { .kind = S_HOST, .in = NEWS(int, i->nin), .nin = i->nin, .out = NEWS(int, i->nout), .nout = i->nout,
+                .host = { run_host, x }, .loc = i->loc, .note = name };
+    for (int k = 0; k < i->nin; k++) {
+        x->t[k] = &s->g->type[i->in[k]];
+        st.in[k] = s->stored[i->in[k]].buf->slot;
+    }
+    for (int k = 0; k < i->nout; k++)
+        st.out[k] = s->stored[i->out + (Ref)k].buf->slot;
+    *plan_step(s->plan, S_HOST) = st;
+}
+
+static void emit_group(Sched *s, const Group *g, int n)
+{
+    const Root *r = g->root[0];
+    if (r->kind == ROOT_STEPS && op_meets(r->ins)) {
+        exchange_of(s, r->ins);
+    } else if (r->kind == ROOT_STEPS && r->ins->op == OP_callback) {
+        host_step(s, arena_text("%sh%d", s->prefix, n), r->ins);
+    } else if (r->kind == ROOT_STEPS) {
+        step_of(s, arena_text("%sl%d", s->prefix, n), r->ins);
+    } else if (r->kind == ROOT_INS) {
+        for (int k = 0; k < r->ins->nout; k++)
+            s->own[r->v + (Ref)k] = true;
+        schedule_kernel(s, shape_ins(s, arena_text("%sk%d", s->prefix, n), r), r->ins->loc);
+        for (int k = 0; k < r->ins->nout; k++)
+            s->own[r->v + (Ref)k] = false;
+    } else
+        kernel_of(s, arena_text("%sk%d", s->prefix, n), g);
+}
+
+Plan *schedule_graph(const Graph *g0, const Target *t, const char *prefix, Bounds b)
+{
+    const Graph *g = prepare(g0, t);
+    if (g)
+        g = prepare_seal(g, t, &b);
+    if (!g || error_pending())
+        return NULL;
+    int n = g->nval, ngroup;
+    Sched s = { .g = g, .target = t, .plan = NEW(Plan), .prefix = *prefix ? arena_text("%s_", prefix) : "",
+                .stored = NEWS(Place, n), .need = NEWS(Needs, n), .out = NEWS(bool, n), .force = NEWS(bool, n),
+                .natural = NEWS(bool, n), .depth = NEWS(int, n), .packed = NEWS(Place *, n),
+                .own = NEWS(bool, n), .none = NEWS(bool, n), .instead = NEWS(Place, n) };
+    s.plan->narg = g->nin;
+    s.plan->nresult = g->nout;
+    place_inputs(&s, b);
+    place_results(&s, b);
+    if (decide_all(&s))
+        return NULL;
+    place_roots(&s);
+    Group *groups = merge_roots(&s, &ngroup);
+    for (int k = 0; k < ngroup && !error_pending(); k++)
+        emit_group(&s, &groups[k], k);
+    return error_pending() ? NULL : s.plan;
+}

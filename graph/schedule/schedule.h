@@ -1,0 +1,61 @@
+/*
+ * schedule.h - between the files of the scheduler. Private to graph/schedule/.
+ */
+#ifndef HEDDLE_SCHEDULE_H
+#define HEDDLE_SCHEDULE_H
+
+#include "lower.h"
+#include "plan.h"
+#include "prepare.h"
+#include "spec.h"
+
+/* Who evaluates a value: the root's outer space (of that root alone), the loops inside, the symbolic index. */
+typedef struct Need { const Vars *space; Ref root; const Vars *loops; const Idx *idx; } Need;
+typedef struct Needs { Need *k; int n, cap; } Needs;
+
+/* A kernel's worth of work before merging: a value, or the results of one instruction. */
+typedef enum RootKind { ROOT_VALUE, ROOT_SUMS, ROOT_INS, ROOT_STEPS } RootKind;
+typedef struct Root {
+    RootKind kind;
+    Ref v;                                      /* what is stored (SUMS: partial sums of x) */
+    /* SUMS; INS: of the shape of the result of ins, a function of it, stored in its stead as v; 0: v is the result */
+    Ref x; int64_t chunk;
+    const Vars *space, *inner; const Idx *idx;  /* outer variables, loops inside, index of v */
+    const Ins *ins; SpecKind spec; bool *live;  /* INS, STEPS */
+    Need *read; int nread; Seen reads; int code;        /* merge.c: stored values that it loads; cost of its instructions */
+} Root;
+
+typedef struct Sched {
+    const Graph *g;
+    const Target *target;
+    Plan *plan;
+    const char *prefix;                         /* of kernel names */
+    Place *stored;                              /* by value */
+    Needs *need; Seen needed;                   /* by value */
+    bool *out, *force, *natural; int *depth;    /* by value; natural: no layout of its own */
+    Root **root; int nroot, root_cap;           /* in reverse order of values */
+    Place **packed;                             /* by value, by dimension: turned copies made so far */
+    bool *own, *none; Place *instead;           /* by value: of the kernel being made; nothing */
+    const Spec **small; int nsmall, small_cap;  /* what the last step computes, if more may join it ... */
+    int small_step;                             /* ... and how many steps there were then */
+} Sched;
+
+void need_add(Sched *, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n);
+bool index_only(const Graph *, Ref v);          /* a function of the index alone: nothing to gain from storing it */
+bool store_pays(const Sched *, const Ins *, Ref v);
+Root *root_value(Sched *, Ref v);
+Root *root_sums(Sched *, const Ins *);          /* NULL: not such a sum */
+Root *root_ins(Sched *, const Ins *);           /* regions and own shapes */
+
+typedef struct Group { Root **root; int n, cap; int code; } Group;
+Group *merge_roots(Sched *, int *n);
+/* Copies that the kernel wants of its operands become kernels before it. */
+Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, bool *own);
+Spec *shape_ins(Sched *, const char *name, const Root *);
+Spec *shape_sort(Sched *, Spec *, Loc);                 /* the same of a sort; its kernels but the last one are steps */
+void schedule_kernel(Sched *, const Spec *, Loc);       /* lowers it: a step */
+Buffer *schedule_buffer(Sched *, SlotKind, Dtype, int64_t size, const char *name);
+
+Plan *schedule_graph(const Graph *, const Target *, const char *prefix, Bounds);
+
+#endif

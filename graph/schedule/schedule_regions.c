@@ -1,0 +1,217 @@
+/*
+ * schedule_regions.c - roots of regions, of steps and of own shapes.
+ *
+ * In:  an instruction that is a kernel or a step by itself. Out: its root; what it wants to find in memory is forced to be stored.
+ */
+#include "schedule.h"
+
+#include <string.h>
+
+static Root *root_new(Sched *s, RootKind kind, const Ins *i, const Vars *space)
+{
+    Root *r = NEW(Root);
+    *r = (Root){ .kind = kind, .v = i->out, .ins = i, .space = space, .inner = vars_of(NULL, 0),
+                 .live = NEWS(bool, i->nout) };
+    for (int k = 0; k < i->nout; k++)
+        r->live[k] = s->need[i->out + (Ref)k].n > 0 || s->out[i->out + (Ref)k];
+    PUSH(s->root, s->nroot, s->root_cap, r);
+    return r;
+}
+
+/* An operand is read whole: all but its leading dimensions, whose indices are lead[], by loops. */
+static double need_whole(Sched *s, const Root *r, Ref v, const Form *lead, int nlead)
+{
+    const Type *t = &s->g->type[v];
+    const Atom *const *k = elem_space("k", t->dim + nlead, t->rank - nlead, 1);
+    const Vars *loops = vars_of(k, t->rank - nlead);
+    Form idx[MAXRANK];
+    for (int d = 0; d < t->rank; d++)
+        idx[d] = d < nlead ? lead[d] : form_a(k[d - nlead]);
+    need_add(s, v, r->space, r->v, loops, idx, t->rank);
+    return loops->vol;
+}
+
+/* A few instructions on what is stored: a step computes them as it reads. Negative: it is more than that. */
+static int cheap_budget(const Graph *g, Ref v, int budget)
+{
+    const Ins *i = g->def[v];
+    if (budget < 0 || !i || elem_is_own(i->op) || index_only(g, v))
+        return budget;
+    if (!elem_is_pointwise(i->op))
+        return -1;
+    budget -= elem_op_cost(i->op);
+    for (int k = 0; k < i->nin; k++)
+        budget = cheap_budget(g, i->in[k], budget);
+    return budget;
+}
+
+static Root *root_lanes(Sched *s, const Ins *i, bool rows)
+{
+    const Region *r = i->region;
+    int64_t size[MAXRANK];
+    for (int k = 0; k < r->nlane; k++)
+        size[k] = r->lane[k].size;
+    const Atom *const *o = elem_space("o", size, r->nlane, 0);
+    Root *root = root_new(s, ROOT_INS, i, vars_of(o, r->nlane));
+    root->spec = rows ? SPEC_ROWS : SPEC_LANES;
+    bool *dyn = NEWS(bool, i->nin);
+    for (int b = 0; b < i->nsub; b++) {
+        bool *in = NEWS(bool, i->sub[b]->nin);
+        body_dynamic(i->sub[b], in);
+        for (int k = 0; k < i->sub[b]->nin; k++)
+            dyn[k + region_npred(r)] |= in[k];
+    }
+    for (int k = 0; k < i->nin; k++) {
+        Form lead[MAXRANK];
+        int n = 0;
+        for (int l = 0; l < r->nlane; l++)
+            if (r->im[k * r->nlane + l] == STACKED)
+                lead[n++] = form_a(o[l]);
+        char group = region_group(r, k);
+        double rest = need_whole(s, root, i->in[k], lead, n);
+        bool cheap = index_only(s->g, i->in[k]) ||
+            (group == 'x' && !dyn[k] && cheap_budget(s->g, i->in[k], CHEAP) >= 0);
+        if ((rest > HELD_MAX || dyn[k] || (rows && (group == 'c' || group == 'x'))) && !cheap)
+            s->force[i->in[k]] = true;
+    }
+    return root;
+}
+
+static Root *root_steps(Sched *s, const Ins *i)
+{
+    Root *root = root_new(s, ROOT_STEPS, i, vars_of(NULL, 0));
+    for (int k = 0; k < i->nin; k++) {
+        need_whole(s, root, i->in[k], NULL, 0);
+        s->force[i->in[k]] = s->natural[i->in[k]] = true;
+    }
+    for (int k = 0; k < i->nout; k++) {
+        root->live[k] = true;                   /* the bodies write all of them */
+        s->natural[i->out + (Ref)k] = true;
+    }
+    return root;
+}
+
+/* The dimensions of a result that an own shape works on independently. */
+static int independent(const Graph *g, const Ins *i, int64_t *dim, bool *last)
+{
+    const Type *t = &g->type[i->out];
+    bool moves[MAXRANK] = { 0 };
+    int n = 0, m;
+    if (i->op == OP_scatter) {
+        const int64_t *map = ins_attr(i, 2, &m);
+        for (int k = 0; k < m; k++)
+            moves[map[k]] = true;
+    } else
+        moves[ins_int(i, 0)] = true;
+    for (int d = 0; d < t->rank; d++)
+        if (!moves[d])
+            dim[n++] = t->dim[d];
+    *last = n && !moves[t->rank - 1];
+    return n;
+}
+
+/* Reductions that an operand would need again and again inside loops of single elements are stored. */
+static void force_reductions(Sched *s, Ref v, Seen *seen)
+{
+    Todos todo = { 0 };
+    todo_add(&todo, (Todo){ .v = v });
+    for (Todo t; todo_next(&todo, &t);) {
+        const Ins *i = s->g->def[t.v];
+        if (!i || elem_is_own(i->op) || i->op == OP_data || !seen_add(seen, t.v, 1, 0, 0))
+            continue;
+        s->force[t.v] = s->force[t.v] || elem_is_reduce(i->op);
+        for (int k = 0; k < i->nin && !elem_is_reduce(i->op); k++)
+            todo_add(&todo, (Todo){ .v = i->in[k] });
+    }
+}
+
+/* Few instructions a step of `a` on what is stored or will be, each `stride` elements after the last; what does not depend on a is
+ * evaluated outside of its loop. Negative: more than that. */
+static int few_along(const Graph *g, Ref v, const Form *idx, const Atom *a, int64_t stride, int budget)
+{
+    const Ins *i = g->def[v];
+    const Type *t = &g->type[v];
+    if (budget < 0 || !set_has(idx_deps(idx, t->rank), a))
+        return budget;
+    if (!i || elem_is_own(i->op) || elem_is_reduce(i->op) || i->op == OP_data)
+        return form_coef(form_linear(idx, t->dim, t->rank), a) == stride ? budget : -1;
+    if (!elem_is_pointwise(i->op) && !elem_is_view(i->op) && !index_only(g, v))
+        return -1;
+    Demand *d;
+    budget -= elem_is_pointwise(i->op) ? elem_op_cost(i->op) : 0;
+    for (int k = 0, n = elem_rule(g, i, (int)(v - i->out), idx, &d); k < n; k++)
+        budget = few_along(g, d[k].v, d[k].idx, a, stride, budget);
+    return budget;
+}
+
+/* All that is done with running values is a map that takes few instructions an element: its root, which they then store instead
+ * of themselves. *x: what the map stores before it is reshaped, of the shape of the running values. */
+static Root *map_after(Sched *s, const Ins *i, Ref *x)
+{
+    const Graph *g = s->g;
+    const Type *t = &g->type[i->out];
+    const Need *n = s->need[i->out].k;
+    Root *r = NULL;
+    if (i->op == OP_scatter || i->op == OP_sort || s->out[i->out] || s->force[i->out] || s->need[i->out].n != 1)
+        return NULL;
+    for (int k = 0; k < s->nroot && !r; k++)
+        r = s->root[k]->kind == ROOT_VALUE && s->root[k]->v == n->root ? s->root[k] : NULL;
+    if (!r || r->inner->n || n->loops->n)
+        return NULL;
+    const Type *u = &g->type[r->v];
+    for (*x = r->v; g->def[*x]->op == OP_reshape;)
+        *x = g->def[*x]->in[0];
+    bool same = g->type[*x].rank == t->rank && !memcmp(g->type[*x].dim, t->dim, sizeof *t->dim * (size_t)t->rank);
+    if (!same || form_linear(n->idx->f, t->dim, t->rank) != form_linear(r->idx->f, u->dim, u->rank))
+        return NULL;
+    const Atom *const *o = elem_space("o", t->dim, t->rank, 0), *along = o[ins_int(i, 0)];
+    Form idx[MAXRANK];
+    for (int d = 0; d < t->rank; d++)
+        idx[d] = form_a(o[d]);
+    return few_along(g, *x, idx, along, form_coef(form_linear(idx, t->dim, t->rank), along), CHEAP) >= 0 ? r : NULL;
+}
+
+/* Operands are read once, but for the places of a scatter, which every work-item reads. */
+static Root *root_own(Sched *s, const Ins *i)
+{
+    int64_t dim[MAXRANK];
+    bool last;
+    int n = independent(s->g, i, dim, &last);
+    const Vars *space = vars_of(elem_space("o", dim, n, 0), n);
+    Ref x;
+    Root *root = map_after(s, i, &x);
+    if (root) {
+        Seen met = { 0 };
+        *root = (Root){ .kind = ROOT_INS, .v = root->v, .x = x, .ins = i, .space = space, .inner = root->inner, .live = NEWS(bool, 1) };
+        root->live[0] = true;
+        force_reductions(s, x, &met);
+    } else
+        root = root_new(s, ROOT_INS, i, space);
+    root->spec = i->op == OP_scatter ? SPEC_SCATTER : i->op == OP_sort ? SPEC_SORT : SPEC_CUMULATIVE;
+    root->chunk = last;
+    Seen seen = { 0 };
+    bool in_place = s->stored[i->out].buf && s->stored[i->out].buf == s->stored[i->in[0]].buf;
+    for (int k = 0; k < i->nin; k++) {
+        need_whole(s, root, i->in[k], NULL, 0);
+        force_reductions(s, i->in[k], &seen);
+        if (i->op == OP_scatter && (k == 1 || (k && in_place)) && !index_only(s->g, i->in[k]))
+            s->force[i->in[k]] = true;
+    }
+    return root;
+}
+
+Root *root_ins(Sched *s, const Ins *i)
+{
+    if (op_meets(i) || i->op == OP_callback)
+        return root_steps(s, i);
+    if (i->op != OP_region)
+        return root_own(s, i);
+    switch (region_form(i->region, i->nin, i->nsub, i->sub, s->target)) {
+    case REGION_LANES: return root_lanes(s, i, false);
+    case REGION_ROWS: return root_lanes(s, i, true);
+    case REGION_STEPS: return root_steps(s, i);
+    default:
+        error_set(E_INTERNAL, "a region of kind %d with lanes was not rewritten before scheduling", i->region->kind);
+        return NULL;
+    }
+}

@@ -1,0 +1,241 @@
+/*
+ * schedule_roots.c - the outer space of what is stored: which dimensions are the work, which are loops inside.
+ *
+ * In:  a value to be stored.
+ * Out: a Root: outer variables, inner variables, the index of the value in both.
+ * The outer space is the smallest set of dimensions (of at least 16 elements, or any where all is little) that the first
+ * reductions on each path depend on; what is behind a reduction is that reduction's affair. All dimensions for a map or a
+ * contraction; a record's never.
+ */
+#include "schedule.h"
+
+#include <string.h>
+
+#define WALK_MAX    3000                        /* indices looked at before a value is taken as it comes */
+#define SHARE_MIN   16
+#define FEW         (1 << 14)                   /* elements of a value that one processor computes */
+#define DEAR        5                           /* what a record may be worth unrolling for */
+
+typedef struct Found { uint32_t dims; Ref v; double space; bool own; } Found;
+
+typedef struct Walk {
+    const Graph *g; const bool *force;
+    int rank; const int64_t *dim; const Atom *ph[MAXRANK];      /* a placeholder for each dimension that is not 1 */
+    uint32_t dims;                              /* those dimensions */
+    bool few;                                   /* a processor: a few rows need not be spread */
+    Found *found; int nfound, cap;
+    uint32_t *dear; int ndear, dear_cap;        /* dimensions that each dear value met depends on */
+    Seen seen; int count;
+} Walk;
+
+static double dims_vol(const Walk *w, uint32_t dims)
+{
+    double v = 1;
+    for (int d = 0; d < w->rank; d++)
+        if (dims >> d & 1)
+            v *= (double)w->dim[d];
+    return v;
+}
+
+static uint32_t dims_in(const Walk *w, const AtomSet *s, bool *own)
+{
+    uint32_t m = 0;
+    int n = 0;
+    for (int d = 0; d < w->rank; d++)
+        if (w->ph[d] && set_has(s, w->ph[d]))
+            m |= 1u << d, n++;
+    if (own)
+        *own = n == s->n;
+    return m;
+}
+
+static void walk_one(Walk *w, Ref v, const Form *idx, bool first, Todos *s)
+{
+    const Ins *i = w->g->def[v];
+    int rank = w->g->type[v].rank;
+    const Idx *key = idx_of(idx, rank);
+    if (w->count > WALK_MAX || w->force[v] || seen_has(&w->seen, v, PTR(key), 1, 0))
+        return;
+    if (!seen_add(&w->seen, v, PTR(key), first, 0))
+        return;
+    w->count++;
+    if (!i || elem_is_own(i->op))
+        return;
+    Demand *d;
+    const Atom *const *ks;
+    int nk, n = demands_of(w->g, v, idx, &d, &ks, &nk);
+    bool red = elem_is_reduce(i->op), own;
+    uint32_t dims = dims_in(w, key->deps, &own);
+    if (red || elem_op_cost(i->op) >= DEAR)
+        PUSH(w->dear, w->ndear, w->dear_cap, dims);
+    if (red && first)
+        PUSH(w->found, w->nfound, w->cap, (Found){ dims, v, vars_of(ks, nk)->vol, own });
+    todo_demands(s, d, n, (Todo){ .tag = first && !red });
+}
+
+static void walk(Walk *w, Ref v, const Form *idx)
+{
+    Todos s = { 0 };
+    todo_add(&s, (Todo){ .v = v, .idx = idx, .tag = true });
+    for (Todo t; todo_next(&s, &t);)
+        walk_one(w, t.v, t.idx, t.tag, &s);
+}
+
+/* Symbolic positions of the loads that an element needs; false: too many to say. */
+static bool loads_unit(const Graph *g, Ref v, const Form *idx, const Atom *a, Seen *seen, int *count)
+{
+    Todos s = { 0 };
+    todo_add(&s, (Todo){ .v = v, .idx = idx });
+    for (Todo e; todo_next(&s, &e);) {
+        const Type *t = &g->type[e.v];
+        if (!seen_add(seen, e.v, PTR(idx_of(e.idx, t->rank)), 0, 0))
+            continue;
+        if (++*count > WALK_MAX)
+            return false;
+        const Ins *i = g->def[e.v];
+        if (!i || elem_is_own(i->op) || i->op == OP_data) {
+            int64_t k = form_coef(form_linear(e.idx, t->dim, t->rank), a);
+            if (k != 0 && k != 1)
+                return false;
+            continue;
+        }
+        Demand *d;
+        const Atom *const *ks;
+        int nk, n = demands_of(g, e.v, e.idx, &d, &ks, &nk);
+        todo_demands(&s, d, n, e);
+    }
+    return true;
+}
+
+/* A record: trailing dimensions of up to 8 elements in all, unrolled where they share something dear. */
+static uint32_t record_of(const Walk *w)
+{
+    uint32_t small = 0;
+    double vol = 1;
+    for (int d = w->rank - 1; d > 0; d--) {
+        if (!(w->dims >> d & 1))
+            continue;
+        vol *= (double)w->dim[d];
+        if (vol > 8 || !(w->dims & ((1u << d) - 1)))
+            break;
+        small |= 1u << d;
+    }
+    if (!small || dims_vol(w, w->dims & ~small) < 64)
+        return 0;
+    for (int k = 0; k < w->ndear; k++)
+        if (w->dear[k] && !(w->dear[k] & small))
+            return small;
+    return 0;
+}
+
+/* The smallest fit set of dimensions that a first reduction depends on; all dimensions if there is none. */
+static uint32_t rows_of(const Walk *w)
+{
+    uint32_t best = w->dims;
+    int size = MAXRANK + 1;
+    for (int k = 0; k < w->nfound; k++) {
+        const Found *f = &w->found[k];
+        int n = __builtin_popcount(f->dims);
+        bool fits = f->own && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) &&
+                    (dims_vol(w, f->dims) >= SHARE_MIN || (w->few && dims_vol(w, w->dims) <= FEW));
+        /* of equal size: the one whose first dimensions come first */
+        if (fits && (n < size || (n == size && (f->dims ^ best) & f->dims & -(f->dims ^ best))))
+            best = f->dims, size = n;
+    }
+    return best;
+}
+
+static Root *root_of(Sched *s, Ref v, const Walk *w, uint32_t outer)
+{
+    const Atom *const *o, *const *k;
+    int64_t oe[MAXRANK], ke[MAXRANK];
+    int no = 0, nk = 0;
+    for (int d = 0; d < w->rank; d++)
+        if (w->dims >> d & 1) {
+            if (outer >> d & 1)
+                oe[no++] = w->dim[d];
+            else
+                ke[nk++] = w->dim[d];
+        }
+    o = elem_space("o", oe, no, 0);
+    k = elem_space("k", ke, nk, 1);
+    Root *r = NEW(Root);
+    *r = (Root){ .kind = ROOT_VALUE, .v = v, .space = vars_of(o, no), .inner = vars_of(k, nk) };
+    Form idx[MAXRANK];
+    for (int d = 0, a = 0, b = 0; d < w->rank; d++)
+        idx[d] = !(w->dims >> d & 1) ? form_c(0) : form_a(outer >> d & 1 ? o[a++] : k[b++]);
+    r->idx = idx_of(idx, w->rank);
+    PUSH(s->root, s->nroot, s->root_cap, r);
+    return r;
+}
+
+Root *root_value(Sched *s, Ref v)
+{
+    const Graph *g = s->g;
+    const Type *t = &g->type[v];
+    const Ins *i = g->def[v];
+    Walk w = { .g = g, .force = s->force, .rank = t->rank, .dim = t->dim, .few = !s->target->gpu };
+    Form start[MAXRANK];
+    bool mine = s->force[v];
+    for (int d = 0; d < t->rank; d++) {
+        start[d] = form_c(0);
+        if (t->dim[d] != 1) {
+            w.ph[d] = elem_space(arena_text("t%d_", d), &t->dim[d], 1, 0)[0];
+            w.dims |= 1u << d;
+            start[d] = form_a(w.ph[d]);
+        }
+    }
+    s->force[v] = false;
+    walk(&w, v, start);
+    s->force[v] = mine;
+    uint32_t outer = w.dims, record = record_of(&w);
+    if (record)
+        outer &= ~record;
+    else if (i && !elem_is_reduce(i->op)) {
+        outer = rows_of(&w);
+        int inner = w.dims ? 31 - __builtin_clz(w.dims) : 0, count = 0;
+        Seen seen = { 0 };
+        if (outer != w.dims && outer >> inner & 1 && !loads_unit(g, v, start, w.ph[inner], &seen, &count)) {
+            /* no one vector axis suits the store and all loads: the reductions are stored */
+            for (int k = 0; k < w.nfound; k++)
+                if (w.found[k].dims == outer)
+                    s->force[w.found[k].v] = true;
+            outer = w.dims;
+        }
+    }
+    return root_of(s, v, &w, outer);
+}
+
+/* ==================== sums over rows */
+
+/* Partial sums over chunks of rows (made by split_reduction): outer the rows, inside a private row of sums. */
+Root *root_sums(Sched *s, const Ins *i)
+{
+    const Graph *g = s->g;
+    if (i->op != OP_reduce_sum || s->target->gpu)
+        return NULL;
+    int n;
+    const int64_t *axes = ins_attr(i, 0, &n);
+    const Ins *d = g->def[i->in[0]];
+    if (n != 1 || axes[0] != 1 || !d || d->op != OP_reshape)
+        return NULL;
+    const Type *t = &g->type[i->in[0]], *x = &g->type[d->in[0]];
+    int64_t sums = 1, rows[MAXRANK + 1];
+    for (int k = 2; k < t->rank; k++)
+        sums *= rows[k - 1] = t->dim[k];
+    rows[0] = t->dim[0] * t->dim[1];
+    if (t->rank < 3 || sums < 64 || sums > ROW_MAX || rows[0] < 256 || outer_product(g, i->in[0], 2, NULL))
+        return NULL;
+    const Atom *const *o = elem_space("o", rows, 1, 0), *const *k = elem_space("k", rows + 1, t->rank - 2, 1);
+    Root *r = NEW(Root);
+    *r = (Root){ .kind = ROOT_SUMS, .v = i->out, .x = d->in[0], .chunk = t->dim[1], .space = vars_of(o, 1),
+                 .inner = vars_of(k, t->rank - 2) };
+    Form idx[MAXRANK], at[MAXRANK];
+    idx[0] = form_a(o[0]);
+    for (int j = 0; j < t->rank - 2; j++)
+        idx[j + 1] = form_a(k[j]);
+    form_reindex(idx, rows, t->rank - 1, x->dim, x->rank, at);
+    r->idx = idx_of(at, x->rank);
+    PUSH(s->root, s->nroot, s->root_cap, r);
+    return r;
+}

@@ -1,0 +1,135 @@
+/*
+ * schedule_store.c - which values are stored.
+ *
+ * In:  a value and the demands on it: who evaluates it, in which outer space, inside which loops, at which
+ *      symbolic index.
+ * Out: whether recomputing costs more than a store and the loads.
+ * Evaluations are the product of all loops up to the innermost that the index depends on, once for each distinct
+ * index: so exp(b)[j] inside loops (i, j) counts n * m times although it depends on j alone.
+ */
+#include "schedule.h"
+
+#define STORE_COST  1.5                         /* of a store and of a load, in cheap instructions an element */
+#define LOAD_COST   0.5
+#define SHARE_MIN   16                          /* fewer outer elements than this do not share a long reduction */
+#define LONG_SPACE  256
+#define MANY_NEEDS  96                          /* more distinct demands than this are not worth telling apart */
+#define INDEX_COST  4                           /* functions of the index up to this are computed where they are needed: a causal mask */
+#define MANY_BLOCKS 8192                        /* results for which operands are read over and over */
+#define DEEP        400                         /* a chain of values that costs so much an element is cut: compilers take
+                                                 * their time for long code, and cuts of a regular chain are one kernel; and
+                                                 * walks over operands are recursions, of this depth at most */
+
+void need_add(Sched *s, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n)
+{
+    const Idx *i = idx_of(idx, n);
+    Needs *d = &s->need[v];
+    if (seen_add(&s->needed, v | (uint64_t)root << 32, PTR(space), PTR(loops), PTR(i)))
+        PUSH(d->k, d->n, d->cap, (Need){ space, root, loops, i });
+    const Atom **e;
+    for (int k = 0, m = elems_of(idx, n, &e); k < m; k++)       /* computed indices are elements of values too */
+        need_add(s, e[k]->v, space, root, loops, e[k]->idx, e[k]->nidx);
+}
+
+/* What is left of a budget after a value that is a function of the index alone; negative if it is not, or costs more. */
+static double index_budget(const Graph *g, Ref v, double budget)
+{
+    while (budget >= 0) {
+        const Ins *i = g->def[v];
+        if (!i)
+            return -1;
+        if (i->op == OP_iota || i->op == OP_const)
+            return budget;
+        if (elem_is_view(i->op) || i->op == OP_convert) {
+            v = i->in[i->op == OP_barrier ? v - i->out : 0];
+            continue;
+        }
+        if (!elem_is_pointwise(i->op))
+            return -1;
+        budget -= elem_op_cost(i->op);
+        for (int k = 1; k < i->nin; k++)
+            budget = index_budget(g, i->in[k], budget);
+        v = i->in[0];
+    }
+    return -1;
+}
+
+bool index_only(const Graph *g, Ref v) { return index_budget(g, v, INDEX_COST) >= 0; }
+
+/* How often elements are evaluated. Roots with the same outer space may become one kernel and share what is cheap; a
+ * contraction is not left to that hope (apart). */
+static double evaluations(const Needs *d, bool apart)
+{
+    double sum = 0;
+    bool *done = NEWS(bool, d->n);
+    for (int j = 0; j < d->n; j++) {
+        if (done[j])
+            continue;
+        double most = 0;
+        for (int k = j; k < d->n; k++) {
+            const Need *a = &d->k[j], *b = &d->k[k];
+            if (done[k] || a->idx != b->idx || a->space != b->space || (apart && a->root != b->root))
+                continue;
+            double v = vars_vol_upto(b->space, b->loops, b->idx->deps);
+            most = v > most ? v : most;
+            done[k] = true;
+        }
+        sum += most;
+    }
+    return sum;
+}
+
+/* A long reduction that too few outer elements would share. */
+static bool nobody_shares(const Needs *d, double space, double size, double evals)
+{
+    if (space <= LONG_SPACE || evals * space <= 1 << 15)
+        return false;
+    for (int k = 0; k < d->n; k++) {
+        double all = d->k[k].space->vol > size ? d->k[k].space->vol : size;
+        if (vars_vol_in(d->k[k].space, d->k[k].idx->deps) < SHARE_MIN && all >= SHARE_MIN)
+            return true;
+    }
+    return false;
+}
+
+/* Products whose batch is summed: pieces of a long contraction, each short enough for its operands to stay in a cache. Inside the
+ * loop of the sum they would all be streamed for each block of results. */
+static bool in_pieces(const Graph *g, const Needs *d, const Ins *i, double cost)
+{
+    int nb = 0;
+    double results = 1;
+    if (i->op == OP_dot)
+        ins_attr(i, 2, &nb);
+    for (int k = nb; k < g->type[i->out].rank; k++)
+        results *= (double)g->type[i->out].dim[k];
+    if (results < MANY_BLOCKS)
+        return false;
+    for (int k = 0; k < d->n; k++)
+        for (int b = 0; b < nb; b++) {
+            Form f = d->k[k].idx->f[b];
+            if (!form_const(f) && !set_meets(form_deps(f), d->k[k].loops))
+                return false;
+        }
+    return nb && d->n && cost >= LONG_SPACE;
+}
+
+bool store_pays(const Sched *s, const Ins *i, Ref v)
+{
+    const Graph *g = s->g;
+    const Needs *d = &s->need[v];
+    double cost = elem_cost(g, i), size = (double)type_size(&g->type[v]);
+    if (size == 0 || i->op == OP_const || i->op == OP_data || i->op == OP_iota)
+        return false;
+    if (index_only(g, v))
+        return false;
+    if (d->n > MANY_NEEDS || s->depth[v] > (cost > 0 ? DEEP : DEEP + DEEP / 4))
+        return true;
+    if (cost == 0)
+        return false;
+    if (in_pieces(g, d, i, cost))
+        return true;
+    double evals = evaluations(d, i->op == OP_dot);
+    if (elem_is_reduce(i->op) && nobody_shares(d, cost / 2, size, evals))
+        return true;
+    return evals > size && evals * cost > 1.5 * (size * (cost + STORE_COST) + evals * LOAD_COST);
+}

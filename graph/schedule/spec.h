@@ -1,0 +1,72 @@
+/*
+ * spec.h - a kernel before it is written: what it computes, in which loops and blocks, and where that goes.
+ */
+#ifndef HEDDLE_SPEC_H
+#define HEDDLE_SPEC_H
+
+#include "demand.h"
+#include "kernel.h"
+#include "layout.h"
+#include "target.h"
+
+typedef struct Place { Buffer *buf; const Layout *layout; } Place;      /* buf NULL: not stored */
+
+typedef enum SpecKind {
+    SPEC_LOOPS,                                 /* map, reduce, row, contract: the evaluator at blocks of environments */
+    SPEC_LANES,                                 /* a region, small state: unrolled in registers */
+    SPEC_ROWS,                                  /* a scan, larger state: private rows, the body lowered by the same code */
+    /* Own shapes, one instruction each. outer: the independent dimensions of the result, in order: all but the axis (sort,
+     * cumulative), all that no index vector moves (scatter); vec: the last of them, if it is the innermost dimension and has
+     * W elements. Operands may be stored or not: read them by the evaluator. Every live result is stored. */
+    SPEC_SCATTER, SPEC_SORT, SPEC_CUMULATIVE
+} SpecKind;
+
+typedef struct Store {                          /* one thing that a kernel computes, and where it goes */
+    Ref v; Form idx[MAXRANK]; int nidx;
+    const Atom *space[MAXRANK]; int nspace;     /* loops inside: what idx has beyond the outer variables */
+    Place to;
+    int64_t chunk;                              /* > 0: a private row of sums over this many outer steps, stored at the end */
+} Store;
+
+typedef struct Block { const Atom *a; int n; } Block;
+
+/* One digit of one key of a sort: bits shift .. shift + width - 1 of its word, of which `bits` say anything. */
+typedef struct SortPass { int key, shift, width, bits; } SortPass;
+/* A kernel of a sort in chunks: counts the digits of a pass, or moves by them. counts: a table a chunk of every row. */
+typedef struct SortPart { int64_t chunks; int pass; bool count; Place counts; } SortPart;
+
+typedef struct Spec {
+    SpecKind kind;
+    const char *name;
+    const Graph *g;
+    const Place *stored;                        /* by value of g: where everything that is stored lies */
+    Place *instead;                             /* by value; buf NULL: none. Packed copies that this kernel reads */
+    bool *own;                                  /* by value: made by this kernel, so computed, not loaded */
+    const Atom *outer[MAXRANK]; int nouter;
+    const Atom *vec;                            /* the outer variable that is the vector; NULL: the innermost loop */
+    Block block[MAXRANK]; int nblock;           /* copies of an outer variable: register tile */
+    int inner_tile;                             /* vectors side by side in a store loop; 0: 1 */
+    const Atom *flat;                           /* the outer variables are digits of this one ... */
+    const Atom *flat_of[MAXRANK]; int nflat;    /* ... in this order */
+    double work;                                /* rough cycles of a block */
+    bool contract;
+    int64_t chunk;                              /* outer steps of a work-item, where a row of sums asks for it; 0: free */
+    Store *store; int nstore;                   /* SPEC_CUMULATIVE: what is stored instead of its result, if so */
+    const Ins *ins;                             /* SPEC_LANES, SPEC_ROWS, and own shapes */
+    bool *live;                                 /* of its results */
+    /* SPEC_SORT: 2 * nin places. [k]: where operand k goes and comes from (needed if the axis is longer than SORT_SHORT);
+     * [nin + k]: stands in for result k where that is not live (else buf may be NULL). NULL: none. */
+    Place *scratch;
+    const SortPass *pass; int npass;            /* SPEC_SORT: in order */
+    const SortPart *sort;                       /* which part of it this kernel is; NULL: all of it */
+    /* A store overwrites what this kernel reads (at the same index): no block may run twice. A SPEC_SCATTER whose result has the
+     * place of its first operand does not copy it, and runs index positions in parallel if they are unique. */
+    bool in_place;
+    const Target *target;
+} Spec;
+
+enum { SORT_SHORT = 128 };                      /* rows up to this length are sorted by comparing all, without scratch */
+
+const char *spec_note(const Spec *, bool packed);       /* what the scheduler thought of it, for dumps */
+
+#endif
