@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "base.h"
+#include "fault.h"
 #include "plan.h"
 
 typedef struct Device Device;
@@ -83,6 +84,13 @@ void process_watch_exit(void);                  /* after a driver did something 
 
 Mem *mem_keep(Mem *);
 void mem_drop(Mem *);
+
+/* ==================== faulty.c: failures on demand */
+Device *device_open(const Backend *, int index);        /* NULL after an error */
+int device_refuses(const Device *, const char *call);
+
+/* Must this call to a device fail? 0, or a code: each is asked for once, just before it is made. */
+static inline int device_fault(const Device *d, const char *call) { return fault_wanted ? device_refuses(d, call) : 0; }
 
 /* ==================== deep.c: f(env) on a large stack, for compilers in drivers; otherwise as if it were called here */
 int deep_call(int (*f)(void *), void *env);

@@ -128,7 +128,7 @@ Device *device_at(int i)
     if (i < 0 || i >= list.n)
         error_set(E_DEVICE, "there is no device number %d; there are %d", i, list.n);
     else if ((d = list.d[i].device) == NULL)
-        d = list.d[i].device = list.d[i].backend->open(list.d[i].index), process_watch_exit();
+        d = list.d[i].device = device_open(list.d[i].backend, list.d[i].index), process_watch_exit();
     pthread_mutex_unlock(&list.lock);
     return d;
 }

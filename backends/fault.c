@@ -1,7 +1,7 @@
 /*
- * fault.c - failures of drivers on demand.
+ * fault.c - failures on demand: which call is meant.
  *
- * In:  HEDDLE_FAULT, or what a test asks for; the name of each call that is about to be made.   Out: whether it fails.
+ * In:  HEDDLE_FAULT, or what a test asks for; the name of each call that is about to be made (fault.h).   Out: whether it fails.
  * The variable is read once, when the first call asks. Calls are counted over all threads.
  */
 #include "fault.h"

@@ -1,9 +1,12 @@
 /*
- * fault.h - failures of drivers on demand, so that what happens after them can be tested.
+ * fault.h - failures on demand, so that what happens after them can be tested.
  *
- * HEDDLE_FAULT=KIND:CALL:N makes the N-th call of a driver's function fail (N from 1): `vulkan:vkQueueSubmit:3`. With a
- * `+` behind N all calls from the N-th on fail; CALL may be `*`, any function of that kind. What fails is not called.
- * `opencl:event:N` is a command of a queue that fails on the device, after its call has returned.
+ * HEDDLE_FAULT=KIND:CALL:N makes the N-th call of that kind fail (N from 1). With a `+` behind N all calls from the N-th on
+ * fail. What fails is not called. CALL is one of
+ *      what every backend is asked for: open, compile, alloc, upload, download, launch, copy, wait, exchange: `host:launch:17`
+ *      a function of its driver: `vulkan:vkQueueSubmit:3`
+ *      `event`, of opencl: a command of a queue that fails on the device, after its call has returned
+ *      `*`: any of these.
  */
 #ifndef HEDDLE_FAULT_H
 #define HEDDLE_FAULT_H
@@ -17,7 +20,7 @@ bool fault_due(const char *kind, const char *call);
 bool fault_set(const char *spec);
 long fault_calls(void);                         /* calls since then that KIND:CALL means */
 
-/* Must this call fail? Each fallible call of a driver asks once, just before: fault("opencl", "clFinish"). */
+/* Must this call fail? Each fallible call asks once, just before: fault("opencl", "clFinish"). */
 static inline bool fault(const char *kind, const char *call) { return fault_wanted && fault_due(kind, call); }
 
 #endif

@@ -11,7 +11,7 @@
 
 /* ---- frames ---- */
 
-static bool fill(Frame *f, const Plan *p, Spot (*place)(void *, const Slot *), void *x)
+static bool fill(Frame *f, const Plan *p, const Device *d, Spot (*place)(void *, const Slot *), void *x)
 {
     f->plan = p;
     f->mem = calloc((size_t)p->nslot + 1, sizeof *f->mem);
@@ -20,14 +20,14 @@ static bool fill(Frame *f, const Plan *p, Spot (*place)(void *, const Slot *), v
         return error_set(E_NOMEM, "no memory for a program"), false;
     for (int s = 0; s < p->nslot; s++)
         if (p->slot[s].kind == SLOT_TEMP || p->slot[s].kind == SLOT_CONST)
-            if ((f->mem[s] = place(x, &p->slot[s])).buffer == NULL)
+            if (device_fault(d, "alloc") || (f->mem[s] = place(x, &p->slot[s])).buffer == NULL)
                 return false;
     for (int s = 0; s < p->nstep; s++) {
         const Step *st = &p->step[s];
         if (st->nbody && !(f->body[s] = calloc((size_t)st->nbody, sizeof(Frame))))
             return error_set(E_NOMEM, "no memory for a program"), false;
         for (int b = 0; b < st->nbody; b++)
-            if (!fill(&f->body[s][b], st->body[b], place, x))
+            if (!fill(&f->body[s][b], st->body[b], d, place, x))
                 return false;
     }
     return true;
@@ -45,10 +45,10 @@ static void empty(Frame *f)
     free(f->body);
 }
 
-Frame *replay_frame(const Plan *p, Spot (*place)(void *, const Slot *), void *x)
+Frame *replay_frame(const Plan *p, const Device *d, Spot (*place)(void *, const Slot *), void *x)
 {
     Frame *f = calloc(1, sizeof *f);
-    if (f && fill(f, p, place, x))
+    if (f && fill(f, p, d, place, x))
         return f;
     if (!f)
         error_set(E_NOMEM, "no memory for a program");
@@ -65,13 +65,34 @@ void replay_frame_drop(Frame *f)
 
 /* ---- steps ---- */
 
-typedef struct Run { const Replay *r; void *x; } Run;
+typedef struct Run { const Replay *r; const Device *d; void *x; } Run;
 
 static int run_plan(const Run *, Frame *, int64_t step);
 
+static int launch(const Run *c, const Frame *f, const Kernel *k, int64_t step)
+{
+    int e = device_fault(c->d, "launch");
+    return e ? e : c->r->launch(c->x, f, k, step);
+}
+
 static int copy(const Run *c, Spot from, Spot to, size_t bytes)
 {
-    return !bytes || (from.buffer == to.buffer && from.at == to.at) ? 0 : c->r->copy(c->x, from, to, bytes);
+    if (!bytes || (from.buffer == to.buffer && from.at == to.at))
+        return 0;
+    int e = device_fault(c->d, "copy");
+    return e ? e : c->r->copy(c->x, from, to, bytes);
+}
+
+static int fetch(const Run *c, Spot from, void *out, size_t bytes)
+{
+    int e = device_fault(c->d, "download");
+    return e ? e : c->r->fetch(c->x, from, out, bytes);
+}
+
+static int store(const Run *c, Spot to, const void *bytes, size_t n)
+{
+    int e = device_fault(c->d, "upload");
+    return e ? e : c->r->store(c->x, to, bytes, n);
 }
 
 /* The arguments and results of a body, by number. */
@@ -144,7 +165,7 @@ static int run_while(const Run *c, Frame *f, const Step *s, Frame *body)
     for (int64_t t = 0; !e; t++) {
         unsigned char flag = 0;
         e = run_body(c, &body[0], b.in, &flag_mem, &one, 0);
-        e = e ? e : c->r->fetch(c->x, flag_mem, &flag, 1);
+        e = e ? e : fetch(c, flag_mem, &flag, 1);
         if (e || !flag)
             break;
         for (int k = 0; k < s->ncarry; k++)
@@ -164,7 +185,7 @@ static int run_branch(const Run *c, Frame *f, const Step *s, Frame *body)
     Bound b;
     int32_t index = 0;
     int e = bound_new(&b, f, s);
-    e = e ? e : c->r->fetch(c->x, b.in[0], &index, sizeof index);
+    e = e ? e : fetch(c, b.in[0], &index, sizeof index);
     index = index < 0 ? 0 : index >= s->nbody ? s->nbody - 1 : index;
     e = e ? e : run_body(c, &body[index], b.in + 1, b.out, b.bytes, 0);
     free(b.in);
@@ -176,10 +197,10 @@ typedef struct Into { const Run *run; Spot to; } Into;
 static int put_part(void *into, size_t at, const void *part, size_t n)
 {
     const Into *i = into;
-    const Replay *r = i->run->r;
-    r->away(i->run->x, false);
-    int e = r->store(i->run->x, (Spot){ i->to.buffer, i->to.at + at }, part, n);
-    r->away(i->run->x, true);
+    const Run *c = i->run;
+    c->r->away(c->x, false);
+    int e = store(c, (Spot){ i->to.buffer, i->to.at + at }, part, n);
+    c->r->away(c->x, true);
     return e;
 }
 
@@ -192,10 +213,10 @@ static int run_exchange(const Run *c, Frame *f, const Step *s)
     char *mine = malloc(from->bytes + sizeof *senders + (who ? who->bytes : 0));
     if (mine && who)
         senders = (int32_t *)(void *)(mine + (from->bytes + 3) / 4 * 4);
-    int e = mine ? 0 : error_set(E_NOMEM, "no memory for what shards exchange");
-    e = e ? e : c->r->fetch(c->x, f->mem[s->in[0]], mine, from->bytes);
+    int e = mine ? device_fault(c->d, "exchange") : error_set(E_NOMEM, "no memory for what shards exchange");
+    e = e ? e : fetch(c, f->mem[s->in[0]], mine, from->bytes);
     if (!e && who)
-        e = c->r->fetch(c->x, f->mem[s->in[1]], senders, who->bytes);
+        e = fetch(c, f->mem[s->in[1]], senders, who->bytes);
     c->r->away(c->x, true);
     e = e ? e : exchange(s->swap, s->name, mine, from->bytes, senders, put_part, &into);
     c->r->away(c->x, false);
@@ -218,7 +239,7 @@ static int run_host(const Run *c, const Frame *f, const Step *s)
     for (int k = 0; k < n; k++) {
         const Slot *t = &slot[k < s->nin ? s->in[k] : s->out[k - s->nin]];
         x[k] = at, at += (t->bytes + 15) / 16 * 16;
-        e = e || k >= s->nin || !t->bytes ? e : c->r->fetch(c->x, f->mem[s->in[k]], x[k], t->bytes);
+        e = e || k >= s->nin || !t->bytes ? e : fetch(c, f->mem[s->in[k]], x[k], t->bytes);
     }
     Loc before = loc_set(s->loc);
     c->r->away(c->x, true);
@@ -227,7 +248,7 @@ static int run_host(const Run *c, const Frame *f, const Step *s)
     loc_set(before);
     for (int k = 0; k < s->nout && !e; k++)
         if (slot[s->out[k]].bytes)
-            e = c->r->store(c->x, f->mem[s->out[k]], x[s->nin + k], slot[s->out[k]].bytes);
+            e = store(c, f->mem[s->out[k]], x[s->nin + k], slot[s->out[k]].bytes);
     free(x);
     return e;
 }
@@ -238,7 +259,7 @@ static int run_plan(const Run *c, Frame *f, int64_t step)
     for (int i = 0; i < f->plan->nstep && !e; i++) {
         const Step *s = &f->plan->step[i];
         switch (s->kind) {
-        case S_LAUNCH: e = c->r->launch(c->x, f, s->kernel, step); break;
+        case S_LAUNCH: e = launch(c, f, s->kernel, step); break;
         case S_LOOP:   e = run_loop(c, f, s, f->body[i]); break;
         case S_HOST:   e = run_host(c, f, s); break;
         case S_WHILE:  e = run_while(c, f, s, f->body[i]); break;
@@ -278,9 +299,9 @@ void replay_forget(int nout, Mem **out)
         mem_drop(out[k]), out[k] = NULL;
 }
 
-int replay(const Replay *r, void *x, Frame *f, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *))
+int replay(const Replay *r, const Device *d, void *x, Frame *f, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *))
 {
-    const Run c = { r, x };
+    const Run c = { r, d, x };
     for (int s = 0; s < f->plan->nslot; s++) {
         const Slot *slot = &f->plan->slot[s];
         if (slot->kind == SLOT_ARG)

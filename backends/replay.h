@@ -25,13 +25,13 @@ typedef struct Replay {
 } Replay;
 
 /* place: where a temporary or a constant lies; a NULL buffer is an error. Gives the kernels of the plan their numbers. */
-Frame *replay_frame(const Plan *, Spot (*place)(void *x, const Slot *), void *x);
+Frame *replay_frame(const Plan *, const Device *, Spot (*place)(void *x, const Slot *), void *x);
 void replay_frame_drop(Frame *);                       /* NULL is fine */
 
 /* Memories for the results: a result that is an argument or another result shares its memory, as arrays never change. */
 int replay_outputs(const Plan *, Device *, Mem *const *in, int nout, Mem **out);
 void replay_forget(int nout, Mem **out);        /* after an error */
 /* All steps, enqueued in order. spot: where a memory lies. */
-int replay(const Replay *, void *x, Frame *, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *));
+int replay(const Replay *, const Device *, void *x, Frame *, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *));
 
 #endif

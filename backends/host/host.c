@@ -334,7 +334,8 @@ static int run_ins(Frame *f, int n)
     } else if (passes_on((Op)i->op)) {
         memcpy(f->z, f->x, i->nout * sizeof *f->z);
     } else {
-        err = op_meets(i) ? run_exchange(f, i) : run_simple(f, i);
+        err = device_fault(f->exec->exec.device, op_meets(i) ? "exchange" : "launch");
+        err = err ? err : op_meets(i) ? run_exchange(f, i) : run_simple(f, i);
         bufs_drop(f->x, i->nin);
     }
     for (int k = 0; k < i->nout; k++) {

@@ -267,7 +267,7 @@ Exec *ocl_build(Device *dev, Plan *p)
                 x->arena = NULL, ocl_fail(d, e, "temporary memory of a program");
         }
         if (!error_pending())
-            x->top = replay_frame(p, place, x);
+            x->top = replay_frame(p, dev, place, x);
     }
     if (!error_pending())
         return &x->base;
@@ -426,7 +426,7 @@ static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
     OclDevice *d = (OclDevice *)x->base.device;
     Call c = { .e = x, .queue = &d->queue[x->queue] };
     forget_arguments(x);
-    int e = replay(&steps, &c, x->top, in, out, spot);
+    int e = replay(&steps, &d->base, &c, x->top, in, out, spot);
     if (!c.last)
         return e;
     cl_int flushed = ocl.clFlush(c.queue->cl);

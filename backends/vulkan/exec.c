@@ -103,7 +103,7 @@ static bool build(VkExec *x, Plan *p)
     if (p->bytes && p->bytes + 8 * SLACK < d->base.info.max_alloc && !check_wanted("buffers") &&
         !(x->arena = piece(x, p->bytes, false)))
         return false;
-    if (!(x->top = replay_frame(p, place, x)) || !(x->table = piece(x, TABLE, true)))
+    if (!(x->top = replay_frame(p, &d->base, place, x)) || !(x->table = piece(x, TABLE, true)))
         return false;
     memset(x->table->host, 0, x->used = HEAD);
     return vk_stream_new(d, &x->stream);
@@ -277,7 +277,7 @@ int vk_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
     int e = replay_outputs(x->plan, exec->device, in, nout, out);
     if (!e && x->plan->nstep) {
         pthread_mutex_lock(&x->lock);
-        e = replay(&steps, x, x->top, in, out, spot);
+        e = replay(&steps, exec->device, x, x->top, in, out, spot);
         e = e ? e : flush(x);
         x->used = HEAD;
         x->stream.open = false;                 /* after an error: what was recorded is forgotten */

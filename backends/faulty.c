@@ -1,0 +1,68 @@
+/*
+ * faulty.c - failures of a backend's own calls on demand: HEDDLE_FAULT=KIND:CALL:N (fault.h), whatever the vendor.
+ *
+ * In:  a backend's table.   Out: the same table, whose functions ask first whether they must fail.
+ * It is put around a device when that is opened, and only if somebody has asked for failures by then; so it costs nothing. What a
+ * plan's steps and the host's instructions do is not in the table: replay.c and host.c ask for themselves.
+ */
+#include "backend.h"
+#include "fault.h"
+
+#include <string.h>
+
+typedef struct Faulty { Backend table; const Backend *real; } Faulty;
+
+static const Backend *real(const Device *d) { return ((const Faulty *)(const void *)d->backend)->real; }
+
+int device_refuses(const Device *d, const char *call)
+{
+    if (!fault_due(d->backend->kind, call))
+        return 0;
+    return error_set(strcmp(call, "alloc") ? E_DEVICE : E_NOMEM, "%s: HEDDLE_FAULT lets a call fail: %s", d->info.name, call);
+}
+
+static int alloc(Device *d, size_t n, Mem **m)
+{
+    int e = device_fault(d, "alloc");
+    return e ? e : real(d)->alloc(d, n, m);
+}
+
+static int write_(Mem *m, size_t at, const void *p, size_t n)
+{
+    int e = device_fault(m->device, "upload");
+    return e ? e : real(m->device)->write(m, at, p, n);
+}
+
+static int read_(Mem *m, size_t at, void *p, size_t n)
+{
+    int e = device_fault(m->device, "download");
+    return e ? e : real(m->device)->read(m, at, p, n);
+}
+
+static int wait_(Mem *m)
+{
+    int e = device_fault(m->device, "wait");
+    return e ? e : real(m->device)->wait(m);
+}
+
+static Exec *build(Device *d, Plan *p) { return device_fault(d, "compile") ? NULL : real(d)->build(d, p); }
+
+static Exec *build_graph(Device *d, const Graph *g) { return device_fault(d, "compile") ? NULL : real(d)->build_graph(d, g); }
+
+Device *device_open(const Backend *b, int index)
+{
+    static Faulty table[8];                     /* under the lock of the list */
+    int k = 0;
+    if (fault(b->kind, "open"))
+        return error_set(E_DEVICE, "%s:%d: HEDDLE_FAULT lets a call fail: open", b->kind, index), NULL;
+    Device *d = b->open(index);
+    if (!d || !fault_wanted)
+        return d;
+    while (table[k].real && table[k].real != b)
+        k++;
+    table[k] = (Faulty){ *b, b };
+    table[k].table.alloc = alloc, table[k].table.write = write_, table[k].table.read = read_, table[k].table.wait = wait_;
+    table[k].table.build = build, table[k].table.build_graph = b->build_graph ? build_graph : NULL;
+    d->backend = &table[k].table;
+    return d;
+}
