@@ -193,6 +193,9 @@ int error_told(int code);                       /* at their exit: the program is
 int error_pass(void);                           /* an argument is NULL: the code pending, else an error of its own */
 
 /* ---- data (store.c, array.c) */
+/* How an array lies over several devices (sharding.c). of: the mesh of the user's; NULL: it has no names. */
+typedef struct Sharding { Type type; Mesh mesh; Dealt spec; const struct hd_mesh *of; } Sharding;
+typedef struct Shards { Sharding sharding; int n; Mem *mem[]; } Shards;     /* shards of one device may share a memory */
 struct Store {                                  /* the bytes of an array, on the host or on devices */
     _Atomic int refs;
     pthread_mutex_t lock;
@@ -200,7 +203,7 @@ struct Store {                                  /* the bytes of an array, on the
     void *host;                                 /* NULL: only on devices */
     bool lent;                                  /* hd_data has given host away */
     Mem *mem;                                   /* NULL: not yet used on one device */
-    Mem **shard; int nshard; bool same;         /* equal shares along the first axis; same: copies. 0: none */
+    struct Shards *shards;                      /* NULL: none */
 };
 enum { ALIVE = 0x61727279, GONE = 0x676f6e65 };
 struct hd_array {
@@ -237,16 +240,37 @@ Device *store_device(Store *);                  /* NULL: host memory, not used y
 const char *store_places(Store *);              /* devices, with commas; "": host memory, not used yet */
 int store_wait(Store *);                        /* 0, or the late error of what computes it */
 bool store_ready(Store *);
-/* Takes over the list and its n memories. NULL: they were not whole, or memory is out; then all are gone. */
-Store *store_shards(size_t bytes, int n, Mem **, bool same, bool whole);
-/* A reference to share k of n, along the first axis, on this device. NULL after an error. */
-Mem *store_share(Store *, int n, int k, Device *);
+/* Without memories yet; NULL: out of memory. */
+Shards *shards_new(const Sharding *);
+/* Takes the shards over. NULL: one has no memory, or memory is out; then all are gone. */
+Store *store_sharded(Shards *);
+void shards_drop(Shards *);
+Store *store_dealt(Store *, const Sharding *, Device *const *);  /* the same in another sharding, on a device for each shard */
+/* A reference to what shard k of a sharding has, on this device. NULL after an error. */
+Mem *store_share(Store *, const Sharding *, int k, Device *);
+
+/* ---- shardings (sharding.c) */
+Sharding sharding_rows(const Type *, int64_t n, int axis);  /* n shares along one axis; -1: n copies */
+bool sharding_same(const Sharding *);               /* copies */
+/* A part of an array: the elements from `start`, so many along each axis. It lies dense, in row-major order. */
+typedef struct Part { int64_t start[MAXRANK], dim[MAXRANK]; } Part;
+Part part_whole(const Type *);
+Part part_of(const Sharding *, int64_t shard);
+bool part_equal(const Type *, const Part *, const Part *);
+size_t part_bytes(const Type *, const Part *);
+/* What `from` has of `to`: false: nothing. *at, *bytes: where it lies in from's bytes, with whatever is between. */
+bool part_cover(const Type *, const Part *from, const Part *to, size_t *at, size_t *bytes);
+/* It goes to its place in to's bytes; src: those bytes of from. */
+void part_copy(const Type *, const Part *from, const Part *to, const void *src, void *dst);
 /* Whether enums have a sign is the compiler's choice. */
 static inline bool is_dtype(enum hd_dtype d) { return (unsigned)d - 1 < DT_COUNT - 1; }
 int array_type(const char *what, enum hd_dtype, hd_ints shape, Type *);        /* of an array to be made. 0, or a code */
 hd_array *array_leaf(const Type *, Store *);    /* takes over the store; NULL: abstract */
 hd_array *array_build(const Tree *, Store *const *leaves);      /* takes the leaves over; leaves NULL: abstract */
 const Tree *array_tree(const hd_array *);       /* in the arena */
+/* The same tree over other stores, of each leaf the one that f makes. NULL after an error. */
+typedef Store *ToStore(const hd_array *leaf, const void *env);
+hd_array *array_each(const char *what, const hd_array *, ToStore *f, const void *env);
 uint64_t array_hash(const hd_array *, uint64_t);
 bool array_fits(const hd_array *, const Tree *);
 int array_leaves(hd_array *, hd_array **out, int n);    /* n leaves so far; returns how many now. out NULL: counts */

@@ -545,51 +545,58 @@ const void *hd_data(const hd_array *x)
 
 /* ==================== elsewhere */
 
-/* A list of devices gets a share of the first axis each. */
-static Store *put_store(const hd_array *a, Device *const *d, int n)
+/* Where an array goes: to one device, or in shares along an axis to several. */
+typedef struct Where { Device **device; int n; int64_t axis; } Where;
+
+static int put_layout(const Type *t, const Where *w, Sharding *l)
 {
-    if (n == 1) {
-        Mem *m = store_on(a->store, d[0], false);
-        return m ? store_new(a->store->bytes, NULL, m) : NULL;
-    }
-    if (!a->type.rank || a->type.dim[0] % n) {
-        error_set(E_SHAPE, "hd_put: a first axis of %lld cannot be dealt out to %d devices: a multiple is wanted",
-                  (long long)(a->type.rank ? a->type.dim[0] : 0), n);
-        return NULL;
-    }
-    Mem **m = calloc((size_t)n, sizeof *m);
-    if (!m)
-        return no_memory(sizeof *m * (size_t)n), NULL;
-    bool whole = true;
-    for (int k = 0; whole && k < n; k++)
-        whole = (m[k] = store_share(a->store, n, k, d[k])) != NULL;
-    return store_shards(a->store->bytes, n, m, false, whole);
+    int64_t axis = w->axis + (w->axis < 0 ? t->rank : 0);
+    if (axis < 0 || axis >= t->rank)
+        return error_set(E_INVAL, "hd_put: an array of %d axes has no axis %lld to deal out to %d devices", t->rank,
+                         (long long)w->axis, w->n);
+    if (t->dim[axis] % w->n)
+        return error_set(E_SHAPE, "hd_put: axis %lld, of %lld, cannot be dealt out to %d devices: a multiple is wanted",
+                         (long long)axis, (long long)t->dim[axis], w->n);
+    *l = sharding_rows(t, w->n, (int)axis);
+    return 0;
 }
 
-static hd_array *put(const hd_array *a, Device *const *d, int n)
+static Store *put_store(const hd_array *a, const void *where)
+{
+    const Where *w = where;
+    Sharding l;
+    if (w->n == 1) {
+        Mem *m = store_on(a->store, w->device[0], false);
+        return m ? store_new(a->store->bytes, NULL, m) : NULL;
+    }
+    return put_layout(&a->type, w, &l) ? NULL : store_dealt(a->store, &l, w->device);
+}
+
+hd_array *array_each(const char *what, const hd_array *a, ToStore *f, const void *env)
 {
     if (a->tree) {
         hd_array *y = array_inner(a->key, a->n);
-        for (int i = 0; y && i < a->n && (y->part[i] = put(a->part[i], d, n)); i++)
+        for (int i = 0; y && i < a->n && (y->part[i] = array_each(what, a->part[i], f, env)); i++)
             if (a->key)
                 y->key[i] = a->key[i];
         return y ? array_whole(y) : NULL;
     }
-    if (!contents("hd_put", a))
+    if (!contents(what, a))
         return NULL;
-    Store *s = put_store(a, d, n);
+    Store *s = f(a, env);
     return s ? array_leaf(&a->type, s) : NULL;
 }
 
-hd_array *hd_put(const hd_array *a, const char *device)
+hd_array *hd_put_n(const hd_array *a, const char *device, const hd_put_opts *opts)
 {
-    OP(hd_put);
+    OP(hd_put_n);
+    OPTIONS(hd_put_opts, opts);
     if (!a || !array_alive("hd_put", -1, a))
         return NULL;
     error_begin();
-    Device **d;
-    int n = devices_listed("hd_put", device, &d);
-    hd_array *y = n ? put(a, d, n) : NULL;
-    free(d);
+    Where w = { .axis = opts->axis };
+    w.n = devices_listed("hd_put", device, &w.device);
+    hd_array *y = w.n ? array_each("hd_put", a, put_store, &w) : NULL;
+    free(w.device);
     return y;
 }

@@ -112,7 +112,8 @@ typedef struct Call {
     Exec **exec;                                /* by shard; several of one device may have one */
     int n;                                      /* shards; 0: the home device runs it */
     Device **device;
-    uint8_t *im, *om;                           /* over the shards */
+    Sharding *il, *ol;                          /* of each value over the shards */
+    bool *summed;                               /* operands that only the first shard gets, the others zeros */
     PartyAxis axis;
     bool meets;                                 /* shards exchange something: each has an Exec of its own */
     Mem **number;                               /* the i32 that says which shard it is */
@@ -141,8 +142,21 @@ static int sharer(const Call *c, int s)
     return t < s ? t : -1;
 }
 
+static bool all_alike(const Call *c)
+{
+    bool same = true;
+    for (int s = 1; s < c->n; s++)
+        same = same && alike(c->device[0], c->device[s]);
+    return same;
+}
+
+/* g: of one shard; NULL after an error. */
 static bool build_shards(Call *c, Graph *g, hd_cost_info *cost)
 {
+    if (!g)
+        return false;
+    c->meets = graph_exchanges(g);
+    c->exec = NEWS(Exec *, c->n), c->number = NEWS(Mem *, c->n);
     for (int s = 0; s < c->n; s++) {
         int32_t number = s;
         int t = sharer(c, s), like = 0;
@@ -172,18 +186,15 @@ static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *hom
         return false;
     c->device = d, c->n = (int)lane->size;
     c->axis = (PartyAxis){ lane->name ? lane->name : "shards", c->n };
-    c->im = NEWS(uint8_t, p->nin), c->om = NEWS(uint8_t, p->nout);
-    for (int k = 0; k < p->nin; k++)
-        c->im[k] = r->im[k * r->nlane];
+    c->summed = NEWS(bool, p->nin), c->il = NEWS(Sharding, p->nin), c->ol = NEWS(Sharding, p->nout);
+    for (int k = 0; k < p->nin; k++) {
+        c->il[k] = sharding_rows(&g->type[p->in[k]], c->n, r->im[k * r->nlane] == STACKED ? p->in_at[k] : -1);
+        c->summed[k] = r->im[k * r->nlane] == SUMMED;
+    }
     for (int k = 0; k < p->nout; k++)
-        c->om[k] = r->om[k * r->nlane];
-    bool same = true;
-    for (int s = 1; s < c->n; s++)
-        same = same && alike(d[0], d[s]);
-    Graph *shard = graph_shard(p->over, g, 0, same);
-    c->meets = shard && graph_exchanges(shard);
-    c->exec = NEWS(Exec *, c->n), c->number = NEWS(Mem *, c->n);
-    return shard && build_shards(c, shard, cost);
+        c->ol[k] = sharding_rows(&g->type[p->out[k]], c->n, r->om[k * r->nlane] == STACKED ? p->out_at[k] : -1);
+    bool same = all_alike(c);
+    return build_shards(c, graph_shard(p->over, g, 0, same), cost);
 }
 
 static bool call_home(Call *c, const Piece *p, Device *home, hd_cost_info *cost)
@@ -272,11 +283,8 @@ static Mem *zeros(Device *d, size_t n)
 static Mem *operand(const Job *j, int s, int k)
 {
     const Call *c = j->c;
-    Store *x = j->val[c->in[k]];
     Device *d = c->device[s];
-    if (c->im[k] == STACKED)
-        return store_share(x, c->n, s, d);
-    return c->im[k] == SUMMED && s ? zeros(d, j->bytes[c->in[k]]) : store_on(x, d, false);
+    return c->summed[k] && s ? zeros(d, j->bytes[c->in[k]]) : store_share(j->val[c->in[k]], &c->il[k], s, d);
 }
 
 static int run_shard(const Job *j, int s)
@@ -368,18 +376,20 @@ static int run_jobs(Job *job, int n, Party *party)
 }
 
 /* Results of the shards as stores: shares, or, where all have the same, one copy a device. Takes the memories over. */
-static int settle_results(const Call *c, Mem **out, const size_t *bytes, Store **val)
+static int settle_results(const Call *c, Mem **out, Store **val)
 {
     for (int k = 0; k < c->nout; k++) {
-        Mem **m = calloc((size_t)c->n, sizeof *m);
-        bool same = c->om[k] != STACKED;
-        int n = 0;
-        for (int s = 0; s < c->n; s++) {
+        Shards *p = shards_new(&c->ol[k]);
+        bool same = sharding_same(&c->ol[k]);
+        for (int s = 0; p && s < c->n; s++) {
+            int first = same ? sharer(c, s) : -1;
             Mem **from = &out[(size_t)s * (size_t)c->nout + (size_t)k];
-            if (m && (!same || sharer(c, s) < 0))
-                m[n++] = *from, *from = NULL;
+            if (first < 0)
+                p->mem[s] = *from, *from = NULL;
+            else
+                p->mem[s] = mem_keep(p->mem[first]);
         }
-        val[c->out[k]] = m ? store_shards(bytes[c->out[k]], n, m, same, true) : NULL;
+        val[c->out[k]] = p ? store_sharded(p) : NULL;
         if (!val[c->out[k]])
             return error_set(E_NOMEM, "out of host memory");
     }
@@ -402,7 +412,7 @@ static int run_over(Call *c, Store **val, const size_t *bytes)
     e = e ? e : run_jobs(job, n, party);
     if (n && c->meets)
         pthread_mutex_unlock(&c->lock);
-    e = e ? e : settle_results(c, m + nin, bytes, val);
+    e = e ? e : settle_results(c, m + nin, val);
     for (size_t k = 0; m && k < nout; k++)
         mem_drop(m[nin + k]);
     free(m);

@@ -1,9 +1,9 @@
 /*
  * store.c - the bytes of arrays: on the host, on a device, or in shards on several.
  *
- * A store's bytes lie in host memory until a device first uses them; then they belong to it. Shards are equal shares along the
- * first axis, or copies; what several devices computed stays where it is until somebody wants it whole, elsewhere, or in other
- * shares.
+ * A store's bytes lie in host memory until a device first uses them; then they belong to it. Shards are equal shares, or copies,
+ * by a layout; what several devices computed stays where it is until somebody wants it whole, elsewhere, or in another layout.
+ * Then only what a part of the new layout has in common with one of the old is read.
  */
 #include "api.h"
 #include <stdatomic.h>
@@ -43,24 +43,41 @@ void store_drop(Store *s)
     if (!s || atomic_fetch_sub(&s->refs, 1) > 1)
         return;
     mem_drop(s->mem);
-    for (int k = 0; k < s->nshard; k++)
-        mem_drop(s->shard[k]);
-    free(s->shard);
+    shards_drop(s->shards);
     if (!s->lent || !lent_kept(s->host, s->bytes))
         free(s->host);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
 
-Store *store_shards(size_t bytes, int n, Mem **m, bool same, bool whole)
+Shards *shards_new(const Sharding *l)
 {
-    Store *s = whole ? store_new(bytes, NULL, NULL) : NULL;
-    for (int k = 0; !s && k < n; k++)
-        mem_drop(m[k]);
-    if (s)
-        s->shard = m, s->nshard = n, s->same = same;
+    size_t n = (size_t)mesh_shards(&l->mesh);
+    Shards *s = calloc(1, sizeof *s + n * sizeof *s->mem);
+    if (!s)
+        no_memory(sizeof *s + n * sizeof *s->mem);
     else
-        free(m);
+        s->sharding = *l, s->n = (int)n;
+    return s;
+}
+
+void shards_drop(Shards *s)
+{
+    for (int k = 0; s && k < s->n; k++)
+        mem_drop(s->mem[k]);
+    free(s);
+}
+
+Store *store_sharded(Shards *shards)
+{
+    bool whole = shards;
+    for (int k = 0; whole && k < shards->n; k++)
+        whole = shards->mem[k];
+    Store *s = whole ? store_new(type_bytes(&shards->sharding.type), NULL, NULL) : NULL;
+    if (s)
+        s->shards = shards;
+    else
+        shards_drop(shards);
     return s;
 }
 
@@ -71,7 +88,7 @@ Device *store_device(Store *s)
     if (process_usable())
         return NULL;
     pthread_mutex_lock(&s->lock);
-    Device *d = s->mem ? s->mem->device : s->nshard == 1 ? s->shard[0]->device : NULL;
+    Device *d = s->mem ? s->mem->device : s->shards && s->shards->n == 1 ? s->shards->mem[0]->device : NULL;
     pthread_mutex_unlock(&s->lock);
     return d;
 }
@@ -80,35 +97,41 @@ const char *store_places(Store *s)
 {
     Device *d = store_device(s), *before = NULL;
     Text t = { 0 };
-    if (d || s->same)
-        return (d ? d : s->shard[0]->device)->info.name;
-    for (int k = 0; k < s->nshard; k++) {
-        if (s->shard[k]->device != before)
-            text_add(&t, "%s%s", before ? "," : "", s->shard[k]->device->info.name);
-        before = s->shard[k]->device;
+    const Shards *p = s->shards;
+    if (d || (p && sharding_same(&p->sharding) && !p->sharding.of))
+        return (d ? d : p->mem[0]->device)->info.name;
+    for (int k = 0; p && k < p->n; k++) {
+        if (p->mem[k]->device != before)
+            text_add(&t, "%s%s", before ? "," : "", p->mem[k]->device->info.name);
+        before = p->mem[k]->device;
     }
     const char *all = intern(t.s ? t.s : "");
     text_free(&t);
     return all ? all : "";
 }
 
-int store_wait(Store *s)
+static int wait_shards(const Shards *s)
 {
     int e = 0;
+    for (int k = 0; k < s->n && !e; k++)
+        e = s->mem[k]->device->backend->wait(s->mem[k]);
+    return e;
+}
+
+int store_wait(Store *s)
+{
     if (process_usable())
         return (int)error_code();
     if (s->mem)
         return s->mem->device->backend->wait(s->mem);
-    for (int k = 0; k < s->nshard && !e; k++)
-        e = s->shard[k]->device->backend->wait(s->shard[k]);
-    return e;
+    return s->shards ? wait_shards(s->shards) : 0;
 }
 
 bool store_ready(Store *s)
 {
     bool ready = process_usable() || !s->mem || s->mem->device->backend->ready(s->mem);
-    for (int k = 0; k < s->nshard && ready; k++)
-        ready = s->shard[k]->device->backend->ready(s->shard[k]);
+    for (int k = 0; s->shards && k < s->shards->n && ready; k++)
+        ready = s->shards->mem[k]->device->backend->ready(s->shards->mem[k]);
     return ready;
 }
 
@@ -126,63 +149,152 @@ Mem *mem_with(Device *d, const void *bytes, size_t n)
     return m;
 }
 
-/* Bytes from a place in a store on. With the lock held; what is in several shards is put together. */
-static int bytes_from(Store *s, size_t at, void *dst, size_t n)
+/* Bytes of a memory from a place on; of none it is waited for. */
+static int bytes_of(Mem *m, size_t at, void *dst, size_t n)
 {
-    int e = 0;
-    if (s->host || s->mem || s->same) {
-        Mem *m = s->mem ? s->mem : s->same ? s->shard[0] : NULL;
-        if (s->host && n)
-            memcpy(dst, (const char *)s->host + at, n);
-        return s->host ? 0 : n ? m->device->backend->read(m, at, dst, n) : m->device->backend->wait(m);
-    }
-    size_t row = s->bytes / (size_t)s->nshard;
-    for (int k = 0; k < s->nshard && !e; k++) {
-        size_t first = row * (size_t)k, from = at > first ? at : first, to = at + n < first + row ? at + n : first + row;
-        Mem *m = s->shard[k];
-        if (from < to)
-            e = m->device->backend->read(m, from - first, (char *)dst + (from - at), to - from);
-        else if (!row)
-            e = m->device->backend->wait(m);
+    return n ? m->device->backend->read(m, at, dst, n) : m->device->backend->wait(m);
+}
+
+/* What a part of an array, which lies in a memory or on the host, has of another. */
+static int part_from(const Type *t, const Part *from, Mem *m, const char *host, const Part *to, void *dst)
+{
+    size_t at, n;
+    if (!part_cover(t, from, to, &at, &n))
+        return 0;
+    void *between = host ? NULL : malloc(n);
+    if (!host && !between)
+        return no_memory(n), (int)E_NOMEM;
+    int e = host ? 0 : bytes_of(m, at, between, n);
+    if (!e)
+        part_copy(t, from, to, host ? host + at : between, dst);
+    free(between);
+    return e;
+}
+
+/* Is it the first of those that have the same part? */
+static bool original(const Sharding *l, int64_t shard)
+{
+    bool first = true;
+    for (int a = 0; a < l->mesh.naxis; a++)
+        first = first && (l->spec.over[a] >= 0 || !mesh_place(&l->mesh, a, shard));
+    return first;
+}
+
+/* A part of what is in shards, put together. With the lock held. */
+static int part_of_shards(const Shards *s, const Part *to, void *dst)
+{
+    const Type *t = &s->sharding.type;
+    int e = type_size(t) ? 0 : wait_shards(s);
+    for (int k = 0; k < s->n && !e; k++) {
+        Part from = part_of(&s->sharding, k);
+        if (!original(&s->sharding, k))
+            continue;
+        if (part_equal(t, &from, to))
+            return bytes_of(s->mem[k], 0, dst, part_bytes(t, to));
+        e = part_from(t, &from, s->mem[k], NULL, to, dst);
     }
     return e;
 }
 
-/* A copy of the one on this device, or NULL. */
-static Mem *copy_on(const Store *s, const Device *d)
+/* A part of an array of this type. With the lock held. */
+static int part_of_store(Store *s, const Type *t, const Part *to, void *dst)
 {
-    for (int k = 0; s->same && k < s->nshard; k++)
-        if (s->shard[k]->device == d)
-            return s->shard[k];
+    Part whole = part_whole(t);
+    if (s->host || s->mem)
+        return part_from(t, &whole, s->mem, s->host, to, dst);
+    return part_of_shards(s->shards, to, dst);
+}
+
+static int whole_of_store(Store *s, void *dst)
+{
+    if (s->host && s->bytes)
+        memcpy(dst, s->host, s->bytes);
+    if (s->host || s->mem)
+        return s->host ? 0 : bytes_of(s->mem, 0, dst, s->bytes);
+    Part whole = part_whole(&s->shards->sharding.type);
+    return part_of_shards(s->shards, &whole, dst);
+}
+
+/* A memory on this device that is this part already, or NULL. */
+static Mem *there(const Store *s, const Part *p, const Device *d)
+{
+    for (int k = 0; s->shards && k < s->shards->n; k++) {
+        Part have = part_of(&s->shards->sharding, k);
+        if (s->shards->mem[k]->device == d && part_equal(&s->shards->sharding.type, &have, p))
+            return s->shards->mem[k];
+    }
     return NULL;
 }
 
-static Mem *moved(Store *s, size_t at, size_t n, Device *d)
+static Mem *share_moved(Store *s, const Type *t, const Part *p, Device *d)
 {
+    Part whole = part_whole(t);
+    size_t n = part_bytes(t, p), at, cover;
+    if (s->host && part_cover(t, &whole, p, &at, &cover) && cover == n)
+        return mem_with(d, (const char *)s->host + at, n);
     Mem *m = NULL;
     void *copy = malloc(n ? n : 1);
     if (!copy)
         no_memory(n);
-    else if (!bytes_from(s, at, copy, n))
+    else if (!part_of_store(s, t, p, copy))
         m = mem_with(d, copy, n);
     free(copy);
     return m;
 }
 
-Mem *store_share(Store *s, int n, int k, Device *d)
+Mem *store_share(Store *s, const Sharding *l, int k, Device *d)
 {
-    size_t row = s->bytes / (size_t)n;
-    Mem *m = NULL;
+    Part p = part_of(l, k);
+    size_t n = part_bytes(&l->type, &p);
+    Mem *m;
     if (process_usable())
         return NULL;
     pthread_mutex_lock(&s->lock);
-    if (s->nshard == n && !s->same && s->shard[k]->device == d)
-        m = mem_keep(s->shard[k]);
-    else if (s->host)
-        m = mem_with(d, (const char *)s->host + row * (size_t)k, row);
-    else
-        m = moved(s, row * (size_t)k, row, d);
+    Mem *have = s->mem && s->mem->device == d && n == s->bytes ? s->mem : there(s, &p, d);
+    m = have ? mem_keep(have) : share_moved(s, &l->type, &p, d);
     pthread_mutex_unlock(&s->lock);
+    return m;
+}
+
+/* What a shard before this one has of the same part on the same device, or NULL. */
+static Mem *same_share(const Shards *p, int shard, const Device *d)
+{
+    Part want = part_of(&p->sharding, shard);
+    for (int k = 0; k < shard; k++) {
+        Part have = part_of(&p->sharding, k);
+        if (p->mem[k]->device == d && part_equal(&p->sharding.type, &have, &want))
+            return p->mem[k];
+    }
+    return NULL;
+}
+
+Store *store_dealt(Store *s, const Sharding *l, Device *const *device)
+{
+    Shards *p = shards_new(l);
+    bool whole = p;
+    for (int k = 0; whole && k < p->n; k++) {
+        Mem *have = same_share(p, k, device[k]);
+        whole = (p->mem[k] = have ? mem_keep(have) : store_share(s, l, k, device[k]));
+    }
+    return store_sharded(p);
+}
+
+/* A copy of the whole on this device, or NULL. */
+static Mem *copy_on(const Store *s, const Device *d)
+{
+    Part whole = s->shards ? part_whole(&s->shards->sharding.type) : (Part){ 0 };
+    return s->shards ? there(s, &whole, d) : NULL;
+}
+
+static Mem *moved(Store *s, Device *d)
+{
+    Mem *m = NULL;
+    void *copy = malloc(s->bytes ? s->bytes : 1);
+    if (!copy)
+        no_memory(s->bytes);
+    else if (!whole_of_store(s, copy))
+        m = mem_with(d, copy, s->bytes);
+    free(copy);
     return m;
 }
 
@@ -204,7 +316,7 @@ Mem *store_on(Store *s, Device *d, bool place)
                 free(s->host), s->host = NULL;
         }
     } else {
-        m = moved(s, 0, s->bytes, d);
+        m = moved(s, d);
     }
     pthread_mutex_unlock(&s->lock);
     return m;
@@ -216,7 +328,7 @@ int store_read(Store *s, void *dst)
     if (process_usable())
         return (int)error_code();
     pthread_mutex_lock(&s->lock);
-    e = bytes_from(s, 0, dst, s->bytes);
+    e = whole_of_store(s, dst);
     pthread_mutex_unlock(&s->lock);
     return e;
 }
@@ -234,7 +346,7 @@ const void *store_host(Store *s)
         void *own = malloc(s->bytes ? s->bytes : 1);
         if (!own)
             no_memory(s->bytes);
-        else if (bytes_from(s, 0, own, s->bytes))
+        else if (whole_of_store(s, own))
             free(own);
         else
             s->host = own;

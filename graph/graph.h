@@ -313,12 +313,24 @@ Ref settle(Ref, uint8_t state, uint8_t want, const Axis *);
 Graph *graph_matrix(const Graph *);             /* a lowering: no region has lanes any more */
 bool graph_has_lanes(const Graph *);
 
+/* ---- arrays over devices: a grid of shards, numbered row by row, and for each of its axes the axis of the array that is dealt out
+ * along it, -1: each shard has all of it. Several may deal out one axis of the array, the first in the largest pieces. */
+enum { MESH_AXES = 4 };
+typedef struct Mesh { int naxis; int64_t size[MESH_AXES]; const char *name[MESH_AXES]; } Mesh;      /* interned; NULL: none */
+typedef struct Dealt { int8_t over[MESH_AXES]; } Dealt;
+int64_t mesh_shards(const Mesh *);
+int64_t mesh_place(const Mesh *, int axis, int64_t shard);      /* where a shard is along the axis */
+Type mesh_share(const Mesh *, const Dealt *, const Type *);      /* what a shard has of it */
+/* The first element of a shard's share along each axis. */
+void mesh_start(const Mesh *, const Dealt *, const Type *, int64_t shard, int64_t *start);
+
 /* ---- axes with a place (transforms/placed.c) */
 Graph *graph_unplaced(const Graph *);           /* a lowering: they become lanes of the program itself */
 bool graph_has_places(const Graph *);           /* is there such an axis, in a body too? */
 bool graph_has_pieces(const Graph *);           /* is anything to be run by several devices? */
-/* A call over a place, its outermost lane axis; or, where `over` is NULL, what one device computes between such calls. */
-typedef struct Piece { const Ins *over; Graph *g; int nin, nout; Ref *in, *out; } Piece;
+/* A call over a place, its outermost lane axis; or, where `over` is NULL, what one device computes between such calls. at: of a
+ * call, the axis of the value that its shards are shares of. */
+typedef struct Piece { const Ins *over; Graph *g; int nin, nout; Ref *in, *out; int *in_at, *out_at; } Piece;
 /* The program in pieces, in an order in which they can run; their operands and results are values of *moved, which has the inputs
  * and outputs of the program. How many; 0 after an error. */
 int graph_pieces(const Graph *, const Graph **moved, Piece **out);

@@ -16,7 +16,7 @@ static hd_array *run(const Workload *w, const char *device)
     hd_array *args[MAX_ARGS], *out = NULL;
     int n = w->args(w->small, args), e = 0;
     for (int i = 0; i < n; i++) {
-        hd_array *there = hd_put(args[i], device);
+        hd_array *there = hd_put_n(args[i], device, NULL);
         hd_drop(args[i]);
         args[i] = there;
     }

@@ -284,8 +284,64 @@ static void place_first(const Ins *i, const Ref *x, Ref *out, void *env)
     }
 }
 
-/* depth: how many calls over places it comes after; free: it depends on nothing, so that each piece makes it itself. */
-typedef struct Cut { const Graph *g; int *depth; bool *free, *wanted; } Cut;
+/* depth: how many calls over places it comes after; free: it depends on nothing, so that each piece makes it itself. shares: by
+ * instruction, it only moves the axis of a call's result, which then lies in shares along that axis from the start. used: by value,
+ * in the part that computes it. */
+typedef struct Cut { const Graph *g; int *depth; bool *free, *wanted, *shares, *used; } Cut;
+
+static bool in_order_but(Ints perm, int at)
+{
+    for (int d = 1, before = at == 0 ? -1 : (int)perm.v[0]; d < perm.n; d++)
+        if (d != at && (int)perm.v[d] < before)
+            return false;
+        else if (d != at)
+            before = (int)perm.v[d];
+    return true;
+}
+
+/* Is it all that an instruction does to move one axis to the front? *from: that one. */
+static bool to_front(const Ins *i, int *from)
+{
+    Ints p = i && i->op == OP_transpose ? ins_ints(i, 0) : (Ints){ 0 };
+    *from = p.n ? (int)p.v[0] : 0;
+    return p.n && in_order_but(p, 0);
+}
+
+/* ... or the first axis to another place? */
+static bool from_front(const Ins *i, int *to)
+{
+    Ints p = i && i->op == OP_transpose ? ins_ints(i, 0) : (Ints){ 0 };
+    for (*to = 0; *to < p.n && p.v[*to]; )
+        ++*to;
+    return p.n && in_order_but(p, *to);
+}
+
+/* What a call takes in shares: a value, or the one whose axis `at` comes first there. */
+static Ref shared_out(const Graph *g, const Ins *over, int j, int *at)
+{
+    const Ins *i = g->def[over->in[j]];
+    if (marks_in(over->region, j)[0] == STACKED && to_front(i, at))
+        return i->in[0];
+    *at = 0;
+    return over->in[j];
+}
+
+/* Finds what gives the results of calls in another order, and is all that reads them. */
+static void find_shares(Cut *c)
+{
+    const Graph *g = c->g;
+    int *uses = NEWS(int, g->nval), to;
+    for (int n = 0; n < g->nins; n++)
+        for (int k = 0; k < g->ins[n]->nin; k++)
+            uses[g->ins[n]->in[k]]++;
+    for (int k = 0; k < g->nout; k++)
+        uses[g->out[k]]++;
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n], *by = i->op == OP_transpose ? g->def[i->in[0]] : NULL;
+        if (by && apart(by) && uses[i->in[0]] == 1 && marks_out(by->region, (int)(i->in[0] - by->out))[0] == STACKED)
+            c->shares[n] = from_front(i, &to);
+    }
+}
 
 static bool is_free(const Cut *c, const Ins *i)
 {
@@ -295,23 +351,47 @@ static bool is_free(const Cut *c, const Ins *i)
     return free;
 }
 
+static bool is_used(const Cut *c, const Ins *i)
+{
+    bool used = false;
+    for (int k = 0; k < i->nout; k++)
+        used = used || c->used[i->out + (Ref)k] || c->wanted[i->out + (Ref)k];
+    return used;
+}
+
+static void find_used(Cut *c)
+{
+    for (int n = c->g->nins - 1; n >= 0; n--) {
+        const Ins *i = c->g->ins[n];
+        for (int k = 0; k < i->nin && !apart(i) && !c->shares[n] && is_used(c, i); k++)
+            c->used[i->in[k]] = true;
+    }
+}
+
 /* wanted: of what a part computes, what others need. */
 static void survey(Cut *c)
 {
     const Graph *g = c->g;
+    int at;
+    find_shares(c);
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
         int d = 0;
         bool free = is_free(c, i);
-        for (int k = 0; k < i->nin; k++)
-            d = c->depth[i->in[k]] > d ? c->depth[i->in[k]] : d;
-        for (int k = 0; k < i->nin; k++)
-            c->wanted[i->in[k]] |= apart(i) || (!c->free[i->in[k]] && c->depth[i->in[k]] < d);
+        for (int k = 0; k < i->nin; k++) {
+            Ref x = apart(i) ? shared_out(g, i, k, &at) : i->in[k];
+            d = c->depth[x] > d ? c->depth[x] : d;
+        }
+        for (int k = 0; k < i->nin && !c->shares[n]; k++) {
+            Ref x = apart(i) ? shared_out(g, i, k, &at) : i->in[k];
+            c->wanted[x] |= apart(i) || (!c->free[x] && c->depth[x] < d);
+        }
         for (int k = 0; k < i->nout; k++)
             c->depth[i->out + (Ref)k] = d + apart(i), c->free[i->out + (Ref)k] = free;
     }
     for (int k = 0; k < g->nout; k++)
         c->wanted[g->out[k]] = true;
+    find_used(c);
 }
 
 typedef struct Part { const Cut *c; Ref *map; Piece *p; int cap; } Part;
@@ -343,7 +423,7 @@ static bool part_at(const Cut *c, int depth, Piece *p)
     p->g->name = g->name;
     for (int n = 0; n < g->nins && !error_pending(); n++) {
         const Ins *i = g->ins[n];
-        if (apart(i) || c->depth[i->out] != depth)
+        if (apart(i) || c->shares[n] || c->depth[i->out] != depth || !is_used(c, i))
             continue;
         for (int k = 0; k < i->nin && !c->free[i->out]; k++)
             x[k] = part_value(&part, i->in[k]);
@@ -359,6 +439,22 @@ static bool part_at(const Cut *c, int depth, Piece *p)
     return p->nout > 0;
 }
 
+static Piece piece_over(const Cut *c, const Ins *i)
+{
+    Piece p = { .over = i, .nin = i->nin, .nout = i->nout, .in = NEWS(Ref, i->nin), .out = NEWS(Ref, i->nout),
+                .in_at = NEWS(int, i->nin), .out_at = NEWS(int, i->nout) };
+    for (int j = 0; j < i->nin; j++)
+        p.in[j] = shared_out(c->g, i, j, &p.in_at[j]);
+    for (int j = 0; j < i->nout; j++)
+        p.out[j] = i->out + (Ref)j;
+    for (int n = 0; n < c->g->nins; n++) {
+        const Ins *t = c->g->ins[n];
+        if (c->shares[n] && c->g->def[t->in[0]] == i && from_front(t, &p.out_at[t->in[0] - i->out]))
+            p.out[t->in[0] - i->out] = t->out;
+    }
+    return p;
+}
+
 int graph_pieces(const Graph *whole, const Graph **moved, Piece **out)
 {
     Loc before = loc_here();
@@ -366,7 +462,7 @@ int graph_pieces(const Graph *whole, const Graph **moved, Piece **out)
     g = g ? graph_dce(g) : NULL;
     if (!g)
         return 0;
-    Cut c = { g, NEWS(int, g->nval), NEWS(bool, g->nval), NEWS(bool, g->nval) };
+    Cut c = { g, NEWS(int, g->nval), NEWS(bool, g->nval), NEWS(bool, g->nval), NEWS(bool, g->nins), NEWS(bool, g->nval) };
     Piece *p = NEWS(Piece, 2 * g->nins + 1);
     int n = 0, deepest = 0;
     survey(&c);
@@ -377,10 +473,7 @@ int graph_pieces(const Graph *whole, const Graph **moved, Piece **out)
             const Ins *i = g->ins[k];
             if (!apart(i) || c.depth[i->out] != d)
                 continue;
-            p[n] = (Piece){ .over = i, .nin = i->nin, .nout = i->nout, .in = i->in, .out = NEWS(Ref, i->nout) };
-            for (int j = 0; j < i->nout; j++)
-                p[n].out[j] = i->out + (Ref)j;
-            n++;
+            p[n++] = piece_over(&c, i);
         }
         n += part_at(&c, d, &p[n]);
     }
