@@ -110,6 +110,8 @@ void store_place(Lower *, const Place *, const Form *idx, int n, const Env *, Va
 Place place_lead(Place, const Form *lead, int n);       /* the same with its first indices given */
 Val held_at(Lower *, Held *, const Form *idx, const Form *real, const Env *);
 Val lower_fail(Lower *);                        /* notes the error */
+/* What is built from here on is of this instruction's line, until loc_set() with the line that this gives. */
+static inline Loc loc_enter(const Ins *i) { return i && i->loc.file ? loc_set(i->loc) : loc_here(); }
 bool scope_open(const Kernel *, int scope);
 static inline int width(const Lower *L, Val v) { return L->k->ins[v].w; }
 static inline Dtype dtype_of(const Lower *L, Val v) { return (Dtype)L->k->ins[v].dt; }

@@ -690,12 +690,14 @@ static void compute(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *cons
             out[e] = lower_fail(L);
         return;
     }
+    Loc was = loc_enter(i);
     op(L, fr, i, v, idx, envs, ne, real, out);
     for (int e = 0; row && e < ne; e++) {
         Form f = row_at(L, row, envs[e]);
         k_store(L->k, row->buf, f, form_vector(f) ? widen_val(L, out[e]) : out[e]);
         row->written = true;
     }
+    loc_set(was);
 }
 
 /* ==================== what is known already */

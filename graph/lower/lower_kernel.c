@@ -309,8 +309,12 @@ Kernel *lower(const Spec *const *spec, int n)
         L[j] = (Lower){ .spec = spec[j], .k = k, .alone = n > 1 };
         say_writes(&L[j]);
     }
-    for (int j = 0; j < n && !error_pending(); j++)
+    for (int j = 0; j < n && !error_pending(); j++) {
+        const Spec *s = spec[j];
+        Loc was = loc_enter(s->ins ? s->ins : s->nstore ? s->g->def[s->store[s->nstore - 1].v] : NULL);
         lower_spec(&L[j]);
+        loc_set(was);
+    }
     if (error_pending())
         return NULL;
     k_finish(k);

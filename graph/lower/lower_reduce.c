@@ -156,6 +156,7 @@ static void red_step(Lower *L, Frame *fr, const Red *r, int nr, const Env *const
 {
     SCRATCH(Val, x, 2 * ne);
     for (int j = 0; j < nr; j++, acc += ne) {
+        Loc was = loc_enter(r[j].i);
         for (int o = 0; o <= r[j].product; o++) {
             Dtype from = (Dtype)fr->g->type[r[j].d[o].v].dt;
             eval_at(L, fr, r[j].d[o].v, r[j].d[o].idx, envs, ne, x + o * ne);
@@ -165,6 +166,7 @@ static void red_step(Lower *L, Frame *fr, const Red *r, int nr, const Env *const
         for (int e = 0; e < ne; e++)
             acc[e] = r[j].product ? multiply_add(L, r[j].acc, x[e], x[ne + e], acc[e]) :
                 acc[e] ? reduce_step(L, r[j].op, r[j].acc, acc[e], x[e]) : x[e];
+        loc_set(was);
     }
 }
 
@@ -195,6 +197,7 @@ static void step_apart(Lower *L, Frame *fr, const Red *r, int nr, const Env *con
     Kernel *k = L->k;
     for (int j = 0; j < nr; j++, acc += ne) {
         Dtype dt = r[j].acc, from = (Dtype)fr->g->type[r[j].d[0].v].dt;
+        Loc was = loc_enter(r[j].i);
         SCRATCH(Val, x, ne);
         eval_at(L, fr, r[j].d[0].v, r[j].d[0].idx, envs, ne, x);
         for (int e = 0; e < ne; e++) {
@@ -209,6 +212,7 @@ static void step_apart(Lower *L, Frame *fr, const Red *r, int nr, const Env *con
             }
             *nan = k2(k, K_OR, DT_BOOL, *nan, any);
         }
+        loc_set(was);
     }
 }
 
@@ -427,10 +431,12 @@ static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *
             part[j * u] = first[j];
         for (int j = 0; j < nr * ne; j++) {
             const Red *q1 = &r[j / ne];
+            Loc was = loc_enter(q1->i);
             for (int m = u; m > 1; m = (m + 1) / 2)
                 for (int c = 0; c < m / 2; c++)
                     part[j * u + c] = reduce_step(L, q1->op, q1->acc, part[j * u + c], part[j * u + m - 1 - c]);
             acc[j] = horizontal(L, q1->op, q1->acc, part[j * u]);
+            loc_set(was);
         }
     }
     if (!past)
@@ -448,6 +454,7 @@ void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *cons
         empty = empty || any_zero(&fr->g->type[r[j].i->in[0]]);
     }
     int64_t n = space_size(r->ks, r->nk);
+    Loc was = loc_enter(r->i);                  /* of the loop they share */
     if (n == 1 || (n <= UNROLL && n * ne <= 64))
         loop = false;
     else if (!fr->whole) {
@@ -474,6 +481,7 @@ void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *cons
         reduce_inside(L, fr, r, nr, envs, ne, out);
     for (int j = 0; j < nr * ne; j++)
         out[j] = convert_val(L, out[j], r[j / ne].acc, r[j / ne].res);
+    loc_set(was);
 }
 
 /* ==================== phases */
@@ -748,8 +756,10 @@ void run_stores(Lower *L, Frame *fr, const Store *st, int n, const Env *const *e
                 one[m++] = &st[o];
                 done[o] = true;
             }
+        Loc was = loc_enter(fr->g->def[st[j].v]);
         if (m)
             store_loop(L, fr, st[j].space, st[j].nspace, one, m, envs, ne);
+        loc_set(was);
     }
     fr->rows = (Map){ 0 };
     fr->row = NULL;
@@ -761,6 +771,7 @@ void put_stores(Lower *L, Frame *fr, const Store *const *st, int n, const Env *c
         return;
     Val *x = NEWS(Val, ne);
     for (int j = 0; j < n; j++) {
+        Loc was = loc_enter(fr->g->def[st[j]->v]);
         eval_at(L, fr, st[j]->v, st[j]->idx, envs, ne, x);
         for (int e = 0; e < ne && !L->failed; e++) {
             if (!st[j]->chunk) {
@@ -774,6 +785,7 @@ void put_stores(Lower *L, Frame *fr, const Store *const *st, int n, const Env *c
             sum = reduce_step(L, OP_reduce_sum, dtype_of(L, sum), sum, x[e]);
             store_place(L, &st[j]->to, at, st[j]->nspace, envs[e], sum);
         }
+        loc_set(was);
     }
 }
 
