@@ -464,6 +464,7 @@ int spread_run(Spread *, Store *const *in, Store **out);
 /* ---- compiling and calling (compile.c, call.c) */
 /* In the current arena, which must outlive it. effects NULL: of a piece of a program, which has none left. NULL after an error. */
 Exec *compile(Graph *, Device *, Effects *);
+Plan *compile_plan(Graph *, const Target *);    /* as far as that goes without a device */
 Exec *compile_shard(Graph *, Device *);         /* of a shard: what is left of its collectives are exchanges */
 Exec *compile_again(const Exec *, Device *);    /* one more, on a device that is like that one's: nothing is scheduled again */
 void cost_add(hd_cost_info *, const Exec *);

@@ -1,7 +1,7 @@
 /*
  * compile.c - from a graph to something that runs, and where programs are kept.
  *
- * compile() is the whole way, with a dump after each arrow (HEDDLE_DUMP=trace,graph,plan,kernel,code,time) and the
+ * compile() is the whole way, with a dump after each arrow (HEDDLE_DUMP=trace,graph,prepared,spec,kernel,plan,code,time) and the
  * verifier between them (HEDDLE_CHECK=1). Programs are kept of their function, found by argument types and device.
  */
 #include "api.h"
@@ -11,19 +11,13 @@
 
 /* ==================== dumps */
 
-static void show(const char *word, Text *t)
-{
-    fprintf(stderr, "---- %s\n%s", word, t->s ? t->s : "");
-    text_free(t);
-}
-
 static void dump_graph(const char *word, const Graph *g)
 {
     Text t = { 0 };
     if (!dump_wanted(word))
         return;
     graph_print(g, &t);
-    show(word, &t);
+    dump_text(word, &t);
 }
 
 static void dump_plan(const Plan *p)
@@ -33,21 +27,25 @@ static void dump_plan(const Plan *p)
     int n;
     if (dump_wanted("plan")) {
         plan_print(p, &t);
-        show("plan", &t);
+        dump_text("plan", &t);
     }
     if (!dump_wanted("kernel"))
         return;
     plan_kernels(p, &k, &n);
     for (int i = 0; i < n; i++)
         k_dump(k[i], &t);
-    show("kernel", &t);
+    dump_text("kernel", &t);
 }
 
+/* code: whatever the device got; opencl, spirv: that of these devices. */
 static void dump_code(Exec *e)
 {
+    const Backend *b = e->device->backend;
+    const char *language = !strcmp(b->kind, "vulkan") ? "spirv" : b->kind;
+    const char *word = dump_wanted("code") ? "code" : language;
     Text t = { 0 };
-    if (dump_wanted("code") && e->device->backend->code && !e->device->backend->code(e, &t))
-        show("code", &t);
+    if (dump_wanted(word) && b->code && !b->code(e, &t))
+        dump_text(word, &t);
     text_free(&t);
 }
 
@@ -79,20 +77,7 @@ static bool all_axes_bound(const Graph *g)
     return true;
 }
 
-static bool checked(const Graph *g) { return g && !error_pending() && (!check_wanted("1") || !graph_check(g)); }
-
-static bool checked_plan(const Plan *p)
-{
-    Kernel **k;
-    int n;
-    if (!p || error_pending() || !check_wanted("1"))
-        return p && !error_pending();
-    plan_kernels(p, &k, &n);
-    for (int i = 0; i < n; i++)
-        if (k_check(k[i]))
-            return false;
-    return true;
-}
+static bool checked(const Graph *g) { return g && !error_pending() && (!check_stage("graph") || !graph_check(g)); }
 
 /* What is needed of it, without rules. */
 static Graph *plain(Graph *g)
@@ -102,15 +87,33 @@ static Graph *plain(Graph *g)
     return checked(g = graph_without_rules(g)) ? g : NULL;
 }
 
-static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
+/* What is scheduled: no rules, no places, effects as results. */
+static Graph *lowered(Graph *g, Effects *effects, bool shard)
 {
-    Exec *e = NULL;
     dump_graph("trace", g);
     phase_begin(PHASE_TRANSFORM);
     if (!(g = plain(g)) || !checked(g = graph_unplaced(g)))
         return NULL;
     dump_graph("graph", g);
     if ((!shard && !all_axes_bound(g)) || (effects && !checked(g = graph_lift_effects(g, effects))))
+        return NULL;
+    return g;
+}
+
+static Plan *planned(const Graph *g, const Target *t)
+{
+    phase_begin(PHASE_SCHEDULE);
+    Plan *p = plan_schedule(g, t);
+    if (!p || error_pending())
+        return NULL;
+    dump_plan(p);
+    return p;
+}
+
+static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
+{
+    Exec *e = NULL;
+    if (!(g = lowered(g, effects, shard)))
         return NULL;
     if (d->backend->build_graph) {
         phase_begin(PHASE_COMPILE);
@@ -120,11 +123,9 @@ static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
         Target target = { .device = d->info.name, .gpu = !d->info.is_cpu || d->info.scalar, .f64 = d->info.has_f64,
                           .i64 = d->info.has_i64, .f16 = d->info.has_f16, .no_library = d->info.no_library,
                           .max_alloc = (int64_t)d->info.max_alloc };
-        phase_begin(PHASE_SCHEDULE);
-        Plan *p = plan_schedule(g, &target);
-        if (!checked_plan(p))
+        Plan *p = planned(g, &target);
+        if (!p)
             return NULL;
-        dump_plan(p);
         phase_begin(PHASE_COMPILE);
         if ((e = d->backend->build(d, p)))
             e->plan = p;
@@ -139,6 +140,12 @@ static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
 
 Exec *compile(Graph *g, Device *d, Effects *effects) { return code_for(g, d, effects, false); }
 Exec *compile_shard(Graph *g, Device *d) { return code_for(g, d, NULL, true); }
+
+Plan *compile_plan(Graph *g, const Target *t)
+{
+    Effects effects;
+    return (g = lowered(g, &effects, false)) ? planned(g, t) : NULL;
+}
 
 Exec *compile_again(const Exec *like, Device *d)
 {

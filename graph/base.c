@@ -624,11 +624,13 @@ static void tell_unknown(const char *variable, const char *known)
     }
 }
 
+#define STAGES "trace,graph,prepared,spec,kernel,plan,opencl,spirv"
+
 static pthread_once_t tell_once = PTHREAD_ONCE_INIT;
 static void tell(void)
 {
-    tell_unknown("HEDDLE_DUMP", "trace,graph,plan,kernel,code,time");
-    tell_unknown("HEDDLE_CHECK", "1,nan,keys,memory,stream,buffers,staging,validation");
+    tell_unknown("HEDDLE_DUMP", STAGES ",code,time");
+    tell_unknown("HEDDLE_CHECK", "1," STAGES ",nan,keys,memory,stream,buffers,staging,validation");
 }
 
 static bool wanted(const char *variable, const char *word)
@@ -645,5 +647,19 @@ static bool wanted(const char *variable, const char *word)
     return false;
 }
 
-bool dump_wanted(const char *word) { return wanted("HEDDLE_DUMP", word); }
+static const char *only;                        /* a word instead of HEDDLE_DUMP's, and where it goes */
+static FILE *only_to;
+
+void dump_only(const char *word, FILE *f) { only = word, only_to = f; }
+bool dump_wanted(const char *word) { return only ? !strcmp(only, word) : wanted("HEDDLE_DUMP", word); }
+
+void dump_text(const char *word, Text *t)
+{
+    if (!only)
+        fprintf(stderr, "---- %s\n", word);
+    fputs(t->s ? t->s : "", only ? only_to : stderr);
+    text_free(t);
+}
+
 bool check_wanted(const char *word) { return wanted("HEDDLE_CHECK", word); }
+bool check_stage(const char *word) { return check_wanted("1") || check_wanted(word); }

@@ -112,8 +112,11 @@ Loc loc_set(Loc);                               /* returns the one before */
 
 uint64_t hash_bytes(const void *, size_t, uint64_t seed);
 
-/* HEDDLE_DUMP and HEDDLE_CHECK hold comma-separated words. */
-bool dump_wanted(const char *word);             /* "trace" "graph" "plan" "kernel" "code" "time" */
-bool check_wanted(const char *word);            /* "1": the verifier between passes; "nan" */
+/* HEDDLE_DUMP and HEDDLE_CHECK hold comma-separated words, those of the stages among them: base.c has them all. */
+bool dump_wanted(const char *word);
+void dump_text(const char *word, Text *);       /* under its word, to stderr; frees it */
+void dump_only(const char *word, FILE *);       /* from now on this word alone, to that file, without headings: for tools */
+bool check_wanted(const char *word);
+bool check_stage(const char *word);             /* is what comes out of this stage verified? "1": every stage */
 
 #endif

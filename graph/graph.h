@@ -91,6 +91,7 @@ struct Rule {
 typedef struct Batched { const Rule *rule; struct Lane *lane; bool masked; int nin, nout; uint8_t *in, *out; } Batched;
 
 typedef enum RegionKind { CALL, SCAN, WHILE, COND } RegionKind;
+extern const char *const region_kind_name[4];
 
 /* Control flow, calls and device maps: closed bodies run over lanes.
  *     operands  [index (COND, i32),] captures, accumulators, carry, xs       body: (captures, accumulators, carry, x)

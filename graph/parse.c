@@ -442,9 +442,8 @@ static bool lanes(Parse *q, Region *r, int nin, int nout)
 
 static bool region_kind(Parse *q, uint8_t *kind)
 {
-    static const char *const kinds[] = { "call", "scan", "while", "cond" };
     for (*kind = 0; *kind < 4; ++*kind)
-        if (take_word(q, kinds[*kind]))
+        if (take_word(q, region_kind_name[*kind]))
             return true;
     return expected(q, "call, scan, while or cond");
 }

@@ -250,7 +250,6 @@ static void print_graph(Text *t, const Graph *g, const char *name, int indent);
 
 static void print_ins(Text *t, const Graph *g, const Ins *i, const Name *m, int indent)
 {
-    static const char *const kinds[] = { "call", "scan", "while", "cond" };
     text_char(t, ' ', indent);
     for (int k = 0; k < i->nout; k++) {
         text_add(t, k ? ", " : "");
@@ -258,7 +257,7 @@ static void print_ins(Text *t, const Graph *g, const Ins *i, const Name *m, int 
     }
     text_add(t, i->nout ? " = %s" : "= %s", optab[i->op].name);
     if (i->op == OP_region)
-        text_add(t, " %s", kinds[i->region->kind & 3]);
+        text_add(t, " %s", region_kind_name[i->region->kind & 3]);
     for (int k = 0; k < i->nin; k++)
         text_add(t, " %c%d", m[i->in[k]].kind, m[i->in[k]].n);
     print_attrs(t, i);

@@ -62,8 +62,26 @@ refuses "nowhere" run "$tmp/square.hd" --device nowhere
 refuses "--bmap" run "$tmp/square.hd" --bmap 2
 refuses "one program" run "$tmp/square.hd" "$tmp/two.hd"
 refuses "which program" run
-refuses "devices, or run" walk "$tmp/square.hd"
-refuses "devices, or run"
+refuses "devices, run" walk "$tmp/square.hd"
+refuses "devices, run"
+export HEDDLE_CHECK=1
+gives "fn square(x0: f32[]) -> f32[]" show trace "$tmp/square.hd"
+gives "mul x0 x0 ret" show graph "$tmp/square.hd"
+gives "f32[3] = mul x0 x0" show prepared "$tmp/square.hd" --vmap 3
+gives "spec k0 map (32 vec) -> r0:mul" show spec "$tmp/square.hd" --vmap 32
+gives "launch k0" show plan "$tmp/square.hd"
+gives "= mul f32" show kernel "$tmp/square.hd"
+gives "__kernel" show opencl "$tmp/square.hd" --grad --machine cpu
+gives "= FMul %" show spirv "$tmp/square.hd" -m gpu
+unset HEDDLE_CHECK
+refuses "show trace, graph" show walk "$tmp/square.hd"
+refuses "show trace, graph" show
+refuses "which program" show plan
+refuses "one program" show plan "$tmp/square.hd" "$tmp/two.hd"
+refuses "runs nothing" show plan "$tmp/square.hd" --device host
+refuses "is for show" run "$tmp/square.hd" --machine gpu
+refuses "cpu or gpu" show plan "$tmp/square.hd" --machine abacus
+refuses "scalar" show plan "$tmp/square.hd" --vmap 3 --grad
 refuses "nothing else" devices "$tmp/square.hd"
 refuses "nothing else" devices --vmap 2
 refuses "No such file" run "$tmp/none.hd"

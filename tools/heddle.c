@@ -3,10 +3,10 @@
  *
  *     heddle devices                         every device, its driver and limits, and what is missing
  *     heddle run FILE.hd [options]           runs a program in text form and prints its results
+ *     heddle show STAGE FILE.hd [options]    what it is at a stage on its way to a device, of which none is needed
  *
  * In:  a program; arguments from --in FILE.npy, else from the file's own ";in" lines, else made by a formula.
- * Out: the results, as hd_print writes them. Transforms are applied in the order in which they are given. What happens on the
- *      way is shown by HEDDLE_DUMP=trace,graph,plan,kernel,code,time.
+ * Out: the results, as hd_print writes them; or the stage's text. Transforms are applied in the order in which they are given.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -16,12 +16,14 @@
 
 #include "api.h"
 #include "backend.h"
+#include "opencl_c.h"
+#include "spirv.h"
 
 enum { MAX_STEPS = 16, MAX_ARGS = 16 };
 enum { KEY_VMAP = 256, KEY_GRAD, KEY_VALUE_AND_GRAD, KEY_JVP, KEY_VJP, KEY_JACFWD, KEY_JACREV, KEY_HESSIAN };
 
 typedef struct Options {
-    const char *command, *file, *device, *in[MAX_ARGS];
+    const char *command, *stage, *file, *device, *machine, *in[MAX_ARGS];
     int nin, nstep;
     struct { int key; int64_t n; } step[MAX_STEPS];
     bool print;
@@ -223,11 +225,98 @@ static int run(const Options *o)
     return failed != 0;
 }
 
+/* ---- show ---- */
+
+/* What a program is planned and printed for: two machines that are nobody's. */
+typedef struct Machine { const char *name; Target target; OpenclCaps opencl; SpirvCaps spirv; } Machine;
+
+#define WHOLE_SPIRV .i64 = true, .f64 = true, .byte_storage = true, .short_storage = true, .bytes = true, .shorts = true, \
+    .exact_div = { true, true }, .exact_sqrt = { true, true }
+static const Machine machines[] = {
+    { "cpu", { .device = "cpu", .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 },
+      { .f64 = true, .one_item = true, .cache = 1 << 20 }, { WHOLE_SPIRV, .group = 8 } },
+    { "gpu", { .device = "gpu", .gpu = true, .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 },
+      { .f64 = true, .one_item = true, .cache = 1 << 20 }, { WHOLE_SPIRV, .group = 64 } },
+};
+static const char *const stages[] = { "trace", "graph", "prepared", "spec", "kernel", "plan", "opencl", "spirv" };
+
+static const Machine *machine_of(const char *name)
+{
+    for (size_t k = 0; k < sizeof machines / sizeof *machines; k++)
+        if (!name || !strcmp(name, machines[k].name))
+            return &machines[k];
+    return NULL;
+}
+
+/* The kernels of a plan in a device's language. */
+static int print_language(const Plan *p, const Machine *m, bool spirv, Text *t)
+{
+    Kernel **list;
+    int n, e = 0, local;
+    plan_code(p, &list, &n);
+    if (!spirv)
+        return opencl_c_print((const Kernel *const *)list, n, &m->opencl, t) ||
+            (check_stage("opencl") && opencl_c_check(t->s, (const Kernel *const *)list, n));
+    for (int k = 0; k < n && !e; k++) {
+        uint32_t *words = NULL;
+        size_t nword = 0;
+        e = spirv_write(list[k], &m->spirv, &words, &nword, &local);
+        e = e || !check_stage("spirv") ? e : spirv_check(list[k]->name, words, nword);
+        if (!e)
+            spirv_text(list[k]->name, words, nword, local, t);
+        free(words);
+    }
+    return e;
+}
+
+/* In an arena and an entry of its own: what the library does for a call. */
+static int show_stage(const Lifted *p, const char *stage, const Machine *m)
+{
+    bool opencl = !strcmp(stage, "opencl"), spirv = !strcmp(stage, "spirv");
+    const Tree *tree[MAX_ARGS + 1];
+    Entry e;
+    Text t = { 0 };
+    if (entry_begin(&e))
+        return 1;
+    for (int i = 0; i < p->n; i++)
+        tree[i] = array_tree(p->arg[i]);
+    dump_only(stage, stdout);
+    const Traced *traced = graph_of(p->f, tree_tuple(tree, p->n));
+    Arena *a = arena_new(), *before = arena_use(a);
+    const Plan *plan = traced ? compile_plan(graph_clone(traced->g), &m->target) : NULL;
+    int failed = !plan || ((opencl || spirv) && print_language(plan, m, spirv, &t)) || error_pending();
+    fputs(t.s && !failed ? t.s : "", stdout);
+    text_free(&t);
+    arena_use(before);
+    arena_drop(a);
+    entry_end(&e);
+    return failed;
+}
+
+static int show(const Options *o)
+{
+    char *text = slurp(o->file);
+    Lifted p = { 0 };
+    if (!text)
+        return 1;
+    int failed = read_program(&p, text, o);
+    failed = failed ? failed : show_stage(&p, o->stage, machine_of(o->machine));
+    if (failed)
+        fprintf(stderr, "%s\n", hd_error());
+    for (int i = 0; i <= MAX_ARGS; i++)
+        hd_drop(p.arg[i]);
+    free(text);
+    return failed != 0;
+}
+
 /* ---- arguments ---- */
 
 static const char usage[] =
     "Usage: heddle devices\n"
     "       heddle run FILE.hd [OPTION...]\n"
+    "       heddle show STAGE FILE.hd [OPTION...]\n"
+    "Stages: trace, graph, prepared, spec, kernel, plan, opencl, spirv.\n"
+    "  -m, --machine NAME     of show: what it is planned for, cpu or gpu\n"
     "  -d, --device NAME      where to run: host, opencl:0 ...\n"
     "  -i, --in FILE.npy      an argument; once for each, in order\n"
     "  -p, --print            print the transformed program too\n"
@@ -276,6 +365,11 @@ static void option(Options *o, int key, const char *arg)
         o->device = arg;
         break;
     case 'p': o->print = true; break;
+    case 'm':
+        if (!machine_of(arg))
+            misused("--machine is cpu or gpu, not \"%s\"", arg);
+        o->machine = arg;
+        break;
     case 'i':
         if (o->nin == MAX_ARGS)
             misused("too many arguments");
@@ -286,17 +380,32 @@ static void option(Options *o, int key, const char *arg)
     }
 }
 
+static bool is_stage(const char *word)
+{
+    bool is = false;
+    for (size_t k = 0; k < sizeof stages / sizeof *stages; k++)
+        is = is || !strcmp(word, stages[k]);
+    return is;
+}
+
 static void words(Options *o, char *const *word, int n)
 {
     o->command = n > 0 ? word[0] : NULL;
-    o->file = n > 1 ? word[1] : NULL;
-    bool devices = n && !strcmp(word[0], "devices");
-    if (n > 2)
+    bool devices = n && !strcmp(word[0], "devices"), show = n && !strcmp(word[0], "show");
+    o->stage = show && n > 1 ? word[1] : NULL;
+    o->file = n > 1 + show ? word[1 + show] : NULL;
+    if (!n || (!devices && !show && strcmp(word[0], "run")))
+        misused("devices, run FILE.hd, or show STAGE FILE.hd");
+    if (n > 2 + show)
         misused("one program at a time");
-    if (!n || (!devices && strcmp(word[0], "run")))
-        misused("devices, or run FILE.hd");
-    if (devices && (o->file || o->device || o->nin || o->nstep || o->print))
+    if (devices && (o->file || o->device || o->nin || o->nstep || o->print || o->machine))
         misused("devices takes nothing else");
+    if (show && (!o->stage || !is_stage(o->stage)))
+        misused("show trace, graph, prepared, spec, kernel, plan, opencl or spirv of a program, not \"%s\"", o->stage ? o->stage : "");
+    if (show && (o->device || o->nin || o->print))
+        misused("show runs nothing: it takes transforms and --machine alone");
+    if (!show && o->machine)
+        misused("--machine is for show: devices are what they are");
     if (!devices && !o->file)
         misused("which program?");
 }
@@ -304,14 +413,14 @@ static void words(Options *o, char *const *word, int n)
 int main(int argc, char **argv)
 {
     static const struct option known[] = {
-        { "device", 1, NULL, 'd' }, { "in", 1, NULL, 'i' }, { "print", 0, NULL, 'p' }, { "help", 0, NULL, 'h' },
+        { "device", 1, NULL, 'd' }, { "in", 1, NULL, 'i' }, { "print", 0, NULL, 'p' }, { "machine", 1, NULL, 'm' }, { "help", 0, NULL, 'h' },
         { "vmap", 1, NULL, KEY_VMAP }, { "grad", 0, NULL, KEY_GRAD }, { "value-and-grad", 0, NULL, KEY_VALUE_AND_GRAD },
         { "jvp", 0, NULL, KEY_JVP }, { "vjp", 0, NULL, KEY_VJP }, { "jacfwd", 0, NULL, KEY_JACFWD },
         { "jacrev", 0, NULL, KEY_JACREV }, { "hessian", 0, NULL, KEY_HESSIAN }, { 0 }
     };
     Options o = { 0 };
-    for (int key; (key = getopt_long(argc, argv, "d:i:ph", known, NULL)) != -1; )
+    for (int key; (key = getopt_long(argc, argv, "d:i:pm:h", known, NULL)) != -1; )
         option(&o, key, optarg);
     words(&o, argv + optind, argc - optind);
-    return !strcmp(o.command, "devices") ? devices() : run(&o);
+    return !strcmp(o.command, "devices") ? devices() : !strcmp(o.command, "show") ? show(&o) : run(&o);
 }

@@ -170,6 +170,8 @@ static int build_program(OclExec *x, Kernel **list)
     const OpenclCaps caps = { .f64 = d->base.info.has_f64, .one_item = true, .cache = d->cache };
     if (opencl_c_print((const Kernel *const *)list, x->nkernel, &caps, &t) || error_pending())  /* a text with holes */
         return text_free(&t), error_code();
+    if (check_stage("opencl") && opencl_c_check(t.s + head, (const Kernel *const *)list, x->nkernel))
+        return text_free(&t), error_code();
     x->key[0] = hash_bytes(t.s, t.n, 1);
     x->key[1] = hash_bytes(t.s, t.n, 2);
     x->source = strdup(t.s + head);

@@ -19,4 +19,7 @@ typedef struct OpenclCaps {
  * builtin). */
 int opencl_c_print(const Kernel *const *, int n, const OpenclCaps *, Text *);
 
+/* opencl_check.c: does what was printed of these kernels hold together? 0, or an error. */
+int opencl_c_check(const char *text, const Kernel *const *, int n);
+
 #endif

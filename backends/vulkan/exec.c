@@ -44,6 +44,8 @@ static int build_code(VkExec *x, Kernel **list)
         c->name = list[k]->name;
         if (spirv_write(list[k], &d->caps, &c->words, &c->n, &c->local))
             return error_code();
+        if (check_stage("spirv") && spirv_check(c->name, c->words, c->n))
+            return error_code();
         for (int h = 0; h < 2; h++)
             code[h] = hash_bytes(c->words, 4 * c->n, code[h]);
     }
@@ -150,12 +152,7 @@ int vk_code(Exec *exec, Text *t)
     const VkExec *x = (const VkExec *)exec;
     for (int k = 0; k < x->ncode; k++) {
         const Entry *c = &x->code[k];
-        text_add(t, "; %s: %zu words of SPIR-V, %d invocations a work-group", c->name, c->n, c->local);
-        for (size_t i = 0; i < c->n; i++) {
-            const unsigned char *b = (const unsigned char *)&c->words[i];
-            text_add(t, "%s%02x%02x%02x%02x", i % 12 ? " " : "\n", b[0], b[1], b[2], b[3]);
-        }
-        text_add(t, "\n");
+        spirv_text(c->name, c->words, c->n, c->local, t);
     }
     return 0;
 }

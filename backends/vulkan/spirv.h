@@ -33,4 +33,8 @@ typedef struct SpirvCaps {
  * (along the first dimension). 0, or an error: a dtype the device lacks, a function that has no form here. */
 int spirv_write(const Kernel *, const SpirvCaps *, uint32_t **words, size_t *n, int *local);
 
+/* spirv_text.c: a module as text, a line an instruction; whether it is one that holds together. 0, or an error. */
+void spirv_text(const char *name, const uint32_t *words, size_t n, int local, Text *);
+int spirv_check(const char *name, const uint32_t *words, size_t n);
+
 #endif

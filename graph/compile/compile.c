@@ -53,7 +53,7 @@ Plan *plan_schedule(const Graph *g, const Target *t)
     sets_open();
     elem_open();
     Plan *p = schedule_graph(g, t, "", (Bounds){ 0 });
-    if (p && !plan_layout(p))
+    if (p && (!plan_layout(p) || (check_stage("plan") && plan_check(p))))
         p = NULL;
     form_close();
     return p;

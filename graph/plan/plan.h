@@ -68,6 +68,7 @@ int plan_slot(Plan *, SlotKind, Dtype, int64_t size, const char *name);
 Step *plan_step(Plan *, StepKind);
 bool plan_layout(Plan *);                       /* arena offsets by liveness */
 void plan_print(const Plan *, Text *);
+int plan_check(const Plan *);                   /* 0, or an error: something is read before it is there, or shares its place ... */
 void plan_kernels(const Plan *, Kernel ***list, int *n);        /* all of them, bodies included, in order */
 void plan_code(const Plan *, Kernel ***list, int *n);           /* those that differ; numbers all of them by it (Kernel.id) */
 

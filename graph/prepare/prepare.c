@@ -646,7 +646,7 @@ Graph *prepare_seal(const Graph *g, const Target *t, const Bounds *b)
         for (int n = in_place_chain(g, b, k, link) - 1; n >= 0; n--)
             write[link[n]->out] = true;
     Graph *h = graph_begin(graph_new());
-    h->ncap = g->ncap;
+    h->ncap = g->ncap, h->name = g->name;
     for (int k = 0; k < g->nin; k++)
         m[g->in[k]] = graph_input(g->type[g->in[k]], g->flag[g->in[k]]);
     for (int n = 0; n < g->nins; n++) {

@@ -19,6 +19,7 @@ enum { STATE_MAX = 192, CODE_MAX = 1200, ROW_MAX = 8192, HELD_MAX = 64 };
 RegionForm region_form(const Region *, int nin, int nsub, Graph *const *sub, const Target *);
 
 Graph *prepare(const Graph *, const Target *);  /* a program or the body of a loop of kernels; NULL after an error */
+int prepared_check(const Graph *);              /* prepared and sealed: 0, or an error: something has no kernel of its own */
 Graph *prepare_body(const Graph *, const Target *);     /* what lanes run: only expanded */
 const Graph *prepare_taps(const Graph *);       /* sums of products that differ in where they read become one */
 /* Results, and operands of steps, are values of their own. */

@@ -196,7 +196,7 @@ static Kernel *kernel_lower(const Spec *const *spec, int n, Loc loc)
     loc_set(was);
     if (!k)
         error_set(E_INTERNAL, "kernel %s could not be lowered", spec[n - 1]->name);
-    return k;
+    return k && check_stage("kernel") && k_check(k) ? NULL : k;
 }
 
 /* A launch costs more than what several cores would save on little work: on processors, such kernels are one work-item
@@ -221,12 +221,24 @@ static void remember(Sched *s, const Spec *spec, const Kernel *k, bool joined)
     PUSH(s->small, s->nsmall, s->small_cap, c);
 }
 
+static void dump_spec(const Spec *spec, bool packed)
+{
+    Text t = { 0 };
+    spec_print(spec, packed, &t);
+    dump_text("spec", &t);
+}
+
 void schedule_kernel(Sched *s, const Spec *spec, Loc loc)
 {
-    Kernel *k = kernel_lower(&spec, 1, loc);
+    bool packed = spec->instead != s->instead;
+    if (error_pending())
+        return;
+    if (dump_wanted("spec"))
+        dump_spec(spec, packed);
+    Kernel *k = check_stage("spec") && spec_check(spec) ? NULL : kernel_lower(&spec, 1, loc);
     if (!k)
         return;
-    const char *note = spec_note(spec, spec->instead != s->instead);
+    const char *note = spec_note(spec, packed);
     bool join = joins(s, spec, k);
     s->plan->work += k->work;
     if (!join) {
@@ -238,7 +250,8 @@ void schedule_kernel(Sched *s, const Spec *spec, Loc loc)
     if (!join)
         return;
     Step *st = &s->plan->step[s->plan->nstep - 1];
-    st->kernel = kernel_lower(s->small, s->nsmall, loc);
+    k = kernel_lower(s->small, s->nsmall, loc);
+    st->kernel = k ? k : st->kernel;
     st->note = arena_text("%s, %s", st->note, note);
 }
 
@@ -418,12 +431,24 @@ static void emit_group(Sched *s, const Group *g, int n)
         kernel_of(s, arena_text("%sk%d", s->prefix, n), g);
 }
 
+/* The graph rewritten, shown and verified. NULL after an error. */
+static const Graph *prepared(const Graph *g, const Target *t, const Bounds *b)
+{
+    const Graph *p = prepare(g, t);
+    if (p)
+        p = prepare_seal(p, t, b);
+    if (p && !error_pending() && dump_wanted("prepared")) {
+        Text text = { 0 };
+        graph_print(p, &text);
+        dump_text("prepared", &text);
+    }
+    return p && !error_pending() && !(check_stage("prepared") && prepared_check(p)) ? p : NULL;
+}
+
 Plan *schedule_graph(const Graph *g0, const Target *t, const char *prefix, Bounds b)
 {
-    const Graph *g = prepare(g0, t);
-    if (g)
-        g = prepare_seal(g, t, &b);
-    if (!g || error_pending())
+    const Graph *g = prepared(g0, t, &b);
+    if (!g)
         return NULL;
     int n = g->nval, ngroup;
     Sched s = { .g = g, .target = t, .plan = NEW(Plan), .prefix = *prefix ? arena_text("%s_", prefix) : "",

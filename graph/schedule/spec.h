@@ -67,6 +67,8 @@ typedef struct Spec {
 
 enum { SORT_SHORT = 128 };                      /* rows up to this length are sorted by comparing all, without scratch */
 
-const char *spec_note(const Spec *, bool packed);       /* what the scheduler thought of it, for dumps */
+const char *spec_note(const Spec *, bool packed);       /* what the scheduler thought of it, in a line. packed: it reads copies */
+void spec_print(const Spec *, bool packed, Text *);     /* in a few lines */
+int spec_check(const Spec *);                   /* 0, or an error: what is in it does not agree */
 
 #endif

@@ -1,5 +1,9 @@
 /*
- * spec_print.c - what the scheduler thought of a kernel, as a line of text.
+ * spec_print.c - specifications of kernels as text: in a word what shape one has, in a line for plans, in a few lines for dumps.
+ *
+ *      spec k0 row (64) -> r0:div[1000]            64 outer positions; `div` is stored in a loop of 1000 inside
+ *          store r0 at k1 + 1000*i0                where an element lies: the buffer's place as an index form
+ *          work 2.4e+03
  */
 #include "spec.h"
 
@@ -18,40 +22,95 @@ static const char *spec_word(const Spec *s)
     return s->flat || s->vec ? "map" : "reduce";
 }
 
-const char *spec_note(const Spec *s, bool packed)
+static int copies_of(const Spec *s, const Atom *a)
 {
-    Text t = { 0 };
-    text_add(&t, "%s (", spec_word(s));
+    for (int j = 0; j < s->nblock; j++)
+        if (s->block[j].a == a)
+            return s->block[j].n;
+    return 0;
+}
+
+static void add_outer(const Spec *s, Text *t)
+{
+    text_add(t, "%s (", spec_word(s));
     for (int k = 0; k < s->nouter; k++) {
-        int block = 0;
-        for (int j = 0; j < s->nblock; j++)
-            block = s->block[j].a == s->outer[k] ? s->block[j].n : block;
-        text_add(&t, "%s%lld%s", k ? ", " : "", (long long)atom_extent(s->outer[k]),
-                 s->outer[k] == s->vec ? " vec" : "");
-        if (block)
-            text_add(&t, " x%d", block);
+        int copies = copies_of(s, s->outer[k]);
+        text_add(t, "%s%lld%s", k ? ", " : "", (long long)atom_extent(s->outer[k]), s->outer[k] == s->vec ? " vec" : "");
+        if (copies)
+            text_add(t, " x%d", copies);
     }
-    text_add(&t, ")");
+    text_add(t, ")");
     if (s->inner_tile > 1)
-        text_add(&t, " inner x%d", s->inner_tile);
+        text_add(t, " inner x%d", s->inner_tile);
     if (s->chunk)
-        text_add(&t, " chunk %lld", (long long)s->chunk);
+        text_add(t, " chunk %lld", (long long)s->chunk);
+}
+
+static void add_stores(const Spec *s, Text *t)
+{
     for (int k = 0; k < s->nstore; k++) {
         const Store *st = &s->store[k];
         const Ins *i = s->g->def[st->v];
-        text_add(&t, "%s%s", k ? " " : " -> ", st->to.buf->name);
-        text_add(&t, ":%s", i ? optab[i->op].name : "input");
+        text_add(t, "%s%s:%s", k ? " " : " -> ", st->to.buf->name, i ? optab[i->op].name : "input");
         for (int d = 0; d < st->nspace; d++)
-            text_add(&t, "%s%lld%s", d ? "," : "[", (long long)atom_extent(st->space[d]),
-                     d == st->nspace - 1 ? "]" : "");
+            text_add(t, "%s%lld%s", d ? "," : "[", (long long)atom_extent(st->space[d]), d == st->nspace - 1 ? "]" : "");
     }
     for (int k = 0; s->ins && !s->nstore && k < s->ins->nout; k++)
         if (s->live[k])
-            text_add(&t, "%s%s", k ? " " : " -> ", s->stored[s->ins->out + (Ref)k].buf->name);
+            text_add(t, "%s%s", k ? " " : " -> ", s->stored[s->ins->out + (Ref)k].buf->name);
+}
+
+static void add_note(const Spec *s, bool packed, Text *t)
+{
+    add_outer(s, t);
+    add_stores(s, t);
     for (Ref v = 1; packed && v < (Ref)s->g->nval; v++)
         if (s->instead[v].buf)
-            text_add(&t, " packed %s", s->instead[v].buf->name);
+            text_add(t, " packed %s", s->instead[v].buf->name);
+}
+
+const char *spec_note(const Spec *s, bool packed)
+{
+    Text t = { 0 };
+    add_note(s, packed, &t);
     const char *note = arena_text("%s", t.s ? t.s : "");
     text_free(&t);
     return note;
+}
+
+static void add_extents(Text *t, const char *word, const Atom *const *a, int n)
+{
+    text_add(t, "    %s", word);
+    for (int k = 0; k < n; k++)
+        text_add(t, " %s<%lld", a[k]->name, (long long)atom_extent(a[k]));
+    text_add(t, "\n");
+}
+
+void spec_print(const Spec *s, bool packed, Text *t)
+{
+    text_add(t, "spec %s ", s->name);
+    add_note(s, packed, t);
+    text_add(t, "\n");
+    if (s->nouter && s->outer[0])
+        add_extents(t, "over", s->outer, s->nouter);
+    if (s->flat)
+        add_extents(t, "as digits of", &s->flat, 1);
+    for (int k = 0; k < s->nstore; k++) {
+        const Store *st = &s->store[k];
+        if (!st->chunk && s->kind == SPEC_LOOPS)
+            text_add(t, "    store %s at %s\n", st->to.buf->name,
+                     form_text(layout_form(st->to.layout, NULL, st->idx, st->nidx, NULL)));
+        if (st->nspace)
+            add_extents(t, "inside", st->space, st->nspace);
+    }
+    for (Ref v = 1; packed && v < (Ref)s->g->nval; v++)
+        if (s->instead[v].buf)
+            text_add(t, "    reads v%u from its copy %s\n", v, s->instead[v].buf->name);
+    if (s->ins)
+        text_add(t, "    instruction %s\n", s->ins->op == OP_region ? region_kind_name[s->ins->region->kind] : optab[s->ins->op].name);
+    if (s->sort)
+        text_add(t, "    pass %d of %lld chunks: %s\n", s->sort->pass, (long long)s->sort->chunks, s->sort->count ? "counts" : "moves");
+    if (s->in_place)
+        text_add(t, "    in place\n");
+    text_add(t, "    work %.3g\n", s->work);
 }

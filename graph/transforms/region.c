@@ -342,11 +342,11 @@ void emit_region(const Region *r, int nin, const Ref *in, int nsub, Graph *const
 
 /* ==================== the verifier's part */
 
-static const char *const kind_name[] = { "call", "scan", "while", "cond" };
+const char *const region_kind_name[4] = { "call", "scan", "while", "cond" };
 
 static int check_counts(const Ins *i, const Region *r)
 {
-    const char *name = kind_name[r->kind];
+    const char *name = region_kind_name[r->kind];
     int fixed = region_npred(r) + r->ncap + region_nloop(r);
     int bodies = r->kind == WHILE ? 2 : r->kind == COND ? i->nsub : 1;
     if (i->nsub < 1 || i->nsub != bodies)
@@ -379,11 +379,11 @@ static int check_operand(const Ins *i, const Region *r, const Graph *g, int j, T
         if (m == STACKED)
             want = type_add_lead(&want, r->lane[a].size);
         if (m > SUMMED || (m == SUMMED && group != 'a' && !dtype_float(example.dt)))
-            return error_set(E_INTERNAL, "%s: operand %d of %s cannot be summed", kind_name[r->kind], j,
+            return error_set(E_INTERNAL, "%s: operand %d of %s cannot be summed", region_kind_name[r->kind], j,
                 type_text(&example));
     }
     if (!type_equal(have, &want))
-        return error_set(E_INTERNAL, "%s: operand %d is %s, where the body's %s needs %s", kind_name[r->kind], j,
+        return error_set(E_INTERNAL, "%s: operand %d is %s, where the body's %s needs %s", region_kind_name[r->kind], j,
             type_text(have), type_text(&example), type_text(&want));
     return E_OK;
 }
@@ -391,7 +391,7 @@ static int check_operand(const Ins *i, const Region *r, const Graph *g, int j, T
 static int check_body(const Ins *i, const Region *r, const Graph *g, int n)
 {
     const Graph *b = i->sub[n], *last = i->sub[i->nsub - 1];
-    const char *name = kind_name[r->kind];
+    const char *name = region_kind_name[r->kind];
     int np = region_npred(r), code = graph_check(b);
     if (code)
         return code;
@@ -431,7 +431,7 @@ static int check_marks(const Region *r, int k)
         if (k < r->nacc)
             from = marks_in(r, region_npred(r) + r->ncap + k)[a];
         if (to > SUMMED || (from != to && !(from == SHARED && to == STACKED)))
-            return error_set(E_INTERNAL, "%s: the marks of result %d", kind_name[r->kind], k);
+            return error_set(E_INTERNAL, "%s: the marks of result %d", region_kind_name[r->kind], k);
     }
     return E_OK;
 }
@@ -452,7 +452,7 @@ int region_check(const Ins *i, const Graph *g)
         if (code)
             return code;
         if (!type_equal(&t, &g->type[i->out + k]))
-            code = error_set(E_INTERNAL, "%s: result %d is %s, not %s", kind_name[r->kind], k, type_text(&t),
+            code = error_set(E_INTERNAL, "%s: result %d is %s, not %s", region_kind_name[r->kind], k, type_text(&t),
                 type_text(&g->type[i->out + k]));
     }
     return code;

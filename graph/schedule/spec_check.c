@@ -1,0 +1,118 @@
+/*
+ * spec_check.c - the verifier of specifications: what the lowering relies on.
+ *
+ * In:  a Spec. Out: 0, or an error: outer variables are distinct; the vector variable and those with copies are among them; the
+ *      digits of a flat one make it up; what is stored has an index of the variables that are there, and lies inside its buffer;
+ *      live results of an instruction have places.
+ */
+#include "spec.h"
+
+#include <stdarg.h>
+
+static int wrong(const Spec *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int wrong(const Spec *s, const char *format, ...)
+{
+    char what[200];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(what, sizeof what, format, ap);
+    va_end(ap);
+    return error_set(E_INTERNAL, "specification of kernel %s: %s", s->name, what);
+}
+
+static bool among(const Atom *a, const Atom *const *list, int n)
+{
+    for (int k = 0; k < n; k++)
+        if (list[k] == a)
+            return true;
+    return false;
+}
+
+static bool is_outer(const Spec *s, const Atom *a) { return a == s->flat || among(a, s->outer, s->nouter); }
+
+static int outer_check(const Spec *s)
+{
+    double all = 1;
+    for (int k = 0; k < s->nouter; k++)
+        if (s->outer[k] && among(s->outer[k], s->outer, k))
+            return wrong(s, "the outer variable %s occurs twice", s->outer[k]->name);
+    if (s->vec && !is_outer(s, s->vec))
+        return wrong(s, "the vector variable %s is no outer one", s->vec->name);
+    for (int k = 0; k < s->nblock; k++)
+        if (!is_outer(s, s->block[k].a) || s->block[k].n < 1)
+            return wrong(s, "%d copies of %s, which is no outer variable or cannot have them", s->block[k].n, s->block[k].a->name);
+    for (int k = 0; k < s->nflat; k++)
+        all *= (double)atom_extent(s->flat_of[k]);
+    return s->flat && all != (double)atom_extent(s->flat)
+        ? wrong(s, "%s has %lld steps, its digits %.0f", s->flat->name, (long long)atom_extent(s->flat), all) : 0;
+}
+
+/* Loop variables of a store's index: outer ones, digits of the flat one, loops inside, the step of a loop of kernels. */
+static int variables_check(const Spec *s, const Store *st)
+{
+    const AtomSet *deps = idx_deps(st->idx, st->nidx);
+    for (int k = 0; k < deps->n; k++) {
+        const Atom *a = deps->a[k];
+        if (!is_outer(s, a) && !among(a, s->flat_of, s->nflat) && !among(a, st->space, st->nspace) && !atom_is_step(a))
+            return wrong(s, "what goes to %s depends on %s, which is no variable of this kernel", st->to.buf->name, a->name);
+    }
+    return 0;
+}
+
+/* Of an array with the steps in front it is a step's part. */
+static int place_check(const Spec *s, const Store *st)
+{
+    Layout l = *st->to.layout;
+    int64_t lo, hi, size = l.base ? type_size(&s->g->type[st->v]) : st->to.buf->size;
+    l.base = NULL;
+    form_range(layout_form(&l, NULL, st->idx, st->nidx, NULL), &lo, &hi);
+    return lo < 0 || hi >= size ? wrong(s, "%s[%lld .. %lld] has %lld elements", st->to.buf->name, (long long)lo, (long long)hi,
+                                        (long long)size) : 0;
+}
+
+static int store_check(const Spec *s, const Store *st)
+{
+    if (!st->v || st->v >= (Ref)s->g->nval)
+        return wrong(s, "it stores a value that the graph does not have");
+    const Type *t = &s->g->type[st->v];
+    if (!type_size(t))
+        return 0;
+    if (!st->to.buf || !st->to.layout)
+        return wrong(s, "v%u has no place to go", st->v);
+    if (!st->chunk && st->to.buf->dt != t->dt)
+        return wrong(s, "v%u is %s and goes to %s, which is %s", st->v, dtype_name((Dtype)t->dt), st->to.buf->name,
+                     dtype_name((Dtype)st->to.buf->dt));
+    if (st->chunk && st->chunk != s->chunk)
+        return wrong(s, "sums over %lld steps in a kernel of %lld", (long long)st->chunk, (long long)s->chunk);
+    if (s->kind != SPEC_LOOPS || st->chunk)
+        return 0;
+    if (st->nidx != t->rank)
+        return wrong(s, "v%u is stored at %d indices and has %d axes", st->v, st->nidx, t->rank);
+    return variables_check(s, st) || place_check(s, st) ? (int)error_code() : 0;
+}
+
+static bool suits(const Spec *s)
+{
+    switch (s->kind) {
+    case SPEC_LOOPS: return !s->ins && s->nstore;
+    case SPEC_LANES: case SPEC_ROWS: return s->ins && s->ins->op == OP_region;
+    case SPEC_SCATTER: return s->ins && s->ins->op == OP_scatter;
+    case SPEC_SORT: return s->ins && s->ins->op == OP_sort;
+    default: return s->ins && elem_is_own(s->ins->op);
+    }
+}
+
+int spec_check(const Spec *s)
+{
+    if (!suits(s))
+        return wrong(s, "its kind is not that of what it computes");
+    if (outer_check(s))
+        return (int)error_code();
+    for (int k = 0; k < s->nstore; k++)
+        if (store_check(s, &s->store[k]))
+            return (int)error_code();
+    for (int k = 0; s->ins && !s->nstore && k < s->ins->nout; k++)
+        if (s->live[k] && type_size(&s->g->type[s->ins->out + (Ref)k]) && !s->stored[s->ins->out + (Ref)k].buf)
+            return wrong(s, "result %d has no place to go", k);
+    return 0;
+}
