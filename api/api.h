@@ -453,7 +453,8 @@ int signature_parse(const char *text, const char *word, const Tree *leaves, cons
 /* ---- programs over several devices (shards.c) */
 /* "opencl:0, host", or NULL: the default. *out: a list, free() it. How many; 0 after an error. */
 int devices_listed(const char *what, const char *names, Device ***out);
-bool places_known(const Graph *, Device *home); /* every list of devices in it; else an error */
+bool places_known(const Graph *, Device *home); /* every list of devices in it; else an error (grid.c) */
+Device **grid_devices(const Places *, const Device *home);      /* of each shard, in the arena; NULL after an error */
 typedef struct Spread Spread;
 /* Of a program with calls over devices, in the current arena, which must outlive it. home: where what is between runs. */
 Spread *spread_build(Graph *, Device *home, hd_cost_info *);

@@ -56,55 +56,6 @@ int devices_listed(const char *what, const char *names, Device ***out)
     return n;
 }
 
-/* All devices of one kind, or as many of them as divide n. */
-static int devices_like(const Device *home, int64_t n, Device ***out)
-{
-    int all = device_count(), k = 0;
-    Device **d = *out = calloc((size_t)all + 1, sizeof *d);
-    if (!d)
-        return error_set(E_NOMEM, "out of host memory"), 0;
-    for (int i = 0; i < all && k < n; i++)
-        if (!strcmp(device_kind(i), home->info.kind) && !(d[k++] = device_at(i)))
-            return 0;
-    while (k > 1 && n % k)
-        k--;
-    return k;
-}
-
-/* The device of each of n shards, in the arena; NULL after an error. Neighbours are together. */
-static Device **shard_devices(const char *place, int64_t n, const Device *home)
-{
-    Device **list = NULL, **d = NULL;
-    int k = place[0] ? devices_listed("hd_pmap: .devices", place, &list) : devices_like(home, n, &list);
-    if (k && n % k)
-        error_set(E_SHAPE, "hd_pmap: an axis of %lld cannot be dealt out to the %d devices of \"%s\": a multiple is wanted",
-                  (long long)n, k, place);
-    else if (k) {
-        d = NEWS(Device *, n);
-        for (int64_t s = 0; s < n; s++)
-            d[s] = list[s / (n / k)];
-    }
-    free(list);
-    return d;
-}
-
-bool places_known(const Graph *g, Device *home)
-{
-    for (int n = 0; n < g->nins && !error_pending(); n++) {
-        const Ins *i = g->ins[n];
-        for (int a = 0; i->op == OP_region && a < i->region->nlane; a++) {
-            const Lane *l = &i->region->lane[a];
-            Loc before = loc_set(i->loc);
-            if (l->place && l->size)
-                shard_devices(l->place, l->size, home);
-            loc_set(before);
-        }
-        for (int k = 0; k < i->nsub; k++)
-            places_known(i->sub[k], home);
-    }
-    return !error_pending();
-}
-
 /* ==================== what is built */
 
 typedef struct Call {
@@ -113,10 +64,9 @@ typedef struct Call {
     int n;                                      /* shards; 0: the home device runs it */
     Device **device;
     Sharding *il, *ol;                          /* of each value over the shards */
-    bool *summed;                               /* operands that only the first shard gets, the others zeros */
-    PartyAxis axis;
+    Mesh mesh;
     bool meets;                                 /* shards exchange something: each has an Exec of its own */
-    Mem **number;                               /* the i32 that says which shard it is */
+    Mem **place;                                /* by shard and axis: an i32, where it is along the axis */
     Loc loc; const char *name;
     pthread_mutex_t lock;                       /* one run at a time, where they meet */
 } Call;
@@ -156,9 +106,8 @@ static bool build_shards(Call *c, Graph *g, hd_cost_info *cost)
     if (!g)
         return false;
     c->meets = graph_exchanges(g);
-    c->exec = NEWS(Exec *, c->n), c->number = NEWS(Mem *, c->n);
+    c->exec = NEWS(Exec *, c->n), c->place = NEWS(Mem *, c->n * c->mesh.naxis);
     for (int s = 0; s < c->n; s++) {
-        int32_t number = s;
         int t = sharer(c, s), like = 0;
         while (like < s && !alike(c->device[like], c->device[s]))
             like++;
@@ -170,31 +119,30 @@ static bool build_shards(Call *c, Graph *g, hd_cost_info *cost)
             return false;
         if (like == s)
             cost_add(cost, c->exec[s]);
-        if (!(c->number[s] = mem_with(c->device[s], &number, sizeof number)))
-            return false;
+        for (int a = 0; a < c->mesh.naxis; a++) {
+            int32_t at = (int32_t)mesh_place(&c->mesh, a, s);
+            if (!(c->place[s * c->mesh.naxis + a] = mem_with(c->device[s], &at, sizeof at)))
+                return false;
+        }
     }
     return true;
 }
 
 static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *home, hd_cost_info *cost)
 {
-    const Region *r = p->over->region;
-    const Lane *lane = &r->lane[0];
+    Places grid = grid_of(p->over);
     loc_set(c->loc = p->over->loc);
-    Device **d = shard_devices(lane->place, lane->size, home);
-    if (!d)
+    if (!(c->device = grid_devices(&grid, home)))
         return false;
-    c->device = d, c->n = (int)lane->size;
-    c->axis = (PartyAxis){ lane->name ? lane->name : "shards", c->n };
-    c->summed = NEWS(bool, p->nin), c->il = NEWS(Sharding, p->nin), c->ol = NEWS(Sharding, p->nout);
-    for (int k = 0; k < p->nin; k++) {
-        c->il[k] = sharding_rows(&g->type[p->in[k]], c->n, r->im[k * r->nlane] == STACKED ? p->in_at[k] : -1);
-        c->summed[k] = r->im[k * r->nlane] == SUMMED;
-    }
+    c->mesh = grid_mesh(&grid), c->n = (int)mesh_shards(&c->mesh);
+    Dealt *in = NEWS(Dealt, p->nin), *out = NEWS(Dealt, p->nout);
+    Graph *shard = graph_shard(p, g, &grid, all_alike(c), in, out);
+    c->il = NEWS(Sharding, p->nin), c->ol = NEWS(Sharding, p->nout);
+    for (int k = 0; k < p->nin; k++)
+        c->il[k] = (Sharding){ .type = g->type[p->in[k]], .mesh = c->mesh, .spec = in[k] };
     for (int k = 0; k < p->nout; k++)
-        c->ol[k] = sharding_rows(&g->type[p->out[k]], c->n, r->om[k * r->nlane] == STACKED ? p->out_at[k] : -1);
-    bool same = all_alike(c);
-    return build_shards(c, graph_shard(p->over, g, 0, same), cost);
+        c->ol[k] = (Sharding){ .type = g->type[p->out[k]], .mesh = c->mesh, .spec = out[k] };
+    return build_shards(c, shard, cost);
 }
 
 static bool call_home(Call *c, const Piece *p, Device *home, hd_cost_info *cost)
@@ -251,8 +199,8 @@ void spread_drop(Spread *p)
         for (int s = 0; s < (c->n ? c->n : 1) && c->exec; s++) {
             if (c->exec[s] && (!c->n || c->meets || sharer(c, s) < 0))
                 c->exec[s]->device->backend->drop(c->exec[s]);
-            if (c->number)
-                mem_drop(c->number[s]);
+            for (int a = 0; c->place && a < c->mesh.naxis; a++)
+                mem_drop(c->place[s * c->mesh.naxis + a]);
         }
         pthread_mutex_destroy(&c->lock);
     }
@@ -262,7 +210,7 @@ void spread_drop(Spread *p)
 
 typedef struct Job {
     const Call *c;
-    Store *const *val; const size_t *bytes;
+    Store *const *val;
     int s;                                      /* its shard; where they do not meet, all that share its device */
     Party *party;
     Mem **in, **out;                            /* room for those of all shards: [shard][...] */
@@ -270,32 +218,16 @@ typedef struct Job {
     pthread_t thread; bool started;
 } Job;
 
-static Mem *zeros(Device *d, size_t n)
-{
-    void *p = calloc(1, n ? n : 1);
-    Mem *m = p ? mem_with(d, p, n) : NULL;
-    if (!p)
-        error_set(E_NOMEM, "out of host memory: %zu bytes", n);
-    free(p);
-    return m;
-}
-
-static Mem *operand(const Job *j, int s, int k)
-{
-    const Call *c = j->c;
-    Device *d = c->device[s];
-    return c->summed[k] && s ? zeros(d, j->bytes[c->in[k]]) : store_share(j->val[c->in[k]], &c->il[k], s, d);
-}
-
 static int run_shard(const Job *j, int s)
 {
     const Call *c = j->c;
-    Mem **in = j->in + (size_t)s * (size_t)(c->nin + 1);
-    int n = 0, e = 0;
+    int all = c->nin + c->mesh.naxis, n = 0, e = 0;
+    Mem **in = j->in + (size_t)s * (size_t)all;
     for (; n < c->nin && !e; n++)
-        e = (in[n] = operand(j, s, n)) ? 0 : (int)error_code();
-    in[c->nin] = c->number[s];
-    e = e ? e : c->device[s]->backend->run(c->exec[s], c->nin + 1, in, c->nout, j->out + (size_t)s * (size_t)c->nout);
+        e = (in[n] = store_share(j->val[c->in[n]], &c->il[n], s, c->device[s])) ? 0 : (int)error_code();
+    for (int a = 0; a < c->mesh.naxis; a++)
+        in[c->nin + a] = c->place[s * c->mesh.naxis + a];
+    e = e ? e : c->device[s]->backend->run(c->exec[s], all, in, c->nout, j->out + (size_t)s * (size_t)c->nout);
     for (int k = 0; k < n; k++)
         mem_drop(in[k]);
     return e;
@@ -396,17 +328,20 @@ static int settle_results(const Call *c, Mem **out, Store **val)
     return 0;
 }
 
-static int run_over(Call *c, Store **val, const size_t *bytes)
+static int run_over(Call *c, Store **val)
 {
     int n = 0;
-    Party *party = c->meets ? party_new(1, &c->axis) : NULL;
+    PartyAxis axis[MESH_AXES];
+    for (int a = 0; a < c->mesh.naxis; a++)
+        axis[a] = (PartyAxis){ c->mesh.name[a], (int)c->mesh.size[a] };
+    Party *party = c->meets ? party_new(c->mesh.naxis, axis) : NULL;
     Job *job = calloc((size_t)c->n, sizeof *job);
-    size_t nin = (size_t)c->n * (size_t)(c->nin + 1), nout = (size_t)c->n * (size_t)c->nout;
+    size_t nin = (size_t)c->n * (size_t)(c->nin + c->mesh.naxis), nout = (size_t)c->n * (size_t)c->nout;
     Mem **m = calloc(nin + nout + 1, sizeof *m);
     int e = job && m && (party || !c->meets) ? 0 : (int)error_set(E_NOMEM, "out of host memory");
     for (int s = 0; s < c->n && !e; s++)
         if (c->meets || sharer(c, s) < 0)
-            job[n++] = (Job){ .c = c, .val = val, .bytes = bytes, .s = s, .party = party, .in = m, .out = m + nin };
+            job[n++] = (Job){ .c = c, .val = val, .s = s, .party = party, .in = m, .out = m + nin };
     if (!e && c->meets)
         pthread_mutex_lock(&c->lock);
     e = e ? e : run_jobs(job, n, party);
@@ -461,7 +396,7 @@ int spread_run(Spread *p, Store *const *in, Store **out)
     for (int k = 0; k < p->ncall && !e; k++) {
         Call *c = &p->call[k];
         double since = timeline_now();
-        e = c->n ? run_over(c, val, p->bytes) : run_home(c, p->home, val, p->bytes);
+        e = c->n ? run_over(c, val) : run_home(c, p->home, val, p->bytes);
         if (!c->n)
             timeline_add(c->name, -1, since);
         for (int j = 0; j < c->nin && !e; j++)

@@ -325,23 +325,28 @@ Type mesh_share(const Mesh *, const Dealt *, const Type *);      /* what a shard
 /* The first element of a shard's share along each axis. */
 void mesh_start(const Mesh *, const Dealt *, const Type *, int64_t shard, int64_t *start);
 
-/* ---- axes with a place (transforms/placed.c) */
+/* ---- axes with a place (transforms/placed.c, grid.c) */
 Graph *graph_unplaced(const Graph *);           /* a lowering: they become lanes of the program itself */
 bool graph_has_places(const Graph *);           /* is there such an axis, in a body too? */
 bool graph_has_pieces(const Graph *);           /* is anything to be run by several devices? */
-/* A call over a place, its outermost lane axis; or, where `over` is NULL, what one device computes between such calls. at: of a
- * call, the axis of the value that its shards are shares of. */
+/* The axes of a grid of shards, the outermost first, each with a name of its own. */
+typedef struct Places { int n; Lane axis[MESH_AXES]; } Places;
+Places grid_of(const Ins *);                    /* the places of an instruction and of what is inside it; n is 0: none */
+Mesh grid_mesh(const Places *);
+/* A call over a place, its outermost lane axis, or a region with such a call inside; or, where `over` is NULL, what one device
+ * computes between. at: of a call, the axis of the value that its shards are shares of. */
 typedef struct Piece { const Ins *over; Graph *g; int nin, nout; Ref *in, *out; int *in_at, *out_at; } Piece;
 /* The program in pieces, in an order in which they can run; their operands and results are values of *moved, which has the inputs
  * and outputs of the program. How many; 0 after an error. */
 int graph_pieces(const Graph *, const Graph **moved, Piece **out);
-/* What one shard of a call over lane axis a computes: inputs are its shares of the operands, then its number, an i32. What is
- * left of its collectives are exchanges. alike: all shards compute the same bits from the same values. */
-Graph *graph_shard(const Ins *over, const Graph *, int a, bool alike);
-Type region_share(const Ins *over, const Graph *, int operand, int a);
+/* What one shard computes: inputs are its shares of the operands, then its place along each axis of the grid, an i32. What is
+ * left of its collectives are exchanges. alike: all shards compute the same bits from the same values. in, out: by operand and
+ * result, how it is dealt out. */
+Graph *graph_shard(const Piece *, const Graph *, const Places *, bool alike, Dealt *in, Dealt *out);
 /* A collective as exchanges and ops over axis 0. What is exchanged: all_gather and all_to_all with at = to = 0, ppermute; each
  * has a name of its own. index: the number of the shard. */
 Ref collective_exchanged(const Ins *, const Ref *x, Ref index, bool alike, int *exchanges);
+Ref exchange_first(const Lane *, Ref x, int *exchanges);        /* what the first shard along an axis has */
 bool graph_exchanges(const Graph *);            /* is there a collective, in a body too? axis_index does not count */
 bool ins_exchanges(const Ins *);
 bool op_meets(const Ins *);                     /* is it a collective, or axis_index? */

@@ -357,6 +357,12 @@ Ref collective_exchanged(const Ins *i, const Ref *x, Ref index, bool alike, int 
     }
 }
 
+Ref exchange_first(const Lane *lane, Ref x, int *exchanges)
+{
+    Type t = *typ(x);
+    return Reshape(SliceAxis(gathered((Meet){ .name = lane->name, .size = lane->size }, x, exchanges), 0, 0, 1), type_shape(&t));
+}
+
 bool ins_exchanges(const Ins *i)
 {
     bool found = op_meets(i) && i->op != OP_axis_index;

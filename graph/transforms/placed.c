@@ -4,26 +4,19 @@
  * In: a graph with calls over such axes. Out, one of two lowerings:
  *      unplaced: the same on one device. Each axis is batched as vmap does it, the innermost first, so collectives over it
  *      are ops over axis 0.
- *      pieces: what several devices run. Calls over a place that stand in the program itself are cut out, one piece each; what
- *      lies between two of them is a piece for one device. The graph of a shard is the call without that axis, and its
- *      collectives are exchanges.
- * A place inside a loop, a branch or another place is unplaced in either.
+ *      pieces: what several devices run. Calls over a place are cut out, and loops and branches with such calls inside, one
+ *      piece each; what lies between two of them is a piece for one device. What a shard runs is the grid's (grid.c), and
+ *      its collectives are exchanges.
  */
-#include "transforms.h"
+#include <string.h>
 
-static int place_of(const Region *r)
-{
-    for (int a = 0; a < r->nlane; a++)
-        if (r->lane[a].place)
-            return a;
-    return -1;
-}
+#include "transforms.h"
 
 bool graph_has_places(const Graph *g)
 {
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
-        if (i->op == OP_region && place_of(i->region) >= 0)
+        if (i->op == OP_region && region_place(i->region) >= 0)
             return true;
         for (int k = 0; k < i->nsub; k++)
             if (graph_has_places(i->sub[k]))
@@ -42,7 +35,7 @@ static void without_place(const Ins *i, const Ref *x, Ref *out, void *env)
         return;
     }
     Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
-    int a = place_of(&f.r);
+    int a = region_place(&f.r);
     for (int k = 0; k < f.nsub; k++)
         f.sub[k] = graph_unplaced(f.sub[k]);
     if (error_pending())
@@ -64,9 +57,14 @@ Graph *graph_unplaced(const Graph *g)
 
 /* ==================== one shard */
 
-/* index: the number of the shard. differs: which values of the graph being rewritten may differ from shard to shard; NULL: any.
- * exchanges: so far, which tells them apart. */
-typedef struct Shard { Ref index; const bool *differs; bool alike; int exchanges; } Shard;
+/* index: the places of the shard along the axes of the grid. differs: by axis, which values of the graph being rewritten may differ
+ * along it; NULL: any. exchanges: so far, which tells them apart. */
+typedef struct Shard {
+    const Places *p;
+    Ref index[MESH_AXES];
+    const bool *differs[MESH_AXES];
+    bool alike; int exchanges;
+} Shard;
 
 static bool asks_index(const Graph *g)
 {
@@ -82,22 +80,35 @@ static bool asks_index(const Graph *g)
 
 static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard);
 
-/* The body with exchanges, and the number of the shard as a further capture. */
-static Graph *exchanging_body(const Graph *b, int ncap, Shard *s)
+/* Unlike devices may find differently which way to go; where they meet on it, all go the way of the first along each axis. */
+static Ref agreed(Ref x, const Ins *i, Shard *s)
 {
+    for (int a = 0; a < s->p->n && !s->alike; a++)
+        if (region_meets(i, s->p->axis[a].name))
+            x = exchange_first(&s->p->axis[a], x, &s->exchanges);
+    return x;
+}
+
+/* The body with exchanges, and the places of the shard as further captures. ask: of a while, what is its condition. */
+static Graph *exchanging_body(const Ins *i, int n, Shard *s)
+{
+    const Graph *b = i->sub[n];
     Shard inner = *s;
-    inner.differs = NULL;
     Ref *map = NEWS(Ref, b->nval);
-    graph_begin(graph_new());
+    memset(inner.differs, 0, sizeof inner.differs);
+    Graph *h = graph_begin(graph_new());
     for (int k = 0; k <= b->nin; k++) {
-        if (k == ncap)
-            inner.index = graph_input(type_scalar(DT_I32), 0);
+        for (int a = 0; k == i->region->ncap && a < s->p->n; a++)
+            inner.index[a] = graph_input(type_scalar(DT_I32), 0);
         if (k < b->nin)
             map[b->in[k]] = input_like(b, k, b->flag[b->in[k]] & V_ACC);
     }
     rewrite_ins(b, map, exchanged, &inner);
+    if (i->region->kind == WHILE && n == 0)
+        map[b->out[0]] = agreed(map[b->out[0]], i, &inner);
     s->exchanges = inner.exchanges;
-    return rewrite_end(b, map);
+    rewrite_end(b, map);
+    return h;
 }
 
 static void exchanging_region(const Ins *i, const Ref *x, Ref *out, Shard *s)
@@ -111,35 +122,38 @@ static void exchanging_region(const Ins *i, const Ref *x, Ref *out, Shard *s)
         again(i, x, out);
         return;
     }
-    Form f = form_like(r, i->nin + 1, i->nsub);
+    Form f = form_like(r, i->nin + s->p->n, i->nsub);
     uint8_t *shared = NEWS(uint8_t, r->nlane);
     for (int j = 0; j <= i->nin; j++) {
-        if (j == at)
-            form_operand(&f, s->index, shared);
+        for (int a = 0; j == at && a < s->p->n; a++)
+            form_operand(&f, s->index[a], shared);
         if (j < i->nin)
-            form_operand(&f, x[j], marks_in(r, j));
+            form_operand(&f, j < region_npred(r) ? agreed(x[j], i, s) : x[j], marks_in(r, j));
     }
-    f.r.ncap++;
+    f.r.ncap += s->p->n;
     for (int k = 0; k < f.nsub; k++)
-        f.sub[k] = exchanging_body(i->sub[k], r->ncap, s);
+        f.sub[k] = exchanging_body(i, k, s);
     form_emit(&f, out);
 }
 
 static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard)
 {
     Shard *s = shard;
+    int a = op_meets(i) ? 0 : s->p->n;
+    while (a < s->p->n && s->p->axis[a].name != op_axis_name(i))
+        a++;
     if (i->op == OP_region)
         exchanging_region(i, x, out, s);
-    else if (i->op == OP_psum && s->differs && !s->differs[i->in[0]])
-        out[0] = Mul(x[0], Like(x[0], (double)ins_int(i, 1)));
-    else if (op_meets(i))
-        out[0] = collective_exchanged(i, x, s->index, s->alike, &s->exchanges);
-    else
+    else if (a == s->p->n)
         again(i, x, out);
+    else if (i->op == OP_psum && s->differs[a] && !s->differs[a][i->in[0]])
+        out[0] = Mul(x[0], Like(x[0], (double)ins_int(i, 1)));
+    else
+        out[0] = collective_exchanged(i, x, s->index[a], s->alike, &s->exchanges);
 }
 
 /* What lanes of another axis do together with other shards has no lanes any more. */
-static bool lanes_exchange(const Graph *g)
+bool lanes_exchange(const Graph *g)
 {
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
@@ -150,89 +164,55 @@ static bool lanes_exchange(const Graph *g)
     return false;
 }
 
-/* The call without lane axis `a`, over the shares of its operands; results that are summed over shards are so everywhere. */
-static Graph *lone(const Ins *i, const Graph *g, int a)
+static Graph *exchanging(const Graph *h, Shard *s, const Dealt *in)
 {
-    const Region *r = i->region;
-    Region narrow = *r;
-    const Lane *lane = &r->lane[a];
-    const char *name = lane->name ? lane->name : intern("shards");
-    Ref *out = NEWS(Ref, i->nout);
-    narrow.nlane--, narrow.remat = false;
-    narrow.lane = NEWS(Lane, narrow.nlane);
-    narrow.om = NEWS(uint8_t, (size_t)i->nout * narrow.nlane);
-    uint8_t *m = NEWS(uint8_t, r->nlane);
-    for (int b = 0; b < narrow.nlane; b++) {
-        narrow.lane[b] = r->lane[b + (b >= a)];
-        for (int k = 0; k < i->nout; k++)
-            narrow.om[k * narrow.nlane + b] = marks_out(r, k)[b + (b >= a)];
+    Ref *map = NEWS(Ref, h->nval);
+    Graph *e = graph_begin(graph_new());
+    e->name = h->name;
+    for (int a = 0; a < s->p->n; a++) {
+        bool *on = NEWS(bool, h->nval), *row = NEWS(bool, h->nin);
+        for (int k = 0; k < h->nin; k++)
+            row[k] = in[k].over[a] >= 0;
+        affected(h, row, false, s->p->axis[a].name, on);
+        s->differs[a] = on;
     }
-    Graph *h = graph_begin(graph_new());
-    h->name = g->name;
-    Form f = form_like(&narrow, i->nin, i->nsub);
-    for (int j = 0; j < i->nin; j++) {
-        for (int b = 0; b < narrow.nlane; b++)
-            m[b] = marks_in(r, j)[b + (b >= a)];
-        form_operand(&f, graph_input(region_share(i, g, j, a), 0), m);
-    }
-    graph_input(type_scalar(DT_I32), 0);
-    for (int k = 0; k < i->nsub; k++)
-        f.sub[k] = i->sub[k];
-    form_emit(&f, out);
-    for (int k = 0; k < i->nout && !error_pending(); k++)
-        if (marks_out(r, k)[a] == SUMMED)
-            out[k] = Collective(OP_psum, name, lane->size, 0, 0, out[k]);
-    graph_outputs(out, i->nout);
-    return graph_end();
+    for (int k = 0; k < h->nin; k++)
+        map[h->in[k]] = input_like(h, k, 0);
+    for (int a = 0; a < s->p->n; a++)
+        s->index[a] = graph_input(type_scalar(DT_I32), 0);
+    rewrite_ins(h, map, exchanged, s);
+    rewrite_end(h, map);
+    return graph_dce(e);
 }
 
-Graph *graph_shard(const Ins *i, const Graph *g, int a, bool alike)
+/* In the value whose axis `at` a call sees as its first. */
+static void seen_from(Dealt *d, int at)
 {
-    Loc before = loc_set(i->loc);
-    Graph *h = lone(i, g, a);
-    if (!error_pending() && (h = graph_unplaced(h)) && lanes_exchange(h))
-        h = graph_matrix(h);
-    if (!error_pending() && h) {
-        Ref *map = NEWS(Ref, h->nval);
-        bool *in = NEWS(bool, h->nin), *on = NEWS(bool, h->nval);
-        for (int k = 0; k < h->nin; k++)
-            in[k] = k >= i->nin || marks_in(i->region, k)[a] != SHARED;
-        affected(h, in, false, i->region->lane[a].name, on);
-        Shard s = { .alike = alike, .differs = on };
-        Graph *e = graph_begin(graph_new());
-        e->name = h->name;
-        for (int k = 0; k < h->nin; k++)
-            map[h->in[k]] = s.index = input_like(h, k, 0);
-        rewrite_ins(h, map, exchanged, &s);
-        rewrite_end(h, map);
-        h = graph_dce(e);
-    }
+    for (int a = 0; a < MESH_AXES && at; a++)
+        if (d->over[a] >= 0)
+            d->over[a] = (int8_t)(d->over[a] == 0 ? at : d->over[a] <= at ? d->over[a] - 1 : d->over[a]);
+}
+
+Graph *graph_shard(const Piece *piece, const Graph *g, const Places *p, bool alike, Dealt *in, Dealt *out)
+{
+    Loc before = loc_set(piece->over->loc);
+    Shard s = { .p = p, .alike = alike };
+    Graph *h = grid_program(piece->over, g, p, in, out);
+    h = h && !error_pending() ? exchanging(h, &s, in) : NULL;
+    for (int k = 0; k < piece->nin; k++)
+        seen_from(&in[k], piece->in_at[k]);
+    for (int k = 0; k < piece->nout; k++)
+        seen_from(&out[k], piece->out_at[k]);
     loc_set(before);
     return error_pending() ? NULL : h;
 }
 
 /* ==================== the program in pieces */
 
-Type region_share(const Ins *i, const Graph *g, int j, int a)
-{
-    const Region *r = i->region;
-    Type t = g->type[i->in[j]];
-    int at = 0;
-    for (int b = 0; b < a; b++)
-        at += marks_in(r, j)[b] == STACKED;
-    if (marks_in(r, j)[a] != STACKED)
-        return t;
-    for (int d = at; d + 1 < t.rank; d++)
-        t.dim[d] = t.dim[d + 1];
-    t.dim[--t.rank] = 0;
-    return t;
-}
+static bool apart(const Ins *i) { return grid_of(i).n; }
 
-static bool apart(const Ins *i)
-{
-    int a = i->op == OP_region ? place_of(i->region) : -1;
-    return a >= 0 && i->region->lane[a].size;
-}
+/* A call over a place, its outermost lane axis. */
+static bool is_over(const Ins *i) { return apart(i) && region_place(i->region) == 0; }
 
 bool graph_has_pieces(const Graph *g)
 {
@@ -245,9 +225,9 @@ bool graph_has_pieces(const Graph *g)
 /* Places that are not the outermost lane axis are moved there. */
 static void place_first(const Ins *i, const Ref *x, Ref *out, void *env)
 {
-    int a = apart(i) ? place_of(i->region) : 0;
+    int a = apart(i) ? region_place(i->region) : -1;
     (void)env;
-    if (!a) {
+    if (a <= 0) {
         again(i, x, out);
         return;
     }
@@ -320,7 +300,7 @@ static bool from_front(const Ins *i, int *to)
 static Ref shared_out(const Graph *g, const Ins *over, int j, int *at)
 {
     const Ins *i = g->def[over->in[j]];
-    if (marks_in(over->region, j)[0] == STACKED && to_front(i, at))
+    if (is_over(over) && marks_in(over->region, j)[0] == STACKED && to_front(i, at))
         return i->in[0];
     *at = 0;
     return over->in[j];
@@ -338,7 +318,7 @@ static void find_shares(Cut *c)
         uses[g->out[k]]++;
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n], *by = i->op == OP_transpose ? g->def[i->in[0]] : NULL;
-        if (by && apart(by) && uses[i->in[0]] == 1 && marks_out(by->region, (int)(i->in[0] - by->out))[0] == STACKED)
+        if (by && is_over(by) && uses[i->in[0]] == 1 && marks_out(by->region, (int)(i->in[0] - by->out))[0] == STACKED)
             c->shares[n] = from_front(i, &to);
     }
 }

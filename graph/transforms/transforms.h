@@ -63,6 +63,14 @@ void jvp_ins(const Ins *, Ref *P, Ref *T);      /* one instruction of jvp_into *
 bool cheap(Op);                                 /* cheaper to compute again than to store and load */
 bool linear_ins(const Graph *, const Ins *);    /* does it give what depends on a tangent? */
 
+/* The lane axis that has a place; -1: none. */
+int region_place(const Region *);
+/* Is there a region with lanes that exchange something with other shards? */
+bool lanes_exchange(const Graph *);
+/* What each shard of a grid runs, with collectives over its axes: inputs and results are its shares of the operands and results of i.
+ * in, out: how they are dealt out. NULL after an error. */
+Graph *grid_program(const Ins *i, const Graph *, const Places *, Dealt *in, Dealt *out);
+
 /* Moves what depends on captures alone out of a loop without lanes, where it becomes a capture. */
 void hoist(Form *);
 /* Marks of the results from `first` on, which are no accumulators: stacked where they may differ by lane. */
