@@ -21,7 +21,7 @@
 #include "compile.h"
 #include "backend.h"
 
-_Static_assert((int)DT_BOOL == HD_BOOL && (int)DT_F32 == HD_F32 && (int)DT_C128 == HD_C128, "dtypes are numbered as in heddle.h");
+_Static_assert((int)DT_BOOL == HD_BOOL && (int)DT_F32 == HD_F32 && (int)DT_KEY == HD_KEY, "dtypes are numbered as in heddle.h");
 _Static_assert((int)E_INTERNAL == HD_EINTERNAL && (int)E_DIFF == HD_EDIFF, "codes are numbered as in heddle.h");
 _Static_assert(MAXRANK == HD_MAX_RANK, "ranks");
 

@@ -143,8 +143,8 @@ int array_type(const char *what, enum hd_dtype d, hd_ints shape, Type *t)
         return error_set(E_SHAPE, "%s: the number of values does not match the shape", what);
     if (!is_dtype(d))
         return error_set(E_DTYPE, "%s: %d is no dtype", what, (int)d);
-    if (shape.n > MAXRANK)
-        return error_set(E_SHAPE, "%s: %d axes; at most %d", what, shape.n, MAXRANK);
+    if (shape.n > type_rank_most((Dtype)d))
+        return error_set(E_SHAPE, "%s: %d axes; at most %d", what, shape.n, type_rank_most((Dtype)d));
     int64_t bytes = (int64_t)dtype_size((Dtype)d);
     for (int i = 0; i < shape.n; i++)
         if (shape.v[i] < 0 || __builtin_mul_overflow(bytes, shape.v[i] ? shape.v[i] : 1, &bytes))
@@ -198,6 +198,8 @@ hd_array *hd_array_scalar(enum hd_dtype d, double value)
     error_begin();
     if (!is_dtype(d))
         return error_set(E_DTYPE, "hd_array_scalar: %d is no dtype", (int)d), NULL;
+    if (d == HD_KEY)
+        return error_set(E_DTYPE, "hd_array_scalar: a key is no number; make one with hd_array_random_key"), NULL;
     dtype_store_f((Dtype)d, b, value);
     return hd_array_new(d, (hd_ints){ 0 }, b, NULL);
 }
@@ -207,6 +209,13 @@ hd_array *hd_array_key(uint64_t seed)
     OP(hd_array_key);
     uint32_t k[2] = { (uint32_t)(seed >> 32), (uint32_t)seed };
     return hd_array_new(HD_U32, (hd_ints){ 1, { 2 } }, k, NULL);
+}
+
+hd_array *hd_array_random_key(uint64_t seed)
+{
+    OP(hd_array_random_key);
+    uint32_t k[2] = { (uint32_t)(seed >> 32), (uint32_t)seed };
+    return hd_array_new(HD_KEY, (hd_ints){ 0 }, k, NULL);
 }
 
 hd_array *hd_array_abstract_n(enum hd_dtype d, hd_ints shape)
@@ -530,6 +539,8 @@ double hd_item(const hd_array *x)
     const hd_array *a = contents("hd_item", x);
     if (a && type_size(&a->type) != 1)
         error_set(E_SHAPE, "hd_item: the array has %lld elements, not 1", (long long)type_size(&a->type)), a = NULL;
+    if (a && a->type.dt == DT_KEY)
+        error_set(E_DTYPE, "hd_item: a key is no number; take its words with hd_key_data"), a = NULL;
     return a && !store_read(a->store, b) ? dtype_load_f((Dtype)a->type.dt, b) : NAN;
 }
 

@@ -44,9 +44,12 @@ void hd_debug_print_n(const char *format, const hd *values, int n)
         error_set(E_INVAL, "hd_debug_print: the format is NULL");
         return;
     }
-    for (int k = 0; k < n; k++)
+    for (int k = 0; k < n; k++) {
         if (!(x[k] = sym_ref(values[k])))
             return;
+        if (typ(x[k])->dt == DT_KEY)
+            x[k] = Bitcast(x[k], DT_U32);
+    }
     DebugPrint(intern(format), x, n);
 }
 

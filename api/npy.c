@@ -3,7 +3,7 @@
  *
  * In: a stream. Out: an array in host memory; its bytes are read to where they stay.
  * bf16, which numpy lacks, is "V2", as ml_dtypes writes it. The other byte order, Fortran's order and bools that are neither
- * 0 nor 1 are brought to ours. The largest header is that of version 1: longer ones describe records.
+ * 0 nor 1 are brought to ours. Random keys are records of one field, two words. The largest header is that of version 1: longer ones describe records.
  */
 #include "file.h"
 #include <errno.h>
@@ -18,6 +18,7 @@ static const struct { const char *descr; Dtype dt; } words[] = {
     { "<f2", DT_F16 }, { "|V2", DT_BF16 }, { "<f4", DT_F32 }, { "<f8", DT_F64 }, { "<c8", DT_C64 }, { "<c16", DT_C128 },
 };
 enum { WORDS = sizeof words / sizeof *words };
+static const char key_words[] = "[('key', '<u4', (2,))]";
 
 static const char *descr_of(Dtype d)
 {
@@ -55,7 +56,9 @@ static void swap_bytes(char *p, size_t bytes, Dtype d)
 size_t npy_header(const Type *t, char *out, size_t room)
 {
     char d[640];
-    int n = snprintf(d, sizeof d, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr_of((Dtype)t->dt));
+    bool key = t->dt == DT_KEY;
+    int n = snprintf(d, sizeof d, "{'descr': %s%s%s, 'fortran_order': False, 'shape': (", key ? "" : "'",
+        key ? key_words : descr_of((Dtype)t->dt), key ? "" : "'");
     for (int i = 0; i < t->rank; i++)
         n += snprintf(d + n, sizeof d - (size_t)n, "%lld,%s", (long long)t->dim[i], i + 1 < t->rank ? " " : "");
     n += snprintf(d + n, sizeof d - (size_t)n, "), }");
@@ -110,10 +113,11 @@ static int npy_dict(const char *path, const char *dict, Npy *a)
 {
     const char *descr = value_of(dict, "'descr'"), *order = value_of(dict, "'fortran_order'");
     const char *shape = value_of(dict, "'shape'");
-    if (!descr || *descr != '\'' || !order || !shape || *shape != '(')
+    bool key = descr && !strncmp(descr, key_words, sizeof key_words - 1);
+    if (!descr || (*descr != '\'' && !key) || !order || !shape || *shape != '(')
         return damaged(path, "the .npy header is not as numpy writes it, or the array has fields");
     size_t n = strcspn(descr + 1, "'");
-    Dtype d = dtype_of(descr + 1, n, &a->swap);
+    Dtype d = key ? DT_KEY : dtype_of(descr + 1, n, &a->swap);
     if (d == DT_NONE)
         return error_set(E_DTYPE, "%s: numpy's dtype '%.*s' has no counterpart", path, n < 80 ? (int)n : 80, descr + 1);
     a->fortran = !strncmp(order, "True", 4);
@@ -160,7 +164,7 @@ static hd_array *from_fortran(const Type *t, char *data)
 
 hd_array *npy_read(Stream *s)
 {
-    Npy a;
+    Npy a = { 0 };
     if (npy_head(s, &a))
         return NULL;
     size_t bytes = type_bytes(&a.type);

@@ -21,6 +21,11 @@ static bool fits(double v, Dtype d)
 
 Ref number(const char *what, double v, Dtype d)
 {
+    if (d == DT_KEY) {
+        error_set(E_DTYPE, "%s%sthe constant %.17g is no random key: keys are made by hd_random_key and hd_random_split", what ? what : "",
+                  what ? ": " : "", v);
+        return 0;
+    }
     if (fits(v, d))
         return Const(d, v);
     error_set(E_DTYPE, "%s%sthe constant %.17g is no %s: convert the other operand with hd_cast", what ? what : "",
@@ -48,8 +53,9 @@ int unify_dtype(const char *what, int n, const hd *x, Ref *r)
         if (d == DT_NONE)
             d = typ(r[i])->dt, first = r[i];
         else if (d != typ(r[i])->dt)
-            return error_set(E_DTYPE, "%s: the dtypes differ: %s and %s; convert one with hd_cast", what,
-                             type_text(typ(first)), type_text(typ(r[i])));
+            return error_set(E_DTYPE, "%s: the dtypes differ: %s and %s; %s", what, type_text(typ(first)), type_text(typ(r[i])),
+                             d == DT_KEY || typ(r[i])->dt == DT_KEY ? "a random key is no number, and its words are hd_key_data"
+                             : "convert one with hd_cast");
     }
     for (int i = 0; i < n; i++)
         if (sym_weak(x[i], &v) && !(r[i] = number(what, v, d == DT_NONE ? DT_F32 : d)))

@@ -61,13 +61,18 @@ Ref softplus(Ref x) { return x ? logaddexp(x, Like(x, 0)) : 0; }
 
 /* ==================== checks */
 
+/* How r, which is no number as it is, becomes one. */
+static const char *made_number(Ref r)
+{
+    return typ(r)->dt == DT_KEY ? "a random key is none: draw from it, or take its words with hd_key_data" : "write hd_cast(x, HD_F32)";
+}
+
 Ref float_ref(const char *what, hd x)
 {
     Ref r = sym_ref(x);
     if (!r || is_float(r))
         return r;
-    error_set(E_DTYPE, "%s: floating-point numbers are wanted, not %s; write hd_cast(x, HD_F32)",
-        what, type_text(typ(r)));
+    error_set(E_DTYPE, "%s: floating-point numbers are wanted, not %s; %s", what, type_text(typ(r)), made_number(r));
     return 0;
 }
 
@@ -84,6 +89,11 @@ bool real_dtype(const char *what, Dtype d)
 {
     if (d >= DT_BOOL && d <= DT_F64)
         return true;
+    if (d == DT_KEY) {
+        error_set(E_DTYPE, "%s: random keys are not made of numbers; there are hd_random_key, hd_random_split, and hd_wrap_key_data of "
+                           "words", what);
+        return false;
+    }
     error_set(E_DTYPE, "%s: %s is not a dtype of arrays; there are bool, i8 .. i64, u8 .. u64, f16, bf16, f32 and f64",
         what, d > DT_NONE && d < DT_COUNT ? dtype_name(d) : "this number");
     return false;

@@ -130,7 +130,7 @@ static hd fill_leaf(const hd *x, int n, void *env)
 {
     Ref r = sym_ref(x[0]);
     (void)n;
-    return r ? sym_of(Like(r, *(const double *)env)) : HD_NIL;
+    return r && (typ(r)->dt != DT_KEY || real_dtype("hd_zeros_like", DT_KEY)) ? sym_of(Like(r, *(const double *)env)) : HD_NIL;
 }
 
 static hd like(const char *what, hd x, double v) { return sym_map(what, fill_leaf, &v, 1, &x); }

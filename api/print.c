@@ -214,6 +214,8 @@ static void integer(const Writer *w, int64_t i, char *out)
         snprintf(out, ROOM, "%s", v ? "True" : "False");
     else if (d == DT_U64)
         snprintf(out, ROOM, "%" PRIu64, (uint64_t)v);
+    else if (d == DT_KEY)
+        snprintf(out, ROOM, "key(%" PRIu32 " %" PRIu32 ")", (uint32_t)v, (uint32_t)((uint64_t)v >> 32));
     else
         snprintf(out, ROOM, "%" PRId64, v);
 }

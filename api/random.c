@@ -1,5 +1,5 @@
 /*
- * random.c - random numbers: functions of a key, u32[2].
+ * random.c - random numbers: functions of a key, which is typed, key[], or two words, u32[2].
  *
  * The generator is threefry2x32 with 20 rounds. Element i of an array, whatever its shape, is made from the
  * counter i (64 bits) and nothing else, so values do not depend on how an array is cut up; this is jax.random's
@@ -12,6 +12,9 @@
 
 /* ==================== keys and bits */
 
+/* Are these keys as words? */
+static bool pairs(const Type *t) { return t->dt == DT_U32 && t->rank && t->dim[t->rank - 1] == 2; }
+
 /* The words of a key. */
 static int words_in(const char *what, hd key, Key *k)
 {
@@ -19,15 +22,15 @@ static int words_in(const char *what, hd key, Key *k)
     if (!r)
         return E_INVAL;
     const Type *t = typ(r);
-    if (t->dt != DT_U32)
-        return error_set(E_DTYPE, "%s: a key is u32[2], not %s; make one with hd_key or hd_array_key",
-            what, type_text(t));
-    if (t->rank > 1 && t->dim[t->rank - 1] == 2)
+    k->typed = t->dt == DT_KEY;
+    if (k->typed ? t->rank : pairs(t) && t->rank > 1)
         return error_set(E_SHAPE, "%s: one key is wanted, but %s is an array of them; use hd_vmap or hd_index",
             what, type_text(t));
-    if (t->rank != 1 || t->dim[0] != 2)
-        return error_set(E_SHAPE, "%s: a key is u32[2], not %s; make one with hd_key or hd_array_key",
-            what, type_text(t));
+    if (!k->typed && !pairs(t))
+        return error_set(t->dt == DT_U32 ? E_SHAPE : E_DTYPE, "%s: a key is key[] or u32[2], not %s; make one with hd_random_key or "
+            "hd_key, outside with hd_array_random_key or hd_array_key", what, type_text(t));
+    if (k->typed)
+        r = Bitcast(r, DT_U32);
     for (int i = 0; i < 2; i++)
         if (!(k->word[i] = squeeze_axis(SliceAxis(r, 0, i, i + 1), 0)))
             return E_INTERNAL;
@@ -146,11 +149,12 @@ bool keys_of(Key k, Ints shape, Ref *out)
     return out[0] && out[1];
 }
 
-/* A key of two words. */
-static Ref key_of(const Ref *word)
+/* Keys of two words, typed where they are made of one that is. */
+static Ref key_of(const Ref *word, bool typed)
 {
     int last = typ(word[0])->rank;
-    return join(unsqueeze(word[0], last), unsqueeze(word[1], last), last);
+    Ref pair = join(unsqueeze(word[0], last), unsqueeze(word[1], last), last);
+    return typed ? Bitcast(pair, DT_KEY) : pair;
 }
 
 int split(Key k, int n, Key *out)
@@ -191,6 +195,35 @@ hd hd_key(uint64_t seed)
     return sym_of(Data(type_of(DT_U32, 1, (const int64_t[]){ 2 }), word));
 }
 
+hd hd_random_key(uint64_t seed)
+{
+    OP(hd_random_key);
+    return tracing() ? sym_of(ConstBits(DT_KEY, (int64_t)(seed << 32 | seed >> 32))) : HD_NIL;
+}
+
+hd hd_key_data(hd keys)
+{
+    OP(hd_key_data);
+    Ref r = sym_ref(keys);
+    if (!r || pairs(typ(r)))
+        return sym_of(r);
+    if (typ(r)->dt == DT_KEY)
+        return sym_of(Bitcast(r, DT_U32));
+    error_set(E_DTYPE, "hd_key_data: keys are wanted, key[..] or u32[.., 2], not %s", type_text(typ(r)));
+    return HD_NIL;
+}
+
+hd hd_wrap_key_data(hd words)
+{
+    OP(hd_wrap_key_data);
+    Ref r = sym_ref(words);
+    if (!r || pairs(typ(r)))
+        return sym_of(r ? Bitcast(r, DT_KEY) : 0);
+    error_set(typ(r)->dt == DT_U32 ? E_SHAPE : E_DTYPE, "hd_wrap_key_data: the words of keys are u32[.., 2], not %s",
+        type_text(typ(r)));
+    return HD_NIL;
+}
+
 hd hd_random_split(hd key, int64_t n)
 {
     Key k;
@@ -202,7 +235,7 @@ hd hd_random_split(hd key, int64_t n)
         error_set(E_INVAL, "hd_random_split: %lld keys", (long long)n);
         return HD_NIL;
     }
-    return sym_of(keys_of(k, ints1(n), w) ? key_of(w) : 0);
+    return sym_of(keys_of(k, ints1(n), w) ? key_of(w, k.typed) : 0);
 }
 
 hd hd_random_fold_in(hd key, hd data)
@@ -218,7 +251,7 @@ hd hd_random_fold_in(hd key, hd data)
         return HD_NIL;
     }
     d = Convert(d, DT_U32);
-    return sym_of(d && blocks(k, Like(d, 0), d, w) ? key_of(w) : 0);
+    return sym_of(d && blocks(k, Like(d, 0), d, w) ? key_of(w, k.typed) : 0);
 }
 
 /* ==================== checks */

@@ -8,8 +8,8 @@
 
 #include "formulas.h"
 
-/* Two words of a key as scalars. */
-typedef struct Key { Ref word[2]; } Key;
+/* Two words of a key as scalars. typed: it was key[]. */
+typedef struct Key { Ref word[2]; bool typed; } Key;
 
 /* ---- keys and bits (random.c). int: 0, or a code */
 int key_in(const char *what, hd key, Key *);     /* and it is used: a second time is an error with HEDDLE_CHECK=keys */

@@ -244,7 +244,7 @@ static Graph *class_step(Dtype d, Ints shape)
     Type all = type_of(d, shape.n, shape.v), word = type_scalar(DT_U32);
     graph_begin(graph_new());
     Ref left = graph_input(all, 0), p = graph_input(all, 0);
-    Key k = { { graph_input(word, 0), graph_input(word, 0) } };
+    Key k = { .word = { graph_input(word, 0), graph_input(word, 0) } };
     Ref n = draw_binomial(k, left, Clamp(Like(p, 0), p, Like(p, 1)));
     graph_outputs((const Ref[]){ n ? Sub(left, n) : 0, n }, 2);
     return graph_end();

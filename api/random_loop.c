@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-static Key key_at(const Ref *x) { return (Key){ { x[0], x[1] } }; }
+static Key key_at(const Ref *x) { return (Key){ .word = { x[0], x[1] } }; }
 static void key_to(Key k, Ref *x) { x[0] = k.word[0], x[1] = k.word[1]; }
 
 static Ref less(double c, Ref x) { return Sub(Like(x, c), x); }

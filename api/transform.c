@@ -78,8 +78,9 @@ static int wrt_of(const hd_fn *f, const char *what, const Tree *args, int ncap, 
             if (!dtype_float(type[at + j].dt))
                 return loc_set(f->loc), error_set(E_DIFF, "%s: argument %d%s is %s: derivatives are taken of "
                                                           "floating-point "
-                                                  "arguments; choose others with .argnums, or convert with hd_cast",
-                                                  what, (int)k, tree_path(args->part[k], j), type_text(&type[at + j]));
+                                                  "arguments; choose others with .argnums%s", what, (int)k,
+                                                  tree_path(args->part[k], j), type_text(&type[at + j]),
+                                                  type[at + j].dt == DT_KEY ? "" : ", or convert with hd_cast");
             if (w->in[ncap + at + j])
                 return loc_set(f->loc), error_set(E_INVAL, "%s: argument %d is named twice in .argnums", what, (int)k);
             w->in[ncap + at + j] = true;

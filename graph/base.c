@@ -27,7 +27,7 @@
 /* ==================== element types */
 
 typedef struct DtypeRow { const char *name; uint8_t size, kind; } DtypeRow;
-enum { K_BOOL = 1, K_INT, K_UINT, K_FLOAT, K_COMPLEX };
+enum { K_BOOL = 1, K_INT, K_UINT, K_FLOAT, K_COMPLEX, K_KEY };
 
 static const DtypeRow dtypes[DT_COUNT] = {
     [DT_NONE] = { "none", 0, 0 },     [DT_BOOL] = { "bool", 1, K_BOOL },
@@ -35,7 +35,7 @@ static const DtypeRow dtypes[DT_COUNT] = {
     [DT_I64] = { "i64", 8, K_INT },   [DT_U8] = { "u8", 1, K_UINT },     [DT_U16] = { "u16", 2, K_UINT },
     [DT_U32] = { "u32", 4, K_UINT },  [DT_U64] = { "u64", 8, K_UINT },   [DT_F16] = { "f16", 2, K_FLOAT },
     [DT_BF16] = { "bf16", 2, K_FLOAT }, [DT_F32] = { "f32", 4, K_FLOAT }, [DT_F64] = { "f64", 8, K_FLOAT },
-    [DT_C64] = { "c64", 8, K_COMPLEX }, [DT_C128] = { "c128", 16, K_COMPLEX },
+    [DT_C64] = { "c64", 8, K_COMPLEX }, [DT_C128] = { "c128", 16, K_COMPLEX }, [DT_KEY] = { "key", 8, K_KEY },
 };
 
 static const DtypeRow *dtype_row(Dtype d) { return &dtypes[(unsigned)d < DT_COUNT ? d : DT_NONE]; }
@@ -149,7 +149,7 @@ void dtype_store_f(Dtype d, void *p, double v)
     }
 }
 
-/* Of a float (and c64): its bits, zero-extended. That is the form of a constant's `bits`. */
+/* Of a float (and c64, and a key): its bits, zero-extended. That is the form of a constant's `bits`. */
 int64_t dtype_load_i(Dtype d, const void *p)
 {
     switch (d) {
@@ -160,7 +160,7 @@ int64_t dtype_load_i(Dtype d, const void *p)
     case DT_U8: return LOAD(uint8_t, p);
     case DT_U16: case DT_F16: case DT_BF16: return LOAD(uint16_t, p);
     case DT_U32: case DT_F32: return LOAD(uint32_t, p);
-    case DT_I64: case DT_U64: case DT_F64: case DT_C64: return LOAD(int64_t, p);
+    case DT_I64: case DT_U64: case DT_F64: case DT_C64: case DT_KEY: return LOAD(int64_t, p);
     default: return 0;
     }
 }

@@ -21,6 +21,7 @@ typedef enum Dtype {
     DT_NONE,
     DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64,
     DT_F16, DT_BF16, DT_F32, DT_F64, DT_C64, DT_C128,
+    DT_KEY,                                     /* a random key: two words of 32 bits, and no number */
     DT_COUNT
 } Dtype;
 

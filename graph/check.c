@@ -69,7 +69,7 @@ static int check_types(const Graph *g, const Ins *i)
     Type *u = NEWS(Type, i->nout);
     for (int k = 0; k < i->nin; k++)
         t[k] = &g->type[i->in[k]];
-    int err = optab[i->op].rules->infer((Op)i->op, i->nin, t, i->attr, i->nattr, u);
+    int err = op_infer((Op)i->op, i->nin, t, i->attr, i->nattr, u);
     for (int k = 0; !err && k < i->nout; k++)
         if (!type_equal(&u[k], &g->type[i->out + (Ref)k]))
             err = bad(g, i, arena_text("is %s and should be %s", type_text(&g->type[i->out + (Ref)k]),

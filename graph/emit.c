@@ -251,7 +251,7 @@ static int draft_infer(const Ins *i, Type *out)
     const Type **t = NEWS(const Type *, i->nin);
     for (int k = 0; k < i->nin; k++)
         t[k] = &g->type[i->in[k]];
-    return optab[i->op].rules->infer((Op)i->op, i->nin, t, i->attr, i->nattr, out);
+    return op_infer((Op)i->op, i->nin, t, i->attr, i->nattr, out);
 }
 
 /* Writes the results; returns how many, 0 after an error. */

@@ -138,6 +138,7 @@ static inline bool graph_acc(const Graph *g, Ref v) { return g->flag[v] & V_ACC;
 Type type_of(Dtype, int rank, const int64_t *dim);
 Type type_scalar(Dtype);
 bool type_equal(const Type *, const Type *);
+int type_rank_most(Dtype);                      /* of an array; keys leave room for the axis of their words */
 int64_t type_size(const Type *);                /* elements; 1 for rank 0 */
 size_t type_bytes(const Type *);
 Ints type_shape(const Type *);
@@ -175,7 +176,7 @@ typedef struct OpRow {
     const char *name;
     int nin, nout;                              /* -1: any number */
     const char *schema;                         /* of the attributes */
-    bool elementwise;
+    bool elementwise, moves;                    /* moves: elements are moved and not looked at, so keys may be among them */
     uint8_t accepts, gives;                     /* elementwise rows */
     bool commutes;                              /* operands are put in order, for finding identical instructions */
     PartialFn *partial[3];                      /* elementwise rows; all NULL: zero derivative ... */
@@ -185,6 +186,8 @@ typedef struct OpRow {
 extern const OpRow optab[OP_COUNT];
 Op op_find(const char *name);                   /* OP_NONE if there is none */
 int callback_results(const int64_t *attr, int nattr);
+/* The op's infer, and no key where a number is wanted. */
+int op_infer(Op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out);
 int op_results(Op, int nin, const int64_t *attr, int nattr);   /* how many; not for regions */
 
 /* ==================== building (emit.c, fold.c) */
@@ -313,6 +316,7 @@ Ref lane_sum(Ref, uint8_t state, const Axis *); /* the sum over active lanes */
 Ref settle(Ref, uint8_t state, uint8_t want, const Axis *);
 Graph *graph_matrix(const Graph *);             /* a lowering: no region has lanes any more */
 bool graph_has_lanes(const Graph *);
+Graph *graph_without_keys(const Graph *);       /* a lowering: key[..] is u32[.., 2]; g itself where there is none */
 
 /* ---- arrays over devices: a grid of shards, numbered row by row, and for each of its axes the axis of the array that is dealt out
  * along it, -1: each shard has all of it. Several may deal out one axis of the array, the first in the largest pieces. */

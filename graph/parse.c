@@ -563,7 +563,7 @@ static bool types(Parse *q, const Parse *at, Op op, const Line *l, const Attr *a
     for (int k = 0; k < l->nin; k++)
         t[k] = typ(l->in[k]);
     Loc before = loc_set((Loc){ q->name, at->line });
-    q->failed |= optab[op].rules->infer(op, l->nin, t, a->v, a->n, u) != 0;
+    q->failed |= op_infer(op, l->nin, t, a->v, a->n, u) != 0;
     loc_set(before);
     if (!q->failed && nout != l->ndef)
         return fail_back(q, at, arena_text("expected %d results of %s", nout, optab[op].name));

@@ -83,6 +83,8 @@ const OpRow optab[OP_COUNT] = {
                      .gives = gives_, .commutes = commutes_, .rules = &rules_element, POINTERS(name_, d) },
 #define STRUC(name_, nin_, nout_, schema_) \
     [OP_##name_] = { .name = #name_, .nin = nin_, .nout = nout_, .schema = schema_, .rules = &rules_##name_ },
+#define MOVES(name_, nin_, nout_, schema_) \
+    [OP_##name_] = { .name = #name_, .nin = nin_, .nout = nout_, .schema = schema_, .moves = true, .rules = &rules_##name_ },
 #include "ops.def"
 };
 
@@ -91,6 +93,25 @@ int op_results(Op op, int nin, const int64_t *attr, int nattr)
     if (op == OP_callback)
         return callback_results(attr, nattr);
     return optab[op].nout < 0 ? nin : optab[op].nout;
+}
+
+static int no_number(Op op, const Type *t)
+{
+    return error_set(E_DTYPE, "%s of %s is not defined: a random key is no number; draw from it with hd_random_normal and the like, "
+                     "or take its words with hd_key_data", optab[op].name, type_text(t));
+}
+
+int op_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+{
+    for (int k = 0; k < nin; k++)
+        if (t[k]->dt == DT_KEY && !optab[op].moves)
+            return no_number(op, t[k]);
+    int e = optab[op].rules->infer(op, nin, t, attr, nattr, out);
+    for (int k = 0, n = op_results(op, nin, attr, nattr); !e && k < n; k++)
+        if (out[k].dt == DT_KEY && !optab[op].moves)
+            return error_set(E_DTYPE, "%s cannot give %s: a random key is made by hd_random_key, hd_random_split and hd_random_fold_in, or "
+                             "of two words by hd_wrap_key_data", optab[op].name, type_text(&out[k]));
+    return e;
 }
 
 Op op_find(const char *name)

@@ -25,6 +25,8 @@ bool type_equal(const Type *a, const Type *b)
     return a->dt == b->dt && a->rank == b->rank && !memcmp(a->dim, b->dim, a->rank * sizeof *a->dim);
 }
 
+int type_rank_most(Dtype d) { return MAXRANK - (d == DT_KEY); }
+
 int64_t type_size(const Type *t)
 {
     int64_t n = 1;
@@ -67,8 +69,8 @@ Type type_add_lead(const Type *t, int64_t n)
 {
     int64_t dim[MAXRANK + 1] = { n };
     memcpy(dim + 1, t->dim, t->rank * sizeof *dim);
-    if (t->rank == MAXRANK)
-        error_set(E_SHAPE, "%s cannot have one more dimension: %d is the most", type_text(t), MAXRANK);
+    if (t->rank == type_rank_most((Dtype)t->dt))
+        error_set(E_SHAPE, "%s cannot have one more dimension: %d is the most", type_text(t), t->rank);
     Type u = type_of((Dtype)t->dt, t->rank < MAXRANK ? t->rank + 1 : MAXRANK, dim);
     if (!countable(&u))
         error_set(E_SHAPE, "%lld of %s have more bytes than can be addressed; make them fewer", (long long)n, type_text(t));

@@ -659,7 +659,7 @@ static void judge_group(Case *const *c, int n)
 /* Which cases a device runs: all of f32; of the others the one that shows the dtype. */
 static bool on_device(const Law *law, Dtype dt, int variant)
 {
-    bool element = law->quotients == 2 && law->variants == 4, full = dt == DT_F32;
+    bool element = law->quotients == 2 && law->variants == 4, full = dt == DT_F32 || dt == DT_KEY;
     if (option.all)
         return true;
     if (element)
@@ -821,7 +821,7 @@ static void one_dtype(void) { dtype_on_device(now_dtype); }
 
 static void all_rows(void)
 {
-    for (int dt = DT_BOOL; dt <= DT_F64; dt++) {
+    for (int dt = DT_BOOL; dt < DT_COUNT; dt++) {
         now_dtype = (Dtype)dt;
         if (device != host && may(now_dtype))
             in_arena(one_dtype);

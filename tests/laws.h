@@ -57,7 +57,8 @@ enum {
     FLOATS = 1 << DT_F16 | 1 << DT_BF16 | 1 << DT_F32 | 1 << DT_F64,
     SIGNED = 1 << DT_I8 | 1 << DT_I16 | 1 << DT_I32 | 1 << DT_I64,
     UNSIGNED = 1 << DT_U8 | 1 << DT_U16 | 1 << DT_U32 | 1 << DT_U64,
-    NUMBERS = FLOATS | SIGNED | UNSIGNED, BITS = SIGNED | UNSIGNED | 1 << DT_BOOL, EVERY = NUMBERS | 1 << DT_BOOL
+    NUMBERS = FLOATS | SIGNED | UNSIGNED, BITS = SIGNED | UNSIGNED | 1 << DT_BOOL, EVERY = NUMBERS | 1 << DT_BOOL,
+    MOVED = EVERY | 1 << DT_KEY                 /* of rows that move elements */
 };
 
 enum { LONG = 1536 };                           /* elements of an elementwise case */

@@ -104,14 +104,19 @@ static void make_bitcast(Op op, Dtype dt, int variant)
     for (int k = 0; k < 8; k++) {
         Dtype to = same_size[k];
         size_t n = dtype_size(to);
-        if (!may(to) || (dtype_float(to) && variant == 0 && !dtype_float(dt)))
+        if (!may(to) || dt == DT_KEY || (dtype_float(to) && variant == 0 && !dtype_float(dt)))
             continue;                           /* a nan's bits may change in a float that is stored again */
         if (variant == 0 ? n == size && to != dt : n < size && !dtype_float(to))
             out(Bitcast(x, to));
     }
     if (variant == 2 && size < 8 && may(DT_U64))
         out(Bitcast(Reshape(x, DIMS(48 * (int64_t)size / 8, 8 / (int64_t)size)), DT_U64));
-    out(Eq(x, x));                              /* a case has a result, whatever the dtype */
+    if (dt == DT_KEY)
+        out(Bitcast(x, DT_U32));
+    else
+        out(Eq(x, x));                          /* a case has a result, whatever the dtype */
+    if (dt == DT_U32)
+        out(Bitcast(Reshape(x, DIMS(3, 8, 2)), DT_KEY));
 }
 
 static void make_broadcast(Op op, Dtype dt, int variant)
@@ -140,7 +145,7 @@ static void make_reshape(Op op, Dtype dt, int variant)
 static void make_transpose(Op op, Dtype dt, int variant)
 {
     (void)op;
-    if (variant == 1) {
+    if (variant == 1 && dt != DT_KEY) {         /* keys have an axis less */
         out(Transpose(in(dt, ANY, 0, DIMS(2, 1, 2, 1, 1, 2, 1, 1, 3, 1, 1, 1, 1, 1, 1, 1)),
                       DIMS(15, 8, 2, 3, 4, 5, 6, 7, 1, 9, 10, 11, 12, 13, 14, 0)));
         return;
@@ -360,7 +365,7 @@ static void make_scatter(Op op, Dtype dt, int variant)
     const Numbers rows = { DIMS(1), DIMS(0), DIMS(0), NO_DIMS, NO_DIMS, NO_DIMS };
     const Numbers windows = { DIMS(1, 2), NO_DIMS, DIMS(0, 1), NO_DIMS, NO_DIMS, NO_DIMS };
     const Numbers own = { DIMS(1), NO_DIMS, DIMS(1), DIMS(0), DIMS(0), NO_DIMS };
-    bool adds = dt != DT_BOOL;
+    bool adds = dt != DT_BOOL && dt != DT_KEY;
     Ref at = in(DT_I32, INDEX, 6, DIMS(7, 1)), perm = in(DT_I32, PERM, 0, DIMS(6, 1));
     Ref m = in(dt, ANY, 0, DIMS(6, 5)), s = in(dt, SMALL, 0, DIMS(6, 5)), u = in(dt, SMALL, 0, DIMS(7, 5));
     out(scatter(m, perm, in(dt, ANY, 0, DIMS(6, 5)), &rows, CLIP, SET, 1));
@@ -368,8 +373,10 @@ static void make_scatter(Op op, Dtype dt, int variant)
         out(scatter(s, at, u, &rows, CLIP, ADD, 0));
     if (variant == 1)
         return;
-    out(scatter(s, at, u, &rows, FILL, MAX, 0));
-    out(scatter(s, at, u, &rows, FILL, MIN, 0));
+    if (dt != DT_KEY) {
+        out(scatter(s, at, u, &rows, FILL, MAX, 0));
+        out(scatter(s, at, u, &rows, FILL, MIN, 0));
+    }
     if (adds && variant == 2)
         out(scatter(in(dt, POW2, 0, DIMS(6, 5)), perm, in(dt, POW2, 0, DIMS(6, 5)), &rows, FILL, MUL, 1));
     if (variant)
@@ -411,11 +418,15 @@ static void long_rows(Dtype dt)
 static void make_sort(Op op, Dtype dt, int variant)
 {
     (void)op;
-    if (variant == 3) {
+    if (variant == 3 && dt != DT_KEY) {
         long_rows(dt);
         return;
     }
     Ref m = in(dt, ANY, 0, DIMS(3, 17)), few = in(dt, SMALL, 0, DIMS(3, 17)), index = Iota(type_of(DT_I32, 2, (const int64_t[]){ 3, 17 }), 1);
+    if (dt == DT_KEY) {                         /* they come along */
+        sorted(3, (const Ref[]){ in(DT_I32, SMALL, 0, DIMS(3, 17)), m, few }, variant == 0, 1, variant == 2);
+        return;
+    }
     sorted(1, &m, 1, 1, false);
     if (variant == 1)
         return;
@@ -501,12 +512,22 @@ static Graph *body1(Ref z)
     return graph_end();
 }
 
+/* Keys, some of a and some of b. */
+static Ref mixed(Ref a, Ref b)
+{
+    const bool some[] = { true, false, true };
+    return Select(Data(vec(DT_BOOL), some), a, b);
+}
+
 /* (capture, carry, x) -> carry * x + capture, and the carry that was */
 static Graph *step(Dtype dt)
 {
     graph_begin(graph_new());
     Ref w = graph_input(vec(dt), 0), c = graph_input(vec(dt), 0), x = graph_input(type_scalar(dt), 0);
-    graph_outputs((const Ref[]){ Add(Mul(c, splat(x)), w), Sub(c, w) }, 2);
+    if (dt == DT_KEY)
+        graph_outputs((const Ref[]){ mixed(splat(x), Reverse(c, DIMS(0))), mixed(c, w) }, 2);
+    else
+        graph_outputs((const Ref[]){ Add(Mul(c, splat(x)), w), Sub(c, w) }, 2);
     return graph_end();
 }
 
@@ -527,7 +548,10 @@ static void make_cond(Dtype dt)
     for (int k = 0; k < 3; k++) {
         graph_begin(graph_new());
         Ref a = graph_input(vec(dt), 0), b = graph_input(vec(dt), 0);
-        sub[k] = body1(k == 0 ? Add(a, b) : k == 1 ? Mul(a, b) : Sub(b, a));
+        if (dt == DT_KEY)
+            sub[k] = body1(k == 0 ? mixed(a, b) : k == 1 ? mixed(b, a) : Reverse(b, DIMS(0)));
+        else
+            sub[k] = body1(k == 0 ? Add(a, b) : k == 1 ? Mul(a, b) : Sub(b, a));
     }
     for (int k = 0; k < 2; k++) {
         Region r = region_plain(COND, 2, 0, 0);
@@ -656,7 +680,7 @@ static void make_lanes(Dtype dt)
 static void make_region(Op op, Dtype dt, int variant)
 {
     (void)op;
-    switch (variant) {
+    switch (dt == DT_KEY && variant > 3 ? 3 : variant) {        /* sums and counts have none */
     case 0: make_scan(dt, 5, false); break;
     case 1: make_scan(dt, 4, true); break;
     case 2: make_scan(dt, 0, false); break;
@@ -709,18 +733,18 @@ const Law law_table[OP_COUNT] = {
     [OP_shift_right_arithmetic] = { SAME(SIGNED | UNSIGNED) }, [OP_population_count] = { SAME(SIGNED | UNSIGNED) },
     [OP_clz] = { SAME(SIGNED | UNSIGNED) }, [OP_mulhi] = { SAME(SIGNED | UNSIGNED) },
 
-    [OP_select] = { MAKE(select, 4, EVERY), .quotients = 2 },
+    [OP_select] = { MAKE(select, 4, MOVED), .quotients = 2 },
     [OP_convert] = { MAKE(convert, 2, EVERY), .quotients = 2, .step = 0.5, .tolerance = 1e-6 },
     [OP_reduce_precision] = { MAKE(reduce_precision, 2, FLOATS), .quotients = 2, .step = 0.5, .tolerance = 1e-6 },
-    [OP_stop_gradient] = { SAME(EVERY), .derivative = STOPPED },
+    [OP_stop_gradient] = { SAME(MOVED), .derivative = STOPPED },
 
-    [OP_named] = { MAKE(named, 1, EVERY) },
+    [OP_named] = { MAKE(named, 1, MOVED) },
 
-    [OP_const] = { MAKE(const, 1, EVERY) }, [OP_data] = { MAKE(data, 2, EVERY) }, [OP_iota] = { MAKE(iota, 2, NUMBERS) },
-    [OP_bitcast] = { MAKE(bitcast, 3, NUMBERS), .derivative = STOPPED },
-    [OP_broadcast] = { MAKE(broadcast, 1, EVERY) }, [OP_reshape] = { MAKE(reshape, 1, EVERY) },
-    [OP_transpose] = { MAKE(transpose, 2, EVERY) }, [OP_slice] = { MAKE(slice, 1, EVERY) },
-    [OP_pad] = { MAKE(pad, 1, EVERY) }, [OP_concat] = { MAKE(concat, 1, EVERY) }, [OP_reverse] = { MAKE(reverse, 1, EVERY) },
+    [OP_const] = { MAKE(const, 1, MOVED) }, [OP_data] = { MAKE(data, 2, MOVED) }, [OP_iota] = { MAKE(iota, 2, NUMBERS) },
+    [OP_bitcast] = { MAKE(bitcast, 3, NUMBERS | 1 << DT_KEY), .derivative = STOPPED },
+    [OP_broadcast] = { MAKE(broadcast, 1, MOVED) }, [OP_reshape] = { MAKE(reshape, 1, MOVED) },
+    [OP_transpose] = { MAKE(transpose, 2, MOVED) }, [OP_slice] = { MAKE(slice, 1, MOVED) },
+    [OP_pad] = { MAKE(pad, 1, MOVED) }, [OP_concat] = { MAKE(concat, 1, MOVED) }, [OP_reverse] = { MAKE(reverse, 1, MOVED) },
 
     [OP_reduce_sum] = { MAKE(reduce, 3, NUMBERS) }, [OP_reduce_prod] = { MAKE(reduce, 3, NUMBERS), .quotients = 2 | 4 },
     [OP_reduce_max] = { MAKE(reduce, 3, EVERY) }, [OP_reduce_min] = { MAKE(reduce, 3, EVERY) },
@@ -731,20 +755,20 @@ const Law law_table[OP_COUNT] = {
     [OP_cummax] = { MAKE(cumulative, 3, NUMBERS) }, [OP_cummin] = { MAKE(cumulative, 3, NUMBERS) },
     [OP_dot] = { MAKE(dot, 3, NUMBERS) },
 
-    [OP_dynamic_slice] = { MAKE(dynamic_slice, 2, EVERY) }, [OP_dynamic_update] = { MAKE(dynamic_update, 2, EVERY) },
-    [OP_gather] = { MAKE(gather, 2, EVERY) }, [OP_scatter] = { MAKE(scatter, 3, EVERY), .quotients = 2 | 4 },
-    [OP_sort] = { MAKE(sort, 4, EVERY), .quotients = 7 }, [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
+    [OP_dynamic_slice] = { MAKE(dynamic_slice, 2, MOVED) }, [OP_dynamic_update] = { MAKE(dynamic_update, 2, MOVED) },
+    [OP_gather] = { MAKE(gather, 2, MOVED) }, [OP_scatter] = { MAKE(scatter, 3, MOVED), .quotients = 2 | 4 },
+    [OP_sort] = { MAKE(sort, 4, MOVED), .quotients = 7 }, [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
     [OP_threefry] = { MAKE(threefry, 2, 1 << DT_U32) },
     [OP_gamma_draw] = { MAKE(gamma_draw, 2, FLOATS), .quotients = 4 },
 
     [OP_axis_index] = { MAKE(meet, 2, NUMBERS) }, [OP_psum] = { MAKE(meet, 2, NUMBERS) },
     [OP_pmax] = { MAKE(meet, 2, NUMBERS) }, [OP_pmin] = { MAKE(meet, 2, NUMBERS) },
-    [OP_all_gather] = { MAKE(meet, 2, EVERY) }, [OP_psum_scatter] = { MAKE(meet, 2, NUMBERS) },
-    [OP_all_to_all] = { MAKE(meet, 2, EVERY) }, [OP_ppermute] = { MAKE(meet, 2, EVERY) },
+    [OP_all_gather] = { MAKE(meet, 2, MOVED) }, [OP_psum_scatter] = { MAKE(meet, 2, NUMBERS) },
+    [OP_all_to_all] = { MAKE(meet, 2, MOVED) }, [OP_ppermute] = { MAKE(meet, 2, MOVED) },
 
     [OP_callback] = { MAKE(callback, 2, SIGNED | UNSIGNED) }, [OP_check] = { MAKE(effect, 2, NUMBERS) }, [OP_debug_print] = { MAKE(effect, 2, NUMBERS) },
 
     [OP_accum] = { MAKE(accum, 2, NUMBERS) }, [OP_accum_slice] = { MAKE(accum_slice, 2, NUMBERS) },
-    [OP_barrier] = { MAKE(barrier, 1, EVERY) },
-    [OP_region] = { MAKE(region, 6, NUMBERS), .forward = 1 << 5 },
+    [OP_barrier] = { MAKE(barrier, 1, MOVED) },
+    [OP_region] = { MAKE(region, 6, NUMBERS | 1 << DT_KEY), .forward = 1 << 5 },
 };

@@ -47,7 +47,7 @@ static int check_dtypes(const Graph *g, const Target *t)
 
 Plan *plan_schedule(const Graph *g, const Target *t)
 {
-    if (error_pending() || check_dtypes(g, t))
+    if (error_pending() || !(g = graph_without_keys(g)) || check_dtypes(g, t))
         return NULL;
     form_open();
     sets_open();

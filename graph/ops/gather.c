@@ -169,6 +169,8 @@ static int scatter_infer(Op op, int nin, const Type *const *t, const int64_t *at
     if (x->dt != u->dt)
         return error_set(E_DTYPE, "scatter: the operand is %s, the updates are %s; convert them to one dtype",
             type_text(x), type_text(u));
+    if (combine != J_SET && x->dt == DT_KEY)
+        return error_set(E_DTYPE, "scatter: %s: random keys are set, not combined: they are no numbers", type_text(x));
     if (combine >= J_MIN && ops_class((Dtype)x->dt) == CL_COMPLEX)
         return error_set(E_DTYPE, "scatter: %s: complex numbers have no order; use their parts", type_text(x));
     if ((e = dims_check(op, x, index, &d, u->rank)))

@@ -138,9 +138,9 @@ int ops_counts(Op op, const Type *t, int64_t axis, Dtype dt)
 
 int ops_result(Op op, Type *out, Dtype dt, Ints shape)
 {
-    if (shape.n > MAXRANK)
+    if (shape.n > type_rank_most(dt))
         return error_set(E_SHAPE, "%s: the result would have %d axes; at most %d are possible", optab[op].name,
-            shape.n, MAXRANK);
+            shape.n, type_rank_most(dt));
     int64_t bytes = (int64_t)dtype_size(dt);
     bool empty = false, over = false;
     for (int d = 0; d < shape.n; d++) {

@@ -107,6 +107,9 @@ static int sort_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
         return error_set(E_INVAL, "sort: descending is 0 or 1, not %lld", (long long)a[2].v[0]);
     for (int k = 0; k < nin; k++) {
         Type u = *t[k];
+        if (u.dt == DT_KEY && k < a[1].v[0])
+            return error_set(E_DTYPE, "sort: by %s: random keys have no order; sort by something else, and let them come along",
+                type_text(t[k]));
         u.dt = t[0]->dt;
         if (!type_equal(&u, t[0]))
             return error_set(E_SHAPE, "sort: operand 0 is %s, operand %d is %s; what is sorted together has one "

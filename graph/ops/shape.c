@@ -120,6 +120,9 @@ static int bitcast_infer(Op op, int nin, const Type *const *t, const int64_t *at
     if ((to == DT_BOOL) != (from == DT_BOOL))
         return error_set(E_DTYPE, "bitcast: %s to %s: the bits of a bool have no meaning; convert, or compare with "
             "zero", type_text(t[0]), dtype_name((Dtype)to));
+    if ((to == DT_KEY && from != DT_U32 && from != DT_KEY) || (from == DT_KEY && to != DT_U32 && to != DT_KEY))
+        return error_set(E_DTYPE, "bitcast: %s to %s: a random key is two words, u32[.., 2]; see hd_key_data and hd_wrap_key_data",
+            type_text(t[0]), dtype_name((Dtype)to));
     int64_t m = (int64_t)dtype_size((Dtype)from), n = (int64_t)dtype_size((Dtype)to);
     if (m > n) {
         if (s.n >= MAXRANK)

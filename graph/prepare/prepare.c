@@ -561,7 +561,7 @@ void prepare_one(Op op, int nin, const Ref *x, const Attr *a, Ref *out, const Ta
     Ins i = { .op = (uint16_t)op, .nin = nin, .nout = 1, .in = (Ref *)x, .attr = a->v, .nattr = a->n };
     for (int k = 0; k < nin; k++)
         in[k] = typ(x[k]);
-    if (!optab[op].rules->infer(op, nin, in, a->v, a->n, &t))
+    if (!op_infer(op, nin, in, a->v, a->n, &t))
         rewrite(&i, x, out, &t, target, true);
 }
 
