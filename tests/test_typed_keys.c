@@ -8,7 +8,7 @@
 
 #include "suite.h"
 #include "graph.h"
-#include "kernel.h"
+#include "compile.h"
 
 static hd row(hd keys, int64_t i) { return hd_index(keys, 0, i); }
 static hd draw(hd key) { return hd_random_normal(key, HD_F32); }
