@@ -120,7 +120,7 @@ static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
         if ((e = d->backend->build_graph(d, g)))
             e->graph = g;
     } else {
-        Target target = { .device = d->info.name, .gpu = !d->info.is_cpu || d->info.scalar, .f64 = d->info.has_f64,
+        Target target = { .device = d->info.name, .machine = &d->info.machine, .f64 = d->info.has_f64,
                           .i64 = d->info.has_i64, .f16 = d->info.has_f16, .no_library = d->info.no_library,
                           .max_alloc = (int64_t)d->info.max_alloc };
         Plan *p = planned(g, &target);

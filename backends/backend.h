@@ -13,6 +13,7 @@
 #include "base.h"
 #include "fault.h"
 #include "plan.h"
+#include "target.h"
 
 typedef struct Device Device;
 typedef struct Mem Mem;
@@ -27,6 +28,7 @@ typedef struct DeviceInfo {
     bool no_library;                            /* has no functions of f64, as exp and sin */
     bool scalar;                                /* a processor without vectors: its compiler makes them of work-items */
     char notes[512];                            /* what is missing and how to install it */
+    Machine machine;                            /* what plans for it depend on */
 } DeviceInfo;
 
 /* What every backend implements. One static table a backend; device.c keeps the list. */
@@ -91,6 +93,10 @@ int device_refuses(const Device *, const char *call);
 
 /* Must this call to a device fail? 0, or a code: each is asked for once, just before it is made. */
 static inline int device_fault(const Device *d, const char *call) { return fault_wanted ? device_refuses(d, call) : 0; }
+
+/* ==================== processor.c */
+void processor_machine(Machine *);              /* what the system says of this processor; what it does not say stays */
+uint64_t processor_features(void);              /* which it is, and which instructions it has; compiled programs depend on them */
 
 /* ==================== deep.c: f(env) on a large stack, for compilers in drivers; otherwise as if it were called here */
 int deep_call(int (*f)(void *), void *env);

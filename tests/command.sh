@@ -80,10 +80,11 @@ refuses "which program" show plan
 refuses "one program" show plan "$tmp/square.hd" "$tmp/two.hd"
 refuses "runs nothing" show plan "$tmp/square.hd" --device host
 refuses "is for show" run "$tmp/square.hd" --machine gpu
-refuses "cpu or gpu" show plan "$tmp/square.hd" --machine abacus
+refuses "abacus: the machine" show plan "$tmp/square.hd" --machine abacus
 refuses "scalar" show plan "$tmp/square.hd" --vmap 3 --grad
 refuses "nothing else" devices "$tmp/square.hd"
 refuses "nothing else" devices --vmap 2
+refuses "is for devices" run "$tmp/square.hd" --verbose
 refuses "No such file" run "$tmp/none.hd"
 refuses "more than 16" run "$tmp/two.hd" --jvp --jvp --jvp --jvp
 refuses "scalar" run "$tmp/square.hd" --vmap 3 --grad

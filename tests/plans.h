@@ -59,7 +59,7 @@ static inline Seen look_at(hd_fn *f, hd_array *const *args, int n, bool gpu)
     Arena *a = arena_new(), *before = arena_use(a);
     Graph *g = graph_parse(text, "program");
     ck_assert_msg(g != NULL, "%s", error_text());
-    const Target target = { .gpu = gpu, .f64 = true, .i64 = true, .max_alloc = 1ll << 32 };
+    const Target target = { .machine = gpu ? &machine_gpu : &machine_processor, .f64 = true, .i64 = true, .max_alloc = 1ll << 32 };
     Plan *p = plan_schedule(graph_dce(g), &target);
     ck_assert_msg(p != NULL, "%s", error_text());
     Kernel **list;

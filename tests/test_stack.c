@@ -136,7 +136,7 @@ static void schedule(const char *text, bool gpu)
     Arena *a = arena_new(), *before = arena_use(a);
     Graph *g = graph_parse(text, "program");
     ck_assert_msg(g != NULL, "%s", error_text());
-    const Target target = { .gpu = gpu, .f64 = true, .i64 = true, .f16 = true, .max_alloc = 1ll << 32 };
+    const Target target = { .machine = gpu ? &machine_gpu : &machine_processor, .f64 = true, .i64 = true, .f16 = true, .max_alloc = 1ll << 32 };
     Plan *p = plan_schedule(graph_dce(g), &target);
     ck_assert_msg(p && !error_pending(), "%s", error_text());
     Kernel **list;

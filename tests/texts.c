@@ -18,7 +18,7 @@
 typedef struct Shape { const char *name; Target target; } Shape;
 static const Shape shapes[] = {
     { "cpu", { .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 } },
-    { "gpu", { .gpu = true, .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 } },
+    { "gpu", { .machine = &machine_gpu, .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 } },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 

@@ -25,7 +25,7 @@ static inline bool device_use(const char *name)
 
 static inline Target target_of(const DeviceInfo *i)
 {
-    return (Target){ i->name, !i->is_cpu || i->scalar, i->has_f64, i->has_i64, i->has_f16, i->no_library, (int64_t)i->max_alloc };
+    return (Target){ i->name, &i->machine, i->has_f64, i->has_i64, i->has_f16, i->no_library, (int64_t)i->max_alloc };
 }
 
 /* The host evaluates the graph itself; other devices build from a plan of it. */

@@ -1,7 +1,7 @@
 /*
  * heddle.c - the command line.
  *
- *     heddle devices                         every device, its driver and limits, and what is missing
+ *     heddle devices [--verbose]             every device, its driver and limits, and what is missing; what its plans depend on
  *     heddle run FILE.hd [options]           runs a program in text form and prints its results
  *     heddle show STAGE FILE.hd [options]    what it is at a stage on its way to a device, of which none is needed
  *
@@ -26,12 +26,24 @@ typedef struct Options {
     const char *command, *stage, *file, *device, *machine, *in[MAX_ARGS];
     int nin, nstep;
     struct { int key; int64_t n; } step[MAX_STEPS];
-    bool print;
+    bool print, verbose;
 } Options;
 
 /* ---- devices ---- */
 
-static int devices(void)
+/* Rows of HEDDLE_MACHINE, which the host, that plans nothing, has none of. */
+static void show_machine(int i)
+{
+    Device *d = device_at(i);
+    Text t = { 0 };
+    if (!d || d->backend->build_graph)
+        return;
+    machine_print(&d->info.machine, &t);
+    printf("%s", t.s ? t.s : "");
+    text_free(&t);
+}
+
+static int devices(bool verbose)
 {
     int n = hd_device_count(), failed = 0;
     for (int i = 0; i < n; i++) {
@@ -48,6 +60,8 @@ static int devices(void)
             d.has_i64 ? ", i64" : ", no i64");
         if (d.notes && *d.notes)
             printf("           note    %s\n", d.notes);
+        if (verbose)
+            show_machine(i);
     }
     for (int i = 0; device_missing(i); i++)
         printf("missing    %s\n", device_missing(i));
@@ -227,29 +241,28 @@ static int run(const Options *o)
 
 /* ---- show ---- */
 
-/* What a program is planned and printed for: two machines that are nobody's. */
-typedef struct Machine { const char *name; Target target; OpenclCaps opencl; SpirvCaps spirv; } Machine;
+/* What a program is planned and printed for: a machine that is nobody's, whose drivers can do everything. */
+typedef struct Shown { Machine machine; Target target; OpenclCaps opencl; SpirvCaps spirv; } Shown;
 
-#define WHOLE_SPIRV .i64 = true, .f64 = true, .byte_storage = true, .short_storage = true, .bytes = true, .shorts = true, \
-    .exact_div = { true, true }, .exact_sqrt = { true, true }
-static const Machine machines[] = {
-    { "cpu", { .device = "cpu", .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 },
-      { .f64 = true, .one_item = true, .cache = 1 << 20 }, { WHOLE_SPIRV, .group = 8 } },
-    { "gpu", { .device = "gpu", .gpu = true, .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 },
-      { .f64 = true, .one_item = true, .cache = 1 << 20 }, { WHOLE_SPIRV, .group = 64 } },
-};
 static const char *const stages[] = { "trace", "graph", "prepared", "spec", "kernel", "plan", "opencl", "spirv" };
 
-static const Machine *machine_of(const char *name)
+/* cpu, gpu, or a file with rows of the table. */
+static int shown_on(Shown *s, const char *name)
 {
-    for (size_t k = 0; k < sizeof machines / sizeof *machines; k++)
-        if (!name || !strcmp(name, machines[k].name))
-            return &machines[k];
-    return NULL;
+    bool gpu = name && !strcmp(name, "gpu");
+    s->machine = gpu ? machine_gpu : machine_processor;
+    if (name && !gpu && strcmp(name, "cpu") && machine_read(&s->machine, name))
+        return 1;
+    s->target = (Target){ .device = name ? name : "cpu", .machine = &s->machine, .f64 = true, .i64 = true, .f16 = true,
+                          .max_alloc = INT64_C(1) << 32 };
+    s->opencl = (OpenclCaps){ .f64 = true, .one_item = true, .cache = 1 << 20 };
+    s->spirv = (SpirvCaps){ .i64 = true, .f64 = true, .byte_storage = true, .short_storage = true, .bytes = true, .shorts = true,
+                            .exact_div = { true, true }, .exact_sqrt = { true, true }, .group = s->machine.lanes > 1 ? 64 : 8 };
+    return 0;
 }
 
 /* The kernels of a plan in a device's language. */
-static int print_language(const Plan *p, const Machine *m, bool spirv, Text *t)
+static int print_language(const Plan *p, const Shown *m, bool spirv, Text *t)
 {
     Kernel **list;
     int n, e = 0, local;
@@ -270,7 +283,7 @@ static int print_language(const Plan *p, const Machine *m, bool spirv, Text *t)
 }
 
 /* In an arena and an entry of its own: what the library does for a call. */
-static int show_stage(const Lifted *p, const char *stage, const Machine *m)
+static int show_stage(const Lifted *p, const char *stage, const Shown *m)
 {
     bool opencl = !strcmp(stage, "opencl"), spirv = !strcmp(stage, "spirv");
     const Tree *tree[MAX_ARGS + 1];
@@ -297,10 +310,10 @@ static int show(const Options *o)
 {
     char *text = slurp(o->file);
     Lifted p = { 0 };
+    Shown on;
     if (!text)
         return 1;
-    int failed = read_program(&p, text, o);
-    failed = failed ? failed : show_stage(&p, o->stage, machine_of(o->machine));
+    int failed = read_program(&p, text, o) || shown_on(&on, o->machine) || show_stage(&p, o->stage, &on);
     if (failed)
         fprintf(stderr, "%s\n", hd_error());
     for (int i = 0; i <= MAX_ARGS; i++)
@@ -312,14 +325,15 @@ static int show(const Options *o)
 /* ---- arguments ---- */
 
 static const char usage[] =
-    "Usage: heddle devices\n"
+    "Usage: heddle devices [--verbose]\n"
     "       heddle run FILE.hd [OPTION...]\n"
     "       heddle show STAGE FILE.hd [OPTION...]\n"
     "Stages: trace, graph, prepared, spec, kernel, plan, opencl, spirv.\n"
-    "  -m, --machine NAME     of show: what it is planned for, cpu or gpu\n"
+    "  -m, --machine NAME     of show: what it is planned for: cpu, gpu, or a file as of HEDDLE_MACHINE\n"
     "  -d, --device NAME      where to run: host, opencl:0 ...\n"
     "  -i, --in FILE.npy      an argument; once for each, in order\n"
     "  -p, --print            print the transformed program too\n"
+    "  -v, --verbose          with devices: the table that plans for each depend on, as HEDDLE_MACHINE takes it\n"
     "Transforms, in the order given:\n"
     "  --vmap N               over N examples; given again: over a batch of batches\n"
     "  --grad                 gradient in the first argument\n"
@@ -365,11 +379,8 @@ static void option(Options *o, int key, const char *arg)
         o->device = arg;
         break;
     case 'p': o->print = true; break;
-    case 'm':
-        if (!machine_of(arg))
-            misused("--machine is cpu or gpu, not \"%s\"", arg);
-        o->machine = arg;
-        break;
+    case 'm': o->machine = arg; break;
+    case 'v': o->verbose = true; break;
     case 'i':
         if (o->nin == MAX_ARGS)
             misused("too many arguments");
@@ -406,6 +417,8 @@ static void words(Options *o, char *const *word, int n)
         misused("show runs nothing: it takes transforms and --machine alone");
     if (!show && o->machine)
         misused("--machine is for show: devices are what they are");
+    if (!devices && o->verbose)
+        misused("--verbose is for devices");
     if (!devices && !o->file)
         misused("which program?");
 }
@@ -413,14 +426,15 @@ static void words(Options *o, char *const *word, int n)
 int main(int argc, char **argv)
 {
     static const struct option known[] = {
-        { "device", 1, NULL, 'd' }, { "in", 1, NULL, 'i' }, { "print", 0, NULL, 'p' }, { "machine", 1, NULL, 'm' }, { "help", 0, NULL, 'h' },
+        { "device", 1, NULL, 'd' }, { "in", 1, NULL, 'i' }, { "print", 0, NULL, 'p' }, { "machine", 1, NULL, 'm' },
+        { "verbose", 0, NULL, 'v' }, { "help", 0, NULL, 'h' },
         { "vmap", 1, NULL, KEY_VMAP }, { "grad", 0, NULL, KEY_GRAD }, { "value-and-grad", 0, NULL, KEY_VALUE_AND_GRAD },
         { "jvp", 0, NULL, KEY_JVP }, { "vjp", 0, NULL, KEY_VJP }, { "jacfwd", 0, NULL, KEY_JACFWD },
         { "jacrev", 0, NULL, KEY_JACREV }, { "hessian", 0, NULL, KEY_HESSIAN }, { 0 }
     };
     Options o = { 0 };
-    for (int key; (key = getopt_long(argc, argv, "d:i:pm:h", known, NULL)) != -1; )
+    for (int key; (key = getopt_long(argc, argv, "d:i:pm:hv", known, NULL)) != -1; )
         option(&o, key, optarg);
     words(&o, argv + optind, argc - optind);
-    return !strcmp(o.command, "devices") ? devices() : !strcmp(o.command, "show") ? show(&o) : run(&o);
+    return !strcmp(o.command, "devices") ? devices(o.verbose) : !strcmp(o.command, "show") ? show(&o) : run(&o);
 }

@@ -237,7 +237,7 @@ static Spot place(void *exec, const Slot *s)
 /* The quick queue has one processor; the other one costs more for every launch than its processors may save. */
 static int queue_for(const OclDevice *d, const Plan *p)
 {
-    return d->nqueue > 1 && p->work * (1 - 1.0 / d->units) < LAUNCH_WORK * p->launches ? 1 : 0;
+    return d->nqueue > 1 && p->work * (1 - 1.0 / d->units) < (double)d->base.info.machine.launch * p->launches ? 1 : 0;
 }
 
 Exec *ocl_build(Device *dev, Plan *p)
@@ -262,9 +262,9 @@ Exec *ocl_build(Device *dev, Plan *p)
     if (!x->kernel || !x->set || error_pending())
         error_set(E_NOMEM, "no memory for a program");
     else if (!x->nkernel || !build_program(x, list)) {
-        if (p->bytes && p->bytes + 2 * SLACK + d->align < dev->info.max_alloc && !check_wanted("buffers")) {
+        if (p->bytes && p->bytes + 2 * SLACK_BYTES + d->align < dev->info.max_alloc && !check_wanted("buffers")) {
             cl_int e;
-            x->arena = ocl_memory(d, p->bytes + SLACK, &e);
+            x->arena = ocl_memory(d, p->bytes + SLACK_BYTES, &e);
             if (e != CL_SUCCESS)
                 x->arena = NULL, ocl_fail(d, e, "temporary memory of a program");
         }

@@ -2,7 +2,7 @@
  * memory.c - device memory: allocation with slack, a pool, and what is still being computed into it.
  *
  * In:  sizes, bytes.   Out: OclMem.
- * Every piece lies between SLACK bytes that a kernel may read past its ends (borders then load without clamping).
+ * Every piece lies between SLACK_BYTES that a kernel may read past its ends (borders then load without clamping).
  * Queues are in order, so on one queue nothing needs to wait; between the two queues of a device the last command that used a
  * memory is what a program for the other queue waits for. The same numbers say when it is ready. Memory goes to the pool with
  * them: who uses it next waits for who used it last, and does not care whether that went well.
@@ -58,7 +58,7 @@ static cl_int buffer_new(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part
     cl_int e = CL_SUCCESS;
     cl_buffer_region r = { d->align, bytes };
     *part = NULL;
-    *whole = ocl_memory(d, bytes + d->align + SLACK, &e);
+    *whole = ocl_memory(d, bytes + d->align + SLACK_BYTES, &e);
     if (e == CL_SUCCESS)
         *part = ocl.clCreateSubBuffer(*whole, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &r, &e);
     if (e != CL_SUCCESS && *whole)
@@ -70,7 +70,7 @@ static cl_int buffer_new(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part
 bool ocl_buffer(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part)
 {
     *whole = *part = NULL;
-    if (bytes > d->base.info.max_alloc || bytes + d->align + SLACK > d->base.info.max_alloc)
+    if (bytes > d->base.info.max_alloc || bytes + d->align + SLACK_BYTES > d->base.info.max_alloc)
         return too_large(&d->base, bytes), false;
     cl_int e = buffer_new(d, bytes, whole, part);
     if (ocl_no_memory(e)) {                     /* what the pool holds may be enough */

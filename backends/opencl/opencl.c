@@ -199,23 +199,6 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-/* Programs are compiled for the processor's features where the device is a processor. */
-static uint64_t processor_features(void)
-{
-    char line[4096];
-    uint64_t h = 0;
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "flags", 5) || !strncmp(line, "Features", 8) || !strncmp(line, "model name", 10)) {
-            h = hash_bytes(line, strlen(line), h);
-            if (strncmp(line, "model name", 10))
-                break;
-        }
-    if (f)
-        fclose(f);
-    return h;
-}
-
 /* What has no default: without it a device cannot be opened. */
 static cl_int ask_limits(OclDevice *d)
 {
@@ -236,8 +219,37 @@ static cl_int ask_limits(OclDevice *d)
     i->max_alloc = most;
     i->is_cpu = type & CL_DEVICE_TYPE_CPU;
     d->units = units ? units : 1;
-    d->align = align / 8 > SLACK ? align / 8 : SLACK;
+    d->align = align / 8 > SLACK_BYTES ? align / 8 : SLACK_BYTES;
     return e;
+}
+
+/* A number that a device reports; what it does not say stays. */
+static void ask_number(cl_device_id id, cl_device_info what, int64_t *to)
+{
+    unsigned char part[8] = { 0 };
+    size_t n = 0;
+    uint64_t v = 0;
+    if (ocl.clGetDeviceInfo(id, what, sizeof part, part, &n) != CL_SUCCESS || n > sizeof part)
+        return;
+    memcpy(&v, part, sizeof v);                 /* usable(): bytes are in our order */
+    *to = v ? (int64_t)v : *to;
+}
+
+/* A processor's own caches are the system's to say: OpenCL knows one of them. */
+static void ask_machine(OclDevice *d)
+{
+    const DeviceInfo *i = &d->base.info;
+    Machine *m = &d->base.info.machine;
+    *m = i->is_cpu && !i->scalar ? machine_processor : machine_gpu;
+    if (i->is_cpu)
+        processor_machine(m);
+    m->cores = d->units;
+    ask_number(d->id[0], CL_DEVICE_GLOBAL_MEM_CACHELINE_SIZE, &m->line);
+    if (!i->is_cpu) {
+        ask_number(d->id[0], CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, &m->l2);
+        ask_number(d->id[0], CL_DEVICE_LOCAL_MEM_SIZE, &m->local_memory);
+    }
+    machine_follow(m);
 }
 
 /* What a device can do; what it does not say it cannot. */
@@ -255,6 +267,7 @@ static void ask_features(OclDevice *d)
     i->scalar = ocl.clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL) == CL_SUCCESS && width == 1;
     if (!i->is_cpu || ocl.clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof d->cache, &d->cache, NULL) != CL_SUCCESS)
         d->cache = 0;
+    ask_machine(d);
     if (check_wanted("stream"))                 /* as if every array were larger */
         d->cache = 1;
     free(extensions);
@@ -276,9 +289,11 @@ static cl_int describe(OclDevice *d, cl_platform_id platform)
         snprintf(i->notes, sizeof i->notes, "small programs run in the caller's thread");
     cl_int e = ask_limits(d);
     ask_features(d);
+    if (machine_override(&i->machine))
+        return CL_INVALID_VALUE;
     const char *method = getenv("POCL_WORK_GROUP_METHOD"), *special = getenv("POCL_WORK_GROUP_SPECIALIZATION");
-    snprintf(d->key, sizeof d->key, "%s|%s|%llx|%.32s|%.32s", i->model, i->driver,
-        i->is_cpu ? (unsigned long long)processor_features() : 0ull, method ? method : "", special ? special : "");
+    snprintf(d->key, sizeof d->key, "%s|%s|%llx|%llx|%.32s|%.32s", i->model, i->driver,
+        i->is_cpu ? (unsigned long long)processor_features() : 0ull, (unsigned long long)machine_hash(&i->machine), method ? method : "", special ? special : "");
     return e;
 }
 

@@ -29,7 +29,7 @@ extern ClApi ocl;
 
 /* Queue 0 is the device; queue 1, where there is one, runs in the caller's thread and is for small programs. Both share a
  * context, so memory is shared. */
-enum { QUEUES = 2, LAUNCH_WORK = 50000 };       /* cycles that a launch on queue 0 costs */
+enum { QUEUES = 2 };
 
 /* How the commands of a queue ended (queue.c). Commands have numbers from 1, in the order in which the queue got them. */
 enum { BAD_MAX = 8 };
@@ -58,8 +58,7 @@ typedef struct OclDevice {
     char key[512];                              /* what a compiled program depends on: model, driver, processor features */
 } OclDevice;
 
-/* Device memory: a piece in the middle of an allocation, so that vectors may be read past both ends (SLACK bytes). */
-enum { SLACK = 512 };
+/* Device memory: a piece in the middle of an allocation, so that vectors may be read past both ends (SLACK_BYTES). */
 typedef struct OclMem {
     Mem base;
     cl_mem whole, mem;

@@ -166,21 +166,21 @@ static VkResult piece_new(VkDev *d, size_t n, bool host, VkPiece *p)
             return e;
         cut(b, n, &at);
     }
-    *p = (VkPiece){ .block = b, .size = n, .buffer = b->buffer, .at = at + SLACK, .address = b->address + at + SLACK,
-        .host = b->host ? b->host + at + SLACK : NULL };
+    *p = (VkPiece){ .block = b, .size = n, .buffer = b->buffer, .at = at + SLACK_BYTES, .address = b->address + at + SLACK_BYTES,
+        .host = b->host ? b->host + at + SLACK_BYTES : NULL };
     return VK_SUCCESS;
 }
 
 bool vk_piece(VkDev *d, size_t bytes, bool host, VkPiece *p)
 {
     memset(p, 0, sizeof *p);
-    if (bytes > d->base.info.max_alloc - 4 * SLACK) {
+    if (bytes > d->base.info.max_alloc - 4 * SLACK_BYTES) {
         too_large(&d->base, bytes);
         return false;
     }
     if (vk_lost(d))
         return false;
-    size_t n = round_up(bytes, GRAIN) + 2 * SLACK;
+    size_t n = round_up(bytes, GRAIN) + 2 * SLACK_BYTES;
     pthread_mutex_lock(&d->block_lock);
     VkResult e = piece_new(d, n, host, p);
     pthread_mutex_unlock(&d->block_lock);
@@ -224,7 +224,7 @@ void vk_piece_drop(VkDev *d, VkPiece *p)
     VkBlock *b = p->block;
     if (b && !d->lost) {
         pthread_mutex_lock(&d->block_lock);
-        give_back(b, p->at - SLACK, p->size);
+        give_back(b, p->at - SLACK_BYTES, p->size);
         b->used -= p->size;
         if (!b->used)
             blocks_trim(d, 1);

@@ -102,7 +102,7 @@ static bool build(VkExec *x, Plan *p)
         return error_set(E_NOMEM, "no memory for a program"), false;
     if (build_code(x, list))
         return false;
-    if (p->bytes && p->bytes + 8 * SLACK < d->base.info.max_alloc && !check_wanted("buffers") &&
+    if (p->bytes && p->bytes + 8 * SLACK_BYTES < d->base.info.max_alloc && !check_wanted("buffers") &&
         !(x->arena = piece(x, p->bytes, false)))
         return false;
     if (!(x->top = replay_frame(p, &d->base, place, x)) || !(x->table = piece(x, TABLE, true)))

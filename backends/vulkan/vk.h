@@ -45,8 +45,7 @@ typedef struct VkApi {
 /* What a launch pushes. `start` is read as i32 where the kernel's indices are, so its low half comes first. */
 typedef struct Pushed { uint64_t table; int32_t step, zero; int64_t start[3]; } Pushed;
 
-/* A part of a block of memory. SLACK bytes lie before and behind what is asked for: kernels read past ends. */
-enum { SLACK = 512 };
+/* A part of a block of memory. SLACK_BYTES lie before and behind what is asked for: kernels read past ends. */
 typedef struct VkBlock VkBlock;
 typedef struct VkPiece {
     VkBlock *block; size_t size;                /* what it takes of it, slack included */

@@ -293,6 +293,11 @@ static void describe(VkDev *d, const Features *x)
     for (uint32_t h = 0; h < heaps.memoryHeapCount; h++)
         if ((heaps.memoryHeaps[h].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) && heaps.memoryHeaps[h].size > i->memory)
             i->memory = heaps.memoryHeaps[h].size;
+    i->machine = machine_gpu;
+    if (i->is_cpu)
+        processor_machine(&i->machine);
+    i->machine.local_memory = p.properties.limits.maxComputeSharedMemorySize;
+    machine_follow(&i->machine);
     i->max_alloc = most.maxMemoryAllocationSize < i->memory ? most.maxMemoryAllocationSize : i->memory;
     i->has_i64 = x->all.features.shaderInt64;
     i->no_library = true;
@@ -430,7 +435,7 @@ static Device *open_device(int index)
     features_of(&found.f, d->physical, &has);
     describe(d, &has);
     choose_memory(d);
-    VkResult e = make_device(d, &has);
+    VkResult e = machine_override(&d->base.info.machine) ? VK_ERROR_INITIALIZATION_FAILED : make_device(d, &has);
     if (e)
         vk_fail(e, d->base.info.name);
     else if (!vk_probe(d)) {

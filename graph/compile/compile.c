@@ -45,8 +45,11 @@ static int check_dtypes(const Graph *g, const Target *t)
 
 /* ==================== the pipeline */
 
-Plan *plan_schedule(const Graph *g, const Target *t)
+Plan *plan_schedule(const Graph *g, const Target *target)
 {
+    Target *t = arena_copy(target, sizeof *t);
+    if (!t->machine)
+        t->machine = &machine_processor;
     if (error_pending() || !(g = graph_without_keys(g)) || check_dtypes(g, t))
         return NULL;
     form_open();

@@ -74,6 +74,6 @@ void body_dynamic(const Graph *, bool *dyn);    /* which inputs are read at comp
 
 /* Does some factor of v depend on a part of its dimensions behind the first `rows` alone? (factor.c) Then a register tile is better
  * than rows of sums. columns: does it need reductions over rows? May be NULL. */
-bool outer_product(const Graph *, Ref v, int rows, bool *columns);
+bool outer_product(const Graph *, Ref v, int rows, int dear, bool *columns);
 
 #endif

@@ -7,7 +7,7 @@
 
 #define FACTOR_MAX  3000
 
-typedef struct Factor { const Graph *g; const Vars *kept, *rows; Seen seen; int count; bool columns; } Factor;
+typedef struct Factor { const Graph *g; const Vars *kept, *rows; Seen seen; int count, dear; bool columns; } Factor;
 
 /* below: what is dear has been judged as a whole; only reductions over the rows are of interest there. */
 static bool partial_one(Factor *f, Ref v, const Form *idx, bool below, Todos *s)
@@ -27,7 +27,7 @@ static bool partial_one(Factor *f, Ref v, const Form *idx, bool below, Todos *s)
         f->columns = f->columns || (set_meets(key->deps, f->kept) && !set_meets(key->deps, f->rows));
         return part;
     }
-    if (elem_op_cost(i->op) >= 12) {
+    if (elem_op_cost(i->op) >= f->dear) {
         if (part)
             return true;
         below = true;
@@ -50,8 +50,8 @@ static bool partial(Factor *f, Ref v, const Form *idx)
 }
 
 /* Does some factor depend on a part of the kept dimensions (those behind `rows`) alone? Then a register tile is better
- * than rows of sums. */
-bool outer_product(const Graph *g, Ref v, int rows, bool *columns)
+ * than rows of sums. dear: instructions of a function that is not done twice. */
+bool outer_product(const Graph *g, Ref v, int rows, int dear, bool *columns)
 {
     const Type *t = &g->type[v];
     Form idx[MAXRANK];
@@ -68,7 +68,7 @@ bool outer_product(const Graph *g, Ref v, int rows, bool *columns)
         else
             gone[m++] = a;
     }
-    Factor f = { .g = g, .kept = vars_of(kept, n), .rows = vars_of(gone, m) };
+    Factor f = { .g = g, .kept = vars_of(kept, n), .rows = vars_of(gone, m), .dear = dear };
     bool p = partial(&f, v, idx);
     if (columns)
         *columns = f.columns;

@@ -41,26 +41,19 @@ Layout *layout_lanes_inside(const int64_t *dim, int n, int nlane)
     return l;
 }
 
-#define PANEL       32
-#define PANEL_MIN   (1 << 21)                   /* elements from which rows a power of two apart share cache sets */
-
-/* Dimension d innermost; in panels where the whole is large. */
-Layout *layout_packed(const int64_t *dim, int n, int d)
+/* Dimension d innermost; or in panels, each so many of its elements wide. */
+Layout *layout_packed(const int64_t *dim, int n, int d, int64_t panel)
 {
     Layout *l = NEW(Layout);
-    double all = 1;
-    for (int k = 0; k < n; k++)
-        all *= (double)dim[k];
-    bool panels = dim[d] % PANEL == 0 && all >= PANEL_MIN;
-    int64_t stride = panels ? PANEL : dim[d];
-    digit(l, d, 1, panels ? PANEL : 0, 1);
+    int64_t stride = panel ? panel : dim[d];
+    digit(l, d, 1, panel, 1);
     for (int k = n - 1; k >= 0; k--)
         if (k != d) {
             digit(l, k, 1, 0, stride);
             stride *= dim[k];
         }
-    if (panels)
-        digit(l, d, PANEL, 0, stride);
+    if (panel)
+        digit(l, d, panel, 0, stride);
     return l;
 }
 

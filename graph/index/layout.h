@@ -19,7 +19,7 @@ const Layout *layout_natural(const int64_t *dim, int n);
 Form layout_form(const Layout *, const Form *lead, const Form *idx, int n, Form env);
 
 Layout *layout_lanes_inside(const int64_t *dim, int n, int nlane);
-Layout *layout_packed(const int64_t *dim, int n, int d);
+Layout *layout_packed(const int64_t *dim, int n, int d, int64_t panel);        /* panel: elements of a row of one; 0: no panels */
 void layout_step(Layout *, int64_t size);       /* STEP * size in front */
 
 #endif

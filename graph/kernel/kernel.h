@@ -10,6 +10,9 @@
 
 /* ==================== kernels (kir.c builds, pass.c finishes, kdump.c prints) */
 
+/* Elements, of any type, before and behind every global buffer that may be read; so many bytes. */
+enum { SLACK = 64, SLACK_BYTES = 8 * SLACK };
+
 typedef enum Space { GLOBAL, PRIVATE, LOCAL } Space;
 typedef struct Buffer {
     const char *name;

@@ -14,12 +14,12 @@
 #include "lower.h"
 #include "mathematics.h"
 
-enum {
-    ITEM = 300000,                              /* cycles of a work-item, at most; about 64 work-items at least */
-    UNROLL = 16,                                /* spaces up to this size have no loop */
-    BODY_UNROLL = 64,                           /* the same in a body in registers, where a loop would do as well */
-    SLACK = 64                                  /* elements around every global buffer that may be read */
-};
+/* Cycles of a work-item that does its part of so many. */
+static inline double item_cycles(const Machine *m, double total)
+{
+    double part = total / (double)m->items;
+    return part < (double)m->item ? part : (double)m->item;
+}
 
 /* ==================== tables by hash */
 
@@ -75,7 +75,7 @@ struct Frame {
 typedef struct Users { int n, op; } Users;
 
 typedef struct Lower {
-    const Spec *spec; Kernel *k;
+    const Spec *spec; const Machine *m; Kernel *k;
     Frame *top, *frames;                        /* the whole frame in work; the innermost open frame */
     const Atom *vec;                            /* the vector variable; NULL: the innermost loop */
     const Env *const *base; int nbase;          /* of regions: the block of lanes, k = 0 .. nbase-1 */
@@ -144,7 +144,7 @@ Val reduce_step(Lower *, int op, Dtype, Val, Val);  /* one step of a reduction o
 Val reduce_identity(Lower *, int op, Dtype);
 typedef struct Loads { Form *f; int n, cap; Map seen; } Loads;         /* places, a buffer's each once */
 void lower_loads(Lower *, Frame *, Ref v, const Form *idx, Loads *);
-int load_price(Form, const Atom *);             /* 1: one element or side by side; 16: each lane for itself */
+int load_price(const Machine *, Form, const Atom *);           /* 1: one element or side by side; load_far: each lane for itself */
 void run_stores(Lower *, Frame *, const Store *, int n, const Env *const *envs, int ne);       /* phases, then stores */
 void put_stores(Lower *, Frame *, const Store *const *, int n, const Env *const *envs, int ne);         /* no loops of their own */
 void store_loop(Lower *, Frame *, const Atom *const *space, int nspace, const Store *const *, int n,

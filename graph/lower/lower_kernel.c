@@ -2,7 +2,7 @@
  * lower_kernel.c - a specification -> a finished kernel: grid, blocks, what a work-item does.
  *
  * In:  outer variables with their register blocks, the vector variable, what to store.   Out: a Kernel.
- * Outer blocks are taken innermost first: whole loops until a work-item has about ITEM cycles or a 64th of the
+ * Outer blocks are taken innermost first: whole loops until a work-item has work enough or its part of the
  * whole, then a chunk; the rest is the grid. The last block of an axis overlaps its neighbour, and the last chunk
  * repeats a block, since stores are idempotent; where they are not (in_place, rows of sums) blocks fit exactly.
  * Several specifications make one kernel of one work-item, which computes them in order.
@@ -43,13 +43,12 @@ static void plan_axes(Lower *L, Axis1 *ax, int n)
     for (int j = 0; j < n; j++)
         total *= (double)ax[j].blocks;
     L->k->work += total;
-    double each = s->work > 1 ? s->work : 1, room = (total / 64 < ITEM ? total / 64 : ITEM) / each;
-    bool gpu = s->target && s->target->gpu;
-    int64_t budget = L->alone ? INT64_MAX : room < 1 || gpu ? 1 : (int64_t)room;
+    double each = s->work > 1 ? s->work : 1, room = item_cycles(L->m, total) / each;
+    int64_t budget = L->alone ? INT64_MAX : room < 1 ? 1 : (int64_t)room;
     for (int j = n - 1; j >= 0; j--) {
         Axis1 *x = &ax[j];
         int64_t c = s->chunk > 0 ? s->chunk : x->blocks < budget ? x->blocks : budget;
-        while (s->chunk <= 0 && x->blocks % c && c > 1 && (x->blocks < 64 * c || s->in_place))
+        while (s->chunk <= 0 && x->blocks % c && c > 1 && (x->blocks < L->m->items * c || s->in_place))
             c--;
         x->chunk = c;
         budget = c == x->blocks ? (budget / x->blocks > 1 ? budget / x->blocks : 1) : 1;
@@ -306,7 +305,7 @@ Kernel *lower(const Spec *const *spec, int n)
     Kernel *k = k_new(spec[0]->name);
     Lower *L = NEWS(Lower, n);
     for (int j = 0; k && j < n; j++) {
-        L[j] = (Lower){ .spec = spec[j], .k = k, .alone = n > 1 };
+        L[j] = (Lower){ .spec = spec[j], .m = spec[j]->target->machine, .k = k, .alone = n > 1 };
         say_writes(&L[j]);
     }
     for (int j = 0; j < n && !error_pending(); j++) {

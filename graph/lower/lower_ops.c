@@ -250,7 +250,7 @@ static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *idx, con
         axis[nfree] = b, dim[nfree++] = u->dim[b];
         size *= u->dim[b];
     }
-    if (size > UNROLL) {
+    if (size > L->m->unroll) {
         Val phi;
         x = vector ? widen_val(L, x) : x;
         const Atom *var = k_loop(L->k, "b", size, 1, &x, &phi);

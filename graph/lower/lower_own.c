@@ -20,7 +20,7 @@ typedef struct Running {
     const Env *env;
 } Running;
 
-enum { LINES = 4 };                             /* running values, or vectors of them, side by side: one waits for its last addition */
+enum { LINES = 4 };                             /* running values, or vectors of them, side by side at most */
 
 /* Steps first .. first + count * each - 1 of u lines at once, `each` a turn of the loop. */
 static void run_steps(const Running *R, Form (*idx)[MAXRANK], int u, int64_t first, int64_t count, int each, Val *acc)
@@ -80,10 +80,10 @@ void lower_cumulative(Lower *L)
         *(d < R.axis ? &outer : d > R.axis ? &inner : &steps) *= d == R.axis ? 1 : R.t->dim[d];
     bool apart = !s->in_place && frame_place(L->top, i->in[0]).buf != R.out.buf;
     R.vec = inner >= W && (inner % W == 0 || apart);
-    R.across = inner == 1 && outer >= W && steps >= W && apart && !s->target->gpu;
+    R.across = inner == 1 && outer >= W && steps >= W && apart && L->m->lanes == 1;
     int64_t dim[2] = { R.across ? (outer + W - 1) / W : outer, R.vec ? (inner + W - 1) / W : inner };
     int64_t lines = R.vec ? dim[1] : outer;
-    int u = R.across ? 1 : LINES;
+    int u = R.across ? 1 : L->m->lines < LINES ? (int)L->m->lines : LINES;
     while (u > 1 && (u > lines || (!apart && lines % u)))
         u--;
     int64_t items[2] = { R.vec ? dim[0] : (dim[0] + u - 1) / u, R.vec ? (dim[1] + u - 1) / u : dim[1] };

@@ -26,8 +26,6 @@ typedef struct Red {
     Dtype res;
 } Red;
 
-#define SUMS    32                              /* accumulators of one loop of a phase: more than that leave the registers */
-
 /* ==================== what combines */
 
 Val reduce_identity(Lower *L, int op, Dtype dt)
@@ -293,14 +291,14 @@ static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *
 
 /* ==================== which loads an element needs */
 
-int load_price(Form f, const Atom *a)
+int load_price(const Machine *m, Form f, const Atom *a)
 {
     int64_t c = form_coef(f, a);
     if (c != 0 && c != 1)
-        return 16;
+        return (int)m->load_far;
     for (int j = 0; j < f->n; j++)
         if (f->t[j].a != a && set_has(f->t[j].a->deps, a))
-            return 16;
+            return (int)m->load_far;
     return 1;
 }
 
@@ -346,7 +344,7 @@ static const Atom *inner_vector(Lower *L, Frame *fr, const Red *r, int nr)
     for (int p = r->nk - 1; p >= 0; p--) {
         int64_t c = r->ks[p]->hi + 1 < W ? 1 << 30 : 0;
         for (int j = 0; j < all.n; j++)
-            c += load_price(all.f[j], r->ks[p]);
+            c += load_price(L->m, all.f[j], r->ks[p]);
         if (c < least)
             least = c, best = r->ks[p];
     }
@@ -368,7 +366,7 @@ static int unit_unroll(Lower *L, Frame *fr, const Red *r, int nr, const Env *e)
                 strided = c != 0 && c != 1;
             }
         }
-    int u = strided ? 16 : 1;
+    int u = strided ? W : 1;
     while ((v->hi + 1) % u)
         u /= 2;
     return u;
@@ -403,7 +401,7 @@ static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *
 {
     const Atom *v = inner_vector(L, fr, r, nr);
     int64_t n = v->hi + 1, nv = n / W;
-    int u = 16 / (ne * nr) > 4 ? 4 : 16 / (ne * nr) < 1 ? 1 : 16 / (ne * nr);
+    int most = (int)L->m->sum_vectors, all = (int)L->m->flight / (ne * nr), u = all > most ? most : all < 1 ? 1 : all;
     if (u > nv)
         u = nv ? (int)nv : 1;
     while (nv % u && u > 1 && nv < 4 * u)
@@ -455,10 +453,10 @@ void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *cons
     }
     int64_t n = space_size(r->ks, r->nk);
     Loc was = loc_enter(r->i);                  /* of the loop they share */
-    if (n == 1 || (n <= UNROLL && n * ne <= 64))
+    if (n == 1 || (n <= L->m->unroll && n * ne <= L->m->unroll_block))
         loop = false;
     else if (!fr->whole) {
-        loop = n > BODY_UNROLL;
+        loop = n > L->m->body_unroll;
         for (int j = 0; loop && j < nr; j++)
             for (int o = 0; o <= r[j].product; o++)
                 loop = loop && !touches_held(L, fr, r[j].d[o].v, r[j].d[o].idx);
@@ -548,7 +546,7 @@ static int ready_close(Ready *q, const Open *o)
     const Ins *i = q->fr->g->def[o->v];
     int level = o->level;
     if (elem_is_reduce(i->op) && env_binds(q->envs[0], o->idx, t->rank) &&
-        space_size(o->ks, o->nk) > (q->ne > 4 ? 1 : UNROLL)) {
+        space_size(o->ks, o->nk) > (q->ne > 4 ? 1 : q->L->m->unroll)) {
         bool fresh = true, lanes = has_lanes(q->L, o->idx, t->rank, q->envs, q->ne);
         for (int j = 0; j < o->nk; j++)
             fresh = fresh && !env_get(q->envs[0], o->ks[j]);
@@ -624,7 +622,7 @@ static Row *row_new(RowPlan *p, Ref v)
 {
     /* vectors where the vector is outside */
     int64_t size = space_size(p->space, p->nspace), wide = p->L->vec ? W : 1, s = wide;
-    if (size * p->copies * wide > 32768)
+    if (size * p->copies * wide > p->L->m->row)
         return NULL;
     Row *r = NEW(Row);
     r->f = wide > 1 ? form_a(LANE) : form_c(0);
@@ -653,7 +651,7 @@ static void row_one(RowPlan *p, Ref v, const Form *idx, Todos *s)
         return;
     bool red = elem_is_reduce(i->op);
     const SpaceOf *was = map_get(&p->before, key.w, key.n);
-    if ((red || elem_cost(g, i) >= 12) && was && was->a == p->space && covers(idx, rank, p->space, p->nspace)) {
+    if ((red || elem_cost(g, i) >= (double)p->L->m->dear) && was && was->a == p->space && covers(idx, rank, p->space, p->nspace)) {
         void **row = map_at(&p->fr->rows, key.w, key.n);
         if (!*row)
             *row = row_new(p, v);
@@ -669,7 +667,7 @@ static void row_one(RowPlan *p, Ref v, const Form *idx, Todos *s)
 
 static void row_loop(RowPlan *p, const Atom *const *space, int nspace, const Demand *d, int n)
 {
-    if (space_size(space, nspace) <= UNROLL)
+    if (space_size(space, nspace) <= p->L->m->unroll)
         return;
     p->space = space, p->nspace = nspace, p->nmine = 0;
     p->seen = (Map){ 0 };
@@ -736,7 +734,7 @@ void run_stores(Lower *L, Frame *fr, const Store *st, int n, const Env *const *e
     for (int p = 0; p < q.n; p++) {
         Phase *ph = &q.phase[p];
         Val *out = NEWS(Val, ph->n * ne);
-        int most = ne < SUMS ? SUMS / ne : 1;
+        int most = ne < L->m->sums ? (int)L->m->sums / ne : 1;
         for (int j = 0; j < ph->n; j += most) {
             int m = ph->n - j < most ? ph->n - j : most;
             if (!roll_reduce(L, fr, ph->want + j, m, envs, ne, out + j * ne))
@@ -814,7 +812,7 @@ static int store_vector(Lower *L, Frame *fr, const Atom *const *space, int n, co
     for (int p = n - 1; p >= 0; p--) {
         int64_t c = space[p]->hi + 1 < W ? 1000 : 0;
         for (int j = 0; j < all.n; j++)
-            c += load_price(all.f[j], space[p]);
+            c += load_price(L->m, all.f[j], space[p]);
         if (c < least)
             least = c, best = p;
     }
@@ -826,7 +824,7 @@ void store_loop(Lower *L, Frame *fr, const Atom *const *space, int n, const Stor
 {
     int64_t size = space_size(space, n), dim[MAXRANK];
     bool lanes = L->vec;
-    if (size <= UNROLL && (lanes || size == 1)) {
+    if (size <= L->m->unroll && (lanes || size == 1)) {
         const Env **es = NEWS(const Env *, size * ne);
         for (int j = 0; j < n; j++)
             dim[j] = space[j]->hi + 1;

@@ -185,7 +185,7 @@ static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *
     const Atom *const *space = elem_space("y", t->dim, t->rank, 1);
     for (int d = 0; d < t->rank; d++)
         s.space[d] = space[d], s.idx[d] = form_a(space[d]);
-    if (size > BODY_UNROLL && !touches_held(L, f, v, s.idx)) {
+    if (size > L->m->body_unroll && !touches_held(L, f, v, s.idx)) {
         regions_first(L, f);
         Val guard = first_lanes(R, mark);
         if (guard)
@@ -345,9 +345,8 @@ static void store_step(Run *R, Frame *f, int n, Form t)
 static int packs(const Run *R, const State *s, int *which, Val *start)
 {
     const Graph *g = R->i->sub[0];
-    const Target *t = R->L->spec->target;
     int nl = region_nloop(R->r), n = 0;
-    if (!R->top || R->r->nlane || R->ne > 1 || R->L->vec || !t || t->gpu)
+    if (!R->top || R->r->nlane || R->ne > 1 || R->L->vec || R->L->m->lanes > 1)
         return 0;
     for (int o = 0; o < nl; o++)
         if ((start[n] = pack_start(R->L, s->val + s->from[o], s->from[o + 1] - s->from[o])) != 0)
@@ -388,7 +387,7 @@ static void run_scan(Run *R)
     const Region *r = R->r;
     const Graph *g = R->i->sub[0];
     int nl = region_nloop(r), nx = (int)(R->i->nout);
-    read_captures(R, 0, 256);
+    read_captures(R, 0, R->L->m->captured);
     State s = state_start(R);
     int64_t nv = s.n * R->ne;
     for (int n = nl; n < nx; n++)
@@ -432,8 +431,8 @@ static void run_while(Run *R)
     Kernel *k = L->k;
     const Graph *cond = R->i->sub[0], *g = R->i->sub[1];
     int nl = region_nloop(R->r), ne = R->ne;
-    read_captures(R, 0, 256);
-    read_captures(R, 1, 256);
+    read_captures(R, 0, R->L->m->captured);
+    read_captures(R, 1, R->L->m->captured);
     State s = state_start(R);
     int64_t nv = s.n * ne;
     bool vector = !R->top && L->vec, dead = false;
@@ -482,8 +481,6 @@ static void run_while(Run *R)
 }
 
 /* ==================== branches */
-
-enum { DEAR = 12 };                             /* instructions: any function is more, a few sums and products are not */
 
 static bool loops_inside(const Graph *g)
 {
@@ -535,10 +532,10 @@ static void run_cond(Run *R)
             hit[e] = outside ? and_val(L, hit[e], outside[R->envs[e]->k]) : hit[e];
         }
         bool masked = ne > 1 || width(L, hit[0]) > 1;
-        bool dear = nb > 1 && (body_weight(R->i->sub[b]) > DEAR || loops_inside(R->i->sub[b]));
+        bool dear = nb > 1 && (body_weight(R->i->sub[b]) > (double)L->m->dear || loops_inside(R->i->sub[b]));
         L->mask = masked ? hit : outside;
         if (dear) {
-            read_captures(R, b, 64);
+            read_captures(R, b, L->m->captured_branch);
             k_if(L->k, any_val(L, hit, ne));
         }
         branch_values(R, b, x);

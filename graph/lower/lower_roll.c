@@ -10,9 +10,6 @@
 
 #include <string.h>
 
-#define LEAST_SAVED     64                      /* instructions; fewer are not worth a loop */
-#define LEAST_COPIES    4
-
 typedef struct Leaf { Frame *fr; Ref v; const Form *idx; } Leaf;
 
 typedef struct Roll {
@@ -82,7 +79,7 @@ static const Env **rolled(const Roll *r, const Env *const *envs, int ne, Form c)
 
 static bool may_roll(const Lower *L, const Env *const *envs, int ne)
 {
-    return ne >= LEAST_COPIES && !L->mask && !(L->spec->target && L->spec->target->gpu) && !envs[0]->kf;
+    return ne >= L->m->roll_copies && !L->mask && L->m->private_arrays && !envs[0]->kf;
 }
 
 int roll_all(Lower *L, const Env *const *envs, int ne, const Env *const **out)
@@ -100,7 +97,7 @@ int roll_all(Lower *L, const Env *const *envs, int ne, const Env *const **out)
 static void reach_place(Roll *r, const Place *p, const Form *idx, int n)
 {
     Form f = layout_form(p->layout, NULL, idx, n, NULL);
-    r->bad = r->bad || (r->lane && load_price(f, r->lane) > 1);        /* neighbours become block loads: side by side */
+    r->bad = r->bad || (r->lane && load_price(r->L->m, f, r->lane) > 1);        /* neighbours become block loads: side by side */
 }
 
 static void count_one(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e, Todos *s)
@@ -187,7 +184,7 @@ static bool worth(Roll *r, const Store *const *st, int nst, const Want *want, in
     for (int j = 0; j < r->nleaf; j++)
         r->bad = r->bad || !env_binds(envs[0], r->leaf[j].idx, r->leaf[j].fr->g->type[r->leaf[j].v].rank);
     double saved = r->each * (ne - ne / r->n) - 2.0 * r->nleaf * ne;
-    return !r->bad && saved >= LEAST_SAVED && 4 * r->shared <= r->each;
+    return !r->bad && saved >= (double)r->L->m->roll_saved && 4 * r->shared <= r->each;
 }
 
 /* ==================== the loop */
@@ -249,7 +246,7 @@ static bool roll_find(Roll *r, const Store *const *st, int nst, const Want *want
     Frame *fr = r->fr;
     if (!may_roll(L, envs, ne) || !fr->whole)
         return false;
-    for (int n = ne; n >= LEAST_COPIES; n--)
+    for (int n = ne; n >= L->m->roll_copies; n--)
         for (int s = 1; n * s <= ne; s++) {
             if (ne % (n * s))
                 continue;

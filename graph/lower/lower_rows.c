@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-#define FACTOR_MAX  1024                        /* elements of a row that a step writes for its products */
-
 typedef struct Rows {
     Lower *L; Frame *outer;
     const Ins *i; const Region *r; const Graph *body;
@@ -195,7 +193,7 @@ static int factor_stores(Rows *R, Store *st)
         bool taken = !g->def[v] || elem_op_cost(g->def[v]->op) == 0 || elem_is_reduce(g->def[v]->op);
         for (int j = 0; j < n; j++)
             taken = taken || st[j].v == v;
-        if (taken || any_zero(t) || type_size(t) < W || type_size(t) > FACTOR_MAX ||
+        if (taken || any_zero(t) || type_size(t) < W || type_size(t) > R->L->m->factor_row ||
             type_size(&g->type[i->out]) <= type_size(t) / 2 || !plain_chain(g, v, &left))
             continue;
         st[n++] = whole_store(g, v, row_place(R, t));

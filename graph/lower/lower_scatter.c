@@ -15,8 +15,6 @@
 
 #include <string.h>
 
-enum { ITEMS = 8, GPU_ITEMS = 1024, LEAST = 10000 };    /* parts of a window, ranges: as many as make so many work-items */
-
 typedef enum DimKind { BATCH, INSERTED, WINDOW } DimKind;
 typedef struct Dim {                            /* a dimension of x */
     DimKind kind;
@@ -59,8 +57,8 @@ static int find_in(const int64_t *v, int n, int64_t x)
 Form items_open(Lower *L, int64_t n, double cycles, Items *it)
 {
     Kernel *k = L->k;
-    double total = (double)n * cycles, room = (total / 64 < ITEM ? total / 64 : ITEM) / cycles;
-    int64_t c = L->alone ? n : room < 1 || (L->spec->target && L->spec->target->gpu) ? 1 : room < (double)n ? (int64_t)room : n;
+    double total = (double)n * cycles, room = item_cycles(L->m, total) / cycles;
+    int64_t c = L->alone ? n : room < 1 ? 1 : room < (double)n ? (int64_t)room : n;
     int64_t items = (n + c - 1) / c;
     Form f = form_c(0);
     *it = (Items){ c > 1, items * c > n };
@@ -143,16 +141,17 @@ static Cost costs(const Scatter *S)
  * cycles to do, and reading the indices for all of them may add a quarter. Elsewhere that is done side by side. */
 static void choose_ranges(Scatter *S, double n)
 {
-    bool gpu = S->L->spec->target && S->L->spec->target->gpu;
+    const Machine *m = S->L->m;
     Cost c = costs(S);
+    double scan = c.scan * (double)m->scatter_scan, least = scan > (double)m->scatter_item ? scan : (double)m->scatter_item;
     S->rd = -1, S->ranges = 1;
     for (int d = S->x->rank - 1; d >= 0; d--)
         if (S->dim[d].map >= 0 && S->dim[d].window == 1)
             S->rd = d;
     if (S->rd < 0 || S->spread || S->L->alone)
         return;
-    for (int64_t r = 2; r <= S->dim[S->rd].n && (double)r * n <= (gpu ? GPU_ITEMS : ITEMS); r *= 2)
-        if (gpu || (double)r * (c.scan * 4 > LEAST ? c.scan * 4 : LEAST) <= c.copy + c.update)
+    for (int64_t r = 2; r <= S->dim[S->rd].n && (double)r * n <= (double)m->scatter_items; r *= 2)
+        if ((double)r * least <= c.copy + c.update)
             S->ranges = r;
 }
 
@@ -406,8 +405,8 @@ void lower_scatter(Lower *L)
         total *= dim[j];
     choose_ranges(&S, (double)total);
     if (along) {                                /* the dimension of vectors: in parts, beside ranges in long ones */
-        parts = S.ranges > 1 ? vectors / 16 : vectors;
-        for (parts = parts < 1 ? 1 : parts < ITEMS ? parts : ITEMS; vectors % parts; parts--)
+        parts = S.ranges > 1 ? vectors / L->m->scatter_vectors : vectors;
+        for (parts = parts < 1 ? 1 : parts < L->m->scatter_parts ? parts : L->m->scatter_parts; vectors % parts; parts--)
             ;
     }
     dim[n++] = S.ranges;

@@ -367,7 +367,7 @@ static int sort_places(Sort *S)
     for (int k = 0; k < S->n; k++) {
         S->a[k] = s->live[k] ? s->stored[S->i->out + (Ref)k] : s->scratch ? s->scratch[S->n + k] : (Place){ 0 };
         S->b[k] = s->scratch ? s->scratch[k] : (Place){ 0 };
-        if (!S->a[k].buf || (S->len > SORT_SHORT && !S->b[k].buf))
+        if (!S->a[k].buf || (S->len > s->target->machine->sort_short && !S->b[k].buf))
             return error_set(E_INTERNAL, "kernel %s: a sort of %s has no scratch", s->name, type_text(S->t));
     }
     return 0;
@@ -382,7 +382,7 @@ static void open_rows(Sort *S, Items *it)
         if (d != S->axis)
             of[n] = d, dim[n++] = S->t->dim[d], rows *= S->t->dim[d];
     int passes = S->L->spec->sort ? 1 : S->npass;
-    double each = S->len <= SORT_SHORT ? 10 + (double)S->len / 4 : 6.0 * (passes + 1) * S->n;
+    double each = S->len <= S->L->m->sort_short ? 10 + (double)S->len / 4 : 6.0 * (passes + 1) * S->n;
     int64_t both[2] = { rows, S->chunks };
     Form f[MAXRANK], g[2];
     form_unlinear(items_open(S->L, rows * S->chunks, each * (double)S->m, it), both, 2, g);
@@ -413,6 +413,6 @@ void lower_sort(Lower *L)
     if (s->sort)
         one_part(&S, s->sort);
     else
-        (S.len > SORT_SHORT ? all_passes : by_rank)(&S);
+        (S.len > L->m->sort_short ? all_passes : by_rank)(&S);
     items_close(L, &it);
 }

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define PAGE    ((size_t)4096)
-#define SLACK   64
 
 int plan_slot(Plan *p, SlotKind kind, Dtype dt, int64_t size, const char *name)
 {

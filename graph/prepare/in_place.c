@@ -11,9 +11,6 @@
 
 #include <string.h>
 
-#define WORTH   16384                           /* smaller arrays go along with a map */
-#define SPARSE  8                               /* windows of at most an 8th */
-
 static int uses(const Graph *g, Ref v)
 {
     int n = 0;
@@ -48,12 +45,12 @@ static bool written(const Ins *i, Ref *places, Ref *windows)
     }
 }
 
-int in_place_chain(const Graph *g, const Bounds *b, int k, const Ins **link)
+int in_place_chain(const Graph *g, const Bounds *b, int k, const Target *t, const Ins **link)
 {
     Ref p = g->in[b->first_carry + k], v = g->out[k], places, windows;
     int64_t size = type_size(&g->type[p]), sum = 0;
     int n = 0;
-    if (size < WORTH)
+    if (size < t->machine->in_place)
         return 0;
     for (; v != p; v = g->def[v]->in[0]) {
         const Ins *i = g->def[v];
@@ -64,7 +61,7 @@ int in_place_chain(const Graph *g, const Bounds *b, int k, const Ins **link)
         sum += type_size(&g->type[windows]);
         link[n++] = i;
     }
-    return sum * SPARSE <= size ? n : 0;
+    return sum * t->machine->in_place_part <= size ? n : 0;
 }
 
 /* The same write as a scatter in the current graph: batch axes in front, windows that no axis leaves out. */

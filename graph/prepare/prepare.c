@@ -14,13 +14,6 @@
 #include <math.h>
 #include <string.h>
 
-#define PIECES_ROWS 64                          /* chunks of rows of a sum over rows */
-#define COLUMNS     256                         /* as many are enough for the cores */
-#define FEW         16                          /* blocks that are too few for the cores */
-#define CACHE       (1 << 20)                   /* bytes of operands that stay near a core */
-#define PIECE_STEPS 128                         /* a contraction is not cut into shorter ones */
-#define BLOCKS      8                           /* of results: as many times operands are read, or it is no matter */
-
 static Type with_dt(const Type *t, Dtype dt) { Type u = *t; u.dt = dt; return u; }
 static Ints one(int64_t v) { return (Ints){ 1, { v } }; }
 static Ints without(Ints s, int axis)
@@ -41,9 +34,11 @@ static int64_t divisor(int64_t n, int64_t k)
     return n;
 }
 
-static int64_t pieces(int64_t k, double results)
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int64_t pieces(const Machine *m, int64_t k, double results)
 {
-    int64_t n = results > 1 ? (k / 1024 < 256 ? k / 1024 : 256) : k / 4096 < 64 ? k / 4096 : 64;
+    int64_t n = results > 1 ? least(k / m->piece, m->pieces) : least(k / m->piece_alone, m->pieces_alone);
     return divisor(n < 1 ? 1 : n, k);
 }
 
@@ -75,16 +70,17 @@ static double behind(Ref v)
 
 /* A product of arrays that leave the caches before the next block of results wants them again, with few results: the leading
  * contracted axes are cut into pieces that fit, one after the other; the results of all pieces are added. 0: no need. */
-static Ref cut_dot(Ref x, Ref y, Ints lc, Ints rc, const Type *whole)
+static Ref cut_dot(const Machine *m, Ref x, Ref y, Ints lc, Ints rc, const Type *whole)
 {
     double results = (double)type_size(whole), all = behind(x) + behind(y), room = all / (8 * results), n = 1;
-    double want = all * (double)dtype_size((Dtype)typ(x)->dt) / CACHE, steps = 1;
+    double want = all * (double)dtype_size((Dtype)typ(x)->dt) / (double)m->near, steps = 1;
     for (int k = 0; k < lc.n; k++)
         steps *= (double)typ(x)->dim[lc.v[k]];
     want = want > room ? room : want;
-    want = want > steps / PIECE_STEPS ? steps / PIECE_STEPS : want;
+    want = want > steps / (double)m->piece_steps ? steps / (double)m->piece_steps : want;
     double left = (double)type_size(typ(x)) / steps, right = (double)type_size(typ(y)) / steps;
-    if (want < 4 || results < BLOCKS * 256 || left <= BLOCKS || right <= BLOCKS)       /* a vector: each is read once */
+    double reads = (double)m->piece_reads;      /* a vector: each is read once */
+    if (want < 4 || results < reads * 256 || left <= reads || right <= reads)
         return 0;
     Ints lb = { 0 }, rb = { 0 };
     while (lc.n && n < want && typ(x)->rank < MAXRANK && typ(y)->rank < MAXRANK) {
@@ -112,26 +108,26 @@ static Ref cut_dot(Ref x, Ref y, Ints lc, Ints rc, const Type *whole)
     return z ? Sum(z, axes) : 0;
 }
 
-static Ref split_dot(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb)
+static Ref split_dot(const Machine *m, Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb)
 {
     Ref whole = Dot(x, y, lc, rc, lb, rb, DT_NONE);
     const Type *s = whole ? typ(x) : NULL, *u = whole ? typ(y) : NULL;
     if (!whole || lb.n || s->rank >= MAXRANK || u->rank >= MAXRANK || typ(whole)->rank >= MAXRANK)
         return whole;
-    Ref cut = cut_dot(x, y, lc, rc, typ(whole));
+    Ref cut = cut_dot(m, x, y, lc, rc, typ(whole));
     if (cut || lc.n != 1)
         return cut ? cut : whole;
     double results = (double)type_size(typ(whole)), k = (double)s->dim[lc.v[0]];
-    int64_t n = pieces(s->dim[lc.v[0]], results);
+    int64_t n = pieces(m, s->dim[lc.v[0]], results);
     bool both = s->rank > 1 && u->rank > 1;
-    if (results >= FEW * (both ? 256 : 32) || k * results < 1 << 20 || n < 4)
+    if (results >= (double)m->few_blocks * (both ? 256 : 32) || k * results < (double)m->dot_work || n < 4)
         return whole;
     Ref l = in_pieces(x, (int)lc.v[0], n), r = in_pieces(y, (int)rc.v[0], n);
     return Sum(Dot(l, r, one(lc.v[0] + 1), one(rc.v[0] + 1), lc, rc, DT_NONE), one(0));
 }
 
 /* Sums over leading rows: each work-item a chunk of rows, a private row of sums. 0: not such a sum. */
-static Ref split_rows(Ref x, Ints axes)
+static Ref split_rows(const Machine *m, Ref x, Ints axes)
 {
     const Type *t = typ(x);
     int64_t rows = 1;
@@ -145,11 +141,11 @@ static Ref split_rows(Ref x, Ints axes)
     for (int d = 0; d < axes.n; d++)
         if (axes.v[d] != d)
             return 0;
-    int64_t n = divisor(PIECES_ROWS, rows);
-    if (sums < 64 || sums > ROW_MAX || rows < 256 || n < 8 || t->rank - axes.n + 2 > MAXRANK ||
-        outer_product(cur(), x, axes.n, &columns))
+    int64_t n = divisor(m->row_pieces, rows);
+    if (!row_of_sums(m, sums, rows) || n < 8 || t->rank - axes.n + 2 > MAXRANK ||
+        outer_product(cur(), x, axes.n, (int)m->dear, &columns))
         return 0;
-    if (columns && sums >= COLUMNS)             /* it needs columns before rows anyway: so columns, all of it */
+    if (columns && sums >= (double)m->columns)             /* it needs columns before rows anyway: so columns, all of it */
         return 0;
     Ints s = { t->rank - axes.n + 2, { n, rows / n } };
     for (int d = axes.n; d < t->rank; d++)
@@ -157,7 +153,7 @@ static Ref split_rows(Ref x, Ints axes)
     return Sum(Sum(Reshape(x, s), one(1)), one(0));
 }
 
-static Ref split_reduce(Op op, Ref x, Ints axes)
+static Ref split_reduce(const Machine *m, Op op, Ref x, Ints axes)
 {
     const Type *t = typ(x);
     double k = 1, results = 1;
@@ -166,11 +162,11 @@ static Ref split_reduce(Op op, Ref x, Ints axes)
         *(ints_has(&axes, d) ? &k : &results) *= (double)t->dim[d];
     for (int j = 0; j < axes.n; j++)
         a = t->dim[axes.v[j]] > t->dim[a] ? (int)axes.v[j] : a;
-    Ref rows = op == OP_reduce_sum && axes.n ? split_rows(x, axes) : 0;
+    Ref rows = op == OP_reduce_sum && axes.n ? split_rows(m, x, axes) : 0;
     if (rows)
         return rows;
-    int64_t n = pieces(t->dim[a], results);
-    if (n < 4 || results >= FEW || k * results < 1 << 17 || t->rank >= MAXRANK)
+    int64_t n = pieces(m, t->dim[a], results);
+    if (n < 4 || results >= (double)m->few_blocks || k * results < (double)m->sum_work || t->rank >= MAXRANK)
         return Reduce(op, x, axes);
     Ints first = { 0 };
     int at = a;
@@ -199,7 +195,8 @@ static Ref identity(Op op, const Type *t)
     }
 }
 
-static Ref reduced(Op op, Ref x, Ints axes, bool split)
+/* split: long ones in two stages, as that machine wants them. */
+static Ref reduced(Op op, Ref x, Ints axes, const Machine *split)
 {
     if (!x)
         return 0;
@@ -216,11 +213,12 @@ static Ref reduced(Op op, Ref x, Ints axes, bool split)
         return Convert(reduced(op, Convert(x, DT_F32), axes, split), dt);
     if (dt == DT_BOOL)
         op = op == OP_reduce_max ? OP_reduce_or : op == OP_reduce_min ? OP_reduce_and : op;
-    return split ? split_reduce(op, x, axes) : Reduce(op, x, axes);
+    return split ? split_reduce(split, op, x, axes) : Reduce(op, x, axes);
 }
 
 /* In the wider dtype of factors and result; half floats in f32; of bools, whether any pair is true. */
-static Ref product(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb, Dtype to, const Type *result, bool split)
+static Ref product(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb, Dtype to, const Type *result,
+                   const Machine *split)
 {
     Dtype from = (Dtype)typ(x)->dt, dt = dtype_size(to) > dtype_size(from) ? to : from;
     if (!type_size(typ(x)) || !type_size(typ(y)))
@@ -232,11 +230,11 @@ static Ref product(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb, Dtype to, c
     dt = dtype_half(dt) ? DT_F32 : dt;
     x = Convert(x, dt);
     y = Convert(y, dt);
-    return Convert(split ? split_dot(x, y, lc, rc, lb, rb) : Dot(x, y, lc, rc, lb, rb, DT_NONE), to);
+    return Convert(split ? split_dot(split, x, y, lc, rc, lb, rb) : Dot(x, y, lc, rc, lb, rb, DT_NONE), to);
 }
 
 /* The first NaN, else the first of the extremes: the least position of those. */
-static Ref position(Op op, Ref x, int axis, Dtype index, bool split)
+static Ref position(Op op, Ref x, int axis, Dtype index, const Machine *split)
 {
     Type t = with_dt(typ(x), type_counter(typ(x)->dim[axis]));
     Ref best = reduced(op == OP_argmax ? OP_reduce_max : OP_reduce_min, x, one(axis), split);
@@ -260,16 +258,16 @@ static Ref combined(Op op, Ref x, Ref y)
     return op == OP_cumsum ? Add(x, y) : op == OP_cumprod ? Mul(x, y) : op == OP_cummax ? Max(x, y) : Min(x, y);
 }
 
-static Ref cumulative(Op op, Ref x, int axis, bool reverse);
+static Ref cumulative(const Machine *m, Op op, Ref x, int axis, bool reverse);
 
 /* A long axis with little beside it: within pieces at once, then what lies before each piece. More work in parallel, and a sum
  * of many numbers loses less. */
-static Ref in_two_stages(Op op, Ref x, int axis, bool reverse, int64_t n)
+static Ref in_two_stages(const Machine *m, Op op, Ref x, int axis, bool reverse, int64_t n)
 {
     Type t = *typ(x);
     Ref y = in_pieces(x, axis, n), within = Cumulative(op, y, axis + 1, reverse);
     Ref total = Reduce(of_cumulative(op), y, one(axis + 1));
-    Ref upto = cumulative(op, total, axis, reverse);
+    Ref upto = cumulative(m, op, total, axis, reverse);
     Type edge = *typ(total);
     edge.dim[axis] = 1;
     Ref none = identity(of_cumulative(op), &edge);
@@ -283,18 +281,17 @@ static Ref in_two_stages(Op op, Ref x, int axis, bool reverse, int64_t n)
     return Reshape(combined(op, before, within), type_shape(&t));
 }
 
-static Ref cumulative(Op op, Ref x, int axis, bool reverse)
+static Ref cumulative(const Machine *m, Op op, Ref x, int axis, bool reverse)
 {
-    enum { PIECE = 2048, BESIDE = 64 };
     Type t = *typ(x);
     Dtype dt = (Dtype)t.dt;
     int64_t len = t.dim[axis];
     if (len == 1)
         return x;
     if (dtype_half(dt) && (op == OP_cumsum || op == OP_cumprod))
-        return Convert(cumulative(op, Convert(x, DT_F32), axis, reverse), dt);
-    int64_t n = len >= 2 * PIECE && type_size(&t) / len < BESIDE ? divisor(len / PIECE, len) : 1;
-    return n >= 4 ? in_two_stages(op, x, axis, reverse, n) : Cumulative(op, x, axis, reverse);
+        return Convert(cumulative(m, op, Convert(x, DT_F32), axis, reverse), dt);
+    int64_t n = len >= 2 * m->running_piece && type_size(&t) / len < m->running_beside ? divisor(len / m->running_piece, len) : 1;
+    return n >= 4 ? in_two_stages(m, op, x, axis, reverse, n) : Cumulative(op, x, axis, reverse);
 }
 
 /* ==================== order, random bits, bits */
@@ -499,8 +496,9 @@ static Ref magnitude(Ref x)
 
 /* ==================== one instruction after the other */
 
-static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const Target *target, bool split)
+static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const Target *target, bool whole)
 {
+    const Machine *split = whole ? target->machine : NULL;
     switch (i->op) {
     case OP_reduce_sum: case OP_reduce_prod: case OP_reduce_max: case OP_reduce_min: case OP_reduce_and:
     case OP_reduce_or: case OP_reduce_xor:
@@ -514,7 +512,7 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
         out[0] = position((Op)i->op, x[0], (int)ins_int(i, 0), (Dtype)ins_int(i, 1), split);
         return;
     case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin:
-        out[0] = cumulative((Op)i->op, x[0], (int)ins_int(i, 0), ins_int(i, 1));
+        out[0] = cumulative(target->machine, (Op)i->op, x[0], (int)ins_int(i, 0), ins_int(i, 1));
         return;
     case OP_named: case OP_gamma_draw: out[0] = x[0]; return;       /* nothing is differentiated any more */
     case OP_top_k: largest(x[0], ins_int(i, 0), out); return;
@@ -643,7 +641,7 @@ Graph *prepare_seal(const Graph *g, const Target *t, const Bounds *b)
     bool *write = NEWS(bool, g->nval);          /* a carry is changed in place */
     const Ins *link[IN_PLACE_MAX];
     for (int k = 0; k < b->ncarry; k++)
-        for (int n = in_place_chain(g, b, k, link) - 1; n >= 0; n--)
+        for (int n = in_place_chain(g, b, k, t, link) - 1; n >= 0; n--)
             write[link[n]->out] = true;
     Graph *h = graph_begin(graph_new());
     h->ncap = g->ncap, h->name = g->name;

@@ -14,8 +14,6 @@ typedef struct Bounds { bool body; int first_x, first_y; int64_t steps; int firs
 
 /* A region takes one of these forms. Bodies must be expanded before they are judged. */
 typedef enum RegionForm { REGION_LANES, REGION_ROWS, REGION_STEPS, REGION_MATRIX } RegionForm;
-enum { CHEAP = 4 };                             /* instructions that a step of rows repeats rather than store, or have a kernel for */
-enum { STATE_MAX = 192, CODE_MAX = 1200, ROW_MAX = 8192, HELD_MAX = 64 };
 RegionForm region_form(const Region *, int nin, int nsub, Graph *const *sub, const Target *);
 
 Graph *prepare(const Graph *, const Target *);  /* a program or the body of a loop of kernels; NULL after an error */
@@ -32,7 +30,13 @@ void prepare_into(const Graph *, const Ref *args, Ref *out, const Target *, bool
 /* in_place.c: carries of loops of kernels that are changed where they lie. The writes that lead to result k, last one
  * first. */
 enum { IN_PLACE_MAX = 16 };
-int in_place_chain(const Graph *, const Bounds *, int k, const Ins **link);
+int in_place_chain(const Graph *, const Bounds *, int k, const Target *, const Ins **link);
 Ins *in_place_write(const Graph *, const Ins *, const Ref *x);  /* as a scatter, in the current graph */
+
+/* Are so many sums over rows worth a private row of them? */
+static inline bool row_of_sums(const Machine *m, double sums, int64_t rows)
+{
+    return sums >= (double)m->row_sums_least && sums <= (double)m->row_sums && rows >= m->row_sums_rows;
+}
 
 #endif

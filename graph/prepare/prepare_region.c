@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-#define STACK_MAX   (double)(1 << 26)           /* elements that an accumulator's addends may take */
-
 static const uint8_t *marks(const uint8_t *m, const Region *r, int k) { return m + (size_t)k * (size_t)r->nlane; }
 
 static bool any_summed(const uint8_t *m, int n)
@@ -327,7 +325,7 @@ static double lanes_all(const Region *r)
 }
 
 /* All addends, or none: then the accumulators stay. extra: values that become ys. */
-static Addend *addends(const Scan *s, const Ref *x, Ref *extra, int *nextra)
+static Addend *addends(const Scan *s, const Machine *m, const Ref *x, Ref *extra, int *nextra)
 {
     Addend *a = NEWS(Addend, s->r.nacc);
     double room = lanes_all(&s->r) * (double)s->r.length;
@@ -338,7 +336,7 @@ static Addend *addends(const Scan *s, const Ref *x, Ref *extra, int *nextra)
             return NULL;
         for (int j = 0; j < a[k].n; j++) {
             const Type *u = &s->body->type[a[k].v[j]];
-            bool fits = whole_x(s, a[k].v[j]) >= 0 || room * (double)type_size(u) <= STACK_MAX;
+            bool fits = whole_x(s, a[k].v[j]) >= 0 || room * (double)type_size(u) <= (double)m->stacked;
             if (!fits || s->r.nlane + 1 + u->rank > MAXRANK)
                 return NULL;
             a[k].at[j] = -1;
@@ -427,7 +425,7 @@ static bool hoist_sums(const Scan *s, Ref *out, const Target *target)
 {
     int nacc = s->r.nacc, nout = s->body->nout, nextra, nl = s->r.nlane;
     Ref *extra = NEWS(Ref, 2 * nacc);
-    Addend *a = addends(s, s->x, extra, &nextra);
+    Addend *a = addends(s, target->machine, s->x, extra, &nextra);
     if (!a)
         return false;
     Graph *body = body_without(s, extra, nextra);
@@ -494,11 +492,11 @@ static Ref derived(Derive *d, Ref v)
 
 /* A loop stores what every step gives. What is a few instructions on another result - the derivative of tanh, of which the
  * result is known - is no longer stored: who reads it computes it. */
-static void derive(const Region *r, const Graph *b, Ref *out)
+static void derive(const Region *r, const Graph *b, Ref *out, const Target *t)
 {
     Derive d = { b, r, out, NEWS(bool, b->nout), 0, 0 };
     for (d.k = region_nloop(r); d.k < b->nout && !error_pending(); d.k++) {
-        d.budget = CHEAP;
+        d.budget = (int)t->machine->step_code;
         Ref v = derived(&d, b->out[d.k]);
         d.gone[d.k] = v;
         out[d.k] = v ? v : out[d.k];
@@ -573,7 +571,7 @@ void prepare_region(const Ins *i, const Ref *x, Ref *out, const Target *t)
     if (region_form(&r, i->nin, i->nsub, sub, t) == REGION_LANES) {
         settled(&r, i->nin, x, i->nsub, sub, out, t);
         if (r.kind == SCAN)
-            derive(&r, sub[0], out);
+            derive(&r, sub[0], out, t);
         return;
     }
     sub = expanded(i, t, false);
@@ -582,7 +580,7 @@ void prepare_region(const Ins *i, const Ref *x, Ref *out, const Target *t)
     Scan s = { r, i->nin, (Ref *)x, sub[0] };
     if (r.kind == SCAN) {
         turn_weights(&s);
-        if (r.nacc && body_state(sub[0], &r, true) > STATE_MAX && hoist_sums(&s, out, t))
+        if (r.nacc && body_state(sub[0], &r, true) > (double)t->machine->state && hoist_sums(&s, out, t))
             return;
         sub[0] = s.body;
     }
@@ -591,7 +589,7 @@ void prepare_region(const Ins *i, const Ref *x, Ref *out, const Target *t)
     case REGION_LANES: case REGION_ROWS: case REGION_STEPS:
         settled(&s.r, s.nin, s.x, i->nsub, sub, out, t);
         if (form == REGION_ROWS)
-            derive(&s.r, sub[0], out);
+            derive(&s.r, sub[0], out, t);
         return;
     default:
         matrix(&r, i->nin, x, i->nsub, i->sub, out, t);

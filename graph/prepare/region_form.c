@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-#define YS_MAX  1024                            /* elements of a nested scan's ys, in private arrays */
-
 static double size_of(const Graph *g, Ref v) { return (double)type_size(&g->type[v]); }
 
 /* ==================== what lanes can run */
@@ -25,7 +23,7 @@ static bool all_stacked(const int64_t *xb, int n)
     return true;
 }
 
-static bool lanes_run(const Graph *g, bool nested)
+static bool lanes_run(const Machine *m, const Graph *g, bool nested)
 {
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
@@ -44,15 +42,16 @@ static bool lanes_run(const Graph *g, bool nested)
             double ys = 0;
             for (int k = region_nloop(r); r->kind == SCAN && k < i->nout; k++)
                 ys += size_of(g, i->out + (Ref)k);
-            if (!nested || r->nlane || ys > YS_MAX || body_state(i->sub[i->nsub - 1], r, false) > STATE_MAX)
+            if (!nested || r->nlane || ys > (double)m->nested_ys ||
+                body_state(i->sub[i->nsub - 1], r, false) > (double)m->state)
                 return false;
             for (int b = 0; b < i->nsub; b++)
-                if (!lanes_run(i->sub[b], nested))
+                if (!lanes_run(m, i->sub[b], nested))
                     return false;
             break;
         }
         case OP_data:
-            if (size_of(g, i->out) > HELD_MAX)
+            if (size_of(g, i->out) > (double)m->held)
                 return false;
             break;
         default:
@@ -63,17 +62,17 @@ static bool lanes_run(const Graph *g, bool nested)
     return true;
 }
 
-static bool fits_lanes(const Region *r, int nsub, Graph *const *sub)
+static bool fits_lanes(const Machine *m, const Region *r, int nsub, Graph *const *sub)
 {
     for (int b = 0; b < nsub; b++) {
         const Graph *g = sub[b];
         double ys = 0;
         for (int k = 0; k < g->nout; k++)
             ys += k < region_nloop(r) ? 0 : size_of(g, g->out[k]);
-        if (body_code(g) + ys > CODE_MAX || !lanes_run(g, true))
+        if (body_code(g) + ys > (double)m->body_code || !lanes_run(m, g, true))
             return false;
     }
-    return body_state(sub[nsub - 1], r, false) <= STATE_MAX;
+    return body_state(sub[nsub - 1], r, false) <= (double)m->state;
 }
 
 /* ==================== what rows can run: the body's reductions are phases, so none may be inside another */
@@ -118,9 +117,9 @@ static bool phases(const Graph *g)
     return true;
 }
 
-static bool fits_rows(const Region *r, const Graph *g, const Target *t)
+static bool fits_rows(const Machine *m, const Region *r, const Graph *g)
 {
-    if (r->kind != SCAN || t->gpu || body_state(g, r, false) > ROW_MAX || !lanes_run(g, false))
+    if (r->kind != SCAN || !m->state_row || body_state(g, r, false) > (double)m->state_row || !lanes_run(m, g, false))
         return false;
     for (int n = 0; n < g->nins; n++)
         if (g->ins[n]->op == OP_data)
@@ -136,9 +135,9 @@ RegionForm region_form(const Region *r, int nin, int nsub, Graph *const *sub, co
     for (int k = 0; k < r->nlane; k++)
         if (!r->lane[k].size)
             return REGION_MATRIX;
-    if (fits_lanes(r, nsub, sub))
+    if (fits_lanes(t->machine, r, nsub, sub))
         return REGION_LANES;
     if (!r->nlane)
         return REGION_STEPS;
-    return fits_rows(r, sub[0], t) ? REGION_ROWS : REGION_MATRIX;
+    return fits_rows(t->machine, r, sub[0]) ? REGION_ROWS : REGION_MATRIX;
 }

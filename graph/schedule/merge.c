@@ -10,10 +10,6 @@
 
 #include <string.h>
 
-#define TINY    64                              /* outer elements of kernels that are joined whatever they share */
-#define CROWD   16                              /* ... up to this many roots */
-#define LONG    1000                            /* ... but not into code longer than that, if each is long by itself: PIECE */
-#define PIECE   200
 #define LOOK_BACK 200                           /* kernels of one outer space that a root is compared with */
 
 typedef struct Merge {
@@ -79,7 +75,8 @@ static bool is_contraction(const Sched *s, Ref v) { return s->g->def[v] && s->g-
 static bool may_join(Merge *m, const Root *r, int n, const uint64_t *need)
 {
     const Group *k = &m->g[n];
-    if (r->code > PIECE && k->code > PIECE && k->code + r->code > LONG)
+    const Machine *most = m->s->target->machine;
+    if (r->code > most->merged_piece && k->code > most->merged_piece && k->code + r->code > most->merged_code)
         return false;
     bool mine = false, share = false, heavy = is_contraction(m->s, r->v);
     for (int j = 0; j < k->n; j++) {
@@ -107,7 +104,7 @@ static bool may_join(Merge *m, const Root *r, int n, const uint64_t *need)
             varies = varies || !form_const(x->idx->f[d]);
         share = share && varies;
     }
-    if (r->space->vol <= TINY && k->n < CROWD)  /* a launch costs more than all of it */
+    if (r->space->vol <= (double)most->tiny && k->n < most->tiny_roots)  /* a launch costs more than all of it */
         share = true;
     return (mine || share) && !(heavy && r->space->n > 1 && !mine);
 }

@@ -12,10 +12,6 @@
 
 #include <string.h>
 
-#define JOIN_WORK   50000                       /* cycles of kernels that are joined, in all; instructions; kernels */
-#define JOIN_CODE   1000
-#define JOIN_MAX    24
-
 /* ==================== demands */
 
 /* Passes a demand on v through its rule to the operands. */
@@ -120,7 +116,7 @@ static void place_inputs(Sched *s, Bounds b)
 static bool place_carry(Sched *s, const Bounds *b, int k)
 {
     const Ins *link[IN_PLACE_MAX];
-    int n = k < b->ncarry ? in_place_chain(s->g, b, k, link) : 0;
+    int n = k < b->ncarry ? in_place_chain(s->g, b, k, s->target, link) : 0;
     for (int j = 0; j < n; j++)
         s->stored[link[j]->out] = s->stored[s->g->in[b->first_carry + k]];
     if (!n)
@@ -204,8 +200,9 @@ static Kernel *kernel_lower(const Spec *const *spec, int n, Loc loc)
 static bool joins(const Sched *s, const Spec *spec, const Kernel *k)
 {
     const Step *last = s->nsmall && s->small_step == s->plan->nstep ? &s->plan->step[s->plan->nstep - 1] : NULL;
-    return last && last->kernel->work + k->work <= JOIN_WORK && last->kernel->nins + k->nins <= JOIN_CODE &&
-           s->nsmall < JOIN_MAX && spec->kind != SPEC_SORT && !spec->chunk;
+    const Machine *m = s->target->machine;
+    return last && last->kernel->work + k->work <= (double)m->launch && last->kernel->nins + k->nins <= m->join_code &&
+           s->nsmall < m->join_kernels && spec->kind != SPEC_SORT && !spec->chunk;
 }
 
 /* spec is kept: s->own, which it points at, is for the kernel being made. */
@@ -214,7 +211,7 @@ static void remember(Sched *s, const Spec *spec, const Kernel *k, bool joined)
     if (!joined)
         s->nsmall = 0;
     s->small_step = s->plan->nstep;
-    if (s->target->gpu || k->work > JOIN_WORK || spec->kind == SPEC_SORT || spec->chunk)
+    if (!s->target->machine->launch || k->work > (double)s->target->machine->launch || spec->kind == SPEC_SORT || spec->chunk)
         return;
     Spec *c = arena_copy(spec, sizeof *spec);
     c->own = arena_copy(spec->own, sizeof *spec->own * (size_t)s->g->nval);

@@ -41,7 +41,7 @@ typedef struct Sched {
 } Sched;
 
 void need_add(Sched *, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n);
-bool index_only(const Graph *, Ref v);          /* a function of the index alone: nothing to gain from storing it */
+bool index_only(const Sched *, Ref v);          /* a function of the index alone: nothing to gain from storing it */
 bool store_pays(const Sched *, const Ins *, Ref v);
 Root *root_value(Sched *, Ref v);
 Root *root_sums(Sched *, const Ins *);          /* NULL: not such a sum */

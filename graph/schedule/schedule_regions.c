@@ -32,22 +32,23 @@ static double need_whole(Sched *s, const Root *r, Ref v, const Form *lead, int n
 }
 
 /* A few instructions on what is stored: a step computes them as it reads. Negative: it is more than that. */
-static int cheap_budget(const Graph *g, Ref v, int budget)
+static int cheap_budget(const Sched *s, Ref v, int budget)
 {
-    const Ins *i = g->def[v];
-    if (budget < 0 || !i || elem_is_own(i->op) || index_only(g, v))
+    const Ins *i = s->g->def[v];
+    if (budget < 0 || !i || elem_is_own(i->op) || index_only(s, v))
         return budget;
     if (!elem_is_pointwise(i->op))
         return -1;
     budget -= elem_op_cost(i->op);
     for (int k = 0; k < i->nin; k++)
-        budget = cheap_budget(g, i->in[k], budget);
+        budget = cheap_budget(s, i->in[k], budget);
     return budget;
 }
 
 static Root *root_lanes(Sched *s, const Ins *i, bool rows)
 {
     const Region *r = i->region;
+    const Machine *m = s->target->machine;
     int64_t size[MAXRANK];
     for (int k = 0; k < r->nlane; k++)
         size[k] = r->lane[k].size;
@@ -69,9 +70,9 @@ static Root *root_lanes(Sched *s, const Ins *i, bool rows)
                 lead[n++] = form_a(o[l]);
         char group = region_group(r, k);
         double rest = need_whole(s, root, i->in[k], lead, n);
-        bool cheap = index_only(s->g, i->in[k]) ||
-            (group == 'x' && !dyn[k] && cheap_budget(s->g, i->in[k], CHEAP) >= 0);
-        if ((rest > HELD_MAX || dyn[k] || (rows && (group == 'c' || group == 'x'))) && !cheap)
+        bool cheap = index_only(s, i->in[k]) ||
+            (group == 'x' && !dyn[k] && cheap_budget(s, i->in[k], (int)m->step_code) >= 0);
+        if ((rest > (double)m->held || dyn[k] || (rows && (group == 'c' || group == 'x'))) && !cheap)
             s->force[i->in[k]] = true;
     }
     return root;
@@ -127,20 +128,21 @@ static void force_reductions(Sched *s, Ref v, Seen *seen)
 
 /* Few instructions a step of `a` on what is stored or will be, each `stride` elements after the last; what does not depend on a is
  * evaluated outside of its loop. Negative: more than that. */
-static int few_along(const Graph *g, Ref v, const Form *idx, const Atom *a, int64_t stride, int budget)
+static int few_along(const Sched *s, Ref v, const Form *idx, const Atom *a, int64_t stride, int budget)
 {
+    const Graph *g = s->g;
     const Ins *i = g->def[v];
     const Type *t = &g->type[v];
     if (budget < 0 || !set_has(idx_deps(idx, t->rank), a))
         return budget;
     if (!i || elem_is_own(i->op) || elem_is_reduce(i->op) || i->op == OP_data)
         return form_coef(form_linear(idx, t->dim, t->rank), a) == stride ? budget : -1;
-    if (!elem_is_pointwise(i->op) && !elem_is_view(i->op) && !index_only(g, v))
+    if (!elem_is_pointwise(i->op) && !elem_is_view(i->op) && !index_only(s, v))
         return -1;
     Demand *d;
     budget -= elem_is_pointwise(i->op) ? elem_op_cost(i->op) : 0;
     for (int k = 0, n = elem_rule(g, i, (int)(v - i->out), idx, &d); k < n; k++)
-        budget = few_along(g, d[k].v, d[k].idx, a, stride, budget);
+        budget = few_along(s, d[k].v, d[k].idx, a, stride, budget);
     return budget;
 }
 
@@ -168,7 +170,8 @@ static Root *map_after(Sched *s, const Ins *i, Ref *x)
     Form idx[MAXRANK];
     for (int d = 0; d < t->rank; d++)
         idx[d] = form_a(o[d]);
-    return few_along(g, *x, idx, along, form_coef(form_linear(idx, t->dim, t->rank), along), CHEAP) >= 0 ? r : NULL;
+    int64_t stride = form_coef(form_linear(idx, t->dim, t->rank), along);
+    return few_along(s, *x, idx, along, stride, (int)s->target->machine->step_code) >= 0 ? r : NULL;
 }
 
 /* Operands are read once, but for the places of a scatter, which every work-item reads. */
@@ -194,7 +197,7 @@ static Root *root_own(Sched *s, const Ins *i)
     for (int k = 0; k < i->nin; k++) {
         need_whole(s, root, i->in[k], NULL, 0);
         force_reductions(s, i->in[k], &seen);
-        if (i->op == OP_scatter && (k == 1 || (k && in_place)) && !index_only(s->g, i->in[k]))
+        if (i->op == OP_scatter && (k == 1 || (k && in_place)) && !index_only(s, i->in[k]))
             s->force[i->in[k]] = true;
     }
     return root;

@@ -12,17 +12,13 @@
 #include <string.h>
 
 #define WALK_MAX    3000                        /* indices looked at before a value is taken as it comes */
-#define SHARE_MIN   16
-#define FEW         (1 << 14)                   /* elements of a value that one processor computes */
-#define DEAR        5                           /* what a record may be worth unrolling for */
 
 typedef struct Found { uint32_t dims; Ref v; double space; bool own; } Found;
 
 typedef struct Walk {
-    const Graph *g; const bool *force;
+    const Graph *g; const bool *force; const Machine *m;
     int rank; const int64_t *dim; const Atom *ph[MAXRANK];      /* a placeholder for each dimension that is not 1 */
     uint32_t dims;                              /* those dimensions */
-    bool few;                                   /* a processor: a few rows need not be spread */
     Found *found; int nfound, cap;
     uint32_t *dear; int ndear, dear_cap;        /* dimensions that each dear value met depends on */
     Seen seen; int count;
@@ -66,7 +62,7 @@ static void walk_one(Walk *w, Ref v, const Form *idx, bool first, Todos *s)
     int nk, n = demands_of(w->g, v, idx, &d, &ks, &nk);
     bool red = elem_is_reduce(i->op), own;
     uint32_t dims = dims_in(w, key->deps, &own);
-    if (red || elem_op_cost(i->op) >= DEAR)
+    if (red || elem_op_cost(i->op) >= w->m->record_dear)
         PUSH(w->dear, w->ndear, w->dear_cap, dims);
     if (red && first)
         PUSH(w->found, w->nfound, w->cap, (Found){ dims, v, vars_of(ks, nk)->vol, own });
@@ -116,11 +112,11 @@ static uint32_t record_of(const Walk *w)
         if (!(w->dims >> d & 1))
             continue;
         vol *= (double)w->dim[d];
-        if (vol > 8 || !(w->dims & ((1u << d) - 1)))
+        if (vol > (double)w->m->record || !(w->dims & ((1u << d) - 1)))
             break;
         small |= 1u << d;
     }
-    if (!small || dims_vol(w, w->dims & ~small) < 64)
+    if (!small || dims_vol(w, w->dims & ~small) < (double)w->m->record_rows)
         return 0;
     for (int k = 0; k < w->ndear; k++)
         if (w->dear[k] && !(w->dear[k] & small))
@@ -137,7 +133,7 @@ static uint32_t rows_of(const Walk *w)
         const Found *f = &w->found[k];
         int n = __builtin_popcount(f->dims);
         bool fits = f->own && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) &&
-                    (dims_vol(w, f->dims) >= SHARE_MIN || (w->few && dims_vol(w, w->dims) <= FEW));
+                    (dims_vol(w, f->dims) >= (double)w->m->share || dims_vol(w, w->dims) <= (double)w->m->alone);
         /* of equal size: the one whose first dimensions come first */
         if (fits && (n < size || (n == size && (f->dims ^ best) & f->dims & -(f->dims ^ best))))
             best = f->dims, size = n;
@@ -174,7 +170,7 @@ Root *root_value(Sched *s, Ref v)
     const Graph *g = s->g;
     const Type *t = &g->type[v];
     const Ins *i = g->def[v];
-    Walk w = { .g = g, .force = s->force, .rank = t->rank, .dim = t->dim, .few = !s->target->gpu };
+    Walk w = { .g = g, .force = s->force, .rank = t->rank, .dim = t->dim, .m = s->target->machine };
     Form start[MAXRANK];
     bool mine = s->force[v];
     for (int d = 0; d < t->rank; d++) {
@@ -212,7 +208,7 @@ Root *root_value(Sched *s, Ref v)
 Root *root_sums(Sched *s, const Ins *i)
 {
     const Graph *g = s->g;
-    if (i->op != OP_reduce_sum || s->target->gpu)
+    if (i->op != OP_reduce_sum || !s->target->machine->state_row)
         return NULL;
     int n;
     const int64_t *axes = ins_attr(i, 0, &n);
@@ -224,7 +220,7 @@ Root *root_sums(Sched *s, const Ins *i)
     for (int k = 2; k < t->rank; k++)
         sums *= rows[k - 1] = t->dim[k];
     rows[0] = t->dim[0] * t->dim[1];
-    if (t->rank < 3 || sums < 64 || sums > ROW_MAX || rows[0] < 256 || outer_product(g, i->in[0], 2, NULL))
+    if (t->rank < 3 || !row_of_sums(s->target->machine, (double)sums, rows[0]) || outer_product(g, i->in[0], 2, (int)s->target->machine->dear, NULL))
         return NULL;
     const Atom *const *o = elem_space("o", rows, 1, 0), *const *k = elem_space("k", rows + 1, t->rank - 2, 1);
     Root *r = NEW(Root);

@@ -9,16 +9,7 @@
  */
 #include "schedule.h"
 
-#define STORE_COST  1.5                         /* of a store and of a load, in cheap instructions an element */
-#define LOAD_COST   0.5
-#define SHARE_MIN   16                          /* fewer outer elements than this do not share a long reduction */
-#define LONG_SPACE  256
 #define MANY_NEEDS  96                          /* more distinct demands than this are not worth telling apart */
-#define INDEX_COST  4                           /* functions of the index up to this are computed where they are needed: a causal mask */
-#define MANY_BLOCKS 8192                        /* results for which operands are read over and over */
-#define DEEP        400                         /* a chain of values that costs so much an element is cut: compilers take
-                                                 * their time for long code, and cuts of a regular chain are one kernel; and
-                                                 * walks over operands are recursions, of this depth at most */
 
 void need_add(Sched *s, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n)
 {
@@ -54,7 +45,7 @@ static double index_budget(const Graph *g, Ref v, double budget)
     return -1;
 }
 
-bool index_only(const Graph *g, Ref v) { return index_budget(g, v, INDEX_COST) >= 0; }
+bool index_only(const Sched *s, Ref v) { return index_budget(s->g, v, (double)s->target->machine->index_code) >= 0; }
 
 /* How often elements are evaluated. Roots with the same outer space may become one kernel and share what is cheap; a
  * contraction is not left to that hope (apart). */
@@ -80,13 +71,13 @@ static double evaluations(const Needs *d, bool apart)
 }
 
 /* A long reduction that too few outer elements would share. */
-static bool nobody_shares(const Needs *d, double space, double size, double evals)
+static bool nobody_shares(const Machine *m, const Needs *d, double space, double size, double evals)
 {
-    if (space <= LONG_SPACE || evals * space <= 1 << 15)
+    if (space <= (double)m->long_sum || evals * space <= (double)m->long_work)
         return false;
     for (int k = 0; k < d->n; k++) {
         double all = d->k[k].space->vol > size ? d->k[k].space->vol : size;
-        if (vars_vol_in(d->k[k].space, d->k[k].idx->deps) < SHARE_MIN && all >= SHARE_MIN)
+        if (vars_vol_in(d->k[k].space, d->k[k].idx->deps) < (double)m->share && all >= (double)m->share)
             return true;
     }
     return false;
@@ -94,7 +85,7 @@ static bool nobody_shares(const Needs *d, double space, double size, double eval
 
 /* Products whose batch is summed: pieces of a long contraction, each short enough for its operands to stay in a cache. Inside the
  * loop of the sum they would all be streamed for each block of results. */
-static bool in_pieces(const Graph *g, const Needs *d, const Ins *i, double cost)
+static bool in_pieces(const Machine *m, const Graph *g, const Needs *d, const Ins *i, double cost)
 {
     int nb = 0;
     double results = 1;
@@ -102,7 +93,7 @@ static bool in_pieces(const Graph *g, const Needs *d, const Ins *i, double cost)
         ins_attr(i, 2, &nb);
     for (int k = nb; k < g->type[i->out].rank; k++)
         results *= (double)g->type[i->out].dim[k];
-    if (results < MANY_BLOCKS)
+    if (results < (double)m->many_blocks)
         return false;
     for (int k = 0; k < d->n; k++)
         for (int b = 0; b < nb; b++) {
@@ -110,26 +101,28 @@ static bool in_pieces(const Graph *g, const Needs *d, const Ins *i, double cost)
             if (!form_const(f) && !set_meets(form_deps(f), d->k[k].loops))
                 return false;
         }
-    return nb && d->n && cost >= LONG_SPACE;
+    return nb && d->n && cost >= (double)m->long_sum;
 }
 
 bool store_pays(const Sched *s, const Ins *i, Ref v)
 {
     const Graph *g = s->g;
     const Needs *d = &s->need[v];
+    const Machine *m = s->target->machine;
     double cost = elem_cost(g, i), size = (double)type_size(&g->type[v]);
     if (size == 0 || i->op == OP_const || i->op == OP_data || i->op == OP_iota)
         return false;
-    if (index_only(g, v))
+    if (index_only(s, v))
         return false;
-    if (d->n > MANY_NEEDS || s->depth[v] > (cost > 0 ? DEEP : DEEP + DEEP / 4))
+    /* Cuts of a regular chain are one kernel. Walks over operands that are recursions are of this depth at most. */
+    if (d->n > MANY_NEEDS || s->depth[v] > (cost > 0 ? m->deep : m->deep + m->deep / 4))
         return true;
     if (cost == 0)
         return false;
-    if (in_pieces(g, d, i, cost))
+    if (in_pieces(m, g, d, i, cost))
         return true;
     double evals = evaluations(d, i->op == OP_dot);
-    if (elem_is_reduce(i->op) && nobody_shares(d, cost / 2, size, evals))
+    if (elem_is_reduce(i->op) && nobody_shares(m, d, cost / 2, size, evals))
         return true;
-    return evals > size && evals * cost > 1.5 * (size * (cost + STORE_COST) + evals * LOAD_COST);
+    return evals > size && evals * cost > 1.5 * (size * (cost + m->store) + evals * m->load);
 }

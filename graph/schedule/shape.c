@@ -10,12 +10,7 @@
 
 #include <string.h>
 
-#define PACKED_COST     1.2                     /* of a load that a copy would make unit */
-#define PACKED_USES     8
-#define ROWS_APART      2048
-#define PANEL_MIN       (1 << 21)
-#define FLIGHT          16                      /* vectors in a block, or registers spill */
-#define LARGE_COPY      (1 << 20)
+static const Machine *machine(const Traffic *t) { return t->s->target->machine; }
 
 static int block_of(const Spec *s, const Atom *a)
 {
@@ -30,6 +25,8 @@ static void set_block(Spec *s, const Atom *a, int64_t n)
     if (n > 1 && !block_of(s, a))
         s->block[s->nblock++] = (Block){ a, (int)n };
 }
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static double block_all(const Spec *s)
 {
@@ -88,18 +85,19 @@ static bool packable(const Traffic *t, const Load *l, const Vars *space, const A
     int n = 0;
     for (int d = 0; d < l->idx->n; d++)
         n += form_coef(l->idx->f[d], a) == 1;
-    return n == 1 && space->vol * l->loops->vol >= PACKED_USES * (double)type_size(&t->s->g->type[l->v]);
+    return n == 1 && space->vol * l->loops->vol >= (double)machine(t)->packed_uses * (double)type_size(&t->s->g->type[l->v]);
 }
 
 static double axis_cost(const Traffic *t, const Vars *space, const Atom *a)
 {
-    double c = a ? 0 : 160.0 * t->nred;
+    const Machine *m = machine(t);
+    double c = a ? 0 : m->sum_across * t->nred;
     for (int k = 0; k < t->nload; k++) {
         const Load *l = &t->load[k];
         const Atom *v = a ? a : l->loops->n && atom_extent(loops_phase(l->loops)) >= W ? loops_phase(l->loops) : NULL;
-        double u = v ? load_cost(l->f, v) : 16;
-        if (v && u > PACKED_COST && !l->store && packable(t, l, space, v))
-            u = PACKED_COST;
+        double u = v ? load_cost(m, l->f, v) : (double)m->load_far;
+        if (v && u > m->packed_load && !l->store && packable(t, l, space, v))
+            u = m->packed_load;
         c += l->loops->vol * u;
     }
     for (int k = 0; k < t->nwork; k++) {
@@ -135,8 +133,8 @@ static int pack_dim(const Spec *spec, const Traffic *t, const Load *l, const Var
         return -1;
     const Type *type = &t->s->g->type[l->v];
     int64_t k = form_coef(l->f, a);
-    bool apart = k == 1 && spec->vec && l->loops->n && type_size(type) >= PANEL_MIN &&
-                 form_coef(l->f, l->loops->a[l->loops->n - 1]) >= ROWS_APART;
+    bool apart = k == 1 && spec->vec && l->loops->n && type_size(type) >= machine(t)->panel_from &&
+                 form_coef(l->f, l->loops->a[l->loops->n - 1]) >= machine(t)->panel_rows_apart;
     if (!apart && (k == 0 || k == 1))
         return -1;
     if (!packable(t, l, space, a))
@@ -162,7 +160,8 @@ static Place pack(Sched *s, const char *name, Ref v, int d)
     Place *p = &s->packed[v][d];
     if (p->buf)
         return *p;
-    p->layout = layout_packed(t->dim, t->rank, d);
+    const Machine *m = s->target->machine;
+    p->layout = layout_packed(t->dim, t->rank, d, t->dim[d] % m->panel || type_size(t) < m->panel_from ? 0 : m->panel);
     p->buf = schedule_buffer(s, SLOT_TEMP, (Dtype)t->dt, type_size(t), arena_text("q%u_%d", v, d));
     const Atom *const *o = elem_space("o", t->dim, t->rank, 0);
     Store st = { .v = v, .nidx = t->rank, .to = *p };
@@ -211,58 +210,60 @@ static bool tile_free(const Traffic *t, const Atom *a)
 {
     double n = 0, all = 0;
     for (int k = 0; k < t->ntile; k++)
-        if (t->tile[k].loops->vol >= 4) {
+        if (t->tile[k].loops->vol >= (double)machine(t)->tile_sum) {
             all += t->tile[k].loops->vol;
             n += depends(t->tile[k].f, a) ? 0 : t->tile[k].loops->vol;
         }
-    return all > 0 && n >= 0.45 * all;
+    return all > 0 && n >= machine(t)->tile_free * all;
 }
 
 static bool some_shared(const Traffic *t, const Atom *a)
 {
     for (int k = 0; k < t->ntile; k++)
-        if (t->tile[k].loops->vol >= 4 && !depends(t->tile[k].f, a))
+        if (t->tile[k].loops->vol >= (double)machine(t)->tile_sum && !depends(t->tile[k].f, a))
             return true;
     return false;
 }
 
 static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
 {
+    const Machine *m = machine(t);
     const Atom *vec = spec->vec;
     bool any = false;
-    if (tile_free(t, vec) && atom_extent(vec) >= 2 * W)
-        set_block(spec, vec, 2);
-    const Atom *rows = NULL;                    /* the longest up to 8, of those the innermost */
+    if (tile_free(t, vec) && atom_extent(vec) >= m->tile_vectors * W)
+        set_block(spec, vec, m->tile_vectors);
+    const Atom *rows = NULL;                    /* the longest up to tile_rows, of those the innermost */
     for (int k = space->n - 1; k >= 0; k--) {
         const Atom *a = space->a[k];
         if (a != vec && !block_of(spec, a) && tile_free(t, a) && some_shared(t, vec) &&
-            (rows ? atom_extent(rows) < 8 && atom_extent(a) > atom_extent(rows) : atom_extent(a) > 1))
+            (rows ? atom_extent(rows) < m->tile_rows && atom_extent(a) > atom_extent(rows) : atom_extent(a) > 1))
             rows = a;
     }
     if (rows)
-        set_block(spec, rows, atom_extent(rows) <= 8 ? atom_extent(rows) : 8);
+        set_block(spec, rows, least(atom_extent(rows), m->tile_rows));
     for (int k = 0; k < space->n; k++)
         any = any || tile_free(t, space->a[k]);
     bool loop = false;                          /* sums that are unrolled need nothing in flight beside them */
     for (int k = 0; k < t->ntile; k++)
-        loop = loop || t->tile[k].loops->vol > FLIGHT;
+        loop = loop || t->tile[k].loops->vol > (double)m->unroll;
     if (!any && loop && !spec->nblock)
-        set_block(spec, vec, atom_extent(vec) / W < 4 ? atom_extent(vec) / W : 4);
+        set_block(spec, vec, least(atom_extent(vec) / W, m->sum_vectors));
 }
 
 static void tile_rows(Spec *spec, const Traffic *t, const Vars *space)
 {
-    bool nested = false;                        /* a contraction inside a phase: 8 rows x 2 vectors */
+    const Machine *m = machine(t);
+    bool nested = false;                        /* a contraction inside a phase: rows x vectors */
     for (int k = 0; k < t->ntile; k++) {
         const Vars *l = t->tile[k].loops;
-        nested = nested || (l->vol >= 4 && l->n > 1 && l->a[l->n - 1]->depth > l->a[0]->depth);
+        nested = nested || (l->vol >= (double)m->tile_sum && l->n > 1 && l->a[l->n - 1]->depth > l->a[0]->depth);
     }
     for (int k = space->n - 1; k >= 0; k--) {
         const Atom *a = space->a[k];
-        if (tile_free(t, a) && atom_extent(a) >= 4) {
-            set_block(spec, a, nested && atom_extent(a) >= 8 ? 8 : 4);
+        if (tile_free(t, a) && atom_extent(a) >= m->inside_rows) {
+            set_block(spec, a, nested && atom_extent(a) >= m->tile_rows ? m->tile_rows : m->inside_rows);
             if (nested)
-                spec->inner_tile = 2;
+                spec->inner_tile = (int)m->tile_vectors;
             break;
         }
     }
@@ -270,10 +271,9 @@ static void tile_rows(Spec *spec, const Traffic *t, const Vars *space)
 
 static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
 {
+    const Machine *m = machine(t);
     bool deep = false;
-    /* Strided accesses next to one another. 16 fill whole lines of a cache, which is what large copies are about; a block of
-     * 8 is half the registers and a third of the time to compile. */
-    int most = t->nload == 2 && space->vol >= LARGE_COPY ? FLIGHT : FLIGHT / 2;
+    int64_t most = t->nload == 2 && space->vol >= (double)m->large_copy ? W : m->copy_block;    /* neighbours with strides */
     if (spec->vec)
         for (int k = 0; k < space->n; k++)
             for (int j = 0; j < t->nload; j++) {
@@ -281,16 +281,16 @@ static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
                 const Atom *a = space->a[k];
                 int64_t v = form_coef(l->f, spec->vec);
                 if (a != spec->vec && !l->loops->n && form_coef(l->f, a) == 1 && v != 0 && v != 1)
-                    set_block(spec, a, atom_extent(a) < FLIGHT ? atom_extent(a) : most);
+                    set_block(spec, a, atom_extent(a) < W ? atom_extent(a) : most);
             }
     for (int k = 0; k < t->ntile; k++)
-        deep = deep || t->tile[k].loops->vol >= 4;
+        deep = deep || t->tile[k].loops->vol >= (double)m->tile_sum;
     if (t->nred && deep)
         (spec->vec ? tile_outer : tile_rows)(spec, t, space);
     if (spec->vec)
         for (int k = 0; k < space->n; k++) {
             const Atom *a = space->a[k];
-            if (a != spec->vec && atom_extent(a) <= 4 && (double)atom_extent(a) * block_all(spec) <= FLIGHT)
+            if (a != spec->vec && atom_extent(a) <= m->small_axis && (double)atom_extent(a) * block_all(spec) <= (double)m->flight)
                 set_block(spec, a, atom_extent(a));
         }
 }
@@ -312,7 +312,7 @@ static double block_work(const Spec *spec, const Traffic *t)
     for (int k = 0; k < t->nload; k++) {
         const Load *l = &t->load[k];
         const Atom *v = spec->vec ? spec->vec : l->loops->n ? loops_phase(l->loops) : NULL;
-        n += cycles(spec, form_deps(l->f), l->loops, v ? load_cost(l->f, v) : 1);
+        n += cycles(spec, form_deps(l->f), l->loops, v ? load_cost(machine(t), l->f, v) : 1);
     }
     for (int k = 0; k < t->nwork; k++)
         n += cycles(spec, t->work[k].deps, t->work[k].loops, t->work[k].cost);
@@ -345,6 +345,7 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
 
 static void shape_lanes(Spec *spec, const Root *r)
 {
+    const Machine *m = spec->target->machine;
     const Region *g = r->ins->region;
     const Graph *body = r->ins->sub[r->ins->nsub - 1];
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
@@ -352,14 +353,15 @@ static void shape_lanes(Spec *spec, const Root *r)
     double steps = g->kind == SCAN ? (double)g->length : g->kind == WHILE ? TURNS : 1;
     int n = 1;
     spec->vec = last && atom_extent(last) >= W ? last : NULL;
-    if (r->spec == SPEC_ROWS) {                 /* 8 lanes a work-item, the vector inside the state */
+    if (r->spec == SPEC_ROWS) {                 /* some lanes a work-item, the vector inside the state */
         spec->vec = NULL;
-        spec->inner_tile = 2;
+        spec->inner_tile = (int)m->tile_vectors;
         spec->contract = true;
-        set_block(spec, last, atom_extent(last) < 8 ? atom_extent(last) : 8);
-        n = 8;
+        set_block(spec, last, least(atom_extent(last), m->tile_rows));
+        n = (int)m->tile_rows;
     } else if (spec->vec) {                     /* groups of lanes in flight hide latency, while registers last */
-        while (n < 4 && state * n * 2 <= 8 && code * n <= 120 && r->space->vol / (W * n * 2) >= 8 &&
+        while (n < m->group_lanes && state * n * 2 <= (double)m->group_state && code * n <= (double)m->group_code &&
+               r->space->vol / (W * n * 2) >= 8 &&
                W * n * 2 <= atom_extent(last))
             n *= 2;
         set_block(spec, last, n);

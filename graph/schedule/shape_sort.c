@@ -11,8 +11,7 @@
 #include <string.h>
 
 enum {
-    NARROW = 8, WIDE = 11, WIDE_FROM = 4096,    /* bits of a digit; elements of a row from which they are wide */
-    CHUNK = 16384, ITEMS = 64                   /* elements of a chunk at least; chunks of all rows at most */
+    NARROW = 8, WIDE = 11                       /* bits of a digit */
 };
 
 /* Bits of a key that say anything. */
@@ -25,10 +24,10 @@ static int key_bits(Dtype dt)
     }
 }
 
-static int sort_passes(const Graph *g, const Ins *i, const SortPass **out)
+static int sort_passes(const Machine *m, const Graph *g, const Ins *i, const SortPass **out)
 {
     int64_t len = g->type[i->in[0]].dim[ins_int(i, 0)];
-    int most = len < WIDE_FROM ? NARROW : WIDE, n = 0;
+    int most = len < m->sort_long ? NARROW : WIDE, n = 0;
     SortPass *p = NEWS(SortPass, ins_int(i, 1) * (64 / NARROW));
     for (int k = (int)ins_int(i, 1) - 1; k >= 0; k--) {
         int bits = key_bits((Dtype)g->type[i->in[k]].dt), digits = (bits + most - 1) / most;
@@ -63,7 +62,7 @@ static void scratch(Sched *s, Spec *spec, const Ins *i)
     spec->scratch = NEWS(Place, 2 * i->nin);
     for (int k = 0; k < 2 * i->nin; k++) {
         int r = k % i->nin;
-        if (k < i->nin ? t->dim[axis] <= SORT_SHORT : spec->live[r])
+        if (k < i->nin ? t->dim[axis] <= s->target->machine->sort_short : spec->live[r])
             continue;
         Dtype dt = (Dtype)s->g->type[i->out + (Ref)r].dt;
         spec->scratch[k].layout = layout_rows(t, axis);
@@ -72,10 +71,10 @@ static void scratch(Sched *s, Spec *spec, const Ins *i)
 }
 
 /* Chunks of a row; 1: rows are enough, or short. */
-static int64_t chunks_of(const Type *t, int axis)
+static int64_t chunks_of(const Machine *m, const Type *t, int axis)
 {
-    int64_t len = t->dim[axis], rows = type_size(t) / len, n = len / CHUNK;
-    n = n < ITEMS / rows ? n : ITEMS / rows;
+    int64_t len = t->dim[axis], rows = type_size(t) / len, n = len / m->sort_piece;
+    n = n < m->sort_items / rows ? n : m->sort_items / rows;
     return n < 2 ? 1 : (len + (len + n - 1) / n - 1) / ((len + n - 1) / n);     /* none is empty */
 }
 
@@ -85,9 +84,9 @@ Spec *shape_sort(Sched *s, Spec *spec, Loc loc)
     const Type *t = &s->g->type[i->out];
     if (!type_size(t))
         return spec;
-    int n = spec->npass = sort_passes(s->g, i, &spec->pass);
+    int n = spec->npass = sort_passes(s->target->machine, s->g, i, &spec->pass);
     scratch(s, spec, i);
-    int64_t chunks = chunks_of(t, (int)ins_int(i, 0)), rows = type_size(t) / t->dim[ins_int(i, 0)];
+    int64_t chunks = chunks_of(s->target->machine, t, (int)ins_int(i, 0)), rows = type_size(t) / t->dim[ins_int(i, 0)];
     if (chunks == 1)
         return spec;
     Dtype dt = t->dim[ins_int(i, 0)] > INT32_MAX ? DT_I64 : DT_I32;

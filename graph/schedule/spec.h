@@ -54,7 +54,7 @@ typedef struct Spec {
     Store *store; int nstore;                   /* SPEC_CUMULATIVE: what is stored instead of its result, if so */
     const Ins *ins;                             /* SPEC_LANES, SPEC_ROWS, and own shapes */
     bool *live;                                 /* of its results */
-    /* SPEC_SORT: 2 * nin places. [k]: where operand k goes and comes from (needed if the axis is longer than SORT_SHORT);
+    /* SPEC_SORT: 2 * nin places. [k]: where operand k goes and comes from (needed if the axis is longer than sort_short);
      * [nin + k]: stands in for result k where that is not live (else buf may be NULL). NULL: none. */
     Place *scratch;
     const SortPass *pass; int npass;            /* SPEC_SORT: in order */
@@ -65,7 +65,6 @@ typedef struct Spec {
     const Target *target;
 } Spec;
 
-enum { SORT_SHORT = 128 };                      /* rows up to this length are sorted by comparing all, without scratch */
 
 const char *spec_note(const Spec *, bool packed);       /* what the scheduler thought of it, in a line. packed: it reads copies */
 void spec_print(const Spec *, bool packed, Text *);     /* in a few lines */

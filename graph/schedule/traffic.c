@@ -104,17 +104,17 @@ bool form_opaque(Form f, const Atom *a)
     return false;
 }
 
-double load_cost(Form f, const Atom *a)
+double load_cost(const Machine *m, Form f, const Atom *a)
 {
     int64_t s;
     if (!form_stride(f, a, &s))
-        return 16;
+        return (double)m->load_far;
     if (s == 0 || s == 1)
         return 1;
     for (int k = 0; k < f->n; k++)
         if (f->t[k].a != a && f->t[k].k == 1)
-            return 4;
-    return 16;
+            return (double)m->load_near;
+    return (double)m->load_far;
 }
 
 const Atom *loops_phase(const Vars *l)

@@ -22,7 +22,7 @@ void traffic_count(Traffic *, const Store *, int nstore);
 /* Elements between lanes if a is the vector; false: each lane goes its own way. */
 bool form_stride(Form, const Atom *, int64_t *);
 bool form_opaque(Form, const Atom *);           /* does a occur inside another atom? */
-double load_cost(Form, const Atom *);           /* 1: one element or a vector; 4: a neighbour lies next to it; 16 */
+double load_cost(const Machine *, Form, const Atom *);         /* of a vector of them, in loads: 1, load_near, load_far */
 const Atom *loops_phase(const Vars *);          /* the vector of the outermost loop; NULL without loops */
 
 #endif
