@@ -239,11 +239,12 @@ static void work(Job *j)
     for (int s = j->s; s < c->n && !j->code; s++) {
         if (s != j->s && (c->meets || c->device[s] != c->device[j->s]))
             continue;
-        double since = timeline_now();
+        timeline_lane(s, c->device[s]->info.name);
+        timeline_begin(c->name);
         if (c->meets)
             party_enter(j->party, s);
         j->code = run_shard(j, s);
-        timeline_add(c->name, s, since);
+        timeline_end(c->name);
         j->failed = s;
         if (c->meets)
             party_leave(j->code);
@@ -334,7 +335,7 @@ static int run_over(Call *c, Store **val)
     PartyAxis axis[MESH_AXES];
     for (int a = 0; a < c->mesh.naxis; a++)
         axis[a] = (PartyAxis){ c->mesh.name[a], (int)c->mesh.size[a] };
-    Party *party = c->meets ? party_new(c->mesh.naxis, axis) : NULL;
+    Party *party = c->meets ? party_new(c->mesh.naxis, axis, c->device) : NULL;
     Job *job = calloc((size_t)c->n, sizeof *job);
     size_t nin = (size_t)c->n * (size_t)(c->nin + c->mesh.naxis), nout = (size_t)c->n * (size_t)c->nout;
     Mem **m = calloc(nin + nout + 1, sizeof *m);
@@ -364,7 +365,10 @@ static int run_home(const Call *c, Device *home, Store **val, const size_t *byte
     int n = 0, e = m ? 0 : (int)error_set(E_NOMEM, "out of host memory");
     for (; n < c->nin && !e; n++)
         e = (m[n] = store_on(val[c->in[n]], home, true)) ? 0 : (int)error_code();
+    timeline_lane(-1, home->info.name);
+    timeline_begin(c->name);
     e = e ? e : home->backend->run(c->exec[0], c->nin, m, c->nout, m + c->nin);
+    timeline_end(c->name);
     for (int k = 0; k < c->nout && !e; k++) {
         val[c->out[k]] = store_new(bytes[c->out[k]], NULL, m[c->nin + k]);
         m[c->nin + k] = NULL;
@@ -395,10 +399,7 @@ int spread_run(Spread *p, Store *const *in, Store **out)
         memcpy(left, p->uses, (size_t)p->nval * sizeof *left);
     for (int k = 0; k < p->ncall && !e; k++) {
         Call *c = &p->call[k];
-        double since = timeline_now();
         e = c->n ? run_over(c, val) : run_home(c, p->home, val, p->bytes);
-        if (!c->n)
-            timeline_add(c->name, -1, since);
         for (int j = 0; j < c->nin && !e; j++)
             used(val, left, c->in[j]);
     }

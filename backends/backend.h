@@ -54,7 +54,8 @@ typedef struct Backend {
     int (*code)(Exec *, Text *);                /* the text it was built from, for dumps */
 } Backend;
 
-struct Device { const Backend *backend; DeviceInfo info; };     /* backends extend it: first member of theirs */
+/* Backends extend it: first member of theirs. Devices of one realm copy from one another's memory; NULL: from no other's. */
+struct Device { const Backend *backend; DeviceInfo info; const void *realm; };
 struct Mem {                                    /* likewise */
     Device *device;
     size_t bytes, capacity;
@@ -105,21 +106,33 @@ int deep_call(int (*f)(void *), void *env);
 enum { PARTY_AXES = 8 };                        /* at most */
 typedef struct PartyAxis { const char *name; int size; } PartyAxis;
 typedef struct Party Party;
-Party *party_new(int naxis, const PartyAxis *); /* a grid of shards, the last axis counts fastest; NULL after an error */
+/* A grid of shards on these devices, the last axis counts fastest; NULL after an error. */
+Party *party_new(int naxis, const PartyAxis *, Device *const *);
 void party_drop(Party *);
 void party_enter(Party *, int me);              /* this thread is that shard, until it leaves. It leaves with its code: after */
 void party_leave(int code);                     /* one that is not 0 nobody waits for it any more */
 int party_first(const Party *);                 /* who left first with such a code; -1: nobody */
-/* Waits until all shards along an axis have come to the exchange of this name, AXIS#NUMBER; then put is called with the parts of what
- * this one gets, and where they belong in it. mine: what it gives, n bytes; from: of a permutation, who gives to each (-1: zeros).
- * 0, or a code. */
-typedef int PutFn(void *x, size_t at, const void *part, size_t n);
-int exchange(Swap, const char *name, const void *mine, size_t n, const int32_t *from, PutFn *, void *x);
+/* What a shard gives in an exchange, n bytes, and how it takes what it gets; `to`: a place in that. */
+typedef struct Trade {
+    size_t n;
+    const void *bytes;                          /* where the host sees what is given; NULL: it does not, */
+    const void *place; size_t at;               /* and this is where its backend has it */
+    void *x;
+    int (*put)(void *x, size_t to, const void *part, size_t n);         /* from the host's memory */
+    int (*fetch)(void *x, size_t at, void *part, size_t n);             /* of what is given, to the host's memory */
+    int (*copy)(void *x, size_t to, const void *place, size_t at, size_t n);    /* from a device of the same realm */
+    int (*settle)(void *x);                     /* waits for what was begun, so that others see it; NULL: nothing ever is */
+} Trade;
+/* Waits until all shards along an axis have come to the exchange of this name, AXIS#NUMBER, and takes this one's parts. from: of a
+ * permutation, who gives to each (-1: zeros). 0, or a code. */
+int exchange(Swap, const char *name, const Trade *, const int32_t *from);
 
 /* ==================== timeline.c: HEDDLE_TIMELINE=FILE, what ran when */
 bool timeline_wanted(void);
-double timeline_now(void);                      /* microseconds; 0 where nobody wants to know */
-void timeline_add(const char *name, int lane, double since);   /* from then to now. lane: a shard; -1: what one device runs between */
+/* From here on this thread works for a shard on that device; -1: for what one device runs between. Its spans may nest. */
+void timeline_lane(int shard, const char *device);
+void timeline_begin(const char *name);
+void timeline_end(const char *name);
 
 /* ==================== pool.c: memory that nobody holds, kept for the next array of its size */
 enum { POOL_LISTS = 257 + 48 * 128 };

@@ -9,13 +9,20 @@
  * fails, or ends while others wait, makes every meeting fail from there on: nobody waits for ever.
  * Shards may be a grid of several axes, in row-major order. An exchange is over one of them, which its name begins with: those
  * that differ along that axis alone meet, and no others.
+ * Bytes take the shortest way there is: from where the host sees them; from device to device, where both are of one realm; else through
+ * the host in chunks, so that one shard's copy from its device, and the others' copies to theirs, are under way at once.
  */
 #include "backend.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct Share { const void *bytes; size_t n; const char *name; } Share;
+/* What a shard gives. Through the host it goes in chunks: how many were put into the slots, and how often each was taken by now. */
+typedef struct Share {
+    const Trade *trade; const char *name;
+    char *slot[2]; size_t staged;
+    int readers, taken[2];
+} Share;
 
 /* How many have come to the meeting of a group, and which that is. */
 typedef struct Meeting { int here; uint64_t number; } Meeting;
@@ -24,6 +31,7 @@ struct Party {
     pthread_mutex_t lock;
     pthread_cond_t met;
     int n, naxis; PartyAxis axis[PARTY_AXES];
+    Device *const *device;                      /* of each shard */
     bool failed;
     int first;                                  /* who failed first; -1: nobody */
     Meeting *meeting;                           /* by axis, then by the first shard of the group */
@@ -37,7 +45,7 @@ typedef struct Group { int first, stride, size, index; Meeting *meeting; } Group
 static _Thread_local Party *party;
 static _Thread_local int me;
 
-Party *party_new(int naxis, const PartyAxis *axis)
+Party *party_new(int naxis, const PartyAxis *axis, Device *const *device)
 {
     int n = 1;
     for (int a = 0; a < naxis; a++)
@@ -48,7 +56,7 @@ Party *party_new(int naxis, const PartyAxis *axis)
         return error_set(E_NOMEM, "no memory for %d shards", n), NULL;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->met, NULL);
-    p->n = n, p->first = -1, p->naxis = naxis;
+    p->n = n, p->first = -1, p->naxis = naxis, p->device = device;
     p->meeting = (Meeting *)(void *)(p->share + n);
     p->gone = (bool *)(p->meeting + n * naxis);
     memcpy(p->axis, axis, sizeof *axis * (size_t)naxis);
@@ -122,7 +130,7 @@ static bool same_name(const Party *p, const Group *g)
     const Share *one = &p->share[g->first];
     for (int k = 1; k < g->size; k++) {
         const Share *other = &p->share[member(g, k)];
-        if (strcmp(other->name, one->name) || other->n != one->n)
+        if (strcmp(other->name, one->name) || other->trade->n != one->trade->n)
             return false;
     }
     return true;
@@ -142,6 +150,8 @@ static void all_here(Party *p, Meeting *m)
     pthread_cond_broadcast(&p->met);
 }
 
+static int not_come(void) { return error_set(E_DEVICE, "another shard did not come to an exchange with this one"); }
+
 /* Everybody's bytes are there; or somebody will not come. */
 static int begin(Party *p, const Group *g)
 {
@@ -157,7 +167,7 @@ static int begin(Party *p, const Group *g)
         pthread_cond_wait(&p->met, &p->lock);
     bool met = m->number != number;             /* even if one of them has failed since: all come to the end */
     pthread_mutex_unlock(&p->lock);
-    return met ? 0 : error_set(E_DEVICE, "another shard did not come to an exchange with this one");
+    return met ? 0 : not_come();
 }
 
 /* Nobody reads the others' bytes any more. Whoever has begun comes here, also with an error. */
@@ -167,6 +177,8 @@ static void end(Party *p, const Group *g, int code)
     pthread_mutex_lock(&p->lock);
     uint64_t number = m->number;
     note_failure(p, code);
+    if (code)
+        pthread_cond_broadcast(&p->met);        /* who waits for a chunk of this one waits in vain */
     if (++m->here == g->size)
         all_here(p, m);
     while (m->number == number)
@@ -174,44 +186,169 @@ static void end(Party *p, const Group *g, int code)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* Of a permutation, from one shard or none. */
-static int permuted(const Party *p, const Group *g, const int32_t *from, size_t n, PutFn *put, void *x)
+/* ==================== bytes */
+
+enum { CHUNK = 1 << 20, SLOTS = 2 };            /* bytes that go through the host at once; how many chunks are under way */
+
+/* What of a shard's bytes goes where: `rows` rows of `row` bytes, each for one other shard, or one row for all. Through the host they
+ * go in rounds, `len` bytes of each row in a round. */
+typedef struct Flow { Swap swap; const int32_t *from; size_t rows, row, len, rounds; } Flow;
+
+static Flow flow_of(Swap swap, const Group *g, size_t n, const int32_t *from)
 {
-    int32_t s = from[g->index];
-    if (s >= 0 && s < g->size)
-        return put(x, 0, p->share[member(g, s)].bytes, n);
+    Flow f = { swap, from, swap == SWAP_DEAL ? (size_t)g->size : 1, n, n, 1 };
+    f.row = n / f.rows;
+    f.len = CHUNK / f.rows < f.row ? CHUNK / f.rows : f.row;
+    f.rounds = f.len ? (f.row + f.len - 1) / f.len : 1;
+    return f;
+}
+
+static size_t length_of(const Flow *f, size_t round)
+{
+    size_t at = round * f->len;
+    return f->row - at < f->len ? f->row - at : f->len;
+}
+
+/* Does member `to` of the group get something of member `giver`? */
+static bool gets(const Flow *f, int to, int giver) { return f->swap != SWAP_PERMUTE || f->from[to] == giver; }
+
+/* Which row of everybody's that is. */
+static size_t row_of(const Flow *f, int to) { return f->swap == SWAP_DEAL ? (size_t)to : 0; }
+
+/* Where what comes from a giver belongs. */
+static size_t place_of(const Flow *f, int giver) { return f->swap == SWAP_PERMUTE ? 0 : f->row * (size_t)giver; }
+
+/* Is it read through the host's memory, a chunk after the other? */
+static bool is_staged(const Party *p, const Group *g, int to, int giver)
+{
+    const Device *a = p->device[member(g, giver)], *b = p->device[member(g, to)];
+    return !p->share[member(g, giver)].trade->bytes && a != b && (!a->realm || a->realm != b->realm);
+}
+
+/* ---- the giver */
+
+/* One round: from the device into a slot that nobody reads any more. */
+static int stage(Party *p, const Group *g, const Flow *f, size_t round)
+{
+    Share *s = &p->share[me];
+    const Trade *t = s->trade;
+    int slot = (int)(round % SLOTS), e = 0;
+    pthread_mutex_lock(&p->lock);
+    while (round >= SLOTS && s->taken[slot] < s->readers && !p->failed)
+        pthread_cond_wait(&p->met, &p->lock);
+    bool failed = p->failed;
+    s->taken[slot] = 0;
+    pthread_mutex_unlock(&p->lock);
+    timeline_begin("to the host");
+    for (int k = 0; k < (f->rows > 1 ? g->size : 1) && !e && !failed; k++)
+        if (f->rows == 1 || is_staged(p, g, k, g->index))
+            e = t->fetch(t->x, f->row * (size_t)k + round * f->len, s->slot[slot] + f->len * (size_t)k, length_of(f, round));
+    timeline_end("to the host");
+    pthread_mutex_lock(&p->lock);
+    s->staged += !e && !failed;
+    pthread_cond_broadcast(&p->met);
+    pthread_mutex_unlock(&p->lock);
+    return failed ? not_come() : e;
+}
+
+/* Before the meeting: what it was computed by has ended, and the first chunk is there for those who need it. */
+static int offer(Party *p, const Group *g, const Flow *f)
+{
+    Share *s = &p->share[me];
+    for (int k = 0; k < g->size; k++)
+        s->readers += gets(f, k, g->index) && is_staged(p, g, k, g->index);
+    if (!s->readers)
+        return s->trade->settle ? s->trade->settle(s->trade->x) : 0;
+    size_t bytes = f->rows * f->len;
+    s->slot[0] = malloc(bytes * (f->rounds > 1 ? SLOTS : 1));
+    if (!s->slot[0])
+        return error_set(E_NOMEM, "no memory for what shards exchange");
+    s->slot[1] = s->slot[0] + (f->rounds > 1 ? bytes : 0);
+    int e = s->readers < g->size && s->trade->settle ? s->trade->settle(s->trade->x) : 0;
+    return e ? e : stage(p, g, f, 0);
+}
+
+/* ---- the taker */
+
+/* What needs no rounds: bytes that the host sees, and those of near devices. */
+static int take_whole(const Party *p, const Group *g, const Flow *f, int giver)
+{
+    const Trade *mine = p->share[me].trade, *other = p->share[member(g, giver)].trade;
+    size_t at = f->row * row_of(f, g->index);
+    if (other->bytes)
+        return mine->put(mine->x, place_of(f, giver), (const char *)other->bytes + at, f->row);
+    return mine->copy(mine->x, place_of(f, giver), other->place, other->at + at, f->row);
+}
+
+static int take_chunk(Party *p, const Group *g, const Flow *f, int giver, size_t round)
+{
+    Share *s = &p->share[member(g, giver)];
+    const Trade *mine = p->share[me].trade;
+    int slot = (int)(round % SLOTS);
+    pthread_mutex_lock(&p->lock);
+    while (s->staged <= round && !p->failed)
+        pthread_cond_wait(&p->met, &p->lock);
+    bool failed = s->staged <= round;
+    pthread_mutex_unlock(&p->lock);
+    if (failed)
+        return not_come();
+    timeline_begin("from the host");
+    int e = mine->put(mine->x, place_of(f, giver) + round * f->len, s->slot[slot] + f->len * row_of(f, g->index), length_of(f, round));
+    timeline_end("from the host");
+    pthread_mutex_lock(&p->lock);
+    s->taken[slot]++;
+    pthread_cond_broadcast(&p->met);
+    pthread_mutex_unlock(&p->lock);
+    return e;
+}
+
+static int no_giver(const Trade *t, size_t n)
+{
     void *zeros = calloc(1, n);
-    int e = zeros ? put(x, 0, zeros, n) : error_set(E_NOMEM, "no memory for what shards exchange");
+    int e = zeros ? t->put(t->x, 0, zeros, n) : error_set(E_NOMEM, "no memory for what shards exchange");
     free(zeros);
     return e;
 }
 
-static int parts(const Party *p, const Group *g, Swap swap, size_t n, const int32_t *from, PutFn *put, void *x)
+/* Each round gives a chunk and takes one of each other: so two chunks of each shard are in the host's memory, and no more. */
+static int take(Party *p, const Group *g, const Flow *f)
 {
-    bool deal = swap == SWAP_DEAL;
-    size_t row = deal ? n / (size_t)g->size : n, at = deal ? row * (size_t)g->index : 0;
+    const Trade *t = p->share[me].trade;
+    bool some = false, staged = false;
     int e = 0;
-    if (swap == SWAP_PERMUTE)
-        return permuted(p, g, from, n, put, x);
-    for (int k = 0; k < g->size && !e; k++)
-        e = put(x, row * (size_t)k, (const char *)p->share[member(g, k)].bytes + at, row);
-    return e;
+    for (int k = 0; k < g->size && !e; k++) {
+        bool mine = gets(f, g->index, k), slow = mine && is_staged(p, g, g->index, k);
+        some = some || mine, staged = staged || slow;
+        e = mine && !slow ? take_whole(p, g, f, k) : 0;
+    }
+    e = e || some ? e : no_giver(t, f->row);
+    for (size_t r = 0; r < f->rounds && !e && (staged || p->share[me].readers); r++) {
+        e = r && p->share[me].readers ? stage(p, g, f, r) : 0;
+        for (int k = 0; k < g->size && !e; k++)
+            if (gets(f, g->index, k) && is_staged(p, g, g->index, k))
+                e = take_chunk(p, g, f, k, r);
+    }
+    return e || !t->settle ? e : t->settle(t->x);
 }
 
-int exchange(Swap swap, const char *name, const void *mine, size_t n, const int32_t *from, PutFn *put, void *x)
+int exchange(Swap swap, const char *name, const Trade *t, const int32_t *from)
 {
     Party *p = party;
     int a = p ? axis_named(p, name) : -1;
     if (a < 0)
         return error_set(E_TRACE, "no axis is around exchange \"%s\"", name);
     Group g = group_along(p, a);
-    p->share[me] = (Share){ mine, n, name };
-    double since = timeline_now();
-    int e = begin(p, &g);
-    timeline_add(name, me, since);
-    if (e)
-        return e;
-    e = parts(p, &g, swap, n, from, put, x);
-    end(p, &g, e);
+    Flow f = flow_of(swap, &g, t->n, from);
+    Share *s = &p->share[me];
+    *s = (Share){ .trade = t, .name = name };
+    int e = offer(p, &g, &f);
+    timeline_begin(name);
+    e = e ? e : begin(p, &g);
+    timeline_end(name);
+    if (!e) {
+        e = take(p, &g, &f);
+        end(p, &g, e);
+    }
+    free(s->slot[0]);
     return e;
 }

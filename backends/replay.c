@@ -192,35 +192,58 @@ static int run_branch(const Run *c, Frame *f, const Step *s, Frame *body)
     return e;
 }
 
-typedef struct Into { const Run *run; Spot to; } Into;
+/* What an exchange's functions know. They are called while this thread is away. */
+typedef struct Traded { const Run *run; Spot from, to; } Traded;
 
-static int put_part(void *into, size_t at, const void *part, size_t n)
+static int back(const Run *c, int e)
 {
-    const Into *i = into;
-    const Run *c = i->run;
-    c->r->away(c->x, false);
-    int e = store(c, (Spot){ i->to.buffer, i->to.at + at }, part, n);
     c->r->away(c->x, true);
     return e;
 }
 
-/* Through host memory. What is there for the others is theirs until all have it. */
+static int put_part(void *x, size_t to, const void *part, size_t n)
+{
+    const Traded *t = x;
+    t->run->r->away(t->run->x, false);
+    return back(t->run, store(t->run, (Spot){ t->to.buffer, t->to.at + to }, part, n));
+}
+
+static int fetch_part(void *x, size_t at, void *part, size_t n)
+{
+    const Traded *t = x;
+    t->run->r->away(t->run->x, false);
+    return back(t->run, fetch(t->run, (Spot){ t->from.buffer, t->from.at + at }, part, n));
+}
+
+static int copy_part(void *x, size_t to, const void *place, size_t at, size_t n)
+{
+    const Traded *t = x;
+    t->run->r->away(t->run->x, false);
+    return back(t->run, copy(t->run, (Spot){ (void *)(uintptr_t)place, at }, (Spot){ t->to.buffer, t->to.at + to }, n));
+}
+
+static int settle(void *x)
+{
+    const Traded *t = x;
+    t->run->r->away(t->run->x, false);
+    return back(t->run, t->run->r->settle(t->run->x));
+}
+
+/* What is there for the others is theirs until all have it. */
 static int run_exchange(const Run *c, Frame *f, const Step *s)
 {
-    const Slot *from = &f->plan->slot[s->in[0]], *who = s->nin > 1 ? &f->plan->slot[s->in[1]] : NULL;
-    Into into = { c, f->mem[s->out[0]] };
-    int32_t *senders = NULL;
-    char *mine = malloc(from->bytes + sizeof *senders + (who ? who->bytes : 0));
-    if (mine && who)
-        senders = (int32_t *)(void *)(mine + (from->bytes + 3) / 4 * 4);
-    int e = mine ? device_fault(c->d, "exchange") : error_set(E_NOMEM, "no memory for what shards exchange");
-    e = e ? e : fetch(c, f->mem[s->in[0]], mine, from->bytes);
+    const Slot *who = s->nin > 1 ? &f->plan->slot[s->in[1]] : NULL;
+    Traded x = { c, f->mem[s->in[0]], f->mem[s->out[0]] };
+    Trade t = { .n = f->plan->slot[s->in[0]].bytes, .bytes = c->r->seen(c->x, x.from), .place = x.from.buffer, .at = x.from.at, .x = &x,
+                .put = put_part, .fetch = fetch_part, .copy = copy_part, .settle = settle };
+    int32_t *senders = who ? malloc(who->bytes) : NULL;
+    int e = who && !senders ? error_set(E_NOMEM, "no memory for what shards exchange") : device_fault(c->d, "exchange");
     if (!e && who)
         e = fetch(c, f->mem[s->in[1]], senders, who->bytes);
     c->r->away(c->x, true);
-    e = e ? e : exchange(s->swap, s->name, mine, from->bytes, senders, put_part, &into);
+    e = e ? e : exchange(s->swap, s->name, &t, senders);
     c->r->away(c->x, false);
-    free(mine);
+    free(senders);
     return e;
 }
 

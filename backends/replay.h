@@ -21,6 +21,8 @@ typedef struct Replay {
     int (*copy)(void *x, Spot from, Spot to, size_t bytes);
     int (*fetch)(void *x, Spot from, void *out, size_t bytes);  /* waits */
     int (*store)(void *x, Spot to, const void *bytes, size_t n);        /* after all that was given before; the bytes are taken */
+    int (*settle)(void *x);                     /* waits for all that was given before, whose memory others may read then */
+    const void *(*seen)(void *x, Spot);         /* where the host sees this memory once that is settled; NULL: it does not */
     void (*away)(void *x, bool);                /* this thread waits for others, until it is back: it holds no lock of the device */
 } Replay;
 

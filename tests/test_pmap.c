@@ -338,40 +338,7 @@ START_TEST(from_inside)
 }
 END_TEST
 
-/* ==================== at once */
-
 static hd fails(hd x) { return hd_psum(hd_mul(x, hd_psum(x, "i")), "i"); }
-
-static char timeline[] = "/tmp/heddle-timeline-XXXXXX";
-
-/* Of two exchanges, each shard begins before any ends; the file says so by its order in time, not by how long anything takes. */
-START_TEST(overlap)
-{
-    char line[400], text[60];
-    int tid, spans = 0, waits = 0;
-    double begins = 0, ends = INFINITY, ts, dur;
-    hd_fn *four = hd_pmap(fails, OVER("host,host:1,host:2,host:3"));
-    hd_array *x = rows(), *y = called(four, x, NULL, "before");
-    hd_drop(y);
-    FILE *f = fopen(timeline, "r");
-    ck_assert(f && fgets(line, sizeof line, f) && line[0] == '[' && !fseek(f, 0, SEEK_END));
-    y = called(four, x, NULL, "timeline");
-    while (fgets(line, sizeof line, f)) {
-        ck_assert_msg(sscanf(line, "{\"ph\":\"X\",\"pid\":1,\"tid\":%d,\"ts\":%lf,\"dur\":%lf,\"name\":\"%59[^\"]\"},", &tid, &ts,
-                             &dur, text) == 4, "%s", line);
-        waits += strchr(text, '#') != NULL;
-        if (strchr(text, '#'))
-            continue;
-        spans++;
-        begins = ts > begins ? ts : begins, ends = ts + dur < ends ? ts + dur : ends;
-    }
-    fclose(f);
-    ck_assert_int_eq(spans, N);
-    ck_assert_int_eq(waits, 2 * N);
-    ck_assert(begins <= ends);
-    hd_drop(y), hd_drop(x);
-}
-END_TEST
 
 /* ==================== a shard that fails */
 
@@ -466,10 +433,6 @@ END_TEST
 
 int main(void)
 {
-    int made = mkstemp(timeline);
-    if (made >= 0)
-        close(made);
-    setenv("HEDDLE_TIMELINE", timeline, 1);
     fault_set("opencl:none:1");                 /* drivers are opened so that their calls can fail */
     setenv("POCL_DEVICES", "pthread pthread pthread pthread", 1);
     setenv("HEDDLE_HOST_DEVICES", "5", 1);
@@ -483,10 +446,7 @@ int main(void)
     tcase_add_test(c, one_copy);
     tcase_add_test(c, lists);
     tcase_add_test(c, from_inside);
-    tcase_add_test(c, overlap);
     tcase_add_test(c, faults);
     tcase_add_test(c, threads);
-    int failed = suite_run(s);
-    unlink(timeline);
-    return failed;
+    return suite_run(s);
 }

@@ -311,8 +311,8 @@ static int run_exchange(Frame *f, const Ins *i)
     f->z[0] = buf_new(type_bytes(&f->prog->g->type[i->out]));
     if (!f->z[0])
         return E_NOMEM;
-    return exchange(swap, op_axis_name(i), f->x[0]->p, f->x[0]->bytes, i->nin > 1 ? (const int32_t *)(void *)f->x[1]->p : NULL,
-                    put_part, f->z[0]->p);
+    const Trade t = { .n = f->x[0]->bytes, .bytes = f->x[0]->p, .x = f->z[0]->p, .put = put_part };
+    return exchange(swap, op_axis_name(i), &t, i->nin > 1 ? (const int32_t *)(void *)f->x[1]->p : NULL);
 }
 
 /* What only gives other names to the same bytes. */

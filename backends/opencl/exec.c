@@ -79,10 +79,10 @@ static bool from_cache(OclExec *x, OclDevice *d)
 static void *binary_of(cl_program p, size_t *n)
 {
     cl_uint devices = 0;
-    size_t sizes[QUEUES] = { 0 };
-    unsigned char *part[QUEUES] = { NULL };
+    size_t sizes[IN_CONTEXT] = { 0 };
+    unsigned char *part[IN_CONTEXT] = { NULL };
     int own = -1;
-    if (ocl.clGetProgramInfo(p, CL_PROGRAM_NUM_DEVICES, sizeof devices, &devices, NULL) != CL_SUCCESS || devices > QUEUES ||
+    if (ocl.clGetProgramInfo(p, CL_PROGRAM_NUM_DEVICES, sizeof devices, &devices, NULL) != CL_SUCCESS || devices > IN_CONTEXT ||
         ocl.clGetProgramInfo(p, CL_PROGRAM_BINARY_SIZES, devices * sizeof *sizes, sizes, NULL) != CL_SUCCESS)
         return NULL;
     for (int i = 0; i < (int)devices; i++)
@@ -357,16 +357,25 @@ static int copy(void *call, Spot from, Spot to, size_t bytes)
     return enqueued(c, e, now, "copying on the device");
 }
 
+static int settle(void *call)
+{
+    Call *c = call;
+    uint64_t newest = ocl_newest(c->queue);     /* what computes an argument, too */
+    cl_int e = newest ? ocl_wait_for(c->queue, newest) : CL_SUCCESS;
+    if (e == CL_SUCCESS && c->last)
+        e = ocl_outcome(c->queue, c->first, c->last);
+    return e == CL_SUCCESS ? 0 : ocl_fail((OclDevice *)c->e->base.device, e, "a computation failed on the device");
+}
+
 /* What is read decides what runs next, so what it was computed from must have ended well. */
 static int fetch(void *call, Spot from, void *out, size_t bytes)
 {
     Call *c = call;
-    OclDevice *d = (OclDevice *)c->e->base.device;
     cl_int e = ocl.clEnqueueReadBuffer(c->queue->cl, from.buffer, CL_TRUE, from.at, bytes, out, 0, NULL, NULL);
-    if (e == CL_SUCCESS && c->last && (e = ocl_wait_for(c->queue, c->last)) == CL_SUCCESS)
-        e = ocl_outcome(c->queue, c->first, c->last);
-    return e == CL_SUCCESS ? 0 : ocl_fail(d, e, "reading a condition");
+    return e == CL_SUCCESS ? settle(call) : ocl_fail((OclDevice *)c->e->base.device, e, "reading a condition");
 }
+
+static const void *seen(void *call, Spot at) { (void)call, (void)at; return NULL; }
 
 static int store(void *call, Spot to, const void *bytes, size_t n)
 {
@@ -381,7 +390,7 @@ static void away(void *call, bool is)
     (is ? ocl_leave : ocl_enter)((OclDevice *)c->e->base.device, c->e->queue);
 }
 
-static const Replay steps = { launch, copy, fetch, store, away };
+static const Replay steps = { launch, copy, fetch, store, settle, seen, away };
 
 static Spot spot(Mem *m) { return (Spot){ ((OclMem *)m)->mem, 0 }; }
 

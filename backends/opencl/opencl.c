@@ -14,7 +14,6 @@
 
 ClApi ocl;
 
-enum { MAX_DEVICES = 32 };
 static struct {
     pthread_once_t once;
     const char *missing;
@@ -297,28 +296,62 @@ static cl_int describe(OclDevice *d, cl_platform_id platform)
     return e;
 }
 
+/* A context for all devices of a platform, as long as one of them is open; opening and closing are under the list's lock. */
+static struct Shared { cl_platform_id platform; cl_context context; int users; } shared[MAX_DEVICES];
+
+static struct Shared *shared_by(cl_platform_id p)
+{
+    struct Shared *s = shared, *end = shared + MAX_DEVICES, *free_one = NULL;
+    for (; s < end && !(s->users && s->platform == p); s++)
+        if (!s->users && !free_one)
+            free_one = s;
+    return s < end ? s : free_one;
+}
+
+static cl_context context_of(cl_platform_id p, cl_int *e)
+{
+    const cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)p, 0 };
+    struct Shared *s = shared_by(p);
+    cl_device_id id[IN_CONTEXT];
+    cl_uint n = 0;
+    *e = CL_SUCCESS;
+    for (int i = 0; i < found.n && !s->users; i++)
+        for (int q = 0; q < found.d[i].nid && found.d[i].platform == p; q++)
+            id[n++] = found.d[i].id[q];
+    if (!s->users)
+        *s = (struct Shared){ p, ocl.clCreateContext(props, n, id, NULL, NULL, e), 0 };
+    s->users += *e == CL_SUCCESS;
+    return s->context;
+}
+
+static void leave_context(cl_context c)
+{
+    for (struct Shared *s = shared; c && s < shared + MAX_DEVICES; s++)
+        if (s->users && s->context == c && !--s->users)
+            ocl.clReleaseContext(c);
+}
+
 static void close_device(Device *dev)
 {
     OclDevice *d = (OclDevice *)dev;
     ocl_pool_empty(d);
     for (int q = 0; q < d->nqueue; q++)
         ocl_queue_close(&d->queue[q]);
-    if (d->context)
-        ocl.clReleaseContext(d->context);
+    leave_context(d->context);
     pthread_mutex_destroy(&d->quick);
     free(d);
 }
 
 static int open_context(OclDevice *d, cl_platform_id platform)
 {
-    const cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)platform, 0 };
     cl_int e = describe(d, platform);
     if (e != CL_SUCCESS)
         return ocl_fail(d, e, "asking for its limits");
     pool_new(&d->pool, d->base.info.memory);
-    d->context = ocl.clCreateContext(props, (cl_uint)d->nqueue, d->id, NULL, NULL, &e);
+    d->context = context_of(platform, &e);
     if (e != CL_SUCCESS)
         return ocl_fail(d, e, "a context");
+    d->base.realm = d->context;
     int code = 0;
     for (int q = 0; q < d->nqueue && !code; q++)
         code = ocl_queue_open(d, q);

@@ -29,7 +29,7 @@ extern ClApi ocl;
 
 /* Queue 0 is the device; queue 1, where there is one, runs in the caller's thread and is for small programs. Both share a
  * context, so memory is shared. */
-enum { QUEUES = 2 };
+enum { QUEUES = 2, MAX_DEVICES = 32, IN_CONTEXT = MAX_DEVICES * QUEUES };
 
 /* How the commands of a queue ended (queue.c). Commands have numbers from 1, in the order in which the queue got them. */
 enum { BAD_MAX = 8 };
@@ -44,7 +44,7 @@ typedef struct OclQueue {
 
 typedef struct OclDevice {
     Device base;
-    cl_context context;
+    cl_context context;                         /* of all devices of its platform, which so copy from one another's memory */
     cl_device_id id[QUEUES];
     OclQueue queue[QUEUES];
     int nqueue;
@@ -80,6 +80,7 @@ uint64_t ocl_queued(OclQueue *, cl_event);      /* takes the event; the command'
 enum { PENDING = 1 };
 /* Of commands from one number to another: why one failed, else PENDING or CL_SUCCESS. */
 cl_int ocl_outcome(OclQueue *, uint64_t from, uint64_t to);
+uint64_t ocl_newest(OclQueue *);                /* the number of the last command that the queue got */
 /* Until the command and those before it have ended, however; an error: that is not known. */
 cl_int ocl_wait_for(OclQueue *, uint64_t command);
 

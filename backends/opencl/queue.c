@@ -129,6 +129,14 @@ cl_int ocl_outcome(OclQueue *q, uint64_t from, uint64_t to)
     return code;
 }
 
+uint64_t ocl_newest(OclQueue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    uint64_t command = q->ended + q->n;
+    pthread_mutex_unlock(&q->lock);
+    return command;
+}
+
 /* The command itself is waited for; those before it have then ended as well, or are waited for one by one. */
 cl_int ocl_wait_for(OclQueue *q, uint64_t command)
 {

@@ -254,7 +254,16 @@ static int fetch(void *exec, Spot from, void *out, size_t bytes)
     return e ? e : vk_piece_read(device_of(x), from.buffer, from.at, out, bytes);
 }
 
-/* What was recorded before has been read back by the same exchange, so nothing is under way. */
+static int settle(void *exec) { return flush(exec); }
+
+static const void *seen(void *exec, Spot s)
+{
+    const VkPiece *p = s.buffer;
+    (void)exec;
+    return p->host ? p->host + s.at : NULL;
+}
+
+/* What was recorded before has ended, but for copies of the same exchange to other places. */
 static int store(void *exec, Spot to, const void *bytes, size_t n)
 {
     VkExec *x = exec;
@@ -263,7 +272,7 @@ static int store(void *exec, Spot to, const void *bytes, size_t n)
 
 static void away(void *exec, bool is) { (void)exec, (void)is; }
 
-static const Replay steps = { launch, copy, fetch, store, away };
+static const Replay steps = { launch, copy, fetch, store, settle, seen, away };
 
 static Spot spot(Mem *m) { return (Spot){ &((VkMem *)m)->piece, 0 }; }
 

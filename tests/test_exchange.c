@@ -1,0 +1,284 @@
+/*
+ * test_exchange.c - the ways that bytes take between shards, and what is under way at once.
+ *
+ * In:  collectives over devices of one kind and of several, of few bytes and of some chunks.   Out: the bits of vmap; devices of one
+ *      context copy from one another and nothing goes through the host; else chunks do, of which a shard takes the first before the
+ *      last is there; all shards begin before any ends. All of it is counted, from the order of events and the number of calls: no
+ *      test here knows what time is.
+ * PoCL is asked for four devices; of what a machine lacks the host takes the place.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+#if __has_include(<jansson.h>)
+#include <jansson.h>
+#endif
+
+#include "fault.h"
+#include "suite.h"
+
+enum { N = 4, LARGE = 3 << 18, SMALL = 16 };    /* three chunks of f32 */
+
+static char trace[] = "/tmp/heddle-trace-XXXXXX";
+
+static const char *mixed(void)
+{
+    static char list[100];
+    snprintf(list, sizeof list, "%s,host,%s,%s", there("opencl:0") ? "opencl:0" : "host:1", there("vulkan:0") ? "vulkan:0" : "host:2",
+             there("opencl:1") ? "opencl:1" : "host:3");
+    return list;
+}
+
+static const char *alike(void) { return "opencl:0,opencl:1,opencl:2,opencl:3"; }
+
+/* Whole numbers, so that sums are exact in any order. */
+static hd_array *rows(int64_t w)
+{
+    hd_array *a = NULL;
+    float *x = malloc(sizeof *x * (size_t)(N * w));
+    for (int64_t i = 0; i < N * w; i++)
+        x[i] = (float)((i * 7 + i / w) % 1000);
+    a = hd_array_new(HD_F32, (hd_ints){ 2, { N, w } }, x, NULL);
+    free(x);
+    return a;
+}
+
+static hd summed(hd x) { return hd_add(hd_psum(x, "i"), x); }
+static hd gathered(hd x) { return hd_all_gather(x, "i", 0, false); }
+static hd dealt(hd x) { return hd_all_to_all(hd_reshape(x, N, -1), "i", 0, 0, true); }
+static hd scattered(hd x) { return hd_psum_scatter(hd_reshape(x, N, -1), "i", 0, false); }
+static hd turned(hd x)
+{
+    static const int some[3][2] = { { 0, 2 }, { 3, 0 }, { 2, 1 } };
+    return hd_ppermute(x, "i", some, 3);
+}
+static hd (*const meets[])(hd) = { summed, gathered, dealt, scattered, turned };
+enum { MEETS = sizeof meets / sizeof *meets };
+
+static hd_array *called(hd_fn *f, hd_array *x)
+{
+    hd_array *y = NULL;
+    ck_assert_msg(!hd_call(f, &y, x), "%s", hd_error());
+    return y;
+}
+
+static hd_fn *over(int k, const char *list) { return hd_pmap(meets[k], .devices = list, .axis_name = "i"); }
+
+static void same(const hd_array *a, const hd_array *b, const char *list, int k)
+{
+    size_t n = (size_t)hd_array_size(b) * sizeof(float);
+    ck_assert_msg(hd_data(a) && hd_data(b) && hd_array_size(a) == hd_array_size(b), "%d over %s: %s", k, list, hd_error());
+    ck_assert_msg(!memcmp(hd_data(a), hd_data(b), n), "%d over %s: other bits", k, list);
+}
+
+START_TEST(equals_vmap)
+{
+    for (int large = 0; large < 2; large++) {
+        hd_array *x = rows(large ? LARGE : SMALL);
+        for (int k = 0; k < MEETS; k++) {
+            const char *const list[] = { "host,host:1,host:2,host:3", mixed(), there("opencl:3") ? alike() : mixed() };
+            hd_array *want = called(hd_jit(hd_vmap(meets[k], .axis_name = "i"), .device = "host"), x);
+            for (int l = 0; l < 3; l++) {
+                hd_array *y = called(over(k, list[l]), x), *again = called(over(k, list[l]), x);
+                same(y, want, list[l], k), same(again, y, list[l], k);
+                hd_drop(again), hd_drop(y);
+            }
+            hd_drop(want);
+        }
+        hd_drop(x);
+    }
+}
+END_TEST
+
+/* How many calls of this kind a function makes. */
+static long count(const char *what, hd_fn *f, hd_array *x)
+{
+    char spec[60];
+    snprintf(spec, sizeof spec, "%s:1000000", what);
+    fault_set(spec);
+    hd_array *y = called(f, x);
+    ck_assert(!hd_wait(y));
+    long n = fault_calls();
+    fault_set(NULL);
+    hd_drop(y);
+    return n;
+}
+
+/* Devices of one context: each part is one copy, and no byte is seen by the host. */
+START_TEST(from_device_to_device)
+{
+    hd_array *x = rows(LARGE), *there4 = there("opencl:3") ? hd_put(x, alike()) : NULL;
+    for (int k = 0; k < MEETS && there4; k++) {
+        hd_drop(called(over(k, alike()), there4));      /* compiled, and its constants are there */
+        ck_assert_int_eq(count("opencl:download", over(k, alike()), there4), meets[k] == turned ? N : 0);       /* who sends */
+        ck_assert_int_eq(count("opencl:upload", over(k, alike()), there4), meets[k] == turned);     /* zeros, of who gets nothing */
+        ck_assert_int_ge(count("opencl:copy", over(k, alike()), there4), meets[k] == turned ? N - 1 : N * N);
+    }
+    hd_drop(there4), hd_drop(x);
+}
+END_TEST
+
+/* Each chunk that goes through the host, and not one more. */
+START_TEST(in_chunks)
+{
+    hd_array *x = rows(LARGE);
+    if (there("opencl:0") && there("vulkan:0")) {
+        hd_fn *f = hd_pmap(gathered, .devices = "opencl:0,host,opencl:0,host", .axis_name = "i");
+        hd_array *x4 = hd_put(x, "opencl:0,host,opencl:0,host");
+        hd_drop(called(f, x4));
+        ck_assert_int_eq(count("opencl:download", f, x4), 2 * 3);   /* each of two shards gives three chunks to the hosts */
+        ck_assert_int_eq(count("opencl:upload", f, x4), 2 * 2);     /* what hosts give needs none */
+        ck_assert_int_eq(count("opencl:copy", f, x4), 2 * 2);
+        hd_drop(x4);
+    }
+    hd_drop(x);
+}
+END_TEST
+
+/* One chunk after the other is refused. */
+START_TEST(refused_chunks)
+{
+    hd_array *x = rows(LARGE), *y;
+    hd_fn *f = over(1, mixed());
+    hd_array *want = called(f, x);
+    static const char *const what[] = { "opencl:download", "opencl:upload", "vulkan:upload", "opencl:copy" };
+    for (int w = 0; w < 4; w++)
+        for (long n = 1, most = count(what[w], f, x); n <= most; n++) {
+            char spec[40];
+            snprintf(spec, sizeof spec, "%s:%ld", what[w], n);
+            fault_set(spec);
+            int e = hd_call(f, &y, x);
+            fault_set(NULL);
+            ck_assert_msg(e && strstr(hd_error(), "test_exchange.c:") && strstr(hd_error(), w == 2 ? "vulkan:0" : "opencl:"), "%s: %s", spec, hd_error());
+            y = called(f, x);
+            same(y, want, spec, 1);
+            hd_drop(y);
+        }
+    hd_drop(want), hd_drop(x);
+}
+END_TEST
+
+/* ==================== what is at once, from the file of events */
+
+#ifdef JANSSON_VERSION
+
+/* Events as they stand in the file, which is whole while the program runs. */
+static json_t *events(void)
+{
+    json_error_t e;
+    json_t *all = json_load_file(trace, 0, &e);
+    ck_assert_msg(json_is_array(all), "line %d of the file of events: %s", e.line, e.text);
+    return all;
+}
+
+static const char *text_of(const json_t *o, const char *key) { return json_string_value(json_object_get(o, key)); }
+static int number_of(const json_t *o, const char *key) { return (int)json_integer_value(json_object_get(o, key)); }
+
+/* Spans nest in each lane; ends have begun. Gives the most lanes that were in a span of this name at once. */
+static int most_at_once(json_t *all, size_t from, const char *name)
+{
+    int depth[2 * N + 2][N + 1] = { { 0 } }, inside = 0, most = 0;
+    double before = 0;
+    for (size_t i = from; i < json_array_size(all); i++) {
+        const json_t *o = json_array_get(all, i);
+        const char *ph = text_of(o, "ph");
+        if (*ph == 'M')
+            continue;
+        int tid = number_of(o, "tid"), pid = number_of(o, "pid"), way = *ph == 'B' ? 1 : -1;
+        double ts = json_number_value(json_object_get(o, "ts"));
+        ck_assert(tid >= 0 && tid <= N && pid > 0 && pid <= 2 * N + 1 && (*ph == 'B' || *ph == 'E') && ts >= before);
+        before = ts;
+        depth[pid][tid] += way;
+        ck_assert_int_ge(depth[pid][tid], 0);
+        if (!strcmp(text_of(o, "name"), name))
+            inside += way;
+        most = inside > most ? inside : most;
+    }
+    for (int pid = 0; pid < 2 * N + 2; pid++)
+        for (int tid = 0; tid <= N; tid++)
+            ck_assert_int_eq(depth[pid][tid], 0);
+    return most;
+}
+
+static int lanes_named(json_t *all, const char *what, const char *name)
+{
+    int n = 0;
+    for (size_t i = 0; i < json_array_size(all); i++) {
+        const json_t *o = json_array_get(all, i);
+        n += *text_of(o, "ph") == 'M' && !strcmp(text_of(o, "name"), what) && !strcmp(text_of(json_object_get(o, "args"), "name"), name);
+    }
+    return n;
+}
+
+/* Of two exchanges: each shard begins before any ends. */
+static hd twice(hd x) { return hd_psum(hd_mul(x, hd_psum(x, "i")), "i"); }
+
+START_TEST(overlap)
+{
+    hd_array *x = rows(SMALL);
+    hd_fn *f = hd_pmap(twice, .devices = "host,host:1,host:2,host:3", .axis_name = "i");
+    hd_drop(called(f, x));
+    json_t *all = events();
+    size_t before = json_array_size(all);
+    json_decref(all);
+    hd_drop(called(f, x));
+    all = events();
+    ck_assert_int_eq(most_at_once(all, before, "twice"), N);
+    ck_assert_int_eq(json_array_size(all) - before, N * (2 + 2 * 2));
+    ck_assert_int_eq(lanes_named(all, "process_name", "host:2"), 1);
+    ck_assert_int_eq(lanes_named(all, "thread_name", "shard 3"), 1);
+    json_decref(all);
+    hd_drop(x);
+}
+END_TEST
+
+/* The last chunk of a shard comes to the host when the others have taken its first. */
+START_TEST(chunks_overlap)
+{
+    hd_array *x = rows(LARGE);
+    const char *list = there("opencl:0") ? "opencl:0,host,host,host" : NULL;
+    if (list) {
+        hd_fn *f = hd_pmap(gathered, .devices = list, .axis_name = "i");
+        hd_drop(called(f, x));
+        json_t *all = events();
+        int given = 0, taken = 0;
+        for (size_t i = 0; i < json_array_size(all); i++) {
+            const json_t *o = json_array_get(all, i);
+            given += *text_of(o, "ph") == 'B' && !strcmp(text_of(o, "name"), "to the host");
+            taken += *text_of(o, "ph") == 'E' && !strcmp(text_of(o, "name"), "from the host");
+            if (given == 3)
+                ck_assert_int_ge(taken, 3);     /* by three hosts */
+        }
+        ck_assert_int_eq(given, 3);
+        ck_assert_int_eq(taken, 3 * 3);
+        most_at_once(all, 0, "");
+        json_decref(all);
+    }
+    hd_drop(x);
+}
+END_TEST
+
+#endif
+
+int main(void)
+{
+    int made = mkstemp(trace);
+    if (made >= 0)
+        close(made);
+    setenv("HEDDLE_TIMELINE", trace, 1);
+    fault_set("opencl:none:1");                 /* devices are opened so that their calls can be counted */
+    setenv("POCL_DEVICES", "pthread pthread pthread pthread", 1);
+    setenv("HEDDLE_HOST_DEVICES", "4", 1);
+    Suite *s = suite_create("exchange");
+    TCase *c = suite_case(s);
+#ifdef JANSSON_VERSION
+    tcase_add_test(c, overlap);
+    tcase_add_test(c, chunks_overlap);
+#endif
+    tcase_add_test(c, equals_vmap);
+    tcase_add_test(c, from_device_to_device);
+    tcase_add_test(c, in_chunks);
+    tcase_add_test(c, refused_chunks);
+    int failed = suite_run(s);
+    unlink(trace);
+    return failed;
+}
