@@ -201,7 +201,7 @@ static Graph *to_rows(const Graph *g, const Row *in, const Row *out, const Place
     return graph_dce(graph_end());
 }
 
-/* ==================== loops that carry rows */
+/* ==================== loops and branches over rows */
 
 static bool some(const Row *r, int n)
 {
@@ -211,46 +211,68 @@ static bool some(const Row *r, int n)
     return false;
 }
 
-/* What a loop carries from step to step is rows if each step gathers it, and reads it by rows. */
-static bool loop_rows(const Form *f, const Places *p, Row *in, Row *out)
+static Row both(Row a, Row b) { return a.axis == b.axis && a.at == b.at ? a : (Row){ -1, 0 }; }
+
+/* In which rows all bodies that read input j read it. */
+static Row rows_of_inputs(const Form *f, const Uses *u, int j, const Places *p)
 {
-    const Graph *step = f->sub[f->nsub - 1];
-    int first = f->r.ncap + f->r.nacc;
-    Uses u = uses_in(step), asked = uses_in(f->sub[0]);
-    for (int j = 0; j < step->nin; j++) {
-        in[j] = j < f->r.ncap || j >= first ? rows_of_input(step, &u, j, p) : (Row){ -1, 0 };
-        if (f->nsub > 1 && asked.n[f->sub[0]->in[j]])           /* a while's condition reads it */
-            in[j].axis = -1;
+    Row r = { -1, 0 };
+    bool read = false;
+    for (int n = 0; n < f->nsub; n++) {
+        const Graph *b = f->sub[n];
+        if (!u[n].n[b->in[j]])
+            continue;
+        Row own = rows_of_input(b, &u[n], j, p);
+        r = read ? both(r, own) : own;
+        read = true;
     }
-    for (int k = 0; k < step->nout; k++)
-        out[k] = k >= f->r.nacc ? rows_of_output(step, k, p) : (Row){ -1, 0 };
-    for (int k = 0; k < f->r.ncarry; k++) {
-        Row *a = &in[first + k], *b = &out[f->r.nacc + k];
-        if (a->axis != b->axis || a->at != b->at)
-            a->axis = b->axis = -1;
-    }
-    return some(in, step->nin) || some(out, step->nout);
+    return r;
 }
 
-static void loop_emit(Form *f, const Places *p, Ref *out)
+static Row rows_of_outputs(const Form *f, int k, const Places *p)
 {
-    const Graph *step = f->sub[f->nsub - 1];
-    Row *ri = NEWS(Row, step->nin), *ro = NEWS(Row, step->nout);
-    if ((f->r.kind != SCAN && f->r.kind != WHILE) || f->r.nlane || error_pending() || !loop_rows(f, p, ri, ro)) {
+    Row r = rows_of_output(f->sub[f->nsub - 1], k, p);
+    for (int n = 0; n < f->nsub && f->r.kind == COND; n++)
+        r = both(r, rows_of_output(f->sub[n], k, p));
+    return r;
+}
+
+/* What goes round in a loop is rows if each step gathers it, and reads it by rows. False: there is nothing of the kind. */
+static bool region_rows(const Form *f, const Places *p, Row *in, Row *out)
+{
+    const Region *r = &f->r;
+    int nin = f->sub[0]->nin, nout = form_results(f), first = r->ncap + r->nacc;
+    Uses *u = NEWS(Uses, f->nsub);
+    for (int n = 0; n < f->nsub; n++)
+        u[n] = uses_in(f->sub[n]);
+    for (int j = 0; j < nin; j++)
+        in[j] = j < r->ncap || j >= first ? rows_of_inputs(f, u, j, p) : (Row){ -1, 0 };
+    for (int k = 0; k < nout; k++)
+        out[k] = k >= r->nacc ? rows_of_outputs(f, k, p) : (Row){ -1, 0 };
+    for (int k = 0; k < r->ncarry; k++)
+        in[first + k] = out[r->nacc + k] = both(in[first + k], out[r->nacc + k]);
+    return some(in, nin) || some(out, nout);
+}
+
+static void emit_over_rows(const Form *f, const Places *p, Ref *out)
+{
+    const Region *r = &f->r;
+    int np = region_npred(r), nin = f->sub[0]->nin, nout = form_results(f), steps = r->ncap + region_nloop(r);
+    Row *ri = NEWS(Row, nin), *ro = NEWS(Row, nout);
+    if (r->nlane || r->rule || error_pending() || !region_rows(f, p, ri, ro)) {
         form_emit(f, out);
         return;
     }
-    Form g = form_of(&f->r, f->nin, f->in, f->nsub, f->sub);
-    int steps = f->r.ncap + region_nloop(&f->r);
-    for (int j = 0; j < step->nin; j++)
+    Form g = form_of(r, f->nin, f->in, f->nsub, f->sub);
+    for (int j = 0; j < nin; j++)
         if (ri[j].axis >= 0)
-            g.in[j] = own_row(f->in[j], &p->axis[ri[j].axis], ri[j].at + (j >= steps));
+            g.in[np + j] = own_row(f->in[np + j], &p->axis[ri[j].axis], ri[j].at + (r->kind == SCAN && j >= steps));
     for (int k = 0; k < f->nsub; k++)
-        g.sub[k] = to_rows(f->sub[k], ri, k == f->nsub - 1 ? ro : NULL, p);
-    loop_emit(&g, p, out);
-    for (int k = 0; k < step->nout; k++)
+        g.sub[k] = to_rows(f->sub[k], ri, r->kind == WHILE && k == 0 ? NULL : ro, p);
+    emit_over_rows(&g, p, out);
+    for (int k = 0; k < nout; k++)
         if (ro[k].axis >= 0 && out[k])
-            out[k] = all_rows(out[k], &p->axis[ro[k].axis], ro[k].at + (k >= region_nloop(&f->r)));
+            out[k] = all_rows(out[k], &p->axis[ro[k].axis], ro[k].at + (r->kind == SCAN && k >= region_nloop(r)));
 }
 
 /* ==================== calls over places */
@@ -394,7 +416,7 @@ static void level_ins(const Ins *i, const Ref *x, Ref *out, void *env)
     if (lane)
         one_shard(&f, a, lane, out);
     else
-        loop_emit(&f, l.p, out);
+        emit_over_rows(&f, l.p, out);
 }
 
 static Graph *on_level(const Graph *g, Level l)

@@ -8,8 +8,6 @@
  *      piece each; what lies between two of them is a piece for one device. What a shard runs is the grid's (grid.c), and
  *      its collectives are exchanges.
  */
-#include <string.h>
-
 #include "transforms.h"
 
 bool graph_has_places(const Graph *g)
@@ -58,7 +56,7 @@ Graph *graph_unplaced(const Graph *g)
 /* ==================== one shard */
 
 /* index: the places of the shard along the axes of the grid. differs: by axis, which values of the graph being rewritten may differ
- * along it; NULL: any. exchanges: so far, which tells them apart. */
+ * along it. exchanges: so far, which tells them apart. */
 typedef struct Shard {
     const Places *p;
     Ref index[MESH_AXES];
@@ -89,13 +87,30 @@ static Ref agreed(Ref x, const Ins *i, Shard *s)
     return x;
 }
 
+/* Which values of body n differ along an axis. on: those around the region. */
+static const bool *differing(const Ins *i, int n, const bool *on, const char *axis)
+{
+    const Region *r = i->region;
+    const Graph *b = i->sub[n];
+    int np = region_npred(r);
+    bool *in = NEWS(bool, i->nin), *out = NEWS(bool, i->nout), *inside = NEWS(bool, b->nval);
+    for (int j = 0; j < i->nin; j++)
+        in[j] = on[i->in[j]];
+    region_bits(r, i->nin, i->nsub, i->sub, in, false, axis, out);
+    for (int k = 0; k < region_nloop(r); k++)
+        in[np + r->ncap + k] |= out[k];
+    affected(b, in + np, false, axis, inside);
+    return inside;
+}
+
 /* The body with exchanges, and the places of the shard as further captures. ask: of a while, what is its condition. */
 static Graph *exchanging_body(const Ins *i, int n, Shard *s)
 {
     const Graph *b = i->sub[n];
     Shard inner = *s;
     Ref *map = NEWS(Ref, b->nval);
-    memset(inner.differs, 0, sizeof inner.differs);
+    for (int a = 0; a < s->p->n; a++)
+        inner.differs[a] = differing(i, n, s->differs[a], s->p->axis[a].name);
     Graph *h = graph_begin(graph_new());
     for (int k = 0; k <= b->nin; k++) {
         for (int a = 0; k == i->region->ncap && a < s->p->n; a++)
@@ -146,7 +161,7 @@ static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard)
         exchanging_region(i, x, out, s);
     else if (a == s->p->n)
         again(i, x, out);
-    else if (i->op == OP_psum && s->differs[a] && !s->differs[a][i->in[0]])
+    else if (i->op == OP_psum && !s->differs[a][i->in[0]])
         out[0] = Mul(x[0], Like(x[0], (double)ins_int(i, 1)));
     else
         out[0] = collective_exchanged(i, x, s->index[a], s->alike, &s->exchanges);
