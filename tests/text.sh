@@ -9,10 +9,14 @@
 # Equal matches that follow one another are one line. Values have no numbers in kernels and SPIR-V, which change with everything.
 # HEDDLE_CHECK=1 is set, so each stage on the way is verified too.
 set -u
-build=$1 root=$2
+build=$(cd "$1" && pwd) root=$(cd "$2" && pwd)
 shift 2
 update=
 [ "${1:-}" != --update ] || { update=yes; shift; }
+for f; do                                       # by their whole names
+    set -- "$@" "$(realpath "$f")"
+    shift
+done
 heddle=$build/tools/heddle
 [ -x "$heddle" ] || { echo "skipped: the command is not built"; exit 77; }
 tmp=$(mktemp -d)
@@ -58,6 +62,7 @@ notices() {
 }
 
 [ $# -gt 0 ] || set -- "$root"/tests/text/*/*.hd
+cd "$root" || exit 1                            # --machine machines/gpu32.txt
 bad=0 n=0
 for f; do
     n=$((n + 1))
