@@ -18,9 +18,9 @@ static const float numbers[N * M] = { .5f, -1, 2, .25f, 3, -2, .75f, 1.5f, -.5f,
 static char timeline[] = "/tmp/heddle-grid-XXXXXX";
 static long seen;
 
-typedef struct Ran { int shards, exchanges, home; } Ran;
+typedef struct Ran { int shards, exchanges; } Ran;
 
-/* Since the last look: how many shards had work, what they exchanged in all, and what was computed between. */
+/* Since the last look: how many shards had work, and what they exchanged in all. */
 static Ran ran(void)
 {
     char line[400], name[60];
@@ -30,16 +30,15 @@ static Ran ran(void)
     FILE *f = fopen(timeline, "r");
     ck_assert(f && !fseek(f, seen, SEEK_SET));
     while (fgets(line, sizeof line, f)) {
-        if (sscanf(line, "{\"ph\":\"X\",\"pid\":1,\"tid\":%d,\"ts\":%*f,\"dur\":%*f,\"name\":\"%59[^\"]\"},", &tid, name) != 2)
+        if (sscanf(line, "{\"ph\":\"B\",\"pid\":%*d,\"tid\":%d,\"name\":\"%59[^\"]\"", &tid, name) != 2 || tid < 1 || tid > 64)
             continue;
         r.exchanges += strchr(name, '#') != NULL;
-        r.home += tid < 0;
-        if (tid >= 0 && tid < 64)
-            shard[tid] = true;
+        shard[tid - 1] = true;
     }
     for (int k = 0; k < 64; k++)
         r.shards += shard[k];
-    seen = ftell(f);
+    seen = ftell(f) - 3;                        /* the next event takes the place of the bracket */
+    seen = seen > 0 ? seen : 0;
     fclose(f);
     return r;
 }
