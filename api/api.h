@@ -160,13 +160,14 @@ int cap_find(const CapSet *, const Cap *);      /* its number; -1: it is not the
 int cap_add(CapSet *, const Cap *);             /* the number that it has, or gets */
 /* A function at given argument types. inputs of g: the captures, then one for each leaf of the arguments; outputs: one for
  * each leaf of the result. */
-/* With HEDDLE_CHECK=keys: a random key that was used (keys.c). Its two words are elements of values of a trace; of a Traced: of the
- * inputs with these numbers, or of results that are keys made and used inside. */
+/* With HEDDLE_CHECK=keys: a random key that was used (keys.c). Its two words are those at `at` in values of a trace; of a
+ * Traced: in the inputs with these numbers, or in results that are keys made and used inside. keys.c has two values that are none. */
 typedef struct KeyUse {
     uint32_t of[2]; int64_t at[2];
     Loc loc, within;                            /* where in this trace, and in the innermost one that is applied there */
     int region, branch;                         /* of hd_cond, hd_switch; region 0: none */
     bool result;
+    const uint32_t *in; int nin;                /* of a key that was made inside of inputs: them, as values of the trace */
 } KeyUse;
 typedef struct KeyUses { KeyUse *use; int n; } KeyUses;
 typedef struct KeySet { KeyUse *use; int n, cap; int *slot; uint64_t room; } KeySet;
@@ -327,8 +328,8 @@ KeyUses keys_of_lanes(const Traced *, const Type *, const int32_t *axis, int64_t
 int keys_apply(const Traced *, const Ref *args);
 void keys_results(const Traced *, const Ref *out);
 int keys_branches(int n, const Traced *const *, const Ref *args);
-/* t runs in each step of a loop whose carry next gives. */
-int keys_loop(const Traced *t, const Traced *next, int ncarry, const Ref *carry, const Ref *xs, int64_t length);
+/* All n run in each step of a loop, whose carry the last of them gives. */
+int keys_loop(int n, const Traced *const *, int ncarry, const Ref *carry, const Ref *xs, int64_t length);
 int keys_combined(const Traced *, int64_t n);   /* by a function that combines so many slices: any use is one in each step */
 
 /* What is being done on the way to a program. */

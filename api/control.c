@@ -175,13 +175,16 @@ static void carry_condition(Graph **sub, Region *r, Ref *in, int nin)
     r->ncarry++;
 }
 
+/* Of a while that nobody bounds: keys that come back within so many steps are taken to be used again. */
+enum { SOME_TRIPS = 3 };
+
 /* cond and body are at the carry's types. */
 static void while_region(const Traced *cond, const Traced *body, const Type *want, int n, const Ref *carry,
                          const hd_while_opts *o, Ref *out)
 {
     const Traced *t[2] = { cond, body };
     CapSet caps = all_captures(2, t);
-    if (keys_loop(cond, body, n, carry, NULL, 2) || keys_loop(body, body, n, carry, NULL, 2))
+    if (keys_loop(2, t, n, carry, NULL, o->max_trips > 0 ? o->max_trips : SOME_TRIPS))
         return;
     int ncap = caps.n;
     Type yes = type_scalar(DT_BOOL);

@@ -150,7 +150,7 @@ void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry
         in[ncap + k] = carry[k];
     for (int k = 0; k < nx; k++)
         in[ncap + ncarry + k] = xs[k];
-    if (error_pending() || keys_loop(t, t, ncarry, carry, xs, o->length))
+    if (error_pending() || keys_loop(1, &t, ncarry, carry, xs, o->length))
         return;
     Region r = region_plain(SCAN, ncap, 0, ncarry);
     r.reverse = o->reverse;

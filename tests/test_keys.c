@@ -184,17 +184,109 @@ static hd pair_none(hd a, hd b) { (void)a, (void)b; return hd_zeros(HD_F32); }
 static hd same_for_branch(hd k) { return hd_cond(yes(), pair_branch, pair_none, k, k); }
 static hd no_use_in_branch(hd k) { return hd_add(hd_cond(yes(), none, none, k), draw(k)); }
 
-#define ONCE(f) { #f, f, false }
-#define TWICE(f) { #f, f, true }
-static const struct { const char *name; hd (*f)(hd); bool twice; } program[] = {
+/* ==================== keys that come back after some steps, and keys that the program spells out */
+
+static hd scan3(hd_fn *f, hd carry, int64_t n) { return hd_nth(hd_scan(f, carry, hd_iota(HD_F32, 0, n)), 1); }
+static hd two_keys(hd k) { hd s = hd_random_split(k, 2); return hd_tuple(row(s, 0), row(s, 1)); }
+static hd step_swap(hd c, hd x) { return hd_tuple(hd_tuple(hd_nth(c, 1), hd_nth(c, 0)), weighted(hd_nth(c, 0), x)); }
+static hd swap_two(hd k) { return scan3(HD_FN(step_swap), two_keys(k), 2); }
+static hd swap_three(hd k) { return scan3(HD_FN(step_swap), two_keys(k), 3); }
+static hd step_roll(hd c, hd x) { return hd_tuple(hd_roll(c, 1, 0), weighted(row(c, 0), x)); }
+static hd roll_four(hd k) { return scan3(HD_FN(step_roll), hd_random_split(k, 4), 4); }
+static hd roll_five(hd k) { return scan3(HD_FN(step_roll), hd_random_split(k, 4), 5); }
+static hd step_copy(hd c, hd x) { return hd_tuple(hd_tuple(hd_nth(c, 1), hd_nth(c, 1)), weighted(hd_nth(c, 0), x)); }
+static hd copy_two(hd k) { return scan3(HD_FN(step_copy), two_keys(k), 2); }
+static hd copy_three(hd k) { return scan3(HD_FN(step_copy), two_keys(k), 3); }
+static hd step_one_twice(hd c, hd x)
+{
+    hd fresh = row(hd_random_split(hd_nth(c, 0), 2), 0);
+    return hd_tuple(hd_tuple(fresh, fresh), weighted(hd_nth(c, 1), x));
+}
+static hd made_twice(hd k) { return scan3(HD_FN(step_one_twice), two_keys(k), 2); }
+static hd made_once(hd k) { return scan3(HD_FN(step_one_twice), two_keys(k), 1); }
+static hd step_row_carried(hd c, hd k) { return hd_tuple(k, both(c, k)); }
+static hd row_carried(hd k)
+{
+    hd s = hd_random_split(k, 4);
+    return hd_nth(hd_scan(step_row_carried, row(s, 3), hd_slice_axis(s, 0, 0, 3)), 1);
+}
+static hd step_row_later(hd c, hd k) { return hd_tuple(k, draw(c)); }
+static hd row_later(hd k)
+{
+    hd s = hd_random_split(k, 4);
+    return hd_nth(hd_scan(step_row_later, row(s, 3), hd_slice_axis(s, 0, 0, 3)), 1);
+}
+static hd turn_swap(hd c) { return hd_tuple(hd_nth(c, 1), hd_nth(c, 0), hd_add(hd_nth(c, 2), draw(hd_nth(c, 0)))); }
+static hd below_two(hd c) { return hd_lt(hd_nth(c, 2), hd_c(2)); }
+static hd asks_other(hd c) { return hd_lt(draw(hd_nth(c, 1)), hd_c(2)); }
+static hd swap_carry(hd k) { hd s = two_keys(k); return hd_tuple(hd_nth(s, 0), hd_nth(s, 1), hd_zeros(HD_F32)); }
+static hd while_swap(hd k) { return hd_while(below_two, turn_swap, swap_carry(k)); }
+static hd while_swap_two(hd k) { return hd_while(below_two, turn_swap, swap_carry(k), .max_trips = 2); }
+static hd while_asks_other(hd k) { return hd_while(asks_other, turn_swap, swap_carry(k), .max_trips = 2); }
+static hd while_kept_once(hd k) { return hd_while(below_one, turn_kept, hd_tuple(k, hd_zeros(HD_F32)), .max_trips = 1); }
+
+static hd five(hd x) { return hd_mul(draw(hd_key(5)), x); }
+static hd six(hd x) { return hd_mul(draw(hd_random_key(6)), x); }
+static hd spelled_typed(hd k) { (void)k; return both(hd_random_key(1), hd_key(1)); }
+static hd spelled_words(hd k) { (void)k; return both(hd_wrap_key_data(hd_key(1)), hd_random_key(1)); }
+static hd spelled_inside(hd k) { (void)k; return hd_add(hd_apply(five, hd_c(1.0f)), draw(hd_key(5))); }
+static hd spelled_applied(hd k) { (void)k; return hd_add(hd_apply(six, hd_c(1.0f)), hd_apply(six, hd_c(2.0f))); }
+static hd spelled_others(hd k) { (void)k; return hd_add(hd_apply(five, hd_c(1.0f)), hd_apply(six, hd_c(2.0f))); }
+static hd spelled_lanes(hd k) { (void)k; return hd_apply(hd_vmap(five), hd_iota(HD_F32, 0, 3)); }
+static hd spelled_grad(hd k) { (void)k; return hd_add(hd_apply(hd_grad(five), hd_c(1.0f)), draw(hd_key(5))); }
+static hd step_five(hd c, hd x) { return hd_tuple(c, hd_apply(five, x)); }
+static hd spelled_loop(hd k) { return scan3(HD_FN(step_five), k, 3); }
+static hd spelled_step(hd k) { return scan3(HD_FN(step_five), k, 1); }
+static hd step_gives_five(hd c, hd x) { return hd_tuple(hd_key(5), weighted(hd_key_data(c), x)); }
+static hd given_two(hd k) { return scan3(HD_FN(step_gives_five), hd_key_data(k), 2); }
+static hd given_three(hd k) { return scan3(HD_FN(step_gives_five), hd_key_data(k), 3); }
+static hd step_fixed(hd k, hd c, hd x) { return hd_tuple(c, weighted(hd_random_fold_in(k, hd_c(0)), x)); }
+static hd fixed_loop(hd k) { return scan3(hd_partial(step_fixed, k), hd_c(0.0f), 3); }
+static hd fixed_step(hd k) { return scan3(hd_partial(step_fixed, k), hd_c(0.0f), 1); }
+static hd map_fixed(hd k, hd x) { return weighted(hd_random_fold_in(k, hd_c(0)), x); }
+static hd step_applied(hd k, hd c, hd x) { return hd_tuple(c, hd_apply(map_fixed, k, x)); }
+static hd applied_loop(hd k) { return scan3(hd_partial(step_applied, k), hd_c(0.0f), 3); }
+static hd at_number(hd k, hd i) { return draw(hd_random_fold_in(k, i)); }
+static hd step_numbered(hd k, hd c, hd x) { return hd_tuple(c, hd_apply(at_number, k, hd_cast(x, HD_I32))); }
+static hd numbered_loop(hd k) { return scan3(hd_partial(step_numbered, k), hd_c(0.0f), 3); }
+static hd fixed_map(hd k) { return hd_map(hd_partial(map_fixed, k), hd_iota(HD_F32, 0, 5)); }
+
+/* ==================== typed keys, and their words */
+
+static hd typed_grid(hd k, int i, int j)
+{
+    hd s = hd_random_split(k, 6), g = hd_transpose(hd_reshape(s, 2, 3), 1, 0);
+    return both(row(s, i), row(hd_index(g, 1, j / 3), j % 3));
+}
+static hd typed_same(hd k) { return typed_grid(k, 4, 4); }
+static hd typed_other(hd k) { return typed_grid(k, 4, 2); }
+static hd typed_joined(hd k) { hd s = hd_random_split(k, 2); return both(row(s, 1), row(hd_concatenate(0, hd_flip(s, 0), s), 0)); }
+static hd typed_lanes(hd k) { return hd_apply(hd_vmap(draw), hd_broadcast_to(k, 3)); }
+static hd typed_columns(hd k, int i)
+{
+    hd s = hd_random_split(k, 6), half = hd_slice_axis(hd_reshape(s, 2, 3), 1, 0, 2);
+    return hd_add(hd_sum(hd_apply(hd_vmap(hd_vmap(draw), .in_axes = { 1 }), half)), draw(row(s, i)));
+}
+static hd typed_column_same(hd k) { return typed_columns(k, 4); }
+static hd typed_column_other(hd k) { return typed_columns(k, 5); }
+static hd words_same(hd k) { hd s = hd_random_split(k, 3); return both(row(s, 1), row(hd_key_data(s), 1)); }
+static hd words_other(hd k) { hd s = hd_random_split(k, 3); return both(row(s, 1), row(hd_key_data(s), 2)); }
+static hd words_back(hd k) { hd s = hd_random_split(k, 3); return both(row(s, 1), row(hd_wrap_key_data(hd_key_data(s)), 1)); }
+
+/* With typed keys, and with words; with words alone; with typed keys alone. */
+enum { EITHER, WORDS, TYPED };
+#define ONCE(f) { #f, f, false, EITHER }
+#define TWICE(f) { #f, f, true, EITHER }
+#define OF(which, twice, f) { #f, f, twice, which }
+static const struct { const char *name; hd (*f)(hd); bool twice; int which; } program[] = {
     TWICE(two_samplers), TWICE(with_parameters), TWICE(of_bits), TWICE(of_order), TWICE(then_split), TWICE(split_twice), ONCE(parts),
     TWICE(part_twice), ONCE(chain), ONCE(folded), TWICE(folded_twice), ONCE(folded_and_drawn), ONCE(seeds), TWICE(one_seed),
-    TWICE(reshaped), TWICE(grid_same), ONCE(grid_other), TWICE(flipped_same), ONCE(flipped_other), TWICE(joined_same), TWICE(joined_border),
-    ONCE(joined_other), TWICE(in_tuple), ONCE(in_dict), TWICE(dynamic_same), ONCE(dynamic_other),
+    OF(WORDS, true, reshaped), OF(WORDS, true, grid_same), OF(WORDS, false, grid_other), TWICE(flipped_same), ONCE(flipped_other), OF(WORDS, true, joined_same), OF(WORDS, true, joined_border),
+    OF(WORDS, false, joined_other), TWICE(in_tuple), ONCE(in_dict), TWICE(dynamic_same), ONCE(dynamic_other),
     TWICE(applied_twice), TWICE(applied_then_drawn), ONCE(applied_parts), TWICE(applied_jit), TWICE(applied_grad), ONCE(grad_once),
-    ONCE(grad_idle), TWICE(grad_of_grad), TWICE(with_checkpoint), ONCE(checkpoint_grad), TWICE(partials), ONCE(partial_once),
+    OF(WORDS, false, grad_idle), TWICE(grad_of_grad), TWICE(with_checkpoint), ONCE(checkpoint_grad), TWICE(partials), ONCE(partial_once),
     TWICE(given_used), ONCE(given_fresh), ONCE(with_rule), TWICE(rule_twice),
-    ONCE(lanes), TWICE(lanes_twice), TWICE(lane_again), TWICE(columns_same), ONCE(columns_other), TWICE(equal_lanes), ONCE(shared),
+    ONCE(lanes), TWICE(lanes_twice), TWICE(lane_again), OF(WORDS, true, columns_same), OF(WORDS, false, columns_other), OF(WORDS, true, equal_lanes), ONCE(shared),
     TWICE(shared_twice),
     TWICE(scan_captured), ONCE(scan_one_step), ONCE(scan_folded), ONCE(scan_rows), TWICE(scan_rows_twice), TWICE(scan_kept),
     ONCE(scan_split), ONCE(scan_split_written), TWICE(scan_split_then), TWICE(scan_wrong_half), TWICE(fori_kept), ONCE(fori_folded),
@@ -202,15 +294,25 @@ static const struct { const char *name; hd (*f)(hd); bool twice; } program[] = {
     TWICE(while_kept), ONCE(while_split), TWICE(while_asks), TWICE(while_both), ONCE(mapped), TWICE(mapped_captured),
     ONCE(branches), ONCE(one_branch), ONCE(captured_branches), TWICE(branch_then), TWICE(before_branch), TWICE(in_branch),
     TWICE(branches_twice), TWICE(same_for_branch), ONCE(no_use_in_branch),
+    ONCE(swap_two), TWICE(swap_three), ONCE(roll_four), TWICE(roll_five), ONCE(copy_two), TWICE(copy_three), TWICE(made_twice), ONCE(made_once),
+    TWICE(row_carried), ONCE(row_later), TWICE(while_swap), ONCE(while_swap_two), TWICE(while_asks_other), ONCE(while_kept_once),
+    TWICE(spelled_typed), TWICE(spelled_words), TWICE(spelled_inside), TWICE(spelled_applied), ONCE(spelled_others), ONCE(spelled_lanes),
+    TWICE(spelled_grad), TWICE(spelled_loop), ONCE(spelled_step), ONCE(given_two), TWICE(given_three), TWICE(fixed_loop), ONCE(fixed_step),
+    TWICE(fixed_map), TWICE(applied_loop), ONCE(numbered_loop),
+    OF(TYPED, true, typed_same), OF(TYPED, false, typed_other), OF(TYPED, true, typed_joined), OF(TYPED, true, typed_lanes),
+    OF(TYPED, true, typed_column_same), OF(TYPED, false, typed_column_other), OF(TYPED, true, words_same), OF(TYPED, false, words_other),
+    OF(TYPED, true, words_back),
 };
 
-static int shape_of_program(hd (*f)(hd))
+static int shape_of_key(hd (*f)(hd), bool typed)
 {
-    hd_array *key = hd_array_key(7), *y = NULL;
+    hd_array *key = typed ? hd_array_random_key(7) : hd_array_key(7), *y = NULL;
     int code = hd_eval_shape(f, &y, key);
     hd_drop(key), hd_drop(y);
     return code;
 }
+
+static int shape_of_program(hd (*f)(hd)) { return shape_of_key(f, false); }
 
 /* Without the word a key may be used as often as one likes. */
 START_TEST(off)
@@ -226,14 +328,22 @@ START_TEST(off)
 }
 END_TEST
 
-START_TEST(rules)
+static void judged(int i, bool typed)
 {
-    int code = shape_of_program(program[_i].f);
-    ck_assert_msg(!code == !program[_i].twice, "%s: %s", program[_i].name, code ? hd_error() : "nothing was found");
+    int code = shape_of_key(program[i].f, typed);
+    ck_assert_msg(!code == !program[i].twice, "%s, %s: %s", program[i].name, typed ? "typed" : "words", code ? hd_error() : "nothing was found");
     if (!code)
         return;
-    ck_assert_msg(strstr(hd_error(), "a random key is used") && strstr(hd_error(), "hd_random_fold_in"), "%s: %s", program[_i].name,
+    ck_assert_msg(strstr(hd_error(), "a random key is used") && strstr(hd_error(), "hd_random_fold_in"), "%s: %s", program[i].name,
                   hd_error());
+}
+
+START_TEST(rules)
+{
+    if (program[_i].which != TYPED)
+        judged(_i, false);
+    if (program[_i].which != WORDS)
+        judged(_i, true);
 }
 END_TEST
 
