@@ -29,6 +29,13 @@ int machine_override(Machine *);                /* $HEDDLE_MACHINE, if it is set
 void machine_print(const Machine *, Text *);    /* all rows, each with its meaning; machine_parse() reads it */
 uint64_t machine_hash(const Machine *);
 
+/* Cycles of a work-item that does its part of so many. */
+static inline double item_cycles(const Machine *m, double total)
+{
+    double part = total / (double)m->items;
+    return part < (double)m->item ? part : (double)m->item;
+}
+
 typedef struct Target {
     const char *device;                         /* its name, for messages */
     const Machine *machine;                     /* NULL: machine_processor */
@@ -36,5 +43,7 @@ typedef struct Target {
     bool no_library;                            /* no functions of f64 that K_CALL calls */
     int64_t max_alloc;                          /* bytes of one allocation */
 } Target;
+
+enum { TURNS = 50 };                            /* steps that a while is taken to make */
 
 #endif

@@ -143,11 +143,13 @@ static Made *made(void)
     m->stored[g->in[0]] = (Place){ &m->x, layout_natural(dim, 2) };
     Store *st = NEW(Store);
     *st = (Store){ .v = g->out[0], .idx = { form_a(i), form_a(j) }, .nidx = 2, .to = { &m->y, layout_natural(dim, 2) } };
-    m->spec = (Spec){ .kind = SPEC_LOOPS, .name = "k", .g = g, .stored = m->stored, .own = NEWS(bool, g->nval), .outer = { i, j },
+    m->spec = (Spec){ .kind = SPEC_LOOPS, .name = "k", .g = g, .stored = m->stored, .outer = { i, j },
                       .nouter = 2, .vec = j, .block = { { i, 4 } }, .nblock = 1, .store = st, .nstore = 1, .target = &cpu };
     ck_assert_msg(spec_check(&m->spec) == 0, "%s", error_text());
     return m;
 }
+
+static const Atom *i8(void) { return atom_var("i", 8, 0); }
 
 START_TEST(specs)
 {
@@ -167,6 +169,10 @@ START_TEST(specs)
     noticed(spec_check(&m->spec), "0 copies");
     m = made(), m->spec.flat = z, m->spec.nflat = 2, memcpy(m->spec.flat_of, m->spec.outer, sizeof m->spec.flat_of);
     noticed(spec_check(&m->spec), "its digits 512");
+    m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 1, 1 }, m->spec.naxis = 1;
+    noticed(spec_check(&m->spec), "1 blocks of 4");
+    m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 2, 3 }, m->spec.naxis = 1;
+    noticed(spec_check(&m->spec), "takes 3");
     m = made(), m->spec.store->to.buf = NULL;
     noticed(spec_check(&m->spec), "no place");
     m = made(), m->y.dt = DT_I32;

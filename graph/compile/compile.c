@@ -3,6 +3,7 @@
  */
 #include "compile.h"
 #include "graph.h"
+#include "lower.h"
 #include "mathematics.h"
 #include "schedule.h"
 
@@ -45,6 +46,27 @@ static int check_dtypes(const Graph *g, const Target *t)
 
 /* ==================== the pipeline */
 
+static Kernel *lower_step(const Step *st)
+{
+    Loc was = loc_set(st->loc);
+    Kernel *k = error_pending() ? NULL : lower(st->spec, st->nspec);
+    loc_set(was);
+    if (!k)
+        error_set(E_INTERNAL, "kernel %s could not be lowered", st->spec[st->nspec - 1]->name);
+    return k && check_stage("kernel") && k_check(k) ? NULL : k;
+}
+
+static void lower_plan(Plan *p)
+{
+    for (int n = 0; n < p->nstep && !error_pending(); n++) {
+        Step *st = &p->step[n];
+        if (st->nspec)
+            st->kernel = lower_step(st);
+        for (int k = 0; k < st->nbody; k++)
+            lower_plan(st->body[k]);
+    }
+}
+
 Plan *plan_schedule(const Graph *g, const Target *target)
 {
     Target *t = arena_copy(target, sizeof *t);
@@ -56,7 +78,12 @@ Plan *plan_schedule(const Graph *g, const Target *target)
     sets_open();
     elem_open();
     Plan *p = schedule_graph(g, t, "", (Bounds){ 0 });
-    if (p && (!plan_layout(p) || (check_stage("plan") && plan_check(p))))
+    if (p) {
+        join_plan(p, t->machine);
+        lower_plan(p);
+        plan_count(p);
+    }
+    if (error_pending() || !p || !plan_layout(p) || (check_stage("plan") && plan_check(p)))
         p = NULL;
     form_close();
     return p;

@@ -2,6 +2,7 @@
  * body.c - what the body of a region costs, and what it reads at computed indices.
  */
 #include "demand.h"
+#include "target.h"
 
 static double size_of(const Graph *g, Ref v) { return (double)type_size(&g->type[v]); }
 

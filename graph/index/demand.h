@@ -28,6 +28,7 @@ bool elem_is_reduce(int op);                    /* reduce_*, dot */
 bool elem_is_own(int op);                       /* a shape of its own: scatter, sort, cumulative, region, exchange */
 double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap instructions */
 int elem_op_cost(int op);                       /* of ops that are not reductions */
+int elem_op_code(int op);                       /* instructions of the text of one */
 const AtomSet *idx_deps(const Form *, int n);
 
 /* What a walk over operands has still to look at, the next one on top. It is no recursion, which would be as deep as a chain is
@@ -66,7 +67,6 @@ bool seen_has(const Seen *, uint64_t, uint64_t, uint64_t, uint64_t);
 
 /* ==================== what the body of a region costs (body.c). Bodies must be expanded before they are judged. */
 
-enum { TURNS = 50 };                            /* steps that a while is taken to make */
 double body_state(const Graph *, const Region *, bool acc_only);        /* elements of the carry and accumulators */
 double body_code(const Graph *);                /* instructions of a body with everything unrolled */
 double body_weight(const Graph *);              /* instructions an evaluation of every element of a body costs */

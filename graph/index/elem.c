@@ -172,6 +172,25 @@ int elem_op_cost(int op)
     }
 }
 
+/* Instructions of the kernel IR, f32: the paths that are seldom taken, too. */
+int elem_op_code(int op)
+{
+    switch (op) {
+    case OP_pow: case OP_lgamma: case OP_digamma: return 200;
+    case OP_sin: case OP_cos: case OP_tan: return 190;
+    case OP_threefry: return 110;
+    case OP_erfc: case OP_erf_inv: return 105;
+    case OP_rem: return 90;
+    case OP_asinh: case OP_acosh: case OP_atanh: case OP_trigamma: return 80;
+    case OP_cbrt: case OP_sinh: return 70;
+    case OP_log: case OP_log2: case OP_log1p: case OP_tanh: case OP_atan2: return 60;
+    case OP_expm1: case OP_logistic: case OP_cosh: case OP_asin: case OP_atan: case OP_erf: return 45;
+    case OP_exp: case OP_exp2: case OP_acos: case OP_hypot: return 35;
+    default:
+        return elem_op_cost(op) ? 1 : 0;
+    }
+}
+
 /* Is v an integer that depends on the position alone? Then what it leads to is a view. */
 static bool by_position(const Graph *g, Ref v, int *budget)
 {

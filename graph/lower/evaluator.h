@@ -14,13 +14,6 @@
 #include "lower.h"
 #include "mathematics.h"
 
-/* Cycles of a work-item that does its part of so many. */
-static inline double item_cycles(const Machine *m, double total)
-{
-    double part = total / (double)m->items;
-    return part < (double)m->item ? part : (double)m->item;
-}
-
 /* ==================== tables by hash */
 
 typedef struct Map { struct Node **slot; size_t cap, n; } Map;
@@ -65,7 +58,7 @@ typedef struct Row { struct Row *next; Buffer *buf; Form f; int64_t pad; bool fi
 struct Frame {
     int id; const Graph *g; Frame *up;
     bool whole, by_env;                         /* by_env: what is stored is private to an environment */
-    const Place *stored, *instead; const bool *own;
+    const Place *stored, *instead; Refs made;
     Param *param; int *param_of;                /* by value: number + 1; NULL: no parameters */
     const Val *mask;                            /* lanes that its values are for, as Lower.mask: others may lack them */
     /* (value, index) -> Row: what two phases need and is dear; all of them */

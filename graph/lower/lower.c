@@ -148,7 +148,7 @@ static Frame *frame_of(const Lower *L, const Graph *g)
 
 Place frame_place(const Frame *fr, Ref v)
 {
-    if (!fr->stored || (fr->own && fr->own[v]))
+    if (!fr->stored || !fr->stored[v].buf || refs_have(fr->made, v))
         return (Place){ 0 };
     return fr->instead && fr->instead[v].buf ? fr->instead[v] : fr->stored[v];
 }

@@ -7,6 +7,6 @@
 #include "spec.h"
 
 /* Several: one work-item computes one after the other. NULL after an error. */
-Kernel *lower(const Spec *const *, int n);
+Kernel *lower(Spec *const *, int n);
 
 #endif

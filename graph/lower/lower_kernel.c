@@ -2,8 +2,7 @@
  * lower_kernel.c - a specification -> a finished kernel: grid, blocks, what a work-item does.
  *
  * In:  outer variables with their register blocks, the vector variable, what to store.   Out: a Kernel.
- * Outer blocks are taken innermost first: whole loops until a work-item has work enough or its part of the
- * whole, then a chunk; the rest is the grid. The last block of an axis overlaps its neighbour, and the last chunk
+ * What is not in a work-item's chunk is the grid. The last block of an axis overlaps its neighbour, and the last chunk
  * repeats a block, since stores are idempotent; where they are not (in_place, rows of sums) blocks fit exactly.
  * Several specifications make one kernel of one work-item, which computes them in order.
  */
@@ -11,52 +10,13 @@
 
 #include <string.h>
 
-typedef struct Axis1 { const Atom *a; int64_t n, size, blocks, chunk; } Axis1;          /* size: elements of a block */
-
-static int copies_of(const Spec *s, const Atom *a)
-{
-    for (int j = 0; j < s->nblock; j++)
-        if (s->block[j].a == a && s->block[j].n > 1)
-            return s->block[j].n;
-    return 1;
-}
-
-/* Register blocks that fit their axis. */
-static int64_t block_size(Lower *L, const Atom *a)
-{
-    int64_t n = a->hi + 1, lanes = a == L->vec ? W : 1, copies = copies_of(L->spec, a);
-    while (copies > 1 && (copies * lanes > n || (L->spec->in_place && n % (copies * lanes))))
-        copies--;
-    return copies * lanes;
-}
-
 static bool own_kind(const Spec *s)
 {
     return s->kind == SPEC_SCATTER || s->kind == SPEC_SORT || s->kind == SPEC_CUMULATIVE;
 }
 
-/* Chunks of blocks for a work-item, innermost axis first: whole loops while they are short. */
-static void plan_axes(Lower *L, Axis1 *ax, int n)
-{
-    const Spec *s = L->spec;
-    double total = s->work > 1 ? s->work : 1;
-    for (int j = 0; j < n; j++)
-        total *= (double)ax[j].blocks;
-    L->k->work += total;
-    double each = s->work > 1 ? s->work : 1, room = item_cycles(L->m, total) / each;
-    int64_t budget = L->alone ? INT64_MAX : room < 1 ? 1 : (int64_t)room;
-    for (int j = n - 1; j >= 0; j--) {
-        Axis1 *x = &ax[j];
-        int64_t c = s->chunk > 0 ? s->chunk : x->blocks < budget ? x->blocks : budget;
-        while (s->chunk <= 0 && x->blocks % c && c > 1 && (x->blocks < L->m->items * c || s->in_place))
-            c--;
-        x->chunk = c;
-        budget = c == x->blocks ? (budget / x->blocks > 1 ? budget / x->blocks : 1) : 1;
-    }
-}
-
 /* What does not fit into a work-item: at most three dimensions; more are digits of the third. */
-static void plan_grid(Lower *L, const Axis1 *ax, int n, Form *at)
+static void plan_grid(Lower *L, const OuterAxis *ax, int n, Form *at)
 {
     Kernel *k = L->k;
     int axis[MAXRANK], m = 0;
@@ -68,7 +28,7 @@ static void plan_grid(Lower *L, const Axis1 *ax, int n, Form *at)
         int64_t dim[MAXRANK], all = 1;
         Form f[MAXRANK];
         for (int j = 0; j < w; j++) {           /* the last of them is the fastest digit */
-            const Axis1 *x = &ax[axis[to - 1 - j]];
+            const OuterAxis *x = &ax[axis[to - 1 - j]];
             dim[j] = (x->blocks + x->chunk - 1) / x->chunk;
             all *= dim[j];
         }
@@ -94,13 +54,13 @@ Form at_most(Lower *L, Form f, int64_t most)
 }
 
 /* Copies with a block of neighbours, since lanes lie apart: lines beside those just read are next, and not those of other rows. */
-static bool beside(const Lower *L, const Axis1 *x)
+static bool beside(const Lower *L, const OuterAxis *x)
 {
     return !L->spec->contract && x->a != L->vec && x->size > W / 4;
 }
 
 /* The bases of a work-item's blocks; returns how many loops are open. */
-static int open_axes(Lower *L, const Axis1 *ax, int n, const Form *grid, Form *base)
+static int open_axes(Lower *L, const OuterAxis *ax, int n, const Form *grid, Form *base)
 {
     int opened = 0;
     for (int k = 0; k < 2 * n; k++) {
@@ -119,7 +79,7 @@ static int open_axes(Lower *L, const Axis1 *ax, int n, const Form *grid, Form *b
     return opened;
 }
 
-static const Env **block_envs(Lower *L, const Axis1 *ax, int n, const Form *base, int *count)
+static const Env **block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base, int *count)
 {
     const Spec *s = L->spec;
     int ne = 1;
@@ -220,17 +180,12 @@ static void lower_outer(Lower *L)
 {
     const Spec *s = L->spec;
     Store *st = NEWS(Store, s->nstore);
-    int nst = live_stores(s, st), n = 0, nsum = 0, ne;
+    int nst = live_stores(s, st), n = s->naxis, nsum = 0, ne;
     if (s->kind == SPEC_LOOPS && !nst)
         return;
-    Axis1 ax[MAXRANK];
-    for (int j = 0; j < (s->flat ? 1 : s->nouter); j++) {
-        const Atom *a = s->flat ? s->flat : s->outer[j];
-        int64_t size = block_size(L, a);
-        ax[n++] = (Axis1){ .a = a, .n = a->hi + 1, .size = size, .blocks = (a->hi + size) / size };
-    }
+    const OuterAxis *ax = s->axis;
     Form grid[MAXRANK] = { 0 }, base[MAXRANK];
-    plan_axes(L, ax, n);
+    L->k->work += s->total;
     plan_grid(L, ax, n, grid);
     SumRow *sum = NEWS(SumRow, nst);
     for (int j = 0; j < nst; j++)
@@ -276,11 +231,10 @@ static void say_writes(Lower *L)
 static void lower_spec(Lower *L)
 {
     const Spec *s = L->spec;
-    L->vec = s->kind != SPEC_ROWS && s->vec && s->vec->hi + 1 >= W && !(s->in_place && (s->vec->hi + 1) % W)
-        ? s->vec : NULL;
+    L->vec = s->vec;
     L->top = frame_new(L, s->g);
     L->top->whole = true;
-    L->top->stored = s->stored, L->top->instead = s->instead, L->top->own = s->own;
+    L->top->stored = s->stored, L->top->instead = s->instead, L->top->made = s->made;
     frame_push(L, L->top);
     Ref *root = NEWS(Ref, s->nstore);
     for (int j = 0; j < s->nstore; j++)
@@ -300,12 +254,12 @@ static void lower_spec(Lower *L)
         error_set(E_INTERNAL, "kernel %s: a value could not be built", s->name);
 }
 
-Kernel *lower(const Spec *const *spec, int n)
+Kernel *lower(Spec *const *spec, int n)
 {
     Kernel *k = k_new(spec[0]->name);
     Lower *L = NEWS(Lower, n);
     for (int j = 0; k && j < n; j++) {
-        L[j] = (Lower){ .spec = spec[j], .m = spec[j]->target->machine, .k = k, .alone = n > 1 };
+        L[j] = (Lower){ .spec = spec[j], .m = spec[j]->target->machine, .k = k, .alone = spec[j]->alone };
         say_writes(&L[j]);
     }
     for (int j = 0; j < n && !error_pending(); j++) {

@@ -7,6 +7,7 @@
  * elements before and behind each slot are inside the arena, so that loads at borders need no clamp.
  */
 #include "plan.h"
+#include "target.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -131,6 +132,31 @@ bool plan_layout(Plan *p)
     if (p->bytes)
         p->bytes += PAGE;
     return !error_pending();
+}
+
+/* ==================== what a call costs */
+
+void plan_count(Plan *p)
+{
+    for (int n = 0; n < p->nstep; n++) {
+        const Step *st = &p->step[n];
+        double most = 0, sum = 0, launches = 0;
+        if (st->kernel) {
+            p->work += st->kernel->work;
+            p->launches++;
+            p->nkernel++;
+        }
+        for (int k = 0; k < st->nbody; k++) {
+            Plan *body = st->body[k];
+            plan_count(body);
+            p->nkernel += body->nkernel;
+            sum += body->work;
+            most = body->work > most ? body->work : most;
+            launches += body->launches;
+        }
+        p->launches += launches * (st->kind == S_LOOP ? (double)st->trip : st->kind == S_WHILE ? TURNS : 1);
+        p->work += st->kind == S_LOOP ? most * (double)st->trip : st->kind == S_WHILE ? sum * TURNS : most;
+    }
 }
 
 /* ==================== text */

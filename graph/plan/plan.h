@@ -38,7 +38,8 @@ struct HostStep { int (*run)(const HostStep *, const void *const *in, void *cons
 typedef struct Plan Plan;
 typedef struct Step {
     StepKind kind;
-    Kernel *kernel;
+    struct Spec **spec; int nspec;              /* LAUNCH: what the kernel does; several, one after the other ... */
+    Kernel *kernel;                             /* ... and the kernel, once it is lowered */
     Plan **body; int nbody;
     int64_t trip; bool reverse;
     /* Loops, whiles and branches bind the slots of their bodies' arguments and results to slots of this plan.
@@ -67,6 +68,7 @@ struct Plan {
 int plan_slot(Plan *, SlotKind, Dtype, int64_t size, const char *name);
 Step *plan_step(Plan *, StepKind);
 bool plan_layout(Plan *);                       /* arena offsets by liveness */
+void plan_count(Plan *);                        /* its kernels, work and launches: kernels are there */
 void plan_print(const Plan *, Text *);
 int plan_check(const Plan *);                   /* 0, or an error: something is read before it is there, or shares its place ... */
 void plan_kernels(const Plan *, Kernel ***list, int *n);        /* all of them, bodies included, in order */

@@ -185,39 +185,6 @@ static void place_roots(Sched *s)
 
 /* ==================== steps */
 
-static Kernel *kernel_lower(const Spec *const *spec, int n, Loc loc)
-{
-    Loc was = loc_set(loc);
-    Kernel *k = error_pending() ? NULL : lower(spec, n);
-    loc_set(was);
-    if (!k)
-        error_set(E_INTERNAL, "kernel %s could not be lowered", spec[n - 1]->name);
-    return k && check_stage("kernel") && k_check(k) ? NULL : k;
-}
-
-/* A launch costs more than what several cores would save on little work: on processors, such kernels are one work-item
- * of one kernel. Not long code, which compilers take their time for and which may occur again. */
-static bool joins(const Sched *s, const Spec *spec, const Kernel *k)
-{
-    const Step *last = s->nsmall && s->small_step == s->plan->nstep ? &s->plan->step[s->plan->nstep - 1] : NULL;
-    const Machine *m = s->target->machine;
-    return last && last->kernel->work + k->work <= (double)m->launch && last->kernel->nins + k->nins <= m->join_code &&
-           s->nsmall < m->join_kernels && spec->kind != SPEC_SORT && !spec->chunk;
-}
-
-/* spec is kept: s->own, which it points at, is for the kernel being made. */
-static void remember(Sched *s, const Spec *spec, const Kernel *k, bool joined)
-{
-    if (!joined)
-        s->nsmall = 0;
-    s->small_step = s->plan->nstep;
-    if (!s->target->machine->launch || k->work > (double)s->target->machine->launch || spec->kind == SPEC_SORT || spec->chunk)
-        return;
-    Spec *c = arena_copy(spec, sizeof *spec);
-    c->own = arena_copy(spec->own, sizeof *spec->own * (size_t)s->g->nval);
-    PUSH(s->small, s->nsmall, s->small_cap, c);
-}
-
 static void dump_spec(const Spec *spec, bool packed)
 {
     Text t = { 0 };
@@ -225,49 +192,36 @@ static void dump_spec(const Spec *spec, bool packed)
     dump_text("spec", &t);
 }
 
-void schedule_kernel(Sched *s, const Spec *spec, Loc loc)
+void schedule_kernel(Sched *s, Spec *spec, Loc loc)
 {
     bool packed = spec->instead != s->instead;
     if (error_pending())
         return;
+    spec_grid(spec);
     if (dump_wanted("spec"))
         dump_spec(spec, packed);
-    Kernel *k = check_stage("spec") && spec_check(spec) ? NULL : kernel_lower(&spec, 1, loc);
-    if (!k)
+    if (check_stage("spec") && spec_check(spec))
         return;
-    const char *note = spec_note(spec, packed);
-    bool join = joins(s, spec, k);
-    s->plan->work += k->work;
-    if (!join) {
-        *plan_step(s->plan, S_LAUNCH) = (Step){ .kind = S_LAUNCH, .kernel = k, .loc = loc, .note = note };
-        s->plan->nkernel++;
-        s->plan->launches++;
-    }
-    remember(s, spec, k, join);
-    if (!join)
-        return;
-    Step *st = &s->plan->step[s->plan->nstep - 1];
-    k = kernel_lower(s->small, s->nsmall, loc);
-    st->kernel = k ? k : st->kernel;
-    st->note = arena_text("%s, %s", st->note, note);
+    Spec **list = NEW(Spec *);
+    *list = spec;
+    *plan_step(s->plan, S_LAUNCH) = (Step){ .kind = S_LAUNCH, .spec = list, .nspec = 1, .loc = loc, .note = spec_note(spec, packed) };
 }
 
 static void kernel_of(Sched *s, const char *name, const Group *g)
 {
     Store *st = NEWS(Store, g->n);
+    Ref *made = NEWS(Ref, g->n);
     for (int k = 0; k < g->n; k++) {
         const Root *r = g->root[k];
         st[k] = (Store){ .v = r->kind == ROOT_SUMS ? r->x : r->v, .nidx = r->idx->n, .nspace = r->inner->n,
                          .to = s->stored[r->v], .chunk = r->kind == ROOT_SUMS ? r->chunk : 0 };
         memcpy(st[k].idx, r->idx->f, sizeof(Form) * (size_t)r->idx->n);
         memcpy(st[k].space, r->inner->a, sizeof(Atom *) * (size_t)r->inner->n);
-        s->own[r->v] = true;
+        made[k] = r->v;
     }
     const Ins *i = s->g->def[g->root[g->n - 1]->v];
-    const Spec *spec = shape_spec(s, name, g->root[0]->space, st, g->n, s->own);
+    Spec *spec = shape_spec(s, name, g->root[0]->space, st, g->n, (Refs){ made, g->n });
     schedule_kernel(s, spec, i->loc);
-    for (int k = 0; k < g->n; k++)
-        s->own[g->root[k]->v] = false;
 }
 
 /* Carries that the body changes in place become captures of it; the others move up. new_arg, new_result: by the number
@@ -342,7 +296,6 @@ static void step_of(Sched *s, const char *name, const Ins *i)
 {
     const Region *r = i->region;
     int nc = region_nloop(r);
-    double most = 0, sum = 0, launches = 0;
     Step st = { .kind = r->kind == SCAN ? S_LOOP : r->kind == WHILE ? S_WHILE : S_BRANCH, .body = NEWS(Plan *, i->nsub),
                 .nbody = i->nsub, .trip = r->length, .reverse = r->reverse, .in = NEWS(int, i->nin), .nin = i->nin,
                 .out = NEWS(int, i->nout), .loc = i->loc, .note = name };
@@ -355,13 +308,7 @@ static void step_of(Sched *s, const char *name, const Ins *i)
         Plan *p = st.body[k] = schedule_graph(i->sub[k], s->target, arena_text("%s_%d", name, k), b);
         if (!p)
             return;
-        s->plan->nkernel += p->nkernel;
-        sum += p->work;
-        most = p->work > most ? p->work : most;
-        launches += p->launches;
     }
-    s->plan->launches += launches * (r->kind == SCAN ? (double)r->length : r->kind == WHILE ? TURNS : 1);
-    s->plan->work += r->kind == SCAN ? most * (double)r->length : r->kind == WHILE ? sum * TURNS : most;
     bind_step(s, &st, i);
     int npong = r->kind == SCAN ? 2 * st.ncarry : r->kind == WHILE ? 2 * st.ncarry + 1 : 0;
     st.pong = NEWS(int, npong);
@@ -419,11 +366,7 @@ static void emit_group(Sched *s, const Group *g, int n)
     } else if (r->kind == ROOT_STEPS) {
         step_of(s, arena_text("%sl%d", s->prefix, n), r->ins);
     } else if (r->kind == ROOT_INS) {
-        for (int k = 0; k < r->ins->nout; k++)
-            s->own[r->v + (Ref)k] = true;
         schedule_kernel(s, shape_ins(s, arena_text("%sk%d", s->prefix, n), r), r->ins->loc);
-        for (int k = 0; k < r->ins->nout; k++)
-            s->own[r->v + (Ref)k] = false;
     } else
         kernel_of(s, arena_text("%sk%d", s->prefix, n), g);
 }
@@ -451,7 +394,7 @@ Plan *schedule_graph(const Graph *g0, const Target *t, const char *prefix, Bound
     Sched s = { .g = g, .target = t, .plan = NEW(Plan), .prefix = *prefix ? arena_text("%s_", prefix) : "",
                 .stored = NEWS(Place, n), .need = NEWS(Needs, n), .out = NEWS(bool, n), .force = NEWS(bool, n),
                 .natural = NEWS(bool, n), .depth = NEWS(int, n), .packed = NEWS(Place *, n),
-                .own = NEWS(bool, n), .none = NEWS(bool, n), .instead = NEWS(Place, n) };
+                .instead = NEWS(Place, n) };
     s.plan->narg = g->nin;
     s.plan->nresult = g->nout;
     place_inputs(&s, b);

@@ -4,7 +4,6 @@
 #ifndef HEDDLE_SCHEDULE_H
 #define HEDDLE_SCHEDULE_H
 
-#include "lower.h"
 #include "plan.h"
 #include "prepare.h"
 #include "spec.h"
@@ -35,9 +34,7 @@ typedef struct Sched {
     bool *out, *force, *natural; int *depth;    /* by value; natural: no layout of its own */
     Root **root; int nroot, root_cap;           /* in reverse order of values */
     Place **packed;                             /* by value, by dimension: turned copies made so far */
-    bool *own, *none; Place *instead;           /* by value: of the kernel being made; nothing */
-    const Spec **small; int nsmall, small_cap;  /* what the last step computes, if more may join it ... */
-    int small_step;                             /* ... and how many steps there were then */
+    Place *instead;                             /* by value: nothing */
 } Sched;
 
 void need_add(Sched *, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n);
@@ -50,12 +47,15 @@ Root *root_ins(Sched *, const Ins *);           /* regions and own shapes */
 typedef struct Group { Root **root; int n, cap; int code; } Group;
 Group *merge_roots(Sched *, int *n);
 /* Copies that the kernel wants of its operands become kernels before it. */
-Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, bool *own);
+Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, Refs made);
 Spec *shape_ins(Sched *, const char *name, const Root *);
 Spec *shape_sort(Sched *, Spec *, Loc);                 /* the same of a sort; its kernels but the last one are steps */
-void schedule_kernel(Sched *, const Spec *, Loc);       /* lowers it: a step */
+void schedule_kernel(Sched *, Spec *, Loc);     /* a step */
+void spec_grid(Spec *);                         /* its axes, and the work of all */
+void spec_alone(Spec *);                        /* one work-item does it */
 Buffer *schedule_buffer(Sched *, SlotKind, Dtype, int64_t size, const char *name);
 
+void join_plan(Plan *, const Machine *);        /* small kernels that follow one another become one (join.c) */
 Plan *schedule_graph(const Graph *, const Target *, const char *prefix, Bounds);
 
 #endif

@@ -172,7 +172,7 @@ static Place pack(Sched *s, const char *name, Ref v, int d)
         if (t->dim[k] != 1)
             outer[n++] = o[k];
     }
-    const Spec *spec = shape_spec(s, arena_text("%s_pack%u", name, v), vars_of(outer, n), &st, 1, s->none);
+    Spec *spec = shape_spec(s, arena_text("%s_pack%u", name, v), vars_of(outer, n), &st, 1, (Refs){ 0 });
     schedule_kernel(s, spec, s->g->def[v] ? s->g->def[v]->loc : (Loc){ 0 });
     return *p;
 }
@@ -319,15 +319,36 @@ static double block_work(const Spec *spec, const Traffic *t)
     return n > 1 ? n : 1;
 }
 
-Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st, int nstore, bool *own)
+/* Instructions: one for each copy of each operation and load; a short reduction is unrolled. */
+static double copies(const Machine *m, const Spec *spec, const AtomSet *deps, const Vars *loops)
+{
+    double n = loops->vol <= (double)m->unroll ? loops->vol : 1;
+    for (int k = 0; k < spec->nblock; k++)
+        n *= set_has(deps, spec->block[k].a) ? spec->block[k].n : 1;
+    return n;
+}
+
+/* The weights fit the kernels of the benchmarks and of the laws. */
+static double code_of(const Spec *spec, const Traffic *t)
+{
+    double n = 10 + 10.0 * t->nred;
+    for (int k = 0; k < t->nload; k++)
+        n += 1.5 * copies(machine(t), spec, form_deps(t->load[k].f), t->load[k].loops);
+    for (int k = 0; k < t->nwork; k++)
+        n += 0.4 * t->work[k].code * copies(machine(t), spec, t->work[k].deps, t->work[k].loops);
+    return n;
+}
+
+Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st, int nstore, Refs made)
 {
     Spec *spec = NEW(Spec);
-    *spec = (Spec){ .kind = SPEC_LOOPS, .name = name, .g = s->g, .stored = s->stored, .instead = s->instead, .own = own,
+    *spec = (Spec){ .kind = SPEC_LOOPS, .name = name, .g = s->g, .stored = s->stored, .instead = s->instead, .made = made,
                     .target = s->target, .store = arena_copy(st, sizeof *st * (size_t)nstore), .nstore = nstore };
     for (int k = 0; k < nstore; k++)
         spec->chunk = st[k].chunk ? st[k].chunk : spec->chunk;
-    Traffic t = { .s = s, .own = own };
+    Traffic t = { .s = s, .made = made };
     traffic_count(&t, st, nstore);
+    spec->code = code_of(spec, &t);
     if (flat_map(spec, &t, space))
         return spec;
     memcpy(spec->outer, space->a, sizeof *space->a * (size_t)space->n);
@@ -338,6 +359,7 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
         choose_blocks(spec, &t, space);
     spec->contract = block_all(spec) > 1 && t.nred;
     spec->work = block_work(spec, &t);
+    spec->code = code_of(spec, &t);
     return spec;
 }
 
@@ -367,13 +389,28 @@ static void shape_lanes(Spec *spec, const Root *r)
         set_block(spec, last, n);
     }
     spec->work = steps * body_weight(body) * n;
+    spec->code = 3 * code;
+}
+
+/* Cycles of a scatter or of running values, all work-items. */
+static double own_work(const Graph *g, const Ins *i, bool wide, bool in_place)
+{
+    double x = (double)type_size(&g->type[i->in[0]]);
+    if (i->op != OP_scatter)
+        return wide ? 4 * x / W : x;
+    double u = (double)type_size(&g->type[i->in[2]]), places = (double)type_size(&g->type[i->in[1]]);
+    return (in_place ? 0 : x / 2) + u * (wide ? 1 : 8) + 4 * places;
 }
 
 Spec *shape_ins(Sched *s, const char *name, const Root *r)
 {
     Spec *spec = NEW(Spec);
-    *spec = (Spec){ .kind = r->spec, .name = name, .g = s->g, .stored = s->stored, .instead = s->instead, .own = s->own,
+    *spec = (Spec){ .kind = r->spec, .name = name, .g = s->g, .stored = s->stored, .instead = s->instead,
                     .target = s->target, .ins = r->ins, .live = r->live, .nouter = r->space->n };
+    Ref *made = NEWS(Ref, r->ins->nout);
+    for (int k = 0; k < r->ins->nout; k++)
+        made[k] = r->v + (Ref)k;
+    spec->made = (Refs){ made, r->ins->nout };
     spec->in_place = r->spec == SPEC_SCATTER && s->stored[r->v].buf == s->stored[r->ins->in[0]].buf;
     memcpy(spec->outer, r->space->a, sizeof *r->space->a * (size_t)r->space->n);
     if (r->spec == SPEC_LANES || r->spec == SPEC_ROWS) {
@@ -391,8 +428,8 @@ Spec *shape_ins(Sched *s, const char *name, const Root *r)
         spec->nstore = 1;
     }
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
-    double all = (double)type_size(&s->g->type[r->ins->in[r->ins->op == OP_scatter ? 2 : 0]]);
     spec->vec = r->chunk && last && atom_extent(last) >= W ? last : NULL;
-    spec->work = 8 * all / (r->space->vol > 1 ? r->space->vol : 1) * (spec->vec ? W : 1);
+    spec->code = 50;
+    spec->work = own_work(s->g, r->ins, spec->vec, spec->in_place);
     return spec;
 }

@@ -30,10 +30,24 @@ typedef struct Store {                          /* one thing that a kernel compu
 
 typedef struct Block { const Atom *a; int n; } Block;
 
+/* An outer variable of a kernel: n elements in blocks of `size`, of which a work-item takes `chunk`. The last block overlaps its
+ * neighbour. */
+typedef struct OuterAxis { const Atom *a; int64_t n, size, blocks, chunk; } OuterAxis;
+
 /* One digit of one key of a sort: bits shift .. shift + width - 1 of its word, of which `bits` say anything. */
 typedef struct SortPass { int key, shift, width, bits; } SortPass;
 /* A kernel of a sort in chunks: counts the digits of a pass, or moves by them. counts: a table a chunk of every row. */
 typedef struct SortPart { int64_t chunks; int pass; bool count; Place counts; } SortPart;
+
+/* A few values. */
+typedef struct Refs { const Ref *v; int n; } Refs;
+static inline bool refs_have(Refs r, Ref v)
+{
+    for (int k = 0; k < r.n; k++)
+        if (r.v[k] == v)
+            return true;
+    return false;
+}
 
 typedef struct Spec {
     SpecKind kind;
@@ -41,14 +55,16 @@ typedef struct Spec {
     const Graph *g;
     const Place *stored;                        /* by value of g: where everything that is stored lies */
     Place *instead;                             /* by value; buf NULL: none. Packed copies that this kernel reads */
-    bool *own;                                  /* by value: made by this kernel, so computed, not loaded */
+    Refs made;                                  /* by this kernel, so computed, not loaded */
     const Atom *outer[MAXRANK]; int nouter;
     const Atom *vec;                            /* the outer variable that is the vector; NULL: the innermost loop */
     Block block[MAXRANK]; int nblock;           /* copies of an outer variable: register tile */
     int inner_tile;                             /* vectors side by side in a store loop; 0: 1 */
     const Atom *flat;                           /* the outer variables are digits of this one ... */
     const Atom *flat_of[MAXRANK]; int nflat;    /* ... in this order */
-    double work;                                /* rough cycles of a block */
+    double work, total, code;                   /* rough cycles of a block, of all of them; instructions of the kernel */
+    OuterAxis axis[MAXRANK]; int naxis;              /* of kernels that work in blocks */
+    bool alone;                                 /* one work-item does all of it */
     bool contract;
     int64_t chunk;                              /* outer steps of a work-item, where a row of sums asks for it; 0: free */
     Store *store; int nstore;                   /* SPEC_CUMULATIVE: what is stored instead of its result, if so */

@@ -91,6 +91,20 @@ static int store_check(const Spec *s, const Store *st)
     return variables_check(s, st) || place_check(s, st) ? (int)error_code() : 0;
 }
 
+/* Blocks cover their axis, and a work-item takes some of them. */
+static int axes_check(const Spec *s)
+{
+    for (int k = 0; k < s->naxis; k++) {
+        const OuterAxis *x = &s->axis[k];
+        if (x->size < 1 || x->blocks * x->size < x->n || (x->blocks - 1) * x->size >= x->n)
+            return wrong(s, "%lld elements of %s are %lld blocks of %lld", (long long)x->n, x->a->name, (long long)x->blocks,
+                         (long long)x->size);
+        if (x->blocks && (x->chunk < 1 || x->chunk > x->blocks))
+            return wrong(s, "a work-item takes %lld of %lld blocks of %s", (long long)x->chunk, (long long)x->blocks, x->a->name);
+    }
+    return 0;
+}
+
 static bool suits(const Spec *s)
 {
     switch (s->kind) {
@@ -106,7 +120,7 @@ int spec_check(const Spec *s)
 {
     if (!suits(s))
         return wrong(s, "its kind is not that of what it computes");
-    if (outer_check(s))
+    if (outer_check(s) || axes_check(s))
         return (int)error_code();
     for (int k = 0; k < s->nstore; k++)
         if (store_check(s, &s->store[k]))

@@ -17,7 +17,7 @@ static void leaves(Traffic *t, Ref v, const Form *idx, const Vars *loops, Seen *
     const Graph *g = t->s->g;
     if (!seen_add(been, v, PTR(idx_of(idx, g->type[v].rank)), 0, 0))
         return;
-    if (t->s->stored[v].buf && !t->own[v]) {
+    if (t->s->stored[v].buf && !refs_have(t->made, v)) {
         Form f = place_form(t->s, v, idx);
         if (seen_add(forms, PTR(f), 1, 0, 0))
             PUSH(t->tile, t->ntile, t->tile_cap, (Load){ .f = f, .loops = loops, .v = v });
@@ -40,7 +40,7 @@ static void count(Traffic *t, Ref v, const Form *idx, const Vars *loops, bool in
     loops = vars_upto(loops, key->deps);
     if (!seen_add(&t->seen, v, PTR(key), PTR(loops), inside))
         return;
-    if (t->s->stored[v].buf && !t->own[v]) {
+    if (t->s->stored[v].buf && !refs_have(t->made, v)) {
         PUSH(t->load, t->nload, t->load_cap, (Load){ place_form(t->s, v, idx), loops, false, v, key });
         return;
     }
@@ -53,13 +53,13 @@ static void count(Traffic *t, Ref v, const Form *idx, const Vars *loops, bool in
     if (elem_is_reduce(i->op)) {
         loops = vars_join(loops, ks, nk);
         inside = true;
-        PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, loops, key->deps });
+        PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, 1, loops, key->deps });
         t->nred++;
         Seen been = { 0 }, forms = { 0 };
         for (int k = 0; k < n; k++)
             leaves(t, d[k].v, d[k].idx, loops, &been, &forms);
     } else if (elem_cost(g, i) > 0)
-        PUSH(t->work, t->nwork, t->work_cap, (Work){ elem_cost(g, i), loops, key->deps });
+        PUSH(t->work, t->nwork, t->work_cap, (Work){ elem_cost(g, i), elem_op_code(i->op), loops, key->deps });
     for (int k = 0; k < n; k++) {
         count(t, d[k].v, d[k].idx, loops, inside);
         for (int j = 0, m = elems_of(d[k].idx, d[k].n, &e); j < m; j++)

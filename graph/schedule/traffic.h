@@ -7,9 +7,9 @@
 #include "schedule.h"
 
 typedef struct Load { Form f; const Vars *loops; bool store; Ref v; const Idx *idx; } Load;    /* v: what is loaded */
-typedef struct Work { double cost; const Vars *loops; const AtomSet *deps; } Work;     /* deps: of the element; of a reduction's steps, its result's */
+typedef struct Work { double cost, code; const Vars *loops; const AtomSet *deps; } Work;     /* deps: of the element; of a reduction's steps, its result's */
 typedef struct Traffic {
-    Sched *s; const bool *own;
+    Sched *s; Refs made;
     Load *load; int nload, load_cap;
     Work *work; int nwork, work_cap;
     Load *tile; int ntile, tile_cap;            /* loads inside reductions, for each reduction */

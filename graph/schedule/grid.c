@@ -1,0 +1,64 @@
+/*
+ * grid.c - what a work-item does of a kernel: blocks of each axis, and how many of them.
+ *
+ * In:  a specification whose vector, blocks and work are chosen. Out: its axes.
+ * Axes are taken innermost first: whole loops until a work-item has work enough or its part of the whole, then a chunk; the
+ * rest is the grid.
+ */
+#include "schedule.h"
+
+static int copies_of(const Spec *s, const Atom *a)
+{
+    for (int j = 0; j < s->nblock; j++)
+        if (s->block[j].a == a && s->block[j].n > 1)
+            return s->block[j].n;
+    return 1;
+}
+
+/* Register blocks that fit their axis. */
+static int64_t block_size(const Spec *s, const Atom *a)
+{
+    int64_t n = a->hi + 1, lanes = a == s->vec ? W : 1, copies = copies_of(s, a);
+    while (copies > 1 && (copies * lanes > n || (s->in_place && n % (copies * lanes))))
+        copies--;
+    return copies * lanes;
+}
+
+static void chunks(Spec *s)
+{
+    const Machine *m = s->target->machine;
+    double each = s->work > 1 ? s->work : 1, room = item_cycles(m, s->total) / each;
+    int64_t budget = room < 1 ? 1 : (int64_t)room;
+    for (int j = s->naxis - 1; j >= 0; j--) {
+        OuterAxis *x = &s->axis[j];
+        int64_t c = s->chunk > 0 ? s->chunk : x->blocks < budget ? x->blocks : budget;
+        while (s->chunk <= 0 && x->blocks % c && c > 1 && (x->blocks < m->items * c || s->in_place))
+            c--;
+        x->chunk = c;
+        budget = c == x->blocks ? (budget / x->blocks > 1 ? budget / x->blocks : 1) : 1;
+    }
+}
+
+void spec_grid(Spec *s)
+{
+    bool fits = s->vec && atom_extent(s->vec) >= W && !(s->in_place && atom_extent(s->vec) % W);
+    s->vec = fits ? s->vec : NULL;
+    s->total = s->work > 1 ? s->work : 1;
+    if (s->kind > SPEC_ROWS)                    /* an own shape: it shares itself out */
+        return;
+    for (int j = 0; j < (s->flat ? 1 : s->nouter); j++) {
+        const Atom *a = s->flat ? s->flat : s->outer[j];
+        int64_t size = block_size(s, a);
+        s->axis[s->naxis++] = (OuterAxis){ .a = a, .n = a->hi + 1, .size = size, .blocks = (a->hi + size) / size };
+        s->total *= (double)s->axis[j].blocks;
+    }
+    if (s->total > 0)                           /* else it has no elements */
+        chunks(s);
+}
+
+void spec_alone(Spec *s)
+{
+    s->alone = true;
+    for (int j = 0; j < s->naxis; j++)
+        s->axis[j].chunk = s->axis[j].blocks;
+}
