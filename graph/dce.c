@@ -22,11 +22,11 @@ void graph_live(const Graph *g, const bool *outs, bool *live)
             any |= live[i->out + (Ref)k];
         if (!any)
             continue;
-        bool *in = NULL;
-        if (i->op == OP_region) {               /* else all: a barrier keeps what it ties together */
-            bool *res = arena_copy(live + i->out, i->nout * sizeof *res);
-            in = NEWS(bool, i->nin);
-            region_live(i->region, i->nin, i->nsub, i->sub, res, in);
+        const bool *in = i->op == OP_barrier ? live + i->out : NULL;    /* of what it ties together, what is needed */
+        if (i->op == OP_region) {
+            bool *res = arena_copy(live + i->out, i->nout * sizeof *res), *needed = NEWS(bool, i->nin);
+            region_live(i->region, i->nin, i->nsub, i->sub, res, needed);
+            in = needed;
         }
         for (int k = 0; k < i->nin; k++)
             live[i->in[k]] |= !in || in[k];
@@ -37,7 +37,7 @@ void graph_live(const Graph *g, const bool *outs, bool *live)
 typedef struct Visit {
     const Ins *i;
     int next;
-    Region region; Graph **body; bool *in, *res;                /* of a region: what is left of it */
+    Region region; Graph **body; bool *in, *res;                /* of a region or a barrier: what is left of it */
 } Visit;
 
 typedef struct Walk {
@@ -58,10 +58,11 @@ static void visit(Walk *w, Ref v)
         return;
     w->seen[i->out] = true;
     Visit e = { .i = i };
+    if (i->op == OP_barrier || i->op == OP_region)
+        e.in = e.res = arena_copy(w->live + i->out, i->nout * sizeof *e.res);
     if (i->op == OP_region) {
         e.body = NEWS(Graph *, i->nsub);
         e.in = NEWS(bool, i->nin);
-        e.res = arena_copy(w->live + i->out, i->nout * sizeof *e.res);
         region_restrict(i->region, i->nin, i->nsub, i->sub, e.res, e.in, &e.region, e.body);
         for (int k = 0; w->deep && k < i->nsub; k++)
             e.body[k] = restricted(e.body[k], NULL, NULL, true);
@@ -69,7 +70,8 @@ static void visit(Walk *w, Ref v)
     PUSH(w->stack, w->depth, w->cap, e);
 }
 
-static void leave_region(Walk *w, const Visit *e)
+/* A region or a barrier without what nobody needs. */
+static void leave_part(Walk *w, const Visit *e)
 {
     const Ins *i = e->i;
     Ref *x = NEWS(Ref, i->nin), *out = NEWS(Ref, i->nout);
@@ -78,7 +80,10 @@ static void leave_region(Walk *w, const Visit *e)
         if (e->in[k])
             x[n++] = w->m[i->in[k]];
     Loc before = loc_set(i->loc);
-    append_region(&e->region, n, x, i->nsub, e->body, out);
+    if (i->op == OP_barrier)
+        Barrier(x, n, out);
+    else
+        append_region(&e->region, n, x, i->nsub, e->body, out);
     loc_set(before);
     n = 0;
     for (int k = 0; k < i->nout; k++)
@@ -89,8 +94,8 @@ static void leave_region(Walk *w, const Visit *e)
 static void leave(Walk *w, const Visit *e)
 {
     const Ins *i = e->i;
-    if (i->op == OP_region) {
-        leave_region(w, e);
+    if (i->op == OP_region || i->op == OP_barrier) {
+        leave_part(w, e);
         return;
     }
     Ref *x = NEWS(Ref, i->nin);

@@ -16,8 +16,11 @@
  *
  *      With --views: programs of views instead (fuzz_views.c), --many of them in one graph.
  *
+ *      With --pmap: programs whose shards meet (fuzz_pmap.c), over these devices and as lanes.
+ *
  *      fuzz [--seed N] [--count N] [--only LAW] [--verbose]
  *      fuzz [--views [--many N]] --device NAME [--seed N] [--count N] [--verbose]
+ *      fuzz --pmap NAME,NAME [--seed N] [--count N]
  *      exit code: 1 if a law was broken, 77 if the device is not there
  */
 #include <math.h>
@@ -724,6 +727,8 @@ static bool read_options(int argc, char **argv)
             option.only = argv[++k];
         else if (!strcmp(argv[k], "--device") && more)
             option.device = argv[++k];
+        else if (!strcmp(argv[k], "--pmap") && more)
+            option.pmap = argv[++k];
         else if (!strcmp(argv[k], "--views"))
             option.views = true;
         else if (!strcmp(argv[k], "--verbose"))
@@ -739,9 +744,12 @@ int main(int argc, char **argv)
     int bad = 0;
     if (!read_options(argc, argv)) {
         fprintf(stderr, "usage: fuzz [--seed N] [--count N] [--only LAW] [--verbose]\n"
-                        "       fuzz [--views [--many N]] --device NAME [--seed N] [--count N] [--verbose]\n");
+                        "       fuzz [--views [--many N]] --device NAME [--seed N] [--count N] [--verbose]\n"
+                        "       fuzz --pmap NAME,NAME [--seed N] [--count N]\n");
         return 2;
     }
+    if (option.pmap)
+        return pmap_agrees(option.seed, option.count, option.pmap);
     if (!device_use("host")) {
         fprintf(stderr, "%s\n", error_text());
         return 2;

@@ -25,11 +25,16 @@ static inline double normal(Rng *r) { return sqrt(-2 * log(1 - uniform(r))) * co
 
 /* ==================== programs of views (fuzz_views.c) */
 
-typedef struct FuzzOptions { int64_t seed, count, many; const char *only, *device; bool views, verbose; } FuzzOptions;
+typedef struct FuzzOptions { int64_t seed, count, many; const char *only, *device, *pmap; bool views, verbose; } FuzzOptions;
 
 /* A random closed graph of views of arrays; *what says which transform is around it. NULL after an error. */
 Graph *view_program(Rng *, bool f64, const char **what);
 /* Holds `many` programs at a time, in one graph, to what the host gives. Returns how many break that. */
 int views_agree(const FuzzOptions *, Device *host, Device *other);
+
+/* ==================== programs whose shards meet (fuzz_pmap.c) */
+
+/* Each over a list of devices, held to its map over lanes on the host. The exit code. */
+int pmap_agrees(int64_t seed, int64_t count, const char *devices);
 
 #endif
