@@ -14,15 +14,10 @@
 
 /* ==================== constants seen through views */
 
-static bool is_view(Op op)
-{
-    return op == OP_broadcast || op == OP_reshape || op == OP_transpose || op == OP_slice || op == OP_reverse;
-}
-
 bool const_of(Ref v, int64_t *bits)
 {
     const Ins *i = def(v);
-    while (i && is_view((Op)i->op))
+    while (i && optab[i->op].form == IS_VIEW)
         i = def(i->in[0]);
     if (!i || i->op != OP_const)
         return false;
@@ -234,7 +229,7 @@ static Ref fold_shape(const Ins *i, const Type *result)
     const Type *t = typ(x);
     const Ins *d = def(x);
     int64_t bits;
-    if (is_view((Op)i->op) && d && d->op != OP_const && const_of(x, &bits))
+    if (optab[i->op].form == IS_VIEW && d && d->op != OP_const && const_of(x, &bits))
         return FullBits(*result, bits);
     switch (i->op) {
     case OP_reshape:

@@ -48,7 +48,7 @@ static Ref Mask(Ref cond, Ref like) { return Select(cond, Like(like, 1), Like(li
 
 #define PARTIAL(name, k, e) \
     static Ref d##k##_##name(Ref x, Ref y, Ref w, Ref z) { (void)x, (void)y, (void)w, (void)z; return e; }
-#define ELEM(name, Name, arity, accepts, gives, commutes, f, i, d)  PARTIALS(name, d)
+#define ELEM(name, Name, arity, accepts, gives, commutes, how, f, i, d)  PARTIALS(name, d)
 #define PARTIALS(name, ...)                 PARTIALS_(name, __VA_ARGS__)
 #define PARTIALS_(name, kind, a, b, c)      PARTIALS_##kind(name, a, b, c)
 #define PARTIALS_0(name, a, b, c)
@@ -76,15 +76,20 @@ const Rules rules_region = { 0 };               /* passes ask for OP_region by n
 #define POINTERS_2(name)                    .partial = { d0_##name, d1_##name }
 #define POINTERS_3(name)                    .partial = { d0_##name, d1_##name, d2_##name }
 
+#define PLAIN(c)                            .cost = c, .code = c ? 1 : 0, .again = c <= 1
+#define LONG(c, n)                          .cost = c, .code = n
+#define FUNCTION(c, n, f32, name)           .cost = c, .code = n, .library = name
+
 const OpRow optab[OP_COUNT] = {
     [OP_NONE] = { .name = "none", .schema = "" },
-#define ELEM(name_, Name, arity, accepts_, gives_, commutes_, f, i, d) \
+#define ELEM(name_, Name, arity, accepts_, gives_, commutes_, how, f, i, d) \
     [OP_##name_] = { .name = #name_, .nin = arity, .nout = 1, .schema = "", .elementwise = true, .accepts = accepts_, \
-                     .gives = gives_, .commutes = commutes_, .rules = &rules_element, POINTERS(name_, d) },
-#define STRUC(name_, nin_, nout_, schema_) \
-    [OP_##name_] = { .name = #name_, .nin = nin_, .nout = nout_, .schema = schema_, .rules = &rules_##name_ },
-#define MOVES(name_, nin_, nout_, schema_) \
-    [OP_##name_] = { .name = #name_, .nin = nin_, .nout = nout_, .schema = schema_, .moves = true, .rules = &rules_##name_ },
+                     .gives = gives_, .commutes = commutes_, .rules = &rules_element, .form = IS_POINT, how, POINTERS(name_, d) },
+#define ROW(name_, nin_, nout_, form_, cost_, again_, schema_, moves_) \
+    [OP_##name_] = { .name = #name_, .nin = nin_, .nout = nout_, .schema = schema_, .moves = moves_, .form = form_, .cost = cost_, \
+                     .code = cost_, .again = again_, .rules = &rules_##name_ },
+#define STRUC(name_, nin_, nout_, form_, ...)  ROW(name_, nin_, nout_, IS_##form_, __VA_ARGS__, false)
+#define MOVES(name_, nin_, nout_, form_, ...)  ROW(name_, nin_, nout_, IS_##form_, __VA_ARGS__, true)
 #include "ops.def"
 };
 

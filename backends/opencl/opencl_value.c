@@ -361,30 +361,9 @@ static void conversion(Printer *p, Dtype from, Dtype to, int w, const Arg *a)
         P("convert_%s16(%s)", T, a[0].s);
 }
 
-/* The device's name of an op of ours; NULL: it has none. */
-static const char *builtin(const char *name)
-{
-    static const char *const same[] = { "exp", "exp2", "expm1", "log", "log2", "log1p", "sin", "cos", "tan",
-        "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "hypot", "pow", "cbrt",
-        "rsqrt", "sqrt", "erf", "erfc", "lgamma", "nextafter", "copysign", "floor", "ceil", "trunc" };
-    static const char *const other[][2] = { { "rem", "fmod" }, { "round", "rint" }, { "abs", "fabs" } };
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        if (!strcmp(same[i], name))
-            return name;
-    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
-        if (!strcmp(other[i][0], name))
-            return other[i][1];
-    return NULL;
-}
-
 static void call(Printer *p, const KIns *i)
 {
-    const char *f = builtin(i->name);
-    if (!f || !dtype_float(i->dt)) {
-        ocl_refuse(p, "OpenCL C has no builtin function ", i->name);
-        return;
-    }
-    P("%s(", f);
+    P("%s(", i->name);
     for (int a = 0; a < i->narg; a++)
         P("%s%s", a ? ", " : "", ocl_arg(p, i->arg[a], i->w).s);
     P(")");

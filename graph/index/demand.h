@@ -22,13 +22,7 @@ int elem_reduce(const Graph *, const Ins *, const Form *idx, const Atom *const *
 const Atom *const *elem_space(const char *kind, const int64_t *extent, int n, int depth);     /* the same ones whoever asks */
 void elem_open(void);                           /* forgets the names: after form_open */
 int elem_depth(const Form *idx, int n);
-bool elem_is_view(int op);                      /* index arithmetic: broadcast reshape transpose slice reverse barrier ... */
-bool elem_is_pointwise(int op);                 /* an element of the result is a function of the same element of each operand */
-bool elem_is_reduce(int op);                    /* reduce_*, dot */
-bool elem_is_own(int op);                       /* a shape of its own: scatter, sort, cumulative, region, exchange */
 double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap instructions */
-int elem_op_cost(int op);                       /* of ops that are not reductions */
-int elem_op_code(int op);                       /* instructions of the text of one */
 const AtomSet *idx_deps(const Form *, int n);
 
 /* What a walk over operands has still to look at, the next one on top. It is no recursion, which would be as deep as a chain is

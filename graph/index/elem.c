@@ -115,81 +115,7 @@ int elem_depth(const Form *idx, int n)
     return d;
 }
 
-/* ==================== kinds of ops, costs */
-
-bool elem_is_view(int op)
-{
-    switch (op) {
-    case OP_broadcast: case OP_reshape: case OP_transpose: case OP_slice: case OP_reverse: case OP_barrier:
-    case OP_stop_gradient:
-        return true;
-    default:
-        return false;
-    }
-}
-
-bool elem_is_pointwise(int op) { return optab[op].elementwise || op == OP_select || op == OP_convert; }
-
-bool elem_is_reduce(int op)
-{
-    return (op >= OP_reduce_sum && op <= OP_reduce_xor) || op == OP_dot;
-}
-
-bool elem_is_own(int op)
-{
-    switch (op) {
-    case OP_scatter: case OP_sort: case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin: case OP_region:
-    case OP_all_gather: case OP_all_to_all: case OP_ppermute:
-    case OP_callback:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* Cheap instructions of one evaluation, f32, in vectors. */
-int elem_op_cost(int op)
-{
-    switch (op) {
-    case OP_const: case OP_data: case OP_iota: case OP_convert: case OP_bitcast:
-        return 0;
-    case OP_div: return 5;
-    case OP_rem: return 12;
-    case OP_sqrt: return 6;
-    case OP_rsqrt: return 9;
-    case OP_exp: case OP_exp2: return 12;
-    case OP_expm1: case OP_log: case OP_log2: case OP_log1p: case OP_tanh: case OP_logistic: case OP_cbrt: return 14;
-    case OP_erf: case OP_erfc: case OP_hypot: case OP_nextafter: return 16;
-    case OP_sin: case OP_cos: case OP_atan: case OP_asin: case OP_acos: case OP_sinh: case OP_cosh: return 20;
-    case OP_asinh: case OP_acosh: case OP_atanh: case OP_erf_inv: return 24;
-    case OP_tan: case OP_atan2: return 28;
-    case OP_pow: return 40;
-    case OP_lgamma: case OP_digamma: case OP_trigamma: return 40;
-    case OP_reduce_precision: case OP_population_count: case OP_clz: case OP_mulhi: return 4;
-    case OP_threefry: return 110;
-    default:
-        return elem_is_view(op) ? 0 : 1;
-    }
-}
-
-/* Instructions of the kernel IR, f32: the paths that are seldom taken, too. */
-int elem_op_code(int op)
-{
-    switch (op) {
-    case OP_pow: case OP_lgamma: case OP_digamma: return 200;
-    case OP_sin: case OP_cos: case OP_tan: return 190;
-    case OP_threefry: return 110;
-    case OP_erfc: case OP_erf_inv: return 105;
-    case OP_rem: return 90;
-    case OP_asinh: case OP_acosh: case OP_atanh: case OP_trigamma: return 80;
-    case OP_cbrt: case OP_sinh: return 70;
-    case OP_log: case OP_log2: case OP_log1p: case OP_tanh: case OP_atan2: return 60;
-    case OP_expm1: case OP_logistic: case OP_cosh: case OP_asin: case OP_atan: case OP_erf: return 45;
-    case OP_exp: case OP_exp2: case OP_acos: case OP_hypot: return 35;
-    default:
-        return elem_op_cost(op) ? 1 : 0;
-    }
-}
+/* ==================== costs */
 
 /* Is v an integer that depends on the position alone? Then what it leads to is a view. */
 static bool by_position(const Graph *g, Ref v, int *budget)
@@ -203,7 +129,7 @@ static bool by_position(const Graph *g, Ref v, int *budget)
     case OP_add: case OP_sub: case OP_mul: case OP_concat: case OP_convert:
         break;
     default:
-        if (!elem_is_view(i->op) || i->op == OP_barrier)
+        if (!op_views(i->op) || i->op == OP_barrier)
             return false;
     }
     for (int k = 0; k < i->nin; k++)
@@ -217,8 +143,8 @@ double elem_cost(const Graph *g, const Ins *i)
     int budget = POSITIONAL;
     if (i->op == OP_dynamic_slice && by_position(g, i->in[1], &budget))
         return 0;
-    if (!elem_is_reduce(i->op))
-        return elem_op_cost(i->op);
+    if (optab[i->op].form != IS_SUM)
+        return optab[i->op].cost;
     double k = 1;
     int n;
     const int64_t *axes = ins_attr(i, 0, &n);
@@ -417,10 +343,10 @@ static Demand rule_view(const Graph *g, const Ins *i, int k, const Form *idx)
 
 int elem_rule(const Graph *g, const Ins *i, int k, const Form *idx, Demand **out)
 {
-    if (i->op == OP_const || i->op == OP_data || i->op == OP_iota || elem_is_own(i->op) || elem_is_reduce(i->op))
+    if (i->op == OP_const || i->op == OP_data || i->op == OP_iota || optab[i->op].form == IS_OWN || optab[i->op].form == IS_SUM)
         return *out = NULL, 0;
     Demand *d = *out = NEWS(Demand, i->nin > 2 ? i->nin : 2);
-    if (elem_is_view(i->op)) {
+    if (op_views(i->op)) {
         d[0] = rule_view(g, i, k, idx);
         return 1;
     }
@@ -493,7 +419,7 @@ int demands_of(const Graph *g, Ref v, const Form *idx, Demand **out, const Atom 
     *ks = NULL;
     if (!i)
         return *out = NULL, 0;
-    if (elem_is_reduce(i->op)) {
+    if (optab[i->op].form == IS_SUM) {
         *out = NEWS(Demand, 2);
         return elem_reduce(g, i, idx, ks, nk, *out);
     }

@@ -21,13 +21,13 @@ static bool partial_one(Factor *f, Ref v, const Form *idx, bool below, Todos *s)
     int n = 0;
     bool part = !below && set_meets(key->deps, f->kept) && !set_covers(key->deps, f->kept);
     bool outer = i && i->op == OP_dot && (ins_attr(i, 0, &n), n == 0);
-    if (!i || elem_is_own(i->op))
+    if (!i || optab[i->op].form == IS_OWN)
         return part;
-    if (elem_is_reduce(i->op) && !outer) {
+    if (optab[i->op].form == IS_SUM && !outer) {
         f->columns = f->columns || (set_meets(key->deps, f->kept) && !set_meets(key->deps, f->rows));
         return part;
     }
-    if (elem_op_cost(i->op) >= f->dear) {
+    if (optab[i->op].cost >= f->dear) {
         if (part)
             return true;
         below = true;

@@ -64,7 +64,7 @@ typedef struct KIns {
     int narg; Val *arg;
     int home;                                   /* scope */
     int64_t bits;
-    const char *name;                           /* K_CALL: the op's name */
+    const char *name;                           /* K_CALL: the function's */
     Form form;                                  /* K_INDEX K_LOAD K_STORE K_LOADS K_STORES */
     Buffer *buf;
     int64_t stride; int group; Val *part;       /* K_LOADS K_STORES: lanes are stride apart, group constants side by side */

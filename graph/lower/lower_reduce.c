@@ -324,7 +324,7 @@ void lower_loads(Lower *L, Frame *fr, Ref v, const Form *idx, Loads *out)
         return;
     Demand two[2], *d = two;
     const Atom *const *ks;
-    int nk, n = elem_is_reduce(i->op) ? elem_reduce(fr->g, i, idx, &ks, &nk, two) :
+    int nk, n = optab[i->op].form == IS_SUM ? elem_reduce(fr->g, i, idx, &ks, &nk, two) :
         elem_rule(fr->g, i, (int)(v - i->out), idx, &d);
     for (int j = 0; j < n; j++)
         lower_loads(L, fr, d[j].v, d[j].idx, out);
@@ -545,7 +545,7 @@ static int ready_close(Ready *q, const Open *o)
     const Type *t = &q->fr->g->type[o->v];
     const Ins *i = q->fr->g->def[o->v];
     int level = o->level;
-    if (elem_is_reduce(i->op) && env_binds(q->envs[0], o->idx, t->rank) &&
+    if (optab[i->op].form == IS_SUM && env_binds(q->envs[0], o->idx, t->rank) &&
         space_size(o->ks, o->nk) > (q->ne > 4 ? 1 : q->L->m->unroll)) {
         bool fresh = true, lanes = has_lanes(q->L, o->idx, t->rank, q->envs, q->ne);
         for (int j = 0; j < o->nk; j++)
@@ -649,7 +649,7 @@ static void row_one(RowPlan *p, Ref v, const Form *idx, Todos *s)
     const Ins *i = g->def[v];
     if (!i || i->op == OP_region)
         return;
-    bool red = elem_is_reduce(i->op);
+    bool red = optab[i->op].form == IS_SUM;
     const SpaceOf *was = map_get(&p->before, key.w, key.n);
     if ((red || elem_cost(g, i) >= (double)p->L->m->dear) && was && was->a == p->space && covers(idx, rank, p->space, p->nspace)) {
         void **row = map_at(&p->fr->rows, key.w, key.n);

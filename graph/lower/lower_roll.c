@@ -126,12 +126,12 @@ static void count_one(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e, 
         return;
     }
     bool sum = i && (i->op == OP_add || i->op == OP_accum) && (chained(fr, i->in[0]) || chained(fr, i->in[1]));
-    if (q || !i || sum || elem_is_reduce(i->op) || i->op == OP_region) {
+    if (q || !i || sum || optab[i->op].form == IS_SUM || i->op == OP_region) {
         if (own)
             PUSH(r->leaf, r->nleaf, r->cap, (Leaf){ fr, v, arena_copy(idx, sizeof *idx * (size_t)(rank + 1)) });
         return;
     }
-    *price += elem_op_cost(i->op);
+    *price += optab[i->op].cost;
     Demand *d;
     const Atom **elem;
     int n = elem_rule(g, i, (int)(v - i->out), idx, &d);

@@ -168,7 +168,7 @@ static bool plain_chain(const Graph *g, Ref v, int *left)
     const Ins *i = g->def[v];
     if (!i || i->op == OP_const || i->op == OP_iota)
         return true;
-    if (--*left < 0 || !(elem_is_pointwise(i->op) || elem_is_view(i->op)))
+    if (--*left < 0 || !(optab[i->op].form == IS_POINT || op_views(i->op)))
         return false;
     for (int k = 0; k < i->nin; k++)
         if (!plain_chain(g, i->in[k], left))
@@ -186,11 +186,11 @@ static int factor_stores(Rows *R, Store *st)
         if (i->op != OP_dot)
             continue;
         Ref v = i->in[k % 2];
-        for (; g->def[v] && elem_is_view(g->def[v]->op) && g->def[v]->op != OP_barrier; v = g->def[v]->in[0])
+        for (; g->def[v] && op_views(g->def[v]->op) && g->def[v]->op != OP_barrier; v = g->def[v]->in[0])
             ;
         const Type *t = &g->type[v];
         int left = 32;
-        bool taken = !g->def[v] || elem_op_cost(g->def[v]->op) == 0 || elem_is_reduce(g->def[v]->op);
+        bool taken = !g->def[v] || optab[g->def[v]->op].cost == 0 || optab[g->def[v]->op].form == IS_SUM;
         for (int j = 0; j < n; j++)
             taken = taken || st[j].v == v;
         if (taken || any_zero(t) || type_size(t) < W || type_size(t) > R->L->m->factor_row ||

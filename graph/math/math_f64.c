@@ -15,7 +15,7 @@
 #define LN2_HIGH 0x1.62e42fefa38p-1    /* 42 bits: its product with an exponent is exact */
 #define LN2_LOW  0x1.ef35793c7673p-45
 
-static Val call(int op, int n, const Val *x) { return k_call(K, op, optab[op].name, DT_F64, n, x); }
+static Val call(int op, int n, const Val *x) { return k_call(K, op, optab[op].library, DT_F64, n, x); }
 static Val call1(int op, Val x) { return call(op, 1, &x); }
 
 static Val poly64(Val t, int n, const double *c)
@@ -195,5 +195,5 @@ Val f64_function(int op, int n, const Val *x)
     case OP_pow:      return power(x[0], x[1]);
     case OP_rsqrt:    return divide(D(1), sqrt_(x[0]));
     }
-    return call(op, n, x);
+    return optab[op].library ? call(op, n, x) : 0;
 }

@@ -5,6 +5,7 @@
 #ifndef HEDDLE_MATH_IR_H
 #define HEDDLE_MATH_IR_H
 
+#include "graph.h"
 #include "mathematics.h"
 
 extern _Thread_local Kernel *math_kernel;
@@ -78,11 +79,21 @@ Val math_poly(Val t, int n, const float *c);
 Val math_word(Val i, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e);
 #define ph_word math_word
 
-Val f32_exp(Val), f32_exp2(Val), f32_expm1(Val), f32_log(Val), f32_log2(Val), f32_log1p(Val), f32_logn(Val);
-Val f32_sinh(Val), f32_cosh(Val), f32_tanh(Val), f32_logistic(Val), f32_asinh(Val), f32_acosh(Val), f32_atanh(Val);
-Val f32_sin(Val), f32_cos(Val), f32_tan(Val), f32_asin(Val), f32_acos(Val), f32_atan(Val), f32_atan2(Val y, Val x);
-Val f32_erf(Val), f32_erfc(Val), f32_erf_inv(Val), f32_lgamma(Val), f32_digamma(Val), f32_trigamma(Val);
-Val f32_pow(Val, Val), f32_cbrt(Val), f32_rsqrt(Val), f32_hypot(Val, Val);
+/* The column of the op table that says how an op is computed, in two parts: whether by a function in f32, and by which. */
+#define PLAIN(...)                              PLAIN, 0
+#define LONG(...)                               PLAIN, 0
+#define FUNCTION(cost, code, f, library)        FUNCTION, f
+
+#define ELEM(name, Name, arity, accepts, gives, commutes, how, ...)     DECLARE(arity, how)
+#define DECLARE(arity, ...)                     DECLARE_(arity, __VA_ARGS__)
+#define DECLARE_(arity, kind, f)                DECLARE_##kind(arity, f)
+#define DECLARE_PLAIN(arity, f)
+#define DECLARE_FUNCTION(arity, f)              Val f(TAKES_##arity);
+#define TAKES_1 Val
+#define TAKES_2 Val, Val
+#define STRUC(...)
+#include "ops.def"
+Val f32_logn(Val);
 
 /* f64 (math_f64.c): the device's library where it has the function, else built from what it has */
 Val f64_function(int op, int n, const Val *x);

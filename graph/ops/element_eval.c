@@ -120,27 +120,27 @@ typedef void IntFn(int width, int n, const int64_t *const *x, int64_t *z);
 
 #define T double
 #define M(f) f
-#define ELEM(name, Name, arity, accepts, gives, commutes, f, i, d)  FLOATS(real, name, f)
+#define ELEM(name, Name, arity, accepts, gives, commutes, how, f, i, d)  FLOATS(real, name, f)
 #include "ops.def"
 #undef T
 #undef M
 
 #define T long double
 #define M(f) f##l
-#define ELEM(name, Name, arity, accepts, gives, commutes, f, i, d)  FLOATS(wide, name, f)
+#define ELEM(name, Name, arity, accepts, gives, commutes, how, f, i, d)  FLOATS(wide, name, f)
 #define STRUC(...)
 #include "ops.def"
 #undef T
 #undef M
 
 #define T Int
-#define ELEM(name, Name, arity, accepts, gives, commutes, f, i, d)  INTEGERS(sint, name, int64_t, i)
+#define ELEM(name, Name, arity, accepts, gives, commutes, how, f, i, d)  INTEGERS(sint, name, int64_t, i)
 #define STRUC(...)
 #include "ops.def"
 #undef T
 
 #define T UInt
-#define ELEM(name, Name, arity, accepts, gives, commutes, f, i, d)  INTEGERS(uint, name, uint64_t, i)
+#define ELEM(name, Name, arity, accepts, gives, commutes, how, f, i, d)  INTEGERS(uint, name, uint64_t, i)
 #define STRUC(...)
 #include "ops.def"
 #undef T

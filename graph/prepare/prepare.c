@@ -59,7 +59,7 @@ static double behind(Ref v)
 {
     double n = (double)type_size(typ(v));
     for (const Ins *i = def(v); i; i = def(v)) {
-        if (!elem_is_view(i->op) && i->op != OP_dynamic_slice && i->op != OP_pad)
+        if (!op_views(i->op) && i->op != OP_dynamic_slice && i->op != OP_pad)
             break;
         v = i->in[0];
         double m = (double)type_size(typ(v));

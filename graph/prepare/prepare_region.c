@@ -476,11 +476,11 @@ static Ref derived(Derive *d, Ref v)
         if (m != d->k && !d->gone[m] && b->out[m] == v && !memcmp(marks(r->om, r, m), marks(r->om, r, d->k), (size_t)r->nlane))
             return d->out[m];
     const Ins *i = b->def[v], *c = i;
-    while (c && elem_is_view(c->op) && c->nin == 1)
+    while (c && op_views(c->op) && c->nin == 1)
         c = b->def[c->in[0]];
     if (c && c->op == OP_const)
         return Broadcast(ConstBits((Dtype)b->type[v].dt, ins_int(c, 1)), type_shape(typ(d->out[d->k])), (Ints){ 0 });
-    if (!i || !elem_is_pointwise(i->op) || (d->budget -= elem_op_cost(i->op)) < 0)
+    if (!i || optab[i->op].form != IS_POINT || (d->budget -= optab[i->op].cost) < 0)
         return 0;
     Ref *x = NEWS(Ref, i->nin), y;
     for (int j = 0; j < i->nin; j++)

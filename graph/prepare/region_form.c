@@ -55,7 +55,7 @@ static bool lanes_run(const Machine *m, const Graph *g, bool nested)
                 return false;
             break;
         default:
-            if (elem_is_own(i->op))
+            if (optab[i->op].form == IS_OWN)
                 return false;
         }
     }
@@ -86,7 +86,7 @@ static bool nested_in(const Graph *g, Ref v, const Form *idx, const Vars *ks, Se
         const Idx *key = idx_of(t.idx, g->type[t.v].rank);
         if (!i || !seen_add(seen, t.v, PTR(key), PTR(ks), 0))
             continue;
-        if (elem_is_reduce(i->op) && set_meets(key->deps, ks) && elem_cost(g, i) > 16)
+        if (optab[i->op].form == IS_SUM && set_meets(key->deps, ks) && elem_cost(g, i) > 16)
             return true;
         Demand *d;
         const Atom *const *k2;
@@ -101,7 +101,7 @@ static bool phases(const Graph *g)
     Seen seen = { 0 };
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
-        if (!elem_is_reduce(i->op))
+        if (optab[i->op].form != IS_SUM)
             continue;
         const Type *t = &g->type[i->out];
         Form idx[MAXRANK];

@@ -39,7 +39,7 @@ static void read_value(Reader *w, Ref v, const Form *idx, bool top)
     Demand *d;
     const Atom *const *ks, **e;
     int nk, n = demands_of(g, v, idx, &d, &ks, &nk);
-    w->r->code += g->def[v] ? 1 + elem_op_cost(g->def[v]->op) : 0;
+    w->r->code += g->def[v] ? 1 + optab[g->def[v]->op].cost : 0;
     for (int k = 0; k < n; k++) {
         read_value(w, d[k].v, d[k].idx, false);
         for (int j = 0, m = elems_of(d[k].idx, d[k].n, &e); j < m; j++)

@@ -35,11 +35,11 @@ static double need_whole(Sched *s, const Root *r, Ref v, const Form *lead, int n
 static int cheap_budget(const Sched *s, Ref v, int budget)
 {
     const Ins *i = s->g->def[v];
-    if (budget < 0 || !i || elem_is_own(i->op) || index_only(s, v))
+    if (budget < 0 || !i || optab[i->op].form == IS_OWN || index_only(s, v))
         return budget;
-    if (!elem_is_pointwise(i->op))
+    if (optab[i->op].form != IS_POINT)
         return -1;
-    budget -= elem_op_cost(i->op);
+    budget -= optab[i->op].cost;
     for (int k = 0; k < i->nin; k++)
         budget = cheap_budget(s, i->in[k], budget);
     return budget;
@@ -118,10 +118,10 @@ static void force_reductions(Sched *s, Ref v, Seen *seen)
     todo_add(&todo, (Todo){ .v = v });
     for (Todo t; todo_next(&todo, &t);) {
         const Ins *i = s->g->def[t.v];
-        if (!i || elem_is_own(i->op) || i->op == OP_data || !seen_add(seen, t.v, 1, 0, 0))
+        if (!i || optab[i->op].form == IS_OWN || i->op == OP_data || !seen_add(seen, t.v, 1, 0, 0))
             continue;
-        s->force[t.v] = s->force[t.v] || elem_is_reduce(i->op);
-        for (int k = 0; k < i->nin && !elem_is_reduce(i->op); k++)
+        s->force[t.v] = s->force[t.v] || optab[i->op].form == IS_SUM;
+        for (int k = 0; k < i->nin && optab[i->op].form != IS_SUM; k++)
             todo_add(&todo, (Todo){ .v = i->in[k] });
     }
 }
@@ -135,12 +135,12 @@ static int few_along(const Sched *s, Ref v, const Form *idx, const Atom *a, int6
     const Type *t = &g->type[v];
     if (budget < 0 || !set_has(idx_deps(idx, t->rank), a))
         return budget;
-    if (!i || elem_is_own(i->op) || elem_is_reduce(i->op) || i->op == OP_data)
+    if (!i || optab[i->op].form == IS_OWN || optab[i->op].form == IS_SUM || i->op == OP_data)
         return form_coef(form_linear(idx, t->dim, t->rank), a) == stride ? budget : -1;
-    if (!elem_is_pointwise(i->op) && !elem_is_view(i->op) && !index_only(s, v))
+    if (optab[i->op].form != IS_POINT && !op_views(i->op) && !index_only(s, v))
         return -1;
     Demand *d;
-    budget -= elem_is_pointwise(i->op) ? elem_op_cost(i->op) : 0;
+    budget -= optab[i->op].form == IS_POINT ? optab[i->op].cost : 0;
     for (int k = 0, n = elem_rule(g, i, (int)(v - i->out), idx, &d); k < n; k++)
         budget = few_along(s, d[k].v, d[k].idx, a, stride, budget);
     return budget;

@@ -55,14 +55,14 @@ static void walk_one(Walk *w, Ref v, const Form *idx, bool first, Todos *s)
     if (!seen_add(&w->seen, v, PTR(key), first, 0))
         return;
     w->count++;
-    if (!i || elem_is_own(i->op))
+    if (!i || optab[i->op].form == IS_OWN)
         return;
     Demand *d;
     const Atom *const *ks;
     int nk, n = demands_of(w->g, v, idx, &d, &ks, &nk);
-    bool red = elem_is_reduce(i->op), own;
+    bool red = optab[i->op].form == IS_SUM, own;
     uint32_t dims = dims_in(w, key->deps, &own);
-    if (red || elem_op_cost(i->op) >= w->m->record_dear)
+    if (red || optab[i->op].cost >= w->m->record_dear)
         PUSH(w->dear, w->ndear, w->dear_cap, dims);
     if (red && first)
         PUSH(w->found, w->nfound, w->cap, (Found){ dims, v, vars_of(ks, nk)->vol, own });
@@ -89,7 +89,7 @@ static bool loads_unit(const Graph *g, Ref v, const Form *idx, const Atom *a, Se
         if (++*count > WALK_MAX)
             return false;
         const Ins *i = g->def[e.v];
-        if (!i || elem_is_own(i->op) || i->op == OP_data) {
+        if (!i || optab[i->op].form == IS_OWN || i->op == OP_data) {
             int64_t k = form_coef(form_linear(e.idx, t->dim, t->rank), a);
             if (k != 0 && k != 1)
                 return false;
@@ -187,7 +187,7 @@ Root *root_value(Sched *s, Ref v)
     uint32_t outer = w.dims, record = record_of(&w);
     if (record)
         outer &= ~record;
-    else if (i && !elem_is_reduce(i->op)) {
+    else if (i && optab[i->op].form != IS_SUM) {
         outer = rows_of(&w);
         int inner = w.dims ? 31 - __builtin_clz(w.dims) : 0, count = 0;
         Seen seen = { 0 };

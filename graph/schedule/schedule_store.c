@@ -31,13 +31,13 @@ static double index_budget(const Graph *g, Ref v, double budget)
             return -1;
         if (i->op == OP_iota || i->op == OP_const)
             return budget;
-        if (elem_is_view(i->op) || i->op == OP_convert) {
+        if (op_views(i->op) || i->op == OP_convert) {
             v = i->in[i->op == OP_barrier ? v - i->out : 0];
             continue;
         }
-        if (!elem_is_pointwise(i->op))
+        if (optab[i->op].form != IS_POINT)
             return -1;
-        budget -= elem_op_cost(i->op);
+        budget -= optab[i->op].cost;
         for (int k = 1; k < i->nin; k++)
             budget = index_budget(g, i->in[k], budget);
         v = i->in[0];
@@ -122,7 +122,7 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
     if (in_pieces(m, g, d, i, cost))
         return true;
     double evals = evaluations(d, i->op == OP_dot);
-    if (elem_is_reduce(i->op) && nobody_shares(m, d, cost / 2, size, evals))
+    if (optab[i->op].form == IS_SUM && nobody_shares(m, d, cost / 2, size, evals))
         return true;
     return evals > size && evals * cost > 1.5 * (size * (cost + m->store) + evals * m->load);
 }

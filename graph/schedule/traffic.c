@@ -24,7 +24,7 @@ static void leaves(Traffic *t, Ref v, const Form *idx, const Vars *loops, Seen *
         return;
     }
     const Ins *i = g->def[v];
-    if (!i || elem_is_reduce(i->op))
+    if (!i || optab[i->op].form == IS_SUM)
         return;
     Demand *d;
     const Atom *const *ks;
@@ -50,7 +50,7 @@ static void count(Traffic *t, Ref v, const Form *idx, const Vars *loops, bool in
     Demand *d;
     const Atom *const *ks, **e;
     int nk, n = demands_of(g, v, idx, &d, &ks, &nk);
-    if (elem_is_reduce(i->op)) {
+    if (optab[i->op].form == IS_SUM) {
         loops = vars_join(loops, ks, nk);
         inside = true;
         PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, 1, loops, key->deps });
@@ -59,7 +59,7 @@ static void count(Traffic *t, Ref v, const Form *idx, const Vars *loops, bool in
         for (int k = 0; k < n; k++)
             leaves(t, d[k].v, d[k].idx, loops, &been, &forms);
     } else if (elem_cost(g, i) > 0)
-        PUSH(t->work, t->nwork, t->work_cap, (Work){ elem_cost(g, i), elem_op_code(i->op), loops, key->deps });
+        PUSH(t->work, t->nwork, t->work_cap, (Work){ elem_cost(g, i), optab[i->op].code, loops, key->deps });
     for (int k = 0; k < n; k++) {
         count(t, d[k].v, d[k].idx, loops, inside);
         for (int j = 0, m = elems_of(d[k].idx, d[k].n, &e); j < m; j++)

@@ -46,7 +46,7 @@ static int residuals(const Graph *h, const Ref *out, int nout, bool *kept)
         have[h->in[k]] = kept[h->in[k]] = wanted[h->in[k]], count += wanted[h->in[k]];
     for (int n = 0; n < h->nins; n++) {
         const Ins *i = h->ins[n];
-        bool again = i->op != OP_region && (!i->nin || cheap(i->op));
+        bool again = i->op != OP_region && (!i->nin || optab[i->op].again);
         for (int k = 0; k < i->nin; k++)
             again = again && have[i->in[k]];
         for (Ref v = i->out; v < i->out + (Ref)i->nout && !linear_ins(h, i); v++) {
@@ -87,7 +87,7 @@ static Graph *linear_part(const Graph *h, const Ref *tangent, int ntangent, cons
         map[tangent[k]] = graph_input(h->type[tangent[k]], 0);
     for (int n = 0; n < h->nins && !error_pending(); n++) {
         const Ins *i = h->ins[n];
-        bool ready = !map[i->out] && (linear_ins(h, i) || !i->nin || cheap(i->op));
+        bool ready = !map[i->out] && (linear_ins(h, i) || !i->nin || optab[i->op].again);
         for (int k = 0; k < i->nin; k++)
             ready = ready && (x[k] = map[i->in[k]]) != 0;
         if (!ready)

@@ -76,22 +76,6 @@ void linear_bodies(Form *f, const bool *lin)
 
 /* ==================== the cut */
 
-bool cheap(Op op)
-{
-    switch (op) {
-    case OP_eq: case OP_ne: case OP_lt: case OP_le: case OP_gt: case OP_ge: case OP_is_finite:
-    case OP_add: case OP_sub: case OP_mul: case OP_neg: case OP_abs: case OP_sign: case OP_copysign:
-    case OP_max: case OP_min: case OP_clamp: case OP_floor: case OP_ceil: case OP_round: case OP_trunc:
-    case OP_and: case OP_or: case OP_xor: case OP_not:
-    case OP_shift_left: case OP_shift_right_logical: case OP_shift_right_arithmetic:
-    case OP_select: case OP_convert: case OP_stop_gradient: case OP_named: case OP_bitcast:
-    case OP_broadcast: case OP_reshape: case OP_transpose: case OP_slice: case OP_pad: case OP_concat: case OP_reverse:
-        return true;
-    default:
-        return false;
-    }
-}
-
 typedef struct Cut { Ref *v; int *slot; int n; } Cut;          /* values of a body, and where each is stored */
 
 bool linear_ins(const Graph *b, const Ins *i)
@@ -136,7 +120,7 @@ static Cut residuals(const Region *r, const Graph *b, const bool *lin)
     }
     for (int n = 0; n < b->nins; n++) {
         const Ins *i = b->ins[n];
-        bool again = cheap(i->op), fixed = i->op != OP_callback;
+        bool again = optab[i->op].again, fixed = i->op != OP_callback;
         if (linear_ins(b, i))
             continue;
         for (int k = 0; k < i->nin; k++)

@@ -60,7 +60,6 @@ Graph *rewrite_end(const Graph *g, const Ref *map);                     /* the c
  * or jvp_ins go on from there. */
 Graph *linear_begin(const Graph *g, const bool *wrt, Ref *P, Ref *T);
 void jvp_ins(const Ins *, Ref *P, Ref *T);      /* one instruction of jvp_into */
-bool cheap(Op);                                 /* cheaper to compute again than to store and load */
 bool linear_ins(const Graph *, const Ins *);    /* does it give what depends on a tangent? */
 
 /* The lane axis that has a place; -1: none. */
