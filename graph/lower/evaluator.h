@@ -78,6 +78,7 @@ typedef struct Lower {
     bool strict, failed;                        /* strict: clamp although slack would do */
     const AtomSet *within;                      /* clamps that the index being made lost; NULL: none */
     bool alone;                                 /* one work-item */
+    Form item;                                  /* side by side with others: which work-item of this one it is; NULL: the grid says it */
 } Lower;
 
 Frame *frame_new(Lower *, const Graph *);
@@ -179,6 +180,7 @@ void lower_cumulative(Lower *);
 /* Work-items over n independent things, each of about `cycles`; opens loops and, where items do not divide, a
  * branch. */
 typedef struct Items { bool loop, guard; } Items;
+Form grid_open(Lower *, int d, int64_t n);        /* dimension d of the grid, of n */
 Form items_open(Lower *, int64_t n, double cycles, Items *);
 void items_close(Lower *, const Items *);
 

@@ -4,7 +4,7 @@
  * In:  outer variables with their register blocks, the vector variable, what to store.   Out: a Kernel.
  * What is not in a work-item's chunk is the grid. The last block of an axis overlaps its neighbour, and the last chunk
  * repeats a block, since stores are idempotent; where they are not (in_place, rows of sums) blocks fit exactly.
- * Several specifications make one kernel of one work-item, which computes them in order.
+ * Several specifications make one kernel: of one work-item, which computes them in order, or side by side.
  */
 #include "evaluator.h"
 
@@ -15,16 +15,25 @@ static bool own_kind(const Spec *s)
     return s->kind == SPEC_SCATTER || s->kind == SPEC_SORT || s->kind == SPEC_CUMULATIVE;
 }
 
-/* What does not fit into a work-item: at most three dimensions; more are digits of the third. */
+Form grid_open(Lower *L, int d, int64_t n)
+{
+    if (L->item)
+        return L->item;
+    const Atom *g = atom_var(arena_text("g%d", d), n, 0);
+    k_where(L->k, g, 0);
+    L->k->grid[L->k->ngrid++] = (Grid){ g, n };
+    return form_a(g);
+}
+
+/* What does not fit into a work-item: at most three dimensions, one where others are beside it; more are digits of the last. */
 static void plan_grid(Lower *L, const OuterAxis *ax, int n, Form *at)
 {
-    Kernel *k = L->k;
     int axis[MAXRANK], m = 0;
     for (int j = n - 1; j >= 0; j--)
         if (ax[j].chunk < ax[j].blocks)
             axis[m++] = j;
     for (int d = 0, from = 0; from < m; d++) {
-        int to = d < 2 ? from + 1 : m, w = to - from;
+        int to = d < 2 && !L->item ? from + 1 : m, w = to - from;
         int64_t dim[MAXRANK], all = 1;
         Form f[MAXRANK];
         for (int j = 0; j < w; j++) {           /* the last of them is the fastest digit */
@@ -32,10 +41,7 @@ static void plan_grid(Lower *L, const OuterAxis *ax, int n, Form *at)
             dim[j] = (x->blocks + x->chunk - 1) / x->chunk;
             all *= dim[j];
         }
-        const Atom *g = atom_var(arena_text("g%d", d), all, 0);
-        k_where(k, g, 0);
-        k->grid[k->ngrid++] = (Grid){ g, all };
-        form_unlinear(form_a(g), dim, w, f);
+        form_unlinear(grid_open(L, d, all), dim, w, f);
         for (int j = 0; j < w; j++)
             at[axis[to - 1 - j]] = f[j];
         from = to;
@@ -231,6 +237,7 @@ static void say_writes(Lower *L)
 static void lower_spec(Lower *L)
 {
     const Spec *s = L->spec;
+    Loc was = loc_enter(s->ins ? s->ins : s->nstore ? s->g->def[s->store[s->nstore - 1].v] : NULL);
     L->vec = s->vec;
     L->top = frame_new(L, s->g);
     L->top->whole = true;
@@ -252,6 +259,26 @@ static void lower_spec(Lower *L)
     }
     if (L->failed && !error_pending())
         error_set(E_INTERNAL, "kernel %s: a value could not be built", s->name);
+    loc_set(was);
+}
+
+/* Each in a branch of its own, for as many work-items as it has. */
+static void lower_beside(Lower *L, int n)
+{
+    int64_t all = 0;
+    for (int j = 0; j < n; j++)
+        all += spec_items(L[j].spec);
+    Form at = grid_open(&L[0], 0, all);
+    for (int j = 0; j < n && !error_pending(); j++) {
+        Kernel *k = L[j].k;
+        int64_t items = spec_items(L[j].spec);
+        Val v = k_index(k, at), first = index_const(&L[j], v, 0), end = index_const(&L[j], v, items);
+        k_if(k, k2(k, K_AND, DT_BOOL, k2(k, K_GE, DT_BOOL, v, first), k2(k, K_LT, DT_BOOL, v, end)));
+        L[j].item = k_value(k, clamp_val(&L[j], v, 0, items - 1), 0, items - 1);
+        lower_spec(&L[j]);
+        k_if_end(k, 0, NULL, NULL, NULL);
+        at = form_addc(at, -items);
+    }
 }
 
 Kernel *lower(Spec *const *spec, int n)
@@ -262,12 +289,11 @@ Kernel *lower(Spec *const *spec, int n)
         L[j] = (Lower){ .spec = spec[j], .m = spec[j]->target->machine, .k = k, .alone = spec[j]->alone };
         say_writes(&L[j]);
     }
-    for (int j = 0; j < n && !error_pending(); j++) {
-        const Spec *s = spec[j];
-        Loc was = loc_enter(s->ins ? s->ins : s->nstore ? s->g->def[s->store[s->nstore - 1].v] : NULL);
-        lower_spec(&L[j]);
-        loc_set(was);
-    }
+    if (n > 1 && !spec[0]->alone)
+        lower_beside(L, n);
+    else
+        for (int j = 0; j < n && !error_pending(); j++)
+            lower_spec(&L[j]);
     if (error_pending())
         return NULL;
     k_finish(k);

@@ -63,12 +63,8 @@ Form items_open(Lower *L, int64_t n, double cycles, Items *it)
     Form f = form_c(0);
     *it = (Items){ c > 1, items * c > n };
     k->work += total;
-    if (items > 1) {
-        const Atom *g = atom_var("g0", items, 0);
-        k_where(k, g, 0);
-        k->grid[k->ngrid++] = (Grid){ g, items };
-        f = form_mul(form_a(g), c);
-    }
+    if (items > 1)
+        f = form_mul(grid_open(L, 0, items), c);
     if (it->loop)
         f = form_add(f, form_a(k_loop(k, "o", c, 0, NULL, NULL)));
     if (it->guard) {

@@ -56,6 +56,14 @@ void spec_grid(Spec *s)
         chunks(s);
 }
 
+int64_t spec_items(const Spec *s)
+{
+    int64_t n = 1;
+    for (int j = 0; j < s->naxis; j++)
+        n *= (s->axis[j].blocks + s->axis[j].chunk - 1) / s->axis[j].chunk;
+    return n;
+}
+
 void spec_alone(Spec *s)
 {
     s->alone = true;

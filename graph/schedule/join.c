@@ -3,22 +3,48 @@
  *
  * In:  a plan whose launches are specifications. Out: the same with fewer launches.
  * A launch costs more than what several cores would save on little work: on processors, such kernels are one work-item of one
- * kernel. Not long code, which compilers take their time for and which may occur again.
+ * kernel. Elsewhere those of which none reads what another writes stand side by side, each with its work-items. Not long code,
+ * which compilers take their time for and which may occur again.
  */
 #include "schedule.h"
 
+static double join_work(const Machine *m) { return (double)(m->launch ? m->launch : m->beside); }
+
 static bool small(const Spec *s, const Machine *m)
 {
-    return m->launch && s->kind != SPEC_SORT && !s->chunk && s->total <= (double)m->launch;
+    return s->kind != SPEC_SORT && !s->chunk && s->total <= join_work(m) && (m->launch || (s->reads.v && s->total > 0));
 }
 
-static void join_steps(Step *to, const Step *st)
+/* Does b load or store what a stores? */
+static bool meets(const Spec *a, const Spec *b)
+{
+    for (int j = 0; j < a->nstore; j++) {
+        const Buffer *to = a->store[j].to.buf;
+        for (int k = 0; k < b->reads.n; k++)
+            if (b->stored[b->reads.v[k]].buf == to)
+                return true;
+        for (int k = 0; k < b->nstore; k++)
+            if (b->store[k].to.buf == to)
+                return true;
+    }
+    return false;
+}
+
+static bool may_join(const Step *to, const Spec *s, const Machine *m)
+{
+    for (int k = 0; k < to->nspec && !m->launch; k++)
+        if (meets(to->spec[k], s) || meets(s, to->spec[k]))
+            return false;
+    return to->nspec < m->join_kernels;
+}
+
+static void join_steps(Step *to, const Step *st, const Machine *m)
 {
     Spec **list = NEWS(Spec *, to->nspec + 1);
     for (int k = 0; k < to->nspec; k++)
         list[k] = to->spec[k];
     list[to->nspec++] = st->spec[0];
-    for (int k = 0; k < to->nspec; k++)
+    for (int k = 0; k < to->nspec && m->launch; k++)
         spec_alone(list[k]);
     to->spec = list;
     to->note = arena_text("%s, %s", to->note, st->note);
@@ -35,9 +61,9 @@ void join_plan(Plan *p, const Machine *m)
             join_plan(st->body[b], m);
         const Spec *s = st->nspec ? st->spec[0] : NULL;
         bool fits = s && small(s, m);
-        if (fits && open && work + s->total <= (double)m->launch && code + s->code <= (double)m->join_code &&
-            p->step[n - 1].nspec < m->join_kernels) {
-            join_steps(&p->step[n - 1], st);
+        if (fits && open && work + s->total <= join_work(m) && code + s->code <= (double)m->join_code &&
+            may_join(&p->step[n - 1], s, m)) {
+            join_steps(&p->step[n - 1], st, m);
         } else {
             p->step[n++] = *st;
             work = code = 0;

@@ -207,6 +207,19 @@ void schedule_kernel(Sched *s, Spec *spec, Loc loc)
     *plan_step(s->plan, S_LAUNCH) = (Step){ .kind = S_LAUNCH, .spec = list, .nspec = 1, .loc = loc, .note = spec_note(spec, packed) };
 }
 
+static Refs reads_of(const Group *g)
+{
+    int n = 0;
+    for (int k = 0; k < g->n; k++)
+        n += g->root[k]->nread;
+    Ref *v = NEWS(Ref, n + 1);
+    n = 0;
+    for (int k = 0; k < g->n; k++)
+        for (int a = 0; a < g->root[k]->nread; a++)
+            v[n++] = g->root[k]->read[a].root;
+    return (Refs){ v, n };
+}
+
 static void kernel_of(Sched *s, const char *name, const Group *g)
 {
     Store *st = NEWS(Store, g->n);
@@ -221,6 +234,7 @@ static void kernel_of(Sched *s, const char *name, const Group *g)
     }
     const Ins *i = s->g->def[g->root[g->n - 1]->v];
     Spec *spec = shape_spec(s, name, g->root[0]->space, st, g->n, (Refs){ made, g->n });
+    spec->reads = reads_of(g);
     schedule_kernel(s, spec, i->loc);
 }
 

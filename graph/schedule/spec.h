@@ -56,6 +56,7 @@ typedef struct Spec {
     const Place *stored;                        /* by value of g: where everything that is stored lies */
     Place *instead;                             /* by value; buf NULL: none. Packed copies that this kernel reads */
     Refs made;                                  /* by this kernel, so computed, not loaded */
+    Refs reads;                                 /* stored values that it loads, where that is known; v NULL: not known */
     const Atom *outer[MAXRANK]; int nouter;
     const Atom *vec;                            /* the outer variable that is the vector; NULL: the innermost loop */
     Block block[MAXRANK]; int nblock;           /* copies of an outer variable: register tile */
@@ -82,6 +83,7 @@ typedef struct Spec {
 } Spec;
 
 
+int64_t spec_items(const Spec *);               /* work-items of a kernel that works in blocks */
 const char *spec_note(const Spec *, bool packed);       /* what the scheduler thought of it, in a line. packed: it reads copies */
 void spec_print(const Spec *, bool packed, Text *);     /* in a few lines */
 int spec_check(const Spec *);                   /* 0, or an error: what is in it does not agree */
