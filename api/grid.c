@@ -49,7 +49,9 @@ static List chosen_devices(const char *numbers, List from)
 /* All devices of one kind, at most so many. */
 static List devices_like(const Device *home, int64_t most)
 {
-    int all = device_count();
+    int all = 0;
+    while (*device_kind(all))                   /* those in no list are behind it */
+        all++;
     List l = { NEWS(Device *, all), 0 };
     for (int i = 0; i < all && l.n < most && !error_pending(); i++)
         if (!strcmp(device_kind(i), home->info.kind))

@@ -34,6 +34,7 @@ typedef struct DeviceInfo {
 /* What every backend implements. One static table a backend; device.c keeps the list. */
 typedef struct Backend {
     const char *kind;
+    bool hidden;                                /* its devices are in no list: one has to name them */
     int (*count)(void);                         /* opens the loader; 0 where there is none. Never fails */
     bool (*gpu)(int index);                     /* known without opening it; NULL: none is one */
     const char *(*missing)(void);               /* one sentence that says what to install; NULL if nothing is missing */
@@ -64,12 +65,12 @@ struct Mem {                                    /* likewise */
 };
 struct Exec { Device *device; const Plan *plan; const Graph *graph; };         /* one of both: what it runs */
 
-extern const Backend host_backend, opencl_backend, vulkan_backend;
+extern const Backend host_backend, opencl_backend, vulkan_backend, kernel_backend;
 
 /* ==================== device.c */
 enum { HOST_DEVICES = 1024 };                   /* at most */
 int device_count(void);
-Device *device_at(int i);                       /* hosts are the last ones */
+Device *device_at(int i);                       /* hosts are the last ones; behind them those that are in no list */
 const char *device_kind(int i);                 /* without opening it; "" if there is none */
 Device *device_find(const char *name);          /* NULL after an error that lists what there is */
 Device *device_default(void);                   /* $HEDDLE_DEVICE, else the first OpenCL device, else host */

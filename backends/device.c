@@ -13,12 +13,12 @@
 
 enum { MAX_DEVICES = 64 + HOST_DEVICES, MAX_ADVICE = 8, MANY_NAMES = 16 };
 
-static const Backend *const backends[] = { &opencl_backend, &vulkan_backend, &host_backend };
+static const Backend *const backends[] = { &opencl_backend, &vulkan_backend, &host_backend, &kernel_backend };
 
 static struct {
     pthread_mutex_t lock;
     bool listed;
-    int n, nadvice;
+    int n, nhidden, nadvice;                            /* those in no list are the last ones */
     struct { const Backend *backend; int index; Device *device; } d[MAX_DEVICES];
     int fastest;                                        /* the default: a GPU, an OpenCL processor, the host, a Vulkan processor */
     const char *advice[MAX_ADVICE];
@@ -67,7 +67,7 @@ void devices_forked(void)
             .map = gone_map, .build = gone_build, .run = gone_run, .drop = gone_drop };
     for (int i = 0; i < list.n; i++)
         for (size_t b = 0; b < sizeof backends / sizeof *backends; b++)
-            if (list.d[i].backend == backends[b] && backends[b] != &host_backend) {
+            if (list.d[i].backend == backends[b] && backends[b] != &host_backend && backends[b] != &kernel_backend) {
                 list.d[i].backend = &left[b];
                 if (list.d[i].device)
                     list.d[i].device->backend = &left[b];
@@ -92,9 +92,10 @@ static void enumerate(void)                             /* with the lock held */
         return;
     for (size_t b = 0; b < sizeof backends / sizeof *backends; b++) {
         int n = backends[b]->count();
-        for (int i = 0; i < n && list.n < MAX_DEVICES; i++) {
-            list.d[list.n].backend = backends[b];
-            list.d[list.n++].index = i;
+        for (int i = 0; i < n && list.n + list.nhidden < MAX_DEVICES; i++) {
+            list.d[list.n + list.nhidden].backend = backends[b];
+            list.d[list.n + list.nhidden].index = i;
+            *(backends[b]->hidden ? &list.nhidden : &list.n) += 1;
         }
         const char *advice = backends[b]->missing ? backends[b]->missing() : NULL;
         if (advice && list.nadvice < MAX_ADVICE)
@@ -125,7 +126,7 @@ Device *device_at(int i)
         return NULL;
     pthread_mutex_lock(&list.lock);
     enumerate();
-    if (i < 0 || i >= list.n)
+    if (i < 0 || i >= list.n + list.nhidden)
         error_set(E_DEVICE, "there is no device number %d; there are %d", i, list.n);
     else if ((d = list.d[i].device) == NULL)
         d = list.d[i].device = device_open(list.d[i].backend, list.d[i].index), process_watch_exit();
@@ -135,7 +136,7 @@ Device *device_at(int i)
 
 const char *device_kind(int i)
 {
-    return i >= 0 && i < device_count() ? list.d[i].backend->kind : "";
+    return i >= 0 && i < device_count() + list.nhidden ? list.d[i].backend->kind : "";
 }
 
 const char *device_missing(int i)
@@ -152,7 +153,8 @@ const char *device_missing(int i)
 /* "opencl:1" -> the backend's kind and the number; "host" and "opencl" mean number 0. */
 static Device *by_name(const char *name)
 {
-    int n = device_count();
+    int n = device_count();                             /* first: it makes the list */
+    n += list.nhidden;
     const char *colon = strchr(name, ':');
     size_t kind = colon ? (size_t)(colon - name) : strlen(name);
     char *end = NULL;
@@ -198,7 +200,7 @@ Device *device_default(void)
 void device_close_all(void)
 {
     pthread_mutex_lock(&list.lock);
-    for (int i = 0; i < list.n; i++)
+    for (int i = 0; i < list.n + list.nhidden; i++)
         if (list.d[i].device)
             list.d[i].backend->close(list.d[i].device), list.d[i].device = NULL;
     pthread_mutex_unlock(&list.lock);

@@ -43,6 +43,7 @@ check compile  "graph.h plan.h spec.h lower.h compile.h" "backend.h api.h heddle
 check runtime  "base.h kernel.h plan.h backend.h"     "graph.h demand.h spec.h api.h heddle.h opencl.h"
 check opencl   "base.h kernel.h plan.h backend.h opencl.h" "graph.h demand.h spec.h api.h heddle.h"
 check host     "base.h graph.h plan.h backend.h"      "spec.h api.h heddle.h opencl.h"
+check reader   "base.h graph.h plan.h run.h backend.h" "spec.h api.h heddle.h opencl.h"
 check api      "api.h heddle.h graph.h compile.h backend.h" "spec.h lower.h opencl.h ops.h"
 [ -d "$source/backends/vulkan" ] && check vulkan "base.h kernel.h plan.h backend.h" "graph.h demand.h spec.h api.h heddle.h opencl.h"
 

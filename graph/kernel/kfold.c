@@ -200,24 +200,29 @@ static double rounded(int to, double x)
     return to == DT_F16 ? half_to_double(half_from_double(x)) : bfloat_to_double(bfloat_from_double(x));
 }
 
+bool k_eval(KOp op, Dtype dt, Dtype from, int64_t bits, const int64_t *c, int64_t *r)
+{
+    double f;
+    if (op >= K_EQ && op <= K_GE)
+        return *r = compare(op, from, c[0], c[1]), true;
+    if (op == K_CONVERT)
+        return *r = k_wrap(dt, convert(from, dt, c[0])), true;
+    if (op == K_BITS)
+        return *r = k_wrap(dt, c[0]), true;
+    if (op == K_ROUND)
+        return *r = k_bits_of(dt, rounded((int)bits, k_float_of(from, c[0]))), true;
+    if (dtype_float(dt)) {
+        double x = k_float_of(dt, c[0]), y = k_float_of(dt, c[1]), z = k_float_of(dt, c[2]);
+        return eval_float(op, dt, x, y, z, &f) ? *r = k_bits_of(dt, f), true : false;
+    }
+    return eval_int(op, dt, c[0], c[1], r) ? *r = k_wrap(dt, *r), true : false;
+}
+
 /* All operands are constants c of dtype from; 0 where there are fewer than three. */
 static Val fold_const(Kernel *k, KOp op, Dtype dt, Dtype from, int64_t bits, const int64_t *c)
 {
     int64_t r;
-    double f;
-    if (op >= K_EQ && op <= K_GE)
-        return k_bits(k, DT_BOOL, compare(op, from, c[0], c[1]));
-    if (op == K_CONVERT)
-        return k_bits(k, dt, convert(from, dt, c[0]));
-    if (op == K_BITS)
-        return k_bits(k, dt, c[0]);
-    if (op == K_ROUND)
-        return k_bits(k, dt, k_bits_of(dt, rounded((int)bits, k_float_of(from, c[0]))));
-    if (dtype_float(dt)) {
-        double x = k_float_of(dt, c[0]), y = k_float_of(dt, c[1]), z = k_float_of(dt, c[2]);
-        return eval_float(op, dt, x, y, z, &f) ? k_bits(k, dt, k_bits_of(dt, f)) : 0;
-    }
-    return eval_int(op, dt, c[0], c[1], &r) ? k_bits(k, dt, r) : 0;
+    return k_eval(op, dt, from, bits, c, &r) ? k_bits(k, op >= K_EQ && op <= K_GE ? DT_BOOL : dt, r) : 0;
 }
 
 /* ==================== bool: arithmetic and order are logic */

@@ -1,0 +1,374 @@
+/*
+ * run.c - kernels read instruction by instruction: plain, slow, and suspicious.
+ *
+ * In:  a finished kernel and memory for its parameters. Out: what it computes, or an error where it does what a device need not
+ *      forgive: places outside of buffers, two work-items at one element.
+ * What an instruction gives is what the builder's folds give for constants (k_eval): the IR's definition. So this is a third opinion
+ * beside the host, which knows no kernels, and devices, whose printers and compilers may be wrong too.
+ *
+ * Lanes. A value has W of them, each extended to 64 bits as constants are; of a value of one lane all are equal.
+ * Races. Work-items run in order, but a device may run them in any: for each element of a buffer that is written it is remembered who
+ * wrote it and who read it. Two may write the same bits to one element, as blocks do that overlap.
+ */
+#include "run.h"
+
+#include "kir.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NOBODY, MANY = -1 };                     /* work-items count from 1 */
+
+/* A buffer while it is run: parameters first, then private ones. */
+typedef struct Memory {
+    const Buffer *buf;
+    unsigned char *p;
+    int32_t *writer, *reader;                   /* by element, of a parameter that is written; of a private array: whether (writer) */
+} Memory;
+
+typedef struct Run {
+    const Kernel *k;
+    const KLaunch *launch;
+    Memory *mem;
+    int *place;                                 /* by Val, of loads and stores: which memory */
+    int64_t *val, *var, *next;                  /* W a Val; by atom; carried values between two steps */
+    int nvar, item;
+    const KIns *at;
+} Run;
+
+/* How a scope ends: at its end, by K_BRK, by an error. */
+typedef enum Way { ON, LEFT, WRONG } Way;
+
+static Way wrong(const Run *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static Way wrong(const Run *r, const char *format, ...)
+{
+    char what[200];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(what, sizeof what, format, ap);
+    va_end(ap);
+    Loc was = loc_set(r->at->loc);
+    error_set(E_INTERNAL, "kernel %s, work-item %d: v%d (%s): %s", r->k->name, r->item - 1, (int)(r->at - r->k->ins),
+              kop_name[r->at->op], what);
+    loc_set(was);
+    return WRONG;
+}
+
+static int64_t *lanes(const Run *r, Val v) { return r->val + (size_t)v * W; }
+
+/* ==================== places */
+
+static int64_t form_at(const Run *, Form, int lane);
+
+static int64_t floor_div(int64_t x, int64_t d) { return x / d - (x % d < 0); }
+
+static int64_t atom_at(const Run *r, const Atom *a, int lane)
+{
+    int64_t x;
+    switch (a->kind) {
+    case A_VAR: return atom_is_lane(a) ? lane : atom_is_step(a) ? r->launch->step : a->id < r->nvar ? r->var[a->id] : 0;
+    case A_VAL: return lanes(r, a->val)[lane];
+    case A_DIV: return floor_div(form_at(r, a->f, lane), a->d);
+    case A_MOD: return x = form_at(r, a->f, lane), x - a->d * floor_div(x, a->d);
+    case A_CLAMP: return x = form_at(r, a->f, lane), x < 0 ? 0 : x < a->d ? x : a->d - 1;
+    default: return INT64_MIN;                  /* k_check refuses what is not evaluated */
+    }
+}
+
+static int64_t form_at(const Run *r, Form f, int lane)
+{
+    int64_t x = f->c;
+    for (int n = 0; n < f->n; n++)
+        x = (int64_t)((uint64_t)x + (uint64_t)f->t[n].k * (uint64_t)atom_at(r, f->t[n].a, lane));  /* lanes that nobody looks at may wrap */
+    return x;
+}
+
+/* ==================== memory */
+
+static bool outside(const Memory *m, int64_t at, int64_t slack) { return at < -slack || at >= m->buf->size + slack; }
+
+static int64_t element(const Memory *m, int64_t at)
+{
+    const void *p = m->p + (size_t)at * dtype_size((Dtype)m->buf->dt);
+    return dtype_half((Dtype)m->buf->dt) ? k_bits_of(DT_F32, dtype_load_f((Dtype)m->buf->dt, p)) : dtype_load_i((Dtype)m->buf->dt, p);
+}
+
+static Way load_lane(const Run *r, Memory *m, int64_t at, int64_t *out)
+{
+    bool global = m->buf->space == GLOBAL;
+    if (outside(m, at, global ? SLACK : 0))
+        return wrong(r, "%s[%lld] of %lld elements is read", m->buf->name, (long long)at, (long long)m->buf->size);
+    *out = k_wrap((Dtype)r->at->dt, 0x5A5A5A5A5A5A5A5A);        /* what lies around a buffer */
+    if (outside(m, at, 0))
+        return ON;
+    if (m->writer && global && m->writer[at] != NOBODY && m->writer[at] != r->item)
+        return wrong(r, "%s[%lld] is read, and work-item %d wrote it", m->buf->name, (long long)at, m->writer[at] - 1);
+    if (!global && m->writer[at] != r->item)
+        return wrong(r, "%s[%lld] is read before it is written", m->buf->name, (long long)at);
+    if (m->reader)
+        m->reader[at] = m->reader[at] == NOBODY || m->reader[at] == r->item ? r->item : MANY;
+    *out = element(m, at);
+    return ON;
+}
+
+static Way store_lane(const Run *r, Memory *m, int64_t at, int64_t bits)
+{
+    Dtype dt = (Dtype)m->buf->dt;
+    if (outside(m, at, 0))
+        return wrong(r, "%s[%lld] of %lld elements is written", m->buf->name, (long long)at, (long long)m->buf->size);
+    unsigned char *p = m->p + (size_t)at * dtype_size(dt), was[8];
+    memcpy(was, p, dtype_size(dt));
+    if (dtype_half(dt))
+        dtype_store_f(dt, p, k_float_of(DT_F32, bits));
+    else
+        dtype_store_i(dt, p, bits);
+    bool same = !memcmp(was, p, dtype_size(dt)), first = m->writer[at] == NOBODY;
+    if (m->reader && first && m->reader[at] != NOBODY && m->reader[at] != r->item)
+        return wrong(r, "%s[%lld] is written, and another work-item read what was there", m->buf->name, (long long)at);
+    if (m->reader && !first && m->writer[at] != r->item && !same)
+        return wrong(r, "%s[%lld] is written otherwise by work-item %d", m->buf->name, (long long)at, m->writer[at] - 1);
+    m->writer[at] = r->item;
+    return ON;
+}
+
+static Way run_load(const Run *r, Val v)
+{
+    const KIns *i = &r->k->ins[v];
+    int parts = i->op == K_LOADS ? i->group : 1;
+    for (int p = 0; p < parts; p++) {
+        int64_t *out = lanes(r, i->op == K_LOADS ? i->part[p] : v);
+        for (int l = 0; l < W; l++)
+            if (l && i->op == K_LOAD && i->w == 1)
+                out[l] = out[0];
+            else if (load_lane(r, &r->mem[r->place[v]], form_at(r, i->form, l) + p, &out[l]))
+                return WRONG;
+    }
+    return ON;
+}
+
+static Way run_store(const Run *r, Val v)
+{
+    const KIns *i = &r->k->ins[v];
+    bool one = !form_vector(i->form);
+    for (int p = 0; p < i->narg; p++)
+        for (int l = 0; l < (one ? 1 : W); l++)
+            if (store_lane(r, &r->mem[r->place[v]], form_at(r, i->form, l) + p, lanes(r, i->arg[p])[l]))
+                return WRONG;
+    return ON;
+}
+
+/* ==================== values */
+
+static KOp pair_of(KOp horizontal)
+{
+    static const KOp pairs[] = { K_ADD, K_MUL, K_MAX, K_MIN, K_AND, K_OR, K_XOR, K_OR };
+    _Static_assert(K_ANY - K_HSUM == 7, "a pair for each");
+    return pairs[horizontal - K_HSUM];
+}
+
+/* Lanes 8 apart, then 4, 2, 1. */
+static Way run_horizontal(const Run *r, const KIns *i, int64_t *out)
+{
+    int64_t x[W], c[3] = { 0 };
+    memcpy(x, lanes(r, i->arg[0]), sizeof x);
+    for (int half = W / 2; half; half /= 2)
+        for (int l = 0; l < half; l++) {
+            c[0] = x[l], c[1] = x[l + half];
+            if (!k_eval(pair_of(i->op), (Dtype)i->dt, (Dtype)i->dt, 0, c, &x[l]))
+                return wrong(r, "has no result");
+        }
+    for (int l = 0; l < W; l++)
+        out[l] = x[0];
+    return ON;
+}
+
+static void run_call(const Run *r, const KIns *i, int l, int64_t *out)
+{
+    double x[3] = { 0 }, z;
+    for (int a = 0; a < i->narg && a < 3; a++)
+        x[a] = k_float_of(DT_F64, lanes(r, i->arg[a])[l]);
+    r->launch->call((int)i->bits, i->narg, x, &z);
+    *out = k_bits_of(DT_F64, z);
+}
+
+static Way run_lane(const Run *r, const KIns *i, int l, int64_t *out)
+{
+    int64_t c[3] = { 0 };
+    if (i->op == K_INDEX)
+        return *out = k_wrap((Dtype)i->dt, form_at(r, i->form, l)), ON;
+    for (int a = 0; a < i->narg && a < 3; a++)
+        c[a] = lanes(r, i->arg[a])[l];
+    if (i->op == K_SPLAT)
+        *out = c[0];
+    else if (i->op == K_SELECT)
+        *out = c[0] ? c[1] : c[2];
+    else if (i->op == K_CALL)
+        run_call(r, i, l, out);
+    else if (!k_eval(i->op, (Dtype)i->dt, (Dtype)r->k->ins[i->arg[0]].dt, i->bits, c, out))
+        return wrong(r, "%lld and %lld have no result", (long long)c[0], (long long)c[1]);
+    return ON;
+}
+
+static Way run_value(const Run *r, Val v)
+{
+    const KIns *i = &r->k->ins[v];
+    int64_t *out = lanes(r, v);
+    if (k_horizontal(i->op))
+        return run_horizontal(r, i, out);
+    for (int l = 0; l < W; l++)
+        if (l && i->w == 1)
+            out[l] = out[0];
+        else if (run_lane(r, i, l, &out[l]))
+            return WRONG;
+    return ON;
+}
+
+/* ==================== structure */
+
+static Way run_scope(Run *, int scope);
+
+static void copy(const Run *r, const Val *to, const Val *from, int n)
+{
+    for (int p = 0; p < n; p++)                 /* all are read before one is written: carried values may change places */
+        memcpy(r->next + (size_t)p * W, lanes(r, from[p]), W * sizeof *r->val);
+    for (int p = 0; p < n; p++)
+        memcpy(lanes(r, to[p]), r->next + (size_t)p * W, W * sizeof *r->val);
+}
+
+static Way run_loop(Run *r, const KIns *i)
+{
+    Way way = ON;
+    copy(r, i->phi, i->arg, i->ncarry);
+    for (int64_t t = 0; (i->n < 0 || t < i->n) && way == ON; t++) {
+        r->var[i->var->id] = t;
+        if ((way = run_scope(r, i->scope)) == ON)
+            copy(r, i->phi, i->next, i->ncarry);
+    }
+    copy(r, i->out, i->phi, i->ncarry);
+    return way == WRONG ? WRONG : ON;
+}
+
+static Way run_if(Run *r, const KIns *i)
+{
+    bool holds = lanes(r, i->arg[0])[0];
+    Way way = holds ? run_scope(r, i->scope) : ON;
+    if (way == ON)
+        copy(r, i->out, holds ? i->next : i->other, i->ncarry);
+    return way;
+}
+
+static Way run_ins(Run *r, Val v)
+{
+    const KIns *i = r->at = &r->k->ins[v];
+    switch (i->op) {
+    case K_LOAD: case K_LOADS: return run_load(r, v);
+    case K_STORE: case K_STORES: return run_store(r, v);
+    case K_LOOP: return run_loop(r, i);
+    case K_IF: return run_if(r, i);
+    case K_BRK: return lanes(r, i->arg[0])[0] ? ON : LEFT;
+    case K_BARRIER: return ON;                  /* work-groups are one work-item */
+    default: return run_value(r, v);
+    }
+}
+
+static Way run_scope(Run *r, int scope)
+{
+    const KScope *s = &r->k->scope[scope];
+    Way way = ON;
+    for (int n = 0; n < s->nbody && way == ON; n++)
+        way = run_ins(r, s->body[n]);
+    return way;
+}
+
+/* ==================== launches */
+
+static int all_items(Run *r)
+{
+    const Grid *g = r->k->grid;
+    int64_t n[3] = { 1, 1, 1 }, at[3];
+    for (int d = 0; d < r->k->ngrid; d++)
+        n[d] = g[d].n;
+    for (at[2] = 0; at[2] < n[2]; at[2]++)
+        for (at[1] = 0; at[1] < n[1]; at[1]++)
+            for (at[0] = 0; at[0] < n[0]; at[0]++) {
+                for (int d = 0; d < r->k->ngrid; d++)
+                    r->var[g[d].var->id] = at[d];
+                r->item++;
+                if (run_scope(r, 0) == WRONG)
+                    return (int)error_code();
+            }
+    return 0;
+}
+
+/* Room for what a run needs, of which much depends on the kernel. */
+static bool measure(Run *r, int *most)
+{
+    const Kernel *k = r->k;
+    for (int d = 0; d < k->ngrid; d++)
+        r->nvar = k->grid[d].var->id >= r->nvar ? k->grid[d].var->id + 1 : r->nvar;
+    for (int v = 1; v < k->nins; v++) {
+        const KIns *i = &k->ins[v];
+        *most = i->ncarry > *most ? i->ncarry : *most;
+        if (i->op == K_LOOP)
+            r->nvar = i->var->id >= r->nvar ? i->var->id + 1 : r->nvar;
+    }
+    r->mem = calloc((size_t)(k->nparam + k->npriv) + 1, sizeof *r->mem);
+    r->place = calloc((size_t)k->nins, sizeof *r->place);
+    r->val = calloc((size_t)k->nins * W, sizeof *r->val);
+    r->var = calloc((size_t)r->nvar + 1, sizeof *r->var);
+    r->next = calloc((size_t)*most * W + 1, sizeof *r->next);
+    return r->mem && r->place && r->val && r->var && r->next;
+}
+
+static bool memory_open(Run *r, int n)
+{
+    const Kernel *k = r->k;
+    Memory *m = &r->mem[n];
+    bool param = n < k->nparam;
+    m->buf = param ? k->param[n] : k->priv[n - k->nparam];
+    size_t size = (size_t)m->buf->size;
+    m->p = param ? r->launch->param[n] : calloc(size + 1, dtype_size((Dtype)m->buf->dt));
+    if (!param || k->written[n])
+        m->writer = calloc(size + 1, sizeof *m->writer);
+    if (param && k->written[n])
+        m->reader = calloc(size + 1, sizeof *m->reader);
+    return m->p && (!param || !k->written[n] || m->reader) && ((param && !k->written[n]) || m->writer);
+}
+
+static bool prepare(Run *r)
+{
+    const Kernel *k = r->k;
+    int most = 0;
+    if (!measure(r, &most))
+        return false;
+    for (int n = 0; n < k->nparam + k->npriv; n++)
+        if (!memory_open(r, n))
+            return false;
+    for (int v = 1; v < k->nins; v++) {
+        const KIns *i = &k->ins[v];
+        for (int l = 0; i->op == K_CONST && l < W; l++)
+            lanes(r, (Val)v)[l] = i->bits;
+        for (int n = 0; i->buf && n < k->nparam + k->npriv; n++)
+            r->place[v] = r->mem[n].buf == i->buf ? n : r->place[v];
+    }
+    return true;
+}
+
+static void finish(Run *r)
+{
+    for (int n = 0; r->mem && n < r->k->nparam + r->k->npriv; n++) {
+        if (n >= r->k->nparam)
+            free(r->mem[n].p);
+        free(r->mem[n].writer), free(r->mem[n].reader);
+    }
+    free(r->mem), free(r->place), free(r->val), free(r->var), free(r->next);
+}
+
+int k_run(const Kernel *k, const KLaunch *launch)
+{
+    Run r = { .k = k, .launch = launch, .at = k->ins };
+    int e = prepare(&r) ? all_items(&r) : error_set(E_NOMEM, "no memory to read a kernel with");
+    finish(&r);
+    return e;
+}
