@@ -29,7 +29,9 @@ int hd_device(int i, hd_device_info *info)
     error_begin();
     if (!info)
         return error_told(error_set(E_INVAL, "hd_device: there is nowhere to write what is asked for: the pointer is NULL"));
-    Device *d = device_at(i);
+    if (i >= device_count())                    /* those behind are in no list */
+        error_set(E_DEVICE, "there is no device number %d; there are %d", i, device_count());
+    Device *d = error_pending() ? NULL : device_at(i);
     if (!d)
         return error_told((int)error_code());
     *info = (hd_device_info){
