@@ -190,6 +190,7 @@ void context_pop(Context *);                        /* the first pop after an er
 /* At the entry of public functions that work on data: forgets an error that the program has been told of. */
 void error_begin(void);
 void error_forget(void);                        /* whatever it is; not inside a trace */
+int no_memory(size_t bytes);                    /* of the host: the error, and its code */
 int error_told(int code);                       /* at their exit: the program is told by this code. Returns it */
 int error_pass(void);                           /* an argument is NULL: the code pending, else an error of its own */
 

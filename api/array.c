@@ -11,12 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static hd_array *no_memory(size_t bytes)
-{
-    error_set(E_NOMEM, "out of host memory: %zu bytes", bytes);
-    return NULL;
-}
-
 /* ==================== arrays */
 
 hd_array *array_leaf(const Type *type, Store *s)
@@ -43,7 +37,7 @@ static hd_array *array_inner(bool keyed, int n)
         return a;
     a->n = 0;
     array_drop(a);
-    return no_memory(sizeof *a->part * (size_t)n);
+    return no_memory(sizeof *a->part * (size_t)n), NULL;
 }
 
 /* Takes the parts over. NULL if one is missing or not the caller's, or the tree too deep: then the others go. */
@@ -182,7 +176,7 @@ hd_array *hd_array_new(enum hd_dtype d, hd_ints shape, const void *data, const i
         return error_set(E_INVAL, "hd_array_new: data is NULL"), NULL;
     char *host = malloc(bytes ? bytes : 1);
     if (!host)
-        return no_memory(bytes);
+        return no_memory(bytes), NULL;
     if (bytes && strides)
         gather(host, data, &t, strides, 0, dtype_size((Dtype)d));
     else if (bytes)

@@ -64,17 +64,11 @@ static void dump_time(const char *name)
 /* A collective that no vmap has taken up: text has it, or its axis ended. */
 static bool all_axes_bound(const Graph *g)
 {
-    for (int n = 0; n < g->nins; n++) {
-        const Ins *i = g->ins[n];
-        if (op_meets(i)) {
-            loc_set(i->loc);
-            return !error_set(E_TRACE, "%s: no axis \"%s\" is around this program", optab[i->op].name, op_axis_name(i));
-        }
-        for (int k = 0; k < i->nsub; k++)
-            if (!all_axes_bound(i->sub[k]))
-                return false;
-    }
-    return true;
+    const Ins *i = graph_find(g, op_meets);
+    if (!i)
+        return true;
+    loc_set(i->loc);
+    return !error_set(E_TRACE, "%s: no axis \"%s\" is around this program", optab[i->op].name, op_axis_name(i));
 }
 
 static bool checked(const Graph *g) { return g && !error_pending() && (!check_stage("graph") || !graph_check(g)); }

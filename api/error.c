@@ -111,6 +111,8 @@ void error_forget(void)
         forget();
 }
 
+int no_memory(size_t bytes) { return error_set(E_NOMEM, "out of host memory: %zu bytes", bytes); }
+
 int error_told(int code)
 {
     if (code && !trace_top)

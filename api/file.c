@@ -215,7 +215,7 @@ static int save_leaf(Output *o, const hd_array *a, const char *name)
         return error_set(E_INVAL, "hd_save: the array is abstract: it has a type but no contents");
     char *data = malloc(a->store->bytes + 1);
     if (!data)
-        return error_set(E_NOMEM, "out of host memory: %zu bytes", a->store->bytes);
+        return no_memory(a->store->bytes);
     int e = store_read(a->store, data);
     if (!e && name)
         e = zip_put(o, name, "", head, nh, data, a->store->bytes);

@@ -42,7 +42,7 @@ hd_array *array_make(void)
 {
     hd_array *a = calloc(1, sizeof *a);
     if (!a) {
-        error_set(E_NOMEM, "out of host memory: %zu bytes", sizeof *a);
+        no_memory(sizeof *a);
         return NULL;
     }
     a->life = ALIVE, a->made = loc_here();

@@ -136,7 +136,7 @@ static int npy_head(Stream *s, Npy *a)
     if (h[6] > 1 && (h[10] || h[11]))
         return damaged(s->f->path, "the header is longer than that of any array");
     if (!(dict = malloc(len + 1)))
-        return error_set(E_NOMEM, "out of host memory: %zu bytes", len + 1);
+        return no_memory(len + 1);
     dict[len] = 0;
     int e = stream_read(s, dict, len) ? (int)error_code() : npy_dict(s->f->path, dict, a);
     free(dict);

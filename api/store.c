@@ -10,11 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void no_memory(size_t bytes)
-{
-    error_set(E_NOMEM, "out of host memory: %zu bytes", bytes);
-}
-
 /* ==================== making and dropping */
 
 Store *store_new(size_t bytes, void *host, Mem *mem)
@@ -163,7 +158,7 @@ static int part_from(const Type *t, const Part *from, Mem *m, const char *host, 
         return 0;
     void *between = host ? NULL : malloc(n);
     if (!host && !between)
-        return no_memory(n), (int)E_NOMEM;
+        return no_memory(n);
     int e = host ? 0 : bytes_of(m, at, between, n);
     if (!e)
         part_copy(t, from, to, host ? host + at : between, dst);

@@ -118,7 +118,7 @@ static int find_end(const Input *f, char b[LOCATOR + END], uint64_t *at)
 {
     size_t n = f->size < LOCATOR + END + UINT16_MAX ? (size_t)f->size : LOCATOR + END + UINT16_MAX, k;
     char *tail = malloc(n + 1);
-    int e = tail ? input_read(f, f->size - n, tail, n) : error_set(E_NOMEM, "out of host memory: %zu bytes", n);
+    int e = tail ? input_read(f, f->size - n, tail, n) : no_memory(n);
     for (k = n < END ? 0 : n - END + 1; !e && k && memcmp(tail + k - 1, "PK\5\6", 4); )
         k--;
     if (!e && !k)
@@ -244,7 +244,7 @@ static int dir_put(Output *o, const void *p, size_t n)
         size_t cap = 2 * o->dir_cap + n + 1024;
         char *d = realloc(o->dir, cap);
         if (!d)
-            return error_set(E_NOMEM, "out of host memory: %zu bytes", cap);
+            return no_memory(cap);
         o->dir = d, o->dir_cap = cap;
     }
     if (n)

@@ -154,3 +154,17 @@ Graph *graph_restrict(const Graph *g, const bool *keep_in, const bool *keep_out)
 }
 
 Graph *graph_dce(const Graph *g) { return restricted(g, NULL, NULL, true); }
+
+/* ==================== looking for something */
+
+const Ins *graph_find(const Graph *g, bool (*is)(const Ins *))
+{
+    const Ins *found = NULL;
+    for (int n = 0; n < g->nins && !found; n++) {
+        const Ins *i = g->ins[n];
+        found = is(i) ? i : NULL;
+        for (int k = 0; k < i->nsub && !found; k++)
+            found = graph_find(i->sub[k], is);
+    }
+    return found;
+}

@@ -294,6 +294,7 @@ Graph *graph_dce(const Graph *);                /* dead code gone; renumbered fr
 /* With only these inputs and outputs (NULL: all), dead code gone. */
 Graph *graph_restrict(const Graph *, const bool *keep_in, const bool *keep_out);
 void graph_live(const Graph *, const bool *outs, bool *live);           /* live: nval bits */
+const Ins *graph_find(const Graph *, bool (*is)(const Ins *));  /* the first that is, in a body too; NULL: none */
 int graph_check(const Graph *);                 /* the verifier: 0, or an error that names the instruction */
 void graph_print(const Graph *, Text *);
 Graph *graph_parse(const char *text, const char *name);                 /* NULL after an error with line and column */

@@ -363,19 +363,14 @@ Ref exchange_first(const Lane *lane, Ref x, int *exchanges)
     return Reshape(SliceAxis(gathered((Meet){ .name = lane->name, .size = lane->size }, x, exchanges), 0, 0, 1), type_shape(&t));
 }
 
+static bool exchanges_itself(const Ins *i) { return op_meets(i) && i->op != OP_axis_index; }
+bool graph_exchanges(const Graph *g) { return graph_find(g, exchanges_itself); }
+
 bool ins_exchanges(const Ins *i)
 {
-    bool found = op_meets(i) && i->op != OP_axis_index;
+    bool found = exchanges_itself(i);
     for (int k = 0; k < i->nsub && !found; k++)
         found = graph_exchanges(i->sub[k]);
-    return found;
-}
-
-bool graph_exchanges(const Graph *g)
-{
-    bool found = false;
-    for (int n = 0; n < g->nins && !found; n++)
-        found = ins_exchanges(g->ins[n]);
     return found;
 }
 

@@ -181,20 +181,8 @@ Graph *graph_batch(const Graph *g, const uint8_t *in, const uint8_t *out, const 
 
 /* ==================== the matrix form */
 
-bool graph_has_lanes(const Graph *g)
-{
-    for (int n = 0; n < g->nins; n++) {
-        const Ins *i = g->ins[n];
-        if (i->op != OP_region)
-            continue;
-        if (i->region->nlane)
-            return true;
-        for (int k = 0; k < i->nsub; k++)
-            if (graph_has_lanes(i->sub[k]))
-                return true;
-    }
-    return false;
-}
+static bool has_lanes(const Ins *i) { return i->op == OP_region && i->region->nlane; }
+bool graph_has_lanes(const Graph *g) { return graph_find(g, has_lanes); }
 
 /* A checkpoint has no more to say, as nothing is differentiated from here. */
 static void lower_region(const Ins *i, const Ref *x, Ref *out, void *env)

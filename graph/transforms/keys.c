@@ -11,6 +11,7 @@
 
 static bool is_key(const Graph *g, Ref v) { return g->type[v].dt == DT_KEY; }
 
+/* Values, arguments among them. */
 static bool has_keys(const Graph *g)
 {
     for (Ref v = 1; v < (Ref)g->nval; v++)

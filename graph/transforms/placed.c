@@ -10,18 +10,8 @@
  */
 #include "transforms.h"
 
-bool graph_has_places(const Graph *g)
-{
-    for (int n = 0; n < g->nins; n++) {
-        const Ins *i = g->ins[n];
-        if (i->op == OP_region && region_place(i->region) >= 0)
-            return true;
-        for (int k = 0; k < i->nsub; k++)
-            if (graph_has_places(i->sub[k]))
-                return true;
-    }
-    return false;
-}
+static bool is_placed(const Ins *i) { return i->op == OP_region && region_place(i->region) >= 0; }
+bool graph_has_places(const Graph *g) { return graph_find(g, is_placed); }
 
 /* ==================== on one device */
 
@@ -64,17 +54,6 @@ typedef struct Shard {
     bool alike; int exchanges;
 } Shard;
 
-static bool asks_index(const Graph *g)
-{
-    for (int n = 0; n < g->nins; n++) {
-        if (g->ins[n]->op == OP_axis_index)
-            return true;
-        for (int k = 0; k < g->ins[n]->nsub; k++)
-            if (asks_index(g->ins[n]->sub[k]))
-                return true;
-    }
-    return false;
-}
 
 static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard);
 
@@ -132,7 +111,7 @@ static void exchanging_region(const Ins *i, const Ref *x, Ref *out, Shard *s)
     int at = region_npred(r) + r->ncap;
     bool any = false;
     for (int k = 0; k < i->nsub; k++)
-        any = any || asks_index(i->sub[k]) || graph_exchanges(i->sub[k]);
+        any = any || graph_find(i->sub[k], op_meets);
     if (!any) {
         again(i, x, out);
         return;
