@@ -457,6 +457,11 @@ int signature_parse(const char *text, const char *word, const Tree *leaves, cons
 int devices_listed(const char *what, const char *names, Device ***out);
 bool places_known(const Graph *, Device *home); /* every list of devices in it; else an error (grid.c) */
 Device **grid_devices(const Places *, const Device *home);      /* of each shard, in the arena; NULL after an error */
+/* balance.c: n places over k devices, of which each has had count[] so far, by the cost of a place on each. True: next[] ends them
+ * sooner by a tenth. */
+bool balance_better(int n, int k, const double *cost, const int *count, int *next);
+double pace_said(const char *device);           /* by HEDDLE_PACE; < 0: it is not set */
+bool place_balanced(const char *place);         /* does the text of a place begin with the word "balanced"? */
 typedef struct Spread Spread;
 /* Of a program with calls over devices, in the current arena, which must outlive it. home: where what is between runs. */
 Spread *spread_build(Graph *, Device *home, hd_cost_info *);

@@ -452,6 +452,16 @@ hd_fn *hd_checkpoint_n(hd_fn *f, const hd_checkpoint_opts *o)
     return fn_make(&k, NULL, 0, f->text);
 }
 
+/* The place of the axis: its devices, and whether they get what suits their speed (place_balanced). */
+static const char *place_text(const hd_vmap_opts *o)
+{
+    Text t = { 0 };
+    text_add(&t, "%s%s", o->balance ? "balanced " : "", o->devices ? o->devices : "");
+    const char *s = intern(t.s ? t.s : "");
+    text_free(&t);
+    return s;
+}
+
 static hd_fn *mapped(FnKind kind, hd_fn *f, const hd_vmap_opts *o)
 {
     const char *what = kind == FN_PMAP ? "hd_pmap" : "hd_vmap";
@@ -467,13 +477,17 @@ static hd_fn *mapped(FnKind kind, hd_fn *f, const hd_vmap_opts *o)
         error_set(E_INVAL, "hd_vmap: .devices is \"%s\": hd_pmap is what runs over devices", o->devices);
         return NULL;
     }
+    if (o->balance && kind == FN_VMAP) {
+        error_set(E_INVAL, "hd_vmap: .balance is for hd_pmap, which deals lanes out to devices");
+        return NULL;
+    }
     FnKey k = fn_key(kind, f);
     memcpy(k.in_axes, o->in_axes, sizeof k.in_axes);
     k.out_axes = o->out_axes;
     k.in_tree = intern(o->in_tree), k.out_tree = intern(o->out_tree);
     k.axis_size = o->axis_size;
     k.axis_name = intern(o->axis_name);
-    k.device = kind == FN_PMAP ? intern(o->devices ? o->devices : "") : NULL;
+    k.device = kind == FN_PMAP ? place_text(o) : NULL;
     return fn_make(&k, NULL, 0, f->text);
 }
 

@@ -10,6 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BALANCED "balanced "
+
+bool place_balanced(const char *place) { return !strncmp(place, BALANCED, strlen(BALANCED)); }
+
+static const char *devices_of(const Places *p, int axis)
+{
+    const char *s = p->axis[axis].place;
+    return place_balanced(s) ? s + strlen(BALANCED) : s;
+}
+
 typedef struct List { Device **device; int n; } List;           /* in the arena */
 
 static bool is_relative(const char *devices)
@@ -61,7 +71,7 @@ static List devices_like(const Device *home, int64_t most)
 
 static List list_of(const Places *p, int axis, List from)
 {
-    const char *own = p->axis[axis].place;
+    const char *own = devices_of(p, axis);
     if (!own[0])
         return from;
     if (!is_relative(own))
@@ -79,10 +89,12 @@ static bool fits(const Places *p, int axis, int k)
     int a = axis;
     do {
         int m = (int)p->axis[a].size;
+        if (place_balanced(p->axis[a].place) && k <= m)
+            return true;
         if (m % k == 0 || k % m)
             return m % k == 0;
         k /= m;
-    } while (++a < p->n && !p->axis[a].place[0]);
+    } while (++a < p->n && !devices_of(p, a)[0]);
     return a < p->n;                            /* the next has its own */
 }
 
@@ -99,12 +111,12 @@ static Device **deal(const Places *p, int axis, List from, Device **out)
         return out;
     if (!fits(p, axis, l.n)) {
         error_set(E_SHAPE, "hd_pmap: an axis of %lld cannot be dealt out to the %d devices of \"%s\": a multiple is wanted",
-                  (long long)m, l.n, p->axis[axis].place);
+                  (long long)m, l.n, devices_of(p, axis));
         return out;
     }
     int part = l.n > m ? (int)(l.n / m) : 1;
     for (int64_t s = 0; s < m && !error_pending(); s++)
-        out = deal(p, axis + 1, (List){ l.device + (l.n > m ? s * part : s / (m / l.n)), part }, out);
+        out = deal(p, axis + 1, (List){ l.device + (l.n > m ? s * part : s * l.n / m), part }, out);
     return out;
 }
 
@@ -113,7 +125,7 @@ Device **grid_devices(const Places *p, const Device *home)
     Mesh mesh = grid_mesh(p);
     int64_t n = mesh_shards(&mesh);
     Device **d = NEWS(Device *, n);
-    List all = p->axis[0].place[0] ? (List){ 0 } : devices_like(home, n);
+    List all = devices_of(p, 0)[0] ? (List){ 0 } : devices_like(home, n);
     while (all.n > 1 && !fits(p, 0, all.n))
         all.n--;
     if (!error_pending())
@@ -129,8 +141,9 @@ static void names_known(const Graph *g)
         Loc before = loc_set(i->loc);
         for (int a = 0; i->op == OP_region && a < i->region->nlane; a++) {
             const Lane *l = &i->region->lane[a];
-            if (l->place && l->size && l->place[0] && !is_relative(l->place))
-                named_devices(l->place);
+            Places own = { 1, { *l } };
+            if (l->place && l->size && devices_of(&own, 0)[0] && !is_relative(devices_of(&own, 0)))
+                named_devices(devices_of(&own, 0));
         }
         loc_set(before);
         for (int k = 0; k < i->nsub; k++)

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ==================== lists of devices */
 
@@ -58,6 +59,9 @@ int devices_listed(const char *what, const char *names, Device ***out)
 
 /* ==================== what is built */
 
+/* Places of unequal number, by device of the list: its program, the cost of a place there, and how many it has. */
+typedef struct Balance { int n; Device **device; Exec **exec; double *cost; int *count, *next; } Balance;
+
 typedef struct Call {
     int nin, nout; Ref *in, *out;               /* values of the whole program */
     Exec **exec;                                /* by shard; several of one device may have one */
@@ -67,8 +71,9 @@ typedef struct Call {
     Mesh mesh;
     bool meets;                                 /* shards exchange something: each has an Exec of its own */
     Mem **place;                                /* by shard and axis: an i32, where it is along the axis */
+    Balance *balance;                           /* NULL: none */
     Loc loc; const char *name;
-    pthread_mutex_t lock;                       /* one run at a time, where they meet */
+    pthread_mutex_t lock;                       /* one run at a time, where they meet or are balanced */
 } Call;
 
 struct Spread {
@@ -100,8 +105,67 @@ static bool all_alike(const Call *c)
     return same;
 }
 
+/* Where shard s is along the axes of the grid, for its device. */
+static bool set_places(Call *c, int s)
+{
+    for (int a = 0; a < c->mesh.naxis; a++) {
+        int32_t at = (int32_t)mesh_place(&c->mesh, a, s);
+        Mem **m = &c->place[s * c->mesh.naxis + a], *next = mem_with(c->device[s], &at, sizeof at);
+        if (!next)
+            return false;
+        mem_drop(*m);
+        *m = next;
+    }
+    return true;
+}
+
+static Balance *balance_new(const Call *c)
+{
+    Balance *b = NEW(Balance);
+    *b = (Balance){ 0, NEWS(Device *, c->n), NEWS(Exec *, c->n), NEWS(double, c->n), NEWS(int, c->n), NEWS(int, c->n) };
+    for (int s = 0; s < c->n; s++) {
+        int d = 0;
+        while (d < b->n && b->device[d] != c->device[s])
+            d++;
+        b->device[d] = c->device[s], b->exec[d] = c->exec[s], b->count[d]++;
+        b->n += d == b->n;
+    }
+    return b;
+}
+
+static int move_place(Call *c, int s, int d)
+{
+    Device *before = c->device[s];
+    if (before == c->balance->device[d])
+        return 0;
+    c->device[s] = c->balance->device[d];
+    if (set_places(c, s)) {
+        c->exec[s] = c->balance->exec[d];
+        return 0;
+    }
+    c->device[s] = before;
+    return (int)error_code();
+}
+
+/* Neighbouring places move from device to device where that ends them sooner. All programs are there. */
+static int rebalance(Call *c)
+{
+    Balance *b = c->balance;
+    int s = 0, e = 0;
+    if (!balance_better(c->n, b->n, b->cost, b->count, b->next))
+        return 0;
+    for (int d = 0; d < b->n; d++)
+        for (int k = 0; k < b->next[d] && !e; k++)
+            e = move_place(c, s++, d);
+    memset(b->count, 0, sizeof *b->count * (size_t)b->n);
+    for (s = 0; s < c->n; s++)
+        for (int d = 0; d < b->n; d++)
+            b->count[d] += b->device[d] == c->device[s];
+    return e;
+}
+
 /* g: of one shard; NULL after an error. */
-static bool build_shards(Call *c, Graph *g, hd_cost_info *cost)
+static bool build_shards(Call *c, Graph *g, bool balanced, hd_cost_info *cost)
 {
     if (!g)
         return false;
@@ -119,12 +183,11 @@ static bool build_shards(Call *c, Graph *g, hd_cost_info *cost)
             return false;
         if (like == s)
             cost_add(cost, c->exec[s]);
-        for (int a = 0; a < c->mesh.naxis; a++) {
-            int32_t at = (int32_t)mesh_place(&c->mesh, a, s);
-            if (!(c->place[s * c->mesh.naxis + a] = mem_with(c->device[s], &at, sizeof at)))
-                return false;
-        }
+        if (!set_places(c, s))
+            return false;
     }
+    if (balanced && !c->meets)
+        c->balance = balance_new(c);
     return true;
 }
 
@@ -142,7 +205,7 @@ static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *hom
         c->il[k] = (Sharding){ .type = g->type[p->in[k]], .mesh = c->mesh, .spec = in[k] };
     for (int k = 0; k < p->nout; k++)
         c->ol[k] = (Sharding){ .type = g->type[p->out[k]], .mesh = c->mesh, .spec = out[k] };
-    return build_shards(c, shard, cost);
+    return build_shards(c, shard, place_balanced(grid.axis[0].place), cost);
 }
 
 static bool call_home(Call *c, const Piece *p, Device *home, hd_cost_info *cost)
@@ -214,6 +277,7 @@ typedef struct Job {
     int s;                                      /* its shard; where they do not meet, all that share its device */
     Party *party;
     Mem **in, **out;                            /* room for those of all shards: [shard][...] */
+    int done; double seconds;                   /* its shards so far; what they took, all of it */
     int code, failed; Code error; char text[4096];      /* failed: the shard */
     pthread_t thread; bool started;
 } Job;
@@ -233,9 +297,27 @@ static int run_shard(const Job *j, int s)
     return e;
 }
 
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Runs return before the device is done. */
+static int wait_for(const Job *j, int s)
+{
+    Mem **out = j->out + (size_t)s * (size_t)j->c->nout;
+    int e = 0;
+    for (int k = 0; k < j->c->nout && !e; k++)
+        e = out[k]->device->backend->wait(out[k]);
+    return e;
+}
+
 static void work(Job *j)
 {
     const Call *c = j->c;
+    double since = c->balance ? seconds_now() : 0;
     for (int s = j->s; s < c->n && !j->code; s++) {
         if (s != j->s && (c->meets || c->device[s] != c->device[j->s]))
             continue;
@@ -245,10 +327,13 @@ static void work(Job *j)
             party_enter(j->party, s);
         j->code = run_shard(j, s);
         timeline_end(c->name);
-        j->failed = s;
+        j->failed = s, j->done++;
         if (c->meets)
             party_leave(j->code);
     }
+    if (c->balance && !j->code)
+        j->code = wait_for(j, j->failed);
+    j->seconds = c->balance ? seconds_now() - since : 0;
     j->error = error_code();
     snprintf(j->text, sizeof j->text, "%s", error_text());
     error_clear();
@@ -329,6 +414,17 @@ static int settle_results(const Call *c, Mem **out, Store **val)
     return 0;
 }
 
+/* What a place has cost on each device. Half of what was known stays, so that one slow run moves little. */
+static void note_costs(Balance *b, const Job *job, int n)
+{
+    for (int k = 0; k < n; k++)
+        for (int d = 0; d < b->n; d++)
+            if (b->device[d] == job[k].c->device[job[k].s]) {
+                double said = pace_said(b->device[d]->info.name), cost = said < 0 ? job[k].seconds / job[k].done : said;
+                b->cost[d] = b->cost[d] > 0 && said < 0 ? (b->cost[d] + cost) / 2 : cost;
+            }
+}
+
 static int run_over(Call *c, Store **val)
 {
     int n = 0;
@@ -339,16 +435,20 @@ static int run_over(Call *c, Store **val)
     Job *job = calloc((size_t)c->n, sizeof *job);
     size_t nin = (size_t)c->n * (size_t)(c->nin + c->mesh.naxis), nout = (size_t)c->n * (size_t)c->nout;
     Mem **m = calloc(nin + nout + 1, sizeof *m);
+    bool alone = c->meets || c->balance;
     int e = job && m && (party || !c->meets) ? 0 : (int)error_set(E_NOMEM, "out of host memory");
+    if (alone)
+        pthread_mutex_lock(&c->lock);
+    e = e || !c->balance ? e : rebalance(c);
     for (int s = 0; s < c->n && !e; s++)
         if (c->meets || sharer(c, s) < 0)
             job[n++] = (Job){ .c = c, .val = val, .s = s, .party = party, .in = m, .out = m + nin };
-    if (!e && c->meets)
-        pthread_mutex_lock(&c->lock);
     e = e ? e : run_jobs(job, n, party);
-    if (n && c->meets)
-        pthread_mutex_unlock(&c->lock);
+    if (c->balance && !e)
+        note_costs(c->balance, job, n);
     e = e ? e : settle_results(c, m + nin, val);
+    if (alone)
+        pthread_mutex_unlock(&c->lock);
     for (size_t k = 0; m && k < nout; k++)
         mem_drop(m[nin + k]);
     free(m);

@@ -63,7 +63,7 @@ static inline uint8_t mark_dual(uint8_t m) { return m == SHARED ? SUMMED : m == 
 typedef struct Lane {
     int64_t size;
     const char *name;                           /* interned; NULL: no collective can reach it */
-    const char *place;                          /* a device list; NULL: where the program runs */
+    const char *place;                          /* a device list, "balanced " in front: uneven; NULL: where the program runs */
 } Lane;
 
 /* What the user says of a function instead of having it looked at: its derivative, forwards or backwards, or what it does to
