@@ -38,7 +38,7 @@ struct HostStep { int (*run)(const HostStep *, const void *const *in, void *cons
 typedef struct Plan Plan;
 typedef struct Step {
     StepKind kind;
-    struct Spec **spec; int nspec;              /* LAUNCH: what the kernel does; several as one ...        */
+    struct Spec **spec; int nspec;              /* LAUNCH: what the kernel does; several as one kernel ... */
     Kernel *kernel;                             /* ... and the kernel, once it is lowered */
     Plan **body; int nbody;
     int64_t trip; bool reverse;
