@@ -347,6 +347,16 @@ Type mesh_share(const Mesh *, const Dealt *, const Type *);      /* what a shard
 /* The first element of a shard's share along each axis. */
 void mesh_start(const Mesh *, const Dealt *, const Type *, int64_t shard, int64_t *start);
 
+/* ---- arrays over a mesh (transforms/sharded.c) */
+/* Collectives that were put in: sums (psum, pmax, pmin, psum_scatter), gathers (all_gather), exchanges (all_to_all). text: NULL, or a
+ * line is added for each operand that is gathered or moved since its op needs it so. */
+typedef struct Moves { int sums, gathers, exchanges; Text *text; } Moves;
+/* What each shard computes; in: how each input is dealt out, which divides it; out: how the results are. The
+ * program has neither rules nor effects nor places. */
+Graph *graph_sharded(const Graph *, const Mesh *, const Dealt *in, Dealt *out, Moves *);
+/* Its collectives over axes of the mesh become exchanges (transforms/placed.c); further inputs are where a shard is along each axis. */
+Graph *graph_exchanging(const Graph *, const Mesh *, const Dealt *in, bool alike);
+
 /* ---- axes with a place (transforms/placed.c, grid.c) */
 Graph *graph_unplaced(const Graph *);           /* a lowering: they become lanes of the program itself */
 bool graph_has_places(const Graph *);           /* is there such an axis, in a body too? */

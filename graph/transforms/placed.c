@@ -179,6 +179,15 @@ static Graph *exchanging(const Graph *h, Shard *s, const Dealt *in)
     return graph_dce(e);
 }
 
+Graph *graph_exchanging(const Graph *h, const Mesh *mesh, const Dealt *in, bool alike)
+{
+    Places p = { .n = mesh->naxis };
+    for (int a = 0; a < p.n; a++)
+        p.axis[a] = (Lane){ .name = mesh->name[a], .size = mesh->size[a], .place = "" };
+    Shard s = { .p = &p, .alike = alike };
+    return exchanging(h, &s, in);
+}
+
 /* In the value whose axis `at` a call sees as its first. */
 static void seen_from(Dealt *d, int at)
 {
