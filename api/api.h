@@ -382,6 +382,7 @@ typedef struct Program {
     const Tree *in, *out;                       /* in: a tuple of the arguments */
     Device *device; Exec *exec; Arena *arena;
     struct Spread *spread;                      /* instead of exec: several devices run it */
+    const hd_mesh *mesh; Dealt *dealt;          /* the mesh it runs on, and how its inputs lie over it; NULL: none */
     int nhidden, nin, nout;                     /* inputs: hidden arrays, then leaves of the arguments */
     Store **hidden;
     Type *type;                                 /* of the results */
@@ -452,6 +453,17 @@ void signature_print(const Tree *args, const Tree *out, Text *);
 /* The tree after ;word over these leaves, a tuple; NULL: there is no such line. 0, or a code. */
 int signature_parse(const char *text, const char *word, const Tree *leaves, const Tree **out);
 
+/* ---- meshes (mesh.c) */
+struct hd_mesh { Mesh mesh; hd_mesh *next; Device *device[]; };         /* a device for each place */
+/* One item of a spec, for axis d: none, or axes of the mesh with + between. 0, or a code. */
+int spec_item(const char *what, const Mesh *, const char *item, int d, Dealt *out);
+int spec_divides(const char *what, const Mesh *, const Type *, Dealt *spec);
+int mesh_of_args(hd_array *const *args, int n, const hd_mesh **mesh);  /* NULL: none lies over one. 0, or a code */
+Dealt store_spec(const Store *, const hd_mesh *);       /* how it lies over the mesh */
+/* HEDDLE_DUMP=mesh, and what hd_cost says. shard: with collectives, NULL after an error. */
+void mesh_report(const Graph *shard, const Moves *, hd_cost_info *);
+int leaf_specs(const hd_array *, const hd_mesh *, Dealt *out, int n);  /* of its leaves, n so far; returns how many now */
+
 /* ---- programs over several devices (shards.c) */
 /* "opencl:0, host", or NULL: the default. *out: a list, free() it. How many; 0 after an error. */
 int devices_listed(const char *what, const char *names, Device ***out);
@@ -465,6 +477,8 @@ bool place_balanced(const char *place);         /* does the text of a place begi
 typedef struct Spread Spread;
 /* Of a program with calls over devices, in the current arena, which must outlive it. home: where what is between runs. */
 Spread *spread_build(Graph *, Device *home, hd_cost_info *);
+/* Of a program over a mesh; in: how its inputs are dealt out. */
+Spread *spread_mesh(Graph *, const hd_mesh *, const Dealt *in, Device *home, hd_cost_info *);
 void spread_drop(Spread *);
 /* in: borrowed; out: new stores of the caller's. 0, or a code: then there are none. */
 int spread_run(Spread *, Store *const *in, Store **out);
@@ -476,7 +490,8 @@ Plan *compile_plan(Graph *, const Target *);    /* as far as that goes without a
 Exec *compile_shard(Graph *, Device *);         /* of a shard: what is left of its collectives are exchanges */
 Exec *compile_again(const Exec *, Device *);    /* one more, on a device that is like that one's: nothing is scheduled again */
 void cost_add(hd_cost_info *, const Exec *);
-Program *program_of(hd_fn *, hd_array *const *args, int n, Device *);  /* kept_drop it */
+/* mesh: NULL, or the one that arguments lie over. kept_drop it. */
+Program *program_of(hd_fn *, hd_array *const *args, int n, Device *, const hd_mesh *mesh);
 Device *device_of_thread(void);                 /* the default; NULL after an error */
 
 int text_array(struct Text *, const Type *, const void *data, int hang);      /* as hd_print has it (print.c). 0, or a code */

@@ -168,13 +168,19 @@ static int meet(const hd_array *a, int arg, Device **d, int *from)
     return 0;
 }
 
-static Device *device_for(const Call *c)
+/* *mesh: the one that arguments lie over, NULL: none. */
+static Device *device_for(const Call *c, const hd_mesh **mesh)
 {
     const char *name = device_option(c->f);
     Device *d = NULL;
     int from = 0;
+    *mesh = NULL;
     if (name)
         return device_find(name);
+    if (mesh_of_args(c->args, c->n, mesh))
+        return NULL;
+    if (*mesh)
+        return device_of_thread();
     for (int i = 0; i < c->n; i++)
         if (meet(c->args[i], i, &d, &from))
             return NULL;
@@ -358,8 +364,9 @@ static int call(Call *c, hd_array **out, int nout)
 {
     if (no_output(out, nout) || donate_check(c) || not_overwritten(c, out, nout))
         return (int)error_code();
-    Device *d = device_for(c);
-    Program *p = d ? program_of(c->f, c->args, c->n, d) : NULL;
+    const hd_mesh *mesh;
+    Device *d = device_for(c, &mesh);
+    Program *p = d ? program_of(c->f, c->args, c->n, d, mesh) : NULL;
     if (!p)
         return (int)error_code();
     int e = tuple_of(p->out, nout);
@@ -408,8 +415,9 @@ int hd_eval_shape_n(hd_fn *f, hd_array **out, int nout, hd_array *const *args, i
 static int compiled(hd_fn *f, hd_array *const *args, int nargs, hd_cost_info *cost)
 {
     Call c;
-    Device *d = call_begin(&c, f, args, nargs) ? NULL : device_for(&c);
-    Program *p = d ? program_of(f, c.args, c.n, d) : NULL;
+    const hd_mesh *mesh;
+    Device *d = call_begin(&c, f, args, nargs) ? NULL : device_for(&c, &mesh);
+    Program *p = d ? program_of(f, c.args, c.n, d, mesh) : NULL;
     call_end(&c);
     if (!p)
         return (int)error_code();

@@ -151,15 +151,28 @@ Exec *compile_again(const Exec *like, Device *d)
 
 /* ==================== programs */
 
-typedef struct Wanted { hd_array *const *args; int n; const Device *device; } Wanted;
+typedef struct Wanted { hd_array *const *args; int n; const Device *device; const hd_mesh *mesh; } Wanted;
+
+/* Do the leaves lie over the mesh as its inputs do, from the k-th on? Returns the next; -1: no. */
+static int lie_like(const hd_array *a, const Program *p, int k)
+{
+    for (int i = 0; i < a->n && k >= 0; i++)
+        k = lie_like(a->part[i], p, k);
+    if (a->tree || k < 0)
+        return k;
+    Dealt d = store_spec(a->store, p->mesh);
+    return memcmp(&d, &p->dealt[k], sizeof d) ? -1 : k + 1;
+}
 
 static bool program_fits(const Kept *k, const void *what)
 {
     const Program *p = (const Program *)k;
     const Wanted *w = what;
-    bool fits = p->device == w->device && p->in->n == w->n;
+    bool fits = p->device == w->device && p->mesh == w->mesh && p->in->n == w->n;
     for (int i = 0; fits && i < w->n; i++)
         fits = array_fits(w->args[i], p->in->part[i]);
+    for (int i = 0, k = p->nhidden; fits && p->mesh && i < w->n; i++)
+        fits = (k = lie_like(w->args[i], p, k)) >= 0;
     return fits;
 }
 
@@ -191,9 +204,20 @@ static void cost_times(hd_cost_info *c)
     c->schedule_ms = ms[PHASE_SCHEDULE], c->compile_ms = ms[PHASE_COMPILE];
 }
 
+/* On the devices of a mesh. */
+static int build_over(Program *p, Graph *g)
+{
+    if ((g = plain(g)) && checked(g = graph_unplaced(g)) && checked(g = graph_lift_effects(g, &p->effects)))
+        p->spread = spread_mesh(g, p->mesh, p->dealt, p->device, &p->cost);
+    cost_times(&p->cost);
+    return p->spread ? 0 : (int)error_code();
+}
+
 /* On one device, or on several. */
 static int build_code(Program *p, Graph *g)
 {
+    if (p->mesh)
+        return build_over(p, g);
     if (graph_has_places(g) && (!(g = plain(g)) || !places_known(g, p->device)))
         return (int)error_code();
     if (!graph_has_pieces(g)) {
@@ -206,7 +230,7 @@ static int build_code(Program *p, Graph *g)
 }
 
 /* The program of a traced function; its arena is current. */
-static int build(Program *p, const Traced *t)
+static int build(Program *p, const Traced *t, hd_array *const *args, int n)
 {
     p->in = tree_copy(t->in), p->out = tree_copy(tree_strong(t->out));
     p->type = NEWS(Type, p->out->nleaf);
@@ -220,10 +244,15 @@ static int build(Program *p, const Traced *t)
             return error_set(E_TRACE, "%s uses a symbol of another program", t->g->name);
         p->hidden[p->nhidden++] = store_keep(t->cap[i].data);
     }
+    p->dealt = p->mesh ? NEWS(Dealt, p->nin) : NULL;
+    for (int i = 0; i < p->nhidden && p->mesh; i++)
+        p->dealt[i] = store_spec(p->hidden[i], p->mesh);
+    for (int i = 0, k = p->nhidden; i < n && p->mesh; i++)
+        k = leaf_specs(args[i], p->mesh, p->dealt, k);
     return build_code(p, graph_clone(t->g));
 }
 
-static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, uint64_t hash)
+static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, const hd_mesh *mesh, uint64_t hash)
 {
     const Tree **part = NEWS(const Tree *, n);
     for (int i = 0; i < n; i++)
@@ -238,9 +267,9 @@ static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, uint64_t
         return NULL;
     }
     p->kept.refs = 1;
-    p->kept.hash = hash, p->kept.free = program_free, p->device = d, p->arena = a;
+    p->kept.hash = hash, p->kept.free = program_free, p->device = d, p->mesh = mesh, p->arena = a;
     Arena *saved = arena_use(a);
-    int e = build(p, t);
+    int e = build(p, t, args, n);
     arena_use(saved);
     if (!e && !error_pending())                 /* pending: memory ended, and what was made is not whole */
         return p;
@@ -250,9 +279,9 @@ static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, uint64_t
     return NULL;
 }
 
-Program *program_of(hd_fn *f, hd_array *const *args, int n, Device *d)
+Program *program_of(hd_fn *f, hd_array *const *args, int n, Device *d, const hd_mesh *mesh)
 {
-    Wanted w = { args, n, d };
+    Wanted w = { args, n, d, mesh };
     uint64_t hash = hash_bytes(&f, sizeof f, (uintptr_t)d);
     Entry e;
     for (int i = 0; i < n; i++)
@@ -261,7 +290,7 @@ Program *program_of(hd_fn *f, hd_array *const *args, int n, Device *d)
     if (p || entry_begin(&e))
         return p;
     p = (Program *)kept_find(PROGRAMS, f, hash, program_fits, &w);      /* another thread may have been faster */
-    if (!p && (p = make(f, args, n, d, hash)))
+    if (!p && (p = make(f, args, n, d, mesh, hash)))
         kept_put(PROGRAMS, f, &p->kept);
     entry_end(&e);
     return p;

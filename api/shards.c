@@ -255,6 +255,49 @@ Spread *spread_build(Graph *whole, Device *home, hd_cost_info *cost)
     return NULL;
 }
 
+/* ... over a mesh: one call, of all that each shard computes. */
+static bool call_mesh(Call *c, const Graph *g, const hd_mesh *mesh, const Dealt *in, hd_cost_info *cost)
+{
+    Text said = { 0 };
+    Moves moves = { .text = &said };
+    Dealt *out = NEWS(Dealt, g->nout);
+    c->mesh = mesh->mesh, c->n = (int)mesh_shards(&c->mesh);
+    c->device = arena_copy(mesh->device, sizeof *mesh->device * (size_t)c->n);
+    Graph *shard = graph_sharded(g, &c->mesh, in, out, &moves);
+    mesh_report(shard, &moves, cost);
+    text_free(&said);
+    shard = shard && !error_pending() ? graph_exchanging(shard, &c->mesh, in, all_alike(c)) : NULL;
+    c->il = NEWS(Sharding, c->nin), c->ol = NEWS(Sharding, c->nout);
+    for (int k = 0; k < c->nin; k++)
+        c->il[k] = (Sharding){ g->type[g->in[k]], c->mesh, in[k], mesh };
+    for (int k = 0; k < c->nout; k++)
+        c->ol[k] = (Sharding){ g->type[g->out[k]], c->mesh, out[k], mesh };
+    return !error_pending() && build_shards(c, shard, false, cost);
+}
+
+Spread *spread_mesh(Graph *g, const hd_mesh *mesh, const Dealt *in, Device *home, hd_cost_info *cost)
+{
+    Spread *p = NEW(Spread);
+    *p = (Spread){ .home = home, .ncall = 1, .call = NEWS(Call, 1), .nval = 1 + g->nin + g->nout, .nin = g->nin, .nout = g->nout,
+                   .in = NEWS(Ref, g->nin), .out = NEWS(Ref, g->nout) };
+    p->uses = NEWS(int, p->nval);
+    for (int k = 0; k < g->nin; k++)
+        p->in[k] = (Ref)(1 + k);
+    for (int k = 0; k < g->nout; k++)
+        p->out[k] = (Ref)(1 + g->nin + k);
+    Loc before = loc_here();
+    p->call[0] = (Call){ .name = g->name, .nin = g->nin, .nout = g->nout, .in = p->in, .out = p->out };
+    pthread_mutex_init(&p->call[0].lock, NULL);
+    if (!call_mesh(&p->call[0], g, mesh, in, cost) && !error_pending())
+        error_set(E_INTERNAL, "a program for several devices could not be built");
+    loc_set(before);
+    count_uses(p);
+    if (!error_pending())
+        return p;
+    spread_drop(p);
+    return NULL;
+}
+
 void spread_drop(Spread *p)
 {
     for (int k = 0; p && k < p->ncall; k++) {

@@ -171,7 +171,7 @@ static int parts(Bench *b)
         t[COMPILED] = now_ms();
         e = hd_compile_n(b->one, &b->x, 1);
         t[FOUND] = now_ms();
-        Program *p = program_of(b->one, &b->x, 1, d);
+        Program *p = program_of(b->one, &b->x, 1, d, NULL);
         t[CALLED] = now_ms();
         e = e ? e : hd_call_n(b->one, &out, 1, &b->x, 1);
         t[WAITED] = now_ms();

@@ -131,6 +131,7 @@ KIND(MAP, const hd_map_opts *, &(const hd_map_opts){ 0 }, NULL, &(const hd_map_o
     &(const hd_map_opts){ .batch_size = INT64_MAX })
 KIND(SORT, const hd_sort_opts *, &(const hd_sort_opts){ 0 }, NULL, &(const hd_sort_opts){ .keys = -1 },
     &(const hd_sort_opts){ .keys = INT_MAX })
+KIND(MESH, const hd_mesh *, NULL, NULL)
 KIND(PUT, const hd_put_opts *, &(const hd_put_opts){ 0 }, NULL, &(const hd_put_opts){ .axis = 77 }, &(const hd_put_opts){ .axis = INT_MIN })
 KIND(TAKE, const hd_take_opts *, &(const hd_take_opts){ 0 }, NULL, &(const hd_take_opts){ .mode = (enum hd_mode)99 },
     &(const hd_take_opts){ .mode = (enum hd_mode)-1 }, &(const hd_take_opts){ .fill = { 77, 7 } })
