@@ -38,9 +38,28 @@ enum { FACTS = sizeof fact / sizeof *fact };
 static int64_t *whole(const Machine *m, const Fact *f) { return (int64_t *)((char *)(uintptr_t)m + f->at); }
 static double *real(const Machine *m, const Fact *f) { return (double *)((char *)(uintptr_t)m + f->at); }
 
+/* Blocks of results as registers hold them, beside the vectors and the number that they are made from. */
+static void follow_registers(Machine *m)
+{
+    int64_t fits = m->vector_registers * m->vector_bits / (16 * 32), rows;
+    m->flight = fits > 2 ? fits / 2 : 1;
+    m->tile_vectors = fits >= 16 ? 2 : 1;
+    rows = (fits - 1 - m->tile_vectors) / m->tile_vectors;
+    m->tile_rows = rows > 8 ? 8 : rows > 2 ? rows : 2;
+    m->panel = 16 * m->tile_vectors;
+    m->inside_rows = m->sum_vectors = fits >= 8 ? 4 : 2;
+    m->sums = fits > 8 ? fits : 8;
+}
+
 void machine_follow(Machine *m)
 {
+    if (m->lanes == 1)
+        follow_registers(m);
     m->items = 4 * m->cores > 64 ? 4 * m->cores : 64;
+    m->near = m->l2;
+    m->way = m->l2_ways ? m->l2 / m->l2_ways : 0;
+    m->stay = m->lanes == 1 ? m->l2 / 2 : 0;
+    m->panel_from = m->lanes == 1 ? m->stay : 8 << 20;
 }
 
 /* ==================== text */

@@ -29,9 +29,10 @@ Form grid_open(Lower *L, int d, int64_t n)
 static void plan_grid(Lower *L, const OuterAxis *ax, int n, Form *at)
 {
     int axis[MAXRANK], m = 0;
-    for (int j = n - 1; j >= 0; j--)
-        if (ax[j].chunk < ax[j].blocks)
-            axis[m++] = j;
+    for (int run = 0; run < 2; run++)           /* a run moves after all others */
+        for (int j = n - 1; j >= 0; j--)
+            if (ax[j].chunk < ax[j].blocks && (ax[j].a == L->spec->run) == run)
+                axis[m++] = j;
     for (int d = 0, from = 0; from < m; d++) {
         int to = d < 2 && !L->item ? from + 1 : m, w = to - from;
         int64_t dim[MAXRANK], all = 1;

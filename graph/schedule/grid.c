@@ -24,6 +24,13 @@ static int64_t block_size(const Spec *s, const Atom *a)
     return copies * lanes;
 }
 
+/* So many of n blocks for a work-item that all parts are about as long; the last one may repeat some. */
+static int64_t even_part(int64_t n, int64_t most)
+{
+    int64_t parts = (n + most - 1) / most;
+    return (n + parts - 1) / parts;
+}
+
 static void chunks(Spec *s)
 {
     const Machine *m = s->target->machine;
@@ -32,6 +39,11 @@ static void chunks(Spec *s)
     for (int j = s->naxis - 1; j >= 0; j--) {
         OuterAxis *x = &s->axis[j];
         int64_t c = s->chunk > 0 ? s->chunk : x->blocks < budget ? x->blocks : budget;
+        if (x->a == s->run) {
+            x->chunk = even_part(x->blocks, c < s->run_blocks ? c : s->run_blocks);
+            budget = budget / x->chunk > 1 ? budget / x->chunk : 1;
+            continue;
+        }
         while (s->chunk <= 0 && x->blocks % c && c > 1 && (x->blocks < m->items * c || s->in_place))
             c--;
         x->chunk = c;

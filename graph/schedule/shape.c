@@ -77,6 +77,12 @@ static bool flat_map(Spec *spec, const Traffic *t, const Vars *space)
 
 /* ==================== the vector axis */
 
+/* How often each element is loaded. */
+static double uses(const Traffic *t, const Load *l, const Vars *space)
+{
+    return space->vol * l->loops->vol / (double)type_size(&t->s->g->type[l->v]);
+}
+
 /* Would a copy make this load unit, and is it used often enough? */
 static bool packable(const Traffic *t, const Load *l, const Vars *space, const Atom *a)
 {
@@ -85,7 +91,7 @@ static bool packable(const Traffic *t, const Load *l, const Vars *space, const A
     int n = 0;
     for (int d = 0; d < l->idx->n; d++)
         n += form_coef(l->idx->f[d], a) == 1;
-    return n == 1 && space->vol * l->loops->vol >= (double)machine(t)->packed_uses * (double)type_size(&t->s->g->type[l->v]);
+    return n == 1 && uses(t, l, space) >= (double)machine(t)->packed_uses;
 }
 
 static double axis_cost(const Traffic *t, const Vars *space, const Atom *a)
@@ -96,8 +102,8 @@ static double axis_cost(const Traffic *t, const Vars *space, const Atom *a)
         const Load *l = &t->load[k];
         const Atom *v = a ? a : l->loops->n && atom_extent(loops_phase(l->loops)) >= W ? loops_phase(l->loops) : NULL;
         double u = v ? load_cost(m, l->f, v) : (double)m->load_far;
-        if (v && u > m->packed_load && !l->store && packable(t, l, space, v))
-            u = m->packed_load;
+        if (v && u > 1 && !l->store && packable(t, l, space, v))
+            u = 1 + m->packed_copy / uses(t, l, space);
         c += l->loops->vol * u;
     }
     for (int k = 0; k < t->nwork; k++) {
@@ -125,16 +131,32 @@ static void choose_axis(Spec *spec, const Traffic *t, const Vars *space)
 
 /* ==================== packing */
 
-/* The dimension of a load's value that a copy should have innermost, or -1. */
-static int pack_dim(const Spec *spec, const Traffic *t, const Load *l, const Vars *space)
+static int64_t common_divisor(int64_t a, int64_t b) { return b ? common_divisor(b, a % b) : a; }
+
+/* Do rows that a loop goes through come to the same sets of the second cache, so that a panel of them would not stay there? */
+static bool rows_collide(const Traffic *t, const Load *l)
+{
+    const Machine *m = machine(t);
+    const Atom *a = l->loops->a[l->loops->n - 1];
+    int64_t each = (int64_t)dtype_size((Dtype)t->s->g->type[l->v].dt), apart = form_coef(l->f, a) * each;
+    if (apart <= m->panel * each || !m->way)
+        return false;
+    int64_t step = common_divisor(apart, m->way), row = m->panel * each;
+    return atom_extent(a) > m->way / (step > row ? step : row) * m->l2_ways;
+}
+
+static int64_t bytes_of(const Type *t) { return type_size(t) * (int64_t)dtype_size((Dtype)t->dt); }
+
+/* The dimension of a load's value that a copy should have innermost, or -1; in panels, which are whole? */
+static int pack_dim(const Spec *spec, const Traffic *t, const Load *l, const Vars *space, bool *panels)
 {
     const Atom *a = spec->vec ? spec->vec : loops_phase(l->loops);
     if (!l->v || !a || form_opaque(l->f, a))
         return -1;
     const Type *type = &t->s->g->type[l->v];
     int64_t k = form_coef(l->f, a);
-    bool apart = k == 1 && spec->vec && l->loops->n && type_size(type) >= machine(t)->panel_from &&
-                 form_coef(l->f, l->loops->a[l->loops->n - 1]) >= machine(t)->panel_rows_apart;
+    bool apart = k == 1 && spec->vec && l->loops->n && bytes_of(type) > machine(t)->stay && rows_collide(t, l) &&
+                 uses(t, l, space) >= (double)machine(t)->panel_uses;
     if (!apart && (k == 0 || k == 1))
         return -1;
     if (!packable(t, l, space, a))
@@ -143,6 +165,9 @@ static int pack_dim(const Spec *spec, const Traffic *t, const Load *l, const Var
     for (int d = 0; d < l->idx->n; d++)
         if (form_coef(l->idx->f[d], a) == 1)
             dim = d;
+    *panels = type->dim[dim] % machine(t)->panel == 0 && (apart || bytes_of(type) >= machine(t)->panel_from);
+    if (apart && !*panels)
+        return -1;
     for (int j = 0; j < t->nload; j++)          /* every other load of it must be served as well */
         if (t->load[j].v == l->v) {
             Form f = t->load[j].idx->f[dim];
@@ -152,7 +177,7 @@ static int pack_dim(const Spec *spec, const Traffic *t, const Load *l, const Var
     return dim;
 }
 
-static Place pack(Sched *s, const char *name, Ref v, int d)
+static Place pack(Sched *s, const char *name, Ref v, int d, bool panels)
 {
     const Type *t = &s->g->type[v];
     if (!s->packed[v])
@@ -160,8 +185,7 @@ static Place pack(Sched *s, const char *name, Ref v, int d)
     Place *p = &s->packed[v][d];
     if (p->buf)
         return *p;
-    const Machine *m = s->target->machine;
-    p->layout = layout_packed(t->dim, t->rank, d, t->dim[d] % m->panel || type_size(t) < m->panel_from ? 0 : m->panel);
+    p->layout = layout_packed(t->dim, t->rank, d, panels ? s->target->machine->panel : 0);
     p->buf = schedule_buffer(s, SLOT_TEMP, (Dtype)t->dt, type_size(t), arena_text("q%u_%d", v, d));
     const Atom *const *o = elem_space("o", t->dim, t->rank, 0);
     Store st = { .v = v, .nidx = t->rank, .to = *p };
@@ -181,20 +205,21 @@ static Place pack(Sched *s, const char *name, Ref v, int d)
 static void pack_operands(Sched *s, Spec *spec, Traffic *t, const Vars *space)
 {
     int n = 0;
-    struct { Ref v; int dim; } *todo = arena_alloc(sizeof *todo * (size_t)(t->nload + 1));
+    struct { Ref v; int dim; bool panels; } *todo = arena_alloc(sizeof *todo * (size_t)(t->nload + 1));
     for (int k = 0; k < t->nload; k++) {
-        int d = pack_dim(spec, t, &t->load[k], space);
+        bool panels = false;
+        int d = pack_dim(spec, t, &t->load[k], space, &panels);
         bool known = d < 0;
         for (int j = 0; j < n; j++)
             known = known || todo[j].v == t->load[k].v;
         if (!known)
-            todo[n].v = t->load[k].v, todo[n++].dim = d;
+            todo[n].v = t->load[k].v, todo[n].panels = panels, todo[n++].dim = d;
     }
     if (!n)
         return;
     Place *instead = NEWS(Place, s->g->nval);
     for (int k = 0; k < n; k++)
-        instead[todo[k].v] = pack(s, spec->name, todo[k].v, todo[k].dim);
+        instead[todo[k].v] = pack(s, spec->name, todo[k].v, todo[k].dim, todo[k].panels);
     for (int k = 0; k < t->nload; k++)
         if (t->load[k].v && instead[t->load[k].v].buf)
             t->load[k].f = layout_form(instead[t->load[k].v].layout, NULL, t->load[k].idx->f, t->load[k].idx->n, NULL);
@@ -269,6 +294,17 @@ static void tile_rows(Spec *spec, const Traffic *t, const Vars *space)
     }
 }
 
+/* Do elements that follow one another in a lie next to one another? In a panel, those of a row of it do. */
+static bool neighbours(Form f, const Atom *a)
+{
+    for (int k = 0; k < f->n; k++) {
+        const Atom *b = f->t[k].a;
+        if (f->t[k].k == 1 && (b == a || (b->kind == A_MOD && b->f == form_a(a) && b->d % W == 0)))
+            return true;
+    }
+    return false;
+}
+
 static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
 {
     const Machine *m = machine(t);
@@ -280,7 +316,7 @@ static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
                 const Load *l = &t->load[j];
                 const Atom *a = space->a[k];
                 int64_t v = form_coef(l->f, spec->vec);
-                if (a != spec->vec && !l->loops->n && form_coef(l->f, a) == 1 && v != 0 && v != 1)
+                if (a != spec->vec && !l->loops->n && neighbours(l->f, a) && v != 0 && v != 1)
                     set_block(spec, a, atom_extent(a) < W ? atom_extent(a) : most);
             }
     for (int k = 0; k < t->ntile; k++)
@@ -293,6 +329,35 @@ static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
             if (a != spec->vec && atom_extent(a) <= m->small_axis && (double)atom_extent(a) * block_all(spec) <= (double)m->flight)
                 set_block(spec, a, atom_extent(a));
         }
+}
+
+/* ==================== what stays in a cache while blocks follow one another */
+
+/* Bytes that reductions load for n positions of a and all that b does not move. */
+static double loaded(const Traffic *t, const Atom *a, const Atom *b, int64_t n)
+{
+    double sum = 0;
+    for (int k = 0; k < t->ntile; k++) {
+        const Load *l = &t->tile[k];
+        if (depends(l->f, a) && !depends(l->f, b))
+            sum += (double)n * vars_vol_in(l->loops, form_deps(l->f)) * (double)dtype_size((Dtype)t->s->g->type[l->v].dt);
+    }
+    return sum;
+}
+
+/* A product whose right-hand side is larger than what stays near a core: its columns in runs that do stay, for each of which all rows go
+ * by. The other way round all columns would go by for each block of rows, which has fewer rows than a run has columns. */
+static void choose_run(Spec *spec, const Traffic *t)
+{
+    const Atom *vec = spec->vec, *rows = NULL;
+    double stay = (double)machine(t)->stay;
+    for (int k = 0; k < spec->nblock; k++)
+        rows = spec->block[k].a == vec ? rows : spec->block[k].a;
+    if (!vec || !rows || loaded(t, vec, rows, atom_extent(vec)) <= stay)
+        return;
+    double n = stay / loaded(t, vec, rows, W * (block_of(spec, vec) ? block_of(spec, vec) : 1));
+    if (n >= 1)
+        spec->run = vec, spec->run_blocks = (int64_t)n;
 }
 
 /* Cycles of a block: what does not depend on a blocked variable is done once, what runs over W elements inside is done in
@@ -358,6 +423,8 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
     if (!spec->chunk)
         choose_blocks(spec, &t, space);
     spec->contract = block_all(spec) > 1 && t.nred;
+    if (spec->contract)
+        choose_run(spec, &t);
     spec->work = block_work(spec, &t);
     spec->code = code_of(spec, &t);
     return spec;

@@ -61,6 +61,9 @@ typedef struct Spec {
     const Atom *vec;                            /* the outer variable that is the vector; NULL: the innermost loop */
     Block block[MAXRANK]; int nblock;           /* copies of an outer variable: register tile */
     int inner_tile;                             /* vectors side by side in a store loop; 0: 1 */
+    /* An outer variable of whose blocks a work-item does so many for each of the others', because what they read stays in the second
+     * cache; work-items that follow one another have the same. NULL: as many as it has time for */
+    const Atom *run; int64_t run_blocks;
     const Atom *flat;                           /* the outer variables are digits of this one ... */
     const Atom *flat_of[MAXRANK]; int nflat;    /* ... in this order */
     double work, total, code;                   /* rough cycles of a block, of all of them; instructions of the kernel */

@@ -42,6 +42,8 @@ static void add_outer(const Spec *s, Text *t)
     text_add(t, ")");
     if (s->inner_tile > 1)
         text_add(t, " inner x%d", s->inner_tile);
+    if (s->run)
+        text_add(t, " run %lld", (long long)s->run_blocks);
     if (s->chunk)
         text_add(t, " chunk %lld", (long long)s->chunk);
 }

@@ -1,0 +1,184 @@
+/*
+ * test_blocks.c - which blocks, runs and panels products have, and on which machine: what the table says decides, and nothing else.
+ *
+ * In:  machines/, programs as text.   Out: the line that the plan has for each kernel, as the scheduler wrote it.
+ * Nothing is run. How fast it is, bench/sweep says.
+ */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compile.h"
+#include "graph.h"
+
+static Arena *arena;
+
+static void setup(void)
+{
+    error_clear();
+    arena = arena_new();
+    arena_use(arena);
+}
+
+static void teardown(void)
+{
+    arena_use(NULL);
+    arena_drop(arena);
+}
+
+static Machine machine_kept(const char *name)
+{
+    char path[128];
+    Machine m = machine_processor;
+    snprintf(path, sizeof path, "../machines/%s.txt", name);
+    ck_assert_msg(machine_read(&m, path) == 0, "%s", error_text());
+    return m;
+}
+
+/* The launches of a program, one after the other; free() it. */
+static char *launches(const Machine *m, const char *program)
+{
+    const Target target = { .device = "a machine", .machine = m, .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 };
+    Graph *g = graph_parse(program, "program");
+    ck_assert_msg(g != NULL, "%s", error_text());
+    Plan *p = plan_schedule(g, &target);
+    ck_assert_msg(p != NULL, "%s", error_text());
+    Text plan = { 0 }, t = { 0 };
+    plan_print(p, &plan);
+    for (char *s = plan.s, *line; (line = strstr(s, "launch ")) != NULL; s = line + 1)
+        text_add(&t, "%.*s\n", (int)strcspn(line, "\n"), line);
+    text_free(&plan);
+    return text_take(&t);
+}
+
+static char *product(int rows, int steps, int columns, bool turned)
+{
+    return arena_text("fn f(a: f32[%d,%d], b: f32[%d,%d]) -> f32[%d,%d] {\n"
+                      "    c: f32[%d,%d] = dot a b lhs_contract=1 rhs_contract=%d lhs_batch=() rhs_batch=() dtype=f32\n    ret c\n}\n",
+                      rows, steps, turned ? columns : steps, turned ? steps : columns, rows, columns, rows, columns, turned);
+}
+
+typedef struct Case { const char *machine; int rows, steps, columns; bool turned; const char *launches; } Case;
+
+/* Blocks: 32 registers of 512 bits hold 8 x 2 vectors of 16 numbers and what they are made from, 16 of 256 bits 6 x 1, 16 of 128 bits
+ * 2 x 1. Runs: as many columns as stay in half of the second cache; a gpu has none, each of its work-items is a block. */
+static const Case cases[] = {
+    /* small */
+    { "vectors128", 200, 200, 200, false,
+      "launch k0 contract (200 x2, 200 vec) run 10 -> r0:dot\n" },
+    { "vectors256", 200, 200, 200, false,
+      "launch k0 contract (200 x6, 200 vec) -> r0:dot\n" },
+    { "vectors512", 200, 200, 200, false,
+      "launch k0 contract (200 x8, 200 vec x2) -> r0:dot\n" },
+    { "gpu32", 200, 200, 200, false,
+      "launch k0 contract (200 x8, 200 vec x2) -> r0:dot\n" },
+    /* no panels: rows that are no power of two apart do not collide */
+    { "vectors128", 1000, 1000, 1000, false,
+      "launch k0 contract (1000 x2, 1000 vec) run 2 -> r0:dot\n" },
+    { "vectors256", 1000, 1000, 1000, false,
+      "launch k0 contract (1000 x6, 1000 vec) run 4 -> r0:dot\n" },
+    { "vectors512", 1000, 1000, 1000, false,
+      "launch k0 contract (1000 x8, 1000 vec x2) run 8 -> r0:dot\n" },
+    { "gpu32", 1000, 1000, 1000, false,
+      "launch k0 contract (1000 x8, 1000 vec x2) -> r0:dot\n" },
+    /* rows 4096 bytes apart share 16 places of the second cache: panels */
+    { "vectors128", 1024, 1024, 1024, false,
+      "launch k0_pack2 map (1024 vec, 1024 x16) -> q2_1:input\n"
+      "launch k0 contract (1024 x2, 1024 vec) run 2 -> r0:dot packed q2_1\n" },
+    { "vectors256", 1024, 1024, 1024, false,
+      "launch k0_pack2 map (1024 vec, 1024 x16) -> q2_1:input\n"
+      "launch k0 contract (1024 x6, 1024 vec) run 4 -> r0:dot packed q2_1\n" },
+    { "vectors512", 1024, 1024, 1024, false,
+      "launch k0_pack2 map (1024 vec, 1024 x16) -> q2_1:input\n"
+      "launch k0 contract (1024 x8, 1024 vec x2) run 8 -> r0:dot packed q2_1\n" },
+    { "gpu32", 1024, 1024, 1024, false,
+      "launch k0 contract (1024 x8, 1024 vec x2) -> r0:dot\n" },
+    { "vectors128", 2048, 2048, 2048, false,
+      "launch k0_pack2 map (2048 vec, 2048 x16) -> q2_1:input\n"
+      "launch k0 contract (2048 x2, 2048 vec) run 1 -> r0:dot packed q2_1\n" },
+    { "vectors256", 2048, 2048, 2048, false,
+      "launch k0_pack2 map (2048 vec, 2048 x16) -> q2_1:input\n"
+      "launch k0 contract (2048 x6, 2048 vec) run 2 -> r0:dot packed q2_1\n" },
+    { "vectors512", 2048, 2048, 2048, false,
+      "launch k0_pack2 map (2048 vec, 2048 x16) -> q2_1:input\n"
+      "launch k0 contract (2048 x8, 2048 vec x2) run 4 -> r0:dot packed q2_1\n" },
+    { "gpu32", 2048, 2048, 2048, false,
+      "launch k0_pack2 map (2048 vec, 2048 x16) -> q2_1:input\n"
+      "launch k0 contract (2048 x8, 2048 vec x2) -> r0:dot packed q2_1\n" },
+    { "vectors128", 2064, 2064, 2064, false,
+      "launch k0 contract (2064 x2, 2064 vec) -> r0:dot\n" },
+    { "vectors256", 2064, 2064, 2064, false,
+      "launch k0 contract (2064 x6, 2064 vec) run 1 -> r0:dot\n" },
+    { "vectors512", 2064, 2064, 2064, false,
+      "launch k0 contract (2064 x8, 2064 vec x2) run 3 -> r0:dot\n" },
+    { "gpu32", 2064, 2064, 2064, false,
+      "launch k0 contract (2064 x8, 2064 vec x2) -> r0:dot\n" },
+    /* few rows: a copy in panels would not pay */
+    { "vectors128", 64, 1024, 1024, false,
+      "launch k0 contract (64 x2, 1024 vec) run 2 -> r0:dot\n" },
+    { "vectors256", 64, 1024, 1024, false,
+      "launch k0 contract (64 x6, 1024 vec) run 4 -> r0:dot\n" },
+    { "vectors512", 64, 1024, 1024, false,
+      "launch k0 contract (64 x8, 1024 vec x2) run 8 -> r0:dot\n" },
+    { "gpu32", 64, 1024, 1024, false,
+      "launch k0 contract (64 x8, 1024 vec x2) -> r0:dot\n" },
+    /* a right-hand side that stays as it is */
+    { "vectors128", 1024, 1024, 64, false,
+      "launch k0 contract (1024 x2, 64 vec) run 2 -> r0:dot\n" },
+    { "vectors256", 1024, 1024, 64, false,
+      "launch k0 contract (1024 x6, 64 vec) -> r0:dot\n" },
+    { "vectors512", 1024, 1024, 64, false,
+      "launch k0 contract (1024 x8, 64 vec x2) -> r0:dot\n" },
+    { "gpu32", 1024, 1024, 64, false,
+      "launch k0 contract (1024 x8, 64 vec x2) -> r0:dot\n" },
+    /* turned: a copy, not sums across lanes, however long the sum is */
+    { "vectors128", 1000, 1000, 1000, true,
+      "launch k0_pack2 map (1000 x8, 1000 vec) -> q2_0:input\n"
+      "launch k0 contract (1000 x2, 1000 vec) run 2 -> r0:dot packed q2_0\n" },
+    { "vectors256", 1000, 1000, 1000, true,
+      "launch k0_pack2 map (1000 x8, 1000 vec) -> q2_0:input\n"
+      "launch k0 contract (1000 x6, 1000 vec) run 4 -> r0:dot packed q2_0\n" },
+    { "vectors512", 1000, 1000, 1000, true,
+      "launch k0_pack2 map (1000 x8, 1000 vec) -> q2_0:input\n"
+      "launch k0 contract (1000 x8, 1000 vec x2) run 8 -> r0:dot packed q2_0\n" },
+    { "gpu32", 1000, 1000, 1000, true,
+      "launch k0_pack2 map (1000 x8, 1000 vec) -> q2_0:input\n"
+      "launch k0 contract (1000 x8, 1000 vec x2) -> r0:dot packed q2_0\n" },
+    { "vectors128", 1024, 1024, 1024, true,
+      "launch k0_pack2 map (1024 x16, 1024 vec) -> q2_0:input\n"
+      "launch k0 contract (1024 x2, 1024 vec) run 2 -> r0:dot packed q2_0\n" },
+    { "vectors256", 1024, 1024, 1024, true,
+      "launch k0_pack2 map (1024 x16, 1024 vec) -> q2_0:input\n"
+      "launch k0 contract (1024 x6, 1024 vec) run 4 -> r0:dot packed q2_0\n" },
+    { "vectors512", 1024, 1024, 1024, true,
+      "launch k0_pack2 map (1024 x16, 1024 vec) -> q2_0:input\n"
+      "launch k0 contract (1024 x8, 1024 vec x2) run 8 -> r0:dot packed q2_0\n" },
+    { "gpu32", 1024, 1024, 1024, true,
+      "launch k0_pack2 map (1024 x16, 1024 vec) -> q2_0:input\n"
+      "launch k0 contract (1024 x8, 1024 vec x2) -> r0:dot packed q2_0\n" },
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+START_TEST(blocks)
+{
+    const Case *c = &cases[_i];
+    Machine m = machine_kept(c->machine);
+    char *s = launches(&m, product(c->rows, c->steps, c->columns, c->turned));
+    ck_assert_msg(!strcmp(s, c->launches), "%s, %d x %d x %d%s:\n%s", c->machine, c->rows, c->steps, c->columns, c->turned ? " turned" : "", s);
+    free(s);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("blocks");
+    TCase *c = tcase_create("all");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_loop_test(c, blocks, 0, CASES);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
