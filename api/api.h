@@ -206,6 +206,7 @@ struct Store {                                  /* the bytes of an array, on the
     bool lent;                                  /* hd_data has given host away */
     Mem *mem;                                   /* NULL: not yet used on one device */
     struct Shards *shards;                      /* NULL: none */
+    Loc *used;                                  /* by word: the call that used a key there; NULL: none did */
 };
 enum { ALIVE = 0x61727279, GONE = 0x676f6e65 };
 struct hd_array {
@@ -332,6 +333,10 @@ int keys_branches(int n, const Traced *const *, const Ref *args);
 /* All n run in each step of a loop, whose carry the last of them gives. */
 int keys_loop(int n, const Traced *const *, int ncarry, const Ref *carry, const Ref *xs, int64_t length);
 int keys_combined(const Traced *, int64_t n);   /* by a function that combines so many slices: any use is one in each step */
+/* ... by two calls (keys_call.c). in, out: inputs and results of a program, to which the uses belong */
+KeyUses keys_of_program(const Traced *);
+int keys_before_call(KeyUses, Store *const *in);
+void keys_after_call(KeyUses, Store *const *in, Store *const *out);     /* out NULL: it failed, and did not happen */
 
 /* What is being done on the way to a program. */
 typedef enum Phase { PHASE_OTHER, PHASE_TRACE, PHASE_TRANSFORM, PHASE_SCHEDULE, PHASE_COMPILE, PHASES } Phase;
@@ -387,6 +392,7 @@ typedef struct Program {
     Store **hidden;
     Type *type;                                 /* of the results */
     Effects effects;
+    KeyUses keys;                               /* of its inputs and results */
     hd_cost_info cost;
 } Program;
 

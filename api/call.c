@@ -360,6 +360,27 @@ static int run(const Program *p, const Call *c, hd_array **out, int nout)
     return e;
 }
 
+/* With what it uses of keys noted at the arrays. */
+static int run_noted(const Program *p, const Call *c, hd_array **out, int nout)
+{
+    if (!p->keys.n)
+        return run(p, c, out, nout);
+    Store **s = calloc((size_t)(p->nin + p->nout), sizeof *s);
+    int n = 0, e = s ? 0 : error_set(E_NOMEM, "out of host memory");
+    for (; !e && n < p->nhidden; n++)
+        s[n] = p->hidden[n];
+    for (int i = 0; i < c->n && !e; i++)
+        e = leaf_stores(c->args[i], i, s, &n);
+    if (!(e = e ? e : keys_before_call(p->keys, s))) {
+        e = run(p, c, out, nout);
+        for (int i = 0; i < nout && !e; i++)
+            leaf_stores(out[i], i, s, &n);
+        keys_after_call(p->keys, s, e ? NULL : s + p->nin);
+    }
+    free(s);
+    return e;
+}
+
 static int call(Call *c, hd_array **out, int nout)
 {
     if (no_output(out, nout) || donate_check(c) || not_overwritten(c, out, nout))
@@ -370,7 +391,7 @@ static int call(Call *c, hd_array **out, int nout)
     if (!p)
         return (int)error_code();
     int e = tuple_of(p->out, nout);
-    e = e ? e : run(p, c, out, nout);
+    e = e ? e : run_noted(p, c, out, nout);
     kept_drop(&p->kept);
     if (!e)
         donate_take(c);

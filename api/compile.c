@@ -236,6 +236,7 @@ static int build(Program *p, const Traced *t, hd_array *const *args, int n)
     p->type = NEWS(Type, p->out->nleaf);
     tree_types(p->out, p->type);
     p->nin = t->g->nin, p->nout = t->g->nout;
+    p->keys = keys_of_program(t);
     p->hidden = calloc((size_t)t->ncap + 1, sizeof *p->hidden);
     if (!p->hidden)
         return error_set(E_NOMEM, "out of host memory");

@@ -41,6 +41,7 @@ void store_drop(Store *s)
     shards_drop(s->shards);
     if (!s->lent || !lent_kept(s->host, s->bytes))
         free(s->host);
+    free(s->used);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }

@@ -375,6 +375,69 @@ START_TEST(kept)
 }
 END_TEST
 
+/* ==================== calls */
+
+static hd second(hd s) { return draw(row(s, 1)); }
+static hd first(hd s) { return draw(row(s, 0)); }
+static hd fails(hd k) { hd_check(hd_lt(draw(k), hd_c(-100)), "so low"); return draw(hd_random_fold_in(k, hd_c(1))); }
+static hd fold(hd k) { return hd_random_fold_in(k, hd_c(1)); }
+static hd swapped(hd k) { return hd_tuple(noise(k), k); }
+
+typedef enum Twice { NOT, USED_TWICE } Twice;
+
+static void call_is(Twice t, hd_fn *f, hd_array *key, const char *what)
+{
+    hd_array *y = NULL;
+    int code = hd_call_n(f, &y, 1, &key, 1);
+    ck_assert_msg(!code == !t, "%s: %s", what, code ? hd_error() : "nothing was found");
+    ck_assert_msg(!code || strstr(hd_error(), "a random key is used twice: by this call"), "%s: %s", what, hd_error());
+    hd_drop(y);
+}
+
+static void calls_of(bool typed)
+{
+    hd_array *key = typed ? hd_array_random_key(7) : hd_array_key(7), *again = typed ? hd_array_random_key(7) : hd_array_key(7), *s = NULL;
+    hd_array *given = NULL, *y = NULL;
+    call_is(NOT, HD_FN(fold), key, "numbers folded in");
+    call_is(NOT, HD_FN(fold), key, "numbers folded in again");
+    ck_assert(!hd_call(make_two, &s, key));
+    call_is(USED_TWICE, HD_FN(draw), key, "drawn from, after it was split");
+    call_is(NOT, HD_FN(draw), again, "another array of the same key");
+    call_is(NOT, HD_FN(first), s, "the first row");
+    call_is(NOT, HD_FN(second), s, "the second row");
+    call_is(USED_TWICE, HD_FN(second), s, "the second row again");
+    hd_drop(again), again = typed ? hd_array_random_key(8) : hd_array_key(8);
+    ck_assert(hd_call(both, &y, again, again) && strstr(hd_error(), "used twice"));
+    ck_assert(hd_call(fails, &y, again) && strstr(hd_error(), "so low"));
+    call_is(NOT, HD_FN(draw_and_give), again, "after calls that did not come about");
+    hd_drop(again), again = typed ? hd_array_random_key(9) : hd_array_key(9);
+    ck_assert(!hd_call(draw_and_give, &given, again));
+    call_is(NOT, HD_FN(first), hd_array_nth(given, 1), "a key that was given");
+    call_is(USED_TWICE, HD_FN(second), hd_array_nth(given, 1), "a key that was used and given");
+    hd_drop(key), hd_drop(again), hd_drop(s), hd_drop(given);
+}
+
+START_TEST(calls)
+{
+    calls_of(false);
+    calls_of(true);
+}
+END_TEST
+
+/* Both lines are told: of the call, and of the one before. */
+START_TEST(call_lines)
+{
+    hd_array *key = hd_array_random_key(7), *x = NULL, *y = NULL;
+    char text[2][40];
+    snprintf(text[0], sizeof text[0], "test_keys.c:%d: ", __LINE__ + 2), snprintf(text[1], sizeof text[1], "call at ");
+    ck_assert(!hd_call(swapped, &x, key));
+    ck_assert(hd_call(draw, &y, key) && strstr(hd_error(), text[1]));
+    snprintf(text[1], sizeof text[1], "test_keys.c:%d;", __LINE__ - 2);
+    ck_assert_msg(strstr(hd_error(), text[0]) && strstr(hd_error(), text[1]) && strstr(hd_error(), "test_keys.c:11"), "%s", hd_error());
+    hd_drop(key), hd_drop(x);
+}
+END_TEST
+
 int main(void)
 {
     setenv("HEDDLE_CHECK", "keys", 1), setenv("HEDDLE_DEVICE", "host", 1);
@@ -384,5 +447,7 @@ int main(void)
     tcase_add_loop_test(c, rules, 0, sizeof program / sizeof *program);
     tcase_add_test(c, lines);
     tcase_add_test(c, kept);
+    tcase_add_test(c, calls);
+    tcase_add_test(c, call_lines);
     return suite_run(s);
 }
