@@ -353,7 +353,7 @@ static void choose_run(Spec *spec, const Traffic *t)
     double stay = (double)machine(t)->stay;
     for (int k = 0; k < spec->nblock; k++)
         rows = spec->block[k].a == vec ? rows : spec->block[k].a;
-    if (!vec || !rows || loaded(t, vec, rows, atom_extent(vec)) <= stay)
+    if (!vec || !rows || atom_extent(rows) == block_of(spec, rows) || loaded(t, vec, rows, atom_extent(vec)) <= stay)
         return;
     double n = stay / loaded(t, vec, rows, W * (block_of(spec, vec) ? block_of(spec, vec) : 1));
     if (n >= 1)
