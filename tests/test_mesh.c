@@ -134,11 +134,105 @@ START_TEST(same_as_one)
 }
 END_TEST
 
+/* ==================== counts */
+
+static hd_cost_info cost_of(hd_fn *f, hd_array *x, hd_array *y, const char *sx, const char *sy)
+{
+    hd_array *a = hd_shard(x, grid(), sx), *b = hd_shard(y, grid(), sy);
+    hd_cost_info c = { 0 };
+    ck_assert_msg(a && b && !hd_cost(f, &c, a, b), "%s", hd_error());
+    hd_drop(a), hd_drop(b);
+    return c;
+}
+
+static hd three(hd x, hd y) { return hd_add(hd_add(hd_matmul(x, y), hd_matmul(hd_sin(x), y)), hd_matmul(hd_cos(x), y)); }
+
+/* Products by rows or columns take one sum or none, three into one sum one; what has to be whole is named with its line. */
+START_TEST(counts)
+{
+    hd_array *x = numbers((hd_ints){ 3, { 4, 6, 8 } }), *y = numbers((hd_ints){ 2, { 8, 6 } });
+    static const struct { hd (*f)(hd, hd); const char *x, *y; int sums, gathers, exchanges; } want[] = {
+        { elementwise, "data", "model", 1, 0, 0 },          { product, "data", "none, model", 0, 0, 0 },
+        { product, "data, none, model", "model", 1, 0, 0 }, { product, "data", "model", 1, 0, 0 },
+        { twice, "data", "none, model", 1, 0, 0 },          { three, "data", "model", 1, 0, 0 },
+        { product, "model", "none, model", 0, 1, 0 },       { batched, "data", "", 0, 0, 0 },
+        { gradient, "data", "none, model", 3, 0, 0 },       { lanes, "data+model", "", 0, 0, 0 },
+        { gradient_lanes, "data", "", 2, 0, 0 },            { scanned, "data", "", 0, 0, 0 },
+    };
+    for (int k = 0; k < (int)(sizeof want / sizeof *want); k++) {
+        hd_cost_info c = cost_of(hd_jit(want[k].f), x, y, want[k].x, want[k].y);
+        ck_assert_msg(c.sums == want[k].sums && c.gathers == want[k].gathers && c.exchanges == want[k].exchanges,
+                      "case %d: %d sums, %d gathers, %d exchanges: %s", k, (int)c.sums, (int)c.gathers, (int)c.exchanges, c.gathered);
+        ck_assert_msg(want[k].gathers || !c.gathered[0], "case %d: %s", k, c.gathered);
+    }
+    hd_cost_info c = cost_of(HD_FN(positions), x, y, "data", "model");
+    ck_assert_msg(strstr(c.gathered, "test_mesh.c:") && strstr(c.gathered, "sort gathers f32[8,6] over \"model\"") &&
+                  strstr(c.gathered, "cumsum gathers") && strstr(c.gathered, "argmax gathers"), "%s", c.gathered);
+    hd_drop(x), hd_drop(y);
+}
+END_TEST
+
+/* Each device has its share of the result, and no more; a share that is there stays. */
+START_TEST(shares)
+{
+    hd_array *x = numbers((hd_ints){ 3, { 4, 6, 8 } }), *y = numbers((hd_ints){ 2, { 8, 6 } });
+    hd_array *a = hd_shard(x, grid(), "data"), *b = hd_shard(y, grid(), "none, model"), *z, *again;
+    ck_assert_str_eq(hd_array_spec(a), "data, none, none");
+    ck_assert_str_eq(hd_array_spec(x), "");
+    ck_assert_msg(!hd_call(product, &z, a, b), "%s", hd_error());
+    ck_assert_str_eq(hd_array_spec(z), "data, none, model");
+    ck_assert_str_eq(hd_array_device(z), four);
+    again = hd_shard(z, hd_mesh_new("model: 2, data: 2", "host, host:2, host:1, host:3"), "data, none, model");
+    ck_assert_str_eq(hd_array_spec(again), "data, none, model");
+    near(again, z, 0, "the same shares in another mesh");
+    ck_assert_ptr_eq(hd_mesh_new(" data:2,model : 2", "host,host:1 ,host:2, host:3"), grid());
+    hd_drop(a), hd_drop(b), hd_drop(x), hd_drop(y), hd_drop(z), hd_drop(again);
+}
+END_TEST
+
+/* ==================== what cannot be */
+
+static void refused(const void *p, enum hd_code code, const char *word)
+{
+    ck_assert_msg(!p && hd_error_code() == (int)code && strstr(hd_error(), word), "%d, not %d with \"%s\": %s", hd_error_code(), (int)code,
+                  word, hd_error());
+    ck_assert_msg(strstr(hd_error(), "test_mesh.c:") != NULL, "no line: %s", hd_error());
+}
+
+START_TEST(mistakes)
+{
+    refused(hd_mesh_new("data: 2", "host, host"), HD_EDEVICE, "twice");
+    refused(hd_mesh_new("data: 3", "host, host:1"), HD_ESHAPE, "3 places");
+    refused(hd_mesh_new("data: 2, data: 2", four), HD_EINVAL, "two axes");
+    refused(hd_mesh_new("data", four), HD_EINVAL, "data: 2, model: 2");
+    refused(hd_mesh_new("data: 0", four), HD_EINVAL, "size from 1");
+    refused(hd_mesh_new("a: 1, b: 1, c: 1, d: 1, e: 1", "host"), HD_EINVAL, "more than 4");
+    refused(hd_mesh_new("data: 2", "moon:0"), HD_EDEVICE, "moon:0");
+    hd_array *x = numbers((hd_ints){ 2, { 6, 3 } }), *a, *b, *z = NULL;
+    refused(hd_shard(x, grid(), "none, model"), HD_ESHAPE, "axis 1, of 3");
+    refused(hd_shard(x, grid(), "data+model"), HD_ESHAPE, "4 shards");
+    refused(hd_shard(x, grid(), "rows"), HD_EINVAL, "no axis \"rows\"");
+    refused(hd_shard(x, grid(), "data, data"), HD_EINVAL, "deals out two axes");
+    refused(hd_shard(x, grid(), "model+data"), HD_EINVAL, "order of the mesh");
+    refused(hd_shard(x, grid(), "data, none, none"), HD_ESHAPE, "2 axes");
+    refused(hd_shard(x, grid(), "data,,none"), HD_EINVAL, "or none");
+    a = hd_shard(x, grid(), "data"), b = hd_shard(x, hd_mesh_new("data: 2", "host, host:1"), "data");
+    ck_assert_int_eq(hd_call(hd_add, &z, a, b), HD_EDEVICE);
+    ck_assert_ptr_nonnull(strstr(hd_error(), "different meshes"));
+    ck_assert(!hd_call(hd_jit(hd_add, .device = "host:1"), &z, a, b));      /* one device is meant */
+    ck_assert_str_eq(hd_array_device(z), "host:1");
+    hd_drop(z), hd_drop(a), hd_drop(b), hd_drop(x);
+}
+END_TEST
+
 int main(void)
 {
     setenv("HEDDLE_HOST_DEVICES", "4", 1);
     Suite *s = suite_create("mesh");
     TCase *c = suite_case(s);
     tcase_add_test(c, same_as_one);
+    tcase_add_test(c, counts);
+    tcase_add_test(c, shares);
+    tcase_add_test(c, mistakes);
     return suite_run(s);
 }
