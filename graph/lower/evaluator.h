@@ -32,6 +32,8 @@ const Env *env_new(int k);
 const Env *env_set(const Env *, const Atom *, Form);
 const Env *env_sets(const Env *, const Atom *const *, const Form *, int n);
 const Env *env_copy(const Env *, int k);
+/* Each of ne environments, once for each of the values f[0 .. copies-1] of a. */
+const Env **env_block(const Env *const *envs, int ne, int copies, const Atom *a, const Form *f);
 Form env_get(const Env *, const Atom *);        /* NULL: not bound */
 bool env_binds(const Env *, const Form *idx, int n);    /* all variables of an index */
 
@@ -129,7 +131,7 @@ bool op_special(int op);
 void op_element(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne,
     const Form *real, Val *out);
 
-/* ==================== reductions and phases (lower_reduce.c) */
+/* ==================== reductions and phases (lower_reduce.c, lower_stores.c) */
 
 typedef struct Want { Ref v; const Form *idx; } Want;
 void lower_reduce(Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, const Val *start, Val *out);
