@@ -26,8 +26,8 @@ double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap inst
 const AtomSet *idx_deps(const Form *, int n);
 
 /* What a walk over operands has still to look at, the next one on top. It is no recursion, which would be as deep as a chain is
- * long. fr, tag: the walk's own. */
-typedef struct Todo { Ref v; const Form *idx; struct Frame *fr; int tag; } Todo;
+ * long. fr, tag, loops: the walk's own. */
+typedef struct Todo { Ref v; const Form *idx; struct Frame *fr; int tag; const struct Vars *loops; } Todo;
 typedef struct Todos { Todo *at; int n, cap; } Todos;
 void todo_add(Todos *, Todo);
 void todo_demands(Todos *, const Demand *, int n, Todo like);   /* the first of them on top */
@@ -58,6 +58,30 @@ typedef struct Seen { int n, cap; uint64_t (*key)[4]; } Seen;           /* a set
 bool seen_add(Seen *, uint64_t, uint64_t, uint64_t, uint64_t);          /* true if it is new */
 bool seen_has(const Seen *, uint64_t, uint64_t, uint64_t, uint64_t);
 #define PTR(p)  ((uint64_t)(uintptr_t)(p))
+
+/* ==================== the walk (walk.c): from an element to what it needs
+ * Each element is visited once for each tag and each list of loops around it (of which those count that it depends on).
+ * Whether indices that are elements of values themselves are walked as well is a question of what is asked: `computed`, where
+ * it is what is loaded or evaluated; not where it is how places follow from loops. */
+
+typedef enum Onward { WALK_INTO, WALK_PAST, WALK_DONE } Onward;        /* to its operands; not to them; nowhere */
+typedef struct Visit {
+    Ref v; const Form *idx; const Idx *key;
+    const Ins *i;                               /* NULL: an input */
+    int tag; const Vars *loops;                 /* operands get what visit() leaves here */
+    int n; Demand *d; const Atom *const *ks; int nk;    /* after visit_demands(): what it needs, and the loops of a reduction */
+} Visit;
+typedef struct DemandWalk DemandWalk;
+struct DemandWalk {
+    const Graph *g;
+    Onward (*visit)(DemandWalk *, Visit *);
+    void *ctx;
+    bool computed;
+    Seen seen;
+};
+/* loops: NULL: of no interest. true: visit() said WALK_DONE. */
+bool demand_walk(DemandWalk *, Ref v, const Form *idx, int tag, const Vars *loops);
+void visit_demands(const DemandWalk *, Visit *);
 
 /* ==================== what the body of a region costs (body.c). Bodies must be expanded before they are judged. */
 

@@ -7,46 +7,29 @@
 
 #define FACTOR_MAX  3000
 
-typedef struct Factor { const Graph *g; const Vars *kept, *rows; Seen seen; int count, dear; bool columns; } Factor;
+typedef struct Factor { const Vars *kept, *rows; int count, dear; bool columns; } Factor;
 
-/* below: what is dear has been judged as a whole; only reductions over the rows are of interest there. */
-static bool partial_one(Factor *f, Ref v, const Form *idx, bool below, Todos *s)
+/* tag: what is dear has been judged as a whole; only reductions over the rows are of interest below. */
+static Onward partial(DemandWalk *w, Visit *x)
 {
-    const Idx *key = idx_of(idx, f->g->type[v].rank);
-    if (!seen_add(&f->seen, v, PTR(key), below, 0))
-        return false;
-    if (++f->count > FACTOR_MAX)
-        return true;
-    const Ins *i = f->g->def[v];
+    Factor *f = w->ctx;
     int n = 0;
-    bool part = !below && set_meets(key->deps, f->kept) && !set_covers(key->deps, f->kept);
-    bool outer = i && i->op == OP_dot && (ins_attr(i, 0, &n), n == 0);
-    if (!i || optab[i->op].form == IS_OWN)
-        return part;
-    if (optab[i->op].form == IS_SUM && !outer) {
-        f->columns = f->columns || (set_meets(key->deps, f->kept) && !set_meets(key->deps, f->rows));
-        return part;
+    if (++f->count > FACTOR_MAX)
+        return WALK_DONE;
+    bool part = !x->tag && set_meets(x->key->deps, f->kept) && !set_covers(x->key->deps, f->kept);
+    bool outer = x->i && x->i->op == OP_dot && (ins_attr(x->i, 0, &n), n == 0);
+    if (!x->i || optab[x->i->op].form == IS_OWN)
+        return part ? WALK_DONE : WALK_PAST;
+    if (optab[x->i->op].form == IS_SUM && !outer) {
+        f->columns = f->columns || (set_meets(x->key->deps, f->kept) && !set_meets(x->key->deps, f->rows));
+        return part ? WALK_DONE : WALK_PAST;
     }
-    if (optab[i->op].cost >= f->dear) {
+    if (optab[x->i->op].cost >= f->dear) {
         if (part)
-            return true;
-        below = true;
+            return WALK_DONE;
+        x->tag = true;
     }
-    Demand *d;
-    const Atom *const *ks;
-    int nk, nd = demands_of(f->g, v, idx, &d, &ks, &nk);
-    todo_demands(s, d, nd, (Todo){ .tag = below });
-    return false;
-}
-
-static bool partial(Factor *f, Ref v, const Form *idx)
-{
-    Todos s = { 0 };
-    bool is = false;
-    todo_add(&s, (Todo){ .v = v, .idx = idx });
-    for (Todo t; !is && todo_next(&s, &t);)
-        is = partial_one(f, t.v, t.idx, t.tag, &s);
-    return is;
+    return WALK_INTO;
 }
 
 /* Does some factor depend on a part of the kept dimensions (those behind `rows`) alone? Then a register tile is better
@@ -68,8 +51,9 @@ bool outer_product(const Graph *g, Ref v, int rows, int dear, bool *columns)
         else
             gone[m++] = a;
     }
-    Factor f = { .g = g, .kept = vars_of(kept, n), .rows = vars_of(gone, m), .dear = dear };
-    bool p = partial(&f, v, idx);
+    Factor f = { .kept = vars_of(kept, n), .rows = vars_of(gone, m), .dear = dear };
+    DemandWalk w = { .g = g, .visit = partial, .ctx = &f };
+    bool p = demand_walk(&w, v, idx, false, NULL);
     if (columns)
         *columns = f.columns;
     return p;

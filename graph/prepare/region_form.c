@@ -77,28 +77,16 @@ static bool fits_lanes(const Machine *m, const Region *r, int nsub, Graph *const
 
 /* ==================== what rows can run: the body's reductions are phases, so none may be inside another */
 
-static bool nested_in(const Graph *g, Ref v, const Form *idx, const Vars *ks, Seen *seen)
+static Onward nested(DemandWalk *w, Visit *x)
 {
-    Todos s = { 0 };
-    todo_add(&s, (Todo){ .v = v, .idx = idx });
-    for (Todo t; todo_next(&s, &t);) {
-        const Ins *i = g->def[t.v];
-        const Idx *key = idx_of(t.idx, g->type[t.v].rank);
-        if (!i || !seen_add(seen, t.v, PTR(key), PTR(ks), 0))
-            continue;
-        if (optab[i->op].form == IS_SUM && set_meets(key->deps, ks) && elem_cost(g, i) > 16)
-            return true;
-        Demand *d;
-        const Atom *const *k2;
-        int nk, n = demands_of(g, t.v, t.idx, &d, &k2, &nk);
-        todo_demands(&s, d, n, t);
-    }
-    return false;
+    if (!x->i)
+        return WALK_PAST;
+    bool inside = optab[x->i->op].form == IS_SUM && set_meets(x->key->deps, w->ctx);
+    return inside && elem_cost(w->g, x->i) > 16 ? WALK_DONE : WALK_INTO;
 }
 
 static bool phases(const Graph *g)
 {
-    Seen seen = { 0 };
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
         if (optab[i->op].form != IS_SUM)
@@ -110,8 +98,9 @@ static bool phases(const Graph *g)
             idx[d] = form_a(o[d]);
         Demand d[2];
         int nk, nd = elem_reduce(g, i, idx, &ks, &nk, d);
+        DemandWalk w = { .g = g, .visit = nested, .ctx = (void *)(uintptr_t)vars_of(ks, nk), .computed = true };
         for (int k = 0; k < nd; k++)
-            if (nested_in(g, d[k].v, d[k].idx, vars_of(ks, nk), &seen))
+            if (demand_walk(&w, d[k].v, d[k].idx, 0, NULL))
                 return false;
     }
     return true;

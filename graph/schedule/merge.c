@@ -23,35 +23,30 @@ typedef struct Merge {
 
 /* ==================== what a root reads */
 
-typedef struct Reader { Sched *s; Root *r; Seen seen; int cap; } Reader;
+typedef struct Reader { Sched *s; Root *r; int cap; } Reader;
 
-static void read_value(Reader *w, Ref v, const Form *idx, bool top)
+/* tag: the root itself, which is not loaded. */
+static Onward read_value(DemandWalk *w, Visit *x)
 {
-    const Graph *g = w->s->g;
-    const Idx *key = idx_of(idx, g->type[v].rank);
-    if (!seen_add(&w->seen, v, PTR(key), top, 0))
-        return;
-    if (w->s->stored[v].buf && !top) {
-        if (seen_add(&w->r->reads, v, PTR(key), 0, 0))
-            PUSH(w->r->read, w->r->nread, w->cap, (Need){ .root = v, .idx = key });
-        return;
+    Reader *q = w->ctx;
+    if (q->s->stored[x->v].buf && !x->tag) {
+        if (seen_add(&q->r->reads, x->v, PTR(x->key), 0, 0))
+            PUSH(q->r->read, q->r->nread, q->cap, (Need){ .root = x->v, .idx = x->key });
+        return WALK_PAST;
     }
-    Demand *d;
-    const Atom *const *ks, **e;
-    int nk, n = demands_of(g, v, idx, &d, &ks, &nk);
-    w->r->code += g->def[v] ? 1 + optab[g->def[v]->op].cost : 0;
-    for (int k = 0; k < n; k++) {
-        read_value(w, d[k].v, d[k].idx, false);
-        for (int j = 0, m = elems_of(d[k].idx, d[k].n, &e); j < m; j++)
-            read_value(w, e[j]->v, e[j]->idx, false);
-    }
+    if (!x->i)
+        return WALK_PAST;
+    q->r->code += 1 + optab[x->i->op].cost;
+    x->tag = false;
+    return WALK_INTO;
 }
 
 static void root_reads(Sched *s, Root *r)
 {
-    Reader w = { .s = s, .r = r };
+    Reader q = { .s = s, .r = r };
+    DemandWalk w = { .g = s->g, .visit = read_value, .ctx = &q, .computed = true };
     if (r->kind == ROOT_VALUE || r->kind == ROOT_SUMS) {
-        read_value(&w, r->kind == ROOT_SUMS ? r->x : r->v, r->idx->f, r->kind == ROOT_VALUE);
+        demand_walk(&w, r->kind == ROOT_SUMS ? r->x : r->v, r->idx->f, r->kind == ROOT_VALUE, NULL);
         return;
     }
     for (int k = 0; k <= r->ins->nin; k++) {
@@ -62,7 +57,7 @@ static void root_reads(Sched *s, Root *r)
         for (int d = 0; d < t->rank; d++)
             idx[d] = form_a(o[d]);
         if (v)
-            read_value(&w, v, idx, k == r->ins->nin);
+            demand_walk(&w, v, idx, k == r->ins->nin, NULL);
     }
 }
 

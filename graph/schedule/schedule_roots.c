@@ -15,16 +15,16 @@
 
 typedef struct Found { uint32_t dims; Ref v; double space; bool own; } Found;
 
-typedef struct Walk {
+typedef struct Dims {
     const Graph *g; const bool *force; const Machine *m;
     int rank; const int64_t *dim; const Atom *ph[MAXRANK];      /* a placeholder for each dimension that is not 1 */
     uint32_t dims;                              /* those dimensions */
     Found *found; int nfound, cap;
     uint32_t *dear; int ndear, dear_cap;        /* dimensions that each dear value met depends on */
-    Seen seen; int count;
-} Walk;
+    int count;
+} Dims;
 
-static double dims_vol(const Walk *w, uint32_t dims)
+static double dims_vol(const Dims *w, uint32_t dims)
 {
     double v = 1;
     for (int d = 0; d < w->rank; d++)
@@ -33,7 +33,7 @@ static double dims_vol(const Walk *w, uint32_t dims)
     return v;
 }
 
-static uint32_t dims_in(const Walk *w, const AtomSet *s, bool *own)
+static uint32_t dims_in(const Dims *w, const AtomSet *s, bool *own)
 {
     uint32_t m = 0;
     int n = 0;
@@ -45,66 +45,50 @@ static uint32_t dims_in(const Walk *w, const AtomSet *s, bool *own)
     return m;
 }
 
-static void walk_one(Walk *w, Ref v, const Form *idx, bool first, Todos *s)
+/* tag: no reduction is around it. */
+static Onward meet(DemandWalk *walk, Visit *x)
 {
-    const Ins *i = w->g->def[v];
-    int rank = w->g->type[v].rank;
-    const Idx *key = idx_of(idx, rank);
-    if (w->count > WALK_MAX || w->force[v] || seen_has(&w->seen, v, PTR(key), 1, 0))
-        return;
-    if (!seen_add(&w->seen, v, PTR(key), first, 0))
-        return;
+    Dims *w = walk->ctx;
+    if (w->count > WALK_MAX || w->force[x->v] || (!x->tag && seen_has(&walk->seen, x->v, PTR(x->key), 0, 1)))
+        return WALK_PAST;
     w->count++;
-    if (!i || optab[i->op].form == IS_OWN)
-        return;
-    Demand *d;
-    const Atom *const *ks;
-    int nk, n = demands_of(w->g, v, idx, &d, &ks, &nk);
-    bool red = optab[i->op].form == IS_SUM, own;
-    uint32_t dims = dims_in(w, key->deps, &own);
-    if (red || optab[i->op].cost >= w->m->record_dear)
+    if (!x->i || optab[x->i->op].form == IS_OWN)
+        return WALK_PAST;
+    bool red = optab[x->i->op].form == IS_SUM, own;
+    uint32_t dims = dims_in(w, x->key->deps, &own);
+    if (red || optab[x->i->op].cost >= w->m->record_dear)
         PUSH(w->dear, w->ndear, w->dear_cap, dims);
-    if (red && first)
-        PUSH(w->found, w->nfound, w->cap, (Found){ dims, v, vars_of(ks, nk)->vol, own });
-    todo_demands(s, d, n, (Todo){ .tag = first && !red });
-}
-
-static void walk(Walk *w, Ref v, const Form *idx)
-{
-    Todos s = { 0 };
-    todo_add(&s, (Todo){ .v = v, .idx = idx, .tag = true });
-    for (Todo t; todo_next(&s, &t);)
-        walk_one(w, t.v, t.idx, t.tag, &s);
+    visit_demands(walk, x);
+    if (red && x->tag)
+        PUSH(w->found, w->nfound, w->cap, (Found){ dims, x->v, vars_of(x->ks, x->nk)->vol, own });
+    x->tag = x->tag && !red;
+    return WALK_INTO;
 }
 
 /* Symbolic positions of the loads that an element needs; false: too many to say. */
-static bool loads_unit(const Graph *g, Ref v, const Form *idx, const Atom *a, Seen *seen, int *count)
+typedef struct Unit { const Atom *a; int count; } Unit;
+
+static Onward apart(DemandWalk *w, Visit *x)
 {
-    Todos s = { 0 };
-    todo_add(&s, (Todo){ .v = v, .idx = idx });
-    for (Todo e; todo_next(&s, &e);) {
-        const Type *t = &g->type[e.v];
-        if (!seen_add(seen, e.v, PTR(idx_of(e.idx, t->rank)), 0, 0))
-            continue;
-        if (++*count > WALK_MAX)
-            return false;
-        const Ins *i = g->def[e.v];
-        if (!i || optab[i->op].form == IS_OWN || i->op == OP_data) {
-            int64_t k = form_coef(form_linear(e.idx, t->dim, t->rank), a);
-            if (k != 0 && k != 1)
-                return false;
-            continue;
-        }
-        Demand *d;
-        const Atom *const *ks;
-        int nk, n = demands_of(g, e.v, e.idx, &d, &ks, &nk);
-        todo_demands(&s, d, n, e);
-    }
-    return true;
+    Unit *u = w->ctx;
+    const Type *t = &w->g->type[x->v];
+    if (++u->count > WALK_MAX)
+        return WALK_DONE;
+    if (x->i && optab[x->i->op].form != IS_OWN && x->i->op != OP_data)
+        return WALK_INTO;
+    int64_t k = form_coef(form_linear(x->idx, t->dim, t->rank), u->a);
+    return k != 0 && k != 1 ? WALK_DONE : WALK_PAST;
+}
+
+static bool loads_unit(const Graph *g, Ref v, const Form *idx, const Atom *a)
+{
+    Unit u = { .a = a };
+    DemandWalk w = { .g = g, .visit = apart, .ctx = &u };
+    return !demand_walk(&w, v, idx, 0, NULL);
 }
 
 /* A record: trailing dimensions of up to 8 elements in all, unrolled where they share something dear. */
-static uint32_t record_of(const Walk *w)
+static uint32_t record_of(const Dims *w)
 {
     uint32_t small = 0;
     double vol = 1;
@@ -125,7 +109,7 @@ static uint32_t record_of(const Walk *w)
 }
 
 /* The smallest fit set of dimensions that a first reduction depends on; all dimensions if there is none. */
-static uint32_t rows_of(const Walk *w)
+static uint32_t rows_of(const Dims *w)
 {
     uint32_t best = w->dims;
     int size = MAXRANK + 1;
@@ -141,7 +125,7 @@ static uint32_t rows_of(const Walk *w)
     return best;
 }
 
-static Root *root_of(Sched *s, Ref v, const Walk *w, uint32_t outer)
+static Root *root_of(Sched *s, Ref v, const Dims *w, uint32_t outer)
 {
     const Atom *const *o, *const *k;
     int64_t oe[MAXRANK], ke[MAXRANK];
@@ -170,7 +154,7 @@ Root *root_value(Sched *s, Ref v)
     const Graph *g = s->g;
     const Type *t = &g->type[v];
     const Ins *i = g->def[v];
-    Walk w = { .g = g, .force = s->force, .rank = t->rank, .dim = t->dim, .m = s->target->machine };
+    Dims w = { .g = g, .force = s->force, .rank = t->rank, .dim = t->dim, .m = s->target->machine };
     Form start[MAXRANK];
     bool mine = s->force[v];
     for (int d = 0; d < t->rank; d++) {
@@ -182,16 +166,16 @@ Root *root_value(Sched *s, Ref v)
         }
     }
     s->force[v] = false;
-    walk(&w, v, start);
+    DemandWalk all = { .g = w.g, .visit = meet, .ctx = &w };
+    demand_walk(&all, v, start, true, NULL);
     s->force[v] = mine;
     uint32_t outer = w.dims, record = record_of(&w);
     if (record)
         outer &= ~record;
     else if (i && optab[i->op].form != IS_SUM) {
         outer = rows_of(&w);
-        int inner = w.dims ? 31 - __builtin_clz(w.dims) : 0, count = 0;
-        Seen seen = { 0 };
-        if (outer != w.dims && outer >> inner & 1 && !loads_unit(g, v, start, w.ph[inner], &seen, &count)) {
+        int inner = w.dims ? 31 - __builtin_clz(w.dims) : 0;
+        if (outer != w.dims && outer >> inner & 1 && !loads_unit(g, v, start, w.ph[inner])) {
             /* no one vector axis suits the store and all loads: the reductions are stored */
             for (int k = 0; k < w.nfound; k++)
                 if (w.found[k].dims == outer)

@@ -11,70 +11,63 @@ static Form place_form(const Sched *s, Ref v, const Form *idx)
     return layout_form(s->stored[v].layout, NULL, idx, s->g->type[v].rank, NULL);
 }
 
+static bool loaded(const Traffic *t, Ref v) { return t->s->stored[v].buf && !refs_have(t->made, v); }
+
 /* The loads of one reduction, up to the next one. */
-static void leaves(Traffic *t, Ref v, const Form *idx, const Vars *loops, Seen *been, Seen *forms)
+typedef struct Tile { Traffic *t; const Vars *loops; Seen forms; } Tile;
+
+static Onward tile_load(DemandWalk *w, Visit *x)
 {
-    const Graph *g = t->s->g;
-    if (!seen_add(been, v, PTR(idx_of(idx, g->type[v].rank)), 0, 0))
-        return;
-    if (t->s->stored[v].buf && !refs_have(t->made, v)) {
-        Form f = place_form(t->s, v, idx);
-        if (seen_add(forms, PTR(f), 1, 0, 0))
-            PUSH(t->tile, t->ntile, t->tile_cap, (Load){ .f = f, .loops = loops, .v = v });
-        return;
-    }
-    const Ins *i = g->def[v];
-    if (!i || optab[i->op].form == IS_SUM)
-        return;
-    Demand *d;
-    const Atom *const *ks;
-    int nk, n = demands_of(g, v, idx, &d, &ks, &nk);
-    for (int k = 0; k < n; k++)
-        leaves(t, d[k].v, d[k].idx, loops, been, forms);
+    Tile *l = w->ctx;
+    Traffic *t = l->t;
+    if (!loaded(t, x->v))
+        return x->i && optab[x->i->op].form != IS_SUM ? WALK_INTO : WALK_PAST;
+    Form f = place_form(t->s, x->v, x->idx);
+    if (seen_add(&l->forms, PTR(f), 1, 0, 0))
+        PUSH(t->tile, t->ntile, t->tile_cap, (Load){ .f = f, .loops = l->loops, .v = x->v });
+    return WALK_PAST;
 }
 
-static void count(Traffic *t, Ref v, const Form *idx, const Vars *loops, bool inside)
+/* tag: inside of a reduction. */
+static void count_sum(DemandWalk *w, Visit *x)
 {
-    const Graph *g = t->s->g;
-    const Idx *key = idx_of(idx, g->type[v].rank);
-    loops = vars_upto(loops, key->deps);
-    if (!seen_add(&t->seen, v, PTR(key), PTR(loops), inside))
-        return;
-    if (t->s->stored[v].buf && !refs_have(t->made, v)) {
-        PUSH(t->load, t->nload, t->load_cap, (Load){ place_form(t->s, v, idx), loops, false, v, key });
-        return;
+    Traffic *t = w->ctx;
+    visit_demands(w, x);
+    x->loops = vars_join(x->loops, x->ks, x->nk);
+    x->tag = true;
+    PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, 1, x->loops, x->key->deps });
+    t->nred++;
+    Tile l = { .t = t, .loops = x->loops };
+    DemandWalk inside = { .g = w->g, .visit = tile_load, .ctx = &l };
+    for (int k = 0; k < x->n; k++)
+        demand_walk(&inside, x->d[k].v, x->d[k].idx, 0, NULL);
+}
+
+static Onward count(DemandWalk *w, Visit *x)
+{
+    Traffic *t = w->ctx;
+    if (loaded(t, x->v)) {
+        PUSH(t->load, t->nload, t->load_cap, (Load){ place_form(t->s, x->v, x->idx), x->loops, false, x->v, x->key });
+        return WALK_PAST;
     }
-    const Ins *i = g->def[v];
-    if (!i)
-        return;
-    Demand *d;
-    const Atom *const *ks, **e;
-    int nk, n = demands_of(g, v, idx, &d, &ks, &nk);
-    if (optab[i->op].form == IS_SUM) {
-        loops = vars_join(loops, ks, nk);
-        inside = true;
-        PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, 1, loops, key->deps });
-        t->nred++;
-        Seen been = { 0 }, forms = { 0 };
-        for (int k = 0; k < n; k++)
-            leaves(t, d[k].v, d[k].idx, loops, &been, &forms);
-    } else if (elem_cost(g, i) > 0)
-        PUSH(t->work, t->nwork, t->work_cap, (Work){ elem_cost(g, i), optab[i->op].code, loops, key->deps });
-    for (int k = 0; k < n; k++) {
-        count(t, d[k].v, d[k].idx, loops, inside);
-        for (int j = 0, m = elems_of(d[k].idx, d[k].n, &e); j < m; j++)
-            count(t, e[j]->v, e[j]->idx, loops, inside);
-    }
+    if (!x->i)
+        return WALK_PAST;
+    if (optab[x->i->op].form == IS_SUM)
+        count_sum(w, x);
+    else if (elem_cost(w->g, x->i) > 0)
+        PUSH(t->work, t->nwork, t->work_cap, (Work){ elem_cost(w->g, x->i), optab[x->i->op].code, x->loops, x->key->deps });
+    return WALK_INTO;
 }
 
 void traffic_count(Traffic *t, const Store *st, int nstore)
 {
+    DemandWalk w = { .g = t->s->g, .visit = count, .ctx = t, .computed = true };
     for (int k = 0; k < nstore; k++) {
         const Vars *loops = vars_of(st[k].space, st[k].nspace);
         if (!st[k].chunk)
             PUSH(t->load, t->nload, t->load_cap,
                  (Load){ layout_form(st[k].to.layout, NULL, st[k].idx, st[k].nidx, NULL), loops, true, 0, NULL });
-        count(t, st[k].v, st[k].idx, loops, false);
+        demand_walk(&w, st[k].v, st[k].idx, 0, loops);
     }
 }
 

@@ -14,7 +14,6 @@ typedef struct Traffic {
     Work *work; int nwork, work_cap;
     Load *tile; int ntile, tile_cap;            /* loads inside reductions, for each reduction */
     int nred;
-    Seen seen;
 } Traffic;
 
 void traffic_count(Traffic *, const Store *, int nstore);
