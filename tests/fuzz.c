@@ -12,14 +12,14 @@
  *      slope     jvp is the limit of difference quotients (f64)
  *      text      what is printed parses to the same graph
  *      With --device NAME one law instead: the program, its derivatives and its lanes give on the device what they give on
- *      the host.
+ *      the host; with --bits also, in f32, bit by bit what the kernels of its plan give when they are read.
  *
  *      With --views: programs of views instead (fuzz_views.c), --many of them in one graph.
  *
  *      With --pmap: programs whose shards meet (fuzz_pmap.c), over these devices and as lanes.
  *
  *      fuzz [--seed N] [--count N] [--only LAW] [--verbose]
- *      fuzz [--views [--many N]] --device NAME [--seed N] [--count N] [--verbose]
+ *      fuzz [--bits | --views [--many N]] --device NAME [--seed N] [--count N] [--verbose]
  *      fuzz --pmap NAME,NAME [--seed N] [--count N]
  *      exit code: 1 if a law was broken, 77 if the device is not there
  */
@@ -648,7 +648,32 @@ static bool refuses_reverse(const Graph *f)
 
 /* ==================== the host and a device */
 
-static Device *other;                           /* NULL: laws on the host */
+static Device *other, *reader;                  /* NULL: laws on the host; whose bits are the kernels' own, if they are asked for */
+
+static bool same_bits(const Values *a, const Values *b)
+{
+    for (int64_t j = 0; j < type_size(&a->t); j++)
+        if (!(a->v[j] == b->v[j] && signbit(a->v[j]) == signbit(b->v[j])) && !(isnan(a->v[j]) && isnan(b->v[j])))
+            return false;
+    return true;
+}
+
+/* The plan that the other device gets, read: what its printer and its compiler made of it gives the same bits. */
+static bool bits_of_kernels(const Graph *g, const char *what, const Values *in, const Values *got)
+{
+    Values *read = NEWS(Values, g->nout);
+    Device *host = device;
+    DeviceInfo own = reader->info;
+    reader->info = other->info, device = reader;
+    int code = evaluate(graph_dce(g), in, read);
+    reader->info = own, device = host;
+    if (code)
+        return fails("kernels", what);
+    for (int k = 0; k < g->nout; k++)
+        if (!same_bits(&got[k], &read[k]))
+            return fails("kernels", arena_text("%s, result %d: %s", what, k, difference(got[k], read[k])));
+    return true;
+}
 
 static bool same_on_device(const Graph *g, const char *what, const Values *in)
 {
@@ -666,7 +691,7 @@ static bool same_on_device(const Graph *g, const char *what, const Values *in)
     for (int k = 0; k < g->nout; k++)
         if (!all_same(&got[k], &want[k], 1, tolerance) && !too_steep(g, in, want))
             return fails("device", arena_text("%s, result %d: %s", what, k, difference(got[k], want[k])));
-    return true;
+    return !reader || bits_of_kernels(g, what, in, got);
 }
 
 static bool laws_on_device(const Graph *f, bool forward_only, const Values *in, Rng *r)
@@ -729,6 +754,8 @@ static bool read_options(int argc, char **argv)
             option.device = argv[++k];
         else if (!strcmp(argv[k], "--pmap") && more)
             option.pmap = argv[++k];
+        else if (!strcmp(argv[k], "--bits"))
+            option.bits = true;
         else if (!strcmp(argv[k], "--views"))
             option.views = true;
         else if (!strcmp(argv[k], "--verbose"))
@@ -736,7 +763,7 @@ static bool read_options(int argc, char **argv)
         else
             return false;
     }
-    return option.many > 0 && (!option.views || option.device);
+    return option.many > 0 && (!(option.views || option.bits) || option.device);
 }
 
 int main(int argc, char **argv)
@@ -744,7 +771,7 @@ int main(int argc, char **argv)
     int bad = 0;
     if (!read_options(argc, argv)) {
         fprintf(stderr, "usage: fuzz [--seed N] [--count N] [--only LAW] [--verbose]\n"
-                        "       fuzz [--views [--many N]] --device NAME [--seed N] [--count N] [--verbose]\n"
+                        "       fuzz [--bits | --views [--many N]] --device NAME [--seed N] [--count N] [--verbose]\n"
                         "       fuzz --pmap NAME,NAME [--seed N] [--count N]\n");
         return 2;
     }
@@ -758,7 +785,12 @@ int main(int argc, char **argv)
         printf("skipped: %s\n", error_text());
         return 77;
     }
-    if (other && (!other->info.has_f64 || !strcmp(other->info.kind, "vulkan")))     /* f64 has no functions there */
+    if (option.bits && !(reader = device_find("kernel"))) {
+        fprintf(stderr, "%s\n", error_text());
+        return 2;
+    }
+    /* f64 has no functions there, and nowhere functions of ours */
+    if (other && (reader || !other->info.has_f64 || !strcmp(other->info.kind, "vulkan")))
         real = DT_F32, tolerance = 2e-3, rounding = 1e-6;
     for (int64_t seed = option.seed; !option.views && seed < option.seed + option.count; seed++) {
         Arena *arena = arena_new(), *before = arena_use(arena);

@@ -25,7 +25,7 @@ static inline double normal(Rng *r) { return sqrt(-2 * log(1 - uniform(r))) * co
 
 /* ==================== programs of views (fuzz_views.c) */
 
-typedef struct FuzzOptions { int64_t seed, count, many; const char *only, *device, *pmap; bool views, verbose; } FuzzOptions;
+typedef struct FuzzOptions { int64_t seed, count, many; const char *only, *device, *pmap; bool views, bits, verbose; } FuzzOptions;
 
 /* A random closed graph of views of arrays; *what says which transform is around it. NULL after an error. */
 Graph *view_program(Rng *, bool f64, const char **what);
