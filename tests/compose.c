@@ -6,7 +6,7 @@
  * On the host, in f64: what a row makes of the composition inside it against calls of that. On a device: many compositions in one
  * program, in f32, against the host. What has no meaning must be refused with the words of the row that cannot be passed.
  *
- *      compose [--device NAME] [--seed N] [--only a,b,c] [--every K] [--depth N] [--verbose]
+ *      compose [--device NAME] [--seed N] [--only a,b,c] [--every K [--part I]] [--depth N] [--verbose]
  */
 #include <getopt.h>
 #include <math.h>
@@ -15,7 +15,7 @@
 
 #include "compose.h"
 
-static struct { const char *device, *only; uint64_t seed; int every, depth; bool verbose; } option = { "host", NULL, 1, 1, 3, false };
+static struct { const char *device, *only; uint64_t seed; int every, part, depth; bool verbose; } option = { "host", NULL, 1, 1, 0, 3, false };
 static int judged, refused, bad;
 
 enum { LEVELS = 4 };
@@ -244,7 +244,7 @@ static bool wanted(const Chain *c)
     uint64_t id = 0;
     for (int k = 0; k < c->n; k++)
         id = 100 * id + (uint64_t)c->row[k] + 1;
-    return mixed(option.seed, id) % (uint64_t)option.every == 0;
+    return mixed(option.seed, id) % (uint64_t)option.every == (uint64_t)option.part;
 }
 
 /* One more transform around what is there; and so on. */
@@ -278,24 +278,26 @@ static const char usage[] =
     "  -s, --seed N        of functions, values, axes and options (1)\n"
     "  -o, --only A,B,C    this one: rows from the innermost\n"
     "  -e, --every K       about one of K\n"
+    "  -p, --part I        which of those K parts: 0 ... K - 1 (0)\n"
     "  -n, --depth N       up to so many transforms, at most four (3)\n"
     "  -v, --verbose       each before it is run\n";
 
 static bool parse_options(int argc, char **argv)
 {
     static const struct option known[] = { { "device", 1, NULL, 'd' }, { "seed", 1, NULL, 's' }, { "only", 1, NULL, 'o' },
-                                           { "every", 1, NULL, 'e' }, { "depth", 1, NULL, 'n' }, { "verbose", 0, NULL, 'v' }, { 0 } };
-    for (int key; (key = getopt_long(argc, argv, "d:s:o:e:n:v", known, NULL)) != -1; )
+                                           { "every", 1, NULL, 'e' }, { "part", 1, NULL, 'p' }, { "depth", 1, NULL, 'n' }, { "verbose", 0, NULL, 'v' }, { 0 } };
+    for (int key; (key = getopt_long(argc, argv, "d:s:o:e:p:n:v", known, NULL)) != -1; )
         switch (key) {
         case 'd': option.device = optarg; break;
         case 's': option.seed = strtoull(optarg, NULL, 10); break;
         case 'o': option.only = optarg; break;
         case 'e': option.every = atoi(optarg); break;
+        case 'p': option.part = atoi(optarg); break;
         case 'n': option.depth = atoi(optarg); break;
         case 'v': option.verbose = true; break;
         default: return false;
         }
-    return optind == argc && option.every > 0 && option.depth > 0 && option.depth <= LEVELS;
+    return optind == argc && option.every > 0 && option.part >= 0 && option.part < option.every && option.depth > 0 && option.depth <= LEVELS;
 }
 
 int main(int argc, char **argv)

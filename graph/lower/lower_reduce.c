@@ -459,8 +459,11 @@ void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *cons
         if (loop)
             regions_first(L, fr);
     }
-    for (int j = 0; j < nr * ne; j++)
-        out[j] = start ? start[j] : !loop && !empty ? 0 : reduce_identity(L, r[j / ne].op, r[j / ne].acc);
+    for (int j = 0; j < nr * ne; j++) {
+        const Red *q = &r[j / ne];
+        bool from_first = !loop && !empty && !(q->op == OP_reduce_sum && dtype_float(q->acc) && n > 1);    /* -0 and -0 are 0 */
+        out[j] = start ? start[j] : from_first ? 0 : reduce_identity(L, q->op, q->acc);
+    }
     if (empty)
         ;
     else if (!loop)

@@ -58,6 +58,7 @@ static int reduce_infer(Op op, int nin, const Type *const *t, const int64_t *att
     return ops_result(op, out, (Dtype)t[0]->dt, ints_pick(t[0], ints_others(t[0]->rank, a[0])));
 }
 
+/* Of one element that itself, of several what they are with the identity: sums of several -0 are 0, as on devices. */
 static int reduce_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)u;
@@ -69,8 +70,10 @@ static int reduce_eval(const Ins *i, const Type *const *t, const void *const *in
     if (kept && gone)
         for (int64_t k = 0; k < n; k++) {
             Wide w = ops_identity(j, dt);
-            for (int64_t l = 0; l < m; l++)
-                w = ops_join(j, dt, w, ops_load(dt, (const char *)in[0] + (size_t)(kept[k] + gone[l]) * size));
+            for (int64_t l = 0; l < m; l++) {
+                Wide x = ops_load(dt, (const char *)in[0] + (size_t)(kept[k] + gone[l]) * size);
+                w = m == 1 ? x : ops_join(j, dt, w, x);
+            }
             ops_store(dt, (char *)out[0] + (size_t)k * size, w);
         }
     free(kept), free(gone);
@@ -246,7 +249,7 @@ static int cumulative_eval(const Ins *i, const Type *const *t, const void *const
             for (int64_t l = 0; l < m; l++) {
                 size_t at = (size_t)(line[k] + along[reverse ? m - 1 - l : l]) * size;
                 Wide x = ops_load(dt, (const char *)in[0] + at);
-                w = l ? ops_join(j, dt, w, x) : x;
+                w = m == 1 ? x : ops_join(j, dt, w, x);
                 ops_store(dt, (char *)out[0] + at, w);
             }
         }
