@@ -197,7 +197,8 @@ int error_pass(void);                           /* an argument is NULL: the code
 /* ---- data (store.c, array.c) */
 /* How an array lies over several devices (sharding.c). of: the mesh of the user's; NULL: it has no names. */
 typedef struct Sharding { Type type; Mesh mesh; Dealt spec; const struct hd_mesh *of; } Sharding;
-typedef struct Shards { Sharding sharding; int n; Mem *mem[]; } Shards;     /* shards of one device may share a memory */
+/* Shards of one device may share a memory. ranks: their devices are said by rank; here: even so all their bytes are in this process. */
+typedef struct Shards { Sharding sharding; int n; bool ranks, here; Mem *mem[]; } Shards;
 struct Store {                                  /* the bytes of an array, on the host or on devices */
     _Atomic int refs;
     pthread_mutex_t lock;
@@ -248,7 +249,10 @@ Shards *shards_new(const Sharding *);
 /* Takes the shards over. NULL: one has no memory, or memory is out; then all are gone. */
 Store *store_sharded(Shards *);
 void shards_drop(Shards *);
-Store *store_dealt(Store *, const Sharding *, Device *const *);  /* the same in another sharding, on a device for each shard */
+/* Bytes on other ranks are brought here, in a call of its own over all of them; nothing, where there are none. 0, or a code. */
+int store_bring(Store *);
+bool store_lies(const Store *, const Sharding *, Device *const *);      /* is it in this sharding on these devices? */
+Store *store_dealt(Store *, const Sharding *, Device *const *, bool ranks);     /* the same in another sharding, on a device for each shard */
 /* A reference to what shard k of a sharding has, on this device. NULL after an error. */
 Mem *store_share(Store *, const Sharding *, int k, Device *);
 
@@ -473,7 +477,9 @@ int leaf_specs(const hd_array *, const hd_mesh *, Dealt *out, int n);  /* of its
 /* ---- programs over several devices (shards.c) */
 /* "opencl:0, host", or NULL: the default. *out: a list, free() it. How many; 0 after an error. */
 int devices_listed(const char *what, const char *names, Device ***out);
+bool devices_ranked(const char *names);         /* does the list name ranks? */
 bool places_known(const Graph *, Device *home); /* every list of devices in it; else an error (grid.c) */
+bool grid_ranked(const Places *);               /* are its devices those of ranks? */
 Device **grid_devices(const Places *, const Device *home);      /* of each shard, in the arena; NULL after an error */
 /* balance.c: n places over k devices, of which each has had count[] so far, by the cost of a place on each. True: next[] ends them
  * sooner by a tenth. */

@@ -551,7 +551,7 @@ const void *hd_data(const hd_array *x)
 /* ==================== elsewhere */
 
 /* Where an array goes: to one device, or in shares along an axis to several. */
-typedef struct Where { Device **device; int n; int64_t axis; } Where;
+typedef struct Where { Device **device; int n; int64_t axis; bool ranks; } Where;
 
 static int put_layout(const Type *t, const Where *w, Sharding *l)
 {
@@ -569,12 +569,12 @@ static int put_layout(const Type *t, const Where *w, Sharding *l)
 static Store *put_store(const hd_array *a, const void *where)
 {
     const Where *w = where;
-    Sharding l;
-    if (w->n == 1) {
+    Sharding l = sharding_rows(&a->type, 1, -1);
+    if (w->n == 1 && !w->ranks) {
         Mem *m = store_on(a->store, w->device[0], false);
         return m ? store_new(a->store->bytes, NULL, m) : NULL;
     }
-    return put_layout(&a->type, w, &l) ? NULL : store_dealt(a->store, &l, w->device);
+    return w->n > 1 && put_layout(&a->type, w, &l) ? NULL : store_dealt(a->store, &l, w->device, w->ranks);
 }
 
 hd_array *array_each(const char *what, const hd_array *a, ToStore *f, const void *env)
@@ -599,7 +599,7 @@ hd_array *hd_put_n(const hd_array *a, const char *device, const hd_put_opts *opt
     if (!a || !array_alive("hd_put", -1, a))
         return NULL;
     error_begin();
-    Where w = { .axis = opts->axis };
+    Where w = { .axis = opts->axis, .ranks = device && devices_ranked(device) };
     w.n = devices_listed("hd_put", device, &w.device);
     hd_array *y = w.n ? array_each("hd_put", a, put_store, &w) : NULL;
     free(w.device);

@@ -6,6 +6,7 @@
  * the axis inside: all of it, or, where that axis has numbers for .devices, those of it; where it has names, these instead.
  */
 #include "api.h"
+#include "ranks.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ typedef struct List { Device **device; int n; } List;           /* in the arena 
 
 static bool is_relative(const char *devices)
 {
-    return isdigit((unsigned char)devices[strspn(devices, " \t")]);
+    return isdigit((unsigned char)devices[strspn(devices, " \t")]) && !strchr(devices, '/');
 }
 
 static List named_devices(const char *names)
@@ -69,6 +70,14 @@ static List devices_like(const Device *home, int64_t most)
     return l;
 }
 
+bool grid_ranked(const Places *p)
+{
+    for (int a = p->n - 1; a >= 0; a--)         /* names inside stand for those around */
+        if (devices_of(p, a)[0] && !is_relative(devices_of(p, a)))
+            return devices_ranked(devices_of(p, a));
+    return ranks_several();
+}
+
 static List list_of(const Places *p, int axis, List from)
 {
     const char *own = devices_of(p, axis);
@@ -98,6 +107,50 @@ static bool fits(const Places *p, int axis, int k)
     return a < p->n;                            /* the next has its own */
 }
 
+/* How many devices of a kind a rank has; k: the place of the k-th in the list. */
+static int kind_of_rank(int rank, const char *kind, int k, int *at)
+{
+    int n = 0;
+    for (int i = 0; i < far_devices(rank); i++)
+        if (!strcmp(far_info(rank, i)->kind, kind) && n++ == k)
+            *at = i;
+    return n;
+}
+
+/* Of each rank as many of a kind, the most that fit; where one of each does not fit, one each of the first ranks. */
+static List devices_of_ranks(const Places *p, const char *kind)
+{
+    int ranks = ranks_count(), each = ranks ? INT32_MAX : 0, at = 0;
+    for (int r = 0; r < ranks; r++) {
+        int has = kind_of_rank(r, kind, -1, &at);
+        each = has < each ? has : each;
+    }
+    while (each > 1 && !fits(p, 0, each * ranks))
+        each--;
+    while (each == 1 && ranks > 1 && !fits(p, 0, ranks))
+        ranks--;
+    List l = { NEWS(Device *, (size_t)each * (size_t)ranks), 0 };
+    for (int r = 0; r < ranks; r++)
+        for (int k = 0; k < each; k++) {
+            kind_of_rank(r, kind, k, &at);
+            l.device[l.n++] = device_find(far_info(r, at)->name);
+        }
+    if (!l.n && !error_pending())
+        error_set(E_DEVICE, "hd_pmap: not every rank has a device \"%s\": .devices names those of each", kind);
+    return l;
+}
+
+/* All devices of one kind; as many as fit. */
+static List default_devices(const Places *p, const Device *home, int64_t n)
+{
+    if (ranks_several())
+        return devices_of_ranks(p, home->info.kind);
+    List all = devices_like(home, n);
+    while (all.n > 1 && !fits(p, 0, all.n))
+        all.n--;
+    return all;
+}
+
 /* From the first place of this axis on; where the shards end that are now known. */
 static Device **deal(const Places *p, int axis, List from, Device **out)
 {
@@ -125,9 +178,7 @@ Device **grid_devices(const Places *p, const Device *home)
     Mesh mesh = grid_mesh(p);
     int64_t n = mesh_shards(&mesh);
     Device **d = NEWS(Device *, n);
-    List all = devices_of(p, 0)[0] ? (List){ 0 } : devices_like(home, n);
-    while (all.n > 1 && !fits(p, 0, all.n))
-        all.n--;
+    List all = devices_of(p, 0)[0] ? (List){ 0 } : default_devices(p, home, n);
     if (!error_pending())
         deal(p, 0, all, d);
     return error_pending() ? NULL : d;

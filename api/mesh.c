@@ -77,6 +77,8 @@ static int parse_axes(const char *text, Mesh *m)
 
 static int check_devices(const Mesh *m, Device *const *d, int n, const char *names)
 {
+    if (names && devices_ranked(names))
+        return error_set(E_DEVICE, "hd_mesh_new: \"%s\" names ranks: a mesh is of one process' devices; maps (hd_pmap) are over ranks", names);
     for (int k = 0; k < n; k++)
         for (int j = 0; j < k; j++)
             if (d[j] == d[k])
@@ -226,7 +228,7 @@ static Store *dealt(const hd_array *a, const void *env)
 {
     const Onto *o = env;
     Sharding s = { .type = a->type, .mesh = o->mesh->mesh, .of = o->mesh };
-    return parse_spec("hd_shard", &s.mesh, o->spec, &a->type, &s.spec) ? NULL : store_dealt(a->store, &s, o->mesh->device);
+    return parse_spec("hd_shard", &s.mesh, o->spec, &a->type, &s.spec) ? NULL : store_dealt(a->store, &s, o->mesh->device, false);
 }
 
 hd_array *hd_shard(const hd_array *a, const hd_mesh *mesh, const char *spec)

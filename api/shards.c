@@ -7,6 +7,7 @@
  * error, of who failed first.
  */
 #include "api.h"
+#include "ranks.h"
 #include <ctype.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -57,6 +58,8 @@ int devices_listed(const char *what, const char *names, Device ***out)
     return n;
 }
 
+bool devices_ranked(const char *names) { return strchr(names, '/') != NULL; }
+
 /* ==================== what is built */
 
 /* Places of unequal number, by device of the list: its program, the cost of a place there, and how many it has. */
@@ -69,6 +72,7 @@ typedef struct Call {
     Device **device;
     Sharding *il, *ol;                          /* of each value over the shards */
     Mesh mesh;
+    int *rank;                                  /* whose each shard is; NULL: all are of this process */
     bool meets;                                 /* shards exchange something: each has an Exec of its own */
     Mem **place;                                /* by shard and axis: an i32, where it is along the axis */
     Balance *balance;                           /* NULL: none */
@@ -78,6 +82,7 @@ typedef struct Call {
 
 struct Spread {
     Device *home;
+    const char *what; uint64_t hash;            /* over ranks: what it is; NULL: it is not */
     int ncall; Call *call;
     int nval; size_t *bytes; int *uses;         /* by value of the program */
     int nin, nout; Ref *in, *out;
@@ -85,7 +90,7 @@ struct Spread {
 
 static bool alike(const Device *a, const Device *b)
 {
-    return a->backend == b->backend && !strcmp(a->info.model, b->info.model) && !strcmp(a->info.driver, b->info.driver);
+    return !strcmp(a->info.kind, b->info.kind) && !strcmp(a->info.model, b->info.model) && !strcmp(a->info.driver, b->info.driver);
 }
 
 /* The first shard before s on the same device; -1: none. */
@@ -96,6 +101,9 @@ static int sharer(const Call *c, int s)
         t++;
     return t < s ? t : -1;
 }
+
+/* Shards of other ranks are theirs to build and to run. */
+static bool is_here(const Call *c, int s) { return !device_far(c->device[s]); }
 
 static bool all_alike(const Call *c)
 {
@@ -173,7 +181,9 @@ static bool build_shards(Call *c, Graph *g, bool balanced, hd_cost_info *cost)
     c->exec = NEWS(Exec *, c->n), c->place = NEWS(Mem *, c->n * c->mesh.naxis);
     for (int s = 0; s < c->n; s++) {
         int t = sharer(c, s), like = 0;
-        while (like < s && !alike(c->device[like], c->device[s]))
+        if (!is_here(c, s))
+            continue;
+        while (like < s && !(is_here(c, like) && alike(c->device[like], c->device[s])))
             like++;
         if (t >= 0 && !c->meets)
             c->exec[s] = c->exec[t];
@@ -186,7 +196,7 @@ static bool build_shards(Call *c, Graph *g, bool balanced, hd_cost_info *cost)
         if (!set_places(c, s))
             return false;
     }
-    if (balanced && !c->meets)
+    if (balanced && !c->meets && !c->rank)      /* ranks keep what they have */
         c->balance = balance_new(c);
     return true;
 }
@@ -198,6 +208,11 @@ static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *hom
     if (!(c->device = grid_devices(&grid, home)))
         return false;
     c->mesh = grid_mesh(&grid), c->n = (int)mesh_shards(&c->mesh);
+    if (grid_ranked(&grid)) {
+        c->rank = NEWS(int, c->n);
+        for (int s = 0; s < c->n; s++)
+            c->rank[s] = device_rank(c->device[s]);
+    }
     Dealt *in = NEWS(Dealt, p->nin), *out = NEWS(Dealt, p->nout);
     Graph *shard = graph_shard(p, g, &grid, all_alike(c), in, out);
     c->il = NEWS(Sharding, p->nin), c->ol = NEWS(Sharding, p->nout);
@@ -216,6 +231,14 @@ static bool call_home(Call *c, const Piece *p, Device *home, hd_cost_info *cost)
     return c->exec[0];
 }
 
+/* All ranks come to it, or none does. */
+static int over_ranks(const Spread *p)
+{
+    if (callback_runs())
+        return error_set(E_DEVICE, "a callback cannot call what runs over ranks");
+    return ranks_count() ? ranks_enter(p->what, p->hash) : (int)error_code();
+}
+
 static void count_uses(Spread *p)
 {
     for (int k = 0; k < p->ncall; k++)
@@ -225,11 +248,41 @@ static void count_uses(Spread *p)
         p->uses[p->out[k]]++;
 }
 
+/* Whether a program is over ranks, and then the same text and number in all of them. */
+static void name_over_ranks(Spread *p, const Graph *g, const Piece *piece, int n)
+{
+    Text t = { 0 };
+    for (int k = 0; k < n && !p->what; k++)
+        if (piece[k].over) {
+            Places grid = grid_of(piece[k].over);
+            Loc at = piece[k].over->loc;
+            if (grid_ranked(&grid))
+                p->what = arena_text("the map over ranks %s at %s:%d", g->name ? g->name : "", at.file ? at.file : "?", at.line);
+        }
+    if (!p->what)
+        return;
+    graph_print(g, &t);
+    p->hash = t.s ? hash_bytes(t.s, t.n, 0) : 0;
+    text_free(&t);
+}
+
+static void build_calls(Spread *p, const Graph *g, const Piece *piece, int n, hd_cost_info *cost)
+{
+    for (; p->ncall < n && !error_pending(); p->ncall++) {
+        const Piece *q = &piece[p->ncall];
+        Call *c = &p->call[p->ncall];
+        *c = (Call){ .name = g->name, .nin = q->nin, .nout = q->nout, .in = q->in, .out = q->out };
+        pthread_mutex_init(&c->lock, NULL);
+        if (!(q->over ? call_over(c, q, g, p->home, cost) : call_home(c, q, p->home, cost)) && !error_pending())
+            error_set(E_INTERNAL, "a program for several devices could not be built");
+    }
+}
+
 Spread *spread_build(Graph *whole, Device *home, hd_cost_info *cost)
 {
     const Graph *g;
     Piece *piece;
-    int n = graph_pieces(whole, &g, &piece);
+    int n = graph_pieces(whole, &g, &piece), met = 0;
     if (!n)
         return NULL;
     Spread *p = NEW(Spread);
@@ -239,14 +292,11 @@ Spread *spread_build(Graph *whole, Device *home, hd_cost_info *cost)
     for (Ref v = 1; v < (Ref)g->nval; v++)
         p->bytes[v] = type_bytes(&g->type[v]);
     Loc before = loc_here();
-    for (; p->ncall < n && !error_pending(); p->ncall++) {
-        const Piece *q = &piece[p->ncall];
-        Call *c = &p->call[p->ncall];
-        *c = (Call){ .name = g->name, .nin = q->nin, .nout = q->nout, .in = q->in, .out = q->out };
-        pthread_mutex_init(&c->lock, NULL);
-        if (!(q->over ? call_over(c, q, g, home, cost) : call_home(c, q, home, cost)) && !error_pending())
-            error_set(E_INTERNAL, "a program for several devices could not be built");
-    }
+    name_over_ranks(p, g, piece, n);
+    if (!p->what || !(met = over_ranks(p)))
+        build_calls(p, g, piece, n, cost);
+    if (p->what && !met)
+        ranks_leave((int)error_code());
     loc_set(before);
     count_uses(p);
     if (!error_pending())
@@ -322,6 +372,7 @@ typedef struct Job {
     Mem **in, **out;                            /* room for those of all shards: [shard][...] */
     int done; double seconds;                   /* its shards so far; what they took, all of it */
     int code, failed; Code error; char text[4096];      /* failed: the shard */
+    _Atomic int *running;                       /* how many threads are at work */
     pthread_t thread; bool started;
 } Job;
 
@@ -363,7 +414,7 @@ static void work(Job *j)
     double since = c->balance ? seconds_now() : 0;
     for (int s = j->s; s < c->n && !j->code; s++) {
         if (s != j->s && (c->meets || c->device[s] != c->device[j->s]))
-            continue;
+            continue;                           /* also those of other ranks */
         timeline_lane(s, c->device[s]->info.name);
         timeline_begin(c->name);
         if (c->meets)
@@ -387,6 +438,7 @@ static void *begin(void *job)
     Job *j = job;
     loc_set(j->c->loc);
     work(j);
+    --*j->running;
     return NULL;
 }
 
@@ -396,7 +448,9 @@ static bool start(Job *j)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    ++*j->running;
     j->started = !pthread_create(&j->thread, NULL, begin, j);
+    *j->running -= !j->started;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return j->started;
 }
@@ -406,25 +460,32 @@ static bool start(Job *j)
 static void tell(const Job *j)
 {
     Loc before = loc_set((Loc){ 0 });           /* the text has it */
+    char label[64];
+    const Device *d = j->c->device[j->failed];
     error_set(j->error ? j->error : E_INTERNAL, "%s (shard %d of %d, on %s)", j->text, j->failed, j->c->n,
-              j->c->device[j->failed]->info.name);
+              j->c->rank ? device_label(d, label, sizeof label) : d->info.name);
     loc_set(before);
 }
 
-/* A thread that cannot be had is a shard that has failed. */
-static int run_jobs(Job *job, int n, Party *party)
+/* A thread that cannot be had is a shard that has failed. Over ranks this one attends to messages. */
+static int run_jobs(Job *job, int n, Party *party, bool ranks)
 {
     int first = -1;
-    for (int k = 0; k < n; k++)
-        if (n > 1 && !start(&job[k])) {
+    _Atomic int running = 0;
+    for (int k = 0; k < n; k++) {
+        job[k].running = &running;
+        if ((n > 1 || ranks) && !start(&job[k])) {
             job[k].code = E_NOMEM, job[k].error = E_NOMEM, job[k].failed = job[k].s;
             snprintf(job[k].text, sizeof job[k].text, "no thread for a shard");
             if (party) {
                 party_enter(party, job[k].s);
                 party_leave(E_NOMEM);
             }
-        } else if (n == 1)
+        } else if (n == 1 && !ranks)
             work(&job[0]);
+    }
+    if (ranks)
+        ranks_attend(party, &running);
     for (int k = 0; k < n; k++)
         if (job[k].started)
             pthread_join(job[k].thread, NULL);
@@ -436,20 +497,74 @@ static int run_jobs(Job *job, int n, Party *party)
     return first >= 0 ? job[first].code : 0;
 }
 
+/* Where all shards have the same: which one's this process keeps for shard s, the device's first or, of another rank, its own first. */
+static int copy_of(const Call *c, int s)
+{
+    int first = 0;
+    while (!is_here(c, s) && first < c->n && !is_here(c, first))
+        first++;
+    if (!is_here(c, s))
+        return first < c->n ? first : 0;
+    return sharer(c, s) < 0 ? s : sharer(c, s);
+}
+
+/* What shards of other ranks have computed is a size here; of what all have the same, ranks without a shard get the first one's. */
+static int settle_far(const Call *c, Mem **out)
+{
+    int n = 0, e = 0, ranks = ranks_count();
+    bool any = false, *wants = malloc((size_t)ranks * sizeof *wants);
+    Mem **list = calloc((size_t)c->nout + 1, sizeof *list);
+    if (!wants || !list)
+        e = error_set(E_NOMEM, "out of host memory");
+    for (int s = 0; s < c->n && !e; s++)
+        for (int k = 0; k < c->nout && !e && !is_here(c, s); k++) {
+            Part part = part_of(&c->ol[k], s);
+            Mem *m = far_mem(c->device[s], part_bytes(&c->ol[k].type, &part));
+            out[(size_t)s * (size_t)c->nout + (size_t)k] = m;
+            e = m ? 0 : (int)error_code();
+        }
+    for (int r = 0; r < ranks && !e; r++) {
+        wants[r] = true;
+        for (int s = 0; s < c->n; s++)
+            wants[r] = wants[r] && c->rank[s] != r;
+        any = any || wants[r];
+    }
+    for (int k = 0; k < c->nout && !e; k++)
+        if (sharding_same(&c->ol[k]))
+            list[n++] = out[k];
+    e = e || !any ? e : ranks_gather(n, list, wants);
+    free(list);
+    free(wants);
+    return e;
+}
+
+/* Operands that lie on other ranks and not as they are wanted are brought here, before shards run: in all ranks alike. */
+static int bring_operands(const Call *c, Store **val)
+{
+    int e = 0;
+    for (int k = 0; k < c->nin && !e; k++)
+        if (!store_lies(val[c->in[k]], &c->il[k], c->device))
+            e = store_bring(val[c->in[k]]);
+    return e;
+}
+
 /* Results of the shards as stores: shares, or, where all have the same, one copy a device. Takes the memories over. */
 static int settle_results(const Call *c, Mem **out, Store **val)
 {
     for (int k = 0; k < c->nout; k++) {
         Shards *p = shards_new(&c->ol[k]);
         bool same = sharding_same(&c->ol[k]);
+        if (p)
+            p->ranks = c->rank, p->here = same;
         for (int s = 0; p && s < c->n; s++) {
-            int first = same ? sharer(c, s) : -1;
-            Mem **from = &out[(size_t)s * (size_t)c->nout + (size_t)k];
-            if (first < 0)
+            int first = same ? copy_of(c, s) : s;
+            Mem **from = &out[(size_t)first * (size_t)c->nout + (size_t)k];
+            if (first == s)
                 p->mem[s] = *from, *from = NULL;
-            else
-                p->mem[s] = mem_keep(p->mem[first]);
         }
+        for (int s = 0; p && same && s < c->n; s++)
+            if (!p->mem[s])
+                p->mem[s] = mem_keep(p->mem[copy_of(c, s)]);
         val[c->out[k]] = p ? store_sharded(p) : NULL;
         if (!val[c->out[k]])
             return error_set(E_NOMEM, "out of host memory");
@@ -474,7 +589,7 @@ static int run_over(Call *c, Store **val)
     PartyAxis axis[MESH_AXES];
     for (int a = 0; a < c->mesh.naxis; a++)
         axis[a] = (PartyAxis){ c->mesh.name[a], (int)c->mesh.size[a] };
-    Party *party = c->meets ? party_new(c->mesh.naxis, axis, c->device) : NULL;
+    Party *party = c->meets ? party_new(c->mesh.naxis, axis, c->device, c->rank ? ranks_part() : 0) : NULL;
     Job *job = calloc((size_t)c->n, sizeof *job);
     size_t nin = (size_t)c->n * (size_t)(c->nin + c->mesh.naxis), nout = (size_t)c->n * (size_t)c->nout;
     Mem **m = calloc(nin + nout + 1, sizeof *m);
@@ -483,12 +598,14 @@ static int run_over(Call *c, Store **val)
     if (alone)
         pthread_mutex_lock(&c->lock);
     e = e || !c->balance ? e : rebalance(c);
+    e = e || !c->rank ? e : bring_operands(c, val);
     for (int s = 0; s < c->n && !e; s++)
-        if (c->meets || sharer(c, s) < 0)
+        if (is_here(c, s) && (c->meets || sharer(c, s) < 0))
             job[n++] = (Job){ .c = c, .val = val, .s = s, .party = party, .in = m, .out = m + nin };
-    e = e ? e : run_jobs(job, n, party);
+    e = e ? e : run_jobs(job, n, party, c->rank);
     if (c->balance && !e)
         note_costs(c->balance, job, n);
+    e = e || !c->rank ? e : settle_far(c, m + nin);
     e = e ? e : settle_results(c, m + nin, val);
     if (alone)
         pthread_mutex_unlock(&c->lock);
@@ -532,7 +649,20 @@ static void used(Store **val, int *left, Ref v)
     val[v] = NULL;
 }
 
-int spread_run(Spread *p, Store *const *in, Store **out)
+/* An error of this rank alone says which it is. */
+static int tell_rank(const Device *home, int e)
+{
+    char label[64], text[4096];
+    Code code = error_code();
+    Loc before = loc_set((Loc){ 0 });
+    snprintf(text, sizeof text, "%s", error_text());
+    error_clear();
+    e = error_set(code ? code : (Code)e, "%s (on %s)", text, device_label(home, label, sizeof label));
+    loc_set(before);
+    return e;
+}
+
+static int run_pieces(Spread *p, Store *const *in, Store **out)
 {
     Store **val = calloc((size_t)p->nval, sizeof *val);
     int *left = malloc((size_t)p->nval * sizeof *left), e = val && left ? 0 : (int)error_set(E_NOMEM, "out of host memory");
@@ -543,6 +673,7 @@ int spread_run(Spread *p, Store *const *in, Store **out)
     for (int k = 0; k < p->ncall && !e; k++) {
         Call *c = &p->call[k];
         e = c->n ? run_over(c, val) : run_home(c, p->home, val, p->bytes);
+        e = e && !c->n && p->what ? tell_rank(p->home, e) : e;
         for (int j = 0; j < c->nin && !e; j++)
             used(val, left, c->in[j]);
     }
@@ -552,5 +683,19 @@ int spread_run(Spread *p, Store *const *in, Store **out)
         store_drop(val[v]);
     free(left);
     free(val);
+    return e;
+}
+
+int spread_run(Spread *p, Store *const *in, Store **out)
+{
+    int e = p->what ? over_ranks(p) : 0;
+    if (e || !p->what)
+        return e ? e : run_pieces(p, in, out);
+    bool mine = !run_pieces(p, in, out);
+    e = ranks_leave(mine ? 0 : (int)error_code());
+    for (int k = 0; k < p->nout && e && mine; k++) {
+        store_drop(out[k]);
+        out[k] = NULL;
+    }
     return e;
 }

@@ -6,6 +6,7 @@
  * Then only what a part of the new layout has in common with one of the old is read.
  */
 #include "api.h"
+#include "ranks.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +67,7 @@ void shards_drop(Shards *s)
 
 Store *store_sharded(Shards *shards)
 {
-    bool whole = shards;
+    bool whole = shards != NULL;
     for (int k = 0; whole && k < shards->n; k++)
         whole = shards->mem[k];
     Store *s = whole ? store_new(type_bytes(&shards->sharding.type), NULL, NULL) : NULL;
@@ -84,7 +85,8 @@ Device *store_device(Store *s)
     if (process_usable())
         return NULL;
     pthread_mutex_lock(&s->lock);
-    Device *d = s->mem ? s->mem->device : s->shards && s->shards->n == 1 ? s->shards->mem[0]->device : NULL;
+    const Shards *p = s->shards;
+    Device *d = s->mem ? s->mem->device : p && p->n == 1 && !p->ranks ? p->mem[0]->device : NULL;
     pthread_mutex_unlock(&s->lock);
     return d;
 }
@@ -93,12 +95,14 @@ const char *store_places(Store *s)
 {
     Device *d = store_device(s), *before = NULL;
     Text t = { 0 };
+    char label[64];
     const Shards *p = s->shards;
     if (d || (p && sharding_same(&p->sharding) && !p->sharding.of))
         return (d ? d : p->mem[0]->device)->info.name;
     for (int k = 0; p && k < p->n; k++) {
-        if (p->mem[k]->device != before)
-            text_add(&t, "%s%s", before ? "," : "", p->mem[k]->device->info.name);
+        const Device *own = p->mem[k]->device;
+        if (own != before)
+            text_add(&t, "%s%s", before ? "," : "", p->ranks ? device_label(own, label, sizeof label) : own->info.name);
         before = p->mem[k]->device;
     }
     const char *all = intern(t.s ? t.s : "");
@@ -129,6 +133,71 @@ bool store_ready(Store *s)
     for (int k = 0; s->shards && k < s->shards->n && ready; k++)
         ready = s->shards->mem[k]->device->backend->ready(s->shards->mem[k]);
     return ready;
+}
+
+/* ==================== what lies on other ranks */
+
+/* Is it the first of those that have the same part? */
+static bool original(const Sharding *l, int64_t shard)
+{
+    bool first = true;
+    for (int a = 0; a < l->mesh.naxis; a++)
+        first = first && (l->spec.over[a] >= 0 || !mesh_place(&l->mesh, a, shard));
+    return first;
+}
+
+/* A memory on this device that is this part already, or NULL. */
+static Mem *there(const Store *s, const Part *p, const Device *d)
+{
+    for (int k = 0; s->shards && k < s->shards->n; k++) {
+        Part have = part_of(&s->shards->sharding, k);
+        if (s->shards->mem[k]->device == d && part_equal(&s->shards->sharding.type, &have, p))
+            return s->shards->mem[k];
+    }
+    return NULL;
+}
+
+/* The same list in all ranks, of each part its first memory. */
+static int bring(Shards *p)
+{
+    Mem **list = calloc((size_t)p->n + 1, sizeof *list);
+    int n = 0;
+    if (!list)
+        return no_memory(sizeof *list * (size_t)p->n), (int)E_NOMEM;
+    for (int k = 0; k < p->n; k++)
+        if (original(&p->sharding, k))
+            list[n++] = p->mem[k];
+    int e = ranks_gather(n, list, NULL);
+    p->here = !e;
+    free(list);
+    return e;
+}
+
+int store_bring(Store *s)
+{
+    Shards *p = s->shards;
+    if (!p || !p->ranks || p->here || s->host)
+        return 0;
+    if (callback_runs())
+        return error_set(E_DEVICE, "in a callback, an array that lies on several ranks cannot be read: read it before");
+    bool own = !ranks_inside();
+    char what[120];
+    snprintf(what, sizeof what, "the reading of an array of %zu bytes in %d shards", s->bytes, p->n);
+    int e = own ? ranks_enter(what, hash_bytes(what, strlen(what), 0)) : 0;
+    if (e)
+        return e;
+    e = bring(p);
+    return own ? ranks_leave(e) : e;
+}
+
+bool store_lies(const Store *s, const Sharding *l, Device *const *device)
+{
+    bool lies = s->shards != NULL;
+    for (int64_t k = 0; lies && k < mesh_shards(&l->mesh); k++) {
+        Part part = part_of(l, k);
+        lies = there(s, &part, device[k]) != NULL;
+    }
+    return lies;
 }
 
 /* ==================== bytes from one place to another */
@@ -167,15 +236,6 @@ static int part_from(const Type *t, const Part *from, Mem *m, const char *host, 
     return e;
 }
 
-/* Is it the first of those that have the same part? */
-static bool original(const Sharding *l, int64_t shard)
-{
-    bool first = true;
-    for (int a = 0; a < l->mesh.naxis; a++)
-        first = first && (l->spec.over[a] >= 0 || !mesh_place(&l->mesh, a, shard));
-    return first;
-}
-
 /* A part of what is in shards, put together. With the lock held. */
 static int part_of_shards(const Shards *s, const Part *to, void *dst)
 {
@@ -211,17 +271,6 @@ static int whole_of_store(Store *s, void *dst)
     return part_of_shards(s->shards, &whole, dst);
 }
 
-/* A memory on this device that is this part already, or NULL. */
-static Mem *there(const Store *s, const Part *p, const Device *d)
-{
-    for (int k = 0; s->shards && k < s->shards->n; k++) {
-        Part have = part_of(&s->shards->sharding, k);
-        if (s->shards->mem[k]->device == d && part_equal(&s->shards->sharding.type, &have, p))
-            return s->shards->mem[k];
-    }
-    return NULL;
-}
-
 static Mem *share_moved(Store *s, const Type *t, const Part *p, Device *d)
 {
     Part whole = part_whole(t);
@@ -245,6 +294,8 @@ Mem *store_share(Store *s, const Sharding *l, int k, Device *d)
     Mem *m;
     if (process_usable())
         return NULL;
+    if (device_far(d))
+        return far_mem(d, n);
     pthread_mutex_lock(&s->lock);
     Mem *have = s->mem && s->mem->device == d && n == s->bytes ? s->mem : there(s, &p, d);
     m = have ? mem_keep(have) : share_moved(s, &l->type, &p, d);
@@ -264,10 +315,12 @@ static Mem *same_share(const Shards *p, int shard, const Device *d)
     return NULL;
 }
 
-Store *store_dealt(Store *s, const Sharding *l, Device *const *device)
+Store *store_dealt(Store *s, const Sharding *l, Device *const *device, bool ranks)
 {
-    Shards *p = shards_new(l);
-    bool whole = p;
+    Shards *p = store_bring(s) ? NULL : shards_new(l);
+    bool whole = p != NULL;
+    if (p)
+        p->ranks = ranks;
     for (int k = 0; whole && k < p->n; k++) {
         Mem *have = same_share(p, k, device[k]);
         whole = (p->mem[k] = have ? mem_keep(have) : store_share(s, l, k, device[k]));
@@ -297,7 +350,7 @@ static Mem *moved(Store *s, Device *d)
 Mem *store_on(Store *s, Device *d, bool place)
 {
     Mem *m = NULL;
-    if (process_usable())
+    if (process_usable() || store_bring(s))
         return NULL;
     pthread_mutex_lock(&s->lock);
     if (s->mem && s->mem->device == d) {
@@ -321,7 +374,7 @@ Mem *store_on(Store *s, Device *d, bool place)
 int store_read(Store *s, void *dst)
 {
     int e = 0;
-    if (process_usable())
+    if (process_usable() || store_bring(s))
         return (int)error_code();
     pthread_mutex_lock(&s->lock);
     e = whole_of_store(s, dst);
@@ -332,7 +385,7 @@ int store_read(Store *s, void *dst)
 const void *store_host(Store *s)
 {
     const void *p = NULL;
-    if (process_usable())
+    if (process_usable() || store_bring(s))
         return NULL;
     pthread_mutex_lock(&s->lock);
     bool late = s->mem && !s->host && s->mem->device->backend->wait(s->mem);

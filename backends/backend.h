@@ -107,11 +107,12 @@ int deep_call(int (*f)(void *), void *env);
 enum { PARTY_AXES = 8 };                        /* at most */
 typedef struct PartyAxis { const char *name; int size; } PartyAxis;
 typedef struct Party Party;
-/* A grid of shards on these devices, the last axis counts fastest; NULL after an error. */
-Party *party_new(int naxis, const PartyAxis *, Device *const *);
+/* A grid of shards on these devices, the last axis counts fastest. part: of a call over ranks (ranks.h). NULL after an error. */
+Party *party_new(int naxis, const PartyAxis *, Device *const *, uint64_t part);
 void party_drop(Party *);
 void party_enter(Party *, int me);              /* this thread is that shard, until it leaves. It leaves with its code: after */
 void party_leave(int code);                     /* one that is not 0 nobody waits for it any more */
+void party_wake(Party *, bool failed);          /* something came from other ranks; or one has failed */
 int party_first(const Party *);                 /* who left first with such a code; -1: nobody */
 /* What a shard gives in an exchange, n bytes, and how it takes what it gets; `to`: a place in that. */
 typedef struct Trade {

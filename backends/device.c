@@ -5,8 +5,9 @@
  * A backend is asked for its devices once, when somebody first wants the list; a device is opened when it is first used.
  * A missing loader or driver means no devices of that kind and a sentence of advice, never a failure.
  */
-#include "backend.h"
+#include "ranks.h"
 
+#include <ctype.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,11 @@ static Device *by_name(const char *name)
 
 Device *device_find(const char *name)
 {
+    size_t digits = 0;
+    while (isdigit((unsigned char)name[digits]))
+        digits++;
+    if (digits && digits < 8 && name[digits] == '/')
+        return far_device(atoi(name), name + digits + 1);
     Device *d = by_name(name);
     if (d || error_pending())
         return d;

@@ -11,8 +11,10 @@
  * that differ along that axis alone meet, and no others.
  * Bytes take the shortest way there is: from where the host sees them; from device to device, where both are of one realm; else through
  * the host in chunks, so that one shard's copy from its device, and the others' copies to theirs, are under way at once.
+ * Where some that meet are of other ranks, each sends its bytes to those as soon as it comes, and waits for theirs after the meeting of
+ * those that are here.
  */
-#include "backend.h"
+#include "ranks.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +38,7 @@ struct Party {
     int first;                                  /* who failed first; -1: nobody */
     Meeting *meeting;                           /* by axis, then by the first shard of the group */
     bool *gone;                                 /* by shard: left for good */
+    uint64_t part;                              /* of a call over ranks */
     Share share[];
 };
 
@@ -44,8 +47,9 @@ typedef struct Group { int first, stride, size, index; Meeting *meeting; } Group
 
 static _Thread_local Party *party;
 static _Thread_local int me;
+static _Thread_local uint32_t exchanges;        /* of this shard so far; the same in all that meet */
 
-Party *party_new(int naxis, const PartyAxis *axis, Device *const *device)
+Party *party_new(int naxis, const PartyAxis *axis, Device *const *device, uint64_t part)
 {
     int n = 1;
     for (int a = 0; a < naxis; a++)
@@ -56,7 +60,7 @@ Party *party_new(int naxis, const PartyAxis *axis, Device *const *device)
         return error_set(E_NOMEM, "no memory for %d shards", n), NULL;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->met, NULL);
-    p->n = n, p->first = -1, p->naxis = naxis, p->device = device;
+    p->n = n, p->first = -1, p->naxis = naxis, p->device = device, p->part = part;
     p->meeting = (Meeting *)(void *)(p->share + n);
     p->gone = (bool *)(p->meeting + n * naxis);
     memcpy(p->axis, axis, sizeof *axis * (size_t)naxis);
@@ -75,6 +79,17 @@ static Group group_along(Party *p, int a)
 }
 
 static int member(const Group *g, int k) { return g->first + k * g->stride; }
+
+static bool is_near(const Party *p, int shard) { return !device_far(p->device[shard]); }
+
+/* How many of them are in this process. */
+static int near(const Party *p, const Group *g)
+{
+    int n = 0;
+    for (int k = 0; k < g->size; k++)
+        n += is_near(p, member(g, k));
+    return n;
+}
 
 /* The axis is what stands before the last # of the name. -1: none of them. */
 static int axis_named(const Party *p, const char *name)
@@ -98,7 +113,15 @@ void party_drop(Party *p)
 
 void party_enter(Party *p, int number)
 {
-    party = p, me = number;
+    party = p, me = number, exchanges = 0;
+}
+
+void party_wake(Party *p, bool failed)
+{
+    pthread_mutex_lock(&p->lock);
+    p->failed = p->failed || failed;
+    pthread_cond_broadcast(&p->met);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* With the lock held. */
@@ -127,10 +150,10 @@ int party_first(const Party *p) { return p->first; }
 /* With the lock held. Do all mean the same exchange? */
 static bool same_name(const Party *p, const Group *g)
 {
-    const Share *one = &p->share[g->first];
-    for (int k = 1; k < g->size; k++) {
+    const Share *one = &p->share[me];
+    for (int k = 0; k < g->size; k++) {
         const Share *other = &p->share[member(g, k)];
-        if (strcmp(other->name, one->name) || other->trade->n != one->trade->n)
+        if (is_near(p, member(g, k)) && (strcmp(other->name, one->name) || other->trade->n != one->trade->n))
             return false;
     }
     return true;
@@ -159,7 +182,7 @@ static int begin(Party *p, const Group *g)
     pthread_mutex_lock(&p->lock);
     uint64_t number = m->number;
     p->failed = p->failed || any_gone(p, g);
-    if (!p->failed && ++m->here == g->size && !(p->failed = !same_name(p, g)))
+    if (!p->failed && ++m->here == near(p, g) && !(p->failed = !same_name(p, g)))
         all_here(p, m);
     if (p->failed)
         pthread_cond_broadcast(&p->met);
@@ -179,7 +202,7 @@ static void end(Party *p, const Group *g, int code)
     note_failure(p, code);
     if (code)
         pthread_cond_broadcast(&p->met);        /* who waits for a chunk of this one waits in vain */
-    if (++m->here == g->size)
+    if (++m->here == near(p, g))
         all_here(p, m);
     while (m->number == number)
         pthread_cond_wait(&p->met, &p->lock);
@@ -331,6 +354,112 @@ static int take(Party *p, const Group *g, const Flow *f)
     return e || !t->settle ? e : t->settle(t->x);
 }
 
+/* ==================== with shards of other ranks: all of it through the host's memory */
+
+/* What is under way for one exchange of one shard. */
+typedef struct Sent { uint64_t number; int left; } Sent;
+
+static int rank_of(const Party *p, int shard) { return device_rank(p->device[shard]); }
+
+/* Is it the first of its rank in the group? */
+static bool first_of_rank(const Party *p, const Group *g, int k)
+{
+    bool first = true;
+    for (int j = 0; j < k; j++)
+        first = first && rank_of(p, member(g, j)) != rank_of(p, member(g, k));
+    return first;
+}
+
+/* Everybody's part of what this shard has: in a gather, all of it to each rank once. */
+static int send_far(const Party *p, const Group *g, const Flow *f, const char *mine, Sent *sent)
+{
+    int e = 0;
+    for (int k = 0; k < g->size && !e; k++) {
+        int to = member(g, k);
+        bool gather = f->swap == SWAP_GATHER;
+        if (!is_near(p, to) && gets(f, k, g->index) && (!gather || first_of_rank(p, g, k)))
+            e = far_send(rank_of(p, to), (ParcelId){ sent->number, me, gather ? -1 : to }, mine + f->row * row_of(f, k), f->row, &sent->left);
+    }
+    return e;
+}
+
+/* The bytes are the caller's again when they have gone. Other ranks take what is sent to them, whatever became of their shards. */
+static void wait_sent(Party *p, Sent *sent)
+{
+    pthread_mutex_lock(&p->lock);
+    while (far_left(&sent->left))
+        pthread_cond_wait(&p->met, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* What a giver has for this shard; of one of another rank it is waited for. */
+static int row_from(Party *p, const Group *g, const Flow *f, int giver, uint64_t number, const void **bytes)
+{
+    int s = member(g, giver), here = 0;
+    if (is_near(p, s)) {
+        *bytes = p->share[s].slot[0] + f->row * row_of(f, g->index);
+        return 0;
+    }
+    ParcelId id = { number, s, f->swap == SWAP_GATHER ? -1 : me };
+    pthread_mutex_lock(&p->lock);
+    while (!(here = far_look(rank_of(p, s), id, bytes, f->row)) && !p->failed)
+        pthread_cond_wait(&p->met, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+    return here > 0 ? 0 : not_come();
+}
+
+static int take_far(Party *p, const Group *g, const Flow *f, uint64_t number)
+{
+    const Trade *t = p->share[me].trade;
+    bool some = false;
+    int e = 0;
+    for (int k = 0; k < g->size && !e; k++) {
+        const void *bytes = NULL;
+        if (!gets(f, g->index, k))
+            continue;
+        some = true;
+        e = row_from(p, g, f, k, number, &bytes);
+        e = e ? e : t->put(t->x, place_of(f, k), bytes, f->row);
+    }
+    e = e || some ? e : no_giver(t, f->row);
+    return e || !t->settle ? e : t->settle(t->x);
+}
+
+static void forget_far(const Party *p, const Group *g, uint64_t number)
+{
+    for (int k = 0; k < g->size; k++) {
+        int s = member(g, k);
+        if (!is_near(p, s))
+            far_forget(rank_of(p, s), (ParcelId){ number, s, -1 }), far_forget(rank_of(p, s), (ParcelId){ number, s, me });
+    }
+}
+
+/* A shard that fails before the meeting fails the others by leaving. */
+static int exchange_far(Party *p, const Group *g, const Flow *f)
+{
+    Share *s = &p->share[me];
+    const Trade *t = s->trade;
+    Sent sent = { .number = p->part << 32 | exchanges++ };
+    char *own = t->bytes ? NULL : malloc(t->n);
+    s->slot[0] = t->bytes ? (char *)(uintptr_t)t->bytes : own;
+    int e = s->slot[0] ? 0 : error_set(E_NOMEM, "no memory for what shards exchange");
+    e = e ? e : t->bytes ? t->settle ? t->settle(t->x) : 0 : t->fetch(t->x, 0, own, t->n);
+    e = e ? e : send_far(p, g, f, s->slot[0], &sent);
+    timeline_begin(s->name);
+    e = e ? e : begin(p, g);
+    if (!e) {
+        e = take_far(p, g, f, sent.number);
+        end(p, g, e);
+        forget_far(p, g, sent.number);
+    }
+    timeline_end(s->name);
+    wait_sent(p, &sent);
+    free(own);
+    return e;
+}
+
+/* ==================== exchanges */
+
 int exchange(Swap swap, const char *name, const Trade *t, const int32_t *from)
 {
     Party *p = party;
@@ -341,6 +470,8 @@ int exchange(Swap swap, const char *name, const Trade *t, const int32_t *from)
     Flow f = flow_of(swap, &g, t->n, from);
     Share *s = &p->share[me];
     *s = (Share){ .trade = t, .name = name };
+    if (near(p, &g) < g.size)
+        return exchange_far(p, &g, &f);
     int e = offer(p, &g, &f);
     timeline_begin(name);
     e = e ? e : begin(p, &g);

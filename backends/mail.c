@@ -1,0 +1,274 @@
+/*
+ * mail.c - letters between ranks, and parcels of bytes that follow them, over MPI's messages that do not block.
+ *
+ * In:  letters to send, from any thread.   Out: letters that came, told as they come, in the order of each sender; parcels, kept
+ *      until they are asked for.
+ * One thread turns: it alone calls MPI. Each letter is one message, its parcel another of a second kind. A rank's letters arrive in
+ * order, and so do its parcels; so the place for a parcel is known when its letter is read, whatever else is under way.
+ */
+#include "mail.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { KIND_LETTER = 1, KIND_BYTES = 2 };
+
+typedef struct Parcel { struct Parcel *next; int from; Letter letter; void *bytes, *request; } Parcel;
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t posted;
+    const Wire *wire;
+    Post *out;
+    Parcel *in;
+    Letter next;                                /* the one that is being received */
+    void *request;
+    uint64_t *oldest;                           /* by rank: parcels of calls before this one are not wanted */
+} mail = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+int mail_open(const Wire *wire, int n)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&mail.posted, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    mail.oldest = calloc((size_t)n, sizeof *mail.oldest);
+    mail.wire = wire;
+    mail.request = mail.oldest ? wire->receive(-1, KIND_LETTER, &mail.next, sizeof mail.next) : NULL;
+    return mail.request ? 0 : error_set(E_NOMEM, "no memory for messages of MPI");
+}
+
+static void parcel_drop(Parcel *p)
+{
+    free(p->bytes);
+    free(p);
+}
+
+void mail_close(void)
+{
+    mail.wire->cancel(mail.request);
+    mail.request = NULL;
+    for (Parcel *p = mail.in, *next; p; p = next) {
+        next = p->next;
+        if (!p->request)
+            parcel_drop(p);
+    }
+    mail.in = NULL;
+    free(mail.oldest);
+    mail.oldest = NULL;
+}
+
+/* ==================== what goes */
+
+int mail_send(int to, const Letter *letter, const void *bytes, void *own, int *left)
+{
+    Post *p = calloc(1, sizeof *p), **at = &mail.out;
+    if (!p) {
+        free(own);
+        return error_set(E_NOMEM, "no memory for what ranks exchange");
+    }
+    *p = (Post){ .letter = *letter, .to = to, .bytes = bytes, .own = own, .left = left };
+    pthread_mutex_lock(&mail.lock);
+    while (*at)
+        at = &(*at)->next;
+    *at = p;
+    if (left)
+        ++*left;
+    pthread_cond_signal(&mail.posted);
+    pthread_mutex_unlock(&mail.lock);
+    return 0;
+}
+
+int mail_left(const int *left)
+{
+    pthread_mutex_lock(&mail.lock);
+    int n = *left;
+    pthread_mutex_unlock(&mail.lock);
+    return n;
+}
+
+/* Begun the first time; then asked after. 1: it has gone; -1: MPI failed. */
+static int post_turn(Post *p)
+{
+    const Wire *w = mail.wire;
+    if (!p->request[0]) {
+        p->request[0] = w->send(p->to, KIND_LETTER, &p->letter, sizeof p->letter);
+        p->request[1] = p->letter.bytes ? w->send(p->to, KIND_BYTES, p->bytes, p->letter.bytes) : NULL;
+        return p->request[0] && (p->request[1] || !p->letter.bytes) ? 0 : -1;
+    }
+    bool gone = true;
+    for (int k = 0; k < 2; k++) {
+        int done = p->request[k] && p->request[k] != p ? w->done(p->request[k], NULL) : 1;
+        if (done < 0)
+            return -1;
+        if (done)
+            p->request[k] = p;                  /* not a request any more */
+        gone = gone && done;
+    }
+    return gone;
+}
+
+static int out_turn(void)
+{
+    int some = 0;
+    for (Post **at = &mail.out; *at; ) {
+        Post *p = *at;
+        int done = post_turn(p);
+        if (done < 0)
+            return -1;
+        if (!done) {
+            at = &p->next;
+            continue;
+        }
+        some = 1;
+        *at = p->next;
+        if (p->left)
+            --*p->left;
+        free(p->own);
+        free(p);
+    }
+    return some;
+}
+
+/* ==================== what comes */
+
+/* The place for a parcel whose letter has come. */
+static int parcel_begin(int from, const Letter *letter)
+{
+    Parcel *p = calloc(1, sizeof *p), **at = &mail.in;
+    void *bytes = malloc(letter->bytes);
+    if (!p || !bytes) {
+        free(p), free(bytes);
+        return -1;
+    }
+    *p = (Parcel){ .from = from, .letter = *letter, .bytes = bytes };
+    while (*at)
+        at = &(*at)->next;
+    *at = p;
+    p->request = mail.wire->receive(from, KIND_BYTES, bytes, letter->bytes);
+    return p->request ? 1 : -1;
+}
+
+/* Parcels that have arrived; those that nobody wants go. */
+static int in_turn(void)
+{
+    int some = 0;
+    for (Parcel **at = &mail.in; *at; ) {
+        Parcel *p = *at;
+        int done = p->request ? mail.wire->done(p->request, NULL) : 0;
+        if (done < 0)
+            return -1;
+        if (done)
+            p->request = NULL, some = 1;
+        if (!p->request && p->letter.call < mail.oldest[p->from])
+            *at = p->next, parcel_drop(p);
+        else
+            at = &p->next;
+    }
+    return some;
+}
+
+int mail_turn(void (*read)(int from, Letter *))
+{
+    int some = 0, from = -1, got = 0;
+    pthread_mutex_lock(&mail.lock);
+    while (some >= 0 && (got = mail.wire->done(mail.request, &from)) > 0) {
+        Letter letter = mail.next;
+        letter.text[sizeof letter.text - 1] = 0;
+        mail.request = mail.wire->receive(-1, KIND_LETTER, &mail.next, sizeof mail.next);
+        some = mail.request ? letter.bytes ? parcel_begin(from, &letter) : 1 : -1;
+        pthread_mutex_unlock(&mail.lock);
+        read(from, &letter);
+        pthread_mutex_lock(&mail.lock);
+    }
+    int out = some < 0 || got < 0 ? -1 : out_turn(), in = out < 0 ? -1 : in_turn();
+    pthread_mutex_unlock(&mail.lock);
+    return in < 0 ? -1 : some | out | in;
+}
+
+void mail_rest(int turns)
+{
+    enum { SPIN = 10, LONGEST_NS = 200000 };
+    struct timespec t;
+    if (turns < SPIN) {
+        sched_yield();
+        return;
+    }
+    long ns = (turns - SPIN + 1) * 10000L;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += ns < LONGEST_NS ? ns : LONGEST_NS;
+    if (t.tv_nsec >= 1000000000)
+        t.tv_nsec -= 1000000000, t.tv_sec++;
+    pthread_mutex_lock(&mail.lock);
+    if (!mail.out || mail.out->request[0])
+        pthread_cond_timedwait(&mail.posted, &mail.lock, &t);
+    pthread_mutex_unlock(&mail.lock);
+}
+
+bool mail_quiet(void)
+{
+    pthread_mutex_lock(&mail.lock);
+    bool quiet = !mail.out;
+    for (const Parcel *p = mail.in; p; p = p->next)
+        quiet = quiet && !p->request;
+    pthread_mutex_unlock(&mail.lock);
+    return quiet;
+}
+
+void mail_abandon(void)
+{
+    pthread_mutex_lock(&mail.lock);
+    for (Post *p = mail.out; p; p = p->next)
+        if (p->left)
+            --*p->left, p->left = NULL;
+    pthread_mutex_unlock(&mail.lock);
+}
+
+/* ==================== parcels that came */
+
+/* Where the list holds it, with the lock held. */
+static Parcel **parcel_at(int rank, uint64_t call, const ParcelId *m)
+{
+    Parcel **at = &mail.in;
+    for (; *at; at = &(*at)->next) {
+        const Letter *l = &(*at)->letter;
+        if ((*at)->from == rank && l->call == call && l->id.number == m->number && l->id.from == m->from && l->id.to == m->to)
+            break;
+    }
+    return at;
+}
+
+int mail_look(int rank, uint64_t call, ParcelId m, const void **bytes, size_t *n)
+{
+    pthread_mutex_lock(&mail.lock);
+    const Parcel *p = *parcel_at(rank, call, &m);
+    int here = p ? !p->request : -1;
+    if (here > 0)
+        *bytes = p->bytes, *n = p->letter.bytes;
+    pthread_mutex_unlock(&mail.lock);
+    return here;
+}
+
+void *mail_take(int rank, uint64_t call, ParcelId m)
+{
+    void *bytes = NULL;
+    pthread_mutex_lock(&mail.lock);
+    Parcel **at = parcel_at(rank, call, &m), *p = *at;
+    if (p && !p->request) {
+        *at = p->next;
+        bytes = p->bytes;
+        free(p);
+    }
+    pthread_mutex_unlock(&mail.lock);
+    return bytes;
+}
+
+void mail_before(int rank, uint64_t call)
+{
+    pthread_mutex_lock(&mail.lock);
+    mail.oldest[rank] = call;
+    pthread_mutex_unlock(&mail.lock);
+}

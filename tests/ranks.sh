@@ -1,0 +1,12 @@
+#!/bin/sh
+# A program as several processes that MPI starts together. Skipped where MPI, or Heddle's part for it, is not there.
+#     ranks.sh BUILD N PROGRAM...
+build=$1 n=$2
+shift 2
+[ -f "$build/libheddle_mpi.so" ] || { echo "skipped: built without MPI (libopenmpi-dev)"; exit 77; }
+command -v mpirun >/dev/null || { echo "skipped: there is no mpirun (openmpi-bin)"; exit 77; }
+[ "$(id -u)" != 0 ] || root=--allow-run-as-root
+# What MPI itself keeps until the end is not ours to give back.
+export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
+export HEDDLE_MPI_TIMEOUT="${HEDDLE_MPI_TIMEOUT:-300}"
+exec mpirun ${root:-} --oversubscribe -n "$n" "$@"
