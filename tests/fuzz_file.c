@@ -125,7 +125,7 @@ void fuzz_seeds(const char *folder, FuzzTake *take)
     static char one[1 << 14], two[1 << 14];
     static const int some[6] = { 1, 2, 3, 4, 5, 6 };
     (void)folder;
-    for (int d = HD_BOOL; d <= HD_C128; d += 3) {
+    for (int d = HD_BOOL; d <= HD_KEY; d += 3) {
         hd_ints shape = { d % 4, { 2, 1, 0, 3 } };
         size_t n = saved(".npy", hd_array_new((enum hd_dtype)d, shape, some, NULL), one, sizeof one);
         take(one, n);

@@ -17,7 +17,8 @@ static void teardown(void) { ck_assert_msg(hd_live() == 0, "%lld arrays are left
 /* ==================== dtypes and strides */
 
 static const enum hd_dtype all_dtypes[] = {
-    HD_BOOL, HD_I8, HD_I16, HD_I32, HD_I64, HD_U8, HD_U16, HD_U32, HD_U64, HD_F16, HD_BF16, HD_F32, HD_F64, HD_C64, HD_C128
+    HD_BOOL, HD_I8, HD_I16, HD_I32, HD_I64, HD_U8, HD_U16, HD_U32, HD_U64, HD_F16, HD_BF16, HD_F32, HD_F64, HD_C64, HD_C128,
+    HD_KEY
 };
 enum { NDTYPE = sizeof all_dtypes / sizeof *all_dtypes };
 

@@ -212,6 +212,29 @@ static int call_random(void)
     return e;
 }
 
+static hd key_step(hd k, hd x)
+{
+    hd s = hd_random_split(k, 2);
+    return hd_tuple(hd_index(s, 0, 0), hd_mul(hd_random_normal(hd_index(s, 0, 1), HD_F32), x));
+}
+
+static hd key_steps(hd keys, const void *n)
+{
+    hd k = hd_index(hd_where(hd_lit(bool, (2), true, false), keys, hd_flip(keys, 0)), 0, 1);
+    hd y = hd_scan(key_step, k, hd_mul(hd_iota(HD_F32, 0, 3), hd_c(1 + *(const int *)n * 0.)));
+    return hd_tuple(hd_stack(0, hd_nth(y, 0), k), hd_nth(y, 1));
+}
+
+static int call_keys(void)
+{
+    const uint32_t words[] = { 1, 2, 3, 4 };
+    hd_array *k = hd_array_new(HD_KEY, (hd_ints){ 1, { 2 } }, words, NULL), *y = NULL;
+    int e = hd_call(hd_jit(hd_bind(key_steps, turn), .device = device), &y, k);
+    e = e ? e : hd_wait(y);
+    hd_drop(k), hd_drop(y);
+    return e;
+}
+
 static hd product(hd a, hd b) { return hd_matmul(a, b); }
 static hd affine(hd a, hd b)
 {
@@ -275,7 +298,7 @@ static int shape_of_rules(void)
 
 static const struct { const char *name; int (*does)(void); } acts[] = {
     { "gradient", call_gradient }, { "scan", call_scan }, { "donated", call_donated }, { "print and parse", print_and_parse },
-    { "trees", trees }, { "save and load", save_and_load }, { "random", call_random },
+    { "trees", trees }, { "save and load", save_and_load }, { "random", call_random }, { "keys", call_keys },
     { "running", shape_of_running }, { "shards", call_shards }, { "rules", shape_of_rules }, { "seen", call_seen },
 };
 enum { ACTS = sizeof acts / sizeof *acts };
