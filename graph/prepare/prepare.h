@@ -17,7 +17,7 @@ typedef enum RegionForm { REGION_LANES, REGION_ROWS, REGION_STEPS, REGION_MATRIX
 RegionForm region_form(const Region *, int nin, int nsub, Graph *const *sub, const Target *);
 
 Graph *prepare(const Graph *, const Target *);  /* a program or the body of a loop of kernels; NULL after an error */
-int prepared_check(const Graph *);              /* prepared and sealed: 0, or an error: something has no kernel of its own */
+int prepared_check(const Graph *);              /* 0, or an error: something has no kernel of its own */
 Graph *prepare_body(const Graph *, const Target *);     /* what lanes run: only expanded */
 const Graph *prepare_taps(const Graph *);       /* sums of products that differ in where they read become one */
 /* Results, and operands of steps, are values of their own. */

@@ -1,7 +1,7 @@
 /*
  * prepare_check.c - the verifier of prepared graphs: what the scheduler relies on.
  *
- * In:  a graph that prepare() and prepare_seal() made. Out: 0, or the error of the first instruction that has no kernel: ops that
+ * In:  a graph that prepare() made. Out: 0, or the error of the first instruction that has no kernel: ops that
  *      should have become others, sums of half floats that run in them, gathers that fill, scatters of nothing.
  */
 #include "prepare.h"

@@ -389,14 +389,16 @@ static void emit_group(Sched *s, const Group *g, int n)
 static const Graph *prepared(const Graph *g, const Target *t, const Bounds *b)
 {
     const Graph *p = prepare(g, t);
+    if (p && !error_pending() && check_stage("prepared") && prepared_check(p))
+        return NULL;
     if (p)
-        p = prepare_seal(p, t, b);
+        p = prepare_seal(p, t, b);              /* copies of accumulators are no errors from here on */
     if (p && !error_pending() && dump_wanted("prepared")) {
         Text text = { 0 };
         graph_print(p, &text);
         dump_text("prepared", &text);
     }
-    return p && !error_pending() && !(check_stage("prepared") && prepared_check(p)) ? p : NULL;
+    return error_pending() ? NULL : p;
 }
 
 Plan *schedule_graph(const Graph *g0, const Target *t, const char *prefix, Bounds b)
