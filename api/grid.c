@@ -33,6 +33,7 @@ static List named_devices(const char *names)
     Device **d;
     int n = devices_listed("hd_pmap: .devices", names, &d);
     List l = { NEWS(Device *, n), n };
+    if (n > 0)                                  /* else there is an error, and no list */
     memcpy(l.device, d, sizeof *d * (size_t)n);
     free(d);
     return l;
