@@ -1,5 +1,6 @@
 /*
- * Two networks trained over every device of the machine at once, of whatever kinds they are, or over those of --devices: each computes the gradient of its share
+ * Two networks trained over every device of the machine at once, of whatever kinds they are, or over those of --devices: each
+ * computes the gradient of its share
  * of the batch, all take the mean. Trained again on one device, the losses are the same within 1e-3: devices round functions
  * differently, and the optimizer repeats it. Half way the state is saved, dropped and loaded. The losses are drawn in train_pmap.svg.
  *

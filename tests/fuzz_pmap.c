@@ -1,7 +1,8 @@
 /*
  * fuzz_pmap.c - random programs whose shards meet: as a map over devices they give what they give as a map over lanes on one.
  *
- * In:  a seed, a list of devices.   Out: whether the values, their gradients, two maps one after the other and a batch of maps agree:
+ * In:  a seed, a list of devices.   Out: whether the values, their gradients, two maps one after the other, a batch of maps, maps in a
+ *      loop and maps in places of an outer map agree:
  *      to the bit where all devices are the host, else but for rounding.
  * A program is a function of one shard's vector, and of one that all share: elementwise and structural ops, every collective, and
  * scans, loops, branches, checkpoints, maps over lanes and gradients around such programs. What decides a branch or a trip count
@@ -174,13 +175,29 @@ static int draw_turn(hd *out, const hd *in, int n, void *body)
 
 /* devices NULL: lanes. */
 typedef struct Shape { hd_fn *f; const char *devices; int kind; } Shape;
-enum { VALUES, GRADIENT, CHAINED, BATCH, KINDS };
-static const char *const law[KINDS] = { "values", "gradient", "two maps", "a batch of maps" };
+enum { VALUES, GRADIENT, CHAINED, LOOP, BATCH, GRID, KINDS };
+static const char *const law[KINDS] = { "values", "gradient", "two maps", "a loop of maps", "a batch of maps", "a grid" };
 
 static hd_fn *mapped(const Shape *s)
 {
     return s->devices ? hd_pmap(s->f, .devices = s->devices, .axis_name = "i", .in_axes = { 0, HD_NONE })
         : hd_vmap(s->f, .axis_name = "i", .in_axes = { 0, HD_NONE });
+}
+
+static int turned(hd *out, const hd *in, int n, void *shape)
+{
+    hd x = hd_nth(in[1], 0), w = hd_nth(in[1], 1);
+    (void)n;
+    *out = hd_tuple(hd_apply(mapped(shape), x, w), w);
+    return 0;
+}
+
+static hd_fn *kept(hd_callback *f, void *env)
+{
+    hd_fn *g = nmade < MADE ? hd_function(f, env, NULL, "shaped") : NULL;
+    if (g)
+        made[nmade++] = g;
+    return g;
 }
 
 static int whole(hd *out, const hd *in, int n, void *shape)
@@ -189,6 +206,8 @@ static int whole(hd *out, const hd *in, int n, void *shape)
     (void)n;
     if (s->kind == GRADIENT)
         *out = hd_sum(hd_square(hd_apply(mapped(s), in[0], in[1])));
+    else if (s->kind == LOOP)
+        *out = hd_nth(hd_fori(hd_c(0), hd_c(3), kept(turned, shape), hd_tuple(in[0], in[1])), 0);
     else
         *out = hd_apply(mapped(s), hd_apply(mapped(s), in[0], in[1]), in[1]);
     return 0;
@@ -200,9 +219,10 @@ static hd_fn *shaped(Shape *s)
         return mapped(s);
     if (s->kind == BATCH)
         return hd_vmap(mapped(s), .in_axes = { 0, HD_NONE });
-    hd_fn *f = nmade < MADE ? hd_function(whole, s, NULL, "whole") : NULL;
-    if (f)
-        made[nmade++] = f;
+    if (s->kind == GRID)
+        return s->devices ? hd_pmap(mapped(s), .devices = "host", .in_axes = { 0, HD_NONE })
+            : hd_vmap(mapped(s), .in_axes = { 0, HD_NONE });
+    hd_fn *f = kept(whole, s);
     return s->kind == GRADIENT ? hd_grad(f, .argnums = HD_INTS(0, 1)) : f;
 }
 
@@ -271,7 +291,7 @@ int pmap_agrees(int64_t seed, int64_t count, const char *devices)
         hd_array *w = filled(&r, (hd_ints){ 1, { WIDE } });
         bool good = true;
         for (int kind = 0; kind < KINDS; kind++)
-            good = holds(f, devices, kind, host && kind != GRADIENT, kind == BATCH ? x3 : x, w, (uint64_t)k) && good;
+            good = holds(f, devices, kind, host && kind != GRADIENT, kind >= BATCH ? x3 : x, w, (uint64_t)k) && good;
         bad += !good;
         hd_drop(x), hd_drop(x3), hd_drop(w);
         forget_all();
