@@ -468,6 +468,7 @@ struct hd_mesh { Mesh mesh; hd_mesh *next; Device *device[]; };         /* a dev
 /* One item of a spec, for axis d: none, or axes of the mesh with + between. 0, or a code. */
 int spec_item(const char *what, const Mesh *, const char *item, int d, Dealt *out);
 int spec_divides(const char *what, const Mesh *, const Type *, Dealt *spec);
+SpecFn constraint_spec;
 int mesh_of_args(hd_array *const *args, int n, const hd_mesh **mesh);  /* NULL: none lies over one. 0, or a code */
 Dealt store_spec(const Store *, const hd_mesh *);       /* how it lies over the mesh */
 /* HEDDLE_DUMP=mesh, and what hd_cost says. shard: with collectives, NULL after an error. */

@@ -281,7 +281,7 @@ static bool by_element(const Graph *g, const Type *slice)
     for (int n = 0; n < g->nins && is; n++) {
         const Ins *i = g->ins[n];
         is = optab[i->op].elementwise || i->op == OP_select || i->op == OP_convert || i->op == OP_reduce_precision ||
-             i->op == OP_stop_gradient || i->op == OP_named || i->op == OP_const ||
+             i->op == OP_stop_gradient || i->op == OP_named || i->op == OP_constrain || i->op == OP_const ||
              (i->op == OP_broadcast && !g->type[i->in[0]].rank);
     }
     return is;

@@ -79,7 +79,7 @@ static bool back(const Graph *g, Ref *v, int64_t *at)
         return false;
     unravel(&g->type[*v], element, i);
     switch (d->op) {
-    case OP_reshape: case OP_stop_gradient: case OP_named: break;
+    case OP_reshape: case OP_stop_gradient: case OP_named: case OP_constrain: break;
     case OP_broadcast: case OP_transpose: case OP_slice: case OP_reverse:
         element = seen(d, &g->type[d->in[0]], i);
         break;

@@ -172,20 +172,42 @@ int spec_divides(const char *what, const Mesh *m, const Type *t, Dealt *spec)
     return 0;
 }
 
-static int parse_spec(const char *what, const Mesh *m, const char *text, const Type *t, Dealt *out)
+static int parse_spec(const char *what, const Mesh *m, const char *text, int first, const Type *t, Dealt *out)
 {
     char item[200];
-    int d = 0;
+    int d = first;
     memset(out, -1, sizeof *out);
     for (const char *s = blank(text) ? NULL : text; s; d++) {
         if (!next_word(&s, ",", item, sizeof item))
             return error_set(E_INVAL, "%s: \"%s\": for each axis the name of one of the mesh, or none, is wanted", what, text);
         if (d >= t->rank)
-            return error_set(E_SHAPE, "%s: \"%s\" is for more than the %d axes of the array", what, text, t->rank);
+            return error_set(E_SHAPE, "%s: \"%s\" is for more than the %d axes of the array", what, text, t->rank - first);
         if (spec_item(what, m, item, d, out))
             return (int)error_code();
     }
     return spec_divides(what, m, t, out);
+}
+
+int constraint_spec(const Mesh *m, const char *text, int first, const Type *t, Dealt *out)
+{
+    return parse_spec("hd_constrain", m, text, first, t, out);
+}
+
+static hd constrain_leaf(const hd *x, int n, void *spec)
+{
+    (void)n;
+    Ref r = sym_ref(x[0]);
+    return sym_of(r ? Constrain(r, 0, spec) : 0);
+}
+
+hd hd_constrain(hd x, const char *spec)
+{
+    OP(hd_constrain);
+    if (!spec) {
+        error_set(E_INVAL, "hd_constrain: the spec is NULL");
+        return HD_NIL;
+    }
+    return sym_map("hd_constrain", constrain_leaf, (void *)(uintptr_t)intern(spec), 1, &x);
 }
 
 const char *hd_array_spec(const hd_array *a)
@@ -228,7 +250,7 @@ static Store *dealt(const hd_array *a, const void *env)
 {
     const Onto *o = env;
     Sharding s = { .type = a->type, .mesh = o->mesh->mesh, .of = o->mesh };
-    return parse_spec("hd_shard", &s.mesh, o->spec, &a->type, &s.spec) ? NULL : store_dealt(a->store, &s, o->mesh->device, false);
+    return parse_spec("hd_shard", &s.mesh, o->spec, 0, &a->type, &s.spec) ? NULL : store_dealt(a->store, &s, o->mesh->device, false);
 }
 
 hd_array *hd_shard(const hd_array *a, const hd_mesh *mesh, const char *spec)

@@ -309,7 +309,7 @@ Spread *spread_build(Graph *whole, Device *home, hd_cost_info *cost)
 static bool call_mesh(Call *c, const Graph *g, const hd_mesh *mesh, const Dealt *in, hd_cost_info *cost)
 {
     Text said = { 0 };
-    Moves moves = { .text = &said };
+    Moves moves = { .text = &said, .spec = constraint_spec };
     Dealt *out = NEWS(Dealt, g->nout);
     c->mesh = mesh->mesh, c->n = (int)mesh_shards(&c->mesh);
     c->device = arena_copy(mesh->device, sizeof *mesh->device * (size_t)c->n);

@@ -66,6 +66,13 @@ Ref NameValue(Ref x, const char *name)
     return emit(OP_named, 1, &x, &a);
 }
 
+Ref Constrain(Ref x, int open, const char *spec)
+{
+    Attr a = { 0 };
+    attr_int(&a, open), attr_int(&a, (int64_t)(intptr_t)spec);
+    return emit(OP_constrain, 1, &x, &a);
+}
+
 /* Effects of one example: no lane axes yet. */
 static Ref effect(Op op, const char *text, const Ref *x, int n)
 {

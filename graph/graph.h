@@ -246,6 +246,7 @@ bool const_is(Ref, double);                     /* filled with this number (sign
 Ref Select(Ref predicate, Ref x, Ref y);        /* elementwise: x where true */
 Ref StopGradient(Ref);
 Ref NameValue(Ref, const char *interned);       /* the same value, which a checkpoint may save by this name */
+Ref Constrain(Ref, int open, const char *interned);       /* the same value, dealt out over a mesh so */
 Ref GammaDraw(Ref y, Ref a, bool logarithm);    /* y, with its derivative by a */
 Ref Const(Dtype, double);                       /* scalar; rounded to the dtype */
 Ref ConstBits(Dtype, int64_t bits);             /* the element's bits, sign- or zero-extended */
@@ -348,9 +349,14 @@ Type mesh_share(const Mesh *, const Dealt *, const Type *);      /* what a shard
 void mesh_start(const Mesh *, const Dealt *, const Type *, int64_t shard, int64_t *start);
 
 /* ---- arrays over a mesh (transforms/sharded.c) */
+/* How a value of this type is to be dealt out, by the text of a constraint; axes before the first are left as they are. 0, or a code. */
+typedef int SpecFn(const Mesh *, const char *text, int first, const Type *, Dealt *out);
 /* Collectives that were put in: sums (psum, pmax, pmin, psum_scatter), gathers (all_gather), exchanges (all_to_all). text: NULL, or a
  * line is added for each operand that is gathered or moved since its op needs it so. */
-typedef struct Moves { int sums, gathers, exchanges; Text *text; } Moves;
+typedef struct Moves {
+    int sums, gathers, exchanges; Text *text;
+    SpecFn *spec;                               /* what the text of a constraint means; NULL: there is none */
+} Moves;
 /* What each shard computes; in: how each input is dealt out, which divides it; out: how the results are. The
  * program has neither rules nor effects nor places. */
 Graph *graph_sharded(const Graph *, const Mesh *, const Dealt *in, Dealt *out, Moves *);

@@ -588,6 +588,12 @@ static void make_named(Op op, Dtype dt, int variant)
     out(NameValue(in(dt, ANY, 0, DIMS(4, 3)), intern("a")));
 }
 
+static void make_constrain(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    out(Constrain(in(dt, ANY, 0, DIMS(4, 3)), 0, intern("data")));
+}
+
 /* Four lanes that meet, and what becomes of them under vmap: an operand a lane, or one of all. */
 static void make_meet(Op op, Dtype dt, int variant)
 {
@@ -738,7 +744,7 @@ const Law law_table[OP_COUNT] = {
     [OP_reduce_precision] = { MAKE(reduce_precision, 2, FLOATS), .quotients = 2, .step = 0.5, .tolerance = 1e-6 },
     [OP_stop_gradient] = { SAME(MOVED), .derivative = STOPPED },
 
-    [OP_named] = { MAKE(named, 1, MOVED) },
+    [OP_named] = { MAKE(named, 1, MOVED) }, [OP_constrain] = { MAKE(constrain, 1, MOVED) },
 
     [OP_const] = { MAKE(const, 1, MOVED) }, [OP_data] = { MAKE(data, 2, MOVED) }, [OP_iota] = { MAKE(iota, 2, NUMBERS) },
     [OP_bitcast] = { MAKE(bitcast, 3, NUMBERS | 1 << DT_KEY), .derivative = STOPPED },

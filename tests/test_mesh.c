@@ -172,6 +172,41 @@ START_TEST(counts)
 }
 END_TEST
 
+static hd as_said(hd x, hd y) { return hd_matmul(hd_constrain(hd_matmul(x, y), "data, none, model"), hd_constrain(hd_transpose(y, 1, 0), "model")); }
+static hd energy_said(hd y, hd x) { return hd_sum(hd_square(as_said(x, y))); }
+static hd gradient_said(hd x, hd y) { return hd_apply(hd_grad(energy_said), y, x); }
+static hd row_said(hd y, hd x) { return hd_constrain(hd_matmul(x, y), "none, model"); }
+static hd rows_said(hd x, hd y) { return hd_apply(hd_vmap(row_said, .in_axes = { HD_NONE, 0 }), y, x); }
+static hd step_said(hd y, hd h, hd x) { h = hd_constrain(hd_tanh(hd_add(h, hd_matmul(x, y))), "none, model"); return hd_tuple(h, h); }
+static hd scan_said(hd x, hd y) { return hd_nth(hd_scan(hd_partial(step_said, y), hd_zeros(HD_F32, 6, 6), x), 1); }
+static hd whole_said(hd x, hd y) { (void)y; return hd_constrain(x, ""); }
+static hd wrong_said(hd x, hd y) { (void)y; return hd_constrain(x, "rows"); }
+static hd odd_said(hd x, hd y) { (void)x; return hd_constrain(hd_slice_axis(y, 0, 0, 3), "data"); }
+
+/* What the program says of a value is how it lies; on one device, and in its derivative, the value is the same. */
+START_TEST(constraints)
+{
+    static const struct { hd (*f)(hd, hd); const char *spec; } said[] = {
+        { as_said, "data, none, none" }, { gradient_said, NULL }, { rows_said, "data, none, model" }, { scan_said, "none, none, model" },
+        { whole_said, "none, none, none" },
+    };
+    hd_array *x = numbers((hd_ints){ 3, { 4, 6, 8 } }), *y = numbers((hd_ints){ 2, { 8, 6 } }), *z = NULL, *want;
+    hd_array *a = hd_shard(x, grid(), "data"), *b = hd_shard(y, grid(), "");
+    for (int k = 0; k < (int)(sizeof said / sizeof *said); k++) {
+        ck_assert_msg(!hd_call(said[k].f, &z, a, b) && !hd_call(said[k].f, &want, x, y), "%d: %s", k, hd_error());
+        ck_assert_msg(!said[k].spec || !strcmp(hd_array_spec(z), said[k].spec), "%d: %s", k, hd_array_spec(z));
+        near(z, want, 2e-5, "constrained");
+        hd_drop(z), hd_drop(want);
+        z = NULL;
+    }
+    ck_assert_int_eq(hd_call(wrong_said, &z, a, b), HD_EINVAL);
+    ck_assert_msg(strstr(hd_error(), "no axis \"rows\"") && strstr(hd_error(), "test_mesh.c:"), "%s", hd_error());
+    ck_assert_int_eq(hd_call(odd_said, &z, a, b), HD_ESHAPE);
+    ck_assert_msg(strstr(hd_error(), "axis 0, of 3") && strstr(hd_error(), "test_mesh.c:"), "%s", hd_error());
+    hd_drop(a), hd_drop(b), hd_drop(x), hd_drop(y);
+}
+END_TEST
+
 /* Each device has its share of the result, and no more; a share that is there stays. */
 START_TEST(shares)
 {
@@ -232,6 +267,7 @@ int main(void)
     TCase *c = suite_case(s);
     tcase_add_test(c, same_as_one);
     tcase_add_test(c, counts);
+    tcase_add_test(c, constraints);
     tcase_add_test(c, shares);
     tcase_add_test(c, mistakes);
     return suite_run(s);

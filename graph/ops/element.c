@@ -300,6 +300,40 @@ static void named_transpose(const Ins *i, const Ref *ct, Cts *c) { ct_add(c, i->
 
 const Rules rules_named = { named_infer, named_jvp, named_transpose, element_batch, copy_eval };
 
+/* ==================== constrain: the same value, dealt out over a mesh as its name says; so are tangent and cotangent */
+
+static int constrain_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+{
+    Ints a[2];
+    (void)nin;
+    *out = *t[0];
+    int e = ops_attrs(op, attr, nattr, 2, a);
+    return e || (a[0].v[0] >= 0 && a[0].v[0] <= t[0]->rank) ? e : error_set(E_SHAPE, "%s: %lld open axes of %s", optab[op].name,
+                                                                           (long long)a[0].v[0], type_text(t[0]));
+}
+
+static Ref constrained(const Ins *i, int more, Ref x)
+{
+    return Constrain(x, (int)ins_int(i, 0) + more, (const char *)(intptr_t)ins_int(i, 1));
+}
+
+static void constrain_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
+{
+    (void)x, (void)z;
+    tz[0] = t[0] ? constrained(i, 0, t[0]) : 0;
+}
+
+static void constrain_transpose(const Ins *i, const Ref *ct, Cts *c) { ct_add(c, i->in[0], constrained(i, 0, ct[0])); }
+
+/* Lanes are in front, and open. */
+static void constrain_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+{
+    out[0] = constrained(i, 1, stacked(x[0], s[0], ax->lane.size));
+    so[0] = STACKED;
+}
+
+const Rules rules_constrain = { constrain_infer, constrain_jvp, constrain_transpose, constrain_batch, copy_eval };
+
 /* ==================== accum(accumulator, x): adds in place; linear in both */
 
 static int accum_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)

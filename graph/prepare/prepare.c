@@ -514,7 +514,7 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
     case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin:
         out[0] = cumulative(target->machine, (Op)i->op, x[0], (int)ins_int(i, 0), ins_int(i, 1));
         return;
-    case OP_named: case OP_gamma_draw: out[0] = x[0]; return;       /* nothing is differentiated any more */
+    case OP_named: case OP_constrain: case OP_gamma_draw: out[0] = x[0]; return;       /* nothing is differentiated any more */
     case OP_top_k: largest(x[0], ins_int(i, 0), out); return;
     case OP_threefry: threefry(x, out); return;
     case OP_bitcast: out[0] = bitcast(x[0], (Dtype)ins_int(i, 0)); return;

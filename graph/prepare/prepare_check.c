@@ -15,7 +15,7 @@ static int bad(const Ins *i, const char *what)
 static bool should_be_gone(const Ins *i)
 {
     switch (i->op) {
-    case OP_argmax: case OP_argmin: case OP_top_k: case OP_threefry: case OP_named: case OP_gamma_draw: return true;
+    case OP_argmax: case OP_argmin: case OP_top_k: case OP_threefry: case OP_named: case OP_constrain: case OP_gamma_draw: return true;
     default: return false;
     }
 }

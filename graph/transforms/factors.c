@@ -259,3 +259,15 @@ Factors factors_of(const Ins *i, const Graph *g)
     }
     return f;
 }
+
+bool graph_constrains(const Graph *g)
+{
+    for (int n = 0; n < g->nins; n++) {
+        if (g->ins[n]->op == OP_constrain)
+            return true;
+        for (int k = 0; k < g->ins[n]->nsub; k++)
+            if (graph_constrains(g->ins[n]->sub[k]))
+                return true;
+    }
+    return false;
+}

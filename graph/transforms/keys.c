@@ -125,7 +125,7 @@ static void without_keys(const Ins *i, const Ref *x, Ref *out, void *env)
     case OP_const: out[0] = constant(i); break;
     case OP_data: out[0] = Data(as_words(&g->type[i->out]), i->blob); break;
     case OP_sort: sorted(g, i, x, out); break;
-    case OP_stop_gradient: case OP_named: case OP_barrier: case OP_all_gather: case OP_all_to_all: case OP_ppermute:
+    case OP_stop_gradient: case OP_named: case OP_constrain: case OP_barrier: case OP_all_gather: case OP_all_to_all: case OP_ppermute:
         again(i, x, out);
         break;
     default: out[0] = by_words(g, i, x);

@@ -12,7 +12,7 @@
 
 static bool is_view(Op op)
 {
-    return op == OP_broadcast || op == OP_reshape || op == OP_transpose || op == OP_reverse || op == OP_named ||
+    return op == OP_broadcast || op == OP_reshape || op == OP_transpose || op == OP_reverse || op == OP_named || op == OP_constrain ||
            op == OP_stop_gradient;
 }
 

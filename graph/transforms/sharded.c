@@ -409,6 +409,23 @@ static void plain_op(Sharder *s, const Ins *i)
     }
 }
 
+/* Dealt out as the program says; axes that are open stay as they are. */
+static void constrain(Sharder *s, const Ins *i)
+{
+    Dealt want = whole;
+    const Type *t = &s->g->type[i->out];
+    int open = (int)ins_int(i, 0);
+    if (s->moves->spec(s->mesh, (const char *)(intptr_t)ins_int(i, 1), open, t, &want))
+        return;
+    for (int m = 0; m < MESH_AXES; m++) {
+        int d = s->val[i->in[0]].at.over[m];
+        if (d >= 0 && d < open && want.over[m] < 0)
+            want.over[m] = (int8_t)d;
+    }
+    Ref x = value_as(s, NULL, i->in[0], &want, 0);
+    s->val[i->out] = (Val){ x, want, 0 };
+}
+
 static void barrier(Sharder *s, const Ins *i)
 {
     Ref *x = NEWS(Ref, i->nin), *y = NEWS(Ref, i->nin);
@@ -703,10 +720,14 @@ static void as_it_is(Sharder *s, const Ins *i)
 
 static void region(Sharder *s, const Ins *i)
 {
-    bool plain = true;
+    bool plain = true, inside = false;
     for (int k = 0; k < i->nin; k++)
         plain = plain && is_whole(&s->val[i->in[k]]);
-    if (plain)
+    for (int k = 0; k < i->nsub; k++)
+        inside = inside || graph_constrains(i->sub[k]);
+    if (inside && i->region->nlane)
+        *s->lanes = true;
+    else if (plain && !inside)
         as_it_is(s, i);
     else if (i->region->nlane)
         lanes_region(s, i);
@@ -726,6 +747,8 @@ static void all_ins(Sharder *s)
             region(s, i);
         else if (i->op == OP_barrier)
             barrier(s, i);
+        else if (i->op == OP_constrain)
+            constrain(s, i);
         else
             plain_op(s, i);
     }
@@ -759,7 +782,7 @@ Graph *graph_sharded(const Graph *g, const Mesh *mesh, const Dealt *in, Dealt *o
     Graph *h = over_shares(g, mesh, in, out, &lanes, moves);
     if (lanes && !error_pending()) {
         lanes = false;
-        *moves = (Moves){ .text = text };
+        *moves = (Moves){ .text = text, .spec = moves->spec };
         if (text)
             text->n = n;
         h = (g = graph_matrix(g)) ? over_shares(g, mesh, in, out, &lanes, moves) : NULL;

@@ -13,5 +13,6 @@ typedef int8_t FactorAxes[MAXRANK];             /* by axis: its factor, -1: none
 enum { FACTORS = 4 * MAXRANK };
 typedef struct Factors { int n; uint8_t kind[FACTORS]; FactorAxes *in, *out; } Factors;
 Factors factors_of(const Ins *, const Graph *);
+bool graph_constrains(const Graph *);           /* does it say how a value is dealt out, in a body too? */
 
 #endif
