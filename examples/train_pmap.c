@@ -1,8 +1,8 @@
 /*
- * Two networks trained over every device of the machine at once, of whatever kinds they are, or over those of --devices: each
- * computes the gradient of its share
- * of the batch, all take the mean. Trained again on one device, the losses are the same within 1e-3: devices round functions
- * differently, and the optimizer repeats it. Half way the state is saved, dropped and loaded. The losses are drawn in train_pmap.svg.
+ * Two networks trained over every device of the machine at once, of whatever kinds they are, or over those of --devices: each computes
+ * the gradient of its share of the batch, all take the mean. Trained again on one device, the losses are the same within 1e-3: devices
+ * round functions differently, and the optimizer repeats it. Half way the state is saved, dropped and loaded. The losses are drawn in
+ * train_pmap.svg.
  *
  * The networks are the recurrent one of the guide, on the running mean of a signal, and a small transformer on letters. Its letters come
  * in by a product with one-hot rows, not by looking them up, and it has one layer: drivers that run Vulkan on processors take
