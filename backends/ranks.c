@@ -18,10 +18,11 @@
 
 enum { TIMEOUT = 300, BEAT_MAX = 5, EXIT_WAIT = 5 };
 
-/* coming: it has come to a call that this rank is not in yet. call: the one both are in, by its count; ended: the last it was done with. */
+/* coming: it has come to a call that this rank is not in yet; later: and, after one that none could make, to the next already.
+ * call: the one both are in, by its count; ended: the last it was done with. */
 typedef struct Peer {
-    bool hello, left, here;
-    Letter coming, ending;
+    bool hello, left, here, more;
+    Letter coming, later, ending;
     uint64_t call, version;
     _Atomic uint64_t ended;
     double heard;
@@ -53,16 +54,31 @@ static double now(void)
 
 /* ==================== letters */
 
+/* The call that it has come to is dealt with. */
+static void next_coming(Peer *p)
+{
+    p->here = p->more, p->more = false;
+    if (p->here)
+        p->coming = p->later;
+}
+
 static void read_letter(int from, Letter *l)
 {
     Peer *p = &job.peer[from];
     p->heard = now();
     switch ((LetterKind)l->kind) {
     case L_HELLO: p->hello = true, p->version = l->hash, p->ndevice = l->code; break;
-    case L_COME: p->here = true, p->coming = *l; break;
+    case L_COME:
+        *(p->here ? &p->later : &p->coming) = *l;
+        p->more = p->here, p->here = true;
+        break;
     case L_GONE:
+        if (p->more && p->later.call == l->call) {
+            p->more = false;
+            break;
+        }
         if (p->here && p->coming.call == l->call) {
-            p->here = false;
+            next_coming(p);
             break;
         }
         p->ending = *l, p->ended = l->call;
@@ -403,16 +419,17 @@ static int compare(const char *what, uint64_t hash)
     for (int r = 0; r < job.n; r++)
         if (r != job.me && other < 0 && job.peer[r].coming.hash != hash)
             other = r;
+    if (other >= 0)
+        error_set(E_DEVICE, "the ranks of this job do not make the same call: rank %d has come to %s, rank %d to %s", job.me, what, other,
+                  job.peer[other].coming.text);
     for (int r = 0; r < job.n; r++) {
         Peer *p = &job.peer[r];
-        p->here = false, p->call = p->coming.call;
+        p->call = p->coming.call;
+        next_coming(p);
         if (r != job.me)
             mail_before(r, p->call);
     }
-    if (other < 0)
-        return 0;
-    return error_set(E_DEVICE, "the ranks of this job do not make the same call: rank %d has come to %s, rank %d to %s", job.me, what, other,
-                     job.peer[other].coming.text);
+    return other < 0 ? 0 : (int)E_DEVICE;
 }
 
 static int begin(const char *what, uint64_t hash)

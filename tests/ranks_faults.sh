@@ -1,0 +1,22 @@
+#!/bin/sh
+# What one of three ranks does wrong is an error or the end of the job, in bounded time, and says who it was.
+#     ranks_faults.sh BUILD SOURCE
+build=$1 source=$2
+export HEDDLE_DEVICE=host
+try() {                                         # case, whether it succeeds, limit in seconds, what is said
+    out=$(HEDDLE_MPI_TIMEOUT=$3 timeout 200 "$source/tests/ranks.sh" "$build" 3 "$build/tests/ranks" "$1" 2>&1)
+    code=$?
+    case $code in
+    77) echo "$out"; exit 77 ;;
+    124) echo "$1: it hangs"; echo "$out"; exit 1 ;;
+    esac
+    { [ $code = 0 ] && [ "$2" = yes ]; } || { [ $code != 0 ] && [ "$2" = no ]; } || { echo "$1 ends with $code:"; echo "$out"; exit 1; }
+    echo "$out" | grep -q "$4" || { echo "$1 does not say \"$4\":"; echo "$out"; exit 1; }
+}
+try right yes 100 ''
+try fails yes 100 'rank 2 says: .*this one refuses.*shard 1 of 3, on 1/host'
+try different yes 100 'rank 1 has come to\|rank 1 to'
+try ends no 100 'rank 1 of 3 has ended'
+try killed no 100 'rank 1'
+try stopped no 5 'rank 1 of 3 has not'
+echo "what one rank does wrong is told"
