@@ -251,7 +251,7 @@ static int agree(const hd_array *a, const hd_array *b, double *worst)
         double far = fabs((double)x[k] - (double)y[k]) / (1 + fabs((double)y[k]));
         if (!memcmp(&x[k], &y[k], sizeof *x) || (isnan(x[k]) && isnan(y[k])))
             continue;
-        *worst = far > *worst ? far : *worst;
+        *worst = far > *worst || isnan(far) ? far : *worst;
         all = far < 2e-3 && all ? 1 : 0;
     }
     return all;

@@ -142,6 +142,8 @@ static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard)
         again(i, x, out);
     else if (i->op == OP_psum && !s->differs[a][i->in[0]])
         out[0] = Mul(x[0], Like(x[0], (double)ins_int(i, 1)));
+    else if ((i->op == OP_pmax || i->op == OP_pmin) && !s->differs[a][i->in[0]])
+        out[0] = x[0];                          /* though unlike devices round it differently: each has its own largest */
     else
         out[0] = collective_exchanged(i, x, s->index[a], s->alike, &s->exchanges);
 }
