@@ -256,6 +256,11 @@ Store *store_dealt(Store *, const Sharding *, Device *const *, bool ranks);     
 /* A reference to what shard k of a sharding has, on this device. NULL after an error. */
 Mem *store_share(Store *, const Sharding *, int k, Device *);
 
+/* ---- from how many bytes on reductions are in parts (crossing.c) */
+int64_t crossing(const Graph *, Device *const *, int n);        /* of devices that are alike; the graph: what shards reduce */
+int64_t crossing_measured(Device *const *, int n);
+int64_t crossing_set(int64_t bytes);            /* that many from now on, for tests; 0: as measured. Returns the one before */
+
 /* ---- shardings (sharding.c) */
 Sharding sharding_rows(const Type *, int64_t n, int axis);  /* n shares along one axis; -1: n copies */
 bool sharding_same(const Sharding *);               /* copies */

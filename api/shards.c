@@ -214,7 +214,7 @@ static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *hom
             c->rank[s] = device_rank(c->device[s]);
     }
     Dealt *in = NEWS(Dealt, p->nin), *out = NEWS(Dealt, p->nout);
-    Graph *shard = graph_shard(p, g, &grid, all_alike(c), in, out);
+    Graph *shard = graph_shard(p, g, &grid, all_alike(c) ? crossing(g, c->device, c->n) : -1, in, out);
     c->il = NEWS(Sharding, p->nin), c->ol = NEWS(Sharding, p->nout);
     for (int k = 0; k < p->nin; k++)
         c->il[k] = (Sharding){ .type = g->type[p->in[k]], .mesh = c->mesh, .spec = in[k] };

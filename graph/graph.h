@@ -378,12 +378,14 @@ typedef struct Piece { const Ins *over; Graph *g; int nin, nout; Ref *in, *out; 
  * and outputs of the program. How many; 0 after an error. */
 int graph_pieces(const Graph *, const Graph **moved, Piece **out);
 /* What one shard computes: inputs are its shares of the operands, then its place along each axis of the grid, an i32. What is
- * left of its collectives are exchanges. alike: all shards compute the same bits from the same values. in, out: by operand and
- * result, how it is dealt out. */
-Graph *graph_shard(const Piece *, const Graph *, const Places *, bool alike, Dealt *in, Dealt *out);
+ * left of its collectives are exchanges. direct: up to so many bytes of all shards are gathered to be reduced, more in parts; -1: in
+ * parts, as shards may compute other bits from the same values. in, out: by operand and result, how it is dealt out. */
+Graph *graph_shard(const Piece *, const Graph *, const Places *, int64_t direct, Dealt *in, Dealt *out);
 /* A collective as exchanges and ops over axis 0. What is exchanged: all_gather and all_to_all with at = to = 0, ppermute; each
  * has a name of its own. index: the number of the shard. */
-Ref collective_exchanged(const Ins *, const Ref *x, Ref index, bool alike, int *exchanges);
+Ref collective_exchanged(const Ins *, const Ref *x, Ref index, int64_t direct, int *exchanges);
+/* What shards reduce, each all that is gathered, or its part. */
+Ref reduced_over(Op, const char *axis, int64_t size, bool parts, Ref x, int *exchanges);
 Ref exchange_first(const Lane *, Ref x, int *exchanges);        /* what the first shard along an axis has */
 bool graph_exchanges(const Graph *);            /* is there a collective, in a body too? axis_index does not count */
 bool ins_exchanges(const Ins *);

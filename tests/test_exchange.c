@@ -13,8 +13,8 @@
 #include <jansson.h>
 #endif
 
-#include "fault.h"
 #include "suite.h"
+#include "api.h"
 
 enum { N = 4, LARGE = 3 << 18, SMALL = 16 };    /* three chunks of f32 */
 
@@ -134,6 +134,40 @@ START_TEST(in_chunks)
 }
 END_TEST
 
+/* Gathered or in parts: the same bits, whatever is cheaper here; which that is, is measured once. */
+static hd rounded(hd x) { return hd_psum(hd_sin(x), "i"); }
+
+static hd_array *on_path(int64_t crossing, hd_array *x, const char *list)
+{
+    hd_array *y = NULL;
+    hd_fn *f = hd_pmap(rounded, .devices = list, .axis_name = "i");
+    hd_forget(f), f = hd_pmap(rounded, .devices = list, .axis_name = "i");
+    crossing_set(crossing);
+    ck_assert_msg(!hd_call(f, &y, x), "%s", hd_error());
+    return y;
+}
+
+START_TEST(either_path)
+{
+    const char *list = there("opencl:3") ? alike() : "host,host:1,host:2,host:3";
+    const char *spec = there("opencl:3") ? "opencl:exchange:1000000" : "host:exchange:1000000";
+    hd_array *x = rows(1 << 12);                /* of a size for which it matters */
+    fault_set(spec);
+    hd_array *direct = on_path(INT64_MAX, x, list);
+    ck_assert_int_eq(fault_calls(), N);
+    fault_set(spec);
+    hd_array *parts = on_path(1, x, list);
+    ck_assert_int_eq(fault_calls(), 2 * N);
+    hd_array *measured = on_path(0, x, list);
+    same(parts, direct, list, 0), same(measured, direct, list, 0);
+    fault_set(spec);
+    hd_drop(on_path(0, x, list));
+    ck_assert_int_le(fault_calls(), 2 * N);     /* the call's own, and none that measures */
+    fault_set(NULL);
+    hd_drop(direct), hd_drop(parts), hd_drop(measured), hd_drop(x);
+}
+END_TEST
+
 /* One chunk after the other is refused. */
 START_TEST(refused_chunks)
 {
@@ -148,7 +182,8 @@ START_TEST(refused_chunks)
             fault_set(spec);
             int e = hd_call(f, &y, x);
             fault_set(NULL);
-            ck_assert_msg(e && strstr(hd_error(), "test_exchange.c:") && strstr(hd_error(), w == 2 ? "vulkan:0" : "opencl:"), "%s: %s", spec, hd_error());
+            ck_assert_msg(e && strstr(hd_error(), "test_exchange.c:") && strstr(hd_error(), w == 2 ? "vulkan:0" : "opencl:"), "%s: %s",
+                          spec, hd_error());
             y = called(f, x);
             same(y, want, spec, 1);
             hd_drop(y);
@@ -277,6 +312,7 @@ int main(void)
     tcase_add_test(c, equals_vmap);
     tcase_add_test(c, from_device_to_device);
     tcase_add_test(c, in_chunks);
+    tcase_add_test(c, either_path);
     tcase_add_test(c, refused_chunks);
     int failed = suite_run(s);
     unlink(trace);

@@ -107,9 +107,11 @@ unset LD_PRELOAD
 
 step "ThreadSanitizer"
 configure tsan
-[ ! -x $t/test_threads ] || cmake --build --preset tsan -j "$jobs" --target test_threads test_pmap >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
+[ ! -x $t/test_threads ] || cmake --build --preset tsan -j "$jobs" --target test_threads test_pmap test_exchange test_pmap_faults >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
 HEDDLE_TEST_DEVICE=host CK_FORK=no TSAN_OPTIONS=halt_on_error=1 passes build-tsan/tests/test_threads
-OCL_ICD_VENDORS=/dev/null VK_ICD_FILENAMES=/dev/null CK_FORK=no TSAN_OPTIONS=halt_on_error=1 passes build-tsan/tests/test_pmap
+for suite in test_pmap test_exchange test_pmap_faults; do
+    OCL_ICD_VENDORS=/dev/null VK_ICD_FILENAMES=/dev/null CK_FORK=no TSAN_OPTIONS=halt_on_error=1 passes build-tsan/tests/$suite
+done
 
 step "every allocation of ours fails, once and from there on; with AddressSanitizer every second"
 if [ -x build/tests/test_nomem ]; then

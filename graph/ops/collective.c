@@ -293,9 +293,6 @@ static void meet_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis 
 
 /* ==================== shards: bytes are exchanged, and each computes what it needs of them */
 
-/* What is gathered whole, in all; more is dealt out, summed in parts, and the parts are gathered. */
-enum { GATHER_MAX = 256 << 10 };
-
 static const char *exchange_name(const Meet *m, int *exchanges)
 {
     return intern(arena_text("%s#%d", m->name, ++*exchanges));
@@ -334,7 +331,13 @@ static Ref reduced_in_parts(Op op, const Meet *m, Ref x, int *exchanges)
     return Reshape(SliceAxis(Reshape(x, (Ints){ 1, { m->size * part } }), 0, 0, size), type_shape(&t));
 }
 
-Ref collective_exchanged(const Ins *i, const Ref *x, Ref index, bool alike, int *exchanges)
+Ref reduced_over(Op op, const char *name, int64_t size, bool parts, Ref x, int *exchanges)
+{
+    const Meet m = { .name = name, .size = size };
+    return parts ? reduced_in_parts(op, &m, x, exchanges) : reduced(op, gathered(m, x, exchanges));
+}
+
+Ref collective_exchanged(const Ins *i, const Ref *x, Ref index, int64_t direct, int *exchanges)
 {
     Meet m = meet_of(i);
     size_t all = i->op == OP_axis_index ? 0 : type_bytes(typ(x[0])) * (size_t)m.size;
@@ -352,8 +355,7 @@ Ref collective_exchanged(const Ins *i, const Ref *x, Ref index, bool alike, int 
     default:
         if (!all)
             return x[0];
-        return alike && all <= GATHER_MAX ? reduced((Op)i->op, gathered(m, x[0], exchanges))
-            : reduced_in_parts((Op)i->op, &m, x[0], exchanges);
+        return reduced_over((Op)i->op, m.name, m.size, (int64_t)all > direct, x[0], exchanges);
     }
 }
 

@@ -51,7 +51,7 @@ typedef struct Shard {
     const Places *p;
     Ref index[MESH_AXES];
     const bool *differs[MESH_AXES];
-    bool alike; int exchanges;
+    int64_t direct; int exchanges;
 } Shard;
 
 
@@ -60,7 +60,7 @@ static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard);
 /* Unlike devices may find differently which way to go; where they meet on it, all go the way of the first along each axis. */
 static Ref agreed(Ref x, const Ins *i, Shard *s)
 {
-    for (int a = 0; a < s->p->n && !s->alike; a++)
+    for (int a = 0; a < s->p->n && s->direct < 0; a++)
         if (region_meets(i, s->p->axis[a].name))
             x = exchange_first(&s->p->axis[a], x, &s->exchanges);
     return x;
@@ -145,7 +145,7 @@ static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard)
     else if ((i->op == OP_pmax || i->op == OP_pmin) && !s->differs[a][i->in[0]])
         out[0] = x[0];                          /* though unlike devices round it differently: each has its own largest */
     else
-        out[0] = collective_exchanged(i, x, s->index[a], s->alike, &s->exchanges);
+        out[0] = collective_exchanged(i, x, s->index[a], s->direct, &s->exchanges);
 }
 
 /* What lanes of another axis do together with other shards has no lanes any more. */
@@ -198,10 +198,10 @@ static void seen_from(Dealt *d, int at)
             d->over[a] = (int8_t)(d->over[a] == 0 ? at : d->over[a] <= at ? d->over[a] - 1 : d->over[a]);
 }
 
-Graph *graph_shard(const Piece *piece, const Graph *g, const Places *p, bool alike, Dealt *in, Dealt *out)
+Graph *graph_shard(const Piece *piece, const Graph *g, const Places *p, int64_t direct, Dealt *in, Dealt *out)
 {
     Loc before = loc_set(piece->over->loc);
-    Shard s = { .p = p, .alike = alike };
+    Shard s = { .p = p, .direct = direct };
     Graph *h = grid_program(piece->over, g, p, in, out);
     h = h && !error_pending() ? exchanging(h, &s, in) : NULL;
     for (int k = 0; k < piece->nin; k++)
