@@ -113,6 +113,9 @@ static bool all_alike(const Call *c)
     return same;
 }
 
+/* Up to how many bytes of all shards are gathered whole where g reduces something over them; -1: only in parts. */
+static int64_t direct_most(const Call *c, const Graph *g) { return all_alike(c) ? crossing(g, c->device, c->n) : -1; }
+
 /* Where shard s is along the axes of the grid, for its device. */
 static bool set_places(Call *c, int s)
 {
@@ -214,7 +217,7 @@ static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *hom
             c->rank[s] = device_rank(c->device[s]);
     }
     Dealt *in = NEWS(Dealt, p->nin), *out = NEWS(Dealt, p->nout);
-    Graph *shard = graph_shard(p, g, &grid, all_alike(c) ? crossing(g, c->device, c->n) : -1, in, out);
+    Graph *shard = graph_shard(p, g, &grid, direct_most(c, g), in, out);
     c->il = NEWS(Sharding, p->nin), c->ol = NEWS(Sharding, p->nout);
     for (int k = 0; k < p->nin; k++)
         c->il[k] = (Sharding){ .type = g->type[p->in[k]], .mesh = c->mesh, .spec = in[k] };
@@ -316,7 +319,7 @@ static bool call_mesh(Call *c, const Graph *g, const hd_mesh *mesh, const Dealt 
     Graph *shard = graph_sharded(g, &c->mesh, in, out, &moves);
     mesh_report(shard, &moves, cost);
     text_free(&said);
-    shard = shard && !error_pending() ? graph_exchanging(shard, &c->mesh, in, all_alike(c)) : NULL;
+    shard = shard && !error_pending() ? graph_exchanging(shard, &c->mesh, in, direct_most(c, shard)) : NULL;
     c->il = NEWS(Sharding, c->nin), c->ol = NEWS(Sharding, c->nout);
     for (int k = 0; k < c->nin; k++)
         c->il[k] = (Sharding){ g->type[g->in[k]], c->mesh, in[k], mesh };

@@ -360,8 +360,9 @@ typedef struct Moves {
 /* What each shard computes; in: how each input is dealt out, which divides it; out: how the results are. The
  * program has neither rules nor effects nor places. */
 Graph *graph_sharded(const Graph *, const Mesh *, const Dealt *in, Dealt *out, Moves *);
-/* Its collectives over axes of the mesh become exchanges (transforms/placed.c); further inputs are where a shard is along each axis. */
-Graph *graph_exchanging(const Graph *, const Mesh *, const Dealt *in, bool alike);
+/* Its collectives over axes of the mesh become exchanges (transforms/placed.c); further inputs are where a shard is along each axis.
+ * direct: as of graph_shard. */
+Graph *graph_exchanging(const Graph *, const Mesh *, const Dealt *in, int64_t direct);
 
 /* ---- axes with a place (transforms/placed.c, grid.c) */
 Graph *graph_unplaced(const Graph *);           /* a lowering: they become lanes of the program itself */

@@ -181,12 +181,12 @@ static Graph *exchanging(const Graph *h, Shard *s, const Dealt *in)
     return graph_dce(e);
 }
 
-Graph *graph_exchanging(const Graph *h, const Mesh *mesh, const Dealt *in, bool alike)
+Graph *graph_exchanging(const Graph *h, const Mesh *mesh, const Dealt *in, int64_t direct)
 {
     Places p = { .n = mesh->naxis };
     for (int a = 0; a < p.n; a++)
         p.axis[a] = (Lane){ .name = mesh->name[a], .size = mesh->size[a], .place = "" };
-    Shard s = { .p = &p, .alike = alike };
+    Shard s = { .p = &p, .direct = direct };
     return exchanging(h, &s, in);
 }
 
