@@ -8,6 +8,7 @@
  * by kinds and models of devices. Either way gives the same bits.
  */
 #include "api.h"
+#include "ranks.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +123,7 @@ static double one_sum(Device *const *device, int n, int64_t w, bool parts)
     Probe *p = NEWS(Probe, n);
     size_t bytes = sizeof(float) * (size_t)w;
     void *zeros = calloc(1, bytes);
-    Party *party = party_new(1, &axis, device);
+    Party *party = party_new(1, &axis, device, 0);
     bool good = g && zeros && party && !error_pending();
     for (int s = 0; s < n && good; s++) {
         p[s].device = device[s];
@@ -185,10 +186,14 @@ static const char *key_of(Device *const *device, int n)
     return key;
 }
 
+/* Over ranks, all must take one way: no measurement of one of them says which. */
 int64_t crossing(const Graph *g, Device *const *device, int n)
 {
     if (forced)
         return forced;
+    for (int s = 0; s < n; s++)
+        if (device_far(device[s]))
+            return UNKNOWN;
     return n > 1 && matters(g) ? crossing_measured(device, n) : UNKNOWN;
 }
 
