@@ -17,7 +17,7 @@
 bool const_of(Ref v, int64_t *bits)
 {
     const Ins *i = def(v);
-    while (i && optab[i->op].form == IS_VIEW)
+    while (i && optab[i->op].element == IS_VIEW)
         i = def(i->in[0]);
     if (!i || i->op != OP_const)
         return false;
@@ -229,7 +229,7 @@ static Ref fold_shape(const Ins *i, const Type *result)
     const Type *t = typ(x);
     const Ins *d = def(x);
     int64_t bits;
-    if (optab[i->op].form == IS_VIEW && d && d->op != OP_const && const_of(x, &bits))
+    if (optab[i->op].element == IS_VIEW && d && d->op != OP_const && const_of(x, &bits))
         return FullBits(*result, bits);
     switch (i->op) {
     case OP_reshape:

@@ -169,7 +169,7 @@ enum { F_ = 1, I_ = 2, U_ = 4, B_ = 8, NUM_ = F_ | I_ | U_, INT_ = I_ | U_, BITS
 enum { SAME_, BOOL_ };
 
 /* What an element of a result is, for those who write kernels. */
-typedef enum OpForm {
+typedef enum OpElement {
     IS_POINT,                                   /* a function of the same element of each operand */
     IS_VIEW,                                    /* an element of the operand, at an index that follows from its own */
     IS_PASS,                                    /* the operand's, as it is */
@@ -178,7 +178,7 @@ typedef enum OpForm {
     IS_SUM,                                     /* of many elements: a reduction or a product */
     IS_OWN,                                     /* part of what a kernel or a step of its own makes */
     IS_GONE                                     /* none: it is rewritten before anything is scheduled */
-} OpForm;
+} OpElement;
 
 #define REF_ONE   0xFFFFFFFFu                   /* a partial derivative that is 1: the product is not emitted */
 #define REF_MINUS 0xFFFFFFFEu                   /* -1 */
@@ -193,14 +193,14 @@ typedef struct OpRow {
     bool commutes;                              /* operands are put in order, for finding identical instructions */
     PartialFn *partial[3];                      /* elementwise rows; all NULL: zero derivative ... */
     bool no_derivative;                         /* ... or none known: an error when a tangent reaches it */
-    uint8_t form;                               /* OpForm */
+    uint8_t element;                             /* OpElement */
     int cost, code;                             /* of an element that is no sum: cheap instructions; instructions of its text */
     bool again;                                 /* cheap enough to be computed again rather than stored */
     const char *library;                        /* elementwise rows: OpenCL's name of the function in f64; NULL: none is called */
     const Rules *rules;
 } OpRow;
 extern const OpRow optab[OP_COUNT];
-static inline bool op_views(int op) { return optab[op].form == IS_VIEW || optab[op].form == IS_PASS; }       /* of one element, somewhere */
+static inline bool op_views(int op) { return optab[op].element == IS_VIEW || optab[op].element == IS_PASS; }       /* of one element, somewhere */
 Op op_find(const char *name);                   /* OP_NONE if there is none */
 int callback_results(const int64_t *attr, int nattr);
 /* The op's infer, and no key where a number is wanted. */

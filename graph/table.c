@@ -84,12 +84,12 @@ const OpRow optab[OP_COUNT] = {
     [OP_NONE] = { .name = "none", .schema = "" },
 #define ELEM(name_, Name, arity, accepts_, gives_, commutes_, how, f, i, d) \
     [OP_##name_] = { .name = #name_, .nin = arity, .nout = 1, .schema = "", .elementwise = true, .accepts = accepts_, \
-                     .gives = gives_, .commutes = commutes_, .rules = &rules_element, .form = IS_POINT, how, POINTERS(name_, d) },
-#define ROW(name_, nin_, nout_, form_, cost_, again_, schema_, moves_) \
-    [OP_##name_] = { .name = #name_, .nin = nin_, .nout = nout_, .schema = schema_, .moves = moves_, .form = form_, .cost = cost_, \
+                     .gives = gives_, .commutes = commutes_, .rules = &rules_element, .element = IS_POINT, how, POINTERS(name_, d) },
+#define ROW(name_, nin_, nout_, element_, cost_, again_, schema_, moves_) \
+    [OP_##name_] = { .name = #name_, .nin = nin_, .nout = nout_, .schema = schema_, .moves = moves_, .element = element_, .cost = cost_, \
                      .code = cost_, .again = again_, .rules = &rules_##name_ },
-#define STRUC(name_, nin_, nout_, form_, ...)  ROW(name_, nin_, nout_, IS_##form_, __VA_ARGS__, false)
-#define MOVES(name_, nin_, nout_, form_, ...)  ROW(name_, nin_, nout_, IS_##form_, __VA_ARGS__, true)
+#define STRUC(name_, nin_, nout_, element_, ...)  ROW(name_, nin_, nout_, IS_##element_, __VA_ARGS__, false)
+#define MOVES(name_, nin_, nout_, element_, ...)  ROW(name_, nin_, nout_, IS_##element_, __VA_ARGS__, true)
 #include "ops.def"
 };
 

@@ -44,7 +44,7 @@ double body_code(const Graph *g)
         }
         if (i->op == OP_region)
             c += most;
-        else if (optab[i->op].form == IS_SUM)
+        else if (optab[i->op].element == IS_SUM)
             c += size_of(g, i->out) * (elem_cost(g, i) > 2 ? elem_cost(g, i) / 2 : 1);
         else if (!op_views(i->op) && i->op != OP_const && i->op != OP_data)
             c += size_of(g, i->out);

@@ -143,7 +143,7 @@ double elem_cost(const Graph *g, const Ins *i)
     int budget = POSITIONAL;
     if (i->op == OP_dynamic_slice && by_position(g, i->in[1], &budget))
         return 0;
-    if (optab[i->op].form != IS_SUM)
+    if (optab[i->op].element != IS_SUM)
         return optab[i->op].cost;
     double k = 1;
     int n;
@@ -343,7 +343,7 @@ static Demand rule_view(const Graph *g, const Ins *i, int k, const Form *idx)
 
 int elem_rule(const Graph *g, const Ins *i, int k, const Form *idx, Demand **out)
 {
-    if (i->op == OP_const || i->op == OP_data || i->op == OP_iota || optab[i->op].form == IS_OWN || optab[i->op].form == IS_SUM)
+    if (i->op == OP_const || i->op == OP_data || i->op == OP_iota || optab[i->op].element == IS_OWN || optab[i->op].element == IS_SUM)
         return *out = NULL, 0;
     Demand *d = *out = NEWS(Demand, i->nin > 2 ? i->nin : 2);
     if (op_views(i->op)) {
@@ -419,7 +419,7 @@ int demands_of(const Graph *g, Ref v, const Form *idx, Demand **out, const Atom 
     *ks = NULL;
     if (!i)
         return *out = NULL, 0;
-    if (optab[i->op].form == IS_SUM) {
+    if (optab[i->op].element == IS_SUM) {
         *out = NEWS(Demand, 2);
         return elem_reduce(g, i, idx, ks, nk, *out);
     }

@@ -18,9 +18,9 @@ static Onward partial(DemandWalk *w, Visit *x)
         return WALK_DONE;
     bool part = !x->tag && set_meets(x->key->deps, f->kept) && !set_covers(x->key->deps, f->kept);
     bool outer = x->i && x->i->op == OP_dot && (ins_attr(x->i, 0, &n), n == 0);
-    if (!x->i || optab[x->i->op].form == IS_OWN)
+    if (!x->i || optab[x->i->op].element == IS_OWN)
         return part ? WALK_DONE : WALK_PAST;
-    if (optab[x->i->op].form == IS_SUM && !outer) {
+    if (optab[x->i->op].element == IS_SUM && !outer) {
         f->columns = f->columns || (set_meets(x->key->deps, f->kept) && !set_meets(x->key->deps, f->rows));
         return part ? WALK_DONE : WALK_PAST;
     }

@@ -587,7 +587,7 @@ static void deep(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *
         const Todo t = s.at[p];
         const Ins *i = fr->g->def[t.v];
         Demand *d;
-        if (!i || i->op == OP_region || frame_place(fr, t.v).buf || optab[i->op].form == IS_SUM || op_special(i->op))
+        if (!i || i->op == OP_region || frame_place(fr, t.v).buf || optab[i->op].element == IS_SUM || op_special(i->op))
             continue;
         int m = elem_rule(fr->g, i, (int)(t.v - i->out), t.idx, &d);
         for (int j = 0; j < m; j++) {
@@ -607,7 +607,7 @@ static void deep(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *
 static void op(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
     const Form *real, Val *out)
 {
-    if (optab[i->op].form == IS_SUM) {
+    if (optab[i->op].element == IS_SUM) {
         lower_reduce(L, fr, &(Want){ v, idx }, 1, envs, ne, NULL, out);
         return;
     }

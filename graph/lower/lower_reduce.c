@@ -320,7 +320,7 @@ void lower_loads(Lower *L, Frame *fr, Ref v, const Form *idx, Loads *out)
         return;
     Demand two[2], *d = two;
     const Atom *const *ks;
-    int nk, n = optab[i->op].form == IS_SUM ? elem_reduce(fr->g, i, idx, &ks, &nk, two) :
+    int nk, n = optab[i->op].element == IS_SUM ? elem_reduce(fr->g, i, idx, &ks, &nk, two) :
         elem_rule(fr->g, i, (int)(v - i->out), idx, &d);
     for (int j = 0; j < n; j++)
         lower_loads(L, fr, d[j].v, d[j].idx, out);

@@ -126,7 +126,7 @@ static void count_one(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e, 
         return;
     }
     bool sum = i && (i->op == OP_add || i->op == OP_accum) && (chained(fr, i->in[0]) || chained(fr, i->in[1]));
-    if (q || !i || sum || optab[i->op].form == IS_SUM || i->op == OP_region) {
+    if (q || !i || sum || optab[i->op].element == IS_SUM || i->op == OP_region) {
         if (own)
             PUSH(r->leaf, r->nleaf, r->cap, (Leaf){ fr, v, arena_copy(idx, sizeof *idx * (size_t)(rank + 1)) });
         return;

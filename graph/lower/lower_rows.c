@@ -168,7 +168,7 @@ static bool plain_chain(const Graph *g, Ref v, int *left)
     const Ins *i = g->def[v];
     if (!i || i->op == OP_const || i->op == OP_iota)
         return true;
-    if (--*left < 0 || !(optab[i->op].form == IS_POINT || op_views(i->op)))
+    if (--*left < 0 || !(optab[i->op].element == IS_POINT || op_views(i->op)))
         return false;
     for (int k = 0; k < i->nin; k++)
         if (!plain_chain(g, i->in[k], left))
@@ -190,7 +190,7 @@ static int factor_stores(Rows *R, Store *st)
             ;
         const Type *t = &g->type[v];
         int left = 32;
-        bool taken = !g->def[v] || optab[g->def[v]->op].cost == 0 || optab[g->def[v]->op].form == IS_SUM;
+        bool taken = !g->def[v] || optab[g->def[v]->op].cost == 0 || optab[g->def[v]->op].element == IS_SUM;
         for (int j = 0; j < n; j++)
             taken = taken || st[j].v == v;
         if (taken || any_zero(t) || type_size(t) < W || type_size(t) > R->L->m->factor_row ||

@@ -72,7 +72,7 @@ static int ready_close(Ready *q, const Open *o)
     const Type *t = &q->fr->g->type[o->v];
     const Ins *i = q->fr->g->def[o->v];
     int level = o->level;
-    if (optab[i->op].form == IS_SUM && env_binds(q->envs[0], o->idx, t->rank) &&
+    if (optab[i->op].element == IS_SUM && env_binds(q->envs[0], o->idx, t->rank) &&
         space_size(o->ks, o->nk) > (q->ne > 4 ? 1 : q->L->m->unroll)) {
         bool fresh = true, lanes = has_lanes(q->L, o->idx, t->rank, q->envs, q->ne);
         for (int j = 0; j < o->nk; j++)
@@ -176,7 +176,7 @@ static void row_one(RowPlan *p, Ref v, const Form *idx, Todos *s)
     const Ins *i = g->def[v];
     if (!i || i->op == OP_region)
         return;
-    bool red = optab[i->op].form == IS_SUM;
+    bool red = optab[i->op].element == IS_SUM;
     const SpaceOf *was = map_get(&p->before, key.w, key.n);
     if ((red || elem_cost(g, i) >= (double)p->L->m->dear) && was && was->a == p->space && covers(idx, rank, p->space, p->nspace)) {
         void **row = map_at(&p->fr->rows, key.w, key.n);

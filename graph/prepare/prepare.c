@@ -628,7 +628,7 @@ static bool is_step(const Ins *i, const Target *t)
 {
     if (i && (op_meets(i) || i->op == OP_callback))
         return true;
-    return i && i->op == OP_region && region_form(i->region, i->nin, i->nsub, i->sub, t) == REGION_STEPS;
+    return i && i->op == OP_region && region_run(i->region, i->nin, i->nsub, i->sub, t) == RUN_STEPS;
 }
 
 /* As it stands, but: what a step binds is whole, never a slice at STEP; what a body gives has a place of its own; what

@@ -13,8 +13,8 @@
 typedef struct Bounds { bool body; int first_x, first_y; int64_t steps; int first_carry, ncarry; } Bounds;
 
 /* A region takes one of these forms. Bodies must be expanded before they are judged. */
-typedef enum RegionForm { REGION_LANES, REGION_ROWS, REGION_STEPS, REGION_MATRIX } RegionForm;
-RegionForm region_form(const Region *, int nin, int nsub, Graph *const *sub, const Target *);
+typedef enum RegionRun { RUN_LANES, RUN_ROWS, RUN_STEPS, RUN_MATRIX } RegionRun;
+RegionRun region_run(const Region *, int nin, int nsub, Graph *const *sub, const Target *);
 
 Graph *prepare(const Graph *, const Target *);  /* a program or the body of a loop of kernels; NULL after an error */
 int prepared_check(const Graph *);              /* 0, or an error: something has no kernel of its own */

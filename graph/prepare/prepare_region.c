@@ -480,7 +480,7 @@ static Ref derived(Derive *d, Ref v)
         c = b->def[c->in[0]];
     if (c && c->op == OP_const)
         return Broadcast(ConstBits((Dtype)b->type[v].dt, ins_int(c, 1)), type_shape(typ(d->out[d->k])), (Ints){ 0 });
-    if (!i || optab[i->op].form != IS_POINT || (d->budget -= optab[i->op].cost) < 0)
+    if (!i || optab[i->op].element != IS_POINT || (d->budget -= optab[i->op].cost) < 0)
         return 0;
     Ref *x = NEWS(Ref, i->nin), y;
     for (int j = 0; j < i->nin; j++)
@@ -568,7 +568,7 @@ void prepare_region(const Ins *i, const Ref *x, Ref *out, const Target *t)
     Graph **sub = expanded(i, t, true);
     if (error_pending())
         return;
-    if (region_form(&r, i->nin, i->nsub, sub, t) == REGION_LANES) {
+    if (region_run(&r, i->nin, i->nsub, sub, t) == RUN_LANES) {
         settled(&r, i->nin, x, i->nsub, sub, out, t);
         if (r.kind == SCAN)
             derive(&r, sub[0], out, t);
@@ -584,11 +584,11 @@ void prepare_region(const Ins *i, const Ref *x, Ref *out, const Target *t)
             return;
         sub[0] = s.body;
     }
-    RegionForm form = region_form(&s.r, s.nin, i->nsub, sub, t);
+    RegionRun form = region_run(&s.r, s.nin, i->nsub, sub, t);
     switch (form) {
-    case REGION_LANES: case REGION_ROWS: case REGION_STEPS:
+    case RUN_LANES: case RUN_ROWS: case RUN_STEPS:
         settled(&s.r, s.nin, s.x, i->nsub, sub, out, t);
-        if (form == REGION_ROWS)
+        if (form == RUN_ROWS)
             derive(&s.r, sub[0], out, t);
         return;
     default:

@@ -52,7 +52,7 @@ static bool batches(int op)
     case OP_dot:
         return true;
     default:
-        return optab[op].form == IS_POINT || (op >= OP_reduce_sum && op <= OP_reduce_xor);
+        return optab[op].element == IS_POINT || (op >= OP_reduce_sum && op <= OP_reduce_xor);
     }
 }
 
@@ -210,7 +210,7 @@ static Ref on_stacks(const Ints *lead, const Ins *i, const Stack *x, const Type 
         Ref s = x[1].all ? x[1].v : with_lead(lead, x[1].v);
         return s ? DynamicSlice(v, s, ins_ints(i, 0), ints_concat(ints_fill(r, x[0].all), ins_ints(i, 1))) : 0;
     }
-    if (optab[i->op].form == IS_POINT)
+    if (optab[i->op].element == IS_POINT)
         return stacked_pointwise(lead, i, x, t);
     if (!x[0].all || (i->nin > 1 && x[1].all))
         return 0;

@@ -21,7 +21,7 @@ static void pass(Sched *s, Ref v, const Form *idx, const Vars *space, Ref root, 
     Demand *d;
     const Atom *const *ks;
     int nk, n = demands_of(s->g, v, idx, &d, &ks, &nk);
-    if (optab[i->op].form == IS_SUM)
+    if (optab[i->op].element == IS_SUM)
         loops = vars_join(vars_upto(loops, idx_deps(idx, s->g->type[v].rank)), ks, nk);
     for (int k = 0; k < n; k++)
         need_add(s, d[k].v, space, root, loops, d[k].idx, d[k].n);
@@ -53,7 +53,7 @@ static void decide(Sched *s, const Ins *i, Ref v)
             const Need *d = &s->need[v].k[k];
             pass(s, v, d->idx->f, d->space, d->root, d->loops);
         }
-        deepen(s, i, s->depth[v] + (optab[i->op].form == IS_SUM ? 2 : 1 + optab[i->op].cost));
+        deepen(s, i, s->depth[v] + (optab[i->op].element == IS_SUM ? 2 : 1 + optab[i->op].cost));
     }
 }
 
@@ -66,7 +66,7 @@ static int decide_all(Sched *s)
             live = live || s->need[i->out + (Ref)k].n || s->out[i->out + (Ref)k] || s->force[i->out + (Ref)k];
         if (!live)
             continue;
-        if (optab[i->op].form == IS_OWN) {
+        if (optab[i->op].element == IS_OWN) {
             root_ins(s, i);
             continue;
         }

@@ -35,9 +35,9 @@ static double need_whole(Sched *s, const Root *r, Ref v, const Form *lead, int n
 static int cheap_budget(const Sched *s, Ref v, int budget)
 {
     const Ins *i = s->g->def[v];
-    if (budget < 0 || !i || optab[i->op].form == IS_OWN || index_only(s, v))
+    if (budget < 0 || !i || optab[i->op].element == IS_OWN || index_only(s, v))
         return budget;
-    if (optab[i->op].form != IS_POINT)
+    if (optab[i->op].element != IS_POINT)
         return -1;
     budget -= optab[i->op].cost;
     for (int k = 0; k < i->nin; k++)
@@ -118,10 +118,10 @@ static void force_reductions(Sched *s, Ref v, Seen *seen)
     todo_add(&todo, (Todo){ .v = v });
     for (Todo t; todo_next(&todo, &t);) {
         const Ins *i = s->g->def[t.v];
-        if (!i || optab[i->op].form == IS_OWN || i->op == OP_data || !seen_add(seen, t.v, 1, 0, 0))
+        if (!i || optab[i->op].element == IS_OWN || i->op == OP_data || !seen_add(seen, t.v, 1, 0, 0))
             continue;
-        s->force[t.v] = s->force[t.v] || optab[i->op].form == IS_SUM;
-        for (int k = 0; k < i->nin && optab[i->op].form != IS_SUM; k++)
+        s->force[t.v] = s->force[t.v] || optab[i->op].element == IS_SUM;
+        for (int k = 0; k < i->nin && optab[i->op].element != IS_SUM; k++)
             todo_add(&todo, (Todo){ .v = i->in[k] });
     }
 }
@@ -135,12 +135,12 @@ static int few_along(const Sched *s, Ref v, const Form *idx, const Atom *a, int6
     const Type *t = &g->type[v];
     if (budget < 0 || !set_has(idx_deps(idx, t->rank), a))
         return budget;
-    if (!i || optab[i->op].form == IS_OWN || optab[i->op].form == IS_SUM || i->op == OP_data)
+    if (!i || optab[i->op].element == IS_OWN || optab[i->op].element == IS_SUM || i->op == OP_data)
         return form_coef(form_linear(idx, t->dim, t->rank), a) == stride ? budget : -1;
-    if (optab[i->op].form != IS_POINT && !op_views(i->op) && !index_only(s, v))
+    if (optab[i->op].element != IS_POINT && !op_views(i->op) && !index_only(s, v))
         return -1;
     Demand *d;
-    budget -= optab[i->op].form == IS_POINT ? optab[i->op].cost : 0;
+    budget -= optab[i->op].element == IS_POINT ? optab[i->op].cost : 0;
     for (int k = 0, n = elem_rule(g, i, (int)(v - i->out), idx, &d); k < n; k++)
         budget = few_along(s, d[k].v, d[k].idx, a, stride, budget);
     return budget;
@@ -209,10 +209,10 @@ Root *root_ins(Sched *s, const Ins *i)
         return root_steps(s, i);
     if (i->op != OP_region)
         return root_own(s, i);
-    switch (region_form(i->region, i->nin, i->nsub, i->sub, s->target)) {
-    case REGION_LANES: return root_lanes(s, i, false);
-    case REGION_ROWS: return root_lanes(s, i, true);
-    case REGION_STEPS: return root_steps(s, i);
+    switch (region_run(i->region, i->nin, i->nsub, i->sub, s->target)) {
+    case RUN_LANES: return root_lanes(s, i, false);
+    case RUN_ROWS: return root_lanes(s, i, true);
+    case RUN_STEPS: return root_steps(s, i);
     default:
         error_set(E_INTERNAL, "a region of kind %d with lanes was not rewritten before scheduling", i->region->kind);
         return NULL;

@@ -52,9 +52,9 @@ static Onward meet(DemandWalk *walk, Visit *x)
     if (w->count > WALK_MAX || w->force[x->v] || (!x->tag && seen_has(&walk->seen, x->v, PTR(x->key), 0, 1)))
         return WALK_PAST;
     w->count++;
-    if (!x->i || optab[x->i->op].form == IS_OWN)
+    if (!x->i || optab[x->i->op].element == IS_OWN)
         return WALK_PAST;
-    bool red = optab[x->i->op].form == IS_SUM, own;
+    bool red = optab[x->i->op].element == IS_SUM, own;
     uint32_t dims = dims_in(w, x->key->deps, &own);
     if (red || optab[x->i->op].cost >= w->m->record_dear)
         PUSH(w->dear, w->ndear, w->dear_cap, dims);
@@ -74,7 +74,7 @@ static Onward apart(DemandWalk *w, Visit *x)
     const Type *t = &w->g->type[x->v];
     if (++u->count > WALK_MAX)
         return WALK_DONE;
-    if (x->i && optab[x->i->op].form != IS_OWN && x->i->op != OP_data)
+    if (x->i && optab[x->i->op].element != IS_OWN && x->i->op != OP_data)
         return WALK_INTO;
     int64_t k = form_coef(form_linear(x->idx, t->dim, t->rank), u->a);
     return k != 0 && k != 1 ? WALK_DONE : WALK_PAST;
@@ -172,7 +172,7 @@ Root *root_value(Sched *s, Ref v)
     uint32_t outer = w.dims, record = record_of(&w);
     if (record)
         outer &= ~record;
-    else if (i && optab[i->op].form != IS_SUM) {
+    else if (i && optab[i->op].element != IS_SUM) {
         outer = rows_of(&w);
         int inner = w.dims ? 31 - __builtin_clz(w.dims) : 0;
         if (outer != w.dims && outer >> inner & 1 && !loads_unit(g, v, start, w.ph[inner])) {

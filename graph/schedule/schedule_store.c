@@ -35,7 +35,7 @@ static double index_budget(const Graph *g, Ref v, double budget)
             v = i->in[i->op == OP_barrier ? v - i->out : 0];
             continue;
         }
-        if (optab[i->op].form != IS_POINT)
+        if (optab[i->op].element != IS_POINT)
             return -1;
         budget -= optab[i->op].cost;
         for (int k = 1; k < i->nin; k++)
@@ -122,7 +122,7 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
     if (in_pieces(m, g, d, i, cost))
         return true;
     double evals = evaluations(d, i->op == OP_dot);
-    if (optab[i->op].form == IS_SUM && nobody_shares(m, d, cost / 2, size, evals))
+    if (optab[i->op].element == IS_SUM && nobody_shares(m, d, cost / 2, size, evals))
         return true;
     return evals > size && evals * cost > 1.5 * (size * (cost + m->store) + evals * m->load);
 }

@@ -112,7 +112,7 @@ static bool suits(const Spec *s)
     case SPEC_LANES: case SPEC_ROWS: return s->ins && s->ins->op == OP_region;
     case SPEC_SCATTER: return s->ins && s->ins->op == OP_scatter;
     case SPEC_SORT: return s->ins && s->ins->op == OP_sort;
-    default: return s->ins && optab[s->ins->op].form == IS_OWN;
+    default: return s->ins && optab[s->ins->op].element == IS_OWN;
     }
 }
 

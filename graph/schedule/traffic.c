@@ -21,7 +21,7 @@ static Onward tile_load(DemandWalk *w, Visit *x)
     Tile *l = w->ctx;
     Traffic *t = l->t;
     if (!loaded(t, x->v))
-        return x->i && optab[x->i->op].form != IS_SUM ? WALK_INTO : WALK_PAST;
+        return x->i && optab[x->i->op].element != IS_SUM ? WALK_INTO : WALK_PAST;
     Form f = place_form(t->s, x->v, x->idx);
     if (seen_add(&l->forms, PTR(f), 1, 0, 0))
         PUSH(t->tile, t->ntile, t->tile_cap, (Load){ .f = f, .loops = l->loops, .v = x->v });
@@ -52,7 +52,7 @@ static Onward count(DemandWalk *w, Visit *x)
     }
     if (!x->i)
         return WALK_PAST;
-    if (optab[x->i->op].form == IS_SUM)
+    if (optab[x->i->op].element == IS_SUM)
         count_sum(w, x);
     else if (elem_cost(w->g, x->i) > 0)
         PUSH(t->work, t->nwork, t->work_cap, (Work){ elem_cost(w->g, x->i), optab[x->i->op].code, x->loops, x->key->deps });

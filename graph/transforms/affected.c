@@ -111,10 +111,10 @@ void region_bits(const Region *r, int nin, int nsub, Graph *const *sub, const bo
     }
 }
 
-void lane_marks(const Form *f, int first, uint8_t *om)
+void lane_marks(const Draft *f, int first, uint8_t *om)
 {
     const Region *r = &f->r;
-    int nres = form_results(f);
+    int nres = draft_results(f);
     bool *in = NEWS(bool, f->nin), *out = NEWS(bool, nres);
     for (int a = 0; a < r->nlane; a++) {
         for (int j = 0; j < f->nin; j++)

@@ -192,7 +192,7 @@ static void lower_region(const Ins *i, const Ref *x, Ref *out, void *env)
         again(i, x, out);
         return;
     }
-    Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
+    Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
     f.r.remat = false, f.r.rule = NULL;
     for (int k = 0; k < f.nsub; k++)
         f.sub[k] = graph_matrix(f.sub[k]);
@@ -201,7 +201,7 @@ static void lower_region(const Ins *i, const Ref *x, Ref *out, void *env)
     if (f.r.nlane)
         drop_lane(&f, f.r.nlane - 1, 0, true, out);
     else
-        form_emit(&f, out);
+        draft_emit(&f, out);
 }
 
 Graph *graph_matrix(const Graph *g)

@@ -266,9 +266,9 @@ static Graph *close_body(Body *b, const Region *r, bool condition, int first, co
 }
 
 /* The lanes of a region become axes of the states that may differ along them; all states of an effect alike. */
-static void lane_axes(const Form *f, const Effects *all, int first, int slot, int operand)
+static void lane_axes(const Draft *f, const Effects *all, int first, int slot, int operand)
 {
-    int nlane = f->r.nlane, nres = form_results(f);
+    int nlane = f->r.nlane, nres = draft_results(f);
     uint8_t *om = NEWS(uint8_t, (size_t)(nres - slot) * nlane);
     lane_marks(f, slot, om);
     for (int n = first; n < all->n; n++) {
@@ -292,27 +292,27 @@ static void lane_axes(const Form *f, const Effects *all, int first, int slot, in
 }
 
 /* The region with its rewritten bodies, its operands but the states; *operand, *slot: of the first state. */
-static Form lifted_form(const Lift *l, const Ins *i, const Ref *x, Graph **sub, int nstate, int *operand, int *slot)
+static Draft lifted_form(const Lift *l, const Ins *i, const Ref *x, Graph **sub, int nstate, int *operand, int *slot)
 {
     const Region *r = i->region;
     uint8_t *shared = NEWS(uint8_t, r->nlane);
-    Form f = form_like(r, i->nin + l->nloop + nstate + 2, i->nsub);
+    Draft f = draft_like(r, i->nin + l->nloop + nstate + 2, i->nsub);
     int np = region_npred(r), fixed = np + r->ncap + region_nloop(r), n = 0;
     *slot = region_nloop(r) + (r->kind == WHILE);
     for (int k = 0; k <= i->nin; k++) {
         for (int s = 0; k == np + r->ncap && s < l->nloop; s++)
-            form_operand(&f, l->loop[s].step, shared);
+            draft_operand(&f, l->loop[s].step, shared);
         if (k == fixed && r->kind == WHILE)
-            form_operand(&f, Const(DT_I32, 0), shared);
+            draft_operand(&f, Const(DT_I32, 0), shared);
         if (k == fixed)
             *operand = f.nin;
         for (int s = 0; k == fixed && s < nstate; s++)
-            form_operand(&f, 0, shared);
+            draft_operand(&f, 0, shared);
         if (k < i->nin)
-            form_operand(&f, x[k], marks_in(r, k));
+            draft_operand(&f, x[k], marks_in(r, k));
     }
     if (r->kind == SCAN)
-        form_operand(&f, Iota(type_of(DT_I32, 1, &r->length), 0), shared);
+        draft_operand(&f, Iota(type_of(DT_I32, 1, &r->length), 0), shared);
     f.r.ncap += l->nloop, f.r.ncarry += nstate + (r->kind == WHILE);
     f.r.remat = false, f.r.rule = NULL;
     for (int k = 0; k < i->nsub; k++)
@@ -329,7 +329,7 @@ static Form lifted_form(const Lift *l, const Ins *i, const Ref *x, Graph **sub, 
 }
 
 /* The states of a region's effects at the graph around it, which are its operands. */
-static void states_around(Body *b, Form *f, Effects *all, int first, int slot, int operand)
+static void states_around(Body *b, Draft *f, Effects *all, int first, int slot, int operand)
 {
     for (int n = first; n < all->n; n++) {
         Effect *e = &all->effect[n];
@@ -363,13 +363,13 @@ static void lift_region(Lift *l, Body *b, const Ins *i, const Ref *x, int at)
         sub[k] = close_body(&body[k], r, r->kind == WHILE && !k, mine, state, nstate, l->nloop);
     if (error_pending())
         return;
-    Form f = lifted_form(l, i, x, sub, nstate, &operand, &slot);
+    Draft f = lifted_form(l, i, x, sub, nstate, &operand, &slot);
     lane_axes(&f, l->all, first, slot, operand);
     states_around(b, &f, l->all, first, slot, operand);
-    Ref *out = NEWS(Ref, form_results(&f));
+    Ref *out = NEWS(Ref, draft_results(&f));
     if (error_pending())
         return;
-    form_emit(&f, out);
+    draft_emit(&f, out);
     for (int s = 0; s < nstate; s++)
         b->now[b->nnow - nstate + s] = out[slot + s];
     for (int k = 0; k < i->nout; k++)

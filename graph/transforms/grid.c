@@ -214,7 +214,7 @@ static bool some(const Row *r, int n)
 static Row both(Row a, Row b) { return a.axis == b.axis && a.at == b.at ? a : (Row){ -1, 0 }; }
 
 /* In which rows all bodies that read input j read it. */
-static Row rows_of_inputs(const Form *f, const Uses *u, int j, const Places *p)
+static Row rows_of_inputs(const Draft *f, const Uses *u, int j, const Places *p)
 {
     Row r = { -1, 0 };
     bool read = false;
@@ -229,7 +229,7 @@ static Row rows_of_inputs(const Form *f, const Uses *u, int j, const Places *p)
     return r;
 }
 
-static Row rows_of_outputs(const Form *f, int k, const Places *p)
+static Row rows_of_outputs(const Draft *f, int k, const Places *p)
 {
     Row r = rows_of_output(f->sub[f->nsub - 1], k, p);
     for (int n = 0; n < f->nsub && f->r.kind == COND; n++)
@@ -238,10 +238,10 @@ static Row rows_of_outputs(const Form *f, int k, const Places *p)
 }
 
 /* What goes round in a loop is rows if each step gathers it, and reads it by rows. False: there is nothing of the kind. */
-static bool region_rows(const Form *f, const Places *p, Row *in, Row *out)
+static bool region_rows(const Draft *f, const Places *p, Row *in, Row *out)
 {
     const Region *r = &f->r;
-    int nin = f->sub[0]->nin, nout = form_results(f), first = r->ncap + r->nacc;
+    int nin = f->sub[0]->nin, nout = draft_results(f), first = r->ncap + r->nacc;
     Uses *u = NEWS(Uses, f->nsub);
     for (int n = 0; n < f->nsub; n++)
         u[n] = uses_in(f->sub[n]);
@@ -254,16 +254,16 @@ static bool region_rows(const Form *f, const Places *p, Row *in, Row *out)
     return some(in, nin) || some(out, nout);
 }
 
-static void emit_over_rows(const Form *f, const Places *p, Ref *out)
+static void emit_over_rows(const Draft *f, const Places *p, Ref *out)
 {
     const Region *r = &f->r;
-    int np = region_npred(r), nin = f->sub[0]->nin, nout = form_results(f), steps = r->ncap + region_nloop(r);
+    int np = region_npred(r), nin = f->sub[0]->nin, nout = draft_results(f), steps = r->ncap + region_nloop(r);
     Row *ri = NEWS(Row, nin), *ro = NEWS(Row, nout);
     if (r->nlane || r->rule || error_pending() || !region_rows(f, p, ri, ro)) {
-        form_emit(f, out);
+        draft_emit(f, out);
         return;
     }
-    Form g = form_of(r, f->nin, f->in, f->nsub, f->sub);
+    Draft g = draft_of(r, f->nin, f->in, f->nsub, f->sub);
     for (int j = 0; j < nin; j++)
         if (ri[j].axis >= 0)
             g.in[np + j] = own_row(f->in[np + j], &p->axis[ri[j].axis], ri[j].at + (r->kind == SCAN && j >= steps));
@@ -325,10 +325,10 @@ static Ref all_shards(const Region *r, int k, Ref y, int a, const Lane *lane)
 }
 
 /* The call without lane axis a, which is an axis of the grid. */
-static void one_shard(const Form *f, int a, const Lane *lane, Ref *out)
+static void one_shard(const Draft *f, int a, const Lane *lane, Ref *out)
 {
     const Region *r = &f->r;
-    int first = region_npred(r) + r->ncap, nres = form_results(f);
+    int first = region_npred(r) + r->ncap, nres = draft_results(f);
     Region narrow = *r;
     narrow.nlane--, narrow.remat = false;
     narrow.lane = NEWS(Lane, narrow.nlane);
@@ -339,15 +339,15 @@ static void one_shard(const Form *f, int a, const Lane *lane, Ref *out)
         for (int k = 0; k < nres; k++)
             narrow.om[k * narrow.nlane + b] = marks_out(r, k)[b + (b >= a)];
     }
-    Form g = form_like(&narrow, f->nin, f->nsub);
+    Draft g = draft_like(&narrow, f->nin, f->nsub);
     for (int j = 0; j < f->nin; j++) {
         for (int b = 0; b < narrow.nlane; b++)
             m[b] = marks_in(r, j)[b + (b >= a)];
-        form_operand(&g, shard_operand(r, j, f->in[j], a, lane), m);
+        draft_operand(&g, shard_operand(r, j, f->in[j], a, lane), m);
     }
     for (int k = 0; k < g.nsub; k++)
         g.sub[k] = f->sub[k];
-    form_emit(&g, out);
+    draft_emit(&g, out);
     for (int k = 0; k < nres && !error_pending(); k++) {
         out[k] = all_shards(r, k, out[k], a, lane);
         if (k < r->nacc && is_apart(r, first + k, f->in[first + k], a))
@@ -368,17 +368,17 @@ static void renamed(const Ins *i, const Ref *x, Ref *out, void *env)
         j.attr = attr;
         again(&j, x, out);
     } else if (i->op == OP_region) {
-        Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
+        Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
         for (int k = 0; k < f.nsub; k++)
             f.sub[k] = graph_rewrite(i->sub[k], renamed, env);
-        form_emit(&f, out);
+        draft_emit(&f, out);
     } else {
         again(i, x, out);
     }
 }
 
 /* A place that is no axis of the grid becomes a lane axis of what each shard runs, and those inside it. */
-static void batched_place(Form *f, int a, Ref *out)
+static void batched_place(Draft *f, int a, Ref *out)
 {
     Lane *lane = arena_copy(f->r.lane, sizeof *lane * (size_t)f->r.nlane);
     lane[a].place = NULL;
@@ -396,7 +396,7 @@ static void level_ins(const Ins *i, const Ref *x, Ref *out, void *env)
         again(i, x, out);
         return;
     }
-    Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
+    Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
     int a = region_place(&f.r), last = f.r.nlane - 1;
     while (a >= 0 && !f.r.lane[last].place)
         last--;

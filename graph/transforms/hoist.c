@@ -69,7 +69,7 @@ static Plan plan_of(const Graph *b, int ncap)
 }
 
 /* Emits what the border needs into the current graph, and makes its values operands. */
-static void lift(const Graph *b, const Plan *p, int ncap, const Ref *captures, Form *to)
+static void lift(const Graph *b, const Plan *p, int ncap, const Ref *captures, Draft *to)
 {
     Width w = graph_width(b);
     Ref *map = NEWS(Ref, b->nval), *x = NEWS(Ref, w.nin);
@@ -91,11 +91,11 @@ static void lift(const Graph *b, const Plan *p, int ncap, const Ref *captures, F
     }
     for (int v = 0; v < b->nval; v++)
         if (p->border[v])
-            form_operand(to, map[v], NULL), to->r.ncap++;
+            draft_operand(to, map[v], NULL), to->r.ncap++;
 }
 
 /* The body with the border of every body as further captures: inputs are the same in all. */
-static Graph *body_inside(const Form *f, const Plan *p, int which)
+static Graph *body_inside(const Draft *f, const Plan *p, int which)
 {
     const Graph *b = f->sub[which];
     Width w = graph_width(b);
@@ -125,7 +125,7 @@ static Graph *body_inside(const Form *f, const Plan *p, int which)
     return graph_end();
 }
 
-void hoist(Form *f)
+void hoist(Draft *f)
 {
     Plan *p = NEWS(Plan, f->nsub);
     int extra = 0;
@@ -133,13 +133,13 @@ void hoist(Form *f)
         extra += (p[n] = plan_of(f->sub[n], f->r.ncap)).nborder;
     if (!extra)
         return;
-    Form g = form_like(&f->r, f->nin + extra, f->nsub);
+    Draft g = draft_like(&f->r, f->nin + extra, f->nsub);
     for (int k = 0; k < f->r.ncap; k++)
-        form_operand(&g, f->in[k], NULL);
+        draft_operand(&g, f->in[k], NULL);
     for (int n = 0; n < f->nsub; n++)
         lift(f->sub[n], &p[n], f->r.ncap, f->in, &g);
     for (int k = f->r.ncap; k < f->nin; k++)
-        form_operand(&g, f->in[k], NULL);
+        draft_operand(&g, f->in[k], NULL);
     for (int n = 0; n < f->nsub; n++)
         g.sub[n] = body_inside(f, p, n);
     *f = g;

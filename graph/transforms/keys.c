@@ -99,11 +99,11 @@ static Ref constant(const Ins *i)
 
 static void inner(const Ins *i, const Ref *x, Ref *out)
 {
-    Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
+    Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = graph_without_keys(i->sub[k]);
     if (!error_pending())
-        form_emit(&f, out);
+        draft_emit(&f, out);
 }
 
 static void without_keys(const Ins *i, const Ref *x, Ref *out, void *env)

@@ -22,7 +22,7 @@ static void without_place(const Ins *i, const Ref *x, Ref *out, void *env)
         again(i, x, out);
         return;
     }
-    Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
+    Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
     int a = region_place(&f.r);
     for (int k = 0; k < f.nsub; k++)
         f.sub[k] = graph_unplaced(f.sub[k]);
@@ -31,7 +31,7 @@ static void without_place(const Ins *i, const Ref *x, Ref *out, void *env)
     if (a >= 0)
         drop_lane(&f, a, 0, false, out);
     else
-        form_emit(&f, out);
+        draft_emit(&f, out);
 }
 
 Graph *graph_unplaced(const Graph *g)
@@ -116,18 +116,18 @@ static void exchanging_region(const Ins *i, const Ref *x, Ref *out, Shard *s)
         again(i, x, out);
         return;
     }
-    Form f = form_like(r, i->nin + s->p->n, i->nsub);
+    Draft f = draft_like(r, i->nin + s->p->n, i->nsub);
     uint8_t *shared = NEWS(uint8_t, r->nlane);
     for (int j = 0; j <= i->nin; j++) {
         for (int a = 0; j == at && a < s->p->n; a++)
-            form_operand(&f, s->index[a], shared);
+            draft_operand(&f, s->index[a], shared);
         if (j < i->nin)
-            form_operand(&f, j < region_npred(r) ? agreed(x[j], i, s) : x[j], marks_in(r, j));
+            draft_operand(&f, j < region_npred(r) ? agreed(x[j], i, s) : x[j], marks_in(r, j));
     }
     f.r.ncap += s->p->n;
     for (int k = 0; k < f.nsub; k++)
         f.sub[k] = exchanging_body(i, k, s);
-    form_emit(&f, out);
+    draft_emit(&f, out);
 }
 
 static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard)
@@ -238,19 +238,19 @@ static void place_first(const Ins *i, const Ref *x, Ref *out, void *env)
     }
     const Region *r = i->region;
     Region front = *r;
-    Form f;
+    Draft f;
     uint8_t *m = NEWS(uint8_t, r->nlane);
     front.lane = NEWS(Lane, r->nlane), front.om = NEWS(uint8_t, (size_t)i->nout * r->nlane);
     for (int b = 0; b < r->nlane; b++)
         front.lane[b] = r->lane[b ? b - (b <= a) : a];
-    f = form_like(&front, i->nin, i->nsub);
+    f = draft_like(&front, i->nin, i->nsub);
     for (int j = 0; j < i->nin; j++) {
         int at = 0;
         for (int b = 0; b < r->nlane; b++) {
             m[b] = marks_in(r, j)[b ? b - (b <= a) : a];
             at += b < a && marks_in(r, j)[b] == STACKED;
         }
-        form_operand(&f, m[0] == STACKED ? MoveAxis(x[j], at, 0) : x[j], m);
+        draft_operand(&f, m[0] == STACKED ? MoveAxis(x[j], at, 0) : x[j], m);
     }
     for (int k = 0; k < i->nout * r->nlane; k++) {
         int b = k % r->nlane;
@@ -259,7 +259,7 @@ static void place_first(const Ins *i, const Ref *x, Ref *out, void *env)
     f.r.om = front.om;
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = i->sub[k];
-    form_emit(&f, out);
+    draft_emit(&f, out);
     for (int k = 0; k < i->nout; k++) {
         int at = 0;
         for (int b = 0; b < a; b++)

@@ -26,44 +26,44 @@ char region_group(const Region *r, int operand)
 
 /* ==================== forms */
 
-Form form_like(const Region *r, int nin, int nsub)
+Draft draft_like(const Region *r, int nin, int nsub)
 {
-    Form f = { .r = *r, .in = NEWS(Ref, nin), .nsub = nsub, .sub = NEWS(Graph *, nsub) };
+    Draft f = { .r = *r, .in = NEWS(Ref, nin), .nsub = nsub, .sub = NEWS(Graph *, nsub) };
     f.r.im = NEWS(uint8_t, (size_t)nin * r->nlane);
     return f;
 }
 
-Form form_of(const Region *r, int nin, const Ref *x, int nsub, Graph *const *sub)
+Draft draft_of(const Region *r, int nin, const Ref *x, int nsub, Graph *const *sub)
 {
-    Form f = form_like(r, nin, nsub);
+    Draft f = draft_like(r, nin, nsub);
     for (int k = 0; k < nin; k++)
-        form_operand(&f, x[k], marks_in(r, k));
+        draft_operand(&f, x[k], marks_in(r, k));
     for (int k = 0; k < nsub; k++)
         f.sub[k] = sub[k];
     return f;
 }
 
-void form_operand(Form *f, Ref v, const uint8_t *marks)
+void draft_operand(Draft *f, Ref v, const uint8_t *marks)
 {
     for (int a = 0; a < f->r.nlane; a++)
         f->r.im[f->nin * f->r.nlane + a] = marks[a];
     f->in[f->nin++] = v;
 }
 
-void form_emit(const Form *f, Ref *out)
+void draft_emit(const Draft *f, Ref *out)
 {
     emit_region(&f->r, f->nin, f->in, f->nsub, f->sub, out);
 }
 
-int form_results(const Form *f)
+int draft_results(const Draft *f)
 {
     return f->sub[f->nsub - 1]->nout;
 }
 
-Form form_restrict(const Form *f, bool *res)
+Draft draft_restrict(const Draft *f, bool *res)
 {
     bool *keep = NEWS(bool, f->nin);
-    Form g = { .in = NEWS(Ref, f->nin), .nsub = f->nsub, .sub = NEWS(Graph *, f->nsub) };
+    Draft g = { .in = NEWS(Ref, f->nin), .nsub = f->nsub, .sub = NEWS(Graph *, f->nsub) };
     region_restrict(&f->r, f->nin, f->nsub, f->sub, res, keep, &g.r, g.sub);
     for (int k = 0; k < f->nin; k++)
         if (keep[k])
@@ -165,7 +165,7 @@ static Graph *with_token(const Graph *b)
 /* A region that is there for its effects alone has a result all the same, as every instruction has one. */
 static void append_for_effects(const Region *r, int nin, const Ref *in, int nsub, Graph *const *sub)
 {
-    Form f = form_of(r, nin, in, nsub, sub);
+    Draft f = draft_of(r, nin, in, nsub, sub);
     Ref token;
     f.r.om = NEWS(uint8_t, r->nlane);
     for (int k = 0; k < nsub; k++)
@@ -215,10 +215,10 @@ void append_region(const Region *r, int nin, const Ref *in, int nsub, Graph *con
 }
 
 /* Drops captures and xs that no body uses; accumulators and carry are results too, and stay. */
-static void tidy(Form *f)
+static void tidy(Draft *f)
 {
     const Region *r = &f->r;
-    int np = region_npred(r), nres = form_results(f);
+    int np = region_npred(r), nres = draft_results(f);
     bool *res = NEWS(bool, nres), *keep = NEWS(bool, f->nin);
     for (int k = 0; k < nres; k++)
         res[k] = true;
@@ -229,11 +229,11 @@ static void tidy(Form *f)
     }
     if (all_bits(keep, f->nin))
         return;
-    Form g = form_like(r, f->nin, f->nsub);
+    Draft g = draft_like(r, f->nin, f->nsub);
     g.r.ncap = 0;
     for (int j = 0; j < f->nin; j++)
         if (keep[j]) {
-            form_operand(&g, f->in[j], marks_in(r, j));
+            draft_operand(&g, f->in[j], marks_in(r, j));
             g.r.ncap += region_group(r, j) == 'c';
         }
     for (int k = 0; k < f->nsub; k++)
@@ -242,7 +242,7 @@ static void tidy(Form *f)
 }
 
 /* (captures, carry) -> carry: a step where the condition holds, else what was. */
-static Graph *guarded_step(const Form *f)
+static Graph *guarded_step(const Draft *f)
 {
     const Graph *step = f->sub[1];
     int n = f->nin, nout = step->nout;
@@ -265,7 +265,7 @@ static Graph *guarded_step(const Form *f)
 }
 
 /* A while that turns at most so often is a scan of that length whose steps are guarded: what reverse mode takes. */
-static void bounded_scan(const Form *f, Ref *out)
+static void bounded_scan(const Draft *f, Ref *out)
 {
     Region scan = f->r;
     Graph *body = guarded_step(f);
@@ -274,10 +274,10 @@ static void bounded_scan(const Form *f, Ref *out)
 }
 
 /* In a graph under linearisation. True: the region was split, and its results are in out. */
-static bool linearise(Form *f, Ref *out)
+static bool linearise(Draft *f, Ref *out)
 {
     const Graph *g = cur();
-    int nres = form_results(f);
+    int nres = draft_results(f);
     bool *in = NEWS(bool, f->nin), *lin = NEWS(bool, nres);
     for (int j = 0; j < f->nin; j++)
         in[j] = graph_lin(g, f->in[j]);
@@ -320,7 +320,7 @@ void emit_region(const Region *r, int nin, const Ref *in, int nsub, Graph *const
             return;
     if (error_pending() || (!nres && (r->kind == WHILE || !have_effects(nsub, sub))))
         return;
-    Form f = form_of(r, nin, in, nsub, sub);
+    Draft f = draft_of(r, nin, in, nsub, sub);
     if (r->rule && r->rule->kind != RULE_BACK && cur()->linear && any_linear(nin, in))
         f.r.rule = NULL;                        /* a tangent goes through: of what is linear the derivative is the function */
     r = &f.r;

@@ -28,7 +28,7 @@ void region_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, 
     wide.lane[0] = ax->lane;
     for (int a = 0; a < r->nlane; a++)
         wide.lane[a + 1] = r->lane[a];
-    Form f = form_like(&wide, i->nin, i->nsub);
+    Draft f = draft_like(&wide, i->nin, i->nsub);
     uint8_t *m = NEWS(uint8_t, nlane);
     bool *in = NEWS(bool, i->nin), *bits = NEWS(bool, i->nout);
     for (int j = 0; j < i->nin; j++) {
@@ -36,7 +36,7 @@ void region_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, 
         m[0] = s[j];
         for (int a = 0; a < r->nlane; a++)
             m[a + 1] = marks_in(r, j)[a];
-        form_operand(&f, x[j], m);
+        draft_operand(&f, x[j], m);
     }
     region_bits(r, i->nin, i->nsub, i->sub, in, false, ax->lane.name, bits);
     f.r.om = NEWS(uint8_t, (size_t)i->nout * nlane);
@@ -55,7 +55,7 @@ void region_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, 
     }
     if (!i->region->effects)                    /* no body meets over it, and none tells of its lanes */
         f.r.lane[0].name = NULL;
-    form_emit(&f, out);
+    draft_emit(&f, out);
 }
 
 /* ==================== places of axes */
@@ -119,7 +119,7 @@ static Ref take_first(Ref v, int at)
 
 /* A region on its way from lane axis k to none: states of body inputs and results over that axis. */
 typedef struct Drop {
-    const Form *from;
+    const Draft *from;
     int k, np, nres;
     const Lane *lane;
     bool masked, vary, elim;
@@ -155,9 +155,9 @@ static Ref operand_over(Drop *d, int j, bool differs)
 }
 
 /* The region without the lane, its operands over it; bodies are still per example. */
-static Form without_lane(Drop *d, Ref mask)
+static Draft without_lane(Drop *d, Ref mask)
 {
-    const Form *from = d->from;
+    const Draft *from = d->from;
     const Region *r = &from->r;
     int rest = r->nlane - 1, k = d->k;
     bool *in = NEWS(bool, from->nin), *bits = NEWS(bool, d->nres);
@@ -171,12 +171,12 @@ static Form without_lane(Drop *d, Ref mask)
     narrow.lane = NEWS(Lane, rest);
     for (int a = 0; a < rest; a++)
         narrow.lane[a] = r->lane[a + (a >= k)];
-    Form f = form_like(&narrow, from->nin + 1, from->nsub);
+    Draft f = draft_like(&narrow, from->nin + 1, from->nsub);
     for (int j = 0; j <= from->nin; j++) {
         if (j == d->np && mask) {
             for (int a = 0; a < rest; a++)
                 m[a] = SHARED;
-            form_operand(&f, mask, m);
+            draft_operand(&f, mask, m);
             f.r.ncap++;
         }
         if (j == from->nin)
@@ -185,7 +185,7 @@ static Form without_lane(Drop *d, Ref mask)
         Ref v = operand_over(d, j, loop >= 0 && loop < region_nloop(r) && bits[loop]);
         for (int a = 0; a < rest; a++)
             m[a] = marks_in(r, j)[a + (a >= k)];
-        form_operand(&f, v, m);
+        draft_operand(&f, v, m);
     }
     f.r.om = NEWS(uint8_t, (size_t)d->nres * rest);
     for (int q = 0; q < d->nres; q++)
@@ -232,7 +232,7 @@ static Ref choose(Ref mask, Ref yes, Ref no)
  * have taken this branch. */
 static Graph *while_body(const Drop *d, int which)
 {
-    const Form *f = d->from;
+    const Draft *f = d->from;
     const Graph *cond = f->sub[0], *step = f->sub[1];
     int nloop = region_nloop(&f->r);
     uint8_t pred_state = d->vary ? STACKED : SHARED;
@@ -259,7 +259,7 @@ static Graph *while_body(const Drop *d, int which)
 /* A path a lane: every branch under the mask of the lanes that take it. */
 static Graph *cond_body(const Drop *d)
 {
-    const Form *f = d->from;
+    const Draft *f = d->from;
     const Graph *b0 = f->sub[0];
     Axis ax = { *d->lane, 0 };
     Ref *in = NEWS(Ref, b0->nin), *out = NEWS(Ref, d->nres), *got = NEWS(Ref, d->nres), outer = 0;
@@ -316,11 +316,11 @@ static Ref finish(const Drop *d, int q, Ref v)
 
 /* No lanes: an accumulator keeps what it holds, in every lane of the other axes; the rest is empty, or the sum of
  * nothing. */
-static void no_lanes(const Form *f, Ref *out)
+static void no_lanes(const Draft *f, Ref *out)
 {
     const Region *r = &f->r;
     int first = region_npred(r) + r->ncap;
-    for (int k = 0; k < form_results(f); k++) {
+    for (int k = 0; k < draft_results(f); k++) {
         Type t = region_result(r, f->nsub, f->sub, k);
         if (k >= r->nacc || !type_size(&t)) {
             out[k] = Zeros(&t);
@@ -336,7 +336,7 @@ static void no_lanes(const Form *f, Ref *out)
 
 static bool condition_differs(const Drop *d)
 {
-    const Form *f = d->from;
+    const Draft *f = d->from;
     if (f->r.kind == COND)
         return d->in[0] == STACKED;
     if (f->r.kind != WHILE)
@@ -349,9 +349,9 @@ static bool condition_differs(const Drop *d)
     return on[cond->out[0]];
 }
 
-static void batch_bodies(Drop *d, Form *f)
+static void batch_bodies(Drop *d, Draft *f)
 {
-    const Form *from = d->from;
+    const Draft *from = d->from;
     int nloop = region_nloop(&from->r);
     for (int q = 0; q < d->nres; q++)
         d->have[q] = q < nloop ? d->loop[q] : d->want[q];
@@ -386,14 +386,14 @@ static bool meets_alone(const Drop *d)
     return true;
 }
 
-void drop_lane(const Form *from, int k, Ref mask, bool elim, Ref *out)
+void drop_lane(const Draft *from, int k, Ref mask, bool elim, Ref *out)
 {
     const Region *r = &from->r;
     if (!r->lane[k].size) {
         no_lanes(from, out);
         return;
     }
-    Drop d = { .from = from, .k = k, .np = region_npred(r), .nres = form_results(from),
+    Drop d = { .from = from, .k = k, .np = region_npred(r), .nres = draft_results(from),
         .lane = &r->lane[k], .masked = mask != 0, .elim = elim };
     d.in = NEWS(uint8_t, from->nin);
     d.loop = d.in + d.np + r->ncap;
@@ -402,7 +402,7 @@ void drop_lane(const Form *from, int k, Ref mask, bool elim, Ref *out)
     d.apart = NEWS(Ref, region_nloop(r));
     for (int q = 0; q < d.nres; q++)
         d.want[q] = marks_out(r, q)[k];
-    Form f = without_lane(&d, mask);
+    Draft f = without_lane(&d, mask);
     d.vary = condition_differs(&d);
     if (meets_alone(&d))
         return;
@@ -414,7 +414,7 @@ void drop_lane(const Form *from, int k, Ref mask, bool elim, Ref *out)
     if (f.r.nlane && elim)
         drop_lane(&f, f.r.nlane - 1, 0, true, out);
     else
-        form_emit(&f, out);
+        draft_emit(&f, out);
     for (int q = 0; q < d.nres; q++)
         out[q] = finish(&d, q, out[q]);
 }

@@ -27,16 +27,16 @@ void region_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
     region_bits(r, i->nin, i->nsub, i->sub, tin, true, NULL, tout);
     for (int k = 0; k < nl; k++)
         tin[np + r->ncap + k] = tout[k];
-    Form f = form_like(r, 2 * i->nin, i->nsub);
+    Draft f = draft_like(r, 2 * i->nin, i->nsub);
     f.r.split = false, f.r.rule = NULL;
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = graph_joint(i->sub[k], tin + np, r->kind == WHILE && k == 0 ? none : tout);
     for (int j = 0; j < i->nin; j++) {
         char group = region_group(r, j);
-        form_operand(&f, x[j], marks_in(r, j));
+        draft_operand(&f, x[j], marks_in(r, j));
         if (!tin[j])
             continue;
-        form_operand(&f, or_zero(t[j], x[j]), marks_in(r, j));
+        draft_operand(&f, or_zero(t[j], x[j]), marks_in(r, j));
         f.r.ncap += group == 'c', f.r.nacc += group == 'a', f.r.ncarry += group == 'y';
     }
     f.r.om = NEWS(uint8_t, 2 * (size_t)i->nout * r->nlane);
@@ -45,7 +45,7 @@ void region_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
             for (int a = 0; a < r->nlane; a++)
                 f.r.om[nout * r->nlane + a] = marks_out(r, k)[a];
     Ref *out = NEWS(Ref, nout);
-    form_emit(&f, out);
+    draft_emit(&f, out);
     for (int k = 0, at = 0; k < i->nout; k++) {
         z[k] = out[at++];
         tz[k] = tout[k] ? out[at++] : 0;
@@ -54,7 +54,7 @@ void region_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
 
 /* ==================== linearisation of bodies */
 
-void linear_bodies(Form *f, const bool *lin)
+void linear_bodies(Draft *f, const bool *lin)
 {
     const Region *r = &f->r;
     int np = region_npred(r);
@@ -226,18 +226,18 @@ static Graph *cut_body(const Graph *b, const Cut *cut, const Slots *s, int at)
 }
 
 /* The residuals come last among the results, and keep what lanes differ in. Returns their marks. */
-static const uint8_t *emit_primal(const Form *wide, const bool *lin, int nres, int n, Ref *out, Ref *stored)
+static const uint8_t *emit_primal(const Draft *wide, const bool *lin, int nres, int n, Ref *out, Ref *stored)
 {
     int nlane = wide->r.nlane;
     bool *res = NEWS(bool, nres + n);
     for (int k = 0; k < nres + n; k++)
         res[k] = k >= nres || !lin[k];
-    Form f = form_restrict(wide, res);
-    int kept = form_results(&f), at = 0;
+    Draft f = draft_restrict(wide, res);
+    int kept = draft_results(&f), at = 0;
     uint8_t *tail = f.r.om + (size_t)(kept - n) * nlane;
     lane_marks(&f, kept - n, tail);
     Ref *got = NEWS(Ref, kept);
-    form_emit(&f, got);
+    draft_emit(&f, got);
     for (int k = 0; k < nres; k++)
         if (res[k])
             out[k] = got[at++];
@@ -246,15 +246,15 @@ static const uint8_t *emit_primal(const Form *wide, const bool *lin, int nres, i
     return tail;
 }
 
-static void emit_linear(const Form *f, const bool *lin, int nres, Ref *out)
+static void emit_linear(const Draft *f, const bool *lin, int nres, Ref *out)
 {
     bool *res = NEWS(bool, nres);
     for (int k = 0; k < nres; k++)
         res[k] = lin[k];
-    Form L = form_restrict(f, res);
+    Draft L = draft_restrict(f, res);
     L.r.split = true;
-    Ref *got = NEWS(Ref, form_results(&L));
-    form_emit(&L, got);
+    Ref *got = NEWS(Ref, draft_results(&L));
+    draft_emit(&L, got);
     for (int k = 0, at = 0; k < nres; k++)
         if (res[k]) {
             if (lin[k])
@@ -263,11 +263,11 @@ static void emit_linear(const Form *f, const bool *lin, int nres, Ref *out)
         }
 }
 
-void split_region(const Form *joint, const bool *lin, Ref *out)
+void split_region(const Draft *joint, const bool *lin, Ref *out)
 {
-    Form f = *joint;
+    Draft f = *joint;
     const Region *r = &joint->r;
-    int np = region_npred(r), nres = form_results(joint), nlane = r->nlane;
+    int np = region_npred(r), nres = draft_results(joint), nlane = r->nlane;
     Cut *cut = NEWS(Cut, f.nsub);
     Slots s = { 0 };
     f.sub = NEWS(Graph *, f.nsub);
@@ -279,7 +279,7 @@ void split_region(const Form *joint, const bool *lin, Ref *out)
         assign(&s, f.sub[k], &cut[k]);
     }
 
-    Form wide = form_of(r, f.nin, f.in, f.nsub, f.sub);
+    Draft wide = draft_of(r, f.nin, f.in, f.nsub, f.sub);
     wide.r.remat = false;
     wide.r.om = NEWS(uint8_t, (size_t)(nres + s.n) * nlane);
     for (int k = 0; k < nres * nlane; k++)
@@ -290,12 +290,12 @@ void split_region(const Form *joint, const bool *lin, Ref *out)
     const uint8_t *marks = emit_primal(&wide, lin, nres, s.n, out, stored);
 
     int at = r->kind == SCAN ? f.nin : np + r->ncap;
-    Form L = form_like(r, f.nin + s.n, f.nsub);
+    Draft L = draft_like(r, f.nin + s.n, f.nsub);
     for (int j = 0; j <= f.nin; j++) {
         for (int k = 0; j == at && k < s.n; k++)
-            form_operand(&L, stored[k], marks + (size_t)k * nlane);
+            draft_operand(&L, stored[k], marks + (size_t)k * nlane);
         if (j < f.nin)
-            form_operand(&L, f.in[j], marks_in(r, j));
+            draft_operand(&L, f.in[j], marks_in(r, j));
     }
     L.r.ncap += r->kind == SCAN ? 0 : s.n;
     for (int k = 0; k < f.nsub; k++)

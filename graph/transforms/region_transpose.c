@@ -185,7 +185,7 @@ static Graph *transpose_body(const Duality *d, const Graph *b)
 
 /* ==================== the region */
 
-static Form transposed(const Duality *d, const Ref *ct, const Cts *c)
+static Draft transposed(const Duality *d, const Ref *ct, const Cts *c)
 {
     const Ins *i = d->i;
     const Region *r = d->r;
@@ -194,27 +194,27 @@ static Form transposed(const Duality *d, const Ref *ct, const Cts *c)
     plain.length = r->length;
     plain.reverse = d->scan && !r->reverse;
     plain.lane = r->lane, plain.nlane = nlane;
-    Form f = form_like(&plain, i->nin + i->nout, i->nsub);
+    Draft f = draft_like(&plain, i->nin + i->nout, i->nsub);
     for (int j = 0; j < d->np; j++)
-        form_operand(&f, i->in[j], marks_in(r, j));
+        draft_operand(&f, i->in[j], marks_in(r, j));
     for (int k = 0; k < d->caps.n; k++)
-        form_operand(&f, i->in[d->caps.v[k]], marks_in(r, d->caps.v[k]));
+        draft_operand(&f, i->in[d->caps.v[k]], marks_in(r, d->caps.v[k]));
     for (int k = 0; k < d->act.n; k++)
-        form_operand(&f, ct[d->act.v[k]], dual_marks(marks_out(r, d->act.v[k]), nlane));
+        draft_operand(&f, ct[d->act.v[k]], dual_marks(marks_out(r, d->act.v[k]), nlane));
     for (int k = 0; !d->scan && k < d->yct.n; k++)
-        form_operand(&f, ct[d->yct.v[k]], dual_marks(marks_out(r, d->yct.v[k]), nlane));
+        draft_operand(&f, ct[d->yct.v[k]], dual_marks(marks_out(r, d->yct.v[k]), nlane));
     for (int k = 0; k < d->thread.n; k++) {
         int j = d->thread.v[k];
         Ref so_far = d->first[j] ? ct_get(c, i->in[j]) : 0;
         so_far = Convert(or_zero(so_far, i->in[j]), dtype_sum((Dtype)typ(i->in[j])->dt));
-        form_operand(&f, so_far, dual_marks(marks_in(r, j), nlane));
+        draft_operand(&f, so_far, dual_marks(marks_in(r, j), nlane));
     }
     for (int k = r->nacc; k < region_nloop(r); k++)
-        form_operand(&f, or_zero(ct[k], i->out + (Ref)k), dual_marks(marks_out(r, k), nlane));
+        draft_operand(&f, or_zero(ct[k], i->out + (Ref)k), dual_marks(marks_out(r, k), nlane));
     for (int k = 0; k < d->xs.n; k++)
-        form_operand(&f, i->in[d->xs.v[k]], marks_in(r, d->xs.v[k]));
+        draft_operand(&f, i->in[d->xs.v[k]], marks_in(r, d->xs.v[k]));
     for (int k = 0; d->scan && k < d->yct.n; k++)
-        form_operand(&f, ct[d->yct.v[k]], dual_marks(marks_out(r, d->yct.v[k]), nlane));
+        draft_operand(&f, ct[d->yct.v[k]], dual_marks(marks_out(r, d->yct.v[k]), nlane));
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = transpose_body(d, i->sub[k]);
     f.r.om = NEWS(uint8_t, (size_t)(i->nin + 1) * nlane);
@@ -255,12 +255,12 @@ void region_transpose(const Ins *i, const Ref *ct, Cts *c)
         return;
     }
     Duality d = duality(i, ct, c);
-    Form f = transposed(&d, ct, c);
+    Draft f = transposed(&d, ct, c);
     if (error_pending())
         return;
     int n = d.thread.n, first = region_npred(r) + r->ncap;
-    Ref *out = NEWS(Ref, form_results(&f));
-    form_emit(&f, out);
+    Ref *out = NEWS(Ref, draft_results(&f));
+    draft_emit(&f, out);
     for (int k = 0; k < n; k++)
         if (d.first[d.thread.v[k]])
             ct_set(c, i->in[d.thread.v[k]], out[k] ? ct_like(c, i->in[d.thread.v[k]], out[k]) : 0);

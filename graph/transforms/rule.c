@@ -100,23 +100,23 @@ const Rule *rule_lost(RuleKind kind, int nclosed, const char *name)
 /* ==================== jvp */
 
 /* A plain call over the lanes of r, with room for operands. */
-static Form call_like(const Region *r, int nin, Graph *body)
+static Draft call_like(const Region *r, int nin, Graph *body)
 {
     Region call = region_plain(CALL, 0, 0, 0);
     call.lane = r->lane, call.nlane = r->nlane;
-    Form f = form_like(&call, nin, 1);
+    Draft f = draft_like(&call, nin, 1);
     f.sub[0] = body;
     f.r.om = NEWS(uint8_t, ((size_t)body->nout + 1) * r->nlane);
     return f;
 }
 
-static void operand(Form *f, Ref v, const uint8_t *marks)
+static void operand(Draft *f, Ref v, const uint8_t *marks)
 {
-    form_operand(f, v, marks);
+    draft_operand(f, v, marks);
     f->r.ncap++;
 }
 
-static void result(Form *f, int k, const uint8_t *marks)
+static void result(Draft *f, int k, const uint8_t *marks)
 {
     for (int a = 0; a < f->r.nlane; a++)
         f->r.om[k * f->r.nlane + a] = marks[a];
@@ -145,7 +145,7 @@ static bool captures_constant(const Ins *i, const Ref *t)
 static void jvp_forward(const Ins *i, const Said *s, const Ref *x, const Ref *t, Ref *z, Ref *tz)
 {
     const Region *r = i->region;
-    Form f = call_like(r, 2 * i->nin, s->g);
+    Draft f = call_like(r, 2 * i->nin, s->g);
     Ref *out = NEWS(Ref, s->g->nout);
     int n = i->nout;
     for (int k = 0; k < i->nin; k++)
@@ -158,7 +158,7 @@ static void jvp_forward(const Ins *i, const Said *s, const Ref *x, const Ref *t,
         if (float_out(i->sub[0], k) && s->given[fl++])
             result(&f, n++, marks_out(r, k));
     }
-    form_emit(&f, out);
+    draft_emit(&f, out);
     n = i->nout;
     for (int k = 0, fl = 0; k < i->nout; k++) {
         z[k] = out[k];
@@ -167,7 +167,7 @@ static void jvp_forward(const Ins *i, const Said *s, const Ref *x, const Ref *t,
 }
 
 /* (captures and saved, tangents) -> zeros like the float results: what it should be is not known. */
-static Graph *unknown_body(const Form *f, const Graph *primal, int nout)
+static Graph *unknown_body(const Draft *f, const Graph *primal, int nout)
 {
     Ref *out = NEWS(Ref, nout);
     int n = 0;
@@ -191,11 +191,11 @@ static Graph *unknown_body(const Form *f, const Graph *primal, int nout)
 }
 
 /* The call that stands for the derivative until it is transposed. */
-static void jvp_linear(const Ins *i, const Said *s, const Form *fwd, const Ref *saved, const Ref *x, const Ref *t, Ref *tz)
+static void jvp_linear(const Ins *i, const Said *s, const Draft *fwd, const Ref *saved, const Ref *x, const Ref *t, Ref *tz)
 {
     const Region *r = i->region;
     int nsaved = s->g->nout - i->nout, nclosed = r->rule->nclosed, n = 0;
-    Form f = call_like(r, i->nin + nsaved, s->g);
+    Draft f = call_like(r, i->nin + nsaved, s->g);
     for (int k = 0; k < nclosed; k++)
         operand(&f, x[k], marks_in(r, k));
     for (int k = 0; k < nsaved; k++)
@@ -211,7 +211,7 @@ static void jvp_linear(const Ins *i, const Said *s, const Form *fwd, const Ref *
     for (int k = 0; k < i->nout; k++)
         if (float_out(i->sub[0], k))
             result(&f, n++, marks_out(r, k));
-    form_emit(&f, out);
+    draft_emit(&f, out);
     n = 0;
     for (int k = 0; k < i->nout; k++)
         tz[k] = float_out(i->sub[0], k) ? out[n++] : 0;
@@ -220,14 +220,14 @@ static void jvp_linear(const Ins *i, const Said *s, const Form *fwd, const Ref *
 static void jvp_reverse(const Ins *i, const Said *s, const Ref *x, const Ref *t, Ref *z, Ref *tz)
 {
     const Region *r = i->region;
-    Form f = call_like(r, i->nin, s->g);
+    Draft f = call_like(r, i->nin, s->g);
     Ref *out = NEWS(Ref, s->g->nout);
     for (int k = 0; k < i->nin; k++)
         operand(&f, x[k], marks_in(r, k));
     for (int k = 0; k < i->nout; k++)
         result(&f, k, marks_out(r, k));
     lane_marks(&f, i->nout, f.r.om + (size_t)i->nout * r->nlane);
-    form_emit(&f, out);
+    draft_emit(&f, out);
     for (int k = 0; k < i->nout; k++)
         z[k] = out[k];
     if (!error_pending())
@@ -242,8 +242,8 @@ static void jvp_back(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
     for (int k = 0; k < i->nin; k++)
         in[k] = k < r->rule->nclosed ? x[k] : or_zero(t[k], x[k]);
     again(i, x, z);
-    Form f = form_of(r, i->nin, in, i->nsub, i->sub);
-    form_emit(&f, tz);
+    Draft f = draft_of(r, i->nin, in, i->nsub, i->sub);
+    draft_emit(&f, tz);
 }
 
 void rule_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
@@ -293,7 +293,7 @@ void rule_transpose(const Ins *i, const Ref *ct, Cts *c)
     }
     if (!says(r->rule, 0, &s))
         return;
-    Form f = call_like(r, i->nin + i->nout, s.g);
+    Draft f = call_like(r, i->nin + i->nout, s.g);
     Ref *out = NEWS(Ref, s.g->nout);
     int n = 0;
     for (int k = 0; k < r->rule->nclosed; k++)
@@ -303,7 +303,7 @@ void rule_transpose(const Ins *i, const Ref *ct, Cts *c)
     for (int k = r->rule->nclosed, fl = 0; k < i->nin; k++, fl++)
         if (s.given[fl])
             result(&f, n++, dual(marks_in(r, k), r->nlane));
-    form_emit(&f, out);
+    draft_emit(&f, out);
     n = 0;
     for (int k = r->rule->nclosed, fl = 0; k < i->nin && !error_pending(); k++, fl++)
         if (s.given[fl])
@@ -457,12 +457,12 @@ static void without_rule(const Ins *i, const Ref *x, Ref *out, void *env)
         again(i, x, out);
         return;
     }
-    Form f = form_of(i->region, i->nin, x, i->nsub, i->sub);
+    Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
     f.r.rule = NULL;
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = graph_without_rules(i->sub[k]);
     if (!error_pending())
-        form_emit(&f, out);
+        draft_emit(&f, out);
 }
 
 Graph *graph_without_rules(const Graph *g)

@@ -533,7 +533,7 @@ static void lanes_region(Sharder *s, const Ins *i)
         *s->lanes = true;
         return;
     }
-    Form f = form_like(r, i->nin, i->nsub);
+    Draft f = draft_like(r, i->nin, i->nsub);
     f.r.lane = arena_copy(r->lane, sizeof *r->lane * (size_t)r->nlane);
     for (int m = 0; m < s->mesh->naxis; m++)
         if (to[m] >= 0)
@@ -541,11 +541,11 @@ static void lanes_region(Sharder *s, const Ins *i)
     for (int k = 0; k < i->nin; k++) {
         Val want = lanes_state(marks_in(r, k), to);
         Ref x = apart(s, r, i, k, &want) ? zero_share(s, i->in[k], &want) : part_as(s, i, i->in[k], &want);
-        form_operand(&f, x, marks_in(r, k));
+        draft_operand(&f, x, marks_in(r, k));
     }
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = i->sub[k];
-    form_emit(&f, y);
+    draft_emit(&f, y);
     for (int k = 0; k < i->nout; k++) {
         Val state = lanes_state(marks_out(r, k), to);
         int j = region_npred(r) + r->ncap + k;
@@ -691,17 +691,17 @@ static void inner_region(Sharder *s, const Ins *i)
     }
     if (error_pending() || *s->lanes)
         return;
-    Form f = form_like(r, i->nin, i->nsub);
+    Draft f = draft_like(r, i->nin, i->nsub);
     Ref *y = NEWS(Ref, i->nout);
     for (int k = 0; k < i->nin; k++) {
         Val want = k < np ? (Val){ .at = whole } : t.in[k - np];
         if (region_group(r, k) == 'x')
             want.at = shifted(&want.at, 1);
-        form_operand(&f, part_as(s, i, i->in[k], &want), NULL);
+        draft_operand(&f, part_as(s, i, i->in[k], &want), NULL);
     }
     for (int k = 0; k < i->nsub; k++)
         f.sub[k] = t.sub[k];
-    form_emit(&f, y);
+    draft_emit(&f, y);
     for (int k = 0; k < i->nout; k++) {
         Val v = { y[k], r->kind == SCAN && k >= region_nloop(r) ? shifted(&t.out[k].at, 1) : t.out[k].at, t.out[k].sum };
         s->val[i->out + (Ref)k] = v;

@@ -6,22 +6,22 @@
 
 #include "graph.h"
 
-/* A region with its operands and bodies, before it is emitted. Marks of operands grow with them (form_operand). */
-typedef struct Form {
+/* A region with its operands and bodies, before it is emitted. Marks of operands grow with them (draft_operand). */
+typedef struct Draft {
     Region r;
     int nin; Ref *in;
     int nsub; Graph **sub;
-} Form;
+} Draft;
 
 /* r without operands and marks, room for nin operands; bodies not yet set. */
-Form form_like(const Region *r, int nin, int nsub);
+Draft draft_like(const Region *r, int nin, int nsub);
 /* The region as it stands, on operands x. Nothing is shared with the instruction but the bodies. */
-Form form_of(const Region *r, int nin, const Ref *x, int nsub, Graph *const *sub);
-void form_operand(Form *, Ref, const uint8_t *marks);
-void form_emit(const Form *, Ref *out);
-int form_results(const Form *);
+Draft draft_of(const Region *r, int nin, const Ref *x, int nsub, Graph *const *sub);
+void draft_operand(Draft *, Ref, const uint8_t *marks);
+void draft_emit(const Draft *, Ref *out);
+int draft_results(const Draft *);
 /* With only the results in res (closed over the carry by the call). */
-Form form_restrict(const Form *, bool *res);
+Draft draft_restrict(const Draft *, bool *res);
 
 static inline const uint8_t *marks_in(const Region *r, int k) { return r->im ? r->im + (size_t)k * r->nlane : NULL; }
 static inline const uint8_t *marks_out(const Region *r, int k) { return r->om ? r->om + (size_t)k * r->nlane : NULL; }
@@ -71,13 +71,13 @@ bool lanes_exchange(const Graph *);
 Graph *grid_program(const Ins *i, const Graph *, const Places *, Dealt *in, Dealt *out);
 
 /* Moves what depends on captures alone out of a loop without lanes, where it becomes a capture. */
-void hoist(Form *);
+void hoist(Draft *);
 /* Marks of the results from `first` on, which are no accumulators: stacked where they may differ by lane. */
-void lane_marks(const Form *, int first, uint8_t *om);
+void lane_marks(const Draft *, int first, uint8_t *om);
 /* A joint region becomes one that computes and one that is linear. lin: which results have tangents. */
-void split_region(const Form *, const bool *lin, Ref *out);
+void split_region(const Draft *, const bool *lin, Ref *out);
 /* The bodies again under linearisation, so that their own regions are split. */
-void linear_bodies(Form *, const bool *lin);
+void linear_bodies(Draft *, const bool *lin);
 /* Rules: the derivative of a call that has one; the transpose of what it leaves; its lanes. */
 void rule_jvp(const Ins *, const Ref *x, const Ref *t, Ref *z, Ref *tz);
 void rule_transpose(const Ins *, const Ref *ct, Cts *);
@@ -88,6 +88,6 @@ const Rule *rule_batched(const Rule *, const Lane *, bool masked, int nin, const
 
 /* Takes lane axis k out of a region by batching its bodies. mask: one bit a lane, in scope; 0: all are active. elim: regions
  * in the bodies lose it, too, and this one its other lanes. */
-void drop_lane(const Form *, int k, Ref mask, bool elim, Ref *out);
+void drop_lane(const Draft *, int k, Ref mask, bool elim, Ref *out);
 
 #endif

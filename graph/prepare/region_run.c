@@ -1,5 +1,5 @@
 /*
- * region_form.c - the form that a region takes.
+ * region_run.c - the form that a region takes.
  *
  * In:  a region whose bodies are expanded.
  * Out: lanes (a kernel whose loop carries the elements of the state in registers), rows (a kernel with the state
@@ -55,7 +55,7 @@ static bool lanes_run(const Machine *m, const Graph *g, bool nested)
                 return false;
             break;
         default:
-            if (optab[i->op].form == IS_OWN)
+            if (optab[i->op].element == IS_OWN)
                 return false;
         }
     }
@@ -81,7 +81,7 @@ static Onward nested(DemandWalk *w, Visit *x)
 {
     if (!x->i)
         return WALK_PAST;
-    bool inside = optab[x->i->op].form == IS_SUM && set_meets(x->key->deps, w->ctx);
+    bool inside = optab[x->i->op].element == IS_SUM && set_meets(x->key->deps, w->ctx);
     return inside && elem_cost(w->g, x->i) > 16 ? WALK_DONE : WALK_INTO;
 }
 
@@ -89,7 +89,7 @@ static bool phases(const Graph *g)
 {
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
-        if (optab[i->op].form != IS_SUM)
+        if (optab[i->op].element != IS_SUM)
             continue;
         const Type *t = &g->type[i->out];
         Form idx[MAXRANK];
@@ -116,17 +116,17 @@ static bool fits_rows(const Machine *m, const Region *r, const Graph *g)
     return phases(g);
 }
 
-RegionForm region_form(const Region *r, int nin, int nsub, Graph *const *sub, const Target *t)
+RegionRun region_run(const Region *r, int nin, int nsub, Graph *const *sub, const Target *t)
 {
     (void)nin;
     if (r->kind == CALL)
-        return REGION_MATRIX;
+        return RUN_MATRIX;
     for (int k = 0; k < r->nlane; k++)
         if (!r->lane[k].size)
-            return REGION_MATRIX;
+            return RUN_MATRIX;
     if (fits_lanes(t->machine, r, nsub, sub))
-        return REGION_LANES;
+        return RUN_LANES;
     if (!r->nlane)
-        return REGION_STEPS;
-    return fits_rows(t->machine, r, sub[0]) ? REGION_ROWS : REGION_MATRIX;
+        return RUN_STEPS;
+    return fits_rows(t->machine, r, sub[0]) ? RUN_ROWS : RUN_MATRIX;
 }
