@@ -1,8 +1,10 @@
 /*
- * api.h - the front end, private: how symbols, trees, arrays and functions are held, and what ops are written with.
+ * api.h - the front end, private: how symbols, trees, arrays and functions are held, and what ops are
+ * written with.
  *
- * An op of heddle.h is a few lines: OP(name) at entry takes the source line the user's macro left; unify() or sym_ref() turn
- * symbols into values of the graph being traced; builders of graph.h make the result; sym_of() gives it back.
+ * An op of heddle.h is a few lines: OP(name) at entry takes the source line the user's macro left; unify()
+ * or sym_ref() turn symbols into values of the graph being traced; builders of graph.h make the result;
+ * sym_of() gives it back.
  *
  *     hd hd_add(hd x, hd y) { OP(hd_add); return elem(OP_add, 2, (hd[]){ x, y }); }
  *     hd hd_ravel(hd x)     { OP(hd_ravel); return sym_of(Reshape(sym_ref(x), ...)); }
@@ -21,13 +23,16 @@
 #include "compile.h"
 #include "backend.h"
 
-_Static_assert((int)DT_BOOL == HD_BOOL && (int)DT_F32 == HD_F32 && (int)DT_KEY == HD_KEY, "dtypes are numbered as in heddle.h");
-_Static_assert((int)E_INTERNAL == HD_EINTERNAL && (int)E_DIFF == HD_EDIFF, "codes are numbered as in heddle.h");
+_Static_assert((int)DT_BOOL == HD_BOOL && (int)DT_F32 == HD_F32 && (int)DT_KEY == HD_KEY,
+    "dtypes are numbered as in heddle.h");
+_Static_assert(
+    (int)E_INTERNAL == HD_EINTERNAL && (int)E_DIFF == HD_EDIFF, "codes are numbered as in heddle.h");
 _Static_assert(MAXRANK == HD_MAX_RANK, "ranks");
 
 /* ==================== places (place.c)
- * hd_at_ pushes (file, line, op); an op takes the top entry if it is its own and keeps what it calls, and what the user's
- * functions that it calls push, away from the entries below. The place stays until the next op, so ops may be built of ops. */
+ * hd_at_ pushes (file, line, op); an op takes the top entry if it is its own and keeps what it calls, and
+ * what the user's functions that it calls push, away from the entries below. The place stays until the next
+ * op, so ops may be built of ops. */
 typedef struct At { int floor, height; bool guards; } At;
 At at_place(void (*op)(void));                  /* the line alone */
 At at_enter(void (*op)(void));                  /* and the caller's mode is set aside */
@@ -35,8 +40,8 @@ void at_leave(At *);
 At at_lend(void);                               /* the user's function begins: at_back follows */
 void at_back(At *);
 
-/* The caller's floating-point mode and locale (mode.c). Whoever comes in through OP finds C's defaults; what the user's
- * functions compute while they are traced is in the caller's own. */
+/* The caller's floating-point mode and locale (mode.c). Whoever comes in through OP finds C's defaults; what
+ * the user's functions compute while they are traced is in the caller's own. */
 typedef struct Mode {
 #if defined(__SSE2__)
     uint32_t sse; uint16_t x87;
@@ -52,11 +57,12 @@ void mode_leave(const Mode *);
 #define PLACE(f) __attribute__((cleanup(at_leave), unused)) At at_ = at_place((void (*)(void))(f))
 #define OP(f) __attribute__((cleanup(at_leave), unused)) At at_ = at_enter((void (*)(void))(f))
 
-/* ==================== trees: the shape of what functions take and return (tree.c). In an arena; never change.
- * Dictionaries are in order of their keys, which are interned. */
+/* ==================== trees: the shape of what functions take and return (tree.c). In an arena; never
+ * change. Dictionaries are in order of their keys, which are interned. */
 typedef enum TreeKind {
     T_LEAF,                                     /* an array of `type` */
-    T_WEAK,                                     /* a constant without a dtype of its own: `value`; type is what it is alone */
+    /* a constant without a dtype of its own: `value`; type is what it is alone */
+    T_WEAK,
     T_NIL,                                      /* nothing: no leaf */
     T_DICT, T_TUPLE
 } TreeKind;
@@ -81,8 +87,8 @@ const Tree *tree_strong(const Tree *);          /* weak leaves become plain ones
 const Tree *tree_copy(const Tree *);            /* into the current arena */
 bool tree_equal(const Tree *, const Tree *);    /* weak: same value */
 bool tree_same_shape(const Tree *, const Tree *);       /* structure only */
-/* got[]: for each leaf of want the number of the leaf of have that is given for it, -1: none. absent: nothing, which as data is an
- * empty tuple, may stand for a part. false: they do not fit. */
+/* got[]: for each leaf of want the number of the leaf of have that is given for it, -1: none. absent:
+ * nothing, which as data is an empty tuple, may stand for a part. false: they do not fit. */
 bool tree_given(const Tree *want, const Tree *have, bool absent, int *got);
 uint64_t tree_hash(const Tree *);
 void tree_types(const Tree *, Type *out);       /* of the leaves, in order */
@@ -94,39 +100,47 @@ int key_order(const char *const *key, int n, int *order);      /* sorts; an erro
 
 /* ==================== symbols (trace.c) */
 
-/* A symbol's value in the current trace. Symbols of enclosing traces are captured; a constant without dtype becomes f32.
- * 0 for HD_NIL; an error for trees, for symbols of traces that have ended, and outside any trace. */
+/* A symbol's value in the current trace. Symbols of enclosing traces are captured; a constant without dtype
+ * becomes f32. 0 for HD_NIL; an error for trees, for symbols of traces that have ended, and outside any
+ * trace. */
 Ref sym_ref(hd);
-Ref sym_ref_as(hd, Dtype);                      /* a constant takes this dtype (an error if it does not fit); others as they are */
+/* a constant takes this dtype (an error if it does not fit); others as they are */
+Ref sym_ref_as(hd, Dtype);
 hd sym_of(Ref);                                 /* HD_NIL for 0 */
 hd sym_const(double);                           /* hd_c */
-Ref number(const char *what, double, Dtype);    /* a constant of this dtype; an error if it does not fit. what may be NULL */
+/* a constant of this dtype; an error if it does not fit. what may be NULL */
+Ref number(const char *what, double, Dtype);
 bool sym_weak(hd, double *value);               /* is it a constant without dtype? value may be NULL */
 bool sym_tree(hd);                              /* is it a dictionary or tuple? false for HD_NIL */
 bool sym_absent(hd);                            /* HD_NIL, and no error is pending */
 bool sym_usable(hd);                            /* else an error is pending */
 bool tracing(void);                             /* is a program being traced here? else an error */
 
-/* Operands brought to one dtype: constants take that of the arrays (all constants: f32), arrays of two dtypes are an error
- * that names hd_cast. what: the op's name for messages. 0, or a code. */
+/* Operands brought to one dtype: constants take that of the arrays (all constants: f32), arrays of two
+ * dtypes are an error that names hd_cast. what: the op's name for messages. 0, or a code. */
 int unify_dtype(const char *what, int n, const hd *x, Ref *r);
-int unify_shape(const char *what, int n, Ref *r);               /* broadcasts them to one shape, as numpy does */
+/* broadcasts them to one shape, as numpy does */
+int unify_shape(const char *what, int n, Ref *r);
 int unify(const char *what, int n, const hd *x, Ref *r);        /* both */
 Ref broadcast_to(Ref, Ints shape);              /* numpy's rule, to exactly this shape; 0 after an error */
-/* An elementwise row on unified operands. Constants alone give a constant again, where the row keeps the dtype. */
+/* An elementwise row on unified operands. Constants alone give a constant again, where the row keeps the
+ * dtype. */
 hd elem(Op, int n, const hd *x);
 
 /* Axes. what: the op's name. */
 int axis_of(const char *what, int64_t axis, int rank);          /* 0 .. rank-1, or -1 after an error */
-/* Reduction lists: empty is all; HD_KEEP at the end sets *keep (NULL: not allowed); sorted, none twice. 0, or a code. */
+/* Reduction lists: empty is all; HD_KEEP at the end sets *keep (NULL: not allowed); sorted, none twice. 0,
+ * or a code. */
 int axes_of(const char *what, hd_ints axes, int rank, Ints *out, bool *keep);
 int ints_in(const char *what, hd_ints, Ints *out);              /* a list as it is, its count checked */
 hd_ints ints_out(Ints);
-/* What other languages pass: a list that is NULL, or a count below `least` (-1: an end mark says it). 0, or a code. */
+/* What other languages pass: a list that is NULL, or a count below `least` (-1: an end mark says it). 0, or
+ * a code. */
 int list_in(const char *what, const void *list, int n, int least);
 bool fn_in(const char *what, const hd_fn *);    /* false for NULL, with an error unless one is pending */
 int fields_in(const char *what, const hd_field *);      /* likewise for the fields of a struct */
-int sym_count(const char *what, const hd *, int n);     /* n, or for -1 how many before HD_END; -1 after an error */
+/* n, or for -1 how many before HD_END; -1 after an error */
+int sym_count(const char *what, const hd *, int n);
 /* Options that are NULL are those of { 0 }. */
 #define OPTIONS(T, o) const T none_ = { 0 }; if (!(o)) (o) = &none_
 
@@ -147,7 +161,8 @@ hd sym_like(hd tree, const hd *leaves);         /* the same structure on other l
 typedef hd LeafFn(const hd *leaves, int n, void *env);
 hd sym_map(const char *what, LeafFn *, void *env, int n, const hd *trees);
 const Tree *sym_type(hd);                       /* NULL for HD_NIL */
-hd *sym_build(const Tree *, const Ref *leaves, hd *out);        /* a symbol of this shape; weak leaves ignore their Ref */
+/* a symbol of this shape; weak leaves ignore their Ref */
+hd *sym_build(const Tree *, const Ref *leaves, hd *out);
 
 /* ==================== functions (func.c, trace.c, transform.c) */
 
@@ -158,16 +173,20 @@ typedef struct Cap { hd sym; Store *data; Type type; } Cap;
 typedef struct CapSet { Cap *cap; int n, cap_cap; int *slot; uint64_t room; } CapSet;
 int cap_find(const CapSet *, const Cap *);      /* its number; -1: it is not there */
 int cap_add(CapSet *, const Cap *);             /* the number that it has, or gets */
-/* A function at given argument types. inputs of g: the captures, then one for each leaf of the arguments; outputs: one for
- * each leaf of the result. */
-/* With HEDDLE_CHECK=keys: a random key that was used (keys.c). Its two words are those at `at` in values of a trace; of a
- * Traced: in the inputs with these numbers, or in results that are keys made and used inside. keys.c has two values that are none. */
+/* A function at given argument types. inputs of g: the captures, then one for each leaf of the arguments;
+ * outputs: one for each leaf of the result. */
+/* With HEDDLE_CHECK=keys: a random key that was used (keys.c). Its two words are those at `at` in values of
+ * a trace; of a
+ * Traced: in the inputs with these numbers, or in results that are keys made and used inside. keys.c has two
+ * values that are none. */
 typedef struct KeyUse {
     uint32_t of[2]; int64_t at[2];
-    Loc loc, within;                            /* where in this trace, and in the innermost one that is applied there */
+    /* where in this trace, and in the innermost one that is applied there */
+    Loc loc, within;
     int region, branch;                         /* of hd_cond, hd_switch; region 0: none */
     bool result;
-    const uint32_t *in; int nin;                /* of a key that was made inside of inputs: them, as values of the trace */
+    /* of a key that was made inside of inputs: them, as values of the trace */
+    const uint32_t *in; int nin;
 } KeyUse;
 typedef struct KeyUses { KeyUse *use; int n; } KeyUses;
 typedef struct KeySet { KeyUse *use; int n, cap; int *slot; uint64_t room; } KeySet;
@@ -184,20 +203,25 @@ const char *fn_name(const hd_fn *);             /* for messages */
 
 /* ---- errors and where they happened (error.c) */
 typedef struct Context { const char *verb, *name; Loc loc; struct Context *up; } Context;
-/* What is being done, for messages: "in NAME" where verb is NULL, else "VERB at LOC". The frame is the caller's variable. */
+/* What is being done, for messages: "in NAME" where verb is NULL, else "VERB at LOC". The frame is the
+ * caller's variable. */
 void context_push(Context *, const char *verb, const char *name, Loc);
-void context_pop(Context *);                        /* the first pop after an error takes down the whole stack, once */
+/* the first pop after an error takes down the whole stack, once */
+void context_pop(Context *);
 /* At the entry of public functions that work on data: forgets an error that the program has been told of. */
 void error_begin(void);
 void error_forget(void);                        /* whatever it is; not inside a trace */
 int no_memory(size_t bytes);                    /* of the host: the error, and its code */
-int error_told(int code);                       /* at their exit: the program is told by this code. Returns it */
-int error_pass(void);                           /* an argument is NULL: the code pending, else an error of its own */
+/* at their exit: the program is told by this code. Returns it */
+int error_told(int code);
+/* an argument is NULL: the code pending, else an error of its own */
+int error_pass(void);
 
 /* ---- data (store.c, array.c) */
 /* How an array lies over several devices (sharding.c). of: the mesh of the user's; NULL: it has no names. */
 typedef struct Sharding { Type type; Mesh mesh; Dealt spec; const struct hd_mesh *of; } Sharding;
-/* Shards of one device may share a memory. ranks: their devices are said by rank; here: even so all their bytes are in this process. */
+/* Shards of one device may share a memory. ranks: their devices are said by rank; here: even so all their
+ * bytes are in this process. */
 typedef struct Shards { Sharding sharding; int n; bool ranks, here; Mem *mem[]; } Shards;
 struct Store {                                  /* the bytes of an array, on the host or on devices */
     _Atomic int refs;
@@ -219,27 +243,33 @@ struct hd_array {
     Type type; Store *store;                    /* a leaf */
     bool tree;
     int depth;                                  /* of a tree: 1 more than its deepest part's */
-    int n; hd_array **part; const char **key;   /* a tree; key NULL: a tuple. Keys are interned and in order */
+    /* a tree; key NULL: a tuple. Keys are interned and in order */
+    int n; hd_array **part; const char **key;
 };
 /* ---- how long it lives (life.c) */
 hd_array *array_make(void);                     /* one reference, the caller's. NULL after an error */
-bool array_alive(const char *what, int arg, const hd_array *);  /* else an error. arg: the argument it is; -1: none */
-bool array_own(const char *what, const hd_array *);     /* has it a reference that no tree holds? else an error */
+/* else an error. arg: the argument it is; -1: none */
+bool array_alive(const char *what, int arg, const hd_array *);
+/* has it a reference that no tree holds? else an error */
+bool array_own(const char *what, const hd_array *);
 bool array_take(hd_array *);                    /* a tree takes one such over; false after an error */
 void array_drop_part(hd_array *);               /* a tree gives it up */
 void array_drop(hd_array *);                    /* hd_drop of what is certainly ours; NULL is fine */
-/* Memory that hd_data gave away, at its end: with HEDDLE_CHECK=memory it stays, filled with what is nan, or -1. */
+/* Memory that hd_data gave away, at its end: with HEDDLE_CHECK=memory it stays, filled with what is nan, or
+ * -1. */
 bool lent_kept(void *, size_t bytes);
 void array_donate(hd_array *);                  /* the same, when a call takes it over */
 Store *store_keep(Store *);
 void store_drop(Store *);
-Store *store_new(size_t bytes, void *host, Mem *);      /* takes over both; NULL: out of memory, both are gone */
-/* A reference to the bytes on this device. place: host memory that has not been used yet moves there; else it is copied, as
- * from another device. NULL after an error. */
+/* takes over both; NULL: out of memory, both are gone */
+Store *store_new(size_t bytes, void *host, Mem *);
+/* A reference to the bytes on this device. place: host memory that has not been used yet moves there; else
+ * it is copied, as from another device. NULL after an error. */
 Mem *store_on(Store *, Device *, bool place);
 Mem *mem_with(Device *, const void *bytes, size_t n);   /* new memory that holds them. NULL after an error */
 int store_read(Store *, void *dst);             /* waits */
-const void *store_host(Store *);                /* a host view that lives as long as the store. NULL after an error */
+/* a host view that lives as long as the store. NULL after an error */
+const void *store_host(Store *);
 Device *store_device(Store *);                  /* NULL: host memory, not used yet, or on several */
 const char *store_places(Store *);              /* devices, with commas; "": host memory, not used yet */
 int store_wait(Store *);                        /* 0, or the late error of what computes it */
@@ -249,43 +279,53 @@ Shards *shards_new(const Sharding *);
 /* Takes the shards over. NULL: one has no memory, or memory is out; then all are gone. */
 Store *store_sharded(Shards *);
 void shards_drop(Shards *);
-/* Bytes on other ranks are brought here, in a call of its own over all of them; nothing, where there are none. 0, or a code. */
+/* Bytes on other ranks are brought here, in a call of its own over all of them; nothing, where there are
+ * none. 0, or a code. */
 int store_bring(Store *);
-bool store_lies(const Store *, const Sharding *, Device *const *);      /* is it in this sharding on these devices? */
-Store *store_dealt(Store *, const Sharding *, Device *const *, bool ranks);     /* the same in another sharding, on a device for each shard */
+/* is it in this sharding on these devices? */
+bool store_lies(const Store *, const Sharding *, Device *const *);
+/* the same in another sharding, on a device for each shard */
+Store *store_dealt(Store *, const Sharding *, Device *const *, bool ranks);
 /* A reference to what shard k of a sharding has, on this device. NULL after an error. */
 Mem *store_share(Store *, const Sharding *, int k, Device *);
 
 /* ---- from how many bytes on reductions are in parts (crossing.c) */
-int64_t crossing(const Graph *, Device *const *, int n);        /* of devices that are alike; the graph: what shards reduce */
+/* of devices that are alike; the graph: what shards reduce */
+int64_t crossing(const Graph *, Device *const *, int n);
 int64_t crossing_measured(Device *const *, int n);
-int64_t crossing_set(int64_t bytes);            /* that many from now on, for tests; 0: as measured. Returns the one before */
+/* that many from now on, for tests; 0: as measured. Returns the one before */
+int64_t crossing_set(int64_t bytes);
 
 /* ---- shardings (sharding.c) */
 Sharding sharding_rows(const Type *, int64_t n, int axis);  /* n shares along one axis; -1: n copies */
 bool sharding_same(const Sharding *);               /* copies */
-/* A part of an array: the elements from `start`, so many along each axis. It lies dense, in row-major order. */
+/* A part of an array: the elements from `start`, so many along each axis. It lies dense, in row-major
+ * order. */
 typedef struct Part { int64_t start[MAXRANK], dim[MAXRANK]; } Part;
 Part part_whole(const Type *);
 Part part_of(const Sharding *, int64_t shard);
 bool part_equal(const Type *, const Part *, const Part *);
 size_t part_bytes(const Type *, const Part *);
-/* What `from` has of `to`: false: nothing. *at, *bytes: where it lies in from's bytes, with whatever is between. */
+/* What `from` has of `to`: false: nothing. *at, *bytes: where it lies in from's bytes, with whatever is
+ * between. */
 bool part_cover(const Type *, const Part *from, const Part *to, size_t *at, size_t *bytes);
 /* It goes to its place in to's bytes; src: those bytes of from. */
 void part_copy(const Type *, const Part *from, const Part *to, const void *src, void *dst);
 /* Whether enums have a sign is the compiler's choice. */
 static inline bool is_dtype(enum hd_dtype d) { return (unsigned)d - 1 < DT_COUNT - 1; }
-int array_type(const char *what, enum hd_dtype, hd_ints shape, Type *);        /* of an array to be made. 0, or a code */
+/* of an array to be made. 0, or a code */
+int array_type(const char *what, enum hd_dtype, hd_ints shape, Type *);
 hd_array *array_leaf(const Type *, Store *);    /* takes over the store; NULL: abstract */
-hd_array *array_build(const Tree *, Store *const *leaves);      /* takes the leaves over; leaves NULL: abstract */
+/* takes the leaves over; leaves NULL: abstract */
+hd_array *array_build(const Tree *, Store *const *leaves);
 const Tree *array_tree(const hd_array *);       /* in the arena */
 /* The same tree over other stores, of each leaf the one that f makes. NULL after an error. */
 typedef Store *ToStore(const hd_array *leaf, const void *env);
 hd_array *array_each(const char *what, const hd_array *, ToStore *f, const void *env);
 uint64_t array_hash(const hd_array *, uint64_t);
 bool array_fits(const hd_array *, const Tree *);
-int array_leaves(hd_array *, hd_array **out, int n);    /* n leaves so far; returns how many now. out NULL: counts */
+/* n leaves so far; returns how many now. out NULL: counts */
+int array_leaves(hd_array *, hd_array **out, int n);
 
 /* ---- named axes (axes_named.c): those of the vmaps around what is being traced, innermost first */
 typedef struct Bound {
@@ -308,7 +348,8 @@ typedef struct Node { const Tree *tree; hd *part; } Node;       /* of symbols th
 typedef struct Trace {
     uint32_t serial;
     Graph *g;
-    struct Trace *up;                           /* the one around it; NULL: none whose symbols could be captured */
+    /* the one around it; NULL: none whose symbols could be captured */
+    struct Trace *up;
     Arena *arena;
     Node *node; int nnode, node_cap;
     CapSet caps; Ref *capref; int capref_cap;   /* what it captures, and the parameter for each */
@@ -319,8 +360,10 @@ typedef struct Trace {
 extern _Thread_local Trace *trace_top;
 const Traced *trace_user(hd_fn *, const Tree *args);
 Trace *trace_find(uint32_t serial);             /* NULL: not open in this thread */
-Trace *sym_holder(hd);                          /* the open trace that has this symbol; NULL: none, whatever its bytes are */
-Trace *sym_home(hd);                            /* the trace of a symbol; NULL for HD_NIL, and after an error */
+/* the open trace that has this symbol; NULL: none, whatever its bytes are */
+Trace *sym_holder(hd);
+/* the trace of a symbol; NULL for HD_NIL, and after an error */
+Trace *sym_home(hd);
 const Node *sym_node(hd, const Trace *);        /* NULL: a value of the graph */
 Ref capture(Trace *, Cap);                      /* a hidden parameter of the trace */
 Ref cap_ref(const Cap *);                       /* its value in the current trace */
@@ -328,7 +371,8 @@ void caps_ref(const Cap *, int n, Ref *out);
 Graph *graph_clone(const Graph *);              /* everything, bodies too, into the current arena */
 hd traced_apply(const Traced *, const hd *args, int n);
 
-/* ---- keys that are used twice (keys.c). Nothing without HEDDLE_CHECK=keys. int: 0, or a code. args: the inputs that are no captures */
+/* ---- keys that are used twice (keys.c). Nothing without HEDDLE_CHECK=keys. int: 0, or a code. args: the
+ * inputs that are no captures */
 int key_use(Ref key);                           /* by a sampler, or a split */
 KeyUses keys_used(const Trace *);               /* by a trace that is over */
 KeyUses keys_of_inputs(KeyUses);                /* without those that are results */
@@ -341,21 +385,33 @@ void keys_results(const Traced *, const Ref *out);
 int keys_branches(int n, const Traced *const *, const Ref *args);
 /* All n run in each step of a loop, whose carry the last of them gives. */
 int keys_loop(int n, const Traced *const *, int ncarry, const Ref *carry, const Ref *xs, int64_t length);
-int keys_combined(const Traced *, int64_t n);   /* by a function that combines so many slices: any use is one in each step */
+/* by a function that combines so many slices: any use is one in each step */
+int keys_combined(const Traced *, int64_t n);
 /* ... by two calls (keys_call.c). in, out: inputs and results of a program, to which the uses belong */
 KeyUses keys_of_program(const Traced *);
 int keys_before_call(KeyUses, Store *const *in);
-void keys_after_call(KeyUses, Store *const *in, Store *const *out);     /* out NULL: it failed, and did not happen */
+/* out NULL: it failed, and did not happen */
+void keys_after_call(KeyUses, Store *const *in, Store *const *out);
 
 /* What is being done on the way to a program. */
-typedef enum Phase { PHASE_OTHER, PHASE_TRACE, PHASE_TRANSFORM, PHASE_SCHEDULE, PHASE_COMPILE, PHASES } Phase;
+typedef enum Phase {
+    PHASE_OTHER,
+    PHASE_TRACE,
+    PHASE_TRANSFORM,
+    PHASE_SCHEDULE,
+    PHASE_COMPILE,
+    PHASES
+} Phase;
 
-/* One entry from outside: an arena of its own, no trace around. All tracing and compiling is under one lock. */
+/* One entry from outside: an arena of its own, no trace around. All tracing and compiling is under one
+ * lock. */
 typedef struct Entry {
     Arena *arena, *saved; Trace *top; Bound *bound; Loc loc;
     struct Entry *up;
-    Phase phase; double since, ms[PHASES];      /* what each phase took, without those inside it; this one since then */
-    Store **kept; int nkept, kept_cap;          /* data that traces met: the user may drop it while they run */
+    /* what each phase took, without those inside it; this one since then */
+    Phase phase; double since, ms[PHASES];
+    /* data that traces met: the user may drop it while they run */
+    Store **kept; int nkept, kept_cap;
     hd_fn *doomed;                              /* what was forgotten meanwhile, of the outermost entry */
 } Entry;
 extern _Thread_local Entry *entry_top;
@@ -377,7 +433,8 @@ typedef struct Kept {                           /* first member of what is kept 
 } Kept;
 typedef struct Shelf Shelf;
 typedef bool KeptFits(const Kept *, const void *what);
-Kept *kept_find(ShelfName, const hd_fn *, uint64_t hash, KeptFits *, const void *what);    /* with a reference */
+/* with a reference */
+Kept *kept_find(ShelfName, const hd_fn *, uint64_t hash, KeptFits *, const void *what);
 void kept_drop(Kept *);                         /* NULL is fine */
 /* These under front_lock. */
 void kept_put(ShelfName, hd_fn *, Kept *);      /* its hash, free and references are set; adds the shelf's */
@@ -388,15 +445,34 @@ int64_t kept_count(ShelfName);
 int64_t kept_limit(int64_t n);                  /* sets it if n > 0; returns the one before */
 
 /* ---- functions (func.c) */
-typedef enum FnKind { FN_USER, FN_PARSED, FN_PARTIAL, FN_JIT, FN_CHECKPOINT, FN_VMAP, FN_PMAP, FN_GRAD, FN_JACFWD, FN_JACREV, FN_JVP, FN_VJP,
-    FN_LINEARIZE, FN_LINEARIZED, FN_CUSTOM_JVP, FN_CUSTOM_VJP, FN_CUSTOM_VMAP } FnKind;
-typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; const char *axes; } Memo;    /* arena NULL: its trace's */
+typedef enum FnKind {
+    FN_USER,
+    FN_PARSED,
+    FN_PARTIAL,
+    FN_JIT,
+    FN_CHECKPOINT,
+    FN_VMAP,
+    FN_PMAP,
+    FN_GRAD,
+    FN_JACFWD,
+    FN_JACREV,
+    FN_JVP,
+    FN_VJP,
+    FN_LINEARIZE,
+    FN_LINEARIZED,
+    FN_CUSTOM_JVP,
+    FN_CUSTOM_VJP,
+    FN_CUSTOM_VMAP
+} FnKind;
+/* arena NULL: its trace's */
+typedef struct Memo { Kept kept; const Traced *traced; Arena *arena; const char *axes; } Memo;
 typedef struct Program {
     Kept kept;
     const Tree *in, *out;                       /* in: a tuple of the arguments */
     Device *device; Exec *exec; Arena *arena;
     struct Spread *spread;                      /* instead of exec: several devices run it */
-    const hd_mesh *mesh; Dealt *dealt;          /* the mesh it runs on, and how its inputs lie over it; NULL: none */
+    /* the mesh it runs on, and how its inputs lie over it; NULL: none */
+    const hd_mesh *mesh; Dealt *dealt;
     int nhidden, nin, nout;                     /* inputs: hidden arrays, then leaves of the arguments */
     Store **hidden;
     Type *type;                                 /* of the results */
@@ -411,9 +487,11 @@ typedef struct FnKey {
     hd_fn *inner;
     int shape; uintptr_t f; uint64_t code;      /* FN_USER; code: what holds it, or a number of its own */
     uint32_t owner;                             /* the serial of the trace it ends with; 0: never */
-    bool value, aux, bare;                      /* FN_GRAD: the value too; f gives tuple(value, aux). FN_VJP bare: dx alone */
+    /* FN_GRAD: the value too; f gives tuple(value, aux). FN_VJP bare: dx alone */
+    bool value, aux, bare;
     hd_ints argnums, donate;
-    const char *device;                         /* interned; FN_PMAP: the list of devices, "" where there is none */
+    /* interned; FN_PMAP: the list of devices, "" where there is none */
+    const char *device;
     int32_t in_axes[HD_MAX_RANK], out_axes;
     const char *in_tree, *out_tree;             /* interned; NULL: by argument */
     int64_t axis_size;
@@ -423,13 +501,15 @@ typedef struct FnKey {
 } FnKey;
 struct hd_fn {
     FnKey key;
-    void *env; size_t size;                     /* FN_USER: copied; FN_PARTIAL: the symbols; FN_PARSED: the text */
+    /* FN_USER: copied; FN_PARTIAL: the symbols; FN_PARSED: the text */
+    void *env; size_t size;
     void *payload; void (*drop)(void *);        /* of hd_function */
     const char *text;                           /* for messages; interned */
     Loc loc;                                    /* where it was first made */
     uint64_t hash;
     _Atomic bool dead;                          /* forgotten, or its trace has ended */
-    bool doomed; hd_fn *later;                  /* forgotten while something is traced; others of that entry */
+    /* forgotten while something is traced; others of that entry */
+    bool doomed; hd_fn *later;
     hd_fn *next;                                /* in the table */
     hd_fn *beside;                              /* in its trace's list */
     hd_fn *made, *before, *after;               /* functions made of it; others made of the same one */
@@ -437,13 +517,17 @@ struct hd_fn {
     hd_fn *back;                                /* while functions end: the one that this ends for */
     Kept *kept;
 };
-uint64_t code_of(uintptr_t f);                  /* the loaded object that holds this code; 0: none (code.c) */
-hd_fn *fn_make(const FnKey *, const void *env, size_t size, const char *text);      /* interned. NULL after an error */
-int fn_ended(const hd_fn *);                    /* 0, or the code of an error: it was forgotten, or its trace has ended */
+/* the loaded object that holds this code; 0: none (code.c) */
+uint64_t code_of(uintptr_t f);
+/* interned. NULL after an error */
+hd_fn *fn_make(const FnKey *, const void *env, size_t size, const char *text);
+/* 0, or the code of an error: it was forgotten, or its trace has ended */
+int fn_ended(const hd_fn *);
 hd fn_call(const hd_fn *, const hd *args, int n);       /* FN_USER: through the right pointer type */
 FnKey fn_key(FnKind, hd_fn *inner);             /* all else is 0 */
 void fns_end(hd_fn *list);                      /* the trace that owns them ends */
-extern pthread_mutex_t front_lock;              /* recursive: tracing, compiling, and the tables they change */
+/* recursive: tracing, compiling, and the tables they change */
+extern pthread_mutex_t front_lock;
 
 /* ---- transforms (transform.c), axes as text (axes.c) */
 const Traced *transform(hd_fn *, const Tree *args);
@@ -455,15 +539,18 @@ int axes_parse(const char *what, const char *text, const Tree *const *part, int 
 
 /* ---- rules of the user's own (rules.c) */
 const Traced *custom(hd_fn *, const Tree *args);
-const Traced *custom_again(hd_fn *, const Tree *args);  /* where its own rule, under way, applies it; NULL: it is not */
+/* where its own rule, under way, applies it; NULL: it is not */
+const Traced *custom_again(hd_fn *, const Tree *args);
 bool rule_dead(const Graph *);                  /* is a function gone that a rule in it asks? */
 
 /* ---- bodies (control.c) */
 CapSet all_captures(int n, const Traced *const *);      /* everything that some body captures, once */
-/* The graph of t with all captures in front. want: types of the results, where constants take their dtype. */
+/* The graph of t with all captures in front. want: types of the results, where constants take their
+ * dtype. */
 Graph *body_graph(const Traced *, const CapSet *, const Type *want);
 
-/* ---- programs as text (signature.c): the lines ;args and ;result, which say what trees a graph's arrays are */
+/* ---- programs as text (signature.c): the lines ;args and ;result, which say what trees a graph's arrays
+ * are */
 void signature_print(const Tree *args, const Tree *out, Text *);
 /* The tree after ;word over these leaves, a tuple; NULL: there is no such line. 0, or a code. */
 int signature_parse(const char *text, const char *word, const Tree *leaves, const Tree **out);
@@ -474,11 +561,13 @@ struct hd_mesh { Mesh mesh; hd_mesh *next; Device *device[]; };         /* a dev
 int spec_item(const char *what, const Mesh *, const char *item, int d, Dealt *out);
 int spec_divides(const char *what, const Mesh *, const Type *, Dealt *spec);
 SpecFn constraint_spec;
-int mesh_of_args(hd_array *const *args, int n, const hd_mesh **mesh);  /* NULL: none lies over one. 0, or a code */
+/* NULL: none lies over one. 0, or a code */
+int mesh_of_args(hd_array *const *args, int n, const hd_mesh **mesh);
 Dealt store_spec(const Store *, const hd_mesh *);       /* how it lies over the mesh */
 /* HEDDLE_DUMP=mesh, and what hd_cost says. shard: with collectives, NULL after an error. */
 void mesh_report(const Graph *shard, const Moves *, hd_cost_info *);
-int leaf_specs(const hd_array *, const hd_mesh *, Dealt *out, int n);  /* of its leaves, n so far; returns how many now */
+/* of its leaves, n so far; returns how many now */
+int leaf_specs(const hd_array *, const hd_mesh *, Dealt *out, int n);
 
 /* ---- programs over several devices (shards.c) */
 /* "opencl:0, host", or NULL: the default. *out: a list, free() it. How many; 0 after an error. */
@@ -486,14 +575,17 @@ int devices_listed(const char *what, const char *names, Device ***out);
 bool devices_ranked(const char *names);         /* does the list name ranks? */
 bool places_known(const Graph *, Device *home); /* every list of devices in it; else an error (grid.c) */
 bool grid_ranked(const Places *);               /* are its devices those of ranks? */
-Device **grid_devices(const Places *, const Device *home);      /* of each shard, in the arena; NULL after an error */
-/* balance.c: n places over k devices, of which each has had count[] so far, by the cost of a place on each. True: next[] ends them
- * sooner by a tenth. */
+/* of each shard, in the arena; NULL after an error */
+Device **grid_devices(const Places *, const Device *home);
+/* balance.c: n places over k devices, of which each has had count[] so far, by the cost of a place on each.
+ * True: next[] ends them sooner by a tenth. */
 bool balance_better(int n, int k, const double *cost, const int *count, int *next);
 double pace_said(const char *device);           /* by HEDDLE_PACE; < 0: it is not set */
-bool place_balanced(const char *place);         /* does the text of a place begin with the word "balanced"? */
+/* does the text of a place begin with the word "balanced"? */
+bool place_balanced(const char *place);
 typedef struct Spread Spread;
-/* Of a program with calls over devices, in the current arena, which must outlive it. home: where what is between runs. */
+/* Of a program with calls over devices, in the current arena, which must outlive it. home: where what is
+ * between runs. */
 Spread *spread_build(Graph *, Device *home, hd_cost_info *);
 /* Of a program over a mesh; in: how its inputs are dealt out. */
 Spread *spread_mesh(Graph *, const hd_mesh *, const Dealt *in, Device *home, hd_cost_info *);
@@ -502,21 +594,26 @@ void spread_drop(Spread *);
 int spread_run(Spread *, Store *const *in, Store **out);
 
 /* ---- compiling and calling (compile.c, call.c) */
-/* In the current arena, which must outlive it. effects NULL: of a piece of a program, which has none left. NULL after an error. */
+/* In the current arena, which must outlive it. effects NULL: of a piece of a program, which has none left.
+ * NULL after an error. */
 Exec *compile(Graph *, Device *, Effects *);
 Plan *compile_plan(Graph *, const Target *);    /* as far as that goes without a device */
-Exec *compile_shard(Graph *, Device *);         /* of a shard: what is left of its collectives are exchanges */
-Exec *compile_again(const Exec *, Device *);    /* one more, on a device that is like that one's: nothing is scheduled again */
+/* of a shard: what is left of its collectives are exchanges */
+Exec *compile_shard(Graph *, Device *);
+/* one more, on a device that is like that one's: nothing is scheduled again */
+Exec *compile_again(const Exec *, Device *);
 void cost_add(hd_cost_info *, const Exec *);
 /* mesh: NULL, or the one that arguments lie over. kept_drop it. */
 Program *program_of(hd_fn *, hd_array *const *args, int n, Device *, const hd_mesh *mesh);
 Device *device_of_thread(void);                 /* the default; NULL after an error */
 
-int text_array(struct Text *, const Type *, const void *data, int hang);      /* as hd_print has it (print.c). 0, or a code */
+/* as hd_print has it (print.c). 0, or a code */
+int text_array(struct Text *, const Type *, const void *data, int hang);
 
 bool callback_runs(void);                       /* in this thread: a function of hd_callback (callback.c) */
 
 /* ---- what a program does beside its results (effects.c) */
-int effects_settle(const Program *, Mem *const *state);        /* after a run, which it waits for. 0, or a code */
+/* after a run, which it waits for. 0, or a code */
+int effects_settle(const Program *, Mem *const *state);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * array.c - data: arrays and trees of arrays.
  *
- * An hd_array is an immutable value with a reference count: a leaf (a type and a Store of bytes), a leaf without
- * contents (abstract), or a tree.
+ * An hd_array is an immutable value with a reference count: a leaf (a type and a Store of bytes), a leaf
+ * without contents (abstract), or a tree.
  * Functions keep Stores, not hd_arrays, so hd_live() counts what the program holds.
  */
 #include "api.h"
@@ -40,7 +40,8 @@ static hd_array *array_inner(bool keyed, int n)
     return no_memory(sizeof *a->part * (size_t)n), NULL;
 }
 
-/* Takes the parts over. NULL if one is missing or not the caller's, or the tree too deep: then the others go. */
+/* Takes the parts over. NULL if one is missing or not the caller's, or the tree too deep: then the others
+ * go. */
 static hd_array *array_whole(hd_array *a)
 {
     bool whole = true;
@@ -142,13 +143,14 @@ int array_type(const char *what, enum hd_dtype d, hd_ints shape, Type *t)
     int64_t bytes = (int64_t)dtype_size((Dtype)d);
     for (int i = 0; i < shape.n; i++)
         if (shape.v[i] < 0 || __builtin_mul_overflow(bytes, shape.v[i] ? shape.v[i] : 1, &bytes))
-            return error_set(E_SHAPE, "%s: the size %lld of axis %d is negative, or the array too large", what,
-                             (long long)shape.v[i], i);
+            return error_set(E_SHAPE, "%s: the size %lld of axis %d is negative, or the array too large",
+                what, (long long)shape.v[i], i);
     *t = type_of((Dtype)d, shape.n, shape.v);
     return 0;
 }
 
-/* Elements of size `size` from strided src; axis by axis, the innermost contiguous run at once where it is one. */
+/* Elements of size `size` from strided src; axis by axis, the innermost contiguous run at once where it is
+ * one. */
 static char *gather(char *dst, const char *src, const Type *t, const int64_t *stride, int axis, size_t size)
 {
     if (axis == t->rank) {
@@ -193,7 +195,8 @@ hd_array *hd_array_scalar(enum hd_dtype d, double value)
     if (!is_dtype(d))
         return error_set(E_DTYPE, "hd_array_scalar: %d is no dtype", (int)d), NULL;
     if (d == HD_KEY)
-        return error_set(E_DTYPE, "hd_array_scalar: a key is no number; make one with hd_array_random_key"), NULL;
+        return error_set(E_DTYPE, "hd_array_scalar: a key is no number; make one with hd_array_random_key"),
+               NULL;
     dtype_store_f((Dtype)d, b, value);
     return hd_array_new(d, (hd_ints){ 0 }, b, NULL);
 }
@@ -386,7 +389,8 @@ static hd_array **unpack(const hd_array *a, const hd_field *f, hd_array **out)
         const hd_array *x = a ? hd_array_get(a, field_key(f)) : NULL;
         bool list = field_list(f);
         if (x && list && x->n != (int)f->count)
-            error_set(E_INVAL, "hd_array_unpack: the field %s has %d items, the tree %d", f->name, (int)f->count, x->n);
+            error_set(E_INVAL, "hd_array_unpack: the field %s has %d items, the tree %d", f->name,
+                (int)f->count, x->n);
         for (int i = 0; i < field_items(f); i++) {
             const hd_array *part = list && x ? (i < x->n ? x->part[i] : NULL) : x;
             if (f->inner)
@@ -423,7 +427,8 @@ static const hd_array *leaf(const char *what, const hd_array *a)
     if (!a->tree)
         return a;
     error_begin();
-    error_set(E_INVAL, "%s: an array is wanted, not a tree: take its parts with hd_array_get or hd_array_nth", what);
+    error_set(E_INVAL,
+        "%s: an array is wanted, not a tree: take its parts with hd_array_get or hd_array_nth", what);
     return NULL;
 }
 
@@ -532,7 +537,8 @@ double hd_item(const hd_array *x)
     error_begin();
     const hd_array *a = contents("hd_item", x);
     if (a && type_size(&a->type) != 1)
-        error_set(E_SHAPE, "hd_item: the array has %lld elements, not 1", (long long)type_size(&a->type)), a = NULL;
+        error_set(E_SHAPE, "hd_item: the array has %lld elements, not 1", (long long)type_size(&a->type)),
+            a = NULL;
     if (a && a->type.dt == DT_KEY)
         error_set(E_DTYPE, "hd_item: a key is no number; take its words with hd_key_data"), a = NULL;
     return a && !store_read(a->store, b) ? dtype_load_f((Dtype)a->type.dt, b) : NAN;
@@ -557,11 +563,12 @@ static int put_layout(const Type *t, const Where *w, Sharding *l)
 {
     int64_t axis = w->axis + (w->axis < 0 ? t->rank : 0);
     if (axis < 0 || axis >= t->rank)
-        return error_set(E_INVAL, "hd_put: an array of %d axes has no axis %lld to deal out to %d devices", t->rank,
-                         (long long)w->axis, w->n);
+        return error_set(E_INVAL, "hd_put: an array of %d axes has no axis %lld to deal out to %d devices",
+            t->rank, (long long)w->axis, w->n);
     if (t->dim[axis] % w->n)
-        return error_set(E_SHAPE, "hd_put: axis %lld, of %lld, cannot be dealt out to %d devices: a multiple is wanted",
-                         (long long)axis, (long long)t->dim[axis], w->n);
+        return error_set(E_SHAPE,
+            "hd_put: axis %lld, of %lld, cannot be dealt out to %d devices: a multiple is wanted",
+            (long long)axis, (long long)t->dim[axis], w->n);
     *l = sharding_rows(t, w->n, (int)axis);
     return 0;
 }

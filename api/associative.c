@@ -1,18 +1,21 @@
 /*
  * associative.c - hd_associative_scan: running combinations of what is associative.
  *
- * In:  a function of two slices and the arrays they are slices of. Out: for each slice the combination of all up to it.
- * Any bracketing gives the answer, so each kind of function gets the one that suits it. Sums, products and extremes are the
- * cumulative ops. A small function is a scan, in one kernel; where it works on each element alone the elements are its lanes.
- * A long row of it is cut into blocks, which are lanes too. Any other function is applied to pairs, then to pairs of pairs:
- * twice as often as a scan, but to many slices at once, in steps that grow with the logarithm of their number.
+ * In:  a function of two slices and the arrays they are slices of. Out: for each slice the combination of
+ * all up to it. Any bracketing gives the answer, so each kind of function gets the one that suits it. Sums,
+ * products and extremes are the cumulative ops. A small function is a scan, in one kernel; where it works on
+ * each element alone the elements are its lanes. A long row of it is cut into blocks, which are lanes too.
+ * Any other function is applied to pairs, then to pairs of pairs: twice as often as a scan, but to many
+ * slices at once, in steps that grow with the logarithm of their number.
  */
 #include "control.h"
 
 enum {
     SMALL_CODE = 64,                            /* instructions of a small function */
-    SMALL_STATE = 64,                           /* elements of a slice that it carries, where it does not take them one by one */
-    ROW = 65536                                 /* steps of one row; more of a small state are cut into blocks */
+    /* elements of a slice that it carries, where it does not take them one by one */
+    SMALL_STATE = 64,
+    /* steps of one row; more of a small state are cut into blocks */
+    ROW = 65536
 };
 
 /* body: (captures, leaves of a, leaves of b) -> leaves of a combination of a with b. */
@@ -86,7 +89,8 @@ static void interleaved(const Combiner *c, const Ref *even, const Ref *odd, int6
     for (int k = 0; k < c->n && !error_pending(); k++) {
         Type t = *typ(both[k]);
         t.dim[0] *= 2;
-        both[k] = Reshape(Concat((const Ref[]){ flat_rows(both[k]), flat_rows(odd[k]) }, 2, 1), type_shape(&t));
+        both[k] =
+            Reshape(Concat((const Ref[]){ flat_rows(both[k]), flat_rows(odd[k]) }, 2, 1), type_shape(&t));
     }
     if (n % 2)
         rows(c, even, n / 2, n / 2 + 1, 1, last), joined(c, both, last, out);
@@ -136,8 +140,8 @@ static Graph *first_step(const Combiner *c)
     return graph_end();
 }
 
-/* (captures, a, b, step) -> (combination as carry, combination as y). The first step takes b as it is: what the function makes
- * of a row and itself must not be seen, not by derivatives either. */
+/* (captures, a, b, step) -> (combination as carry, combination as y). The first step takes b as it is: what
+ * the function makes of a row and itself must not be seen, not by derivatives either. */
 static Graph *row_step(const Combiner *c)
 {
     const Graph *g = c->body;
@@ -181,7 +185,8 @@ static Graph *row_graph(const Combiner *c, int64_t n)
 }
 
 /* m rows of n slices, [m,n,..]; m 0: one row, [n,..]. */
-static void scan_rows(const Combiner *c, const Ref *x, int64_t m, int64_t n, const uint8_t *cap_state, Ref *out)
+static void scan_rows(
+    const Combiner *c, const Ref *x, int64_t m, int64_t n, const uint8_t *cap_state, Ref *out)
 {
     Graph *g = row_graph(c, n);
     Ref *V = NEWS(Ref, g->nval);
@@ -280,9 +285,9 @@ static bool by_element(const Graph *g, const Type *slice)
     }
     for (int n = 0; n < g->nins && is; n++) {
         const Ins *i = g->ins[n];
-        is = optab[i->op].elementwise || i->op == OP_select || i->op == OP_convert || i->op == OP_reduce_precision ||
-             i->op == OP_stop_gradient || i->op == OP_named || i->op == OP_constrain || i->op == OP_const ||
-             (i->op == OP_broadcast && !g->type[i->in[0]].rank);
+        is = optab[i->op].elementwise || i->op == OP_select || i->op == OP_convert ||
+            i->op == OP_reduce_precision || i->op == OP_stop_gradient || i->op == OP_named ||
+            i->op == OP_constrain || i->op == OP_const || (i->op == OP_broadcast && !g->type[i->in[0]].rank);
     }
     return is;
 }
@@ -338,8 +343,8 @@ static Op running(const Combiner *c)
     const Graph *g = c->body;
     const Ins *i = g->nins == 1 && c->n == 1 ? g->ins[0] : NULL;
     for (size_t k = 0; i && k < sizeof has / sizeof *has; k++)
-        if (i->op == has[k].op && i->in[0] != i->in[1] && g->out[0] == i->out && g->type[i->out].dt != DT_BOOL &&
-            i->in[0] >= g->in[c->ncap] && i->in[1] >= g->in[c->ncap])
+        if (i->op == has[k].op && i->in[0] != i->in[1] && g->out[0] == i->out &&
+            g->type[i->out].dt != DT_BOOL && i->in[0] >= g->in[c->ncap] && i->in[1] >= g->in[c->ncap])
             return has[k].all;
     return OP_NONE;
 }
@@ -368,7 +373,8 @@ static void scan_all(const Combiner *c, const Ref *x, int64_t n, Ref *out)
     Op all = running(c);
     if (all)
         out[0] = Cumulative(all, x[0], 0, false);
-    else if (small && slice->rank && type_size(slice) && by_element(c->body, slice) && !(n > ROW && short_state))
+    else if (small && slice->rank && type_size(slice) && by_element(c->body, slice) &&
+        !(n > ROW && short_state))
         scan_elements(c, x, n, out);
     else if (small && short_state)
         scan_row(c, x, n, out);
@@ -378,7 +384,8 @@ static void scan_all(const Combiner *c, const Ref *x, int64_t n, Ref *out)
 
 /* ==================== */
 
-/* All leaves with the axis in front, and its size; -1 after an error. The axis counts from the end of the first leaf's. */
+/* All leaves with the axis in front, and its size; -1 after an error. The axis counts from the end of the
+ * first leaf's. */
 static int64_t axis_first(const Tree *tree, Ref *x, int64_t axis, int *at, bool reverse)
 {
     int64_t n = -1;
@@ -387,8 +394,9 @@ static int64_t axis_first(const Tree *tree, Ref *x, int64_t axis, int *at, bool 
         if (!k && (*at = axis_of("hd_associative_scan", axis, t->rank)) < 0)
             return -1;
         if (*at >= t->rank || (k && t->dim[*at] != n)) {
-            error_set(E_SHAPE, "hd_associative_scan: xs%s is %s, but there are %lld slices along axis %d in xs before it",
-                      tree_path(tree, k), type_text(t), (long long)n, *at);
+            error_set(E_SHAPE,
+                "hd_associative_scan: xs%s is %s, but there are %lld slices along axis %d in xs before it",
+                tree_path(tree, k), type_text(t), (long long)n, *at);
             return -1;
         }
         n = t->dim[*at];
@@ -416,8 +424,9 @@ static const Traced *combiner(hd_fn *f, const Tree *slice)
         same = leaf[k]->kind == T_WEAK ? !want[k].rank : type_equal(&want[k], &leaf[k]->type);
     if (same)
         return t;
-    error_set(E_SHAPE, "hd_associative_scan: %s is given slices %s and returns %s: it must return what it is given", fn_name(f),
-              tree_text(slice), tree_text(t->out));
+    error_set(E_SHAPE,
+        "hd_associative_scan: %s is given slices %s and returns %s: it must return what it is given",
+        fn_name(f), tree_text(slice), tree_text(t->out));
     return NULL;
 }
 

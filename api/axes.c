@@ -1,7 +1,8 @@
 /*
  * axes.c - which axis of which leaf vmap maps: integers by argument, or text that mirrors trees.
  *
- *     axes   = item {"," item}             one for each argument (of out_tree: one for the result, or its parts)
+ *     axes   = item {"," item}             one for each argument (of out_tree: one for the result, or its
+ *     parts)
  *     item   = integer | "none" | "{" key ":" item {"," key ":" item} "}" | "(" [item {"," item}] ")"
  * An integer or none stands for everything below it. Every key of a dictionary must be named.
  */
@@ -14,7 +15,8 @@ typedef struct Reader { const char *what, *all, *at; } Reader;
 
 static int complain(const Reader *r, const char *text)
 {
-    return error_set(E_INVAL, "%s: \"%s\", position %d: %s", r->what, r->all, (int)(r->at - r->all) + 1, text);
+    return error_set(
+        E_INVAL, "%s: \"%s\", position %d: %s", r->what, r->all, (int)(r->at - r->all) + 1, text);
 }
 
 static char peek(Reader *r)
@@ -116,17 +118,20 @@ int axes_parse(const char *what, const char *text, const Tree *const *part, int 
     Reader r = { what, text, text };
     for (int i = 0; i < n; i++)
         if (i && !take(&r, ','))
-            return complain(&r, arena_text("%d item%s wanted, separated by commas", n, n == 1 ? " is" : "s are"));
+            return complain(
+                &r, arena_text("%d item%s wanted, separated by commas", n, n == 1 ? " is" : "s are"));
         else if (item(&r, part[i], &axis))
             return (int)error_code();
-    return peek(&r) ? complain(&r, arena_text("%d item%s wanted, and this is one more", n, n == 1 ? " is" : "s are")) :
+    return peek(&r) ?
+        complain(&r, arena_text("%d item%s wanted, and this is one more", n, n == 1 ? " is" : "s are")) :
         0;
 }
 
 const char *map_name(const hd_fn *f) { return f->key.kind == FN_PMAP ? "hd_pmap" : "hd_vmap"; }
 
 /* Counts axes from the front, in an array of t's rank (out: one more, the lanes' own). */
-static int settled(const hd_fn *f, const char *what, const char *name, const Tree *t, int32_t *axis, int extra)
+static int settled(
+    const hd_fn *f, const char *what, const char *name, const Tree *t, int32_t *axis, int extra)
 {
     Type *type = NEWS(Type, t->nleaf);
     tree_types(t, type);
@@ -135,11 +140,11 @@ static int settled(const hd_fn *f, const char *what, const char *name, const Tre
         if (axis[i] == HD_NONE)
             continue;
         if (axis[i] < -rank || axis[i] >= rank)
-            return error_set(E_INVAL, "%s: %s asks for axis %d of %s%s, which is %s", map_name(f), what, axis[i],
-                             name, tree_path(t, i), type_text(&type[i]));
+            return error_set(E_INVAL, "%s: %s asks for axis %d of %s%s, which is %s", map_name(f), what,
+                axis[i], name, tree_path(t, i), type_text(&type[i]));
         if (rank > MAXRANK)
-            return error_set(E_SHAPE, "%s: %s%s would have more than %d axes", map_name(f), name, tree_path(t, i),
-                             MAXRANK);
+            return error_set(E_SHAPE, "%s: %s%s would have more than %d axes", map_name(f), name,
+                tree_path(t, i), MAXRANK);
         axis[i] += axis[i] < 0 ? rank : 0;
     }
     return 0;
@@ -157,8 +162,8 @@ int axes_in(const hd_fn *f, const Tree *args, int32_t *axis)
             fill(args->part[i], i < MAXRANK ? f->key.in_axes[i] : 0, &at);
         for (int i = args->n; i < MAXRANK; i++)
             if (f->key.in_axes[i])
-                return error_set(E_INVAL, "%s: in_axes names argument %d, but %s is given %d argument%s", map_name(f),
-                                 i, fn_name(f), args->n, args->n == 1 ? "" : "s");
+                return error_set(E_INVAL, "%s: in_axes names argument %d, but %s is given %d argument%s",
+                    map_name(f), i, fn_name(f), args->n, args->n == 1 ? "" : "s");
     }
     for (int i = 0; i < args->n; axis += args->part[i++]->nleaf)
         if (settled(f, "in_axes", arena_text("argument %d", i), args->part[i], axis, 0))
@@ -178,7 +183,8 @@ int axes_result(const hd_fn *f, const Tree *out, int32_t *axis)
             parts |= *s == ',' && !depth;
         }
         bool open = parts && out->kind == T_TUPLE;
-        if (axes_parse(arena_text("%s: out_tree", map_name(f)), f->key.out_tree, open ? out->part : &out, open ? out->n : 1, axis))
+        if (axes_parse(arena_text("%s: out_tree", map_name(f)), f->key.out_tree, open ? out->part : &out,
+                open ? out->n : 1, axis))
             return (int)error_code();
     } else {
         int32_t *at = axis;

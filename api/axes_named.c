@@ -1,9 +1,9 @@
 /*
  * axes_named.c - named axes of vmap while a program is traced, and what lanes do together over them.
  *
- * A vmap with .axis_name binds the name while the function inside it is traced. An axis that hides an outer one of its name
- * gets a name of its own, so a graph never sees two alike. Which axes are bound, and their sizes, is part of what a function
- * is traced for.
+ * A vmap with .axis_name binds the name while the function inside it is traced. An axis that hides an outer
+ * one of its name gets a name of its own, so a graph never sees two alike. Which axes are bound, and their
+ * sizes, is part of what a function is traced for.
  */
 #include "formulas.h"
 #include <ctype.h>
@@ -17,11 +17,15 @@ int axis_bind(Bound *b, const char *name, int64_t size, Loc loc)
 {
     int hidden = 0;
     if (!name[0] || strpbrk(name, ", \t\"\\\n"))
-        return error_set(E_INVAL, "a map's .axis_name \"%s\" is no name: it has no spaces, commas or quotes", name);
+        return error_set(
+            E_INVAL, "a map's .axis_name \"%s\" is no name: it has no spaces, commas or quotes", name);
     for (const Bound *o = axes_bound; o; o = o->up)
         hidden += o->name == name;
-    *b = (Bound){ .name = name, .unique = hidden ? intern(arena_text("%s'%d", name, hidden)) : name, .size = size,
-                  .loc = loc, .up = axes_bound };
+    *b = (Bound){ .name = name,
+        .unique = hidden ? intern(arena_text("%s'%d", name, hidden)) : name,
+        .size = size,
+        .loc = loc,
+        .up = axes_bound };
     b->all = intern(arena_text("%s %s:%lld", axes_bound ? axes_bound->all : "", b->unique, (long long)size));
     axes_bound = b;
     return 0;
@@ -49,8 +53,8 @@ static void unbound(const char *what, const char *name, int n)
 {
     const char *list = "";
     for (const Bound *b = axes_bound; b; b = b->up)
-        list = arena_text("%s%s\"%s\" of %lld at %s:%d", list, list[0] ? ", " : "", b->name, (long long)b->size,
-                          b->loc.file ? b->loc.file : "?", b->loc.line);
+        list = arena_text("%s%s\"%s\" of %lld at %s:%d", list, list[0] ? ", " : "", b->name,
+            (long long)b->size, b->loc.file ? b->loc.file : "?", b->loc.line);
     error_set(E_INVAL, "%s: no axis \"%.*s\" is around this function; %s%s", what, n, name,
               list[0] ? "there is " : "hd_vmap(f, .axis_name = ...) names one", list);
 }
@@ -119,8 +123,8 @@ int64_t hd_axis_size(const char *names)
     return n < 0 ? -1 : lanes_of(b, n);
 }
 
-/* A lane's number is the same at every step of a loop: it is made where the axis begins, and captured from there, so that
- * loops and branches may depend on it. */
+/* A lane's number is the same at every step of a loop: it is made where the axis begins, and captured from
+ * there, so that loops and branches may depend on it. */
 static Ref lane_number(const Bound *b)
 {
     Trace *t = b->home;
@@ -145,7 +149,14 @@ hd hd_axis_index(const char *names)
 
 /* ==================== over one axis or several */
 
-typedef struct Over { const char *what; Op op; int n, at, to; bool tiled, mean; const Bound *axis[MAXRANK]; Ref source; } Over;
+typedef struct Over {
+    const char *what;
+    Op op;
+    int n, at, to;
+    bool tiled, mean;
+    const Bound *axis[MAXRANK];
+    Ref source;
+} Over;
 
 static Ref meet(const Over *o, int k, Ref x)
 {
@@ -203,7 +214,8 @@ static Ref parted(const char *what, Ref x, int at, int64_t n)
 {
     Ints s = shape_of(x);
     if (s.n == MAXRANK || !n || s.v[at] % n) {
-        error_set(E_SHAPE, "%s: axis %d of %s cannot be dealt out to %lld lanes", what, at, type_text(typ(x)), (long long)n);
+        error_set(E_SHAPE, "%s: axis %d of %s cannot be dealt out to %lld lanes", what, at,
+            type_text(typ(x)), (long long)n);
         return 0;
     }
     for (int d = s.n; d > at + 1; d--)
@@ -255,7 +267,9 @@ static hd deal_leaf(const hd *x, int n, void *env)
 hd hd_psum_scatter(hd x, const char *axis, int at, bool tiled)
 {
     OP(hd_psum_scatter);
-    Over o = { .what = "hd_psum_scatter", .op = OP_psum_scatter, .at = at, .to = at, .tiled = tiled, .n = 1 };
+    Over o = {
+        .what = "hd_psum_scatter", .op = OP_psum_scatter, .at = at, .to = at, .tiled = tiled, .n = 1
+    };
     o.axis[0] = one_axis(o.what, axis);
     return o.axis[0] ? sym_map(o.what, deal_leaf, &o, 1, &x) : HD_NIL;
 }
@@ -263,7 +277,9 @@ hd hd_psum_scatter(hd x, const char *axis, int at, bool tiled)
 hd hd_all_to_all(hd x, const char *axis, int split, int concat, bool tiled)
 {
     OP(hd_all_to_all);
-    Over o = { .what = "hd_all_to_all", .op = OP_all_to_all, .at = split, .to = concat, .tiled = tiled, .n = 1 };
+    Over o = {
+        .what = "hd_all_to_all", .op = OP_all_to_all, .at = split, .to = concat, .tiled = tiled, .n = 1
+    };
     o.axis[0] = one_axis(o.what, axis);
     return o.axis[0] ? sym_map(o.what, deal_leaf, &o, 1, &x) : HD_NIL;
 }
@@ -293,11 +309,13 @@ hd hd_ppermute(hd x, const char *axis, const int (*pairs)[2], int n)
     for (int i = 0; i < n; i++) {
         int a = pairs[i][0], b = pairs[i][1];
         if (a < 0 || a >= size || b < 0 || b >= size) {
-            error_set(E_INVAL, "%s: from %d to %d: axis \"%s\" has %lld lanes", what, a, b, o.axis[0]->name, (long long)size);
+            error_set(E_INVAL, "%s: from %d to %d: axis \"%s\" has %lld lanes", what, a, b, o.axis[0]->name,
+                (long long)size);
             return HD_NIL;
         }
         if (sends[a] || from[b] >= 0) {
-            error_set(E_INVAL, "%s: lane %d %s twice", what, sends[a] ? a : b, sends[a] ? "sends" : "receives");
+            error_set(
+                E_INVAL, "%s: lane %d %s twice", what, sends[a] ? a : b, sends[a] ? "sends" : "receives");
             return HD_NIL;
         }
         sends[a] = true, from[b] = a;

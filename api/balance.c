@@ -1,15 +1,19 @@
 /*
  * balance.c - how many places of a map each of several devices gets, by how long a place takes there.
  *
- * In:  the time of a place on each device, as it was measured last.   Out: numbers of places, so that all devices are done as nearly
- *      at once as whole places allow. Each device keeps one at least, or its speed would not be known any more.
- * HEDDLE_PACE="host:1=3, opencl:0=.5" says what a place costs instead of having it measured: for tests, and where it is known.
+ * In:  the time of a place on each device, as it was measured last.   Out: numbers of places, so that all
+ * devices are done as nearly
+ *      at once as whole places allow. Each device keeps one at least, or its speed would not be known any
+ *      more.
+ * HEDDLE_PACE="host:1=3, opencl:0=.5" says what a place costs instead of having it measured: for tests, and
+ * where it is known.
  */
 #include "api.h"
 #include <stdlib.h>
 #include <string.h>
 
-/* What a place costs on a device by the variable; devices that it does not name: 1. Below zero: it is not set. */
+/* What a place costs on a device by the variable; devices that it does not name: 1. Below zero: it is not
+ * set. */
 double pace_said(const char *device)
 {
     const char *s = getenv("HEDDLE_PACE");

@@ -2,7 +2,8 @@
  * call.c - running functions on data, and asking what they would do.
  *
  * In: a function and arrays, borrowed (donated ones are taken over on success). Out: arrays of the caller's.
- * Invariant: after a failure nothing has changed: outputs are untouched, donated arguments are still the caller's.
+ * Invariant: after a failure nothing has changed: outputs are untouched, donated arguments are still the
+ * caller's.
  */
 #include "api.h"
 #include <stdlib.h>
@@ -35,15 +36,16 @@ static void call_end(Call *c)
         free(c->args);
 }
 
-/* Copies the arguments, since a function that is traced may make calls of its own, and results may be stored over them.
- * 0, or a code. call_end follows in either case. */
+/* Copies the arguments, since a function that is traced may make calls of its own, and results may be stored
+ * over them. 0, or a code. call_end follows in either case. */
 static int call_begin(Call *c, hd_fn *f, hd_array *const *args, int n)
 {
     *c = (Call){ .f = f, .n = n, .args = c->arg, .variables = args == given.value };
     if (trace_top && error_pending())
         return (int)error_code();
     if (callback_runs())
-        return error_set(E_INVAL, "hd_call: a function of hd_callback may not call programs: the one that runs holds the device");
+        return error_set(E_INVAL,
+            "hd_call: a function of hd_callback may not call programs: the one that runs holds the device");
     if (list_in("hd_call: arguments", args, n, 0))
         return (int)error_code();
     if (!fn_in("hd_call", f))
@@ -108,8 +110,10 @@ static int donate_check(const Call *c)
             if (donated_at(c, e) == k)
                 return error_set(E_INVAL, "hd_call: .donate names argument %lld twice", (long long)k);
             else if (c->args[donated_at(c, e)] == c->args[k])
-                return error_set(E_INVAL, "hd_call: arguments %lld and %lld are one array, which can be donated only "
-                                          "once", (long long)donated_at(c, e), (long long)k);
+                return error_set(E_INVAL,
+                    "hd_call: arguments %lld and %lld are one array, which can be donated only "
+                    "once",
+                    (long long)donated_at(c, e), (long long)k);
     }
     return 0;
 }
@@ -126,8 +130,10 @@ static int not_overwritten(const Call *c, hd_array **out, int nout)
     for (int k = 0; c->variables && k < c->n; k++)
         for (int i = 0; i < nout; i++)
             if (c->at[k] == (hd_array *const *)(out + i) && !gives(c, k))
-                return error_set(E_INVAL, "hd_call: argument %d would be lost under the result: donate it, or use "
-                                          "another variable", k);
+                return error_set(E_INVAL,
+                    "hd_call: argument %d would be lost under the result: donate it, or use "
+                    "another variable",
+                    k);
     return 0;
 }
 
@@ -160,9 +166,11 @@ static int meet(const hd_array *a, int arg, Device **d, int *from)
             return (int)error_code();
     Device *here = a->store ? store_device(a->store) : NULL;
     if (here && *d && *d != here)
-        return error_set(E_DEVICE, "hd_call: arguments are on different devices: argument %d on %s, argument %d on "
-                                   "%s; hd_put one of "
-                         "them, or say hd_jit(f, .device = ...)", *from, (*d)->info.name, arg, here->info.name);
+        return error_set(E_DEVICE,
+            "hd_call: arguments are on different devices: argument %d on %s, argument %d on "
+            "%s; hd_put one of "
+            "them, or say hd_jit(f, .device = ...)",
+            *from, (*d)->info.name, arg, here->info.name);
     if (here)
         *d = here, *from = arg;
     return 0;
@@ -194,8 +202,8 @@ static int tuple_of(const Tree *t, int nout)
     if (nout == 1 || (t->kind == T_TUPLE && t->n == nout))
         return 0;
     Arena *a = arena_new(), *saved = arena_use(a);
-    int e = error_set(E_INVAL, "hd_call: the result is %s, not a tuple of %d parts, one for each output", tree_text(t),
-                      nout);
+    int e = error_set(E_INVAL, "hd_call: the result is %s, not a tuple of %d parts, one for each output",
+        tree_text(t), nout);
     arena_use(saved);
     arena_drop(a);
     return e;
@@ -286,7 +294,8 @@ static int fits(const Program *p)
 {
     for (int i = 0; i < p->nout; i++)
         if (p->device->info.max_alloc && type_bytes(&p->type[i]) > p->device->info.max_alloc)
-            return error_set(E_NOMEM, "hd_call: the result %s is %.3f GiB; %s gives at most %.3f GiB in one piece",
+            return error_set(E_NOMEM,
+                "hd_call: the result %s is %.3f GiB; %s gives at most %.3f GiB in one piece",
                 type_text(&p->type[i]), (double)type_bytes(&p->type[i]) / (1 << 30), p->device->info.name,
                 (double)p->device->info.max_alloc / (1 << 30));
     return 0;
@@ -349,7 +358,8 @@ static int run(const Program *p, const Call *c, hd_array **out, int nout)
     void **block = calloc(n, sizeof *block);
     if (!block)
         return error_set(E_NOMEM, "out of host memory");
-    Run r = { (Mem **)block, (Mem **)(block + p->nin), (Store **)(block + p->nin + p->nout + p->effects.nout), 0 };
+    Run r = { (Mem **)block, (Mem **)(block + p->nin),
+        (Store **)(block + p->nin + p->nout + p->effects.nout), 0 };
     int e = start(&r, p, c);
     for (int i = 0; i < r.nin; i++)
         mem_drop(r.in[i]);
@@ -466,7 +476,8 @@ int hd_cost_n(hd_fn *f, hd_cost_info *out, hd_array *const *args, int nargs)
     return error_told(e);
 }
 
-/* The same graph with the data that the function captured as constants, so that its arguments are all it needs. */
+/* The same graph with the data that the function captured as constants, so that its arguments are all it
+ * needs. */
 static Graph *without_captures(const Traced *t)
 {
     Ref *in = NEWS(Ref, t->g->nin), *out = NEWS(Ref, t->g->nout);
@@ -477,7 +488,8 @@ static Graph *without_captures(const Traced *t)
         const void *data = i < t->ncap && t->cap[i].data ? store_host(t->cap[i].data) : NULL;
         if (i < t->ncap && !data && !error_pending())
             error_set(E_TRACE, "hd_print_graph: %s uses a symbol of another program", t->g->name);
-        in[i] = i < t->ncap ? (data ? Data(t->cap[i].type, data) : 0) : graph_input(t->g->type[t->g->in[i]], 0);
+        in[i] =
+            i < t->ncap ? (data ? Data(t->cap[i].type, data) : 0) : graph_input(t->g->type[t->g->in[i]], 0);
     }
     if (!error_pending())
         graph_inline(t->g, in, out), graph_outputs(out, t->g->nout);

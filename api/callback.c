@@ -1,8 +1,8 @@
 /*
  * callback.c - hd_callback: a function on the host in the middle of a program.
  *
- * In: symbols, whose leaves are operands of one instruction; when the program runs, dense arrays of them. Out: a symbol like the one
- * given; then the arrays that the function gave, of those types and nothing else.
+ * In: symbols, whose leaves are operands of one instruction; when the program runs, dense arrays of them.
+ * Out: a symbol like the one given; then the arrays that the function gave, of those types and nothing else.
  */
 #include "api.h"
 #include <stdlib.h>
@@ -34,8 +34,12 @@ static int result_of(hd_array *a, int k, const Type *want, void *to)
         return (int)error_code();
     if (a->tree || a->abstract || !type_equal(&a->type, want)) {
         Arena *arena = arena_new(), *saved = arena_use(arena);
-        e = error_set(a->tree || a->type.dt == want->dt ? E_SHAPE : E_DTYPE, "hd_callback: result %d is %s, not %s as was said", k,
-            a->tree ? "a tree" : a->abstract ? "without contents" : type_text(&a->type), type_text(want));
+        e = error_set(a->tree || a->type.dt == want->dt ? E_SHAPE : E_DTYPE,
+            "hd_callback: result %d is %s, not %s as was said", k,
+            a->tree         ? "a tree" :
+                a->abstract ? "without contents" :
+                              type_text(&a->type),
+            type_text(want));
         arena_use(saved);
         arena_drop(arena);
     }
@@ -57,8 +61,8 @@ static int user_call(hd_host_fn *f, void *user, hd_array **args, int nin, hd_arr
     return e ? error_set(E_INVAL, "hd_callback: the function gave the code %d", e) : 0;
 }
 
-static int call_host(void (*f)(void), void *user, int nin, const Type *t, const void *const *in, int nout, const Type *u,
-    void *const *out)
+static int call_host(void (*f)(void), void *user, int nin, const Type *t, const void *const *in, int nout,
+    const Type *u, void *const *out)
 {
     hd_array **a = calloc((size_t)(nin + nout), sizeof *a), **y = a ? a + nin : NULL;
     int e = a ? 0 : error_set(E_NOMEM, "out of host memory");
@@ -107,8 +111,10 @@ static hd callback(hd_host_fn *f, void *user, hd like, const hd *args, int n, bo
     if (n < 0)
         return HD_NIL;
     if (!f || !t->nleaf) {
-        error_set(E_INVAL, f ? "hd_callback: a function that gives nothing is not called, as it is pure: like says what it gives" :
-            "hd_callback: the function is NULL");
+        error_set(E_INVAL,
+            f ? "hd_callback: a function that gives nothing is not called, as it is pure: like says what it "
+                "gives" :
+                "hd_callback: the function is NULL");
         return HD_NIL;
     }
     Type *type = NEWS(Type, t->nleaf);

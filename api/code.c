@@ -1,10 +1,10 @@
 /*
  * code.c - whose code a C function is: the half of its identity that its address does not say.
  *
- * A library that is closed and another that is opened may lie at the same address. So the loaded object that holds the
- * code is part of a function's key: where it lies, and which it is, by the build identity that linkers write (else by
- * its file). The list of objects is read again when the loader's counters say that it has changed. The program's own
- * code, and the library's, stay: for them nothing is asked.
+ * A library that is closed and another that is opened may lie at the same address. So the loaded object that
+ * holds the code is part of a function's key: where it lies, and which it is, by the build identity that
+ * linkers write (else by its file). The list of objects is read again when the loader's counters say that it
+ * has changed. The program's own code, and the library's, stay: for them nothing is asked.
  */
 #define _GNU_SOURCE
 #include "api.h"

@@ -1,8 +1,9 @@
 /*
  * compile.c - from a graph to something that runs, and where programs are kept.
  *
- * compile() is the whole way, with a dump after each arrow (HEDDLE_DUMP=trace,graph,prepared,spec,kernel,plan,code,time) and the
- * verifier between them (HEDDLE_CHECK=1). Programs are kept of their function, found by argument types and device.
+ * compile() is the whole way, with a dump after each arrow
+ * (HEDDLE_DUMP=trace,graph,prepared,spec,kernel,plan,code,time) and the verifier between them
+ * (HEDDLE_CHECK=1). Programs are kept of their function, found by argument types and device.
  */
 #include "api.h"
 #include <stdatomic.h>
@@ -68,10 +69,14 @@ static bool all_axes_bound(const Graph *g)
     if (!i)
         return true;
     loc_set(i->loc);
-    return !error_set(E_TRACE, "%s: no axis \"%s\" is around this program", optab[i->op].name, op_axis_name(i));
+    return !error_set(
+        E_TRACE, "%s: no axis \"%s\" is around this program", optab[i->op].name, op_axis_name(i));
 }
 
-static bool checked(const Graph *g) { return g && !error_pending() && (!check_stage("graph") || !graph_check(g)); }
+static bool checked(const Graph *g)
+{
+    return g && !error_pending() && (!check_stage("graph") || !graph_check(g));
+}
 
 /* What is needed of it, without rules. */
 static Graph *plain(Graph *g)
@@ -143,7 +148,8 @@ Plan *compile_plan(Graph *g, const Target *t)
 
 Exec *compile_again(const Exec *like, Device *d)
 {
-    Exec *e = like->graph ? d->backend->build_graph(d, like->graph) : d->backend->build(d, (Plan *)(uintptr_t)like->plan);
+    Exec *e = like->graph ? d->backend->build_graph(d, like->graph) :
+                            d->backend->build(d, (Plan *)(uintptr_t)like->plan);
     if (e)
         e->graph = like->graph, e->plan = like->plan;
     return e;
@@ -276,7 +282,8 @@ static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, const hd
         return p;
     program_free(&p->kept);
     if (!error_pending())
-        error_set(E_INTERNAL, "%s: %s could not build the program and gave no reason", fn_name(f), d->info.name);
+        error_set(
+            E_INTERNAL, "%s: %s could not build the program and gave no reason", fn_name(f), d->info.name);
     return NULL;
 }
 
@@ -290,7 +297,8 @@ Program *program_of(hd_fn *f, hd_array *const *args, int n, Device *d, const hd_
     Program *p = (Program *)kept_find(PROGRAMS, f, hash, program_fits, &w);
     if (p || entry_begin(&e))
         return p;
-    p = (Program *)kept_find(PROGRAMS, f, hash, program_fits, &w);      /* another thread may have been faster */
+    /* another thread may have been faster */
+    p = (Program *)kept_find(PROGRAMS, f, hash, program_fits, &w);
     if (!p && (p = make(f, args, n, d, mesh, hash)))
         kept_put(PROGRAMS, f, &p->kept);
     entry_end(&e);

@@ -1,10 +1,12 @@
 /*
- * control.c - while, fori, cond, switch: user's functions as bodies of regions, over trees. (scan.c has scan and map.)
+ * control.c - while, fori, cond, switch: user's functions as bodies of regions, over trees. (scan.c has scan
+ * and map.)
  *
  * In: functions, and symbols for carry and arguments. Out: one region instruction, its results as trees.
- * Bodies are traced at per-step types; what they capture becomes leading operands, the same ones for all bodies of a
- * region.
- * A carry keeps its types: where it begins as a constant without dtype it takes that of the body's result, as in JAX.
+ * Bodies are traced at per-step types; what they capture becomes leading operands, the same ones for all
+ * bodies of a region.
+ * A carry keeps its types: where it begins as a constant without dtype it takes that of the body's result,
+ * as in JAX.
  */
 #include "control.h"
 #include <string.h>
@@ -53,7 +55,8 @@ const Traced *traced_body(const char *verb, hd_fn *f, const Tree *args)
     return t;
 }
 
-/* Does the body give the carry its types again? *carry changes where it was a constant: then trace the body again. */
+/* Does the body give the carry its types again? *carry changes where it was a constant: then trace the body
+ * again. */
 static int carry_again(const char *what, const Tree **carry, const Tree *out, bool *changed)
 {
     const Tree **a = NEWS(const Tree *, (*carry)->nleaf), **b = NEWS(const Tree *, out->nleaf);
@@ -68,8 +71,9 @@ static int carry_again(const char *what, const Tree **carry, const Tree *out, bo
             continue;
         if (a[k]->kind != T_WEAK || b[k]->type.rank)
             return error_set(type[k].dt == b[k]->type.dt ? E_SHAPE : E_DTYPE,
-                             "%s: the carry%s changes type: it is %s, the body "
-                             "returns %s", what, tree_path(*carry, k), type_text(&type[k]), type_text(&b[k]->type));
+                "%s: the carry%s changes type: it is %s, the body "
+                "returns %s",
+                what, tree_path(*carry, k), type_text(&type[k]), type_text(&b[k]->type));
         type[k] = b[k]->type;
         *changed = true;
     }
@@ -93,7 +97,8 @@ const Traced *loop_body(const char *what, const char *verb, hd_fn *f, const Tree
         if (!t)
             return NULL;
         if (pair && (t->out->kind != T_TUPLE || t->out->n != 2)) {
-            error_set(E_INVAL, "%s: %s must return tuple(carry, y), not %s", what, fn_name(f), tree_text(t->out));
+            error_set(
+                E_INVAL, "%s: %s must return tuple(carry, y), not %s", what, fn_name(f), tree_text(t->out));
             return NULL;
         }
         if (carry_again(what, &args[at], pair ? t->out->part[0] : t->out, &changed))
@@ -127,7 +132,8 @@ hd built(const Tree *t, const Ref *out)
 
 /* ==================== while */
 
-/* The condition, or the step, of a loop that also counts: its number of steps so far is the first of what goes round. */
+/* The condition, or the step, of a loop that also counts: its number of steps so far is the first of what
+ * goes round. */
 static Graph *with_count(const Graph *b, int ncap, int64_t trips, bool condition)
 {
     Ref *in = NEWS(Ref, b->nin), *out = NEWS(Ref, b->nout + 1), count = 0;
@@ -147,7 +153,8 @@ static Graph *with_count(const Graph *b, int ncap, int64_t trips, bool condition
     return graph_end();
 }
 
-/* (captures, carry, goes) -> goes: what the step before found; or the step, which then asks the condition. */
+/* (captures, carry, goes) -> goes: what the step before found; or the step, which then asks the
+ * condition. */
 static Graph *asks_itself(Graph *const *sub, int ncap, bool condition)
 {
     const Graph *b = sub[1];
@@ -166,7 +173,8 @@ static Graph *asks_itself(Graph *const *sub, int ncap, bool condition)
     return graph_end();
 }
 
-/* A condition with effects is asked before the loop and at the end of each step; what it finds goes round. */
+/* A condition with effects is asked before the loop and at the end of each step; what it finds goes
+ * round. */
 static void carry_condition(Graph **sub, Region *r, Ref *in, int nin)
 {
     Graph *first = sub[0], *own[2] = { asks_itself(sub, r->ncap, true), asks_itself(sub, r->ncap, false) };
@@ -211,10 +219,13 @@ static void while_region(const Traced *cond, const Traced *body, const Type *wan
 static bool trips_given(const char *what, const hd_while_opts *o)
 {
     if (o->unroll < 0)
-        return error_set(E_INVAL, "%s: .unroll is %lld: it is a number of steps, or HD_ALL", what, (long long)o->unroll), false;
+        return error_set(E_INVAL, "%s: .unroll is %lld: it is a number of steps, or HD_ALL", what,
+                   (long long)o->unroll),
+               false;
     if (o->max_trips >= 0 && o->max_trips <= INT32_MAX)
         return true;
-    error_set(E_INVAL, "%s: .max_trips is %lld: it is a number of steps, at most 2^31 - 1", what, (long long)o->max_trips);
+    error_set(E_INVAL, "%s: .max_trips is %lld: it is a number of steps, at most 2^31 - 1", what,
+        (long long)o->max_trips);
     return false;
 }
 
@@ -227,12 +238,15 @@ hd hd_while_n(hd_fn *cond, hd_fn *body, hd init, const hd_while_opts *o)
 {
     OP(hd_while_n);
     OPTIONS(hd_while_opts, o);
-    const Tree *carry = fn_in("hd_while", cond) && fn_in("hd_while", body) && tracing() ? sym_type(init) : NULL;
+    const Tree *carry =
+        fn_in("hd_while", cond) && fn_in("hd_while", body) && tracing() ? sym_type(init) : NULL;
     if (!carry || !trips_given("hd_while", o))
         return HD_NIL;
     if (o->unroll > 1) {
-        error_set(E_INVAL, "hd_while: .unroll is for hd_scan, and for hd_fori with constant bounds: data say how many steps a while "
-                           "takes");
+        error_set(E_INVAL,
+            "hd_while: .unroll is for hd_scan, and for hd_fori with constant bounds: data say how many "
+            "steps a while "
+            "takes");
         return HD_NIL;
     }
     const Traced *b = loop_body("hd_while", "looped", body, &carry, 1, 0, false), *c = NULL;
@@ -325,9 +339,9 @@ static int bounds(hd lower, hd upper, Ref *b)
         if (weak[k] && dtype_int(d) && !(b[k] = sym_ref_as(x[k], d)))
             return (int)error_code();
         if (!dtype_int(d) || typ(b[k])->dt != d || typ(b[k])->rank)
-            return error_set(E_DTYPE, "hd_fori: the bounds must be integer scalars of one dtype, not %s and %s",
-                             hd_str(lower),
-                             hd_str(upper));
+            return error_set(E_DTYPE,
+                "hd_fori: the bounds must be integer scalars of one dtype, not %s and %s", hd_str(lower),
+                hd_str(upper));
     }
     return 0;
 }
@@ -359,7 +373,8 @@ hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init, const hd_while_opts *o)
             error_set(E_INVAL, "hd_fori: the bounds are more than 2^63 - 1 steps apart");
             return HD_NIL;
         }
-        scan_region(c, want, n, in, 0, NULL, &(hd_scan_opts){ .length = (int64_t)steps, .unroll = o->unroll }, out);
+        scan_region(
+            c, want, n, in, 0, NULL, &(hd_scan_opts){ .length = (int64_t)steps, .unroll = o->unroll }, out);
     } else if (o->unroll > 1) {
         error_set(E_INVAL, "hd_fori: .unroll is for bounds that are constants, without .max_trips");
         return HD_NIL;
@@ -379,8 +394,8 @@ static int branch_types(const char *what, int n, const Traced *const *t, Type *w
     tree_types(first, want);
     for (int i = 0; i < n; i++) {
         if (!tree_same_shape(first, t[i]->out))
-            return error_set(E_INVAL, "%s: the branches return different trees: %s and %s", what, tree_text(first),
-                             tree_text(t[i]->out));
+            return error_set(E_INVAL, "%s: the branches return different trees: %s and %s", what,
+                tree_text(first), tree_text(t[i]->out));
         tree_leaves(t[i]->out, leaf);
         for (int k = 0; k < first->nleaf; k++)
             if (leaf[k]->kind != T_WEAK && !typed[k])
@@ -390,9 +405,10 @@ static int branch_types(const char *what, int n, const Traced *const *t, Type *w
         tree_leaves(t[i]->out, leaf);
         for (int k = 0; k < first->nleaf; k++)
             if (leaf[k]->kind == T_WEAK ? want[k].rank != 0 : !type_equal(&want[k], &leaf[k]->type))
-                return error_set(E_SHAPE, "%s: the branches return different types: the result%s is %s, and %s in "
-                                          "branch %d", what,
-                                 tree_path(first, k), type_text(&want[k]), tree_text(leaf[k]), i);
+                return error_set(E_SHAPE,
+                    "%s: the branches return different types: the result%s is %s, and %s in "
+                    "branch %d",
+                    what, tree_path(first, k), type_text(&want[k]), tree_text(leaf[k]), i);
     }
     return 0;
 }
@@ -447,9 +463,11 @@ hd hd_cond_n(hd pred, hd_fn *yes, hd_fn *no, const hd *args, int n)
     if (!p)
         return HD_NIL;
     if (typ(p)->rank) {
-        error_set(E_SHAPE, "hd_cond: the predicate is %s, not a scalar: choose elements with hd_where, or write the "
-                           "function for "
-                  "one example and hd_vmap it", type_text(typ(p)));
+        error_set(E_SHAPE,
+            "hd_cond: the predicate is %s, not a scalar: choose elements with hd_where, or write the "
+            "function for "
+            "one example and hd_vmap it",
+            type_text(typ(p)));
         return HD_NIL;
     }
     if (typ(p)->dt != DT_BOOL)
@@ -468,9 +486,10 @@ hd hd_switch_n(hd index, hd_fns f, const hd *args, int n)
     if (list_in("hd_switch", f.f, f.n, 0))
         return HD_NIL;
     if (t.rank || !dtype_int((Dtype)t.dt) || f.n < 1) {
-        error_set(t.rank ? E_SHAPE : E_DTYPE, "hd_switch: the index is %s, an integer scalar is wanted; there are %d "
-                                              "branches",
-                  type_text(&t), f.n);
+        error_set(t.rank ? E_SHAPE : E_DTYPE,
+            "hd_switch: the index is %s, an integer scalar is wanted; there are %d "
+            "branches",
+            type_text(&t), f.n);
         return HD_NIL;
     }
     if (dtype_size((Dtype)t.dt) >= 4 && t.dt != DT_I32)         /* clamped before it is narrowed */
@@ -505,7 +524,8 @@ hd hd_checkpoint_name(hd x, const char *name)
     OP(hd_checkpoint_name);
     if (name && name[0] && !strpbrk(name, ", "))
         return sym_map("hd_checkpoint_name", name_leaf, (void *)(uintptr_t)intern(name), 1, &x);
-    error_set(E_INVAL, "hd_checkpoint_name: %s is no name: it has no spaces and commas", name ? name : "NULL");
+    error_set(
+        E_INVAL, "hd_checkpoint_name: %s is no name: it has no spaces and commas", name ? name : "NULL");
     return HD_NIL;
 }
 

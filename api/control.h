@@ -1,8 +1,8 @@
 /*
  * control.h - what the files of control flow share: user's functions as bodies of regions, over trees.
  *
- * A body is traced at the types of one step (traced_body); its graph takes what it captures first (body_graph). All of them report
- * an error and give NULL, HD_NIL or a code.
+ * A body is traced at the types of one step (traced_body); its graph takes what it captures first
+ * (body_graph). All of them report an error and give NULL, HD_NIL or a code.
  */
 #ifndef HEDDLE_CONTROL_H
 #define HEDDLE_CONTROL_H
@@ -13,16 +13,20 @@
 const Traced *traced_body(const char *verb, hd_fn *f, const Tree *args);
 /* Everything that some body captures, once. */
 CapSet all_captures(int n, const Traced *const *);
-/* The graph of a body with all captures in front. want: types of the results, where constants take their dtype. */
+/* The graph of a body with all captures in front. want: types of the results, where constants take their
+ * dtype. */
 Graph *body_graph(const Traced *, const CapSet *, const Type *want);
 /* Leaves as values: constants take the dtype of type[], which may be NULL. 0, or a code. */
 int values(hd tree, const Type *type, Ref *out);
 hd built(const Tree *, const Ref *leaves);      /* a tree of results */
 const Tree *tree_or_nothing(hd);                /* NULL after an error */
-/* The body of a loop at these arguments, of which args[at] is the carry; pair: it returns tuple(carry, y). */
-const Traced *loop_body(const char *what, const char *verb, hd_fn *f, const Tree **args, int n, int at, bool pair);
-/* A scan of body t: (captures, carry, x) -> (carry, y), with .length, .reverse, .segments and .unroll of the options. */
-void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs, const hd_scan_opts *,
-                 Ref *out);
+/* The body of a loop at these arguments, of which args[at] is the carry; pair: it returns tuple(carry,
+ * y). */
+const Traced *loop_body(
+    const char *what, const char *verb, hd_fn *f, const Tree **args, int n, int at, bool pair);
+/* A scan of body t: (captures, carry, x) -> (carry, y), with .length, .reverse, .segments and .unroll of the
+ * options. */
+void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs,
+    const hd_scan_opts *, Ref *out);
 
 #endif

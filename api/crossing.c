@@ -1,11 +1,13 @@
 /*
- * crossing.c - from how many bytes on shards reduce in parts, each its own, and gather them, instead of gathering everything and
- * reducing it all: as it is on this machine.
+ * crossing.c - from how many bytes on shards reduce in parts, each its own, and gather them, instead of
+ * gathering everything and reducing it all: as it is on this machine.
  *
- * In:  the devices of a call whose shards reduce something of a size for which that matters.   Out: bytes, of all shards together.
- * Programs that only sum are run on the devices, both ways, with few bytes and with many. Between them time is taken for a line: gathering
- * brings more bytes to each shard, parts take an exchange and launches more. Where the lines meet is kept, in this process and on disk,
- * by kinds and models of devices. Either way gives the same bits.
+ * In:  the devices of a call whose shards reduce something of a size for which that matters.   Out: bytes,
+ * of all shards together.
+ * Programs that only sum are run on the devices, both ways, with few bytes and with many. Between them time
+ * is taken for a line: gathering brings more bytes to each shard, parts take an exchange and launches more.
+ * Where the lines meet is kept, in this process and on disk, by kinds and models of devices. Either way
+ * gives the same bits.
  */
 #include "api.h"
 #include "ranks.h"
@@ -14,7 +16,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { LEAST = 4 << 10, MOST = 16 << 20, FEW = LEAST, MANY = 1 << 20, UNKNOWN = 256 << 10 };          /* bytes */
+/* bytes */
+enum { LEAST = 4 << 10, MOST = 16 << 20, FEW = LEAST, MANY = 1 << 20, UNKNOWN = 256 << 10 };
 enum { CHAIN = 4, ROUNDS = 5, KEPT = 16 };
 
 static int64_t forced;
@@ -40,7 +43,8 @@ static bool matters(const Graph *g)
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
         const Region *r = i->op == OP_region ? i->region : NULL;
-        if ((i->op == OP_psum || i->op == OP_pmax || i->op == OP_pmin) && between(g, i->in[0], ins_int(i, 1)))
+        if ((i->op == OP_psum || i->op == OP_pmax || i->op == OP_pmin) &&
+            between(g, i->in[0], ins_int(i, 1)))
             return true;
         for (int a = 0; r && a < r->nlane; a++)
             for (int k = 0; k < i->nout && r->lane[a].place; k++)
@@ -149,8 +153,8 @@ static double one_sum(Device *const *device, int n, int64_t w, bool parts)
     return good ? least / CHAIN : 0;
 }
 
-/* Where two lines meet, through what both ways take for few bytes and for many. A power of two, so that small differences from run to
- * run do not matter. UNKNOWN where the devices do not do it. */
+/* Where two lines meet, through what both ways take for few bytes and for many. A power of two, so that
+ * small differences from run to run do not matter. UNKNOWN where the devices do not do it. */
 static int64_t measured(Device *const *device, int n)
 {
     const double few = FEW, many = MANY;
@@ -162,7 +166,8 @@ static int64_t measured(Device *const *device, int n)
         if (t[parts][1] <= 0)
             return UNKNOWN;
     }
-    double more = t[1][0] - t[0][0], gain = (t[0][1] - t[1][1] + more) / (many - few);   /* of parts: for few bytes; then a byte */
+    /* of parts: for few bytes; then a byte */
+    double more = t[1][0] - t[0][0], gain = (t[0][1] - t[1][1] + more) / (many - few);
     int64_t most = LEAST;
     while (most < MOST && (gain <= 0 || ((double)most - few) * gain < more))
         most *= 2;
@@ -171,7 +176,8 @@ static int64_t measured(Device *const *device, int n)
 
 /* ==================== keeping */
 
-static struct { char *key; int64_t bytes; } kept[KEPT];        /* under the front end's lock, as all compiling */
+/* under the front end's lock, as all compiling */
+static struct { char *key; int64_t bytes; } kept[KEPT];
 static int nkept;
 
 static const char *key_of(Device *const *device, int n)
@@ -180,7 +186,8 @@ static const char *key_of(Device *const *device, int n)
     int distinct = 0;
     for (int s = 0; s < n; s++)
         distinct += !s || device[s] != device[s - 1];
-    text_add(&t, "crossing 2|%d|%d|%s|%s|%s", n, distinct, device[0]->backend->kind, device[0]->info.model, device[0]->info.driver);
+    text_add(&t, "crossing 2|%d|%d|%s|%s|%s", n, distinct, device[0]->backend->kind, device[0]->info.model,
+        device[0]->info.driver);
     const char *key = t.s ? intern(t.s) : NULL;
     text_free(&t);
     return key;

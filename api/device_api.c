@@ -64,7 +64,8 @@ int hd_device(int i, hd_device_info *info)
     OP(hd_device);
     error_begin();
     if (!info)
-        return error_told(error_set(E_INVAL, "hd_device: there is nowhere to write what is asked for: the pointer is NULL"));
+        return error_told(error_set(
+            E_INVAL, "hd_device: there is nowhere to write what is asked for: the pointer is NULL"));
     const DeviceInfo *d = of_ranks(i);
     if (!d && !error_pending() && i >= device_count())      /* those behind are in no list */
         error_set(E_DEVICE, "there is no device number %d; there are %d", i, device_count());

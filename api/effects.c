@@ -1,8 +1,9 @@
 /*
  * effects.c - what a running program tells: checks that fail, and what it prints.
  *
- * In: symbols while tracing; after a call the states of the program's effects, further results of it. Out: an instruction each;
- * lines of text, and the call's error. A place of an effect orders it in time: where it stands in the program, and the steps of the loops around it.
+ * In: symbols while tracing; after a call the states of the program's effects, further results of it. Out:
+ * an instruction each; lines of text, and the call's error. A place of an effect orders it in time: where it
+ * stands in the program, and the steps of the loops around it.
  */
 #include "api.h"
 #include <stdatomic.h>
@@ -17,7 +18,8 @@ static Ref condition_of(const char *what, hd x)
     if (!c)
         return 0;
     if (typ(c)->rank) {
-        error_set(E_SHAPE, "%s: the condition is %s, not a scalar: say whether hd_all or hd_any of them hold", what,
+        error_set(E_SHAPE,
+            "%s: the condition is %s, not a scalar: say whether hd_all or hd_any of them hold", what,
             type_text(typ(c)));
         return 0;
     }
@@ -219,8 +221,10 @@ static Event *event_more(Printed *p)
 /* The records of print e in one lane of the regions around it. */
 static int add_records(Printed *p, const Effect *e, void **x, int64_t outer)
 {
-    int64_t own = lanes_of(e, e->nlane - e->nown, e->nlane), stored = e->rows ? e->rows + 1 : 1, rows = e->rows ? e->rows : 1;
-    int64_t count = ((const int32_t *)x[0])[outer], missed = count > rows ? count - rows : 0, first = missed % rows;
+    int64_t own = lanes_of(e, e->nlane - e->nown, e->nlane), stored = e->rows ? e->rows + 1 : 1,
+            rows = e->rows ? e->rows : 1;
+    int64_t count = ((const int32_t *)x[0])[outer], missed = count > rows ? count - rows : 0,
+            first = missed % rows;
     for (int64_t r = 0; r < rows && r < count; r++)
         for (int64_t k = 0; k < own; k++) {
             int64_t row = outer * stored + (first + r) % rows, record = row * own + k;
@@ -229,7 +233,9 @@ static int add_records(Printed *p, const Effect *e, void **x, int64_t outer)
             Event *v = event_more(p);
             if (!v)
                 return (int)error_code();
-            *v = (Event){ .e = e, .lane = outer * own + k, .stride = 1, .state = x, .record = record, .missed = missed };
+            *v = (Event){
+                .e = e, .lane = outer * own + k, .stride = 1, .state = x, .record = record, .missed = missed
+            };
             missed = 0;
             v->step = e->nloop ? (const int32_t *)x[2] + row * e->nloop : NULL;
         }
@@ -258,7 +264,8 @@ static int column(const Text *t)
 static int line_text(Text *t, const Event *v)
 {
     const Effect *e = v->e;
-    int err = 0, k = 2 + (e->nloop > 0);        /* the first value behind the count, whether, and the steps */
+    /* the first value behind the count, whether, and the steps */
+    int err = 0, k = 2 + (e->nloop > 0);
     bool value;
     where(t, v, "[", "] ");
     for (const char *s = e->text; *s && !err;) {
@@ -295,8 +302,8 @@ static int print_events(const Printed *p)
         Text line = { 0 };
         if (v->missed) {
             where(&line, v, "[", "] ");
-            text_add(&line, "%lld earlier records of this print are left out: it keeps %lld", (long long)v->missed,
-                (long long)v->e->rows);
+            text_add(&line, "%lld earlier records of this print are left out: it keeps %lld",
+                (long long)v->missed, (long long)v->e->rows);
             tell(&line, &all);
         }
         e = line_text(&line, v);

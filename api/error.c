@@ -1,9 +1,10 @@
 /*
  * error.c - the thread's message: what went wrong, where, and inside which functions and transforms.
  *
- * base.c keeps the first error of the thread. Here it gets the frames around it ("in cell, scanned at rnn.c:51"),
- * taken down once, at the first frame that is left after the error; and a life: an error of which the program has
- * been told, by a code or by hd_error(), gives way to the next, one that is still on its way to a call does not.
+ * base.c keeps the first error of the thread. Here it gets the frames around it ("in cell, scanned at
+ * rnn.c:51"), taken down once, at the first frame that is left after the error; and a life: an error of
+ * which the program has been told, by a code or by hd_error(), gives way to the next, one that is still on
+ * its way to a call does not.
  */
 #include "api.h"
 #include <stdarg.h>
@@ -14,7 +15,8 @@ static _Thread_local Context *frames;
 static _Thread_local char *message;             /* the text with its frames; NULL: not composed */
 static _Thread_local bool told;
 
-/* Messages that gave way, the last of them: what hd_error() returned is still read in the same expression. */
+/* Messages that gave way, the last of them: what hd_error() returned is still read in the same
+ * expression. */
 enum { PAST = 8 };
 typedef struct Past { char *text[PAST]; int turn; } Past;
 static _Thread_local Past past;

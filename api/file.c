@@ -1,10 +1,11 @@
 /*
  * file.c - hd_load and hd_save: arrays as .npy, trees as .npz, as numpy keeps them.
  *
- * .npz is a zip archive of .npy files, the tree's paths as names: {"hidden": {"w": a}} is "hidden/w.npy". A tuple's parts are
- * named 0, 1, ...; a dictionary that has exactly these keys loads as a tuple. What names alone cannot say is an entry
- * without contents and with a note: "hidden/" with "{}" is a dictionary, with "()" a tuple. It is written for what has no parts,
- * and for dictionaries with a tuple's keys. numpy lists these entries among the others.
+ * .npz is a zip archive of .npy files, the tree's paths as names: {"hidden": {"w": a}} is "hidden/w.npy". A
+ * tuple's parts are named 0, 1, ...; a dictionary that has exactly these keys loads as a tuple. What names
+ * alone cannot say is an entry without contents and with a note: "hidden/" with "{}" is a dictionary, with
+ * "()" a tuple. It is written for what has no parts, and for dictionaries with a tuple's keys. numpy lists
+ * these entries among the others.
  */
 #define _FILE_OFFSET_BITS 64
 #include "file.h"
@@ -19,7 +20,8 @@ enum { DEEPEST = 200 };                         /* trees in trees, saved and loa
 
 /* ==================== names with "/" into a tree: sorted, split at the first part of their names */
 
-typedef struct Named { char *name, kind; hd_array *value; } Named;      /* kind: '{' or '(' of what has a note; 0: an array */
+/* kind: '{' or '(' of what has a note; 0: an array */
+typedef struct Named { char *name, kind; hd_array *value; } Named;
 
 /* "/" before all others: what is below a name follows it, and keys are in order. */
 static int by_name(const void *a, const void *b)
@@ -187,7 +189,8 @@ hd_array *hd_load(const char *path)
     error_begin();
     if (!path)
         return error_set(E_INVAL, "hd_load: the path is NULL"), NULL;
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);  /* a pipe without a writer does not keep us */
+    /* a pipe without a writer does not keep us */
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &s)) {
         damaged(path, strerror(errno));
     } else if (!S_ISREG(s.st_mode)) {
@@ -230,11 +233,16 @@ static size_t name_add(char *name, size_t n, const char *key)
 {
     size_t k = strlen(key);
     if (!k || strchr(key, '/') || !strcmp(key, ".") || !strcmp(key, ".."))
-        return error_set(E_INVAL, "hd_save: the key \"%s\" is empty, \".\", \"..\" or has a \"/\": .npz keeps these for nesting",
-                         key), 0;
+        return error_set(E_INVAL,
+                   "hd_save: the key \"%s\" is empty, \".\", \"..\" or has a \"/\": .npz keeps these for "
+                   "nesting",
+                   key),
+               0;
     if (n + k + 6 > NAME_MOST)                  /* "/" in front, ".npy" or "/" behind */
-        return error_set(E_INVAL, "hd_save: a path of %zu bytes, \"%.40s...\": .npz has room for names of %d", n + k, key,
-                         NAME_MOST), 0;
+        return error_set(E_INVAL,
+                   "hd_save: a path of %zu bytes, \"%.40s...\": .npz has room for names of %d", n + k, key,
+                   NAME_MOST),
+               0;
     if (n)
         name[n++] = '/';
     memcpy(name + n, key, k + 1);
@@ -290,7 +298,8 @@ int hd_save(const char *path, const hd_array *a)
         return error_told((int)error_code());
     bool npz = path && ends(path, ".npz");
     if (!npz && (!path || !ends(path, ".npy")))
-        return error_told(error_set(E_INVAL, "hd_save: \"%s\" must end in .npy (an array) or .npz (a tree)", path ? path : ""));
+        return error_told(error_set(
+            E_INVAL, "hd_save: \"%s\" must end in .npy (an array) or .npz (a tree)", path ? path : ""));
     if (npz != a->tree)
         return error_told(error_set(E_INVAL, npz ? "hd_save: %s: a single array is saved as .npy" :
                                     "hd_save: %s: a tree is saved as .npz", path));

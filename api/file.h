@@ -1,9 +1,10 @@
 /*
- * file.h - what hd_load and hd_save stand on: files read within their size, .npy arrays, zip archives, and files that take
- * another's place in one step.
+ * file.h - what hd_load and hd_save stand on: files read within their size, .npy arrays, zip archives, and
+ * files that take another's place in one step.
  *
- * Nothing in a file is believed. Memory is asked for only when the file has the bytes for it: a deflated entry may hold at
- * most PACKS_MOST times its size, entries may not overlap, and all arrays together must fit this machine.
+ * Nothing in a file is believed. Memory is asked for only when the file has the bytes for it: a deflated
+ * entry may hold at most PACKS_MOST times its size, entries may not overlap, and all arrays together must
+ * fit this machine.
  */
 #ifndef HEDDLE_FILE_H
 #define HEDDLE_FILE_H
@@ -22,7 +23,8 @@ typedef struct Input {
 } Input;
 int damaged(const char *path, const char *why);                 /* HD_EIO with a sentence */
 int input_read(const Input *, uint64_t at, void *to, size_t n);         /* exactly n bytes. 0, or a code */
-int input_room(Input *, uint64_t bytes);        /* before memory for an array is asked for: does this machine have it? */
+/* before memory for an array is asked for: does this machine have it? */
+int input_room(Input *, uint64_t bytes);
 
 /* Bytes in order: a part of a file as it is, or what it inflates to. */
 typedef struct Stream {
@@ -62,11 +64,13 @@ typedef struct Output {
     uint64_t count;                             /* of entries */
 } Output;
 int output_begin(Output *, const char *path);   /* 0, or a code; then there is nothing to end */
-int output_end(Output *, int code);             /* code 0: takes the place, if all was written; else gone. Returns the code */
+/* code 0: takes the place, if all was written; else gone. Returns the code */
+int output_end(Output *, int code);
 int put(Output *, const void *, size_t);
 
 enum { NAME_MOST = UINT16_MAX };                /* bytes of an entry's name */
-int zip_put(Output *, const char *name, const char *note, const char *head, size_t nh, const char *data, size_t nd);
+int zip_put(
+    Output *, const char *name, const char *note, const char *head, size_t nh, const char *data, size_t nd);
 int zip_close(Output *);
 
 #endif

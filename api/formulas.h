@@ -1,10 +1,10 @@
 /*
- * formulas.h - what the files of ops share: values with numpy's broadcasting, reduced axes put back, checks that
- * name the way out.
+ * formulas.h - what the files of ops share: values with numpy's broadcasting, reduced axes put back, checks
+ * that name the way out.
  *
- * Ops that are formulas are written on values (Ref) and may call one another; hd_x() around them takes the source
- * line, turns symbols into values, and checks. A value of 0 is a failure that has been reported; every function
- * here passes it on.
+ * Ops that are formulas are written on values (Ref) and may call one another; hd_x() around them takes the
+ * source line, turns symbols into values, and checks. A value of 0 is a failure that has been reported;
+ * every function here passes it on.
  */
 #ifndef HEDDLE_FORMULAS_H
 #define HEDDLE_FORMULAS_H
@@ -26,7 +26,8 @@ Ref float_ref(const char *what, hd x);          /* an array of floats; a bare co
 Ref rank_ref(const char *what, hd x, int least);        /* of at least this rank */
 bool real_dtype(const char *what, Dtype);
 bool int_operand(const char *what, const char *name, Ref);      /* an array of integers */
-Ref as_index(Ref, int64_t n);                   /* integers wide enough for arithmetic with n: at least i32 */
+/* integers wide enough for arithmetic with n: at least i32 */
+Ref as_index(Ref, int64_t n);
 Ref from_end(Ref index, int64_t n);             /* negative indices count from the end of n */
 Ref to_start(Ref index, int64_t n);             /* i32 if n fits, else i64; negative counts from the end */
 
@@ -42,7 +43,8 @@ Ref mean(Ref, Ints axes);                       /* floats, in their dtype; 16 bi
 Ref logsumexp(Ref, Ints axes);
 
 /* ---- shapes (ops_shape.c) */
-int countable(const char *what, Ints shape);    /* sizes are not negative, elements can be counted. 0, or a code */
+/* sizes are not negative, elements can be counted. 0, or a code */
+int countable(const char *what, Ints shape);
 Ref scalar_to(Ref scalar, Ints shape);
 Ref flat(Ref);
 Ref take_range(Ref, int axis, int64_t from, int64_t to);        /* a slice along one axis */
@@ -57,7 +59,8 @@ typedef struct Dims { Ints window, collapsed, map, x_batch, indices_batch; } Dim
 Ref gather(Ref x, Ref indices, const Dims *, Ints sizes, int mode);
 Ref scatter(Ref x, Ref indices, Ref updates, const Dims *, int mode, int combine, bool unique);
 Ref fill_in(const char *what, hd fill, Ref x);  /* a scalar of x's dtype; 0 after an error */
-Ref fill_value(Dtype);                          /* reading outside an array: nan, the least, the largest, true */
+/* reading outside an array: nan, the least, the largest, true */
+Ref fill_value(Dtype);
 Ref take(Ref x, Ref index, int axis, int mode); /* mode of ops.def; indices as they are */
 enum { MODE_CLIP = 1, MODE_FILL = 2, MODE_IN_BOUNDS = 3 };
 Ref one_hot(Ref index, int64_t n, Dtype);       /* a new last axis */

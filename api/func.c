@@ -1,12 +1,13 @@
 /*
  * func.c - functions: the user's, and descriptions of what transforms make of them; interned.
  *
- * A function is told from another by its key, compared by value: what kind it is, of which function, with which
- * options, which C function in which loaded object, which bytes are bound to it. Making it again gives the same
- * pointer, so what is kept of it (graphs by argument types, programs by types and device) is found again.
- * Lifetime: until it is forgotten, and all that was made of it with it. One that holds symbols, or bytes bound inside
- * a trace (which may be symbols), ends with that trace. The record of a function that has ended is kept for a while,
- * so that a pointer that outlives it is an error with a message.
+ * A function is told from another by its key, compared by value: what kind it is, of which function, with
+ * which options, which C function in which loaded object, which bytes are bound to it. Making it again gives
+ * the same pointer, so what is kept of it (graphs by argument types, programs by types and device) is found
+ * again.
+ * Lifetime: until it is forgotten, and all that was made of it with it. One that holds symbols, or bytes
+ * bound inside a trace (which may be symbols), ends with that trace. The record of a function that has ended
+ * is kept for a while, so that a pointer that outlives it is an error with a message.
  */
 #include "api.h"
 #include <stdatomic.h>
@@ -26,8 +27,8 @@ static void make_recursive(void)
     pthread_mutex_init(&front_lock, &a);
 }
 
-/* Around fork(), which waits for nobody: held by another thread, it guards tables that are half written. In the child
- * the lock's owner is another thread, even if it is the one that forked. */
+/* Around fork(), which waits for nobody: held by another thread, it guards tables that are half written. In
+ * the child the lock's owner is another thread, even if it is the one that forked. */
 static bool held;
 static void before_fork(void) { held = !pthread_mutex_trylock(&front_lock); }
 
@@ -83,8 +84,13 @@ int entry_begin(Entry *e)
     if (!a)
         return (int)error_code();
     lock();
-    *e = (Entry){ .arena = a, .saved = arena_use(a), .top = trace_top, .bound = axes_bound, .loc = loc_here(), .up = entry_top,
-                  .since = now_ms() };
+    *e = (Entry){ .arena = a,
+        .saved = arena_use(a),
+        .top = trace_top,
+        .bound = axes_bound,
+        .loc = loc_here(),
+        .up = entry_top,
+        .since = now_ms() };
     trace_top = NULL, axes_bound = NULL;
     entry_top = e;
     return 0;
@@ -241,10 +247,10 @@ int fn_ended(const hd_fn *f)
     if (!f->dead)
         return 0;
     const char *name = f->text ? f->text : "another", *file = f->loc.file ? f->loc.file : "?";
-    return f->key.owner
-        ? error_set(E_TRACE, "the function made of %s at %s:%d has ended with the trace it was made in", name, file,
-                    f->loc.line)
-        : error_set(E_INVAL, "the function made of %s was forgotten: make it again", name);
+    return f->key.owner ?
+        error_set(E_TRACE, "the function made of %s at %s:%d has ended with the trace it was made in", name,
+            file, f->loc.line) :
+        error_set(E_INVAL, "the function made of %s was forgotten: make it again", name);
 }
 
 static hd_fn *fn_new(const FnKey *k, const void *env, size_t size, const char *text, uint64_t hash)
@@ -286,7 +292,8 @@ hd_fn *fn_make(const FnKey *k, const void *env, size_t size, const char *text)
     if (process_usable())
         return NULL;
     lock();
-    if ((!k->inner || !fn_ended(k->inner)) && (!k->rule || !fn_ended(k->rule)) && (!k->bwd || !fn_ended(k->bwd)) && (2 * table_count < table_cap || !table_grow())) {
+    if ((!k->inner || !fn_ended(k->inner)) && (!k->rule || !fn_ended(k->rule)) &&
+        (!k->bwd || !fn_ended(k->bwd)) && (2 * table_count < table_cap || !table_grow())) {
         for (f = table[hash & (table_cap - 1)]; f && !same(f, k, env, size, hash); f = f->next)
             ;
         if (!f && (f = fn_new(k, env, size, text, hash)))
@@ -303,8 +310,8 @@ hd_fn *fn_make(const FnKey *k, const void *env, size_t size, const char *text)
 
 enum { CALLBACK = 200 };                        /* the shape of hd_function; others are those of HD_SHAPE_ */
 
-/* The name in what the macros wrote down: "predict, .in_axes = { HD_NONE, 0 }" is predict, and so is what its own macro
- * makes of the name of an op, "(hd_at_(file, line, (void (*)(void))hd_sin), hd_sin)". */
+/* The name in what the macros wrote down: "predict, .in_axes = { HD_NONE, 0 }" is predict, and so is what
+ * its own macro makes of the name of an op, "(hd_at_(file, line, (void (*)(void))hd_sin), hd_sin)". */
 static const char *name_in(const char *text)
 {
     char b[64];
@@ -312,7 +319,8 @@ static const char *name_in(const char *text)
     int depth = 0;
     const char *op = text && !strncmp(text, "(hd_at_(", 8) ? strstr(text, "), ") : NULL;
     text = op ? op + 3 : text;
-    for (; text && text[n] && n < sizeof b - 1 && (depth || text[n] != ',') && (depth || text[n] != ')'); n++) {
+    for (; text && text[n] && n < sizeof b - 1 && (depth || text[n] != ',') && (depth || text[n] != ')');
+         n++) {
         depth += (text[n] == '(') - (text[n] == ')');
         b[n] = text[n];
     }
@@ -354,8 +362,10 @@ hd_fn *hd_function_(int shape, uintptr_t f, const char *text, const void *env, s
     FnKey k = fn_key(FN_USER, NULL);
     k.shape = shape, k.f = f, k.code = code_of(f);
     if (!k.code) {
-        error_set(E_INVAL, "%s lies in no loaded program or library: a function that is made while the program runs, "
-                           "as callbacks of other languages are, is made known by hd_function", name_in(text));
+        error_set(E_INVAL,
+            "%s lies in no loaded program or library: a function that is made while the program runs, "
+            "as callbacks of other languages are, is made known by hd_function",
+            name_in(text));
         return NULL;
     }
     if (size && trace_top)
@@ -410,7 +420,8 @@ hd_fn *hd_parse(const char *text, const char *name)
         return NULL;
     FnKey k = fn_key(FN_PARSED, NULL);
     Graph *g = graph_parse(text, name ? name : "text");
-    hd_fn *f = g && !graph_check(g) ? fn_make(&k, text, strlen(text) + 1, intern(name ? name : "text")) : NULL;
+    hd_fn *f =
+        g && !graph_check(g) ? fn_make(&k, text, strlen(text) + 1, intern(name ? name : "text")) : NULL;
     entry_end(&e);
     return f;
 }
@@ -470,7 +481,8 @@ static hd_fn *mapped(FnKind kind, hd_fn *f, const hd_vmap_opts *o)
         return NULL;
     error_begin();
     if (o->axis_size < 0) {
-        error_set(E_INVAL, "%s: .axis_size is %lld: it is the number of lanes", what, (long long)o->axis_size);
+        error_set(
+            E_INVAL, "%s: .axis_size is %lld: it is the number of lanes", what, (long long)o->axis_size);
         return NULL;
     }
     if (o->devices && kind == FN_VMAP) {
@@ -516,8 +528,16 @@ hd_fn *hd_value_and_grad_n(hd_fn *f, const hd_grad_opts *o)
     return derivative(FN_GRAD, f, o, true);
 }
 
-hd_fn *hd_jacfwd_n(hd_fn *f, const hd_grad_opts *o) { OP(hd_jacfwd_n); return derivative(FN_JACFWD, f, o, false); }
-hd_fn *hd_jacrev_n(hd_fn *f, const hd_grad_opts *o) { OP(hd_jacrev_n); return derivative(FN_JACREV, f, o, false); }
+hd_fn *hd_jacfwd_n(hd_fn *f, const hd_grad_opts *o)
+{
+    OP(hd_jacfwd_n);
+    return derivative(FN_JACFWD, f, o, false);
+}
+hd_fn *hd_jacrev_n(hd_fn *f, const hd_grad_opts *o)
+{
+    OP(hd_jacrev_n);
+    return derivative(FN_JACREV, f, o, false);
+}
 
 hd_fn *hd_hessian_n(hd_fn *f, const hd_grad_opts *o)
 {
@@ -554,7 +574,8 @@ static hd call_plain(uintptr_t p, const hd *a, int n)
     case 5: return ((hd (*)(hd, hd, hd, hd, hd))p)(a[0], a[1], a[2], a[3], a[4]);
     case 6: return ((hd (*)(hd, hd, hd, hd, hd, hd))p)(a[0], a[1], a[2], a[3], a[4], a[5]);
     case 7: return ((hd (*)(hd, hd, hd, hd, hd, hd, hd))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
-    default: return ((hd (*)(hd, hd, hd, hd, hd, hd, hd, hd))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
+    default:
+        return ((hd(*)(hd, hd, hd, hd, hd, hd, hd, hd))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
     }
 }
 
@@ -569,9 +590,11 @@ static hd call_bound(uintptr_t p, const hd *a, int n, void *e)
     case 4: return ((hd (*)(hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], e);
     case 5: return ((hd (*)(hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], e);
     case 6: return ((hd (*)(hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], e);
-    case 7: return ((hd (*)(hd, hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], e);
+    case 7:
+        return ((hd(*)(hd, hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], e);
     default:
-        return ((hd (*)(hd, hd, hd, hd, hd, hd, hd, hd, void *))p)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], e);
+        return ((hd(*)(hd, hd, hd, hd, hd, hd, hd, hd, void *))p)(
+            a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], e);
     }
 }
 
@@ -589,7 +612,8 @@ hd fn_call(const hd_fn *f, const hd *a, int n)
     if (f->key.shape == CALLBACK)
         return call_back(f, a, n);
     if (code_of(f->key.f) != f->key.code) {
-        error_set(E_INVAL, "%s was in a library that has been closed: hd_forget its functions before that", f->text);
+        error_set(E_INVAL, "%s was in a library that has been closed: hd_forget its functions before that",
+            f->text);
         return HD_NIL;
     }
     int shape = f->key.shape, want = shape >= 100 ? shape - 100 : shape;
@@ -646,7 +670,8 @@ static const Traced *remember(hd_fn *f, const Traced *t, uint64_t hash)
     Arena *saved = arena_use(a);
     Traced *c = NEW(Traced);
     *c = (Traced){ graph_clone(t->g), arena_copy(t->cap, sizeof *t->cap * (size_t)t->ncap), t->ncap,
-                   tree_copy(t->in), tree_copy(t->out), { arena_copy(t->keys.use, sizeof *t->keys.use * (size_t)t->keys.n), t->keys.n } };
+        tree_copy(t->in), tree_copy(t->out),
+        { arena_copy(t->keys.use, sizeof *t->keys.use * (size_t)t->keys.n), t->keys.n } };
     arena_use(saved);
     if (error_pending()) {                      /* memory ended on the way: a copy of a part */
         arena_drop(owner ? NULL : a);
@@ -665,18 +690,23 @@ typedef struct Going { const hd_fn *f; const Tree *args; int depth; const struct
 static _Thread_local const Going *going;
 enum { DEEPEST = 128 };
 
-/* A function that needs itself at the same types never ends; one that needs itself at others may, if not for ever. */
+/* A function that needs itself at the same types never ends; one that needs itself at others may, if not for
+ * ever. */
 static bool ends(const Going *g)
 {
     for (const Going *outer = g->up; outer; outer = outer->up)
         if (outer->f == g->f && tree_equal(outer->args, g->args)) {
-            error_set(E_TRACE, "%s applies itself to the same types again, %s, and so would never end: repeat with "
-                               "hd_scan, hd_fori or hd_while", fn_name(g->f), tree_text(g->args));
+            error_set(E_TRACE,
+                "%s applies itself to the same types again, %s, and so would never end: repeat with "
+                "hd_scan, hd_fori or hd_while",
+                fn_name(g->f), tree_text(g->args));
             return false;
         }
     if (g->depth > DEEPEST)
-        error_set(E_TRACE, "functions and transforms are nested more than %d deep, here %s: repeat with hd_scan, "
-                           "hd_fori or hd_while", DEEPEST, fn_name(g->f));
+        error_set(E_TRACE,
+            "functions and transforms are nested more than %d deep, here %s: repeat with hd_scan, "
+            "hd_fori or hd_while",
+            DEEPEST, fn_name(g->f));
     return g->depth <= DEEPEST;
 }
 

@@ -1,9 +1,11 @@
 /*
  * grid.c - which device each shard of a grid is on.
  *
- * In:  the axes of a grid, each with the text of its .devices.   Out: a device for each shard, in row-major order.
- * The list of an axis is dealt out in equal parts to the places along it, neighbours together. What a place has got is the list of
- * the axis inside: all of it, or, where that axis has numbers for .devices, those of it; where it has names, these instead.
+ * In:  the axes of a grid, each with the text of its .devices.   Out: a device for each shard, in row-major
+ * order.
+ * The list of an axis is dealt out in equal parts to the places along it, neighbours together. What a place
+ * has got is the list of the axis inside: all of it, or, where that axis has numbers for .devices, those of
+ * it; where it has names, these instead.
  */
 #include "api.h"
 #include "ranks.h"
@@ -48,8 +50,11 @@ static List chosen_devices(const char *numbers, List from)
         long k = strtol(s, &end, 10);
         end += strspn(end, " \t");
         if (end == s || (*end && *end != ',') || k < 0 || k >= from.n) {
-            error_set(E_INVAL, "hd_pmap: .devices \"%s\": there are numbers from 0 to %d here, of the devices that the map around "
-                      "gives each of its places", numbers, from.n - 1);
+            error_set(E_INVAL,
+                "hd_pmap: .devices \"%s\": there are numbers from 0 to %d here, of the devices that the map "
+                "around "
+                "gives each of its places",
+                numbers, from.n - 1);
             return (List){ 0 };
         }
         l.device[l.n++] = from.device[k];
@@ -88,8 +93,11 @@ static List list_of(const Places *p, int axis, List from)
         return named_devices(own);
     if (axis)
         return chosen_devices(own, from);
-    error_set(E_INVAL, "hd_pmap: .devices \"%s\": numbers choose among the devices of a map around this one, and there is none; "
-              "give names", own);
+    error_set(E_INVAL,
+        "hd_pmap: .devices \"%s\": numbers choose among the devices of a map around this one, and there is "
+        "none; "
+        "give names",
+        own);
     return (List){ 0 };
 }
 
@@ -118,7 +126,8 @@ static int kind_of_rank(int rank, const char *kind, int k, int *at)
     return n;
 }
 
-/* Of each rank as many of a kind, the most that fit; where one of each does not fit, one each of the first ranks. */
+/* Of each rank as many of a kind, the most that fit; where one of each does not fit, one each of the first
+ * ranks. */
 static List devices_of_ranks(const Places *p, const char *kind)
 {
     int ranks = ranks_count(), each = ranks ? INT32_MAX : 0, at = 0;
@@ -137,7 +146,8 @@ static List devices_of_ranks(const Places *p, const char *kind)
             l.device[l.n++] = device_find(far_info(r, at)->name);
         }
     if (!l.n && !error_pending())
-        error_set(E_DEVICE, "hd_pmap: not every rank has a device \"%s\": .devices names those of each", kind);
+        error_set(
+            E_DEVICE, "hd_pmap: not every rank has a device \"%s\": .devices names those of each", kind);
     return l;
 }
 
@@ -164,8 +174,9 @@ static Device **deal(const Places *p, int axis, List from, Device **out)
     if (error_pending())
         return out;
     if (!fits(p, axis, l.n)) {
-        error_set(E_SHAPE, "hd_pmap: an axis of %lld cannot be dealt out to the %d devices of \"%s\": a multiple is wanted",
-                  (long long)m, l.n, devices_of(p, axis));
+        error_set(E_SHAPE,
+            "hd_pmap: an axis of %lld cannot be dealt out to the %d devices of \"%s\": a multiple is wanted",
+            (long long)m, l.n, devices_of(p, axis));
         return out;
     }
     int part = l.n > m ? (int)(l.n / m) : 1;

@@ -1,10 +1,11 @@
 /*
  * kept.c - what is kept of functions: graphs by argument types, and programs by argument types and device.
  *
- * A shelf is a hash table over (function, types). Finding takes one of many locks for a moment and adds a reference, so
- * what is given back while a call in another thread uses it lives until that call is over. Putting and giving back are
- * under front_lock. A shelf holds so many at most: they stand in a queue, and the one in front goes unless it was found
- * since it was queued, which puts it at the end again: about the least recently used.
+ * A shelf is a hash table over (function, types). Finding takes one of many locks for a moment and adds a
+ * reference, so what is given back while a call in another thread uses it lives until that call is over.
+ * Putting and giving back are under front_lock. A shelf holds so many at most: they stand in a queue, and
+ * the one in front goes unless it was found since it was queued, which puts it at the end again: about the
+ * least recently used.
  */
 #include "api.h"
 #include <stdatomic.h>

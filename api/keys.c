@@ -1,11 +1,14 @@
 /*
- * keys.c - HEDDLE_CHECK=keys: a random key that is used twice is an error, found while its function is traced.
+ * keys.c - HEDDLE_CHECK=keys: a random key that is used twice is an error, found while its function is
+ * traced.
  *
- * Each trace keeps a list of the keys that samplers and splits in it have used. A key is where its two words come from: values and
- * words of them, followed back through views, so that one row of an array of keys is one key however it was taken, typed or as words.
- * A key that the program spells out is its two numbers. What a function uses of its inputs, or spells out, is kept with its graph, and
- * counts wherever the graph is applied: in the trace around it, for each lane of vmap, for each step of a loop. The list is of what was
- * written, not of instructions: the builder merges equal ones, which is just what a key that is used twice gives.
+ * Each trace keeps a list of the keys that samplers and splits in it have used. A key is where its two words
+ * come from: values and words of them, followed back through views, so that one row of an array of keys is
+ * one key however it was taken, typed or as words. A key that the program spells out is its two numbers.
+ * What a function uses of its inputs, or spells out, is kept with its graph, and counts wherever the graph
+ * is applied: in the trace around it, for each lane of vmap, for each step of a loop. The list is of what
+ * was written, not of instructions: the builder merges equal ones, which is just what a key that is used
+ * twice gives.
  */
 #include "control.h"
 #include "random.h"
@@ -21,8 +24,9 @@ static bool checking(void)
     return on && !error_pending();
 }
 
-/* Instead of values. SPELLED: a key that the program spells out; its words are at. MADE: one that is made inside of inputs, whose bits
- * are at[0]: it is the same where they are. Inputs from the last bit on share it. */
+/* Instead of values. SPELLED: a key that the program spells out; its words are at. MADE: one that is made
+ * inside of inputs, whose bits are at[0]: it is the same where they are. Inputs from the last bit on share
+ * it. */
 enum { SPELLED = INT32_MAX, MADE = INT32_MAX - 1, BITS = 64 };
 static bool no_value(const KeyUse *u) { return u->of[0] == SPELLED || u->of[0] == MADE; }
 static uint64_t bit_of(int input) { return 1ull << (input < BITS ? input : BITS - 1); }
@@ -34,7 +38,8 @@ static bool of_captures(const KeyUse *u, const Traced *t)
     return u->of[0] == MADE && t->ncap < BITS && !((uint64_t)u->at[0] >> t->ncap);
 }
 
-/* ==================== where a word comes from: places in values count words, of which a typed key has two */
+/* ==================== where a word comes from: places in values count words, of which a typed key has
+ * two */
 
 static void unravel(const Type *t, int64_t at, int64_t *index)
 {
@@ -102,9 +107,11 @@ static bool back(const Graph *g, Ref *v, int64_t *at)
 static bool spelled(const Graph *g, Ref v, int64_t at, int64_t *word)
 {
     const Ins *d = g->def[v];
-    if (!d || (d->op != OP_const && d->op != OP_data) || (g->type[v].dt != DT_U32 && g->type[v].dt != DT_KEY))
+    if (!d || (d->op != OP_const && d->op != OP_data) ||
+        (g->type[v].dt != DT_U32 && g->type[v].dt != DT_KEY))
         return false;
-    *word = d->op == OP_data ? ((const uint32_t *)d->blob)[at] : (int64_t)((uint64_t)ins_int(d, 1) >> 32 * at & UINT32_MAX);
+    *word = d->op == OP_data ? ((const uint32_t *)d->blob)[at] :
+                               (int64_t)((uint64_t)ins_int(d, 1) >> 32 * at & UINT32_MAX);
     return true;
 }
 
@@ -169,9 +176,12 @@ static int use(const KeyUse *u)
     KeyUse *before = u->of[0] == MADE ? NULL : found(&t->keys, u);
     bool beside = before && u->region && before->region == u->region && before->branch != u->branch;
     if (before && !beside)
-        return error_set(E_INVAL, "a random key is used twice: here%s, and before%s%s; it would give the same numbers again: make a key "
-                         "for each use with hd_random_split or hd_random_fold_in", place(", inside at ", u->within),
-                         place(" at ", before->loc), place(", inside at ", before->within));
+        return error_set(E_INVAL,
+            "a random key is used twice: here%s, and before%s%s; it would give the same numbers again: make "
+            "a key "
+            "for each use with hd_random_split or hd_random_fold_in",
+            place(", inside at ", u->within), place(" at ", before->loc),
+            place(", inside at ", before->within));
     Arena *a = arena_use(t->arena);
     if (before)
         *before = *u;
@@ -226,7 +236,8 @@ static uint64_t *made_of(const Graph *g)
     return bits;
 }
 
-/* Of a key that was made in a function that was applied: bits of its inputs as those of the trace around it. */
+/* Of a key that was made in a function that was applied: bits of its inputs as those of the trace around
+ * it. */
 static uint64_t bits_of_inputs(const KeyUse *u, const uint64_t *bits)
 {
     uint64_t all = 0;
@@ -331,7 +342,8 @@ static Ref input_of(const Traced *t, int k, const Ref *args)
 }
 
 /* A use inside t at inputs of it, in the trace at hand. */
-static int use_inside(const Traced *t, const KeyUse *inside, const Ref *args, const int64_t *at, int region, int branch)
+static int use_inside(
+    const Traced *t, const KeyUse *inside, const Ref *args, const int64_t *at, int region, int branch)
 {
     KeyUse u = *inside;
     if (u.of[0] == MADE) {
@@ -377,7 +389,8 @@ int keys_branches(int n, const Traced *const *t, const Ref *args)
     int region = ++trace_top->key_regions;
     for (int b = 0; b < n; b++)
         for (int i = 0; i < t[b]->keys.n && checking(); i++)
-            if (!t[b]->keys.use[i].result && use_inside(t[b], &t[b]->keys.use[i], args, t[b]->keys.use[i].at, region, b))
+            if (!t[b]->keys.use[i].result &&
+                use_inside(t[b], &t[b]->keys.use[i], args, t[b]->keys.use[i].at, region, b))
                 return E_INVAL;
     return 0;
 }
@@ -392,10 +405,12 @@ static bool listed(KeyUses k, const KeyUse *u)
     return false;
 }
 
-/* The keys that are used at some step, as places, inputs of the body, when the loop begins; and as what a step makes. */
+/* The keys that are used at some step, as places, inputs of the body, when the loop begins; and as what a
+ * step makes. */
 typedef struct Loop { const Traced *body; int ncarry; int64_t length; KeySet held, made; } Loop;
 
-/* The place where the key of this place was in the step before. false: it was made in that step, and is now the value that it was. */
+/* The place where the key of this place was in the step before. false: it was made in that step, and is now
+ * the value that it was. */
 static bool step_back(const Traced *body, KeyUse *u)
 {
     const Graph *g = body->g;
@@ -440,9 +455,11 @@ static bool used_again(Loop *l, KeyUse u)
 
 static int in_each_step(const KeyUse *u)
 {
-    return error_set(E_INVAL, "a random key is used again at each step of a loop%s; it would give the same numbers each time: split it in "
-                     "the step and carry one half, give each step its own as xs, or hd_random_fold_in the step's number",
-                     place(", inside at ", u->within.file ? u->within : u->loc));
+    return error_set(E_INVAL,
+        "a random key is used again at each step of a loop%s; it would give the same numbers each time: "
+        "split it in "
+        "the step and carry one half, give each step its own as xs, or hd_random_fold_in the step's number",
+        place(", inside at ", u->within.file ? u->within : u->loc));
 }
 
 /* Is what t uses in each step used again in a later one? */

@@ -1,9 +1,10 @@
 /*
  * keys_call.c - HEDDLE_CHECK=keys between calls: an array whose keys a call has used is given to another.
  *
- * What a program uses of its arguments is kept with it (keys.c). The bytes of these arrays remember, word by word, the place of the
- * call that used them; so do those of results that are keys made and used inside. Bytes are shared by all that hold them, and a copy
- * knows nothing. Where there is no memory to remember with, nothing is remembered.
+ * What a program uses of its arguments is kept with it (keys.c). The bytes of these arrays remember, word by
+ * word, the place of the call that used them; so do those of results that are keys made and used inside.
+ * Bytes are shared by all that hold them, and a copy knows nothing. Where there is no memory to remember
+ * with, nothing is remembered.
  */
 #include "api.h"
 #include <stdlib.h>
@@ -60,9 +61,13 @@ int keys_before_call(KeyUses k, Store *const *in)
         Loc before = used_by(in[u->of[0]], u->at[0]), too = used_by(in[u->of[1]], u->at[1]);
         if (before.file && too.file) {
             forget(k, i, in);
-            return error_set(E_INVAL, "a random key is used twice: by this call, inside at %s:%d, and before by the call at %s:%d; it would "
-                             "give the same numbers again: make a key for each call with hd_random_split or hd_random_fold_in, or the "
-                             "array anew where the same numbers are meant", inside.file, inside.line, before.file, before.line);
+            return error_set(E_INVAL,
+                "a random key is used twice: by this call, inside at %s:%d, and before by the call at "
+                "%s:%d; it would "
+                "give the same numbers again: make a key for each call with hd_random_split or "
+                "hd_random_fold_in, or the "
+                "array anew where the same numbers are meant",
+                inside.file, inside.line, before.file, before.line);
         }
         remember(in, u, known(loc_here()));
     }

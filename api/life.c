@@ -1,12 +1,14 @@
 /*
  * life.c - the life of an array: who holds it, and what is told of one that is used after its end.
  *
- * In:  arrays that are made, kept, taken over by trees, dropped, donated.   Out: hd_live, and errors with the lines of
+ * In:  arrays that are made, kept, taken over by trees, dropped, donated.   Out: hd_live, and errors with
+ * the lines of
  *      the program where the array was made and where it ended.
- * Of an array's references, those that trees hold are counted apart: the program may drop the others only, so a part
- * that a tree has taken over outlives a drop by mistake. What has ended loses its contents at once; its header stays
- * for a while in a ring, so that a pointer to it is told rather than followed. With HEDDLE_CHECK=memory headers stay
- * for good, mistakes are written to stderr when they happen, and what is alive at exit is listed by line.
+ * Of an array's references, those that trees hold are counted apart: the program may drop the others only,
+ * so a part that a tree has taken over outlives a drop by mistake. What has ended loses its contents at
+ * once; its header stays for a while in a ring, so that a pointer to it is told rather than followed. With
+ * HEDDLE_CHECK=memory headers stay for good, mistakes are written to stderr when they happen, and what is
+ * alive at exit is listed by line.
  */
 #include "api.h"
 #include <stdarg.h>
@@ -82,7 +84,8 @@ static const char *place(Loc l, char *b, size_t n)
     return b;
 }
 
-/* Tells of it: by hd_error(), and with HEDDLE_CHECK=memory at once. Apart, out of the way of what is right. */
+/* Tells of it: by hd_error(), and with HEDDLE_CHECK=memory at once. Apart, out of the way of what is
+ * right. */
 static __attribute__((noinline, cold, format(printf, 1, 2))) bool mistake(const char *format, ...)
 {
     char text[1024], at[300];
@@ -105,15 +108,17 @@ static bool not_alive(const char *what, int arg, const hd_array *a)
         snprintf(which, sizeof which, "argument %d: ", arg);
     if (a->life != GONE)
         return mistake("%s: %sthis is no array: it ended long ago, or never was one", what, which);
-    return mistake("%s: %sthe array that was made at %s has been %s at %s: it is used after its end", what, which,
-                   place(a->made, made, sizeof made), a->how, place(a->gone, gone, sizeof gone));
+    return mistake("%s: %sthe array that was made at %s has been %s at %s: it is used after its end", what,
+        which, place(a->made, made, sizeof made), a->how, place(a->gone, gone, sizeof gone));
 }
 
 static bool not_own(const char *what, const hd_array *a)
 {
     char made[300];
-    return mistake("%s: the array that was made at %s belongs to a dictionary or tuple, which drops it with all it holds: "
-                   "hd_keep it first", what, place(a->made, made, sizeof made));
+    return mistake("%s: the array that was made at %s belongs to a dictionary or tuple, which drops it with "
+                   "all it holds: "
+                   "hd_keep it first",
+        what, place(a->made, made, sizeof made));
 }
 
 bool array_alive(const char *what, int arg, const hd_array *a)

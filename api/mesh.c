@@ -1,7 +1,8 @@
 /*
  * mesh.c - meshes: devices in a grid with named axes, and how arrays lie over them.
  *
- * In:  "data: 2, model: 2", the devices; and for an array the axis of the mesh that deals out each of its axes: "data, none".
+ * In:  "data: 2, model: 2", the devices; and for an array the axis of the mesh that deals out each of its
+ * axes: "data, none".
  * A mesh is interned: the same text is the same mesh. Axes of size 1 deal nothing out.
  */
 #include "api.h"
@@ -11,7 +12,8 @@
 
 /* ==================== words of a list */
 
-/* The next word, up to one of the marks; *s: behind the mark, NULL at the end. 0: there is none, or it is too long. */
+/* The next word, up to one of the marks; *s: behind the mark, NULL at the end. 0: there is none, or it is
+ * too long. */
 static size_t next_word(const char **s, const char *marks, char *word, size_t room)
 {
     const char *at = *s;
@@ -44,7 +46,8 @@ static const char *names_text(const Mesh *m)
     size_t n = 0;
     text[0] = 0;
     for (int a = 0; a < m->naxis && n < sizeof text; a++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s: %lld", a ? ", " : "", m->name[a], (long long)m->size[a]);
+        n += (size_t)snprintf(
+            text + n, sizeof text - n, "%s%s: %lld", a ? ", " : "", m->name[a], (long long)m->size[a]);
     return text;
 }
 
@@ -60,11 +63,13 @@ static int parse_axes(const char *text, Mesh *m)
         if (m->naxis == MESH_AXES)
             return error_set(E_INVAL, "hd_mesh_new: \"%s\" has more than %d axes", text, MESH_AXES);
         if (!next_word(&colon, ":,", word, sizeof word) || !colon || colon[-1] != ':')
-            return error_set(E_INVAL, "hd_mesh_new: \"%s\": axes are written as \"data: 2, model: 2\"", text);
+            return error_set(
+                E_INVAL, "hd_mesh_new: \"%s\": axes are written as \"data: 2, model: 2\"", text);
         long size = strtol(colon, &end, 10);
         end += strspn(end, " \t\n");
         if (size < 1 || size > HOST_DEVICES || (*end && *end != ','))
-            return error_set(E_INVAL, "hd_mesh_new: \"%s\": axis \"%s\" wants a size from 1 to %d", text, word, HOST_DEVICES);
+            return error_set(E_INVAL, "hd_mesh_new: \"%s\": axis \"%s\" wants a size from 1 to %d", text,
+                word, HOST_DEVICES);
         if (axis_named(m, word) >= 0)
             return error_set(E_INVAL, "hd_mesh_new: \"%s\": two axes are called \"%s\"", text, word);
         if (strchr(word, '#') || strchr(word, '+') || !strcmp(word, "none"))
@@ -78,22 +83,29 @@ static int parse_axes(const char *text, Mesh *m)
 static int check_devices(const Mesh *m, Device *const *d, int n, const char *names)
 {
     if (names && devices_ranked(names))
-        return error_set(E_DEVICE, "hd_mesh_new: \"%s\" names ranks: a mesh is of one process' devices; maps (hd_pmap) are over ranks", names);
+        return error_set(E_DEVICE,
+            "hd_mesh_new: \"%s\" names ranks: a mesh is of one process' devices; maps (hd_pmap) are over "
+            "ranks",
+            names);
     for (int k = 0; k < n; k++)
         for (int j = 0; j < k; j++)
             if (d[j] == d[k])
-                return error_set(E_DEVICE, "hd_mesh_new: \"%s\" names %s twice", names ? names : "", d[k]->info.name);
+                return error_set(
+                    E_DEVICE, "hd_mesh_new: \"%s\" names %s twice", names ? names : "", d[k]->info.name);
     if (mesh_shards(m) % n || mesh_shards(m) > HOST_DEVICES)
-        return error_set(E_SHAPE, "hd_mesh_new: a mesh \"%s\" has %lld places, which cannot be dealt out to %d devices: a multiple is "
-                                  "wanted, at most %d", names_text(m), (long long)mesh_shards(m), n, HOST_DEVICES);
+        return error_set(E_SHAPE,
+            "hd_mesh_new: a mesh \"%s\" has %lld places, which cannot be dealt out to %d devices: a "
+            "multiple is "
+            "wanted, at most %d",
+            names_text(m), (long long)mesh_shards(m), n, HOST_DEVICES);
     return 0;
 }
 
 static bool same_mesh(const hd_mesh *a, const Mesh *m, Device *const *d)
 {
     int64_t n = mesh_shards(m);
-    return a->mesh.naxis == m->naxis && !memcmp(a->mesh.size, m->size, sizeof m->size) && !memcmp(a->mesh.name, m->name, sizeof m->name) &&
-           !memcmp(a->device, d, sizeof *d * (size_t)n);
+    return a->mesh.naxis == m->naxis && !memcmp(a->mesh.size, m->size, sizeof m->size) &&
+        !memcmp(a->mesh.name, m->name, sizeof m->name) && !memcmp(a->device, d, sizeof *d * (size_t)n);
 }
 
 static const hd_mesh *interned(const Mesh *m, Device *const *list, int n)
@@ -144,12 +156,15 @@ int spec_item(const char *what, const Mesh *m, const char *item, int d, Dealt *o
             continue;
         int a = axis_named(m, word);
         if (a < 0)
-            return error_set(E_INVAL, "%s: there is no axis \"%s\" in the mesh \"%s\"", what, word, names_text(m));
+            return error_set(
+                E_INVAL, "%s: there is no axis \"%s\" in the mesh \"%s\"", what, word, names_text(m));
         if (out->over[a] >= 0)
-            return error_set(E_INVAL, "%s: axis \"%s\" of the mesh deals out two axes, %d and %d", what, word, out->over[a], d);
+            return error_set(E_INVAL, "%s: axis \"%s\" of the mesh deals out two axes, %d and %d", what,
+                word, out->over[a], d);
         if (a < last)
-            return error_set(E_INVAL, "%s: \"%s\": axes that deal out one axis are in the order of the mesh, \"%s\"", what, item,
-                             names_text(m));
+            return error_set(E_INVAL,
+                "%s: \"%s\": axes that deal out one axis are in the order of the mesh, \"%s\"", what, item,
+                names_text(m));
         out->over[a] = (int8_t)d, last = a;
     }
     return 0;
@@ -163,8 +178,10 @@ int spec_divides(const char *what, const Mesh *m, const Type *t, Dealt *spec)
         for (int a = 0; a < m->naxis; a++)
             n *= spec->over[a] == d ? m->size[a] : 1;
         if (t->dim[d] % n)
-            return error_set(E_SHAPE, "%s: axis %d, of %lld elements, cannot be dealt out to %lld shards of the mesh \"%s\": a "
-                                      "multiple is wanted", what, d, (long long)t->dim[d], (long long)n, names_text(m));
+            return error_set(E_SHAPE,
+                "%s: axis %d, of %lld elements, cannot be dealt out to %lld shards of the mesh \"%s\": a "
+                "multiple is wanted",
+                what, d, (long long)t->dim[d], (long long)n, names_text(m));
     }
     for (int a = 0; a < MESH_AXES; a++)
         if (a >= m->naxis || m->size[a] == 1)
@@ -172,16 +189,19 @@ int spec_divides(const char *what, const Mesh *m, const Type *t, Dealt *spec)
     return 0;
 }
 
-static int parse_spec(const char *what, const Mesh *m, const char *text, int first, const Type *t, Dealt *out)
+static int parse_spec(
+    const char *what, const Mesh *m, const char *text, int first, const Type *t, Dealt *out)
 {
     char item[200];
     int d = first;
     memset(out, -1, sizeof *out);
     for (const char *s = blank(text) ? NULL : text; s; d++) {
         if (!next_word(&s, ",", item, sizeof item))
-            return error_set(E_INVAL, "%s: \"%s\": for each axis the name of one of the mesh, or none, is wanted", what, text);
+            return error_set(E_INVAL,
+                "%s: \"%s\": for each axis the name of one of the mesh, or none, is wanted", what, text);
         if (d >= t->rank)
-            return error_set(E_SHAPE, "%s: \"%s\" is for more than the %d axes of the array", what, text, t->rank - first);
+            return error_set(E_SHAPE, "%s: \"%s\" is for more than the %d axes of the array", what, text,
+                t->rank - first);
         if (spec_item(what, m, item, d, out))
             return (int)error_code();
     }
@@ -250,7 +270,9 @@ static Store *dealt(const hd_array *a, const void *env)
 {
     const Onto *o = env;
     Sharding s = { .type = a->type, .mesh = o->mesh->mesh, .of = o->mesh };
-    return parse_spec("hd_shard", &s.mesh, o->spec, 0, &a->type, &s.spec) ? NULL : store_dealt(a->store, &s, o->mesh->device, false);
+    return parse_spec("hd_shard", &s.mesh, o->spec, 0, &a->type, &s.spec) ?
+        NULL :
+        store_dealt(a->store, &s, o->mesh->device, false);
 }
 
 hd_array *hd_shard(const hd_array *a, const hd_mesh *mesh, const char *spec)
@@ -273,7 +295,9 @@ static int mesh_below(const hd_array *a, const hd_mesh **mesh)
             return (int)error_code();
     const hd_mesh *here = a->store && a->store->shards ? a->store->shards->sharding.of : NULL;
     if (here && *mesh && here != *mesh)
-        return error_set(E_DEVICE, "hd_call: arguments lie over different meshes; hd_shard one of them, or hd_put it on one device");
+        return error_set(E_DEVICE,
+            "hd_call: arguments lie over different meshes; hd_shard one of them, or hd_put it on one "
+            "device");
     *mesh = here ? here : *mesh;
     return 0;
 }

@@ -1,9 +1,10 @@
 /*
  * mode.c - the caller's floating-point mode and locale, which are set aside while Heddle works.
  *
- * In: whatever the program has set: another rounding, denormals as zero, traps, a decimal comma. Out: the defaults of
- * C, in which constants are folded, text is read and written, drivers compile, and threads are made that inherit them;
- * and the caller's own again when it goes on, exceptions that were raised meanwhile left out.
+ * In: whatever the program has set: another rounding, denormals as zero, traps, a decimal comma. Out: the
+ * defaults of C, in which constants are folded, text is read and written, drivers compile, and threads are
+ * made that inherit them; and the caller's own again when it goes on, exceptions that were raised meanwhile
+ * left out.
  * A call of a compiled function passes here: registers that are slow to read are read once.
  */
 #include "api.h"

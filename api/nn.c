@@ -1,8 +1,9 @@
 /*
  * nn.c - activations, losses and optimisers, as jax.nn and optax define them.
  *
- * Derivatives at kinks are those of jax.nn: relu has 0 at 0, elu has 1, softplus a half. Optimisers are functions
- * of trees: state is tuple(first moments, second moments, steps), the same for all, so that one may follow another.
+ * Derivatives at kinks are those of jax.nn: relu has 0 at 0, elu has 1, softplus a half. Optimisers are
+ * functions of trees: state is tuple(first moments, second moments, steps), the same for all, so that one
+ * may follow another.
  */
 #include "formulas.h"
 
@@ -49,7 +50,11 @@ hd hd_elu(hd x)
     return sym_of(choose(above, r, Expm1(choose(above, zero, r))));
 }
 
-hd hd_log_sigmoid(hd x) { OP(hd_log_sigmoid); return sym_of(Neg(softplus(Neg(float_ref("hd_log_sigmoid", x))))); }
+hd hd_log_sigmoid(hd x)
+{
+    OP(hd_log_sigmoid);
+    return sym_of(Neg(softplus(Neg(float_ref("hd_log_sigmoid", x)))));
+}
 hd hd_softplus(hd x) { OP(hd_softplus); return sym_of(softplus(float_ref("hd_softplus", x))); }
 
 /* x less its largest element, which is a constant for derivatives. 0 after an error. */
@@ -80,7 +85,11 @@ static Ref log_softmax(const char *what, hd x, int axis)
     return s ? Sub(s, spread(Log(Sum(Exp(s), a)), a, s)) : 0;
 }
 
-hd hd_log_softmax(hd x, int axis) { OP(hd_log_softmax); return sym_of(log_softmax("hd_log_softmax", x, axis)); }
+hd hd_log_softmax(hd x, int axis)
+{
+    OP(hd_log_softmax);
+    return sym_of(log_softmax("hd_log_softmax", x, axis));
+}
 
 /* The variance has 1e-5 added, so that equal elements become 0. */
 hd hd_standardize(hd x, int axis)

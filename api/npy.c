@@ -2,8 +2,9 @@
  * npy.c - one array as numpy keeps it: a line of text with dtype and shape, then the bytes.
  *
  * In: a stream. Out: an array in host memory; its bytes are read to where they stay.
- * bf16, which numpy lacks, is "V2", as ml_dtypes writes it. The other byte order, Fortran's order and bools that are neither
- * 0 nor 1 are brought to ours. Random keys are records of one field, two words. The largest header is that of version 1: longer ones describe records.
+ * bf16, which numpy lacks, is "V2", as ml_dtypes writes it. The other byte order, Fortran's order and bools
+ * that are neither 0 nor 1 are brought to ours. Random keys are records of one field, two words. The largest
+ * header is that of version 1: longer ones describe records.
  */
 #include "file.h"
 #include <errno.h>
@@ -12,10 +13,23 @@
 
 /* ==================== dtypes in words */
 
-static const struct { const char *descr; Dtype dt; } words[] = {
-    { "|b1", DT_BOOL }, { "|i1", DT_I8 }, { "<i2", DT_I16 }, { "<i4", DT_I32 }, { "<i8", DT_I64 },
-    { "|u1", DT_U8 }, { "<u2", DT_U16 }, { "<u4", DT_U32 }, { "<u8", DT_U64 },
-    { "<f2", DT_F16 }, { "|V2", DT_BF16 }, { "<f4", DT_F32 }, { "<f8", DT_F64 }, { "<c8", DT_C64 }, { "<c16", DT_C128 },
+static const struct { const char *descr; Dtype dt;
+} words[] = {
+    { "|b1", DT_BOOL },
+    { "|i1", DT_I8 },
+    { "<i2", DT_I16 },
+    { "<i4", DT_I32 },
+    { "<i8", DT_I64 },
+    { "|u1", DT_U8 },
+    { "<u2", DT_U16 },
+    { "<u4", DT_U32 },
+    { "<u8", DT_U64 },
+    { "<f2", DT_F16 },
+    { "|V2", DT_BF16 },
+    { "<f4", DT_F32 },
+    { "<f8", DT_F64 },
+    { "<c8", DT_C64 },
+    { "<c16", DT_C128 },
 };
 enum { WORDS = sizeof words / sizeof *words };
 static const char key_words[] = "[('key', '<u4', (2,))]";
@@ -32,7 +46,8 @@ static const char *descr_of(Dtype d)
 static Dtype dtype_of(const char *s, size_t n, bool *swap)
 {
     for (int i = 0; i < WORDS; i++)
-        if (n == strlen(words[i].descr) && !memcmp(s + 1, words[i].descr + 1, n - 1) && strchr("<>=|", s[0])) {
+        if (n == strlen(words[i].descr) && !memcmp(s + 1, words[i].descr + 1, n - 1) &&
+            strchr("<>=|", s[0])) {
             *swap = s[0] == '>';
             return words[i].dt;
         }
@@ -60,7 +75,8 @@ size_t npy_header(const Type *t, char *out, size_t room)
     int n = snprintf(d, sizeof d, "{'descr': %s%s%s, 'fortran_order': False, 'shape': (", key ? "" : "'",
         key ? key_words : descr_of((Dtype)t->dt), key ? "" : "'");
     for (int i = 0; i < t->rank; i++)
-        n += snprintf(d + n, sizeof d - (size_t)n, "%lld,%s", (long long)t->dim[i], i + 1 < t->rank ? " " : "");
+        n += snprintf(
+            d + n, sizeof d - (size_t)n, "%lld,%s", (long long)t->dim[i], i + 1 < t->rank ? " " : "");
     n += snprintf(d + n, sizeof d - (size_t)n, "), }");
     if (t->rank > 1) {                          /* numpy has no comma after the last of several */
         char *close = strrchr(d, ')');
@@ -96,7 +112,8 @@ static int npy_shape(const char *path, const char *s, Dtype d, Type *t)
         if (rank == MAXRANK)
             return error_set(E_SHAPE, "%s: the array has more than %d axes", path, MAXRANK);
         dim[rank] = strtoll(s, &end, 10);
-        if (*s < '0' || *s > '9' || errno || __builtin_mul_overflow(bytes, dim[rank] ? dim[rank] : 1, &bytes))
+        if (*s < '0' || *s > '9' || errno ||
+            __builtin_mul_overflow(bytes, dim[rank] ? dim[rank] : 1, &bytes))
             return damaged(path, "the shape is no list of sizes, or too large");
         rank++;
         s = end + (*end == 'L');
@@ -119,7 +136,8 @@ static int npy_dict(const char *path, const char *dict, Npy *a)
     size_t n = strcspn(descr + 1, "'");
     Dtype d = key ? DT_KEY : dtype_of(descr + 1, n, &a->swap);
     if (d == DT_NONE)
-        return error_set(E_DTYPE, "%s: numpy's dtype '%.*s' has no counterpart", path, n < 80 ? (int)n : 80, descr + 1);
+        return error_set(
+            E_DTYPE, "%s: numpy's dtype '%.*s' has no counterpart", path, n < 80 ? (int)n : 80, descr + 1);
     a->fortran = !strncmp(order, "True", 4);
     return npy_shape(path, shape, d, &a->type);
 }

@@ -1,7 +1,9 @@
 /*
- * operands.c - symbols as operands: constants find their dtype, shapes are broadcast, axes are counted from either end.
+ * operands.c - symbols as operands: constants find their dtype, shapes are broadcast, axes are counted from
+ * either end.
  *
- * In: symbols. Out: values of the current trace that an op of the graph accepts as they are: one dtype, one shape.
+ * In: symbols. Out: values of the current trace that an op of the graph accepts as they are: one dtype, one
+ * shape.
  */
 #include "api.h"
 #include <math.h>
@@ -22,14 +24,15 @@ static bool fits(double v, Dtype d)
 Ref number(const char *what, double v, Dtype d)
 {
     if (d == DT_KEY) {
-        error_set(E_DTYPE, "%s%sthe constant %.17g is no random key: keys are made by hd_random_key and hd_random_split", what ? what : "",
-                  what ? ": " : "", v);
+        error_set(E_DTYPE,
+            "%s%sthe constant %.17g is no random key: keys are made by hd_random_key and hd_random_split",
+            what ? what : "", what ? ": " : "", v);
         return 0;
     }
     if (fits(v, d))
         return Const(d, v);
-    error_set(E_DTYPE, "%s%sthe constant %.17g is no %s: convert the other operand with hd_cast", what ? what : "",
-              what ? ": " : "", v, dtype_name(d));
+    error_set(E_DTYPE, "%s%sthe constant %.17g is no %s: convert the other operand with hd_cast",
+        what ? what : "", what ? ": " : "", v, dtype_name(d));
     return 0;
 }
 
@@ -53,9 +56,11 @@ int unify_dtype(const char *what, int n, const hd *x, Ref *r)
         if (d == DT_NONE)
             d = typ(r[i])->dt, first = r[i];
         else if (d != typ(r[i])->dt)
-            return error_set(E_DTYPE, "%s: the dtypes differ: %s and %s; %s", what, type_text(typ(first)), type_text(typ(r[i])),
-                             d == DT_KEY || typ(r[i])->dt == DT_KEY ? "a random key is no number, and its words are hd_key_data"
-                             : "convert one with hd_cast");
+            return error_set(E_DTYPE, "%s: the dtypes differ: %s and %s; %s", what, type_text(typ(first)),
+                type_text(typ(r[i])),
+                d == DT_KEY || typ(r[i])->dt == DT_KEY ?
+                    "a random key is no number, and its words are hd_key_data" :
+                    "convert one with hd_cast");
     }
     for (int i = 0; i < n; i++)
         if (sym_weak(x[i], &v) && !(r[i] = number(what, v, d == DT_NONE ? DT_F32 : d)))
@@ -78,8 +83,9 @@ Ref broadcast_to(Ref x, Ints shape)
     }
     if (!fit) {
         Type to = type_of(t.dt, shape.n < MAXRANK ? shape.n : MAXRANK, shape.v);
-        error_set(E_SHAPE, "%s does not broadcast to %s: sizes must be equal, or 1, counted from the last axis",
-                  type_text(&t), type_text(&to));
+        error_set(E_SHAPE,
+            "%s does not broadcast to %s: sizes must be equal, or 1, counted from the last axis",
+            type_text(&t), type_text(&to));
         return 0;
     }
     if (keep.n == shape.n)
@@ -113,7 +119,8 @@ int unify_shape(const char *what, int n, Ref *r)
                     if (e >= 0 && u->dim[e] != 1)
                         o = u;
                 }
-                return error_set(E_SHAPE, "%s: shapes do not broadcast: %s and %s", what, type_text(o), type_text(t));
+                return error_set(
+                    E_SHAPE, "%s: shapes do not broadcast: %s and %s", what, type_text(o), type_text(t));
             }
     }
     for (int i = 0; i < n; i++)

@@ -1,10 +1,12 @@
 /*
  * ops_at.c - elements by their indices, as numpy writes x[i, :, j] and JAX x.at[i, :, j].add(v).
  *
- * In: one index for each of the first axes of x: integers, which broadcast to one shape, or HD_NIL for a whole axis.
- * Out: a gather or a scatter; slices where plain numbers are read. The axes that the indices broadcast to stand where the first of them stood; where a whole
- * axis lies between two indices they come first. Negative indices count from the end. Outside of x a read is moved to
- * the nearest element, and a write is left out, as in JAX.
+ * In: one index for each of the first axes of x: integers, which broadcast to one shape, or HD_NIL for a
+ * whole axis.
+ * Out: a gather or a scatter; slices where plain numbers are read. The axes that the indices broadcast to
+ * stand where the first of them stood; where a whole axis lies between two indices they come first. Negative
+ * indices count from the end. Outside of x a read is moved to the nearest element, and a write is left out,
+ * as in JAX.
  */
 #include "formulas.h"
 
@@ -13,19 +15,22 @@
 /* x seen through its indices: the index vectors in the last axis of `vectors`, and which axes are which. */
 typedef struct Indexed {
     Ref x, vectors;
-    Ints taken, windows, sizes;                 /* axes of x that have an index; axes of the result that are whole ones; a window */
+    /* axes of x that have an index; axes of the result that are whole ones; a window */
+    Ints taken, windows, sizes;
     Ints result;                                /* the shape of x[i, :, j] */
     bool nothing;                               /* an axis that has an index is empty: no index is inside */
 } Indexed;
 
-/* An index of axis d as an array of integers of one dtype for all of x, negative ones counted from the end; what is
- * outside stays outside. 0 after an error. */
+/* An index of axis d as an array of integers of one dtype for all of x, negative ones counted from the end;
+ * what is outside stays outside. 0 after an error. */
 static Ref index_of(const char *what, hd index, Ref x, int d, Dtype common)
 {
     Ref i = sym_weak(index, NULL) ? sym_ref_as(index, DT_I32) : sym_ref(index);
     if (i && typ(i)->dt == DT_BOOL) {
-        error_set(E_DTYPE, "%s: there is no indexing by bool, whose result would have no fixed shape; hd_nonzero gives the "
-                           "places of true, hd_where chooses by element", what);
+        error_set(E_DTYPE,
+            "%s: there is no indexing by bool, whose result would have no fixed shape; hd_nonzero gives the "
+            "places of true, hd_where chooses by element",
+            what);
         return 0;
     }
     if (!int_operand(what, "indices", i))
@@ -61,8 +66,9 @@ static Ref vectors_of(const char *what, Ref *index, int n, Ints *shape)
         return 0;
     *shape = shape_of(index[0]);
     if (shape->n == MAXRANK) {
-        error_set(E_SHAPE, "%s: indices of %s have the largest number of axes; one more is needed for a moment", what,
-                  type_text(typ(index[0])));
+        error_set(E_SHAPE,
+            "%s: indices of %s have the largest number of axes; one more is needed for a moment", what,
+            type_text(typ(index[0])));
         return 0;
     }
     for (int i = 0; i < n; i++)
@@ -109,7 +115,8 @@ static int indexed(const char *what, Ref x, const hd *index, int n, Indexed *v)
     if (n < 0)
         return (int)error_code();
     if (n > typ(x)->rank)
-        return error_set(E_INVAL, "%s: %d indices, but %s has %d axes", what, n, type_text(typ(x)), typ(x)->rank);
+        return error_set(
+            E_INVAL, "%s: %d indices, but %s has %d axes", what, n, type_text(typ(x)), typ(x)->rank);
     Dtype common = index_dtype(x);
     for (int d = 0; d < n; d++) {
         if (sym_absent(index[d]))
@@ -124,8 +131,9 @@ static int indexed(const char *what, Ref x, const hd *index, int n, Indexed *v)
 
 /* ==================== reading and writing */
 
-/* Where all indices are plain numbers: slices, which fuse with what is around them, and whose derivative is a pad where that of a gather
- * is a scatter. 0 where they are not, and where there is something to complain about. */
+/* Where all indices are plain numbers: slices, which fuse with what is around them, and whose derivative is
+ * a pad where that of a gather is a scatter. 0 where they are not, and where there is something to complain
+ * about. */
 static Ref sliced(Ref x, const hd *index, int n)
 {
     double at[MAXRANK];
@@ -137,7 +145,8 @@ static Ref sliced(Ref x, const hd *index, int n)
     for (int d = 0; d < n; d++) {
         if (sym_absent(index[d]))
             continue;
-        if (!sym_weak(index[d], at + d) || !typ(x)->dim[d] || fabs(at[d]) > INT32_MAX || at[d] != trunc(at[d]))
+        if (!sym_weak(index[d], at + d) || !typ(x)->dim[d] || fabs(at[d]) > INT32_MAX ||
+            at[d] != trunc(at[d]))
             return 0;
         taken.v[taken.n++] = d;
     }
@@ -172,8 +181,9 @@ hd hd_at_update_n(hd x, hd value, enum hd_combine combine, const hd *indices, in
     Ref r[2];
     OP(hd_at_update_n);
     if ((int)combine < HD_SET || combine > HD_MAX) {
-        error_set(E_INVAL, "hd_at_update_n: there is no combination %d; HD_SET, HD_ADD, HD_MUL, HD_MIN and HD_MAX are",
-                  (int)combine);
+        error_set(E_INVAL,
+            "hd_at_update_n: there is no combination %d; HD_SET, HD_ADD, HD_MUL, HD_MIN and HD_MAX are",
+            (int)combine);
         return HD_NIL;
     }
     const char *what = name[combine];

@@ -1,10 +1,10 @@
 /*
  * ops_einsum.c - einsum: a text of labelled axes in, contractions and transpositions out.
  *
- * Each operand is a value with a label an axis. Repeated labels of one operand become a diagonal; labels that
- * nothing else needs are summed away at once; then pairs are contracted, the pair with the smallest result first,
- * until one operand is left. The axes that "..." stands for get labels of their own, numbered from the right,
- * which is how numpy lines them up.
+ * Each operand is a value with a label an axis. Repeated labels of one operand become a diagonal; labels
+ * that nothing else needs are summed away at once; then pairs are contracted, the pair with the smallest
+ * result first, until one operand is left. The axes that "..." stands for get labels of their own, numbered
+ * from the right, which is how numpy lines them up.
  */
 #include "formulas.h"
 
@@ -22,8 +22,8 @@ static int complain(const Spec *s, const char *why)
     return error_set(E_INVAL, "hd_einsum: \"%s\": %s", s->text, why);
 }
 
-/* Reads labels up to a comma, an arrow or the end. dots: how many axes "..." stands for (known of operands: rank
- * minus letters). */
+/* Reads labels up to a comma, an arrow or the end. dots: how many axes "..." stands for (known of operands:
+ * rank minus letters). */
 static const char *read_labels(const Spec *s, const char *p, int dots, Ints *out, int *code)
 {
     *out = (Ints){ 0 };
@@ -134,7 +134,8 @@ static int read_spec(Spec *s)
     for (const char *q = p; *q && strncmp(q, "->", 2); q++)
         terms += *q == ',';
     if (terms != s->n)
-        return error_set(E_INVAL, "hd_einsum: \"%s\" has %d terms, but %d arrays are given", s->text, terms, s->n);
+        return error_set(
+            E_INVAL, "hd_einsum: \"%s\" has %d terms, but %d arrays are given", s->text, terms, s->n);
     for (int i = 0; i < DOTS + MAXRANK; i++)
         s->size[i] = -1;
     for (int i = 0; i < s->n; i++) {

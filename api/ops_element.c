@@ -1,9 +1,9 @@
 /*
  * ops_element.c - mathematics, comparisons, bits and casts.
  *
- * Most are a row of the op table on unified operands. The others are formulas of rows, chosen so that special
- * values and the derivatives at kinks are JAX's: a derivative is that of the formula, so which branch a tie takes
- * is part of its meaning.
+ * Most are a row of the op table on unified operands. The others are formulas of rows, chosen so that
+ * special values and the derivatives at kinks are JAX's: a derivative is that of the formula, so which
+ * branch a tie takes is part of its meaning.
  */
 #include "formulas.h"
 
@@ -43,8 +43,9 @@ Ref is_nan(Ref x)
 
 Ref to_float(Ref x) { return !x || is_float(x) ? x : Convert(x, DT_F32); }
 
-/* max + log1p(exp(-|x - y|)). Written with x >= y choosing both the larger operand and the sign of the difference,
- * each operand has half of the derivative at a tie. Equal infinities have no difference: 0 is put there. */
+/* max + log1p(exp(-|x - y|)). Written with x >= y choosing both the larger operand and the sign of the
+ * difference, each operand has half of the derivative at a tie. Equal infinities have no difference: 0 is
+ * put there. */
 Ref logaddexp(Ref x, Ref y)
 {
     Ref r[2] = { x, y };
@@ -64,7 +65,8 @@ Ref softplus(Ref x) { return x ? logaddexp(x, Like(x, 0)) : 0; }
 /* How r, which is no number as it is, becomes one. */
 static const char *made_number(Ref r)
 {
-    return typ(r)->dt == DT_KEY ? "a random key is none: draw from it, or take its words with hd_key_data" : "write hd_cast(x, HD_F32)";
+    return typ(r)->dt == DT_KEY ? "a random key is none: draw from it, or take its words with hd_key_data" :
+                                  "write hd_cast(x, HD_F32)";
 }
 
 Ref float_ref(const char *what, hd x)
@@ -72,7 +74,8 @@ Ref float_ref(const char *what, hd x)
     Ref r = sym_ref(x);
     if (!r || is_float(r))
         return r;
-    error_set(E_DTYPE, "%s: floating-point numbers are wanted, not %s; %s", what, type_text(typ(r)), made_number(r));
+    error_set(E_DTYPE, "%s: floating-point numbers are wanted, not %s; %s", what, type_text(typ(r)),
+        made_number(r));
     return 0;
 }
 
@@ -81,7 +84,8 @@ Ref rank_ref(const char *what, hd x, int least)
     Ref r = sym_ref(x);
     if (!r || typ(r)->rank >= least)
         return r;
-    error_set(E_SHAPE, "%s: an array with %d or more axes is wanted, not %s", what, least, type_text(typ(r)));
+    error_set(
+        E_SHAPE, "%s: an array with %d or more axes is wanted, not %s", what, least, type_text(typ(r)));
     return 0;
 }
 
@@ -90,11 +94,15 @@ bool real_dtype(const char *what, Dtype d)
     if (d >= DT_BOOL && d <= DT_F64)
         return true;
     if (d == DT_KEY) {
-        error_set(E_DTYPE, "%s: random keys are not made of numbers; there are hd_random_key, hd_random_split, and hd_wrap_key_data of "
-                           "words", what);
+        error_set(E_DTYPE,
+            "%s: random keys are not made of numbers; there are hd_random_key, hd_random_split, and "
+            "hd_wrap_key_data of "
+            "words",
+            what);
         return false;
     }
-    error_set(E_DTYPE, "%s: %s is not a dtype of arrays; there are bool, i8 .. i64, u8 .. u64, f16, bf16, f32 and f64",
+    error_set(E_DTYPE,
+        "%s: %s is not a dtype of arrays; there are bool, i8 .. i64, u8 .. u64, f16, bf16, f32 and f64",
         what, d > DT_NONE && d < DT_COUNT ? dtype_name(d) : "this number");
     return false;
 }
@@ -105,7 +113,8 @@ bool int_operand(const char *what, const char *name, Ref r)
         return false;
     if (dtype_int((Dtype)typ(r)->dt))
         return true;
-    error_set(E_DTYPE, "%s: %s must be integers, not %s; convert with hd_cast", what, name, type_text(typ(r)));
+    error_set(
+        E_DTYPE, "%s: %s must be integers, not %s; convert with hd_cast", what, name, type_text(typ(r)));
     return false;
 }
 
@@ -135,7 +144,12 @@ Ref to_start(Ref i, int64_t n)
 /* ==================== rows */
 
 #define ROW1(name, row) hd hd_##name(hd x) { OP(hd_##name); return elem(OP_##row, 1, &x); }
-#define ROW2(name, row) hd hd_##name(hd x, hd y) { OP(hd_##name); return elem(OP_##row, 2, (const hd[]){ x, y }); }
+#define ROW2(name, row) \
+    hd hd_##name(hd x, hd y) \
+    { \
+        OP(hd_##name); \
+        return elem(OP_##row, 2, (const hd[]){ x, y }); \
+    }
 
 ROW2(add, add)
 ROW2(sub, sub)
@@ -233,8 +247,8 @@ static hd power(hd x, int64_t y)
     return y < 0 ? row2(OP_div, sym_const(1), all) : all;
 }
 
-/* 1 / x^n, of n > 1. Its derivative at 0 would be the infinite one of 1 / x^n times that of x^n, which is 0; there it is
- * (1 / x)^n. */
+/* 1 / x^n, of n > 1. Its derivative at 0 would be the infinite one of 1 / x^n times that of x^n, which is 0;
+ * there it is (1 / x)^n. */
 static hd inverse_power(hd x, int64_t n)
 {
     hd one = sym_const(1);
@@ -257,8 +271,9 @@ static hd integer_pow(const char *what, hd x, int64_t y)
     if (y == 0)
         return weak ? sym_const(1) : sym_of(Like(r, 1));
     if (y < 0 && !weak && !is_float(r)) {
-        error_set(E_INVAL, "%s: integers have no negative powers: %s to the power %lld; write hd_cast(x, HD_F32)",
-            what, type_text(typ(r)), (long long)y);
+        error_set(E_INVAL,
+            "%s: integers have no negative powers: %s to the power %lld; write hd_cast(x, HD_F32)", what,
+            type_text(typ(r)), (long long)y);
         return HD_NIL;
     }
     if (weak || !is_float(r))
@@ -271,7 +286,8 @@ static hd integer_pow(const char *what, hd x, int64_t y)
 
 hd hd_integer_pow(hd x, int y) { OP(hd_integer_pow); return integer_pow("hd_integer_pow", x, y); }
 
-/* A constant exponent that is a whole number is a product, exact where the products are; so is its derivative at
+/* A constant exponent that is a whole number is a product, exact where the products are; so is its
+ * derivative at
  * 0. */
 hd hd_pow(hd x, hd y)
 {
@@ -341,8 +357,8 @@ hd hd_mod(hd x, hd y)
     return pair("hd_mod", x, y, r) && numeric("hd_mod", r[0]) ? sym_of(modulo(r[0], r[1])) : HD_NIL;
 }
 
-/* Integers: toward zero, then one less where a remainder was cut off a negative quotient. Floats: the quotient of
- * what is left when the remainder is taken away is nearly whole, and rounded. */
+/* Integers: toward zero, then one less where a remainder was cut off a negative quotient. Floats: the
+ * quotient of what is left when the remainder is taken away is nearly whole, and rounded. */
 hd hd_floor_divide(hd x, hd y)
 {
     Ref r[2];
@@ -417,7 +433,8 @@ static bool fits(Dtype d, double c)
     if (d == DT_BOOL || dtype_float(d))
         return dtype_float(d);
     int bits = (int)dtype_size(d) * 8 - dtype_signed(d);
-    return c == floor(c) && fabs(c) <= 0x1p53 && c < ldexp(1, bits) && c >= (dtype_signed(d) ? -ldexp(1, bits) : 0);
+    return c == floor(c) && fabs(c) <= 0x1p53 && c < ldexp(1, bits) &&
+        c >= (dtype_signed(d) ? -ldexp(1, bits) : 0);
 }
 
 /* A constant goes there directly where it can, so that hd_cast(hd_c(0.1), HD_F64) is 0.1 to the last bit. */
@@ -442,7 +459,8 @@ hd hd_reduce_precision(hd x, int exponent_bits, int mantissa_bits)
 {
     OP(hd_reduce_precision);
     if (exponent_bits < 1 || mantissa_bits < 0) {
-        error_set(E_INVAL, "hd_reduce_precision: %d bits of exponent and %d of mantissa; at least 1 and 0 are needed",
+        error_set(E_INVAL,
+            "hd_reduce_precision: %d bits of exponent and %d of mantissa; at least 1 and 0 are needed",
             exponent_bits, mantissa_bits);
         return HD_NIL;
     }

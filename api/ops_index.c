@@ -3,7 +3,8 @@
  *
  * Two families. dynamic_* take one window whose place is data; it is moved so that it fits. take, gather and
  * scatter have an array of places; jax.numpy's default says that what is outside reads as nan (or the least
- * integer) and is not written. Negative indices count from the end, except in gather and scatter, which are lax's.
+ * integer) and is not written. Negative indices count from the end, except in gather and scatter, which are
+ * lax's.
  */
 #include "formulas.h"
 
@@ -118,7 +119,8 @@ static Ref operands(const char *what, hd x, hd indices, int axis, int *a, Ref *i
     return r;
 }
 
-/* The mode of the op, and the fill as a scalar of x's dtype; 0 where there is none. nonzero after an error. */
+/* The mode of the op, and the fill as a scalar of x's dtype; 0 where there is none. nonzero after an
+ * error. */
 static int take_mode(const char *what, const hd_take_opts *o, Ref x, int *mode, Ref *fill)
 {
     *mode = MODE_FILL, *fill = 0;
@@ -131,12 +133,14 @@ static int take_mode(const char *what, const hd_take_opts *o, Ref x, int *mode, 
     if (!(*fill = fill_in(what, o->fill, x)))
         return (int)error_code();
     if (*mode != MODE_FILL)
-        return error_set(E_INVAL, "%s: .fill is for what is outside, and this .mode says that nothing is", what);
+        return error_set(
+            E_INVAL, "%s: .fill is for what is outside, and this .mode says that nothing is", what);
     *mode = MODE_CLIP;                          /* what is read there is not used */
     return 0;
 }
 
-/* What was read where the index is outside 0 .. n-1 is the fill. behind: axes of the result after those of the index. */
+/* What was read where the index is outside 0 .. n-1 is the fill. behind: axes of the result after those of
+ * the index. */
 static Ref filled(Ref read, Ref index, int64_t n, int behind, Ref fill)
 {
     if (!fill || !read)
@@ -238,8 +242,8 @@ static Dtype counter_of(Ref x)
     return dt;
 }
 
-/* Where a window starts, an integer an axis of x, as i32[rank] (i64 where an axis is too long for it) with negatives counted from
- * the end; 0 after an error. */
+/* Where a window starts, an integer an axis of x, as i32[rank] (i64 where an axis is too long for it) with
+ * negatives counted from the end; 0 after an error. */
 static Ref starts_of(const char *what, Ref x, hd starts)
 {
     Ref s = sym_ref(starts);
@@ -317,7 +321,9 @@ static Ref start_at(const char *what, Ref x, int axis, hd i)
     }
     k = to_start(k, typ(x)->dim[axis]);
     int rank = typ(x)->rank;
-    return k ? Pad(Reshape(k, ints1(1)), Const((Dtype)typ(k)->dt, 0), ints1(axis), ints1(rank - 1 - axis), ints1(0)) : 0;
+    return k ? Pad(Reshape(k, ints1(1)), Const((Dtype)typ(k)->dt, 0), ints1(axis), ints1(rank - 1 - axis),
+                   ints1(0)) :
+               0;
 }
 
 static bool not_empty(const char *what, Ref x, int axis)
@@ -373,7 +379,8 @@ hd hd_dynamic_update_index(hd x, hd update, hd i, int axis)
 static int dims_in(const char *what, const hd_index_opts *o, Dims *d)
 {
     if ((unsigned)o->combine > HD_MAX)
-        return error_set(E_INVAL, "%s: .combine is %d, which is not of enum hd_combine", what, (int)o->combine);
+        return error_set(
+            E_INVAL, "%s: .combine is %d, which is not of enum hd_combine", what, (int)o->combine);
     return ints_in(what, o->window_axes, &d->window) || ints_in(what, o->collapsed_axes, &d->collapsed)
         || ints_in(what, o->index_axes, &d->map) || ints_in(what, o->x_batch_axes, &d->x_batch)
         || ints_in(what, o->indices_batch_axes, &d->indices_batch);
@@ -386,8 +393,9 @@ static Ref index_vectors(const char *what, hd indices)
         return 0;
     if (typ(i)->rank)
         return i;
-    error_set(E_SHAPE, "%s: index vectors are in the last axis of indices, but %s has none; use hd_expand_dims",
-        what, type_text(typ(i)));
+    error_set(E_SHAPE,
+        "%s: index vectors are in the last axis of indices, but %s has none; use hd_expand_dims", what,
+        type_text(typ(i)));
     return 0;
 }
 
@@ -431,13 +439,16 @@ hd hd_segment_sum(hd x, hd ids, int64_t segments)
         return HD_NIL;
     Type t = *typ(r);
     if (segments < 0 || typ(i)->rank != 1 || typ(i)->dim[0] != t.dim[0]) {
-        error_set(E_SHAPE, "%s: %s needs one segment id a row, i32[%lld], not %s, and a number of segments, not %lld",
-            what, type_text(&t), (long long)t.dim[0], type_text(typ(i)), (long long)segments);
+        error_set(E_SHAPE,
+            "%s: %s needs one segment id a row, i32[%lld], not %s, and a number of segments, not %lld", what,
+            type_text(&t), (long long)t.dim[0], type_text(typ(i)), (long long)segments);
         return HD_NIL;
     }
     Type u = t;
     u.dim[0] = segments;
     Dims d = { .window = ints_run(1, t.rank), .collapsed = ints1(0), .map = ints1(0) };
     Ref none = Zeros(&u);
-    return sym_of(segments ? scatter(none, unsqueeze(as_index(i, segments), 1), r, &d, MODE_FILL, HD_ADD, false) : none);
+    return sym_of(segments ?
+            scatter(none, unsqueeze(as_index(i, segments), 1), r, &d, MODE_FILL, HD_ADD, false) :
+            none);
 }

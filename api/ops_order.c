@@ -1,6 +1,6 @@
 /*
- * ops_order.c - sorting and what follows from it, and the small functions of jax.numpy that are formulas of other
- * ops.
+ * ops_order.c - sorting and what follows from it, and the small functions of jax.numpy that are formulas of
+ * other ops.
  *
  * Order of floats: -0 and 0 are equal, nan is last. Sorts are stable.
  */
@@ -138,8 +138,8 @@ static Ref ordered(Ref a, Ref b, bool or_equal)
     return bin(OP_or, r, nan);
 }
 
-/* Halving, once for each bit of the answer: what is sought lies in (low, high]. Steps that have nothing left to
- * halve change nothing, so all elements take the same number. */
+/* Halving, once for each bit of the answer: what is sought lies in (low, high]. Steps that have nothing left
+ * to halve change nothing, so all elements take the same number. */
 Ref searchsorted(Ref sorted, Ref x, bool right)
 {
     if (!sorted || !x)
@@ -208,7 +208,8 @@ static Ref interp(Ref x, Ref xp, Ref fp)
     Ref dx = Sub(x1, x0), none = Or(Le(Abs(dx), Like(dx, eps)), same_infinity(f0, f1));
     Ref f = Add(f0, Mul(Div(Sub(x, x0), choose(none, Like(dx, 1), dx)), Sub(f1, f0)));
     f = choose(none, f0, f);
-    Ref first = squeeze_axis(take_range(xp, 0, 0, 1), 0), last = squeeze_axis(take_range(xp, 0, n - 1, n), 0);
+    Ref first = squeeze_axis(take_range(xp, 0, 0, 1), 0),
+        last = squeeze_axis(take_range(xp, 0, n - 1, n), 0);
     f = choose(bin(OP_lt, x, first), squeeze_axis(take_range(fp, 0, 0, 1), 0), f);
     return choose(bin(OP_gt, x, last), squeeze_axis(take_range(fp, 0, n - 1, n), 0), f);
 }
@@ -252,7 +253,8 @@ hd hd_histogram(hd x, hd edges)
         return HD_NIL;
     int64_t n = typ(r[0])->dim[0];
     if (n < 2) {
-        error_set(E_SHAPE, "hd_histogram: two edges at least make an interval; %s has fewer", type_text(typ(r[0])));
+        error_set(E_SHAPE, "hd_histogram: two edges at least make an interval; %s has fewer",
+            type_text(typ(r[0])));
         return HD_NIL;
     }
     Ref edge = to_float(r[0]), v = flat(to_float(r[1]));
@@ -264,7 +266,8 @@ hd hd_histogram(hd x, hd edges)
     return sym_of(all ? SliceAxis(all, 0, 1, n) : 0);
 }
 
-/* Positions in 0 .. n-1 of the first `size` true elements of a vector, 0 for those there are not; *there: which are. */
+/* Positions in 0 .. n-1 of the first `size` true elements of a vector, 0 for those there are not; *there:
+ * which are. */
 static Ref positions(Ref mask, int64_t size, Ref *there)
 {
     int64_t n = typ(mask)->dim[0];
@@ -348,8 +351,8 @@ hd hd_unique(hd x, int64_t size) { OP(hd_unique); return hd_unique_n(x, size, NU
 
 /* ==================== statistics */
 
-/* Between the two nearest of the sorted elements, weighted by distance; nan where there is one. q in front in the
- * shape. */
+/* Between the two nearest of the sorted elements, weighted by distance; nan where there is one. q in front
+ * in the shape. */
 static Ref quantile(Ref x, Ref q, int axis)
 {
     int64_t n = typ(x)->dim[axis];
@@ -390,7 +393,8 @@ static hd quantile_of(const char *what, hd x, hd q, int axis)
         return HD_NIL;
     }
     if (typ(r)->rank - 1 + typ(p)->rank > MAXRANK) {
-        error_set(E_SHAPE, "%s: %s for each of %s has too many axes", what, type_text(typ(r)), type_text(typ(p)));
+        error_set(
+            E_SHAPE, "%s: %s for each of %s has too many axes", what, type_text(typ(r)), type_text(typ(p)));
         return HD_NIL;
     }
     return sym_of(quantile(r, Convert(p, (Dtype)typ(r)->dt), a));
@@ -447,8 +451,8 @@ hd hd_polyval(hd p, hd x)
     return sym_of(y);
 }
 
-/* All overlaps of x with w turned round: y[k] = sum over j of w[j] x[k-j]. x shifted by j is row j of a matrix
- * that is only a view: x in each row, zeros behind, read as rows one element shorter. */
+/* All overlaps of x with w turned round: y[k] = sum over j of w[j] x[k-j]. x shifted by j is row j of a
+ * matrix that is only a view: x in each row, zeros behind, read as rows one element shorter. */
 static Ref convolve(Ref x, Ref w)
 {
     Ints none = { 0 };
@@ -466,7 +470,8 @@ hd hd_convolve(hd x, hd w)
     if (!vector_and("hd_convolve", x, w, r))
         return HD_NIL;
     if (typ(r[1])->rank != 1 || !typ(r[0])->dim[0] || !typ(r[1])->dim[0] || typ(r[0])->dt == DT_BOOL) {
-        error_set(E_SHAPE, "hd_convolve: two vectors of numbers that are not empty are wanted, not %s and %s",
+        error_set(E_SHAPE,
+            "hd_convolve: two vectors of numbers that are not empty are wanted, not %s and %s",
             type_text(typ(r[0])), type_text(typ(r[1])));
         return HD_NIL;
     }

@@ -1,8 +1,9 @@
 /*
- * ops_product.c - products: all of them are the one contraction of the graph (dot), after axes are put in place.
+ * ops_product.c - products: all of them are the one contraction of the graph (dot), after axes are put in
+ * place.
  *
- * Operands of different batch sizes (1 against n, or an axis missing) are not broadcast: such an axis is a free
- * one of the operand that has it, so that a product with one shared matrix stays one large product.
+ * Operands of different batch sizes (1 against n, or an axis missing) are not broadcast: such an axis is a
+ * free one of the operand that has it, so that a product with one shared matrix stays one large product.
  */
 #include "formulas.h"
 
@@ -37,7 +38,8 @@ static bool fits_rank(const char *what, Ref x, Ref y, int rank)
 
 static Ref contract(const char *what, Ref x, Ref y, Ints xc, Ints yc, Ints xb, Ints yb)
 {
-    if (!x || !y || !multiplies(what, x) || !fits_rank(what, x, y, typ(x)->rank + typ(y)->rank - 2 * xc.n - xb.n))
+    if (!x || !y || !multiplies(what, x) ||
+        !fits_rank(what, x, y, typ(x)->rank + typ(y)->rank - 2 * xc.n - xb.n))
         return 0;
     return Dot(x, y, xc, yc, xb, yb, DT_NONE);
 }
@@ -72,7 +74,8 @@ static Ref matmul(Ref x, Ref y)
     int nx = a.rank - 2, ny = b.rank - 2, n = nx > ny ? nx : ny;
     Ints xs = { 0 }, ys = { 0 }, xb = { 0 }, yb = { 0 }, xfree = { 0 }, yfree = { 0 }, both = { 0 };
 
-    /* axes of size 1 against n are dropped; xfree, yfree, both: which result axis each remaining batch axis is */
+    /* axes of size 1 against n are dropped; xfree, yfree, both: which result axis each remaining batch axis
+     * is */
     for (int i = 0; i < n; i++) {
         int64_t p = i < n - nx ? 1 : a.dim[i - (n - nx)], q = i < n - ny ? 1 : b.dim[i - (n - ny)];
         if (p != q && p != 1 && q != 1) {
@@ -164,8 +167,9 @@ hd hd_dot_general(hd x, hd y, hd_ints x_contract, hd_ints y_contract, hd_ints x_
     Ref r[2];
     Ints xc, yc, xb, yb;
     OP(hd_dot_general);
-    if (unify_dtype(what, 2, (const hd[]){ x, y }, r) || pairs(what, r[0], r[1], x_contract, y_contract, &xc, &yc)
-        || pairs(what, r[0], r[1], x_batch, y_batch, &xb, &yb))
+    if (unify_dtype(what, 2, (const hd[]){ x, y }, r) ||
+        pairs(what, r[0], r[1], x_contract, y_contract, &xc, &yc) ||
+        pairs(what, r[0], r[1], x_batch, y_batch, &xb, &yb))
         return HD_NIL;
     for (int i = 0; i < xb.n; i++)
         if (ints_has(&xc, xb.v[i]) || ints_has(&yc, yb.v[i])) {
@@ -202,8 +206,8 @@ hd hd_outer(hd x, hd y)
     return sym_of(bin(OP_mul, unsqueeze(flat(r[0]), 1), unsqueeze(flat(r[1]), 0)));
 }
 
-/* Axis i of the result is axis i of x times axis i of y: a product of x with axes of 1 between, and y with axes of
- * 1 before. */
+/* Axis i of the result is axis i of x times axis i of y: a product of x with axes of 1 between, and y with
+ * axes of 1 before. */
 hd hd_kron(hd x, hd y)
 {
     Ref r[2];
@@ -216,7 +220,8 @@ hd hd_kron(hd x, hd y)
     if (!fits_rank("hd_kron", r[0], r[1], 2 * n))
         return HD_NIL;
     for (int i = 0; i < n; i++) {
-        int64_t p = i < n - a.rank ? 1 : a.dim[i - (n - a.rank)], q = i < n - b.rank ? 1 : b.dim[i - (n - b.rank)];
+        int64_t p = i < n - a.rank ? 1 : a.dim[i - (n - a.rank)],
+                q = i < n - b.rank ? 1 : b.dim[i - (n - b.rank)];
         xs.v[xs.n++] = p, xs.v[xs.n++] = 1, ys.v[ys.n++] = 1, ys.v[ys.n++] = q;
         shape.v[shape.n++] = p * q;
     }
@@ -236,8 +241,8 @@ static Ref minor(Ref x, Ref y, int i, int j)
     return bin(OP_sub, bin(OP_mul, part(x, i), part(y, j)), bin(OP_mul, part(x, j), part(y, i)));
 }
 
-/* Of vectors of 3 in the last axis; of 2, as if the third component were 0: two such vectors have a number as
- * product. */
+/* Of vectors of 3 in the last axis; of 2, as if the third component were 0: two such vectors have a number
+ * as product. */
 hd hd_cross(hd x, hd y)
 {
     Ref r[2];

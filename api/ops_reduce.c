@@ -1,9 +1,9 @@
 /*
  * ops_reduce.c - reductions over axes, positions of extremes, running sums.
  *
- * Each reduction is a formula on a value and a sorted list of axes; reduce() does for all of them what a call
- * needs: symbols to values, axes checked, HD_KEEP. Result dtypes are jax.numpy's: sums of bool and of integers
- * below 32 bits are 32 bits wide, means of integers are f32.
+ * Each reduction is a formula on a value and a sorted list of axes; reduce() does for all of them what a
+ * call needs: symbols to values, axes checked, HD_KEEP. Result dtypes are jax.numpy's: sums of bool and of
+ * integers below 32 bits are 32 bits wide, means of integers are f32.
  */
 #include "formulas.h"
 
@@ -66,22 +66,34 @@ static Ref widened(Ref x)
 }
 
 static Ref sum(const char *what, Ref x, Ints axes) { (void)what; return Sum(widened(x), axes); }
-static Ref prod(const char *what, Ref x, Ints axes) { (void)what; return Reduce(OP_reduce_prod, widened(x), axes); }
+static Ref prod(const char *what, Ref x, Ints axes)
+{
+    (void)what;
+    return Reduce(OP_reduce_prod, widened(x), axes);
+}
 
 static Ref extreme(const char *what, Op op, Ref x, Ints axes)
 {
     if (size_along(x, axes))
         return Reduce(op, x, axes);
-    error_set(E_SHAPE, "%s: %s is empty along the axes reduced, and nothing has no %s", what, type_text(typ(x)),
-        op == OP_reduce_max ? "maximum" : "minimum");
+    error_set(E_SHAPE, "%s: %s is empty along the axes reduced, and nothing has no %s", what,
+        type_text(typ(x)), op == OP_reduce_max ? "maximum" : "minimum");
     return 0;
 }
 static Ref max(const char *what, Ref x, Ints axes) { return extreme(what, OP_reduce_max, x, axes); }
 static Ref min(const char *what, Ref x, Ints axes) { return extreme(what, OP_reduce_min, x, axes); }
 
 static Ref truth(Ref x) { return !x || typ(x)->dt == DT_BOOL ? x : Ne(x, Like(x, 0)); }
-static Ref all(const char *what, Ref x, Ints axes) { (void)what; return Reduce(OP_reduce_and, truth(x), axes); }
-static Ref any(const char *what, Ref x, Ints axes) { (void)what; return Reduce(OP_reduce_or, truth(x), axes); }
+static Ref all(const char *what, Ref x, Ints axes)
+{
+    (void)what;
+    return Reduce(OP_reduce_and, truth(x), axes);
+}
+static Ref any(const char *what, Ref x, Ints axes)
+{
+    (void)what;
+    return Reduce(OP_reduce_or, truth(x), axes);
+}
 
 /* 16-bit floats are computed in f32 and rounded once. */
 static Ref computed(Ref x)
@@ -109,7 +121,11 @@ static Ref variance(Ref x, Ints axes)
 
 static Ref mean_of(const char *what, Ref x, Ints axes) { (void)what; return mean(x, axes); }
 static Ref var(const char *what, Ref x, Ints axes) { (void)what; return result_of(variance(x, axes), x); }
-static Ref std(const char *what, Ref x, Ints axes) { (void)what; return result_of(Sqrt(variance(x, axes)), x); }
+static Ref std(const char *what, Ref x, Ints axes)
+{
+    (void)what;
+    return result_of(Sqrt(variance(x, axes)), x);
+}
 
 static Ref norm(const char *what, Ref x, Ints axes)
 {
@@ -118,8 +134,8 @@ static Ref norm(const char *what, Ref x, Ints axes)
     return Sqrt(Sum(square(x), axes));
 }
 
-/* log(sum(exp(x))) with the largest element taken out; an infinite one is not, so that -inf and inf come out as
- * they went in. */
+/* log(sum(exp(x))) with the largest element taken out; an infinite one is not, so that -inf and inf come out
+ * as they went in. */
 Ref logsumexp(Ref x, Ints axes)
 {
     if (!x)
@@ -176,7 +192,8 @@ static hd position(const char *what, Op op, hd x, int axis)
         return HD_NIL;
     if (typ(r)->dim[a])
         return sym_of(Arg(op, r, a, type_counter(typ(r)->dim[a])));
-    error_set(E_SHAPE, "%s: %s is empty along axis %d, and nothing has no position", what, type_text(typ(r)), axis);
+    error_set(E_SHAPE, "%s: %s is empty along axis %d, and nothing has no position", what, type_text(typ(r)),
+        axis);
     return HD_NIL;
 }
 

@@ -63,11 +63,13 @@ int countable(const char *what, Ints shape)
     int64_t most = 1;
     for (int i = 0; i < shape.n; i++)
         if (shape.v[i] < 0)
-            return error_set(E_SHAPE, "%s: size %lld of axis %d is negative", what, (long long)shape.v[i], i);
+            return error_set(
+                E_SHAPE, "%s: size %lld of axis %d is negative", what, (long long)shape.v[i], i);
     for (int i = 0; i < shape.n; i++)
         if (__builtin_mul_overflow(most, shape.v[i] ? shape.v[i] : 1, &most))
-            return error_set(E_SHAPE, "%s: with size %lld of axis %d the array has more bytes than can be addressed", what,
-                             (long long)shape.v[i], i);
+            return error_set(E_SHAPE,
+                "%s: with size %lld of axis %d the array has more bytes than can be addressed", what,
+                (long long)shape.v[i], i);
     return 0;
 }
 
@@ -130,7 +132,9 @@ static hd fill_leaf(const hd *x, int n, void *env)
 {
     Ref r = sym_ref(x[0]);
     (void)n;
-    return r && (typ(r)->dt != DT_KEY || real_dtype("hd_zeros_like", DT_KEY)) ? sym_of(Like(r, *(const double *)env)) : HD_NIL;
+    return r && (typ(r)->dt != DT_KEY || real_dtype("hd_zeros_like", DT_KEY)) ?
+        sym_of(Like(r, *(const double *)env)) :
+        HD_NIL;
 }
 
 static hd like(const char *what, hd x, double v) { return sym_map(what, fill_leaf, &v, 1, &x); }
@@ -164,7 +168,8 @@ static bool range_fits(const char *what, Dtype d, double first, double last)
     double beyond = exp2(dtype_signed(d) ? bits - 1 : bits);
     if (dtype_float(d) || d == DT_BOOL || (fmin(first, last) >= least && fmax(first, last) < beyond))
         return true;
-    error_set(E_DTYPE, "%s: %g to %g are not all values of %s; use a wider dtype", what, first, last, dtype_name(d));
+    error_set(E_DTYPE, "%s: %g to %g are not all values of %s; use a wider dtype", what, first, last,
+        dtype_name(d));
     return false;
 }
 
@@ -175,7 +180,8 @@ hd hd_arange(enum hd_dtype d, double start, double stop, double step)
     OP(hd_arange);
     double n = step != 0 ? fmax(0, ceil((stop - start) / step)) : NAN;
     if (!(n <= 0x1p53)) {
-        error_set(E_INVAL, "hd_arange: from %g to %g there is no finite number of steps of %g", start, stop, step);
+        error_set(
+            E_INVAL, "hd_arange: from %g to %g there is no finite number of steps of %g", start, stop, step);
         return HD_NIL;
     }
     if (!tracing() || type_in("hd_arange", d, (hd_ints){ 1, { (int64_t)n } }, &t))
@@ -234,7 +240,8 @@ static int resolve(Ref x, Ints *shape)
 
     for (int i = 0; i < shape->n; i++) {
         if (shape->v[i] < -1)
-            return error_set(E_SHAPE, "hd_reshape: size %lld of axis %d is negative", (long long)shape->v[i], i);
+            return error_set(
+                E_SHAPE, "hd_reshape: size %lld of axis %d is negative", (long long)shape->v[i], i);
         none |= !shape->v[i];
         if (shape->v[i] >= 0)
             over |= __builtin_mul_overflow(rest, shape->v[i], &rest);
@@ -322,7 +329,8 @@ hd hd_transpose_n(hd x, hd_ints list)
         for (; perm.n < rank; perm.n++)
             perm.v[perm.n] = rank - 1 - perm.n;
     if (perm.n != rank) {
-        error_set(E_INVAL, "hd_transpose: %s has %d axes, but %d are named", type_text(typ(r)), rank, perm.n);
+        error_set(
+            E_INVAL, "hd_transpose: %s has %d axes, but %d are named", type_text(typ(r)), rank, perm.n);
         return HD_NIL;
     }
     if (rank && axes_of("hd_transpose", list, rank, &sorted, NULL))    /* in range, none twice */
@@ -385,7 +393,8 @@ hd hd_squeeze_n(hd x, hd_ints list)
             axes.v[axes.n++] = i;
     for (int i = 0; i < axes.n; i++)
         if (typ(r)->dim[axes.v[i]] != 1) {
-            error_set(E_SHAPE, "hd_squeeze: axis %lld of %s is not of size 1; use hd_index to take one of it",
+            error_set(E_SHAPE,
+                "hd_squeeze: axis %lld of %s is not of size 1; use hd_index to take one of it",
                 (long long)axes.v[i], type_text(typ(r)));
             return HD_NIL;
         }
@@ -449,8 +458,9 @@ static Ref repeated(const char *what, Ref r, const int64_t *outer, const int64_t
         if (outer[i] == 1 && inner[i] == 1)
             continue;
         if (typ(r)->rank == MAXRANK) {
-            error_set(E_SHAPE, "%s: %s has the largest number of axes; repeating needs one more for a moment",
-                what, type_text(typ(r)));
+            error_set(E_SHAPE,
+                "%s: %s has the largest number of axes; repeating needs one more for a moment", what,
+                type_text(typ(r)));
             return 0;
         }
         Ints s = shape_of(r), wide = s, dims = { 0 };
@@ -617,8 +627,9 @@ hd hd_pad(hd x, hd value, hd_ints low, hd_ints high, hd_ints interior)
     }
     for (int i = 0; i < t.rank; i++) {
         int64_t n;
-        bool over = __builtin_mul_overflow(t.dim[i] ? t.dim[i] - 1 : 0, in.v[i], &n) || __builtin_add_overflow(n, t.dim[i], &n)
-            || __builtin_add_overflow(n, lo.v[i], &n) || __builtin_add_overflow(n, hi.v[i], &n);
+        bool over = __builtin_mul_overflow(t.dim[i] ? t.dim[i] - 1 : 0, in.v[i], &n) ||
+            __builtin_add_overflow(n, t.dim[i], &n) || __builtin_add_overflow(n, lo.v[i], &n) ||
+            __builtin_add_overflow(n, hi.v[i], &n);
         if (in.v[i] >= 0 && (over || n >= 0))   /* what is too large, the op itself says */
             continue;
         if (in.v[i] < 0)
@@ -667,8 +678,8 @@ hd hd_slice_axis(hd x, int axis, int64_t start, int64_t stop)
         to = n;
     if (from >= 0 && from <= to && to <= n)
         return sym_of(SliceAxis(r, a, from, to));
-    error_set(E_SHAPE, "%s: from %lld to %lld is not within axis %d of %s", what, (long long)start, (long long)stop, a,
-              type_text(typ(r)));
+    error_set(E_SHAPE, "%s: from %lld to %lld is not within axis %d of %s", what, (long long)start,
+        (long long)stop, a, type_text(typ(r)));
     return HD_NIL;
 }
 
@@ -688,8 +699,8 @@ hd hd_index(hd x, int axis, int64_t i)
     return sym_of(squeeze_axis(SliceAxis(r, a, i, i + 1), a));
 }
 
-/* A vector becomes a diagonal by putting n zeros between its elements; a diagonal is every (n+1)-th element of a
- * square. */
+/* A vector becomes a diagonal by putting n zeros between its elements; a diagonal is every (n+1)-th element
+ * of a square. */
 hd hd_diag(hd x)
 {
     OP(hd_diag);
@@ -707,7 +718,8 @@ hd hd_diag(hd x)
         r = flat(take_range(take_range(r, 0, 0, n), 1, 0, n));
         return sym_of(Slice(r, ints1(0), ints1(n * n), ints1(n + 1)));
     }
-    error_set(E_SHAPE, "hd_diag: a vector or a matrix is wanted, not %s; use hd_vmap for more axes", type_text(&t));
+    error_set(E_SHAPE, "hd_diag: a vector or a matrix is wanted, not %s; use hd_vmap for more axes",
+        type_text(&t));
     return HD_NIL;
 }
 

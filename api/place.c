@@ -1,14 +1,14 @@
 /*
  * place.c - from the user's source line to the op that was written there.
  *
- * In: hd_at_(file, line, op) calls that the macros of heddle.h make before an op's operands are evaluated. Out:
- * loc_here() names the op's own line while it is built.
- * The same two calls set the caller's floating-point mode and locale aside, and say that a thread is inside: every way
- * in goes through them.
- * Invariant: an op sees only entries above its floor: those that were pushed since the op or function around it
- * began. So an op may be built of ops, and a user's function that an op calls cannot take the entry of a call that is
- * still waiting for its operands. Entries nobody takes (a function's name used as a value) go when the op around them
- * takes its own.
+ * In: hd_at_(file, line, op) calls that the macros of heddle.h make before an op's operands are evaluated.
+ * Out: loc_here() names the op's own line while it is built.
+ * The same two calls set the caller's floating-point mode and locale aside, and say that a thread is inside:
+ * every way in goes through them.
+ * Invariant: an op sees only entries above its floor: those that were pushed since the op or function around
+ * it began. So an op may be built of ops, and a user's function that an op calls cannot take the entry of a
+ * call that is still waiting for its operands. Entries nobody takes (a function's name used as a value) go
+ * when the op around them takes its own.
  */
 #include "api.h"
 #include <string.h>

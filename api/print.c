@@ -1,8 +1,9 @@
 /*
  * print.c - hd_print: arrays as numpy prints them, trees with their keys.
  *
- * Numbers have the fewest digits that tell them from their neighbours in their own dtype, at most 8 after the point;
- * columns are aligned; more than 1000 elements are shortened to 3 at each end of each axis; lines are at most 75 wide.
+ * Numbers have the fewest digits that tell them from their neighbours in their own dtype, at most 8 after
+ * the point; columns are aligned; more than 1000 elements are shortened to 3 at each end of each axis; lines
+ * are at most 75 wide.
  */
 #include "api.h"
 #include <inttypes.h>
@@ -192,7 +193,10 @@ typedef struct Writer {
     Format re, im; int width;                   /* floats; integers and bool */
 } Writer;
 
-static const char *element(const Writer *w, int64_t i) { return w->data + (size_t)i * dtype_size((Dtype)w->type->dt); }
+static const char *element(const Writer *w, int64_t i)
+{
+    return w->data + (size_t)i * dtype_size((Dtype)w->type->dt);
+}
 
 static double imaginary(const Writer *w, int64_t i)
 {
@@ -244,7 +248,8 @@ static void word(const Writer *w, int64_t i, char *out)
 }
 
 /* Calls f on each element that is shown. */
-static void each(const Writer *w, int axis, int64_t base, void (*f)(const Writer *, int64_t, void *), void *env)
+static void each(
+    const Writer *w, int axis, int64_t base, void (*f)(const Writer *, int64_t, void *), void *env)
 {
     if (axis == w->type->rank) {
         f(w, base, env);

@@ -2,9 +2,10 @@
  * random.c - random numbers: functions of a key, which is typed, key[], or two words, u32[2].
  *
  * The generator is threefry2x32 with 20 rounds. Element i of an array, whatever its shape, is made from the
- * counter i (64 bits) and nothing else, so values do not depend on how an array is cut up; this is jax.random's
- * "partitionable" layout, and bits, integers and uniforms are JAX's bit for bit; the layout before it is there on request. Samplers are formulas of
- * uniforms, so everything maps over keys with hd_vmap.
+ * counter i (64 bits) and nothing else, so values do not depend on how an array is cut up; this is
+ * jax.random's "partitionable" layout, and bits, integers and uniforms are JAX's bit for bit; the layout
+ * before it is there on request. Samplers are formulas of uniforms, so everything maps over keys with
+ * hd_vmap.
  */
 #include "random.h"
 
@@ -24,11 +25,14 @@ static int words_in(const char *what, hd key, Key *k)
     const Type *t = typ(r);
     k->typed = t->dt == DT_KEY;
     if (k->typed ? t->rank : pairs(t) && t->rank > 1)
-        return error_set(E_SHAPE, "%s: one key is wanted, but %s is an array of them; use hd_vmap or hd_index",
-            what, type_text(t));
+        return error_set(E_SHAPE,
+            "%s: one key is wanted, but %s is an array of them; use hd_vmap or hd_index", what,
+            type_text(t));
     if (!k->typed && !pairs(t))
-        return error_set(t->dt == DT_U32 ? E_SHAPE : E_DTYPE, "%s: a key is key[] or u32[2], not %s; make one with hd_random_key or "
-            "hd_key, outside with hd_array_random_key or hd_array_key", what, type_text(t));
+        return error_set(t->dt == DT_U32 ? E_SHAPE : E_DTYPE,
+            "%s: a key is key[] or u32[2], not %s; make one with hd_random_key or "
+            "hd_key, outside with hd_array_random_key or hd_array_key",
+            what, type_text(t));
     if (k->typed)
         r = Bitcast(r, DT_U32);
     for (int i = 0; i < 2; i++)
@@ -75,8 +79,9 @@ static bool counted(Key k, Ints shape, Ref *out)
     return counters(shape, c) && blocks(k, c[0], c[1], out);
 }
 
-/* ==================== the older layout: an array's words of 32 bits are counted through, and word i of n is the first of the
- * block of (i, i + half), or the second of (i - half, i); half is that of n, rounded up, and a counter of n itself is 0. */
+/* ==================== the older layout: an array's words of 32 bits are counted through, and word i of n is
+ * the first of the block of (i, i + half), or the second of (i - half, i); half is that of n, rounded up,
+ * and a counter of n itself is 0. */
 
 static _Thread_local bool older;
 
@@ -119,18 +124,23 @@ static bool few(Ints shape)
 static Ref older_bits(Key k, Dtype d, Ints shape)
 {
     Type t = type_of(d, shape.n, shape.v);
-    int64_t n = type_size(&t), size = (int64_t)dtype_size(d), parts = size < 4 ? 4 / size : 1, whole = (n + parts - 1) / parts;
+    int64_t n = type_size(&t), size = (int64_t)dtype_size(d), parts = size < 4 ? 4 / size : 1,
+            whole = (n + parts - 1) / parts;
     if (!few(shape))
         return 0;
     if (size == 8) {
         Ref w = words(k, 2 * n), high = w ? Convert(take_range(w, 0, 0, n), DT_U64) : 0;
-        return high ? Reshape(Or(ShiftLeft(high, Like(high, 32)), Convert(take_range(w, 0, n, 2 * n), DT_U64)), shape) : 0;
+        return high ?
+            Reshape(
+                Or(ShiftLeft(high, Like(high, 32)), Convert(take_range(w, 0, n, 2 * n), DT_U64)), shape) :
+            0;
     }
     Ref w = words(k, whole);
     if (parts > 1 && w) {
         Type each = type_of(DT_U32, 2, (const int64_t[]){ whole, parts });
         Ref part = Iota(each, 1);
-        w = ShiftRightLogical(Broadcast(w, type_shape(&each), ints1(0)), Mul(part, Like(part, 8 * (double)size)));
+        w = ShiftRightLogical(
+            Broadcast(w, type_shape(&each), ints1(0)), Mul(part, Like(part, 8 * (double)size)));
         w = take_range(flat(Convert(w, d)), 0, 0, n);
     }
     return w ? Reshape(w, shape) : 0;
@@ -219,8 +229,8 @@ hd hd_wrap_key_data(hd words)
     Ref r = sym_ref(words);
     if (!r || pairs(typ(r)))
         return sym_of(r ? Bitcast(r, DT_KEY) : 0);
-    error_set(typ(r)->dt == DT_U32 ? E_SHAPE : E_DTYPE, "hd_wrap_key_data: the words of keys are u32[.., 2], not %s",
-        type_text(typ(r)));
+    error_set(typ(r)->dt == DT_U32 ? E_SHAPE : E_DTYPE,
+        "hd_wrap_key_data: the words of keys are u32[.., 2], not %s", type_text(typ(r)));
     return HD_NIL;
 }
 
@@ -247,7 +257,8 @@ hd hd_random_fold_in(hd key, hd data)
     if (words_in("hd_random_fold_in", key, &k) || !int_operand("hd_random_fold_in", "data", d))
         return HD_NIL;
     if (typ(d)->rank) {
-        error_set(E_SHAPE, "hd_random_fold_in: one number is folded in, not %s; use hd_vmap", type_text(typ(d)));
+        error_set(
+            E_SHAPE, "hd_random_fold_in: one number is folded in, not %s; use hd_vmap", type_text(typ(d)));
         return HD_NIL;
     }
     d = Convert(d, DT_U32);
@@ -306,7 +317,12 @@ hd hd_random_bits_n(hd key, enum hd_dtype d, hd_ints list)
 /* ==================== uniform */
 
 /* How a float is made of bits: its mantissa is drawn, its exponent is that of 1. */
-typedef struct Layout { Dtype word, drawn; int bits, mantissa; int64_t one; double above_minus_one, tiny; } Layout;
+typedef struct Layout {
+    Dtype word, drawn;
+    int bits, mantissa;
+    int64_t one;
+    double above_minus_one, tiny;
+} Layout;
 
 /* above_minus_one: the number next to -1, toward 0; tiny: the least normal one */
 static Layout layout(Dtype d)
@@ -456,7 +472,8 @@ hd hd_random_rademacher_n(hd key, enum hd_dtype d, hd_ints list)
     Key k;
     Ints shape;
     OP(hd_random_rademacher_n);
-    if (draw_in("hd_random_rademacher", key, list, &k, &shape) || !real_dtype("hd_random_rademacher", (Dtype)d))
+    if (draw_in("hd_random_rademacher", key, list, &k, &shape) ||
+        !real_dtype("hd_random_rademacher", (Dtype)d))
         return HD_NIL;
     if (d == HD_BOOL || dtype_unsigned((Dtype)d)) {
         error_set(E_DTYPE, "hd_random_rademacher: %s has no -1", dtype_name((Dtype)d));
@@ -467,9 +484,9 @@ hd hd_random_rademacher_n(hd key, enum hd_dtype d, hd_ints list)
 
 /* ==================== integers */
 
-/* Integers from low to high - 1, of their dtype. Twice the bits are drawn and reduced by high * 2^bits + low = r
- * modulo the span, all wrapping. Dtypes below 32 bits are drawn in i32. A constant `high` may be one more than the
- * dtype's largest number. */
+/* Integers from low to high - 1, of their dtype. Twice the bits are drawn and reduced by high * 2^bits + low
+ * = r modulo the span, all wrapping. Dtypes below 32 bits are drawn in i32. A constant `high` may be one
+ * more than the dtype's largest number. */
 Ref randint(Key k, Ints shape, Ref low, Ref high, bool beyond)
 {
     Dtype d = (Dtype)typ(low)->dt;

@@ -1,7 +1,9 @@
 /*
- * random.h - what the files of random numbers share: keys as two words, bits, uniforms, the samplers of a dtype.
+ * random.h - what the files of random numbers share: keys as two words, bits, uniforms, the samplers of a
+ * dtype.
  *
- * Everything is written on values (Ref). A value of 0 is a failure that has been reported; every function here passes it on.
+ * Everything is written on values (Ref). A value of 0 is a failure that has been reported; every function
+ * here passes it on.
  */
 #ifndef HEDDLE_RANDOM_H
 #define HEDDLE_RANDOM_H
@@ -12,7 +14,8 @@
 typedef struct Key { Ref word[2]; bool typed; } Key;
 
 /* ---- keys and bits (random.c). int: 0, or a code */
-int key_in(const char *what, hd key, Key *);     /* and it is used: a second time is an error with HEDDLE_CHECK=keys */
+/* and it is used: a second time is an error with HEDDLE_CHECK=keys */
+int key_in(const char *what, hd key, Key *);
 int split(Key, int n, Key *out);                /* a few keys */
 bool blocks(Key, Ref high, Ref low, Ref *out);  /* the block of each counter (high, low): two words */
 bool keys_of(Key, Ints shape, Ref *out);        /* a key for each element: two words */
@@ -26,11 +29,13 @@ int parameters(const char *what, int n, Ref *r, Ints *shape);
 /* Key, shape and float parameters of one dtype, brought to the shape. */
 int params_in(const char *what, hd key, hd_ints list, int n, const hd *x, Key *, Ints *shape, Ref *r);
 
-/* r broadcast so that all its axes but *axis have this shape; *axis moves along (random_order.c). 0 after an error. */
+/* r broadcast so that all its axes but *axis have this shape; *axis moves along (random_order.c). 0 after an
+ * error. */
 Ref over_batch(const char *what, const char *name, Ref r, Ints shape, int *axis);
 
 /* ---- samplers of a dtype (random.c) */
-/* Where the bits of each element are: the counter of its block, and in the older layout which word, and from which bit on. */
+/* Where the bits of each element are: the counter of its block, and in the older layout which word, and from
+ * which bit on. */
 enum { HIGH, LOW, SECOND, SHIFT, PLACE };
 bool places(Ints shape, Dtype, Ref *at);
 Ref unit_at(Key, const Ref *at, Dtype);         /* uniform over [0, 1): the element at this place */
@@ -42,7 +47,8 @@ Ref draw_gumbel(Key, Dtype, Ints shape);
 Ref draw_exponential(Key, Dtype, Ints shape);
 Ref draw_maxwell(Key, Dtype, Ints shape);
 Ref draw_rademacher(Key, Dtype, Ints shape);
-Ref randint(Key, Ints shape, Ref low, Ref high, bool beyond);   /* beyond: high is the dtype's largest number, and meant one more */
+/* beyond: high is the dtype's largest number, and meant one more */
+Ref randint(Key, Ints shape, Ref low, Ref high, bool beyond);
 
 /* ---- samplers that reject (random_loop.c); parameters are of the shape and dtype */
 Ref draw_gamma(Key, Ref a, bool logarithm);

@@ -1,6 +1,6 @@
 /*
- * random_formulas.c - samplers with parameters: inverse distribution functions, and quotients of normal, gamma and
- * exponential numbers. The formulas and the order in which keys are split are jax.random's.
+ * random_formulas.c - samplers with parameters: inverse distribution functions, and quotients of normal,
+ * gamma and exponential numbers. The formulas and the order in which keys are split are jax.random's.
  */
 #include "random.h"
 
@@ -237,8 +237,8 @@ hd hd_random_binomial_n(hd key, hd n, hd p, hd_ints list)
     return sym_of(draw_binomial(k, r[0], r[1]));
 }
 
-/* The classes one after the other: each takes a binomial number of what is left. x: remainder, then p over what is left of
- * it, and a key. */
+/* The classes one after the other: each takes a binomial number of what is left. x: remainder, then p over
+ * what is left of it, and a key. */
 static Graph *class_step(Dtype d, Ints shape)
 {
     Type all = type_of(d, shape.n, shape.v), word = type_scalar(DT_U32);
@@ -273,13 +273,15 @@ hd hd_random_multinomial_n(hd key, hd n, hd p, hd_ints list)
     Ints shape;
     Ref r[2];
     OP(hd_random_multinomial_n);
-    if (!rank_ref(what, p, 1) || unify_dtype(what, 2, (const hd[]){ n, p }, r) || !float_ref(what, sym_of(r[0]))
-        || draw_in(what, key, list, &k, &shape))
+    if (!rank_ref(what, p, 1) || unify_dtype(what, 2, (const hd[]){ n, p }, r) ||
+        !float_ref(what, sym_of(r[0])) || draw_in(what, key, list, &k, &shape))
         return HD_NIL;
     int axis = typ(r[1])->rank - 1;
     if (!shape.n)
         shape = ints_without(shape_of(r[1]), &(Ints){ 1, { axis } });
     r[1] = over_batch(what, "p", r[1], shape, &axis);
     r[0] = broadcast_to(r[0], shape);
-    return r[0] && r[1] ? sym_of(multinomial(k, stop_gradient(r[0]), stop_gradient(MoveAxis(r[1], axis, 0)))) : HD_NIL;
+    return r[0] && r[1] ?
+        sym_of(multinomial(k, stop_gradient(r[0]), stop_gradient(MoveAxis(r[1], axis, 0)))) :
+        HD_NIL;
 }

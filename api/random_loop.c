@@ -1,11 +1,13 @@
 /*
- * random_loop.c - samplers that reject: gamma, poisson, binomial, each a loop that ends when a draw is accepted.
+ * random_loop.c - samplers that reject: gamma, poisson, binomial, each a loop that ends when a draw is
+ * accepted.
  *
- * The loop of one number is written on scalars and lifted over the lanes of the result, so that each number has its own
- * count of steps; where the key is shared (poisson, binomial), a lane draws its own element of what the whole array would.
- * gamma: Marsaglia and Tsang, A simple method for generating gamma variables (2000). poisson: Knuth's product of uniforms
- * below 10, else Hoermann's PTRS (1993). binomial: sums of geometric numbers where n p is at most 10, else Hoermann's BTRS
- * (1993). Keys are split as jax.random splits them.
+ * The loop of one number is written on scalars and lifted over the lanes of the result, so that each number
+ * has its own count of steps; where the key is shared (poisson, binomial), a lane draws its own element of
+ * what the whole array would. gamma: Marsaglia and Tsang, A simple method for generating gamma variables
+ * (2000). poisson: Knuth's product of uniforms below 10, else Hoermann's PTRS (1993). binomial: sums of
+ * geometric numbers where n p is at most 10, else Hoermann's BTRS (1993). Keys are split as jax.random
+ * splits them.
  */
 #include "random.h"
 
@@ -67,7 +69,8 @@ static void one_gamma(const Ref *x, Ref *y, const void *logarithm)
     Ref a = x[2], big = at_least(a, 1), V[5];
     if (split(key_at(x), 2, sub))
         return;
-    Ref d = plus(Select(big, a, plus(a, 1)), -1.0 / 3), c = over(1.0 / 3, Sqrt(d)), zero = Like(a, 0), one = Like(a, 1);
+    Ref d = plus(Select(big, a, plus(a, 1)), -1.0 / 3), c = over(1.0 / 3, Sqrt(d)), zero = Like(a, 0),
+        one = Like(a, 1);
     loop_while(rejected, next_candidate, 2, 5,
          (Ref[]){ d, c, sub[0].word[0], sub[0].word[1], zero, one, Like(a, 2) }, V);
     if (error_pending())
@@ -93,8 +96,9 @@ Ref draw_gamma(Key k, Ref a, bool logarithm)
 }
 
 /* ==================== accepted by one, while others still try
- * All numbers of an array draw from the same keys in turn until each has accepted once; each keeps what it accepted last. So
- * they go on together, in two loops: to the first acceptance of each lane, and from there to the end of the longest. */
+ * All numbers of an array draw from the same keys in turn until each has accepted once; each keeps what it
+ * accepted last. So they go on together, in two loops: to the first acceptance of each lane, and from there
+ * to the end of the longest. */
 
 enum { A, B, AT, LAST = AT + PLACE, CAPTURES, K = CAPTURES, ACCEPTED, KEY, STEPS = KEY + 2, OPERANDS };
 
@@ -145,14 +149,18 @@ static Ref accepted_last(StepFn *step, Key key, Ref a, Ref b, Ref idle)
     if (!a || !b || !idle || !places(shape, (Dtype)typ(a)->dt, c))
         return 0;
     Ref none = shape.n ? Reduce(OP_reduce_and, idle, all) : idle;
-    each_element(one_loop, &(Loop){ not_accepted, step }, OPERANDS, (Ref[]){ a, b, c[0], c[1], c[2], c[3], zero,
-                 Const((Dtype)typ(a)->dt, -1), none, key.word[0], key.word[1], zero }, shape, 4, y);
+    each_element(one_loop, &(Loop){ not_accepted, step }, OPERANDS,
+        (Ref[]){ a, b, c[0], c[1], c[2], c[3], zero, Const((Dtype)typ(a)->dt, -1), none, key.word[0],
+            key.word[1], zero },
+        shape, 4, y);
     if (!shape.n || !y[3])
         return y[0];
     Type steps = *typ(y[3]);
     Ref last = type_size(&steps) ? Reduce(OP_reduce_max, y[3], all) : zero;
-    each_element(one_loop, &(Loop){ not_last, step }, OPERANDS, (Ref[]){ a, b, c[0], c[1], c[2], c[3], last, y[0], none, y[1],
-                 y[2], Select(idle, scalar_to(last, shape), y[3]) }, shape, 4, y);
+    each_element(one_loop, &(Loop){ not_last, step }, OPERANDS,
+        (Ref[]){ a, b, c[0], c[1], c[2], c[3], last, y[0], none, y[1], y[2],
+            Select(idle, scalar_to(last, shape), y[3]) },
+        shape, 4, y);
     return y[0];
 }
 
@@ -176,8 +184,10 @@ static void one_small(const Ref *x, Ref *y, const void *env)
 {
     (void)env;
     Ref out[4];
-    loop_while(above_rate, next_factor, PLACE + 1, 4, (Ref[]){ Neg(x[PLACE + 2]), x[0], x[1], x[2], x[3], Const(DT_I32, 0),
-               x[PLACE], x[PLACE + 1], Const(DT_F32, 0) }, out);
+    loop_while(above_rate, next_factor, PLACE + 1, 4,
+        (Ref[]){ Neg(x[PLACE + 2]), x[0], x[1], x[2], x[3], Const(DT_I32, 0), x[PLACE], x[PLACE + 1],
+            Const(DT_F32, 0) },
+        out);
     y[0] = error_pending() ? 0 : plus(out[0], -1);
 }
 
@@ -187,7 +197,8 @@ static void next_poisson(const Ref *x, Ref *out)
     Ref u, v, lambda = x[0];
     if (!trial(x, &t) || !uniforms(&t, &u, &v))
         return;
-    Ref b = plus(times(2.53, Sqrt(lambda)), 0.931), a = plus(times(0.02483, b), -0.059), from_edge = less(0.5, Abs(u));
+    Ref b = plus(times(2.53, Sqrt(lambda)), 0.931), a = plus(times(0.02483, b), -0.059),
+        from_edge = less(0.5, Abs(u));
     Ref scale = plus(over(1.1328, plus(b, -3.4)), 1.1239), sure = less(0.9277, over(3.6224, plus(b, -2)));
     Ref k = Floor(plus(Add(Mul(Add(Div(times(2, a), from_edge), b), u), lambda), 0.43));
     Ref s = Log(Div(Mul(v, scale), Add(Div(a, square(from_edge)), b)));
@@ -229,9 +240,9 @@ static void next_geometric(const Ref *x, Ref *out)
 /* What Stirling's series leaves of log k!, k at least 0: a table to 9, then the series. */
 static Ref stirling_tail(Ref k)
 {
-    static const double table[] = { 0.0810614667953272, 0.0413406959554092, 0.0276779256849983, 0.02079067210376509,
-        0.0166446911898211, 0.0138761288230707, 0.0118967099458917, 0.0104112652619720, 0.00925546218271273,
-        0.00833056343336287 };
+    static const double table[] = { 0.0810614667953272, 0.0413406959554092, 0.0276779256849983,
+        0.02079067210376509, 0.0166446911898211, 0.0138761288230707, 0.0118967099458917, 0.0104112652619720,
+        0.00925546218271273, 0.00833056343336287 };
     Ref z = plus(k, 1), few = square(z);
     Ref tail = Div(less(1.0 / 12, Div(less(1.0 / 360, over(1.0 / 1260, few)), few)), z);
     for (int i = 9; i >= 0; i--)
@@ -271,8 +282,8 @@ static void one_rare(const Ref *x, Ref *y, const void *env)
     (void)env;
     const Ref *key = x + PLACE, *n = key + 2;
     Ref out[4], zero = Like(n[0], 0);
-    loop_while(within, next_geometric, PLACE + 2, 4, (Ref[]){ n[0], Log1p(Neg(n[1])), x[0], x[1], x[2], x[3], zero, zero, key[0],
-               key[1] }, out);
+    loop_while(within, next_geometric, PLACE + 2, 4,
+        (Ref[]){ n[0], Log1p(Neg(n[1])), x[0], x[1], x[2], x[3], zero, zero, key[0], key[1] }, out);
     y[0] = error_pending() ? 0 : plus(out[0], -1);
 }
 
@@ -284,7 +295,8 @@ static Ref binomial(Key key, Ref n, Ref q, Ref small)
         return 0;
     each_element(one_rare, NULL, PLACE + 4, (Ref[]){ c[0], c[1], c[2], c[3], key.word[0], key.word[1],
                  Select(small, n, Like(n, 0)), q }, shape_of(small), 1, &few);
-    Ref many = accepted_last(next_binomial, key, Select(small, Like(n, 1e4), n), Select(small, Like(q, 0.5), q), small);
+    Ref many = accepted_last(
+        next_binomial, key, Select(small, Like(n, 1e4), n), Select(small, Like(q, 0.5), q), small);
     return Select(small, few, many);
 }
 

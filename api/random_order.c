@@ -14,7 +14,8 @@ Ref over_batch(const char *what, const char *name, Ref r, Ints shape, int *axis)
     for (int i = 1; fits && i <= own.n; i++)
         fits = own.v[own.n - i] == shape.v[shape.n - i] || own.v[own.n - i] == 1;
     if (!fits) {
-        Type have = type_of((Dtype)typ(r)->dt, own.n, own.v), want = type_of((Dtype)typ(r)->dt, shape.n, shape.v);
+        Type have = type_of((Dtype)typ(r)->dt, own.n, own.v),
+             want = type_of((Dtype)typ(r)->dt, shape.n, shape.v);
         error_set(E_SHAPE, "%s: the shape %s must be one that the batch axes of %s, %s, broadcast to", what,
                   type_text(&want), name, type_text(&have));
         return 0;
@@ -112,8 +113,8 @@ hd hd_random_permutation(hd key, hd x)
     return hd_random_permutation_n(key, x, NULL);
 }
 
-/* Which of them are chosen by their probabilities: where a uniform falls into the running sum, or the largest sums of a
- * logarithm and a gumbel number. */
+/* Which of them are chosen by their probabilities: where a uniform falls into the running sum, or the
+ * largest sums of a logarithm and a gumbel number. */
 static Ref chosen_by(Key k, Ref p, int64_t n, bool replace)
 {
     int64_t all = typ(p)->dim[0];
@@ -133,7 +134,8 @@ static Ref chances(const char *what, hd p, int64_t all)
     if (r && typ(r)->rank == 1 && typ(r)->dim[0] == all)
         return r;
     if (r)
-        error_set(E_SHAPE, "%s: .p is %s, but %lld things are chosen from", what, type_text(typ(r)), (long long)all);
+        error_set(E_SHAPE, "%s: .p is %s, but %lld things are chosen from", what, type_text(typ(r)),
+            (long long)all);
     return 0;
 }
 

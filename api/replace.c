@@ -1,10 +1,11 @@
 /*
  * replace.c - files that take another's place in one step, once they are whole.
  *
- * Until then a file is called "x.npz.part" and locked. Who finds one that nobody has locked removes it: a process was killed
- * over it. Who finds a locked one waits. So two that save under one name come one after the other, and the old file is there
- * until every byte of the new one has arrived on disk.
- * Symbolic links stay and lead to the new file; permissions, and owner and group where this user may give them, stay too.
+ * Until then a file is called "x.npz.part" and locked. Who finds one that nobody has locked removes it: a
+ * process was killed over it. Who finds a locked one waits. So two that save under one name come one after
+ * the other, and the old file is there until every byte of the new one has arrived on disk.
+ * Symbolic links stay and lead to the new file; permissions, and owner and group where this user may give
+ * them, stay too.
  */
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -74,7 +75,8 @@ static int locked(int fd)
 {
     while (flock(fd, LOCK_EX))
         if (errno != EINTR)
-            return errno == ENOLCK || errno == ENOTSUP || errno == ENOSYS ? 0 : -1;     /* a file system without locks */
+            /* a file system without locks */
+            return errno == ENOLCK || errno == ENOTSUP || errno == ENOSYS ? 0 : -1;
     return 0;
 }
 
@@ -105,7 +107,8 @@ static int part_open(const Output *o, mode_t mode)
             return error_set(E_IO, "%s: %s", o->part, strerror(errno)), -1;
         if (fd >= 0 && !locked(fd) && is_at(fd, o->part))
             return fd;
-        if (fd >= 0)                            /* somebody took it for one that was left, before it was locked */
+        /* somebody took it for one that was left, before it was locked */
+        if (fd >= 0)
             close(fd);
     }
 }

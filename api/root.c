@@ -1,10 +1,12 @@
 /*
- * root.c - solutions of f(theta, x) = 0, found by whatever the user has, differentiated by the implicit function theorem.
+ * root.c - solutions of f(theta, x) = 0, found by whatever the user has, differentiated by the implicit
+ * function theorem.
  *
- * In:  f, and a function that solves. Out: a function with a derivative of its own: of the solution x, a cotangent g is that of
- * theta by -(df/dtheta)^T u, where (df/dx)^T u = g. That equation is the root of a function again, so its solution is found and
- * differentiated in the same way, to any order. It is solved by conjugate gradients on the normal equations, which ask of df/dx
- * neither symmetry nor sign, nor that it is ever written down: products with it and its transpose are derivatives of f.
+ * In:  f, and a function that solves. Out: a function with a derivative of its own: of the solution x, a
+ * cotangent g is that of theta by -(df/dtheta)^T u, where (df/dx)^T u = g. That equation is the root of a
+ * function again, so its solution is found and differentiated in the same way, to any order. It is solved by
+ * conjugate gradients on the normal equations, which ask of df/dx neither symmetry nor sign, nor that it is
+ * ever written down: products with it and its transpose are derivatives of f.
  */
 #include "api.h"
 #include <math.h>
@@ -58,7 +60,9 @@ static hd cg_step(hd q, hd s, const void *env)
     hd a = hd_div(square, squared(mp)), missing = hd_sub(nth(s, 1), hd_mul(a, mp));
     hd pull = nth(call(transposed, (const hd[]){ p, missing }, 2), 1), now = squared(pull);
     p = hd_add(pull, hd_mul(hd_div(now, square), p));
-    return hd_tuple_n((const hd[]){ hd_add(u, hd_mul(a, nth(s, 3))), missing, pull, p, now, hd_add(nth(s, 5), hd_c(1)) }, 6);
+    return hd_tuple_n(
+        (const hd[]){ hd_add(u, hd_mul(a, nth(s, 3))), missing, pull, p, now, hd_add(nth(s, 5), hd_c(1)) },
+        6);
 }
 
 /* below: what the square of the pull has to fall below. */
@@ -73,7 +77,8 @@ static hd conjugate_gradients(hd q, hd u, const void *env)
 {
     const Root *r = env;
     hd_fn *m = pulled_at(r, q), *transposed = m ? hd_vjp_n(m) : NULL;
-    hd missing = hd_sub(nth(q, 2), call(m, &u, 1)), pull = nth(call(transposed, (const hd[]){ u, missing }, 2), 1);
+    hd missing = hd_sub(nth(q, 2), call(m, &u, 1)),
+       pull = nth(call(transposed, (const hd[]){ u, missing }, 2), 1);
     if (!hd_ok(pull))
         return HD_NIL;
     double t = r->tolerance > 0 ? r->tolerance : hd_dtype(pull) == HD_F64 ? 1e-12 : 1e-6;
@@ -125,7 +130,8 @@ hd_fn *hd_root_n(hd_fn *f, hd_fn *solve, const hd_root_opts *o)
         return NULL;
     error_begin();
     if (o->steps < 0 || !(o->tolerance >= 0)) {
-        error_set(E_INVAL, "hd_root: .steps is %lld and .tolerance %g: neither is below 0", (long long)o->steps, o->tolerance);
+        error_set(E_INVAL, "hd_root: .steps is %lld and .tolerance %g: neither is below 0",
+            (long long)o->steps, o->tolerance);
         return NULL;
     }
     return root_of(&(Root){ f, solve, o->linear, o->tolerance, o->steps });

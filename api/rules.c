@@ -1,11 +1,13 @@
 /*
  * rules.c - functions with rules of the user's own: hd_custom_jvp, hd_custom_vjp, hd_custom_vmap.
  *
- * In:  a function, its rules, the types of its arguments. Out: a Traced whose graph is one call with a rule (graph.h). The rule
- *      is an object that knows how to trace the user's functions when a transform asks for them, and what their results must
- *      be like; graphs see leaves, so trees are taken apart here.
- * Traced when asked, a rule may apply its own function. By then the traces around the function have ended: where it or a rule
- * of derivatives holds symbols of them, the rule is traced at once instead, and what it captures are operands of the call.
+ * In:  a function, its rules, the types of its arguments. Out: a Traced whose graph is one call with a rule
+ * (graph.h). The rule
+ *      is an object that knows how to trace the user's functions when a transform asks for them, and what
+ *      their results must be like; graphs see leaves, so trees are taken apart here.
+ * Traced when asked, a rule may apply its own function. By then the traces around the function have ended:
+ * where it or a rule of derivatives holds symbols of them, the rule is traced at once instead, and what it
+ * captures are operands of the call.
  */
 #include "api.h"
 #include <string.h>
@@ -14,8 +16,10 @@ typedef struct FnRule {
     Rule r;                                     /* first: this is what graphs hold */
     hd_fn *ask, *bwd;                           /* what to trace; NULL: said is all there is */
     const Tree *in, *out, *saved;               /* arguments, a tuple; result; RULE_BACK: what fwd saved */
-    const Tree *const *held; int nheld;         /* RULE_VMAP: arguments that the rule holds, in front of the others ... */
-    const int *held_at; int nheld_at;           /* ... and which captures their leaves are; -1: a constant without dtype */
+    /* RULE_VMAP: arguments that the rule holds, in front of the others ... */
+    const Tree *const *held; int nheld;
+    /* ... and which captures their leaves are; -1: a constant without dtype */
+    const int *held_at; int nheld_at;
     const Bound *axes;                          /* named axes around the call */
     const Type *captures; int ncaptures;        /* types of the first operands of the call */
     Said said;                                  /* what was asked at once */
@@ -24,7 +28,14 @@ typedef struct FnRule {
 /* ==================== what a rule returns */
 
 /* Where a part of what the rule returned is in what is wanted, for messages. */
-typedef struct Fit { const FnRule *rule; const char *what; const Tree *root; bool absent; int leaf; const Type *bad; } Fit;
+typedef struct Fit {
+    const FnRule *rule;
+    const char *what;
+    const Tree *root;
+    bool absent;
+    int leaf;
+    const Type *bad;
+} Fit;
 
 static const char *place_of(const FnRule *r)
 {
@@ -33,14 +44,16 @@ static const char *place_of(const FnRule *r)
 
 static bool misfit(const FnRule *r, const char *what, const Tree *got, const Tree *want, bool absent)
 {
-    error_set(E_INVAL, "%s: %s that its rule, given at %s, returns is %s, where %s is wanted%s", r->r.name, what, place_of(r),
-              tree_text(got), tree_text(want), absent ? ": of the same shapes and dtypes; HD_NIL is zero" : "");
+    error_set(E_INVAL, "%s: %s that its rule, given at %s, returns is %s, where %s is wanted%s", r->r.name,
+        what, place_of(r), tree_text(got), tree_text(want),
+        absent ? ": of the same shapes and dtypes; HD_NIL is zero" : "");
     return false;
 }
 
-/* Takes what is wanted out of the leaves that the rule returned, from `at` on. absent: HD_NIL may stand for a part, which
- * gives 0; so do leaves that are no floats. */
-static bool taken(const FnRule *r, const char *what, const Tree *want, const Tree *have, bool absent, const Ref *leaf, Ref *out)
+/* Takes what is wanted out of the leaves that the rule returned, from `at` on. absent: HD_NIL may stand for
+ * a part, which gives 0; so do leaves that are no floats. */
+static bool taken(const FnRule *r, const char *what, const Tree *want, const Tree *have, bool absent,
+    const Ref *leaf, Ref *out)
 {
     int *got = NEWS(int, want->nleaf);
     const Tree **weak = NEWS(const Tree *, have->nleaf);
@@ -50,7 +63,9 @@ static bool taken(const FnRule *r, const char *what, const Tree *want, const Tre
     tree_leaves(have, weak), tree_types(want, type);
     for (int k = 0; k < want->nleaf; k++) {
         bool none = got[k] < 0 || (absent && !dtype_float((Dtype)type[k].dt));
-        out[k] = none ? 0 : weak[got[k]]->kind == T_WEAK ? number(what, weak[got[k]]->value, (Dtype)type[k].dt) : leaf[got[k]];
+        out[k] = none                    ? 0 :
+            weak[got[k]]->kind == T_WEAK ? number(what, weak[got[k]]->value, (Dtype)type[k].dt) :
+                                           leaf[got[k]];
     }
     return !error_pending();
 }
@@ -59,7 +74,8 @@ static const Tree *pair_of(const FnRule *r, const char *pair, const Tree *t)
 {
     if (t->kind == T_TUPLE && t->n == 2)
         return t;
-    error_set(E_INVAL, "%s: its rule, given at %s, must return tuple(%s), not %s", r->r.name, place_of(r), pair, tree_text(t));
+    error_set(E_INVAL, "%s: its rule, given at %s, must return tuple(%s), not %s", r->r.name, place_of(r),
+        pair, tree_text(t));
     return NULL;
 }
 
@@ -81,8 +97,11 @@ static const Traced *rule_traced(const FnRule *r, hd_fn *f, const Tree *const *p
     Loc loc = loc_here();
     Bound *around = axes_bound;
     if (!f) {
-        error_set(E_TRACE, "%s: its rule, given at %s, closes over symbols, and applies the function itself: its derivatives "
-                  "beyond the first are not known; make what it closes over arguments", r->r.name, place_of(r));
+        error_set(E_TRACE,
+            "%s: its rule, given at %s, closes over symbols, and applies the function itself: its "
+            "derivatives "
+            "beyond the first are not known; make what it closes over arguments",
+            r->r.name, place_of(r));
         return NULL;
     }
     if (f->key.owner && !trace_find(f->key.owner)) {
@@ -102,8 +121,8 @@ static const Traced *rule_traced(const FnRule *r, hd_fn *f, const Tree *const *p
 
 typedef struct Saying { const FnRule *rule; const Traced *t; Ref *in, *out; int nin; } Saying;
 
-/* Begins the graph, with the captures of the call. closed: where those of the rule are among them; NULL: the rule is traced
- * apart, and has data alone, which become constants. */
+/* Begins the graph, with the captures of the call. closed: where those of the rule are among them; NULL: the
+ * rule is traced apart, and has data alone, which become constants. */
 static void saying(Saying *s, const FnRule *r, const Traced *t, const CapSet *closed)
 {
     *s = (Saying){ r, t, NEWS(Ref, t->g->nin), NEWS(Ref, t->g->nout), t->ncap };
@@ -118,8 +137,11 @@ static void saying(Saying *s, const FnRule *r, const Traced *t, const CapSet *cl
         else if (cap->data)
             s->in[k] = Data(cap->type, store_host(cap->data));
         else
-            error_set(E_TRACE, "%s: its rule, given at %s, uses a symbol of a program around it: give it by hd_partial or hd_bind, or "
-                      "as an argument", r->r.name, place_of(r));
+            error_set(E_TRACE,
+                "%s: its rule, given at %s, uses a symbol of a program around it: give it by hd_partial or "
+                "hd_bind, or "
+                "as an argument",
+                r->r.name, place_of(r));
     }
 }
 
@@ -128,7 +150,8 @@ static void say_inputs(Saying *s, const Tree *t, bool cotangents)
     Type *type = NEWS(Type, t->nleaf);
     tree_types(t, type);
     for (int k = 0; k < t->nleaf; k++)          /* integers have no tangents: theirs are zeros */
-        s->in[s->nin++] = cotangents && !dtype_float((Dtype)type[k].dt) ? Zeros(&type[k]) : graph_input(type[k], 0);
+        s->in[s->nin++] =
+            cotangents && !dtype_float((Dtype)type[k].dt) ? Zeros(&type[k]) : graph_input(type[k], 0);
 }
 
 static bool said(Saying *s)
@@ -174,8 +197,9 @@ static bool values_apart(const FnRule *r, const Graph *g, int nin)
     affected(g, in, false, NULL, on);
     for (int k = 0; k < r->out->nleaf; k++)
         if (on[g->out[k]]) {
-            error_set(E_DIFF, "%s: the value that its rule, given at %s, returns depends on the tangents it is given", r->r.name,
-                      place_of(r));
+            error_set(E_DIFF,
+                "%s: the value that its rule, given at %s, returns depends on the tangents it is given",
+                r->r.name, place_of(r));
             return false;
         }
     return true;
@@ -255,7 +279,8 @@ static bool say_vmap(const FnRule *r, int64_t lanes, Said *to)
         in[k] = type_add_lead(&in[k], lanes);
     for (int k = 0; k < r->out->nleaf; k++)
         out[k] = type_add_lead(&out[k], lanes);
-    const Tree *args = tree_retype(r->in, &nin), *y = tree_retype(r->out, &nout), **part = NEWS(const Tree *, r->nheld + args->n);
+    const Tree *args = tree_retype(r->in, &nin), *y = tree_retype(r->out, &nout),
+               **part = NEWS(const Tree *, r->nheld + args->n);
     for (int k = 0; k < r->nheld; k++)
         part[k] = r->held[k];
     for (int k = 0; k < args->n; k++)
@@ -320,7 +345,8 @@ bool rule_dead(const Graph *g)
         while (rule && rule->batched)
             rule = rule->batched->rule;
         const FnRule *r = rule && rule->say == say ? (const FnRule *)rule : NULL;
-        if (r && ((r->ask && r->ask->dead) || (r->bwd && r->bwd->dead) || (r->said.g && rule_dead(r->said.g))))
+        if (r &&
+            ((r->ask && r->ask->dead) || (r->bwd && r->bwd->dead) || (r->said.g && rule_dead(r->said.g))))
             return true;
         for (int k = 0; k < i->nsub; k++)
             if (rule_dead(i->sub[k]))
@@ -343,7 +369,8 @@ static bool alike(const hd_fn *f, const hd_fn *g)
     FnKey a = f->key, b = g->key;
     bool inner = alike(a.inner, b.inner) && alike(a.rule, b.rule) && alike(a.bwd, b.bwd);
     a.owner = b.owner = 0, a.inner = b.inner = a.rule = b.rule = a.bwd = b.bwd = NULL;
-    return inner && f->size == g->size && !memcmp(&a, &b, sizeof a) && (!f->size || !memcmp(f->env, g->env, f->size));
+    return inner && f->size == g->size && !memcmp(&a, &b, sizeof a) &&
+        (!f->size || !memcmp(f->env, g->env, f->size));
 }
 
 static bool within_own_rule(const hd_fn *f, const Tree *args)
@@ -384,7 +411,8 @@ static bool ask_jvp(FnRule *r, CapSet *s)
     return say_jvp(r, t, s, &r->said);
 }
 
-/* What bwd captures is known only when it has been traced, and fwd's graph has all captures in front: so fwd is said twice. */
+/* What bwd captures is known only when it has been traced, and fwd's graph has all captures in front: so fwd
+ * is said twice. */
 static bool ask_vjp(FnRule *r, CapSet *s)
 {
     const Traced *t = rule_traced(r, r->ask, r->in->part, r->in->n), *u;
@@ -426,8 +454,11 @@ static bool ask_vmap(FnRule *r, CapSet *s)
             n++, leaves += sym.trace ? sym_leaf_count(sym) : 0;
         }
     if (f->key.owner) {
-        error_set(E_TRACE, "%s: its rule for lanes, given at %s, is bound to bytes inside a trace, and is needed after it: give symbols by "
-                  "hd_partial, or as arguments, and bind numbers outside", r->r.name, place_of(r));
+        error_set(E_TRACE,
+            "%s: its rule for lanes, given at %s, is bound to bytes inside a trace, and is needed after it: "
+            "give symbols by "
+            "hd_partial, or as arguments, and bind numbers outside",
+            r->r.name, place_of(r));
         return false;
     }
     if (error_pending())
@@ -449,9 +480,18 @@ static FnRule *rule_of(hd_fn *f, const Tree *args, const Traced *t)
     for (const Bound *b = axes_bound; b; b = b->up)
         n++;
     const char **axis = NEWS(const char *, n);
-    *r = (FnRule){ .ask = f->key.rule, .bwd = f->key.bwd, .in = args, .out = tree_strong(t->out), .axes = axes_copy(axes_bound) };
-    r->r = (Rule){ .kind = (uint8_t)(RULE_JVP + (f->key.kind - FN_CUSTOM_JVP)), .name = fn_name(f), .loc = f->loc, .say = say,
-                   .copy = copy, .axis = axis, .naxis = n };
+    *r = (FnRule){ .ask = f->key.rule,
+        .bwd = f->key.bwd,
+        .in = args,
+        .out = tree_strong(t->out),
+        .axes = axes_copy(axes_bound) };
+    r->r = (Rule){ .kind = (uint8_t)(RULE_JVP + (f->key.kind - FN_CUSTOM_JVP)),
+        .name = fn_name(f),
+        .loc = f->loc,
+        .say = say,
+        .copy = copy,
+        .axis = axis,
+        .naxis = n };
     if (f->key.kind == FN_CUSTOM_VMAP)
         r->r.kind = RULE_VMAP;
     n = 0;
@@ -469,8 +509,8 @@ static bool ask_at_once(FnRule *r, hd_fn *f, const Tree *args, CapSet *s)
     return good;
 }
 
-/* The function at these types: captures, arguments -> one call. The call has no line of its own, so it takes that of whoever
- * applies it. */
+/* The function at these types: captures, arguments -> one call. The call has no line of its own, so it takes
+ * that of whoever applies it. */
 static const Traced *the_call(const Traced *t, const FnRule *rule, const CapSet *s, const Tree *args)
 {
     Region r = region_plain(CALL, s->n + args->nleaf, 0, 0);

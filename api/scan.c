@@ -1,15 +1,17 @@
 /*
  * scan.c - scan and map: a function applied to one slice after another.
  *
- * In: functions, and symbols for carry and slices. Out: one region instruction, its results as trees; or several, where the
- * steps are cut into pieces. A piece is a graph that takes its own slices: its steps written out one after the other (unroll), a
- * loop, or a loop that is a checkpoint (segments). The steps and what they compute are the same, so the bits are.
+ * In: functions, and symbols for carry and slices. Out: one region instruction, its results as trees; or
+ * several, where the steps are cut into pieces. A piece is a graph that takes its own slices: its steps
+ * written out one after the other (unroll), a loop, or a loop that is a checkpoint (segments). The steps and
+ * what they compute are the same, so the bits are.
  */
 #include "control.h"
 
 /* ==================== pieces */
 
-/* A scan of body: (captures, carry, x) -> (carry, y), on nin operands. r->length is said by whoever runs steps of it. */
+/* A scan of body: (captures, carry, x) -> (carry, y), on nin operands. r->length is said by whoever runs
+ * steps of it. */
 typedef struct Steps { const Region *r; int nin; Graph *body; int64_t unroll; } Steps;
 enum { WRITE_OUT_MAX = 1 << 20 };
 typedef enum PieceKind { WRITTEN_OUT, LOOP, CHECKPOINT } PieceKind;
@@ -86,7 +88,8 @@ static Ref flat_rows(Ref x)
 }
 
 /* Steps from .. to in pieces of one length; the carry of `in` moves on. */
-static void run_pieces(const Steps *s, Ref *in, int64_t from, int64_t to, int64_t pieces, PieceKind kind, Ref *out)
+static void run_pieces(
+    const Steps *s, Ref *in, int64_t from, int64_t to, int64_t pieces, PieceKind kind, Ref *out)
 {
     Ref *part = NEWS(Ref, s->nin);
     Graph *piece = piece_of(s, (to - from) / pieces, kind);
@@ -107,7 +110,8 @@ static void run_pieces(const Steps *s, Ref *in, int64_t from, int64_t to, int64_
 }
 
 /* n steps as so many pieces of one length, and what is left over as one more at the end. */
-static void in_pieces(const Steps *s, int64_t n, Ref *in, int64_t pieces, int64_t length, PieceKind kind, Ref *out)
+static void in_pieces(
+    const Steps *s, int64_t n, Ref *in, int64_t pieces, int64_t length, PieceKind kind, Ref *out)
 {
     int64_t whole = pieces * length;
     Ref *rest = NEWS(Ref, s->body->nout);
@@ -136,8 +140,8 @@ static void run_steps(const Steps *s, int64_t n, Ref *in, Ref *out)
 
 /* ==================== scan */
 
-void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs, const hd_scan_opts *o,
-                 Ref *out)
+void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs,
+    const hd_scan_opts *o, Ref *out)
 {
     CapSet caps = all_captures(1, &t);
     int ncap = caps.n, nin = ncap + ncarry + nx;
@@ -157,8 +161,8 @@ void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry
     Steps s = { &r, nin, body, o->unroll };
     int64_t pieces = o->segments < o->length ? o->segments : o->length;
     if (o->unroll > WRITE_OUT_MAX && o->length > WRITE_OUT_MAX)
-        error_set(E_INVAL, "%lld of %lld steps would be written out by .unroll: at most %d", (long long)o->unroll, (long long)o->length,
-                  WRITE_OUT_MAX);
+        error_set(E_INVAL, "%lld of %lld steps would be written out by .unroll: at most %d",
+            (long long)o->unroll, (long long)o->length, WRITE_OUT_MAX);
     else if (pieces > 1)
         in_pieces(&s, o->length, in, pieces, o->length / pieces, CHECKPOINT, out);
     else
@@ -214,7 +218,8 @@ hd hd_scan_n(hd_fn *f, hd init, hd xs, const hd_scan_opts *o)
         return HD_NIL;
     }
     if (o->unroll < 0) {
-        error_set(E_INVAL, "hd_scan: .unroll is %lld: it is a number of steps, or HD_ALL", (long long)o->unroll);
+        error_set(
+            E_INVAL, "hd_scan: .unroll is %lld: it is a number of steps, or HD_ALL", (long long)o->unroll);
         return HD_NIL;
     }
     int64_t n = steps("hd_scan", args[1], o->length || !args[1]->nleaf ? o->length : -1);

@@ -1,6 +1,6 @@
 /*
- * sharding.c - how an array lies over several devices: which part of it each shard has, and how parts of one layout are made of
- * those of another.
+ * sharding.c - how an array lies over several devices: which part of it each shard has, and how parts of one
+ * layout are made of those of another.
  */
 #include "api.h"
 #include <string.h>

@@ -1,10 +1,10 @@
 /*
  * shards.c - programs over several devices: lists of devices, what is built for each, and runs.
  *
- * In: a graph with calls over devices. Out: pieces, run one after the other over stores: on the home device, or on all devices of
- * a call at once, a thread for each that has work of its own.
- * Invariant: a shard that fails ends the waits of the others; all threads are joined before a run returns, and it leaves one
- * error, of who failed first.
+ * In: a graph with calls over devices. Out: pieces, run one after the other over stores: on the home device,
+ * or on all devices of a call at once, a thread for each that has work of its own.
+ * Invariant: a shard that fails ends the waits of the others; all threads are joined before a run returns,
+ * and it leaves one error, of who failed first.
  */
 #include "api.h"
 #include "ranks.h"
@@ -62,7 +62,8 @@ bool devices_ranked(const char *names) { return strchr(names, '/') != NULL; }
 
 /* ==================== what is built */
 
-/* Places of unequal number, by device of the list: its program, the cost of a place there, and how many it has. */
+/* Places of unequal number, by device of the list: its program, the cost of a place there, and how many it
+ * has. */
 typedef struct Balance { int n; Device **device; Exec **exec; double *cost; int *count, *next; } Balance;
 
 typedef struct Call {
@@ -90,7 +91,8 @@ struct Spread {
 
 static bool alike(const Device *a, const Device *b)
 {
-    return !strcmp(a->info.kind, b->info.kind) && !strcmp(a->info.model, b->info.model) && !strcmp(a->info.driver, b->info.driver);
+    return !strcmp(a->info.kind, b->info.kind) && !strcmp(a->info.model, b->info.model) &&
+        !strcmp(a->info.driver, b->info.driver);
 }
 
 /* The first shard before s on the same device; -1: none. */
@@ -113,8 +115,12 @@ static bool all_alike(const Call *c)
     return same;
 }
 
-/* Up to how many bytes of all shards are gathered whole where g reduces something over them; -1: only in parts. */
-static int64_t direct_most(const Call *c, const Graph *g) { return all_alike(c) ? crossing(g, c->device, c->n) : -1; }
+/* Up to how many bytes of all shards are gathered whole where g reduces something over them; -1: only in
+ * parts. */
+static int64_t direct_most(const Call *c, const Graph *g)
+{
+    return all_alike(c) ? crossing(g, c->device, c->n) : -1;
+}
 
 /* Where shard s is along the axes of the grid, for its device. */
 static bool set_places(Call *c, int s)
@@ -133,7 +139,8 @@ static bool set_places(Call *c, int s)
 static Balance *balance_new(const Call *c)
 {
     Balance *b = NEW(Balance);
-    *b = (Balance){ 0, NEWS(Device *, c->n), NEWS(Exec *, c->n), NEWS(double, c->n), NEWS(int, c->n), NEWS(int, c->n) };
+    *b = (Balance){ 0, NEWS(Device *, c->n), NEWS(Exec *, c->n), NEWS(double, c->n), NEWS(int, c->n),
+        NEWS(int, c->n) };
     for (int s = 0; s < c->n; s++) {
         int d = 0;
         while (d < b->n && b->device[d] != c->device[s])
@@ -191,7 +198,8 @@ static bool build_shards(Call *c, Graph *g, bool balanced, hd_cost_info *cost)
         if (t >= 0 && !c->meets)
             c->exec[s] = c->exec[t];
         else
-            c->exec[s] = like < s ? compile_again(c->exec[like], c->device[s]) : compile_shard(graph_clone(g), c->device[s]);
+            c->exec[s] = like < s ? compile_again(c->exec[like], c->device[s]) :
+                                    compile_shard(graph_clone(g), c->device[s]);
         if (!c->exec[s])
             return false;
         if (like == s)
@@ -260,7 +268,8 @@ static void name_over_ranks(Spread *p, const Graph *g, const Piece *piece, int n
             Places grid = grid_of(piece[k].over);
             Loc at = piece[k].over->loc;
             if (grid_ranked(&grid))
-                p->what = arena_text("the map over ranks %s at %s:%d", g->name ? g->name : "", at.file ? at.file : "?", at.line);
+                p->what = arena_text("the map over ranks %s at %s:%d", g->name ? g->name : "",
+                    at.file ? at.file : "?", at.line);
         }
     if (!p->what)
         return;
@@ -276,7 +285,8 @@ static void build_calls(Spread *p, const Graph *g, const Piece *piece, int n, hd
         Call *c = &p->call[p->ncall];
         *c = (Call){ .name = g->name, .nin = q->nin, .nout = q->nout, .in = q->in, .out = q->out };
         pthread_mutex_init(&c->lock, NULL);
-        if (!(q->over ? call_over(c, q, g, p->home, cost) : call_home(c, q, p->home, cost)) && !error_pending())
+        if (!(q->over ? call_over(c, q, g, p->home, cost) : call_home(c, q, p->home, cost)) &&
+            !error_pending())
             error_set(E_INTERNAL, "a program for several devices could not be built");
     }
 }
@@ -289,9 +299,15 @@ Spread *spread_build(Graph *whole, Device *home, hd_cost_info *cost)
     if (!n)
         return NULL;
     Spread *p = NEW(Spread);
-    *p = (Spread){ .home = home, .call = NEWS(Call, n), .nval = g->nval, .bytes = NEWS(size_t, g->nval), .uses = NEWS(int, g->nval),
-                   .nin = g->nin, .nout = g->nout, .in = arena_copy(g->in, sizeof *g->in * (size_t)g->nin),
-                   .out = arena_copy(g->out, sizeof *g->out * (size_t)g->nout) };
+    *p = (Spread){ .home = home,
+        .call = NEWS(Call, n),
+        .nval = g->nval,
+        .bytes = NEWS(size_t, g->nval),
+        .uses = NEWS(int, g->nval),
+        .nin = g->nin,
+        .nout = g->nout,
+        .in = arena_copy(g->in, sizeof *g->in * (size_t)g->nin),
+        .out = arena_copy(g->out, sizeof *g->out * (size_t)g->nout) };
     for (Ref v = 1; v < (Ref)g->nval; v++)
         p->bytes[v] = type_bytes(&g->type[v]);
     Loc before = loc_here();
@@ -331,8 +347,14 @@ static bool call_mesh(Call *c, const Graph *g, const hd_mesh *mesh, const Dealt 
 Spread *spread_mesh(Graph *g, const hd_mesh *mesh, const Dealt *in, Device *home, hd_cost_info *cost)
 {
     Spread *p = NEW(Spread);
-    *p = (Spread){ .home = home, .ncall = 1, .call = NEWS(Call, 1), .nval = 1 + g->nin + g->nout, .nin = g->nin, .nout = g->nout,
-                   .in = NEWS(Ref, g->nin), .out = NEWS(Ref, g->nout) };
+    *p = (Spread){ .home = home,
+        .ncall = 1,
+        .call = NEWS(Call, 1),
+        .nval = 1 + g->nin + g->nout,
+        .nin = g->nin,
+        .nout = g->nout,
+        .in = NEWS(Ref, g->nin),
+        .out = NEWS(Ref, g->nout) };
     p->uses = NEWS(int, p->nval);
     for (int k = 0; k < g->nin; k++)
         p->in[k] = (Ref)(1 + k);
@@ -370,7 +392,8 @@ void spread_drop(Spread *p)
 typedef struct Job {
     const Call *c;
     Store *const *val;
-    int s;                                      /* its shard; where they do not meet, all that share its device */
+    /* its shard; where they do not meet, all that share its device */
+    int s;
     Party *party;
     Mem **in, **out;                            /* room for those of all shards: [shard][...] */
     int done; double seconds;                   /* its shards so far; what they took, all of it */
@@ -388,7 +411,8 @@ static int run_shard(const Job *j, int s)
         e = (in[n] = store_share(j->val[c->in[n]], &c->il[n], s, c->device[s])) ? 0 : (int)error_code();
     for (int a = 0; a < c->mesh.naxis; a++)
         in[c->nin + a] = c->place[s * c->mesh.naxis + a];
-    e = e ? e : c->device[s]->backend->run(c->exec[s], all, in, c->nout, j->out + (size_t)s * (size_t)c->nout);
+    e = e ? e :
+            c->device[s]->backend->run(c->exec[s], all, in, c->nout, j->out + (size_t)s * (size_t)c->nout);
     for (int k = 0; k < n; k++)
         mem_drop(in[k]);
     return e;
@@ -500,7 +524,8 @@ static int run_jobs(Job *job, int n, Party *party, bool ranks)
     return first >= 0 ? job[first].code : 0;
 }
 
-/* Where all shards have the same: which one's this process keeps for shard s, the device's first or, of another rank, its own first. */
+/* Where all shards have the same: which one's this process keeps for shard s, the device's first or, of
+ * another rank, its own first. */
 static int copy_of(const Call *c, int s)
 {
     int first = 0;
@@ -511,7 +536,8 @@ static int copy_of(const Call *c, int s)
     return sharer(c, s) < 0 ? s : sharer(c, s);
 }
 
-/* What shards of other ranks have computed is a size here; of what all have the same, ranks without a shard get the first one's. */
+/* What shards of other ranks have computed is a size here; of what all have the same, ranks without a shard
+ * get the first one's. */
 static int settle_far(const Call *c, Mem **out)
 {
     int n = 0, e = 0, ranks = ranks_count();
@@ -541,7 +567,8 @@ static int settle_far(const Call *c, Mem **out)
     return e;
 }
 
-/* Operands that lie on other ranks and not as they are wanted are brought here, before shards run: in all ranks alike. */
+/* Operands that lie on other ranks and not as they are wanted are brought here, before shards run: in all
+ * ranks alike. */
 static int bring_operands(const Call *c, Store **val)
 {
     int e = 0;
@@ -551,7 +578,8 @@ static int bring_operands(const Call *c, Store **val)
     return e;
 }
 
-/* Results of the shards as stores: shares, or, where all have the same, one copy a device. Takes the memories over. */
+/* Results of the shards as stores: shares, or, where all have the same, one copy a device. Takes the
+ * memories over. */
 static int settle_results(const Call *c, Mem **out, Store **val)
 {
     for (int k = 0; k < c->nout; k++) {
@@ -581,7 +609,8 @@ static void note_costs(Balance *b, const Job *job, int n)
     for (int k = 0; k < n; k++)
         for (int d = 0; d < b->n; d++)
             if (b->device[d] == job[k].c->device[job[k].s]) {
-                double said = pace_said(b->device[d]->info.name), cost = said < 0 ? job[k].seconds / job[k].done : said;
+                double said = pace_said(b->device[d]->info.name),
+                       cost = said < 0 ? job[k].seconds / job[k].done : said;
                 b->cost[d] = b->cost[d] > 0 && said < 0 ? (b->cost[d] + cost) / 2 : cost;
             }
 }
@@ -668,7 +697,8 @@ static int tell_rank(const Device *home, int e)
 static int run_pieces(Spread *p, Store *const *in, Store **out)
 {
     Store **val = calloc((size_t)p->nval, sizeof *val);
-    int *left = malloc((size_t)p->nval * sizeof *left), e = val && left ? 0 : (int)error_set(E_NOMEM, "out of host memory");
+    int *left = malloc((size_t)p->nval * sizeof *left),
+        e = val && left ? 0 : (int)error_set(E_NOMEM, "out of host memory");
     for (int k = 0; k < p->nin && !e; k++)
         val[p->in[k]] = store_keep(in[k]);
     if (!e)

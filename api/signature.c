@@ -4,9 +4,9 @@
  *     ;args ({b: *, w: *}, *)
  *     ;result (*, {loss: *})
  *
- * A graph knows arrays only; these lines say which dictionaries and tuples they are the leaves of, so that a printed program
- * is called with the arguments of the function it was printed from. Without a line arguments are as many arrays, and the
- * result is one array or a tuple of them.
+ * A graph knows arrays only; these lines say which dictionaries and tuples they are the leaves of, so that a
+ * printed program is called with the arguments of the function it was printed from. Without a line arguments
+ * are as many arrays, and the result is one array or a tuple of them.
  *
  *     tree = "*" | "none" | "{" [key ":" tree {"," key ":" tree}] "}" | "(" [tree {"," tree}] ")"
  *     key  = letters, digits and _, or a string in which \xNN is a byte
@@ -87,7 +87,10 @@ static bool take(Reader *r, char c)
     return is;
 }
 
-static int hex(char c) { return isdigit((unsigned char)c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
+static int hex(char c)
+{
+    return isdigit((unsigned char)c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 
 static const char *string(Reader *r)
 {
@@ -108,7 +111,8 @@ static const char *key(Reader *r)
     const char *from = r->p;
     while (isalnum((unsigned char)*r->p) || *r->p == '_')
         r->p++;
-    return r->p > from ? intern(arena_text("%.*s", (int)(r->p - from), from)) : (wrong(r, "a key is wanted"), NULL);
+    return r->p > from ? intern(arena_text("%.*s", (int)(r->p - from), from)) :
+                         (wrong(r, "a key is wanted"), NULL);
 }
 
 static const Tree *tree(Reader *r);

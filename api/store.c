@@ -1,9 +1,10 @@
 /*
  * store.c - the bytes of arrays: on the host, on a device, or in shards on several.
  *
- * A store's bytes lie in host memory until a device first uses them; then they belong to it. Shards are equal shares, or copies,
- * by a layout; what several devices computed stays where it is until somebody wants it whole, elsewhere, or in another layout.
- * Then only what a part of the new layout has in common with one of the old is read.
+ * A store's bytes lie in host memory until a device first uses them; then they belong to it. Shards are
+ * equal shares, or copies, by a layout; what several devices computed stays where it is until somebody wants
+ * it whole, elsewhere, or in another layout. Then only what a part of the new layout has in common with one
+ * of the old is read.
  */
 #include "api.h"
 #include "ranks.h"
@@ -102,7 +103,8 @@ const char *store_places(Store *s)
     for (int k = 0; p && k < p->n; k++) {
         const Device *own = p->mem[k]->device;
         if (own != before)
-            text_add(&t, "%s%s", before ? "," : "", p->ranks ? device_label(own, label, sizeof label) : own->info.name);
+            text_add(&t, "%s%s", before ? "," : "",
+                p->ranks ? device_label(own, label, sizeof label) : own->info.name);
         before = p->mem[k]->device;
     }
     const char *all = intern(t.s ? t.s : "");
@@ -179,7 +181,8 @@ int store_bring(Store *s)
     if (!p || !p->ranks || p->here || s->host)
         return 0;
     if (callback_runs())
-        return error_set(E_DEVICE, "in a callback, an array that lies on several ranks cannot be read: read it before");
+        return error_set(
+            E_DEVICE, "in a callback, an array that lies on several ranks cannot be read: read it before");
     bool own = !ranks_inside();
     char what[120];
     snprintf(what, sizeof what, "the reading of an array of %zu bytes in %d shards", s->bytes, p->n);

@@ -1,7 +1,8 @@
 /*
  * symbol.c - what programs ask of symbols and make of them: constants, types, dictionaries, tuples, structs.
  *
- * In: symbols of the current trace or of those around it. Out: symbols of the current one; parts of a tree as they are.
+ * In: symbols of the current trace or of those around it. Out: symbols of the current one; parts of a tree
+ * as they are.
  */
 #include "api.h"
 #include <string.h>
@@ -290,7 +291,9 @@ static hd pack(const hd_field *f, const hd *leaf)
 hd hd_pack_n(const hd_field *f, const hd *leaves)
 {
     OP(hd_pack_n);
-    return tracing() && !fields_in("hd_pack", f) && !list_in("hd_pack", leaves, field_leaves(f), 0) ? pack(f, leaves) : HD_NIL;
+    return tracing() && !fields_in("hd_pack", f) && !list_in("hd_pack", leaves, field_leaves(f), 0) ?
+        pack(f, leaves) :
+        HD_NIL;
 }
 
 static hd *unpack(hd tree, const hd_field *f, hd *out);
@@ -321,7 +324,8 @@ static hd *unpack(hd tree, const hd_field *f, hd *out)
     if (!n)
         return out;
     if (n->tree->n != field_count(f))
-        error_set(E_INVAL, "hd_unpack: the struct has %d fields, the tree is %s", field_count(f), tree_text(n->tree));
+        error_set(E_INVAL, "hd_unpack: the struct has %d fields, the tree is %s", field_count(f),
+            tree_text(n->tree));
     for (; f->name; f++) {
         hd x = error_pending() ? HD_NIL : hd_get(tree, field_key(f));
         out = field_list(f) ? unpack_list(x, f, out) : unpack_field(x, f, out);

@@ -1,12 +1,13 @@
 /*
  * trace.c - running a user's function on symbols: what it computes becomes a closed graph.
  *
- * In: a function and the types of its arguments. Out: a Traced: the graph, what it captured, the shape of its result.
- * A trace has a serial number that its symbols carry. Using a symbol of an enclosing trace makes a hidden parameter
- * of every trace between (closure conversion); data met on the way is a hidden parameter too. So every graph is
- * closed, and transforms see captures as what they are: constants under grad, unbatched under vmap, ordinary operands
- * to whatever is around.
- * A symbol is a value of the trace's graph, or a node: a tree of symbols, or a constant that has no dtype yet.
+ * In: a function and the types of its arguments. Out: a Traced: the graph, what it captured, the shape of
+ * its result. A trace has a serial number that its symbols carry. Using a symbol of an enclosing trace makes
+ * a hidden parameter of every trace between (closure conversion); data met on the way is a hidden parameter
+ * too. So every graph is closed, and transforms see captures as what they are: constants under grad,
+ * unbatched under vmap, ordinary operands to whatever is around.
+ * A symbol is a value of the trace's graph, or a node: a tree of symbols, or a constant that has no dtype
+ * yet.
  */
 #include "api.h"
 #include <stdatomic.h>
@@ -53,9 +54,10 @@ static void stale(hd x)
             snprintf(in, sizeof in, " in %s", e->name);
     }
     pthread_mutex_unlock(&ended_lock);
-    error_set(E_TRACE, "a symbol%s%s, is used after its trace has ended: symbols live while the function that made "
-                       "them runs",
-              where, in);
+    error_set(E_TRACE,
+        "a symbol%s%s, is used after its trace has ended: symbols live while the function that made "
+        "them runs",
+        where, in);
 }
 
 /* ==================== symbols */
@@ -193,7 +195,8 @@ Ref capture(Trace *t, Cap c)
     return v;
 }
 
-/* A value of `from` in trace t, which is inside it. A constant is written again instead of being captured. */
+/* A value of `from` in trace t, which is inside it. A constant is written again instead of being
+ * captured. */
 static Ref lift(const Trace *from, Ref v, Trace *t)
 {
     int64_t bits;
@@ -388,8 +391,12 @@ static void open_trace(Trace *t, const char *name)
     do
         s = ++serials;
     while (!s || s == UINT32_MAX);
-    *t = (Trace){ .serial = s, .g = graph_begin(graph_new()), .up = trace_top, .arena = arena_current(), .name = name,
-                  .loc = loc_here() };
+    *t = (Trace){ .serial = s,
+        .g = graph_begin(graph_new()),
+        .up = trace_top,
+        .arena = arena_current(),
+        .name = name,
+        .loc = loc_here() };
     t->g->name = name;
     trace_top = t;
     axes_open(t);

@@ -1,9 +1,11 @@
 /*
  * transform.c - what a description means: the graph of grad(f), vmap(f) ... at given argument types.
  *
- * In: a function that is not the user's, and the types of its arguments. Out: a Traced like that of any other function.
- * Every rule has one form: take the graph of the inner function, transform it (graph.h), and write a new closed graph
- * around it with the same captures: open_over(), formulas, finish(). Trees exist only here: graphs see leaves.
+ * In: a function that is not the user's, and the types of its arguments. Out: a Traced like that of any
+ * other function.
+ * Every rule has one form: take the graph of the inner function, transform it (graph.h), and write a new
+ * closed graph around it with the same captures: open_over(), formulas, finish(). Trees exist only here:
+ * graphs see leaves.
  */
 #include "api.h"
 
@@ -76,13 +78,16 @@ static int wrt_of(const hd_fn *f, const char *what, const Tree *args, int ncap, 
         w->arg[i] = (int)k;
         for (int j = 0, at = first_leaf(args, (int)k); j < args->part[k]->nleaf; j++) {
             if (!dtype_float(type[at + j].dt))
-                return loc_set(f->loc), error_set(E_DIFF, "%s: argument %d%s is %s: derivatives are taken of "
-                                                          "floating-point "
-                                                  "arguments; choose others with .argnums%s", what, (int)k,
-                                                  tree_path(args->part[k], j), type_text(&type[at + j]),
-                                                  type[at + j].dt == DT_KEY ? "" : ", or convert with hd_cast");
+                return loc_set(f->loc),
+                       error_set(E_DIFF,
+                           "%s: argument %d%s is %s: derivatives are taken of "
+                           "floating-point "
+                           "arguments; choose others with .argnums%s",
+                           what, (int)k, tree_path(args->part[k], j), type_text(&type[at + j]),
+                           type[at + j].dt == DT_KEY ? "" : ", or convert with hd_cast");
             if (w->in[ncap + at + j])
-                return loc_set(f->loc), error_set(E_INVAL, "%s: argument %d is named twice in .argnums", what, (int)k);
+                return loc_set(f->loc),
+                       error_set(E_INVAL, "%s: argument %d is named twice in .argnums", what, (int)k);
             w->in[ncap + at + j] = true;
         }
     }
@@ -95,7 +100,8 @@ static const Tree *per_argument(const Wrt *w, const Tree *const *part)
     return w->n == 1 ? part[0] : tree_tuple(part, w->n);
 }
 
-/* The cotangents r[] of a vjp, which come in the order of the inputs, in the order of the arguments asked for. */
+/* The cotangents r[] of a vjp, which come in the order of the inputs, in the order of the arguments asked
+ * for. */
 static int in_order(const Wrt *w, const Tree *args, int ncap, const Ref *r, Ref *out)
 {
     int n = 0;
@@ -115,7 +121,8 @@ static bool has_aux(const hd_fn *f, const char *what, const Tree *out)
 {
     if (!f->key.aux || (out->kind == T_TUPLE && out->n == 2))
         return true;
-    FAIL_AT(f, E_INVAL, "%s: with .has_aux %s must return tuple(value, aux), not %s", what, fn_name(f), tree_text(out));
+    FAIL_AT(f, E_INVAL, "%s: with .has_aux %s must return tuple(value, aux), not %s", what, fn_name(f),
+        tree_text(out));
     return false;
 }
 
@@ -129,8 +136,11 @@ static const Traced *grad(const hd_fn *f, const Tree *args)
     const Tree *value = tree_strong(f->key.aux ? t->out->part[0] : t->out),
         *aux = f->key.aux ? tree_strong(t->out->part[1]) : NULL;
     if (value->kind != T_LEAF || value->type.rank || !dtype_float(value->type.dt))
-        return FAIL_AT(f, E_DIFF, "%s: %s must return a real scalar, not %s%s", what, fn_name(f), tree_text(value),
-                       value->kind == T_TUPLE && !f->key.aux ? "; for tuple(value, aux) say .has_aux = true" : ""), NULL;
+        return FAIL_AT(f, E_DIFF, "%s: %s must return a real scalar, not %s%s", what, fn_name(f),
+                   tree_text(value),
+                   value->kind == T_TUPLE && !f->key.aux ? "; for tuple(value, aux) say .has_aux = true" :
+                                                           ""),
+               NULL;
     if (wrt_of(f, what, args, t->ncap, &w))
         return NULL;
     Graph *v = graph_vjp(t->g, w.in);
@@ -183,14 +193,16 @@ static const Traced *over_first(const hd_fn *f, const Tree *args, int n, bool **
 
 static bool float_leaf(const Graph *g, Ref v) { return dtype_float((Dtype)g->type[v].dt); }
 
-/* got[]: for each leaf of the first n arguments the leaf of the directions, which are the others; -1: it is zero. */
+/* got[]: for each leaf of the first n arguments the leaf of the directions, which are the others; -1: it is
+ * zero. */
 static bool directions(const hd_fn *f, const Tree *args, int n, int *got)
 {
     int before = 0;
     for (int i = 0; i < n; i++) {
         const Tree *x = args->part[i], *dx = args->part[n + i];
         if (!tree_given(x, dx, true, got)) {
-            FAIL_AT(f, E_INVAL, "hd_jvp: argument %d is %s, its direction %s", i, tree_text(x), tree_text(dx));
+            FAIL_AT(
+                f, E_INVAL, "hd_jvp: argument %d is %s, its direction %s", i, tree_text(x), tree_text(dx));
             return false;
         }
         for (int k = 0; k < x->nleaf; k++, got++)
@@ -205,7 +217,8 @@ static const Traced *jvp(const hd_fn *f, const Tree *args)
     int n = args->n / 2, *got = NEWS(int, args->nleaf);
     bool *wrt;
     if (args->n % 2 || !n)
-        return FAIL_AT(f, E_INVAL, "hd_jvp: arguments are (x..., dx...): an even number, not %d", args->n), NULL;
+        return FAIL_AT(f, E_INVAL, "hd_jvp: arguments are (x..., dx...): an even number, not %d", args->n),
+               NULL;
     const Traced *t = directions(f, args, n, got) ? over_first(f, args, n, &wrt) : NULL;
     for (int i = 0; t && i < t->g->nin - t->ncap; i++)
         wrt[t->ncap + i] = wrt[t->ncap + i] && got[i] >= 0;
@@ -259,14 +272,20 @@ static const Traced *linearized(const hd_fn *f, const Tree *args)
     Graph *primal, *linear;
     const Tree *dx = tree_tuple(args->part + 1, args->n - 1 > 0 ? args->n - 1 : 0);
     if (args->n < 2)
-        return FAIL_AT(f, E_INVAL, "hd_linearized: arguments are (residuals, dx...): at least 2, not %d", args->n), NULL;
+        return FAIL_AT(f, E_INVAL, "hd_linearized: arguments are (residuals, dx...): at least 2, not %d",
+                   args->n),
+               NULL;
     const Traced *t = over_first(f, dx, dx->n, &wrt);
     if (!t || graph_linearize(t->g, wrt, &primal, &linear))
         return NULL;
     const Tree *kept = residual_tree(primal, t->g->nout);
     if (!tree_given(kept, args->part[0], false, NEWS(int, kept->nleaf)))
-        return FAIL_AT(f, E_INVAL, "hd_linearized: the residuals are %s, those that hd_linearize(%s) gives for arguments like dx "
-                       "are %s", tree_text(args->part[0]), fn_name(f), tree_text(kept)), NULL;
+        return FAIL_AT(f, E_INVAL,
+                   "hd_linearized: the residuals are %s, those that hd_linearize(%s) gives for arguments "
+                   "like dx "
+                   "are %s",
+                   tree_text(args->part[0]), fn_name(f), tree_text(kept)),
+               NULL;
     Ref *in, *x = NEWS(Ref, linear->nin), *r = NEWS(Ref, linear->nout), *out = NEWS(Ref, t->g->nout);
     open_over(t, args, &in);
     int n = kept->nleaf, nx = t->g->nin - t->ncap, k = 0;
@@ -306,8 +325,9 @@ static void not_linear(const hd_fn *f, const Traced *t, const bool *wrt)
 {
     const Ins *i = graph_nonlinear(t->g, wrt);
     const char *at = i && i->loc.file ? arena_text(" at %s:%d", i->loc.file, i->loc.line) : "";
-    FAIL_AT(f, E_DIFF, "hd_linear_transpose: %s is not linear: the derivative of %s%s depends on where it is taken",
-            fn_name(f), i ? op_text(i) : "it", at);
+    FAIL_AT(f, E_DIFF,
+        "hd_linear_transpose: %s is not linear: the derivative of %s%s depends on where it is taken",
+        fn_name(f), i ? op_text(i) : "it", at);
 }
 
 static const Traced *vjp(const hd_fn *f, const Tree *args)
@@ -323,7 +343,9 @@ static const Traced *vjp(const hd_fn *f, const Tree *args)
     const Tree *y = tree_strong(t->out), *dy = args->part[n];
     int *got = NEWS(int, y->nleaf);
     if (!tree_given(y, dy, true, got))
-        return FAIL_AT(f, E_INVAL, "%s: the result is %s, its cotangent %s", what, tree_text(y), tree_text(dy)), NULL;
+        return FAIL_AT(
+                   f, E_INVAL, "%s: the result is %s, its cotangent %s", what, tree_text(y), tree_text(dy)),
+               NULL;
     Graph *v = graph_vjp(t->g, wrt);
     if (!v)
         return NULL;
@@ -372,7 +394,8 @@ static void over_basis(const Graph *d, const Ref *x, int k, int64_t n, Ref *out)
 static bool joined(const hd_fn *f, const Type *y, const Type *x, Type *out)
 {
     if (y->rank + x->rank > MAXRANK) {
-        FAIL_AT(f, E_SHAPE, "a derivative of %s by %s has more than %d axes", type_text(y), type_text(x), MAXRANK);
+        FAIL_AT(f, E_SHAPE, "a derivative of %s by %s has more than %d axes", type_text(y), type_text(x),
+            MAXRANK);
         return false;
     }
     *out = *y;
@@ -409,7 +432,8 @@ static void jac_forward(Jac *j)
         x[g->nin] = basis(t);
         over_basis(d, x, g->nin, type_size(t), r);
         for (int k = 0; k < j->ny && !error_pending(); k++) {
-            Ref c = MoveAxis(r[y + k], 0, j->y[k].rank);         /* value leaves come first, and are all float */
+            /* value leaves come first, and are all float */
+            Ref c = MoveAxis(r[y + k], 0, j->y[k].rank);
             j->entry[k * j->nx + l] = Reshape(c, type_shape(&j->type[k * j->nx + l]));
         }
     }
@@ -468,8 +492,9 @@ static int jac_types(Jac *j)
     j->entry = NEWS(Ref, j->nx * j->ny), j->type = NEWS(Type, j->nx * j->ny);
     for (int k = 0; k < j->ny; k++) {
         if (!dtype_float(j->y[k].dt))
-            return FAIL_AT(j->f, E_DIFF, "the result%s of %s is %s: only floating-point results have derivatives",
-                           tree_path(j->value, k), fn_name(j->f), type_text(&j->y[k]));
+            return FAIL_AT(j->f, E_DIFF,
+                "the result%s of %s is %s: only floating-point results have derivatives",
+                tree_path(j->value, k), fn_name(j->f), type_text(&j->y[k]));
         for (int l = 0; l < j->nx; l++)
             if (!joined(j->f, &j->y[k], &j->x[j->leaf[l]], &j->type[k * j->nx + l]))
                 return (int)error_code();
@@ -506,8 +531,8 @@ static const Traced *jacobian(const hd_fn *f, const Tree *args)
 
 static const char *mapped_size(const Tree *args, int arg, int leaf, const Type *t, int axis)
 {
-    return arena_text("argument %d%s, %s, has %lld along axis %d", arg, tree_path(args->part[arg], leaf), type_text(t),
-                      (long long)t->dim[axis], axis);
+    return arena_text("argument %d%s, %s, has %lld along axis %d", arg, tree_path(args->part[arg], leaf),
+        type_text(t), (long long)t->dim[axis], axis);
 }
 
 /* The number of lanes; -1: nothing says it; -2 after an error. */
@@ -572,7 +597,8 @@ static const Traced *inner_named(const hd_fn *f, const Tree *args, int64_t n, La
     return t;
 }
 
-static void over_lanes(const Graph *g, const Lane *lane, const Ref *x, const uint8_t *sx, Ref *y, uint8_t *sy)
+static void over_lanes(
+    const Graph *g, const Lane *lane, const Ref *x, const uint8_t *sx, Ref *y, uint8_t *sy)
 {
     Ref *V = NEWS(Ref, g->nval);
     uint8_t *S = NEWS(uint8_t, g->nval);
@@ -583,9 +609,10 @@ static void over_lanes(const Graph *g, const Lane *lane, const Ref *x, const uin
         y[i] = V[g->out[i]], sy[i] = S[g->out[i]];
 }
 
-/* The function as a call whose one lane axis has a place: a region, so that derivatives of it and lanes of other axes keep the
- * place. It is batched once for the errors of that alone. */
-static void over_devices(Graph *g, const Lane *lane, const Ref *x, const uint8_t *sx, const int32_t *oaxis, Ref *y, uint8_t *sy)
+/* The function as a call whose one lane axis has a place: a region, so that derivatives of it and lanes of
+ * other axes keep the place. It is batched once for the errors of that alone. */
+static void over_devices(
+    Graph *g, const Lane *lane, const Ref *x, const uint8_t *sx, const int32_t *oaxis, Ref *y, uint8_t *sy)
 {
     Region r = region_plain(CALL, g->nin, 0, 0);
     bool *in = NEWS(bool, g->nin), *differs = NEWS(bool, g->nout);
@@ -634,8 +661,10 @@ static const Traced *vmap(const hd_fn *f, const Tree *args)
         Ref v = y[i];
         uint8_t s = sy[i];
         if (oaxis[i] == HD_NONE && s != SHARED)
-            FAIL_AT(f, E_INVAL, "%s: out_axes says none for the result%s of %s, but it differs between lanes: "
-                    "give it an axis, or reduce it", map_name(f), tree_path(t->out, i), fn_name(f));
+            FAIL_AT(f, E_INVAL,
+                "%s: out_axes says none for the result%s of %s, but it differs between lanes: "
+                "give it an axis, or reduce it",
+                map_name(f), tree_path(t->out, i), fn_name(f));
         else
             out[i] = oaxis[i] == HD_NONE ? v : MoveAxis(stacked(v, s, n), 0, oaxis[i]);
         if (out[i])
@@ -705,8 +734,9 @@ static const Traced *parsed(const hd_fn *f, const Tree *args)
         return FAIL_AT(f, E_INVAL, "%s takes %d arguments, not %d", f->text, in->n, args->n), NULL;
     for (int i = 0; i < in->n; i++)
         if (!tree_equal(args->part[i], in->part[i]))
-            return FAIL_AT(f, E_INVAL, "%s: argument %d is %s, the text says %s", f->text, i, tree_text(args->part[i]),
-                           tree_text(in->part[i])), NULL;
+            return FAIL_AT(f, E_INVAL, "%s: argument %d is %s, the text says %s", f->text, i,
+                       tree_text(args->part[i]), tree_text(in->part[i])),
+                   NULL;
     g->ncap = 0;
     Traced *t = NEW(Traced);
     *t = (Traced){ g, NULL, 0, args, out, { 0 } };
@@ -735,11 +765,19 @@ static const Traced *checkpoint(const hd_fn *f, const Tree *args)
 const Traced *transform(hd_fn *f, const Tree *args)
 {
     static const char *const verb[] = {
-        [FN_VMAP] = "vmapped", [FN_PMAP] = "mapped over devices", [FN_CHECKPOINT] = "checkpointed", [FN_GRAD] = "differentiated", [FN_JACFWD] = "differentiated",
-            [FN_JACREV] = "differentiated",
-        [FN_JVP] = "differentiated", [FN_VJP] = "differentiated", [FN_LINEARIZE] = "differentiated",
+        [FN_VMAP] = "vmapped",
+        [FN_PMAP] = "mapped over devices",
+        [FN_CHECKPOINT] = "checkpointed",
+        [FN_GRAD] = "differentiated",
+        [FN_JACFWD] = "differentiated",
+        [FN_JACREV] = "differentiated",
+        [FN_JVP] = "differentiated",
+        [FN_VJP] = "differentiated",
+        [FN_LINEARIZE] = "differentiated",
         [FN_LINEARIZED] = "differentiated",
-        [FN_CUSTOM_JVP] = "given a rule", [FN_CUSTOM_VJP] = "given a rule", [FN_CUSTOM_VMAP] = "given a rule",
+        [FN_CUSTOM_JVP] = "given a rule",
+        [FN_CUSTOM_VJP] = "given a rule",
+        [FN_CUSTOM_VMAP] = "given a rule",
     };
     Context frame;
     const Traced *t = NULL;

@@ -2,8 +2,8 @@
  * tree.c - the shape of arguments and results: dictionaries and tuples whose leaves are array types.
  *
  * In: parts. Out: immutable nodes in the current arena.
- * Invariant: a dictionary's keys are interned, distinct and in order of strcmp, so equal trees have equal leaves in
- * equal places, and keys compare by pointer.
+ * Invariant: a dictionary's keys are interned, distinct and in order of strcmp, so equal trees have equal
+ * leaves in equal places, and keys compare by pointer.
  */
 #include "api.h"
 #include <stdlib.h>
@@ -60,7 +60,10 @@ static const Tree *inner(TreeKind kind, const char *const *key, const Tree *cons
 }
 
 const Tree *tree_tuple(const Tree *const *part, int n) { return inner(T_TUPLE, NULL, part, n); }
-const Tree *tree_dict(const char *const *key, const Tree *const *part, int n) { return inner(T_DICT, key, part, n); }
+const Tree *tree_dict(const char *const *key, const Tree *const *part, int n)
+{
+    return inner(T_DICT, key, part, n);
+}
 const Tree *tree_like(const Tree *t, const Tree *const *part) { return inner(t->kind, t->key, part, t->n); }
 
 static bool is_inner(const Tree *t) { return t->kind == T_DICT || t->kind == T_TUPLE; }
@@ -83,7 +86,11 @@ static const Tree *next_type(const Tree *t, void *env)
 }
 const Tree *tree_retype(const Tree *t, const Type **next) { return mapped(t, next_type, next); }
 
-static const Tree *strong(const Tree *t, void *env) { (void)env; return t->kind == T_WEAK ? tree_leaf(&t->type) : t; }
+static const Tree *strong(const Tree *t, void *env)
+{
+    (void)env;
+    return t->kind == T_WEAK ? tree_leaf(&t->type) : t;
+}
 const Tree *tree_strong(const Tree *t) { return mapped(t, strong, NULL); }
 
 static const Tree *copied(const Tree *t, void *env)
@@ -122,12 +129,14 @@ static bool given(const Tree *want, const Tree *have, bool absent, int **got, in
     }
     if (want->nleaf && !is_inner(want)) {
         *(*got)++ = (*at)++;
-        return (have->kind == T_LEAF && type_equal(&want->type, &have->type)) || (have->kind == T_WEAK && !want->type.rank);
+        return (have->kind == T_LEAF && type_equal(&want->type, &have->type)) ||
+            (have->kind == T_WEAK && !want->type.rank);
     }
     if (want->kind != have->kind || want->n != have->n)
         return false;
     for (int k = 0; k < want->n; k++)
-        if ((want->key && want->key[k] != have->key[k]) || !given(want->part[k], have->part[k], absent, got, at))
+        if ((want->key && want->key[k] != have->key[k]) ||
+            !given(want->part[k], have->part[k], absent, got, at))
             return false;
     return true;
 }
@@ -226,7 +235,10 @@ const char *tree_path(const Tree *t, int leaf)
 }
 
 typedef struct Keyed { const char *key; int at; } Keyed;
-static int by_key(const void *a, const void *b) { return strcmp(((const Keyed *)a)->key, ((const Keyed *)b)->key); }
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const Keyed *)a)->key, ((const Keyed *)b)->key);
+}
 
 int key_order(const char *const *key, int n, int *order)
 {

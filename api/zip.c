@@ -1,9 +1,9 @@
 /*
  * zip.c - archives: a directory at the end, entries as they are or deflated.
  *
- * Of zip this is what .npz needs: entries stored or deflated are read, stored ones written, sizes of 64 bits either way. No
- * library does it with less: zlib has the two hard parts, and one that reads all of zip brings ciphers and four
- * compressors into every program.
+ * Of zip this is what .npz needs: entries stored or deflated are read, stored ones written, sizes of 64 bits
+ * either way. No library does it with less: zlib has the two hard parts, and one that reads all of zip
+ * brings ciphers and four compressors into every program.
  */
 #define _FILE_OFFSET_BITS 64
 #include "file.h"
@@ -38,7 +38,8 @@ int input_room(Input *f, uint64_t bytes)
     f->total += bytes;
     if (f->total >= bytes && (double)f->total <= all)
         return 0;
-    return error_set(E_NOMEM, "%s: its arrays have %.1f GiB or more, this machine %.1f GiB", f->path, (double)f->total / gib, all / gib);
+    return error_set(E_NOMEM, "%s: its arrays have %.1f GiB or more, this machine %.1f GiB", f->path,
+        (double)f->total / gib, all / gib);
 }
 
 /* ==================== what comes out of a part of it */
@@ -59,7 +60,9 @@ static int inflate_once(Stream *s, void *to, size_t room, size_t *made)
     int r = s->ended ? Z_BUF_ERROR : inflate(&s->z, Z_NO_FLUSH);
     *made = most - s->z.avail_out;
     s->ended = s->ended || r == Z_STREAM_END;
-    return r == Z_OK || r == Z_STREAM_END ? 0 : damaged(s->f->path, "an entry of the archive cannot be unpacked");
+    return r == Z_OK || r == Z_STREAM_END ?
+        0 :
+        damaged(s->f->path, "an entry of the archive cannot be unpacked");
 }
 
 /* No byte more than its size, and the mark of the end. */
@@ -111,9 +114,11 @@ static uint64_t le(const char *p, int n)
     return v;
 }
 
-enum { END = 22, LOCATOR = 20, END64 = 56, ENTRY = 46, LOCAL_HEAD = 30 };    /* bytes of the parts of an archive */
+/* bytes of the parts of an archive */
+enum { END = 22, LOCATOR = 20, END64 = 56, ENTRY = 46, LOCAL_HEAD = 30 };
 
-/* The last record of the file, in front of a comment; before it the locator of its 64-bit form. *at: where it is. */
+/* The last record of the file, in front of a comment; before it the locator of its 64-bit form. *at: where
+ * it is. */
 static int find_end(const Input *f, char b[LOCATOR + END], uint64_t *at)
 {
     size_t n = f->size < LOCATOR + END + UINT16_MAX ? (size_t)f->size : LOCATOR + END + UINT16_MAX, k;
@@ -182,9 +187,16 @@ int zip_next(Zip *z, Item *e)
     size_t nn = le(h + 28, 2), nx = le(h + 30, 2), nc = le(h + 32, 2);
     if (z->n - z->at - ENTRY < nn + nx + nc || memchr(h + ENTRY, 0, nn))
         return damaged(z->f->path, "the zip directory is damaged");
-    *e = (Item){ .name = h + ENTRY, .name_n = nn, .note = h + ENTRY + nn + nx, .note_n = nc, .size = le(h + 24, 4),
-                 .packed = le(h + 20, 4), .offset = le(h + 42, 4), .crc = (uint32_t)le(h + 16, 4), .method = (int)le(h + 10, 2),
-                 .flags = (int)le(h + 8, 2) };
+    *e = (Item){ .name = h + ENTRY,
+        .name_n = nn,
+        .note = h + ENTRY + nn + nx,
+        .note_n = nc,
+        .size = le(h + 24, 4),
+        .packed = le(h + 20, 4),
+        .offset = le(h + 42, 4),
+        .crc = (uint32_t)le(h + 16, 4),
+        .method = (int)le(h + 10, 2),
+        .flags = (int)le(h + 8, 2) };
     zip64_extra(e, h + ENTRY + nn, nx);
     z->at += ENTRY + nn + nx + nc;
     if (e->packed > z->f->size || (z->covered += LOCAL_HEAD + nn + e->packed) > z->f->size)
@@ -197,7 +209,8 @@ static int zip_stream(const Zip *z, const Item *e, Stream *s)
 {
     char h[LOCAL_HEAD];
     if (e->flags & 1 || (e->method != 0 && e->method != 8))
-        return damaged(z->f->path, "an entry of the archive is encrypted, or packed in a way other than deflate");
+        return damaged(
+            z->f->path, "an entry of the archive is encrypted, or packed in a way other than deflate");
     if (e->method ? e->size / PACKS_MOST > e->packed : e->size != e->packed)
         return damaged(z->f->path, "an entry of the archive cannot have the size it claims");
     if (input_read(z->f, e->offset, h, LOCAL_HEAD) || memcmp(h, "PK\3\4", 4))
@@ -258,7 +271,11 @@ static bool utf8(const char *s)
 {
     for (; *s; s++) {
         unsigned char c = (unsigned char)*s;
-        int more = c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : c >= 0xE0 && c < 0xF0 ? 2 : c >= 0xF0 && c < 0xF5 ? 3 : -1;
+        int more = c < 0x80       ? 0 :
+            c >= 0xC2 && c < 0xE0 ? 1 :
+            c >= 0xE0 && c < 0xF0 ? 2 :
+            c >= 0xF0 && c < 0xF5 ? 3 :
+                                    -1;
         if (more < 0)
             return false;
         for (; more; more--)
@@ -272,13 +289,15 @@ static bool utf8(const char *s)
 static char *zip_common(char *p, uint32_t crc, const char *name, size_t extra_n)
 {
     num(&p, 45, 2), num(&p, utf8(name) ? 0x800 : 0, 2), num(&p, 0, 2);  /* version, names in UTF-8, stored */
-    num(&p, 0, 2), num(&p, 0x21, 2);                            /* 1980-01-01: equal trees make equal files */
+    /* 1980-01-01: equal trees make equal files */
+    num(&p, 0, 2), num(&p, 0x21, 2);
     num(&p, crc, 4), num(&p, UINT32_MAX, 4), num(&p, UINT32_MAX, 4);
     num(&p, strlen(name), 2), num(&p, extra_n, 2);
     return p;
 }
 
-int zip_put(Output *o, const char *name, const char *note, const char *head, size_t nh, const char *data, size_t nd)
+int zip_put(
+    Output *o, const char *name, const char *note, const char *head, size_t nh, const char *data, size_t nd)
 {
     char b[128], *p = b;
     uint64_t from = o->at, size = nh + nd;

@@ -1,9 +1,9 @@
 /*
  * backend.h - devices, memory and executables, whatever the vendor.
  *
- * A Device is found by name in one flat list. Mem is device memory with a reference count and the state of what is being
- * computed into it. An Exec is a program built for a device; running it enqueues and returns. All of this may be called from
- * any thread.
+ * A Device is found by name in one flat list. Mem is device memory with a reference count and the state of
+ * what is being computed into it. An Exec is a program built for a device; running it enqueues and returns.
+ * All of this may be called from any thread.
  */
 #ifndef HEDDLE_BACKEND_H
 #define HEDDLE_BACKEND_H
@@ -26,7 +26,8 @@ typedef struct DeviceInfo {
     uint64_t memory, max_alloc;                 /* bytes */
     bool is_cpu, has_f16, has_f64, has_i64;
     bool no_library;                            /* has no functions of f64, as exp and sin */
-    bool scalar;                                /* a processor without vectors: its compiler makes them of work-items */
+    /* a processor without vectors: its compiler makes them of work-items */
+    bool scalar;
     char notes[512];                            /* what is missing and how to install it */
     Machine machine;                            /* what plans for it depend on */
 } DeviceInfo;
@@ -37,13 +38,16 @@ typedef struct Backend {
     bool hidden;                                /* its devices are in no list: one has to name them */
     int (*count)(void);                         /* opens the loader; 0 where there is none. Never fails */
     bool (*gpu)(int index);                     /* known without opening it; NULL: none is one */
-    const char *(*missing)(void);               /* one sentence that says what to install; NULL if nothing is missing */
+    /* one sentence that says what to install; NULL if nothing is missing */
+    const char *(*missing)(void);
     Device *(*open)(int index);                 /* NULL after an error */
     void (*close)(Device *);
     int (*alloc)(Device *, size_t, Mem **);
     void (*release)(Mem *);                     /* the last reference is gone */
-    int (*write)(Mem *, size_t offset, const void *, size_t);           /* returns when the bytes are taken */
-    int (*read)(Mem *, size_t offset, void *, size_t);                  /* waits for what is being computed into it */
+    /* returns when the bytes are taken */
+    int (*write)(Mem *, size_t offset, const void *, size_t);
+    /* waits for what is being computed into it */
+    int (*read)(Mem *, size_t offset, void *, size_t);
     int (*wait)(Mem *);                         /* 0, or the late error of the computation */
     bool (*ready)(Mem *);
     const void *(*map)(Mem *);                  /* host view without a copy, or NULL */
@@ -55,7 +59,8 @@ typedef struct Backend {
     int (*code)(Exec *, Text *);                /* the text it was built from, for dumps */
 } Backend;
 
-/* Backends extend it: first member of theirs. Devices of one realm copy from one another's memory; NULL: from no other's. */
+/* Backends extend it: first member of theirs. Devices of one realm copy from one another's memory; NULL:
+ * from no other's. */
 struct Device { const Backend *backend; DeviceInfo info; const void *realm; };
 struct Mem {                                    /* likewise */
     Device *device;
@@ -63,14 +68,16 @@ struct Mem {                                    /* likewise */
     _Atomic int refs;
     Mem *next, *before, *older, *newer;         /* the pool's */
 };
-struct Exec { Device *device; const Plan *plan; const Graph *graph; };         /* one of both: what it runs */
+/* one of both: what it runs */
+struct Exec { Device *device; const Plan *plan; const Graph *graph; };
 
 extern const Backend host_backend, opencl_backend, vulkan_backend, kernel_backend;
 
 /* ==================== device.c */
 enum { HOST_DEVICES = 1024 };                   /* at most */
 int device_count(void);
-Device *device_at(int i);                       /* hosts are the last ones; behind them those that are in no list */
+/* hosts are the last ones; behind them those that are in no list */
+Device *device_at(int i);
 const char *device_kind(int i);                 /* without opening it; "" if there is none */
 Device *device_find(const char *name);          /* NULL after an error that lists what there is */
 Device *device_default(void);                   /* $HEDDLE_DEVICE, else the first OpenCL device, else host */
@@ -82,9 +89,11 @@ void devices_forked(void);                      /* in the child of a fork: all b
 void visit_begin(void);                         /* this thread is inside the library, until visit_end */
 void visit_end(void);
 bool process_ending(void);                      /* another thread has called exit() */
-int process_usable(void);                       /* 0, or an error: memory is half written, or the process is ending */
+/* 0, or an error: memory is half written, or the process is ending */
+int process_usable(void);
 void process_cut(void);                         /* in a child: another thread was inside */
-void process_watch_exit(void);                  /* after a driver did something for the first time: exit() waits for visits before its end */
+/* after a driver did something for the first time: exit() waits for visits before its end */
+void process_watch_exit(void);
 
 Mem *mem_keep(Mem *);
 void mem_drop(Mem *);
@@ -94,23 +103,32 @@ Device *device_open(const Backend *, int index);        /* NULL after an error *
 int device_refuses(const Device *, const char *call);
 
 /* Must this call to a device fail? 0, or a code: each is asked for once, just before it is made. */
-static inline int device_fault(const Device *d, const char *call) { return fault_wanted ? device_refuses(d, call) : 0; }
+static inline int device_fault(const Device *d, const char *call)
+{
+    return fault_wanted ? device_refuses(d, call) : 0;
+}
 
 /* ==================== processor.c */
-void processor_machine(Machine *);              /* what the system says of this processor; what it does not say stays */
-uint64_t processor_features(void);              /* which it is, and which instructions it has; compiled programs depend on them */
+/* what the system says of this processor; what it does not say stays */
+void processor_machine(Machine *);
+/* which it is, and which instructions it has; compiled programs depend on them */
+uint64_t processor_features(void);
 
-/* ==================== deep.c: f(env) on a large stack, for compilers in drivers; otherwise as if it were called here */
+/* ==================== deep.c: f(env) on a large stack, for compilers in drivers; otherwise as if it were
+ * called here */
 int deep_call(int (*f)(void *), void *env);
 
-/* ==================== exchange.c: shards of one program, each in a thread of its own, give one another bytes */
+/* ==================== exchange.c: shards of one program, each in a thread of its own, give one another
+ * bytes */
 enum { PARTY_AXES = 8 };                        /* at most */
 typedef struct PartyAxis { const char *name; int size; } PartyAxis;
 typedef struct Party Party;
-/* A grid of shards on these devices, the last axis counts fastest. part: of a call over ranks (ranks.h). NULL after an error. */
+/* A grid of shards on these devices, the last axis counts fastest. part: of a call over ranks (ranks.h).
+ * NULL after an error. */
 Party *party_new(int naxis, const PartyAxis *, Device *const *, uint64_t part);
 void party_drop(Party *);
-void party_enter(Party *, int me);              /* this thread is that shard, until it leaves. It leaves with its code: after */
+/* this thread is that shard, until it leaves. It leaves with its code: after */
+void party_enter(Party *, int me);
 void party_leave(int code);                     /* one that is not 0 nobody waits for it any more */
 void party_wake(Party *, bool failed);          /* something came from other ranks; or one has failed */
 int party_first(const Party *);                 /* who left first with such a code; -1: nobody */
@@ -121,17 +139,21 @@ typedef struct Trade {
     const void *place; size_t at;               /* and this is where its backend has it */
     void *x;
     int (*put)(void *x, size_t to, const void *part, size_t n);         /* from the host's memory */
-    int (*fetch)(void *x, size_t at, void *part, size_t n);             /* of what is given, to the host's memory */
-    int (*copy)(void *x, size_t to, const void *place, size_t at, size_t n);    /* from a device of the same realm */
-    int (*settle)(void *x);                     /* waits for what was begun, so that others see it; NULL: nothing ever is */
+    /* of what is given, to the host's memory */
+    int (*fetch)(void *x, size_t at, void *part, size_t n);
+    /* from a device of the same realm */
+    int (*copy)(void *x, size_t to, const void *place, size_t at, size_t n);
+    /* waits for what was begun, so that others see it; NULL: nothing ever is */
+    int (*settle)(void *x);
 } Trade;
-/* Waits until all shards along an axis have come to the exchange of this name, AXIS#NUMBER, and takes this one's parts. from: of a
- * permutation, who gives to each (-1: zeros). 0, or a code. */
+/* Waits until all shards along an axis have come to the exchange of this name, AXIS#NUMBER, and takes this
+ * one's parts. from: of a permutation, who gives to each (-1: zeros). 0, or a code. */
 int exchange(Swap, const char *name, const Trade *, const int32_t *from);
 
 /* ==================== timeline.c: HEDDLE_TIMELINE=FILE, what ran when */
 bool timeline_wanted(void);
-/* From here on this thread works for a shard on that device; -1: for what one device runs between. Its spans may nest. */
+/* From here on this thread works for a shard on that device; -1: for what one device runs between. Its spans
+ * may nest. */
 void timeline_lane(int shard, const char *device);
 void timeline_begin(const char *name);
 void timeline_end(const char *name);
@@ -145,18 +167,22 @@ typedef struct Pool {
     uint64_t looked;                            /* memories looked at, for tests */
 } Pool;
 int too_large(const Device *, size_t bytes);    /* E_NOMEM: more than the device gives in one piece */
-void pool_new(Pool *, uint64_t memory);         /* holds a quarter of the device's memory, or $HEDDLE_POOL_MB */
-/* Sizes are rounded up, so that nearly equal ones share: to 256 bytes, above 64 KiB to a 128th of a power of two or less. */
+/* holds a quarter of the device's memory, or $HEDDLE_POOL_MB */
+void pool_new(Pool *, uint64_t memory);
+/* Sizes are rounded up, so that nearly equal ones share: to 256 bytes, above 64 KiB to a 128th of a power of
+ * two or less. */
 size_t pool_class(size_t bytes);
 Mem *pool_take(Pool *, size_t capacity);        /* NULL: none of this capacity. 0: the oldest, to empty it */
-Mem *pool_give(Pool *, Mem *);                  /* what there is no room for, the oldest first: a list by `next`, the caller's again */
+/* what there is no room for, the oldest first: a list by `next`, the caller's again */
+Mem *pool_give(Pool *, Mem *);
 
-/* ==================== cache.c: compiled programs on disk (SQLite). Safe with many processes; silent where it cannot work. */
+/* ==================== cache.c: compiled programs on disk (SQLite). Safe with many processes; silent where
+ * it cannot work. */
 bool cache_get(const void *key, size_t nkey, void **data, size_t *n);   /* *data: free() it */
 void cache_put(const void *key, size_t nkey, const void *data, size_t n);
 void cache_drop(const void *key, size_t nkey);          /* the driver refused it */
-/* As cache_get, for what may end the process. *tried: it has never worked before, and is owed a cache_worked() or a cache_drop();
- * if the process ends without, it is not tried again. */
+/* As cache_get, for what may end the process. *tried: it has never worked before, and is owed a
+ * cache_worked() or a cache_drop(); if the process ends without, it is not tried again. */
 bool cache_try(const void *key, size_t nkey, void **data, size_t *n, bool *tried);
 void cache_worked(const void *key, size_t nkey);
 

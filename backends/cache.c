@@ -2,14 +2,16 @@
  * cache.c - compiled programs on disk, in one SQLite file.
  *
  * In:  a key of any bytes, and a blob.   Out: the same blob in a later process, or nothing.
- * The file is $HEDDLE_CACHE, else $XDG_CACHE_HOME/heddle/compiled.db, else ~/.cache/heddle/compiled.db; HEDDLE_CACHE=off
- * turns it off. What lies in it runs in this process, so it is used only if nobody else can write it, and only a file that carries our
- * number is ever changed. A blob is kept with a hash of key and blob: damaged or exchanged rows count as absent. A blob that has
- * not worked yet is marked while it is tried; a mark whose process is gone says that the blob ended it.
- * The cache must cost less than it saves: reading needs no lock of another process, writing waits TRY_MS at most, and what
- * only keeps the books is left out where somebody else writes. Whatever goes wrong (a home that cannot be written, a full disk, a damaged
- * file) programs are built again; why there is no cache is said once under HEDDLE_CHECK or HEDDLE_DUMP.
- * A connection must not cross fork(), so the process number is kept beside it and a child opens its own.
+ * The file is $HEDDLE_CACHE, else $XDG_CACHE_HOME/heddle/compiled.db, else ~/.cache/heddle/compiled.db;
+ * HEDDLE_CACHE=off turns it off. What lies in it runs in this process, so it is used only if nobody else can
+ * write it, and only a file that carries our number is ever changed. A blob is kept with a hash of key and
+ * blob: damaged or exchanged rows count as absent. A blob that has not worked yet is marked while it is
+ * tried; a mark whose process is gone says that the blob ended it.
+ * The cache must cost less than it saves: reading needs no lock of another process, writing waits TRY_MS at
+ * most, and what only keeps the books is left out where somebody else writes. Whatever goes wrong (a home
+ * that cannot be written, a full disk, a damaged file) programs are built again; why there is no cache is
+ * said once under HEDDLE_CHECK or HEDDLE_DUMP. A connection must not cross fork(), so the process number is
+ * kept beside it and a child opens its own.
  */
 #include "backend.h"
 
@@ -26,7 +28,7 @@
 #include <unistd.h>
 
 #define CAP_BYTES   (256ll << 20)                       /* of blobs; $HEDDLE_CACHE_MB changes it */
-#define TABLE       "program2"                          /* its number is the schema's: versions of Heddle share a file */
+#define TABLE "program2" /* its number is the schema's: versions of Heddle share a file */
 
 enum {
     OURS = 0x4864646c,                                  /* the application's number in the file's header */
@@ -41,7 +43,8 @@ static struct {
     ino_t inode;                                        /* of the file it has open */
     pid_t pid;
     bool failed;
-    sqlite3_int64 token;                                /* of this process, and no other that has or had its number */
+    /* of this process, and no other that has or had its number */
+    sqlite3_int64 token;
 } cache = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* ---- the file ---- */
@@ -89,13 +92,15 @@ static const char *owner_trouble(const struct stat *s)
         s->st_mode & (S_IWGRP | S_IWOTH) ? "can be written by others: chmod go-w" : NULL;
 }
 
-/* Whoever can write the folder can put another file, or another log of it, in its place. Its descriptor, or -1. */
+/* Whoever can write the folder can put another file, or another log of it, in its place. Its descriptor, or
+ * -1. */
 static int open_folder(const char *path)
 {
     char folder[4096];
     struct stat s;
     const char *slash = strrchr(path, '/');
-    snprintf(folder, sizeof folder, "%.*s", slash ? slash == path ? 1 : (int)(slash - path) : 1, slash ? path : ".");
+    snprintf(folder, sizeof folder, "%.*s", slash ? slash == path ? 1 : (int)(slash - path) : 1,
+        slash ? path : ".");
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const char *trouble = fd < 0 || fstat(fd, &s) ? "is not there and cannot be made" : owner_trouble(&s);
     if (!trouble)
@@ -115,7 +120,8 @@ static bool file_is_ours(const char *path)
         return refuse(path, "cannot be read");
     ssize_t n = read(fd, head, sizeof head);
     close(fd);
-    uint32_t number = (uint32_t)head[68] << 24 | (uint32_t)head[69] << 16 | (uint32_t)head[70] << 8 | head[71];
+    uint32_t number =
+        (uint32_t)head[68] << 24 | (uint32_t)head[69] << 16 | (uint32_t)head[70] << 8 | head[71];
     if (n == 0 || (n == sizeof head && !memcmp(head, "SQLite format 3", 16) && number == OURS))
         return true;
     return refuse(path, "is not a file of Heddle's, and is left as it is");
@@ -151,9 +157,12 @@ static int prepare(sqlite3 *db)
     if (sqlite3_prepare_v2(db, "select proven from " TABLE, -1, &s, NULL) == SQLITE_OK)
         return sqlite3_finalize(s);
     char sql[400];
-    snprintf(sql, sizeof sql, "pragma application_id=%d; pragma journal_mode=wal; pragma synchronous=normal;"
-        "create table if not exists " TABLE "(key blob primary key, sum blob, used integer, proven integer, token integer, "
-        "pid integer, since integer, data blob)", OURS);
+    snprintf(sql, sizeof sql,
+        "pragma application_id=%d; pragma journal_mode=wal; pragma synchronous=normal;"
+        "create table if not exists " TABLE
+        "(key blob primary key, sum blob, used integer, proven integer, token integer, "
+        "pid integer, since integer, data blob)",
+        OURS);
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
@@ -234,7 +243,8 @@ static sqlite3 *connection(void)
     struct stat s;
     if (!cache_path(path, sizeof path))
         return NULL;
-    if (cache.pid != getpid()) {                        /* the parent's connection is left alone: closing it would unlock its file */
+    /* the parent's connection is left alone: closing it would unlock its file */
+    if (cache.pid != getpid()) {
         cache.db = NULL;
         cache.failed = false;
         cache.pid = getpid();
@@ -275,7 +285,8 @@ static Sum sum_of(const void *key, size_t nkey, const void *data, size_t n)
 }
 
 /* One statement with the key as its first parameter, and numbers. wait: whether for who writes now. */
-static void run_one(const char *sql, bool wait, const void *key, size_t nkey, const sqlite3_int64 *number, int n)
+static void run_one(
+    const char *sql, bool wait, const void *key, size_t nkey, const sqlite3_int64 *number, int n)
 {
     sqlite3_stmt *s;
     if (!cache.db || sqlite3_prepare_v2(cache.db, sql, -1, &s, NULL) != SQLITE_OK)
@@ -295,7 +306,8 @@ static bool mark_is_left_over(sqlite3_int64 token, pid_t pid, sqlite3_int64 sinc
 {
     if (token == 0 || token == cache.token)
         return false;
-    return pid == getpid() || (kill(pid, 0) && errno == ESRCH) || since + TRYING_S < (sqlite3_int64)time(NULL);
+    return pid == getpid() || (kill(pid, 0) && errno == ESRCH) ||
+        since + TRYING_S < (sqlite3_int64)time(NULL);
 }
 
 /* What one row says, its blob copied. good: it is whole, and did not end a process. */
@@ -305,7 +317,8 @@ static Row read_row(const void *key, size_t nkey)
 {
     Row r = { 0 };
     sqlite3_stmt *s;
-    if (sqlite3_prepare_v2(cache.db, "select data, sum, used, proven, token, pid, since from " TABLE " where key = ?", -1, &s, NULL))
+    if (sqlite3_prepare_v2(cache.db,
+            "select data, sum, used, proven, token, pid, since from " TABLE " where key = ?", -1, &s, NULL))
         return r;
     sqlite3_bind_blob(s, 1, key, (int)nkey, SQLITE_STATIC);
     int code = sqlite3_step(s);
@@ -317,7 +330,8 @@ static Row read_row(const void *key, size_t nkey)
         r.token = sqlite3_column_int64(s, 4);
         Sum want = sum_of(key, nkey, data, data ? r.n : 0);
         r.there = true;
-        r.good = data && sum && sqlite3_column_bytes(s, 1) == sizeof want && !memcmp(sum, &want, sizeof want) &&
+        r.good = data && sum && sqlite3_column_bytes(s, 1) == sizeof want &&
+            !memcmp(sum, &want, sizeof want) &&
             !mark_is_left_over(r.token, (pid_t)sqlite3_column_int64(s, 5), sqlite3_column_int64(s, 6));
         if (r.good && (r.data = malloc(r.n)) != NULL)
             memcpy(r.data, data, r.n);
@@ -339,7 +353,8 @@ static bool look(const void *key, size_t nkey, void **data, size_t *n, bool *tri
     if (r.there && !r.good)
         run_one("delete from " TABLE " where key = ?", true, key, nkey, NULL, 0);
     else if (r.data && tried && !r.proven && !r.token)
-        run_one("update " TABLE " set token = ?2, pid = ?3, since = ?4 where key = ?1", false, key, nkey, mark, 3);
+        run_one("update " TABLE " set token = ?2, pid = ?3, since = ?4 where key = ?1", false, key, nkey,
+            mark, 3);
     else if (r.data && r.used + FRESH_S < now)
         run_one("update " TABLE " set used = ?2 where key = ?1", false, key, nkey, &now, 1);
     pthread_mutex_unlock(&cache.lock);
@@ -350,8 +365,14 @@ static bool look(const void *key, size_t nkey, void **data, size_t *n, bool *tri
     return r.data != NULL;
 }
 
-bool cache_get(const void *key, size_t nkey, void **data, size_t *n) { return look(key, nkey, data, n, NULL); }
-bool cache_try(const void *key, size_t nkey, void **data, size_t *n, bool *tried) { return look(key, nkey, data, n, tried); }
+bool cache_get(const void *key, size_t nkey, void **data, size_t *n)
+{
+    return look(key, nkey, data, n, NULL);
+}
+bool cache_try(const void *key, size_t nkey, void **data, size_t *n, bool *tried)
+{
+    return look(key, nkey, data, n, tried);
+}
 
 void cache_worked(const void *key, size_t nkey)
 {
@@ -373,8 +394,10 @@ static void keep_under_cap(void)
 {
     const char *mb = getenv("HEDDLE_CACHE_MB");
     const sqlite3_int64 cap = mb && atoll(mb) > 0 ? atoll(mb) << 20 : CAP_BYTES;
-    run_one("delete from " TABLE " where key is not ?1 and key in (select key from (select key, sum(length(data)) over "
-        "(order by used desc, rowid desc) as total from " TABLE ") where total > ?2)", false, "", 0, &cap, 1);
+    run_one("delete from " TABLE
+            " where key is not ?1 and key in (select key from (select key, sum(length(data)) over "
+            "(order by used desc, rowid desc) as total from " TABLE ") where total > ?2)",
+        false, "", 0, &cap, 1);
 }
 
 void cache_put(const void *key, size_t nkey, const void *data, size_t n)

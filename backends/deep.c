@@ -1,8 +1,9 @@
 /*
- * deep.c - a call on a stack of its own. Compilers in drivers recurse as deep as the text that they are given nests, and a program
- * may call us from a thread with a small stack.
+ * deep.c - a call on a stack of its own. Compilers in drivers recurse as deep as the text that they are
+ * given nests, and a program may call us from a thread with a small stack.
  *
- * In:  a function.   Out: its code, when it has returned. It runs in a thread that has the arena, the source place and the locale
+ * In:  a function.   Out: its code, when it has returned. It runs in a thread that has the arena, the source
+ * place and the locale
  * of the one that called, which gets its error.
  */
 #define _GNU_SOURCE

@@ -2,8 +2,9 @@
  * device.c - one flat list of devices, whatever the vendor; reference counts of memory.
  *
  * In:  the backends' tables.   Out: devices by number and by name.
- * A backend is asked for its devices once, when somebody first wants the list; a device is opened when it is first used.
- * A missing loader or driver means no devices of that kind and a sentence of advice, never a failure.
+ * A backend is asked for its devices once, when somebody first wants the list; a device is opened when it is
+ * first used. A missing loader or driver means no devices of that kind and a sentence of advice, never a
+ * failure.
  */
 #include "ranks.h"
 
@@ -14,14 +15,16 @@
 
 enum { MAX_DEVICES = 64 + HOST_DEVICES, MAX_ADVICE = 8, MANY_NAMES = 16 };
 
-static const Backend *const backends[] = { &opencl_backend, &vulkan_backend, &host_backend, &kernel_backend };
+static const Backend *const backends[] = { &opencl_backend, &vulkan_backend, &host_backend,
+    &kernel_backend };
 
 static struct {
     pthread_mutex_t lock;
     bool listed;
     int n, nhidden, nadvice;                            /* those in no list are the last ones */
     struct { const Backend *backend; int index; Device *device; } d[MAX_DEVICES];
-    int fastest;                                        /* the default: a GPU, an OpenCL processor, the host, a Vulkan processor */
+    /* the default: a GPU, an OpenCL processor, the host, a Vulkan processor */
+    int fastest;
     const char *advice[MAX_ADVICE];
 } list = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -29,14 +32,24 @@ static struct {
 
 static int gone(const Device *d)
 {
-    return error_set(E_DEVICE, "%s does not work in a child of fork(), whose parent has used it: let the child exec, fork "
-                               "before the first call, or use the host", d->info.name);
+    return error_set(E_DEVICE,
+        "%s does not work in a child of fork(), whose parent has used it: let the child exec, fork "
+        "before the first call, or use the host",
+        d->info.name);
 }
 
 static int gone_alloc(Device *d, size_t n, Mem **m) { (void)n, (void)m; return gone(d); }
 static void gone_release(Mem *m) { (void)m; }
-static int gone_write(Mem *m, size_t at, const void *p, size_t n) { (void)at, (void)p, (void)n; return gone(m->device); }
-static int gone_read(Mem *m, size_t at, void *p, size_t n) { (void)at, (void)p, (void)n; return gone(m->device); }
+static int gone_write(Mem *m, size_t at, const void *p, size_t n)
+{
+    (void)at, (void)p, (void)n;
+    return gone(m->device);
+}
+static int gone_read(Mem *m, size_t at, void *p, size_t n)
+{
+    (void)at, (void)p, (void)n;
+    return gone(m->device);
+}
 static int gone_wait(Mem *m) { return gone(m->device); }
 static bool gone_ready(Mem *m) { (void)m; return true; }
 static const void *gone_map(Mem *m) { gone(m->device); return NULL; }
@@ -53,8 +66,9 @@ static int gone_run(Exec *e, int nin, Mem *const *in, int nout, Mem **out)
 static Device *gone_open(int index)
 {
     (void)index;
-    error_set(E_DEVICE, "this device does not work in a child of fork(), whose parent has loaded its driver: let the child "
-                        "exec, fork before the first call, or use the host");
+    error_set(E_DEVICE,
+        "this device does not work in a child of fork(), whose parent has loaded its driver: let the child "
+        "exec, fork before the first call, or use the host");
     return NULL;
 }
 
@@ -63,12 +77,23 @@ void devices_forked(void)
     static Backend left[sizeof backends / sizeof *backends];
     pthread_mutex_init(&list.lock, NULL);
     for (size_t b = 0; b < sizeof backends / sizeof *backends; b++)
-        left[b] = (Backend){ .kind = backends[b]->kind, .open = gone_open, .close = gone_close, .alloc = gone_alloc,
-            .release = gone_release, .write = gone_write, .read = gone_read, .wait = gone_wait, .ready = gone_ready,
-            .map = gone_map, .build = gone_build, .run = gone_run, .drop = gone_drop };
+        left[b] = (Backend){ .kind = backends[b]->kind,
+            .open = gone_open,
+            .close = gone_close,
+            .alloc = gone_alloc,
+            .release = gone_release,
+            .write = gone_write,
+            .read = gone_read,
+            .wait = gone_wait,
+            .ready = gone_ready,
+            .map = gone_map,
+            .build = gone_build,
+            .run = gone_run,
+            .drop = gone_drop };
     for (int i = 0; i < list.n; i++)
         for (size_t b = 0; b < sizeof backends / sizeof *backends; b++)
-            if (list.d[i].backend == backends[b] && backends[b] != &host_backend && backends[b] != &kernel_backend) {
+            if (list.d[i].backend == backends[b] && backends[b] != &host_backend &&
+                backends[b] != &kernel_backend) {
                 list.d[i].backend = &left[b];
                 if (list.d[i].device)
                     list.d[i].device->backend = &left[b];
@@ -77,8 +102,8 @@ void devices_forked(void)
 
 /* ==================== the list */
 
-/* What may be expected of device i before it is opened. Vulkan drivers for processors compile slowly, so that evaluating on
- * the host is faster for what most first programs are. */
+/* What may be expected of device i before it is opened. Vulkan drivers for processors compile slowly, so
+ * that evaluating on the host is faster for what most first programs are. */
 static int speed(int i)
 {
     const Backend *b = list.d[i].backend;
@@ -189,8 +214,8 @@ Device *device_find(const char *name)
             text_add(&t, "%s%s:%d", i ? ", " : "", list.d[i].backend->kind, list.d[i].index);
         else
             text_add(&t, "%shost", i ? ", " : "");
-    error_set(E_DEVICE, "there is no device \"%s\"; there are: %s%s%s", name, t.s ? t.s : "", device_missing(0) ? ". " : "",
-        device_missing(0) ? device_missing(0) : "");
+    error_set(E_DEVICE, "there is no device \"%s\"; there are: %s%s%s", name, t.s ? t.s : "",
+        device_missing(0) ? ". " : "", device_missing(0) ? device_missing(0) : "");
     text_free(&t);
     return NULL;
 }

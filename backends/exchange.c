@@ -1,25 +1,27 @@
 /*
  * exchange.c - shards of one program, each in a thread of its own, give one another bytes.
  *
- * In:  what a shard gives, and the name of the exchange, which all come to in the same order.   Out: the parts that it gets, one
+ * In:  what a shard gives, and the name of the exchange, which all come to in the same order.   Out: the
+ * parts that it gets, one
  *      after the other in the order of the shards, so that whatever is made of them has one order too.
- * Nothing is computed here, so there is no arithmetic that could differ from a device's: a sum of shards is an exchange, and then
- * a sum like any other.
- * An exchange is two meetings: at the first everybody's bytes are there, after the second nobody reads them any more. A shard that
- * fails, or ends while others wait, makes every meeting fail from there on: nobody waits for ever.
- * Shards may be a grid of several axes, in row-major order. An exchange is over one of them, which its name begins with: those
- * that differ along that axis alone meet, and no others.
- * Bytes take the shortest way there is: from where the host sees them; from device to device, where both are of one realm; else through
- * the host in chunks, so that one shard's copy from its device, and the others' copies to theirs, are under way at once.
- * Where some that meet are of other ranks, each sends its bytes to those as soon as it comes, and waits for theirs after the meeting of
- * those that are here.
+ * Nothing is computed here, so there is no arithmetic that could differ from a device's: a sum of shards is
+ * an exchange, and then a sum like any other.
+ * An exchange is two meetings: at the first everybody's bytes are there, after the second nobody reads them
+ * any more. A shard that fails, or ends while others wait, makes every meeting fail from there on: nobody
+ * waits for ever. Shards may be a grid of several axes, in row-major order. An exchange is over one of them,
+ * which its name begins with: those that differ along that axis alone meet, and no others.
+ * Bytes take the shortest way there is: from where the host sees them; from device to device, where both are
+ * of one realm; else through the host in chunks, so that one shard's copy from its device, and the others'
+ * copies to theirs, are under way at once. Where some that meet are of other ranks, each sends its bytes to
+ * those as soon as it comes, and waits for theirs after the meeting of those that are here.
  */
 #include "ranks.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* What a shard gives. Through the host it goes in chunks: how many were put into the slots, and how often each was taken by now. */
+/* What a shard gives. Through the host it goes in chunks: how many were put into the slots, and how often
+ * each was taken by now. */
 typedef struct Share {
     const Trade *trade; const char *name;
     char *slot[2]; size_t staged;
@@ -173,7 +175,10 @@ static void all_here(Party *p, Meeting *m)
     pthread_cond_broadcast(&p->met);
 }
 
-static int not_come(void) { return error_set(E_DEVICE, "another shard did not come to an exchange with this one"); }
+static int not_come(void)
+{
+    return error_set(E_DEVICE, "another shard did not come to an exchange with this one");
+}
 
 /* Everybody's bytes are there; or somebody will not come. */
 static int begin(Party *p, const Group *g)
@@ -188,7 +193,8 @@ static int begin(Party *p, const Group *g)
         pthread_cond_broadcast(&p->met);
     while (m->number == number && !p->failed)
         pthread_cond_wait(&p->met, &p->lock);
-    bool met = m->number != number;             /* even if one of them has failed since: all come to the end */
+    /* even if one of them has failed since: all come to the end */
+    bool met = m->number != number;
     pthread_mutex_unlock(&p->lock);
     return met ? 0 : not_come();
 }
@@ -211,10 +217,11 @@ static void end(Party *p, const Group *g, int code)
 
 /* ==================== bytes */
 
-enum { CHUNK = 1 << 20, SLOTS = 2 };            /* bytes that go through the host at once; how many chunks are under way */
+/* bytes that go through the host at once; how many chunks are under way */
+enum { CHUNK = 1 << 20, SLOTS = 2 };
 
-/* What of a shard's bytes goes where: `rows` rows of `row` bytes, each for one other shard, or one row for all. Through the host they
- * go in rounds, `len` bytes of each row in a round. */
+/* What of a shard's bytes goes where: `rows` rows of `row` bytes, each for one other shard, or one row for
+ * all. Through the host they go in rounds, `len` bytes of each row in a round. */
 typedef struct Flow { Swap swap; const int32_t *from; size_t rows, row, len, rounds; } Flow;
 
 static Flow flow_of(Swap swap, const Group *g, size_t n, const int32_t *from)
@@ -233,13 +240,19 @@ static size_t length_of(const Flow *f, size_t round)
 }
 
 /* Does member `to` of the group get something of member `giver`? */
-static bool gets(const Flow *f, int to, int giver) { return f->swap != SWAP_PERMUTE || f->from[to] == giver; }
+static bool gets(const Flow *f, int to, int giver)
+{
+    return f->swap != SWAP_PERMUTE || f->from[to] == giver;
+}
 
 /* Which row of everybody's that is. */
 static size_t row_of(const Flow *f, int to) { return f->swap == SWAP_DEAL ? (size_t)to : 0; }
 
 /* Where what comes from a giver belongs. */
-static size_t place_of(const Flow *f, int giver) { return f->swap == SWAP_PERMUTE ? 0 : f->row * (size_t)giver; }
+static size_t place_of(const Flow *f, int giver)
+{
+    return f->swap == SWAP_PERMUTE ? 0 : f->row * (size_t)giver;
+}
 
 /* Is it read through the host's memory, a chunk after the other? */
 static bool is_staged(const Party *p, const Group *g, int to, int giver)
@@ -265,7 +278,8 @@ static int stage(Party *p, const Group *g, const Flow *f, size_t round)
     timeline_begin("to the host");
     for (int k = 0; k < (f->rows > 1 ? g->size : 1) && !e && !failed; k++)
         if (f->rows == 1 || is_staged(p, g, k, g->index))
-            e = t->fetch(t->x, f->row * (size_t)k + round * f->len, s->slot[slot] + f->len * (size_t)k, length_of(f, round));
+            e = t->fetch(t->x, f->row * (size_t)k + round * f->len, s->slot[slot] + f->len * (size_t)k,
+                length_of(f, round));
     timeline_end("to the host");
     pthread_mutex_lock(&p->lock);
     s->staged += !e && !failed;
@@ -274,7 +288,8 @@ static int stage(Party *p, const Group *g, const Flow *f, size_t round)
     return failed ? not_come() : e;
 }
 
-/* Before the meeting: what it was computed by has ended, and the first chunk is there for those who need it. */
+/* Before the meeting: what it was computed by has ended, and the first chunk is there for those who need
+ * it. */
 static int offer(Party *p, const Group *g, const Flow *f)
 {
     Share *s = &p->share[me];
@@ -316,7 +331,8 @@ static int take_chunk(Party *p, const Group *g, const Flow *f, int giver, size_t
     if (failed)
         return not_come();
     timeline_begin("from the host");
-    int e = mine->put(mine->x, place_of(f, giver) + round * f->len, s->slot[slot] + f->len * row_of(f, g->index), length_of(f, round));
+    int e = mine->put(mine->x, place_of(f, giver) + round * f->len,
+        s->slot[slot] + f->len * row_of(f, g->index), length_of(f, round));
     timeline_end("from the host");
     pthread_mutex_lock(&p->lock);
     s->taken[slot]++;
@@ -333,7 +349,8 @@ static int no_giver(const Trade *t, size_t n)
     return e;
 }
 
-/* Each round gives a chunk and takes one of each other: so two chunks of each shard are in the host's memory, and no more. */
+/* Each round gives a chunk and takes one of each other: so two chunks of each shard are in the host's
+ * memory, and no more. */
 static int take(Party *p, const Group *g, const Flow *f)
 {
     const Trade *t = p->share[me].trade;
@@ -378,12 +395,14 @@ static int send_far(const Party *p, const Group *g, const Flow *f, const char *m
         int to = member(g, k);
         bool gather = f->swap == SWAP_GATHER;
         if (!is_near(p, to) && gets(f, k, g->index) && (!gather || first_of_rank(p, g, k)))
-            e = far_send(rank_of(p, to), (ParcelId){ sent->number, me, gather ? -1 : to }, mine + f->row * row_of(f, k), f->row, &sent->left);
+            e = far_send(rank_of(p, to), (ParcelId){ sent->number, me, gather ? -1 : to },
+                mine + f->row * row_of(f, k), f->row, &sent->left);
     }
     return e;
 }
 
-/* The bytes are the caller's again when they have gone. Other ranks take what is sent to them, whatever became of their shards. */
+/* The bytes are the caller's again when they have gone. Other ranks take what is sent to them, whatever
+ * became of their shards. */
 static void wait_sent(Party *p, Sent *sent)
 {
     pthread_mutex_lock(&p->lock);
@@ -430,7 +449,8 @@ static void forget_far(const Party *p, const Group *g, uint64_t number)
     for (int k = 0; k < g->size; k++) {
         int s = member(g, k);
         if (!is_near(p, s))
-            far_forget(rank_of(p, s), (ParcelId){ number, s, -1 }), far_forget(rank_of(p, s), (ParcelId){ number, s, me });
+            far_forget(rank_of(p, s), (ParcelId){ number, s, -1 }),
+                far_forget(rank_of(p, s), (ParcelId){ number, s, me });
     }
 }
 

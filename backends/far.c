@@ -1,7 +1,9 @@
 /*
- * far.c - devices of other ranks, as this process sees them: a name, what is known of it, and memories that hold nothing.
+ * far.c - devices of other ranks, as this process sees them: a name, what is known of it, and memories that
+ * hold nothing.
  *
- * The table of such a device answers what must be asked of any memory. A memory's bytes can be brought here; then it can be read.
+ * The table of such a device answers what must be asked of any memory. A memory's bytes can be brought here;
+ * then it can be read.
  */
 #include "ranks.h"
 
@@ -13,7 +15,8 @@ typedef struct FarMem { Mem base; void *bytes; } FarMem;
 
 static int elsewhere(const Device *d)
 {
-    return error_set(E_DEVICE, "%s is another rank's device: nothing is computed there from here", d->info.name);
+    return error_set(
+        E_DEVICE, "%s is another rank's device: nothing is computed there from here", d->info.name);
 }
 
 static int far_alloc(Device *d, size_t n, Mem **m)
@@ -28,13 +31,18 @@ static void far_release(Mem *m)
     free(m);
 }
 
-static int far_write(Mem *m, size_t at, const void *bytes, size_t n) { (void)m, (void)at, (void)bytes, (void)n; return 0; }
+static int far_write(Mem *m, size_t at, const void *bytes, size_t n)
+{
+    (void)m, (void)at, (void)bytes, (void)n;
+    return 0;
+}
 
 static int far_read(Mem *m, size_t at, void *to, size_t n)
 {
     const char *bytes = ((FarMem *)m)->bytes;
     if (n && !bytes)
-        return error_set(E_INTERNAL, "%s: the bytes of this memory have not been brought here", m->device->info.name);
+        return error_set(
+            E_INTERNAL, "%s: the bytes of this memory have not been brought here", m->device->info.name);
     if (n)
         memcpy(to, bytes + at, n);
     return 0;
@@ -46,8 +54,15 @@ static const void *far_map(Mem *m) { return ((FarMem *)m)->bytes; }
 static Exec *far_build(Device *d, Plan *p) { (void)p, elsewhere(d); return NULL; }
 
 static const Backend far_backend = {
-    .kind = "far", .alloc = far_alloc, .release = far_release, .write = far_write, .read = far_read, .wait = far_wait,
-    .ready = far_ready, .map = far_map, .build = far_build,
+    .kind = "far",
+    .alloc = far_alloc,
+    .release = far_release,
+    .write = far_write,
+    .read = far_read,
+    .wait = far_wait,
+    .ready = far_ready,
+    .map = far_map,
+    .build = far_build,
 };
 
 Device *far_new(int rank, const DeviceInfo *info)

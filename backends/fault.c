@@ -1,7 +1,8 @@
 /*
  * fault.c - failures on demand: which call is meant.
  *
- * In:  HEDDLE_FAULT, or what a test asks for; the name of each call that is about to be made (fault.h).   Out: whether it fails.
+ * In:  HEDDLE_FAULT, or what a test asks for; the name of each call that is about to be made (fault.h).
+ * Out: whether it fails.
  * The variable is read once, when the first call asks. Calls are counted over all threads.
  */
 #include "fault.h"
@@ -18,7 +19,8 @@ static struct { char kind[16], call[64]; long n; bool on; } want;
 static _Atomic long calls;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* The next part of a specification, up to a colon or the end. NULL: there is none, or it is empty or too long. */
+/* The next part of a specification, up to a colon or the end. NULL: there is none, or it is empty or too
+ * long. */
 static const char *part(const char *s, char *to, size_t size)
 {
     size_t n = s ? strcspn(s, ":") : 0;

@@ -1,9 +1,11 @@
 /*
- * faulty.c - failures of a backend's own calls on demand: HEDDLE_FAULT=KIND:CALL:N (fault.h), whatever the vendor.
+ * faulty.c - failures of a backend's own calls on demand: HEDDLE_FAULT=KIND:CALL:N (fault.h), whatever the
+ * vendor.
  *
  * In:  a backend's table.   Out: the same table, whose functions ask first whether they must fail.
- * It is put around a device when that is opened, and only if somebody has asked for failures by then; so it costs nothing. What a
- * plan's steps and the host's instructions do is not in the table: replay.c and host.c ask for themselves.
+ * It is put around a device when that is opened, and only if somebody has asked for failures by then; so it
+ * costs nothing. What a plan's steps and the host's instructions do is not in the table: replay.c and host.c
+ * ask for themselves.
  */
 #include "backend.h"
 #include "fault.h"
@@ -18,7 +20,8 @@ int device_refuses(const Device *d, const char *call)
 {
     if (!fault_due(d->backend->kind, call))
         return 0;
-    return error_set(strcmp(call, "alloc") ? E_DEVICE : E_NOMEM, "%s: HEDDLE_FAULT lets a call fail: %s", d->info.name, call);
+    return error_set(strcmp(call, "alloc") ? E_DEVICE : E_NOMEM, "%s: HEDDLE_FAULT lets a call fail: %s",
+        d->info.name, call);
 }
 
 static int alloc(Device *d, size_t n, Mem **m)
@@ -47,7 +50,10 @@ static int wait_(Mem *m)
 
 static Exec *build(Device *d, Plan *p) { return device_fault(d, "compile") ? NULL : real(d)->build(d, p); }
 
-static Exec *build_graph(Device *d, const Graph *g) { return device_fault(d, "compile") ? NULL : real(d)->build_graph(d, g); }
+static Exec *build_graph(Device *d, const Graph *g)
+{
+    return device_fault(d, "compile") ? NULL : real(d)->build_graph(d, g);
+}
 
 Device *device_open(const Backend *b, int index)
 {
@@ -61,7 +67,8 @@ Device *device_open(const Backend *b, int index)
     while (table[k].real && table[k].real != b)
         k++;
     table[k] = (Faulty){ *b, b };
-    table[k].table.alloc = alloc, table[k].table.write = write_, table[k].table.read = read_, table[k].table.wait = wait_;
+    table[k].table.alloc = alloc, table[k].table.write = write_, table[k].table.read = read_,
+    table[k].table.wait = wait_;
     table[k].table.build = build, table[k].table.build_graph = b->build_graph ? build_graph : NULL;
     d->backend = &table[k].table;
     return d;

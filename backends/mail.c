@@ -1,10 +1,13 @@
 /*
- * mail.c - letters between ranks, and parcels of bytes that follow them, over MPI's messages that do not block.
+ * mail.c - letters between ranks, and parcels of bytes that follow them, over MPI's messages that do not
+ * block.
  *
- * In:  letters to send, from any thread.   Out: letters that came, told as they come, in the order of each sender; parcels, kept
+ * In:  letters to send, from any thread.   Out: letters that came, told as they come, in the order of each
+ * sender; parcels, kept
  *      until they are asked for.
- * One thread turns: it alone calls MPI. Each letter is one message, its parcel another of a second kind. A rank's letters arrive in
- * order, and so do its parcels; so the place for a parcel is known when its letter is read, whatever else is under way.
+ * One thread turns: it alone calls MPI. Each letter is one message, its parcel another of a second kind. A
+ * rank's letters arrive in order, and so do its parcels; so the place for a parcel is known when its letter
+ * is read, whatever else is under way.
  */
 #include "mail.h"
 
@@ -25,7 +28,8 @@ static struct {
     Parcel *in;
     Letter next;                                /* the one that is being received */
     void *request;
-    uint64_t *oldest;                           /* by rank: parcels of calls before this one are not wanted */
+    /* by rank: parcels of calls before this one are not wanted */
+    uint64_t *oldest;
 } mail = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 int mail_open(const Wire *wire, int n)
@@ -235,7 +239,8 @@ static Parcel **parcel_at(int rank, uint64_t call, const ParcelId *m)
     Parcel **at = &mail.in;
     for (; *at; at = &(*at)->next) {
         const Letter *l = &(*at)->letter;
-        if ((*at)->from == rank && l->call == call && l->id.number == m->number && l->id.from == m->from && l->id.to == m->to)
+        if ((*at)->from == rank && l->call == call && l->id.number == m->number && l->id.from == m->from &&
+            l->id.to == m->to)
             break;
     }
     return at;

@@ -1,5 +1,6 @@
 /*
- * mail.h - letters between ranks, and parcels of bytes that follow them. For ranks.c alone, but for what it hands on.
+ * mail.h - letters between ranks, and parcels of bytes that follow them. For ranks.c alone, but for what it
+ * hands on.
  */
 #ifndef HEDDLE_MAIL_H
 #define HEDDLE_MAIL_H
@@ -16,21 +17,32 @@ typedef struct Letter {
     char text[1000];                            /* what is called; the error */
 } Letter;
 /* Something being sent. left: how many of somebody's are not yet sent; NULL: nobody waits. */
-typedef struct Post { struct Post *next; Letter letter; int to; const void *bytes; void *own; int *left; void *request[2]; } Post;
+typedef struct Post {
+    struct Post *next;
+    Letter letter;
+    int to;
+    const void *bytes;
+    void *own;
+    int *left;
+    void *request[2];
+} Post;
 
 int mail_open(const Wire *, int n);             /* 0, or a code */
 void mail_close(void);
 /* own: the mail's, which frees it. In any thread. 0, or a code: then it is not sent. */
 int mail_send(int to, const Letter *, const void *bytes, void *own, int *left);
 int mail_left(const int *left);                 /* how many of them are not yet sent */
-/* One round of sending and receiving, in the thread that may. 1: something happened; -1: MPI failed. read: is told of each letter. */
+/* One round of sending and receiving, in the thread that may. 1: something happened; -1: MPI failed. read:
+ * is told of each letter. */
 int mail_turn(void (*read)(int from, Letter *));
-void mail_rest(int turns);                      /* sleeps, the longer the more turns there were in which nothing happened */
+/* sleeps, the longer the more turns there were in which nothing happened */
+void mail_rest(int turns);
 bool mail_quiet(void);                          /* nothing is under way */
 void mail_abandon(void);                        /* what is under way is not waited for any more */
 /* Parcels that came. 1: its bytes are here, the mail's; 0: they are coming; -1: nothing is known of it. */
 int mail_look(int rank, uint64_t call, ParcelId, const void **bytes, size_t *n);
 void *mail_take(int rank, uint64_t call, ParcelId); /* its bytes become the caller's; NULL: it is not here */
-void mail_before(int rank, uint64_t call);      /* those of earlier calls are dropped, now and when they come */
+/* those of earlier calls are dropped, now and when they come */
+void mail_before(int rank, uint64_t call);
 
 #endif

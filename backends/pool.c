@@ -1,8 +1,11 @@
 /*
- * pool.c - memory that nobody holds, kept for the next array of its size: a fresh allocation costs a page fault for every 4 KiB.
+ * pool.c - memory that nobody holds, kept for the next array of its size: a fresh allocation costs a page
+ * fault for every 4 KiB.
  *
- * In:  memories whose last reference is gone.   Out: the same, for allocations of the same class; and what there is no room for.
- * A list for each class, newest first, and one through all of them by age: giving, taking and making room look at one memory each.
+ * In:  memories whose last reference is gone.   Out: the same, for allocations of the same class; and what
+ * there is no room for.
+ * A list for each class, newest first, and one through all of them by age: giving, taking and making room
+ * look at one memory each.
  */
 #include "backend.h"
 
@@ -28,8 +31,8 @@ static Mem **list_of(Pool *p, size_t capacity)
 
 int too_large(const Device *d, size_t bytes)
 {
-    return error_set(E_NOMEM, "%s: %.3f GiB in one piece; its limit is %.3f GiB", d->info.name, (double)bytes / (1 << 30),
-        (double)d->info.max_alloc / (1 << 30));
+    return error_set(E_NOMEM, "%s: %.3f GiB in one piece; its limit is %.3f GiB", d->info.name,
+        (double)bytes / (1 << 30), (double)d->info.max_alloc / (1 << 30));
 }
 
 void pool_new(Pool *p, uint64_t memory)

@@ -1,16 +1,19 @@
 /*
- * process.c - what becomes of threads: a process that forks has one left in its child, one that exits cuts them off.
+ * process.c - what becomes of threads: a process that forks has one left in its child, one that exits cuts
+ * them off.
  *
- * In:  visits, one for each thread that is inside the library.   Out: process_usable(), asked by whatever takes a lock
+ * In:  visits, one for each thread that is inside the library.   Out: process_usable(), asked by whatever
+ * takes a lock
  *      or computes.
- * A child of fork() has neither the drivers' threads nor what its parent's others were in the middle of. So its devices
- * are gone, but for the host; and if another thread was inside, nothing works but giving the error. fork() never waits
- * for a thread: one may compile for seconds, and drivers fork in order to compile. What such a child's exit() runs of its
- * parent's handlers are destructors of drivers too, which wait for locks that nobody will open: so it ends before these.
- * exit() runs the destructors of drivers while other threads go on. A handler that runs before these turns away who
- * comes in, and waits for those inside. What was registered last runs first, and compilers register destructors in the
- * midst of their first programs: so the handler is registered again after programs were built, and exit() in the main
- * thread lets those out first who are inside.
+ * A child of fork() has neither the drivers' threads nor what its parent's others were in the middle of. So
+ * its devices are gone, but for the host; and if another thread was inside, nothing works but giving the
+ * error. fork() never waits for a thread: one may compile for seconds, and drivers fork in order to compile.
+ * What such a child's exit() runs of its parent's handlers are destructors of drivers too, which wait for
+ * locks that nobody will open: so it ends before these. exit() runs the destructors of drivers while other
+ * threads go on. A handler that runs before these turns away who comes in, and waits for those inside. What
+ * was registered last runs first, and compilers register destructors in the midst of their first programs:
+ * so the handler is registered again after programs were built, and exit() in the main thread lets those out
+ * first who are inside.
  */
 #include "backend.h"
 
@@ -33,7 +36,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static bool cut_off;                            /* in a child: another thread was inside when it was forked */
+/* in a child: another thread was inside when it was forked */
+static bool cut_off;
 static _Atomic bool leaving;
 static pthread_t leaver;
 
@@ -81,7 +85,8 @@ static void end_child(int status, void *unused)
     _exit(status);
 }
 
-extern int on_exit(void (*)(int, void *), void *) __attribute__((weak));        /* glibc's: atexit() with the status */
+/* glibc's: atexit() with the status */
+extern int on_exit(void (*)(int, void *), void *) __attribute__((weak));
 
 void process_cut(void)
 {
@@ -116,7 +121,8 @@ static void wait_for_others(void)
     leaver = pthread_self();
     leaving = true;
     for (int ms = 0; ms < PATIENCE_MS; ms++) {
-        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);      /* first of all: who just came in is seen */
+        /* first of all: who just came in is seen */
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
         pthread_mutex_lock(&lock);
         bool wait = others_inside();
         pthread_mutex_unlock(&lock);
@@ -132,8 +138,8 @@ void process_watch_exit(void)
         atexit(wait_for_others);
 }
 
-/* What is thread-local in the main thread ends first of all in exit(), before any handler: time for those who are
- * inside now to come out once. It ends with the thread too, so nobody is turned away. */
+/* What is thread-local in the main thread ends first of all in exit(), before any handler: time for those
+ * who are inside now to come out once. It ends with the thread too, so nobody is turned away. */
 extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *) __attribute__((weak));
 extern void *__dso_handle __attribute__((visibility("hidden")));
 
@@ -195,8 +201,9 @@ bool process_ending(void)
 int process_usable(void)
 {
     if (cut_off)
-        return error_set(E_DEVICE, "this process was forked while another thread was inside Heddle, of which its memory "
-                                   "has only half: let the child exec, or fork before there are threads");
+        return error_set(E_DEVICE,
+            "this process was forked while another thread was inside Heddle, of which its memory "
+            "has only half: let the child exec, or fork before there are threads");
     if (process_ending())
         return error_set(E_DEVICE, "the process is ending: exit() was called");
     return 0;

@@ -1,7 +1,8 @@
 /*
  * processor.c - what the system says of this processor.
  *
- * In:  sysfs, or sysconf where there is none; the processor's own flags. Out: rows of a Machine: cores, caches, vector registers.
+ * In:  sysfs, or sysconf where there is none; the processor's own flags. Out: rows of a Machine: cores,
+ * caches, vector registers.
  */
 #include "backend.h"
 
@@ -83,7 +84,8 @@ uint64_t processor_features(void)
     uint64_t h = 0;
     FILE *f = fopen("/proc/cpuinfo", "r");
     while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, "flags", 5) || !strncmp(line, "Features", 8) || !strncmp(line, "model name", 10)) {
+        if (!strncmp(line, "flags", 5) || !strncmp(line, "Features", 8) ||
+            !strncmp(line, "model name", 10)) {
             h = hash_bytes(line, strlen(line), h);
             if (strncmp(line, "model name", 10))
                 break;

@@ -1,11 +1,14 @@
 /*
- * ranks.c - the processes of one job: who they are, what devices they have, and the calls that all of them make.
+ * ranks.c - the processes of one job: who they are, what devices they have, and the calls that all of them
+ * make.
  *
- * In:  what started this process, by its environment; what it calls.   Out: devices of other ranks by name; a call that all ranks
+ * In:  what started this process, by its environment; what it calls.   Out: devices of other ranks by name;
+ * a call that all ranks
  *      make, or an error in all that made it.
- * Before a call runs, each rank tells all others what it is (COME), and after it how it went (DONE); so all have its results or
- * none. A rank that gives up waiting says so (GONE), one whose process ends does, too (LEFT). During a call each shows that it is
- * there (ALIVE). Whoever is waited for, and has not been heard of for HEDDLE_MPI_TIMEOUT seconds, ends the wait with an error.
+ * Before a call runs, each rank tells all others what it is (COME), and after it how it went (DONE); so all
+ * have its results or none. A rank that gives up waiting says so (GONE), one whose process ends does, too
+ * (LEFT). During a call each shows that it is there (ALIVE). Whoever is waited for, and has not been heard
+ * of for HEDDLE_MPI_TIMEOUT seconds, ends the wait with an error.
  */
 #define _GNU_SOURCE
 #include "mail.h"
@@ -18,8 +21,8 @@
 
 enum { TIMEOUT = 300, BEAT_MAX = 5, EXIT_WAIT = 5 };
 
-/* coming: it has come to a call that this rank is not in yet; later: and, after one that none could make, to the next already.
- * call: the one both are in, by its count; ended: the last it was done with. */
+/* coming: it has come to a call that this rank is not in yet; later: and, after one that none could make, to
+ * the next already. call: the one both are in, by its count; ended: the last it was done with. */
 typedef struct Peer {
     bool hello, left, here, more;
     Letter coming, later, ending;
@@ -37,7 +40,8 @@ static struct {
     Peer *peer;
     uint64_t calls, parts;
     double limit, beat;
-    bool late, lost, ended;                     /* somebody was waited for too long: in the last call; so that nothing works any more */
+    /* somebody was waited for too long: in the last call; so that nothing works any more */
+    bool late, lost, ended;
     _Atomic bool leaving;
     pid_t pid;
     char why[600];
@@ -125,7 +129,10 @@ static bool missing(LetterKind what, int r)
     const Peer *p = &job.peer[r];
     if (r == job.me)
         return false;
-    return what == L_HELLO ? !p->hello : what == L_COME ? !p->here : what == L_DONE ? p->ended != p->call : !p->left;
+    return what == L_HELLO ? !p->hello :
+        what == L_COME     ? !p->here :
+        what == L_DONE     ? p->ended != p->call :
+                             !p->left;
 }
 
 static bool silent(int r, double since)
@@ -139,13 +146,18 @@ static int in_vain(LetterKind what, double since, const char *for_what)
 {
     char text[600];
     for (int r = 0; r < job.n; r++) {
-        if (!missing(what, r) || (what == L_LEFT ? !silent(r, since) : !job.peer[r].left && !silent(r, since)))
+        if (!missing(what, r) ||
+            (what == L_LEFT ? !silent(r, since) : !job.peer[r].left && !silent(r, since)))
             continue;
         if (job.peer[r].left)
-            return error_set(E_DEVICE, "rank %d of %d has ended, and does not come to %s: all ranks have to", r, job.n, for_what);
+            return error_set(E_DEVICE, "rank %d of %d has ended, and does not come to %s: all ranks have to",
+                r, job.n, for_what);
         job.late = true;
-        snprintf(text, sizeof text, "rank %d of %d has not come to %s within %g seconds (HEDDLE_MPI_TIMEOUT): it does something else, or "
-                 "works no more", r, job.n, for_what, job.limit);
+        snprintf(text, sizeof text,
+            "rank %d of %d has not come to %s within %g seconds (HEDDLE_MPI_TIMEOUT): it does something "
+            "else, or "
+            "works no more",
+            r, job.n, for_what, job.limit);
         return what == L_COME ? error_set(E_DEVICE, "%s", text) : lose(text);
     }
     return 0;
@@ -155,7 +167,8 @@ static int await(LetterKind what, const char *for_what)
 {
     double since = now();
     for (int idle = 0; ; idle++) {
-        int some = turn(), e = some < 0 ? lose("a message of MPI failed") : in_vain(what, since, for_what), left = 0;
+        int some = turn(), e = some < 0 ? lose("a message of MPI failed") : in_vain(what, since, for_what),
+            left = 0;
         for (int r = 0; r < job.n; r++)
             left += missing(what, r);
         if (!left && (what != L_DONE || mail_quiet()))
@@ -194,21 +207,29 @@ static const Wire *wire_find(void)
     Dl_info self;
     char path[4096];
     void *module = NULL;
-    if (dladdr((const void *)(uintptr_t)wire_find, &self) && self.dli_fname && strrchr(self.dli_fname, '/')) {
-        snprintf(path, sizeof path, "%.*s/libheddle_mpi.so", (int)(strrchr(self.dli_fname, '/') - self.dli_fname), self.dli_fname);
+    if (dladdr((const void *)(uintptr_t)wire_find, &self) && self.dli_fname &&
+        strrchr(self.dli_fname, '/')) {
+        snprintf(path, sizeof path, "%.*s/libheddle_mpi.so",
+            (int)(strrchr(self.dli_fname, '/') - self.dli_fname), self.dli_fname);
         module = access(path, R_OK) ? NULL : dlopen(path, RTLD_NOW | RTLD_GLOBAL);
     }
     module = module ? module : dlopen("libheddle_mpi.so", RTLD_NOW | RTLD_GLOBAL);
     const Wire *(*wire)(void);
     *(void **)(void *)&wire = module ? dlsym(module, "heddle_wire") : NULL;
     if (!wire)
-        snprintf(job.why, sizeof job.why, "this process is one of several, but Heddle's part for MPI is not there: %s. Build it with "
-                 "libopenmpi-dev, or say HEDDLE_MPI=off, and each process is for itself", dlerror());
+        snprintf(job.why, sizeof job.why,
+            "this process is one of several, but Heddle's part for MPI is not there: %s. Build it with "
+            "libopenmpi-dev, or say HEDDLE_MPI=off, and each process is for itself",
+            dlerror());
     return wire ? wire() : NULL;
 }
 
 /* MPI's own beginning waits for all ranks, and cannot be given up: then the process ends, and so the job. */
-static struct { pthread_mutex_t lock; pthread_cond_t begun; bool done; } watch = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t begun;
+    bool done;
+} watch = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void *watch_begin(void *unused)
 {
@@ -220,7 +241,10 @@ static void *watch_begin(void *unused)
     while (!watch.done && !late)
         late = pthread_cond_timedwait(&watch.begun, &watch.lock, &t);
     if (!watch.done) {
-        fprintf(stderr, "heddle: not all ranks of this job have come to a call over ranks within %g seconds (HEDDLE_MPI_TIMEOUT)\n", job.limit);
+        fprintf(stderr,
+            "heddle: not all ranks of this job have come to a call over ranks within %g seconds "
+            "(HEDDLE_MPI_TIMEOUT)\n",
+            job.limit);
         _exit(1);
     }
     pthread_mutex_unlock(&watch.lock);
@@ -301,12 +325,16 @@ static int meet_others(void)
     e = tell_all(&hello, own, &left);
     e = e ? e : await(L_HELLO, "their job's beginning");
     for (double since = now(); !e && mail_left(&left); )
-        e = turn() < 0 || (job.limit > 0 && now() - since > job.limit) ? lose("messages of MPI do not arrive") : 0;
+        e = turn() < 0 || (job.limit > 0 && now() - since > job.limit) ?
+            lose("messages of MPI do not arrive") :
+            0;
     for (int r = 0; r < job.n && !e; r++) {
         DeviceInfo *theirs = own;
         const double since = now();
         while (r != job.me && !e && !(theirs = mail_take(r, 0, (ParcelId){ 0 })))
-            e = turn() < 0 || (job.limit > 0 && now() - since > job.limit) ? lose("messages of MPI do not arrive") : 0;
+            e = turn() < 0 || (job.limit > 0 && now() - since > job.limit) ?
+                lose("messages of MPI do not arrive") :
+                0;
         if (!e && r != job.me && job.peer[r].version != hello.hash)
             e = error_set(E_DEVICE, "rank %d of %d runs another version of Heddle", r, job.n);
         e = e ? e : take_devices(r, theirs, job.peer[r].ndevice);
@@ -330,8 +358,10 @@ static int join(void)
         return error_set(E_NOMEM, "no memory for a job of %d ranks", job.n);
     for (double since = now(); !job.wire->ready(); mail_rest(0))
         if (job.limit > 0 && now() - since > job.limit)
-            return error_set(E_DEVICE, "not all %d ranks of this job have come to a call over ranks within %g seconds "
-                                       "(HEDDLE_MPI_TIMEOUT)", job.n, job.limit);
+            return error_set(E_DEVICE,
+                "not all %d ranks of this job have come to a call over ranks within %g seconds "
+                "(HEDDLE_MPI_TIMEOUT)",
+                job.n, job.limit);
     int e = mail_open(job.wire, job.n);
     return e ? e : meet_others();
 }
@@ -359,7 +389,10 @@ int ranks_me(void) { return ranks_count() ? job.me : -1; }
 
 /* ==================== devices */
 
-int far_devices(int rank) { return ranks_count() && rank >= 0 && rank < job.n && job.n > 1 ? job.peer[rank].ndevice : 0; }
+int far_devices(int rank)
+{
+    return ranks_count() && rank >= 0 && rank < job.n && job.n > 1 ? job.peer[rank].ndevice : 0;
+}
 
 const DeviceInfo *far_info(int rank, int i) { return &job.peer[rank].info[i]; }
 
@@ -369,7 +402,8 @@ static int far_number(int rank, const char *name)
     char full[sizeof ((DeviceInfo *)0)->name];
     if (!strcmp(name, "host:0"))
         name = "host";
-    snprintf(full, sizeof full, "%d/%s%s", rank, name, strchr(name, ':') || !strcmp(name, "host") ? "" : ":0");
+    snprintf(
+        full, sizeof full, "%d/%s%s", rank, name, strchr(name, ':') || !strcmp(name, "host") ? "" : ":0");
     for (int i = 0; i < job.peer[rank].ndevice; i++)
         if (!strcmp(job.peer[rank].info[i].name, full))
             return i;
@@ -392,8 +426,10 @@ Device *far_device(int rank, const char *name)
     if (!n)
         return NULL;
     if (rank < 0 || rank >= n)
-        return error_set(E_DEVICE, "there is no rank %d for device \"%d/%s\": this job has %d (mpirun -n starts several)", rank, rank,
-                         name, n), NULL;
+        return error_set(E_DEVICE,
+                   "there is no rank %d for device \"%d/%s\": this job has %d (mpirun -n starts several)",
+                   rank, rank, name, n),
+               NULL;
     if (rank == job.me)
         return device_find(name);
     int i = far_number(rank, name);
@@ -420,8 +456,9 @@ static int compare(const char *what, uint64_t hash)
         if (r != job.me && other < 0 && job.peer[r].coming.hash != hash)
             other = r;
     if (other >= 0)
-        error_set(E_DEVICE, "the ranks of this job do not make the same call: rank %d has come to %s, rank %d to %s", job.me, what, other,
-                  job.peer[other].coming.text);
+        error_set(E_DEVICE,
+            "the ranks of this job do not make the same call: rank %d has come to %s, rank %d to %s", job.me,
+            what, other, job.peer[other].coming.text);
     for (int r = 0; r < job.n; r++) {
         Peer *p = &job.peer[r];
         p->call = p->coming.call;
@@ -446,7 +483,12 @@ static int begin(const char *what, uint64_t hash)
     int e = tell_all(&come, NULL, NULL);
     e = e ? e : await(L_COME, text);
     if (e)
-        tell_all(&(Letter){ .kind = L_GONE, .code = e, .own = true, .call = job.calls, .text = "another rank has given up to wait" }, NULL, NULL);
+        tell_all(&(Letter){ .kind = L_GONE,
+                     .code = e,
+                     .own = true,
+                     .call = job.calls,
+                     .text = "another rank has given up to wait" },
+            NULL, NULL);
     return e ? e : compare(what, hash);
 }
 
@@ -535,13 +577,15 @@ void ranks_attend(Party *p, _Atomic int *running)
 
 int far_send(int rank, ParcelId m, const void *bytes, size_t n, int *left)
 {
-    return mail_send(rank, &(Letter){ .kind = L_PARCEL, .call = job.calls, .bytes = n, .id = m }, bytes, NULL, left);
+    return mail_send(
+        rank, &(Letter){ .kind = L_PARCEL, .call = job.calls, .bytes = n, .id = m }, bytes, NULL, left);
 }
 
 int far_look(int rank, ParcelId m, const void **bytes, size_t n)
 {
     const Peer *p = &job.peer[rank];
-    bool over = p->ended == p->call;            /* asked first: what came before that letter is there by now */
+    /* asked first: what came before that letter is there by now */
+    bool over = p->ended == p->call;
     size_t came = n;
     int here = mail_look(rank, p->call, m, bytes, &came);
     return came != n || (here < 0 && over) ? -1 : here > 0;
@@ -554,7 +598,8 @@ void far_forget(int rank, ParcelId m) { free(mail_take(rank, job.peer[rank].call
 /* To the other ranks that want it. */
 static int give(ParcelId m, Mem *mem, const bool *wants, void **copy, int *left)
 {
-    int e = (*copy = malloc(mem->bytes)) ? 0 : error_set(E_NOMEM, "out of host memory: %zu bytes", mem->bytes);
+    int e =
+        (*copy = malloc(mem->bytes)) ? 0 : error_set(E_NOMEM, "out of host memory: %zu bytes", mem->bytes);
     e = e ? e : mem->device->backend->read(mem, 0, *copy, mem->bytes);
     for (int r = 0; r < job.n && !e; r++)
         if (r != job.me && (!wants || wants[r]))
@@ -578,7 +623,8 @@ static int fetch(ParcelId m, Mem *mem)
         mail_rest(idle);
     }
     if (here < 0)
-        return error_set(E_DEVICE, "what is wanted of an array lies on rank %d, which does not send it", rank);
+        return error_set(
+            E_DEVICE, "what is wanted of an array lies on rank %d, which does not send it", rank);
     far_bytes(mem, mail_take(rank, job.peer[rank].call, m));
     return 0;
 }

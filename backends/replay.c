@@ -1,8 +1,10 @@
 /*
  * replay.c - running a plan's steps: launches, loops, conditions, branches, copies.
  *
- * In:  a frame, and memories for its arguments and results.   Out: commands, in order, through the backend's functions.
- * A body plan is a frame of its own. Carries of a loop go back and forth between two buffers and end in the step's results.
+ * In:  a frame, and memories for its arguments and results.   Out: commands, in order, through the backend's
+ * functions.
+ * A body plan is a frame of its own. Carries of a loop go back and forth between two buffers and end in the
+ * step's results.
  */
 #include "replay.h"
 
@@ -108,7 +110,8 @@ static void bind(Frame *body, const Spot *in, const Spot *out)
 }
 
 /* One run of a body. A result that is an argument, or another result, is copied. */
-static int run_body(const Run *c, Frame *body, const Spot *in, const Spot *out, const size_t *bytes, int64_t step)
+static int run_body(
+    const Run *c, Frame *body, const Spot *in, const Spot *out, const size_t *bytes, int64_t step)
 {
     bind(body, in, out);
     int e = run_plan(c, body, step);
@@ -219,7 +222,8 @@ static int copy_part(void *x, size_t to, const void *place, size_t at, size_t n)
 {
     const Traded *t = x;
     t->run->r->away(t->run->x, false);
-    return back(t->run, copy(t->run, (Spot){ (void *)(uintptr_t)place, at }, (Spot){ t->to.buffer, t->to.at + to }, n));
+    return back(t->run,
+        copy(t->run, (Spot){ (void *)(uintptr_t)place, at }, (Spot){ t->to.buffer, t->to.at + to }, n));
 }
 
 static int settle(void *x)
@@ -234,10 +238,18 @@ static int run_exchange(const Run *c, Frame *f, const Step *s)
 {
     const Slot *who = s->nin > 1 ? &f->plan->slot[s->in[1]] : NULL;
     Traded x = { c, f->mem[s->in[0]], f->mem[s->out[0]] };
-    Trade t = { .n = f->plan->slot[s->in[0]].bytes, .bytes = c->r->seen(c->x, x.from), .place = x.from.buffer, .at = x.from.at, .x = &x,
-                .put = put_part, .fetch = fetch_part, .copy = copy_part, .settle = settle };
+    Trade t = { .n = f->plan->slot[s->in[0]].bytes,
+        .bytes = c->r->seen(c->x, x.from),
+        .place = x.from.buffer,
+        .at = x.from.at,
+        .x = &x,
+        .put = put_part,
+        .fetch = fetch_part,
+        .copy = copy_part,
+        .settle = settle };
     int32_t *senders = who ? malloc(who->bytes) : NULL;
-    int e = who && !senders ? error_set(E_NOMEM, "no memory for what shards exchange") : device_fault(c->d, "exchange");
+    int e = who && !senders ? error_set(E_NOMEM, "no memory for what shards exchange") :
+                              device_fault(c->d, "exchange");
     if (!e && who)
         e = fetch(c, f->mem[s->in[1]], senders, who->bytes);
     c->r->away(c->x, true);
@@ -288,7 +300,9 @@ static int run_plan(const Run *c, Frame *f, int64_t step)
         case S_WHILE:  e = run_while(c, f, s, f->body[i]); break;
         case S_BRANCH: e = run_branch(c, f, s, f->body[i]); break;
         case S_EXCHANGE: e = run_exchange(c, f, s); break;
-        case S_COPY:   e = copy(c, f->mem[s->in[0]], f->mem[s->out[0]], f->plan->slot[s->out[0]].bytes); break;
+        case S_COPY:
+            e = copy(c, f->mem[s->in[0]], f->mem[s->out[0]], f->plan->slot[s->out[0]].bytes);
+            break;
         }
     }
     return e;
@@ -301,7 +315,8 @@ int replay_outputs(const Plan *p, Device *d, Mem *const *in, int nout, Mem **out
     memset(out, 0, (size_t)nout * sizeof *out);
     for (int s = 0; s < p->nslot; s++) {
         const Slot *slot = &p->slot[s];
-        if (slot->kind == SLOT_RESULT && !out[slot->index] && d->backend->alloc(d, slot->bytes, &out[slot->index]))
+        if (slot->kind == SLOT_RESULT && !out[slot->index] &&
+            d->backend->alloc(d, slot->bytes, &out[slot->index]))
             return error_code();
     }
     for (int k = 0; k < nout; k++) {
@@ -322,7 +337,8 @@ void replay_forget(int nout, Mem **out)
         mem_drop(out[k]), out[k] = NULL;
 }
 
-int replay(const Replay *r, const Device *d, void *x, Frame *f, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *))
+int replay(const Replay *r, const Device *d, void *x, Frame *f, Mem *const *in, Mem *const *out,
+    Spot (*spot)(Mem *))
 {
     const Run c = { r, d, x };
     for (int s = 0; s < f->plan->nslot; s++) {

@@ -1,15 +1,17 @@
 /*
- * replay.h - running a plan's steps, whatever the backend. A backend says how to launch, copy and read; the rest is here.
+ * replay.h - running a plan's steps, whatever the backend. A backend says how to launch, copy and read; the
+ * rest is here.
  */
 #ifndef HEDDLE_REPLAY_H
 #define HEDDLE_REPLAY_H
 
 #include "backend.h"
 
-typedef struct Spot { void *buffer; size_t at; } Spot;          /* a place in device memory; what a buffer is, the backend knows */
+/* a place in device memory; what a buffer is, the backend knows */
+typedef struct Spot { void *buffer; size_t at; } Spot;
 
-/* A plan with its memory by slot. Temporaries and constants stay; arguments and results are bound by each call, in a body by
- * each step. */
+/* A plan with its memory by slot. Temporaries and constants stay; arguments and results are bound by each
+ * call, in a body by each step. */
 typedef struct Frame {
     const Plan *plan;
     Spot *mem;
@@ -20,20 +22,27 @@ typedef struct Replay {
     int (*launch)(void *x, const Frame *, const Kernel *, int64_t step);
     int (*copy)(void *x, Spot from, Spot to, size_t bytes);
     int (*fetch)(void *x, Spot from, void *out, size_t bytes);  /* waits */
-    int (*store)(void *x, Spot to, const void *bytes, size_t n);        /* after all that was given before; the bytes are taken */
-    int (*settle)(void *x);                     /* waits for all that was given before, whose memory others may read then */
-    const void *(*seen)(void *x, Spot);         /* where the host sees this memory once that is settled; NULL: it does not */
-    void (*away)(void *x, bool);                /* this thread waits for others, until it is back: it holds no lock of the device */
+    /* after all that was given before; the bytes are taken */
+    int (*store)(void *x, Spot to, const void *bytes, size_t n);
+    /* waits for all that was given before, whose memory others may read then */
+    int (*settle)(void *x);
+    /* where the host sees this memory once that is settled; NULL: it does not */
+    const void *(*seen)(void *x, Spot);
+    /* this thread waits for others, until it is back: it holds no lock of the device */
+    void (*away)(void *x, bool);
 } Replay;
 
-/* place: where a temporary or a constant lies; a NULL buffer is an error. Gives the kernels of the plan their numbers. */
+/* place: where a temporary or a constant lies; a NULL buffer is an error. Gives the kernels of the plan
+ * their numbers. */
 Frame *replay_frame(const Plan *, const Device *, Spot (*place)(void *x, const Slot *), void *x);
 void replay_frame_drop(Frame *);                       /* NULL is fine */
 
-/* Memories for the results: a result that is an argument or another result shares its memory, as arrays never change. */
+/* Memories for the results: a result that is an argument or another result shares its memory, as arrays
+ * never change. */
 int replay_outputs(const Plan *, Device *, Mem *const *in, int nout, Mem **out);
 void replay_forget(int nout, Mem **out);        /* after an error */
 /* All steps, enqueued in order. spot: where a memory lies. */
-int replay(const Replay *, const Device *, void *x, Frame *, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *));
+int replay(
+    const Replay *, const Device *, void *x, Frame *, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *));
 
 #endif

@@ -1,10 +1,12 @@
 /*
  * timeline.c - what ran when, as a file.
  *
- * In:  HEDDLE_TIMELINE=FILE; whose work a thread does, a shard on a device, and where it begins and ends something.   Out: a list of
- * events in JSON, as trace viewers take them (Perfetto, about:tracing): a process for each device, a thread in it for each shard.
- * Events stand in the order in which they happened, whatever clocks say. The list is closed behind each event and opened again by the
- * next, so that the file is whole wherever the process ends.
+ * In:  HEDDLE_TIMELINE=FILE; whose work a thread does, a shard on a device, and where it begins and ends
+ * something.   Out: a list of
+ * events in JSON, as trace viewers take them (Perfetto, about:tracing): a process for each device, a thread
+ * in it for each shard. Events stand in the order in which they happened, whatever clocks say. The list is
+ * closed behind each event and opened again by the next, so that the file is whole wherever the process
+ * ends.
  */
 #include "backend.h"
 
@@ -17,7 +19,11 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static FILE *file;
 
 /* Lanes that have been given their names. */
-typedef struct Named { struct Named *next; int pid, tid; char device[sizeof ((DeviceInfo *)0)->name]; } Named;
+typedef struct Named {
+    struct Named *next;
+    int pid, tid;
+    char device[sizeof((DeviceInfo *)0)->name];
+} Named;
 static Named *named;
 static int devices;
 
@@ -56,7 +62,8 @@ static void add_text(const char *s)
 static void event_begin(const char *phase, int pid, int tid, const char *name)
 {
     bool first = fseek(file, -3, SEEK_END) || ftell(file) <= 1;
-    fprintf(file, "%s{\"ph\":\"%s\",\"pid\":%d,\"tid\":%d,\"name\":\"", first ? "\n" : ",\n", phase, pid, tid);
+    fprintf(
+        file, "%s{\"ph\":\"%s\",\"pid\":%d,\"tid\":%d,\"name\":\"", first ? "\n" : ",\n", phase, pid, tid);
     add_text(name ? name : "?");
     fputc('"', file);
 }

@@ -1,8 +1,10 @@
 /*
- * bench.c - runs the workloads: each in a process of its own, with empty caches on disk, then once more with full ones.
+ * bench.c - runs the workloads: each in a process of its own, with empty caches on disk, then once more with
+ * full ones.
  *
- * A process of its own makes the first call a first call, and a crash one row of the table. The child writes one JSON
- * object; the parent adds what it knows about the machine. A time counts only where the checksum agrees.
+ * A process of its own makes the first call a first call, and a crash one row of the table. The child writes
+ * one JSON object; the parent adds what it knows about the machine. A time counts only where the checksum
+ * agrees.
  */
 #define _GNU_SOURCE
 #include "measure.h"
@@ -45,11 +47,10 @@ static const char usage[] =
     "  --limit SECONDS         a workload that takes longer is given up (default 120)\n"
     "  --no-cached             leave the first call with full caches out\n";
 
-static const struct option known[] = {
-    { "device", 1, NULL, 'd' }, { "group", 1, NULL, 'g' }, { "min-time", 1, NULL, 't' }, { "json", 1, NULL, 'j' },
-    { "list", 0, NULL, 'l' }, { "check", 0, NULL, 'c' }, { "checksums", 1, NULL, SUMS }, { "limit", 1, NULL, LIMIT },
-    { "no-cached", 0, NULL, NO_CACHED }, { "child", 1, NULL, CHILD }, { "first", 0, NULL, FIRST }, { 0 }
-};
+static const struct option known[] = { { "device", 1, NULL, 'd' }, { "group", 1, NULL, 'g' },
+    { "min-time", 1, NULL, 't' }, { "json", 1, NULL, 'j' }, { "list", 0, NULL, 'l' },
+    { "check", 0, NULL, 'c' }, { "checksums", 1, NULL, SUMS }, { "limit", 1, NULL, LIMIT },
+    { "no-cached", 0, NULL, NO_CACHED }, { "child", 1, NULL, CHILD }, { "first", 0, NULL, FIRST }, { 0 } };
 
 static bool take(Options *o, int key, char *arg)
 {
@@ -98,14 +99,14 @@ static json_t *times_row(const Times *t)
     if (!isfinite(c->sum) || !isfinite(c->abs))
         return NULL;
     const hd_cost_info *m = &t->cost;
-    return json_pack(
-        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:[f,f,f,f]}",
-        "min_ms", t->min, "median_ms", t->median, "sys_ms", t->sys, "cpu_ms", t->cpu, "bytes", t->bytes, "flops", t->flops,
-        "first_call_ms", t->first, "trace_ms", m->trace_ms, "transform_ms", m->transform_ms, "schedule_ms", m->schedule_ms,
-        "compile_ms", m->compile_ms, "run_ms", t->run, "calls", t->calls, "kernels", (json_int_t)m->kernels,
-        "launches", (json_int_t)m->launches, "temporary_bytes", (json_int_t)m->temporary_bytes,
-        "n", (json_int_t)c->n, "sum", c->sum, "abs", c->abs,
-        "elems", c->elem[0], c->elem[1], c->elem[2], c->elem[3]);
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I, "
+                     "s:f, s:f, s:[f,f,f,f]}",
+        "min_ms", t->min, "median_ms", t->median, "sys_ms", t->sys, "cpu_ms", t->cpu, "bytes", t->bytes,
+        "flops", t->flops, "first_call_ms", t->first, "trace_ms", m->trace_ms, "transform_ms",
+        m->transform_ms, "schedule_ms", m->schedule_ms, "compile_ms", m->compile_ms, "run_ms", t->run,
+        "calls", t->calls, "kernels", (json_int_t)m->kernels, "launches", (json_int_t)m->launches,
+        "temporary_bytes", (json_int_t)m->temporary_bytes, "n", (json_int_t)c->n, "sum", c->sum, "abs",
+        c->abs, "elems", c->elem[0], c->elem[1], c->elem[2], c->elem[3]);
 }
 
 static void tell_device(json_t *row, const char *name)
@@ -116,8 +117,10 @@ static void tell_device(json_t *row, const char *name)
         i++;
     if (i == hd_device_count())
         return;
-    json_object_set_new(row, "heddle", json_string(hd_version())), json_object_set_new(row, "device", json_string(d.name));
-    json_object_set_new(row, "model", json_string(d.model)), json_object_set_new(row, "driver", json_string(d.driver));
+    json_object_set_new(row, "heddle", json_string(hd_version())),
+        json_object_set_new(row, "device", json_string(d.name));
+    json_object_set_new(row, "model", json_string(d.model)),
+        json_object_set_new(row, "driver", json_string(d.driver));
 }
 
 static int child(const Options *o)
@@ -184,7 +187,8 @@ static json_t *spawn(const Options *o, const char *name, const char *cache, bool
             argv[n++] = "--first";
         if (o->check)
             argv[n++] = "--check";
-        setenv("HEDDLE_CACHE", db, 1), setenv("POCL_CACHE_DIR", cache, 1), setenv("XDG_CACHE_HOME", cache, 1);
+        setenv("HEDDLE_CACHE", db, 1), setenv("POCL_CACHE_DIR", cache, 1),
+            setenv("XDG_CACHE_HOME", cache, 1);
         setenv("CUDA_CACHE_PATH", cache, 1), setenv("__GL_SHADER_DISK_CACHE_PATH", cache, 1);
         dup2(p[1], STDOUT_FILENO);
         close(p[0]), close(p[1]);
@@ -205,7 +209,10 @@ static int remove_entry(const char *path, const struct stat *s, int flag, struct
 
 /* ==================== rows */
 
-static double number(const json_t *row, const char *key) { return json_number_value(json_object_get(row, key)); }
+static double number(const json_t *row, const char *key)
+{
+    return json_number_value(json_object_get(row, key));
+}
 static const char *failed(const json_t *row) { return json_string_value(json_object_get(row, "failed")); }
 static void set(json_t *row, const char *key, double v)
 {
@@ -265,7 +272,8 @@ static json_t *run_row(const Options *o, const Workload *w)
 static bool sum_of(const json_t *row, Checksum *c)
 {
     const json_t *e = json_object_get(row, "elems");
-    c->n = json_integer_value(json_object_get(row, "n")), c->sum = number(row, "sum"), c->abs = number(row, "abs");
+    c->n = json_integer_value(json_object_get(row, "n")), c->sum = number(row, "sum"),
+    c->abs = number(row, "abs");
     for (size_t i = 0; i < 4; i++)
         c->elem[i] = json_number_value(json_array_get(e, i));
     return e != NULL;
@@ -275,13 +283,18 @@ static bool sum_of(const json_t *row, Checksum *c)
 static void print_row(const char *name, const json_t *row, FILE *table)
 {
     double error = number(row, "error");
-    fprintf(table, "%-20s min %10.4f median %10.4f cpu %9.3f sys %8.3f ms  launches %-5.0f bytes %-8.3g flops %-8.3g "
-        "bandwidth %.2f roof %.2f  error %.3g%s\n", name, number(row, "min_ms"), number(row, "median_ms"),
-        number(row, "cpu_ms"), number(row, "sys_ms"), number(row, "launches"), number(row, "bytes"), number(row, "flops"),
-        number(row, "bandwidth_share"), number(row, "roofline_share"), error, error <= 1 ? "" : "  CHECKSUM DIFFERS");
-    fprintf(table, "%20s first call %.1f ms: trace %.1f, transforms %.1f, schedule %.1f, compile %.1f, run %.1f; cached %.1f\n",
-        "", number(row, "first_call_ms"), number(row, "trace_ms"), number(row, "transform_ms"), number(row, "schedule_ms"),
-        number(row, "compile_ms"), number(row, "run_ms"), number(row, "cached_call_ms"));
+    fprintf(table,
+        "%-20s min %10.4f median %10.4f cpu %9.3f sys %8.3f ms  launches %-5.0f bytes %-8.3g flops %-8.3g "
+        "bandwidth %.2f roof %.2f  error %.3g%s\n",
+        name, number(row, "min_ms"), number(row, "median_ms"), number(row, "cpu_ms"), number(row, "sys_ms"),
+        number(row, "launches"), number(row, "bytes"), number(row, "flops"), number(row, "bandwidth_share"),
+        number(row, "roofline_share"), error, error <= 1 ? "" : "  CHECKSUM DIFFERS");
+    fprintf(table,
+        "%20s first call %.1f ms: trace %.1f, transforms %.1f, schedule %.1f, compile %.1f, run %.1f; "
+        "cached %.1f\n",
+        "", number(row, "first_call_ms"), number(row, "trace_ms"), number(row, "transform_ms"),
+        number(row, "schedule_ms"), number(row, "compile_ms"), number(row, "run_ms"),
+        number(row, "cached_call_ms"));
     fflush(table);
 }
 
@@ -291,7 +304,8 @@ static bool finish(const Workload *w, json_t *row, const json_t *want, Limits l,
     Checksum a, b;
     bool known = want && sum_of(row, &a) && sum_of(want, &b);
     double error = known ? checksum_error(w, &a, &b) : 0, ms = number(row, "min_ms");
-    json_object_set_new(row, "name", json_string(w->name)), json_object_set_new(row, "group", json_string(w->group));
+    json_object_set_new(row, "name", json_string(w->name)),
+        json_object_set_new(row, "group", json_string(w->group));
     set(row, "target", w->target);
     if (failed(row)) {
         fprintf(stderr, "%-20s %s\n", w->name, failed(row));

@@ -4,9 +4,10 @@
  *     calibrate [DEVICE] >machine.txt
  *
  * In:  a device whose driver runs on this processor (opencl:0).
- * Out: launch, store, load, load_far in the units of graph/machine.def, each with what it was made from; memory and arithmetic beside them.
- * Each figure is the best of many rounds, for what else the machine does only adds to them. A launch is the slope between programs of
- * few and of many kernels that wait for one another; loads and stores are loops in plain C over what the first cache holds.
+ * Out: launch, store, load, load_far in the units of graph/machine.def, each with what it was made from;
+ * memory and arithmetic beside them. Each figure is the best of many rounds, for what else the machine does
+ * only adds to them. A launch is the slope between programs of few and of many kernels that wait for one
+ * another; loads and stores are loops in plain C over what the first cache holds.
  */
 #include <heddle.h>
 #include <stdio.h>
@@ -18,11 +19,13 @@
 
 enum { FEW = 1, MANY = 33, ROUNDS = 40, LANES = 16, ITEMS = 32, VECTORS = 1 << 9, PASSES = 256 };
 #if defined(__x86_64__) && defined(__gnu_linux__)
-#define WIDEST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("O3", "fp-contract=fast")))
+#define WIDEST \
+    __attribute__(( \
+        target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("O3", "fp-contract=fast")))
 #else
 #define WIDEST
 #endif
-#define KEEP() __asm__ volatile("" ::: "memory")        /* memory is looked at: no load or store is left out */
+#define KEEP() __asm__ volatile("" ::: "memory") /* memory is looked at: no load or store is left out */
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
 
@@ -56,7 +59,8 @@ static double call_ms(hd (*f)(hd), const char *device, hd_array *x)
 
 static double launch_ms(const char *device)
 {
-    static float zeros[ITEMS * LANES * 4];      /* for each of ITEMS work-items a few vectors: next to no work */
+    /* for each of ITEMS work-items a few vectors: next to no work */
+    static float zeros[ITEMS * LANES * 4];
     hd_array *x = hd_array_of(zeros, 4, ITEMS * LANES);
     double one = x ? call_ms(few, device, x) : -1, all = x ? call_ms(many, device, x) : -1;
     hd_drop(x);
@@ -147,7 +151,8 @@ static void row(const char *name, double value, const char *from)
     printf("%-18s %-10.5g  # %s\n", name, value, from);
 }
 
-/* Programs are to be launched one kernel at a time, each by all cores: as on a machine whose launches are free. */
+/* Programs are to be launched one kernel at a time, each by all cores: as on a machine whose launches are
+ * free. */
 static int plan_for_launches(char *path)
 {
     int f = mkstemp(path);
@@ -166,19 +171,24 @@ int main(int argc, char **argv)
     if (argc > 2 || !data || !sink || plan_for_launches(path))
         return fprintf(stderr, "calibrate [DEVICE]\n"), 2;
     memset(data, 0, bytes);
-    double launch = launch_ms(device), cycle = turn_ns(add_chain), fma = turn_ns(multiply_adds), load = turn_ns(loads);
+    double launch = launch_ms(device), cycle = turn_ns(add_chain), fma = turn_ns(multiply_adds),
+           load = turn_ns(loads);
     double apart = turn_ns(loads_apart), store = turn_ns(stores);
     unlink(path);
     if (launch < 0)
         return fprintf(stderr, "calibrate: %s\n", hd_error()), 2;
     Limits most = machine_limits();
-    printf("# measured on %s. A cycle is %.3g ns, 16 multiply-adds %.3g ns, loading 16 numbers %.3g ns, storing them %.3g ns\n", device, cycle,
-           fma, load, store);
-    printf("# all cores: memory %.3g GB/s, multiply-adds %.4g Gflop/s\n", most.bytes * 1e-6, most.flops * 1e-6);
-    row("launch", (double)(long)(launch * 1e6 / cycle), "cycles of a launch that waits in a queue; the first one of a call wakes the cores besides");
+    printf("# measured on %s. A cycle is %.3g ns, 16 multiply-adds %.3g ns, loading 16 numbers %.3g ns, "
+           "storing them %.3g ns\n",
+        device, cycle, fma, load, store);
+    printf(
+        "# all cores: memory %.3g GB/s, multiply-adds %.4g Gflop/s\n", most.bytes * 1e-6, most.flops * 1e-6);
+    row("launch", (double)(long)(launch * 1e6 / cycle),
+        "cycles of a launch that waits in a queue; the first one of a call wakes the cores besides");
     row("load", load / fma, "16 numbers from the first cache, in multiply-adds of as many");
     row("store", store / fma, "16 numbers to the first cache, likewise");
-    row("load_far", (double)(long)(apart / load + .5), "16 numbers from 16 lines, in loads of as many side by side");
+    row("load_far", (double)(long)(apart / load + .5),
+        "16 numbers from 16 lines, in loads of as many side by side");
     free(data), free(sink);
     return 0;
 }

@@ -1,9 +1,11 @@
 /*
- * collectives.c - what collectives between devices cost, by size and path. Over unlike devices there is one path for reductions.
+ * collectives.c - what collectives between devices cost, by size and path. Over unlike devices there is one
+ * path for reductions.
  *
- * In:  a list of devices, sizes.   Out: a table: each collective over those devices for some bytes a shard; for a sum and a largest
- *      both ways, gathered whole and in parts, and which of them the library takes; what each costs beside memcpy of the bytes that come
- *      to a shard. Arguments are on their devices, results stay there.
+ * In:  a list of devices, sizes.   Out: a table: each collective over those devices for some bytes a shard;
+ * for a sum and a largest
+ *      both ways, gathered whole and in parts, and which of them the library takes; what each costs beside
+ *      memcpy of the bytes that come to a shard. Arguments are on their devices, results stay there.
  *      collectives [--devices NAME,NAME] [--sizes BYTES,BYTES] [--rounds N] [--markdown]
  */
 #include <stdio.h>
@@ -16,8 +18,11 @@
 
 enum { SIZES = 16 };
 
-static struct { const char *devices; int64_t size[SIZES]; int nsize, rounds, n; bool markdown; } option = {
-    .devices = "host,host,host,host", .size = { 1 << 10, 16 << 10, 256 << 10, 4 << 20 }, .nsize = 4, .rounds = 9 };
+static struct { const char *devices; int64_t size[SIZES]; int nsize, rounds, n; bool markdown;
+} option = { .devices = "host,host,host,host",
+    .size = { 1 << 10, 16 << 10, 256 << 10, 4 << 20 },
+    .nsize = 4,
+    .rounds = 9 };
 
 static hd sum(hd x) { return hd_psum(x, "i"); }
 static hd largest(hd x) { return hd_pmax(x, "i"); }
@@ -32,9 +37,14 @@ static hd turn(hd x)
     return hd_ppermute(x, "i", pair, option.n);
 }
 
-static const struct { const char *name; hd (*f)(hd); bool reduces; } row[] = {
-    { "psum", sum, true }, { "pmax", largest, true }, { "all_gather", gather, false }, { "psum_scatter", scatter, false },
-    { "all_to_all", deal, false }, { "ppermute", turn, false },
+static const struct { const char *name; hd (*f)(hd); bool reduces;
+} row[] = {
+    { "psum", sum, true },
+    { "pmax", largest, true },
+    { "all_gather", gather, false },
+    { "psum_scatter", scatter, false },
+    { "all_to_all", deal, false },
+    { "ppermute", turn, false },
 };
 
 enum { DIRECT, PARTS, ONE };
@@ -99,7 +109,8 @@ static void measure(int r, int path, int64_t bytes, bool chosen)
     int64_t w = bytes / (int64_t)sizeof(float);
     float *p = calloc((size_t)(option.n * w), sizeof *p);
     crossing_set(path == DIRECT ? INT64_MAX : path == PARTS ? 1 : 0);
-    hd_array *x = hd_array_new(HD_F32, (hd_ints){ 2, { option.n, w } }, p, NULL), *there = x ? hd_put(x, option.devices) : NULL;
+    hd_array *x = hd_array_new(HD_F32, (hd_ints){ 2, { option.n, w } }, p, NULL),
+             *there = x ? hd_put(x, option.devices) : NULL;
     hd_fn *f = hd_pmap(row[r].f, .devices = option.devices, .axis_name = "i");
     free(p);
     if (!there)
@@ -108,8 +119,10 @@ static void measure(int r, int path, int64_t bytes, bool chosen)
     hd_forget(f);
     hd_drop(x), hd_drop(there);
     crossing_set(0);
-    printf(option.markdown ? "| `%s` | %lld | %s%s | %.0f | %.0f %% |\n" : "%-13s %10lld  %-12s%-2s %10.0f us  %5.0f %% of memcpy\n",
-        row[r].name, (long long)bytes, path_name[path], chosen ? option.markdown ? " (chosen)" : "*" : "", call, 100 * copy / call);
+    printf(option.markdown ? "| `%s` | %lld | %s%s | %.0f | %.0f %% |\n" :
+                             "%-13s %10lld  %-12s%-2s %10.0f us  %5.0f %% of memcpy\n",
+        row[r].name, (long long)bytes, path_name[path], chosen ? option.markdown ? " (chosen)" : "*" : "",
+        call, 100 * copy / call);
 }
 
 /* What the library takes for these devices: the largest of all shards that is gathered. */
@@ -156,14 +169,18 @@ static bool read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     if (!read_options(argc, argv))
-        return fprintf(stderr, "usage: collectives [--devices NAME,NAME] [--sizes BYTES,BYTES] [--rounds N] [--markdown]\n"), 2;
+        return fprintf(stderr,
+                   "usage: collectives [--devices NAME,NAME] [--sizes BYTES,BYTES] [--rounds N] "
+                   "[--markdown]\n"),
+               2;
     int64_t crossing = chosen_crossing();
     if (option.n > 64)
         return fprintf(stderr, "collectives: at most 64 devices\n"), 2;
-    printf("%d shards on %s: reductions are gathered up to %lld bytes of all shards, in parts above\n\n", option.n, option.devices,
-        (long long)crossing);
+    printf("%d shards on %s: reductions are gathered up to %lld bytes of all shards, in parts above\n\n",
+        option.n, option.devices, (long long)crossing);
     if (option.markdown)
-        printf("| collective | bytes a shard | path | microseconds | of memcpy |\n| --- | --- | --- | --- | --- |\n");
+        printf("| collective | bytes a shard | path | microseconds | of memcpy |\n| --- | --- | --- | --- | "
+               "--- |\n");
     for (int r = 0; r < (int)(sizeof row / sizeof *row); r++)
         for (int k = 0; k < option.nsize; k++) {
             bool direct = option.size[k] * option.n <= crossing;

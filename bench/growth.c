@@ -3,9 +3,11 @@
  *
  *     growth [--device D] [--limit S] [--json FILE] [vmap] [scan] [memory] [graph]
  *
- * One line a size, then whether the law holds; in the file one object a law, with its points and the most they may have.
+ * One line a size, then whether the law holds; in the file one object a law, with its points and the most
+ * they may have.
  *
- * Every size runs in a process of its own with empty caches, so that first calls are first calls and memory is its own.
+ * Every size runs in a process of its own with empty caches, so that first calls are first calls and memory
+ * is its own.
  */
 #define _GNU_SOURCE
 #include "measure.h"
@@ -120,7 +122,8 @@ static Point graph_most(const Point *p, const int64_t *size, int i)
 
 static bool within(const Point *p, const Point *most)
 {
-    return p->first <= most->first && p->run <= most->run && p->compile <= most->compile && p->kilobytes <= most->kilobytes;
+    return p->first <= most->first && p->run <= most->run && p->compile <= most->compile &&
+        p->kilobytes <= most->kilobytes;
 }
 
 typedef struct Law {
@@ -209,7 +212,8 @@ static bool apart(const Law *law, int64_t size, const char *device, double limit
     pid_t pid = fork();
     if (!pid) {
         snprintf(db, sizeof db, "%s/programs.db", cache);
-        setenv("HEDDLE_CACHE", db, 1), setenv("POCL_CACHE_DIR", cache, 1), setenv("XDG_CACHE_HOME", cache, 1);
+        setenv("HEDDLE_CACHE", db, 1), setenv("POCL_CACHE_DIR", cache, 1),
+            setenv("XDG_CACHE_HOME", cache, 1);
         int e = point(law, size, device, p);
         ssize_t done = e ? 0 : write(fd[1], p, sizeof *p);
         _exit(done != (ssize_t)sizeof *p);
@@ -237,7 +241,8 @@ static const char usage[] =
 
 static bool parse(int argc, char **argv, Options *o)
 {
-    static const struct option known[] = { { "device", 1, NULL, 'd' }, { "limit", 1, NULL, 'l' }, { "json", 1, NULL, 'j' }, { 0 } };
+    static const struct option known[] = { { "device", 1, NULL, 'd' }, { "limit", 1, NULL, 'l' },
+        { "json", 1, NULL, 'j' }, { 0 } };
     for (int key; (key = getopt_long(argc, argv, "d:l:j:", known, NULL)) != -1; )
         switch (key) {
         case 'd': o->device = optarg; break;
@@ -270,9 +275,12 @@ static bool judge(const Law *law, const Options *o, FILE *text, json_t *points)
         Point most = law->most(p, law->size, i);
         bool holds = got && within(&p[i], &most);
         Point again;
-        if (got && !holds && apart(law, law->size[i], o->device, o->limit, &again)) {       /* noise only adds */
-            p[i] = (Point){ .first = fmin(p[i].first, again.first), .run = fmin(p[i].run, again.run),
-                .compile = fmin(p[i].compile, again.compile), .kilobytes = fmin(p[i].kilobytes, again.kilobytes) };
+        /* noise only adds */
+        if (got && !holds && apart(law, law->size[i], o->device, o->limit, &again)) {
+            p[i] = (Point){ .first = fmin(p[i].first, again.first),
+                .run = fmin(p[i].run, again.run),
+                .compile = fmin(p[i].compile, again.compile),
+                .kilobytes = fmin(p[i].kilobytes, again.kilobytes) };
             most = law->most(p, law->size, i);
             holds = within(&p[i], &most);
         }
@@ -280,7 +288,8 @@ static bool judge(const Law *law, const Options *o, FILE *text, json_t *points)
             fprintf(text, "%-8s %8lld  first %10.2f ms  run %10.4f ms  memory %8.0f KiB%s\n", law->name,
                 (long long)law->size[i], p[i].first, p[i].run, p[i].kilobytes, holds ? "" : "  <");
         else
-            fprintf(text, "%-8s %8lld  gave no result in %g s  <\n", law->name, (long long)law->size[i], o->limit);
+            fprintf(text, "%-8s %8lld  gave no result in %g s  <\n", law->name, (long long)law->size[i],
+                o->limit);
         fflush(text);
         json_t *row = got ? numbers(&p[i]) : json_object();
         json_object_set_new(row, "size", json_integer(law->size[i]));

@@ -1,8 +1,9 @@
 /*
- * inputs.c - arguments of the workloads: a formula of the linear index, exact in f32, the same in every language.
+ * inputs.c - arguments of the workloads: a formula of the linear index, exact in f32, the same in every
+ * language.
  *
- * An integer hash and not a sine of the index: sines differ between mathematics libraries, and a matrix of sines has
- * rank 2, which hides errors.
+ * An integer hash and not a sine of the index: sines differ between mathematics libraries, and a matrix of
+ * sines has rank 2, which hides errors.
  */
 #include "workloads.h"
 

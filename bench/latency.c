@@ -1,10 +1,12 @@
 /*
- * latency.c - where the time of a small call goes: microseconds of each thing that a program does between kernels.
+ * latency.c - where the time of a small call goes: microseconds of each thing that a program does between
+ * kernels.
  *
- *     latency [DEVICE]      one line a thing: median and 99th percentile of single tries, least of a run of many
+ *     latency [DEVICE]      one line a thing: median and 99th percentile of single tries, least of a run of
+ *     many
  *
- * Then the parts of one call, those that nobody can time from outside called as hd_call does, and what the first, second
- * and hundredth call of a function cost.
+ * Then the parts of one call, those that nobody can time from outside called as hd_call does, and what the
+ * first, second and hundredth call of a function cost.
  */
 #include "measure.h"                            /* first: heddle.h with its macros, which api.h leaves out */
 #include "api.h"
@@ -152,11 +154,13 @@ static int show(Bench *b, const char *name, thing *f)
         return e;
     }
     double middle = median(us, TRIES);
-    printf("%-42s median %8.2f us   99 %% %8.2f us   in a row %8.2f us\n", name, middle, us[TRIES * 99 / 100], least);
+    printf("%-42s median %8.2f us   99 %% %8.2f us   in a row %8.2f us\n", name, middle,
+        us[TRIES * 99 / 100], least);
     return 0;
 }
 
-/* What lies between two stamps: the check of the arguments comes with a lookup, a call with both and the enqueueing. */
+/* What lies between two stamps: the check of the arguments comes with a lookup, a call with both and the
+ * enqueueing. */
 enum { COMPILED, FOUND, CALLED, WAITED, DROPPED, ENQUEUED, STAMPS };
 
 static int parts(Bench *b)
@@ -192,7 +196,8 @@ static int parts(Bench *b)
     for (int k = 0; k < STAMPS; k++)
         m[k] = median(us[k], TRIES);
     if (!e)
-        printf("the parts of a call: argument check %.2f, lookup %.2f, enqueue %.2f, wait %.2f, result %.2f us\n",
+        printf("the parts of a call: argument check %.2f, lookup %.2f, enqueue %.2f, wait %.2f, result %.2f "
+               "us\n",
             m[COMPILED] - m[FOUND], m[FOUND], m[ENQUEUED], m[WAITED],
             fmax(0, m[CALLED] - m[COMPILED] - m[ENQUEUED] + m[DROPPED]));
     return e;
@@ -211,8 +216,10 @@ static int numbered(Bench *b)
         }
     }
     if (!e)
-        printf("call number 1 of a function %.0f us (what the disk cache has is not compiled), 2 %.2f us, %d %.2f us\n",
-            median(us[0], NEW_FUNCTIONS), median(us[1], NEW_FUNCTIONS), RUN, median(us[RUN - 1], NEW_FUNCTIONS));
+        printf("call number 1 of a function %.0f us (what the disk cache has is not compiled), 2 %.2f us, "
+               "%d %.2f us\n",
+            median(us[0], NEW_FUNCTIONS), median(us[1], NEW_FUNCTIONS), RUN,
+            median(us[RUN - 1], NEW_FUNCTIONS));
     return e;
 }
 

@@ -1,8 +1,9 @@
 /*
- * limits.c - what the cores reach in plain C: a stream triad for memory (through the cache or around it, the faster), chains of fused
- * multiply-adds for arithmetic.
+ * limits.c - what the cores reach in plain C: a stream triad for memory (through the cache or around it, the
+ * faster), chains of fused multiply-adds for arithmetic.
  *
- * One thread a core, the best of several rounds. Vectors are as wide as the machine has them; the loader picks.
+ * One thread a core, the best of several rounds. Vectors are as wide as the machine has them; the loader
+ * picks.
  */
 #include "measure.h"
 
@@ -33,7 +34,8 @@ static void triad_around(float *restrict a, const float *restrict b, const float
 {
 #ifdef __SSE2__
     for (long i = 0; i + 4 <= n; i += 4)
-        _mm_stream_ps(a + i, _mm_add_ps(_mm_loadu_ps(b + i), _mm_mul_ps(_mm_set1_ps(3), _mm_loadu_ps(c + i))));
+        _mm_stream_ps(
+            a + i, _mm_add_ps(_mm_loadu_ps(b + i), _mm_mul_ps(_mm_set1_ps(3), _mm_loadu_ps(c + i))));
     _mm_sfence();
 #else
     triad(a, b, c, n);
@@ -91,7 +93,8 @@ Limits machine_limits(void)
     memset(all, 0, 3 * (size_t)FLOATS * sizeof *all);
     for (int i = 0; i < n; i++)
         core[i] = (Core){ all + i * each, all + FLOATS + i * each, all + 2 * FLOATS + i * each, each, 0 };
-    double stream = fastest(run_triad, core, n), around = fastest(run_around, core, n), arithmetic = fastest(run_chains, core, n);
+    double stream = fastest(run_triad, core, n), around = fastest(run_around, core, n),
+           arithmetic = fastest(run_chains, core, n);
     free(all);
     stream = around && around < stream ? around : stream;
     return (Limits){

@@ -1,8 +1,8 @@
 /*
  * measure.c - one workload, from a function never seen to its steady state.
  *
- * Inputs are on the device before any clock starts. A call ends when its result could be read. Each call returns new
- * results; those of the call before are released first.
+ * Inputs are on the device before any clock starts. A call ends when its result could be read. Each call
+ * returns new results; those of the call before are released first.
  */
 #include "measure.h"
 
@@ -113,8 +113,9 @@ int measure(const Workload *w, const char *device, double seconds, Times *t)
     *t = (Times){ 0 };
     if (!e)
         e = wake(device, 1 << 20);
-    if (!e && !(e = arguments(w, device, args, &n)) && !(e = (f = w->function(w->size)) ? 0 : hd_error_code())
-        && !(e = first(w, f, &out, args, n, t)) && !(e = checksum(out, &t->sum))) {
+    if (!e && !(e = arguments(w, device, args, &n)) &&
+        !(e = (f = w->function(w->size)) ? 0 : hd_error_code()) && !(e = first(w, f, &out, args, n, t)) &&
+        !(e = checksum(out, &t->sum))) {
         t->bytes = bytes_of(out);
         for (int i = 0; i < n; i++)
             t->bytes += bytes_of(args[i]);

@@ -7,14 +7,16 @@
 typedef struct Times {
     double first, run;                          /* the first call; one run, the last part of it */
     hd_cost_info cost;                          /* the parts before; what the program is */
-    double min, median, sys, cpu;               /* steady state; cpu: of all threads, a call; sys: in the system */
+    /* steady state; cpu: of all threads, a call; sys: in the system */
+    double min, median, sys, cpu;
     double bytes, flops;
     int calls;
     Checksum sum;
 } Times;
 
 double now_ms(void);
-int measure(const Workload *, const char *device, double seconds, Times *);     /* seconds < 0: the first call only */
+/* seconds < 0: the first call only */
+int measure(const Workload *, const char *device, double seconds, Times *);
 
 /* Bytes and operations a millisecond that plain C reaches on all cores. */
 typedef struct Limits { double bytes, flops; } Limits;

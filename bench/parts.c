@@ -15,7 +15,10 @@ hd perceptron(hd params, hd x, hd (*act)(hd))
 
 hd cross_entropy(hd logits, hd label) { return hd_sub(hd_logsumexp(logits), hd_take(logits, label, 0)); }
 
-hd mean_cross_entropy(hd logits, hd labels) { return hd_mean(hd_apply(hd_vmap(cross_entropy), logits, labels)); }
+hd mean_cross_entropy(hd logits, hd labels)
+{
+    return hd_mean(hd_apply(hd_vmap(cross_entropy), logits, labels));
+}
 
 hd normalise(hd x, hd gain, hd shift)
 {

@@ -3,11 +3,13 @@
  *
  *     scaling [--width W] [--rows R] [--alpha MICROSECONDS] [--beta GIGABYTES_A_SECOND]
  *
- * The program is a step of data-parallel training: each device has R rows, all have the W x W weights, gradients are summed.
- * Out: a table of what N = 1 ... 64 devices of this processor take to build, in time and memory, and one of predicted times.
- * A step is predicted as compute + sum. Compute: measured on one device. Sum: a link takes alpha + bytes / beta for a message. It is
- * measured here between two devices of this processor, unless --alpha and --beta say what another link takes. Small sums are
- * direct, each device gets N - 1 messages; large ones go in parts, as Heddle does it: 2 (N - 1) messages of a part each.
+ * The program is a step of data-parallel training: each device has R rows, all have the W x W weights,
+ * gradients are summed.
+ * Out: a table of what N = 1 ... 64 devices of this processor take to build, in time and memory, and one of
+ * predicted times. A step is predicted as compute + sum. Compute: measured on one device. Sum: a link takes
+ * alpha + bytes / beta for a message. It is measured here between two devices of this processor, unless
+ * --alpha and --beta say what another link takes. Small sums are direct, each device gets N - 1 messages;
+ * large ones go in parts, as Heddle does it: 2 (N - 1) messages of a part each.
  */
 #include <getopt.h>
 #include <heddle.h>
@@ -18,7 +20,8 @@
 
 #include "measure.h"
 
-enum { ROUNDS = 15, DIRECT = 256 << 10, LINKS = 64 };           /* DIRECT: what is gathered whole, in bytes of all */
+/* DIRECT: what is gathered whole, in bytes of all */
+enum { ROUNDS = 15, DIRECT = 256 << 10, LINKS = 64 };
 
 static hd loss(hd w, hd x) { return hd_mean(hd_square(hd_tanh(hd_matmul(x, w)))); }
 static hd slope(hd w, hd x) { return hd_apply(hd_grad(loss), w, x); }
@@ -38,7 +41,10 @@ static hd_array *filled(int64_t n, int64_t rows, int64_t columns)
     float *p = malloc(size * sizeof *p);
     for (size_t i = 0; p && i < size; i++)
         p[i] = (float)(i % 17) / 16;
-    hd_array *a = p ? hd_array_new(HD_F32, n ? (hd_ints){ 3, { n, rows, columns } } : (hd_ints){ 2, { rows, columns } }, p, NULL) : NULL;
+    hd_array *a = p ?
+        hd_array_new(
+            HD_F32, n ? (hd_ints){ 3, { n, rows, columns } } : (hd_ints){ 2, { rows, columns } }, p, NULL) :
+        NULL;
     free(p);
     if (!a)
         failed();
@@ -87,7 +93,8 @@ static double resident_kb(void)
 static void build(int n, int64_t rows, int64_t width)
 {
     hd_array *w = filled(0, width, width), *x = filled(n, rows, width);
-    hd_fn *f = hd_pmap(step, .axis_name = "devices", .devices = devices(n), .in_axes = { HD_NONE, 0 }, .out_axes = HD_NONE);
+    hd_fn *f = hd_pmap(
+        step, .axis_name = "devices", .devices = devices(n), .in_axes = { HD_NONE, 0 }, .out_axes = HD_NONE);
     double kb = resident_kb(), since = now_ms();
     if (hd_compile(f, w, x))
         failed();
@@ -104,7 +111,8 @@ static Link measured(void)
 {
     enum { SMALL = 64, LARGE = 1 << 20 };
     hd_fn *f = hd_pmap(swapped, .axis_name = "devices", .devices = devices(2));
-    hd_array *small = filled(2, 1, SMALL), *large = filled(2, 1, LARGE), *s = hd_put(small, devices(2)), *l = hd_put(large, devices(2));
+    hd_array *small = filled(2, 1, SMALL), *large = filled(2, 1, LARGE), *s = hd_put(small, devices(2)),
+             *l = hd_put(large, devices(2));
     if (!s || !l)
         failed();
     double a = best_ms(f, s, NULL), b = best_ms(f, l, NULL);
@@ -114,7 +122,8 @@ static Link measured(void)
 
 static double sum_ms(const Link *l, int n, double bytes)
 {
-    double direct = (n - 1) * (l->alpha + bytes * l->beta), parts = 2.0 * (n - 1) * (l->alpha + bytes / n * l->beta);
+    double direct = (n - 1) * (l->alpha + bytes * l->beta),
+           parts = 2.0 * (n - 1) * (l->alpha + bytes / n * l->beta);
     return bytes * n <= DIRECT ? direct : parts;
 }
 
@@ -123,9 +132,10 @@ static void predict(const Link *l, int64_t rows, int64_t width)
     hd_array *w = filled(0, width, width), *x = filled(0, rows, width);
     double compute = best_ms(HD_FN(slope), w, x), bytes = 4.0 * (double)(width * width);
     hd_drop(w), hd_drop(x);
-    printf("\nA step on one device: %.3f ms. A link: %.1f us and %.2f GB/s. The gradient: %.0f KiB.\n\n", compute, 1e3 * l->alpha,
-           1e-6 / l->beta, bytes / 1024);
-    printf("| devices | sum, ms | step, ms | rows a second, of N times one device's |\n| --- | --- | --- | --- |\n");
+    printf("\nA step on one device: %.3f ms. A link: %.1f us and %.2f GB/s. The gradient: %.0f KiB.\n\n",
+        compute, 1e3 * l->alpha, 1e-6 / l->beta, bytes / 1024);
+    printf("| devices | sum, ms | step, ms | rows a second, of N times one device's |\n| --- | --- | --- | "
+           "--- |\n");
     static const int n[] = { 8, 64, 1024 };
     for (int k = 0; k < 3; k++) {
         double s = sum_ms(l, n[k], bytes);
@@ -135,8 +145,8 @@ static void predict(const Link *l, int64_t rows, int64_t width)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { { "width", 1, NULL, 'w' }, { "rows", 1, NULL, 'r' }, { "alpha", 1, NULL, 'a' },
-                                             { "beta", 1, NULL, 'b' }, { 0 } };
+    static const struct option options[] = { { "width", 1, NULL, 'w' }, { "rows", 1, NULL, 'r' },
+        { "alpha", 1, NULL, 'a' }, { "beta", 1, NULL, 'b' }, { 0 } };
     int64_t width = 256, rows = 256;
     Link given = { -1, -1 }, link;
 
@@ -156,7 +166,8 @@ int main(int argc, char **argv)
     for (int n = 1; n <= LINKS; n *= 4)
         build(n, 2, 32);
     link = measured();
-    link.alpha = given.alpha >= 0 ? given.alpha : link.alpha, link.beta = given.beta >= 0 ? given.beta : link.beta;
+    link.alpha = given.alpha >= 0 ? given.alpha : link.alpha,
+    link.beta = given.beta >= 0 ? given.beta : link.beta;
     predict(&link, rows, width);
     return 0;
 }

@@ -1,11 +1,14 @@
 /*
- * sweep.c - how fast matrices are multiplied, by size: square ones, 64 rows times a square, a square times 64 columns.
+ * sweep.c - how fast matrices are multiplied, by size: square ones, 64 rows times a square, a square times
+ * 64 columns.
  *
- *     sweep [DEVICE] [-r ROUNDS] [-f FLOOR] [-c]       -c: by processor time, a core: where others use the machine too
+ *     sweep [DEVICE] [-r ROUNDS] [-f FLOOR] [-c]       -c: by processor time, a core: where others use the
+ *     machine too
  *
  * In:  24 sizes from 128 to 2100, odd ones among them.
- * Out: Gflop/s of each and its part of the best of its column. Of square ones from 448 on none should be below FLOOR (0.85).
- * All sizes are measured once a round, so that whoever else uses the machine disturbs every size and not one; the best round counts.
+ * Out: Gflop/s of each and its part of the best of its column. Of square ones from 448 on none should be
+ * below FLOOR (0.85). All sizes are measured once a round, so that whoever else uses the machine disturbs
+ * every size and not one; the best round counts.
  */
 #include <getopt.h>
 #include <heddle.h>
@@ -17,8 +20,8 @@
 #include "measure.h"
 
 enum { SIZES = 24, SHAPES = 3, NARROW = 64, FROM = 448 };
-static const int size[SIZES] = { 128, 129, 192, 255, 256, 320, 384, 448, 496, 512, 528, 640, 768, 896, 1000, 1024, 1111, 1152, 1280,
-                                 1536, 1789, 2048, 2064, 2100 };
+static const int size[SIZES] = { 128, 129, 192, 255, 256, 320, 384, 448, 496, 512, 528, 640, 768, 896, 1000,
+    1024, 1111, 1152, 1280, 1536, 1789, 2048, 2064, 2100 };
 static const char *const shape[SHAPES] = { "n x n x n", "64 x n x n", "n x n x 64" };
 
 static hd product(hd x, hd y) { return hd_matmul(x, y); }
@@ -90,7 +93,8 @@ static int report(Case (*all)[SIZES], double floor)
         if (size[k] >= FROM && rate(&all[0][k]) < least * most[0])
             least = rate(&all[0][k]) / most[0], worst = size[k];
     }
-    printf("Gflop/s, and the part of the best. Of square ones from %d on the least is %.2f, at %d\n", FROM, least, worst);
+    printf("Gflop/s, and the part of the best. Of square ones from %d on the least is %.2f, at %d\n", FROM,
+        least, worst);
     return least < floor;
 }
 

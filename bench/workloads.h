@@ -1,16 +1,18 @@
 /*
- * workloads.h - the yardstick: programs that Heddle and JAX both run, on the same inputs, to the same numbers.
+ * workloads.h - the yardstick: programs that Heddle and JAX both run, on the same inputs, to the same
+ * numbers.
  *
- * A workload is a function of arrays, arguments made by a formula, and what its results must add up to. All of it is
- * written against heddle.h as a user would write it; nothing here knows what is inside.
+ * A workload is a function of arrays, arguments made by a formula, and what its results must add up to. All
+ * of it is written against heddle.h as a user would write it; nothing here knows what is inside.
  */
 #ifndef BENCH_WORKLOADS_H
 #define BENCH_WORKLOADS_H
 
 #include <heddle.h>
 
-enum { MAX_ARGS = 16, MAX_SIZES = 6, SLOW = 20 };   /* SLOW: what one exp, log, division or root counts for in flops */
-#define FIRST_LAYER 10                              /* input numbers of a perceptron's weights: 10, 11, ... */
+/* SLOW: what one exp, log, division or root counts for in flops */
+enum { MAX_ARGS = 16, MAX_SIZES = 6, SLOW = 20 };
+#define FIRST_LAYER 10 /* input numbers of a perceptron's weights: 10, 11, ... */
 #define FIRST_BIAS  30
 
 typedef struct Workload Workload;
@@ -31,8 +33,10 @@ struct Workload {
     call_fn *call;                                  /* NULL: hd_call */
     const char *first_call_of;                      /* what is timed is the first call of that workload */
     const char *missing;                            /* an op that it needs and Heddle lacks */
-    double tol, target;                             /* tol 0: 1e-5. target: least ratio to JAX on two cores */
-    bool sum_only;                                  /* a rounding can move a branch: elements are not compared */
+    /* tol 0: 1e-5. target: least ratio to JAX on two cores */
+    double tol, target;
+    /* a rounding can move a branch: elements are not compared */
+    bool sum_only;
 };
 
 extern const Workload guide_workloads[], kernel_workloads[], control_workloads[], model_workloads[];

@@ -70,7 +70,10 @@ static hd collatz_step(hd s)
     return hd_tuple(hd_where(odd, plus(times(3, m), 1), hd_right_shift(m, hd_c(1))), plus(hd_nth(s, 1), 1));
 }
 
-static hd collatz(hd m) { return hd_nth(hd_while(collatz_more, collatz_step, hd_tuple(m, hd_zeros(HD_I32))), 1); }
+static hd collatz(hd m)
+{
+    return hd_nth(hd_while(collatz_more, collatz_step, hd_tuple(m, hd_zeros(HD_I32))), 1);
+}
 static hd_fn *collatz_fn(const int64_t *s) { (void)s; return hd_vmap(collatz); }
 
 static int collatz_args(const int64_t *s, hd_array **a)
@@ -154,7 +157,11 @@ static int logistic_args(const int64_t *s, hd_array **a)
     a[0] = AR(1, .4, 3, s[0]), a[1] = AR(2, .4, .5, s[0]);
     return 2;
 }
-static double logistic_flops(const int64_t *s, const hd_array *o) { (void)o; return 3.0 * (double)(s[0] * s[1]); }
+static double logistic_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 3.0 * (double)(s[0] * s[1]);
+}
 
 typedef struct Point { hd x, y, z; } Point;
 
@@ -197,11 +204,16 @@ static int lorenz_args(const int64_t *s, hd_array **a)
     return 2;
 }
 
-static double lorenz_flops(const int64_t *s, const hd_array *o) { (void)o; return 77.0 * (double)(s[0] * s[1]); }
+static double lorenz_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 77.0 * (double)(s[0] * s[1]);
+}
 
 /* ==================== Hodgkin and Huxley's nerve cell: size n, steps */
 
-static hd rate_ratio(hd x)                              /* x / (1 - exp(-x)), safe at 0 for derivatives too */
+/* x / (1 - exp(-x)), safe at 0 for derivatives too */
+static hd rate_ratio(hd x)
 {
     hd small = hd_lt(hd_abs(x), hd_c(1e-3)), safe = hd_where(small, hd_c(1), x);
     return hd_where(small, plus(times(.5, x), 1), hd_div(safe, hd_sub(hd_c(1), hd_exp(hd_neg(safe)))));
@@ -232,7 +244,8 @@ static hd cell_step(hd g, hd current, hd s, hd nothing)
 static hd nerve(hd g, hd current, const void *steps)
 {
     hd start = hd_tuple(hd_c(-65), hd_c(.05), hd_c(.6), hd_c(.32));
-    return hd_nth(hd_scan(hd_partial(cell_step, g, current), start, HD_NIL, .length = *(const int64_t *)steps), 0);
+    return hd_nth(
+        hd_scan(hd_partial(cell_step, g, current), start, HD_NIL, .length = *(const int64_t *)steps), 0);
 }
 
 static hd mean_voltage(hd g, hd currents, const void *steps)
@@ -242,11 +255,15 @@ static hd mean_voltage(hd g, hd currents, const void *steps)
 }
 
 static hd_fn *nerve_fn(const int64_t *s) { return hd_vmap(hd_bind(nerve, s[1]), .in_axes = { HD_NONE, 0 }); }
-static hd_fn *nerve_grad_fn(const int64_t *s) { return hd_grad(hd_bind(mean_voltage, s[1]), .argnums = HD_INTS(0, 1)); }
+static hd_fn *nerve_grad_fn(const int64_t *s)
+{
+    return hd_grad(hd_bind(mean_voltage, s[1]), .argnums = HD_INTS(0, 1));
+}
 
 static int nerve_args(const int64_t *s, hd_array **a)
 {
-    hd_array *na = hd_array_scalar(HD_F32, 120), *k = hd_array_scalar(HD_F32, 36), *l = hd_array_scalar(HD_F32, .3);
+    hd_array *na = hd_array_scalar(HD_F32, 120), *k = hd_array_scalar(HD_F32, 36),
+             *l = hd_array_scalar(HD_F32, .3);
     a[0] = hd_array_tuple(na, k, l), a[1] = AR(1, 5, 7, s[0]);
     return 2;
 }
@@ -266,7 +283,10 @@ static hd pull(hd a, hd b)
     return hd_mul(d, hd_div(hd_rsqrt(r2), r2));
 }
 
-static hd force(hd a, hd all) { return hd_sum(hd_apply(hd_vmap(pull, .in_axes = { HD_NONE, 0 }), a, all), 0); }
+static hd force(hd a, hd all)
+{
+    return hd_sum(hd_apply(hd_vmap(pull, .in_axes = { HD_NONE, 0 }), a, all), 0);
+}
 
 static hd bodies_step(hd i, hd s)
 {
@@ -283,7 +303,11 @@ static hd bodies(hd p, hd v, const void *steps)
 }
 
 static hd_fn *nbody_fn(const int64_t *s) { return hd_bind(bodies, s[1]); }
-static int nbody_args(const int64_t *s, hd_array **a) { a[0] = A(1, s[0], 3), a[1] = AR(2, .1, 0, s[0], 3); return 2; }
+static int nbody_args(const int64_t *s, hd_array **a)
+{
+    a[0] = A(1, s[0], 3), a[1] = AR(2, .1, 0, s[0], 3);
+    return 2;
+}
 
 static double nbody_flops(const int64_t *s, const hd_array *o)
 {
@@ -313,7 +337,11 @@ static hd heat(hd u, const void *steps)
 }
 static hd_fn *heat_fn(const int64_t *s) { return hd_bind(heat, s[1]); }
 static int heat_args(const int64_t *s, hd_array **a) { a[0] = A(1, s[0], s[0]); return 1; }
-static double heat_flops(const int64_t *s, const hd_array *o) { (void)o; return 7.0 * (double)(s[0] * s[0] * s[1]); }
+static double heat_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 7.0 * (double)(s[0] * s[0] * s[1]);
+}
 
 /* ==================== Metropolis' sampler: size n, steps */
 
@@ -342,7 +370,11 @@ static hd chains(hd key, hd x, const void *env)
 }
 
 static hd_fn *metropolis_fn(const int64_t *s) { return hd_bind(chains, s[1]); }
-static int metropolis_args(const int64_t *s, hd_array **a) { a[0] = seed_key(7), a[1] = A(1, s[0]); return 2; }
+static int metropolis_args(const int64_t *s, hd_array **a)
+{
+    a[0] = seed_key(7), a[1] = A(1, s[0]);
+    return 2;
+}
 static double metropolis_flops(const int64_t *s, const hd_array *o)
 {
     (void)o;
@@ -380,13 +412,19 @@ static int kalman_args(const int64_t *s, hd_array **a)
     a[0] = AR(1, .4, .5, s[0]), a[1] = A(2, s[0], s[1], 2);
     return 2;
 }
-static double kalman_flops(const int64_t *s, const hd_array *o) { (void)o; return 500.0 * (double)(s[0] * s[1]); }
+static double kalman_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 500.0 * (double)(s[0] * s[1]);
+}
 
 /* ==================== the group */
 
 #define ROW(n, f, to, ...) \
-    { .name = #n, .group = "control", .function = f##_fn, .args = f##_args, .flops = f##_flops, .target = to, \
-        __VA_ARGS__ }
+    { \
+        .name = #n, .group = "control", .function = f##_fn, .args = f##_args, .flops = f##_flops, \
+        .target = to, __VA_ARGS__ \
+    }
 #define AT(...)     .size = { __VA_ARGS__ }
 #define SMALL(...)  .small = { __VA_ARGS__ }
 

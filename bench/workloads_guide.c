@@ -28,13 +28,21 @@ static int predict_args(const int64_t *s, hd_array **a)
     return 2;
 }
 
-static double predict_flops(const int64_t *s, const hd_array *o) { (void)o; return (double)s[0] * (4 + 2 * SLOW); }
+static double predict_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return (double)s[0] * (4 + 2 * SLOW);
+}
 
 /* ==================== scaled loss */
 
 static hd scaled_loss(hd s, hd p, hd t) { return hd_mul(s, hd_sum(hd_square(hd_sub(p, t)))); }
 
-static hd_fn *scaled_fn(const int64_t *s) { (void)s; return hd_vmap(scaled_loss, .in_axes = { HD_NONE, 0, 0 }); }
+static hd_fn *scaled_fn(const int64_t *s)
+{
+    (void)s;
+    return hd_vmap(scaled_loss, .in_axes = { HD_NONE, 0, 0 });
+}
 
 static int scaled_args(const int64_t *s, hd_array **a)
 {
@@ -48,7 +56,11 @@ static int scaled_args(const int64_t *s, hd_array **a)
     return 3;
 }
 
-static double scaled_flops(const int64_t *s, const hd_array *o) { (void)o; return 3.0 * (double)(s[0] * s[1]); }
+static double scaled_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 3.0 * (double)(s[0] * s[1]);
+}
 
 /* ==================== normalise images */
 
@@ -56,7 +68,11 @@ static hd normalize(hd x) { return hd_div(hd_sub(x, hd_mean(x)), hd_std(x)); }
 
 static hd_fn *normalize_fn(const int64_t *s) { (void)s; return hd_vmap(normalize); }
 static hd_fn *normalize_last_fn(const int64_t *s) { (void)s; return hd_vmap(normalize, .out_axes = -1); }
-static int normalize_args(const int64_t *s, hd_array **a) { a[0] = AR(1, 2, .5, s[0], s[1], s[1]); return 1; }
+static int normalize_args(const int64_t *s, hd_array **a)
+{
+    a[0] = AR(1, 2, .5, s[0], s[1], s[1]);
+    return 1;
+}
 static double normalize_flops(const int64_t *s, const hd_array *o)
 {
     (void)o;
@@ -126,11 +142,18 @@ static int pergrad_args(const int64_t *s, hd_array **a)
     return 3;
 }
 
-static double pergrad_flops(const int64_t *s, const hd_array *o) { (void)o; return (double)s[0] * (30 + 2 * SLOW); }
+static double pergrad_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return (double)s[0] * (30 + 2 * SLOW);
+}
 
 /* ==================== gradients for each example: a perceptron; clipped and summed */
 
-static hd mlp_loss(hd params, hd x, hd label) { return cross_entropy(perceptron(params, x, (hd_tanh)), label); }
+static hd mlp_loss(hd params, hd x, hd label)
+{
+    return cross_entropy(perceptron(params, x, (hd_tanh)), label);
+}
 
 static hd squares(hd x) { return hd_sum(hd_square(x)); }
 static hd sum_rows(hd x) { return hd_sum(x, 0); }
@@ -138,7 +161,8 @@ static hd shrink(hd norm, hd g) { return hd_div(g, hd_maximum(hd_c(1), norm)); }
 
 static hd clipped(hd params, hd x, hd label)
 {
-    hd g = hd_apply(hd_grad(mlp_loss), params, x, label), all = hd_tree_map(squares, g), sum = hd_leaf(all, 0);
+    hd g = hd_apply(hd_grad(mlp_loss), params, x, label), all = hd_tree_map(squares, g),
+       sum = hd_leaf(all, 0);
     for (int i = 1; i < hd_leaf_count(all); i++)
         sum = hd_add(sum, hd_leaf(all, i));
     return hd_tree_map(hd_partial(shrink, hd_sqrt(sum)), g);
@@ -194,7 +218,11 @@ static hd_fn *hessian_fn(const int64_t *s)
     return hd_vmap(hd_hessian(log_cosh, .argnums = HD_INTS(1)), .in_axes = { HD_NONE, 0 });
 }
 
-static int hessian_args(const int64_t *s, hd_array **a) { a[0] = A(1, s[1], s[1]), a[1] = A(2, s[0], s[1]); return 2; }
+static int hessian_args(const int64_t *s, hd_array **a)
+{
+    a[0] = A(1, s[1], s[1]), a[1] = A(2, s[0], s[1]);
+    return 2;
+}
 
 static double hessian_flops(const int64_t *s, const hd_array *o)
 {
@@ -211,7 +239,10 @@ static hd drop_row(hd key, hd x)
     return hd_div(hd_mul(hd_cast(keep, HD_F32), x), hd_c(0.9));
 }
 
-static hd dropout(hd key, hd x) { return hd_apply(hd_vmap(drop_row), hd_random_split(key, hd_dim(x, 0)), x); }
+static hd dropout(hd key, hd x)
+{
+    return hd_apply(hd_vmap(drop_row), hd_random_split(key, hd_dim(x, 0)), x);
+}
 
 static hd_fn *dropout_fn(const int64_t *s) { (void)s; return HD_FN(dropout); }
 
@@ -225,7 +256,11 @@ static int dropout_args(const int64_t *s, hd_array **a)
     return 2;
 }
 
-static double dropout_flops(const int64_t *s, const hd_array *o) { (void)o; return 77.0 * (double)(s[0] * s[1]); }
+static double dropout_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 77.0 * (double)(s[0] * s[1]);
+}
 
 /* ==================== a recurrent network, a sequence at a time */
 
@@ -282,7 +317,8 @@ const Workload guide_workloads[] = {
     ROW(normalize_s, normalize_fn, normalize_args, normalize_flops, 4, ONLY(2, 28)),
     ROW(normalize_last_s, normalize_last_fn, normalize_args, normalize_flops, 4, ONLY(2, 28)),
     ROW(normalize_256, normalize_fn, normalize_args, normalize_flops, 4, AT(256, 224), SMALL(9, 48)),
-    ROW(normalize_last_256, normalize_last_fn, normalize_args, normalize_flops, 4, AT(256, 224), SMALL(19, 32)),
+    ROW(normalize_last_256, normalize_last_fn, normalize_args, normalize_flops, 4, AT(256, 224),
+        SMALL(19, 32)),
     ROW(pairwise_s, pairwise_fn, pairwise_args, pairwise_flops, 4, ONLY(3, 2, 2)),
     ROW(pairwise_3, pairwise_fn, pairwise_args, pairwise_flops, 20, AT(2048, 2048, 3), SMALL(70, 50, 3)),
     ROW(pairwise_64, pairwise_fn, pairwise_args, pairwise_flops, 4, AT(2048, 2048, 64), SMALL(70, 50, 64)),

@@ -1,4 +1,5 @@
-/* workloads_kernels.c - single operations and short formulas at sizes that fill memory or the arithmetic units. */
+/* workloads_kernels.c - single operations and short formulas at sizes that fill memory or the arithmetic
+ * units. */
 #include "workloads.h"
 
 #include <math.h>
@@ -25,7 +26,11 @@ static hd_fn *sum_fn(const int64_t *s) { (void)s; return HD_FN(total); }
 static hd_fn *cumsum_fn(const int64_t *s) { (void)s; return HD_FN(running); }
 
 static int flat_args(const int64_t *s, hd_array **a) { a[0] = AR(1, 3, 0, s[0]); return 1; }
-static int saxpy_args(const int64_t *s, hd_array **a) { a[0] = AR(1, 3, 0, s[0]), a[1] = AR(2, 3, 0, s[0]); return 2; }
+static int saxpy_args(const int64_t *s, hd_array **a)
+{
+    a[0] = AR(1, 3, 0, s[0]), a[1] = AR(2, 3, 0, s[0]);
+    return 2;
+}
 
 static double once(const int64_t *s, const hd_array *o) { (void)o; return (double)s[0]; }
 static double twice(const int64_t *s, const hd_array *o) { (void)o; return 2.0 * (double)s[0]; }
@@ -44,9 +49,16 @@ static double softmax_flops(const int64_t *s, const hd_array *o)
     (void)o;
     return (SLOW + 4.0) * (double)(s[0] * s[1]);
 }
-static double lse_flops(const int64_t *s, const hd_array *o) { (void)o; return (SLOW + 3.0) * (double)(s[0] * s[1]); }
+static double lse_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return (SLOW + 3.0) * (double)(s[0] * s[1]);
+}
 
-static hd normalise_vjp(hd x, hd g, hd b, hd ct) { return hd_nth(hd_apply(hd_vjp(normalise), x, g, b, ct), 1); }
+static hd normalise_vjp(hd x, hd g, hd b, hd ct)
+{
+    return hd_nth(hd_apply(hd_vjp(normalise), x, g, b, ct), 1);
+}
 static hd_fn *layernorm_fn(const int64_t *s) { (void)s; return HD_FN(normalise); }
 static hd_fn *layernorm_grad_fn(const int64_t *s) { (void)s; return HD_FN(normalise_vjp); }
 
@@ -63,7 +75,11 @@ static int layernorm_grad_args(const int64_t *s, hd_array **a)
     return 4;
 }
 
-static double layernorm_flops(const int64_t *s, const hd_array *o) { (void)o; return 8.0 * (double)(s[0] * s[1]); }
+static double layernorm_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 8.0 * (double)(s[0] * s[1]);
+}
 static double layernorm_grad_flops(const int64_t *s, const hd_array *o)
 {
     (void)o;
@@ -82,7 +98,11 @@ static hd_fn *gemm_fn(const int64_t *s) { (void)s; return HD_FN(hd_matmul); }
 static hd_fn *gemm_gelu_fn(const int64_t *s) { (void)s; return HD_FN(gemm_gelu); }
 static hd_fn *gram_fn(const int64_t *s) { (void)s; return HD_FN(gram); }
 static hd_fn *bmm_fn(const int64_t *s) { (void)s; return hd_vmap(hd_matmul); }
-static int gemm_args(const int64_t *s, hd_array **a) { a[0] = A(1, s[0], s[1]), a[1] = dense(2, s[1], s[2]); return 2; }
+static int gemm_args(const int64_t *s, hd_array **a)
+{
+    a[0] = A(1, s[0], s[1]), a[1] = dense(2, s[1], s[2]);
+    return 2;
+}
 static int gemm_gelu_args(const int64_t *s, hd_array **a) { gemm_args(s, a), a[2] = A(3, s[2]); return 3; }
 static int gram_args(const int64_t *s, hd_array **a) { a[0] = A(1, s[0], s[1]); return 1; }
 static int bmm_args(const int64_t *s, hd_array **a)
@@ -90,19 +110,35 @@ static int bmm_args(const int64_t *s, hd_array **a)
     a[0] = A(1, s[0], s[1], s[1]), a[1] = AR(2, .2, 0, s[0], s[1], s[1]);
     return 2;
 }
-static int matvec_args(const int64_t *s, hd_array **a) { a[0] = dense(1, s[0], s[0]), a[1] = A(2, s[0]); return 2; }
-static double gemm_flops(const int64_t *s, const hd_array *o) { (void)o; return 2.0 * (double)(s[0] * s[1] * s[2]); }
+static int matvec_args(const int64_t *s, hd_array **a)
+{
+    a[0] = dense(1, s[0], s[0]), a[1] = A(2, s[0]);
+    return 2;
+}
+static double gemm_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 2.0 * (double)(s[0] * s[1] * s[2]);
+}
 static double gemm_gelu_flops(const int64_t *s, const hd_array *o)
 {
     return gemm_flops(s, o) + SLOW * (double)(s[0] * s[2]);
 }
-static double gram_flops(const int64_t *s, const hd_array *o) { (void)o; return 2.0 * (double)(s[0] * s[1] * s[1]); }
+static double gram_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 2.0 * (double)(s[0] * s[1] * s[1]);
+}
 static double bmm_flops(const int64_t *s, const hd_array *o)
 {
     (void)o;
     return 2.0 * (double)(s[0] * s[1] * s[1] * s[1]);
 }
-static double matvec_flops(const int64_t *s, const hd_array *o) { (void)o; return 2.0 * (double)(s[0] * s[0]); }
+static double matvec_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return 2.0 * (double)(s[0] * s[0]);
+}
 
 /* ==================== convolutions: sizes n, h, c */
 
@@ -155,7 +191,11 @@ static double conv_grad_flops(const int64_t *s, const hd_array *o) { return 2 * 
 
 static hd sorted(hd x) { return hd_sort(x, -1); }
 static hd_fn *sort_fn(const int64_t *s) { (void)s; return HD_FN(sorted); }
-static int sort_args(const int64_t *s, hd_array **a) { a[0] = s[0] == 1 ? A(1, s[1]) : A(1, s[0], s[1]); return 1; }
+static int sort_args(const int64_t *s, hd_array **a)
+{
+    a[0] = s[0] == 1 ? A(1, s[1]) : A(1, s[0], s[1]);
+    return 1;
+}
 static double sort_flops(const int64_t *s, const hd_array *o)
 {
     (void)o;
@@ -176,7 +216,11 @@ static int gather_args(const int64_t *s, hd_array **a)
     a[0] = A(1, s[0], s[1]), a[1] = Z(2, (uint32_t)s[0], s[2]);
     return 2;
 }
-static int scatter_args(const int64_t *s, hd_array **a) { gather_args(s, a), a[2] = A(3, s[2], s[1]); return 3; }
+static int scatter_args(const int64_t *s, hd_array **a)
+{
+    gather_args(s, a), a[2] = A(3, s[2], s[1]);
+    return 3;
+}
 static double scatter_flops(const int64_t *s, const hd_array *o) { (void)o; return (double)(s[1] * s[2]); }
 
 /* ==================== random numbers: one key, n of them */
@@ -189,7 +233,11 @@ static hd_fn *uniform_fn(const int64_t *s) { return hd_bind(uniform, s[0]); }
 static hd_fn *normal_fn(const int64_t *s) { return hd_bind(normal, s[0]); }
 static int key_args(const int64_t *s, hd_array **a) { (void)s; a[0] = seed_key(0); return 1; }
 static double bits_flops(const int64_t *s, const hd_array *o) { (void)o; return 77.0 * (double)s[0]; }
-static double normal_flops(const int64_t *s, const hd_array *o) { (void)o; return (77.0 + 2 * SLOW) * (double)s[0]; }
+static double normal_flops(const int64_t *s, const hd_array *o)
+{
+    (void)o;
+    return (77.0 + 2 * SLOW) * (double)s[0];
+}
 
 /* ==================== the group */
 
@@ -216,7 +264,8 @@ const Workload kernel_workloads[] = {
     ROW(gemm_512, gemm_fn, gemm_args, gemm_flops, .95, AT(512, 512, 512), SMALL(64, 64, 64)),
     ROW(gemm_1024, gemm_fn, gemm_args, gemm_flops, .95, AT(1024, 1024, 1024), SMALL(128, 128, 128)),
     ROW(gemm_2048, gemm_fn, gemm_args, gemm_flops, .9, AT(2048, 2048, 2048), SMALL(100, 200, 150)),
-    ROW(gemm_gelu_1024, gemm_gelu_fn, gemm_gelu_args, gemm_gelu_flops, 1, AT(1024, 1024, 1024), SMALL(60, 40, 70)),
+    ROW(gemm_gelu_1024, gemm_gelu_fn, gemm_gelu_args, gemm_gelu_flops, 1, AT(1024, 1024, 1024),
+        SMALL(60, 40, 70)),
     ROW(gemm_skinny, gemm_fn, gemm_args, gemm_flops, 2.5, AT(1 << 18, 32, 32), SMALL(400, 32, 32)),
     ROW(gram_256k, gram_fn, gram_args, gram_flops, 2, AT(1 << 18, 32), SMALL(3000, 32)),
     ROW(bmm_512, bmm_fn, bmm_args, bmm_flops, 2, AT(512, 64), SMALL(3, 64)),
@@ -227,7 +276,8 @@ const Workload kernel_workloads[] = {
     ROW(sort_1m, sort_fn, sort_args, sort_flops, 20, AT(1, 1 << 20), SMALL(1, 3000)),
     ROW(sort_rows, sort_fn, sort_args, sort_flops, 20, AT(1024, 1024), SMALL(20, 100)),
     ROW(gather, gather_fn, gather_args, NULL, 3, AT(100000, 64, 1 << 16), SMALL(1000, 64, 300)),
-    ROW(scatter_add, scatter_fn, scatter_args, scatter_flops, 1.5, AT(100000, 64, 1 << 16), SMALL(100, 64, 300)),
+    ROW(scatter_add, scatter_fn, scatter_args, scatter_flops, 1.5, AT(100000, 64, 1 << 16),
+        SMALL(100, 64, 300)),
     ROW(random_bits_16m, bits_fn, key_args, bits_flops, 12, AT(M16), SMALL(1003)),
     ROW(uniform_16m, uniform_fn, key_args, bits_flops, 12, AT(M16), SMALL(1003)),
     ROW(normal_16m, normal_fn, key_args, normal_flops, 7, AT(M16), SMALL(1003)),

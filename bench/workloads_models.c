@@ -1,4 +1,5 @@
-/* workloads_models.c - whole networks: training steps give (loss, new parameters), parameters - 0.1 gradient. */
+/* workloads_models.c - whole networks: training steps give (loss, new parameters), parameters - 0.1
+ * gradient. */
 #include "workloads.h"
 
 #include <math.h>
@@ -12,7 +13,10 @@ static hd trained(hd value_and_grad, hd params)
 
 /* ==================== a perceptron: size batch, then the layers */
 
-static hd mlp_loss(hd params, hd x, hd labels) { return mean_cross_entropy(perceptron(params, x, (hd_relu)), labels); }
+static hd mlp_loss(hd params, hd x, hd labels)
+{
+    return mean_cross_entropy(perceptron(params, x, (hd_relu)), labels);
+}
 static hd mlp_step(hd params, hd x, hd labels)
 {
     return trained(hd_apply(hd_value_and_grad(mlp_loss), params, x, labels), params);
@@ -28,7 +32,8 @@ static int mlp_args(const int64_t *s, hd_array **a)
 static double mlp_flops(const int64_t *s, const hd_array *o)
 {
     (void)o;
-    return 6.0 * (double)(s[0] * (s[1] * s[2] + s[2] * s[3] + s[3] * s[4])) - 2.0 * (double)(s[0] * s[1] * s[2]);
+    return 6.0 * (double)(s[0] * (s[1] * s[2] + s[2] * s[3] + s[3] * s[4])) -
+        2.0 * (double)(s[0] * s[1] * s[2]);
 }
 
 /* ==================== convolutional network: size batch, height; the last layers are 128 and 10 wide */
@@ -77,7 +82,8 @@ static double cnn_flops(const int64_t *s, const hd_array *o)
 {
     double h2 = (double)(s[1] * s[1]);
     (void)o;
-    return 2.0 * (double)s[0] * (2 * h2 * 9 * 32 + 3 * h2 / 4 * 9 * 32 * 64 + 3 * (h2 / 16 * 64 * 128 + 1280));
+    return 2.0 * (double)s[0] *
+        (2 * h2 * 9 * 32 + 3 * h2 / 4 * 9 * 32 * 64 + 3 * (h2 / 16 * 64 * 128 + 1280));
 }
 
 /* ==================== residual block with batch normalisation: size batch, height, channels */
@@ -95,7 +101,11 @@ static hd block_loss(hd p, hd x)
     return hd_mean(hd_square(hd_relu(hd_add(x, y))));
 }
 
-static hd_fn *resblock_fn(const int64_t *s) { (void)s; return hd_grad(block_loss, .argnums = HD_INTS(0, 1)); }
+static hd_fn *resblock_fn(const int64_t *s)
+{
+    (void)s;
+    return hd_grad(block_loss, .argnums = HD_INTS(0, 1));
+}
 
 static int resblock_args(const int64_t *s, hd_array **a)
 {
@@ -121,7 +131,8 @@ static hd both(hd wide, hd narrow) { return hd_sigmoid(hd_add(wide, narrow)); }
 
 static hd lstm_cell(hd p, hd s, hd x)
 {
-    hd g = hd_add(hd_add(gates(p, x), hd_dot(hd_nth(s, 0), hd_get(p, "wh"))), hd_get(p, "b")), t = hd_split(g, 4, -1);
+    hd g = hd_add(hd_add(gates(p, x), hd_dot(hd_nth(s, 0), hd_get(p, "wh"))), hd_get(p, "b")),
+       t = hd_split(g, 4, -1);
     hd keep = hd_mul(hd_sigmoid(hd_nth(t, 1)), hd_nth(s, 1));
     hd c = hd_add(keep, hd_mul(hd_sigmoid(hd_nth(t, 0)), hd_tanh(hd_nth(t, 2))));
     hd h = hd_mul(hd_sigmoid(hd_nth(t, 3)), hd_tanh(c));
@@ -130,7 +141,8 @@ static hd lstm_cell(hd p, hd s, hd x)
 
 static hd gru_cell(hd p, hd h, hd x)
 {
-    hd a = hd_split(hd_add(gates(p, x), hd_get(p, "b")), 3, -1), b = hd_split(hd_dot(h, hd_get(p, "wh")), 3, -1);
+    hd a = hd_split(hd_add(gates(p, x), hd_get(p, "b")), 3, -1),
+       b = hd_split(hd_dot(h, hd_get(p, "wh")), 3, -1);
     hd r = both(hd_nth(a, 0), hd_nth(b, 0)), z = both(hd_nth(a, 1), hd_nth(b, 1));
     hd n = hd_tanh(hd_add(hd_nth(a, 2), hd_mul(r, hd_nth(b, 2))));
     h = hd_add(hd_mul(hd_sub(hd_c(1), z), n), hd_mul(z, h));
@@ -224,16 +236,20 @@ static hd transformer_loss(hd p, hd x, const void *count)
 }
 
 static hd_fn *transformer_fn(const int64_t *s) { return hd_bind(transformer, s[3]); }
-static hd_fn *transformer_grad_fn(const int64_t *s) { return hd_value_and_grad(hd_bind(transformer_loss, s[3])); }
+static hd_fn *transformer_grad_fn(const int64_t *s)
+{
+    return hd_value_and_grad(hd_bind(transformer_loss, s[3]));
+}
 
 static int transformer_args(const int64_t *s, hd_array **a)
 {
     int64_t d = s[2];
-    hd_array *wqkv = dense(1, d, 3 * d), *wo = dense(2, d, d), *w1 = dense(3, d, 4 * d), *b1 = AR(4, .1, 0, 4 * d);
+    hd_array *wqkv = dense(1, d, 3 * d), *wo = dense(2, d, d), *w1 = dense(3, d, 4 * d),
+             *b1 = AR(4, .1, 0, 4 * d);
     hd_array *w2 = dense(5, 4 * d, d), *b2 = AR(6, .1, 0, d), *g1 = AR(7, .5, 1, d), *c1 = AR(8, .1, 0, d);
     hd_array *g2 = AR(9, .5, 1, d), *c2 = AR(10, .1, 0, d);
-    a[0] = hd_array_dict({ "wqkv", wqkv }, { "wo", wo }, { "w1", w1 }, { "b1", b1 }, { "w2", w2 }, { "b2", b2 },
-        { "g1", g1 }, { "c1", c1 }, { "g2", g2 }, { "c2", c2 });
+    a[0] = hd_array_dict({ "wqkv", wqkv }, { "wo", wo }, { "w1", w1 }, { "b1", b1 }, { "w2", w2 },
+        { "b2", b2 }, { "g1", g1 }, { "c1", c1 }, { "g2", g2 }, { "c2", c2 });
     a[1] = AR(11, 1.7, 0, s[0], s[1], d);
     return 2;
 }
@@ -245,9 +261,13 @@ static double transformer_flops(const int64_t *s, const hd_array *o)
     return 2 * b * t * d * d * 12 + 4 * b * t * t * d + b * t * (h * t + 4 * d) * SLOW;
 }
 
-static double transformer_grad_flops(const int64_t *s, const hd_array *o) { return 3 * transformer_flops(s, o); }
+static double transformer_grad_flops(const int64_t *s, const hd_array *o)
+{
+    return 3 * transformer_flops(s, o);
+}
 
-/* ==================== recommendation: tables and a perceptron. size batch, fields, rows, width, more features */
+/* ==================== recommendation: tables and a perceptron. size batch, fields, rows, width, more
+ * features */
 
 static hd dlrm_loss(hd p, hd index, hd x, hd labels)
 {
@@ -276,7 +296,10 @@ static double dlrm_flops(const int64_t *s, const hd_array *o)
 /* ==================== the group */
 
 #define ROW(n, f, arg, to, ...) \
-    { .name = #n, .group = "models", .function = f##_fn, .args = arg, .flops = f##_flops, .target = to, __VA_ARGS__ }
+    { \
+        .name = #n, .group = "models", .function = f##_fn, .args = arg, .flops = f##_flops, .target = to, \
+        __VA_ARGS__ \
+    }
 #define AT(...)     .size = { __VA_ARGS__ }
 #define SMALL(...)  .small = { __VA_ARGS__ }
 

@@ -21,11 +21,14 @@ static hd affine(hd p, hd x) { return hd_add(hd_mul(hd_get(p, "scale"), x), hd_g
 int main(void)
 {
     static float m[2 * 3 * 8 * 8];
-    hd_array *q = hd_array_of(m, 8, 8), *x = hd_array_of(m, 2, 3, 8, 8), *w = hd_array_of(m, 4, 3, 3, 3), *r[4], *like;
-    hd_array *p = hd_array_dict({ "scale", hd_array_of(m, 8) }, { "shift", hd_array_of(m) });       /* f32[8], f32[] */
+    hd_array *q = hd_array_of(m, 8, 8), *x = hd_array_of(m, 2, 3, 8, 8), *w = hd_array_of(m, 4, 3, 3, 3),
+             *r[4], *like;
+    /* f32[8], f32[] */
+    hd_array *p = hd_array_dict({ "scale", hd_array_of(m, 8) }, { "shift", hd_array_of(m) });
 
-    if (hd_call(total, &r[0], q, x, w) || hd_call(attention, &r[1], q, q, q) || hd_call(hd_jit(total), &r[2], w)
-        || hd_call(hd_vmap(affine, .in_tree = "{scale: 0, shift: none}, 0"), &r[3], p, q))
+    if (hd_call(total, &r[0], q, x, w) || hd_call(attention, &r[1], q, q, q) ||
+        hd_call(hd_jit(total), &r[2], w) ||
+        hd_call(hd_vmap(affine, .in_tree = "{scale: 0, shift: none}, 0"), &r[3], p, q))
         return fprintf(stderr, "%s\n", hd_error()), 1;
     hd_array *spec = hd_array_abstract(HD_F32, 16, 16);
     if (hd_eval_shape(attention, &like, spec, spec, spec) || hd_compile(attention, spec, spec, spec))

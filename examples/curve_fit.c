@@ -1,5 +1,6 @@
-/* Curves fitted to many data sets at once: the Levenberg-Marquardt method in a while, so that each data set takes the steps that it
- * needs. The Jacobian of the residuals is hd_jacfwd's; the 3 by 3 system is solved by cross products. */
+/* Curves fitted to many data sets at once: the Levenberg-Marquardt method in a while, so that each data set
+ * takes the steps that it needs. The Jacobian of the residuals is hd_jacfwd's; the 3 by 3 system is solved
+ * by cross products. */
 #include <getopt.h>
 #include <heddle.h>
 #include <stdlib.h>
@@ -33,11 +34,16 @@ static hd improve(hd y, hd state)
     hd r = residuals(s.p, y), J = hd_apply(hd_jacfwd(residuals), s.p, y);
     hd A = hd_matmul(hd_transpose(J), J), slope = hd_dot(r, J);
     A = hd_add(A, hd_mul(s.damping, hd_mul(A, hd_eye(HD_F32, 3))));
-    hd step = solve3(A, slope), p = hd_sub(s.p, step), cost = half_square(residuals(p, y)), better = hd_lt(cost, s.cost);
-    return hd_pack(search, {
-        .p = hd_where(better, p, s.p), .cost = hd_where(better, cost, s.cost), .step = hd_norm(step),
-        .damping = hd_mul(s.damping, hd_where(better, hd_full(hd_c(0.2)), hd_c(5))), .turns = hd_add_c(s.turns, 1),
-    });
+    hd step = solve3(A, slope), p = hd_sub(s.p, step), cost = half_square(residuals(p, y)),
+       better = hd_lt(cost, s.cost);
+    return hd_pack(search,
+        {
+            .p = hd_where(better, p, s.p),
+            .cost = hd_where(better, cost, s.cost),
+            .step = hd_norm(step),
+            .damping = hd_mul(s.damping, hd_where(better, hd_full(hd_c(0.2)), hd_c(5))),
+            .turns = hd_add_c(s.turns, 1),
+        });
 }
 
 static hd unsettled(hd state)
@@ -49,20 +55,29 @@ static hd unsettled(hd state)
 static hd fit(hd y)                                     /* f32[POINTS] -> the search at its end */
 {
     hd p = hd_stack(0, hd_sub(hd_at(y, 0), hd_at(y, -1)), hd_full(hd_c(1)), hd_at(y, -1));
-    hd start = hd_pack(search, {
-        .p = p, .cost = half_square(residuals(p, y)), .damping = hd_full(hd_c(1e-2)), .step = hd_full(hd_c(1)), .turns = hd_zeros(HD_I32),
-    });
+    hd start = hd_pack(search,
+        {
+            .p = p,
+            .cost = half_square(residuals(p, y)),
+            .damping = hd_full(hd_c(1e-2)),
+            .step = hd_full(hd_c(1)),
+            .turns = hd_zeros(HD_I32),
+        });
     return hd_while(unsettled, hd_partial(improve, y), start);
 }
 
 /* Data of a curve of its own for each set, and noise. */
 static hd measure(hd key)
 {
-    hd keys = hd_random_split(key, 2), p = hd_add(hd_random_uniform(hd_at(keys, 0), HD_F32, 3), hd_lit(float, (3), 1, 0.5f, 0));
+    hd keys = hd_random_split(key, 2),
+       p = hd_add(hd_random_uniform(hd_at(keys, 0), HD_F32, 3), hd_lit(float, (3), 1, 0.5f, 0));
     return hd_add(curve(p, times()), hd_mul_c(hd_random_normal(hd_at(keys, 1), HD_F32, POINTS), 0.02));
 }
 
-static hd measure_all(hd key, const void *env) { return hd_apply(hd_vmap(measure), hd_random_split(key, *(const int *)env)); }
+static hd measure_all(hd key, const void *env)
+{
+    return hd_apply(hd_vmap(measure), hd_random_split(key, *(const int *)env));
+}
 
 int main(int argc, char **argv)
 {

@@ -1,5 +1,5 @@
-/* Seen from inside: square roots by Newton's method, each lane with its own number of steps, whose values are printed, and a check
- * that tells which number has no root. */
+/* Seen from inside: square roots by Newton's method, each lane with its own number of steps, whose values
+ * are printed, and a check that tells which number has no root. */
 #include <heddle.h>
 #include <math.h>
 #include <string.h>

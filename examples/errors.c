@@ -7,7 +7,10 @@ static hd stolen;
 static hd wrong_shape(hd x, hd w) { return hd_sum(hd_tanh(hd_add(hd_c(1), hd_dot(x, w)))); }   
 static hd leak(hd x) { return stolen = hd_sin(x); }
 static hd use_leak(hd x) { return hd_add(x, stolen); }
-static hd layer(hd x) { return hd_dim(x, 0) == 4 ? x : hd_fail("layer wants 4 features, got %d", (int)hd_dim(x, 0)); }
+static hd layer(hd x)
+{
+    return hd_dim(x, 0) == 4 ? x : hd_fail("layer wants 4 features, got %d", (int)hd_dim(x, 0));
+}
 static hd formula(hd x)
 {
     return hd_add(hd_sin(x),
@@ -26,12 +29,14 @@ static int wants(const char *text)
 int main(void)
 {
     hd_array *x = hd_array_lit(float, (3), 1, 2, 3), *w = hd_array_lit(float, (2, 2), 1, 2, 3, 4), *r = NULL;
-    hd_array *bad = hd_array_dict({ "w", hd_array_lit(float, (2, 2), 1, 2, 3) }, { "b", hd_array_scalar(HD_F32, 0) });
+    hd_array *bad =
+        hd_array_dict({ "w", hd_array_lit(float, (2, 2), 1, 2, 3) }, { "b", hd_array_scalar(HD_F32, 0) });
     int failures = 0;
 
     failures += wants("does not match the shape");      /* and the dictionary, with its scalar, is gone */
     failures += bad != NULL || hd_call(layer, &r, bad) == 0;
-    failures += hd_call(hd_vmap(wrong_shape, .in_axes = { HD_NONE, HD_NONE }), &r, x, w) != HD_ESHAPE || wants("errors.c:7");
+    failures += hd_call(hd_vmap(wrong_shape, .in_axes = { HD_NONE, HD_NONE }), &r, x, w) != HD_ESHAPE ||
+        wants("errors.c:7");
     failures += hd_call(wrong_shape, &r, x) == 0 || wants("2 arguments");
     failures += hd_call(layer, &r, x) == 0 || wants("layer wants 4");
     failures += hd_call(formula, &r, x) == 0 || wants("errors.c:15");

@@ -1,15 +1,18 @@
-/* A small language model: a transformer that predicts the next letter, trained with Adam on the text below. One function of one window
- * of text; the batch by vmap, the layers by a scan over their stacked weights, the norm of each example's gradient by vmap of grad. */
+/* A small language model: a transformer that predicts the next letter, trained with Adam on the text below.
+ * One function of one window of text; the batch by vmap, the layers by a scan over their stacked weights,
+ * the norm of each example's gradient by vmap of grad. */
 #include <getopt.h>
 #include <heddle.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char text[] =
-    "the weaver lifts the warp and throws the shuttle through the shed. the heddle holds each thread, and lifts it when the "
-    "pattern says so. a thread that is held is a thread that is known. the weaver beats the weft and lets the warp down, and "
-    "lifts the other threads. so the cloth grows, row by row, as long as there is thread and as long as the weaver weaves. ";
+static const char text[] = "the weaver lifts the warp and throws the shuttle through the shed. the heddle "
+                           "holds each thread, and lifts it when the "
+                           "pattern says so. a thread that is held is a thread that is known. the weaver "
+                           "beats the weft and lets the warp down, and "
+                           "lifts the other threads. so the cloth grows, row by row, as long as there is "
+                           "thread and as long as the weaver weaves. ";
 static const char letters[] = " abcdefghiklmnoprstuvw.,y";
 
 enum { LETTERS = sizeof letters - 1, WINDOW = 16, WIDTH = 24, HEADS = 2, BATCH = 8 };
@@ -19,7 +22,8 @@ HD_STRUCT(layer, LAYER);
 #define GPT(F, S) F(embedding) F(position) F(output) S(layer, layers)
 HD_STRUCT(gpt, GPT);
 
-static hd heads(hd x) { return hd_transpose(hd_reshape(x, WINDOW, HEADS, WIDTH / HEADS), 1, 0, 2); }    /* [HEADS,WINDOW,...] */
+/* [HEADS,WINDOW,...] */
+static hd heads(hd x) { return hd_transpose(hd_reshape(x, WINDOW, HEADS, WIDTH / HEADS), 1, 0, 2); }
 
 /* Each place looks at those before it. */
 static hd attention(layer p, hd x)
@@ -49,10 +53,14 @@ static hd predict(gpt p, hd tokens)                     /* i32[WINDOW] -> f32[WI
 static hd loss(hd params, hd tokens)                    /* one example: i32[WINDOW + 1] */
 {
     hd logits = predict(hd_unpack(gpt, params), hd_slice_axis(tokens, 0, 0, WINDOW));
-    return hd_mean(hd_softmax_cross_entropy(logits, hd_one_hot(hd_slice_axis(tokens, 0, 1, HD_LAST), LETTERS, HD_F32)));
+    return hd_mean(
+        hd_softmax_cross_entropy(logits, hd_one_hot(hd_slice_axis(tokens, 0, 1, HD_LAST), LETTERS, HD_F32)));
 }
 
-static hd batch_loss(hd params, hd batch) { return hd_mean(hd_apply(hd_vmap(loss, .in_axes = { HD_NONE, 0 }), params, batch)); }
+static hd batch_loss(hd params, hd batch)
+{
+    return hd_mean(hd_apply(hd_vmap(loss, .in_axes = { HD_NONE, 0 }), params, batch));
+}
 
 static hd windows(hd key, hd data)                      /* BATCH of them, from anywhere in the text */
 {
@@ -76,7 +84,10 @@ static hd norm(hd gradient)
 
 static hd example_norm(hd params, hd tokens) { return norm(hd_apply(hd_grad(loss), params, tokens)); }
 
-static hd weights(hd key, int64_t n, int64_t m) { return hd_div_c(hd_random_normal(key, HD_F32, n, m), sqrt((double)n)); }
+static hd weights(hd key, int64_t n, int64_t m)
+{
+    return hd_div_c(hd_random_normal(key, HD_F32, n, m), sqrt((double)n));
+}
 
 static hd new_layer(hd key)
 {
@@ -90,24 +101,31 @@ static hd new_layer(hd key)
 
 struct size { int layers, steps; };
 
-/* Training from the start to the end: the losses, and the norm of the gradient of each example of one more batch. */
+/* Training from the start to the end: the losses, and the norm of the gradient of each example of one more
+ * batch. */
 static hd train(hd key, hd data, const void *env)
 {
     const struct size *s = env;
     hd k = hd_random_split(key, 6);
-    hd params = hd_pack(gpt, {
-        .embedding = hd_random_normal(hd_at(k, 0), HD_F32, LETTERS, WIDTH), .position = hd_random_normal(hd_at(k, 1), HD_F32, WINDOW, WIDTH),
-        .output = weights(hd_at(k, 2), WIDTH, LETTERS),
-        .layers = hd_unpack(layer, hd_apply(hd_vmap(new_layer), hd_random_split(hd_at(k, 3), s->layers))),
-    });
-    hd r = hd_scan(hd_partial(step, data), hd_tuple(params, hd_opt_init(params)), hd_random_split(hd_at(k, 4), s->steps));
+    hd params = hd_pack(gpt,
+        {
+            .embedding = hd_random_normal(hd_at(k, 0), HD_F32, LETTERS, WIDTH),
+            .position = hd_random_normal(hd_at(k, 1), HD_F32, WINDOW, WIDTH),
+            .output = weights(hd_at(k, 2), WIDTH, LETTERS),
+            .layers =
+                hd_unpack(layer, hd_apply(hd_vmap(new_layer), hd_random_split(hd_at(k, 3), s->layers))),
+        });
+    hd r = hd_scan(hd_partial(step, data), hd_tuple(params, hd_opt_init(params)),
+        hd_random_split(hd_at(k, 4), s->steps));
     hd trained = hd_nth(hd_nth(r, 0), 0), batch = windows(hd_at(k, 5), data);
-    return hd_tuple(hd_nth(r, 1), hd_apply(hd_vmap(example_norm, .in_axes = { HD_NONE, 0 }), trained, batch));
+    return hd_tuple(
+        hd_nth(r, 1), hd_apply(hd_vmap(example_norm, .in_axes = { HD_NONE, 0 }), trained, batch));
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "layers", 1, NULL, 'l' }, { "steps", 1, NULL, 'n' }, { 0 } };
+    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "layers", 1, NULL, 'l' },
+        { "steps", 1, NULL, 'n' }, { 0 } };
     struct size size = { 2, 80 };
     hd_array *key = hd_array_key(0), *data = NULL, *out[2] = { NULL };
     int32_t tokens[sizeof text - 1];
@@ -122,7 +140,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof text - 1; i++)
         tokens[i] = (int32_t)(strchr(letters, text[i]) - letters);
     data = hd_array_of(tokens, sizeof text - 1);
-    if (hd_call(hd_bind(train, size), out, key, data) || !(losses = hd_data(out[0])) || !(norms = hd_data(out[1])))
+    if (hd_call(hd_bind(train, size), out, key, data) || !(losses = hd_data(out[0])) ||
+        !(norms = hd_data(out[1])))
         goto fail;
     printf("loss %.3f at first, ", (double)losses[0]);
     double sum = 0;

@@ -1,6 +1,7 @@
 /*
- * guide.c - the vectorisation guide of JAX, told in C: eight sections, each a function of one example that is then
- * lifted over a batch, as docs/guide.md tells them. Every result is printed and compared with the numbers that JAX gives.
+ * guide.c - the vectorisation guide of JAX, told in C: eight sections, each a function of one example that
+ * is then lifted over a batch, as docs/guide.md tells them. Every result is printed and compared with the
+ * numbers that JAX gives.
  *
  *     guide [--device NAME] [--section N]
  *
@@ -59,8 +60,8 @@ static int check_n(const char *label, hd_array *x, const float *want, size_t n, 
     return failures;
 }
 #define CHECK(label, x, tolerance, ...) \
-    check_n(label, x, (const float[]){ __VA_ARGS__ }, sizeof((const float[]){ __VA_ARGS__ }) / sizeof(float), \
-        tolerance)
+    check_n(label, x, (const float[]){ __VA_ARGS__ }, \
+        sizeof((const float[]){ __VA_ARGS__ }) / sizeof(float), tolerance)
 
 static int failed(void)
 {
@@ -127,15 +128,17 @@ static int compare_images(hd_array *drawn, hd_array *first, hd_array *last)
     }
     for (int i = 0; i < 4; i++)
         if (fabsf(x[i] - pixels[i]) > 1e-5f * 3 || fabsf(y[i] - normal[i]) > 1e-5f * 3)
-            printf("  pixel %d is %.9g, normalised %.9g; JAX has %.9g, %.9g\n", i, (double)x[i], (double)y[i],
-                (double)pixels[i], (double)normal[i]), failures = 1;
+            printf("  pixel %d is %.9g, normalised %.9g; JAX has %.9g, %.9g\n", i, (double)x[i],
+                (double)y[i], (double)pixels[i], (double)normal[i]),
+                failures = 1;
     for (int b = 0; b < B; b++)
         for (int i = 0; i < H * W; i++)
             if (fabsf(y[b * H * W + i] - z[i * B + b]) > 1e-5f)
                 failures = 1;
     printf("  drawn      %10.6f %10.6f %10.6f ...\n", (double)x[0], (double)x[1], (double)x[2]);
     printf("  normalised %10.6f %10.6f %10.6f ...\n", (double)y[0], (double)y[1], (double)y[2]);
-    printf("  batch axis first f32[2,28,28] and last f32[28,28,2]: %s\n", failures ? "differ" : "the same numbers");
+    printf("  batch axis first f32[2,28,28] and last f32[28,28,2]: %s\n",
+        failures ? "differ" : "the same numbers");
     free(x);
     return failures;
 }
@@ -148,7 +151,8 @@ static int section_2(void)
     hd_array *losses, *drawn = NULL, *first = NULL, *last = NULL;
     int failures = 0;
 
-    if (hd_call(ON_DEVICE(hd_vmap(scaled_loss, .in_axes = { HD_NONE, 0, 0 })), &losses, scale, preds, targets))
+    if (hd_call(
+            ON_DEVICE(hd_vmap(scaled_loss, .in_axes = { HD_NONE, 0, 0 })), &losses, scale, preds, targets))
         failures += failed();
     else
         failures += CHECK("losses with one scale", losses, 2e-6, 0.04, 0.16);
@@ -158,7 +162,8 @@ static int section_2(void)
         failures += failed();
     else
         failures += compare_images(drawn, first, last);
-    hd_drop(scale), hd_drop(key), hd_drop(preds), hd_drop(targets), hd_drop(drawn), hd_drop(first), hd_drop(last);
+    hd_drop(scale), hd_drop(key), hd_drop(preds), hd_drop(targets), hd_drop(drawn), hd_drop(first),
+        hd_drop(last);
     return failures;
 }
 
@@ -185,7 +190,8 @@ static int section_3(void)
         { "attention scores", HD_FN(score) },
         { "kernel matrix", HD_FN(kernel) },
     };
-    hd_array *x = hd_array_lit(float, (3, 2), 0, 0, 1, 0, 0, 1), *y = hd_array_lit(float, (2, 2), 0, 0, 1, 1), *r;
+    hd_array *x = hd_array_lit(float, (3, 2), 0, 0, 1, 0, 0, 1),
+             *y = hd_array_lit(float, (2, 2), 0, 0, 1, 1), *r;
     int failures = 0;
 
     for (int i = 0; i < 3; i++)
@@ -199,7 +205,8 @@ static int section_3(void)
 
 /* ==================== 4. derivatives of one example, batched */
 
-static hd loss(hd params, hd x, hd y)                           /* of one example with one label or several */
+/* of one example with one label or several */
+static hd loss(hd params, hd x, hd y)
 {
     hd logits = hd_add(hd_dot(x, hd_get(params, "w")), hd_get(params, "b"));
     return hd_mean(hd_sigmoid_cross_entropy(logits, y));
@@ -249,7 +256,8 @@ static int per_example_gradients(void)
     else {
         failures += CHECK("gradients of w, one an example", hd_keep(hd_array_get(g, "w")), 2e-6,
             0.1191683, 0.0, -0.116791435, -0.3503743, 0.6398929, -0.31994644);
-        failures += CHECK("gradients of b", hd_keep(hd_array_get(g, "b")), 2e-6, 0.1191683, -0.23358287, 0.31994644);
+        failures +=
+            CHECK("gradients of b", hd_keep(hd_array_get(g, "b")), 2e-6, 0.1191683, -0.23358287, 0.31994644);
         hd_drop(g);
     }
     hd_drop(params), hd_drop(x), hd_drop(y);
@@ -307,7 +315,8 @@ static hd dropout(hd key, hd x)                                 /* one example *
     return hd_div(hd_mul(hd_cast(keep, HD_F32), x), hd_c(1 - rate));
 }
 
-static hd split_keys(hd key, hd x)                              /* a batch: a key of its own for each example */
+/* a batch: a key of its own for each example */
+static hd split_keys(hd key, hd x)
 {
     return hd_apply(hd_vmap(dropout), hd_random_split(key, hd_dim(x, 0)), x);
 }
@@ -443,8 +452,8 @@ static int section_6(void) { return recurrent(); }
 
 /* ==================== 7. paths */
 
-/* Halve an even number, treble an odd one and add 1, until 1: each lane has its own branches and its own number of
- * steps. */
+/* Halve an even number, treble an odd one and add 1, until 1: each lane has its own branches and its own
+ * number of steps. */
 #define WALK(F, S) F(n) F(steps) F(top)
 HD_STRUCT(walk, WALK);
 
@@ -461,7 +470,8 @@ static hd stride(hd s)
     return hd_pack(walk, w);
 }
 
-static hd collatz(hd n)                                         /* i32 -> i32[2]: steps, largest number met */
+/* i32 -> i32[2]: steps, largest number met */
+static hd collatz(hd n)
 {
     hd start = hd_pack(walk, { .n = n, .steps = hd_zeros_like(n), .top = n });
     walk w = hd_unpack(walk, hd_while(above_one, stride, start));
@@ -559,8 +569,9 @@ static int section_8(void)
         failures += CHECK("what the neighbour has", r, 0, 5, 1, 2);
     snprintf(places, sizeof places, "%s, %s", device, device);
     failures += workers("a step of two workers, as lanes", ON_DEVICE(first_worker));
-    failures += workers("as places of a map over devices", hd_pmap(train_step, .in_axes = { HD_NONE, 0, 0 }, .out_axes = HD_NONE,
-        .axis_name = "workers", .devices = places));
+    failures += workers("as places of a map over devices",
+        hd_pmap(train_step, .in_axes = { HD_NONE, 0, 0 }, .out_axes = HD_NONE, .axis_name = "workers",
+            .devices = places));
     hd_drop(x);
     return failures;
 }
@@ -579,7 +590,8 @@ static const struct { const char *title; int (*run)(void); } sections[] = {
 };
 enum { SECTIONS = sizeof sections / sizeof *sections };
 
-typedef struct Choice { const char *device; int section; } Choice;      /* NULL: all devices; 0: all sections */
+/* NULL: all devices; 0: all sections */
+typedef struct Choice { const char *device; int section; } Choice;
 
 /* The failures of the chosen sections on one device. */
 static int tell(const char *name, int section)
@@ -613,7 +625,8 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "section", 1, NULL, 's' }, { 0 } };
+    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "section", 1, NULL, 's' },
+        { 0 } };
     Choice c = { 0 };
     hd_device_info d;
     int failures = 0;
@@ -622,7 +635,8 @@ int main(int argc, char **argv)
     for (int key; (key = getopt_long(argc, argv, "d:s:", options, NULL)) != -1; )
         if (key == 'd')
             c.device = optarg;
-        else if (key != 's' || (c.section = (int)strtol(optarg, &end, 10)) < 1 || c.section > SECTIONS || *end)
+        else if (key != 's' || (c.section = (int)strtol(optarg, &end, 10)) < 1 || c.section > SECTIONS ||
+            *end)
             return usage();
     if (optind < argc)
         return usage();

@@ -1,16 +1,23 @@
-/* Derivatives of what a loop found, not of the loop: the solution of an equation by hd_root, Newton's method on a system, and
- * optimal transport by Sinkhorn's iteration. Each loop runs until it is near enough, in every lane by itself; its derivative
- * comes from the equation that its result solves. */
+/* Derivatives of what a loop found, not of the loop: the solution of an equation by hd_root, Newton's method
+ * on a system, and optimal transport by Sinkhorn's iteration. Each loop runs until it is near enough, in
+ * every lane by itself; its derivative comes from the equation that its result solves. */
 #include <getopt.h>
 #include <heddle.h>
 #include <math.h>
 
-/* -------- Kepler's equation x = mean + e sin x: where a planet is; and how that depends on e, once and twice */
+/* -------- Kepler's equation x = mean + e sin x: where a planet is; and how that depends on e, once and
+ * twice */
 
-static hd kepler_step(hd theta, hd x) { return hd_add(hd_nth(theta, 1), hd_mul(hd_nth(theta, 0), hd_sin(x))); }
+static hd kepler_step(hd theta, hd x)
+{
+    return hd_add(hd_nth(theta, 1), hd_mul(hd_nth(theta, 0), hd_sin(x)));
+}
 static hd kepler(hd theta, hd x) { return hd_sub(x, kepler_step(theta, x)); }
 static hd kepler_far(hd theta, hd x) { return hd_gt(hd_abs(kepler(theta, x)), hd_c(1e-6)); }
-static hd kepler_solve(hd theta, hd x0) { return hd_while(hd_partial(kepler_far, theta), hd_partial(kepler_step, theta), x0); }
+static hd kepler_solve(hd theta, hd x0)
+{
+    return hd_while(hd_partial(kepler_far, theta), hd_partial(kepler_step, theta), x0);
+}
 static hd planet(hd e, hd mean) { return hd_apply(hd_root(kepler, kepler_solve), hd_tuple(e, mean), mean); }
 
 static hd planets(hd e, hd means)
@@ -21,7 +28,8 @@ static hd planets(hd e, hd means)
                     hd_apply(hd_vmap(second, .in_axes = { HD_NONE, 0 }), e, means));
 }
 
-/* -------- Two equations: a circle of radius r meets the hyperbola x y = 1. Newton's steps use the Jacobian of the equations */
+/* -------- Two equations: a circle of radius r meets the hyperbola x y = 1. Newton's steps use the Jacobian
+ * of the equations */
 
 static hd crossing(hd r, hd p)
 {
@@ -31,16 +39,24 @@ static hd crossing(hd r, hd p)
 static hd newton(hd r, hd p)
 {
     hd f = crossing(r, p), J = hd_apply(hd_jacfwd(crossing, .argnums = HD_INTS(1)), r, p);
-    hd a = hd_at(J, 0, 0), b = hd_at(J, 0, 1), c = hd_at(J, 1, 0), d = hd_at(J, 1, 1), u = hd_at(f, 0), v = hd_at(f, 1);
+    hd a = hd_at(J, 0, 0), b = hd_at(J, 0, 1), c = hd_at(J, 1, 0), d = hd_at(J, 1, 1), u = hd_at(f, 0),
+       v = hd_at(f, 1);
     hd step = hd_stack(0, hd_sub(hd_mul(d, u), hd_mul(b, v)), hd_sub(hd_mul(a, v), hd_mul(c, u)));
     return hd_sub(p, hd_div(step, hd_sub(hd_mul(a, d), hd_mul(b, c))));
 }
 static hd not_there(hd r, hd p) { return hd_gt(hd_max(hd_abs(crossing(r, p))), hd_c(1e-5)); }
 static hd crossing_solve(hd r, hd p) { return hd_while(hd_partial(not_there, r), hd_partial(newton, r), p); }
-static hd meet(hd r) { return hd_apply(hd_root(crossing, crossing_solve), r, hd_stack(0, r, hd_c_div(1, r))); }
-static hd meets(hd rs) { return hd_tuple(hd_apply(hd_vmap(meet), rs), hd_apply(hd_vmap(hd_jacrev(meet)), rs)); }
+static hd meet(hd r)
+{
+    return hd_apply(hd_root(crossing, crossing_solve), r, hd_stack(0, r, hd_c_div(1, r)));
+}
+static hd meets(hd rs)
+{
+    return hd_tuple(hd_apply(hd_vmap(meet), rs), hd_apply(hd_vmap(hd_jacrev(meet)), rs));
+}
 
-/* -------- Optimal transport with entropy, from points x to points y on a line: what it costs, and where the points would rather be */
+/* -------- Optimal transport with entropy, from points x to points y on a line: what it costs, and where the
+ * points would rather be */
 
 static const double entropy = 0.5;
 
@@ -55,12 +71,17 @@ static hd potential(hd other, hd C, int axis)
 static hd sinkhorn_step(hd C, hd u) { return potential(potential(u, C, 0), C, 1); }
 static hd sinkhorn(hd C, hd u) { return hd_sub(u, sinkhorn_step(C, u)); }
 static hd unbalanced(hd C, hd u) { return hd_gt(hd_max(hd_abs(sinkhorn(C, u))), hd_c(2e-6)); }
-static hd balance(hd C, hd u) { return hd_while(hd_partial(unbalanced, C), hd_partial(sinkhorn_step, C), u); }
+static hd balance(hd C, hd u)
+{
+    return hd_while(hd_partial(unbalanced, C), hd_partial(sinkhorn_step, C), u);
+}
 
 static hd transport(hd x, hd y)
 {
-    hd C = costs(x, y), u = hd_apply(hd_root(sinkhorn, balance), C, hd_zeros_like(x)), v = potential(u, C, 0);
-    hd gain = hd_sub(hd_add(hd_expand_dims(u, 1), hd_expand_dims(v, 0)), C), plan = hd_exp(hd_div(gain, hd_c(entropy)));
+    hd C = costs(x, y), u = hd_apply(hd_root(sinkhorn, balance), C, hd_zeros_like(x)),
+       v = potential(u, C, 0);
+    hd gain = hd_sub(hd_add(hd_expand_dims(u, 1), hd_expand_dims(v, 0)), C),
+       plan = hd_exp(hd_div(gain, hd_c(entropy)));
     return hd_div(hd_sum(hd_mul(plan, C)), hd_c((double)hd_size(C)));
 }
 static hd move(hd x, hd y) { return hd_apply(hd_value_and_grad(transport), x, y); }
@@ -87,7 +108,8 @@ int main(int argc, char **argv)
 
     hd_array *e = hd_array_scalar(HD_F32, 0.3), *means = hd_array_lit(float, (4), 0.5f, 1, 2, 3);
     hd_array *rs = hd_array_lit(float, (3), 1.6f, 2, 3);
-    hd_array *x = hd_array_lit(float, (5), -1, -0.4f, 0.1f, 0.8f, 1.5f), *y = hd_array_lit(float, (4), 0, 0.5f, 1.2f, 2);
+    hd_array *x = hd_array_lit(float, (5), -1, -0.4f, 0.1f, 0.8f, 1.5f),
+             *y = hd_array_lit(float, (4), 0, 0.5f, 1.2f, 2);
     int code = show(HD_FN(planets), (hd_array *const[]){ e, means }, 2, 3) || show(HD_FN(meets), &rs, 1, 2)
         || show(HD_FN(move), (hd_array *const[]){ x, y }, 2, 2);
     if (code)

@@ -1,5 +1,6 @@
-/* A Kalman filter of a position that drifts, and the noise that explains the measurements best: Newton's method on the
- * likelihood, whose gradient and Hessian go through the scan over time. Many tracks at once by vmap. */
+/* A Kalman filter of a position that drifts, and the noise that explains the measurements best: Newton's
+ * method on the likelihood, whose gradient and Hessian go through the scan over time. Many tracks at once by
+ * vmap. */
 #include <getopt.h>
 #include <heddle.h>
 #include <math.h>
@@ -8,10 +9,13 @@
 #define BELIEF(F, S) F(mean) F(covariance) F(loglik)
 HD_STRUCT(belief, BELIEF);
 
-static hd motion(void) { return hd_lit(float, (2, 2), 1, 1, 0, 1); }                    /* of position and velocity */
-static hd spread(void) { return hd_lit(float, (2, 2), 1.f / 3, 0.5f, 0.5f, 1); }        /* by a random acceleration */
+/* of position and velocity */
+static hd motion(void) { return hd_lit(float, (2, 2), 1, 1, 0, 1); }
+/* by a random acceleration */
+static hd spread(void) { return hd_lit(float, (2, 2), 1.f / 3, 0.5f, 0.5f, 1); }
 
-/* One step: predict, then learn from the measurement z. noise: logarithms of the variances of motion and measurement. */
+/* One step: predict, then learn from the measurement z. noise: logarithms of the variances of motion and
+ * measurement. */
 static hd learn(hd noise, hd before, hd z)
 {
     belief b = hd_unpack(belief, before);
@@ -29,9 +33,12 @@ static hd learn(hd noise, hd before, hd z)
 
 static hd loglik(hd noise, hd zs)                       /* f32[2], f32[time] -> f32[] */
 {
-    hd start = hd_pack(belief, {
-        .mean = hd_zeros(HD_F32, 2), .covariance = hd_mul_c(hd_eye(HD_F32, 2), 10), .loglik = hd_zeros(HD_F32),
-    });
+    hd start = hd_pack(belief,
+        {
+            .mean = hd_zeros(HD_F32, 2),
+            .covariance = hd_mul_c(hd_eye(HD_F32, 2), 10),
+            .loglik = hd_zeros(HD_F32),
+        });
     return hd_get(hd_nth(hd_scan(hd_partial(learn, noise), start, zs), 0), "loglik");
 }
 
@@ -54,7 +61,8 @@ static hd fit(hd zs)
     return hd_tuple(hd_nth(first, 0), hd_nth(first, 1), best, loglik(best, zs));
 }
 
-/* What is measured: the velocity changes at random with variance 0.01, the measurement errs with variance 0.25. */
+/* What is measured: the velocity changes at random with variance 0.01, the measurement errs with variance
+ * 0.25. */
 static hd move(hd state, hd shock)
 {
     hd v = hd_at(state, 1), a = hd_mul_c(hd_at(shock, 0), 0.1);
@@ -74,7 +82,8 @@ static hd draw(hd key, const void *env)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "tracks", 1, NULL, 'n' }, { "time", 1, NULL, 't' }, { 0 } };
+    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "tracks", 1, NULL, 'n' },
+        { "time", 1, NULL, 't' }, { 0 } };
     struct size size = { 4, 200 };
     hd_array *key = hd_array_key(1), *zs = NULL, *out[4] = { NULL };
     int status = 1;

@@ -1,5 +1,6 @@
-/* Learning to learn: parameters from which one step of gradient descent on a few points of a sine fits that sine. The outer gradient
- * goes through the inner one; the tasks are lanes of a vmap; Adam moves the parameters. */
+/* Learning to learn: parameters from which one step of gradient descent on a few points of a sine fits that
+ * sine. The outer gradient goes through the inner one; the tasks are lanes of a vmap; Adam moves the
+ * parameters. */
 #include <getopt.h>
 #include <heddle.h>
 #include <math.h>
@@ -21,10 +22,13 @@ static hd predict(hd params, hd x)                      /* f32[n] -> f32[n] */
 static hd loss(hd params, hd x, hd y) { return hd_mean(hd_square(hd_sub(predict(params, x), y))); }
 
 static hd descend(hd p, hd g) { return hd_sub(p, hd_mul_c(g, 0.1)); }
-static hd adapt(hd params, hd x, hd y) { return hd_tree_map(descend, params, hd_apply(hd_grad(loss), params, x, y)); }
+static hd adapt(hd params, hd x, hd y)
+{
+    return hd_tree_map(descend, params, hd_apply(hd_grad(loss), params, x, y));
+}
 
-/* A sine of its own height and phase, and two sets of points of it: to learn from, and to be judged by. tuple(loss after learning,
- * loss before). */
+/* A sine of its own height and phase, and two sets of points of it: to learn from, and to be judged by.
+ * tuple(loss after learning, loss before). */
 static hd task_loss(hd params, hd key)
 {
     hd keys = hd_random_split(key, 3), shape = hd_random_uniform(hd_at(keys, 0), HD_F32, 2);
@@ -45,7 +49,8 @@ static hd step(hd params, hd state, hd key)             /* tuple(params, state, 
 {
     hd r = hd_apply(hd_value_and_grad(mean_loss, .has_aux = true), params, key);
     hd next = hd_adam(params, hd_nth(r, 1), state, hd_c(2e-3));
-    return hd_tuple(hd_nth(next, 0), hd_nth(next, 1), hd_stack(0, hd_nth(hd_nth(r, 0), 0), hd_nth(hd_nth(r, 0), 1)));
+    return hd_tuple(
+        hd_nth(next, 0), hd_nth(next, 1), hd_stack(0, hd_nth(hd_nth(r, 0), 0), hd_nth(hd_nth(r, 0), 1)));
 }
 
 static hd one(hd carry, hd key)
@@ -54,17 +59,24 @@ static hd one(hd carry, hd key)
     return hd_tuple(hd_tuple(hd_nth(r, 0), hd_nth(r, 1)), hd_nth(r, 2));
 }
 
-static hd weights(hd key, int64_t n, int64_t m) { return hd_div_c(hd_random_normal(key, HD_F32, n, m), sqrt((double)n)); }
+static hd weights(hd key, int64_t n, int64_t m)
+{
+    return hd_div_c(hd_random_normal(key, HD_F32, n, m), sqrt((double)n));
+}
 
 /* All steps in one scan: the losses f32[steps,2]. */
 static hd train(hd key, const void *env)
 {
     hd keys = hd_random_split(key, 5);
-    hd start = hd_pack(net, {
-        .w1 = hd_index(weights(hd_at(keys, 0), 1, HIDDEN), 0, 0), .b1 = hd_random_normal(hd_at(keys, 1), HD_F32, HIDDEN),
-        .w2 = weights(hd_at(keys, 2), HIDDEN, HIDDEN), .b2 = hd_zeros(HD_F32, HIDDEN),
-        .w3 = hd_index(weights(hd_at(keys, 3), HIDDEN, 1), 1, 0), .b3 = hd_zeros(HD_F32),
-    });
+    hd start = hd_pack(net,
+        {
+            .w1 = hd_index(weights(hd_at(keys, 0), 1, HIDDEN), 0, 0),
+            .b1 = hd_random_normal(hd_at(keys, 1), HD_F32, HIDDEN),
+            .w2 = weights(hd_at(keys, 2), HIDDEN, HIDDEN),
+            .b2 = hd_zeros(HD_F32, HIDDEN),
+            .w3 = hd_index(weights(hd_at(keys, 3), HIDDEN, 1), 1, 0),
+            .b3 = hd_zeros(HD_F32),
+        });
     hd carry = hd_tuple(start, hd_opt_init(start));
     return hd_nth(hd_scan(one, carry, hd_random_split(hd_at(keys, 4), *(const int *)env)), 1);
 }

@@ -1,5 +1,5 @@
-/* A mixture of Gaussians fitted by expectation and maximisation, from many starts at once: each lane of a while goes on until its own
- * likelihood settles, and the best end is taken. */
+/* A mixture of Gaussians fitted by expectation and maximisation, from many starts at once: each lane of a
+ * while goes on until its own likelihood settles, and the best end is taken. */
 #include <getopt.h>
 #include <heddle.h>
 #include <math.h>
@@ -17,7 +17,8 @@ static hd parts(hd model, hd x)
 {
     mixture m = hd_unpack(mixture, model);
     hd square = hd_sum(hd_square(hd_sub(x, m.mean)), -1);
-    return hd_sub(hd_log(m.share), hd_add(hd_log(hd_mul_c(m.variance, 2 * M_PI)), hd_div(square, hd_mul_c(m.variance, 2))));
+    return hd_sub(hd_log(m.share),
+        hd_add(hd_log(hd_mul_c(m.variance, 2 * M_PI)), hd_div(square, hd_mul_c(m.variance, 2))));
 }
 
 /* Whose are the points, as far as one can tell? Then the parts as those points have them. */
@@ -43,25 +44,35 @@ static hd rising(hd state)
 
 static hd fit(hd key, hd xs)                            /* from PARTS of the points as means */
 {
-    hd start = hd_pack(search, {
-        .m = { .share = hd_full(hd_c(1. / PARTS), PARTS), .mean = hd_random_choice(key, xs, PARTS, false), .variance = hd_ones(HD_F32, PARTS) },
-        .loglik = hd_full(hd_c(-1e9)), .gain = hd_full(hd_c(1e9)), .turns = hd_zeros(HD_I32),
-    });
+    hd start = hd_pack(search,
+        {
+            .m = { .share = hd_full(hd_c(1. / PARTS), PARTS),
+                .mean = hd_random_choice(key, xs, PARTS, false),
+                .variance = hd_ones(HD_F32, PARTS) },
+            .loglik = hd_full(hd_c(-1e9)),
+            .gain = hd_full(hd_c(1e9)),
+            .turns = hd_zeros(HD_I32),
+        });
     return hd_while(rising, hd_partial(turn, xs), start);
 }
 
-static hd points(hd key)                                /* f32[POINTS,2], a third around each of three places */
+/* f32[POINTS,2], a third around each of three places */
+static hd points(hd key)
 {
-    hd places = hd_lit(float, (PARTS, 2), 0, 0, 3, 1, -1, 3), widths = hd_lit(float, (PARTS, 1), 0.5f, 0.8f, 0.3f);
+    hd places = hd_lit(float, (PARTS, 2), 0, 0, 3, 1, -1, 3),
+       widths = hd_lit(float, (PARTS, 1), 0.5f, 0.8f, 0.3f);
     hd part = hd_rem(hd_iota(HD_I32, 0, POINTS), hd_c(PARTS));
-    return hd_add(hd_take(places, part, 0), hd_mul(hd_take(widths, part, 0), hd_random_normal(key, HD_F32, POINTS, 2)));
+    return hd_add(hd_take(places, part, 0),
+        hd_mul(hd_take(widths, part, 0), hd_random_normal(key, HD_F32, POINTS, 2)));
 }
 
-static hd best(hd key, const void *env)                 /* of many starts: the mixture, sorted by its means, and its likelihood */
+/* of many starts: the mixture, sorted by its means, and its likelihood */
+static hd best(hd key, const void *env)
 {
     hd xs = points(key), keys = hd_random_split(hd_random_fold_in(key, hd_c(1)), *(const int *)env);
     search all = hd_unpack(search, hd_apply(hd_vmap(fit, .in_axes = { 0, HD_NONE }), keys, xs));
-    hd i = hd_argmax(all.loglik, 0), mean = hd_at(all.m.mean, i), order = hd_argsort(hd_index(mean, 1, 0), 0);
+    hd i = hd_argmax(all.loglik, 0), mean = hd_at(all.m.mean, i),
+       order = hd_argsort(hd_index(mean, 1, 0), 0);
     return hd_tuple(hd_take(hd_at(all.m.share, i), order, 0), hd_take(mean, order, 0),
         hd_sqrt(hd_take(hd_at(all.m.variance, i), order, 0)), hd_max(all.loglik));
 }

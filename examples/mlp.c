@@ -1,4 +1,5 @@
-/* Train a two-layer network. Parameters are nested structs; memory is updated in place; the result is saved as .npz. */
+/* Train a two-layer network. Parameters are nested structs; memory is updated in place; the result is saved
+ * as .npz. */
 #include <heddle.h>
 
 #define LINEAR(F, S) F(w) F(b)
@@ -43,7 +44,8 @@ static hd batch_loss(hd params, hd X, hd labels)
 static hd step(hd params, hd state, hd X, hd labels)    /* tuple(params, state, loss, accuracy) */
 {
     hd r = hd_apply(hd_value_and_grad(batch_loss, .has_aux = true), params, X, labels);
-    hd value = hd_nth(r, 0), updated = hd_adam(params, hd_nth(r, 1), state, hd_c(1e-2), .weight_decay = 1e-4);
+    hd value = hd_nth(r, 0),
+       updated = hd_adam(params, hd_nth(r, 1), state, hd_c(1e-2), .weight_decay = 1e-4);
     return hd_tuple(hd_nth(updated, 0), hd_nth(updated, 1), hd_nth(value, 0), hd_nth(value, 1));
 }
 
@@ -70,7 +72,8 @@ int main(void)
     for (int i = 0; i < 100; i++) {
         hd_drop(out[2]), hd_drop(out[3]);
         out[2] = out[3] = NULL;
-        if (hd_call(train, out, out[0], out[1], X, labels))     /* takes over out[0] and out[1], gives the new ones */
+        /* takes over out[0] and out[1], gives the new ones */
+        if (hd_call(train, out, out[0], out[1], X, labels))
             goto fail;
         if (i % 50 == 0)
             printf("%3d  loss %.4f  accuracy %.2f\n", i, hd_item(out[2]), hd_item(out[3]));

@@ -1,6 +1,6 @@
-/* Bodies that attract each other: the forces are hd_grad of the energy, the steps a symmetric composition of leaps. Three equal
- * bodies can chase each other along a figure of eight; after a period they are back, and the energy is what it was. The lanes are
- * starts that differ a little. */
+/* Bodies that attract each other: the forces are hd_grad of the energy, the steps a symmetric composition of
+ * leaps. Three equal bodies can chase each other along a figure of eight; after a period they are back, and
+ * the energy is what it was. The lanes are starts that differ a little. */
 #include <getopt.h>
 #include <heddle.h>
 #include <math.h>
@@ -36,16 +36,18 @@ static hd step(hd state, hd nothing, const void *env)
     return hd_tuple(hd_tuple(q, p), HD_NIL);
 }
 
-/* Bodies 0 and 1 are opposite, 2 is in the middle; by `shift` body 2 is put aside. Energy before and after, and the distance to the
- * start after a period. */
+/* Bodies 0 and 1 are opposite, 2 is in the middle; by `shift` body 2 is put aside. Energy before and after,
+ * and the distance to the start after a period. */
 static hd chase(hd shift, const void *env)
 {
     struct way way = *(const struct way *)env;
     hd q = hd_lit(float, (BODIES, 2), 0.97000436f, -0.24308753f, -0.97000436f, 0.24308753f, 0, 0);
-    hd p = hd_lit(float, (BODIES, 2), 0.46620368f, 0.43236573f, 0.46620368f, 0.43236573f, -0.93240737f, -0.86473146f);
+    hd p = hd_lit(
+        float, (BODIES, 2), 0.46620368f, 0.43236573f, 0.46620368f, 0.43236573f, -0.93240737f, -0.86473146f);
     q = hd_at_add(q, shift, 2, 0);
     hd end = hd_nth(hd_scan(hd_bind(step, way), hd_tuple(q, p), HD_NIL, .length = way.steps), 0);
-    return hd_tuple(energy(q, p), energy(hd_nth(end, 0), hd_nth(end, 1)), hd_norm(hd_sub(hd_nth(end, 0), q)));
+    return hd_tuple(
+        energy(q, p), energy(hd_nth(end, 0), hd_nth(end, 1)), hd_norm(hd_sub(hd_nth(end, 0), q)));
 }
 
 int main(int argc, char **argv)
@@ -61,11 +63,12 @@ int main(int argc, char **argv)
             goto fail;
         else if (k == 'n')
             way.steps = atoi(optarg);
-    if (hd_call(hd_vmap(hd_bind(chase, way)), out, shifts) || hd_read(out[0], before, LANES) || hd_read(out[1], after, LANES)
-        || hd_read(out[2], distance, LANES))
+    if (hd_call(hd_vmap(hd_bind(chase, way)), out, shifts) || hd_read(out[0], before, LANES) ||
+        hd_read(out[1], after, LANES) || hd_read(out[2], distance, LANES))
         goto fail;
     for (int i = 0; i < LANES; i++)
-        printf("energy %.4f then %.4f distance to the start %.3f\n", (double)before[i], (double)after[i], (double)distance[i]);
+        printf("energy %.4f then %.4f distance to the start %.3f\n", (double)before[i], (double)after[i],
+            (double)distance[i]);
     status = 0;
 fail:
     if (status)

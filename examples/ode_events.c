@@ -1,6 +1,7 @@
-/* Differential equations with adaptive steps that end at an event: pendulums let go at different angles, each followed with the
- * Dormand-Prince method until it hangs straight down. A while of its own for each lane: more steps where the way is longer. The
- * time is a quarter of the period, which the arithmetic-geometric mean gives in closed form. */
+/* Differential equations with adaptive steps that end at an event: pendulums let go at different angles,
+ * each followed with the Dormand-Prince method until it hangs straight down. A while of its own for each
+ * lane: more steps where the way is longer. The time is a quarter of the period, which the
+ * arithmetic-geometric mean gives in closed form. */
 #include <getopt.h>
 #include <heddle.h>
 #include <math.h>
@@ -11,7 +12,8 @@ enum { STAGES = 7 };
 #define FLIGHT(F, S) F(t) F(y) F(step) F(turns)
 HD_STRUCT(flight, FLIGHT);
 
-static hd pendulum(hd y) { return hd_stack(0, hd_at(y, 1), hd_neg(hd_sin(hd_at(y, 0)))); }      /* angle, speed -> their change */
+/* angle, speed -> their change */
+static hd pendulum(hd y) { return hd_stack(0, hd_at(y, 1), hd_neg(hd_sin(hd_at(y, 0)))); }
 
 /* One step of length h: the new state, and how large its error is, measured by what is allowed. */
 static hd advance(hd y, hd h, hd *error)
@@ -25,7 +27,8 @@ static hd advance(hd y, hd h, hd *error)
         { 9017. / 3168, -355. / 33, 46732. / 5247, 49. / 176, -5103. / 18656 },
         { 35. / 384, 0, 500. / 1113, 125. / 192, -2187. / 6784, 11. / 84 },
     };
-    static const double e[STAGES] = { 71. / 57600, 0, -71. / 16695, 71. / 1920, -17253. / 339200, 22. / 525, -1. / 40 };
+    static const double e[STAGES] = { 71. / 57600, 0, -71. / 16695, 71. / 1920, -17253. / 339200, 22. / 525,
+        -1. / 40 };
     hd k[STAGES], at = y, wrong = hd_zeros_like(y);
 
     for (int i = 0; i < STAGES; i++) {
@@ -39,7 +42,8 @@ static hd advance(hd y, hd h, hd *error)
     return at;
 }
 
-/* A step that is too wrong is tried again, shorter. One past the event is tried again up to where a straight line would meet it. */
+/* A step that is too wrong is tried again, shorter. One past the event is tried again up to where a straight
+ * line would meet it. */
 static hd turn(hd state)
 {
     flight f = hd_unpack(flight, state);
@@ -47,10 +51,13 @@ static hd turn(hd state)
     hd past = hd_lt(after, hd_c(-1e-6)), good = hd_and(hd_le(error, hd_c(1)), hd_not(past));
     hd scale = hd_clip(hd_mul_c(hd_pow_c(hd_maximum_c(error, 1e-6), -0.2), 0.9), hd_c(0.2), hd_c(5));
     scale = hd_where(hd_and(past, hd_le(error, hd_c(1))), hd_div(before, hd_sub(before, after)), scale);
-    return hd_pack(flight, {
-        .t = hd_where(good, hd_add(f.t, f.step), f.t), .y = hd_where(good, y, f.y), .step = hd_mul(f.step, scale),
-        .turns = hd_add_c(f.turns, 1),
-    });
+    return hd_pack(flight,
+        {
+            .t = hd_where(good, hd_add(f.t, f.step), f.t),
+            .y = hd_where(good, y, f.y),
+            .step = hd_mul(f.step, scale),
+            .turns = hd_add_c(f.turns, 1),
+        });
 }
 
 static hd falling(hd state)
@@ -61,9 +68,13 @@ static hd falling(hd state)
 
 static hd fall(hd angle)                                /* tuple(time, turns) */
 {
-    hd start = hd_pack(flight, {
-        .t = hd_zeros(HD_F32), .y = hd_stack(0, angle, hd_zeros(HD_F32)), .step = hd_full(hd_c(0.1)), .turns = hd_zeros(HD_I32),
-    });
+    hd start = hd_pack(flight,
+        {
+            .t = hd_zeros(HD_F32),
+            .y = hd_stack(0, angle, hd_zeros(HD_F32)),
+            .step = hd_full(hd_c(0.1)),
+            .turns = hd_zeros(HD_I32),
+        });
     flight f = hd_unpack(flight, hd_while(falling, turn, start));
     return hd_tuple(f.t, f.turns);
 }
@@ -93,13 +104,15 @@ int main(int argc, char **argv)
             goto fail;
         else if (k == 'n')
             n = atoi(optarg) > 3 ? atoi(optarg) : 4;
-    angle = calloc((size_t)n, sizeof *angle), time = calloc((size_t)n, sizeof *time), turns = calloc((size_t)n, sizeof *turns);
+    angle = calloc((size_t)n, sizeof *angle), time = calloc((size_t)n, sizeof *time),
+    turns = calloc((size_t)n, sizeof *turns);
     if (!angle || !time || !turns)
         goto fail;
     for (int i = 0; i < n; i++)
         angle[i] = 0.1f + 3.f * (float)i / (float)(n - 1);
     angles = hd_array_of(angle, n);
-    if (hd_call(hd_vmap(fall), out, angles) || hd_read(out[0], time, (size_t)n) || hd_read(out[1], turns, (size_t)n))
+    if (hd_call(hd_vmap(fall), out, angles) || hd_read(out[0], time, (size_t)n) ||
+        hd_read(out[1], turns, (size_t)n))
         goto fail;
     for (int i = 0; i < n; i++) {
         double exact = quarter_period((double)angle[i]);

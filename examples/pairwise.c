@@ -13,7 +13,8 @@ static hd_fn *pairs(hd_fn *f)
 int main(void)
 {
     hd_fn *const functions[] = { HD_FN(distance), HD_FN(rbf), HD_FN(score) };
-    hd_array *X = hd_array_lit(float, (3, 2), 0, 0, 1, 0, 0, 1), *Y = hd_array_lit(float, (2, 2), 0, 0, 1, 1);
+    hd_array *X = hd_array_lit(float, (3, 2), 0, 0, 1, 0, 0, 1),
+             *Y = hd_array_lit(float, (2, 2), 0, 0, 1, 1);
 
     for (int i = 0; i < 3; i++) {
         hd_array *table;

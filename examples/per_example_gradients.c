@@ -26,7 +26,8 @@ static hd private_gradient(hd params, hd X, hd Y)
 
 int main(void)
 {
-    hd_array *params = hd_array_dict({ "w", hd_array_lit(float, (2), 1, -2) }, { "b", hd_array_scalar(HD_F32, 0.3) });
+    hd_array *params =
+        hd_array_dict({ "w", hd_array_lit(float, (2), 1, -2) }, { "b", hd_array_scalar(HD_F32, 0.3) });
     hd_array *X = hd_array_lit(float, (3, 2), 1, 0, 0.5, 1.5, 2, -1);
     hd_array *Y = hd_array_lit(float, (3, 3), 1, 0, 1, 0, 1, 0, 1, 0, 1), *g;
 

@@ -24,7 +24,8 @@ static hd images(hd key)
 
 int main(void)
 {
-    hd_array *params = hd_array_dict({ "w", hd_array_lit(float, (2), 1.5, -0.5) }, { "b", hd_array_scalar(HD_F32, 0.25) });
+    hd_array *params =
+        hd_array_dict({ "w", hd_array_lit(float, (2), 1.5, -0.5) }, { "b", hd_array_scalar(HD_F32, 0.25) });
     hd_array *X = hd_array_lit(float, (3, 2), 1, 2, 2.5, -1, -0.25, 0.75);
     hd_array *scale = hd_array_scalar(HD_F32, 0.5), *key = hd_array_key(0);
     hd_array *preds = hd_array_lit(float, (2, 2), 0.2f, 0.8f, 0.6f, 0.4f);

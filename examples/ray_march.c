@@ -1,5 +1,6 @@
-/* A picture of a scene that is given by one function, the distance to its surface: a ray for each pixel goes as far as that function says
- * that nothing is near, in a while of its own; the surface's direction is hd_grad of the distance. */
+/* A picture of a scene that is given by one function, the distance to its surface: a ray for each pixel goes
+ * as far as that function says that nothing is near, in a while of its own; the surface's direction is
+ * hd_grad of the distance. */
 #include <getopt.h>
 #include <heddle.h>
 #include <stdlib.h>
@@ -21,9 +22,13 @@ static hd ring(hd at, double large, double small)
     return hd_sub(hd_hypot(hd_sub(hd_hypot(x, z), hd_c(large)), y), hd_c(small));
 }
 
-static hd soft_minimum(hd a, hd b, double width) { return hd_mul_c(hd_logaddexp(hd_div_c(a, -width), hd_div_c(b, -width)), -width); }
+static hd soft_minimum(hd a, hd b, double width)
+{
+    return hd_mul_c(hd_logaddexp(hd_div_c(a, -width), hd_div_c(b, -width)), -width);
+}
 
-static hd distance(hd at)                               /* f32[3] -> f32[]: a ring with a ball on it over a floor */
+/* f32[3] -> f32[]: a ring with a ball on it over a floor */
+static hd distance(hd at)
 {
     hd things = soft_minimum(ring(at, 1, 0.3), ball(at, vector(0.9, 0.5, 0.3), 0.4), 0.05);
     return hd_minimum(things, hd_add_c(hd_index(at, 0, 1), 0.5));
@@ -41,13 +46,17 @@ static hd open_air(hd from, hd toward, hd state)
 static hd march(hd from, hd toward, hd state)
 {
     ray r = hd_unpack(ray, state);
-    r.way = hd_add(r.way, r.near), r.near = distance(point(from, toward, r.way)), r.steps = hd_add_c(r.steps, 1);
+    r.way = hd_add(r.way, r.near), r.near = distance(point(from, toward, r.way)),
+    r.steps = hd_add_c(r.steps, 1);
     return hd_pack(ray, r);
 }
 
 static hd follow(hd from, hd toward)                    /* where the ray ends */
 {
-    hd start = hd_pack(ray, { .way = hd_full(hd_c(0.02)), .near = distance(point(from, toward, hd_c(0.02))), .steps = hd_zeros(HD_I32) });
+    hd start = hd_pack(ray,
+        { .way = hd_full(hd_c(0.02)),
+            .near = distance(point(from, toward, hd_c(0.02))),
+            .steps = hd_zeros(HD_I32) });
     return hd_while(hd_partial(open_air, from, toward), hd_partial(march, from, toward), start);
 }
 
@@ -67,7 +76,8 @@ static hd pixel(hd row, hd column, const void *env)     /* i32[], i32[] -> u8[] 
     const struct picture *p = env;
     hd x = hd_div_c(hd_sub(hd_cast(column, HD_F32), hd_c((p->width - 1) / 2.)), p->height / 2.);
     hd y = hd_div_c(hd_sub(hd_c((p->height - 1) / 2.), hd_cast(row, HD_F32)), p->height / 2.);
-    hd eye = vector(0, 1.5, -3.5), ahead = unit(vector(0, -1.5, 3.5)), right = vector(1, 0, 0), up = hd_cross(ahead, right);
+    hd eye = vector(0, 1.5, -3.5), ahead = unit(vector(0, -1.5, 3.5)), right = vector(1, 0, 0),
+       up = hd_cross(ahead, right);
     hd toward = unit(hd_add_all(hd_mul_c(ahead, 1.8), hd_mul(right, x), hd_mul(up, y)));
     ray r = hd_unpack(ray, follow(eye, toward));
     hd light = hd_where(hd_lt(r.way, hd_c(20)), shade(point(eye, toward, r.way)), hd_c(0.05));
@@ -78,7 +88,8 @@ static hd render(const void *env)                       /* u8[height,width] */
 {
     struct picture p = *(const struct picture *)env;
     hd_fn *line = hd_vmap(hd_bind(pixel, p), .in_axes = { HD_NONE, 0 });
-    return hd_apply(hd_vmap(line, .in_axes = { 0, HD_NONE }), hd_iota(HD_I32, 0, p.height), hd_iota(HD_I32, 0, p.width));
+    return hd_apply(
+        hd_vmap(line, .in_axes = { 0, HD_NONE }), hd_iota(HD_I32, 0, p.height), hd_iota(HD_I32, 0, p.width));
 }
 
 /* As PNG where libpng is there, else as PGM, which most viewers show too. */
@@ -86,7 +97,9 @@ static int save(const char *stem, const uint8_t *pixels, const struct picture *p
 {
     char path[256];
 #ifdef HAVE_PNG
-    png_image image = { .version = PNG_IMAGE_VERSION, .width = (png_uint_32)p->width, .height = (png_uint_32)p->height,
+    png_image image = { .version = PNG_IMAGE_VERSION,
+        .width = (png_uint_32)p->width,
+        .height = (png_uint_32)p->height,
         .format = PNG_FORMAT_GRAY };
     snprintf(path, sizeof path, "%s.png", stem);
     return png_image_write_to_file(&image, path, 0, pixels, 0, NULL) ? 0 : (perror(path), 1);
@@ -102,7 +115,8 @@ static int save(const char *stem, const uint8_t *pixels, const struct picture *p
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "height", 1, NULL, 'n' }, { "save", 1, NULL, 's' }, { 0 } };
+    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "height", 1, NULL, 'n' },
+        { "save", 1, NULL, 's' }, { 0 } };
     struct picture p = { 96, 64 };
     hd_array *out = NULL;
     const char *stem = NULL;

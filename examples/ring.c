@@ -1,6 +1,7 @@
-/* Attention over a sequence that is cut into blocks, one for each worker: keys and values go around a ring, each worker keeps the running
- * maximum and sums of its softmax, and never holds more than a block of the rest. The result and its gradient are those of all at
- * once. The workers are lanes; with --devices they are places of a map over devices. */
+/* Attention over a sequence that is cut into blocks, one for each worker: keys and values go around a ring,
+ * each worker keeps the running maximum and sums of its softmax, and never holds more than a block of the
+ * rest. The result and its gradient are those of all at once. The workers are lanes; with --devices they are
+ * places of a map over devices. */
 #include <getopt.h>
 #include <heddle.h>
 #include <math.h>
@@ -26,23 +27,35 @@ static hd onward(hd x)
     return hd_ppermute(x, "ring", (const int (*)[2])ring, WORKERS);
 }
 
-/* What a block of keys and values adds; what was there before is weighed anew where the maximum has grown. */
+/* What a block of keys and values adds; what was there before is weighed anew where the maximum has
+ * grown. */
 static hd look(hd q, hd state, hd nothing)
 {
     (void)nothing;
     pass p = hd_unpack(pass, state);
-    hd s = scores(q, p.k), top = hd_maximum(p.top, hd_max(s, -1, HD_KEEP)), fade = hd_exp(hd_sub(p.top, top)), e = hd_exp(hd_sub(s, top));
-    return hd_tuple(hd_pack(pass, {
-        .k = onward(p.k), .v = onward(p.v), .top = top, .sum = hd_add(hd_mul(p.sum, fade), hd_sum(e, -1, HD_KEEP)),
-        .out = hd_add(hd_mul(p.out, fade), hd_matmul(e, p.v)),
-    }), HD_NIL);
+    hd s = scores(q, p.k), top = hd_maximum(p.top, hd_max(s, -1, HD_KEEP)),
+       fade = hd_exp(hd_sub(p.top, top)), e = hd_exp(hd_sub(s, top));
+    return hd_tuple(hd_pack(pass,
+                        {
+                            .k = onward(p.k),
+                            .v = onward(p.v),
+                            .top = top,
+                            .sum = hd_add(hd_mul(p.sum, fade), hd_sum(e, -1, HD_KEEP)),
+                            .out = hd_add(hd_mul(p.out, fade), hd_matmul(e, p.v)),
+                        }),
+        HD_NIL);
 }
 
 static hd part(hd q, hd k, hd v)                        /* f32[BLOCK,WIDTH] each: one worker's */
 {
-    hd start = hd_pack(pass, {
-        .k = k, .v = v, .top = hd_full(hd_c(-1e30), BLOCK, 1), .sum = hd_zeros(HD_F32, BLOCK, 1), .out = hd_zeros(HD_F32, BLOCK, WIDTH),
-    });
+    hd start = hd_pack(pass,
+        {
+            .k = k,
+            .v = v,
+            .top = hd_full(hd_c(-1e30), BLOCK, 1),
+            .sum = hd_zeros(HD_F32, BLOCK, 1),
+            .out = hd_zeros(HD_F32, BLOCK, WIDTH),
+        });
     pass p = hd_unpack(pass, hd_nth(hd_scan(hd_partial(look, q), start, HD_NIL, .length = WORKERS), 0));
     return hd_div(p.out, p.sum);
 }
@@ -52,8 +65,10 @@ struct places { char names[256]; };                     /* of devices; none: lan
 static hd in_blocks(hd q, hd k, hd v, const void *env)
 {
     const struct places *at = env;
-    hd_fn *all = at->names[0] ? hd_pmap(part, .axis_name = "ring", .devices = at->names) : hd_vmap(part, .axis_name = "ring");
-    hd out = hd_apply(all, hd_reshape(q, WORKERS, BLOCK, WIDTH), hd_reshape(k, WORKERS, BLOCK, WIDTH), hd_reshape(v, WORKERS, BLOCK, WIDTH));
+    hd_fn *all = at->names[0] ? hd_pmap(part, .axis_name = "ring", .devices = at->names) :
+                                hd_vmap(part, .axis_name = "ring");
+    hd out = hd_apply(all, hd_reshape(q, WORKERS, BLOCK, WIDTH), hd_reshape(k, WORKERS, BLOCK, WIDTH),
+        hd_reshape(v, WORKERS, BLOCK, WIDTH));
     return hd_reshape(out, WORKERS * BLOCK, WIDTH);
 }
 
@@ -81,7 +96,8 @@ static hd compare(hd x, const void *env)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "devices", 1, NULL, 'p' }, { 0 } };
+    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "devices", 1, NULL, 'p' },
+        { 0 } };
     static const char *const label[] = { "result", "gradient by queries", "by keys", "by values" };
     struct places at = { "" };
     hd_array *key = hd_array_key(11), *x = NULL, *out[3] = { NULL };

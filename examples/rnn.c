@@ -1,4 +1,5 @@
-/* A recurrent network: one sequence by scan, a batch of sequences by vmap, trained by gradients through both. */
+/* A recurrent network: one sequence by scan, a batch of sequences by vmap, trained by gradients through
+ * both. */
 #include <heddle.h>
 
 enum { FEATURES = 4, HIDDEN = 16, TIME = 12, BATCH = 8 };
@@ -56,7 +57,8 @@ int main(void)
     out[0] = start[0];
     for (int i = 0; i < 60; i++) {
         hd_drop(out[1]), out[1] = NULL;
-        if (hd_call(train, out, out[0], start[1], start[2]))    /* takes over out[0], gives the new parameters */
+        /* takes over out[0], gives the new parameters */
+        if (hd_call(train, out, out[0], start[1], start[2]))
             goto fail;
         if (i % 20 == 0)
             printf("%3d  loss %.4f\n", i, hd_item(out[1]));

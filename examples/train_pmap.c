@@ -1,12 +1,12 @@
 /*
- * Two networks trained over every device of the machine at once, of whatever kinds they are, or over those of --devices: each computes
- * the gradient of its share of the batch, all take the mean. Trained again on one device, the losses are the same within 1e-3: devices
- * round functions differently, and the optimizer repeats it. Half way the state is saved, dropped and loaded. The losses are drawn in
- * train_pmap.svg.
+ * Two networks trained over every device of the machine at once, of whatever kinds they are, or over those
+ * of --devices: each computes the gradient of its share of the batch, all take the mean. Trained again on
+ * one device, the losses are the same within 1e-3: devices round functions differently, and the optimizer
+ * repeats it. Half way the state is saved, dropped and loaded. The losses are drawn in train_pmap.svg.
  *
- * The networks are the recurrent one of the guide, on the running mean of a signal, and a small transformer on letters. Its letters come
- * in by a product with one-hot rows, not by looking them up, and it has one layer: drivers that run Vulkan on processors take
- * minutes to compile programs with many gathers.
+ * The networks are the recurrent one of the guide, on the running mean of a signal, and a small transformer
+ * on letters. Its letters come in by a product with one-hot rows, not by looking them up, and it has one
+ * layer: drivers that run Vulkan on processors take minutes to compile programs with many gathers.
  */
 #include <getopt.h>
 #include <heddle.h>
@@ -15,7 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHARES = 6, EACH = 2, STEPS = 24 };      /* the batch: shares for up to six devices, of so many examples */
+/* the batch: shares for up to six devices, of so many examples */
+enum { SHARES = 6, EACH = 2, STEPS = 24 };
 #define TOLERANCE 1e-3
 
 /* ==================== the recurrent network */
@@ -32,7 +33,8 @@ static hd cell(hd params, hd h, hd x)
     return hd_tuple(h, h);
 }
 
-static hd signal_loss(hd params, hd xs)                         /* f32[TIME,FEATURES]; the target is its running mean */
+/* f32[TIME,FEATURES]; the target is its running mean */
+static hd signal_loss(hd params, hd xs)
 {
     hd target = hd_broadcast_to(hd_tanh(hd_cumsum(hd_mean(xs, -1, HD_KEEP), 0)), TIME, HIDDEN);
     hd ys = hd_nth(hd_scan(hd_partial(cell, params), hd_zeros(HD_F32, HIDDEN), xs), 1);
@@ -52,7 +54,8 @@ static hd signal_start(hd key)                                  /* tuple(params,
 
 /* ==================== the transformer */
 
-static const char text[] = "the weaver lifts the warp and throws the shuttle through the shed. the heddle holds each thread, and lifts "
+static const char text[] = "the weaver lifts the warp and throws the shuttle through the shed. the heddle "
+                           "holds each thread, and lifts "
                            "it when the pattern says so. ";
 static const char letters[] = " abcdefghilmnoprstuvw.,y";
 
@@ -65,15 +68,20 @@ static hd text_loss(hd params, hd tokens)                       /* i32[WINDOW + 
 {
     gpt p = hd_unpack(gpt, params);
     hd rows = hd_one_hot(tokens, LETTERS, HD_F32);
-    hd x = hd_add(hd_matmul(hd_slice_axis(rows, 0, 0, WINDOW), p.embedding), p.position), z = hd_standardize(x, -1);
+    hd x = hd_add(hd_matmul(hd_slice_axis(rows, 0, 0, WINDOW), p.embedding), p.position),
+       z = hd_standardize(x, -1);
     hd scores = hd_div_c(hd_matmul(hd_matmul(z, p.query), hd_transpose(hd_matmul(z, p.key))), sqrt(WIDTH));
     hd seen = hd_tril(hd_ones(HD_BOOL, WINDOW, WINDOW), 0);     /* each place looks at those before it */
     x = hd_add(x, hd_matmul(hd_softmax(hd_where(seen, scores, hd_c(-1e9)), -1), hd_matmul(z, p.value)));
     x = hd_add(x, hd_matmul(hd_relu(hd_matmul(hd_standardize(x, -1), p.up)), p.down));
-    return hd_mean(hd_softmax_cross_entropy(hd_matmul(hd_standardize(x, -1), p.output), hd_slice_axis(rows, 0, 1, HD_LAST)));
+    return hd_mean(hd_softmax_cross_entropy(
+        hd_matmul(hd_standardize(x, -1), p.output), hd_slice_axis(rows, 0, 1, HD_LAST)));
 }
 
-static hd weights(hd key, int64_t n, int64_t m) { return hd_div_c(hd_random_normal(key, HD_F32, n, m), sqrt((double)n)); }
+static hd weights(hd key, int64_t n, int64_t m)
+{
+    return hd_div_c(hd_random_normal(key, HD_F32, n, m), sqrt((double)n));
+}
 
 static hd text_start(hd key)
 {
@@ -94,7 +102,8 @@ static hd text_start(hd key)
 
 typedef struct model { const char *name; hd (*loss)(hd, hd); hd (*start)(hd); double rate; } model;
 
-static const model models[] = { { "rnn", signal_loss, signal_start, 0.02 }, { "gpt", text_loss, text_start, 0.02 } };
+static const model models[] = { { "rnn", signal_loss, signal_start, 0.02 },
+    { "gpt", text_loss, text_start, 0.02 } };
 enum { MODELS = sizeof models / sizeof *models };
 
 static hd share_loss(hd params, hd batch, const void *env)      /* of a device's examples */
@@ -106,7 +115,8 @@ static hd share_loss(hd params, hd batch, const void *env)      /* of a device's
 static hd step(hd state, hd batch, const void *env)             /* tuple(state, loss), the same on all */
 {
     const model *m = env;
-    hd params = hd_nth(state, 0), r = hd_pmean(hd_apply(hd_value_and_grad(hd_bind(share_loss, *m)), params, batch), "shares");
+    hd params = hd_nth(state, 0),
+       r = hd_pmean(hd_apply(hd_value_and_grad(hd_bind(share_loss, *m)), params, batch), "shares");
     return hd_tuple(hd_adam(params, hd_nth(r, 1), hd_nth(state, 1), hd_c(m->rate)), hd_nth(r, 0));
 }
 
@@ -127,8 +137,8 @@ static hd_array *saved_and_loaded(hd_array *state)
 static void bar(const char *name, const char *where, int done)  /* for people, not for files */
 {
     if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\r%s on %-11s [%.*s%*s]%s", name, where, done, "########################", STEPS - done, "",
-                done == STEPS ? "\n" : "");
+        fprintf(stderr, "\r%s on %-11s [%.*s%*s]%s", name, where, done, "########################",
+            STEPS - done, "", done == STEPS ? "\n" : "");
 }
 
 static int train(const char *name, const char *where, hd_fn *f, hd_array *const from[2], double *losses)
@@ -155,8 +165,10 @@ static int compare(const model *m, const char *list, const char *device, double 
 {
     double one[STEPS];
     hd_fn *f = hd_bind(step, *m);
-    hd_fn *over = hd_pmap(f, .axis_name = "shares", .devices = list, .in_axes = { HD_NONE, 0 }, .out_axes = HD_NONE);
-    hd_fn *alone = hd_jit(hd_vmap(f, .axis_name = "shares", .in_axes = { HD_NONE, 0 }, .out_axes = HD_NONE), .device = device);
+    hd_fn *over =
+        hd_pmap(f, .axis_name = "shares", .devices = list, .in_axes = { HD_NONE, 0 }, .out_axes = HD_NONE);
+    hd_fn *alone = hd_jit(
+        hd_vmap(f, .axis_name = "shares", .in_axes = { HD_NONE, 0 }, .out_axes = HD_NONE), .device = device);
     hd_array *key = hd_array_key(1), *from[2] = { NULL };
     int e = hd_call(hd_bind(start, *m), from, key) || train(m->name, "all devices", over, from, losses)
         || train(m->name, "one device", alone, from, one);
@@ -189,13 +201,17 @@ static void draw(double losses[MODELS][STEPS], const char *devices)
     FILE *f = fopen("train_pmap.svg", "w");
     if (!f)
         return;
-    fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 500 300\"><rect width=\"500\" height=\"300\" fill=\"white\"/>"
-               "<text x=\"20\" y=\"24\" font-size=\"14\">loss, %d steps on %s</text>", STEPS, devices[0] ? devices : "all devices of a kind");
+    fprintf(f,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 500 300\"><rect width=\"500\" "
+        "height=\"300\" fill=\"white\"/>"
+        "<text x=\"20\" y=\"24\" font-size=\"14\">loss, %d steps on %s</text>",
+        STEPS, devices[0] ? devices : "all devices of a kind");
     for (int m = 0; m < MODELS; m++) {
         fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" points=\"", color[m]);
         for (int i = 0; i < STEPS; i++)
             fprintf(f, "%.1f,%.1f ", 20 + 460.0 * i / (STEPS - 1), 280 - 230 * losses[m][i] / losses[m][0]);
-        fprintf(f, "\"/><text x=\"430\" y=\"%d\" font-size=\"12\" fill=\"%s\">%s</text>", 50 + 16 * m, color[m], models[m].name);
+        fprintf(f, "\"/><text x=\"430\" y=\"%d\" font-size=\"12\" fill=\"%s\">%s</text>", 50 + 16 * m,
+            color[m], models[m].name);
     }
     fputs("</svg>\n", f);
     fclose(f);
@@ -203,7 +219,8 @@ static void draw(double losses[MODELS][STEPS], const char *devices)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "devices", 1, NULL, 'l' }, { 0 } };
+    static const struct option options[] = { { "device", 1, NULL, 'd' }, { "devices", 1, NULL, 'l' },
+        { 0 } };
     char list[400];
     const char *device = NULL;                                  /* the one that is compared with */
     double losses[MODELS][STEPS];
@@ -222,8 +239,8 @@ int main(int argc, char **argv)
         double apart = 0;
         if ((status = compare(&models[m], list, device, losses[m], &apart)))
             break;
-        printf("%s: loss %.3f at first, %.3f at last, and within %g on one device\n", models[m].name, losses[m][0], losses[m][STEPS - 1],
-               TOLERANCE);
+        printf("%s: loss %.3f at first, %.3f at last, and within %g on one device\n", models[m].name,
+            losses[m][0], losses[m][STEPS - 1], TOLERANCE);
         if (apart > TOLERANCE || !(losses[m][STEPS - 1] < losses[m][0]))
             status = fprintf(stderr, "%s: apart by %g, or nothing was learned\n", models[m].name, apart);
     }

@@ -5,14 +5,17 @@
  *
  * Running out of host memory. Builders have no way to hand back a NULL, so arena_alloc() never does:
  *   1. a chunk comes from calloc();
- *   2. where that fails, E_NOMEM is recorded and the request is served from pages that the system promises to nobody,
- *      of any size. emit() sees the recorded E_NOMEM and returns 0 from then on, so the compiler stops growing and
- *      unwinds with the error;
+ *   2. where that fails, E_NOMEM is recorded and the request is served from pages that the system promises
+ *   to nobody,
+ *      of any size. emit() sees the recorded E_NOMEM and returns 0 from then on, so the compiler stops
+ *      growing and unwinds with the error;
  *   3. where addresses are used up too, from a reserve that costs nothing until it is touched;
- *   4. where that is used up as well (several threads failing at once), the thread waits until memory comes back: the
+ *   4. where that is used up as well (several threads failing at once), the thread waits until memory comes
+ *   back: the
  *      threads that unwind give back their arenas, and the reserve with them.
- * What may be large and has a way to fail (constant arrays, the tables of a graph, host buffers) uses arena_try() or
- * malloc() and never the reserve, so what is left for it is small: the maps of the pass that is under way.
+ * What may be large and has a way to fail (constant arrays, the tables of a graph, host buffers) uses
+ * arena_try() or malloc() and never the reserve, so what is left for it is small: the maps of the pass that
+ * is under way.
  */
 #include "base.h"
 
@@ -30,12 +33,23 @@ typedef struct DtypeRow { const char *name; uint8_t size, kind; } DtypeRow;
 enum { K_BOOL = 1, K_INT, K_UINT, K_FLOAT, K_COMPLEX, K_KEY };
 
 static const DtypeRow dtypes[DT_COUNT] = {
-    [DT_NONE] = { "none", 0, 0 },     [DT_BOOL] = { "bool", 1, K_BOOL },
-    [DT_I8] = { "i8", 1, K_INT },     [DT_I16] = { "i16", 2, K_INT },    [DT_I32] = { "i32", 4, K_INT },
-    [DT_I64] = { "i64", 8, K_INT },   [DT_U8] = { "u8", 1, K_UINT },     [DT_U16] = { "u16", 2, K_UINT },
-    [DT_U32] = { "u32", 4, K_UINT },  [DT_U64] = { "u64", 8, K_UINT },   [DT_F16] = { "f16", 2, K_FLOAT },
-    [DT_BF16] = { "bf16", 2, K_FLOAT }, [DT_F32] = { "f32", 4, K_FLOAT }, [DT_F64] = { "f64", 8, K_FLOAT },
-    [DT_C64] = { "c64", 8, K_COMPLEX }, [DT_C128] = { "c128", 16, K_COMPLEX }, [DT_KEY] = { "key", 8, K_KEY },
+    [DT_NONE] = { "none", 0, 0 },
+    [DT_BOOL] = { "bool", 1, K_BOOL },
+    [DT_I8] = { "i8", 1, K_INT },
+    [DT_I16] = { "i16", 2, K_INT },
+    [DT_I32] = { "i32", 4, K_INT },
+    [DT_I64] = { "i64", 8, K_INT },
+    [DT_U8] = { "u8", 1, K_UINT },
+    [DT_U16] = { "u16", 2, K_UINT },
+    [DT_U32] = { "u32", 4, K_UINT },
+    [DT_U64] = { "u64", 8, K_UINT },
+    [DT_F16] = { "f16", 2, K_FLOAT },
+    [DT_BF16] = { "bf16", 2, K_FLOAT },
+    [DT_F32] = { "f32", 4, K_FLOAT },
+    [DT_F64] = { "f64", 8, K_FLOAT },
+    [DT_C64] = { "c64", 8, K_COMPLEX },
+    [DT_C128] = { "c128", 16, K_COMPLEX },
+    [DT_KEY] = { "key", 8, K_KEY },
 };
 
 static const DtypeRow *dtype_row(Dtype d) { return &dtypes[(unsigned)d < DT_COUNT ? d : DT_NONE]; }
@@ -56,8 +70,8 @@ Dtype dtype_parse(const char *name, size_t n)
     return DT_NONE;
 }
 
-/* Rounds a double once, to nearest even, into a format of 1 + ebits + mbits bits. The value is m * 2^(e - 52) with m
- * < 2^53; the target keeps bits down to 2^(max(e, emin) - mbits). */
+/* Rounds a double once, to nearest even, into a format of 1 + ebits + mbits bits. The value is m * 2^(e -
+ * 52) with m < 2^53; the target keeps bits down to 2^(max(e, emin) - mbits). */
 static uint16_t pack(double v, int ebits, int mbits)
 {
     uint64_t b;
@@ -67,7 +81,8 @@ static uint16_t pack(double v, int ebits, int mbits)
     uint64_t m = b & 0xFFFFFFFFFFFFFull;
     if (e == 0x7FF)                             /* nan: quiet, with the top bits of what it carried */
         return (uint16_t)(sign | inf | (m ? 1u << (mbits - 1) | (unsigned)(m >> (52 - mbits)) : 0));
-    if (!e)                                     /* zero, or a double's denormal: far below every denormal of ours */
+    /* zero, or a double's denormal: far below every denormal of ours */
+    if (!e)
         return sign;
     m |= 1ull << 52;
     int t = e - 1023 + bias;                    /* biased exponent in the target, if normal */
@@ -76,7 +91,8 @@ static uint16_t pack(double v, int ebits, int mbits)
         return sign;
     uint64_t half = 1ull << (drop - 1), low = m & ((half << 1) - 1), q = drop > 53 ? 0 : m >> drop;
     q += low > half || (low == half && (q & 1));
-    /* q holds the implicit bit where t >= 1: the exponent minus one is added, and rounding up carries over. */
+    /* q holds the implicit bit where t >= 1: the exponent minus one is added, and rounding up carries
+     * over. */
     uint64_t r = q + ((uint64_t)(t < 1 ? 0 : t - 1) << mbits);
     return (uint16_t)(sign | (r > inf ? inf : r));
 }
@@ -129,7 +145,9 @@ static int64_t saturate(Dtype d, double v)
     if (v != v)
         return 0;
     if (dtype_unsigned(d))
-        return v <= 0 ? 0 : v >= ldexp(1, bits) ? (int64_t)(UINT64_MAX >> (64 - bits)) : (int64_t)(uint64_t)v;
+        return v <= 0           ? 0 :
+            v >= ldexp(1, bits) ? (int64_t)(UINT64_MAX >> (64 - bits)) :
+                                  (int64_t)(uint64_t)v;
     double top = ldexp(1, bits - 1);
     int64_t max = (int64_t)(UINT64_MAX >> (65 - bits));
     return v >= top ? max : v < -top ? -max - 1 : (int64_t)v;
@@ -277,7 +295,8 @@ static Chunk *pages_take(size_t bytes)
     return c;
 }
 
-/* A zeroed chunk. Where memory is short, and only if must: pages, the reserve, then waiting. See the head of the file. */
+/* A zeroed chunk. Where memory is short, and only if must: pages, the reserve, then waiting. See the head of
+ * the file. */
 static Chunk *chunk_new(size_t bytes, bool must)
 {
     Chunk *c = bytes < HEAD ? NULL : calloc(1, bytes);
@@ -370,7 +389,8 @@ static void own_init(void) { pthread_key_create(&own_key, own_drop); }
 
 static Arena *own_arena(void)
 {
-    static Arena last_resort = { .next = 32 << 10 };            /* no memory for an arena's head: leaks, once */
+    /* no memory for an arena's head: leaks, once */
+    static Arena last_resort = { .next = 32 << 10 };
     pthread_once(&own_once, own_init);
     Arena *a = pthread_getspecific(own_key);
     if (a)
@@ -531,7 +551,8 @@ void text_char(Text *t, char c, int times)
     t->s[t->n] = 0;
 }
 
-/* Names of files come with the program's text and end in comments of kernels: none may end a line, or the comment. */
+/* Names of files come with the program's text and end in comments of kernels: none may end a line, or the
+ * comment. */
 void text_name(Text *t, const char *s)
 {
     for (; *s; s++)

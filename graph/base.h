@@ -1,11 +1,11 @@
 /*
  * base.h - what every room stands on: element types, arenas, text buffers, source places, errors.
  *
- * Memory. Everything the compiler makes lives in an Arena that is dropped whole; there is no free() in graph/. The current
- * arena is per thread (arena_use), so that builders need no argument for it.
- * Errors. A function that fails records the *first* message of its thread with error_set() and returns 0 / NULL / a non-zero
- * code; whoever is given a null value passes it on in silence. The front end clears and reads the record. Nothing prints,
- * aborts, or jumps.
+ * Memory. Everything the compiler makes lives in an Arena that is dropped whole; there is no free() in
+ * graph/. The current arena is per thread (arena_use), so that builders need no argument for it.
+ * Errors. A function that fails records the *first* message of its thread with error_set() and returns 0 /
+ * NULL / a non-zero code; whoever is given a null value passes it on in silence. The front end clears and
+ * reads the record. Nothing prints, aborts, or jumps.
  */
 #ifndef HEDDLE_BASE_H
 #define HEDDLE_BASE_H
@@ -31,19 +31,21 @@ const char *dtype_name(Dtype);                  /* "f32" */
 Dtype dtype_parse(const char *name, size_t n);  /* DT_NONE if it is none */
 size_t dtype_size(Dtype);                       /* bytes of an element in memory; bool is one byte */
 bool dtype_half(Dtype);                         /* f16 bf16 */
-Dtype dtype_sum(Dtype);                         /* what many of it are added up in: f32 for f16 and bf16, else itself */
+/* what many of it are added up in: f32 for f16 and bf16, else itself */
+Dtype dtype_sum(Dtype);
 bool dtype_float(Dtype);                        /* f16 bf16 f32 f64 */
 bool dtype_signed(Dtype);                       /* i8 .. i64 */
 bool dtype_unsigned(Dtype);                     /* u8 .. u64 */
 bool dtype_int(Dtype);                          /* i8 .. u64, not bool */
 
-/* One element <-> a wide value. Floats travel as double (long double where f64 is computed), integers and bool as int64_t
- * (u64: the same 64 bits). Stores round to nearest even, or wrap. */
+/* One element <-> a wide value. Floats travel as double (long double where f64 is computed), integers and
+ * bool as int64_t (u64: the same 64 bits). Stores round to nearest even, or wrap. */
 double dtype_load_f(Dtype, const void *p);
 void dtype_store_f(Dtype, void *p, double v);
 int64_t dtype_load_i(Dtype, const void *p);     /* of a float: its bits */
 void dtype_store_i(Dtype, void *p, int64_t v);
-uint16_t half_from_double(double);              /* one rounding, to nearest even; denormals, infinities, nan */
+/* one rounding, to nearest even; denormals, infinities, nan */
+uint16_t half_from_double(double);
 double half_to_double(uint16_t);
 uint16_t bfloat_from_double(double);
 double bfloat_to_double(uint16_t);
@@ -61,9 +63,11 @@ Ints ints_concat(Ints, Ints);                   /* up to MAXRANK entries */
 typedef struct Arena Arena;
 Arena *arena_new(void);                         /* NULL: out of memory */
 void arena_drop(Arena *);                       /* NULL is fine */
-Arena *arena_use(Arena *);                      /* makes it this thread's current arena; returns the one before */
+/* makes it this thread's current arena; returns the one before */
+Arena *arena_use(Arena *);
 Arena *arena_current(void);
-void *arena_alloc(size_t bytes);                /* from the current arena; zeroed; aligned to 16. Never NULL: see base.c */
+/* from the current arena; zeroed; aligned to 16. Never NULL: see base.c */
+void *arena_alloc(size_t bytes);
 void *arena_try(size_t bytes);                  /* the same, but NULL after E_NOMEM: for what may be large */
 void *arena_copy(const void *, size_t bytes);
 char *arena_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -79,7 +83,8 @@ char *arena_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
      (void)((a)[(n)++] = (__VA_ARGS__)))
 void *arena_grow(const void *old, size_t old_bytes, size_t new_bytes);
 
-const char *intern(const char *);               /* the same pointer for equal text; lives as long as the process */
+/* the same pointer for equal text; lives as long as the process */
+const char *intern(const char *);
 
 void base_hold(void);                           /* while a process forks: names and memory are whole */
 void base_release(void);
@@ -89,7 +94,8 @@ void base_release(void);
 typedef struct Text { char *s; size_t n, cap; } Text;
 void text_add(Text *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_char(Text *, char c, int times);
-void text_name(Text *, const char *);           /* a name from outside in a text of ours: what is not plain becomes \xNN */
+/* a name from outside in a text of ours: what is not plain becomes \xNN */
+void text_name(Text *, const char *);
 char *text_take(Text *);                        /* the string, now the caller's. NULL: no memory, for none */
 void text_free(Text *);
 
@@ -102,7 +108,8 @@ typedef enum Code {
     E_OK, E_INVAL, E_SHAPE, E_DTYPE, E_TRACE, E_DIFF, E_DEVICE, E_NOMEM, E_IO, E_INTERNAL, E_CHECK
 } Code;
 
-int error_set(Code, const char *format, ...) __attribute__((format(printf, 2, 3)));     /* keeps the first; returns the code */
+/* keeps the first; returns the code */
+int error_set(Code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool error_pending(void);
 Code error_code(void);
 const char *error_text(void);                   /* "" if none */
@@ -113,11 +120,14 @@ Loc loc_set(Loc);                               /* returns the one before */
 
 uint64_t hash_bytes(const void *, size_t, uint64_t seed);
 
-/* HEDDLE_DUMP and HEDDLE_CHECK hold comma-separated words, those of the stages among them: base.c has them all. */
+/* HEDDLE_DUMP and HEDDLE_CHECK hold comma-separated words, those of the stages among them: base.c has them
+ * all. */
 bool dump_wanted(const char *word);
 void dump_text(const char *word, Text *);       /* under its word, to stderr; frees it */
-void dump_only(const char *word, FILE *);       /* from now on this word alone, to that file, without headings: for tools */
+/* from now on this word alone, to that file, without headings: for tools */
+void dump_only(const char *word, FILE *);
 bool check_wanted(const char *word);
-bool check_stage(const char *word);             /* is what comes out of this stage verified? "1": every stage */
+/* is what comes out of this stage verified? "1": every stage */
+bool check_stage(const char *word);
 
 #endif

@@ -1,8 +1,9 @@
 /*
- * build.c - builders of the structural operations: C arguments in, attributes in the order of the op's schema out.
+ * build.c - builders of the structural operations: C arguments in, attributes in the order of the op's
+ * schema out.
  *
- * A builder passes the missing value (0) on. Whether its arguments make sense is for the op's infer rule to say; here
- * is only what must be known to compute the attributes.
+ * A builder passes the missing value (0) on. Whether its arguments make sense is for the op's infer rule to
+ * say; here is only what must be known to compute the attributes.
  */
 #include "graph.h"
 
@@ -93,7 +94,10 @@ Ref DebugPrint(const char *format, const Ref *values, int n)
     return effect(OP_debug_print, format, x, n + 1);
 }
 
-Ref GammaDraw(Ref y, Ref a, bool logarithm) { return emit(OP_gamma_draw, 2, (const Ref[]){ y, a }, ATTR(1, logarithm)); }
+Ref GammaDraw(Ref y, Ref a, bool logarithm)
+{
+    return emit(OP_gamma_draw, 2, (const Ref[]){ y, a }, ATTR(1, logarithm));
+}
 Ref Accum(Ref acc, Ref x) { return emit(OP_accum, 2, (const Ref[]){ acc, x }, NULL); }
 
 Ref ReducePrecision(Ref x, int exponent_bits, int mantissa_bits)
@@ -160,7 +164,10 @@ static Ref with_three(Op op, int nin, const Ref *x, Ints p, Ints q, Ints r)
     return emit(op, nin, x, &a);
 }
 
-Ref Slice(Ref x, Ints start, Ints limit, Ints step) { return with_three(OP_slice, 1, &x, start, limit, step); }
+Ref Slice(Ref x, Ints start, Ints limit, Ints step)
+{
+    return with_three(OP_slice, 1, &x, start, limit, step);
+}
 
 Ref SliceAxis(Ref x, int axis, int64_t start, int64_t limit)
 {
@@ -227,7 +234,10 @@ Ref DynamicSlice(Ref x, Ref starts, Ints sizes, Ints xb)
     return emit(OP_dynamic_slice, 2, (const Ref[]){ x, starts }, &a);
 }
 
-Ref DynamicUpdate(Ref x, Ref u, Ref starts) { return emit(OP_dynamic_update, 3, (const Ref[]){ x, u, starts }, NULL); }
+Ref DynamicUpdate(Ref x, Ref u, Ref starts)
+{
+    return emit(OP_dynamic_update, 3, (const Ref[]){ x, u, starts }, NULL);
+}
 
 Ref AccumSlice(Ref acc, Ref u, Ref starts, Ints xb)
 {

@@ -11,8 +11,8 @@
 
 static int bad(const Graph *g, const Ins *i, const char *what)
 {
-    return error_set(E_INTERNAL, "graph %s: instruction v%u (%s) %s", g->name ? g->name : "without a name", i->out,
-                     i->op < OP_COUNT ? optab[i->op].name : "?", what);
+    return error_set(E_INTERNAL, "graph %s: instruction v%u (%s) %s", g->name ? g->name : "without a name",
+        i->out, i->op < OP_COUNT ? optab[i->op].name : "?", what);
 }
 
 /* How many lists a schema asks for. */
@@ -144,10 +144,10 @@ static bool same_region(const Ins *i, const Ins *j)
 {
     const Region *a = i->region, *b = j->region;
     size_t nim = (size_t)i->nin * (size_t)a->nlane, nom = (size_t)i->nout * (size_t)a->nlane;
-    if (a->kind != b->kind || a->reverse != b->reverse || a->remat != b->remat || a->split != b->split
-        || a->ncap != b->ncap || a->nacc != b->nacc || a->ncarry != b->ncarry || a->nlane != b->nlane
-        || !same_rule(a->rule, b->rule) || i->nsub != j->nsub || (a->kind == SCAN && a->length != b->length) || !same_lanes(a, b)
-        || (nim && memcmp(a->im, b->im, nim)) || (nom && memcmp(a->om, b->om, nom)))
+    if (a->kind != b->kind || a->reverse != b->reverse || a->remat != b->remat || a->split != b->split ||
+        a->ncap != b->ncap || a->nacc != b->nacc || a->ncarry != b->ncarry || a->nlane != b->nlane ||
+        !same_rule(a->rule, b->rule) || i->nsub != j->nsub || (a->kind == SCAN && a->length != b->length) ||
+        !same_lanes(a, b) || (nim && memcmp(a->im, b->im, nim)) || (nom && memcmp(a->om, b->om, nom)))
         return false;
     for (int k = 0; k < i->nsub; k++)
         if (!graph_equal(i->sub[k], j->sub[k]))
@@ -162,9 +162,9 @@ static bool same_value(const Graph *g, Ref v, const Graph *h, Ref u)
 
 static bool same_ins(const Graph *g, const Ins *i, const Graph *h, const Ins *j, Ref *m)
 {
-    if (i->op != j->op || i->nin != j->nin || i->nout != j->nout || i->nattr != j->nattr || i->nblob != j->nblob
-        || (i->nattr && memcmp(i->attr, j->attr, (size_t)i->nattr * sizeof *i->attr))
-        || (i->nblob && memcmp(i->blob, j->blob, i->nblob)))
+    if (i->op != j->op || i->nin != j->nin || i->nout != j->nout || i->nattr != j->nattr ||
+        i->nblob != j->nblob || (i->nattr && memcmp(i->attr, j->attr, (size_t)i->nattr * sizeof *i->attr)) ||
+        (i->nblob && memcmp(i->blob, j->blob, i->nblob)))
         return false;
     for (int k = 0; k < i->nin; k++)
         if (m[i->in[k]] != j->in[k])
@@ -181,7 +181,8 @@ bool graph_equal(const Graph *g, const Graph *h)
 {
     if (g == h)
         return true;
-    if (g->nin != h->nin || g->nout != h->nout || g->ncap != h->ncap || g->nins != h->nins || g->linear != h->linear)
+    if (g->nin != h->nin || g->nout != h->nout || g->ncap != h->ncap || g->nins != h->nins ||
+        g->linear != h->linear)
         return false;
     Ref *m = NEWS(Ref, g->nval);
     for (int k = 0; k < g->nin; k++) {

@@ -1,9 +1,10 @@
 /*
  * dce.c - what is needed of a graph, and the graph without the rest.
  *
- * In: a closed graph, which inputs and outputs are wanted. Out: a new one, its instructions in depth-first order from
- * the effects, which keep their order, and from the outputs, operands in order. So the result does not depend on the order in which C evaluated the user's
- * arguments, nor on anything that is dead; dumps, cache keys and schedules start from here.
+ * In: a closed graph, which inputs and outputs are wanted. Out: a new one, its instructions in depth-first
+ * order from the effects, which keep their order, and from the outputs, operands in order. So the result
+ * does not depend on the order in which C evaluated the user's arguments, nor on anything that is dead;
+ * dumps, cache keys and schedules start from here.
  * Order needs no more than operands: an accumulator is used once, so what adds to it is in one chain.
  */
 #include "graph.h"
@@ -22,7 +23,8 @@ void graph_live(const Graph *g, const bool *outs, bool *live)
             any |= live[i->out + (Ref)k];
         if (!any)
             continue;
-        const bool *in = i->op == OP_barrier ? live + i->out : NULL;    /* of what it ties together, what is needed */
+        /* of what it ties together, what is needed */
+        const bool *in = i->op == OP_barrier ? live + i->out : NULL;
         if (i->op == OP_region) {
             bool *res = arena_copy(live + i->out, i->nout * sizeof *res), *needed = NEWS(bool, i->nin);
             region_live(i->region, i->nin, i->nsub, i->sub, res, needed);
@@ -37,7 +39,8 @@ void graph_live(const Graph *g, const bool *outs, bool *live)
 typedef struct Visit {
     const Ins *i;
     int next;
-    Region region; Graph **body; bool *in, *res;                /* of a region or a barrier: what is left of it */
+    /* of a region or a barrier: what is left of it */
+    Region region; Graph **body; bool *in, *res;
 } Visit;
 
 typedef struct Walk {

@@ -1,10 +1,10 @@
 /*
  * emit.c - the builder: from an operation and its operands to a value of the current graph.
  *
- * emit() finds an identical instruction, else infers the type, folds, else appends; so every pass optimises what it
- * builds. Invariant: operands precede users. An instruction never changes once it is appended, but for what hangs on
- * its results. Identical means: same op, operands, attributes, bytes. What prints, or adds to an accumulator, is never found:
- * each adds once.
+ * emit() finds an identical instruction, else infers the type, folds, else appends; so every pass optimises
+ * what it builds. Invariant: operands precede users. An instruction never changes once it is appended, but
+ * for what hangs on its results. Identical means: same op, operands, attributes, bytes. What prints, or adds
+ * to an accumulator, is never found: each adds once.
  */
 #include "graph.h"
 
@@ -51,8 +51,8 @@ static void *grown(const void *old, size_t n, size_t cap, size_t size, bool must
     return p && n ? memcpy(p, old, n * size) : p;
 }
 
-/* Room for more values. Tables are the large part of a graph: where they may fail, they do so before the reserve is
- * touched. */
+/* Room for more values. Tables are the large part of a graph: where they may fail, they do so before the
+ * reserve is touched. */
 static bool value_room(Graph *g, int more, bool must)
 {
     size_t n = (size_t)g->nval, cap = (size_t)g->val_cap;

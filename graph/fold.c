@@ -1,11 +1,11 @@
 /*
  * fold.c - what an instruction is equal to without being computed. Exact in IEEE arithmetic or not done.
  *
- * In: a draft whose type has been inferred, so it is known to be legal. Out: an existing or simpler value, or 0.
- * x*1, x/1, x - (+0) and x + (-0) fold for every x, nan and zeros of either sign included; x*0 and x + (+0) do not,
- * for floats. Integers and bools have no such values, so their neutral and absorbing constants fold as well.
- * Elementwise operations on filled operands are computed by the operation's own rule on one element, so a folded
- * program and an evaluated one give the same bits.
+ * In: a draft whose type has been inferred, so it is known to be legal. Out: an existing or simpler value,
+ * or 0. x*1, x/1, x - (+0) and x + (-0) fold for every x, nan and zeros of either sign included; x*0 and x +
+ * (+0) do not, for floats. Integers and bools have no such values, so their neutral and absorbing constants
+ * fold as well. Elementwise operations on filled operands are computed by the operation's own rule on one
+ * element, so a folded program and an evaluated one give the same bits.
  */
 #include "graph.h"
 
@@ -47,15 +47,17 @@ static bool const_ones(Ref v)
     Dtype dt = (Dtype)typ(v)->dt;
     if (!const_of(v, &bits))
         return false;
-    return dt == DT_BOOL ? bits != 0 : (uint64_t)bits << (64 - 8 * dtype_size(dt)) >> (64 - 8 * dtype_size(dt))
-        == UINT64_MAX >> (64 - 8 * dtype_size(dt));
+    return dt == DT_BOOL ? bits != 0 :
+                           (uint64_t)bits << (64 - 8 * dtype_size(dt)) >> (64 - 8 * dtype_size(dt)) ==
+            UINT64_MAX >> (64 - 8 * dtype_size(dt));
 }
 
 /* ==================== elementwise */
 
 static bool computes_by_element(const Ins *i)
 {
-    return optab[i->op].elementwise || i->op == OP_select || i->op == OP_convert || i->op == OP_reduce_precision;
+    return optab[i->op].elementwise || i->op == OP_select || i->op == OP_convert ||
+        i->op == OP_reduce_precision;
 }
 
 /* All operands are filled with constants: one element says it all. */
@@ -123,10 +125,19 @@ static Ref fold_binary(const Ins *i, const Type *result)
     case OP_div: case OP_pow:
         return const_is(y, 1) ? x : 0;
     case OP_and:
-        return x == y ? x : const_ones(x) ? y : const_ones(y) ? x
-            : const_is(x, 0) || const_is(y, 0) || contradicts(x, y) || contradicts(y, x) ? FullBits(*result, 0) : 0;
+        return x == y     ? x :
+            const_ones(x) ? y :
+            const_ones(y) ? x :
+            const_is(x, 0) || const_is(y, 0) || contradicts(x, y) || contradicts(y, x) ?
+                            FullBits(*result, 0) :
+                            0;
     case OP_or:
-        return x == y ? x : const_is(x, 0) ? y : const_is(y, 0) ? x : const_ones(x) ? x : const_ones(y) ? y : 0;
+        return x == y      ? x :
+            const_is(x, 0) ? y :
+            const_is(y, 0) ? x :
+            const_ones(x)  ? x :
+            const_ones(y)  ? y :
+                             0;
     case OP_xor:
         return const_is(x, 0) ? y : const_is(y, 0) ? x : 0;
     case OP_max: case OP_min:
@@ -233,7 +244,9 @@ static Ref fold_shape(const Ins *i, const Type *result)
         return FullBits(*result, bits);
     switch (i->op) {
     case OP_reshape:
-        return type_equal(result, t) ? x : d && d->op == OP_reshape ? Reshape(d->in[0], type_shape(result)) : 0;
+        return type_equal(result, t) ? x :
+            d && d->op == OP_reshape ? Reshape(d->in[0], type_shape(result)) :
+                                       0;
     case OP_transpose:
         return fold_transpose(i, d);
     case OP_broadcast:

@@ -2,7 +2,8 @@
  * machine.c - the table of the machine: its two standard forms, what follows from what, its text.
  *
  * In:  what a device says of itself; rows of text. Out: a Machine whose rows agree with one another.
- * machine.def is read once for each of these; so a new row is printed, read and part of keys without a line here.
+ * machine.def is read once for each of these; so a new row is printed, read and part of keys without a line
+ * here.
  */
 #include "target.h"
 
@@ -66,8 +67,9 @@ void machine_follow(Machine *m)
 
 static int refuse(const char *where, int line, const char *what, const char *word, size_t n)
 {
-    return error_set(E_INVAL, "%s:%d: %s: %.*s. A line is a name and a number; `heddle devices --verbose` prints all", where, line, what,
-                     (int)n, word);
+    return error_set(E_INVAL,
+        "%s:%d: %s: %.*s. A line is a name and a number; `heddle devices --verbose` prints all", where, line,
+        what, (int)n, word);
 }
 
 static const Fact *fact_named(const char *name, size_t n)
@@ -113,7 +115,8 @@ static int parse_line(Machine *m, const char *s, const char *end, const char *wh
     if (!f)
         return refuse(where, line, "there is no such row", s, n);
     if (v < 0 || (!f->real && v != (double)(int64_t)v))
-        return refuse(where, line, f->real ? "not a number from 0 on" : "not a whole number from 0 on", s, (size_t)(end - s));
+        return refuse(where, line, f->real ? "not a number from 0 on" : "not a whole number from 0 on", s,
+            (size_t)(end - s));
     if (f->real)
         *real(m, f) = v;
     else

@@ -1,9 +1,10 @@
 /*
  * parse.c - text to graph. The language is at the head of print.c.
  *
- * In: text and its name. Out: a checked graph, or NULL and an error "name:line:column: expected this, found that".
- * The parser knows the table, not the ops: words of an op's schema in their order, types from its infer rule. Only
- * what has a block of its own is spelt out: `data` with its elements and `region` with its bodies.
+ * In: text and its name. Out: a checked graph, or NULL and an error "name:line:column: expected this, found
+ * that". The parser knows the table, not the ops: words of an op's schema in their order, types from its
+ * infer rule. Only what has a block of its own is spelt out: `data` with its elements and `region` with its
+ * bodies.
  */
 #include "graph.h"
 
@@ -119,7 +120,10 @@ static bool take_word(Parse *q, const char *t)
     return false;
 }
 
-static bool need_word(Parse *q, const char *t) { return take_word(q, t) || expected(q, arena_text("'%s'", t)); }
+static bool need_word(Parse *q, const char *t)
+{
+    return take_word(q, t) || expected(q, arena_text("'%s'", t));
+}
 
 static bool integer(Parse *q, int64_t *v)
 {
@@ -137,8 +141,9 @@ static bool natural(Parse *q, int64_t most, int64_t *v)
 {
     skip(q);
     const char *at = q->p;
-    return integer(q, v)
-        && ((*v >= 0 && *v <= most) || fail_at(q, at, arena_text("expected a number from 0 to %lld", (long long)most)));
+    return integer(q, v) &&
+        ((*v >= 0 && *v <= most) ||
+            fail_at(q, at, arena_text("expected a number from 0 to %lld", (long long)most)));
 }
 
 /* What follows a backslash: xNN is a byte, any other is itself. */
@@ -153,7 +158,10 @@ static char escaped(Parse *q)
 }
 
 /* Does a character of a string come next? Strings end with their line. */
-static bool in_string(const char *s) { return *s && *s != '"' && *s != '\n' && (*s != '\\' || (s[1] && s[1] != '\n')); }
+static bool in_string(const char *s)
+{
+    return *s && *s != '"' && *s != '\n' && (*s != '\\' || (s[1] && s[1] != '\n'));
+}
 
 static const char *string(Parse *q)
 {
@@ -182,7 +190,10 @@ static Named *scope_slot(const Scope *c, const char *s, size_t n)
     return &c->slot[k];
 }
 
-static Ref scope_find(const Scope *c, const char *s, size_t n) { return c->cap ? scope_slot(c, s, n)->v : 0; }
+static Ref scope_find(const Scope *c, const char *s, size_t n)
+{
+    return c->cap ? scope_slot(c, s, n)->v : 0;
+}
 
 static void scope_add(Scope *c, const char *s, size_t n, Ref v)
 {
@@ -433,7 +444,8 @@ static bool lanes(Parse *q, Region *r, int nin, int nout)
             return false;
         PUSH(r->lane, r->nlane, cap, l);
     }
-    if ((size_t)r->nlane * ((size_t)nin + (size_t)nout) > (size_t)(q->end - q->p))      /* each has its mark in the text */
+    /* each has its mark in the text */
+    if ((size_t)r->nlane * ((size_t)nin + (size_t)nout) > (size_t)(q->end - q->p))
         return expected(q, "a mark for each lane axis of each operand and result");
     r->im = NEWS(uint8_t, (size_t)nin * (size_t)r->nlane);
     r->om = NEWS(uint8_t, (size_t)nout * (size_t)r->nlane);
@@ -512,7 +524,8 @@ static bool bodies(Parse *q, Graph ***sub, int *nsub)
 
 typedef struct Line { Def *def; int ndef, def_cap; Ref *in; int nin, in_cap; } Line;
 
-/* Operands: names, up to an attribute (a word with = behind it), the next line's definition (:), or anything else. */
+/* Operands: names, up to an attribute (a word with = behind it), the next line's definition (:), or anything
+ * else. */
 static bool operands(Parse *q, const Scope *c, Op op, Line *l)
 {
     for (;;) {
@@ -596,7 +609,8 @@ static bool instruction(Parse *q, Scope *c)
         } while (take(q, ','));
     if (!need(q, '=') || !op_name(q, &op) || (op == OP_region && !region_kind(q, &r.kind)))
         return false;
-    if (!operands(q, c, op, &l) || !attr_words(q, op, a) || (op == OP_region && !region_head(q, &r, l.nin, l.ndef)))
+    if (!operands(q, c, op, &l) || !attr_words(q, op, a) ||
+        (op == OP_region && !region_head(q, &r, l.nin, l.ndef)))
         return false;
     if (op != OP_region && !types(q, &at, op, &l, a))
         return false;
@@ -625,8 +639,8 @@ static bool instruction(Parse *q, Scope *c)
         rule_asked(cur(), i->region, nsub, sub);
     for (int k = 0; k < l.ndef; k++) {
         if (scope_find(c, l.def[k].s, l.def[k].n))
-            return fail_back(q, &at, arena_text("expected different names, found '%.*s' twice", (int)l.def[k].n,
-                                                l.def[k].s));
+            return fail_back(q, &at,
+                arena_text("expected different names, found '%.*s' twice", (int)l.def[k].n, l.def[k].s));
         scope_add(c, l.def[k].s, l.def[k].n, i->out + (Ref)k);
     }
     return true;
@@ -726,7 +740,12 @@ static Graph *function(Parse *q)
 
 Graph *graph_parse(const char *text, const char *name)
 {
-    Parse q = { .name = intern(name ? name : "text"), .p = text, .line_start = text, .end = text + strlen(text), .line = 1, .buffers = NEW(Buffers) };
+    Parse q = { .name = intern(name ? name : "text"),
+        .p = text,
+        .line_start = text,
+        .end = text + strlen(text),
+        .line = 1,
+        .buffers = NEW(Buffers) };
     Graph *g = function(&q);
     if (g && !peek(&q, 0))
         g = (expected(&q, "the end"), NULL);

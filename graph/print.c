@@ -8,18 +8,20 @@
  *         ret v9
  *     }
  *
- * A value is named where it is made, with its type; after that ' is a linear value, + an accumulator. What is left of
- * | in the list of inputs is what the function captured. Attributes carry the words of the op's schema; an empty list
- * is (). Floats are the shortest decimals that read back as the same bits, or the bits themselves (0x7fc00001).
- * @"file":line is where the user wrote it. `data` has its elements in braces; `region` has its bodies there:
+ * A value is named where it is made, with its type; after that ' is a linear value, + an accumulator. What
+ * is left of | in the list of inputs is what the function captured. Attributes carry the words of the op's
+ * schema; an empty list is (). Floats are the shortest decimals that read back as the same bits, or the bits
+ * themselves (0x7fc00001). @"file":line is where the user wrote it. `data` has its elements in braces;
+ * `region` has its bodies there:
  *
- *         v4: f32[2], v5: f32[5,2] = region scan x0 x1 cap=0 acc=0 carry=1 length=5 lanes(3:"i"@"opencl:0") in(= |)
- *         out(= |) {
+ *         v4: f32[2], v5: f32[5,2] = region scan x0 x1 cap=0 acc=0 carry=1 length=5 lanes(3:"i"@"opencl:0")
+ *         in(= |) out(= |) {
  *             fn step(x0: f32[2], x1: f32[2]) -> f32[2], f32[2] { ... }
  *         }
  *
- * Marks, one a lane axis: = shared, | stacked, + summed. Of a rule of the user's own, which is code, there is its kind, how many
- * captures it has and whose it is (rule jvp closed=0 "relu"): what is read back runs, and cannot be differentiated. A comment goes from ; to the end of the line.
+ * Marks, one a lane axis: = shared, | stacked, + summed. Of a rule of the user's own, which is code, there
+ * is its kind, how many captures it has and whose it is (rule jvp closed=0 "relu"): what is read back runs,
+ * and cannot be differentiated. A comment goes from ; to the end of the line.
  */
 #include "graph.h"
 
@@ -195,8 +197,8 @@ static void print_region(Text *t, const Ins *i)
 
 /* ==================== graphs */
 
-/* x0, x1 ... are inputs; results count on from there, so that after dead code elimination v12 is value 12. A value
- * that nothing defines, in a graph under construction, is p with its number. */
+/* x0, x1 ... are inputs; results count on from there, so that after dead code elimination v12 is value 12. A
+ * value that nothing defines, in a graph under construction, is p with its number. */
 typedef struct Name { char kind; int n; } Name;
 
 static Name *names_of(const Graph *g)

@@ -2,8 +2,9 @@
  * table.c - ops.def made into data: builders of the elementwise rows, their partial derivatives, and optab.
  *
  * In: the rows. Out: optab[], complete: an op whose family file does not define rules_<op> does not link.
- * A derivative column is D1(..), D2(..), D3(..), ZERO or MISSING. Each expands to a kind and its expressions, from
- * which one function an operand is made; in the expressions x, y, w are the operands and z the result.
+ * A derivative column is D1(..), D2(..), D3(..), ZERO or MISSING. Each expands to a kind and its
+ * expressions, from which one function an operand is made; in the expressions x, y, w are the operands and z
+ * the result.
  */
 #include "graph.h"
 
@@ -33,8 +34,10 @@ static Ref Mask(Ref cond, Ref like) { return Select(cond, Like(like, 1), Like(li
 
 #define ELEM(name, Name, arity, ...)    BUILD_##arity(name, Name)
 #define BUILD_1(name, Name) Ref Name(Ref x) { return emit(OP_##name, 1, &x, NULL); }
-#define BUILD_2(name, Name) Ref Name(Ref x, Ref y) { return emit(OP_##name, 2, (const Ref[]){ x, y }, NULL); }
-#define BUILD_3(name, Name) Ref Name(Ref x, Ref y, Ref w) { return emit(OP_##name, 3, (const Ref[]){ x, y, w }, NULL); }
+#define BUILD_2(name, Name) \
+    Ref Name(Ref x, Ref y) { return emit(OP_##name, 2, (const Ref[]){ x, y }, NULL); }
+#define BUILD_3(name, Name) \
+    Ref Name(Ref x, Ref y, Ref w) { return emit(OP_##name, 3, (const Ref[]){ x, y, w }, NULL); }
 #define STRUC(...)
 #include "ops.def"
 
@@ -83,11 +86,29 @@ const Rules rules_region = { 0 };               /* passes ask for OP_region by n
 const OpRow optab[OP_COUNT] = {
     [OP_NONE] = { .name = "none", .schema = "" },
 #define ELEM(name_, Name, arity, accepts_, gives_, commutes_, how, f, i, d) \
-    [OP_##name_] = { .name = #name_, .nin = arity, .nout = 1, .schema = "", .elementwise = true, .accepts = accepts_, \
-                     .gives = gives_, .commutes = commutes_, .rules = &rules_element, .element = IS_POINT, how, POINTERS(name_, d) },
+    [OP_##name_] = { .name = #name_, \
+        .nin = arity, \
+        .nout = 1, \
+        .schema = "", \
+        .elementwise = true, \
+        .accepts = accepts_, \
+        .gives = gives_, \
+        .commutes = commutes_, \
+        .rules = &rules_element, \
+        .element = IS_POINT, \
+        how, \
+        POINTERS(name_, d) },
 #define ROW(name_, nin_, nout_, element_, cost_, again_, schema_, moves_) \
-    [OP_##name_] = { .name = #name_, .nin = nin_, .nout = nout_, .schema = schema_, .moves = moves_, .element = element_, .cost = cost_, \
-                     .code = cost_, .again = again_, .rules = &rules_##name_ },
+    [OP_##name_] = { .name = #name_, \
+        .nin = nin_, \
+        .nout = nout_, \
+        .schema = schema_, \
+        .moves = moves_, \
+        .element = element_, \
+        .cost = cost_, \
+        .code = cost_, \
+        .again = again_, \
+        .rules = &rules_##name_ },
 #define STRUC(name_, nin_, nout_, element_, ...)  ROW(name_, nin_, nout_, IS_##element_, __VA_ARGS__, false)
 #define MOVES(name_, nin_, nout_, element_, ...)  ROW(name_, nin_, nout_, IS_##element_, __VA_ARGS__, true)
 #include "ops.def"
@@ -102,8 +123,11 @@ int op_results(Op op, int nin, const int64_t *attr, int nattr)
 
 static int no_number(Op op, const Type *t)
 {
-    return error_set(E_DTYPE, "%s of %s is not defined: a random key is no number; draw from it with hd_random_normal and the like, "
-                     "or take its words with hd_key_data", optab[op].name, type_text(t));
+    return error_set(E_DTYPE,
+        "%s of %s is not defined: a random key is no number; draw from it with hd_random_normal and the "
+        "like, "
+        "or take its words with hd_key_data",
+        optab[op].name, type_text(t));
 }
 
 int op_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
@@ -114,8 +138,11 @@ int op_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int natt
     int e = optab[op].rules->infer(op, nin, t, attr, nattr, out);
     for (int k = 0, n = op_results(op, nin, attr, nattr); !e && k < n; k++)
         if (out[k].dt == DT_KEY && !optab[op].moves)
-            return error_set(E_DTYPE, "%s cannot give %s: a random key is made by hd_random_key, hd_random_split and hd_random_fold_in, or "
-                             "of two words by hd_wrap_key_data", optab[op].name, type_text(&out[k]));
+            return error_set(E_DTYPE,
+                "%s cannot give %s: a random key is made by hd_random_key, hd_random_split and "
+                "hd_random_fold_in, or "
+                "of two words by hd_wrap_key_data",
+                optab[op].name, type_text(&out[k]));
     return e;
 }
 

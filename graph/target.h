@@ -1,8 +1,9 @@
 /*
  * target.h - what a device can do, and what things cost on it, as far as plans depend on it.
  *
- * A Machine is a table (machine.def): what the device says of itself, what follows from that, prices and limits. Backends fill it,
- * $HEDDLE_MACHINE replaces rows of it, and nothing else in the scheduler asks what kind of device it plans for.
+ * A Machine is a table (machine.def): what the device says of itself, what follows from that, prices and
+ * limits. Backends fill it, $HEDDLE_MACHINE replaces rows of it, and nothing else in the scheduler asks what
+ * kind of device it plans for.
  */
 #ifndef HEDDLE_TARGET_H
 #define HEDDLE_TARGET_H
@@ -21,12 +22,14 @@ typedef struct Machine {
 extern const Machine machine_processor, machine_gpu;
 
 void machine_follow(Machine *);                 /* what follows from what the device says */
-/* Rows of text, "name value" each, and "gpu" or "processor" alone: all rows of that one. What follows from them is computed, unless
- * it has a row. `#` begins a comment. where: for messages. 0, or an error that names the line. */
+/* Rows of text, "name value" each, and "gpu" or "processor" alone: all rows of that one. What follows from
+ * them is computed, unless it has a row. `#` begins a comment. where: for messages. 0, or an error that
+ * names the line. */
 int machine_parse(Machine *, const char *text, const char *where);
 int machine_read(Machine *, const char *path);  /* a file of it */
 int machine_override(Machine *);                /* $HEDDLE_MACHINE, if it is set */
-void machine_print(const Machine *, Text *);    /* all rows, each with its meaning; machine_parse() reads it */
+/* all rows, each with its meaning; machine_parse() reads it */
+void machine_print(const Machine *, Text *);
 uint64_t machine_hash(const Machine *);
 
 /* Cycles of a work-item that does its part of so many. */

@@ -1,7 +1,8 @@
 /*
  * type.c - element type and shape of a value, and attributes: small records that compare with memcmp.
  *
- * In: dtypes and dimensions. Out: Type with every dimension beyond the rank 0 (that is what makes memcmp right).
+ * In: dtypes and dimensions. Out: Type with every dimension beyond the rank 0 (that is what makes memcmp
+ * right).
  */
 #include "graph.h"
 
@@ -73,7 +74,8 @@ Type type_add_lead(const Type *t, int64_t n)
         error_set(E_SHAPE, "%s cannot have one more dimension: %d is the most", type_text(t), t->rank);
     Type u = type_of((Dtype)t->dt, t->rank < MAXRANK ? t->rank + 1 : MAXRANK, dim);
     if (!countable(&u))
-        error_set(E_SHAPE, "%lld of %s have more bytes than can be addressed; make them fewer", (long long)n, type_text(t));
+        error_set(E_SHAPE, "%lld of %s have more bytes than can be addressed; make them fewer", (long long)n,
+            type_text(t));
     return u;
 }
 

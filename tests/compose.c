@@ -1,10 +1,12 @@
 /*
  * compose.c - every pair and triple of transforms, around random functions.
  *
- * In:  the rows of compose_rows.c, a seed. Out: a line for each composition that is wrong; last `N compositions, N refused as they
+ * In:  the rows of compose_rows.c, a seed. Out: a line for each composition that is wrong; last `N
+ * compositions, N refused as they
  *      should be, N bad`. Exit code 1 if one is bad, 77 if the device is not there.
- * On the host, in f64: what a row makes of the composition inside it against calls of that. On a device: many compositions in one
- * program, in f32, against the host. What has no meaning must be refused with the words of the row that cannot be passed.
+ * On the host, in f64: what a row makes of the composition inside it against calls of that. On a device:
+ * many compositions in one program, in f32, against the host. What has no meaning must be refused with the
+ * words of the row that cannot be passed.
  *
  *      compose [--device NAME] [--seed N] [--only a,b,c] [--every K [--part I]] [--depth N] [--verbose]
  */
@@ -15,11 +17,17 @@
 
 #include "compose.h"
 
-static struct { const char *device, *only; uint64_t seed; int every, part, depth; bool verbose; } option = { "host", NULL, 1, 1, 0, 3, false };
+static struct {
+    const char *device, *only;
+    uint64_t seed;
+    int every, part, depth;
+    bool verbose;
+} option = { "host", NULL, 1, 1, 0, 3, false };
 static int judged, refused, bad;
 
 enum { LEVELS = 4 };
-typedef struct Chain { int n, row[LEVELS]; uint64_t seed[LEVELS]; Fun f[LEVELS + 1]; } Chain;    /* f[0]: without transforms */
+/* f[0]: without transforms */
+typedef struct Chain { int n, row[LEVELS]; uint64_t seed[LEVELS]; Fun f[LEVELS + 1]; } Chain;
 
 static const char *chain_name(const Chain *c)
 {
@@ -41,8 +49,8 @@ static void complain(const Chain *c, const char *what)
 
 /* ==================== what must be refused */
 
-/* The words of the error that the outermost row must meet; NULL: it has a meaning. What reverse mode made of a function has only
- * what its rule says of the forward pass, so what is inside is passed by then. */
+/* The words of the error that the outermost row must meet; NULL: it has a meaning. What reverse mode made of
+ * a function has only what its rule says of the forward pass, so what is inside is passed by then. */
 static const char *refusal(const Chain *c)
 {
     const Row *last = &rows[c->row[c->n - 1]];
@@ -78,7 +86,8 @@ static void judge_refusal(const Chain *c, bool traced, const char *words)
     refused++;
     if (!traced && has_words(hd_error(), words))
         return;
-    snprintf(text, sizeof text, "no error with the words %s: %s", words, traced ? "none at all" : hd_error());
+    snprintf(
+        text, sizeof text, "no error with the words %s: %s", words, traced ? "none at all" : hd_error());
     complain(c, text);
 }
 
@@ -106,15 +115,16 @@ static const char *differ(const Value *got, const Value *want, int n, double tol
             double a = got[k].v[i], b = want[k].v[i];
             if (fabs(a - b) <= tolerance * (1 + fabs(b)))
                 continue;
-            snprintf(text, sizeof text, "result %d, element %lld: %.12g instead of %.12g", k, (long long)i, a, b);
+            snprintf(
+                text, sizeof text, "result %d, element %lld: %.12g instead of %.12g", k, (long long)i, a, b);
             return text;
         }
     }
     return NULL;
 }
 
-/* A quotient is wrong where the function bends much within a step, or where the step is lost in rounding: of two steps one must
- * be right. */
+/* A quotient is wrong where the function bends much within a step, or where the step is lost in rounding: of
+ * two steps one must be right. */
 static const char *judge_with(const Chain *c, const Value *x, const Value *got, double step)
 {
     const Row *r = &rows[c->row[c->n - 1]];
@@ -189,8 +199,8 @@ static const char *unlike(const hd_array *got, const hd_array *want)
             most = fmax(most, fabs((double)b[i]));
         for (int64_t i = 0; i < n; i++)
             if (!a || !b || !(fabs((double)a[i] - (double)b[i]) <= 5e-4 * most)) {
-                snprintf(text, sizeof text, "result %d, element %lld: %.9g, on the host %.9g", k, (long long)i,
-                    a ? (double)a[i] : NAN, b ? (double)b[i] : NAN);
+                snprintf(text, sizeof text, "result %d, element %lld: %.9g, on the host %.9g", k,
+                    (long long)i, a ? (double)a[i] : NAN, b ? (double)b[i] : NAN);
                 return text;
             }
     }
@@ -257,7 +267,8 @@ static void compose(Chain *c, int row)
     rows[row].make(&c->f[c->n], c->seed[c->n], f);
     c->n++;
     const char *words = refusal(c);
-    bool named = wanted(c), below = !option.only || !strncmp(option.only, chain_name(c), strlen(chain_name(c)));
+    bool named = wanted(c),
+         below = !option.only || !strncmp(option.only, chain_name(c), strlen(chain_name(c)));
     bool traced = (named || below) && fun_shapes(f), host = !strcmp(option.device, "host");
     if (named && option.verbose)
         printf("%s%s\n", chain_name(c), words ? " (refused)" : "");
@@ -284,8 +295,9 @@ static const char usage[] =
 
 static bool parse_options(int argc, char **argv)
 {
-    static const struct option known[] = { { "device", 1, NULL, 'd' }, { "seed", 1, NULL, 's' }, { "only", 1, NULL, 'o' },
-                                           { "every", 1, NULL, 'e' }, { "part", 1, NULL, 'p' }, { "depth", 1, NULL, 'n' }, { "verbose", 0, NULL, 'v' }, { 0 } };
+    static const struct option known[] = { { "device", 1, NULL, 'd' }, { "seed", 1, NULL, 's' },
+        { "only", 1, NULL, 'o' }, { "every", 1, NULL, 'e' }, { "part", 1, NULL, 'p' },
+        { "depth", 1, NULL, 'n' }, { "verbose", 0, NULL, 'v' }, { 0 } };
     for (int key; (key = getopt_long(argc, argv, "d:s:o:e:p:n:v", known, NULL)) != -1; )
         switch (key) {
         case 'd': option.device = optarg; break;
@@ -297,7 +309,8 @@ static bool parse_options(int argc, char **argv)
         case 'v': option.verbose = true; break;
         default: return false;
         }
-    return optind == argc && option.every > 0 && option.part >= 0 && option.part < option.every && option.depth > 0 && option.depth <= LEVELS;
+    return optind == argc && option.every > 0 && option.part >= 0 && option.part < option.every &&
+        option.depth > 0 && option.depth <= LEVELS;
 }
 
 int main(int argc, char **argv)

@@ -1,9 +1,10 @@
 /*
  * compose.h - compositions of transforms: flat functions, one row a transform, and what each row must give.
  *
- * A flat function takes some floating arrays and gives a tuple of such; every row makes one of another, so that rows nest in any
- * order. What a row must give is computed from calls of the function inside, on the host, in f64: derivatives by differences,
- * lanes and steps one after the other. The function inside was judged the same way before, down to one without transforms.
+ * A flat function takes some floating arrays and gives a tuple of such; every row makes one of another, so
+ * that rows nest in any order. What a row must give is computed from calls of the function inside, on the
+ * host, in f64: derivatives by differences, lanes and steps one after the other. The function inside was
+ * judged the same way before, down to one without transforms.
  */
 #ifndef HEDDLE_TESTS_COMPOSE_H
 #define HEDDLE_TESTS_COMPOSE_H
@@ -19,9 +20,11 @@ typedef struct Fun { hd_fn *f; int nin, nout; hd_ints in[PARTS], out[PARTS]; } F
 typedef struct Row {
     const char *name;
     void (*make)(const Fun *inner, uint64_t seed, Fun *);
-    bool (*want)(const Fun *inner, uint64_t seed, const Value *x, Value *y);        /* false: a call failed */
+    /* false: a call failed */
+    bool (*want)(const Fun *inner, uint64_t seed, const Value *x, Value *y);
     bool differences;                           /* want is a difference quotient */
-    const char *forward, *reverse;              /* words of the error where forward, reverse mode is outside; NULL: none */
+    /* words of the error where forward, reverse mode is outside; NULL: none */
+    const char *forward, *reverse;
     bool is_forward, is_reverse;                /* which of them the row is */
     bool rule_forward;                          /* its rule goes forward, whatever derivative is outside */
     const char *never;                          /* words of the error that it is itself */

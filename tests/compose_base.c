@@ -1,5 +1,6 @@
 /*
- * compose_base.c - the function at the bottom of a composition, drawn by seed, and flat functions in numbers.
+ * compose_base.c - the function at the bottom of a composition, drawn by seed, and flat functions in
+ * numbers.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -152,8 +153,10 @@ static hd base(hd x, hd s, const void *env)
             d.v[d.nv] = new_vector(&d), d.nv++;
         else
             d.r[d.nr] = new_scalar(&d), d.nr++;
-    hd v = hd_mul_c(d.v[d.nv - 1], 0.4), r = hd_mul_c(d.r[d.nr - 1], 0.4);      /* tame: loops apply it over and over */
-    return hd_tuple(hd_sin(hd_add(v, hd_mul(r, x))), hd_tanh(hd_add(hd_add(r, hd_mul_c(s, 0.5)), hd_mean(v))));
+    /* tame: loops apply it over and over */
+    hd v = hd_mul_c(d.v[d.nv - 1], 0.4), r = hd_mul_c(d.r[d.nr - 1], 0.4);
+    return hd_tuple(
+        hd_sin(hd_add(v, hd_mul(r, x))), hd_tanh(hd_add(hd_add(r, hd_mul_c(s, 0.5)), hd_mean(v))));
 }
 
 void base_make(uint64_t seed, Fun *f)

@@ -2,7 +2,8 @@
  * compose_rows.c - one row a transform: how it is applied to a flat function, and what it must give.
  *
  * In:  a flat function.   Out: another, and its value computed by calls of the first.
- * Each row's traced half and its counterpart in numbers stand one under the other; `want` knows nothing of transforms.
+ * Each row's traced half and its counterpart in numbers stand one under the other; `want` knows nothing of
+ * transforms.
  */
 #include <math.h>
 #include <string.h>
@@ -32,7 +33,10 @@ static hd flat(hd y)
     return hd_ok(y) ? hd_tuple_n(leaf, n) : y;
 }
 
-static hd flat_function(const hd *x, int n, const void *env) { return flat(hd_apply_n(((const Env *)env)->f, x, n)); }
+static hd flat_function(const hd *x, int n, const void *env)
+{
+    return flat(hd_apply_n(((const Env *)env)->f, x, n));
+}
 static hd_fn *flattened(hd_fn *f)
 {
     Env e = { .f = f };
@@ -49,7 +53,10 @@ static hd_ints all_of(int n)
 
 /* ==================== the same function */
 
-static bool want_same(const Fun *inner, uint64_t seed, const Value *x, Value *y) { return (void)seed, fun_call(inner, x, y); }
+static bool want_same(const Fun *inner, uint64_t seed, const Value *x, Value *y)
+{
+    return (void)seed, fun_call(inner, x, y);
+}
 
 static void make_jit(const Fun *inner, uint64_t seed, Fun *f)
 {
@@ -238,8 +245,14 @@ static void make_jacobian(const Fun *inner, Fun *f, hd_fn *(*jacobian)(hd_fn *, 
 }
 static hd_fn *jacfwd(hd_fn *f, const hd_grad_opts *o) { return hd_jacfwd_n(f, o); }
 static hd_fn *jacrev(hd_fn *f, const hd_grad_opts *o) { return hd_jacrev_n(f, o); }
-static void make_jacfwd(const Fun *inner, uint64_t seed, Fun *f) { (void)seed, make_jacobian(inner, f, jacfwd); }
-static void make_jacrev(const Fun *inner, uint64_t seed, Fun *f) { (void)seed, make_jacobian(inner, f, jacrev); }
+static void make_jacfwd(const Fun *inner, uint64_t seed, Fun *f)
+{
+    (void)seed, make_jacobian(inner, f, jacfwd);
+}
+static void make_jacrev(const Fun *inner, uint64_t seed, Fun *f)
+{
+    (void)seed, make_jacobian(inner, f, jacrev);
+}
 
 static bool want_jacobian(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 {
@@ -269,7 +282,10 @@ enum { LANES_MOST = 3 };
 static int lanes_of(uint64_t seed) { return 1 + (int)(mixed(seed, 55) >> 33) % LANES_MOST; }
 
 /* Argument k: -1 not mapped, else whether its axis is the last. The first is always mapped. */
-static int mapped(uint64_t seed, int k) { return k && bit(seed, 2 * k) && bit(seed, 2 * k + 1) ? -1 : (int)bit(seed, 2 * k); }
+static int mapped(uint64_t seed, int k)
+{
+    return k && bit(seed, 2 * k) && bit(seed, 2 * k + 1) ? -1 : (int)bit(seed, 2 * k);
+}
 static bool last_out(uint64_t seed) { return bit(seed, 77); }
 
 static hd_ints with_axis(hd_ints s, bool last, int lanes)
@@ -282,7 +298,10 @@ static hd_ints with_axis(hd_ints s, bool last, int lanes)
 }
 
 /* The place of element i, of n, of lane l. */
-static int64_t of_lane(bool last, int lanes, int64_t i, int64_t l, int64_t n) { return last ? i * lanes + l : l * n + i; }
+static int64_t of_lane(bool last, int lanes, int64_t i, int64_t l, int64_t n)
+{
+    return last ? i * lanes + l : l * n + i;
+}
 
 static void make_lanes(const Fun *inner, uint64_t seed, Fun *f, const char *axis)
 {
@@ -338,8 +357,8 @@ static bool want_vmap(const Fun *inner, uint64_t seed, const Value *x, Value *y)
     return true;
 }
 
-/* Lanes that meet: a result is half its own, a tenth of the lane's number, and of all: the mean, the sum, what the next lane
- * has, or the squared sines of what all have, side by side. */
+/* Lanes that meet: a result is half its own, a tenth of the lane's number, and of all: the mean, the sum,
+ * what the next lane has, or the squared sines of what all have, side by side. */
 static hd met(hd v, unsigned how)
 {
     int ring[LANES_MOST][2], lanes = (int)hd_axis_size("i");
@@ -430,7 +449,8 @@ static void carry_on(const Fun *f, Value c, const Value *y)
     for (int64_t i = 0; i < n; i++)
         c.v[i] = 0.5 * c.v[i] + 0.3 * sin(m);
     for (int k = 0; k < f->nout; k++)
-        if (f->out[k].n == c.shape.n && !memcmp(f->out[k].v, c.shape.v, sizeof *c.shape.v * (size_t)c.shape.n))
+        if (f->out[k].n == c.shape.n &&
+            !memcmp(f->out[k].v, c.shape.v, sizeof *c.shape.v * (size_t)c.shape.n))
             for (int64_t i = 0; i < n; i++)
                 c.v[i] += 0.2 * sin(y[k].v[i]);
 }
@@ -498,13 +518,15 @@ static bool want_scan(const Fun *inner, uint64_t seed, const Value *x, Value *y)
             return false;
         carry_on(inner, c, r);
         for (int k = 0; k < inner->nout; k++)
-            memcpy(y[k + 1].v + t * elements(inner->out[k]), r[k].v, sizeof(double) * (size_t)elements(inner->out[k]));
+            memcpy(y[k + 1].v + t * elements(inner->out[k]), r[k].v,
+                sizeof(double) * (size_t)elements(inner->out[k]));
     }
     y[0] = c;
     return true;
 }
 
-/* Once, and on while the mean of the carry is above zero, at most four times. Results: the carry, the number of turns. */
+/* Once, and on while the mean of the carry is above zero, at most four times. Results: the carry, the number
+ * of turns. */
 static hd goes_on(hd s)
 {
     hd i = hd_nth(s, 1), more = hd_or(hd_lt(i, hd_c(1)), hd_gt(hd_mean(hd_nth(s, 0)), hd_c(0)));
@@ -537,8 +559,14 @@ static void make_bounded(const Fun *inner, int64_t most, Fun *f)
     same_arguments(inner, f);
     f->f = hd_bind(looped, e);
 }
-static void make_while(const Fun *inner, uint64_t seed, Fun *f) { (void)seed, make_bounded(inner, TURNS, f); }
-static void make_while_open(const Fun *inner, uint64_t seed, Fun *f) { (void)seed, make_bounded(inner, 0, f); }
+static void make_while(const Fun *inner, uint64_t seed, Fun *f)
+{
+    (void)seed, make_bounded(inner, TURNS, f);
+}
+static void make_while_open(const Fun *inner, uint64_t seed, Fun *f)
+{
+    (void)seed, make_bounded(inner, 0, f);
+}
 
 static double mean_of(Value v)
 {
@@ -584,7 +612,8 @@ static hd other_branch(const hd *x, int n, const void *env)
 static hd chosen(const hd *x, int n, const void *env)
 {
     const Env *e = env;
-    return hd_cond_n(hd_gt(hd_mean(x[0]), hd_c(0)), hd_bind(plain_branch, *e), hd_bind(other_branch, *e), x, n);
+    return hd_cond_n(
+        hd_gt(hd_mean(x[0]), hd_c(0)), hd_bind(plain_branch, *e), hd_bind(other_branch, *e), x, n);
 }
 
 static void make_cond(const Fun *inner, uint64_t seed, Fun *f)
@@ -615,7 +644,10 @@ static bool want_cond(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 
 /* ==================== rules of one's own, which say what is true */
 
-static hd jvp_rule(const hd *x, int n, const void *env) { return hd_apply_n(hd_jvp_n(((const Env *)env)->f), x, n); }
+static hd jvp_rule(const hd *x, int n, const void *env)
+{
+    return hd_apply_n(hd_jvp_n(((const Env *)env)->f), x, n);
+}
 
 static void make_custom_jvp(const Fun *inner, uint64_t seed, Fun *f)
 {
@@ -671,14 +703,25 @@ const Row rows[] = {
     { .name = "vjp", .make = make_vjp, .want = want_vjp, .differences = true, .is_reverse = true },
     { .name = "vmap", .make = make_vmap, .want = want_vmap },
     { .name = "named", .make = make_named, .want = want_named },
-    { .name = "jacfwd", .make = make_jacfwd, .want = want_jacobian, .differences = true, .is_forward = true },
-    { .name = "jacrev", .make = make_jacrev, .want = want_jacobian, .differences = true, .is_reverse = true },
+    { .name = "jacfwd",
+        .make = make_jacfwd,
+        .want = want_jacobian,
+        .differences = true,
+        .is_forward = true },
+    { .name = "jacrev",
+        .make = make_jacrev,
+        .want = want_jacobian,
+        .differences = true,
+        .is_reverse = true },
     { .name = "scan", .make = make_scan, .want = want_scan },
     { .name = "cond", .make = make_cond, .want = want_cond },
     { .name = "while", .make = make_while, .want = want_while },
     { .name = "checkpoint", .make = make_checkpoint, .want = want_same },
     { .name = "custom_jvp", .make = make_custom_jvp, .want = want_same, .rule_forward = true },
-    { .name = "custom_vjp", .make = make_custom_vjp, .want = want_same, .forward = "forward mode|hd_custom_jvp" },
+    { .name = "custom_vjp",
+        .make = make_custom_vjp,
+        .want = want_same,
+        .forward = "forward mode|hd_custom_jvp" },
     { .name = "custom_vmap", .make = make_custom_vmap, .want = want_same },
     { .name = "while_open", .make = make_while_open, .want = want_while, .reverse = "while|max_trips" },
     { .name = "grad_of_many", .make = make_bare_grad, .never = "hd_grad|scalar" },

@@ -2,7 +2,8 @@
  * fuzz.c - random programs under random transforms, held to the laws that transforms obey.
  *
  * In:  seeds. A seed makes a random nest of straight code, scans, whiles, conds, calls over lanes, vmaps and
- *      checkpoints: a closed graph from three vectors to one. Random transforms around it give such a graph again.
+ *      checkpoints: a closed graph from three vectors to one. Random transforms around it give such a graph
+ *      again.
  * Out: for every seed that breaks a law, the seed and the law. Laws:
  *      check     the verifier passes after every transform
  *      matrix    the matrix form computes what the lanes compute
@@ -11,8 +12,9 @@
  *      primal    jvp and vjp give the function's own results
  *      slope     jvp is the limit of difference quotients (f64)
  *      text      what is printed parses to the same graph
- *      With --device NAME one law instead: the program, its derivatives and its lanes give on the device what they give on
- *      the host; with --bits also, in f32, bit by bit what the kernels of its plan give when they are read.
+ *      With --device NAME one law instead: the program, its derivatives and its lanes give on the device
+ *      what they give on the host; with --bits also, in f32, bit by bit what the kernels of its plan give
+ *      when they are read.
  *
  *      With --views: programs of views instead (fuzz_views.c), --many of them in one graph.
  *
@@ -170,7 +172,8 @@ static Graph *plain(Gen *g, int depth)
     }
 }
 
-/* A step reads a scalar of y; the carry is a vector, and sometimes a counter. Sometimes there are no steps. */
+/* A step reads a scalar of y; the carry is a vector, and sometimes a counter. Sometimes there are no
+ * steps. */
 static Graph *scan(Gen *g, int depth)
 {
     bool reverse = pick(&g->r, 2), twice = pick(&g->r, 2);
@@ -230,13 +233,15 @@ static Graph *cond(Gen *g, int depth)
     for (int k = 0; k < n; k++) {
         const Graph *f = program(g, depth);
         graph_begin(graph_new());
-        Ref w = graph_input(vec(), 0), x = graph_input(vec(), 0), y = graph_input(vec(), 0), t = graph_input(mat(), 0);
+        Ref w = graph_input(vec(), 0), x = graph_input(vec(), 0), y = graph_input(vec(), 0),
+            t = graph_input(mat(), 0);
         Ref z = k == 1 ? call(f, w, y, x) : call(f, w, x, y);
         sub[k] = end1(k == 1 ? Mul(z, row(t, Const(DT_I32, k))) : k ? Tanh(matvec(t, z)) : z);
     }
     Args a = begin3();
     Ref index = Convert(times(total(a.x), 1.5), DT_I32), z;
-    region(region_plain(COND, 4, 0, 0), (const Ref[]){ index, a.w, a.x, a.y, outer(a.y, a.w) }, 5, sub, n, &z);
+    region(
+        region_plain(COND, 4, 0, 0), (const Ref[]){ index, a.w, a.x, a.y, outer(a.y, a.w) }, 5, sub, n, &z);
     return end1(z);
 }
 
@@ -311,15 +316,16 @@ static Graph *step_of(const Graph *f)
     return end_with((const Ref[]){ c, Mul(c, a.x) }, 2);
 }
 
-/* A call, a cond or a scan whose lanes are written down, with random marks: what all lanes get, what lane 0 alone
- * gets, a row a lane; results that are lane 0's, rows, or sums. */
+/* A call, a cond or a scan whose lanes are written down, with random marks: what all lanes get, what lane 0
+ * alone gets, a row a lane; results that are lane 0's, rows, or sums. */
 static Graph *lanes(Gen *g, int depth)
 {
     static const RegionKind kinds[] = { CALL, CALL, COND, SCAN };
     RegionKind kind = kinds[pick(&g->r, 4)];
     const Graph *f = program(g, depth);
     int np = kind == COND, nin = np + 4, nres = kind == SCAN ? 2 : 1;
-    Graph *sub[2] = { kind == SCAN ? step_of(f) : with_element(f, true), kind == COND ? two_branches(f) : NULL };
+    Graph *sub[2] = { kind == SCAN ? step_of(f) : with_element(f, true),
+        kind == COND ? two_branches(f) : NULL };
     Args a = begin3();
     Region r = kind == SCAN ? region_plain(SCAN, 2, 0, 1) : region_plain(kind, 4, 0, 0);
     r.length = N, r.reverse = pick(&g->r, 2);
@@ -408,7 +414,8 @@ static Graph *program(Gen *g, int depth)
 
 /* ==================== random transforms around them */
 
-static const bool wrt_w[] = { true, false, false }, wrt_x[] = { false, true, false }, wrt_wx[] = { true, true, false };
+static const bool wrt_w[] = { true, false, false }, wrt_x[] = { false, true, false },
+                  wrt_wx[] = { true, true, false };
 static const bool wrt_all[] = { true, true, true };
 
 /* The sum of sines of f: a scalar to be differentiated. */
@@ -499,8 +506,8 @@ static bool fails(const char *law, const char *what)
 
 static double tolerance = 1e-8, rounding = 1e-12;       /* of results; a few roundings of arguments */
 
-/* Does a change of the arguments by a few roundings change the results by more than the tolerance? Then they prove
- * nothing: nests of derivatives of loops can be as steep as they like. */
+/* Does a change of the arguments by a few roundings change the results by more than the tolerance? Then they
+ * prove nothing: nests of derivatives of loops can be as steep as they like. */
 static bool too_steep(const Graph *g, const Values *in, const Values *out)
 {
     Values *moved = NEWS(Values, g->nin), *z = NEWS(Values, g->nout);
@@ -648,17 +655,20 @@ static bool refuses_reverse(const Graph *f)
 
 /* ==================== the host and a device */
 
-static Device *other, *reader;                  /* NULL: laws on the host; whose bits are the kernels' own, if they are asked for */
+/* NULL: laws on the host; whose bits are the kernels' own, if they are asked for */
+static Device *other, *reader;
 
 static bool same_bits(const Values *a, const Values *b)
 {
     for (int64_t j = 0; j < type_size(&a->t); j++)
-        if (!(a->v[j] == b->v[j] && signbit(a->v[j]) == signbit(b->v[j])) && !(isnan(a->v[j]) && isnan(b->v[j])))
+        if (!(a->v[j] == b->v[j] && signbit(a->v[j]) == signbit(b->v[j])) &&
+            !(isnan(a->v[j]) && isnan(b->v[j])))
             return false;
     return true;
 }
 
-/* The plan that the other device gets, read: what its printer and its compiler made of it gives the same bits. */
+/* The plan that the other device gets, read: what its printer and its compiler made of it gives the same
+ * bits. */
 static bool bits_of_kernels(const Graph *g, const char *what, const Values *in, const Values *got)
 {
     Values *read = NEWS(Values, g->nout);
@@ -718,7 +728,8 @@ static bool try_seed(uint64_t seed)
     int depth = 1 + pick(&g.r, 3), around = pick(&g.r, 3);
     Graph *f = wrap(&g, program(&g, depth), around);
     Rng r = { seed + 77 };
-    Values in[3] = { values_random(vec(), &r), values_random(vec(), &r), values_random(vec(), &r) }, z, t[3], dz;
+    Values in[3] = { values_random(vec(), &r), values_random(vec(), &r), values_random(vec(), &r) }, z, t[3],
+           dz;
     if (!f || error_pending())
         return fails("check", "building the program");
     if (option.verbose) {
@@ -770,9 +781,10 @@ int main(int argc, char **argv)
 {
     int bad = 0;
     if (!read_options(argc, argv)) {
-        fprintf(stderr, "usage: fuzz [--seed N] [--count N] [--only LAW] [--verbose]\n"
-                        "       fuzz [--bits | --views [--many N]] --device NAME [--seed N] [--count N] [--verbose]\n"
-                        "       fuzz --pmap NAME,NAME [--seed N] [--count N]\n");
+        fprintf(stderr,
+            "usage: fuzz [--seed N] [--count N] [--only LAW] [--verbose]\n"
+            "       fuzz [--bits | --views [--many N]] --device NAME [--seed N] [--count N] [--verbose]\n"
+            "       fuzz --pmap NAME,NAME [--seed N] [--count N]\n");
         return 2;
     }
     if (option.pmap)

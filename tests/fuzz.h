@@ -21,11 +21,18 @@ static inline uint64_t rng_next(Rng *r)
 
 static inline int pick(Rng *r, int n) { return (int)(rng_next(r) >> 33) % n; }
 static inline double uniform(Rng *r) { return (double)(rng_next(r) >> 11) * 0x1p-53; }
-static inline double normal(Rng *r) { return sqrt(-2 * log(1 - uniform(r))) * cos(6.283185307179586 * uniform(r)); }
+static inline double normal(Rng *r)
+{
+    return sqrt(-2 * log(1 - uniform(r))) * cos(6.283185307179586 * uniform(r));
+}
 
 /* ==================== programs of views (fuzz_views.c) */
 
-typedef struct FuzzOptions { int64_t seed, count, many; const char *only, *device, *pmap; bool views, bits, verbose; } FuzzOptions;
+typedef struct FuzzOptions {
+    int64_t seed, count, many;
+    const char *only, *device, *pmap;
+    bool views, bits, verbose;
+} FuzzOptions;
 
 /* A random closed graph of views of arrays; *what says which transform is around it. NULL after an error. */
 Graph *view_program(Rng *, bool f64, const char **what);

@@ -1,10 +1,13 @@
 /*
  * fuzz_driver.c - drives a fuzz target without libFuzzer.
  *
- *     fuzz_text [--count N] [--seed N] [--folder DIR] [FILE...]     each seed, each FILE, N mutations of seeds
- *     fuzz_text --write DIR [--folder DIR]                          the seeds as files, and their words as DIR.dict, for libFuzzer
+ *     fuzz_text [--count N] [--seed N] [--folder DIR] [FILE...]     each seed, each FILE, N mutations of
+ *     seeds
+ *     fuzz_text --write DIR [--folder DIR]                          the seeds as files, and their words as
+ *     DIR.dict, for libFuzzer
  *
- * Deterministic: an input that breaks the target is left as fuzz-failed here, and comes again with the same numbers.
+ * Deterministic: an input that breaks the target is left as fuzz-failed here, and comes again with the same
+ * numbers.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -43,7 +46,10 @@ static void keep(Piece *p, int *n, const void *data, size_t bytes)
     p[(*n)++].n = bytes;
 }
 
-static void take_seed(const void *data, size_t n) { keep(seeds.of, &seeds.n, data, n < ROOM / 2 ? n : ROOM / 2); }
+static void take_seed(const void *data, size_t n)
+{
+    keep(seeds.of, &seeds.n, data, n < ROOM / 2 ? n : ROOM / 2);
+}
 static void take_word(const void *data, size_t n) { keep(words.of, &words.n, data, n); }
 
 static unsigned draw(size_t n)
@@ -66,7 +72,8 @@ static void mutate(void)
 {
     char part[256];
     size_t at = draw(size + 1), left = size - at;
-    const Piece *other = draw(3) && words.n ? &words.of[draw((size_t)words.n)] : &seeds.of[draw((size_t)seeds.n)];
+    const Piece *other =
+        draw(3) && words.n ? &words.of[draw((size_t)words.n)] : &seeds.of[draw((size_t)seeds.n)];
     switch (draw(7)) {
     case 0: if (left) input[at] ^= (char)(1 << draw(8)); break;
     case 1: if (left) input[at] = (char)draw(256); break;
@@ -79,7 +86,8 @@ static void mutate(void)
         break;
     }
     case 5: {
-        static const char *const numbers[] = { "0", "1", "2", "-1", "65535", "65536", "2147483647", "4294967296", "9223372036854775807" };
+        static const char *const numbers[] = { "0", "1", "2", "-1", "65535", "65536", "2147483647",
+            "4294967296", "9223372036854775807" };
         const char *s = numbers[draw(sizeof numbers / sizeof *numbers)];
         for (size_t k = 0; k < size && (input[at % size] < '0' || input[at % size] > '9'); k++)
             at++;
@@ -156,8 +164,8 @@ static void write_all(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { { "count", 1, NULL, 'c' }, { "seed", 1, NULL, 's' }, { "folder", 1, NULL, 'f' },
-                                             { "write", 1, NULL, 'w' }, { 0 } };
+    static const struct option options[] = { { "count", 1, NULL, 'c' }, { "seed", 1, NULL, 's' },
+        { "folder", 1, NULL, 'f' }, { "write", 1, NULL, 'w' }, { 0 } };
     static const int ends[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGALRM };
     long count = 0, seed = 1;
     const char *folder = NULL;

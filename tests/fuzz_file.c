@@ -29,14 +29,16 @@ static uint64_t contents(const hd_array *a, uint64_t h)
         const char *key = hd_array_field_name(a, k);
         h = contents(hd_array_nth(a, k), key ? hash_bytes(key, strlen(key), h) : h + 1);
     }
-    return hd_array_len(a) || a->tree ? array_hash(a, h) : hash_bytes(hd_data(a), a->store->bytes, array_hash(a, h));
+    return hd_array_len(a) || a->tree ? array_hash(a, h) :
+                                        hash_bytes(hd_data(a), a->store->bytes, array_hash(a, h));
 }
 
 /* Keys that zip has no room for, or that are not what they seem, are refused. */
 static void save_again(hd_array *a)
 {
     char name[64];
-    snprintf(name, sizeof name, "%s/heddle-fuzz-%d%s", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm", (int)getpid(), a->tree ? ".npz" : ".npy");
+    snprintf(name, sizeof name, "%s/heddle-fuzz-%d%s", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm",
+        (int)getpid(), a->tree ? ".npz" : ".npy");
     int e = hd_save(name, a);
     if (e) {
         if (e != HD_EINVAL)
@@ -102,7 +104,10 @@ static size_t deflated(const char *npy, size_t n, char *to)
 {
     char *p = to;
     uint32_t crc = (uint32_t)crc32(0, (const Bytef *)npy, (uInt)n);
-    z_stream s = { .next_in = (Bytef *)(uintptr_t)npy, .avail_in = (uInt)n, .next_out = (Bytef *)to + 35, .avail_out = 4096 };
+    z_stream s = { .next_in = (Bytef *)(uintptr_t)npy,
+        .avail_in = (uInt)n,
+        .next_out = (Bytef *)to + 35,
+        .avail_out = 4096 };
     deflateInit2(&s, 9, Z_DEFLATED, -MAX_WBITS, 9, Z_DEFAULT_STRATEGY);
     deflate(&s, Z_FINISH);
     deflateEnd(&s);
@@ -131,16 +136,21 @@ void fuzz_seeds(const char *folder, FuzzTake *take)
         take(one, n);
         take(two, deflated(one, n, two));
     }
-    hd_array *a = hd_array_dict_n((hd_array_pair[]){ { "w", hd_array_new(HD_I32, (hd_ints){ 2, { 2, 3 } }, some, NULL) },
-        { "t", hd_array_tuple_n((hd_array *[]){ hd_array_scalar(HD_F32, 1), hd_array_tuple_n(NULL, 0) }, 2) },
-        { "0", hd_array_dict_n((hd_array_pair[]){ { "0", hd_array_scalar(HD_F16, 2) } }, 1) } }, 3);
+    hd_array *a = hd_array_dict_n(
+        (hd_array_pair[]){ { "w", hd_array_new(HD_I32, (hd_ints){ 2, { 2, 3 } }, some, NULL) },
+            { "t",
+                hd_array_tuple_n(
+                    (hd_array *[]){ hd_array_scalar(HD_F32, 1), hd_array_tuple_n(NULL, 0) }, 2) },
+            { "0", hd_array_dict_n((hd_array_pair[]){ { "0", hd_array_scalar(HD_F16, 2) } }, 1) } },
+        3);
     take(one, saved(".npz", a, one, sizeof one));
 }
 
 void fuzz_words(FuzzTake *take)
 {
-    static const char *const words[] = { "PK\3\4", "PK\1\2", "PK\5\6", "PK\6\6", "PK\6\7", "\x93NUMPY", "'descr': ", "'fortran_order': True",
-        "'shape': (", "(2, 3)", "(2,)", "()", "'>f4'", "'<f8'", "'|b1'", "'|V2'", "'<c16'", "a/b.npy", "0.npy", "/", ".npy", "{}" };
+    static const char *const words[] = { "PK\3\4", "PK\1\2", "PK\5\6", "PK\6\6", "PK\6\7", "\x93NUMPY",
+        "'descr': ", "'fortran_order': True", "'shape': (", "(2, 3)", "(2,)", "()", "'>f4'", "'<f8'",
+        "'|b1'", "'|V2'", "'<c16'", "a/b.npy", "0.npy", "/", ".npy", "{}" };
     for (size_t k = 0; k < sizeof words / sizeof *words; k++)
         take(words[k], strlen(words[k]));
     take("\xff\xff\xff\xff\xff\xff\xff\xff", 8);

@@ -1,13 +1,16 @@
 /*
- * fuzz_pmap.c - random programs whose shards meet: as a map over devices they give what they give as a map over lanes on one.
+ * fuzz_pmap.c - random programs whose shards meet: as a map over devices they give what they give as a map
+ * over lanes on one.
  *
- * In:  a seed, a list of devices.   Out: whether the values, their gradients, two maps one after the other, a batch of maps, maps in a
+ * In:  a seed, a list of devices.   Out: whether the values, their gradients, two maps one after the other,
+ * a batch of maps, maps in a
  *      loop and maps in places of an outer map agree:
  *      to the bit where all devices are the host, else but for rounding.
- * A program is a function of one shard's vector, and of one that all share: elementwise and structural ops, every collective, and
- * scans, loops, branches, checkpoints, maps over lanes and gradients around such programs. What decides a branch or a trip count
- * around a collective is the same in all shards; elsewhere each has its own.
- * Each function draws what it does from its own number, so that tracing it again gives the same.
+ * A program is a function of one shard's vector, and of one that all share: elementwise and structural ops,
+ * every collective, and scans, loops, branches, checkpoints, maps over lanes and gradients around such
+ * programs. What decides a branch or a trip count around a collective is the same in all shards; elsewhere
+ * each has its own. Each function draws what it does from its own number, so that tracing it again gives the
+ * same.
  */
 #include "heddle.h"
 
@@ -103,7 +106,10 @@ static hd together(Rng *r, hd x)
 
 /* ==================== what is around a program */
 
-static hd same_flag(Rng *r, hd x, bool meets) { return hd_gt(meets ? hd_psum(hd_sum(x), "i") : hd_sum(x), hd_c(uniform(r) - .5)); }
+static hd same_flag(Rng *r, hd x, bool meets)
+{
+    return hd_gt(meets ? hd_psum(hd_sum(x), "i") : hd_sum(x), hd_c(uniform(r) - .5));
+}
 
 static hd structure(Rng *r, const Body *b, hd x, hd w)
 {
@@ -119,7 +125,10 @@ static hd structure(Rng *r, const Body *b, hd x, hd w)
         return hd_add(hd_nth(hd_nth(y, 0), 0), hd_sum(hd_nth(y, 1), 0));
     }
     case 1: return hd_cond(same_flag(r, x, meets), f, g, x, w);
-    case 2: return hd_nth(hd_fori(hd_c(0), hd_c(1 + pick(r, 2)), function(draw_turn, r, d, meets, "turn"), hd_tuple(x, w)), 0);
+    case 2:
+        return hd_nth(
+            hd_fori(hd_c(0), hd_c(1 + pick(r, 2)), function(draw_turn, r, d, meets, "turn"), hd_tuple(x, w)),
+            0);
     case 3: return hd_apply(hd_checkpoint(f), x, w);
     case 4: return hd_sum(hd_apply(hd_vmap(f, .in_axes = { 0, HD_NONE }), hd_stack(0, x, hd_sin(x)), w), 0);
     case 5: return hd_apply(hd_grad(function(draw_energy, r, d, meets, "energy")), x, w);
@@ -133,8 +142,9 @@ static hd drawn(const Body *b, hd x, hd w)
     Rng r = { b->seed };
     for (int n = 2 + pick(&r, 3); n > 0; n--) {
         int what = pick(&r, 10);
-        x = what < 4 || (what < 8 && !b->meets) ? local(&r, x, w) : what < 8 || b->depth <= 0 ? b->meets ? together(&r, x) : x
-            : structure(&r, b, x, w);
+        x = what < 4 || (what < 8 && !b->meets) ? local(&r, x, w) :
+            what < 8 || b->depth <= 0           ? b->meets ? together(&r, x) : x :
+                                                  structure(&r, b, x, w);
         x = damped(x);
     }
     return x;
@@ -176,7 +186,8 @@ static int draw_turn(hd *out, const hd *in, int n, void *body)
 /* devices NULL: lanes. */
 typedef struct Shape { hd_fn *f; const char *devices; int kind; } Shape;
 enum { VALUES, GRADIENT, CHAINED, LOOP, BATCH, GRID, KINDS };
-static const char *const law[KINDS] = { "values", "gradient", "two maps", "a loop of maps", "a batch of maps", "a grid" };
+static const char *const law[KINDS] = { "values", "gradient", "two maps", "a loop of maps",
+    "a batch of maps", "a grid" };
 
 static hd_fn *mapped(const Shape *s)
 {
@@ -258,7 +269,8 @@ static int agree(const hd_array *a, const hd_array *b, double *worst)
 }
 
 /* One law of one program: did it hold? */
-static bool holds(hd_fn *f, const char *devices, int kind, bool exact, hd_array *x, hd_array *w, uint64_t seed)
+static bool holds(
+    hd_fn *f, const char *devices, int kind, bool exact, hd_array *x, hd_array *w, uint64_t seed)
 {
     Shape lanes = { f, NULL, kind }, shards = { f, devices, kind };
     hd_array *want = NULL, *got = NULL;
@@ -287,15 +299,19 @@ int pmap_agrees(int64_t seed, int64_t count, const char *devices)
     for (int64_t k = seed; k < seed + count; k++) {
         Rng r = { (uint64_t)k };
         hd_fn *f = function(draw_body, &r, DEPTH, true, "program");
-        hd_array *x = filled(&r, (hd_ints){ 2, { SHARDS, WIDE } }), *x3 = filled(&r, (hd_ints){ 3, { B, SHARDS, WIDE } });
+        hd_array *x = filled(&r, (hd_ints){ 2, { SHARDS, WIDE } }),
+                 *x3 = filled(&r, (hd_ints){ 3, { B, SHARDS, WIDE } });
         hd_array *w = filled(&r, (hd_ints){ 1, { WIDE } });
         bool good = true;
         for (int kind = 0; kind < KINDS; kind++)
-            good = holds(f, devices, kind, host && kind != GRADIENT, kind >= BATCH ? x3 : x, w, (uint64_t)k) && good;
+            good =
+                holds(f, devices, kind, host && kind != GRADIENT, kind >= BATCH ? x3 : x, w, (uint64_t)k) &&
+                good;
         bad += !good;
         hd_drop(x), hd_drop(x3), hd_drop(w);
         forget_all();
     }
-    printf("%lld programs from seed %lld over %s, %d bad\n", (long long)count, (long long)seed, devices, bad);
+    printf(
+        "%lld programs from seed %lld over %s, %d bad\n", (long long)count, (long long)seed, devices, bad);
     return bad > 0;
 }

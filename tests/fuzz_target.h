@@ -1,8 +1,8 @@
 /*
  * fuzz_target.h - bytes from strangers: what a fuzz target gives its driver.
  *
- * The driver is libFuzzer, where clang is (preset "fuzz", tools/check.sh), or fuzz_driver.c: the seeds and so many mutations of them,
- * the same ones each time.
+ * The driver is libFuzzer, where clang is (preset "fuzz", tools/check.sh), or fuzz_driver.c: the seeds and
+ * so many mutations of them, the same ones each time.
  */
 #ifndef HEDDLE_TESTS_FUZZ_TARGET_H
 #define HEDDLE_TESTS_FUZZ_TARGET_H

@@ -1,7 +1,8 @@
 /*
  * fuzz_text.c - programs as text from strangers.
  *
- * In:  bytes. What is refused has an error; what is understood prints as text that means the same graph, is well-formed without dead
+ * In:  bytes. What is refused has an error; what is understood prints as text that means the same graph, is
+ * well-formed without dead
  *      code, and, where it is little work, gives on the host the same results with and without it.
  * Seeds: the programs of tests/ir, and for each row of the op table the graphs of its laws.
  */
@@ -218,9 +219,11 @@ void fuzz_seeds(const char *folder, FuzzTake *take)
 
 void fuzz_words(FuzzTake *take)
 {
-    static const char *const more[] = { "f32[", "i32[", "bool[]", "f16[2]", "c64[1]", "u64[0]", "f32[2,3]", "()", "->", "lanes(2:\"i\")",
-        "in(=|+)", "out(|)", "cap=1", "acc=1", "carry=1", "length=2", "reverse", "remat", "split", "linear", "fn f(", "ret ", "= region scan ",
-        "= region while ", "= region cond ", "= region call ", "x0 ", "v1 ", "@\"a\":1", "0x7fc00001", "nan", "-inf", "{", "}", "'", "+", "|" };
+    static const char *const more[] = { "f32[", "i32[", "bool[]", "f16[2]", "c64[1]", "u64[0]", "f32[2,3]",
+        "()", "->", "lanes(2:\"i\")", "in(=|+)", "out(|)", "cap=1", "acc=1", "carry=1", "length=2",
+        "reverse", "remat", "split", "linear", "fn f(", "ret ", "= region scan ", "= region while ",
+        "= region cond ", "= region call ", "x0 ", "v1 ", "@\"a\":1", "0x7fc00001", "nan", "-inf", "{", "}",
+        "'", "+", "|" };
     for (int op = 1; op < OP_COUNT; op++) {
         take(optab[op].name, strlen(optab[op].name));
         char word[64];

@@ -1,13 +1,15 @@
 /*
- * fuzz_views.c - random programs of views: rolled, reversed, strided, padded, cut, repeated and mirrored at the edge, concatenated,
- * clamped, read and written at computed places, shared and one on another, in arrays around the width of a vector.
+ * fuzz_views.c - random programs of views: rolled, reversed, strided, padded, cut, repeated and mirrored at
+ * the edge, concatenated, clamped, read and written at computed places, shared and one on another, in arrays
+ * around the width of a vector.
  *
  * In:  seeds.   Out: for every seed that gives on the device what it does not give on the host, a line.
- * A program is a pool of values that grows by random steps; arithmetic between is tame (halves, squares), so that a wrong element
- * is seen in the result and a rounding is not. Places are made of integers, so that no rounding moves them. Around it there
- * is a gradient or lanes, or lanes of a gradient. Compilers take nearly all of the time, so what has long kernels is drawn again.
- * Many programs make one graph: their small kernels are joined, and compiling them takes a fraction of the time. What fails
- * in company is tried alone, and the line says what to call for either.
+ * A program is a pool of values that grows by random steps; arithmetic between is tame (halves, squares), so
+ * that a wrong element is seen in the result and a rounding is not. Places are made of integers, so that no
+ * rounding moves them. Around it there is a gradient or lanes, or lanes of a gradient. Compilers take nearly
+ * all of the time, so what has long kernels is drawn again.
+ * Many programs make one graph: their small kernels are joined, and compiling them takes a fraction of the
+ * time. What fails in company is tried alone, and the line says what to call for either.
  */
 #include "fuzz.h"
 
@@ -27,7 +29,10 @@ typedef struct Draw {
 } Draw;
 
 static int below(Draw *d, int64_t n) { return n > 1 ? pick(d->r, (int)n) : 0; }
-static Ref any(Draw *d) { return d->v[pick(d->r, 3) ? d->n - 1 - below(d, d->n < 3 ? d->n : 3) : below(d, d->n)]; }
+static Ref any(Draw *d)
+{
+    return d->v[pick(d->r, 3) ? d->n - 1 - below(d, d->n < 3 ? d->n : 3) : below(d, d->n)];
+}
 static int64_t dim_of(Ref v, int axis) { return typ(v)->dim[axis]; }
 static Dtype dtype_at(Ref v) { return (Dtype)typ(v)->dt; }
 static int axis_drawn(Draw *d, Ref v) { return below(d, typ(v)->rank); }
@@ -63,8 +68,11 @@ static Ref starts_of(Draw *d, Ref v, const Ints *window)
     Ref p[MAXRANK];
     for (int k = 0; k < rank; k++) {
         int64_t room = dim_of(v, k) - window->v[k];
-        Ref c = pick(d->r, 2) ? 0 : cut(d->places, 0, below(d, dim_of(d->places, 0) - 1), dim_of(d->places, 0));
-        p[k] = c ? cut(c, 0, 0, 1) : Broadcast(Const(DT_I32, (double)(below(d, room + 5) - 2)), (Ints){ 1, { 1 } }, (Ints){ 0 });
+        Ref c =
+            pick(d->r, 2) ? 0 : cut(d->places, 0, below(d, dim_of(d->places, 0) - 1), dim_of(d->places, 0));
+        p[k] = c ?
+            cut(c, 0, 0, 1) :
+            Broadcast(Const(DT_I32, (double)(below(d, room + 5) - 2)), (Ints){ 1, { 1 } }, (Ints){ 0 });
     }
     return rank ? Concat(p, rank, 0) : Data(type_of(DT_I32, 1, (const int64_t[]){ 0 }), "");
 }
@@ -76,7 +84,8 @@ static Ref bordered(Ref v, int axis, int64_t b, bool mirror)
 {
     int64_t n = dim_of(v, axis);
     if (mirror && n > b)
-        return joined(joined(turned(cut(v, axis, 1, b + 1), axis), v, axis), turned(cut(v, axis, n - 1 - b, n - 1), axis), axis);
+        return joined(joined(turned(cut(v, axis, 1, b + 1), axis), v, axis),
+            turned(cut(v, axis, n - 1 - b, n - 1), axis), axis);
     for (int64_t k = 0; k < b; k++)
         v = joined(joined(cut(v, axis, 0, 1), v, axis), cut(v, axis, n - 1 + 2 * k, n + 2 * k), axis);
     return v;
@@ -85,7 +94,9 @@ static Ref bordered(Ref v, int axis, int64_t b, bool mirror)
 static Ref padded(Draw *d, Ref v, int axis, int64_t lo, int64_t hi, int64_t inside)
 {
     int rank = typ(v)->rank;
-    Ref value = pick(d->r, 2) ? Const(dtype_at(v), 3) : dtype_at(d->scalar) == dtype_at(v) ? d->scalar : Const(dtype_at(v), 0);
+    Ref value = pick(d->r, 2)              ? Const(dtype_at(v), 3) :
+        dtype_at(d->scalar) == dtype_at(v) ? d->scalar :
+                                             Const(dtype_at(v), 0);
     return Pad(v, value, only(axis, rank, lo), only(axis, rank, hi), only(axis, rank, inside));
 }
 
@@ -142,7 +153,8 @@ static Ref moved(Draw *d, Ref v)
         return cut(padded(d, half, axis, 0, 1, 1), axis, 0, n);
     }
     case 13: return scattered(d, v, axis);
-    default: return pick(d->r, 4) ? scaled(v, 0.5) : Cumulative(OP_cumsum, scaled(v, 0.1), axis, pick(d->r, 2));
+    default:
+        return pick(d->r, 4) ? scaled(v, 0.5) : Cumulative(OP_cumsum, scaled(v, 0.1), axis, pick(d->r, 2));
     }
 }
 
@@ -150,7 +162,8 @@ static Ref moved(Draw *d, Ref v)
 
 typedef struct Stencil { int axis, border, form; int64_t by; } Stencil;
 
-/* Element i is v's i - by, from beyond the border: the other end, its mirror image, the edge (twice), a constant. */
+/* Element i is v's i - by, from beyond the border: the other end, its mirror image, the edge (twice), a
+ * constant. */
 static Ref shifted(Ref v, const Stencil *s, int64_t by)
 {
     int64_t n = dim_of(v, s->axis), b = by < 0 ? -by : by;
@@ -278,8 +291,10 @@ static Ref reshaped(Draw *d, Ref v)
     case 0: case 1: return regrouped(d, v);
     case 2: case 3: return permuted(d, v);
     case 4: case 5: return strided(d, v);
-    case 6: return joined(v, pick(d->r, 2) ? moved(d, v) : cut(v, axis, 0, 1 + below(d, dim_of(v, axis))), axis);
-    case 7: return padded(d, v, axis, pick(d->r, 4) - 1 + (dim_of(v, axis) < 2), pick(d->r, 4), pick(d->r, 3));
+    case 6:
+        return joined(v, pick(d->r, 2) ? moved(d, v) : cut(v, axis, 0, 1 + below(d, dim_of(v, axis))), axis);
+    case 7:
+        return padded(d, v, axis, pick(d->r, 4) - 1 + (dim_of(v, axis) < 2), pick(d->r, 4), pick(d->r, 3));
     case 8: return widened(d, v);
     default: return reduced(d, v);
     }
@@ -298,7 +313,8 @@ static Ref looped(Draw *d, Ref v)
     graph_begin(graph_new());
     Draw in = { .r = d->r, .most = d->most, .smooth = true };
     Ref t = graph_input(table, 0), c = graph_input(row, 0), i = graph_input(type_scalar(DT_I32), 0);
-    in.places = Add(Reshape(i, (Ints){ 1, { 1 } }), Data(type_of(DT_I32, 1, (const int64_t[]){ 1 }), &(int32_t){ 1 }));
+    in.places = Add(
+        Reshape(i, (Ints){ 1, { 1 } }), Data(type_of(DT_I32, 1, (const int64_t[]){ 1 }), &(int32_t){ 1 }));
     in.v[in.n++] = c;
     in.scalar = Const(row.dt, 1);
     Ref y = take(t, i, 0, 1), z = Add(scaled(pick(d->r, 2) ? moved(&in, c) : c, 0.5), scaled(y, 0.5));
@@ -372,7 +388,8 @@ static Graph *drawn(Rng *r, Dtype dt, int64_t most, bool smooth)
     if (pick(r, 2))
         d.v[d.n++] = graph_input(type_drawn(r, dt, most), 0);
     d.places = graph_input(type_of(DT_I32, 1, (const int64_t[]){ sizes[1 + pick(r, 8)] }), 0);
-    d.scalar = Reshape(SliceAxis(Reshape(d.v[0], (Ints){ 1, { type_size(typ(d.v[0])) } }), 0, 0, 1), (Ints){ 0 });
+    d.scalar =
+        Reshape(SliceAxis(Reshape(d.v[0], (Ints){ 1, { type_size(typ(d.v[0])) } }), 0, 0, 1), (Ints){ 0 });
     for (int k = 0; k < steps; k++)
         draw_step(&d);
     Ref out[] = { d.v[d.n - 1], d.v[below(&d, d.n)] };
@@ -425,7 +442,8 @@ static Graph *lanes_of(Rng *r, const Graph *f)
 Graph *view_program(Rng *r, bool f64, const char **what)
 {
     static const Dtype types[] = { DT_F32, DT_F32, DT_F32, DT_F32, DT_F32, DT_I32, DT_F16, DT_F64 };
-    static const char *const around[] = { "as it is", "in lanes", "its gradient", "its gradient in lanes", "the gradient of lanes" };
+    static const char *const around[] = { "as it is", "in lanes", "its gradient", "its gradient in lanes",
+        "the gradient of lanes" };
     int kind = pick(r, 8);
     kind = kind > 4 ? 0 : kind;
     Dtype dt = kind > 1 ? DT_F32 : types[pick(r, f64 ? 8 : 7)];
@@ -464,8 +482,8 @@ static int accesses(const Kernel *k)
     return n;
 }
 
-/* What compiling its kernels takes: instructions, but where vectors are made of work-items each access is control flow, of which
- * compilers take the square. -1: it cannot be scheduled. */
+/* What compiling its kernels takes: instructions, but where vectors are made of work-items each access is
+ * control flow, of which compilers take the square. -1: it cannot be scheduled. */
 static int code_size(const Graph *g, const DeviceInfo *info)
 {
     const Target target = target_of(info);
@@ -534,7 +552,10 @@ static int run_together(Trial *t, int n, Device *other)
     return code;
 }
 
-static double tolerance_of(Dtype dt) { return dt == DT_F64 ? 1e-9 : dt == DT_F32 ? 3e-4 : dt == DT_F16 ? 1e-2 : 0; }
+static double tolerance_of(Dtype dt)
+{
+    return dt == DT_F64 ? 1e-9 : dt == DT_F32 ? 3e-4 : dt == DT_F16 ? 1e-2 : 0;
+}
 
 /* Which result is wrong; -1: none. */
 static int wrong(const Trial *t)
@@ -559,7 +580,8 @@ static int report(Trial *t, int k, int n, int64_t first, Device *other)
     bool alone = n > 1 && fails_alone(t, other);
     error_clear();
     if (n > 1)
-        printf(alone ? "; also alone" : "; only in --seed %lld --count %d --many %d", (long long)first, n, n);
+        printf(
+            alone ? "; also alone" : "; only in --seed %lld --count %d --many %d", (long long)first, n, n);
     printf("\n");
     fflush(stdout);
     return 1;

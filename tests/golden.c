@@ -3,9 +3,11 @@
  *
  * In:  a folder of JSON-lines files, their format described in tests/golden/README.md.
  * Out: a line for each failure with case, device and largest error; reasons of skips, counted; last
- *      `N passed, N failed, N skipped`. Exit code 1 if a case failed or none ran, 77 if the device is not there.
- * A case is a program over flat arrays under a list of transforms, innermost first. Every transform here takes a function of
- * arrays to a function of arrays whose result is one flat tuple, so that they nest in any order.
+ *      `N passed, N failed, N skipped`. Exit code 1 if a case failed or none ran, 77 if the device is not
+ *      there.
+ * A case is a program over flat arrays under a list of transforms, innermost first. Every transform here
+ * takes a function of arrays to a function of arrays whose result is one flat tuple, so that they nest in
+ * any order.
  */
 #include <dirent.h>
 #include <fnmatch.h>
@@ -28,8 +30,14 @@ static const json_t *attr(const json_t *attrs, const char *name)
 
 bool attr_has(const json_t *attrs, const char *name) { return attr(attrs, name) != NULL; }
 
-static int64_t whole(const char *s) { return *s == '-' ? strtoll(s, NULL, 10) : (int64_t)strtoull(s, NULL, 10); }
-static int64_t as_i(const json_t *v) { return json_is_string(v) ? whole(json_string_value(v)) : (int64_t)json_number_value(v); }
+static int64_t whole(const char *s)
+{
+    return *s == '-' ? strtoll(s, NULL, 10) : (int64_t)strtoull(s, NULL, 10);
+}
+static int64_t as_i(const json_t *v)
+{
+    return json_is_string(v) ? whole(json_string_value(v)) : (int64_t)json_number_value(v);
+}
 
 int64_t attr_i(const json_t *attrs, const char *name, int64_t otherwise)
 {
@@ -94,7 +102,10 @@ static double number(const json_t *v)
 {
     if (json_is_string(v)) {
         const char *s = json_string_value(v);
-        return !strcmp(s, "nan") ? NAN : !strcmp(s, "inf") ? INFINITY : !strcmp(s, "-inf") ? -INFINITY : strtod(s, NULL);
+        return !strcmp(s, "nan") ? NAN :
+            !strcmp(s, "inf")    ? INFINITY :
+            !strcmp(s, "-inf")   ? -INFINITY :
+                                   strtod(s, NULL);
     }
     return json_is_boolean(v) ? json_is_true(v) : json_number_value(v);
 }
@@ -103,7 +114,9 @@ static int64_t integer(const json_t *v)
 {
     if (json_is_string(v))
         return whole(json_string_value(v));
-    return json_is_boolean(v) ? json_is_true(v) : json_is_integer(v) ? (int64_t)json_integer_value(v) : (int64_t)json_number_value(v);
+    return json_is_boolean(v) ? json_is_true(v) :
+        json_is_integer(v)    ? (int64_t)json_integer_value(v) :
+                                (int64_t)json_number_value(v);
 }
 
 typedef struct Tensor { enum hd_dtype dt; hd_ints shape; size_t n; void *data; } Tensor;
@@ -160,7 +173,10 @@ static hd flat_function(const hd *x, int n, const void *env)
     return hd_ok(y) ? flat(&y, 1) : y;
 }
 
-static hd first_function(const hd *x, int n, const void *env) { return hd_nth(hd_apply_n(((const FnEnv *)env)->f, x, n), 0); }
+static hd first_function(const hd *x, int n, const void *env)
+{
+    return hd_nth(hd_apply_n(((const FnEnv *)env)->f, x, n), 0);
+}
 
 static hd_fn *flattened(hd_fn *f) { return f ? with_env(flat_function, (FnEnv){ .f = f }) : NULL; }
 static hd_fn *first_of(hd_fn *f) { return f ? with_env(first_function, (FnEnv){ .f = f }) : NULL; }
@@ -204,8 +220,11 @@ static hd_fn *chosen(const FnEnv *e, const hd *x, int n, hd *wrt)
     }
     for (int j = 0; j < e->n; j++)
         wrt[j] = x[e->v[j]];
-    hd_fn *f = with_env(chosen_function, (FnEnv){ .f = e->f, .n = e->n, .v = { e->v[0], e->v[1], e->v[2], e->v[3], e->v[4], e->v[5],
-        e->v[6], e->v[7], e->v[8], e->v[9], e->v[10], e->v[11], e->v[12], e->v[13], e->v[14], e->v[15] } });
+    hd_fn *f = with_env(chosen_function,
+        (FnEnv){ .f = e->f,
+            .n = e->n,
+            .v = { e->v[0], e->v[1], e->v[2], e->v[3], e->v[4], e->v[5], e->v[6], e->v[7], e->v[8], e->v[9],
+                e->v[10], e->v[11], e->v[12], e->v[13], e->v[14], e->v[15] } });
     return k ? hd_partial_n(f, others, k) : f;
 }
 
@@ -268,7 +287,8 @@ static hd pull_function(const hd *x, int n, const void *env)
     return flat(&y, 1);
 }
 
-/* args, tangents, cotangents -> outputs, tangents, cotangents and, where asked, the derivative of those along the tangents */
+/* args, tangents, cotangents -> outputs, tangents, cotangents and, where asked, the derivative of those
+ * along the tangents */
 static hd derivatives_function(const hd *x, int n, const void *env)
 {
     const FnEnv *e = env;
@@ -357,7 +377,9 @@ static hd_vmap_opts map_options(const json_t *t, char *text, size_t n)
     hd_vmap_opts o = { 0 };
     const json_t *in = json_object_get(t, "in_axes"), *out = json_object_get(t, "out_axes");
     for (size_t i = 0; i < json_array_size(in) && i < HD_MAX_RANK; i++)
-        o.in_axes[i] = json_is_null(json_array_get(in, i)) ? HD_NONE : (int32_t)json_integer_value(json_array_get(in, i));
+        o.in_axes[i] = json_is_null(json_array_get(in, i)) ?
+            HD_NONE :
+            (int32_t)json_integer_value(json_array_get(in, i));
     for (size_t i = 0; json_is_integer(in) && i < HD_MAX_RANK; i++)
         o.in_axes[i] = (int32_t)json_integer_value(in);
     if (json_is_array(out)) {
@@ -411,7 +433,8 @@ static hd_fn *apply(hd_fn *f, const json_t *t, const char **missing)
 
 /* ---- comparison ---- */
 
-static int64_t ordered(Dtype dt, double v)              /* the float's place on the number line of its dtype */
+/* the float's place on the number line of its dtype */
+static int64_t ordered(Dtype dt, double v)
 {
     int64_t bits = 0;
     dtype_store_f(dt, &bits, v);
@@ -433,7 +456,8 @@ static double distance(Dtype dt, const json_t *tol, double got, double want)
         return isnan(got) && isnan(want) ? 0 : INFINITY;
     const json_t *ulp = json_object_get(tol, "ulp"), *rtol = json_object_get(tol, "rtol");
     if (rtol) {
-        double limit = json_number_value(json_object_get(tol, "atol")) + json_number_value(rtol) * fabs(want);
+        double limit =
+            json_number_value(json_object_get(tol, "atol")) + json_number_value(rtol) * fabs(want);
         return got == want ? 0 : isinf(got) || isinf(want) ? INFINITY : fabs(got - want) / limit;
     }
     if (ulp) {
@@ -443,14 +467,16 @@ static double distance(Dtype dt, const json_t *tol, double got, double want)
             return INFINITY;
         if (isinf(got) != isinf(want))
             return INFINITY;
-        return got == want ? 0 : fabs((double)(ordered(dt, got) - ordered(dt, want))) / json_number_value(ulp);
+        return got == want ? 0 :
+                             fabs((double)(ordered(dt, got) - ordered(dt, want))) / json_number_value(ulp);
     }
     return got == want && !signbit(got) == !signbit(want) ? 0 : INFINITY;
 }
 
 typedef struct Verdict { double worst; int output; size_t at; double got, want; char text[160]; } Verdict;
 
-static void compare(const Tensor *want, const Tensor *other, const hd_array *got, const json_t *tol, int output, Verdict *v)
+static void compare(
+    const Tensor *want, const Tensor *other, const hd_array *got, const json_t *tol, int output, Verdict *v)
 {
     hd_ints s = hd_array_shape(got);
     Dtype dt = (Dtype)want->dt;
@@ -462,11 +488,14 @@ static void compare(const Tensor *want, const Tensor *other, const hd_array *got
     if (!same || (!p && want->n)) {
         v->worst = INFINITY;
         v->output = output;
-        size_t k = (size_t)snprintf(v->text, sizeof v->text, same ? "no data: %s" : "%s[", same ? hd_error() : hd_dtype_name(hd_array_dtype(got)));
+        size_t k = (size_t)snprintf(v->text, sizeof v->text, same ? "no data: %s" : "%s[",
+            same ? hd_error() : hd_dtype_name(hd_array_dtype(got)));
         for (int i = 0; !same && i < s.n && k < sizeof v->text; i++)
-            k += (size_t)snprintf(v->text + k, sizeof v->text - k, "%s%lld", i ? "," : "", (long long)s.v[i]);
+            k +=
+                (size_t)snprintf(v->text + k, sizeof v->text - k, "%s%lld", i ? "," : "", (long long)s.v[i]);
         if (!same && k < sizeof v->text)
-            snprintf(v->text + k, sizeof v->text - k, "] instead of %s rank %d", hd_dtype_name(want->dt), want->shape.n);
+            snprintf(v->text + k, sizeof v->text - k, "] instead of %s rank %d", hd_dtype_name(want->dt),
+                want->shape.n);
         return;
     }
     for (size_t i = 0; i < want->n; i++) {
@@ -491,7 +520,12 @@ static void compare(const Tensor *want, const Tensor *other, const hd_array *got
 
 /* ---- cases ---- */
 
-typedef struct Options { const char *device, *glob, *folder, *family[16]; int nfamily; bool table, f64; long every; } Options;
+typedef struct Options {
+    const char *device, *glob, *folder, *family[16];
+    int nfamily;
+    bool table, f64;
+    long every;
+} Options;
 /* Cases whose stored answer is one of several right ones, or an accident of the program that made it. */
 static const struct { const char *name, *why; } other_answers[] = {
     { "kink_logaddexp_*", "another answer: derivatives of logaddexp at infinities, nan by accident" },
@@ -504,7 +538,8 @@ static bool named_by_nothing(const json_t *j)
     int64_t places = 1;
     for (int k = 0; k < s.n - 1; k++)
         places *= s.v[k];
-    return !strcmp(attr_s(j, "op", ""), "gather") && !strcmp(attr_s(j, "family", ""), "derivatives") && s.n && !s.v[s.n - 1] && places > 1;
+    return !strcmp(attr_s(j, "op", ""), "gather") && !strcmp(attr_s(j, "family", ""), "derivatives") &&
+        s.n && !s.v[s.n - 1] && places > 1;
 }
 
 static bool input_is(const json_t *j, const char *dtype)
@@ -512,11 +547,13 @@ static bool input_is(const json_t *j, const char *dtype)
     return !strcmp(attr_s(json_array_get(json_object_get(j, "in"), 0), "dtype", ""), dtype);
 }
 
-/* Where no update reaches an element, XLA divides by how many did: nan or infinity in one tangent or cotangent. */
+/* Where no update reaches an element, XLA divides by how many did: nan or infinity in one tangent or
+ * cotangent. */
 static bool divides_by_none(const json_t *j)
 {
     const char *op = attr_s(j, "op", ""), *mode = attr_s(json_object_get(j, "attrs"), "mode", "");
-    if (strcmp(attr_s(j, "family", ""), "derivatives") || (strcmp(op, "scatter_min") && strcmp(op, "scatter_max")) || strcmp(mode, "clip"))
+    if (strcmp(attr_s(j, "family", ""), "derivatives") ||
+        (strcmp(op, "scatter_min") && strcmp(op, "scatter_max")) || strcmp(mode, "clip"))
         return false;
     const json_t *out = json_object_get(j, "out");
     for (size_t k = 0; k < json_array_size(out); k++) {
@@ -532,11 +569,14 @@ static const char *other_answer(const json_t *j)
 {
     const char *name = attr_s(j, "case", ""), *op = attr_s(j, "op", "");
     if (divides_by_none(j))
-        return "another answer: a maximum scattered to a place outside, of which the derivative divides 0 by 0";
+        return "another answer: a maximum scattered to a place outside, of which the derivative divides 0 "
+               "by 0";
     if (!strcmp(op, "random.gumbel") && !strcmp(attr_s(json_object_get(j, "attrs"), "dtype", ""), "f16"))
-        return "another answer: in f16, what XLA makes of the steps as one program; one by one they give ours";
+        return "another answer: in f16, what XLA makes of the steps as one program; one by one they give "
+               "ours";
     if (named_by_nothing(j))
-        return "another answer: cotangents of one element that is named several times by empty index vectors";
+        return "another answer: cotangents of one element that is named several times by empty index "
+               "vectors";
     for (size_t i = 0; i < sizeof other_answers / sizeof *other_answers; i++)
         if (!fnmatch(other_answers[i].name, name, 0))
             return other_answers[i].why;
@@ -613,8 +653,8 @@ static void report(GoldenCount *c, const Options *o, const char *name, const Ver
     else if (v->text[0])
         printf("FAIL %s on %s: output %d: %s\n", name, o->device, v->output, v->text);
     else
-        printf("FAIL %s on %s: output %d, element %zu: %.9g instead of %.9g, %.3g times the tolerance\n", name, o->device, v->output,
-            v->at, v->got, v->want, v->worst);
+        printf("FAIL %s on %s: output %d, element %zu: %.9g instead of %.9g, %.3g times the tolerance\n",
+            name, o->device, v->output, v->at, v->got, v->want, v->worst);
     fflush(stdout);
 }
 
@@ -644,7 +684,8 @@ static void run_case(const json_t *j, const Options *o, GoldenCount *c)
         bool denormals = strstr(name, "_denormal") && nout == 2;
         Verdict v = { 0 };
         /* Vulkan devices have f64, but no functions of it. */
-        if (!got && ((!o->f64 && strstr(hd_error(), "f64")) || strstr(hd_error(), "of f64 is not available")))
+        if (!got &&
+            ((!o->f64 && strstr(hd_error(), "f64")) || strstr(hd_error(), "of f64 is not available")))
             golden_skip(c, "f64 on this device");
         else if (!got && hd_error_code() == HD_EDIFF && strstr(hd_error(), "trigamma"))
             golden_skip(c, "polygamma");
@@ -656,7 +697,8 @@ static void run_case(const json_t *j, const Options *o, GoldenCount *c)
                 v.worst = INFINITY, snprintf(v.text, sizeof v.text, "%d outputs instead of %d", n, nout);
             else
                 for (int i = 0; i < n; i++)
-                    compare(&want[i], denormals ? &want[1] : NULL, hd_array_nth(got, i), json_object_get(j, "tol"), i, &v);
+                    compare(&want[i], denormals ? &want[1] : NULL, hd_array_nth(got, i),
+                        json_object_get(j, "tol"), i, &v);
             if (v.worst > 1)
                 report(c, o, name, &v, NULL);
             else
@@ -668,14 +710,17 @@ static void run_case(const json_t *j, const Options *o, GoldenCount *c)
         free(in[i].data), free(want[i].data);
 }
 
-/* A share of the cases is drawn by their names, so that it is the same wherever cases are added or taken away. */
+/* A share of the cases is drawn by their names, so that it is the same wherever cases are added or taken
+ * away. */
 static bool chosen_case(const json_t *j, const Options *o)
 {
     const char *name = attr_s(j, "case", "");
-    return (!o->glob || !fnmatch(o->glob, name, 0)) && (o->every < 2 || hash_bytes(name, strlen(name), 0) % (uint64_t)o->every == 0);
+    return (!o->glob || !fnmatch(o->glob, name, 0)) &&
+        (o->every < 2 || hash_bytes(name, strlen(name), 0) % (uint64_t)o->every == 0);
 }
 
-/* Attributes are read while a function is traced, also later: the JSON of a case lives until the program ends. */
+/* Attributes are read while a function is traced, also later: the JSON of a case lives until the program
+ * ends. */
 static void run_file(const char *path, const Options *o, GoldenCount *c, json_t *keep)
 {
     FILE *f = fopen(path, "r");
@@ -708,7 +753,10 @@ static bool has_f64(const char *device)
     return true;
 }
 
-static int name_order(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+static int name_order(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
 
 static const char usage[] =
     "Usage: golden [OPTION...] DIR\nRuns stored cases against one device.\n"
@@ -717,13 +765,14 @@ static const char usage[] =
     "  -p, --pmap NAMES    every vmap is a pmap over these devices in turn: opencl:0,vulkan:0\n"
     "  -c, --case GLOB     only cases whose name matches\n"
     "  -e, --every K       only about one case of K, always the same\n"
-    "  -s, --skips         a table of families and of the reasons of skips; fails where one has no good reason\n";
+    "  -s, --skips         a table of families and of the reasons of skips; fails where one has no good "
+    "reason\n";
 
 static bool parse_options(int argc, char **argv, Options *o)
 {
-    static const struct option known[] = { { "device", 1, NULL, 'd' }, { "family", 1, NULL, 'f' }, { "case", 1, NULL, 'c' },
-                                           { "pmap", 1, NULL, 'p' },
-                                           { "every", 1, NULL, 'e' }, { "skips", 0, NULL, 's' }, { 0 } };
+    static const struct option known[] = { { "device", 1, NULL, 'd' }, { "family", 1, NULL, 'f' },
+        { "case", 1, NULL, 'c' }, { "pmap", 1, NULL, 'p' }, { "every", 1, NULL, 'e' },
+        { "skips", 0, NULL, 's' }, { 0 } };
     for (int key; (key = getopt_long(argc, argv, "d:f:c:p:e:s", known, NULL)) != -1; )
         switch (key) {
         case 'd': o->device = optarg; break;

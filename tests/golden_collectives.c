@@ -1,5 +1,6 @@
 /*
- * golden_collectives.c - what lanes of named axes do together: the programs of the collectives family, by name.
+ * golden_collectives.c - what lanes of named axes do together: the programs of the collectives family, by
+ * name.
  */
 #include <string.h>
 
@@ -47,7 +48,8 @@ static hd psum_scatter(ARGS)
 static hd all_to_all(ARGS)
 {
     UNUSED;
-    return hd_all_to_all(x[0], axes(a), (int)attr_i(a, "split_axis", 0), (int)attr_i(a, "concat_axis", 0), attr_b(a, "tiled", false));
+    return hd_all_to_all(x[0], axes(a), (int)attr_i(a, "split_axis", 0), (int)attr_i(a, "concat_axis", 0),
+        attr_b(a, "tiled", false));
 }
 
 static hd ppermute(ARGS)
@@ -115,8 +117,7 @@ static hd local_times_psum(ARGS)
 
 const GoldenRow golden_collective_rows[] = {
 #define R(name) { #name, name }
-    R(psum), R(pmean), R(pmax), R(pmin), R(axis_index), R(axis_size), R(psum_two), R(all_gather), R(psum_scatter), R(all_to_all),
-    R(ppermute), R(pshuffle), R(ring_sum), R(normalize_by_axis), R(batch_norm), R(softmax_over_axis), R(psum_square),
-    R(local_times_psum),
-    { NULL, NULL }
+    R(psum), R(pmean), R(pmax), R(pmin), R(axis_index), R(axis_size), R(psum_two), R(all_gather),
+    R(psum_scatter), R(all_to_all), R(ppermute), R(pshuffle), R(ring_sum), R(normalize_by_axis),
+    R(batch_norm), R(softmax_over_axis), R(psum_square), R(local_times_psum), { NULL, NULL }
 };

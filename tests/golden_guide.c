@@ -1,7 +1,9 @@
 /*
- * golden_guide.c - the programs of the vectorisation guide, and the small functions that batching and kinks are tried on.
+ * golden_guide.c - the programs of the vectorisation guide, and the small functions that batching and kinks
+ * are tried on.
  *
- * In:  arrays.   Out: arrays. Each program is the definition written down in tests/golden/README.md's sources, in heddle.h.
+ * In:  arrays.   Out: arrays. Each program is the definition written down in tests/golden/README.md's
+ * sources, in heddle.h.
  */
 #include "golden.h"
 
@@ -73,9 +75,11 @@ static hd loss_of_batch(hd w, hd b, hd x, hd y)
 static hd data_parallel_step(ARGS)
 {
     (void)n;
-    hd all = hd_apply_n(hd_value_and_grad(loss_of_batch, .argnums = HD_INTS(0, 1)), x, 4), r = hd_c(attr_f(a, "rate", 0));
+    hd all = hd_apply_n(hd_value_and_grad(loss_of_batch, .argnums = HD_INTS(0, 1)), x, 4),
+       r = hd_c(attr_f(a, "rate", 0));
     hd mean = hd_pmean(all, "devices"), d = hd_nth(mean, 1);
-    return hd_tuple(hd_sub(x[0], hd_mul(r, hd_nth(d, 0))), hd_sub(x[1], hd_mul(r, hd_nth(d, 1))), hd_nth(mean, 0));
+    return hd_tuple(
+        hd_sub(x[0], hd_mul(r, hd_nth(d, 0))), hd_sub(x[1], hd_mul(r, hd_nth(d, 1))), hd_nth(mean, 0));
 }
 
 static hd softmax(ARGS) { UNUSED; return hd_softmax(x[0], -1); }
@@ -92,12 +96,14 @@ static hd dropout_layer(hd key, hd v, hd keep, const void *older)
 static hd dropout(ARGS)
 {
     (void)n;
-    hd key = hd_key((uint64_t)attr_i(a, "seed", 0)), keep = hd_cast(hd_c(1 - attr_f(a, "rate", 0.5)), HD_F32);
+    hd key = hd_key((uint64_t)attr_i(a, "seed", 0)),
+       keep = hd_cast(hd_c(1 - attr_f(a, "rate", 0.5)), HD_F32);
     int64_t older = !attr_b(a, "partitionable", true);
     hd_fn *layer = hd_bind(dropout_layer, older);
     if (attr_b(a, "shared", false))
         return hd_apply(hd_vmap(layer, .in_axes = { HD_NONE, 0, HD_NONE }), key, x[0], keep);
-    return hd_apply(hd_vmap(layer, .in_axes = { 0, 0, HD_NONE }), hd_random_split(key, hd_dim(x[0], 0)), x[0], keep);
+    return hd_apply(
+        hd_vmap(layer, .in_axes = { 0, 0, HD_NONE }), hd_random_split(key, hd_dim(x[0], 0)), x[0], keep);
 }
 
 static hd rnn_cell(hd w_hh, hd w_xh, hd b, hd h, hd x)
@@ -114,7 +120,8 @@ static hd run_sequence(hd inputs, hd w_hh, hd w_xh, hd b)
 
 static hd run_batch(const hd *x)
 {
-    return hd_apply(hd_vmap(run_sequence, .in_axes = { 0, HD_NONE, HD_NONE, HD_NONE }), x[0], x[1], x[2], x[3]);
+    return hd_apply(
+        hd_vmap(run_sequence, .in_axes = { 0, HD_NONE, HD_NONE, HD_NONE }), x[0], x[1], x[2], x[3]);
 }
 static hd rnn(ARGS) { UNUSED; return run_sequence(x[0], x[1], x[2], x[3]); }
 static hd rnn_loss(ARGS) { UNUSED; return hd_mean(hd_square(run_batch(x))); }
@@ -131,7 +138,11 @@ static hd tree_affine(ARGS)
     return hd_tuple(hd_add(hd_dot(s, x[2]), x[0]), hd_sum(hd_mul(x[3], x[1])));
 }
 
-static hd two_outputs(ARGS) { UNUSED; return hd_tuple(hd_outer(x[0], x[1]), hd_mul(hd_sum(x[0]), hd_max(x[1]))); }
+static hd two_outputs(ARGS)
+{
+    UNUSED;
+    return hd_tuple(hd_outer(x[0], x[1]), hd_mul(hd_sum(x[0]), hd_max(x[1])));
+}
 
 static hd attention(ARGS)
 {
@@ -169,45 +180,37 @@ static hd sinc(hd v)
 #define KINK1(name, f) static hd kink_##name(ARGS) { UNUSED; return f(x[0]); }
 #define KINK2(name, f) static hd kink_##name(ARGS) { UNUSED; return f(x[0], x[1]); }
 #define KINK(name, e)  static hd kink_##name(ARGS) { UNUSED; return e; }
-KINK1(abs, hd_abs) KINK1(relu, hd_relu) KINK1(elu, hd_elu) KINK1(sign, hd_sign) KINK1(floor, hd_floor) KINK1(sqrt, hd_sqrt)
-KINK1(cbrt, hd_cbrt) KINK1(rsqrt, hd_rsqrt) KINK1(log, hd_log) KINK1(acos, hd_acos) KINK1(atanh, hd_atanh)
-KINK1(acosh, hd_acosh) KINK1(softplus, hd_softplus) KINK1(log_sigmoid, log_sigmoid)
-KINK2(max, hd_maximum) KINK2(min, hd_minimum) KINK2(pow, hd_pow) KINK2(atan2, hd_atan2) KINK2(div, hd_div) KINK2(rem, hd_rem)
-KINK2(logaddexp, hd_logaddexp)
-KINK(relu_max, hd_maximum(x[0], hd_c(0)))
-KINK(integer_pow_0, hd_integer_pow(x[0], 0))
-KINK(integer_pow_1, hd_integer_pow(x[0], 1))
-KINK(integer_pow_2, hd_integer_pow(x[0], 2))
-KINK(clip, hd_clip(x[1], x[0], x[2]))
-KINK(hypot, hd_sqrt(hd_add(hd_mul(x[0], x[0]), hd_mul(x[1], x[1]))))
-KINK(reduce_max, hd_max(x[0], -1))
-KINK(reduce_min, hd_min(x[0], -1))
-KINK(reduce_prod, hd_prod(x[0], -1))
-KINK(sort, hd_sort(x[0], -1))
-KINK(cummax, hd_cummax(x[0], -1))
-KINK(top_k, hd_nth(hd_top_k(x[0], 2, -1), 0))
-KINK(logsumexp, hd_logsumexp(x[0], -1))
-KINK(median, hd_median(x[0], -1))
-KINK(relu6, hd_where(hd_ge(x[0], hd_c(6)), hd_c(6), hd_where(hd_gt(x[0], hd_c(0)), x[0], hd_c(0))))
-KINK(leaky_relu, hd_where(hd_ge(x[0], hd_c(0)), x[0], hd_mul_c(x[0], 0.01)))
-KINK(sinc, sinc(x[0]))
-KINK(norm, hd_sqrt(hd_sum(hd_mul(x[0], x[0]), -1)))
-KINK(std, hd_std(x[0], -1))
+KINK1(abs, hd_abs)
+KINK1(relu, hd_relu) KINK1(elu, hd_elu) KINK1(sign, hd_sign) KINK1(floor, hd_floor) KINK1(sqrt,
+    hd_sqrt) KINK1(cbrt, hd_cbrt) KINK1(rsqrt, hd_rsqrt) KINK1(log, hd_log) KINK1(acos, hd_acos) KINK1(atanh,
+    hd_atanh) KINK1(acosh, hd_acosh) KINK1(softplus, hd_softplus) KINK1(log_sigmoid, log_sigmoid) KINK2(max,
+    hd_maximum) KINK2(min, hd_minimum) KINK2(pow, hd_pow) KINK2(atan2, hd_atan2) KINK2(div,
+    hd_div) KINK2(rem, hd_rem) KINK2(logaddexp, hd_logaddexp) KINK(relu_max, hd_maximum(x[0], hd_c(0)))
+    KINK(integer_pow_0, hd_integer_pow(x[0], 0)) KINK(integer_pow_1, hd_integer_pow(x[0], 1)) KINK(
+        integer_pow_2, hd_integer_pow(x[0], 2)) KINK(clip, hd_clip(x[1], x[0], x[2])) KINK(hypot,
+        hd_sqrt(hd_add(hd_mul(x[0], x[0]), hd_mul(x[1], x[1])))) KINK(reduce_max, hd_max(x[0], -1))
+        KINK(reduce_min, hd_min(x[0], -1)) KINK(reduce_prod, hd_prod(x[0], -1)) KINK(sort, hd_sort(x[0], -1))
+            KINK(cummax, hd_cummax(x[0], -1)) KINK(top_k, hd_nth(hd_top_k(x[0], 2, -1), 0))
+                KINK(logsumexp, hd_logsumexp(x[0], -1)) KINK(median, hd_median(x[0], -1)) KINK(relu6,
+                    hd_where(hd_ge(x[0], hd_c(6)), hd_c(6), hd_where(hd_gt(x[0], hd_c(0)), x[0], hd_c(0))))
+                    KINK(leaky_relu, hd_where(hd_ge(x[0], hd_c(0)), x[0], hd_mul_c(x[0], 0.01)))
+                        KINK(sinc, sinc(x[0])) KINK(norm, hd_sqrt(hd_sum(hd_mul(x[0], x[0]), -1)))
+                            KINK(std, hd_std(x[0], -1))
 
-const GoldenRow golden_guide_rows[] = {
-    { "guide_predict", predict }, { "guide_scaled_loss", scaled_loss }, { "guide_images", images },
-    { "guide_normalize", normalize }, { "guide_euclidean_distance", distance }, { "guide_pairwise_sum", pairwise_sum },
-    { "guide_pairwise_sum_safe", pairwise_sum_safe }, { "guide_loss_per_example", loss_per_example },
-    { "guide_softmax", softmax }, { "guide_softmax_scalar", softmax_scalar }, { "guide_dropout", dropout },
-    { "guide_rnn", rnn }, { "guide_rnn_loss", rnn_loss }, { "guide_data_parallel_step", data_parallel_step },
-    { "guide_rnn_batched", rnn_batched },
-    { "affine", affine }, { "tree_affine", tree_affine }, { "two_outputs", two_outputs }, { "attention", attention },
-    { "layer_norm", layer_norm }, { "outer_product", outer_product }, { "mlp_loss", mlp_loss },
-    { "constant_and_identity", constant_and_identity },
+                                const GoldenRow
+    golden_guide_rows[] = { { "guide_predict", predict },
+        { "guide_scaled_loss", scaled_loss }, { "guide_images", images }, { "guide_normalize", normalize },
+        { "guide_euclidean_distance", distance }, { "guide_pairwise_sum", pairwise_sum },
+        { "guide_pairwise_sum_safe", pairwise_sum_safe }, { "guide_loss_per_example", loss_per_example },
+        { "guide_softmax", softmax }, { "guide_softmax_scalar", softmax_scalar },
+        { "guide_dropout", dropout }, { "guide_rnn", rnn }, { "guide_rnn_loss", rnn_loss },
+        { "guide_data_parallel_step", data_parallel_step }, { "guide_rnn_batched", rnn_batched },
+        { "affine", affine }, { "tree_affine", tree_affine }, { "two_outputs", two_outputs },
+        { "attention", attention }, { "layer_norm", layer_norm }, { "outer_product", outer_product },
+        { "mlp_loss", mlp_loss }, { "constant_and_identity", constant_and_identity },
 #define K(name) { "kink_" #name, kink_##name }
-    K(abs), K(relu), K(elu), K(sign), K(floor), K(sqrt), K(cbrt), K(rsqrt), K(log), K(acos), K(atanh), K(acosh), K(softplus),
-    K(log_sigmoid), K(max), K(min), K(pow), K(atan2), K(div), K(rem), K(logaddexp), K(relu_max), K(integer_pow_0),
-    K(integer_pow_1), K(integer_pow_2), K(clip), K(hypot), K(reduce_max), K(reduce_min), K(reduce_prod), K(sort),
-    K(cummax), K(top_k), K(logsumexp), K(median), K(norm), K(std), K(relu6), K(leaky_relu), K(sinc),
-    { NULL, NULL }
-};
+        K(abs), K(relu), K(elu), K(sign), K(floor), K(sqrt), K(cbrt), K(rsqrt), K(log), K(acos), K(atanh),
+        K(acosh), K(softplus), K(log_sigmoid), K(max), K(min), K(pow), K(atan2), K(div), K(rem),
+        K(logaddexp), K(relu_max), K(integer_pow_0), K(integer_pow_1), K(integer_pow_2), K(clip), K(hypot),
+        K(reduce_max), K(reduce_min), K(reduce_prod), K(sort), K(cummax), K(top_k), K(logsumexp), K(median),
+        K(norm), K(std), K(relu6), K(leaky_relu), K(sinc), { NULL, NULL } };

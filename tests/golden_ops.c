@@ -2,8 +2,8 @@
  * golden_ops.c - lax, jax.numpy and jax.nn operations of the stored cases, by name.
  *
  * In:  an op's name and attributes as lax and StableHLO write them.   Out: a program.
- * Operations of lax are built from the graph's own rows, so that each row is met as it is; those of jax.numpy and jax.nn
- * through heddle.h.
+ * Operations of lax are built from the graph's own rows, so that each row is met as it is; those of
+ * jax.numpy and jax.nn through heddle.h.
  */
 #include <string.h>
 
@@ -26,10 +26,17 @@ static hd tuple_of(const Ref *r, int n)
 
 /* ---- elementwise ---- */
 
-static Ref scalar_to(Ref v, Ref like) { return typ(v)->rank ? v : Broadcast(v, type_shape(typ(like)), ints_of(NULL, 0)); }
+static Ref scalar_to(Ref v, Ref like)
+{
+    return typ(v)->rank ? v : Broadcast(v, type_shape(typ(like)), ints_of(NULL, 0));
+}
 
 static hd square(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_square(x[0]); }
-static hd integer_pow(const json_t *a, const hd *x, int n) { (void)n; return hd_integer_pow(x[0], (int)attr_i(a, "y", 1)); }
+static hd integer_pow(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_integer_pow(x[0], (int)attr_i(a, "y", 1));
+}
 
 static hd round_(const json_t *a, const hd *x, int n)
 {
@@ -63,7 +70,8 @@ static hd bitcast(const json_t *a, const hd *x, int n)
 static hd reduce_precision(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    return hd_reduce_precision(x[0], (int)attr_i(a, "exponent_bits", 8), (int)attr_i(a, "mantissa_bits", 23));
+    return hd_reduce_precision(
+        x[0], (int)attr_i(a, "exponent_bits", 8), (int)attr_i(a, "mantissa_bits", 23));
 }
 
 static hd select_n(const json_t *a, const hd *x, int n)
@@ -90,21 +98,42 @@ static hd pow_(const json_t *a, const hd *x, int n)
 static hd slice(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    return sym_of(Slice(sym_ref(x[0]), list(a, "start_indices"), list(a, "limit_indices"), list(a, "strides")));
+    return sym_of(
+        Slice(sym_ref(x[0]), list(a, "start_indices"), list(a, "limit_indices"), list(a, "strides")));
 }
 
 static hd pad(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    return sym_of(Pad(sym_ref(x[0]), sym_ref(x[1]), list(a, "edge_padding_low"), list(a, "edge_padding_high"),
-        list(a, "interior_padding")));
+    return sym_of(Pad(sym_ref(x[0]), sym_ref(x[1]), list(a, "edge_padding_low"),
+        list(a, "edge_padding_high"), list(a, "interior_padding")));
 }
 
-static hd rev(const json_t *a, const hd *x, int n) { (void)n; return sym_of(Reverse(sym_ref(x[0]), list(a, "dimensions"))); }
-static hd transpose(const json_t *a, const hd *x, int n) { (void)n; return sym_of(Transpose(sym_ref(x[0]), list(a, "permutation"))); }
-static hd reshape(const json_t *a, const hd *x, int n) { (void)n; return sym_of(Reshape(sym_ref(x[0]), list(a, "new_sizes"))); }
-static hd squeeze(const json_t *a, const hd *x, int n) { (void)n; return hd_squeeze_n(x[0], attr_l(a, "dimensions")); }
-static hd expand_dims(const json_t *a, const hd *x, int n) { (void)n; return hd_expand_dims_n(x[0], attr_l(a, "dimensions")); }
+static hd rev(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return sym_of(Reverse(sym_ref(x[0]), list(a, "dimensions")));
+}
+static hd transpose(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return sym_of(Transpose(sym_ref(x[0]), list(a, "permutation")));
+}
+static hd reshape(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return sym_of(Reshape(sym_ref(x[0]), list(a, "new_sizes")));
+}
+static hd squeeze(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_squeeze_n(x[0], attr_l(a, "dimensions"));
+}
+static hd expand_dims(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_expand_dims_n(x[0], attr_l(a, "dimensions"));
+}
 
 static hd broadcast_in_dim(const json_t *a, const hd *x, int n)
 {
@@ -112,7 +141,10 @@ static hd broadcast_in_dim(const json_t *a, const hd *x, int n)
     return hd_broadcast_in_dim(x[0], attr_l(a, "shape"), attr_l(a, "broadcast_dimensions"));
 }
 
-static hd concatenate(const json_t *a, const hd *x, int n) { return hd_concatenate_n((int)attr_i(a, "dimension", 0), x, n); }
+static hd concatenate(const json_t *a, const hd *x, int n)
+{
+    return hd_concatenate_n((int)attr_i(a, "dimension", 0), x, n);
+}
 
 static hd iota(const json_t *a, const hd *x, int n)
 {
@@ -123,45 +155,62 @@ static hd iota(const json_t *a, const hd *x, int n)
 /* ---- reductions, products, order ---- */
 
 #define REDUCER(name) \
-    static hd name(const json_t *a, const hd *x, int n) { (void)n; return sym_of(Reduce(OP_##name, sym_ref(x[0]), list(a, "axes"))); }
-REDUCER(reduce_sum) REDUCER(reduce_prod) REDUCER(reduce_max) REDUCER(reduce_min) REDUCER(reduce_and) REDUCER(reduce_or)
-REDUCER(reduce_xor)
+    static hd name(const json_t *a, const hd *x, int n) \
+    { \
+        (void)n; \
+        return sym_of(Reduce(OP_##name, sym_ref(x[0]), list(a, "axes"))); \
+    }
+REDUCER(reduce_sum)
+REDUCER(reduce_prod) REDUCER(reduce_max) REDUCER(reduce_min) REDUCER(reduce_and) REDUCER(reduce_or)
+    REDUCER(reduce_xor)
 
 #define ARG(name) \
     static hd name(const json_t *a, const hd *x, int n) \
     { \
         (void)n; \
-        return sym_of(Arg(OP_##name, sym_ref(x[0]), (int)attr_i(a, "axis", 0), (Dtype)attr_dtype(a, "index_dtype", HD_I32))); \
+        return sym_of(Arg(OP_##name, sym_ref(x[0]), (int)attr_i(a, "axis", 0), \
+            (Dtype)attr_dtype(a, "index_dtype", HD_I32))); \
     }
-ARG(argmax) ARG(argmin)
+        ARG(argmax) ARG(argmin)
 
 #define CUMULATIVE(name) \
     static hd name(const json_t *a, const hd *x, int n) \
     { \
         (void)n; \
-        return sym_of(Cumulative(OP_##name, sym_ref(x[0]), (int)attr_i(a, "axis", 0), attr_b(a, "reverse", false))); \
+        return sym_of( \
+            Cumulative(OP_##name, sym_ref(x[0]), (int)attr_i(a, "axis", 0), attr_b(a, "reverse", false))); \
     }
-CUMULATIVE(cumsum) CUMULATIVE(cumprod) CUMULATIVE(cummax) CUMULATIVE(cummin)
+            CUMULATIVE(cumsum) CUMULATIVE(cumprod) CUMULATIVE(cummax) CUMULATIVE(cummin)
 
-static hd dot_general(const json_t *a, const hd *x, int n)
+                static hd dot_general(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    return sym_of(Dot(sym_ref(x[0]), sym_ref(x[1]), list(a, "lhs_contracting_dimensions"), list(a, "rhs_contracting_dimensions"),
-        list(a, "lhs_batching_dimensions"), list(a, "rhs_batching_dimensions"),
-        (Dtype)attr_dtype(a, "preferred_element_type", HD_NODTYPE)));
+    return sym_of(Dot(sym_ref(x[0]), sym_ref(x[1]), list(a, "lhs_contracting_dimensions"),
+        list(a, "rhs_contracting_dimensions"), list(a, "lhs_batching_dimensions"),
+        list(a, "rhs_batching_dimensions"), (Dtype)attr_dtype(a, "preferred_element_type", HD_NODTYPE)));
 }
 
-static hd einsum(const json_t *a, const hd *x, int n) { return hd_einsum_n(attr_s(a, "equation", ""), x, n); }
+static hd einsum(const json_t *a, const hd *x, int n)
+{
+    return hd_einsum_n(attr_s(a, "equation", ""), x, n);
+}
 
 static hd sort(const json_t *a, const hd *x, int n)
 {
     Ref in[16], out[16];
     for (int i = 0; i < n; i++)
         in[i] = sym_ref(x[i]);
-    return emit_n(OP_sort, n, in, ATTR(1, attr_i(a, "dimension", 0), 1, attr_i(a, "num_keys", 1), 1, 0), out) ? tuple_of(out, n) : HD_NIL;
+    return emit_n(
+               OP_sort, n, in, ATTR(1, attr_i(a, "dimension", 0), 1, attr_i(a, "num_keys", 1), 1, 0), out) ?
+        tuple_of(out, n) :
+        HD_NIL;
 }
 
-static hd top_k(const json_t *a, const hd *x, int n) { (void)n; return hd_top_k(x[0], attr_i(a, "k", 1), (int)attr_i(a, "axis", -1)); }
+static hd top_k(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_top_k(x[0], attr_i(a, "k", 1), (int)attr_i(a, "axis", -1));
+}
 
 /* ---- indices ---- */
 
@@ -188,8 +237,8 @@ static Ref filled(Ref got, const Attr *at, const Ref *in, double fill)
 static hd gather(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    static const char *const names[] = { "offset_dims", "collapsed_slice_dims", "start_index_map", "operand_batching_dims",
-        "start_indices_batching_dims", "slice_sizes" };
+    static const char *const names[] = { "offset_dims", "collapsed_slice_dims", "start_index_map",
+        "operand_batching_dims", "start_indices_batching_dims", "slice_sizes" };
     Attr at = { 0 };
     for (int i = 0; i < 6; i++)
         attr_from(&at, a, names[i]);
@@ -201,8 +250,8 @@ static hd gather(const json_t *a, const hd *x, int n)
 
 static hd scatter_with(const json_t *a, const hd *x, int combine, bool negate)
 {
-    static const char *const names[] = { "update_window_dims", "inserted_window_dims", "scatter_dims_to_operand_dims",
-        "input_batching_dims", "scatter_indices_batching_dims" };
+    static const char *const names[] = { "update_window_dims", "inserted_window_dims",
+        "scatter_dims_to_operand_dims", "input_batching_dims", "scatter_indices_batching_dims" };
     Attr at = { 0 };
     for (int i = 0; i < 5; i++)
         attr_from(&at, a, names[i]);
@@ -284,9 +333,21 @@ static hd_ints axes_keep(const json_t *a)
     return l;
 }
 
-static hd softmax(const json_t *a, const hd *x, int n) { (void)n; return hd_softmax(x[0], (int)attr_i(a, "axis", -1)); }
-static hd log_softmax(const json_t *a, const hd *x, int n) { (void)n; return hd_log_softmax(x[0], (int)attr_i(a, "axis", -1)); }
-static hd logsumexp(const json_t *a, const hd *x, int n) { (void)n; return hd_logsumexp_n(x[0], axes_keep(a)); }
+static hd softmax(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_softmax(x[0], (int)attr_i(a, "axis", -1));
+}
+static hd log_softmax(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_log_softmax(x[0], (int)attr_i(a, "axis", -1));
+}
+static hd logsumexp(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_logsumexp_n(x[0], axes_keep(a));
+}
 static hd mean(const json_t *a, const hd *x, int n) { (void)n; return hd_mean_n(x[0], axes_keep(a)); }
 
 /* ddof is left to the caller in heddle.h: the sum of squares is divided again. */
@@ -343,7 +404,8 @@ static hd linspace(const json_t *a, const hd *x, int n)
 static hd arange(const json_t *a, const hd *x, int n)
 {
     (void)x, (void)n;
-    return hd_arange(attr_dtype(a, "dtype", HD_F32), attr_f(a, "start", 0), attr_f(a, "stop", 0), attr_f(a, "step", 1));
+    return hd_arange(
+        attr_dtype(a, "dtype", HD_F32), attr_f(a, "start", 0), attr_f(a, "stop", 0), attr_f(a, "step", 1));
 }
 
 static hd roll(const json_t *a, const hd *x, int n)
@@ -356,8 +418,16 @@ static hd roll(const json_t *a, const hd *x, int n)
     return y;
 }
 
-static hd tril(const json_t *a, const hd *x, int n) { (void)n; return hd_tril(x[0], (int)attr_i(a, "k", 0)); }
-static hd triu(const json_t *a, const hd *x, int n) { (void)n; return hd_triu(x[0], (int)attr_i(a, "k", 0)); }
+static hd tril(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_tril(x[0], (int)attr_i(a, "k", 0));
+}
+static hd triu(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_triu(x[0], (int)attr_i(a, "k", 0));
+}
 static hd where(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_where(x[0], x[1], x[2]); }
 static hd clip(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_clip(x[0], x[1], x[2]); }
 static hd cross(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_cross(x[0], x[1]); }
@@ -389,7 +459,8 @@ static hd convolve(const json_t *a, const hd *x, int n)
 static hd isclose(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    hd near = hd_le(hd_abs(hd_sub(x[0], x[1])), hd_add(hd_c(attr_f(a, "atol", 0)), hd_mul_c(hd_abs(x[1]), attr_f(a, "rtol", 0))));
+    hd near = hd_le(hd_abs(hd_sub(x[0], x[1])),
+        hd_add(hd_c(attr_f(a, "atol", 0)), hd_mul_c(hd_abs(x[1]), attr_f(a, "rtol", 0))));
     hd finite = hd_and(hd_isfinite(x[0]), hd_isfinite(x[1])), same = hd_eq(x[0], x[1]);
     hd close = hd_where(finite, near, same);
     return attr_b(a, "equal_nan", false) ? hd_or(close, hd_and(hd_isnan(x[0]), hd_isnan(x[1]))) : close;
@@ -404,40 +475,62 @@ static hd cumlogsumexp(const json_t *a, const hd *x, int n)
     hd y = hd_cumlogsumexp(back ? hd_flip_n(x[0], flipped) : x[0], axis);
     return back ? hd_flip_n(y, flipped) : y;
 }
-static hd interp(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_interp(x[0], x[1], x[2]); }
+static hd interp(const json_t *a, const hd *x, int n)
+{
+    (void)a, (void)n;
+    return hd_interp(x[0], x[1], x[2]);
+}
 static hd searchsorted(const json_t *a, const hd *x, int n)
 {
     (void)n;
     bool right = !strcmp(attr_s(a, "side", "left"), "right");
     return hd_searchsorted_n(x[0], x[1], &(hd_search_opts){ .side = right ? HD_RIGHT : HD_LEFT });
 }
-static hd take_along_axis(const json_t *a, const hd *x, int n) { (void)n; return hd_take_along_axis(x[0], x[1], (int)attr_i(a, "axis", 0)); }
+static hd take_along_axis(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_take_along_axis(x[0], x[1], (int)attr_i(a, "axis", 0));
+}
 
-static const GoldenRow table[] = {
-    { "square", square }, { "integer_pow", integer_pow }, { "pow", pow_ }, { "round", round_ }, { "clamp", clamp },
-    { "convert_element_type", convert }, { "bitcast_convert_type", bitcast }, { "reduce_precision", reduce_precision },
-    { "select_n", select_n }, { "slice", slice }, { "pad", pad }, { "rev", rev }, { "transpose", transpose },
-    { "reshape", reshape }, { "squeeze", squeeze }, { "expand_dims", expand_dims }, { "broadcast_in_dim", broadcast_in_dim },
-    { "concatenate", concatenate }, { "iota", iota }, { "reduce_sum", reduce_sum }, { "reduce_prod", reduce_prod },
-    { "reduce_max", reduce_max }, { "reduce_min", reduce_min }, { "reduce_and", reduce_and }, { "reduce_or", reduce_or },
-    { "reduce_xor", reduce_xor }, { "argmax", argmax }, { "argmin", argmin }, { "cumsum", cumsum }, { "cumprod", cumprod },
-    { "cummax", cummax }, { "cummin", cummin }, { "dot_general", dot_general }, { "einsum", einsum }, { "sort", sort },
-    { "top_k", top_k }, { "gather", gather }, { "scatter", scatter }, { "scatter_add", scatter_add },
-    { "scatter_sub", scatter_sub }, { "scatter_mul", scatter_mul }, { "scatter_min", scatter_min },
-    { "scatter_max", scatter_max }, { "dynamic_slice", dynamic_slice }, { "dynamic_update_slice", dynamic_update_slice },
-    { "jax.nn.softmax", softmax }, { "jax.nn.log_softmax", log_softmax }, { "jax.nn.logsumexp", logsumexp },
-    { "jnp.mean", mean }, { "jnp.var", var }, { "jnp.std", std }, { "jax.nn.one_hot", one_hot }, { "jnp.sort", jnp_sort },
-    { "jnp.argsort", jnp_argsort }, { "jnp.linspace", linspace }, { "jnp.arange", arange }, { "jnp.roll", roll },
-    { "jnp.tril", tril }, { "jnp.triu", triu }, { "jnp.where", where }, { "jnp.clip", clip }, { "jnp.cross", cross },
-    { "jnp.kron", kron }, { "jnp.take", take }, { "jnp.interp", interp }, { "jnp.searchsorted", searchsorted },
+static const GoldenRow table[] = { { "square", square }, { "integer_pow", integer_pow }, { "pow", pow_ },
+    { "round", round_ }, { "clamp", clamp }, { "convert_element_type", convert },
+    { "bitcast_convert_type", bitcast }, { "reduce_precision", reduce_precision }, { "select_n", select_n },
+    { "slice", slice }, { "pad", pad }, { "rev", rev }, { "transpose", transpose }, { "reshape", reshape },
+    { "squeeze", squeeze }, { "expand_dims", expand_dims }, { "broadcast_in_dim", broadcast_in_dim },
+    { "concatenate", concatenate }, { "iota", iota }, { "reduce_sum", reduce_sum },
+    { "reduce_prod", reduce_prod }, { "reduce_max", reduce_max }, { "reduce_min", reduce_min },
+    { "reduce_and", reduce_and }, { "reduce_or", reduce_or }, { "reduce_xor", reduce_xor },
+    { "argmax", argmax }, { "argmin", argmin }, { "cumsum", cumsum }, { "cumprod", cumprod },
+    { "cummax", cummax }, { "cummin", cummin }, { "dot_general", dot_general }, { "einsum", einsum },
+    { "sort", sort }, { "top_k", top_k }, { "gather", gather }, { "scatter", scatter },
+    { "scatter_add", scatter_add }, { "scatter_sub", scatter_sub }, { "scatter_mul", scatter_mul },
+    { "scatter_min", scatter_min }, { "scatter_max", scatter_max }, { "dynamic_slice", dynamic_slice },
+    { "dynamic_update_slice", dynamic_update_slice }, { "jax.nn.softmax", softmax },
+    { "jax.nn.log_softmax", log_softmax }, { "jax.nn.logsumexp", logsumexp }, { "jnp.mean", mean },
+    { "jnp.var", var }, { "jnp.std", std }, { "jax.nn.one_hot", one_hot }, { "jnp.sort", jnp_sort },
+    { "jnp.argsort", jnp_argsort }, { "jnp.linspace", linspace }, { "jnp.arange", arange },
+    { "jnp.roll", roll }, { "jnp.tril", tril }, { "jnp.triu", triu }, { "jnp.where", where },
+    { "jnp.clip", clip }, { "jnp.cross", cross }, { "jnp.kron", kron }, { "jnp.take", take },
+    { "jnp.interp", interp }, { "jnp.searchsorted", searchsorted },
     { "jnp.take_along_axis", take_along_axis }, { "jnp.convolve", convolve }, { "jnp.isclose", isclose },
     { "cumlogsumexp", cumlogsumexp }, { "kink_clamp", clamp }, { "scatter_apply", scatter_apply },
-    { NULL, NULL }
-};
+    { NULL, NULL } };
 
 /* Rows of the op table that need no attributes go by their own names. */
-#define ROW_1(name) static hd row_##name(const json_t *a, const hd *x, int n) { (void)a, (void)n; const Ref in[] = { sym_ref(x[0]) }; return sym_of(emit(OP_##name, 1, in, NULL)); }
-#define ROW_2(name) static hd row_##name(const json_t *a, const hd *x, int n) { (void)a, (void)n; const Ref in[] = { sym_ref(x[0]), sym_ref(x[1]) }; return sym_of(emit(OP_##name, 2, in, NULL)); }
+#define ROW_1(name) \
+    static hd row_##name(const json_t *a, const hd *x, int n) \
+    { \
+        (void)a, (void)n; \
+        const Ref in[] = { sym_ref(x[0]) }; \
+        return sym_of(emit(OP_##name, 1, in, NULL)); \
+    }
+#define ROW_2(name) \
+    static hd row_##name(const json_t *a, const hd *x, int n) \
+    { \
+        (void)a, (void)n; \
+        const Ref in[] = { sym_ref(x[0]), sym_ref(x[1]) }; \
+        return sym_of(emit(OP_##name, 2, in, NULL)); \
+    }
 #define ROW_3(name)
 #define ELEM(name, Name, arity, ...) ROW_##arity(name)
 #define STRUC(...)
@@ -459,7 +552,8 @@ GoldenFn *golden_ops(const char *op, const json_t *attrs, const char **missing)
         if (!strcmp(op, "jax.nn.one_hot") && !strcmp(attr_s(attrs, "dtype", "f32"), "c64"))
             *missing = "complex numbers";
         else if ((!strcmp(op, "iota") || !strcmp(op, "convert_element_type")) &&
-            (attr_dtype(attrs, "dtype", HD_F32) >= HD_C64 || attr_dtype(attrs, "new_dtype", HD_F32) >= HD_C64))
+            (attr_dtype(attrs, "dtype", HD_F32) >= HD_C64 ||
+                attr_dtype(attrs, "new_dtype", HD_F32) >= HD_C64))
             *missing = "complex numbers";
         return *missing ? NULL : f;
     }

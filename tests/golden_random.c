@@ -15,7 +15,8 @@ static hd threefry_block(const json_t *a, const hd *x, int n)
     (void)a, (void)n;
     Ref key = sym_ref(x[0]), x0 = sym_ref(x[1]), in[4] = { 0, 0, x0, sym_ref(x[2]) }, out[2];
     for (int k = 0; k < 2; k++)
-        in[k] = Broadcast(Reshape(SliceAxis(key, 0, k, k + 1), ints_of(NULL, 0)), type_shape(typ(x0)), ints_of(NULL, 0));
+        in[k] = Broadcast(
+            Reshape(SliceAxis(key, 0, k, k + 1), ints_of(NULL, 0)), type_shape(typ(x0)), ints_of(NULL, 0));
     if (!emit_n(OP_threefry, 4, in, NULL, out))
         return HD_NIL;
     const hd both[] = { sym_of(out[0]), sym_of(out[1]) };
@@ -26,12 +27,14 @@ static hd threefry_block(const json_t *a, const hd *x, int n)
 static hd threefry_array(const json_t *a, const hd *x, int n)
 {
     int64_t size = hd_size(x[1]), half = (size + 1) / 2;
-    hd flat = hd_pad(x[1], hd_lit_n(HD_U32, (hd_ints){ 0 }, &(uint32_t){ 0 }), (hd_ints){ 1, { 0 } }, (hd_ints){ 1, { size & 1 } }, (hd_ints){ 0 });
+    hd flat = hd_pad(x[1], hd_lit_n(HD_U32, (hd_ints){ 0 }, &(uint32_t){ 0 }), (hd_ints){ 1, { 0 } },
+        (hd_ints){ 1, { size & 1 } }, (hd_ints){ 0 });
     const hd in[] = { x[0], hd_slice(flat, (hd_ints){ 1, { 0 } }, (hd_ints){ 1, { half } }, (hd_ints){ 0 }),
         hd_slice(flat, (hd_ints){ 1, { half } }, (hd_ints){ 1, { 2 * half } }, (hd_ints){ 0 }) };
     hd both = threefry_block(a, in, n);
     const hd parts[] = { hd_nth(both, 0), hd_nth(both, 1) };
-    return hd_slice(hd_concatenate_n(0, parts, 2), (hd_ints){ 1, { 0 } }, (hd_ints){ 1, { size } }, (hd_ints){ 0 });
+    return hd_slice(
+        hd_concatenate_n(0, parts, 2), (hd_ints){ 1, { 0 } }, (hd_ints){ 1, { size } }, (hd_ints){ 0 });
 }
 
 /* With 32-bit types a seed is its low half. */
@@ -59,8 +62,16 @@ static hd split(const json_t *a, const hd *x, int n)
     return hd_reshape_n(y, s);
 }
 
-static hd fold_in(const json_t *a, const hd *x, int n) { (void)a, (void)n; return hd_random_fold_in(x[0], x[1]); }
-static hd bits(const json_t *a, const hd *x, int n) { (void)n; return hd_random_bits_n(x[0], dtype(a), attr_l(a, "shape")); }
+static hd fold_in(const json_t *a, const hd *x, int n)
+{
+    (void)a, (void)n;
+    return hd_random_fold_in(x[0], x[1]);
+}
+static hd bits(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_random_bits_n(x[0], dtype(a), attr_l(a, "shape"));
+}
 
 /* Over other ranges: the unit draw, scaled, and not below the minimum. */
 static hd uniform(const json_t *a, const hd *x, int n)
@@ -74,17 +85,35 @@ static hd uniform(const json_t *a, const hd *x, int n)
     return hd_maximum(l, hd_add(hd_mul(u, hd_sub(h, l)), l));
 }
 
-#define SAMPLER(name) static hd name(const json_t *a, const hd *x, int n) { (void)n; return hd_random_##name##_n(x[0], dtype(a), attr_l(a, "shape")); }
-SAMPLER(normal) SAMPLER(gumbel) SAMPLER(exponential) SAMPLER(laplace) SAMPLER(rademacher)
-SAMPLER(logistic) SAMPLER(cauchy) SAMPLER(maxwell)
+#define SAMPLER(name) \
+    static hd name(const json_t *a, const hd *x, int n) \
+    { \
+        (void)n; \
+        return hd_random_##name##_n(x[0], dtype(a), attr_l(a, "shape")); \
+    }
+SAMPLER(normal)
+SAMPLER(gumbel) SAMPLER(exponential) SAMPLER(laplace) SAMPLER(rademacher) SAMPLER(logistic) SAMPLER(cauchy)
+    SAMPLER(maxwell)
 
-#define DRAWN(name) static hd draw_##name(const json_t *a, const hd *x, int n) { (void)n; return hd_random_##name##_n(x[0], x[1], attr_l(a, "shape")); }
-DRAWN(bernoulli) DRAWN(gamma) DRAWN(loggamma) DRAWN(t) DRAWN(chisquare) DRAWN(pareto) DRAWN(dirichlet) DRAWN(poisson)
-DRAWN(rayleigh) DRAWN(lognormal) DRAWN(wald) DRAWN(geometric) DRAWN(generalized_normal)
-#define DRAWN2(name) static hd draw_##name(const json_t *a, const hd *x, int n) { (void)n; return hd_random_##name##_n(x[0], x[1], x[2], attr_l(a, "shape")); }
-DRAWN2(beta) DRAWN2(f) DRAWN2(binomial) DRAWN2(multinomial) DRAWN2(weibull_min) DRAWN2(double_sided_maxwell)
+#define DRAWN(name) \
+    static hd draw_##name(const json_t *a, const hd *x, int n) \
+    { \
+        (void)n; \
+        return hd_random_##name##_n(x[0], x[1], attr_l(a, "shape")); \
+    }
+        DRAWN(bernoulli) DRAWN(gamma) DRAWN(loggamma) DRAWN(t) DRAWN(chisquare) DRAWN(pareto)
+            DRAWN(dirichlet) DRAWN(poisson) DRAWN(rayleigh) DRAWN(lognormal) DRAWN(wald) DRAWN(geometric)
+                DRAWN(generalized_normal)
+#define DRAWN2(name) \
+    static hd draw_##name(const json_t *a, const hd *x, int n) \
+    { \
+        (void)n; \
+        return hd_random_##name##_n(x[0], x[1], x[2], attr_l(a, "shape")); \
+    }
+                    DRAWN2(beta) DRAWN2(f) DRAWN2(binomial) DRAWN2(multinomial) DRAWN2(weibull_min)
+                        DRAWN2(double_sided_maxwell)
 
-static hd triangular(const json_t *a, const hd *x, int n)
+                            static hd triangular(const json_t *a, const hd *x, int n)
 {
     (void)n;
     return hd_random_triangular_n(x[0], x[1], x[2], x[3], attr_l(a, "shape"));
@@ -99,7 +128,8 @@ static hd ball(const json_t *a, const hd *x, int n)
 static hd truncated_normal(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    hd low = hd_cast(hd_c(attr_f(a, "lower", 0)), dtype(a)), high = hd_cast(hd_c(attr_f(a, "upper", 0)), dtype(a));
+    hd low = hd_cast(hd_c(attr_f(a, "lower", 0)), dtype(a)),
+       high = hd_cast(hd_c(attr_f(a, "upper", 0)), dtype(a));
     return hd_random_truncated_normal_n(x[0], low, high, attr_l(a, "shape"));
 }
 
@@ -144,22 +174,23 @@ static hd categorical(const json_t *a, const hd *x, int n)
     return hd_random_categorical_n(x[0], x[1], (int)attr_i(a, "axis", -1), attr_l(a, "shape"));
 }
 
-static const GoldenRow table[] = {
-    { "threefry2x32", threefry_block }, { "threefry_2x32", threefry_array }, { "random.PRNGKey", key }, { "random.split", split },
-    { "random.fold_in", fold_in }, { "random.bits", bits }, { "random.uniform", uniform }, { "random.normal", normal },
+static const GoldenRow table[] = { { "threefry2x32", threefry_block }, { "threefry_2x32", threefry_array },
+    { "random.PRNGKey", key }, { "random.split", split }, { "random.fold_in", fold_in },
+    { "random.bits", bits }, { "random.uniform", uniform }, { "random.normal", normal },
     { "random.gumbel", gumbel }, { "random.exponential", exponential }, { "random.laplace", laplace },
-    { "random.rademacher", rademacher }, { "random.bernoulli", draw_bernoulli }, { "random.randint", randint },
-    { "random.permutation", permutation }, { "random.choice", choice }, { "random.categorical", categorical },
-    { "random.logistic", logistic }, { "random.cauchy", cauchy }, { "random.maxwell", maxwell }, { "random.truncated_normal", truncated_normal },
-    { "random.gamma", draw_gamma }, { "random.loggamma", draw_loggamma }, { "random.beta", draw_beta }, { "random.dirichlet", draw_dirichlet },
-    { "random.t", draw_t }, { "random.f", draw_f }, { "random.chisquare", draw_chisquare }, { "random.pareto", draw_pareto },
-    { "random.rayleigh", draw_rayleigh }, { "random.lognormal", draw_lognormal }, { "random.wald", draw_wald },
-    { "random.weibull_min", draw_weibull_min }, { "random.double_sided_maxwell", draw_double_sided_maxwell },
-    { "random.triangular", triangular }, { "random.generalized_normal", draw_generalized_normal }, { "random.ball", ball },
-    { "random.geometric", draw_geometric }, { "random.poisson", draw_poisson }, { "random.binomial", draw_binomial },
-    { "random.multinomial", draw_multinomial },
-    { NULL, NULL }
-};
+    { "random.rademacher", rademacher }, { "random.bernoulli", draw_bernoulli },
+    { "random.randint", randint }, { "random.permutation", permutation }, { "random.choice", choice },
+    { "random.categorical", categorical }, { "random.logistic", logistic }, { "random.cauchy", cauchy },
+    { "random.maxwell", maxwell }, { "random.truncated_normal", truncated_normal },
+    { "random.gamma", draw_gamma }, { "random.loggamma", draw_loggamma }, { "random.beta", draw_beta },
+    { "random.dirichlet", draw_dirichlet }, { "random.t", draw_t }, { "random.f", draw_f },
+    { "random.chisquare", draw_chisquare }, { "random.pareto", draw_pareto },
+    { "random.rayleigh", draw_rayleigh }, { "random.lognormal", draw_lognormal },
+    { "random.wald", draw_wald }, { "random.weibull_min", draw_weibull_min },
+    { "random.double_sided_maxwell", draw_double_sided_maxwell }, { "random.triangular", triangular },
+    { "random.generalized_normal", draw_generalized_normal }, { "random.ball", ball },
+    { "random.geometric", draw_geometric }, { "random.poisson", draw_poisson },
+    { "random.binomial", draw_binomial }, { "random.multinomial", draw_multinomial }, { NULL, NULL } };
 
 GoldenFn *golden_random(const char *op, const json_t *attrs, const char **missing)
 {

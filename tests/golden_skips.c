@@ -1,8 +1,9 @@
 /*
  * golden_skips.c - what the golden runner counts, by family, and why cases are skipped.
  *
- * A reason is an op's name or a phrase. The list below says which reasons are good ones: a dtype that the device lacks, ops that
- * Heddle does not have, what C cannot write, stored answers that are not the only right ones. Any other reason is a gap.
+ * A reason is an op's name or a phrase. The list below says which reasons are good ones: a dtype that the
+ * device lacks, ops that Heddle does not have, what C cannot write, stored answers that are not the only
+ * right ones. Any other reason is a gap.
  */
 #include <fnmatch.h>
 #include <stdio.h>
@@ -20,15 +21,28 @@ static const struct { const char *glob, *kind; } kinds[] = {
 };
 
 /* Ops by what they belong to. */
-static const struct { const char *glob, *what; } groups[] = {
-    { "conv_general_dilated", "windows" }, { "reduce_window*", "windows" }, { "select_and_*", "windows" }, { "kink_max_pool", "windows" },
+static const struct { const char *glob, *what;
+} groups[] = {
+    { "conv_general_dilated", "windows" },
+    { "reduce_window*", "windows" },
+    { "select_and_*", "windows" },
+    { "kink_max_pool", "windows" },
     { "avg_pool", "windows" },
-    { "cholesky", "linear algebra" }, { "triangular_solve", "linear algebra" }, { "qr", "linear algebra" }, { "lu", "linear algebra" },
-    { "eigh", "linear algebra" }, { "svd", "linear algebra" }, { "jnp.linalg.*", "linear algebra" },
+    { "cholesky", "linear algebra" },
+    { "triangular_solve", "linear algebra" },
+    { "qr", "linear algebra" },
+    { "lu", "linear algebra" },
+    { "eigh", "linear algebra" },
+    { "svd", "linear algebra" },
+    { "jnp.linalg.*", "linear algebra" },
     { "random.multivariate_normal", "linear algebra" },
-    { "fft*", "Fourier transforms" }, { "jnp.fft*", "Fourier transforms" },
-    { "bessel_*", "special functions" }, { "igamma*", "special functions" }, { "polygamma*", "special functions" },
-    { "zeta", "special functions" }, { "regularized_incomplete_beta", "special functions" },
+    { "fft*", "Fourier transforms" },
+    { "jnp.fft*", "Fourier transforms" },
+    { "bessel_*", "special functions" },
+    { "igamma*", "special functions" },
+    { "polygamma*", "special functions" },
+    { "zeta", "special functions" },
+    { "regularized_incomplete_beta", "special functions" },
     { "reduce", "reductions with a combiner of one's own" },
 };
 

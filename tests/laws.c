@@ -1,13 +1,15 @@
 /*
  * laws.c - laws over every row of the op table.
  *
- * In:  a device. Out: a line for each law that a row breaks; last `N laws held, N broken`. Exit code 1 if one is broken, 77 if
+ * In:  a device. Out: a line for each law that a row breaks; last `N laws held, N broken`. Exit code 1 if
+ * one is broken, 77 if
  *      the device is not there.
- * On every device: the values of each op in each dtype against the host reference, exact or within the bound of the row. Many
- * cases are results of one program, so that few kernels do it.
- * On the host also: results against the same op in f64; what is printed parses to the same graph; lanes compute what one
- * example after the other computes; derivatives are the limits of difference quotients; <ct, J t> = <J^T ct, t>.
- * One file, since all laws share how cases are drawn, grouped and judged; the rows are in laws_table.c.
+ * On every device: the values of each op in each dtype against the host reference, exact or within the bound
+ * of the row. Many cases are results of one program, so that few kernels do it.
+ * On the host also: results against the same op in f64; what is printed parses to the same graph; lanes
+ * compute what one example after the other computes; derivatives are the limits of difference quotients;
+ * <ct, J t> = <J^T ct, t>. One file, since all laws share how cases are drawn, grouped and judged; the rows
+ * are in laws_table.c.
  * A test that cannot fail proves nothing: first each law is shown something wrong, and has to say so.
  *
  *      laws [--device NAME] [--op OP] [--dtype DT] [--all] [--verbose]      --all: every case in every dtype
@@ -38,21 +40,25 @@ static uint64_t rng_next(Rng *r)
 }
 
 static int pick(Rng *r, int n) { return (int)((rng_next(r) >> 33) % (uint64_t)n); }
-static double uniform(Rng *r, double lo, double hi) { return lo + (hi - lo) * (double)(rng_next(r) >> 11) * 0x1p-53; }
+static double uniform(Rng *r, double lo, double hi)
+{
+    return lo + (hi - lo) * (double)(rng_next(r) >> 11) * 0x1p-53;
+}
 
-static const struct { int mantissa, least, most; } form[DT_COUNT] = {
-    [DT_F16] = { 10, -14, 15 }, [DT_BF16] = { 7, -126, 127 }, [DT_F32] = { 23, -126, 127 }, [DT_F64] = { 52, -1022, 1023 }
-};
+static const struct { int mantissa, least, most;
+} form[DT_COUNT] = { [DT_F16] = { 10, -14, 15 },
+    [DT_BF16] = { 7, -126, 127 },
+    [DT_F32] = { 23, -126, 127 },
+    [DT_F64] = { 52, -1022, 1023 } };
 
 static double special_float(Dtype dt, int k, int *n)
 {
     double least = ldexp(1, form[dt].least), tiny = ldexp(least, -form[dt].mantissa);
     double most = ldexp(2 - ldexp(1, -form[dt].mantissa), form[dt].most);
-    const double all[] = {
-        0.0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 0.5, -0.5, 2, -2, 3, -3, 1.5, -1.5, 2.5, -2.5, most, -most, least, -least,
-        tiny, -tiny, least - tiny, 1 - ldexp(1, -form[dt].mantissa - 1), 1 + ldexp(1, -form[dt].mantissa), 10, -100, 1e4, 0.1,
-        2147483648.0, -2147483649.0
-    };
+    const double all[] = { 0.0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 0.5, -0.5, 2, -2, 3, -3, 1.5, -1.5,
+        2.5, -2.5, most, -most, least, -least, tiny, -tiny, least - tiny,
+        1 - ldexp(1, -form[dt].mantissa - 1), 1 + ldexp(1, -form[dt].mantissa), 10, -100, 1e4, 0.1,
+        2147483648.0, -2147483649.0 };
     *n = (int)(sizeof all / sizeof *all);
     return all[k % *n];
 }
@@ -62,8 +68,8 @@ static int64_t special_int(Dtype dt, int k, int *n)
     int w = dt == DT_BOOL ? 1 : 8 * (int)dtype_size(dt);
     uint64_t bit = 1ull << (w - 1);
     int64_t top = (int64_t)bit;
-    const int64_t all[] = { 0, 1, -1, 2, -2, 3, 7, w - 1, w, w + 1, top, (int64_t)(bit - 1), (int64_t)(bit + 1), 100, -100, 31, 64,
-        top / 3 };
+    const int64_t all[] = { 0, 1, -1, 2, -2, 3, 7, w - 1, w, w + 1, top, (int64_t)(bit - 1),
+        (int64_t)(bit + 1), 100, -100, 31, 64, top / 3 };
     *n = (int)(sizeof all / sizeof *all);
     return dt == DT_BOOL ? k & 1 : all[k % *n];
 }
@@ -112,7 +118,9 @@ static double float_at(Dtype dt, Kind kind, int64_t limit, int64_t k, Rng *r)
     switch (kind) {
     case ZEROS:
         chance = pick(r, 16);
-        return chance == 0 ? copysign(0, (double)-limit) : chance < 4 ? (double)limit : copysign(0, (double)limit);
+        return chance == 0 ? copysign(0, (double)-limit) :
+            chance < 4     ? (double)limit :
+                             copysign(0, (double)limit);
     case SMALL: return (double)(pick(r, 17) - 8) / 8;
     case POW2: return (pick(r, 2) ? -1 : 1) * ldexp(1, pick(r, 3) - 1);
     default: return at >= 0 ? special_float(dt, at, &n) : any_float(dt, r);
@@ -186,7 +194,10 @@ typedef struct Case { Op op; Dtype dt; int variant, nneed; Graph *g; Need *need;
 static struct { Need need[48]; Ref out[64]; int nneed, nout; } made;
 
 Ints dims_(int n, const int64_t *v) { return ints_of(v, n); }
-bool may(Dtype dt) { return dt != DT_F64 ? dt != DT_I64 && dt != DT_U64 ? true : device->info.has_i64 : device->info.has_f64; }
+bool may(Dtype dt)
+{
+    return dt != DT_F64 ? dt != DT_I64 && dt != DT_U64 ? true : device->info.has_i64 : device->info.has_f64;
+}
 void out(Ref r) { made.out[made.nout++] = r; }
 
 Ref in(Dtype dt, Kind kind, int64_t limit, Ints shape)
@@ -237,7 +248,8 @@ static Case case_of(const Law *law, Op op, Dtype dt, int variant)
     if (ok)
         graph_outputs(made.out, made.nout);
     Graph *g = graph_end();
-    return (Case){ op, dt, variant, made.nneed, ok ? g : NULL, arena_copy(made.need, sizeof(Need) * (size_t)made.nneed) };
+    return (Case){ op, dt, variant, made.nneed, ok ? g : NULL,
+        arena_copy(made.need, sizeof(Need) * (size_t)made.nneed) };
 }
 
 /* ==================== running */
@@ -278,11 +290,13 @@ static const char *exactly(Bytes got, Bytes want)
     if (!type_equal(&got.t, &want.t))
         return arena_text("%s instead of %s", type_text(&got.t), type_text(&want.t));
     for (int64_t k = 0; k < type_size(&want.t); k++) {
-        double a = value_at(got, k), b = value_at(want, k), least = dtype_float(dt) ? ldexp(1, form[dt].least) : 0;
+        double a = value_at(got, k), b = value_at(want, k),
+               least = dtype_float(dt) ? ldexp(1, form[dt].least) : 0;
         if (dtype_float(dt) && ((isnan(a) && isnan(b)) || (flushes && fabs(a) < least && fabs(b) < least)))
             continue;
         if (memcmp(element(got, k), element(want, k), dtype_size(dt)))
-            return arena_text("%.17g instead of %.17g at %lld of %s", a, b, (long long)k, type_text(&want.t));
+            return arena_text(
+                "%.17g instead of %.17g at %lld of %s", a, b, (long long)k, type_text(&want.t));
     }
     return NULL;
 }
@@ -324,8 +338,8 @@ static const char *closely(Bytes got, Bytes want, Bytes x, double bound, double 
         if (e > worst)
             worst = e;
         if (!(e <= bound))
-            return arena_text("%.17g instead of %.17g at %.17g (element %lld): %.3g ULP, at most %.3g", a, b, value_at(x, k),
-                              (long long)k, e, bound);
+            return arena_text("%.17g instead of %.17g at %.17g (element %lld): %.3g ULP, at most %.3g", a, b,
+                value_at(x, k), (long long)k, e, bound);
     }
     return NULL;
 }
@@ -363,7 +377,8 @@ static const char *law_values(const Law *law, const Case *c, const Bytes *x, con
             bound = 0.5001;                     /* the reference itself rounds once */
         const char *e = close ? closely(got[k], want[k], x[0], bound, law->scale) : exactly(got[k], want[k]);
         if (close && option.verbose && type_size(&got[k].t) > 10)
-            printf("%-12s %-5s %-8s worst %.3f of %.3f ULP\n", optab[c->op].name, dtype_name(c->dt), option.device, worst, bound);
+            printf("%-12s %-5s %-8s worst %.3f of %.3f ULP\n", optab[c->op].name, dtype_name(c->dt),
+                option.device, worst, bound);
         if (e)
             return arena_text("result %d: %s", k, e);
     }
@@ -375,7 +390,9 @@ static const char *law_values(const Law *law, const Case *c, const Bytes *x, con
 static const char *law_text(const Graph *g, const char *text)
 {
     const Graph *again = graph_parse(text, "printed");
-    return again && graph_equal(g, again) ? NULL : arena_text("what is printed is read as another graph: %s", error_text());
+    return again && graph_equal(g, again) ?
+        NULL :
+        arena_text("what is printed is read as another graph: %s", error_text());
 }
 
 /* b: g over three lanes; in[lane]: the operands of each; states: which are stacked. */
@@ -401,7 +418,8 @@ static const char *law_lanes(const Graph *g, const Graph *b, Bytes *const *x, co
         for (int k = 0; k < g->nout && want; k++) {
             Bytes row = { want[k].t, got[k].p + (size_t)l * type_bytes(&want[k].t) };
             Type t = type_add_lead(&row.t, 3);
-            const char *e = type_equal(&t, &got[k].t) ? exactly(row, want[k]) : arena_text("is %s", type_text(&got[k].t));
+            const char *e = type_equal(&t, &got[k].t) ? exactly(row, want[k]) :
+                                                        arena_text("is %s", type_text(&got[k].t));
             if (e)
                 return arena_text("lane %d, result %d: %s", l, k, e);
         }
@@ -411,12 +429,16 @@ static const char *law_lanes(const Graph *g, const Graph *b, Bytes *const *x, co
     return got ? NULL : error_text();
 }
 
-typedef struct Smooth { int nin, nwrt, nout; bool *wrt; Bytes *x, *t; } Smooth;     /* a point and a direction */
+/* a point and a direction */
+typedef struct Smooth { int nin, nwrt, nout; bool *wrt; Bytes *x, *t; } Smooth;
 
 static Smooth smooth_of(const Law *law, const Case *c)
 {
     Rng r = { (uint64_t)c->op * 64 + (uint64_t)c->variant };
-    Smooth s = { .nin = c->nneed, .wrt = NEWS(bool, c->nneed), .x = NEWS(Bytes, 2 * c->nneed), .t = NEWS(Bytes, c->nneed) };
+    Smooth s = { .nin = c->nneed,
+        .wrt = NEWS(bool, c->nneed),
+        .x = NEWS(Bytes, 2 * c->nneed),
+        .t = NEWS(Bytes, c->nneed) };
     for (int k = 0; k < c->nneed; k++) {
         int o = k < 3 ? k : 0;
         bool own = law->lo[o] != law->hi[o];
@@ -443,13 +465,15 @@ static Bytes *moved(const Smooth *s, double by)
     return x;
 }
 
-/* jvp: (x.., t..) -> (results.., tangents of float results..). Tangents are slopes of g, or zero (stopped). */
+/* jvp: (x.., t..) -> (results.., tangents of float results..). Tangents are slopes of g, or zero
+ * (stopped). */
 static const char *law_slope(const Law *law, const Graph *g, const Graph *jvp, const Smooth *s)
 {
     double h = law->step ? law->step : 1e-5, tolerance = law->tolerance ? law->tolerance : 1e-6;
     if (!jvp || graph_check(jvp))
         return error_text();
-    Bytes *z = run_on(host, jvp, s->x), *up = run_on(host, g, moved(s, h)), *down = run_on(host, g, moved(s, -h));
+    Bytes *z = run_on(host, jvp, s->x), *up = run_on(host, g, moved(s, h)),
+          *down = run_on(host, g, moved(s, -h));
     int at = g->nout;
     if (!z || !up || !down)
         return error_text();
@@ -458,18 +482,22 @@ static const char *law_slope(const Law *law, const Graph *g, const Graph *jvp, c
             continue;
         Bytes dz = z[at++];
         for (int64_t j = 0; j < type_size(&dz.t); j++) {
-            double want = law->derivative == STOPPED ? 0 : (value_at(up[k], j) - value_at(down[k], j)) / (2 * h), got = value_at(dz, j);
+            double want = law->derivative == STOPPED ? 0 :
+                                                       (value_at(up[k], j) - value_at(down[k], j)) / (2 * h),
+                   got = value_at(dz, j);
             if (isnan(value_at(z[k], j)))
                 continue;
             if (!(fabs(got - want) <= tolerance * (1 + fabs(want))))
-                return arena_text("result %d at %lld: the tangent is %.12g, the slope %.12g", k, (long long)j, got, want);
+                return arena_text(
+                    "result %d at %lld: the tangent is %.12g, the slope %.12g", k, (long long)j, got, want);
         }
     }
     return NULL;
 }
 
 /* vjp: (x.., ct..) -> (results.., cotangents of float operands..) */
-static const char *law_adjoint(const Law *law, const Graph *g, const Graph *jvp, const Graph *vjp, const Smooth *s)
+static const char *law_adjoint(
+    const Law *law, const Graph *g, const Graph *jvp, const Graph *vjp, const Smooth *s)
 {
     if (!jvp || !vjp || graph_check(vjp))
         return error_text();
@@ -512,13 +540,15 @@ static const char *law_missing(const Case *c, const Graph *derivative)
 
 static bool wanted(Op op, Dtype dt)
 {
-    return (!option.op || !strcmp(option.op, optab[op].name)) && (!option.dtype || dtype_parse(option.dtype, strlen(option.dtype)) == dt);
+    return (!option.op || !strcmp(option.op, optab[op].name)) &&
+        (!option.dtype || dtype_parse(option.dtype, strlen(option.dtype)) == dt);
 }
 
 static void judge(const Case *c, const char *law, const char *e)
 {
     if (e) {
-        printf("FAIL %s, %s, case %d on %s: %s: %s\n", optab[c->op].name, dtype_name(c->dt), c->variant, option.device, law, *e ? e : "?");
+        printf("FAIL %s, %s, case %d on %s: %s: %s\n", optab[c->op].name, dtype_name(c->dt), c->variant,
+            option.device, law, *e ? e : "?");
         fflush(stdout);
     }
     *(e ? &broken : &held) += 1;
@@ -650,7 +680,10 @@ static void judge_group(Case *const *c, int n)
         error_clear();
         bool lacks = own && refused(c[i], own);
         some = some || lacks;
-        judge(c[i], "values", lacks ? NULL : own ? own : law_values(&law_table[c[i]->op], c[i], x[i], got[i]));
+        judge(c[i], "values",
+            lacks   ? NULL :
+                own ? own :
+                      law_values(&law_table[c[i]->op], c[i], x[i], got[i]));
     }
     if (e && n > 1 && !some)
         judge(c[0], "many cases in one program", e);
@@ -745,7 +778,8 @@ static void self_test_values(void)
     must_fail("a zero's sign", exactly(one_value(DT_F32, -0.0), one_value(DT_F32, 0.0)));
     must_fail("the last bit", exactly(one_value(DT_F32, 1 + 0x1p-23), one));
     must_fail("another type", exactly(one_value(DT_F16, 1), one));
-    Case sin32 = case_of(&law_table[OP_sin], OP_sin, DT_F32, 0), cos32 = case_of(&law_table[OP_cos], OP_cos, DT_F32, 0);
+    Case sin32 = case_of(&law_table[OP_sin], OP_sin, DT_F32, 0),
+         cos32 = case_of(&law_table[OP_cos], OP_cos, DT_F32, 0);
     Bytes *x = draw_all(&sin32, 0), *got = run_on(device, sin32.g, x);
     if (!got) {
         must_hold("sin runs", error_text());
@@ -765,15 +799,18 @@ static void self_test_graphs(void)
     const Lane lane = { 3, NULL, NULL };
     Case f = case_of(law, OP_sin, DT_F64, 1), h = case_of(&law_table[OP_cos], OP_cos, DT_F64, 1);
     Smooth s = smooth_of(law, &f);
-    Graph *df = graph_jvp(f.g, &yes), *dh = graph_jvp(h.g, &yes), *rf = graph_vjp(f.g, &yes), *rh = graph_vjp(h.g, &yes);
+    Graph *df = graph_jvp(f.g, &yes), *dh = graph_jvp(h.g, &yes), *rf = graph_vjp(f.g, &yes),
+          *rh = graph_vjp(h.g, &yes);
     must_hold("sin's slope", law_slope(law, f.g, df, &s));
     must_fail("cos' tangent for sin's", law_slope(law, f.g, dh, &s));
     must_hold("sin's adjoint", law_adjoint(law, f.g, df, rf, &s));
     must_fail("cos' cotangent for sin's", law_adjoint(law, f.g, df, rh, &s));
     must_fail("a derivative where there should be none", law_missing(&f, df));
     Bytes *x[] = { draw_all(&f, 0), draw_all(&f, 1), draw_all(&f, 2) };
-    must_hold("sin's lanes", law_lanes(f.g, graph_batch(f.g, &stack, &stack, &lane, false, false), x, &stack));
-    must_fail("cos' lanes for sin's", law_lanes(f.g, graph_batch(h.g, &stack, &stack, &lane, false, false), x, &stack));
+    must_hold(
+        "sin's lanes", law_lanes(f.g, graph_batch(f.g, &stack, &stack, &lane, false, false), x, &stack));
+    must_fail("cos' lanes for sin's",
+        law_lanes(f.g, graph_batch(h.g, &stack, &stack, &lane, false, false), x, &stack));
     Text t = { 0 };
     graph_print(h.g, &t);
     must_fail("another graph's text", law_text(f.g, t.s));
@@ -834,8 +871,10 @@ static void all_rows(void)
 static bool read_options(int argc, char **argv)
 {
     for (int k = 1; k < argc; k++) {
-        const char **text = !strcmp(argv[k], "--device") ? &option.device : !strcmp(argv[k], "--op") ? &option.op
-            : !strcmp(argv[k], "--dtype") ? &option.dtype : NULL;
+        const char **text = !strcmp(argv[k], "--device") ? &option.device :
+            !strcmp(argv[k], "--op")                     ? &option.op :
+            !strcmp(argv[k], "--dtype")                  ? &option.dtype :
+                                                           NULL;
         if (text && k + 1 < argc)
             *text = argv[++k];
         else if (!strcmp(argv[k], "--all"))

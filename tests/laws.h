@@ -1,8 +1,9 @@
 /*
  * laws.h - what laws.c asks of the rows of the op table: a Law for each, and how to build its cases.
  *
- * A case is a closed graph around one op: some inputs, and the results of the op for one choice of shapes and attributes. In
- * laws_table.c each row says how many cases it has and builds the k-th for a dtype; laws.c evaluates them.
+ * A case is a closed graph around one op: some inputs, and the results of the op for one choice of shapes
+ * and attributes. In laws_table.c each row says how many cases it has and builds the k-th for a dtype;
+ * laws.c evaluates them.
  */
 #ifndef HEDDLE_TESTS_LAWS_H
 #define HEDDLE_TESTS_LAWS_H
@@ -11,9 +12,12 @@
 
 /* What an input holds. Data is drawn from a generator whose seed is the input's position, kind and dtype. */
 typedef enum Kind {
-    ANY,                                        /* special values (nan, infinities, zeros, limits of integers) and random bits */
-    EDGE_1, EDGE_2A, EDGE_2B, EDGE_3,           /* operands of elementwise ops: ANY, and pairs of special values */
-    ZEROS,                                      /* limit -1 or 1: zeros of its sign, some of the other, some limits */
+    /* special values (nan, infinities, zeros, limits of integers) and random bits */
+    ANY,
+    /* operands of elementwise ops: ANY, and pairs of special values */
+    EDGE_1, EDGE_2A, EDGE_2B, EDGE_3,
+    /* limit -1 or 1: zeros of its sign, some of the other, some limits */
+    ZEROS,
     SMALL,                                      /* few bits: sums and products of many are exact */
     POW2,                                       /* products of many are exact */
     INDEX,                                      /* limit: -2 .. limit + 1 */
@@ -29,7 +33,9 @@ Ref in_again(Ref);                              /* another input like this one *
 void out(Ref);
 bool may(Dtype);                                /* does the device at hold have it? */
 Ints dims_(int n, const int64_t *v);
-#define DIMS(...)  dims_((int)(sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), (const int64_t[]){ __VA_ARGS__ })
+#define DIMS(...) \
+    dims_((int)(sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), \
+        (const int64_t[]){ __VA_ARGS__ })
 #define NO_DIMS    ((Ints){ 0 })
 
 typedef enum Derivative {
@@ -43,9 +49,11 @@ typedef struct Law {
     int variants;
     uint32_t dtypes;                            /* 1 << dtype */
     uint8_t derivative;
-    uint32_t quotients;                         /* 1 << variant: those that difference quotients can judge; 0: all */
+    /* 1 << variant: those that difference quotients can judge; 0: all */
+    uint32_t quotients;
     uint32_t forward;                           /* 1 << variant: those where reverse mode is an error */
-    double ulp, ulp64;                          /* bounds for f32 (16-bit floats follow) and f64; 0: the same bits */
+    /* bounds for f32 (16-bit floats follow) and f64; 0: the same bits */
+    double ulp, ulp64;
     double lo[3], hi[3];                        /* operands for difference quotients; 0, 0: -2 .. 2 */
     double step, tolerance;                     /* of the quotients; 0: 1e-5, 1e-6 */
     double (*scale)(double x, double want);     /* an ULP of what, where the result is a small difference */
@@ -57,8 +65,10 @@ enum {
     FLOATS = 1 << DT_F16 | 1 << DT_BF16 | 1 << DT_F32 | 1 << DT_F64,
     SIGNED = 1 << DT_I8 | 1 << DT_I16 | 1 << DT_I32 | 1 << DT_I64,
     UNSIGNED = 1 << DT_U8 | 1 << DT_U16 | 1 << DT_U32 | 1 << DT_U64,
-    NUMBERS = FLOATS | SIGNED | UNSIGNED, BITS = SIGNED | UNSIGNED | 1 << DT_BOOL, EVERY = NUMBERS | 1 << DT_BOOL,
-    MOVED = EVERY | 1 << DT_KEY                 /* of rows that move elements */
+    NUMBERS = FLOATS | SIGNED | UNSIGNED,
+    BITS = SIGNED | UNSIGNED | 1 << DT_BOOL,
+    EVERY = NUMBERS | 1 << DT_BOOL,
+    MOVED = EVERY | 1 << DT_KEY /* of rows that move elements */
 };
 
 enum { LONG = 1536 };                           /* elements of an elementwise case */

@@ -1,9 +1,10 @@
 /*
- * laws_table.c - a Law for each row of the op table: bounds, domains, and graphs that show the op from every side.
+ * laws_table.c - a Law for each row of the op table: bounds, domains, and graphs that show the op from every
+ * side.
  *
- * An elementwise row has four cases: many values (0), a small matrix (1), nothing (2), a scalar (3). A structural row has a
- * function that builds its cases. Floating data of sums and products is such that every order of evaluation gives the same
- * bits, so that a wrong index cannot hide in a tolerance.
+ * An elementwise row has four cases: many values (0), a small matrix (1), nothing (2), a scalar (3). A
+ * structural row has a function that builds its cases. Floating data of sums and products is such that every
+ * order of evaluation gives the same bits, so that a wrong index cannot hide in a tolerance.
  */
 #include <math.h>
 
@@ -57,7 +58,8 @@ static void make_convert(Op op, Dtype dt, int variant)
 
 static void make_reduce_precision(Op op, Dtype dt, int variant)
 {
-    static const int bits[][2] = { { 8, 23 }, { 5, 10 }, { 8, 7 }, { 5, 2 }, { 4, 3 }, { 11, 52 }, { 2, 1 } };
+    static const int bits[][2] = { { 8, 23 }, { 5, 10 }, { 8, 7 }, { 5, 2 }, { 4, 3 }, { 11, 52 },
+        { 2, 1 } };
     (void)op;
     Ref x = in(dt, EDGE_1, 0, variant ? DIMS(2, 3) : DIMS(LONG));
     for (int k = 0; k < (variant ? 1 : 7); k++)
@@ -83,7 +85,8 @@ static void make_data(Op op, Dtype dt, int variant)
         if (dtype_float(dt))
             dtype_store_f(dt, bytes + k * (int64_t)dtype_size(dt), some[k]);
         else
-            dtype_store_i(dt, bytes + k * (int64_t)dtype_size(dt), dt == DT_BOOL ? some[k] != 0 : (int64_t)some[k]);
+            dtype_store_i(
+                dt, bytes + k * (int64_t)dtype_size(dt), dt == DT_BOOL ? some[k] != 0 : (int64_t)some[k]);
     out(Data(t, bytes));
 }
 
@@ -264,7 +267,10 @@ static void make_cumulative(Op op, Dtype dt, int variant)
         out(Cumulative(op, in(dt, ZEROS, op == OP_cummax ? -1 : 1, DIMS(5, 30)), 1, false));
 }
 
-static Ref product(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb) { return Dot(x, y, lc, rc, lb, rb, DT_NONE); }
+static Ref product(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb)
+{
+    return Dot(x, y, lc, rc, lb, rb, DT_NONE);
+}
 
 static void make_dot(Op op, Dtype dt, int variant)
 {
@@ -281,7 +287,8 @@ static void make_dot(Op op, Dtype dt, int variant)
     out(product(c, d, DIMS(2), DIMS(0), DIMS(0), DIMS(1)));
     if (variant)
         return;
-    out(product(in(dt, SMALL, 0, DIMS(33, 40)), in(dt, SMALL, 0, DIMS(37, 40)), DIMS(1), DIMS(1), none, none));
+    out(product(
+        in(dt, SMALL, 0, DIMS(33, 40)), in(dt, SMALL, 0, DIMS(37, 40)), DIMS(1), DIMS(1), none, none));
     out(product(in(dt, SMALL, 0, DIMS(3, 0)), in(dt, SMALL, 0, DIMS(0, 2)), DIMS(1), DIMS(0), none, none));
     Dtype wide = dtype_float(dt) ? DT_F32 : dtype_signed(dt) ? DT_I32 : DT_U32;
     if (dtype_size(dt) < 4)
@@ -311,7 +318,8 @@ static void make_dynamic_update(Op op, Dtype dt, int variant)
     out(DynamicUpdate(m, u, at));
     if (variant)
         return;
-    out(DynamicUpdate(in(dt, ANY, 0, DIMS(3, 6)), in(dt, ANY, 0, DIMS(3, 2)), in(DT_I32, INDEX, 6, DIMS(3, 1))));
+    out(DynamicUpdate(
+        in(dt, ANY, 0, DIMS(3, 6)), in(dt, ANY, 0, DIMS(3, 2)), in(DT_I32, INDEX, 6, DIMS(3, 1))));
     out(DynamicUpdate(m, in(dt, ANY, 0, DIMS(0, 5)), at));
 }
 
@@ -345,7 +353,8 @@ static void make_gather(Op op, Dtype dt, int variant)
     const Numbers rows = { DIMS(1), DIMS(0), DIMS(0), NO_DIMS, NO_DIMS, DIMS(1, 5) };
     const Numbers windows = { DIMS(1, 2), NO_DIMS, DIMS(0, 1), NO_DIMS, NO_DIMS, DIMS(2, 3) };
     const Numbers own = { DIMS(1), NO_DIMS, DIMS(1), DIMS(0), DIMS(0), DIMS(1, 2) };
-    Ref m = in(dt, ANY, 0, DIMS(6, 5)), at = in(DT_I32, INDEX, 6, DIMS(7, 1)), two = in(DT_I32, INDEX, 5, DIMS(4, 2));
+    Ref m = in(dt, ANY, 0, DIMS(6, 5)), at = in(DT_I32, INDEX, 6, DIMS(7, 1)),
+        two = in(DT_I32, INDEX, 5, DIMS(4, 2));
     out(gather(m, at, &rows, CLIP));
     out(gather(m, two, &windows, CLIP));
     if (variant == 1)
@@ -384,8 +393,10 @@ static void make_scatter(Op op, Dtype dt, int variant)
     if (adds) {
         out(scatter(s, at, u, &rows, FILL, ADD, 0));
         out(scatter(in(dt, POW2, 0, DIMS(6, 5)), at, in(dt, POW2, 0, DIMS(7, 5)), &rows, FILL, MUL, 0));
-        out(scatter(s, in(DT_I32, INDEX, 5, DIMS(4, 2)), in(dt, SMALL, 0, DIMS(4, 2, 3)), &windows, FILL, ADD, 0));
-        out(scatter(s, in(DT_I32, INDEX, 4, DIMS(6, 3, 1)), in(dt, SMALL, 0, DIMS(6, 2, 3)), &own, CLIP, ADD, 0));
+        out(scatter(
+            s, in(DT_I32, INDEX, 5, DIMS(4, 2)), in(dt, SMALL, 0, DIMS(4, 2, 3)), &windows, FILL, ADD, 0));
+        out(scatter(
+            s, in(DT_I32, INDEX, 4, DIMS(6, 3, 1)), in(dt, SMALL, 0, DIMS(6, 2, 3)), &own, CLIP, ADD, 0));
         /* enough for ranges of rows, which do not divide */
         Ref many = in(DT_I32, INDEX, 301, DIMS(1300, 1)), w = in(dt, SMALL, 0, DIMS(1300, 37));
         out(scatter(in(dt, SMALL, 0, DIMS(301, 37)), many, w, &rows, FILL, MAX, 0));
@@ -422,7 +433,8 @@ static void make_sort(Op op, Dtype dt, int variant)
         long_rows(dt);
         return;
     }
-    Ref m = in(dt, ANY, 0, DIMS(3, 17)), few = in(dt, SMALL, 0, DIMS(3, 17)), index = Iota(type_of(DT_I32, 2, (const int64_t[]){ 3, 17 }), 1);
+    Ref m = in(dt, ANY, 0, DIMS(3, 17)), few = in(dt, SMALL, 0, DIMS(3, 17)),
+        index = Iota(type_of(DT_I32, 2, (const int64_t[]){ 3, 17 }), 1);
     if (dt == DT_KEY) {                         /* they come along */
         sorted(3, (const Ref[]){ in(DT_I32, SMALL, 0, DIMS(3, 17)), m, few }, variant == 0, 1, variant == 2);
         return;
@@ -485,7 +497,8 @@ static void make_accum(Op op, Dtype dt, int variant)
 static void make_accum_slice(Op op, Dtype dt, int variant)
 {
     (void)op;
-    Ref m = in(dt, SMALL, 0, DIMS(6, 5)), u = in(dt, SMALL, 0, DIMS(2, 3)), at = in(DT_I32, INDEX, 5, DIMS(2));
+    Ref m = in(dt, SMALL, 0, DIMS(6, 5)), u = in(dt, SMALL, 0, DIMS(2, 3)),
+        at = in(DT_I32, INDEX, 5, DIMS(2));
     out(AccumSlice(m, u, at, NO_DIMS));
     if (variant)
         return;
@@ -567,7 +580,8 @@ static void make_while(Dtype dt)
     Graph *sub[2];
     for (int k = 0; k < 2; k++) {
         graph_begin(graph_new());
-        Ref w = graph_input(vec(dt), 0), c = graph_input(vec(dt), 0), n = graph_input(type_scalar(DT_I32), 0);
+        Ref w = graph_input(vec(dt), 0), c = graph_input(vec(dt), 0),
+            n = graph_input(type_scalar(DT_I32), 0);
         Ref most = Reduce(OP_reduce_max, c, DIMS(0));
         if (k == 0)
             sub[k] = body1(And(Lt(most, Like(most, 20)), Lt(n, Const(DT_I32, 7))));
@@ -602,8 +616,10 @@ static void make_meet(Op op, Dtype dt, int variant)
     int64_t four = 4;
     graph_begin(graph_new());
     Type t = type_of(dt, 2, (const int64_t[]){ 4, 3 });
-    Ref x = graph_input(t, 0), y = op == OP_axis_index ? AxisIndex(name, 4)
-        : op == OP_ppermute ? Permute(name, 4, x, Data(type_of(DT_I32, 1, &four), from)) : Collective(op, name, 4, 0, 1, x);
+    Ref x = graph_input(t, 0),
+        y = op == OP_axis_index ? AxisIndex(name, 4) :
+        op == OP_ppermute       ? Permute(name, 4, x, Data(type_of(DT_I32, 1, &four), from)) :
+                                  Collective(op, name, 4, 0, 1, x);
     graph_outputs((const Ref[]){ y, x }, 2);
     Graph *one = graph_end();
     Lane lane = { 4, name, NULL };
@@ -614,16 +630,18 @@ static void make_meet(Op op, Dtype dt, int variant)
 }
 
 /* Doubled on the host, once a lane or at once. */
-static int twice_on_host(void (*f)(void), void *user, int nin, const Type *t, const void *const *in, int nout, const Type *u,
-    void *const *y)
+static int twice_on_host(void (*f)(void), void *user, int nin, const Type *t, const void *const *in,
+    int nout, const Type *u, void *const *y)
 {
     (void)f, (void)user, (void)nin, (void)nout, (void)u;
     for (int64_t k = 0; k < type_size(t); k++) {
         size_t at = (size_t)k * dtype_size((Dtype)t->dt);
         if (dtype_float((Dtype)t->dt))
-            dtype_store_f((Dtype)t->dt, (char *)y[0] + at, 2 * dtype_load_f((Dtype)t->dt, (const char *)in[0] + at));
+            dtype_store_f(
+                (Dtype)t->dt, (char *)y[0] + at, 2 * dtype_load_f((Dtype)t->dt, (const char *)in[0] + at));
         else
-            dtype_store_i((Dtype)t->dt, (char *)y[0] + at, 2 * dtype_load_i((Dtype)t->dt, (const char *)in[0] + at));
+            dtype_store_i(
+                (Dtype)t->dt, (char *)y[0] + at, 2 * dtype_load_i((Dtype)t->dt, (const char *)in[0] + at));
     }
     return 0;
 }
@@ -658,7 +676,8 @@ static void make_effect(Op op, Dtype dt, int variant)
     graph_outputs(z, 2);
     Graph *one = graph_end();
     uint8_t in_state[] = { STACKED, variant ? SHARED : STACKED }, out_state[] = { STACKED, STACKED };
-    Ref v[] = { in(dt, SMALL, 0, DIMS(4)), variant ? in(dt, SMALL, 0, DIMS(3)) : in(dt, SMALL, 0, DIMS(4, 3)) };
+    Ref v[] = { in(dt, SMALL, 0, DIMS(4)),
+        variant ? in(dt, SMALL, 0, DIMS(3)) : in(dt, SMALL, 0, DIMS(4, 3)) };
     Graph *g = graph_lift_effects(graph_batch(one, in_state, out_state, &lane, false, false), &all);
     Ref *results = NEWS(Ref, g->nout);
     graph_inline(g, v, results);
@@ -666,7 +685,8 @@ static void make_effect(Op op, Dtype dt, int variant)
         out(results[k]);
 }
 
-/* A call over two lane axes: an operand of all, one a lane; results a lane, and summed into an accumulator. */
+/* A call over two lane axes: an operand of all, one a lane; results a lane, and summed into an
+ * accumulator. */
 static void make_lanes(Dtype dt)
 {
     graph_begin(graph_new());
@@ -674,11 +694,14 @@ static void make_lanes(Dtype dt)
     graph_outputs((const Ref[]){ Accum(acc, Mul(w, v)), Add(v, w) }, 2);
     Graph *body = graph_end();
     Lane lane[] = { { 2, NULL, NULL }, { 4, NULL, NULL } };
-    uint8_t im[] = { SHARED, SHARED, STACKED, STACKED, SUMMED, SUMMED }, om[] = { SUMMED, SUMMED, STACKED, STACKED };
+    uint8_t im[] = { SHARED, SHARED, STACKED, STACKED, SUMMED, SUMMED },
+            om[] = { SUMMED, SUMMED, STACKED, STACKED };
     Region r = region_plain(CALL, 2, 1, 0);
     r.nlane = 2, r.lane = lane, r.im = im, r.om = om;
-    r.lane = arena_copy(lane, sizeof lane), r.im = arena_copy(im, sizeof im), r.om = arena_copy(om, sizeof om);
-    Ref z[2], x[] = { in(dt, SMALL, 0, DIMS(3)), in(dt, SMALL, 1, DIMS(2, 4, 3)), in(dt, SMALL, 2, DIMS(3)) };
+    r.lane = arena_copy(lane, sizeof lane), r.im = arena_copy(im, sizeof im),
+    r.om = arena_copy(om, sizeof om);
+    Ref z[2],
+        x[] = { in(dt, SMALL, 0, DIMS(3)), in(dt, SMALL, 1, DIMS(2, 4, 3)), in(dt, SMALL, 2, DIMS(3)) };
     emit_region(&r, 3, x, 1, &body, z);
     out(z[0]), out(z[1]);
 }
@@ -698,83 +721,142 @@ static void make_region(Op op, Dtype dt, int variant)
 
 /* ==================== the table */
 
-/* Rows whose results have the same bits everywhere, over dtypes ts; functions of floats within u ULP of f32, u64 of f64, with
- * the interval where difference quotients are taken. */
+/* Rows whose results have the same bits everywhere, over dtypes ts; functions of floats within u ULP of f32,
+ * u64 of f64, with the interval where difference quotients are taken. */
 #define SAME(ts)                .make = elementwise, .variants = 4, .dtypes = ts, .quotients = 2
 #define FUN(u, u64, l, h)       SAME(FLOATS), .ulp = u, .ulp64 = u64, .lo = { l }, .hi = { h }
 #define MAKE(f, n, ts)          .make = make_##f, .variants = n, .dtypes = ts
 
 const Law law_table[OP_COUNT] = {
-    [OP_add] = { SAME(EVERY) }, [OP_mul] = { SAME(EVERY) }, [OP_sub] = { SAME(NUMBERS) },
+    [OP_add] = { SAME(EVERY) },
+    [OP_mul] = { SAME(EVERY) },
+    [OP_sub] = { SAME(NUMBERS) },
     [OP_div] = { SAME(NUMBERS), .lo = { -2, 0.5 }, .hi = { 2, 2 } },
     [OP_rem] = { SAME(NUMBERS), .lo = { -2, 0.7 }, .hi = { 2, 0.9 } },
     [OP_pow] = { SAME(NUMBERS), .ulp = 1.5, .ulp64 = 8, .lo = { 0.5, -2 }, .hi = { 2, 2 } },
-    [OP_max] = { SAME(EVERY) }, [OP_min] = { SAME(EVERY) }, [OP_clamp] = { SAME(NUMBERS) },
-    [OP_neg] = { SAME(NUMBERS) }, [OP_abs] = { SAME(NUMBERS) }, [OP_sign] = { SAME(NUMBERS) },
-    [OP_copysign] = { SAME(FLOATS) }, [OP_nextafter] = { SAME(FLOATS), .derivative = MISSING },
-    [OP_floor] = { SAME(FLOATS) }, [OP_ceil] = { SAME(FLOATS) }, [OP_round] = { SAME(FLOATS) },
-    [OP_trunc] = { SAME(FLOATS) }, [OP_is_finite] = { SAME(FLOATS) },
+    [OP_max] = { SAME(EVERY) },
+    [OP_min] = { SAME(EVERY) },
+    [OP_clamp] = { SAME(NUMBERS) },
+    [OP_neg] = { SAME(NUMBERS) },
+    [OP_abs] = { SAME(NUMBERS) },
+    [OP_sign] = { SAME(NUMBERS) },
+    [OP_copysign] = { SAME(FLOATS) },
+    [OP_nextafter] = { SAME(FLOATS), .derivative = MISSING },
+    [OP_floor] = { SAME(FLOATS) },
+    [OP_ceil] = { SAME(FLOATS) },
+    [OP_round] = { SAME(FLOATS) },
+    [OP_trunc] = { SAME(FLOATS) },
+    [OP_is_finite] = { SAME(FLOATS) },
 
     [OP_sqrt] = { SAME(FLOATS), .lo = { 0.3 }, .hi = { 4 } },
-    [OP_rsqrt] = { FUN(1.5, 2, 0.3, 4) }, [OP_cbrt] = { FUN(1, 4, 0.3, 3) },
-    [OP_exp] = { FUN(1.1, 2, -2, 2) }, [OP_exp2] = { FUN(1.2, 4, -2, 2) }, [OP_expm1] = { FUN(1.8, 4, -1, 1) },
-    [OP_log] = { FUN(1, 2, 0.3, 4) }, [OP_log2] = { FUN(1.8, 4, 0.3, 4) }, [OP_log1p] = { FUN(1.8, 4, -0.5, 2) },
-    [OP_tanh] = { FUN(1.5, 4, -2, 2) }, [OP_logistic] = { FUN(1.8, 4, -3, 3) },
-    [OP_sin] = { FUN(2.1, 4, -3, 3) }, [OP_cos] = { FUN(2.1, 4, -3, 3) }, [OP_tan] = { FUN(2.4, 5, -1, 1) },
-    [OP_asin] = { FUN(1.5, 4, -0.9, 0.9) }, [OP_acos] = { FUN(1.5, 4, -0.9, 0.9) }, [OP_atan] = { FUN(1.8, 5, -3, 3) },
+    [OP_rsqrt] = { FUN(1.5, 2, 0.3, 4) },
+    [OP_cbrt] = { FUN(1, 4, 0.3, 3) },
+    [OP_exp] = { FUN(1.1, 2, -2, 2) },
+    [OP_exp2] = { FUN(1.2, 4, -2, 2) },
+    [OP_expm1] = { FUN(1.8, 4, -1, 1) },
+    [OP_log] = { FUN(1, 2, 0.3, 4) },
+    [OP_log2] = { FUN(1.8, 4, 0.3, 4) },
+    [OP_log1p] = { FUN(1.8, 4, -0.5, 2) },
+    [OP_tanh] = { FUN(1.5, 4, -2, 2) },
+    [OP_logistic] = { FUN(1.8, 4, -3, 3) },
+    [OP_sin] = { FUN(2.1, 4, -3, 3) },
+    [OP_cos] = { FUN(2.1, 4, -3, 3) },
+    [OP_tan] = { FUN(2.4, 5, -1, 1) },
+    [OP_asin] = { FUN(1.5, 4, -0.9, 0.9) },
+    [OP_acos] = { FUN(1.5, 4, -0.9, 0.9) },
+    [OP_atan] = { FUN(1.8, 5, -3, 3) },
     [OP_atan2] = { SAME(FLOATS), .ulp = 1.8, .ulp64 = 6, .lo = { 0.3, -2 }, .hi = { 2, 2 } },
-    [OP_sinh] = { FUN(1.7, 4, -2, 2) }, [OP_cosh] = { FUN(2, 4, -2, 2) }, [OP_asinh] = { FUN(2, 4, -2, 2) },
-    [OP_acosh] = { FUN(2.2, 4, 1.3, 4) }, [OP_atanh] = { FUN(2, 5, -0.9, 0.9) },
+    [OP_sinh] = { FUN(1.7, 4, -2, 2) },
+    [OP_cosh] = { FUN(2, 4, -2, 2) },
+    [OP_asinh] = { FUN(2, 4, -2, 2) },
+    [OP_acosh] = { FUN(2.2, 4, 1.3, 4) },
+    [OP_atanh] = { FUN(2, 5, -0.9, 0.9) },
     [OP_hypot] = { SAME(FLOATS), .ulp = 1.5, .ulp64 = 4, .lo = { 0.3, 0.3 }, .hi = { 2, 2 } },
-    [OP_erf] = { FUN(2, 8, -2, 2) }, [OP_erfc] = { FUN(4.5, 8, -2, 2) }, [OP_erf_inv] = { FUN(2.9, 8, -0.8, 0.8) },
+    [OP_erf] = { FUN(2, 8, -2, 2) },
+    [OP_erfc] = { FUN(4.5, 8, -2, 2) },
+    [OP_erf_inv] = { FUN(2.9, 8, -0.8, 0.8) },
     [OP_lgamma] = { FUN(4.5, 8, 0.5, 4), .scale = lgamma_scale },
     [OP_digamma] = { FUN(4.5, 8, 0.7, 4), .scale = digamma_scale },
     [OP_trigamma] = { FUN(4.5, 8, 0.7, 4), .derivative = MISSING },
 
-    [OP_eq] = { SAME(EVERY) }, [OP_ne] = { SAME(EVERY) }, [OP_lt] = { SAME(EVERY) },
-    [OP_le] = { SAME(EVERY) }, [OP_gt] = { SAME(EVERY) }, [OP_ge] = { SAME(EVERY) },
+    [OP_eq] = { SAME(EVERY) },
+    [OP_ne] = { SAME(EVERY) },
+    [OP_lt] = { SAME(EVERY) },
+    [OP_le] = { SAME(EVERY) },
+    [OP_gt] = { SAME(EVERY) },
+    [OP_ge] = { SAME(EVERY) },
 
-    [OP_and] = { SAME(BITS) }, [OP_or] = { SAME(BITS) }, [OP_xor] = { SAME(BITS) }, [OP_not] = { SAME(BITS) },
-    [OP_shift_left] = { SAME(SIGNED | UNSIGNED) }, [OP_shift_right_logical] = { SAME(SIGNED | UNSIGNED) },
-    [OP_shift_right_arithmetic] = { SAME(SIGNED | UNSIGNED) }, [OP_population_count] = { SAME(SIGNED | UNSIGNED) },
-    [OP_clz] = { SAME(SIGNED | UNSIGNED) }, [OP_mulhi] = { SAME(SIGNED | UNSIGNED) },
+    [OP_and] = { SAME(BITS) },
+    [OP_or] = { SAME(BITS) },
+    [OP_xor] = { SAME(BITS) },
+    [OP_not] = { SAME(BITS) },
+    [OP_shift_left] = { SAME(SIGNED | UNSIGNED) },
+    [OP_shift_right_logical] = { SAME(SIGNED | UNSIGNED) },
+    [OP_shift_right_arithmetic] = { SAME(SIGNED | UNSIGNED) },
+    [OP_population_count] = { SAME(SIGNED | UNSIGNED) },
+    [OP_clz] = { SAME(SIGNED | UNSIGNED) },
+    [OP_mulhi] = { SAME(SIGNED | UNSIGNED) },
 
     [OP_select] = { MAKE(select, 4, MOVED), .quotients = 2 },
     [OP_convert] = { MAKE(convert, 2, EVERY), .quotients = 2, .step = 0.5, .tolerance = 1e-6 },
-    [OP_reduce_precision] = { MAKE(reduce_precision, 2, FLOATS), .quotients = 2, .step = 0.5, .tolerance = 1e-6 },
+    [OP_reduce_precision] = { MAKE(reduce_precision, 2, FLOATS), .quotients = 2, .step = 0.5,
+        .tolerance = 1e-6 },
     [OP_stop_gradient] = { SAME(MOVED), .derivative = STOPPED },
 
-    [OP_named] = { MAKE(named, 1, MOVED) }, [OP_constrain] = { MAKE(constrain, 1, MOVED) },
+    [OP_named] = { MAKE(named, 1, MOVED) },
+    [OP_constrain] = { MAKE(constrain, 1, MOVED) },
 
-    [OP_const] = { MAKE(const, 1, MOVED) }, [OP_data] = { MAKE(data, 2, MOVED) }, [OP_iota] = { MAKE(iota, 2, NUMBERS) },
+    [OP_const] = { MAKE(const, 1, MOVED) },
+    [OP_data] = { MAKE(data, 2, MOVED) },
+    [OP_iota] = { MAKE(iota, 2, NUMBERS) },
     [OP_bitcast] = { MAKE(bitcast, 3, NUMBERS | 1 << DT_KEY), .derivative = STOPPED },
-    [OP_broadcast] = { MAKE(broadcast, 1, MOVED) }, [OP_reshape] = { MAKE(reshape, 1, MOVED) },
-    [OP_transpose] = { MAKE(transpose, 2, MOVED) }, [OP_slice] = { MAKE(slice, 1, MOVED) },
-    [OP_pad] = { MAKE(pad, 1, MOVED) }, [OP_concat] = { MAKE(concat, 1, MOVED) }, [OP_reverse] = { MAKE(reverse, 1, MOVED) },
+    [OP_broadcast] = { MAKE(broadcast, 1, MOVED) },
+    [OP_reshape] = { MAKE(reshape, 1, MOVED) },
+    [OP_transpose] = { MAKE(transpose, 2, MOVED) },
+    [OP_slice] = { MAKE(slice, 1, MOVED) },
+    [OP_pad] = { MAKE(pad, 1, MOVED) },
+    [OP_concat] = { MAKE(concat, 1, MOVED) },
+    [OP_reverse] = { MAKE(reverse, 1, MOVED) },
 
-    [OP_reduce_sum] = { MAKE(reduce, 3, NUMBERS) }, [OP_reduce_prod] = { MAKE(reduce, 3, NUMBERS), .quotients = 2 | 4 },
-    [OP_reduce_max] = { MAKE(reduce, 3, EVERY) }, [OP_reduce_min] = { MAKE(reduce, 3, EVERY) },
-    [OP_reduce_and] = { MAKE(reduce, 3, BITS) }, [OP_reduce_or] = { MAKE(reduce, 3, BITS) },
+    [OP_reduce_sum] = { MAKE(reduce, 3, NUMBERS) },
+    [OP_reduce_prod] = { MAKE(reduce, 3, NUMBERS), .quotients = 2 | 4 },
+    [OP_reduce_max] = { MAKE(reduce, 3, EVERY) },
+    [OP_reduce_min] = { MAKE(reduce, 3, EVERY) },
+    [OP_reduce_and] = { MAKE(reduce, 3, BITS) },
+    [OP_reduce_or] = { MAKE(reduce, 3, BITS) },
     [OP_reduce_xor] = { MAKE(reduce, 3, BITS) },
-    [OP_argmax] = { MAKE(arg, 2, EVERY) }, [OP_argmin] = { MAKE(arg, 2, EVERY) },
-    [OP_cumsum] = { MAKE(cumulative, 3, NUMBERS) }, [OP_cumprod] = { MAKE(cumulative, 3, NUMBERS), .quotients = 2 | 4 },
-    [OP_cummax] = { MAKE(cumulative, 3, NUMBERS) }, [OP_cummin] = { MAKE(cumulative, 3, NUMBERS) },
+    [OP_argmax] = { MAKE(arg, 2, EVERY) },
+    [OP_argmin] = { MAKE(arg, 2, EVERY) },
+    [OP_cumsum] = { MAKE(cumulative, 3, NUMBERS) },
+    [OP_cumprod] = { MAKE(cumulative, 3, NUMBERS), .quotients = 2 | 4 },
+    [OP_cummax] = { MAKE(cumulative, 3, NUMBERS) },
+    [OP_cummin] = { MAKE(cumulative, 3, NUMBERS) },
     [OP_dot] = { MAKE(dot, 3, NUMBERS) },
 
-    [OP_dynamic_slice] = { MAKE(dynamic_slice, 2, MOVED) }, [OP_dynamic_update] = { MAKE(dynamic_update, 2, MOVED) },
-    [OP_gather] = { MAKE(gather, 2, MOVED) }, [OP_scatter] = { MAKE(scatter, 3, MOVED), .quotients = 2 | 4 },
-    [OP_sort] = { MAKE(sort, 4, MOVED), .quotients = 7 }, [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
+    [OP_dynamic_slice] = { MAKE(dynamic_slice, 2, MOVED) },
+    [OP_dynamic_update] = { MAKE(dynamic_update, 2, MOVED) },
+    [OP_gather] = { MAKE(gather, 2, MOVED) },
+    [OP_scatter] = { MAKE(scatter, 3, MOVED), .quotients = 2 | 4 },
+    [OP_sort] = { MAKE(sort, 4, MOVED), .quotients = 7 },
+    [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
     [OP_threefry] = { MAKE(threefry, 2, 1 << DT_U32) },
     [OP_gamma_draw] = { MAKE(gamma_draw, 2, FLOATS), .quotients = 4 },
 
-    [OP_axis_index] = { MAKE(meet, 2, NUMBERS) }, [OP_psum] = { MAKE(meet, 2, NUMBERS) },
-    [OP_pmax] = { MAKE(meet, 2, NUMBERS) }, [OP_pmin] = { MAKE(meet, 2, NUMBERS) },
-    [OP_all_gather] = { MAKE(meet, 2, MOVED) }, [OP_psum_scatter] = { MAKE(meet, 2, NUMBERS) },
-    [OP_all_to_all] = { MAKE(meet, 2, MOVED) }, [OP_ppermute] = { MAKE(meet, 2, MOVED) },
+    [OP_axis_index] = { MAKE(meet, 2, NUMBERS) },
+    [OP_psum] = { MAKE(meet, 2, NUMBERS) },
+    [OP_pmax] = { MAKE(meet, 2, NUMBERS) },
+    [OP_pmin] = { MAKE(meet, 2, NUMBERS) },
+    [OP_all_gather] = { MAKE(meet, 2, MOVED) },
+    [OP_psum_scatter] = { MAKE(meet, 2, NUMBERS) },
+    [OP_all_to_all] = { MAKE(meet, 2, MOVED) },
+    [OP_ppermute] = { MAKE(meet, 2, MOVED) },
 
-    [OP_callback] = { MAKE(callback, 2, SIGNED | UNSIGNED) }, [OP_check] = { MAKE(effect, 2, NUMBERS) }, [OP_debug_print] = { MAKE(effect, 2, NUMBERS) },
+    [OP_callback] = { MAKE(callback, 2, SIGNED | UNSIGNED) },
+    [OP_check] = { MAKE(effect, 2, NUMBERS) },
+    [OP_debug_print] = { MAKE(effect, 2, NUMBERS) },
 
-    [OP_accum] = { MAKE(accum, 2, NUMBERS) }, [OP_accum_slice] = { MAKE(accum_slice, 2, NUMBERS) },
+    [OP_accum] = { MAKE(accum, 2, NUMBERS) },
+    [OP_accum_slice] = { MAKE(accum_slice, 2, NUMBERS) },
     [OP_barrier] = { MAKE(barrier, 1, MOVED) },
     [OP_region] = { MAKE(region, 6, NUMBERS | 1 << DT_KEY), .forward = 1 << 5 },
 };

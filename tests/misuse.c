@@ -61,7 +61,10 @@ static hd body_pair(hd i, hd v) { return (void)i, hd_tuple(v, v); }
 static hd five_ones(hd x) { return (void)x, ones(5); }
 static hd three_ones(hd x) { return (void)x, ones(3); }
 static hd uses_dot(hd x, hd w) { return hd_dot(x, w); }
-static hd layer(hd x) { return hd_dim(x, 0) == 4 ? x : hd_fail("layer wants 4 features, got %d", (int)hd_dim(x, 0)); }
+static hd layer(hd x)
+{
+    return hd_dim(x, 0) == 4 ? x : hd_fail("layer wants 4 features, got %d", (int)hd_dim(x, 0));
+}
 static hd pmax_i(hd x) { return hd_pmax(x, "i"); }
 static hd psum_i(hd x) { return hd_psum(x, "i"); }
 static hd psum_j(hd x) { return hd_psum(x, "j"); }
@@ -135,11 +138,13 @@ const char *misuse_judge(const Misuse *m, const char *device)
     static char text[1200];
     hd_array *out = NULL;
     int code = hd_call(hd_jit(m->f, .device = device), &out);
-    const char *missing = m->kind == 'o' ? code ? "success" : NULL
-        : !code ? "an error" : misuse_lacks(hd_error(), m->text, m->kind == 'i' ? NULL : "errors.def", m->line);
+    const char *missing = m->kind == 'o' ? code ? "success" : NULL :
+        !code                            ? "an error" :
+                misuse_lacks(hd_error(), m->text, m->kind == 'i' ? NULL : "errors.def", m->line);
     if (!missing && !code != (out != NULL))
         missing = "agreement of code and result";
-    snprintf(text, sizeof text, "errors.def:%d: no %s in: %s", m->line, missing ? missing : "mistake", code ? hd_error() : "no error");
+    snprintf(text, sizeof text, "errors.def:%d: no %s in: %s", m->line, missing ? missing : "mistake",
+        code ? hd_error() : "no error");
     hd_drop(out);
     return missing ? text : NULL;
 }

@@ -6,8 +6,9 @@
 
 #include "heddle.h"
 
-/* kind: 'e' an error at this line of errors.def, 'i' one inside what is called, 'o' has a meaning here, 'n' C cannot write it,
- * 'l' of something that Heddle does not have yet. text: the words of the message, with | between; or why. */
+/* kind: 'e' an error at this line of errors.def, 'i' one inside what is called, 'o' has a meaning here, 'n'
+ * C cannot write it, 'l' of something that Heddle does not have yet. text: the words of the message, with |
+ * between; or why. */
 typedef struct Misuse { const char *name; int line; char kind; const char *text; hd (*f)(void); } Misuse;
 
 extern const Misuse misuses[];

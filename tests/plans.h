@@ -1,5 +1,6 @@
 /*
- * plans.h - the plan of a function, looked into: what test suites of the scheduler share. No device is needed.
+ * plans.h - the plan of a function, looked into: what test suites of the scheduler share. No device is
+ * needed.
  */
 #ifndef HEDDLE_TESTS_PLANS_H
 #define HEDDLE_TESTS_PLANS_H
@@ -16,8 +17,9 @@
 #include "opencl_c.h"
 #include "spirv.h"
 
-/* What a plan is: kernels, steps, and of all kernels loops that count, loops that run until an exit test, exit tests that ask
- * whether any lane of a vector goes on, branches. spirv_loops, spirv_branches: of the words that Vulkan gets. */
+/* What a plan is: kernels, steps, and of all kernels loops that count, loops that run until an exit test,
+ * exit tests that ask whether any lane of a vector goes on, branches. spirv_loops, spirv_branches: of the
+ * words that Vulkan gets. */
 typedef struct Seen {
     int kernels, steps, loops, until, exits, ifs, spirv_loops, spirv_branches;
     char *plan, *code;
@@ -30,11 +32,19 @@ static inline void look_into(const Kernel *k, Seen *s)
         const KIns *i = &k->ins[v];
         s->loops += i->op == K_LOOP && i->n >= 0;
         s->until += i->op == K_LOOP && i->n < 0;
-        s->exits += i->op == K_BRK && k->ins[i->arg[0]].op == K_ANY && k->ins[k->ins[i->arg[0]].arg[0]].w == W;
+        s->exits +=
+            i->op == K_BRK && k->ins[i->arg[0]].op == K_ANY && k->ins[k->ins[i->arg[0]].arg[0]].w == W;
         s->ifs += i->op == K_IF;
     }
-    const SpirvCaps caps = { .i64 = true, .f64 = true, .byte_storage = true, .short_storage = true, .bytes = true, .shorts = true,
-        .group = 64, .exact_div = { true, true }, .exact_sqrt = { true, true } };
+    const SpirvCaps caps = { .i64 = true,
+        .f64 = true,
+        .byte_storage = true,
+        .short_storage = true,
+        .bytes = true,
+        .shorts = true,
+        .group = 64,
+        .exact_div = { true, true },
+        .exact_sqrt = { true, true } };
     enum { LOOP_MERGE = 246, SELECTION_MERGE = 247 };
     uint32_t *words;
     size_t n;
@@ -59,7 +69,9 @@ static inline Seen look_at(hd_fn *f, hd_array *const *args, int n, bool gpu)
     Arena *a = arena_new(), *before = arena_use(a);
     Graph *g = graph_parse(text, "program");
     ck_assert_msg(g != NULL, "%s", error_text());
-    const Target target = { .machine = gpu ? &machine_gpu : &machine_processor, .f64 = true, .i64 = true, .max_alloc = 1ll << 32 };
+    const Target target = {
+        .machine = gpu ? &machine_gpu : &machine_processor, .f64 = true, .i64 = true, .max_alloc = 1ll << 32
+    };
     Plan *p = plan_schedule(graph_dce(g), &target);
     ck_assert_msg(p != NULL, "%s", error_text());
     Kernel **list;
@@ -69,7 +81,8 @@ static inline Seen look_at(hd_fn *f, hd_array *const *args, int n, bool gpu)
     Text plan = { 0 }, code = { 0 };
     const OpenclCaps caps = { .f64 = true, .one_item = true, .cache = 1 << 20 };
     plan_print(p, &plan);
-    ck_assert_msg(opencl_c_print((const Kernel *const *)list, s.kernels, &caps, &code) == 0, "%s", error_text());
+    ck_assert_msg(
+        opencl_c_print((const Kernel *const *)list, s.kernels, &caps, &code) == 0, "%s", error_text());
     s.steps = p->nstep;
     s.plan = text_take(&plan);
     s.code = text_take(&code);

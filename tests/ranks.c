@@ -1,6 +1,7 @@
 /*
- * ranks.c - what goes wrong in one process of several: a call that only one makes, another function, a rank that ends, is killed or
- * stopped, a shard that fails. Run by ranks_faults.sh as `ranks CASE` on three ranks; rank 1 is the odd one.
+ * ranks.c - what goes wrong in one process of several: a call that only one makes, another function, a rank
+ * that ends, is killed or stopped, a shard that fails. Run by ranks_faults.sh as `ranks CASE` on three
+ * ranks; rank 1 is the odd one.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -41,7 +42,8 @@ int main(int n, char **v)
     const char *what = n > 1 ? v[1] : "";
     const float data[] = { 1, 2, 3 };
     hd_array *x = hd_array_new(HD_F32, (hd_ints){ 1, { 3 } }, data, NULL);
-    hd_fn *f = hd_pmap(met, .axis_name = "i"), *g = hd_pmap(other, .axis_name = "i"), *h = hd_pmap(failing, .axis_name = "i");
+    hd_fn *f = hd_pmap(met, .axis_name = "i"), *g = hd_pmap(other, .axis_name = "i"),
+          *h = hd_pmap(failing, .axis_name = "i");
     bool odd = hd_rank() == 1;
     int e = call(f, x);
     if (odd && !strcmp(what, "ends"))

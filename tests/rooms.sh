@@ -55,5 +55,26 @@ found=$(grep -nE '#include ["<](api|graph|base|kernel|schedule|backend)\.h[">]' 
 [ -z "$found" ] || say "programs see heddle.h alone: $found"
 found=$(grep -rlE '(CL/cl|vulkan/vulkan)' "$source/api" "$source/graph" --include='*.[ch]')
 [ -z "$found" ] || say "vendors' headers outside backends/: $found"
+# Rooms of graph/ see one another in one direction: what a file's include path has of them, sorted, has no cycle.
+for room in index kernel math plan prepare schedule lower compile; do
+    for seen in $(path_of "$room" | grep -oE 'graph/[a-z]+' | sort -u); do
+        [ "$seen" = "graph/$room" ] || echo "graph/$room $seen"
+    done
+done >"$tmp/edges"
+[ -s "$tmp/edges" ] || say "no edges between the rooms of graph/"
+tsort "$tmp/edges" >/dev/null 2>"$tmp/log" || { say "rooms in a circle"; cat "$tmp/log"; }
+# Private headers are for their own room, whatever its path shows besides.
+found=$(grep -rlE '"(schedule|traffic)\.h"' "$source/graph" "$source/backends" "$source/api" --include='*.[ch]' |
+    grep -vE '/graph/(schedule|compile)/')
+[ -z "$found" ] || say "private headers of the scheduler outside it: $found"
+
+# Lines end before column 110. What is no test is in files of about 800 lines at most; the public header is one.
+sources=$(find "$source/api" "$source/graph" "$source/backends" "$source/tests" "$source/tools" "$source/bench" "$source/examples" \
+    -name '*.[ch]')
+found=$(echo "$sources" | xargs awk 'length($0) > 109 && !/\\$/ { print FILENAME ":" FNR }')
+[ -z "$found" ] || say "lines past column 109: $(echo "$found" | head -5)"
+found=$(echo "$sources" | grep -vE '/api/heddle\.h$|/tests/' | xargs wc -l | awk '$1 > 820 && $2 != "total" { print $2 " has " $1 }')
+[ -z "$found" ] || say "files that are too long: $found"
+
 [ $bad = 0 ] && echo "every room sees what it may, and nothing else"
 exit $bad

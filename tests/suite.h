@@ -1,5 +1,6 @@
 /*
- * suite.h - what Check suites over the public interface share: the devices to try, nothing left alive, a main.
+ * suite.h - what Check suites over the public interface share: the devices to try, nothing left alive, a
+ * main.
  */
 #ifndef HEDDLE_TESTS_SUITE_H
 #define HEDDLE_TESTS_SUITE_H
@@ -23,7 +24,10 @@ static inline bool there(const char *device)
 }
 
 static void setup(void) { ck_assert_int_eq(hd_live(), 0); }
-static void teardown(void) { ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error()); }
+static void teardown(void)
+{
+    ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error());
+}
 
 /* One case, whose tests begin and end with no array alive. */
 static inline TCase *suite_case(Suite *s)

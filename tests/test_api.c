@@ -1,5 +1,6 @@
 /*
- * test_api.c - data: arrays of every dtype in and out, strides, trees, structs, files; functions as values; and nothing left alive.
+ * test_api.c - data: arrays of every dtype in and out, strides, trees, structs, files; functions as values;
+ * and nothing left alive.
  */
 #include <check.h>
 #include <math.h>
@@ -12,20 +13,22 @@
 static char folder[] = "/tmp/heddle-test-XXXXXX";
 
 static void setup(void) { ck_assert_int_eq(hd_live(), 0); }
-static void teardown(void) { ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error()); }
+static void teardown(void)
+{
+    ck_assert_msg(hd_live() == 0, "%lld arrays are left alive: %s", (long long)hd_live(), hd_error());
+}
 
 /* ==================== dtypes and strides */
 
-static const enum hd_dtype all_dtypes[] = {
-    HD_BOOL, HD_I8, HD_I16, HD_I32, HD_I64, HD_U8, HD_U16, HD_U32, HD_U64, HD_F16, HD_BF16, HD_F32, HD_F64, HD_C64, HD_C128,
-    HD_KEY
-};
+static const enum hd_dtype all_dtypes[] = { HD_BOOL, HD_I8, HD_I16, HD_I32, HD_I64, HD_U8, HD_U16, HD_U32,
+    HD_U64, HD_F16, HD_BF16, HD_F32, HD_F64, HD_C64, HD_C128, HD_KEY };
 enum { NDTYPE = sizeof all_dtypes / sizeof *all_dtypes };
 
 static void fill(enum hd_dtype d, unsigned char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        p[i] = d == HD_BOOL ? i % 3 == 0 : (unsigned char)(i * 37 + 11) & 0x3f;       /* no nan among floats */
+        /* no nan among floats */
+        p[i] = d == HD_BOOL ? i % 3 == 0 : (unsigned char)(i * 37 + 11) & 0x3f;
 }
 
 START_TEST(in_and_out)
@@ -51,7 +54,8 @@ END_TEST
 /* Element (i, j) of a [3,2] view lies anywhere: transposed, backwards, apart, in one place. */
 START_TEST(strides)
 {
-    static const int64_t ways[][3] = { { 2, 1, 0 }, { 1, 3, 0 }, { -2, 1, 4 }, { 4, 2, 0 }, { 0, 1, 0 }, { -1, -3, 5 }, { 0, 0, 2 } };
+    static const int64_t ways[][3] = { { 2, 1, 0 }, { 1, 3, 0 }, { -2, 1, 4 }, { 4, 2, 0 }, { 0, 1, 0 },
+        { -1, -3, 5 }, { 0, 0, 2 } };
     for (int k = 0; k < NDTYPE; k++) {
         enum hd_dtype d = all_dtypes[k];
         int64_t size = (int64_t)hd_dtype_size(d);
@@ -76,10 +80,12 @@ START_TEST(corner_shapes)
 {
     const float any[3] = { 0 };
     for (int d = -1; d <= 99; d += 50)
-        ck_assert_msg(!hd_array_new((enum hd_dtype)d, HD_INTS(3), any, NULL) && hd_error_code() == HD_EDTYPE, "%d", d);
+        ck_assert_msg(
+            !hd_array_new((enum hd_dtype)d, HD_INTS(3), any, NULL) && hd_error_code() == HD_EDTYPE, "%d", d);
     const float one = 7;
     hd_ints sixteen = { 16, { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 } };
-    hd_array *none = hd_array_new(HD_F32, HD_INTS(3, 0), NULL, NULL), *scalar = hd_array_new(HD_F32, HD_INTS(), &one, NULL);
+    hd_array *none = hd_array_new(HD_F32, HD_INTS(3, 0), NULL, NULL),
+             *scalar = hd_array_new(HD_F32, HD_INTS(), &one, NULL);
     hd_array *deep = hd_array_new(HD_F32, sixteen, &one, NULL), *half = hd_array_scalar(HD_F16, 0.1);
     ck_assert(none && scalar && deep && half);
     ck_assert_int_eq(hd_array_size(none), 0);
@@ -101,7 +107,8 @@ START_TEST(every_dtype_computes)
         enum hd_dtype d = all_dtypes[k];
         size_t size = hd_dtype_size(d);
         float small[] = { 1, 0, 1, 5 };
-        hd_array *f = hd_array_of(small, 4), *a = hd_array_new(d, HD_INTS(4), NULL, NULL), *r[2] = { NULL, NULL };
+        hd_array *f = hd_array_of(small, 4), *a = hd_array_new(d, HD_INTS(4), NULL, NULL),
+                 *r[2] = { NULL, NULL };
         ck_assert_ptr_null(a);                  /* elements, but no bytes to take them from */
         unsigned char bytes[4 * 8] = { 0 };
         for (int i = 0; i < 4; i++) {
@@ -113,7 +120,8 @@ START_TEST(every_dtype_computes)
         ck_assert_msg(!hd_call(through, r, a), "%s: %s", hd_dtype_name(d), hd_error());
         ck_assert(!memcmp(hd_data(r[1]), bytes, 4 * size));
         for (int i = 0; i < 4; i++)
-            ck_assert(!memcmp((const char *)hd_data(r[0]) + (size_t)i * size, bytes + (size_t)(3 - i) * size, size));
+            ck_assert(!memcmp(
+                (const char *)hd_data(r[0]) + (size_t)i * size, bytes + (size_t)(3 - i) * size, size));
         hd_drop(a), hd_drop(f), hd_drop(r[0]), hd_drop(r[1]);
     }
 }
@@ -124,11 +132,15 @@ END_TEST
 START_TEST(trees)
 {
     hd_array *t = hd_array_dict({ "w", hd_array_lit(float, (2), 1, 2) },
-                                { "inner", hd_array_tuple(hd_array_scalar(HD_I32, 5), hd_array_dict({ "z", hd_array_scalar(HD_F32, 6) })) });
+        { "inner",
+            hd_array_tuple(
+                hd_array_scalar(HD_I32, 5), hd_array_dict({ "z", hd_array_scalar(HD_F32, 6) })) });
     ck_assert_msg(t != NULL, "%s", hd_error());
-    ck_assert(hd_array_len(t) == 2 && !strcmp(hd_array_field_name(t, 0), "inner"));           /* in order of keys */
+    /* in order of keys */
+    ck_assert(hd_array_len(t) == 2 && !strcmp(hd_array_field_name(t, 0), "inner"));
     hd_array *inner = hd_array_get(t, "inner");
-    ck_assert(hd_array_len(inner) == 2 && !hd_array_field_name(inner, 0) && hd_item(hd_array_nth(inner, 0)) == 5);
+    ck_assert(
+        hd_array_len(inner) == 2 && !hd_array_field_name(inner, 0) && hd_item(hd_array_nth(inner, 0)) == 5);
     ck_assert(hd_item(hd_array_get(hd_array_nth(inner, 1), "z")) == 6);
     ck_assert_ptr_eq(hd_keep(t), t);
     hd_drop(t);
@@ -137,7 +149,8 @@ START_TEST(trees)
     hd_array *none = hd_array_dict_n(NULL, 0), *empty = hd_array_tuple_n(NULL, 0);
     ck_assert(hd_array_len(none) == 0 && hd_array_len(empty) == 0);
     hd_drop(none), hd_drop(empty);
-    ck_assert_ptr_null(hd_array_dict({ "w", hd_array_scalar(HD_F32, 1) }, { "w", hd_array_scalar(HD_F32, 2) }));
+    ck_assert_ptr_null(
+        hd_array_dict({ "w", hd_array_scalar(HD_F32, 1) }, { "w", hd_array_scalar(HD_F32, 2) }));
     ck_assert_str_ne(hd_error(), "");           /* and both scalars are gone */
 }
 END_TEST
@@ -158,7 +171,8 @@ static hd evaluate(hd params, hd x)
 START_TEST(structs)
 {
 #define S(v) hd_array_scalar(HD_F32, v)
-    hd_array *p = hd_array_pack(net, { .hidden = { .w = S(2), .b = S(1) }, .out = { .w = S(3), .b = S(4) }, .scale = S(0.5) });
+    hd_array *p = hd_array_pack(
+        net, { .hidden = { .w = S(2), .b = S(1) }, .out = { .w = S(3), .b = S(4) }, .scale = S(0.5) });
     hd_array *x = S(0.25), *r = NULL;
     ck_assert_msg(p && !hd_call(evaluate, &r, p, x), "%s", hd_error());
     net_data d = hd_array_unpack(net, r);
@@ -192,8 +206,10 @@ static void same_tree(const hd_array *a, const hd_array *b)
         return;
     size_t bytes = (size_t)hd_array_size(a) * hd_dtype_size(hd_array_dtype(a));
     hd_ints s = hd_array_shape(a), t = hd_array_shape(b);
-    ck_assert_msg(hd_array_dtype(a) == hd_array_dtype(b) && s.n == t.n && !memcmp(s.v, t.v, (size_t)s.n * sizeof *s.v),
-                  "%s rank %d, and %s rank %d", hd_dtype_name(hd_array_dtype(a)), s.n, hd_dtype_name(hd_array_dtype(b)), t.n);
+    ck_assert_msg(
+        hd_array_dtype(a) == hd_array_dtype(b) && s.n == t.n && !memcmp(s.v, t.v, (size_t)s.n * sizeof *s.v),
+        "%s rank %d, and %s rank %d", hd_dtype_name(hd_array_dtype(a)), s.n,
+        hd_dtype_name(hd_array_dtype(b)), t.n);
     ck_assert(!bytes || !memcmp(hd_data(a), hd_data(b), bytes));
 }
 
@@ -216,8 +232,11 @@ START_TEST(files)
     }
     round_trip("scalar.npy", hd_array_scalar(HD_F64, 2.5));
     round_trip("none.npy", hd_array_new(HD_I32, HD_INTS(0, 5), NULL, NULL));
-    round_trip("tree.npz", hd_array_dict({ "w", hd_array_lit(float, (2, 2), 1, 2, 3, 4) },
-        { "deep", hd_array_dict({ "b", hd_array_lit(int, (3), 1, 2, 3) }, { "c", hd_array_scalar(HD_U8, 9) }) }));
+    round_trip("tree.npz",
+        hd_array_dict({ "w", hd_array_lit(float, (2, 2), 1, 2, 3, 4) },
+            { "deep",
+                hd_array_dict(
+                    { "b", hd_array_lit(int, (3), 1, 2, 3) }, { "c", hd_array_scalar(HD_U8, 9) }) }));
 }
 END_TEST
 
@@ -244,7 +263,8 @@ START_TEST(damaged_files)
                 bytes[k] = c;
                 fclose(f);
                 hd_array *r = hd_load(path(cut));       /* data may differ; nothing may break */
-                ck_assert(r || hd_error_code() == HD_EIO || hd_error_code() == HD_EINVAL || hd_error_code() == HD_EDTYPE);
+                ck_assert(r || hd_error_code() == HD_EIO || hd_error_code() == HD_EINVAL ||
+                    hd_error_code() == HD_EDTYPE);
                 ck_assert_msg(how || !r, "%zu bytes of %zu were read as a file", k, n);
                 hd_drop(r);
             }
@@ -269,7 +289,8 @@ START_TEST(interned)
     ck_assert_ptr_eq(HD_FN(square), HD_FN(square));
     ck_assert(HD_FN(square) != HD_FN(cube));
     ck_assert_ptr_eq(hd_jit(hd_vmap(hd_grad(square))), hd_jit(hd_vmap(hd_grad(square))));
-    ck_assert(hd_vmap(square, .in_axes = { 0 }) == hd_vmap(square) && hd_vmap(square, .in_axes = { 1 }) != hd_vmap(square));
+    ck_assert(hd_vmap(square, .in_axes = { 0 }) == hd_vmap(square) &&
+        hd_vmap(square, .in_axes = { 1 }) != hd_vmap(square));
     double two = 2, three = 3, again = 2;
     ck_assert_ptr_eq(hd_bind(times_env, two), hd_bind(times_env, again));
     ck_assert(hd_bind(times_env, two) != hd_bind(times_env, three));
@@ -290,7 +311,8 @@ END_TEST
 
 START_TEST(calls)
 {
-    hd_array *m = hd_array_lit(float, (2, 3), 1, 2, 3, 4, 5, 6), *v = hd_array_lit(float, (3), 1, 0, -1), *y = hd_array_lit(float, (2), 1, 10);
+    hd_array *m = hd_array_lit(float, (2, 3), 1, 2, 3, 4, 5, 6), *v = hd_array_lit(float, (3), 1, 0, -1),
+             *y = hd_array_lit(float, (2), 1, 10);
     hd_array *r = NULL, *shape = NULL, *bare = hd_array_abstract(HD_F32, 2, 3);
     ck_assert_int_eq(hd_eval_shape(matvec, &shape, bare, v), 0);
     ck_assert(hd_array_dim(shape, 0) == 2 && hd_array_dtype(shape) == HD_F32);
@@ -298,7 +320,8 @@ START_TEST(calls)
     ck_assert_int_eq(hd_call(hd_jit(matvec), &r, m, v), 0);
     ck_assert(!hd_wait(r) && hd_ready(r) && ((const float *)hd_data(r))[0] == -2);
     hd_drop(r), hd_drop(shape), hd_drop(bare);
-    hd_array *back = NULL;                      /* the transpose of a product: (m, v), dy -> dm, dv is bilinear, so by v alone */
+    /* the transpose of a product: (m, v), dy -> dm, dv is bilinear, so by v alone */
+    hd_array *back = NULL;
     ck_assert_int_eq(hd_call(hd_vjp(matvec), &back, m, v, y), 0);
     const float *dv = hd_data(hd_array_nth(hd_array_nth(back, 1), 1));
     ck_assert(dv[0] == 41 && dv[1] == 52 && dv[2] == 63);
@@ -316,7 +339,8 @@ START_TEST(calls)
 }
 END_TEST
 
-/* What a program cost to make, and what it is: once, and the same when asked again. Tracing was done for the first device. */
+/* What a program cost to make, and what it is: once, and the same when asked again. Tracing was done for the
+ * first device. */
 static hd turned(hd x, hd y) { return (void)y, hd_tuple(hd_sin(x), hd_tanh(x)); }
 static hd turns(hd x) { return hd_nth(hd_scan(turned, x, HD_NIL, .length = 5), 0); }
 
@@ -366,10 +390,12 @@ START_TEST(printed)
     char *text = NULL;
     size_t n = 0;
     FILE *f = open_memstream(&text, &n);
-    hd_array *a = hd_array_dict({ "m", hd_array_lit(float, (2, 2), 1, 2.5, -3, 4) }, { "i", hd_array_scalar(HD_I64, -7) });
+    hd_array *a = hd_array_dict(
+        { "m", hd_array_lit(float, (2, 2), 1, 2.5, -3, 4) }, { "i", hd_array_scalar(HD_I64, -7) });
     ck_assert_int_eq(hd_print(f, a), 0);
     fclose(f);
-    ck_assert_msg(strstr(text, "2.5") && strstr(text, "-7") && strstr(text, "m") && text[n - 1] == '\n', "%s", text);
+    ck_assert_msg(
+        strstr(text, "2.5") && strstr(text, "-7") && strstr(text, "m") && text[n - 1] == '\n', "%s", text);
     free(text);
     hd_drop(a);
 }

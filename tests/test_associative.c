@@ -1,7 +1,7 @@
 /*
- * test_associative.c - hd_associative_scan: every kind of combining function, against the same function applied from one end to
- * the other by a host loop over hd_call. Rows of all lengths, axes, directions, lanes; derivatives against differences and
- * against hd_scan; how many kernels it is; what it refuses.
+ * test_associative.c - hd_associative_scan: every kind of combining function, against the same function
+ * applied from one end to the other by a host loop over hd_call. Rows of all lengths, axes, directions,
+ * lanes; derivatives against differences and against hd_scan; how many kernels it is; what it refuses.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -18,15 +18,18 @@ static hd affine(hd a, hd b)                    /* x -> a0 x + a1, then b */
 static hd affine_rows(hd a, hd b)               /* the same with a vector shifted by a scalar's multiple */
 {
     hd s = hd_get(b, "scale");
-    return hd_dict({ "scale", hd_mul(hd_get(a, "scale"), s) }, { "shift", hd_add(hd_mul(hd_get(a, "shift"), s), hd_get(b, "shift")) });
+    return hd_dict({ "scale", hd_mul(hd_get(a, "scale"), s) },
+        { "shift", hd_add(hd_mul(hd_get(a, "shift"), s), hd_get(b, "shift")) });
 }
-static hd circle(hd c, hd a, hd b) { return hd_add(hd_add(a, b), hd_mul(c, hd_mul(a, b))); }      /* for every c */
+/* for every c */
+static hd circle(hd c, hd a, hd b) { return hd_add(hd_add(a, b), hd_mul(c, hd_mul(a, b))); }
 static hd later(hd a, hd b) { return (void)a, b; }
 static hd earlier(hd a, hd b) { return (void)b, a; }
 static hd longer(hd a, hd b)                    /* by its key, the first of equals */
 {
     hd first = hd_ge(hd_nth(a, 0), hd_nth(b, 0));
-    return hd_tuple(hd_where(first, hd_nth(a, 0), hd_nth(b, 0)), hd_where(first, hd_nth(a, 1), hd_nth(b, 1)));
+    return hd_tuple(
+        hd_where(first, hd_nth(a, 0), hd_nth(b, 0)), hd_where(first, hd_nth(a, 1), hd_nth(b, 1)));
 }
 
 static hd running_sum(hd x) { return hd_associative_scan(hd_add, x); }
@@ -42,7 +45,8 @@ static hd back_affine(hd x) { return hd_associative_scan(affine, x, .axis = 1, .
 static hd running_rows(hd x) { return hd_associative_scan(affine_rows, x); }
 static hd running_longer(hd x) { return hd_associative_scan(longer, x, .axis = 1); }
 
-/* ==================== the same, one after the other: slices are arguments of a function that combines two */
+/* ==================== the same, one after the other: slices are arguments of a function that combines
+ * two */
 
 static hd quarter_circle(hd a, hd b) { return circle(hd_full(hd_c(.25), 3), a, b); }
 
@@ -63,7 +67,8 @@ static void cases(Case *c)
         { "later", HD_FN(running_later), HD_FN(later), 1, { 1 }, { { 3 } }, 0, false, false },
         { "earlier", HD_FN(running_earlier), HD_FN(earlier), 1, { 1 }, { { 70 } }, 0, true, false },
         { "product", HD_FN(running_product), HD_FN(hd_matmul), 1, { 2 }, { { 2, 2 } }, 0, false, false },
-        { "large product", HD_FN(running_product), HD_FN(hd_matmul), 1, { 2 }, { { 9, 9 } }, 0, false, false },
+        { "large product", HD_FN(running_product), HD_FN(hd_matmul), 1, { 2 }, { { 9, 9 } }, 0, false,
+            false },
         { "back product", HD_FN(back_product), HD_FN(hd_matmul), 1, { 2 }, { { 9, 9 } }, 0, true, false },
         { "affine", HD_FN(running_affine), HD_FN(affine), 2, { 0, 0 }, { { 0 }, { 0 } }, 0, false, false },
         { "back affine", HD_FN(back_affine), HD_FN(affine), 2, { 1, 1 }, { { 3 }, { 3 } }, 1, true, false },
@@ -107,10 +112,14 @@ static hd_array *tree_of(const Case *c, hd_array *const *leaf)
 {
     if (c->leaves == 1)
         return leaf[0];
-    return c->dict ? hd_array_dict({ "scale", leaf[0] }, { "shift", leaf[1] }) : hd_array_tuple(leaf[0], leaf[1]);
+    return c->dict ? hd_array_dict({ "scale", leaf[0] }, { "shift", leaf[1] }) :
+                     hd_array_tuple(leaf[0], leaf[1]);
 }
 
-static const hd_array *part_of(const Case *c, const hd_array *x, int l) { return c->leaves == 1 ? x : hd_array_nth(x, l); }
+static const hd_array *part_of(const Case *c, const hd_array *x, int l)
+{
+    return c->leaves == 1 ? x : hd_array_nth(x, l);
+}
 
 static hd_array *slice_at(const Case *c, float *const *v, int64_t n, int64_t i)
 {
@@ -159,15 +168,16 @@ static void compare(const Case *c, int64_t n, const char *device)
     }
     hd_array *x = tree_of(c, leaf);
     reference(c, v, n, want);
-    ck_assert_msg(hd_call(hd_jit(c->scan, .device = device), &y, x) == 0, "%s of %lld on %s: %s", c->name, (long long)n, device,
-                  hd_error());
+    ck_assert_msg(hd_call(hd_jit(c->scan, .device = device), &y, x) == 0, "%s of %lld on %s: %s", c->name,
+        (long long)n, device, hd_error());
     for (int l = 0; l < c->leaves; l++) {
         int64_t size = n * slice_size(c, l);
         ck_assert(hd_array_size(part_of(c, y, l)) == size);
         ck_assert(!hd_read(part_of(c, y, l), v[l], size));
         for (int64_t k = 0; k < size; k++)
-            ck_assert_msg(fabsf(v[l][k] - want[l][k]) <= 1e-4f * (1 + fabsf(want[l][k])), "%s of %lld on %s: %g, not %g, at %lld",
-                          c->name, (long long)n, device, v[l][k], want[l][k], (long long)k);
+            ck_assert_msg(fabsf(v[l][k] - want[l][k]) <= 1e-4f * (1 + fabsf(want[l][k])),
+                "%s of %lld on %s: %g, not %g, at %lld", c->name, (long long)n, device, v[l][k], want[l][k],
+                (long long)k);
         free(v[l]), free(want[l]);
     }
     hd_drop(x), hd_drop(y);
@@ -236,7 +246,8 @@ START_TEST(long_rows)
     for (int j = 0; j < 3; j++) {
         hd_array *x = affine_data(lengths[j]), *want = NULL, *y = NULL, *dwant = NULL, *dy = NULL;
         ck_assert_msg(!hd_call(hd_jit(by_scan, .device = "host"), &want, x), "%s", hd_error());
-        ck_assert_msg(!hd_call(hd_jit(hd_grad(loss_by_scan), .device = "host"), &dwant, x), "%s", hd_error());
+        ck_assert_msg(
+            !hd_call(hd_jit(hd_grad(loss_by_scan), .device = "host"), &dwant, x), "%s", hd_error());
         for (int d = 0; d < DEVICES; d++) {
             if (!there(devices[d]) || (d == 2 && j < 2))
                 continue;
@@ -258,9 +269,16 @@ END_TEST
 
 enum { N = 12 };
 static hd shaped(hd x, int n, int m) { return hd_reshape(x, n, m); }
-static hd squares(hd x) { return hd_sum(hd_mul(hd_square(x), hd_add_c(hd_iota(HD_F64, 0, hd_dim(x, 0), hd_dim(x, 1)), 1))); }
+static hd squares(hd x)
+{
+    return hd_sum(hd_mul(hd_square(x), hd_add_c(hd_iota(HD_F64, 0, hd_dim(x, 0), hd_dim(x, 1)), 1)));
+}
 static hd of_norm(hd x) { return squares(running_norm(shaped(x, 4, 3))); }
-static hd of_capture(hd x) { return squares(hd_associative_scan(hd_partial(circle, hd_index(shaped(x, 4, 3), 0, 1)), shaped(x, 4, 3))); }
+static hd of_capture(hd x)
+{
+    return squares(
+        hd_associative_scan(hd_partial(circle, hd_index(shaped(x, 4, 3), 0, 1)), shaped(x, 4, 3)));
+}
 static hd of_product(hd x) { return hd_sum(hd_sin(running_product(hd_reshape(x, 3, 2, 2)))); }
 static hd of_back(hd x)
 {
@@ -270,7 +288,10 @@ static hd of_back(hd x)
 static hd lifted(hd x) { return hd_pad(x, hd_c(1), HD_INTS(0, 0, 0), HD_INTS(0, 7, 7), HD_INTS()); }
 static hd of_large(hd x) { return hd_sum(hd_sin(running_product(lifted(hd_reshape(x, 3, 2, 2))))); }
 static hd row(hd x) { return hd_nth(running_affine(hd_tuple(hd_sin(x), x)), 1); }
-static hd of_lanes(hd x) { return squares(hd_apply(hd_vmap(row, .in_axes = { 1 }, .out_axes = 1), shaped(x, 3, 4))); }
+static hd of_lanes(hd x)
+{
+    return squares(hd_apply(hd_vmap(row, .in_axes = { 1 }, .out_axes = 1), shaped(x, 3, 4)));
+}
 static hd along(hd x) { return hd_nth(hd_apply(hd_jvp(of_back), x, hd_cos(x)), 1); }
 
 static double value_of(hd_fn *f, const double *v)
@@ -296,11 +317,12 @@ static void derivative(hd_fn *f, const char *what)
     hd_array *x = hd_array_of(in, N);
     for (int mode = 0; mode < 2; mode++) {
         hd_array *y = NULL;
-        ck_assert_msg(!hd_call(hd_jit(mode ? hd_jacfwd(f) : hd_grad(f), .device = "host"), &y, x), "%s: %s", what, hd_error());
+        ck_assert_msg(!hd_call(hd_jit(mode ? hd_jacfwd(f) : hd_grad(f), .device = "host"), &y, x), "%s: %s",
+            what, hd_error());
         ck_assert(!hd_read(y, got, N));
         for (int i = 0; i < N; i++)
-            ck_assert_msg(fabs(got[i] - want[i]) < 1e-6 * (1 + fabs(want[i])), "%s, %s: %g, not %g, at %d", what,
-                          mode ? "forward" : "reverse", got[i], want[i], i);
+            ck_assert_msg(fabs(got[i] - want[i]) < 1e-6 * (1 + fabs(want[i])), "%s, %s: %g, not %g, at %d",
+                what, mode ? "forward" : "reverse", got[i], want[i], i);
         hd_drop(y);
     }
     hd_drop(x);
@@ -329,8 +351,8 @@ START_TEST(first_row_alone)
             continue;
         ck_assert_msg(!hd_call(hd_jit(hd_grad(end_of_norm), .device = devices[d]), &y, x), "%s", hd_error());
         const float *v = hd_data(y);
-        ck_assert_msg(v[0] == 0 && fabsf(v[1] - .6f) < 1e-6f && fabsf(v[2] - .8f) < 1e-6f, "%s: %g %g %g", devices[d], v[0], v[1],
-                      v[2]);
+        ck_assert_msg(v[0] == 0 && fabsf(v[1] - .6f) < 1e-6f && fabsf(v[2] - .8f) < 1e-6f, "%s: %g %g %g",
+            devices[d], v[0], v[1], v[2]);
         hd_drop(y);
     }
     hd_drop(x);
@@ -343,8 +365,12 @@ static hd many_axes(hd x)
     hd_ints shape = { HD_MAX_RANK, { 4, 3, 50, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 } };
     return hd_ravel(hd_associative_scan(hd_partial(circle, hd_c(.25)), hd_reshape_n(x, shape)));
 }
-static hd many_rows(hd x) { return hd_ravel(hd_associative_scan(hd_partial(circle, hd_full(hd_c(.25), 150)), hd_reshape(x, 4, 150))); }
-static hd not_by_element(hd a, hd b) { return hd_add(b, hd_sub(hd_max(a), hd_max(a))); }        /* the later one */
+static hd many_rows(hd x)
+{
+    return hd_ravel(hd_associative_scan(hd_partial(circle, hd_full(hd_c(.25), 150)), hd_reshape(x, 4, 150)));
+}
+/* the later one */
+static hd not_by_element(hd a, hd b) { return hd_add(b, hd_sub(hd_max(a), hd_max(a))); }
 static hd many_pairs(hd x)
 {
     hd_ints shape = { HD_MAX_RANK, { 4, 3, 50, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 } };
@@ -357,7 +383,8 @@ START_TEST(ranks)
     for (int k = 0; k < 600; k++)
         v[k] = (float)(k % 17 - 8) / 8;
     hd_array *x = hd_array_of(v, 600), *y = NULL, *z = NULL, *w = NULL;
-    ck_assert_msg(!hd_call(many_axes, &y, x) && !hd_call(many_rows, &z, x) && !hd_call(many_pairs, &w, x), "%s", hd_error());
+    ck_assert_msg(!hd_call(many_axes, &y, x) && !hd_call(many_rows, &z, x) && !hd_call(many_pairs, &w, x),
+        "%s", hd_error());
     ck_assert(!memcmp(hd_data(y), hd_data(z), sizeof v) && !memcmp(hd_data(w), v, sizeof v));
     hd_drop(x), hd_drop(y), hd_drop(z), hd_drop(w);
 }
@@ -405,11 +432,15 @@ static hd wrong_axis(hd x) { return hd_associative_scan(hd_add, x, .axis = 1); }
 START_TEST(refusals)
 {
     hd_array *x = hd_array_lit(float, (3), 1, 2, 3), *y = NULL;
-    ck_assert(hd_call(wrong_dtype, &y, x) == HD_ESHAPE && strstr(hd_error(), "narrower is given slices f32[] and returns f16[]"));
+    ck_assert(hd_call(wrong_dtype, &y, x) == HD_ESHAPE &&
+        strstr(hd_error(), "narrower is given slices f32[] and returns f16[]"));
     ck_assert(strstr(hd_error(), "test_associative.c"));
-    ck_assert_msg(hd_call(wrong_op, &y, x) == HD_ESHAPE && strstr(hd_error(), ": hd_dot is given slices f32[3]"), "%s", hd_error());
+    ck_assert_msg(
+        hd_call(wrong_op, &y, x) == HD_ESHAPE && strstr(hd_error(), ": hd_dot is given slices f32[3]"), "%s",
+        hd_error());
     ck_assert(hd_call(wrong_tree, &y, x) == HD_ESHAPE && strstr(hd_error(), "xs[1]"));
-    ck_assert(hd_call(wrong_result, &y, x) == HD_ESHAPE && strstr(hd_error(), "must return what it is given"));
+    ck_assert(
+        hd_call(wrong_result, &y, x) == HD_ESHAPE && strstr(hd_error(), "must return what it is given"));
     ck_assert(hd_call(wrong_sizes, &y, x) == HD_ESHAPE && strstr(hd_error(), "there are 3 slices"));
     ck_assert(hd_call(wrong_axis, &y, x) == HD_EINVAL && strstr(hd_error(), "hd_associative_scan"));
     hd_drop(x);

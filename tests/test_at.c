@@ -1,6 +1,6 @@
 /*
- * test_at.c - elements at plain numbers are slices: the nearest where they are outside, and neither they nor their derivatives are
- * gathers and scatters, which would be kernels of their own.
+ * test_at.c - elements at plain numbers are slices: the nearest where they are outside, and neither they nor
+ * their derivatives are gathers and scatters, which would be kernels of their own.
  */
 #include <stdlib.h>
 
@@ -92,7 +92,8 @@ START_TEST(errors_as_before)
     ck_assert_msg(strstr(hd_error(), "0.5"), "%s", hd_error());
     ck_assert(hd_call(too_many, &got, x) != 0);
     ck_assert_msg(strstr(hd_error(), "3 indices"), "%s", hd_error());
-    ck_assert(!hd_call(hd_bind(row, p), &got, empty));          /* nothing is inside: nan, as it reads elsewhere */
+    /* nothing is inside: nan, as it reads elsewhere */
+    ck_assert(!hd_call(hd_bind(row, p), &got, empty));
     ck_assert_int_eq(hd_array_size(got), 2);
     hd_drop(x), hd_drop(empty), hd_drop(got);
 }

@@ -1,10 +1,14 @@
 /*
- * test_batching.c - vmap of an op is that op with one more axis: never a loop over lanes, never an instruction for each lane.
+ * test_batching.c - vmap of an op is that op with one more axis: never a loop over lanes, never an
+ * instruction for each lane.
  *
- * In:  the cases of laws_table.c, which know how to build each row of the op table. Out: each instruction of the row is taken
- *      alone, its operands stacked in every combination, and the graph that vmap makes of it is read: one instruction of the row,
- *      else only moves, and no more of them for fifty lanes than for three; under a second vmap too. Collectives are built here.
- * No device is needed. What lanes compute is a law of laws.c; what kernels become of it is seen in test_plans.c.
+ * In:  the cases of laws_table.c, which know how to build each row of the op table. Out: each instruction of
+ * the row is taken
+ *      alone, its operands stacked in every combination, and the graph that vmap makes of it is read: one
+ *      instruction of the row, else only moves, and no more of them for fifty lanes than for three; under a
+ *      second vmap too. Collectives are built here.
+ * No device is needed. What lanes compute is a law of laws.c; what kernels become of it is seen in
+ * test_plans.c.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -20,7 +24,10 @@ static int nmade;
 Ints dims_(int n, const int64_t *v) { return ints_of(v, n); }
 bool may(Dtype dt) { return (void)dt, true; }
 void out(Ref v) { made[nmade++] = v; }
-Ref in(Dtype dt, Kind kind, int64_t limit, Ints shape) { return (void)kind, (void)limit, graph_input(type_of(dt, shape.n, shape.v), 0); }
+Ref in(Dtype dt, Kind kind, int64_t limit, Ints shape)
+{
+    return (void)kind, (void)limit, graph_input(type_of(dt, shape.n, shape.v), 0);
+}
 Ref in_again(Ref v) { return graph_input(*typ(v), 0); }
 
 static Graph *case_of(Op op, Dtype dt, int variant)
@@ -51,7 +58,9 @@ static Graph *alone(const Graph *g, const Ins *i)
     Ref *x = NEWS(Ref, i->nin + 1), *z = NEWS(Ref, i->nout + 1);
     for (int k = 0; k < i->nin; k++)
         for (int j = 0; j <= k && !x[k]; j++)
-            x[k] = j == k ? graph_input(g->type[i->in[k]], g->flag[i->in[k]] & V_ACC) : i->in[j] == i->in[k] ? x[j] : 0;
+            x[k] = j == k            ? graph_input(g->type[i->in[k]], g->flag[i->in[k]] & V_ACC) :
+                i->in[j] == i->in[k] ? x[j] :
+                                       0;
     again(i, x, z);
     graph_outputs(z, i->nout);
     graph_end();
@@ -112,7 +121,8 @@ static void alike(Op op, const Graph *few, const Graph *many)
         complain(op, many, arena_text("%d instructions for few lanes, %d for many", few->nins, many->nins));
 }
 
-/* The value of pad is a scalar: where each lane has its own, it is padded with zeros, and a second pad says where. */
+/* The value of pad is a scalar: where each lane has its own, it is padded with zeros, and a second pad says
+ * where. */
 static bool value_a_lane(Op op, unsigned stack) { return op == OP_pad && stack & 2; }
 
 static void each(Op op, const Graph *g, const Ins *i)
@@ -145,9 +155,10 @@ static Graph *meeting(Op op, int64_t lanes)
         from[k] = (int32_t)((k + 1) % lanes);
     graph_begin(graph_new());
     Ref x = graph_input(type_of(DT_F32, 2, shape), 0);
-    Ref y = op == OP_ppermute ? Permute(name, lanes, x, Data(type_of(DT_I32, 1, &lanes), from)) : op == OP_axis_index
-        ? Add(Convert(AxisIndex(name, lanes), DT_F32), Reshape(Slice(x, DIMS(0, 0), DIMS(1, 1), DIMS(1, 1)), NO_DIMS))
-        : Collective(op, name, lanes, 0, 1, x);
+    Ref y = op == OP_ppermute ? Permute(name, lanes, x, Data(type_of(DT_I32, 1, &lanes), from)) :
+        op == OP_axis_index   ? Add(Convert(AxisIndex(name, lanes), DT_F32),
+                                    Reshape(Slice(x, DIMS(0, 0), DIMS(1, 1), DIMS(1, 1)), NO_DIMS)) :
+                                Collective(op, name, lanes, 0, 1, x);
     graph_outputs(&y, 1);
     Graph *g = graph_end();
     return error_pending() ? NULL : g;
@@ -158,7 +169,8 @@ static Graph *effect(Op op)
 {
     graph_begin(graph_new());
     Ref x = in(DT_F32, SMALL, 0, DIMS(3)), ok = in(DT_BOOL, ANY, 0, NO_DIMS);
-    out(op == OP_check ? Check(ok, intern("message")) : DebugPrint(intern("{} {}"), (const Ref[]){ x, ok }, 2));
+    out(op == OP_check ? Check(ok, intern("message")) :
+                         DebugPrint(intern("{} {}"), (const Ref[]){ x, ok }, 2));
     graph_outputs(made, nmade);
     return graph_end();
 }

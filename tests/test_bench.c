@@ -1,6 +1,7 @@
 /*
- * test_bench.c - the workloads of bench/, without a clock: at a small size every device agrees with the host's
- * evaluator, element for element; at their own size their plans have no more kernels than they had when last improved.
+ * test_bench.c - the workloads of bench/, without a clock: at a small size every device agrees with the
+ * host's evaluator, element for element; at their own size their plans have no more kernels than they had
+ * when last improved.
  */
 #include "api.h"
 #undef HD_PLAIN
@@ -56,7 +57,8 @@ static void same(const Workload *w, const hd_array *got, const hd_array *want)
     ck_assert_int_eq(hd_array_size(got), n);
     for (int64_t i = 0; i < n; i++) {
         double a = element(got, i), b = element(want, i), scale = fmax(fabs(b), c.abs / (double)n);
-        ck_assert_msg(fabs(a - b) <= tol * scale, "%s: element %lld is %.9g, not %.9g", w->name, (long long)i, a, b);
+        ck_assert_msg(
+            fabs(a - b) <= tol * scale, "%s: element %lld is %.9g, not %.9g", w->name, (long long)i, a, b);
     }
 }
 
@@ -72,7 +74,8 @@ START_TEST(agrees)
         same(w, a, b);
     ck_assert(!checksum(a, &got) && !checksum(b, &want));
     double error = checksum_error(w, &got, &want);
-    ck_assert_msg(error <= 1, "%s on %s: the checksum is off by %g times the tolerance", w->name, device, error);
+    ck_assert_msg(
+        error <= 1, "%s on %s: the checksum is off by %g times the tolerance", w->name, device, error);
     hd_drop(a), hd_drop(b);
     ck_assert_int_eq(hd_live(), 0);
 }
@@ -80,22 +83,74 @@ END_TEST
 
 /* ==================== kernels */
 
-/* The best plan so far, and, where the scheduler does not find that one, how many kernels its own has: no more than that. */
+/* The best plan so far, and, where the scheduler does not find that one, how many kernels its own has: no
+ * more than that. */
 typedef struct Most { const char *name; int best, reached; } Most;
 
 static const Most most[] = {
-    { "predict_1m", 1, 0 }, { "scaled_loss_256k", 1, 0 }, { "normalize_256", 1, 0 }, { "normalize_last_256", 2, 0 }, { "pairwise_3", 2, 0 },
-    { "pairwise_64", 2, 0 }, { "pergrad_1m", 1, 0 }, { "pergrad_mlp", 7, 13 }, { "pergrad_clip", 10, 16 }, { "jacrev_512", 3, 0 },
-    { "jacfwd_512", 3, 0 }, { "hessian_4096", 10, 0 }, { "dropout_4m", 1, 0 }, { "rnn_h8", 1, 0 }, { "rnn_h8_grad", 6, 0 }, { "rnn", 2, 0 },
-    { "rnn_grad", 8, 0 }, { "saxpy_16m", 1, 0 }, { "exp_16m", 1, 0 }, { "tanh_16m", 1, 0 }, { "erf_16m", 1, 0 }, { "gelu_16m", 1, 0 },
-    { "sum_16m", 2, 0 }, { "softmax", 1, 0 }, { "logsumexp", 1, 0 }, { "layernorm", 1, 0 }, { "layernorm_grad", 3, 0 },
-    { "transpose_4096", 1, 0 }, { "gemm_256", 1, 0 }, { "gemm_512", 1, 0 }, { "gemm_1024", 1, 0 }, { "gemm_2048", 2, 0 },
-    { "gemm_gelu_1024", 1, 0 }, { "gemm_skinny", 1, 0 }, { "gram_256k", 1, 0 }, { "bmm_512", 1, 0 }, { "matvec_4096", 1, 0 },
-    { "conv3x3", 2, 0 }, { "dwconv3x3", 1, 0 }, { "gather", 1, 0 }, { "random_bits_16m", 1, 0 }, { "uniform_16m", 1, 0 },
-    { "normal_16m", 1, 0 }, { "mandelbrot", 2, 0 }, { "collatz_1m", 1, 0 }, { "newton_1m", 1, 0 }, { "rare_branch", 1, 0 },
-    { "logistic_10k", 1, 0 }, { "lorenz_rk4", 1, 0 }, { "hodgkin_huxley", 1, 0 }, { "hodgkin_huxley_grad", 5, 0 }, { "nbody", 2, 0 },
-    { "heat2d", 1, 0 }, { "metropolis", 2, 0 }, { "kalman", 1, 0 }, { "mlp_step", 16, 18 }, { "lstm", 2, 0 }, { "gru", 2, 0 },
-    { "lstm_grad", 13, 17 }, { "gru_grad", 12, 15 }, { "attention", 3, 0 }, { "transformer", 9, 11 }, { "lat_scan1000", 1, 0 },
+    { "predict_1m", 1, 0 },
+    { "scaled_loss_256k", 1, 0 },
+    { "normalize_256", 1, 0 },
+    { "normalize_last_256", 2, 0 },
+    { "pairwise_3", 2, 0 },
+    { "pairwise_64", 2, 0 },
+    { "pergrad_1m", 1, 0 },
+    { "pergrad_mlp", 7, 13 },
+    { "pergrad_clip", 10, 16 },
+    { "jacrev_512", 3, 0 },
+    { "jacfwd_512", 3, 0 },
+    { "hessian_4096", 10, 0 },
+    { "dropout_4m", 1, 0 },
+    { "rnn_h8", 1, 0 },
+    { "rnn_h8_grad", 6, 0 },
+    { "rnn", 2, 0 },
+    { "rnn_grad", 8, 0 },
+    { "saxpy_16m", 1, 0 },
+    { "exp_16m", 1, 0 },
+    { "tanh_16m", 1, 0 },
+    { "erf_16m", 1, 0 },
+    { "gelu_16m", 1, 0 },
+    { "sum_16m", 2, 0 },
+    { "softmax", 1, 0 },
+    { "logsumexp", 1, 0 },
+    { "layernorm", 1, 0 },
+    { "layernorm_grad", 3, 0 },
+    { "transpose_4096", 1, 0 },
+    { "gemm_256", 1, 0 },
+    { "gemm_512", 1, 0 },
+    { "gemm_1024", 1, 0 },
+    { "gemm_2048", 2, 0 },
+    { "gemm_gelu_1024", 1, 0 },
+    { "gemm_skinny", 1, 0 },
+    { "gram_256k", 1, 0 },
+    { "bmm_512", 1, 0 },
+    { "matvec_4096", 1, 0 },
+    { "conv3x3", 2, 0 },
+    { "dwconv3x3", 1, 0 },
+    { "gather", 1, 0 },
+    { "random_bits_16m", 1, 0 },
+    { "uniform_16m", 1, 0 },
+    { "normal_16m", 1, 0 },
+    { "mandelbrot", 2, 0 },
+    { "collatz_1m", 1, 0 },
+    { "newton_1m", 1, 0 },
+    { "rare_branch", 1, 0 },
+    { "logistic_10k", 1, 0 },
+    { "lorenz_rk4", 1, 0 },
+    { "hodgkin_huxley", 1, 0 },
+    { "hodgkin_huxley_grad", 5, 0 },
+    { "nbody", 2, 0 },
+    { "heat2d", 1, 0 },
+    { "metropolis", 2, 0 },
+    { "kalman", 1, 0 },
+    { "mlp_step", 16, 18 },
+    { "lstm", 2, 0 },
+    { "gru", 2, 0 },
+    { "lstm_grad", 13, 17 },
+    { "gru_grad", 12, 15 },
+    { "attention", 3, 0 },
+    { "transformer", 9, 11 },
+    { "lat_scan1000", 1, 0 },
 };
 
 /* Kernels of the plan that a CPU gets, and the bytes of its temporaries. */
@@ -148,7 +203,8 @@ START_TEST(memory_is_linear)
     enum { HIDDEN = 64, FEATURES = 16, BATCH = 16, SHORT = 1024, LONG = 4096 };
     static char text[3000];
     const Workload *w = workload_named("rnn_grad");
-    const int64_t one[MAX_SIZES] = { SHORT, HIDDEN, FEATURES, BATCH }, four[MAX_SIZES] = { LONG, HIDDEN, FEATURES, BATCH };
+    const int64_t one[MAX_SIZES] = { SHORT, HIDDEN, FEATURES, BATCH },
+                  four[MAX_SIZES] = { LONG, HIDDEN, FEATURES, BATCH };
     size_t less, more;
     ck_assert_msg(kernels(w, one, text, sizeof text, &less) > 0, "%s", text);
     ck_assert_msg(kernels(w, four, text, sizeof text, &more) > 0, "%s", text);

@@ -1,7 +1,9 @@
 /*
- * test_blocks.c - which blocks, runs and panels products have, and on which machine: what the table says decides, and nothing else.
+ * test_blocks.c - which blocks, runs and panels products have, and on which machine: what the table says
+ * decides, and nothing else.
  *
- * In:  machines/, programs as text.   Out: the line that the plan has for each kernel, as the scheduler wrote it.
+ * In:  machines/, programs as text.   Out: the line that the plan has for each kernel, as the scheduler
+ * wrote it.
  * Nothing is run. How fast it is, bench/sweep says.
  */
 #include <check.h>
@@ -38,7 +40,12 @@ static Machine machine_kept(const char *name)
 /* The launches of a program, one after the other; free() it. */
 static char *launches(const Machine *m, const char *program)
 {
-    const Target target = { .device = "a machine", .machine = m, .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 };
+    const Target target = { .device = "a machine",
+        .machine = m,
+        .f64 = true,
+        .i64 = true,
+        .f16 = true,
+        .max_alloc = INT64_C(1) << 32 };
     Graph *g = graph_parse(program, "program");
     ck_assert_msg(g != NULL, "%s", error_text());
     Plan *p = plan_schedule(g, &target);
@@ -54,14 +61,22 @@ static char *launches(const Machine *m, const char *program)
 static char *product(int rows, int steps, int columns, bool turned)
 {
     return arena_text("fn f(a: f32[%d,%d], b: f32[%d,%d]) -> f32[%d,%d] {\n"
-                      "    c: f32[%d,%d] = dot a b lhs_contract=1 rhs_contract=%d lhs_batch=() rhs_batch=() dtype=f32\n    ret c\n}\n",
-                      rows, steps, turned ? columns : steps, turned ? steps : columns, rows, columns, rows, columns, turned);
+                      "    c: f32[%d,%d] = dot a b lhs_contract=1 rhs_contract=%d lhs_batch=() rhs_batch=() "
+                      "dtype=f32\n    ret c\n}\n",
+        rows, steps, turned ? columns : steps, turned ? steps : columns, rows, columns, rows, columns,
+        turned);
 }
 
-typedef struct Case { const char *machine; int rows, steps, columns; bool turned; const char *launches; } Case;
+typedef struct Case {
+    const char *machine;
+    int rows, steps, columns;
+    bool turned;
+    const char *launches;
+} Case;
 
-/* Blocks: 32 registers of 512 bits hold 8 x 2 vectors of 16 numbers and what they are made from, 16 of 256 bits 6 x 1, 16 of 128 bits
- * 2 x 1. Runs: as many columns as stay in half of the second cache; a gpu has none, each of its work-items is a block. */
+/* Blocks: 32 registers of 512 bits hold 8 x 2 vectors of 16 numbers and what they are made from, 16 of 256
+ * bits 6 x 1, 16 of 128 bits 2 x 1. Runs: as many columns as stay in half of the second cache; a gpu has
+ * none, each of its work-items is a block. */
 static const Case cases[] = {
     /* small */
     { "vectors128", 200, 200, 200, false,
@@ -164,7 +179,8 @@ START_TEST(blocks)
     const Case *c = &cases[_i];
     Machine m = machine_kept(c->machine);
     char *s = launches(&m, product(c->rows, c->steps, c->columns, c->turned));
-    ck_assert_msg(!strcmp(s, c->launches), "%s, %d x %d x %d%s:\n%s", c->machine, c->rows, c->steps, c->columns, c->turned ? " turned" : "", s);
+    ck_assert_msg(!strcmp(s, c->launches), "%s, %d x %d x %d%s:\n%s", c->machine, c->rows, c->steps,
+        c->columns, c->turned ? " turned" : "", s);
     free(s);
 }
 END_TEST

@@ -1,7 +1,9 @@
 /*
- * test_cache.c - the disk cache of compiled programs: many processes, forks, damage, strangers' files, homes that cannot be written.
+ * test_cache.c - the disk cache of compiled programs: many processes, forks, damage, strangers' files, homes
+ * that cannot be written.
  *
- * In:  a folder of its own under the temporary directory.   Out: nothing is lost, nothing wrong comes back, nothing fails.
+ * In:  a folder of its own under the temporary directory.   Out: nothing is lost, nothing wrong comes back,
+ * nothing fails.
  */
 #include <check.h>
 #include <fcntl.h>
@@ -82,7 +84,8 @@ START_TEST(keeps)
 }
 END_TEST
 
-/* Each child writes and reads its own keys and a common one, all at once; the parent had the file open before. */
+/* Each child writes and reads its own keys and a common one, all at once; the parent had the file open
+ * before. */
 START_TEST(many_processes)
 {
     enum { CHILDREN = 8, KEYS = 20 };
@@ -103,7 +106,8 @@ START_TEST(many_processes)
     for (int c = 0; c < CHILDREN; c++) {
         int status;
         ck_assert_int_eq(waitpid(child[c], &status, 0), child[c]);
-        ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %d saw a wrong or missing entry", c);
+        ck_assert_msg(
+            WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %d saw a wrong or missing entry", c);
     }
     for (int c = 0; c < CHILDREN; c++)
         for (int k = 0; k < KEYS; k++) {
@@ -193,7 +197,9 @@ static void stays_as_it_is(const char *what)
 
 START_TEST(another_kind_of_file)
 {
-    make_file("a letter of some length that somebody wrote and would not like to lose, nor to find a database in it", 100);
+    make_file("a letter of some length that somebody wrote and would not like to lose, nor to find a "
+              "database in it",
+        100);
     stays_as_it_is("a text");
     make_file("short", 5);
     stays_as_it_is("a short text");
@@ -407,7 +413,8 @@ END_TEST
 
 /* ---- locks ---- */
 
-/* Holds the lock for writing until it is told, or for a time in which hits that wait for it would not come to an end. */
+/* Holds the lock for writing until it is told, or for a time in which hits that wait for it would not come
+ * to an end. */
 static void hold(int ready, int told)
 {
     sqlite3 *db;
@@ -415,7 +422,8 @@ static void hold(int ready, int told)
     fd_set set;
     FD_ZERO(&set);
     FD_SET(told, &set);
-    bool good = sqlite3_open(path, &db) == SQLITE_OK && sqlite3_exec(db, "begin immediate", NULL, NULL, NULL) == SQLITE_OK;
+    bool good = sqlite3_open(path, &db) == SQLITE_OK &&
+        sqlite3_exec(db, "begin immediate", NULL, NULL, NULL) == SQLITE_OK;
     good = good && write(ready, "", 1) == 1 && select(told + 1, &set, NULL, NULL, &most) == 1;
     _exit(good ? 0 : 1);
 }
@@ -444,7 +452,8 @@ END_TEST
 
 START_TEST(read_only)
 {
-    if (geteuid() == 0) {                       /* permissions do not bind the superuser: a file in the folder's place does */
+    /* permissions do not bind the superuser: a file in the folder's place does */
+    if (geteuid() == 0) {
         char command[700];
         snprintf(command, sizeof command, "touch '%s/deep'", folder);
         ck_assert_int_eq(system(command), 0);

@@ -1,6 +1,7 @@
 /*
- * test_callback.c - hd_callback on every device: a function on the host in straight code, loops and branches, a lane at a time and
- * batched; lanes that are off; trees; what is shared and what is not called; errors of the function; derivatives refused, or given.
+ * test_callback.c - hd_callback on every device: a function on the host in straight code, loops and
+ * branches, a lane at a time and batched; lanes that are off; trees; what is shared and what is not called;
+ * errors of the function; derivatives refused, or given.
  */
 #include <math.h>
 #include <pthread.h>
@@ -80,11 +81,13 @@ static void gives(hd_fn *f, const float *v, const double *want, int n, int times
             continue;
         hd_array *x = hd_array_of(v, N), *y = NULL;
         calls = 0;
-        ck_assert_msg(hd_call(hd_jit(f, .device = devices[d]), &y, x) == 0, "%s: %s", devices[d], hd_error());
+        ck_assert_msg(
+            hd_call(hd_jit(f, .device = devices[d]), &y, x) == 0, "%s: %s", devices[d], hd_error());
         ck_assert_int_eq(hd_array_size(y), n);
         ck_assert_int_eq(hd_read_n(y, HD_F32, got, (size_t)n), 0);
         for (int k = 0; k < n; k++)
-            ck_assert_msg(fabs((double)got[k] - want[k]) < 1e-4 * (1 + fabs(want[k])), "%s: %d is %g, not %g", devices[d], k, (double)got[k], want[k]);
+            ck_assert_msg(fabs((double)got[k] - want[k]) < 1e-4 * (1 + fabs(want[k])),
+                "%s: %d is %g, not %g", devices[d], k, (double)got[k], want[k]);
         ck_assert_msg(calls == times, "%s: %d calls, not %d", devices[d], calls, times);
         hd_drop(x), hd_drop(y);
     }
@@ -102,7 +105,10 @@ static hd added(hd c, hd x)
 static hd scanned(hd x) { return hd_nth(hd_scan(added, hd_c(0), x), 1); }
 static hd below(hd x) { return hd_lt(x, hd_c(20)); }
 static hd looped(hd x) { return hd_while(below, on_host, x); }
-static hd host_below(hd x) { return hd_lt(hd_callback(square_plus, (void *)(uintptr_t)&zero, x, x), hd_c(100)); }
+static hd host_below(hd x)
+{
+    return hd_lt(hd_callback(square_plus, (void *)(uintptr_t)&zero, x, x), hd_c(100));
+}
 static hd twice(hd x) { return hd_mul_c(x, 2); }
 static hd asked(hd x) { return hd_while(host_below, twice, hd_at(x, 0)); }
 static hd first_looped(hd x) { return looped(hd_at(x, 1)); }
@@ -113,7 +119,8 @@ static hd in_steps(hd x) { return hd_nth(hd_scan(each, hd_c(0), x), 1); }
 START_TEST(straight_and_loops)
 {
     GIVES(HD_FN(straight), four, 4, 1, 10, 20, 34, 52);
-    GIVES(HD_FN(scanned), four, 4, 4, -1, -6, -331, -1753309);         /* c: 1, 1 + 5, 6 + 325, 331 + 1324^2 + 1 */
+    /* c: 1, 1 + 5, 6 + 325, 331 + 1324^2 + 1 */
+    GIVES(HD_FN(scanned), four, 4, 4, -1, -6, -331, -1753309);
     GIVES(HD_FN(first_looped), four, 1, 2, 26);
     GIVES(HD_FN(asked), four, 1, 5, 16);
 }
@@ -146,7 +153,8 @@ END_TEST
 static int parts(hd_array *const *args, int n, hd_array **out, int nout, void *user)
 {
     ck_assert(n == 3 && nout == 2 && user == NULL);
-    ck_assert(hd_array_dtype(args[0]) == HD_F32 && hd_array_dtype(args[1]) == HD_I32 && hd_array_dtype(args[2]) == HD_BOOL);
+    ck_assert(hd_array_dtype(args[0]) == HD_F32 && hd_array_dtype(args[1]) == HD_I32 &&
+        hd_array_dtype(args[2]) == HD_BOOL);
     double sum = hd_item(args[1]) + hd_item(args[2]);
     out[0] = hd_array_scalar(HD_I32, sum);
     out[1] = hd_keep(args[0]);
@@ -176,14 +184,18 @@ static hd root_rule(hd x, hd dx)
     return hd_tuple(y, hd_div(dx, hd_mul_c(y, 2)));
 }
 static hd with_rule(hd x) { return hd_sum(hd_apply(hd_vmap(hd_custom_jvp(root_of, root_rule)), x)); }
-static hd stopped(hd x) { return hd_mul(hd_sum(x), hd_sum(hd_apply(hd_vmap(root_of), hd_stop_gradient(x)))); }
+static hd stopped(hd x)
+{
+    return hd_mul(hd_sum(x), hd_sum(hd_apply(hd_vmap(root_of), hd_stop_gradient(x))));
+}
 
 START_TEST(derivatives)
 {
     const float v[N] = { 1, 4, 9, 16 };
     hd_array *x = hd_array_of(v, N), *y = NULL;
     ck_assert_int_eq(hd_call(hd_grad(total), &y, x), HD_EDIFF);
-    ck_assert_msg(strstr(hd_error(), "hd_custom_jvp") && strstr(hd_error(), "test_callback.c"), "%s", hd_error());
+    ck_assert_msg(
+        strstr(hd_error(), "hd_custom_jvp") && strstr(hd_error(), "test_callback.c"), "%s", hd_error());
     hd_drop(x);
     GIVES(hd_grad(with_rule), v, 4, 4, .5, .25, 1. / 6, .125);
     GIVES(hd_grad(stopped), v, 4, 4, 10, 10, 10, 10);
@@ -207,7 +219,8 @@ static void refuses(hd_fn *f, const float *v, int code, const char *word)
             continue;
         hd_array *x = hd_array_of(v, N), *y = NULL;
         int e = hd_call(hd_jit(f, .device = devices[d]), &y, x);
-        ck_assert_msg(e == code && !y && strstr(hd_error(), word), "%s: %d %s, not: %s", devices[d], e, hd_error(), word);
+        ck_assert_msg(e == code && !y && strstr(hd_error(), word), "%s: %d %s, not: %s", devices[d], e,
+            hd_error(), word);
         ck_assert_msg(strstr(hd_error(), "test_callback.c:") != NULL, "%s", hd_error());
         hd_drop(x);
     }

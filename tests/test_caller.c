@@ -1,6 +1,6 @@
 /*
- * test_caller.c - the program's own floating-point mode and locale: results have the same bits whatever they are, and
- * they are the program's again when a call returns, and in its functions while these are traced.
+ * test_caller.c - the program's own floating-point mode and locale: results have the same bits whatever they
+ * are, and they are the program's again when a call returns, and in its functions while these are traced.
  */
 #define _GNU_SOURCE
 #include <check.h>
@@ -17,8 +17,8 @@
 #include "heddle.h"
 
 enum { PLAIN, UP, DOWN, ZERO, FLUSH, TRAPS, COMMA, ALL, MODES };
-static const char *const names[MODES] = { "plain", "upward", "downward", "toward zero", "denormals flushed", "traps",
-                                          "decimal comma", "all at once" };
+static const char *const names[MODES] = { "plain", "upward", "downward", "toward zero", "denormals flushed",
+    "traps", "decimal comma", "all at once" };
 static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
 enum { DEVICES = 3, WHAT_IS_THERE = 77 };
 
@@ -30,7 +30,8 @@ static bool comma;                              /* is there a locale with one? *
 /* A locale of our own, since hardly any is installed: only numbers differ from C's. */
 static void make_locale(void)
 {
-    static const char text[] = "LC_NUMERIC\ndecimal_point \",\"\nthousands_sep \".\"\ngrouping 3;3\nEND LC_NUMERIC\n";
+    static const char text[] =
+        "LC_NUMERIC\ndecimal_point \",\"\nthousands_sep \".\"\ngrouping 3;3\nEND LC_NUMERIC\n";
     char source[64], command[256];
     if (!mkdtemp(folder))
         return;
@@ -38,7 +39,8 @@ static void make_locale(void)
     FILE *f = fopen(source, "w");
     if (!f || fputs(text, f) < 0 || fclose(f))
         return;
-    snprintf(command, sizeof command, "localedef -c -i %s -f UTF-8 %s/comma.UTF-8 >/dev/null 2>&1", source, folder);
+    snprintf(command, sizeof command, "localedef -c -i %s -f UTF-8 %s/comma.UTF-8 >/dev/null 2>&1", source,
+        folder);
     if (system(command) < 0)
         return;
     setenv("LOCPATH", folder, 1);
@@ -56,7 +58,9 @@ static void remove_locale(void)
 
 static void mode_set(int mode)
 {
-    static const int rounding[] = { [UP] = FE_UPWARD, [DOWN] = FE_DOWNWARD, [ZERO] = FE_TOWARDZERO, [ALL] = FE_UPWARD };
+    static const int rounding[] = {
+        [UP] = FE_UPWARD, [DOWN] = FE_DOWNWARD, [ZERO] = FE_TOWARDZERO, [ALL] = FE_UPWARD
+    };
     if (mode == COMMA || mode == ALL)
         setlocale(LC_NUMERIC, "comma.UTF-8");
     if (mode >= UP && mode <= ZERO)
@@ -86,7 +90,8 @@ static State wanted;
 static bool same_state(void)
 {
     State s = state();
-    return s.round == wanted.round && s.traps == wanted.traps && s.csr == wanted.csr && s.point == wanted.point;
+    return s.round == wanted.round && s.traps == wanted.traps && s.csr == wanted.csr &&
+        s.point == wanted.point;
 }
 
 /* ==================== a program in which everything rounds */
@@ -99,9 +104,11 @@ static hd formulas(hd x)
     hd third = hd_div(hd_c(1), hd_c(3)), tiny = hd_mul(hd_c(1e-20), hd_c(1e-20));
     hd zero = hd_sub(hd_c(0), hd_c(0)), many = hd_sum(hd_arange(HD_F32, 0.1, 7, 0.3));
     lent &= same_state();
-    hd folded = hd_stack(0, third, hd_div(hd_c(2), hd_c(3)), tiny, hd_div(hd_c(1), zero), hd_sqrt(hd_c(2)), hd_exp(hd_c(0.1)), many);
+    hd folded = hd_stack(0, third, hd_div(hd_c(2), hd_c(3)), tiny, hd_div(hd_c(1), zero), hd_sqrt(hd_c(2)),
+        hd_exp(hd_c(0.1)), many);
     hd small = hd_mul(x, hd_c(1e-38)), y = hd_add(hd_mul(x, third), hd_sin(hd_div(x, hd_c(7))));
-    return hd_tuple(folded, hd_concatenate(0, small, y, hd_div(x, hd_sub(x, x))), hd_cast(hd_linspace(HD_F64, 0, 0.1, 7), HD_F16));
+    return hd_tuple(folded, hd_concatenate(0, small, y, hd_div(x, hd_sub(x, x))),
+        hd_cast(hd_linspace(HD_F64, 0, 0.1, 7), HD_F16));
 }
 
 /* Everything that comes out, bits and text, into f. false: the device is not there. */
@@ -112,7 +119,8 @@ static bool compute(const char *device, FILE *f)
     memcpy(in, bits, sizeof in);
     if (!hd_default_device(device))
         return false;
-    hd_array *x = hd_array_of(in, 4), *r[3] = { NULL, NULL, NULL }, *s = hd_array_scalar(HD_F16, 0.1), *again = NULL;
+    hd_array *x = hd_array_of(in, 4), *r[3] = { NULL, NULL, NULL }, *s = hd_array_scalar(HD_F16, 0.1),
+             *again = NULL;
     bool fine = x && s && !hd_call(formulas, r, x) && !hd_print(f, x) && !hd_print(f, s);
     for (int i = 0; i < 3 && fine; i++) {
         fine = !hd_print(f, r[i]) && hd_data(r[i]);
@@ -173,12 +181,14 @@ START_TEST(same_bits)
         fprintf(stderr, "test_caller: there is no %s\n", device);
         return;
     }
-    ck_assert_msg(plain.status == 0 && plain.n > 500, "%s: status %x, %zu bytes", device, plain.status, plain.n);
+    ck_assert_msg(
+        plain.status == 0 && plain.n > 500, "%s: status %x, %zu bytes", device, plain.status, plain.n);
     for (int mode = _i ? ALL : UP; mode < MODES; mode++) {
         run(mode, device, &other);
         ck_assert_msg(other.status == 0, "%s, %s: status %x", device, names[mode], other.status);
-        ck_assert_msg(other.n == plain.n && !memcmp(other.at, plain.at, plain.n), "%s, %s: other bits:\n%.*s\n--- not\n%.*s",
-            device, names[mode], (int)other.n, other.at, (int)plain.n, plain.at);
+        ck_assert_msg(other.n == plain.n && !memcmp(other.at, plain.at, plain.n),
+            "%s, %s: other bits:\n%.*s\n--- not\n%.*s", device, names[mode], (int)other.n, other.at,
+            (int)plain.n, plain.at);
     }
 }
 END_TEST

@@ -1,6 +1,6 @@
 /*
- * test_checkpoint.c - reverse mode that stores less: values and derivatives stay the same bits, temporary memory falls as
- * told; policies, scans, segments, lanes, higher orders.
+ * test_checkpoint.c - reverse mode that stores less: values and derivatives stay the same bits, temporary
+ * memory falls as told; policies, scans, segments, lanes, higher orders.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -15,13 +15,16 @@ static void same(hd_fn *f, hd_fn *g, hd_array *x, hd_array *w, const char *what)
         if (!there(devices[d]))
             continue;
         hd_jit_opts o = { .device = devices[d] };
-        ck_assert_msg(hd_call_n(hd_jit_n(f, &o), &a, 1, args, 2) == 0, "%s on %s: %s", what, devices[d], hd_error());
-        ck_assert_msg(hd_call_n(hd_jit_n(g, &o), &b, 1, args, 2) == 0, "%s on %s: %s", what, devices[d], hd_error());
+        ck_assert_msg(
+            hd_call_n(hd_jit_n(f, &o), &a, 1, args, 2) == 0, "%s on %s: %s", what, devices[d], hd_error());
+        ck_assert_msg(
+            hd_call_n(hd_jit_n(g, &o), &b, 1, args, 2) == 0, "%s on %s: %s", what, devices[d], hd_error());
         const float *p = hd_data(a), *q = hd_data(b);
         ck_assert_int_eq(hd_array_size(a), hd_array_size(b));
         for (int64_t i = 0; i < hd_array_size(a); i++)
-            ck_assert_msg(fabsf(p[i] - q[i]) <= 1e-6f * (1 + fabsf(p[i])), "%s on %s: element %lld is %g, not %g", what, devices[d],
-                          (long long)i, (double)q[i], (double)p[i]);
+            ck_assert_msg(fabsf(p[i] - q[i]) <= 1e-6f * (1 + fabsf(p[i])),
+                "%s on %s: element %lld is %g, not %g", what, devices[d], (long long)i, (double)q[i],
+                (double)p[i]);
         hd_drop(a), hd_drop(b);
     }
 }
@@ -59,12 +62,14 @@ START_TEST(policies)
         same(hd_grad_n(HD_FN(plain), NULL), hd_grad_n(f[i], NULL), x, w, "gradient");
     }
     same(hd_hessian(plain), hd_hessian(nothing), x, w, "hessian");
-    same(hd_vmap(hd_grad(plain), .in_axes = { 0, HD_NONE }), hd_vmap(hd_grad(dots), .in_axes = { 0, HD_NONE }), x, w, "lanes");
+    same(hd_vmap(hd_grad(plain), .in_axes = { 0, HD_NONE }),
+        hd_vmap(hd_grad(dots), .in_axes = { 0, HD_NONE }), x, w, "lanes");
     hd_drop(x), hd_drop(w);
 }
 END_TEST
 
-/* What the derivative of one checkpoint stores, read from its graph: results of the call that computes, beside y. */
+/* What the derivative of one checkpoint stores, read from its graph: results of the call that computes,
+ * beside y. */
 static hd one(hd x, hd w, const void *save)
 {
     hd_fn *f = hd_checkpoint(layer, .save = (const char *)save);
@@ -84,15 +89,18 @@ START_TEST(what_is_stored)
 {
     hd_array *x = waves(3, 4), *w = waves(4, 4);
     const struct save save[] = { { "" }, { "dots" }, { "wave" }, { "everything" } };
-    const int sines[] = { 2, 2, 1, 1 }, products[] = { 2, 1, 2, 1 };       /* forward, and again; products: of the layer alone */
+    /* forward, and again; products: of the layer alone */
+    const int sines[] = { 2, 2, 1, 1 }, products[] = { 2, 1, 2, 1 };
     for (int i = 0; i < 4; i++) {
         char *text = NULL;
         size_t n = 0;
         FILE *f = open_memstream(&text, &n);
-        ck_assert_msg(hd_print_graph(f, hd_grad(hd_bind(one, save[i]), .argnums = HD_INTS(1)), x, w) == 0, "%s", hd_error());
+        ck_assert_msg(hd_print_graph(f, hd_grad(hd_bind(one, save[i]), .argnums = HD_INTS(1)), x, w) == 0,
+            "%s", hd_error());
         fclose(f);
         int s = calls_named(text, " = sin "), d = calls_named(text, "lhs_contract=1 rhs_contract=0");
-        ck_assert_msg(s == sines[i] && d == products[i], "%s: %d sines, %d products\n%s", save[i].word, s, d, text);
+        ck_assert_msg(
+            s == sines[i] && d == products[i], "%s: %d sines, %d products\n%s", save[i].word, s, d, text);
         free(text);
     }
     hd_drop(x), hd_drop(w);
@@ -131,7 +139,8 @@ START_TEST(scans)
     same(hd_grad_n(HD_FN(net_plain), &both), hd_grad_n(HD_FN(net_cut), &both), xs, w, "cut");
     same(hd_grad_n(HD_FN(net_plain), &both), hd_grad_n(HD_FN(net_segments), &both), xs, w, "segments");
     same(hd_grad_n(HD_FN(net_plain), &both), hd_grad_n(HD_FN(net_both), &both), xs, w, "cut and segments");
-    same(hd_grad_n(HD_FN(net_back), &both), hd_grad_n(HD_FN(back_segments), &both), xs, w, "segments backwards");
+    same(hd_grad_n(HD_FN(net_back), &both), hd_grad_n(HD_FN(back_segments), &both), xs, w,
+        "segments backwards");
     same(hd_grad_n(HD_FN(net_plain), &both), hd_grad_n(HD_FN(too_many), &both), xs, w, "a segment a step");
     ck_assert(hd_call(negative, &y, xs, w) == HD_EINVAL && strstr(hd_error(), ".segments is -1"));
     hd_drop(xs), hd_drop(w);
@@ -157,7 +166,8 @@ static hd wide_plain(hd xs, hd w) { return wide(xs, w, false, 0); }
 static hd wide_cut(hd xs, hd w) { return wide(xs, w, true, 0); }
 static hd wide_segments(hd xs, hd w) { return wide(xs, w, false, 64); }
 
-/* For each step: three states or so, then the carry alone, then one in sixty-four, the steps of one piece, and xs in pieces. */
+/* For each step: three states or so, then the carry alone, then one in sixty-four, the steps of one piece,
+ * and xs in pieces. */
 START_TEST(memory_falls)
 {
     if (!there("opencl:0"))
@@ -167,7 +177,8 @@ START_TEST(memory_falls)
     int64_t cut = temporaries(hd_grad(wide_cut, .argnums = HD_INTS(1)), steps);
     int64_t pieces = temporaries(hd_grad(wide_segments, .argnums = HD_INTS(1)), steps);
     ck_assert_msg(all >= 2 * steps * state, "plain: %lld bytes", (long long)all);
-    ck_assert_msg(cut < all && cut <= 3 * steps * state / 2, "cut: %lld bytes of %lld", (long long)cut, (long long)all);
+    ck_assert_msg(cut < all && cut <= 3 * steps * state / 2, "cut: %lld bytes of %lld", (long long)cut,
+        (long long)all);
     ck_assert_msg(3 * pieces < all, "segments: %lld bytes of %lld", (long long)pieces, (long long)all);
 }
 END_TEST

@@ -1,7 +1,7 @@
 /*
- * test_collectives.c - named axes: what lanes do together in loops and branches, under other transforms, in trees; which
- * lanes cannot meet, with both lines; names that hide others. Values against loops in C, derivatives against differences,
- * on every device.
+ * test_collectives.c - named axes: what lanes do together in loops and branches, under other transforms, in
+ * trees; which lanes cannot meet, with both lines; names that hide others. Values against loops in C,
+ * derivatives against differences, on every device.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -20,11 +20,12 @@ static void gives(hd_fn *f, const double *want, int n, const char *what)
         hd_array *y = NULL;
         if (!there(devices[d]))
             continue;
-        ck_assert_msg(hd_call(hd_jit(f, .device = devices[d]), &y, x) == 0, "%s on %s: %s", what, devices[d], hd_error());
+        ck_assert_msg(hd_call(hd_jit(f, .device = devices[d]), &y, x) == 0, "%s on %s: %s", what, devices[d],
+            hd_error());
         ck_assert_msg(hd_read(y, got, (size_t)n) == 0, "%s: %s", what, hd_error());
         for (int i = 0; i < n; i++)
-            ck_assert_msg(fabs(got[i] - want[i]) <= 1e-9 * (1 + fabs(want[i])), "%s on %s: element %d is %.12g, not %.12g", what,
-                          devices[d], i, got[i], want[i]);
+            ck_assert_msg(fabs(got[i] - want[i]) <= 1e-9 * (1 + fabs(want[i])),
+                "%s on %s: element %d is %.12g, not %.12g", what, devices[d], i, got[i], want[i]);
         hd_drop(y);
     }
     hd_drop(x);
@@ -44,10 +45,19 @@ static void refused(hd_fn *f, enum hd_code code, const char *const *words)
 /* ==================== in loops and branches */
 
 /* x <- x / 2 + mean over lanes, three times */
-static hd pulled(hd x, hd nothing) { (void)nothing; x = hd_add(hd_mul_c(x, .5), hd_pmean(x, "i")); return hd_tuple(x, x); }
+static hd pulled(hd x, hd nothing)
+{
+    (void)nothing;
+    x = hd_add(hd_mul_c(x, .5), hd_pmean(x, "i"));
+    return hd_tuple(x, x);
+}
 static hd scanned(hd x) { return hd_nth(hd_scan(pulled, x, HD_NIL, .length = 3), 0); }
 static hd below(hd s) { return hd_lt(hd_nth(s, 1), hd_c(3)); }
-static hd turn(hd s) { return hd_tuple(hd_add(hd_mul_c(hd_nth(s, 0), .5), hd_pmean(hd_nth(s, 0), "i")), hd_add_c(hd_nth(s, 1), 1)); }
+static hd turn(hd s)
+{
+    return hd_tuple(
+        hd_add(hd_mul_c(hd_nth(s, 0), .5), hd_pmean(hd_nth(s, 0), "i")), hd_add_c(hd_nth(s, 1), 1));
+}
 static hd looped(hd x) { return hd_nth(hd_while(below, turn, hd_tuple(x, hd_zeros(HD_I32))), 0); }
 static hd forth(hd i, hd x) { (void)i; return hd_add(hd_mul_c(x, .5), hd_pmean(x, "i")); }
 static hd counted(hd x) { return hd_fori(hd_c(0), hd_c(3), forth, x); }
@@ -84,7 +94,8 @@ static hd number(hd x) { return hd_add(hd_cast(hd_axis_index("i"), HD_F64), hd_m
 
 START_TEST(lane_numbers)
 {
-    const double numbers[N] = { 0, 1, 2, 3 }, trips[N] = { 0.5, -2, 8, 2 }, branches[N] = { 0.5, 1, 4, 0.0625 };
+    const double numbers[N] = { 0, 1, 2, 3 }, trips[N] = { 0.5, -2, 8, 2 },
+                 branches[N] = { 0.5, 1, 4, 0.0625 };
     gives(hd_vmap(number, .axis_name = "i"), numbers, N, "axis_index");
     gives(hd_vmap(own_trips, .axis_name = "i"), trips, N, "trips by lane");
     gives(hd_vmap(by_number, .axis_name = "i"), branches, N, "a branch by lane");
@@ -97,7 +108,8 @@ static hd energy(hd x) { return hd_sum(hd_square(hd_apply(hd_vmap(scanned, .axis
 static hd mixed(hd x)
 {
     hd y = hd_apply(hd_vmap(branch, .axis_name = "i"), hd_exp(x));
-    return hd_add(hd_sum(hd_mul(y, x)), hd_sum(hd_square(hd_apply(hd_vmap(own_trips, .axis_name = "i"), x))));
+    return hd_add(
+        hd_sum(hd_mul(y, x)), hd_sum(hd_square(hd_apply(hd_vmap(own_trips, .axis_name = "i"), x))));
 }
 
 static double value_of(hd_fn *f, const double *v)
@@ -125,8 +137,9 @@ static void derivative(hd_fn *f, bool reverse, const char *what)
         ck_assert_msg(hd_call(mode ? hd_grad(f) : hd_jacfwd(f), &y, x) == 0, "%s: %s", what, hd_error());
         hd_read(y, got, N);
         for (int i = 0; i < N; i++)
-            ck_assert_msg(fabs(got[i] - want[i]) < 1e-6 * (1 + fabs(want[i])), "%s: %s derivative %d is %g, not %g", what,
-                          mode ? "reverse" : "forward", i, got[i], want[i]);
+            ck_assert_msg(fabs(got[i] - want[i]) < 1e-6 * (1 + fabs(want[i])),
+                "%s: %s derivative %d is %g, not %g", what, mode ? "reverse" : "forward", i, got[i],
+                want[i]);
         hd_drop(x), hd_drop(y);
     }
 }
@@ -158,33 +171,59 @@ END_TEST
 
 static hd flat_number(hd x) { return hd_add(hd_cast(hd_axis_index("i, j"), HD_F64), hd_mul_c(x, 0)); }
 static hd both(hd x) { return hd_add(hd_psum(x, "i,j"), hd_mul_c(hd_psum(x, "j"), 100)); }
-static hd grid(hd x) { return hd_ravel(hd_apply(hd_vmap(hd_vmap(both, .axis_name = "j"), .axis_name = "i"), hd_reshape(x, 2, 2))); }
-static hd grid_number(hd x) { return hd_ravel(hd_apply(hd_vmap(hd_vmap(flat_number, .axis_name = "j"), .axis_name = "i"), hd_reshape(x, 2, 2))); }
-static hd gathered(hd x) { return hd_sum(hd_mul(hd_all_gather(x, "i,j", 0, false), hd_arange(HD_F64, 1, 5, 1))); }
-static hd grid_gather(hd x) { return hd_ravel(hd_apply(hd_vmap(hd_vmap(gathered, .axis_name = "j"), .axis_name = "i"), hd_reshape(x, 2, 2))); }
+static hd grid(hd x)
+{
+    return hd_ravel(
+        hd_apply(hd_vmap(hd_vmap(both, .axis_name = "j"), .axis_name = "i"), hd_reshape(x, 2, 2)));
+}
+static hd grid_number(hd x)
+{
+    return hd_ravel(
+        hd_apply(hd_vmap(hd_vmap(flat_number, .axis_name = "j"), .axis_name = "i"), hd_reshape(x, 2, 2)));
+}
+static hd gathered(hd x)
+{
+    return hd_sum(hd_mul(hd_all_gather(x, "i,j", 0, false), hd_arange(HD_F64, 1, 5, 1)));
+}
+static hd grid_gather(hd x)
+{
+    return hd_ravel(
+        hd_apply(hd_vmap(hd_vmap(gathered, .axis_name = "j"), .axis_name = "i"), hd_reshape(x, 2, 2)));
+}
 /* the inner axis hides the outer one of its name, and the outer one is back behind it */
 static hd hidden(hd x) { return hd_add(hd_psum(x, "i"), hd_mul_c(hd_cast(hd_axis_index("i"), HD_F64), 10)); }
-static hd hides(hd x) { return hd_add(hd_apply(hd_vmap(hidden, .axis_name = "i"), x), hd_psum(hd_sum(x), "i")); }
+static hd hides(hd x)
+{
+    return hd_add(hd_apply(hd_vmap(hidden, .axis_name = "i"), x), hd_psum(hd_sum(x), "i"));
+}
 static hd shadows(hd x) { return hd_ravel(hd_apply(hd_vmap(hides, .axis_name = "i"), hd_reshape(x, 2, 2))); }
 /* lanes without a name around and inside */
 static hd rows(hd x) { return hd_add(hd_sum(x), hd_psum(hd_at(x, 0), "i")); }
-static hd unnamed(hd x) { return hd_ravel(hd_apply(hd_vmap(hd_vmap(rows, .axis_name = "i")), hd_reshape(x, 2, 2, 1))); }
+static hd unnamed(hd x)
+{
+    return hd_ravel(hd_apply(hd_vmap(hd_vmap(rows, .axis_name = "i")), hd_reshape(x, 2, 2, 1)));
+}
 
 START_TEST(axes)
 {
     const double s = 1.75, a = -0.5, b = 2.25, numbers[N] = { 0, 1, 2, 3 };
     const double g = 0.5 - 2 + 6 + 1, same[N] = { g, g, g, g };
-    gives(HD_FN(grid), (const double[]){ s + 100 * a, s + 100 * a, s + 100 * b, s + 100 * b }, N, "two axes");
+    gives(
+        HD_FN(grid), (const double[]){ s + 100 * a, s + 100 * a, s + 100 * b, s + 100 * b }, N, "two axes");
     gives(HD_FN(grid_number), numbers, N, "one number of two axes");
     gives(HD_FN(grid_gather), same, N, "gathered over two axes");
-    gives(HD_FN(shadows), (const double[]){ a + s, a + 10 + s, b + s, b + 10 + s }, N, "an axis that hides another");
+    gives(HD_FN(shadows), (const double[]){ a + s, a + 10 + s, b + s, b + 10 + s }, N,
+        "an axis that hides another");
     gives(HD_FN(unnamed), (const double[]){ 0.5 + a, -1 + a, 2 + b, 0.25 + b }, N, "unnamed lanes around");
 }
 END_TEST
 
 /* The same function over an axis of another size is another program. */
 static hd share(hd x) { return hd_div(x, hd_psum(hd_c(1), "i")); }
-static hd pairs(hd x) { return hd_ravel(hd_apply(hd_vmap(hd_vmap(share, .axis_name = "i")), hd_reshape(x, 2, 2))); }
+static hd pairs(hd x)
+{
+    return hd_ravel(hd_apply(hd_vmap(hd_vmap(share, .axis_name = "i")), hd_reshape(x, 2, 2)));
+}
 
 START_TEST(sizes)
 {
@@ -201,10 +240,12 @@ END_TEST
 
 static hd of_tree(hd x)
 {
-    hd t = hd_psum(hd_dict({ "a", x }, { "b", hd_tuple(hd_gt(x, hd_c(0)), hd_cast(x, HD_I8), hd_c(2)) }), "i");
+    hd t =
+        hd_psum(hd_dict({ "a", x }, { "b", hd_tuple(hd_gt(x, hd_c(0)), hd_cast(x, HD_I8), hd_c(2)) }), "i");
     hd b = hd_get(t, "b");
     return hd_stack(0, hd_get(t, "a"), hd_cast(hd_nth(b, 0), HD_F64), hd_cast(hd_nth(b, 1), HD_F64),
-                    hd_add(hd_mul_c(x, 0), hd_nth(b, 2)), hd_pmean(hd_cast(hd_axis_index("i"), HD_F64), "i"), hd_pbroadcast(x, "i", 2));
+        hd_add(hd_mul_c(x, 0), hd_nth(b, 2)), hd_pmean(hd_cast(hd_axis_index("i"), HD_F64), "i"),
+        hd_pbroadcast(x, "i", 2));
 }
 static hd first_tree(hd x) { return hd_index(hd_apply(hd_vmap(of_tree, .axis_name = "i"), x), 0, 0); }
 static hd zero_sign(hd x) { return hd_pbroadcast(hd_mul_c(x, 0), "i", 1); }
@@ -222,12 +263,15 @@ END_TEST
 /* Text knows collectives; a vmap with that name takes them up. */
 START_TEST(text)
 {
-    const char *t = "fn f(x0: f64[]) -> f64[] { v1: f64[] = psum x0 name=\"i\" size=4 v2: i32[] = axis_index name=\"i\" size=4 "
+    const char *t = "fn f(x0: f64[]) -> f64[] { v1: f64[] = psum x0 name=\"i\" size=4 v2: i32[] = "
+                    "axis_index name=\"i\" size=4 "
                     "v3: f64[] = convert v2 dtype=f64 v4: f64[] = add v1 v3 ret v4 }";
-    gives(hd_vmap(hd_parse(t, "f"), .axis_name = "i"), (const double[]){ 1.75, 2.75, 3.75, 4.75 }, N, "text");
+    gives(
+        hd_vmap(hd_parse(t, "f"), .axis_name = "i"), (const double[]){ 1.75, 2.75, 3.75, 4.75 }, N, "text");
     hd_array *x = hd_array_scalar(HD_F64, 1), *y = NULL, *v = hd_array_of(in4, 3);
     ck_assert(hd_call(hd_parse(t, "f"), &y, x) == HD_ETRACE && strstr(hd_error(), "no axis \"i\""));
-    ck_assert(hd_call(hd_vmap(hd_parse(t, "f"), .axis_name = "i"), &y, v) == HD_ESHAPE && strstr(hd_error(), "3 lanes, not 4"));
+    ck_assert(hd_call(hd_vmap(hd_parse(t, "f"), .axis_name = "i"), &y, v) == HD_ESHAPE &&
+        strstr(hd_error(), "3 lanes, not 4"));
     hd_drop(x), hd_drop(v);
 }
 END_TEST
@@ -277,9 +321,12 @@ static hd size_of(hd x) { return hd_mul_c(x, (double)hd_axis_size("k")); }
 START_TEST(refusals)
 {
     char line[40];
-    refused(hd_vmap(own_path, .axis_name = "i"), HD_EINVAL, WORDS("psum", "\"i\"", "cond", "differs", "test_collectives.c"));
-    refused(hd_vmap(own_end, .axis_name = "i"), HD_EINVAL, WORDS("psum", "while", "differs", "test_collectives.c"));
-    hd_fn *f = hd_vmap(no_axis, .axis_name = "i"); snprintf(line, sizeof line, "test_collectives.c:%d", __LINE__);
+    refused(hd_vmap(own_path, .axis_name = "i"), HD_EINVAL,
+        WORDS("psum", "\"i\"", "cond", "differs", "test_collectives.c"));
+    refused(hd_vmap(own_end, .axis_name = "i"), HD_EINVAL,
+        WORDS("psum", "while", "differs", "test_collectives.c"));
+    hd_fn *f = hd_vmap(no_axis, .axis_name = "i");
+    snprintf(line, sizeof line, "test_collectives.c:%d", __LINE__);
     refused(f, HD_EINVAL, WORDS("no axis \"j\"", "\"i\" of 4", line));
     refused(hd_vmap(no_axis), HD_EINVAL, WORDS("no axis \"j\"", ".axis_name"));
     refused(hd_vmap(twice, .axis_name = "i"), HD_EINVAL, WORDS("twice"));

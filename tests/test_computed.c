@@ -1,10 +1,11 @@
 /*
- * test_computed.c - elements, rows and columns at computed places, read, written, scattered and added to inside of scans:
- * their gradients over many lanes.
+ * test_computed.c - elements, rows and columns at computed places, read, written, scattered and added to
+ * inside of scans: their gradients over many lanes.
  *
- * In:  a program that failed (a step that reads an element and a column at its own place), casts that failed, and programs that
- *      are drawn: steps of a few such operations on a matrix, with `vmap(grad)` over 16 lanes and more. HEDDLE_TEST_COUNT: so many of
- *      them on each device.
+ * In:  a program that failed (a step that reads an element and a column at its own place), casts that
+ * failed, and programs that
+ *      are drawn: steps of a few such operations on a matrix, with `vmap(grad)` over 16 lanes and more.
+ *      HEDDLE_TEST_COUNT: so many of them on each device.
  * Out: every device gives what the host gives, but for roundings.
  */
 #include <check.h>
@@ -41,8 +42,8 @@ static void agrees(hd_fn *f, hd_array *x, double most, const char *what)
     ck_assert_msg(!hd_call(hd_jit(f, .device = device), &b, x), "%s: %s", what, hd_error());
     const float *p = hd_data(a), *q = hd_data(b);
     for (int64_t i = 0; i < hd_array_size(a); i++)
-        ck_assert_msg(fabs((double)p[i] - (double)q[i]) <= most * (1 + fabs((double)p[i])), "%s on %s: element %lld is %g, not %g",
-            what, device, (long long)i, (double)q[i], (double)p[i]);
+        ck_assert_msg(fabs((double)p[i] - (double)q[i]) <= most * (1 + fabs((double)p[i])),
+            "%s on %s: element %lld is %g, not %g", what, device, (long long)i, (double)q[i], (double)p[i]);
     hd_drop(a), hd_drop(b);
 }
 
@@ -63,7 +64,8 @@ static hd casts(hd x)
 
 /* ==================== drawn: what a step does follows from the matrix's size */
 
-static hd A, K, J;                              /* the matrix, the step's place, another that is computed from it */
+/* the matrix, the step's place, another that is computed from it */
+static hd A, K, J;
 
 static hd row(void) { return hd_dynamic_index(A, K, 0); }
 static hd column(void) { return hd_dynamic_index(A, J, 1); }
@@ -77,7 +79,8 @@ static hd changed(uint64_t r)
     case 2: return hd_dynamic_update_index(A, scaled(hd_mul(row(), column()), .5), J, 1);
     case 3: return hd_at_add(A, scaled(column(), .3), K);
     case 4: return hd_at_add(A, hd_tanh(hd_at(A, K, J)), J, K);
-    default: return hd_add(scaled(A, .9), scaled(hd_take(A, hd_add(hd_zeros(HD_I32, hd_dim(A, 0)), K), 0), .1));
+    default:
+        return hd_add(scaled(A, .9), scaled(hd_take(A, hd_add(hd_zeros(HD_I32, hd_dim(A, 0)), K), 0), .1));
     }
 }
 
@@ -97,7 +100,8 @@ static hd drawn_step(hd carry, hd k)
     state = (uint64_t)n * 0x9e3779b97f4a7c15 + 88172645463325252ull;
     any(), any();
     A = carry, K = k;
-    J = any() % 2 ? hd_rem(hd_add(hd_mul(k, hd_c(3)), hd_c(1)), hd_c((double)n)) : hd_cast(hd_mul(hd_tanh(hd_at(carry, k, 0)), hd_c(4)), HD_I32);
+    J = any() % 2 ? hd_rem(hd_add(hd_mul(k, hd_c(3)), hd_c(1)), hd_c((double)n)) :
+                    hd_cast(hd_mul(hd_tanh(hd_at(carry, k, 0)), hd_c(4)), HD_I32);
     J = hd_maximum_c(J, 0);
     for (int i = (int)(any() % 2); i >= 0; i--)
         A = changed(any() >> 7);
@@ -148,7 +152,8 @@ int main(void)
     int failed = 0;
     for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
         device = devices[i];
-        int count = asked ? atoi(asked) : i == 0 ? 3 : 0;       /* Mesa's driver on processors takes a minute for one */
+        /* Mesa's driver on processors takes a minute for one */
+        int count = asked ? atoi(asked) : i == 0 ? 3 : 0;
         if (!hd_default_device(device)) {
             printf("skipped: %s\n", hd_error());
             continue;

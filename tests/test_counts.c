@@ -1,5 +1,6 @@
 /*
- * test_counts.c - counts beyond 16 bits: operands, results, arguments, captures, members of trees, carries, branches' arguments.
+ * test_counts.c - counts beyond 16 bits: operands, results, arguments, captures, members of trees, carries,
+ * branches' arguments.
  *
  * In:  programs of 65,535 to 100,000 of each, on the host.   Out: sizes and values as of few.
  */
@@ -47,7 +48,10 @@ static hd gradient(hd x, hd y) { return hd_apply(hd_grad(stacked_sum), x, y); }
 
 /* The last of what goes round. */
 static hd keep(hd c, hd x) { return (void)x, hd_tuple(c, HD_NIL); }
-static hd carried(hd x, hd y) { return hd_nth(hd_nth(hd_scan(keep, tuple(x, y), HD_NIL, .length = 2), 0), count - 1); }
+static hd carried(hd x, hd y)
+{
+    return hd_nth(hd_nth(hd_scan(keep, tuple(x, y), HD_NIL, .length = 2), 0), count - 1);
+}
 
 /* The last argument of a branch, and how many there are. */
 static hd last(const hd *v, int n) { return hd_add(v[n - 1], hd_c(n)); }
@@ -72,7 +76,9 @@ static hd captured(hd x, hd y)
     hd *v = in_turn(x, y);
     for (int k = 0; k < count; k++)
         v[k] = hd_mul(v[k], hd_cast(hd_c(k), HD_F64));
-    hd z = hd_nth(hd_scan(hd_partial(add_all, hd_tuple_n(v, count)), hd_cast(hd_c(0), HD_F64), HD_NIL, .length = 2), 0);
+    hd z = hd_nth(
+        hd_scan(hd_partial(add_all, hd_tuple_n(v, count)), hd_cast(hd_c(0), HD_F64), HD_NIL, .length = 2),
+        0);
     free(v);
     return z;
 }
@@ -111,7 +117,8 @@ START_TEST(results)
 {
     count = counts[_i];
     hd_array *x = value(1), *y = value(2), **z = calloc((size_t)count, sizeof(hd_array *));
-    ck_assert_msg(!hd_call_n(hd_jit(tuple, .device = "host"), z, count, (hd_array *[]){ x, y }, 2), "%s", hd_error());
+    ck_assert_msg(
+        !hd_call_n(hd_jit(tuple, .device = "host"), z, count, (hd_array *[]){ x, y }, 2), "%s", hd_error());
     ck_assert_double_eq(hd_item(z[count - 1]), count % 2 ? 1 : 2);
     for (int k = 0; k < count; k++)
         hd_drop(z[k]);

@@ -1,6 +1,6 @@
 /*
- * test_device.c - which device is the default, and what a device lacks: an error of its own, at the line of the op.
- * Each test is a process of its own, so that devices are listed anew.
+ * test_device.c - which device is the default, and what a device lacks: an error of its own, at the line of
+ * the op. Each test is a process of its own, so that devices are listed anew.
  */
 #include <stdlib.h>
 
@@ -9,7 +9,9 @@
 /* A GPU, an OpenCL processor, the host, a Vulkan processor. */
 static int speed(const hd_device_info *d)
 {
-    return strcmp(d->kind, "host") && !d->is_cpu ? 3 : !strcmp(d->kind, "opencl") ? 2 : !strcmp(d->kind, "host");
+    return strcmp(d->kind, "host") && !d->is_cpu ? 3 :
+        !strcmp(d->kind, "opencl")               ? 2 :
+                                                   !strcmp(d->kind, "host");
 }
 
 static void fastest(void)
@@ -60,8 +62,8 @@ START_TEST(lacking)
         int e = hd_call(hd_jit(wide, .device = d.name), &y, x);
         snprintf(place, sizeof place, "test_device.c:%d", line);
         if (!strcmp(d.kind, "vulkan") || !d.has_f64)
-            ck_assert_msg(e == HD_EDEVICE && strstr(hd_error(), d.name) && strstr(hd_error(), place), "%s: %d %s", d.name, e,
-                          hd_error());
+            ck_assert_msg(e == HD_EDEVICE && strstr(hd_error(), d.name) && strstr(hd_error(), place),
+                "%s: %d %s", d.name, e, hd_error());
         else
             ck_assert_msg(e == 0, "%s: %s", d.name, hd_error());
         hd_drop(y), y = NULL;

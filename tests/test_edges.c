@@ -1,8 +1,9 @@
 /*
- * test_edges.c - derivatives where a function has a kink, a pole or a tie, and values at infinities and zeros: JAX's, on every
- * device that is there, forwards and backwards, of every float dtype.
+ * test_edges.c - derivatives where a function has a kink, a pole or a tie, and values at infinities and
+ * zeros: JAX's, on every device that is there, forwards and backwards, of every float dtype.
  *
- * In:  a function of a vector, points, and the derivative of its sum there.   Out: what grad gives, and jvp for each direction.
+ * In:  a function of a vector, points, and the derivative of its sum there.   Out: what grad gives, and jvp
+ * for each direction.
  */
 #include <check.h>
 #include <math.h>
@@ -42,7 +43,11 @@ static hd largest(hd x) { return hd_max(x); }
 static hd smallest(hd x) { return hd_min(x); }
 static hd sorted(hd x) { return hd_mul(hd_sort(x, 0), hd_iota(hd_dtype(x), 0, hd_size(x))); }
 static hd variance(hd x) { return hd_var(x); }
-static hd untaken(hd x) { return hd_where(hd_gt(x, hd_c(0)), x, hd_sqrt(hd_sub(hd_c(-1), hd_where(hd_gt(x, hd_c(0)), hd_c(-1), x)))); }
+static hd untaken(hd x)
+{
+    return hd_where(
+        hd_gt(x, hd_c(0)), x, hd_sqrt(hd_sub(hd_c(-1), hd_where(hd_gt(x, hd_c(0)), hd_c(-1), x))));
+}
 static hd log_sum(hd x) { return hd_logsumexp(x); }
 static hd add_logs(hd x) { return hd_logaddexp(x, number(x, -INFINITY)); }
 static hd chances(hd x) { return hd_mul(hd_softmax(x, 0), hd_iota(hd_dtype(x), 0, hd_size(x))); }
@@ -86,16 +91,18 @@ enum { EDGES = sizeof edges / sizeof *edges };
 
 static hd total(hd x, const void *env) { return hd_sum((*(hd (*const *)(hd))env)(x)); }
 
-/* pole: some slope is infinite; then a direction that leaves that element alone would give 0 times infinity, so each element
- * moves, and what they give is not summed: such functions go by element. */
+/* pole: some slope is infinite; then a direction that leaves that element alone would give 0 times infinity,
+ * so each element moves, and what they give is not summed: such functions go by element. */
 typedef struct Run { hd (*f)(hd x); enum hd_dtype dt; int pole; } Run;
 
 /* The gradient, and every directional derivative, side by side in f32. */
 static hd both_ways(hd at, const void *env)
 {
     const Run *r = env;
-    hd x = hd_cast(at, r->dt), eye = hd_eye(r->dt, hd_dim(at, 0)), way[] = { x, r->pole ? hd_ones_like(x) : eye };
-    hd_fn *f = hd_bind(total, r->f), *lanes = hd_vmap_n(hd_jvp_n(f), &(hd_vmap_opts){ .in_axes = { HD_NONE, 0 } });
+    hd x = hd_cast(at, r->dt), eye = hd_eye(r->dt, hd_dim(at, 0)),
+       way[] = { x, r->pole ? hd_ones_like(x) : eye };
+    hd_fn *f = hd_bind(total, r->f),
+          *lanes = hd_vmap_n(hd_jvp_n(f), &(hd_vmap_opts){ .in_axes = { HD_NONE, 0 } });
     hd forward = hd_nth(hd_apply_n(r->pole ? hd_jvp(r->f) : lanes, way, 2), 1);
     return hd_cast(hd_stack(0, hd_apply_n(hd_grad_n(f, &(hd_grad_opts){ 0 }), &x, 1), forward), HD_F32);
 }
@@ -130,8 +137,8 @@ static void check_edge(const Edge *e, const char *device, enum hd_dtype dt)
     ck_assert_msg(!hd_call_n(f, &z, 1, &x, 1), "%s: %s", e->name, hd_error());
     for (int k = 0; k < 2 * e->n; k++) {
         double got = (double)((const float *)hd_data(z))[k], want = e->slope[k % e->n];
-        ck_assert_msg(close_to(got, want, dt), "%s of %s on %s at %g, %s: %g, not %g", e->name, hd_dtype_name(dt), device,
-            e->at[k % e->n], k < e->n ? "backwards" : "forwards", got, want);
+        ck_assert_msg(close_to(got, want, dt), "%s of %s on %s at %g, %s: %g, not %g", e->name,
+            hd_dtype_name(dt), device, e->at[k % e->n], k < e->n ? "backwards" : "forwards", got, want);
     }
     hd_drop(x), hd_drop(z);
 }
@@ -155,8 +162,8 @@ START_TEST(second_derivatives)
 {
     hd_array *zero = hd_array_scalar(HD_F32, 0), *z = NULL;
     static const double want[] = { .25, 0, INFINITY };
-    hd_fn *f[] = { hd_jit(hd_grad(second), .device = "host"), hd_jit(hd_grad(hypot0_slope), .device = "host"),
-        hd_jit(hd_grad(inverse_slope), .device = "host") };
+    hd_fn *f[] = { hd_jit(hd_grad(second), .device = "host"),
+        hd_jit(hd_grad(hypot0_slope), .device = "host"), hd_jit(hd_grad(inverse_slope), .device = "host") };
     for (int k = 0; k < 3; k++) {
         ck_assert_msg(!hd_call(f[k], &z, zero), "%s", hd_error());
         ck_assert_double_eq(hd_item(z), want[k]);
@@ -179,7 +186,8 @@ static hd argsort(hd x) { return hd_cast(hd_argsort(x, 0), HD_F32); }
 typedef struct Value { const char *name; hd (*f)(hd x); int n, m; double x[MOST], z[MOST]; } Value;
 static const Value values[] = {
     { "median of infinities", median, 3, 1, { INFINITY, INFINITY, INFINITY }, { INFINITY } },
-    { "median of infinities, even", median, 4, 1, { -INFINITY, INFINITY, INFINITY, INFINITY }, { INFINITY } },
+    { "median of infinities, even", median, 4, 1, { -INFINITY, INFINITY, INFINITY, INFINITY },
+        { INFINITY } },
     { "median beside infinity", median, 3, 1, { 1, 2, INFINITY }, { 2 } },
     { "median with infinity", median, 2, 1, { 1, INFINITY }, { INFINITY } },
     { "median with nan", median, 3, 1, { 1, NAN, 2 }, { NAN } },
@@ -204,10 +212,12 @@ START_TEST(at_infinity_and_zero)
         for (int k = 0; k < v->n; k++)
             x[k] = (float)v->x[k];
         a = hd_array_of(x, v->n);
-        ck_assert_msg(!hd_call_n(hd_jit(v->f, .device = devices[d]), &z, 1, &a, 1), "%s: %s", v->name, hd_error());
+        ck_assert_msg(
+            !hd_call_n(hd_jit(v->f, .device = devices[d]), &z, 1, &a, 1), "%s: %s", v->name, hd_error());
         for (int k = 0; k < v->m; k++) {
             double got = (double)((const float *)hd_data(z))[k], want = v->z[k];
-            bool same = isnan(want) ? isnan(got) : got == want && (signbit(got) != 0) == (signbit(want) != 0);
+            bool same =
+                isnan(want) ? isnan(got) : got == want && (signbit(got) != 0) == (signbit(want) != 0);
             ck_assert_msg(same, "%s on %s: [%d] is %g, not %g", v->name, devices[d], k, got, want);
         }
         hd_drop(a), hd_drop(z);

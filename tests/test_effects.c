@@ -1,6 +1,7 @@
 /*
- * test_effects.c - what is seen from inside a running program, on every device: hd_check and hd_debug_print straight, in loops and
- * branches, for lanes, named too, under derivatives and checkpoints; lanes that are off; order; which of several failures is told.
+ * test_effects.c - what is seen from inside a running program, on every device: hd_check and hd_debug_print
+ * straight, in loops and branches, for lanes, named too, under derivatives and checkpoints; lanes that are
+ * off; order; which of several failures is told.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -31,7 +32,8 @@ static int line_of(const char *error)
 }
 #define CHECK(condition, message) (know(message, __LINE__), hd_check(condition, message))
 
-/* The call fails on every device, and the error ends in these words, at the line of the check; NULL: it does not fail. */
+/* The call fails on every device, and the error ends in these words, at the line of the check; NULL: it does
+ * not fail. */
 static void fails(hd_fn *f, hd_array *x, const char *end)
 {
     for (int d = 0; d < DEVICES; d++) {
@@ -48,7 +50,8 @@ static void fails(hd_fn *f, hd_array *x, const char *end)
         snprintf(line, sizeof line, "test_effects.c:%d: hd_check: ", line_of(end));
         ck_assert_msg(e == HD_ECHECK && !y, "%s: %d %s, not: %s", devices[d], e, hd_error(), end);
         at = strstr(hd_error(), line);
-        ck_assert_msg(at && !strcmp(at + strlen(line), end), "%s: %s, not: %s%s", devices[d], hd_error(), line, end);
+        ck_assert_msg(
+            at && !strcmp(at + strlen(line), end), "%s: %s, not: %s%s", devices[d], hd_error(), line, end);
     }
 }
 
@@ -123,7 +126,10 @@ static hd step_of(hd c, hd x) { return hd_tuple(hd_add(c, chosen(x)), hd_c(0)); 
 static hd in_scan(hd x) { return hd_nth(hd_scan(step_of, hd_c(0), x), 0); }
 
 /* Steps of a scan, in each a while a lane. */
-static hd nest(hd c, hd x) { return hd_tuple(hd_add(c, hd_apply(hd_vmap(grows, .axis_name = "i"), hd_mul(x, c))), hd_c(0)); }
+static hd nest(hd c, hd x)
+{
+    return hd_tuple(hd_add(c, hd_apply(hd_vmap(grows, .axis_name = "i"), hd_mul(x, c))), hd_c(0));
+}
 static hd nested(hd x) { return hd_nth(hd_scan(nest, hd_ones(HD_F32, 3), x), 0); }
 
 START_TEST(branches)
@@ -145,7 +151,10 @@ END_TEST
 
 static hd sum_of(hd x) { return hd_sum(hd_apply(hd_vmap(positive), x)); }
 static hd kept(hd x) { return hd_sum(hd_apply(hd_checkpoint(sum_of), x)); }
-static hd scan_kept(hd c, hd x) { return hd_tuple(hd_mul(c, hd_apply(hd_checkpoint(positive), x)), hd_c(0)); }
+static hd scan_kept(hd c, hd x)
+{
+    return hd_tuple(hd_mul(c, hd_apply(hd_checkpoint(positive), x)), hd_c(0));
+}
 static hd chain(hd x) { return hd_nth(hd_scan(scan_kept, hd_c(1), x), 0); }
 static hd with_x(hd x, void *f) { return hd_nth(hd_apply(*(hd_fn **)f, x, x), 0); }
 static hd jitted(hd x) { return hd_apply(hd_jit(hd_jit(all_of)), x); }
@@ -230,7 +239,8 @@ static hd asking(hd x) { return hd_while(asks, twice, x); }
 
 START_TEST(conditions)
 {
-    hd_array *x = numbers(1, 2, 3, .5), *one = hd_array_scalar(HD_F32, 1), *far = hd_array_scalar(HD_F32, 8.5);
+    hd_array *x = numbers(1, 2, 3, .5), *one = hd_array_scalar(HD_F32, 1),
+             *far = hd_array_scalar(HD_F32, 8.5);
     fails(hd_vmap(asking), x, "asked below 8 (lane 1, step 1)");
     fails(HD_FN(asking), one, "asked below 8 (step 2)");
     fails(HD_FN(asking), far, "asked below 8");
@@ -259,7 +269,8 @@ static void prints(hd_fn *f, hd_array *x, const char *want)
         for (int again = 0; again < 2 && there(devices[d]); again++) {
             hd_array *y = NULL;
             said[nsaid = 0] = 0;
-            ck_assert_msg(hd_call(hd_jit(f, .device = devices[d]), &y, x) == 0, "%s: %s", devices[d], hd_error());
+            ck_assert_msg(
+                hd_call(hd_jit(f, .device = devices[d]), &y, x) == 0, "%s: %s", devices[d], hd_error());
             ck_assert_msg(!strcmp(said, want), "%s:\n%swanted:\n%s", devices[d], said, want);
             hd_drop(y);
         }
@@ -295,8 +306,10 @@ static hd in_steps_back(hd x) { return hd_nth(hd_scan(shows_scan, hd_c(0), x, .r
 START_TEST(print_straight)
 {
     prints_of(HD_FN(talks), four, "begins\nx = 10.0\n{True} 2.0 4\nall: [[1. 2.]\n      [3. 4.]]\n");
-    prints_of(hd_vmap(shows), four, "[lane 0] x = 1.0\n[lane 1] x = 2.0\n[lane 2] x = 3.0\n[lane 3] x = 4.0\n");
-    prints_of(hd_vmap(shows, .axis_name = "b"), four, "[b 0] x = 1.0\n[b 1] x = 2.0\n[b 2] x = 3.0\n[b 3] x = 4.0\n");
+    prints_of(
+        hd_vmap(shows), four, "[lane 0] x = 1.0\n[lane 1] x = 2.0\n[lane 2] x = 3.0\n[lane 3] x = 4.0\n");
+    prints_of(hd_vmap(shows, .axis_name = "b"), four,
+        "[b 0] x = 1.0\n[b 1] x = 2.0\n[b 2] x = 3.0\n[b 3] x = 4.0\n");
 }
 END_TEST
 
@@ -313,9 +326,11 @@ static const char forwards[] = "[step 0] x = 1.0\n[step 1] x = 2.0\n[step 2] x =
 START_TEST(print_loops)
 {
     prints_of(HD_FN(in_steps), four, forwards);
-    prints_of(HD_FN(in_steps_back), four, "[step 3] x = 4.0\n[step 2] x = 3.0\n[step 1] x = 2.0\n[step 0] x = 1.0\n");
+    prints_of(HD_FN(in_steps_back), four,
+        "[step 3] x = 4.0\n[step 2] x = 3.0\n[step 1] x = 2.0\n[step 0] x = 1.0\n");
     prints_of(HD_FN(all_until_9), (const float[]){ 4, 9, 1, 5 },
-        "[i 0, step 0] doubles 4.0\n[i 2, step 0] doubles 1.0\n[i 3, step 0] doubles 5.0\n[i 0, step 1] doubles 8.0\n"
+        "[i 0, step 0] doubles 4.0\n[i 2, step 0] doubles 1.0\n[i 3, step 0] doubles 5.0\n[i 0, step 1] "
+        "doubles 8.0\n"
         "[i 2, step 1] doubles 2.0\n[i 2, step 2] doubles 4.0\n[i 2, step 3] doubles 8.0\n");
 }
 END_TEST
@@ -343,8 +358,10 @@ static hd either_scan(hd x) { return hd_nth(hd_scan(either_step, hd_c(0), hd_sli
 
 START_TEST(print_branches)
 {
-    prints_of(HD_FN(either_all), four, "[lane 0] no 1.0\n[lane 1] no 2.0\n[lane 2] yes 3.0\n[lane 3] yes 4.0\n");
-    prints_of(HD_FN(either_scan), four, "[step 0] before\n[j 0, step 0] no 1.0\n[j 1, step 0] no 2.0\n[step 0] c = -3.0\n"
+    prints_of(
+        HD_FN(either_all), four, "[lane 0] no 1.0\n[lane 1] no 2.0\n[lane 2] yes 3.0\n[lane 3] yes 4.0\n");
+    prints_of(HD_FN(either_scan), four,
+        "[step 0] before\n[j 0, step 0] no 1.0\n[j 1, step 0] no 2.0\n[step 0] c = -3.0\n"
         "[step 1] before\n[j 0, step 1] no 2.0\n[j 1, step 1] yes 4.0\n[step 1] c = -1.0\n");
     prints_of(hd_vmap(either, .axis_name = "k"), (const float[]){ 9, 1, 9, 1 },
         "[k 1] no 1.0\n[k 3] no 1.0\n[k 0] yes 9.0\n[k 2] yes 9.0\n");
@@ -370,9 +387,11 @@ START_TEST(print_derivatives)
     prints_of(hd_hessian(in_steps), four, forwards);
     prints_of(hd_grad(shows_sum), four, "x = 10.0\n");
     prints_of(hd_hessian(shows_sum), four, "x = 10.0\n");
-    prints_of(hd_grad(either_all), four, "[lane 0] no 1.0\n[lane 1] no 2.0\n[lane 2] yes 3.0\n[lane 3] yes 4.0\n");
+    prints_of(
+        hd_grad(either_all), four, "[lane 0] no 1.0\n[lane 1] no 2.0\n[lane 2] yes 3.0\n[lane 3] yes 4.0\n");
     prints_of(hd_grad(segments), four,
-        "[step 0, step 0] x = 1.0\n[step 0, step 1] x = 2.0\n[step 1, step 0] x = 3.0\n[step 1, step 1] x = 4.0\n");
+        "[step 0, step 0] x = 1.0\n[step 0, step 1] x = 2.0\n[step 1, step 0] x = 3.0\n[step 1, step 1] x = "
+        "4.0\n");
 }
 END_TEST
 
@@ -415,7 +434,8 @@ static void *calls(void *at)
     char want[256];
     float k = *(float *)at, v[N] = { k, k + 1, k + 2, k + 3 };
     hd_array *x = hd_array_of(v, N), *y = NULL;
-    snprintf(want, sizeof want, "[step 0] x = %g.0\n[step 1] x = %g.0\n[step 2] x = %g.0\n[step 3] x = %g.0\n", (double)k,
+    snprintf(want, sizeof want,
+        "[step 0] x = %g.0\n[step 1] x = %g.0\n[step 2] x = %g.0\n[step 3] x = %g.0\n", (double)k,
         (double)k + 1, (double)k + 2, (double)k + 3);
     for (int n = 0; n < 20; n++) {
         mine[0] = 0;
@@ -442,7 +462,8 @@ START_TEST(threads)
 }
 END_TEST
 
-/* ---- a print is there though nothing needs it, each by itself though alike; a call that fails has printed before */
+/* ---- a print is there though nothing needs it, each by itself though alike; a call that fails has printed
+ * before */
 
 static hd alike(hd x)
 {
@@ -487,8 +508,9 @@ START_TEST(text)
     ck_assert_ptr_nonnull(strstr(hd_error(), "x is positive (i 2)"));
     free(s), hd_drop(x);
     const char *wrong = "fn f(x0: f32[]) -> f32[] { v1: f32[] = region while x0 cap=0 acc=0 carry=1 {\n"
-        "fn c(x0: f32[]) -> bool[] { v1: bool[] = lt x0 x0 v2: bool[] = check v1 name=\"m\" names=() ret v2 }\n"
-        "fn s(x0: f32[]) -> f32[] { ret x0 } } ret v1 }";
+                        "fn c(x0: f32[]) -> bool[] { v1: bool[] = lt x0 x0 v2: bool[] = check v1 name=\"m\" "
+                        "names=() ret v2 }\n"
+                        "fn s(x0: f32[]) -> f32[] { ret x0 } } ret v1 }";
     ck_assert_ptr_null(hd_parse(wrong, "wrong"));
     ck_assert_msg(strstr(hd_error(), "condition has an effect") != NULL, "%s", hd_error());
 }
@@ -519,7 +541,8 @@ static hd too_few(hd x)
 START_TEST(errors)
 {
     hd_array *x = numbers(1, 2, 3, 4), *y = NULL;
-    ck_assert(hd_call(shaped, &y, x) == HD_ESHAPE && strstr(hd_error(), "bool[4]") && strstr(hd_error(), "hd_all"));
+    ck_assert(hd_call(shaped, &y, x) == HD_ESHAPE && strstr(hd_error(), "bool[4]") &&
+        strstr(hd_error(), "hd_all"));
     ck_assert(hd_call(unsaid, &y, x) == HD_EINVAL && strstr(hd_error(), "message"));
     ck_assert(hd_call(no_brace, &y, x) == HD_EINVAL && strstr(hd_error(), "{{"));
     ck_assert(hd_call(too_few, &y, x) == HD_EINVAL && strstr(hd_error(), "wants 2 values, and 1"));

@@ -1,8 +1,9 @@
 /*
- * test_errors.c - what must be refused, and what the message says: the words of errors.def, and the file and line of the mistake.
+ * test_errors.c - what must be refused, and what the message says: the words of errors.def, and the file and
+ * line of the mistake.
  *
- * Each line of errors.def is a program. golden/errors.jsonl lists the situations in which JAX refuses; a case of it that errors.def
- * does not name fails the test.
+ * Each line of errors.def is a program. golden/errors.jsonl lists the situations in which JAX refuses; a
+ * case of it that errors.def does not name fails the test.
  */
 #include <check.h>
 #include <jansson.h>
@@ -66,10 +67,12 @@ static void teardown(void)
     ck_assert_int_eq(hd_live(), 0);
 }
 
-#define EXPECT(call, code, words, line) do { \
+#define EXPECT(call, code, words, line) \
+    do { \
         int got_ = (call); \
         const char *lack_ = misuse_lacks(hd_error(), words, (line) ? "test_errors.c" : NULL, line); \
-        ck_assert_msg(got_ == (code) && !lack_, "code %d, no %s in: %s", got_, lack_ ? lack_ : "mistake", hd_error()); \
+        ck_assert_msg(got_ == (code) && !lack_, "code %d, no %s in: %s", got_, lack_ ? lack_ : "mistake", \
+            hd_error()); \
     } while (0)
 
 static hd stolen;
@@ -110,8 +113,10 @@ START_TEST(storing)
     ck_assert(v[0] == 2 && v[2] == 6);
     r = NULL;
     EXPECT(hd_call(hd_jit(twice, .donate = HD_INTS(1)), &r, x3), HD_EINVAL, "donate|1", __LINE__);
-    EXPECT(hd_call(hd_jit(twice, .donate = HD_INTS(0, 0)), &r, x3), HD_EINVAL, "donate|argument 0|twice", __LINE__);
-    EXPECT(hd_call(hd_jit(twice, .donate = HD_INTS(-1, 0)), &r, x3), HD_EINVAL, "donate|argument 0|twice", __LINE__);
+    EXPECT(hd_call(hd_jit(twice, .donate = HD_INTS(0, 0)), &r, x3), HD_EINVAL, "donate|argument 0|twice",
+        __LINE__);
+    EXPECT(hd_call(hd_jit(twice, .donate = HD_INTS(-1, 0)), &r, x3), HD_EINVAL, "donate|argument 0|twice",
+        __LINE__);
     EXPECT(hd_call(hd_jit(twice, .donate = { -1, { 0 } }), &r, x3), HD_EINVAL, "donate|-1", __LINE__);
     ck_assert_ptr_null(r);
 }

@@ -1,10 +1,11 @@
 /*
  * test_exchange.c - the ways that bytes take between shards, and what is under way at once.
  *
- * In:  collectives over devices of one kind and of several, of few bytes and of some chunks.   Out: the bits of vmap; devices of one
- *      context copy from one another and nothing goes through the host; else chunks do, of which a shard takes the first before the
- *      last is there; all shards begin before any ends. All of it is counted, from the order of events and the number of calls: no
- *      test here knows what time is.
+ * In:  collectives over devices of one kind and of several, of few bytes and of some chunks.   Out: the bits
+ * of vmap; devices of one
+ *      context copy from one another and nothing goes through the host; else chunks do, of which a shard
+ *      takes the first before the last is there; all shards begin before any ends. All of it is counted,
+ *      from the order of events and the number of calls: no test here knows what time is.
  * PoCL is asked for four devices; of what a machine lacks the host takes the place.
  */
 #include <stdlib.h>
@@ -23,8 +24,8 @@ static char trace[] = "/tmp/heddle-trace-XXXXXX";
 static const char *mixed(void)
 {
     static char list[100];
-    snprintf(list, sizeof list, "%s,host,%s,%s", there("opencl:0") ? "opencl:0" : "host:1", there("vulkan:0") ? "vulkan:0" : "host:2",
-             there("opencl:1") ? "opencl:1" : "host:3");
+    snprintf(list, sizeof list, "%s,host,%s,%s", there("opencl:0") ? "opencl:0" : "host:1",
+        there("vulkan:0") ? "vulkan:0" : "host:2", there("opencl:1") ? "opencl:1" : "host:3");
     return list;
 }
 
@@ -66,7 +67,8 @@ static hd_fn *over(int k, const char *list) { return hd_pmap(meets[k], .devices 
 static void same(const hd_array *a, const hd_array *b, const char *list, int k)
 {
     size_t n = (size_t)hd_array_size(b) * sizeof(float);
-    ck_assert_msg(hd_data(a) && hd_data(b) && hd_array_size(a) == hd_array_size(b), "%d over %s: %s", k, list, hd_error());
+    ck_assert_msg(hd_data(a) && hd_data(b) && hd_array_size(a) == hd_array_size(b), "%d over %s: %s", k,
+        list, hd_error());
     ck_assert_msg(!memcmp(hd_data(a), hd_data(b), n), "%d over %s: other bits", k, list);
 }
 
@@ -75,7 +77,8 @@ START_TEST(equals_vmap)
     for (int large = 0; large < 2; large++) {
         hd_array *x = rows(large ? LARGE : SMALL);
         for (int k = 0; k < MEETS; k++) {
-            const char *const list[] = { "host,host:1,host:2,host:3", mixed(), there("opencl:3") ? alike() : mixed() };
+            const char *const list[] = { "host,host:1,host:2,host:3", mixed(),
+                there("opencl:3") ? alike() : mixed() };
             hd_array *want = called(hd_jit(hd_vmap(meets[k], .axis_name = "i"), .device = "host"), x);
             for (int l = 0; l < 3; l++) {
                 hd_array *y = called(over(k, list[l]), x), *again = called(over(k, list[l]), x);
@@ -109,8 +112,10 @@ START_TEST(from_device_to_device)
     hd_array *x = rows(LARGE), *there4 = there("opencl:3") ? hd_put(x, alike()) : NULL;
     for (int k = 0; k < MEETS && there4; k++) {
         hd_drop(called(over(k, alike()), there4));      /* compiled, and its constants are there */
-        ck_assert_int_eq(count("opencl:download", over(k, alike()), there4), meets[k] == turned ? N : 0);       /* who sends */
-        ck_assert_int_eq(count("opencl:upload", over(k, alike()), there4), meets[k] == turned);     /* zeros, of who gets nothing */
+        /* who sends */
+        ck_assert_int_eq(count("opencl:download", over(k, alike()), there4), meets[k] == turned ? N : 0);
+        /* zeros, of who gets nothing */
+        ck_assert_int_eq(count("opencl:upload", over(k, alike()), there4), meets[k] == turned);
         ck_assert_int_ge(count("opencl:copy", over(k, alike()), there4), meets[k] == turned ? N - 1 : N * N);
     }
     hd_drop(there4), hd_drop(x);
@@ -125,7 +130,8 @@ START_TEST(in_chunks)
         hd_fn *f = hd_pmap(gathered, .devices = "opencl:0,host,opencl:0,host", .axis_name = "i");
         hd_array *x4 = hd_put(x, "opencl:0,host,opencl:0,host");
         hd_drop(called(f, x4));
-        ck_assert_int_eq(count("opencl:download", f, x4), 2 * 3);   /* each of two shards gives three chunks to the hosts */
+        /* each of two shards gives three chunks to the hosts */
+        ck_assert_int_eq(count("opencl:download", f, x4), 2 * 3);
         ck_assert_int_eq(count("opencl:upload", f, x4), 2 * 2);     /* what hosts give needs none */
         ck_assert_int_eq(count("opencl:copy", f, x4), 2 * 2);
         hd_drop(x4);
@@ -182,8 +188,9 @@ START_TEST(refused_chunks)
             fault_set(spec);
             int e = hd_call(f, &y, x);
             fault_set(NULL);
-            ck_assert_msg(e && strstr(hd_error(), "test_exchange.c:") && strstr(hd_error(), w == 2 ? "vulkan:0" : "opencl:"), "%s: %s",
-                          spec, hd_error());
+            ck_assert_msg(e && strstr(hd_error(), "test_exchange.c:") &&
+                    strstr(hd_error(), w == 2 ? "vulkan:0" : "opencl:"),
+                "%s: %s", spec, hd_error());
             y = called(f, x);
             same(y, want, spec, 1);
             hd_drop(y);
@@ -205,10 +212,17 @@ static json_t *events(void)
     return all;
 }
 
-static const char *text_of(const json_t *o, const char *key) { return json_string_value(json_object_get(o, key)); }
-static int number_of(const json_t *o, const char *key) { return (int)json_integer_value(json_object_get(o, key)); }
+static const char *text_of(const json_t *o, const char *key)
+{
+    return json_string_value(json_object_get(o, key));
+}
+static int number_of(const json_t *o, const char *key)
+{
+    return (int)json_integer_value(json_object_get(o, key));
+}
 
-/* Spans nest in each lane; ends have begun. Gives the most lanes that were in a span of this name at once. */
+/* Spans nest in each lane; ends have begun. Gives the most lanes that were in a span of this name at
+ * once. */
 static int most_at_once(json_t *all, size_t from, const char *name)
 {
     int depth[2 * N + 2][N + 1] = { { 0 } }, inside = 0, most = 0;
@@ -220,7 +234,8 @@ static int most_at_once(json_t *all, size_t from, const char *name)
             continue;
         int tid = number_of(o, "tid"), pid = number_of(o, "pid"), way = *ph == 'B' ? 1 : -1;
         double ts = json_number_value(json_object_get(o, "ts"));
-        ck_assert(tid >= 0 && tid <= N && pid > 0 && pid <= 2 * N + 1 && (*ph == 'B' || *ph == 'E') && ts >= before);
+        ck_assert(tid >= 0 && tid <= N && pid > 0 && pid <= 2 * N + 1 && (*ph == 'B' || *ph == 'E') &&
+            ts >= before);
         before = ts;
         depth[pid][tid] += way;
         ck_assert_int_ge(depth[pid][tid], 0);
@@ -239,7 +254,8 @@ static int lanes_named(json_t *all, const char *what, const char *name)
     int n = 0;
     for (size_t i = 0; i < json_array_size(all); i++) {
         const json_t *o = json_array_get(all, i);
-        n += *text_of(o, "ph") == 'M' && !strcmp(text_of(o, "name"), what) && !strcmp(text_of(json_object_get(o, "args"), "name"), name);
+        n += *text_of(o, "ph") == 'M' && !strcmp(text_of(o, "name"), what) &&
+            !strcmp(text_of(json_object_get(o, "args"), "name"), name);
     }
     return n;
 }

@@ -1,8 +1,11 @@
 /*
- * test_extremes.c - the largest and the smallest where they are zeros: -0 is below 0, bit for bit, on every device that is there.
+ * test_extremes.c - the largest and the smallest where they are zeros: -0 is below 0, bit for bit, on every
+ * device that is there.
  *
- * In:  rows of zeros of both signs, negative numbers and nan, of many lengths and every float dtype.   Out: what a loop in C says.
- * Everything that chooses an extreme: of rows and columns, running along them, of two numbers, with a constant zero.
+ * In:  rows of zeros of both signs, negative numbers and nan, of many lengths and every float dtype.   Out:
+ * what a loop in C says.
+ * Everything that chooses an extreme: of rows and columns, running along them, of two numbers, with a
+ * constant zero.
  */
 #include <check.h>
 #include <math.h>
@@ -13,10 +16,12 @@
 static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
 static const enum hd_dtype dtypes[] = { HD_F32, HD_F16, HD_BF16, HD_F64 };
 enum { DEVICES = 3, DTYPES = 4, ROWS = 19, LONGEST = 150 };
-static const int lengths[] = { 33, 2, 5, 16, LONGEST };        /* the first in every dtype, the others in f32 */
+/* the first in every dtype, the others in f32 */
+static const int lengths[] = { 33, 2, 5, 16, LONGEST };
 enum { LENGTHS = sizeof lengths / sizeof *lengths, CASES = DTYPES + LENGTHS - 1 };
 
-/* Of [ROWS, n]: over rows or columns, running along them, or of two numbers: with the row turned, or a constant. */
+/* Of [ROWS, n]: over rows or columns, running along them, or of two numbers: with the row turned, or a
+ * constant. */
 typedef enum Kind { OVER, RUNNING, TURNED, CONSTANT } Kind;
 typedef struct Op { const char *name; bool max; Kind kind; int axis; double c; } Op;
 static const Op ops[] = {
@@ -69,7 +74,8 @@ static bool same(double x, double y)
     return isnan(x) ? isnan(y) : x == y && (signbit(x) != 0) == (signbit(y) != 0);
 }
 
-/* Mostly the weaker zero, one of the other at a place that moves from row to row; numbers beyond it, or a nan, in some rows. */
+/* Mostly the weaker zero, one of the other at a place that moves from row to row; numbers beyond it, or a
+ * nan, in some rows. */
 static double element(bool max, int n, int r, int k)
 {
     double strong = max ? 0.0 : -0.0;
@@ -89,7 +95,8 @@ static bool there(const char *device)
     return false;
 }
 
-/* The right value at row r, column k of what has the shape of x; of reductions, once the row or column is over. */
+/* The right value at row r, column k of what has the shape of x; of reductions, once the row or column is
+ * over. */
 static double right(const Op *op, const double *x, int n, int r, int k)
 {
     const double *row = x + r * n;
@@ -101,15 +108,19 @@ static double right(const Op *op, const double *x, int n, int r, int k)
     return best;
 }
 
-static void compare(const Op *op, const char *device, enum hd_dtype dt, int n, const double *x, const float *got)
+static void compare(
+    const Op *op, const char *device, enum hd_dtype dt, int n, const double *x, const float *got)
 {
     for (int r = 0; r < ROWS; r++)
         for (int k = 0; k < n; k++) {
             if (op->kind == OVER && (op->axis ? k < n - 1 : r < ROWS - 1))
                 continue;
-            double want = right(op, x, n, r, k), g = (double)got[op->kind != OVER ? r * n + k : op->axis ? r : k];
-            ck_assert_msg(same(g, want), "%s of %s[%d,%d] on %s, row %d, column %d: %g, not %g", op->name, hd_dtype_name(dt), ROWS,
-                n, device, r, k, g, want);
+            double want = right(op, x, n, r, k),
+                   g = (double)got[op->kind != OVER ? r * n + k :
+                           op->axis                 ? r :
+                                                      k];
+            ck_assert_msg(same(g, want), "%s of %s[%d,%d] on %s, row %d, column %d: %g, not %g", op->name,
+                hd_dtype_name(dt), ROWS, n, device, r, k, g, want);
         }
 }
 
@@ -128,7 +139,8 @@ START_TEST(zeros_have_signs)
             f[m][at] = (float)(x[m][at] = element(!m, n, at / n, at % n));
         in[m] = hd_array_of(f[m], ROWS, n);
     }
-    int code = hd_call_n(hd_jit_n(hd_bind(all_ops, how), &(hd_jit_opts){ .device = device }), out, OPS - how.skip, in, 2);
+    int code = hd_call_n(
+        hd_jit_n(hd_bind(all_ops, how), &(hd_jit_opts){ .device = device }), out, OPS - how.skip, in, 2);
     ck_assert_msg(!code, "%s on %s: %s", hd_dtype_name(how.dt), device, hd_error());
     for (int o = how.skip; o < OPS; o++) {
         compare(&ops[o], device, how.dt, n, x[!ops[o].max], hd_data(out[o - how.skip]));

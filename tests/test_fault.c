@@ -37,9 +37,10 @@ END_TEST
 
 START_TEST(reads_otherwise)
 {
-    static const char *const bad[] = { "", "opencl", "opencl:clFinish", "opencl:clFinish:", "opencl:clFinish:0",
-        "opencl:clFinish:-1", "opencl:clFinish:x", "opencl:clFinish:1x", "opencl:clFinish:1++", "opencl:clFinish:+",
-        "opencl::1", ":clFinish:1", "opencl:clFinish:1:2" };
+    static const char *const bad[] = { "", "opencl", "opencl:clFinish",
+        "opencl:clFinish:", "opencl:clFinish:0", "opencl:clFinish:-1", "opencl:clFinish:x",
+        "opencl:clFinish:1x", "opencl:clFinish:1++", "opencl:clFinish:+", "opencl::1", ":clFinish:1",
+        "opencl:clFinish:1:2" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ck_assert_msg(!fault_set(bad[i]), "\"%s\" is taken", bad[i]);
         ck_assert_uint_eq(failing("opencl", "clFinish"), 0);

@@ -1,7 +1,8 @@
 /*
  * test_file.c - files from strangers, and files that must not be lost: hd_load and hd_save.
  *
- * In:  archives written byte by byte, whose fields lie; trees of all kinds; full disks, killed and competing processes.
+ * In:  archives written byte by byte, whose fields lie; trees of all kinds; full disks, killed and competing
+ * processes.
  * Out: an error and no harm, or the tree that was saved; the old file, whole, where saving failed.
  */
 #define _GNU_SOURCE
@@ -101,7 +102,10 @@ static Bytes npy(const char *dict, size_t data)
 }
 
 /* What is said of an entry; whatever is 0 is said truthfully. */
-typedef struct Lie { uint64_t size, packed, offset, count, dir_size, dir_at, locator; int method, wide, flags; } Lie;
+typedef struct Lie {
+    uint64_t size, packed, offset, count, dir_size, dir_at, locator;
+    int method, wide, flags;
+} Lie;
 
 static void local(Bytes *z, const char *name, size_t nn, const Bytes *data, int method)
 {
@@ -111,14 +115,17 @@ static void local(Bytes *z, const char *name, size_t nn, const Bytes *data, int 
     add(z, name, nn), add(z, data->p, data->n);
 }
 
-static void directory(Bytes *z, const char *name, size_t nn, const Bytes *data, uint64_t offset, const Lie *l)
+static void directory(
+    Bytes *z, const char *name, size_t nn, const Bytes *data, uint64_t offset, const Lie *l)
 {
     uint64_t size = l->size ? l->size : data->n, packed = l->packed ? l->packed : data->n;
     offset = l->offset ? l->offset : offset;
-    num(z, 0x02014b50, 4), num(z, 45, 2), num(z, 45, 2), num(z, (uint64_t)l->flags, 2), num(z, (uint64_t)l->method, 2), num(z, 0, 4);
+    num(z, 0x02014b50, 4), num(z, 45, 2), num(z, 45, 2), num(z, (uint64_t)l->flags, 2),
+        num(z, (uint64_t)l->method, 2), num(z, 0, 4);
     num(z, crc32(0, (Bytef *)data->p, (uInt)data->n), 4);
     num(z, l->wide ? UINT32_MAX : packed, 4), num(z, l->wide ? UINT32_MAX : size, 4);
-    num(z, nn, 2), num(z, l->wide ? 28 : 0, 2), num(z, 0, 2), num(z, 0, 8), num(z, l->wide ? UINT32_MAX : offset, 4);
+    num(z, nn, 2), num(z, l->wide ? 28 : 0, 2), num(z, 0, 2), num(z, 0, 8),
+        num(z, l->wide ? UINT32_MAX : offset, 4);
     add(z, name, nn);
     if (l->wide)
         num(z, 1, 2), num(z, 24, 2), num(z, size, 8), num(z, packed, 8), num(z, offset, 8);
@@ -133,7 +140,8 @@ static void end_of(Bytes *z, uint64_t count, uint64_t at, const Lie *l)
         num(z, count, 8), num(z, count, 8), num(z, n, 8), num(z, at, 8);
         num(z, 0x07064b50, 4), num(z, 0, 4), num(z, end, 8), num(z, 1, 4);
     }
-    num(z, 0x06054b50, 4), num(z, 0, 4), num(z, count, 2), num(z, count, 2), num(z, n, 4), num(z, at, 4), num(z, 0, 2);
+    num(z, 0x06054b50, 4), num(z, 0, 4), num(z, count, 2), num(z, count, 2), num(z, n, 4), num(z, at, 4),
+        num(z, 0, 2);
 }
 
 static Bytes archive(const char *name, size_t nn, const Bytes *data, const Lie *l)
@@ -164,8 +172,8 @@ static const char header[] = "{'descr': '<f4', 'fortran_order': False, 'shape': 
 /* Every field with every value that may break sums: the file is refused, and nothing is read beyond it. */
 START_TEST(sizes_that_lie)
 {
-    static const uint64_t values[] = { 2, 21, 22, 45, 46, 1000, 0x7fffffff, 0xfffffffe, 0xffffffff, 1ull << 40, 1ull << 62,
-        INT64_MAX, -1ull, -2ull, -30ull, -46ull, -56ull, -57ull, -100ull };
+    static const uint64_t values[] = { 2, 21, 22, 45, 46, 1000, 0x7fffffff, 0xfffffffe, 0xffffffff,
+        1ull << 40, 1ull << 62, INT64_MAX, -1ull, -2ull, -30ull, -46ull, -56ull, -57ull, -100ull };
     Bytes data = npy(header, 16), packed = deflated(&data), whole;
     for (int wide = 0; wide < 2; wide++) {
         Lie truth = { .wide = wide };
@@ -198,8 +206,9 @@ END_TEST
 
 START_TEST(headers_that_lie)
 {
-    static const char *const shapes[] = { "(5,)", "(-1,)", "(99999999999999999999,)", "(4611686018427387904,)", "(0, 99999999999999999999)",
-        "(4294967296, 4294967296, 4294967296)", "(4", "(4,", "(a,)", "(4 4)", "(4;)", "(", "4", "(0x4,)", "( , )" };
+    static const char *const shapes[] = { "(5,)", "(-1,)", "(99999999999999999999,)",
+        "(4611686018427387904,)", "(0, 99999999999999999999)", "(4294967296, 4294967296, 4294967296)", "(4",
+        "(4,", "(a,)", "(4 4)", "(4;)", "(", "4", "(0x4,)", "( , )" };
     for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
         char dict[200];
         snprintf(dict, sizeof dict, "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }\n", shapes[k]);
@@ -217,7 +226,8 @@ START_TEST(headers_that_lie)
     free(b.p);
     b = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2199023255552,), }\n", 0);
     write_file("lie.npy", &b);
-    ck_assert_int_eq(truncate("lie.npy", ((off_t)1 << 43) + (off_t)b.n), 0);      /* a file with a hole: it has the bytes */
+    /* a file with a hole: it has the bytes */
+    ck_assert_int_eq(truncate("lie.npy", ((off_t)1 << 43) + (off_t)b.n), 0);
     refused("lie.npy", HD_ENOMEM, "8 TiB of nothing");
     free(b.p);
 }
@@ -332,7 +342,8 @@ START_TEST(no_files)
         struct stat before, after;
         ck_assert(!lstat(names[k], &before));
         ck_assert_int_eq(hd_save(names[k], a), HD_EIO);
-        ck_assert(!lstat(names[k], &after) && before.st_ino == after.st_ino && before.st_mode == after.st_mode);
+        ck_assert(
+            !lstat(names[k], &after) && before.st_ino == after.st_ino && before.st_mode == after.st_mode);
     }
     ck_assert_int_eq(files_here(), 4);
     hd_drop(a);
@@ -365,7 +376,8 @@ static hd_array *random_leaf(void)
 
 static const char *random_key(int k)
 {
-    static const char *const odd[] = { "0", "1", "2", "a.npy", "a-b", "a", "a b", "\xc3\xa4", "\xff", "...", "\n", "00", "-1", "b\\c", "%s" };
+    static const char *const odd[] = { "0", "1", "2", "a.npy", "a-b", "a", "a b", "\xc3\xa4", "\xff", "...",
+        "\n", "00", "-1", "b\\c", "%s" };
     static char text[32][24];
     snprintf(text[k], sizeof text[k], "%s%.*s", odd[draw(sizeof odd / sizeof *odd)], (int)draw(2), "x");
     return text[k];
@@ -400,7 +412,8 @@ static bool same(const hd_array *a, const hd_array *b)
         return false;
     for (int i = 0; i < n; i++) {
         const char *x = hd_array_field_name(a, i), *y = hd_array_field_name(b, i);
-        if ((x == NULL) != (y == NULL) || (x && strcmp(x, y)) || !same(hd_array_nth(a, i), hd_array_nth(b, i)))
+        if ((x == NULL) != (y == NULL) || (x && strcmp(x, y)) ||
+            !same(hd_array_nth(a, i), hd_array_nth(b, i)))
             return false;
     }
     if (n)
@@ -419,8 +432,9 @@ static bool same(const hd_array *a, const hd_array *b)
         return equal;
     hd_ints s1 = hd_array_shape(a), s2 = hd_array_shape(b);
     size_t bytes = (size_t)hd_array_size(a) * hd_dtype_size(hd_array_dtype(a));
-    return hd_array_dtype(a) == hd_array_dtype(b) && s1.n == s2.n && !memcmp(s1.v, s2.v, (size_t)s1.n * sizeof *s1.v) &&
-           (!bytes || !memcmp(hd_data(a), hd_data(b), bytes));
+    return hd_array_dtype(a) == hd_array_dtype(b) && s1.n == s2.n &&
+        !memcmp(s1.v, s2.v, (size_t)s1.n * sizeof *s1.v) &&
+        (!bytes || !memcmp(hd_data(a), hd_data(b), bytes));
 }
 
 /* Saved and loaded it is the same; saved again, byte for byte. */
@@ -520,15 +534,17 @@ START_TEST(mode_and_links)
         hd_array *a = tree_of(2, 10);
         int e = hd_save("x.npz", a);
         hd_drop(a);
-        ck_assert_msg(!e && !stat("x.npz", &s) && (s.st_mode & 07777) == (0200u | (mode_t)mode), "%o became %o", 0200 | mode,
-                      s.st_mode);
+        ck_assert_msg(!e && !stat("x.npz", &s) && (s.st_mode & 07777) == (0200u | (mode_t)mode),
+            "%o became %o", 0200 | mode, s.st_mode);
     }
-    ck_assert(!chmod("x.npz", 0600) && !mkdir("d", 0700) && !symlink("../x.npz", "d/l.npz") && !symlink("d/l.npz", "m.npz"));
+    ck_assert(!chmod("x.npz", 0600) && !mkdir("d", 0700) && !symlink("../x.npz", "d/l.npz") &&
+        !symlink("d/l.npz", "m.npz"));
     ck_assert(!symlink("new.npz", "d/dangling.npz"));
     save("m.npz", 3);
     save("d/dangling.npz", 4);
     ck_assert(!lstat("m.npz", &s) && S_ISLNK(s.st_mode) && !lstat("d/l.npz", &s) && S_ISLNK(s.st_mode));
-    ck_assert(!lstat("d/dangling.npz", &s) && S_ISLNK(s.st_mode) && !lstat("d/new.npz", &s) && S_ISREG(s.st_mode));
+    ck_assert(
+        !lstat("d/dangling.npz", &s) && S_ISLNK(s.st_mode) && !lstat("d/new.npz", &s) && S_ISREG(s.st_mode));
     ck_assert(!stat("x.npz", &s) && (s.st_mode & 07777) == 0600);
     ck_assert(value_in("x.npz") == 3 && value_in("m.npz") == 3 && value_in("d/new.npz") == 4);
     ck_assert_int_eq(files_here(), 3);
@@ -547,7 +563,8 @@ START_TEST(full_disk)
     signal(SIGXFSZ, SIG_IGN);
     save("x.npz", 1);
     hd_array *a = tree_of(2, 5000);
-    ck_assert(!hd_save("y.npz", a) && !stat("y.npz", &s) && !unlink("y.npz") && !getrlimit(RLIMIT_FSIZE, &all));
+    ck_assert(
+        !hd_save("y.npz", a) && !stat("y.npz", &s) && !unlink("y.npz") && !getrlimit(RLIMIT_FSIZE, &all));
     for (off_t most = 0; most < s.st_size; most += most > s.st_size - 600 ? 13 : 1997) {
         some = (struct rlimit){ (rlim_t)most, all.rlim_max };
         ck_assert(!setrlimit(RLIMIT_FSIZE, &some));
@@ -561,7 +578,8 @@ START_TEST(full_disk)
 }
 END_TEST
 
-/* Killed in the middle again and again: the file is whole, and the next that saves it leaves nothing beside it. */
+/* Killed in the middle again and again: the file is whole, and the next that saves it leaves nothing beside
+ * it. */
 START_TEST(killed)
 {
     save("x.npz", 0);
@@ -586,7 +604,8 @@ START_TEST(killed)
 }
 END_TEST
 
-/* Processes that save under one name: each says that it did, every file that is ever there is whole, none is left over. */
+/* Processes that save under one name: each says that it did, every file that is ever there is whole, none is
+ * left over. */
 START_TEST(compete)
 {
     enum { SAVERS = 3, TIMES = 12 };

@@ -1,6 +1,7 @@
 /*
- * test_fork.c - processes that fork and threads that are cut off: a child of a program that used a device is told so
- * and does not hang, whatever other threads did; one that forked before computes; exit() while others call ends.
+ * test_fork.c - processes that fork and threads that are cut off: a child of a program that used a device is
+ * told so and does not hang, whatever other threads did; one that forked before computes; exit() while
+ * others call ends.
  */
 #define _GNU_SOURCE
 #include <check.h>
@@ -15,8 +16,10 @@
 
 #include "heddle.h"
 
-enum { TIMES = 20, SECONDS = 120, NO_DEVICE = 77 };       /* SECONDS: what lasts longer hangs, however busy the machine is */
-#ifdef __SANITIZE_ADDRESS__     /* gcc 12's AddressSanitizer forks with its allocator's locks as other threads hold them */
+/* SECONDS: what lasts longer hangs, however busy the machine is */
+enum { TIMES = 20, SECONDS = 120, NO_DEVICE = 77 };
+/* gcc 12's AddressSanitizer forks with its allocator's locks as other threads hold them */
+#ifdef __SANITIZE_ADDRESS__
 enum { ALLOCATOR_FORKS_LOCKED = 1 };
 #else
 enum { ALLOCATOR_FORKS_LOCKED = 0 };
@@ -68,7 +71,8 @@ static int told(void)
     return strstr(hd_error(), "fork") && hd_error_code() == HD_EDEVICE ? 0 : 3;
 }
 
-/* What the child of a program that used a device can do with it: nothing, and it is told. The host still computes. */
+/* What the child of a program that used a device can do with it: nothing, and it is told. The host still
+ * computes. */
 static int child_computes(const char *device)
 {
     float v[2] = { 0 };
@@ -245,7 +249,8 @@ static int child_cut_off(const char *device)
     pthread_create(&t, NULL, held_up_inside, hd_function(held_up, NULL, NULL, "held_up"));
     if (read(inside[0], c, 1) != 1)
         return 2;
-    if (exit_cut_off(nothing, 0) || exit_cut_off(nothing, 7) != 7 || exit_cut_off(flushed, 0) || exit_cut_off(of_child, 9))
+    if (exit_cut_off(nothing, 0) || exit_cut_off(nothing, 7) != 7 || exit_cut_off(flushed, 0) ||
+        exit_cut_off(of_child, 9))
         return 3;
     _exit(read(child_of_main[0], c, 2) != 2 || strcmp(c, "fc"));
 }
@@ -271,7 +276,8 @@ END_TEST
 static void on_device(int (*program)(const char *), int i, int times)
 {
     for (int k = 0, e = 0; k < times && e != NO_DEVICE; k++)
-        ck_assert_msg((e = fresh(program, devices[i])) == 0 || e == NO_DEVICE, "%s, run %d: %d", devices[i], k, e);
+        ck_assert_msg(
+            (e = fresh(program, devices[i])) == 0 || e == NO_DEVICE, "%s, run %d: %d", devices[i], k, e);
 }
 
 START_TEST(computes) { on_device(child_computes, _i, 1); }

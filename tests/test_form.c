@@ -1,5 +1,6 @@
 /*
- * test_form.c - index forms against the arithmetic they stand for; folds, hoisting and passes of the kernel IR.
+ * test_form.c - index forms against the arithmetic they stand for; folds, hoisting and passes of the kernel
+ * IR.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -55,7 +56,9 @@ static int64_t form_at(Form f)
                 x = var[v] == a ? at[v] : x;
         } else {
             int64_t in = form_at(a->f);
-            x = a->kind == A_DIV ? floor_div(in, a->d) : a->kind == A_MOD ? floor_mod(in, a->d) : into(in, a->d);
+            x = a->kind == A_DIV ? floor_div(in, a->d) :
+                a->kind == A_MOD ? floor_mod(in, a->d) :
+                                   into(in, a->d);
         }
         ck_assert_msg(x >= a->lo && x <= a->hi, "%s out of its range", form_text(f));
         r += x * f->t[i].k;
@@ -150,8 +153,8 @@ START_TEST(form_random)
         for (int n = 0; n < 12; n++) {
             new_values();
             int64_t want = tree_at(t);
-            ck_assert_msg(form_at(t->f) == want, "%s is %lld, not %lld", form_text(t->f), (long long)form_at(t->f),
-                (long long)want);
+            ck_assert_msg(form_at(t->f) == want, "%s is %lld, not %lld", form_text(t->f),
+                (long long)form_at(t->f), (long long)want);
             ck_assert(want >= lo && want <= hi);
         }
     }
@@ -268,7 +271,8 @@ START_TEST(form_identities)
     Form vec = form_add(form_mul(i, 16), l);
     ck_assert_int_eq(form_coef(form_mod(vec, 48), LANE), 1);
     ck_assert_ptr_eq(form_div(vec, 48), form_div(i, 3));
-    ck_assert_ptr_eq(form_mod(form_add(form_mul(l, -1), form_c(15)), 16), form_add(form_mul(l, -1), form_c(15)));
+    ck_assert_ptr_eq(
+        form_mod(form_add(form_mul(l, -1), form_c(15)), 16), form_add(form_mul(l, -1), form_c(15)));
     /* rounding down, and clamping */
     ck_assert_int_eq(form_div(form_c(-1), 4)->c, -1);
     ck_assert_int_eq(form_mod(form_c(-1), 4)->c, 3);
@@ -315,7 +319,8 @@ static double number(const Kernel *k, Val v)
 {
     ck_assert_msg(k_is_const(k, v), "v%u is not folded", (unsigned)v);
     int64_t b = k->ins[v].bits;
-    return k->ins[v].dt == DT_F32 || k->ins[v].dt == DT_F64 ? dtype_load_f((Dtype)k->ins[v].dt, &b) : (double)b;
+    return k->ins[v].dt == DT_F32 || k->ins[v].dt == DT_F64 ? dtype_load_f((Dtype)k->ins[v].dt, &b) :
+                                                              (double)b;
 }
 
 static int op_of(const Kernel *k, Val v) { return k->ins[v].op; }
@@ -344,12 +349,15 @@ START_TEST(kernel_folds)
     ck_assert_double_eq(number(k, k1(k, K_POPCOUNT, DT_I8, k_bits(k, DT_I8, -1))), 8);
     ck_assert_double_eq(number(k, k2(k, K_SHR, DT_I8, k_bits(k, DT_I8, -1), k_bits(k, DT_I8, 4))), 15);
     ck_assert(!k_is_const(k, k2(k, K_DIV, DT_I32, k_bits(k, DT_I32, 1), k_bits(k, DT_I32, 0))));
-    ck_assert_uint_eq(k1(k, K_CONVERT, DT_I8, k1(k, K_CONVERT, DT_U32, k_load(k, buffer("c", DT_I8, 4), form_c(0)))),
+    ck_assert_uint_eq(
+        k1(k, K_CONVERT, DT_I8, k1(k, K_CONVERT, DT_U32, k_load(k, buffer("c", DT_I8, 4), form_c(0)))),
         k_load(k, k->param[3], form_c(0)));
     Val wide = k1(k, K_CONVERT, DT_I64, k1(k, K_CONVERT, DT_U32, k_load(k, k->param[3], form_c(0))));
-    ck_assert_int_eq(op_of(k, k->ins[wide].arg[0]), K_CONVERT);        /* -1 -> 0xffffffff: not the same as -1 */
+    /* -1 -> 0xffffffff: not the same as -1 */
+    ck_assert_int_eq(op_of(k, k->ins[wide].arg[0]), K_CONVERT);
     ck_assert_uint_eq(k2(k, K_XOR, DT_U32, n, n), k_bits(k, DT_U32, 0));
-    ck_assert_uint_eq(k2(k, K_SUB, DT_U32, k2(k, K_ADD, DT_U32, n, k_bits(k, DT_U32, 7)), k_bits(k, DT_U32, 7)), n);
+    ck_assert_uint_eq(
+        k2(k, K_SUB, DT_U32, k2(k, K_ADD, DT_U32, n, k_bits(k, DT_U32, 7)), k_bits(k, DT_U32, 7)), n);
     Val m = k2(k, K_LT, DT_BOOL, n, k_bits(k, DT_U32, 9));
     ck_assert_int_eq(op_of(k, k1(k, K_NOT, DT_BOOL, m)), K_GE);
     ck_assert_uint_eq(k3(k, K_SELECT, DT_BOOL, m, k_bits(k, DT_BOOL, 1), k_bits(k, DT_BOOL, 0)), m);

@@ -1,6 +1,7 @@
 /*
- * test_functions.c - the life of functions: callbacks with a payload, which are other functions each time they are
- * made; forgetting, with all that was made of a function; how many programs are kept, and that memory stays flat.
+ * test_functions.c - the life of functions: callbacks with a payload, which are other functions each time
+ * they are made; forgetting, with all that was made of a function; how many programs are kept, and that
+ * memory stays flat.
  */
 #include <check.h>
 #include <math.h>
@@ -35,7 +36,10 @@ static int gives_up(hd *out, const hd *in, int n, void *code)
     return *(int *)code;
 }
 
-static int gives_nothing(hd *out, const hd *in, int n, void *p) { return (void)out, (void)in, (void)n, (void)p, 0; }
+static int gives_nothing(hd *out, const hd *in, int n, void *p)
+{
+    return (void)out, (void)in, (void)n, (void)p, 0;
+}
 
 static hd_array *x3;
 
@@ -124,7 +128,8 @@ START_TEST(made_at_run_time)
 {
     char *code = malloc(64), local[64];
     ck_assert_ptr_null(hd_function_(1, (uintptr_t)code, "made", NULL, 0));
-    ck_assert_msg(strstr(hd_error(), "made lies in no loaded") && strstr(hd_error(), "hd_function"), "%s", hd_error());
+    ck_assert_msg(
+        strstr(hd_error(), "made lies in no loaded") && strstr(hd_error(), "hd_function"), "%s", hd_error());
     ck_assert_ptr_null(hd_function_(101, (uintptr_t)local, "bound", local, 8));
     ck_assert_ptr_nonnull(hd_function_(1, (uintptr_t)(hd (*)(hd))hd_sin, "hd_sin", NULL, 0));
     free(code);
@@ -308,8 +313,8 @@ static int setting(const char *variable, int otherwise)
     return s ? atoi(s) : otherwise;
 }
 
-/* Memory after as many shapes again is what it was. HEDDLE_TEST_SHAPES says how many, HEDDLE_TEST_GROWTH how many KiB
- * a device may keep of them. */
+/* Memory after as many shapes again is what it was. HEDDLE_TEST_SHAPES says how many, HEDDLE_TEST_GROWTH how
+ * many KiB a device may keep of them. */
 START_TEST(flat)
 {
     int n = setting("HEDDLE_TEST_SHAPES", 4000), most = setting("HEDDLE_TEST_GROWTH", GROWTH);

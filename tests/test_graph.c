@@ -1,6 +1,6 @@
 /*
- * test_graph.c - the builder, the text form and memory, without a device: what folds and what must not, constants bit
- * by bit, where a parser's complaint points, dead code in a deep chain, running out of memory.
+ * test_graph.c - the builder, the text form and memory, without a device: what folds and what must not,
+ * constants bit by bit, where a parser's complaint points, dead code in a deep chain, running out of memory.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -103,7 +103,8 @@ START_TEST(mistakes)
 {
     Ref x = input(DT_F32, 2, 2, 3), y = input(DT_I32, 1, 3, 0);
     Loc before = loc_set((Loc){ "user.c", 7 });
-    ck_assert_uint_eq(Mul(x, Full(type_of(DT_F32, 1, (int64_t[]){ 6 }), 1)), 0);    /* would fold, but is wrong */
+    /* would fold, but is wrong */
+    ck_assert_uint_eq(Mul(x, Full(type_of(DT_F32, 1, (int64_t[]){ 6 }), 1)), 0);
     ck_assert_int_eq(error_code(), E_SHAPE);
     ck_assert_str_eq(error_text(),
                      "user.c:7: mul: shapes differ: f32[2,3] and f32[6]; broadcast or reshape one of them");
@@ -152,25 +153,32 @@ START_TEST(constants)
 }
 END_TEST
 
-static const struct { const char *text, *error; } wrong[] = {
+static const struct { const char *text, *error;
+} wrong[] = {
     { "", "t:1:1: expected 'fn', found the end" },
     { "fn f(x0: f32[2]) -> f32[3] { ret x0 }", "t:1:34: expected a result of type f32[3], found f32[2]" },
     { "fn f(x0: f33[2]) -> f32[2] {", "t:1:10: expected a dtype, found 'f33'" },
-    { "fn f(x0: f32[2]) -> f32[2] {\n v2: f32[2] = sinn x0\n ret v2 }", "t:2:15: expected an operation, found 'sinn'" },
+    { "fn f(x0: f32[2]) -> f32[2] {\n v2: f32[2] = sinn x0\n ret v2 }",
+        "t:2:15: expected an operation, found 'sinn'" },
     { "fn f(x0: f32[2]) -> f32[2] {\n v2: f32[2] = add x0 x1\n ret v2 }",
-      "t:2:22: expected a value defined before, found 'x1'" },
+        "t:2:22: expected a value defined before, found 'x1'" },
     { "fn f(x0: f32[2]) -> f32[2] {\n v2: f32[3] = add x0 x0\n ret v2 }",
-      "t:2:2: expected f32[2] as the type of v2, found f32[3]" },
-    { "fn f(x0: f32[2], x1: i8[2]) -> f32[2] {\n v2: f32[2] = add x0 x1\n ret v2 }", "t:2: add: dtypes differ" },
+        "t:2:2: expected f32[2] as the type of v2, found f32[3]" },
+    { "fn f(x0: f32[2], x1: i8[2]) -> f32[2] {\n v2: f32[2] = add x0 x1\n ret v2 }",
+        "t:2: add: dtypes differ" },
     { "fn f(x0: f32[2]) -> f32[] {\n v2: f32[] = reduce_sum x0 axis=0\n ret v2 }",
-      "t:2:28: expected 'axes=', found 'axis=0'" },
-    { "fn f(x0: f32[2]) -> f32[2] {\n v2: f32[2] = add x0\n ret v2 }", "expected 2 operands of add instead of 1" },
-    { "fn f(x0: f32[2]) -> f32[2] {\n x0: f32[2] = neg x0\n ret x0 }", "expected a new name, found 'x0' again" },
+        "t:2:28: expected 'axes=', found 'axis=0'" },
+    { "fn f(x0: f32[2]) -> f32[2] {\n v2: f32[2] = add x0\n ret v2 }",
+        "expected 2 operands of add instead of 1" },
+    { "fn f(x0: f32[2]) -> f32[2] {\n x0: f32[2] = neg x0\n ret x0 }",
+        "expected a new name, found 'x0' again" },
     { "fn f(x0: f32[2]) -> f32[2] { ret x0 } x", "t:1:39: expected the end, found 'x'" },
-    { "fn f() -> i8[] {\n v1: i8[] = const dtype=i8 bits=200 ret v1 }", "expected an element of i8, found '200'" },
+    { "fn f() -> i8[] {\n v1: i8[] = const dtype=i8 bits=200 ret v1 }",
+        "expected an element of i8, found '200'" },
     { "fn f() -> f32[2] {\n v1: f32[2] = data dtype=f32 shape=2 { 1 } ret v1 }",
-      "expected an element of f32, found '}'" },
-    { "fn f(x0: f32[99999999999,99999999999]) -> f32[2] { ret x0 }", "expected a type whose size can be counted" },
+        "expected an element of f32, found '}'" },
+    { "fn f(x0: f32[99999999999,99999999999]) -> f32[2] { ret x0 }",
+        "expected a type whose size can be counted" },
     { "fn f(x0: f32[2]+) -> f32[2], f32[2] { ret x0, x0 }", "accumulator v1 is used 2 times" },
     { "fn f(x0: f32[2]+) -> f32[2] { v2: f32[2] = neg x0 ret v2 }", "reads an accumulator" },
 };
@@ -178,7 +186,8 @@ static const struct { const char *text, *error; } wrong[] = {
 START_TEST(parser_errors)
 {
     ck_assert_ptr_null(graph_parse(wrong[_i].text, "t"));
-    ck_assert_msg(strstr(error_text(), wrong[_i].error), "wanted '%s', got '%s'", wrong[_i].error, error_text());
+    ck_assert_msg(
+        strstr(error_text(), wrong[_i].error), "wanted '%s', got '%s'", wrong[_i].error, error_text());
 }
 END_TEST
 
@@ -230,8 +239,10 @@ START_TEST(half_floats)
     ck_assert_uint_eq(half_from_double(65520), 0x7C00);
     ck_assert_uint_eq(half_from_double(0x1p-25), 0);            /* half of the least: to even */
     ck_assert_uint_eq(half_from_double(0x1.0000000001p-25), 1);
-    ck_assert_uint_eq(half_from_double(0x1.ffcp-15), 0x0400);   /* a denormal rounds up to the least normal */
-    ck_assert_uint_eq(bfloat_from_double(1 + 0x1p-8 + 0x1p-40), 0x3F81);    /* through f32 it would round twice, down */
+    /* a denormal rounds up to the least normal */
+    ck_assert_uint_eq(half_from_double(0x1.ffcp-15), 0x0400);
+    /* through f32 it would round twice, down */
+    ck_assert_uint_eq(bfloat_from_double(1 + 0x1p-8 + 0x1p-40), 0x3F81);
     ck_assert_uint_eq(half_from_double(-0.0), 0x8000);
 }
 END_TEST

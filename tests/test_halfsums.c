@@ -1,7 +1,8 @@
 /*
  * test_halfsums.c - many half floats are added up in f32 and rounded once, wherever they are added.
  *
- * In:  programs that add 3000 ones, as f16 and as bf16, on every device that is there.   Out: 3000, and 3008, the bf16 next to it.
+ * In:  programs that add 3000 ones, as f16 and as bf16, on every device that is there.   Out: 3000, and
+ * 3008, the bf16 next to it.
  * A sum that was rounded at each step would stick at 2048 and at 256.
  */
 #include <check.h>
@@ -24,8 +25,8 @@ static hd product(hd ids) { return (void)ids, hd_dot(ones(), ones()); }
 static hd segments(hd ids) { return hd_segment_sum(ones(), ids, 1); }
 static hd scattered(hd ids)
 {
-    return hd_scatter(hd_zeros(dt, 1), hd_reshape(ids, N, 1), ones(), .collapsed_axes = HD_INTS(0), .index_axes = HD_INTS(0),
-        .combine = HD_ADD);
+    return hd_scatter(hd_zeros(dt, 1), hd_reshape(ids, N, 1), ones(), .collapsed_axes = HD_INTS(0),
+        .index_axes = HD_INTS(0), .combine = HD_ADD);
 }
 
 /* ---- gradients: each reads one element 3000 times. */
@@ -33,15 +34,27 @@ static hd taken(hd w, hd ids) { return hd_sum(to_f32(hd_take(w, ids, 0))); }
 static hd spread(hd w, hd ids) { return (void)ids, hd_sum(to_f32(hd_broadcast_to(w, N))); }
 
 static hd use(hd w, hd c, hd id) { return (void)id, hd_tuple(hd_add(c, hd_sum(to_f32(w))), HD_NIL); }
-static hd captured(hd w, hd ids) { return hd_nth(hd_scan(hd_partial(use, w), hd_cast(hd_c(0), HD_F32), ids), 0); }
+static hd captured(hd w, hd ids)
+{
+    return hd_nth(hd_scan(hd_partial(use, w), hd_cast(hd_c(0), HD_F32), ids), 0);
+}
 
-static hd look_up(hd w, hd c, hd id) { return hd_tuple(hd_add(c, to_f32(hd_dynamic_index(w, id, 0))), HD_NIL); }
-static hd read_by_step(hd w, hd ids) { return hd_nth(hd_scan(hd_partial(look_up, w), hd_cast(hd_c(0), HD_F32), ids), 0); }
+static hd look_up(hd w, hd c, hd id)
+{
+    return hd_tuple(hd_add(c, to_f32(hd_dynamic_index(w, id, 0))), HD_NIL);
+}
+static hd read_by_step(hd w, hd ids)
+{
+    return hd_nth(hd_scan(hd_partial(look_up, w), hd_cast(hd_c(0), HD_F32), ids), 0);
+}
 
 static hd choose_one(hd w) { return hd_sum(to_f32(w)); }
 static hd choose_same(hd w) { return hd_sum(hd_sqrt(hd_square(to_f32(w)))); }
 static hd lane(hd w, hd id) { return hd_cond(hd_eq(id, hd_c(0)), choose_one, choose_same, w); }
-static hd branches(hd w, hd ids) { return hd_sum(hd_apply(hd_vmap(lane, .in_axes = { HD_NONE, 0 }), w, ids)); }
+static hd branches(hd w, hd ids)
+{
+    return hd_sum(hd_apply(hd_vmap(lane, .in_axes = { HD_NONE, 0 }), w, ids));
+}
 
 static hd loops(hd w, hd ids)
 {
@@ -50,7 +63,8 @@ static hd loops(hd w, hd ids)
 
 static hd reading_loops(hd w, hd ids)
 {
-    return hd_sum(hd_apply(hd_vmap(read_by_step, .in_axes = { HD_NONE, 0 }), w, hd_reshape(ids, LANES, STEPS)));
+    return hd_sum(
+        hd_apply(hd_vmap(read_by_step, .in_axes = { HD_NONE, 0 }), w, hd_reshape(ids, LANES, STEPS)));
 }
 
 /* A product a step, whose factors leave the loop. */
@@ -62,7 +76,8 @@ static hd matrix_step(hd w, hd c, hd id)
 static hd matrix_loop(hd w, hd ids)
 {
     hd wide = hd_broadcast_to(w, 40, 40);
-    return hd_div(hd_sum(hd_nth(hd_scan(hd_partial(matrix_step, wide), hd_zeros(HD_F32, 1, 40), ids), 0)), hd_c(1600));
+    return hd_div(
+        hd_sum(hd_nth(hd_scan(hd_partial(matrix_step, wide), hd_zeros(HD_F32, 1, 40), ids), 0)), hd_c(1600));
 }
 
 typedef hd Program(hd ids);
@@ -71,10 +86,27 @@ GRADIENT(taken) GRADIENT(spread) GRADIENT(captured) GRADIENT(read_by_step) GRADI
 GRADIENT(reading_loops) GRADIENT(matrix_loop)
 
 #define VALUE(f)  { #f, f }
-#define GRAD(f)   { "gradient: " #f, grad_##f }
-static const struct { const char *name; Program *f; } programs[] = {
-    VALUE(all), VALUE(running), VALUE(product), VALUE(segments), VALUE(scattered), GRAD(taken), GRAD(spread), GRAD(captured),
-    GRAD(read_by_step), GRAD(branches), GRAD(loops), GRAD(reading_loops), GRAD(matrix_loop),
+#define GRAD(f) \
+    { \
+        "gradient: " #f, grad_##f \
+    }
+static const struct {
+    const char *name;
+    Program *f;
+} programs[] = {
+    VALUE(all),
+    VALUE(running),
+    VALUE(product),
+    VALUE(segments),
+    VALUE(scattered),
+    GRAD(taken),
+    GRAD(spread),
+    GRAD(captured),
+    GRAD(read_by_step),
+    GRAD(branches),
+    GRAD(loops),
+    GRAD(reading_loops),
+    GRAD(matrix_loop),
 };
 enum { PROGRAMS = sizeof programs / sizeof *programs };
 
@@ -103,10 +135,12 @@ START_TEST(rounds_once)
     hd_array *ids = hd_array_of(zeros, N), *z = NULL;
     for (int k = 0; k < PROGRAMS * 2 && there(device); k++) {
         Which w = { k / 2, dtypes[k % 2] };
-        ck_assert_msg(!hd_call_n(hd_jit_n(hd_bind(run, w), &(hd_jit_opts){ .device = device }), &z, 1, &ids, 1), "%s: %s",
-            programs[w.program].name, hd_error());
+        ck_assert_msg(
+            !hd_call_n(hd_jit_n(hd_bind(run, w), &(hd_jit_opts){ .device = device }), &z, 1, &ids, 1),
+            "%s: %s", programs[w.program].name, hd_error());
         double want = w.dt == HD_F16 ? 3000 : 3008, got = hd_item(z);
-        ck_assert_msg(got == want, "%s of %s on %s: %g, not %g", programs[w.program].name, hd_dtype_name(w.dt), device, got, want);
+        ck_assert_msg(got == want, "%s of %s on %s: %g, not %g", programs[w.program].name,
+            hd_dtype_name(w.dt), device, got, want);
         hd_drop(z);
     }
     hd_drop(ids);

@@ -1,6 +1,7 @@
 /*
- * test_indexing.c - what spares a program its loops: elements by their indices, slices along one axis, plain numbers as
- * operands, fill values, names of list ops as functions, lists of structs. Held against loops in C, on every device.
+ * test_indexing.c - what spares a program its loops: elements by their indices, slices along one axis, plain
+ * numbers as operands, fill values, names of list ops as functions, lists of structs. Held against loops in
+ * C, on every device.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -17,19 +18,22 @@ static hd_array *ran(hd_fn *f, hd_array *x)
 static void same(hd_array *y, const float *want, int64_t n, const char *what)
 {
     const float *got = hd_data(y);
-    ck_assert_msg(hd_array_size(y) == n, "%s: %lld elements, not %lld", what, (long long)hd_array_size(y), (long long)n);
+    ck_assert_msg(hd_array_size(y) == n, "%s: %lld elements, not %lld", what, (long long)hd_array_size(y),
+        (long long)n);
     for (int64_t i = 0; i < n; i++)
-        ck_assert_msg(got[i] == want[i] || (isnan(got[i]) && isnan(want[i])), "%s: element %lld is %g, not %g", what,
-                      (long long)i, (double)got[i], (double)want[i]);
+        ck_assert_msg(got[i] == want[i] || (isnan(got[i]) && isnan(want[i])),
+            "%s: element %lld is %g, not %g", what, (long long)i, (double)got[i], (double)want[i]);
     hd_drop(y);
 }
 
 /* ==================== x[i, :, j] */
 
-/* Each axis of x[3,4,5] has one of these: nothing (0), a whole axis (1), one place (2), [2] (3), [3,1] places (4). */
+/* Each axis of x[3,4,5] has one of these: nothing (0), a whole axis (1), one place (2), [2] (3), [3,1]
+ * places (4). */
 enum { A = 3, B = 4, C = 5 };
 typedef struct Way { int of[3]; } Way;
-static const int32_t two[2] = { 1, -1 }, three[3] = { -9, 0, 7 };       /* -9 and 7 are outside of each axis */
+/* -9 and 7 are outside of each axis */
+static const int32_t two[2] = { 1, -1 }, three[3] = { -9, 0, 7 };
 
 static hd index_of(int kind)
 {
@@ -65,8 +69,8 @@ static hd add_ways(const hd *x, int n, const void *env)
     return hd_at_update_n(x[0], hd_c(1), HD_ADD, index, given(w));
 }
 
-/* numpy's rule, told with loops: i over the shape of the indices, w over whole axes; out[...] = where x is read, or -1 for
- * outside. Returns how many there are. */
+/* numpy's rule, told with loops: i over the shape of the indices, w over whole axes; out[...] = where x is
+ * read, or -1 for outside. Returns how many there are. */
 static int places(const Way *w, bool clip, int *out)
 {
     static const int size[3] = { A, B, C };
@@ -182,10 +186,11 @@ END_TEST
 /* Indices of every width, and far outside. */
 static hd wide(hd x)
 {
-    hd far = hd_lit(int64_t, (3), INT64_MIN + 1, 1, INT64_MAX - 4), more = hd_lit(uint64_t, (3), UINT64_MAX, 1, 3);
+    hd far = hd_lit(int64_t, (3), INT64_MIN + 1, 1, INT64_MAX - 4),
+       more = hd_lit(uint64_t, (3), UINT64_MAX, 1, 3);
     hd small = hd_lit(int8_t, (3), -1, 1, 100);
-    return hd_stack(0, hd_at(x, far), hd_at(x, more), hd_at(x, small), hd_slice_axis(hd_at_add(x, 1, far), 0, 0, 3),
-                    hd_slice_axis(hd_at_add(x, 1, more), 0, 0, 3));
+    return hd_stack(0, hd_at(x, far), hd_at(x, more), hd_at(x, small),
+        hd_slice_axis(hd_at_add(x, 1, far), 0, 0, 3), hd_slice_axis(hd_at_add(x, 1, more), 0, 0, 3));
 }
 
 START_TEST(wide_indices)
@@ -213,25 +218,32 @@ END_TEST
 
 /* ==================== slices, rolls, numbers */
 
-static hd slices(hd x) { return hd_concatenate(0, hd_slice_axis(x, 0, 1, 3), hd_slice_axis(x, -1, -2, HD_LAST), hd_slice_axis(x, 0, 0, -5)); }
+static hd slices(hd x)
+{
+    return hd_concatenate(
+        0, hd_slice_axis(x, 0, 1, 3), hd_slice_axis(x, -1, -2, HD_LAST), hd_slice_axis(x, 0, 0, -5));
+}
 static hd rolls(hd x) { return hd_roll_n(x, HD_INTS(1, -1, 1), HD_INTS(0, 1, 0)); }
 static hd two_rolls(hd x) { return hd_roll(hd_roll(x, 2, 0), -1, 1); }
 static hd numbers(hd x)
 {
-    return hd_stack(0, hd_add_c(x, 2), hd_sub_c(x, 2), hd_mul_c(x, 2), hd_div_c(x, 2), hd_pow_c(x, 2), hd_maximum_c(x, 2),
-                    hd_minimum_c(x, 2), hd_c_sub(2, x), hd_c_div(2, x), hd_add_all(x, 1, x, .5), hd_mul_all(2, x, x), hd_add_all(x));
+    return hd_stack(0, hd_add_c(x, 2), hd_sub_c(x, 2), hd_mul_c(x, 2), hd_div_c(x, 2), hd_pow_c(x, 2),
+        hd_maximum_c(x, 2), hd_minimum_c(x, 2), hd_c_sub(2, x), hd_c_div(2, x), hd_add_all(x, 1, x, .5),
+        hd_mul_all(2, x, x), hd_add_all(x));
 }
 static hd plain_numbers(hd x)
 {
     hd c = hd_c(2);
-    return hd_stack(0, hd_add(x, c), hd_sub(x, c), hd_mul(x, c), hd_div(x, c), hd_pow(x, c), hd_maximum(x, c), hd_minimum(x, c),
-                    hd_sub(c, x), hd_div(c, x), hd_add(hd_add(hd_add(x, hd_c(1)), x), hd_c(.5)), hd_mul(hd_mul(c, x), x), x);
+    return hd_stack(0, hd_add(x, c), hd_sub(x, c), hd_mul(x, c), hd_div(x, c), hd_pow(x, c),
+        hd_maximum(x, c), hd_minimum(x, c), hd_sub(c, x), hd_div(c, x),
+        hd_add(hd_add(hd_add(x, hd_c(1)), x), hd_c(.5)), hd_mul(hd_mul(c, x), x), x);
 }
 static hd log_sigmoids(hd x) { return hd_log_sigmoid(x); }
 
 START_TEST(short_words)
 {
-    hd_array *x = hd_array_lit(float, (5), 1, 2, 3, 4, 5), *m = hd_array_lit(float, (2, 3), 1, 2, 3, 4, 5, 6);
+    hd_array *x = hd_array_lit(float, (5), 1, 2, 3, 4, 5),
+             *m = hd_array_lit(float, (2, 3), 1, 2, 3, 4, 5, 6);
     hd_array *far = hd_array_lit(float, (4), 0, -1000, 1000, -1), *y;
     same(ran(HD_FN(slices), x), (const float[]){ 2, 3, 4, 5 }, 4, "slices");
     y = ran(HD_FN(two_rolls), m);
@@ -242,7 +254,8 @@ START_TEST(short_words)
     hd_drop(y);
     y = ran(HD_FN(log_sigmoids), far);
     const float *v = hd_data(y);
-    ck_assert(fabsf(v[0] + 0.6931472f) < 1e-6f && v[1] == -1000 && v[2] == 0 && fabsf(v[3] + 1.3132616f) < 1e-6f);
+    ck_assert(
+        fabsf(v[0] + 0.6931472f) < 1e-6f && v[1] == -1000 && v[2] == 0 && fabsf(v[3] + 1.3132616f) < 1e-6f);
     hd_drop(y), hd_drop(x), hd_drop(m), hd_drop(far);
 }
 END_TEST
@@ -257,17 +270,20 @@ static hd sides(hd x)
 static hd fills(hd x)
 {
     hd i = hd_lit(int32_t, (4), 0, -1, 5, -9), u = hd_lit(uint8_t, (4), 0, 1, 3, 255);
-    return hd_stack(0, hd_take(x, i, 0, .fill = hd_c(7)), hd_take(x, i, 0, .mode = HD_CLIP), hd_take(x, u, 0, .fill = hd_c(7)),
-                    hd_take_along_axis(x, i, 0, .fill = hd_c(7)), hd_unique(x, 4, .fill = hd_c(9)), hd_unique(x, 4),
-                    hd_cast(hd_nth(hd_nonzero(hd_gt(x, hd_c(1)), 4, .fill = hd_c(-1)), 0), HD_F32));
+    return hd_stack(0, hd_take(x, i, 0, .fill = hd_c(7)), hd_take(x, i, 0, .mode = HD_CLIP),
+        hd_take(x, u, 0, .fill = hd_c(7)), hd_take_along_axis(x, i, 0, .fill = hd_c(7)),
+        hd_unique(x, 4, .fill = hd_c(9)), hd_unique(x, 4),
+        hd_cast(hd_nth(hd_nonzero(hd_gt(x, hd_c(1)), 4, .fill = hd_c(-1)), 0), HD_F32));
 }
 static hd row_fills(hd x) { return hd_take(x, hd_lit(int32_t, (2), 3, 0), 1, .fill = hd_c(0)); }
 
 START_TEST(sides_and_fills)
 {
-    hd_array *x = hd_array_lit(float, (3), 2, 0, 3), *m = hd_array_lit(float, (2, 2, 2), 1, 2, 3, 4, 5, 6, 7, 8);
+    hd_array *x = hd_array_lit(float, (3), 2, 0, 3),
+             *m = hd_array_lit(float, (2, 2, 2), 1, 2, 3, 4, 5, 6, 7, 8);
     same(ran(HD_FN(sides), x), (const float[]){ 1, 0, 3, 3, 0, 4 }, 6, "sides");
-    const float want[] = { 2, 3, 7, 7,  2, 3, 3, 2,  2, 0, 7, 7,  2, 3, 7, 7,  0, 2, 3, 9,  0, 2, 3, 0,  0, 2, -1, -1 };
+    const float want[] = { 2, 3, 7, 7, 2, 3, 3, 2, 2, 0, 7, 7, 2, 3, 7, 7, 0, 2, 3, 9, 0, 2, 3, 0, 0, 2, -1,
+        -1 };
     for (int d = 0; d < DEVICES; d++)
         if (there(devices[d]))
             same(ran(hd_jit(fills, .device = devices[d]), x), want, 28, devices[d]);
@@ -280,12 +296,16 @@ END_TEST
 
 static hd one_draw(hd key) { return hd_random_categorical(key, hd_lit(float, (3), 0, 1, 2), 0); }
 static hd many_draws(hd key) { return hd_random_categorical(key, hd_lit(float, (3), 0, 1, 2), 0, 6, 5); }
-static hd spread_draws(hd key) { return hd_random_categorical(key, hd_broadcast_to(hd_lit(float, (3), 0, 1, 2), 6, 5, 3), -1); }
+static hd spread_draws(hd key)
+{
+    return hd_random_categorical(key, hd_broadcast_to(hd_lit(float, (3), 0, 1, 2), 6, 5, 3), -1);
+}
 static hd wrong_draws(hd key) { return hd_random_categorical(key, hd_zeros(HD_F32, 2, 3), 1, 3); }
 
 START_TEST(classes)
 {
-    hd_array *key = hd_array_key(7), *a = ran(HD_FN(many_draws), key), *b = ran(HD_FN(spread_draws), key), *c = ran(HD_FN(one_draw), key);
+    hd_array *key = hd_array_key(7), *a = ran(HD_FN(many_draws), key), *b = ran(HD_FN(spread_draws), key),
+             *c = ran(HD_FN(one_draw), key);
     ck_assert_int_eq(hd_array_size(a), 30);
     ck_assert(!memcmp(hd_data(a), hd_data(b), 30 * sizeof(int32_t)));
     ck_assert(hd_array_shape(c).n == 0);
@@ -333,7 +353,10 @@ static hd doubled(hd params)
     return hd_pack(net, p);
 }
 static hd third(hd params) { return hd_nth(hd_get(hd_nth(hd_get(params, "layer"), 2), "b"), 1); }
-static hd too_many(hd params) { return hd_unpack(linear, hd_dict({ "w", params }, { "b", hd_tuple(params, params, params) })).w; }
+static hd too_many(hd params)
+{
+    return hd_unpack(linear, hd_dict({ "w", params }, { "b", hd_tuple(params, params, params) })).w;
+}
 
 START_TEST(lists_of_structs)
 {
@@ -349,7 +372,8 @@ START_TEST(lists_of_structs)
     same(y, (const float[]){ 10 * (((2 * 1 + .5f) * 2 + .5f - 1) * 3 + .5f - 2) }, 1, "forward");
     y = ran(HD_FN(doubled), p);
     net_data back = hd_array_unpack(net, y);
-    ck_assert(hd_item(back.layer[2].b[1]) == 4 && hd_item(back.layer[1].w) == 2 && hd_item(back.scale) == 10);
+    ck_assert(
+        hd_item(back.layer[2].b[1]) == 4 && hd_item(back.layer[1].w) == 2 && hd_item(back.scale) == 10);
     hd_drop(y);
     same(ran(HD_FN(third), p), (const float[]){ 2 }, 1, "third");
     y = NULL;

@@ -1,6 +1,7 @@
 /*
- * test_ir.c - programs in the text form (ir/): each is parsed, printed, parsed again, brought in order, and evaluated
- * on the host, whose results the file names: ";in" and ";out" lines, one an argument and one a result.
+ * test_ir.c - programs in the text form (ir/): each is parsed, printed, parsed again, brought in order, and
+ * evaluated on the host, whose results the file names: ";in" and ";out" lines, one an argument and one a
+ * result.
  */
 #include <check.h>
 #include <dirent.h>

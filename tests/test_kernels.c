@@ -1,9 +1,11 @@
 /*
  * test_kernels.c - straight-line kernels, constants among their operands, against the builder's folds.
  *
- * In:  a table of small expressions that a compiler of a driver may simplify where it must not (x * 0, x - x, 0 + x), and
+ * In:  a table of small expressions that a compiler of a driver may simplify where it must not (x * 0, x -
+ * x, 0 + x), and
  *      expressions drawn at random over all register types; operands with every special value.
- * Out: every device computes the bits that the builder gives for constant operands. A nan is a nan, whatever its bits.
+ * Out: every device computes the bits that the builder gives for constant operands. A nan is a nan, whatever
+ * its bits.
  */
 #include <check.h>
 #include <math.h>
@@ -50,39 +52,60 @@ static Val not_(Val x) { return k1(K, K_NOT, DT_BOOL, x); }
 static Val sel(Val c, Val x, Val y) { return k3(K, K_SELECT, D, c, x, y); }
 
 #define FLOATS(R) \
-    R(mul(X, c_(0))) R(mul(X, c_(-0.0))) R(mul(X, c_(1))) R(mul(X, c_(-1))) R(mul(X, c_(INFINITY))) R(mul(X, c_(NAN))) \
-    R(add(X, c_(0))) R(add(X, c_(-0.0))) R(add(X, c_(INFINITY))) R(add(X, minus(X))) R(add(minus(X), X)) R(add(X, X)) \
-    R(sub(X, c_(0))) R(sub(X, c_(-0.0))) R(sub(c_(0), X)) R(sub(c_(-0.0), X)) R(sub(X, X)) R(sub(minus(X), X)) \
-    R(sub(X, mul(X, c_(1)))) R(sub(add(X, Y), Y)) R(add(sub(X, Y), Y)) R(sub(add(X, c_(0)), add(c_(0), X))) \
-    R(quot(X, X)) R(quot(X, c_(0))) R(quot(c_(0), X)) R(quot(c_(-0.0), X)) R(quot(c_(1), X)) R(quot(X, c_(1))) \
-    R(quot(X, c_(3))) R(quot(X, c_(INFINITY))) R(mul(quot(X, Y), Y)) R(quot(mul(X, Y), Y)) R(quot(c_(1), quot(c_(1), X))) \
-    R(fma3(X, c_(0), Y)) R(fma3(X, c_(1), Y)) R(fma3(X, Y, c_(0))) R(fma3(X, Y, c_(-0.0))) R(fma3(X, c_(0), c_(0))) \
-    R(fma3(X, X, minus(mul(X, X)))) R(fma3(X, c_(-1), X)) R(fma3(c_(0), c_(0), X)) R(add(mul(X, Y), Z)) R(sub(mul(X, Y), Z)) \
-    R(compare(K_NE, X, X)) R(eq(X, X)) R(lt(X, X)) R(compare(K_LE, X, X)) R(compare(K_GE, X, X)) R(compare(K_GT, X, X)) \
-    R(eq(X, c_(0))) R(lt(X, c_(0))) R(compare(K_LE, X, c_(0))) R(compare(K_GT, X, c_(0))) R(compare(K_GE, X, c_(0))) \
-    R(compare(K_NE, X, c_(0))) R(lt(X, c_(INFINITY))) R(compare(K_LE, X, c_(INFINITY))) R(eq(X, c_(NAN))) \
-    R(compare(K_NE, X, c_(NAN))) R(not_(lt(X, Y))) R(not_(eq(X, Y))) R(both(lt(X, Y), lt(X, Z))) R(both(lt(Y, X), lt(Z, X))) \
-    R(either(lt(X, Y), lt(X, Z))) R(either(lt(X, c_(0)), lt(c_(0), X))) R(eq(add(X, c_(1)), c_(1))) R(lt(minus(X), c_(0))) \
-    R(lt(mag(X), c_(0))) R(compare(K_GE, mag(X), c_(0))) R(lt(mul(X, X), c_(0))) R(eq(sub(X, Y), c_(0))) R(lt(sub(X, Y), c_(0))) \
-    R(eq(minus(X), X)) R(eq(X, add(X, c_(0)))) R(eq(mul(X, c_(2)), X)) R(compare(K_NE, add(X, Y), X)) R(lt(add(X, c_(1)), X)) \
-    R(sel(eq(X, c_(0)), c_(0), X)) R(sel(eq(X, Y), X, Y)) R(sel(lt(X, c_(0)), minus(X), X)) R(sel(lt(X, Y), X, Y)) \
-    R(mul(sel(lt(X, Y), c_(0), c_(1)), Z)) R(mul(sel(lt(X, Y), c_(1), c_(0)), Z)) R(add(sel(lt(X, Y), c_(0), X), Z)) \
-    R(add(sel(lt(X, Y), X, c_(0)), c_(0))) R(mul(sel(lt(X, Y), X, c_(2)), c_(0))) R(sub(sel(lt(X, Y), X, Z), X)) \
-    R(minus(minus(X))) R(minus(sub(X, Y))) R(minus(add(X, Y))) R(minus(mul(X, Y))) R(mag(minus(X))) R(mag(mul(X, X))) \
-    R(mul(minus(X), minus(Y))) R(mul(mag(X), mag(X))) R(mul(X, c_(2))) R(mul(mul(X, c_(2)), c_(0.5))) R(mul(mul(X, c_(3)), c_(7))) \
-    R(add(add(X, c_(1)), c_(-1))) R(add(mul(X, Y), mul(X, Z))) R(mul(X, add(Y, Z))) R(root(mul(X, X))) R(mul(root(X), root(X))) \
-    R(root(mag(X))) R(quot(c_(1), root(X))) R(whole(whole(X))) R(sub(X, whole(X))) R(minus(whole(minus(X)))) \
-    R(k1(K, K_TRUNC, D, X)) R(k1(K, K_CEIL, D, X)) R(k1(K, K_RINT, D, X)) R(add(k1(K, K_RINT, D, X), c_(0)))
+    R(mul(X, c_(0))) \
+    R(mul(X, c_(-0.0))) R(mul(X, c_(1))) R(mul(X, c_(-1))) R(mul(X, c_(INFINITY))) R(mul(X, c_(NAN))) R( \
+        add(X, c_(0))) R(add(X, c_(-0.0))) R(add(X, c_(INFINITY))) R(add(X, minus(X))) R(add(minus(X), \
+        X)) R(add(X, X)) R(sub(X, c_(0))) R(sub(X, c_(-0.0))) R(sub(c_(0), X)) R(sub(c_(-0.0), X)) R(sub(X, \
+        X)) R(sub(minus(X), X)) R(sub(X, mul(X, c_(1)))) R(sub(add(X, Y), Y)) R(add(sub(X, Y), Y)) \
+        R(sub(add(X, c_(0)), add(c_(0), X))) R(quot(X, X)) R(quot(X, c_(0))) R(quot(c_(0), X)) R( \
+            quot(c_(-0.0), X)) R(quot(c_(1), X)) R(quot(X, c_(1))) R(quot(X, c_(3))) \
+            R(quot(X, c_(INFINITY))) R(mul(quot(X, Y), Y)) R(quot(mul(X, Y), Y)) R( \
+                quot(c_(1), quot(c_(1), X))) R(fma3(X, c_(0), Y)) R(fma3(X, c_(1), Y)) R(fma3(X, Y, \
+                c_(0))) R(fma3(X, Y, c_(-0.0))) R(fma3(X, c_(0), c_(0))) R(fma3(X, X, minus(mul(X, X)))) \
+                R(fma3(X, c_(-1), X)) R(fma3(c_(0), c_(0), X)) R(add(mul(X, Y), Z)) R(sub(mul(X, Y), Z)) R( \
+                    compare(K_NE, X, X)) R(eq(X, X)) R(lt(X, X)) R(compare(K_LE, X, X)) R(compare(K_GE, \
+                    X, X)) R(compare(K_GT, X, X)) R(eq(X, c_(0))) R(lt(X, c_(0))) R(compare(K_LE, \
+                    X, c_(0))) R(compare(K_GT, X, c_(0))) R(compare(K_GE, \
+                    X, c_(0))) R(compare(K_NE, X, c_(0))) R(lt(X, c_(INFINITY))) R(compare(K_LE, \
+                    X, c_(INFINITY))) R(eq(X, c_(NAN))) R(compare(K_NE, X, \
+                    c_(NAN))) R(not_(lt(X, Y))) R(not_(eq(X, Y))) R(both(lt(X, Y), \
+                    lt(X, Z))) R(both(lt(Y, X), lt(Z, X))) \
+                    R(either(lt(X, Y), lt(X, Z))) R(either(lt(X, c_(0)), lt(c_(0), X))) R( \
+                        eq(add(X, c_(1)), c_(1))) R(lt(minus(X), c_(0))) \
+                        R(lt(mag(X), c_(0))) R(compare(K_GE, mag(X), c_(0))) R(lt(mul(X, X), c_(0))) R( \
+                            eq(sub(X, Y), c_(0))) R(lt(sub(X, Y), c_(0))) \
+                            R(eq(minus(X), X)) R(eq(X, add(X, c_(0)))) R(eq(mul(X, c_(2)), X)) R( \
+                                compare(K_NE, add(X, Y), X)) R(lt(add(X, c_(1)), X)) R(sel(eq(X, c_(0)), \
+                                c_(0), X)) R(sel(eq(X, Y), X, Y)) R(sel(lt(X, c_(0)), minus(X), X)) \
+                                R(sel(lt(X, Y), X, Y)) R(mul(sel(lt(X, Y), c_(0), c_(1)), Z)) R( \
+                                    mul(sel(lt(X, Y), c_(1), c_(0)), Z)) R(add(sel(lt(X, Y), c_(0), X), Z)) \
+                                    R(add(sel(lt(X, Y), X, c_(0)), c_(0))) R( \
+                                        mul(sel(lt(X, Y), X, c_(2)), c_(0))) R(sub(sel(lt(X, Y), X, Z), X)) \
+                                        R(minus(minus(X))) R(minus(sub(X, Y))) R(minus(add(X, Y))) R(minus( \
+                                            mul(X, Y))) R(mag(minus(X))) R(mag(mul(X, X))) R(mul(minus(X), \
+                                            minus(Y))) R(mul(mag(X), mag(X))) R(mul(X, c_(2))) \
+                                            R(mul(mul(X, c_(2)), c_(0.5))) R(mul(mul(X, c_(3)), c_(7))) \
+                                                R(add(add(X, c_(1)), c_(-1))) R(add(mul(X, Y), mul(X, Z))) \
+                                                    R(mul(X, add(Y, Z))) R(root(mul(X, X))) R(mul(root(X), \
+                                                        root(X))) R(root(mag(X))) R(quot(c_(1), root(X))) \
+                                                        R(whole(whole(X))) R(sub(X, whole(X))) R( \
+                                                            minus(whole(minus(X)))) R(k1(K, K_TRUNC, D, X)) \
+                                                            R(k1(K, K_CEIL, D, X)) R(k1(K, K_RINT, D, X)) \
+                                                                R(add(k1(K, K_RINT, D, X), c_(0)))
 
 /* Which of two zeros is the larger is not said. */
 #define ORDERED(R) \
-    R(most(X, c_(0))) R(least(X, c_(0))) R(most(X, c_(-1))) R(most(least(X, c_(1)), c_(0))) R(least(most(X, c_(0)), c_(1))) \
-    R(most(X, c_(INFINITY))) R(least(X, c_(-INFINITY))) R(most(X, c_(NAN))) R(most(minus(X), minus(Y))) R(most(X, minus(X)))
+    R(most(X, c_(0))) \
+    R(least(X, c_(0))) R(most(X, c_(-1))) R(most(least(X, c_(1)), c_(0))) R(least(most(X, c_(0)), c_(1))) \
+        R(most(X, c_(INFINITY))) R(least(X, c_(-INFINITY))) R(most(X, c_(NAN))) R(most(minus(X), minus(Y))) \
+            R(most(X, minus(X)))
 
 #define INTS(R) \
-    R(compare(K_NE, add(mag(X), mag(X)), c_(0))) R(lt(mag(X), c_(0))) R(lt(minus(X), X)) R(lt(add(X, c_(1)), X)) \
-    R(lt(X, sub(X, Y))) R(eq(sub(X, Y), c_(0))) R(lt(mul(X, c_(2)), X)) R(most(X, minus(X))) R(least(add(X, c_(1)), X)) \
-    R(sel(lt(X, Y), X, sub(X, Y))) R(eq(k2(K, K_AND, D, X, k1(K, K_NOT, D, X)), c_(0))) R(mag(minus(X))) R(mag(mag(X)))
+    R(compare(K_NE, add(mag(X), mag(X)), c_(0))) \
+    R(lt(mag(X), c_(0))) R(lt(minus(X), X)) R(lt(add(X, c_(1)), X)) R(lt(X, sub(X, Y))) \
+        R(eq(sub(X, Y), c_(0))) R(lt(mul(X, c_(2)), X)) R(most(X, minus(X))) R(least(add(X, c_(1)), X)) \
+            R(sel(lt(X, Y), X, sub(X, Y))) R(eq(k2(K, K_AND, D, X, k1(K, K_NOT, D, X)), c_(0))) \
+                R(mag(minus(X))) R(mag(mag(X)))
 
 #define R(e) #e,
 static const char *const names[] = { FLOATS(R) "", ORDERED(R) "", INTS(R) };
@@ -114,10 +137,11 @@ static int end_of(int list)
 
 static uint64_t special(Dtype dt, uint64_t r)
 {
-    static const double f[] = { 0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-127, 0x1p-126, 0.5, 2, -2, 3, 1.5,
-        0x1.fffffep127, -0x1p127, 0x1p-70, -0x1p80, 7 };
-    static const int64_t i[] = { 0, 1, -1, 2, -2, 95, 96, 127, -128, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN,
-        (int64_t)INT32_MAX + 1, (int64_t)INT32_MIN - 1, UINT32_MAX, (int64_t)UINT32_MAX + 1, 1000, -1000, 3 };
+    static const double f[] = { 0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-127, 0x1p-126, 0.5,
+        2, -2, 3, 1.5, 0x1.fffffep127, -0x1p127, 0x1p-70, -0x1p80, 7 };
+    static const int64_t i[] = { 0, 1, -1, 2, -2, 95, 96, 127, -128, INT32_MAX, INT32_MIN, INT64_MAX,
+        INT64_MIN, (int64_t)INT32_MAX + 1, (int64_t)INT32_MIN - 1, UINT32_MAX, (int64_t)UINT32_MAX + 1, 1000,
+        -1000, 3 };
     return dtype_float(dt) ? (uint64_t)k_bits_of(dt, f[r % 20]) : (uint64_t)k_wrap(dt, i[r % 20]);
 }
 
@@ -128,7 +152,8 @@ static int64_t draw(Dtype dt)
         return (int64_t)(r & 1);
     if (r & 0x300)
         return (int64_t)special(dt, r >> 10);
-    return dtype_float(dt) ? k_bits_of(dt, (double)(int64_t)(r >> 10 & 0xffff) / 64 - 512) : k_wrap(dt, (int64_t)any() >> (r >> 10) % 64);
+    return dtype_float(dt) ? k_bits_of(dt, (double)(int64_t)(r >> 10 & 0xffff) / 64 - 512) :
+                             k_wrap(dt, (int64_t)any() >> (r >> 10) % 64);
 }
 
 /* ==================== running */
@@ -150,9 +175,14 @@ static Buffer *buffer(Bench *b, Dtype dt, bool in)
     int i = b->n++;
     ck_assert(i < MOST);
     b->nin += in;
-    b->b[i] = (Buffer){ .name = in ? "in" : "out", .dt = (uint8_t)dt, .space = GLOBAL, .size = N, .slot = i };
-    b->slot[i] = (Slot){ .kind = in ? SLOT_ARG : SLOT_RESULT, .dt = (uint8_t)dt, .index = in ? i : i - b->nin, .size = N,
-        .bytes = N * dtype_size(dt), .name = b->b[i].name };
+    b->b[i] =
+        (Buffer){ .name = in ? "in" : "out", .dt = (uint8_t)dt, .space = GLOBAL, .size = N, .slot = i };
+    b->slot[i] = (Slot){ .kind = in ? SLOT_ARG : SLOT_RESULT,
+        .dt = (uint8_t)dt,
+        .index = in ? i : i - b->nin,
+        .size = N,
+        .bytes = N * dtype_size(dt),
+        .name = b->b[i].name };
     return &b->b[i];
 }
 
@@ -189,14 +219,16 @@ static void judge(const Bench *b, int at, const char *got)
         int64_t bits = 0, want = b->bits[at][i];
         memcpy(&bits, got + (size_t)i * dtype_size(dt), dtype_size(dt));
         bits = k_wrap(dt, bits);
-        double x = dtype_float(dt) ? k_float_of(dt, bits) : 0, y = dtype_float(dt) ? k_float_of(dt, want) : 0;
+        double x = dtype_float(dt) ? k_float_of(dt, bits) : 0,
+               y = dtype_float(dt) ? k_float_of(dt, want) : 0;
         if (bits == want || (x != x && y != y) || (b->loose[at] && x == y && dtype_float(dt)))
             continue;
         char operands[200] = "";
         for (int a = 0; a < b->nin && a < 8; a++)
-            snprintf(operands + strlen(operands), sizeof operands - strlen(operands), " %llx", (long long)b->bits[a][i]);
-        ck_abort_msg("%s: %s of%s is %llx, not %llx (%.9g, %.9g)", b->device->info.name, b->what[at], operands,
-            (long long)bits, (long long)want, x, y);
+            snprintf(operands + strlen(operands), sizeof operands - strlen(operands), " %llx",
+                (long long)b->bits[a][i]);
+        ck_abort_msg("%s: %s of%s is %llx, not %llx (%.9g, %.9g)", b->device->info.name, b->what[at],
+            operands, (long long)bits, (long long)want, x, y);
     }
 }
 
@@ -212,7 +244,13 @@ static void run(Bench *b)
     k_finish(b->k);
     ck_assert_msg(!error_pending() && !k_check(b->k), "%s", error_text());
     Step step = { .kind = S_LAUNCH, .kernel = b->k };
-    Plan p = { .step = &step, .nstep = 1, .slot = b->slot, .nslot = b->n, .narg = b->nin, .nresult = nout, .alias = alias,
+    Plan p = { .step = &step,
+        .nstep = 1,
+        .slot = b->slot,
+        .nslot = b->n,
+        .narg = b->nin,
+        .nresult = nout,
+        .alias = alias,
         .nkernel = 1 };
     Exec *e = back->build(b->device, &p);
     ck_assert_msg(e != NULL, "%s", error_text());
@@ -234,7 +272,8 @@ static void run(Bench *b)
 
 /* ==================== the table */
 
-enum { NAMES = sizeof names / sizeof *names, PART = 12 };     /* expressions; in a kernel of vectors, which take long */
+/* expressions; in a kernel of vectors, which take long */
+enum { NAMES = sizeof names / sizeof *names, PART = 12 };
 
 static void table(Device *d, Dtype dt, bool vectors, int from, int to)
 {
@@ -255,7 +294,8 @@ static void table(Device *d, Dtype dt, bool vectors, int from, int to)
         k_store(K, buffer(b, gives, false), b->at, v);
         K = k_new("right");
         for (int i = 0; i < N; i++) {
-            X = k_bits(K, dt, b->bits[0][i]), Y = k_bits(K, dt, b->bits[1][i]), Z = k_bits(K, dt, b->bits[2][i]);
+            X = k_bits(K, dt, b->bits[0][i]), Y = k_bits(K, dt, b->bits[1][i]),
+            Z = k_bits(K, dt, b->bits[2][i]);
             v = expression(at);
             ck_assert_msg(k_const_of(K, v, &b->bits[out][i]), "%s is not folded", names[at]);
         }
@@ -275,10 +315,11 @@ static void converted(Device *d, Dtype from, Dtype to)
         Dtype dt = i % 8 < 6 ? DT_BOOL : to;
         int64_t c = (int64_t)special(to, (uint64_t)i / 8);
         int out = b->n;
-        snprintf(b->what[out], sizeof b->what[out], "operation %d of %s as %s and %llx", op, dtype_name(from),
-            dtype_name(to), (long long)c);
+        snprintf(b->what[out], sizeof b->what[out], "operation %d of %s as %s and %llx", op,
+            dtype_name(from), dtype_name(to), (long long)c);
         b->loose[out] = true;
-        k_store(b->k, buffer(b, dt, false), b->at, k2(b->k, op, dt, k1(b->k, K_CONVERT, to, x), k_bits(b->k, to, c)));
+        k_store(b->k, buffer(b, dt, false), b->at,
+            k2(b->k, op, dt, k1(b->k, K_CONVERT, to, x), k_bits(b->k, to, c)));
         Kernel *k = k_new("right");
         for (int e = 0; e < N; e++) {
             Val v = k2(k, op, dt, k1(k, K_CONVERT, to, k_bits(k, from, b->bits[0][e])), k_bits(k, to, c));
@@ -291,7 +332,8 @@ static void converted(Device *d, Dtype from, Dtype to)
 
 /* ==================== drawn at random */
 
-static const Dtype kinds[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64, DT_F32, DT_F64 };
+static const Dtype kinds[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64, DT_F32,
+    DT_F64 };
 enum { KINDS = sizeof kinds / sizeof *kinds, LOADS = 6, STEPS = LOADS + 48 };
 
 /* op K_LOAD: an argument. The last operand is a constant where it is -1: bits, of dtype of. */
@@ -318,8 +360,10 @@ static int pick(const Node *n, int count, Dtype dt)
 
 static KOp draw_op(Dtype dt)
 {
-    static const KOp ints[] = { K_ADD, K_SUB, K_MUL, K_MAX, K_MIN, K_AND, K_OR, K_XOR, K_NEG, K_NOT, K_SELECT, K_ABS };
-    static const KOp floats[] = { K_ADD, K_SUB, K_MUL, K_DIV, K_NEG, K_ABS, K_SQRT, K_FLOOR, K_SELECT, K_ADD, K_MUL, K_FMA };
+    static const KOp ints[] = { K_ADD, K_SUB, K_MUL, K_MAX, K_MIN, K_AND, K_OR, K_XOR, K_NEG, K_NOT,
+        K_SELECT, K_ABS };
+    static const KOp floats[] = { K_ADD, K_SUB, K_MUL, K_DIV, K_NEG, K_ABS, K_SQRT, K_FLOOR, K_SELECT, K_ADD,
+        K_MUL, K_FMA };
     static const KOp bools[] = { K_AND, K_OR, K_XOR, K_NOT };
     uint64_t r = any();
     if (dt == DT_BOOL)
@@ -335,7 +379,8 @@ static bool draw_node(const Node *have, int count, Node *n)
     switch (any() % 4) {
     case 0:                                     /* floats go to integers only within bounds */
         *n = (Node){ .op = K_CONVERT, .dt = dt == have[from].dt ? other : dt, .arg = { from } };
-        return n->dt != have[from].dt && (!dtype_float(have[from].dt) || dtype_float(n->dt) || n->dt == DT_BOOL);
+        return n->dt != have[from].dt &&
+            (!dtype_float(have[from].dt) || dtype_float(n->dt) || n->dt == DT_BOOL);
     case 1:
         n->op = (KOp)(K_EQ + any() % (dt == DT_BOOL ? 2 : 6));
         *n = (Node){ .op = n->op, .dt = DT_BOOL, .of = dt };
@@ -390,8 +435,9 @@ static void drawn(Device *d, uint64_t seed)
     Bench *b = bench_new(d, vectors, any() % 2);
     draw_program(b, n, v);
     for (int i = first; i < STEPS; i++) {
-        snprintf(b->what[b->n], sizeof b->what[b->n], "seed %d: node %d, operation %d of %s on %d %d %d (%llx)", (int)seed, i,
-            n[i].op, dtype_name(n[i].dt), n[i].arg[0], n[i].arg[1], n[i].arg[2], (long long)n[i].bits);
+        snprintf(b->what[b->n], sizeof b->what[b->n],
+            "seed %d: node %d, operation %d of %s on %d %d %d (%llx)", (int)seed, i, n[i].op,
+            dtype_name(n[i].dt), n[i].arg[0], n[i].arg[1], n[i].arg[2], (long long)n[i].bits);
         k_store(b->k, buffer(b, n[i].dt, false), b->at, v[i]);
     }
     for (int e = 0; e < N; e++) {
@@ -444,9 +490,10 @@ static void table_of(Device *d, int i)
 
 static void converted_of(Device *d, int i)
 {
-    static const Dtype pair[][2] = { { DT_I8, DT_I32 }, { DT_I16, DT_I32 }, { DT_U8, DT_I32 }, { DT_U16, DT_U32 },
-        { DT_I32, DT_I64 }, { DT_U32, DT_I64 }, { DT_I8, DT_I64 }, { DT_U32, DT_U64 }, { DT_I32, DT_U64 }, { DT_I64, DT_I32 },
-        { DT_U64, DT_U32 }, { DT_I64, DT_I8 }, { DT_I32, DT_F32 }, { DT_I64, DT_F64 }, { DT_F32, DT_F64 }, { DT_F64, DT_F32 } };
+    static const Dtype pair[][2] = { { DT_I8, DT_I32 }, { DT_I16, DT_I32 }, { DT_U8, DT_I32 },
+        { DT_U16, DT_U32 }, { DT_I32, DT_I64 }, { DT_U32, DT_I64 }, { DT_I8, DT_I64 }, { DT_U32, DT_U64 },
+        { DT_I32, DT_U64 }, { DT_I64, DT_I32 }, { DT_U64, DT_U32 }, { DT_I64, DT_I8 }, { DT_I32, DT_F32 },
+        { DT_I64, DT_F64 }, { DT_F32, DT_F64 }, { DT_F64, DT_F32 } };
     state = 88172645463325252ull;
     if (known(d, pair[i][0]) && known(d, pair[i][1]))
         converted(d, pair[i][0], pair[i][1]);

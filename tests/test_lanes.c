@@ -1,11 +1,14 @@
 /*
- * test_lanes.c - what vmap of control flow is on a device: one kernel, with the loops and branches of one lane in it.
+ * test_lanes.c - what vmap of control flow is on a device: one kernel, with the loops and branches of one
+ * lane in it.
  *
- * In:  programs against heddle.h.   Out: their plans, for a processor and for a GPU, and the words that Vulkan gets.
+ * In:  programs against heddle.h.   Out: their plans, for a processor and for a GPU, and the words that
+ * Vulkan gets.
  */
 #include "plans.h"
 
-/* ---- mandelbrot: one kernel with a loop, which ends when no lane of a block goes on, each by its own test */
+/* ---- mandelbrot: one kernel with a loop, which ends when no lane of a block goes on, each by its own
+ * test */
 
 static hd inside(hd limit, hd s)
 {
@@ -16,7 +19,8 @@ static hd inside(hd limit, hd s)
 static hd square_plus(hd cr, hd ci, hd s)
 {
     hd u = hd_nth(s, 0), v = hd_nth(s, 1);
-    return hd_tuple(hd_add(hd_sub(hd_mul(u, u), hd_mul(v, v)), cr), hd_add(hd_mul(hd_mul_c(u, 2), v), ci), hd_add_c(hd_nth(s, 2), 1));
+    return hd_tuple(hd_add(hd_sub(hd_mul(u, u), hd_mul(v, v)), cr), hd_add(hd_mul(hd_mul_c(u, 2), v), ci),
+        hd_add_c(hd_nth(s, 2), 1));
 }
 
 static hd mandelbrot(hd cr, hd ci)
@@ -47,7 +51,10 @@ static hd cell(hd w, hd u, hd b, hd h, hd x)
     return hd_tuple(h, h);
 }
 
-static hd rnn(hd w, hd u, hd b, hd xs) { return hd_nth(hd_scan(hd_partial(cell, w, u, b), hd_zeros(HD_F32, 8), xs), 1); }
+static hd rnn(hd w, hd u, hd b, hd xs)
+{
+    return hd_nth(hd_scan(hd_partial(cell, w, u, b), hd_zeros(HD_F32, 8), xs), 1);
+}
 static hd loss_of_one(hd w, hd u, hd b, hd xs) { return hd_mean(hd_square(rnn(w, u, b, xs))); }
 
 static hd loss_of_batch(hd w, hd u, hd b, hd xs)
@@ -74,13 +81,15 @@ END_TEST
 
 START_TEST(network_gradient)
 {
-    hd_fn *batch = hd_grad(loss_of_batch, .argnums = HD_INTS(0, 1, 2)), *each = hd_grad(loss_of_one, .argnums = HD_INTS(0, 1, 2));
+    hd_fn *batch = hd_grad(loss_of_batch, .argnums = HD_INTS(0, 1, 2)),
+          *each = hd_grad(loss_of_one, .argnums = HD_INTS(0, 1, 2));
     hd_fn *all[] = { batch, hd_vmap(each, .in_axes = { HD_NONE, HD_NONE, HD_NONE, 0 }) };
     for (int k = 0; k < 2; k++) {
         hd_array *args[4];
         weights_and_data(args);
         Seen s = look_at(all[k], args, 4, _i);
-        ck_assert_msg(s.kernels <= 3 && s.steps <= 3, "%d kernels in %d steps\n%s", s.kernels, s.steps, s.plan);
+        ck_assert_msg(
+            s.kernels <= 3 && s.steps <= 3, "%d kernels in %d steps\n%s", s.kernels, s.steps, s.plan);
         ck_assert_msg(strstr(s.plan, "launch"), "no launch\n%s", s.plan);
         ck_assert_msg(!strstr(s.plan, "loop"), "a loop of launches\n%s", s.plan);
         /* of a step the states before and after are stored; the derivative of tanh is computed of one */
@@ -105,7 +114,8 @@ START_TEST(branch)
     Seen s = look_at(hd_vmap(choose), &x, 1, _i), t = look_at(hd_vmap(both), &x, 1, _i);
     ck_assert_msg(s.kernels == 1 && s.steps == 1, "%d kernels\n%s", s.kernels, s.plan);
     ck_assert_msg(s.ifs == 2 && t.ifs == 0, "%d branches of a cond, %d of a choice", s.ifs, t.ifs);
-    ck_assert_msg(count(s.code, "if (") == count(t.code, "if (") + 2 && s.spirv_branches == t.spirv_branches + 2,
+    ck_assert_msg(
+        count(s.code, "if (") == count(t.code, "if (") + 2 && s.spirv_branches == t.spirv_branches + 2,
         "no branches in what devices get\n%s", s.plan);
     free(t.plan), free(t.code);
     done(&s, &x, 1);

@@ -1,7 +1,9 @@
 /*
- * test_launches.c - how many launches a call is, on each device, and that what shares one still gives the host's values.
+ * test_launches.c - how many launches a call is, on each device, and that what shares one still gives the
+ * host's values.
  *
- * In:  a small recurrent network and its gradients; little sums that know nothing of one another.   Out: counts, values.
+ * In:  a small recurrent network and its gradients; little sums that know nothing of one another.   Out:
+ * counts, values.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +16,10 @@ static hd cell(hd w, hd u, hd b, hd h, hd x)
     return hd_tuple(h, h);
 }
 
-static hd rnn(hd w, hd u, hd b, hd xs) { return hd_nth(hd_scan(hd_partial(cell, w, u, b), hd_zeros(HD_F32, 8), xs), 1); }
+static hd rnn(hd w, hd u, hd b, hd xs)
+{
+    return hd_nth(hd_scan(hd_partial(cell, w, u, b), hd_zeros(HD_F32, 8), xs), 1);
+}
 static hd loss_of_one(hd w, hd u, hd b, hd xs) { return hd_mean(hd_square(rnn(w, u, b, xs))); }
 
 static hd loss(hd w, hd u, hd b, hd xs)
@@ -57,8 +62,9 @@ static void same(const hd_array *a, const hd_array *b, const char *device)
     for (int k = 0; k < n; k++) {
         const float *p = hd_data(hd_array_nth(a, k)), *q = hd_data(hd_array_nth(b, k));
         for (int64_t i = 0; i < hd_array_size(hd_array_nth(a, k)); i++)
-            ck_assert_msg(fabsf(p[i] - q[i]) <= 2e-4f * (1 + fabsf(q[i])), "%s: result %d, element %lld: %g instead of %g",
-                device, k, (long long)i, (double)p[i], (double)q[i]);
+            ck_assert_msg(fabsf(p[i] - q[i]) <= 2e-4f * (1 + fabsf(q[i])),
+                "%s: result %d, element %lld: %g instead of %g", device, k, (long long)i, (double)p[i],
+                (double)q[i]);
     }
 }
 
@@ -88,7 +94,8 @@ static void judge(const Case *c)
 }
 
 enum { UNITS = 8, STEPS = 1000, LANES = 16 };
-#define NETWORK 4, { HD_INTS(UNITS, UNITS), HD_INTS(UNITS, UNITS), HD_INTS(UNITS), HD_INTS(LANES, STEPS, UNITS) }
+#define NETWORK \
+    4, { HD_INTS(UNITS, UNITS), HD_INTS(UNITS, UNITS), HD_INTS(UNITS), HD_INTS(LANES, STEPS, UNITS) }
 
 static hd forward(hd w, hd u, hd b, hd xs)
 {
@@ -106,7 +113,8 @@ END_TEST
 START_TEST(side_by_side)
 {
     judge(&(Case){ HD_FN(apart), 3, { HD_INTS(40, 33), HD_INTS(17, 50), HD_INTS(5, 7, 3) }, { 0, 1, 1 } });
-    judge(&(Case){ HD_FN(one_reads), 3, { HD_INTS(40, 33), HD_INTS(17, 50), HD_INTS(5, 7, 3) }, { 0, 1, 2 } });
+    judge(
+        &(Case){ HD_FN(one_reads), 3, { HD_INTS(40, 33), HD_INTS(17, 50), HD_INTS(5, 7, 3) }, { 0, 1, 2 } });
 }
 END_TEST
 

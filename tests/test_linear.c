@@ -1,7 +1,8 @@
 /*
- * test_linear.c - derivatives cut in two: hd_linearize computes what does not depend on directions, hd_linearized is linear. It gives
- * what hd_jvp gives and computes nothing of the function again; its transpose gives what hd_vjp gives. And transposes of linear
- * functions of several trees, with messages for those that are not linear.
+ * test_linear.c - derivatives cut in two: hd_linearize computes what does not depend on directions,
+ * hd_linearized is linear. It gives what hd_jvp gives and computes nothing of the function again; its
+ * transpose gives what hd_vjp gives. And transposes of linear functions of several trees, with messages for
+ * those that are not linear.
  */
 #include <math.h>
 #include <stdio.h>
@@ -14,19 +15,30 @@
 static hd layers(hd p, hd x)
 {
     hd h = hd_tanh(hd_dot(hd_get(p, "w"), x)), o = hd_softmax(hd_mul(hd_exp(hd_get(p, "b")), h), 0);
-    return hd_tuple(hd_dict({ "o", o }, { "n", hd_sum(hd_cast(hd_gt(h, hd_c(0)), HD_I32)) }), hd_sum(hd_sin(hd_cumsum(h, 0))));
+    return hd_tuple(hd_dict({ "o", o }, { "n", hd_sum(hd_cast(hd_gt(h, hd_c(0)), HD_I32)) }),
+        hd_sum(hd_sin(hd_cumsum(h, 0))));
 }
-static hd cell(hd w, hd c, hd x) { c = hd_tanh(hd_add(hd_dot(w, c), x)); return hd_tuple(c, hd_sum(hd_square(c))); }
+static hd cell(hd w, hd c, hd x)
+{
+    c = hd_tanh(hd_add(hd_dot(w, c), x));
+    return hd_tuple(c, hd_sum(hd_square(c)));
+}
 static hd recurrent(hd p, hd x)
 {
     return hd_scan(hd_partial(cell, hd_get(p, "w")), hd_get(p, "b"), hd_stack(0, x, hd_sin(x), hd_cos(x)));
 }
 static hd small(hd s) { return hd_lt(hd_nth(s, 1), hd_c(3)); }
 static hd more(hd s) { return hd_tuple(hd_sin(hd_mul_c(hd_nth(s, 0), 1.5)), hd_add_c(hd_nth(s, 1), 1)); }
-static hd looping(hd p, hd x) { return hd_mul(hd_get(p, "b"), hd_nth(hd_while(small, more, hd_tuple(x, hd_c(0))), 0)); }
+static hd looping(hd p, hd x)
+{
+    return hd_mul(hd_get(p, "b"), hd_nth(hd_while(small, more, hd_tuple(x, hd_c(0))), 0));
+}
 static hd wave(hd b, hd x) { return hd_mul(hd_exp(b), hd_sin(x)); }
 static hd other(hd b, hd x) { return hd_mul(b, x); }
-static hd branching(hd p, hd x) { return hd_cond(hd_gt(hd_sum(x), hd_c(0)), wave, other, hd_get(p, "b"), x); }
+static hd branching(hd p, hd x)
+{
+    return hd_cond(hd_gt(hd_sum(x), hd_c(0)), wave, other, hd_get(p, "b"), x);
+}
 static hd picked(hd p, hd x)
 {
     hd at = hd_argsort(x, 0);
@@ -36,7 +48,8 @@ static hd own_rule(hd x, hd dx) { return hd_tuple(hd_exp(x), hd_mul(dx, hd_exp(x
 static hd ruled(hd p, hd x) { return hd_mul(hd_get(p, "b"), hd_apply(hd_custom_jvp(hd_exp, own_rule), x)); }
 static hd straight(hd p, hd x) { return hd_tuple(x, hd_get(p, "b"), hd_sum(hd_get(p, "w"))); }
 
-typedef struct Case { const char *name; hd_fn *f; const char *gone; } Case;     /* gone: what the linear part has none of */
+/* gone: what the linear part has none of */
+typedef struct Case { const char *name; hd_fn *f; const char *gone; } Case;
 enum { CASES = 7 };
 static void cases(Case *c)
 {
@@ -83,8 +96,10 @@ static void against_jvp(const Case *c, const char *device)
     for (int k = 1; k < 3; k++) {
         hd_array *dp, *dx, *dy = NULL;
         point(k, &dp, &dx);
-        ck_assert_msg(!hd_call(hd_jit(hd_linearized(c->f), .device = device), &dy, first[1], dp, dx), "%s: %s", c->name, hd_error());
-        ck_assert_msg(!hd_call(hd_jit(hd_jvp(c->f), .device = device), want, p, x, dp, dx), "%s", hd_error());
+        ck_assert_msg(!hd_call(hd_jit(hd_linearized(c->f), .device = device), &dy, first[1], dp, dx),
+            "%s: %s", c->name, hd_error());
+        ck_assert_msg(
+            !hd_call(hd_jit(hd_jvp(c->f), .device = device), want, p, x, dp, dx), "%s", hd_error());
         same(first[0], want[0], c->name), same(dy, want[1], c->name);
         hd_drop(dp), hd_drop(dx), hd_drop(dy), hd_drop(want[0]), hd_drop(want[1]);
         want[0] = want[1] = NULL;
@@ -142,7 +157,10 @@ END_TEST
 
 /* Inside a trace hd_jvp at one point and many directions computes straight lines once, too. */
 static hd along(hd p, hd dp, hd x, hd dx) { return hd_nth(hd_apply(hd_jvp(layers), p, x, dp, dx), 1); }
-static hd many(hd p, hd x, hd dxs) { return hd_apply(hd_vmap(hd_partial(along, p, hd_zeros_like(p), x)), dxs); }
+static hd many(hd p, hd x, hd dxs)
+{
+    return hd_apply(hd_vmap(hd_partial(along, p, hd_zeros_like(p), x)), dxs);
+}
 
 START_TEST(many_directions)
 {
@@ -159,7 +177,8 @@ END_TEST
 static hd many_of_loop(hd p, hd x, hd dxs)
 {
     hd r = hd_nth(hd_apply(hd_linearize(recurrent), p, x), 1);
-    return hd_apply(hd_vmap(hd_linearized(recurrent), .in_axes = { HD_NONE, HD_NONE, 0 }), r, hd_zeros_like(p), dxs);
+    return hd_apply(
+        hd_vmap(hd_linearized(recurrent), .in_axes = { HD_NONE, HD_NONE, 0 }), r, hd_zeros_like(p), dxs);
 }
 
 START_TEST(many_directions_of_loop)
@@ -179,15 +198,20 @@ END_TEST
 static hd directions(hd_fn *f, hd p, hd x)      /* a basis of x, one after the other and as lanes */
 {
     hd r = hd_nth(hd_apply(hd_linearize(f), p, x), 1), none = hd_zeros_like(p);
-    return hd_apply(hd_vmap(hd_linearized(f), .in_axes = { HD_NONE, HD_NONE, 0 }), r, none, hd_eye(HD_F32, 3));
+    return hd_apply(
+        hd_vmap(hd_linearized(f), .in_axes = { HD_NONE, HD_NONE, 0 }), r, none, hd_eye(HD_F32, 3));
 }
 static hd at_basis(hd p, hd x) { return hd_nth(directions(HD_FN(recurrent), p, x), 0); }
-static hd jacobian(hd p, hd x) { return hd_transpose(hd_nth(hd_apply(hd_jacfwd(recurrent, .argnums = HD_INTS(1)), p, x), 0)); }
+static hd jacobian(hd p, hd x)
+{
+    return hd_transpose(hd_nth(hd_apply(hd_jacfwd(recurrent, .argnums = HD_INTS(1)), p, x), 0));
+}
 
 static hd pulled(hd p, hd x)
 {
     hd y = hd_apply(hd_linearize(recurrent), p, x);
-    return hd_apply(hd_linear_transpose(hd_partial(hd_linearized(recurrent), hd_nth(y, 1))), p, x, hd_nth(y, 0));
+    return hd_apply(
+        hd_linear_transpose(hd_partial(hd_linearized(recurrent), hd_nth(y, 1))), p, x, hd_nth(y, 0));
 }
 static hd by_vjp(hd p, hd x) { return hd_nth(hd_apply(hd_vjp(recurrent), p, x, recurrent(p, x)), 1); }
 
@@ -196,7 +220,10 @@ static hd slope(hd p, hd x)                     /* a function whose derivative g
     hd r = hd_nth(hd_apply(hd_linearize(layers), p, x), 1);
     return hd_nth(hd_apply(hd_linearized(layers), r, p, hd_sin(x)), 1);
 }
-static hd slope_by_jvp(hd p, hd x) { return hd_nth(hd_nth(hd_apply(hd_jvp(layers), p, x, p, hd_sin(x)), 1), 1); }
+static hd slope_by_jvp(hd p, hd x)
+{
+    return hd_nth(hd_nth(hd_apply(hd_jvp(layers), p, x, p, hd_sin(x)), 1), 1);
+}
 
 /* Lanes that meet, in both halves. */
 static hd meeting(hd b, hd x) { return hd_mul(hd_sin(x), hd_psum(hd_mul(b, x), "i")); }
@@ -227,8 +254,10 @@ START_TEST(transforms)
     alike(HD_FN(at_basis), HD_FN(jacobian), "lanes");
     alike(HD_FN(pulled), HD_FN(by_vjp), "transpose");
     alike(HD_FN(met), HD_FN(met_by_jvp), "named axes");
-    alike(hd_grad(slope, .argnums = HD_INTS(0, 1)), hd_grad(slope_by_jvp, .argnums = HD_INTS(0, 1)), "gradient");
-    alike(hd_jacfwd(slope, .argnums = HD_INTS(1)), hd_jacfwd(slope_by_jvp, .argnums = HD_INTS(1)), "forward");
+    alike(hd_grad(slope, .argnums = HD_INTS(0, 1)), hd_grad(slope_by_jvp, .argnums = HD_INTS(0, 1)),
+        "gradient");
+    alike(
+        hd_jacfwd(slope, .argnums = HD_INTS(1)), hd_jacfwd(slope_by_jvp, .argnums = HD_INTS(1)), "forward");
 }
 END_TEST
 
@@ -237,8 +266,10 @@ END_TEST
 static hd linear(hd p, hd x)
 {
     hd w = hd_lit(float, (2, 3), 1, -2, 3, .5, 4, -1);
-    hd a = hd_dot(w, hd_get(p, "b")), b = hd_sum(hd_mul(hd_get(p, "w"), hd_expand_dims(hd_arange(HD_F32, 0, 3, 1), 0)), 0);
-    return hd_dict({ "u", hd_tuple(hd_add(b, hd_flip(x, 0)), HD_NIL) }, { "v", hd_concatenate(0, a, hd_slice_axis(x, 0, 0, 2)) });
+    hd a = hd_dot(w, hd_get(p, "b")),
+       b = hd_sum(hd_mul(hd_get(p, "w"), hd_expand_dims(hd_arange(HD_F32, 0, 3, 1), 0)), 0);
+    return hd_dict({ "u", hd_tuple(hd_add(b, hd_flip(x, 0)), HD_NIL) },
+        { "v", hd_concatenate(0, a, hd_slice_axis(x, 0, 0, 2)) });
 }
 static hd transposed(hd p, hd x, hd y) { return hd_apply(hd_linear_transpose(linear), p, x, y); }
 
@@ -277,7 +308,10 @@ static hd bent(hd x)
 enum { BENT = __LINE__ - 3 };
 static hd squared(hd x) { return hd_mul(x, x); }
 static hd squares(hd c, hd x) { return hd_tuple(hd_mul(c, x), HD_NIL); }
-static hd in_loop(hd x) { return hd_nth(hd_scan(squares, x, hd_tile_n(hd_expand_dims(x, 0), HD_INTS(3, 1))), 0); }
+static hd in_loop(hd x)
+{
+    return hd_nth(hd_scan(squares, x, hd_tile_n(hd_expand_dims(x, 0), HD_INTS(3, 1))), 0);
+}
 
 static hd back_fwd(hd x) { return hd_tuple(hd_exp(x), x); }
 static hd back_bwd(hd x, hd dy) { return hd_mul(hd_exp(x), dy); }
@@ -289,13 +323,20 @@ START_TEST(refusals)
     char line[64];
     point(0, &p, &x);
     snprintf(line, sizeof line, "derivative of sin at %s:%d", __FILE__, BENT);
-    ck_assert_msg(hd_call(hd_linear_transpose(bent), &y, x, x) == HD_EDIFF && strstr(hd_error(), line), "%s", hd_error());
-    ck_assert_msg(hd_call(hd_linear_transpose(squared), &y, x, x) == HD_EDIFF && strstr(hd_error(), "of mul"), "%s", hd_error());
-    ck_assert_msg(hd_call(hd_linear_transpose(in_loop), &y, x, x) == HD_EDIFF && strstr(hd_error(), "of scan"), "%s", hd_error());
-    ck_assert_msg(hd_call(hd_linear_transpose(linear), &y, p, x, x) == HD_EINVAL && strstr(hd_error(), "the result is {u:"), "%s",
-                  hd_error());
-    ck_assert_msg(hd_call(hd_linearized(layers), &y, x, p, x) == HD_EINVAL && strstr(hd_error(), "hd_linearize(layers)"), "%s",
-                  hd_error());
+    ck_assert_msg(hd_call(hd_linear_transpose(bent), &y, x, x) == HD_EDIFF && strstr(hd_error(), line), "%s",
+        hd_error());
+    ck_assert_msg(
+        hd_call(hd_linear_transpose(squared), &y, x, x) == HD_EDIFF && strstr(hd_error(), "of mul"), "%s",
+        hd_error());
+    ck_assert_msg(
+        hd_call(hd_linear_transpose(in_loop), &y, x, x) == HD_EDIFF && strstr(hd_error(), "of scan"), "%s",
+        hd_error());
+    ck_assert_msg(hd_call(hd_linear_transpose(linear), &y, p, x, x) == HD_EINVAL &&
+            strstr(hd_error(), "the result is {u:"),
+        "%s", hd_error());
+    ck_assert_msg(hd_call(hd_linearized(layers), &y, x, p, x) == HD_EINVAL &&
+            strstr(hd_error(), "hd_linearize(layers)"),
+        "%s", hd_error());
     ck_assert(hd_call(hd_linearized(layers), &y, x) == HD_EINVAL && strstr(hd_error(), "at least 2"));
     hd_array *both[2] = { NULL, NULL };
     int e = hd_call(hd_linearize(backwards), both, x);

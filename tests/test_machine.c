@@ -1,5 +1,6 @@
 /*
- * test_machine.c - the table that plans depend on: its text, what follows from what, what is refused, $HEDDLE_MACHINE.
+ * test_machine.c - the table that plans depend on: its text, what follows from what, what is refused,
+ * $HEDDLE_MACHINE.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -46,7 +47,8 @@ START_TEST(text_and_back)
 }
 END_TEST
 
-/* A row of the first part moves those that follow from it, unless they have rows of their own, wherever these stand. */
+/* A row of the first part moves those that follow from it, unless they have rows of their own, wherever
+ * these stand. */
 START_TEST(rows_follow)
 {
     Machine m = machine_processor, n = machine_processor, o = machine_processor;

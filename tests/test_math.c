@@ -1,10 +1,12 @@
 /*
  * test_math.c - elementwise values of every device against those of the host reference, for every dtype.
  *
- * In:  special and drawn values; programs as text, one a dtype, with every op that has one right answer: arithmetic,
+ * In:  special and drawn values; programs as text, one a dtype, with every op that has one right answer:
+ * arithmetic,
  *      comparisons, bits, rounding, remainders, neighbours, conversions to all dtypes, fewer bits.
  *      Rows with a nan in one place, and with none, for the largest and the smallest of each.
- * Out: the same bits as on the host, any nan for a nan. Functions, which are not correctly rounded, are measured by tests/ulp.c.
+ * Out: the same bits as on the host, any nan for a nan. Functions, which are not correctly rounded, are
+ * measured by tests/ulp.c.
  */
 #include <check.h>
 #include <math.h>
@@ -14,7 +16,8 @@
 #include "base.h"
 #include "heddle.h"
 
-enum { N = 4099, MOST = 64, GROUP = 12 };       /* N: not a whole number of vectors; GROUP: results of a program */
+/* N: not a whole number of vectors; GROUP: results of a program */
+enum { N = 4099, MOST = 64, GROUP = 12 };
 
 /* ==================== values */
 
@@ -26,15 +29,17 @@ static uint64_t draw(void)
     return state;
 }
 
-static const double real[] = { 0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 0.5, -0.5, 1.5, -1.5, 2.5, -2.5, 2, 3, -3, 7, 10, -100, 1000,
-    127, 128, -128, -129, 255, 256, 32767, 32768, -32768, -32769, 65535, 65536, 65504, -65504, 65520, 0x1p-24, -0x1p-24, 0x1p-14,
-    0x1.ffcp-15, 0x1p-25, 0x1.8p-25, 0x1p-126, -0x1p-126, 0x1p-149, -0x1p-149, 0x1.fffffcp-127, 0x1p-133, 0x1p31, -0x1p31, 0x1p32,
-    0x1.fffffep30, 0x1p63, -0x1p63, 0x1p64, 0x1.fffffep127, -0x1.fffffep127, 0x1.fep127, 0x1p-1074, -0x1p-1022, 0x1.fffffffffffffp1023,
+static const double real[] = { 0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 0.5, -0.5, 1.5, -1.5, 2.5, -2.5, 2,
+    3, -3, 7, 10, -100, 1000, 127, 128, -128, -129, 255, 256, 32767, 32768, -32768, -32769, 65535, 65536,
+    65504, -65504, 65520, 0x1p-24, -0x1p-24, 0x1p-14, 0x1.ffcp-15, 0x1p-25, 0x1.8p-25, 0x1p-126, -0x1p-126,
+    0x1p-149, -0x1p-149, 0x1.fffffcp-127, 0x1p-133, 0x1p31, -0x1p31, 0x1p32, 0x1.fffffep30, 0x1p63, -0x1p63,
+    0x1p64, 0x1.fffffep127, -0x1.fffffep127, 0x1.fep127, 0x1p-1074, -0x1p-1022, 0x1.fffffffffffffp1023,
     0x1.fffffffffffffp62, 0x1.0010000001p0, 0x1.010000001p0, 1e30 };
-static const int64_t whole[] = { 0, 1, -1, 2, -2, 3, -3, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, -100, 127, 128, -128, 255, 256,
-    -7, -8, -16, -32, -64, 32767, 32768, -32768, 65535, 65536, 0xffffff, 0x1000001, 0x1000003, INT32_MAX, INT32_MIN, 0x80000000,
-    0xffffffff, 0x100000000, (1ll << 53) + 1, -(1ll << 53) - 1, (1ll << 60) + (1 << 7), INT64_MAX, INT64_MIN, INT64_MAX - 1,
-    0x7fffffbfffffffff, 0x7fffff4000000001, 2049, 2051, 257, 259, 1000, 65519, 65521, 12345 };
+static const int64_t whole[] = { 0, 1, -1, 2, -2, 3, -3, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100,
+    -100, 127, 128, -128, 255, 256, -7, -8, -16, -32, -64, 32767, 32768, -32768, 65535, 65536, 0xffffff,
+    0x1000001, 0x1000003, INT32_MAX, INT32_MIN, 0x80000000, 0xffffffff, 0x100000000, (1ll << 53) + 1,
+    -(1ll << 53) - 1, (1ll << 60) + (1 << 7), INT64_MAX, INT64_MIN, INT64_MAX - 1, 0x7fffffbfffffffff,
+    0x7fffff4000000001, 2049, 2051, 257, 259, 1000, 65519, 65521, 12345 };
 
 /* Value k of an operand: pairs of special values, then bits as they are drawn, then such of like size. */
 static void value(Dtype dt, int operand, int64_t k, void *to)
@@ -96,7 +101,8 @@ static char *program_text(const Result *r, int n, Dtype dt)
         text_add(&t, "%s %s[%d]", k ? "," : "", dtype_name(r[k].to), N);
     text_add(&t, " {\n");
     for (int k = 0; k < n; k++)
-        text_add(&t, "    v%d: %s[%d] = %s%s %s\n", 10 + k, dtype_name(r[k].to), N, r[k].op, args[r[k].arity], r[k].attributes);
+        text_add(&t, "    v%d: %s[%d] = %s%s %s\n", 10 + k, dtype_name(r[k].to), N, r[k].op,
+            args[r[k].arity], r[k].attributes);
     text_add(&t, "    ret");
     for (int k = 0; k < n; k++)
         text_add(&t, "%s v%d", k ? "," : "", 10 + k);
@@ -111,9 +117,19 @@ static bool has(const hd_device_info *d, Dtype dt)
 
 static void convert_all(Program *p, Dtype dt, const hd_device_info *d)
 {
-    static const char *const words[] = { [DT_BOOL] = "dtype=bool", [DT_I8] = "dtype=i8", [DT_I16] = "dtype=i16",
-        [DT_I32] = "dtype=i32", [DT_I64] = "dtype=i64", [DT_U8] = "dtype=u8", [DT_U16] = "dtype=u16", [DT_U32] = "dtype=u32",
-        [DT_U64] = "dtype=u64", [DT_F16] = "dtype=f16", [DT_BF16] = "dtype=bf16", [DT_F32] = "dtype=f32", [DT_F64] = "dtype=f64" };
+    static const char *const words[] = { [DT_BOOL] = "dtype=bool",
+        [DT_I8] = "dtype=i8",
+        [DT_I16] = "dtype=i16",
+        [DT_I32] = "dtype=i32",
+        [DT_I64] = "dtype=i64",
+        [DT_U8] = "dtype=u8",
+        [DT_U16] = "dtype=u16",
+        [DT_U32] = "dtype=u32",
+        [DT_U64] = "dtype=u64",
+        [DT_F16] = "dtype=f16",
+        [DT_BF16] = "dtype=bf16",
+        [DT_F32] = "dtype=f32",
+        [DT_F64] = "dtype=f64" };
     for (Dtype to = DT_BOOL; to <= DT_F64; to++)
         if (to != dt && has(d, to))
             result(p, to, "convert", 1, words[to]);
@@ -124,12 +140,15 @@ static void exact(Program *p, Dtype dt)
     static const char *const compare[] = { "eq", "ne", "lt", "le", "gt", "ge", NULL };
     static const char *const bool_2[] = { "add", "mul", "max", "min", "and", "or", "xor", NULL };
     static const char *const int_1[] = { "neg", "abs", "sign", "not", "population_count", "clz", NULL };
-    static const char *const int_2[] = { "add", "sub", "mul", "div", "rem", "pow", "max", "min", "and", "or", "xor", "shift_left",
-        "shift_right_logical", "shift_right_arithmetic", "mulhi", NULL };
-    static const char *const float_1[] = { "neg", "abs", "sign", "floor", "ceil", "round", "trunc", "sqrt", NULL };
-    static const char *const float_2[] = { "add", "sub", "mul", "div", "rem", "max", "min", "copysign", "nextafter", NULL };
-    static const char *const fewer[] = { "exponent=5 mantissa=10", "exponent=8 mantissa=7", "exponent=4 mantissa=3",
-        "exponent=5 mantissa=2", "exponent=2 mantissa=1", "exponent=11 mantissa=23", NULL };
+    static const char *const int_2[] = { "add", "sub", "mul", "div", "rem", "pow", "max", "min", "and", "or",
+        "xor", "shift_left", "shift_right_logical", "shift_right_arithmetic", "mulhi", NULL };
+    static const char *const float_1[] = { "neg", "abs", "sign", "floor", "ceil", "round", "trunc", "sqrt",
+        NULL };
+    static const char *const float_2[] = { "add", "sub", "mul", "div", "rem", "max", "min", "copysign",
+        "nextafter", NULL };
+    static const char *const fewer[] = { "exponent=5 mantissa=10", "exponent=8 mantissa=7",
+        "exponent=4 mantissa=3", "exponent=5 mantissa=2", "exponent=2 mantissa=1", "exponent=11 mantissa=23",
+        NULL };
     results(p, DT_BOOL, 2, compare);
     if (dt == DT_BOOL) {
         results(p, dt, 2, bool_2);
@@ -151,7 +170,8 @@ static void exact(Program *p, Dtype dt)
 /* The same bits, or two nan. */
 static bool alike(Dtype dt, const void *got, const void *want)
 {
-    return !memcmp(got, want, dtype_size(dt)) || (dtype_float(dt) && isnan(dtype_load_f(dt, got)) && isnan(dtype_load_f(dt, want)));
+    return !memcmp(got, want, dtype_size(dt)) ||
+        (dtype_float(dt) && isnan(dtype_load_f(dt, got)) && isnan(dtype_load_f(dt, want)));
 }
 
 static void run(const char *text, const char *device, int n, hd_array **in, hd_array **out)
@@ -173,15 +193,16 @@ static const char *element(Dtype dt, const void *p)
     return s;
 }
 
-static void compare(const Result *r, Dtype dt, const char *device, hd_array **in, const hd_array *got, const hd_array *want)
+static void compare(
+    const Result *r, Dtype dt, const char *device, hd_array **in, const hd_array *got, const hd_array *want)
 {
     const char *x = hd_data(in[0]), *y = hd_data(in[1]), *a = hd_data(got), *b = hd_data(want);
     size_t size = dtype_size(dt), n = dtype_size(r->to);
     ck_assert_msg(a && b, "%s", hd_error());
     for (size_t k = 0; k < N; k++)
-        ck_assert_msg(alike(r->to, a + k * n, b + k * n), "%s %s of %s on %s: (%s, %s) gives %s, not %s", r->op, r->attributes,
-            dtype_name(dt), device, element(dt, x + k * size), element(dt, y + k * size), element(r->to, a + k * n),
-            element(r->to, b + k * n));
+        ck_assert_msg(alike(r->to, a + k * n, b + k * n), "%s %s of %s on %s: (%s, %s) gives %s, not %s",
+            r->op, r->attributes, dtype_name(dt), device, element(dt, x + k * size),
+            element(dt, y + k * size), element(r->to, a + k * n), element(r->to, b + k * n));
 }
 
 static void check_group(const Result *r, int n, Dtype dt, const char *device, hd_array **in)
@@ -239,8 +260,10 @@ static void nan_rows(Dtype dt, int len, const char *device)
     hd_array *x = hd_array_new((enum hd_dtype)dt, (hd_ints){ 2, { len + 1, len } }, p, NULL), *out[2];
     free(p);
     const char *s = dtype_name(dt);
-    snprintf(text, sizeof text, "fn rows(x: %s[%d,%d]) -> %s[%d], %s[%d] {\n    v1: %s[%d] = reduce_max x axes=1\n"
-        "    v2: %s[%d] = reduce_min x axes=1\n    ret v1, v2\n}\n", s, len + 1, len, s, len + 1, s, len + 1, s, len + 1, s, len + 1);
+    snprintf(text, sizeof text,
+        "fn rows(x: %s[%d,%d]) -> %s[%d], %s[%d] {\n    v1: %s[%d] = reduce_max x axes=1\n"
+        "    v2: %s[%d] = reduce_min x axes=1\n    ret v1, v2\n}\n",
+        s, len + 1, len, s, len + 1, s, len + 1, s, len + 1, s, len + 1);
     hd_fn *f = hd_jit(hd_parse(text, "rows"), .device = device);
     ck_assert_msg(f != NULL && !hd_call_n(f, out, 2, &x, 1), "%s: %s", device, hd_error());
     for (int k = 0; k < 2; k++) {
@@ -248,8 +271,8 @@ static void nan_rows(Dtype dt, int len, const char *device)
         ck_assert_msg(got != NULL, "%s", hd_error());
         for (int r = 0; r <= len; r++) {
             double y = dtype_load_f(dt, got + (size_t)r * size);
-            ck_assert_msg(r < len ? isnan(y) : y == (k ? 0 : len - 1), "%s, the %s of row %d of %d of %s: %g", device,
-                k ? "smallest" : "largest", r, len, s, y);
+            ck_assert_msg(r < len ? isnan(y) : y == (k ? 0 : len - 1),
+                "%s, the %s of row %d of %d of %s: %g", device, k ? "smallest" : "largest", r, len, s, y);
         }
         hd_drop(out[k]);
     }

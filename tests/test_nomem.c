@@ -1,10 +1,11 @@
 /*
  * test_nomem.c - host memory ends: each allocation of ours fails once, and all of them from each one on.
  *
- * In:  programs traced, lifted, compiled, called, printed, parsed, saved and loaded.   Out: a result or HD_ENOMEM; nothing of the
+ * In:  programs traced, lifted, compiled, called, printed, parsed, saved and loaded.   Out: a result or
+ * HD_ENOMEM; nothing of the
  * caller's is lost, nothing leaks, and the same program works when memory is back.
- * The linker sends our calls of malloc and its like through here (--wrap); those of drivers and libraries go where they always went.
- * HEDDLE_TEST_EVERY=K looks at every K-th allocation.
+ * The linker sends our calls of malloc and its like through here (--wrap); those of drivers and libraries go
+ * where they always went. HEDDLE_TEST_EVERY=K looks at every K-th allocation.
  */
 #include <check.h>
 #include <stdatomic.h>
@@ -20,7 +21,8 @@
 
 static _Atomic long left = -1;                  /* allocations until one fails; -1: none fails */
 static _Atomic bool lasting, happened;
-static _Atomic size_t crumbs;                   /* allocations so small never fail: a heap that is full has room for some */
+/* allocations so small never fail: a heap that is full has room for some */
+static _Atomic size_t crumbs;
 
 static bool fails(size_t size)
 {
@@ -164,7 +166,8 @@ static int call_donated(void)
 
 static int print_and_parse(void)
 {
-    static const char text[] = "fn f(x: f32[8]) -> f32[8] {\n y: f32[8] = sin x\n z: f32[8] = mul y y\n ret z\n}\n";
+    static const char text[] =
+        "fn f(x: f32[8]) -> f32[8] {\n y: f32[8] = sin x\n z: f32[8] = mul y y\n ret z\n}\n";
     FILE *null = fopen("/dev/null", "w");
     hd_array *y = NULL;
     hd_fn *f = hd_jit(hd_parse(text, "text"), .device = "host");
@@ -179,7 +182,8 @@ static int print_and_parse(void)
 static int trees(void)
 {
     float b[4] = { 1, 2, 3, 4 };
-    hd_array *t = hd_array_dict({ "b", hd_array_of(b, 4) }, { "a", hd_array_tuple(hd_array_of(b, 2), hd_array_key(7)) });
+    hd_array *t = hd_array_dict(
+        { "b", hd_array_of(b, 4) }, { "a", hd_array_tuple(hd_array_of(b, 2), hd_array_key(7)) });
     hd_array *u = hd_put(t, device);
     int e = u && t ? 0 : hd_error_code() ? hd_error_code() : -1;
     hd_drop(t), hd_drop(u);
@@ -201,7 +205,10 @@ static int save_and_load(void)
     return e;
 }
 
-static hd drawn(hd key, const void *n) { return hd_add(hd_random_normal(key, HD_F32, 8), hd_c(*(const int *)n * 0.)); }
+static hd drawn(hd key, const void *n)
+{
+    return hd_add(hd_random_normal(key, HD_F32, 8), hd_c(*(const int *)n * 0.));
+}
 
 static int call_random(void)
 {
@@ -238,7 +245,8 @@ static int call_keys(void)
 static hd product(hd a, hd b) { return hd_matmul(a, b); }
 static hd affine(hd a, hd b)
 {
-    return hd_tuple(hd_mul(hd_nth(a, 0), hd_nth(b, 0)), hd_add(hd_mul(hd_nth(a, 1), hd_nth(b, 0)), hd_nth(b, 1)));
+    return hd_tuple(
+        hd_mul(hd_nth(a, 0), hd_nth(b, 0)), hd_add(hd_mul(hd_nth(a, 1), hd_nth(b, 0)), hd_nth(b, 1)));
 }
 static hd running(hd v, const void *n)
 {
@@ -257,8 +265,15 @@ static int shape_of_running(void)
     return e;
 }
 
-static hd pulled(hd c, hd nothing) { (void)nothing; return hd_tuple(hd_add(hd_mul(c, hd_c(.5)), hd_psum(c, "i")), hd_c(0)); }
-static hd meeting(hd v, const void *n) { return hd_nth(hd_scan(pulled, hd_add(v, hd_c(*(const int *)n * 0.)), HD_NIL, .length = 2), 0); }
+static hd pulled(hd c, hd nothing)
+{
+    (void)nothing;
+    return hd_tuple(hd_add(hd_mul(c, hd_c(.5)), hd_psum(c, "i")), hd_c(0));
+}
+static hd meeting(hd v, const void *n)
+{
+    return hd_nth(hd_scan(pulled, hd_add(v, hd_c(*(const int *)n * 0.)), HD_NIL, .length = 2), 0);
+}
 
 /* Shards in threads of their own, which exchange something; then the result is put together. */
 static int call_shards(void)
@@ -276,13 +291,20 @@ static hd own_jvp(hd k, hd v, hd dv) { return hd_tuple(own(k, v), hd_mul(hd_mul(
 static hd own_fwd(hd v) { return hd_tuple(hd_sin(v), hd_tuple(hd_cos(v), v)); }
 static hd own_bwd(hd saved, hd dy) { return hd_mul(dy, hd_nth(saved, 0)); }
 static hd own_lanes(hd v) { return hd_sin(v); }
-static hd own_step(hd c, hd v) { return hd_tuple(hd_add(c, hd_apply(hd_custom_vjp(hd_sin, own_fwd, own_bwd), v)), HD_NIL); }
-static hd own_row(hd k, hd v) { return hd_apply(hd_custom_jvp(hd_partial(own, k), hd_partial(own_jvp, k)), v); }
+static hd own_step(hd c, hd v)
+{
+    return hd_tuple(hd_add(c, hd_apply(hd_custom_vjp(hd_sin, own_fwd, own_bwd), v)), HD_NIL);
+}
+static hd own_row(hd k, hd v)
+{
+    return hd_apply(hd_custom_jvp(hd_partial(own, k), hd_partial(own_jvp, k)), v);
+}
 static hd own_sum(hd v) { return hd_psum(hd_apply(hd_custom_vjp(hd_sin, own_fwd, own_bwd), v), "i"); }
 static hd rules(hd v, const void *n)
 {
     hd k = hd_c(*(const int *)n * 0. + 1), y = hd_sum(hd_nth(hd_scan(own_step, hd_c(0), v), 0));
-    hd z = hd_apply(hd_vmap(own_row, .in_axes = { HD_NONE, 0 }), hd_mul(k, hd_stop_gradient(hd_at(v, 0))), v);
+    hd z =
+        hd_apply(hd_vmap(own_row, .in_axes = { HD_NONE, 0 }), hd_mul(k, hd_stop_gradient(hd_at(v, 0))), v);
     hd w = hd_apply(hd_vmap(hd_custom_vmap(hd_sin, own_lanes)), hd_mul(v, k));
     return hd_add(y, hd_sum(hd_add(hd_add(z, w), hd_apply(hd_vmap(own_sum, .axis_name = "i"), v))));
 }
@@ -296,10 +318,20 @@ static int shape_of_rules(void)
     return e;
 }
 
-static const struct { const char *name; int (*does)(void); } acts[] = {
-    { "gradient", call_gradient }, { "scan", call_scan }, { "donated", call_donated }, { "print and parse", print_and_parse },
-    { "trees", trees }, { "save and load", save_and_load }, { "random", call_random }, { "keys", call_keys },
-    { "running", shape_of_running }, { "shards", call_shards }, { "rules", shape_of_rules }, { "seen", call_seen },
+static const struct { const char *name; int (*does)(void);
+} acts[] = {
+    { "gradient", call_gradient },
+    { "scan", call_scan },
+    { "donated", call_donated },
+    { "print and parse", print_and_parse },
+    { "trees", trees },
+    { "save and load", save_and_load },
+    { "random", call_random },
+    { "keys", call_keys },
+    { "running", shape_of_running },
+    { "shards", call_shards },
+    { "rules", shape_of_rules },
+    { "seen", call_seen },
 };
 enum { ACTS = sizeof acts / sizeof *acts };
 
@@ -309,7 +341,8 @@ static void sweep(int act, bool all, int every)
 {
     int (*does)(void) = acts[act].does;
     turn = 0;
-    ck_assert_msg(does() == 0, "%s: %s", acts[act].name, hd_error());           /* what is made once is made */
+    /* what is made once is made */
+    ck_assert_msg(does() == 0, "%s: %s", acts[act].name, hd_error());
     int64_t live = hd_live();
     for (long n = 0, whole = 0; !whole; n += every) {
         turn++;
@@ -322,11 +355,13 @@ static void sweep(int act, bool all, int every)
         atomic_store(&left, -1);
         atomic_store(&crumbs, 0);
         whole = !happened;
-        ck_assert_msg(e == 0 || e == HD_ENOMEM, "%s on %s, allocation %ld: code %d, %s", acts[act].name, device, n, e, hd_error());
-        ck_assert_msg(hd_live() == live, "%s on %s, allocation %ld: %d arrays left", acts[act].name, device, n,
-            (int)(hd_live() - live));
+        ck_assert_msg(e == 0 || e == HD_ENOMEM, "%s on %s, allocation %ld: code %d, %s", acts[act].name,
+            device, n, e, hd_error());
+        ck_assert_msg(hd_live() == live, "%s on %s, allocation %ld: %d arrays left", acts[act].name, device,
+            n, (int)(hd_live() - live));
         e = n % (8 * every) ? 0 : does();
-        ck_assert_msg(e == 0, "%s on %s, after allocation %ld: code %d, %s", acts[act].name, device, n, e, hd_error());
+        ck_assert_msg(
+            e == 0, "%s on %s, after allocation %ld: code %d, %s", acts[act].name, device, n, e, hd_error());
     }
 }
 

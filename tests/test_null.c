@@ -1,10 +1,10 @@
 /*
- * test_null.c - every public function with what other languages pass: NULL, 0, negative and huge counts, numbers that
- * are no member of their enum, symbols that never were.
+ * test_null.c - every public function with what other languages pass: NULL, 0, negative and huge counts,
+ * numbers that are no member of their enum, symbols that never were.
  *
- * null.def says what kind each parameter is; a kind is a list of values, the first of which is good. All pairs of
- * wrong values are tried, outside a program and while one is traced. What comes back is a value, or a failure of
- * which hd_error() tells: never a crash.
+ * null.def says what kind each parameter is; a kind is a list of values, the first of which is good. All
+ * pairs of wrong values are tried, outside a program and while one is traced. What comes back is a value, or
+ * a failure of which hd_error() tells: never a crash.
  */
 #define HD_PLAIN
 #include <check.h>
@@ -18,7 +18,8 @@
 
 #include "heddle.h"
 
-enum { MANY = 128 };                            /* every list is longer than the largest count that is tried: 99 */
+/* every list is longer than the largest count that is tried: 99 */
+enum { MANY = 128 };
 
 #define KIND(name, type, ...) \
     static type const list_##name[] = { __VA_ARGS__ }; \
@@ -27,7 +28,8 @@ enum { MANY = 128 };                            /* every list is longer than the
 
 /* ==================== numbers and texts */
 
-KIND(DTYPE, enum hd_dtype, HD_F32, 0, HD_BOOL, HD_C64, (enum hd_dtype)99, (enum hd_dtype)-1, (enum hd_dtype)INT_MIN)
+KIND(DTYPE, enum hd_dtype, HD_F32, 0, HD_BOOL, HD_C64, (enum hd_dtype)99, (enum hd_dtype) - 1,
+    (enum hd_dtype)INT_MIN)
 KIND(AXIS, int, 0, -1, 1, 99, -99, INT_MIN, INT_MAX)
 KIND(COUNT, int, 1, 0, -1, -2, INT_MIN, 99)
 KIND(SIZE, int64_t, 1, 0, -1, 99, INT64_MIN, INT64_MAX)
@@ -40,10 +42,11 @@ KIND(LANES, const LanePair *, lane_pairs, NULL)
 KIND(TEXT, const char *, "a", NULL, "", "%s%n", "(((", "none, {a: 0")
 KIND(FORMAT, const char *, "a", NULL, "")
 KIND(PATH, const char *, "/dev/null/a.npy", NULL, "", ".npz", "/")
-KIND(SHAPE, hd_ints, { 1, { 3 } }, { 0 }, { -1, { 0 } }, { INT_MIN, { 0 } }, { 17, { 1 } }, { 99, { 1 } }, { 1, { 0 } },
-    { 1, { -1 } }, { 1, { INT64_MIN } }, { 1, { INT64_MAX } }, { 2, { INT64_MAX, INT64_MAX } }, { 3, { 0, INT64_MAX, INT64_MAX } })
-KIND(AXES, hd_ints, { 1, { 0 } }, { 0 }, { -1, { 0 } }, { INT_MIN, { 0 } }, { 17, { 0 } }, { 1, { 99 } }, { 1, { HD_KEEP } },
-    { 2, { 0, 0 } }, { 1, { INT64_MAX } })
+KIND(SHAPE, hd_ints, { 1, { 3 } }, { 0 }, { -1, { 0 } }, { INT_MIN, { 0 } }, { 17, { 1 } }, { 99, { 1 } },
+    { 1, { 0 } }, { 1, { -1 } }, { 1, { INT64_MIN } }, { 1, { INT64_MAX } }, { 2, { INT64_MAX, INT64_MAX } },
+    { 3, { 0, INT64_MAX, INT64_MAX } })
+KIND(AXES, hd_ints, { 1, { 0 } }, { 0 }, { -1, { 0 } }, { INT_MIN, { 0 } }, { 17, { 0 } }, { 1, { 99 } },
+    { 1, { HD_KEEP } }, { 2, { 0, 0 } }, { 1, { INT64_MAX } })
 
 /* ==================== memory */
 
@@ -59,13 +62,17 @@ KIND(COST, hd_cost_info *, &cost, NULL)
 KIND(INFO, hd_device_info *, &info, NULL)
 
 static const hd_field inner[] = { { "a", NULL, 0 }, { "c[2]", NULL, 2 }, { NULL, NULL, 0 } };
-static const hd_field fields[] = { { "a", NULL, 0 }, { "b", inner, 0 }, { NULL, NULL, 0 } }, none[] = { { NULL, NULL, 0 } };
+static const hd_field fields[] = { { "a", NULL, 0 }, { "b", inner, 0 }, { NULL, NULL, 0 } },
+                      none[] = { { NULL, NULL, 0 } };
 KIND(FIELDS, const hd_field *, fields, NULL, none)
 
 /* ==================== functions */
 
 static hd first(const hd *x, int n, void *env) { (void)env; return n ? x[0] : hd_c(1); }
-static hd twice(const hd *x, int n, void *env) { return hd_tuple_n((const hd[]){ first(x, n, env), first(x, n, env) }, 2); }
+static hd twice(const hd *x, int n, void *env)
+{
+    return hd_tuple_n((const hd[]){ first(x, n, env), first(x, n, env) }, 2);
+}
 static hd nothing(const hd *x, int n, void *env) { (void)x, (void)n, (void)env; return HD_NIL; }
 static hd stale(const hd *x, int n, void *env) { (void)x, (void)n, (void)env; return (hd){ 77, 7 }; }
 
@@ -107,48 +114,66 @@ static hd_fns v_FNS(int k)
 }
 
 #define WRONG_LISTS(name, T, field) \
-    KIND(name, const T *, &(const T){ 0 }, NULL, &(const T){ .field = { -1, { 0 } } }, &(const T){ .field = { 99, { 0 } } }, \
-        &(const T){ .field = { INT_MIN, { 0 } } }, &(const T){ .field = { 1, { INT64_MIN } } }, &(const T){ .field = { 2, { 0 } } })
+    KIND(name, const T *, &(const T){ 0 }, NULL, &(const T){ .field = { -1, { 0 } } }, \
+        &(const T){ .field = { 99, { 0 } } }, &(const T){ .field = { INT_MIN, { 0 } } }, \
+        &(const T){ .field = { 1, { INT64_MIN } } }, &(const T){ .field = { 2, { 0 } } })
 WRONG_LISTS(GRAD, hd_grad_opts, argnums)
 WRONG_LISTS(JIT, hd_jit_opts, donate)
 KIND(VMAP, const hd_vmap_opts *, &(const hd_vmap_opts){ 0 }, NULL, &(const hd_vmap_opts){ .axis_size = -5 },
     &(const hd_vmap_opts){ .axis_size = INT64_MAX }, &(const hd_vmap_opts){ .out_axes = INT32_MAX },
-    &(const hd_vmap_opts){ .in_axes = { INT32_MAX } }, &(const hd_vmap_opts){ .in_tree = "", .out_tree = "" },
-    &(const hd_vmap_opts){ .devices = "" }, &(const hd_vmap_opts){ .devices = "host,,nowhere" })
+    &(const hd_vmap_opts){ .in_axes = { INT32_MAX } },
+    &(const hd_vmap_opts){ .in_tree = "", .out_tree = "" }, &(const hd_vmap_opts){ .devices = "" },
+    &(const hd_vmap_opts){ .devices = "host,,nowhere" })
 KIND(SCAN, const hd_scan_opts *, &(const hd_scan_opts){ 0 }, NULL, &(const hd_scan_opts){ .length = -1 },
-    &(const hd_scan_opts){ .length = INT64_MIN }, &(const hd_scan_opts){ .length = INT64_MAX }, &(const hd_scan_opts){ .unroll = -1 },
+    &(const hd_scan_opts){ .length = INT64_MIN }, &(const hd_scan_opts){ .length = INT64_MAX },
+    &(const hd_scan_opts){ .unroll = -1 },
     &(const hd_scan_opts){ .unroll = INT64_MAX, .segments = INT64_MAX })
-KIND(CHECKPOINT, const hd_checkpoint_opts *, &(const hd_checkpoint_opts){ 0 }, NULL, &(const hd_checkpoint_opts){ .save = ",, ," },
-    &(const hd_checkpoint_opts){ .save = "dots" })
-KIND(TRIPS, const hd_while_opts *, &(const hd_while_opts){ 0 }, NULL, &(const hd_while_opts){ .max_trips = -1 },
-    &(const hd_while_opts){ .max_trips = INT64_MAX }, &(const hd_while_opts){ .max_trips = 3 },
-    &(const hd_while_opts){ .unroll = -1 }, &(const hd_while_opts){ .unroll = INT64_MAX })
+KIND(CHECKPOINT, const hd_checkpoint_opts *, &(const hd_checkpoint_opts){ 0 }, NULL,
+    &(const hd_checkpoint_opts){ .save = ",, ," }, &(const hd_checkpoint_opts){ .save = "dots" })
+KIND(TRIPS, const hd_while_opts *, &(const hd_while_opts){ 0 }, NULL,
+    &(const hd_while_opts){ .max_trips = -1 }, &(const hd_while_opts){ .max_trips = INT64_MAX },
+    &(const hd_while_opts){ .max_trips = 3 }, &(const hd_while_opts){ .unroll = -1 },
+    &(const hd_while_opts){ .unroll = INT64_MAX })
 KIND(ROOT, const hd_root_opts *, &(const hd_root_opts){ 0 }, NULL, &(const hd_root_opts){ .steps = -1 },
     &(const hd_root_opts){ .tolerance = 1e300 })
 KIND(RUNNING, const hd_associative_scan_opts *, &(const hd_associative_scan_opts){ 0 }, NULL,
-    &(const hd_associative_scan_opts){ .axis = INT_MIN }, &(const hd_associative_scan_opts){ .axis = 1, .reverse = true })
+    &(const hd_associative_scan_opts){ .axis = INT_MIN },
+    &(const hd_associative_scan_opts){ .axis = 1, .reverse = true })
 KIND(MAP, const hd_map_opts *, &(const hd_map_opts){ 0 }, NULL, &(const hd_map_opts){ .batch_size = -1 },
     &(const hd_map_opts){ .batch_size = INT64_MAX })
 KIND(SORT, const hd_sort_opts *, &(const hd_sort_opts){ 0 }, NULL, &(const hd_sort_opts){ .keys = -1 },
     &(const hd_sort_opts){ .keys = INT_MAX })
 KIND(MESH, const hd_mesh *, NULL, NULL)
-KIND(PUT, const hd_put_opts *, &(const hd_put_opts){ 0 }, NULL, &(const hd_put_opts){ .axis = 77 }, &(const hd_put_opts){ .axis = INT_MIN })
-KIND(TAKE, const hd_take_opts *, &(const hd_take_opts){ 0 }, NULL, &(const hd_take_opts){ .mode = (enum hd_mode)99 },
-    &(const hd_take_opts){ .mode = (enum hd_mode)-1 }, &(const hd_take_opts){ .fill = { 77, 7 } })
-KIND(SEARCH, const hd_search_opts *, &(const hd_search_opts){ 0 }, NULL, &(const hd_search_opts){ .side = (enum hd_side)99 })
-KIND(PERMUTATION, const hd_permutation_opts *, &(const hd_permutation_opts){ 0 }, NULL, &(const hd_permutation_opts){ .axis = 77 })
-KIND(CHOICE, const hd_choice_opts *, &(const hd_choice_opts){ 0 }, NULL, &(const hd_choice_opts){ .p = { 77, 7 } })
-KIND(FILL, const hd_fill_opts *, &(const hd_fill_opts){ 0 }, NULL, &(const hd_fill_opts){ .fill = { 77, 7 } })
+KIND(PUT, const hd_put_opts *, &(const hd_put_opts){ 0 }, NULL, &(const hd_put_opts){ .axis = 77 },
+    &(const hd_put_opts){ .axis = INT_MIN })
+KIND(TAKE, const hd_take_opts *, &(const hd_take_opts){ 0 }, NULL,
+    &(const hd_take_opts){ .mode = (enum hd_mode)99 }, &(const hd_take_opts){ .mode = (enum hd_mode) - 1 },
+    &(const hd_take_opts){ .fill = { 77, 7 } })
+KIND(SEARCH, const hd_search_opts *, &(const hd_search_opts){ 0 }, NULL,
+    &(const hd_search_opts){ .side = (enum hd_side)99 })
+KIND(PERMUTATION, const hd_permutation_opts *, &(const hd_permutation_opts){ 0 }, NULL,
+    &(const hd_permutation_opts){ .axis = 77 })
+KIND(CHOICE, const hd_choice_opts *, &(const hd_choice_opts){ 0 }, NULL,
+    &(const hd_choice_opts){ .p = { 77, 7 } })
+KIND(
+    FILL, const hd_fill_opts *, &(const hd_fill_opts){ 0 }, NULL, &(const hd_fill_opts){ .fill = { 77, 7 } })
 KIND(COMBINE, enum hd_combine, HD_SET, HD_MAX, (enum hd_combine)99, (enum hd_combine)INT_MIN)
-KIND(OPT, const hd_opt_opts *, &(const hd_opt_opts){ 0 }, NULL, &(const hd_opt_opts){ .momentum = NAN, .b1 = INFINITY })
+KIND(OPT, const hd_opt_opts *, &(const hd_opt_opts){ 0 }, NULL,
+    &(const hd_opt_opts){ .momentum = NAN, .b1 = INFINITY })
 #define ROWS_OF_ONE .index_axes = { 1, { 0 } }, .collapsed_axes = { 1, { 0 } }, .sizes = { 1, { 1 } }
 KIND(INDEX, const hd_index_opts *, &(const hd_index_opts){ ROWS_OF_ONE }, NULL,
-    &(const hd_index_opts){ ROWS_OF_ONE, .mode = (enum hd_mode)99 }, &(const hd_index_opts){ ROWS_OF_ONE, .mode = (enum hd_mode)-1 },
-    &(const hd_index_opts){ .index_axes = { 1, { 0 } }, .collapsed_axes = { 1, { 0 } }, .combine = (enum hd_combine)99 },
-    &(const hd_index_opts){ .index_axes = { 1, { 0 } }, .collapsed_axes = { 1, { 0 } }, .combine = (enum hd_combine)INT_MIN },
-    &(const hd_index_opts){ .window_axes = { -1, { 0 } } }, &(const hd_index_opts){ .collapsed_axes = { 99, { 0 } } },
-    &(const hd_index_opts){ .index_axes = { 1, { INT64_MAX } } }, &(const hd_index_opts){ .sizes = { 1, { INT64_MIN } } },
-    &(const hd_index_opts){ .x_batch_axes = { 1, { 99 } } }, &(const hd_index_opts){ .indices_batch_axes = { 1, { -99 } } })
+    &(const hd_index_opts){ ROWS_OF_ONE, .mode = (enum hd_mode)99 },
+    &(const hd_index_opts){ ROWS_OF_ONE, .mode = (enum hd_mode) - 1 },
+    &(const hd_index_opts){
+        .index_axes = { 1, { 0 } }, .collapsed_axes = { 1, { 0 } }, .combine = (enum hd_combine)99 },
+    &(const hd_index_opts){
+        .index_axes = { 1, { 0 } }, .collapsed_axes = { 1, { 0 } }, .combine = (enum hd_combine)INT_MIN },
+    &(const hd_index_opts){ .window_axes = { -1, { 0 } } },
+    &(const hd_index_opts){ .collapsed_axes = { 99, { 0 } } },
+    &(const hd_index_opts){ .index_axes = { 1, { INT64_MAX } } },
+    &(const hd_index_opts){ .sizes = { 1, { INT64_MIN } } },
+    &(const hd_index_opts){ .x_batch_axes = { 1, { 99 } } },
+    &(const hd_index_opts){ .indices_batch_axes = { 1, { -99 } } })
 
 /* ==================== data */
 
@@ -168,7 +193,10 @@ static hd_array **many(hd_array *a)
     return l;
 }
 
-static hd_array *const *v_ARRAYS(int k) { return k == 1 ? NULL : many(k == 0 ? leaf : k == 2 ? NULL : abstract); }
+static hd_array *const *v_ARRAYS(int k)
+{
+    return k == 1 ? NULL : many(k == 0 ? leaf : k == 2 ? NULL : abstract);
+}
 
 /* What is taken over has been kept before, once for each time it may be dropped. */
 static hd_array *kept(void)
@@ -212,8 +240,9 @@ static hd arg[ARGS];                            /* f32[3], f32[3,3], key, i32[1]
 static hd symbol(int good, int k)
 {
     uint32_t t = arg[0].trace;
-    const hd wrong[WRONG] = { { 0 }, { 0, 0 }, { UINT32_MAX, UINT32_MAX }, { 1, 1 }, { t, 0 }, { t, INT_MAX }, { t, UINT32_MAX },
-                              { t + 1, 1 }, arg[6], arg[1], arg[4], t ? hd_c(1e300) : (hd){ 0, 5 } };
+    const hd wrong[WRONG] = { { 0 }, { 0, 0 }, { UINT32_MAX, UINT32_MAX }, { 1, 1 }, { t, 0 },
+        { t, INT_MAX }, { t, UINT32_MAX }, { t + 1, 1 }, arg[6], arg[1], arg[4],
+        t ? hd_c(1e300) : (hd){ 0, 5 } };
     return k ? wrong[k] : arg[good];
 }
 
@@ -237,7 +266,10 @@ static const hd *many_of(hd x)
 }
 
 static const hd *v_SYMS(int k) { return k == 1 ? NULL : many_of(k == 2 ? HD_NIL : arg[0]); }
-static const hd *v_INDICES(int k) { return k == 1 ? NULL : many_of(k == 2 ? HD_NIL : k == 3 ? arg[0] : arg[3]); }
+static const hd *v_INDICES(int k)
+{
+    return k == 1 ? NULL : many_of(k == 2 ? HD_NIL : k == 3 ? arg[0] : arg[3]);
+}
 
 static const hd_pair *v_PAIRS(int k)
 {
@@ -257,8 +289,8 @@ static const int *values;
 
 static void told(bool failed)
 {
-    ck_assert_msg(!failed || hd_error()[0], "%s fails and does not say why (values %d %d %d %d %d %d)", current, values[0],
-        values[1], values[2], values[3], values[4], values[5]);
+    ck_assert_msg(!failed || hd_error()[0], "%s fails and does not say why (values %d %d %d %d %d %d)",
+        current, values[0], values[1], values[2], values[3], values[4], values[5]);
 }
 
 static void got_hd(hd x) { told(!x.trace); }
@@ -279,7 +311,8 @@ static void got_code(int e)
         hd_drop(wrong_out[i]), wrong_out[i] = NULL;
 }
 
-#define GOT(v) _Generic((v), hd: got_hd, int: got_number, unsigned: got_number, size_t: got_size, int64_t: got_long, double: got_real, \
+#define GOT(v) \
+    _Generic((v), hd: got_hd, int: got_number, unsigned: got_number, size_t: got_size, int64_t: got_long, double: got_real, \
     bool: got_number, hd_ints: got_ints, const char *: got_text, hd_array *: got_array, \
     hd_fn *: got_fn, default: got_pointer)(v)
 
@@ -293,7 +326,8 @@ static void got_code(int e)
 #define V3(f, a, b, c)       f(v_##a(v[0]), v_##b(v[1]), v_##c(v[2]))
 #define V4(f, a, b, c, d)    f(v_##a(v[0]), v_##b(v[1]), v_##c(v[2]), v_##d(v[3]))
 #define V5(f, a, b, c, d, e) f(v_##a(v[0]), v_##b(v[1]), v_##c(v[2]), v_##d(v[3]), v_##e(v[4]))
-#define V6(f, a, b, c, d, e, g) f(v_##a(v[0]), v_##b(v[1]), v_##c(v[2]), v_##d(v[3]), v_##e(v[4]), v_##g(v[5]))
+#define V6(f, a, b, c, d, e, g) \
+    f(v_##a(v[0]), v_##b(v[1]), v_##c(v[2]), v_##d(v[3]), v_##e(v[4]), v_##g(v[5]))
 #define CALL(...) JOIN(V, COUNT_ARGS(__VA_ARGS__))(__VA_ARGS__)
 
 #define N0(f)                0
@@ -305,9 +339,24 @@ static void got_code(int e)
 #define N6(f, a, b, c, d, e, g) N_##a, N_##b, N_##c, N_##d, N_##e, N_##g
 
 #define NAME_(f, ...) f
-#define ROW(...)  static void JOIN(try_, NAME_(__VA_ARGS__, 0))(const int *v) { (void)v; GOT(CALL(__VA_ARGS__)); }
-#define ACT(...)  static void JOIN(try_, NAME_(__VA_ARGS__, 0))(const int *v) { (void)v; got_code(CALL(__VA_ARGS__)); }
-#define LENT(...) static void JOIN(try_, NAME_(__VA_ARGS__, 0))(const int *v) { (void)v; got_pointer(CALL(__VA_ARGS__)); }
+#define ROW(...) \
+    static void JOIN(try_, NAME_(__VA_ARGS__, 0))(const int *v) \
+    { \
+        (void)v; \
+        GOT(CALL(__VA_ARGS__)); \
+    }
+#define ACT(...) \
+    static void JOIN(try_, NAME_(__VA_ARGS__, 0))(const int *v) \
+    { \
+        (void)v; \
+        got_code(CALL(__VA_ARGS__)); \
+    }
+#define LENT(...) \
+    static void JOIN(try_, NAME_(__VA_ARGS__, 0))(const int *v) \
+    { \
+        (void)v; \
+        got_pointer(CALL(__VA_ARGS__)); \
+    }
 #define VOID(...) static void JOIN(try_, NAME_(__VA_ARGS__, 0))(const int *v) { (void)v; CALL(__VA_ARGS__); }
 #pragma GCC diagnostic ignored "-Wformat-security"
 #include "null.def"
@@ -358,12 +407,18 @@ static void attempt(const struct Row *r, const int *v, bool trace)
     env[6] = (int)(r - rows);
     static hd_array *a[ARGS], *out;
     if (!a[0]) {
-        a[0] = hd_array_abstract_n(HD_F32, (hd_ints){ 1, { 3 } }), a[1] = hd_array_abstract_n(HD_F32, (hd_ints){ 2, { 3, 3 } });
-        a[2] = hd_array_abstract_n(HD_U32, (hd_ints){ 1, { 2 } }), a[3] = hd_array_abstract_n(HD_I32, (hd_ints){ 1, { 1 } });
-        a[4] = hd_array_abstract_n(HD_BOOL, (hd_ints){ 0 }), a[5] = hd_array_abstract_n(HD_I32, (hd_ints){ 0 });
-        a[6] = hd_array_dict_n((const hd_array_pair[]){ { "a", hd_array_abstract_n(HD_F32, (hd_ints){ 1, { 3 } }) } }, 1);
+        a[0] = hd_array_abstract_n(HD_F32, (hd_ints){ 1, { 3 } }),
+        a[1] = hd_array_abstract_n(HD_F32, (hd_ints){ 2, { 3, 3 } });
+        a[2] = hd_array_abstract_n(HD_U32, (hd_ints){ 1, { 2 } }),
+        a[3] = hd_array_abstract_n(HD_I32, (hd_ints){ 1, { 1 } });
+        a[4] = hd_array_abstract_n(HD_BOOL, (hd_ints){ 0 }),
+        a[5] = hd_array_abstract_n(HD_I32, (hd_ints){ 0 });
+        a[6] = hd_array_dict_n(
+            (const hd_array_pair[]){ { "a", hd_array_abstract_n(HD_F32, (hd_ints){ 1, { 3 } }) } }, 1);
     }
-    ck_assert_msg(hd_eval_shape_n(hd_function_(99, (uintptr_t)traced, r->name, env, sizeof env), &out, 1, a, ARGS) != 0 && hd_error()[0],
+    ck_assert_msg(hd_eval_shape_n(hd_function_(99, (uintptr_t)traced, r->name, env, sizeof env), &out, 1, a,
+                      ARGS) != 0 &&
+            hd_error()[0],
         "%s makes its program succeed", r->name);
 }
 
@@ -394,8 +449,8 @@ static void make_data(void)
 
 static void crashed(int signal_number)
 {
-    fprintf(stderr, "%s crashes with values %d %d %d %d %d %d\n", current, values[0], values[1], values[2], values[3], values[4],
-        values[5]);
+    fprintf(stderr, "%s crashes with values %d %d %d %d %d %d\n", current, values[0], values[1], values[2],
+        values[3], values[4], values[5]);
     signal(signal_number, SIG_DFL);
     raise(signal_number);
 }

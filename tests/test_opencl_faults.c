@@ -1,11 +1,13 @@
 /*
  * test_opencl_faults.c - what follows when a call of the OpenCL driver fails, or a command on the device.
  *
- * In:  small programs that use all of the backend: both queues, loops that read conditions, copies, constants, the disk cache.
- * Out: whatever fails and however often, each result is right or an error that names the device; nothing crashes or waits for
+ * In:  small programs that use all of the backend: both queues, loops that read conditions, copies,
+ * constants, the disk cache.
+ * Out: whatever fails and however often, each result is right or an error that names the device; nothing
+ * crashes or waits for
  *      ever; once the driver works again, so does everything.
- * Each failure has a process of its own. `test_opencl_faults 1` makes every call fail, once and for good; `5` one in five;
- * without a number one in STRIDE does.
+ * Each failure has a process of its own. `test_opencl_faults 1` makes every call fail, once and for good;
+ * `5` one in five; without a number one in STRIDE does.
  */
 #include <check.h>
 #include <math.h>
@@ -68,7 +70,8 @@ static hd_array *filled(float v, int64_t n, int64_t m)
     float *x = malloc((size_t)count * sizeof *x);
     for (int64_t i = 0; i < count; i++)
         x[i] = v;
-    hd_array *a = hd_array_new(HD_F32, m ? (hd_ints){ .n = 2, .v = { m, n } } : (hd_ints){ .n = 1, .v = { n } }, x, NULL);
+    hd_array *a = hd_array_new(
+        HD_F32, m ? (hd_ints){ .n = 2, .v = { m, n } } : (hd_ints){ .n = 1, .v = { n } }, x, NULL);
     free(x);
     return a;
 }
@@ -92,7 +95,8 @@ static int verify(const hd_array *a, const char *what, float want)
     int64_t n = hd_array_size(a);
     for (int64_t i = 0; i < n; i++)
         if (x[i] != want) {
-            fprintf(stderr, "%s: element %lld is %g instead of %g\n", what, (long long)i, (double)x[i], (double)want);
+            fprintf(stderr, "%s: element %lld is %g instead of %g\n", what, (long long)i, (double)x[i],
+                (double)want);
             return WRONG;
         }
     return RIGHT;
@@ -127,7 +131,9 @@ static int everything(void)
         one("on the quick queue", 7, on(HD_FN(affine), filled(2, SMALL, 0))),
         one("on the large queue", 7, on(HD_FN(long_affine), filled(2, LARGE, 0))),
         one("from queue to queue", 22, on(HD_FN(affine), on(HD_FN(long_affine), filled(2, LARGE, 0)))),
-        one("and on", 121, on(HD_FN(affine), on(HD_FN(affine), on(HD_FN(affine), on(HD_FN(long_affine), filled(1, LARGE, 0)))))),
+        one("and on", 121,
+            on(HD_FN(affine),
+                on(HD_FN(affine), on(HD_FN(affine), on(HD_FN(long_affine), filled(1, LARGE, 0)))))),
         one("a loop with a condition", 16, on(HD_FN(doubled), filled(1, SMALL, 0))),
         one("a loop of products", 1 + MATRIX * MATRIX, on(HD_FN(looped), filled(1, MATRIX, MATRIX))),
         one("a constant", 6, on(HD_FN(with_table), filled(3, SMALL, 0))),
@@ -150,8 +156,8 @@ static bool listed(void)
     return false;
 }
 
-/* What fails, and then, with a driver that works again, what must not. Devices are listed once in a process, so those whose
- * listing failed are not there later. */
+/* What fails, and then, with a driver that works again, what must not. Devices are listed once in a process,
+ * so those whose listing failed are not there later. */
 static int in_child(const char *spec, long *calls)
 {
     alarm(SECONDS);
@@ -186,15 +192,20 @@ static int outcome(const char *spec, long *calls)
     waitpid(p, &status, 0);
     if (calls)
         *calls = n;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? HUNG : CRASHED;
+    return WIFEXITED(status)                               ? WEXITSTATUS(status) :
+        WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? HUNG :
+                                                             CRASHED;
 }
 
 static int counts[CRASHED + 1];
 
 static void fails(const char *call, long n, bool for_good)
 {
-    static const char *const said[] = { [WRONG] = "a wrong number, or an error without its place, or one that stays",
-        [HUNG] = "it waits for ever", [CRASHED] = "it crashes" };
+    static const char *const said[] = {
+        [WRONG] = "a wrong number, or an error without its place, or one that stays",
+        [HUNG] = "it waits for ever",
+        [CRASHED] = "it crashes"
+    };
     char spec[96];
     snprintf(spec, sizeof spec, "opencl:%s:%ld%s", call, n, for_good ? "+" : "");
     int v = outcome(spec, NULL);
@@ -214,8 +225,8 @@ static void sweep(const char *call, long usual)
         fails(call, k, false);
         fails(call, k, true);
     }
-    fprintf(stderr, "%s: %ld calls; %d failures changed nothing, %d were told, %d took the device away\n", call, n, counts[RIGHT],
-        counts[FAILED], counts[NOT_LISTED]);
+    fprintf(stderr, "%s: %ld calls; %d failures changed nothing, %d were told, %d took the device away\n",
+        call, n, counts[RIGHT], counts[FAILED], counts[NOT_LISTED]);
     ck_assert_int_gt(counts[FAILED], 0);
 }
 
@@ -245,7 +256,8 @@ END_TEST
 /* Where nothing is on disk. */
 START_TEST(compiling)
 {
-    static const char *const call[] = { "clCreateProgramWithSource", "clBuildProgram", "clGetProgramInfo", "clCreateKernel" };
+    static const char *const call[] = { "clCreateProgramWithSource", "clBuildProgram", "clGetProgramInfo",
+        "clCreateKernel" };
     setenv("HEDDLE_CACHE", "off", 1);
     for (size_t i = 0; i < sizeof call / sizeof *call; i++) {
         fails(call[i], 1, false);

@@ -1,7 +1,7 @@
 /*
- * test_ownership.c - arrays used after their end: dropped twice, donated, parts whose whole is gone, taken over and
- * dropped all the same. It is told with the lines where the array was made and where it ended, hd_live() stays right,
- * and with HEDDLE_CHECK=memory what was never dropped is listed by line.
+ * test_ownership.c - arrays used after their end: dropped twice, donated, parts whose whole is gone, taken
+ * over and dropped all the same. It is told with the lines where the array was made and where it ended,
+ * hd_live() stays right, and with HEDDLE_CHECK=memory what was never dropped is listed by line.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -40,11 +40,13 @@ static bool ran(void (*program)(void), const char *check)
 static hd_array *made(void) { return hd_array_lit(float, (3), 1, 2, 3); }
 enum { MADE_AT = __LINE__ - 1 };
 
-/* Ends the program unless the error names this, where it was made, and the line of this file where it ended. */
+/* Ends the program unless the error names this, where it was made, and the line of this file where it
+ * ended. */
 static void must_say(const char *what, int line)
 {
     char at[64], from[64];
-    snprintf(at, sizeof at, "test_ownership.c:%d", line), snprintf(from, sizeof from, "test_ownership.c:%d", MADE_AT);
+    snprintf(at, sizeof at, "test_ownership.c:%d", line),
+        snprintf(from, sizeof from, "test_ownership.c:%d", MADE_AT);
     if (strstr(hd_error(), what) && strstr(hd_error(), at) && strstr(hd_error(), from))
         return;
     fprintf(stderr, "not %s, %s, %s: %s\n", what, at, from, hd_error());
@@ -77,7 +79,9 @@ static void used_after_drop(void)
     int line = __LINE__ - 1;
     must(hd_call(twice, &r, a) == HD_EINVAL && !r, "refused");
     must_say("hd_call: argument 0: ", line);
-    must(hd_read(a, v, 3) && !hd_data(a) && !hd_array_size(a) && !hd_keep(a) && hd_print(stderr, a) && hd_wait(a), "every other use");
+    must(hd_read(a, v, 3) && !hd_data(a) && !hd_array_size(a) && !hd_keep(a) && hd_print(stderr, a) &&
+            hd_wait(a),
+        "every other use");
     must(!hd_array_tuple(a) && hd_error()[0], "as a part");
     must(!hd_put(a, "host") && hd_error()[0] && hd_save("/tmp/none.npy", a), "elsewhere");
     must_say("hd_save: ", line);
@@ -143,8 +147,8 @@ static void never_an_array(void)
     must(hd_live() == 0, "none is alive");
 }
 
-static void (*const mistakes[])(void) = { dropped_twice, used_after_drop, used_after_donation, part_of_what_is_gone,
-                                          taken_over_and_dropped, never_an_array };
+static void (*const mistakes[])(void) = { dropped_twice, used_after_drop, used_after_donation,
+    part_of_what_is_gone, taken_over_and_dropped, never_an_array };
 enum { MISTAKES = sizeof mistakes / sizeof *mistakes };
 
 START_TEST(told)

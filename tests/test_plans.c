@@ -1,5 +1,6 @@
 /*
- * test_plans.c - what the scheduler must do with programs, whatever they compute: how many kernels, which loops and branches.
+ * test_plans.c - what the scheduler must do with programs, whatever they compute: how many kernels, which
+ * loops and branches.
  *
  * In:  programs against heddle.h.   Out: their plans and kernel texts, looked into. No device is needed.
  */
@@ -45,7 +46,8 @@ static hd loss(hd params, hd x, hd y)
 
 START_TEST(per_example_gradients)
 {
-    hd_array *args[] = { hd_array_dict({ "w", hd_array_abstract(HD_F32, 2) }, { "b", hd_array_abstract(HD_F32) }),
+    hd_array *args[] = { hd_array_dict(
+                             { "w", hd_array_abstract(HD_F32, 2) }, { "b", hd_array_abstract(HD_F32) }),
         hd_array_abstract(HD_F32, 4096, 2), hd_array_abstract(HD_F32, 4096, 3) };
     Seen s = look(hd_vmap(hd_grad(loss), .in_axes = { HD_NONE, 0, 0 }), args, 3);
     ck_assert_msg(s.kernels == 1 && s.steps == 1, "%d kernels in %d steps\n%s", s.kernels, s.steps, s.plan);
@@ -81,8 +83,8 @@ static hd rnn(hd w, hd u, hd b, hd xs)
 
 START_TEST(recurrent_cell)
 {
-    hd_array *args[] = { hd_array_abstract(HD_F32, 8, 8), hd_array_abstract(HD_F32, 8, 8), hd_array_abstract(HD_F32, 8),
-        hd_array_abstract(HD_F32, 64, 200, 8) };
+    hd_array *args[] = { hd_array_abstract(HD_F32, 8, 8), hd_array_abstract(HD_F32, 8, 8),
+        hd_array_abstract(HD_F32, 8), hd_array_abstract(HD_F32, 64, 200, 8) };
     Seen s = look(hd_vmap(rnn, .in_axes = { HD_NONE, HD_NONE, HD_NONE, 0 }), args, 4);
     ck_assert_msg(s.kernels == 1 && s.steps == 1, "%d kernels in %d steps\n%s", s.kernels, s.steps, s.plan);
     ck_assert_msg(strstr(s.code, "< 200;") != NULL, "no loop of 200 steps in\n%s", s.code);
@@ -151,7 +153,8 @@ START_TEST(diamonds)
         done(&s, &x, 1);
     }
     size_t first = lines[1] - lines[0], second = lines[2] - lines[1];
-    ck_assert_msg(second <= first + first / 2 + 20, "%zu %zu %zu lines: not linear", lines[0], lines[1], lines[2]);
+    ck_assert_msg(
+        second <= first + first / 2 + 20, "%zu %zu %zu lines: not linear", lines[0], lines[1], lines[2]);
 }
 END_TEST
 
@@ -196,9 +199,11 @@ START_TEST(map_after_running_values)
     Seen s = look(HD_FN(ran), args, 2);
     ck_assert_msg(s.kernels == 1, "%d kernels\n%s", s.kernels, s.plan);
     done(&s, args, 2);
-    hd_array *x = hd_array_abstract(HD_F32, 1 << 20);   /* in pieces: their sums, what is before each, then one pass */
+    /* in pieces: their sums, what is before each, then one pass */
+    hd_array *x = hd_array_abstract(HD_F32, 1 << 20);
     s = look(HD_FN(running), &x, 1);
-    ck_assert_msg(s.kernels == 3 && !strstr(s.plan, "f32[1048576] temporary"), "%d kernels\n%s", s.kernels, s.plan);
+    ck_assert_msg(
+        s.kernels == 3 && !strstr(s.plan, "f32[1048576] temporary"), "%d kernels\n%s", s.kernels, s.plan);
     done(&s, &x, 1);
 }
 END_TEST

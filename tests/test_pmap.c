@@ -1,7 +1,8 @@
 /*
- * test_pmap.c - maps over devices: they equal vmap in every composition, to the bit where the devices are one; results stay where
- * they are and go into the next map without a detour; lists of devices that do not fit; what becomes of shards when one fails.
- * PoCL is asked for four devices, so that there are several of a kind; of what a machine lacks the test takes the host.
+ * test_pmap.c - maps over devices: they equal vmap in every composition, to the bit where the devices are
+ * one; results stay where they are and go into the next map without a detour; lists of devices that do not
+ * fit; what becomes of shards when one fails. PoCL is asked for four devices, so that there are several of a
+ * kind; of what a machine lacks the test takes the host.
  */
 #include <dirent.h>
 #include <math.h>
@@ -25,8 +26,8 @@ static hd_array *row(void) { return hd_array_new(HD_F32, (hd_ints){ 1, { W } }, 
 static const char *mixed(void)
 {
     static char list[100];
-    snprintf(list, sizeof list, "%s,host,%s,%s", there("opencl:0") ? "opencl:0" : "host", there("vulkan:0") ? "vulkan:0" : "host",
-             there("opencl:1") ? "opencl:1" : "host");
+    snprintf(list, sizeof list, "%s,host,%s,%s", there("opencl:0") ? "opencl:0" : "host",
+        there("vulkan:0") ? "vulkan:0" : "host", there("opencl:1") ? "opencl:1" : "host");
     return list;
 }
 
@@ -43,7 +44,9 @@ static void near(const hd_array *a, const hd_array *b, double tol, const char *w
         return;
     hd_ints s = hd_array_shape(a), t = hd_array_shape(b);
     size_t n = (size_t)hd_array_size(a), bytes = n * hd_dtype_size(hd_array_dtype(a));
-    ck_assert_msg(s.n == t.n && !memcmp(s.v, t.v, sizeof *s.v * (size_t)s.n) && hd_array_dtype(a) == hd_array_dtype(b), "%s: shapes", what);
+    ck_assert_msg(
+        s.n == t.n && !memcmp(s.v, t.v, sizeof *s.v * (size_t)s.n) && hd_array_dtype(a) == hd_array_dtype(b),
+        "%s: shapes", what);
     const void *p = hd_data(a), *q = hd_data(b);
     ck_assert_msg(p && q, "%s: %s", what, hd_error());
     if (tol == 0 || hd_array_dtype(a) != HD_F32) {
@@ -52,7 +55,8 @@ static void near(const hd_array *a, const hd_array *b, double tol, const char *w
     }
     for (size_t k = 0; k < n; k++) {
         double x = ((const float *)p)[k], y = ((const float *)q)[k];
-        ck_assert_msg(fabs(x - y) <= tol * (1 + fabs(y)), "%s: element %zu is %.9g, not %.9g", what, k, x, y);
+        ck_assert_msg(
+            fabs(x - y) <= tol * (1 + fabs(y)), "%s: element %zu is %.9g, not %.9g", what, k, x, y);
     }
 }
 
@@ -71,13 +75,22 @@ static hd means(hd x) { return hd_tuple(hd_pmean(x, "i"), hd_pmax(x, "i"), hd_pm
 static hd numbered(hd x) { return hd_mul(x, hd_cast(hd_axis_index("i"), HD_F32)); }
 static hd gathers(hd x) { return hd_tuple(hd_all_gather(x, "i", 1, false), hd_all_gather(x, "i", 0, true)); }
 static hd four(hd x) { return hd_mul(hd_iota(HD_F32, 0, 4), hd_sum(x)); }
-static hd scatters(hd x) { return hd_tuple(hd_psum_scatter(four(x), "i", 0, false), hd_all_to_all(four(x), "i", 0, 0, true)); }
+static hd scatters(hd x)
+{
+    return hd_tuple(hd_psum_scatter(four(x), "i", 0, false), hd_all_to_all(four(x), "i", 0, 0, true));
+}
 static hd turned(hd x)
 {
-    static const int ring[N][2] = { { 0, 1 }, { 1, 2 }, { 2, 3 }, { 3, 0 } }, some[2][2] = { { 0, 2 }, { 3, 0 } };
+    static const int ring[N][2] = { { 0, 1 }, { 1, 2 }, { 2, 3 }, { 3, 0 } },
+                     some[2][2] = { { 0, 2 }, { 3, 0 } };
     return hd_tuple(hd_ppermute(x, "i", ring, N), hd_ppermute(x, "i", some, 2));
 }
-static hd step(hd x, hd nothing) { (void)nothing; x = hd_add(hd_mul_c(x, .5), hd_pmean(hd_sin(x), "i")); return hd_tuple(x, hd_sum(x)); }
+static hd step(hd x, hd nothing)
+{
+    (void)nothing;
+    x = hd_add(hd_mul_c(x, .5), hd_pmean(hd_sin(x), "i"));
+    return hd_tuple(x, hd_sum(x));
+}
 static hd scanned(hd x) { return hd_scan(step, x, HD_NIL, .length = 3); }
 static hd below(hd s) { return hd_lt(hd_nth(s, 1), hd_c(3)); }
 static hd turn(hd s) { return hd_tuple(hd_nth(step(hd_nth(s, 0), HD_NIL), 0), hd_add_c(hd_nth(s, 1), 1)); }
@@ -95,21 +108,39 @@ static hd pmap_inside(hd x) { return hd_apply(hd_pmap(inner_lane, .axis_name = "
 static hd dtypes(hd x)
 {
     hd k = hd_cast(x, HD_I32);
-    return hd_tuple(hd_psum(k, "i"), hd_pmax(hd_gt(x, hd_c(0)), "i"), hd_cast(hd_psum(hd_cast(x, HD_F16), "i"), HD_F32),
-                    hd_all_gather(hd_cast(k, HD_U8), "i", 0, false), hd_psum(hd_zeros(HD_F32, 0, 2), "i"));
+    return hd_tuple(hd_psum(k, "i"), hd_pmax(hd_gt(x, hd_c(0)), "i"),
+        hd_cast(hd_psum(hd_cast(x, HD_F16), "i"), HD_F32), hd_all_gather(hd_cast(k, HD_U8), "i", 0, false),
+        hd_psum(hd_zeros(HD_F32, 0, 2), "i"));
 }
 static hd large(hd x) { return hd_sum(hd_psum(hd_mul(hd_iota(HD_F32, 0, 50001), hd_sum(x)), "i")); }
 
 #define LAW(f) { #f, f }
-static const struct { const char *name; hd (*f)(hd); } law[] = {
-    LAW(local), LAW(met), LAW(means), LAW(numbered), LAW(gathers), LAW(scatters), LAW(turned), LAW(scanned), LAW(looped),
-    LAW(branched), LAW(own_trips), LAW(by_number), LAW(shared_sum), LAW(vmap_inside), LAW(pmap_inside), LAW(dtypes), LAW(large),
+static const struct { const char *name; hd (*f)(hd);
+} law[] = {
+    LAW(local),
+    LAW(met),
+    LAW(means),
+    LAW(numbered),
+    LAW(gathers),
+    LAW(scatters),
+    LAW(turned),
+    LAW(scanned),
+    LAW(looped),
+    LAW(branched),
+    LAW(own_trips),
+    LAW(by_number),
+    LAW(shared_sum),
+    LAW(vmap_inside),
+    LAW(pmap_inside),
+    LAW(dtypes),
+    LAW(large),
 };
 
 static void holds(int k, const char *list, double tol)
 {
     hd_array *x = rows();
-    hd_array *want = called(hd_jit(hd_vmap(law[k].f, .axis_name = "i"), .device = "host"), x, NULL, law[k].name);
+    hd_array *want =
+        called(hd_jit(hd_vmap(law[k].f, .axis_name = "i"), .device = "host"), x, NULL, law[k].name);
     hd_array *got = called(hd_pmap(law[k].f, OVER(list)), x, NULL, law[k].name);
     near(got, want, tol, law[k].name);
     hd_drop(got), hd_drop(want), hd_drop(x);
@@ -136,22 +167,43 @@ static hd first(hd (*f)(hd), hd x) { hd y = f(x); return hd_len(y) ? hd_nth(y, 0
     static hd f##_of(hd x) { return first(f, x); } \
     static hd f##_v(hd x) { return hd_sum(hd_square(hd_apply(hd_vmap(f##_of, .axis_name = "i"), x))); } \
     static hd f##_p(hd x) { return hd_sum(hd_square(hd_apply(hd_pmap(f##_of, OVER(list_now)), x))); }
-ENERGY(local) ENERGY(met) ENERGY(means) ENERGY(numbered) ENERGY(gathers) ENERGY(scatters) ENERGY(turned) ENERGY(scanned)
-ENERGY(branched) ENERGY(by_number) ENERGY(vmap_inside)
-static hd largest(hd x) { return hd_pmax(x, "i"); }
+ENERGY(local)
+ENERGY(met) ENERGY(means) ENERGY(numbered) ENERGY(gathers) ENERGY(scatters) ENERGY(turned) ENERGY(scanned)
+    ENERGY(branched) ENERGY(by_number) ENERGY(vmap_inside) static hd largest(hd x)
+{
+    return hd_pmax(x, "i");
+}
 static hd dealt(hd x) { return hd_all_to_all(four(x), "i", 0, 0, true); }
 ENERGY(largest) ENERGY(dealt)
 
-#define BOTH(f) { #f, f##_v, f##_p }
-static const struct { const char *name; hd (*v)(hd), (*p)(hd); } energy[] = {
-    BOTH(local), BOTH(met), BOTH(means), BOTH(numbered), BOTH(gathers), BOTH(scatters), BOTH(turned), BOTH(scanned), BOTH(branched),
-    BOTH(by_number), BOTH(vmap_inside), BOTH(largest), BOTH(dealt),
+#define BOTH(f) \
+    { \
+#f, f##_v, f##_p \
+    }
+static const struct {
+    const char *name;
+    hd (*v)(hd), (*p)(hd);
+} energy[] = {
+    BOTH(local),
+    BOTH(met),
+    BOTH(means),
+    BOTH(numbered),
+    BOTH(gathers),
+    BOTH(scatters),
+    BOTH(turned),
+    BOTH(scanned),
+    BOTH(branched),
+    BOTH(by_number),
+    BOTH(vmap_inside),
+    BOTH(largest),
+    BOTH(dealt),
 };
 
 static void same_gradient(int k, const char *list, double tol)
 {
     list_now = list;
-    hd_array *x = rows(), *want = called(hd_jit(hd_grad(energy[k].v), .device = "host"), x, NULL, energy[k].name);
+    hd_array *x = rows(),
+             *want = called(hd_jit(hd_grad(energy[k].v), .device = "host"), x, NULL, energy[k].name);
     hd_fn *f = hd_jit(hd_grad(energy[k].p), .device = "host");
     hd_array *got = called(f, x, NULL, energy[k].name);
     near(got, want, tol, energy[k].name);
@@ -187,20 +239,42 @@ static hd turn_v(hd x, hd i, hd w) { (void)i; return train_step_v(w, x); }
 static hd turn_p(hd x, hd i, hd w) { (void)i; return train_step_p(w, x); }
 static hd loop_v(hd w, hd x) { return hd_fori(hd_c(0), hd_c(3), hd_partial(turn_v, x), w); }
 static hd loop_p(hd w, hd x) { return hd_fori(hd_c(0), hd_c(3), hd_partial(turn_p, x), w); }
-static hd columns_v(hd w, hd x) { return hd_apply(hd_vmap(hd_mul, .in_axes = { 0, 1 }, .out_axes = 1), w, x); }
-static hd columns_p(hd w, hd x) { return hd_apply(hd_pmap(hd_mul, .devices = "host", .in_axes = { 0, 1 }, .out_axes = 1), w, x); }
-static hd outside_v(hd w, hd x) { return hd_apply(hd_vmap(hd_partial(train_step_v, w)), hd_stack(0, x, hd_sin(x))); }
-static hd outside_p(hd w, hd x) { return hd_apply(hd_vmap(hd_partial(train_step_p, w)), hd_stack(0, x, hd_sin(x))); }
-static hd across_v(hd w, hd x) { return hd_apply(hd_vmap(hd_partial(train_step_v, w), .in_axes = { 1 }), hd_stack(1, x, hd_sin(x))); }
-static hd across_p(hd w, hd x) { return hd_apply(hd_vmap(hd_partial(train_step_p, w), .in_axes = { 1 }), hd_stack(1, x, hd_sin(x))); }
+static hd columns_v(hd w, hd x)
+{
+    return hd_apply(hd_vmap(hd_mul, .in_axes = { 0, 1 }, .out_axes = 1), w, x);
+}
+static hd columns_p(hd w, hd x)
+{
+    return hd_apply(hd_pmap(hd_mul, .devices = "host", .in_axes = { 0, 1 }, .out_axes = 1), w, x);
+}
+static hd outside_v(hd w, hd x)
+{
+    return hd_apply(hd_vmap(hd_partial(train_step_v, w)), hd_stack(0, x, hd_sin(x)));
+}
+static hd outside_p(hd w, hd x)
+{
+    return hd_apply(hd_vmap(hd_partial(train_step_p, w)), hd_stack(0, x, hd_sin(x)));
+}
+static hd across_v(hd w, hd x)
+{
+    return hd_apply(hd_vmap(hd_partial(train_step_v, w), .in_axes = { 1 }), hd_stack(1, x, hd_sin(x)));
+}
+static hd across_p(hd w, hd x)
+{
+    return hd_apply(hd_vmap(hd_partial(train_step_p, w), .in_axes = { 1 }), hd_stack(1, x, hd_sin(x)));
+}
 static hd through_v(hd w, hd x) { return hd_sum(hd_square(epochs_v(w, x))); }
 static hd through_p(hd w, hd x) { return hd_sum(hd_square(epochs_p(w, x))); }
 static hd captured_v(hd w, hd x) { return hd_sum(hd_apply(hd_vmap(hd_partial(scalar_loss, w)), x)); }
-static hd captured_p(hd w, hd x) { return hd_sum(hd_apply(hd_pmap(hd_partial(scalar_loss, w), .devices = "host,host"), x)); }
+static hd captured_p(hd w, hd x)
+{
+    return hd_sum(hd_apply(hd_pmap(hd_partial(scalar_loss, w), .devices = "host,host"), x));
+}
 
 static void same_of(hd_fn *v, hd_fn *p, double tol, const char *what)
 {
-    hd_array *w = row(), *x = rows(), *want = called(hd_jit(v, .device = "host"), w, x, what), *got = called(p, w, x, what);
+    hd_array *w = row(), *x = rows(), *want = called(hd_jit(v, .device = "host"), w, x, what),
+             *got = called(p, w, x, what);
     near(got, want, tol, what);
     hd_drop(got), hd_drop(want), hd_drop(w), hd_drop(x);
 }
@@ -216,8 +290,8 @@ START_TEST(compositions)
     same_of(hd_grad(through_v), hd_grad(through_p), 1e-6, "grad of several");
     same_of(hd_grad(captured_v), hd_grad(captured_p), 1e-6, "grad by what is captured");
     same_of(hd_hessian(captured_v), hd_hessian(captured_p), 1e-6, "second derivatives");
-    same_of(hd_vmap(hd_grad(captured_v), .in_axes = { 0, HD_NONE }), hd_vmap(hd_grad(captured_p), .in_axes = { 0, HD_NONE }), 1e-6,
-            "vmap of grad");
+    same_of(hd_vmap(hd_grad(captured_v), .in_axes = { 0, HD_NONE }),
+        hd_vmap(hd_grad(captured_p), .in_axes = { 0, HD_NONE }), 1e-6, "vmap of grad");
 }
 END_TEST
 
@@ -229,7 +303,8 @@ START_TEST(stays)
 {
     const char *list = several() ? "opencl:0,opencl:1,opencl:2,opencl:3" : mixed();
     hd_array *x = rows(), *there4 = hd_put(x, list), *y, *z, *want, *whole;
-    ck_assert_msg(there4 && (!several() || !strcmp(hd_array_device(there4), list)), "%s: %s", hd_array_device(there4), hd_error());
+    ck_assert_msg(there4 && (!several() || !strcmp(hd_array_device(there4), list)), "%s: %s",
+        hd_array_device(there4), hd_error());
     near(there4, x, 0, "dealt out and read");
     y = called(hd_pmap(met, OVER(list)), there4, NULL, "first");
     if (several())
@@ -268,14 +343,19 @@ static hd product(hd x, hd y) { return hd_mul(x, y); }
 
 START_TEST(one_copy)
 {
-    hd_array *x = rows(), *y = called(hd_pmap(none_of, OVER(mixed()), .out_axes = HD_NONE), x, NULL, "out none");
-    hd_array *want = called(hd_jit(hd_vmap(none_of, .axis_name = "i", .out_axes = HD_NONE), .device = "host"), x, NULL, "out none");
+    hd_array *x = rows(),
+             *y = called(hd_pmap(none_of, OVER(mixed()), .out_axes = HD_NONE), x, NULL, "out none");
+    hd_array *want =
+        called(hd_jit(hd_vmap(none_of, .axis_name = "i", .out_axes = HD_NONE), .device = "host"), x, NULL,
+            "out none");
     ck_assert_int_eq(hd_array_shape(y).n, 1);
     near(y, want, 1e-6, "out none");
     ck_assert_ptr_null(strchr(hd_array_device(y), ','));
     /* Copies on some devices and copies on others go together, wherever a function runs. */
-    hd_array *z = called(hd_pmap(none_of, OVER("host:4,host:3,host:4,host:3"), .out_axes = HD_NONE), x, NULL, "elsewhere");
-    hd_array *both = called(HD_FN(product), y, z, "copies of different devices"), *square = called(HD_FN(product), want, want, "product");
+    hd_array *z = called(
+        hd_pmap(none_of, OVER("host:4,host:3,host:4,host:3"), .out_axes = HD_NONE), x, NULL, "elsewhere");
+    hd_array *both = called(HD_FN(product), y, z, "copies of different devices"),
+             *square = called(HD_FN(product), want, want, "product");
     near(both, square, 1e-5, "copies of different devices");
     hd_drop(square), hd_drop(both), hd_drop(z), hd_drop(want), hd_drop(y), hd_drop(x);
 }
@@ -288,7 +368,8 @@ static void refused(hd_fn *f, enum hd_code code, const char *word, const char *m
     hd_array *x = rows(), *y = NULL;
     int e = f ? hd_call(f, &y, x) : (int)hd_error_code();
     ck_assert_msg(e == (int)code && !y, "%d, not %d: %s", e, (int)code, hd_error());
-    ck_assert_msg(strstr(hd_error(), word) && strstr(hd_error(), more), "\"%s\", \"%s\" are not in \"%s\"", word, more, hd_error());
+    ck_assert_msg(strstr(hd_error(), word) && strstr(hd_error(), more), "\"%s\", \"%s\" are not in \"%s\"",
+        word, more, hd_error());
     ck_assert_msg(strstr(hd_error(), "test_pmap.c:"), "no line: %s", hd_error());
     hd_drop(x);
 }
@@ -317,16 +398,23 @@ END_TEST
 
 /* ==================== checks and rules of the user's own */
 
-static hd positive(hd x) { hd s = hd_sum(x); hd_check(hd_gt(s, hd_c(-2)), "the sum is positive"); return hd_add(x, hd_psum(s, "i")); }
+static hd positive(hd x)
+{
+    hd s = hd_sum(x);
+    hd_check(hd_gt(s, hd_c(-2)), "the sum is positive");
+    return hd_add(x, hd_psum(s, "i"));
+}
 static hd cube(hd x) { return hd_mul(hd_square(x), x); }
-static hd cube_rule(hd x, hd t) { return hd_tuple(cube(x), hd_mul(hd_mul_c(hd_square(x), 30), t)); }     /* ten times too much */
+/* ten times too much */
+static hd cube_rule(hd x, hd t) { return hd_tuple(cube(x), hd_mul(hd_mul_c(hd_square(x), 30), t)); }
 static hd ruled(hd x) { return hd_psum(hd_apply(hd_custom_jvp(cube, cube_rule), x), "i"); }
 ENERGY(ruled)
 
 START_TEST(from_inside)
 {
     const float low[N * W] = { [7] = -9 };
-    hd_array *x = rows(), *bad = hd_array_new(HD_F32, (hd_ints){ 2, { N, W } }, low, NULL), *y = NULL, *v, *p;
+    hd_array *x = rows(), *bad = hd_array_new(HD_F32, (hd_ints){ 2, { N, W } }, low, NULL), *y = NULL, *v,
+             *p;
     hd_fn *f = hd_pmap(positive, OVER("host,host"));
     ck_assert_int_eq(hd_call(f, &y, bad), HD_ECHECK);
     ck_assert_msg(strstr(hd_error(), "the sum is positive (i 2)") != NULL, "%s", hd_error());
@@ -354,7 +442,8 @@ static int threads_now(void)
     return n;
 }
 
-/* One call with the n-th call of a driver refused: right, or one error that names the device; then a call that works. */
+/* One call with the n-th call of a driver refused: right, or one error that names the device; then a call
+ * that works. */
 static bool refused_once(hd_fn *f, hd_array *x, const hd_array *want, const char *kind, int n)
 {
     char spec[40], name[40];
@@ -366,7 +455,8 @@ static bool refused_once(hd_fn *f, hd_array *x, const hd_array *want, const char
     e = e ? e : hd_wait(y);
     fault_set(NULL);
     if (e)
-        ck_assert_msg(strstr(hd_error(), name) != NULL && strstr(hd_error(), "test_pmap.c:"), "%s: %s", spec, hd_error());
+        ck_assert_msg(strstr(hd_error(), name) != NULL && strstr(hd_error(), "test_pmap.c:"), "%s: %s", spec,
+            hd_error());
     else
         near(y, want, 0, spec);
     hd_drop(y);
@@ -394,7 +484,8 @@ START_TEST(faults)
             failed += refused_once(f, x, want, kind[k], n);
         ck_assert_int_gt(failed, 10);
         for (int k = 0; k < 10000 && threads_now() != before; k++)
-            usleep(1000);                       /* the system takes a joined thread off its list a moment later */
+            /* the system takes a joined thread off its list a moment later */
+            usleep(1000);
         ck_assert_int_eq(threads_now(), before);
         hd_drop(want);
     }

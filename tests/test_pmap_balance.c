@@ -1,6 +1,7 @@
 /*
- * test_pmap_balance.c - maps whose places go to devices in proportion to their speed: the result is the same, the numbers follow what a
- * place costs, and follow it again when that changes. What it costs is said, not measured, so no clock is asked.
+ * test_pmap_balance.c - maps whose places go to devices in proportion to their speed: the result is the
+ * same, the numbers follow what a place costs, and follow it again when that changes. What it costs is said,
+ * not measured, so no clock is asked.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -28,9 +29,14 @@ static Counts counts(void)
     FILE *f = fopen(timeline, "r");
     ck_assert(f && !fseek(f, seen, SEEK_SET));
     while (fgets(line, sizeof line, f))
-        if (sscanf(line, "{\"ph\":\"M\",\"pid\":%d,\"tid\":%*d,\"name\":\"process_name\",\"args\":{\"name\":\"%39[^\"]", &pid, name) == 2)
+        if (sscanf(line,
+                "{\"ph\":\"M\",\"pid\":%d,\"tid\":%*d,\"name\":\"process_name\",\"args\":{\"name\":\"%39[^"
+                "\"]",
+                &pid, name) == 2)
             strcpy(device_of[pid & 7], name);
-        else if (sscanf(line, "{\"ph\":\"B\",\"pid\":%d,\"tid\":%*d,\"name\":\"%59[^\"]\"", &pid, name) == 2 && !strchr(name, '#'))
+        else if (sscanf(line, "{\"ph\":\"B\",\"pid\":%d,\"tid\":%*d,\"name\":\"%59[^\"]\"", &pid, name) ==
+                2 &&
+            !strchr(name, '#'))
             c.n[pid & 7]++;
     seen = ftell(f) > 3 ? ftell(f) - 3 : 0;
     fclose(f);
@@ -71,10 +77,12 @@ static void same(hd_fn *f, hd_fn *v, int64_t places, double tol, const char *wha
 {
     hd_array *x = numbers(places), *got = NULL, *want = NULL;
     ck_assert_msg(f && !hd_call(f, &got, x), "%s: %s", what, hd_error());
-    ck_assert_msg(!hd_call(hd_jit_n(v, &(hd_jit_opts){ .device = "host" }), &want, x), "%s: %s", what, hd_error());
+    ck_assert_msg(
+        !hd_call(hd_jit_n(v, &(hd_jit_opts){ .device = "host" }), &want, x), "%s: %s", what, hd_error());
     const float *p = hd_data(got), *q = hd_data(want);
     for (int64_t k = 0; k < hd_array_size(want); k++)
-        ck_assert_msg(tol ? fabsf(p[k] - q[k]) <= tol : !memcmp(p + k, q + k, sizeof *p), "%s: element %d", what, (int)k);
+        ck_assert_msg(tol ? fabsf(p[k] - q[k]) <= tol : !memcmp(p + k, q + k, sizeof *p), "%s: element %d",
+            what, (int)k);
     hd_drop(got), hd_drop(want), hd_drop(x);
 }
 
@@ -82,7 +90,8 @@ static void same(hd_fn *f, hd_fn *v, int64_t places, double tol, const char *wha
 
 START_TEST(follows_speed)
 {
-    hd_fn *f = hd_pmap(numbered, .devices = "host,host:1", .axis_name = "i", .balance = true), *v = hd_vmap(numbered, .axis_name = "i");
+    hd_fn *f = hd_pmap(numbered, .devices = "host,host:1", .axis_name = "i", .balance = true),
+          *v = hd_vmap(numbered, .axis_name = "i");
     static const struct { const char *pace; int first, second; } call[] = {
         { "host=1, host:1=3", 6, 6 },           /* nothing is known */
         { "host=1, host:1=3", 9, 3 },
@@ -100,8 +109,8 @@ START_TEST(follows_speed)
         setenv("HEDDLE_PACE", call[k].pace, 1);
         same(f, v, PLACES, 0, call[k].pace);
         Counts c = counts();
-        ck_assert_msg(on(c, "host") == call[k].first && on(c, "host:1") == call[k].second, "call %d, %s: %d and %d", k, call[k].pace,
-                      on(c, "host"), on(c, "host:1"));
+        ck_assert_msg(on(c, "host") == call[k].first && on(c, "host:1") == call[k].second,
+            "call %d, %s: %d and %d", k, call[k].pace, on(c, "host"), on(c, "host:1"));
     }
 }
 END_TEST
@@ -110,9 +119,10 @@ START_TEST(numbers_that_do_not_divide)
 {
     setenv("HEDDLE_PACE", "host=2", 1);
     for (int k = 0; k < 3; k++) {
-        same(hd_pmap(rows, .devices = "host,host:1,host:2", .balance = true), hd_vmap(rows), 4, 0, "four on three");
-        same(hd_pmap(meet, .devices = "host,host:1,host:2", .axis_name = "i", .balance = true), hd_vmap(meet, .axis_name = "i"), 4, 0,
-             "four that meet");
+        same(hd_pmap(rows, .devices = "host,host:1,host:2", .balance = true), hd_vmap(rows), 4, 0,
+            "four on three");
+        same(hd_pmap(meet, .devices = "host,host:1,host:2", .axis_name = "i", .balance = true),
+            hd_vmap(meet, .axis_name = "i"), 4, 0, "four that meet");
     }
 }
 END_TEST
@@ -131,7 +141,8 @@ START_TEST(gradients)
 {
     setenv("HEDDLE_PACE", "host=2", 1);
     hd_array *w = hd_array_scalar(HD_F32, .7), *x = numbers(6), *got[2], *want[2];
-    hd_fn *f = hd_grad(losses, .argnums = { 2, { 0, 1 } }), *v = hd_grad(losses_v, .argnums = { 2, { 0, 1 } });
+    hd_fn *f = hd_grad(losses, .argnums = { 2, { 0, 1 } }),
+          *v = hd_grad(losses_v, .argnums = { 2, { 0, 1 } });
     for (int k = 0; k < 2; k++) {
         ck_assert_msg(!hd_call(f, got, w, x) && !hd_call(v, want, w, x), "%s", hd_error());
         ck_assert(fabs(hd_item(got[0]) - hd_item(want[0])) < 1e-4);
@@ -147,8 +158,10 @@ END_TEST
 START_TEST(refused)
 {
     hd_array *x = numbers(2), *y = NULL;
-    ck_assert_int_eq(hd_call(hd_pmap(rows, .devices = "host,host:1,host:2", .balance = true), &y, x), HD_ESHAPE);
-    ck_assert_msg(strstr(hd_error(), "3 devices") && strstr(hd_error(), "test_pmap_balance.c:"), "%s", hd_error());
+    ck_assert_int_eq(
+        hd_call(hd_pmap(rows, .devices = "host,host:1,host:2", .balance = true), &y, x), HD_ESHAPE);
+    ck_assert_msg(
+        strstr(hd_error(), "3 devices") && strstr(hd_error(), "test_pmap_balance.c:"), "%s", hd_error());
     ck_assert_ptr_null(hd_vmap(rows, .balance = true));
     ck_assert_msg(strstr(hd_error(), ".balance is for hd_pmap") != NULL, "%s", hd_error());
     hd_drop(x);

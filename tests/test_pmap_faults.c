@@ -1,10 +1,13 @@
 /*
  * test_pmap_faults.c - what follows when a device fails in the middle of a map over unlike devices.
  *
- * In:  a step over two hosts, OpenCL and Vulkan whose shards meet several times, and each kind of call to each kind of device,
+ * In:  a step over two hosts, OpenCL and Vulkan whose shards meet several times, and each kind of call to
+ * each kind of device,
  *      failing at its first, second ... place, once and for good: some hundred failures.
- * Out: the right bits, or one error that names the device and the line of the map; what the caller holds stays readable, the other
- *      devices work on, and so does this one once its calls succeed again. No call waits for ever; no thread and no array is left.
+ * Out: the right bits, or one error that names the device and the line of the map; what the caller holds
+ * stays readable, the other
+ *      devices work on, and so does this one once its calls succeed again. No call waits for ever; no thread
+ *      and no array is left.
  * PoCL is asked for several devices; a device that is not there is another host.
  */
 #include <dirent.h>
@@ -19,7 +22,12 @@ static const float in12[N * W] = { .5f, -1, 2, .25f, 3, -2, .75f, 1.5f, -.5f, 1,
 static const char *const kind[] = { "host", "opencl", "vulkan" };
 enum { KINDS = sizeof kind / sizeof *kind };
 
-static hd turn(hd x, hd nothing) { (void)nothing; x = hd_add(hd_mul_c(x, .5), hd_pmean(hd_mul(x, x), "i")); return hd_tuple(x, x); }
+static hd turn(hd x, hd nothing)
+{
+    (void)nothing;
+    x = hd_add(hd_mul_c(x, .5), hd_pmean(hd_mul(x, x), "i"));
+    return hd_tuple(x, x);
+}
 static hd step(hd x)
 {
     hd r = hd_scan(turn, x, HD_NIL, .length = 2);
@@ -32,12 +40,17 @@ static char others[KINDS][100];                 /* those that are not of this ki
 
 static void choose_devices(void)
 {
-    const char *name[N] = { "host", there("opencl:0") ? "opencl:0" : "host:2", there("vulkan:0") ? "vulkan:0" : "host:3", "host:1" };
+    const char *name[N] = { "host", there("opencl:0") ? "opencl:0" : "host:2",
+        there("vulkan:0") ? "vulkan:0" : "host:3", "host:1" };
     snprintf(all, sizeof all, "%s,%s,%s,%s", name[0], name[1], name[2], name[3]);
     for (int k = 0; k < KINDS; k++)
         for (int i = 0, at = 0; i < N; i++) {
             bool hit = !strncmp(name[i], kind[k], strlen(kind[k]));
-            const char *s = !hit ? name[i] : k ? "host" : there("opencl:1") ? "opencl:1" : there("vulkan:0") ? "vulkan:0" : "";
+            const char *s = !hit  ? name[i] :
+                k                 ? "host" :
+                there("opencl:1") ? "opencl:1" :
+                there("vulkan:0") ? "vulkan:0" :
+                                    "";
             at += snprintf(others[k] + at, sizeof others[k] - (size_t)at, "%s%s", i && *s ? "," : "", s);
         }
 }
@@ -62,7 +75,8 @@ static void no_more_threads(int before, const char *spec)
 {
     for (int k = 0; k < 10000 && threads_now() > before; k++)
         usleep(1000);
-    ck_assert_msg(threads_now() <= before, "%s: %d threads are left, there were %d", spec, threads_now(), before);
+    ck_assert_msg(
+        threads_now() <= before, "%s: %d threads are left, there were %d", spec, threads_now(), before);
 }
 
 /* Calls f and reads what it gives. */
@@ -85,7 +99,10 @@ static void works(hd_fn *f, hd_array *x, const float *want, const char *spec, co
     ck_assert_msg(!memcmp(y, want, sizeof y), "%s, %s: other bits", spec, when);
 }
 
-typedef struct Known { hd_array *x, *held; float step[N * W], held_bytes[N * W], halved[KINDS][N * W]; } Known;
+typedef struct Known {
+    hd_array *x, *held;
+    float step[N * W], held_bytes[N * W], halved[KINDS][N * W];
+} Known;
 
 /* One failure; true if the call noticed. */
 static bool strike(const Known *w, int k, const char *call, int n, bool for_good)
@@ -100,7 +117,8 @@ static bool strike(const Known *w, int k, const char *call, int n, bool for_good
     ck_assert(fault_set(spec));
     int e = bytes_of(f, w->x, y);
     if (e) {
-        ck_assert_msg(strstr(hd_error(), kind[k]) && strstr(hd_error(), "test_pmap_faults.c:"), "%s: \"%s\"", spec, hd_error());
+        ck_assert_msg(strstr(hd_error(), kind[k]) && strstr(hd_error(), "test_pmap_faults.c:"), "%s: \"%s\"",
+            spec, hd_error());
     } else {
         ck_assert_msg(!memcmp(y, w->step, sizeof y), "%s: other bits", spec);
     }
@@ -110,7 +128,8 @@ static bool strike(const Known *w, int k, const char *call, int n, bool for_good
     fault_set(NULL);
     ck_assert_msg(hd_data(w->x) && !memcmp(hd_data(w->x), in12, sizeof in12), "%s: the argument", spec);
     hd_array *copy = hd_put(w->held, "host");   /* of what is still on the devices */
-    ck_assert_msg(copy && hd_data(copy) && !memcmp(hd_data(copy), w->held_bytes, sizeof y), "%s: a result: %s", spec, hd_error());
+    ck_assert_msg(copy && hd_data(copy) && !memcmp(hd_data(copy), w->held_bytes, sizeof y),
+        "%s: a result: %s", spec, hd_error());
     hd_drop(copy);
     works(over(step, all), w->x, w->step, spec, "afterwards");
     no_more_threads(before, spec);
@@ -126,7 +145,8 @@ static void learn(Known *w)
     memcpy(w->held_bytes, w->step, sizeof w->step);
     for (int k = 0; k < KINDS; k++)
         if (others[k][0])
-            ck_assert_msg(!bytes_of(over(halved, others[k]), w->x, w->halved[k]), "%s: %s", others[k], hd_error());
+            ck_assert_msg(
+                !bytes_of(over(halved, others[k]), w->x, w->halved[k]), "%s: %s", others[k], hd_error());
 }
 
 static bool in_list(int k) { return strstr(all, kind[k]) != NULL; }
@@ -134,7 +154,8 @@ static bool in_list(int k) { return strstr(all, kind[k]) != NULL; }
 /* Each kind of call, until the step makes no more of them. */
 START_TEST(strikes)
 {
-    static const char *const call[] = { "alloc", "upload", "download", "launch", "copy", "wait", "exchange", "compile", "event" };
+    static const char *const call[] = { "alloc", "upload", "download", "launch", "copy", "wait", "exchange",
+        "compile", "event" };
     Known w = { 0 };
     int struck = 0, noticed = 0;
     choose_devices();
@@ -150,7 +171,9 @@ START_TEST(strikes)
             fault_set(none);
             ck_assert_int_eq(bytes_of(over(step, all), w.x, y), 0);
             long calls = fault_calls();
-            ck_assert_msg(calls || !strcmp(call[c], "copy") || !strcmp(call[c], "wait") || !strcmp(call[c], "event"), "%s: no %s", kind[k], call[c]);
+            ck_assert_msg(
+                calls || !strcmp(call[c], "copy") || !strcmp(call[c], "wait") || !strcmp(call[c], "event"),
+                "%s: no %s", kind[k], call[c]);
             for (int n = 1; n <= calls; n++)
                 for (int good = 0; good < 2; good++)
                     struck++, seen += strike(&w, k, call[c], n, good);
@@ -178,8 +201,10 @@ START_TEST(opening)
         ck_assert(fault_set(spec));
         ck_assert(bytes_of(over(halved, list), x, y));
         bool missing = strstr(hd_error(), "there is no device");
-        ck_assert_msg(strstr(hd_error(), first[k]) && strstr(hd_error(), "test_pmap_faults.c:"), "%s: %s", spec, hd_error());
-        ck_assert_msg(missing || (strstr(hd_error(), "open") && !bytes_of(over(halved, list), x, y)), "%s: %s", spec, hd_error());
+        ck_assert_msg(strstr(hd_error(), first[k]) && strstr(hd_error(), "test_pmap_faults.c:"), "%s: %s",
+            spec, hd_error());
+        ck_assert_msg(missing || (strstr(hd_error(), "open") && !bytes_of(over(halved, list), x, y)),
+            "%s: %s", spec, hd_error());
         hd_drop(x);
         fault_set("host:none:1");               /* what is opened from here on can fail, too */
     }

@@ -1,7 +1,7 @@
 /*
- * test_pmap_grid.c - maps over devices inside maps over devices, loops and branches: they equal the same with vmap, to the bit where
- * the devices are one; all devices of the grid work; what is only read by rows stays in rows.
- * Which shards ran, and what they exchanged, is read from the timeline.
+ * test_pmap_grid.c - maps over devices inside maps over devices, loops and branches: they equal the same
+ * with vmap, to the bit where the devices are one; all devices of the grid work; what is only read by rows
+ * stays in rows. Which shards ran, and what they exchanged, is read from the timeline.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -10,8 +10,8 @@
 #include "suite.h"
 
 enum { N = 4, M = 6 };
-static const float numbers[N * M] = { .5f, -1, 2, .25f, 3, -2, .75f, 1.5f, -.5f, 1, -.25f, .1f, -3, .3f, 1.25f, 2, -.75f, .6f, .2f,
-                                      -1.5f, .9f, .4f, -.1f, 1 };
+static const float numbers[N * M] = { .5f, -1, 2, .25f, 3, -2, .75f, 1.5f, -.5f, 1, -.25f, .1f, -3, .3f,
+    1.25f, 2, -.75f, .6f, .2f, -1.5f, .9f, .4f, -.1f, 1 };
 
 /* ==================== what ran */
 
@@ -30,7 +30,8 @@ static Ran ran(void)
     FILE *f = fopen(timeline, "r");
     ck_assert(f && !fseek(f, seen, SEEK_SET));
     while (fgets(line, sizeof line, f)) {
-        if (sscanf(line, "{\"ph\":\"B\",\"pid\":%*d,\"tid\":%d,\"name\":\"%59[^\"]\"", &tid, name) != 2 || tid < 1 || tid > 64)
+        if (sscanf(line, "{\"ph\":\"B\",\"pid\":%*d,\"tid\":%d,\"name\":\"%59[^\"]\"", &tid, name) != 2 ||
+            tid < 1 || tid > 64)
             continue;
         r.exchanges += strchr(name, '#') != NULL;
         shard[tid - 1] = true;
@@ -58,7 +59,8 @@ static hd both(hd x) { return hd_add(hd_sin(x), hd_mul(hd_psum(x, "j,i"), hd_pme
 static hd where(hd x)
 {
     hd n = hd_cast(hd_axis_index("i,j"), HD_F32);
-    return hd_tuple(hd_add(x, n), hd_all_gather(x, "j", 0, false), hd_all_gather(x, "i", 0, false), hd_pmax(x, "i"));
+    return hd_tuple(
+        hd_add(x, n), hd_all_gather(x, "j", 0, false), hd_all_gather(x, "i", 0, false), hd_pmax(x, "i"));
 }
 static hd turned(hd x)
 {
@@ -110,8 +112,9 @@ static void near(const hd_array *a, const hd_array *b, double tol, const char *w
     const float *p = hd_data(a), *q = hd_data(b);
     ck_assert_msg(p && q && n == (size_t)hd_array_size(b), "%s: %s", what, hd_error());
     for (size_t k = 0; k < n; k++)
-        ck_assert_msg(tol ? fabs((double)p[k] - (double)q[k]) <= tol * (1 + fabs((double)q[k])) : !memcmp(p + k, q + k, sizeof *p),
-                      "%s: element %zu is %.9g, not %.9g", what, k, (double)p[k], (double)q[k]);
+        ck_assert_msg(tol ? fabs((double)p[k] - (double)q[k]) <= tol * (1 + fabs((double)q[k])) :
+                            !memcmp(p + k, q + k, sizeof *p),
+            "%s: element %zu is %.9g, not %.9g", what, k, (double)p[k], (double)q[k]);
 }
 
 static const char *six_unlike(void)
@@ -122,11 +125,15 @@ static const char *six_unlike(void)
     return list;
 }
 
-static hd_array *grid(int64_t a, int64_t b) { return hd_array_new(HD_F32, (hd_ints){ 3, { a, b, N * M / a / b } }, numbers, NULL); }
+static hd_array *grid(int64_t a, int64_t b)
+{
+    return hd_array_new(HD_F32, (hd_ints){ 3, { a, b, N * M / a / b } }, numbers, NULL);
+}
 
 static void same(hd_fn *v, hd_fn *p, hd_array *x, double tol, const char *what)
 {
-    hd_array *want = called(hd_jit_n(v, &(hd_jit_opts){ .device = "host" }), x, what), *got = called(p, x, what);
+    hd_array *want = called(hd_jit_n(v, &(hd_jit_opts){ .device = "host" }), x, what),
+             *got = called(p, x, what);
     near(got, want, tol, what);
     hd_drop(got), hd_drop(want);
 }
@@ -181,12 +188,29 @@ static hd rows_of(hd (*f)(hd), bool over, hd x)
 /* The same programs with vmap, _v, and with pmap, _p. x: six rows. */
 #define PROGRAMS(k, over) \
     static hd turns_##k(hd x) { return rows_of(summed, over, rows_of(alone, over, x)); } \
-    static hd step_##k(hd x, hd n) { (void)n; x = turns_##k(x); return hd_tuple(x, rows_of(energy, over, x)); } \
+    static hd step_##k(hd x, hd n) \
+    { \
+        (void)n; \
+        x = turns_##k(x); \
+        return hd_tuple(x, rows_of(energy, over, x)); \
+    } \
     static hd carried_##k(hd x) { return hd_scan(step_##k, x, HD_NIL, .length = 3); } \
-    static hd mean_##k(hd x, hd n) { (void)n; x = hd_sub(rows_of(alone, over, x), hd_mean(x)); return hd_tuple(x, hd_sum(x)); } \
+    static hd mean_##k(hd x, hd n) \
+    { \
+        (void)n; \
+        x = hd_sub(rows_of(alone, over, x), hd_mean(x)); \
+        return hd_tuple(x, hd_sum(x)); \
+    } \
     static hd mingled_##k(hd x) { return hd_scan(mean_##k, x, HD_NIL, .length = 3); } \
-    static hd slice_##k(hd c, hd x) { hd y = rows_of(summed, over, hd_mul(x, c)); return hd_tuple(hd_add(c, hd_max(y)), y); } \
-    static hd each_##k(hd x) { return hd_scan(slice_##k, hd_c(.5f), hd_stack(0, x, hd_sin(x), hd_neg(x))); } \
+    static hd slice_##k(hd c, hd x) \
+    { \
+        hd y = rows_of(summed, over, hd_mul(x, c)); \
+        return hd_tuple(hd_add(c, hd_max(y)), y); \
+    } \
+    static hd each_##k(hd x) \
+    { \
+        return hd_scan(slice_##k, hd_c(.5f), hd_stack(0, x, hd_sin(x), hd_neg(x))); \
+    } \
     static hd small_##k(hd x) { return hd_lt(hd_max(rows_of(energy, over, x)), hd_c(4000)); } \
     static hd grow_##k(hd x) { return rows_of(summed, over, hd_mul_c(x, 1.5)); } \
     static hd until_##k(hd x) { return hd_while(small_##k, grow_##k, x); } \
@@ -197,13 +221,20 @@ static hd rows_of(hd (*f)(hd), bool over, hd x)
         hd c = hd_nth(s, 1), x = hd_nth(s, 0); \
         hd_fn *f = hd_partial(fixed, c); \
         (void)i; \
-        return hd_tuple(over ? hd_apply(PMAP(f, "i", outer), x) : hd_apply(VMAP(f, "i"), x), hd_mul_c(c, .77)); \
+        return hd_tuple( \
+            over ? hd_apply(PMAP(f, "i", outer), x) : hd_apply(VMAP(f, "i"), x), hd_mul_c(c, .77)); \
     } \
     static hd constant_##k(hd x) { return hd_fori(hd_c(0), hd_c(3), fixed_##k, hd_tuple(x, hd_max(x))); } \
     static hd lanes_##k(hd x) { return hd_apply(hd_vmap(carried_##k), hd_stack(0, x, hd_sin(x))); } \
     static hd trips_of_##k(hd x) { return until_##k(hd_mul_c(x, .1)); } \
-    static hd masked_##k(hd x) { return hd_apply(hd_vmap(trips_of_##k), hd_stack(0, x, hd_mul_c(x, 9), hd_mul_c(x, .2))); } \
-    static hd loss_##k(hd x) { return hd_sum(hd_square(hd_nth(hd_scan(step_##k, x, HD_NIL, .length = 3), 0))); } \
+    static hd masked_##k(hd x) \
+    { \
+        return hd_apply(hd_vmap(trips_of_##k), hd_stack(0, x, hd_mul_c(x, 9), hd_mul_c(x, .2))); \
+    } \
+    static hd loss_##k(hd x) \
+    { \
+        return hd_sum(hd_square(hd_nth(hd_scan(step_##k, x, HD_NIL, .length = 3), 0))); \
+    } \
     static hd slope_##k(hd x) { return hd_apply(hd_grad(loss_##k), x); } \
     static hd nested_##k(hd x) { return hd_sum(hd_square(rows_of(over ? one_p : one_v, over, x))); } \
     static hd nest_slope_##k(hd x) { return hd_apply(hd_grad(nested_##k), hd_reshape(x, 2, 3, 4)); } \
@@ -213,11 +244,19 @@ PROGRAMS(p, true)
 
 /* exchanges: how many each of six shards takes part in; -1: not said. */
 #define LOOP(f, exchanges) { #f, f##_v, f##_p, exchanges }
-static const struct { const char *name; hd (*v)(hd), (*p)(hd); int exchanges; } loop[] = {
-    LOOP(carried, 2 * 3),                       /* two sums a step, and no rows */
-    LOOP(mingled, 1 * 3),                       /* the rows, from which all compute the mean and the sum */
-    LOOP(each, 2 * 3), LOOP(until, -1), LOOP(branched, 1), LOOP(constant, 0), LOOP(lanes, -1), LOOP(masked, -1),
-    LOOP(slope, -1), LOOP(nest_slope, -1), LOOP(every, -1),
+static const struct { const char *name; hd (*v)(hd), (*p)(hd); int exchanges;
+} loop[] = {
+    LOOP(carried, 2 * 3), /* two sums a step, and no rows */
+    LOOP(mingled, 1 * 3), /* the rows, from which all compute the mean and the sum */
+    LOOP(each, 2 * 3),
+    LOOP(until, -1),
+    LOOP(branched, 1),
+    LOOP(constant, 0),
+    LOOP(lanes, -1),
+    LOOP(masked, -1),
+    LOOP(slope, -1),
+    LOOP(nest_slope, -1),
+    LOOP(every, -1),
 };
 
 static void in_loops(const char *list, int n, double tol)
@@ -231,7 +270,8 @@ static void in_loops(const char *list, int n, double tol)
         Ran r = ran();
         ck_assert_msg(r.shards == 6, "%s: %d shards ran", loop[k].name, r.shards);
         if (loop[k].exchanges >= 0 && !tol)
-            ck_assert_msg(r.exchanges == 6 * loop[k].exchanges, "%s: %d exchanges", loop[k].name, r.exchanges);
+            ck_assert_msg(
+                r.exchanges == 6 * loop[k].exchanges, "%s: %d exchanges", loop[k].name, r.exchanges);
     }
     hd_drop(x);
 }
@@ -256,7 +296,8 @@ static void refused(hd_fn *f, enum hd_code code, const char *word, const char *m
     hd_array *x = grid(2, 3), *y = NULL;
     int e = hd_call(f, &y, x);
     ck_assert_msg(e == (int)code && !y, "%d, not %d: %s", e, (int)code, hd_error());
-    ck_assert_msg(strstr(hd_error(), word) && strstr(hd_error(), more), "\"%s\", \"%s\" are not in \"%s\"", word, more, hd_error());
+    ck_assert_msg(strstr(hd_error(), word) && strstr(hd_error(), more), "\"%s\", \"%s\" are not in \"%s\"",
+        word, more, hd_error());
     ck_assert_msg(strstr(hd_error(), "test_pmap_grid.c:"), "no line: %s", hd_error());
     hd_drop(x);
 }

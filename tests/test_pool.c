@@ -1,5 +1,6 @@
 /*
- * test_pool.c - memory that nobody holds is found by its size and given back by its age, however much of it there is.
+ * test_pool.c - memory that nobody holds is found by its size and given back by its age, however much of it
+ * there is.
  *
  * In:  memories of no device.   Out: which come back, and how many the pool looked at.
  */
@@ -25,7 +26,8 @@ static void fill(size_t (*size)(int), size_t cap)
 static size_t small(int i) { return 1 + (size_t)i % 60000; }
 static size_t wide(int i) { return ((size_t)1 << (20 + i % 20)) + (size_t)i * 4096; }
 
-/* An allocation looks at no more memories after 200,000 drops than after one: it looked at each of another size before. */
+/* An allocation looks at no more memories after 200,000 drops than after one: it looked at each of another
+ * size before. */
 static void few_steps(size_t (*size)(int))
 {
     fill(size, SIZE_MAX);
@@ -64,7 +66,8 @@ START_TEST(test_oldest)
     ck_assert_ptr_eq(out->next, &m[0]);
     ck_assert_ptr_null(out->next->next);
     ck_assert_uint_eq(pool.held, 4 * 1024);
-    m[5].capacity = 5 * 1024;                   /* never fits: everything else would go for it, and it as well */
+    /* never fits: everything else would go for it, and it as well */
+    m[5].capacity = 5 * 1024;
     int n = 0;
     for (out = pool_give(&pool, &m[5]); out; out = out->next)
         n++;

@@ -1,6 +1,7 @@
 /*
- * test_random.c - distributions: their moments at fixed seeds, each number a loop of its own, one device like another, what
- * vmap, derivatives and empty shapes make of them, and what is refused. Single numbers are held to JAX's by the golden cases.
+ * test_random.c - distributions: their moments at fixed seeds, each number a loop of its own, one device
+ * like another, what vmap, derivatives and empty shapes make of them, and what is refused. Single numbers
+ * are held to JAX's by the golden cases.
  */
 #include "suite.h"
 
@@ -45,26 +46,43 @@ static hd cauchy_(hd k) { return hd_cast(hd_gt(hd_abs(hd_random_cauchy(k, HD_F32
 static hd chosen(hd k)
 {
     const float p[] = { 0.1f, 0.2f, 0.7f };
-    return hd_cast(hd_random_choice(k, hd_c(3), N, true, .p = hd_lit_n(HD_F32, (hd_ints){ 1, { 3 } }, p)), HD_F32);
+    return hd_cast(
+        hd_random_choice(k, hd_c(3), N, true, .p = hd_lit_n(HD_F32, (hd_ints){ 1, { 3 } }, p)), HD_F32);
 }
 
-static const struct { const char *name; hd (*f)(hd); double mean, variance; } moments[] = {
-    { "gamma(0.3)", gamma_low, 0.3, 0.3 }, { "gamma(7.5)", gamma_high, 7.5, 7.5 }, { "exp loggamma(2.5)", loggamma_, 2.5, 2.5 },
-    { "beta(2, 5)", beta_, 2.0 / 7, 10.0 / (49 * 8) }, { "chisquare(5)", chisquare_, 5, 10 }, { "t(9)", student, 0, 9.0 / 7 },
-    { "f(6, 20)", f_, 20.0 / 18, 2.0 * 400 * 24 / (6.0 * 18 * 18 * 16) }, { "dirichlet(2, 2, 2, 2)", dirichlet_, 0.25, 12.0 / (64 * 9) },
-    { "poisson(3.5)", poisson_low, 3.5, 3.5 }, { "poisson(60)", poisson_high, 60, 60 },
-    { "binomial(12, 0.25)", binomial_low, 3, 2.25 }, { "binomial(200, 0.7)", binomial_high, 140, 42 },
-    { "geometric(0.4)", geometric_, 2.5, 3.75 }, { "logistic", logistic_, 0, 3.2898681 },
-    { "maxwell", maxwell_, 1.5957691, 0.45352092 }, { "two-sided maxwell", two_sided, 1, 0.75 },
-    { "lognormal(0.5)", lognormal_, 1.1331485, 0.36469541 }, { "pareto(6)", pareto_, 1.2, 0.06 },
-    { "rayleigh(2)", rayleigh_, 2.5066283, 1.7168147 }, { "weibull(2, 2)", weibull, 1.7724539, 0.85840735 },
-    { "wald(1.5)", wald_, 1.5, 3.375 }, { "triangular(0, 1, 4)", triangular_, 5.0 / 3, 13.0 / 18 },
-    { "generalized normal(3)", generalized, 0, 0.37328217 }, { "ball(2), radius", ball_, 0.75, 0.0375 },
-    { "multinomial, one class", multinomial_, 15, 10.5 }, { "cauchy, the outer half", cauchy_, 0.5, 0.25 },
+static const struct { const char *name; hd (*f)(hd); double mean, variance;
+} moments[] = {
+    { "gamma(0.3)", gamma_low, 0.3, 0.3 },
+    { "gamma(7.5)", gamma_high, 7.5, 7.5 },
+    { "exp loggamma(2.5)", loggamma_, 2.5, 2.5 },
+    { "beta(2, 5)", beta_, 2.0 / 7, 10.0 / (49 * 8) },
+    { "chisquare(5)", chisquare_, 5, 10 },
+    { "t(9)", student, 0, 9.0 / 7 },
+    { "f(6, 20)", f_, 20.0 / 18, 2.0 * 400 * 24 / (6.0 * 18 * 18 * 16) },
+    { "dirichlet(2, 2, 2, 2)", dirichlet_, 0.25, 12.0 / (64 * 9) },
+    { "poisson(3.5)", poisson_low, 3.5, 3.5 },
+    { "poisson(60)", poisson_high, 60, 60 },
+    { "binomial(12, 0.25)", binomial_low, 3, 2.25 },
+    { "binomial(200, 0.7)", binomial_high, 140, 42 },
+    { "geometric(0.4)", geometric_, 2.5, 3.75 },
+    { "logistic", logistic_, 0, 3.2898681 },
+    { "maxwell", maxwell_, 1.5957691, 0.45352092 },
+    { "two-sided maxwell", two_sided, 1, 0.75 },
+    { "lognormal(0.5)", lognormal_, 1.1331485, 0.36469541 },
+    { "pareto(6)", pareto_, 1.2, 0.06 },
+    { "rayleigh(2)", rayleigh_, 2.5066283, 1.7168147 },
+    { "weibull(2, 2)", weibull, 1.7724539, 0.85840735 },
+    { "wald(1.5)", wald_, 1.5, 3.375 },
+    { "triangular(0, 1, 4)", triangular_, 5.0 / 3, 13.0 / 18 },
+    { "generalized normal(3)", generalized, 0, 0.37328217 },
+    { "ball(2), radius", ball_, 0.75, 0.0375 },
+    { "multinomial, one class", multinomial_, 15, 10.5 },
+    { "cauchy, the outer half", cauchy_, 0.5, 0.25 },
     { "choice with .p", chosen, 1.6, 0.44 },
 };
 
-/* Means within five of their standard errors, variances within a fifth: the seed is fixed, so this never changes. */
+/* Means within five of their standard errors, variances within a fifth: the seed is fixed, so this never
+ * changes. */
 START_TEST(distributions)
 {
     ck_assert_ptr_nonnull(hd_default_device("host"));
@@ -78,10 +96,10 @@ START_TEST(distributions)
     for (int i = 0; i < N; i++)
         squares += (v[i] - sum / N) * (v[i] - sum / N);
     double mean = sum / N, variance = squares / N;
-    ck_assert_msg(fabs(mean - moments[_i].mean) < 5 * sqrt(moments[_i].variance / N), "%s: mean %g, not %g", moments[_i].name, mean,
-                  moments[_i].mean);
-    ck_assert_msg(fabs(variance / moments[_i].variance - 1) < 0.2, "%s: variance %g, not %g", moments[_i].name, variance,
-                  moments[_i].variance);
+    ck_assert_msg(fabs(mean - moments[_i].mean) < 5 * sqrt(moments[_i].variance / N), "%s: mean %g, not %g",
+        moments[_i].name, mean, moments[_i].mean);
+    ck_assert_msg(fabs(variance / moments[_i].variance - 1) < 0.2, "%s: variance %g, not %g",
+        moments[_i].name, variance, moments[_i].variance);
     hd_drop(x), hd_drop(key);
 }
 END_TEST
@@ -90,8 +108,9 @@ END_TEST
 
 static hd draws(hd key, hd a)
 {
-    return hd_concatenate(0, hd_random_gamma(key, a, 3), hd_cast(hd_random_poisson(key, hd_mul(a, hd_c(4)), 3), HD_F32),
-                          hd_random_binomial(key, hd_c(40), hd_div(a, hd_c(9)), 3), hd_random_beta(key, a, hd_c(0.5), 2));
+    return hd_concatenate(0, hd_random_gamma(key, a, 3),
+        hd_cast(hd_random_poisson(key, hd_mul(a, hd_c(4)), 3), HD_F32),
+        hd_random_binomial(key, hd_c(40), hd_div(a, hd_c(9)), 3), hd_random_beta(key, a, hd_c(0.5), 2));
 }
 
 static hd lanes(hd key, hd a) { return hd_apply(hd_vmap(draws), hd_random_split(key, LANES), a); }
@@ -127,7 +146,10 @@ END_TEST
 /* ==================== derivatives */
 
 static hd total(hd key, hd a) { return hd_sum(hd_random_gamma(key, a, 64)); }
-static hd slopes(hd key, hd a) { return hd_apply(hd_vmap(hd_grad(total, .argnums = HD_INTS(1)), .in_axes = { HD_NONE, 0 }), key, a); }
+static hd slopes(hd key, hd a)
+{
+    return hd_apply(hd_vmap(hd_grad(total, .argnums = HD_INTS(1)), .in_axes = { HD_NONE, 0 }), key, a);
+}
 
 /* The mean of gamma numbers is a: so is the mean of their derivatives 1. */
 START_TEST(derivative_of_gamma)
@@ -153,8 +175,9 @@ END_TEST
 static hd none(hd key)
 {
     hd a = hd_full(hd_c(2), 0);
-    return hd_tuple(hd_random_gamma(key, a), hd_random_poisson(key, a), hd_random_binomial(key, a, hd_c(0.5)),
-                    hd_random_dirichlet(key, hd_full(hd_c(1), 0, 3)), hd_random_ball(key, hd_c(2), 3, 0), hd_random_t(key, a));
+    return hd_tuple(hd_random_gamma(key, a), hd_random_poisson(key, a),
+        hd_random_binomial(key, a, hd_c(0.5)), hd_random_dirichlet(key, hd_full(hd_c(1), 0, 3)),
+        hd_random_ball(key, hd_c(2), 3, 0), hd_random_t(key, a));
 }
 
 START_TEST(empty)
@@ -173,7 +196,10 @@ START_TEST(empty)
 END_TEST
 
 static hd of_integers(hd key) { return hd_random_gamma(key, hd_iota(HD_I32, 0, 3)); }
-static hd two_dtypes(hd key) { return hd_random_beta(key, hd_cast(hd_c(1), HD_F16), hd_cast(hd_c(1), HD_F32)); }
+static hd two_dtypes(hd key)
+{
+    return hd_random_beta(key, hd_cast(hd_c(1), HD_F16), hd_cast(hd_c(1), HD_F32));
+}
 static hd shapes_differ(hd key) { return hd_random_poisson(key, hd_full(hd_c(1), 3), 4); }
 static hd no_class(hd key) { return hd_random_dirichlet(key, hd_full(hd_c(1), 2, 0)); }
 static hd scalar_alpha(hd key) { return hd_random_dirichlet(key, hd_c(1)); }
@@ -181,9 +207,15 @@ static hd other_chances(hd key) { return hd_random_choice(key, hd_c(4), 2, true,
 static hd no_such_axis(hd key) { return hd_random_permutation(key, hd_full(hd_c(1), 2, 3), .axis = 2); }
 static hd minus_dimensions(hd key) { return hd_random_ball(key, hd_c(2), -1, 3); }
 
-static const struct { hd (*f)(hd); const char *says; } refused[] = {
-    { of_integers, "hd_random_gamma" }, { two_dtypes, "hd_cast" }, { shapes_differ, "broadcast" }, { no_class, "without a class" },
-    { scalar_alpha, "hd_random_dirichlet" }, { other_chances, ".p is f32[3]" }, { no_such_axis, "axis 2" },
+static const struct { hd (*f)(hd); const char *says;
+} refused[] = {
+    { of_integers, "hd_random_gamma" },
+    { two_dtypes, "hd_cast" },
+    { shapes_differ, "broadcast" },
+    { no_class, "without a class" },
+    { scalar_alpha, "hd_random_dirichlet" },
+    { other_chances, ".p is f32[3]" },
+    { no_such_axis, "axis 2" },
     { minus_dimensions, "-1 dimensions" },
 };
 
@@ -191,7 +223,8 @@ START_TEST(refuses)
 {
     hd_array *key = hd_array_key(1), *y = NULL;
     ck_assert(hd_call(refused[_i].f, &y, key) != 0);
-    ck_assert_msg(strstr(hd_error(), refused[_i].says) && strstr(hd_error(), "test_random.c"), "%s", hd_error());
+    ck_assert_msg(
+        strstr(hd_error(), refused[_i].says) && strstr(hd_error(), "test_random.c"), "%s", hd_error());
     hd_drop(key);
 }
 END_TEST

@@ -1,7 +1,9 @@
 /*
- * test_reader.c - kernels read instruction by instruction (graph/kernel/run.c): what they compute, and what is found wrong with them.
+ * test_reader.c - kernels read instruction by instruction (graph/kernel/run.c): what they compute, and what
+ * is found wrong with them.
  *
- * In:  kernels built here by hand, each right but for one thing. Out: the error that names it. No device is needed.
+ * In:  kernels built here by hand, each right but for one thing. Out: the error that names it. No device is
+ * needed.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -51,7 +53,8 @@ static float *run(const Made *m)
 static void found(const Made *m, const char *what)
 {
     ck_assert_msg(!run(m), "not noticed: %s", what);
-    ck_assert_msg(strstr(error_text(), what) && strstr(error_text(), "kernel k"), "not \"%s\" but: %s", what, error_text());
+    ck_assert_msg(strstr(error_text(), what) && strstr(error_text(), "kernel k"), "not \"%s\" but: %s", what,
+        error_text());
     error_clear();
 }
 
@@ -71,7 +74,8 @@ END_TEST
 
 START_TEST(loops)
 {
-    Made m = made(1);                           /* two carried values change places in each of 5 steps, then an exit at the third */
+    /* two carried values change places in each of 5 steps, then an exit at the third */
+    Made m = made(1);
     const Val init[] = { k_const(m.k, DT_F32, 1), k_const(m.k, DT_F32, 2) };
     Val phi[2], out[2], count, end;
     k_loop(m.k, "t", 5, 2, init, phi);
@@ -95,7 +99,8 @@ START_TEST(bounds)
     Made m = made(4);
     k_store(m.k, m.y, vector(form_addc(m.g, 1), W), k_load(m.k, m.x, vector(m.g, W)));
     found(&m, "y[64] of 64 elements is written");
-    m = made(4);                                /* into the slack is no fault, if nothing comes of it; further is */
+    /* into the slack is no fault, if nothing comes of it; further is */
+    m = made(4);
     k_store(m.k, m.y, vector(m.g, W), k_load(m.k, m.x, form_addc(vector(m.g, W), -N)));
     ck_assert(run(&m) != NULL);
     m = made(4);
@@ -137,7 +142,8 @@ START_TEST(arithmetic)
 {
     Made m = made(1);                           /* a division by zero has no result */
     Val x = k1(m.k, K_CONVERT, DT_I32, k_load(m.k, m.x, form_c(0)));
-    Val zero = k2(m.k, K_SUB, DT_I32, k1(m.k, K_CONVERT, DT_I32, k_load(m.k, m.x, form_c(1))), k2(m.k, K_ADD, DT_I32, x, x));
+    Val zero = k2(m.k, K_SUB, DT_I32, k1(m.k, K_CONVERT, DT_I32, k_load(m.k, m.x, form_c(1))),
+        k2(m.k, K_ADD, DT_I32, x, x));
     k_store(m.k, m.y, form_c(0), k1(m.k, K_CONVERT, DT_F32, k2(m.k, K_DIV, DT_I32, x, zero)));
     found(&m, "1 and 0 have no result");
 }
@@ -155,8 +161,10 @@ START_TEST(device)
         ck_assert(!hd_device(i, &d) && strcmp(d.name, "kernel"));
     }
     for (int k = 0; k < 2; k++) {
-        hd_array *x = hd_array_new(HD_F32, HD_INTS(3), v, NULL), *there = hd_put(x, k ? "kernel" : "host"), *y = NULL;
-        ck_assert_msg(there && !hd_call(smooth, &y, there) && !hd_read(y, k ? here : host, 3), "%s", hd_error());
+        hd_array *x = hd_array_new(HD_F32, HD_INTS(3), v, NULL), *there = hd_put(x, k ? "kernel" : "host"),
+                 *y = NULL;
+        ck_assert_msg(
+            there && !hd_call(smooth, &y, there) && !hd_read(y, k ? here : host, 3), "%s", hd_error());
         hd_drop(x), hd_drop(there), hd_drop(y);
     }
     for (int i = 0; i < 3; i++)

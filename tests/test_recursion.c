@@ -1,8 +1,9 @@
 /*
- * test_recursion.c - functions that apply themselves: an error with the function's name and the user's line where this
- * would never end, a result where it does, on a small stack.
+ * test_recursion.c - functions that apply themselves: an error with the function's name and the user's line
+ * where this would never end, a result where it does, on a small stack.
  *
- * Directly, through every transform and every kind of control flow, mutually, and through calls made while tracing.
+ * Directly, through every transform and every kind of control flow, mutually, and through calls made while
+ * tracing.
  */
 #include <check.h>
 #include <pthread.h>
@@ -118,7 +119,14 @@ static hd_fn *stacked(int n)
 
 /* ==================== in a thread with a small stack */
 
-typedef struct Run { hd_fn *f; hd_array *x; int code, line; double value; const char *words; char text[4000]; } Run;
+typedef struct Run {
+    hd_fn *f;
+    hd_array *x;
+    int code, line;
+    double value;
+    const char *words;
+    char text[4000];
+} Run;
 
 static void *run(void *arg)
 {

@@ -1,9 +1,9 @@
 /*
- * test_rules.c - functions with rules of the user's own, under every transform and each other, held against twins: the same
- * values and the same derivatives, written with hd_stop_gradient.
+ * test_rules.c - functions with rules of the user's own, under every transform and each other, held against
+ * twins: the same values and the same derivatives, written with hd_stop_gradient.
  *
- * The functions square; their rules say that the derivative is 10 x, so that one sees the rule used, and take the value from
- * the function itself, so that higher derivatives use it again.
+ * The functions square; their rules say that the derivative is 10 x, so that one sees the rule used, and
+ * take the value from the function itself, so that higher derivatives use it again.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -22,13 +22,14 @@ static void alike(hd_fn *f, hd_fn *g, hd_array *const *args, int n, const char *
 {
     hd_array *a = NULL, *b = NULL;
     hd_jit_opts o = { .device = device };
-    ck_assert_msg(hd_call_n(hd_jit_n(g, &o), &b, 1, args, n) == 0, "%s, twin on %s: %s", what, device, hd_error());
+    ck_assert_msg(
+        hd_call_n(hd_jit_n(g, &o), &b, 1, args, n) == 0, "%s, twin on %s: %s", what, device, hd_error());
     ck_assert_msg(hd_call_n(hd_jit_n(f, &o), &a, 1, args, n) == 0, "%s on %s: %s", what, device, hd_error());
     const float *p = hd_data(a), *q = hd_data(b);
     ck_assert_msg(hd_array_size(a) == hd_array_size(b), "%s: sizes", what);
     for (int64_t i = 0; i < hd_array_size(a); i++)
-        ck_assert_msg(fabsf(p[i] - q[i]) <= 1e-4f * (1 + fabsf(q[i])), "%s on %s: element %lld is %g, not %g", what, device,
-                      (long long)i, (double)p[i], (double)q[i]);
+        ck_assert_msg(fabsf(p[i] - q[i]) <= 1e-4f * (1 + fabsf(q[i])),
+            "%s on %s: element %lld is %g, not %g", what, device, (long long)i, (double)p[i], (double)q[i]);
     hd_drop(a), hd_drop(b);
 }
 
@@ -43,7 +44,10 @@ static hd twin(hd x)
 
 static hd square_jvp(hd x, hd dx);
 static hd_fn *by_jvp(void) { return hd_custom_jvp(square, square_jvp); }
-static hd square_jvp(hd x, hd dx) { return hd_tuple(hd_apply(by_jvp(), x), hd_mul(hd_mul(hd_c(10), x), dx)); }
+static hd square_jvp(hd x, hd dx)
+{
+    return hd_tuple(hd_apply(by_jvp(), x), hd_mul(hd_mul(hd_c(10), x), dx));
+}
 
 static hd square_fwd(hd x);
 static hd square_bwd(hd x, hd dy) { return hd_mul(hd_mul(hd_c(10), x), dy); }
@@ -59,7 +63,10 @@ static hd step(hd c, hd x, const void *env)
     c = hd_sin(hd_apply(((const Around *)env)->f, hd_add(c, x)));
     return hd_tuple(c, hd_mul(c, x));
 }
-static hd turn(hd i, hd c, const void *env) { return hd_add(c, hd_sin(hd_mul(hd_apply(((const Around *)env)->f, c), hd_cast(i, HD_F32)))); }
+static hd turn(hd i, hd c, const void *env)
+{
+    return hd_add(c, hd_sin(hd_mul(hd_apply(((const Around *)env)->f, c), hd_cast(i, HD_F32))));
+}
 static hd yes(hd x, const void *env) { return hd_apply(((const Around *)env)->f, x); }
 static hd no(hd x) { return hd_mul(x, hd_c(3)); }
 static hd either(hd x, const void *env)
@@ -76,21 +83,25 @@ static hd scanned(hd x, const void *env)
 static hd looped(hd x, const void *env)
 {
     Around a = *(const Around *)env;
-    return hd_fori(hd_c(0), hd_cast(hd_add(hd_abs(hd_mul(x, hd_c(3))), hd_c(1)), HD_I32), hd_bind(turn, a), x, .max_trips = 6);
+    return hd_fori(hd_c(0), hd_cast(hd_add(hd_abs(hd_mul(x, hd_c(3))), hd_c(1)), HD_I32), hd_bind(turn, a),
+        x, .max_trips = 6);
 }
 static hd met(hd x, const void *env)
 {
     hd_fn *f = ((const Around *)env)->f;
-    return hd_add(hd_apply(f, hd_psum(x, "i")), hd_psum(hd_apply(f, hd_mul(x, hd_cast(hd_axis_index("i"), HD_F32))), "i"));
+    return hd_add(hd_apply(f, hd_psum(x, "i")),
+        hd_psum(hd_apply(f, hd_mul(x, hd_cast(hd_axis_index("i"), HD_F32))), "i"));
 }
 static hd pair_of(hd x, hd y, const void *env)
 {
-    return hd_mul(hd_apply(((const Around *)env)->f, x), hd_sin(hd_apply(((const Around *)env)->f, hd_mul(x, y))));
+    return hd_mul(
+        hd_apply(((const Around *)env)->f, x), hd_sin(hd_apply(((const Around *)env)->f, hd_mul(x, y))));
 }
 
 enum { PROGRAMS = 12 };
-static const char *const program_name[PROGRAMS] = { "plain", "twice", "vmap", "scan", "vmap of cond", "vmap of scan", "vmap of a bounded loop",
-    "checkpoint", "named vmap", "jit", "two lanes", "scan of vmap" };
+static const char *const program_name[PROGRAMS] = { "plain", "twice", "vmap", "scan", "vmap of cond",
+    "vmap of scan", "vmap of a bounded loop", "checkpoint", "named vmap", "jit", "two lanes",
+    "scan of vmap" };
 
 static hd row(hd x, const void *env)
 {
@@ -119,7 +130,8 @@ static hd around(hd x, const void *env)
     }
 }
 
-/* Every transform of every program around f and around g, which is its twin. reverse: f has a derivative in reverse alone. */
+/* Every transform of every program around f and around g, which is its twin. reverse: f has a derivative in
+ * reverse alone. */
 static void all_transforms(hd_fn *f, hd_fn *g, bool reverse, const char *what)
 {
     float many[12];
@@ -154,24 +166,33 @@ START_TEST(jvp_everywhere) { all_transforms(by_jvp(), HD_FN(twin), false, "custo
 END_TEST
 START_TEST(vjp_everywhere) { all_transforms(by_vjp(), HD_FN(twin), true, "custom_vjp"); }
 END_TEST
-START_TEST(vmap_everywhere) { all_transforms(hd_custom_vmap(square, times_vmap), HD_FN(square), false, "custom_vmap"); }
+START_TEST(vmap_everywhere)
+{
+    all_transforms(hd_custom_vmap(square, times_vmap), HD_FN(square), false, "custom_vmap");
+}
 END_TEST
 
 /* One in the other. */
 static hd both_fwd(hd x) { return hd_tuple(hd_apply(by_jvp(), x), x); }
-static hd both_jvp(hd x, hd dx) { return hd_tuple(hd_apply(hd_custom_vmap(square, times_vmap), x), hd_mul(hd_mul(hd_c(10), x), dx)); }
+static hd both_jvp(hd x, hd dx)
+{
+    return hd_tuple(hd_apply(hd_custom_vmap(square, times_vmap), x), hd_mul(hd_mul(hd_c(10), x), dx));
+}
 static hd back_vmap(hd x) { return hd_apply(hd_vmap(by_jvp()), x); }
 START_TEST(each_other)
 {
     hd_fn *lanes = hd_custom_vmap(square, times_vmap);
-    all_transforms(hd_custom_vjp(by_jvp(), both_fwd, square_bwd), HD_FN(twin), true, "custom_vjp of custom_jvp");
+    all_transforms(
+        hd_custom_vjp(by_jvp(), both_fwd, square_bwd), HD_FN(twin), true, "custom_vjp of custom_jvp");
     all_transforms(hd_custom_vmap(by_jvp(), back_vmap), HD_FN(twin), false, "custom_vmap of custom_jvp");
     all_transforms(hd_checkpoint(by_jvp()), HD_FN(twin), false, "checkpoint of custom_jvp");
-    all_transforms(hd_custom_jvp(hd_jit(hd_checkpoint(square)), square_jvp), HD_FN(twin), false, "custom_jvp of checkpoint");
+    all_transforms(hd_custom_jvp(hd_jit(hd_checkpoint(square)), square_jvp), HD_FN(twin), false,
+        "custom_jvp of checkpoint");
     hd_array *x = vector(4, .5f, .25f), *const one[] = { x };
     hd_fn *f = hd_custom_jvp(lanes, both_jvp);
     alike(hd_vmap(f), hd_vmap(twin), one, 1, "host", "lanes of custom_jvp of custom_vmap");
-    alike(hd_vmap(hd_grad(f)), hd_vmap(hd_grad(twin)), one, 1, "host", "derivative of custom_jvp of custom_vmap");
+    alike(hd_vmap(hd_grad(f)), hd_vmap(hd_grad(twin)), one, 1, "host",
+        "derivative of custom_jvp of custom_vmap");
     hd_drop(x);
 }
 END_TEST
@@ -227,7 +248,8 @@ START_TEST(forward_over_reverse)
     is(hd_grad(by_hand), x, cosf(x * x) * 10 * x);
     is(hd_hessian(by_hand), x, want);
     is(hd_grad(hd_grad(by_hand)), x, want);
-    REFUSED(hd_jacfwd(by_hand), x, "forward mode through square", "hd_custom_vjp", "hd_grad", "test_rules.c");
+    REFUSED(
+        hd_jacfwd(by_hand), x, "forward mode through square", "hd_custom_vjp", "hd_grad", "test_rules.c");
 }
 END_TEST
 
@@ -252,8 +274,9 @@ static void lanes_are(hd_fn *f, const float *want)
         hd_jit_opts o = { .device = devices[d] };
         ck_assert_msg(hd_call_n(hd_jit_n(f, &o), &y, 1, args, 1) == 0, "%s", hd_error());
         for (int i = 0; i < 3; i++)
-            ck_assert_msg(fabsf(((const float *)hd_data(y))[i] - want[i]) < 1e-4f, "%s: lane %d is %g, not %g", devices[d], i,
-                          (double)((const float *)hd_data(y))[i], (double)want[i]);
+            ck_assert_msg(fabsf(((const float *)hd_data(y))[i] - want[i]) < 1e-4f,
+                "%s: lane %d is %g, not %g", devices[d], i, (double)((const float *)hd_data(y))[i],
+                (double)want[i]);
         hd_drop(y), y = NULL;
     }
     hd_drop(x);
@@ -261,11 +284,18 @@ static void lanes_are(hd_fn *f, const float *want)
 #define LANES(f, ...) lanes_are(f, (const float[]){ __VA_ARGS__ })
 
 static hd sum_of_lanes(hd x) { return hd_sum(hd_apply(hd_vmap(by_lanes()), x)); }
-static hd lanes_of_one(hd x) { return hd_apply(hd_vmap(by_lanes(), .in_axes = { HD_NONE }, .axis_size = 3), x); }
-static hd lanes_of_lanes(hd x) { return hd_sum(hd_apply(hd_vmap(hd_vmap(by_lanes())), hd_expand_dims(x, 0)), 0); }
+static hd lanes_of_one(hd x)
+{
+    return hd_apply(hd_vmap(by_lanes(), .in_axes = { HD_NONE }, .axis_size = 3), x);
+}
+static hd lanes_of_lanes(hd x)
+{
+    return hd_sum(hd_apply(hd_vmap(hd_vmap(by_lanes())), hd_expand_dims(x, 0)), 0);
+}
 static hd shared_weight(hd x)
 {
-    return hd_apply(hd_vmap(hd_custom_vmap(weighted, weighted_lanes), .in_axes = { HD_NONE, 0 }), hd_full(hd_c(2)), x);
+    return hd_apply(
+        hd_vmap(hd_custom_vmap(weighted, weighted_lanes), .in_axes = { HD_NONE, 0 }), hd_full(hd_c(2)), x);
 }
 
 START_TEST(lanes)
@@ -282,7 +312,8 @@ START_TEST(lanes)
     LANES(hd_vmap(hd_grad(hd_custom_jvp(by_lanes(), lanes_jvp))), 7, 7, 7);
     hd_array *x = vector(1, 2, 0), *y = NULL, *const args[] = { x };
     ck_assert_msg(hd_call_n(hd_vmap(lanes_of_one), &y, 1, args, 1) == 0, "%s", hd_error());
-    ck_assert(((const float *)hd_data(y))[0] == 6);     /* of the outer lanes; the inner ones are all the same */
+    /* of the outer lanes; the inner ones are all the same */
+    ck_assert(((const float *)hd_data(y))[0] == 6);
     hd_drop(x), hd_drop(y);
 }
 END_TEST
@@ -290,16 +321,28 @@ END_TEST
 /* ==================== closures */
 
 static hd scaled(hd y, hd x) { return hd_mul(y, square(x)); }
-static hd scaled_jvp(hd y, hd x, hd dx) { return hd_tuple(scaled(y, x), hd_mul(hd_mul(hd_mul(hd_c(10), y), x), dx)); }
+static hd scaled_jvp(hd y, hd x, hd dx)
+{
+    return hd_tuple(scaled(y, x), hd_mul(hd_mul(hd_mul(hd_c(10), y), x), dx));
+}
 static hd scaled_fwd(hd y, hd x) { return hd_tuple(scaled(y, x), x); }
 static hd scaled_bwd(hd y, hd x, hd dy) { return hd_mul(hd_mul(hd_mul(hd_c(10), y), x), dy); }
 static hd scaled_lanes(hd y, hd x) { return hd_mul(y, thrice(x)); }
 struct closed { hd y; };
 static hd bound(hd x, const void *env) { return scaled(((const struct closed *)env)->y, x); }
-static hd bound_jvp(hd x, hd dx, const void *env) { return scaled_jvp(((const struct closed *)env)->y, x, dx); }
+static hd bound_jvp(hd x, hd dx, const void *env)
+{
+    return scaled_jvp(((const struct closed *)env)->y, x, dx);
+}
 static hd bound_fwd(hd x, const void *env) { return scaled_fwd(((const struct closed *)env)->y, x); }
-static hd bound_bwd(hd x, hd dy, const void *env) { return scaled_bwd(((const struct closed *)env)->y, x, dy); }
-static hd only_bwd(hd x, hd dy, const void *env) { return hd_mul(hd_mul(hd_mul(hd_c(10), ((const struct closed *)env)->y), x), dy); }
+static hd bound_bwd(hd x, hd dy, const void *env)
+{
+    return scaled_bwd(((const struct closed *)env)->y, x, dy);
+}
+static hd only_bwd(hd x, hd dy, const void *env)
+{
+    return hd_mul(hd_mul(hd_mul(hd_c(10), ((const struct closed *)env)->y), x), dy);
+}
 
 enum { PARTIAL_JVP, BOUND_JVP, PARTIAL_VJP, BOUND_VJP, BWD_ALONE, HOWS };
 static hd_fn *closing_over(hd y, int how)
@@ -308,9 +351,11 @@ static hd_fn *closing_over(hd y, int how)
     switch (how) {
     case PARTIAL_JVP: return hd_custom_jvp(hd_partial(scaled, y), hd_partial(scaled_jvp, y));
     case BOUND_JVP: return hd_custom_jvp(hd_bind(bound, c), hd_bind(bound_jvp, c));
-    case PARTIAL_VJP: return hd_custom_vjp(hd_partial(scaled, y), hd_partial(scaled_fwd, y), hd_partial(scaled_bwd, y));
+    case PARTIAL_VJP:
+        return hd_custom_vjp(hd_partial(scaled, y), hd_partial(scaled_fwd, y), hd_partial(scaled_bwd, y));
     case BOUND_VJP: return hd_custom_vjp(hd_bind(bound, c), hd_bind(bound_fwd, c), hd_bind(bound_bwd, c));
-    default: return hd_custom_vjp(square, by_hand_fwd, hd_bind(only_bwd, c));       /* bwd alone closes over y */
+    /* bwd alone closes over y */
+    default: return hd_custom_vjp(square, by_hand_fwd, hd_bind(only_bwd, c));
     }
 }
 
@@ -338,7 +383,8 @@ static hd of_y(hd y, const void *f) { return hd_apply(*(hd_fn *const *)f, y, hd_
 START_TEST(closures)
 {
     for (int how = 0; how < HOWS; how++) {
-        hd_fn *f = hd_bind(shallow, how), *deep = hd_bind(deep_of, how), *dx = hd_grad(f, .argnums = HD_INTS(1));
+        hd_fn *f = hd_bind(shallow, how), *deep = hd_bind(deep_of, how),
+              *dx = hd_grad(f, .argnums = HD_INTS(1));
         bool alone = how == BWD_ALONE;
         is(hd_bind(at_two, f), 3, alone ? 9 : 18);
         is(hd_grad(hd_bind(at_two, f)), 3, 60);
@@ -350,14 +396,18 @@ START_TEST(closures)
         if (alone)                              /* the function makes nothing of y */
             is(hd_grad(hd_bind(of_y, f)), 7, 0);
         else
-            REFUSED(hd_grad(hd_bind(of_y, f)), 7, "captures a value that is differentiated", "argument", "test_rules.c");
+            REFUSED(hd_grad(hd_bind(of_y, f)), 7, "captures a value that is differentiated", "argument",
+                "test_rules.c");
     }
 }
 END_TEST
 
 /* A closure whose rule applies it: its first derivative is there, the second is refused. */
 static hd own_jvp(hd x, hd dx, const void *env);
-static hd_fn *own_closure(hd y) { return hd_custom_jvp(hd_bind(bound, ((struct closed){ y })), hd_bind(own_jvp, ((struct closed){ y }))); }
+static hd_fn *own_closure(hd y)
+{
+    return hd_custom_jvp(hd_bind(bound, ((struct closed){ y })), hd_bind(own_jvp, ((struct closed){ y })));
+}
 static hd own_jvp(hd x, hd dx, const void *env)
 {
     hd y = ((const struct closed *)env)->y;
@@ -366,13 +416,17 @@ static hd own_jvp(hd x, hd dx, const void *env)
 static hd own_of(hd y, hd x) { return hd_sin(hd_apply(own_closure(y), x)); }
 static hd lanes_closed(hd y, hd x)
 {
-    return hd_sum(hd_apply(hd_vmap(hd_custom_vmap(hd_partial(scaled, y), hd_partial(scaled_lanes, y))), hd_stack(0, x, x)));
+    return hd_sum(hd_apply(
+        hd_vmap(hd_custom_vmap(hd_partial(scaled, y), hd_partial(scaled_lanes, y))), hd_stack(0, x, x)));
 }
 static hd lanes_differ(hd y, hd x)
 {
     return hd_apply(hd_custom_vmap(hd_partial(scaled, y), hd_partial(scaled_lanes, y)), x);
 }
-static hd vmap_differ(hd x) { return hd_sum(hd_apply(hd_vmap(lanes_differ), hd_stack(0, x, x), hd_stack(0, x, x))); }
+static hd vmap_differ(hd x)
+{
+    return hd_sum(hd_apply(hd_vmap(lanes_differ), hd_stack(0, x, x), hd_stack(0, x, x)));
+}
 
 START_TEST(closures_of_their_own)
 {
@@ -408,7 +462,8 @@ START_TEST(data)
     is(hd_grad(data_back), 3, 100);
     hd_drop(ten);
     is(hd_grad(data_back), 4, 100);             /* what is kept of a function keeps its data */
-    hd_forget(data_of), hd_forget(data_back), hd_forget(with_data), hd_forget(data_jvp), hd_forget(data_fwd), hd_forget(data_bwd);
+    hd_forget(data_of), hd_forget(data_back), hd_forget(with_data), hd_forget(data_jvp), hd_forget(data_fwd),
+        hd_forget(data_bwd);
 }
 END_TEST
 
@@ -442,10 +497,14 @@ END_TEST
 
 /* ==================== trees, integers, nothing */
 
-static hd tree_of(hd p, hd n) { return hd_dict({ "v", hd_mul(hd_get(p, "w"), hd_cast(n, HD_F32)) }, { "n", hd_add(n, n) }); }
+static hd tree_of(hd p, hd n)
+{
+    return hd_dict({ "v", hd_mul(hd_get(p, "w"), hd_cast(n, HD_F32)) }, { "n", hd_add(n, n) });
+}
 static hd tree_jvp(hd p, hd n, hd dp, hd dn)
 {
-    return hd_tuple(tree_of(p, n), hd_dict({ "v", hd_add(hd_mul(hd_c(7), hd_get(dp, "w")), hd_cast(dn, HD_F32)) }, { "n", HD_NIL }));
+    return hd_tuple(tree_of(p, n),
+        hd_dict({ "v", hd_add(hd_mul(hd_c(7), hd_get(dp, "w")), hd_cast(dn, HD_F32)) }, { "n", HD_NIL }));
 }
 static hd tree_fwd(hd p, hd n) { return hd_tuple(tree_of(p, n), hd_tuple(n, hd_c(3))); }
 static hd tree_bwd(hd saved, hd dy)
@@ -455,7 +514,8 @@ static hd tree_bwd(hd saved, hd dy)
 }
 static hd tree_loss(hd x, const void *f)
 {
-    hd y = hd_apply(*(hd_fn *const *)f, hd_dict({ "w", x }, { "u", hd_mul(x, x) }), hd_cast(hd_c(2), HD_I32));
+    hd y =
+        hd_apply(*(hd_fn *const *)f, hd_dict({ "w", x }, { "u", hd_mul(x, x) }), hd_cast(hd_c(2), HD_I32));
     return hd_add(hd_get(y, "v"), hd_cast(hd_get(y, "n"), HD_F32));
 }
 static hd nothing_jvp(hd x, hd dx) { return (void)dx, hd_tuple(square(x), HD_NIL); }
@@ -507,10 +567,16 @@ static hd met_jvp(hd x, hd dx)
     return hd_tuple(square(x), hd_mul(k, hd_psum(hd_mul(x, dx), "i")));
 }
 static hd met_lanes(hd x) { return hd_apply(hd_vmap(hd_custom_jvp(square, met_jvp), .axis_name = "i"), x); }
-static hd met_step(hd c, hd x) { return hd_tuple(hd_add(c, hd_apply(hd_custom_jvp(square, met_jvp), x)), HD_NIL); }
+static hd met_step(hd c, hd x)
+{
+    return hd_tuple(hd_add(c, hd_apply(hd_custom_jvp(square, met_jvp), x)), HD_NIL);
+}
 static hd met_scan(hd x) { return hd_nth(hd_scan(met_step, hd_full(hd_c(0)), hd_stack(0, x)), 0); }
 static hd met_in_scan(hd x) { return hd_apply(hd_vmap(met_scan, .axis_name = "i"), x); }
-static hd meets(hd x, const void *f) { return hd_sum(hd_mul(hd_apply(*(hd_fn *const *)f, x), hd_lit(float, (3), 1, 2, 3))); }
+static hd meets(hd x, const void *f)
+{
+    return hd_sum(hd_mul(hd_apply(*(hd_fn *const *)f, x), hd_lit(float, (3), 1, 2, 3)));
+}
 
 START_TEST(named_axes)
 {
@@ -527,22 +593,34 @@ END_TEST
 static hd root_f(hd theta, hd x) { return hd_sub(hd_mul(x, x), theta); }
 static hd root_far(hd theta, hd s) { return hd_gt(hd_abs(root_f(theta, s)), hd_mul(hd_c(1e-6), theta)); }
 static hd root_step(hd theta, hd x) { return hd_mul(hd_c(.5), hd_add(x, hd_div(theta, x))); }
-static hd root_solve(hd theta, hd x) { return hd_while(hd_partial(root_far, theta), hd_partial(root_step, theta), x); }
+static hd root_solve(hd theta, hd x)
+{
+    return hd_while(hd_partial(root_far, theta), hd_partial(root_step, theta), x);
+}
 static hd root(hd theta) { return hd_apply(hd_root(root_f, root_solve), theta, hd_c(1)); }
 static hd root_linear(hd theta, hd x, hd g) { return (void)theta, hd_div(g, hd_mul(hd_c(2), x)); }
-static hd root_given(hd theta) { return hd_apply(hd_root(root_f, root_solve, .linear = HD_FN(root_linear)), theta, hd_c(1)); }
+static hd root_given(hd theta)
+{
+    return hd_apply(hd_root(root_f, root_solve, .linear = HD_FN(root_linear)), theta, hd_c(1));
+}
 
-/* x = tanh(W x + b) / 2, an array and a tree: held against the same iteration differentiated step by step. */
+/* x = tanh(W x + b) / 2, an array and a tree: held against the same iteration differentiated step by
+ * step. */
 static hd fixed_step(hd theta, hd x)
 {
     return hd_mul(hd_c(.5), hd_tanh(hd_add(hd_dot(hd_get(theta, "w"), x), hd_get(theta, "b"))));
 }
 static hd fixed_f(hd theta, hd x) { return hd_sub(x, fixed_step(theta, x)); }
 static hd fixed_turn(hd theta, hd i, hd x) { return (void)i, fixed_step(theta, x); }
-static hd fixed_solve(hd theta, hd x) { return hd_fori(hd_c(0), hd_c(40), hd_partial(fixed_turn, theta), x); }
+static hd fixed_solve(hd theta, hd x)
+{
+    return hd_fori(hd_c(0), hd_c(40), hd_partial(fixed_turn, theta), x);
+}
 static hd fixed_loss(hd x, const void *f)
 {
-    hd w = hd_mul(hd_lit(float, (4, 4), .3f, -.2f, .5f, .1f, .7f, .2f, -.4f, .3f, -.1f, .6f, .2f, -.5f, .4f, .1f, -.3f, .8f), hd_sum(x));
+    hd w = hd_mul(hd_lit(float, (4, 4), .3f, -.2f, .5f, .1f, .7f, .2f, -.4f, .3f, -.1f, .6f, .2f, -.5f, .4f,
+                      .1f, -.3f, .8f),
+        hd_sum(x));
     hd y = hd_apply(*(hd_fn *const *)f, hd_dict({ "w", w }, { "b", x }), hd_zeros_like(x));
     return hd_sum(hd_sin(hd_mul(y, x)));
 }
@@ -607,7 +685,8 @@ START_TEST(calls_are_inlined)
     hd_cost_info a, b;
     hd_array *x = vector(40, 0, .1f);
     if (there("opencl:0")) {
-        ck_assert(!hd_cost(hd_jit(counted_all, .device = "opencl:0"), &a, x) && !hd_cost(hd_jit(plain_all, .device = "opencl:0"), &b, x));
+        ck_assert(!hd_cost(hd_jit(counted_all, .device = "opencl:0"), &a, x) &&
+            !hd_cost(hd_jit(plain_all, .device = "opencl:0"), &b, x));
         ck_assert_int_eq(a.kernels, b.kernels);
         ck_assert_int_eq(a.temporary_bytes, b.temporary_bytes);
     }

@@ -1,6 +1,7 @@
 /*
- * test_scaling.c - one program over 2, 16 and 64 devices of a kind: it is compiled once, of as many instructions for all numbers, and the
- * result is that of one device. Counted in what HEDDLE_DUMP=graph shows of what is compiled.
+ * test_scaling.c - one program over 2, 16 and 64 devices of a kind: it is compiled once, of as many
+ * instructions for all numbers, and the result is that of one device. Counted in what HEDDLE_DUMP=graph
+ * shows of what is compiled.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -23,7 +24,9 @@ static Seen compiled(int n, hd_array *w, hd_array *x, hd_array **y)
     FILE *f = tmpfile();
     int before = dup(STDERR_FILENO);
     ck_assert(f && before >= 0 && dup2(fileno(f), STDERR_FILENO) >= 0);
-    int e = hd_call(hd_pmap(step, .axis_name = "i", .devices = list, .in_axes = { HD_NONE, 0 }, .out_axes = HD_NONE), y, w, x);
+    int e = hd_call(
+        hd_pmap(step, .axis_name = "i", .devices = list, .in_axes = { HD_NONE, 0 }, .out_axes = HD_NONE), y,
+        w, x);
     fflush(stderr);
     dup2(before, STDERR_FILENO);
     close(before);
@@ -47,8 +50,9 @@ START_TEST(once_for_all)
         hd_array *x = hd_array_of(numbers, number[k], 3), *y = NULL, *want = NULL;
         Seen s = compiled(number[k], w, x, &y);
         first = k ? first : s;
-        ck_assert_msg(s.graphs == 1 && s.instructions > 5 && s.instructions == first.instructions, "%d devices: %d graphs, %d instructions, not %d",
-                      number[k], s.graphs, s.instructions, first.instructions);
+        ck_assert_msg(s.graphs == 1 && s.instructions > 5 && s.instructions == first.instructions,
+            "%d devices: %d graphs, %d instructions, not %d", number[k], s.graphs, s.instructions,
+            first.instructions);
         hd_fn *v = hd_vmap(step, .axis_name = "i", .in_axes = { HD_NONE, 0 }, .out_axes = HD_NONE);
         ck_assert_msg(!hd_call(hd_jit(v, .device = "host"), &want, w, x), "%s", hd_error());
         ck_assert(!memcmp(hd_data(y), hd_data(want), 3 * sizeof(float)));

@@ -1,6 +1,7 @@
 /*
- * test_shards.c - arrays in shares along any axis: what is dealt out is the same array; maps take shares of any axis and leave
- * them where they are, without a step on another device; other shares are made of those that are there.
+ * test_shards.c - arrays in shares along any axis: what is dealt out is the same array; maps take shares of
+ * any axis and leave them where they are, without a step on another device; other shares are made of those
+ * that are there.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -81,9 +82,11 @@ static hd pair(hd x, hd y) { return hd_tuple(hd_add(x, y), hd_sub(x, y), hd_sum(
 /* Maps over the middle axis, one after the other: nothing is computed elsewhere, whole or not. */
 START_TEST(any_axis)
 {
-    hd_array *x = numbers(HD_F32, (hd_ints){ 3, { 2, 4, 3 } }), *there4 = hd_put(x, four, .axis = 1), *y, *z, *want, *out[3];
+    hd_array *x = numbers(HD_F32, (hd_ints){ 3, { 2, 4, 3 } }), *there4 = hd_put(x, four, .axis = 1), *y, *z,
+             *want, *out[3];
     hd_fn *f = hd_pmap(twice_and_sum, .axis_name = "i", .devices = four, .in_axes = { 1 }, .out_axes = 1);
-    hd_fn *v = hd_jit(hd_vmap(twice_and_sum, .axis_name = "i", .in_axes = { 1 }, .out_axes = 1), .device = "host");
+    hd_fn *v =
+        hd_jit(hd_vmap(twice_and_sum, .axis_name = "i", .in_axes = { 1 }, .out_axes = 1), .device = "host");
     int before = home_steps();
     ck_assert_msg(!hd_call(f, &y, there4), "%s", hd_error());
     ck_assert_str_eq(hd_array_device(y), four);
@@ -115,8 +118,10 @@ END_TEST
 
 static hd mixed_use(hd x)
 {
-    hd y = hd_apply(hd_pmap(twice_and_sum, .axis_name = "i", .devices = four, .in_axes = { 2 }, .out_axes = 2), x);
-    hd z = hd_apply(hd_pmap(twice_and_sum, .axis_name = "i", .devices = four, .in_axes = { 2 }, .out_axes = 0), y);
+    hd y = hd_apply(
+        hd_pmap(twice_and_sum, .axis_name = "i", .devices = four, .in_axes = { 2 }, .out_axes = 2), x);
+    hd z = hd_apply(
+        hd_pmap(twice_and_sum, .axis_name = "i", .devices = four, .in_axes = { 2 }, .out_axes = 0), y);
     return hd_tuple(y, z, hd_sum(hd_add(y, hd_transpose(z, 1, 2, 0))));
 }
 static hd mixed_plain(hd x)

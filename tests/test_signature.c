@@ -1,6 +1,6 @@
 /*
- * test_signature.c - what hd_print_graph writes is a function of the same arguments: trees, results that are trees, data met
- * while tracing, parts that are nothing; and lines of trees that make no sense are refused.
+ * test_signature.c - what hd_print_graph writes is a function of the same arguments: trees, results that are
+ * trees, data met while tracing, parts that are nothing; and lines of trees that make no sense are refused.
  */
 #include <stdlib.h>
 
@@ -52,7 +52,8 @@ static void round_trip(hd_fn *f, hd_array *const *args, int n)
 
 START_TEST(trees)
 {
-    hd_array *inner = hd_array_tuple(hd_array_tuple(hd_array_scalar(HD_I32, 3)), hd_array_dict({ "b", hd_array_scalar(HD_F32, 2) }));
+    hd_array *inner = hd_array_tuple(
+        hd_array_tuple(hd_array_scalar(HD_I32, 3)), hd_array_dict({ "b", hd_array_scalar(HD_F32, 2) }));
     hd_array *p = hd_array_dict({ "w", hd_array_lit(float, (2), 3, 4) }, { "odd \"name\"\n", inner });
     hd_array *x = hd_array_lit(float, (2), 5, -1), *args[2] = { p, x };
     table = hd_array_lit(double, (2, 2), 1, 2, 3.5, -0.25);
@@ -62,8 +63,12 @@ START_TEST(trees)
     round_trip(HD_FN(first), &pair, 1);
     round_trip(HD_FN(halves), &x, 1);
     char *text = printed(HD_FN(line), args, 2);
-    ck_assert_msg(strstr(text, ";args ({\"odd \\x22name\\x22\\x0a\": ((*), {b: *}), w: *}, *)\n;result {loss: *, out: (*, *)}\n"), "%s", text);
-    hd_array *const leaf[4] = { hd_array_nth(hd_array_nth(inner, 0), 0), hd_array_get(hd_array_nth(inner, 1), "b"), hd_array_get(p, "w"), x };
+    ck_assert_msg(strstr(text,
+                      ";args ({\"odd \\x22name\\x22\\x0a\": ((*), {b: *}), w: *}, *)\n;result {loss: *, "
+                      "out: (*, *)}\n"),
+        "%s", text);
+    hd_array *const leaf[4] = { hd_array_nth(hd_array_nth(inner, 0), 0),
+        hd_array_get(hd_array_nth(inner, 1), "b"), hd_array_get(p, "w"), x };
     flat[0] = NULL;
     ck_assert_msg(hd_call_n(hd_parse(text, "leaves"), flat, 1, leaf, 4) == 0, "%s", hd_error());
     ck_assert_str_eq(hd_array_field_name(flat[0], 0), "loss");
@@ -85,18 +90,31 @@ END_TEST
 
 START_TEST(refused)
 {
-    static const struct { const char *line, *why; } bad[] = {
-        { ";args (*)", "fewer leaves" }, { ";args (*, *, *)", "more leaves" }, { ";args {b: *, a: *}", "in order" },
-        { ";args {a: *, a: *}", "in order" }, { ";args (*, *", "wanted" }, { ";args (* *)", "wanted" }, { ";args {a *, b: *}", "wanted" },
-        { ";args {\"a: *, b: *}", "string" }, { ";args (*, *) x", "end of the line" }, { ";args ", "wanted" },
-        { ";result (*, *)", "more leaves" }, { ";result none", "fewer leaves" }, { ";result", NULL }, { ";args (*, *)", NULL },
+    static const struct { const char *line, *why;
+    } bad[] = {
+        { ";args (*)", "fewer leaves" },
+        { ";args (*, *, *)", "more leaves" },
+        { ";args {b: *, a: *}", "in order" },
+        { ";args {a: *, a: *}", "in order" },
+        { ";args (*, *", "wanted" },
+        { ";args (* *)", "wanted" },
+        { ";args {a *, b: *}", "wanted" },
+        { ";args {\"a: *, b: *}", "string" },
+        { ";args (*, *) x", "end of the line" },
+        { ";args ", "wanted" },
+        { ";result (*, *)", "more leaves" },
+        { ";result none", "fewer leaves" },
+        { ";result", NULL },
+        { ";args (*, *)", NULL },
     };
     hd_array *a = hd_array_scalar(HD_F32, 1), *y = NULL, *const args[2] = { a, a };
     char text[2000];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        snprintf(text, sizeof text, "%s\nfn f(x0: f32[], x1: f32[]) -> f32[] { v2: f32[] = add x0 x1 ret v2 }", bad[i].line);
+        snprintf(text, sizeof text,
+            "%s\nfn f(x0: f32[], x1: f32[]) -> f32[] { v2: f32[] = add x0 x1 ret v2 }", bad[i].line);
         int e = hd_call_n(hd_parse(text, "f"), &y, 1, args, 2);
-        ck_assert_msg(!e == !bad[i].why && (!e || strstr(hd_error(), bad[i].why)), "%s: %d %s", bad[i].line, e, hd_error());
+        ck_assert_msg(!e == !bad[i].why && (!e || strstr(hd_error(), bad[i].why)), "%s: %d %s", bad[i].line,
+            e, hd_error());
         hd_drop(y), y = NULL;
     }
     memset(text, '(', sizeof text), memcpy(text, ";args ", 6), text[1998] = '\n', text[1999] = 0;

@@ -1,10 +1,13 @@
 /*
- * test_spirv.c - the kernel IR on two backends: kernels and programs give the same bits on a Vulkan device and on an
- * OpenCL one, and what the host reference gives within the bounds of the functions; spirv-val accepts every module.
+ * test_spirv.c - the kernel IR on two backends: kernels and programs give the same bits on a Vulkan device
+ * and on an OpenCL one, and what the host reference gives within the bounds of the functions; spirv-val
+ * accepts every module.
  *
- * In:  kernels of every operation and dtype, programs against heddle.h; inputs drawn, special values among them.
+ * In:  kernels of every operation and dtype, programs against heddle.h; inputs drawn, special values among
+ * them.
  * One file: each case runs through the same comparison of two devices and the host.
- * Out: nothing, or where the bits differ. A nan is a nan, whatever its bits. Without a Vulkan device nothing is tested,
+ * Out: nothing, or where the bits differ. A nan is a nan, whatever its bits. Without a Vulkan device nothing
+ * is tested,
  *      and without spirv-val no module is judged; both are said.
  */
 #include <check.h>
@@ -74,8 +77,9 @@ static void judge_plan(const Plan *p)
 /* ==================== running a plan, and comparing what it gives */
 
 /* out[k]: the bytes of result k, in the arena. */
-static void run_exec(Exec *e, const size_t *in_bytes, const void *const *in, int nin, const size_t *out_bytes,
-    void **out, int nout) {
+static void run_exec(Exec *e, const size_t *in_bytes, const void *const *in, int nin,
+    const size_t *out_bytes, void **out, int nout)
+{
     const Backend *b = e->device->backend;
     Mem *x[nin + 1], *y[nout + 1];
     for (int k = 0; k < nin; k++) {
@@ -100,9 +104,9 @@ static void same_bits(const char *what, Dtype dt, int64_t n, const void *x, cons
     const char *a = x, *b = y;
     for (int64_t i = 0; i < n; i++, a += size, b += size)
         if (memcmp(a, b, size) && !(element_nan(dt, a) && element_nan(dt, b)))
-            ck_abort_msg("%s: element %lld of %lld: %.17g and %.17g (%llx and %llx)", what, (long long)i, (long long)n,
-                dtype_load_f(dt, a), dtype_load_f(dt, b), (unsigned long long)dtype_load_i(dt, a),
-                (unsigned long long)dtype_load_i(dt, b));
+            ck_abort_msg("%s: element %lld of %lld: %.17g and %.17g (%llx and %llx)", what, (long long)i,
+                (long long)n, dtype_load_f(dt, a), dtype_load_f(dt, b),
+                (unsigned long long)dtype_load_i(dt, a), (unsigned long long)dtype_load_i(dt, b));
 }
 
 /* ==================== inputs */
@@ -116,8 +120,9 @@ static uint64_t any(void)
 
 static double special(Dtype dt)
 {
-    static const double s[] = { 0, -0.0, 1, -1, 0.5, 2, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-140, 0x1p-126,
-        0x1.fffffep127, -0x1.fffffep127, 0x1p-24, 0x1p-14, 65504, 1.5, 2.5, -2.5, 0x1p23, 0x1.921fb6p1, 100, -7.5 };
+    static const double s[] = { 0, -0.0, 1, -1, 0.5, 2, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-140,
+        0x1p-126, 0x1.fffffep127, -0x1.fffffep127, 0x1p-24, 0x1p-14, 65504, 1.5, 2.5, -2.5, 0x1p23,
+        0x1.921fb6p1, 100, -7.5 };
     static const double d[] = { 0x1p-1074, 0x1p-1022, 0x1.fffffffffffffp1023, -0x1.8p-1073 };
     return dt == DT_F64 && any() % 4 == 0 ? d[any() % 4] : s[any() % (sizeof s / sizeof *s)];
 }
@@ -216,7 +221,8 @@ static void bench_compare(Bench *b)
     bench_run(b, other, y);
     for (int s = 0; s < b->plan.nslot; s++)
         if (b->slot[s].kind == SLOT_RESULT)
-            same_bits(b->slot[s].name, (Dtype)b->slot[s].dt, b->slot[s].size, x[b->slot[s].index], y[b->slot[s].index]);
+            same_bits(b->slot[s].name, (Dtype)b->slot[s].dt, b->slot[s].size, x[b->slot[s].index],
+                y[b->slot[s].index]);
 }
 
 /* A kernel whose work-items are i: of one element each, or of W. */
@@ -237,28 +243,84 @@ static void keep(Bench *b, Kernel *k, Form at, Dtype dt, Val v, const char *what
     k_store(k, bench_slot(b, true, dt, N, what), at, v);
 }
 
-static const Dtype registers[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64, DT_F32,
-    DT_F64 };
+static const Dtype registers[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64,
+    DT_F32, DT_F64 };
 enum { REGISTERS = sizeof registers / sizeof *registers };
 
-static const char *const op_names[K_OP_COUNT] = { [K_ADD] = "add", [K_SUB] = "sub", [K_MUL] = "mul", [K_DIV] = "div",
-    [K_REM] = "rem", [K_FMA] = "fma", [K_NEG] = "neg", [K_ABS] = "abs", [K_MAX] = "max", [K_MIN] = "min",
-    [K_SQRT] = "sqrt", [K_FLOOR] = "floor", [K_CEIL] = "ceil", [K_RINT] = "rint", [K_TRUNC] = "trunc", [K_AND] = "and",
-    [K_OR] = "or", [K_XOR] = "xor", [K_NOT] = "not", [K_SHL] = "shl", [K_SHR] = "shr", [K_SAR] = "sar",
-    [K_MULHI] = "mulhi", [K_POPCOUNT] = "popcount", [K_CLZ] = "clz", [K_EQ] = "eq", [K_NE] = "ne", [K_LT] = "lt",
-    [K_LE] = "le", [K_GT] = "gt", [K_GE] = "ge", [K_SELECT] = "select", [K_HSUM] = "hsum", [K_HPROD] = "hprod",
-    [K_HMAX] = "hmax", [K_HMIN] = "hmin", [K_HAND] = "hand", [K_HOR] = "hor", [K_HXOR] = "hxor", [K_ANY] = "any" };
+static const char *const op_names[K_OP_COUNT] = { [K_ADD] = "add",
+    [K_SUB] = "sub",
+    [K_MUL] = "mul",
+    [K_DIV] = "div",
+    [K_REM] = "rem",
+    [K_FMA] = "fma",
+    [K_NEG] = "neg",
+    [K_ABS] = "abs",
+    [K_MAX] = "max",
+    [K_MIN] = "min",
+    [K_SQRT] = "sqrt",
+    [K_FLOOR] = "floor",
+    [K_CEIL] = "ceil",
+    [K_RINT] = "rint",
+    [K_TRUNC] = "trunc",
+    [K_AND] = "and",
+    [K_OR] = "or",
+    [K_XOR] = "xor",
+    [K_NOT] = "not",
+    [K_SHL] = "shl",
+    [K_SHR] = "shr",
+    [K_SAR] = "sar",
+    [K_MULHI] = "mulhi",
+    [K_POPCOUNT] = "popcount",
+    [K_CLZ] = "clz",
+    [K_EQ] = "eq",
+    [K_NE] = "ne",
+    [K_LT] = "lt",
+    [K_LE] = "le",
+    [K_GT] = "gt",
+    [K_GE] = "ge",
+    [K_SELECT] = "select",
+    [K_HSUM] = "hsum",
+    [K_HPROD] = "hprod",
+    [K_HMAX] = "hmax",
+    [K_HMIN] = "hmin",
+    [K_HAND] = "hand",
+    [K_HOR] = "hor",
+    [K_HXOR] = "hxor",
+    [K_ANY] = "any" };
 
 static bool takes(KOp op, Dtype dt)
 {
     char kind = dt == DT_BOOL ? 'b' : dtype_int(dt) ? 'i' : 'f';
     switch (op) {
-    case K_ADD: case K_SUB: case K_MUL: case K_DIV: case K_NEG: case K_ABS: case K_MAX: case K_MIN: case K_LT:
+    case K_ADD:
+    case K_SUB:
+    case K_MUL:
+    case K_DIV:
+    case K_NEG:
+    case K_ABS:
+    case K_MAX:
+    case K_MIN:
+    case K_LT:
     case K_LE:
-    case K_GT: case K_GE: case K_EQ: case K_NE: case K_HSUM: case K_HPROD: case K_HMAX: case K_HMIN: return kind != 'b';
+    case K_GT:
+    case K_GE:
+    case K_EQ:
+    case K_NE:
+    case K_HSUM:
+    case K_HPROD:
+    case K_HMAX:
+    case K_HMIN:
+        return kind != 'b';
     case K_FMA: case K_SQRT: case K_FLOOR: case K_CEIL: case K_RINT: case K_TRUNC: return kind == 'f';
     case K_AND: case K_OR: case K_XOR: case K_NOT: case K_HAND: case K_HOR: case K_HXOR: return kind != 'f';
-    case K_REM: case K_SHL: case K_SHR: case K_SAR: case K_MULHI: case K_POPCOUNT: case K_CLZ: return kind == 'i';
+    case K_REM:
+    case K_SHL:
+    case K_SHR:
+    case K_SAR:
+    case K_MULHI:
+    case K_POPCOUNT:
+    case K_CLZ:
+        return kind == 'i';
     case K_ANY: return kind == 'b';
     case K_SELECT: return true;
     default: return false;
@@ -319,8 +381,10 @@ START_TEST(every_reduction_of_lanes)
         for (int op = K_HSUM; op <= K_ANY; op++)
             if (takes((KOp)op, dt)) {
                 Val v = k1(k, (KOp)op, op == K_ANY ? DT_BOOL : dt, x);
-                k_store(k, bench_slot(b, true, (Dtype)k->ins[v].dt, N / W, arena_text("%s of %s", op_names[op],
-                    dtype_name(dt))), item, v);
+                k_store(k,
+                    bench_slot(b, true, (Dtype)k->ins[v].dt, N / W,
+                        arena_text("%s of %s", op_names[op], dtype_name(dt))),
+                    item, v);
             }
         bench_kernel(b, k);
     }
@@ -355,11 +419,11 @@ START_TEST(every_conversion)
                 Dtype to = registers[t];
                 if (to == from)
                     continue;
-                keep(b, k, at, to, k1(k, K_CONVERT, to, in_range(k, x, from, to)), arena_text("%s as %s, %d lanes",
-                    dtype_name(from), dtype_name(to), w));
+                keep(b, k, at, to, k1(k, K_CONVERT, to, in_range(k, x, from, to)),
+                    arena_text("%s as %s, %d lanes", dtype_name(from), dtype_name(to), w));
                 if (dtype_size(to) == dtype_size(from) && from != DT_BOOL && to != DT_BOOL)
-                    keep(b, k, at, to, k1(k, K_BITS, to, x), arena_text("bits of %s as %s, %d lanes", dtype_name(from),
-                        dtype_name(to), w));
+                    keep(b, k, at, to, k1(k, K_BITS, to, x),
+                        arena_text("bits of %s as %s, %d lanes", dtype_name(from), dtype_name(to), w));
             }
             bench_kernel(b, k);
         }
@@ -404,7 +468,8 @@ START_TEST(memory_of_every_dtype)
 }
 END_TEST
 
-/* Places of every kind: quotients and remainders rounded down, clamps, values as indices, gathers, strides, blocks. */
+/* Places of every kind: quotients and remainders rounded down, clamps, values as indices, gathers, strides,
+ * blocks. */
 static void places(Bench *b, bool wide)
 {
     Form at;
@@ -430,7 +495,8 @@ static void places(Bench *b, bool wide)
     for (int c = 0; c < 8; c++)
         k_store(k, out, form_addc(form_mul(at, 8), 7 - c), k_load(k, record, form_addc(form_mul(at, 8), c)));
     for (int c = 0; c < 5; c++)                 /* every fifth */
-        k_store(k, spread, form_addc(form_mul(at, 5), c), k_load(k, record, form_addc(form_mul(at, 5), 4 - c)));
+        k_store(
+            k, spread, form_addc(form_mul(at, 5), c), k_load(k, record, form_addc(form_mul(at, 5), 4 - c)));
     bench_kernel(b, k);
 }
 
@@ -450,19 +516,23 @@ static void structure(Bench *b, int w)
 {
     Form at;
     Kernel *k = item_kernel(arena_text("structure_%d", w), w, &at);
-    Val x = k_load(k, bench_in(b, DT_F32, N), at), one = k_const(k, DT_F32, 1), half = k_const(k, DT_F32, 0.5);
+    Val x = k_load(k, bench_in(b, DT_F32, N), at), one = k_const(k, DT_F32, 1),
+        half = k_const(k, DT_F32, 0.5);
     Val n = k_load(k, bench_in(b, DT_U8, N), at), zero = k_bits(k, DT_U8, 0), unit = k_bits(k, DT_U8, 1);
-    Val a = w > 1 ? k_splat(k, one) : one, z = w > 1 ? k_splat(k, k_const(k, DT_F32, 0)) : k_const(k, DT_F32, 0);
+    Val a = w > 1 ? k_splat(k, one) : one,
+        z = w > 1 ? k_splat(k, k_const(k, DT_F32, 0)) : k_const(k, DT_F32, 0);
     Val init[3] = { a, z, n }, phi[3], out[3], inner[1], last[1];
     k_loop(k, "t", -1, 3, init, phi);           /* Fibonacci, as many steps as each lane wants */
     Val go = k2(k, K_NE, DT_BOOL, phi[2], zero);
     k_brk(k, w > 1 ? k1(k, K_ANY, DT_BOOL, go) : go);
-    const Val next[] = { k3(k, K_SELECT, DT_F32, go, k2(k, K_ADD, DT_F32, phi[0], phi[1]), phi[0]), k3(k, K_SELECT,
-        DT_F32, go, phi[0], phi[1]), k3(k, K_SELECT, DT_U8, go, k2(k, K_SUB, DT_U8, phi[2], unit), phi[2]) };
+    const Val next[] = { k3(k, K_SELECT, DT_F32, go, k2(k, K_ADD, DT_F32, phi[0], phi[1]), phi[0]),
+        k3(k, K_SELECT, DT_F32, go, phi[0], phi[1]),
+        k3(k, K_SELECT, DT_U8, go, k2(k, K_SUB, DT_U8, phi[2], unit), phi[2]) };
     k_loop_end(k, next, out);
     keep(b, k, at, DT_F32, out[0], "left by its lanes");
     Val swap_in[2] = { x, out[1] }, swap[2], swapped[2];
-    const Atom *s = k_loop(k, "s", 5, 2, swap_in, swap);        /* two that swap, a branch and a loop inside */
+    /* two that swap, a branch and a loop inside */
+    const Atom *s = k_loop(k, "s", 5, 2, swap_in, swap);
     Val odd = k2(k, K_EQ, DT_BOOL, k_index(k, form_mod(form_a(s), 2)), k_bits(k, DT_I32, 1)), r[1];
     k_if(k, odd);
     Val from[1] = { swap[0] };
@@ -488,7 +558,8 @@ static void meeting(Bench *b)
     PUSH(k->priv, k->npriv, k->priv_cap, shared);
     k_store(k, shared, form_a(LANE), k_load(k, bench_in(b, DT_F32, N), at));
     k_barrier(k);
-    keep(b, k, at, DT_F32, k_load(k, shared, form_addc(form_mul(form_a(LANE), -1), W - 1)), "through local memory");
+    keep(b, k, at, DT_F32, k_load(k, shared, form_addc(form_mul(form_a(LANE), -1), W - 1)),
+        "through local memory");
     bench_kernel(b, k);
 }
 
@@ -560,7 +631,8 @@ static void hard_operands(Dtype dt, char *x, char *y, char *z)
         case 0:                                 /* near cancellation, or half of a last place away */
             dtype_store_f(dt, x, a = 1 + (double)(any() % (1 << 12)) * 0x1p-12);
             dtype_store_f(dt, y, b = 1 + (double)(any() % (1 << 12)) * 0x1p-12);
-            dtype_store_f(dt, z, any() & 1 ? -a * b : ldexp(1 + (double)(any() % 8) / 8, -m - (int)(any() % 4)));
+            dtype_store_f(
+                dt, z, any() & 1 ? -a * b : ldexp(1 + (double)(any() % 8) / 8, -m - (int)(any() % 4)));
             break;
         case 1:                                 /* results below the normal numbers */
             dtype_store_f(dt, x, ldexp(a, low / 2 - (int)(any() % 16)));
@@ -617,8 +689,10 @@ END_TEST
 
 /* ==================== programs: one plan, two backends, and the host */
 
-/* A result against the reference: floats within `bound` units of the last place, or of the largest element's (sums). */
-static void near_host(const char *what, Dtype dt, int64_t n, const char *x, const char *want, double bound, bool sums)
+/* A result against the reference: floats within `bound` units of the last place, or of the largest element's
+ * (sums). */
+static void near_host(
+    const char *what, Dtype dt, int64_t n, const char *x, const char *want, double bound, bool sums)
 {
     size_t size = dtype_size(dt);
     double largest = 0;
@@ -630,16 +704,16 @@ static void near_host(const char *what, Dtype dt, int64_t n, const char *x, cons
     }
     for (int64_t i = 0; i < n; i++, x += size, want += size) {
         if (!dtype_float(dt)) {
-            ck_assert_msg(!memcmp(x, want, size), "%s: element %lld is %lld, on the host %lld", what, (long long)i,
-                (long long)dtype_load_i(dt, x), (long long)dtype_load_i(dt, want));
+            ck_assert_msg(!memcmp(x, want, size), "%s: element %lld is %lld, on the host %lld", what,
+                (long long)i, (long long)dtype_load_i(dt, x), (long long)dtype_load_i(dt, want));
             continue;
         }
         double a = dtype_load_f(dt, x), b = dtype_load_f(dt, want), big = sums ? largest : fabs(b);
         int e = big > 0 && isfinite(big) ? ilogb(big) - digits : low;
         double unit = ldexp(1, e < low ? low : e);
         bool good = (isnan(a) && isnan(b)) || a == b || fabs(a - b) <= bound * unit;
-        ck_assert_msg(good, "%s: element %lld is %.9g, on the host %.9g: %.2f units", what, (long long)i, a, b,
-            fabs(a - b) / unit);
+        ck_assert_msg(good, "%s: element %lld is %.9g, on the host %.9g: %.2f units", what, (long long)i, a,
+            b, fabs(a - b) / unit);
     }
 }
 
@@ -655,7 +729,9 @@ static void graph_on_both(const char *name, const Graph *g, const void *const *i
 {
     size_t nin = (size_t)g->nin, nout = (size_t)g->nout, in_bytes[nin + 1], out_bytes[nout + 1];
     void *x[nout + 1], *y[nout + 1];
-    const Target target = { .f64 = vulkan->info.has_f64, .i64 = vulkan->info.has_i64, .max_alloc = 1ll << 30 };
+    const Target target = {
+        .f64 = vulkan->info.has_f64, .i64 = vulkan->info.has_i64, .max_alloc = 1ll << 30
+    };
     g = graph_dce(g);
     Plan *p = plan_schedule(g, &target);
     ck_assert_msg(p != NULL, "%s: %s", name, error_text());
@@ -714,9 +790,9 @@ static bool accepted(const Row *r, Dtype dt)
 /* Has it a form where the device has no library of f64 functions? */
 static bool has_form(const Row *r, Dtype dt)
 {
-    static const char *const exact[] = { "add", "sub", "mul", "div", "rem", "max", "min", "clamp", "neg", "abs", "sign",
-        "copysign", "nextafter", "floor", "ceil", "round", "trunc", "is_finite", "sqrt", "eq", "ne", "lt", "le", "gt",
-        "ge" };
+    static const char *const exact[] = { "add", "sub", "mul", "div", "rem", "max", "min", "clamp", "neg",
+        "abs", "sign", "copysign", "nextafter", "floor", "ceil", "round", "trunc", "is_finite", "sqrt", "eq",
+        "ne", "lt", "le", "gt", "ge" };
     for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
         if (!strcmp(r->name, exact[i]))
             return true;
@@ -726,12 +802,15 @@ static bool has_form(const Row *r, Dtype dt)
 /* The largest error in units of the last place; negative arguments of the last three cancel, see ulp.c. */
 static double bound_of(const char *name)
 {
-    static const struct { const char *name; double ulp; } b[] = { { "exp", 1 }, { "exp2", 1.1 }, { "expm1", 1.7 },
-        { "log", 0.9 }, { "log2", 1.7 }, { "log1p", 1.6 }, { "tanh", 1.3 }, { "logistic", 1.6 }, { "sin", 2 }, { "cos",
-        2.1 }, { "tan", 2.3 }, { "asin", 1.2 }, { "acos", 1.2 }, { "atan", 1.6 }, { "sinh", 1.5 }, { "cosh", 1.9 },
-        { "asinh", 2 }, { "acosh", 2.1 }, { "atanh", 1.9 }, { "erf", 2 }, { "erfc", 4.1 }, { "erf_inv", 2.9 }, { "cbrt",
-        0.51 }, { "rsqrt", 1.5 }, { "pow", 1.1 }, { "atan2", 1.6 }, { "hypot", 1.2 }, { "lgamma", -1 }, { "digamma",
-        -1 }, { "trigamma", -1 } };
+    static const struct {
+        const char *name;
+        double ulp;
+    } b[] = { { "exp", 1 }, { "exp2", 1.1 }, { "expm1", 1.7 }, { "log", 0.9 }, { "log2", 1.7 },
+        { "log1p", 1.6 }, { "tanh", 1.3 }, { "logistic", 1.6 }, { "sin", 2 }, { "cos", 2.1 }, { "tan", 2.3 },
+        { "asin", 1.2 }, { "acos", 1.2 }, { "atan", 1.6 }, { "sinh", 1.5 }, { "cosh", 1.9 }, { "asinh", 2 },
+        { "acosh", 2.1 }, { "atanh", 1.9 }, { "erf", 2 }, { "erfc", 4.1 }, { "erf_inv", 2.9 },
+        { "cbrt", 0.51 }, { "rsqrt", 1.5 }, { "pow", 1.1 }, { "atan2", 1.6 }, { "hypot", 1.2 },
+        { "lgamma", -1 }, { "digamma", -1 }, { "trigamma", -1 } };
     for (size_t i = 0; i < sizeof b / sizeof *b; i++)
         if (!strcmp(name, b[i].name))
             return b[i].ulp < 0 ? -1 : b[i].ulp + 0.5;          /* the host's own rounding */
@@ -776,8 +855,8 @@ static void elementwise(Dtype dt)
         Ref w = row->arity > 2 ? graph_input(t, 0) : 0;
         Ref z = row->arity == 1 ? row->f1(x) : row->arity == 2 ? row->f2(x, y) : row->f3(x, y, w);
         graph_outputs(&z, 1);
-        graph_on_both(arena_text("%s of %s", row->name, dtype_name(dt)), graph_end(), (const void *const *)in,
-            dt == DT_F32 || !dtype_float(dt) ? bound_of(row->name) : -1, false);
+        graph_on_both(arena_text("%s of %s", row->name, dtype_name(dt)), graph_end(),
+            (const void *const *)in, dt == DT_F32 || !dtype_float(dt) ? bound_of(row->name) : -1, false);
     }
 }
 
@@ -820,9 +899,13 @@ static hd pick(hd x)
 static hd narrow(hd x)
 {
     hd h = hd_cast(x, HD_F16), b = hd_cast(x, HD_BF16);
-    return hd_tuple(hd_add(hd_mul(h, h), hd_c(0.1)), hd_exp(b), hd_sum(h, 1), hd_cast(hd_mul(x, hd_c(20)), HD_I8));
+    return hd_tuple(
+        hd_add(hd_mul(h, h), hd_c(0.1)), hd_exp(b), hd_sum(h, 1), hd_cast(hd_mul(x, hd_c(20)), HD_I8));
 }
-static hd matmul(hd x, hd y) { return hd_tuple(hd_matmul(x, hd_transpose(y)), hd_dot(x, hd_index(y, 0, 3))); }
+static hd matmul(hd x, hd y)
+{
+    return hd_tuple(hd_matmul(x, hd_transpose(y)), hd_dot(x, hd_index(y, 0, 3)));
+}
 static hd einsum(hd x, hd y) { return hd_einsum("ik,jk->ij", hd_tanh(x), y); }
 
 static hd cell(hd w, hd h, hd x)
@@ -877,7 +960,10 @@ static hd matrix_cond(hd x)
 }
 static hd loss(hd x, hd y) { return hd_sum(hd_square(hd_tanh(hd_matmul(x, hd_transpose(y))))); }
 static hd gradient(hd x, hd y) { return hd_apply(hd_grad(loss), x, y); }
-static hd nothing(hd x) { return hd_tuple(hd_sum(hd_slice(x, HD_INTS(5, 0), HD_INTS(5, 41), HD_INTS()), 0), x, x); }
+static hd nothing(hd x)
+{
+    return hd_tuple(hd_sum(hd_slice(x, HD_INTS(5, 0), HD_INTS(5, 41), HD_INTS()), 0), x, x);
+}
 
 typedef struct Program { const char *name; hd_fn *f; int n; double bound; } Program;
 
@@ -909,15 +995,25 @@ static void program(Program p)
 START_TEST(programs)
 {
     const Program all[] = {
-        { "saxpy", HD_FN(saxpy), 2, 1 }, { "sums of rows", HD_FN(row_sums), 1, 40 },
-        { "logic of rows", HD_FN(row_logic), 1, 40 }, { "softmax", HD_FN(softmax), 1, 40 },
-        { "views", HD_FN(views), 1, 0 }, { "order", HD_FN(order), 1, 40 }, { "take and scatter", HD_FN(pick), 1, 40 },
-        { "narrow floats", HD_FN(narrow), 1, 8 }, { "product of matrices", HD_FN(matmul), 2, 40 },
-        { "einsum", HD_FN(einsum), 2, 40 }, { "scan under lanes", HD_FN(lanes_scan), 2, 100 },
-        { "while under lanes", HD_FN(lanes_while), 1, 1 }, { "cond under lanes", HD_FN(lanes_cond), 1, 4 },
-        { "loop of kernels", HD_FN(matrix_steps), 1, 1000 }, { "while of kernels", HD_FN(matrix_while), 1, 1e4 },
-        { "long loop", HD_FN(long_loop), 1, -1 }, { "many turns", HD_FN(many_turns), 1, -1 },
-        { "branch of kernels", HD_FN(matrix_cond), 1, 1000 }, { "gradient", HD_FN(gradient), 2, 200 },
+        { "saxpy", HD_FN(saxpy), 2, 1 },
+        { "sums of rows", HD_FN(row_sums), 1, 40 },
+        { "logic of rows", HD_FN(row_logic), 1, 40 },
+        { "softmax", HD_FN(softmax), 1, 40 },
+        { "views", HD_FN(views), 1, 0 },
+        { "order", HD_FN(order), 1, 40 },
+        { "take and scatter", HD_FN(pick), 1, 40 },
+        { "narrow floats", HD_FN(narrow), 1, 8 },
+        { "product of matrices", HD_FN(matmul), 2, 40 },
+        { "einsum", HD_FN(einsum), 2, 40 },
+        { "scan under lanes", HD_FN(lanes_scan), 2, 100 },
+        { "while under lanes", HD_FN(lanes_while), 1, 1 },
+        { "cond under lanes", HD_FN(lanes_cond), 1, 4 },
+        { "loop of kernels", HD_FN(matrix_steps), 1, 1000 },
+        { "while of kernels", HD_FN(matrix_while), 1, 1e4 },
+        { "long loop", HD_FN(long_loop), 1, -1 },
+        { "many turns", HD_FN(many_turns), 1, -1 },
+        { "branch of kernels", HD_FN(matrix_cond), 1, 1000 },
+        { "gradient", HD_FN(gradient), 2, 200 },
         { "of size zero", HD_FN(nothing), 1, 0 },
     };
     ck_assert_int_eq(sizeof all / sizeof *all, PROGRAMS);

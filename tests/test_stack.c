@@ -1,7 +1,9 @@
 /*
- * test_stack.c - tracing, transforming, scheduling, lowering, printing and parsing need little stack, however long or deep a program.
+ * test_stack.c - tracing, transforming, scheduling, lowering, printing and parsing need little stack,
+ * however long or deep a program.
  *
- * In:  programs, each in a thread of 512 KiB.   Out: what they compute, and how much of the stack was touched.
+ * In:  programs, each in a thread of 512 KiB.   Out: what they compute, and how much of the stack was
+ * touched.
  * HEDDLE_TEST_STACK=KiB gives another size, and each program then says what it touched.
  */
 #define _GNU_SOURCE
@@ -83,7 +85,9 @@ static hd views(hd x, int i)
     case 0: return hd_roll(x, 1 + i % 7, 0);
     case 1: return hd_flip(x, 0);
     case 2: return hd_reshape(hd_transpose(hd_reshape(x, 8, 8), 1, 0), 64);
-    default: return hd_pad(hd_slice(x, HD_INTS(1), HD_INTS(63), HD_INTS(1)), hd_c(0), HD_INTS(1), HD_INTS(1), HD_INTS(0));
+    default:
+        return hd_pad(
+            hd_slice(x, HD_INTS(1), HD_INTS(63), HD_INTS(1)), hd_c(0), HD_INTS(1), HD_INTS(1), HD_INTS(0));
     }
 }
 static hd sums(hd x, int i) { return hd_sub(x, i % 2 ? hd_sum(x) : hd_max(x)); }
@@ -130,13 +134,18 @@ static hd chain(hd x, const void *env)
     return c->grad ? hd_sum(x) : x;
 }
 
-/* The way without a device: traced, printed, parsed, scheduled for both shapes, and written in both languages. */
+/* The way without a device: traced, printed, parsed, scheduled for both shapes, and written in both
+ * languages. */
 static void schedule(const char *text, bool gpu)
 {
     Arena *a = arena_new(), *before = arena_use(a);
     Graph *g = graph_parse(text, "program");
     ck_assert_msg(g != NULL, "%s", error_text());
-    const Target target = { .machine = gpu ? &machine_gpu : &machine_processor, .f64 = true, .i64 = true, .f16 = true, .max_alloc = 1ll << 32 };
+    const Target target = { .machine = gpu ? &machine_gpu : &machine_processor,
+        .f64 = true,
+        .i64 = true,
+        .f16 = true,
+        .max_alloc = 1ll << 32 };
     Plan *p = plan_schedule(graph_dce(g), &target);
     ck_assert_msg(p && !error_pending(), "%s", error_text());
     Kernel **list;
@@ -150,7 +159,11 @@ static void schedule(const char *text, bool gpu)
         ck_assert_msg(!k_check(list[k]), "%s", error_text());
         k_dump(list[k], &t);
         if (gpu) {
-            const SpirvCaps caps = { .i64 = true, .f64 = true, .byte_storage = true, .short_storage = true, .group = 64,
+            const SpirvCaps caps = { .i64 = true,
+                .f64 = true,
+                .byte_storage = true,
+                .short_storage = true,
+                .group = 64,
                 .fma = { FMA_NATIVE, FMA_NATIVE } };
             ck_assert_msg(!spirv_write(list[k], &caps, &words, &nwords, &local), "%s", error_text());
             free(words);
@@ -294,8 +307,10 @@ static void run_arguments(const void *device)
 
 static void run_long(const void *device)
 {
-    static const Chain full = { "long", mixed, N, false, false }, part = { "long", mixed, N / 400, false, false };
-    const Chain *c = strcmp(device, "vulkan:0") ? &full : &part;        /* its compiler takes minutes for all */
+    static const Chain full = { "long", mixed, N, false, false },
+                       part = { "long", mixed, N / 400, false, false };
+    /* its compiler takes minutes for all */
+    const Chain *c = strcmp(device, "vulkan:0") ? &full : &part;
     float v[64];
     for (int i = 0; i < 64; i++)
         v[i] = (float)i / 64;

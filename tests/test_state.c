@@ -1,8 +1,9 @@
 /*
- * test_state.c - scans with a small state, which a kernel keeps as vectors where it does the same to all elements: they give on
- * the default device what they give on the host.
+ * test_state.c - scans with a small state, which a kernel keeps as vectors where it does the same to all
+ * elements: they give on the default device what they give on the host.
  *
- * In:  steps of several kinds, states of 3 to 16 elements, f32 and f64.   Out: the last state and what every step gives.
+ * In:  steps of several kinds, states of 3 to 16 elements, f32 and f64.   Out: the last state and what every
+ * step gives.
  */
 #include <check.h>
 #include <math.h>
@@ -10,7 +11,8 @@
 
 #include "heddle.h"
 
-/* A product and tanh; two states, xs and ys, backwards; steps that do not do the same to all elements, or look at others' */
+/* A product and tanh; two states, xs and ys, backwards; steps that do not do the same to all elements, or
+ * look at others' */
 enum { RELAX, CELL, SHIFT, MIXED, PICKED, KINDS };
 enum { STEPS = 9 };
 static const int sizes[] = { 3, 7, 16 };
@@ -54,7 +56,10 @@ static hd picked(hd w, hd h, hd x)
 }
 
 static hd kind_relax(hd w, hd h, hd xs) { return hd_scan(hd_partial(relax, w), h, xs); }
-static hd kind_cell(hd w, hd h, hd xs) { return hd_scan(hd_partial(cell, w), hd_tuple(h, hd_neg(h)), xs, .reverse = true); }
+static hd kind_cell(hd w, hd h, hd xs)
+{
+    return hd_scan(hd_partial(cell, w), hd_tuple(h, hd_neg(h)), xs, .reverse = true);
+}
 static hd kind_shift(hd w, hd h, hd xs) { return hd_scan(hd_partial(shift, w), h, xs); }
 static hd kind_mixed(hd w, hd h, hd xs) { return hd_scan(hd_partial(mixed, w), h, xs); }
 static hd kind_picked(hd w, hd h, hd xs) { return hd_scan(hd_partial(picked, w), h, xs); }
@@ -75,12 +80,14 @@ static hd_array *made(enum hd_dtype dt, int seed, hd_ints shape, const char *dev
 
 static hd_array *run(int n, const char *device)
 {
-    hd_fn *const kind[] = { HD_FN(kind_relax), HD_FN(kind_cell), HD_FN(kind_shift), HD_FN(kind_mixed), HD_FN(kind_picked) };
+    hd_fn *const kind[] = { HD_FN(kind_relax), HD_FN(kind_cell), HD_FN(kind_shift), HD_FN(kind_mixed),
+        HD_FN(kind_picked) };
     enum hd_dtype dt = n % 2 ? HD_F64 : HD_F32;
     int64_t size = sizes[n / 2 % SIZES];
     hd_array *args[] = { made(dt, 1, HD_INTS(size, size), device), made(dt, 2, HD_INTS(size), device),
                          made(dt, 3, HD_INTS(STEPS, size), device) }, *out = NULL;
-    ck_assert_msg(!hd_call_n(kind[n / 2 / SIZES], &out, 1, args, 3) && !hd_wait(out), "%s: %s", device, hd_error());
+    ck_assert_msg(
+        !hd_call_n(kind[n / 2 / SIZES], &out, 1, args, 3) && !hd_wait(out), "%s: %s", device, hd_error());
     for (int k = 0; k < 3; k++)
         hd_drop(args[k]);
     return out;
@@ -100,8 +107,8 @@ static void compare(int n, const hd_array *got, const hd_array *want)
     double unit = !hd_array_len(want) && hd_array_dtype(want) == HD_F64 ? 1e-13 : 1e-4;
     for (int64_t k = 0; !hd_array_len(want) && k < hd_array_size(want); k++)
         ck_assert_msg(fabs(element(got, k) - element(want, k)) <= unit * (1 + fabs(element(want, k))),
-            "kind %d, %d elements%s: [%lld] is %g, not %g", n / 2 / SIZES, sizes[n / 2 % SIZES], n % 2 ? ", f64" : "",
-            (long long)k, element(got, k), element(want, k));
+            "kind %d, %d elements%s: [%lld] is %g, not %g", n / 2 / SIZES, sizes[n / 2 % SIZES],
+            n % 2 ? ", f64" : "", (long long)k, element(got, k), element(want, k));
 }
 
 START_TEST(agrees)

@@ -1,8 +1,9 @@
 /*
- * test_taps.c - sums of products of slices, which the scheduler makes one product: filters of all kinds and their derivatives
- * give on the default device what they give on the host.
+ * test_taps.c - sums of products of slices, which the scheduler makes one product: filters of all kinds and
+ * their derivatives give on the default device what they give on the host.
  *
- * In:  filters: taps, distances, strides, borders, channels, orders.   Out: values, element for element, of y, dx and dw.
+ * In:  filters: taps, distances, strides, borders, channels, orders.   Out: values, element for element, of
+ * y, dx and dw.
  */
 #include <check.h>
 #include <math.h>
@@ -13,7 +14,10 @@
 /* How the terms are written. */
 enum { PLAIN, BACKWARDS, BIAS, SHUFFLED, FEWER, FLAT, TWO, TURNED, INFINITE };
 
-typedef struct Filter { int rows, columns, apart, stride, border, channels, results, form; enum hd_dtype dt; } Filter;
+typedef struct Filter {
+    int rows, columns, apart, stride, border, channels, results, form;
+    enum hd_dtype dt;
+} Filter;
 
 static const Filter filters[] = {
     { 3, 3, 1, 1, 1, 5, 7, PLAIN, HD_F32 },
@@ -49,13 +53,15 @@ static int64_t out_size(const Filter *f, int taps, int64_t size)
 
 static hd tap(const Filter *f, hd wide, hd w, int a, int b)
 {
-    int64_t h = (out_size(f, f->rows, HIGH) - 1) * f->stride + 1, v = (out_size(f, f->columns, WIDE) - 1) * f->stride + 1;
+    int64_t h = (out_size(f, f->rows, HIGH) - 1) * f->stride + 1,
+            v = (out_size(f, f->columns, WIDE) - 1) * f->stride + 1;
     int64_t y = a * f->apart, x = b * f->apart;
     hd part = hd_slice(wide, HD_INTS(0, y, x, 0), HD_INTS(IMAGES, y + h, x + v, f->channels),
                        HD_INTS(1, f->stride, f->stride, 1));
     hd m = hd_index(hd_index(w, 0, a), 0, b);
     hd flat = f->form == FLAT || f->form == TURNED ? hd_reshape(part, -1, f->channels) : part;
-    return f->form == TURNED ? hd_transpose(hd_matmul(hd_transpose(m), hd_transpose(flat))) : hd_dot(flat, m);
+    return f->form == TURNED ? hd_transpose(hd_matmul(hd_transpose(m), hd_transpose(flat))) :
+                               hd_dot(flat, m);
 }
 
 static hd filtered(hd x, hd w, hd tag)
@@ -64,7 +70,8 @@ static hd filtered(hd x, hd w, hd tag)
     int taps = f->rows * f->columns;
     int64_t b = f->border;
     x = hd_cast(x, f->dt), w = hd_cast(w, f->dt);
-    hd wide = hd_pad(x, hd_cast(hd_c(0), f->dt), HD_INTS(0, b, b, 0), HD_INTS(0, b, b, 0), HD_INTS()), y = HD_NIL;
+    hd wide = hd_pad(x, hd_cast(hd_c(0), f->dt), HD_INTS(0, b, b, 0), HD_INTS(0, b, b, 0), HD_INTS()),
+       y = HD_NIL;
     for (int k = 0; k < taps; k++) {
         int n = f->form == BACKWARDS ? taps - 1 - k : f->form == SHUFFLED ? k * 4 % taps : k;
         if (f->form == FEWER && k == 4)
@@ -113,7 +120,8 @@ static hd_array *run(int n, const char *device)
         made(f, 2, HD_INTS(f->rows, f->columns, f->channels, f->results), device),
         made(f, 3, HD_INTS(n + 1), device)
     }, *out = NULL;
-    ck_assert_msg(!hd_call_n(HD_FN(backwards), &out, 1, args, 3) && !hd_wait(out), "%s: %s", device, hd_error());
+    ck_assert_msg(
+        !hd_call_n(HD_FN(backwards), &out, 1, args, 3) && !hd_wait(out), "%s: %s", device, hd_error());
     for (int k = 0; k < 3; k++)
         hd_drop(args[k]);
     return out;
@@ -133,8 +141,11 @@ START_TEST(agrees)
         for (int64_t k = 0; k < n; k++)
             most = isfinite(y[k]) && fabsf(y[k]) > most ? fabsf(y[k]) : most;
         for (int64_t k = 0; k < n; k++) {
-            bool same = isnan(y[k]) ? isnan(x[k]) : isinf(y[k]) ? x[k] == y[k] : fabs(x[k] - y[k]) <= 16 * unit * most;
-            ck_assert_msg(same, "filter %d on %s: %s[%lld] is %g, not %g", _i, device, part[p], (long long)k, x[k], y[k]);
+            bool same = isnan(y[k]) ? isnan(x[k]) :
+                isinf(y[k])         ? x[k] == y[k] :
+                                      fabs(x[k] - y[k]) <= 16 * unit * most;
+            ck_assert_msg(same, "filter %d on %s: %s[%lld] is %g, not %g", _i, device, part[p], (long long)k,
+                x[k], y[k]);
         }
     }
     hd_drop(got), hd_drop(want);

@@ -1,6 +1,6 @@
 /*
- * test_text.c - text that nobody checked before: programs that end in the middle, names that would be more than names, and
- * how much memory reading takes.
+ * test_text.c - text that nobody checked before: programs that end in the middle, names that would be more
+ * than names, and how much memory reading takes.
  *
  * In:  texts.   Out: an error with line and column, or the program; what dumps and kernels show of names.
  */
@@ -60,8 +60,8 @@ static const char whole[] =
 
 START_TEST(every_end)
 {
-    static const char *const texts[] = { "fn\"fe", "fn\"a\\", "fn\"a\\x", "fn\"a\\x4", "fn f(x: f32[2])->f32[2]{v:f32[2]=sin x@\"a\\",
-                                         "fn \"a\\x00b\"() -> () { ret }" };
+    static const char *const texts[] = { "fn\"fe", "fn\"a\\", "fn\"a\\x", "fn\"a\\x4",
+        "fn f(x: f32[2])->f32[2]{v:f32[2]=sin x@\"a\\", "fn \"a\\x00b\"() -> () { ret }" };
     begin();
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
         ck_assert_msg(!parse_at_edge(texts[k], strlen(texts[k])), "%s", texts[k]);
@@ -87,7 +87,8 @@ static void no_line_begins(const char *text, const char *what, const char *where
         const char *line = s;
         while (line > text && line[-1] != '\n')
             line--;
-        ck_assert_msg(strstr(line, "//") && strstr(line, "//") < s, "%s: a line of its own: %.200s", where, line);
+        ck_assert_msg(
+            strstr(line, "//") && strstr(line, "//") < s, "%s: a line of its own: %.200s", where, line);
     }
 }
 
@@ -97,7 +98,8 @@ START_TEST(names_stay_names)
     for (size_t k = 0; k < sizeof ends / sizeof *ends; k++) {
         begin();
         const char *text = arena_text("fn \"f%sINJECTED\"(x0: f32[64]) -> f32[64] {\n"
-                                      "v1: f32[64] = sin x0 @\"a%sINJECTED();%s#pragma z\":1\n ret v1\n}", ends[k], ends[k], ends[k]);
+                                      "v1: f32[64] = sin x0 @\"a%sINJECTED();%s#pragma z\":1\n ret v1\n}",
+            ends[k], ends[k], ends[k]);
         Graph *g = graph_parse(text, "text");
         ck_assert_msg(g != NULL, "%s", error_text());
         const Target target = { .f64 = true, .i64 = true, .max_alloc = 1ll << 32 };
@@ -151,7 +153,8 @@ static size_t memory_of(Text *t)
     return used;
 }
 
-/* Twice the text takes at most thrice the memory: places on one line, lanes without their marks, bodies, operands. */
+/* Twice the text takes at most thrice the memory: places on one line, lanes without their marks, bodies,
+ * operands. */
 static void text_of(Text *t, int kind, int n)
 {
     text_add(t, kind == 1 ? "fn f(" : "fn f(x0: f32[2], i: i32[]) -> f32[2] { ");
@@ -186,7 +189,8 @@ START_TEST(memory)
     text_of(&one, _i, 4000);
     text_of(&two, _i, 8000);
     size_t less = memory_of(&one), more = memory_of(&two);
-    ck_assert_msg(more < 3 * less + (1 << 20) && more < 64 << 20, "kind %d: %zu bytes, then %zu", _i, less, more);
+    ck_assert_msg(
+        more < 3 * less + (1 << 20) && more < 64 << 20, "kind %d: %zu bytes, then %zu", _i, less, more);
 }
 END_TEST
 #endif

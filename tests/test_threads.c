@@ -1,8 +1,9 @@
 /*
- * test_threads.c - eight threads call one function, each with calls in flight that it has not read, and get their own results.
+ * test_threads.c - eight threads call one function, each with calls in flight that it has not read, and get
+ * their own results.
  *
- * On the host, and on the first OpenCL and Vulkan device where there is one. Also: many threads meet a function that nobody has
- * traced, share arrays, and make errors of their own.
+ * On the host, and on the first OpenCL and Vulkan device where there is one. Also: many threads meet a
+ * function that nobody has traced, share arrays, and make errors of their own.
  */
 #include <check.h>
 #include <math.h>
@@ -30,7 +31,8 @@ static void run_threads(void *(*work)(void *), Job *job)
     for (int i = 0; i < THREADS; i++)
         pthread_join(t[i], NULL);
     for (int i = 0; i < THREADS; i++)
-        ck_assert_msg(!job[i].failures, "thread %d: %d failures, first: %s", i, job[i].failures, job[i].text);
+        ck_assert_msg(
+            !job[i].failures, "thread %d: %d failures, first: %s", i, job[i].failures, job[i].text);
 }
 
 static void wrong(Job *j, const char *text)
@@ -39,10 +41,14 @@ static void wrong(Job *j, const char *text)
         snprintf(j->text, sizeof j->text, "%s", text);
 }
 
-/* ==================== calls in flight: y = 3 x + sum(x), through a loop so that there is something to wait for */
+/* ==================== calls in flight: y = 3 x + sum(x), through a loop so that there is something to wait
+ * for */
 
 static hd add_step(hd c, hd x) { return hd_tuple(hd_add(c, x), x); }
-static hd function(hd x) { return hd_add(hd_mul(x, hd_c(3)), hd_nth(hd_scan(add_step, hd_zeros(HD_F32), x), 0)); }
+static hd function(hd x)
+{
+    return hd_add(hd_mul(x, hd_c(3)), hd_nth(hd_scan(add_step, hd_zeros(HD_F32), x), 0));
+}
 
 static bool right(const hd_array *y, float base)
 {
@@ -101,7 +107,8 @@ static void *meet(void *arg)
     for (int r = 0; r < 4 && !j->failures; r++) {
         float v[4] = { (float)j->me, 1, (float)r, 2 }, want = 0;
         int64_t n = 1 + (j->me + r) % 4;        /* four types, met in another order by each thread */
-        hd_array *y = hd_array_of(v, n), *part[2] = { hd_keep(hd_array_nth(j->shared, (int)n - 1)), y }, *out = NULL;
+        hd_array *y = hd_array_of(v, n), *part[2] = { hd_keep(hd_array_nth(j->shared, (int)n - 1)), y },
+                 *out = NULL;
         for (int i = 0; i < n; i++)
             want += (10 * (float)(i + 1) + v[i]) * v[i];
         if (hd_call_n(j->f, &out, 1, part, 2))
@@ -139,7 +146,8 @@ static hd add2(hd x, hd y) { return hd_add(x, y); }
 static void *make(void *arg)
 {
     Job *j = arg;
-    hd_array *x = hd_array_scalar(HD_F32, j->me), *bad = hd_array_new(HD_F32, HD_INTS(j->me + 2), (float[16]){ 0 }, NULL);
+    hd_array *x = hd_array_scalar(HD_F32, j->me),
+             *bad = hd_array_new(HD_F32, HD_INTS(j->me + 2), (float[16]){ 0 }, NULL);
     hd_array *three = hd_array_lit(float, (11), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), *r = NULL;
     char mine[40];
     for (int k = 0; k < 20 && !j->failures; k++) {
@@ -150,7 +158,8 @@ static void *make(void *arg)
             wrong(j, hd_error());
         hd_drop(r), r = NULL;
         snprintf(mine, sizeof mine, "f32[%d]", j->me + 2);
-        if (hd_call(hd_jit(add2, .device = device), &r, bad, three) != HD_ESHAPE || !strstr(hd_error(), mine))
+        if (hd_call(hd_jit(add2, .device = device), &r, bad, three) != HD_ESHAPE ||
+            !strstr(hd_error(), mine))
             wrong(j, hd_error());
     }
     hd_drop(x), hd_drop(bad), hd_drop(three);
@@ -169,7 +178,10 @@ END_TEST
 
 /* ==================== programs are given back, and functions forgotten, while others call them */
 
-static int tripled(hd *out, const hd *x, int n, void *by) { return *out = hd_mul(x[n - 1], hd_c(*(float *)by)), 0; }
+static int tripled(hd *out, const hd *x, int n, void *by)
+{
+    return *out = hd_mul(x[n - 1], hd_c(*(float *)by)), 0;
+}
 
 /* Everybody's function at more types than are kept, and one of its own that comes and goes. */
 static void *crowd(void *arg)
@@ -182,7 +194,8 @@ static void *crowd(void *arg)
         hd_fn *own = hd_function(tripled, &by, NULL, "tripled");
         if (hd_call_n(j->f, &sum, 1, pair, 2) || hd_item(sum) != (double)(n * (n + 1) * (2 * n + 1) / 3))
             wrong(j, *hd_error() ? hd_error() : "another sum");
-        else if (hd_call(hd_jit(own, .device = device), &y, x) || ((const float *)hd_data(y))[n - 1] != v[n - 1] * by)
+        else if (hd_call(hd_jit(own, .device = device), &y, x) ||
+            ((const float *)hd_data(y))[n - 1] != v[n - 1] * by)
             wrong(j, *hd_error() ? hd_error() : "another product");
         hd_forget(own);
         hd_drop(x), hd_drop(sum), hd_drop(y);

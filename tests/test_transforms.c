@@ -1,6 +1,6 @@
 /*
- * test_transforms.c - what graphs look like after transforms, and what they cost: the claims that values alone do
- * not show. That the values are right is fuzz.c's to say.
+ * test_transforms.c - what graphs look like after transforms, and what they cost: the claims that values
+ * alone do not show. That the values are right is fuzz.c's to say.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -176,7 +176,8 @@ static Graph *walk(int64_t rows, bool in_branch)
     }
     Graph *step = end(next, total(next));
     graph_begin(graph_new());
-    Ref in[] = { real_input(2, rows, 3), 0, graph_input(type_of(DT_I32, 1, (const int64_t[]){ STEPS }), 0) }, z[2];
+    Ref in[] = { real_input(2, rows, 3), 0, graph_input(type_of(DT_I32, 1, (const int64_t[]){ STEPS }), 0) },
+        z[2];
     in[1] = Full(real(1, 3, 0), 1);
     Region r = region_plain(SCAN, 1, 0, 1);
     r.length = STEPS;
@@ -308,7 +309,8 @@ START_TEST(reverse_mode_through_while)
 {
     ck_assert(!graph_vjp(halving(), both));
     ck_assert_int_eq(error_code(), E_DIFF);
-    ck_assert_msg(strstr(error_text(), "loop.c:42") && strstr(error_text(), "use scan or fori"), "%s", error_text());
+    ck_assert_msg(
+        strstr(error_text(), "loop.c:42") && strstr(error_text(), "use scan or fori"), "%s", error_text());
     error_clear();
     ck_assert(graph_jvp(halving(), both) != NULL);
 }
@@ -331,7 +333,8 @@ START_TEST(a_while_nobody_asks_for)
 }
 END_TEST
 
-/* (n, step): n times, counts to five by `step`: endless for a step of 0, which a lane that is done may have. */
+/* (n, step): n times, counts to five by `step`: endless for a step of 0, which a lane that is done may
+ * have. */
 static Graph *nested_counts(void)
 {
     Graph *inner[2], *outer[2];
@@ -419,8 +422,9 @@ START_TEST(captured_twice)
 }
 END_TEST
 
-/* (t, x, s): under x[0] > 0, and there under s, if nested: a product with t; then with_square: plus |t|^2, so that
- * t has a cotangent before the conditions are reached. In idle lanes both factors of t's gradient are nan. */
+/* (t, x, s): under x[0] > 0, and there under s, if nested: a product with t; then with_square: plus |t|^2,
+ * so that t has a cotangent before the conditions are reached. In idle lanes both factors of t's gradient
+ * are nan. */
 static Graph *guarded_product(bool nested, bool with_square)
 {
     Graph *inner[2], *outer[2];
@@ -455,21 +459,24 @@ START_TEST(idle_lanes_add_nothing)
         Graph *g = grad(sum_over_lanes(guarded_product(nested, square), states, 4), first_of, false);
         double t[] = { 1, 2, 3, 4 }, xs[] = { 1, 2, NAN, NAN, 5, 6, NAN, NAN };
         Values in[] = { { real(2, 2, 2), t }, { real(2, 4, 2), xs },
-                        { type_of(DT_I32, 1, (const int64_t[]){ 4 }), (double[]){ 1, 1, 0, 0 } } }, lanes, matrix;
-        ck_assert_msg(!evaluate(g, in, &lanes) && !evaluate(graph_matrix(g), in, &matrix), "%s", error_text());
+            { type_of(DT_I32, 1, (const int64_t[]){ 4 }), (double[]){ 1, 1, 0, 0 } } },
+               lanes, matrix;
+        ck_assert_msg(
+            !evaluate(g, in, &lanes) && !evaluate(graph_matrix(g), in, &matrix), "%s", error_text());
         for (int k = 0; k < 4; k++) {
             int a = k / 2, b = k % 2;
             double want = xs[a] * xs[b] + (nested ? 1 : xs[4 + a]) * xs[4 + b];
             want += square ? 4 * 2 * t[k] : 0;
             ck_assert_msg(fabs(lanes.v[k] - want) < 1e-9, "kind %d: %g, not %g", kind, lanes.v[k], want);
-            ck_assert_msg(fabs(matrix.v[k] - want) < 1e-9, "kind %d, matrix form: %g, not %g", kind, matrix.v[k], want);
+            ck_assert_msg(fabs(matrix.v[k] - want) < 1e-9, "kind %d, matrix form: %g, not %g", kind,
+                matrix.v[k], want);
         }
     }
 }
 END_TEST
 
-/* An accumulator inside a loop whose lanes all start from it, and of which lane 0 counts: no other axis may touch
- * it. */
+/* An accumulator inside a loop whose lanes all start from it, and of which lane 0 counts: no other axis may
+ * touch it. */
 START_TEST(accumulator_of_lane_zero)
 {
     Graph *sub[2];
@@ -483,7 +490,8 @@ START_TEST(accumulator_of_lane_zero)
     Ref i = graph_input(indices, 0), a = real_input(1, 2, 0), c = real_input(0, 0, 0), z;
     Region r = region_plain(COND, 2, 0, 0);
     r.lane = (Lane[]){ { 2, NULL, NULL }, { 3, NULL, NULL } }, r.nlane = 2;
-    r.im = (uint8_t[]){ SHARED, STACKED, STACKED, SUMMED, SHARED, SHARED }, r.om = (uint8_t[]){ STACKED, STACKED };
+    r.im = (uint8_t[]){ SHARED, STACKED, STACKED, SUMMED, SHARED, SHARED },
+    r.om = (uint8_t[]){ STACKED, STACKED };
     emit_region(&r, 3, (const Ref[]){ i, a, c }, 2, sub, &z);
     Graph *step = end(Mul(c, total(z)), 0);
     graph_begin(graph_new());
@@ -515,7 +523,9 @@ START_TEST(cotangent_of_a_shared_start)
     r.im = (uint8_t[]){ STACKED, SHARED }, r.om = (uint8_t[]){ STACKED };
     emit_region(&r, 2, in, 1, &body, &z);
     Graph *g = grad(end(total(z), 0), both, false);
-    Values v[] = { { real(2, 3, 2), (double[]){ 1, 2, 3, 4, 5, 6 } }, { real(1, 2, 0), (double[]){ 7, 8 } } }, out[2];
+    Values v[] = { { real(2, 3, 2), (double[]){ 1, 2, 3, 4, 5, 6 } },
+        { real(1, 2, 0), (double[]){ 7, 8 } } },
+           out[2];
     ck_assert_msg(!graph_check(g) && !evaluate(g, v, out), "%s", error_text());
     for (int k = 0; k < 6; k++)
         ck_assert(out[0].v[k] == 2 * (k + 1));

@@ -1,6 +1,7 @@
 /*
- * test_typed_keys.c - keys that are no numbers: whatever moves arrays moves them as it moves their words; every transform carries them
- * and draws what it draws from u32[2]; arithmetic refuses them with the line and the way out; they are printed, saved and read.
+ * test_typed_keys.c - keys that are no numbers: whatever moves arrays moves them as it moves their words;
+ * every transform carries them and draws what it draws from u32[2]; arithmetic refuses them with the line
+ * and the way out; they are printed, saved and read.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -81,13 +82,53 @@ static hd jitted(hd x) { return hd_apply(hd_jit(rolled), x); }
 static hd checkpointed(hd x) { return hd_apply(hd_checkpoint(rolled), x); }
 
 #define MOVE(f) { #f, f }
-static const struct { const char *name; hd (*f)(hd); } move[] = {
-    MOVE(reshaped), MOVE(transposed), MOVE(moved), MOVE(sliced), MOVE(flipped), MOVE(rolled), MOVE(broad), MOVE(squeezed), MOVE(joined),
-    MOVE(stacks), MOVE(tiled), MOVE(repeated), MOVE(padded), MOVE(full), MOVE(taken), MOVE(filled), MOVE(outside), MOVE(along),
-    MOVE(dynamic), MOVE(window), MOVE(updated), MOVE(patched), MOVE(at_index), MOVE(at_set), MOVE(chosen), MOVE(chosen_by_one),
-    MOVE(sorted_along), MOVE(shuffled), MOVE(some), MOVE(stopped), MOVE(mapped), MOVE(mapped_across), MOVE(gathered), MOVE(dealt),
-    MOVE(passed), MOVE(scanned), MOVE(scanned_back), MOVE(scanned_lanes), MOVE(while_moved), MOVE(while_lanes), MOVE(counted),
-    MOVE(branched), MOVE(branch_lanes), MOVE(jitted), MOVE(checkpointed),
+static const struct { const char *name; hd (*f)(hd);
+} move[] = {
+    MOVE(reshaped),
+    MOVE(transposed),
+    MOVE(moved),
+    MOVE(sliced),
+    MOVE(flipped),
+    MOVE(rolled),
+    MOVE(broad),
+    MOVE(squeezed),
+    MOVE(joined),
+    MOVE(stacks),
+    MOVE(tiled),
+    MOVE(repeated),
+    MOVE(padded),
+    MOVE(full),
+    MOVE(taken),
+    MOVE(filled),
+    MOVE(outside),
+    MOVE(along),
+    MOVE(dynamic),
+    MOVE(window),
+    MOVE(updated),
+    MOVE(patched),
+    MOVE(at_index),
+    MOVE(at_set),
+    MOVE(chosen),
+    MOVE(chosen_by_one),
+    MOVE(sorted_along),
+    MOVE(shuffled),
+    MOVE(some),
+    MOVE(stopped),
+    MOVE(mapped),
+    MOVE(mapped_across),
+    MOVE(gathered),
+    MOVE(dealt),
+    MOVE(passed),
+    MOVE(scanned),
+    MOVE(scanned_back),
+    MOVE(scanned_lanes),
+    MOVE(while_moved),
+    MOVE(while_lanes),
+    MOVE(counted),
+    MOVE(branched),
+    MOVE(branch_lanes),
+    MOVE(jitted),
+    MOVE(checkpointed),
 };
 enum { MOVES = sizeof move / sizeof *move };
 
@@ -117,8 +158,9 @@ static void alike(const hd_array *a, const hd_array *b, const char *what, const 
 {
     ck_assert_msg(a && b, "%s: %s", what, hd_error());
     hd_ints s = hd_array_shape(a), t = hd_array_shape(b);
-    ck_assert_msg(hd_array_dtype(a) == hd_array_dtype(b) && s.n == t.n && !memcmp(s.v, t.v, sizeof *s.v * (size_t)s.n), "%s on %s: types",
-                  what, device);
+    ck_assert_msg(
+        hd_array_dtype(a) == hd_array_dtype(b) && s.n == t.n && !memcmp(s.v, t.v, sizeof *s.v * (size_t)s.n),
+        "%s on %s: types", what, device);
     size_t bytes = (size_t)hd_array_size(a) * hd_dtype_size(hd_array_dtype(a));
     ck_assert_msg(!memcmp(hd_data(a), hd_data(b), bytes), "%s on %s: other bits", what, device);
 }
@@ -144,8 +186,17 @@ END_TEST
 /* ==================== drawing: of key[], and of u32[2] */
 
 static hd scaled(hd key, hd x) { return hd_mul(draw(key), x); }
-static hd rest(hd k, hd x) { hd s = hd_random_split(k, 2); return hd_tuple(row(s, 0), scaled(row(s, 1), x)); }
-static hd tangents(hd k, hd x, hd dk, hd dx) { hd d = draw(k); (void)dk; return hd_tuple(hd_mul(d, x), hd_mul(d, dx)); }
+static hd rest(hd k, hd x)
+{
+    hd s = hd_random_split(k, 2);
+    return hd_tuple(row(s, 0), scaled(row(s, 1), x));
+}
+static hd tangents(hd k, hd x, hd dk, hd dx)
+{
+    hd d = draw(k);
+    (void)dk;
+    return hd_tuple(hd_mul(d, x), hd_mul(d, dx));
+}
 static hd forward(hd k, hd x) { return hd_tuple(scaled(k, x), k); }
 static hd backward(hd k, hd dy) { return hd_tuple(HD_NIL, hd_mul(draw(k), dy)); }
 static hd rule_lanes(hd k, hd x) { return hd_mul(hd_apply(hd_vmap(draw), k), x); }
@@ -157,12 +208,17 @@ static hd folded(hd k) { return hd_key_data(hd_random_fold_in(k, hd_c(5))); }
 static hd samples(hd k)
 {
     hd a = hd_c(1.5f), x = hd_iota(HD_F32, 0, 4);
-    return hd_tuple(hd_random_gamma(k, a, 2), hd_random_poisson(k, a, 2), hd_random_randint(k, hd_c(0), hd_c(9), 2),
-                    hd_random_bernoulli(k, hd_c(0.5f), 2), hd_random_permutation(k, x), hd_random_categorical(k, x, 0),
-                    hd_random_multinomial(k, hd_c(5), hd_softmax(x, 0)), hd_random_choice(k, x, 2, false), hd_random_ball(k, hd_c(2), 2));
+    return hd_tuple(hd_random_gamma(k, a, 2), hd_random_poisson(k, a, 2),
+        hd_random_randint(k, hd_c(0), hd_c(9), 2), hd_random_bernoulli(k, hd_c(0.5f), 2),
+        hd_random_permutation(k, x), hd_random_categorical(k, x, 0),
+        hd_random_multinomial(k, hd_c(5), hd_softmax(x, 0)), hd_random_choice(k, x, 2, false),
+        hd_random_ball(k, hd_c(2), 2));
 }
 static hd lanes(hd k) { return hd_apply(hd_vmap(draw), hd_random_split(k, 4)); }
-static hd all_lanes(hd k) { return hd_apply(hd_vmap(scaled, .in_axes = { HD_NONE, 0 }), k, hd_iota(HD_F32, 0, 3)); }
+static hd all_lanes(hd k)
+{
+    return hd_apply(hd_vmap(scaled, .in_axes = { HD_NONE, 0 }), k, hd_iota(HD_F32, 0, 3));
+}
 static hd carried(hd k) { return hd_nth(hd_scan(rest, k, hd_iota(HD_F32, 0, 4)), 1); }
 static hd unrolled(hd k) { return hd_nth(hd_scan(rest, k, hd_iota(HD_F32, 0, 4), .unroll = 2), 1); }
 static hd segmented(hd k) { return hd_nth(hd_scan(rest, k, hd_iota(HD_F32, 0, 4), .segments = 2), 1); }
@@ -171,7 +227,8 @@ static hd loss(hd k, hd x) { return hd_sum(hd_nth(hd_scan(rest, k, hd_mul(x, hd_
 static hd graded(hd k) { return slope(HD_FN(loss), k); }
 static hd graded_lanes(hd k)
 {
-    return hd_apply(hd_vmap(hd_grad(loss, .argnums = HD_INTS(1)), .in_axes = { 0, HD_NONE }), hd_random_split(k, 3), hd_c(2.0f));
+    return hd_apply(hd_vmap(hd_grad(loss, .argnums = HD_INTS(1)), .in_axes = { 0, HD_NONE }),
+        hd_random_split(k, 3), hd_c(2.0f));
 }
 static hd graded_again(hd k) { return slope(hd_checkpoint(loss), k); }
 static hd forwards(hd k) { return hd_nth(hd_apply(hd_jvp(loss), k, hd_c(2.0f), HD_NIL, hd_c(1.0f)), 1); }
@@ -179,21 +236,58 @@ static hd backwards(hd k) { return hd_nth(hd_nth(hd_apply(hd_vjp(loss), k, hd_c(
 static hd jacobian(hd k) { return hd_apply(hd_jacfwd(loss, .argnums = HD_INTS(1)), k, hd_c(2.0f)); }
 static hd with_jvp(hd k) { return slope(hd_custom_jvp(scaled, tangents), k); }
 static hd with_vjp(hd k) { return slope(hd_custom_vjp(scaled, forward, backward), k); }
-static hd with_vmap(hd k) { return hd_apply(hd_vmap(hd_custom_vmap(scaled, rule_lanes)), hd_random_split(k, 3), hd_iota(HD_F32, 0, 3)); }
+static hd with_vmap(hd k)
+{
+    return hd_apply(
+        hd_vmap(hd_custom_vmap(scaled, rule_lanes)), hd_random_split(k, 3), hd_iota(HD_F32, 0, 3));
+}
 static hd below(hd c) { return hd_lt(hd_nth(c, 1), hd_c(1)); }
-static hd tries(hd c) { hd s = hd_random_split(hd_nth(c, 0), 2); return hd_tuple(row(s, 0), draw(row(s, 1))); }
+static hd tries(hd c)
+{
+    hd s = hd_random_split(hd_nth(c, 0), 2);
+    return hd_tuple(row(s, 0), draw(row(s, 1)));
+}
 static hd until(hd k) { return hd_nth(hd_while(below, tries, hd_tuple(k, hd_zeros(HD_F32))), 1); }
 static hd until_lanes(hd k) { return hd_apply(hd_vmap(until), hd_random_split(k, 4)); }
 static hd uniform(hd k) { return hd_random_uniform(k, HD_F32); }
 static hd either(hd k) { return hd_cond(hd_gt(two(), hd_c(1)), draw, uniform, k); }
 static hd shared(hd k) { return hd_apply(hd_pmap(draw, .devices = "host, host"), hd_random_split(k, 2)); }
-static hd meets(hd k) { return hd_key_data(hd_all_gather(hd_ppermute(k, "i", (const int[][2]){ { 0, 1 }, { 1, 0 } }, 2), "i", 0, false)); }
-static hd exchanged(hd k) { return hd_apply(hd_pmap(meets, .devices = "host, host", .axis_name = "i"), hd_random_split(k, 2)); }
+static hd meets(hd k)
+{
+    return hd_key_data(
+        hd_all_gather(hd_ppermute(k, "i", (const int[][2]){ { 0, 1 }, { 1, 0 } }, 2), "i", 0, false));
+}
+static hd exchanged(hd k)
+{
+    return hd_apply(hd_pmap(meets, .devices = "host, host", .axis_name = "i"), hd_random_split(k, 2));
+}
 
-static const struct { const char *name; hd (*f)(hd); } drawn[] = {
-    MOVE(bits), MOVE(split), MOVE(folded), MOVE(samples), MOVE(lanes), MOVE(all_lanes), MOVE(carried), MOVE(unrolled), MOVE(segmented),
-    MOVE(mapped_keys), MOVE(graded), MOVE(graded_lanes), MOVE(graded_again), MOVE(forwards), MOVE(backwards), MOVE(jacobian), MOVE(with_jvp), MOVE(with_vjp),
-    MOVE(with_vmap), MOVE(until), MOVE(until_lanes), MOVE(either), MOVE(shared), MOVE(exchanged),
+static const struct { const char *name; hd (*f)(hd);
+} drawn[] = {
+    MOVE(bits),
+    MOVE(split),
+    MOVE(folded),
+    MOVE(samples),
+    MOVE(lanes),
+    MOVE(all_lanes),
+    MOVE(carried),
+    MOVE(unrolled),
+    MOVE(segmented),
+    MOVE(mapped_keys),
+    MOVE(graded),
+    MOVE(graded_lanes),
+    MOVE(graded_again),
+    MOVE(forwards),
+    MOVE(backwards),
+    MOVE(jacobian),
+    MOVE(with_jvp),
+    MOVE(with_vjp),
+    MOVE(with_vmap),
+    MOVE(until),
+    MOVE(until_lanes),
+    MOVE(either),
+    MOVE(shared),
+    MOVE(exchanged),
 };
 enum { DRAWN = sizeof drawn / sizeof *drawn };
 
@@ -266,31 +360,53 @@ static hd grad_of(hd k) { return hd_apply(hd_grad(draw), k); }
 static hd jac_of(hd k) { return hd_apply(hd_jacrev(draw), k); }
 static hd hessian_of(hd k) { return hd_apply(hd_hessian(draw), k); }
 static hd many(hd k) { return draw(hd_random_split(k, 2)); }
-static int host(hd_array *const *x, int n, hd_array **y, int m, void *user) { (void)x, (void)n, (void)y, (void)m, (void)user; return 1; }
+static int host(hd_array *const *x, int n, hd_array **y, int m, void *user)
+{
+    (void)x, (void)n, (void)y, (void)m, (void)user;
+    return 1;
+}
 static hd callback(hd k) { return hd_callback(host, NULL, hd_c(0.0f), k); }
 static hd words_of(hd k) { (void)k; return hd_key_data(hd_iota(HD_F32, 0, 2)); }
 static hd wraps(hd k) { return hd_wrap_key_data(hd_reshape(hd_key_data(k), 2, 1)); }
 static hd wraps_twice(hd k) { return hd_wrap_key_data(k); }
 
-static const struct { const char *name; hd (*f)(hd); int code; const char *text; } refused[] = {
-    { "add", add, HD_EDTYPE, "add of key[]|hd_key_data" }, { "add_number", add_number, HD_EDTYPE, "1 is no random key" },
-    { "add_words", add_words, HD_EDTYPE, "key[]|u32[2]|hd_key_data" }, { "xor", xor, HD_EDTYPE, "xor of key[]|hd_key_data" },
-    { "equal", equal, HD_EDTYPE, "eq of key[]|hd_key_data" }, { "negative", negative, HD_EDTYPE, "key[]|hd_key_data" },
-    { "sine", sine, HD_EDTYPE, "key[]|hd_key_data" }, { "sum", sum, HD_EDTYPE, "key[]|hd_key_data" },
-    { "mean", mean, HD_EDTYPE, "key[]|hd_key_data" }, { "largest", largest, HD_EDTYPE, "key[]|hd_key_data" },
-    { "position", position, HD_EDTYPE, "key[2]|hd_key_data" }, { "cumulative", cumulative, HD_EDTYPE, "key[2]|hd_key_data" },
-    { "product", product, HD_EDTYPE, "key[2]|hd_key_data" }, { "order", order, HD_EDTYPE, "key[2]|no order" },
-    { "places_of", places_of, HD_EDTYPE, "key[2]|no order" }, { "top", top, HD_EDTYPE, "key[2]|hd_key_data" },
-    { "to_float", to_float, HD_EDTYPE, "key[]|hd_key_data" }, { "to_key", to_key, HD_EDTYPE, "hd_cast|hd_wrap_key_data" },
-    { "to_bits", to_bits, HD_EDTYPE, "key[]|hd_key_data" }, { "zero_keys", zero_keys, HD_EDTYPE, "hd_zeros|hd_random_split" },
-    { "zeros_of", zeros_of, HD_EDTYPE, "hd_zeros_like|hd_random_split" }, { "where_number", where_number, HD_EDTYPE, "0 is no random key" },
-    { "where_words", where_words, HD_EDTYPE, "key[]|u32[2]|hd_key_data" }, { "index_by", index_by, HD_EDTYPE, "key[]" },
-    { "add_into", add_into, HD_EDTYPE, "key[2]|set, not combined" }, { "psum", psum, HD_EDTYPE, "psum of key[]|hd_key_data" },
-    { "start_number", start_number, HD_EDTYPE, "0 is no random key" }, { "grad_of", grad_of, HD_EDIFF, "key[]|.argnums" },
+static const struct { const char *name; hd (*f)(hd); int code; const char *text;
+} refused[] = {
+    { "add", add, HD_EDTYPE, "add of key[]|hd_key_data" },
+    { "add_number", add_number, HD_EDTYPE, "1 is no random key" },
+    { "add_words", add_words, HD_EDTYPE, "key[]|u32[2]|hd_key_data" },
+    { "xor", xor, HD_EDTYPE, "xor of key[]|hd_key_data" },
+    { "equal", equal, HD_EDTYPE, "eq of key[]|hd_key_data" },
+    { "negative", negative, HD_EDTYPE, "key[]|hd_key_data" },
+    { "sine", sine, HD_EDTYPE, "key[]|hd_key_data" },
+    { "sum", sum, HD_EDTYPE, "key[]|hd_key_data" },
+    { "mean", mean, HD_EDTYPE, "key[]|hd_key_data" },
+    { "largest", largest, HD_EDTYPE, "key[]|hd_key_data" },
+    { "position", position, HD_EDTYPE, "key[2]|hd_key_data" },
+    { "cumulative", cumulative, HD_EDTYPE, "key[2]|hd_key_data" },
+    { "product", product, HD_EDTYPE, "key[2]|hd_key_data" },
+    { "order", order, HD_EDTYPE, "key[2]|no order" },
+    { "places_of", places_of, HD_EDTYPE, "key[2]|no order" },
+    { "top", top, HD_EDTYPE, "key[2]|hd_key_data" },
+    { "to_float", to_float, HD_EDTYPE, "key[]|hd_key_data" },
+    { "to_key", to_key, HD_EDTYPE, "hd_cast|hd_wrap_key_data" },
+    { "to_bits", to_bits, HD_EDTYPE, "key[]|hd_key_data" },
+    { "zero_keys", zero_keys, HD_EDTYPE, "hd_zeros|hd_random_split" },
+    { "zeros_of", zeros_of, HD_EDTYPE, "hd_zeros_like|hd_random_split" },
+    { "where_number", where_number, HD_EDTYPE, "0 is no random key" },
+    { "where_words", where_words, HD_EDTYPE, "key[]|u32[2]|hd_key_data" },
+    { "index_by", index_by, HD_EDTYPE, "key[]" },
+    { "add_into", add_into, HD_EDTYPE, "key[2]|set, not combined" },
+    { "psum", psum, HD_EDTYPE, "psum of key[]|hd_key_data" },
+    { "start_number", start_number, HD_EDTYPE, "0 is no random key" },
+    { "grad_of", grad_of, HD_EDIFF, "key[]|.argnums" },
     { "jac_of", jac_of, HD_EDIFF, "key[]|.argnums" },
-    { "hessian_of", hessian_of, HD_EDIFF, "key[]|.argnums" }, { "many", many, HD_ESHAPE, "key[2]|hd_vmap" },
-    { "callback", callback, HD_EDTYPE, "callback of key[]|hd_key_data" }, { "words_of", words_of, HD_EDTYPE, "f32[2]|u32[.., 2]" },
-    { "wraps", wraps, HD_ESHAPE, "u32[2,1]|u32[.., 2]" }, { "wraps_twice", wraps_twice, HD_EDTYPE, "key[]|u32[.., 2]" },
+    { "hessian_of", hessian_of, HD_EDIFF, "key[]|.argnums" },
+    { "many", many, HD_ESHAPE, "key[2]|hd_vmap" },
+    { "callback", callback, HD_EDTYPE, "callback of key[]|hd_key_data" },
+    { "words_of", words_of, HD_EDTYPE, "f32[2]|u32[.., 2]" },
+    { "wraps", wraps, HD_ESHAPE, "u32[2,1]|u32[.., 2]" },
+    { "wraps_twice", wraps_twice, HD_EDTYPE, "key[]|u32[.., 2]" },
 };
 
 /* The message has the parts of text, which '|' separates, and a line of this file. */
@@ -298,7 +414,8 @@ START_TEST(refuses)
 {
     hd_array *key = hd_array_random_key(1), *y = NULL;
     ck_assert_msg(hd_eval_shape(refused[_i].f, &y, key), "%s is not refused", refused[_i].name);
-    ck_assert_msg(hd_error_code() == refused[_i].code && strstr(hd_error(), "test_typed_keys.c:"), "%s: %s", refused[_i].name, hd_error());
+    ck_assert_msg(hd_error_code() == refused[_i].code && strstr(hd_error(), "test_typed_keys.c:"), "%s: %s",
+        refused[_i].name, hd_error());
     char text[100], *save = NULL;
     snprintf(text, sizeof text, "%s", refused[_i].text);
     for (char *p = strtok_r(text, "|", &save); p; p = strtok_r(NULL, "|", &save))
@@ -355,7 +472,8 @@ START_TEST(printed)
     for (int k = 0; k < 3; k++) {
         char one[40];
         snprintf(one, sizeof one, "key(%u %u)", w[2 * k], w[2 * k + 1]);
-        n += (size_t)snprintf(want + n, sizeof want - n, "%*s%s", width, one, k < 2 ? k == 1 ? "\n " : " " : "]\n");
+        n += (size_t)snprintf(
+            want + n, sizeof want - n, "%*s%s", width, one, k < 2 ? k == 1 ? "\n " : " " : "]\n");
     }
     ck_assert_str_eq(text, want);
     hd_debug_print_to(keep_line, line);
@@ -373,7 +491,9 @@ START_TEST(saved)
     hd_array *key = hd_array_random_key(7), *three = NULL;
     ck_assert(!hd_call(make_three, &three, key));
     for (int zip = 0; zip < 2; zip++) {
-        hd_array *tree = zip ? hd_array_dict({ "key", hd_keep(key) }, { "keys", hd_keep(three) }) : hd_keep(three), *back;
+        hd_array *tree = zip ? hd_array_dict({ "key", hd_keep(key) }, { "keys", hd_keep(three) }) :
+                               hd_keep(three),
+                 *back;
         snprintf(path, sizeof path, "%s/keys.np%c", name, zip ? 'z' : 'y');
         ck_assert_msg(!hd_save(path, tree) && (back = hd_load(path)), "%s", hd_error());
         alike(three, zip ? hd_array_get(back, "keys") : back, "saved", path);
@@ -399,7 +519,8 @@ START_TEST(host_memory)
     ck_assert(isnan(hd_item(keys)) && strstr(hd_error(), "2 elements"));
     hd_array *one = hd_array_random_key(1);
     ck_assert(isnan(hd_item(one)) && strstr(hd_error(), "hd_key_data"));
-    ck_assert(!hd_array_scalar(HD_KEY, 1) && hd_error_code() == HD_EDTYPE && strstr(hd_error(), "hd_array_random_key"));
+    ck_assert(!hd_array_scalar(HD_KEY, 1) && hd_error_code() == HD_EDTYPE &&
+        strstr(hd_error(), "hd_array_random_key"));
     ck_assert_str_eq(hd_dtype_name(HD_KEY), "key");
     hd_drop(keys), hd_drop(data), hd_drop(again), hd_drop(one);
 }
@@ -420,7 +541,8 @@ START_TEST(narrow_device)
     const int64_t n[] = { 2, 3 };
     graph_begin(graph_new());
     Ref keys = graph_input(type_of(DT_KEY, 2, n), 0), p = graph_input(type_of(DT_BOOL, 2, n), 0);
-    Ref out[] = { Select(p, Reverse(keys, ints_fill(1, 1)), keys), FullBits(type_of(DT_KEY, 2, n), 0x100000002) };
+    Ref out[] = { Select(p, Reverse(keys, ints_fill(1, 1)), keys),
+        FullBits(type_of(DT_KEY, 2, n), 0x100000002) };
     graph_outputs(out, 2);
     plan_narrow(graph_end());
     arena_use(saved);

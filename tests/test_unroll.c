@@ -1,6 +1,6 @@
 /*
- * test_unroll.c - loops whose steps are written out: the same bits as without, forwards and backwards, for numbers of steps that
- * are a multiple of it or not; what the program looks like; what is refused.
+ * test_unroll.c - loops whose steps are written out: the same bits as without, forwards and backwards, for
+ * numbers of steps that are a multiple of it or not; what the program looks like; what is refused.
  */
 #include <math.h>
 #include <stdio.h>
@@ -13,26 +13,31 @@ typedef struct Opts { int64_t unroll, segments, length; bool reverse; } Opts;
 static hd step(hd w, hd c, hd x)
 {
     hd h = hd_tanh(hd_add(hd_mul(hd_get(c, "h"), w), x));
-    return hd_tuple(hd_dict({ "h", h }, { "n", hd_add_c(hd_get(c, "n"), 1) }), hd_tuple(hd_mul(h, x), HD_NIL));
+    return hd_tuple(
+        hd_dict({ "h", h }, { "n", hd_add_c(hd_get(c, "n"), 1) }), hd_tuple(hd_mul(h, x), HD_NIL));
 }
 static hd looped(hd w, hd xs, const void *env)
 {
     const Opts *o = env;
     hd init = hd_dict({ "h", hd_zeros(HD_F32, 3) }, { "n", hd_c(0) });
-    return hd_scan(hd_partial(step, w), init, xs, .unroll = o->unroll, .segments = o->segments, .reverse = o->reverse);
+    return hd_scan(
+        hd_partial(step, w), init, xs, .unroll = o->unroll, .segments = o->segments, .reverse = o->reverse);
 }
 
 static hd tick(hd c, hd none) { return (void)none, hd_tuple(hd_mul_c(hd_sin(hd_add_c(c, 1)), 1.5), HD_NIL); }
 static hd ticking(hd w, hd xs, const void *env)
 {
     const Opts *o = env;
-    return hd_tuple(hd_nth(hd_scan(tick, w, HD_NIL, .length = o->length, .unroll = o->unroll), 0), hd_sum(xs));
+    return hd_tuple(
+        hd_nth(hd_scan(tick, w, HD_NIL, .length = o->length, .unroll = o->unroll), 0), hd_sum(xs));
 }
 static hd turn(hd w, hd i, hd c) { return hd_add(hd_mul(c, w), hd_sin(hd_cast(i, HD_F32))); }
 static hd turning(hd w, hd xs, const void *env)
 {
     const Opts *o = env;
-    return hd_add(hd_fori(hd_c(2), hd_c((double)(2 + o->length)), hd_partial(turn, w), w, .unroll = o->unroll), hd_sum(xs));
+    return hd_add(
+        hd_fori(hd_c(2), hd_c((double)(2 + o->length)), hd_partial(turn, w), w, .unroll = o->unroll),
+        hd_sum(xs));
 }
 
 static hd total(hd tree)
@@ -67,8 +72,10 @@ static void same(const hd_array *a, const hd_array *b, double tolerance, const c
         ck_assert(hd_array_size(a) == hd_array_size(b) && hd_array_dtype(a) == hd_array_dtype(b));
         const float *p = hd_data(a), *q = hd_data(b);
         for (int64_t k = 0; k < hd_array_size(a) && tolerance; k++)
-            ck_assert_msg(fabsf(p[k] - q[k]) <= tolerance * (1 + fabsf(q[k])), "%s: %g, not %g", what, p[k], q[k]);
-        ck_assert_msg(tolerance || !hd_array_size(a) || !memcmp(p, q, (size_t)hd_array_size(a) * 4), "%s: other bits", what);
+            ck_assert_msg(
+                fabsf(p[k] - q[k]) <= tolerance * (1 + fabsf(q[k])), "%s: %g, not %g", what, p[k], q[k]);
+        ck_assert_msg(tolerance || !hd_array_size(a) || !memcmp(p, q, (size_t)hd_array_size(a) * 4),
+            "%s: other bits", what);
     }
     for (int k = 0; k < hd_array_len(a); k++)
         if (hd_array_nth(a, k))
@@ -77,14 +84,15 @@ static void same(const hd_array *a, const hd_array *b, double tolerance, const c
 
 static void against_loop(hd_fn *(*make)(Opts), double tolerance, const char *what)
 {
-    static const Opts all[] = { { 2, 0, 12, 0 }, { 5, 0, 12, 1 }, { 3, 0, 12, 0 }, { HD_ALL, 0, 7, 1 }, { 6, 2, 13, 0 }, { 2, 3, 7, 1 },
-                                { 4, 0, 1, 0 }, { 4, 0, 0, 0 }, { 7, 0, 7, 0 } };
+    static const Opts all[] = { { 2, 0, 12, 0 }, { 5, 0, 12, 1 }, { 3, 0, 12, 0 }, { HD_ALL, 0, 7, 1 },
+        { 6, 2, 13, 0 }, { 2, 3, 7, 1 }, { 4, 0, 1, 0 }, { 4, 0, 0, 0 }, { 7, 0, 7, 0 } };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         for (int d = 0; d < DEVICES; d++) {
             if (!there(devices[d]) || (d && k > 1))
                 continue;
             Opts plain = { 0, all[k].segments, all[k].length, all[k].reverse };
-            hd_array *a = run(make(all[k]), devices[d], all[k].length), *b = run(make(plain), devices[d], all[k].length);
+            hd_array *a = run(make(all[k]), devices[d], all[k].length),
+                     *b = run(make(plain), devices[d], all[k].length);
             same(a, b, tolerance, what);
             hd_drop(a), hd_drop(b);
         }
@@ -135,14 +143,18 @@ static char *text_of(Opts o)
 
 START_TEST(program)
 {
-    static const struct { Opts o; int scans, steps; const char *length; } want[] = {
-        { { 0, 0, 12, 0 }, 1, 1, "length=12" }, { { 4, 0, 12, 0 }, 1, 4, "length=3" }, { { 5, 0, 12, 0 }, 1, 7, "length=2" },
+    static const struct { Opts o; int scans, steps; const char *length;
+    } want[] = {
+        { { 0, 0, 12, 0 }, 1, 1, "length=12" },
+        { { 4, 0, 12, 0 }, 1, 4, "length=3" },
+        { { 5, 0, 12, 0 }, 1, 7, "length=2" },
         { { HD_ALL, 0, 12, 0 }, 0, 12, "" },
     };
     for (size_t k = 0; k < sizeof want / sizeof *want; k++) {
         char *text = text_of(want[k].o);
-        ck_assert_msg(count(text, " scan") == want[k].scans && count(text, "tanh") == want[k].steps && strstr(text, want[k].length),
-                      "%s", text);
+        ck_assert_msg(count(text, " scan") == want[k].scans && count(text, "tanh") == want[k].steps &&
+                strstr(text, want[k].length),
+            "%s", text);
         free(text);
     }
 }
@@ -163,7 +175,8 @@ START_TEST(refusals)
     ck_assert(hd_call(bad_while, &y, x) == HD_EINVAL && strstr(hd_error(), "hd_while: .unroll"));
     ck_assert(hd_call(bad_fori, &y, x) == HD_EINVAL && strstr(hd_error(), "bounds that are constants"));
     ck_assert(hd_call(negative, &y, x) == HD_EINVAL && strstr(hd_error(), ".unroll is -2"));
-    ck_assert(hd_call(too_many, &y, x) == HD_EINVAL && strstr(hd_error(), "written out") && strstr(hd_error(), "test_unroll.c"));
+    ck_assert(hd_call(too_many, &y, x) == HD_EINVAL && strstr(hd_error(), "written out") &&
+        strstr(hd_error(), "test_unroll.c"));
     hd_drop(x);
 }
 END_TEST

@@ -1,8 +1,9 @@
 /*
- * test_verify.c - the verifiers between the stages: what is right passes, and each mistake is found and named.
+ * test_verify.c - the verifiers between the stages: what is right passes, and each mistake is found and
+ * named.
  *
- * In:  plans, specifications, prepared graphs, SPIR-V and OpenCL C of small programs, and the same with one thing broken.
- * No device is needed.
+ * In:  plans, specifications, prepared graphs, SPIR-V and OpenCL C of small programs, and the same with one
+ * thing broken. No device is needed.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -25,17 +26,18 @@ static const char products[] =
     "    ret v3, v4\n"
     "}\n";
 
-static const char loop[] =
-    "fn loop(x0: f32[64,64], x1: f32[64,64]) -> f32[64,64] {\n"
-    "    v2: f32[64,64] = region scan x0 x1 cap=1 acc=0 carry=1 length=9 {\n"
-    "        fn step(x0: f32[64,64], x1: f32[64,64]) -> f32[64,64] {\n"
-    "            v2: f32[64,64] = dot x0 x1 lhs_contract=1 rhs_contract=0 lhs_batch=() rhs_batch=() dtype=f32\n"
-    "            v3: f32[64,64] = dot v2 v2 lhs_contract=1 rhs_contract=0 lhs_batch=() rhs_batch=() dtype=f32\n"
-    "            ret v3\n"
-    "        }\n"
-    "    }\n"
-    "    ret v2\n"
-    "}\n";
+static const char loop[] = "fn loop(x0: f32[64,64], x1: f32[64,64]) -> f32[64,64] {\n"
+                           "    v2: f32[64,64] = region scan x0 x1 cap=1 acc=0 carry=1 length=9 {\n"
+                           "        fn step(x0: f32[64,64], x1: f32[64,64]) -> f32[64,64] {\n"
+                           "            v2: f32[64,64] = dot x0 x1 lhs_contract=1 rhs_contract=0 "
+                           "lhs_batch=() rhs_batch=() dtype=f32\n"
+                           "            v3: f32[64,64] = dot v2 v2 lhs_contract=1 rhs_contract=0 "
+                           "lhs_batch=() rhs_batch=() dtype=f32\n"
+                           "            ret v3\n"
+                           "        }\n"
+                           "    }\n"
+                           "    ret v2\n"
+                           "}\n";
 
 static Plan *plan_of(const char *text)
 {
@@ -135,16 +137,29 @@ static Made *made(void)
 {
     Made *m = NEW(Made);
     const int64_t dim[] = { 8, 64 };
-    const Graph *g = graph_parse("fn twice(x0: f32[8,64]) -> f32[8,64] {\n    v1: f32[8,64] = add x0 x0\n    ret v1\n}\n", "twice");
+    const Graph *g = graph_parse(
+        "fn twice(x0: f32[8,64]) -> f32[8,64] {\n    v1: f32[8,64] = add x0 x0\n    ret v1\n}\n", "twice");
     const Atom *i = atom_var("i", 8, 0), *j = atom_var("j", 64, 0);
     m->x = (Buffer){ .name = "x", .dt = DT_F32, .size = 512, .slot = 0 };
     m->y = (Buffer){ .name = "y", .dt = DT_F32, .size = 512, .slot = 1 };
     m->stored = NEWS(Place, g->nval);
     m->stored[g->in[0]] = (Place){ &m->x, layout_natural(dim, 2) };
     Store *st = NEW(Store);
-    *st = (Store){ .v = g->out[0], .idx = { form_a(i), form_a(j) }, .nidx = 2, .to = { &m->y, layout_natural(dim, 2) } };
-    m->spec = (Spec){ .kind = SPEC_LOOPS, .name = "k", .g = g, .stored = m->stored, .outer = { i, j },
-                      .nouter = 2, .vec = j, .block = { { i, 4 } }, .nblock = 1, .store = st, .nstore = 1, .target = &cpu };
+    *st = (Store){
+        .v = g->out[0], .idx = { form_a(i), form_a(j) }, .nidx = 2, .to = { &m->y, layout_natural(dim, 2) }
+    };
+    m->spec = (Spec){ .kind = SPEC_LOOPS,
+        .name = "k",
+        .g = g,
+        .stored = m->stored,
+        .outer = { i, j },
+        .nouter = 2,
+        .vec = j,
+        .block = { { i, 4 } },
+        .nblock = 1,
+        .store = st,
+        .nstore = 1,
+        .target = &cpu };
     ck_assert_msg(spec_check(&m->spec) == 0, "%s", error_text());
     return m;
 }
@@ -167,7 +182,8 @@ START_TEST(specs)
     noticed(spec_check(&m->spec), "copies of z");
     m = made(), m->spec.block[0].n = 0;
     noticed(spec_check(&m->spec), "0 copies");
-    m = made(), m->spec.flat = z, m->spec.nflat = 2, memcpy(m->spec.flat_of, m->spec.outer, sizeof m->spec.flat_of);
+    m = made(), m->spec.flat = z, m->spec.nflat = 2,
+    memcpy(m->spec.flat_of, m->spec.outer, sizeof m->spec.flat_of);
     noticed(spec_check(&m->spec), "its digits 512");
     m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 1, 1 }, m->spec.naxis = 1;
     noticed(spec_check(&m->spec), "1 blocks of 4");
@@ -192,9 +208,12 @@ END_TEST
 START_TEST(prepared)
 {
     static const char *const bad[][2] = {
-        { "fn f(x0: f32[8]) -> i32[] {\n    v1: i32[] = argmax x0 axis=0 dtype=i32\n    ret v1\n}\n", "no kernel of its own" },
-        { "fn f(x0: f16[8]) -> f16[] {\n    v1: f16[] = reduce_sum x0 axes=0\n    ret v1\n}\n", "half floats" },
-        { "fn f(x0: f32[8]) -> u16[8,2] {\n    v1: u16[8,2] = bitcast x0 dtype=u16\n    ret v1\n}\n", "width" },
+        { "fn f(x0: f32[8]) -> i32[] {\n    v1: i32[] = argmax x0 axis=0 dtype=i32\n    ret v1\n}\n",
+            "no kernel of its own" },
+        { "fn f(x0: f16[8]) -> f16[] {\n    v1: f16[] = reduce_sum x0 axes=0\n    ret v1\n}\n",
+            "half floats" },
+        { "fn f(x0: f32[8]) -> u16[8,2] {\n    v1: u16[8,2] = bitcast x0 dtype=u16\n    ret v1\n}\n",
+            "width" },
     };
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         const Graph *g = graph_parse(bad[k][0], "program");
@@ -238,7 +257,9 @@ static uint32_t result_of(const uint32_t *w, uint32_t op)
 START_TEST(spirv)
 {
     enum { LABEL = 248, BRANCH = 249, FMUL = 133, LOAD = 61 };
-    const SpirvCaps caps = { .i64 = true, .f64 = true, .group = 8, .exact_div = { true, true }, .exact_sqrt = { true, true } };
+    const SpirvCaps caps = {
+        .i64 = true, .f64 = true, .group = 8, .exact_div = { true, true }, .exact_sqrt = { true, true }
+    };
     uint32_t *words;
     size_t n;
     int local;

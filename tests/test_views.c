@@ -1,6 +1,7 @@
 /*
- * test_views.c - shifted, reversed, padded, repeated and clamped views, shared and one on another, give on every device what they
- * give on the host: borders too. So do values that lanes of a branch ask for first, and rows of halves that begin anywhere.
+ * test_views.c - shifted, reversed, padded, repeated and clamped views, shared and one on another, give on
+ * every device what they give on the host: borders too. So do values that lanes of a branch ask for first,
+ * and rows of halves that begin anywhere.
  *
  * In:  programs of one vector, sizes around the width of vectors.   Out: their results, element for element.
  */
@@ -28,7 +29,8 @@ static hd rolled(hd x)
 static hd edge(hd x)
 {
     int64_t n = hd_dim(x, 0);
-    hd left = hd_concatenate(0, part(x, 0, 1), part(x, 0, n - 1)), right = hd_concatenate(0, part(x, 1, n), part(x, n - 1, n));
+    hd left = hd_concatenate(0, part(x, 0, 1), part(x, 0, n - 1)),
+       right = hd_concatenate(0, part(x, 1, n), part(x, n - 1, n));
     return hd_sub(hd_add(left, right), x);
 }
 
@@ -44,7 +46,8 @@ static hd mirrored(hd x)
 {
     for (int k = 0; k < 2; k++) {
         int64_t n = hd_dim(x, 0), b = n > 2 ? 2 : n - 1;
-        hd wide = b ? hd_concatenate(0, hd_flip(part(x, 1, b + 1)), x, hd_flip(part(x, n - 1 - b, n - 1))) : x;
+        hd wide =
+            b ? hd_concatenate(0, hd_flip(part(x, 1, b + 1)), x, hd_flip(part(x, n - 1 - b, n - 1))) : x;
         hd sum = hd_add(part(wide, 0, n), part(wide, 2 * b, n + 2 * b));
         x = hd_add(hd_mul(hd_c(0.25), hd_add(sum, part(wide, b, n + b))), hd_mul(hd_c(0.1), hd_flip(x)));
     }
@@ -56,7 +59,8 @@ static hd bordered(hd x)
 {
     int64_t n = hd_dim(x, 0);
     hd y = hd_concatenate(0, part(x, n / 2, n), hd_sin(x), part(x, 0, (n + 1) / 2));
-    hd low = hd_pad(y, hd_c(3), HD_INTS(1), HD_INTS(-1), HD_INTS()), high = hd_pad(y, hd_c(4), HD_INTS(-1), HD_INTS(1), HD_INTS());
+    hd low = hd_pad(y, hd_c(3), HD_INTS(1), HD_INTS(-1), HD_INTS()),
+       high = hd_pad(y, hd_c(4), HD_INTS(-1), HD_INTS(1), HD_INTS());
     return hd_add(hd_add(low, high), hd_add(y, hd_pad(y, hd_c(5), HD_INTS(-2), HD_INTS(2), HD_INTS())));
 }
 
@@ -67,14 +71,16 @@ static hd clipped(hd x)
 {
     int64_t n = hd_dim(x, 0);
     hd at = hd_reshape(hd_sub(hd_iota(HD_I32, 0, n), hd_c(3)), n, 1);
-    hd y = hd_gather(hd_sin(x), at, .collapsed_axes = HD_INTS(0), .index_axes = HD_INTS(0), .sizes = HD_INTS(1), .mode = HD_CLIP);
+    hd y = hd_gather(hd_sin(x), at, .collapsed_axes = HD_INTS(0), .index_axes = HD_INTS(0),
+        .sizes = HD_INTS(1), .mode = HD_CLIP);
     return hd_add(y, hd_flip(y));
 }
 
 /* A window of whole rows, written into what a border then moves; its columns are far apart in memory. */
 static hd framed(hd x)
 {
-    hd m = hd_transpose(hd_outer(hd_iota(HD_F32, 0, 20), x)), u = hd_transpose(hd_outer(hd_iota(HD_F32, 0, 3), hd_cos(x)));
+    hd m = hd_transpose(hd_outer(hd_iota(HD_F32, 0, 20), x)),
+       u = hd_transpose(hd_outer(hd_iota(HD_F32, 0, 3), hd_cos(x)));
     hd at = hd_cast(hd_max(x), HD_I32), w = hd_dynamic_update_slice(m, u, hd_stack(0, hd_c(0), at));
     return hd_add(hd_pad(w, hd_c(0), HD_INTS(5, 2), HD_INTS(-5, -2), HD_INTS()), w);
 }
@@ -89,7 +95,8 @@ static hd times(hd y) { return hd_mul(y, hd_c(3)); }
 /* A loop whose result two branches read: neither is the only one that needs it. */
 static hd step(hd c, hd x)
 {
-    hd y = hd_while(below, twice, hd_add(hd_abs(c), hd_c(1))), z = hd_cond(hd_gt(x, hd_c(7)), plus, times, y);
+    hd y = hd_while(below, twice, hd_add(hd_abs(c), hd_c(1))),
+       z = hd_cond(hd_gt(x, hd_c(7)), plus, times, y);
     return hd_tuple(hd_div(z, hd_c(50)), z);
 }
 
@@ -104,8 +111,13 @@ static hd branches(hd x) { return hd_apply(hd_vmap(branch), x); }
 
 typedef struct Program { const char *name; hd (*f)(hd); } Program;
 static const Program programs[] = {
-    { "rolled", rolled }, { "edges", edges }, { "mirrored", mirrored }, { "bordered", bordered }, { "clipped", clipped },
-    { "framed", framed }, { "branches", branches },
+    { "rolled", rolled },
+    { "edges", edges },
+    { "mirrored", mirrored },
+    { "bordered", bordered },
+    { "clipped", clipped },
+    { "framed", framed },
+    { "branches", branches },
 };
 enum { PROGRAMS = sizeof programs / sizeof *programs };
 static const char *const devices[] = { "opencl:0", "vulkan:0" };
@@ -137,7 +149,8 @@ static hd_array *run(int which, const char *device)
         v[k] = 1 + (float)(k * 7 % 13);
     for (int k = 0; k < SIZES; k++)
         x[k] = hd_array_of(v, sizes[k]);
-    ck_assert_msg(!hd_call_n(hd_jit(hd_bind(all, which), .device = device), &out, 1, x, SIZES), "%s: %s", device, hd_error());
+    ck_assert_msg(!hd_call_n(hd_jit(hd_bind(all, which), .device = device), &out, 1, x, SIZES), "%s: %s",
+        device, hd_error());
     for (int k = 0; k < SIZES; k++)
         hd_drop(x[k]);
     return out;
@@ -148,8 +161,8 @@ static void compare(const Program *p, hd_array *want, hd_array *got, int size, c
     const float *x = hd_data(got), *y = hd_data(want);
     ck_assert(x && y && hd_array_size(got) == hd_array_size(want));
     for (int64_t k = 0; k < hd_array_size(want); k++)
-        ck_assert_msg(fabsf(x[k] - y[k]) <= 1e-5f * fabsf(y[k]) + 1e-5f, "%s of %d on %s: element %lld is %g, not %g", p->name,
-                      size, device, (long long)k, x[k], y[k]);
+        ck_assert_msg(fabsf(x[k] - y[k]) <= 1e-5f * fabsf(y[k]) + 1e-5f,
+            "%s of %d on %s: element %lld is %g, not %g", p->name, size, device, (long long)k, x[k], y[k]);
 }
 
 START_TEST(agrees)
@@ -168,10 +181,12 @@ START_TEST(agrees)
 }
 END_TEST
 
-/* Rows of 31 halves: vectors of a constant and of values, at places that are multiples of an element only. */
+/* Rows of 31 halves: vectors of a constant and of values, at places that are multiples of an element
+ * only. */
 static hd half_rows(hd x)
 {
-    hd y = hd_cast(x, HD_F16), gone = hd_pad(y, hd_cast(hd_c(3), HD_F16), HD_INTS(-5, 0), HD_INTS(5, 0), HD_INTS());
+    hd y = hd_cast(x, HD_F16),
+       gone = hd_pad(y, hd_cast(hd_c(3), HD_F16), HD_INTS(-5, 0), HD_INTS(5, 0), HD_INTS());
     return hd_tuple(gone, hd_concatenate(1, hd_flip(y), y));
 }
 
@@ -183,7 +198,8 @@ static hd_array *run_halves(const char *device)
     for (int k = 0; k < 5 * 31; k++)
         v[k] = (float)(k % 37);
     hd_array *x = hd_array_of(v, 5, 31), *rows = NULL, *out = NULL;
-    ck_assert_msg(!hd_call(hd_jit(half_rows, .device = device), &rows, x) && !hd_wait(rows), "%s: %s", device, hd_error());
+    ck_assert_msg(!hd_call(hd_jit(half_rows, .device = device), &rows, x) && !hd_wait(rows), "%s: %s",
+        device, hd_error());
     ck_assert_msg(!hd_call(hd_jit(widened, .device = device), &out, rows), "%s: %s", device, hd_error());
     hd_drop(x), hd_drop(rows);
     return out;

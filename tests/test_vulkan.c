@@ -1,9 +1,11 @@
 /*
  * test_vulkan.c - a Vulkan device when its driver's calls fail, and its memory.
  *
- * In:  a small program with a constant, a temporary, two launches; every call of the driver that may fail, failing once and
+ * In:  a small program with a constant, a temporary, two launches; every call of the driver that may fail,
+ * failing once and
  *      for good (backends/fault.h). HEDDLE_TEST_EVERY=n: every n-th call of opening a device (35).
- * Out: an error or the right numbers, never wrong ones, no crash; after one failure all works again. Many small arrays live
+ * Out: an error or the right numbers, never wrong ones, no crash; after one failure all works again. Many
+ * small arrays live
  *      at once in few allocations. Processors get short kernels.
  */
 #include <check.h>
@@ -26,7 +28,14 @@ static int every = 35;
 
 /* ==================== a program: 3 x + c, by way of a temporary */
 
-typedef struct Program { Plan plan; Step step[2]; Slot slot[4]; Buffer b[4]; int alias[1]; float c[N]; } Program;
+typedef struct Program {
+    Plan plan;
+    Step step[2];
+    Slot slot[4];
+    Buffer b[4];
+    int alias[1];
+    float c[N];
+} Program;
 
 static void program(Program *p)
 {
@@ -48,8 +57,15 @@ static void program(Program *p)
         k_finish(k);
         p->step[s] = (Step){ .kind = S_LAUNCH, .kernel = k };
     }
-    p->plan = (Plan){ .step = p->step, .nstep = 2, .slot = p->slot, .nslot = 4, .narg = 1, .nresult = 1, .alias = p->alias,
-        .bytes = 8192, .nkernel = 2 };
+    p->plan = (Plan){ .step = p->step,
+        .nstep = 2,
+        .slot = p->slot,
+        .nslot = 4,
+        .narg = 1,
+        .nresult = 1,
+        .alias = p->alias,
+        .bytes = 8192,
+        .nkernel = 2 };
 }
 
 /* Built, run and read on the device: 0 with the right numbers, or an error's code. */
@@ -118,7 +134,8 @@ static void sweep(bool open, bool good, int step)
             ck_assert_msg(!once(&p), "after one failure of call %ld nothing works", at);
     }
     ck_assert_msg(failed > 0, "no call fails");
-    ck_assert_msg(!good || failed == (n + step - 1) / step, "of %ld calls that fail for good %ld are noticed", n, failed);
+    ck_assert_msg(!good || failed == (n + step - 1) / step,
+        "of %ld calls that fail for good %ld are noticed", n, failed);
 }
 
 /* Loop tests: 0 once, 1 for good. */
@@ -128,7 +145,8 @@ END_TEST
 START_TEST(calls_of_a_device) { sweep(true, _i, every); }
 END_TEST
 
-/* Before a device is there: no device and a sentence, in a process of its own, since the list is made once. */
+/* Before a device is there: no device and a sentence, in a process of its own, since the list is made
+ * once. */
 START_TEST(calls_of_the_loader)
 {
     static const char *const spec[] = { "vulkan:vkCreateInstance:1", "vulkan:vkEnumerateInstanceVersion:1",
@@ -157,7 +175,8 @@ static void is(hd_array *a, float want)
 {
     ck_assert_msg(a != NULL, "%s", hd_error());
     for (int i = 0; i < MANY; i++)
-        ck_assert_msg(((const float *)hd_data(a))[i] == want, "%g, not %g", (double)((const float *)hd_data(a))[i], (double)want);
+        ck_assert_msg(((const float *)hd_data(a))[i] == want, "%g, not %g",
+            (double)((const float *)hd_data(a))[i], (double)want);
 }
 
 static hd_array *filled(float with)
@@ -168,11 +187,13 @@ static hd_array *filled(float with)
     return hd_array_of(v, MANY);
 }
 
-/* A fence that cannot be reset must not end the next wait before its work is done; what failed has no results to go on with. */
+/* A fence that cannot be reset must not end the next wait before its work is done; what failed has no
+ * results to go on with. */
 START_TEST(one_failure_in_a_call)
 {
-    static const char *const spec[] = { NULL, "vulkan:vkResetFences:1", "vulkan:vkQueueSubmit:1", "vulkan:vkWaitForFences:1",
-        "vulkan:vkEndCommandBuffer:1", "vulkan:vkBeginCommandBuffer:1", "vulkan:vkResetCommandPool:1" };
+    static const char *const spec[] = { NULL, "vulkan:vkResetFences:1", "vulkan:vkQueueSubmit:1",
+        "vulkan:vkWaitForFences:1", "vulkan:vkEndCommandBuffer:1", "vulkan:vkBeginCommandBuffer:1",
+        "vulkan:vkResetCommandPool:1" };
     hd_fn *f = hd_jit(square, .device = name), *g = hd_jit(next, .device = name);
     for (int i = 0; i < (int)(sizeof spec / sizeof *spec); i++) {
         hd_array *x = filled((float)i), *y = NULL, *z = NULL;
@@ -203,7 +224,8 @@ static void array_make(Device *d, Mem **m, int i, int words)
     uint32_t v[300];
     for (int at = 0; at < words; at++)
         v[at] = pattern(i, at);
-    ck_assert_msg(!d->backend->alloc(d, (size_t)words * 4, m) && !d->backend->write(*m, 0, v, (size_t)words * 4), "%s",
+    ck_assert_msg(
+        !d->backend->alloc(d, (size_t)words * 4, m) && !d->backend->write(*m, 0, v, (size_t)words * 4), "%s",
         error_text());
 }
 
@@ -241,11 +263,16 @@ END_TEST
 
 /* ==================== what the driver keeps on disk */
 
-static struct { size_t given, made; bool refuses; unsigned char data[100]; PFN_vkCreatePipelineCache create; } keeper;
+static struct {
+    size_t given, made;
+    bool refuses;
+    unsigned char data[100];
+    PFN_vkCreatePipelineCache create;
+} keeper;
 
 /* A driver that keeps a hundred bytes, and remembers what it is given. */
-static VKAPI_ATTR VkResult VKAPI_CALL create(VkDevice d, const VkPipelineCacheCreateInfo *c, const VkAllocationCallbacks *a,
-    VkPipelineCache *out)
+static VKAPI_ATTR VkResult VKAPI_CALL create(
+    VkDevice d, const VkPipelineCacheCreateInfo *c, const VkAllocationCallbacks *a, VkPipelineCache *out)
 {
     const VkPipelineCacheCreateInfo plain = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO };
     keeper.given = c->initialDataSize, keeper.made++;
@@ -308,7 +335,8 @@ END_TEST
 
 /* ==================== what compiles in time */
 
-/* Each access of memory is control flow to compilers of work-items, which take its square: small kernels stay apart. */
+/* Each access of memory is control flow to compilers of work-items, which take its square: small kernels
+ * stay apart. */
 START_TEST(short_kernels)
 {
     const Device *d = device_find(name);

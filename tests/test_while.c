@@ -1,6 +1,7 @@
 /*
- * test_while.c - reverse mode through loops that data end: with a bound on their steps. Against differences, for lanes with
- * their own counts, nested, under jvp and hessian; the bound ends the loop; without one the error names the way out.
+ * test_while.c - reverse mode through loops that data end: with a bound on their steps. Against differences,
+ * for lanes with their own counts, nested, under jvp and hessian; the bound ends the loop; without one the
+ * error names the way out.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@ static hd turn(hd base, hd i, hd c)
 }
 static hd power(hd x, hd n)
 {
-    hd c = hd_fori(hd_c(0), n, hd_partial(turn, x), hd_dict({ "p", hd_ones(HD_F64) }, { "n", hd_zeros(HD_I32) }), .max_trips = 4);
+    hd c = hd_fori(hd_c(0), n, hd_partial(turn, x),
+        hd_dict({ "p", hd_ones(HD_F64) }, { "n", hd_zeros(HD_I32) }), .max_trips = 4);
     return hd_get(c, "p");
 }
 static hd powers(hd x) { return hd_sum(hd_apply(hd_vmap(power), x, hd_iota(HD_I32, 0, N))); }
@@ -71,8 +73,8 @@ static void derivative(hd_fn *f, const char *what)
                 continue;
             ck_assert_msg(e == 0 && !hd_read(y, got, N), "%s on %s: %s", what, devices[d], hd_error());
             for (int i = 0; i < N; i++)
-                ck_assert_msg(fabs(got[i] - want[i]) < 1e-5 * (1 + fabs(want[i])), "%s on %s: derivative %d is %g, not %g", what,
-                              devices[d], i, got[i], want[i]);
+                ck_assert_msg(fabs(got[i] - want[i]) < 1e-5 * (1 + fabs(want[i])),
+                    "%s on %s: derivative %d is %g, not %g", what, devices[d], i, got[i], want[i]);
             hd_drop(y);
         }
     hd_drop(x);

@@ -1,6 +1,6 @@
 /*
- * test_words.c - what is said to a program about its mistakes outlives the next ones, and words of HEDDLE_DUMP and
- * HEDDLE_CHECK that mean nothing are told, once.
+ * test_words.c - what is said to a program about its mistakes outlives the next ones, and words of
+ * HEDDLE_DUMP and HEDDLE_CHECK that mean nothing are told, once.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -41,7 +41,8 @@ START_TEST(unknown_words)
     ck_assert(!pipe(p));
     pid_t child = fork();
     if (!child) {
-        setenv("HEDDLE_DUMP", "tiem", 1), setenv("HEDDLE_CHECK", "nan,memroy", 1), setenv("HEDDLE_DEVICE", "host", 1);
+        setenv("HEDDLE_DUMP", "tiem", 1), setenv("HEDDLE_CHECK", "nan,memroy", 1),
+            setenv("HEDDLE_DEVICE", "host", 1);
         dup2(p[1], 2), close(p[0]), close(p[1]);
         for (int i = 0; i < 2; i++) {
             hd_array *x = hd_array_scalar(i ? HD_F32 : HD_I32, 1), *r = NULL;
@@ -57,9 +58,12 @@ START_TEST(unknown_words)
         n += (size_t)k;
     waitpid(child, &status, 0);
     ck_assert_int_eq(status, 0);
-    ck_assert_str_eq(b, "heddle: HEDDLE_DUMP has no \"tiem\"; there are trace,graph,prepared,spec,kernel,plan,opencl,spirv,mesh,code,time\n"
+    ck_assert_str_eq(b,
+        "heddle: HEDDLE_DUMP has no \"tiem\"; there are "
+        "trace,graph,prepared,spec,kernel,plan,opencl,spirv,mesh,code,time\n"
         "heddle: HEDDLE_CHECK has no \"memroy\"; there are 1,"
-        "trace,graph,prepared,spec,kernel,plan,opencl,spirv,nan,keys,memory,stream,buffers,staging,validation\n");
+        "trace,graph,prepared,spec,kernel,plan,opencl,spirv,nan,keys,memory,stream,buffers,staging,"
+        "validation\n");
 }
 END_TEST
 

@@ -1,10 +1,14 @@
 /*
- * texts.c - the text of plans and kernels, a file a program, for comparing two builds: `tools/texts` says how.
+ * texts.c - the text of plans and kernels, a file a program, for comparing two builds: `tools/texts` says
+ * how.
  *
- * In:  a folder; names of programs (none: all). Out: NAME.cpu and NAME.gpu there, as the scheduler plans for a processor and for a
- *      gpu. Programs are the workloads of bench/ at their full size, and for each row of the op table and dtype its cases in one.
- * Nothing is compiled or run, and no device is needed. Slots, kernels and values are numbered in the order in which the text has
- * them, and there are no lines of the user: the same plan and kernels give the same bytes.
+ * In:  a folder; names of programs (none: all). Out: NAME.cpu and NAME.gpu there, as the scheduler plans for
+ * a processor and for a
+ *      gpu. Programs are the workloads of bench/ at their full size, and for each row of the op table and
+ *      dtype its cases in one.
+ * Nothing is compiled or run, and no device is needed. Slots, kernels and values are numbered in the order
+ * in which the text has them, and there are no lines of the user: the same plan and kernels give the same
+ * bytes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +22,8 @@
 typedef struct Shape { const char *name; Target target; } Shape;
 static const Shape shapes[] = {
     { "cpu", { .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 } },
-    { "gpu", { .machine = &machine_gpu, .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 } },
+    { "gpu",
+        { .machine = &machine_gpu, .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 } },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -70,10 +75,14 @@ static void names_of(const Plan *p, Names *slot, Names *step)
     }
 }
 
-static bool part_of_word(char c) { return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+static bool part_of_word(char c)
+{
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 /* Writes text with each word that rename knows replaced: it prints the new one, or gives false. */
-static void print_renamed(const char *text, bool (*rename)(void *, const char *word, size_t n, FILE *), void *ctx, FILE *f)
+static void print_renamed(
+    const char *text, bool (*rename)(void *, const char *word, size_t n, FILE *), void *ctx, FILE *f)
 {
     for (const char *s = text; s && *s; ) {
         size_t n = 0;
@@ -217,7 +226,10 @@ static int nmade;
 Ints dims_(int n, const int64_t *v) { return ints_of(v, n); }
 bool may(Dtype dt) { return (void)dt, true; }
 void out(Ref v) { made[nmade++] = v; }
-Ref in(Dtype dt, Kind kind, int64_t limit, Ints shape) { return (void)kind, (void)limit, graph_input(type_of(dt, shape.n, shape.v), 0); }
+Ref in(Dtype dt, Kind kind, int64_t limit, Ints shape)
+{
+    return (void)kind, (void)limit, graph_input(type_of(dt, shape.n, shape.v), 0);
+}
 Ref in_again(Ref v) { return graph_input(*typ(v), 0); }
 
 static void law(const Law *l, Op op, Dtype dt)

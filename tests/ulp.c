@@ -3,15 +3,17 @@
  *
  *     ulp [--device D] [--stride N] [--dtype f32|f64|f16|bf16] [NAME...]
  *
- * In:  functions of one argument over all bit patterns of f32, every N-th (default 61; 1: all 2^32), of f16 and bf16 over all of
- *      them, of f64 over patterns whose upper half goes through every N-th; functions of two over drawn and special pairs. Special
- *      values come first in each.
- * Out: a row a function: the largest error, where, both values, how many results are nan where the reference is not or the
- *      other way round, how many zeros have the wrong sign or are inexact where the function promises exactness, or at an
- *      infinity. Exit status 1 if a function is over its bound.
- * The reference is the C library in double, for f64 in long double. The unit is the spacing of the dtype at the reference, at
- * least that of its denormals; what overflows counts as the first power of two beyond. For x < 0 lgamma and digamma are sums
- * of two terms that cancel: there the unit is that of the larger term.
+ * In:  functions of one argument over all bit patterns of f32, every N-th (default 61; 1: all 2^32), of f16
+ * and bf16 over all of
+ *      them, of f64 over patterns whose upper half goes through every N-th; functions of two over drawn and
+ *      special pairs. Special values come first in each.
+ * Out: a row a function: the largest error, where, both values, how many results are nan where the reference
+ * is not or the
+ *      other way round, how many zeros have the wrong sign or are inexact where the function promises
+ *      exactness, or at an infinity. Exit status 1 if a function is over its bound.
+ * The reference is the C library in double, for f64 in long double. The unit is the spacing of the dtype at
+ * the reference, at least that of its denormals; what overflows counts as the first power of two beyond. For
+ * x < 0 lgamma and digamma are sums of two terms that cancel: there the unit is that of the larger term.
  */
 #include <float.h>
 #include <math.h>
@@ -56,22 +58,46 @@ typedef struct Function {
 #define OWN(name, l, b, b64, flags) { #name, name##_d, l, NULL, NULL, b, b64, flags }
 #define TWO(name, b, b64, flags) { #name, NULL, NULL, name, name##l, b, b64, flags }
 static const Function table[] = {
-    ONE(exp, 1.1, 3, 0), ONE(exp2, 1.1, 3, EXACT), ONE(expm1, 1.7, 3, 0), ONE(log, 0.9, 3, 0), ONE(log2, 1.7, 3, EXACT),
-    ONE(log1p, 1.6, 2, 0), ONE(tanh, 1.3, 5, 0), OWN(logistic, logistic_l, 1.6, 3, 0), ONE(sin, 2, 4, 0), ONE(cos, 2.1, 4, 0),
-    ONE(tan, 2.3, 5, 0), ONE(asin, 1.2, 4, 0), ONE(acos, 1.2, 4, 0), ONE(atan, 1.6, 5, 0), ONE(sinh, 1.5, 4, 0),
-    ONE(cosh, 1.9, 4, 0), ONE(asinh, 2, 4, 0), ONE(acosh, 2.1, 4, 0), ONE(atanh, 1.95, 5, 0), ONE(erf, 2, 16, 0),
-    ONE(erfc, 4.1, 16, 0), OWN(erf_inv, element_erf_inv, 2.9, 3, 0), OWN(lgamma, lgamma_l, 3.9, 16, TERMS),
-    OWN(digamma, element_digamma, 4.5, 8, TERMS), OWN(trigamma, element_trigamma, 4.5, 8, 0), ONE(cbrt, 0.51, 2, EXACT),
-    ONE(sqrt, 0.5, 0.5, EXACT), OWN(rsqrt, rsqrt_l, 1.5, 1.5, EXACT), TWO(pow, 1.1, 1.5, EXACT), TWO(atan2, 1.6, 6, 0),
-    TWO(hypot, 1.2, 4, EXACT), { "div", NULL, NULL, div_d, div_l, 0.5, 0.5, EXACT },
+    ONE(exp, 1.1, 3, 0),
+    ONE(exp2, 1.1, 3, EXACT),
+    ONE(expm1, 1.7, 3, 0),
+    ONE(log, 0.9, 3, 0),
+    ONE(log2, 1.7, 3, EXACT),
+    ONE(log1p, 1.6, 2, 0),
+    ONE(tanh, 1.3, 5, 0),
+    OWN(logistic, logistic_l, 1.6, 3, 0),
+    ONE(sin, 2, 4, 0),
+    ONE(cos, 2.1, 4, 0),
+    ONE(tan, 2.3, 5, 0),
+    ONE(asin, 1.2, 4, 0),
+    ONE(acos, 1.2, 4, 0),
+    ONE(atan, 1.6, 5, 0),
+    ONE(sinh, 1.5, 4, 0),
+    ONE(cosh, 1.9, 4, 0),
+    ONE(asinh, 2, 4, 0),
+    ONE(acosh, 2.1, 4, 0),
+    ONE(atanh, 1.95, 5, 0),
+    ONE(erf, 2, 16, 0),
+    ONE(erfc, 4.1, 16, 0),
+    OWN(erf_inv, element_erf_inv, 2.9, 3, 0),
+    OWN(lgamma, lgamma_l, 3.9, 16, TERMS),
+    OWN(digamma, element_digamma, 4.5, 8, TERMS),
+    OWN(trigamma, element_trigamma, 4.5, 8, 0),
+    ONE(cbrt, 0.51, 2, EXACT),
+    ONE(sqrt, 0.5, 0.5, EXACT),
+    OWN(rsqrt, rsqrt_l, 1.5, 1.5, EXACT),
+    TWO(pow, 1.1, 1.5, EXACT),
+    TWO(atan2, 1.6, 6, 0),
+    TWO(hypot, 1.2, 4, EXACT),
+    { "div", NULL, NULL, div_d, div_l, 0.5, 0.5, EXACT },
 };
 enum { FUNCTIONS = sizeof table / sizeof *table };
 
 /* ==================== dtypes */
 
 typedef struct Format { enum hd_dtype dt; int mant, emin, emax; } Format;
-static const Format formats[] = { { HD_F32, 23, -126, 127 }, { HD_F64, 52, -1022, 1023 }, { HD_F16, 10, -14, 15 },
-    { HD_BF16, 7, -126, 127 } };
+static const Format formats[] = { { HD_F32, 23, -126, 127 }, { HD_F64, 52, -1022, 1023 },
+    { HD_F16, 10, -14, 15 }, { HD_BF16, 7, -126, 127 } };
 
 static Real load(const Format *f, const void *p, int64_t k)
 {
@@ -127,10 +153,11 @@ static uint64_t draw(void)
 static double uniform(void) { return (double)(draw() >> 11) * 0x1p-53; }
 
 /* Special values, of which pairs are taken too. */
-static const double special[] = { 0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 4, 8, 10, 100, 27, 1000, 64,
-    -4, -5, -27, -100, -1000, 1.5, -1.5, -2.5, 0x1p-149, -0x1p-149, 0x1p-126, -0x1p-126, 0x1p-1074, -0x1p-1022, 0x1.fffffep127,
-    -0x1.fffffep127, DBL_MAX, -DBL_MAX, 65504, -65504, 0x1p-24, 0x1p-14, 16777215, -16777215, 16777216, 8388607.5, 1e30, -1e30,
-    0x1.fffffep-1, 0x1.000002p0, -0x1.fffffep-1, 0x1p-10, 0x1p52, -0x1p53 };
+static const double special[] = { 0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 4, 8,
+    10, 100, 27, 1000, 64, -4, -5, -27, -100, -1000, 1.5, -1.5, -2.5, 0x1p-149, -0x1p-149, 0x1p-126,
+    -0x1p-126, 0x1p-1074, -0x1p-1022, 0x1.fffffep127, -0x1.fffffep127, DBL_MAX, -DBL_MAX, 65504, -65504,
+    0x1p-24, 0x1p-14, 16777215, -16777215, 16777216, 8388607.5, 1e30, -1e30, 0x1.fffffep-1, 0x1.000002p0,
+    -0x1.fffffep-1, 0x1p-10, 0x1p52, -0x1p53 };
 enum { SPECIALS = sizeof special / sizeof *special };
 
 /* Argument k of a function of one: through the patterns in order. */
@@ -160,7 +187,8 @@ static double random_pattern(const Format *f)
     return f->dt == HD_F16 ? half_to_double((uint16_t)(b.u >> 16)) : bfloat_to_double((uint16_t)(b.u >> 16));
 }
 
-/* Argument pairs: any patterns; of like size; for pow results in range, and small numbers to whole powers. */
+/* Argument pairs: any patterns; of like size; for pow results in range, and small numbers to whole
+ * powers. */
 static void pair(const Format *f, const Function *fn, uint64_t k, double *x, double *y)
 {
     *x = random_pattern(f), *y = random_pattern(f);
@@ -179,7 +207,13 @@ static void pair(const Format *f, const Function *fn, uint64_t k, double *x, dou
 
 /* ==================== one function */
 
-typedef struct Report { Real worst; double x, y, got; Real want; uint64_t n, nans, specials; double first; } Report;
+typedef struct Report {
+    Real worst;
+    double x, y, got;
+    Real want;
+    uint64_t n, nans, specials;
+    double first;
+} Report;
 
 static Real reference(const Format *f, const Function *fn, Real x, Real y)
 {
@@ -226,12 +260,14 @@ static hd_fn *program(const Format *f, const Function *fn, const char *device)
 {
     char text[512];
     const char *t = hd_dtype_name(f->dt);
-    snprintf(text, sizeof text, "fn %s(x0: %s[%d]%s%s%s) -> %s[%d] {\n v9: %s[%d] = %s x0%s\n ret v9\n}\n", fn->name, t, CHUNK,
-        fn->d2 ? ", x1: " : "", fn->d2 ? t : "", fn->d2 ? "[524288]" : "", t, CHUNK, t, CHUNK, fn->name, fn->d2 ? " x1" : "");
+    snprintf(text, sizeof text, "fn %s(x0: %s[%d]%s%s%s) -> %s[%d] {\n v9: %s[%d] = %s x0%s\n ret v9\n}\n",
+        fn->name, t, CHUNK, fn->d2 ? ", x1: " : "", fn->d2 ? t : "", fn->d2 ? "[524288]" : "", t, CHUNK, t,
+        CHUNK, fn->name, fn->d2 ? " x1" : "");
     return hd_jit(hd_parse(text, fn->name), .device = device);
 }
 
-static void fill(const Format *f, const Function *fn, uint64_t from, uint64_t total, uint64_t stride, char *x, char *y)
+static void fill(
+    const Format *f, const Function *fn, uint64_t from, uint64_t total, uint64_t stride, char *x, char *y)
 {
     uint64_t nspecial = fn->d2 ? SPECIALS * SPECIALS : SPECIALS;
     for (uint64_t k = 0; k < CHUNK; k++) {
@@ -250,7 +286,8 @@ static void fill(const Format *f, const Function *fn, uint64_t from, uint64_t to
 static bool measure(const Format *f, const Function *fn, const char *device, uint64_t stride, Report *to)
 {
     uint64_t all = f->dt == HD_F16 || f->dt == HD_BF16 ? 65536 : (1ull << 32) / stride;
-    uint64_t nspecial = fn->d2 ? SPECIALS * SPECIALS : SPECIALS, total = nspecial + (fn->d2 ? all / 8 + (1 << 20) : all);
+    uint64_t nspecial = fn->d2 ? SPECIALS * SPECIALS : SPECIALS,
+             total = nspecial + (fn->d2 ? all / 8 + (1 << 20) : all);
     size_t size = hd_dtype_size(f->dt);
     char *x = malloc(CHUNK * size), *y = malloc(CHUNK * size);
     hd_fn *p = program(f, fn, device);
@@ -258,12 +295,14 @@ static bool measure(const Format *f, const Function *fn, const char *device, uin
     int failed = !p || !x || !y;
     for (uint64_t from = 0; from < total && !failed; from += CHUNK) {
         fill(f, fn, from, all, stride, x, y);
-        hd_array *a = hd_array_new(f->dt, shape, x, NULL), *b = hd_array_new(f->dt, shape, y, NULL), *z = NULL;
+        hd_array *a = hd_array_new(f->dt, shape, x, NULL), *b = hd_array_new(f->dt, shape, y, NULL),
+                 *z = NULL;
         failed = fn->d2 ? hd_call(p, &z, a, b) : hd_call(p, &z, a);
         const void *got = failed ? NULL : hd_data(z);
         failed = !got;
         for (uint64_t k = 0; k < CHUNK && from + k < total && !failed; k++)
-            judge(f, fn, load(f, x, (int64_t)k), load(f, y, (int64_t)k), load(f, got, (int64_t)k), from + k < nspecial, to);
+            judge(f, fn, load(f, x, (int64_t)k), load(f, y, (int64_t)k), load(f, got, (int64_t)k),
+                from + k < nspecial, to);
         hd_drop(a), hd_drop(b), hd_drop(z);
     }
     free(x), free(y);
@@ -289,8 +328,8 @@ static int report(const Format *f, const Function *fn, const char *device, uint6
     printf("%-9s %-5s %8.4Lf (%.4g) at %.9g", fn->name, hd_dtype_name(f->dt), r.worst, bound(f, fn), r.x);
     if (fn->d2)
         printf(", %.9g", r.y);
-    printf(": %.9g, not %.12Lg; %llu samples, %llu wrong nan, %llu wrong special", r.got, r.want, (unsigned long long)r.n,
-        (unsigned long long)r.nans, (unsigned long long)r.specials);
+    printf(": %.9g, not %.12Lg; %llu samples, %llu wrong nan, %llu wrong special", r.got, r.want,
+        (unsigned long long)r.n, (unsigned long long)r.nans, (unsigned long long)r.specials);
     if (r.nans || r.specials)
         printf(" (first at %.9g)", r.first);
     printf("%s  [%.0f s]\n", good ? "" : "  OVER", (double)(clock() - t) / CLOCKS_PER_SEC);

@@ -1,7 +1,8 @@
 /*
  * values.h - for tests of graphs: dense arrays of numbers, and running a graph on them.
  *
- * In: a graph and an array for each input. Out: an array for each result. Numbers travel as double, whatever the dtype.
+ * In: a graph and an array for each input. Out: an array for each result. Numbers travel as double, whatever
+ * the dtype.
  */
 #ifndef HEDDLE_TEST_VALUES_H
 #define HEDDLE_TEST_VALUES_H
@@ -25,7 +26,8 @@ static inline bool device_use(const char *name)
 
 static inline Target target_of(const DeviceInfo *i)
 {
-    return (Target){ i->name, &i->machine, i->has_f64, i->has_i64, i->has_f16, i->no_library, (int64_t)i->max_alloc };
+    return (Target){ i->name, &i->machine, i->has_f64, i->has_i64, i->has_f16, i->no_library,
+        (int64_t)i->max_alloc };
 }
 
 /* The host evaluates the graph itself; other devices build from a plan of it. */
@@ -136,7 +138,8 @@ static inline const char *difference(Values a, Values b)
     for (int64_t k = 0; k < type_size(&a.t) && type_equal(&a.t, &b.t); k++)
         if (!(fabs(a.v[k] - b.v[k]) <= fabs(a.v[worst] - b.v[worst])))
             worst = k;
-    return arena_text("%.17g, not %.17g, at %lld of %s", a.v[worst], b.v[worst], (long long)worst, type_text(&a.t));
+    return arena_text(
+        "%.17g, not %.17g, at %lld of %s", a.v[worst], b.v[worst], (long long)worst, type_text(&a.t));
 }
 
 #endif

@@ -1,12 +1,16 @@
 /*
  * heddle.c - the command line.
  *
- *     heddle devices [--verbose]             every device, its driver and limits, and what is missing; what its plans depend on
+ *     heddle devices [--verbose]             every device, its driver and limits, and what is missing; what
+ *     its plans depend on
  *     heddle run FILE.hd [options]           runs a program in text form and prints its results
- *     heddle show STAGE FILE.hd [options]    what it is at a stage on its way to a device, of which none is needed
+ *     heddle show STAGE FILE.hd [options]    what it is at a stage on its way to a device, of which none is
+ *     needed
  *
- * In:  a program; arguments from --in FILE.npy, else from the file's own ";in" lines, else made by a formula.
- * Out: the results, as hd_print writes them; or the stage's text. Transforms are applied in the order in which they are given.
+ * In:  a program; arguments from --in FILE.npy, else from the file's own ";in" lines, else made by a
+ * formula.
+ * Out: the results, as hd_print writes them; or the stage's text. Transforms are applied in the order in
+ * which they are given.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -55,9 +59,10 @@ static int devices(bool verbose)
         }
         printf("%-10s %s\n", d.name, d.model);
         printf("           driver  %s\n", d.driver);
-        printf("           memory  %.1f GiB, %s\n", (double)d.memory / (1 << 30), d.is_cpu ? "a processor" : "an accelerator");
-        printf("           types   f32%s%s%s\n", d.has_f16 ? " f16" : ", f16 as storage", d.has_f64 ? ", f64" : ", no f64",
-            d.has_i64 ? ", i64" : ", no i64");
+        printf("           memory  %.1f GiB, %s\n", (double)d.memory / (1 << 30),
+            d.is_cpu ? "a processor" : "an accelerator");
+        printf("           types   f32%s%s%s\n", d.has_f16 ? " f16" : ", f16 as storage",
+            d.has_f64 ? ", f64" : ", no f64", d.has_i64 ? ", i64" : ", no i64");
         if (d.notes && *d.notes)
             printf("           note    %s\n", d.notes);
         if (verbose)
@@ -106,14 +111,16 @@ static const char *in_line(const char *text, int k)
     return NULL;
 }
 
-/* Numbers of a line, or made: a sine-like walk in [-1, 1) for floats, 0 1 2 ... for integers. Short lines repeat. */
+/* Numbers of a line, or made: a sine-like walk in [-1, 1) for floats, 0 1 2 ... for integers. Short lines
+ * repeat. */
 static hd_array *filled(Dtype dt, hd_ints shape, int64_t size, const char *line)
 {
     size_t width = dtype_size(dt);
     char *data = calloc((size_t)(size ? size : 1), width);
     const char *at = line;
     for (int64_t i = 0; data && i < size; i++) {
-        double v = dt == DT_BOOL || dtype_int(dt) ? (double)(i % 128) : (double)((i * 2654435761u >> 8) % 65536) / 32768 - 1;
+        double v = dt == DT_BOOL || dtype_int(dt) ? (double)(i % 128) :
+                                                    (double)((i * 2654435761u >> 8) % 65536) / 32768 - 1;
         if (line) {
             char *end;
             v = strtod(at, &end);
@@ -131,7 +138,8 @@ static hd_array *filled(Dtype dt, hd_ints shape, int64_t size, const char *line)
     return a;
 }
 
-/* Contents for an abstract array, or tuple of them; *leaf counts arrays, whose lines are in the program's text. */
+/* Contents for an abstract array, or tuple of them; *leaf counts arrays, whose lines are in the program's
+ * text. */
 static hd_array *contents(const hd_array *t, const char *text, int *leaf)
 {
     hd_array *part[MAX_ARGS];
@@ -139,7 +147,8 @@ static hd_array *contents(const hd_array *t, const char *text, int *leaf)
     if (!t || n > MAX_ARGS)
         return NULL;
     if (!t->tree)
-        return filled((Dtype)hd_array_dtype(t), hd_array_shape(t), hd_array_size(t), in_line(text, (*leaf)++));
+        return filled(
+            (Dtype)hd_array_dtype(t), hd_array_shape(t), hd_array_size(t), in_line(text, (*leaf)++));
     for (int i = 0; i < n; i++)
         part[i] = contents(hd_array_nth(t, i), text, leaf);
     return hd_array_tuple_n(part, n);
@@ -166,7 +175,8 @@ typedef struct Lifted { hd_fn *f; hd_array *arg[MAX_ARGS + 1]; int n; } Lifted;
 
 static int full(void) { return error_set(E_INVAL, "more than %d arguments", MAX_ARGS); }
 
-/* What a transform does to the arguments: vmap adds an axis to each, jvp a tangent of each, vjp a cotangent. */
+/* What a transform does to the arguments: vmap adds an axis to each, jvp a tangent of each, vjp a
+ * cotangent. */
 static int argue(Lifted *p, int key, int64_t lanes)
 {
     int n = p->n;
@@ -244,7 +254,8 @@ static int run(const Options *o)
 /* What a program is planned and printed for: a machine that is nobody's, whose drivers can do everything. */
 typedef struct Shown { Machine machine; Target target; OpenclCaps opencl; SpirvCaps spirv; } Shown;
 
-static const char *const stages[] = { "trace", "graph", "prepared", "spec", "kernel", "plan", "opencl", "spirv" };
+static const char *const stages[] = { "trace", "graph", "prepared", "spec", "kernel", "plan", "opencl",
+    "spirv" };
 
 /* cpu, gpu, or a file with rows of the table. */
 static int shown_on(Shown *s, const char *name)
@@ -253,11 +264,22 @@ static int shown_on(Shown *s, const char *name)
     s->machine = gpu ? machine_gpu : machine_processor;
     if (name && !gpu && strcmp(name, "cpu") && machine_read(&s->machine, name))
         return 1;
-    s->target = (Target){ .device = name ? name : "cpu", .machine = &s->machine, .f64 = true, .i64 = true, .f16 = true,
-                          .max_alloc = INT64_C(1) << 32 };
+    s->target = (Target){ .device = name ? name : "cpu",
+        .machine = &s->machine,
+        .f64 = true,
+        .i64 = true,
+        .f16 = true,
+        .max_alloc = INT64_C(1) << 32 };
     s->opencl = (OpenclCaps){ .f64 = true, .one_item = true, .cache = 1 << 20 };
-    s->spirv = (SpirvCaps){ .i64 = true, .f64 = true, .byte_storage = true, .short_storage = true, .bytes = true, .shorts = true,
-                            .exact_div = { true, true }, .exact_sqrt = { true, true }, .group = s->machine.lanes > 1 ? 64 : 8 };
+    s->spirv = (SpirvCaps){ .i64 = true,
+        .f64 = true,
+        .byte_storage = true,
+        .short_storage = true,
+        .bytes = true,
+        .shorts = true,
+        .exact_div = { true, true },
+        .exact_sqrt = { true, true },
+        .group = s->machine.lanes > 1 ? 64 : 8 };
     return 0;
 }
 
@@ -333,7 +355,8 @@ static const char usage[] =
     "  -d, --device NAME      where to run: host, opencl:0 ...\n"
     "  -i, --in FILE.npy      an argument; once for each, in order\n"
     "  -p, --print            print the transformed program too\n"
-    "  -v, --verbose          with devices: the table that plans for each depend on, as HEDDLE_MACHINE takes it\n"
+    "  -v, --verbose          with devices: the table that plans for each depend on, as HEDDLE_MACHINE "
+    "takes it\n"
     "Transforms, in the order given:\n"
     "  --vmap N               over N examples; given again: over a batch of batches\n"
     "  --grad                 gradient in the first argument\n"
@@ -412,7 +435,8 @@ static void words(Options *o, char *const *word, int n)
     if (devices && (o->file || o->device || o->nin || o->nstep || o->print || o->machine))
         misused("devices takes nothing else");
     if (show && (!o->stage || !is_stage(o->stage)))
-        misused("show trace, graph, prepared, spec, kernel, plan, opencl or spirv of a program, not \"%s\"", o->stage ? o->stage : "");
+        misused("show trace, graph, prepared, spec, kernel, plan, opencl or spirv of a program, not \"%s\"",
+            o->stage ? o->stage : "");
     if (show && (o->device || o->nin || o->print))
         misused("show runs nothing: it takes transforms and --machine alone");
     if (!show && o->machine)
@@ -425,16 +449,17 @@ static void words(Options *o, char *const *word, int n)
 
 int main(int argc, char **argv)
 {
-    static const struct option known[] = {
-        { "device", 1, NULL, 'd' }, { "in", 1, NULL, 'i' }, { "print", 0, NULL, 'p' }, { "machine", 1, NULL, 'm' },
-        { "verbose", 0, NULL, 'v' }, { "help", 0, NULL, 'h' },
-        { "vmap", 1, NULL, KEY_VMAP }, { "grad", 0, NULL, KEY_GRAD }, { "value-and-grad", 0, NULL, KEY_VALUE_AND_GRAD },
-        { "jvp", 0, NULL, KEY_JVP }, { "vjp", 0, NULL, KEY_VJP }, { "jacfwd", 0, NULL, KEY_JACFWD },
-        { "jacrev", 0, NULL, KEY_JACREV }, { "hessian", 0, NULL, KEY_HESSIAN }, { 0 }
-    };
+    static const struct option known[] = { { "device", 1, NULL, 'd' }, { "in", 1, NULL, 'i' },
+        { "print", 0, NULL, 'p' }, { "machine", 1, NULL, 'm' }, { "verbose", 0, NULL, 'v' },
+        { "help", 0, NULL, 'h' }, { "vmap", 1, NULL, KEY_VMAP }, { "grad", 0, NULL, KEY_GRAD },
+        { "value-and-grad", 0, NULL, KEY_VALUE_AND_GRAD }, { "jvp", 0, NULL, KEY_JVP },
+        { "vjp", 0, NULL, KEY_VJP }, { "jacfwd", 0, NULL, KEY_JACFWD }, { "jacrev", 0, NULL, KEY_JACREV },
+        { "hessian", 0, NULL, KEY_HESSIAN }, { 0 } };
     Options o = { 0 };
     for (int key; (key = getopt_long(argc, argv, "d:i:pm:hv", known, NULL)) != -1; )
         option(&o, key, optarg);
     words(&o, argv + optind, argc - optind);
-    return !strcmp(o.command, "devices") ? devices(o.verbose) : !strcmp(o.command, "show") ? show(&o) : run(&o);
+    return !strcmp(o.command, "devices") ? devices(o.verbose) :
+        !strcmp(o.command, "show")       ? show(&o) :
+                                           run(&o);
 }

@@ -4,11 +4,12 @@
  * In: operands of a graph.   Out: its results.
  * Lanes of a region run one after the other, each its own bodies with its own path and trip count.
  *
- * Ownership. A value is a Buf with a count of references. Every function that evaluates takes its operands over: it
- * has one reference of each and drops it, whatever happens; results are new references, all NULL after an error. A
- * value that is passed to its last reader is moved, not copied, so the reader of an accumulator finds itself the only
- * owner and adds in place, through any depth of regions. Counts are plain: a Buf never leaves the run that made it,
- * and an Exec is never written after it is built, so any number of threads may run it at once.
+ * Ownership. A value is a Buf with a count of references. Every function that evaluates takes its operands
+ * over: it has one reference of each and drops it, whatever happens; results are new references, all NULL
+ * after an error. A value that is passed to its last reader is moved, not copied, so the reader of an
+ * accumulator finds itself the only owner and adds in place, through any depth of regions. Counts are plain:
+ * a Buf never leaves the run that made it, and an Exec is never written after it is built, so any number of
+ * threads may run it at once.
  */
 #include "host.h"
 
@@ -115,7 +116,9 @@ static int prog_ins(Prog *p, int n)
     p->widest = i->nin > p->widest ? i->nin : p->widest;
     p->widest = i->nout > p->widest ? i->nout : p->widest;
     if (i->op != OP_region)
-        return rules && rules->eval ? 0 : error_set(E_INTERNAL, "host: %s cannot be evaluated", optab[i->op].name);
+        return rules && rules->eval ?
+            0 :
+            error_set(E_INTERNAL, "host: %s cannot be evaluated", optab[i->op].name);
     if (!(p->sub[n] = list_new(i->nsub, sizeof *p->sub[n])))
         return E_NOMEM;
     for (int k = 0; k < i->nsub; k++)
@@ -177,8 +180,8 @@ static int check_nan(const Ins *i, const Type *u, const void *p)
     for (int64_t k = 0; k < n; k++) {
         double v = dtype_load_f(dt, (const char *)p + (size_t)k * dtype_size(dt));
         if (v != v)
-            return error_set(E_INVAL, "%s: element %lld of the result %s is nan (HEDDLE_CHECK=nan)", optab[i->op].name,
-                             (long long)k, type_text(u));
+            return error_set(E_INVAL, "%s: element %lld of the result %s is nan (HEDDLE_CHECK=nan)",
+                optab[i->op].name, (long long)k, type_text(u));
     }
     return 0;
 }
@@ -192,7 +195,8 @@ static int run_simple(Frame *f, const Ins *i)
     }
     for (int k = 0; k < i->nout; k++) {
         const Type *u = &g->type[i->out + (Ref)k];
-        f->z[k] = !k && adds_to_first((Op)i->op) && buf_mine(f->x[0]) ? buf_keep(f->x[0]) : buf_new(type_bytes(u));
+        f->z[k] =
+            !k && adds_to_first((Op)i->op) && buf_mine(f->x[0]) ? buf_keep(f->x[0]) : buf_new(type_bytes(u));
         if (!f->z[k])
             return E_NOMEM;
         f->out[k] = f->z[k]->p;
@@ -466,7 +470,7 @@ static int add_share(Dtype dt, Buf **sum, Buf *share)
     int err = to ? 0 : E_NOMEM;
     if (to)
         err = optab[OP_accum].rules->eval(&(Ins){ .op = OP_accum, .nin = 2, .nout = 1 }, types,
-                                          (const void *const[]){ (*sum)->p, share->p }, &t, (void *const[]){ to->p });
+            (const void *const[]){ (*sum)->p, share->p }, &t, (void *const[]){ to->p });
     buf_drop(share);
     buf_drop(*sum);
     *sum = to;
@@ -534,7 +538,8 @@ static int run_lanes(const Lanes *c, int a, Buf **x, Buf **z)
     return err;
 }
 
-/* An accumulator as it came, along the lane axes from a on: the same for all where the result is stacked and it is shared. */
+/* An accumulator as it came, along the lane axes from a on: the same for all where the result is stacked and
+ * it is shared. */
 static void keep_rows(const Lanes *c, int k, int a, const char *from, size_t nfrom, char *to, size_t nto)
 {
     int j = region_npred(c->r) + c->r->ncap + k;

@@ -1,9 +1,9 @@
 /*
- * host.c - the host reference: a device that evaluates the graph itself, instruction by instruction, each exact and
- * rounded once.
+ * host.c - the host reference: a device that evaluates the graph itself, instruction by instruction, each
+ * exact and rounded once.
  *
- * In: a graph whose arena outlives the Exec. Out: the meaning of the program; every other backend is measured against
- * it, and it is what runs where there is no driver.
+ * In: a graph whose arena outlives the Exec. Out: the meaning of the program; every other backend is
+ * measured against it, and it is what runs where there is no driver.
  */
 #include "host.h"
 
@@ -57,7 +57,8 @@ static void host_release(Mem *mem)
 static int in_range(const Mem *m, size_t offset, size_t n)
 {
     if (offset > m->bytes || n > m->bytes - offset)
-        return error_set(E_INTERNAL, "host: bytes %zu to %zu of a memory of %zu", offset, offset + n, m->bytes);
+        return error_set(
+            E_INTERNAL, "host: bytes %zu to %zu of a memory of %zu", offset, offset + n, m->bytes);
     return 0;
 }
 
@@ -238,8 +239,21 @@ static Device *host_open(int index)
 static void host_close(Device *d) { free(d); }
 
 const Backend host_backend = {
-    .kind = "host", .count = host_count, .missing = host_missing, .open = host_open, .close = host_close,
-    .alloc = host_alloc, .release = host_release, .write = host_write, .read = host_read, .wait = host_wait,
-    .ready = host_ready, .map = host_map, .build = host_build, .build_graph = host_build_graph, .run = host_run,
-    .drop = host_drop, .code = host_code,
+    .kind = "host",
+    .count = host_count,
+    .missing = host_missing,
+    .open = host_open,
+    .close = host_close,
+    .alloc = host_alloc,
+    .release = host_release,
+    .write = host_write,
+    .read = host_read,
+    .wait = host_wait,
+    .ready = host_ready,
+    .map = host_map,
+    .build = host_build,
+    .build_graph = host_build_graph,
+    .run = host_run,
+    .drop = host_drop,
+    .code = host_code,
 };

@@ -12,7 +12,8 @@ typedef struct Buf {
     int refs;
     size_t bytes;
     char *p;
-    struct Buf *parent;                         /* a row of that one; NULL: has bytes of its own, unless lent */
+    /* a row of that one; NULL: has bytes of its own, unless lent */
+    struct Buf *parent;
     bool lent;                                  /* the caller's memory */
 } Buf;
 
@@ -21,7 +22,8 @@ void buf_drop(Buf *);
 void bufs_drop(Buf **, int n);
 bool buf_mine(const Buf *);                     /* has nobody else a part of it? */
 
-void *bytes_new(size_t);                        /* room for so many, and never none. NULL: out of memory, which is said */
+/* room for so many, and never none. NULL: out of memory, which is said */
+void *bytes_new(size_t);
 void *list_new(size_t n, size_t size);          /* zeroed, for a while; free() it. NULL likewise */
 
 /* A graph with how often each value is read. */

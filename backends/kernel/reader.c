@@ -1,11 +1,14 @@
 /*
- * reader.c - the device `kernel`: plans as every device gets them, whose kernels are read instruction by instruction (graph/kernel/run.c).
+ * reader.c - the device `kernel`: plans as every device gets them, whose kernels are read instruction by
+ * instruction (graph/kernel/run.c).
  *
- * In:  a plan. Out: its results, or an error where a kernel does what it must not: reads or writes outside of a buffer, two work-items
+ * In:  a plan. Out: its results, or an error where a kernel does what it must not: reads or writes outside
+ * of a buffer, two work-items
  *      that race.
- * A third opinion for tests, beside the host, which knows no plans, and drivers, which forgive much. It is in no list: who names it gets
- * it (`--device kernel`, HEDDLE_DEVICE=kernel). It plans for a processor, or for what HEDDLE_MACHINE says.
- * Memory is the host's. A temporary has an allocation of its own, so that an overrun meets nobody else.
+ * A third opinion for tests, beside the host, which knows no plans, and drivers, which forgive much. It is
+ * in no list: who names it gets it (`--device kernel`, HEDDLE_DEVICE=kernel). It plans for a processor, or
+ * for what HEDDLE_MACHINE says. Memory is the host's. A temporary has an allocation of its own, so that an
+ * overrun meets nobody else.
  */
 #include "backend.h"
 #include "graph.h"
@@ -189,6 +192,20 @@ static Device *open_device(int index)
 static void close_device(Device *d) { free(d); }
 
 const Backend kernel_backend = {
-    .kind = "kernel", .hidden = true, .count = count, .open = open_device, .close = close_device, .alloc = alloc, .release = release,
-    .write = put, .read = get, .wait = wait_for, .ready = ready, .map = map, .build = build, .run = run, .drop = drop, .code = code,
+    .kind = "kernel",
+    .hidden = true,
+    .count = count,
+    .open = open_device,
+    .close = close_device,
+    .alloc = alloc,
+    .release = release,
+    .write = put,
+    .read = get,
+    .wait = wait_for,
+    .ready = ready,
+    .map = map,
+    .build = build,
+    .run = run,
+    .drop = drop,
+    .code = code,
 };

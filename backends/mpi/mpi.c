@@ -1,8 +1,9 @@
 /*
- * mpi.c - the table of wire.h over MPI: a module, libheddle_mpi.so, that knows nothing of the rest of Heddle.
+ * mpi.c - the table of wire.h over MPI: a module, libheddle_mpi.so, that knows nothing of the rest of
+ * Heddle.
  *
- * Everything goes over a communicator of its own, so nothing meets the application's messages. Errors are returned, not fatal.
- * Messages larger than MPI's counts are sent in parts.
+ * Everything goes over a communicator of its own, so nothing meets the application's messages. Errors are
+ * returned, not fatal. Messages larger than MPI's counts are sent in parts.
  */
 #include "wire.h"
 
@@ -41,8 +42,8 @@ static const char *wire_open(int *rank, int *size, void (*ending)(void))
     MPI_Query_thread(&level);
     on_ending = ending;
     if (MPI_Comm_rank(MPI_COMM_WORLD, rank) || MPI_Comm_size(MPI_COMM_WORLD, size) ||
-        MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, self_goes, &key, NULL) || MPI_Comm_set_attr(MPI_COMM_SELF, key, NULL) ||
-        MPI_Comm_idup(MPI_COMM_WORLD, &comm, &joining))
+        MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, self_goes, &key, NULL) ||
+        MPI_Comm_set_attr(MPI_COMM_SELF, key, NULL) || MPI_Comm_idup(MPI_COMM_WORLD, &comm, &joining))
         return "MPI gives no communicator";
     return NULL;
 }
@@ -62,8 +63,10 @@ static const char *wire_usable(void)
     if (level >= MPI_THREAD_SERIALIZED)
         return NULL;
     MPI_Is_thread_main(&main_thread);
-    return main_thread ? NULL : "the application began MPI for one thread alone, and this is another: MPI_Init_thread with "
-                                "MPI_THREAD_SERIALIZED or more is wanted";
+    return main_thread ?
+        NULL :
+        "the application began MPI for one thread alone, and this is another: MPI_Init_thread with "
+        "MPI_THREAD_SERIALIZED or more is wanted";
 }
 
 /* Counts are ints: what is larger goes in parts. */
@@ -89,7 +92,8 @@ static void *wire_send(int to, int kind, const void *bytes, size_t n)
 {
     Request *q = request_new(n);
     for (int k = 0; q && k < q->n; k++)
-        if (MPI_Isend((const char *)bytes + (size_t)k * PART_MAX, part(n, k), MPI_BYTE, to, kind, comm, &q->r[k]))
+        if (MPI_Isend(
+                (const char *)bytes + (size_t)k * PART_MAX, part(n, k), MPI_BYTE, to, kind, comm, &q->r[k]))
             return NULL;                        /* the request is left: parts of it may be under way */
     return q;
 }
@@ -98,7 +102,8 @@ static void *wire_receive(int from, int kind, void *bytes, size_t n)
 {
     Request *q = request_new(n);
     for (int k = 0; q && k < q->n; k++)
-        if (MPI_Irecv((char *)bytes + (size_t)k * PART_MAX, part(n, k), MPI_BYTE, from < 0 ? MPI_ANY_SOURCE : from, kind, comm, &q->r[k]))
+        if (MPI_Irecv((char *)bytes + (size_t)k * PART_MAX, part(n, k), MPI_BYTE,
+                from < 0 ? MPI_ANY_SOURCE : from, kind, comm, &q->r[k]))
             return NULL;
     return q;
 }
@@ -143,7 +148,7 @@ static void wire_abort(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
 
 __attribute__((visibility("default"))) const Wire *heddle_wire(void)
 {
-    static const Wire wire = { wire_open, wire_ready, wire_usable, wire_send, wire_receive, wire_done, wire_cancel, wire_close,
-                               wire_abort };
+    static const Wire wire = { wire_open, wire_ready, wire_usable, wire_send, wire_receive, wire_done,
+        wire_cancel, wire_close, wire_abort };
     return &wire;
 }

@@ -2,9 +2,10 @@
  * exec.c - executables: a plan compiled into one OpenCL program, and its replay.
  *
  * In:  Plan, then memories.   Out: memories that are being computed.
- * One program an executable, since every program costs about 20 ms. All commands of an executable go to one in-order queue,
- * chosen by the work in the plan; so its arena of temporaries is used by one call after the other, and calls in flight need no
- * copy of it. Enqueueing is locked, because a kernel's arguments are state.
+ * One program an executable, since every program costs about 20 ms. All commands of an executable go to one
+ * in-order queue, chosen by the work in the plan; so its arena of temporaries is used by one call after the
+ * other, and calls in flight need no copy of it. Enqueueing is locked, because a kernel's arguments are
+ * state.
  */
 #include "opencl.h"
 #include "opencl_c.h"
@@ -22,7 +23,8 @@ typedef struct OclExec {
     int queue;
     cl_program program;
     cl_kernel *kernel; int nkernel;             /* by Kernel.id */
-    Arguments *set; unsigned destroyed;         /* by Kernel.id: what is set, as long as no more memories were destroyed */
+    /* by Kernel.id: what is set, as long as no more memories were destroyed */
+    Arguments *set; unsigned destroyed;
     cl_mem *owned; int nowned, owned_cap;       /* everything to release */
     cl_mem arena;                               /* temporaries; NULL: an allocation each */
     uint64_t key[2];
@@ -48,16 +50,19 @@ static int build_failed(OclExec *x, OclDevice *d, cl_int e)
 {
     size_t n = 0;
     char *log = NULL;
-    if (x->program && ocl.clGetProgramBuildInfo(x->program, d->id[x->queue], CL_PROGRAM_BUILD_LOG, 0, NULL, &n) == CL_SUCCESS &&
+    if (x->program &&
+        ocl.clGetProgramBuildInfo(x->program, d->id[x->queue], CL_PROGRAM_BUILD_LOG, 0, NULL, &n) ==
+            CL_SUCCESS &&
         (log = calloc(1, n + 1)) != NULL)
         ocl.clGetProgramBuildInfo(x->program, d->id[x->queue], CL_PROGRAM_BUILD_LOG, n, log, NULL);
-    int code = error_set(E_INTERNAL, "%s: the kernel compiler refused a program (%s): %.800s", d->base.info.name, ocl_error(e),
-        log ? log : "");
+    int code = error_set(E_INTERNAL, "%s: the kernel compiler refused a program (%s): %.800s",
+        d->base.info.name, ocl_error(e), log ? log : "");
     free(log);
     return code;
 }
 
-/* What the driver takes may still end the process when it first runs, so it is marked as being tried until then. */
+/* What the driver takes may still end the process when it first runs, so it is marked as being tried until
+ * then. */
 static bool from_cache(OclExec *x, OclDevice *d)
 {
     void *data;
@@ -74,15 +79,16 @@ static bool from_cache(OclExec *x, OclDevice *d)
     return e == CL_SUCCESS;
 }
 
-/* The binary of a program that is built for one device of its context. Drivers list it at the place of that device, or first:
- * it is the one that is not empty. *n: its bytes; free() it. NULL: there is none. */
+/* The binary of a program that is built for one device of its context. Drivers list it at the place of that
+ * device, or first: it is the one that is not empty. *n: its bytes; free() it. NULL: there is none. */
 static void *binary_of(cl_program p, size_t *n)
 {
     cl_uint devices = 0;
     size_t sizes[IN_CONTEXT] = { 0 };
     unsigned char *part[IN_CONTEXT] = { NULL };
     int own = -1;
-    if (ocl.clGetProgramInfo(p, CL_PROGRAM_NUM_DEVICES, sizeof devices, &devices, NULL) != CL_SUCCESS || devices > IN_CONTEXT ||
+    if (ocl.clGetProgramInfo(p, CL_PROGRAM_NUM_DEVICES, sizeof devices, &devices, NULL) != CL_SUCCESS ||
+        devices > IN_CONTEXT ||
         ocl.clGetProgramInfo(p, CL_PROGRAM_BINARY_SIZES, devices * sizeof *sizes, sizes, NULL) != CL_SUCCESS)
         return NULL;
     for (int i = 0; i < (int)devices; i++)
@@ -168,7 +174,8 @@ static int build_program(OclExec *x, Kernel **list)
     text_add(&t, "heddle 0.1.0|%s|%d|%s|", d->key, x->queue, options(d));
     size_t head = t.n;
     const OpenclCaps caps = { .f64 = d->base.info.has_f64, .one_item = true, .cache = d->cache };
-    if (opencl_c_print((const Kernel *const *)list, x->nkernel, &caps, &t) || error_pending())  /* a text with holes */
+    /* a text with holes */
+    if (opencl_c_print((const Kernel *const *)list, x->nkernel, &caps, &t) || error_pending())
         return text_free(&t), error_code();
     if (check_stage("opencl") && opencl_c_check(t.s + head, (const Kernel *const *)list, x->nkernel))
         return text_free(&t), error_code();
@@ -200,7 +207,8 @@ static cl_mem piece(OclExec *x, size_t bytes)
     cl_mem whole, part;
     if (!ocl_buffer((OclDevice *)x->base.device, bytes ? bytes : 1, &whole, &part))
         return NULL;
-    bool kept = own(x, whole) != NULL;          /* released in this order: a piece is made from it and keeps it */
+    /* released in this order: a piece is made from it and keeps it */
+    bool kept = own(x, whole) != NULL;
     if (!kept)
         ocl.clReleaseMemObject(part);
     return kept && own(x, part) ? part : NULL;
@@ -211,13 +219,15 @@ static cl_mem constant(OclExec *x, const Slot *s)
     OclDevice *d = (OclDevice *)x->base.device;
     cl_mem m = piece(x, s->bytes);
     ocl_enter(d, x->queue);
-    cl_int e = m && s->bytes ? ocl.clEnqueueWriteBuffer(d->queue[x->queue].cl, m, CL_TRUE, 0, s->bytes, s->data, 0, NULL, NULL) : CL_SUCCESS;
+    cl_int e = m && s->bytes ?
+        ocl.clEnqueueWriteBuffer(d->queue[x->queue].cl, m, CL_TRUE, 0, s->bytes, s->data, 0, NULL, NULL) :
+        CL_SUCCESS;
     ocl_leave(d, x->queue);
     return e == CL_SUCCESS ? m : (ocl_fail(d, e, "writing a constant to the device"), NULL);
 }
 
-/* Temporaries are pieces of one arena; each is an allocation of its own where the arena is too large for one, and under
- * HEDDLE_CHECK=buffers, so that simulators see overruns. */
+/* Temporaries are pieces of one arena; each is an allocation of its own where the arena is too large for
+ * one, and under HEDDLE_CHECK=buffers, so that simulators see overruns. */
 static Spot place(void *exec, const Slot *s)
 {
     OclExec *x = exec;
@@ -234,10 +244,14 @@ static Spot place(void *exec, const Slot *s)
     return (Spot){ own(x, m), 0 };
 }
 
-/* The quick queue has one processor; the other one costs more for every launch than its processors may save. */
+/* The quick queue has one processor; the other one costs more for every launch than its processors may
+ * save. */
 static int queue_for(const OclDevice *d, const Plan *p)
 {
-    return d->nqueue > 1 && p->work * (1 - 1.0 / d->units) < (double)d->base.info.machine.launch * p->launches ? 1 : 0;
+    return d->nqueue > 1 &&
+            p->work * (1 - 1.0 / d->units) < (double)d->base.info.machine.launch * p->launches ?
+        1 :
+        0;
 }
 
 Exec *ocl_build(Device *dev, Plan *p)
@@ -262,7 +276,8 @@ Exec *ocl_build(Device *dev, Plan *p)
     if (!x->kernel || !x->set || error_pending())
         error_set(E_NOMEM, "no memory for a program");
     else if (!x->nkernel || !build_program(x, list)) {
-        if (p->bytes && p->bytes + 2 * SLACK_BYTES + d->align < dev->info.max_alloc && !check_wanted("buffers")) {
+        if (p->bytes && p->bytes + 2 * SLACK_BYTES + d->align < dev->info.max_alloc &&
+            !check_wanted("buffers")) {
             cl_int e;
             x->arena = ocl_memory(d, p->bytes + SLACK_BYTES, &e);
             if (e != CL_SUCCESS)
@@ -344,8 +359,8 @@ static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
     for (int i = 0; i < k->ngrid; i++)
         global[i] = (size_t)k->grid[i].n;
     if (e == CL_SUCCESS)
-        e = ocl.clEnqueueNDRangeKernel(c->queue->cl, kernel, k->ngrid ? (cl_uint)k->ngrid : 1, NULL, global, local, 0,
-            NULL, &now);
+        e = ocl.clEnqueueNDRangeKernel(
+            c->queue->cl, kernel, k->ngrid ? (cl_uint)k->ngrid : 1, NULL, global, local, 0, NULL, &now);
     return enqueued(c, e, now, k->name);
 }
 
@@ -353,7 +368,8 @@ static int copy(void *call, Spot from, Spot to, size_t bytes)
 {
     Call *c = call;
     cl_event now;
-    cl_int e = ocl.clEnqueueCopyBuffer(c->queue->cl, from.buffer, to.buffer, from.at, to.at, bytes, 0, NULL, &now);
+    cl_int e =
+        ocl.clEnqueueCopyBuffer(c->queue->cl, from.buffer, to.buffer, from.at, to.at, bytes, 0, NULL, &now);
     return enqueued(c, e, now, "copying on the device");
 }
 
@@ -364,15 +380,19 @@ static int settle(void *call)
     cl_int e = newest ? ocl_wait_for(c->queue, newest) : CL_SUCCESS;
     if (e == CL_SUCCESS && c->last)
         e = ocl_outcome(c->queue, c->first, c->last);
-    return e == CL_SUCCESS ? 0 : ocl_fail((OclDevice *)c->e->base.device, e, "a computation failed on the device");
+    return e == CL_SUCCESS ?
+        0 :
+        ocl_fail((OclDevice *)c->e->base.device, e, "a computation failed on the device");
 }
 
 /* What is read decides what runs next, so what it was computed from must have ended well. */
 static int fetch(void *call, Spot from, void *out, size_t bytes)
 {
     Call *c = call;
-    cl_int e = ocl.clEnqueueReadBuffer(c->queue->cl, from.buffer, CL_TRUE, from.at, bytes, out, 0, NULL, NULL);
-    return e == CL_SUCCESS ? settle(call) : ocl_fail((OclDevice *)c->e->base.device, e, "reading a condition");
+    cl_int e =
+        ocl.clEnqueueReadBuffer(c->queue->cl, from.buffer, CL_TRUE, from.at, bytes, out, 0, NULL, NULL);
+    return e == CL_SUCCESS ? settle(call) :
+                             ocl_fail((OclDevice *)c->e->base.device, e, "reading a condition");
 }
 
 static const void *seen(void *call, Spot at) { (void)call, (void)at; return NULL; }
@@ -394,8 +414,9 @@ static const Replay steps = { launch, copy, fetch, store, settle, seen, away };
 
 static Spot spot(Mem *m) { return (Spot){ ((OclMem *)m)->mem, 0 }; }
 
-/* What another queue still does with the memories of a call is waited for here and not by the driver, since the quick queue
- * works in its caller. An argument that could not be computed ends the call before it begins. */
+/* What another queue still does with the memories of a call is waited for here and not by the driver, since
+ * the quick queue works in its caller. An argument that could not be computed ends the call before it
+ * begins. */
 static int may_begin(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
 {
     int e = 0;
@@ -418,8 +439,8 @@ static void forget_arguments(OclExec *x)
     x->destroyed = now;
 }
 
-/* A failure that was seen while the commands were given to the queue: of one of them, or of what computes an argument. One that
- * is seen later is theirs too (queue.c). */
+/* A failure that was seen while the commands were given to the queue: of one of them, or of what computes an
+ * argument. One that is seen later is theirs too (queue.c). */
 static int seen_to_fail(OclExec *x, const Call *c, int nin, Mem *const *in)
 {
     cl_int e = ocl_outcome(c->queue, c->first, c->last);
@@ -431,7 +452,8 @@ static int seen_to_fail(OclExec *x, const Call *c, int nin, Mem *const *in)
     return code;
 }
 
-/* Commands that have ended well, as those of the quick queue have when they return, leave nothing to wait for. */
+/* Commands that have ended well, as those of the quick queue have when they return, leave nothing to wait
+ * for. */
 static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
 {
     OclDevice *d = (OclDevice *)x->base.device;

@@ -2,10 +2,11 @@
  * memory.c - device memory: allocation with slack, a pool, and what is still being computed into it.
  *
  * In:  sizes, bytes.   Out: OclMem.
- * Every piece lies between SLACK_BYTES that a kernel may read past its ends (borders then load without clamping).
- * Queues are in order, so on one queue nothing needs to wait; between the two queues of a device the last command that used a
- * memory is what a program for the other queue waits for. The same numbers say when it is ready. Memory goes to the pool with
- * them: who uses it next waits for who used it last, and does not care whether that went well.
+ * Every piece lies between SLACK_BYTES that a kernel may read past its ends (borders then load without
+ * clamping). Queues are in order, so on one queue nothing needs to wait; between the two queues of a device
+ * the last command that used a memory is what a program for the other queue waits for. The same numbers say
+ * when it is ready. Memory goes to the pool with them: who uses it next waits for who used it last, and does
+ * not care whether that went well.
  */
 #include "opencl.h"
 
@@ -14,7 +15,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PAGE = 1 << 21, LARGE = 2 * PAGE };      /* bytes: a large page; from where memory is in large pages */
+/* bytes: a large page; from where memory is in large pages */
+enum { PAGE = 1 << 21, LARGE = 2 * PAGE };
 
 static void CL_CALLBACK gone(cl_mem m, void *memory)
 {
@@ -22,11 +24,12 @@ static void CL_CALLBACK gone(cl_mem m, void *memory)
     free(memory);
 }
 
-/* In large pages, which the system gives to who asks: a stream over 64 MiB then crosses 32 of them and not 16384. NULL: as
- * the driver has it. */
+/* In large pages, which the system gives to who asks: a stream over 64 MiB then crosses 32 of them and not
+ * 16384. NULL: as the driver has it. */
 static void *large(const OclDevice *d, size_t bytes)
 {
-    void *p = d->base.info.is_cpu && bytes >= LARGE ? aligned_alloc(PAGE, (bytes + PAGE - 1) / PAGE * PAGE) : NULL;
+    void *p =
+        d->base.info.is_cpu && bytes >= LARGE ? aligned_alloc(PAGE, (bytes + PAGE - 1) / PAGE * PAGE) : NULL;
 #ifdef MADV_HUGEPAGE
     if (p)
         madvise(p, bytes, MADV_HUGEPAGE);
@@ -34,8 +37,8 @@ static void *large(const OclDevice *d, size_t bytes)
     return p;
 }
 
-/* A processor's driver takes its memory from the system, and may end the process where that has none: it is asked only where we
- * got some. */
+/* A processor's driver takes its memory from the system, and may end the process where that has none: it is
+ * asked only where we got some. */
 cl_mem ocl_memory(OclDevice *d, size_t bytes, cl_int *e)
 {
     void *p = large(d, bytes);
@@ -128,7 +131,8 @@ void ocl_release(Mem *mem)
 {
     for (Mem *m = pool_give(&((OclDevice *)mem->device)->pool, mem), *next; m; m = next) {
         next = m->next;
-        destroy((OclMem *)m);                   /* the driver keeps it until commands that use it are finished */
+        /* the driver keeps it until commands that use it are finished */
+        destroy((OclMem *)m);
     }
 }
 
@@ -176,7 +180,8 @@ bool ocl_ready(Mem *mem)                        /* failed is ready too: waiting 
     OclDevice *d = (OclDevice *)mem->device;
     bool ready = true;
     for (int q = 0; q < d->nqueue; q++)
-        ready = ready && (!m->written[q] || ocl_outcome(&d->queue[q], m->written[q], m->written[q]) != PENDING);
+        ready =
+            ready && (!m->written[q] || ocl_outcome(&d->queue[q], m->written[q], m->written[q]) != PENDING);
     return ready;
 }
 

@@ -2,9 +2,9 @@
  * opencl.c - the loader, and every device of every platform in one list.
  *
  * In:  libOpenCL.so.1, if there is one.   Out: opencl_backend, devices opencl:0, opencl:1 ...
- * PoCL offers the processor twice, and one context may hold both: `pthread` uses all cores and costs 16-35 us a launch,
- * `basic` runs in the caller's thread and costs 0.6 us. Unless the user has set POCL_DEVICES we ask for both and show them as
- * one device, whose executables choose by the work in them (exec.c).
+ * PoCL offers the processor twice, and one context may hold both: `pthread` uses all cores and costs 16-35
+ * us a launch, `basic` runs in the caller's thread and costs 0.6 us. Unless the user has set POCL_DEVICES we
+ * ask for both and show them as one device, whose executables choose by the work in them (exec.c).
  */
 #include "opencl.h"
 
@@ -25,12 +25,14 @@ const char *ocl_error(cl_int e)
 {
     switch (e) {
 #define X(c) case c: return #c;
-    X(CL_DEVICE_NOT_FOUND) X(CL_DEVICE_NOT_AVAILABLE) X(CL_COMPILER_NOT_AVAILABLE) X(CL_MEM_OBJECT_ALLOCATION_FAILURE)
-    X(CL_OUT_OF_RESOURCES) X(CL_OUT_OF_HOST_MEMORY) X(CL_BUILD_PROGRAM_FAILURE) X(CL_INVALID_VALUE)
-    X(CL_INVALID_BUFFER_SIZE) X(CL_INVALID_BINARY) X(CL_INVALID_KERNEL_NAME) X(CL_INVALID_KERNEL_ARGS)
-    X(CL_INVALID_WORK_GROUP_SIZE) X(CL_INVALID_GLOBAL_WORK_SIZE) X(CL_INVALID_ARG_SIZE) X(CL_INVALID_ARG_INDEX)
-    X(CL_INVALID_MEM_OBJECT) X(CL_MISALIGNED_SUB_BUFFER_OFFSET) X(CL_INVALID_PROGRAM_EXECUTABLE)
-    X(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST)
+        X(CL_DEVICE_NOT_FOUND)
+        X(CL_DEVICE_NOT_AVAILABLE) X(CL_COMPILER_NOT_AVAILABLE) X(CL_MEM_OBJECT_ALLOCATION_FAILURE)
+            X(CL_OUT_OF_RESOURCES) X(CL_OUT_OF_HOST_MEMORY) X(CL_BUILD_PROGRAM_FAILURE) X(CL_INVALID_VALUE)
+                X(CL_INVALID_BUFFER_SIZE) X(CL_INVALID_BINARY) X(CL_INVALID_KERNEL_NAME)
+                    X(CL_INVALID_KERNEL_ARGS) X(CL_INVALID_WORK_GROUP_SIZE) X(CL_INVALID_GLOBAL_WORK_SIZE)
+                        X(CL_INVALID_ARG_SIZE) X(CL_INVALID_ARG_INDEX) X(CL_INVALID_MEM_OBJECT)
+                            X(CL_MISALIGNED_SUB_BUFFER_OFFSET) X(CL_INVALID_PROGRAM_EXECUTABLE)
+                                X(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST)
 #undef X
     }
     static _Thread_local char text[32];
@@ -40,12 +42,14 @@ const char *ocl_error(cl_int e)
 
 bool ocl_no_memory(cl_int e)
 {
-    return e == CL_MEM_OBJECT_ALLOCATION_FAILURE || e == CL_OUT_OF_HOST_MEMORY || e == CL_INVALID_BUFFER_SIZE;
+    return e == CL_MEM_OBJECT_ALLOCATION_FAILURE || e == CL_OUT_OF_HOST_MEMORY ||
+        e == CL_INVALID_BUFFER_SIZE;
 }
 
 int ocl_fail(const OclDevice *d, cl_int e, const char *what)
 {
-    return error_set(ocl_no_memory(e) ? E_NOMEM : E_DEVICE, "%s: %s: %s", d->base.info.name, what, ocl_error(e));
+    return error_set(
+        ocl_no_memory(e) ? E_NOMEM : E_DEVICE, "%s: %s: %s", d->base.info.name, what, ocl_error(e));
 }
 
 void ocl_enter(OclDevice *d, int queue)
@@ -89,7 +93,8 @@ static bool usable(cl_device_id id)
     copy_text(id, CL_DEVICE_VERSION, version, sizeof version);
     bool known = sscanf(version, "OpenCL %d.%d", &major, &minor) == 2 &&
         ocl.clGetDeviceInfo(id, CL_DEVICE_AVAILABLE, sizeof there, &there, NULL) == CL_SUCCESS &&
-        ocl.clGetDeviceInfo(id, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL) == CL_SUCCESS &&
+        ocl.clGetDeviceInfo(id, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL) ==
+            CL_SUCCESS &&
         ocl.clGetDeviceInfo(id, CL_DEVICE_ENDIAN_LITTLE, sizeof little, &little, NULL) == CL_SUCCESS;
     return known && there && compiler && little && 10 * major + minor >= 12;
 }
@@ -141,13 +146,15 @@ static void find_devices(void)
     bool pair = !getenv("POCL_DEVICES");
     if (pair)
         setenv("POCL_DEVICES", "basic pthread", 0);
-    /* Compile a kernel once, for every launch; its loop over work-items is then not one that vectorizers may reorder. */
+    /* Compile a kernel once, for every launch; its loop over work-items is then not one that vectorizers may
+     * reorder. */
     setenv("POCL_WORK_GROUP_SPECIALIZATION", "0", 0);
     setenv("POCL_WORK_GROUP_METHOD", "loops", 0);
     void *lib = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!lib) {
-        found.missing = "no OpenCL loader (libOpenCL.so.1): apt install ocl-icd-libopencl1, and pocl-opencl-icd for a device "
-            "on the processor";
+        found.missing = "no OpenCL loader (libOpenCL.so.1): apt install ocl-icd-libopencl1, and "
+                        "pocl-opencl-icd for a device "
+                        "on the processor";
         return;
     }
 #define X(f) \
@@ -167,7 +174,8 @@ static void find_devices(void)
     if (pair)                                           /* programs that we start choose for themselves */
         unsetenv("POCL_DEVICES");
     if (!found.n && !found.missing)
-        found.missing = "no OpenCL device: install your GPU's driver, or apt install pocl-opencl-icd for one on the processor";
+        found.missing = "no OpenCL device: install your GPU's driver, or apt install pocl-opencl-icd for "
+                        "one on the processor";
 }
 
 static int count(void)
@@ -262,9 +270,15 @@ static void ask_features(OclDevice *d)
     bool f64 = extensions && has_word(extensions, "cl_khr_fp64");
     i->has_f16 = extensions && has_word(extensions, "cl_khr_fp16");
     i->has_i64 = true;
-    i->has_f64 = f64 || (ocl.clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof twice, &twice, NULL) == CL_SUCCESS && twice);
-    i->scalar = ocl.clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL) == CL_SUCCESS && width == 1;
-    if (!i->is_cpu || ocl.clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof d->cache, &d->cache, NULL) != CL_SUCCESS)
+    i->has_f64 = f64 ||
+        (ocl.clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof twice, &twice, NULL) == CL_SUCCESS &&
+            twice);
+    i->scalar = ocl.clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL) ==
+            CL_SUCCESS &&
+        width == 1;
+    if (!i->is_cpu ||
+        ocl.clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof d->cache, &d->cache, NULL) !=
+            CL_SUCCESS)
         d->cache = 0;
     ask_machine(d);
     if (check_wanted("stream"))                 /* as if every array were larger */
@@ -290,13 +304,16 @@ static cl_int describe(OclDevice *d, cl_platform_id platform)
     ask_features(d);
     if (machine_override(&i->machine))
         return CL_INVALID_VALUE;
-    const char *method = getenv("POCL_WORK_GROUP_METHOD"), *special = getenv("POCL_WORK_GROUP_SPECIALIZATION");
+    const char *method = getenv("POCL_WORK_GROUP_METHOD"),
+               *special = getenv("POCL_WORK_GROUP_SPECIALIZATION");
     snprintf(d->key, sizeof d->key, "%s|%s|%llx|%llx|%.32s|%.32s", i->model, i->driver,
-        i->is_cpu ? (unsigned long long)processor_features() : 0ull, (unsigned long long)machine_hash(&i->machine), method ? method : "", special ? special : "");
+        i->is_cpu ? (unsigned long long)processor_features() : 0ull,
+        (unsigned long long)machine_hash(&i->machine), method ? method : "", special ? special : "");
     return e;
 }
 
-/* A context for all devices of a platform, as long as one of them is open; opening and closing are under the list's lock. */
+/* A context for all devices of a platform, as long as one of them is open; opening and closing are under the
+ * list's lock. */
 static struct Shared { cl_platform_id platform; cl_context context; int users; } shared[MAX_DEVICES];
 
 static struct Shared *shared_by(cl_platform_id p)
@@ -378,7 +395,21 @@ static Device *open_device(int index)
 static const void *no_map(Mem *m) { (void)m; return NULL; }
 
 const Backend opencl_backend = {
-    .kind = "opencl", .count = count, .gpu = gpu, .missing = missing, .open = open_device, .close = close_device,
-    .alloc = ocl_alloc, .release = ocl_release, .write = ocl_write, .read = ocl_read, .wait = ocl_wait, .ready = ocl_ready, .map = no_map,
-    .build = ocl_build, .run = ocl_run, .drop = ocl_drop, .code = ocl_code,
+    .kind = "opencl",
+    .count = count,
+    .gpu = gpu,
+    .missing = missing,
+    .open = open_device,
+    .close = close_device,
+    .alloc = ocl_alloc,
+    .release = ocl_release,
+    .write = ocl_write,
+    .read = ocl_read,
+    .wait = ocl_wait,
+    .ready = ocl_ready,
+    .map = no_map,
+    .build = ocl_build,
+    .run = ocl_run,
+    .drop = ocl_drop,
+    .code = ocl_code,
 };

@@ -12,14 +12,16 @@
 #include "backend.h"
 
 #define CL_FUNCTIONS(X) \
-    X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext) X(clReleaseContext) \
-    X(clCreateCommandQueue) X(clReleaseCommandQueue) X(clCreateBuffer) X(clCreateSubBuffer) X(clReleaseMemObject) \
-    X(clSetMemObjectDestructorCallback) \
-    X(clCreateProgramWithSource) X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo) \
-    X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clSetKernelArg) X(clEnqueueNDRangeKernel) \
-    X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clEnqueueCopyBuffer) X(clWaitForEvents) \
-    X(clGetEventInfo) X(clRetainEvent) X(clReleaseEvent) X(clFlush) X(clGetCommandQueueInfo) X(clCreateUserEvent) \
-    X(clSetUserEventStatus)
+    X(clGetPlatformIDs) \
+    X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext) X(clReleaseContext) \
+        X(clCreateCommandQueue) X(clReleaseCommandQueue) X(clCreateBuffer) X(clCreateSubBuffer) \
+            X(clReleaseMemObject) X(clSetMemObjectDestructorCallback) X(clCreateProgramWithSource) \
+                X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo) \
+                    X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clSetKernelArg) \
+                        X(clEnqueueNDRangeKernel) X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) \
+                            X(clEnqueueCopyBuffer) X(clWaitForEvents) X(clGetEventInfo) X(clRetainEvent) \
+                                X(clReleaseEvent) X(clFlush) X(clGetCommandQueueInfo) X(clCreateUserEvent) \
+                                    X(clSetUserEventStatus)
 typedef struct ClApi {
 #define X(f) __typeof__(&f) f;
     CL_FUNCTIONS(X)
@@ -27,42 +29,51 @@ typedef struct ClApi {
 } ClApi;
 extern ClApi ocl;
 
-/* Queue 0 is the device; queue 1, where there is one, runs in the caller's thread and is for small programs. Both share a
- * context, so memory is shared. */
+/* Queue 0 is the device; queue 1, where there is one, runs in the caller's thread and is for small programs.
+ * Both share a context, so memory is shared. */
 enum { QUEUES = 2, MAX_DEVICES = 32, IN_CONTEXT = MAX_DEVICES * QUEUES };
 
-/* How the commands of a queue ended (queue.c). Commands have numbers from 1, in the order in which the queue got them. */
+/* How the commands of a queue ended (queue.c). Commands have numbers from 1, in the order in which the queue
+ * got them. */
 enum { BAD_MAX = 8 };
 typedef struct OclQueue {
     cl_command_queue cl;
     pthread_mutex_t lock;
     cl_event *event; size_t head, n, cap;       /* a ring: of the commands that were not yet seen to end */
-    _Atomic uint64_t ended;                     /* as many have, well or not; event[head] is the next one's */
+    /* as many have, well or not; event[head] is the next one's */
+    _Atomic uint64_t ended;
     _Atomic int nbad;
     struct { uint64_t from, to; cl_int code; } bad[BAD_MAX];    /* these have failed */
 } OclQueue;
 
 typedef struct OclDevice {
     Device base;
-    cl_context context;                         /* of all devices of its platform, which so copy from one another's memory */
+    /* of all devices of its platform, which so copy from one another's memory */
+    cl_context context;
     cl_device_id id[QUEUES];
     OclQueue queue[QUEUES];
     int nqueue;
     unsigned units;                             /* processors of queue 0 */
     size_t align;                               /* of sub-buffers, bytes */
-    cl_ulong cache;                             /* bytes, of a processor; 0: another kind of device, or not known */
-    bool exact_division;                        /* single precision division and square root are correctly rounded */
-    pthread_mutex_t quick;                      /* one thread at a time on the quick queue: it runs commands in its caller */
+    /* bytes, of a processor; 0: another kind of device, or not known */
+    cl_ulong cache;
+    /* single precision division and square root are correctly rounded */
+    bool exact_division;
+    /* one thread at a time on the quick queue: it runs commands in its caller */
+    pthread_mutex_t quick;
     Pool pool;
     unsigned destroyed;                         /* memories so far: their handles may come again */
-    char key[512];                              /* what a compiled program depends on: model, driver, processor features */
+    /* what a compiled program depends on: model, driver, processor features */
+    char key[512];
 } OclDevice;
 
-/* Device memory: a piece in the middle of an allocation, so that vectors may be read past both ends (SLACK_BYTES). */
+/* Device memory: a piece in the middle of an allocation, so that vectors may be read past both ends
+ * (SLACK_BYTES). */
 typedef struct OclMem {
     Mem base;
     cl_mem whole, mem;
-    _Atomic uint64_t written[QUEUES];           /* by queue: the command that ends what computes it; 0: none */
+    /* by queue: the command that ends what computes it; 0: none */
+    _Atomic uint64_t written[QUEUES];
     _Atomic uint64_t used[QUEUES];              /* the last command that uses it */
 } OclMem;
 
@@ -72,7 +83,8 @@ const char *ocl_error(cl_int);                  /* "CL_OUT_OF_RESOURCES" */
 int ocl_fail(const OclDevice *, cl_int, const char *what);     /* records an error, returns its code */
 
 
-void ocl_faults(void);                          /* HEDDLE_FAULT=opencl:CALL:N, where it is set when the loader is opened */
+/* HEDDLE_FAULT=opencl:CALL:N, where it is set when the loader is opened */
+void ocl_faults(void);
 
 int ocl_queue_open(OclDevice *, int queue);     /* 0, or an error */
 void ocl_queue_close(OclQueue *);
@@ -85,7 +97,8 @@ uint64_t ocl_newest(OclQueue *);                /* the number of the last comman
 cl_int ocl_wait_for(OclQueue *, uint64_t command);
 
 cl_mem ocl_memory(OclDevice *, size_t bytes, cl_int *);        /* a buffer of that size */
-bool ocl_buffer(OclDevice *, size_t bytes, cl_mem *whole, cl_mem *part);        /* with slack; false after an error */
+/* with slack; false after an error */
+bool ocl_buffer(OclDevice *, size_t bytes, cl_mem *whole, cl_mem *part);
 int ocl_alloc(Device *, size_t, Mem **);
 void ocl_release(Mem *);
 int ocl_write(Mem *, size_t, const void *, size_t);
@@ -96,7 +109,8 @@ bool ocl_no_memory(cl_int);                     /* is this what the driver says 
 void ocl_pool_empty(OclDevice *);
 /* The commands of a program, up to that one, use it on that queue. */
 void ocl_mem_used(OclMem *, int queue, uint64_t command, bool writes);
-/* Before a program on that queue reads it, or writes it: waits for other queues. 0, or an error: what is read was not computed. */
+/* Before a program on that queue reads it, or writes it: waits for other queues. 0, or an error: what is
+ * read was not computed. */
 int ocl_mem_reads(OclMem *, int queue);
 int ocl_mem_writes(OclMem *, int queue);
 

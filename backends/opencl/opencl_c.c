@@ -3,11 +3,12 @@
  *
  * In:  finished kernels.   Out: one text; only what the kernels call is in its prelude.
  * One statement an instruction, and FP_CONTRACT OFF: nothing is contracted unless it is K_FMA. Values are
- * v<number>, loop variables end in _, the grid's are i<dimension>, buffers have their own name and a number behind
- * it: no two can meet.
+ * v<number>, loop variables end in _, the grid's are i<dimension>, buffers have their own name and a number
+ * behind it: no two can meet.
  *
- * A bool is an int: 0 or 1 alone, 0 or -1 in every lane of a vector (int16, whatever was compared), one byte 0 or 1
- * in memory. Integers wrap, so signed sums and products go by way of unsigned. f16 and bf16 are in memory only.
+ * A bool is an int: 0 or 1 alone, 0 or -1 in every lane of a vector (int16, whatever was compared), one byte
+ * 0 or 1 in memory. Integers wrap, so signed sums and products go by way of unsigned. f16 and bf16 are in
+ * memory only.
  */
 #include "opencl_text.h"
 
@@ -19,13 +20,16 @@ static const char *memory_type(const Buffer *b)
 {
     switch (b->dt) {
     case DT_BOOL: return "uchar";
-    case DT_F16: return b->space == GLOBAL ? "half" : "ushort";         /* half may not be declared, only pointed to */
+    /* half may not be declared, only pointed to */
+    case DT_F16: return b->space == GLOBAL ? "half" : "ushort";
     case DT_BF16: return "ushort";
     default: return ocl_type[b->dt];
     }
 }
 
-static const char *const space_name[] = { [GLOBAL] = "__global", [LOCAL] = "__local", [PRIVATE] = "__private" };
+static const char *const space_name[] = {
+    [GLOBAL] = "__global", [LOCAL] = "__local", [PRIVATE] = "__private"
+};
 
 /* ==================== lines */
 
@@ -78,8 +82,8 @@ static void pointer(Printer *p, const Buffer *b)
 }
 
 /* ---- bases
- * Places of one buffer that differ by a constant share a pointer, which is cheaper to compile than as many sums. It points to the
- * first of them, so that it is a place that is accessed. */
+ * Places of one buffer that differ by a constant share a pointer, which is cheaper to compile than as many
+ * sums. It points to the first of them, so that it is a place that is accessed. */
 
 /* By buffer, then by what a place is made of but for its constant and the lane. */
 static int by_key(const void *x, const void *y)
@@ -101,7 +105,10 @@ static int by_key(const void *x, const void *y)
     }
 }
 
-static bool reaches(const KIns *i) { return i->op == K_LOAD || i->op == K_STORE || i->op == K_LOADS || i->op == K_STORES; }
+static bool reaches(const KIns *i)
+{
+    return i->op == K_LOAD || i->op == K_STORE || i->op == K_LOADS || i->op == K_STORES;
+}
 
 static void bases(Printer *p)
 {
@@ -114,7 +121,9 @@ static void bases(Printer *p)
         for (int j = 0; j < k->scope[s].nbody; j++) {
             const KIns *i = &k->ins[k->scope[s].body[j]];
             int64_t stride;
-            bool lanes = i->op == K_LOAD || i->op == K_STORE ? k_mode(k, i->form, &stride) && stride >= 0 && stride <= 1 : true;
+            bool lanes = i->op == K_LOAD || i->op == K_STORE ?
+                k_mode(k, i->form, &stride) && stride >= 0 && stride <= 1 :
+                true;
             if (reaches(i) && lanes && i->form->n && i->buf->dt != DT_F16)
                 p->base[n++] = (Base){ .buf = i->buf, .f = i->form, .uses = 1 };
         }
@@ -240,19 +249,21 @@ static void vector_open(Printer *p, const char *macro, const Buffer *b, int n)
     P("%s(%s, %d, %s, ", macro, memory_type(b), n, space_name[b->space]);
 }
 
-/* The same for f16, by its bits: drivers take the place of a vector of halves for one at a multiple of its size. */
+/* The same for f16, by its bits: drivers take the place of a vector of halves for one at a multiple of its
+ * size. */
 static void halves_open(Printer *p, const char *macro, const Buffer *b, const char *value)
 {
     p->used->halves = true;
     P("%s(ushort, 16, %s, %s(%s ushort *)(", macro, space_name[b->space], value, space_name[b->space]);
 }
 
-/* An array larger than the cache that this kernel only writes: whole vectors, at multiples of their size, are not kept there, and
- * what lies at their places is not read first. */
+/* An array larger than the cache that this kernel only writes: whole vectors, at multiples of their size,
+ * are not kept there, and what lies at their places is not read first. */
 static bool streams(const Printer *p, const Buffer *b, Form f)
 {
     const Kernel *k = p->k;
-    if (!p->caps->cache || b->space != GLOBAL || (uint64_t)b->size * dtype_size((Dtype)b->dt) <= p->caps->cache || f->c % W)
+    if (!p->caps->cache || b->space != GLOBAL ||
+        (uint64_t)b->size * dtype_size((Dtype)b->dt) <= p->caps->cache || f->c % W)
         return false;
     for (int i = 0; i < f->n; i++)
         if (!atom_is_lane(f->t[i].a) && f->t[i].k % W)
@@ -406,11 +417,12 @@ static void store(Printer *p, Val v)
 }
 
 /* ==================== blocks
- * m vectors that hold element l * m + c, in order of memory  <->  m vectors, one for each constant c. For a power
- * of two log2(m) rounds of even and odd (of low and high halves); for any other m a two-vector shuffle for each
- * source. */
+ * m vectors that hold element l * m + c, in order of memory  <->  m vectors, one for each constant c. For a
+ * power of two log2(m) rounds of even and odd (of low and high halves); for any other m a two-vector shuffle
+ * for each source. */
 
-typedef struct Shuffle { Printer *p; Val v; const char *type; int next; } Shuffle;     /* temporaries are v<v>t<n> */
+/* temporaries are v<v>t<n> */
+typedef struct Shuffle { Printer *p; Val v; const char *type; int next; } Shuffle;
 
 static int temporary(Shuffle *s)
 {
@@ -524,13 +536,17 @@ static void block_store(Printer *p, Val v)
         bool whole = i->stride == m || m == W;
         for (int r = 0; r < (whole ? 1 : rows); r++) {
             begin(p);
-            vector_open(p, store_macro(p, i->buf, i->form, i->stride == m || (m == W && i->stride % W == 0)), i->buf, whole ? W : m);
+            vector_open(p, store_macro(p, i->buf, i->form, i->stride == m || (m == W && i->stride % W == 0)),
+                i->buf, whole ? W : m);
             P("v%ut%d", (unsigned)v, out[n]);
             P(whole ? "" : ".s");
             for (int c = 0; c < m && !whole; c++)
                 P("%x", (unsigned)(r * m + c));
             P(", ");
-            address(p, i->buf, i->form, i->stride == m ? n * W : whole ? n * i->stride : (n * rows + r) * i->stride);
+            address(p, i->buf, i->form,
+                i->stride == m ? n * W :
+                    whole      ? n * i->stride :
+                                 (n * rows + r) * i->stride);
             P(");");
             end(p);
         }
@@ -548,7 +564,8 @@ static void advance(Printer *p, const KIns *l)
     SCRATCH(bool, waits, l->ncarry);
     for (int c = 0; c < l->ncarry; c++) {
         const KIns *x = &k->ins[ocl_named(k, l->next[c])];
-        waits[c] = x->op == K_PHI && k->ins[x->bits].scope == l->scope && ocl_named(k, l->next[c]) != l->phi[c];
+        waits[c] =
+            x->op == K_PHI && k->ins[x->bits].scope == l->scope && ocl_named(k, l->next[c]) != l->phi[c];
         if (!waits[c])
             continue;
         begin(p);
@@ -660,12 +677,14 @@ static void kernel(Printer *p)
 {
     const Kernel *k = p->k;
     const char *T = p->wide ? "long" : "int";
-    P("__kernel %svoid %s(", p->caps->one_item ? "__attribute__((reqd_work_group_size(1, 1, 1))) " : "", k->name);
+    P("__kernel %svoid %s(", p->caps->one_item ? "__attribute__((reqd_work_group_size(1, 1, 1))) " : "",
+        k->name);
     for (int i = 0; i < k->nparam; i++) {
         buffer_check(p, k->param[i]);
         if (p->error)
             return;
-        P("%s__global %s%s *restrict ", i ? ", " : "", k->written[i] ? "" : "const ", memory_type(k->param[i]));
+        P("%s__global %s%s *restrict ", i ? ", " : "", k->written[i] ? "" : "const ",
+            memory_type(k->param[i]));
         buffer_name(p, k->param[i]);
     }
     P(k->stepped ? k->nparam ? ", int step)\n{\n" : "int step)\n{\n" : ")\n{\n");

@@ -1,8 +1,10 @@
 /*
  * opencl_check.c - the verifier of printed OpenCL C, as far as that goes without its compiler.
  *
- * In:  the text of some kernels. Out: 0, or the error of the first line that breaks a rule: brackets match; every kernel is there
- *      once, by its name; in each function a value vN is declared, with its type in front, before anything reads it.
+ * In:  the text of some kernels. Out: 0, or the error of the first line that breaks a rule: brackets match;
+ * every kernel is there
+ *      once, by its name; in each function a value vN is declared, with its type in front, before anything
+ *      reads it.
  */
 #include "opencl_c.h"
 
@@ -23,7 +25,10 @@ static int wrong(const Scan *s, const char *what)
     return error_set(E_INTERNAL, "OpenCL C, line %d of what is printed: %s", s->line, what);
 }
 
-static bool in_word(char c) { return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+static bool in_word(char c)
+{
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 static int bracket(Scan *s, char c)
 {
@@ -82,7 +87,8 @@ static int step(Scan *s)
         return (int)error_code();
     s->line += *s->at == '\n';
     /* `float v1, v2;` declares both */
-    s->typed = s->typed && strchr(" *,\n", *s->at) && !(s->depth > 1 && s->open[s->depth - 1] != '}' && *s->at == ',');
+    s->typed = s->typed && strchr(" *,\n", *s->at) &&
+        !(s->depth > 1 && s->open[s->depth - 1] != '}' && *s->at == ',');
     s->at++;
     return 0;
 }

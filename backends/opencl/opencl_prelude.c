@@ -21,7 +21,8 @@ static void tree(Text *t, KOp op, Dtype dt)
 {
     bool order = op == K_HMAX || op == K_HMIN;
     const char *T = ocl_type[dt], *U = ocl_type[order ? dt : ocl_unsigned(dt)];
-    text_add(t, "static inline %s hd_%s_%s(%s16 v)\n{\n    %s16 u = as_%s16(v);\n", T, ocl_reduction[op], T, T, U, U);
+    text_add(t, "static inline %s hd_%s_%s(%s16 v)\n{\n    %s16 u = as_%s16(v);\n", T, ocl_reduction[op], T,
+        T, U, U);
     text_add(t, "    %s8 a = ", U), join(t, op, dt, "8", "u.lo", "u.hi");
     text_add(t, ";\n    %s4 b = ", U), join(t, op, dt, "4", "a.lo", "a.hi");
     text_add(t, ";\n    %s2 c = ", U), join(t, op, dt, "2", "b.lo", "b.hi");
@@ -33,8 +34,8 @@ static void tree(Text *t, KOp op, Dtype dt)
 static void floor_division(Text *t, bool mod, bool vec, const char *T)
 {
     const char *w = ocl_lanes(vec ? W : 1);
-    text_add(t, "static inline %s%s hd_%s_%s%s(%s%s x, %s d) { %s%s r = x %% d; ", T, w, mod ? "mod" : "div", T, w,
-        T, w, T, T, w);
+    text_add(t, "static inline %s%s hd_%s_%s%s(%s%s x, %s d) { %s%s r = x %% d; ", T, w, mod ? "mod" : "div",
+        T, w, T, w, T, T, w);
     if (mod)
         text_add(t, vec ? "return r + ((r < 0) & d); }\n" : "return r < 0 ? r + d : r; }\n");
     else
@@ -48,7 +49,8 @@ static void zips(Text *t)
     for (int clang = 1; clang >= 0; clang--) {
         text_add(t, clang ? "#ifdef __clang__\n" : "#else\n");
         for (int h = 0; h < 2; h++) {
-            text_add(t, "#define %s(T, a, b) %s", name[h], clang ? "__builtin_shufflevector(a, b" : "(T##16)(");
+            text_add(
+                t, "#define %s(T, a, b) %s", name[h], clang ? "__builtin_shufflevector(a, b" : "(T##16)(");
             for (int l = h * W / 2; l < (h + 1) * W / 2; l++)
                 if (clang)
                     text_add(t, ", %d, %d", l, l + W);
@@ -84,16 +86,27 @@ void ocl_prelude(const Used *u, Text *t)
         text_add(t, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
     text_add(t, "#define HD_LANES ((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))\n"
         "#define HD_LANES_L ((long16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))\n");
-    /* PoCL's vload16 and vstore16 are functions of many parts; an element's alignment is all that we promise. */
-    text_add(t, "#ifdef __clang__\n"
-        "#define HD_LOAD(T, n, S, p) ({ typedef T##n place __attribute__((aligned(sizeof(T)))); *(S const place *)(p); })\n"
-        "#define HD_STORE(T, n, S, x, p) { typedef T##n place __attribute__((aligned(sizeof(T)))); *(S place *)(p) = x; }\n"
-        "#else\n#define HD_LOAD(T, n, S, p) vload##n(0, p)\n#define HD_STORE(T, n, S, x, p) vstore##n(x, 0, p)\n#endif\n");
-    if (u->stream)                              /* stores around a cache are ordered by a fence only, as on x86 */
-        text_add(t, "#ifdef __clang__\n#define HD_STREAM(T, n, S, x, p) __builtin_nontemporal_store(x, (S T##n *)(p))\n"
-            "#define HD_STREAMED() __sync_synchronize()\n#else\n#define HD_STREAM HD_STORE\n#define HD_STREAMED()\n#endif\n");
+    /* PoCL's vload16 and vstore16 are functions of many parts; an element's alignment is all that we
+     * promise. */
+    text_add(t,
+        "#ifdef __clang__\n"
+        "#define HD_LOAD(T, n, S, p) ({ typedef T##n place __attribute__((aligned(sizeof(T)))); *(S const "
+        "place *)(p); })\n"
+        "#define HD_STORE(T, n, S, x, p) { typedef T##n place __attribute__((aligned(sizeof(T)))); *(S "
+        "place *)(p) = x; }\n"
+        "#else\n#define HD_LOAD(T, n, S, p) vload##n(0, p)\n#define HD_STORE(T, n, S, x, p) vstore##n(x, 0, "
+        "p)\n#endif\n");
+    /* stores around a cache are ordered by a fence only, as on x86 */
+    if (u->stream)
+        text_add(t,
+            "#ifdef __clang__\n#define HD_STREAM(T, n, S, x, p) __builtin_nontemporal_store(x, (S T##n "
+            "*)(p))\n"
+            "#define HD_STREAMED() __sync_synchronize()\n#else\n#define HD_STREAM HD_STORE\n#define "
+            "HD_STREAMED()\n#endif\n");
     if (u->halves)
-        text_add(t, "static inline float16 hd_halves(ushort16 h)\n{\n    return vload_half16(0, (const __private half *)&h);\n}\n"
+        text_add(t,
+            "static inline float16 hd_halves(ushort16 h)\n{\n    return vload_half16(0, (const __private "
+            "half *)&h);\n}\n"
             "static inline ushort16 hd_half_bits(float16 x)\n{\n    ushort16 h;\n"
             "    vstore_half16_rte(x, 0, (__private half *)&h);\n    return h;\n}\n");
     if (u->zip)
@@ -111,7 +124,8 @@ void ocl_prelude(const Used *u, Text *t)
             bf16_rounding(t, w);
     }
     if (u->helper[H_ANY][1] || u->helper[H_ANY][3])
-        text_add(t, "static inline int hd_any(int16 v)\n{\n    long8 w = as_long8(v);\n    long4 a = w.lo | w.hi;\n"
+        text_add(t,
+            "static inline int hd_any(int16 v)\n{\n    long8 w = as_long8(v);\n    long4 a = w.lo | w.hi;\n"
             "    long2 b = a.lo | a.hi;\n    return (b.x | b.y) != 0;\n}\n");
     for (int op = K_HSUM; op < K_ANY; op++)
         for (int dt = 0; dt < DT_COUNT; dt++)

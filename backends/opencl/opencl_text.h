@@ -1,17 +1,22 @@
 /*
- * opencl_text.h - between the files of the OpenCL C printer: opencl_c.c (kernels, structure, memory), opencl_value.c
- * (operands, index forms, instructions that give a value), opencl_prelude.c (the functions that they call).
+ * opencl_text.h - between the files of the OpenCL C printer: opencl_c.c (kernels, structure, memory),
+ * opencl_value.c (operands, index forms, instructions that give a value), opencl_prelude.c (the functions
+ * that they call).
  */
 #ifndef HEDDLE_OPENCL_TEXT_H
 #define HEDDLE_OPENCL_TEXT_H
 
 #include "opencl_c.h"
 
-/* What of the prelude is called: helpers, by lanes > 1 and, + 2, by indices of 64 bits; reductions by dtype. */
+/* What of the prelude is called: helpers, by lanes > 1 and, + 2, by indices of 64 bits; reductions by
+ * dtype. */
 enum { H_DIV, H_MOD, H_ANY, H_F16, H_BF16, H_HELPERS };
-typedef struct Used { bool helper[H_HELPERS][4], horizontal[K_OP_COUNT][DT_COUNT], f64, zip, stream, halves; } Used;
+typedef struct Used {
+    bool helper[H_HELPERS][4], horizontal[K_OP_COUNT][DT_COUNT], f64, zip, stream, halves;
+} Used;
 
-/* Places that differ by a constant: how many, the name of their pointer while it is in scope, and what it points to. */
+/* Places that differ by a constant: how many, the name of their pointer while it is in scope, and what it
+ * points to. */
 typedef struct Base { const Buffer *buf; Form f; int uses, name; } Base;
 
 typedef struct Printer {
@@ -23,7 +28,8 @@ typedef struct Printer {
     bool wide, streamed;                        /* indices are long; it has stores around the cache */
     Base *base; int nbase, nname;
     int *open, nopen;                           /* bases in scope */
-    Loc loc, shown;                             /* of the instruction being printed; the last one that the text shows */
+    /* of the instruction being printed; the last one that the text shows */
+    Loc loc, shown;
 } Printer;
 
 #define P(...) text_add(p->out, __VA_ARGS__)
@@ -35,7 +41,10 @@ extern const char *const ocl_type[DT_COUNT];    /* of a register of one lane */
 extern const char *const ocl_reduction[K_OP_COUNT];     /* "sum": hd_sum_float */
 
 static inline const char *ocl_lanes(int w) { return w > 1 ? "16" : ""; }
-static inline Dtype ocl_unsigned(Dtype d) { return d >= DT_I8 && d <= DT_I64 ? (Dtype)(d - DT_I8 + DT_U8) : d; }
+static inline Dtype ocl_unsigned(Dtype d)
+{
+    return d >= DT_I8 && d <= DT_I64 ? (Dtype)(d - DT_I8 + DT_U8) : d;
+}
 static inline void ocl_use(Printer *p, int helper, bool vector)
 {
     p->used->helper[helper][vector + 2 * p->wide] = true;

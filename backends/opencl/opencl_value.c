@@ -1,8 +1,9 @@
 /*
  * opencl_value.c - operands, index forms, and the instructions that give a value, as OpenCL C expressions.
  *
- * A bool is an int: 0 or 1 alone, 0 or -1 in every lane of a vector (int16, whatever was compared). Integers wrap, so
- * signed sums and products go by way of unsigned; the narrow ones, which C computes in int, are cut.
+ * A bool is an int: 0 or 1 alone, 0 or -1 in every lane of a vector (int16, whatever was compared). Integers
+ * wrap, so signed sums and products go by way of unsigned; the narrow ones, which C computes in int, are
+ * cut.
  */
 #include "opencl_text.h"
 
@@ -10,12 +11,26 @@
 #include <string.h>
 
 const char *const ocl_type[DT_COUNT] = {
-    [DT_BOOL] = "int", [DT_I8] = "char", [DT_I16] = "short", [DT_I32] = "int", [DT_I64] = "long", [DT_U8] = "uchar",
-    [DT_U16] = "ushort", [DT_U32] = "uint", [DT_U64] = "ulong", [DT_F32] = "float", [DT_F64] = "double",
+    [DT_BOOL] = "int",
+    [DT_I8] = "char",
+    [DT_I16] = "short",
+    [DT_I32] = "int",
+    [DT_I64] = "long",
+    [DT_U8] = "uchar",
+    [DT_U16] = "ushort",
+    [DT_U32] = "uint",
+    [DT_U64] = "ulong",
+    [DT_F32] = "float",
+    [DT_F64] = "double",
 };
 
 const char *const ocl_reduction[K_OP_COUNT] = {
-    [K_HSUM] = "sum", [K_HPROD] = "prod", [K_HMAX] = "max", [K_HMIN] = "min", [K_HAND] = "and", [K_HOR] = "or",
+    [K_HSUM] = "sum",
+    [K_HPROD] = "prod",
+    [K_HMAX] = "max",
+    [K_HMIN] = "min",
+    [K_HAND] = "and",
+    [K_HOR] = "or",
     [K_HXOR] = "xor",
 };
 
@@ -206,7 +221,8 @@ static void wrapping(Printer *p, Dtype dt, int w, const char *op, const Arg *a)
     else if (w > 1 || (u == dt && size_of(dt) >= 4))
         P("%s %s %s", a[0].s, op, a[1].s);
     else                                        /* narrow ones are computed in uint and cut */
-        P("(%s)((%s)%s %s (%s)%s)", T, size_of(dt) < 4 ? "uint" : U, a[0].s, op, size_of(dt) < 4 ? "uint" : U, a[1].s);
+        P("(%s)((%s)%s %s (%s)%s)", T, size_of(dt) < 4 ? "uint" : U, a[0].s, op,
+            size_of(dt) < 4 ? "uint" : U, a[1].s);
 }
 
 static void infix(Printer *p, Dtype dt, int w, const char *op, const Arg *a)
@@ -255,7 +271,8 @@ static void arithmetic(Printer *p, KOp op, Dtype dt, int w, const Arg *a)
     case K_ABS:
         P(f ? "fabs(%1$s)" : dtype_unsigned(dt) ? "%1$s"
             : w > 1 ? "as_%2$s16(select(as_%3$s16(%1$s), -as_%3$s16(%1$s), %1$s < (%2$s)0))"
-            : "(%2$s)(%1$s < 0 ? 0u - (%3$s)%1$s : (%3$s)%1$s)", a[0].s, T,      /* abs() of the least is not defined everywhere */
+            /* abs() of the least is not defined everywhere */
+            : "(%2$s)(%1$s < 0 ? 0u - (%3$s)%1$s : (%3$s)%1$s)", a[0].s, T,
             ocl_type[w == 1 && size_of(dt) < 4 ? DT_U32 : ocl_unsigned(dt)]);
         break;
     case K_SQRT: P("sqrt(%s)", a[0].s); break;
@@ -266,12 +283,15 @@ static void arithmetic(Printer *p, KOp op, Dtype dt, int w, const Arg *a)
     }
 }
 
-/* The larger (smaller) of x and y, or y if x is nan; sure: it is not. The choice is one instruction of most devices, which may
- * take either of two equal numbers; so the sign is made of both: the larger of two has one if both have. */
+/* The larger (smaller) of x and y, or y if x is nan; sure: it is not. The choice is one instruction of most
+ * devices, which may take either of two equal numbers; so the sign is made of both: the larger of two has
+ * one if both have. */
 void ocl_extreme(Text *t, bool max, bool sure, Dtype dt, const char *w, const char *x, const char *y)
 {
-    static const char *const bits[2][2] = { { "0x80000000u", "0x7fffffffu" }, { "0x8000000000000000UL", "0x7fffffffffffffffUL" } };
-    const char *T = ocl_type[dt], *U = dt == DT_F64 ? "ulong" : "uint", *with = max ? "&" : "|", *sign = bits[dt == DT_F64][max];
+    static const char *const bits[2][2] = { { "0x80000000u", "0x7fffffffu" },
+        { "0x8000000000000000UL", "0x7fffffffffffffffUL" } };
+    const char *T = ocl_type[dt], *U = dt == DT_F64 ? "ulong" : "uint", *with = max ? "&" : "|",
+               *sign = bits[dt == DT_F64][max];
     if (!sure)
         text_add(t, *w ? "select(" : "%s != %s ? %s : ", x, x, x);
     text_add(t, "as_%s%s(", T, w);
@@ -279,12 +299,14 @@ void ocl_extreme(Text *t, bool max, bool sure, Dtype dt, const char *w, const ch
         text_add(t, "as_%s%s(select(%s, %s, %s %s %s))", U, w, y, x, x, max ? ">" : "<", y);
     else
         text_add(t, "as_%s(%s %s %s ? %s : %s)", U, x, max ? ">" : "<", y, x, y);
-    text_add(t, " %s ((as_%s%s(%s) %s as_%s%s(%s)) %s %s))", with, U, w, x, with, U, w, y, max ? "|" : "&", sign);
+    text_add(
+        t, " %s ((as_%s%s(%s) %s as_%s%s(%s)) %s %s))", with, U, w, x, with, U, w, y, max ? "|" : "&", sign);
     if (!sure && *w)
         text_add(t, ", %s, %s != %s)", x, x, x);
 }
 
-/* nan if either is, and -0 is below 0. A constant is never nan; of one that is no zero signs do not matter. */
+/* nan if either is, and -0 is below 0. A constant is never nan; of one that is no zero signs do not
+ * matter. */
 static void extreme(Printer *p, const KIns *i, const Arg *a)
 {
     bool max = i->op == K_MAX;
@@ -297,7 +319,8 @@ static void extreme(Printer *p, const KIns *i, const Arg *a)
     if (isnan(c) || c == 0)
         ocl_extreme(p->out, max, c == 0, i->dt, ocl_lanes(i->w), a[c == 0].s, a[c != 0].s);
     else
-        P(i->w > 1 ? "select(%2$s, %1$s, %1$s %3$s %2$s)" : "%1$s %3$s %2$s ? %1$s : %2$s", a[1].s, a[0].s, max ? ">" : "<");
+        P(i->w > 1 ? "select(%2$s, %1$s, %1$s %3$s %2$s)" : "%1$s %3$s %2$s ? %1$s : %2$s", a[1].s, a[0].s,
+            max ? ">" : "<");
 }
 
 static void bitwise(Printer *p, KOp op, Dtype dt, int w, const Arg *a)
@@ -320,8 +343,9 @@ static void bitwise(Printer *p, KOp op, Dtype dt, int w, const Arg *a)
 
 static void comparison(Printer *p, KOp op, Dtype of, int w, const Arg *a)
 {
-    static const char *const sign[] = { [K_EQ] = "==", [K_NE] = "!=", [K_LT] = "<", [K_LE] = "<=", [K_GT] = ">",
-        [K_GE] = ">=" };
+    static const char *const sign[] = {
+        [K_EQ] = "==", [K_NE] = "!=", [K_LT] = "<", [K_LE] = "<=", [K_GT] = ">", [K_GE] = ">="
+    };
     bool mask = w > 1 && size_of(of) != 4;
     P(mask ? "convert_int16(%s %s %s)" : "%s %s %s", a[0].s, sign[op], a[1].s);
 }
@@ -397,7 +421,8 @@ static void rounding(Printer *p, const KIns *i, const Arg *a)
     if (i->bits == DT_F16)
         P("hd_half%s(%s)", ocl_lanes(i->w), a[0].s);
     else
-        P(i->w > 1 ? "as_float16(convert_uint16(hd_bfloat16(%s)) << 16)" : "as_float((uint)hd_bfloat(%s) << 16)",
+        P(i->w > 1 ? "as_float16(convert_uint16(hd_bfloat16(%s)) << 16)" :
+                     "as_float((uint)hd_bfloat(%s) << 16)",
             a[0].s);
 }
 

@@ -1,10 +1,12 @@
 /*
  * queue.c - how the commands of a queue end, in the order in which they were given to it.
  *
- * In:  an event for every command.   Out: for the number of a command: pending, ended well, or the error of the one that failed.
- * After a command that failed, what an in-order queue does with those behind it is the driver's affair; so all that were given to
- * the queue before the failure was seen have failed with it, and no result can rest on one that is not there. Each event
- * is asked for its state once it stands first, so a queue remembers no more than what it still has to do.
+ * In:  an event for every command.   Out: for the number of a command: pending, ended well, or the error of
+ * the one that failed.
+ * After a command that failed, what an in-order queue does with those behind it is the driver's affair; so
+ * all that were given to the queue before the failure was seen have failed with it, and no result can rest
+ * on one that is not there. Each event is asked for its state once it stands first, so a queue remembers no
+ * more than what it still has to do.
  */
 #include "opencl.h"
 
@@ -137,7 +139,8 @@ uint64_t ocl_newest(OclQueue *q)
     return command;
 }
 
-/* The command itself is waited for; those before it have then ended as well, or are waited for one by one. */
+/* The command itself is waited for; those before it have then ended as well, or are waited for one by
+ * one. */
 cl_int ocl_wait_for(OclQueue *q, uint64_t command)
 {
     cl_int e = CL_SUCCESS;

@@ -2,9 +2,10 @@
  * block.c - device memory in large blocks, cut into pieces: drivers stop at some thousands of allocations.
  *
  * In:  sizes.   Out: pieces with slack at both ends, at addresses that kernels and the host use.
- * A block is an allocation, a buffer over it, and a list of its holes in the order of their places; a piece is cut from the
- * first hole that it fits, and given back it joins its neighbours. Blocks of the device's own memory and of memory that the
- * host sees are apart. What is large has a block of its own. A block that is empty is given back, but for one of each kind.
+ * A block is an allocation, a buffer over it, and a list of its holes in the order of their places; a piece
+ * is cut from the first hole that it fits, and given back it joins its neighbours. Blocks of the device's
+ * own memory and of memory that the host sees are apart. What is large has a block of its own. A block that
+ * is empty is given back, but for one of each kind.
  * The memory of a lost device is never given back: nobody knows whether it is still written.
  */
 #include "vk.h"
@@ -12,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GRAIN = 256, FIRST = 4 << 20, LARGEST = 64 << 20, SHARE = 4 };   /* a piece above a SHARE-th has its own block */
+/* a piece above a SHARE-th has its own block */
+enum { GRAIN = 256, FIRST = 4 << 20, LARGEST = 64 << 20, SHARE = 4 };
 
 typedef struct Hole { size_t at, n; struct Hole *next; } Hole;
 
@@ -68,11 +70,13 @@ static VkResult block_fill(VkDev *d, VkBlock *b, bool host)
     if ((e = VK_DO(d, AllocateMemory, d->device, &a, NULL, &b->memory)) ||
         (e = VK_DO(d, BindBufferMemory, d->device, b->buffer, b->memory, 0)))
         return e;
-    const VkBufferDeviceAddressInfo at = { .sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, .buffer = b->buffer };
+    const VkBufferDeviceAddressInfo at = { .sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
+        .buffer = b->buffer };
     if (!(b->address = d->f.GetBufferDeviceAddress(d->device, &at)))
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     void *mapped = NULL;
-    if ((host || d->mapped) && !(e = VK_DO(d, MapMemory, d->device, b->memory, 0, VK_WHOLE_SIZE, 0, &mapped)))
+    if ((host || d->mapped) &&
+        !(e = VK_DO(d, MapMemory, d->device, b->memory, 0, VK_WHOLE_SIZE, 0, &mapped)))
         b->host = mapped;
     return e;
 }
@@ -94,7 +98,8 @@ static VkResult block_new(VkDev *d, size_t size, bool own, bool host, VkBlock **
     return VK_SUCCESS;
 }
 
-/* A block with room for n bytes: larger than the one before, or no larger than that where memory is short. */
+/* A block with room for n bytes: larger than the one before, or no larger than that where memory is
+ * short. */
 static VkResult block_for(VkDev *d, size_t n, bool host, VkBlock **out)
 {
     size_t size = d->block_size[host] ? d->block_size[host] : FIRST;
@@ -166,7 +171,11 @@ static VkResult piece_new(VkDev *d, size_t n, bool host, VkPiece *p)
             return e;
         cut(b, n, &at);
     }
-    *p = (VkPiece){ .block = b, .size = n, .buffer = b->buffer, .at = at + SLACK_BYTES, .address = b->address + at + SLACK_BYTES,
+    *p = (VkPiece){ .block = b,
+        .size = n,
+        .buffer = b->buffer,
+        .at = at + SLACK_BYTES,
+        .address = b->address + at + SLACK_BYTES,
         .host = b->host ? b->host + at + SLACK_BYTES : NULL };
     return VK_SUCCESS;
 }
@@ -199,7 +208,8 @@ bool vk_piece(VkDev *d, size_t bytes, bool host, VkPiece *p)
     return false;
 }
 
-/* The place becomes a hole, and one with the holes beside it. Without memory for a hole it is lost until the block is empty. */
+/* The place becomes a hole, and one with the holes beside it. Without memory for a hole it is lost until the
+ * block is empty. */
 static void give_back(VkBlock *b, size_t at, size_t n)
 {
     Hole **to = &b->hole;

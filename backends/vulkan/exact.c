@@ -2,10 +2,10 @@
  * exact.c - what devices do not compute exactly, as small kernels of one lane.
  *
  * In:  which one.   Out: a finished kernel that loads its operands at place 0 and stores its result there.
- * Floats by integers: a number is taken apart into sign, exponent and mantissa, the result is computed with enough bits
- * behind its last one and a sticky bit that stands for the rest, and rounded once, to nearest even, at its own spacing:
- * so results below the normal ones are right too, also on devices that flush them. One text serves f32 (in u32) and f64
- * (in u64).
+ * Floats by integers: a number is taken apart into sign, exponent and mantissa, the result is computed with
+ * enough bits behind its last one and a sticky bit that stands for the rest, and rounded once, to nearest
+ * even, at its own spacing: so results below the normal ones are right too, also on devices that flush them.
+ * One text serves f32 (in u32) and f64 (in u64).
  */
 #include "spirv_words.h"
 
@@ -76,7 +76,8 @@ static Number apart(const Shape *s, Val x)
     n.zero = eqc(n.mag, 0), n.inf = eqc(n.mag, s->inf), n.nan = gt(n.mag, like(n.mag, s->inf));
     n.finite = lt(n.mag, like(n.mag, s->inf));
     Val e = shrc(n.mag, s->m), m = andc(n.mag, s->hidden - 1), low = eqc(e, 0);
-    Val up = sub(clz(m), like(m, (uint64_t)(s->b - 1 - s->m)));         /* 0 has all bits in front: no matter */
+    /* 0 has all bits in front: no matter */
+    Val up = sub(clz(m), like(m, (uint64_t)(s->b - 1 - s->m)));
     up = sel(low, andc(up, (uint64_t)s->b - 1), like(up, 0));
     n.m = sel(low, shl(m, up), or_(m, like(m, s->hidden)));
     n.e = sel(low, sub(like(up, 1), up), e);
@@ -146,9 +147,9 @@ static Pair pair_jam(const Shape *s, Pair x, Val n)
 }
 
 /* ==================== x * y + z
- * Product and addend are pairs with their leading bits at 2b-3, so that a sum has room; the smaller is moved down to
- * the exponent of the larger. Where the exponents are two or more apart a difference loses one bit at most, so what
- * sticks is far below the rounding; where they are not, nothing falls off. */
+ * Product and addend are pairs with their leading bits at 2b-3, so that a sum has room; the smaller is moved
+ * down to the exponent of the larger. Where the exponents are two or more apart a difference loses one bit
+ * at most, so what sticks is far below the rounding; where they are not, nothing falls off. */
 
 static Val fma_exact(const Shape *s, Val x, Val y, Val z)
 {
@@ -175,7 +176,8 @@ static Val fma_exact(const Shape *s, Val x, Val y, Val z)
     int down = s->b - 2 - (s->m + 3);
     Val m = or_(shrc(r.hi, down), flag(nec(or_(andc(r.hi, (1ull << down) - 1), r.lo), 0), r.hi));
     Val exact = sel(none, like(m, 0), pack(s, rsign, e, m));
-    /* A product that is 0 leaves z, of two zeros the sign of a sum; one that is nan or infinite, itself or nan. */
+    /* A product that is 0 leaves z, of two zeros the sign of a sum; one that is nan or infinite, itself or
+     * nan. */
     Val pzero = either(a.zero, b.zero), zeros = sel(same, sign, like(sign, 0));
     Val out = sel(pzero, sel(c.zero, zeros, c.bits), exact);
     Val inf = either(a.inf, b.inf), pnan = either(either(a.nan, b.nan), both(inf, pzero));
@@ -185,8 +187,9 @@ static Val fma_exact(const Shape *s, Val x, Val y, Val z)
     return bits(sel(nan, nan_like(s, out), out), s->dt);
 }
 
-/* f32 in f64, where the product is exact: the sum's last bit is made odd where something is lost, so that rounding it
- * again is right. The error of the sum is exact (two-sum); it is nan, and nothing is done, where the sum is. */
+/* f32 in f64, where the product is exact: the sum's last bit is made odd where something is lost, so that
+ * rounding it again is right. The error of the sum is exact (two-sum); it is nan, and nothing is done, where
+ * the sum is. */
 static Val fma_wide(Val x, Val y, Val z)
 {
     Val p = mul(convert(x, DT_F64), convert(y, DT_F64)), a = convert(z, DT_F64);
@@ -284,11 +287,19 @@ static Val mulhi(Val x, Val y, bool is_signed)
 
 /* ==================== kernels */
 
-static const struct { Dtype in, out; int n; } signature[T_COUNT] = {
-    [T_FMA32] = { DT_F32, DT_F32, 3 }, [T_FMA64] = { DT_F64, DT_F64, 3 }, [T_DIV32] = { DT_F32, DT_F32, 2 },
-    [T_DIV64] = { DT_F64, DT_F64, 2 }, [T_SQRT32] = { DT_F32, DT_F32, 1 }, [T_SQRT64] = { DT_F64, DT_F64, 1 },
-    [T_HALF_IN] = { DT_U32, DT_F32, 1 }, [T_HALF_OUT] = { DT_F32, DT_U32, 1 }, [T_BFLOAT_OUT] = { DT_F32, DT_U32, 1 },
-    [T_MULHI_U64] = { DT_U64, DT_U64, 2 }, [T_MULHI_I64] = { DT_I64, DT_I64, 2 },
+static const struct { Dtype in, out; int n;
+} signature[T_COUNT] = {
+    [T_FMA32] = { DT_F32, DT_F32, 3 },
+    [T_FMA64] = { DT_F64, DT_F64, 3 },
+    [T_DIV32] = { DT_F32, DT_F32, 2 },
+    [T_DIV64] = { DT_F64, DT_F64, 2 },
+    [T_SQRT32] = { DT_F32, DT_F32, 1 },
+    [T_SQRT64] = { DT_F64, DT_F64, 1 },
+    [T_HALF_IN] = { DT_U32, DT_F32, 1 },
+    [T_HALF_OUT] = { DT_F32, DT_U32, 1 },
+    [T_BFLOAT_OUT] = { DT_F32, DT_U32, 1 },
+    [T_MULHI_U64] = { DT_U64, DT_U64, 2 },
+    [T_MULHI_I64] = { DT_I64, DT_I64, 2 },
 };
 
 static Val body(Template t, FmaForm form, const Val *x)
@@ -322,10 +333,14 @@ void exact_template(Exact *e, Template t, FmaForm form)
     K = e->k = k_new("exact");
     e->nin = signature[t].n;
     for (int i = 0; i < e->nin; i++) {
-        e->in[i] = (Buffer){ .name = name[i], .dt = (uint8_t)signature[t].in, .space = GLOBAL, .size = 1, .slot = i };
+        e->in[i] = (Buffer){
+            .name = name[i], .dt = (uint8_t)signature[t].in, .space = GLOBAL, .size = 1, .slot = i
+        };
         x[i] = k_load(K, &e->in[i], form_c(0));
     }
-    e->out = (Buffer){ .name = "out", .dt = (uint8_t)signature[t].out, .space = GLOBAL, .size = 1, .slot = e->nin };
+    e->out = (Buffer){
+        .name = "out", .dt = (uint8_t)signature[t].out, .space = GLOBAL, .size = 1, .slot = e->nin
+    };
     k_store(K, &e->out, form_c(0), body(t, form, x));
     k_finish(K);
     K = before;

@@ -2,9 +2,9 @@
  * exec.c - executables: a plan as pipelines, and its runs.
  *
  * In:  Plan, then memories.   Out: memories that are computed.
- * A pipeline a kernel. A run records its commands with a barrier behind each, submits them where the host must read
- * something (a condition) and at its end, and waits. What kernels need to know of a launch lies in the table: the
- * addresses of its parameters. A full table is submitted, waited for, and begun again.
+ * A pipeline a kernel. A run records its commands with a barrier behind each, submits them where the host
+ * must read something (a condition) and at its end, and waits. What kernels need to know of a launch lies in
+ * the table: the addresses of its parameters. A full table is submitted, waited for, and begun again.
  * The table's first word is set by loops that the driver ended before their time (spirv_loop.c).
  * Runs of an executable are one after the other: its arena of temporaries and its table are theirs in turn.
  */
@@ -82,8 +82,8 @@ static VkPiece *constant(VkExec *x, const Slot *s)
     return p && !vk_piece_write(device_of(x), p, 0, s->data, s->bytes) ? p : NULL;
 }
 
-/* Temporaries are places in one arena; each is an allocation of its own where the arena is too large for one, and under
- * HEDDLE_CHECK=buffers. */
+/* Temporaries are places in one arena; each is an allocation of its own where the arena is too large for
+ * one, and under HEDDLE_CHECK=buffers. */
 static Spot place(void *exec, const Slot *s)
 {
     VkExec *x = exec;
@@ -169,8 +169,10 @@ static int flush(VkExec *x)
     *cut = 0;
     if (e || !ended)
         return e;
-    return error_set(E_DEVICE, "%s: the driver ends loops after %d turns, and a kernel has more of them; choose "
-        "another device", d->base.info.name, d->caps.loop_limit);
+    return error_set(E_DEVICE,
+        "%s: the driver ends loops after %d turns, and a kernel has more of them; choose "
+        "another device",
+        d->base.info.name, d->caps.loop_limit);
 }
 
 /* The addresses of a launch's parameters: where in the table they lie. 0 after an error. */

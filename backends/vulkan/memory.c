@@ -2,9 +2,10 @@
  * memory.c - arrays in device memory: a pool, transfers.
  *
  * In:  sizes, bytes.   Out: VkMem.
- * Where the device's own memory is seen by the host (processors, integrated graphics) arrays are written and read in
- * place; elsewhere by way of a staging buffer. Calls finish before they return, so an array that somebody holds is
- * always ready. Memory that nobody holds goes to a pool and is handed out again for the same size.
+ * Where the device's own memory is seen by the host (processors, integrated graphics) arrays are written and
+ * read in place; elsewhere by way of a staging buffer. Calls finish before they return, so an array that
+ * somebody holds is always ready. Memory that nobody holds goes to a pool and is handed out again for the
+ * same size.
  */
 #include "vk.h"
 

@@ -16,8 +16,10 @@ bool vk_stream_new(VkDev *d, VkStream *s)
         .flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT, .queueFamilyIndex = d->family };
     const VkFenceCreateInfo f = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
     VkResult e = VK_DO(d, CreateCommandPool, d->device, &p, NULL, &s->pool);
-    VkCommandBufferAllocateInfo b = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, .commandPool = s->pool,
-        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY, .commandBufferCount = 1 };
+    VkCommandBufferAllocateInfo b = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+        .commandPool = s->pool,
+        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+        .commandBufferCount = 1 };
     if (!e)
         e = VK_DO(d, AllocateCommandBuffers, d->device, &b, &s->buffer);
     if (!e)
@@ -55,7 +57,8 @@ VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s)
     return s->buffer;
 }
 
-/* Waiting failed: the work may be running still, and its memory must not be used for anything else before it has ended. */
+/* Waiting failed: the work may be running still, and its memory must not be used for anything else before it
+ * has ended. */
 static void settle(VkDev *d)
 {
     pthread_mutex_lock(&d->queue_lock);
@@ -64,7 +67,8 @@ static void settle(VkDev *d)
     d->lost = d->lost || e != VK_SUCCESS;
 }
 
-/* The fence is reset before it is used: one that is still signalled would end the next wait before its work is done. */
+/* The fence is reset before it is used: one that is still signalled would end the next wait before its work
+ * is done. */
 int vk_stream_run(VkDev *d, VkStream *s)
 {
     if (!s->open)
@@ -95,31 +99,36 @@ void vk_barrier(VkDev *d, VkCommandBuffer c)
     const VkPipelineStageFlags work = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
     const VkMemoryBarrier m = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
         .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
-        .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT |
-            VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT };
+        .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+            VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_HOST_READ_BIT |
+            VK_ACCESS_HOST_WRITE_BIT };
     d->f.CmdPipelineBarrier(c, work, work | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &m, 0, NULL, 0, NULL);
 }
 
 /* ==================== what drivers keep */
 
-enum { HEADER = 16 + VK_UUID_SIZE };            /* of a pipeline cache's data: four words and the maker's mark */
+/* of a pipeline cache's data: four words and the maker's mark */
+enum { HEADER = 16 + VK_UUID_SIZE };
 
 /* Drivers are not asked to read what another has made. */
 static bool made_here(const VkDev *d, const void *data, size_t n)
 {
     const VkMaker *m = &d->maker;
     uint32_t head[4];
-    if (n <= HEADER)                            /* nothing but a header: the driver keeps its code elsewhere, or not at all */
+    /* nothing but a header: the driver keeps its code elsewhere, or not at all */
+    if (n <= HEADER)
         return false;
     memcpy(head, data, sizeof head);
-    return head[0] >= HEADER && head[0] <= n && head[1] == VK_PIPELINE_CACHE_HEADER_VERSION_ONE && head[2] == m->vendor &&
-        head[3] == m->device && !memcmp((const char *)data + sizeof head, m->uuid, sizeof m->uuid);
+    return head[0] >= HEADER && head[0] <= n && head[1] == VK_PIPELINE_CACHE_HEADER_VERSION_ONE &&
+        head[2] == m->vendor && head[3] == m->device &&
+        !memcmp((const char *)data + sizeof head, m->uuid, sizeof m->uuid);
 }
 
 static VkResult cache_make(VkDev *d, const void *data, size_t n, VkPipelineCache *out)
 {
-    const VkPipelineCacheCreateInfo c = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO, .initialDataSize = n,
-        .pInitialData = data };
+    const VkPipelineCacheCreateInfo c = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO, .initialDataSize = n, .pInitialData = data
+    };
     return VK_DO(d, CreatePipelineCache, d->device, &c, NULL, out);
 }
 
@@ -144,7 +153,8 @@ void vk_kept_open(VkDev *d, VkKept *k, const uint64_t code[2])
 static void keep(VkDev *d, const VkKept *k)
 {
     size_t n = 0;
-    void *data = VK_DO(d, GetPipelineCacheData, d->device, k->cache, &n, NULL) || n <= HEADER ? NULL : malloc(n);
+    void *data =
+        VK_DO(d, GetPipelineCacheData, d->device, k->cache, &n, NULL) || n <= HEADER ? NULL : malloc(n);
     if (data && !VK_DO(d, GetPipelineCacheData, d->device, k->cache, &n, data) && made_here(d, data, n))
         cache_put(&k->key, sizeof k->key, data, n);
     free(data);
@@ -179,8 +189,9 @@ static int compile(void *env)
 
 VkPipeline vk_pipeline(VkDev *d, const VkKept *kept, const char *name, const uint32_t *words, size_t n)
 {
-    const VkShaderModuleCreateInfo m = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = 4 * n,
-        .pCode = words };
+    const VkShaderModuleCreateInfo m = {
+        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = 4 * n, .pCode = words
+    };
     VkShaderModule module;
     VkResult e = VK_DO(d, CreateShaderModule, d->device, &m, NULL, &module);
     if (e)

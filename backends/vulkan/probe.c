@@ -1,11 +1,11 @@
 /*
- * probe.c - what a device computes exactly: quotients, square roots, fma, sums and products of small numbers; what it
- * makes of constants; whether it ends loops before their time.
+ * probe.c - what a device computes exactly: quotients, square roots, fma, sums and products of small
+ * numbers; what it makes of constants; whether it ends loops before their time.
  *
  * In:  a device whose features are known.   Out: the rest of its caps.
- * A kernel computes them of some thousands of operands, of which many lie where mistakes are (halfway cases, results
- * below the normal numbers, cancellation); the host knows the right bits. What is not right everywhere is corrected by
- * the kernels themselves (exact.c), so that all devices give the same bits.
+ * A kernel computes them of some thousands of operands, of which many lie where mistakes are (halfway cases,
+ * results below the normal numbers, cancellation); the host knows the right bits. What is not right
+ * everywhere is corrected by the kernels themselves (exact.c), so that all devices give the same bits.
  */
 #include "vk.h"
 
@@ -67,8 +67,8 @@ static Kernel *probe_kernel(Dtype dt, Buffer *in, Buffer *out)
     k_where(k, i, 0);
     Form at = form_add(form_mul(form_a(i), W), form_a(LANE));
     Val x = k_load(k, &in[0], at), y = k_load(k, &in[1], at), z = k_load(k, &in[2], at);
-    const Val r[OUTS] = { k2(k, K_DIV, dt, x, y), k1(k, K_SQRT, dt, k1(k, K_ABS, dt, x)), k3(k, K_FMA, dt, x, y, z),
-        k2(k, K_ADD, dt, x, z), k2(k, K_MUL, dt, x, y) };
+    const Val r[OUTS] = { k2(k, K_DIV, dt, x, y), k1(k, K_SQRT, dt, k1(k, K_ABS, dt, x)),
+        k3(k, K_FMA, dt, x, y, z), k2(k, K_ADD, dt, x, z), k2(k, K_MUL, dt, x, y) };
     for (int o = 0; o < OUTS; o++)
         k_store(k, &out[o], at, r[o]);
     k_finish(k);
@@ -82,16 +82,27 @@ static int run(VkDev *d, Kernel *k, const Buffer *b, int nin, void *const *in, i
     Slot slot[3 + OUTS] = { { 0 } };
     Mem *m[3 + OUTS] = { NULL };
     for (int i = 0; i < n; i++)
-        slot[i] = (Slot){ .kind = i < nin ? SLOT_ARG : SLOT_RESULT, .dt = b[i].dt, .index = i < nin ? i : i - nin,
-            .size = b[i].size, .bytes = (size_t)b[i].size * dtype_size((Dtype)b[i].dt), .name = b[i].name };
+        slot[i] = (Slot){ .kind = i < nin ? SLOT_ARG : SLOT_RESULT,
+            .dt = b[i].dt,
+            .index = i < nin ? i : i - nin,
+            .size = b[i].size,
+            .bytes = (size_t)b[i].size * dtype_size((Dtype)b[i].dt),
+            .name = b[i].name };
     Step step = { .kind = S_LAUNCH, .kernel = k };
-    Plan p = { .step = &step, .nstep = 1, .slot = slot, .nslot = n, .narg = nin, .nresult = nout, .alias = alias,
+    Plan p = { .step = &step,
+        .nstep = 1,
+        .slot = slot,
+        .nslot = n,
+        .narg = nin,
+        .nresult = nout,
+        .alias = alias,
         .nkernel = 1 };
     Exec *exec = error_pending() ? NULL : vk_build(&d->base, &p);
     if (!exec)
         return error_code();
     for (int i = 0; i < nin && !e; i++)
-        e = vk_alloc(&d->base, slot[i].bytes, &m[i]) ? (int)error_code() : vk_write(m[i], 0, in[i], slot[i].bytes);
+        e = vk_alloc(&d->base, slot[i].bytes, &m[i]) ? (int)error_code() :
+                                                       vk_write(m[i], 0, in[i], slot[i].bytes);
     e = e ? e : vk_run(exec, nin, m, nout, m + nin);
     for (int o = 0; o < nout && !e; o++)
         e = vk_read(m[nin + o], 0, out[o], slot[nin + o].bytes);
@@ -127,7 +138,8 @@ static int probe_loop(VkDev *d)
 
 enum { FOLDS = 6, SPECIALS = 8 };
 
-/* What a compiler takes for something simpler that is not the same: of infinities, nan, the sign of a zero. */
+/* What a compiler takes for something simpler that is not the same: of infinities, nan, the sign of a
+ * zero. */
 static int probe_zeros(VkDev *d, Dtype dt)
 {
     static const double x[SPECIALS] = { 0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 2 };
@@ -152,7 +164,8 @@ static int probe_zeros(VkDev *d, Dtype dt)
         const double want[FOLDS] = { x[i] * z, x[i] + z, z - x[i], z / x[i], x[i] / z, x[i] - x[i] };
         for (int f = 0; f < FOLDS; f++) {
             double got = dtype_load_f(dt, out + (size_t)(i * FOLDS + f) * size);
-            bool same = want[f] != want[f] ? got != got : got == want[f] && !signbit(got) == !signbit(want[f]);
+            bool same =
+                want[f] != want[f] ? got != got : got == want[f] && !signbit(got) == !signbit(want[f]);
             d->caps.folds_zeros |= !same;
         }
     }
@@ -188,7 +201,8 @@ static int probe_extension(VkDev *d)
     for (int i = 0; i < SPECIALS && !e; i++) {
         int32_t want = 0;
         for (int j = 0; j < 5; j++) {
-            const bool holds[] = { x[i] == c[j], x[i] != c[j], x[i] < c[j], x[i] <= c[j], x[i] > c[j], x[i] >= c[j] };
+            const bool holds[] = { x[i] == c[j], x[i] != c[j], x[i]<c[j], x[i] <= c[j], x[i]> c[j],
+                x[i] >= c[j] };
             for (int o = 0; o < 6; o++)
                 want |= holds[o] << (6 * j + o);
         }
@@ -244,7 +258,8 @@ static int probe(VkDev *d, bool wide)
                 good[o] &= same32(&want[o], (float *)out[o] + i);
         }
     SpirvCaps *c = &d->caps;
-    c->exact_div[wide] = good[0], c->exact_sqrt[wide] = good[1], c->keeps_denormals[wide] = good[3] && good[4];
+    c->exact_div[wide] = good[0], c->exact_sqrt[wide] = good[1],
+    c->keeps_denormals[wide] = good[3] && good[4];
     c->fma[wide] = good[2] ? FMA_NATIVE : !wide && c->f64 && c->i64 ? FMA_WIDE : FMA_INTEGER;
     return e;
 }

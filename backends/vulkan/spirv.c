@@ -2,8 +2,9 @@
  * spirv.c - kernels as SPIR-V words: structure.
  *
  * In:  a finished kernel.   Out: a module for Vulkan 1.2, its words.
- * Every instruction of the kernel IR is a few of SPIR-V, in the same order and the same nesting. Results of a branch
- * are phis. Where the grid is no multiple of the work-group, everything is inside a test of the place in it.
+ * Every instruction of the kernel IR is a few of SPIR-V, in the same order and the same nesting. Results of
+ * a branch are phis. Where the grid is no multiple of the work-group, everything is inside a test of the
+ * place in it.
  */
 #include "spirv_words.h"
 
@@ -31,8 +32,8 @@ static void branch(Writer *w, const KIns *b)
     for (int i = 0; i < b->ncarry; i++) {
         int n = k->ins[b->out[i]].w > 1 ? 4 : 1;
         for (int x = 0; x < n; x++)
-            w->val[b->out[i]].id[x] = OP(w, OpPhi, sp_type(w, sp_reg((Dtype)k->ins[b->out[i]].dt), n), next[i].id[x],
-                last, other[i].id[x], from);
+            w->val[b->out[i]].id[x] = OP(w, OpPhi, sp_type(w, sp_reg((Dtype)k->ins[b->out[i]].dt), n),
+                next[i].id[x], last, other[i].id[x], from);
     }
 }
 
@@ -89,7 +90,8 @@ static void statement(Writer *w, Val v)
     case K_LOOP: sp_loop(w, i); break;
     case K_IF: branch(w, i); break;
     case K_BRK: sp_leave(w, i); break;
-    case K_BARRIER: {                           /* of the work-group, its memory and addresses: acquire and release */
+    /* of the work-group, its memory and addresses: acquire and release */
+    case K_BARRIER: {
         uint32_t group = sp_const(w, R_U32, 1, 2), what = sp_const(w, R_U32, 1, 0x8 | 0x40 | 0x100);
         PUT(w->to, OpControlBarrier, group, group, what);
         break;
@@ -132,8 +134,8 @@ static uint32_t item(Writer *w)
     return sp_extract(w, R_U32, OP(w, OpLoad, u3, w->invocation), 0);
 }
 
-/* Work-groups are whole, and who has nothing to do is told so by a branch: Mesa's driver on processors runs loops inside of
- * loops wrongly where a work-group is smaller than its vectors. */
+/* Work-groups are whole, and who has nothing to do is told so by a branch: Mesa's driver on processors runs
+ * loops inside of loops wrongly where a work-group is smaller than its vectors. */
 static void kernel(Writer *w)
 {
     const Kernel *k = w->k;

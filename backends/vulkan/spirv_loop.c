@@ -2,11 +2,11 @@
  * spirv_loop.c - loops.
  *
  * In:  K_LOOP and K_BRK.   Out: a structured loop.
- * A carried value is a variable of the function, read at the top of a turn and written at the end of it: all of them
- * move together, and what the loop leaves is what they hold then.
- * There are drivers (Mesa's on processors) that end all loops of a work-item after so many turns, and say nothing.
- * There a turn is several bodies one behind the other, each with its test, more of them where more turns are counted
- * on; and a loop that was ended, not left, says so in a word that the executor reads.
+ * A carried value is a variable of the function, read at the top of a turn and written at the end of it: all
+ * of them move together, and what the loop leaves is what they hold then.
+ * There are drivers (Mesa's on processors) that end all loops of a work-item after so many turns, and say
+ * nothing. There a turn is several bodies one behind the other, each with its test, more of them where more
+ * turns are counted on; and a loop that was ended, not left, says so in a word that the executor reads.
  */
 #include "spirv_words.h"
 
@@ -102,7 +102,8 @@ void sp_loop(Writer *w, const KIns *l)
 {
     const Kernel *k = w->k;
     Carried *c = NEWS(Carried, l->ncarry);
-    uint32_t head = sp_id(w), body = sp_id(w), more = sp_id(w), out = sp_id(w), around = w->around, left = w->left;
+    uint32_t head = sp_id(w), body = sp_id(w), more = sp_id(w), out = sp_id(w), around = w->around,
+             left = w->left;
     uint32_t counter = variable(w, sp_type(w, counter_reg(w), 1));
     for (int p = 0; p < l->ncarry; p++) {
         c[p] = carried(w, &k->ins[l->phi[p]]);
@@ -153,8 +154,8 @@ static double size_of(const Writer *w, int scope)
     return n;
 }
 
-/* Turns of all loops in a scope; *worst: the loop with the most of them that may still grow, its turns in *most. times:
- * how often the scope is entered. */
+/* Turns of all loops in a scope; *worst: the loop with the most of them that may still grow, its turns in
+ * *most. times: how often the scope is entered. */
 static double turns(const Writer *w, int scope, double times, Val *worst, double *most)
 {
     const KScope *s = &w->k->scope[scope];

@@ -2,10 +2,10 @@
  * spirv_place.c - operands, index forms, and the memory that they name.
  *
  * In:  values, forms, buffers.   Out: ids; loads and stores of single elements.
- * Global memory is reached by address, each parameter by a pointer to its elements that is read from the table at the
- * entry; places may be in front of it and behind it, by no more than the slack. Private arrays are variables of the
- * function whose elements are 32 bits wide or 64. Memory's bool is a byte, its f16 and bf16 are 16 bits: they are
- * raised and lowered here.
+ * Global memory is reached by address, each parameter by a pointer to its elements that is read from the
+ * table at the entry; places may be in front of it and behind it, by no more than the slack. Private arrays
+ * are variables of the function whose elements are 32 bits wide or 64. Memory's bool is a byte, its f16 and
+ * bf16 are 16 bits: they are raised and lowered here.
  */
 #include "spirv_words.h"
 
@@ -15,7 +15,8 @@ Ids sp_get(Writer *w, Val v, int width)
 {
     const KIns *i = &w->k->ins[v];
     Reg r = sp_reg((Dtype)i->dt);
-    Ids x = i->op == K_CONST ? (Ids){ { sp_operand(w, r, width > 1 ? 4 : 1, (uint64_t)i->bits) } } : w->val[v];
+    Ids x =
+        i->op == K_CONST ? (Ids){ { sp_operand(w, r, width > 1 ? 4 : 1, (uint64_t)i->bits) } } : w->val[v];
     if (width > 1 && i->w == 1) {
         if (i->op != K_CONST)
             x.id[0] = sp_splat(w, r, x.id[0], 4);
@@ -27,7 +28,10 @@ Ids sp_get(Writer *w, Val v, int width)
 /* ==================== index forms */
 
 static Reg index_reg(const Writer *w) { return w->wide ? R_U64 : R_U32; }
-static uint32_t index_const(Writer *w, int n, int64_t c) { return sp_const(w, index_reg(w), n, (uint64_t)c); }
+static uint32_t index_const(Writer *w, int n, int64_t c)
+{
+    return sp_const(w, index_reg(w), n, (uint64_t)c);
+}
 
 static uint32_t index_op(Writer *w, int op, int n, uint32_t x, uint32_t y)
 {
@@ -175,7 +179,8 @@ static uint32_t raise_(Writer *w, Dtype dt, int n, uint32_t x)
 static uint32_t lower_(Writer *w, Dtype dt, int n, uint32_t x)
 {
     switch (dt) {
-    case DT_BOOL: return OP(w, OpSelect, sp_type(w, R_U32, n), x, sp_const(w, R_U32, n, 1), sp_const(w, R_U32, n, 0));
+    case DT_BOOL:
+        return OP(w, OpSelect, sp_type(w, R_U32, n), x, sp_const(w, R_U32, n, 1), sp_const(w, R_U32, n, 0));
     case DT_F16: return sp_call(w, T_HALF_OUT, n, &x);
     case DT_BF16: return sp_call(w, T_BFLOAT_OUT, n, &x);
     default: return x;
@@ -198,8 +203,8 @@ static uint32_t pointer_to(Writer *w, const Buffer *b, uint32_t at)
             return OP(w, OpPtrAccessChain, sp_pointer(w, StorageAddress, type), w->param[i], at);
     for (int i = 0; b->space != GLOBAL && i < k->npriv; i++)
         if (k->priv[i] == b)
-            return OP(w, OpAccessChain, sp_pointer(w, b->space == LOCAL ? StorageWorkgroup : StorageFunction, type),
-                w->priv[i], at);
+            return OP(w, OpAccessChain,
+                sp_pointer(w, b->space == LOCAL ? StorageWorkgroup : StorageFunction, type), w->priv[i], at);
     return sp_fail(w, E_INTERNAL, "the buffer %s is not the kernel's", b->name), 0;
 }
 
@@ -257,7 +262,8 @@ static Ids load_lanes(Writer *w, const Buffer *b, const Reach *r, int64_t move)
     for (int c = 0; c < 4; c++) {
         for (int l = 0; l < 4; l++)
             e[l] = load_one(w, b, place(w, r, 4 * c + l, move));
-        x.id[c] = raise_(w, (Dtype)b->dt, 4, sp_op(w, OpCompositeConstruct, sp_type(w, raw_reg(b), 4), 4, e));
+        x.id[c] =
+            raise_(w, (Dtype)b->dt, 4, sp_op(w, OpCompositeConstruct, sp_type(w, raw_reg(b), 4), 4, e));
     }
     return x;
 }
@@ -345,7 +351,8 @@ static void push_constants(Writer *w, uint32_t address)
 static uint32_t pushed(Writer *w, int member, uint32_t type)
 {
     uint32_t at = sp_const(w, R_U32, 1, (uint64_t)member);
-    return OP(w, OpLoad, type, OP(w, OpAccessChain, sp_pointer(w, StoragePushConstant, type), w->pushed, at));
+    return OP(
+        w, OpLoad, type, OP(w, OpAccessChain, sp_pointer(w, StoragePushConstant, type), w->pushed, at));
 }
 
 /* A float zero that comes with the launch, and is made at the entry, once. */
@@ -361,14 +368,16 @@ static uint32_t hidden_zero(Writer *w, Reg r, int n, bool minus)
     if (r == R_F64)
         x = OP(w, OpUConvert, sp_type(w, bits, 1), x);
     if (minus)
-        x = OP(w, OpBitwiseXor, sp_type(w, bits, 1), x, sp_const(w, bits, 1, r == R_F64 ? 1ull << 63 : 1ull << 31));
+        x = OP(w, OpBitwiseXor, sp_type(w, bits, 1), x,
+            sp_const(w, bits, 1, r == R_F64 ? 1ull << 63 : 1ull << 31));
     x = OP(w, OpBitcast, sp_type(w, r, 1), x);
     *known = sp_splat(w, r, x, n);
     w->to = to;
     return *known;
 }
 
-/* There are drivers that take x * 0 for 0, also of infinities and nan, and x + 0 for x, also of -0, where they see a zero. */
+/* There are drivers that take x * 0 for 0, also of infinities and nan, and x + 0 for x, also of -0, where
+ * they see a zero. */
 uint32_t sp_operand(Writer *w, Reg r, int n, uint64_t bits)
 {
     bool zero = r == R_F32 ? !(bits & INT32_MAX) : r == R_F64 && !(bits & INT64_MAX);
@@ -390,7 +399,8 @@ static bool has_loops(const Kernel *k)
 static void table(Writer *w)
 {
     const Kernel *k = w->k;
-    uint32_t address = GLOBAL_(w, OpTypeVector, 0, sp_type(w, R_U32, 1), 2), to = element_pointer(w, address, 8);
+    uint32_t address = GLOBAL_(w, OpTypeVector, 0, sp_type(w, R_U32, 1), 2),
+             to = element_pointer(w, address, 8);
     push_constants(w, address);
     uint32_t p = OP(w, OpBitcast, to, pushed(w, PUSH_TABLE, address));
     for (int i = 0; i < k->nparam; i++) {
@@ -436,7 +446,8 @@ void sp_parameters(Writer *w)
         w->step = pushed(w, PUSH_STEP, sp_type(w, R_U32, 1));
     uint32_t id = k->ngrid ? OP(w, OpLoad, u3, w->invocation) : 0;
     for (int g = 0; g < k->ngrid; g++) {
-        uint32_t t = sp_type(w, index_reg(w), 1), x = sp_extract(w, R_U32, id, g), start = pushed(w, PUSH_START + g, t);
+        uint32_t t = sp_type(w, index_reg(w), 1), x = sp_extract(w, R_U32, id, g),
+                 start = pushed(w, PUSH_START + g, t);
         x = index_op(w, OpIAdd, 1, w->wide ? OP(w, OpUConvert, t, x) : x, start);
         PUSH(w->atom, w->natom, w->atom_cap, (SpVar){ k->grid[g].var, x });
     }

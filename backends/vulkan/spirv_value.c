@@ -2,8 +2,8 @@
  * spirv_value.c - instructions that give a value, on one component or on four.
  *
  * In:  an instruction of the kernel IR and the ids of its operands.   Out: the id of its result.
- * Floats are never contracted (every sum, product, quotient is decorated so), and what changes only bits is done on
- * bits. What the device does not compute exactly is a call of a function that does (exact.c).
+ * Floats are never contracted (every sum, product, quotient is decorated so), and what changes only bits is
+ * done on bits. What the device does not compute exactly is a call of a function that does (exact.c).
  */
 #include "spirv_words.h"
 
@@ -81,7 +81,8 @@ uint32_t sp_widen(Writer *w, bool is_signed, int n, uint32_t x)
     if (!is_signed || !w->caps->extends_badly)
         return op1(w, is_signed ? OpSConvert : OpUConvert, R_U64, n, x);
     uint32_t sign = sp_const(w, R_U64, n, 1ull << 31);
-    return op2(w, OpISub, R_U64, n, op2(w, OpBitwiseXor, R_U64, n, op1(w, OpUConvert, R_U64, n, x), sign), sign);
+    return op2(
+        w, OpISub, R_U64, n, op2(w, OpBitwiseXor, R_U64, n, op1(w, OpUConvert, R_U64, n, x), sign), sign);
 }
 
 static uint32_t low_word(Writer *w, int n, uint32_t x) { return op1(w, OpUConvert, R_U32, n, x); }
@@ -116,8 +117,8 @@ static uint32_t mulhi(Writer *w, Dtype dt, int n, const uint32_t *a)
 {
     bool s = dtype_signed(dt);
     if (is_narrow(dt))
-        return op2(w, s ? OpShiftRightArithmetic : OpShiftRightLogical, R_U32, n, op2(w, OpIMul, R_U32, n, a[0], a[1]),
-            sp_const(w, R_U32, n, (uint64_t)bits_of(dt)));
+        return op2(w, s ? OpShiftRightArithmetic : OpShiftRightLogical, R_U32, n,
+            op2(w, OpIMul, R_U32, n, a[0], a[1]), sp_const(w, R_U32, n, (uint64_t)bits_of(dt)));
     if (sp_reg(dt) == R_U64)
         return sp_call(w, s ? T_MULHI_I64 : T_MULHI_U64, n, a);
     uint32_t t = sp_type(w, R_U32, n), two = GLOBAL_(w, OpTypeStruct, 0, t, t);
@@ -198,8 +199,8 @@ static uint32_t on_bits(Writer *w, int op, Reg r, int n, uint32_t x, uint64_t ma
     return op1(w, OpBitcast, r, n, y);
 }
 
-/* The larger (smaller) of x and y, or y if x is nan; sure: it is not. A device may take either of two equal numbers; so the
- * sign is made of both: the larger of two has one if both have. */
+/* The larger (smaller) of x and y, or y if x is nan; sure: it is not. A device may take either of two equal
+ * numbers; so the sign is made of both: the larger of two has one if both have. */
 static uint32_t most(Writer *w, bool max, bool sure, Reg r, int n, uint32_t x, uint32_t y)
 {
     Reg u = r == R_F64 ? R_U64 : R_U32;
@@ -221,7 +222,8 @@ static uint32_t extreme(Writer *w, const KIns *i, Reg r, int n, const uint32_t *
     double c = k_const_of(w->k, i->arg[1], &bits) ? k_float_of(r == R_F64 ? DT_F64 : DT_F32, bits) : NAN;
     if (isnan(c) || c == 0)
         return most(w, max, c == 0, r, n, a[c == 0], a[c != 0]);
-    return select_(w, r, n, op2(w, max ? OpFOrdGreaterThan : OpFOrdLessThan, R_BOOL, n, a[1], a[0]), a[1], a[0]);
+    return select_(
+        w, r, n, op2(w, max ? OpFOrdGreaterThan : OpFOrdLessThan, R_BOOL, n, a[1], a[0]), a[1], a[0]);
 }
 
 static uint32_t fma_(Writer *w, Reg r, int n, const uint32_t *a)
@@ -275,8 +277,8 @@ static uint32_t rounding(Writer *w, int to, int n, uint32_t x)
 
 static uint32_t comparison(Writer *w, KOp op, Dtype of, int n, const uint32_t *a)
 {
-    static const int f[] = { OpFOrdEqual, OpFUnordNotEqual, OpFOrdLessThan, OpFOrdLessThanEqual, OpFOrdGreaterThan,
-        OpFOrdGreaterThanEqual };
+    static const int f[] = { OpFOrdEqual, OpFUnordNotEqual, OpFOrdLessThan, OpFOrdLessThanEqual,
+        OpFOrdGreaterThan, OpFOrdGreaterThanEqual };
     static const int s[] = { OpIEqual, OpINotEqual, OpSLessThan, OpSLessThanEqual, OpSGreaterThan,
         OpSGreaterThanEqual };
     static const int u[] = { OpIEqual, OpINotEqual, OpULessThan, OpULessThanEqual, OpUGreaterThan,
@@ -303,13 +305,15 @@ static uint32_t conversion(Writer *w, Dtype of, Dtype to, int n, uint32_t x)
     if (of == DT_BOOL)
         return to == DT_BOOL ? x : one_or_zero(w, to, n, x);
     if (to == DT_BOOL)
-        return op2(w, dtype_float(of) ? OpFUnordNotEqual : OpINotEqual, R_BOOL, n, x, sp_const(w, from, n, 0));
+        return op2(
+            w, dtype_float(of) ? OpFUnordNotEqual : OpINotEqual, R_BOOL, n, x, sp_const(w, from, n, 0));
     if (dtype_float(of) && dtype_float(to))
         return from == r ? x : op1(w, OpFConvert, r, n, x);
     if (dtype_float(to))
         return op1(w, dtype_signed(of) ? OpConvertSToF : OpConvertUToF, r, n, x);
     if (dtype_float(of))
-        return sp_narrow(w, to, n, op1(w, dtype_signed(to) || is_narrow(to) ? OpConvertFToS : OpConvertFToU, r, n, x));
+        return sp_narrow(
+            w, to, n, op1(w, dtype_signed(to) || is_narrow(to) ? OpConvertFToS : OpConvertFToU, r, n, x));
     if (from != r)
         x = r == R_U64 ? sp_widen(w, dtype_signed(of), n, x) : op1(w, OpUConvert, r, n, x);
     return sp_narrow(w, to, n, x);
@@ -330,13 +334,17 @@ uint32_t sp_value(Writer *w, const KIns *i, Dtype of, int n, const uint32_t *a)
     case K_BITS: return same_bits(w, of, dt, n, a[0]);
     case K_ROUND: return rounding(w, (int)i->bits, n, a[0]);
     case K_CALL:
-        return sp_fail(w, E_DTYPE, "%s of %s is not available on Vulkan devices, which have no library of such "
-            "functions; convert to f32, or choose another device", i->name, dtype_name(dt)), 0;
+        return sp_fail(w, E_DTYPE,
+                   "%s of %s is not available on Vulkan devices, which have no library of such "
+                   "functions; convert to f32, or choose another device",
+                   i->name, dtype_name(dt)),
+               0;
     case K_EQ: case K_NE: case K_LT: case K_LE: case K_GT: case K_GE:
         return comparison(w, (KOp)i->op, of, n, a);
     default:
-        return dt == DT_BOOL ? bool_value(w, (KOp)i->op, n, a) : dtype_float(dt) ? float_value(w, i, dt, n, a)
-            : int_value(w, (KOp)i->op, dt, n, a);
+        return dt == DT_BOOL ? bool_value(w, (KOp)i->op, n, a) :
+            dtype_float(dt)  ? float_value(w, i, dt, n, a) :
+                               int_value(w, (KOp)i->op, dt, n, a);
     }
 }
 
@@ -364,7 +372,10 @@ uint32_t sp_horizontal(Writer *w, KOp op, Dtype dt, const Ids *x)
 
 /* ==================== functions */
 
-static FmaForm form_of(const Writer *w, Template t) { return t == T_FMA32 ? (FmaForm)w->caps->fma[0] : FMA_INTEGER; }
+static FmaForm form_of(const Writer *w, Template t)
+{
+    return t == T_FMA32 ? (FmaForm)w->caps->fma[0] : FMA_INTEGER;
+}
 
 static uint32_t operand(Writer *w, const Kernel *k, Val v, int n)
 {

@@ -38,7 +38,8 @@ void sp_label(Writer *w, uint32_t id)
     w->last_label = id;
 }
 
-void sp_text(Words *s, int op, int n, const uint32_t *before, const char *text, int nafter, const uint32_t *after)
+void sp_text(
+    Words *s, int op, int n, const uint32_t *before, const char *text, int nafter, const uint32_t *after)
 {
     size_t bytes = strlen(text) + 1, k = (bytes + 3) / 4;
     word(s, (uint32_t)(1 + (size_t)n + k + (size_t)nafter) << 16 | (uint32_t)op);
@@ -110,7 +111,8 @@ static uint32_t narrow(Writer *w, bool bytes)
             "arrays of 8-bit elements (bool, i8, u8): convert them to i32, or choose another device");
     else
         capability(w, asked, c->short_storage, CapStorage16,
-            "arrays of 16-bit elements (f16, bf16, i16, u16): convert them to f32 or i32, or choose another device");
+            "arrays of 16-bit elements (f16, bf16, i16, u16): convert them to f32 or i32, or choose another "
+            "device");
     return bytes ? 8 : 16;
 }
 
@@ -125,11 +127,13 @@ uint32_t sp_type(Writer *w, Reg r, int n)
         t = narrow(w, r == R_U8);
         break;
     case R_U64:
-        capability(w, &w->has_i64, w->caps->i64, CapInt64, "64-bit integers: convert to i32, or choose another device");
+        capability(w, &w->has_i64, w->caps->i64, CapInt64,
+            "64-bit integers: convert to i32, or choose another device");
         t = 64;
         break;
     case R_F64:
-        capability(w, &w->has_f64, w->caps->f64, CapFloat64, "f64: convert to f32, or choose another device");
+        capability(
+            w, &w->has_f64, w->caps->f64, CapFloat64, "f64: convert to f32, or choose another device");
         return GLOBAL_(w, OpTypeFloat, 0, 64);
     case R_F32: return GLOBAL_(w, OpTypeFloat, 0, 32);
     default: t = 32;

@@ -2,8 +2,8 @@
  * vk.h - the Vulkan backend's own header: the loader's functions, devices, memory, executables.
  * The loader (libvulkan.so.1) is opened at run time, so a machine without one still runs everything else.
  *
- * Kernels reach memory by address (buffer device addresses), so nothing is bound: a launch pushes the address of a
- * table of its parameters' addresses, STEP, and where its part of the grid begins.
+ * Kernels reach memory by address (buffer device addresses), so nothing is bound: a launch pushes the
+ * address of a table of its parameters' addresses, STEP, and where its part of the grid begins.
  */
 #ifndef HEDDLE_VULKAN_H
 #define HEDDLE_VULKAN_H
@@ -19,18 +19,21 @@
 #define VK_LOADER(X) X(CreateInstance) X(EnumerateInstanceVersion) X(EnumerateInstanceLayerProperties) \
     X(EnumerateInstanceExtensionProperties)
 #define VK_INSTANCE(X) \
-    X(DestroyInstance) X(EnumeratePhysicalDevices) X(GetPhysicalDeviceProperties) X(GetPhysicalDeviceProperties2) \
-    X(GetPhysicalDeviceFeatures2) X(GetPhysicalDeviceMemoryProperties) X(GetPhysicalDeviceQueueFamilyProperties) \
-    X(CreateDevice) X(GetDeviceProcAddr)
+    X(DestroyInstance) \
+    X(EnumeratePhysicalDevices) X(GetPhysicalDeviceProperties) X(GetPhysicalDeviceProperties2) \
+        X(GetPhysicalDeviceFeatures2) X(GetPhysicalDeviceMemoryProperties) \
+            X(GetPhysicalDeviceQueueFamilyProperties) X(CreateDevice) X(GetDeviceProcAddr)
 #define VK_DEVICE(X) \
-    X(DestroyDevice) X(GetDeviceQueue) X(CreateBuffer) X(DestroyBuffer) X(GetBufferMemoryRequirements) \
-    X(AllocateMemory) X(FreeMemory) X(BindBufferMemory) X(MapMemory) X(UnmapMemory) X(GetBufferDeviceAddress) \
-    X(CreateShaderModule) X(DestroyShaderModule) X(CreatePipelineLayout) X(DestroyPipelineLayout) \
-    X(CreatePipelineCache) X(GetPipelineCacheData) X(DestroyPipelineCache) \
-    X(CreateComputePipelines) X(DestroyPipeline) X(CreateCommandPool) X(DestroyCommandPool) \
-    X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer) X(ResetCommandPool) X(CmdBindPipeline) \
-    X(CmdPushConstants) X(CmdDispatch) X(CmdPipelineBarrier) X(CmdCopyBuffer) X(QueueSubmit) X(CreateFence) \
-    X(DestroyFence) X(WaitForFences) X(ResetFences) X(DeviceWaitIdle)
+    X(DestroyDevice) \
+    X(GetDeviceQueue) X(CreateBuffer) X(DestroyBuffer) X(GetBufferMemoryRequirements) X(AllocateMemory) \
+        X(FreeMemory) X(BindBufferMemory) X(MapMemory) X(UnmapMemory) X(GetBufferDeviceAddress) \
+            X(CreateShaderModule) X(DestroyShaderModule) X(CreatePipelineLayout) X(DestroyPipelineLayout) \
+                X(CreatePipelineCache) X(GetPipelineCacheData) X(DestroyPipelineCache) \
+                    X(CreateComputePipelines) X(DestroyPipeline) X(CreateCommandPool) X(DestroyCommandPool) \
+                        X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer) \
+                            X(ResetCommandPool) X(CmdBindPipeline) X(CmdPushConstants) X(CmdDispatch) \
+                                X(CmdPipelineBarrier) X(CmdCopyBuffer) X(QueueSubmit) X(CreateFence) \
+                                    X(DestroyFence) X(WaitForFences) X(ResetFences) X(DeviceWaitIdle)
 typedef struct VkApi {
 #define X(f) PFN_vk##f f;
     VK_LOADER(X) VK_INSTANCE(X) VK_DEVICE(X)
@@ -42,14 +45,17 @@ typedef struct VkApi {
     (fault("vulkan", "vk" #call) ? VK_ERROR_OUT_OF_DEVICE_MEMORY : (api)->call(__VA_ARGS__))
 #define VK_DO(dev, call, ...) VK_TRY(&(dev)->f, call, __VA_ARGS__)
 
-/* What a launch pushes. `start` is read as i32 where the kernel's indices are, so its low half comes first. */
+/* What a launch pushes. `start` is read as i32 where the kernel's indices are, so its low half comes
+ * first. */
 typedef struct Pushed { uint64_t table; int32_t step, zero; int64_t start[3]; } Pushed;
 
-/* A part of a block of memory. SLACK_BYTES lie before and behind what is asked for: kernels read past ends. */
+/* A part of a block of memory. SLACK_BYTES lie before and behind what is asked for: kernels read past
+ * ends. */
 typedef struct VkBlock VkBlock;
 typedef struct VkPiece {
     VkBlock *block; size_t size;                /* what it takes of it, slack included */
-    VkBuffer buffer; size_t at;                 /* the first byte behind the slack: its place in the block's buffer, */
+    /* the first byte behind the slack: its place in the block's buffer, */
+    VkBuffer buffer; size_t at;
     uint64_t address;                           /* its address, */
     unsigned char *host;                        /* and where it is mapped; NULL: the host does not see it */
 } VkPiece;
@@ -75,7 +81,8 @@ typedef struct VkDev {
     VkDevice device;
     VkQueue queue;
     uint32_t family;
-    int type_near, type_host;                   /* of memory: for arrays; that the host sees (may be the same) */
+    /* of memory: for arrays; that the host sees (may be the same) */
+    int type_near, type_host;
     bool mapped;                                /* the host sees arrays */
     VkPipelineLayout layout;
     VkMaker maker;
@@ -84,7 +91,8 @@ typedef struct VkDev {
     pthread_mutex_t queue_lock;                 /* submitting */
     pthread_mutex_t lock;                       /* transfers: stream and staging */
     pthread_mutex_t block_lock;
-    VkBlock *block[2]; size_t block_size[2];    /* of its own memory; of what the host sees. The size of the next */
+    /* of its own memory; of what the host sees. The size of the next */
+    VkBlock *block[2]; size_t block_size[2];
     _Atomic bool lost;                          /* nobody knows what it is doing: it is not used any more */
     Pool pool;
     VkStream stream;
@@ -105,7 +113,8 @@ bool vk_lost(const VkDev *);                    /* and if so, records an error *
 bool vk_piece(VkDev *, size_t bytes, bool host, VkPiece *);
 void vk_piece_drop(VkDev *, VkPiece *);
 void vk_blocks_drop(VkDev *);                   /* those that are empty */
-void vk_blocks_forget(VkDev *);                 /* all, of a device that is lost: the driver keeps its memory */
+/* all, of a device that is lost: the driver keeps its memory */
+void vk_blocks_forget(VkDev *);
 
 /* memory.c */
 int vk_alloc(Device *, size_t, Mem **);
@@ -124,7 +133,8 @@ int vk_stream_run(VkDev *, VkStream *);         /* submits and waits; nothing wh
 void vk_barrier(VkDev *, VkCommandBuffer);      /* what comes sees what went before */
 /* NULL after an error. kept may have no cache */
 VkPipeline vk_pipeline(VkDev *, const VkKept *, const char *name, const uint32_t *words, size_t n);
-void vk_kept_open(VkDev *, VkKept *, const uint64_t code[2]);   /* code: a hash of all words of the program */
+/* code: a hash of all words of the program */
+void vk_kept_open(VkDev *, VkKept *, const uint64_t code[2]);
 void vk_kept_close(VkDev *, VkKept *, bool whole);              /* whole: all its pipelines are made */
 
 /* exec.c */
@@ -133,7 +143,8 @@ int vk_run(Exec *, int nin, Mem *const *in, int nout, Mem **out);
 void vk_drop(Exec *);
 int vk_code(Exec *, Text *);
 
-/* probe.c: what the device computes exactly, into its caps. An error code if the device fails to run anything. */
+/* probe.c: what the device computes exactly, into its caps. An error code if the device fails to run
+ * anything. */
 int vk_probe(VkDev *);
 
 #endif

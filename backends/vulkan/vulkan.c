@@ -2,10 +2,10 @@
  * vulkan.c - the loader, and every physical device that can run kernels in one list.
  *
  * In:  libvulkan.so.1, if there is one.   Out: vulkan_backend, devices vulkan:0, vulkan:1 ...
- * A device must know Vulkan 1.2 and buffer device addresses; one that does not is left out and said so. What it
- * computes exactly, and what has to be done for it, is probed when it is opened (probe.c).
- * HEDDLE_CHECK=validation turns the validation layer on, and its complaints into errors; HEDDLE_CHECK=staging copies
- * arrays as on a graphics card also where the host sees the device's memory.
+ * A device must know Vulkan 1.2 and buffer device addresses; one that does not is left out and said so. What
+ * it computes exactly, and what has to be done for it, is probed when it is opened (probe.c).
+ * HEDDLE_CHECK=validation turns the validation layer on, and its complaints into errors;
+ * HEDDLE_CHECK=staging copies arrays as on a graphics card also where the host sees the device's memory.
  */
 #include "vk.h"
 
@@ -51,8 +51,11 @@ int vk_fail(VkResult e, const char *what)
 bool vk_lost(const VkDev *d)
 {
     if (d->lost)
-        error_set(E_DEVICE, "%s is lost: a computation on it did not end as it should, and it is not used any more; start the "
-            "program anew, or choose another device", d->base.info.name);
+        error_set(E_DEVICE,
+            "%s is lost: a computation on it did not end as it should, and it is not used any more; start "
+            "the "
+            "program anew, or choose another device",
+            d->base.info.name);
     return d->lost;
 }
 
@@ -86,7 +89,8 @@ static bool has_layer(const char *name)
 
 static VkResult instance_new(void)
 {
-    static const char *const layer[] = { "VK_LAYER_KHRONOS_validation" }, *const extension[] = { "VK_EXT_debug_utils" };
+    static const char *const layer[] = { "VK_LAYER_KHRONOS_validation" },
+                             *const extension[] = { "VK_EXT_debug_utils" };
     const VkApplicationInfo app = { .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pEngineName = "heddle",
         .apiVersion = VK_API_VERSION_1_2 };
     VkInstanceCreateInfo c = { .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &app };
@@ -118,7 +122,8 @@ static int compute_family(const VkApi *f, VkPhysicalDevice p)
     f->GetPhysicalDeviceQueueFamilyProperties(p, &n, q);
     int best = -1;
     for (uint32_t i = 0; i < n; i++)            /* one that does graphics too is the main one */
-        if ((q[i].queueFlags & VK_QUEUE_COMPUTE_BIT) && (best < 0 || (q[i].queueFlags & VK_QUEUE_GRAPHICS_BIT)))
+        if ((q[i].queueFlags & VK_QUEUE_COMPUTE_BIT) &&
+            (best < 0 || (q[i].queueFlags & VK_QUEUE_GRAPHICS_BIT)))
             best = (int)i;
     return best;
 }
@@ -179,7 +184,8 @@ static void list_device(VkPhysicalDevice p)
 static void no_list(const char *call, VkResult e)
 {
     const char *s = result_text(e);
-    snprintf(found.text, sizeof found.text, "Vulkan devices cannot be listed: %s fails: %s", call, s ? s : "an unknown error");
+    snprintf(found.text, sizeof found.text, "Vulkan devices cannot be listed: %s fails: %s", call,
+        s ? s : "an unknown error");
     found.missing = found.text;
 }
 
@@ -196,7 +202,8 @@ static bool load_instance(PFN_vkGetInstanceProcAddr get)
     }
     VkResult e = instance_new();
     if (e) {
-        found.missing = "no Vulkan driver: install your GPU's, or apt install mesa-vulkan-drivers for a device on "
+        found.missing =
+            "no Vulkan driver: install your GPU's, or apt install mesa-vulkan-drivers for a device on "
             "the processor";
         if (e != VK_ERROR_INCOMPATIBLE_DRIVER)
             no_list("vkCreateInstance", e);
@@ -217,9 +224,11 @@ static bool load_instance(PFN_vkGetInstanceProcAddr get)
 static void find_devices(void)
 {
     void *lib = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
-    PFN_vkGetInstanceProcAddr get = lib ? (PFN_vkGetInstanceProcAddr)dlsym(lib, "vkGetInstanceProcAddr") : NULL;
+    PFN_vkGetInstanceProcAddr get =
+        lib ? (PFN_vkGetInstanceProcAddr)dlsym(lib, "vkGetInstanceProcAddr") : NULL;
     if (!get) {
-        found.missing = "no Vulkan loader (libvulkan.so.1): apt install libvulkan1, and mesa-vulkan-drivers for "
+        found.missing =
+            "no Vulkan loader (libvulkan.so.1): apt install libvulkan1, and mesa-vulkan-drivers for "
             "a device on the processor";
         return;
     }
@@ -235,7 +244,8 @@ static void find_devices(void)
     if (found.text[0])
         found.missing = found.text;
     else if (!found.n)
-        found.missing = "no Vulkan device: install your GPU's driver, or apt install mesa-vulkan-drivers for one on "
+        found.missing =
+            "no Vulkan device: install your GPU's driver, or apt install mesa-vulkan-drivers for one on "
             "the processor";
 }
 
@@ -260,8 +270,8 @@ static const char *missing(void)
 
 /* ==================== opening a device */
 
-/* Which widths of floats (bit 0: f16, 1: f32, 2: f64) a mode may be asked for, where the device has it for `has` of
- * them. */
+/* Which widths of floats (bit 0: f16, 1: f32, 2: f64) a mode may be asked for, where the device has it for
+ * `has` of them. */
 static int widths(int has, VkShaderFloatControlsIndependence free)
 {
     switch (free) {
@@ -275,12 +285,14 @@ static void describe(VkDev *d, const Features *x)
 {
     DeviceInfo *i = &d->base.info;
     SpirvCaps *c = &d->caps;
-    VkPhysicalDeviceDriverProperties driver = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES };
+    VkPhysicalDeviceDriverProperties driver = { .sType =
+                                                    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES };
     VkPhysicalDeviceFloatControlsProperties m = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES, .pNext = &driver };
     VkPhysicalDeviceMaintenance3Properties most = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &m };
-    VkPhysicalDeviceProperties2 p = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &most };
+    VkPhysicalDeviceProperties2 p = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+        .pNext = &most };
     VkPhysicalDeviceMemoryProperties heaps;
     d->f.GetPhysicalDeviceProperties2(d->physical, &p);
     d->f.GetPhysicalDeviceMemoryProperties(d->physical, &heaps);
@@ -291,7 +303,8 @@ static void describe(VkDev *d, const Features *x)
     snprintf(i->driver, sizeof i->driver, "%.60s %.60s", driver.driverName, driver.driverInfo);
     i->is_cpu = i->scalar = p.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     for (uint32_t h = 0; h < heaps.memoryHeapCount; h++)
-        if ((heaps.memoryHeaps[h].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) && heaps.memoryHeaps[h].size > i->memory)
+        if ((heaps.memoryHeaps[h].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) &&
+            heaps.memoryHeaps[h].size > i->memory)
             i->memory = heaps.memoryHeaps[h].size;
     i->machine = machine_gpu;
     if (i->is_cpu)
@@ -301,7 +314,8 @@ static void describe(VkDev *d, const Features *x)
     i->max_alloc = most.maxMemoryAllocationSize < i->memory ? most.maxMemoryAllocationSize : i->memory;
     i->has_i64 = x->all.features.shaderInt64;
     i->no_library = true;
-    i->has_f64 = x->all.features.shaderFloat64 && i->has_i64;   /* its exact fma is made of 64-bit integers */
+    /* its exact fma is made of 64-bit integers */
+    i->has_f64 = x->all.features.shaderFloat64 && i->has_i64;
     i->has_f16 = x->v12.shaderFloat16;
     memcpy(d->groups, p.properties.limits.maxComputeWorkGroupCount, sizeof d->groups);
     pool_new(&d->pool, i->memory);
@@ -312,7 +326,8 @@ static void describe(VkDev *d, const Features *x)
         (m.shaderDenormPreserveFloat64 ? 4 : 0), m.denormBehaviorIndependence);
     c->nearest = widths((m.shaderRoundingModeRTEFloat16 ? 1 : 0) | (m.shaderRoundingModeRTEFloat32 ? 2 : 0) |
         (m.shaderRoundingModeRTEFloat64 ? 4 : 0), m.roundingModeIndependence);
-    c->specials = (m.shaderSignedZeroInfNanPreserveFloat32 ? 2 : 0) | (m.shaderSignedZeroInfNanPreserveFloat64 ? 4 : 0);
+    c->specials = (m.shaderSignedZeroInfNanPreserveFloat32 ? 2 : 0) |
+        (m.shaderSignedZeroInfNanPreserveFloat64 ? 4 : 0);
     if (!i->has_f64)
         c->denormals &= ~4, c->nearest &= ~4, c->specials &= ~4;
 }
@@ -332,8 +347,10 @@ static int memory_type(const VkPhysicalDeviceMemoryProperties *m, VkMemoryProper
 
 static void choose_memory(VkDev *d)
 {
-    const VkMemoryPropertyFlags near = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, seen = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
-        VK_MEMORY_PROPERTY_HOST_COHERENT_BIT, cached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+    const VkMemoryPropertyFlags near = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
+                                seen = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+        VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+                                cached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
     VkPhysicalDeviceMemoryProperties m;
     VkPhysicalDeviceProperties p;
     d->f.GetPhysicalDeviceMemoryProperties(d->physical, &m);
@@ -341,7 +358,8 @@ static void choose_memory(VkDev *d)
     d->type_host = memory_type(&m, seen, cached);
     d->type_near = memory_type(&m, near, 0);
     int both = memory_type(&m, near | seen, cached);
-    bool shared = p.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU || p.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+    bool shared = p.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU ||
+        p.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
     d->mapped = shared && both >= 0 && !check_wanted("staging");
     if (d->mapped)
         d->type_near = both;
@@ -359,8 +377,10 @@ static VkResult make_device(VkDev *d, const Features *has)
     VkPhysicalDeviceVulkan11Features v11 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
         .pNext = &v12,
         .storageBuffer16BitAccess = has->v11.storageBuffer16BitAccess };
-    const VkPhysicalDeviceFeatures2 f = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11,
-        { .shaderInt64 = has->all.features.shaderInt64, .shaderFloat64 = has->all.features.shaderFloat64,
+    const VkPhysicalDeviceFeatures2 f = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+        .pNext = &v11,
+        { .shaderInt64 = has->all.features.shaderInt64,
+            .shaderFloat64 = has->all.features.shaderFloat64,
             .shaderInt16 = has->all.features.shaderInt16 } };
     const VkDeviceCreateInfo c = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = &f,
         .queueCreateInfoCount = 1,
@@ -435,7 +455,8 @@ static Device *open_device(int index)
     features_of(&found.f, d->physical, &has);
     describe(d, &has);
     choose_memory(d);
-    VkResult e = machine_override(&d->base.info.machine) ? VK_ERROR_INITIALIZATION_FAILED : make_device(d, &has);
+    VkResult e =
+        machine_override(&d->base.info.machine) ? VK_ERROR_INITIALIZATION_FAILED : make_device(d, &has);
     if (e)
         vk_fail(e, d->base.info.name);
     else if (!vk_probe(d)) {
@@ -448,12 +469,26 @@ static Device *open_device(int index)
 
 static int wait_(Mem *m) { (void)m; return 0; }                 /* calls finish before they return */
 static bool ready(Mem *m) { (void)m; return true; }
-/* No view without a copy: what a kernel reads past an end belongs to the allocation, which goes back to the pool. */
+/* No view without a copy: what a kernel reads past an end belongs to the allocation, which goes back to the
+ * pool. */
 static const void *no_map(Mem *m) { (void)m; return NULL; }
 
 const Backend vulkan_backend = {
-    .kind = "vulkan", .count = count, .gpu = gpu, .missing = missing, .open = open_device, .close = close_device,
-    .alloc = vk_alloc, .release = vk_release, .write = vk_write, .read = vk_read, .wait = wait_, .ready = ready,
+    .kind = "vulkan",
+    .count = count,
+    .gpu = gpu,
+    .missing = missing,
+    .open = open_device,
+    .close = close_device,
+    .alloc = vk_alloc,
+    .release = vk_release,
+    .write = vk_write,
+    .read = vk_read,
+    .wait = wait_,
+    .ready = ready,
     .map = no_map,
-    .build = vk_build, .run = vk_run, .drop = vk_drop, .code = vk_code,
+    .build = vk_build,
+    .run = vk_run,
+    .drop = vk_drop,
+    .code = vk_code,
 };

@@ -25,7 +25,10 @@ double body_weight(const Graph *g)
             most = w > most ? w : most;
         }
         if (i->op == OP_region)
-            c += most * (i->region->kind == SCAN ? (double)i->region->length : i->region->kind == WHILE ? TURNS : 1);
+            c += most *
+                (i->region->kind == SCAN         ? (double)i->region->length :
+                        i->region->kind == WHILE ? TURNS :
+                                                   1);
         else
             c += size_of(g, i->out) * elem_cost(g, i);
     }
@@ -84,8 +87,8 @@ static void dynamic_operands(const Graph *g, const Ins *i, bool *dyn, bool any)
         dyn[i->in[k]] = dyn[i->in[k]] || any;
 }
 
-/* Bodies are evaluated element by element at constant indices; only what a slice, a gather or a nested loop's step
- * moves is at a computed one. What is read so from outside should lie in memory. */
+/* Bodies are evaluated element by element at constant indices; only what a slice, a gather or a nested
+ * loop's step moves is at a computed one. What is read so from outside should lie in memory. */
 void body_dynamic(const Graph *g, bool *in)
 {
     bool *dyn = NEWS(bool, g->nval);

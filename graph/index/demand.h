@@ -1,7 +1,8 @@
 /*
  * demand.h - which elements of which operands an element of a graph's value needs.
  *
- * The element rule of every op, walks over operands, and what walks count with: interned indices, lists of variables, sets.
+ * The element rule of every op, walks over operands, and what walks count with: interned indices, lists of
+ * variables, sets.
  */
 #ifndef HEDDLE_DEMAND_H
 #define HEDDLE_DEMAND_H
@@ -11,22 +12,26 @@
 
 /* ==================== the element rule (elem.c): which elements of which operands an element needs */
 
-typedef struct Demand { Ref v; Form idx[MAXRANK]; int n; int64_t at; } Demand;       /* at: concat: where the part begins */
+/* at: concat: where the part begins */
+typedef struct Demand { Ref v; Form idx[MAXRANK]; int n; int64_t at; } Demand;
 
-/* Operand demands of element idx of result k of an op that is not a reduction, region or own shape. Views give one; const,
- * data and iota none; concat the parts that the index range can meet. Returns how many; *out in the arena. */
+/* Operand demands of element idx of result k of an op that is not a reduction, region or own shape. Views
+ * give one; const, data and iota none; concat the parts that the index range can meet. Returns how many;
+ * *out in the arena. */
 int elem_rule(const Graph *, const Ins *, int k, const Form *idx, Demand **out);
-/* The variables a reduction or dot runs over, and its operands' demands (1 or 2). Variables are named by (extents, position,
- * depth), so the same element demanded by two loops has the same name: that is how rows are found. */
+/* The variables a reduction or dot runs over, and its operands' demands (1 or 2). Variables are named by
+ * (extents, position, depth), so the same element demanded by two loops has the same name: that is how rows
+ * are found. */
 int elem_reduce(const Graph *, const Ins *, const Form *idx, const Atom *const **ks, int *nk, Demand out[2]);
-const Atom *const *elem_space(const char *kind, const int64_t *extent, int n, int depth);     /* the same ones whoever asks */
+/* the same ones whoever asks */
+const Atom *const *elem_space(const char *kind, const int64_t *extent, int n, int depth);
 void elem_open(void);                           /* forgets the names: after form_open */
 int elem_depth(const Form *idx, int n);
 double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap instructions */
 const AtomSet *idx_deps(const Form *, int n);
 
-/* What a walk over operands has still to look at, the next one on top. It is no recursion, which would be as deep as a chain is
- * long. fr, tag, loops: the walk's own. */
+/* What a walk over operands has still to look at, the next one on top. It is no recursion, which would be as
+ * deep as a chain is long. fr, tag, loops: the walk's own. */
 typedef struct Todo { Ref v; const Form *idx; struct Frame *fr; int tag; const struct Vars *loops; } Todo;
 typedef struct Todos { Todo *at; int n, cap; } Todos;
 void todo_add(Todos *, Todo);
@@ -35,11 +40,13 @@ bool todo_next(Todos *, Todo *);                /* false: none is left */
 int elems_of(const Form *, int n, const Atom ***);     /* the A_ELEM atoms inside, outermost only */
 bool idx_equal(const Form *, const Form *, int n);      /* forms are interned: pointers */
 
-/* What v needs at idx: elem_rule or elem_reduce, whichever it is. Leaves (inputs, constants, own shapes) give 0. */
+/* What v needs at idx: elem_rule or elem_reduce, whichever it is. Leaves (inputs, constants, own shapes)
+ * give 0. */
 int demands_of(const Graph *, Ref v, const Form *idx, Demand **out, const Atom *const **ks, int *nk);
 
 /* ==================== what walks count with (sets.c)
- * Indices and lists of variables are interned while a program is scheduled: equal ones are the same pointer. */
+ * Indices and lists of variables are interned while a program is scheduled: equal ones are the same
+ * pointer. */
 
 typedef struct Idx { int n; const AtomSet *deps; Form f[]; } Idx;
 typedef struct Vars { int n; double vol; const Atom *a[]; } Vars;       /* vol: product of the extents */
@@ -47,8 +54,10 @@ void sets_open(void);
 const Idx *idx_of(const Form *, int n);
 const Vars *vars_of(const Atom *const *, int n);
 const Vars *vars_join(const Vars *, const Atom *const *, int n);        /* more behind */
-const Vars *vars_upto(const Vars *, const AtomSet *);                   /* up to the innermost one that is in the set */
-double vars_vol_upto(const Vars *, const Vars *, const AtomSet *);      /* volume of both in a row, up to the same */
+/* up to the innermost one that is in the set */
+const Vars *vars_upto(const Vars *, const AtomSet *);
+/* volume of both in a row, up to the same */
+double vars_vol_upto(const Vars *, const Vars *, const AtomSet *);
 double vars_vol_in(const Vars *, const AtomSet *);                      /* volume of those in the set */
 bool set_meets(const AtomSet *, const Vars *);
 bool set_covers(const AtomSet *, const Vars *);
@@ -60,16 +69,19 @@ bool seen_has(const Seen *, uint64_t, uint64_t, uint64_t, uint64_t);
 #define PTR(p)  ((uint64_t)(uintptr_t)(p))
 
 /* ==================== the walk (walk.c): from an element to what it needs
- * Each element is visited once for each tag and each list of loops around it (of which those count that it depends on).
- * Whether indices that are elements of values themselves are walked as well is a question of what is asked: `computed`, where
- * it is what is loaded or evaluated; not where it is how places follow from loops. */
+ * Each element is visited once for each tag and each list of loops around it (of which those count that it
+ * depends on).
+ * Whether indices that are elements of values themselves are walked as well is a question of what is asked:
+ * `computed`, where it is what is loaded or evaluated; not where it is how places follow from loops. */
 
-typedef enum Onward { WALK_INTO, WALK_PAST, WALK_DONE } Onward;        /* to its operands; not to them; nowhere */
+/* to its operands; not to them; nowhere */
+typedef enum Onward { WALK_INTO, WALK_PAST, WALK_DONE } Onward;
 typedef struct Visit {
     Ref v; const Form *idx; const Idx *key;
     const Ins *i;                               /* NULL: an input */
     int tag; const Vars *loops;                 /* operands get what visit() leaves here */
-    int n; Demand *d; const Atom *const *ks; int nk;    /* after visit_demands(): what it needs, and the loops of a reduction */
+    /* after visit_demands(): what it needs, and the loops of a reduction */
+    int n; Demand *d; const Atom *const *ks; int nk;
 } Visit;
 typedef struct DemandWalk DemandWalk;
 struct DemandWalk {
@@ -83,15 +95,18 @@ struct DemandWalk {
 bool demand_walk(DemandWalk *, Ref v, const Form *idx, int tag, const Vars *loops);
 void visit_demands(const DemandWalk *, Visit *);
 
-/* ==================== what the body of a region costs (body.c). Bodies must be expanded before they are judged. */
+/* ==================== what the body of a region costs (body.c). Bodies must be expanded before they are
+ * judged. */
 
-double body_state(const Graph *, const Region *, bool acc_only);        /* elements of the carry and accumulators */
+/* elements of the carry and accumulators */
+double body_state(const Graph *, const Region *, bool acc_only);
 double body_code(const Graph *);                /* instructions of a body with everything unrolled */
-double body_weight(const Graph *);              /* instructions an evaluation of every element of a body costs */
+/* instructions an evaluation of every element of a body costs */
+double body_weight(const Graph *);
 void body_dynamic(const Graph *, bool *dyn);    /* which inputs are read at computed indices */
 
-/* Does some factor of v depend on a part of its dimensions behind the first `rows` alone? (factor.c) Then a register tile is better
- * than rows of sums. columns: does it need reductions over rows? May be NULL. */
+/* Does some factor of v depend on a part of its dimensions behind the first `rows` alone? (factor.c) Then a
+ * register tile is better than rows of sums. columns: does it need reductions over rows? May be NULL. */
 bool outer_product(const Graph *, Ref v, int rows, int dear, bool *columns);
 
 #endif

@@ -2,11 +2,12 @@
  * elem.c - the element rule of every op: which elements of which operands an element needs.
  *
  * In:  an instruction and an index (a form for each dimension of the result).
- * Out: demands: operands and their indices. Views give one: they are index arithmetic. Reductions and products
+ * Out: demands: operands and their indices. Views give one: they are index arithmetic. Reductions and
+ * products
  *      introduce the variables that they run over.
- * Invariant: a reduction's variables are named by what they are (extents, position, depth), never by who asks. So
- * the same element demanded by two loops has the same name; that is how rows and sharing are found, with no
- * canonicalising pass.
+ * Invariant: a reduction's variables are named by what they are (extents, position, depth), never by who
+ * asks. So the same element demanded by two loops has the same name; that is how rows and sharing are found,
+ * with no canonicalising pass.
  */
 #include "demand.h"
 
@@ -178,10 +179,12 @@ static bool fits_dtype(Form f, Dtype dt)
     int64_t lo, hi;
     int bits = 8 * (int)dtype_size(dt) - dtype_signed(dt);
     form_range(f, &lo, &hi);
-    return lo >= (dtype_signed(dt) ? -(1ll << (bits < 62 ? bits : 62)) : 0) && hi < 1ll << (bits < 62 ? bits : 62);
+    return lo >= (dtype_signed(dt) ? -(1ll << (bits < 62 ? bits : 62)) : 0) &&
+        hi < 1ll << (bits < 62 ? bits : 62);
 }
 
-/* The same as a form (by_position has said that it can be), or NULL: products of places, what may wrap, parts not told apart. */
+/* The same as a form (by_position has said that it can be), or NULL: products of places, what may wrap,
+ * parts not told apart. */
 static Form positional(const Graph *g, Ref v, const Form *idx)
 {
     const Ins *i = g->def[v];
@@ -210,7 +213,8 @@ static Form positional(const Graph *g, Ref v, const Form *idx)
     return f && fits_dtype(f, (Dtype)g->type[v].dt) ? f : NULL;
 }
 
-/* Start of dimension d of a slice, from component k of the index vectors at idx[0..n): brought into 0 .. room. */
+/* Start of dimension d of a slice, from component k of the index vectors at idx[0..n): brought into 0 ..
+ * room. */
 static Form start_of(const Graph *g, Ref starts, const Form *idx, int n, int k, int64_t room)
 {
     if (room <= 0)
@@ -285,7 +289,8 @@ static Demand rule_gather(const Graph *g, const Ins *i, const Form *idx)
 {
     const Type *t = &g->type[i->in[0]], *r = &g->type[i->out];
     int no, nc, nm, nb, k;
-    const int64_t *offset = ins_attr(i, 0, &no), *collapsed = ins_attr(i, 1, &nc), *map = ins_attr(i, 2, &nm);
+    const int64_t *offset = ins_attr(i, 0, &no), *collapsed = ins_attr(i, 1, &nc),
+                  *map = ins_attr(i, 2, &nm);
     const int64_t *xb = ins_attr(i, 3, &nb), *ib = ins_attr(i, 4, NULL), *size = ins_attr(i, 5, NULL);
     Form batch[MAXRANK];
     int n = 0, j = 0;
@@ -343,7 +348,8 @@ static Demand rule_view(const Graph *g, const Ins *i, int k, const Form *idx)
 
 int elem_rule(const Graph *g, const Ins *i, int k, const Form *idx, Demand **out)
 {
-    if (i->op == OP_const || i->op == OP_data || i->op == OP_iota || optab[i->op].element == IS_OWN || optab[i->op].element == IS_SUM)
+    if (i->op == OP_const || i->op == OP_data || i->op == OP_iota || optab[i->op].element == IS_OWN ||
+        optab[i->op].element == IS_SUM)
         return *out = NULL, 0;
     Demand *d = *out = NEWS(Demand, i->nin > 2 ? i->nin : 2);
     if (op_views(i->op)) {
@@ -373,18 +379,21 @@ int elem_rule(const Graph *g, const Ins *i, int k, const Form *idx, Demand **out
 }
 
 /* One factor's element: contracted axes run, batch axes are given first, then the free ones in order. */
-static Demand side(Ref v, const Type *t, const int64_t *c, int nc, const int64_t *b, int nb, const Atom *const *ks,
-                   const Form *idx, int *free_at)
+static Demand side(Ref v, const Type *t, const int64_t *c, int nc, const int64_t *b, int nb,
+    const Atom *const *ks, const Form *idx, int *free_at)
 {
     Demand d = { .v = v, .n = t->rank };
     for (int a = 0; a < t->rank; a++) {
         int k;
-        d.idx[a] = in_list(b, nb, a, &k) ? idx[k] : in_list(c, nc, a, &k) ? form_a(ks[k]) : idx[(*free_at)++];
+        d.idx[a] = in_list(b, nb, a, &k) ? idx[k] :
+            in_list(c, nc, a, &k)        ? form_a(ks[k]) :
+                                           idx[(*free_at)++];
     }
     return d;
 }
 
-int elem_reduce(const Graph *g, const Ins *i, const Form *idx, const Atom *const **ks, int *nk, Demand out[2])
+int elem_reduce(
+    const Graph *g, const Ins *i, const Form *idx, const Atom *const **ks, int *nk, Demand out[2])
 {
     const Type *t = &g->type[i->in[0]];
     int depth = 1 + elem_depth(idx, g->type[i->out].rank), n;

@@ -1,7 +1,8 @@
 /*
  * factor.c - is a value a product of factors that each see a part of its dimensions?
  *
- * In:  a value whose first dimensions a sum runs over. Out: whether some factor depends on a part of the others alone.
+ * In:  a value whose first dimensions a sum runs over. Out: whether some factor depends on a part of the
+ * others alone.
  */
 #include "demand.h"
 
@@ -32,8 +33,8 @@ static Onward partial(DemandWalk *w, Visit *x)
     return WALK_INTO;
 }
 
-/* Does some factor depend on a part of the kept dimensions (those behind `rows`) alone? Then a register tile is better
- * than rows of sums. dear: instructions of a function that is not done twice. */
+/* Does some factor depend on a part of the kept dimensions (those behind `rows`) alone? Then a register tile
+ * is better than rows of sums. dear: instructions of a function that is not done twice. */
 bool outer_product(const Graph *g, Ref v, int rows, int dear, bool *columns)
 {
     const Type *t = &g->type[v];

@@ -1,14 +1,15 @@
 /*
- * form.c - index forms: c + sum of coefficient * atom, an atom being a variable, a quotient, a remainder, a clamp
- * (or the promise that none is needed), or an integer value, each with a range.
+ * form.c - index forms: c + sum of coefficient * atom, an atom being a variable, a quotient, a remainder, a
+ * clamp (or the promise that none is needed), or an integer value, each with a range.
  *
  * In:  sums, products by constants, quotients and remainders.
  * Out: interned forms: equal ones are one pointer.
- * Invariant: a quotient or remainder that the ranges decide is never an atom. Of what is left every atom f / d and
- *      f % d has f >= 0 (shifted by a multiple of d; except where i32 would not hold it), no common factor of d
- *      left in f, no quotient of a quotient, no remainder of a multiple; and d * (f / d) + f % d becomes f again.
- *      So a reshape of a reshape, a tile of a flattened space or the digits of a panel meet as the same pointer,
- *      whoever wrote them.
+ * Invariant: a quotient or remainder that the ranges decide is never an atom. Of what is left every atom f /
+ * d and
+ *      f % d has f >= 0 (shifted by a multiple of d; except where i32 would not hold it), no common factor
+ *      of d left in f, no quotient of a quotient, no remainder of a multiple; and d * (f / d) + f % d
+ *      becomes f again. So a reshape of a reshape, a tile of a flattened space or the digits of a panel meet
+ *      as the same pointer, whoever wrote them.
  */
 #include "index.h"
 
@@ -21,7 +22,8 @@ typedef struct FormBox {
     const AtomSet *deps;                        /* NULL until asked for */
     FormRec f;
 } FormBox;
-enum { ELEMS = 1, CLAMPS = 2, VECTOR = 4, WIDE = 8 };   /* what is inside, at any depth; WIDE: i32 does not hold it */
+/* what is inside, at any depth; WIDE: i32 does not hold it */
+enum { ELEMS = 1, CLAMPS = 2, VECTOR = 4, WIDE = 8 };
 
 static inline FormBox *box(Form f) { return (FormBox *)((char *)(uintptr_t)f - offsetof(FormBox, f)); }
 
@@ -206,7 +208,8 @@ static Form form_intern(int64_t c, int n, const Term *t)
     uint32_t p = h & (T->form_size - 1);
     for (; T->form[p]; p = (p + 1) & (T->form_size - 1)) {
         const FormRec *f = &T->form[p]->f;
-        if (T->form[p]->hash == h && f->c == c && f->n == n && (!n || !memcmp(f->t, t, sizeof *t * (size_t)n)))
+        if (T->form[p]->hash == h && f->c == c && f->n == n &&
+            (!n || !memcmp(f->t, t, sizeof *t * (size_t)n)))
             return f;
     }
     FormBox *b = arena_alloc(sizeof *b + sizeof *t * (size_t)n);
@@ -337,8 +340,8 @@ bool form_fits(Form f) { return !(box(f)->flags & WIDE); }
 
 /* ==================== quotients and remainders */
 
-/* f = d * q + r, r with the remainders (toward zero) of the coefficients, moved by a multiple of d to where lo(r) is in
- * 0 .. d-1, unless that would leave i32. */
+/* f = d * q + r, r with the remainders (toward zero) of the coefficients, moved by a multiple of d to where
+ * lo(r) is in 0 .. d-1, unless that would leave i32. */
 static void split(Form f, int64_t d, Form *q, Form *r, int64_t *lo, int64_t *hi)
 {
     SCRATCH(Term, tq, f->n);
@@ -432,7 +435,8 @@ static Form quotient(Form x, int64_t e)
 {
     const Atom *a = single(x);
     int64_t d, c;
-    if (a && a->kind == A_DIV && !__builtin_mul_overflow(a->d, e, &d) && !__builtin_mul_overflow(a->d, x->c, &c))
+    if (a && a->kind == A_DIV && !__builtin_mul_overflow(a->d, e, &d) &&
+        !__builtin_mul_overflow(a->d, x->c, &c))
         return form_div(form_addc(a->f, c), d); /* (f / d + c) / e = (f + d c) / (d e) */
     if (a && a->kind == A_MOD && !x->c && a->d % e == 0)
         return form_mod(form_div(a->f, e), a->d / e);
@@ -568,8 +572,8 @@ const Atom *atom_of(AtomKind kind, Form f, int64_t d, int64_t lo, int64_t hi)
 const Atom *atom_elem(const Graph *g, Ref v, const Form *idx, int nidx, int64_t lo, int64_t hi)
 {
     bool fresh;
-    Atom *a = atom_intern(&(Atom){ .kind = A_ELEM, .lo = lo, .hi = hi, .g = g, .v = v, .idx = idx, .nidx = nidx },
-        &fresh);
+    Atom *a = atom_intern(
+        &(Atom){ .kind = A_ELEM, .lo = lo, .hi = hi, .g = g, .v = v, .idx = idx, .nidx = nidx }, &fresh);
     if (fresh) {
         a->idx = nidx ? arena_copy(idx, sizeof *idx * (size_t)nidx) : NULL;
         a->deps = set_of(NULL, 0);
@@ -624,7 +628,8 @@ void form_unlinear(Form f, const int64_t *dim, int n, Form *idx)
     }
 }
 
-void form_reindex(const Form *idx, const int64_t *new_dim, int new_n, const int64_t *old_dim, int old_n, Form *out)
+void form_reindex(
+    const Form *idx, const int64_t *new_dim, int new_n, const int64_t *old_dim, int old_n, Form *out)
 {
     int i = 0, j = 0;
     for (int k = 0; k < new_n + old_n; k++)
@@ -718,7 +723,11 @@ static void atom_print(const Atom *a, Text *t)
     default:
         text_add(t, "(");
         form_print(a->f, t);
-        text_add(t, " %s %lld)", a->kind == A_DIV ? "/" : a->kind == A_MOD ? "%" : a->kind == A_CLAMP ? "clamp" : "within",
+        text_add(t, " %s %lld)",
+            a->kind == A_DIV       ? "/" :
+                a->kind == A_MOD   ? "%" :
+                a->kind == A_CLAMP ? "clamp" :
+                                     "within",
             (long long)a->d);
     }
 }
@@ -733,7 +742,11 @@ static void form_print(Form f, Text *t)
         atom_print(f->t[i].a, t);
     }
     if (f->c || !f->n)
-        text_add(t, "%s%lld", !f->n ? "" : f->c < 0 ? " - " : " + ", (long long)(f->n && f->c < 0 ? -f->c : f->c));
+        text_add(t, "%s%lld",
+            !f->n        ? "" :
+                f->c < 0 ? " - " :
+                           " + ",
+            (long long)(f->n && f->c < 0 ? -f->c : f->c));
 }
 
 const char *form_text(Form f)

@@ -1,8 +1,8 @@
 /*
  * index.h - index forms: affine sums of atoms with ranges.
  *
- * Forms say *where*; reshapes, tiles, panels and layouts are all this. Nothing here knows what a graph is: an element of
- * a graph's value inside a form is a name (A_ELEM).
+ * Forms say *where*; reshapes, tiles, panels and layouts are all this. Nothing here knows what a graph is:
+ * an element of a graph's value inside a form is a name (A_ELEM).
  */
 #ifndef HEDDLE_INDEX_H
 #define HEDDLE_INDEX_H
@@ -16,20 +16,24 @@ typedef uint32_t Val;                           /* a value of a kernel; 0 is non
 enum { W = 16 };                                /* lanes of a vector in the cpu shape */
 
 /* ==================== index forms (form.c)
- * Forms and atoms are interned: equal ones are the same pointer. They live in the current arena; form_open() starts a new
- * table (one a compilation), form_close() ends it. */
+ * Forms and atoms are interned: equal ones are the same pointer. They live in the current arena; form_open()
+ * starts a new table (one a compilation), form_close() ends it. */
 
 typedef struct Atom Atom;
 typedef struct Term { const Atom *a; int64_t k; } Term;
-typedef struct FormRec { int64_t c; int n; Term t[]; } FormRec;         /* c + sum of k * a, sorted by atom id, k != 0 */
+/* c + sum of k * a, sorted by atom id, k != 0 */
+typedef struct FormRec { int64_t c; int n; Term t[]; } FormRec;
 typedef const FormRec *Form;
 
 typedef enum AtomKind {
-    A_VAR,                                      /* a loop variable, symbolic or of a kernel; or LANE; or STEP */
+    /* a loop variable, symbolic or of a kernel; or LANE; or STEP */
+    A_VAR,
     A_DIV, A_MOD,                               /* f / d, f % d, rounded down; d > 0 */
     A_CLAMP,                                    /* f brought into 0 .. d-1 */
-    A_WITHIN,                                   /* f, which is in 0 .. d-1 wherever anybody looks at what is there; else any place */
-    A_ELEM,                                     /* an integer element of a graph value: g, v, idx; clamped into lo .. hi */
+    /* f, which is in 0 .. d-1 wherever anybody looks at what is there; else any place */
+    A_WITHIN,
+    /* an integer element of a graph value: g, v, idx; clamped into lo .. hi */
+    A_ELEM,
     A_VAL                                       /* an integer value of the kernel */
 } AtomKind;
 
@@ -37,13 +41,15 @@ typedef struct AtomSet { int n; const Atom *a[]; } AtomSet;             /* sorte
 
 struct Atom {
     AtomKind kind;
-    int id, depth;                              /* depth, of a reduction's variable: how many reductions it is inside */
+    /* depth, of a reduction's variable: how many reductions it is inside */
+    int id, depth;
     int64_t lo, hi;                             /* range, inclusive */
     const char *name;                           /* A_VAR */
     Form f; int64_t d;                          /* A_DIV A_MOD A_CLAMP A_WITHIN */
     const Graph *g; Ref v; const Form *idx; int nidx;       /* A_ELEM */
     Val val; bool wide;                         /* A_VAL: a vector of lanes? */
-    const Atom *pair;                           /* A_MOD: the quotient of the same: d * pair + this == f. NULL: no one atom is */
+    /* A_MOD: the quotient of the same: d * pair + this == f. NULL: no one atom is */
+    const Atom *pair;
     const AtomSet *deps;                        /* the loop variables inside (itself, for A_VAR) */
 };
 
@@ -56,7 +62,8 @@ static inline bool atom_is_lane(const Atom *a) { return a->id == 0; }
 static inline bool atom_is_step(const Atom *a) { return a->id == 1; }
 
 const Atom *atom_var(const char *name, int64_t n, int depth);           /* a new variable 0 .. n-1 */
-const Atom *atom_of(AtomKind, Form f, int64_t d, int64_t lo, int64_t hi);               /* A_DIV A_MOD A_CLAMP A_WITHIN: interned */
+/* A_DIV A_MOD A_CLAMP A_WITHIN: interned */
+const Atom *atom_of(AtomKind, Form f, int64_t d, int64_t lo, int64_t hi);
 const Atom *atom_elem(const Graph *, Ref v, const Form *idx, int nidx, int64_t lo, int64_t hi);
 const Atom *atom_val(Val, bool wide, int64_t lo, int64_t hi);
 
@@ -73,7 +80,8 @@ int64_t form_coef(Form, const Atom *);
 void form_range(Form, int64_t *lo, int64_t *hi);
 const AtomSet *form_deps(Form);
 bool form_affine(Form);                         /* all atoms are variables */
-bool form_vector(Form);                         /* differs by lane: LANE or a vector value is somewhere inside */
+/* differs by lane: LANE or a vector value is somewhere inside */
+bool form_vector(Form);
 bool form_fits(Form);                           /* it and all that is computed on the way fit i32 */
 static inline bool form_const(Form f) { return f->n == 0; }
 bool set_has(const AtomSet *, const Atom *);
@@ -84,11 +92,14 @@ const char *form_text(Form);
 /* Row-major position of an index, and back. n dimensions. */
 Form form_linear(const Form *idx, const int64_t *dim, int n);
 void form_unlinear(Form, const int64_t *dim, int n, Form *idx);
-/* Where element idx of a reshaped array (new) lies in the original (old): no division where dimensions group. */
-void form_reindex(const Form *idx, const int64_t *new_dim, int new_n, const int64_t *old_dim, int old_n, Form *out);
+/* Where element idx of a reshaped array (new) lies in the original (old): no division where dimensions
+ * group. */
+void form_reindex(
+    const Form *idx, const int64_t *new_dim, int new_n, const int64_t *old_dim, int old_n, Form *out);
 
-/* Replaces variables (and elements) bottom up. from/to: n pairs. elem (may be NULL: left, at the replaced index) gives the form
- * of an A_ELEM, which it gets as it was; clamp likewise of an A_CLAMP or A_WITHIN whose inner form is already replaced. */
+/* Replaces variables (and elements) bottom up. from/to: n pairs. elem (may be NULL: left, at the replaced
+ * index) gives the form of an A_ELEM, which it gets as it was; clamp likewise of an A_CLAMP or A_WITHIN
+ * whose inner form is already replaced. */
 typedef struct Subst {
     int n; const Atom *const *from; const Form *to;
     Form (*elem)(void *ctx, const Atom *), (*clamp)(void *ctx, AtomKind, Form inner, int64_t n);

@@ -1,9 +1,9 @@
 /*
  * layout.c - where an element of a stored value lies in its buffer.
  *
- * A layout is a sum of digits of the index, each times a stride: row-major order, lanes inside, panels and turned
- * copies are all this. Symbolic forms go in, a form comes out; the scheduler counts with it and the lowering loads
- * at it.
+ * A layout is a sum of digits of the index, each times a stride: row-major order, lanes inside, panels and
+ * turned copies are all this. Symbolic forms go in, a form comes out; the scheduler counts with it and the
+ * lowering loads at it.
  */
 #include "layout.h"
 

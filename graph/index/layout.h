@@ -6,12 +6,15 @@
 
 #include "index.h"
 
-/* An element's place: base + sum of ((index[dim] / div) % mod) * stride (mod 0: no remainder), over lead then idx. */
+/* An element's place: base + sum of ((index[dim] / div) % mod) * stride (mod 0: no remainder), over lead
+ * then idx. */
 typedef struct Digit { int dim; int64_t div, mod, stride; } Digit;
 typedef struct Layout {
     int ndigit; Digit digit[2 * MAXRANK + 4];
-    Form base;                                  /* NULL: 0. STEP * size for a slice of an array with the steps in front */
-    int nlead; Form lead[MAXRANK + 1];          /* indices in front of those asked for: symbolic, read in the environment */
+    /* NULL: 0. STEP * size for a slice of an array with the steps in front */
+    Form base;
+    /* indices in front of those asked for: symbolic, read in the environment */
+    int nlead; Form lead[MAXRANK + 1];
     int64_t env_stride;                         /* + this times the environment's number: private rows */
 } Layout;
 const Layout *layout_natural(const int64_t *dim, int n);
@@ -19,7 +22,8 @@ const Layout *layout_natural(const int64_t *dim, int n);
 Form layout_form(const Layout *, const Form *lead, const Form *idx, int n, Form env);
 
 Layout *layout_lanes_inside(const int64_t *dim, int n, int nlane);
-Layout *layout_packed(const int64_t *dim, int n, int d, int64_t panel);        /* panel: elements of a row of one; 0: no panels */
+/* panel: elements of a row of one; 0: no panels */
+Layout *layout_packed(const int64_t *dim, int n, int d, int64_t panel);
 void layout_step(Layout *, int64_t size);       /* STEP * size in front */
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * sets.c - what walks count with: interned indices and lists of variables, and sets of keys.
  *
- * Invariant: while one program is scheduled (since sets_open), equal indices and equal lists are the same pointer,
- * so that a demand is a few words and a set of demands is a hash table.
+ * Invariant: while one program is scheduled (since sets_open), equal indices and equal lists are the same
+ * pointer, so that a demand is a few words and a set of demands is a hash table.
  */
 #include "demand.h"
 

@@ -1,8 +1,8 @@
 /*
  * walk.c - the one walk from an element to what it needs.
  *
- * In:  an element of a value. Out: calls of visit, for each element on the way once, operands after users, in their order.
- * It is no recursion, which would be as deep as a chain is long.
+ * In:  an element of a value. Out: calls of visit, for each element on the way once, operands after users,
+ * in their order. It is no recursion, which would be as deep as a chain is long.
  */
 #include "demand.h"
 
@@ -34,7 +34,12 @@ bool demand_walk(DemandWalk *w, Ref v, const Form *idx, int tag, const Vars *loo
     Todos s = { 0 };
     todo_add(&s, (Todo){ .v = v, .idx = idx, .tag = tag, .loops = loops });
     for (Todo t; todo_next(&s, &t);) {
-        Visit x = { .v = t.v, .idx = t.idx, .key = idx_of(t.idx, w->g->type[t.v].rank), .i = w->g->def[t.v], .tag = t.tag, .n = -1 };
+        Visit x = { .v = t.v,
+            .idx = t.idx,
+            .key = idx_of(t.idx, w->g->type[t.v].rank),
+            .i = w->g->def[t.v],
+            .tag = t.tag,
+            .n = -1 };
         x.loops = t.loops ? vars_upto(t.loops, x.key->deps) : NULL;
         if (!seen_add(&w->seen, t.v, PTR(x.key), PTR(x.loops), (uint64_t)t.tag))
             continue;

@@ -1,9 +1,10 @@
 /*
  * kdump.c - kernels as text, and their verifier.
  *
- * Text: one line an instruction, indented by scope: v12 = add f32x16 v10, v11. Constants stand where they are used.
- * The verifier holds what printers rely on: operands defined before their use in a scope that encloses it, dtypes
- * and lanes that agree, places made of variables that are there.
+ * Text: one line an instruction, indented by scope: v12 = add f32x16 v10, v11. Constants stand where they
+ * are used.
+ * The verifier holds what printers rely on: operands defined before their use in a scope that encloses it,
+ * dtypes and lanes that agree, places made of variables that are there.
  */
 #include "kir.h"
 
@@ -11,22 +12,71 @@
 #include <string.h>
 
 const char *const kop_name[K_OP_COUNT] = {
-    [K_NONE] = "none", [K_CONST] = "const", [K_INDEX] = "index", [K_SPLAT] = "splat", [K_ADD] = "add",
-    [K_SUB] = "sub", [K_MUL] = "mul", [K_DIV] = "div", [K_REM] = "rem", [K_FMA] = "fma", [K_NEG] = "neg",
-    [K_ABS] = "abs", [K_MAX] = "max", [K_MIN] = "min", [K_SQRT] = "sqrt", [K_FLOOR] = "floor", [K_CEIL] = "ceil",
-    [K_RINT] = "rint", [K_TRUNC] = "trunc", [K_AND] = "and", [K_OR] = "or", [K_XOR] = "xor", [K_NOT] = "not",
-    [K_SHL] = "shl", [K_SHR] = "shr", [K_SAR] = "sar", [K_MULHI] = "mulhi", [K_POPCOUNT] = "popcount",
-    [K_CLZ] = "clz", [K_EQ] = "eq", [K_NE] = "ne", [K_LT] = "lt", [K_LE] = "le", [K_GT] = "gt", [K_GE] = "ge",
-    [K_SELECT] = "select", [K_CONVERT] = "convert", [K_BITS] = "bits", [K_ROUND] = "round", [K_CALL] = "call",
-    [K_HSUM] = "hsum", [K_HPROD] = "hprod", [K_HMAX] = "hmax", [K_HMIN] = "hmin", [K_HAND] = "hand",
-    [K_HOR] = "hor", [K_HXOR] = "hxor", [K_ANY] = "any", [K_LOAD] = "load", [K_STORE] = "store",
-    [K_LOADS] = "loads", [K_STORES] = "stores", [K_LOOP] = "loop", [K_IF] = "if", [K_BRK] = "brk",
-    [K_PHI] = "phi", [K_RESULT] = "result", [K_PART] = "part", [K_BARRIER] = "barrier",
+    [K_NONE] = "none",
+    [K_CONST] = "const",
+    [K_INDEX] = "index",
+    [K_SPLAT] = "splat",
+    [K_ADD] = "add",
+    [K_SUB] = "sub",
+    [K_MUL] = "mul",
+    [K_DIV] = "div",
+    [K_REM] = "rem",
+    [K_FMA] = "fma",
+    [K_NEG] = "neg",
+    [K_ABS] = "abs",
+    [K_MAX] = "max",
+    [K_MIN] = "min",
+    [K_SQRT] = "sqrt",
+    [K_FLOOR] = "floor",
+    [K_CEIL] = "ceil",
+    [K_RINT] = "rint",
+    [K_TRUNC] = "trunc",
+    [K_AND] = "and",
+    [K_OR] = "or",
+    [K_XOR] = "xor",
+    [K_NOT] = "not",
+    [K_SHL] = "shl",
+    [K_SHR] = "shr",
+    [K_SAR] = "sar",
+    [K_MULHI] = "mulhi",
+    [K_POPCOUNT] = "popcount",
+    [K_CLZ] = "clz",
+    [K_EQ] = "eq",
+    [K_NE] = "ne",
+    [K_LT] = "lt",
+    [K_LE] = "le",
+    [K_GT] = "gt",
+    [K_GE] = "ge",
+    [K_SELECT] = "select",
+    [K_CONVERT] = "convert",
+    [K_BITS] = "bits",
+    [K_ROUND] = "round",
+    [K_CALL] = "call",
+    [K_HSUM] = "hsum",
+    [K_HPROD] = "hprod",
+    [K_HMAX] = "hmax",
+    [K_HMIN] = "hmin",
+    [K_HAND] = "hand",
+    [K_HOR] = "hor",
+    [K_HXOR] = "hxor",
+    [K_ANY] = "any",
+    [K_LOAD] = "load",
+    [K_STORE] = "store",
+    [K_LOADS] = "loads",
+    [K_STORES] = "stores",
+    [K_LOOP] = "loop",
+    [K_IF] = "if",
+    [K_BRK] = "brk",
+    [K_PHI] = "phi",
+    [K_RESULT] = "result",
+    [K_PART] = "part",
+    [K_BARRIER] = "barrier",
 };
 
 /* ==================== text */
 
-/* plain: without what does not change the code, the names of buffers and kernel and the lines of the user. */
+/* plain: without what does not change the code, the names of buffers and kernel and the lines of the
+ * user. */
 typedef struct Dump { const Kernel *k; Text *t; bool plain; } Dump;
 
 static const char *buffer_text(const Dump *d, const Buffer *b)
@@ -110,10 +160,12 @@ static void line(const Dump *d, Val v, int depth)
         break;
     case K_LOADS:
         values(d, "", i->part, i->group, "");
-        text_add(t, " = loads %s[%s], %lld apart", buffer_text(d, i->buf), form_text(i->form), (long long)i->stride);
+        text_add(t, " = loads %s[%s], %lld apart", buffer_text(d, i->buf), form_text(i->form),
+            (long long)i->stride);
         break;
     case K_STORES:
-        text_add(t, "stores %s[%s], %lld apart", buffer_text(d, i->buf), form_text(i->form), (long long)i->stride);
+        text_add(t, "stores %s[%s], %lld apart", buffer_text(d, i->buf), form_text(i->form),
+            (long long)i->stride);
         values(d, ", ", i->arg, i->narg, "");
         break;
     case K_STORE:
@@ -157,8 +209,8 @@ static void dump(const Dump *d)
     static const char *const space[] = { [GLOBAL] = "", [PRIVATE] = "private ", [LOCAL] = "local " };
     text_add(t, "kernel %s(", d->plain ? "" : k->name);
     for (int p = 0; p < k->nparam; p++)
-        text_add(t, "%s%s%s %s[%lld]", p ? ", " : "", k->written[p] ? "inout " : "", dtype_name(k->param[p]->dt),
-            buffer_text(d, k->param[p]), (long long)k->param[p]->size);
+        text_add(t, "%s%s%s %s[%lld]", p ? ", " : "", k->written[p] ? "inout " : "",
+            dtype_name(k->param[p]->dt), buffer_text(d, k->param[p]), (long long)k->param[p]->size);
     text_add(t, "%s)", k->stepped ? ", step" : "");
     for (int g = 0; g < k->ngrid; g++)
         text_add(t, "%s %s < %lld", g ? "," : " grid", k->grid[g].var->name, (long long)k->grid[g].n);
@@ -250,7 +302,8 @@ static int args_are(const Check *c, Dtype dt, int from)
     const KIns *i = &c->k->ins[c->at];
     for (int a = from; a < i->narg; a++)
         if (c->k->ins[i->arg[a]].dt != dt)
-            return wrong(c, "operand %d is %s, not %s", a, dtype_name(c->k->ins[i->arg[a]].dt), dtype_name(dt));
+            return wrong(
+                c, "operand %d is %s, not %s", a, dtype_name(c->k->ins[i->arg[a]].dt), dtype_name(dt));
     return 0;
 }
 
@@ -410,7 +463,12 @@ static int ins_check(Check *c, int scope)
             return wrong(c, "the condition is no single bool");
         return in_loop(k, scope) ? 0 : wrong(c, "outside of loops");
     case K_BARRIER: return 0;
-    case K_PHI: case K_RESULT: case K_PART: case K_CONST: case K_NONE: return wrong(c, "does not stand in a scope");
+    case K_PHI:
+    case K_RESULT:
+    case K_PART:
+    case K_CONST:
+    case K_NONE:
+        return wrong(c, "does not stand in a scope");
     default: break;
     }
     c->defined[c->at] = true;

@@ -3,9 +3,10 @@
  *
  * In:  an instruction that is about to be built.
  * Out: a value that it always equals, or 0; its normal form.
- * Invariant: every fold is exact. Integers wrap as their dtype does; floats are IEEE, one rounding. So x * 1 and
- *      x - 0 fold, x * 0 and x + 0 do not (nan, the sign of zero). The lanes of the result may be fewer: one lane
- *      stands for W equal ones.
+ * Invariant: every fold is exact. Integers wrap as their dtype does; floats are IEEE, one rounding. So x * 1
+ * and
+ *      x - 0 fold, x * 0 and x + 0 do not (nan, the sign of zero). The lanes of the result may be fewer: one
+ *      lane stands for W equal ones.
  */
 #include "kir.h"
 
@@ -78,7 +79,8 @@ static bool eval_float(KOp op, Dtype dt, double x, double y, double z, double *r
 {
     bool f = dt == DT_F32;
     switch (op) {
-    case K_ADD: *r = x + y; break;              /* of floats, in double and then rounded: equal to one rounding */
+    /* of floats, in double and then rounded: equal to one rounding */
+    case K_ADD: *r = x + y; break;
     case K_SUB: *r = x - y; break;
     case K_MUL: *r = x * y; break;
     case K_DIV: *r = x / y; break;
@@ -338,8 +340,8 @@ static Val fold_int(Kernel *k, KOp *op, Dtype dt, Val *a)
     }
     const KIns *i = &k->ins[x];
     int64_t r;
-    if ((*op == K_ADD || *op == K_MUL || *op == K_AND || *op == K_OR || *op == K_XOR) && i->op == *op && i->dt == dt
-        && k_const_of(k, i->arg[1], &d) && eval_int(*op, dt, d, c, &r))
+    if ((*op == K_ADD || *op == K_MUL || *op == K_AND || *op == K_OR || *op == K_XOR) && i->op == *op &&
+        i->dt == dt && k_const_of(k, i->arg[1], &d) && eval_int(*op, dt, d, c, &r))
         return k2(k, *op, dt, i->arg[0], k_bits(k, dt, r));     /* (x + d) + c */
     return 0;
 }
@@ -350,7 +352,8 @@ static bool inverse(Dtype dt, double c, double *r)
     int e;
     double m = frexp(c, &e);
     *r = 1 / c;
-    return (m == 0.5 || m == -0.5) && (dt == DT_F32 ? fabs(*r) >= 0x1p-126 && fabs(*r) <= 0x1p127 : isnormal(*r));
+    return (m == 0.5 || m == -0.5) &&
+        (dt == DT_F32 ? fabs(*r) >= 0x1p-126 && fabs(*r) <= 0x1p127 : isnormal(*r));
 }
 
 static Val fold_float(Kernel *k, KOp *op, Dtype dt, Val *a)
@@ -432,7 +435,8 @@ static bool passes(Dtype from, Dtype mid, Dtype to)
         return to == DT_BOOL || dtype_int(to);
     if (!dtype_int(from) || !dtype_int(to) || dtype_size(from) > dtype_size(mid))
         return false;
-    bool keeps = dtype_signed(from) == dtype_signed(mid) || (dtype_unsigned(from) && dtype_size(from) < dtype_size(mid));
+    bool keeps = dtype_signed(from) == dtype_signed(mid) ||
+        (dtype_unsigned(from) && dtype_size(from) < dtype_size(mid));
     return dtype_size(to) <= dtype_size(mid) || keeps;
 }
 
@@ -463,7 +467,9 @@ static bool is_rounded(const Kernel *k, Val v, int to, int depth)
     }
     case K_SPLAT: case K_NEG: case K_ABS: case K_FLOOR: case K_CEIL: case K_RINT: case K_TRUNC:
         return is_rounded(k, i->arg[0], to, depth + 1);
-    case K_MAX: case K_MIN: return is_rounded(k, i->arg[0], to, depth + 1) && is_rounded(k, i->arg[1], to, depth + 1);
+    case K_MAX:
+    case K_MIN:
+        return is_rounded(k, i->arg[0], to, depth + 1) && is_rounded(k, i->arg[1], to, depth + 1);
     case K_SELECT: return is_rounded(k, i->arg[1], to, depth + 1) && is_rounded(k, i->arg[2], to, depth + 1);
     case K_CONVERT: return k->ins[i->arg[0]].dt == DT_BOOL || dtype_size(k->ins[i->arg[0]].dt) == 1;
     default: return false;
@@ -472,8 +478,9 @@ static bool is_rounded(const Kernel *k, Val v, int to, int depth)
 
 static Val fold_unary(Kernel *k, KOp op, Dtype dt, int64_t bits, Val x)
 {
-    static const KOp inverse_of[] = { [K_EQ] = K_NE, [K_NE] = K_EQ, [K_LT] = K_GE, [K_LE] = K_GT, [K_GT] = K_LE,
-        [K_GE] = K_LT };
+    static const KOp inverse_of[] = {
+        [K_EQ] = K_NE, [K_NE] = K_EQ, [K_LT] = K_GE, [K_LE] = K_GT, [K_GT] = K_LE, [K_GE] = K_LT
+    };
     const KIns *i = &k->ins[x];
     switch (op) {
     case K_CONVERT:
@@ -491,7 +498,8 @@ static Val fold_unary(Kernel *k, KOp op, Dtype dt, int64_t bits, Val x)
     case K_NOT:
         if (i->op == K_NOT)
             return i->arg[0];
-        if (dt == DT_BOOL && i->op >= K_EQ && i->op <= K_GE && (i->op <= K_NE || !dtype_float(k->ins[i->arg[0]].dt)))
+        if (dt == DT_BOOL && i->op >= K_EQ && i->op <= K_GE &&
+            (i->op <= K_NE || !dtype_float(k->ins[i->arg[0]].dt)))
             return k2(k, inverse_of[i->op], DT_BOOL, i->arg[0], i->arg[1]);
         return 0;
     case K_FLOOR: case K_CEIL: case K_RINT: case K_TRUNC:

@@ -3,10 +3,11 @@
  *
  * In:  calls in program order.
  * Out: instructions by number, and for every scope the order they run in.
- * Invariant: the home (scope) of an operand encloses its user's. A pure instruction has exactly one home, the
- *      innermost scope of its operands, so common subexpressions and loop-invariant motion are one table look-up.
- *      Nothing leaves a branch (its scope is a wall): it may be rare. Loads of what the kernel itself writes stay
- *      where they are said.
+ * Invariant: the home (scope) of an operand encloses its user's. A pure instruction has exactly one home,
+ * the
+ *      innermost scope of its operands, so common subexpressions and loop-invariant motion are one table
+ *      look-up. Nothing leaves a branch (its scope is a wall): it may be rare. Loads of what the kernel
+ *      itself writes stay where they are said.
  */
 #include "kir.h"
 
@@ -121,7 +122,9 @@ static int form_home(const Kernel *k, Form f)
     for (int i = 0; i < f->n; i++) {
         const Atom *a = f->t[i].a;
         switch (a->kind) {
-        case A_VAR: h = deeper(k, h, atom_is_lane(a) || atom_is_step(a) ? 0 : kmap_get(&k->build->where, a)); break;
+        case A_VAR:
+            h = deeper(k, h, atom_is_lane(a) || atom_is_step(a) ? 0 : kmap_get(&k->build->where, a));
+            break;
         case A_VAL: h = deeper(k, h, k->ins[a->val].home); break;
         case A_ELEM: return -1;
         default: h = deeper(k, h, form_home(k, a->f));
@@ -140,7 +143,8 @@ static int home_of(const Kernel *k, int narg, const Val *arg, Form f)
         h = deeper(k, h, k->ins[arg[i]].home);
     int g = f ? form_home(k, f) : 0;
     if (g < 0) {
-        error_set(E_INTERNAL, "kernel %s: the place %s uses a variable that is not in scope", k->name, form_text(f));
+        error_set(E_INTERNAL, "kernel %s: the place %s uses a variable that is not in scope", k->name,
+            form_text(f));
         return -1;
     }
     h = deeper(k, h, g);
@@ -232,8 +236,11 @@ Val k_bits(Kernel *k, Dtype dt, int64_t bits)
 
 Val k_const(Kernel *k, Dtype dt, double x)
 {
-    return k_bits(k, dt, dtype_float(dt) ? k_bits_of(dt, x) : dt == DT_BOOL ? x != 0 : dt == DT_U64 && x >= 0x1p63 ?
-        (int64_t)(uint64_t)x : (int64_t)x);
+    return k_bits(k, dt,
+        dtype_float(dt)                 ? k_bits_of(dt, x) :
+            dt == DT_BOOL               ? x != 0 :
+            dt == DT_U64 && x >= 0x1p63 ? (int64_t)(uint64_t)x :
+                                          (int64_t)x);
 }
 
 bool k_is_const(const Kernel *k, Val v) { return v && k->ins[v].op == K_CONST; }
@@ -258,13 +265,21 @@ Val k_emit(Kernel *k, KOp op, Dtype dt, int narg, const Val *arg)
         Val t = a[0];
         a[0] = a[1], a[1] = t;
     }
-    return find(k, (KIns){ .op = (uint8_t)op, .dt = dt, .w = (uint8_t)(k_horizontal(op) ? 1 : w), .narg = narg,
-        .arg = a, .bits = bits });
+    return find(k,
+        (KIns){ .op = (uint8_t)op,
+            .dt = dt,
+            .w = (uint8_t)(k_horizontal(op) ? 1 : w),
+            .narg = narg,
+            .arg = a,
+            .bits = bits });
 }
 
 Val k1(Kernel *k, KOp op, Dtype dt, Val x) { return k_emit(k, op, dt, 1, &x); }
 Val k2(Kernel *k, KOp op, Dtype dt, Val x, Val y) { return k_emit(k, op, dt, 2, (const Val[]){ x, y }); }
-Val k3(Kernel *k, KOp op, Dtype dt, Val x, Val y, Val z) { return k_emit(k, op, dt, 3, (const Val[]){ x, y, z }); }
+Val k3(Kernel *k, KOp op, Dtype dt, Val x, Val y, Val z)
+{
+    return k_emit(k, op, dt, 3, (const Val[]){ x, y, z });
+}
 
 Val k_call(Kernel *k, int op, const char *name, Dtype dt, int narg, const Val *arg)
 {
@@ -274,8 +289,14 @@ Val k_call(Kernel *k, int op, const char *name, Dtype dt, int narg, const Val *a
             return 0;
         w = k->ins[arg[i]].w > w ? k->ins[arg[i]].w : w;
     }
-    return find(k, (KIns){ .op = K_CALL, .dt = dt, .w = (uint8_t)w, .narg = narg, .arg = (Val *)(uintptr_t)arg,
-        .bits = op, .name = name });
+    return find(k,
+        (KIns){ .op = K_CALL,
+            .dt = dt,
+            .w = (uint8_t)w,
+            .narg = narg,
+            .arg = (Val *)(uintptr_t)arg,
+            .bits = op,
+            .name = name });
 }
 
 Val k_splat(Kernel *k, Val v)
@@ -335,8 +356,8 @@ void k_writes(Kernel *k, Buffer *b)
     bool seen = kmap_get(&k->build->param, b) >= 0;
     int p = param_of(k, b);
     if (seen && !k->written[p])
-        error_set(E_INTERNAL, "kernel %s: buffer %s is read before it is said that the kernel writes it", k->name,
-            b->name);
+        error_set(E_INTERNAL, "kernel %s: buffer %s is read before it is said that the kernel writes it",
+            k->name, b->name);
     k->written[p] = true;
 }
 
@@ -396,8 +417,8 @@ void k_store(Kernel *k, Buffer *b, Form f, Val v)
         return;
     }
     if (k->ins[v].dt != loaded(b)) {
-        error_set(E_INTERNAL, "kernel %s: %s is stored in %s, which holds %s", k->name, dtype_name(k->ins[v].dt),
-            b->name, dtype_name(b->dt));
+        error_set(E_INTERNAL, "kernel %s: %s is stored in %s, which holds %s", k->name,
+            dtype_name(k->ins[v].dt), b->name, dtype_name(b->dt));
         return;
     }
     Val s = ins_new(k, (KIns){ .op = K_STORE, .narg = 1, .arg = &v, .form = f, .buf = b, .home = k->cur });
@@ -407,7 +428,9 @@ void k_store(Kernel *k, Buffer *b, Form f, Val v)
 Buffer *k_private(Kernel *k, Dtype dt, int64_t size)
 {
     Buffer *b = NEW(Buffer);
-    *b = (Buffer){ .name = arena_text("p%d", k->npriv), .dt = dt, .space = PRIVATE, .size = size, .slot = -1 };
+    *b = (Buffer){
+        .name = arena_text("p%d", k->npriv), .dt = dt, .space = PRIVATE, .size = size, .slot = -1
+    };
     PUSH(k->priv, k->npriv, k->priv_cap, b);
     return b;
 }
@@ -444,8 +467,14 @@ const Atom *k_loop(Kernel *k, const char *name, int64_t n, int ninit, const Val 
     Val v = ins_new(k, (KIns){ .op = K_LOOP, .narg = ninit, .arg = (Val *)(uintptr_t)init, .home = k->cur,
         .var = var, .n = n, .scope = s, .ncarry = ninit });
     for (int i = 0; i < ninit; i++)
-        phi[i] = !init[i] ? 0 : ins_new(k, (KIns){ .op = K_PHI, .dt = k->ins[init[i]].dt, .w = k->ins[init[i]].w,
-            .bits = v, .group = i, .home = s });
+        phi[i] = !init[i] ? 0 :
+                            ins_new(k,
+                                (KIns){ .op = K_PHI,
+                                    .dt = k->ins[init[i]].dt,
+                                    .w = k->ins[init[i]].w,
+                                    .bits = v,
+                                    .group = i,
+                                    .home = s });
     k->ins[v].phi = ninit ? arena_copy(phi, sizeof *phi * (size_t)ninit) : NULL;
     enter(k, v);
     return var;
@@ -507,10 +536,15 @@ void k_if_end(Kernel *k, int n, const Val *vals, const Val *others, Val *out)
             continue;
         y[i] = k->ins[x[i]].w == W ? k_splat(k, others[i]) : others[i];
         if (k->ins[x[i]].dt != k->ins[y[i]].dt)
-            error_set(E_INTERNAL, "kernel %s: a branch gives %s, the other %s", k->name, dtype_name(k->ins[x[i]].dt),
-                dtype_name(k->ins[y[i]].dt));
-        out[i] = o[i] = ins_new(k, (KIns){ .op = K_RESULT, .dt = k->ins[x[i]].dt, .w = k->ins[x[i]].w, .bits = v,
-            .group = i, .home = k->cur });
+            error_set(E_INTERNAL, "kernel %s: a branch gives %s, the other %s", k->name,
+                dtype_name(k->ins[x[i]].dt), dtype_name(k->ins[y[i]].dt));
+        out[i] = o[i] = ins_new(k,
+            (KIns){ .op = K_RESULT,
+                .dt = k->ins[x[i]].dt,
+                .w = k->ins[x[i]].w,
+                .bits = v,
+                .group = i,
+                .home = k->cur });
     }
     KIns *f = &k->ins[v];
     f->ncarry = n, f->next = x, f->other = y, f->out = o;

@@ -2,13 +2,15 @@
  * pass.c - the passes over a finished kernel.
  *
  * In:  a kernel whose scopes are all closed.
- * Out: the same kernel without what nobody needs; strided vectors as blocks; pure instructions right in front of
+ * Out: the same kernel without what nobody needs; strided vectors as blocks; pure instructions right in
+ * front of
  *      their first user; parameters that are used; the flags that printers read.
  * Invariant: effects and loads of what changes keep their order; every operand still precedes its user.
  *
- *   blocks   Lanes that are S elements apart, at m neighbouring constants, are m wide loads and log2(m) rounds of
- *            shuffles instead of 16 m loads; stores likewise. This is arrays of structures, transposes, and the xs
- *            and ys of lanes.
+ *   blocks   Lanes that are S elements apart, at m neighbouring constants, are m wide loads and log2(m)
+ *   rounds of
+ *            shuffles instead of 16 m loads; stores likewise. This is arrays of structures, transposes, and
+ *            the xs and ys of lanes.
  *   order    Depth first, so that few values live at once: a compiler that keeps our order spills otherwise.
  */
 #include "kir.h"
@@ -48,8 +50,8 @@ static bool structure(const KIns *i) { return i->op == K_LOOP || i->op == K_IF; 
 static bool effect(const KIns *i) { return i->op == K_STORE || i->op == K_STORES || i->op == K_BARRIER; }
 
 /* ==================== dead code
- * Roots are effects. What is live makes the structure around it live, with its condition and its exits; a carried
- * value is live if it is read or left, and then so are its start and its next. */
+ * Roots are effects. What is live makes the structure around it live, with its condition and its exits; a
+ * carried value is live if it is read or left, and then so are its start and its next. */
 
 typedef struct Mark { Kernel *k; bool *live; Val *owner, *todo; int ntodo, cap; } Mark;
 
@@ -181,9 +183,9 @@ static bool *dead(Kernel *k)
 }
 
 /* ==================== blocks
- * Accesses of one buffer at one place, but for a constant, their lanes S apart. Neighbouring constants, up to S of
- * them, are a window: m = S of 3, 5, 6, 7 (a record, whole) or a power of two. A window of loads may have gaps if
- * it surely lies in the buffer: where m divides all that the place is made of. */
+ * Accesses of one buffer at one place, but for a constant, their lanes S apart. Neighbouring constants, up
+ * to S of them, are a window: m = S of 3, 5, 6, 7 (a record, whole) or a power of two. A window of loads may
+ * have gaps if it surely lies in the buffer: where m divides all that the place is made of. */
 
 typedef struct Access { int64_t c; int at; Val v; } Access;             /* at: where in the body */
 
@@ -202,8 +204,10 @@ typedef struct Blocks {
     Group *group; int ngroup, group_cap;
     int hash[256];
     Epoch *epoch; int nepoch, epoch_cap;
-    int64_t all;                                /* a barrier, or a structure with effects: nothing meets across */
-    Val *put; bool *drop; int count;            /* by place in the body: the block there; what became part of one */
+    /* a barrier, or a structure with effects: nothing meets across */
+    int64_t all;
+    /* by place in the body: the block there; what became part of one */
+    Val *put; bool *drop; int count;
 } Blocks;
 
 static Epoch *epoch_of(Blocks *b, const Buffer *buf)
@@ -244,7 +248,8 @@ static void collect(Blocks *b, Val v, int at)
     size_t size = dtype_size(i->buf->dt);
     if (!k_mode(k, i->form, &S) || S < 2 || (size != 4 && size != 8) || i->buf->space == LOCAL)
         return;
-    uint32_t h = (uint32_t)(hash_bytes(&terms, sizeof terms, (uint64_t)(uintptr_t)i->buf + (uint64_t)epoch) & 255);
+    uint32_t h =
+        (uint32_t)(hash_bytes(&terms, sizeof terms, (uint64_t)(uintptr_t)i->buf + (uint64_t)epoch) & 255);
     int g = b->hash[h] - 1;
     for (; g >= 0; g = b->group[g].next) {
         const Group *q = &b->group[g];
@@ -252,8 +257,13 @@ static void collect(Blocks *b, Val v, int at)
             break;
     }
     if (g < 0) {
-        PUSH(b->group, b->ngroup, b->group_cap, (Group){ .op = i->op, .buf = i->buf, .stride = S, .terms = terms,
-            .epoch = epoch, .next = b->hash[h] - 1 });
+        PUSH(b->group, b->ngroup, b->group_cap,
+            (Group){ .op = i->op,
+                .buf = i->buf,
+                .stride = S,
+                .terms = terms,
+                .epoch = epoch,
+                .next = b->hash[h] - 1 });
         g = b->ngroup - 1;
         b->hash[h] = b->ngroup;
     }
@@ -331,8 +341,12 @@ static void block_new(Blocks *b, const Group *g, int64_t base, int m, const int 
     Kernel *k = b->k;
     bool load = g->op == K_LOAD;
     Val *part = NEWS(Val, m), v = (Val)k->nins;
-    KIns n = { .op = load ? K_LOADS : K_STORES, .form = form_addc(g->terms, base), .buf = (Buffer *)(uintptr_t)g->buf,
-        .stride = g->stride, .group = m, .home = b->scope };
+    KIns n = { .op = load ? K_LOADS : K_STORES,
+        .form = form_addc(g->terms, base),
+        .buf = (Buffer *)(uintptr_t)g->buf,
+        .stride = g->stride,
+        .group = m,
+        .home = b->scope };
     int at = -1;
     for (int c = 0; c < m; c++)
         if (in[c] >= 0) {
@@ -351,8 +365,8 @@ static void block_new(Blocks *b, const Group *g, int64_t base, int m, const int 
             i->op = K_PART, i->bits = v, i->group = c, i->form = NULL, i->buf = NULL;
             part[c] = p;
         } else {
-            PUSH(k->ins, k->nins, k->cap, (KIns){ .op = K_PART, .dt = g->buf->dt, .w = W, .bits = v, .group = c,
-                .home = b->scope });
+            PUSH(k->ins, k->nins, k->cap,
+                (KIns){ .op = K_PART, .dt = g->buf->dt, .w = W, .bits = v, .group = c, .home = b->scope });
             part[c] = (Val)k->nins - 1;
         }
     }

@@ -1,14 +1,17 @@
 /*
  * run.c - kernels read instruction by instruction: plain, slow, and suspicious.
  *
- * In:  a finished kernel and memory for its parameters. Out: what it computes, or an error where it does what a device need not
+ * In:  a finished kernel and memory for its parameters. Out: what it computes, or an error where it does
+ * what a device need not
  *      forgive: places outside of buffers, two work-items at one element.
- * What an instruction gives is what the builder's folds give for constants (k_eval): the IR's definition. So this is a third opinion
- * beside the host, which knows no kernels, and devices, whose printers and compilers may be wrong too.
+ * What an instruction gives is what the builder's folds give for constants (k_eval): the IR's definition. So
+ * this is a third opinion beside the host, which knows no kernels, and devices, whose printers and compilers
+ * may be wrong too.
  *
- * Lanes. A value has W of them, each extended to 64 bits as constants are; of a value of one lane all are equal.
- * Races. Work-items run in order, but a device may run them in any: for each element of a buffer that is written it is remembered who
- * wrote it and who read it. Two may write the same bits to one element, as blocks do that overlap.
+ * Lanes. A value has W of them, each extended to 64 bits as constants are; of a value of one lane all are
+ * equal. Races. Work-items run in order, but a device may run them in any: for each element of a buffer that
+ * is written it is remembered who wrote it and who read it. Two may write the same bits to one element, as
+ * blocks do that overlap.
  */
 #include "run.h"
 
@@ -24,7 +27,8 @@ enum { NOBODY, MANY = -1 };                     /* work-items count from 1 */
 typedef struct Memory {
     const Buffer *buf;
     unsigned char *p;
-    int32_t *writer, *reader;                   /* by element, of a parameter that is written; of a private array: whether (writer) */
+    /* by element, of a parameter that is written; of a private array: whether (writer) */
+    int32_t *writer, *reader;
 } Memory;
 
 typedef struct Run {
@@ -49,8 +53,8 @@ static Way wrong(const Run *r, const char *format, ...)
     vsnprintf(what, sizeof what, format, ap);
     va_end(ap);
     Loc was = loc_set(r->at->loc);
-    error_set(E_INTERNAL, "kernel %s, work-item %d: v%d (%s): %s", r->k->name, r->item - 1, (int)(r->at - r->k->ins),
-              kop_name[r->at->op], what);
+    error_set(E_INTERNAL, "kernel %s, work-item %d: v%d (%s): %s", r->k->name, r->item - 1,
+        (int)(r->at - r->k->ins), kop_name[r->at->op], what);
     loc_set(was);
     return WRONG;
 }
@@ -67,7 +71,11 @@ static int64_t atom_at(const Run *r, const Atom *a, int lane)
 {
     int64_t x;
     switch (a->kind) {
-    case A_VAR: return atom_is_lane(a) ? lane : atom_is_step(a) ? r->launch->step : a->id < r->nvar ? r->var[a->id] : 0;
+    case A_VAR:
+        return atom_is_lane(a) ? lane :
+            atom_is_step(a)    ? r->launch->step :
+            a->id < r->nvar    ? r->var[a->id] :
+                                 0;
     case A_VAL: return lanes(r, a->val)[lane];
     case A_DIV: return floor_div(form_at(r, a->f, lane), a->d);
     case A_MOD: return x = form_at(r, a->f, lane), x - a->d * floor_div(x, a->d);
@@ -80,30 +88,37 @@ static int64_t form_at(const Run *r, Form f, int lane)
 {
     int64_t x = f->c;
     for (int n = 0; n < f->n; n++)
-        x = (int64_t)((uint64_t)x + (uint64_t)f->t[n].k * (uint64_t)atom_at(r, f->t[n].a, lane));  /* lanes that nobody looks at may wrap */
+        /* lanes that nobody looks at may wrap */
+        x = (int64_t)((uint64_t)x + (uint64_t)f->t[n].k * (uint64_t)atom_at(r, f->t[n].a, lane));
     return x;
 }
 
 /* ==================== memory */
 
-static bool outside(const Memory *m, int64_t at, int64_t slack) { return at < -slack || at >= m->buf->size + slack; }
+static bool outside(const Memory *m, int64_t at, int64_t slack)
+{
+    return at < -slack || at >= m->buf->size + slack;
+}
 
 static int64_t element(const Memory *m, int64_t at)
 {
     const void *p = m->p + (size_t)at * dtype_size((Dtype)m->buf->dt);
-    return dtype_half((Dtype)m->buf->dt) ? k_bits_of(DT_F32, dtype_load_f((Dtype)m->buf->dt, p)) : dtype_load_i((Dtype)m->buf->dt, p);
+    return dtype_half((Dtype)m->buf->dt) ? k_bits_of(DT_F32, dtype_load_f((Dtype)m->buf->dt, p)) :
+                                           dtype_load_i((Dtype)m->buf->dt, p);
 }
 
 static Way load_lane(const Run *r, Memory *m, int64_t at, int64_t *out)
 {
     bool global = m->buf->space == GLOBAL;
     if (outside(m, at, global ? SLACK : 0))
-        return wrong(r, "%s[%lld] of %lld elements is read", m->buf->name, (long long)at, (long long)m->buf->size);
+        return wrong(
+            r, "%s[%lld] of %lld elements is read", m->buf->name, (long long)at, (long long)m->buf->size);
     *out = k_wrap((Dtype)r->at->dt, 0x5A5A5A5A5A5A5A5A);        /* what lies around a buffer */
     if (outside(m, at, 0))
         return ON;
     if (m->writer && global && m->writer[at] != NOBODY && m->writer[at] != r->item)
-        return wrong(r, "%s[%lld] is read, and work-item %d wrote it", m->buf->name, (long long)at, m->writer[at] - 1);
+        return wrong(r, "%s[%lld] is read, and work-item %d wrote it", m->buf->name, (long long)at,
+            m->writer[at] - 1);
     if (!global && m->writer[at] != r->item)
         return wrong(r, "%s[%lld] is read before it is written", m->buf->name, (long long)at);
     if (m->reader)
@@ -116,7 +131,8 @@ static Way store_lane(const Run *r, Memory *m, int64_t at, int64_t bits)
 {
     Dtype dt = (Dtype)m->buf->dt;
     if (outside(m, at, 0))
-        return wrong(r, "%s[%lld] of %lld elements is written", m->buf->name, (long long)at, (long long)m->buf->size);
+        return wrong(
+            r, "%s[%lld] of %lld elements is written", m->buf->name, (long long)at, (long long)m->buf->size);
     unsigned char *p = m->p + (size_t)at * dtype_size(dt), was[8];
     memcpy(was, p, dtype_size(dt));
     if (dtype_half(dt))
@@ -125,9 +141,11 @@ static Way store_lane(const Run *r, Memory *m, int64_t at, int64_t bits)
         dtype_store_i(dt, p, bits);
     bool same = !memcmp(was, p, dtype_size(dt)), first = m->writer[at] == NOBODY;
     if (m->reader && first && m->reader[at] != NOBODY && m->reader[at] != r->item)
-        return wrong(r, "%s[%lld] is written, and another work-item read what was there", m->buf->name, (long long)at);
+        return wrong(r, "%s[%lld] is written, and another work-item read what was there", m->buf->name,
+            (long long)at);
     if (m->reader && !first && m->writer[at] != r->item && !same)
-        return wrong(r, "%s[%lld] is written otherwise by work-item %d", m->buf->name, (long long)at, m->writer[at] - 1);
+        return wrong(r, "%s[%lld] is written otherwise by work-item %d", m->buf->name, (long long)at,
+            m->writer[at] - 1);
     m->writer[at] = r->item;
     return ON;
 }
@@ -230,7 +248,8 @@ static Way run_scope(Run *, int scope);
 
 static void copy(const Run *r, const Val *to, const Val *from, int n)
 {
-    for (int p = 0; p < n; p++)                 /* all are read before one is written: carried values may change places */
+    /* all are read before one is written: carried values may change places */
+    for (int p = 0; p < n; p++)
         memcpy(r->next + (size_t)p * W, lanes(r, from[p]), W * sizeof *r->val);
     for (int p = 0; p < n; p++)
         memcpy(lanes(r, to[p]), r->next + (size_t)p * W, W * sizeof *r->val);

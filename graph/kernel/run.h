@@ -8,14 +8,16 @@
 
 /* What a launch is given. call: a function of the device's library, by the op's number (K_CALL), of f64. */
 typedef struct KLaunch {
-    void *const *param;                         /* by parameter: as many elements as the buffer has, and nothing around them */
+    /* by parameter: as many elements as the buffer has, and nothing around them */
+    void *const *param;
     int64_t step;
     void (*call)(int op, int n, const double *x, double *out);
 } KLaunch;
 
-/* All work-items, one after the other. 0, or an error that names kernel, instruction and line: a place outside of its buffer (loads
- * may go as far as the slack around it, where they find nothing useful), a private element that is read before it is written, an
- * element that one work-item writes and another one reads or writes otherwise, arithmetic that has no result. */
+/* All work-items, one after the other. 0, or an error that names kernel, instruction and line: a place
+ * outside of its buffer (loads may go as far as the slack around it, where they find nothing useful), a
+ * private element that is read before it is written, an element that one work-item writes and another one
+ * reads or writes otherwise, arithmetic that has no result. */
 int k_run(const Kernel *, const KLaunch *);
 
 #endif

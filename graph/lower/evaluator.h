@@ -1,12 +1,12 @@
 /*
- * evaluator.h - the lowering of kernel specifications: evaluator, reductions, kernels, regions, own shapes. Private to
- * lower*.c.
+ * evaluator.h - the lowering of kernel specifications: evaluator, reductions, kernels, regions, own shapes.
+ * Private to lower*.c.
  *
- * Everything is evaluated *at a block of environments*: eval_at(v, index, envs) gives one value of the kernel for
- * each environment, where an environment says what each symbolic variable is in this copy (base + lane, base + 1,
- * a constant, a loop's variable). Elementwise ops map over the block, views ask for their operand at another
- * index, a reduction opens one loop for the whole block. A map is a block of 1, a register tile of a matrix
- * product one of 8 x 2.
+ * Everything is evaluated *at a block of environments*: eval_at(v, index, envs) gives one value of the
+ * kernel for each environment, where an environment says what each symbolic variable is in this copy (base +
+ * lane, base + 1, a constant, a loop's variable). Elementwise ops map over the block, views ask for their
+ * operand at another index, a reduction opens one loop for the whole block. A map is a block of 1, a
+ * register tile of a matrix product one of 8 x 2.
  */
 #ifndef HEDDLE_EVALUATOR_H
 #define HEDDLE_EVALUATOR_H
@@ -25,8 +25,8 @@ Key key_of(uint64_t a, uint64_t b, uint64_t c, const Form *idx, int n);
 
 /* ==================== environments and frames */
 
-/* a[j] is f[j] here; k: which lane's (private rows, state). kf: the same where a loop runs over the copies, and k is then only a
- * name; NULL: k */
+/* a[j] is f[j] here; k: which lane's (private rows, state). kf: the same where a loop runs over the copies,
+ * and k is then only a name; NULL: k */
 typedef struct Env { int n, k; const Atom **a; Form *f, kf; } Env;
 const Env *env_new(int k);
 const Env *env_set(const Env *, const Atom *, Form);
@@ -56,13 +56,15 @@ typedef struct Param {
 
 typedef struct Row { struct Row *next; Buffer *buf; Form f; int64_t pad; bool filled, written; } Row;
 
-/* A graph being evaluated: the kernel's own, a body lowered over private rows (whole), or a body in registers. */
+/* A graph being evaluated: the kernel's own, a body lowered over private rows (whole), or a body in
+ * registers. */
 struct Frame {
     int id; const Graph *g; Frame *up;
     bool whole, by_env;                         /* by_env: what is stored is private to an environment */
     const Place *stored, *instead; Refs made;
     Param *param; int *param_of;                /* by value: number + 1; NULL: no parameters */
-    const Val *mask;                            /* lanes that its values are for, as Lower.mask: others may lack them */
+    /* lanes that its values are for, as Lower.mask: others may lack them */
+    const Val *mask;
     /* (value, index) -> Row: what two phases need and is dear; all of them */
     Map rows; Row *row;
     Map users;                                  /* value -> Users */
@@ -80,7 +82,8 @@ typedef struct Lower {
     bool strict, failed;                        /* strict: clamp although slack would do */
     const AtomSet *within;                      /* clamps that the index being made lost; NULL: none */
     bool alone;                                 /* one work-item */
-    Form item;                                  /* side by side with others: which work-item of this one it is; NULL: the grid says it */
+    /* side by side with others: which work-item of this one it is; NULL: the grid says it */
+    Form item;
 } Lower;
 
 Frame *frame_new(Lower *, const Graph *);
@@ -88,7 +91,8 @@ void frame_push(Lower *, Frame *);
 void frame_pop(Lower *, Frame *);
 Place frame_place(const Frame *, Ref v);        /* buf NULL: computed */
 Param *frame_param(const Frame *, Ref v);       /* NULL: none */
-Form *param_index(const Param *, const Form *idx, int n);       /* which element of q->v it is; in the arena */
+/* which element of q->v it is; in the arena */
+Form *param_index(const Param *, const Form *idx, int n);
 void frame_survey(Frame *, const Ref *roots, int n);           /* who uses what, in this kernel */
 
 /* ==================== the evaluator (lower.c) */
@@ -106,7 +110,8 @@ void store_place(Lower *, const Place *, const Form *idx, int n, const Env *, Va
 Place place_lead(Place, const Form *lead, int n);       /* the same with its first indices given */
 Val held_at(Lower *, Held *, const Form *idx, const Form *real, const Env *);
 Val lower_fail(Lower *);                        /* notes the error */
-/* What is built from here on is of this instruction's line, until loc_set() with the line that this gives. */
+/* What is built from here on is of this instruction's line, until loc_set() with the line that this
+ * gives. */
 static inline Loc loc_enter(const Ins *i) { return i && i->loc.file ? loc_set(i->loc) : loc_here(); }
 bool scope_open(const Kernel *, int scope);
 static inline int width(const Lower *L, Val v) { return L->k->ins[v].w; }
@@ -134,15 +139,19 @@ void op_element(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env
 /* ==================== reductions and phases (lower_reduce.c, lower_stores.c) */
 
 typedef struct Want { Ref v; const Form *idx; } Want;
-void lower_reduce(Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, const Val *start, Val *out);
+void lower_reduce(
+    Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, const Val *start, Val *out);
 bool chained(Frame *, Ref v);                   /* a sum used once, by an addition */
 Val reduce_step(Lower *, int op, Dtype, Val, Val);  /* one step of a reduction op, on registers */
 Val reduce_identity(Lower *, int op, Dtype);
 typedef struct Loads { Form *f; int n, cap; Map seen; } Loads;         /* places, a buffer's each once */
 void lower_loads(Lower *, Frame *, Ref v, const Form *idx, Loads *);
-int load_price(const Machine *, Form, const Atom *);           /* 1: one element or side by side; load_far: each lane for itself */
-void run_stores(Lower *, Frame *, const Store *, int n, const Env *const *envs, int ne);       /* phases, then stores */
-void put_stores(Lower *, Frame *, const Store *const *, int n, const Env *const *envs, int ne);         /* no loops of their own */
+/* 1: one element or side by side; load_far: each lane for itself */
+int load_price(const Machine *, Form, const Atom *);
+/* phases, then stores */
+void run_stores(Lower *, Frame *, const Store *, int n, const Env *const *envs, int ne);
+/* no loops of their own */
+void put_stores(Lower *, Frame *, const Store *const *, int n, const Env *const *envs, int ne);
 void store_loop(Lower *, Frame *, const Atom *const *space, int nspace, const Store *const *, int n,
     const Env *const *envs, int ne);
 int64_t space_size(const Atom *const *, int n);
@@ -153,7 +162,8 @@ int64_t space_size(const Atom *const *, int n);
 bool roll_stores(Lower *, Frame *, const Store *const *, int n, const Env *const *envs, int ne);
 /* lower_reduce() that way, likewise. */
 bool roll_reduce(Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, Val *out);
-/* Opens a loop over all environments if they are that even, returns 1; else ne. For copies without computations. */
+/* Opens a loop over all environments if they are that even, returns 1; else ne. For copies without
+ * computations. */
 int roll_all(Lower *, const Env *const *envs, int ne, const Env *const **out);
 
 /* a loop over the elements of a shape in vectors, the rest one by one; flat: the element's number */
@@ -166,21 +176,24 @@ void region_lanes(Lower *, const Env *const *envs, int ne);
 void region_rows(Lower *, const Env *const *envs, int ne);
 void region_value(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne,
     const Form *real, Val *out);
-/* A carried value as a vector beside its elements (lower_pack.c): what it is now, and the step's elements. */
+/* A carried value as a vector beside its elements (lower_pack.c): what it is now, and the step's
+ * elements. */
 typedef struct Pack { int n; const Val *phi; Val *next, wide; } Pack;
 Val pack_start(Lower *, const Val *x, int64_t n);       /* 0: it is none */
-/* The vectors that the step makes; next then are their elements. false: it does not do the same to all of them. */
+/* The vectors that the step makes; next then are their elements. false: it does not do the same to all of
+ * them. */
 bool pack_step(Lower *, const Pack *, int n, Val *next);
 /* evaluates the regions inside a body, in front of a loop that would repeat them */
 void regions_first(Lower *, Frame *);
-bool touches_held(Lower *, Frame *, Ref v, const Form *idx);            /* at an index that is not constant */
+/* at an index that is not constant */
+bool touches_held(Lower *, Frame *, Ref v, const Form *idx);
 void lower_scatter(Lower *);                    /* lower_scatter.c */
 void lower_sort(Lower *);                       /* lower_sort.c */
 void lower_cumulative(Lower *);
 
 
-/* Work-items over n independent things, each of about `cycles`; opens loops and, where items do not divide, a
- * branch. */
+/* Work-items over n independent things, each of about `cycles`; opens loops and, where items do not divide,
+ * a branch. */
 typedef struct Items { bool loop, guard; } Items;
 Form grid_open(Lower *, int d, int64_t n);        /* dimension d of the grid, of n */
 Form items_open(Lower *, int64_t n, double cycles, Items *);

@@ -2,10 +2,11 @@
  * lower.c - the evaluator: values of a graph at a block of environments.
  *
  * In:  a value, a symbolic index, environments.   Out: one value of the kernel for each environment.
- * Invariant: what is asked for is known by (frame, value, index in the environment, clamps that the index lost there).
- * If it was evaluated where it can still be seen, it is that; so what copies, lanes and phases share is computed once.
- * A stored value is a load, a parameter of a body is what the region says it is, all else follows the element rule.
- * After an error values are 0, which every builder passes on in silence; lower() returns NULL.
+ * Invariant: what is asked for is known by (frame, value, index in the environment, clamps that the index
+ * lost there). If it was evaluated where it can still be seen, it is that; so what copies, lanes and phases
+ * share is computed once. A stored value is a load, a parameter of a body is what the region says it is, all
+ * else follows the element rule. After an error values are 0, which every builder passes on in silence;
+ * lower() returns NULL.
  */
 #include "evaluator.h"
 
@@ -83,7 +84,9 @@ const Env *env_sets(const Env *e, const Atom *const *a, const Form *f, int n)
     if (!n)
         return e;
     Env *r = NEW(Env);
-    *r = (Env){ .n = e->n, .k = e->k, .kf = e->kf, .a = NEWS(const Atom *, e->n + n), .f = NEWS(Form, e->n + n) };
+    *r = (Env){
+        .n = e->n, .k = e->k, .kf = e->kf, .a = NEWS(const Atom *, e->n + n), .f = NEWS(Form, e->n + n)
+    };
     for (int j = 0; j < e->n; j++)
         r->a[j] = e->a[j], r->f[j] = e->f[j];
     for (int j = 0; j < n; j++) {
@@ -218,7 +221,10 @@ Val lower_fail(Lower *L)
 
 Val widen_val(Lower *L, Val v) { return width(L, v) == 1 ? k_splat(L->k, v) : v; }
 Val index_const(Lower *L, Val like, int64_t c) { return k_bits(L->k, dtype_of(L, like), c); }
-Val select_val(Lower *L, Val c, Val x, Val y) { return x == y ? x : k3(L->k, K_SELECT, dtype_of(L, x), c, x, y); }
+Val select_val(Lower *L, Val c, Val x, Val y)
+{
+    return x == y ? x : k3(L->k, K_SELECT, dtype_of(L, x), c, x, y);
+}
 Val and_val(Lower *L, Val x, Val y) { return !x ? y : !y ? x : k2(L->k, K_AND, DT_BOOL, x, y); }
 Val or_val(Lower *L, Val x, Val y) { return !x ? y : !y ? x : k2(L->k, K_OR, DT_BOOL, x, y); }
 
@@ -242,7 +248,8 @@ Val index_of(Lower *L, Val x, Dtype dt, int64_t lo, int64_t hi)
     Dtype to = L->k->wide_index || lo < INT32_MIN || hi > INT32_MAX ? DT_I64 : DT_I32;
     if (!x)
         return 0;
-    if (dt == DT_BOOL || (dtype_unsigned(dt) ? dtype_size(dt) < dtype_size(to) : dtype_size(dt) <= dtype_size(to)))
+    if (dt == DT_BOOL ||
+        (dtype_unsigned(dt) ? dtype_size(dt) < dtype_size(to) : dtype_size(dt) <= dtype_size(to)))
         return clamp_val(L, dt == to ? x : k1(L->k, K_CONVERT, to, x), lo, hi);
     if (dtype_signed(dt) || lo > 0)
         x = k2(L->k, K_MAX, dt, x, k_bits(L->k, dt, lo));
@@ -285,7 +292,8 @@ static bool special(Form f)
 {
     for (int j = 0; j < f->n; j++) {
         const Atom *a = f->t[j].a;
-        if (a->kind == A_CLAMP || a->kind == A_WITHIN || a->kind == A_ELEM || ((a->kind == A_DIV || a->kind == A_MOD) && special(a->f)))
+        if (a->kind == A_CLAMP || a->kind == A_WITHIN || a->kind == A_ELEM ||
+            ((a->kind == A_DIV || a->kind == A_MOD) && special(a->f)))
             return true;
     }
     return false;
@@ -304,9 +312,11 @@ Form aligned_base(Lower *L, Form f)
 
 typedef struct InEnv { Lower *L; const Env *e; } InEnv;
 
-/* What may be read in the stead of a place that is within an array wherever anybody looks; NULL: nothing but the clamp.
- * A border at a multiple of W never cuts an aligned vector: its base is clamped. Near the array a vector that lies
- * side by side is not clamped at all (SLACK; load_place sees to it that this holds for the place). */
+/* What may be read in the stead of a place that is within an array wherever anybody looks; NULL: nothing but
+ * the clamp.
+ * A border at a multiple of W never cuts an aligned vector: its base is clamped. Near the array a vector
+ * that lies side by side is not clamped at all (SLACK; load_place sees to it that this holds for the
+ * place). */
 static Form unclamped(Lower *L, Form f, int64_t n)
 {
     int64_t lo, hi, s;
@@ -323,8 +333,9 @@ static Form unclamped(Lower *L, Form f, int64_t n)
     return !L->strict && near && form_coef(f, LANE) == 1 && k_mode(L->k, f, &s) && s == 1 ? f : NULL;
 }
 
-/* Else each lane goes its own way. What is not clamped is noted: a value at that index is not what it is at the same
- * index elsewhere, since lanes outside are anything, and parts that only they would reach are left out. */
+/* Else each lane goes its own way. What is not clamped is noted: a value at that index is not what it is at
+ * the same index elsewhere, since lanes outside are anything, and parts that only they would reach are left
+ * out. */
 static Form in_clamp(void *ctx, AtomKind kind, Form f, int64_t n)
 {
     Lower *L = ((InEnv *)ctx)->L;
@@ -396,7 +407,8 @@ static bool may_read(const Place *p, Form f, int64_t size)
     return lo >= -slack && hi < size + slack;
 }
 
-static Val load_real(Lower *L, const Place *p, int64_t size, const Form *idx, const Form *real, int n, const Env *e)
+static Val load_real(
+    Lower *L, const Place *p, int64_t size, const Form *idx, const Form *real, int n, const Env *e)
 {
     Form f = place_form(L, p, real, n, e);
     bool loose = false;
@@ -528,8 +540,8 @@ static Val param_one(Lower *L, Param *q, Val x, const Env *e)
     return only ? select_val(L, only, x, k_bits(L->k, dtype_of(L, x), 0)) : x;
 }
 
-static void param_at(Lower *L, Param *q, const Form *idx, int n, const Env *const *envs, int ne, const Form *real,
-    Val *out)
+static void param_at(
+    Lower *L, Param *q, const Form *idx, int n, const Env *const *envs, int ne, const Form *real, Val *out)
 {
     if (q->held) {
         for (int e = 0; e < ne; e++)
@@ -552,16 +564,19 @@ static Val elementwise(Lower *L, Frame *fr, const Ins *i, Ref v, const Val *x)
             return 0;
     if (i->op == OP_select)
         return select_val(L, x[0], x[1], x[2]);
-    if (i->op == OP_div && from == DT_F32 && k_is_const(k, x[1])) {        /* by a power of two: exact as a product */
+    /* by a power of two: exact as a product */
+    if (i->op == OP_div && from == DT_F32 && k_is_const(k, x[1])) {
         uint32_t b = (uint32_t)k->ins[x[1]].bits, e = b >> 23 & 255;
         if (!(b & 0x7fffff) && e > 1 && e < 253)
-            return k2(k, K_MUL, DT_F32, x[0], k_bits(k, DT_F32, (int64_t)((b & 0x80000000u) | (254 - e) << 23)));
+            return k2(
+                k, K_MUL, DT_F32, x[0], k_bits(k, DT_F32, (int64_t)((b & 0x80000000u) | (254 - e) << 23)));
     }
     return math_op(k, i->op == OP_accum ? OP_add : i->op, from, to, i->attr, i->nin, x);
 }
 
 /* x + sum: the accumulators of the sum start at x, where that changes no rounding. */
-static bool chain(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
+static bool chain(
+    Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
 {
     const Type *t = &fr->g->type[v];
     if ((i->op != OP_add && i->op != OP_accum) || !fr->whole || math_register((Dtype)t->dt) != (Dtype)t->dt)
@@ -587,14 +602,17 @@ static void deep(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *
         const Todo t = s.at[p];
         const Ins *i = fr->g->def[t.v];
         Demand *d;
-        if (!i || i->op == OP_region || frame_place(fr, t.v).buf || optab[i->op].element == IS_SUM || op_special(i->op))
+        if (!i || i->op == OP_region || frame_place(fr, t.v).buf || optab[i->op].element == IS_SUM ||
+            op_special(i->op))
             continue;
         int m = elem_rule(fr->g, i, (int)(t.v - i->out), t.idx, &d);
         for (int j = 0; j < m; j++) {
             Key key = key_of(d[j].v, 0, 0, d[j].idx, d[j].n);
             void **been = map_at(&seen, key.w, key.n);
             if (!*been)
-                todo_add(&s, (Todo){ .v = d[j].v, .idx = *been = arena_copy(d[j].idx, sizeof(Form) * (size_t)(d[j].n + 1)) });
+                todo_add(&s,
+                    (Todo){ .v = d[j].v,
+                        .idx = *been = arena_copy(d[j].idx, sizeof(Form) * (size_t)(d[j].n + 1)) });
         }
     }
     SCRATCH(Val, out, ne);
@@ -657,8 +675,8 @@ static Form row_at(Lower *L, const Row *r, const Env *e)
     return form_add(form_in(L, r->f, e), form_mul(env_number(e), r->pad));
 }
 
-static void compute(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real,
-    Val *out)
+static void compute(
+    Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
 {
     const Type *t = &fr->g->type[v];
     Place p = frame_place(fr, v);
@@ -712,8 +730,8 @@ static Memo *memo_of(Lower *L, Frame *fr, Ref v, const Form *real, const AtomSet
     return *p ? *p : (*p = NEW(Memo));
 }
 
-/* The value at an index, which becomes real in the environment. What is known at all places there serves those who look
- * at some, not the other way round. */
+/* The value at an index, which becomes real in the environment. What is known at all places there serves
+ * those who look at some, not the other way round. */
 static Memo *memo_at(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e, Form *real)
 {
     L->within = NULL;

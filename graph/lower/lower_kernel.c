@@ -2,8 +2,9 @@
  * lower_kernel.c - a specification -> a finished kernel: grid, blocks, what a work-item does.
  *
  * In:  outer variables with their register blocks, the vector variable, what to store.   Out: a Kernel.
- * What is not in a work-item's chunk is the grid. The last block of an axis overlaps its neighbour, and the last chunk
- * repeats a block, since stores are idempotent; where they are not (in_place, rows of sums) blocks fit exactly.
+ * What is not in a work-item's chunk is the grid. The last block of an axis overlaps its neighbour, and the
+ * last chunk repeats a block, since stores are idempotent; where they are not (in_place, rows of sums)
+ * blocks fit exactly.
  * Several specifications make one kernel: of one work-item, which computes them in order, or side by side.
  */
 #include "evaluator.h"
@@ -25,7 +26,8 @@ Form grid_open(Lower *L, int d, int64_t n)
     return form_a(g);
 }
 
-/* What does not fit into a work-item: at most three dimensions, one where others are beside it; more are digits of the last. */
+/* What does not fit into a work-item: at most three dimensions, one where others are beside it; more are
+ * digits of the last. */
 static void plan_grid(Lower *L, const OuterAxis *ax, int n, Form *at)
 {
     int axis[MAXRANK], m = 0;
@@ -60,7 +62,8 @@ Form at_most(Lower *L, Form f, int64_t most)
     return k_value(L->k, v, 0, most);
 }
 
-/* Copies with a block of neighbours, since lanes lie apart: lines beside those just read are next, and not those of other rows. */
+/* Copies with a block of neighbours, since lanes lie apart: lines beside those just read are next, and not
+ * those of other rows. */
 static bool beside(const Lower *L, const OuterAxis *x)
 {
     return !L->spec->contract && x->a != L->vec && x->size > W / 4;
@@ -98,7 +101,8 @@ static const Env **block_envs(Lower *L, const OuterAxis *ax, int n, const Form *
         for (int e = 0; e < ne; e++)
             for (int c = 0; c < copies; c++) {
                 Form f = form_addc(base[j], ax[j].a == L->vec ? c * W : c);
-                next[e * copies + c] = env_set(envs[e], ax[j].a, ax[j].a == L->vec ? form_add(f, form_a(LANE)) : f);
+                next[e * copies + c] =
+                    env_set(envs[e], ax[j].a, ax[j].a == L->vec ? form_add(f, form_a(LANE)) : f);
             }
         envs = next, ne *= copies;
     }
@@ -136,8 +140,8 @@ static void sum_out(Lower *L, void *ctx, const Form *idx, Form flat)
     memcpy(at + 1, idx, sizeof *idx * (size_t)r->s->nspace);
     Val x = k_load(L->k, r->row.buf, flat);
     Dtype from = (Dtype)r->row.buf->dt, to = (Dtype)r->s->to.buf->dt;
-    store_place(L, &r->s->to, at, r->s->nspace + 1, env_new(0), from == math_register(to) ? x : convert_val(L, x,
-        from, to));
+    store_place(L, &r->s->to, at, r->s->nspace + 1, env_new(0),
+        from == math_register(to) ? x : convert_val(L, x, from, to));
 }
 
 static void sum_sweep(Lower *L, SumRow *r, SweepFn *fn)
@@ -148,7 +152,8 @@ static void sum_sweep(Lower *L, SumRow *r, SweepFn *fn)
     sweep_space(L, dim, r->s->nspace, fn, r);
 }
 
-/* A private row a work-item for each sum over the outer steps: cleared, and what the steps store into instead. */
+/* A private row a work-item for each sum over the outer steps: cleared, and what the steps store into
+ * instead. */
 static void sum_open(Lower *L, SumRow *r, const Store *s, Store *inside)
 {
     int64_t dim[MAXRANK];

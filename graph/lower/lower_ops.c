@@ -1,10 +1,11 @@
 /*
- * lower_ops.c - elements of constants, pads, concatenations, updates in place, bit casts and random bits at a block of
- * environments: what is more than a view or a function of the operands' elements.
+ * lower_ops.c - elements of constants, pads, concatenations, updates in place, bit casts and random bits at
+ * a block of environments: what is more than a view or a function of the operands' elements.
  *
  * In:  an instruction, a symbolic index, and the same in each environment (real).   Out: one value for each
  * environment.
- * A test that the index alone decides is made on forms; one that cuts no aligned vector is made on the vector's base.
+ * A test that the index alone decides is made on forms; one that cuts no aligned vector is made on the
+ * vector's base.
  */
 #include "evaluator.h"
 
@@ -13,7 +14,13 @@
 bool op_special(int op)
 {
     switch (op) {
-    case OP_const: case OP_data: case OP_iota: case OP_pad: case OP_concat: case OP_dynamic_update: case OP_accum_slice:
+    case OP_const:
+    case OP_data:
+    case OP_iota:
+    case OP_pad:
+    case OP_concat:
+    case OP_dynamic_update:
+    case OP_accum_slice:
     case OP_bitcast: case OP_threefry:
         return true;
     default:
@@ -44,7 +51,8 @@ static Val data_element(Lower *L, const Ins *i, const Type *t, int64_t n)
 }
 
 /* Inside a body an array of constants has no buffer: its elements are held. */
-static Val data_held(Lower *L, Frame *fr, const Ins *i, const Type *t, const Form *idx, const Form *real, const Env *e)
+static Val data_held(
+    Lower *L, Frame *fr, const Ins *i, const Type *t, const Form *idx, const Form *real, const Env *e)
 {
     const void *key[2] = { fr, i };
     void **p = map_at(&L->regions, key, sizeof key);
@@ -58,8 +66,8 @@ static Val data_held(Lower *L, Frame *fr, const Ins *i, const Type *t, const For
     return held_at(L, h, idx, real, env_copy(e, 0));
 }
 
-static void op_data(Lower *L, Frame *fr, const Ins *i, const Type *t, const Form *idx, const Env *const *envs,
-    int ne, const Form *real, Val *out)
+static void op_data(Lower *L, Frame *fr, const Ins *i, const Type *t, const Form *idx,
+    const Env *const *envs, int ne, const Form *real, Val *out)
 {
     for (int e = 0; e < ne; e++) {
         int64_t n = 0;
@@ -165,15 +173,16 @@ static void op_concat(Lower *L, Frame *fr, const Ins *i, const Form *idx, const 
     for (int p = n - 1; p >= 0; p--) {
         eval_at(L, fr, d[p].v, d[p].idx, envs, ne, x);
         for (int e = 0; e < ne; e++)
-            out[e] = p == n - 1 ? x[e] : select_val(L, at_least(L, real[e * rank + axis], last), out[e], x[e]);
+            out[e] =
+                p == n - 1 ? x[e] : select_val(L, at_least(L, real[e * rank + axis], last), out[e], x[e]);
         last = d[p].at;
     }
 }
 
 /* ==================== updates */
 
-/* The window of an update at one element, idx, which is real in the environment: is it inside (0: always), and which
- * element of u (forms behind the batch axes). */
+/* The window of an update at one element, idx, which is real in the environment: is it inside (0: always),
+ * and which element of u (forms behind the batch axes). */
 static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *idx,
     const Form *real, const Env *e, Form *at)
 {
@@ -188,7 +197,8 @@ static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, i
         Form from[MAXRANK + 1];
         memcpy(from, lead, sizeof *lead * (size_t)nb);
         from[nb] = form_c(d);
-        Val start = index_of(L, eval_one(L, fr, i->in[2], from, e), (Dtype)fr->g->type[i->in[2]].dt, 0, full - n);
+        Val start =
+            index_of(L, eval_one(L, fr, i->in[2], from, e), (Dtype)fr->g->type[i->in[2]].dt, 0, full - n);
         Form o = form_add(real[skip + d], form_mul(k_value(L->k, start, 0, full - n), -1));
         Val v = k_index(L->k, o), q;
         if (n == 1) {
@@ -203,8 +213,8 @@ static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, i
     return c;
 }
 
-static void op_dynamic_update(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out)
+static void op_dynamic_update(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs,
+    int ne, const Form *real, Val *out)
 {
     int rank = fr->g->type[i->out].rank, nb = fr->g->type[i->in[2]].rank - 1;
     eval_at(L, fr, i->in[0], idx, envs, ne, out);
@@ -234,8 +244,8 @@ static Val augment(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, 
 }
 
 /* Batch axes that the accumulator lacks are summed over: a loop where they are long. */
-static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Form *real, const Env *e, Val x,
-    bool vector)
+static Val accum_element(
+    Lower *L, Frame *fr, const Ins *i, const Form *idx, const Form *real, const Env *e, Val x, bool vector)
 {
     const Type *u = &fr->g->type[i->in[1]];
     int nb = fr->g->type[i->in[2]].rank - 1, nx, skip = 0, nfree = 0, axis[MAXRANK];
@@ -270,8 +280,8 @@ static Val accum_element(Lower *L, Frame *fr, const Ins *i, const Form *idx, con
     return x;
 }
 
-static void op_accum_slice(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out)
+static void op_accum_slice(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs,
+    int ne, const Form *real, Val *out)
 {
     int rank = fr->g->type[i->out].rank;
     bool vector = L->vec || has_lanes(L, idx, rank, envs, ne);
@@ -284,8 +294,10 @@ static void op_accum_slice(Lower *L, Frame *fr, const Ins *i, const Form *idx, c
 
 /* ==================== bits */
 
-static Dtype unsigned_of(size_t bytes) { return bytes == 1 ? DT_U8 : bytes == 2 ? DT_U16 : bytes == 4 ? DT_U32
-    : DT_U64; }
+static Dtype unsigned_of(size_t bytes)
+{
+    return bytes == 1 ? DT_U8 : bytes == 2 ? DT_U16 : bytes == 4 ? DT_U32 : DT_U64;
+}
 
 static Val u32(Lower *L, int64_t c) { return k_bits(L->k, DT_U32, c); }
 static Val uop(Lower *L, KOp op, Val x, int64_t c) { return k2(L->k, op, DT_U32, x, u32(L, c)); }
@@ -294,11 +306,15 @@ static Val uop(Lower *L, KOp op, Val x, int64_t c) { return k2(L->k, op, DT_U32,
 static Val half_to_bits(Lower *L, Val x)
 {
     Kernel *k = L->k;
-    Val b = k1(k, K_BITS, DT_U32, x), sign = uop(L, K_AND, uop(L, K_SHR, b, 16), 0x8000), m = uop(L, K_AND, b,
-        0x7fffffff);
+    Val b = k1(k, K_BITS, DT_U32, x), sign = uop(L, K_AND, uop(L, K_SHR, b, 16), 0x8000),
+        m = uop(L, K_AND, b, 0x7fffffff);
     Val normal = uop(L, K_SHR, uop(L, K_SUB, m, 0x38000000), 13);
-    Val tiny = k1(k, K_CONVERT, DT_U32, k2(k, K_MUL, DT_F32, k1(k, K_ABS, DT_F32, k3(k, K_SELECT, DT_F32,
-        k2(k, K_LT, DT_BOOL, m, u32(L, 0x38800000)), x, k_const(k, DT_F32, 0))), k_const(k, DT_F32, 0x1p24)));
+    Val tiny = k1(k, K_CONVERT, DT_U32,
+        k2(k, K_MUL, DT_F32,
+            k1(k, K_ABS, DT_F32,
+                k3(k, K_SELECT, DT_F32, k2(k, K_LT, DT_BOOL, m, u32(L, 0x38800000)), x,
+                    k_const(k, DT_F32, 0))),
+            k_const(k, DT_F32, 0x1p24)));
     Val nan = uop(L, K_OR, uop(L, K_AND, uop(L, K_SHR, m, 13), 0x3ff), 0x7e00);
     Val r = k3(k, K_SELECT, DT_U32, k2(k, K_LT, DT_BOOL, m, u32(L, 0x38800000)), tiny, normal);
     r = k3(k, K_SELECT, DT_U32, k2(k, K_EQ, DT_BOOL, m, u32(L, 0x7f800000)), u32(L, 0x7c00), r);
@@ -309,9 +325,11 @@ static Val half_to_bits(Lower *L, Val x)
 static Val half_from_bits(Lower *L, Val h)
 {
     Kernel *k = L->k;
-    Val sign = uop(L, K_SHL, uop(L, K_AND, h, 0x8000), 16), m = uop(L, K_AND, h, 0x7fff), big = uop(L, K_SHL, m, 13);
+    Val sign = uop(L, K_SHL, uop(L, K_AND, h, 0x8000), 16), m = uop(L, K_AND, h, 0x7fff),
+        big = uop(L, K_SHL, m, 13);
     Val normal = uop(L, K_ADD, big, 0x38000000), wide = uop(L, K_OR, big, 0x7f800000);
-    Val tiny = k1(k, K_BITS, DT_U32, k2(k, K_MUL, DT_F32, k1(k, K_CONVERT, DT_F32, m), k_const(k, DT_F32, 0x1p-24)));
+    Val tiny = k1(
+        k, K_BITS, DT_U32, k2(k, K_MUL, DT_F32, k1(k, K_CONVERT, DT_F32, m), k_const(k, DT_F32, 0x1p-24)));
     Val r = k3(k, K_SELECT, DT_U32, k2(k, K_GE, DT_BOOL, m, u32(L, 0x7c00)), wide, normal);
     r = k3(k, K_SELECT, DT_U32, k2(k, K_LT, DT_BOOL, m, u32(L, 0x400)), tiny, r);
     return k1(k, K_BITS, DT_F32, k2(k, K_OR, DT_U32, r, sign));
@@ -341,13 +359,15 @@ static Val from_bits(Lower *L, Val x, Dtype dt)
     }
 }
 
-/* Wider: the pieces of the operand's last axis, the first lowest. Narrower: the piece at the result's last index. */
-static void op_bitcast(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out)
+/* Wider: the pieces of the operand's last axis, the first lowest. Narrower: the piece at the result's last
+ * index. */
+static void op_bitcast(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs,
+    int ne, const Form *real, Val *out)
 {
     Kernel *k = L->k;
     const Type *t = &fr->g->type[v], *x = &fr->g->type[i->in[0]];
-    Dtype from = (Dtype)x->dt, to = (Dtype)t->dt, uf = unsigned_of(dtype_size(from)), ut = unsigned_of(dtype_size(to));
+    Dtype from = (Dtype)x->dt, to = (Dtype)t->dt, uf = unsigned_of(dtype_size(from)),
+          ut = unsigned_of(dtype_size(to));
     int64_t bits = 8 * (int64_t)dtype_size(dtype_size(from) < dtype_size(to) ? from : to);
     if (dtype_size(from) >= dtype_size(to)) {
         eval_at(L, fr, i->in[0], idx, envs, ne, out);
@@ -400,8 +420,8 @@ static void threefry(Lower *L, Val k0, Val k1_, Val x0, Val x1, Val *out)
     out[0] = x0, out[1] = x1;
 }
 
-static void op_threefry(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
-    Val *out)
+static void op_threefry(
+    Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
 {
     Val *x = NEWS(Val, 4 * ne);
     for (int j = 0; j < 4; j++)

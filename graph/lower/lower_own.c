@@ -2,8 +2,8 @@
  * lower_own.c - SPEC_CUMULATIVE: the running value of one axis.
  *
  * In:  cumsum, cumprod, cummax, cummin, and what is stored instead of them.   Out: a finished body.
- * A running value is a loop along the axis with vectors over what lies inside of it, or outside, or one by one. Floats
- * accumulate wide, every element is rounded as it is stored.
+ * A running value is a loop along the axis with vectors over what lies inside of it, or outside, or one by
+ * one. Floats accumulate wide, every element is rounded as it is stored.
  */
 #include "evaluator.h"
 
@@ -13,17 +13,19 @@ typedef struct Running {
     Lower *L; const Ins *i;
     const Type *t;
     int axis;
-    /* vectors of lines: of those side by side inside of the axis; of those outside, and then of as many steps: blocks are read and
-     * written whole */
+    /* vectors of lines: of those side by side inside of the axis; of those outside, and then of as many
+     * steps: blocks are read and written whole */
     bool vec, across;
     Ref stored; Place out;                      /* stored: the running value or a function of it */
     const Env *env;
 } Running;
 
-enum { LINES = 4 };                             /* running values, or vectors of them, side by side at most */
+/* running values, or vectors of them, side by side at most */
+enum { LINES = 4 };
 
 /* Steps first .. first + count * each - 1 of u lines at once, `each` a turn of the loop. */
-static void run_steps(const Running *R, Form (*idx)[MAXRANK], int u, int64_t first, int64_t count, int each, Val *acc)
+static void run_steps(
+    const Running *R, Form (*idx)[MAXRANK], int u, int64_t first, int64_t count, int each, Val *acc)
 {
     Lower *L = R->L;
     const Type *t = R->t;
@@ -37,7 +39,8 @@ static void run_steps(const Running *R, Form (*idx)[MAXRANK], int u, int64_t fir
             step = form_addc(form_mul(step, -1), t->dim[R->axis] - 1);
         for (int c = 0; c < u; c++) {
             idx[c][R->axis] = step;
-            phi[c] = reduce_step(L, R->i->op, math_register((Dtype)t->dt), phi[c], eval_one(L, L->top, R->i->in[0], idx[c], R->env));
+            phi[c] = reduce_step(L, R->i->op, math_register((Dtype)t->dt), phi[c],
+                eval_one(L, L->top, R->i->in[0], idx[c], R->env));
             if (!phi[c])
                 continue;
             memo_set(L, L->top, R->i->out, idx[c], R->env, phi[c]);
@@ -66,7 +69,10 @@ static void run_along(const Running *R, const Form *outer, const Form *inner, in
 }
 
 /* Of n lines number f, or of the last W of them. */
-static Form lanes_of(Lower *L, Form f, int64_t n) { return form_add(at_most(L, form_mul(f, W), n - W), form_a(LANE)); }
+static Form lanes_of(Lower *L, Form f, int64_t n)
+{
+    return form_add(at_most(L, form_mul(f, W), n - W), form_a(LANE));
+}
 
 void lower_cumulative(Lower *L)
 {
@@ -89,9 +95,18 @@ void lower_cumulative(Lower *L)
     int64_t items[2] = { R.vec ? dim[0] : (dim[0] + u - 1) / u, R.vec ? (dim[1] + u - 1) / u : dim[1] };
     Form f[2], out[LINES], in[LINES];
     Items it;
-    form_unlinear(items_open(L, items[0] * items[1], 4.0 * (double)steps * (R.vec ? u : R.across ? 4 : 1), &it), items, 2, f);
-    for (int c = 0; c < u; c++) {               /* the last of a block overlaps the one before: what they store is the same */
-        out[c] = R.vec ? f[0] : R.across ? lanes_of(L, f[0], outer) : at_most(L, form_addc(form_mul(f[0], u), c), outer - 1);
+    form_unlinear(items_open(L, items[0] * items[1],
+                      4.0 * (double)steps *
+                          (R.vec           ? u :
+                                  R.across ? 4 :
+                                             1),
+                      &it),
+        items, 2, f);
+    /* the last of a block overlaps the one before: what they store is the same */
+    for (int c = 0; c < u; c++) {
+        out[c] = R.vec ? f[0] :
+            R.across   ? lanes_of(L, f[0], outer) :
+                         at_most(L, form_addc(form_mul(f[0], u), c), outer - 1);
         in[c] = R.vec ? lanes_of(L, form_addc(form_mul(f[1], u), c), inner) : f[1];
     }
     run_along(&R, out, in, u);

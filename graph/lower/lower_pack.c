@@ -1,12 +1,16 @@
 /*
- * lower_pack.c - a small state as vectors: what a step does alike to every element of a carried value is done once, in lanes.
+ * lower_pack.c - a small state as vectors: what a step does alike to every element of a carried value is
+ * done once, in lanes.
  *
- * In:  a loop being built without lanes, whose state is in registers, and what the step made of it, element by element.
- * Out: the same as vectors, if every carried value of 4 .. W floats is made by the same instructions for all of its
+ * In:  a loop being built without lanes, whose state is in registers, and what the step made of it, element
+ * by element.
+ * Out: the same as vectors, if every carried value of 4 .. W floats is made by the same instructions for all
+ * of its
  *      elements; they hand their elements back, so that whoever asks for one does not compute it again.
- * Leaves are the carried vectors themselves, values that all elements share (an element of the state that all rows of
- * a product multiply), loads side by side, and invariants, which are put together in front of the loop. Lanes beyond
- * the value's elements compute whatever: no lane looks at another, and no integer is divided.
+ * Leaves are the carried vectors themselves, values that all elements share (an element of the state that
+ * all rows of a product multiply), loads side by side, and invariants, which are put together in front of
+ * the loop. Lanes beyond the value's elements compute whatever: no lane looks at another, and no integer is
+ * divided.
  */
 #include "evaluator.h"
 
@@ -24,7 +28,8 @@ static bool alike(const KIns *a, const KIns *b)
 static bool lanewise(const KIns *i)
 {
     bool divides = i->op == K_DIV || i->op == K_REM;
-    return i->op >= K_ADD && i->op <= K_CALL && i->narg && i->narg <= ARGS && (!divides || dtype_float((Dtype)i->dt));
+    return i->op >= K_ADD && i->op <= K_CALL && i->narg && i->narg <= ARGS &&
+        (!divides || dtype_float((Dtype)i->dt));
 }
 
 /* Invariants as a vector. */
@@ -55,8 +60,8 @@ typedef struct Packer { Lower *L; const Pack *pack; int npack, n, ops; Map seen;
 
 static Val packed(Packer *, const Val *x);
 
-/* These n values are of one instruction: its vector. Operands that commute are in the order of the last, since the
- * builder orders them by age. */
+/* These n values are of one instruction: its vector. Operands that commute are in the order of the last,
+ * since the builder orders them by age. */
 static Val packed_op(Packer *p, const Val *x)
 {
     Kernel *k = p->L->k;
@@ -67,7 +72,8 @@ static Val packed_op(Packer *p, const Val *x)
         if (!alike(i, &like))
             return 0;
         const KIns *first = &k->ins[like.arg[0]];
-        bool swap = k_commutes((KOp)i->op) && !alike(&k->ins[i->arg[0]], first) && alike(&k->ins[i->arg[1]], first);
+        bool swap =
+            k_commutes((KOp)i->op) && !alike(&k->ins[i->arg[0]], first) && alike(&k->ins[i->arg[1]], first);
         for (int c = 0; c < like.narg; c++)
             y[c][j] = i->arg[swap ? 1 - c : c];
     }
@@ -122,7 +128,8 @@ Val pack_start(Lower *L, const Val *x, int64_t n)
     if (n < FEWEST || n > W)
         return 0;
     for (int64_t j = 0; j < n; j++)
-        if (!x[j] || width(L, x[j]) > 1 || dtype_of(L, x[j]) != dtype_of(L, x[0]) || !dtype_float(dtype_of(L, x[0])))
+        if (!x[j] || width(L, x[j]) > 1 || dtype_of(L, x[j]) != dtype_of(L, x[0]) ||
+            !dtype_float(dtype_of(L, x[0])))
             return 0;
     return join(L, x, (int)n);
 }
@@ -136,7 +143,8 @@ bool pack_step(Lower *L, const Pack *pack, int n, Val *next)
         if (!next[g] || L->failed)
             return false;
         next[g] = widen_val(L, next[g]);
-        saved += (double)p.ops * (pack[g].n - 1) - 2 * (pack[g].n + W);    /* elements are handed back, and shared again */
+        /* elements are handed back, and shared again */
+        saved += (double)p.ops * (pack[g].n - 1) - 2 * (pack[g].n + W);
     }
     if (saved < 0)
         return false;

@@ -2,9 +2,9 @@
  * lower_reduce.c - reductions: one loop for a group of them at a block of environments.
  *
  * In:  reductions of one space.   Out: their values.
- * Invariant: accumulators are in the register type, wide from the start where the vector is outside; f16 and bf16
- * are summed in f32 and rounded once. Any extent is right: what is left of vectors or of unrolled steps is a
- * loop of its own.
+ * Invariant: accumulators are in the register type, wide from the start where the vector is outside; f16 and
+ * bf16 are summed in f32 and rounded once. Any extent is right: what is left of vectors or of unrolled steps
+ * is a loop of its own.
  */
 #include "evaluator.h"
 
@@ -164,12 +164,14 @@ static void red_step(Lower *L, Frame *fr, const Red *r, int nr, const Env *const
     }
 }
 
-/* The largest (smallest) with nan apart: the steps are one instruction where what is nan may be lost, and whether there was one
- * is another for two vectors of operands. nan[e]: of u accumulators each, from acc + e * u on. */
+/* The largest (smallest) with nan apart: the steps are one instruction where what is nan may be lost, and
+ * whether there was one is another for two vectors of operands. nan[e]: of u accumulators each, from acc + e
+ * * u on. */
 static bool nan_apart(const Red *r, int nr)
 {
     for (int j = 0; j < nr; j++)
-        if (!dtype_float(r[j].acc) || (step_op(r[j].op, r[j].acc) != K_MAX && step_op(r[j].op, r[j].acc) != K_MIN))
+        if (!dtype_float(r[j].acc) ||
+            (step_op(r[j].op, r[j].acc) != K_MAX && step_op(r[j].op, r[j].acc) != K_MIN))
             return false;
     return true;
 }
@@ -186,7 +188,8 @@ static Val further(Lower *L, bool max, Val x, Val y)
     return k1(k, K_BITS, dt, k2(k, max ? K_AND : K_OR, bits, k1(k, K_BITS, bits, z), both));
 }
 
-static void step_apart(Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, int u, Val *acc, Val *nan)
+static void step_apart(
+    Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, int u, Val *acc, Val *nan)
 {
     Kernel *k = L->k;
     for (int j = 0; j < nr; j++, acc += ne) {
@@ -225,8 +228,10 @@ typedef struct Nest {
     /* the innermost variable: count steps of u of it (of vectors, if vec) */
     const Atom *v;
     int64_t count, first; int u;
-    bool vec, spread, apart;                    /* spread: every copy has an accumulator of its own; apart: and nan is, behind */
-    int past;                                   /* > 0: the last W elements, of which so many have been counted */
+    /* spread: every copy has an accumulator of its own; apart: and nan is, behind */
+    bool vec, spread, apart;
+    /* > 0: the last W elements, of which so many have been counted */
+    int past;
 } Nest;
 
 /* Lanes from `past` on take a step. */
@@ -238,8 +243,8 @@ static void step_past(Lower *L, int past, int n, const Val *old, Val *acc)
 }
 
 /* Loops over ks with n accumulators carried, [reduction * per + environment (* u + copy, if spread)]. */
-static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *acc, int n, const Env *const *envs,
-    int ne)
+static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *acc, int n,
+    const Env *const *envs, int ne)
 {
     Kernel *k = L->k;
     int opened = 0, nb = 0;
@@ -273,7 +278,8 @@ static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *
     }
     Val *old = arena_copy(acc, sizeof *acc * (size_t)n);
     if (q->apart)
-        step_apart(L, fr, r, nr, env_block(es, ne, q->u, q->v, x), ne * q->u, q->u, acc, acc + nr * ne * q->u);
+        step_apart(
+            L, fr, r, nr, env_block(es, ne, q->u, q->v, x), ne * q->u, q->u, acc, acc + nr * ne * q->u);
     else if (q->spread)
         red_step(L, fr, r, nr, env_block(es, ne, q->u, q->v, x), ne * q->u, acc);
     else
@@ -371,7 +377,8 @@ static int unit_unroll(Lower *L, Frame *fr, const Red *r, int nr, const Env *e)
 /* ==================== reductions */
 
 /* No loop: the operands at one large block, so that what is nested tiles over it. */
-static void reduce_unrolled(Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, Val *acc)
+static void reduce_unrolled(
+    Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, Val *acc)
 {
     int n = (int)space_size(r->ks, r->nk);
     int64_t dim[MAXRANK];
@@ -392,12 +399,17 @@ static void reduce_unrolled(Lower *L, Frame *fr, const Red *r, int nr, const Env
         red_step(L, fr, r, nr, es + c * ne, ne, acc);
 }
 
-/* The vector is the innermost loop: u vectors of accumulators for each, put together at the end; then what is left. */
-static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, Val *acc)
+/* The vector is the innermost loop: u vectors of accumulators for each, put together at the end; then what
+ * is left. */
+static void reduce_inside(
+    Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, Val *acc)
 {
     const Atom *v = inner_vector(L, fr, r, nr);
     int64_t n = v->hi + 1, nv = n / W;
-    int most = (int)L->m->sum_vectors, all = (int)L->m->flight / (ne * nr), u = all > most ? most : all < 1 ? 1 : all;
+    int most = (int)L->m->sum_vectors, all = (int)L->m->flight / (ne * nr),
+        u = all > most ? most :
+        all < 1        ? 1 :
+                         all;
     if (u > nv)
         u = nv ? (int)nv : 1;
     while (nv % u && u > 1 && nv < 4 * u)
@@ -428,7 +440,8 @@ static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *
             Loc was = loc_enter(q1->i);
             for (int m = u; m > 1; m = (m + 1) / 2)
                 for (int c = 0; c < m / 2; c++)
-                    part[j * u + c] = reduce_step(L, q1->op, q1->acc, part[j * u + c], part[j * u + m - 1 - c]);
+                    part[j * u + c] =
+                        reduce_step(L, q1->op, q1->acc, part[j * u + c], part[j * u + m - 1 - c]);
             acc[j] = horizontal(L, q1->op, q1->acc, part[j * u]);
             loc_set(was);
         }
@@ -437,8 +450,8 @@ static void reduce_inside(Lower *L, Frame *fr, const Red *r, int nr, const Env *
         nest(L, fr, r, nr, &tail, acc, nr * ne, envs, ne);
 }
 
-void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *const *envs, int ne, const Val *start,
-    Val *out)
+void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *const *envs, int ne,
+    const Val *start, Val *out)
 {
     Red *r = NEWS(Red, nr);
     bool lanes = !fr->whole && L->vec, empty = false, loop = true;
@@ -461,7 +474,8 @@ void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *cons
     }
     for (int j = 0; j < nr * ne; j++) {
         const Red *q = &r[j / ne];
-        bool from_first = !loop && !empty && !(q->op == OP_reduce_sum && dtype_float(q->acc) && n > 1);    /* -0 and -0 are 0 */
+        /* -0 and -0 are 0 */
+        bool from_first = !loop && !empty && !(q->op == OP_reduce_sum && dtype_float(q->acc) && n > 1);
         out[j] = start ? start[j] : from_first ? 0 : reduce_identity(L, q->op, q->acc);
     }
     if (empty)

@@ -1,13 +1,15 @@
 /*
- * lower_region.c - regions in registers: the carried values of a loop are the elements of the state, one set for
- * each lane of a block; branches are entered if a lane takes them; a mask remembers which lanes are active.
+ * lower_region.c - regions in registers: the carried values of a loop are the elements of the state, one set
+ * for each lane of a block; branches are entered if a lane takes them; a mask remembers which lanes are
+ * active.
  *
- * In:  a region, its lanes as forms, a block of environments.   Out: loops and branches; results in registers or
+ * In:  a region, its lanes as forms, a block of environments.   Out: loops and branches; results in
+ * registers or
  * their places.
- * Invariant: a value that differs by lane is a vector from before the loop. Under a mask nothing is stored and
- * results are selected, so an idle lane may compute anything; but no loop runs for idle lanes alone: every
- * loop whose end lanes decide asks `any(mask)`. What a region captures is evaluated in front of its loop,
- * since loops do not hoist themselves.
+ * Invariant: a value that differs by lane is a vector from before the loop. Under a mask nothing is stored
+ * and results are selected, so an idle lane may compute anything; but no loop runs for idle lanes alone:
+ * every loop whose end lanes decide asks `any(mask)`. What a region captures is evaluated in front of its
+ * loop, since loops do not hoist themselves.
  */
 #include "evaluator.h"
 
@@ -15,7 +17,8 @@
 
 typedef struct Run {
     Lower *L; Frame *fr; const Ins *i; const Region *r;
-    const Form *lane;                           /* of the lane axes: symbolic; none inside a body without lanes */
+    /* of the lane axes: symbolic; none inside a body without lanes */
+    const Form *lane;
     const Env *const *envs; int ne;
     bool top;                                   /* results go to their places */
     const bool *live;
@@ -65,8 +68,8 @@ static Frame *body_frame(Run *R, int sub, Held *const *carried, Form t)
     return f;
 }
 
-/* Does v at idx read something held in registers at an index of these variables? Then there can be no loop over
- * them. */
+/* Does v at idx read something held in registers at an index of these variables? Then there can be no loop
+ * over them. */
 typedef struct Touch { Lower *L; const AtomSet *vars; Map seen; } Touch;
 
 static bool meets(const Touch *t, const Form *idx, int n)
@@ -174,8 +177,8 @@ static void store_all(Run *R, const Type *t, const Place *p, const uint8_t *mark
         k_if_end(L->k, 0, NULL, NULL, NULL);
 }
 
-/* Every element of v, a value of the body f, to a place: one by one, or in a loop where that is possible and worth
- * it. */
+/* Every element of v, a value of the body f, to a place: one by one, or in a loop where that is possible and
+ * worth it. */
 static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *mark)
 {
     Lower *L = R->L;
@@ -340,8 +343,8 @@ static void store_step(Run *R, Frame *f, int n, Form t)
     store_value(R, f, g->out[n], &p, R->r->om + n * R->r->nlane);
 }
 
-/* Which carried values go along as vectors too; 0: none. On processors, where there are no lanes, and where what else
- * leaves a step is carried: other results would compute their elements once more. */
+/* Which carried values go along as vectors too; 0: none. On processors, where there are no lanes, and where
+ * what else leaves a step is carried: other results would compute their elements once more. */
 static int packs(const Run *R, const State *s, int *which, Val *start)
 {
     const Graph *g = R->i->sub[0];
@@ -423,8 +426,8 @@ static void run_scan(Run *R)
         R->res[n] = h[n];
 }
 
-/* Lanes that are done keep their results by select; what nobody reads afterwards is not selected, since a mask
- * remembers who is done. */
+/* Lanes that are done keep their results by select; what nobody reads afterwards is not selected, since a
+ * mask remembers who is done. */
 static void run_while(Run *R)
 {
     Lower *L = R->L;
@@ -441,7 +444,8 @@ static void run_while(Run *R)
     for (int n = 0; n < nl; n++)
         dead = dead || (!R->live[n] && elements(s.type[n]));
     bool masked = vector || ne > 1, carry = masked && dead;
-    Val *init = NEWS(Val, nv + ne), *phi = NEWS(Val, nv + ne), *next = NEWS(Val, nv + ne), *m = NEWS(Val, ne);
+    Val *init = NEWS(Val, nv + ne), *phi = NEWS(Val, nv + ne), *next = NEWS(Val, nv + ne),
+        *m = NEWS(Val, ne);
     const Val *outside = L->mask;
     const Form none = NULL;                     /* the condition has no axes */
     memcpy(init, s.val, sizeof *init * (size_t)nv);
@@ -458,7 +462,9 @@ static void run_while(Run *R)
     eval_at(L, f, cond->out[0], &none, R->envs, ne, m);
     frame_pop(L, f);
     for (int e = 0; e < ne; e++)
-        m[e] = carry ? and_val(L, m[e], phi[nv + e]) : outside ? and_val(L, m[e], outside[R->envs[e]->k]) : m[e];
+        m[e] = carry ? and_val(L, m[e], phi[nv + e]) :
+            outside  ? and_val(L, m[e], outside[R->envs[e]->k]) :
+                       m[e];
     k_brk(k, any_val(L, m, ne));
     L->mask = masked ? m : outside;
     f = body_frame(R, 1, h, NULL);
@@ -494,7 +500,8 @@ static bool loops_inside(const Graph *g)
 static Val takes(Lower *L, Val index, int b, int n)
 {
     KOp op = b == 0 ? K_LE : b == n - 1 ? K_GE : K_EQ;
-    return n == 1 ? k_bits(L->k, DT_BOOL, 1) : k2(L->k, op, DT_BOOL, index, k_bits(L->k, dtype_of(L, index), b));
+    return n == 1 ? k_bits(L->k, DT_BOOL, 1) :
+                    k2(L->k, op, DT_BOOL, index, k_bits(L->k, dtype_of(L, index), b));
 }
 
 /* All results of a branch, one after the other. */
@@ -657,8 +664,8 @@ static Run inner_run(Lower *L, Frame *fr, const Ins *i)
     return (Run){ L, fr, i, i->region, NULL, L->base, L->nbase, false, live, NEWS(Held *, i->nout) };
 }
 
-/* A region inside a body: all of its results at once, for every lane of the block that the body runs for. Whoever asks
- * first may be a branch that fewer lanes take. */
+/* A region inside a body: all of its results at once, for every lane of the block that the body runs for.
+ * Whoever asks first may be a branch that fewer lanes take. */
 static Held **inner_region(Lower *L, Frame *fr, const Ins *i)
 {
     Inner *in = inner_of(L, fr, i);
@@ -703,7 +710,8 @@ void region_value(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, con
     }
     Held **res = inner_region(L, fr, i);
     for (int e = 0; e < ne; e++)
-        out[e] = L->failed || !res[v - i->out] ? 0 : held_at(L, res[v - i->out], idx, real + e * rank, envs[e]);
+        out[e] =
+            L->failed || !res[v - i->out] ? 0 : held_at(L, res[v - i->out], idx, real + e * rank, envs[e]);
 }
 
 void regions_first(Lower *L, Frame *fr)

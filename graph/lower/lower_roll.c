@@ -1,10 +1,11 @@
 /*
  * lower_roll.c - a block of environments as a loop over its copies.
  *
- * A register tile needs its copies side by side; what follows the tile - an activation, a difference, a store - does not, and
- * written once for each copy it is most of a kernel's text and of the time that a compiler takes. Where copies lie at even
- * distances, and little of what they compute is shared between them, they become a loop: what must be there first (sums in
- * registers) goes through a private array. Only on processors: elsewhere a private array that is indexed leaves the registers.
+ * A register tile needs its copies side by side; what follows the tile - an activation, a difference, a
+ * store - does not, and written once for each copy it is most of a kernel's text and of the time that a
+ * compiler takes. Where copies lie at even distances, and little of what they compute is shared between
+ * them, they become a loop: what must be there first (sums in registers) goes through a private array. Only
+ * on processors: elsewhere a private array that is indexed leaves the registers.
  */
 #include "evaluator.h"
 
@@ -14,8 +15,10 @@ typedef struct Leaf { Frame *fr; Ref v; const Form *idx; } Leaf;
 
 typedef struct Roll {
     Lower *L; Frame *fr;
-    int n, s;                                   /* copies e with the same e / (n * s) and e % s become a loop over n */
-    int64_t *by; int64_t by_k;                  /* how far from copy to copy: by atom of the environments, and k */
+    /* copies e with the same e / (n * s) and e % s become a loop over n */
+    int n, s;
+    /* how far from copy to copy: by atom of the environments, and k */
+    int64_t *by; int64_t by_k;
     const Atom *lane;                           /* the variable that has the lane */
     double each, shared;                        /* instructions of a copy; those that copies share */
     bool bad;
@@ -97,7 +100,8 @@ int roll_all(Lower *L, const Env *const *envs, int ne, const Env *const **out)
 static void reach_place(Roll *r, const Place *p, const Form *idx, int n)
 {
     Form f = layout_form(p->layout, NULL, idx, n, NULL);
-    r->bad = r->bad || (r->lane && load_price(r->L->m, f, r->lane) > 1);        /* neighbours become block loads: side by side */
+    /* neighbours become block loads: side by side */
+    r->bad = r->bad || (r->lane && load_price(r->L->m, f, r->lane) > 1);
 }
 
 static void count_one(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e, Todos *s)
@@ -125,10 +129,12 @@ static void count_one(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e, 
         todo_add(s, (Todo){ .v = q->v, .idx = param_index(q, idx, rank), .fr = q->fr });
         return;
     }
-    bool sum = i && (i->op == OP_add || i->op == OP_accum) && (chained(fr, i->in[0]) || chained(fr, i->in[1]));
+    bool sum =
+        i && (i->op == OP_add || i->op == OP_accum) && (chained(fr, i->in[0]) || chained(fr, i->in[1]));
     if (q || !i || sum || optab[i->op].element == IS_SUM || i->op == OP_region) {
         if (own)
-            PUSH(r->leaf, r->nleaf, r->cap, (Leaf){ fr, v, arena_copy(idx, sizeof *idx * (size_t)(rank + 1)) });
+            PUSH(r->leaf, r->nleaf, r->cap,
+                (Leaf){ fr, v, arena_copy(idx, sizeof *idx * (size_t)(rank + 1)) });
         return;
     }
     *price += optab[i->op].cost;
@@ -162,13 +168,15 @@ static void count_want(Roll *r, const Want *w, const Env *e)
     Demand d[2];
     int nk;
     elem_reduce(g, i, w->idx, &ks, &nk, d);
-    r->bad = r->bad || i->op == OP_dot || (g->def[d->v] && g->def[d->v]->op == OP_mul && r->L->spec->contract);
+    r->bad =
+        r->bad || i->op == OP_dot || (g->def[d->v] && g->def[d->v]->op == OP_mul && r->L->spec->contract);
     r->each += 1;
     if (!r->bad)
         count(r, r->fr, d->v, d->idx, e);
 }
 
-static bool worth(Roll *r, const Store *const *st, int nst, const Want *want, int nwant, const Env *const *envs, int ne)
+static bool worth(
+    Roll *r, const Store *const *st, int nst, const Want *want, int nwant, const Env *const *envs, int ne)
 {
     for (int j = 0; j < envs[0]->n; j++)
         if (form_coef(envs[0]->f[j], LANE))
@@ -240,7 +248,8 @@ static const Env **roll_open(Roll *r, const Env *const *envs, int ne, Form *c)
 }
 
 /* The longest loop that is worth it. */
-static bool roll_find(Roll *r, const Store *const *st, int nst, const Want *want, int nwant, const Env *const *envs, int ne)
+static bool roll_find(
+    Roll *r, const Store *const *st, int nst, const Want *want, int nwant, const Env *const *envs, int ne)
 {
     Lower *L = r->L;
     Frame *fr = r->fr;

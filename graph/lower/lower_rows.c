@@ -1,10 +1,11 @@
 /*
- * lower_rows.c - a scan whose state is too large for registers: each lane's state is a private row, the body is
- * phases over it, a block of lanes as the register tile.
+ * lower_rows.c - a scan whose state is too large for registers: each lane's state is a private row, the body
+ * is phases over it, a block of lanes as the register tile.
  *
  * In:  the scan, a block of lanes.   Out: a loop over the steps.
- * The body is lowered by the same code as a kernel: its parameters are stored values, its results are stores. Two
- * rows for each carried value: the step reads one and writes the other, which then is copied over.
+ * The body is lowered by the same code as a kernel: its parameters are stored values, its results are
+ * stores. Two rows for each carried value: the step reads one and writes the other, which then is copied
+ * over.
  */
 #include "evaluator.h"
 
@@ -176,7 +177,8 @@ static bool plain_chain(const Graph *g, Ref v, int *left)
     return true;
 }
 
-/* What products multiply and the step computes: once, into rows, and not again for each block of the product's results. */
+/* What products multiply and the step computes: once, into rows, and not again for each block of the
+ * product's results. */
 static int factor_stores(Rows *R, Store *st)
 {
     const Graph *g = R->body;

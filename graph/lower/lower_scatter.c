@@ -1,15 +1,17 @@
 /*
  * lower_scatter.c - SPEC_SCATTER: the operand, then updates in order.
  *
- * In:  scatter(x, indices, updates): dimension numbers of StableHLO, index vectors in the last axis.   Out: a
+ * In:  scatter(x, indices, updates): dimension numbers of StableHLO, index vectors in the last axis.   Out:
+ * a
  * finished body.
- * What cannot collide is shared out to work-items: batch dimensions, and window dimensions that no index moves and
- * that are whole; a work-item copies its part of x, then applies every update to it in order. Nothing is done
- * twice, since updates are not idempotent: what is left of vectors is done one by one. Where x lies where the
- * result goes, nothing is copied; and if indices are unique besides, index positions are shared out too.
- * Where that is few work-items, a dimension in which windows are one wide is cut into ranges: each is some
- * work-item's own, which reads every index and skips the updates of others. So no two write the same element, the
- * order is that of the updates, and what is copied and updated is whole rows instead of strips.
+ * What cannot collide is shared out to work-items: batch dimensions, and window dimensions that no index
+ * moves and that are whole; a work-item copies its part of x, then applies every update to it in order.
+ * Nothing is done twice, since updates are not idempotent: what is left of vectors is done one by one. Where
+ * x lies where the result goes, nothing is copied; and if indices are unique besides, index positions are
+ * shared out too. Where that is few work-items, a dimension in which windows are one wide is cut into
+ * ranges: each is some work-item's own, which reads every index and skips the updates of others. So no two
+ * write the same element, the order is that of the updates, and what is copied and updated is whole rows
+ * instead of strips.
  */
 #include "evaluator.h"
 
@@ -32,7 +34,8 @@ typedef struct Scatter {
     const Type *x, *ix, *u;
     Place out;
     Dim dim[MAXRANK];
-    int pos[MAXRANK], npos;                     /* dimensions of the updates that are index positions, no batch */
+    /* dimensions of the updates that are index positions, no batch */
+    int pos[MAXRANK], npos;
     int64_t npositions;
     bool in_place, spread;                      /* spread: positions are shared out */
     int mode, combine;
@@ -133,13 +136,15 @@ static Cost costs(const Scatter *S)
                    (double)S->npositions * 4 };
 }
 
-/* Ranges of the outermost dimension that can be cut, n things being shared out anyway. Processors: each has LEAST
- * cycles to do, and reading the indices for all of them may add a quarter. Elsewhere that is done side by side. */
+/* Ranges of the outermost dimension that can be cut, n things being shared out anyway. Processors: each has
+ * LEAST cycles to do, and reading the indices for all of them may add a quarter. Elsewhere that is done side
+ * by side. */
 static void choose_ranges(Scatter *S, double n)
 {
     const Machine *m = S->L->m;
     Cost c = costs(S);
-    double scan = c.scan * (double)m->scatter_scan, least = scan > (double)m->scatter_item ? scan : (double)m->scatter_item;
+    double scan = c.scan * (double)m->scatter_scan,
+           least = scan > (double)m->scatter_item ? scan : (double)m->scatter_item;
     S->rd = -1, S->ranges = 1;
     for (int d = S->x->rank - 1; d >= 0; d--)
         if (S->dim[d].map >= 0 && S->dim[d].window == 1)
@@ -166,7 +171,8 @@ static Val in_range(const Scatter *S, Val c)
     Lower *L = S->L;
     Kernel *k = L->k;
     int64_t rows = rows_of_range(S);
-    Val at = k_index(k, S->dim[S->rd].start), end = k_index(k, form_add(form_mul(S->range, rows), form_c(rows)));
+    Val at = k_index(k, S->dim[S->rd].start),
+        end = k_index(k, form_add(form_mul(S->range, rows), form_c(rows)));
     if (rows_left(S))
         end = select_val(L, in_last(S), index_const(L, end, S->dim[S->rd].n), end);
     c = and_val(L, c, k2(k, K_GE, DT_BOOL, at, k_index(k, form_mul(S->range, rows))));
@@ -233,7 +239,8 @@ static void update_window(Scatter *S, int d, Form *xi, const Range *v)
     }
 }
 
-/* Starts of the window at this position; returns a condition: is it all inside, and this work-item's? 0: yes. */
+/* Starts of the window at this position; returns a condition: is it all inside, and this work-item's? 0:
+ * yes. */
 static Val window_start(Scatter *S)
 {
     Lower *L = S->L;
@@ -296,8 +303,8 @@ static void copy_one(Lower *L, void *ctx, const Form *idx, Form flat)
         store_place(L, &c->S->out, c->xi, c->S->x->rank, c->S->env, x);
 }
 
-/* The part of x that is this work-item's own: dimensions that are not shared out, in vectors along the last of
- * them or along v. Of the dimension in ranges: so many rows from first on. */
+/* The part of x that is this work-item's own: dimensions that are not shared out, in vectors along the last
+ * of them or along v. Of the dimension in ranges: so many rows from first on. */
 static void copy_rows(Scatter *S, const Range *v, Form first, int64_t rows)
 {
     Lower *L = S->L;
@@ -400,9 +407,13 @@ void lower_scatter(Lower *L)
     for (int j = 0; j < n; j++)
         total *= dim[j];
     choose_ranges(&S, (double)total);
-    if (along) {                                /* the dimension of vectors: in parts, beside ranges in long ones */
+    /* the dimension of vectors: in parts, beside ranges in long ones */
+    if (along) {
         parts = S.ranges > 1 ? vectors / L->m->scatter_vectors : vectors;
-        for (parts = parts < 1 ? 1 : parts < L->m->scatter_parts ? parts : L->m->scatter_parts; vectors % parts; parts--)
+        for (parts = parts < 1               ? 1 :
+                 parts < L->m->scatter_parts ? parts :
+                                               L->m->scatter_parts;
+             vectors % parts; parts--)
             ;
     }
     dim[n++] = S.ranges;

@@ -3,12 +3,12 @@
  *
  * In:  a sort, its passes, and, where a long row is shared out, which part of it this kernel is.
  * Out: a finished body.
- * In a short row every element goes where the number of those before it says: a comparison with all of them, in
- * vectors. Else a row is sorted by digits, the lowest first: a pass counts how often each digit occurs, sums up to
- * where each begins, and moves every element there, in order; so each pass is stable, and after the last digit of the
- * first key the row is sorted. Passes go back and forth between the result and scratch, such that the
- * last one ends in the result. A long row is cut into chunks: a kernel counts digits by chunk, the next one knows
- * from these counts where the digits of its chunk go.
+ * In a short row every element goes where the number of those before it says: a comparison with all of them,
+ * in vectors. Else a row is sorted by digits, the lowest first: a pass counts how often each digit occurs,
+ * sums up to where each begins, and moves every element there, in order; so each pass is stable, and after
+ * the last digit of the first key the row is sorted. Passes go back and forth between the result and
+ * scratch, such that the last one ends in the result. A long row is cut into chunks: a kernel counts digits
+ * by chunk, the next one knows from these counts where the digits of its chunk go.
  * Order: -0 equals 0, nan comes last (first where the order descends), equal elements stay in order.
  */
 #include "evaluator.h"
@@ -142,7 +142,8 @@ static Val before(const Short *c, Form lanes, Form i, const Val *x)
     Val less = k2(L->k, K_LT, DT_BOOL, k_index(L->k, lanes), k_index(L->k, i));
     for (int n = c->S->keys - 1; n >= 0; n--) {
         Val y = k_load(L->k, c->word[n], lanes);
-        less = or_val(L, k2(L->k, K_LT, DT_BOOL, y, x[n]), and_val(L, k2(L->k, K_EQ, DT_BOOL, y, x[n]), less));
+        less =
+            or_val(L, k2(L->k, K_LT, DT_BOOL, y, x[n]), and_val(L, k2(L->k, K_EQ, DT_BOOL, y, x[n]), less));
     }
     return less;
 }
@@ -195,7 +196,8 @@ static void sort_copy(Lower *L, void *ctx, const Form *idx, Form flat)
     }
 }
 
-/* The operands of this chunk. The last chunk is whole: what it shares with its neighbour is stored twice, the same. */
+/* The operands of this chunk. The last chunk is whole: what it shares with its neighbour is stored twice,
+ * the same. */
 static void copy_in(Sort *S, const Place *to)
 {
     Form first = form_mul(S->chunk, S->m);
@@ -227,11 +229,15 @@ static Table counts_of(const Sort *S, const SortPass *p, Form chunk)
 }
 
 static Val table_get(const Sort *S, Table t, Form d) { return k_load(S->L->k, t.buf, form_add(t.base, d)); }
-static void table_set(const Sort *S, Table t, Form d, Val x) { k_store(S->L->k, t.buf, form_add(t.base, d), x); }
+static void table_set(const Sort *S, Table t, Form d, Val x)
+{
+    k_store(S->L->k, t.buf, form_add(t.base, d), x);
+}
 
 static Form lanes_loop(Sort *S, const SortPass *p)
 {
-    return form_add(form_mul(form_a(k_loop(S->L->k, "v", table_size(p) / W, 0, NULL, NULL)), W), form_a(LANE));
+    return form_add(
+        form_mul(form_a(k_loop(S->L->k, "v", table_size(p) / W, 0, NULL, NULL)), W), form_a(LANE));
 }
 
 static void table_clear(Sort *S, const SortPass *p, Table t)
@@ -299,7 +305,8 @@ static void sum_up(Sort *S, const SortPass *p, Table t, Table base)
 static void gather_counts(Sort *S, const SortPass *p, Table all, Table base)
 {
     Kernel *k = S->L->k;
-    Val zero = k_splat(k, pos_const(S, 0)), init[2] = { zero, zero }, phi[2], out[2], own = pos_of(S, S->chunk);
+    Val zero = k_splat(k, pos_const(S, 0)), init[2] = { zero, zero }, phi[2], out[2],
+        own = pos_of(S, S->chunk);
     Form d = lanes_loop(S, p), c = form_a(k_loop(k, "c", S->chunks, 2, init, phi));
     Val n = table_get(S, counts_of(S, p, c), d);
     Val less = pos_less(S, pos_of(S, c), own);
@@ -311,8 +318,8 @@ static void gather_counts(Sort *S, const SortPass *p, Table all, Table base)
 }
 
 /* Every element to its place. next: the pass whose digits are counted on the way; NULL: none. */
-static void move(Sort *S, const SortPass *p, const Place *from, const Place *to, Table t, const SortPass *next,
-    Table counts)
+static void move(Sort *S, const SortPass *p, const Place *from, const Place *to, Table t,
+    const SortPass *next, Table counts)
 {
     SCRATCH(Val, x, S->n);
     if (next)
@@ -365,7 +372,9 @@ static int sort_places(Sort *S)
 {
     const Spec *s = S->L->spec;
     for (int k = 0; k < S->n; k++) {
-        S->a[k] = s->live[k] ? s->stored[S->i->out + (Ref)k] : s->scratch ? s->scratch[S->n + k] : (Place){ 0 };
+        S->a[k] = s->live[k] ? s->stored[S->i->out + (Ref)k] :
+            s->scratch       ? s->scratch[S->n + k] :
+                               (Place){ 0 };
         S->b[k] = s->scratch ? s->scratch[k] : (Place){ 0 };
         if (!S->a[k].buf || (S->len > s->target->machine->sort_short && !S->b[k].buf))
             return error_set(E_INTERNAL, "kernel %s: a sort of %s has no scratch", s->name, type_text(S->t));

@@ -1,9 +1,11 @@
 /*
- * lower_stores.c - what a kernel stores: phases in front of the stores, private rows between them, loops over spaces.
+ * lower_stores.c - what a kernel stores: phases in front of the stores, private rows between them, loops
+ * over spaces.
  *
  * In:  stores at a block of environments.   Out: loops and stores.
- * The phases of a row kernel: reductions whose index is known in front of the stores run in levels, those of one
- * level and space in one loop. What two loops over the same space need and is dear lies in a private row between them.
+ * The phases of a row kernel: reductions whose index is known in front of the stores run in levels, those of
+ * one level and space in one loop. What two loops over the same space need and is dear lies in a private row
+ * between them.
  */
 #include "evaluator.h"
 
@@ -38,7 +40,8 @@ static void phase_add(Ready *q, int level, Ref v, const Form *idx, const Atom *c
         PUSH(q->phase, q->n, q->cap, (Phase){ .level = level, .ks = ks, .nk = nk, .lanes = lanes });
         p = &q->phase[q->n - 1];
     }
-    PUSH(p->want, p->n, p->cap, (Want){ v, arena_copy(idx, sizeof *idx * (size_t)(q->fr->g->type[v].rank + 1)) });
+    PUSH(p->want, p->n, p->cap,
+        (Want){ v, arena_copy(idx, sizeof *idx * (size_t)(q->fr->g->type[v].rank + 1)) });
 }
 
 /* false: its level is known. */
@@ -121,7 +124,8 @@ static void sort_phases(Phase *p, int n)
 typedef struct RowPlan {
     Lower *L; Frame *fr;
     int copies;
-    Map stop, before;                           /* what phases give; what an earlier loop evaluates: its space */
+    /* what phases give; what an earlier loop evaluates: its space */
+    Map stop, before;
     Map seen;
     const Atom *const *space; int nspace;
     Key *mine; int nmine, cap;
@@ -178,7 +182,8 @@ static void row_one(RowPlan *p, Ref v, const Form *idx, Todos *s)
         return;
     bool red = optab[i->op].element == IS_SUM;
     const SpaceOf *was = map_get(&p->before, key.w, key.n);
-    if ((red || elem_cost(g, i) >= (double)p->L->m->dear) && was && was->a == p->space && covers(idx, rank, p->space, p->nspace)) {
+    if ((red || elem_cost(g, i) >= (double)p->L->m->dear) && was && was->a == p->space &&
+        covers(idx, rank, p->space, p->nspace)) {
         void **row = map_at(&p->fr->rows, key.w, key.n);
         if (!*row)
             *row = row_new(p, v);
@@ -315,7 +320,8 @@ void put_stores(Lower *L, Frame *fr, const Store *const *st, int n, const Env *c
 }
 
 /* The variable of a store's space that is the vector. */
-static int store_vector(Lower *L, Frame *fr, const Atom *const *space, int n, const Store *const *st, int nst)
+static int store_vector(
+    Lower *L, Frame *fr, const Atom *const *space, int n, const Store *const *st, int nst)
 {
     if (L->vec || n == 1)
         return n - 1;

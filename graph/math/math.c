@@ -1,10 +1,12 @@
 /*
- * math.c - from an elementwise op of the graph to kernel IR: the meaning of every op, built from exact instructions.
+ * math.c - from an elementwise op of the graph to kernel IR: the meaning of every op, built from exact
+ * instructions.
  *
- * In:  the op, its dtype, operands.   Out: a value. f16 and bf16 are computed in f32 and rounded once, after every op.
- * The edges are defined here, not by drivers: integer division by zero is -1 (all bits), MIN / -1 is MIN, a remainder by zero is
- * the dividend; shifts beyond the width give 0 or the sign; float to integer saturates and nan is 0; max and min give nan if
- * either operand is, and order -0 before +0.
+ * In:  the op, its dtype, operands.   Out: a value. f16 and bf16 are computed in f32 and rounded once, after
+ * every op.
+ * The edges are defined here, not by drivers: integer division by zero is -1 (all bits), MIN / -1 is MIN, a
+ * remainder by zero is the dividend; shifts beyond the width give 0 or the sign; float to integer saturates
+ * and nan is 0; max and min give nan if either operand is, and order -0 before +0.
  */
 #include <math.h>
 #include "graph.h"
@@ -144,8 +146,9 @@ static Val bool_op(int op, const Val *a)
 
 /* ---- floats ---- */
 
-/* The remainder of a float division, exact: long division in steps of what the mantissa holds. |x| is brought down by
- * subtracting multiples of |y| scaled by powers of two, one bit a step, as many steps as the exponents differ. */
+/* The remainder of a float division, exact: long division in steps of what the mantissa holds. |x| is
+ * brought down by subtracting multiples of |y| scaled by powers of two, one bit a step, as many steps as the
+ * exponents differ. */
 static Val float_rem(Val x, Val y)
 {
     Dtype dt = kdt(x), bt = bits_of(dt);
@@ -160,11 +163,13 @@ static Val float_rem(Val x, Val y)
     ex = sel(eq(ex, zero), unit, ex);
     ey = sel(eq(ey, zero), unit, ey);
     /* Below the normal numbers: up to the leading bit, or one subtraction a step would not do. */
-    Val lead = k_bits(K, bt, width(bt) - 1 - mant), sx = sub(k1(K, K_CLZ, bt, mx), lead), sy = sub(k1(K, K_CLZ, bt, my), lead);
+    Val lead = k_bits(K, bt, width(bt) - 1 - mant), sx = sub(k1(K, K_CLZ, bt, mx), lead),
+        sy = sub(k1(K, K_CLZ, bt, my), lead);
     sx = sel(eq(mx, zero), zero, sx), sy = sel(eq(my, zero), zero, sy);
     mx = shl(mx, sx), my = shl(my, sy);
     Val more = and(gt(ax, ay), ne(by, zero));
-    Val n = sel(more, sub(sub(ex, sx), sub(ey, sy)), zero);     /* bits of the quotient still to come, besides the first */
+    /* bits of the quotient still to come, besides the first */
+    Val n = sel(more, sub(sub(ex, sx), sub(ey, sy)), zero);
     Val init[] = { mx, n }, phi[2], out[2];
     int w = K->ins[x].w > K->ins[y].w ? K->ins[x].w : K->ins[y].w;
     if (w > 1)
@@ -176,9 +181,11 @@ static Val float_rem(Val x, Val y)
     Val m = sel(ge(phi[0], my), sub(phi[0], my), phi[0]);
     Val next[] = { sel(go, shl_n(m, 1), phi[0]), sel(go, sub(phi[1], unit), phi[1]) };
     k_loop_end(K, next, out);
-    Val m1 = shr(sel(ge(out[0], my), sub(out[0], my), out[0]), sy);     /* exact: a multiple of the least number */
+    /* exact: a multiple of the least number */
+    Val m1 = shr(sel(ge(out[0], my), sub(out[0], my), out[0]), sy);
     /* m1 * 2^(ey - bias - mant): as a denormal or shifted up to its leading bit */
-    Val top = sub(k1(K, K_CLZ, bt, m1), k_bits(K, bt, width(bt) - 1 - mant));       /* places to the leading bit; huge if m1 = 0 */
+    /* places to the leading bit; huge if m1 = 0 */
+    Val top = sub(k1(K, K_CLZ, bt, m1), k_bits(K, bt, width(bt) - 1 - mant));
     Val room = sub(ey, unit), up = sel(eq(m1, zero), zero, sel(lt(top, room), top, room));
     Val mm = shl(m1, up), e = sub(ey, up);
     Val normal = ge(mm, k_bits(K, bt, one));
@@ -190,16 +197,19 @@ static Val float_rem(Val x, Val y)
     return sel(bad, lit(x, NAN), value);
 }
 
-/* The next number of the dtype's own grid. f16 and bf16 live in f32, whose grid is finer: their step is computed. */
+/* The next number of the dtype's own grid. f16 and bf16 live in f32, whose grid is finer: their step is
+ * computed. */
 static Val next_after(Dtype dt, Val x, Val y)
 {
     Dtype rt = kdt(x), bt = bits_of(rt);
-    int skip = dt == DT_F16 ? 13 : dt == DT_BF16 ? 16 : 0;         /* bits of f32 below the grid, for normal numbers */
+    /* bits of f32 below the grid, for normal numbers */
+    int skip = dt == DT_F16 ? 13 : dt == DT_BF16 ? 16 : 0;
     Val zero = lit(x, 0), b = bits(x, bt), step = k_bits(K, bt, (int64_t)1 << skip);
     double tiny = dt == DT_F16 ? 0x1p-24 : dt == DT_BF16 ? 0x1p-133 : rt == DT_F64 ? 0x1p-1074 : 0x1p-149;
     Val away = eq(gt(y, x), gt(x, zero));
     Val r = bits(sel(away, add(b, step), sub(b, step)), rt);
-    if (dt == DT_F16) {                          /* below 2^-14 the grid is even; above 65504 there is infinity */
+    /* below 2^-14 the grid is even; above 65504 there is infinity */
+    if (dt == DT_F16) {
         Val dir = sel(gt(y, x), lit(x, tiny), lit(x, -tiny)), ax = abs_(x);
         Val small = or(lt(ax, lit(x, 0x1p-14)), and(eq(ax, lit(x, 0x1p-14)), not(away)));
         r = sel(small, copysign_(add(x, dir), x), r);
@@ -222,7 +232,9 @@ static Val function_f32(int op, const Val *a)
 #define CASE(name, arity, ...)                                          CASE_(name, arity, __VA_ARGS__)
 #define CASE_(name, arity, kind, f)                                     CASE_##kind(name, arity, f)
 #define CASE_PLAIN(name, arity, f)
-#define CASE_FUNCTION(name, arity, f)                                   case OP_##name: return f(OPERANDS_##arity);
+#define CASE_FUNCTION(name, arity, f) \
+    case OP_##name: \
+        return f(OPERANDS_##arity);
 #define OPERANDS_1  x
 #define OPERANDS_2  x, y
 #define STRUC(...)
@@ -260,7 +272,9 @@ static Val float_op(int op, Dtype dt, int n, const Val *a)
 
 static Val compare(int op, Val x, Val y)
 {
-    static const KOp as[] = { [OP_eq] = K_EQ, [OP_ne] = K_NE, [OP_lt] = K_LT, [OP_le] = K_LE, [OP_gt] = K_GT, [OP_ge] = K_GE };
+    static const KOp as[] = {
+        [OP_eq] = K_EQ, [OP_ne] = K_NE, [OP_lt] = K_LT, [OP_le] = K_LE, [OP_gt] = K_GT, [OP_ge] = K_GE
+    };
     if (kdt(x) != DT_BOOL)
         return k2(K, as[op], DT_BOOL, x, y);
     switch (op) {                               /* false < true */
@@ -275,7 +289,8 @@ static Val compare(int op, Val x, Val y)
 
 /* ---- conversions ---- */
 
-/* An f64 as an f32 that is odd in its last bit where it is not exact: rounding that once more, to fewer bits, is right. */
+/* An f64 as an f32 that is odd in its last bit where it is not exact: rounding that once more, to fewer
+ * bits, is right. */
 static Val round_odd(Val x)
 {
     Val y = convert(x, DT_F32), back = convert(y, DT_F64), b = ubits(y);
@@ -285,7 +300,8 @@ static Val round_odd(Val x)
     return flt(sel(and(inexact, even), odd, b));
 }
 
-/* An integer as f32, odd likewise: the leading 24 bits, with one bit that says whether anything is below them. */
+/* An integer as f32, odd likewise: the leading 24 bits, with one bit that says whether anything is below
+ * them. */
 static Val int_odd(Val x)
 {
     Dtype dt = kdt(x), ut = unsigned_of(dt);
@@ -301,7 +317,8 @@ static Val int_odd(Val x)
 
 static Val float_to_int(Val x, Dtype to)
 {
-    double lo = dtype_unsigned(to) ? 0 : -ldexp(1, width(to) - 1), hi = ldexp(1, width(to) - (dtype_unsigned(to) ? 0 : 1));
+    double lo = dtype_unsigned(to) ? 0 : -ldexp(1, width(to) - 1),
+           hi = ldexp(1, width(to) - (dtype_unsigned(to) ? 0 : 1));
     Val under = lt(x, lit(x, lo)), over = ge(x, lit(x, hi)), nan = ne(x, x);
     Val safe = sel(or(or(under, over), nan), lit(x, 0), x);
     Val y = k1(K, K_CONVERT, to, safe);
@@ -335,7 +352,8 @@ static Val reduce_denormal(Val mag, int64_t mantissa)
     return sub(add(mag, magic), magic);
 }
 
-/* Fewer exponent and mantissa bits, rounding to nearest even on the dtype's own grid; beyond the exponents infinity and zero. */
+/* Fewer exponent and mantissa bits, rounding to nearest even on the dtype's own grid; beyond the exponents
+ * infinity and zero. */
 static Val reduce_precision(Dtype own, Val x, int64_t exponent, int64_t mantissa)
 {
     Dtype dt = kdt(x), bt = bits_of(dt);
@@ -411,8 +429,9 @@ Val math_op(Kernel *k, int op, Dtype dt, Dtype to, const int64_t *attr, int narg
     Val v = build(op, dt, to, attr, narg, a);
     if (!v)
         error_set(E_INTERNAL, "%s of %s has no form in the kernel IR", optab[op].name, dtype_name(dt));
-    bool exact = op == OP_select || op == OP_stop_gradient || op == OP_neg || op == OP_abs || op == OP_max || op == OP_min ||
-        op == OP_clamp || op == OP_floor || op == OP_ceil || op == OP_round || op == OP_trunc || op == OP_sign;
+    bool exact = op == OP_select || op == OP_stop_gradient || op == OP_neg || op == OP_abs || op == OP_max ||
+        op == OP_min || op == OP_clamp || op == OP_floor || op == OP_ceil || op == OP_round ||
+        op == OP_trunc || op == OP_sign;
     if (v && (to == DT_F16 || to == DT_BF16) && !exact)
         v = k1(k, K_ROUND, to, v);
     math_kernel = before;

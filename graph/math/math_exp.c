@@ -1,15 +1,19 @@
 /*
- * math_exp.c - exponentials, logarithms, hyperbolic functions and the logistic, in f32, built in the kernel IR.
+ * math_exp.c - exponentials, logarithms, hyperbolic functions and the logistic, in f32, built in the kernel
+ * IR.
  *
- * In:  a value of one lane or many.   Out: a value within 2 ULP of the function, the same bits on every device.
+ * In:  a value of one lane or many.   Out: a value within 2 ULP of the function, the same bits on every
+ * device.
  * Common ground of the math_*.c files:
- * - Rounding to an integer: t = x + 1.5 * 2^23; the low bits of t hold the integer, t - 1.5 * 2^23 is it as a float. Needs
- *   round to nearest and |x| < 2^22.
- * - A constant is cut into pieces short enough that n * piece is exact, and so is x - n * piece (Cody and Waite 1980); the last
- *   piece is taken off by an fma.
+ * - Rounding to an integer: t = x + 1.5 * 2^23; the low bits of t hold the integer, t - 1.5 * 2^23 is it as
+ *   a float. Needs round to nearest and |x| < 2^22.
+ * - A constant is cut into pieces short enough that n * piece is exact, and so is x - n * piece (Cody and
+ *   Waite 1980); the last piece is taken off by an fma.
  * - trunc12 keeps 12 bits, so that a product of two such numbers is exact (Dekker's products, shorter).
- * - Steps of polynomials and of reductions are exact fma; everything else is the one rounding that is written.
- * - Denormals: right where the device keeps them; where it flushes, an argument counts as 0 and a result below 2^-126 is 0.
+ * - Steps of polynomials and of reductions are exact fma; everything else is the one rounding that is
+ *   written.
+ * - Denormals: right where the device keeps them; where it flushes, an argument counts as 0 and a result
+ *   below 2^-126 is 0.
  * - nan in, nan out. Polynomials are minimax fits; the name of each fit is in brackets.
  */
 #include <math.h>
@@ -21,13 +25,13 @@
 /* x - n ln 2. */
 static Val less_ln2(Val x, Val n) { return fma_(n, F(-LN2_2), fma_(n, F(-LN2_1), x)); }
 
-/* exp.  x = n ln 2 + r, |r| <= 0.35 (Cody-Waite, two pieces); e^r = 1 + (r + r^2 q(r)) [exp]; times 2^n in two factors 2^(n/2),
-   so that overflow and gradual underflow each round once,
+/* exp.  x = n ln 2 + r, |r| <= 0.35 (Cody-Waite, two pieces); e^r = 1 + (r + r^2 q(r)) [exp]; times 2^n in
+   two factors 2^(n/2), so that overflow and gradual underflow each round once,
         at the last product.  The two exponents come out of the magic sum:
-   it is biased by 254, its half is the first exponent field, the rest the second; higher bits fall off in the shift. The first
-   factor joins the last sum, whose rounding it only scales.
-   Error: 0.5 for the last sum, 0.35 from r, 0.1 approximation, all in units of ulp(1..2) or twice that below 1.
-   exp(-inf) = 0, exp(inf) = inf, exp(+-0) = 1.  Arguments are clamped to [-104.5, 89] first. */
+   it is biased by 254, its half is the first exponent field, the rest the second; higher bits fall off in
+   the shift. The first factor joins the last sum, whose rounding it only scales.
+   Error: 0.5 for the last sum, 0.35 from r, 0.1 approximation, all in units of ulp(1..2) or twice that below
+   1. exp(-inf) = 0, exp(inf) = inf, exp(+-0) = 1.  Arguments are clamped to [-104.5, 89] first. */
 Val f32_exp(Val x)
 {
     x = atmost(x, F(89.0f));
@@ -47,14 +51,15 @@ Val f32_exp2(Val x)
     x = atleast(x, F(-151.0f));
     Val t = add(x, F(MAGIC + 254.0f));
     Val f = sub(x, sub(t, F(MAGIC + 254.0f)));
-    Val p = poly(f, 1.0f, 0.693147182f, 0.240226477f, 0.0555035993f, 0.00961850584f, 0.00133908063f, 0.000153264729f);
+    Val p = poly(
+        f, 1.0f, 0.693147182f, 0.240226477f, 0.0555035993f, 0.00961850584f, 0.00133908063f, 0.000153264729f);
     Val b = ubits(t), h = shr_n(b, 1);
     return mul(mul(p, flt(shl_n(h, 23))), flt(shl_n(sub(b, h), 23)));
 }
 
-/* expm1.  Reduced as in exp with the rounding of r carried along (c); e = e^r - 1 = r + (r^2 q + c) [expm1]; then
-   2^n e + (2^n - 1), halved throughout so that n = 128 does not overflow early.  n = 0 returns e itself: exact zeros, their
-   signs, and denormals.  Below -17.4 the answer is -1. */
+/* expm1.  Reduced as in exp with the rounding of r carried along (c); e = e^r - 1 = r + (r^2 q + c) [expm1];
+   then 2^n e + (2^n - 1), halved throughout so that n = 128 does not overflow early.  n = 0 returns e
+   itself: exact zeros, their signs, and denormals.  Below -17.4 the answer is -1. */
 Val f32_expm1(Val x)
 {
     Val y = atmost(x, F(89.0f));
@@ -71,9 +76,9 @@ Val f32_expm1(Val x)
     return sel(eq(x, F(0.0f)), x, sel(eq(n, F(0.0f)), e, z));
 }
 
-/* log.  x = 2^k m, 2/3 <= m < 4/3 (denormals times 2^23 first); f = m - 1 exactly; log = k ln2_1 + (f - (f^2/2 - (f^3 p(f) +
-   k ln2_2))) [log7]: no division, and for k = 0 the first term is f itself, so log near 1 is relatively exact.
-   log(+-0) = -inf, log(x < 0) = NaN, log(inf) = inf. */
+/* log.  x = 2^k m, 2/3 <= m < 4/3 (denormals times 2^23 first); f = m - 1 exactly; log = k ln2_1 + (f -
+   (f^2/2 - (f^3 p(f) + k ln2_2))) [log7]: no division, and for k = 0 the first term is f itself, so log near
+   1 is relatively exact. log(+-0) = -inf, log(x < 0) = NaN, log(inf) = inf. */
 static Val log_sum(Val kf, Val f, Val z, Val p)
 {
     Val lo = fma_(kf, F(LN2_2), mul(mul(z, f), p));
@@ -108,8 +113,9 @@ Val f32_log(Val x)
     return sel(eq(x, F(0.0f)), F(-INFINITY), y);
 }
 
-/* log2, log10.  As log; the factor's fraction only multiplies f: log2(1+f) = f + (0.4427 f + f^2 p(f)) [log2], k + f being exact for |k| <= 1, and
-   log10(1+f) = f/2 + (-0.0657 f + f^2 p(f)) [log10].  Powers of two, and of ten, come out exact. */
+/* log2, log10.  As log; the factor's fraction only multiplies f: log2(1+f) = f + (0.4427 f + f^2 p(f))
+   [log2], k + f being exact for |k| <= 1, and log10(1+f) = f/2 + (-0.0657 f + f^2 p(f)) [log10].  Powers of
+   two, and of ten, come out exact. */
 Val f32_log2(Val x)
 {
     Val tiny = lt(x, F(1.17549435e-38f));
@@ -125,9 +131,9 @@ Val f32_log2(Val x)
     return sel(eq(x, F(0.0f)), F(-INFINITY), y);
 }
 
-/* log1p.  k is taken from 1 + x rounded; f = 2^-k x + (2^-k - 1), one rounding, and exactly x where k = 0: no division and no
-   correction term.  2^-k is held four times too large, so that k = 128 does not underflow.  Then as log.
-   log1p(-1) = -inf, below NaN, log1p(-0) = -0. */
+/* log1p.  k is taken from 1 + x rounded; f = 2^-k x + (2^-k - 1), one rounding, and exactly x where k = 0:
+   no division and no correction term.  2^-k is held four times too large, so that k = 128 does not
+   underflow.  Then as log. log1p(-1) = -inf, below NaN, log1p(-0) = -0. */
 Val f32_log1p(Val x)
 {
     Val u = add(F(1.0f), x);
@@ -145,8 +151,8 @@ Val f32_log1p(Val x)
     return sel(eq(x, F(-1.0f)), F(-INFINITY), y);
 }
 
-/* sinh, cosh.  a = |x| = n ln 2 + r; with S = sinh r, C = cosh r - 1 [sinh_r, cosh_r] and A = 2^(n-1) - 2^(-n-1),
-   B = 2^(n-1) + 2^(-n-1):  cosh a = B + (B C + A S), sinh a = A + (A C + B S).  No division,
+/* sinh, cosh.  a = |x| = n ln 2 + r; with S = sinh r, C = cosh r - 1 [sinh_r, cosh_r] and A = 2^(n-1) -
+   2^(-n-1), B = 2^(n-1) + 2^(-n-1):  cosh a = B + (B C + A S), sinh a = A + (A C + B S).  No division,
         one reduction.  sinh below 1 has its
    own odd polynomial [sinh].  Everything is halved once more, so that n = 129 does not overflow early. */
 Val f32_sinh(Val x)
@@ -185,8 +191,8 @@ Val f32_cosh(Val x)
 }
 
 /* tanh.  |x| < 0.6: x + x z p(z), z = x^2 [tanh_0].  Above, with e^(2|x|) = 2^n (1 + e): tanh =
-   1 - 2/(2^n e + (2^n + 1)), whose quotient is then below 1/2; e = r + r^2 q(r) [exp].  The two polynomials share one Horner chain with selected
-   coefficients.  |x| >= 9.02 gives 1. */
+   1 - 2/(2^n e + (2^n + 1)), whose quotient is then below 1/2; e = r + r^2 q(r) [exp].  The two polynomials
+   share one Horner chain with selected coefficients.  |x| >= 9.02 gives 1. */
 Val f32_tanh(Val x)
 {
     Val a = atmost(abs_(x), F(9.02f));
@@ -207,9 +213,9 @@ Val f32_tanh(Val x)
     return copysign_(sel(big, y, e), x);
 }
 
-/* logistic 1/(1 + e^-x).  e = exp(-|x|) never overflows: x < 0 gives e/(1 + e), which keeps denormal results down to x = -103.97
-   where 1/(1 + exp(-x)) is 0 below -88.7; x >= 0 gives 1/(1 + e).  The roundings of 1 + e, and for
-   x < 0 of e^r, are put back at the end: nine operations, from 2.4 to 1.6 ULP. */
+/* logistic 1/(1 + e^-x).  e = exp(-|x|) never overflows: x < 0 gives e/(1 + e), which keeps denormal results
+   down to x = -103.97 where 1/(1 + exp(-x)) is 0 below -88.7; x >= 0 gives 1/(1 + e).  The roundings of 1 +
+   e, and for x < 0 of e^r, are put back at the end: nine operations, from 2.4 to 1.6 ULP. */
 Val f32_logistic(Val x)
 {
     Val a = atleast(neg(abs_(x)), F(-104.5f));
@@ -227,8 +233,8 @@ Val f32_logistic(Val x)
 }
 
 /* asinh, acosh, atanh through log1p of an argument that is relatively exact (Kahan's forms):
-   asinh: a + a^2/(1 + sqrt(a^2 + 1));  acosh: t + sqrt(2t + t^2), t = x - 1;  atanh: half of log1p(2a + 2a a/(1 - a)).
-   From 2^28 on, log(a) + ln 2. */
+   asinh: a + a^2/(1 + sqrt(a^2 + 1));  acosh: t + sqrt(2t + t^2), t = x - 1;  atanh: half of log1p(2a + 2a
+   a/(1 - a)). From 2^28 on, log(a) + ln 2. */
 Val f32_asinh(Val x)
 {
     Val a = abs_(x);

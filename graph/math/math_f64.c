@@ -2,10 +2,11 @@
  * math_f64.c - functions in f64.
  *
  * In:  the op and its operands.   Out: a value.
- * Where the device's library has the function it is called (K_CALL): within a few ULP by the OpenCL specification, not the
- * same bits on every device. The others are built from those: logistic, erf_inv (a start by Giles 2010's f32 polynomials, then
- * two steps of Halley's method on erf or erfc), digamma and trigamma (recurrence to 10, then Bernoulli's series; reflection). pow is
- * ours too: log and exp in two pieces, within 1 ULP; libraries differ where it underflows.
+ * Where the device's library has the function it is called (K_CALL): within a few ULP by the OpenCL
+ * specification, not the same bits on every device. The others are built from those: logistic, erf_inv (a
+ * start by Giles 2010's f32 polynomials, then two steps of Halley's method on erf or erfc), digamma and
+ * trigamma (recurrence to 10, then Bernoulli's series; reflection). pow is ours too: log and exp in two
+ * pieces, within 1 ULP; libraries differ where it underflows.
  */
 #include <math.h>
 #include "graph.h"
@@ -25,7 +26,8 @@ static Val poly64(Val t, int n, const double *c)
         p = fma_(p, t, D(c[i]));
     return p;
 }
-#define POLY(t, ...) poly64(t, sizeof((const double[]){ __VA_ARGS__ }) / sizeof(double), (const double[]){ __VA_ARGS__ })
+#define POLY(t, ...) \
+    poly64(t, sizeof((const double[]){ __VA_ARGS__ }) / sizeof(double), (const double[]){ __VA_ARGS__ })
 
 /* e = exp(-|x|) never overflows; below 0 e/(1 + e) keeps small results. */
 static Val logistic(Val x)
@@ -34,7 +36,8 @@ static Val logistic(Val x)
     return divide(sel(lt(x, D(0)), e, D(1)), add(D(1), e));
 }
 
-/* From a good start y: f = erf(y) - |x| (or |x|'s complement against erfc, where erf is near 1), f' = 2/sqrt(pi) e^(-y^2). */
+/* From a good start y: f = erf(y) - |x| (or |x|'s complement against erfc, where erf is near 1), f' =
+ * 2/sqrt(pi) e^(-y^2). */
 static Val erf_inv(Val x)
 {
     Val a = abs_(x);
@@ -62,12 +65,14 @@ static Val fraction(Val x) { return sub(x, k1(K, K_RINT, DT_F64, x)); }
 static Val digamma_series(Val x, Val i)
 {
     Val z = mul(i, i);
-    Val s = POLY(z, 1. / 12, -1. / 120, 1. / 252, -1. / 240, 1. / 132, -691. / 32760, 1. / 12, -3617. / 8160);
+    Val s =
+        POLY(z, 1. / 12, -1. / 120, 1. / 252, -1. / 240, 1. / 132, -691. / 32760, 1. / 12, -3617. / 8160);
     return sub(sub(call1(OP_log, x), mul(D(0.5), i)), mul(z, s));
 }
 
-/* Between 1 and 2 (x - x0) p(x - x0), where x0 = 1.46.. is the zero, in two pieces. Below 1 the same at 1 + |x|, up to 10 by
- * the recurrence, whose terms are gathered in one fraction. x < 0: psi(1 + |x|) + pi / tan(pi |x|). */
+/* Between 1 and 2 (x - x0) p(x - x0), where x0 = 1.46.. is the zero, in two pieces. Below 1 the same at 1 +
+ * |x|, up to 10 by the recurrence, whose terms are gathered in one fraction. x < 0: psi(1 + |x|) + pi /
+ * tan(pi |x|). */
 static Val digamma(Val x)
 {
     Val a = abs_(x), below = lt(x, D(0)), big = ge(a, D(10)), low = lt(a, D(1));
@@ -80,12 +85,14 @@ static Val digamma(Val x)
     }
     Val t = sub(sub(base, sel(low, D(0.46163214496836236), D(1.4616321449683622))),
         sel(low, D(-1.5522348162858677e-17), D(9.549995429965697e-17)));
-    Val p = mul(t, POLY(t, 0.9676722454476212, -0.44276316898359214, 0.2584997609556509, -0.16394270544239933,
-        0.10782405069127954, -0.07219956125728176, 0.04880428816323914, -0.033161126430834756, 0.022597648248248545,
-        -0.015424767205798105, 0.010538791788919843, -0.0072045109574719185, 0.004926769418388227, -0.0033700709071922902,
-        0.002305348327158477, -0.0015749355480831092, 0.0010766128230576817, -0.000747499595599247, 0.0005180490833339942,
-        -0.000319369667120709, 0.00019075640343164054, -0.00019476490125989052, 0.00019426548768519724,
-        -8.153978973306964e-05));
+    Val p = mul(t,
+        POLY(t, 0.9676722454476212, -0.44276316898359214, 0.2584997609556509, -0.16394270544239933,
+            0.10782405069127954, -0.07219956125728176, 0.04880428816323914, -0.033161126430834756,
+            0.022597648248248545, -0.015424767205798105, 0.010538791788919843, -0.0072045109574719185,
+            0.004926769418388227, -0.0033700709071922902, 0.002305348327158477, -0.0015749355480831092,
+            0.0010766128230576817, -0.000747499595599247, 0.0005180490833339942, -0.000319369667120709,
+            0.00019075640343164054, -0.00019476490125989052, 0.00019426548768519724,
+            -8.153978973306964e-05));
     Val i = divide(sel(big, D(1), num), sel(big, a, den));
     Val r = sel(big, digamma_series(sel(big, a, D(10)), sel(big, i, D(0.1))), add(p, i));
     Val f = fraction(a), g = abs_(f), near = gt(g, D(0.25)), h = sel(near, sub(D(0.5), g), g);
@@ -118,8 +125,9 @@ static Val trigamma(Val x)
     return sel(eq(x, D(INFINITY)), D(0), y);
 }
 
-/* log |x| as a sum of two, to 2^-63 of it: x = 2^k m, s = (m - 1)/(m + 1) with a remainder, and log m = 2 s + 2/3 s^3 + ...
- * whose leading terms are kept in two pieces. ln 2 is cut at 42 bits, so that its product with k is exact. */
+/* log |x| as a sum of two, to 2^-63 of it: x = 2^k m, s = (m - 1)/(m + 1) with a remainder, and log m = 2 s
+ * + 2/3 s^3 + ... whose leading terms are kept in two pieces. ln 2 is cut at 42 bits, so that its product
+ * with k is exact. */
 static void log_pair(Val ax, Val *high, Val *low)
 {
     Val tiny = lt(ax, D(0x1p-1022));
@@ -134,8 +142,9 @@ static void log_pair(Val ax, Val *high, Val *low)
     Val ch = mul(sh, zh), cl = add(fma_(sh, zh, neg(ch)), fma_(sh, zl, mul(sl, zh)));
     Val third = D(0.66666666666666663), rest = D(3.700743415417188e-17);
     Val th = mul(ch, third), tl = add(fma_(ch, third, neg(th)), fma_(ch, rest, mul(cl, third)));
-    Val q = mul(mul(ch, zh), POLY(zh, 2. / 5, 2. / 7, 2. / 9, 2. / 11, 2. / 13, 2. / 15, 2. / 17, 2. / 19, 2. / 21, 2. / 23,
-        2. / 25, 2. / 27));
+    Val q = mul(mul(ch, zh),
+        POLY(zh, 2. / 5, 2. / 7, 2. / 9, 2. / 11, 2. / 13, 2. / 15, 2. / 17, 2. / 19, 2. / 21, 2. / 23,
+            2. / 25, 2. / 27));
     Val kh = mul(kf, D(LN2_HIGH)), kl = mul(kf, D(LN2_LOW));
     Val s1 = add(kh, u), e1 = sub(u, sub(s1, kh));
     Val s2 = add(s1, th), e2 = sub(th, sub(s2, s1));
@@ -154,8 +163,8 @@ static Val exp_pair(Val h, Val l)
     Val rh = fma_(n, D(LN2_HIGH), h), rl = fma_(n, D(LN2_LOW), l);
     Val r = add(rh, rl), c = sub(rl, sub(r, rh));
     Val q = POLY(r, 0.50000000000000133, 0.16666666666666405, 0.04166666666650614, 0.0083333333335006421,
-        0.0013888888950432882, 0.00019841269498162021, 2.4801485553518835e-05, 2.7557585869752054e-06, 2.7633100354567797e-07,
-        2.5003372666516189e-08);
+        0.0013888888950432882, 0.00019841269498162021, 2.4801485553518835e-05, 2.7557585869752054e-06,
+        2.7633100354567797e-07, 2.5003372666516189e-08);
     Val p = add(D(1), add(r, fma_(mul(r, r), q, c)));
     Val b = bits(t, DT_U64), half = shr_n(b, 1);
     return mul(mul(p, bits(shl_n(half, 52), DT_F64)), bits(shl_n(sub(b, half), 52), DT_F64));

@@ -1,6 +1,6 @@
 /*
- * math_ir.h - the vocabulary in which mathematics is written: short builders on the kernel that math_op() set.
- * Private to graph/math/. Values know their dtype, so one word serves floats and integers.
+ * math_ir.h - the vocabulary in which mathematics is written: short builders on the kernel that math_op()
+ * set. Private to graph/math/. Values know their dtype, so one word serves floats and integers.
  */
 #ifndef HEDDLE_MATH_IR_H
 #define HEDDLE_MATH_IR_H
@@ -63,7 +63,10 @@ static inline Val copysign_(Val x, Val y)               /* f32 and f64 */
 {
     Dtype bt = kdt(x) == DT_F64 ? DT_U64 : DT_U32;
     int64_t top = bt == DT_U64 ? INT64_MIN : (int64_t)1 << 31;
-    return bits(or(and(bits(x, bt), k_bits(K, bt, bt == DT_U64 ? INT64_MAX : INT32_MAX)), and(bits(y, bt), k_bits(K, bt, top))), kdt(x));
+    return bits(or
+            (and(bits(x, bt), k_bits(K, bt, bt == DT_U64 ? INT64_MAX : INT32_MAX)),
+                and(bits(y, bt), k_bits(K, bt, top))),
+        kdt(x));
 }
 static inline Val trunc12(Val x) { return flt(and(ubits(x), U(0xfffff000u))); }
 #define MAGIC 12582912.0f
@@ -74,12 +77,14 @@ static inline Val atleast(Val x, Val c) { return sel(lt(x, c), c, x); }
 
 /* Horner, lowest coefficient first, exact fma steps */
 Val math_poly(Val t, int n, const float *c);
-#define poly(t, ...) math_poly(t, sizeof((const float[]){ __VA_ARGS__ }) / sizeof(float), (const float[]){ __VA_ARGS__ })
+#define poly(t, ...) \
+    math_poly(t, sizeof((const float[]){ __VA_ARGS__ }) / sizeof(float), (const float[]){ __VA_ARGS__ })
 /* The word of a table of five that i (u32) names. */
 Val math_word(Val i, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e);
 #define ph_word math_word
 
-/* The column of the op table that says how an op is computed, in two parts: whether by a function in f32, and by which. */
+/* The column of the op table that says how an op is computed, in two parts: whether by a function in f32,
+ * and by which. */
 #define PLAIN(...)                              PLAIN, 0
 #define LONG(...)                               PLAIN, 0
 #define FUNCTION(cost, code, f, library)        FUNCTION, f

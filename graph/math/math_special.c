@@ -1,7 +1,9 @@
 /*
- * math_special.c - error functions, gamma functions, powers and roots, in f32, built in the kernel IR. Common ground: math_exp.c.
+ * math_special.c - error functions, gamma functions, powers and roots, in f32, built in the kernel IR.
+ * Common ground: math_exp.c.
  *
- * In:  values of one lane or many.   Out: within 2 ULP (erfc, lgamma, digamma 4.5, erf_inv 2.9); nan and infinities as C's Annex F.
+ * In:  values of one lane or many.   Out: within 2 ULP (erfc, lgamma, digamma 4.5, erf_inv 2.9); nan and
+ * infinities as C's Annex F.
  */
 #include <math.h>
 #include "math_ir.h"
@@ -9,9 +11,10 @@
 #define LOG2E 1.44269502f
 #define LN2_1 0.693145752f      /* 16 bits: n * LN2_1 is exact for |n| < 256 */
 #define LN2_2 1.42860677e-06f
-/* erf = w - w^2/4, 1 - (1 - w/2)^2 unfolded, which saturates: an error of w counts less and less. So is w = v - v^2/8, in terms of
-   r(|x|) = v/|x| - 1 [erf_4]: w = |x| + |x| (r - |x| ((1 + r)/sqrt 8)^2), where only |x| is not small. The fourth root of 1 - erf is
-   so smooth that one polynomial serves all of 0..4, where its fit counts double from 3.9, for erf(4) to be 1. */
+/* erf = w - w^2/4, 1 - (1 - w/2)^2 unfolded, which saturates: an error of w counts less and less. So is w =
+   v - v^2/8, in terms of r(|x|) = v/|x| - 1 [erf_4]: w = |x| + |x| (r - |x| ((1 + r)/sqrt 8)^2), where only
+   |x| is not small. The fourth root of 1 - erf is so smooth that one polynomial serves all of 0..4, where
+   its fit counts double from 3.9, for erf(4) to be 1. */
 Val f32_erf(Val x)
 {
     const float c = 0.353553391f;
@@ -24,10 +27,10 @@ Val f32_erf(Val x)
 }
 
 /* erfc.  |x| < 0.72: 1 - erf [erf_0].  Else e^(-x^2) u p(v), u = 1/(|x| + 3), v = (|x| - 2) u
-   [erfc], and 2 minus that for x < 0; a polynomial in u itself would multiply u's rounding by three at |x| = 1/2;
-   the rounding of |x| + 3 joins e.  x^2 is carried
-   exactly: h = x to 12 bits, x^2 = h^2 + (x - h)(x + h); the second part joins r.  e^r - 1 is multiplied in last:
-   g + g (e^r - 1), so its error counts a third. */
+   [erfc], and 2 minus that for x < 0; a polynomial in u itself would multiply u's rounding by three at |x| =
+   1/2; the rounding of |x| + 3 joins e.  x^2 is carried
+   exactly: h = x to 12 bits, x^2 = h^2 + (x - h)(x + h); the second part joins r.  e^r - 1 is multiplied in
+   last: g + g (e^r - 1), so its error counts a third. */
 Val f32_erfc(Val x)
 {
     Val a = atmost(abs_(x), F(10.5f));
@@ -36,11 +39,13 @@ Val f32_erfc(Val x)
     Val t = add(mul(s, F(-LOG2E)), F(MAGIC + 254.0f));
     Val n = sub(t, F(MAGIC + 254.0f));
     Val r = sub(sub(neg(s), mul(n, F(LN2_1))), add(mul(n, F(LN2_2)), l));
-    Val e = add(r, mul(mul(r, r), poly(r, 0.49999997f, 0.16666536f, 0.0416674241f, 0.00836762972f, 0.00138734712f)));
+    Val e = add(
+        r, mul(mul(r, r), poly(r, 0.49999997f, 0.16666536f, 0.0416674241f, 0.00836762972f, 0.00138734712f)));
     Val d = add(a, F(3.0f)), u = divide(F(1.0f), d), v = mul(sub(a, F(2.0f)), u);
     e = sub(e, mul(add(sub(a, d), F(3.0f)), u));
-    Val g = mul(u, poly(v, 1.27697837f, -1.39293313f, 1.1625005f, -0.719625294f, 0.300085694f, -0.0562879667f,
-        -0.0173246097f, 0.0119295968f, 5.77621577e-05f, -0.00118228351f));
+    Val g = mul(u,
+        poly(v, 1.27697837f, -1.39293313f, 1.1625005f, -0.719625294f, 0.300085694f, -0.0562879667f,
+            -0.0173246097f, 0.0119295968f, 5.77621577e-05f, -0.00118228351f));
     Val y = add(g, mul(g, e));
     Val b = ubits(t), b2 = shr_n(b, 1);
     y = mul(mul(y, flt(shl_n(b2, 23))), flt(shl_n(sub(b, b2), 23)));
@@ -51,8 +56,9 @@ Val f32_erfc(Val x)
     return sel(lt(a, F(0.72f)), near, y);
 }
 
-/* erf_inv, Giles 2010's plan with other polynomials and another variable for the tail: w = -log((1-|x|)(1+|x|)) only needs to be
-   absolutely exact; x p(w - 2.5) below 5, x p(sqrt(w) - 3) above [erfinv_lo, erfinv_hi].  +-1 gives +-inf, beyond NaN. */
+/* erf_inv, Giles 2010's plan with other polynomials and another variable for the tail: w =
+   -log((1-|x|)(1+|x|)) only needs to be absolutely exact; x p(w - 2.5) below 5, x p(sqrt(w) - 3) above
+   [erfinv_lo, erfinv_hi].  +-1 gives +-inf, beyond NaN. */
 Val f32_erf_inv(Val x)
 {
     Val a = abs_(x);
@@ -75,11 +81,12 @@ Val f32_erf_inv(Val x)
     return sel(le(a, F(1.0f)), y, F(NAN));
 }
 
-/* lgamma.  0 < x < 8: u = x - round(x) shifted to lgamma(2 + u) = u p(u) [lgamma], plus the log of the product of the factors in
-   between, or minus the log of x or x(x+1) below 1.25: near 1 the sum is 0.42 u - log(1+u),
+/* lgamma.  0 < x < 8: u = x - round(x) shifted to lgamma(2 + u) = u p(u) [lgamma], plus the log of the
+   product of the factors in between, or minus the log of x or x(x+1) below 1.25: near 1 the sum is 0.42 u -
+   log(1+u),
         no cancellation.  From 8: Stirling,
-   (x - 1/2) log x - x + (log(2 pi)/2 + p(1/x^2)/x) [stirling].  x < 0: reflection log(pi/|x sin(pi x)|) - lgamma(|x|), with
-   x - round(x) exact.  Poles, +-0 and +-inf give inf.  For x < 0 the bound is in
+   (x - 1/2) log x - x + (log(2 pi)/2 + p(1/x^2)/x) [stirling].  x < 0: reflection log(pi/|x sin(pi x)|) -
+   lgamma(|x|), with x - round(x) exact.  Poles, +-0 and +-inf give inf.  For x < 0 the bound is in
    ULP of the larger of lgamma(|x|) and 1: near the zeros there the error is absolute. */
 static Val f32_lgamma_pos(Val x)
 {
@@ -97,13 +104,14 @@ static Val f32_lgamma_pos(Val x)
     d = sel(ge(n, F(7.0f)), mul(d, sub(xs, F(5.0f))), d);
     d = sel(ge(n, F(8.0f)), mul(d, sub(xs, F(6.0f))), d);
     Val lg = f32_log(sel(big, x, d));
-    Val p = mul(u, poly(u, 0.422784328f, 0.322467029f, -0.0673515946f, 0.0205812734f, -0.00739727262f,
-        0.00287879584f, -0.00113277498f, 0.000595844002f, -0.000291924836f, -8.20567802e-05f, -0.000160421347f));
+    Val p = mul(u,
+        poly(u, 0.422784328f, 0.322467029f, -0.0673515946f, 0.0205812734f, -0.00739727262f, 0.00287879584f,
+            -0.00113277498f, 0.000595844002f, -0.000291924836f, -8.20567802e-05f, -0.000160421347f));
     Val small = sel(lt(n, F(2.0f)), sub(p, lg), add(p, lg));
     Val i = divide(F(1.0f), x), z = mul(i, i);
     Val tail = add(F(0.918938518f), mul(i, poly(z, 0.083333306f, -0.00276464992f)));
-    Val st = sel(lt(x, F(1e8f)), add(sub(mul(sub(x, F(0.5f)), sub(lg, F(1.0f))), F(0.5f)), tail), mul(x, sub(lg,
-        F(1.0f))));
+    Val st = sel(lt(x, F(1e8f)), add(sub(mul(sub(x, F(0.5f)), sub(lg, F(1.0f))), F(0.5f)), tail),
+        mul(x, sub(lg, F(1.0f))));
     return sel(big, st, small);
 }
 
@@ -118,7 +126,8 @@ static Val f32_fraction(Val a)
 static Val f32_sinpi(Val a)
 {
     Val f = f32_fraction(a), z = mul(f, f);
-    return abs_(add(f, mul(mul(f, z), poly(z, -1.64493406f, 0.811742365f, -0.190750062f, 0.0261280593f, -0.00225506281f))));
+    return abs_(add(f,
+        mul(mul(f, z), poly(z, -1.64493406f, 0.811742365f, -0.190750062f, 0.0261280593f, -0.00225506281f))));
 }
 
 Val f32_lgamma(Val x)
@@ -143,10 +152,11 @@ Val f32_lgamma(Val x)
     return sel(eq(a, F(0.0f)), F(INFINITY), y);
 }
 
-/* digamma.  1 <= x <= 2: (x - x0) p(x - x0), x0 = 1.4616.. the zero in two pieces [digamma].  Below 1 and up to 5: recurrence, the
-   sum of 1/(x - i) gathered as one fraction, one division.  From 5: log x - 1/(2x) - z p(z), z = 1/x^2 [digamma_hi].
-   x < 0: psi(1 + |x|) + pi/tan(pi |x|), psi(1 + |x|) = psi(|x|) + 1/|x| (below 1 the two reciprocals cancel and are left out).
-   Zeros and negative integers, -inf too, give NaN.  For x < 0 the bound is in ULP of the larger of the two terms. */
+/* digamma.  1 <= x <= 2: (x - x0) p(x - x0), x0 = 1.4616.. the zero in two pieces [digamma].  Below 1 and up
+   to 5: recurrence, the sum of 1/(x - i) gathered as one fraction, one division.  From 5: log x - 1/(2x) - z
+   p(z), z = 1/x^2 [digamma_hi]. x < 0: psi(1 + |x|) + pi/tan(pi |x|), psi(1 + |x|) = psi(|x|) + 1/|x| (below
+   1 the two reciprocals cancel and are left out). Zeros and negative integers, -inf too, give NaN.  For x <
+   0 the bound is in ULP of the larger of the two terms. */
 Val f32_digamma(Val x)
 {
     Val a = abs_(x);
@@ -160,9 +170,11 @@ Val f32_digamma(Val x)
         den = sel(go, mul(den, t), den);
         base = sel(go, t, base);
     }
-    Val t = sub(sub(base, sel(low, F(0.461632133f), F(1.46163213f))), sel(low, F(9.9997e-09f), F(1.24381492e-08f)));
-    Val p = mul(t, poly(t, 0.967672229f, -0.44276315f, 0.258502126f, -0.163942426f, 0.107770257f, -0.0722453892f,
-        0.0492252968f, -0.0324063338f, 0.021174185f, -0.0196853187f, 0.0135579417f));
+    Val t = sub(
+        sub(base, sel(low, F(0.461632133f), F(1.46163213f))), sel(low, F(9.9997e-09f), F(1.24381492e-08f)));
+    Val p = mul(t,
+        poly(t, 0.967672229f, -0.44276315f, 0.258502126f, -0.163942426f, 0.107770257f, -0.0722453892f,
+            0.0492252968f, -0.0324063338f, 0.021174185f, -0.0196853187f, 0.0135579417f));
     Val i = divide(sel(big, F(1.0f), num), sel(big, a, den)), z = mul(i, i);
     Val st = sub(sub(f32_log(sel(big, a, F(8.0f))), mul(F(0.5f), i)), mul(z, poly(z, 0.0833333358f,
         -0.00833358429f, 0.00396950636f, -0.00380879012f)));
@@ -188,12 +200,14 @@ Val f32_digamma(Val x)
     return sel(eq(x, F(INFINITY)), F(INFINITY), r);
 }
 
-/* pow.  log2|x| as a sum t1 + t2 with t1 of 12 bits: s = f/(m+1), f = m - 1, with a remainder from short products; log m =
-   (2/3) s (3 + s^2 + 3 s^4 p(s^2)) [pow_log] with the leading terms in two pieces (the scheme of Sun's fdlibm,
+/* pow.  log2|x| as a sum t1 + t2 with t1 of 12 bits: s = f/(m+1), f = m - 1, with a remainder from short
+   products; log m = (2/3) s (3 + s^2 + 3 s^4 p(s^2)) [pow_log] with the leading terms in two pieces (the
+   scheme of Sun's fdlibm,
         1993, without its
-   table); relative error about 2^-34.  y = y1 + y2; y1 t1 is exact.  2^g = 1 + (g ln 2 + g^2 p(g)) with ln 2 in two pieces [pow_exp], wrong by
-   less than half a unit before its last sum, so that exact powers come out exact.  The sign from the parity of y.
-   pow(x, 0) = pow(1, y) = 1; x < 0 with a fraction in y: NaN; zeros and infinities as C Annex F; pow(-1,
+   table); relative error about 2^-34.  y = y1 + y2; y1 t1 is exact.  2^g = 1 + (g ln 2 + g^2 p(g)) with ln 2
+   in two pieces [pow_exp], wrong by less than half a unit before its last sum, so that exact powers come out
+   exact.  The sign from the parity of y. pow(x, 0) = pow(1, y) = 1; x < 0 with a fraction in y: NaN; zeros
+   and infinities as C Annex F; pow(-1,
         +-inf) = 1. */
 Val f32_pow(Val x, Val y)
 {
@@ -212,7 +226,8 @@ Val f32_pow(Val x, Val y)
     Val sl = mul(sub(sub(sub(f, mul(sh, d1)), mul(sh, d2)), mul(sh, dl)), rc);
     Val s2 = mul(s, s);
     Val zh = mul(sh, sh);
-    Val w = add(mul(mul(mul(s2, s2), poly(s2, 0.199999988f, 0.142859861f, 0.110898644f, 0.0977821276f)), F(3.0f)),
+    Val w = add(
+        mul(mul(mul(s2, s2), poly(s2, 0.199999988f, 0.142859861f, 0.110898644f, 0.0977821276f)), F(3.0f)),
         mul(sl, add(sh, s)));
     Val th = trunc12(add(add(F(3.0f), zh), w));
     Val tl = sub(w, sub(sub(th, F(3.0f)), zh));
@@ -252,8 +267,9 @@ Val f32_pow(Val x, Val y)
     return sel(or(eq(y, F(0.0f)), eq(x, F(1.0f))), F(1.0f), r);
 }
 
-/* cbrt.  c = |x|^(-1/3) from a third of the bits and two steps of third order (e = 1 - x c^3; c += c e (1/3 + 2/9 e)); t = x c^2;
-   its 12-bit head h has h^3 in exact pieces; d = (x - h^3) c^2/3, and h + (d + d^2 c): nearly correctly rounded,
+/* cbrt.  c = |x|^(-1/3) from a third of the bits and two steps of third order (e = 1 - x c^3; c += c e (1/3
+   + 2/9 e)); t = x c^2; its 12-bit head h has h^3 in exact pieces; d = (x - h^3) c^2/3, and h + (d + d^2 c):
+   nearly correctly rounded,
         cubes exact.
    No division.  cbrt(+-0), cbrt(+-inf), NaN as they come. */
 Val f32_cbrt(Val x)
@@ -295,8 +311,9 @@ Val f32_hypot(Val x, Val y)
     return sel(or(eq(a, F(INFINITY)), eq(b, F(INFINITY))), F(INFINITY), r);
 }
 
-/* trigamma, polygamma(1, x). Below 6 the terms 1/(x + k)^2 of the recurrence, the smallest first, are added to the asymptotic
-   series at x + 6. x < 0: pi^2 / sin^2(pi x) - psi1(1 - x). Zero and negative integers give inf, psi1(inf) = 0. */
+/* trigamma, polygamma(1, x). Below 6 the terms 1/(x + k)^2 of the recurrence, the smallest first, are added
+   to the asymptotic series at x + 6. x < 0: pi^2 / sin^2(pi x) - psi1(1 - x). Zero and negative integers
+   give inf, psi1(inf) = 0. */
 static Val f32_trigamma_pos(Val x)
 {
     Val low = lt(x, F(6.0f));

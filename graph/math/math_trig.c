@@ -1,5 +1,6 @@
 /*
- * math_trig.c - circular functions and their inverses, in f32, built in the kernel IR. Common ground: math_exp.c.
+ * math_trig.c - circular functions and their inverses, in f32, built in the kernel IR. Common ground:
+ * math_exp.c.
  *
  * In:  a value of any size: arguments above 3200 are reduced with 96 bits of 2/pi.   Out: within 2.3 ULP.
  */
@@ -37,8 +38,8 @@ static void f32_reduce_big(Val ax, Val *r, Val *rl, Val *quadrant)
     *quadrant = q;
 }
 
-/* sin, cos.  |x| <= 3200: x = n pi + t (cos: (n + 1/2) pi + t), pi in four pieces of 13, 13, 13 and 24 bits: the first three
-   products are exact while |n| < 2^10, the differences too where they cancel,
+/* sin, cos.  |x| <= 3200: x = n pi + t (cos: (n + 1/2) pi + t), pi in four pieces of 13, 13, 13 and 24 bits:
+   the first three products are exact while |n| < 2^10, the differences too where they cancel,
         and where they round (|t| > 1) the three roundings are
    recovered and subtracted with the last piece; |t| <= pi/2 and one odd polynomial [sin]
    for both, which needs no second series and no blend.  Above: quadrant and r from f32_reduce_big,
@@ -73,8 +74,8 @@ Val f32_sin(Val x)
         Val r, rl;
         Val q;
         f32_reduce_big(ax, &r, &rl, &q);
-        r = sel(eq(and(q, U(1u)), U(1u)), sub(F(1.57079637f), add(abs_(r), add(F(4.37113883e-08f), xorsign(rl,
-        sign(r))))), r);
+        r = sel(eq(and(q, U(1u)), U(1u)),
+            sub(F(1.57079637f), add(abs_(r), add(F(4.37113883e-08f), xorsign(rl, sign(r))))), r);
         r = sel(lt(ax, F(INFINITY)), r, F(NAN));
         t = sel(big, r, t);
         s = sel(big, xor(shl_n(shr_n(q, 1), 31), sign(x)), s);
@@ -97,7 +98,8 @@ Val f32_cos(Val x)
     Val a1 = sub(ax, na);
     Val a2 = sub(a1, nb);
     Val a3 = sub(a2, nc);
-    Val t = sub(a3, sub(mul(n, F(PI_D)), add(add(sub(sub(ax, a1), na), sub(sub(a1, a2), nb)), sub(sub(a2, a3), nc))));
+    Val t = sub(a3,
+        sub(mul(n, F(PI_D)), add(add(sub(sub(ax, a1), na), sub(sub(a1, a2), nb)), sub(sub(a2, a3), nc))));
     Val s = shl_n(not(ubits(m)), 31);
     Val big = not(le(ax, F(3200.0f)));
     k_if(K, any(big));
@@ -106,8 +108,8 @@ Val f32_cos(Val x)
         Val r, rl;
         Val q;
         f32_reduce_big(ax, &r, &rl, &q);
-        r = sel(eq(and(q, U(1u)), U(1u)), r, sub(F(1.57079637f), add(abs_(r), add(F(4.37113883e-08f), xorsign(rl,
-        sign(r))))));
+        r = sel(eq(and(q, U(1u)), U(1u)), r,
+            sub(F(1.57079637f), add(abs_(r), add(F(4.37113883e-08f), xorsign(rl, sign(r))))));
         r = sel(lt(ax, F(INFINITY)), r, F(NAN));
         t = sel(big, r, t);
         s = sel(big, shl_n(shr_n(add(q, U(1u)), 1), 31), s);
@@ -120,15 +122,16 @@ Val f32_cos(Val x)
     return xorsign(f32_sin_poly(t), s);
 }
 
-/* tan.  Quarter periods, |r| <= pi/4 with its low part l; t = r + (r z p(z) + l(1 + 1.5 z)) [tan7]; odd quadrants -1/t,
-   corrected by the rounding of t.
+/* tan.  Quarter periods, |r| <= pi/4 with its low part l; t = r + (r z p(z) + l(1 + 1.5 z)) [tan7]; odd
+   quadrants -1/t, corrected by the rounding of t.
    No float is a multiple of pi/2: every finite argument has a finite result. */
 Val f32_tan(Val x)
 {
     Val ax = abs_(x);
     Val m = add(mul(ax, F(0.636619747f)), F(MAGIC));
     Val n = sub(m, F(MAGIC));
-    Val a = sub(sub(sub(ax, mul(n, F(1.57055664f))), mul(n, F(0.000239670277f))), mul(n, F(1.58906914e-08f)));
+    Val a =
+        sub(sub(sub(ax, mul(n, F(1.57055664f))), mul(n, F(0.000239670277f))), mul(n, F(1.58906914e-08f)));
     Val b = mul(n, F(2.56334407e-12f));
     Val r = sub(a, b);
     Val l = sub(sub(a, r), b);
@@ -162,8 +165,8 @@ Val f32_tan(Val x)
     return xorsign(y, sign(x));
 }
 
-/* asin, acos.  |x| <= 1/2: x + x z p(z) [asin].  Above: z = (1-|x|)/2 exactly, s = sqrt z, asin = pi/2 - 2(s + s z p(z)); the
-   leading 2s is subtracted from pi/2 first, its rounding recovered (Fast2Sum, Dekker 1971),
+/* asin, acos.  |x| <= 1/2: x + x z p(z) [asin].  Above: z = (1-|x|)/2 exactly, s = sqrt z, asin = pi/2 - 2(s
+   + s z p(z)); the leading 2s is subtracted from pi/2 first, its rounding recovered (Fast2Sum, Dekker 1971),
         the rest after.  |x| > 1: NaN (sqrt < 0). */
 Val f32_asin(Val x)
 {
@@ -172,7 +175,8 @@ Val f32_asin(Val x)
     Val zb = mul(sub(F(1.0f), a), F(0.5f));
     Val s = sqrt_(zb);
     Val z = sel(big, zb, mul(a, a)), t = sel(big, s, a);
-    Val p = mul(mul(t, z), poly(z, 0.166667521f, 0.0749530941f, 0.0454691499f, 0.0241847616f, 0.0421583727f));
+    Val p =
+        mul(mul(t, z), poly(z, 0.166667521f, 0.0749530941f, 0.0454691499f, 0.0241847616f, 0.0421583727f));
     Val t2 = add(t, t), d = sub(F(1.57079637f), t2);
     Val l = sub(sub(sub(F(1.57079637f), d), t2), F(4.37113883e-08f));
     Val y = sel(big, sub(d, sub(mul(F(2.0f), p), l)), add(t, p));
@@ -186,7 +190,8 @@ Val f32_acos(Val x)
     Val zb = mul(sub(F(1.0f), a), F(0.5f));
     Val s = sqrt_(zb);
     Val z = sel(big, zb, mul(a, a)), t = sel(big, s, x);
-    Val p = mul(mul(t, z), poly(z, 0.166667521f, 0.0749530941f, 0.0454691499f, 0.0241847616f, 0.0421583727f));
+    Val p =
+        mul(mul(t, z), poly(z, 0.166667521f, 0.0749530941f, 0.0454691499f, 0.0241847616f, 0.0421583727f));
     Val lo = add(p, F(4.37113883e-08f));
     Val mid = sub(F(1.57079637f), add(t, lo));
     Val neg = mul(sub(F(1.57079637f), add(t, lo)), F(2.0f));
@@ -194,14 +199,16 @@ Val f32_acos(Val x)
     return sel(big, sel(lt(x, F(0.0f)), neg, pos), mid);
 }
 
-/* atan, atan2.  Quotient of the smaller by the larger, x + x z p(z) on [0, 1] [atan9], then pi/2 - and pi - as the octant asks.
-   atan2: C's table of zeros and infinities; min/max = 0/0 counts as 0, inf/inf as 1; a quotient below 2^-126 underflows
-   gradually.  atan(+-0) = +-0, atan(+-inf) = +-pi/2. */
+/* atan, atan2.  Quotient of the smaller by the larger, x + x z p(z) on [0, 1] [atan9], then pi/2 - and pi -
+   as the octant asks. atan2: C's table of zeros and infinities; min/max = 0/0 counts as 0, inf/inf as 1; a
+   quotient below 2^-126 underflows gradually.  atan(+-0) = +-0, atan(+-inf) = +-pi/2. */
 static Val f32_atan_poly(Val q)
 {
     Val z = mul(q, q);
-    return add(q, mul(mul(q, z), poly(z, -0.333332986f, 0.199985296f, -0.142640159f, 0.109508798f, -0.0839929655f,
-        0.0578809753f, -0.0310962554f, 0.0108681293f, -0.00178267132f)));
+    return add(q,
+        mul(mul(q, z),
+            poly(z, -0.333332986f, 0.199985296f, -0.142640159f, 0.109508798f, -0.0839929655f, 0.0578809753f,
+                -0.0310962554f, 0.0108681293f, -0.00178267132f)));
 }
 
 Val f32_atan(Val x)

@@ -1,9 +1,9 @@
 /*
  * callback.c - a function on the host, in the middle of a program.
  *
- * The first operand says where it is called: bool, an element a lane; its axes are in front of every other operand and result. Called
- * once a lane it sees one example at a time, batched all lanes at once. It is pure: equal calls are one, and what nobody needs is not
- * called. Nothing is known of its derivative.
+ * The first operand says where it is called: bool, an element a lane; its axes are in front of every other
+ * operand and result. Called once a lane it sees one example at a time, batched all lanes at once. It is
+ * pure: equal calls are one, and what nobody needs is not called. Nothing is known of its derivative.
  */
 #include "ops.h"
 
@@ -16,8 +16,8 @@ static Host host_of(const Ins *i)
 {
     int n;
     const int64_t *p = ins_attr(i, 0, &n);
-    return (Host){ (HostCall *)(intptr_t)p[0], (void (*)(void))(intptr_t)p[1], (void *)(intptr_t)p[2], (int)ins_int(i, 1),
-                   ins_int(i, 2) != 0 };
+    return (Host){ (HostCall *)(intptr_t)p[0], (void (*)(void))(intptr_t)p[1], (void *)(intptr_t)p[2],
+        (int)ins_int(i, 1), ins_int(i, 2) != 0 };
 }
 
 /* The list of results: dtype, rank and sizes of each; NULL: the attributes have none. */
@@ -39,7 +39,8 @@ int callback_results(const int64_t *attr, int nattr)
     return count;
 }
 
-void Callback(HostCall *call, void (*f)(void), void *user, bool batched, int nin, const Ref *x, int nout, const Type *t, Ref *out)
+void Callback(HostCall *call, void (*f)(void), void *user, bool batched, int nin, const Ref *x, int nout,
+    const Type *t, Ref *out)
 {
     int64_t list[ATTR_MAX / 2];
     int n = 0, e = 0;
@@ -80,11 +81,14 @@ static void callback_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z,
     (void)x, (void)t, (void)z;
     for (int k = 0; k < i->nout; k++)
         tz[k] = 0;
-    error_set(E_DIFF, "hd_callback: nothing is known of the derivative of a function on the host: give the function that calls it one "
-                      "with hd_custom_jvp, or take its arguments through hd_stop_gradient");
+    error_set(E_DIFF,
+        "hd_callback: nothing is known of the derivative of a function on the host: give the function that "
+        "calls it one "
+        "with hd_custom_jvp, or take its arguments through hd_stop_gradient");
 }
 
-static void callback_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void callback_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     Ref *y = NEWS(Ref, i->nin);
     Attr a = { i->nattr, { 0 } };
@@ -109,8 +113,8 @@ static void callback_batch(const Ins *i, const Ref *x, const uint8_t *s, const A
 }
 
 /* Once for one example, or for all lanes; at: which, bytes of each after the lanes. */
-static int call_once(const Host *h, const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out,
-    int64_t at, int drop)
+static int call_once(const Host *h, const Ins *i, const Type *const *t, const void *const *in, const Type *u,
+    void *const *out, int64_t at, int drop)
 {
     int n = i->nin - 1;
     Type *types = ops_temp((size_t)(n + i->nout), sizeof *types);
@@ -130,7 +134,8 @@ static int call_once(const Host *h, const Ins *i, const Type *const *t, const vo
     return e;
 }
 
-static int callback_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int callback_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     Host h = host_of(i);
     const uint8_t *on = in[0];

@@ -1,20 +1,23 @@
 /*
- * collective.c - lanes of a named axis meet: axis_index, psum, pmax, pmin, all_gather, psum_scatter, all_to_all, ppermute.
+ * collective.c - lanes of a named axis meet: axis_index, psum, pmax, pmin, all_gather, psum_scatter,
+ * all_to_all, ppermute.
  *
- * Attributes `name size`: the axis, an interned string, and how many lanes it has; each value is what one lane has. Where
- * vmap takes that axis (the lane of Axis has this name) the lanes are axis 0 of a stacked operand, and a collective is an
- * ordinary op over axis 0, or a view: nothing is left of it. Over other axes it batches as any op does. So no collective
- * is ever scheduled; one that is left is over an axis that is not there.
- * Derivatives are JAX's: psum transposes to psum, all_gather to psum_scatter and back, all_to_all and ppermute to themselves
- * backwards. The lanes that hold the largest share the derivative of pmax.
+ * Attributes `name size`: the axis, an interned string, and how many lanes it has; each value is what one
+ * lane has. Where vmap takes that axis (the lane of Axis has this name) the lanes are axis 0 of a stacked
+ * operand, and a collective is an ordinary op over axis 0, or a view: nothing is left of it. Over other axes
+ * it batches as any op does. So no collective is ever scheduled; one that is left is over an axis that is
+ * not there. Derivatives are JAX's: psum transposes to psum, all_gather to psum_scatter and back, all_to_all
+ * and ppermute to themselves backwards. The lanes that hold the largest share the derivative of pmax.
  */
 #include "ops.h"
 
-_Static_assert(OP_ppermute - OP_axis_index == 7 && OP_psum == OP_axis_index + 1, "collectives are rows beside one another");
+_Static_assert(OP_ppermute - OP_axis_index == 7 && OP_psum == OP_axis_index + 1,
+    "collectives are rows beside one another");
 
 /* ==================== attributes */
 
-typedef struct Meet { const char *name; int64_t size; int at, to; } Meet;      /* at, to: axes, where the op has them */
+/* at, to: axes, where the op has them */
+typedef struct Meet { const char *name; int64_t size; int at, to; } Meet;
 
 static Meet meet_of(const Ins *i)
 {
@@ -66,8 +69,11 @@ static int meet_attrs(Op op, const int64_t *attr, int nattr, int n, Meet *m)
     int e = ops_attrs(op, attr, nattr, n, a);
     if (e)
         return e;
-    *m = (Meet){ (const char *)(intptr_t)a[0].v[0], a[1].v[0], n > 2 ? (int)a[2].v[0] : 0, n > 3 ? (int)a[3].v[0] : 0 };
-    return m->size >= 0 ? 0 : error_set(E_SHAPE, "%s: an axis of %lld lanes", optab[op].name, (long long)m->size);
+    *m = (Meet){ (const char *)(intptr_t)a[0].v[0], a[1].v[0], n > 2 ? (int)a[2].v[0] : 0,
+        n > 3 ? (int)a[3].v[0] : 0 };
+    return m->size >= 0 ?
+        0 :
+        error_set(E_SHAPE, "%s: an axis of %lld lanes", optab[op].name, (long long)m->size);
 }
 
 /* ==================== types */
@@ -93,7 +99,8 @@ static int dealt_axis(Op op, const Type *t, const Meet *m)
 {
     int e = ops_axis(op, t, m->at);
     if (!e && t->dim[m->at] != m->size)
-        e = error_set(E_SHAPE, "%s: axis %d of %s must have one element for each of the %lld lanes of axis \"%s\"",
+        e = error_set(E_SHAPE,
+            "%s: axis %d of %s must have one element for each of the %lld lanes of axis \"%s\"",
             optab[op].name, m->at, type_text(t), (long long)m->size, m->name);
     return e;
 }
@@ -141,7 +148,8 @@ static int deal_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
     if (e || (e = dealt_axis(op, t[0], &m)))
         return e;
     Ints rest = without_axis(type_shape(t[0]), m.at);
-    return op == OP_all_to_all ? new_axis(op, out, t[0], rest, m.to, &m) : ops_result(op, out, t[0]->dt, rest);
+    return op == OP_all_to_all ? new_axis(op, out, t[0], rest, m.to, &m) :
+                                 ops_result(op, out, t[0]->dt, rest);
 }
 
 static int permute_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
@@ -151,8 +159,8 @@ static int permute_infer(Op op, int nin, const Type *const *t, const int64_t *at
     *out = *t[0];
     int e = meet_attrs(op, attr, nattr, 2, &m);
     if (!e && (t[1]->dt != DT_I32 || t[1]->rank != 1 || t[1]->dim[0] != m.size))
-        e = error_set(E_SHAPE, "%s: the sources are i32[%lld], one a lane, not %s", optab[op].name, (long long)m.size,
-            type_text(t[1]));
+        e = error_set(E_SHAPE, "%s: the sources are i32[%lld], one a lane, not %s", optab[op].name,
+            (long long)m.size, type_text(t[1]));
     return e;
 }
 
@@ -200,7 +208,8 @@ static Ref put_rows(Ref into, Ref place, Ref rows)
     attr_int(&a, 0), attr_int(&a, 0);           /* inserted, scatter_map */
     attr_list(&a, NULL, 0), attr_list(&a, NULL, 0);
     attr_int(&a, 2), attr_int(&a, 0), attr_int(&a, 0);          /* what is outside is left out; set */
-    return emit(OP_scatter, 3, (const Ref[]){ into, Reshape(place, (Ints){ 2, { typ(place)->dim[0], 1 } }), rows }, &a);
+    return emit(OP_scatter, 3,
+        (const Ref[]){ into, Reshape(place, (Ints){ 2, { typ(place)->dim[0], 1 } }), rows }, &a);
 }
 
 /* Who received from me is who I receive from. */
@@ -250,7 +259,8 @@ static Ref met(const Ins *i, const Meet *m, Ref x, Ref source, uint8_t *state)
     *state = STACKED;
     if (i->op == OP_psum_scatter)
         return MoveAxis(Sum(x, first), m->at, 0);
-    if (i->op == OP_all_to_all)                 /* the axis dealt out becomes the lanes, the lanes become an axis */
+    /* the axis dealt out becomes the lanes, the lanes become an axis */
+    if (i->op == OP_all_to_all)
         return MoveAxis(MoveAxis(x, m->at + 1, 0), 1, m->to + 1);
     return rows_of(x, source);
 }
@@ -267,8 +277,8 @@ static void meet_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis 
     Meet m = meet_of(i);
     bool mine = ax->lane.name && m.name == ax->lane.name;
     if (mine && m.size != ax->lane.size) {
-        error_set(E_SHAPE, "%s: axis \"%s\" has %lld lanes, not %lld", optab[i->op].name, m.name, (long long)ax->lane.size,
-            (long long)m.size);
+        error_set(E_SHAPE, "%s: axis \"%s\" has %lld lanes, not %lld", optab[i->op].name, m.name,
+            (long long)ax->lane.size, (long long)m.size);
         return;
     }
     if (i->op == OP_ppermute && s[1] != SHARED) {
@@ -287,7 +297,8 @@ static void meet_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis 
         else
             out[0] = met(i, &m, stacked(x[0], s[0], ax->lane.size), i->op == OP_ppermute ? x[1] : 0, &so[0]);
     } else {
-        out[0] = beside(i, m, stacked(x[0], s[0], ax->lane.size), i->op == OP_ppermute ? x[1] : 0), so[0] = STACKED;
+        out[0] = beside(i, m, stacked(x[0], s[0], ax->lane.size), i->op == OP_ppermute ? x[1] : 0),
+        so[0] = STACKED;
     }
 }
 
@@ -302,7 +313,8 @@ static const char *exchange_name(const Meet *m, int *exchanges)
 static Ref gathered(Meet m, Ref x, int *exchanges)
 {
     Type all = type_add_lead(typ(x), m.size);
-    return type_size(&all) ? Collective(OP_all_gather, exchange_name(&m, exchanges), m.size, 0, 0, x) : Zeros(&all);
+    return type_size(&all) ? Collective(OP_all_gather, exchange_name(&m, exchanges), m.size, 0, 0, x) :
+                             Zeros(&all);
 }
 
 /* x: [lanes, ...], a row for each shard. The rows for this one. */
@@ -362,7 +374,9 @@ Ref collective_exchanged(const Ins *i, const Ref *x, Ref index, int64_t direct, 
 Ref exchange_first(const Lane *lane, Ref x, int *exchanges)
 {
     Type t = *typ(x);
-    return Reshape(SliceAxis(gathered((Meet){ .name = lane->name, .size = lane->size }, x, exchanges), 0, 0, 1), type_shape(&t));
+    return Reshape(
+        SliceAxis(gathered((Meet){ .name = lane->name, .size = lane->size }, x, exchanges), 0, 0, 1),
+        type_shape(&t));
 }
 
 static bool exchanges_itself(const Ins *i) { return op_meets(i) && i->op != OP_axis_index; }
@@ -378,13 +392,15 @@ bool ins_exchanges(const Ins *i)
 
 /* ==================== the host */
 
-static int meet_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int meet_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)t, (void)in, (void)u, (void)out;
     return error_set(E_TRACE, "%s: no axis \"%s\" is around it", optab[i->op].name, meet_of(i).name);
 }
 
-#define RULES(name, infer, jvp, transpose) const Rules rules_##name = { infer, jvp, transpose, meet_batch, meet_eval };
+#define RULES(name, infer, jvp, transpose) \
+    const Rules rules_##name = { infer, jvp, transpose, meet_batch, meet_eval };
 RULES(axis_index, index_infer, ops_jvp_zero, NULL)
 RULES(psum, number_infer, ops_jvp_again, sum_transpose)
 RULES(pmax, number_infer, extreme_jvp, NULL)

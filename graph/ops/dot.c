@@ -1,9 +1,10 @@
 /*
- * dot.c - the general product: batch axes, contracted axes, then the free axes of the left and of the right factor.
+ * dot.c - the general product: batch axes, contracted axes, then the free axes of the left and of the right
+ * factor.
  *
- * Bilinear: a factor's cotangent is the cotangent contracted with the other factor over that one's free axes. Lanes
- * of both factors become a batch axis, lanes of one a free axis, so mapping a product makes one larger product,
- * never a loop.
+ * Bilinear: a factor's cotangent is the cotangent contracted with the other factor over that one's free
+ * axes. Lanes of both factors become a batch axis, lanes of one a free axis, so mapping a product makes one
+ * larger product, never a loop.
  */
 #include <complex.h>
 #include <stdlib.h>
@@ -22,9 +23,11 @@ static int paired_sizes(const Type *l, const Type *r, Ints la, Ints ra, const ch
 {
     for (int k = 0; k < la.n; k++)
         if (l->dim[la.v[k]] != r->dim[ra.v[k]])
-            return error_set(E_SHAPE, "dot: %s . %s: %s axis %lld of the left has size %lld, its partner, axis "
-                "%lld of the right, has %lld; they must be equal", type_text(l), type_text(r), what,
-                (long long)la.v[k], (long long)l->dim[la.v[k]], (long long)ra.v[k], (long long)r->dim[ra.v[k]]);
+            return error_set(E_SHAPE,
+                "dot: %s . %s: %s axis %lld of the left has size %lld, its partner, axis "
+                "%lld of the right, has %lld; they must be equal",
+                type_text(l), type_text(r), what, (long long)la.v[k], (long long)l->dim[la.v[k]],
+                (long long)ra.v[k], (long long)r->dim[ra.v[k]]);
     return 0;
 }
 
@@ -36,19 +39,24 @@ static int dot_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
     if (e)
         return e;
     if (t[0]->dt != t[1]->dt)
-        return error_set(E_DTYPE, "dot: the factors are %s and %s; convert them to one dtype", type_text(t[0]),
-            type_text(t[1]));
+        return error_set(E_DTYPE, "dot: the factors are %s and %s; convert them to one dtype",
+            type_text(t[0]), type_text(t[1]));
     int64_t dt = a[4].v[0];
     if (dt <= DT_NONE || dt >= DT_COUNT || !same_class((Dtype)dt, (Dtype)t[0]->dt))
-        return error_set(E_DTYPE, "dot: %s . %s cannot give %s; choose a dtype of the same kind, and convert the "
-            "result", type_text(t[0]), type_text(t[1]),
+        return error_set(E_DTYPE,
+            "dot: %s . %s cannot give %s; choose a dtype of the same kind, and convert the "
+            "result",
+            type_text(t[0]), type_text(t[1]),
             dt > DT_NONE && dt < DT_COUNT ? dtype_name((Dtype)dt) : "an unknown dtype");
     if (a[LC].n != a[RC].n || a[LB].n != a[RB].n)
-        return error_set(E_SHAPE, "dot: %s . %s: contracted axes %s and %s, batch axes %s and %s come in pairs; "
-            "name as many on the left as on the right", type_text(t[0]), type_text(t[1]), ints_text(a[LC]),
-            ints_text(a[RC]), ints_text(a[LB]), ints_text(a[RB]));
+        return error_set(E_SHAPE,
+            "dot: %s . %s: contracted axes %s and %s, batch axes %s and %s come in pairs; "
+            "name as many on the left as on the right",
+            type_text(t[0]), type_text(t[1]), ints_text(a[LC]), ints_text(a[RC]), ints_text(a[LB]),
+            ints_text(a[RB]));
     if (a[LC].n + a[LB].n > MAXRANK)
-        return error_set(E_SHAPE, "dot: more contracted and batch axes than %d; name every axis once", MAXRANK);
+        return error_set(
+            E_SHAPE, "dot: more contracted and batch axes than %d; name every axis once", MAXRANK);
     Ints l = ints_concat(a[LB], a[LC]), r = ints_concat(a[RB], a[RC]);
     if ((e = ops_axes(op, "batch and contracted axes of the left factor", t[0], l)) ||
         (e = ops_axes(op, "batch and contracted axes of the right factor", t[1], r)) ||
@@ -57,8 +65,8 @@ static int dot_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
         return e;
     Ints free_l = ints_others(t[0]->rank, l), free_r = ints_others(t[1]->rank, r);
     if (a[LB].n + free_l.n + free_r.n > MAXRANK)
-        return error_set(E_SHAPE, "dot: %s . %s would have %d axes; at most %d are possible", type_text(t[0]),
-            type_text(t[1]), a[LB].n + free_l.n + free_r.n, MAXRANK);
+        return error_set(E_SHAPE, "dot: %s . %s would have %d axes; at most %d are possible",
+            type_text(t[0]), type_text(t[1]), a[LB].n + free_l.n + free_r.n, MAXRANK);
     Ints shape = ints_concat(ints_pick(t[0], ints_concat(a[LB], free_l)), ints_pick(t[1], free_r));
     return ops_result(op, out, (Dtype)dt, shape);
 }
@@ -67,7 +75,8 @@ static int dot_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
 
 static Ref dot_again(const Ins *i, Ref x, Ref y)
 {
-    return Dot(x, y, ins_ints(i, LC), ins_ints(i, RC), ins_ints(i, LB), ins_ints(i, RB), (Dtype)ins_int(i, 4));
+    return Dot(
+        x, y, ins_ints(i, LC), ins_ints(i, RC), ins_ints(i, LB), ins_ints(i, RB), (Dtype)ins_int(i, 4));
 }
 
 static void dot_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
@@ -77,8 +86,8 @@ static void dot_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref 
     tz[0] = u && v ? Add(u, v) : u ? u : v;
 }
 
-/* ct has batch, free axes of the left, free axes of the right. Contracted with the other factor over that one's free
- * axes it has batch, my free axes, the contracted ones in the other's order; then my order. */
+/* ct has batch, free axes of the left, free axes of the right. Contracted with the other factor over that
+ * one's free axes it has batch, my free axes, the contracted ones in the other's order; then my order. */
 static Ref dot_transpose_to(const Ins *i, Ref ct, int k)
 {
     Ints c[2] = { ins_ints(i, LC), ins_ints(i, RC) }, b[2] = { ins_ints(i, LB), ins_ints(i, RB) };
@@ -86,12 +95,14 @@ static Ref dot_transpose_to(const Ins *i, Ref ct, int k)
     Ints free_mine = ints_others(mine.rank, ints_concat(b[k], c[k]));
     Ints free_other = ints_others(other.rank, ints_concat(b[1 - k], c[1 - k]));
     int nb = b[k].n, at = nb + (k == 0 ? free_mine.n : 0);
-    Dtype wide = dtype_size((Dtype)typ(ct)->dt) > dtype_size((Dtype)mine.dt) ? (Dtype)typ(ct)->dt : (Dtype)mine.dt;
-    Ref v = Dot(Convert(ct, wide), Convert(i->in[1 - k], wide), ints_range(at, at + free_other.n), free_other,
-        ints_range(0, nb), b[1 - k], (Dtype)mine.dt);
+    Dtype wide =
+        dtype_size((Dtype)typ(ct)->dt) > dtype_size((Dtype)mine.dt) ? (Dtype)typ(ct)->dt : (Dtype)mine.dt;
+    Ref v = Dot(Convert(ct, wide), Convert(i->in[1 - k], wide), ints_range(at, at + free_other.n),
+        free_other, ints_range(0, nb), b[1 - k], (Dtype)mine.dt);
     Ints left = ints_others(other.rank, ints_concat(b[1 - k], free_other));
     Ints order = ints_concat(b[k], free_mine), perm = order;
-    for (int j = 0; j < left.n; j++)            /* the partner of each contracted axis of the other, in its order */
+    /* the partner of each contracted axis of the other, in its order */
+    for (int j = 0; j < left.n; j++)
         for (int l = 0; l < c[k].n; l++)
             if (c[1 - k].v[l] == left.v[j])
                 order = ints_push(order, c[k].v[l]);
@@ -131,7 +142,8 @@ static void dot_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *
     if (!ops_room(OP_dot, a[LB].n + free_l + free_r - (both ? 2 : 1)))
         return;
     if (both) {
-        out[0] = Dot(x[0], x[1], a[LC], a[RC], ints_lead(0, a[LB]), ints_lead(0, a[RB]), (Dtype)ins_int(i, 4));
+        out[0] =
+            Dot(x[0], x[1], a[LC], a[RC], ints_lead(0, a[LB]), ints_lead(0, a[RB]), (Dtype)ins_int(i, 4));
         return;
     }
     Ref v = Dot(x[0], x[1], a[LC], a[RC], a[LB], a[RB], (Dtype)ins_int(i, 4));
@@ -139,7 +151,8 @@ static void dot_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *
     out[0] = v ? MoveAxis(v, at, 0) : 0;
 }
 
-/* ==================== evaluation: both factors made wide once; accumulators over the right factor's free axes */
+/* ==================== evaluation: both factors made wide once; accumulators over the right factor's free
+ * axes */
 
 typedef struct Space { int64_t n, *l, *r; } Space;      /* offsets into both factors; either may be NULL */
 
@@ -149,8 +162,8 @@ typedef struct Product {
     void *x, *y, *acc;                          /* wide elements; a row of the result */
 } Product;
 
-/* T: double or long double, its complex, or uint64_t for integers and bools. A sum of one is that product, -0
- * included. */
+/* T: double or long double, its complex, or uint64_t for integers and bools. A sum of one is that product,
+ * -0 included. */
 #define ROW(T, ADD) do { \
         const T *x = p->x, *y = p->y; \
         T *acc = p->acc; \
@@ -209,7 +222,8 @@ static Wide narrow(const Product *p, int64_t k, bool wide)
     if (c == CL_FLOAT)
         return (Wide){ .f = wide ? ((long double *)p->acc)[k] : ((double *)p->acc)[k] };
     if (!wide)
-        return (Wide){ .f = creal(((double _Complex *)p->acc)[k]), .im = cimag(((double _Complex *)p->acc)[k]) };
+        return (
+            Wide){ .f = creal(((double _Complex *)p->acc)[k]), .im = cimag(((double _Complex *)p->acc)[k]) };
     return (Wide){ .f = creall(((long double _Complex *)p->acc)[k]),
         .im = cimagl(((long double _Complex *)p->acc)[k]) };
 }
@@ -217,7 +231,8 @@ static Wide narrow(const Product *p, int64_t k, bool wide)
 static size_t wide_size(const Product *p, bool wide)
 {
     Class c = ops_class(p->dt);
-    return c == CL_INT ? sizeof(uint64_t) : (wide ? sizeof(long double) : sizeof(double)) * (c == CL_COMPLEX ? 2 : 1);
+    return c == CL_INT ? sizeof(uint64_t) :
+                         (wide ? sizeof(long double) : sizeof(double)) * (c == CL_COMPLEX ? 2 : 1);
 }
 
 static void *widened(const Product *p, const Type *t, const void *in, bool wide)
@@ -242,7 +257,8 @@ static void product_run(const Product *p, void *out, bool wide)
         }
 }
 
-static int dot_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int dot_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     Ints a[4];
     for (int k = 0; k < 4; k++)
@@ -258,7 +274,8 @@ static int dot_eval(const Ins *i, const Type *const *t, const void *const *in, c
     p.x = widened(&p, t[0], in[0], wide);
     p.y = widened(&p, t[1], in[1], wide);
     p.acc = ops_temp((size_t)p.right.n, wide_size(&p, wide));
-    bool ok = p.batch.l && p.batch.r && p.inner.l && p.inner.r && p.left.l && p.right.r && p.x && p.y && p.acc;
+    bool ok =
+        p.batch.l && p.batch.r && p.inner.l && p.inner.r && p.left.l && p.right.r && p.x && p.y && p.acc;
     if (ok)
         product_run(&p, out[0], wide);
     free(p.batch.l), free(p.batch.r), free(p.inner.l), free(p.inner.r), free(p.left.l), free(p.right.r);

@@ -1,8 +1,9 @@
 /*
  * effect.c - what a program does beside its results, as instructions: check, debug_print.
  *
- * Attributes `name names`: the message or format, and the names of the lane axes, which are in front of every operand. The first
- * operand, bool with an element a lane, is also the result, which nobody needs: an effect is never dead. Idle lanes have none.
+ * Attributes `name names`: the message or format, and the names of the lane axes, which are in front of
+ * every operand. The first operand, bool with an element a lane, is also the result, which nobody needs: an
+ * effect is never dead. Idle lanes have none.
  * Derivatives are not affected: values are observed, not used.
  * graph_lift_effects rewrites them before anything is scheduled, so there is nothing to evaluate.
  */
@@ -29,9 +30,11 @@ static int format_fits(const char *format, int given)
     bool value;
     for (const char *s = format; *s; wanted += value)
         if (!(s = format_piece(s, NULL, &value)))
-            return error_set(E_INVAL, "hd_debug_print: \"%s\": a value is {}, and a brace by itself is {{ or }}", format);
+            return error_set(
+                E_INVAL, "hd_debug_print: \"%s\": a value is {}, and a brace by itself is {{ or }}", format);
     return wanted == given ? 0 :
-        error_set(E_INVAL, "hd_debug_print: \"%s\" wants %d values, and %d are given", format, wanted, given);
+                             error_set(E_INVAL, "hd_debug_print: \"%s\" wants %d values, and %d are given",
+                                 format, wanted, given);
 }
 
 static int effect_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
@@ -41,11 +44,13 @@ static int effect_infer(Op op, int nin, const Type *const *t, const int64_t *att
     if (e)
         return e;
     if (a[0].n != 1 || nin < 1 || t[0]->dt != DT_BOOL || t[0]->rank != a[1].n)
-        return error_set(E_SHAPE, "%s: the first operand is bool, with the %d lane axes that are named", optab[op].name, a[1].n);
+        return error_set(E_SHAPE, "%s: the first operand is bool, with the %d lane axes that are named",
+            optab[op].name, a[1].n);
     for (int k = 1; k < nin; k++)
         for (int d = 0; d < a[1].n; d++)
             if (t[k]->rank < a[1].n || t[k]->dim[d] != t[0]->dim[d])
-                return error_set(E_SHAPE, "%s: %s does not have the lanes of %s", optab[op].name, type_text(t[k]), type_text(t[0]));
+                return error_set(E_SHAPE, "%s: %s does not have the lanes of %s", optab[op].name,
+                    type_text(t[k]), type_text(t[0]));
     *out = *t[0];
     return op == OP_debug_print ? format_fits((const char *)(intptr_t)attr[1], nin - 1) : 0;
 }

@@ -1,10 +1,10 @@
 /*
- * element.c - rules of the elementwise operations: one set for every row of the table, and those of their own kind
- * (select, convert, reduce_precision, stop_gradient, accum, barrier).
+ * element.c - rules of the elementwise operations: one set for every row of the table, and those of their
+ * own kind (select, convert, reduce_precision, stop_gradient, accum, barrier).
  *
- * A row has everything in its columns: what it accepts, what it gives, its partial derivatives. So infer, jvp, batch
- * and eval are written once. Of the rows only add, sub, neg, mul and div can be linear in an operand: tangents are
- * made of nothing else.
+ * A row has everything in its columns: what it accepts, what it gives, its partial derivatives. So infer,
+ * jvp, batch and eval are written once. Of the rows only add, sub, neg, mul and div can be linear in an
+ * operand: tangents are made of nothing else.
  */
 #include <string.h>
 
@@ -15,7 +15,11 @@
 
 static bool accepted(const OpRow *row, Dtype dt)
 {
-    int kind = dtype_float(dt) ? F_ : dtype_signed(dt) ? I_ : dtype_unsigned(dt) ? U_ : dt == DT_BOOL ? B_ : 0;
+    int kind = dtype_float(dt) ? F_ :
+        dtype_signed(dt)       ? I_ :
+        dtype_unsigned(dt)     ? U_ :
+        dt == DT_BOOL          ? B_ :
+                                 0;
     return kind & row->accepts;
 }
 
@@ -35,8 +39,8 @@ static int same_types(Op op, int nin, const Type *const *t, int first)
     const char *name = optab[op].name;
     for (int k = first + 1; k < nin; k++) {
         if (t[k]->dt != t[first]->dt)
-            return error_set(E_DTYPE, "%s: dtypes differ: %s and %s; convert one of them", name, type_text(t[first]),
-                             type_text(t[k]));
+            return error_set(E_DTYPE, "%s: dtypes differ: %s and %s; convert one of them", name,
+                type_text(t[first]), type_text(t[k]));
         if (!type_equal(t[k], t[first]))
             return error_set(E_SHAPE, "%s: shapes differ: %s and %s; broadcast or reshape one of them", name,
                              type_text(t[first]), type_text(t[k]));
@@ -69,8 +73,9 @@ static void element_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, 
     if (!is_float(z[0]))
         return;
     if (row->no_derivative) {
-        error_set(E_DIFF, "the derivative of %s is not known; wrap it in stop_gradient or give one of your own",
-                  row->name);
+        error_set(E_DIFF,
+            "the derivative of %s is not known; wrap it in stop_gradient or give one of your own",
+            row->name);
         return;
     }
     for (int k = 0; k < i->nin; k++) {
@@ -101,8 +106,11 @@ static bool linear(Ref v) { return graph_lin(cur(), v); }
 
 static void not_linear(const Ins *i)
 {
-    error_set(E_DIFF, "%s is not linear in its operands, so it has no transpose: a rule of one's own computes tangents that are "
-                      "linear in the tangents it is given", optab[i->op].name);
+    error_set(E_DIFF,
+        "%s is not linear in its operands, so it has no transpose: a rule of one's own computes tangents "
+        "that are "
+        "linear in the tangents it is given",
+        optab[i->op].name);
 }
 
 static void element_transpose(const Ins *i, const Ref *ct, Cts *c)
@@ -153,7 +161,8 @@ static bool no_summed(const Ins *i, const uint8_t *s)
 }
 
 /* All operands get the lanes, by a view where they are shared; one instruction does all of them. */
-static void element_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void element_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     Ref y[3];
     out[0] = 0;
@@ -173,7 +182,8 @@ static int select_infer(Op op, int nin, const Type *const *t, const int64_t *att
 {
     (void)attr, (void)nattr;
     if (t[0]->dt != DT_BOOL)
-        return error_set(E_DTYPE, "select: the predicate is %s, not bool; compare it with something", type_text(t[0]));
+        return error_set(
+            E_DTYPE, "select: the predicate is %s, not bool; compare it with something", type_text(t[0]));
     int err = same_types(op, nin, t, 1);
     if (err)
         return err;
@@ -204,7 +214,8 @@ static void select_transpose(const Ins *i, const Ref *ct, Cts *c)
         ct_add(c, i->in[2], Select(i->in[0], zero, ct[0]));
 }
 
-static int select_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int select_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     size_t size = dtype_size((Dtype)u->dt);
     int64_t n = type_size(u);
@@ -237,13 +248,16 @@ const Rules rules_convert = { convert_infer, jvp_again, convert_transpose, eleme
 
 /* ==================== reduce_precision: rounds to a smaller format, kept in the same dtype */
 
-static int reduce_precision_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+static int reduce_precision_infer(
+    Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)op, (void)nin;
     if (!dtype_float((Dtype)t[0]->dt))
         return error_set(E_DTYPE, "reduce_precision of %s is not defined: it takes floats", type_text(t[0]));
-    if (nattr != 4 || attr[0] != 1 || attr[2] != 1 || attr[1] < 1 || attr[3] < 0 || attr[1] > 62 || attr[3] > 62)
-        return error_set(E_INVAL, "reduce_precision: a format has at least 1 bit of exponent and 0 of mantissa");
+    if (nattr != 4 || attr[0] != 1 || attr[2] != 1 || attr[1] < 1 || attr[3] < 0 || attr[1] > 62 ||
+        attr[3] > 62)
+        return error_set(
+            E_INVAL, "reduce_precision: a format has at least 1 bit of exponent and 0 of mantissa");
     *out = *t[0];
     return 0;
 }
@@ -267,7 +281,8 @@ static int first_infer(Op op, int nin, const Type *const *t, const int64_t *attr
     return 0;
 }
 
-static int copy_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int copy_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)t;
     for (int k = 0; k < i->nin; k++)
@@ -300,7 +315,8 @@ static void named_transpose(const Ins *i, const Ref *ct, Cts *c) { ct_add(c, i->
 
 const Rules rules_named = { named_infer, named_jvp, named_transpose, element_batch, copy_eval };
 
-/* ==================== constrain: the same value, dealt out over a mesh as its name says; so are tangent and cotangent */
+/* ==================== constrain: the same value, dealt out over a mesh as its name says; so are tangent and
+ * cotangent */
 
 static int constrain_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
@@ -308,8 +324,10 @@ static int constrain_infer(Op op, int nin, const Type *const *t, const int64_t *
     (void)nin;
     *out = *t[0];
     int e = ops_attrs(op, attr, nattr, 2, a);
-    return e || (a[0].v[0] >= 0 && a[0].v[0] <= t[0]->rank) ? e : error_set(E_SHAPE, "%s: %lld open axes of %s", optab[op].name,
-                                                                           (long long)a[0].v[0], type_text(t[0]));
+    return e || (a[0].v[0] >= 0 && a[0].v[0] <= t[0]->rank) ?
+        e :
+        error_set(
+            E_SHAPE, "%s: %lld open axes of %s", optab[op].name, (long long)a[0].v[0], type_text(t[0]));
 }
 
 static Ref constrained(const Ins *i, int more, Ref x)
@@ -323,16 +341,21 @@ static void constrain_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z
     tz[0] = t[0] ? constrained(i, 0, t[0]) : 0;
 }
 
-static void constrain_transpose(const Ins *i, const Ref *ct, Cts *c) { ct_add(c, i->in[0], constrained(i, 0, ct[0])); }
+static void constrain_transpose(const Ins *i, const Ref *ct, Cts *c)
+{
+    ct_add(c, i->in[0], constrained(i, 0, ct[0]));
+}
 
 /* Lanes are in front, and open. */
-static void constrain_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void constrain_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     out[0] = constrained(i, 1, stacked(x[0], s[0], ax->lane.size));
     so[0] = STACKED;
 }
 
-const Rules rules_constrain = { constrain_infer, constrain_jvp, constrain_transpose, constrain_batch, copy_eval };
+const Rules rules_constrain = { constrain_infer, constrain_jvp, constrain_transpose, constrain_batch,
+    copy_eval };
 
 /* ==================== accum(accumulator, x): adds in place; linear in both */
 
@@ -356,8 +379,8 @@ static void accum_transpose(const Ins *i, const Ref *ct, Cts *c)
     ct_add(c, i->in[1], ct[0]);
 }
 
-/* An accumulator of all lanes takes the sum over the active ones; of one a lane, idle lanes add nothing, since an
- * accumulator is never selected: that would copy it. */
+/* An accumulator of all lanes takes the sum over the active ones; of one a lane, idle lanes add nothing,
+ * since an accumulator is never selected: that would copy it. */
 static void accum_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     if (s[0] == SUMMED) {
@@ -411,7 +434,8 @@ static void barrier_transpose(const Ins *i, const Ref *ct, Cts *c)
         ct_add(c, i->in[j], k[j]);
 }
 
-static void barrier_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void barrier_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     (void)ax;
     Barrier(x, i->nin, out);

@@ -6,7 +6,8 @@
 
 #include "graph.h"
 
-EvalFn element_eval;                            /* every row of the table, and accum, which adds; out may be an operand */
+/* every row of the table, and accum, which adds; out may be an operand */
+EvalFn element_eval;
 EvalFn convert_eval, reduce_precision_eval;
 
 /* Functions that C lacks, to the full accuracy of long double. */

@@ -1,11 +1,12 @@
 /*
- * element_eval.c - exact values of the elementwise rows: each row's expressions, made into loops over blocks of wide
- * numbers.
+ * element_eval.c - exact values of the elementwise rows: each row's expressions, made into loops over blocks
+ * of wide numbers.
  *
  * In: dense operands of one dtype. Out: dense results, each rounded (or wrapped) once.
  *     f16 bf16 f32    in double
  *     f64             arithmetic in double, which rounds once by itself; functions in long double
- *     integers        in 128 bits, so that nothing overflows before it wraps; bool as 0 or 1, where any nonzero
+ *     integers        in 128 bits, so that nothing overflows before it wraps; bool as 0 or 1, where any
+ *     nonzero
  *     result is 1
  */
 #define _GNU_SOURCE                             /* lgammal_r */
@@ -174,7 +175,10 @@ static void store_real(Dtype dt, void *p, int n, const double *v)
     }
 }
 
-static const void *at(const void *p, Dtype dt, int64_t k) { return (const char *)p + (size_t)k * dtype_size(dt); }
+static const void *at(const void *p, Dtype dt, int64_t k)
+{
+    return (const char *)p + (size_t)k * dtype_size(dt);
+}
 static void *at_out(void *p, Dtype dt, int64_t k) { return (char *)p + (size_t)k * dtype_size(dt); }
 
 static void eval_real(RealFn *f, Dtype dt, Dtype to, int nin, int64_t size, const void *const *in, void *out)
@@ -249,8 +253,8 @@ int element_eval(const Ins *i, const Type *const *t, const void *const *in, cons
 
 /* ==================== conversions */
 
-/* An integer to a narrow float rounds once: through double it would round twice beyond 2^53, so what double cannot
- * hold is kept as one sticky bit that no narrower rounding loses. */
+/* An integer to a narrow float rounds once: through double it would round twice beyond 2^53, so what double
+ * cannot hold is kept as one sticky bit that no narrower rounding loses. */
 static double int_to_real(Dtype dt, int64_t v, Dtype to)
 {
     bool neg = dtype_signed(dt) && v < 0;
@@ -299,8 +303,8 @@ static void format_of(Dtype dt, int *exponent, int *mantissa)
     *mantissa = dt == DT_F16 ? 10 : dt == DT_BF16 ? 7 : dt == DT_F64 ? 52 : 23;
 }
 
-/* On the bits of the magnitude: rounds the fraction to nearest even, which carries into the exponent; then what the
- * narrower exponent cannot hold becomes infinite, or zero. */
+/* On the bits of the magnitude: rounds the fraction to nearest even, which carries into the exponent; then
+ * what the narrower exponent cannot hold becomes infinite, or zero. */
 static uint64_t reduce_bits(uint64_t b, int own_e, int own_m, int e, int m)
 {
     uint64_t inf = ((1ull << own_e) - 1) << own_m, sign = b >> (own_e + own_m) << (own_e + own_m);
@@ -321,7 +325,8 @@ static uint64_t reduce_bits(uint64_t b, int own_e, int own_m, int e, int m)
     return sign | (b > inf ? inf : b);
 }
 
-int reduce_precision_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+int reduce_precision_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     Dtype dt = (Dtype)t[0]->dt;
     int e = (int)ins_int(i, 0), m = (int)ins_int(i, 1), own_e, own_m;
@@ -329,6 +334,6 @@ int reduce_precision_eval(const Ins *i, const Type *const *t, const void *const 
     format_of(dt, &own_e, &own_m);
     for (int64_t k = 0; k < n; k++)
         dtype_store_i(dt, at_out(out[0], dt, k),
-                      (int64_t)reduce_bits((uint64_t)dtype_load_i(dt, at(in[0], dt, k)), own_e, own_m, e, m));
+            (int64_t)reduce_bits((uint64_t)dtype_load_i(dt, at(in[0], dt, k)), own_e, own_m, e, m));
     return 0;
 }

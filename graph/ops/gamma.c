@@ -1,12 +1,12 @@
 /*
  * gamma.c - gamma_draw(y, a): y, a number drawn from the gamma distribution of shape a, or its logarithm.
  *
- * The rule of its derivative by a is what the row is for. How many candidates a sampler rejects has no derivative; what is
- * differentiated is the number where the distribution function P(a, y) stays: dy/da = -(dP/da) / (dP/dy).
- * P is the power series x^a e^-x / Gamma(a + 1) sum x^n / ((a + 1) .. (a + n)); where x > 1 and x > a, it is one less a
- * continued fraction (Cephes' igam and igamc). Both are differentiated step by step until the derivative no longer moves.
- * They take some sqrt(a) steps, so from a = 1e3 (f64: 1e6) on y is a function of a by Wilson and Hilferty's cube root,
- * which is as near there.
+ * The rule of its derivative by a is what the row is for. How many candidates a sampler rejects has no
+ * derivative; what is differentiated is the number where the distribution function P(a, y) stays: dy/da =
+ * -(dP/da) / (dP/dy). P is the power series x^a e^-x / Gamma(a + 1) sum x^n / ((a + 1) .. (a + n)); where x
+ * > 1 and x > a, it is one less a continued fraction (Cephes' igam and igamc). Both are differentiated step
+ * by step until the derivative no longer moves. They take some sqrt(a) steps, so from a = 1e3 (f64: 1e6) on
+ * y is a function of a by Wilson and Hilferty's cube root, which is as near there.
  */
 #include "ops.h"
 
@@ -24,7 +24,8 @@ static void series_moves(const Ref *v, Ref *out) { out[0] = Gt(Abs(v[4]), small(
 static void next_term(const Ref *v, Ref *out)
 {
     Ref r = plus(v[1], 1), by = Div(v[0], r), slope = Sub(Mul(v[4], by), Div(Mul(v[2], v[0]), square(r)));
-    out[0] = r, out[1] = Mul(v[2], by), out[2] = Add(v[3], out[1]), out[3] = slope, out[4] = Add(v[5], slope);
+    out[0] = r, out[1] = Mul(v[2], by), out[2] = Add(v[3], out[1]), out[3] = slope,
+    out[4] = Add(v[5], slope);
 }
 
 static Ref by_series(Ref a, Ref x)
@@ -36,18 +37,22 @@ static Ref by_series(Ref a, Ref x)
     return Neg(Div(Mul(Add(sum[4], Mul(sum[2], outer)), x), a));
 }
 
-/* ==================== the fraction. Carry: the step, y, z; numerators and denominators before last and last; their
- * derivatives; the quotient, its derivative, and how far that moved */
+/* ==================== the fraction. Carry: the step, y, z; numerators and denominators before last and
+ * last; their derivatives; the quotient, its derivative, and how far that moved */
 
 enum { STEP, Y, Z, P2, Q2, P1, Q1, DP2, DQ2, DP1, DQ1, QUOTIENT, SLOPE, MOVED, PARTS };
 
 static void fraction_moves(const Ref *v, Ref *out)
 {
-    out[0] = And(Gt(v[MOVED], Like(v[MOVED], typ(v[MOVED])->dt == DT_F64 ? 0x1p-52 : 0x1p-23)), Lt(v[STEP], Like(v[STEP], 2000)));
+    out[0] = And(Gt(v[MOVED], Like(v[MOVED], typ(v[MOVED])->dt == DT_F64 ? 0x1p-52 : 0x1p-23)),
+        Lt(v[STEP], Like(v[STEP], 2000)));
 }
 
 /* c is the step, and y c the coefficient of what is before last; its derivative by a is -c, that of z -1. */
-static Ref next_part(const Ref *v, int before, int last) { return Sub(Mul(v[last], v[Z]), Mul(v[before], Mul(v[Y], v[STEP]))); }
+static Ref next_part(const Ref *v, int before, int last)
+{
+    return Sub(Mul(v[last], v[Z]), Mul(v[before], Mul(v[Y], v[STEP])));
+}
 
 static void next_quotient(const Ref *v, Ref *out)
 {
@@ -71,10 +76,11 @@ static void next_quotient(const Ref *v, Ref *out)
 
 static Ref by_fraction(Ref a, Ref x)
 {
-    Ref one = Like(a, 1), zero = Like(a, 0), y = Sub(one, a), z = Add(Add(x, y), one), q = Mul(z, x), last[PARTS];
+    Ref one = Like(a, 1), zero = Like(a, 0), y = Sub(one, a), z = Add(Add(x, y), one), q = Mul(z, x),
+        last[PARTS];
     Ref r = Div(plus(x, 1), q), slope = Div(Mul(r, x), q);
-    loop_while(fraction_moves, next_quotient, 0, PARTS, (const Ref[]){ zero, y, z, one, x, plus(x, 1), q, zero, zero, zero, Neg(x),
-               r, slope, one }, last);
+    loop_while(fraction_moves, next_quotient, 0, PARTS,
+        (const Ref[]){ zero, y, z, one, x, plus(x, 1), q, zero, zero, zero, Neg(x), r, slope, one }, last);
     return Mul(Add(last[SLOPE], Mul(last[QUOTIENT], Sub(Log(x), Digamma(a)))), x);
 }
 
@@ -83,7 +89,8 @@ static Ref by_fraction(Ref a, Ref x)
 /* y = a w^3, w = 1 - 1/(9 a) + z / (3 sqrt a) for a normal z that stays */
 static Ref by_root(Ref a, Ref y)
 {
-    Ref w = Cbrt(Div(y, a)), ninth = Div(Like(a, 1.0 / 9), a), half_z = Mul(Like(w, 0.5), Add(plus(w, -1), ninth));
+    Ref w = Cbrt(Div(y, a)), ninth = Div(Like(a, 1.0 / 9), a),
+        half_z = Mul(Like(w, 0.5), Add(plus(w, -1), ninth));
     return Add(Mul(w, square(w)), Mul(Mul(Like(w, 3), square(w)), Sub(ninth, half_z)));
 }
 
@@ -127,8 +134,9 @@ static int gamma_draw_infer(Op op, int nin, const Type *const *t, const int64_t 
         return error_set(E_INVAL, "gamma_draw: logarithm is 0 or 1");
     for (int k = 0; k < nin; k++)
         if (!dtype_float((Dtype)t[k]->dt) || !type_equal(t[k], t[0]))
-            return error_set(type_equal(t[k], t[0]) ? E_DTYPE : E_SHAPE, "gamma_draw: operands are floats of one type, not %s and %s",
-                             type_text(t[0]), type_text(t[1]));
+            return error_set(type_equal(t[k], t[0]) ? E_DTYPE : E_SHAPE,
+                "gamma_draw: operands are floats of one type, not %s and %s", type_text(t[0]),
+                type_text(t[1]));
     *out = *t[0];
     return 0;
 }
@@ -140,13 +148,19 @@ static void gamma_draw_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *
     Ref y = z[0];
     if (ins_int(i, 0)) {                        /* by y, which may have become 0 */
         y = Exp(y);
-        y = Select(Eq(y, Like(y, 0)), Like(y, typ(y)->dt == DT_F64 ? 0x1p-1022 : typ(y)->dt == DT_F16 ? 0x1p-14 : 0x1p-126), y);
+        y = Select(Eq(y, Like(y, 0)),
+            Like(y,
+                typ(y)->dt == DT_F64     ? 0x1p-1022 :
+                    typ(y)->dt == DT_F16 ? 0x1p-14 :
+                                           0x1p-126),
+            y);
     }
     Ref slope = gamma_slope(x[1], y);
     tz[0] = Mul(ins_int(i, 0) ? Div(slope, y) : slope, t[1]);
 }
 
-static int gamma_draw_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int gamma_draw_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)i, (void)t;
     memcpy(out[0], in[0], type_bytes(u));

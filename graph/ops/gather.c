@@ -1,12 +1,13 @@
 /*
  * gather.c - gather and scatter, with the dimension numbers of StableHLO.
  *
- * Index vectors lie in the last axis of indices; its other axes are places. At a place, map says which axis of x
- * each entry indexes; batch axes of x follow a place's own position. So a place names a window of x. gather copies
- * windows out, scatter combines windows of updates in; both keep a window's axes at the positions `window` of the
- * outer array, without the dropped (collapsed, inserted) and batch axes, which have size 1.
- * A window that leaves x is moved inside (clip), or left out whole: filled by gather, dropped by scatter.
- * Each is the other's transpose: gather adds its cotangent through scatter to what is there, in place.
+ * Index vectors lie in the last axis of indices; its other axes are places. At a place, map says which axis
+ * of x each entry indexes; batch axes of x follow a place's own position. So a place names a window of x.
+ * gather copies windows out, scatter combines windows of updates in; both keep a window's axes at the
+ * positions `window` of the outer array, without the dropped (collapsed, inserted) and batch axes, which
+ * have size 1. A window that leaves x is moved inside (clip), or left out whole: filled by gather, dropped
+ * by scatter. Each is the other's transpose: gather adds its cotangent through scatter to what is there, in
+ * place.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@ typedef struct Dims {
 
 static Dims dims_of(const Ins *i)
 {
-    Dims d = { ins_ints(i, 0), ins_ints(i, 1), ins_ints(i, 2), ins_ints(i, 3), ins_ints(i, 4), .mode = ins_int(i, 5) };
+    Dims d = { ins_ints(i, 0), ins_ints(i, 1), ins_ints(i, 2), ins_ints(i, 3), ins_ints(i, 4),
+        .mode = ins_int(i, 5) };
     if (i->op == OP_gather) {
         d.sizes = ins_ints(i, 5);
         d.mode = ins_int(i, 6);
@@ -70,8 +72,8 @@ static int overlap(Op op, const Type *x, const char *what, Ints a, const char *o
 {
     for (int k = 0; k < a.n; k++)
         if (ints_has(&b, a.v[k]))
-            return error_set(E_SHAPE, "%s: axis %lld of %s is both %s %s and %s %s; it can be one", optab[op].name,
-                (long long)a.v[k], type_text(x), what, ints_text(a), other, ints_text(b));
+            return error_set(E_SHAPE, "%s: axis %lld of %s is both %s %s and %s %s; it can be one",
+                optab[op].name, (long long)a.v[k], type_text(x), what, ints_text(a), other, ints_text(b));
     return 0;
 }
 
@@ -83,13 +85,17 @@ static int dims_check(Op op, const Type *x, const Type *index, const Dims *d, in
     if ((e = ops_index_type(op, index)))
         return e;
     if (!index->rank)
-        return error_set(E_SHAPE, "%s: indices are a scalar; an index vector lies in their last axis: reshape to "
-            "[1]", name);
+        return error_set(E_SHAPE,
+            "%s: indices are a scalar; an index vector lies in their last axis: reshape to "
+            "[1]",
+            name);
     if (d->mode < CLIP || d->mode > INSIDE)
-        return error_set(E_INVAL, "%s: mode %lld; it is 1 clip, 2 fill or drop, 3 in bounds", name, (long long)d->mode);
+        return error_set(
+            E_INVAL, "%s: mode %lld; it is 1 clip, 2 fill or drop, 3 in bounds", name, (long long)d->mode);
     if (index->dim[index->rank - 1] != d->map.n)
-        return error_set(E_SHAPE, "%s: index vectors of %s have %lld entries, but %d axes of %s are indexed, %s",
-            name, type_text(index), (long long)index->dim[index->rank - 1], d->map.n, type_text(x),
+        return error_set(E_SHAPE,
+            "%s: index vectors of %s have %lld entries, but %d axes of %s are indexed, %s", name,
+            type_text(index), (long long)index->dim[index->rank - 1], d->map.n, type_text(x),
             ints_text(d->map));
     if ((e = ops_axes(op, "indexed axes", x, d->map)) || (e = ops_axes(op, "dropped axes", x, d->dropped)) ||
         (e = ops_axes(op, "batch axes", x, d->xb)) || (e = ops_rising(op, "dropped axes", d->dropped)) ||
@@ -105,13 +111,16 @@ static int dims_check(Op op, const Type *x, const Type *index, const Dims *d, in
             ints_text(d->xb), type_text(x), ints_text(d->ib), type_text(index));
     for (int k = 0; k < d->xb.n; k++)
         if (x->dim[d->xb.v[k]] != index->dim[d->ib.v[k]])
-            return error_set(E_SHAPE, "%s: batch axis %lld of %s and axis %lld of the indices %s differ in size",
-                name, (long long)d->xb.v[k], type_text(x), (long long)d->ib.v[k], type_text(index));
+            return error_set(E_SHAPE,
+                "%s: batch axis %lld of %s and axis %lld of the indices %s differ in size", name,
+                (long long)d->xb.v[k], type_text(x), (long long)d->ib.v[k], type_text(index));
     Ints kept = kept_axes(d, x->rank);
     if (kept.n != d->window.n)
-        return error_set(E_SHAPE, "%s: windows of %s keep %d axes (all but dropped %s and batch %s), but %d "
-            "positions %s are given for them", name, type_text(x), kept.n, ints_text(d->dropped), ints_text(d->xb),
-            d->window.n, ints_text(d->window));
+        return error_set(E_SHAPE,
+            "%s: windows of %s keep %d axes (all but dropped %s and batch %s), but %d "
+            "positions %s are given for them",
+            name, type_text(x), kept.n, ints_text(d->dropped), ints_text(d->xb), d->window.n,
+            ints_text(d->window));
     for (int k = 0; k < d->window.n; k++)
         if (d->window.v[k] < 0 || d->window.v[k] >= outer)
             return error_set(E_SHAPE, "%s: window axes %s do not fit into an array of %d axes", name,
@@ -140,11 +149,15 @@ static int gather_infer(Op op, int nin, const Type *const *t, const int64_t *att
     for (int k = 0; k < x->rank; k++) {
         bool batch = ints_has(&d.xb, k), one = batch || ints_has(&d.dropped, k);
         if (one && d.sizes.v[k] != 1)
-            return error_set(E_SHAPE, "gather: the window has size %lld along axis %d of %s, which is dropped; "
-                "only size 1 can be", (long long)d.sizes.v[k], k, type_text(x));
+            return error_set(E_SHAPE,
+                "gather: the window has size %lld along axis %d of %s, which is dropped; "
+                "only size 1 can be",
+                (long long)d.sizes.v[k], k, type_text(x));
         if (!batch && (d.sizes.v[k] < 0 || d.sizes.v[k] > x->dim[k]))
-            return error_set(E_SHAPE, "gather: a window of size %lld along axis %d does not fit into %s; allowed "
-                "are 0 to %lld", (long long)d.sizes.v[k], k, type_text(x), (long long)x->dim[k]);
+            return error_set(E_SHAPE,
+                "gather: a window of size %lld along axis %d does not fit into %s; allowed "
+                "are 0 to %lld",
+                (long long)d.sizes.v[k], k, type_text(x), (long long)x->dim[k]);
     }
     Ints shape = ints_fill(rank, 0), places = ints_others(rank, d.window), kept = kept_axes(&d, x->rank);
     for (int k = 0; k < places.n; k++)
@@ -165,14 +178,18 @@ static int scatter_infer(Op op, int nin, const Type *const *t, const int64_t *at
     const Type *x = t[0], *index = t[1], *u = t[2];
     int64_t combine = a[6].v[0];
     if (combine < J_SET || combine > J_MAX || (a[7].v[0] != 0 && a[7].v[0] != 1))
-        return error_set(E_INVAL, "scatter: combine is 0 set, 1 add, 2 mul, 3 min, 4 max, and unique 0 or 1");
+        return error_set(
+            E_INVAL, "scatter: combine is 0 set, 1 add, 2 mul, 3 min, 4 max, and unique 0 or 1");
     if (x->dt != u->dt)
-        return error_set(E_DTYPE, "scatter: the operand is %s, the updates are %s; convert them to one dtype",
-            type_text(x), type_text(u));
+        return error_set(E_DTYPE,
+            "scatter: the operand is %s, the updates are %s; convert them to one dtype", type_text(x),
+            type_text(u));
     if (combine != J_SET && x->dt == DT_KEY)
-        return error_set(E_DTYPE, "scatter: %s: random keys are set, not combined: they are no numbers", type_text(x));
+        return error_set(
+            E_DTYPE, "scatter: %s: random keys are set, not combined: they are no numbers", type_text(x));
     if (combine >= J_MIN && ops_class((Dtype)x->dt) == CL_COMPLEX)
-        return error_set(E_DTYPE, "scatter: %s: complex numbers have no order; use their parts", type_text(x));
+        return error_set(
+            E_DTYPE, "scatter: %s: complex numbers have no order; use their parts", type_text(x));
     if ((e = dims_check(op, x, index, &d, u->rank)))
         return e;
     Ints places = ints_others(u->rank, d.window), kept = kept_axes(&d, x->rank);
@@ -180,12 +197,16 @@ static int scatter_infer(Op op, int nin, const Type *const *t, const int64_t *at
     for (int k = 0; fits && k < places.n; k++)
         fits = u->dim[places.v[k]] == index->dim[k];
     if (!fits)
-        return error_set(E_SHAPE, "scatter: updates %s with window axes %s do not have the places of the indices "
-            "%s (all but their last axis)", type_text(u), ints_text(d.window), type_text(index));
+        return error_set(E_SHAPE,
+            "scatter: updates %s with window axes %s do not have the places of the indices "
+            "%s (all but their last axis)",
+            type_text(u), ints_text(d.window), type_text(index));
     for (int k = 0; k < kept.n; k++)
         if (u->dim[d.window.v[k]] > x->dim[kept.v[k]])
-            return error_set(E_SHAPE, "scatter: windows of the updates %s are larger than axis %lld of %s; %lld is "
-                "too much", type_text(u), (long long)kept.v[k], type_text(x), (long long)u->dim[d.window.v[k]]);
+            return error_set(E_SHAPE,
+                "scatter: windows of the updates %s are larger than axis %lld of %s; %lld is "
+                "too much",
+                type_text(u), (long long)kept.v[k], type_text(x), (long long)u->dim[d.window.v[k]]);
     *out = *x;
     return 0;
 }
@@ -265,8 +286,8 @@ static Ref mask(Ref hit, Ref v) { return Select(hit, v, Like(v, 0)); }
 
 static Ref flags(Ref hit, const Type *t) { return Select(hit, Full(*t, 1), Zeros(t)); }
 
-/* Each update is numbered from 1. The numbers are scattered too, so an element knows whose value it has (0: its
- * own), and an update whether it is there: a sum of what is there, in place of an order of writing. */
+/* Each update is numbered from 1. The numbers are scattered too, so an element knows whose value it has (0:
+ * its own), and an update whether it is there: a sum of what is there, in place of an order of writing. */
 static Ref set_jvp(const Ref *x, const Ref *t, const Dims *d)
 {
     Type xt = *typ(x[0]), ut = *typ(x[2]), it = *typ(x[1]), list = type_of(DT_I32, it.rank - 1, it.dim);
@@ -294,14 +315,16 @@ static Ref extreme_jvp(const Ref *x, const Ref *t, Ref z, const Dims *d)
     if (in)
         theirs = And(theirs, Broadcast(in, type_shape(&ut), ints_others(ut.rank, d->window)));
     Ref count = emit_scatter(flags(own, &xt), x[1], flags(theirs, &ut), d, J_ADD, false);
-    Ref sum = emit_scatter(mask(own, or_zero(t[0], x[0])), x[1], mask(theirs, or_zero(t[2], x[2])), d, J_ADD, false);
+    Ref sum = emit_scatter(
+        mask(own, or_zero(t[0], x[0])), x[1], mask(theirs, or_zero(t[2], x[2])), d, J_ADD, false);
     return Div(sum, count);
 }
 
 static Ref mul_jvp(const Ref *x, const Ref *t, const Dims *d, bool unique)
 {
     if (t[2] && !unique) {
-        error_set(E_DIFF, "scatter: the derivative of a product by its updates needs to know that every element "
+        error_set(E_DIFF,
+            "scatter: the derivative of a product by its updates needs to know that every element "
             "has one update; say that indices are unique, or scatter-add logarithms");
         return 0;
     }
@@ -337,9 +360,12 @@ static void scatter_transpose(const Ins *i, const Ref *ct, Cts *cts)
     bool unique = ins_int(i, 7), lx = graph_lin(cur(), i->in[0]), lu = graph_lin(cur(), i->in[2]);
     d.sizes = update_sizes(&d, typ(i->in[0]), &u);
     if (combine >= J_MIN || (lu && combine == J_MUL) || (lu && combine == J_SET && !unique)) {
-        error_set(E_DIFF, "scatter: combining by %s is not linear in what it was given here, and has no transpose",
-            combine == J_SET ? "set, with indices that may repeat," :
-            combine == J_MUL ? "mul" : combine == J_MIN ? "min" : "max");
+        error_set(E_DIFF,
+            "scatter: combining by %s is not linear in what it was given here, and has no transpose",
+            combine == J_SET     ? "set, with indices that may repeat," :
+                combine == J_MUL ? "mul" :
+                combine == J_MIN ? "min" :
+                                   "max");
         return;
     }
     if (lx)
@@ -374,7 +400,8 @@ static void gather_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axi
 }
 
 /* What all lanes add to one accumulator: lanes are one more axis of places, and idle ones add zero. */
-static void scatter_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void scatter_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     int64_t n = ax->lane.size;
     Dims d = dims_of(i);
@@ -401,8 +428,10 @@ typedef struct Sites {
     Dims d;
     Ints kept;
     int64_t xs[MAXRANK];                        /* strides of x */
-    int64_t size[MAXRANK], xw[MAXRANK], ow[MAXRANK];    /* kept axes: sizes, strides in x and in the outer array */
-    Walk walk;                                  /* over the places: offsets in x (batch), outer array, indices */
+    /* kept axes: sizes, strides in x and in the outer array */
+    int64_t size[MAXRANK], xw[MAXRANK], ow[MAXRANK];
+    /* over the places: offsets in x (batch), outer array, indices */
+    Walk walk;
 } Sites;
 
 static void sites_start(Sites *w, const Ins *i, const Type *x, const Type *index, const Type *outer)
@@ -448,7 +477,8 @@ static bool site_at(const Sites *w, const Type *x, const Type *index, const void
     return true;
 }
 
-/* What stands for an element that is not there: NaN, the least signed or the greatest unsigned integer, true. */
+/* What stands for an element that is not there: NaN, the least signed or the greatest unsigned integer,
+ * true. */
 static void filling(Dtype dt, void *p)
 {
     Wide w = { .f = NAN };
@@ -457,7 +487,8 @@ static void filling(Dtype dt, void *p)
     ops_store(dt, p, w);
 }
 
-static int gather_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int gather_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     static const int64_t still[MAXRANK];
     char fill[16];
@@ -499,7 +530,8 @@ static void scatter_window(const Sites *w, Join j, Dtype dt, char *x, Wide *wide
     } while (walk_next(&e));
 }
 
-static int scatter_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int scatter_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     Dtype dt = (Dtype)u[0].dt;
     Join j = (Join)ins_int(i, 6);

@@ -1,9 +1,9 @@
 /*
  * index.c - windows at computed places: dynamic_slice, dynamic_update, accum_slice.
  *
- * starts is integer[batch.., k]: one place an index of the batch axes, in the last k axes of x; clamped so that the
- * window fits. Reading a window transposes into the cotangent so far, through accum_slice: the gradient of a table
- * that is read a row at a time costs rows, never tables.
+ * starts is integer[batch.., k]: one place an index of the batch axes, in the last k axes of x; clamped so
+ * that the window fits. Reading a window transposes into the cotangent so far, through accum_slice: the
+ * gradient of a table that is read a row at a time costs rows, never tables.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +30,8 @@ static int window_check(Op op, const Type *x, const Type *starts, Ints sizes, In
         return error_set(E_SHAPE, "%s: starts are the scalar %s; reshape them to [1], one entry an axis",
             optab[op].name, type_text(starts));
     if (xb.n != nb)
-        return error_set(E_SHAPE, "%s: starts %s have %d batch axes, but %d are described by %s", optab[op].name,
-            type_text(starts), nb, xb.n, ints_text(xb));
+        return error_set(E_SHAPE, "%s: starts %s have %d batch axes, but %d are described by %s",
+            optab[op].name, type_text(starts), nb, xb.n, ints_text(xb));
     for (int d = 0; d < nb; d++)
         if (xb.v[d] != 0 && xb.v[d] != 1)
             return error_set(E_INVAL, "%s: %s says of each batch axis whether the operand has it, 0 or 1",
@@ -39,17 +39,21 @@ static int window_check(Op op, const Type *x, const Type *starts, Ints sizes, In
     Ints own = own_batch(starts, xb);
     int k = x->rank - own.n;
     if (k != sizes.n || starts->dim[nb] != k)
-        return error_set(E_SHAPE, "%s: %s has %d axes to index, but there are %lld starts (%s) and %d sizes; give "
-            "one an axis", optab[op].name, type_text(x), k, (long long)starts->dim[nb], type_text(starts), sizes.n);
+        return error_set(E_SHAPE,
+            "%s: %s has %d axes to index, but there are %lld starts (%s) and %d sizes; give "
+            "one an axis",
+            optab[op].name, type_text(x), k, (long long)starts->dim[nb], type_text(starts), sizes.n);
     for (int d = 0; d < own.n; d++)
         if (x->dim[d] != own.v[d])
             return error_set(E_SHAPE, "%s: batch axis %d of %s does not match starts %s", optab[op].name, d,
                 type_text(x), type_text(starts));
     for (int d = 0; d < k; d++)
         if (sizes.v[d] < 0 || sizes.v[d] > x->dim[own.n + d])
-            return error_set(E_SHAPE, "%s: a window %s does not fit into %s: along axis %d its size is %lld, "
-                "allowed are 0 to %lld", optab[op].name, ints_text(sizes), type_text(x), own.n + d,
-                (long long)sizes.v[d], (long long)x->dim[own.n + d]);
+            return error_set(E_SHAPE,
+                "%s: a window %s does not fit into %s: along axis %d its size is %lld, "
+                "allowed are 0 to %lld",
+                optab[op].name, ints_text(sizes), type_text(x), own.n + d, (long long)sizes.v[d],
+                (long long)x->dim[own.n + d]);
     return 0;
 }
 
@@ -58,8 +62,8 @@ static int update_check(Op op, const Type *x, const Type *u, const Type *starts,
 {
     int nb = starts->rank - 1;
     if (x->dt != u->dt)
-        return error_set(E_DTYPE, "%s: the operand is %s, the update %s; convert them to one dtype", optab[op].name,
-            type_text(x), type_text(u));
+        return error_set(E_DTYPE, "%s: the operand is %s, the update %s; convert them to one dtype",
+            optab[op].name, type_text(x), type_text(u));
     bool fits = u->rank >= nb;
     for (int d = 0; fits && d < nb; d++)
         fits = u->dim[d] == starts->dim[d];
@@ -119,7 +123,8 @@ static void has_batch(const Ins *i, int k, int nb, bool *has)
 
 /* ==================== dynamic_slice */
 
-static int dynamic_slice_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+static int dynamic_slice_infer(
+    Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
     Ints a[2];
@@ -127,7 +132,8 @@ static int dynamic_slice_infer(Op op, int nin, const Type *const *t, const int64
     if (e || (e = window_check(op, t[0], t[1], a[0], a[1])))
         return e;
     if (t[1]->rank - 1 + a[0].n > MAXRANK)
-        return error_set(E_SHAPE, "dynamic_slice: windows of %s at %s would have %d axes; at most %d are possible",
+        return error_set(E_SHAPE,
+            "dynamic_slice: windows of %s at %s would have %d axes; at most %d are possible",
             type_text(t[0]), type_text(t[1]), t[1]->rank - 1 + a[0].n, MAXRANK);
     Ints shape = ints_of(t[1]->dim, t[1]->rank - 1);
     return ops_result(op, out, (Dtype)t[0]->dt, ints_concat(shape, a[0]));
@@ -143,10 +149,12 @@ static void dynamic_slice_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
     Ref x = i->in[0], so_far = ct_get(cts, x);
     Type t = *typ(x);
-    ct_set(cts, x, AccumSlice(so_far ? so_far : Zeros(&t), ct_like(cts, x, ct[0]), i->in[1], ins_ints(i, 1)));
+    ct_set(
+        cts, x, AccumSlice(so_far ? so_far : Zeros(&t), ct_like(cts, x, ct[0]), i->in[1], ins_ints(i, 1)));
 }
 
-static void dynamic_slice_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void dynamic_slice_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     Ints sizes = ins_ints(i, 0), xb = ins_ints(i, 1);
     out[0] = !ops_room(OP_dynamic_slice, xb.n + sizes.n) || !ops_room(OP_dynamic_slice, xb.n + 1)
@@ -177,7 +185,8 @@ const Rules rules_dynamic_slice = {
 
 /* ==================== dynamic_update: every batch axis in all three */
 
-static int dynamic_update_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+static int dynamic_update_infer(
+    Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
     int e = ops_attrs(op, attr, nattr, 0, NULL);
@@ -209,7 +218,8 @@ static void dynamic_update_transpose(const Ins *i, const Ref *ct, Cts *cts)
         ct_add(cts, i->in[1], DynamicSlice(ct[0], i->in[2], window_sizes(i->in[1], nb), ints_fill(nb, 1)));
 }
 
-static void dynamic_update_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void dynamic_update_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     Ref y[3];
     ops_stack(i, x, s, ax, y);
@@ -230,15 +240,14 @@ static int dynamic_update_eval(const Ins *i, const Type *const *t, const void *c
     has_batch(i, -1, t[2]->rank - 1, has);
     windows_start(&w, t[0], t[1], t[2], has);
     do
-        ops_copy(w.k, w.size, size, (char *)out[0] + window_at(&w, t[0], t[2], in[2]) * (int64_t)size, w.xs + w.own,
-            (const char *)in[1] + w.walk.at[1] * (int64_t)size, w.us + w.nb);
+        ops_copy(w.k, w.size, size, (char *)out[0] + window_at(&w, t[0], t[2], in[2]) * (int64_t)size,
+            w.xs + w.own, (const char *)in[1] + w.walk.at[1] * (int64_t)size, w.us + w.nb);
     while (walk_next(&w.walk));
     return 0;
 }
 
-const Rules rules_dynamic_update = {
-    dynamic_update_infer, dynamic_update_jvp, dynamic_update_transpose, dynamic_update_batch, dynamic_update_eval
-};
+const Rules rules_dynamic_update = { dynamic_update_infer, dynamic_update_jvp, dynamic_update_transpose,
+    dynamic_update_batch, dynamic_update_eval };
 
 /* ==================== accum_slice: windows added to an accumulator, in place */
 
@@ -269,18 +278,21 @@ static void accum_slice_transpose(const Ins *i, const Ref *ct, Cts *cts)
 }
 
 /* Of an accumulator nothing is selected: what idle lanes would add is made zero. */
-static void accum_slice_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void accum_slice_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     int64_t n = ax->lane.size;
     Ints xb = ins_ints(i, 0);
     bool acc = s[0] == SUMMED || graph_acc(cur(), x[0]);
     Ref u = acc ? active(x[1], s[1], ax) : stacked(x[1], s[1], n), starts = stacked(x[2], s[2], n);
     Ref a = s[0] == SUMMED ? x[0] : stacked(x[0], s[0], n);
-    out[0] = ops_room(OP_accum_slice, xb.n + 1) ? AccumSlice(a, u, starts, ints_lead(s[0] != SUMMED, xb)) : 0;
+    out[0] =
+        ops_room(OP_accum_slice, xb.n + 1) ? AccumSlice(a, u, starts, ints_lead(s[0] != SUMMED, xb)) : 0;
     so[0] = s[0] == SUMMED ? SUMMED : STACKED;
 }
 
-/* Adds a window, element by element; wide: sums of the whole operand, rounded once when all windows are in. */
+/* Adds a window, element by element; wide: sums of the whole operand, rounded once when all windows are
+ * in. */
 static void add_window(const Windows *w, Dtype dt, char *x, Wide *wide, int64_t at, const char *u)
 {
     size_t size = dtype_size(dt);
@@ -298,7 +310,8 @@ static void add_window(const Windows *w, Dtype dt, char *x, Wide *wide, int64_t 
     } while (walk_next(&e));
 }
 
-static int accum_slice_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int accum_slice_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     Windows w;
     bool has[MAXRANK];

@@ -62,7 +62,8 @@ const char *ints_text(Ints a)
 
 static int not_by_schema(Op op)
 {
-    return error_set(E_INVAL, "%s: attributes do not follow the schema \"%s\"", optab[op].name, optab[op].schema);
+    return error_set(
+        E_INVAL, "%s: attributes do not follow the schema \"%s\"", optab[op].name, optab[op].schema);
 }
 
 /* A word of the schema that does not end in * is one number. */
@@ -76,8 +77,8 @@ int ops_attrs(Op op, const int64_t *attr, int nattr, int n, Ints *a)
         if (at >= nattr || attr[at] < 0 || attr[at] > nattr - at - 1 || (!list && attr[at] != 1))
             return not_by_schema(op);
         if (attr[at] > MAXRANK)
-            return error_set(E_INVAL, "%s: a list of %lld entries; arrays have at most %d axes", optab[op].name,
-                (long long)attr[at], MAXRANK);
+            return error_set(E_INVAL, "%s: a list of %lld entries; arrays have at most %d axes",
+                optab[op].name, (long long)attr[at], MAXRANK);
         a[k] = ints_of(attr + at + 1, (int)attr[at]);
         at += 1 + (int)attr[at];
         word += length + (word[length] == ' ');
@@ -90,8 +91,9 @@ int ops_axis(Op op, const Type *t, int64_t axis)
     if (axis >= 0 && axis < t->rank)
         return 0;
     if (!t->rank)
-        return error_set(E_SHAPE, "%s: axis %lld of the scalar %s, which has no axes; reshape it to [1] first",
-            optab[op].name, (long long)axis, type_text(t));
+        return error_set(E_SHAPE,
+            "%s: axis %lld of the scalar %s, which has no axes; reshape it to [1] first", optab[op].name,
+            (long long)axis, type_text(t));
     return error_set(E_SHAPE, "%s: axis %lld is out of range for %s; axes are 0 to %d", optab[op].name,
         (long long)axis, type_text(t), t->rank - 1);
 }
@@ -104,8 +106,8 @@ int ops_axes(Op op, const char *what, const Type *t, Ints axes)
                 optab[op].name, what, ints_text(axes), (long long)axes.v[k], type_text(t), t->rank);
         for (int j = 0; j < k; j++)
             if (axes.v[j] == axes.v[k])
-                return error_set(E_SHAPE, "%s: %s %s name axis %lld of %s twice; name it once", optab[op].name, what,
-                    ints_text(axes), (long long)axes.v[k], type_text(t));
+                return error_set(E_SHAPE, "%s: %s %s name axis %lld of %s twice; name it once",
+                    optab[op].name, what, ints_text(axes), (long long)axes.v[k], type_text(t));
     }
     return 0;
 }
@@ -114,8 +116,10 @@ int ops_rising(Op op, const char *what, Ints a)
 {
     for (int k = 1; k < a.n; k++)
         if (a.v[k - 1] >= a.v[k])
-            return error_set(E_SHAPE, "%s: %s %s must be increasing; sort them, and transpose if another order is "
-                "meant", optab[op].name, what, ints_text(a));
+            return error_set(E_SHAPE,
+                "%s: %s %s must be increasing; sort them, and transpose if another order is "
+                "meant",
+                optab[op].name, what, ints_text(a));
     return 0;
 }
 
@@ -123,30 +127,31 @@ int ops_index_type(Op op, const Type *t)
 {
     if (dtype_int((Dtype)t->dt))
         return 0;
-    return error_set(E_DTYPE, "%s: indices are %s, but must be integers; convert them to i32", optab[op].name,
-        type_text(t));
+    return error_set(E_DTYPE, "%s: indices are %s, but must be integers; convert them to i32",
+        optab[op].name, type_text(t));
 }
 
 int ops_counts(Op op, const Type *t, int64_t axis, Dtype dt)
 {
-    uint64_t bits = 8 * dtype_size(dt) - dtype_signed(dt), most = UINT64_MAX >> (64 - bits), n = (uint64_t)t->dim[axis];
+    uint64_t bits = 8 * dtype_size(dt) - dtype_signed(dt), most = UINT64_MAX >> (64 - bits),
+             n = (uint64_t)t->dim[axis];
     if (!dtype_int(dt) || !n || n - 1 <= most)
         return 0;
-    return error_set(E_DTYPE, "%s: %s counts to %llu, and axis %lld of %s is longer; use a wider dtype", optab[op].name,
-        dtype_name(dt), (unsigned long long)most, (long long)axis, type_text(t));
+    return error_set(E_DTYPE, "%s: %s counts to %llu, and axis %lld of %s is longer; use a wider dtype",
+        optab[op].name, dtype_name(dt), (unsigned long long)most, (long long)axis, type_text(t));
 }
 
 int ops_result(Op op, Type *out, Dtype dt, Ints shape)
 {
     if (shape.n > type_rank_most(dt))
-        return error_set(E_SHAPE, "%s: the result would have %d axes; at most %d are possible", optab[op].name,
-            shape.n, type_rank_most(dt));
+        return error_set(E_SHAPE, "%s: the result would have %d axes; at most %d are possible",
+            optab[op].name, shape.n, type_rank_most(dt));
     int64_t bytes = (int64_t)dtype_size(dt);
     bool empty = false, over = false;
     for (int d = 0; d < shape.n; d++) {
         if (shape.v[d] < 0)
-            return error_set(E_SHAPE, "%s: shape %s has the negative size %lld; sizes are 0 or more", optab[op].name,
-                ints_text(shape), (long long)shape.v[d]);
+            return error_set(E_SHAPE, "%s: shape %s has the negative size %lld; sizes are 0 or more",
+                optab[op].name, ints_text(shape), (long long)shape.v[d]);
         empty |= !shape.v[d];
         over |= shape.v[d] && __builtin_mul_overflow(bytes, shape.v[d], &bytes);
     }
@@ -161,8 +166,10 @@ bool ops_room(Op op, int rank)
 {
     if (rank < MAXRANK)
         return true;
-    error_set(E_SHAPE, "%s: vmap would give its result %d axes; at most %d are possible: reshape inside the mapped "
-        "function", optab[op].name, rank + 1, MAXRANK);
+    error_set(E_SHAPE,
+        "%s: vmap would give its result %d axes; at most %d are possible: reshape inside the mapped "
+        "function",
+        optab[op].name, rank + 1, MAXRANK);
     return false;
 }
 
@@ -227,8 +234,8 @@ void ops_strides(const Type *t, int64_t *stride)
         stride[d] = n;
 }
 
-static void copy_box(int d, int rank, const int64_t *dim, size_t size, char *to, const int64_t *ts, const char *from,
-    const int64_t *fs)
+static void copy_box(int d, int rank, const int64_t *dim, size_t size, char *to, const int64_t *ts,
+    const char *from, const int64_t *fs)
 {
     if (d == rank) {
         memcpy(to, from, size);
@@ -239,7 +246,8 @@ static void copy_box(int d, int rank, const int64_t *dim, size_t size, char *to,
         return;
     }
     for (int64_t k = 0; k < dim[d]; k++)
-        copy_box(d + 1, rank, dim, size, to + k * ts[d] * (int64_t)size, ts, from + k * fs[d] * (int64_t)size, fs);
+        copy_box(d + 1, rank, dim, size, to + k * ts[d] * (int64_t)size, ts,
+            from + k * fs[d] * (int64_t)size, fs);
 }
 
 void ops_copy(int rank, const int64_t *dim, size_t size, void *to, const int64_t *ts, const void *from,
@@ -366,7 +374,8 @@ static long double join_float(Join j, bool wide, long double x, long double y)
     }
 }
 
-/* An integer may have overflowed its dtype on the way: min and max never follow sums, so only the last wrap counts. */
+/* An integer may have overflowed its dtype on the way: min and max never follow sums, so only the last wrap
+ * counts. */
 Wide ops_join(Join j, Dtype dt, Wide x, Wide y)
 {
     bool wide = ops_wide(dt);

@@ -1,10 +1,11 @@
 /*
  * order.c - sort, top_k.
  *
- * The order: numbers ascending, -0 equal to +0 (but below it for top_k), all NaNs equal and last; complex numbers by real, then
- * imaginary part.
- * Descending is that order backwards, NaNs first; equal keys keep their places in both. An element becomes an
- * unsigned word with the same order, so one integer comparison serves every dtype. Derivatives follow the permutation.
+ * The order: numbers ascending, -0 equal to +0 (but below it for top_k), all NaNs equal and last; complex
+ * numbers by real, then imaginary part.
+ * Descending is that order backwards, NaNs first; equal keys keep their places in both. An element becomes
+ * an unsigned word with the same order, so one integer comparison serves every dtype. Derivatives follow the
+ * permutation.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -61,11 +62,13 @@ static void merge_sort(const uint64_t *key, int nw, int64_t *at, int64_t *tmp, i
     }
 }
 
-typedef struct Sorter { int nw; uint64_t *key; int64_t *at, *tmp; bool signs; } Sorter;     /* signs: of zeros count */
+/* signs: of zeros count */
+typedef struct Sorter { int nw; uint64_t *key; int64_t *at, *tmp; bool signs; } Sorter;
 
 static bool sorter_start(Sorter *s, int64_t n, int nw)
 {
-    *s = (Sorter){ nw, ops_temp((size_t)n * (size_t)nw, 8), ops_temp((size_t)n, 8), ops_temp((size_t)n, 8), false };
+    *s = (Sorter){ nw, ops_temp((size_t)n * (size_t)nw, 8), ops_temp((size_t)n, 8), ops_temp((size_t)n, 8),
+        false };
     return s->key && s->at && s->tmp;
 }
 
@@ -81,7 +84,8 @@ static void sort_line(Sorter *s, int keys, const Type *const *t, const void *con
         s->at[l] = l;
         for (int k = 0; k < keys; k++) {
             Dtype dt = (Dtype)t[k]->dt;
-            order_words(dt, (const char *)in[k] + (size_t)(line + along[l]) * dtype_size(dt), descending, s->signs, word);
+            order_words(dt, (const char *)in[k] + (size_t)(line + along[l]) * dtype_size(dt), descending,
+                s->signs, word);
             word += words_of(dt);
         }
     }
@@ -101,19 +105,22 @@ static int sort_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
     if ((e = ops_axis(op, t[0], a[0].v[0])))
         return e;
     if (a[1].v[0] < 1 || a[1].v[0] > nin)
-        return error_set(E_INVAL, "sort: %lld keys of %d operands; sort by 1 to %d of them", (long long)a[1].v[0],
-            nin, nin);
+        return error_set(E_INVAL, "sort: %lld keys of %d operands; sort by 1 to %d of them",
+            (long long)a[1].v[0], nin, nin);
     if (a[2].v[0] != 0 && a[2].v[0] != 1)
         return error_set(E_INVAL, "sort: descending is 0 or 1, not %lld", (long long)a[2].v[0]);
     for (int k = 0; k < nin; k++) {
         Type u = *t[k];
         if (u.dt == DT_KEY && k < a[1].v[0])
-            return error_set(E_DTYPE, "sort: by %s: random keys have no order; sort by something else, and let them come along",
+            return error_set(E_DTYPE,
+                "sort: by %s: random keys have no order; sort by something else, and let them come along",
                 type_text(t[k]));
         u.dt = t[0]->dt;
         if (!type_equal(&u, t[0]))
-            return error_set(E_SHAPE, "sort: operand 0 is %s, operand %d is %s; what is sorted together has one "
-                "shape", type_text(t[0]), k, type_text(t[k]));
+            return error_set(E_SHAPE,
+                "sort: operand 0 is %s, operand %d is %s; what is sorted together has one "
+                "shape",
+                type_text(t[0]), k, type_text(t[k]));
         out[k] = *t[k];
     }
     return 0;
@@ -150,13 +157,15 @@ static void sort_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis 
     ops_stacked_out(i, so);
 }
 
-static int sort_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int sort_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)u;
     int keys = (int)ins_int(i, 1), nw = 0;
     bool descending = ins_int(i, 2);
     Ints axis = ints_fill(1, ins_int(i, 0));
-    int64_t n, m, *line = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n), *along = ops_offsets(t[0], axis, &m);
+    int64_t n, m, *line = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n),
+                  *along = ops_offsets(t[0], axis, &m);
     for (int k = 0; k < keys; k++)
         nw += words_of((Dtype)t[k]->dt);
     Sorter s;
@@ -176,7 +185,8 @@ static int sort_eval(const Ins *i, const Type *const *t, const void *const *in, 
 
 const Rules rules_sort = { sort_infer, sort_jvp, NULL, sort_batch, sort_eval };
 
-/* ==================== top_k: the first k of the descending order along the last axis, 0 before -0, and where they were */
+/* ==================== top_k: the first k of the descending order along the last axis, 0 before -0, and
+ * where they were */
 
 static int top_k_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
@@ -189,10 +199,11 @@ static int top_k_infer(Op op, int nin, const Type *const *t, const int64_t *attr
         return error_set(E_SHAPE, "top_k: the scalar %s has no axis to choose along; reshape it to [1]",
             type_text(t[0]));
     if (ops_class((Dtype)t[0]->dt) == CL_COMPLEX)
-        return error_set(E_DTYPE, "top_k: %s: complex numbers have no largest; use their parts", type_text(t[0]));
+        return error_set(
+            E_DTYPE, "top_k: %s: complex numbers have no largest; use their parts", type_text(t[0]));
     if (a[0].v[0] < 0 || a[0].v[0] > s.v[s.n - 1])
-        return error_set(E_SHAPE, "top_k: k = %lld of the last axis of %s; k is 0 to %lld", (long long)a[0].v[0],
-            type_text(t[0]), (long long)s.v[s.n - 1]);
+        return error_set(E_SHAPE, "top_k: k = %lld of the last axis of %s; k is 0 to %lld",
+            (long long)a[0].v[0], type_text(t[0]), (long long)s.v[s.n - 1]);
     if (s.v[s.n - 1] > INT32_MAX)
         return error_set(E_SHAPE, "top_k: the last axis of %s is too long for i32 positions; use argsort",
             type_text(t[0]));
@@ -209,7 +220,8 @@ static void top_k_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Re
     tz[1] = 0;
 }
 
-static int top_k_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int top_k_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)u;
     Dtype dt = (Dtype)t[0]->dt;

@@ -1,6 +1,6 @@
 /*
- * random.c - threefry: key0, key1, x0, x1 (u32 of one shape) -> two words: the 20-round block of Threefry-2x32,
- * elementwise.
+ * random.c - threefry: key0, key1, x0, x1 (u32 of one shape) -> two words: the 20-round block of
+ * Threefry-2x32, elementwise.
  */
 #include "ops.h"
 
@@ -11,10 +11,12 @@ static int threefry_infer(Op op, int nin, const Type *const *t, const int64_t *a
         return e;
     for (int k = 0; k < nin; k++) {
         if (t[k]->dt != DT_U32)
-            return error_set(E_DTYPE, "threefry: operand %d is %s; keys and counters are u32", k, type_text(t[k]));
+            return error_set(
+                E_DTYPE, "threefry: operand %d is %s; keys and counters are u32", k, type_text(t[k]));
         if (!type_equal(t[k], t[0]))
-            return error_set(E_SHAPE, "threefry: operand 0 is %s, operand %d is %s; broadcast them to one shape",
-                type_text(t[0]), k, type_text(t[k]));
+            return error_set(E_SHAPE,
+                "threefry: operand 0 is %s, operand %d is %s; broadcast them to one shape", type_text(t[0]),
+                k, type_text(t[k]));
     }
     out[0] = out[1] = *t[0];
     return 0;
@@ -38,7 +40,8 @@ static void threefry_block(const uint32_t key[2], uint32_t x[2])
     }
 }
 
-static int threefry_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int threefry_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)i, (void)t;
     const uint32_t *const *v = (const uint32_t *const *)in;

@@ -1,9 +1,9 @@
 /*
  * reduce.c - reductions over axes, positions of extremes, cumulative operations.
  *
- * Sums are linear. The derivative of a maximum is shared equally by the elements that attain it. Products are
- * differentiated as what they are, products of two halves (or of a prefix and a shifted prefix): right where
- * elements are zero, and differentiable again, as no division occurs.
+ * Sums are linear. The derivative of a maximum is shared equally by the elements that attain it. Products
+ * are differentiated as what they are, products of two halves (or of a prefix and a shifted prefix): right
+ * where elements are zero, and differentiable again, as no division occurs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,11 +29,13 @@ static int reducible(Op op, const Type *t)
     Join j = join_of(op);
     Dtype dt = (Dtype)t->dt;
     if ((j == J_ADD || j == J_MUL) && dt == DT_BOOL)
-        return error_set(E_DTYPE, "%s: %s: bools are not added or multiplied; convert to i32 to count, or use "
-            "reduce_or and reduce_and", optab[op].name, type_text(t));
+        return error_set(E_DTYPE,
+            "%s: %s: bools are not added or multiplied; convert to i32 to count, or use "
+            "reduce_or and reduce_and",
+            optab[op].name, type_text(t));
     if ((j == J_MAX || j == J_MIN) && ops_class(dt) == CL_COMPLEX)
-        return error_set(E_DTYPE, "%s: %s: complex numbers have no order; reduce their parts", optab[op].name,
-            type_text(t));
+        return error_set(E_DTYPE, "%s: %s: complex numbers have no order; reduce their parts",
+            optab[op].name, type_text(t));
     if (j >= J_AND && dt != DT_BOOL && !dtype_int(dt))
         return error_set(E_DTYPE, "%s: %s: only bools and integers have bits; compare or bitcast first",
             optab[op].name, type_text(t));
@@ -52,21 +54,26 @@ static int reduce_infer(Op op, int nin, const Type *const *t, const int64_t *att
     if (op == OP_reduce_max || op == OP_reduce_min)
         for (int k = 0; k < a[0].n; k++)
             if (!t[0]->dim[a[0].v[k]] && t[0]->dt != DT_BOOL)
-                return error_set(E_SHAPE, "%s: %s has no elements along axis %lld, and nothing is the %s of none; "
-                    "pad it, or concat the value that is meant", optab[op].name, type_text(t[0]),
-                    (long long)a[0].v[k], op == OP_reduce_max ? "largest" : "smallest");
+                return error_set(E_SHAPE,
+                    "%s: %s has no elements along axis %lld, and nothing is the %s of none; "
+                    "pad it, or concat the value that is meant",
+                    optab[op].name, type_text(t[0]), (long long)a[0].v[k],
+                    op == OP_reduce_max ? "largest" : "smallest");
     return ops_result(op, out, (Dtype)t[0]->dt, ints_pick(t[0], ints_others(t[0]->rank, a[0])));
 }
 
-/* Of one element that itself, of several what they are with the identity: sums of several -0 are 0, as on devices. */
-static int reduce_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+/* Of one element that itself, of several what they are with the identity: sums of several -0 are 0, as on
+ * devices. */
+static int reduce_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)u;
     Dtype dt = (Dtype)t[0]->dt;
     Join j = join_of(i->op);
     size_t size = dtype_size(dt);
     Ints axes = ins_ints(i, 0);
-    int64_t n, m, *kept = ops_offsets(t[0], ints_others(t[0]->rank, axes), &n), *gone = ops_offsets(t[0], axes, &m);
+    int64_t n, m, *kept = ops_offsets(t[0], ints_others(t[0]->rank, axes), &n),
+                  *gone = ops_offsets(t[0], axes, &m);
     if (kept && gone)
         for (int64_t k = 0; k < n; k++) {
             Wide w = ops_identity(j, dt);
@@ -162,14 +169,15 @@ static int arg_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
         return e;
     int64_t axis = a[0].v[0], dt = a[1].v[0];
     if (dt <= DT_NONE || dt >= DT_COUNT || !dtype_int((Dtype)dt))
-        return error_set(E_DTYPE, "%s: positions cannot be %s; use an integer dtype, such as i32", optab[op].name,
-            dt > DT_NONE && dt < DT_COUNT ? dtype_name((Dtype)dt) : "of an unknown dtype");
+        return error_set(E_DTYPE, "%s: positions cannot be %s; use an integer dtype, such as i32",
+            optab[op].name, dt > DT_NONE && dt < DT_COUNT ? dtype_name((Dtype)dt) : "of an unknown dtype");
     if (ops_class((Dtype)t[0]->dt) == CL_COMPLEX)
-        return error_set(E_DTYPE, "%s: %s: complex numbers have no order; reduce their parts", optab[op].name,
-            type_text(t[0]));
+        return error_set(E_DTYPE, "%s: %s: complex numbers have no order; reduce their parts",
+            optab[op].name, type_text(t[0]));
     if (!t[0]->dim[axis])
-        return error_set(E_SHAPE, "%s: %s has no elements along axis %lld, so there is no position; pad it first",
-            optab[op].name, type_text(t[0]), (long long)axis);
+        return error_set(E_SHAPE,
+            "%s: %s has no elements along axis %lld, so there is no position; pad it first", optab[op].name,
+            type_text(t[0]), (long long)axis);
     if ((e = ops_counts(op, t[0], axis, (Dtype)dt)))
         return e;
     return ops_result(op, out, (Dtype)dt, ints_pick(t[0], ints_others(t[0]->rank, ints_fill(1, axis))));
@@ -189,12 +197,14 @@ static bool better(bool max, Dtype dt, Wide x, Wide y)
     return max ? y.i > x.i : y.i < x.i;
 }
 
-static int arg_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int arg_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     Dtype dt = (Dtype)t[0]->dt, index = (Dtype)u[0].dt;
     size_t size = dtype_size(dt);
     Ints axis = ints_fill(1, ins_int(i, 0));
-    int64_t n, m, *kept = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n), *gone = ops_offsets(t[0], axis, &m);
+    int64_t n, m, *kept = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n),
+                  *gone = ops_offsets(t[0], axis, &m);
     if (kept && gone)
         for (int64_t k = 0; k < n; k++) {
             int64_t at = 0;
@@ -212,7 +222,8 @@ static int arg_eval(const Ins *i, const Type *const *t, const void *const *in, c
 
 static void arg_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    out[0] = Arg((Op)i->op, stacked(x[0], s[0], ax->lane.size), (int)ins_int(i, 0) + 1, (Dtype)ins_int(i, 1));
+    out[0] =
+        Arg((Op)i->op, stacked(x[0], s[0], ax->lane.size), (int)ins_int(i, 0) + 1, (Dtype)ins_int(i, 1));
     so[0] = STACKED;
 }
 
@@ -234,7 +245,8 @@ static int cumulative_infer(Op op, int nin, const Type *const *t, const int64_t 
     return 0;
 }
 
-static int cumulative_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int cumulative_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)u;
     Dtype dt = (Dtype)t[0]->dt;
@@ -242,7 +254,8 @@ static int cumulative_eval(const Ins *i, const Type *const *t, const void *const
     size_t size = dtype_size(dt);
     Ints axis = ints_fill(1, ins_int(i, 0));
     bool reverse = ins_int(i, 1);
-    int64_t n, m, *line = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n), *along = ops_offsets(t[0], axis, &m);
+    int64_t n, m, *line = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n),
+                  *along = ops_offsets(t[0], axis, &m);
     if (line && along)
         for (int64_t k = 0; k < n; k++) {
             Wide w = ops_identity(j, dt);
@@ -257,9 +270,11 @@ static int cumulative_eval(const Ins *i, const Type *const *t, const void *const
     return line && along ? 0 : error_code();
 }
 
-static void cumulative_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void cumulative_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    out[0] = Cumulative((Op)i->op, stacked(x[0], s[0], ax->lane.size), (int)ins_int(i, 0) + 1, ins_int(i, 1));
+    out[0] =
+        Cumulative((Op)i->op, stacked(x[0], s[0], ax->lane.size), (int)ins_int(i, 0) + 1, ins_int(i, 1));
     so[0] = STACKED;
 }
 
@@ -268,7 +283,8 @@ static void cumsum_transpose(const Ins *i, const Ref *ct, Cts *cts)
     ct_add(cts, i->in[0], Cumulative(OP_cumsum, ct[0], (int)ins_int(i, 0), !ins_int(i, 1)));
 }
 
-const Rules rules_cumsum = { cumulative_infer, ops_jvp_again, cumsum_transpose, cumulative_batch, cumulative_eval };
+const Rules rules_cumsum = { cumulative_infer, ops_jvp_again, cumsum_transpose, cumulative_batch,
+    cumulative_eval };
 
 /* After the step of width d each element is the product of 2d, ending with its own. */
 static void cumprod_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
@@ -291,7 +307,8 @@ const Rules rules_cumprod = { cumulative_infer, cumprod_jvp, NULL, cumulative_ba
 static Ref every(Ref x, int64_t from, int64_t to, int64_t step)
 {
     const Type *t = typ(x);
-    return Slice(x, ints_of((int64_t[]){ 0, from, 0 }, 3), ints_of((int64_t[]){ t->dim[0], to < from ? from : to, t->dim[2] }, 3),
+    return Slice(x, ints_of((int64_t[]){ 0, from, 0 }, 3),
+        ints_of((int64_t[]){ t->dim[0], to < from ? from : to, t->dim[2] }, 3),
         ints_of((int64_t[]){ 1, step, 1 }, 3));
 }
 
@@ -319,8 +336,8 @@ static Dual dual_extreme(bool max, Dual a, Dual b)
     return (Dual){ max ? Max(a.x, b.x) : Min(a.x, b.x), t };
 }
 
-/* Along axis 1: pairs, then running over the pairs, which gives every second one; the others are one more step. So equal elements
- * share as in JAX, whose tree this is. */
+/* Along axis 1: pairs, then running over the pairs, which gives every second one; the others are one more
+ * step. So equal elements share as in JAX, whose tree this is. */
 static Dual running(bool max, Dual d)
 {
     int64_t n = d.x && d.t ? typ(d.x)->dim[1] : 0;

@@ -1,8 +1,10 @@
 /*
- * shape.c - constants and views: const data iota bitcast broadcast reshape transpose slice pad concat reverse.
+ * shape.c - constants and views: const data iota bitcast broadcast reshape transpose slice pad concat
+ * reverse.
  *
- * A view moves elements and computes nothing, so each is linear, and its transpose is the view that moves them back
- * (a broadcast: the sum of what was spread out). Bits change their reading only in bitcast, which has no derivative.
+ * A view moves elements and computes nothing, so each is linear, and its transpose is the view that moves
+ * them back (a broadcast: the sum of what was spread out). Bits change their reading only in bitcast, which
+ * has no derivative.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +26,8 @@ static int const_infer(Op op, int nin, const Type *const *t, const int64_t *attr
     return 0;
 }
 
-static int const_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int const_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)t, (void)in;
     int64_t bits = ins_int(i, 1);
@@ -57,12 +60,14 @@ static int data_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
     return ops_result(op, out, (Dtype)a[0].v[0], a[1]);
 }
 
-static int data_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int data_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)t, (void)in;
     size_t n = type_bytes(&u[0]);
     if (i->nblob != n)
-        return error_set(E_INTERNAL, "data: %zu bytes are stored for %s, which has %zu", i->nblob, type_text(&u[0]), n);
+        return error_set(
+            E_INTERNAL, "data: %zu bytes are stored for %s, which has %zu", i->nblob, type_text(&u[0]), n);
     if (n)
         memcpy(out[0], i->blob, n);
     return 0;
@@ -81,15 +86,18 @@ static int iota_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
         return e;
     int64_t dt = a[0].v[0];
     if (dt <= DT_BOOL || dt >= DT_COUNT)
-        return error_set(E_DTYPE, "iota: %s does not count; use a number type", dt == DT_BOOL ? "bool" : "an "
-            "unknown dtype");
+        return error_set(E_DTYPE, "iota: %s does not count; use a number type",
+            dt == DT_BOOL ? "bool" :
+                            "an "
+                            "unknown dtype");
     if ((e = ops_result(op, out, (Dtype)dt, a[1])))
         return e;
     e = ops_axis(op, out, a[2].v[0]);
     return e ? e : ops_counts(op, out, a[2].v[0], (Dtype)dt);
 }
 
-static int iota_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int iota_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)t, (void)in;
     int64_t axis = ins_int(i, 2), n = type_size(&u[0]), stride[MAXRANK];
@@ -118,10 +126,14 @@ static int bitcast_infer(Op op, int nin, const Type *const *t, const int64_t *at
     if (to <= DT_NONE || to >= DT_COUNT)
         return error_set(E_DTYPE, "bitcast: %lld is no dtype", (long long)to);
     if ((to == DT_BOOL) != (from == DT_BOOL))
-        return error_set(E_DTYPE, "bitcast: %s to %s: the bits of a bool have no meaning; convert, or compare with "
-            "zero", type_text(t[0]), dtype_name((Dtype)to));
-    if ((to == DT_KEY && from != DT_U32 && from != DT_KEY) || (from == DT_KEY && to != DT_U32 && to != DT_KEY))
-        return error_set(E_DTYPE, "bitcast: %s to %s: a random key is two words, u32[.., 2]; see hd_key_data and hd_wrap_key_data",
+        return error_set(E_DTYPE,
+            "bitcast: %s to %s: the bits of a bool have no meaning; convert, or compare with "
+            "zero",
+            type_text(t[0]), dtype_name((Dtype)to));
+    if ((to == DT_KEY && from != DT_U32 && from != DT_KEY) ||
+        (from == DT_KEY && to != DT_U32 && to != DT_KEY))
+        return error_set(E_DTYPE,
+            "bitcast: %s to %s: a random key is two words, u32[.., 2]; see hd_key_data and hd_wrap_key_data",
             type_text(t[0]), dtype_name((Dtype)to));
     int64_t m = (int64_t)dtype_size((Dtype)from), n = (int64_t)dtype_size((Dtype)to);
     if (m > n) {
@@ -131,24 +143,28 @@ static int bitcast_infer(Op op, int nin, const Type *const *t, const int64_t *at
         s = ints_push(s, m / n);
     } else if (m < n) {
         if (!s.n || s.v[s.n - 1] != n / m)
-            return error_set(E_SHAPE, "bitcast: %s to %s joins %lld elements, so the last axis must have that "
-                "size; reshape it to [.., %lld] first", type_text(t[0]), dtype_name((Dtype)to), (long long)(n / m),
-                (long long)(n / m));
+            return error_set(E_SHAPE,
+                "bitcast: %s to %s joins %lld elements, so the last axis must have that "
+                "size; reshape it to [.., %lld] first",
+                type_text(t[0]), dtype_name((Dtype)to), (long long)(n / m), (long long)(n / m));
         s.n--;
     }
     return ops_result(op, out, (Dtype)to, s);
 }
 
-static void bitcast_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void bitcast_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     (void)s;
     const Type *t = typ(x[0]);
     bool wider = dtype_size((Dtype)t->dt) > dtype_size((Dtype)ins_int(i, 0));
-    out[0] = ops_room(OP_bitcast, t->rank - 1 + wider) ? ops_again(i, stacked(x[0], s[0], ax->lane.size)) : 0;
+    out[0] =
+        ops_room(OP_bitcast, t->rank - 1 + wider) ? ops_again(i, stacked(x[0], s[0], ax->lane.size)) : 0;
     so[0] = STACKED;
 }
 
-static int same_bytes(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int same_bytes(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)i, (void)t;
     size_t n = type_bytes(&u[0]);
@@ -159,7 +175,8 @@ static int same_bytes(const Ins *i, const Type *const *t, const void *const *in,
 
 const Rules rules_bitcast = { bitcast_infer, ops_jvp_zero, NULL, bitcast_batch, same_bytes };
 
-/* ==================== broadcast: axis k of the operand is axis dims[k] of the result, of the same size or of size 1 */
+/* ==================== broadcast: axis k of the operand is axis dims[k] of the result, of the same size or
+ * of size 1 */
 
 static int broadcast_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
@@ -175,8 +192,10 @@ static int broadcast_infer(Op op, int nin, const Type *const *t, const int64_t *
         return e;
     for (int k = 0; k < t[0]->rank; k++)
         if (t[0]->dim[k] != 1 && t[0]->dim[k] != a[0].v[a[1].v[k]])
-            return error_set(E_SHAPE, "broadcast: axis %d of %s has size %lld, axis %lld of %s has %lld; only size "
-                "1 stretches", k, type_text(t[0]), (long long)t[0]->dim[k], (long long)a[1].v[k], type_text(out),
+            return error_set(E_SHAPE,
+                "broadcast: axis %d of %s has size %lld, axis %lld of %s has %lld; only size "
+                "1 stretches",
+                k, type_text(t[0]), (long long)t[0]->dim[k], (long long)a[1].v[k], type_text(out),
                 (long long)a[0].v[a[1].v[k]]);
     return 0;
 }
@@ -191,7 +210,8 @@ static void broadcast_transpose(const Ins *i, const Ref *ct, Cts *cts)
     ct_add(cts, i->in[0], Reshape(Sum(ct[0], axes), type_shape(&t)));
 }
 
-static void broadcast_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void broadcast_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     Ints shape = ins_ints(i, 0), dims = ins_ints(i, 1);
     int64_t n = ax->lane.size;
@@ -200,7 +220,8 @@ static void broadcast_batch(const Ins *i, const Ref *x, const uint8_t *s, const 
     so[0] = STACKED;
 }
 
-static int broadcast_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int broadcast_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     int64_t from[MAXRANK] = { 0 }, fs[MAXRANK], ts[MAXRANK];
     Ints dims = ins_ints(i, 1);
@@ -212,7 +233,8 @@ static int broadcast_eval(const Ins *i, const Type *const *t, const void *const 
     return 0;
 }
 
-const Rules rules_broadcast = { broadcast_infer, ops_jvp_again, broadcast_transpose, broadcast_batch, broadcast_eval };
+const Rules rules_broadcast = { broadcast_infer, ops_jvp_again, broadcast_transpose, broadcast_batch,
+    broadcast_eval };
 
 /* ==================== reshape */
 
@@ -224,8 +246,10 @@ static int reshape_infer(Op op, int nin, const Type *const *t, const int64_t *at
     if (e || (e = ops_result(op, out, (Dtype)t[0]->dt, a[0])))
         return e;
     if (type_size(t[0]) != type_size(out))
-        return error_set(E_SHAPE, "reshape: %s has %lld elements, %s has %lld; the sizes must multiply to the same "
-            "number", type_text(t[0]), (long long)type_size(t[0]), type_text(out), (long long)type_size(out));
+        return error_set(E_SHAPE,
+            "reshape: %s has %lld elements, %s has %lld; the sizes must multiply to the same "
+            "number",
+            type_text(t[0]), (long long)type_size(t[0]), type_text(out), (long long)type_size(out));
     return 0;
 }
 
@@ -235,7 +259,8 @@ static void reshape_transpose(const Ins *i, const Ref *ct, Cts *cts)
     ct_add(cts, i->in[0], Reshape(ct[0], type_shape(&t)));
 }
 
-static void reshape_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void reshape_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     Ints shape = ins_ints(i, 0);
     int64_t n = ax->lane.size;
@@ -255,8 +280,9 @@ static int transpose_infer(Op op, int nin, const Type *const *t, const int64_t *
     if (e)
         return e;
     if (a[0].n != t[0]->rank)
-        return error_set(E_SHAPE, "transpose: %s has %d axes, the permutation %s has %d; name every axis once",
-            type_text(t[0]), t[0]->rank, ints_text(a[0]), a[0].n);
+        return error_set(E_SHAPE,
+            "transpose: %s has %d axes, the permutation %s has %d; name every axis once", type_text(t[0]),
+            t[0]->rank, ints_text(a[0]), a[0].n);
     if ((e = ops_axes(op, "the entries of the permutation", t[0], a[0])))
         return e;
     return ops_result(op, out, (Dtype)t[0]->dt, ints_pick(t[0], a[0]));
@@ -270,13 +296,15 @@ static void transpose_transpose(const Ins *i, const Ref *ct, Cts *cts)
     ct_add(cts, i->in[0], Transpose(ct[0], back));
 }
 
-static void transpose_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void transpose_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     out[0] = Transpose(stacked(x[0], s[0], ax->lane.size), ints_lead(0, ints_up(ins_ints(i, 0))));
     so[0] = STACKED;
 }
 
-static int transpose_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int transpose_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     int64_t from[MAXRANK], fs[MAXRANK], ts[MAXRANK];
     Ints perm = ins_ints(i, 0);
@@ -288,7 +316,8 @@ static int transpose_eval(const Ins *i, const Type *const *t, const void *const 
     return 0;
 }
 
-const Rules rules_transpose = { transpose_infer, ops_jvp_again, transpose_transpose, transpose_batch, transpose_eval };
+const Rules rules_transpose = { transpose_infer, ops_jvp_again, transpose_transpose, transpose_batch,
+    transpose_eval };
 
 /* ==================== slice: start, start + step, ... below limit */
 
@@ -300,16 +329,22 @@ static int slice_infer(Op op, int nin, const Type *const *t, const int64_t *attr
     if (e)
         return e;
     if (a[0].n != s.n || a[1].n != s.n || a[2].n != s.n)
-        return error_set(E_SHAPE, "slice: %s has %d axes, but there are %d starts, %d limits and %d steps; give "
-            "one an axis", type_text(t[0]), s.n, a[0].n, a[1].n, a[2].n);
+        return error_set(E_SHAPE,
+            "slice: %s has %d axes, but there are %d starts, %d limits and %d steps; give "
+            "one an axis",
+            type_text(t[0]), s.n, a[0].n, a[1].n, a[2].n);
     for (int d = 0; d < s.n; d++) {
         int64_t lo = a[0].v[d], hi = a[1].v[d], step = a[2].v[d];
         if (step < 1)
-            return error_set(E_SHAPE, "slice: step %lld along axis %d of %s; steps are 1 or more (reverse the axis "
-                "first to go backwards)", (long long)step, d, type_text(t[0]));
+            return error_set(E_SHAPE,
+                "slice: step %lld along axis %d of %s; steps are 1 or more (reverse the axis "
+                "first to go backwards)",
+                (long long)step, d, type_text(t[0]));
         if (lo < 0 || hi < lo || hi > s.v[d])
-            return error_set(E_SHAPE, "slice: from %lld to %lld along axis %d of %s; needed: 0 <= start <= limit "
-                "<= %lld", (long long)lo, (long long)hi, d, type_text(t[0]), (long long)s.v[d]);
+            return error_set(E_SHAPE,
+                "slice: from %lld to %lld along axis %d of %s; needed: 0 <= start <= limit "
+                "<= %lld",
+                (long long)lo, (long long)hi, d, type_text(t[0]), (long long)s.v[d]);
         s.v[d] = hi > lo ? (hi - lo - 1) / step + 1 : 0;
     }
     return ops_result(op, out, (Dtype)t[0]->dt, s);
@@ -334,7 +369,8 @@ static void slice_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis
     so[0] = STACKED;
 }
 
-static int slice_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int slice_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     int64_t fs[MAXRANK], ts[MAXRANK], at = 0;
     Ints lo = ins_ints(i, 0), step = ins_ints(i, 2);
@@ -362,23 +398,31 @@ static int pad_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
     if (e)
         return e;
     if (t[1]->rank || t[1]->dt != t[0]->dt)
-        return error_set(t[1]->rank ? E_SHAPE : E_DTYPE, "pad: %s is padded with %s; the value must be one %s",
-            type_text(t[0]), type_text(t[1]), dtype_name((Dtype)t[0]->dt));
+        return error_set(t[1]->rank ? E_SHAPE : E_DTYPE,
+            "pad: %s is padded with %s; the value must be one %s", type_text(t[0]), type_text(t[1]),
+            dtype_name((Dtype)t[0]->dt));
     if (a[0].n != s.n || a[1].n != s.n || a[2].n != s.n)
-        return error_set(E_SHAPE, "pad: %s has %d axes, but there are %d low, %d high and %d interior amounts; "
-            "give one an axis", type_text(t[0]), s.n, a[0].n, a[1].n, a[2].n);
+        return error_set(E_SHAPE,
+            "pad: %s has %d axes, but there are %d low, %d high and %d interior amounts; "
+            "give one an axis",
+            type_text(t[0]), s.n, a[0].n, a[1].n, a[2].n);
     for (int d = 0; d < s.n; d++) {
         int64_t n = s.v[d], inside;
         if (a[2].v[d] < 0)
-            return error_set(E_SHAPE, "pad: interior amount %lld along axis %d of %s; it is 0 or more (slice with "
-                "a step to take elements out)", (long long)a[2].v[d], d, type_text(t[0]));
+            return error_set(E_SHAPE,
+                "pad: interior amount %lld along axis %d of %s; it is 0 or more (slice with "
+                "a step to take elements out)",
+                (long long)a[2].v[d], d, type_text(t[0]));
         bool over = __builtin_mul_overflow(n ? n - 1 : 0, a[2].v[d], &inside) ||
             __builtin_add_overflow(inside, n, &inside) ||
-            __builtin_add_overflow(inside, a[0].v[d], &inside) || __builtin_add_overflow(inside, a[1].v[d], &inside);
+            __builtin_add_overflow(inside, a[0].v[d], &inside) ||
+            __builtin_add_overflow(inside, a[1].v[d], &inside);
         if (over || inside < 0)
-            return error_set(E_SHAPE, "pad: axis %d of %s with %lld below, %lld above and %lld between would have "
-                "%s size; crop less", d, type_text(t[0]), (long long)a[0].v[d], (long long)a[1].v[d],
-                (long long)a[2].v[d], over ? "too large a" : "a negative");
+            return error_set(E_SHAPE,
+                "pad: axis %d of %s with %lld below, %lld above and %lld between would have "
+                "%s size; crop less",
+                d, type_text(t[0]), (long long)a[0].v[d], (long long)a[1].v[d], (long long)a[2].v[d],
+                over ? "too large a" : "a negative");
         s.v[d] = inside;
     }
     return ops_result(op, out, (Dtype)t[0]->dt, s);
@@ -394,7 +438,8 @@ static void pad_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref 
 static Ref unpad(const Ins *i, Ref y)
 {
     Type t = *typ(y);
-    Ints lo = ins_ints(i, 0), hi = ins_ints(i, 1), step = ins_ints(i, 2), zero = ints_fill(lo.n, 0), limit = lo;
+    Ints lo = ins_ints(i, 0), hi = ins_ints(i, 1), step = ins_ints(i, 2), zero = ints_fill(lo.n, 0),
+         limit = lo;
     Ints front = zero, back = zero;
     for (int d = 0; d < lo.n; d++) {
         front.v[d] = lo.v[d] < 0 ? -lo.v[d] : 0;
@@ -438,12 +483,15 @@ static void pad_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *
     if (!where || !padded)
         return;
     Ints shape = type_shape(typ(padded));
-    out[0] = Select(Broadcast(where, shape, ints_range(1, shape.n)), padded, Broadcast(x[1], shape, ints_fill(1, 0)));
+    out[0] = Select(
+        Broadcast(where, shape, ints_range(1, shape.n)), padded, Broadcast(x[1], shape, ints_fill(1, 0)));
 }
 
-static int pad_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int pad_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
-    int64_t fs[MAXRANK], ts[MAXRANK], dim[MAXRANK], from = 0, to = 0, none = 0, all = type_size(&u[0]), one = 1;
+    int64_t fs[MAXRANK], ts[MAXRANK], dim[MAXRANK], from = 0, to = 0, none = 0, all = type_size(&u[0]),
+                                                    one = 1;
     Ints lo = ins_ints(i, 0), inner = ins_ints(i, 2);
     size_t size = dtype_size((Dtype)u[0].dt);
     ops_copy(1, &all, size, out[0], &one, in[1], &none);
@@ -490,8 +538,10 @@ static int concat_infer(Op op, int nin, const Type *const *t, const int64_t *att
         for (int d = 0; fits && d < t[0]->rank; d++)
             fits = d == axis || t[k]->dim[d] == t[0]->dim[d];
         if (!fits)
-            return error_set(E_SHAPE, "concat: operand 0 is %s, operand %d is %s; only axis %lld, along which they "
-                "are joined, may differ", type_text(t[0]), k, type_text(t[k]), (long long)axis);
+            return error_set(E_SHAPE,
+                "concat: operand 0 is %s, operand %d is %s; only axis %lld, along which they "
+                "are joined, may differ",
+                type_text(t[0]), k, type_text(t[k]), (long long)axis);
         if (__builtin_add_overflow(s.v[axis], t[k]->dim[axis], &s.v[axis]))
             return error_set(E_SHAPE, "concat: axis %lld would have more elements than can be counted",
                 (long long)axis);
@@ -527,7 +577,8 @@ static void concat_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axi
     so[0] = STACKED;
 }
 
-static int concat_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int concat_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     int64_t axis = ins_int(i, 0), fs[MAXRANK], ts[MAXRANK], at = 0;
     size_t size = dtype_size((Dtype)u[0].dt);
@@ -562,13 +613,15 @@ static void reverse_transpose(const Ins *i, const Ref *ct, Cts *cts)
     ct_add(cts, i->in[0], Reverse(ct[0], ins_ints(i, 0)));
 }
 
-static void reverse_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+static void reverse_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     out[0] = Reverse(stacked(x[0], s[0], ax->lane.size), ints_up(ins_ints(i, 0)));
     so[0] = STACKED;
 }
 
-static int reverse_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+static int reverse_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     int64_t fs[MAXRANK], ts[MAXRANK], at = 0;
     Ints axes = ins_ints(i, 0);

@@ -1,8 +1,8 @@
 /*
  * special.c - functions of one real variable that the C library does not have: erf_inv, digamma, trigamma.
  *
- * In and out: long double, correct to about its last digits, so that rounding once to a narrower type gives the
- * nearest value but in rare ties. Values at poles are JAX's: digamma has nan there, trigamma infinity.
+ * In and out: long double, correct to about its last digits, so that rounding once to a narrower type gives
+ * the nearest value but in rare ties. Values at poles are JAX's: digamma has nan there, trigamma infinity.
  */
 #include <math.h>
 
@@ -10,8 +10,8 @@
 
 #define PI 3.14159265358979323846264338327950288L
 
-/* Halley's iteration on erf(y) - x, which triples the digits of the first guess each time. Near 1 the difference is
- * taken from erfc, where 1 - x is exact. */
+/* Halley's iteration on erf(y) - x, which triples the digits of the first guess each time. Near 1 the
+ * difference is taken from erfc, where 1 - x is exact. */
 long double element_erf_inv(long double x)
 {
     long double a = fabsl(x), y;
@@ -35,18 +35,39 @@ long double element_erf_inv(long double x)
 
 /* Bernoulli numbers B2, B4 ... */
 static const long double bernoulli[] = {
-    1.0L / 6, -1.0L / 30, 1.0L / 42, -1.0L / 30, 5.0L / 66, -691.0L / 2730, 7.0L / 6, -3617.0L / 510, 43867.0L / 798,
+    1.0L / 6,
+    -1.0L / 30,
+    1.0L / 42,
+    -1.0L / 30,
+    5.0L / 66,
+    -691.0L / 2730,
+    7.0L / 6,
+    -3617.0L / 510,
+    43867.0L / 798,
     -174611.0L / 330,
 };
 enum { TERMS = sizeof bernoulli / sizeof *bernoulli };
 
 /* Derivatives of digamma at its zero, divided by the factorials. */
 static const long double at_zero[] = {
-    0.9676722454476211704274L, -0.4427631689835921060929L, 0.2584997609556510106244L, -0.1639427054424065275043L,
-    0.1078240506912623657572L, -0.07219956125645471092612L, 0.04880428816414310722509L, -0.03316112647484735929226L,
-    0.02259764823221810465962L, -0.0154247659049489591388L, 0.01053879161661217538812L, -0.00720453438635686824097L,
-    0.004926781395729853446354L, -0.003369801655439328082793L, 0.002305126326734927836938L, -0.001576936771430197259271L,
-    0.001078825201916296580692L, -0.000738070938996005129566L,
+    0.9676722454476211704274L,
+    -0.4427631689835921060929L,
+    0.2584997609556510106244L,
+    -0.1639427054424065275043L,
+    0.1078240506912623657572L,
+    -0.07219956125645471092612L,
+    0.04880428816414310722509L,
+    -0.03316112647484735929226L,
+    0.02259764823221810465962L,
+    -0.0154247659049489591388L,
+    0.01053879161661217538812L,
+    -0.00720453438635686824097L,
+    0.004926781395729853446354L,
+    -0.003369801655439328082793L,
+    0.002305126326734927836938L,
+    -0.001576936771430197259271L,
+    0.001078825201916296580692L,
+    -0.000738070938996005129566L,
 };
 
 /* Near the zero, where the sums below cancel. The zero is taken off in two pieces. */

@@ -1,10 +1,11 @@
 /*
  * plan.c - plans as data: slots, the arena, text.
  *
- * In:  steps over slots. Out: a place in one arena for every temporary, those of bodies included, by liveness; the
+ * In:  steps over slots. Out: a place in one arena for every temporary, those of bodies included, by
+ * liveness; the
  *      plan's text.
- * Invariant: two temporaries whose lives overlap do not overlap in the arena; offsets are page-aligned and 64
- * elements before and behind each slot are inside the arena, so that loads at borders need no clamp.
+ * Invariant: two temporaries whose lives overlap do not overlap in the arena; offsets are page-aligned and
+ * 64 elements before and behind each slot are inside the arena, so that loads at borders need no clamp.
  */
 #include "plan.h"
 #include "target.h"
@@ -17,7 +18,8 @@
 int plan_slot(Plan *p, SlotKind kind, Dtype dt, int64_t size, const char *name)
 {
     size_t bytes = (size_t)size * dtype_size(dt);
-    PUSH(p->slot, p->nslot, p->slot_cap, (Slot){ .kind = kind, .dt = dt, .size = size, .bytes = bytes, .name = name });
+    PUSH(p->slot, p->nslot, p->slot_cap,
+        (Slot){ .kind = kind, .dt = dt, .size = size, .bytes = bytes, .name = name });
     return p->nslot - 1;
 }
 
@@ -96,7 +98,8 @@ static void layout(Plan *p)
     for (int k = 0; k < p->nslot; k++)          /* room for temporaries that anything touches */
         if (p->slot[k].kind == SLOT_TEMP && all[k].first >= 0 && p->slot[k].bytes) {
             all[n] = all[k];
-            all[n].bytes = (p->slot[k].bytes + SLACK * dtype_size((Dtype)p->slot[k].dt) + PAGE - 1) / PAGE * PAGE;
+            all[n].bytes =
+                (p->slot[k].bytes + SLACK * dtype_size((Dtype)p->slot[k].dt) + PAGE - 1) / PAGE * PAGE;
             all[n].number = n;
             n++;
         }
@@ -212,8 +215,8 @@ static void print_plan(const Plan *p, Text *t, int pad)
 
 void plan_print(const Plan *p, Text *t)
 {
-    text_add(t, "plan: %d arguments, %d results, %d kernels, %zu bytes, about %.2g cycles\n", p->narg, p->nresult, p->nkernel,
-             p->bytes, p->work);
+    text_add(t, "plan: %d arguments, %d results, %d kernels, %zu bytes, about %.2g cycles\n", p->narg,
+        p->nresult, p->nkernel, p->bytes, p->work);
     print_plan(p, t, 4);
 }
 

@@ -13,18 +13,23 @@ typedef struct Slot {
     uint8_t kind, dt;
     int index;                                  /* ARG, RESULT: which */
     int64_t size;                               /* elements */
-    size_t bytes, offset;                       /* TEMP: place in the arena, page-aligned, with 64 elements of slack around */
+    /* TEMP: place in the arena, page-aligned, with 64 elements of slack around */
+    size_t bytes, offset;
     const void *data;                           /* CONST */
     const char *name;
 } Slot;
 
 typedef enum StepKind {
     S_LAUNCH,                                   /* kernel; arguments are its parameters' slots */
-    S_LOOP,                                     /* trip times body[0], with STEP 0 .. trip-1 (or down, if reverse) */
-    S_WHILE,                                    /* while body[0] gives true: body[1]. The host reads the flag */
-    S_BRANCH,                                   /* body[index], clamped. The host reads the index from slot in[0] */
+    /* trip times body[0], with STEP 0 .. trip-1 (or down, if reverse) */
+    S_LOOP,
+    /* while body[0] gives true: body[1]. The host reads the flag */
+    S_WHILE,
+    /* body[index], clamped. The host reads the index from slot in[0] */
+    S_BRANCH,
     S_COPY,                                     /* slot in[0] -> slot out[0] */
-    S_EXCHANGE,                                 /* with other shards: in[0] -> out[0]; in[1], of a permutation: the senders, i32 */
+    /* with other shards: in[0] -> out[0]; in[1], of a permutation: the senders, i32 */
+    S_EXCHANGE,
     S_HOST                                      /* host, on copies of the slots in, into slots out */
 } StepKind;
 
@@ -42,11 +47,13 @@ typedef struct Step {
     Kernel *kernel;                             /* ... and the kernel, once it is lowered */
     Plan **body; int nbody;
     int64_t trip; bool reverse;
-    /* Loops, whiles and branches bind the slots of their bodies' arguments and results to slots of this plan.
-     * Arguments are: captures, carry, xs; results: carry, ys. A carry starts in `in`, ends in `out`; between, the executor
-     * swaps two buffers (pong: slot pairs of this plan, 2 a carry, and a WHILE has one more for its flag). xs and ys
-     * are bound whole: the kernels add STEP. A carry that is changed in place is a capture, which a kernel of the body writes.
-     * A BRANCH's in[0] is the index, the bodies' arguments follow. */
+    /* Loops, whiles and branches bind the slots of their bodies' arguments and results to slots of this
+     * plan.
+     * Arguments are: captures, carry, xs; results: carry, ys. A carry starts in `in`, ends in `out`;
+     * between, the executor swaps two buffers (pong: slot pairs of this plan, 2 a carry, and a WHILE has one
+     * more for its flag). xs and ys are bound whole: the kernels add STEP. A carry that is changed in place
+     * is a capture, which a kernel of the body writes. A BRANCH's in[0] is the index, the bodies' arguments
+     * follow. */
     int ncap, ncarry;
     int *in, nin, *out, nout, *pong;
     Swap swap; const char *name;                /* of an exchange; the name is the same in all shards */
@@ -59,8 +66,10 @@ struct Plan {
     Step *step; int nstep, step_cap;
     Slot *slot; int nslot, slot_cap;            /* of this plan and only it: a body has its own */
     int narg, nresult;
-    int *alias;                                 /* result k is: -1 its own; j argument j itself; -2-j result j again */
-    size_t bytes;                               /* of the arena: bodies' temporaries included (offsets are global) */
+    /* result k is: -1 its own; j argument j itself; -2-j result j again */
+    int *alias;
+    /* of the arena: bodies' temporaries included (offsets are global) */
+    size_t bytes;
     int nkernel;                                /* launches in the text, bodies included */
     double work, launches;                      /* of a call, loops counted: rough cycles, kernels */
 };
@@ -70,8 +79,10 @@ Step *plan_step(Plan *, StepKind);
 bool plan_layout(Plan *);                       /* arena offsets by liveness */
 void plan_count(Plan *);                        /* its kernels, work and launches: kernels are there */
 void plan_print(const Plan *, Text *);
-int plan_check(const Plan *);                   /* 0, or an error: something is read before it is there, or shares its place ... */
+/* 0, or an error: something is read before it is there, or shares its place ... */
+int plan_check(const Plan *);
 void plan_kernels(const Plan *, Kernel ***list, int *n);        /* all of them, bodies included, in order */
-void plan_code(const Plan *, Kernel ***list, int *n);           /* those that differ; numbers all of them by it (Kernel.id) */
+/* those that differ; numbers all of them by it (Kernel.id) */
+void plan_code(const Plan *, Kernel ***list, int *n);
 
 #endif

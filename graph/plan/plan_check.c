@@ -2,9 +2,10 @@
  * plan_check.c - the verifier of plans: what executors rely on.
  *
  * In:  a plan with its arena laid out. Out: 0, or the error of the first step that breaks a rule:
- *      slots have the bytes of their elements, temporaries lie inside the arena; nothing is read before it was written, and no
- *      argument or constant is written; steps bind their bodies' arguments and results to slots of the same size and dtype;
- *      what two temporaries hold at the same time does not overlap, those of bodies included.
+ *      slots have the bytes of their elements, temporaries lie inside the arena; nothing is read before it
+ *      was written, and no argument or constant is written; steps bind their bodies' arguments and results
+ *      to slots of the same size and dtype; what two temporaries hold at the same time does not overlap,
+ *      those of bodies included.
  * Lives are found here again and not asked of plan.c: two that agree are right more often than one.
  */
 #include "plan.h"
@@ -20,7 +21,8 @@ typedef struct Life { size_t from, to; int first, last; const char *name; } Life
 typedef struct Check {
     const Plan *p;
     bool *known;                                /* by slot: written by now */
-    int nwritable;                              /* arguments in front that may be written: carries in place */
+    /* arguments in front that may be written: carries in place */
+    int nwritable;
     const Life *around; int naround;            /* what other plans hold while this one runs */
     size_t bytes;                               /* of the whole arena */
 } Check;
@@ -43,15 +45,18 @@ static int slot_check(const Check *c, const Slot *s)
     size_t slack = SLACK_ELEMENTS * dtype_size((Dtype)s->dt);
     int most = s->kind == SLOT_ARG ? c->p->narg : s->kind == SLOT_RESULT ? c->p->nresult : 1;
     if (s->bytes != (size_t)s->size * dtype_size((Dtype)s->dt))
-        return wrong("slot %s has %zu bytes for %lld elements of %s", s->name, s->bytes, (long long)s->size, dtype_name((Dtype)s->dt));
+        return wrong("slot %s has %zu bytes for %lld elements of %s", s->name, s->bytes, (long long)s->size,
+            dtype_name((Dtype)s->dt));
     if ((s->kind == SLOT_ARG || s->kind == SLOT_RESULT) && (s->index < 0 || s->index >= most))
         return wrong("slot %s is number %d of %d", s->name, s->index, most);
     if (s->kind == SLOT_RESULT && c->p->alias[s->index] != -1)
         return wrong("slot %s is a result that is something else", s->name);
     if (s->kind == SLOT_CONST && s->bytes && !s->data)
         return wrong("slot %s is a constant without data", s->name);
-    return s->kind == SLOT_TEMP && s->bytes && c->bytes && (s->offset % PAGE_BYTES || s->offset + s->bytes + slack > c->bytes)
-        ? wrong("slot %s at %zu is not in the arena of %zu bytes", s->name, s->offset, c->bytes) : 0;
+    return s->kind == SLOT_TEMP && s->bytes && c->bytes &&
+            (s->offset % PAGE_BYTES || s->offset + s->bytes + slack > c->bytes) ?
+        wrong("slot %s at %zu is not in the arena of %zu bytes", s->name, s->offset, c->bytes) :
+        0;
 }
 
 /* A result is a slot, an argument, or an earlier result. */
@@ -75,7 +80,9 @@ static int slot_known(const Check *c, int slot, const char *reader)
 {
     if (slot < 0 || slot >= c->p->nslot)
         return wrong("%s uses a slot that is not there", reader);
-    return c->known[slot] || !c->p->slot[slot].bytes ? 0 : wrong("%s reads %s before it is written", reader, c->p->slot[slot].name);
+    return c->known[slot] || !c->p->slot[slot].bytes ?
+        0 :
+        wrong("%s reads %s before it is written", reader, c->p->slot[slot].name);
 }
 
 static int slot_write(const Check *c, int slot, const char *writer)
@@ -84,7 +91,8 @@ static int slot_write(const Check *c, int slot, const char *writer)
         return wrong("%s uses a slot that is not there", writer);
     const Slot *s = &c->p->slot[slot];
     if (s->kind == SLOT_CONST || (s->kind == SLOT_ARG && s->index >= c->nwritable))
-        return wrong("%s writes %s, which is %s", writer, s->name, s->kind == SLOT_CONST ? "a constant" : "an argument");
+        return wrong("%s writes %s, which is %s", writer, s->name,
+            s->kind == SLOT_CONST ? "a constant" : "an argument");
     c->known[slot] = true;
     return 0;
 }
@@ -99,8 +107,8 @@ static int launch_check(const Check *c, const Kernel *k)
             return (int)error_code();
         const Slot *s = &c->p->slot[b->slot];
         if (s->dt != b->dt || s->size != b->size)
-            return wrong("%s takes %s %s[%lld], the slot has %s[%lld]", k->name, b->name, dtype_name((Dtype)b->dt),
-                         (long long)b->size, dtype_name((Dtype)s->dt), (long long)s->size);
+            return wrong("%s takes %s %s[%lld], the slot has %s[%lld]", k->name, b->name,
+                dtype_name((Dtype)b->dt), (long long)b->size, dtype_name((Dtype)s->dt), (long long)s->size);
     }
     return 0;
 }
@@ -119,8 +127,8 @@ static int bound(const Check *c, const char *name, const Plan *body, SlotKind ki
     for (int k = 0; k < n; k++) {
         const Slot *in = slot_of(body, kind, k), *out = &c->p->slot[slot[k]];
         if (in && (in->dt != out->dt || in->size != out->size))
-            return wrong("%s binds %s %s[%lld] to %s %s[%lld]", name, in->name, dtype_name((Dtype)in->dt), (long long)in->size,
-                         out->name, dtype_name((Dtype)out->dt), (long long)out->size);
+            return wrong("%s binds %s %s[%lld] to %s %s[%lld]", name, in->name, dtype_name((Dtype)in->dt),
+                (long long)in->size, out->name, dtype_name((Dtype)out->dt), (long long)out->size);
     }
     return 0;
 }
@@ -136,16 +144,20 @@ static int bodies_check(const Check *c, const Step *s, const char *name)
         const Plan *body = s->body[k];
         bool flag = s->kind == S_WHILE && !k;
         if (body->narg > nin || body->nresult != (flag ? 1 : s->nout))
-            return wrong("%s: body %d has %d arguments and %d results, the step %d and %d", name, k, body->narg, body->nresult, nin,
-                         s->nout);
-        if (bound(c, name, body, SLOT_ARG, in, body->narg) || (!flag && bound(c, name, body, SLOT_RESULT, s->out, s->nout)))
+            return wrong("%s: body %d has %d arguments and %d results, the step %d and %d", name, k,
+                body->narg, body->nresult, nin, s->nout);
+        if (bound(c, name, body, SLOT_ARG, in, body->narg) ||
+            (!flag && bound(c, name, body, SLOT_RESULT, s->out, s->nout)))
             return (int)error_code();
     }
     return 0;
 }
 
 /* Two buffers a carry; a while has one more for its flag. */
-static int pong_count(const Step *s) { return s->kind == S_LOOP ? 2 * s->ncarry : s->kind == S_WHILE ? 2 * s->ncarry + 1 : 0; }
+static int pong_count(const Step *s)
+{
+    return s->kind == S_LOOP ? 2 * s->ncarry : s->kind == S_WHILE ? 2 * s->ncarry + 1 : 0;
+}
 
 static int pongs_check(const Check *c, const Step *s, const char *name)
 {
@@ -169,7 +181,8 @@ static int step_check(const Check *c, const Step *s)
         if (slot_write(c, s->out[k], name))
             return (int)error_code();
     if (s->kind == S_COPY && c->p->slot[s->in[0]].bytes != c->p->slot[s->out[0]].bytes)
-        return wrong("a copy of %s to %s, which is not as large", c->p->slot[s->in[0]].name, c->p->slot[s->out[0]].name);
+        return wrong("a copy of %s to %s, which is not as large", c->p->slot[s->in[0]].name,
+            c->p->slot[s->out[0]].name);
     if (s->kind != S_LOOP && s->kind != S_WHILE && s->kind != S_BRANCH)
         return 0;
     /* Carries in place lie behind the captures of their own region, and are captures of the plan. */
@@ -214,9 +227,11 @@ static int lives_check(const Check *c, const Life *l)
     for (int k = 0; k < c->p->nslot; k++) {
         for (int j = 0; l[k].first >= 0 && j < c->naround; j++)
             if (overlap(&l[k], &c->around[j]))
-                return wrong("%s lies where %s does, which is in use around it", l[k].name, c->around[j].name);
+                return wrong(
+                    "%s lies where %s does, which is in use around it", l[k].name, c->around[j].name);
         for (int j = 0; l[k].first >= 0 && j < k; j++)
-            if (l[j].first >= 0 && l[j].first <= l[k].last && l[k].first <= l[j].last && overlap(&l[k], &l[j]))
+            if (l[j].first >= 0 && l[j].first <= l[k].last && l[k].first <= l[j].last &&
+                overlap(&l[k], &l[j]))
                 return wrong("%s and %s are in use at the same time and overlap", l[k].name, l[j].name);
     }
     return 0;
@@ -236,8 +251,11 @@ static int inside_check(const Check *c, const Life *l, int step)
         if (l[k].first >= 0 && l[k].first <= step && step <= l[k].last)
             around[n++] = l[k];
     for (int k = 0; k < s->nbody; k++)
-        if (level_check((Check){ .p = s->body[k], .nwritable = s->kind == S_BRANCH ? 0 : s->ncap, .around = around, .naround = n,
-                                 .bytes = c->bytes }))
+        if (level_check((Check){ .p = s->body[k],
+                .nwritable = s->kind == S_BRANCH ? 0 : s->ncap,
+                .around = around,
+                .naround = n,
+                .bytes = c->bytes }))
             return (int)error_code();
     return 0;
 }

@@ -1,11 +1,13 @@
 /*
  * in_place.c - carries of loops of kernels that are changed where they lie.
  *
- * In:  the body of a loop. Out: which results are the carried array with a few windows of it written, and nothing
- *      else: such a carry is bound as a capture that the body writes, so a step costs the windows, not the array.
- * A chain of writes leads from the parameter to the result, and nothing else looks at what is in between. Every
- * write becomes a scatter; what it writes is computed, and every other look at the parameter is over, before the
- * first of them.
+ * In:  the body of a loop. Out: which results are the carried array with a few windows of it written, and
+ * nothing
+ *      else: such a carry is bound as a capture that the body writes, so a step costs the windows, not the
+ *      array.
+ * A chain of writes leads from the parameter to the result, and nothing else looks at what is in between.
+ * Every write becomes a scatter; what it writes is computed, and every other look at the parameter is over,
+ * before the first of them.
  */
 #include "prepare.h"
 

@@ -1,13 +1,14 @@
 /*
  * prepare.c - the graph rewritten before it is scheduled.
  *
- * In:  a graph. Out: one that means the same, in which every op has a kernel of its own: positions of extremes and the
- *      largest k become reductions and a sort, random blocks become arithmetic, gathers that fill become a select,
- *      products have the dtype of their factors, sums of half floats run in f32, reductions over nothing are
- *      constants, values without elements are constants. `split`: and long reductions with few results become two
- *      stages, regions take their form.
- * Invariant: rewriting what is already rewritten changes nothing but the split; so bodies may be expanded more
- * than once.
+ * In:  a graph. Out: one that means the same, in which every op has a kernel of its own: positions of
+ * extremes and the
+ *      largest k become reductions and a sort, random blocks become arithmetic, gathers that fill become a
+ *      select, products have the dtype of their factors, sums of half floats run in f32, reductions over
+ *      nothing are constants, values without elements are constants. `split`: and long reductions with few
+ *      results become two stages, regions take their form.
+ * Invariant: rewriting what is already rewritten changes nothing but the split; so bodies may be expanded
+ * more than once.
  */
 #include "prepare.h"
 
@@ -68,11 +69,13 @@ static double behind(Ref v)
     return n;
 }
 
-/* A product of arrays that leave the caches before the next block of results wants them again, with few results: the leading
- * contracted axes are cut into pieces that fit, one after the other; the results of all pieces are added. 0: no need. */
+/* A product of arrays that leave the caches before the next block of results wants them again, with few
+ * results: the leading contracted axes are cut into pieces that fit, one after the other; the results of all
+ * pieces are added. 0: no need. */
 static Ref cut_dot(const Machine *m, Ref x, Ref y, Ints lc, Ints rc, const Type *whole)
 {
-    double results = (double)type_size(whole), all = behind(x) + behind(y), room = all / (8 * results), n = 1;
+    double results = (double)type_size(whole), all = behind(x) + behind(y), room = all / (8 * results),
+           n = 1;
     double want = all * (double)dtype_size((Dtype)typ(x)->dt) / (double)m->near, steps = 1;
     for (int k = 0; k < lc.n; k++)
         steps *= (double)typ(x)->dim[lc.v[k]];
@@ -145,7 +148,8 @@ static Ref split_rows(const Machine *m, Ref x, Ints axes)
     if (!row_of_sums(m, sums, rows) || n < 8 || t->rank - axes.n + 2 > MAXRANK ||
         outer_product(cur(), x, axes.n, (int)m->dear, &columns))
         return 0;
-    if (columns && sums >= (double)m->columns)             /* it needs columns before rows anyway: so columns, all of it */
+    /* it needs columns before rows anyway: so columns, all of it */
+    if (columns && sums >= (double)m->columns)
         return 0;
     Ints s = { t->rank - axes.n + 2, { n, rows / n } };
     for (int d = axes.n; d < t->rank; d++)
@@ -181,9 +185,13 @@ static Ref split_reduce(const Machine *m, Op op, Ref x, Ints axes)
 
 static Ref identity(Op op, const Type *t)
 {
-    bool lo = op == OP_reduce_max, f = dtype_float((Dtype)t->dt), u = dtype_unsigned((Dtype)t->dt) || t->dt == DT_BOOL;
+    bool lo = op == OP_reduce_max, f = dtype_float((Dtype)t->dt),
+         u = dtype_unsigned((Dtype)t->dt) || t->dt == DT_BOOL;
     int bits = 8 * (int)dtype_size((Dtype)t->dt);
-    int64_t least = f || u ? 0 : -(int64_t)(1ull << (bits - 1)), most = t->dt == DT_BOOL ? 1 : u ? -1 : ~least;
+    int64_t least = f || u ? 0 : -(int64_t)(1ull << (bits - 1)),
+            most = t->dt == DT_BOOL ? 1 :
+        u                           ? -1 :
+                                      ~least;
     if (bits < 64 && !u && !f)
         most = (1ll << (bits - 1)) - 1;
     switch (op) {
@@ -245,23 +253,31 @@ static Ref position(Op op, Ref x, int axis, Dtype index, const Machine *split)
     Ref hit = Eq(x, Broadcast(best, type_shape(typ(x)), dims));
     if (is_float(x))
         hit = Or(hit, Ne(x, x));
-    return Convert(reduced(OP_reduce_min, Select(hit, Iota(t, axis), FullBits(t, t.dim[axis] - 1)), one(axis), split), index);
+    return Convert(
+        reduced(OP_reduce_min, Select(hit, Iota(t, axis), FullBits(t, t.dim[axis] - 1)), one(axis), split),
+        index);
 }
 
 static Op of_cumulative(Op op)
 {
-    return op == OP_cumsum ? OP_reduce_sum : op == OP_cumprod ? OP_reduce_prod : op == OP_cummax ? OP_reduce_max : OP_reduce_min;
+    return op == OP_cumsum ? OP_reduce_sum :
+        op == OP_cumprod   ? OP_reduce_prod :
+        op == OP_cummax    ? OP_reduce_max :
+                             OP_reduce_min;
 }
 
 static Ref combined(Op op, Ref x, Ref y)
 {
-    return op == OP_cumsum ? Add(x, y) : op == OP_cumprod ? Mul(x, y) : op == OP_cummax ? Max(x, y) : Min(x, y);
+    return op == OP_cumsum ? Add(x, y) :
+        op == OP_cumprod   ? Mul(x, y) :
+        op == OP_cummax    ? Max(x, y) :
+                             Min(x, y);
 }
 
 static Ref cumulative(const Machine *m, Op op, Ref x, int axis, bool reverse);
 
-/* A long axis with little beside it: within pieces at once, then what lies before each piece. More work in parallel, and a sum
- * of many numbers loses less. */
+/* A long axis with little beside it: within pieces at once, then what lies before each piece. More work in
+ * parallel, and a sum of many numbers loses less. */
 static Ref in_two_stages(const Machine *m, Op op, Ref x, int axis, bool reverse, int64_t n)
 {
     Type t = *typ(x);
@@ -290,13 +306,16 @@ static Ref cumulative(const Machine *m, Op op, Ref x, int axis, bool reverse)
         return x;
     if (dtype_half(dt) && (op == OP_cumsum || op == OP_cumprod))
         return Convert(cumulative(m, op, Convert(x, DT_F32), axis, reverse), dt);
-    int64_t n = len >= 2 * m->running_piece && type_size(&t) / len < m->running_beside ? divisor(len / m->running_piece, len) : 1;
+    int64_t n = len >= 2 * m->running_piece && type_size(&t) / len < m->running_beside ?
+        divisor(len / m->running_piece, len) :
+        1;
     return n >= 4 ? in_two_stages(m, op, x, axis, reverse, n) : Cumulative(op, x, axis, reverse);
 }
 
 /* ==================== order, random bits, bits */
 
-/* Floats as integers of the same order, in which -0 is below 0; the same turns them back. nan: the largest. */
+/* Floats as integers of the same order, in which -0 is below 0; the same turns them back. nan: the
+ * largest. */
 static Ref in_order(Ref b)
 {
     int width = 8 * (int)dtype_size((Dtype)typ(b)->dt);
@@ -308,7 +327,8 @@ static Ref order_of(Ref x)
 {
     static const Dtype same[] = { [2] = DT_I16, [4] = DT_I32, [8] = DT_I64 };
     Ref b = in_order(Bitcast(x, same[dtype_size((Dtype)typ(x)->dt)]));
-    return Select(Ne(x, x), FullBits(*typ(b), INT64_MAX >> (64 - 8 * (int)dtype_size((Dtype)typ(b)->dt))), b);
+    return Select(
+        Ne(x, x), FullBits(*typ(b), INT64_MAX >> (64 - 8 * (int)dtype_size((Dtype)typ(b)->dt))), b);
 }
 
 static void largest(Ref x, int64_t k, Ref *out)
@@ -333,7 +353,8 @@ static Ref rotate(Ref x, int by)
 static void threefry(const Ref *x, Ref *out)
 {
     static const int by[2][4] = { { 13, 15, 26, 6 }, { 17, 29, 16, 24 } };
-    Ref key[3] = { x[0], x[1], Xor(Xor(x[0], x[1]), Like(x[0], 0x1BD11BDA)) }, a = Add(x[2], x[0]), b = Add(x[3], x[1]);
+    Ref key[3] = { x[0], x[1], Xor(Xor(x[0], x[1]), Like(x[0], 0x1BD11BDA)) }, a = Add(x[2], x[0]),
+        b = Add(x[3], x[1]);
     for (int g = 0; g < 5; g++) {
         for (int r = 0; r < 4; r++) {
             a = Add(a, b);
@@ -385,7 +406,8 @@ static Ref index_i32(Ref x, Ref index)
     case DT_I32: return index;
     case DT_U32: case DT_U64: return Convert(Min(index, FullBits(*typ(index), INT32_MAX)), DT_I32);
     case DT_I64:
-        return Convert(Clamp(FullBits(*typ(index), INT32_MIN), index, FullBits(*typ(index), INT32_MAX)), DT_I32);
+        return Convert(
+            Clamp(FullBits(*typ(index), INT32_MIN), index, FullBits(*typ(index), INT32_MAX)), DT_I32);
     default: return Convert(index, DT_I32);
     }
 }
@@ -395,7 +417,10 @@ static Ref filling(const Type *t)
     if (dtype_float((Dtype)t->dt))
         return Full(*t, NAN);
     bool s = dtype_signed((Dtype)t->dt);
-    return FullBits(*t, t->dt == DT_BOOL ? 1 : s ? -(int64_t)(1ull << (8 * dtype_size((Dtype)t->dt) - 1)) : -1);
+    return FullBits(*t,
+        t->dt == DT_BOOL ? 1 :
+            s            ? -(int64_t)(1ull << (8 * dtype_size((Dtype)t->dt) - 1)) :
+                           -1);
 }
 
 /* Windows that leave x are filled: the places inside, spread over the windows, choose. */
@@ -514,7 +539,8 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
     case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin:
         out[0] = cumulative(target->machine, (Op)i->op, x[0], (int)ins_int(i, 0), ins_int(i, 1));
         return;
-    case OP_named: case OP_constrain: case OP_gamma_draw: out[0] = x[0]; return;       /* nothing is differentiated any more */
+    /* nothing is differentiated any more */
+    case OP_named: case OP_constrain: case OP_gamma_draw: out[0] = x[0]; return;
     case OP_top_k: largest(x[0], ins_int(i, 0), out); return;
     case OP_threefry: threefry(x, out); return;
     case OP_bitcast: out[0] = bitcast(x[0], (Dtype)ins_int(i, 0)); return;
@@ -631,8 +657,8 @@ static bool is_step(const Ins *i, const Target *t)
     return i && i->op == OP_region && region_run(i->region, i->nin, i->nsub, i->sub, t) == RUN_STEPS;
 }
 
-/* As it stands, but: what a step binds is whole, never a slice at STEP; what a body gives has a place of its own; what
- * is an output is computed by a kernel. */
+/* As it stands, but: what a step binds is whole, never a slice at STEP; what a body gives has a place of its
+ * own; what is an output is computed by a kernel. */
 Graph *prepare_seal(const Graph *g, const Target *t, const Bounds *b)
 {
     Ref *m = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout);
@@ -675,7 +701,8 @@ Graph *prepare_seal(const Graph *g, const Target *t, const Bounds *b)
     for (int k = 0; k < g->nout; k++) {
         Ref v = g->out[k];
         const Ins *i = g->def[v];
-        bool own = (i && i->op == OP_data) || (b->body && (!i || given[v])) || (b->steps && k >= b->first_y && bound[v]);
+        bool own = (i && i->op == OP_data) || (b->body && (!i || given[v])) ||
+            (b->steps && k >= b->first_y && bound[v]);
         out[k] = own ? copy_of(m[v]) : m[v];
         given[v] = true;
     }

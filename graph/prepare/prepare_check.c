@@ -1,8 +1,10 @@
 /*
  * prepare_check.c - the verifier of prepared graphs: what the scheduler relies on.
  *
- * In:  a graph that prepare() made. Out: 0, or the error of the first instruction that has no kernel: ops that
- *      should have become others, sums of half floats that run in them, gathers that fill, scatters of nothing.
+ * In:  a graph that prepare() made. Out: 0, or the error of the first instruction that has no kernel: ops
+ * that
+ *      should have become others, sums of half floats that run in them, gathers that fill, scatters of
+ *      nothing.
  */
 #include "prepare.h"
 
@@ -15,7 +17,14 @@ static int bad(const Ins *i, const char *what)
 static bool should_be_gone(const Ins *i)
 {
     switch (i->op) {
-    case OP_argmax: case OP_argmin: case OP_top_k: case OP_threefry: case OP_named: case OP_constrain: case OP_gamma_draw: return true;
+    case OP_argmax:
+    case OP_argmin:
+    case OP_top_k:
+    case OP_threefry:
+    case OP_named:
+    case OP_constrain:
+    case OP_gamma_draw:
+        return true;
     default: return false;
     }
 }

@@ -1,17 +1,22 @@
 /*
  * prepare_region.c - regions rewritten before they are scheduled.
  *
- * In:  a region and its operands in the current graph. Out: the same results from what has a form: lanes or rows
- *      without summed marks, steps without lanes, or no region at all (the matrix form, whose bodies are batched).
- * Large scans lose their accumulators first: an accumulator takes no part in the steps, so what is added to it, or
- * the factors of the product that is added, leave the loop as ys, and one sum, product or scatter over all steps
- * and lanes follows.
+ * In:  a region and its operands in the current graph. Out: the same results from what has a form: lanes or
+ * rows
+ *      without summed marks, steps without lanes, or no region at all (the matrix form, whose bodies are
+ *      batched).
+ * Large scans lose their accumulators first: an accumulator takes no part in the steps, so what is added to
+ * it, or the factors of the product that is added, leave the loop as ys, and one sum, product or scatter
+ * over all steps and lanes follows.
  */
 #include "prepare.h"
 
 #include <string.h>
 
-static const uint8_t *marks(const uint8_t *m, const Region *r, int k) { return m + (size_t)k * (size_t)r->nlane; }
+static const uint8_t *marks(const uint8_t *m, const Region *r, int k)
+{
+    return m + (size_t)k * (size_t)r->nlane;
+}
 
 static bool any_summed(const uint8_t *m, int n)
 {
@@ -47,7 +52,8 @@ static Ref first_row(const Region *r, const uint8_t *m, int k, Ref v)
     for (int l = 0; l < k; l++)
         at += m[l] == STACKED;
     if (s.n >= MAXRANK) {
-        error_set(E_SHAPE, "%s: an operand summed over lanes needs one more axis than %d", type_text(typ(v)), MAXRANK);
+        error_set(E_SHAPE, "%s: an operand summed over lanes needs one more axis than %d", type_text(typ(v)),
+            MAXRANK);
         return 0;
     }
     for (int d = s.n; d > at; d--)
@@ -87,9 +93,9 @@ static Ref unstacked(const Region *r, const uint8_t *was, const uint8_t *is, Ref
     return v;
 }
 
-/* A result summed over lanes becomes a row a lane, then a sum; the start of an accumulator counts once, after it. An
- * operand that lane 0 alone gets becomes rows, and then lanes no longer agree: shared results become rows, of which one
- * is taken. */
+/* A result summed over lanes becomes a row a lane, then a sum; the start of an accumulator counts once,
+ * after it. An operand that lane 0 alone gets becomes rows, and then lanes no longer agree: shared results
+ * become rows, of which one is taken. */
 static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *const *sub, Ref *out,
                     const Target *target)
 {
@@ -105,7 +111,8 @@ static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *co
     s.om = arena_copy(r->om, (size_t)nout * (size_t)nl);
     for (int k = 0; k < nout * nl; k++)
         s.om[k] = s.om[k] == SUMMED ? STACKED : s.om[k];
-    for (int k = 0; k < nin * nl; k++)          /* accumulators apart, what depends on it differs along lane k % nl */
+    /* accumulators apart, what depends on it differs along lane k % nl */
+    for (int k = 0; k < nin * nl; k++)
         if (s.im[k] == SUMMED && region_group(r, k / nl) != 'a')
             for (int j = 0; j < nout; j++)
                 s.om[j * nl + k % nl] = STACKED;
@@ -136,7 +143,8 @@ static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *co
 
 /* ==================== the matrix form: the region alone in a graph, its lanes taken out, inlined */
 
-static void matrix(const Region *r, int nin, const Ref *x, int nsub, Graph *const *sub, Ref *out, const Target *target)
+static void matrix(
+    const Region *r, int nin, const Ref *x, int nsub, Graph *const *sub, Ref *out, const Target *target)
 {
     int nout = sub[nsub - 1]->nout;
     Type *t = NEWS(Type, nin);
@@ -159,7 +167,8 @@ static void matrix(const Region *r, int nin, const Ref *x, int nsub, Graph *cons
 
 /* ==================== large scans */
 
-/* Weights that are contracted along their rows enter turned: dot(v, w) over w's axis 1 reads w along rows. */
+/* Weights that are contracted along their rows enter turned: dot(v, w) over w's axis 1 reads w along
+ * rows. */
 static bool turned(const Region *r, const Graph *b, const Ins *j, const uint8_t *im)
 {
     if (j->op != OP_dot)
@@ -265,9 +274,11 @@ static void turn_weights(Scan *s)
 /* ---- accumulators leave the loop */
 
 typedef struct Addend {
-    const Ins *dot, *slice; Ints perm;          /* what is added: a product (turned), slices, or else a value */
+    /* what is added: a product (turned), slices, or else a value */
+    const Ins *dot, *slice; Ints perm;
     Dtype dt;                                   /* in which; products of half floats are f32 at once */
-    Ref v[2]; int at[2];                        /* values of the body that are needed, and their places among the ys */
+    /* values of the body that are needed, and their places among the ys */
+    Ref v[2]; int at[2];
     int n;
 } Addend;
 
@@ -378,7 +389,8 @@ static Ints shifted(Ints first, Ints more, int by)
 }
 
 /* One accumulator's result from what was stacked: stack[j] has the lanes, the steps, then the example. */
-static Ref summed_up(const Scan *s, int k, const Addend *a, const Ref *stack, Ref start, const Target *target)
+static Ref summed_up(
+    const Scan *s, int k, const Addend *a, const Ref *stack, Ref start, const Target *target)
 {
     int nl = s->r.nlane;
     Ints gone = { 0 }, kept = { 0 };
@@ -473,13 +485,15 @@ static Ref derived(Derive *d, Ref v)
     const Graph *b = d->b;
     const Region *r = d->r;
     for (int m = region_nloop(r); m < b->nout; m++)
-        if (m != d->k && !d->gone[m] && b->out[m] == v && !memcmp(marks(r->om, r, m), marks(r->om, r, d->k), (size_t)r->nlane))
+        if (m != d->k && !d->gone[m] && b->out[m] == v &&
+            !memcmp(marks(r->om, r, m), marks(r->om, r, d->k), (size_t)r->nlane))
             return d->out[m];
     const Ins *i = b->def[v], *c = i;
     while (c && op_views(c->op) && c->nin == 1)
         c = b->def[c->in[0]];
     if (c && c->op == OP_const)
-        return Broadcast(ConstBits((Dtype)b->type[v].dt, ins_int(c, 1)), type_shape(typ(d->out[d->k])), (Ints){ 0 });
+        return Broadcast(
+            ConstBits((Dtype)b->type[v].dt, ins_int(c, 1)), type_shape(typ(d->out[d->k])), (Ints){ 0 });
     if (!i || optab[i->op].element != IS_POINT || (d->budget -= optab[i->op].cost) < 0)
         return 0;
     Ref *x = NEWS(Ref, i->nin), y;
@@ -490,8 +504,8 @@ static Ref derived(Derive *d, Ref v)
     return y;
 }
 
-/* A loop stores what every step gives. What is a few instructions on another result - the derivative of tanh, of which the
- * result is known - is no longer stored: who reads it computes it. */
+/* A loop stores what every step gives. What is a few instructions on another result - the derivative of
+ * tanh, of which the result is known - is no longer stored: who reads it computes it. */
 static void derive(const Region *r, const Graph *b, Ref *out, const Target *t)
 {
     Derive d = { b, r, out, NEWS(bool, b->nout), 0, 0 };

@@ -2,13 +2,14 @@
  * prepare_taps.c - sums of products that differ only in where they read become one product.
  *
  * In:  a graph, as traced.   Out: one that means the same; the same one where no such sum is.
- * A convolution written as slices of a padded array is a sum of products that are alike but for the starts of slices. Its
- * derivative to the weights is such products side by side: a sum of pads that do not meet; that to the operand is a sum of pads
- * that do. Where starts are affine in the number of the term (of several digits: rows and columns of a filter) the slices
- * become one dynamic slice at starts that depend on the position alone, which is a view like any other. So the terms are one
- * product, with loops over them instead of a text for each.
- * Invariant: nothing is multiplied that was not; only the order of additions changes. What is rounded to half floats after each
- * term is left alone.
+ * A convolution written as slices of a padded array is a sum of products that are alike but for the starts
+ * of slices. Its derivative to the weights is such products side by side: a sum of pads that do not meet;
+ * that to the operand is a sum of pads that do. Where starts are affine in the number of the term (of
+ * several digits: rows and columns of a filter) the slices become one dynamic slice at starts that depend on
+ * the position alone, which is a view like any other. So the terms are one product, with loops over them
+ * instead of a text for each.
+ * Invariant: nothing is multiplied that was not; only the order of additions changes. What is rounded to
+ * half floats after each term is left alone.
  */
 #include "prepare.h"
 
@@ -37,7 +38,8 @@ static bool alike_attrs(const Ins *i, const Ins *j, Diff *d)
         return false;
     if (i->op != OP_slice && i->op != OP_pad)
         return !memcmp(i->attr, j->attr, sizeof *i->attr * (size_t)i->nattr);
-    Ints a = ins_ints(i, 0), b = ins_ints(j, 0), x = ins_ints(i, 2), y = ins_ints(j, 2);        /* starts or lo; steps */
+    /* starts or lo; steps */
+    Ints a = ins_ints(i, 0), b = ins_ints(j, 0), x = ins_ints(i, 2), y = ins_ints(j, 2);
     if (d->n + a.n > DIFFS || memcmp(x.v, y.v, sizeof *x.v * (size_t)x.n))
         return false;
     for (int k = 0; k < a.n; k++)
@@ -48,7 +50,13 @@ static bool alike_attrs(const Ins *i, const Ins *j, Diff *d)
 static bool batches(int op)
 {
     switch (op) {
-    case OP_slice: case OP_reshape: case OP_transpose: case OP_broadcast: case OP_reverse: case OP_pad: case OP_dynamic_slice:
+    case OP_slice:
+    case OP_reshape:
+    case OP_transpose:
+    case OP_broadcast:
+    case OP_reverse:
+    case OP_pad:
+    case OP_dynamic_slice:
     case OP_dot:
         return true;
     default:
@@ -56,7 +64,8 @@ static bool batches(int op)
     }
 }
 
-/* The same instructions on the same operands, but for starts of slices and pads; d: by how much those differ. */
+/* The same instructions on the same operands, but for starts of slices and pads; d: by how much those
+ * differ. */
 static bool alike(Ref u, Ref v, Diff *d)
 {
     const Ins *i = def(u), *j = def(v);
@@ -101,7 +110,8 @@ static bool grid(const Ref *term, int n, Ints *lead)
 
 /* ==================== terms stacked along new leading axes */
 
-typedef struct Stack { Ref v; bool all; } Stack;        /* all: with the leading axes; else one value serves every term. 0: no */
+/* all: with the leading axes; else one value serves every term. 0: no */
+typedef struct Stack { Ref v; bool all; } Stack;
 
 static bool same_value(const Ref *v, int n)
 {
@@ -143,11 +153,13 @@ static Ref with_lead(const Ints *lead, Ref v)
     return Broadcast(v, ints_concat(*lead, type_shape(t)), ints_range(lead->n, lead->n + t->rank));
 }
 
-/* Slices that begin at different places: a slice along the axes where they do not, windows of what is left. */
+/* Slices that begin at different places: a slice along the axes where they do not, windows of what is
+ * left. */
 static Ref windows(const Ints *lead, const Ref *v, int n, Stack x)
 {
     const Ins *i = def(v[0]);
-    Ints first = ins_ints(i, 0), limit = ins_ints(i, 1), step = ins_ints(i, 2), from = first, to = first, size = first;
+    Ints first = ins_ints(i, 0), limit = ins_ints(i, 1), step = ins_ints(i, 2), from = first, to = first,
+         size = first;
     Ints lo = ints_fill(x.all ? lead->n : 0, 0), hi = x.all ? *lead : lo;
     int64_t *at = NEWS(int64_t, n * MAXRANK);
     if (lead->n * 2 + first.n > MAXRANK)
@@ -167,22 +179,27 @@ static Ref windows(const Ints *lead, const Ref *v, int n, Stack x)
     Ref s = starts(lead, n, at, first.n);
     Ref y = s ? Slice(x.v, ints_concat(lo, from), ints_concat(hi, to), ints_fill(lo.n + first.n, 1)) : 0;
     y = y ? DynamicSlice(y, s, size, ints_fill(lead->n, x.all)) : 0;
-    return y ? Slice(y, ints_fill(lead->n + size.n, 0), ints_concat(*lead, size), ints_concat(ints_fill(lead->n, 1), step)) : 0;
+    return y ? Slice(y, ints_fill(lead->n + size.n, 0), ints_concat(*lead, size),
+                   ints_concat(ints_fill(lead->n, 1), step)) :
+               0;
 }
 
 static Ref stacked_dot(const Ints *lead, const Ins *i, Stack x, Stack y)
 {
     int r = lead->n, rank;
-    Ints lc = ins_ints(i, 0), rc = ins_ints(i, 1), lb = ins_ints(i, 2), rb = ins_ints(i, 3), own = ints_range(0, r);
+    Ints lc = ins_ints(i, 0), rc = ins_ints(i, 1), lb = ins_ints(i, 2), rb = ins_ints(i, 3),
+         own = ints_range(0, r);
     lc = x.all ? shifted(lc, r) : lc, lb = x.all ? shifted(lb, r) : lb;
     rc = y.all ? shifted(rc, r) : rc, rb = y.all ? shifted(rb, r) : rb;
     bool both = x.all && y.all;
-    Ref z = Dot(x.v, y.v, lc, rc, both ? ints_concat(own, lb) : lb, both ? ints_concat(own, rb) : rb, (Dtype)ins_int(i, 4));
+    Ref z = Dot(x.v, y.v, lc, rc, both ? ints_concat(own, lb) : lb, both ? ints_concat(own, rb) : rb,
+        (Dtype)ins_int(i, 4));
     if (!z || both)
         return z;
     rank = typ(z)->rank;
     int at = x.all ? lb.n : lb.n + typ(x.v)->rank - lc.n - lb.n;        /* where the leading axes are */
-    Ints perm = ints_concat(ints_range(at, at + r), ints_concat(ints_range(0, at), ints_range(at + r, rank)));
+    Ints perm =
+        ints_concat(ints_range(at, at + r), ints_concat(ints_range(0, at), ints_range(at + r, rank)));
     return Transpose(z, perm);
 }
 
@@ -208,7 +225,8 @@ static Ref on_stacks(const Ints *lead, const Ins *i, const Stack *x, const Type 
         return stacked_dot(lead, i, x[0], x[1]);
     if (i->op == OP_dynamic_slice) {
         Ref s = x[1].all ? x[1].v : with_lead(lead, x[1].v);
-        return s ? DynamicSlice(v, s, ins_ints(i, 0), ints_concat(ints_fill(r, x[0].all), ins_ints(i, 1))) : 0;
+        return s ? DynamicSlice(v, s, ins_ints(i, 0), ints_concat(ints_fill(r, x[0].all), ins_ints(i, 1))) :
+                   0;
     }
     if (optab[i->op].element == IS_POINT)
         return stacked_pointwise(lead, i, x, t);
@@ -217,13 +235,16 @@ static Ref on_stacks(const Ints *lead, const Ins *i, const Stack *x, const Type 
     a = ins_ints(i, 0);
     switch (i->op) {
     case OP_slice:
-        return Slice(v, ints_concat(ints_fill(r, 0), a), ints_concat(*lead, ins_ints(i, 1)), ints_concat(ints_fill(r, 1), ins_ints(i, 2)));
+        return Slice(v, ints_concat(ints_fill(r, 0), a), ints_concat(*lead, ins_ints(i, 1)),
+            ints_concat(ints_fill(r, 1), ins_ints(i, 2)));
     case OP_reshape: return Reshape(v, ints_concat(*lead, a));
     case OP_transpose: return Transpose(v, ints_concat(own, shifted(a, r)));
-    case OP_broadcast: return Broadcast(v, ints_concat(*lead, a), ints_concat(own, shifted(ins_ints(i, 1), r)));
+    case OP_broadcast:
+        return Broadcast(v, ints_concat(*lead, a), ints_concat(own, shifted(ins_ints(i, 1), r)));
     case OP_reverse: return Reverse(v, shifted(a, r));
     case OP_pad:
-        return Pad(v, x[1].v, ints_concat(ints_fill(r, 0), a), ints_concat(ints_fill(r, 0), ins_ints(i, 1)), ints_concat(ints_fill(r, 0), ins_ints(i, 2)));
+        return Pad(v, x[1].v, ints_concat(ints_fill(r, 0), a), ints_concat(ints_fill(r, 0), ins_ints(i, 1)),
+            ints_concat(ints_fill(r, 0), ins_ints(i, 2)));
     default: return Reduce((Op)i->op, v, shifted(a, r));
     }
 }
@@ -297,7 +318,8 @@ static Ref side_by_side(Ref *term, int n, int d)
     if (!v)
         return 0;
     int r = lead.n, rank = lo.n;
-    v = Transpose(v, ints_concat(ints_range(r, r + d), ints_concat(ints_range(0, r), ints_range(r + d, r + rank))));
+    v = Transpose(
+        v, ints_concat(ints_range(r, r + d), ints_concat(ints_range(0, r), ints_range(r + d, r + rank))));
     Ints shape = type_shape(typ(x[0]));
     shape.v[d] *= n;
     lo.v[d] = pad_lo(term[0], d), hi.v[d] = pad_hi(term[n - 1], d);
@@ -332,7 +354,8 @@ static Ref overlapping(const Ref *term, int n, const bool *vary)
     if (!s.v || !s.all || !from)
         return 0;
     int r = lead.n;
-    Ref v = Pad(s.v, zero, ints_concat(ints_fill(r, 0), before), ints_concat(ints_fill(r, 0), after), ints_fill(r + lo.n, 0));
+    Ref v = Pad(s.v, zero, ints_concat(ints_fill(r, 0), before), ints_concat(ints_fill(r, 0), after),
+        ints_fill(r + lo.n, 0));
     v = v ? DynamicSlice(v, from, size, ints_fill(r, 1)) : 0;
     return v ? outer_pad(Sum(v, ints_range(0, r)), zero, lo, hi) : 0;
 }
@@ -370,8 +393,9 @@ static Ref sum_of_dots(const Ref *term, int n)
         return 0;
     int r = lead.n;
     Ints own = ints_range(0, r);
-    return Dot(a.v, b.v, ints_concat(own, shifted(ins_ints(i, 0), r)), ints_concat(own, shifted(ins_ints(i, 1), r)),
-               shifted(ins_ints(i, 2), r), shifted(ins_ints(i, 3), r), (Dtype)ins_int(i, 4));
+    return Dot(a.v, b.v, ints_concat(own, shifted(ins_ints(i, 0), r)),
+        ints_concat(own, shifted(ins_ints(i, 1), r)), shifted(ins_ints(i, 2), r), shifted(ins_ints(i, 3), r),
+        (Dtype)ins_int(i, 4));
 }
 
 /* Terms that are alike as one value; 0: they stay. */

@@ -2,9 +2,10 @@
  * region_run.c - the form that a region takes.
  *
  * In:  a region whose bodies are expanded.
- * Out: lanes (a kernel whose loop carries the elements of the state in registers), rows (a kernel with the state
- *      in private rows), steps (plans that are repeated, or chosen, by the plan around them), or the matrix form
- *      (a rewriting, prepare_region.c).
+ * Out: lanes (a kernel whose loop carries the elements of the state in registers), rows (a kernel with the
+ * state
+ *      in private rows), steps (plans that are repeated, or chosen, by the plan around them), or the matrix
+ *      form (a rewriting, prepare_region.c).
  * Invariant: the answer depends on the region and the target alone, so that preparing and scheduling agree.
  */
 #include "prepare.h"
@@ -98,7 +99,9 @@ static bool phases(const Graph *g)
             idx[d] = form_a(o[d]);
         Demand d[2];
         int nk, nd = elem_reduce(g, i, idx, &ks, &nk, d);
-        DemandWalk w = { .g = g, .visit = nested, .ctx = (void *)(uintptr_t)vars_of(ks, nk), .computed = true };
+        DemandWalk w = {
+            .g = g, .visit = nested, .ctx = (void *)(uintptr_t)vars_of(ks, nk), .computed = true
+        };
         for (int k = 0; k < nd; k++)
             if (demand_walk(&w, d[k].v, d[k].idx, 0, NULL))
                 return false;
@@ -108,7 +111,8 @@ static bool phases(const Graph *g)
 
 static bool fits_rows(const Machine *m, const Region *r, const Graph *g)
 {
-    if (r->kind != SCAN || !m->state_row || body_state(g, r, false) > (double)m->state_row || !lanes_run(m, g, false))
+    if (r->kind != SCAN || !m->state_row || body_state(g, r, false) > (double)m->state_row ||
+        !lanes_run(m, g, false))
         return false;
     for (int n = 0; n < g->nins; n++)
         if (g->ins[n]->op == OP_data)

@@ -2,8 +2,8 @@
  * grid.c - what a work-item does of a kernel: blocks of each axis, and how many of them.
  *
  * In:  a specification whose vector, blocks and work are chosen. Out: its axes.
- * Axes are taken innermost first: whole loops until a work-item has work enough or its part of the whole, then a chunk; the
- * rest is the grid.
+ * Axes are taken innermost first: whole loops until a work-item has work enough or its part of the whole,
+ * then a chunk; the rest is the grid.
  */
 #include "schedule.h"
 
@@ -61,7 +61,8 @@ void spec_grid(Spec *s)
     for (int j = 0; j < (s->flat ? 1 : s->nouter); j++) {
         const Atom *a = s->flat ? s->flat : s->outer[j];
         int64_t size = block_size(s, a);
-        s->axis[s->naxis++] = (OuterAxis){ .a = a, .n = a->hi + 1, .size = size, .blocks = (a->hi + size) / size };
+        s->axis[s->naxis++] =
+            (OuterAxis){ .a = a, .n = a->hi + 1, .size = size, .blocks = (a->hi + size) / size };
         s->total *= (double)s->axis[j].blocks;
     }
     if (s->total > 0)                           /* else it has no elements */

@@ -2,9 +2,9 @@
  * join.c - small kernels that follow one another become one.
  *
  * In:  a plan whose launches are specifications. Out: the same with fewer launches.
- * A launch costs more than what several cores would save on little work: on processors, such kernels are one work-item of one
- * kernel. Elsewhere those of which none reads what another writes stand side by side, each with its work-items. Not long code,
- * which compilers take their time for and which may occur again.
+ * A launch costs more than what several cores would save on little work: on processors, such kernels are one
+ * work-item of one kernel. Elsewhere those of which none reads what another writes stand side by side, each
+ * with its work-items. Not long code, which compilers take their time for and which may occur again.
  */
 #include "schedule.h"
 
@@ -12,7 +12,8 @@ static double join_work(const Machine *m) { return (double)(m->launch ? m->launc
 
 static bool small(const Spec *s, const Machine *m)
 {
-    return s->kind != SPEC_SORT && !s->chunk && s->total <= join_work(m) && (m->launch || (s->reads.v && s->total > 0));
+    return s->kind != SPEC_SORT && !s->chunk && s->total <= join_work(m) &&
+        (m->launch || (s->reads.v && s->total > 0));
 }
 
 /* Does b load or store what a stores? */

@@ -3,8 +3,8 @@
  *
  * In:  roots in the order of their values; what is stored is decided.
  * Out: groups of roots in an order in which each finds what it reads; a group is one kernel.
- * Roots become one kernel when their outer spaces are equal, no kernel between them needs one and feeds the other,
- * and they share a load or read one another at the same index, or are tiny.
+ * Roots become one kernel when their outer spaces are equal, no kernel between them needs one and feeds the
+ * other, and they share a load or read one another at the same index, or are tiny.
  */
 #include "schedule.h"
 
@@ -15,7 +15,8 @@
 typedef struct Merge {
     Sched *s;
     Group *g; int n, cap;
-    uint64_t **dep, **rev; int words;           /* by group: the groups it needs, and that need it, transitively */
+    /* by group: the groups it needs, and that need it, transitively */
+    uint64_t **dep, **rev; int words;
     int *where;                                 /* by value: group + 1 */
     Seen *reads;                                /* by group: (value, index) that it loads */
     int exchange;                               /* the last group so far that exchanges something, + 1 */
@@ -71,7 +72,8 @@ static bool may_join(Merge *m, const Root *r, int n, const uint64_t *need)
 {
     const Group *k = &m->g[n];
     const Machine *most = m->s->target->machine;
-    if (r->code > most->merged_piece && k->code > most->merged_piece && k->code + r->code > most->merged_code)
+    if (r->code > most->merged_piece && k->code > most->merged_piece &&
+        k->code + r->code > most->merged_code)
         return false;
     bool mine = false, share = false, heavy = is_contraction(m->s, r->v);
     for (int j = 0; j < k->n; j++) {
@@ -99,7 +101,8 @@ static bool may_join(Merge *m, const Root *r, int n, const uint64_t *need)
             varies = varies || !form_const(x->idx->f[d]);
         share = share && varies;
     }
-    if (r->space->vol <= (double)most->tiny && k->n < most->tiny_roots)  /* a launch costs more than all of it */
+    /* a launch costs more than all of it */
+    if (r->space->vol <= (double)most->tiny && k->n < most->tiny_roots)
         share = true;
     return (mine || share) && !(heavy && r->space->n > 1 && !mine);
 }

@@ -2,10 +2,10 @@
  * schedule.c - graph in, plan out: what is stored, which kernel computes what, in which order.
  *
  * In:  a graph and what the device can do. Out: a Plan, or NULL after an error.
- * One reverse pass over the values. Every value has a set of demands; from them follows how often each element would be
- * evaluated; the value is stored if recomputing costs more than a store and the loads, else its demands pass
- * through its element rule to its operands. Stored values (roots) with the same outer space that demand the same
- * things become one kernel.
+ * One reverse pass over the values. Every value has a set of demands; from them follows how often each
+ * element would be evaluated; the value is stored if recomputing costs more than a store and the loads, else
+ * its demands pass through its element rule to its operands. Stored values (roots) with the same outer space
+ * that demand the same things become one kernel.
  * Invariant: everything is decided before a line of kernel is written; the same graph gives the same plan.
  */
 #include "schedule.h"
@@ -63,7 +63,8 @@ static int decide_all(Sched *s)
         const Ins *i = s->g->ins[n];
         bool live = false;
         for (int k = 0; k < i->nout; k++)
-            live = live || s->need[i->out + (Ref)k].n || s->out[i->out + (Ref)k] || s->force[i->out + (Ref)k];
+            live =
+                live || s->need[i->out + (Ref)k].n || s->out[i->out + (Ref)k] || s->force[i->out + (Ref)k];
         if (!live)
             continue;
         if (optab[i->op].element == IS_OWN) {
@@ -86,7 +87,8 @@ Buffer *schedule_buffer(Sched *s, SlotKind kind, Dtype dt, int64_t size, const c
     return b;
 }
 
-static void place(Sched *s, Ref v, SlotKind kind, int index, const char *name, const Layout *l, int64_t steps)
+static void place(
+    Sched *s, Ref v, SlotKind kind, int index, const char *name, const Layout *l, int64_t steps)
 {
     const Type *t = &s->g->type[v];
     Layout *own = arena_copy(l, sizeof *l);
@@ -97,13 +99,17 @@ static void place(Sched *s, Ref v, SlotKind kind, int index, const char *name, c
     s->plan->slot[s->stored[v].buf->slot].index = index;
 }
 
-static const Layout *natural(const Graph *g, Ref v) { return layout_natural(g->type[v].dim, g->type[v].rank); }
+static const Layout *natural(const Graph *g, Ref v)
+{
+    return layout_natural(g->type[v].dim, g->type[v].rank);
+}
 
 static void place_inputs(Sched *s, Bounds b)
 {
     const Graph *g = s->g;
     for (int k = 0; k < g->nin; k++)
-        place(s, g->in[k], SLOT_ARG, k, arena_text("a%d", k), natural(g, g->in[k]), k >= b.first_x ? b.steps : 0);
+        place(s, g->in[k], SLOT_ARG, k, arena_text("a%d", k), natural(g, g->in[k]),
+            k >= b.first_x ? b.steps : 0);
     for (int n = 0, c = 0; n < g->nins; n++)
         if (g->ins[n]->op == OP_data) {
             Ref v = g->ins[n]->out;
@@ -130,7 +136,8 @@ static bool place_carry(Sched *s, const Bounds *b, int k)
 static void place_results(Sched *s, Bounds b)
 {
     const Graph *g = s->g;
-    int *same = NEWS(int, g->nval), *alias = NEWS(int, g->nout);        /* same: by value, the alias of its next use; 0: none yet */
+    /* same: by value, the alias of its next use; 0: none yet */
+    int *same = NEWS(int, g->nval), *alias = NEWS(int, g->nout);
     for (int j = 0; j < g->nin; j++)
         same[g->in[j]] = j + 1;
     s->plan->alias = alias;
@@ -178,7 +185,8 @@ static void place_roots(Sched *s)
                 if (r->live[k])
                     place_temp(s, r->v + (Ref)k, r->kind == ROOT_INS && r->spec == SPEC_LANES);
     }
-    for (Ref v = 1; v < (Ref)s->g->nval; v++)   /* nothing computes what has no elements, but it is an operand */
+    /* nothing computes what has no elements, but it is an operand */
+    for (Ref v = 1; v < (Ref)s->g->nval; v++)
         if (s->force[v] && !type_size(&s->g->type[v]))
             place_temp(s, v, false);
 }
@@ -204,7 +212,8 @@ void schedule_kernel(Sched *s, Spec *spec, Loc loc)
         return;
     Spec **list = NEW(Spec *);
     *list = spec;
-    *plan_step(s->plan, S_LAUNCH) = (Step){ .kind = S_LAUNCH, .spec = list, .nspec = 1, .loc = loc, .note = spec_note(spec, packed) };
+    *plan_step(s->plan, S_LAUNCH) =
+        (Step){ .kind = S_LAUNCH, .spec = list, .nspec = 1, .loc = loc, .note = spec_note(spec, packed) };
 }
 
 static Refs reads_of(const Group *g)
@@ -238,8 +247,8 @@ static void kernel_of(Sched *s, const char *name, const Group *g)
     schedule_kernel(s, spec, i->loc);
 }
 
-/* Carries that the body changes in place become captures of it; the others move up. new_arg, new_result: by the number
- * before. */
+/* Carries that the body changes in place become captures of it; the others move up. new_arg, new_result: by
+ * the number before. */
 static void bind_in_place(Plan *body, const int *new_arg, const int *new_result)
 {
     int *alias = NEWS(int, body->nresult), n = 0;
@@ -267,12 +276,14 @@ static void copy_step(Sched *s, int from, int to, Loc loc)
     st->out[0] = to;
 }
 
-/* Operands and results of the step, as its bodies number them; carries in place are first copied to where they end. */
+/* Operands and results of the step, as its bodies number them; carries in place are first copied to where
+ * they end. */
 static void bind_step(Sched *s, Step *st, const Ins *i)
 {
     const Region *r = i->region;
     const Plan *last = st->body[st->nbody - 1];
-    int nc = region_nloop(r), nin_place = 0, at, *new_arg = NEWS(int, i->nin), *new_result = NEWS(int, i->nout);
+    int nc = region_nloop(r), nin_place = 0, at, *new_arg = NEWS(int, i->nin),
+        *new_result = NEWS(int, i->nout);
     bool loop = r->kind == SCAN || r->kind == WHILE;
     for (int k = 0; loop && k < nc; k++)
         nin_place += last->alias[k] >= 0;
@@ -310,9 +321,18 @@ static void step_of(Sched *s, const char *name, const Ins *i)
 {
     const Region *r = i->region;
     int nc = region_nloop(r);
-    Step st = { .kind = r->kind == SCAN ? S_LOOP : r->kind == WHILE ? S_WHILE : S_BRANCH, .body = NEWS(Plan *, i->nsub),
-                .nbody = i->nsub, .trip = r->length, .reverse = r->reverse, .in = NEWS(int, i->nin), .nin = i->nin,
-                .out = NEWS(int, i->nout), .loc = i->loc, .note = name };
+    Step st = { .kind = r->kind == SCAN ? S_LOOP :
+            r->kind == WHILE            ? S_WHILE :
+                                          S_BRANCH,
+        .body = NEWS(Plan *, i->nsub),
+        .nbody = i->nsub,
+        .trip = r->length,
+        .reverse = r->reverse,
+        .in = NEWS(int, i->nin),
+        .nin = i->nin,
+        .out = NEWS(int, i->nout),
+        .loc = i->loc,
+        .note = name };
     for (int k = 0; k < i->nsub; k++) {
         Bounds b = { .body = true };
         if (r->kind == SCAN)
@@ -337,9 +357,17 @@ static void step_of(Sched *s, const char *name, const Ins *i)
 /* What shards give one another, by the names that collectives have there. */
 static void exchange_of(Sched *s, const Ins *i)
 {
-    Step st = { .kind = S_EXCHANGE, .in = NEWS(int, i->nin), .nin = i->nin, .out = NEWS(int, 1), .nout = 1, .loc = i->loc,
-                .name = op_axis_name(i), .note = op_axis_name(i),
-                .swap = i->op == OP_all_gather ? SWAP_GATHER : i->op == OP_all_to_all ? SWAP_DEAL : SWAP_PERMUTE };
+    Step st = { .kind = S_EXCHANGE,
+        .in = NEWS(int, i->nin),
+        .nin = i->nin,
+        .out = NEWS(int, 1),
+        .nout = 1,
+        .loc = i->loc,
+        .name = op_axis_name(i),
+        .note = op_axis_name(i),
+        .swap = i->op == OP_all_gather ? SWAP_GATHER :
+            i->op == OP_all_to_all     ? SWAP_DEAL :
+                                         SWAP_PERMUTE };
     for (int k = 0; k < i->nin; k++)
         st.in[k] = s->stored[i->in[k]].buf->slot;
     st.out[0] = s->stored[i->out].buf->slot;
@@ -359,8 +387,14 @@ static void host_step(Sched *s, const char *name, const Ins *i)
 {
     HostIns *x = NEW(HostIns);
     *x = (HostIns){ i, NEWS(const Type *, i->nin), &s->g->type[i->out] };
-    Step st = { .kind = S_HOST, .in = NEWS(int, i->nin), .nin = i->nin, .out = NEWS(int, i->nout), .nout = i->nout,
-                .host = { run_host, x }, .loc = i->loc, .note = name };
+    Step st = { .kind = S_HOST,
+        .in = NEWS(int, i->nin),
+        .nin = i->nin,
+        .out = NEWS(int, i->nout),
+        .nout = i->nout,
+        .host = { run_host, x },
+        .loc = i->loc,
+        .note = name };
     for (int k = 0; k < i->nin; k++) {
         x->t[k] = &s->g->type[i->in[k]];
         st.in[k] = s->stored[i->in[k]].buf->slot;
@@ -407,10 +441,18 @@ Plan *schedule_graph(const Graph *g0, const Target *t, const char *prefix, Bound
     if (!g)
         return NULL;
     int n = g->nval, ngroup;
-    Sched s = { .g = g, .target = t, .plan = NEW(Plan), .prefix = *prefix ? arena_text("%s_", prefix) : "",
-                .stored = NEWS(Place, n), .need = NEWS(Needs, n), .out = NEWS(bool, n), .force = NEWS(bool, n),
-                .natural = NEWS(bool, n), .depth = NEWS(int, n), .packed = NEWS(Place *, n),
-                .instead = NEWS(Place, n) };
+    Sched s = { .g = g,
+        .target = t,
+        .plan = NEW(Plan),
+        .prefix = *prefix ? arena_text("%s_", prefix) : "",
+        .stored = NEWS(Place, n),
+        .need = NEWS(Needs, n),
+        .out = NEWS(bool, n),
+        .force = NEWS(bool, n),
+        .natural = NEWS(bool, n),
+        .depth = NEWS(int, n),
+        .packed = NEWS(Place *, n),
+        .instead = NEWS(Place, n) };
     s.plan->narg = g->nin;
     s.plan->nresult = g->nout;
     place_inputs(&s, b);

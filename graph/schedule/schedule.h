@@ -8,7 +8,8 @@
 #include "prepare.h"
 #include "spec.h"
 
-/* Who evaluates a value: the root's outer space (of that root alone), the loops inside, the symbolic index. */
+/* Who evaluates a value: the root's outer space (of that root alone), the loops inside, the symbolic
+ * index. */
 typedef struct Need { const Vars *space; Ref root; const Vars *loops; const Idx *idx; } Need;
 typedef struct Needs { Need *k; int n, cap; } Needs;
 
@@ -17,11 +18,13 @@ typedef enum RootKind { ROOT_VALUE, ROOT_SUMS, ROOT_INS, ROOT_STEPS } RootKind;
 typedef struct Root {
     RootKind kind;
     Ref v;                                      /* what is stored (SUMS: partial sums of x) */
-    /* SUMS; INS: of the shape of the result of ins, a function of it, stored in its stead as v; 0: v is the result */
+    /* SUMS; INS: of the shape of the result of ins, a function of it, stored in its stead as v; 0: v is the
+     * result */
     Ref x; int64_t chunk;
     const Vars *space, *inner; const Idx *idx;  /* outer variables, loops inside, index of v */
     const Ins *ins; SpecKind spec; bool *live;  /* INS, STEPS */
-    Need *read; int nread; Seen reads; int code;        /* merge.c: stored values that it loads; cost of its instructions */
+    /* merge.c: stored values that it loads; cost of its instructions */
+    Need *read; int nread; Seen reads; int code;
 } Root;
 
 typedef struct Sched {
@@ -38,7 +41,8 @@ typedef struct Sched {
 } Sched;
 
 void need_add(Sched *, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n);
-bool index_only(const Sched *, Ref v);          /* a function of the index alone: nothing to gain from storing it */
+/* a function of the index alone: nothing to gain from storing it */
+bool index_only(const Sched *, Ref v);
 bool store_pays(const Sched *, const Ins *, Ref v);
 Root *root_value(Sched *, Ref v);
 Root *root_sums(Sched *, const Ins *);          /* NULL: not such a sum */
@@ -49,13 +53,15 @@ Group *merge_roots(Sched *, int *n);
 /* Copies that the kernel wants of its operands become kernels before it. */
 Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, Refs made);
 Spec *shape_ins(Sched *, const char *name, const Root *);
-Spec *shape_sort(Sched *, Spec *, Loc);                 /* the same of a sort; its kernels but the last one are steps */
+/* the same of a sort; its kernels but the last one are steps */
+Spec *shape_sort(Sched *, Spec *, Loc);
 void schedule_kernel(Sched *, Spec *, Loc);     /* a step */
 void spec_grid(Spec *);                         /* its axes, and the work of all */
 void spec_alone(Spec *);                        /* one work-item does it */
 Buffer *schedule_buffer(Sched *, SlotKind, Dtype, int64_t size, const char *name);
 
-void join_plan(Plan *, const Machine *);        /* small kernels that follow one another become one (join.c) */
+/* small kernels that follow one another become one (join.c) */
+void join_plan(Plan *, const Machine *);
 Plan *schedule_graph(const Graph *, const Target *, const char *prefix, Bounds);
 
 #endif

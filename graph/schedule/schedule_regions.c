@@ -1,7 +1,8 @@
 /*
  * schedule_regions.c - roots of regions, of steps and of own shapes.
  *
- * In:  an instruction that is a kernel or a step by itself. Out: its root; what it wants to find in memory is forced to be stored.
+ * In:  an instruction that is a kernel or a step by itself. Out: its root; what it wants to find in memory
+ * is forced to be stored.
  */
 #include "schedule.h"
 
@@ -126,8 +127,8 @@ static void force_reductions(Sched *s, Ref v, Seen *seen)
     }
 }
 
-/* Few instructions a step of `a` on what is stored or will be, each `stride` elements after the last; what does not depend on a is
- * evaluated outside of its loop. Negative: more than that. */
+/* Few instructions a step of `a` on what is stored or will be, each `stride` elements after the last; what
+ * does not depend on a is evaluated outside of its loop. Negative: more than that. */
 static int few_along(const Sched *s, Ref v, const Form *idx, const Atom *a, int64_t stride, int budget)
 {
     const Graph *g = s->g;
@@ -146,15 +147,17 @@ static int few_along(const Sched *s, Ref v, const Form *idx, const Atom *a, int6
     return budget;
 }
 
-/* All that is done with running values is a map that takes few instructions an element: its root, which they then store instead
- * of themselves. *x: what the map stores before it is reshaped, of the shape of the running values. */
+/* All that is done with running values is a map that takes few instructions an element: its root, which they
+ * then store instead of themselves. *x: what the map stores before it is reshaped, of the shape of the
+ * running values. */
 static Root *map_after(Sched *s, const Ins *i, Ref *x)
 {
     const Graph *g = s->g;
     const Type *t = &g->type[i->out];
     const Need *n = s->need[i->out].k;
     Root *r = NULL;
-    if (i->op == OP_scatter || i->op == OP_sort || s->out[i->out] || s->force[i->out] || s->need[i->out].n != 1)
+    if (i->op == OP_scatter || i->op == OP_sort || s->out[i->out] || s->force[i->out] ||
+        s->need[i->out].n != 1)
         return NULL;
     for (int k = 0; k < s->nroot && !r; k++)
         r = s->root[k]->kind == ROOT_VALUE && s->root[k]->v == n->root ? s->root[k] : NULL;
@@ -163,7 +166,8 @@ static Root *map_after(Sched *s, const Ins *i, Ref *x)
     const Type *u = &g->type[r->v];
     for (*x = r->v; g->def[*x]->op == OP_reshape;)
         *x = g->def[*x]->in[0];
-    bool same = g->type[*x].rank == t->rank && !memcmp(g->type[*x].dim, t->dim, sizeof *t->dim * (size_t)t->rank);
+    bool same =
+        g->type[*x].rank == t->rank && !memcmp(g->type[*x].dim, t->dim, sizeof *t->dim * (size_t)t->rank);
     if (!same || form_linear(n->idx->f, t->dim, t->rank) != form_linear(r->idx->f, u->dim, u->rank))
         return NULL;
     const Atom *const *o = elem_space("o", t->dim, t->rank, 0), *along = o[ins_int(i, 0)];
@@ -185,7 +189,13 @@ static Root *root_own(Sched *s, const Ins *i)
     Root *root = map_after(s, i, &x);
     if (root) {
         Seen met = { 0 };
-        *root = (Root){ .kind = ROOT_INS, .v = root->v, .x = x, .ins = i, .space = space, .inner = root->inner, .live = NEWS(bool, 1) };
+        *root = (Root){ .kind = ROOT_INS,
+            .v = root->v,
+            .x = x,
+            .ins = i,
+            .space = space,
+            .inner = root->inner,
+            .live = NEWS(bool, 1) };
         root->live[0] = true;
         force_reductions(s, x, &met);
     } else
@@ -214,7 +224,8 @@ Root *root_ins(Sched *s, const Ins *i)
     case RUN_ROWS: return root_lanes(s, i, true);
     case RUN_STEPS: return root_steps(s, i);
     default:
-        error_set(E_INTERNAL, "a region of kind %d with lanes was not rewritten before scheduling", i->region->kind);
+        error_set(E_INTERNAL, "a region of kind %d with lanes was not rewritten before scheduling",
+            i->region->kind);
         return NULL;
     }
 }

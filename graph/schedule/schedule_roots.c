@@ -1,11 +1,12 @@
 /*
- * schedule_roots.c - the outer space of what is stored: which dimensions are the work, which are loops inside.
+ * schedule_roots.c - the outer space of what is stored: which dimensions are the work, which are loops
+ * inside.
  *
  * In:  a value to be stored.
  * Out: a Root: outer variables, inner variables, the index of the value in both.
- * The outer space is the smallest set of dimensions (of at least 16 elements, or any where all is little) that the first
- * reductions on each path depend on; what is behind a reduction is that reduction's affair. All dimensions for a map or a
- * contraction; a record's never.
+ * The outer space is the smallest set of dimensions (of at least 16 elements, or any where all is little)
+ * that the first reductions on each path depend on; what is behind a reduction is that reduction's affair.
+ * All dimensions for a map or a contraction; a record's never.
  */
 #include "schedule.h"
 
@@ -17,7 +18,8 @@ typedef struct Found { uint32_t dims; Ref v; double space; bool own; } Found;
 
 typedef struct Dims {
     const Graph *g; const bool *force; const Machine *m;
-    int rank; const int64_t *dim; const Atom *ph[MAXRANK];      /* a placeholder for each dimension that is not 1 */
+    /* a placeholder for each dimension that is not 1 */
+    int rank; const int64_t *dim; const Atom *ph[MAXRANK];
     uint32_t dims;                              /* those dimensions */
     Found *found; int nfound, cap;
     uint32_t *dear; int ndear, dear_cap;        /* dimensions that each dear value met depends on */
@@ -117,7 +119,7 @@ static uint32_t rows_of(const Dims *w)
         const Found *f = &w->found[k];
         int n = __builtin_popcount(f->dims);
         bool fits = f->own && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) &&
-                    (dims_vol(w, f->dims) >= (double)w->m->share || dims_vol(w, w->dims) <= (double)w->m->alone);
+            (dims_vol(w, f->dims) >= (double)w->m->share || dims_vol(w, w->dims) <= (double)w->m->alone);
         /* of equal size: the one whose first dimensions come first */
         if (fits && (n < size || (n == size && (f->dims ^ best) & f->dims & -(f->dims ^ best))))
             best = f->dims, size = n;
@@ -188,7 +190,8 @@ Root *root_value(Sched *s, Ref v)
 
 /* ==================== sums over rows */
 
-/* Partial sums over chunks of rows (made by split_reduction): outer the rows, inside a private row of sums. */
+/* Partial sums over chunks of rows (made by split_reduction): outer the rows, inside a private row of
+ * sums. */
 Root *root_sums(Sched *s, const Ins *i)
 {
     const Graph *g = s->g;
@@ -204,9 +207,11 @@ Root *root_sums(Sched *s, const Ins *i)
     for (int k = 2; k < t->rank; k++)
         sums *= rows[k - 1] = t->dim[k];
     rows[0] = t->dim[0] * t->dim[1];
-    if (t->rank < 3 || !row_of_sums(s->target->machine, (double)sums, rows[0]) || outer_product(g, i->in[0], 2, (int)s->target->machine->dear, NULL))
+    if (t->rank < 3 || !row_of_sums(s->target->machine, (double)sums, rows[0]) ||
+        outer_product(g, i->in[0], 2, (int)s->target->machine->dear, NULL))
         return NULL;
-    const Atom *const *o = elem_space("o", rows, 1, 0), *const *k = elem_space("k", rows + 1, t->rank - 2, 1);
+    const Atom *const *o = elem_space("o", rows, 1, 0),
+                      *const *k = elem_space("k", rows + 1, t->rank - 2, 1);
     Root *r = NEW(Root);
     *r = (Root){ .kind = ROOT_SUMS, .v = i->out, .x = d->in[0], .chunk = t->dim[1], .space = vars_of(o, 1),
                  .inner = vars_of(k, t->rank - 2) };

@@ -4,12 +4,12 @@
  * In:  a value and the demands on it: who evaluates it, in which outer space, inside which loops, at which
  *      symbolic index.
  * Out: whether recomputing costs more than a store and the loads.
- * Evaluations are the product of all loops up to the innermost that the index depends on, once for each distinct
- * index: so exp(b)[j] inside loops (i, j) counts n * m times although it depends on j alone.
+ * Evaluations are the product of all loops up to the innermost that the index depends on, once for each
+ * distinct index: so exp(b)[j] inside loops (i, j) counts n * m times although it depends on j alone.
  */
 #include "schedule.h"
 
-#define MANY_NEEDS  96                          /* more distinct demands than this are not worth telling apart */
+#define MANY_NEEDS 96 /* more distinct demands than this are not worth telling apart */
 
 void need_add(Sched *s, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n)
 {
@@ -18,11 +18,13 @@ void need_add(Sched *s, Ref v, const Vars *space, Ref root, const Vars *loops, c
     if (seen_add(&s->needed, v | (uint64_t)root << 32, PTR(space), PTR(loops), PTR(i)))
         PUSH(d->k, d->n, d->cap, (Need){ space, root, loops, i });
     const Atom **e;
-    for (int k = 0, m = elems_of(idx, n, &e); k < m; k++)       /* computed indices are elements of values too */
+    /* computed indices are elements of values too */
+    for (int k = 0, m = elems_of(idx, n, &e); k < m; k++)
         need_add(s, e[k]->v, space, root, loops, e[k]->idx, e[k]->nidx);
 }
 
-/* What is left of a budget after a value that is a function of the index alone; negative if it is not, or costs more. */
+/* What is left of a budget after a value that is a function of the index alone; negative if it is not, or
+ * costs more. */
 static double index_budget(const Graph *g, Ref v, double budget)
 {
     while (budget >= 0) {
@@ -45,10 +47,13 @@ static double index_budget(const Graph *g, Ref v, double budget)
     return -1;
 }
 
-bool index_only(const Sched *s, Ref v) { return index_budget(s->g, v, (double)s->target->machine->index_code) >= 0; }
+bool index_only(const Sched *s, Ref v)
+{
+    return index_budget(s->g, v, (double)s->target->machine->index_code) >= 0;
+}
 
-/* How often elements are evaluated. Roots with the same outer space may become one kernel and share what is cheap; a
- * contraction is not left to that hope (apart). */
+/* How often elements are evaluated. Roots with the same outer space may become one kernel and share what is
+ * cheap; a contraction is not left to that hope (apart). */
 static double evaluations(const Needs *d, bool apart)
 {
     double sum = 0;
@@ -83,8 +88,8 @@ static bool nobody_shares(const Machine *m, const Needs *d, double space, double
     return false;
 }
 
-/* Products whose batch is summed: pieces of a long contraction, each short enough for its operands to stay in a cache. Inside the
- * loop of the sum they would all be streamed for each block of results. */
+/* Products whose batch is summed: pieces of a long contraction, each short enough for its operands to stay
+ * in a cache. Inside the loop of the sum they would all be streamed for each block of results. */
 static bool in_pieces(const Machine *m, const Graph *g, const Needs *d, const Ins *i, double cost)
 {
     int nb = 0;
@@ -114,7 +119,8 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
         return false;
     if (index_only(s, v))
         return false;
-    /* Cuts of a regular chain are one kernel. Walks over operands that are recursions are of this depth at most. */
+    /* Cuts of a regular chain are one kernel. Walks over operands that are recursions are of this depth at
+     * most. */
     if (d->n > MANY_NEEDS || s->depth[v] > (cost > 0 ? m->deep : m->deep + m->deep / 4))
         return true;
     if (cost == 0)

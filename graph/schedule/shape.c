@@ -1,10 +1,11 @@
 /*
  * shape.c - the shape of a kernel: vector axis, register blocks, packed operands, by counting loads.
  *
- * In:  the outer space and the stores of a kernel. Out: its Spec. Copies that it wants of operands are made before it.
- * The vector axis is the outer variable, or none (the innermost loop), for which loads and stores cost least.
- * Blocks: of strided neighbours (they become block loads), of axes that half of a reduction's loads do not depend
- * on (register tiles), of dimensions up to 4.
+ * In:  the outer space and the stores of a kernel. Out: its Spec. Copies that it wants of operands are made
+ * before it. The vector axis is the outer variable, or none (the innermost loop), for which loads and stores
+ * cost least.
+ * Blocks: of strided neighbours (they become block loads), of axes that half of a reduction's loads do not
+ * depend on (register tiles), of dimensions up to 4.
  */
 #include "traffic.h"
 
@@ -100,7 +101,9 @@ static double axis_cost(const Traffic *t, const Vars *space, const Atom *a)
     double c = a ? 0 : m->sum_across * t->nred;
     for (int k = 0; k < t->nload; k++) {
         const Load *l = &t->load[k];
-        const Atom *v = a ? a : l->loops->n && atom_extent(loops_phase(l->loops)) >= W ? loops_phase(l->loops) : NULL;
+        const Atom *v = a                                          ? a :
+            l->loops->n && atom_extent(loops_phase(l->loops)) >= W ? loops_phase(l->loops) :
+                                                                     NULL;
         double u = v ? load_cost(m, l->f, v) : (double)m->load_far;
         if (v && u > 1 && !l->store && packable(t, l, space, v))
             u = 1 + m->packed_copy / uses(t, l, space);
@@ -133,7 +136,8 @@ static void choose_axis(Spec *spec, const Traffic *t, const Vars *space)
 
 static int64_t common_divisor(int64_t a, int64_t b) { return b ? common_divisor(b, a % b) : a; }
 
-/* Do rows that a loop goes through come to the same sets of the second cache, so that a panel of them would not stay there? */
+/* Do rows that a loop goes through come to the same sets of the second cache, so that a panel of them would
+ * not stay there? */
 static bool rows_collide(const Traffic *t, const Load *l)
 {
     const Machine *m = machine(t);
@@ -155,8 +159,8 @@ static int pack_dim(const Spec *spec, const Traffic *t, const Load *l, const Var
         return -1;
     const Type *type = &t->s->g->type[l->v];
     int64_t k = form_coef(l->f, a);
-    bool apart = k == 1 && spec->vec && l->loops->n && bytes_of(type) > machine(t)->stay && rows_collide(t, l) &&
-                 uses(t, l, space) >= (double)machine(t)->panel_uses;
+    bool apart = k == 1 && spec->vec && l->loops->n && bytes_of(type) > machine(t)->stay &&
+        rows_collide(t, l) && uses(t, l, space) >= (double)machine(t)->panel_uses;
     if (!apart && (k == 0 || k == 1))
         return -1;
     if (!packable(t, l, space, a))
@@ -222,7 +226,8 @@ static void pack_operands(Sched *s, Spec *spec, Traffic *t, const Vars *space)
         instead[todo[k].v] = pack(s, spec->name, todo[k].v, todo[k].dim, todo[k].panels);
     for (int k = 0; k < t->nload; k++)
         if (t->load[k].v && instead[t->load[k].v].buf)
-            t->load[k].f = layout_form(instead[t->load[k].v].layout, NULL, t->load[k].idx->f, t->load[k].idx->n, NULL);
+            t->load[k].f =
+                layout_form(instead[t->load[k].v].layout, NULL, t->load[k].idx->f, t->load[k].idx->n, NULL);
     spec->instead = instead;
 }
 
@@ -261,14 +266,16 @@ static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
     for (int k = space->n - 1; k >= 0; k--) {
         const Atom *a = space->a[k];
         if (a != vec && !block_of(spec, a) && tile_free(t, a) && some_shared(t, vec) &&
-            (rows ? atom_extent(rows) < m->tile_rows && atom_extent(a) > atom_extent(rows) : atom_extent(a) > 1))
+            (rows ? atom_extent(rows) < m->tile_rows && atom_extent(a) > atom_extent(rows) :
+                    atom_extent(a) > 1))
             rows = a;
     }
     if (rows)
         set_block(spec, rows, least(atom_extent(rows), m->tile_rows));
     for (int k = 0; k < space->n; k++)
         any = any || tile_free(t, space->a[k]);
-    bool loop = false;                          /* sums that are unrolled need nothing in flight beside them */
+    /* sums that are unrolled need nothing in flight beside them */
+    bool loop = false;
     for (int k = 0; k < t->ntile; k++)
         loop = loop || t->tile[k].loops->vol > (double)m->unroll;
     if (!any && loop && !spec->nblock)
@@ -281,7 +288,8 @@ static void tile_rows(Spec *spec, const Traffic *t, const Vars *space)
     bool nested = false;                        /* a contraction inside a phase: rows x vectors */
     for (int k = 0; k < t->ntile; k++) {
         const Vars *l = t->tile[k].loops;
-        nested = nested || (l->vol >= (double)m->tile_sum && l->n > 1 && l->a[l->n - 1]->depth > l->a[0]->depth);
+        nested =
+            nested || (l->vol >= (double)m->tile_sum && l->n > 1 && l->a[l->n - 1]->depth > l->a[0]->depth);
     }
     for (int k = space->n - 1; k >= 0; k--) {
         const Atom *a = space->a[k];
@@ -309,7 +317,8 @@ static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
 {
     const Machine *m = machine(t);
     bool deep = false;
-    int64_t most = t->nload == 2 && space->vol >= (double)m->large_copy ? W : m->copy_block;    /* neighbours with strides */
+    /* neighbours with strides */
+    int64_t most = t->nload == 2 && space->vol >= (double)m->large_copy ? W : m->copy_block;
     if (spec->vec)
         for (int k = 0; k < space->n; k++)
             for (int j = 0; j < t->nload; j++) {
@@ -326,7 +335,8 @@ static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
     if (spec->vec)
         for (int k = 0; k < space->n; k++) {
             const Atom *a = space->a[k];
-            if (a != spec->vec && atom_extent(a) <= m->small_axis && (double)atom_extent(a) * block_all(spec) <= (double)m->flight)
+            if (a != spec->vec && atom_extent(a) <= m->small_axis &&
+                (double)atom_extent(a) * block_all(spec) <= (double)m->flight)
                 set_block(spec, a, atom_extent(a));
         }
 }
@@ -340,28 +350,31 @@ static double loaded(const Traffic *t, const Atom *a, const Atom *b, int64_t n)
     for (int k = 0; k < t->ntile; k++) {
         const Load *l = &t->tile[k];
         if (depends(l->f, a) && !depends(l->f, b))
-            sum += (double)n * vars_vol_in(l->loops, form_deps(l->f)) * (double)dtype_size((Dtype)t->s->g->type[l->v].dt);
+            sum += (double)n * vars_vol_in(l->loops, form_deps(l->f)) *
+                (double)dtype_size((Dtype)t->s->g->type[l->v].dt);
     }
     return sum;
 }
 
-/* A product whose right-hand side is larger than what stays near a core: its columns in runs that do stay, for each of which all rows go
- * by. The other way round all columns would go by for each block of rows, which has fewer rows than a run has columns. */
+/* A product whose right-hand side is larger than what stays near a core: its columns in runs that do stay,
+ * for each of which all rows go by. The other way round all columns would go by for each block of rows,
+ * which has fewer rows than a run has columns. */
 static void choose_run(Spec *spec, const Traffic *t)
 {
     const Atom *vec = spec->vec, *rows = NULL;
     double stay = (double)machine(t)->stay;
     for (int k = 0; k < spec->nblock; k++)
         rows = spec->block[k].a == vec ? rows : spec->block[k].a;
-    if (!vec || !rows || atom_extent(rows) == block_of(spec, rows) || loaded(t, vec, rows, atom_extent(vec)) <= stay)
+    if (!vec || !rows || atom_extent(rows) == block_of(spec, rows) ||
+        loaded(t, vec, rows, atom_extent(vec)) <= stay)
         return;
     double n = stay / loaded(t, vec, rows, W * (block_of(spec, vec) ? block_of(spec, vec) : 1));
     if (n >= 1)
         spec->run = vec, spec->run_blocks = (int64_t)n;
 }
 
-/* Cycles of a block: what does not depend on a blocked variable is done once, what runs over W elements inside is done in
- * vectors. */
+/* Cycles of a block: what does not depend on a blocked variable is done once, what runs over W elements
+ * inside is done in vectors. */
 static double cycles(const Spec *spec, const AtomSet *deps, const Vars *loops, double each)
 {
     bool across = spec->vec && set_has(deps, spec->vec);
@@ -407,8 +420,15 @@ static double code_of(const Spec *spec, const Traffic *t)
 Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st, int nstore, Refs made)
 {
     Spec *spec = NEW(Spec);
-    *spec = (Spec){ .kind = SPEC_LOOPS, .name = name, .g = s->g, .stored = s->stored, .instead = s->instead, .made = made,
-                    .target = s->target, .store = arena_copy(st, sizeof *st * (size_t)nstore), .nstore = nstore };
+    *spec = (Spec){ .kind = SPEC_LOOPS,
+        .name = name,
+        .g = s->g,
+        .stored = s->stored,
+        .instead = s->instead,
+        .made = made,
+        .target = s->target,
+        .store = arena_copy(st, sizeof *st * (size_t)nstore),
+        .nstore = nstore };
     for (int k = 0; k < nstore; k++)
         spec->chunk = st[k].chunk ? st[k].chunk : spec->chunk;
     Traffic t = { .s = s, .made = made };
@@ -448,10 +468,10 @@ static void shape_lanes(Spec *spec, const Root *r)
         spec->contract = true;
         set_block(spec, last, least(atom_extent(last), m->tile_rows));
         n = (int)m->tile_rows;
-    } else if (spec->vec) {                     /* groups of lanes in flight hide latency, while registers last */
-        while (n < m->group_lanes && state * n * 2 <= (double)m->group_state && code * n <= (double)m->group_code &&
-               r->space->vol / (W * n * 2) >= 8 &&
-               W * n * 2 <= atom_extent(last))
+    } else if (spec->vec) { /* groups of lanes in flight hide latency, while registers last */
+        while (n < m->group_lanes && state * n * 2 <= (double)m->group_state &&
+            code * n <= (double)m->group_code && r->space->vol / (W * n * 2) >= 8 &&
+            W * n * 2 <= atom_extent(last))
             n *= 2;
         set_block(spec, last, n);
     }

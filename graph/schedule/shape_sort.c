@@ -2,9 +2,9 @@
  * shape_sort.c - how a sort is done: passes over digits, scratch, chunks of long rows.
  *
  * In:  a sort. Out: its Spec. Kernels that have to run before the last one become steps.
- * A row of n elements takes a pass for each digit of each key, the last key first, and a table of all values that a
- * digit has: long rows have wider digits. Where rows are too few to share out, a row is cut into chunks, and a pass
- * is two kernels: digits counted by chunk, elements moved.
+ * A row of n elements takes a pass for each digit of each key, the last key first, and a table of all values
+ * that a digit has: long rows have wider digits. Where rows are too few to share out, a row is cut into
+ * chunks, and a pass is two kernels: digits counted by chunk, elements moved.
  */
 #include "schedule.h"
 
@@ -66,7 +66,8 @@ static void scratch(Sched *s, Spec *spec, const Ins *i)
             continue;
         Dtype dt = (Dtype)s->g->type[i->out + (Ref)r].dt;
         spec->scratch[k].layout = layout_rows(t, axis);
-        spec->scratch[k].buf = schedule_buffer(s, SLOT_TEMP, dt, type_size(t), arena_text("%s_s%d", spec->name, k));
+        spec->scratch[k].buf =
+            schedule_buffer(s, SLOT_TEMP, dt, type_size(t), arena_text("%s_s%d", spec->name, k));
     }
 }
 
@@ -86,11 +87,13 @@ Spec *shape_sort(Sched *s, Spec *spec, Loc loc)
         return spec;
     int n = spec->npass = sort_passes(s->target->machine, s->g, i, &spec->pass);
     scratch(s, spec, i);
-    int64_t chunks = chunks_of(s->target->machine, t, (int)ins_int(i, 0)), rows = type_size(t) / t->dim[ins_int(i, 0)];
+    int64_t chunks = chunks_of(s->target->machine, t, (int)ins_int(i, 0)),
+            rows = type_size(t) / t->dim[ins_int(i, 0)];
     if (chunks == 1)
         return spec;
     Dtype dt = t->dim[ins_int(i, 0)] > INT32_MAX ? DT_I64 : DT_I32;
-    Buffer *counts = schedule_buffer(s, SLOT_TEMP, dt, (rows * chunks) << WIDE, arena_text("%s_n", spec->name));
+    Buffer *counts =
+        schedule_buffer(s, SLOT_TEMP, dt, (rows * chunks) << WIDE, arena_text("%s_n", spec->name));
     for (int k = 0; k < 2 * n; k++) {
         Spec *part = NEW(Spec);
         *part = *spec;

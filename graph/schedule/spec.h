@@ -12,12 +12,15 @@
 typedef struct Place { Buffer *buf; const Layout *layout; } Place;      /* buf NULL: not stored */
 
 typedef enum SpecKind {
-    SPEC_LOOPS,                                 /* map, reduce, row, contract: the evaluator at blocks of environments */
+    /* map, reduce, row, contract: the evaluator at blocks of environments */
+    SPEC_LOOPS,
     SPEC_LANES,                                 /* a region, small state: unrolled in registers */
-    SPEC_ROWS,                                  /* a scan, larger state: private rows, the body lowered by the same code */
-    /* Own shapes, one instruction each. outer: the independent dimensions of the result, in order: all but the axis (sort,
-     * cumulative), all that no index vector moves (scatter); vec: the last of them, if it is the innermost dimension and has
-     * W elements. Operands may be stored or not: read them by the evaluator. Every live result is stored. */
+    /* a scan, larger state: private rows, the body lowered by the same code */
+    SPEC_ROWS,
+    /* Own shapes, one instruction each. outer: the independent dimensions of the result, in order: all but
+     * the axis (sort, cumulative), all that no index vector moves (scatter); vec: the last of them, if it is
+     * the innermost dimension and has W elements. Operands may be stored or not: read them by the evaluator.
+     * Every live result is stored. */
     SPEC_SCATTER, SPEC_SORT, SPEC_CUMULATIVE
 } SpecKind;
 
@@ -25,18 +28,21 @@ typedef struct Store {                          /* one thing that a kernel compu
     Ref v; Form idx[MAXRANK]; int nidx;
     const Atom *space[MAXRANK]; int nspace;     /* loops inside: what idx has beyond the outer variables */
     Place to;
-    int64_t chunk;                              /* > 0: a private row of sums over this many outer steps, stored at the end */
+    /* > 0: a private row of sums over this many outer steps, stored at the end */
+    int64_t chunk;
 } Store;
 
 typedef struct Block { const Atom *a; int n; } Block;
 
-/* An outer variable of a kernel: n elements in blocks of `size`, of which a work-item takes `chunk`. The last block overlaps its
- * neighbour. */
+/* An outer variable of a kernel: n elements in blocks of `size`, of which a work-item takes `chunk`. The
+ * last block overlaps its neighbour. */
 typedef struct OuterAxis { const Atom *a; int64_t n, size, blocks, chunk; } OuterAxis;
 
-/* One digit of one key of a sort: bits shift .. shift + width - 1 of its word, of which `bits` say anything. */
+/* One digit of one key of a sort: bits shift .. shift + width - 1 of its word, of which `bits` say
+ * anything. */
 typedef struct SortPass { int key, shift, width, bits; } SortPass;
-/* A kernel of a sort in chunks: counts the digits of a pass, or moves by them. counts: a table a chunk of every row. */
+/* A kernel of a sort in chunks: counts the digits of a pass, or moves by them. counts: a table a chunk of
+ * every row. */
 typedef struct SortPart { int64_t chunks; int pass; bool count; Place counts; } SortPart;
 
 /* A few values. */
@@ -54,40 +60,50 @@ typedef struct Spec {
     const char *name;
     const Graph *g;
     const Place *stored;                        /* by value of g: where everything that is stored lies */
-    Place *instead;                             /* by value; buf NULL: none. Packed copies that this kernel reads */
+    /* by value; buf NULL: none. Packed copies that this kernel reads */
+    Place *instead;
     Refs made;                                  /* by this kernel, so computed, not loaded */
-    Refs reads;                                 /* stored values that it loads, where that is known; v NULL: not known */
+    /* stored values that it loads, where that is known; v NULL: not known */
+    Refs reads;
     const Atom *outer[MAXRANK]; int nouter;
-    const Atom *vec;                            /* the outer variable that is the vector; NULL: the innermost loop */
+    /* the outer variable that is the vector; NULL: the innermost loop */
+    const Atom *vec;
     Block block[MAXRANK]; int nblock;           /* copies of an outer variable: register tile */
     int inner_tile;                             /* vectors side by side in a store loop; 0: 1 */
-    /* An outer variable of whose blocks a work-item does so many for each of the others', because what they read stays in the second
-     * cache; work-items that follow one another have the same. NULL: as many as it has time for */
+    /* An outer variable of whose blocks a work-item does so many for each of the others', because what they
+     * read stays in the second cache; work-items that follow one another have the same. NULL: as many as it
+     * has time for */
     const Atom *run; int64_t run_blocks;
     const Atom *flat;                           /* the outer variables are digits of this one ... */
     const Atom *flat_of[MAXRANK]; int nflat;    /* ... in this order */
-    double work, total, code;                   /* rough cycles of a block, of all of them; instructions of the kernel */
+    /* rough cycles of a block, of all of them; instructions of the kernel */
+    double work, total, code;
     OuterAxis axis[MAXRANK]; int naxis;              /* of kernels that work in blocks */
     bool alone;                                 /* one work-item does all of it */
     bool contract;
-    int64_t chunk;                              /* outer steps of a work-item, where a row of sums asks for it; 0: free */
-    Store *store; int nstore;                   /* SPEC_CUMULATIVE: what is stored instead of its result, if so */
+    /* outer steps of a work-item, where a row of sums asks for it; 0: free */
+    int64_t chunk;
+    /* SPEC_CUMULATIVE: what is stored instead of its result, if so */
+    Store *store; int nstore;
     const Ins *ins;                             /* SPEC_LANES, SPEC_ROWS, and own shapes */
     bool *live;                                 /* of its results */
-    /* SPEC_SORT: 2 * nin places. [k]: where operand k goes and comes from (needed if the axis is longer than sort_short);
-     * [nin + k]: stands in for result k where that is not live (else buf may be NULL). NULL: none. */
+    /* SPEC_SORT: 2 * nin places. [k]: where operand k goes and comes from (needed if the axis is longer than
+     * sort_short); [nin + k]: stands in for result k where that is not live (else buf may be NULL). NULL:
+     * none. */
     Place *scratch;
     const SortPass *pass; int npass;            /* SPEC_SORT: in order */
     const SortPart *sort;                       /* which part of it this kernel is; NULL: all of it */
-    /* A store overwrites what this kernel reads (at the same index): no block may run twice. A SPEC_SCATTER whose result has the
-     * place of its first operand does not copy it, and runs index positions in parallel if they are unique. */
+    /* A store overwrites what this kernel reads (at the same index): no block may run twice. A SPEC_SCATTER
+     * whose result has the place of its first operand does not copy it, and runs index positions in parallel
+     * if they are unique. */
     bool in_place;
     const Target *target;
 } Spec;
 
 
 int64_t spec_items(const Spec *);               /* work-items of a kernel that works in blocks */
-const char *spec_note(const Spec *, bool packed);       /* what the scheduler thought of it, in a line. packed: it reads copies */
+/* what the scheduler thought of it, in a line. packed: it reads copies */
+const char *spec_note(const Spec *, bool packed);
 void spec_print(const Spec *, bool packed, Text *);     /* in a few lines */
 int spec_check(const Spec *);                   /* 0, or an error: what is in it does not agree */
 

@@ -1,9 +1,10 @@
 /*
  * spec_check.c - the verifier of specifications: what the lowering relies on.
  *
- * In:  a Spec. Out: 0, or an error: outer variables are distinct; the vector variable and those with copies are among them; the
- *      digits of a flat one make it up; what is stored has an index of the variables that are there, and lies inside its buffer;
- *      live results of an instruction have places.
+ * In:  a Spec. Out: 0, or an error: outer variables are distinct; the vector variable and those with copies
+ * are among them; the
+ *      digits of a flat one make it up; what is stored has an index of the variables that are there, and
+ *      lies inside its buffer; live results of an instruction have places.
  */
 #include "spec.h"
 
@@ -40,21 +41,26 @@ static int outer_check(const Spec *s)
         return wrong(s, "the vector variable %s is no outer one", s->vec->name);
     for (int k = 0; k < s->nblock; k++)
         if (!is_outer(s, s->block[k].a) || s->block[k].n < 1)
-            return wrong(s, "%d copies of %s, which is no outer variable or cannot have them", s->block[k].n, s->block[k].a->name);
+            return wrong(s, "%d copies of %s, which is no outer variable or cannot have them", s->block[k].n,
+                s->block[k].a->name);
     for (int k = 0; k < s->nflat; k++)
         all *= (double)atom_extent(s->flat_of[k]);
-    return s->flat && all != (double)atom_extent(s->flat)
-        ? wrong(s, "%s has %lld steps, its digits %.0f", s->flat->name, (long long)atom_extent(s->flat), all) : 0;
+    return s->flat && all != (double)atom_extent(s->flat) ?
+        wrong(s, "%s has %lld steps, its digits %.0f", s->flat->name, (long long)atom_extent(s->flat), all) :
+        0;
 }
 
-/* Loop variables of a store's index: outer ones, digits of the flat one, loops inside, the step of a loop of kernels. */
+/* Loop variables of a store's index: outer ones, digits of the flat one, loops inside, the step of a loop of
+ * kernels. */
 static int variables_check(const Spec *s, const Store *st)
 {
     const AtomSet *deps = idx_deps(st->idx, st->nidx);
     for (int k = 0; k < deps->n; k++) {
         const Atom *a = deps->a[k];
-        if (!is_outer(s, a) && !among(a, s->flat_of, s->nflat) && !among(a, st->space, st->nspace) && !atom_is_step(a))
-            return wrong(s, "what goes to %s depends on %s, which is no variable of this kernel", st->to.buf->name, a->name);
+        if (!is_outer(s, a) && !among(a, s->flat_of, s->nflat) && !among(a, st->space, st->nspace) &&
+            !atom_is_step(a))
+            return wrong(s, "what goes to %s depends on %s, which is no variable of this kernel",
+                st->to.buf->name, a->name);
     }
     return 0;
 }
@@ -66,8 +72,9 @@ static int place_check(const Spec *s, const Store *st)
     int64_t lo, hi, size = l.base ? type_size(&s->g->type[st->v]) : st->to.buf->size;
     l.base = NULL;
     form_range(layout_form(&l, NULL, st->idx, st->nidx, NULL), &lo, &hi);
-    return lo < 0 || hi >= size ? wrong(s, "%s[%lld .. %lld] has %lld elements", st->to.buf->name, (long long)lo, (long long)hi,
-                                        (long long)size) : 0;
+    return lo < 0 || hi >= size ? wrong(s, "%s[%lld .. %lld] has %lld elements", st->to.buf->name,
+                                      (long long)lo, (long long)hi, (long long)size) :
+                                  0;
 }
 
 static int store_check(const Spec *s, const Store *st)
@@ -80,10 +87,11 @@ static int store_check(const Spec *s, const Store *st)
     if (!st->to.buf || !st->to.layout)
         return wrong(s, "v%u has no place to go", st->v);
     if (!st->chunk && st->to.buf->dt != t->dt)
-        return wrong(s, "v%u is %s and goes to %s, which is %s", st->v, dtype_name((Dtype)t->dt), st->to.buf->name,
-                     dtype_name((Dtype)st->to.buf->dt));
+        return wrong(s, "v%u is %s and goes to %s, which is %s", st->v, dtype_name((Dtype)t->dt),
+            st->to.buf->name, dtype_name((Dtype)st->to.buf->dt));
     if (st->chunk && st->chunk != s->chunk)
-        return wrong(s, "sums over %lld steps in a kernel of %lld", (long long)st->chunk, (long long)s->chunk);
+        return wrong(
+            s, "sums over %lld steps in a kernel of %lld", (long long)st->chunk, (long long)s->chunk);
     if (s->kind != SPEC_LOOPS || st->chunk)
         return 0;
     if (st->nidx != t->rank)
@@ -97,10 +105,11 @@ static int axes_check(const Spec *s)
     for (int k = 0; k < s->naxis; k++) {
         const OuterAxis *x = &s->axis[k];
         if (x->size < 1 || x->blocks * x->size < x->n || (x->blocks - 1) * x->size >= x->n)
-            return wrong(s, "%lld elements of %s are %lld blocks of %lld", (long long)x->n, x->a->name, (long long)x->blocks,
-                         (long long)x->size);
+            return wrong(s, "%lld elements of %s are %lld blocks of %lld", (long long)x->n, x->a->name,
+                (long long)x->blocks, (long long)x->size);
         if (x->blocks && (x->chunk < 1 || x->chunk > x->blocks))
-            return wrong(s, "a work-item takes %lld of %lld blocks of %s", (long long)x->chunk, (long long)x->blocks, x->a->name);
+            return wrong(s, "a work-item takes %lld of %lld blocks of %s", (long long)x->chunk,
+                (long long)x->blocks, x->a->name);
     }
     return 0;
 }
@@ -126,7 +135,8 @@ int spec_check(const Spec *s)
         if (store_check(s, &s->store[k]))
             return (int)error_code();
     for (int k = 0; s->ins && !s->nstore && k < s->ins->nout; k++)
-        if (s->live[k] && type_size(&s->g->type[s->ins->out + (Ref)k]) && !s->stored[s->ins->out + (Ref)k].buf)
+        if (s->live[k] && type_size(&s->g->type[s->ins->out + (Ref)k]) &&
+            !s->stored[s->ins->out + (Ref)k].buf)
             return wrong(s, "result %d has no place to go", k);
     return 0;
 }

@@ -1,8 +1,11 @@
 /*
- * spec_print.c - specifications of kernels as text: in a word what shape one has, in a line for plans, in a few lines for dumps.
+ * spec_print.c - specifications of kernels as text: in a word what shape one has, in a line for plans, in a
+ * few lines for dumps.
  *
- *      spec k0 row (64) -> r0:div[1000]            64 outer positions; `div` is stored in a loop of 1000 inside
- *          store r0 at k1 + 1000*i0                where an element lies: the buffer's place as an index form
+ *      spec k0 row (64) -> r0:div[1000]            64 outer positions; `div` is stored in a loop of 1000
+ *      inside
+ *          store r0 at k1 + 1000*i0                where an element lies: the buffer's place as an index
+ *          form
  *          work 2.4e+03
  */
 #include "spec.h"
@@ -35,7 +38,8 @@ static void add_outer(const Spec *s, Text *t)
     text_add(t, "%s (", spec_word(s));
     for (int k = 0; k < s->nouter; k++) {
         int copies = copies_of(s, s->outer[k]);
-        text_add(t, "%s%lld%s", k ? ", " : "", (long long)atom_extent(s->outer[k]), s->outer[k] == s->vec ? " vec" : "");
+        text_add(t, "%s%lld%s", k ? ", " : "", (long long)atom_extent(s->outer[k]),
+            s->outer[k] == s->vec ? " vec" : "");
         if (copies)
             text_add(t, " x%d", copies);
     }
@@ -55,7 +59,8 @@ static void add_stores(const Spec *s, Text *t)
         const Ins *i = s->g->def[st->v];
         text_add(t, "%s%s:%s", k ? " " : " -> ", st->to.buf->name, i ? optab[i->op].name : "input");
         for (int d = 0; d < st->nspace; d++)
-            text_add(t, "%s%lld%s", d ? "," : "[", (long long)atom_extent(st->space[d]), d == st->nspace - 1 ? "]" : "");
+            text_add(t, "%s%lld%s", d ? "," : "[", (long long)atom_extent(st->space[d]),
+                d == st->nspace - 1 ? "]" : "");
     }
     for (int k = 0; s->ins && !s->nstore && k < s->ins->nout; k++)
         if (s->live[k])
@@ -109,9 +114,11 @@ void spec_print(const Spec *s, bool packed, Text *t)
         if (s->instead[v].buf)
             text_add(t, "    reads v%u from its copy %s\n", v, s->instead[v].buf->name);
     if (s->ins)
-        text_add(t, "    instruction %s\n", s->ins->op == OP_region ? region_kind_name[s->ins->region->kind] : optab[s->ins->op].name);
+        text_add(t, "    instruction %s\n",
+            s->ins->op == OP_region ? region_kind_name[s->ins->region->kind] : optab[s->ins->op].name);
     if (s->sort)
-        text_add(t, "    pass %d of %lld chunks: %s\n", s->sort->pass, (long long)s->sort->chunks, s->sort->count ? "counts" : "moves");
+        text_add(t, "    pass %d of %lld chunks: %s\n", s->sort->pass, (long long)s->sort->chunks,
+            s->sort->count ? "counts" : "moves");
     if (s->in_place)
         text_add(t, "    in place\n");
     text_add(t, "    work %.3g\n", s->work);

@@ -1,8 +1,8 @@
 /*
  * traffic.c - what a kernel loads and computes, counted symbolically.
  *
- * In:  the stores of a kernel. Out: its loads, with the loops that they are inside; its operations; the loads of each
- * reduction by itself, since a register tile pays by those only.
+ * In:  the stores of a kernel. Out: its loads, with the loops that they are inside; its operations; the
+ * loads of each reduction by itself, since a register tile pays by those only.
  */
 #include "traffic.h"
 
@@ -47,7 +47,8 @@ static Onward count(DemandWalk *w, Visit *x)
 {
     Traffic *t = w->ctx;
     if (loaded(t, x->v)) {
-        PUSH(t->load, t->nload, t->load_cap, (Load){ place_form(t->s, x->v, x->idx), x->loops, false, x->v, x->key });
+        PUSH(t->load, t->nload, t->load_cap,
+            (Load){ place_form(t->s, x->v, x->idx), x->loops, false, x->v, x->key });
         return WALK_PAST;
     }
     if (!x->i)
@@ -55,7 +56,8 @@ static Onward count(DemandWalk *w, Visit *x)
     if (optab[x->i->op].element == IS_SUM)
         count_sum(w, x);
     else if (elem_cost(w->g, x->i) > 0)
-        PUSH(t->work, t->nwork, t->work_cap, (Work){ elem_cost(w->g, x->i), optab[x->i->op].code, x->loops, x->key->deps });
+        PUSH(t->work, t->nwork, t->work_cap,
+            (Work){ elem_cost(w->g, x->i), optab[x->i->op].code, x->loops, x->key->deps });
     return WALK_INTO;
 }
 
@@ -66,7 +68,8 @@ void traffic_count(Traffic *t, const Store *st, int nstore)
         const Vars *loops = vars_of(st[k].space, st[k].nspace);
         if (!st[k].chunk)
             PUSH(t->load, t->nload, t->load_cap,
-                 (Load){ layout_form(st[k].to.layout, NULL, st[k].idx, st[k].nidx, NULL), loops, true, 0, NULL });
+                (Load){
+                    layout_form(st[k].to.layout, NULL, st[k].idx, st[k].nidx, NULL), loops, true, 0, NULL });
         demand_walk(&w, st[k].v, st[k].idx, 0, loops);
     }
 }

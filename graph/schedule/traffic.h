@@ -6,8 +6,10 @@
 
 #include "schedule.h"
 
-typedef struct Load { Form f; const Vars *loops; bool store; Ref v; const Idx *idx; } Load;    /* v: what is loaded */
-typedef struct Work { double cost, code; const Vars *loops; const AtomSet *deps; } Work;     /* deps: of the element; of a reduction's steps, its result's */
+/* v: what is loaded */
+typedef struct Load { Form f; const Vars *loops; bool store; Ref v; const Idx *idx; } Load;
+/* deps: of the element; of a reduction's steps, its result's */
+typedef struct Work { double cost, code; const Vars *loops; const AtomSet *deps; } Work;
 typedef struct Traffic {
     Sched *s; Refs made;
     Load *load; int nload, load_cap;
@@ -21,7 +23,8 @@ void traffic_count(Traffic *, const Store *, int nstore);
 /* Elements between lanes if a is the vector; false: each lane goes its own way. */
 bool form_stride(Form, const Atom *, int64_t *);
 bool form_opaque(Form, const Atom *);           /* does a occur inside another atom? */
-double load_cost(const Machine *, Form, const Atom *);         /* of a vector of them, in loads: 1, load_near, load_far */
+/* of a vector of them, in loads: 1, load_near, load_far */
+double load_cost(const Machine *, Form, const Atom *);
 const Atom *loops_phase(const Vars *);          /* the vector of the outermost loop; NULL without loops */
 
 #endif

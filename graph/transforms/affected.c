@@ -4,7 +4,8 @@
  * In:  a closed graph and a bit for each of its inputs. Out: a bit for each of its values.
  *      tangent: which values have tangents, if those inputs have.
  *      else:    which values may differ from lane to lane (or from step to step), if those inputs do.
- * Over a region it is a fixpoint, since what reaches one turn of a loop reaches the next. Bits only grow, so it ends.
+ * Over a region it is a fixpoint, since what reaches one turn of a loop reaches the next. Bits only grow, so
+ * it ends.
  */
 #include "transforms.h"
 
@@ -38,7 +39,8 @@ void affected(const Graph *g, const bool *in, bool tangent, const char *axis, bo
         bool any = false, mine = !tangent && axis && op_axis_name(i) == axis;
         for (int k = 0; k < i->nin; k++)
             any |= x[k] = on[i->in[k]];
-        if (mine) {                             /* where lanes meet all have the same; each has its own number, and its share */
+        /* where lanes meet all have the same; each has its own number, and its share */
+        if (mine) {
             on[i->out] = i->op == OP_axis_index || i->op >= OP_psum_scatter;
             continue;
         }
@@ -47,7 +49,9 @@ void affected(const Graph *g, const bool *in, bool tangent, const char *axis, bo
         if (i->op == OP_region)
             region_bits(i->region, i->nin, i->nsub, i->sub, x, tangent, axis, out);
         for (int k = 0; k < i->nout; k++) {
-            bool b = i->op == OP_region ? out[k] : i->op == OP_barrier ? x[k] : !tangent || tangent_reaches(i, on);
+            bool b = i->op == OP_region ? out[k] :
+                i->op == OP_barrier     ? x[k] :
+                                          !tangent || tangent_reaches(i, on);
             Dtype dt = g->type[i->out + k].dt;
             on[i->out + k] = b && (!tangent || dtype_float(dt));
         }
@@ -60,9 +64,10 @@ static void set_all(bool *b, int n)
         b[k] = true;
 }
 
-/* One turn: the results that the bodies' inputs reach. False: the path itself differs, and with it everything. */
-static bool one_turn(const Region *r, int nsub, Graph *const *sub, const bool *bits, bool tangent, const char *axis,
-    bool *on, bool *out)
+/* One turn: the results that the bodies' inputs reach. False: the path itself differs, and with it
+ * everything. */
+static bool one_turn(const Region *r, int nsub, Graph *const *sub, const bool *bits, bool tangent,
+    const char *axis, bool *on, bool *out)
 {
     for (int k = 0; k < nsub; k++) {
         const Graph *b = sub[k];
@@ -78,15 +83,16 @@ static bool one_turn(const Region *r, int nsub, Graph *const *sub, const bool *b
     return true;
 }
 
-void region_bits(const Region *r, int nin, int nsub, Graph *const *sub, const bool *in, bool tangent, const char *axis,
-    bool *out)
+void region_bits(const Region *r, int nin, int nsub, Graph *const *sub, const bool *in, bool tangent,
+    const char *axis, bool *out)
 {
     int np = region_npred(r), nl = region_nloop(r), nres = sub[nsub - 1]->nout, widest = 0;
     if (np && in[0]) {                          /* the path itself differs */
         set_all(out, nres);
         return;
     }
-    if (r->rule && !(tangent && r->rule->kind == RULE_VMAP)) {  /* the rule may use any of them for any result */
+    /* the rule may use any of them for any result */
+    if (r->rule && !(tangent && r->rule->kind == RULE_VMAP)) {
         for (int k = 0; k < nres; k++)
             out[k] = any_bit(in, nin) && (!tangent || dtype_float(sub[0]->type[sub[0]->out[k]].dt));
         return;

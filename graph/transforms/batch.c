@@ -1,13 +1,14 @@
 /*
  * batch.c - vmap: one loop forwards.
  *
- * In:  a graph, and for each input its value over the lanes and its state: shared by all lanes, stacked (lanes on
+ * In:  a graph, and for each input its value over the lanes and its state: shared by all lanes, stacked
+ * (lanes on
  *      axis 0), or summed (an accumulator of all lanes). Out: V and S, by value of the graph.
- * What no lane changes is computed once. A region gets one more lane axis and its bodies are left alone; in the
- * matrix form (elim) its bodies are batched instead, under a mask of the lanes that are active. A mask never
- * selects an accumulator: it masks what is added.
- * graph_matrix takes every lane axis out of every region, bodies first. It is a lowering: nothing is differentiated
- * after it.
+ * What no lane changes is computed once. A region gets one more lane axis and its bodies are left alone; in
+ * the matrix form (elim) its bodies are batched instead, under a mask of the lanes that are active. A mask
+ * never selects an accumulator: it masks what is added.
+ * graph_matrix takes every lane axis out of every region, bodies first. It is a lowering: nothing is
+ * differentiated after it.
  */
 #include "transforms.h"
 
@@ -145,7 +146,8 @@ void batch_into(const Graph *g, Ref *V, uint8_t *S, const Axis *ax, bool elim)
         for (int k = 0; k < i->nout; k++)
             out[k] = 0, so[k] = i->op == OP_barrier ? s[k] : SHARED;
         loc_set(i->loc.file ? i->loc : before);
-        bool some = any_state(s, i->nin) || (ax->mask && (ins_effect(i) || i->op == OP_callback));        /* not in idle lanes */
+        /* not in idle lanes */
+        bool some = any_state(s, i->nin) || (ax->mask && (ins_effect(i) || i->op == OP_callback));
         if (i->op == OP_region && (some || (ax->mask && elim) || region_meets(i, ax->lane.name)
                                    || region_asks(i->region, i->nsub, i->sub, ax->lane.name)))
             region_batch(i, x, s, ax, elim, out, so);
@@ -157,7 +159,8 @@ void batch_into(const Graph *g, Ref *V, uint8_t *S, const Axis *ax, bool elim)
     loc_set(before);
 }
 
-Graph *graph_batch(const Graph *g, const uint8_t *in, const uint8_t *out, const Lane *lane, bool masked, bool elim)
+Graph *graph_batch(
+    const Graph *g, const uint8_t *in, const uint8_t *out, const Lane *lane, bool masked, bool elim)
 {
     Ref *V = NEWS(Ref, g->nval), *z = NEWS(Ref, g->nout);
     uint8_t *S = NEWS(uint8_t, g->nval);

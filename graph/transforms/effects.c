@@ -1,10 +1,12 @@
 /*
  * effects.c - checks and prints become results of the program that nobody asked for.
  *
- * In:  a graph whose effects are instructions. Out: one without; each effect has a few values, its state, that go round with the
- *      carry of every region around it, and end as results. Steps are counted where there are effects inside: a scan gets the
- *      numbers of its steps as xs, a while carries a count. A branch that is not taken passes states on; lanes are axes of the
- *      states, where they may differ. So lanes that are idle, or have ended, need no thought: their carry stays as it is.
+ * In:  a graph whose effects are instructions. Out: one without; each effect has a few values, its state,
+ * that go round with the
+ *      carry of every region around it, and end as results. Steps are counted where there are effects
+ *      inside: a scan gets the numbers of its steps as xs, a while carries a count. A branch that is not
+ *      taken passes states on; lanes are axes of the states, where they may differ. So lanes that are idle,
+ *      or have ended, need no thought: their carry stays as it is.
  *      It is a lowering: nothing is differentiated after it.
  *      check        for each loop around it the step of its first failure + 1; outside loops 1; 0: it held
  *      debug_print  a count, and a ring of records with one more row, where lanes that do not print write
@@ -59,9 +61,11 @@ void again_quiet(const Ins *i, const Ref *x, Ref *out)
 
 /* ==================== a graph on its way */
 
-enum { RECORDS = 1024, RING_BYTES = 1 << 24 };  /* of a print in loops: at most so many records a lane, in so much memory */
+/* of a print in loops: at most so many records a lane, in so much memory */
+enum { RECORDS = 1024, RING_BYTES = 1 << 24 };
 
-/* A loop around what is being rewritten: the number of its step, a value of the current graph; how often it turns, -1: unknown. */
+/* A loop around what is being rewritten: the number of its step, a value of the current graph; how often it
+ * turns, -1: unknown. */
 typedef struct Loop { Ref step; int64_t turns; } Loop;
 
 typedef struct Lift {
@@ -75,9 +79,11 @@ typedef struct Lift {
 typedef struct Body {
     const Graph *from; Graph *to;
     Ref *map;                                   /* values of from */
-    bool whole;                                 /* the program, which states begin in; else they are inputs */
+    /* the program, which states begin in; else they are inputs */
+    bool whole;
     Ref *in, *now; int nin, nnow, in_cap, now_cap;      /* states as they come in, and as they are by now */
-    Ref *step, own;                             /* further inputs: steps of the loops around; of a scan or while its own */
+    /* further inputs: steps of the loops around; of a scan or while its own */
+    Ref *step, own;
 } Body;
 
 static int state_new(Body *b, Effect *e, Type t)
@@ -91,8 +97,11 @@ static int state_new(Body *b, Effect *e, Type t)
 
 static Effect *effect_new(Lift *l, const Ins *i, int at)
 {
-    Effect e = { .op = i->op, .text = (const char *)(intptr_t)ins_int(i, 0), .loc = i->loc, .nplace = l->nplace + 1,
-                 .nloop = l->nloop };
+    Effect e = { .op = i->op,
+        .text = (const char *)(intptr_t)ins_int(i, 0),
+        .loc = i->loc,
+        .nplace = l->nplace + 1,
+        .nloop = l->nloop };
     const int64_t *names = ins_attr(i, 1, &e.nown);
     e.place = NEWS(EffectStep, e.nplace);
     for (int k = 0; k < l->nplace; k++)
@@ -121,7 +130,8 @@ static void lift_check(Lift *l, Body *b, const Ins *i, Ref ok, int at)
     Ref first = 0;
     own_lanes(e, ok);
     for (int k = 0; k < l->nloop || !k; k++) {
-        Ref one = Full(t, 1), code = l->nloop ? Add(Broadcast(l->loop[k].step, type_shape(&t), (Ints){ 0 }), one) : one;
+        Ref one = Full(t, 1),
+            code = l->nloop ? Add(Broadcast(l->loop[k].step, type_shape(&t), (Ints){ 0 }), one) : one;
         int s = state_new(b, e, t);
         first = first ? first : And(Not(ok), Eq(b->now[s], Zeros(&t)));
         b->now[s] = Select(first, code, b->now[s]);
@@ -150,7 +160,8 @@ static Ref put_row(Ref ring, Ref v, Ref pos)
     Ints start = { 1, { 1 } }, rest = { 1, { typ(ring)->rank - 1 } };
     Type zeros = type_of(DT_I32, 1, rest.v);
     Ref first = Reshape(pos, start);
-    return DynamicUpdate(ring, BroadcastLead(v, 1), rest.v[0] ? Concat((const Ref[]){ first, Zeros(&zeros) }, 2, 0) : first);
+    return DynamicUpdate(
+        ring, BroadcastLead(v, 1), rest.v[0] ? Concat((const Ref[]){ first, Zeros(&zeros) }, 2, 0) : first);
 }
 
 /* The steps of the loops around, as one array. */
@@ -211,7 +222,11 @@ static Body lift_body(Lift *l, const Region *r, const Graph *from, int at, int n
         b.step[k] = l->loop[k].step = graph_input(type_scalar(DT_I32), 0);
     if (loops(r)) {
         b.own = graph_input(type_scalar(DT_I32), 0);
-        PUSH(l->loop, l->nloop, l->loop_cap, (Loop){ b.own, r->kind == SCAN ? r->length : r->trips ? r->trips : -1 });
+        PUSH(l->loop, l->nloop, l->loop_cap,
+            (Loop){ b.own,
+                r->kind == SCAN ? r->length :
+                    r->trips    ? r->trips :
+                                  -1 });
     }
     PUSH(l->place, l->nplace, l->place_cap, (EffectStep){ at, n, !loops(r) ? 0 : r->reverse ? -1 : 1 });
     for (int a = 0; a < r->nlane; a++)
@@ -225,9 +240,10 @@ static Body lift_body(Lift *l, const Region *r, const Graph *from, int at, int n
     return b;
 }
 
-/* Inputs in the order of the region's operands; results: accumulators, carry, a while's count, states, ys. first: number of this
- * body's first state among all, whose types are given. */
-static Graph *close_body(Body *b, const Region *r, bool condition, int first, const Type *state, int nstate, int nloop)
+/* Inputs in the order of the region's operands; results: accumulators, carry, a while's count, states, ys.
+ * first: number of this body's first state among all, whose types are given. */
+static Graph *close_body(
+    Body *b, const Region *r, bool condition, int first, const Type *state, int nstate, int nloop)
 {
     int n = 0, old = b->from->nin, fixed = r->ncap + region_nloop(r);
     Ref *in = NEWS(Ref, old + nloop + nstate + 1), *st = NEWS(Ref, nstate), *now = NEWS(Ref, nstate);
@@ -265,7 +281,8 @@ static Graph *close_body(Body *b, const Region *r, bool condition, int first, co
     return graph_end();
 }
 
-/* The lanes of a region become axes of the states that may differ along them; all states of an effect alike. */
+/* The lanes of a region become axes of the states that may differ along them; all states of an effect
+ * alike. */
 static void lane_axes(const Draft *f, const Effects *all, int first, int slot, int operand)
 {
     int nlane = f->r.nlane, nres = draft_results(f);
@@ -292,7 +309,8 @@ static void lane_axes(const Draft *f, const Effects *all, int first, int slot, i
 }
 
 /* The region with its rewritten bodies, its operands but the states; *operand, *slot: of the first state. */
-static Draft lifted_form(const Lift *l, const Ins *i, const Ref *x, Graph **sub, int nstate, int *operand, int *slot)
+static Draft lifted_form(
+    const Lift *l, const Ins *i, const Ref *x, Graph **sub, int nstate, int *operand, int *slot)
 {
     const Region *r = i->region;
     uint8_t *shared = NEWS(uint8_t, r->nlane);
@@ -337,8 +355,8 @@ static void states_around(Body *b, Draft *f, Effects *all, int first, int slot, 
         e->nstate = 0;
         for (int s = 0; s < nstate; s++, slot++, operand++) {
             if (e->state[s].rank + e->nlane > MAXRANK) {
-                error_set(E_SHAPE, "%s: %s with the lanes around it has more than %d axes", optab[e->op].name,
-                    type_text(&e->state[s]), MAXRANK);
+                error_set(E_SHAPE, "%s: %s with the lanes around it has more than %d axes",
+                    optab[e->op].name, type_text(&e->state[s]), MAXRANK);
                 return;
             }
             int k = state_new(b, e, region_result(&f->r, f->nsub, f->sub, slot));

@@ -1,5 +1,6 @@
 /*
- * elements.c - loops written on scalars, and lifted over the elements of arrays, each of which has its own count of steps.
+ * elements.c - loops written on scalars, and lifted over the elements of arrays, each of which has its own
+ * count of steps.
  *
  * In:  functions that emit what is done to one element.   Out: regions, with the elements as lanes.
  */
@@ -17,7 +18,8 @@ static void over_lanes(const Graph *g, const Ref *x, Ints shape, Ref *y)
     uint8_t *S = NEWS(uint8_t, g->nval);
     for (int k = 0; k < g->nin; k++) {
         bool own = typ(x[k])->rank > 0;
-        V[g->in[k]] = own ? Reshape(x[k], (Ints){ 1, { lanes } }) : x[k], S[g->in[k]] = own ? STACKED : SHARED;
+        V[g->in[k]] = own ? Reshape(x[k], (Ints){ 1, { lanes } }) : x[k],
+        S[g->in[k]] = own ? STACKED : SHARED;
     }
     batch_into(g, V, S, &(Axis){ { .size = lanes }, 0 }, false);
     for (int k = 0; k < g->nout; k++)

@@ -1,9 +1,10 @@
 /*
  * factors.c - for each op, which axes of its operands and results are one and the same.
  *
- * In: an instruction. Out: its factors: what a loop nest of it would run over, if it were one. Axes of operands and results that
- * have the same factor can be dealt out to shards together, each of which then does the same to less. A factor that no result
- * has is summed, or its largest or least is taken. An axis without a factor has to be whole.
+ * In: an instruction. Out: its factors: what a loop nest of it would run over, if it were one. Axes of
+ * operands and results that have the same factor can be dealt out to shards together, each of which then
+ * does the same to less. A factor that no result has is summed, or its largest or least is taken. An axis
+ * without a factor has to be whole.
  */
 #include "sharded.h"
 
@@ -164,7 +165,8 @@ static void dynamic_slice_factors(Factors *f, const Ins *i, const Graph *g)
             pair(f, 0, d, xb.n + d - own);
 }
 
-/* dynamic_update and accum_slice: u and starts have all batch axes; x, and so the result, has `own` of them. */
+/* dynamic_update and accum_slice: u and starts have all batch axes; x, and so the result, has `own` of
+ * them. */
 static void update_factors(Factors *f, const Ins *i, const Graph *g)
 {
     bool accum = i->op == OP_accum_slice;
@@ -188,7 +190,8 @@ static void update_factors(Factors *f, const Ins *i, const Graph *g)
 static void window_factors(Factors *f, const Ins *i, const Graph *g)
 {
     bool gather = i->op == OP_gather, adds = !gather && ins_int(i, 6) == 1;
-    const Type *x = &g->type[i->in[0]], *index = &g->type[i->in[1]], *outer = gather ? &g->type[i->out] : &g->type[i->in[2]];
+    const Type *x = &g->type[i->in[0]], *index = &g->type[i->in[1]],
+               *outer = gather ? &g->type[i->out] : &g->type[i->in[2]];
     int8_t *out = gather ? f->out[0] : f->in[2];
     Ints window = ins_ints(i, 0), dropped = ins_ints(i, 1), xb = ins_ints(i, 3), ib = ins_ints(i, 4);
     for (int d = 0, at = 0; d < index->rank - 1; d++, at++) {
@@ -227,7 +230,12 @@ Factors factors_of(const Ins *i, const Graph *g)
     memset(f.in, -1, sizeof *f.in * (size_t)i->nin);
     memset(f.out, -1, sizeof *f.out * (size_t)i->nout);
     switch (i->op) {
-    case OP_select: case OP_convert: case OP_reduce_precision: case OP_stop_gradient: case OP_named: case OP_gamma_draw:
+    case OP_select:
+    case OP_convert:
+    case OP_reduce_precision:
+    case OP_stop_gradient:
+    case OP_named:
+    case OP_gamma_draw:
     case OP_threefry: case OP_accum:
         all_axes(&f, i, g, (Ints){ 0 });
         break;
@@ -235,7 +243,13 @@ Factors factors_of(const Ins *i, const Graph *g)
         for (int d = 0; d < g->type[i->in[0]].rank && d < g->type[i->out].rank; d++)
             pair(&f, 0, d, d);
         break;
-    case OP_sort: case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin: case OP_concat: case OP_reverse:
+    case OP_sort:
+    case OP_cumsum:
+    case OP_cumprod:
+    case OP_cummax:
+    case OP_cummin:
+    case OP_concat:
+    case OP_reverse:
         all_axes(&f, i, g, ins_ints(i, 0));
         break;
     case OP_argmax: case OP_argmin: reduce_factors(&f, i, g); break;
@@ -245,7 +259,12 @@ Factors factors_of(const Ins *i, const Graph *g)
     case OP_transpose: transpose_factors(&f, i); break;
     case OP_slice: slice_factors(&f, i, g); break;
     case OP_pad: pad_factors(&f, i, g); break;
-    case OP_reduce_sum: case OP_reduce_prod: case OP_reduce_max: case OP_reduce_min: case OP_reduce_and: case OP_reduce_or:
+    case OP_reduce_sum:
+    case OP_reduce_prod:
+    case OP_reduce_max:
+    case OP_reduce_min:
+    case OP_reduce_and:
+    case OP_reduce_or:
     case OP_reduce_xor:
         reduce_factors(&f, i, g);
         break;

@@ -1,13 +1,15 @@
 /*
  * grid.c - what each shard runs, where places may be inside places, loops and branches.
  *
- * In:  an instruction over a place, or with places inside.   Out: one program that all devices of a grid run; each place is an axis
+ * In:  an instruction over a place, or with places inside.   Out: one program that all devices of a grid
+ * run; each place is an axis
  *      of it, the outermost first.
- * What is around a call over a place is computed by all devices of its axis. At the call each takes its row of what is stacked over
- * the axis; afterwards all have all rows, or the sum. These are collectives like the user's own. So what lies between two calls over
- * one axis costs nothing (a row of what was just gathered is one's own), and what a loop or the whole program only reads by rows, and
- * only gathers, is given, carried and kept as rows (to_rows).
- * The grid is that of the most shards. Another place that does not fit it is batched, on each device.
+ * What is around a call over a place is computed by all devices of its axis. At the call each takes its row
+ * of what is stacked over the axis; afterwards all have all rows, or the sum. These are collectives like the
+ * user's own. So what lies between two calls over one axis costs nothing (a row of what was just gathered is
+ * one's own), and what a loop or the whole program only reads by rows, and only gathers, is given, carried
+ * and kept as rows (to_rows). The grid is that of the most shards. Another place that does not fit it is
+ * batched, on each device.
  */
 #include <string.h>
 
@@ -99,7 +101,8 @@ static Ref own_row(Ref x, const Lane *lane, int at)
         return i->in[0];
     if (!x)
         return 0;
-    Ints sizes = type_shape(typ(x)), lo = { 1, { at } }, hi = { 1, { sizes.n - 1 - at } }, none = { 1, { 0 } };
+    Ints sizes = type_shape(typ(x)), lo = { 1, { at } }, hi = { 1, { sizes.n - 1 - at } },
+         none = { 1, { 0 } };
     Ref start = Reshape(AxisIndex(lane->name, lane->size), (Ints){ 1, { 1 } });
     Ints rest = no_axis(typ(x), at);
     sizes.v[at] = 1;
@@ -237,7 +240,8 @@ static Row rows_of_outputs(const Draft *f, int k, const Places *p)
     return r;
 }
 
-/* What goes round in a loop is rows if each step gathers it, and reads it by rows. False: there is nothing of the kind. */
+/* What goes round in a loop is rows if each step gathers it, and reads it by rows. False: there is nothing
+ * of the kind. */
 static bool region_rows(const Draft *f, const Places *p, Row *in, Row *out)
 {
     const Region *r = &f->r;
@@ -257,7 +261,8 @@ static bool region_rows(const Draft *f, const Places *p, Row *in, Row *out)
 static void emit_over_rows(const Draft *f, const Places *p, Ref *out)
 {
     const Region *r = &f->r;
-    int np = region_npred(r), nin = f->sub[0]->nin, nout = draft_results(f), steps = r->ncap + region_nloop(r);
+    int np = region_npred(r), nin = f->sub[0]->nin, nout = draft_results(f),
+        steps = r->ncap + region_nloop(r);
     Row *ri = NEWS(Row, nin), *ro = NEWS(Row, nout);
     if (r->nlane || r->rule || error_pending() || !region_rows(f, p, ri, ro)) {
         draft_emit(f, out);
@@ -266,13 +271,15 @@ static void emit_over_rows(const Draft *f, const Places *p, Ref *out)
     Draft g = draft_of(r, f->nin, f->in, f->nsub, f->sub);
     for (int j = 0; j < nin; j++)
         if (ri[j].axis >= 0)
-            g.in[np + j] = own_row(f->in[np + j], &p->axis[ri[j].axis], ri[j].at + (r->kind == SCAN && j >= steps));
+            g.in[np + j] =
+                own_row(f->in[np + j], &p->axis[ri[j].axis], ri[j].at + (r->kind == SCAN && j >= steps));
     for (int k = 0; k < f->nsub; k++)
         g.sub[k] = to_rows(f->sub[k], ri, r->kind == WHILE && k == 0 ? NULL : ro, p);
     emit_over_rows(&g, p, out);
     for (int k = 0; k < nout; k++)
         if (ro[k].axis >= 0 && out[k])
-            out[k] = all_rows(out[k], &p->axis[ro[k].axis], ro[k].at + (r->kind == SCAN && k >= region_nloop(r)));
+            out[k] =
+                all_rows(out[k], &p->axis[ro[k].axis], ro[k].at + (r->kind == SCAN && k >= region_nloop(r)));
 }
 
 /* ==================== calls over places */
@@ -297,7 +304,8 @@ static Ref first_has(Ref x, const Lane *lane)
     return Select(Broadcast(Eq(index, Like(index, 0)), type_shape(typ(x)), (Ints){ 0 }), x, zeros);
 }
 
-/* An accumulator cannot be read: its shards begin with zero, and what all have added is added to it afterwards. */
+/* An accumulator cannot be read: its shards begin with zero, and what all have added is added to it
+ * afterwards. */
 static bool is_apart(const Region *r, int j, Ref x, int a)
 {
     return region_group(r, j) == 'a' && marks_in(r, j)[a] != SHARED && graph_acc(cur(), x);
@@ -455,7 +463,10 @@ static Graph *alone(const Ins *i, const Graph *g)
 }
 
 /* An array is dealt out over an axis of the grid once. */
-static Row further(const Dealt *d, Row r) { return r.axis >= 0 && d->over[r.axis] >= 0 ? (Row){ -1, 0 } : r; }
+static Row further(const Dealt *d, Row r)
+{
+    return r.axis >= 0 && d->over[r.axis] >= 0 ? (Row){ -1, 0 } : r;
+}
 
 Graph *grid_program(const Ins *i, const Graph *g, const Places *p, Dealt *in, Dealt *out)
 {

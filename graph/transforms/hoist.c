@@ -1,12 +1,15 @@
 /*
- * hoist.c - what a loop without lanes computes from its captures alone leaves the loop when the loop is emitted.
+ * hoist.c - what a loop without lanes computes from its captures alone leaves the loop when the loop is
+ * emitted.
  *
- * In:  a scan or while about to be emitted. Out: the same with more captures, and the invariant instructions in
+ * In:  a scan or while about to be emitted. Out: the same with more captures, and the invariant instructions
+ * in
  *      front of it.
- * This is not only speed: a view or a conversion of a captured table inside a loop would cost a table a step once
- * the loop is transposed, because its cotangent passes through that view at every step.
- * What stays: broadcasts, which are free inside and large outside; regions, since an inner while might not end and
- * this loop may have no steps; effects and callbacks, once a step; collectives, which the lanes of a loop meet in; what only constants reach, which is cheaper to build again than to pass in.
+ * This is not only speed: a view or a conversion of a captured table inside a loop would cost a table a step
+ * once the loop is transposed, because its cotangent passes through that view at every step.
+ * What stays: broadcasts, which are free inside and large outside; regions, since an inner while might not
+ * end and this loop may have no steps; effects and callbacks, once a step; collectives, which the lanes of a
+ * loop meet in; what only constants reach, which is cheaper to build again than to pass in.
  */
 #include "transforms.h"
 
@@ -21,7 +24,8 @@ typedef struct Plan {
 
 static bool stays(Op op)
 {
-    return op == OP_region || op == OP_barrier || op_effect(op) || op == OP_callback || op == OP_accum || op == OP_accum_slice || (op >= OP_psum && op <= OP_ppermute);
+    return op == OP_region || op == OP_barrier || op_effect(op) || op == OP_callback || op == OP_accum ||
+        op == OP_accum_slice || (op >= OP_psum && op <= OP_ppermute);
 }
 
 static uint8_t state_of(const Ins *i, const uint8_t *state)

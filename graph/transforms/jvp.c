@@ -1,7 +1,8 @@
 /*
  * jvp.c - forward mode: one loop forwards.
  *
- * In:  a graph, and for each input its primal and its tangent in the current graph; a tangent of 0 is zero, and
+ * In:  a graph, and for each input its primal and its tangent in the current graph; a tangent of 0 is zero,
+ * and
  *      zeros vanish because they are symbolic, never because a product was folded.
  * Out: P and T, by value of the graph: primal and tangent. Only floats have tangents.
  * A rule of the op table is asked only where some operand has a tangent.
@@ -119,7 +120,8 @@ Graph *graph_joint(const Graph *g, const bool *tin, const bool *tout)
     return graph_end();
 }
 
-/* An integer has no tangent: its input is there, so that places do not depend on dtypes, and nothing reads it. */
+/* An integer has no tangent: its input is there, so that places do not depend on dtypes, and nothing reads
+ * it. */
 Graph *graph_jvp(const Graph *g, const bool *wrt)
 {
     Ref *P = NEWS(Ref, g->nval), *T = NEWS(Ref, g->nval), *out = NEWS(Ref, 2 * g->nout);

@@ -1,8 +1,9 @@
 /*
  * keys.c - random keys as what devices have: two words of 32 bits, on a last axis.
  *
- * In: a graph whose values may be keys. Out: one without, where key[..] is u32[.., 2]: the same bytes, so arguments and results
- * are what they were. What moves keys moves their words, each by itself; what makes keys of words and words of keys is gone.
+ * In: a graph whose values may be keys. Out: one without, where key[..] is u32[.., 2]: the same bytes, so
+ * arguments and results are what they were. What moves keys moves their words, each by itself; what makes
+ * keys of words and words of keys is gone.
  * The host needs none of this: to it a key is eight bytes.
  */
 #include "transforms.h"
@@ -125,7 +126,13 @@ static void without_keys(const Ins *i, const Ref *x, Ref *out, void *env)
     case OP_const: out[0] = constant(i); break;
     case OP_data: out[0] = Data(as_words(&g->type[i->out]), i->blob); break;
     case OP_sort: sorted(g, i, x, out); break;
-    case OP_stop_gradient: case OP_named: case OP_constrain: case OP_barrier: case OP_all_gather: case OP_all_to_all: case OP_ppermute:
+    case OP_stop_gradient:
+    case OP_named:
+    case OP_constrain:
+    case OP_barrier:
+    case OP_all_gather:
+    case OP_all_to_all:
+    case OP_ppermute:
         again(i, x, out);
         break;
     default: out[0] = by_words(g, i, x);

@@ -1,10 +1,11 @@
 /*
  * linear.c - reverse mode: append the jvp, walk the linear instructions backwards, append their transposes.
  *
- * In:  a graph. Out: (x.., cotangents of float outputs..) -> (outputs.., cotangents of the inputs asked for).
- * The jvp goes into a graph marked `linear`: every value knows by one bit whether it depends on a tangent, and a
- * joint region is split when it is emitted, so each instruction is linear or not. Forward values are in scope for
- * the transposes; only regions have residuals, and those are ordinary results of the regions that compute.
+ * In:  a graph. Out: (x.., cotangents of float outputs..) -> (outputs.., cotangents of the inputs asked
+ * for). The jvp goes into a graph marked `linear`: every value knows by one bit whether it depends on a
+ * tangent, and a joint region is split when it is emitted, so each instruction is linear or not. Forward
+ * values are in scope for the transposes; only regions have residuals, and those are ordinary results of the
+ * regions that compute.
  */
 #include "transforms.h"
 

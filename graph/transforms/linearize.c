@@ -1,10 +1,12 @@
 /*
- * linearize.c - a derivative cut in two: what does not depend on tangents, once, and a linear function of tangents.
+ * linearize.c - a derivative cut in two: what does not depend on tangents, once, and a linear function of
+ * tangents.
  *
- * In:  a graph. Out: one that computes it and the residuals, and one that is linear, from residuals and tangents.
- * As in reverse mode the jvp goes into a graph that is marked `linear`, where each instruction depends on a tangent or does not.
- * Residuals are what linear instructions read of the others; but not constants, nor views, of which the smaller thing that is
- * seen is kept, nor cheap functions of what is kept anyway.
+ * In:  a graph. Out: one that computes it and the residuals, and one that is linear, from residuals and
+ * tangents. As in reverse mode the jvp goes into a graph that is marked `linear`, where each instruction
+ * depends on a tangent or does not. Residuals are what linear instructions read of the others; but not
+ * constants, nor views, of which the smaller thing that is seen is kept, nor cheap functions of what is kept
+ * anyway.
  */
 #include "transforms.h"
 
@@ -12,11 +14,12 @@
 
 static bool is_view(Op op)
 {
-    return op == OP_broadcast || op == OP_reshape || op == OP_transpose || op == OP_reverse || op == OP_named || op == OP_constrain ||
-           op == OP_stop_gradient;
+    return op == OP_broadcast || op == OP_reshape || op == OP_transpose || op == OP_reverse ||
+        op == OP_named || op == OP_constrain || op == OP_stop_gradient;
 }
 
-/* Values that are not linear and are read by what is, through views: candidates. Only what the tangents out[] need. */
+/* Values that are not linear and are read by what is, through views: candidates. Only what the tangents
+ * out[] need. */
 static bool *candidates(const Graph *h, const Ref *out, int nout)
 {
     bool *need = NEWS(bool, h->nval), *wanted = NEWS(bool, h->nval);
@@ -37,7 +40,8 @@ static bool *candidates(const Graph *h, const Ref *out, int nout)
     return wanted;
 }
 
-/* Candidates that are not cheap functions of candidates before them. Returns how many; kept: bits by value. */
+/* Candidates that are not cheap functions of candidates before them. Returns how many; kept: bits by
+ * value. */
 static int residuals(const Graph *h, const Ref *out, int nout, bool *kept)
 {
     bool *wanted = candidates(h, out, nout), *have = NEWS(bool, h->nval);
@@ -75,7 +79,8 @@ static Graph *primal_part(const Graph *h, const Ref *z, int nout, const bool *ke
 }
 
 /* tangent: of the inputs, in h; out: the tangents of the results. */
-static Graph *linear_part(const Graph *h, const Ref *tangent, int ntangent, const Ref *out, int nout, const bool *kept)
+static Graph *linear_part(
+    const Graph *h, const Ref *tangent, int ntangent, const Ref *out, int nout, const bool *kept)
 {
     Width w = graph_width(h);
     Ref *map = NEWS(Ref, h->nval), *x = NEWS(Ref, w.nin), *z = NEWS(Ref, nout);
@@ -105,7 +110,8 @@ static Graph *linear_part(const Graph *h, const Ref *tangent, int ntangent, cons
 
 int graph_linearize(const Graph *g, const bool *wrt, Graph **primal, Graph **linear)
 {
-    Ref *P = NEWS(Ref, g->nval), *T = NEWS(Ref, g->nval), *z = NEWS(Ref, g->nout), *dz = NEWS(Ref, g->nout), *dx = NEWS(Ref, g->nin);
+    Ref *P = NEWS(Ref, g->nval), *T = NEWS(Ref, g->nval), *z = NEWS(Ref, g->nout), *dz = NEWS(Ref, g->nout),
+        *dx = NEWS(Ref, g->nin);
     Graph *h = linear_begin(g, wrt, P, T);
     int nout = 0, nx = 0;
     jvp_into(g, P, T);

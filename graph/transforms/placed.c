@@ -2,11 +2,11 @@
  * placed.c - lane axes that have a place, a list of devices.
  *
  * In: a graph with calls over such axes. Out, one of two lowerings:
- *      unplaced: the same on one device. Each axis is batched as vmap does it, the innermost first, so collectives over it
- *      are ops over axis 0.
- *      pieces: what several devices run. Calls over a place are cut out, and loops and branches with such calls inside, one
- *      piece each; what lies between two of them is a piece for one device. What a shard runs is the grid's (grid.c), and
- *      its collectives are exchanges.
+ *      unplaced: the same on one device. Each axis is batched as vmap does it, the innermost first, so
+ *      collectives over it are ops over axis 0.
+ *      pieces: what several devices run. Calls over a place are cut out, and loops and branches with such
+ *      calls inside, one piece each; what lies between two of them is a piece for one device. What a shard
+ *      runs is the grid's (grid.c), and its collectives are exchanges.
  */
 #include "transforms.h"
 
@@ -45,8 +45,8 @@ Graph *graph_unplaced(const Graph *g)
 
 /* ==================== one shard */
 
-/* index: the places of the shard along the axes of the grid. differs: by axis, which values of the graph being rewritten may differ
- * along it. exchanges: so far, which tells them apart. */
+/* index: the places of the shard along the axes of the grid. differs: by axis, which values of the graph
+ * being rewritten may differ along it. exchanges: so far, which tells them apart. */
 typedef struct Shard {
     const Places *p;
     Ref index[MESH_AXES];
@@ -57,7 +57,8 @@ typedef struct Shard {
 
 static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard);
 
-/* Unlike devices may find differently which way to go; where they meet on it, all go the way of the first along each axis. */
+/* Unlike devices may find differently which way to go; where they meet on it, all go the way of the first
+ * along each axis. */
 static Ref agreed(Ref x, const Ins *i, Shard *s)
 {
     for (int a = 0; a < s->p->n && s->direct < 0; a++)
@@ -82,7 +83,8 @@ static const bool *differing(const Ins *i, int n, const bool *on, const char *ax
     return inside;
 }
 
-/* The body with exchanges, and the places of the shard as further captures. ask: of a while, what is its condition. */
+/* The body with exchanges, and the places of the shard as further captures. ask: of a while, what is its
+ * condition. */
 static Graph *exchanging_body(const Ins *i, int n, Shard *s)
 {
     const Graph *b = i->sub[n];
@@ -143,7 +145,8 @@ static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard)
     else if (i->op == OP_psum && !s->differs[a][i->in[0]])
         out[0] = Mul(x[0], Like(x[0], (double)ins_int(i, 1)));
     else if ((i->op == OP_pmax || i->op == OP_pmin) && !s->differs[a][i->in[0]])
-        out[0] = x[0];                          /* though unlike devices round it differently: each has its own largest */
+        /* though unlike devices round it differently: each has its own largest */
+        out[0] = x[0];
     else
         out[0] = collective_exchanged(i, x, s->index[a], s->direct, &s->exchanges);
 }
@@ -198,7 +201,8 @@ static void seen_from(Dealt *d, int at)
             d->over[a] = (int8_t)(d->over[a] == 0 ? at : d->over[a] <= at ? d->over[a] - 1 : d->over[a]);
 }
 
-Graph *graph_shard(const Piece *piece, const Graph *g, const Places *p, int64_t direct, Dealt *in, Dealt *out)
+Graph *graph_shard(
+    const Piece *piece, const Graph *g, const Places *p, int64_t direct, Dealt *in, Dealt *out)
 {
     Loc before = loc_set(piece->over->loc);
     Shard s = { .p = p, .direct = direct };
@@ -269,9 +273,9 @@ static void place_first(const Ins *i, const Ref *x, Ref *out, void *env)
     }
 }
 
-/* depth: how many calls over places it comes after; free: it depends on nothing, so that each piece makes it itself. shares: by
- * instruction, it only moves the axis of a call's result, which then lies in shares along that axis from the start. used: by value,
- * in the part that computes it. */
+/* depth: how many calls over places it comes after; free: it depends on nothing, so that each piece makes it
+ * itself. shares: by instruction, it only moves the axis of a call's result, which then lies in shares along
+ * that axis from the start. used: by value, in the part that computes it. */
 typedef struct Cut { const Graph *g; int *depth; bool *free, *wanted, *shares, *used; } Cut;
 
 static bool in_order_but(Ints perm, int at)
@@ -323,7 +327,8 @@ static void find_shares(Cut *c)
         uses[g->out[k]]++;
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n], *by = i->op == OP_transpose ? g->def[i->in[0]] : NULL;
-        if (by && is_over(by) && uses[i->in[0]] == 1 && marks_out(by->region, (int)(i->in[0] - by->out))[0] == STACKED)
+        if (by && is_over(by) && uses[i->in[0]] == 1 &&
+            marks_out(by->region, (int)(i->in[0] - by->out))[0] == STACKED)
             c->shares[n] = from_front(i, &to);
     }
 }
@@ -426,8 +431,13 @@ static bool part_at(const Cut *c, int depth, Piece *p)
 
 static Piece piece_over(const Cut *c, const Ins *i)
 {
-    Piece p = { .over = i, .nin = i->nin, .nout = i->nout, .in = NEWS(Ref, i->nin), .out = NEWS(Ref, i->nout),
-                .in_at = NEWS(int, i->nin), .out_at = NEWS(int, i->nout) };
+    Piece p = { .over = i,
+        .nin = i->nin,
+        .nout = i->nout,
+        .in = NEWS(Ref, i->nin),
+        .out = NEWS(Ref, i->nout),
+        .in_at = NEWS(int, i->nin),
+        .out_at = NEWS(int, i->nout) };
     for (int j = 0; j < i->nin; j++)
         p.in[j] = shared_out(c->g, i, j, &p.in_at[j]);
     for (int j = 0; j < i->nout; j++)
@@ -447,7 +457,8 @@ int graph_pieces(const Graph *whole, const Graph **moved, Piece **out)
     g = g ? graph_dce(g) : NULL;
     if (!g)
         return 0;
-    Cut c = { g, NEWS(int, g->nval), NEWS(bool, g->nval), NEWS(bool, g->nval), NEWS(bool, g->nins), NEWS(bool, g->nval) };
+    Cut c = { g, NEWS(int, g->nval), NEWS(bool, g->nval), NEWS(bool, g->nval), NEWS(bool, g->nins),
+        NEWS(bool, g->nval) };
     Piece *p = NEWS(Piece, 2 * g->nins + 1);
     int n = 0, deepest = 0;
     survey(&c);

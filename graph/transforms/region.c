@@ -1,12 +1,14 @@
 /*
- * region.c - regions as data: what a region's results are, what of it is needed, whether it is well formed, and how
- * one is emitted.
+ * region.c - regions as data: what a region's results are, what of it is needed, whether it is well formed,
+ * and how one is emitted.
  *
- * In:  attributes, operands in the current graph, closed bodies. Out: an instruction, or whatever means the same:
- *      emission inlines a plain call, moves invariants out of loops, drops captures and xs that no body uses, and
- *      in a graph under linearisation cuts a joint region in two. So no rule that makes regions has to think of any
- *      of it. A call with a rule of the user's own stays as it is.
- * Invariant: a Graph is never changed once it is a body, so bodies are shared freely between instructions and graphs.
+ * In:  attributes, operands in the current graph, closed bodies. Out: an instruction, or whatever means the
+ * same:
+ *      emission inlines a plain call, moves invariants out of loops, drops captures and xs that no body
+ *      uses, and in a graph under linearisation cuts a joint region in two. So no rule that makes regions
+ *      has to think of any of it. A call with a rule of the user's own stays as it is.
+ * Invariant: a Graph is never changed once it is a body, so bodies are shared freely between instructions
+ * and graphs.
  */
 #include "transforms.h"
 
@@ -264,7 +266,8 @@ static Graph *guarded_step(const Draft *f)
     return graph_end();
 }
 
-/* A while that turns at most so often is a scan of that length whose steps are guarded: what reverse mode takes. */
+/* A while that turns at most so often is a scan of that length whose steps are guarded: what reverse mode
+ * takes. */
 static void bounded_scan(const Draft *f, Ref *out)
 {
     Region scan = f->r;
@@ -322,7 +325,8 @@ void emit_region(const Region *r, int nin, const Ref *in, int nsub, Graph *const
         return;
     Draft f = draft_of(r, nin, in, nsub, sub);
     if (r->rule && r->rule->kind != RULE_BACK && cur()->linear && any_linear(nin, in))
-        f.r.rule = NULL;                        /* a tangent goes through: of what is linear the derivative is the function */
+        /* a tangent goes through: of what is linear the derivative is the function */
+        f.r.rule = NULL;
     r = &f.r;
     if (r->kind == CALL && !r->nlane && !r->rule && !r->remat) {
         graph_inline(sub[0], in, out);
@@ -379,12 +383,12 @@ static int check_operand(const Ins *i, const Region *r, const Graph *g, int j, T
         if (m == STACKED)
             want = type_add_lead(&want, r->lane[a].size);
         if (m > SUMMED || (m == SUMMED && group != 'a' && !dtype_float(example.dt)))
-            return error_set(E_INTERNAL, "%s: operand %d of %s cannot be summed", region_kind_name[r->kind], j,
-                type_text(&example));
+            return error_set(E_INTERNAL, "%s: operand %d of %s cannot be summed", region_kind_name[r->kind],
+                j, type_text(&example));
     }
     if (!type_equal(have, &want))
-        return error_set(E_INTERNAL, "%s: operand %d is %s, where the body's %s needs %s", region_kind_name[r->kind], j,
-            type_text(have), type_text(&example), type_text(&want));
+        return error_set(E_INTERNAL, "%s: operand %d is %s, where the body's %s needs %s",
+            region_kind_name[r->kind], j, type_text(have), type_text(&example), type_text(&want));
     return E_OK;
 }
 
@@ -414,8 +418,8 @@ static int check_body(const Ins *i, const Region *r, const Graph *g, int n)
         const Type *t = &b->type[b->out[k]], *u = &last->type[last->out[k]];
         const Type *from = k < region_nloop(r) ? &b->type[b->in[r->ncap + k]] : t;
         if (!type_equal(t, u))
-            return error_set(E_INTERNAL, "%s: result %d is %s in body %d and %s in the last", name, k, type_text(t), n,
-                type_text(u));
+            return error_set(E_INTERNAL, "%s: result %d is %s in body %d and %s in the last", name, k,
+                type_text(t), n, type_text(u));
         if (!type_equal(t, from))
             return error_set(E_INTERNAL, "%s: what goes round changes from %s to %s", name, type_text(from),
                 type_text(t));
@@ -452,8 +456,8 @@ int region_check(const Ins *i, const Graph *g)
         if (code)
             return code;
         if (!type_equal(&t, &g->type[i->out + k]))
-            code = error_set(E_INTERNAL, "%s: result %d is %s, not %s", region_kind_name[r->kind], k, type_text(&t),
-                type_text(&g->type[i->out + k]));
+            code = error_set(E_INTERNAL, "%s: result %d is %s, not %s", region_kind_name[r->kind], k,
+                type_text(&t), type_text(&g->type[i->out + k]));
     }
     return code;
 }

@@ -1,20 +1,23 @@
 /*
  * region_batch.c - lanes of regions.
  *
- * vmap:        in: a region and the states of its operands. Out: the same region with one more lane axis in front;
- *              marks of results by affected.c. The bodies are untouched, so each lane has its own predicate, path
- *              and trip count. A body whose lanes meet over that axis is batched at once, as in the matrix form.
+ * vmap:        in: a region and the states of its operands. Out: the same region with one more lane axis in
+ * front;
+ *              marks of results by affected.c. The bodies are untouched, so each lane has its own predicate,
+ *              path and trip count. A body whose lanes meet over that axis is batched at once, as in the
+ *              matrix form.
  * matrix form: in: a region and one of its lane axes. Out: the region without it, its bodies batched.
- *      A loop whose condition differs runs while any lane's holds; a lane that is done keeps its values by select,
- *      and the bits of those that are not go down as the mask of whatever is inside, so that no finished lane keeps
- *      an inner loop alive. A cond whose index differs becomes a call of every branch under the mask of the lanes
- *      that take it. An accumulator is never selected nor copied: what is added to it is masked; it goes through
- *      the branches in turn. Finished lanes need no safe inputs, because nothing is differentiated after this:
- *      select after, never multiply.
+ *      A loop whose condition differs runs while any lane's holds; a lane that is done keeps its values by
+ *      select, and the bits of those that are not go down as the mask of whatever is inside, so that no
+ *      finished lane keeps an inner loop alive. A cond whose index differs becomes a call of every branch
+ *      under the mask of the lanes that take it. An accumulator is never selected nor copied: what is added
+ *      to it is masked; it goes through the branches in turn. Finished lanes need no safe inputs, because
+ *      nothing is differentiated after this: select after, never multiply.
  */
 #include "transforms.h"
 
-void region_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, bool elim, Ref *out, uint8_t *so)
+void region_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, bool elim, Ref *out, uint8_t *so)
 {
     const Region *r = i->region;
     int nlane = r->nlane + 1, first = region_npred(r) + r->ncap;
@@ -123,7 +126,8 @@ typedef struct Drop {
     int k, np, nres;
     const Lane *lane;
     bool masked, vary, elim;
-    uint8_t *in;                                /* of operands, after what goes round was stacked where it differs */
+    /* of operands, after what goes round was stacked where it differs */
+    uint8_t *in;
     uint8_t *loop;                              /* of accumulators and carry: those of in */
     uint8_t *want, *have;                       /* of results: their marks; what the batched bodies give */
     Ref *apart;                                 /* accumulators that have to be joined again, or 0 */
@@ -145,7 +149,8 @@ static Ref operand_over(Drop *d, int j, bool differs)
     }
     if (m[d->k] == SHARED && differs) {
         d->in[j] = STACKED;
-        if (group == 'a' && graph_acc(cur(), v)) {          /* copies of an accumulator would have to read it */
+        /* copies of an accumulator would have to read it */
+        if (group == 'a' && graph_acc(cur(), v)) {
             d->apart[j - d->np - r->ncap] = v;
             v = Zeros(typ(v));
         }
@@ -205,7 +210,8 @@ static void batched_inputs(const Drop *d, const Graph *b, Ref *in)
 }
 
 /* The batched body inlined; its mask, where there is one, is its first input. */
-static void inline_batched(const Drop *d, const Graph *b, const uint8_t *have, Ref mask, const Ref *in, Ref *out)
+static void inline_batched(
+    const Drop *d, const Graph *b, const uint8_t *have, Ref mask, const Ref *in, Ref *out)
 {
     Graph *g = graph_batch(b, d->in + d->np, have, d->lane, mask != 0, d->elim);
     Ref *x = NEWS(Ref, b->nin + 1);
@@ -227,9 +233,9 @@ static Ref choose(Ref mask, Ref yes, Ref no)
     return Select(Broadcast(mask, type_shape(typ(yes)), (Ints){ 1, { 0 } }), yes, no);
 }
 
-/* which: 0 the condition, 1 the step. The step evaluates the condition again instead of carrying its bits, so that
- * there is no first mask to compute. A condition that all lanes share still asks for an active lane: nobody may
- * have taken this branch. */
+/* which: 0 the condition, 1 the step. The step evaluates the condition again instead of carrying its bits,
+ * so that there is no first mask to compute. A condition that all lanes share still asks for an active lane:
+ * nobody may have taken this branch. */
 static Graph *while_body(const Drop *d, int which)
 {
     const Draft *f = d->from;
@@ -275,12 +281,15 @@ static Graph *cond_body(const Drop *d)
         inline_batched(d, f->sub[b], d->have, m, in, got);
         for (int k = 0; k < d->nres; k++) {
             bool acc = k < f->r.nacc;
-            out[k] = acc || !b ? got[k] : d->have[k] == SUMMED ? Add(out[k], got[k]) : choose(m, got[k], out[k]);
+            out[k] = acc || !b       ? got[k] :
+                d->have[k] == SUMMED ? Add(out[k], got[k]) :
+                                       choose(m, got[k], out[k]);
             if (acc)
                 in[f->r.ncap + k] = got[k];     /* the next branch adds to what this one left */
         }
     }
-    for (int k = f->r.nacc; k < d->nres; k++)   /* an accumulator is not to be read here: finish does it, outside */
+    /* an accumulator is not to be read here: finish does it, outside */
+    for (int k = f->r.nacc; k < d->nres; k++)
         if (d->want[k] == SHARED && d->have[k] == STACKED) {
             out[k] = settle(out[k], STACKED, SHARED, &ax);
             d->have[k] = SHARED;
@@ -289,9 +298,9 @@ static Graph *cond_body(const Drop *d)
     return graph_end();
 }
 
-/* Brings the lane axis of a result to its place, or takes it away. Only what goes round can differ from what is
- * wanted: the bodies settle the rest. No mask: under one, marks over the lane were made by region_batch, and none
- * but accumulators are summed. */
+/* Brings the lane axis of a result to its place, or takes it away. Only what goes round can differ from what
+ * is wanted: the bodies settle the rest. No mask: under one, marks over the lane were made by region_batch,
+ * and none but accumulators are summed. */
 static Ref finish(const Drop *d, int q, Ref v)
 {
     const Region *r = &d->from->r;
@@ -314,8 +323,8 @@ static Ref finish(const Drop *d, int q, Ref v)
     return apart ? Accum(apart, v) : v;
 }
 
-/* No lanes: an accumulator keeps what it holds, in every lane of the other axes; the rest is empty, or the sum of
- * nothing. */
+/* No lanes: an accumulator keeps what it holds, in every lane of the other axes; the rest is empty, or the
+ * sum of nothing. */
 static void no_lanes(const Draft *f, Ref *out)
 {
     const Region *r = &f->r;
@@ -380,8 +389,11 @@ static bool meets_alone(const Drop *d)
     if (!meet)
         return false;
     const char *at = meet->loc.file ? arena_text(" at %s:%d", meet->loc.file, meet->loc.line) : "";
-    error_set(E_INVAL, "%s over axis \"%s\"%s is inside a %s whose %s differs between the lanes of that axis: not all lanes "
-        "would come there", optab[meet->op].name, d->lane->name, at, d->from->r.kind == WHILE ? "while" : "cond",
+    error_set(E_INVAL,
+        "%s over axis \"%s\"%s is inside a %s whose %s differs between the lanes of that axis: not all "
+        "lanes "
+        "would come there",
+        optab[meet->op].name, d->lane->name, at, d->from->r.kind == WHILE ? "while" : "cond",
         d->from->r.kind == WHILE ? "condition" : "index");
     return true;
 }

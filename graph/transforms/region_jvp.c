@@ -1,13 +1,16 @@
 /*
  * region_jvp.c - forward mode over a region, and the cut that makes reverse mode out of it.
  *
- * jvp:   in: a region and the tangents of its operands. Out: the joint region, in which a tangent follows its
+ * jvp:   in: a region and the tangents of its operands. Out: the joint region, in which a tangent follows
+ * its
  *        primal in the same group with the same marks; which results have one is the fixpoint of affected.c.
- * split: in: a joint region in a graph under linearisation. Out: F, with the results that are not linear and the
- *        residuals, and L, with the linear results from tangents and residuals. Both are the same bodies, cut at
- *        the residuals, and then dead code removed; effects are in F alone. Residuals of a scan are ys of F and xs of L; of call and cond
- *        results and captures. A checkpoint cuts at what it saves, by default nothing, so L computes everything else again from
- *        the operands; a while has an empty cut, too, whose L is the joint loop: it can be run forwards, and only transposition refuses it.
+ * split: in: a joint region in a graph under linearisation. Out: F, with the results that are not linear and
+ * the
+ *        residuals, and L, with the linear results from tangents and residuals. Both are the same bodies,
+ *        cut at the residuals, and then dead code removed; effects are in F alone. Residuals of a scan are
+ *        ys of F and xs of L; of call and cond results and captures. A checkpoint cuts at what it saves, by
+ *        default nothing, so L computes everything else again from the operands; a while has an empty cut,
+ *        too, whose L is the joint loop: it can be run forwards, and only transposition refuses it.
  */
 #include "transforms.h"
 
@@ -76,7 +79,8 @@ void linear_bodies(Draft *f, const bool *lin)
 
 /* ==================== the cut */
 
-typedef struct Cut { Ref *v; int *slot; int n; } Cut;          /* values of a body, and where each is stored */
+/* values of a body, and where each is stored */
+typedef struct Cut { Ref *v; int *slot; int n; } Cut;
 
 bool linear_ins(const Graph *b, const Ins *i)
 {
@@ -98,8 +102,8 @@ static bool *read_by_linear(const Graph *b, const bool *lin)
     return read;
 }
 
-/* Not stored: captures and xs, which L has; what depends on captures alone, which is the same at every step, so that L
- * computes it again and the hoist takes it out; cheap functions of what L has. */
+/* Not stored: captures and xs, which L has; what depends on captures alone, which is the same at every step,
+ * so that L computes it again and the hoist takes it out; cheap functions of what L has. */
 static Cut residuals(const Region *r, const Graph *b, const bool *lin)
 {
     int np = region_npred(r);
@@ -139,7 +143,10 @@ static Cut residuals(const Region *r, const Graph *b, const bool *lin)
 /* Is this a value that the checkpoint saves: a product, or one with a name of the list? */
 static bool saved(const char *save, const Ins *i)
 {
-    const char *dots = "dots", *name = i->op == OP_named ? (const char *)(intptr_t)ins_int(i, 0) : i->op == OP_dot ? dots : NULL;
+    const char *dots = "dots",
+               *name = i->op == OP_named ? (const char *)(intptr_t)ins_int(i, 0) :
+        i->op == OP_dot                  ? dots :
+                                           NULL;
     size_t n = name ? strlen(name) : 0;
     for (const char *s = save; name && *s; s += *s == ',') {
         s += strspn(s, " ");
@@ -151,7 +158,8 @@ static bool saved(const char *save, const Ins *i)
     return false;
 }
 
-/* What a checkpoint stores: of the values it saves those that the linear part needs, perhaps through others. */
+/* What a checkpoint stores: of the values it saves those that the linear part needs, perhaps through
+ * others. */
 static Cut kept_values(const Region *r, const Graph *b, const bool *lin)
 {
     Cut cut = { NEWS(Ref, b->nval), NEWS(int, b->nval), 0 };

@@ -4,11 +4,13 @@
  *      capture <-> accumulator      carry <-> carry      xs <-> ys
  *      operand shared <-> result summed      stacked <-> stacked      operand summed <-> result shared
  *
- * In:  a linear region of the current graph and the cotangents of its results. Out: the transposed region, and its
+ * In:  a linear region of the current graph and the cotangents of its results. Out: the transposed region,
+ * and its
  *      results added to the cotangents of the operands.
- * Cotangents so far of linear captures go in as accumulators and come out augmented, so that a table which is read
- * a row a step costs a row a step. An accumulator keeps its mark: what is summed counts once; of half floats it is f32, so
- * that no step rounds. Call and cond get the cotangents of their results as captures; scan as xs, and runs the other way.
+ * Cotangents so far of linear captures go in as accumulators and come out augmented, so that a table which
+ * is read a row a step costs a row a step. An accumulator keeps its mark: what is summed counts once; of
+ * half floats it is f32, so that no step rounds. Call and cond get the cotangents of their results as
+ * captures; scan as xs, and runs the other way.
  */
 #include "transforms.h"
 
@@ -22,9 +24,11 @@ typedef struct Duality {
     int np;
     List caps, xs;                              /* not linear: they stay */
     List act, yct;                              /* results that have a cotangent: accumulators; ys */
-    List thread, plain, lxs;                    /* linear captures with an accumulator, and without; linear xs */
+    /* linear captures with an accumulator, and without; linear xs */
+    List thread, plain, lxs;
     List carry;                                 /* operands */
-    bool *first;                                /* of a value that is captured twice: the one to be threaded */
+    /* of a value that is captured twice: the one to be threaded */
+    bool *first;
 } Duality;
 
 static List list_new(int max)
@@ -51,7 +55,9 @@ static bool *first_captures(const Ins *i)
 static Duality duality(const Ins *i, const Ref *ct, const Cts *c)
 {
     const Region *r = i->region;
-    Duality d = { .i = i, .r = r, .scan = r->kind == SCAN, .np = region_npred(r), .first = first_captures(i) };
+    Duality d = {
+        .i = i, .r = r, .scan = r->kind == SCAN, .np = region_npred(r), .first = first_captures(i)
+    };
     List *operands[] = { &d.caps, &d.xs, &d.thread, &d.plain, &d.lxs, &d.carry };
     for (size_t k = 0; k < sizeof operands / sizeof *operands; k++)
         *operands[k] = list_new(i->nin);
@@ -62,7 +68,7 @@ static Duality duality(const Ins *i, const Ref *ct, const Cts *c)
         case 'c':
             if (!lin)
                 list_add(&d.caps, j);
-            else if (is_float(i->in[j]))        /* no cotangent so far: call and cond have nothing to add to */
+            else if (is_float(i->in[j])) /* no cotangent so far: call and cond have nothing to add to */
                 list_add(d.scan || (ct_get(c, i->in[j]) && d.first[j]) ? &d.thread : &d.plain, j);
             break;
         case 'y':
@@ -131,8 +137,8 @@ static void wait_for_cotangents(const Duality *d, Ref *x, Ref *ct)
             from[l][lists[l]->v[k]] = late[n++];
 }
 
-/* The body's cotangents, from its results backwards. x: its inputs by operand; ct: cotangents of its results; acc:
- * accumulators, by operand. */
+/* The body's cotangents, from its results backwards. x: its inputs by operand; ct: cotangents of its
+ * results; acc: accumulators, by operand. */
 static void walk_body(const Duality *d, const Graph *b, const Ref *x, const Ref *ct, const Ref *acc)
 {
     Graph *h = cur();
@@ -190,7 +196,8 @@ static Draft transposed(const Duality *d, const Ref *ct, const Cts *c)
     const Ins *i = d->i;
     const Region *r = d->r;
     int nlane = r->nlane, nres = 0;
-    Region plain = region_plain(r->kind, d->caps.n + d->act.n + (d->scan ? 0 : d->yct.n), d->thread.n, d->carry.n);
+    Region plain =
+        region_plain(r->kind, d->caps.n + d->act.n + (d->scan ? 0 : d->yct.n), d->thread.n, d->carry.n);
     plain.length = r->length;
     plain.reverse = d->scan && !r->reverse;
     plain.lane = r->lane, plain.nlane = nlane;
@@ -226,8 +233,8 @@ static Draft transposed(const Duality *d, const Ref *ct, const Cts *c)
     return f;
 }
 
-/* An accumulator's cotangent passes through to the value it started from: summed over the lanes which that value
- * served. */
+/* An accumulator's cotangent passes through to the value it started from: summed over the lanes which that
+ * value served. */
 static Ref pass_through(const Region *r, int k, Ref ct)
 {
     const uint8_t *from = marks_in(r, region_npred(r) + r->ncap + k), *to = marks_out(r, k);
@@ -246,7 +253,8 @@ void region_transpose(const Ins *i, const Ref *ct, Cts *c)
 {
     const Region *r = i->region;
     if (r->kind == WHILE) {
-        error_set(E_DIFF, "reverse mode through a while loop: the number of steps is not known; give it a bound with "
+        error_set(E_DIFF,
+            "reverse mode through a while loop: the number of steps is not known; give it a bound with "
             ".max_trips, or use scan or fori with constant bounds");
         return;
     }

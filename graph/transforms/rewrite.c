@@ -1,5 +1,6 @@
 /*
- * rewrite.c - a graph again, instruction by instruction: each is emitted as a function says, on what its operands became.
+ * rewrite.c - a graph again, instruction by instruction: each is emitted as a function says, on what its
+ * operands became.
  */
 #include "transforms.h"
 

@@ -1,13 +1,19 @@
 /*
  * rule.c - calls of functions for which the user has given a rule: a derivative, or what they do to lanes.
  *
- * In:  a call that has a rule, where a transform meets it. Out: the graph that the rule stands for, asked for just now,
+ * In:  a call that has a rule, where a transform meets it. Out: the graph that the rule stands for, asked
+ * for just now,
  *      called in its place with the call's own lanes; so nothing after this knows of rules.
- *   jvp:   RULE_JVP gives values and tangents. RULE_VJP gives values and what is to be saved, and leaves a linear call of
- *          kind RULE_BACK from tangents to tangents, which nobody can compute: its body is zeros, its transpose the rule.
- *   vmap:  the call gets one more lane axis, as any region; RULE_VMAP takes the lanes instead. Where lanes over a named
- *          axis leave the call, because it may use the axis, its rule becomes one that is batched when it is asked.
- * Invariant: a RULE_BACK is there only between the jvp and the walk backwards. Forward mode refuses what is left of one.
+ *   jvp:   RULE_JVP gives values and tangents. RULE_VJP gives values and what is to be saved, and leaves a
+ *   linear call of
+ *          kind RULE_BACK from tangents to tangents, which nobody can compute: its body is zeros, its
+ *          transpose the rule.
+ *   vmap:  the call gets one more lane axis, as any region; RULE_VMAP takes the lanes instead. Where lanes
+ *   over a named
+ *          axis leave the call, because it may use the axis, its rule becomes one that is batched when it is
+ *          asked.
+ * Invariant: a RULE_BACK is there only between the jvp and the walk backwards. Forward mode refuses what is
+ * left of one.
  */
 #include "transforms.h"
 
@@ -58,7 +64,9 @@ bool region_asks(const Region *r, int nsub, Graph *const *sub, const char *axis)
 static const Ins *left_over(const Graph *g)
 {
     for (int n = 0; g->rules && n < g->nins; n++) {
-        const Ins *i = g->ins[n], *inside = i->op == OP_region && i->region->rule && i->region->rule->kind == RULE_BACK ? i : NULL;
+        const Ins *i = g->ins[n],
+                  *inside =
+                      i->op == OP_region && i->region->rule && i->region->rule->kind == RULE_BACK ? i : NULL;
         for (int k = 0; k < i->nsub && !inside; k++)
             inside = left_over(i->sub[k]);
         if (inside)
@@ -74,9 +82,11 @@ int rule_refuse_forward(const Graph *g)
         return 0;
     const Rule *rule = i->region->rule;
     loc_set(i->loc);
-    return error_set(E_DIFF, "forward mode through %s, whose derivative of its own, given at %s:%d by hd_custom_vjp, is for reverse "
-                     "mode: use hd_grad, hd_vjp or hd_jacrev, or give it one with hd_custom_jvp", rule->name,
-                     rule->loc.file ? rule->loc.file : "?", rule->loc.line);
+    return error_set(E_DIFF,
+        "forward mode through %s, whose derivative of its own, given at %s:%d by hd_custom_vjp, is for "
+        "reverse "
+        "mode: use hd_grad, hd_vjp or hd_jacrev, or give it one with hd_custom_jvp",
+        rule->name, rule->loc.file ? rule->loc.file : "?", rule->loc.line);
 }
 
 /* ==================== a rule that was text */
@@ -85,8 +95,8 @@ static bool say_lost(const Rule *rule, int64_t lanes, Said *s)
 {
     static const char *const what[] = { "derivative", "derivative", "derivative", "rule for lanes" };
     (void)lanes, (void)s;
-    error_set(E_DIFF, "%s had a %s of its own, which is code: the text of the program does not have it", rule->name,
-              what[rule->kind]);
+    error_set(E_DIFF, "%s had a %s of its own, which is code: the text of the program does not have it",
+        rule->name, what[rule->kind]);
     return false;
 }
 
@@ -125,7 +135,8 @@ static void result(Draft *f, int k, const uint8_t *marks)
 static bool float_in(const Graph *g, int k) { return dtype_float((Dtype)g->type[g->in[k]].dt); }
 static bool float_out(const Graph *g, int k) { return dtype_float((Dtype)g->type[g->out[k]].dt); }
 
-/* A rule speaks of arguments. What the function captured must be constant, unless the function itself makes nothing of it. */
+/* A rule speaks of arguments. What the function captured must be constant, unless the function itself makes
+ * nothing of it. */
 static bool captures_constant(const Ins *i, const Ref *t)
 {
     const Graph *b = i->sub[0];
@@ -134,9 +145,11 @@ static bool captures_constant(const Ins *i, const Ref *t)
     graph_live(b, NULL, live);
     for (int k = 0; k < rule->nclosed; k++)
         if (t[k] && (live[b->in[k]] || rule->kind == RULE_BACK)) {
-            error_set(E_DIFF, "%s captures a value that is differentiated here, %s, and its derivative of its own, given at %s:%d, "
-                      "is one by its arguments alone: make that value an argument", rule->name, type_text(typ(t[k])),
-                      rule->loc.file ? rule->loc.file : "?", rule->loc.line);
+            error_set(E_DIFF,
+                "%s captures a value that is differentiated here, %s, and its derivative of its own, given "
+                "at %s:%d, "
+                "is one by its arguments alone: make that value an argument",
+                rule->name, type_text(typ(t[k])), rule->loc.file ? rule->loc.file : "?", rule->loc.line);
             return false;
         }
     return true;
@@ -191,7 +204,8 @@ static Graph *unknown_body(const Draft *f, const Graph *primal, int nout)
 }
 
 /* The call that stands for the derivative until it is transposed. */
-static void jvp_linear(const Ins *i, const Said *s, const Draft *fwd, const Ref *saved, const Ref *x, const Ref *t, Ref *tz)
+static void jvp_linear(
+    const Ins *i, const Said *s, const Draft *fwd, const Ref *saved, const Ref *x, const Ref *t, Ref *tz)
 {
     const Region *r = i->region;
     int nsaved = s->g->nout - i->nout, nclosed = r->rule->nclosed, n = 0;
@@ -330,9 +344,11 @@ void rule_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Re
     }
     for (int k = 0; k < rule->nclosed; k++)
         if (in[k] = x[k], s[k] != SHARED) {
-            error_set(E_INVAL, "%s captures a value that differs between the lanes here, %s, and its rule for lanes, given at %s:%d, "
-                      "is one for its arguments alone: make that value an argument", rule->name, type_text(typ(x[k])),
-                      rule->loc.file ? rule->loc.file : "?", rule->loc.line);
+            error_set(E_INVAL,
+                "%s captures a value that differs between the lanes here, %s, and its rule for lanes, given "
+                "at %s:%d, "
+                "is one for its arguments alone: make that value an argument",
+                rule->name, type_text(typ(x[k])), rule->loc.file ? rule->loc.file : "?", rule->loc.line);
             return;
         }
     for (int k = rule->nclosed; k < i->nin; k++)
@@ -375,7 +391,8 @@ static const Rule *back_batched(const Batched *b, const Said *s, const uint8_t *
     return rule_batched(s->back, b->lane, b->masked, n, in, m, out);
 }
 
-/* States of what is in and out of the graph that the rule said. Cotangents of arguments that all lanes share are summed. */
+/* States of what is in and out of the graph that the rule said. Cotangents of arguments that all lanes share
+ * are summed. */
 static void said_states(const Batched *b, const Said *s, uint8_t *in, uint8_t *out)
 {
     const Rule *rule = b->rule;
@@ -436,7 +453,8 @@ const Rule *rule_copy(const Rule *r)
     return !r ? NULL : r->copy ? r->copy(r) : arena_copy(r, sizeof *r);
 }
 
-const Rule *rule_batched(const Rule *rule, const Lane *lane, bool masked, int nin, const uint8_t *in, int nout, const uint8_t *out)
+const Rule *rule_batched(const Rule *rule, const Lane *lane, bool masked, int nin, const uint8_t *in,
+    int nout, const uint8_t *out)
 {
     Rule *r = NEW(Rule);
     Batched *b = NEW(Batched);

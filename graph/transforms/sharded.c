@@ -1,27 +1,39 @@
 /*
  * sharded.c - what each shard of a mesh computes of a program over arrays that are dealt out to it.
  *
- * In: a graph without rules, effects and places, and for each input which of its axes each axis of the mesh deals out. Out: the
- * same program over shares, with collectives over the axes of the mesh. One pass, forwards: an instruction's factors
- * (factors.c) say which axes of operands and results go together; each axis of the mesh deals out the factor that most bytes of
- * its operands already have, and the rest is moved to fit. Derivatives are taken before, so they need no rules here.
- * A value is in one of three states along an axis of the mesh: dealt out, whole in each shard, or still to be summed. Sums wait as
- * long as only sums, negation and views follow: three products into one cotangent are one psum.
- * Regions keep their lanes where only those are dealt out; else bodies are taken apart like the program itself, until what goes
- * round has the same state at both ends.
+ * In: a graph without rules, effects and places, and for each input which of its axes each axis of the mesh
+ * deals out. Out: the same program over shares, with collectives over the axes of the mesh. One pass,
+ * forwards: an instruction's factors (factors.c) say which axes of operands and results go together; each
+ * axis of the mesh deals out the factor that most bytes of its operands already have, and the rest is moved
+ * to fit. Derivatives are taken before, so they need no rules here.
+ * A value is in one of three states along an axis of the mesh: dealt out, whole in each shard, or still to
+ * be summed. Sums wait as long as only sums, negation and views follow: three products into one cotangent
+ * are one psum. Regions keep their lanes where only those are dealt out; else bodies are taken apart like
+ * the program itself, until what goes round has the same state at both ends.
  */
 #include "sharded.h"
 
-/* at: the axis of the value that each axis of the mesh deals out; sum: a bit for each over which it is still to be summed. */
+/* at: the axis of the value that each axis of the mesh deals out; sum: a bit for each over which it is still
+ * to be summed. */
 typedef struct Val { Ref ref; Dealt at; uint8_t sum; } Val;
 
 /* Of one graph. lanes: a region with lanes has to lose them first, and all is done again. */
-typedef struct Sharder { const Mesh *mesh; const Graph *g; Val *val; int *uses; bool *lanes; Moves *moves; } Sharder;
+typedef struct Sharder {
+    const Mesh *mesh;
+    const Graph *g;
+    Val *val;
+    int *uses;
+    bool *lanes;
+    Moves *moves;
+} Sharder;
 
 static const Dealt whole = { { -1, -1, -1, -1 } };
 
 static bool dealt_equal(const Dealt *a, const Dealt *b) { return !memcmp(a, b, sizeof *a); }
-static bool state_equal(const Val *a, const Val *b) { return dealt_equal(&a->at, &b->at) && a->sum == b->sum; }
+static bool state_equal(const Val *a, const Val *b)
+{
+    return dealt_equal(&a->at, &b->at) && a->sum == b->sum;
+}
 static bool is_whole(const Val *v) { return dealt_equal(&v->at, &whole) && !v->sum; }
 
 static Dealt shifted(const Dealt *d, int by)
@@ -39,12 +51,12 @@ static void tell(Sharder *s, const char *what, const Ins *i, Ref old, int m)
 {
     Moves *t = s->moves;
     if (t->text && i)
-        text_add(t->text, "%s:%d: %s %s %s over \"%s\"\n", i->loc.file ? i->loc.file : "?", i->loc.line, optab[i->op].name, what,
-                 type_text(&s->g->type[old]), s->mesh->name[m]);
+        text_add(t->text, "%s:%d: %s %s %s over \"%s\"\n", i->loc.file ? i->loc.file : "?", i->loc.line,
+            optab[i->op].name, what, type_text(&s->g->type[old]), s->mesh->name[m]);
 }
 
-/* A share of what every shard can make itself: constants, positions, and what is computed of them by few instructions. 0: it
- * cannot. */
+/* A share of what every shard can make itself: constants, positions, and what is computed of them by few
+ * instructions. 0: it cannot. */
 static Ref made_share(const Mesh *mesh, Ref x, int d, int m, int *few);
 
 static Ref made_again(const Mesh *mesh, const Ins *i, int d, int m, int *few)
@@ -70,7 +82,8 @@ static Ref made_share(const Mesh *mesh, Ref x, int d, int m, int *few)
     if (i->op == OP_iota && ins_int(i, 2) != d)
         return Iota(t, (int)ins_int(i, 2));
     if (i->op == OP_iota) {
-        Ref first = Mul(Convert(AxisIndex(mesh->name[m], mesh->size[m]), (Dtype)t.dt), Const((Dtype)t.dt, (double)t.dim[d]));
+        Ref first = Mul(Convert(AxisIndex(mesh->name[m], mesh->size[m]), (Dtype)t.dt),
+            Const((Dtype)t.dt, (double)t.dim[d]));
         return Add(Iota(t, d), Broadcast(first, type_shape(&t), (Ints){ 0 }));
     }
     if (i->op == OP_broadcast) {
@@ -124,7 +137,9 @@ static Ref join_axes(Ref x, int d)
 
 static Ref collective(Sharder *s, Op op, int m, int at, int to, Ref x)
 {
-    *(op == OP_all_gather ? &s->moves->gathers : op == OP_all_to_all ? &s->moves->exchanges : &s->moves->sums) += 1;
+    *(op == OP_all_gather       ? &s->moves->gathers :
+            op == OP_all_to_all ? &s->moves->exchanges :
+                                  &s->moves->sums) += 1;
     return x ? Collective(op, s->mesh->name[m], s->mesh->size[m], at, to, x) : 0;
 }
 
@@ -137,7 +152,8 @@ static bool comes_last(const Dealt *at, int d, int m)
     return true;
 }
 
-/* The sums over these axes. Where all that reads it wants it dealt out anyway, each shard gets its share alone. */
+/* The sums over these axes. Where all that reads it wants it dealt out anyway, each shard gets its share
+ * alone. */
 static void take_sums(Sharder *s, Ref old, unsigned sums, const Dealt *want)
 {
     Val *v = &s->val[old];
@@ -155,8 +171,8 @@ static void take_sums(Sharder *s, Ref old, unsigned sums, const Dealt *want)
     }
 }
 
-/* Axes of the mesh that have to let go: those that are wanted elsewhere, those before which another one belongs, and those that
- * come after one of these. */
+/* Axes of the mesh that have to let go: those that are wanted elsewhere, those before which another one
+ * belongs, and those that come after one of these. */
 static unsigned leaving(const Dealt *have, const Dealt *want)
 {
     unsigned gone = 0;
@@ -192,7 +208,8 @@ static Ref moved(Sharder *s, const Ins *i, Ref old, Val v, const Dealt *want)
             continue;
         if (changes(&v.at, want, gone, m)) {
             tell(s, "moves", i, old, m);
-            x = collective(s, OP_all_to_all, m, want->over[m], d, split_axis(x, want->over[m], s->mesh->size[m]));
+            x = collective(
+                s, OP_all_to_all, m, want->over[m], d, split_axis(x, want->over[m], s->mesh->size[m]));
             v.at.over[m] = want->over[m];
         } else {
             tell(s, "gathers", i, old, m);
@@ -223,8 +240,8 @@ static Ref first_only(const Mesh *mesh, Ref x, int m)
     return Select(Broadcast(first, type_shape(typ(x)), (Ints){ 0 }), x, Zeros(typ(x)));
 }
 
-/* ... so that it has just these sums to be taken. An accumulator of a body that is still in another state is only a placeholder
- * of the right type: the body is done again. */
+/* ... so that it has just these sums to be taken. An accumulator of a body that is still in another state is
+ * only a placeholder of the right type: the body is done again. */
 static Ref part_as(Sharder *s, const Ins *i, Ref old, const Val *want)
 {
     Val *v = &s->val[old];
@@ -292,7 +309,8 @@ static unsigned sums_by(const Factors *f, const int8_t *to, FactorKind kind)
     return sums;
 }
 
-/* Sums that may wait until after this instruction: it is linear in all operands together, and each has them, or is zero. */
+/* Sums that may wait until after this instruction: it is linear in all operands together, and each has them,
+ * or is zero. */
 static unsigned sums_kept(const Sharder *s, const Ins *i, const int8_t *to)
 {
     bool view = i->op == OP_reshape || i->op == OP_transpose;
@@ -366,7 +384,8 @@ static void add_to(Sharder *s, const Ins *i, const Factors *f, const int8_t *to,
 {
     int last = i->nin - 1 - (i->op == OP_accum_slice);          /* what is added: x, u, or the updates */
     Val *acc = &s->val[i->in[0]];
-    unsigned made = sums_by(f, to, F_SUM), own = s->val[i->in[last]].sum, held = acc->ref && graph_acc(cur(), acc->ref) ? acc->sum : 0;
+    unsigned made = sums_by(f, to, F_SUM), own = s->val[i->in[last]].sum,
+             held = acc->ref && graph_acc(cur(), acc->ref) ? acc->sum : 0;
     for (int m = 0; m < MESH_AXES; m++)
         own &= to[m] >= 0 ? ~(1u << m) : ~0u;
     Val want = { .at = dealt_by(f->in[0], to), .sum = (uint8_t)(made | own | held) };
@@ -405,7 +424,8 @@ static void plain_op(Sharder *s, const Ins *i)
     emit_local(s, i, &t, x, y);
     for (int k = 0; k < i->nout; k++) {
         extremes(s, &f, to, &y[k]);
-        s->val[i->out + (Ref)k] = (Val){ y[k], dealt_by(f.out[k], to), (uint8_t)(kept | sums_by(&f, to, F_SUM)) };
+        s->val[i->out + (Ref)k] =
+            (Val){ y[k], dealt_by(f.out[k], to), (uint8_t)(kept | sums_by(&f, to, F_SUM)) };
     }
 }
 
@@ -550,7 +570,8 @@ static void lanes_region(Sharder *s, const Ins *i)
         Val state = lanes_state(marks_out(r, k), to);
         int j = region_npred(r) + r->ncap + k;
         state.ref = y[k];
-        s->val[i->out + (Ref)k] = k < r->nacc && apart(s, r, i, j, &state) ? added(s, i, i->in[j], state) : state;
+        s->val[i->out + (Ref)k] =
+            k < r->nacc && apart(s, r, i, j, &state) ? added(s, i, i->in[j], state) : state;
     }
 }
 
@@ -570,7 +591,8 @@ static Sharder inside(const Sharder *s, const Graph *g)
 }
 
 /* A body over shares. in: states; want: those of the results, NULL: as they come. out: as they came. */
-static Graph *body(const Sharder *s, const Graph *g, const Val *in, const Val *want, const bool *fixed, Val *out)
+static Graph *body(
+    const Sharder *s, const Graph *g, const Val *in, const Val *want, const bool *fixed, Val *out)
 {
     Sharder b = inside(s, g);
     Ref *y = NEWS(Ref, g->nout);
@@ -592,11 +614,12 @@ static Graph *body(const Sharder *s, const Graph *g, const Val *in, const Val *w
     return graph_end();
 }
 
-/* States of what goes round a region while they are found: of the inputs of its bodies, and of their results. held: which are not
- * to be dealt out along an axis of the mesh, since that has failed. */
+/* States of what goes round a region while they are found: of the inputs of its bodies, and of their
+ * results. held: which are not to be dealt out along an axis of the mesh, since that has failed. */
 typedef struct Trip { int nin, nout; Val *in, *out; uint8_t *held; bool *fixed; Graph **sub; } Trip;
 
-/* What comes round in another state than it went in: taken over if that is to deal out more; else it is whole from now on. */
+/* What comes round in another state than it went in: taken over if that is to deal out more; else it is
+ * whole from now on. */
 static bool adopt(Val *in, const Val *out, uint8_t *held, bool acc)
 {
     Val was = *in;
@@ -676,7 +699,8 @@ static void inner_region(Sharder *s, const Ins *i)
     const Region *r = i->region;
     int np = region_npred(r);
     Trip t = { .nin = i->nin - np, .nout = i->nout };
-    t.in = NEWS(Val, t.nin), t.out = NEWS(Val, t.nout), t.held = NEWS(uint8_t, t.nout), t.fixed = NEWS(bool, t.nout);
+    t.in = NEWS(Val, t.nin), t.out = NEWS(Val, t.nout), t.held = NEWS(uint8_t, t.nout),
+    t.fixed = NEWS(bool, t.nout);
     t.sub = NEWS(Graph *, i->nsub);
     first_states(s, i, &t);
     for (int k = 0; k < region_nloop(r); k++)
@@ -684,7 +708,8 @@ static void inner_region(Sharder *s, const Ins *i)
     Moves before = *s->moves;
     for (int k = 0, done = 0; !done && !error_pending() && !*s->lanes; k++) {
         size_t n = before.text ? before.text->n : 0;
-        s->moves->sums = before.sums, s->moves->gathers = before.gathers, s->moves->exchanges = before.exchanges;
+        s->moves->sums = before.sums, s->moves->gathers = before.gathers,
+        s->moves->exchanges = before.exchanges;
         if (before.text)
             before.text->n = n;
         done = round_once(s, i, &t, k > 12);
@@ -703,7 +728,8 @@ static void inner_region(Sharder *s, const Ins *i)
         f.sub[k] = t.sub[k];
     draft_emit(&f, y);
     for (int k = 0; k < i->nout; k++) {
-        Val v = { y[k], r->kind == SCAN && k >= region_nloop(r) ? shifted(&t.out[k].at, 1) : t.out[k].at, t.out[k].sum };
+        Val v = { y[k], r->kind == SCAN && k >= region_nloop(r) ? shifted(&t.out[k].at, 1) : t.out[k].at,
+            t.out[k].sum };
         s->val[i->out + (Ref)k] = v;
     }
 }
@@ -756,7 +782,8 @@ static void all_ins(Sharder *s)
 }
 
 /* NULL after an error, and where regions have to lose their lanes. */
-static Graph *over_shares(const Graph *g, const Mesh *mesh, const Dealt *in, Dealt *out, bool *lanes, Moves *moves)
+static Graph *over_shares(
+    const Graph *g, const Mesh *mesh, const Dealt *in, Dealt *out, bool *lanes, Moves *moves)
 {
     Sharder top = { .mesh = mesh, .lanes = lanes, .moves = moves }, s = inside(&top, g);
     Ref *y = NEWS(Ref, g->nout);

@@ -1,12 +1,14 @@
 /*
- * transforms.h - what the files of this folder share: a region being put together, and a few loops over bits.
+ * transforms.h - what the files of this folder share: a region being put together, and a few loops over
+ * bits.
  */
 #ifndef HEDDLE_TRANSFORMS_H
 #define HEDDLE_TRANSFORMS_H
 
 #include "graph.h"
 
-/* A region with its operands and bodies, before it is emitted. Marks of operands grow with them (draft_operand). */
+/* A region with its operands and bodies, before it is emitted. Marks of operands grow with them
+ * (draft_operand). */
 typedef struct Draft {
     Region r;
     int nin; Ref *in;
@@ -23,8 +25,14 @@ int draft_results(const Draft *);
 /* With only the results in res (closed over the carry by the call). */
 Draft draft_restrict(const Draft *, bool *res);
 
-static inline const uint8_t *marks_in(const Region *r, int k) { return r->im ? r->im + (size_t)k * r->nlane : NULL; }
-static inline const uint8_t *marks_out(const Region *r, int k) { return r->om ? r->om + (size_t)k * r->nlane : NULL; }
+static inline const uint8_t *marks_in(const Region *r, int k)
+{
+    return r->im ? r->im + (size_t)k * r->nlane : NULL;
+}
+static inline const uint8_t *marks_out(const Region *r, int k)
+{
+    return r->om ? r->om + (size_t)k * r->nlane : NULL;
+}
 
 static inline bool any_bit(const bool *b, int n)
 {
@@ -51,13 +59,16 @@ Ref input_like(const Graph *g, int k, uint8_t flags);
 
 /* Emits instruction i on operands x into the current graph, as it stands (again) or otherwise. */
 typedef void Rewrite(const Ins *i, const Ref *x, Ref *out, void *env);
-/* g with each instruction rewritten; NULL after an error. It is rewrite_ins between graph_begin and rewrite_end. */
+/* g with each instruction rewritten; NULL after an error. It is rewrite_ins between graph_begin and
+ * rewrite_end. */
 Graph *graph_rewrite(const Graph *g, Rewrite *, void *env);
-void rewrite_ins(const Graph *g, Ref *map, Rewrite *, void *env);       /* map: from values of g; its inputs are there */
-Graph *rewrite_end(const Graph *g, const Ref *map);                     /* the current graph ends with the results of g */
+/* map: from values of g; its inputs are there */
+void rewrite_ins(const Graph *g, Ref *map, Rewrite *, void *env);
+/* the current graph ends with the results of g */
+Graph *rewrite_end(const Graph *g, const Ref *map);
 
-/* A new current graph under linearisation, with the inputs of g: P and, for those in wrt, T, which nothing defines. jvp_into
- * or jvp_ins go on from there. */
+/* A new current graph under linearisation, with the inputs of g: P and, for those in wrt, T, which nothing
+ * defines. jvp_into or jvp_ins go on from there. */
 Graph *linear_begin(const Graph *g, const bool *wrt, Ref *P, Ref *T);
 void jvp_ins(const Ins *, Ref *P, Ref *T);      /* one instruction of jvp_into */
 bool linear_ins(const Graph *, const Ins *);    /* does it give what depends on a tangent? */
@@ -66,8 +77,8 @@ bool linear_ins(const Graph *, const Ins *);    /* does it give what depends on 
 int region_place(const Region *);
 /* Is there a region with lanes that exchange something with other shards? */
 bool lanes_exchange(const Graph *);
-/* What each shard of a grid runs, with collectives over its axes: inputs and results are its shares of the operands and results of i.
- * in, out: how they are dealt out. NULL after an error. */
+/* What each shard of a grid runs, with collectives over its axes: inputs and results are its shares of the
+ * operands and results of i. in, out: how they are dealt out. NULL after an error. */
 Graph *grid_program(const Ins *i, const Graph *, const Places *, Dealt *in, Dealt *out);
 
 /* Moves what depends on captures alone out of a loop without lanes, where it becomes a capture. */
@@ -82,12 +93,13 @@ void linear_bodies(Draft *, const bool *lin);
 void rule_jvp(const Ins *, const Ref *x, const Ref *t, Ref *z, Ref *tz);
 void rule_transpose(const Ins *, const Ref *ct, Cts *);
 void rule_batch(const Ins *, const Ref *x, const uint8_t *s, const Axis *, Ref *out, uint8_t *so);
-/* The rule of a call whose lane axis is gone; in and out: states of its operands and results over it. masked: a mask is the
- * first of its operands now. */
-const Rule *rule_batched(const Rule *, const Lane *, bool masked, int nin, const uint8_t *in, int nout, const uint8_t *out);
+/* The rule of a call whose lane axis is gone; in and out: states of its operands and results over it.
+ * masked: a mask is the first of its operands now. */
+const Rule *rule_batched(
+    const Rule *, const Lane *, bool masked, int nin, const uint8_t *in, int nout, const uint8_t *out);
 
-/* Takes lane axis k out of a region by batching its bodies. mask: one bit a lane, in scope; 0: all are active. elim: regions
- * in the bodies lose it, too, and this one its other lanes. */
+/* Takes lane axis k out of a region by batching its bodies. mask: one bit a lane, in scope; 0: all are
+ * active. elim: regions in the bodies lose it, too, and this one its other lanes. */
 void drop_lane(const Draft *, int k, Ref mask, bool elim, Ref *out);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * Opens plugins one after the other and prints the last element that each one's functions give at 1, 2, 3, and whether
- * it lay where the first did. A name that begins with '-' is told to forget its functions before it is closed.
+ * Opens plugins one after the other and prints the last element that each one's functions give at 1, 2, 3,
+ * and whether it lay where the first did. A name that begins with '-' is told to forget its functions before
+ * it is closed.
  */
 #include <dlfcn.h>
 #include <heddle.h>
@@ -21,13 +22,15 @@ static double last(hd_fn *f, hd_array *x)
 
 int main(int argc, char **argv)
 {
-    hd_array *x = hd_array_lit(float, (3), 1, 2, 3), *x1 = hd_array_scalar(HD_F32, 2), *x2 = hd_array_lit(float, (2), 1, 2);
+    hd_array *x = hd_array_lit(float, (3), 1, 2, 3), *x1 = hd_array_scalar(HD_F32, 2),
+             *x2 = hd_array_lit(float, (2), 1, 2);
     void *first = NULL;
     hd_fn *f = NULL;
     for (int i = 1; i < argc; i++) {
         bool leaves = *argv[i] == '-';
         void *l = dlopen(argv[i] + leaves, RTLD_NOW);
-        make *plain = l ? (make *)(size_t)dlsym(l, "plain") : NULL, *bound = l ? (make *)(size_t)dlsym(l, "bound") : NULL;
+        make *plain = l ? (make *)(size_t)dlsym(l, "plain") : NULL,
+             *bound = l ? (make *)(size_t)dlsym(l, "bound") : NULL;
         if (!l)
             return puts(dlerror()), 1;
         f = plain();
