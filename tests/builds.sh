@@ -1,5 +1,6 @@
 #!/bin/sh
-# The library, its command and its examples with other compilers, standards and C libraries: each file compiles, without a warning. What is not installed is left out.
+# The library, its command and its examples with other compilers, standards and C libraries: each file compiles, without a
+# warning. What is not installed is left out.
 #     builds.sh SOURCE
 # All flows are looked into by gcc in the newest C and by clang in the oldest (-O1); otherwise syntax and types are.
 set -u
@@ -16,6 +17,8 @@ done
 for h in zconf.h; do
     ln -s "$(echo 'int main(void) { return 0; }' | cc -E -include zlib.h - 2>/dev/null | sed -n 's/^# [0-9]* "\(.*zconf.h\)".*/\1/p' | head -1)" "$tmp/more/$h"
 done
+# A module with headers of its own, for one compiler and machine: the build itself compiles it.
+files=$(cd "$source" && ls $files | grep -v '^backends/mpi/')
 failed=0 done=""
 rooms=$(for d in "$source"/graph/*/; do echo "-I${d%/}"; done)
 
@@ -24,7 +27,7 @@ build() {                                       # name, command with flags
     shift
     command -v "$1" >/dev/null 2>&1 || return 0
     # shellcheck disable=SC2086
-    ls $files | (cd "$tmp" && xargs -P 2 -I FILE "$@" -Wall -Wextra -Werror -ffp-contract=off -I"$source/graph" $rooms \
+    echo "$files" | (cd "$tmp" && xargs -P 2 -I FILE "$@" -Wall -Wextra -Werror -ffp-contract=off -I"$source/graph" $rooms \
         -I"$source/backends" -I"$source/backends/opencl" -I"$source/backends/vulkan" -I"$source/api" "$source/FILE") >"$tmp/log" 2>&1 || {
         echo "$name: warns or fails"
         grep -E 'error|warning' "$tmp/log" | head -20
