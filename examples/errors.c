@@ -15,7 +15,7 @@ static hd formula(hd x)
 {
     return hd_add(hd_sin(x),
                   hd_mul(hd_exp(x),
-                         hd_get(x, "no")));             /* line 15 */
+                         hd_get(x, "no")));             /* line 18 */
 }
 static hd inspect(hd x) { return hd_sum(hd_add(x, x)); }
 
@@ -39,7 +39,7 @@ int main(void)
         wants("errors.c:7");
     failures += hd_call(wrong_shape, &r, x) == 0 || wants("2 arguments");
     failures += hd_call(layer, &r, x) == 0 || wants("layer wants 4");
-    failures += hd_call(formula, &r, x) == 0 || wants("errors.c:15");
+    failures += hd_call(formula, &r, x) == 0 || wants("errors.c:18");
     failures += hd_call(leak, &r, x) != 0;
     hd_drop(r), r = NULL;
     failures += hd_call(use_leak, &r, x) != HD_ETRACE || wants("ended");

@@ -326,7 +326,7 @@ START_TEST(refusals)
     refused(hd_vmap(own_end, .axis_name = "i"), HD_EINVAL,
         WORDS("psum", "while", "differs", "test_collectives.c"));
     hd_fn *f = hd_vmap(no_axis, .axis_name = "i");
-    snprintf(line, sizeof line, "test_collectives.c:%d", __LINE__);
+    snprintf(line, sizeof line, "test_collectives.c:%d", __LINE__ - 1);     /* of hd_vmap */
     refused(f, HD_EINVAL, WORDS("no axis \"j\"", "\"i\" of 4", line));
     refused(hd_vmap(no_axis), HD_EINVAL, WORDS("no axis \"j\"", ".axis_name"));
     refused(hd_vmap(twice, .axis_name = "i"), HD_EINVAL, WORDS("twice"));

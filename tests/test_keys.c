@@ -650,8 +650,8 @@ START_TEST(call_lines)
 {
     hd_array *key = hd_array_random_key(7), *x = NULL, *y = NULL;
     char text[2][40];
-    snprintf(text[0], sizeof text[0], "test_keys.c:%d: ", __LINE__ + 2),
-        snprintf(text[1], sizeof text[1], "call at ");
+    snprintf(text[1], sizeof text[1], "call at ");
+    snprintf(text[0], sizeof text[0], "test_keys.c:%d: ", __LINE__ + 2);
     ck_assert(!hd_call(swapped, &x, key));
     ck_assert(hd_call(draw, &y, key) && strstr(hd_error(), text[1]));
     snprintf(text[1], sizeof text[1], "test_keys.c:%d;", __LINE__ - 2);
