@@ -6,7 +6,7 @@
  *      comparisons, bits, rounding, remainders, neighbours, conversions to all dtypes, fewer bits.
  *      Rows with a nan in one place, and with none, for the largest and the smallest of each.
  * Out: the same bits as on the host, any nan for a nan. Functions, which are not correctly rounded, are
- * measured by tests/ulp.c.
+ * measured by tests/math/ulp.c.
  */
 #include <check.h>
 #include <math.h>

@@ -16,7 +16,7 @@
 
 #include "api.h"
 #undef HD_PLAIN
-#include "../bench/workloads.h"
+#include "workloads.h"
 #include "laws.h"
 
 typedef struct Shape { const char *name; Target target; } Shape;

@@ -5,7 +5,7 @@
  */
 #include "api.h"
 #undef HD_PLAIN
-#include "../bench/workloads.h"
+#include "workloads.h"
 
 #include <check.h>
 #include <math.h>

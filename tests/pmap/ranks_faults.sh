@@ -4,7 +4,7 @@
 build=$1 source=$2
 export HEDDLE_DEVICE=host
 try() {                                         # case, whether it succeeds, limit in seconds, what is said
-    out=$(HEDDLE_MPI_TIMEOUT=$3 timeout 200 "$source/tests/ranks.sh" "$build" 3 "$build/tests/ranks" "$1" 2>&1)
+    out=$(HEDDLE_MPI_TIMEOUT=$3 timeout 200 "$source/tests/pmap/ranks.sh" "$build" 3 "$build/tests/ranks" "$1" 2>&1)
     code=$?
     case $code in
     77) echo "$out"; exit 77 ;;
