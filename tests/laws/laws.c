@@ -8,8 +8,7 @@
  * of the row. Many cases are results of one program, so that few kernels do it.
  * On the host also: results against the same op in f64; what is printed parses to the same graph; lanes
  * compute what one example after the other computes; derivatives are the limits of difference quotients;
- * <ct, J t> = <J^T ct, t>. One file, since all laws share how cases are drawn, grouped and judged; the rows
- * are in laws_table.c.
+ * <ct, J t> = <J^T ct, t>. The rows are in table.c, what their inputs hold in data.c.
  * A test that cannot fail proves nothing: first each law is shown something wrong, and has to say so.
  *
  *      laws [--device NAME] [--op OP] [--dtype DT] [--all] [--verbose]      --all: every case in every dtype
@@ -20,172 +19,12 @@
 #include <string.h>
 
 #include "api.h"
-#include "laws.h"
+#include "data.h"
 
 static struct { const char *device, *op, *dtype; bool all, verbose; } option = { .device = "host" };
 static Device *device, *host;
 static bool flushes;                            /* the device takes denormals for zeros */
 static int held, broken;
-
-/* ==================== random data: splitmix64 */
-
-typedef struct Rng { uint64_t s; } Rng;
-
-static uint64_t rng_next(Rng *r)
-{
-    uint64_t z = r->s += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
-
-static int pick(Rng *r, int n) { return (int)((rng_next(r) >> 33) % (uint64_t)n); }
-static double uniform(Rng *r, double lo, double hi)
-{
-    return lo + (hi - lo) * (double)(rng_next(r) >> 11) * 0x1p-53;
-}
-
-static const struct { int mantissa, least, most;
-} form[DT_COUNT] = { [DT_F16] = { 10, -14, 15 },
-    [DT_BF16] = { 7, -126, 127 },
-    [DT_F32] = { 23, -126, 127 },
-    [DT_F64] = { 52, -1022, 1023 } };
-
-static double special_float(Dtype dt, int k, int *n)
-{
-    double least = ldexp(1, form[dt].least), tiny = ldexp(least, -form[dt].mantissa);
-    double most = ldexp(2 - ldexp(1, -form[dt].mantissa), form[dt].most);
-    const double all[] = { 0.0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 0.5, -0.5, 2, -2, 3, -3, 1.5, -1.5,
-        2.5, -2.5, most, -most, least, -least, tiny, -tiny, least - tiny,
-        1 - ldexp(1, -form[dt].mantissa - 1), 1 + ldexp(1, -form[dt].mantissa), 10, -100, 1e4, 0.1,
-        2147483648.0, -2147483649.0 };
-    *n = (int)(sizeof all / sizeof *all);
-    return all[k % *n];
-}
-
-static int64_t special_int(Dtype dt, int k, int *n)
-{
-    int w = dt == DT_BOOL ? 1 : 8 * (int)dtype_size(dt);
-    uint64_t bit = 1ull << (w - 1);
-    int64_t top = (int64_t)bit;
-    const int64_t all[] = { 0, 1, -1, 2, -2, 3, 7, w - 1, w, w + 1, top, (int64_t)(bit - 1),
-        (int64_t)(bit + 1), 100, -100, 31, 64, top / 3 };
-    *n = (int)(sizeof all / sizeof *all);
-    return dt == DT_BOOL ? k & 1 : all[k % *n];
-}
-
-static double any_float(Dtype dt, Rng *r)
-{
-    int n;
-    uint64_t bits = rng_next(r);
-    switch (pick(r, 6)) {
-    case 0: return special_float(dt, (int)(bits >> 33), &n);
-    case 1: return uniform(r, -1, 1);
-    case 2: return uniform(r, -20, 20);
-    case 3: return exp(uniform(r, -12, 12));
-    case 4: return round(uniform(r, -12, 12)) / 2;
-    }
-    double v = dtype_load_f(dt, &bits);
-    return isnan(v) ? NAN : v;                  /* the one nan that every format keeps */
-}
-
-static int64_t any_int(Dtype dt, Rng *r)
-{
-    int n;
-    uint64_t bits = rng_next(r);
-    switch (pick(r, 3)) {
-    case 0: return special_int(dt, (int)(bits >> 33), &n);
-    case 1: return (int64_t)(bits % 20) - 8;
-    }
-    return (int64_t)bits;
-}
-
-/* Where the k-th pair, or value, of a sweep over special values is. -1: the sweep is over. */
-static int sweep(Kind kind, int64_t k, int n)
-{
-    if (kind == EDGE_1)
-        return k < n ? (int)k : -1;
-    if (k >= (int64_t)n * n || (kind != EDGE_2A && kind != EDGE_2B))
-        return -1;
-    return (int)(kind == EDGE_2A ? k / n : k % n);
-}
-
-static double float_at(Dtype dt, Kind kind, int64_t limit, int64_t k, Rng *r)
-{
-    int n, chance;
-    special_float(dt, 0, &n);
-    int at = sweep(kind, k, n);
-    switch (kind) {
-    case ZEROS:
-        chance = pick(r, 16);
-        return chance == 0 ? copysign(0, (double)-limit) :
-            chance < 4     ? (double)limit :
-                             copysign(0, (double)limit);
-    case SMALL: return (double)(pick(r, 17) - 8) / 8;
-    case POW2: return (pick(r, 2) ? -1 : 1) * ldexp(1, pick(r, 3) - 1);
-    default: return at >= 0 ? special_float(dt, at, &n) : any_float(dt, r);
-    }
-}
-
-static int64_t int_at(const Need *need, int64_t k, Rng *r)
-{
-    int n;
-    Dtype dt = (Dtype)need->t.dt;
-    special_int(dt, 0, &n);
-    int at = sweep(need->kind, k, n);
-    switch (need->kind) {
-    case SMALL: return dtype_unsigned(dt) || dt == DT_BOOL ? pick(r, 8) : pick(r, 9) - 4;
-    case INDEX: return pick(r, (int)need->limit + 4) - 2;
-    case INSIDE: return pick(r, (int)need->limit);
-    default: return at >= 0 ? special_int(dt, at, &n) : any_int(dt, r);
-    }
-}
-
-/* ==================== values: the bytes of an array */
-
-typedef struct Bytes { Type t; char *p; } Bytes;
-
-static Bytes bytes_new(Type t) { return (Bytes){ t, arena_alloc(type_bytes(&t) + 16) }; }
-static char *element(Bytes b, int64_t k) { return b.p + (size_t)k * dtype_size((Dtype)b.t.dt); }
-static double value_at(Bytes b, int64_t k)
-{
-    Dtype dt = (Dtype)b.t.dt;
-    return dtype_float(dt) ? dtype_load_f(dt, element(b, k)) : (double)dtype_load_i(dt, element(b, k));
-}
-
-/* salt: which of several inputs of this kind; lane: which example. */
-static Bytes draw(const Need *need, int salt, int lane)
-{
-    Dtype dt = (Dtype)need->t.dt;
-    const int64_t key[] = { dt, need->kind, need->limit, salt, lane };
-    Rng r = { hash_bytes(key, sizeof key, 1) };
-    Bytes b = bytes_new(need->t);
-    int64_t n = type_size(&need->t);
-    for (int64_t k = 0; k < n; k++)
-        if (dtype_float(dt)) {
-            double v = float_at(dt, need->kind, need->limit, k, &r);
-            dtype_store_f(dt, element(b, k), v);
-            if (flushes && fabs(v) < ldexp(1, form[dt].least))
-                dtype_store_f(dt, element(b, k), copysign(0, v));
-        } else {
-            int64_t v = int_at(need, k, &r);
-            dtype_store_i(dt, element(b, k), dt == DT_BOOL ? v & 1 : need->kind == PERM ? k : v);
-        }
-    for (int64_t k = n - 1; need->kind == PERM && k > 0; k--) {
-        int64_t j = pick(&r, (int)k + 1), x = dtype_load_i(dt, element(b, k));
-        dtype_store_i(dt, element(b, k), dtype_load_i(dt, element(b, j)));
-        dtype_store_i(dt, element(b, j), x);
-    }
-    return b;
-}
-
-static Bytes draw_smooth(Type t, Rng *r, double lo, double hi)
-{
-    Bytes b = bytes_new(t);
-    for (int64_t k = 0; k < type_size(&t); k++)
-        dtype_store_f((Dtype)t.dt, element(b, k), uniform(r, lo, hi));
-    return b;
-}
 
 /* ==================== cases */
 
@@ -232,7 +71,7 @@ static Bytes *draw_all(const Case *c, int lane)
 {
     Bytes *x = NEWS(Bytes, c->nneed);
     for (int k = 0; k < c->nneed; k++)
-        x[k] = draw(&c->need[k], salt_of(c, k), lane);
+        x[k] = draw(&c->need[k], salt_of(c, k), lane, flushes);
     return x;
 }
 
@@ -270,7 +109,7 @@ static Bytes *run_on(Device *d, const Graph *g, const Bytes *x)
     code = code ? code : b->run(e, g->nin, in, g->nout, to);
     Bytes *y = NEWS(Bytes, g->nout);
     for (int k = 0; k < g->nout && !code; k++) {
-        y[k] = bytes_new(g->type[g->out[k]]);
+        y[k] = bytes_of(g->type[g->out[k]]);
         code = b->read(to[k], 0, y[k].p, type_bytes(&y[k].t));
     }
     for (int k = 0; k < g->nin; k++)
@@ -357,7 +196,7 @@ static Bytes *wide_results(const Law *law, const Case *c, const Bytes *x)
     Case w = case_of(law, c->op, DT_F64, c->variant);
     Bytes *y = NEWS(Bytes, c->nneed);
     for (int k = 0; k < c->nneed; k++) {
-        y[k] = bytes_new(w.need[k].t);
+        y[k] = bytes_of(w.need[k].t);
         for (int64_t j = 0; j < type_size(&x[k].t); j++)
             dtype_store_f(DT_F64, element(y[k], j), value_at(x[k], j));
     }
@@ -406,7 +245,7 @@ static const char *law_lanes(const Graph *g, const Graph *b, Bytes *const *x, co
         if (states[k] != STACKED)
             continue;
         size_t n = type_bytes(&all[k].t);
-        all[k] = bytes_new(type_add_lead(&x[0][k].t, 3));
+        all[k] = bytes_of(type_add_lead(&x[0][k].t, 3));
         for (size_t l = 0; l < 3; l++)
             memcpy(all[k].p + l * n, x[l][k].p, n);
     }
@@ -443,7 +282,7 @@ static Smooth smooth_of(const Law *law, const Case *c)
         int o = k < 3 ? k : 0;
         bool own = law->lo[o] != law->hi[o];
         s.wrt[k] = dtype_float((Dtype)c->need[k].t.dt);
-        s.x[k] = !s.wrt[k] ? draw(&c->need[k], salt_of(c, k), 0)
+        s.x[k] = !s.wrt[k] ? draw(&c->need[k], salt_of(c, k), 0, flushes)
                            : draw_smooth(c->need[k].t, &r, own ? law->lo[o] : -2, own ? law->hi[o] : 2);
         if (s.wrt[k])
             s.t[k] = draw_smooth(c->need[k].t, &r, -1, 1), s.x[c->nneed + s.nwrt++] = s.t[k];
@@ -458,7 +297,7 @@ static Bytes *moved(const Smooth *s, double by)
         x[k] = s->x[k];
         if (!s->wrt[k])
             continue;
-        x[k] = bytes_new(s->x[k].t);
+        x[k] = bytes_of(s->x[k].t);
         for (int64_t j = 0; j < type_size(&x[k].t); j++)
             dtype_store_f(DT_F64, element(x[k], j), value_at(s->x[k], j) + by * value_at(s->t[k], j));
     }
@@ -731,7 +570,7 @@ static bool probe_flush(void)
     Ref x = graph_input(type_scalar(DT_F32), 0), z = Add(x, x);
     graph_outputs(&z, 1);
     Graph *g = graph_end();
-    Bytes v = bytes_new(type_scalar(DT_F32));
+    Bytes v = bytes_of(type_scalar(DT_F32));
     dtype_store_f(DT_F32, v.p, 0x1p-149);
     Bytes *y = run_on(device, g, &v);
     return y && value_at(y[0], 0) == 0;
@@ -760,7 +599,7 @@ static void must_hold(const char *what, const char *e)
 
 static Bytes one_value(Dtype dt, double v)
 {
-    Bytes b = bytes_new(type_scalar(dt));
+    Bytes b = bytes_of(type_scalar(dt));
     dtype_store_f(dt, b.p, v);
     return b;
 }

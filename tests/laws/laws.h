@@ -2,7 +2,7 @@
  * laws.h - what laws.c asks of the rows of the op table: a Law for each, and how to build its cases.
  *
  * A case is a closed graph around one op: some inputs, and the results of the op for one choice of shapes
- * and attributes. In laws_table.c each row says how many cases it has and builds the k-th for a dtype;
+ * and attributes. In table.c each row says how many cases it has and builds the k-th for a dtype;
  * laws.c evaluates them.
  */
 #ifndef HEDDLE_TESTS_LAWS_H

@@ -1,0 +1,19 @@
+/*
+ * table.h - builders of cases that are not in table.c itself.
+ */
+#ifndef HEDDLE_TESTS_TABLE_H
+#define HEDDLE_TESTS_TABLE_H
+
+#include "laws.h"
+
+void make_accum(Op op, Dtype dt, int variant);
+void make_accum_slice(Op op, Dtype dt, int variant);
+void make_barrier(Op op, Dtype dt, int variant);
+void make_named(Op op, Dtype dt, int variant);
+void make_constrain(Op op, Dtype dt, int variant);
+void make_meet(Op op, Dtype dt, int variant);
+void make_callback(Op op, Dtype dt, int variant);
+void make_effect(Op op, Dtype dt, int variant);
+void make_region(Op op, Dtype dt, int variant);
+
+#endif
