@@ -4,15 +4,14 @@
  * In: a function that is not the user's, and the types of its arguments. Out: a Traced like that of any
  * other function.
  * Every rule has one form: take the graph of the inner function, transform it (graph.h), and write a new
- * closed graph around it with the same captures: open_over(), formulas, finish(). Trees exist only here:
- * graphs see leaves.
+ * closed graph around it with the same captures: transform_open(), formulas, transform_finish(). Trees exist
+ * only here and in transform_vmap.c: graphs see leaves.
  */
-#include "api.h"
+#include "transform.h"
 
 /* ==================== a new graph around an inner function */
 
-/* Begins a graph with the captures of t and these arguments; *in: its inputs. */
-static void open_over(const Traced *t, const Tree *args, Ref **in)
+void transform_open(const Traced *t, const Tree *args, Ref **in)
 {
     Type *type = NEWS(Type, args->nleaf);
     Graph *g = graph_begin(graph_new());
@@ -26,8 +25,7 @@ static void open_over(const Traced *t, const Tree *args, Ref **in)
     g->ncap = t->ncap;
 }
 
-/* Ends it. NULL after an error. */
-static Traced *finish(const Traced *inner, const Tree *args, const Tree *out, const Ref *ref)
+Traced *transform_finish(const Traced *inner, const Tree *args, const Tree *out, const Ref *ref)
 {
     graph_outputs(ref, out->nleaf);
     Graph *g = graph_end();
@@ -38,7 +36,7 @@ static Traced *finish(const Traced *inner, const Tree *args, const Tree *out, co
     return error_pending() ? NULL : t;
 }
 
-static void leaf_types(const Tree *t, const Type **out)
+void leaf_types(const Tree *t, const Type **out)
 {
     Type *type = NEWS(Type, t->nleaf);
     tree_types(t, type);
@@ -52,9 +50,6 @@ static int first_leaf(const Tree *args, int k)
         n += args->part[i]->nleaf;
     return n;
 }
-
-/* An error of the transform itself: at the place where it was written. */
-#define FAIL_AT(f, ...) (loc_set((f)->loc), error_set(__VA_ARGS__))
 
 /* ==================== which arguments a derivative is of */
 
@@ -148,7 +143,7 @@ static const Traced *grad(const hd_fn *f, const Tree *args)
         return NULL;
     Ref *in, *x = NEWS(Ref, v->nin), *r = NEWS(Ref, v->nout), *out = NEWS(Ref, v->nout + args->nleaf);
     int nin = t->g->nin, n = 0;
-    open_over(t, args, &in);
+    transform_open(t, args, &in);
     for (int i = 0; i < nin; i++)
         x[i] = in[i];
     for (int i = nin; i < v->nin; i++)
@@ -165,13 +160,13 @@ static const Traced *grad(const hd_fn *f, const Tree *args)
         in_order(&w, args, t->ncap, r + t->g->nout, out + n);
         pair[0] = value, pair[1] = aux;
         pair[0] = aux ? tree_tuple(pair, 2) : value, pair[1] = d;
-        return finish(t, args, tree_tuple(pair, 2), out);
+        return transform_finish(t, args, tree_tuple(pair, 2), out);
     }
     n = in_order(&w, args, t->ncap, r + t->g->nout, out);
     for (int i = 1; aux && i < t->g->nout; i++)
         out[n++] = r[i];
     pair[0] = d, pair[1] = aux;
-    return finish(t, args, aux ? tree_tuple(pair, 2) : d, out);
+    return transform_finish(t, args, aux ? tree_tuple(pair, 2) : d, out);
 }
 
 /* ==================== jvp and vjp: directions are arguments */
@@ -227,7 +222,7 @@ static const Traced *jvp(const hd_fn *f, const Tree *args)
         return NULL;
     Ref *in, *x = NEWS(Ref, d->nin), *r = NEWS(Ref, d->nout), *out = NEWS(Ref, 2 * t->g->nout);
     int nin = t->g->nin, nx = nin - t->ncap, k = nin, y = t->g->nout;
-    open_over(t, args, &in);
+    transform_open(t, args, &in);
     for (int i = 0; i < nin; i++)
         x[i] = in[i];
     for (int i = 0; i < nx; i++)
@@ -239,7 +234,7 @@ static const Traced *jvp(const hd_fn *f, const Tree *args)
         out[t->g->nout + i] = float_leaf(t->g, t->g->out[i]) ? r[y++] : Zeros(&t->g->type[t->g->out[i]]);
     }
     const Tree *one = tree_strong(t->out), *pair[2] = { one, one };
-    return finish(t, args, tree_tuple(pair, 2), out);
+    return transform_finish(t, args, tree_tuple(pair, 2), out);
 }
 
 /* ---- the same derivative, of which what does not depend on the direction is a result */
@@ -260,10 +255,10 @@ static const Traced *linearize(const hd_fn *f, const Tree *args)
     if (!t || graph_linearize(t->g, wrt, &primal, &linear))
         return NULL;
     Ref *in, *out = NEWS(Ref, primal->nout);
-    open_over(t, args, &in);
+    transform_open(t, args, &in);
     graph_inline(primal, in, out);
     const Tree *pair[2] = { tree_strong(t->out), residual_tree(primal, t->g->nout) };
-    return finish(t, args, tree_tuple(pair, 2), out);
+    return transform_finish(t, args, tree_tuple(pair, 2), out);
 }
 
 static const Traced *linearized(const hd_fn *f, const Tree *args)
@@ -287,7 +282,7 @@ static const Traced *linearized(const hd_fn *f, const Tree *args)
                    tree_text(args->part[0]), fn_name(f), tree_text(kept)),
                NULL;
     Ref *in, *x = NEWS(Ref, linear->nin), *r = NEWS(Ref, linear->nout), *out = NEWS(Ref, t->g->nout);
-    open_over(t, args, &in);
+    transform_open(t, args, &in);
     int n = kept->nleaf, nx = t->g->nin - t->ncap, k = 0;
     for (int i = 0; i < n; i++)
         x[i] = in[t->ncap + i];
@@ -297,7 +292,7 @@ static const Traced *linearized(const hd_fn *f, const Tree *args)
     graph_inline(linear, x, r);
     for (int i = 0, j = 0; i < t->g->nout; i++)
         out[i] = float_leaf(t->g, t->g->out[i]) ? r[j++] : Zeros(&t->g->type[t->g->out[i]]);
-    Traced *now = finish(t, args, tree_strong(t->out), out);
+    Traced *now = transform_finish(t, args, tree_strong(t->out), out);
     if (now)
         now->keys = (KeyUses){ 0 };               /* random numbers are residuals: they were drawn before */
     return now;
@@ -353,7 +348,7 @@ static const Traced *vjp(const hd_fn *f, const Tree *args)
         return not_linear(f, t, wrt), NULL;
     Ref *in, *x = NEWS(Ref, v->nin), *r = NEWS(Ref, v->nout), *out = NEWS(Ref, v->nout + args->nleaf);
     int nin = t->g->nin, k = nin, o = 0, ct = t->g->nout;
-    open_over(t, args, &in);
+    transform_open(t, args, &in);
     for (int i = 0; i < nin; i++)
         x[i] = in[i];
     for (int i = 0; i < t->g->nout; i++)
@@ -365,7 +360,7 @@ static const Traced *vjp(const hd_fn *f, const Tree *args)
     for (int i = t->ncap; i < nin; i++)
         out[o++] = wrt[i] ? r[ct++] : Zeros(typ(in[i]));
     const Tree *dx = n == 1 ? args->part[0] : tree_tuple(args->part, n), *pair[2] = { y, dx };
-    return finish(t, args, f->key.bare ? dx : tree_tuple(pair, 2), out);
+    return transform_finish(t, args, f->key.bare ? dx : tree_tuple(pair, 2), out);
 }
 
 /* ==================== Jacobians: one directional derivative, batched over an identity */
@@ -511,7 +506,7 @@ static const Traced *jacobian(const hd_fn *f, const Tree *args)
     j.value = tree_strong(f->key.aux ? j.t->out->part[0] : j.t->out);
     if (wrt_of(f, what, args, j.t->ncap, &j.w) || jac_types(&j))
         return NULL;
-    open_over(j.t, args, &j.in);
+    transform_open(j.t, args, &j.in);
     (f->key.kind == FN_JACFWD ? jac_forward : jac_reverse)(&j);
     int n = j.nx * j.ny, nout = j.t->g->nout;
     Ref *out = NEWS(Ref, n + nout), *all = NEWS(Ref, nout);
@@ -524,157 +519,7 @@ static const Traced *jacobian(const hd_fn *f, const Tree *args)
             out[n++] = all[i];
         pair[1] = tree_strong(j.t->out->part[1]);
     }
-    return finish(j.t, args, f->key.aux ? tree_tuple(pair, 2) : pair[0], out);
-}
-
-/* ==================== vmap */
-
-static const char *mapped_size(const Tree *args, int arg, int leaf, const Type *t, int axis)
-{
-    return arena_text("argument %d%s, %s, has %lld along axis %d", arg, tree_path(args->part[arg], leaf),
-        type_text(t), (long long)t->dim[axis], axis);
-}
-
-/* The number of lanes; -1: nothing says it; -2 after an error. */
-static int64_t lanes(const hd_fn *f, const Tree *args, const Type *type, const int32_t *axis)
-{
-    int64_t n = f->key.axis_size ? f->key.axis_size : -1;
-    const char *first = NULL;
-    for (int i = 0, leaf = 0; i < args->n; i++)
-        for (int k = 0; k < args->part[i]->nleaf; k++, leaf++) {
-            if (axis[leaf] == HD_NONE)
-                continue;
-            int64_t size = type[leaf].dim[axis[leaf]];
-            if (n >= 0 && n != size) {
-                const char *here = mapped_size(args, i, k, &type[leaf], axis[leaf]);
-                if (!first)
-                    FAIL_AT(f, E_SHAPE, "%s: .axis_size is %lld, but %s", map_name(f), (long long)n, here);
-                else
-                    FAIL_AT(f, E_SHAPE, "%s: mapped sizes differ: %s; %s", map_name(f), first, here);
-                return -2;
-            }
-            if (!first)
-                first = mapped_size(args, i, k, &type[leaf], axis[leaf]);
-            n = size;
-        }
-    return n;
-}
-
-static const Tree *per_example(const Tree *args, const Type *type, const int32_t *axis)
-{
-    Type *t = NEWS(Type, args->nleaf);
-    for (int i = 0; i < args->nleaf; i++) {
-        t[i] = type[i];
-        if (axis[i] == HD_NONE)
-            continue;
-        for (int d = axis[i]; d + 1 < t[i].rank; d++)
-            t[i].dim[d] = t[i].dim[d + 1];
-        t[i].dim[--t[i].rank] = 0;
-    }
-    const Type *next = t;
-    return tree_retype(args, &next);
-}
-
-static void nothing_mapped(const hd_fn *f)
-{
-    FAIL_AT(f, E_INVAL, "%s: nothing is mapped: give an argument an axis, or say .axis_size", map_name(f));
-}
-
-/* The function inside, traced while the name of the axis is bound. */
-static const Traced *inner_named(const hd_fn *f, const Tree *args, int64_t n, Lane *lane)
-{
-    Bound b;
-    *lane = (Lane){ .size = n, .place = f->key.kind == FN_PMAP ? f->key.device : NULL };
-    if (!f->key.axis_name)
-        return graph_of(f->key.inner, args);
-    if (n < 0)
-        return nothing_mapped(f), NULL;
-    if (axis_bind(&b, f->key.axis_name, n, f->loc))
-        return NULL;
-    lane->name = b.unique;
-    const Traced *t = graph_of(f->key.inner, args);
-    axis_unbind(&b);
-    return t;
-}
-
-static void over_lanes(
-    const Graph *g, const Lane *lane, const Ref *x, const uint8_t *sx, Ref *y, uint8_t *sy)
-{
-    Ref *V = NEWS(Ref, g->nval);
-    uint8_t *S = NEWS(uint8_t, g->nval);
-    for (int i = 0; i < g->nin; i++)
-        V[g->in[i]] = x[i], S[g->in[i]] = sx[i];
-    batch_into(g, V, S, &(Axis){ *lane, 0 }, false);
-    for (int i = 0; i < g->nout; i++)
-        y[i] = V[g->out[i]], sy[i] = S[g->out[i]];
-}
-
-/* The function as a call whose one lane axis has a place: a region, so that derivatives of it and lanes of
- * other axes keep the place. It is batched once for the errors of that alone. */
-static void over_devices(
-    Graph *g, const Lane *lane, const Ref *x, const uint8_t *sx, const int32_t *oaxis, Ref *y, uint8_t *sy)
-{
-    Region r = region_plain(CALL, g->nin, 0, 0);
-    bool *in = NEWS(bool, g->nin), *differs = NEWS(bool, g->nout);
-    r.nlane = 1, r.lane = arena_copy(lane, sizeof *lane);
-    r.im = arena_copy(sx, (size_t)g->nin), r.om = sy;
-    for (int i = 0; i < g->nin; i++)
-        in[i] = sx[i] != SHARED;
-    region_bits(&r, g->nin, 1, &g, in, false, lane->name, differs);
-    for (int i = 0; i < g->nout; i++)
-        sy[i] = oaxis[i] == HD_NONE && !differs[i] ? SHARED : STACKED;
-    if (graph_batch(g, sx, sy, lane, false, false) && !error_pending())
-        emit_region(&r, g->nin, x, 1, &g, y);
-}
-
-static const Traced *vmap(const hd_fn *f, const Tree *args)
-{
-    const Type *type;
-    Lane lane;
-    int32_t *axis = NEWS(int32_t, args->nleaf);
-    leaf_types(args, &type);
-    if (axes_in(f, args, axis))
-        return NULL;
-    int64_t n = lanes(f, args, type, axis);
-    const Traced *t = n < -1 ? NULL : inner_named(f, per_example(args, type, axis), n, &lane);
-    if (t && n < 0)
-        return nothing_mapped(f), NULL;
-    int32_t *oaxis = t ? NEWS(int32_t, t->out->nleaf) : NULL;
-    if (!t || axes_result(f, t->out, oaxis))
-        return NULL;
-    Graph *g = t->g;
-    Ref *in, *x = NEWS(Ref, g->nin), *y = NEWS(Ref, g->nout), *out = NEWS(Ref, g->nout);
-    uint8_t *sx = NEWS(uint8_t, g->nin), *sy = NEWS(uint8_t, g->nout);
-    Type *otype = NEWS(Type, g->nout);
-    open_over(t, args, &in);
-    for (int i = 0; i < g->nin; i++) {
-        int k = i - t->ncap;
-        bool mapped = k >= 0 && axis[k] != HD_NONE;
-        x[i] = mapped ? MoveAxis(in[i], axis[k], 0) : in[i];
-        sx[i] = mapped ? STACKED : SHARED;
-    }
-    if (lane.place)
-        over_devices(g, &lane, x, sx, oaxis, y, sy);
-    else
-        over_lanes(g, &lane, x, sx, y, sy);
-    for (int i = 0; i < g->nout && !error_pending(); i++) {
-        Ref v = y[i];
-        uint8_t s = sy[i];
-        if (oaxis[i] == HD_NONE && s != SHARED)
-            FAIL_AT(f, E_INVAL,
-                "%s: out_axes says none for the result%s of %s, but it differs between lanes: "
-                "give it an axis, or reduce it",
-                map_name(f), tree_path(t->out, i), fn_name(f));
-        else
-            out[i] = oaxis[i] == HD_NONE ? v : MoveAxis(stacked(v, s, n), 0, oaxis[i]);
-        if (out[i])
-            otype[i] = *typ(out[i]);
-    }
-    const Type *next = otype;
-    Traced *r = finish(t, args, tree_retype(t->out, &next), out);
-    if (r)
-        r->keys = keys_of_lanes(t, type, axis, n);
-    return r;
+    return transform_finish(j.t, args, f->key.aux ? tree_tuple(pair, 2) : pair[0], out);
 }
 
 /* ==================== partial, parsed */
@@ -755,9 +600,9 @@ static const Traced *checkpoint(const hd_fn *f, const Tree *args)
     Graph *body = t->g;
     Region r = region_plain(CALL, t->g->nin, 0, 0);
     r.remat = true, r.save = f->key.save;
-    open_over(t, args, &in);
+    transform_open(t, args, &in);
     emit_region(&r, t->g->nin, in, 1, &body, out);
-    return finish(t, args, tree_strong(t->out), out);
+    return transform_finish(t, args, tree_strong(t->out), out);
 }
 
 /* ==================== all of them */
@@ -790,7 +635,7 @@ const Traced *transform(hd_fn *f, const Tree *args)
     loc_set(f->loc);
     switch (f->key.kind) {
     case FN_CHECKPOINT: t = checkpoint(f, args); break;
-    case FN_VMAP: case FN_PMAP: t = vmap(f, args); break;
+    case FN_VMAP: case FN_PMAP: t = transform_vmap(f, args); break;
     case FN_GRAD: t = grad(f, args); break;
     case FN_JACFWD: case FN_JACREV: t = jacobian(f, args); break;
     case FN_JVP: t = jvp(f, args); break;

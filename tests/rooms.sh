@@ -68,12 +68,12 @@ found=$(grep -rlE '"(schedule|traffic)\.h"' "$source/graph" "$source/backends" "
     grep -vE '/graph/(schedule|compile)/')
 [ -z "$found" ] || say "private headers of the scheduler outside it: $found"
 
-# Lines end before column 110. What is no test is in files of about 800 lines at most; the public header is one.
+# Lines end before column 110, files after about 800 lines; the public header is one file on purpose.
 sources=$(find "$source/api" "$source/graph" "$source/backends" "$source/tests" "$source/tools" "$source/bench" "$source/examples" \
     -name '*.[ch]')
 found=$(echo "$sources" | xargs awk 'length($0) > 109 && !/\\$/ { print FILENAME ":" FNR }')
 [ -z "$found" ] || say "lines past column 109: $(echo "$found" | head -5)"
-found=$(echo "$sources" | grep -vE '/api/heddle\.h$|/tests/' | xargs wc -l | awk '$1 > 820 && $2 != "total" { print $2 " has " $1 }')
+found=$(echo "$sources" | grep -v '/api/heddle\.h$' | xargs wc -l | awk '$1 > 820 && $2 != "total" { print $2 " has " $1 }')
 [ -z "$found" ] || say "files that are too long: $found"
 
 [ $bad = 0 ] && echo "every room sees what it may, and nothing else"

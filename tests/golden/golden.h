@@ -18,6 +18,16 @@ GoldenFn *golden_ops(const char *op, const json_t *attrs, const char **missing);
 GoldenFn *golden_random(const char *op, const json_t *attrs, const char **missing);
 GoldenFn *golden_programs(const char *op, const json_t *attrs, const char **missing);
 
+/* ---- transforms over flat functions (golden_transforms.c) */
+
+typedef struct CaseEnv { GoldenFn *f; const json_t *attrs; uint64_t serial; } CaseEnv;
+
+extern const char *pmap_devices;                /* that maps run over; NULL: they are vmaps */
+
+hd golden_base(const hd *x, int n, const void *env);            /* the program itself, of a CaseEnv */
+/* A function under a transform, the JSON of the list `apply`; NULL, and what is missing. */
+hd_fn *golden_apply(hd_fn *f, const json_t *t, const char **missing);
+
 /* What a family came to. */
 enum { GOLDEN_REASONS = 64 };
 typedef struct GoldenCount {
