@@ -1,6 +1,6 @@
 /*
- * transform_vmap.c - a function over lanes: which arguments have the mapped axis, how long it is, what of the
- * results has it. A map over devices is a call whose lane axis has a place.
+ * transform_vmap.c - a function over lanes: which arguments have the mapped axis, how long it is, what of
+ * the results has it. A map over devices is a call whose lane axis has a place.
  */
 #include "transform.h"
 

@@ -1,6 +1,7 @@
 /*
- * test_spirv_programs.c - programs on two backends: the same bits on a Vulkan device and on an OpenCL one, and
- * what the host reference gives within the bounds of the functions. Then what Vulkan says where it cannot.
+ * test_spirv_programs.c - programs on two backends: the same bits on a Vulkan device and on an OpenCL one,
+ * and what the host reference gives within the bounds of the functions. Then what Vulkan says where it
+ * cannot.
  */
 #include <math.h>
 #include <stdlib.h>

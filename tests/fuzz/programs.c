@@ -1,6 +1,6 @@
 /*
- * programs.c - random programs: nests of straight code, scans, whiles, conds, calls over lanes and checkpoints,
- * each a closed graph from three vectors to one.
+ * programs.c - random programs: nests of straight code, scans, whiles, conds, calls over lanes and
+ * checkpoints, each a closed graph from three vectors to one.
  */
 #include "programs.h"
 
@@ -235,7 +235,8 @@ static Graph *mapped(Gen *g, int depth)
     const Graph *f = with_element(random_program(g, depth), rows);
     Args a = begin3();
     Ref e = SliceAxis(rows ? outer(a.y, a.x) : a.y, 0, 0, n), z;
-    over_lanes(f, (const Ref[]){ a.w, a.x, a.y, e }, (const uint8_t[]){ SHARED, SHARED, SHARED, STACKED }, n, &z);
+    const uint8_t states[] = { SHARED, SHARED, SHARED, STACKED };
+    over_lanes(f, (const Ref[]){ a.w, a.x, a.y, e }, states, n, &z);
     return end1(total(z));
 }
 

@@ -1,6 +1,6 @@
 /*
- * golden_transforms.c - transforms over flat functions: each takes a function of arrays to a function of arrays
- * whose result is one flat tuple, so that they nest in any order.
+ * golden_transforms.c - transforms over flat functions: each takes a function of arrays to a function of
+ * arrays whose result is one flat tuple, so that they nest in any order.
  */
 #include <stdio.h>
 #include <string.h>
