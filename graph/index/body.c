@@ -14,46 +14,41 @@ double body_state(const Graph *g, const Region *r, bool acc_only)
     return n;
 }
 
-double body_weight(const Graph *g)
+/* What an instruction that is no region costs, and a body before its first; of a loop: each of its turns? */
+typedef struct Price { double start; double (*of)(const Graph *, const Ins *); bool each_turn; } Price;
+
+double region_turns(const Region *r)
 {
-    double c = 1;
+    return r->kind == SCAN ? (double)r->length : r->kind == WHILE ? TURNS : 1;
+}
+
+/* Of a region's bodies the dearest counts. */
+static double body_sum(const Graph *g, const Price *p)
+{
+    double c = p->start;
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
         double most = 0;
         for (int k = 0; k < i->nsub; k++) {
-            double w = body_weight(i->sub[k]);
+            double w = body_sum(i->sub[k], p);
             most = w > most ? w : most;
         }
-        if (i->op == OP_region)
-            c += most *
-                (i->region->kind == SCAN         ? (double)i->region->length :
-                        i->region->kind == WHILE ? TURNS :
-                                                   1);
-        else
-            c += size_of(g, i->out) * elem_cost(g, i);
+        c += i->op != OP_region ? p->of(g, i) : p->each_turn ? most * region_turns(i->region) : most;
     }
     return c;
 }
 
-double body_code(const Graph *g)
+static double weight_of(const Graph *g, const Ins *i) { return size_of(g, i->out) * elem_cost(g, i); }
+
+static double code_of(const Graph *g, const Ins *i)
 {
-    double c = 0;
-    for (int n = 0; n < g->nins; n++) {
-        const Ins *i = g->ins[n];
-        double most = 0;
-        for (int k = 0; k < i->nsub; k++) {
-            double w = body_code(i->sub[k]);
-            most = w > most ? w : most;
-        }
-        if (i->op == OP_region)
-            c += most;
-        else if (optab[i->op].element == IS_SUM)
-            c += size_of(g, i->out) * (elem_cost(g, i) > 2 ? elem_cost(g, i) / 2 : 1);
-        else if (!op_views(i->op) && i->op != OP_const && i->op != OP_data)
-            c += size_of(g, i->out);
-    }
-    return c;
+    if (optab[i->op].element == IS_SUM)
+        return size_of(g, i->out) * (elem_cost(g, i) > 2 ? elem_cost(g, i) / 2 : 1);
+    return op_views(i->op) || i->op == OP_const || i->op == OP_data ? 0 : size_of(g, i->out);
 }
+
+double body_weight(const Graph *g) { return body_sum(g, &(Price){ 1, weight_of, true }); }
+double body_code(const Graph *g) { return body_sum(g, &(Price){ 0, code_of, false }); }
 
 /* Operands of instruction i of g that are read at computed indices; any: its results are. */
 static void dynamic_operands(const Graph *g, const Ins *i, bool *dyn, bool any)

@@ -30,13 +30,6 @@ int elem_depth(const Form *idx, int n);
 double elem_cost(const Graph *, const Ins *);   /* of one element, in cheap instructions */
 const AtomSet *idx_deps(const Form *, int n);
 
-/* What a walk over operands has still to look at, the next one on top. It is no recursion, which would be as
- * deep as a chain is long. fr, tag, loops: the walk's own. */
-typedef struct Todo { Ref v; const Form *idx; struct Frame *fr; int tag; const struct Vars *loops; } Todo;
-typedef struct Todos { Todo *at; int n, cap; } Todos;
-void todo_add(Todos *, Todo);
-void todo_demands(Todos *, const Demand *, int n, Todo like);   /* the first of them on top */
-bool todo_next(Todos *, Todo *);                /* false: none is left */
 int elems_of(const Form *, int n, const Atom ***);     /* the A_ELEM atoms inside, outermost only */
 bool idx_equal(const Form *, const Form *, int n);      /* forms are interned: pointers */
 
@@ -69,31 +62,38 @@ bool seen_has(const Seen *, uint64_t, uint64_t, uint64_t, uint64_t);
 #define PTR(p)  ((uint64_t)(uintptr_t)(p))
 
 /* ==================== the walk (walk.c): from an element to what it needs
- * Each element is visited once for each tag and each list of loops around it (of which those count that it
- * depends on).
+ * Each element is visited once for each tag, each frame and each list of loops around it (of which those count
+ * that it depends on).
  * Whether indices that are elements of values themselves are walked as well is a question of what is asked:
  * `computed`, where it is what is loaded or evaluated; not where it is how places follow from loops. */
 
 /* to its operands; not to them; nowhere */
 typedef enum Onward { WALK_INTO, WALK_PAST, WALK_DONE } Onward;
 typedef struct Visit {
-    Ref v; const Form *idx; const Idx *key;
+    Ref v; const Form *idx; const Idx *key;     /* NULL: the value, whichever element */
     const Ins *i;                               /* NULL: an input */
-    int tag; const Vars *loops;                 /* operands get what visit() leaves here */
+    /* operands get what visit() leaves here. fr: what evaluates g, if that matters */
+    const Graph *g; struct Frame *fr; int tag; const Vars *loops;
     /* after visit_demands(): what it needs, and the loops of a reduction */
-    int n; Demand *d; const Atom *const *ks; int nk;
+    bool known; int n; Demand *d; const Atom *const *ks; int nk;
 } Visit;
 typedef struct DemandWalk DemandWalk;
 struct DemandWalk {
-    const Graph *g;
+    const Graph *g; struct Frame *fr;           /* where it begins */
     Onward (*visit)(DemandWalk *, Visit *);
+    void (*leave)(DemandWalk *, Visit *);       /* after all that it needs; NULL: of no interest */
     void *ctx;
     bool computed;
-    Seen seen;
+    Seen seen;                                  /* kept from one start to the next */
+    struct Todo *todo; int ntodo, todo_cap;
 };
 /* loops: NULL: of no interest. true: visit() said WALK_DONE. */
 bool demand_walk(DemandWalk *, Ref v, const Form *idx, int tag, const Vars *loops);
-void visit_demands(const DemandWalk *, Visit *);
+bool value_walk(DemandWalk *, Ref v);           /* over values, not their elements */
+void visit_demands(Visit *);
+/* in visit(): here as well, with the frame, tag and loops of this one */
+void walk_to(DemandWalk *, const Visit *, Ref v, const Form *idx);
+bool walk_met(const DemandWalk *, const Visit *, int tag);     /* has it been visited with that tag? */
 
 /* ==================== what the body of a region costs (body.c). Bodies must be expanded before they are
  * judged. */
@@ -103,6 +103,7 @@ double body_state(const Graph *, const Region *, bool acc_only);
 double body_code(const Graph *);                /* instructions of a body with everything unrolled */
 /* instructions an evaluation of every element of a body costs */
 double body_weight(const Graph *);
+double region_turns(const Region *);            /* of a loop; a while is taken to make TURNS */
 void body_dynamic(const Graph *, bool *dyn);    /* which inputs are read at computed indices */
 
 /* Does some factor of v depend on a part of its dimensions behind the first `rows` alone? (factor.c) Then a

@@ -15,26 +15,6 @@
 
 #define POSITIONAL  64                          /* instructions that are looked through for a place */
 
-/* ==================== walks over operands */
-
-void todo_add(Todos *s, Todo t) { PUSH(s->at, s->n, s->cap, t); }
-
-void todo_demands(Todos *s, const Demand *d, int n, Todo like)
-{
-    for (int k = n - 1; k >= 0; k--) {
-        like.v = d[k].v, like.idx = d[k].idx;
-        todo_add(s, like);
-    }
-}
-
-bool todo_next(Todos *s, Todo *t)
-{
-    if (!s->n)
-        return false;
-    *t = s->at[--s->n];
-    return true;
-}
-
 /* ==================== variables by name */
 
 typedef struct Named {

@@ -1,53 +1,97 @@
 /*
  * walk.c - the one walk from an element to what it needs.
  *
- * In:  an element of a value. Out: calls of visit, for each element on the way once, operands after users,
- * in their order. It is no recursion, which would be as deep as a chain is long.
+ * In:  an element of a value, or a value. Out: calls of visit, for each one on the way once, operands after
+ * users, in their order; calls of leave, users after operands. It is no recursion, which would be as deep as
+ * a chain is long.
  */
 #include "demand.h"
 
-static void add(Todos *s, const Visit *x, Ref v, const Form *idx)
+/* What is still to be looked at, the next one on top. left: all that it needs has been. */
+typedef struct Todo { Visit x; bool left; } Todo;
+
+static void push(DemandWalk *w, Visit x, bool left)
 {
-    todo_add(s, (Todo){ .v = v, .idx = idx, .tag = x->tag, .loops = x->loops });
+    PUSH(w->todo, w->ntodo, w->todo_cap, (Todo){ x, left });
+}
+
+void walk_to(DemandWalk *w, const Visit *like, Ref v, const Form *idx)
+{
+    push(w, (Visit){ .v = v, .idx = idx, .g = like->g, .fr = like->fr, .tag = like->tag, .loops = like->loops },
+        false);
 }
 
 /* The first operand is on top, then what its index is computed from. */
-static void operands(const DemandWalk *w, Todos *s, Visit *x)
+static void operands(DemandWalk *w, Visit *x)
 {
     const Atom **e;
-    visit_demands(w, x);
+    for (int k = x->idx ? 0 : x->i ? x->i->nin : 0; k-- > 0;)
+        walk_to(w, x, x->i->in[k], NULL);
+    if (!x->idx)
+        return;
+    visit_demands(x);
     for (int k = x->n - 1; k >= 0; k--) {
         for (int j = (w->computed ? elems_of(x->d[k].idx, x->d[k].n, &e) : 0) - 1; j >= 0; j--)
-            add(s, x, e[j]->v, e[j]->idx);
-        add(s, x, x->d[k].v, x->d[k].idx);
+            if (e[j]->g == x->g)
+                walk_to(w, x, e[j]->v, e[j]->idx);
+        walk_to(w, x, x->d[k].v, x->d[k].idx);
     }
 }
 
-void visit_demands(const DemandWalk *w, Visit *x)
+void visit_demands(Visit *x)
 {
-    if (x->n < 0)
-        x->n = demands_of(w->g, x->v, x->idx, &x->d, &x->ks, &x->nk);
+    if (!x->known)
+        x->n = demands_of(x->g, x->v, x->idx, &x->d, &x->ks, &x->nk);
+    x->known = true;
 }
 
-bool demand_walk(DemandWalk *w, Ref v, const Form *idx, int tag, const Vars *loops)
+static uint64_t what(const Visit *x, int tag) { return x->v | (uint64_t)(uint32_t)tag << 32; }
+
+bool walk_met(const DemandWalk *w, const Visit *x, int tag)
 {
-    Todos s = { 0 };
-    todo_add(&s, (Todo){ .v = v, .idx = idx, .tag = tag, .loops = loops });
-    for (Todo t; todo_next(&s, &t);) {
-        Visit x = { .v = t.v,
-            .idx = t.idx,
-            .key = idx_of(t.idx, w->g->type[t.v].rank),
-            .i = w->g->def[t.v],
-            .tag = t.tag,
-            .n = -1 };
-        x.loops = t.loops ? vars_upto(t.loops, x.key->deps) : NULL;
-        if (!seen_add(&w->seen, t.v, PTR(x.key), PTR(x.loops), (uint64_t)t.tag))
+    return seen_has(&w->seen, what(x, tag), PTR(x->key), PTR(x->loops), PTR(x->fr));
+}
+
+/* Fills in what a visit knows; false: it has been. */
+static bool meet(DemandWalk *w, Visit *x)
+{
+    x->i = x->g->def[x->v];
+    if (x->idx) {
+        x->key = idx_of(x->idx, x->g->type[x->v].rank);
+        x->idx = x->key->f;
+        x->loops = x->loops ? vars_upto(x->loops, x->key->deps) : NULL;
+    }
+    return seen_add(&w->seen, what(x, x->tag), PTR(x->key), PTR(x->loops), PTR(x->fr));
+}
+
+static bool walk(DemandWalk *w, Visit start)
+{
+    int base = w->ntodo;
+    push(w, start, false);
+    while (w->ntodo > base) {
+        Todo t = w->todo[--w->ntodo];
+        if (t.left) {
+            w->leave(w, &t.x);
             continue;
-        switch (w->visit(w, &x)) {
-        case WALK_INTO: operands(w, &s, &x); break;
+        }
+        if (!meet(w, &t.x))
+            continue;
+        switch (w->visit(w, &t.x)) {
+        case WALK_INTO:
+            if (w->leave)
+                push(w, t.x, true);
+            operands(w, &t.x);
+            break;
         case WALK_PAST: break;
-        case WALK_DONE: return true;
+        case WALK_DONE: w->ntodo = base; return true;
         }
     }
     return false;
 }
+
+bool demand_walk(DemandWalk *w, Ref v, const Form *idx, int tag, const Vars *loops)
+{
+    return walk(w, (Visit){ .v = v, .idx = idx, .g = w->g, .fr = w->fr, .tag = tag, .loops = loops });
+}
+
+bool value_walk(DemandWalk *w, Ref v) { return walk(w, (Visit){ .v = v, .g = w->g, .fr = w->fr }); }

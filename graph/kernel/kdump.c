@@ -8,7 +8,6 @@
  */
 #include "kir.h"
 
-#include <stdarg.h>
 #include <string.h>
 
 const char *const kop_name[K_OP_COUNT] = {
@@ -229,17 +228,9 @@ void k_dump_plain(const Kernel *k, Text *t) { dump(&(Dump){ k, t, true }); }
 
 typedef struct Check { const Kernel *k; bool *defined; Val at; } Check;
 
-static int wrong(const Check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static int wrong(const Check *c, const char *format, ...)
-{
-    char what[256];
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(what, sizeof what, format, ap);
-    va_end(ap);
-    return error_set(E_INTERNAL, "kernel %s: v%u (%s): %s", c->k->name, (unsigned)c->at,
-        kop_name[c->k->ins[c->at].op], what);
-}
+#define wrong(c, ...)                                                            \
+    error_set(E_INTERNAL, "kernel %s: v%u (%s): %s", (c)->k->name, (c)->at,      \
+        kop_name[(c)->k->ins[(c)->at].op], arena_text(__VA_ARGS__))
 
 /* Usable here: a constant, or defined and of a scope around. */
 static int usable(const Check *c, Val v, int scope)

@@ -17,7 +17,6 @@
 
 #include "kir.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,20 +43,15 @@ typedef struct Run {
 /* How a scope ends: at its end, by K_BRK, by an error. */
 typedef enum Way { ON, LEFT, WRONG } Way;
 
-static Way wrong(const Run *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static Way wrong(const Run *r, const char *format, ...)
+static Way wrong_there(const Run *r, const char *what)
 {
-    char what[200];
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(what, sizeof what, format, ap);
-    va_end(ap);
     Loc was = loc_set(r->at->loc);
     error_set(E_INTERNAL, "kernel %s, work-item %d: v%d (%s): %s", r->k->name, r->item - 1,
         (int)(r->at - r->k->ins), kop_name[r->at->op], what);
     loc_set(was);
     return WRONG;
 }
+#define wrong(r, ...) wrong_there(r, arena_text(__VA_ARGS__))
 
 static int64_t *lanes(const Run *r, Val v) { return r->val + (size_t)v * W; }
 

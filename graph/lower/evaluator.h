@@ -144,8 +144,9 @@ void lower_reduce(
 bool chained(Frame *, Ref v);                   /* a sum used once, by an addition */
 Val reduce_step(Lower *, int op, Dtype, Val, Val);  /* one step of a reduction op, on registers */
 Val reduce_identity(Lower *, int op, Dtype);
-typedef struct Loads { Form *f; int n, cap; Map seen; } Loads;         /* places, a buffer's each once */
-void lower_loads(Lower *, Frame *, Ref v, const Form *idx, Loads *);
+/* places, a buffer's each once */
+typedef struct Loads { Form *f; int n, cap; Seen places; DemandWalk walk; } Loads;
+void lower_loads(Frame *, Ref v, const Form *idx, Loads *);
 /* 1: one element or side by side; load_far: each lane for itself */
 int load_price(const Machine *, Form, const Atom *);
 /* phases, then stores */
@@ -186,7 +187,7 @@ bool pack_step(Lower *, const Pack *, int n, Val *next);
 /* evaluates the regions inside a body, in front of a loop that would repeat them */
 void regions_first(Lower *, Frame *);
 /* at an index that is not constant */
-bool touches_held(Lower *, Frame *, Ref v, const Form *idx);
+bool touches_held(Frame *, Ref v, const Form *idx);
 void lower_scatter(Lower *);                    /* lower_scatter.c */
 void lower_sort(Lower *);                       /* lower_sort.c */
 void lower_cumulative(Lower *);

@@ -175,31 +175,25 @@ static Users *users_of(Frame *fr, Ref v)
     return *p ? *p : (*p = NEW(Users));
 }
 
-static void survey(Frame *fr, Ref v, Map *seen)
+static Onward survey(DemandWalk *w, Visit *x)
 {
-    Todos s = { 0 };
-    todo_add(&s, (Todo){ .v = v });
-    for (Todo t; todo_next(&s, &t);) {
-        void **been = map_at(seen, &t.v, sizeof t.v);
-        const Ins *i = fr->g->def[t.v];
-        if (*been || !i || frame_place(fr, t.v).buf || frame_param(fr, t.v))
-            continue;
-        *been = seen;
-        for (int n = i->nin - 1; n >= 0; n--) {
-            Users *u = users_of(fr, i->in[n]);
-            u->n++;
-            u->op = i->op;
-            todo_add(&s, (Todo){ .v = i->in[n] });
-        }
+    Frame *fr = w->ctx;
+    if (!x->i || frame_place(fr, x->v).buf || frame_param(fr, x->v))
+        return WALK_PAST;
+    for (int n = 0; n < x->i->nin; n++) {
+        Users *u = users_of(fr, x->i->in[n]);
+        u->n++;
+        u->op = x->i->op;
     }
+    return WALK_INTO;
 }
 
 void frame_survey(Frame *fr, const Ref *roots, int n)
 {
-    Map seen = { 0 };
+    DemandWalk w = { .g = fr->g, .visit = survey, .ctx = fr };
     for (int j = 0; j < n; j++) {
         users_of(fr, roots[j])->n++;
-        survey(fr, roots[j], &seen);
+        value_walk(&w, roots[j]);
     }
 }
 
@@ -592,34 +586,35 @@ static bool chain(
     return false;
 }
 
-/* A long chain of instructions would be a deep recursion: its values are evaluated in order. */
+/* A long chain of instructions would be a deep recursion: its values are evaluated from its end, one in so
+ * many; those between are a recursion of that depth. */
+enum { CHAIN_PIECE = 32, CHAIN_MAX = 1 << 16 };
+typedef struct Chain { Lower *L; const Env *const *envs; int ne, met, left; } Chain;
+
+static Onward chain_link(DemandWalk *w, Visit *x)
+{
+    Chain *c = w->ctx;
+    if (++c->met > CHAIN_MAX)
+        return WALK_DONE;
+    return !x->i || x->i->op == OP_region || frame_place(x->fr, x->v).buf || frame_param(x->fr, x->v) ||
+            optab[x->i->op].element == IS_SUM || op_special(x->i->op) ?
+        WALK_PAST : WALK_INTO;
+}
+
+static void chain_piece(DemandWalk *w, Visit *x)
+{
+    Chain *c = w->ctx;
+    if (++c->left % CHAIN_PIECE || chained(x->fr, x->v))
+        return;
+    SCRATCH(Val, out, c->ne);
+    eval_at(c->L, x->fr, x->v, x->idx, c->envs, c->ne, out);
+}
+
 static void deep(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne)
 {
-    Todos s = { 0 };
-    Map seen = { 0 };
-    todo_add(&s, (Todo){ .v = v, .idx = idx });
-    for (int p = 0; p < s.n && s.n < 1 << 16; p++) {
-        const Todo t = s.at[p];
-        const Ins *i = fr->g->def[t.v];
-        Demand *d;
-        if (!i || i->op == OP_region || frame_place(fr, t.v).buf || optab[i->op].element == IS_SUM ||
-            op_special(i->op))
-            continue;
-        int m = elem_rule(fr->g, i, (int)(t.v - i->out), t.idx, &d);
-        for (int j = 0; j < m; j++) {
-            Key key = key_of(d[j].v, 0, 0, d[j].idx, d[j].n);
-            void **been = map_at(&seen, key.w, key.n);
-            if (!*been)
-                todo_add(&s,
-                    (Todo){ .v = d[j].v,
-                        .idx = *been = arena_copy(d[j].idx, sizeof(Form) * (size_t)(d[j].n + 1)) });
-        }
-    }
-    SCRATCH(Val, out, ne);
-    /* found level by level: from the back, operands come first often enough */
-    for (int p = s.n - 1; p > 0; p -= 32)
-        if (!chained(fr, s.at[p].v))
-            eval_at(L, fr, s.at[p].v, s.at[p].idx, envs, ne, out);
+    Chain c = { .L = L, .envs = envs, .ne = ne };
+    DemandWalk w = { .g = fr->g, .fr = fr, .visit = chain_link, .leave = chain_piece, .ctx = &c };
+    demand_walk(&w, v, idx, 0, NULL);
 }
 
 static void op(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,

@@ -304,32 +304,24 @@ int load_price(const Machine *m, Form f, const Atom *a)
     return 1;
 }
 
-void lower_loads(Lower *L, Frame *fr, Ref v, const Form *idx, Loads *out)
+static Onward load_met(DemandWalk *w, Visit *x)
 {
-    Key key = key_of((uint64_t)fr->id, v, 0, idx, fr->g->type[v].rank);
-    void **been = map_at(&out->seen, key.w, key.n);
-    if (*been)
-        return;
-    *been = out;
-    Place p = frame_place(fr, v);
+    Loads *l = w->ctx;
+    Place p = frame_place(x->fr, x->v);
     if (p.buf) {
-        Form f = layout_form(p.layout, NULL, idx, fr->g->type[v].rank, NULL);
-        const void *at[2] = { p.buf, f };
-        if (!*(been = map_at(&out->seen, at, sizeof at))) {
-            *been = out;
-            PUSH(out->f, out->n, out->cap, f);
-        }
-        return;
+        Form f = layout_form(p.layout, NULL, x->idx, x->key->n, NULL);
+        if (seen_add(&l->places, PTR(p.buf), PTR(f), 0, 0))
+            PUSH(l->f, l->n, l->cap, f);
+        return WALK_PAST;
     }
-    const Ins *i = fr->g->def[v];
-    if (!i || i->op == OP_region || frame_param(fr, v))
-        return;
-    Demand two[2], *d = two;
-    const Atom *const *ks;
-    int nk, n = optab[i->op].element == IS_SUM ? elem_reduce(fr->g, i, idx, &ks, &nk, two) :
-        elem_rule(fr->g, i, (int)(v - i->out), idx, &d);
-    for (int j = 0; j < n; j++)
-        lower_loads(L, fr, d[j].v, d[j].idx, out);
+    return !x->i || x->i->op == OP_region || frame_param(x->fr, x->v) ? WALK_PAST : WALK_INTO;
+}
+
+void lower_loads(Frame *fr, Ref v, const Form *idx, Loads *out)
+{
+    out->walk.g = fr->g, out->walk.fr = fr;
+    out->walk.visit = load_met, out->walk.ctx = out;
+    demand_walk(&out->walk, v, idx, 0, NULL);
 }
 
 /* The variable of an inner space that is the vector: where most loads are side by side or shared. */
@@ -341,7 +333,7 @@ static const Atom *inner_vector(Lower *L, Frame *fr, const Red *r, int nr)
     Loads all = { 0 };
     for (int j = 0; j < nr; j++)
         for (int o = 0; o <= r[j].product; o++)
-            lower_loads(L, fr, r[j].d[o].v, r[j].d[o].idx, &all);
+            lower_loads(fr, r[j].d[o].v, r[j].d[o].idx, &all);
     int64_t least = INT64_MAX;
     for (int p = r->nk - 1; p >= 0; p--) {
         int64_t c = r->ks[p]->hi + 1 < W ? 1 << 30 : 0;
@@ -354,7 +346,7 @@ static const Atom *inner_vector(Lower *L, Frame *fr, const Red *r, int nr)
 }
 
 /* Lanes far apart, elements next to one another along the loop: unrolled, so that loads become blocks. */
-static int unit_unroll(Lower *L, Frame *fr, const Red *r, int nr, const Env *e)
+static int unit_unroll(Frame *fr, const Red *r, int nr, const Env *e)
 {
     const Atom *v = r->ks[r->nk - 1];
     Subst s = { .n = e->n, .from = e->a, .to = e->f };
@@ -362,7 +354,7 @@ static int unit_unroll(Lower *L, Frame *fr, const Red *r, int nr, const Env *e)
     for (int j = 0; j < nr; j++)
         for (int o = 0; o <= r[j].product; o++) {
             Loads all = { 0 };
-            lower_loads(L, fr, r[j].d[o].v, r[j].d[o].idx, &all);
+            lower_loads(fr, r[j].d[o].v, r[j].d[o].idx, &all);
             for (int n = 0; n < all.n && !strided; n++) {
                 int64_t c = form_coef(all.f[n], v) == 1 ? form_coef(form_subst(all.f[n], &s), LANE) : 0;
                 strided = c != 0 && c != 1;
@@ -468,7 +460,7 @@ void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *cons
         loop = n > L->m->body_unroll;
         for (int j = 0; loop && j < nr; j++)
             for (int o = 0; o <= r[j].product; o++)
-                loop = loop && !touches_held(L, fr, r[j].d[o].v, r[j].d[o].idx);
+                loop = loop && !touches_held(fr, r[j].d[o].v, r[j].d[o].idx);
         if (loop)
             regions_first(L, fr);
     }
@@ -483,7 +475,7 @@ void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *cons
     else if (!loop)
         reduce_unrolled(L, fr, r, nr, envs, ne, out);
     else if (lanes) {
-        int u = unit_unroll(L, fr, r, nr, envs[0]);
+        int u = unit_unroll(fr, r, nr, envs[0]);
         for (int j = 0; j < nr * ne; j++)
             out[j] = widen_val(L, out[j]);
         Nest q = { .v = r->ks[r->nk - 1], .u = u, .count = (r->ks[r->nk - 1]->hi + 1) / u };

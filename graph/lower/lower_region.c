@@ -70,56 +70,35 @@ static Frame *body_frame(Run *R, int sub, Held *const *carried, Form t)
 
 /* Does v at idx read something held in registers at an index of these variables? Then there can be no loop
  * over them. */
-typedef struct Touch { Lower *L; const AtomSet *vars; Map seen; } Touch;
-
-static bool meets(const Touch *t, const Form *idx, int n)
+static bool meets(const AtomSet *vars, const AtomSet *s)
 {
-    const AtomSet *s = idx_deps(idx, n);
     for (int j = 0; j < s->n; j++)
-        if (set_has(t->vars, s->a[j]))
+        if (set_has(vars, s->a[j]))
             return true;
     return false;
 }
 
-static bool touch(Touch *t, Frame *fr, Ref v, const Form *idx, Todos *s)
+static Onward touch(DemandWalk *w, Visit *x)
 {
-    const Graph *g = fr->g;
-    int rank = g->type[v].rank, nk;
-    Key key = key_of((uint64_t)fr->id, v, 0, idx, rank);
-    void **been = map_at(&t->seen, key.w, key.n);
-    if (*been || fr->whole || !meets(t, idx, rank))
-        return false;
-    *been = t;
-    Param *q = frame_param(fr, v);
+    if (x->fr->whole || !meets(w->ctx, x->key->deps))
+        return WALK_PAST;
+    Param *q = frame_param(x->fr, x->v);
     if (q && q->held)
-        return q->held->val != NULL;
+        return q->held->val ? WALK_DONE : WALK_PAST;
     if (q) {
-        todo_add(s, (Todo){ .v = q->v, .idx = param_index(q, idx, rank), .fr = q->fr });
-        return false;
+        walk_to(w, &(Visit){ .g = q->fr->g, .fr = q->fr }, q->v, param_index(q, x->idx, x->key->n));
+        return WALK_PAST;
     }
-    const Ins *i = g->def[v];
-    if (!i || i->op == OP_region)
-        return i != NULL;
-    Demand *d;
-    const Atom *const *ks, **elem;
-    int n = demands_of(g, v, idx, &d, &ks, &nk);
-    todo_demands(s, d, n, (Todo){ .fr = fr });
-    for (int j = 0; j < n; j++)
-        for (int e = 0, ne = elems_of(d[j].idx, d[j].n, &elem); e < ne; e++)
-            if (elem[e]->g == g)
-                todo_add(s, (Todo){ .v = elem[e]->v, .idx = elem[e]->idx, .fr = fr });
-    return false;
+    return !x->i ? WALK_PAST : x->i->op == OP_region ? WALK_DONE : WALK_INTO;
 }
 
-bool touches_held(Lower *L, Frame *fr, Ref v, const Form *idx)
+bool touches_held(Frame *fr, Ref v, const Form *idx)
 {
-    Touch t = { .L = L, .vars = idx_deps(idx, fr->g->type[v].rank) };
-    Todos s = { 0 };
-    bool is = false;
-    todo_add(&s, (Todo){ .v = v, .idx = idx, .fr = fr });
-    for (Todo e; !is && todo_next(&s, &e);)
-        is = touch(&t, e.fr, e.v, e.idx, &s);
-    return is;
+    const AtomSet *vars = idx_deps(idx, fr->g->type[v].rank);
+    DemandWalk w = {
+        .g = fr->g, .fr = fr, .visit = touch, .ctx = (void *)(uintptr_t)vars, .computed = true
+    };
+    return demand_walk(&w, v, idx, 0, NULL);
 }
 
 /* ==================== results */
@@ -188,7 +167,7 @@ static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *
     const Atom *const *space = elem_space("y", t->dim, t->rank, 1);
     for (int d = 0; d < t->rank; d++)
         s.space[d] = space[d], s.idx[d] = form_a(space[d]);
-    if (size > L->m->body_unroll && !touches_held(L, f, v, s.idx)) {
+    if (size > L->m->body_unroll && !touches_held(f, v, s.idx)) {
         regions_first(L, f);
         Val guard = first_lanes(R, mark);
         if (guard)

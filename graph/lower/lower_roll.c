@@ -23,7 +23,8 @@ typedef struct Roll {
     double each, shared;                        /* instructions of a copy; those that copies share */
     bool bad;
     Leaf *leaf; int nleaf, cap;                 /* what must be there before */
-    Map seen;
+    const Env *first;                           /* the copy that is looked at */
+    DemandWalk walk;
 } Roll;
 
 /* ==================== distances */
@@ -104,63 +105,56 @@ static void reach_place(Roll *r, const Place *p, const Form *idx, int n)
     r->bad = r->bad || (r->lane && load_price(r->L->m, f, r->lane) > 1);
 }
 
-static void count_one(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e, Todos *s)
+/* Does an index that it needs depend on an element of another graph? */
+static bool abroad(Visit *x)
 {
-    const Graph *g = fr->g;
-    const Ins *i = g->def[v];
-    int rank = g->type[v].rank;
-    Key key = key_of(v, (uint64_t)fr->id, 0, idx, rank), known = key_of(v, 0, 0, idx, rank);
-    void **been = map_at(&r->seen, key.w, key.n);
-    if (*been || r->bad)
-        return;
-    *been = r;
-    bool own = moves(r, fr, idx, rank, e);
+    const Atom **e;
+    visit_demands(x);
+    for (int j = 0; j < x->n; j++)
+        for (int k = elems_of(x->d[j].idx, x->d[j].n, &e) - 1; k >= 0; k--)
+            if (e[k]->g != x->g)
+                return true;
+    return false;
+}
+
+static Onward count_one(DemandWalk *w, Visit *x)
+{
+    Roll *r = w->ctx;
+    Frame *fr = x->fr;
+    const Ins *i = x->i;
+    int rank = x->key->n;
+    if (r->bad)
+        return WALK_DONE;
+    bool own = moves(r, fr, x->idx, rank, r->first);
     double *price = own ? &r->each : &r->shared;
-    Place p = frame_place(fr, v);
-    Param *q = frame_param(fr, v);
+    Place p = frame_place(fr, x->v);
+    Param *q = frame_param(fr, x->v);
+    Key known = key_of(x->v, 0, 0, x->idx, rank);
     Row *row = map_get(&fr->rows, known.w, known.n);
     if (p.buf || (row && row->filled)) {
         if (p.buf)
-            reach_place(r, &p, idx, rank);
+            reach_place(r, &p, x->idx, rank);
         *price += 1;
-        return;
+        return WALK_PAST;
     }
     if (q && !q->held && !q->nzero) {
-        todo_add(s, (Todo){ .v = q->v, .idx = param_index(q, idx, rank), .fr = q->fr });
-        return;
+        walk_to(w, &(Visit){ .g = q->fr->g, .fr = q->fr }, q->v, param_index(q, x->idx, rank));
+        return WALK_PAST;
     }
     bool sum =
         i && (i->op == OP_add || i->op == OP_accum) && (chained(fr, i->in[0]) || chained(fr, i->in[1]));
     if (q || !i || sum || optab[i->op].element == IS_SUM || i->op == OP_region) {
         if (own)
-            PUSH(r->leaf, r->nleaf, r->cap,
-                (Leaf){ fr, v, arena_copy(idx, sizeof *idx * (size_t)(rank + 1)) });
-        return;
+            PUSH(r->leaf, r->nleaf, r->cap, (Leaf){ fr, x->v, x->idx });
+        return WALK_PAST;
     }
     *price += optab[i->op].cost;
-    Demand *d;
-    const Atom **elem;
-    int n = elem_rule(g, i, (int)(v - i->out), idx, &d);
-    for (int j = n - 1; j >= 0; j--) {
-        todo_add(s, (Todo){ .v = d[j].v, .idx = d[j].idx, .fr = fr });
-        for (int m = elems_of(d[j].idx, d[j].n, &elem) - 1; m >= 0; m--)
-            if (elem[m]->g == g)
-                todo_add(s, (Todo){ .v = elem[m]->v, .idx = elem[m]->idx, .fr = fr });
-            else
-                r->bad = true;
-    }
-}
-
-static void count(Roll *r, Frame *fr, Ref v, const Form *idx, const Env *e)
-{
-    Todos s = { 0 };
-    todo_add(&s, (Todo){ .v = v, .idx = idx, .fr = fr });
-    for (Todo t; todo_next(&s, &t);)
-        count_one(r, t.fr, t.v, t.idx, e, &s);
+    r->bad = abroad(x);
+    return WALK_INTO;
 }
 
 /* Sums that are no products, which want the register tile. */
-static void count_want(Roll *r, const Want *w, const Env *e)
+static void count_want(Roll *r, const Want *w)
 {
     const Graph *g = r->fr->g;
     const Ins *i = g->def[w->v];
@@ -172,12 +166,14 @@ static void count_want(Roll *r, const Want *w, const Env *e)
         r->bad || i->op == OP_dot || (g->def[d->v] && g->def[d->v]->op == OP_mul && r->L->spec->contract);
     r->each += 1;
     if (!r->bad)
-        count(r, r->fr, d->v, d->idx, e);
+        demand_walk(&r->walk, d->v, d->idx, 0, NULL);
 }
 
 static bool worth(
     Roll *r, const Store *const *st, int nst, const Want *want, int nwant, const Env *const *envs, int ne)
 {
+    r->first = envs[0];
+    r->walk = (DemandWalk){ .g = r->fr->g, .fr = r->fr, .visit = count_one, .ctx = r, .computed = true };
     for (int j = 0; j < envs[0]->n; j++)
         if (form_coef(envs[0]->f[j], LANE))
             r->lane = envs[0]->a[j];
@@ -185,10 +181,10 @@ static bool worth(
         r->bad = st[j]->chunk != 0;
         r->each += 1;
         reach_place(r, &st[j]->to, st[j]->idx, st[j]->nidx);
-        count(r, r->fr, st[j]->v, st[j]->idx, envs[0]);
+        demand_walk(&r->walk, st[j]->v, st[j]->idx, 0, NULL);
     }
     for (int j = 0; j < nwant && !r->bad; j++)
-        count_want(r, &want[j], envs[0]);
+        count_want(r, &want[j]);
     for (int j = 0; j < r->nleaf; j++)
         r->bad = r->bad || !env_binds(envs[0], r->leaf[j].idx, r->leaf[j].fr->g->type[r->leaf[j].v].rank);
     double saved = r->each * (ne - ne / r->n) - 2.0 * r->nleaf * ne;

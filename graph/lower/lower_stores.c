@@ -17,18 +17,9 @@ typedef struct Phase { int level; const Atom *const *ks; int nk; bool lanes; Wan
 typedef struct Ready {
     Lower *L; Frame *fr;
     const Env *const *envs; int ne;
-    Map level;
+    Map level;                                  /* by element */
     Phase *phase; int n, cap;
-    struct Open *open; int nopen, open_cap;
 } Ready;
-
-/* An element whose operands are being looked at: a walk with a stack of its own, from operands to users. */
-typedef struct Open {
-    Ref v; const Form *idx;
-    const Atom *const *ks; int nk;
-    Want *need; int n, at, cap;                 /* what it needs, and how many of that are done */
-    int level;                                  /* the highest of those */
-} Open;
 
 static void phase_add(Ready *q, int level, Ref v, const Form *idx, const Atom *const *ks, int nk, bool lanes)
 {
@@ -40,71 +31,54 @@ static void phase_add(Ready *q, int level, Ref v, const Form *idx, const Atom *c
         PUSH(q->phase, q->n, q->cap, (Phase){ .level = level, .ks = ks, .nk = nk, .lanes = lanes });
         p = &q->phase[q->n - 1];
     }
-    PUSH(p->want, p->n, p->cap,
-        (Want){ v, arena_copy(idx, sizeof *idx * (size_t)(q->fr->g->type[v].rank + 1)) });
+    PUSH(p->want, p->n, p->cap, (Want){ v, idx });
 }
 
-/* false: its level is known. */
-static bool ready_open(Ready *q, Ref v, const Form *idx, int *level)
+static Onward ready_visit(DemandWalk *w, Visit *x)
 {
-    const Graph *g = q->fr->g;
-    const Ins *i = g->def[v];
-    Key key = key_of(v, 0, 0, idx, g->type[v].rank);
-    intptr_t *at = (intptr_t *)map_at(&q->level, key.w, key.n);
-    *level = *at ? (int)*at - 1 : 0;
-    if (*at)
-        return false;
-    *at = 1;
-    if (!i || i->op == OP_region || frame_place(q->fr, v).buf || frame_param(q->fr, v))
-        return false;
-    Open o = { .v = v, .idx = idx };
-    Demand *d;
-    const Atom **elem;
-    for (int j = 0, n = demands_of(g, v, idx, &d, &o.ks, &o.nk); j < n; j++) {
-        PUSH(o.need, o.n, o.cap, (Want){ d[j].v, d[j].idx });
-        for (int e = 0, ne = elems_of(d[j].idx, d[j].n, &elem); e < ne; e++)
-            if (elem[e]->g == g)
-                PUSH(o.need, o.n, o.cap, (Want){ elem[e]->v, elem[e]->idx });
-    }
-    PUSH(q->open, q->nopen, q->open_cap, o);
-    return true;
+    (void)w;
+    return !x->i || x->i->op == OP_region || frame_place(x->fr, x->v).buf || frame_param(x->fr, x->v) ?
+        WALK_PAST : WALK_INTO;
 }
 
-static int ready_close(Ready *q, const Open *o)
+static int *level_of(Ready *q, Ref v, const Idx *idx)
 {
-    const Type *t = &q->fr->g->type[o->v];
-    const Ins *i = q->fr->g->def[o->v];
-    int level = o->level;
-    if (optab[i->op].element == IS_SUM && env_binds(q->envs[0], o->idx, t->rank) &&
-        space_size(o->ks, o->nk) > (q->ne > 4 ? 1 : q->L->m->unroll)) {
-        bool fresh = true, lanes = has_lanes(q->L, o->idx, t->rank, q->envs, q->ne);
-        for (int j = 0; j < o->nk; j++)
-            fresh = fresh && !env_get(q->envs[0], o->ks[j]);
-        if (fresh && !(chained(q->fr, o->v) && lanes) && !any_zero(&q->fr->g->type[i->in[0]]))
-            phase_add(q, ++level, o->v, o->idx, o->ks, o->nk, lanes);
+    const uint64_t key[2] = { v, PTR(idx) };
+    void **p = map_at(&q->level, key, sizeof key);
+    return *p ? *p : (*p = NEW(int));
+}
+
+/* The highest level of what an element needs. */
+static int level_below(Ready *q, const Visit *x)
+{
+    int level = 0;
+    const Atom **e;
+    for (int j = 0; j < x->n; j++) {
+        int l = *level_of(q, x->d[j].v, idx_of(x->d[j].idx, x->d[j].n));
+        level = l > level ? l : level;
+        for (int k = elems_of(x->d[j].idx, x->d[j].n, &e) - 1; k >= 0; k--)
+            if (e[k]->g == x->g) {
+                l = *level_of(q, e[k]->v, idx_of(e[k]->idx, e[k]->nidx));
+                level = l > level ? l : level;
+            }
     }
-    Key key = key_of(o->v, 0, 0, o->idx, t->rank);
-    *(intptr_t *)map_at(&q->level, key.w, key.n) = level + 1;
     return level;
 }
 
-static void ready_walk(Ready *q, Ref v, const Form *idx)
+static void ready_leave(DemandWalk *w, Visit *x)
 {
-    int level;
-    ready_open(q, v, idx, &level);
-    while (q->nopen) {
-        Open o = q->open[q->nopen - 1];
-        bool more = o.at < o.n;
-        q->open[q->nopen - 1].at++;
-        if (more && ready_open(q, o.need[o.at].v, o.need[o.at].idx, &level))
-            continue;
-        if (!more) {
-            level = ready_close(q, &o);
-            q->nopen--;
-        }
-        if (q->nopen && q->open[q->nopen - 1].level < level)
-            q->open[q->nopen - 1].level = level;
+    Ready *q = w->ctx;
+    visit_demands(x);
+    int level = level_below(q, x), rank = x->key->n;
+    if (optab[x->i->op].element == IS_SUM && env_binds(q->envs[0], x->idx, rank) &&
+        space_size(x->ks, x->nk) > (q->ne > 4 ? 1 : q->L->m->unroll)) {
+        bool fresh = true, lanes = has_lanes(q->L, x->idx, rank, q->envs, q->ne);
+        for (int j = 0; j < x->nk; j++)
+            fresh = fresh && !env_get(q->envs[0], x->ks[j]);
+        if (fresh && !(chained(x->fr, x->v) && lanes) && !any_zero(&x->g->type[x->i->in[0]]))
+            phase_add(q, ++level, x->v, x->idx, x->ks, x->nk, lanes);
     }
+    *level_of(q, x->v, x->key) = level;
 }
 
 /* In order of levels; of one level in the order they were found. */
@@ -126,7 +100,6 @@ typedef struct RowPlan {
     int copies;
     /* what phases give; what an earlier loop evaluates: its space */
     Map stop, before;
-    Map seen;
     const Atom *const *space; int nspace;
     Key *mine; int nmine, cap;
 } RowPlan;
@@ -168,33 +141,25 @@ static Row *row_new(RowPlan *p, Ref v)
     return r;
 }
 
-static void row_one(RowPlan *p, Ref v, const Form *idx, Todos *s)
+static Onward row_visit(DemandWalk *w, Visit *x)
 {
-    const Graph *g = p->fr->g;
-    int rank = g->type[v].rank, nk;
-    Key key = key_of(v, 0, 0, idx, rank);
-    void **been = map_at(&p->seen, key.w, key.n);
-    if (*been || map_get(&p->stop, key.w, key.n) || frame_place(p->fr, v).buf || frame_param(p->fr, v))
-        return;
-    *been = p;
-    const Ins *i = g->def[v];
-    if (!i || i->op == OP_region)
-        return;
-    bool red = optab[i->op].element == IS_SUM;
+    RowPlan *p = w->ctx;
+    Key key = key_of(x->v, 0, 0, x->idx, x->key->n);
+    if (map_get(&p->stop, key.w, key.n) || frame_place(p->fr, x->v).buf || frame_param(p->fr, x->v) ||
+        !x->i || x->i->op == OP_region)
+        return WALK_PAST;
+    bool red = optab[x->i->op].element == IS_SUM;
     const SpaceOf *was = map_get(&p->before, key.w, key.n);
-    if ((red || elem_cost(g, i) >= (double)p->L->m->dear) && was && was->a == p->space &&
-        covers(idx, rank, p->space, p->nspace)) {
+    if ((red || elem_cost(x->g, x->i) >= (double)p->L->m->dear) && was && was->a == p->space &&
+        covers(x->idx, x->key->n, p->space, p->nspace)) {
         void **row = map_at(&p->fr->rows, key.w, key.n);
         if (!*row)
-            *row = row_new(p, v);
+            *row = row_new(p, x->v);
         if (*row)
-            return;
+            return WALK_PAST;
     }
     PUSH(p->mine, p->nmine, p->cap, key);
-    Demand *d;
-    const Atom *const *ks;
-    int n = demands_of(g, v, idx, &d, &ks, &nk);
-    todo_demands(s, d, n, (Todo){ 0 });
+    return WALK_INTO;
 }
 
 static void row_loop(RowPlan *p, const Atom *const *space, int nspace, const Demand *d, int n)
@@ -202,11 +167,9 @@ static void row_loop(RowPlan *p, const Atom *const *space, int nspace, const Dem
     if (space_size(space, nspace) <= p->L->m->unroll)
         return;
     p->space = space, p->nspace = nspace, p->nmine = 0;
-    p->seen = (Map){ 0 };
-    Todos todo = { 0 };
-    todo_demands(&todo, d, n, (Todo){ 0 });
-    for (Todo t; todo_next(&todo, &t);)
-        row_one(p, t.v, t.idx, &todo);
+    DemandWalk w = { .g = p->fr->g, .visit = row_visit, .ctx = p };
+    for (int j = 0; j < n; j++)
+        demand_walk(&w, d[j].v, d[j].idx, 0, NULL);
     SpaceOf *s = NEW(SpaceOf);
     *s = (SpaceOf){ space, nspace };
     for (int j = 0; j < p->nmine; j++) {
@@ -259,8 +222,11 @@ static void rows_filled(Frame *fr)
 void run_stores(Lower *L, Frame *fr, const Store *st, int n, const Env *const *envs, int ne)
 {
     Ready q = { .L = L, .fr = fr, .envs = envs, .ne = ne };
+    DemandWalk w = {
+        .g = fr->g, .fr = fr, .visit = ready_visit, .leave = ready_leave, .ctx = &q, .computed = true
+    };
     for (int j = 0; j < n; j++)
-        ready_walk(&q, st[j].v, st[j].idx);
+        demand_walk(&w, st[j].v, st[j].idx, 0, NULL);
     sort_phases(q.phase, q.n);
     plan_rows(L, fr, q.phase, q.n, st, n, ne);
     for (int p = 0; p < q.n; p++) {
@@ -339,7 +305,7 @@ static int store_vector(
         PUSH(all.f, all.n, all.cap, f);
     }
     for (int j = 0; j < nst; j++)
-        lower_loads(L, fr, st[j]->v, st[j]->idx, &all);
+        lower_loads(fr, st[j]->v, st[j]->idx, &all);
     int best = n - 1;
     int64_t least = INT64_MAX;
     for (int p = n - 1; p >= 0; p--) {

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE    ((size_t)4096)
 
 int plan_slot(Plan *p, SlotKind kind, Dtype dt, int64_t size, const char *name)
 {
@@ -99,7 +98,7 @@ static void layout(Plan *p)
         if (p->slot[k].kind == SLOT_TEMP && all[k].first >= 0 && p->slot[k].bytes) {
             all[n] = all[k];
             all[n].bytes =
-                (p->slot[k].bytes + SLACK * dtype_size((Dtype)p->slot[k].dt) + PAGE - 1) / PAGE * PAGE;
+                (p->slot[k].bytes + SLACK * dtype_size((Dtype)p->slot[k].dt) + PLAN_PAGE - 1) / PLAN_PAGE * PLAN_PAGE;
             all[n].number = n;
             n++;
         }
@@ -131,9 +130,9 @@ static void layout(Plan *p)
 bool plan_layout(Plan *p)
 {
     layout(p);
-    shift(p, PAGE);                             /* slack in front of the first slot */
+    shift(p, PLAN_PAGE);                             /* slack in front of the first slot */
     if (p->bytes)
-        p->bytes += PAGE;
+        p->bytes += PLAN_PAGE;
     return !error_pending();
 }
 

@@ -8,6 +8,8 @@
 
 #include "kernel.h"
 
+#define PLAN_PAGE ((size_t)4096)                /* bytes: temporaries begin at a multiple of it */
+
 typedef enum SlotKind { SLOT_ARG, SLOT_RESULT, SLOT_TEMP, SLOT_CONST } SlotKind;
 typedef struct Slot {
     uint8_t kind, dt;

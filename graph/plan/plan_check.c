@@ -10,10 +10,7 @@
  */
 #include "plan.h"
 
-#include <stdarg.h>
 #include <string.h>
-
-enum { PAGE_BYTES = 4096, SLACK_ELEMENTS = 64 };
 
 /* A temporary's place in the arena, and the steps of its plan from its first use to its last one. */
 typedef struct Life { size_t from, to; int first, last; const char *name; } Life;
@@ -27,22 +24,13 @@ typedef struct Check {
     size_t bytes;                               /* of the whole arena */
 } Check;
 
-static int wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int wrong(const char *format, ...)
-{
-    char what[200];
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(what, sizeof what, format, ap);
-    va_end(ap);
-    return error_set(E_INTERNAL, "plan: %s", what);
-}
+#define wrong(...) error_set(E_INTERNAL, "plan: %s", arena_text(__VA_ARGS__))
 
 /* ==================== slots and results */
 
 static int slot_check(const Check *c, const Slot *s)
 {
-    size_t slack = SLACK_ELEMENTS * dtype_size((Dtype)s->dt);
+    size_t slack = SLACK * dtype_size((Dtype)s->dt);
     int most = s->kind == SLOT_ARG ? c->p->narg : s->kind == SLOT_RESULT ? c->p->nresult : 1;
     if (s->bytes != (size_t)s->size * dtype_size((Dtype)s->dt))
         return wrong("slot %s has %zu bytes for %lld elements of %s", s->name, s->bytes, (long long)s->size,
@@ -54,7 +42,7 @@ static int slot_check(const Check *c, const Slot *s)
     if (s->kind == SLOT_CONST && s->bytes && !s->data)
         return wrong("slot %s is a constant without data", s->name);
     return s->kind == SLOT_TEMP && s->bytes && c->bytes &&
-            (s->offset % PAGE_BYTES || s->offset + s->bytes + slack > c->bytes) ?
+            (s->offset % PLAN_PAGE || s->offset + s->bytes + slack > c->bytes) ?
         wrong("slot %s at %zu is not in the arena of %zu bytes", s->name, s->offset, c->bytes) :
         0;
 }

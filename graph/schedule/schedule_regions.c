@@ -113,18 +113,14 @@ static int independent(const Graph *g, const Ins *i, int64_t *dim, bool *last)
 }
 
 /* Reductions that an operand would need again and again inside loops of single elements are stored. */
-static void force_reductions(Sched *s, Ref v, Seen *seen)
+static Onward force_reduction(DemandWalk *w, Visit *x)
 {
-    Todos todo = { 0 };
-    todo_add(&todo, (Todo){ .v = v });
-    for (Todo t; todo_next(&todo, &t);) {
-        const Ins *i = s->g->def[t.v];
-        if (!i || optab[i->op].element == IS_OWN || i->op == OP_data || !seen_add(seen, t.v, 1, 0, 0))
-            continue;
-        s->force[t.v] = s->force[t.v] || optab[i->op].element == IS_SUM;
-        for (int k = 0; k < i->nin && optab[i->op].element != IS_SUM; k++)
-            todo_add(&todo, (Todo){ .v = i->in[k] });
-    }
+    Sched *s = w->ctx;
+    if (!x->i || optab[x->i->op].element == IS_OWN || x->i->op == OP_data)
+        return WALK_PAST;
+    bool sum = optab[x->i->op].element == IS_SUM;
+    s->force[x->v] = s->force[x->v] || sum;
+    return sum ? WALK_PAST : WALK_INTO;
 }
 
 /* Few instructions a step of `a` on what is stored or will be, each `stride` elements after the last; what
@@ -186,9 +182,9 @@ static Root *root_own(Sched *s, const Ins *i)
     int n = independent(s->g, i, dim, &last);
     const Vars *space = vars_of(elem_space("o", dim, n, 0), n);
     Ref x;
+    DemandWalk sums = { .g = s->g, .visit = force_reduction, .ctx = s };
     Root *root = map_after(s, i, &x);
     if (root) {
-        Seen met = { 0 };
         *root = (Root){ .kind = ROOT_INS,
             .v = root->v,
             .x = x,
@@ -197,16 +193,15 @@ static Root *root_own(Sched *s, const Ins *i)
             .inner = root->inner,
             .live = NEWS(bool, 1) };
         root->live[0] = true;
-        force_reductions(s, x, &met);
+        value_walk(&sums, x);
     } else
         root = root_new(s, ROOT_INS, i, space);
     root->spec = i->op == OP_scatter ? SPEC_SCATTER : i->op == OP_sort ? SPEC_SORT : SPEC_CUMULATIVE;
     root->chunk = last;
-    Seen seen = { 0 };
     bool in_place = s->stored[i->out].buf && s->stored[i->out].buf == s->stored[i->in[0]].buf;
     for (int k = 0; k < i->nin; k++) {
         need_whole(s, root, i->in[k], NULL, 0);
-        force_reductions(s, i->in[k], &seen);
+        value_walk(&sums, i->in[k]);
         if (i->op == OP_scatter && (k == 1 || (k && in_place)) && !index_only(s, i->in[k]))
             s->force[i->in[k]] = true;
     }

@@ -51,7 +51,7 @@ static uint32_t dims_in(const Dims *w, const AtomSet *s, bool *own)
 static Onward meet(DemandWalk *walk, Visit *x)
 {
     Dims *w = walk->ctx;
-    if (w->count > WALK_MAX || w->force[x->v] || (!x->tag && seen_has(&walk->seen, x->v, PTR(x->key), 0, 1)))
+    if (w->count > WALK_MAX || w->force[x->v] || (!x->tag && walk_met(walk, x, true)))
         return WALK_PAST;
     w->count++;
     if (!x->i || optab[x->i->op].element == IS_OWN)
@@ -60,7 +60,7 @@ static Onward meet(DemandWalk *walk, Visit *x)
     uint32_t dims = dims_in(w, x->key->deps, &own);
     if (red || optab[x->i->op].cost >= w->m->record_dear)
         PUSH(w->dear, w->ndear, w->dear_cap, dims);
-    visit_demands(walk, x);
+    visit_demands(x);
     if (red && x->tag)
         PUSH(w->found, w->nfound, w->cap, (Found){ dims, x->v, vars_of(x->ks, x->nk)->vol, own });
     x->tag = x->tag && !red;

@@ -433,9 +433,10 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
         spec->chunk = st[k].chunk ? st[k].chunk : spec->chunk;
     Traffic t = { .s = s, .made = made };
     traffic_count(&t, st, nstore);
-    spec->code = code_of(spec, &t);
-    if (flat_map(spec, &t, space))
+    if (flat_map(spec, &t, space)) {
+        spec->code = code_of(spec, &t);
         return spec;
+    }
     memcpy(spec->outer, space->a, sizeof *space->a * (size_t)space->n);
     spec->nouter = space->n;
     choose_axis(spec, &t, space);
@@ -459,7 +460,6 @@ static void shape_lanes(Spec *spec, const Root *r)
     const Graph *body = r->ins->sub[r->ins->nsub - 1];
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
     double state = body_state(body, g, false), code = body_code(body);
-    double steps = g->kind == SCAN ? (double)g->length : g->kind == WHILE ? TURNS : 1;
     int n = 1;
     spec->vec = last && atom_extent(last) >= W ? last : NULL;
     if (r->spec == SPEC_ROWS) {                 /* some lanes a work-item, the vector inside the state */
@@ -475,7 +475,7 @@ static void shape_lanes(Spec *spec, const Root *r)
             n *= 2;
         set_block(spec, last, n);
     }
-    spec->work = steps * body_weight(body) * n;
+    spec->work = region_turns(g) * body_weight(body) * n;
     spec->code = 3 * code;
 }
 

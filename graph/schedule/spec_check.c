@@ -8,18 +8,8 @@
  */
 #include "spec.h"
 
-#include <stdarg.h>
-
-static int wrong(const Spec *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static int wrong(const Spec *s, const char *format, ...)
-{
-    char what[200];
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(what, sizeof what, format, ap);
-    va_end(ap);
-    return error_set(E_INTERNAL, "specification of kernel %s: %s", s->name, what);
-}
+#define wrong(s, ...) \
+    error_set(E_INTERNAL, "specification of kernel %s: %s", (s)->name, arena_text(__VA_ARGS__))
 
 static bool among(const Atom *a, const Atom *const *list, int n)
 {

@@ -32,7 +32,7 @@ static Onward tile_load(DemandWalk *w, Visit *x)
 static void count_sum(DemandWalk *w, Visit *x)
 {
     Traffic *t = w->ctx;
-    visit_demands(w, x);
+    visit_demands(x);
     x->loops = vars_join(x->loops, x->ks, x->nk);
     x->tag = true;
     PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, 1, x->loops, x->key->deps });
