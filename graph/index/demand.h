@@ -62,8 +62,8 @@ bool seen_has(const Seen *, uint64_t, uint64_t, uint64_t, uint64_t);
 #define PTR(p)  ((uint64_t)(uintptr_t)(p))
 
 /* ==================== the walk (walk.c): from an element to what it needs
- * Each element is visited once for each tag, each frame and each list of loops around it (of which those count
- * that it depends on).
+ * Each element is visited once for each tag, each frame and each list of loops around it (of which those
+ * count that it depends on).
  * Whether indices that are elements of values themselves are walked as well is a question of what is asked:
  * `computed`, where it is what is loaded or evaluated; not where it is how places follow from loops. */
 

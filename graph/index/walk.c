@@ -17,8 +17,8 @@ static void push(DemandWalk *w, Visit x, bool left)
 
 void walk_to(DemandWalk *w, const Visit *like, Ref v, const Form *idx)
 {
-    push(w, (Visit){ .v = v, .idx = idx, .g = like->g, .fr = like->fr, .tag = like->tag, .loops = like->loops },
-        false);
+    Visit x = { .v = v, .idx = idx, .g = like->g, .fr = like->fr, .tag = like->tag, .loops = like->loops };
+    push(w, x, false);
 }
 
 /* The first operand is on top, then what its index is computed from. */

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 int plan_slot(Plan *p, SlotKind kind, Dtype dt, int64_t size, const char *name)
 {
     size_t bytes = (size_t)size * dtype_size(dt);
@@ -96,9 +95,9 @@ static void layout(Plan *p)
     }
     for (int k = 0; k < p->nslot; k++)          /* room for temporaries that anything touches */
         if (p->slot[k].kind == SLOT_TEMP && all[k].first >= 0 && p->slot[k].bytes) {
+            size_t slack = SLACK * dtype_size((Dtype)p->slot[k].dt);
             all[n] = all[k];
-            all[n].bytes =
-                (p->slot[k].bytes + SLACK * dtype_size((Dtype)p->slot[k].dt) + PLAN_PAGE - 1) / PLAN_PAGE * PLAN_PAGE;
+            all[n].bytes = (p->slot[k].bytes + slack + PLAN_PAGE - 1) / PLAN_PAGE * PLAN_PAGE;
             all[n].number = n;
             n++;
         }
@@ -130,7 +129,7 @@ static void layout(Plan *p)
 bool plan_layout(Plan *p)
 {
     layout(p);
-    shift(p, PLAN_PAGE);                             /* slack in front of the first slot */
+    shift(p, PLAN_PAGE);                        /* slack in front of the first slot */
     if (p->bytes)
         p->bytes += PLAN_PAGE;
     return !error_pending();
