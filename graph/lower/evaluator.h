@@ -193,11 +193,11 @@ void lower_sort(Lower *);                       /* lower_sort.c */
 void lower_cumulative(Lower *);
 
 
-/* Work-items over n independent things, each of about `cycles`; opens loops and, where items do not divide,
- * a branch. */
+/* Work-items over the independent things of an own shape; opens loops and, where items do not divide, a
+ * branch. */
 typedef struct Items { bool loop, guard; } Items;
 Form grid_open(Lower *, int d, int64_t n);        /* dimension d of the grid, of n */
-Form items_open(Lower *, int64_t n, double cycles, Items *);
+Form items_open(Lower *, Items *);
 void items_close(Lower *, const Items *);
 
 #endif

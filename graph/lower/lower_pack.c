@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-enum { FEWEST = 4, ARGS = 3 };                  /* elements of a value that is worth a vector; operands */
+enum { ARGS = 3 };                              /* operands of what becomes a vector */
 
 static bool alike(const KIns *a, const KIns *b)
 {
@@ -125,8 +125,6 @@ static void unpack(Lower *L, Val v, int n, Val *x)
 
 Val pack_start(Lower *L, const Val *x, int64_t n)
 {
-    if (n < FEWEST || n > W)
-        return 0;
     for (int64_t j = 0; j < n; j++)
         if (!x[j] || width(L, x[j]) > 1 || dtype_of(L, x[j]) != dtype_of(L, x[0]) ||
             !dtype_float(dtype_of(L, x[0])))

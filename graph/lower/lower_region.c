@@ -255,31 +255,24 @@ static bool wide(const Run *R, int n)
     return false;
 }
 
-static bool used_in(const Graph *g, Ref v)
+static const RegionSpec *region_spec(const Run *R)
 {
-    for (int n = 0; n < g->nout; n++)
-        if (g->out[n] == v)
-            return true;
-    for (int j = 0; j < g->nins; j++)
-        for (int n = 0; n < g->ins[j]->nin; n++)
-            if (g->ins[j]->in[n] == v)
-                return true;
-    return false;
+    const Spec *s = R->L->spec;
+    for (int j = 0; j < s->nregion; j++)
+        if (s->region[j].ins == R->i)
+            return &s->region[j];
+    return NULL;
 }
 
-/* What a body reads of outside is evaluated here, where it is small: in front of the loop or branch. */
-static void read_captures(Run *R, int sub, int64_t most)
+/* What a body reads of outside is evaluated here, where the specification says so: in front of the loop or
+ * branch. */
+static void read_captures(Run *R, const RegionSpec *spec, int sub)
 {
     const Graph *g = R->i->sub[sub];
     Frame *f = body_frame(R, sub, NULL, NULL);
-    for (int n = 0; n < g->nin; n++) {
-        char group = region_group(R->r, n + region_npred(R->r));
-        bool loop = R->r->kind == SCAN || R->r->kind == WHILE;
-        const Type *t = &g->type[g->in[n]];
-        if ((loop && group != 'c') || elements(t) > most || !used_in(g, g->in[n]))
-            continue;
-        value_elements(R, f, g->in[n]);
-    }
+    for (int n = 0; n < g->nin; n++)
+        if (spec->first[sub][n])
+            value_elements(R, f, g->in[n]);
 }
 
 static State state_start(Run *R)
@@ -322,24 +315,14 @@ static void store_step(Run *R, Frame *f, int n, Form t)
     store_value(R, f, g->out[n], &p, R->r->om + n * R->r->nlane);
 }
 
-/* Which carried values go along as vectors too; 0: none. On processors, where there are no lanes, and where
- * what else leaves a step is carried: other results would compute their elements once more. */
+/* Which carried values go along as vectors too. */
 static int packs(const Run *R, const State *s, int *which, Val *start)
 {
-    const Graph *g = R->i->sub[0];
     int nl = region_nloop(R->r), n = 0;
-    if (!R->top || R->r->nlane || R->ne > 1 || R->L->vec || R->L->m->lanes > 1)
-        return 0;
-    for (int o = 0; o < nl; o++)
-        if ((start[n] = pack_start(R->L, s->val + s->from[o], s->from[o + 1] - s->from[o])) != 0)
+    const bool *packed = R->top ? R->L->spec->packed : NULL;
+    for (int o = 0; packed && o < nl; o++)
+        if (packed[o] && (start[n] = pack_start(R->L, s->val + s->from[o], s->from[o + 1] - s->from[o])) != 0)
             which[n++] = o;
-    for (int o = nl; o < g->nout; o++) {
-        bool carried = !R->live[o];
-        for (int j = 0; j < n; j++)
-            carried = carried || g->out[o] == g->out[which[j]];
-        if (!carried)
-            return 0;
-    }
     return n;
 }
 
@@ -369,7 +352,7 @@ static void run_scan(Run *R)
     const Region *r = R->r;
     const Graph *g = R->i->sub[0];
     int nl = region_nloop(r), nx = (int)(R->i->nout);
-    read_captures(R, 0, R->L->m->captured);
+    read_captures(R, region_spec(R), 0);
     State s = state_start(R);
     int64_t nv = s.n * R->ne;
     for (int n = nl; n < nx; n++)
@@ -413,8 +396,8 @@ static void run_while(Run *R)
     Kernel *k = L->k;
     const Graph *cond = R->i->sub[0], *g = R->i->sub[1];
     int nl = region_nloop(R->r), ne = R->ne;
-    read_captures(R, 0, R->L->m->captured);
-    read_captures(R, 1, R->L->m->captured);
+    read_captures(R, region_spec(R), 0);
+    read_captures(R, region_spec(R), 1);
     State s = state_start(R);
     int64_t nv = s.n * ne;
     bool vector = !R->top && L->vec, dead = false;
@@ -467,14 +450,6 @@ static void run_while(Run *R)
 
 /* ==================== branches */
 
-static bool loops_inside(const Graph *g)
-{
-    for (int j = 0; j < g->nins; j++)
-        if (g->ins[j]->op == OP_region)
-            return true;
-    return false;
-}
-
 /* Which lanes take branch b: an index out of range takes the nearest. */
 static Val takes(Lower *L, Val index, int b, int n)
 {
@@ -497,10 +472,11 @@ static void branch_values(Run *R, int b, Val *x)
     frame_pop(R->L, f);
 }
 
-/* A branch is entered if a lane takes it; a cheap one is evaluated without asking. */
+/* A branch is entered if a lane takes it; others are evaluated without asking. */
 static void run_cond(Run *R)
 {
     Lower *L = R->L;
+    const RegionSpec *spec = region_spec(R);
     int ne = R->ne, nb = R->i->nsub;
     int64_t nv = 0;
     const Val *outside = L->mask;
@@ -518,19 +494,19 @@ static void run_cond(Run *R)
             hit[e] = outside ? and_val(L, hit[e], outside[R->envs[e]->k]) : hit[e];
         }
         bool masked = ne > 1 || width(L, hit[0]) > 1;
-        bool dear = nb > 1 && (body_weight(R->i->sub[b]) > (double)L->m->dear || loops_inside(R->i->sub[b]));
+        bool enter = spec->enter[b];
         L->mask = masked ? hit : outside;
-        if (dear) {
-            read_captures(R, b, L->m->captured_branch);
+        if (enter) {
+            read_captures(R, spec, b);
             k_if(L->k, any_val(L, hit, ne));
         }
         branch_values(R, b, x);
         for (int64_t j = 0; j < nv && !L->failed; j++) {
-            if (b && (masked || !dear))
+            if (b && (masked || !enter))
                 x[j] = select_val(L, hit[j % ne], x[j], res[j]);
             other[j] = b ? res[j] : k_bits(L->k, dtype_of(L, x[j]), 0);
         }
-        if (dear)
+        if (enter)
             k_if_end(L->k, (int)nv, x, other, x);
         memcpy(res, x, sizeof *res * (size_t)nv);
     }

@@ -163,44 +163,13 @@ static int rows_stores(Rows *R, Form step, Store *st)
     return n;
 }
 
-/* Is v made of elements alone, no reduction inside? */
-static bool plain_chain(const Graph *g, Ref v, int *left)
-{
-    const Ins *i = g->def[v];
-    if (!i || i->op == OP_const || i->op == OP_iota)
-        return true;
-    if (--*left < 0 || !(optab[i->op].element == IS_POINT || op_views(i->op)))
-        return false;
-    for (int k = 0; k < i->nin; k++)
-        if (!plain_chain(g, i->in[k], left))
-            return false;
-    return true;
-}
-
-/* What products multiply and the step computes: once, into rows, and not again for each block of the
- * product's results. */
+/* What a step computes first, into rows. */
 static int factor_stores(Rows *R, Store *st)
 {
-    const Graph *g = R->body;
-    int n = 0;
-    for (int k = 0; k < 2 * g->nins; k++) {
-        const Ins *i = g->ins[k / 2];
-        if (i->op != OP_dot)
-            continue;
-        Ref v = i->in[k % 2];
-        for (; g->def[v] && op_views(g->def[v]->op) && g->def[v]->op != OP_barrier; v = g->def[v]->in[0])
-            ;
-        const Type *t = &g->type[v];
-        int left = 32;
-        bool taken = !g->def[v] || optab[g->def[v]->op].cost == 0 || optab[g->def[v]->op].element == IS_SUM;
-        for (int j = 0; j < n; j++)
-            taken = taken || st[j].v == v;
-        if (taken || any_zero(t) || type_size(t) < W || type_size(t) > R->L->m->factor_row ||
-            type_size(&g->type[i->out]) <= type_size(t) / 2 || !plain_chain(g, v, &left))
-            continue;
-        st[n++] = whole_store(g, v, row_place(R, t));
-    }
-    return n;
+    Refs f = R->L->spec->factor;
+    for (int n = 0; n < f.n; n++)
+        st[n] = whole_store(R->body, f.v[n], row_place(R, &R->body->type[f.v[n]]));
+    return f.n;
 }
 
 void region_rows(Lower *L, const Env *const *envs, int ne)

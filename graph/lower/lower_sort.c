@@ -376,7 +376,7 @@ static int sort_places(Sort *S)
             s->scratch       ? s->scratch[S->n + k] :
                                (Place){ 0 };
         S->b[k] = s->scratch ? s->scratch[k] : (Place){ 0 };
-        if (!S->a[k].buf || (S->len > s->target->machine->sort_short && !S->b[k].buf))
+        if (!S->a[k].buf || (!s->by_rank && !S->b[k].buf))
             return error_set(E_INTERNAL, "kernel %s: a sort of %s has no scratch", s->name, type_text(S->t));
     }
     return 0;
@@ -390,11 +390,9 @@ static void open_rows(Sort *S, Items *it)
     for (int d = 0; d < S->t->rank; d++)
         if (d != S->axis)
             of[n] = d, dim[n++] = S->t->dim[d], rows *= S->t->dim[d];
-    int passes = S->L->spec->sort ? 1 : S->npass;
-    double each = S->len <= S->L->m->sort_short ? 10 + (double)S->len / 4 : 6.0 * (passes + 1) * S->n;
     int64_t both[2] = { rows, S->chunks };
     Form f[MAXRANK], g[2];
-    form_unlinear(items_open(S->L, rows * S->chunks, each * (double)S->m, it), both, 2, g);
+    form_unlinear(items_open(S->L, it), both, 2, g);
     S->line = g[0], S->chunk = g[1];
     form_unlinear(S->line, dim, n, f);
     for (int d = 0; d < n; d++)
@@ -422,6 +420,6 @@ void lower_sort(Lower *L)
     if (s->sort)
         one_part(&S, s->sort);
     else
-        (S.len > L->m->sort_short ? all_passes : by_rank)(&S);
+        (s->by_rank ? by_rank : all_passes)(&S);
     items_close(L, &it);
 }

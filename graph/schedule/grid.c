@@ -56,8 +56,10 @@ void spec_grid(Spec *s)
     bool fits = s->vec && atom_extent(s->vec) >= W && !(s->in_place && atom_extent(s->vec) % W);
     s->vec = fits ? s->vec : NULL;
     s->total = s->work > 1 ? s->work : 1;
-    if (s->kind > SPEC_ROWS)                    /* an own shape: it shares itself out */
+    if (s->kind > SPEC_ROWS) {
+        spec_share(s);
         return;
+    }
     for (int j = 0; j < (s->flat ? 1 : s->nouter); j++) {
         const Atom *a = s->flat ? s->flat : s->outer[j];
         int64_t size = block_size(s, a);
@@ -80,6 +82,8 @@ int64_t spec_items(const Spec *s)
 void spec_alone(Spec *s)
 {
     s->alone = true;
+    if (s->kind > SPEC_ROWS)
+        spec_share(s);
     for (int j = 0; j < s->naxis; j++)
         s->axis[j].chunk = s->axis[j].blocks;
 }

@@ -502,6 +502,7 @@ Spec *shape_ins(Sched *s, const char *name, const Root *r)
     memcpy(spec->outer, r->space->a, sizeof *r->space->a * (size_t)r->space->n);
     if (r->spec == SPEC_LANES || r->spec == SPEC_ROWS) {
         shape_lanes(spec, r);
+        spec_bodies(spec);
         return spec;
     }
     if (r->spec == SPEC_SORT)

@@ -45,6 +45,49 @@ typedef struct SortPass { int key, shift, width, bits; } SortPass;
  * every row. */
 typedef struct SortPart { int64_t chunks; int pass; bool count; Place counts; } SortPart;
 
+/* ==================== kernels of one instruction: how they are shared out (share.c) */
+
+/* n independent things, of which a work-item does `each`; rough cycles of all. */
+typedef struct Share { int64_t n, each; double work; } Share;
+
+typedef enum DimKind { BATCH, INSERTED, WINDOW } DimKind;
+typedef struct ScatterDim {                     /* a dimension of a scatter's operand */
+    DimKind kind;
+    int map;                                    /* component of the index vector that moves it; -1: none */
+    /* WINDOW: dimension of the updates; BATCH: of the updates and indices */
+    int u;
+    int64_t n, window;
+    bool shared_out;                            /* work-items have their own */
+} ScatterDim;
+typedef struct ScatterSpec {
+    ScatterDim dim[MAXRANK];
+    int at[MAXRANK], nat;                       /* dimensions of the updates that the indices have, too */
+    int pos[MAXRANK], npos;                     /* ... and that are no batch: positions, so many in all */
+    int64_t npositions;
+    bool in_place, spread;                      /* spread: positions are shared out */
+    int vd;                                     /* the dimension of vectors, and in how many parts; -1: none */
+    int64_t parts;
+    int rd;                                     /* the dimension in ranges, and how many; -1: none */
+    int64_t ranges;
+} ScatterSpec;
+
+enum { LINES = 4 };                             /* running values, or vectors of them, side by side at most */
+/* vec: vectors of lines side by side inside of the axis; across: of those outside, and then of as many steps:
+ * blocks are read and written whole. */
+typedef struct RunningSpec {
+    bool vec, across;
+    int lines;                                  /* at once */
+    int64_t outer, inner, items[2];             /* lines outside and inside; what is shared out of both */
+} RunningSpec;
+
+/* ==================== regions: how their bodies are run (bodies.c) */
+
+typedef struct RegionSpec {
+    const Ins *ins;
+    bool *enter;                                /* by branch: if a lane takes it; else it is evaluated unasked */
+    bool **first;                               /* by body: the inputs that are read in front of it; NULL: none */
+} RegionSpec;
+
 /* A few values. */
 typedef struct Refs { const Ref *v; int n; } Refs;
 static inline bool refs_have(Refs r, Ref v)
@@ -92,11 +135,18 @@ typedef struct Spec {
      * none. */
     Place *scratch;
     const SortPass *pass; int npass;            /* SPEC_SORT: in order */
+    bool by_rank;                               /* SPEC_SORT: of short rows: by comparing all, no passes */
     const SortPart *sort;                       /* which part of it this kernel is; NULL: all of it */
     /* A store overwrites what this kernel reads (at the same index): no block may run twice. A SPEC_SCATTER
      * whose result has the place of its first operand does not copy it, and runs index positions in parallel
      * if they are unique. */
     bool in_place;
+    Share share;                                /* own shapes */
+    const ScatterSpec *scatter;
+    const RunningSpec *running;
+    RegionSpec *region; int nregion;            /* SPEC_LANES, SPEC_ROWS: this region and those inside */
+    bool *packed;                               /* SPEC_LANES: carried values that go along as vectors; NULL: none */
+    Refs factor;                                /* SPEC_ROWS: values of the step that are computed first */
     const Target *target;
 } Spec;
 

@@ -104,6 +104,43 @@ static int axes_check(const Spec *s)
     return 0;
 }
 
+/* Shares cover what there is, and what is shared out is what the instruction has. */
+static int share_check(const Spec *s)
+{
+    const ScatterSpec *p = s->scatter;
+    const RunningSpec *r = s->running;
+    if (s->kind <= SPEC_ROWS || !s->share.n)
+        return 0;
+    if (s->share.each < 1 || s->share.each > s->share.n)
+        return wrong(s, "a work-item does %lld of %lld", (long long)s->share.each, (long long)s->share.n);
+    if (s->kind == SPEC_SCATTER && (!p || p->ranges < 1 || p->parts < 1 ||
+            (p->ranges > 1 && (p->rd < 0 || p->ranges > p->dim[p->rd].n || p->spread))))
+        return wrong(s, "a scatter that is not cut as its operand can be");
+    if (s->kind == SPEC_CUMULATIVE && (!r || r->lines < 1 || r->lines > LINES || (r->vec && r->across)))
+        return wrong(s, "running values that are not shared out as their lines can be");
+    return s->kind == SPEC_SORT && !s->by_rank && !s->npass ? wrong(s, "a sort of long rows without passes") : 0;
+}
+
+static bool region_known(const Spec *s, const Ins *i)
+{
+    for (int j = 0; j < s->nregion; j++)
+        if (s->region[j].ins == i)
+            return true;
+    return false;
+}
+
+/* Every region inside is known, and what loops and entered branches read first is said. */
+static int regions_check(const Spec *s, const Ins *i)
+{
+    if (!region_known(s, i))
+        return wrong(s, "nothing says how a %s inside is run", region_kind_name[i->region->kind]);
+    for (int b = 0; b < i->nsub; b++)
+        for (int n = 0; n < i->sub[b]->nins; n++)
+            if (i->sub[b]->ins[n]->op == OP_region && regions_check(s, i->sub[b]->ins[n]))
+                return (int)error_code();
+    return 0;
+}
+
 static bool suits(const Spec *s)
 {
     switch (s->kind) {
@@ -119,7 +156,9 @@ int spec_check(const Spec *s)
 {
     if (!suits(s))
         return wrong(s, "its kind is not that of what it computes");
-    if (outer_check(s) || axes_check(s))
+    if (outer_check(s) || axes_check(s) || share_check(s))
+        return (int)error_code();
+    if ((s->kind == SPEC_LANES || s->kind == SPEC_ROWS) && regions_check(s, s->ins))
         return (int)error_code();
     for (int k = 0; k < s->nstore; k++)
         if (store_check(s, &s->store[k]))

@@ -93,6 +93,59 @@ static void add_extents(Text *t, const char *word, const Atom *const *a, int n)
     text_add(t, "\n");
 }
 
+/* ==================== kernels of one instruction */
+
+static void add_share(const Spec *s, Text *t)
+{
+    const ScatterSpec *p = s->scatter;
+    const RunningSpec *r = s->running;
+    if (p && s->share.n)
+        text_add(t, "    updates%s%s, %lld ranges of axis %d, axis %d in %lld parts\n",
+            p->in_place ? " in place" : "", p->spread ? ", positions shared out" : "", (long long)p->ranges,
+            p->rd, p->vd, (long long)p->parts);
+    if (r)
+        text_add(t, "    %d %s at once\n", r->lines,
+            r->vec        ? "vectors of lines inside" :
+                r->across ? "vectors of lines outside" :
+                            "lines");
+    if (s->by_rank)
+        text_add(t, "    by rank\n");
+    if (s->kind > SPEC_ROWS)
+        text_add(t, "    %lld of %lld a work-item\n", (long long)s->share.each, (long long)s->share.n);
+}
+
+/* Numbers of those that are so. */
+static void add_numbers(Text *t, const char *word, const bool *is, int n)
+{
+    bool any = false;
+    for (int k = 0; is && k < n; k++)
+        if (is[k]) {
+            text_add(t, "%s%d", any ? " " : word, k);
+            any = true;
+        }
+}
+
+static void add_regions(const Spec *s, Text *t)
+{
+    for (int j = 0; j < s->nregion; j++) {
+        const Ins *i = s->region[j].ins;
+        Text part = { 0 };
+        add_numbers(&part, ", enters branch ", s->region[j].enter, i->nsub);
+        for (int b = 0; b < i->nsub; b++)
+            add_numbers(&part, arena_text(", body %d reads first ", b), s->region[j].first[b], i->sub[b]->nin);
+        if (part.n)
+            text_add(t, "    %s%s\n", region_kind_name[i->region->kind], part.s);
+        text_free(&part);
+    }
+    if (s->packed) {
+        add_numbers(t, "    as vectors too: ", s->packed, region_nloop(s->ins->region));
+        text_add(t, "\n");
+    }
+    for (int k = 0; k < s->factor.n; k++)
+        text_add(t, "    %s v%u of the body first\n",
+            optab[s->ins->sub[0]->def[s->factor.v[k]]->op].name, s->factor.v[k]);
+}
+
 void spec_print(const Spec *s, bool packed, Text *t)
 {
     text_add(t, "spec %s ", s->name);
@@ -121,5 +174,7 @@ void spec_print(const Spec *s, bool packed, Text *t)
             s->sort->count ? "counts" : "moves");
     if (s->in_place)
         text_add(t, "    in place\n");
+    add_share(s, t);
+    add_regions(s, t);
     text_add(t, "    work %.3g\n", s->work);
 }
