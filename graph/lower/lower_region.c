@@ -321,8 +321,11 @@ static int packs(const Run *R, const State *s, int *which, Val *start)
     int nl = region_nloop(R->r), n = 0;
     const bool *packed = R->top ? R->L->spec->packed : NULL;
     for (int o = 0; packed && o < nl; o++)
-        if (packed[o] && (start[n] = pack_start(R->L, s->val + s->from[o], s->from[o + 1] - s->from[o])) != 0)
-            which[n++] = o;
+        if (packed[o]) {
+            start[n] = pack_start(R->L, s->val + s->from[o], s->from[o + 1] - s->from[o]);
+            which[n] = o;
+            n += start[n] != 0;
+        }
     return n;
 }
 

@@ -21,7 +21,8 @@ typedef struct Scatter {
     Lower *L; const Ins *i; const ScatterSpec *p;
     const Type *x, *ix, *u;
     Place out;
-    Form at[MAXRANK], start[MAXRANK];           /* by dimension: where, if it is shared out; of the window, now */
+    /* by dimension: where, if it is shared out; where the window begins now */
+    Form at[MAXRANK], start[MAXRANK];
     int mode, combine;
     const Env *env;
     Form range;                                 /* which, now */

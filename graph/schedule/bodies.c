@@ -41,7 +41,8 @@ static bool *read_first(const Ins *i, int b, int64_t most)
     return first;
 }
 
-/* A branch is entered if a lane takes it; one that costs less than a function is evaluated without asking. */
+/* A branch is entered if a lane takes it; one that costs less than a function is evaluated without
+ * asking. */
 static RegionSpec region_of(const Machine *m, const Ins *i)
 {
     bool cond = i->region->kind == COND, loop = i->region->kind == SCAN || i->region->kind == WHILE;

@@ -1,12 +1,12 @@
 /*
  * share.c - how kernels of one instruction are shared out to work-items.
  *
- * In:  the Spec of a scatter, a sort or running values. Out: what is independent in it, in which vectors, and
- * how much of it a work-item does.
+ * In:  the Spec of a scatter, a sort or running values. Out: what is independent in it, in which vectors,
+ * and how much of it a work-item does.
  * Scatter: batch dimensions, and window dimensions that no index moves and that are whole; index positions
- * besides, if the result lies where the operand does and indices are unique. Where that is few work-items, a
- * dimension in which windows are one wide is cut into ranges: each is some work-item's own, which reads every
- * index and skips the updates of others.
+ * besides, if the result lies where the operand does and indices are unique. Where that is few work-items,
+ * a dimension in which windows are one wide is cut into ranges: each is some work-item's own, which reads
+ * every index and skips the updates of others.
  */
 #include "schedule.h"
 

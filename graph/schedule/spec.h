@@ -65,15 +65,13 @@ typedef struct ScatterSpec {
     int pos[MAXRANK], npos;                     /* ... and that are no batch: positions, so many in all */
     int64_t npositions;
     bool in_place, spread;                      /* spread: positions are shared out */
-    int vd;                                     /* the dimension of vectors, and in how many parts; -1: none */
-    int64_t parts;
-    int rd;                                     /* the dimension in ranges, and how many; -1: none */
-    int64_t ranges;
+    int vd; int64_t parts;                      /* the dimension of vectors, -1: none; in how many parts */
+    int rd; int64_t ranges;                     /* the dimension in ranges, -1: none; how many */
 } ScatterSpec;
 
-enum { LINES = 4 };                             /* running values, or vectors of them, side by side at most */
-/* vec: vectors of lines side by side inside of the axis; across: of those outside, and then of as many steps:
- * blocks are read and written whole. */
+enum { LINES = 4 };                             /* running values, or vectors of them, at once at most */
+/* vec: vectors of lines side by side inside of the axis; across: of those outside, and then of as many
+ * steps: blocks are read and written whole. */
 typedef struct RunningSpec {
     bool vec, across;
     int lines;                                  /* at once */
@@ -84,8 +82,8 @@ typedef struct RunningSpec {
 
 typedef struct RegionSpec {
     const Ins *ins;
-    bool *enter;                                /* by branch: if a lane takes it; else it is evaluated unasked */
-    bool **first;                               /* by body: the inputs that are read in front of it; NULL: none */
+    bool *enter;                                /* by branch: only if a lane takes it */
+    bool **first;                               /* by body: inputs that are read before it; NULL: none */
 } RegionSpec;
 
 /* A few values. */
@@ -145,7 +143,7 @@ typedef struct Spec {
     const ScatterSpec *scatter;
     const RunningSpec *running;
     RegionSpec *region; int nregion;            /* SPEC_LANES, SPEC_ROWS: this region and those inside */
-    bool *packed;                               /* SPEC_LANES: carried values that go along as vectors; NULL: none */
+    bool *packed;                               /* carried values that go along as vectors; NULL: none */
     Refs factor;                                /* SPEC_ROWS: values of the step that are computed first */
     const Target *target;
 } Spec;

@@ -118,7 +118,9 @@ static int share_check(const Spec *s)
         return wrong(s, "a scatter that is not cut as its operand can be");
     if (s->kind == SPEC_CUMULATIVE && (!r || r->lines < 1 || r->lines > LINES || (r->vec && r->across)))
         return wrong(s, "running values that are not shared out as their lines can be");
-    return s->kind == SPEC_SORT && !s->by_rank && !s->npass ? wrong(s, "a sort of long rows without passes") : 0;
+    return s->kind == SPEC_SORT && !s->by_rank && !s->npass ?
+        wrong(s, "a sort of long rows without passes") :
+        0;
 }
 
 static bool region_known(const Spec *s, const Ins *i)

@@ -104,14 +104,14 @@ static void add_share(const Spec *s, Text *t)
             p->in_place ? " in place" : "", p->spread ? ", positions shared out" : "", (long long)p->ranges,
             p->rd, p->vd, (long long)p->parts);
     if (r)
-        text_add(t, "    %d %s at once\n", r->lines,
+        text_add(t, "    at once %d %s\n", r->lines,
             r->vec        ? "vectors of lines inside" :
                 r->across ? "vectors of lines outside" :
                             "lines");
     if (s->by_rank)
         text_add(t, "    by rank\n");
     if (s->kind > SPEC_ROWS)
-        text_add(t, "    %lld of %lld a work-item\n", (long long)s->share.each, (long long)s->share.n);
+        text_add(t, "    a work-item does %lld of %lld\n", (long long)s->share.each, (long long)s->share.n);
 }
 
 /* Numbers of those that are so. */
@@ -132,7 +132,8 @@ static void add_regions(const Spec *s, Text *t)
         Text part = { 0 };
         add_numbers(&part, ", enters branch ", s->region[j].enter, i->nsub);
         for (int b = 0; b < i->nsub; b++)
-            add_numbers(&part, arena_text(", body %d reads first ", b), s->region[j].first[b], i->sub[b]->nin);
+            add_numbers(
+                &part, arena_text(", body %d reads first ", b), s->region[j].first[b], i->sub[b]->nin);
         if (part.n)
             text_add(t, "    %s%s\n", region_kind_name[i->region->kind], part.s);
         text_free(&part);
