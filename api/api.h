@@ -556,7 +556,13 @@ void signature_print(const Tree *args, const Tree *out, Text *);
 int signature_parse(const char *text, const char *word, const Tree *leaves, const Tree **out);
 
 /* ---- meshes (mesh.c) */
-struct hd_mesh { Mesh mesh; hd_mesh *next; Device *device[]; };         /* a device for each place */
+/* ranks: its devices were named by rank; device: one for each place */
+struct hd_mesh {
+    Mesh mesh;
+    bool ranks;
+    hd_mesh *next;
+    Device *device[];
+};
 /* One item of a spec, for axis d: none, or axes of the mesh with + between. 0, or a code. */
 int spec_item(const char *what, const Mesh *, const char *item, int d, Dealt *out);
 int spec_divides(const char *what, const Mesh *, const Type *, Dealt *spec);
@@ -572,15 +578,28 @@ int leaf_specs(const hd_array *, const hd_mesh *, Dealt *out, int n);
 /* ---- programs over several devices (shards.c) */
 /* "opencl:0, host", or NULL: the default. *out: a list, free() it. How many; 0 after an error. */
 int devices_listed(const char *what, const char *names, Device ***out);
-bool devices_ranked(const char *names);         /* does the list name ranks? */
+bool devices_ranked(const char *names); /* does the list name ranks of a job that has several? */
 bool places_known(const Graph *, Device *home); /* every list of devices in it; else an error (grid.c) */
 bool grid_ranked(const Places *);               /* are its devices those of ranks? */
 /* of each shard, in the arena; NULL after an error */
 Device **grid_devices(const Places *, const Device *home);
-/* balance.c: n places over k devices, of which each has had count[] so far, by the cost of a place on each.
- * True: next[] ends them sooner by a tenth. */
-bool balance_better(int n, int k, const double *cost, const int *count, int *next);
-double pace_said(const char *device);           /* by HEDDLE_PACE; < 0: it is not set */
+/* balance.c: places of unequal number, by device of the list: the program there, how many places it has, and
+ * what one costs. */
+typedef struct Balance {
+    int nplace, n;
+    Device **device;
+    Exec **exec;
+    int *count, *next;
+    double *cost, *seen; /* by which places go; in the last run. 0: not known */
+} Balance;
+/* of places on these devices. In the arena */
+Balance *balance_new(int nplace, Device *const *, Exec *const *);
+/* Do other counts end all sooner, by a tenth? Then they are there now */
+bool balance_better(Balance *);
+/* label: of the device, in HEDDLE_PACE */
+void balance_see(Balance *, const Device *, const char *label, double seconds);
+int balance_tell(Balance *); /* over ranks: what each has seen, all know. 0, or a code */
+void balance_learn(Balance *); /* what was seen last counts from here on */
 /* does the text of a place begin with the word "balanced"? */
 bool place_balanced(const char *place);
 typedef struct Spread Spread;

@@ -82,11 +82,6 @@ static int parse_axes(const char *text, Mesh *m)
 
 static int check_devices(const Mesh *m, Device *const *d, int n, const char *names)
 {
-    if (names && devices_ranked(names))
-        return error_set(E_DEVICE,
-            "hd_mesh_new: \"%s\" names ranks: a mesh is of one process' devices; maps (hd_pmap) are over "
-            "ranks",
-            names);
     for (int k = 0; k < n; k++)
         for (int j = 0; j < k; j++)
             if (d[j] == d[k])
@@ -101,24 +96,25 @@ static int check_devices(const Mesh *m, Device *const *d, int n, const char *nam
     return 0;
 }
 
-static bool same_mesh(const hd_mesh *a, const Mesh *m, Device *const *d)
+static bool same_mesh(const hd_mesh *a, const hd_mesh *b)
 {
-    int64_t n = mesh_shards(m);
-    return a->mesh.naxis == m->naxis && !memcmp(a->mesh.size, m->size, sizeof m->size) &&
-        !memcmp(a->mesh.name, m->name, sizeof m->name) && !memcmp(a->device, d, sizeof *d * (size_t)n);
+    const Mesh *m = &b->mesh;
+    return a->ranks == b->ranks && a->mesh.naxis == m->naxis &&
+        !memcmp(a->mesh.size, m->size, sizeof m->size) && !memcmp(a->mesh.name, m->name, sizeof m->name) &&
+        !memcmp(a->device, b->device, sizeof *a->device * (size_t)mesh_shards(m));
 }
 
-static const hd_mesh *interned(const Mesh *m, Device *const *list, int n)
+static const hd_mesh *interned(const Mesh *m, Device *const *list, int n, bool ranks)
 {
     int64_t all = mesh_shards(m);
     hd_mesh *new = calloc(1, sizeof *new + sizeof *new->device * (size_t)all), *at;
     if (!new)
         return error_set(E_NOMEM, "out of host memory"), NULL;
-    new->mesh = *m;
+    new->mesh = *m, new->ranks = ranks;
     for (int64_t k = 0; k < all; k++)
         new->device[k] = list[k / (all / n)];
     pthread_mutex_lock(&front_lock);
-    for (at = meshes; at && !same_mesh(at, m, new->device); at = at->next)
+    for (at = meshes; at && !same_mesh(at, new); at = at->next)
         ;
     if (at)
         free(new);
@@ -139,7 +135,9 @@ const hd_mesh *hd_mesh_new(const char *axes, const char *devices)
         return NULL;
     }
     int n = parse_axes(axes, &m) ? 0 : devices_listed("hd_mesh_new", devices, &list);
-    const hd_mesh *mesh = n && !check_devices(&m, list, n, devices) ? interned(&m, list, n) : NULL;
+    const hd_mesh *mesh = n && !check_devices(&m, list, n, devices) ?
+        interned(&m, list, n, devices && devices_ranked(devices)) :
+        NULL;
     free(list);
     return mesh;
 }
@@ -272,7 +270,7 @@ static Store *dealt(const hd_array *a, const void *env)
     Sharding s = { .type = a->type, .mesh = o->mesh->mesh, .of = o->mesh };
     return parse_spec("hd_shard", &s.mesh, o->spec, 0, &a->type, &s.spec) ?
         NULL :
-        store_dealt(a->store, &s, o->mesh->device, false);
+        store_dealt(a->store, &s, o->mesh->device, o->mesh->ranks);
 }
 
 hd_array *hd_shard(const hd_array *a, const hd_mesh *mesh, const char *spec)

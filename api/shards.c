@@ -43,9 +43,9 @@ static Device *next_device(const char *what, const char *all, const char **s)
 
 int devices_listed(const char *what, const char *names, Device ***out)
 {
-    int n = 1;
+    int n = 1, ranked = 0;
     for (const char *s = names; s && *s; s++)
-        n += *s == ',';
+        n += *s == ',', ranked += *s == '/';
     Device **d = *out = calloc((size_t)n, sizeof *d);
     if (!d)
         return error_set(E_NOMEM, "out of host memory"), 0;
@@ -55,16 +55,18 @@ int devices_listed(const char *what, const char *names, Device ***out)
     for (int k = 0; k < n; k++)
         if (!(d[k] = next_device(what, names, &at)))
             return 0;
+    if (ranked && ranked < n) /* those without are other devices in each process */
+        return error_set(E_INVAL,
+                   "%s: \"%s\" names devices with and without a rank: over ranks each has the number of its "
+                   "own, as in \"0/host, 1/host\"",
+                   what, names),
+               0;
     return n;
 }
 
-bool devices_ranked(const char *names) { return strchr(names, '/') != NULL; }
+bool devices_ranked(const char *names) { return strchr(names, '/') && ranks_several(); }
 
 /* ==================== what is built */
-
-/* Places of unequal number, by device of the list: its program, the cost of a place there, and how many it
- * has. */
-typedef struct Balance { int n; Device **device; Exec **exec; double *cost; int *count, *next; } Balance;
 
 typedef struct Call {
     int nin, nout; Ref *in, *out;               /* values of the whole program */
@@ -127,59 +129,30 @@ static bool set_places(Call *c, int s)
 {
     for (int a = 0; a < c->mesh.naxis; a++) {
         int32_t at = (int32_t)mesh_place(&c->mesh, a, s);
-        Mem **m = &c->place[s * c->mesh.naxis + a], *next = mem_with(c->device[s], &at, sizeof at);
-        if (!next)
+        Mem **m = &c->place[s * c->mesh.naxis + a];
+        if (!*m && !(*m = mem_with(c->device[s], &at, sizeof at)))
             return false;
-        mem_drop(*m);
-        *m = next;
     }
     return true;
 }
 
-static Balance *balance_new(const Call *c)
-{
-    Balance *b = NEW(Balance);
-    *b = (Balance){ 0, NEWS(Device *, c->n), NEWS(Exec *, c->n), NEWS(double, c->n), NEWS(int, c->n),
-        NEWS(int, c->n) };
-    for (int s = 0; s < c->n; s++) {
-        int d = 0;
-        while (d < b->n && b->device[d] != c->device[s])
-            d++;
-        b->device[d] = c->device[s], b->exec[d] = c->exec[s], b->count[d]++;
-        b->n += d == b->n;
-    }
-    return b;
-}
-
-static int move_place(Call *c, int s, int d)
-{
-    Device *before = c->device[s];
-    if (before == c->balance->device[d])
-        return 0;
-    c->device[s] = c->balance->device[d];
-    if (set_places(c, s)) {
-        c->exec[s] = c->balance->exec[d];
-        return 0;
-    }
-    c->device[s] = before;
-    return (int)error_code();
-}
-
 /* Neighbouring places move from device to device where that ends them sooner. All programs are there. */
-static int rebalance(Call *c)
+static void rebalance(Call *c)
 {
-    Balance *b = c->balance;
-    int s = 0, e = 0;
-    if (!balance_better(c->n, b->n, b->cost, b->count, b->next))
-        return 0;
-    for (int d = 0; d < b->n; d++)
-        for (int k = 0; k < b->next[d] && !e; k++)
-            e = move_place(c, s++, d);
-    memset(b->count, 0, sizeof *b->count * (size_t)b->n);
-    for (s = 0; s < c->n; s++)
-        for (int d = 0; d < b->n; d++)
-            b->count[d] += b->device[d] == c->device[s];
-    return e;
+    const Balance *b = c->balance;
+    for (int s = 0, d = 0, left = b->count[0]; s < c->n; s++, left--) {
+        while (!left)
+            left = b->count[++d];
+        if (c->device[s] == b->device[d])
+            continue;
+        c->device[s] = b->device[d], c->exec[s] = b->exec[d];
+        for (int a = 0; a < c->mesh.naxis; a++) {
+            mem_drop(c->place[s * c->mesh.naxis + a]);
+            c->place[s * c->mesh.naxis + a] = NULL;
+        }
+        if (c->rank)
+            c->rank[s] = device_rank(c->device[s]);
+    }
 }
 
 /* g: of one shard; NULL after an error. */
@@ -207,9 +180,17 @@ static bool build_shards(Call *c, Graph *g, bool balanced, hd_cost_info *cost)
         if (!set_places(c, s))
             return false;
     }
-    if (balanced && !c->meets && !c->rank)      /* ranks keep what they have */
-        c->balance = balance_new(c);
+    if (balanced && !c->meets)
+        c->balance = balance_new(c->n, c->device, c->exec);
     return true;
+}
+
+static int *ranks_of(const Call *c)
+{
+    int *rank = NEWS(int, c->n);
+    for (int s = 0; s < c->n; s++)
+        rank[s] = device_rank(c->device[s]);
+    return rank;
 }
 
 static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *home, hd_cost_info *cost)
@@ -219,11 +200,7 @@ static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *hom
     if (!(c->device = grid_devices(&grid, home)))
         return false;
     c->mesh = grid_mesh(&grid), c->n = (int)mesh_shards(&c->mesh);
-    if (grid_ranked(&grid)) {
-        c->rank = NEWS(int, c->n);
-        for (int s = 0; s < c->n; s++)
-            c->rank[s] = device_rank(c->device[s]);
-    }
+    c->rank = grid_ranked(&grid) ? ranks_of(c) : NULL;
     Dealt *in = NEWS(Dealt, p->nin), *out = NEWS(Dealt, p->nout);
     Graph *shard = graph_shard(p, g, &grid, direct_most(c, g), in, out);
     c->il = NEWS(Sharding, p->nin), c->ol = NEWS(Sharding, p->nout);
@@ -275,6 +252,24 @@ static void name_over_ranks(Spread *p, const Graph *g, const Piece *piece, int n
         return;
     graph_print(g, &t);
     p->hash = t.s ? hash_bytes(t.s, t.n, 0) : 0;
+    text_free(&t);
+}
+
+/* The same of a program over a mesh: what it is, over which devices, and how its inputs lie. */
+static void name_over_mesh(Spread *p, const Graph *g, const hd_mesh *mesh, const Dealt *in)
+{
+    Text t = { 0 };
+    char label[64];
+    if (!mesh->ranks)
+        return;
+    p->what = arena_text("the program %s over a mesh of %lld places", g->name ? g->name : "",
+        (long long)mesh_shards(&mesh->mesh));
+    graph_print(g, &t);
+    for (int a = 0; a < mesh->mesh.naxis; a++)
+        text_add(&t, "%s %lld ", mesh->mesh.name[a], (long long)mesh->mesh.size[a]);
+    for (int64_t k = 0; k < mesh_shards(&mesh->mesh); k++)
+        text_add(&t, "%s ", device_label(mesh->device[k], label, sizeof label));
+    p->hash = t.s ? hash_bytes(in, sizeof *in * (size_t)g->nin, hash_bytes(t.s, t.n, 0)) : 0;
     text_free(&t);
 }
 
@@ -332,6 +327,7 @@ static bool call_mesh(Call *c, const Graph *g, const hd_mesh *mesh, const Dealt 
     Dealt *out = NEWS(Dealt, g->nout);
     c->mesh = mesh->mesh, c->n = (int)mesh_shards(&c->mesh);
     c->device = arena_copy(mesh->device, sizeof *mesh->device * (size_t)c->n);
+    c->rank = mesh->ranks ? ranks_of(c) : NULL;
     Graph *shard = graph_sharded(g, &c->mesh, in, out, &moves);
     mesh_report(shard, &moves, cost);
     text_free(&said);
@@ -346,6 +342,7 @@ static bool call_mesh(Call *c, const Graph *g, const hd_mesh *mesh, const Dealt 
 
 Spread *spread_mesh(Graph *g, const hd_mesh *mesh, const Dealt *in, Device *home, hd_cost_info *cost)
 {
+    int met = 0;
     Spread *p = NEW(Spread);
     *p = (Spread){ .home = home,
         .ncall = 1,
@@ -363,8 +360,13 @@ Spread *spread_mesh(Graph *g, const hd_mesh *mesh, const Dealt *in, Device *home
     Loc before = loc_here();
     p->call[0] = (Call){ .name = g->name, .nin = g->nin, .nout = g->nout, .in = p->in, .out = p->out };
     pthread_mutex_init(&p->call[0].lock, NULL);
-    if (!call_mesh(&p->call[0], g, mesh, in, cost) && !error_pending())
-        error_set(E_INTERNAL, "a program for several devices could not be built");
+    name_over_mesh(p, g, mesh, in);
+    if (!p->what || !(met = over_ranks(p))) {
+        if (!call_mesh(&p->call[0], g, mesh, in, cost) && !error_pending())
+            error_set(E_INTERNAL, "a program for several devices could not be built");
+        if (p->what)
+            ranks_leave((int)error_code());
+    }
     loc_set(before);
     count_uses(p);
     if (!error_pending())
@@ -603,16 +605,19 @@ static int settle_results(const Call *c, Mem **out, Store **val)
     return 0;
 }
 
-/* What a place has cost on each device. Half of what was known stays, so that one slow run moves little. */
-static void note_costs(Balance *b, const Job *job, int n)
+/* What a place has cost on each device. */
+static int note_costs(const Call *c, const Job *job, int n)
 {
-    for (int k = 0; k < n; k++)
-        for (int d = 0; d < b->n; d++)
-            if (b->device[d] == job[k].c->device[job[k].s]) {
-                double said = pace_said(b->device[d]->info.name),
-                       cost = said < 0 ? job[k].seconds / job[k].done : said;
-                b->cost[d] = b->cost[d] > 0 && said < 0 ? (b->cost[d] + cost) / 2 : cost;
-            }
+    char label[64];
+    for (int k = 0; k < n; k++) {
+        const Device *d = c->device[job[k].s];
+        balance_see(c->balance, d, c->rank ? device_label(d, label, sizeof label) : d->info.name,
+            job[k].seconds / job[k].done);
+    }
+    if (c->rank) /* learned when the call has succeeded in all */
+        return balance_tell(c->balance);
+    balance_learn(c->balance);
+    return 0;
 }
 
 static int run_over(Call *c, Store **val)
@@ -629,14 +634,16 @@ static int run_over(Call *c, Store **val)
     int e = job && m && (party || !c->meets) ? 0 : (int)error_set(E_NOMEM, "out of host memory");
     if (alone)
         pthread_mutex_lock(&c->lock);
-    e = e || !c->balance ? e : rebalance(c);
+    if (c->balance && balance_better(c->balance))
+        rebalance(c);
+    for (int s = 0; s < c->n && !e; s++)
+        e = is_here(c, s) && !set_places(c, s) ? (int)error_code() : 0;
     e = e || !c->rank ? e : bring_operands(c, val);
     for (int s = 0; s < c->n && !e; s++)
         if (is_here(c, s) && (c->meets || sharer(c, s) < 0))
             job[n++] = (Job){ .c = c, .val = val, .s = s, .party = party, .in = m, .out = m + nin };
     e = e ? e : run_jobs(job, n, party, c->rank);
-    if (c->balance && !e)
-        note_costs(c->balance, job, n);
+    e = e || !c->balance ? e : note_costs(c, job, n);
     e = e || !c->rank ? e : settle_far(c, m + nin);
     e = e ? e : settle_results(c, m + nin, val);
     if (alone)
@@ -730,5 +737,8 @@ int spread_run(Spread *p, Store *const *in, Store **out)
         store_drop(out[k]);
         out[k] = NULL;
     }
+    for (int k = 0; k < p->ncall && !e; k++)
+        if (p->call[k].balance)
+            balance_learn(p->call[k].balance);
     return e;
 }

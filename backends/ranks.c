@@ -607,49 +607,76 @@ static int give(ParcelId m, Mem *mem, const bool *wants, void **copy, int *left)
     return e;
 }
 
-static int fetch(ParcelId m, Mem *mem)
+/* Waits for a parcel of another rank. NULL after an error, else free() it. */
+static void *fetch(int rank, ParcelId m, size_t n)
 {
     const void *bytes;
-    int rank = device_rank(mem->device), here = 0;
+    int here = 0;
     double since = now();
-    for (int idle = 0; !(here = far_look(rank, m, &bytes, mem->bytes)); idle++) {
+    for (int idle = 0; !(here = far_look(rank, m, &bytes, n)); idle++) {
         int some = turn(), e = some < 0 ? lose("a message of MPI failed") : 0;
         if (!e && silent(rank, since))
             e = in_vain(L_DONE, since, "where an array is read");
         if (e || any_failed())
-            return error_set(E_DEVICE, "what is wanted of an array lies on rank %d, which has failed", rank);
+            return error_set(E_DEVICE, "what is wanted lies on rank %d, which has failed", rank), NULL;
         show_life();
         idle = some ? 0 : idle;
         mail_rest(idle);
     }
     if (here < 0)
-        return error_set(
-            E_DEVICE, "what is wanted of an array lies on rank %d, which does not send it", rank);
-    far_bytes(mem, mail_take(rank, job.peer[rank].call, m));
-    return 0;
+        return error_set(E_DEVICE, "what is wanted lies on rank %d, which does not send it", rank), NULL;
+    return mail_take(rank, job.peer[rank].call, m);
+}
+
+/* Whose bytes are lent until they have gone. */
+static void wait_gone(const int *left)
+{
+    for (int idle = 0; mail_left(left) && !job.lost; idle++)
+        if (turn() < 0)
+            lose("a message of MPI failed");
+        else
+            show_life(), mail_rest(idle);
 }
 
 int ranks_gather(int n, Mem *const *m, const bool *wants)
 {
     uint64_t part = ranks_part() << 32;
     int e = 0, left = 0;
-    void **copy = calloc((size_t)n + 1, sizeof *copy);
+    void **copy = calloc((size_t)n + 1, sizeof *copy), *bytes;
     if (!copy)
         e = error_set(E_NOMEM, "out of host memory");
     for (int k = 0; k < n && !e; k++)
         if (m[k]->bytes && !device_far(m[k]->device))
             e = give((ParcelId){ part, k, -1 }, m[k], wants, &copy[k], &left);
     for (int k = 0; k < n && !e; k++)
-        if (m[k]->bytes && device_far(m[k]->device) && (!wants || wants[job.me]))
-            e = fetch((ParcelId){ part, k, -1 }, m[k]);
-    for (int idle = 0; mail_left(&left) && !job.lost; idle++)
-        if (turn() < 0)
-            lose("a message of MPI failed");
-        else
-            show_life(), mail_rest(idle);
+        if (m[k]->bytes && device_far(m[k]->device) && (!wants || wants[job.me])) {
+            bytes = fetch(device_rank(m[k]->device), (ParcelId){ part, k, -1 }, m[k]->bytes);
+            e = bytes ? 0 : (int)error_code();
+            if (bytes)
+                far_bytes(m[k], bytes);
+        }
+    wait_gone(&left);
     for (int k = 0; copy && k < n; k++)
         free(copy[k]);
     free(copy);
+    return e;
+}
+
+int ranks_tell(const void *mine, size_t n, void *all)
+{
+    uint64_t part = ranks_part() << 32;
+    int e = 0, left = 0;
+    for (int r = 0; r < job.n && !e && n; r++)
+        if (r != job.me)
+            e = far_send(r, (ParcelId){ part, job.me, -1 }, mine, n, &left);
+    for (int r = 0; r < job.n && !e && n; r++) {
+        void *theirs = r == job.me ? NULL : fetch(r, (ParcelId){ part, r, -1 }, n);
+        e = theirs || r == job.me ? 0 : (int)error_code();
+        if (!e)
+            memcpy((char *)all + (size_t)r * n, r == job.me ? mine : theirs, n);
+        free(theirs);
+    }
+    wait_gone(&left);
     return e;
 }
 

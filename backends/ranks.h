@@ -48,6 +48,8 @@ void ranks_attend(Party *, _Atomic int *running);
 /* Memories in a list, the same in all ranks, go to the ranks that want them: those of this process to
  * others, those of others come here. wants: by rank; NULL: all do. 0, or a code. */
 int ranks_gather(int n, Mem *const *, const bool *wants);
+/* Each rank's n bytes to all of them: `all` gets those of rank 0, 1, ... 0, or a code. */
+int ranks_tell(const void *mine, size_t n, void *all);
 
 /* ---- between shards, while a call runs. number: of the exchange; from, to: the shards; to -1: for all of a
  * rank */

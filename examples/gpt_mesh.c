@@ -2,7 +2,8 @@
  * with the batch dealt out along "data" and heads and hidden units along "model". The program is the same;
  * only where its arrays lie differs. The losses agree, and a layer takes two sums over "model": after the
  * heads are mixed, and after its hidden units.
- *     gpt_mesh --devices "opencl:0, vulkan:0, host, host:1" */
+ *     gpt_mesh --devices "opencl:0, vulkan:0, host, host:1"
+ *     mpirun -n 4 gpt_mesh --devices "0/host, 1/host, 2/host, 3/host"         (the first rank prints) */
 #include <getopt.h>
 #include <heddle.h>
 #include <math.h>
@@ -165,11 +166,13 @@ int main(int argc, char **argv)
     }
     if (status)
         fprintf(stderr, "%s\n", hd_error());
+    bool prints = hd_rank() == 0;
     for (int k = 0; k < STEPS && !status; k++) {
-        printf("step %d: loss %.4f on one device, %.4f on the mesh\n", k, one[k], many[k]);
+        if (prints)
+            printf("step %d: loss %.4f on one device, %.4f on the mesh\n", k, one[k], many[k]);
         status |= !(fabs(one[k] - many[k]) < 2e-4);
     }
-    if (!status)
+    if (!status && prints)
         printf("sums: %d forward, %d with the gradient; gathers: %d\n", (int)forward.sums, (int)whole.sums,
                (int)(forward.gathers + whole.gathers));
     /* Forward two in a layer, whose step is there once, and one of the loss; backward two in a layer, and

@@ -3,6 +3,8 @@
  * of --devices: each computes the gradient of its share of the batch, all take the mean. Trained again on
  * one device, the losses are the same within 1e-3: devices round functions differently, and the optimizer
  * repeats it. Half way the state is saved, dropped and loaded. The losses are drawn in train_pmap.svg.
+ *     mpirun -n 4 train_pmap
+ * is the same over the devices of four processes, of which the first prints, saves and draws.
  *
  * The networks are the recurrent one of the guide, on the running mean of a signal, and a small transformer
  * on letters. Its letters come in by a product with one-hot rows, not by looking them up, and it has one
@@ -15,8 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* the batch: shares for up to six devices, of so many examples */
-enum { SHARES = 6, EACH = 2, STEPS = 24 };
+/* the batch: shares for up to twelve devices, of so many examples */
+enum { SHARES = 12, EACH = 1, STEPS = 24 };
 #define TOLERANCE 1e-3
 
 /* ==================== the recurrent network */
@@ -100,6 +102,8 @@ static hd text_start(hd key)
 
 /* ==================== training */
 
+static char list[1000]; /* the devices; "": all of the default's kind */
+
 typedef struct model { const char *name; hd (*loss)(hd, hd); hd (*start)(hd); double rate; } model;
 
 static const model models[] = { { "rnn", signal_loss, signal_start, 0.02 },
@@ -127,16 +131,28 @@ static hd start(hd key, const void *env)                        /* tuple(state, 
     return hd_tuple(hd_tuple(params, hd_opt_init(params)), hd_nth(s, 1));
 }
 
+/* Ranks wait here for one another, and so for what the first of them has done: a call over all ranks. */
+static hd together(hd x) { return hd_psum(x, "shares"); }
+static int meet(void)
+{
+    float zeros[SHARES] = { 0 };
+    hd_array *x = hd_array_of(zeros, SHARES), *sum = NULL;
+    int e = hd_call(hd_pmap(together, .axis_name = "shares", .devices = list), &sum, x);
+    hd_drop(x), hd_drop(sum);
+    return e;
+}
+
+/* The first rank writes the file, all read it. */
 static hd_array *saved_and_loaded(hd_array *state)
 {
-    hd_array *again = hd_save("train_pmap.npz", state) ? NULL : hd_load("train_pmap.npz");
+    int e = (hd_rank() == 0 && hd_save("train_pmap.npz", state)) || meet();
     hd_drop(state);
-    return again;
+    return e ? NULL : hd_load("train_pmap.npz");
 }
 
 static void bar(const char *name, const char *where, int done)  /* for people, not for files */
 {
-    if (isatty(STDERR_FILENO))
+    if (hd_rank() == 0 && isatty(STDERR_FILENO))
         fprintf(stderr, "\r%s on %-11s [%.*s%*s]%s", name, where, done, "########################",
             STEPS - done, "", done == STEPS ? "\n" : "");
 }
@@ -161,7 +177,7 @@ static int train(const char *name, const char *where, hd_fn *f, hd_array *const 
 }
 
 /* On all devices and on one; how far the losses are apart. */
-static int compare(const model *m, const char *list, const char *device, double *losses, double *apart)
+static int compare(const model *m, const char *device, double *losses, double *apart)
 {
     double one[STEPS];
     hd_fn *f = hd_bind(step, *m);
@@ -180,19 +196,27 @@ static int compare(const model *m, const char *list, const char *device, double 
 
 /* ==================== the machine, and the picture */
 
-/* All devices of the machine, with commas: as many as there are equal shares for. */
-static void found(char *list, size_t size)
+/* The devices of the machine, with commas, as many as there are equal shares for: of each rank the first,
+ * then the second of each. In one process they have no numbers of ranks, and are taken as they come. */
+static void found(void)
 {
     hd_device_info d;
-    int n = 0, most = hd_device_count() < SHARES ? hd_device_count() : SHARES;
-    while (SHARES % most)
+    int all = hd_device_count(), n = 0, most = all < SHARES ? all : SHARES;
+    int *rank = calloc((size_t)all + 1, sizeof *rank), *place = calloc((size_t)all + 1, sizeof *place);
+    while (most > 1 && SHARES % most)
         most--;
+    for (int i = 0; i < all && !hd_device(i, &d); i++) {
+        rank[i] = atoi(d.name);
+        place[i] = i && rank[i] == rank[i - 1] ? place[i - 1] + 1 : 0;
+    }
     list[0] = 0;
-    for (int i = 0; i < hd_device_count() && n < most; i++)
-        if (!hd_device(i, &d)) {
-            size_t at = strlen(list);
-            snprintf(list + at, size - at, "%s%s", n++ ? "," : "", d.name);
-        }
+    for (int k = 0; k < all && n < most; k++)
+        for (int i = 0; i < all && n < most; i++)
+            if (place[i] == k && !hd_device(i, &d)) {
+                size_t at = strlen(list);
+                snprintf(list + at, sizeof list - at, "%s%s", n++ ? "," : "", d.name);
+            }
+    free(rank), free(place);
 }
 
 static void draw(double losses[MODELS][STEPS], const char *devices)
@@ -221,12 +245,11 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = { { "device", 1, NULL, 'd' }, { "devices", 1, NULL, 'l' },
         { 0 } };
-    char list[400];
     const char *device = NULL;                                  /* the one that is compared with */
     double losses[MODELS][STEPS];
     int status = 0;
 
-    found(list, sizeof list);
+    found();
     for (int k; (k = getopt_long(argc, argv, "d:l:", options, NULL)) != -1; )
         if (k == 'd') {                                         /* all of its kind */
             device = hd_default_device(optarg), list[0] = 0;
@@ -237,16 +260,17 @@ int main(int argc, char **argv)
         }
     for (int m = 0; m < MODELS && !status; m++) {
         double apart = 0;
-        if ((status = compare(&models[m], list, device, losses[m], &apart)))
+        if ((status = compare(&models[m], device, losses[m], &apart)))
             break;
-        printf("%s: loss %.3f at first, %.3f at last, and within %g on one device\n", models[m].name,
-            losses[m][0], losses[m][STEPS - 1], TOLERANCE);
+        if (hd_rank() == 0)
+            printf("%s: loss %.3f at first, %.3f at last, and within %g on one device\n", models[m].name,
+                losses[m][0], losses[m][STEPS - 1], TOLERANCE);
         if (apart > TOLERANCE || !(losses[m][STEPS - 1] < losses[m][0]))
             status = fprintf(stderr, "%s: apart by %g, or nothing was learned\n", models[m].name, apart);
     }
     if (status && hd_error_code())
         fprintf(stderr, "%s\n", hd_error());
-    if (!status)
+    if (!status && hd_rank() == 0)
         draw(losses, list);
     return status != 0;
 }

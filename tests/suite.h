@@ -6,6 +6,7 @@
 #define HEDDLE_TESTS_SUITE_H
 
 #include <check.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "heddle.h"
@@ -21,6 +22,26 @@ static inline bool there(const char *device)
         if (!hd_device(i, &d) && !strcmp(d.name, device))
             return true;
     return false;
+}
+
+/* The same list where a program is several processes: host number k is there the host of rank k, or of k
+ * less their number. So a suite runs unchanged in one process with four devices and in four with one. */
+static inline const char *hosts(const char *list)
+{
+    static char text[8][200];
+    static int turn;
+    int ranks = hd_ranks();
+    char *to = text[turn++ & 7];
+    size_t n = 0;
+    if (ranks < 2)
+        return list;
+    for (const char *s = list; *s; s += *s == ',') {
+        s += strspn(s, " ");
+        n += (size_t)snprintf(
+            to + n, sizeof text[0] - n, "%s%d/host", n ? "," : "", s[4] == ':' ? atoi(s + 5) % ranks : 0);
+        s += strcspn(s, ",");
+    }
+    return to;
 }
 
 static void setup(void) { ck_assert_int_eq(hd_live(), 0); }

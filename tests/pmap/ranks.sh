@@ -10,5 +10,7 @@ command -v mpirun >/dev/null || { echo "skipped: there is no mpirun (openmpi-bin
 export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
 # A sanitizer opens libraries in the program's stead, and does not look where the program would.
 export LD_LIBRARY_PATH="$build${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+# Suites stay in the process that MPI has started.
+export CK_FORK=no
 export HEDDLE_MPI_TIMEOUT="${HEDDLE_MPI_TIMEOUT:-300}"
 exec mpirun ${root:-} --oversubscribe -n "$n" "$@"
