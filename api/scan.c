@@ -24,6 +24,26 @@ static Ref row_of(Ref x, int64_t at)
     return Reshape(SliceAxis(x, 0, at, at + 1), type_shape(&t));
 }
 
+/* A slice of one step inside pieces, where arrays have an axis more: one long axis where there is no room
+ * for that. */
+static Type packed(const Type *row)
+{
+    Type flat = { .dt = row->dt, .rank = 1, .dim = { type_size(row) } };
+    return row->rank + 2 > MAXRANK ? flat : *row;
+}
+
+/* The same elements as so many pieces of so many slices; one piece has no axis of its own. */
+static Ref as_pieces(Ref x, const Type *row, int64_t pieces, int64_t length)
+{
+    Type t = type_add_lead(row, length);
+    if (pieces > 1)
+        t = type_add_lead(&t, pieces);
+    return x ? Reshape(x, type_shape(&t)) : 0;
+}
+
+static Type x_row(const Steps *s, int operand) { return s->body->type[s->body->in[operand]]; }
+static Type y_row(const Steps *s, int result) { return s->body->type[s->body->out[result]]; }
+
 /* n steps, one after the other. */
 static void write_out(const Steps *s, int64_t n, Ref *in, Ref *out)
 {
@@ -55,36 +75,21 @@ static Graph *piece_of(const Steps *s, int64_t length, PieceKind kind)
     call.remat = true;
     graph_begin(graph_new());
     for (int j = 0; j < s->nin; j++) {
-        Type t = s->body->type[s->body->in[j]];
-        in[j] = graph_input(is_x(s, j) ? type_add_lead(&t, length) : t, 0);
+        Type t = x_row(s, j), p = packed(&t);
+        in[j] = graph_input(is_x(s, j) ? type_add_lead(&p, length) : t, 0);
+        if (is_x(s, j) && kind != CHECKPOINT)
+            in[j] = as_pieces(in[j], &t, 1, length);
     }
     if (kind == CHECKPOINT)
         emit_region(&call, s->nin, in, 1, &loop, out);
     else
         (kind == LOOP ? run_steps : write_out)(s, length, in, out);
+    for (int k = s->r->ncarry; k < s->body->nout && kind != CHECKPOINT; k++) {
+        Type t = y_row(s, k), p = packed(&t);
+        out[k] = as_pieces(out[k], &p, 1, length);
+    }
     graph_outputs(out, s->body->nout);
     return graph_end();
-}
-
-/* Rows from .. to of axis 0, as so many pieces of equal length; one piece is not divided. */
-static Ref piece_rows(Ref x, int64_t from, int64_t to, int64_t pieces)
-{
-    x = SliceAxis(x, 0, from, to);
-    if (!x || pieces == 1)
-        return x;
-    Type t = type_drop_lead(typ(x), 1);
-    t = type_add_lead(&t, (to - from) / pieces);
-    t = type_add_lead(&t, pieces);
-    return Reshape(x, type_shape(&t));
-}
-
-static Ref flat_rows(Ref x)
-{
-    if (!x)
-        return 0;
-    Type t = type_drop_lead(typ(x), 2);
-    t = type_add_lead(&t, typ(x)->dim[0] * typ(x)->dim[1]);
-    return Reshape(x, type_shape(&t));
 }
 
 /* Steps from .. to in pieces of one length; the carry of `in` moves on. */
@@ -92,21 +97,26 @@ static void run_pieces(
     const Steps *s, Ref *in, int64_t from, int64_t to, int64_t pieces, PieceKind kind, Ref *out)
 {
     Ref *part = NEWS(Ref, s->nin);
-    Graph *piece = piece_of(s, (to - from) / pieces, kind);
+    int64_t length = (to - from) / pieces;
+    Graph *piece = piece_of(s, length, kind);
     Region over = *s->r;
-    over.length = pieces;
-    for (int j = 0; j < s->nin; j++)
-        part[j] = is_x(s, j) ? piece_rows(in[j], from, to, pieces) : in[j];
+    for (int j = 0; j < s->nin; j++) {
+        Type t = x_row(s, j), p = packed(&t);
+        part[j] = is_x(s, j) ? as_pieces(SliceAxis(in[j], 0, from, to), &p, pieces, length) : in[j];
+    }
     if (error_pending())
         return;
+    over.length = pieces;
     if (pieces == 1)
         graph_inline(piece, part, out);
     else
         emit_region(&over, s->nin, part, 1, &piece, out);
     for (int k = 0; k < s->r->ncarry; k++)
         in[s->r->ncap + k] = out[k];
-    for (int k = s->r->ncarry; k < s->body->nout && pieces > 1; k++)
-        out[k] = flat_rows(out[k]);
+    for (int k = s->r->ncarry; k < s->body->nout; k++) {
+        Type t = y_row(s, k);
+        out[k] = as_pieces(out[k], &t, 1, to - from);
+    }
 }
 
 /* n steps as so many pieces of one length, and what is left over as one more at the end. */

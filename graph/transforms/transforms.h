@@ -89,6 +89,20 @@ void lane_marks(const Draft *, int first, uint8_t *om);
 void split_region(const Draft *, const bool *lin, Ref *out);
 /* The bodies again under linearisation, so that their own regions are split. */
 void linear_bodies(Draft *, const bool *lin);
+
+/* Values of a body that are stored, and the place of each among all that are (region_stored.c). */
+typedef struct Stored { Ref *v; int n, room, *slot; } Stored;
+typedef struct Slots { Type *type; int n, cap; } Slots;
+/* What the body stores gets places. Branches of a cond share those of a type: only one of them stores. */
+void stored_slots(Slots *, const Graph *, Stored *);
+/* The body that gives what is stored as further results or, where at >= 0, takes it as inputs from there. */
+Graph *stored_body(const Graph *, const Stored *, const Slots *, int at);
+/* The region with bodies that take what is stored. A cut for each body; marks: of the operands stored[]. */
+Draft stored_draft(const Draft *, const Stored *, const Slots *, const Ref *stored, const uint8_t *marks);
+/* What a checkpoint saves of what `need` asks for, perhaps through others. In the graph that is returned
+ * regions give what is saved inside them as results. */
+Graph *stored_by_policy(const char *save, const Graph *, bool *need, Stored *);
+
 /* Rules: the derivative of a call that has one; the transpose of what it leaves; its lanes. */
 void rule_jvp(const Ins *, const Ref *x, const Ref *t, Ref *z, Ref *tz);
 void rule_transpose(const Ins *, const Ref *ct, Cts *);

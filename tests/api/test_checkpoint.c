@@ -183,6 +183,93 @@ START_TEST(memory_falls)
 }
 END_TEST
 
+/* ==================== policies inside loops and branches */
+
+/* "wave" and a product in each step; the sine is computed once where it is saved, else again. */
+static hd turn(hd w, hd h, hd x)
+{
+    h = hd_tanh(hd_add(hd_dot(hd_checkpoint_name(hd_sin(h), "wave"), w), x));
+    return hd_tuple(h, hd_sum(h));
+}
+static hd loops(hd x, hd w)
+{
+    hd y = hd_scan(hd_partial(turn, w), hd_index(x, 0, 0), x);
+    return hd_add(hd_sum(hd_nth(y, 0)), hd_sum(hd_square(hd_nth(y, 1))));
+}
+static hd outer_turn(hd w, hd h, hd x)
+{
+    hd y = hd_scan(hd_partial(turn, w), h, hd_stack(0, x, hd_cos(x)));
+    return hd_tuple(hd_nth(y, 0), hd_sum(hd_nth(y, 1)));
+}
+static hd nested(hd x, hd w)
+{
+    hd y = hd_scan(hd_partial(outer_turn, w), hd_index(x, 0, 0), x);
+    return hd_add(hd_sum(hd_nth(y, 0)), hd_sum(hd_square(hd_nth(y, 1))));
+}
+static hd once(hd w, hd h) { return hd_nth(turn(w, h, h), 0); }
+static hd stay(hd w, hd h) { return hd_mul(h, hd_sum(w)); }
+static hd branches(hd x, hd w)
+{
+    return hd_sum(hd_cond(hd_gt(hd_sum(x), hd_c(-100)), once, stay, w, hd_index(x, 0, 1)));
+}
+static hd below(hd w, hd c) { return (void)w, hd_lt(hd_nth(c, 0), hd_c(2.5)); }
+static hd again_once(hd w, hd c) { return hd_tuple(hd_add_c(hd_nth(c, 0), 1), once(w, hd_nth(c, 1))); }
+static hd bounded(hd x, hd w)
+{
+    hd start = hd_tuple(hd_cast(hd_c(0), HD_F32), hd_index(x, 0, 0));
+    return hd_sum(
+        hd_nth(hd_while(hd_partial(below, w), hd_partial(again_once, w), start, .max_trips = 4), 1));
+}
+static hd many(hd x, hd w)
+{
+    return hd_sum(hd_apply(hd_vmap(loops, .in_axes = { 0, HD_NONE }), hd_stack(0, x, hd_cos(x)), w));
+}
+
+typedef struct Case { hd (*f)(hd x, hd w); const char *save; } Case;
+static hd saved_loss(hd x, hd w, const void *env)
+{
+    const Case *c = env;
+    return hd_apply(hd_checkpoint(c->f, .save = c->save), x, w);
+}
+static int sines_of(hd_fn *f, int *products)
+{
+    hd_array *x = hd_array_abstract(HD_F32, 3, 4), *w = hd_array_abstract(HD_F32, 4, 4);
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    ck_assert_msg(hd_print_graph(out, f, x, w) == 0, "%s", hd_error());
+    fclose(out), hd_drop(x), hd_drop(w);
+    int sines = calls_named(text, " = sin ");
+    *products = calls_named(text, "lhs_contract=0 rhs_contract=0 ");
+    free(text);
+    return sines;
+}
+
+START_TEST(inside)
+{
+    static hd (*const all[])(hd, hd) = { loops, nested, branches, bounded, many };
+    hd_array *x = waves(3, 4), *w = waves(4, 4);
+    const hd_grad_opts by_w = { .argnums = HD_INTS(1) };
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        hd_fn *plain = hd_bind(saved_loss, ((Case){ all[k], "everything" }));
+        static const char *const save[] = { "nothing", "dots", "wave", "wave, dots" };
+        int sines[4], products[4];
+        for (int i = 0; i < 4; i++) {
+            hd_fn *f = hd_bind(saved_loss, ((Case){ all[k], save[i] }));
+            same(hd_grad_n(plain, &by_w), hd_grad_n(f, &by_w), x, w, save[i]);
+            same(hd_grad(plain), hd_grad(f), x, w, save[i]);
+            sines[i] = sines_of(hd_value_and_grad_n(f, &by_w), &products[i]);
+        }
+        ck_assert_msg(sines[0] == 2 && sines[1] == 2 && sines[2] == 1 && sines[3] == 1,
+            "program %d: sines %d %d %d %d", (int)k, sines[0], sines[1], sines[2], sines[3]);
+        ck_assert_msg(products[1] == products[0] - 1 && products[3] == products[1],
+            "program %d: products %d %d %d %d", (int)k, products[0], products[1], products[2], products[3]);
+    }
+    same(hd_hessian(loops), hd_hessian(hd_bind(saved_loss, ((Case){ loops, "wave" }))), x, w, "hessian");
+    hd_drop(x), hd_drop(w);
+}
+END_TEST
+
 static hd bad_name(hd x) { return hd_checkpoint_name(x, "a, b"); }
 START_TEST(refusals)
 {
@@ -198,6 +285,7 @@ int main(void)
     TCase *c = suite_case(s);
     tcase_add_test(c, policies);
     tcase_add_test(c, what_is_stored);
+    tcase_add_test(c, inside);
     tcase_add_test(c, scans);
     tcase_add_test(c, memory_falls);
     tcase_add_test(c, refusals);

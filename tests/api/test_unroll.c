@@ -119,6 +119,46 @@ START_TEST(derivatives)
 }
 END_TEST
 
+/* ==================== arrays of as many axes as there can be: pieces have one more */
+
+enum { AXES = 16 };
+static hd deep_step(hd w, hd c, hd x)
+{
+    hd h = hd_tanh(hd_add(hd_mul(c, w), x));
+    return hd_tuple(h, hd_mul(h, x));
+}
+static hd deep(hd w, hd xs, const void *env)
+{
+    const Opts *o = env;
+    hd_ints rows = { AXES, { hd_dim(xs, 0) } }, row = { AXES - 1, { 0 } };
+    for (int k = 1; k < AXES; k++)
+        rows.v[k] = row.v[k - 1] = k == 7 ? 3 : 1;
+    hd y = hd_scan(hd_partial(deep_step, hd_reshape_n(w, row)), hd_reshape_n(w, row),
+        hd_reshape_n(xs, rows), .unroll = o->unroll, .segments = o->segments, .reverse = o->reverse);
+    ck_assert(hd_shape(hd_nth(y, 1)).n == AXES);
+    return hd_tuple(hd_ravel(hd_nth(y, 0)), hd_ravel(hd_nth(y, 1)));
+}
+static hd deep_loss(hd w, hd xs, const void *env) { return total(deep(w, xs, env)); }
+
+START_TEST(deepest)
+{
+    static const Opts all[] = { { 5, 0, 12, 0 }, { 0, 4, 12, 1 }, { 2, 3, 13, 0 } };
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+        for (int slope = 0; slope < 2; slope++) {
+            Opts plain = { 0, 0, all[k].length, all[k].reverse };
+            hd_fn *f = slope ? hd_grad(hd_bind(deep_loss, all[k])) : hd_bind(deep, all[k]),
+                  *g = slope ? hd_grad(hd_bind(deep_loss, plain)) : hd_bind(deep, plain);
+            for (int d = 0; d < DEVICES; d++) {
+                if (!there(devices[d]) || (d && k < 2))
+                    continue;
+                hd_array *a = run(f, devices[d], all[k].length), *b = run(g, devices[d], all[k].length);
+                same(a, b, slope ? 1e-5 : 0, "as many axes as there can be");
+                hd_drop(a), hd_drop(b);
+            }
+        }
+}
+END_TEST
+
 /* ==================== what it looks like */
 
 static int count(const char *text, const char *word)
@@ -187,6 +227,7 @@ int main(void)
     TCase *c = suite_case(s);
     tcase_add_test(c, values);
     tcase_add_test(c, derivatives);
+    tcase_add_test(c, deepest);
     tcase_add_test(c, program);
     tcase_add_test(c, refusals);
     return suite_run(s);

@@ -1,0 +1,243 @@
+/*
+ * region_stored.c - values of bodies that are stored: a body that gives them, and one that takes them instead
+ * of computing them; and what a checkpoint saves by its policy.
+ *
+ * In:  a body, and which of its values are stored. Out: the body with those values as further results, or as
+ *      further inputs. Of a scan they are ys and then xs, of a call or a cond results and then captures.
+ * A policy reaches into loops and branches. Of
+ *          y = scan { h' = tanh(named(h * w, "pre") + x) }
+ * the region is made to give "pre" of each step as one more result, which is then a value that is saved like
+ * any other; where the values of the scan are computed again, its steps take "pre" as one more x. What a
+ * while computes is computed again, as nobody knows how many steps it would store for; with .max_trips it is
+ * a scan here.
+ */
+#include "transforms.h"
+
+#include <string.h>
+
+/* ==================== bodies that give and take */
+
+void stored_slots(Slots *s, const Graph *b, Stored *cut)
+{
+    bool *mine = NEWS(bool, s->n + cut->n);
+    cut->slot = NEWS(int, cut->n);
+    for (int k = 0; k < cut->n; k++) {
+        const Type *t = &b->type[cut->v[k]];
+        int at = 0;
+        while (at < s->n && (mine[at] || !type_equal(&s->type[at], t)))
+            at++;
+        if (at == s->n)
+            PUSH(s->type, s->n, s->cap, *t);
+        mine[at] = true;
+        cut->slot[k] = at;
+    }
+}
+
+/* A region of which some results, beyond what goes round, are known: it takes them, and gives the others. */
+static void with_known(const Ins *i, const Ref *x, const Ref *known, Ref *out)
+{
+    const Region *r = i->region;
+    int n = 0, given = 0;
+    bool *res = NEWS(bool, i->nout);
+    Stored *cut = NEWS(Stored, i->nsub);
+    Slots s = { 0 };
+    Ref *stored = NEWS(Ref, i->nout);
+    uint8_t *marks = NEWS(uint8_t, (size_t)i->nout * r->nlane);
+    for (int k = 0; k < i->nout; k++) {
+        const Graph *last = i->sub[i->nsub - 1];
+        given += res[k] = k < region_nloop(r) || !known[k];
+        if (res[k])
+            continue;
+        for (int b = 0; b < i->nsub; b++)
+            PUSH(cut[b].v, cut[b].n, cut[b].room, i->sub[b]->out[k]);
+        for (int a = 0; a < r->nlane; a++)
+            marks[n * r->nlane + a] = marks_out(r, k)[a];
+        stored[n++] = known[k];
+        PUSH(s.type, s.n, s.cap, last->type[last->out[k]]);
+    }
+    for (int b = 0; b < i->nsub; b++) {
+        cut[b].slot = NEWS(int, n);
+        for (int k = 0; k < n; k++)
+            cut[b].slot[k] = k;
+    }
+    if (!given)
+        return;
+    Draft f = draft_of(r, i->nin, x, i->nsub, i->sub), g = stored_draft(&f, cut, &s, stored, marks);
+    g = draft_restrict(&g, res);
+    Ref *got = NEWS(Ref, draft_results(&g));
+    draft_emit(&g, got);
+    for (int k = 0, at = 0; k < i->nout; k++)
+        out[k] = res[k] ? got[at++] : 0;
+}
+
+/* An instruction of a body that takes what is stored: effects were observed before. */
+static void take_ins(const Ins *i, const Ref *x, const Ref *known, Ref *out)
+{
+    bool some = false;
+    for (int k = 0; k < i->nout; k++)
+        some |= known[k] != 0, out[k] = 0;
+    if (i->op != OP_region || !some || i->region->kind == WHILE || i->region->rule) {
+        again_quiet(i, x, out);
+        return;
+    }
+    Loc before = loc_here();
+    if (i->loc.file)
+        loc_set(i->loc);
+    with_known(i, x, known, out);
+    loc_set(before);
+}
+
+Graph *stored_body(const Graph *b, const Stored *cut, const Slots *s, int at)
+{
+    Width w = graph_width(b);
+    Ref *map = NEWS(Ref, b->nval), *x = NEWS(Ref, w.nin), *z = NEWS(Ref, w.nout);
+    Ref *slot = NEWS(Ref, s->n), *out = NEWS(Ref, b->nout + s->n);
+    int nout = 0;
+    graph_begin(graph_new())->linear = b->linear;
+    for (int j = 0; j <= b->nin; j++) {
+        for (int k = 0; j == at && k < s->n; k++)
+            slot[k] = graph_input(s->type[k], 0);
+        if (j < b->nin)
+            map[b->in[j]] = input_like(b, j, b->flag[b->in[j]]);
+    }
+    for (int k = 0; at >= 0 && k < cut->n; k++)
+        map[cut->v[k]] = slot[cut->slot[k]];
+    for (int n = 0; n < b->nins; n++) {
+        const Ins *i = b->ins[n];
+        for (int k = 0; k < i->nin; k++)
+            x[k] = map[i->in[k]];
+        if (at < 0)
+            again(i, x, z);
+        else
+            take_ins(i, x, map + i->out, z);
+        for (int k = 0; k < i->nout; k++)
+            if (!map[i->out + k])
+                map[i->out + k] = z[k];
+    }
+    for (; nout < b->nout; nout++)
+        out[nout] = map[b->out[nout]];
+    for (int k = 0; at < 0 && k < cut->n; k++)
+        slot[cut->slot[k]] = map[cut->v[k]];
+    for (int k = 0; at < 0 && k < s->n; k++)
+        out[nout++] = slot[k] ? slot[k] : Zeros(&s->type[k]);
+    graph_outputs(out, nout);
+    return graph_end();
+}
+
+Draft stored_draft(
+    const Draft *f, const Stored *cut, const Slots *s, const Ref *stored, const uint8_t *marks)
+{
+    const Region *r = &f->r;
+    int np = region_npred(r), at = r->kind == SCAN ? f->nin : np + r->ncap;
+    Draft g = draft_like(r, f->nin + s->n, f->nsub);
+    for (int j = 0; j <= f->nin; j++) {
+        for (int k = 0; j == at && k < s->n; k++)
+            draft_operand(&g, stored[k], marks + (size_t)k * r->nlane);
+        if (j < f->nin)
+            draft_operand(&g, f->in[j], marks_in(r, j));
+    }
+    g.r.ncap += r->kind == SCAN ? 0 : s->n;
+    for (int k = 0; k < f->nsub; k++)
+        g.sub[k] = stored_body(f->sub[k], &cut[k], s, at - np);
+    return g;
+}
+
+/* ==================== policies */
+
+/* Is this a value that the checkpoint saves: a product, or one with a name of the list? */
+static bool saved(const char *save, const Ins *i)
+{
+    const char *dots = "dots",
+               *name = i->op == OP_named ? (const char *)(intptr_t)ins_int(i, 0) :
+        i->op == OP_dot                  ? dots :
+                                           NULL;
+    size_t n = name ? strlen(name) : 0;
+    for (const char *s = save; name && *s; s += *s == ',') {
+        s += strspn(s, " ");
+        size_t k = strcspn(s, ", ");
+        if (k == n && !memcmp(s, name, n))
+            return true;
+        s += strcspn(s, ",");
+    }
+    return false;
+}
+
+/* The bodies of a region with what is saved in them, for the results that are needed, as further results.
+ * Returns how many. */
+static int saved_inside(const char *save, const Ins *i, const bool *need, Graph **sub)
+{
+    const Region *r = i->region;
+    bool *res = arena_copy(need, (size_t)i->nout), *in = NEWS(bool, i->nin);
+    Stored *cut = NEWS(Stored, i->nsub);
+    Slots s = { 0 };
+    if (r->kind == WHILE || r->rule)
+        return 0;
+    region_live(r, i->nin, i->nsub, i->sub, res, in);
+    for (int b = 0; b < i->nsub; b++) {
+        bool *inner = NEWS(bool, i->sub[b]->nval);
+        for (int k = 0; k < i->nout; k++)
+            inner[i->sub[b]->out[k]] |= res[k];
+        sub[b] = stored_by_policy(save, i->sub[b], inner, &cut[b]);
+        stored_slots(&s, sub[b], &cut[b]);
+    }
+    for (int b = 0; b < i->nsub && s.n; b++)
+        sub[b] = stored_body(sub[b], &cut[b], &s, -1);
+    return s.n;
+}
+
+/* Region i with other bodies, which have further results. */
+static void emit_wider(const Ins *i, const Ref *x, Graph *const *sub, Ref *out)
+{
+    Draft f = draft_of(i->region, i->nin, x, i->nsub, sub);
+    int nlane = f.r.nlane, nout = draft_results(&f);
+    Loc before = loc_here();
+    if (i->loc.file)
+        loc_set(i->loc);
+    f.r.om = NEWS(uint8_t, (size_t)nout * nlane);
+    for (int k = 0; k < i->nout * nlane; k++)
+        f.r.om[k] = i->region->om[k];
+    lane_marks(&f, i->nout, f.r.om + (size_t)i->nout * nlane);
+    draft_emit(&f, out);
+    loc_set(before);
+}
+
+Graph *stored_by_policy(const char *save, const Graph *b, bool *need, Stored *cut)
+{
+    Graph ***sub = NEWS(Graph **, b->nins);
+    int *more = NEWS(int, b->nins), most = 0;
+    bool *mine = NEWS(bool, b->nins);
+    for (int n = b->nins - 1; n >= 0; n--) {
+        const Ins *i = b->ins[n];
+        if (linear_ins(b, i) || !any_bit(need + i->out, i->nout))
+            continue;
+        mine[n] = saved(save, i);
+        if (i->op == OP_region)
+            more[n] = saved_inside(save, i, need + i->out, sub[n] = NEWS(Graph *, i->nsub));
+        most = more[n] > most ? more[n] : most;
+        for (int k = 0; k < i->nin && !mine[n]; k++)
+            need[i->in[k]] = true;
+    }
+    Width w = graph_width(b);
+    Ref *map = NEWS(Ref, b->nval), *x = NEWS(Ref, w.nin), *z = NEWS(Ref, w.nout + most);
+    graph_begin(graph_new())->linear = b->linear;
+    for (int j = 0; j < b->nin; j++)
+        map[b->in[j]] = input_like(b, j, b->flag[b->in[j]]);
+    for (int n = 0; n < b->nins && !error_pending(); n++) {
+        const Ins *i = b->ins[n];
+        for (int k = 0; k < i->nin; k++)
+            x[k] = map[i->in[k]];
+        if (more[n])
+            emit_wider(i, x, sub[n], z);
+        else
+            again(i, x, z);
+        for (int k = 0; k < i->nout; k++)
+            map[i->out + k] = z[k];
+        for (int k = mine[n] ? 0 : i->nout; k < i->nout + more[n]; k++)
+            PUSH(cut->v, cut->n, cut->room, z[k]);
+    }
+    Ref *out = NEWS(Ref, b->nout);
+    for (int k = 0; k < b->nout; k++)
+        out[k] = map[b->out[k]];
+    graph_outputs(out, b->nout);
+    return graph_end();
+}
