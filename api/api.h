@@ -496,7 +496,8 @@ typedef struct FnKey {
     const char *in_tree, *out_tree;             /* interned; NULL: by argument */
     int64_t axis_size;
     const char *axis_name;                      /* interned; NULL: the axis has none */
-    hd_fn *rule, *bwd;                          /* FN_CUSTOM_*; bwd: FN_CUSTOM_VJP, whose rule is fwd */
+    /* FN_CUSTOM_*; of FN_CUSTOM_VJP rule is fwd, and push (saved, dx...) -> dy, or NULL */
+    hd_fn *rule, *bwd, *push;
     const char *save;                           /* FN_CHECKPOINT: interned; NULL: nothing */
 } FnKey;
 struct hd_fn {
@@ -538,6 +539,9 @@ int axes_result(const hd_fn *, const Tree *out, int32_t *axis);
 int axes_parse(const char *what, const char *text, const Tree *const *part, int n, int32_t *axis);
 
 /* ---- rules of the user's own (rules.c) */
+/* of fwd and bwd, as hd_custom_vjp has them; push: forward mode too, (saved, dx...) -> dy. NULL after an
+ * error */
+hd_fn *fn_both_ways(hd_fn *f, hd_fn *fwd, hd_fn *bwd, hd_fn *push);
 const Traced *custom(hd_fn *, const Tree *args);
 /* where its own rule, under way, applies it; NULL: it is not */
 const Traced *custom_again(hd_fn *, const Tree *args);

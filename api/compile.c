@@ -81,7 +81,7 @@ static bool checked(const Graph *g)
 /* What is needed of it, without rules. */
 static Graph *plain(Graph *g)
 {
-    if (!checked(g) || !checked(g = graph_dce(g)) || rule_refuse_forward(g))
+    if (!checked(g) || !checked(g = graph_dce(g)) || !checked(g = graph_forward(g)))
         return NULL;
     return checked(g = graph_without_rules(g)) ? g : NULL;
 }

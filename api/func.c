@@ -173,7 +173,7 @@ static hd_fn *ruled(const hd_fn *f)
 {
     for (size_t k = 0; f->rules && k < table_cap; k++)
         for (hd_fn *g = table[k]; g; g = g->next)
-            if (g->key.rule == f || g->key.bwd == f)
+            if (g->key.rule == f || g->key.bwd == f || g->key.push == f)
                 return g;
     return NULL;
 }
@@ -292,15 +292,18 @@ hd_fn *fn_make(const FnKey *k, const void *env, size_t size, const char *text)
     if (process_usable())
         return NULL;
     lock();
-    if ((!k->inner || !fn_ended(k->inner)) && (!k->rule || !fn_ended(k->rule)) &&
-        (!k->bwd || !fn_ended(k->bwd)) && (2 * table_count < table_cap || !table_grow())) {
+    hd_fn *const of[] = { k->inner, k->rule, k->bwd, k->push };
+    bool alive = true;
+    for (int i = 0; i < 4; i++)
+        alive = alive && (!of[i] || !fn_ended(of[i]));
+    if (alive && (2 * table_count < table_cap || !table_grow())) {
         for (f = table[hash & (table_cap - 1)]; f && !same(f, k, env, size, hash); f = f->next)
             ;
         if (!f && (f = fn_new(k, env, size, text, hash)))
             enter(f);
-        for (int i = 0; f && i < 2; i++)
-            if ((i ? k->bwd : k->rule))
-                (i ? k->bwd : k->rule)->rules = true;
+        for (int i = 1; f && i < 4; i++)
+            if (of[i])
+                of[i]->rules = true;
     }
     pthread_mutex_unlock(&front_lock);
     return f;

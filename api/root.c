@@ -3,15 +3,17 @@
  * function theorem.
  *
  * In:  f, and a function that solves. Out: a function with a derivative of its own: of the solution x, a
- * cotangent g is that of theta by -(df/dtheta)^T u, where (df/dx)^T u = g. That equation is the root of a
- * function again, so its solution is found and differentiated in the same way, to any order. It is solved by
- * conjugate gradients on the normal equations, which ask of df/dx neither symmetry nor sign, nor that it is
- * ever written down: products with it and its transpose are derivatives of f.
+ * cotangent g is that of theta by -(df/dtheta)^T u, where (df/dx)^T u = g; and a tangent dtheta is that of x
+ * by -u, where (df/dx) u = (df/dtheta) dtheta. Such an equation is the root of a function again, so its
+ * solution is found and differentiated in the same way, to any order. It is solved by conjugate gradients on
+ * the normal equations, which ask of df/dx neither symmetry nor sign, nor that it is ever written down:
+ * products with it and its transpose are derivatives of f.
  */
 #include "api.h"
 #include <math.h>
 
-typedef struct Root { hd_fn *f, *solve, *linear; double tolerance; int64_t steps; } Root;
+/* forward: of the equation with df/dx; else with its transpose. No gaps: it is compared as bytes. */
+typedef struct Root { hd_fn *f, *solve, *linear; double tolerance; int64_t steps, forward; } Root;
 
 /* A function of ours that ends with those in r. */
 static hd_fn *bound(const Root *r, int nargs, uintptr_t code)
@@ -30,18 +32,21 @@ static hd_fn *root_of(const Root *);
 
 /* ==================== the linear equation: q is (theta, x, g) */
 
-/* (df/dx)^T v */
-static hd pulled(hd q, hd v, const void *env)
+/* (df/dx)^T v, or (df/dx) v */
+static hd product(hd q, hd v, const void *env)
 {
     const Root *r = env;
-    return nth(nth(call(hd_vjp_n(r->f), (const hd[]){ nth(q, 0), nth(q, 1), v }, 3), 1), 1);
+    hd theta = nth(q, 0), x = nth(q, 1);
+    if (r->forward)
+        return nth(call(hd_jvp_n(r->f), (const hd[]){ theta, x, HD_NIL, v }, 4), 1);
+    return nth(nth(call(hd_vjp_n(r->f), (const hd[]){ theta, x, v }, 3), 1), 1);
 }
 
-static hd adjoint(hd q, hd u, const void *env) { return hd_sub(pulled(q, u, env), nth(q, 2)); }
+static hd equation(hd q, hd u, const void *env) { return hd_sub(product(q, u, env), nth(q, 2)); }
 
-static hd_fn *pulled_at(const Root *r, hd q)
+static hd_fn *product_at(const Root *r, hd q)
 {
-    hd_fn *f = bound(r, 2, (uintptr_t)pulled);
+    hd_fn *f = bound(r, 2, (uintptr_t)product);
     return f ? hd_partial_n(f, &q, 1) : NULL;
 }
 
@@ -55,7 +60,7 @@ static hd squared(hd x)
 static hd cg_step(hd q, hd s, const void *env)
 {
     const Root *r = env;
-    hd_fn *m = pulled_at(r, q), *transposed = m ? hd_vjp_n(m) : NULL;
+    hd_fn *m = product_at(r, q), *transposed = m ? hd_vjp_n(m) : NULL;
     hd u = nth(s, 0), p = nth(s, 3), square = nth(s, 4), mp = call(m, &p, 1);
     hd a = hd_div(square, squared(mp)), missing = hd_sub(nth(s, 1), hd_mul(a, mp));
     hd pull = nth(call(transposed, (const hd[]){ p, missing }, 2), 1), now = squared(pull);
@@ -76,7 +81,7 @@ static hd cg_more(hd below, hd s, const void *env)
 static hd conjugate_gradients(hd q, hd u, const void *env)
 {
     const Root *r = env;
-    hd_fn *m = pulled_at(r, q), *transposed = m ? hd_vjp_n(m) : NULL;
+    hd_fn *m = product_at(r, q), *transposed = m ? hd_vjp_n(m) : NULL;
     hd missing = hd_sub(nth(q, 2), call(m, &u, 1)),
        pull = nth(call(transposed, (const hd[]){ u, missing }, 2), 1);
     if (!hd_ok(pull))
@@ -92,8 +97,24 @@ static hd conjugate_gradients(hd q, hd u, const void *env)
 
 static hd given(hd q, hd u, const void *env)
 {
+    const Root *r = env;
+    hd at[] = { nth(q, 0), nth(q, 1), nth(q, 2) };
     (void)u;
-    return call(((const Root *)env)->linear, (const hd[]){ nth(q, 0), nth(q, 1), nth(q, 2) }, 3);
+    if (!r->forward)
+        return call(r->linear, at, 3);
+    hd_fn *solve = hd_partial_n(r->linear, at, 2);              /* its transpose solves the other one */
+    return call(solve ? hd_linear_transpose_n(solve) : NULL, (const hd[]){ at[2], at[2] }, 2);
+}
+
+/* u of the equation at q. */
+static hd solved(const Root *r, hd q, bool forward)
+{
+    Root inner = *r;
+    inner.solve = NULL, inner.forward = forward;
+    inner.solve = bound(&inner, 2, r->linear ? (uintptr_t)given : (uintptr_t)conjugate_gradients);
+    inner.f = bound(&inner, 2, (uintptr_t)equation), inner.linear = NULL, inner.forward = 0;
+    hd_fn *f = inner.f && inner.solve ? root_of(&inner) : NULL;
+    return call(f, (const hd[]){ q, hd_zeros_like(nth(q, 2)) }, 2);
 }
 
 /* ==================== the root */
@@ -107,19 +128,25 @@ static hd forward(hd theta, hd x0, const void *env)
 static hd backward(hd saved, hd g, const void *env)
 {
     const Root *r = env;
-    hd theta = nth(saved, 0), x = nth(saved, 1), q = hd_tuple_n((const hd[]){ theta, x, g }, 3);
-    Root inner = { .f = r->f, .linear = r->linear, .tolerance = r->tolerance, .steps = r->steps };
-    inner.solve = bound(&inner, 2, r->linear ? (uintptr_t)given : (uintptr_t)conjugate_gradients);
-    inner.f = bound(&inner, 2, (uintptr_t)adjoint), inner.linear = NULL;
-    hd u = inner.f && inner.solve ? call(root_of(&inner), (const hd[]){ q, hd_zeros_like(g) }, 2) : HD_NIL;
+    hd theta = nth(saved, 0), x = nth(saved, 1);
+    hd u = solved(r, hd_tuple_n((const hd[]){ theta, x, g }, 3), false);
     hd back = call(hd_vjp_n(r->f), (const hd[]){ theta, x, hd_neg(u) }, 3);
     return hd_tuple_n((const hd[]){ nth(nth(back, 1), 0), HD_NIL }, 2);
 }
 
+static hd along(hd saved, hd dtheta, hd dx0, const void *env)
+{
+    const Root *r = env;
+    hd theta = nth(saved, 0), x = nth(saved, 1);
+    hd g = nth(call(hd_jvp_n(r->f), (const hd[]){ theta, x, dtheta, HD_NIL }, 4), 1);
+    (void)dx0;
+    return hd_neg(solved(r, hd_tuple_n((const hd[]){ theta, x, g }, 3), true));
+}
+
 static hd_fn *root_of(const Root *r)
 {
-    hd_fn *fwd = bound(r, 2, (uintptr_t)forward), *bwd = bound(r, 2, (uintptr_t)backward);
-    return fwd && bwd ? hd_custom_vjp_n(r->solve, fwd, bwd) : NULL;
+    return fn_both_ways(r->solve, bound(r, 2, (uintptr_t)forward), bound(r, 2, (uintptr_t)backward),
+        bound(r, 3, (uintptr_t)along));
 }
 
 hd_fn *hd_root_n(hd_fn *f, hd_fn *solve, const hd_root_opts *o)
@@ -134,5 +161,5 @@ hd_fn *hd_root_n(hd_fn *f, hd_fn *solve, const hd_root_opts *o)
             (long long)o->steps, o->tolerance);
         return NULL;
     }
-    return root_of(&(Root){ f, solve, o->linear, o->tolerance, o->steps });
+    return root_of(&(Root){ f, solve, o->linear, o->tolerance, o->steps, 0 });
 }

@@ -14,7 +14,7 @@
 
 typedef struct FnRule {
     Rule r;                                     /* first: this is what graphs hold */
-    hd_fn *ask, *bwd;                           /* what to trace; NULL: said is all there is */
+    hd_fn *ask, *bwd, *push;                    /* what to trace; NULL: said is all there is */
     const Tree *in, *out, *saved;               /* arguments, a tuple; result; RULE_BACK: what fwd saved */
     /* RULE_VMAP: arguments that the rule holds, in front of the others ... */
     const Tree *const *held; int nheld;
@@ -22,7 +22,7 @@ typedef struct FnRule {
     const int *held_at; int nheld_at;
     const Bound *axes;                          /* named axes around the call */
     const Type *captures; int ncaptures;        /* types of the first operands of the call */
-    Said said;                                  /* what was asked at once */
+    Said said, pushed;                          /* what was asked at once */
 } FnRule;
 
 /* ==================== what a rule returns */
@@ -249,6 +249,42 @@ static bool say_back(const FnRule *r, const Traced *t, const CapSet *closed, Sai
     return say_end(out, n, to) && good;
 }
 
+/* The way forward: what was saved and tangents, to the tangents of all float results. */
+static const Traced *push_traced(const FnRule *r)
+{
+    const Tree **part = NEWS(const Tree *, 1 + r->in->n);
+    part[0] = r->saved;
+    for (int k = 0; k < r->in->n; k++)
+        part[1 + k] = r->in->part[k];
+    return rule_traced(r, r->push, part, 1 + r->in->n);
+}
+
+static bool say_push(const FnRule *r, const Traced *t, const CapSet *closed, Said *to)
+{
+    Saying s;
+    int n = 0;
+    if (!t)
+        return false;
+    Type *type = NEWS(Type, r->out->nleaf);
+    Ref *out = NEWS(Ref, r->out->nleaf), *d = NEWS(Ref, r->out->nleaf);
+    tree_types(r->out, type);
+    saying(&s, r, t, closed);
+    say_inputs(&s, r->saved, false), say_inputs(&s, r->in, true);
+    bool good = said(&s) && taken(r, "the tangent", r->out, t->out, true, s.out, d);
+    for (int k = 0; good && k < r->out->nleaf; k++)
+        if (dtype_float((Dtype)type[k].dt))
+            out[n++] = d[k] ? d[k] : Zeros(&type[k]);
+    return say_end(out, n, to) && good;
+}
+
+static bool push(const Rule *rule, int64_t lanes, Said *to)
+{
+    const FnRule *r = (const FnRule *)rule;
+    (void)lanes;
+    *to = r->pushed;
+    return r->pushed.g || say_push(r, push_traced(r), NULL, to);
+}
+
 static bool say_vjp(const FnRule *r, const Traced *t, const CapSet *closed, FnRule *back, Said *to)
 {
     Saying s;
@@ -263,7 +299,7 @@ static bool say_vjp(const FnRule *r, const Traced *t, const CapSet *closed, FnRu
     for (int k = 0; k < nsaved; k++)
         out[ny + k] = s.out[y->part[0]->nleaf + k];
     *back = *r;
-    back->r.kind = RULE_BACK, back->r.nclosed += nsaved;
+    back->r.kind = RULE_BACK, back->r.nclosed += nsaved, back->r.push = r->push ? push : NULL;
     back->saved = tree_strong(y->part[1]);
     to->back = &back->r;
     return say_end(out, ny + nsaved, to) && good;
@@ -319,6 +355,7 @@ static const Rule *copy(const Rule *rule)
         c->said.given = c->said.given ? arena_copy(c->said.given, (size_t)n) : NULL;
         c->said.back = rule_copy(c->said.back);
     }
+    c->pushed.g = c->pushed.g ? graph_clone(c->pushed.g) : NULL;
     return &c->r;
 }
 
@@ -346,7 +383,8 @@ bool rule_dead(const Graph *g)
             rule = rule->batched->rule;
         const FnRule *r = rule && rule->say == say ? (const FnRule *)rule : NULL;
         if (r &&
-            ((r->ask && r->ask->dead) || (r->bwd && r->bwd->dead) || (r->said.g && rule_dead(r->said.g))))
+            ((r->ask && r->ask->dead) || (r->bwd && r->bwd->dead) || (r->push && r->push->dead) ||
+                (r->said.g && rule_dead(r->said.g)) || (r->pushed.g && rule_dead(r->pushed.g))))
             return true;
         for (int k = 0; k < i->nsub; k++)
             if (rule_dead(i->sub[k]))
@@ -367,8 +405,10 @@ static bool alike(const hd_fn *f, const hd_fn *g)
     if (!f || !g || f == g)
         return f == g;
     FnKey a = f->key, b = g->key;
-    bool inner = alike(a.inner, b.inner) && alike(a.rule, b.rule) && alike(a.bwd, b.bwd);
-    a.owner = b.owner = 0, a.inner = b.inner = a.rule = b.rule = a.bwd = b.bwd = NULL;
+    bool inner = alike(a.inner, b.inner) && alike(a.rule, b.rule) && alike(a.bwd, b.bwd) &&
+        alike(a.push, b.push);
+    a.owner = b.owner = 0;
+    a.inner = b.inner = a.rule = b.rule = a.bwd = b.bwd = a.push = b.push = NULL;
     return inner && f->size == g->size && !memcmp(&a, &b, sizeof a) &&
         (!f->size || !memcmp(f->env, g->env, f->size));
 }
@@ -411,19 +451,21 @@ static bool ask_jvp(FnRule *r, CapSet *s)
     return say_jvp(r, t, s, &r->said);
 }
 
-/* What bwd captures is known only when it has been traced, and fwd's graph has all captures in front: so fwd
- * is said twice. */
+/* What bwd and push capture is known only when they have been traced, and fwd's graph has all captures in
+ * front: so fwd is said twice. */
 static bool ask_vjp(FnRule *r, CapSet *s)
 {
-    const Traced *t = rule_traced(r, r->ask, r->in->part, r->in->n), *u;
+    const Traced *t = rule_traced(r, r->ask, r->in->part, r->in->n), *u, *v = NULL;
     FnRule *back = NEW(FnRule);
     add_captures(s, t);
     captures_are(r, s);
-    if (!say_vjp(r, t, s, back, &(Said){ 0 }) || !(u = back_traced(back)))
+    if (!say_vjp(r, t, s, back, &(Said){ 0 }) || !(u = back_traced(back)) ||
+        (r->push && !(v = push_traced(back))))
         return false;
-    add_captures(s, u);
+    add_captures(s, u), add_captures(s, v);
     captures_are(r, s);
-    return say_vjp(r, t, s, back, &r->said) && say_back(back, u, s, &back->said);
+    return say_vjp(r, t, s, back, &r->said) && say_back(back, u, s, &back->said) &&
+        (!v || say_push(back, v, s, &back->pushed));
 }
 
 /* Symbols that the rule for lanes holds are its first arguments, and captures of the call. */
@@ -482,6 +524,7 @@ static FnRule *rule_of(hd_fn *f, const Tree *args, const Traced *t)
     const char **axis = NEWS(const char *, n);
     *r = (FnRule){ .ask = f->key.rule,
         .bwd = f->key.bwd,
+        .push = f->key.push,
         .in = args,
         .out = tree_strong(t->out),
         .axes = axes_copy(axes_bound) };
@@ -544,7 +587,7 @@ const Traced *custom(hd_fn *f, const Tree *args)
     if (r->r.kind == RULE_VMAP)
         good = ask_vmap(r, &s);
     else if (within_own_rule(f, args))
-        r->ask = r->bwd = NULL;
+        r->ask = r->bwd = r->push = NULL;
     else if (holds_symbols(f, t))
         good = ask_at_once(r, f, args, &s);
     return good ? the_call(t, r, &s, args) : NULL;
@@ -559,32 +602,40 @@ const Traced *custom_again(hd_fn *f, const Tree *args)
 
 /* ==================== making them */
 
-static hd_fn *with_rule(FnKind kind, const char *what, hd_fn *f, hd_fn *rule, hd_fn *bwd)
+static hd_fn *with_rule(FnKind kind, hd_fn *f, hd_fn *rule, hd_fn *bwd, hd_fn *push)
 {
-    if (!fn_in(what, f) || !fn_in(what, rule) || (kind == FN_CUSTOM_VJP && !fn_in(what, bwd)))
-        return NULL;
+    hd_fn *const rules[] = { rule, bwd, push };
     error_begin();
     FnKey k = fn_key(kind, f);
-    k.rule = rule, k.bwd = bwd;
-    if (trace_top && (rule->key.owner || (bwd && bwd->key.owner)))
-        k.owner = trace_top->serial;
+    k.rule = rule, k.bwd = bwd, k.push = push;
+    for (int i = 0; i < 3; i++)
+        if (trace_top && rules[i] && rules[i]->key.owner)
+            k.owner = trace_top->serial;
     return fn_make(&k, NULL, 0, f->text);
 }
 
 hd_fn *hd_custom_jvp_n(hd_fn *f, hd_fn *rule)
 {
     OP(hd_custom_jvp_n);
-    return with_rule(FN_CUSTOM_JVP, "hd_custom_jvp", f, rule, NULL);
+    bool good = fn_in("hd_custom_jvp", f) && fn_in("hd_custom_jvp", rule);
+    return good ? with_rule(FN_CUSTOM_JVP, f, rule, NULL, NULL) : NULL;
 }
 
 hd_fn *hd_custom_vjp_n(hd_fn *f, hd_fn *fwd, hd_fn *bwd)
 {
     OP(hd_custom_vjp_n);
-    return with_rule(FN_CUSTOM_VJP, "hd_custom_vjp", f, fwd, bwd);
+    bool good = fn_in("hd_custom_vjp", f) && fn_in("hd_custom_vjp", fwd) && fn_in("hd_custom_vjp", bwd);
+    return good ? with_rule(FN_CUSTOM_VJP, f, fwd, bwd, NULL) : NULL;
+}
+
+hd_fn *fn_both_ways(hd_fn *f, hd_fn *fwd, hd_fn *bwd, hd_fn *push)
+{
+    return f && fwd && bwd && push ? with_rule(FN_CUSTOM_VJP, f, fwd, bwd, push) : NULL;
 }
 
 hd_fn *hd_custom_vmap_n(hd_fn *f, hd_fn *rule)
 {
     OP(hd_custom_vmap_n);
-    return with_rule(FN_CUSTOM_VMAP, "hd_custom_vmap", f, rule, NULL);
+    bool good = fn_in("hd_custom_vmap", f) && fn_in("hd_custom_vmap", rule);
+    return good ? with_rule(FN_CUSTOM_VMAP, f, rule, NULL, NULL) : NULL;
 }

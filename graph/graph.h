@@ -93,6 +93,9 @@ struct Rule {
     int nclosed;
     const char *name; Loc loc;                  /* the function; where it was given the rule */
     SayFn *say;
+    /* RULE_BACK, what it is in forward mode: (captures and saved, tangents of float arguments) -> tangents
+     * of float results; NULL: it is not known */
+    SayFn *push;
     const Rule *(*copy)(const Rule *);          /* into the current arena; NULL: it is all here */
     /* interned: named axes around the call, which the rule may use */
     const char *const *axis; int naxis;
@@ -560,8 +563,9 @@ const Rule *rule_copy(const Rule *);           /* NULL for NULL */
 /* A call in a body that has to be batched where vmap takes the axis: its rule is for lanes, or may use the
  * axis. */
 bool region_asks(const Region *, int nsub, Graph *const *sub, const char *axis);
-/* an error where the derivative of a custom_vjp is left; else 0 */
-int rule_refuse_forward(const Graph *);
+/* g with what is left of derivatives for reverse mode as the functions of tangents that they are; NULL after
+ * an error: the rule of one does not say */
+Graph *graph_forward(Graph *);
 Graph *graph_without_rules(const Graph *);      /* a lowering: calls with rules are inlined */
 
 #endif

@@ -144,5 +144,5 @@ Graph *graph_jvp(const Graph *g, const bool *wrt)
     graph_outputs(out, n);
     graph_end();
     h = error_pending() ? NULL : graph_dce(h);
-    return h && !rule_refuse_forward(h) ? h : NULL;
+    return h ? graph_forward(h) : NULL;
 }

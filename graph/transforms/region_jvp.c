@@ -1,18 +1,17 @@
 /*
  * region_jvp.c - forward mode over a region, and the cut that makes reverse mode out of it.
  *
- * jvp:   in: a region and the tangents of its operands. Out: the joint region, in which a tangent follows its
- *        primal in the same group with the same marks; which results have one is the fixpoint of affected.c.
- * split: in: a joint region in a graph under linearisation. Out: F, with the results that are not linear and
- *        the residuals, and L, with the linear results from tangents and residuals. Both are the same bodies,
- *        cut at the residuals (region_stored.c), and then dead code removed; effects are in F alone. A
- *        checkpoint cuts at what it saves, by default nothing, so L computes everything else again from the
- *        operands; a while has an empty cut, too, whose L is the joint loop: it can be run forwards, and only
- *        transposition refuses it.
+ * jvp:   in: a region and the tangents of its operands. Out: the joint region, in which a tangent follows
+ *        its primal in the same group with the same marks; which results have one is the fixpoint of
+ *        affected.c.
+ * split: in: a joint region in a graph under linearisation. Out: F, with the results that are not linear
+ *        and the residuals, and L, with the linear results from tangents and residuals. Both are the same
+ *        bodies, cut at the residuals (region_stored.c), and then dead code removed; effects are in F
+ *        alone. A checkpoint cuts at what it saves, by default nothing, so L computes everything else again
+ *        from the operands; a while has an empty cut, too, whose L is the joint loop: it can be run
+ *        forwards, and only transposition refuses it.
  */
 #include "transforms.h"
-
-#include <string.h>
 
 void region_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
 {

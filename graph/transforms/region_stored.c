@@ -1,6 +1,6 @@
 /*
- * region_stored.c - values of bodies that are stored: a body that gives them, and one that takes them instead
- * of computing them; and what a checkpoint saves by its policy.
+ * region_stored.c - values of bodies that are stored: a body that gives them, and one that takes them
+ * instead of computing them; and what a checkpoint saves by its policy.
  *
  * In:  a body, and which of its values are stored. Out: the body with those values as further results, or as
  *      further inputs. Of a scan they are ys and then xs, of a call or a cond results and then captures.

@@ -12,8 +12,8 @@
  *   over a named
  *          axis leave the call, because it may use the axis, its rule becomes one that is batched when it is
  *          asked.
- * Invariant: a RULE_BACK is there only between the jvp and the walk backwards. Forward mode refuses what is
- * left of one.
+ * Invariant: a RULE_BACK is there only between the jvp and the walk backwards. What is left of one in
+ * forward mode becomes the function of tangents that its rule knows, or is refused.
  */
 #include "transforms.h"
 
@@ -61,32 +61,76 @@ bool region_asks(const Region *r, int nsub, Graph *const *sub, const char *axis)
     return false;
 }
 
-static const Ins *left_over(const Graph *g)
+/* ==================== forward mode, through what was left for the walk backwards */
+
+static bool is_back(const Ins *i)
+{
+    return i->op == OP_region && i->region->rule && i->region->rule->kind == RULE_BACK;
+}
+
+/* The first such call, in bodies too. mute: of those whose rule does not know the way forward. */
+static const Ins *left_over(const Graph *g, bool mute)
 {
     for (int n = 0; g->rules && n < g->nins; n++) {
         const Ins *i = g->ins[n],
-                  *inside =
-                      i->op == OP_region && i->region->rule && i->region->rule->kind == RULE_BACK ? i : NULL;
-        for (int k = 0; k < i->nsub && !inside; k++)
-            inside = left_over(i->sub[k]);
-        if (inside)
-            return inside;
+                  *found = is_back(i) && !(mute && i->region->rule->push) ? i : NULL;
+        for (int k = 0; k < i->nsub && !found; k++)
+            found = left_over(i->sub[k], mute);
+        if (found)
+            return found;
     }
     return NULL;
 }
 
-int rule_refuse_forward(const Graph *g)
+static void refuse(const Ins *i)
 {
-    const Ins *i = left_over(g);
-    if (!i)
-        return 0;
     const Rule *rule = i->region->rule;
     loc_set(i->loc);
-    return error_set(E_DIFF,
+    error_set(E_DIFF,
         "forward mode through %s, whose derivative of its own, given at %s:%d by hd_custom_vjp, is for "
         "reverse "
         "mode: use hd_grad, hd_vjp or hd_jacrev, or give it one with hd_custom_jvp",
         rule->name, rule->loc.file ? rule->loc.file : "?", rule->loc.line);
+}
+
+/* The call with the function of tangents in its place; NULL after an error. */
+static const Ins *pushed(const Ins *i)
+{
+    const Rule *rule = i->region->rule;
+    Said s = { 0 };
+    if (!rule->push(rule, 0, &s) || error_pending())
+        return NULL;
+    Ins *p = arena_copy(i, sizeof *i);
+    Region *r = arena_copy(i->region, sizeof *r);
+    r->rule = NULL, r->split = false;
+    p->region = r, p->sub = arena_copy(&s.g, sizeof s.g);
+    return p;
+}
+
+static void forward_ins(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    (void)env;
+    if (is_back(i) && !(i = pushed(i)))
+        return;
+    if (i->op != OP_region) {
+        again(i, x, out);
+        return;
+    }
+    Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
+    for (int k = 0; k < i->nsub; k++)
+        f.sub[k] = graph_forward(i->sub[k]);
+    if (!error_pending())
+        draft_emit(&f, out);
+}
+
+Graph *graph_forward(Graph *g)
+{
+    const Ins *mute = left_over(g, true);
+    if (mute)
+        refuse(mute);
+    else if (left_over(g, false) && (g = graph_rewrite(g, forward_ins, NULL)))
+        g = graph_dce(g);
+    return error_pending() ? NULL : g;
 }
 
 /* ==================== a rule that was text */
@@ -260,6 +304,14 @@ static void jvp_back(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
     draft_emit(&f, tz);
 }
 
+static bool any_tangent(const Ref *t, int n)
+{
+    bool some = false;
+    for (int k = 0; k < n; k++)
+        some |= t[k] != 0;
+    return some;
+}
+
 void rule_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
 {
     const Rule *rule = i->region->rule;
@@ -267,6 +319,11 @@ void rule_jvp(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
     Said s;
     for (int k = 0; k < i->nout; k++)
         z[k] = tz[k] = 0;
+    if (rule->kind == RULE_BACK && rule->push && any_tangent(t, rule->nclosed)) {
+        if ((i = pushed(i)))
+            region_jvp(i, x, t, z, tz);
+        return;
+    }
     if (!captures_constant(i, t))
         return;
     for (int k = rule->nclosed; k < i->nin; k++)
@@ -435,6 +492,16 @@ static bool say_batched(const Rule *rule, int64_t lanes, Said *s)
     return s->g != NULL;
 }
 
+static bool push_batched(const Rule *rule, int64_t lanes, Said *s)
+{
+    const Batched *b = rule->batched;
+    *s = (Said){ 0 };
+    if (!b->rule->push(b->rule, lanes, s) || error_pending())
+        return false;
+    s->g = graph_batch(s->g, b->in, b->out, b->lane, b->masked, false);
+    return s->g != NULL;
+}
+
 static const Rule *copy_batched(const Rule *r)
 {
     const Batched *b = r->batched;
@@ -462,7 +529,8 @@ const Rule *rule_batched(const Rule *rule, const Lane *lane, bool masked, int ni
                     arena_copy(out, (size_t)nout) };
     *r = *rule;
     r->nclosed += masked;
-    r->say = say_batched, r->copy = copy_batched, r->batched = b;
+    r->say = say_batched, r->push = rule->push ? push_batched : NULL;
+    r->copy = copy_batched, r->batched = b;
     return r;
 }
 
