@@ -107,4 +107,28 @@ typedef struct Subst {
 } Subst;
 Form form_subst(Form, const Subst *);
 
+/* ==================== tables by hash (map.c) */
+
+typedef struct Map { struct Node **slot; size_t cap, n; } Map;
+void **map_at(Map *, const void *key, size_t n);        /* the value's place; it is NULL in a new entry */
+void *map_get(const Map *, const void *key, size_t n);
+
+typedef struct MapKey { size_t n; uint64_t w[MAXRANK + 6]; } MapKey;         /* n: bytes */
+MapKey map_key(uint64_t a, uint64_t b, uint64_t c, const Form *idx, int n);
+
+/* ==================== environments (env.c) */
+
+/* a[j] is f[j] here; k: which lane's (private rows, state). kf: the same where a loop runs over the copies,
+ * and k is then only a name; NULL: k */
+typedef struct Env { int n, k; const Atom **a; Form *f, kf; } Env;
+const Env *env_new(int k);
+const Env *env_set(const Env *, const Atom *, Form);
+const Env *env_sets(const Env *, const Atom *const *, const Form *, int n);
+const Env *env_copy(const Env *, int k);
+/* Each of ne environments, once for each of the values f[0 .. copies-1] of a. */
+const Env **env_block(const Env *const *envs, int ne, int copies, const Atom *a, const Form *f);
+Form env_get(const Env *, const Atom *);        /* NULL: not bound */
+static inline Form env_number(const Env *e) { return e->kf ? e->kf : form_c(e->k); }
+bool env_binds(const Env *, const Form *idx, int n);    /* all variables of an index */
+
 #endif

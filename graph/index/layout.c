@@ -57,6 +57,14 @@ Layout *layout_packed(const int64_t *dim, int n, int d, int64_t panel)
     return l;
 }
 
+const Layout *layout_lead(const Layout *from, const Form *lead, int n)
+{
+    Layout *l = arena_copy(from, sizeof *from);
+    for (int j = 0; j < n; j++)
+        l->lead[l->nlead++] = lead[j];
+    return l;
+}
+
 void layout_step(Layout *l, int64_t size) { l->base = form_mul(form_a(STEP), size); }
 
 Form layout_form(const Layout *l, const Form *lead, const Form *idx, int n, Form env)

@@ -24,6 +24,8 @@ Form layout_form(const Layout *, const Form *lead, const Form *idx, int n, Form 
 Layout *layout_lanes_inside(const int64_t *dim, int n, int nlane);
 /* panel: elements of a row of one; 0: no panels */
 Layout *layout_packed(const int64_t *dim, int n, int d, int64_t panel);
+/* the same with its first indices given: lead */
+const Layout *layout_lead(const Layout *, const Form *lead, int n);
 void layout_step(Layout *, int64_t size);       /* STEP * size in front */
 
 #endif

@@ -14,28 +14,7 @@
 #include "lower.h"
 #include "mathematics.h"
 
-/* ==================== tables by hash */
-
-typedef struct Map { struct Node **slot; size_t cap, n; } Map;
-void **map_at(Map *, const void *key, size_t n);        /* the value's place; it is NULL in a new entry */
-void *map_get(const Map *, const void *key, size_t n);
-
-typedef struct Key { size_t n; uint64_t w[MAXRANK + 6]; } Key;         /* n: bytes */
-Key key_of(uint64_t a, uint64_t b, uint64_t c, const Form *idx, int n);
-
-/* ==================== environments and frames */
-
-/* a[j] is f[j] here; k: which lane's (private rows, state). kf: the same where a loop runs over the copies,
- * and k is then only a name; NULL: k */
-typedef struct Env { int n, k; const Atom **a; Form *f, kf; } Env;
-const Env *env_new(int k);
-const Env *env_set(const Env *, const Atom *, Form);
-const Env *env_sets(const Env *, const Atom *const *, const Form *, int n);
-const Env *env_copy(const Env *, int k);
-/* Each of ne environments, once for each of the values f[0 .. copies-1] of a. */
-const Env **env_block(const Env *const *envs, int ne, int copies, const Atom *a, const Form *f);
-Form env_get(const Env *, const Atom *);        /* NULL: not bound */
-bool env_binds(const Env *, const Form *idx, int n);    /* all variables of an index */
+/* ==================== frames */
 
 /* A value with an element each in registers, a set for each environment; or in a private array. */
 typedef struct Held {
@@ -72,7 +51,7 @@ struct Frame {
 typedef struct Users { int n, op; } Users;
 
 typedef struct Lower {
-    const Spec *spec; const Machine *m; Kernel *k;
+    const Spec *spec; Kernel *k;
     Frame *top, *frames;                        /* the whole frame in work; the innermost open frame */
     const Atom *vec;                            /* the vector variable; NULL: the innermost loop */
     const Env *const *base; int nbase;          /* of regions: the block of lanes, k = 0 .. nbase-1 */
@@ -107,7 +86,6 @@ Form aligned_base(Lower *, Form);
 bool has_lanes(Lower *, const Form *idx, int n, const Env *const *envs, int ne);
 Val load_place(Lower *, const Place *, const Form *idx, int n, const Env *);
 void store_place(Lower *, const Place *, const Form *idx, int n, const Env *, Val);
-Place place_lead(Place, const Form *lead, int n);       /* the same with its first indices given */
 Val held_at(Lower *, Held *, const Form *idx, const Form *real, const Env *);
 Val lower_fail(Lower *);                        /* notes the error */
 /* What is built from here on is of this instruction's line, until loc_set() with the line that this
@@ -138,33 +116,27 @@ void op_element(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env
 
 /* ==================== reductions and phases (lower_reduce.c, lower_stores.c) */
 
-typedef struct Want { Ref v; const Form *idx; } Want;
 void lower_reduce(
-    Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, const Val *start, Val *out);
+    Lower *, Frame *, const SumLoop *, const Env *const *envs, int ne, const Val *start, Val *out);
+int long_variable(const Atom *const *, int n);  /* the innermost that has a whole vector, else the innermost */
 bool chained(Frame *, Ref v);                   /* a sum used once, by an addition */
 Val reduce_step(Lower *, int op, Dtype, Val, Val);  /* one step of a reduction op, on registers */
 Val reduce_identity(Lower *, int op, Dtype);
-/* places, a buffer's each once */
-typedef struct Loads { Form *f; int n, cap; Seen places; DemandWalk walk; } Loads;
-void lower_loads(Frame *, Ref v, const Form *idx, Loads *);
-/* 1: one element or side by side; load_far: each lane for itself */
-int load_price(const Machine *, Form, const Atom *);
-/* phases, then stores */
-void run_stores(Lower *, Frame *, const Store *, int n, const Env *const *envs, int ne);
-/* no loops of their own */
-void put_stores(Lower *, Frame *, const Store *const *, int n, const Env *const *envs, int ne);
-void store_loop(Lower *, Frame *, const Atom *const *space, int nspace, const Store *const *, int n,
-    const Env *const *envs, int ne);
 int64_t space_size(const Atom *const *, int n);
+/* phases, then stores */
+void run_stage(Lower *, Frame *, const Stage *, const Store *, const Env *const *envs, int ne);
+typedef struct Puts { const StoreLoop *loop; const Store *const *st; } Puts;   /* stores over one space */
+void store_loop(Lower *, Frame *, const Puts *, const Env *const *envs, int ne);
+/* no loops of their own, but over copies */
+void put_stores(Lower *, Frame *, const Puts *, const Rolled *, const Env *const *envs, int ne);
 
 /* ==================== copies as a loop (lower_roll.c) */
 
-/* put_stores() that way, if it is worth it. False: nothing was done. */
-bool roll_stores(Lower *, Frame *, const Store *const *, int n, const Env *const *envs, int ne);
+/* put_stores() that way, if the specification says so. False: nothing was done. */
+bool roll_stores(Lower *, Frame *, const Puts *, const Rolled *, const Env *const *envs, int ne);
 /* lower_reduce() that way, likewise. */
-bool roll_reduce(Lower *, Frame *, const Want *, int n, const Env *const *envs, int ne, Val *out);
-/* Opens a loop over all environments if they are that even, returns 1; else ne. For copies without
- * computations. */
+bool roll_reduce(Lower *, Frame *, const SumLoop *, const Env *const *envs, int ne, Val *out);
+/* Opens a loop over all environments, returns 1; or ne. For copies without computations. */
 int roll_all(Lower *, const Env *const *envs, int ne, const Env *const **out);
 
 /* a loop over the elements of a shape in vectors, the rest one by one; flat: the element's number */

@@ -12,122 +12,6 @@
 
 #include <string.h>
 
-/* ==================== tables by hash */
-
-typedef struct Node { struct Node *next; uint64_t h; void *val; size_t n; unsigned char key[]; } Node;
-
-static struct Node *node_find(const Map *m, const void *key, size_t n, uint64_t h)
-{
-    for (Node *e = m->cap ? m->slot[h & (m->cap - 1)] : NULL; e; e = e->next)
-        if (e->h == h && e->n == n && !memcmp(e->key, key, n))
-            return e;
-    return NULL;
-}
-
-static void map_grow(Map *m)
-{
-    size_t cap = m->cap ? 2 * m->cap : 64;
-    Node **slot = NEWS(Node *, cap);
-    for (size_t i = 0; i < m->cap; i++)
-        for (Node *e = m->slot[i], *next; e; e = next) {
-            next = e->next;
-            e->next = slot[e->h & (cap - 1)];
-            slot[e->h & (cap - 1)] = e;
-        }
-    m->slot = slot, m->cap = cap;
-}
-
-void **map_at(Map *m, const void *key, size_t n)
-{
-    uint64_t h = hash_bytes(key, n, 17);
-    Node *e = node_find(m, key, n, h);
-    if (e)
-        return &e->val;
-    if (m->n >= m->cap)
-        map_grow(m);
-    e = arena_alloc(sizeof *e + n);
-    e->h = h, e->n = n;
-    memcpy(e->key, key, n);
-    e->next = m->slot[h & (m->cap - 1)];
-    m->slot[h & (m->cap - 1)] = e;
-    m->n++;
-    return &e->val;
-}
-
-void *map_get(const Map *m, const void *key, size_t n)
-{
-    if (!m->n)
-        return NULL;
-    const Node *e = node_find(m, key, n, hash_bytes(key, n, 17));
-    return e ? e->val : NULL;
-}
-
-Key key_of(uint64_t a, uint64_t b, uint64_t c, const Form *idx, int n)
-{
-    Key k = { .n = sizeof(uint64_t) * (size_t)(n + 3), .w = { a, b, c } };
-    for (int j = 0; j < n; j++)
-        k.w[3 + j] = (uintptr_t)idx[j];
-    return k;
-}
-
-/* ==================== environments */
-
-const Env *env_new(int k)
-{
-    Env *e = NEW(Env);
-    e->k = k;
-    return e;
-}
-
-const Env *env_sets(const Env *e, const Atom *const *a, const Form *f, int n)
-{
-    if (!n)
-        return e;
-    Env *r = NEW(Env);
-    *r = (Env){
-        .n = e->n, .k = e->k, .kf = e->kf, .a = NEWS(const Atom *, e->n + n), .f = NEWS(Form, e->n + n)
-    };
-    for (int j = 0; j < e->n; j++)
-        r->a[j] = e->a[j], r->f[j] = e->f[j];
-    for (int j = 0; j < n; j++) {
-        int p = 0;
-        while (p < r->n && r->a[p] != a[j])
-            p++;
-        r->a[p] = a[j], r->f[p] = f[j];
-        r->n += p == r->n;
-    }
-    return r;
-}
-
-const Env *env_set(const Env *e, const Atom *a, Form f) { return env_sets(e, &a, &f, 1); }
-
-const Env *env_copy(const Env *e, int k)
-{
-    Env *r = NEW(Env);
-    *r = *e;
-    r->k = k;
-    return r;
-}
-
-bool env_binds(const Env *e, const Form *idx, int n)
-{
-    const AtomSet *s = idx_deps(idx, n);
-    for (int j = 0; j < s->n; j++)
-        if (!env_get(e, s->a[j]) && s->a[j] != STEP)
-            return false;
-    return true;
-}
-
-static Form env_number(const Env *e) { return e->kf ? e->kf : form_c(e->k); }
-
-Form env_get(const Env *e, const Atom *a)
-{
-    for (int j = 0; j < e->n; j++)
-        if (e->a[j] == a)
-            return e->f[j];
-    return NULL;
-}
-
 /* ==================== frames */
 
 Frame *frame_new(Lower *L, const Graph *g)
@@ -452,15 +336,6 @@ void store_place(Lower *L, const Place *p, const Form *idx, int n, const Env *e,
     k_store(L->k, p->buf, f, form_vector(f) ? widen_val(L, x) : x);
 }
 
-Place place_lead(Place p, const Form *lead, int n)
-{
-    Layout *l = NEW(Layout);
-    *l = *p.layout;
-    for (int j = 0; j < n; j++)
-        l->lead[l->nlead++] = lead[j];
-    return (Place){ p.buf, l };
-}
-
 /* ==================== held values */
 
 /* Copies the elements to a private array, for indices that are known only when running. */
@@ -580,7 +455,7 @@ static bool chain(
             has_lanes(L, idx, t->rank, envs, ne)) {
             SCRATCH(Val, start, ne);
             eval_at(L, fr, i->in[1 - n], idx, envs, ne, start);
-            lower_reduce(L, fr, &(Want){ i->in[n], idx }, 1, envs, ne, start, out);
+            lower_reduce(L, fr, &(SumLoop){ &(Want){ i->in[n], idx }, 1, -1, { 0 } }, envs, ne, start, out);
             return true;
         }
     return false;
@@ -621,7 +496,7 @@ static void op(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const 
     const Form *real, Val *out)
 {
     if (optab[i->op].element == IS_SUM) {
-        lower_reduce(L, fr, &(Want){ v, idx }, 1, envs, ne, NULL, out);
+        lower_reduce(L, fr, &(SumLoop){ &(Want){ v, idx }, 1, -1, { 0 } }, envs, ne, NULL, out);
         return;
     }
     if (i->op == OP_region) {
@@ -688,7 +563,7 @@ static void compute(
     }
     Row *row = NULL;
     if (fr->rows.n) {
-        Key key = key_of(v, 0, 0, idx, t->rank);
+        MapKey key = map_key(v, 0, 0, idx, t->rank);
         row = map_get(&fr->rows, key.w, key.n);
     }
     if (row && row->filled) {
@@ -720,7 +595,7 @@ typedef struct Memo { Val val; int call, pos; } Memo;
 static Memo *memo_of(Lower *L, Frame *fr, Ref v, const Form *real, const AtomSet *within, const Env *e)
 {
     uint64_t what = (uint64_t)fr->id << 32 | v, where = fr->whole && !fr->by_env ? 0 : (uint64_t)e->k + 1;
-    Key key = key_of(what, where, (uintptr_t)within, real, fr->g->type[v].rank);
+    MapKey key = map_key(what, where, (uintptr_t)within, real, fr->g->type[v].rank);
     void **p = map_at(&L->memo, key.w, key.n);
     return *p ? *p : (*p = NEW(Memo));
 }

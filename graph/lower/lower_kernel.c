@@ -214,7 +214,7 @@ static void lower_outer(Lower *L)
     else if (s->kind == SPEC_ROWS)
         region_rows(L, envs, ne);
     else
-        run_stores(L, L->top, st, nst, envs, ne);
+        run_stage(L, L->top, &s->stage[0], st, envs, ne);
     while (opened--)
         k_loop_end(L->k, NULL, NULL);
     for (int j = 0; j < nsum; j++) {
@@ -292,7 +292,7 @@ Kernel *lower(Spec *const *spec, int n)
     Kernel *k = k_new(spec[0]->name);
     Lower *L = NEWS(Lower, n);
     for (int j = 0; k && j < n; j++) {
-        L[j] = (Lower){ .spec = spec[j], .m = spec[j]->target->machine, .k = k, .alone = spec[j]->alone };
+        L[j] = (Lower){ .spec = spec[j], .k = k, .alone = spec[j]->alone };
         say_writes(&L[j]);
     }
     if (n > 1 && !spec[0]->alone)

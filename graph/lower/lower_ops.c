@@ -260,7 +260,7 @@ static Val accum_element(
         axis[nfree] = b, dim[nfree++] = u->dim[b];
         size *= u->dim[b];
     }
-    if (size > L->m->unroll) {
+    if (size > L->spec->written.loop) {
         Val phi;
         x = vector ? widen_val(L, x) : x;
         const Atom *var = k_loop(L->k, "b", size, 1, &x, &phi);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 typedef struct Red {
-    Ref v; const Form *idx; const Ins *i;
+    const Graph *g; Ref v; const Form *idx; const Ins *i;
     const Atom *const *ks; int nk;
     Demand d[2];
     /* the operands are multiplied first: with one rounding, where they are floats */
@@ -111,7 +111,7 @@ static Dtype wider(Dtype a, Dtype b)
 static Red red_of(Lower *L, Frame *fr, Ref v, const Form *idx)
 {
     const Graph *g = fr->g;
-    Red r = { .v = v, .idx = idx, .i = g->def[v] };
+    Red r = { .g = g, .v = v, .idx = idx, .i = g->def[v] };
     Dtype from = (Dtype)g->type[r.i->in[0]].dt;
     r.res = (Dtype)g->type[v].dt;
     elem_reduce(g, r.i, idx, &r.ks, &r.nk, r.d);
@@ -122,7 +122,7 @@ static Red red_of(Lower *L, Frame *fr, Ref v, const Form *idx)
     if (r.product || !L->spec->contract || r.op != OP_reduce_sum || !m || m->op != OP_mul
         || math_register(from) != from)
         return r;
-    Key key = key_of(r.d[0].v, 0, 0, r.d[0].idx, r.d[0].n);
+    MapKey key = map_key(r.d[0].v, 0, 0, r.d[0].idx, r.d[0].n);
     if (frame_place(fr, r.d[0].v).buf || map_get(&fr->rows, key.w, key.n))
         return r;
     Demand *d;
@@ -215,15 +215,6 @@ static void step_apart(
 
 /* ==================== loops over a space */
 
-const Env **env_block(const Env *const *envs, int ne, int copies, const Atom *a, const Form *f)
-{
-    const Env **out = NEWS(const Env *, ne * copies);
-    for (int e = 0; e < ne; e++)
-        for (int c = 0; c < copies; c++)
-            out[e * copies + c] = env_set(envs[e], a, f[c]);
-    return out;
-}
-
 typedef struct Nest {
     /* the innermost variable: count steps of u of it (of vectors, if vec) */
     const Atom *v;
@@ -291,58 +282,36 @@ static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *
         k_loop_end(k, acc, acc);
 }
 
-/* ==================== which loads an element needs */
+/* ==================== which variable is the vector */
 
-int load_price(const Machine *m, Form f, const Atom *a)
+int long_variable(const Atom *const *a, int n)
 {
-    int64_t c = form_coef(f, a);
-    if (c != 0 && c != 1)
-        return (int)m->load_far;
-    for (int j = 0; j < f->n; j++)
-        if (f->t[j].a != a && set_has(f->t[j].a->deps, a))
-            return (int)m->load_far;
-    return 1;
+    for (int p = n - 1; p >= 0; p--)
+        if (atom_extent(a[p]) >= W)
+            return p;
+    return n - 1;
 }
+
+/* Of a sum that another one asks for; in registers, what is read lies nowhere. */
+static int inner_vector(const Lower *L, const Red *r)
+{
+    const Spec *s = L->spec;
+    for (int j = 0; j < s->ninner; j++)
+        if (s->inner[j].v == r->v && s->inner[j].g == r->g)
+            return s->inner[j].vector;
+    return long_variable(r->ks, r->nk);
+}
+
+/* Places that a sum reads at each step. */
+typedef struct Loads { Form *f; int n, cap; } Loads;
 
 static Onward load_met(DemandWalk *w, Visit *x)
 {
     Loads *l = w->ctx;
     Place p = frame_place(x->fr, x->v);
-    if (p.buf) {
-        Form f = layout_form(p.layout, NULL, x->idx, x->key->n, NULL);
-        if (seen_add(&l->places, PTR(p.buf), PTR(f), 0, 0))
-            PUSH(l->f, l->n, l->cap, f);
-        return WALK_PAST;
-    }
-    return !x->i || x->i->op == OP_region || frame_param(x->fr, x->v) ? WALK_PAST : WALK_INTO;
-}
-
-void lower_loads(Frame *fr, Ref v, const Form *idx, Loads *out)
-{
-    out->walk.g = fr->g, out->walk.fr = fr;
-    out->walk.visit = load_met, out->walk.ctx = out;
-    demand_walk(&out->walk, v, idx, 0, NULL);
-}
-
-/* The variable of an inner space that is the vector: where most loads are side by side or shared. */
-static const Atom *inner_vector(Lower *L, Frame *fr, const Red *r, int nr)
-{
-    const Atom *best = r->nk ? r->ks[r->nk - 1] : NULL;
-    if (r->nk < 2)
-        return best;
-    Loads all = { 0 };
-    for (int j = 0; j < nr; j++)
-        for (int o = 0; o <= r[j].product; o++)
-            lower_loads(fr, r[j].d[o].v, r[j].d[o].idx, &all);
-    int64_t least = INT64_MAX;
-    for (int p = r->nk - 1; p >= 0; p--) {
-        int64_t c = r->ks[p]->hi + 1 < W ? 1 << 30 : 0;
-        for (int j = 0; j < all.n; j++)
-            c += load_price(L->m, all.f[j], r->ks[p]);
-        if (c < least)
-            least = c, best = r->ks[p];
-    }
-    return best;
+    if (p.buf)
+        PUSH(l->f, l->n, l->cap, layout_form(p.layout, NULL, x->idx, x->key->n, NULL));
+    return p.buf || !x->i || x->i->op == OP_region || frame_param(x->fr, x->v) ? WALK_PAST : WALK_INTO;
 }
 
 /* Lanes far apart, elements next to one another along the loop: unrolled, so that loads become blocks. */
@@ -354,7 +323,8 @@ static int unit_unroll(Frame *fr, const Red *r, int nr, const Env *e)
     for (int j = 0; j < nr; j++)
         for (int o = 0; o <= r[j].product; o++) {
             Loads all = { 0 };
-            lower_loads(fr, r[j].d[o].v, r[j].d[o].idx, &all);
+            DemandWalk w = { .g = fr->g, .fr = fr, .visit = load_met, .ctx = &all };
+            demand_walk(&w, r[j].d[o].v, r[j].d[o].idx, 0, NULL);
             for (int n = 0; n < all.n && !strided; n++) {
                 int64_t c = form_coef(all.f[n], v) == 1 ? form_coef(form_subst(all.f[n], &s), LANE) : 0;
                 strided = c != 0 && c != 1;
@@ -394,11 +364,12 @@ static void reduce_unrolled(
 /* The vector is the innermost loop: u vectors of accumulators for each, put together at the end; then what
  * is left. */
 static void reduce_inside(
-    Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, Val *acc)
+    Lower *L, Frame *fr, const Red *r, const SumLoop *of, const Env *const *envs, int ne, Val *acc)
 {
-    const Atom *v = inner_vector(L, fr, r, nr);
+    int nr = of->n;
+    const Atom *v = r->ks[of->vector >= 0 ? of->vector : inner_vector(L, r)];
     int64_t n = v->hi + 1, nv = n / W;
-    int most = (int)L->m->sum_vectors, all = (int)L->m->flight / (ne * nr),
+    int most = L->spec->written.sums, all = L->spec->written.flight / (ne * nr),
         u = all > most ? most :
         all < 1        ? 1 :
                          all;
@@ -442,9 +413,12 @@ static void reduce_inside(
         nest(L, fr, r, nr, &tail, acc, nr * ne, envs, ne);
 }
 
-void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *const *envs, int ne,
-    const Val *start, Val *out)
+void lower_reduce(Lower *L, Frame *fr, const SumLoop *of, const Env *const *envs, int ne, const Val *start,
+    Val *out)
 {
+    const Want *want = of->want;
+    const Written *w = &L->spec->written;
+    int nr = of->n;
     Red *r = NEWS(Red, nr);
     bool lanes = !fr->whole && L->vec, empty = false, loop = true;
     for (int j = 0; j < nr; j++) {
@@ -454,10 +428,10 @@ void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *cons
     }
     int64_t n = space_size(r->ks, r->nk);
     Loc was = loc_enter(r->i);                  /* of the loop they share */
-    if (n == 1 || (n <= L->m->unroll && n * ne <= L->m->unroll_block))
+    if (n == 1 || (n <= w->loop && n * ne <= w->block))
         loop = false;
     else if (!fr->whole) {
-        loop = n > L->m->body_unroll;
+        loop = n > w->body;
         for (int j = 0; loop && j < nr; j++)
             for (int o = 0; o <= r[j].product; o++)
                 loop = loop && !touches_held(fr, r[j].d[o].v, r[j].d[o].idx);
@@ -481,7 +455,7 @@ void lower_reduce(Lower *L, Frame *fr, const Want *want, int nr, const Env *cons
         Nest q = { .v = r->ks[r->nk - 1], .u = u, .count = (r->ks[r->nk - 1]->hi + 1) / u };
         nest(L, fr, r, nr, &q, out, nr * ne, envs, ne);
     } else
-        reduce_inside(L, fr, r, nr, envs, ne, out);
+        reduce_inside(L, fr, r, of, envs, ne, out);
     for (int j = 0; j < nr * ne; j++)
         out[j] = convert_val(L, out[j], r[j / ne].acc, r[j / ne].res);
     loc_set(was);

@@ -167,13 +167,16 @@ static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *
     const Atom *const *space = elem_space("y", t->dim, t->rank, 1);
     for (int d = 0; d < t->rank; d++)
         s.space[d] = space[d], s.idx[d] = form_a(space[d]);
-    if (size > L->m->body_unroll && !touches_held(f, v, s.idx)) {
+    if (size > L->spec->written.body && !touches_held(f, v, s.idx)) {
         regions_first(L, f);
         Val guard = first_lanes(R, mark);
         if (guard)
             k_if(L->k, guard);
         const Store *one = &s;
-        store_loop(L, f, s.space, s.nspace, &one, 1, R->envs, R->ne);
+        int first = 0;
+        StoreLoop loop = { .store = &first, .n = 1,
+            .vector = L->vec ? s.nspace - 1 : long_variable(s.space, s.nspace) };
+        store_loop(L, f, &(Puts){ &loop, &one }, R->envs, R->ne);
         if (guard)
             k_if_end(L->k, 0, NULL, NULL, NULL);
         return;

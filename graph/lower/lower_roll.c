@@ -1,64 +1,29 @@
 /*
  * lower_roll.c - a block of environments as a loop over its copies.
  *
- * A register tile needs its copies side by side; what follows the tile - an activation, a difference, a
- * store - does not, and written once for each copy it is most of a kernel's text and of the time that a
- * compiler takes. Where copies lie at even distances, and little of what they compute is shared between
- * them, they become a loop: what must be there first (sums in registers) goes through a private array. Only
- * on processors: elsewhere a private array that is indexed leaves the registers.
+ * In:  copies at even distances, and what the specification says is evaluated in front of the loop (sums in
+ * registers), which goes through a private array.   Out: the loop.
  */
 #include "evaluator.h"
 
 #include <string.h>
 
-typedef struct Leaf { Frame *fr; Ref v; const Form *idx; } Leaf;
-
 typedef struct Roll {
-    Lower *L; Frame *fr;
+    Lower *L;
     /* copies e with the same e / (n * s) and e % s become a loop over n */
     int n, s;
     /* how far from copy to copy: by atom of the environments, and k */
-    int64_t *by; int64_t by_k;
-    const Atom *lane;                           /* the variable that has the lane */
-    double each, shared;                        /* instructions of a copy; those that copies share */
-    bool bad;
-    Leaf *leaf; int nleaf, cap;                 /* what must be there before */
-    const Env *first;                           /* the copy that is looked at */
-    DemandWalk walk;
+    int64_t *by, by_k;
 } Roll;
 
-/* ==================== distances */
-
-static bool even(Roll *r, const Env *const *envs, int ne)
+/* false, and an error: they do not lie at even distances. */
+static bool roll_begin(Roll *r, Lower *L, const Rolled *roll, const Env *const *envs, int ne)
 {
-    int s = r->s, na = envs[0]->n;
-    r->by = NEWS(int64_t, na + 1);
-    r->by_k = envs[s]->k - envs[0]->k;
-    for (int e = 0; e < ne; e++)
-        if (envs[e]->n != na || ((e / s) % r->n && envs[e]->k - envs[e - s]->k != r->by_k))
-            return false;
-    for (int j = 0; j < na; j++)
-        for (int e = s; e < ne; e++) {
-            if (envs[e]->a[j] != envs[0]->a[j])
-                return false;
-            if ((e / s) % r->n == 0)
-                continue;
-            Form d = form_add(envs[e]->f[j], form_mul(envs[e - s]->f[j], -1));
-            if (!form_const(d) || (e > s && d->c != r->by[j]))
-                return false;
-            r->by[j] = d->c;
-        }
-    return true;
-}
-
-static bool moves(const Roll *r, const Frame *fr, const Form *idx, int n, const Env *e)
-{
-    if (fr->by_env)
+    *r = (Roll){ .L = L, .n = roll->n, .s = roll->s, .by = NEWS(int64_t, envs[0]->n + 1) };
+    if (roll_even(envs, ne, r->n, r->s, r->by, &r->by_k))
         return true;
-    for (int j = 0; j < e->n; j++)
-        for (int d = 0; r->by[j] && d < n; d++)
-            if (set_has(form_deps(idx[d]), e->a[j]))
-                return true;
+    error_set(E_INTERNAL, "kernel %s: copies that are a loop are not as far from one another", L->k->name);
+    L->failed = true;
     return false;
 }
 
@@ -81,114 +46,14 @@ static const Env **rolled(const Roll *r, const Env *const *envs, int ne, Form c)
     return out;
 }
 
-static bool may_roll(const Lower *L, const Env *const *envs, int ne)
-{
-    return ne >= L->m->roll_copies && !L->mask && L->m->private_arrays && !envs[0]->kf;
-}
-
 int roll_all(Lower *L, const Env *const *envs, int ne, const Env *const **out)
 {
-    Roll r = { .L = L, .n = ne, .s = 1 };
+    Roll r;
     *out = envs;
-    if (!may_roll(L, envs, ne) || !even(&r, envs, ne))
+    if (!L->spec->roll_moves || !roll_begin(&r, L, &(Rolled){ .n = ne, .s = 1 }, envs, ne))
         return ne;
     *out = rolled(&r, envs, ne, form_a(k_loop(L->k, "c", ne, 0, NULL, NULL)));
     return 1;
-}
-
-/* ==================== what a copy computes */
-
-static void reach_place(Roll *r, const Place *p, const Form *idx, int n)
-{
-    Form f = layout_form(p->layout, NULL, idx, n, NULL);
-    /* neighbours become block loads: side by side */
-    r->bad = r->bad || (r->lane && load_price(r->L->m, f, r->lane) > 1);
-}
-
-/* Does an index that it needs depend on an element of another graph? */
-static bool abroad(Visit *x)
-{
-    const Atom **e;
-    visit_demands(x);
-    for (int j = 0; j < x->n; j++)
-        for (int k = elems_of(x->d[j].idx, x->d[j].n, &e) - 1; k >= 0; k--)
-            if (e[k]->g != x->g)
-                return true;
-    return false;
-}
-
-static Onward count_one(DemandWalk *w, Visit *x)
-{
-    Roll *r = w->ctx;
-    Frame *fr = x->fr;
-    const Ins *i = x->i;
-    int rank = x->key->n;
-    if (r->bad)
-        return WALK_DONE;
-    bool own = moves(r, fr, x->idx, rank, r->first);
-    double *price = own ? &r->each : &r->shared;
-    Place p = frame_place(fr, x->v);
-    Param *q = frame_param(fr, x->v);
-    Key known = key_of(x->v, 0, 0, x->idx, rank);
-    Row *row = map_get(&fr->rows, known.w, known.n);
-    if (p.buf || (row && row->filled)) {
-        if (p.buf)
-            reach_place(r, &p, x->idx, rank);
-        *price += 1;
-        return WALK_PAST;
-    }
-    if (q && !q->held && !q->nzero) {
-        walk_to(w, &(Visit){ .g = q->fr->g, .fr = q->fr }, q->v, param_index(q, x->idx, rank));
-        return WALK_PAST;
-    }
-    bool sum =
-        i && (i->op == OP_add || i->op == OP_accum) && (chained(fr, i->in[0]) || chained(fr, i->in[1]));
-    if (q || !i || sum || optab[i->op].element == IS_SUM || i->op == OP_region) {
-        if (own)
-            PUSH(r->leaf, r->nleaf, r->cap, (Leaf){ fr, x->v, x->idx });
-        return WALK_PAST;
-    }
-    *price += optab[i->op].cost;
-    r->bad = abroad(x);
-    return WALK_INTO;
-}
-
-/* Sums that are no products, which want the register tile. */
-static void count_want(Roll *r, const Want *w)
-{
-    const Graph *g = r->fr->g;
-    const Ins *i = g->def[w->v];
-    const Atom *const *ks;
-    Demand d[2];
-    int nk;
-    elem_reduce(g, i, w->idx, &ks, &nk, d);
-    r->bad =
-        r->bad || i->op == OP_dot || (g->def[d->v] && g->def[d->v]->op == OP_mul && r->L->spec->contract);
-    r->each += 1;
-    if (!r->bad)
-        demand_walk(&r->walk, d->v, d->idx, 0, NULL);
-}
-
-static bool worth(
-    Roll *r, const Store *const *st, int nst, const Want *want, int nwant, const Env *const *envs, int ne)
-{
-    r->first = envs[0];
-    r->walk = (DemandWalk){ .g = r->fr->g, .fr = r->fr, .visit = count_one, .ctx = r, .computed = true };
-    for (int j = 0; j < envs[0]->n; j++)
-        if (form_coef(envs[0]->f[j], LANE))
-            r->lane = envs[0]->a[j];
-    for (int j = 0; j < nst && !r->bad; j++) {
-        r->bad = st[j]->chunk != 0;
-        r->each += 1;
-        reach_place(r, &st[j]->to, st[j]->idx, st[j]->nidx);
-        demand_walk(&r->walk, st[j]->v, st[j]->idx, 0, NULL);
-    }
-    for (int j = 0; j < nwant && !r->bad; j++)
-        count_want(r, &want[j]);
-    for (int j = 0; j < r->nleaf; j++)
-        r->bad = r->bad || !env_binds(envs[0], r->leaf[j].idx, r->leaf[j].fr->g->type[r->leaf[j].v].rank);
-    double saved = r->each * (ne - ne / r->n) - 2.0 * r->nleaf * ne;
-    return !r->bad && saved >= (double)r->L->m->roll_saved && 4 * r->shared <= r->each;
 }
 
 /* ==================== the loop */
@@ -220,14 +85,21 @@ static Form number(const Roll *r, int o, Form c)
     return form_addc(form_mul(c, r->s), o / r->s * r->n * r->s + o % r->s);
 }
 
+static Frame *leaf_frame(Frame *fr, const Leaf *l)
+{
+    return l->outer ? fr->up : fr;
+}
+
 /* Evaluates what must be there, opens the loop: its environments. NULL after an error. */
-static const Env **roll_open(Roll *r, const Env *const *envs, int ne, Form *c)
+static const Env **roll_open(
+    Roll *r, Frame *fr, const Rolled *roll, const Env *const *envs, int ne, Form *c)
 {
     Lower *L = r->L;
-    Kept *kept = NEWS(Kept, r->nleaf);
+    Kept *kept = NEWS(Kept, roll->nfirst);
     Val *x = NEWS(Val, ne);
-    for (int j = 0; j < r->nleaf; j++) {
-        eval_at(L, r->leaf[j].fr, r->leaf[j].v, r->leaf[j].idx, envs, ne, x);
+    for (int j = 0; j < roll->nfirst; j++) {
+        const Leaf *l = &roll->first[j];
+        eval_at(L, leaf_frame(fr, l), l->at.v, l->at.idx, envs, ne, x);
         if (L->failed)
             return NULL;
         kept[j] = keep(L, x, ne, ne);
@@ -236,59 +108,42 @@ static const Env **roll_open(Roll *r, const Env *const *envs, int ne, Form *c)
     }
     *c = form_a(k_loop(L->k, "c", r->n, 0, NULL, NULL));
     const Env **es = rolled(r, envs, ne, *c);
-    for (int j = 0; j < r->nleaf; j++)
+    for (int j = 0; j < roll->nfirst; j++)
         for (int o = 0; o < ne / r->n; o++)
-            memo_set(L, r->leaf[j].fr, r->leaf[j].v, r->leaf[j].idx, es[o],
+            memo_set(L, leaf_frame(fr, &roll->first[j]), roll->first[j].at.v, roll->first[j].at.idx, es[o],
                 k_load(L->k, kept[j].buf, kept_at(&kept[j], number(r, o, *c))));
     return es;
 }
 
-/* The longest loop that is worth it. */
-static bool roll_find(
-    Roll *r, const Store *const *st, int nst, const Want *want, int nwant, const Env *const *envs, int ne)
+bool roll_stores(
+    Lower *L, Frame *fr, const Puts *p, const Rolled *roll, const Env *const *envs, int ne)
 {
-    Lower *L = r->L;
-    Frame *fr = r->fr;
-    if (!may_roll(L, envs, ne) || !fr->whole)
-        return false;
-    for (int n = ne; n >= L->m->roll_copies; n--)
-        for (int s = 1; n * s <= ne; s++) {
-            if (ne % (n * s))
-                continue;
-            *r = (Roll){ .L = L, .fr = fr, .n = n, .s = s };
-            if (even(r, envs, ne) && worth(r, st, nst, want, nwant, envs, ne))
-                return true;
-        }
-    return false;
-}
-
-bool roll_stores(Lower *L, Frame *fr, const Store *const *st, int nst, const Env *const *envs, int ne)
-{
-    Roll r = { .L = L, .fr = fr };
+    Roll r;
     Form c;
-    if (!roll_find(&r, st, nst, NULL, 0, envs, ne))
+    if (!roll->n)
         return false;
-    const Env **es = roll_open(&r, envs, ne, &c);
+    const Env **es = roll_begin(&r, L, roll, envs, ne) ? roll_open(&r, fr, roll, envs, ne, &c) : NULL;
     if (es) {
-        put_stores(L, fr, st, nst, es, ne / r.n);
+        put_stores(L, fr, p, &(Rolled){ 0 }, es, ne / r.n);
         k_loop_end(L->k, NULL, NULL);
     }
     return true;
 }
 
-bool roll_reduce(Lower *L, Frame *fr, const Want *want, int n, const Env *const *envs, int ne, Val *out)
+bool roll_reduce(Lower *L, Frame *fr, const SumLoop *of, const Env *const *envs, int ne, Val *out)
 {
-    Roll r = { .L = L, .fr = fr };
+    Roll r;
     Form c;
-    if (!roll_find(&r, NULL, 0, want, n, envs, ne))
+    if (!of->roll.n)
         return false;
-    const Env **es = roll_open(&r, envs, ne, &c);
+    const Env **es =
+        roll_begin(&r, L, &of->roll, envs, ne) ? roll_open(&r, fr, &of->roll, envs, ne, &c) : NULL;
     if (!es)
         return true;
-    int left = ne / r.n;
+    int left = ne / r.n, n = of->n;
     Val *x = NEWS(Val, n * left);
     Kept *kept = NEWS(Kept, n);
-    lower_reduce(L, fr, want, n, es, left, NULL, x);
+    lower_reduce(L, fr, of, es, left, NULL, x);
     for (int j = 0; j < n && !L->failed; j++) {
         kept[j] = keep(L, x + j * left, left, ne);
         for (int o = 0; o < left; o++)

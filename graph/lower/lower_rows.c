@@ -192,7 +192,7 @@ void region_rows(Lower *L, const Env *const *envs, int ne)
             step = form_addc(form_mul(step, -1), r->length - 1);
         Frame *f = rows_frame(&R, step);
         Store *st = NEWS(Store, R.body->nout);
-        int n = rows_stores(&R, step, st);
+        rows_stores(&R, step, st);
         frame_push(L, f);
         frame_survey(f, R.body->out, R.body->nout);
         L->top = f;
@@ -200,11 +200,11 @@ void region_rows(Lower *L, const Env *const *envs, int ne)
         Store *factor = NEWS(Store, 2 * R.body->nins);
         int nf = factor_stores(&R, factor);
         if (nf && !L->failed)
-            run_stores(L, f, factor, nf, envs, ne);
+            run_stage(L, f, &s->stage[0], factor, envs, ne);
         for (int j = 0; j < nf; j++)
             ((Place *)f->stored)[factor[j].v] = factor[j].to;
         if (!L->failed)
-            run_stores(L, f, st, n, envs, ne);
+            run_stage(L, f, &s->stage[1], st, envs, ne);
         L->top = R.outer;
         frame_pop(L, f);
         move_all(&R, move_back, NULL);

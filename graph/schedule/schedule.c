@@ -206,6 +206,7 @@ void schedule_kernel(Sched *s, Spec *spec, Loc loc)
     if (error_pending())
         return;
     spec_grid(spec);
+    spec_stages(spec);
     if (dump_wanted("spec"))
         dump_spec(spec, packed);
     if (check_stage("spec") && spec_check(spec))

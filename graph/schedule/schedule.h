@@ -57,6 +57,7 @@ Spec *shape_ins(Sched *, const char *name, const Root *);
 Spec *shape_sort(Sched *, Spec *, Loc);
 void schedule_kernel(Sched *, Spec *, Loc);     /* a step */
 void spec_grid(Spec *);                         /* its axes, and the work of all */
+void spec_stages(Spec *);                       /* phases, private rows, loops over copies (stage.c) */
 void spec_share(Spec *);                        /* the same of own shapes (share.c) */
 void spec_bodies(Spec *);                       /* of regions: how their bodies are run (bodies.c) */
 void spec_alone(Spec *);                        /* one work-item does it */

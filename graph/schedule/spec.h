@@ -11,6 +11,12 @@
 
 typedef struct Place { Buffer *buf; const Layout *layout; } Place;      /* buf NULL: not stored */
 
+/* The same with its first indices given. */
+static inline Place place_lead(Place p, const Form *lead, int n)
+{
+    return (Place){ p.buf, layout_lead(p.layout, lead, n) };
+}
+
 typedef enum SpecKind {
     /* map, reduce, row, contract: the evaluator at blocks of environments */
     SPEC_LOOPS,
@@ -44,6 +50,38 @@ typedef struct SortPass { int key, shift, width, bits; } SortPass;
 /* A kernel of a sort in chunks: counts the digits of a pass, or moves by them. counts: a table a chunk of
  * every row. */
 typedef struct SortPart { int64_t chunks; int pass; bool count; Place counts; } SortPart;
+
+/* ==================== what is stored, in which loops (stage.c)
+ * Sums whose index is known in front of the stores are phases: those of one level and space share a loop.
+ * What two loops over the same space need and is dear lies in a private row between them. */
+
+typedef struct Want { Ref v; const Form *idx; } Want;   /* an element of a value */
+
+/* A block of environments as a loop over n of its copies, e with the same e / (n * s) and e % s; n 0: side by
+ * side. `first` are evaluated before the loop: of the kernel's graph where a body's is meant and `outer`. */
+typedef struct Leaf { Want at; bool outer; } Leaf;
+typedef struct Rolled { int n, s; Leaf *first; int nfirst; } Rolled;
+
+/* Sums that share a loop; vector: which of its variables is; -1: an outer one, or it is not known. */
+typedef struct SumLoop { Want *want; int n, vector; Rolled roll; } SumLoop;
+typedef struct Phase { const Atom *const *ks; int nk; SumLoop *loop; int nloop; } Phase;
+typedef struct KeptRow { Want of; const Atom *const *space; int nspace; } KeptRow;
+/* Stores over one space, by number; vector: the variable that is; whole: written out. Copies: of a tile, of a
+ * vector, of one element. */
+typedef struct StoreLoop { int *store; int n, vector; bool whole; Rolled roll[3]; } StoreLoop;
+
+typedef struct Stage {
+    Phase *phase; int nphase;
+    KeptRow *row; int nrow;
+    StoreLoop *loop; int nloop;
+} Stage;
+
+/* Which variable of a sum's loop is the vector, if the sum is asked for by what another one adds. */
+typedef struct InnerSum { const Graph *g; Ref v; int vector; } InnerSum;
+
+/* How much is written out instead of being a loop: loops of so many elements, if they make no more than so
+ * many values of a block; in a body in registers; vectors of sums, each and in all. */
+typedef struct Written { int64_t loop, block, body; int sums, flight; } Written;
 
 /* ==================== kernels of one instruction: how they are shared out (share.c) */
 
@@ -139,6 +177,11 @@ typedef struct Spec {
      * whose result has the place of its first operand does not copy it, and runs index positions in parallel
      * if they are unique. */
     bool in_place;
+    /* SPEC_LOOPS: one; SPEC_ROWS: what a step computes first, and the rest */
+    Stage stage[2];
+    InnerSum *inner; int ninner;
+    Written written;
+    bool roll_moves;                            /* SPEC_ROWS: what only moves state is a loop over the copies */
     Share share;                                /* own shapes */
     const ScatterSpec *scatter;
     const RunningSpec *running;
@@ -149,6 +192,8 @@ typedef struct Spec {
 } Spec;
 
 
+/* Do copies e with the same e / (n * s) and e % s lie at even distances? How far: by variable, and k. */
+bool roll_even(const Env *const *envs, int ne, int n, int s, int64_t *by, int64_t *by_k);
 int64_t spec_items(const Spec *);               /* work-items of a kernel that works in blocks */
 /* what the scheduler thought of it, in a line. packed: it reads copies */
 const char *spec_note(const Spec *, bool packed);

@@ -1,0 +1,40 @@
+/*
+ * stage.h - the loops of a kernel as they are planned: between stage.c and roll.c.
+ */
+#ifndef HEDDLE_STAGE_H
+#define HEDDLE_STAGE_H
+
+#include "schedule.h"
+
+/* What is evaluated: the kernel's graph, or the body of a step in rows. */
+typedef struct Outside { Ref v; Form lead[MAXRANK + 1]; int nlead; } Outside;
+struct Frame {
+    const Graph *g;
+    const Place *stored, *instead; Refs made;
+    struct Frame *outer;                        /* NULL: the kernel's graph */
+    Outside *outside; int *outside_of;          /* by value: number + 1: an element of outer, at lead + index */
+    Map users;                                  /* of what is computed here: how many use it */
+    Map rows;                                   /* (value, index) -> the phase that writes it, + 1 */
+};
+typedef struct Users { int n, op; } Users;
+
+typedef struct Planner {
+    Spec *spec; const Machine *m;
+    struct Frame *fr;
+    const Store *st; int nst;
+    const Env *const *envs; int ne;             /* copies of a block; bases are variables */
+    int inner_cap;
+} Planner;
+
+Place frame_stored(const struct Frame *, Ref);  /* buf NULL: computed */
+bool frame_leaf(const struct Frame *, Ref);     /* stored, or outside */
+bool frame_chained(struct Frame *, Ref);        /* a sum used once, by an addition */
+/* 1: one element or side by side; load_far: each lane for itself */
+int loop_price(const Machine *, Form, const Atom *);
+
+/* Which copies become a loop when they are stored, or summed (want), in phase number `phase`. */
+typedef struct Copies { const Env *const *envs; int ne; int phase; } Copies;
+Rolled roll_of_stores(const Planner *, const Copies *, const int *store, int n);
+Rolled roll_of_sums(const Planner *, const Copies *, const Want *, int n);
+
+#endif
