@@ -63,6 +63,10 @@ for room in index kernel math plan prepare schedule lower compile; do
 done >"$tmp/edges"
 [ -s "$tmp/edges" ] || say "no edges between the rooms of graph/"
 tsort "$tmp/edges" >/dev/null 2>"$tmp/log" || { say "rooms in a circle"; cat "$tmp/log"; }
+# The lowering makes no choices: it reads neither prices nor limits of the machine. What it knows of vectors is that they have W lanes,
+# and of buffers that some elements around them may be read (SLACK).
+found=$(grep -nE 'Machine|->machine|target->|item_cycles|elem_cost|body_(weight|code)' "$source"/graph/lower/*.[ch])
+[ -z "$found" ] || say "the lowering reads prices: $found"
 # Private headers are for their own room, whatever its path shows besides.
 found=$(grep -rlE '"(schedule|traffic)\.h"' "$source/graph" "$source/backends" "$source/api" --include='*.[ch]' |
     grep -vE '/graph/(schedule|compile)/')

@@ -118,7 +118,8 @@ void op_element(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env
 
 void lower_reduce(
     Lower *, Frame *, const SumLoop *, const Env *const *envs, int ne, const Val *start, Val *out);
-int long_variable(const Atom *const *, int n);  /* the innermost that has a whole vector, else the innermost */
+/* the innermost that has a whole vector, else the innermost */
+int long_variable(const Atom *const *, int n);
 bool chained(Frame *, Ref v);                   /* a sum used once, by an addition */
 Val reduce_step(Lower *, int op, Dtype, Val, Val);  /* one step of a reduction op, on registers */
 Val reduce_identity(Lower *, int op, Dtype);

@@ -15,7 +15,8 @@
 typedef struct Roll {
     const Planner *p; const Copies *c;
     int n, s;
-    int64_t *by, by_k;                          /* how far from copy to copy: by atom of the environments, and k */
+    /* how far from copy to copy: by atom of the environments, and k */
+    int64_t *by, by_k;
     const Atom *lane;                           /* the variable that has the lane */
     double each, shared;                        /* instructions of a copy; those that copies share */
     bool bad;

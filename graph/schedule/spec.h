@@ -57,8 +57,8 @@ typedef struct SortPart { int64_t chunks; int pass; bool count; Place counts; } 
 
 typedef struct Want { Ref v; const Form *idx; } Want;   /* an element of a value */
 
-/* A block of environments as a loop over n of its copies, e with the same e / (n * s) and e % s; n 0: side by
- * side. `first` are evaluated before the loop: of the kernel's graph where a body's is meant and `outer`. */
+/* A block of environments as a loop over n of its copies, e with the same e / (n * s) and e % s; n 0: side
+ * by side. `first` are evaluated before the loop; outer: of the graph around the body. */
 typedef struct Leaf { Want at; bool outer; } Leaf;
 typedef struct Rolled { int n, s; Leaf *first; int nfirst; } Rolled;
 
@@ -66,8 +66,8 @@ typedef struct Rolled { int n, s; Leaf *first; int nfirst; } Rolled;
 typedef struct SumLoop { Want *want; int n, vector; Rolled roll; } SumLoop;
 typedef struct Phase { const Atom *const *ks; int nk; SumLoop *loop; int nloop; } Phase;
 typedef struct KeptRow { Want of; const Atom *const *space; int nspace; } KeptRow;
-/* Stores over one space, by number; vector: the variable that is; whole: written out. Copies: of a tile, of a
- * vector, of one element. */
+/* Stores over one space, by number; vector: the variable that is; whole: written out. Copies: of a tile, of
+ * a vector, of one element. */
 typedef struct StoreLoop { int *store; int n, vector; bool whole; Rolled roll[3]; } StoreLoop;
 
 typedef struct Stage {
@@ -181,7 +181,7 @@ typedef struct Spec {
     Stage stage[2];
     InnerSum *inner; int ninner;
     Written written;
-    bool roll_moves;                            /* SPEC_ROWS: what only moves state is a loop over the copies */
+    bool roll_moves;                            /* SPEC_ROWS: moving the state is a loop over copies */
     Share share;                                /* own shapes */
     const ScatterSpec *scatter;
     const RunningSpec *running;

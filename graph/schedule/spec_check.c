@@ -104,6 +104,51 @@ static int axes_check(const Spec *s)
     return 0;
 }
 
+static bool rolls(const Rolled *r) { return !r->n || (r->n > 1 && r->s > 0 && r->nfirst >= 0); }
+
+/* The loops of a stage store each of n things once, along variables that they have. */
+static int stage_check(const Spec *s, const Stage *g, int n)
+{
+    bool *stored = NEWS(bool, n);
+    int left = n;
+    for (int k = 0; k < g->nphase; k++)
+        for (int j = 0; j < g->phase[k].nloop; j++) {
+            const SumLoop *l = &g->phase[k].loop[j];
+            if (!l->n || l->vector >= (g->phase[k].nk ? g->phase[k].nk : 1) || !rolls(&l->roll))
+                return wrong(s, "a loop of phase %d has %d sums and the vector %d of %d", k, l->n, l->vector,
+                    g->phase[k].nk);
+        }
+    for (int k = 0; k < g->nloop; k++) {
+        const StoreLoop *l = &g->loop[k];
+        for (int j = 0; j < l->n; j++, left--) {
+            if (l->store[j] < 0 || l->store[j] >= n || stored[l->store[j]])
+                return wrong(s, "store number %d in no loop, or in several", l->store[j]);
+            stored[l->store[j]] = true;
+        }
+        for (int j = 0; j < 3; j++)
+            if (!rolls(&l->roll[j]))
+                return wrong(s, "a loop over %d copies", l->roll[j].n);
+    }
+    return left ? wrong(s, "%d stores are in no loop", left) : 0;
+}
+
+static int stages_check(const Spec *s)
+{
+    int n = 0;
+    if (s->kind == SPEC_LOOPS) {
+        for (int k = 0; k < s->nstore; k++)
+            n += type_size(&s->g->type[s->store[k].v]) > 0;
+        return s->total > 0 ? stage_check(s, &s->stage[0], n) : 0;
+    }
+    const Graph *b = s->ins->sub[0];
+    if (s->kind != SPEC_ROWS || s->total <= 0 || s->ins->region->length <= 0)
+        return 0;
+    for (int k = 0; k < b->nout; k++)
+        n += type_size(&b->type[b->out[k]]) > 0 && (k < region_nloop(s->ins->region) || s->live[k]);
+    bool bad = stage_check(s, &s->stage[0], s->factor.n) || stage_check(s, &s->stage[1], n);
+    return bad ? (int)error_code() : 0;
+}
+
 /* Shares cover what there is, and what is shared out is what the instruction has. */
 static int share_check(const Spec *s)
 {
@@ -159,6 +204,8 @@ int spec_check(const Spec *s)
     if (!suits(s))
         return wrong(s, "its kind is not that of what it computes");
     if (outer_check(s) || axes_check(s) || share_check(s))
+        return (int)error_code();
+    if (s->kind <= SPEC_ROWS && stages_check(s))
         return (int)error_code();
     if ((s->kind == SPEC_LANES || s->kind == SPEC_ROWS) && regions_check(s, s->ins))
         return (int)error_code();

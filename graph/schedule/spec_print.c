@@ -93,6 +93,91 @@ static void add_extents(Text *t, const char *word, const Atom *const *a, int n)
     text_add(t, "\n");
 }
 
+/* ==================== loops */
+
+static const char *op_of(const Graph *g, Ref v) { return g->def[v] ? optab[g->def[v]->op].name : "input"; }
+
+static void add_space(Text *t, const Atom *const *a, int n)
+{
+    for (int k = 0; k < n; k++)
+        text_add(t, "%s%lld", k ? "," : " [", (long long)atom_extent(a[k]));
+    text_add(t, n ? "]" : "");
+}
+
+static void add_rolled(Text *t, const Graph *g, const Rolled *r, const char *which)
+{
+    if (!r->n)
+        return;
+    text_add(t, ", %s%d copies a loop", which, r->n);
+    for (int k = 0; k < r->nfirst; k++)
+        text_add(t, "%s%s", k ? " " : " after ", r->first[k].outer ? "input" : op_of(g, r->first[k].at.v));
+}
+
+static void add_stage(const Stage *s, const Graph *g, const Ref *stored, Text *t)
+{
+    static const char *const part[] = { "of tiles ", "of vectors ", "of the rest " };
+    for (int k = 0; k < s->nphase; k++)
+        for (int j = 0; j < s->phase[k].nloop; j++) {
+            const SumLoop *l = &s->phase[k].loop[j];
+            text_add(t, "    phase");
+            add_space(t, s->phase[k].ks, s->phase[k].nk);
+            for (int w = 0; w < l->n; w++)
+                text_add(t, " %s", op_of(g, l->want[w].v));
+            if (l->vector >= 0 && s->phase[k].nk)
+                text_add(t, ", vector %d", l->vector);
+            add_rolled(t, g, &l->roll, "");
+            text_add(t, "\n");
+        }
+    for (int k = 0; k < s->nrow; k++) {
+        text_add(t, "    row");
+        add_space(t, s->row[k].space, s->row[k].nspace);
+        text_add(t, " %s\n", op_of(g, s->row[k].of.v));
+    }
+    for (int k = 0; k < s->nloop; k++) {
+        const StoreLoop *l = &s->loop[k];
+        text_add(t, "    stores");
+        for (int j = 0; j < l->n; j++)
+            text_add(t, " %s", op_of(g, stored[l->store[j]]));
+        if (l->whole)
+            text_add(t, ", written out");
+        else if (l->vector >= 0)
+            text_add(t, ", vector %d", l->vector);
+        for (int j = 0; j < 3; j++)
+            add_rolled(t, g, &l->roll[j], l->whole ? "" : part[j]);
+        text_add(t, "\n");
+    }
+}
+
+/* The values that a stage's stores are of, by number. */
+static const Ref *stored_of(const Spec *s, int stage)
+{
+    const Graph *b = s->ins ? s->ins->sub[0] : s->g;
+    Ref *v = NEWS(Ref, s->ins ? b->nout : s->nstore);
+    int n = 0;
+    for (int k = 0; !s->ins && k < s->nstore; k++)
+        if (type_size(&b->type[s->store[k].v]))
+            v[n++] = s->store[k].v;
+    for (int k = 0; s->ins && k < b->nout; k++)
+        if (type_size(&b->type[b->out[k]]) && (k < region_nloop(s->ins->region) || s->live[k]))
+            v[n++] = b->out[k];
+    return s->ins && !stage ? s->factor.v : v;
+}
+
+static void add_stages(const Spec *s, Text *t)
+{
+    for (int k = 0; k < 2; k++)
+        if (s->stage[k].nloop)
+            add_stage(&s->stage[k], s->ins ? s->ins->sub[0] : s->g, stored_of(s, k), t);
+    for (int k = 0; k < s->ninner; k++)
+        text_add(t, "    inside %s, vector %d\n", op_of(s->inner[k].g, s->inner[k].v), s->inner[k].vector);
+    if (s->roll_moves)
+        text_add(t, "    copies of the state a loop\n");
+    if (s->kind <= SPEC_ROWS)
+        text_add(t, "    written out: %lld elements, %lld values, %lld in bodies; vectors of sums: %d, %d\n",
+            (long long)s->written.loop, (long long)s->written.block, (long long)s->written.body,
+            s->written.sums, s->written.flight);
+}
+
 /* ==================== kernels of one instruction */
 
 static void add_share(const Spec *s, Text *t)
@@ -175,6 +260,7 @@ void spec_print(const Spec *s, bool packed, Text *t)
             s->sort->count ? "counts" : "moves");
     if (s->in_place)
         text_add(t, "    in place\n");
+    add_stages(s, t);
     add_share(s, t);
     add_regions(s, t);
     text_add(t, "    work %.3g\n", s->work);

@@ -4,8 +4,8 @@
  *
  * In:  a Spec whose outer axes and blocks are chosen. Out: its stages.
  * Sums whose index is known in front of the stores run in levels, each after those that it needs; those of
- * one level and space share a loop. What two loops over the same space need and is dear lies in a private row
- * between them. All by symbolic indices: where blocks begin is a variable.
+ * one level and space share a loop. What two loops over the same space need and is dear lies in a private
+ * row between them. All by symbolic indices: where blocks begin is a variable.
  */
 #include "stage.h"
 
@@ -634,7 +634,8 @@ void spec_stages(Spec *s)
 {
     const Machine *m = s->target->machine;
     Planner p = { .spec = s, .m = m };
-    s->written = (Written){ m->unroll, m->unroll_block, m->body_unroll, (int)m->sum_vectors, (int)m->flight };
+    s->written = (Written){ m->unroll, m->unroll_block, m->body_unroll, (int)m->sum_vectors,
+                            (int)m->flight };
     if (s->total <= 0 || s->kind > SPEC_ROWS || s->kind == SPEC_LANES)
         return;
     p.envs = block_of_item(s, &p.ne);

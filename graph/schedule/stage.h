@@ -12,7 +12,8 @@ struct Frame {
     const Graph *g;
     const Place *stored, *instead; Refs made;
     struct Frame *outer;                        /* NULL: the kernel's graph */
-    Outside *outside; int *outside_of;          /* by value: number + 1: an element of outer, at lead + index */
+    /* by value, number + 1: what is an element of outer, at lead + index */
+    Outside *outside; int *outside_of;
     Map users;                                  /* of what is computed here: how many use it */
     Map rows;                                   /* (value, index) -> the phase that writes it, + 1 */
 };
