@@ -20,7 +20,7 @@ typedef struct Dims {
     const Graph *g; const bool *force; const Machine *m;
     /* a placeholder for each dimension that is not 1 */
     int rank; const int64_t *dim; const Atom *ph[MAXRANK];
-    uint32_t dims;                              /* those dimensions */
+    uint32_t dims, small;                       /* those dimensions; of them those of a record, maybe */
     Found *found; int nfound, cap;
     uint32_t *dear; int ndear, dear_cap;        /* dimensions that each dear value met depends on */
     int count;
@@ -58,13 +58,13 @@ static Onward meet(DemandWalk *walk, Visit *x)
         return WALK_PAST;
     bool red = optab[x->i->op].element == IS_SUM, own;
     uint32_t dims = dims_in(w, x->key->deps, &own);
-    if (red || optab[x->i->op].cost >= w->m->record_dear)
+    if (w->small && (red || optab[x->i->op].cost >= w->m->record_dear))
         PUSH(w->dear, w->ndear, w->dear_cap, dims);
     visit_demands(x);
     if (red && x->tag)
         PUSH(w->found, w->nfound, w->cap, (Found){ dims, x->v, vars_of(x->ks, x->nk)->vol, own });
     x->tag = x->tag && !red;
-    return WALK_INTO;
+    return x->tag || w->small ? WALK_INTO : WALK_PAST;         /* behind a sum only what is dear matters */
 }
 
 /* Symbolic positions of the loads that an element needs; false: too many to say. */
@@ -90,7 +90,7 @@ static bool loads_unit(const Graph *g, Ref v, const Form *idx, const Atom *a)
 }
 
 /* A record: trailing dimensions of up to 8 elements in all, unrolled where they share something dear. */
-static uint32_t record_of(const Dims *w)
+static uint32_t small_dims(const Dims *w)
 {
     uint32_t small = 0;
     double vol = 1;
@@ -102,11 +102,14 @@ static uint32_t record_of(const Dims *w)
             break;
         small |= 1u << d;
     }
-    if (!small || dims_vol(w, w->dims & ~small) < (double)w->m->record_rows)
-        return 0;
+    return dims_vol(w, w->dims & ~small) < (double)w->m->record_rows ? 0 : small;
+}
+
+static uint32_t record_of(const Dims *w)
+{
     for (int k = 0; k < w->ndear; k++)
-        if (w->dear[k] && !(w->dear[k] & small))
-            return small;
+        if (w->dear[k] && !(w->dear[k] & w->small))
+            return w->small;
     return 0;
 }
 
@@ -168,6 +171,7 @@ Root *root_value(Sched *s, Ref v)
         }
     }
     s->force[v] = false;
+    w.small = small_dims(&w);
     DemandWalk all = { .g = w.g, .visit = meet, .ctx = &w };
     demand_walk(&all, v, start, true, NULL);
     s->force[v] = mine;
