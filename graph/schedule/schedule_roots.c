@@ -12,7 +12,9 @@
 
 #include <string.h>
 
-#define WALK_MAX    3000                        /* indices looked at before a value is taken as it comes */
+/* Elements looked at before a value is taken as it comes: a chain is cut after 400 to 500 instructions, so
+ * what is further away is another kernel's. */
+#define WALK_MAX    600
 
 typedef struct Found { uint32_t dims; Ref v; double space; bool own; } Found;
 
