@@ -56,6 +56,51 @@ static int check_dtypes(const Graph *g, const Target *t)
 
 /* ==================== the pipeline */
 
+static const Prepared *prepared(const Graph *, const Target *, Bounds);
+
+/* What a body of a step is: which of its inputs and results are steps' parts, which carries may stay in
+ * place. */
+static Bounds bounds_of(const Region *r, int body)
+{
+    int n = region_nloop(r);
+    if (r->kind == SCAN)
+        return (Bounds){ true, r->ncap + n, n, r->length, r->ncap, n };
+    return r->kind == WHILE && body ? (Bounds){ .body = true, .first_carry = r->ncap, .ncarry = n } :
+                                      (Bounds){ .body = true };
+}
+
+static const Prepared *const *bodies_of(const Ins *i, const Target *t)
+{
+    const Prepared **body = NEWS(const Prepared *, i->nsub);
+    for (int k = 0; k < i->nsub && !error_pending(); k++)
+        body[k] = prepared(i->sub[k], t, bounds_of(i->region, k));
+    return body;
+}
+
+/* A graph rewritten, verified and shown, then the bodies of its steps. NULL after an error. */
+static const Prepared *prepared(const Graph *g, const Target *t, Bounds b)
+{
+    Prepared *p = NEW(Prepared);
+    p->g = prepare(g, t), p->bounds = b;
+    if (error_pending() || (check_stage("prepared") && prepared_check(p->g)))
+        return NULL;
+    p->g = prepare_seal(p->g, t, &b);           /* copies of accumulators are no errors from here on */
+    if (error_pending())
+        return NULL;
+    if (dump_wanted("prepared")) {
+        Text text = { 0 };
+        graph_print(p->g, &text);
+        dump_text("prepared", &text);
+    }
+    p->body = NEWS(const Prepared *const *, p->g->nval);
+    for (int n = 0; n < p->g->nins; n++) {
+        const Ins *i = p->g->ins[n];
+        if (i->op == OP_region && region_run(i->region, i->nin, i->nsub, i->sub, t) == RUN_STEPS)
+            p->body[i->out] = bodies_of(i, t);
+    }
+    return error_pending() ? NULL : p;
+}
+
 static Kernel *lower_step(const Step *st)
 {
     Loc was = loc_set(st->loc);
@@ -87,7 +132,8 @@ Plan *plan_schedule(const Graph *g, const Target *target)
     form_open();
     sets_open();
     elem_open();
-    Plan *p = schedule_graph(g, t, "", (Bounds){ 0 });
+    const Prepared *q = prepared(g, t, (Bounds){ 0 });
+    Plan *p = q ? schedule_graph(q, t, "") : NULL;
     if (p) {
         join_plan(p, t->machine);
         lower_plan(p);

@@ -17,6 +17,12 @@ typedef struct Bounds { bool body; int first_x, first_y; int64_t steps; int firs
 typedef enum RegionRun { RUN_LANES, RUN_ROWS, RUN_STEPS, RUN_MATRIX } RegionRun;
 RegionRun region_run(const Region *, int nin, int nsub, Graph *const *sub, const Target *);
 
+/* A program, or a body of a step, ready to be scheduled; with the bodies of its own steps, likewise. */
+typedef struct Prepared {
+    const Graph *g; Bounds bounds;
+    const struct Prepared *const **body;        /* by first result of a step, by number; NULL: it is no step */
+} Prepared;
+
 /* a program or the body of a loop of kernels; NULL after an error */
 Graph *prepare(const Graph *, const Target *);
 int prepared_check(const Graph *);              /* 0, or an error: something has no kernel of its own */

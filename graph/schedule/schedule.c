@@ -321,7 +321,6 @@ static void bind_step(Sched *s, Step *st, const Ins *i)
 static void step_of(Sched *s, const char *name, const Ins *i)
 {
     const Region *r = i->region;
-    int nc = region_nloop(r);
     Step st = { .kind = r->kind == SCAN ? S_LOOP :
             r->kind == WHILE            ? S_WHILE :
                                           S_BRANCH,
@@ -335,13 +334,8 @@ static void step_of(Sched *s, const char *name, const Ins *i)
         .loc = i->loc,
         .note = name };
     for (int k = 0; k < i->nsub; k++) {
-        Bounds b = { .body = true };
-        if (r->kind == SCAN)
-            b = (Bounds){ true, r->ncap + nc, nc, r->length, r->ncap, nc };
-        else if (r->kind == WHILE && k)
-            b = (Bounds){ .body = true, .first_carry = r->ncap, .ncarry = nc };
-        Plan *p = st.body[k] = schedule_graph(i->sub[k], s->target, arena_text("%s_%d", name, k), b);
-        if (!p)
+        const Prepared *body = s->prepared->body[i->out][k];
+        if (!(st.body[k] = schedule_graph(body, s->target, arena_text("%s_%d", name, k))))
             return;
     }
     bind_step(s, &st, i);
@@ -420,29 +414,12 @@ static void emit_group(Sched *s, const Group *g, int n)
         kernel_of(s, arena_text("%sk%d", s->prefix, n), g);
 }
 
-/* The graph rewritten, shown and verified. NULL after an error. */
-static const Graph *prepared(const Graph *g, const Target *t, const Bounds *b)
+Plan *schedule_graph(const Prepared *p, const Target *t, const char *prefix)
 {
-    const Graph *p = prepare(g, t);
-    if (p && !error_pending() && check_stage("prepared") && prepared_check(p))
-        return NULL;
-    if (p)
-        p = prepare_seal(p, t, b);              /* copies of accumulators are no errors from here on */
-    if (p && !error_pending() && dump_wanted("prepared")) {
-        Text text = { 0 };
-        graph_print(p, &text);
-        dump_text("prepared", &text);
-    }
-    return error_pending() ? NULL : p;
-}
-
-Plan *schedule_graph(const Graph *g0, const Target *t, const char *prefix, Bounds b)
-{
-    const Graph *g = prepared(g0, t, &b);
-    if (!g)
-        return NULL;
+    const Graph *g = p->g;
     int n = g->nval, ngroup;
     Sched s = { .g = g,
+        .prepared = p,
         .target = t,
         .plan = NEW(Plan),
         .prefix = *prefix ? arena_text("%s_", prefix) : "",
@@ -456,8 +433,8 @@ Plan *schedule_graph(const Graph *g0, const Target *t, const char *prefix, Bound
         .instead = NEWS(Place, n) };
     s.plan->narg = g->nin;
     s.plan->nresult = g->nout;
-    place_inputs(&s, b);
-    place_results(&s, b);
+    place_inputs(&s, p->bounds);
+    place_results(&s, p->bounds);
     if (decide_all(&s))
         return NULL;
     place_roots(&s);

@@ -28,7 +28,7 @@ typedef struct Root {
 } Root;
 
 typedef struct Sched {
-    const Graph *g;
+    const Graph *g; const Prepared *prepared;
     const Target *target;
     Plan *plan;
     const char *prefix;                         /* of kernel names */
@@ -65,6 +65,6 @@ Buffer *schedule_buffer(Sched *, SlotKind, Dtype, int64_t size, const char *name
 
 /* small kernels that follow one another become one (join.c) */
 void join_plan(Plan *, const Machine *);
-Plan *schedule_graph(const Graph *, const Target *, const char *prefix, Bounds);
+Plan *schedule_graph(const Prepared *, const Target *, const char *prefix);
 
 #endif

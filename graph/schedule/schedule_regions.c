@@ -214,10 +214,11 @@ Root *root_ins(Sched *s, const Ins *i)
         return root_steps(s, i);
     if (i->op != OP_region)
         return root_own(s, i);
+    if (s->prepared->body[i->out])
+        return root_steps(s, i);
     switch (region_run(i->region, i->nin, i->nsub, i->sub, s->target)) {
     case RUN_LANES: return root_lanes(s, i, false);
     case RUN_ROWS: return root_lanes(s, i, true);
-    case RUN_STEPS: return root_steps(s, i);
     default:
         error_set(E_INTERNAL, "a region of kind %d with lanes was not rewritten before scheduling",
             i->region->kind);
