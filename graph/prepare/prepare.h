@@ -20,7 +20,7 @@ RegionRun region_run(const Region *, int nin, int nsub, Graph *const *sub, const
 /* A program, or a body of a step, ready to be scheduled; with the bodies of its own steps, likewise. */
 typedef struct Prepared {
     const Graph *g; Bounds bounds;
-    const struct Prepared *const **body;        /* by first result of a step, by number; NULL: it is no step */
+    const struct Prepared *const **body;        /* by first result, by number; NULL: it is no step */
 } Prepared;
 
 /* a program or the body of a loop of kernels; NULL after an error */
