@@ -628,6 +628,15 @@ Exec *compile_again(const Exec *, Device *);
 void cost_add(hd_cost_info *, const Exec *);
 /* mesh: NULL, or the one that arguments lie over. kept_drop it. */
 Program *program_of(hd_fn *, hd_array *const *args, int n, Device *, const hd_mesh *mesh);
+/* ==================== warm.c: plans on the disk */
+typedef struct WarmKey { char what[8]; uint64_t hash[2]; } WarmKey;
+bool warm_key(WarmKey *, const Graph *, const Target *);       /* false: not to be looked for */
+Plan *warm_plan(const WarmKey *);               /* NULL: there is none */
+void warm_keep(const WarmKey *, const Plan *);
+extern _Atomic uint64_t plans_read;             /* so far, for tests */
+
+/* The same, when its code is compiled. */
+Program *program_with_code(hd_fn *, hd_array *const *args, int n, Device *, const hd_mesh *mesh);
 Device *device_of_thread(void);                 /* the default; NULL after an error */
 
 /* as hd_print has it (print.c). 0, or a code */

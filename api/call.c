@@ -448,7 +448,7 @@ static int compiled(hd_fn *f, hd_array *const *args, int nargs, hd_cost_info *co
     Call c;
     const hd_mesh *mesh;
     Device *d = call_begin(&c, f, args, nargs) ? NULL : device_for(&c, &mesh);
-    Program *p = d ? program_of(f, c.args, c.n, d, mesh) : NULL;
+    Program *p = d ? program_with_code(f, c.args, c.n, d, mesh) : NULL;
     call_end(&c);
     if (!p)
         return (int)error_code();

@@ -109,6 +109,44 @@ static Plan *planned(const Graph *g, const Target *t)
     return p;
 }
 
+/* This thread asks for code, not for results. */
+static _Thread_local bool code_now;
+
+/* Of a plan that another process has made, if all its code is there. */
+static Exec *warm_code(Device *d, const WarmKey *key)
+{
+    phase_begin(PHASE_SCHEDULE);
+    Plan *p = warm_plan(key);
+    phase_begin(PHASE_COMPILE);
+    Exec *e = p ? d->backend->again(d, p) : NULL;
+    if (e)
+        e->plan = p;
+    return e;
+}
+
+static Exec *planned_code(const Graph *g, Device *d, bool later)
+{
+    const Target target = { .device = d->info.name, .machine = &d->info.machine, .f64 = d->info.has_f64,
+        .i64 = d->info.has_i64, .f16 = d->info.has_f16, .no_library = d->info.no_library,
+        .max_alloc = (int64_t)d->info.max_alloc };
+    WarmKey key;
+    phase_begin(PHASE_SCHEDULE);
+    bool warm = later && d->backend->again && warm_key(&key, g, &target);
+    Exec *e = warm ? warm_code(d, &key) : NULL;
+    if (e || error_pending())
+        return e;
+    Plan *p = planned(g, &target);
+    if (!p)
+        return NULL;
+    phase_begin(PHASE_COMPILE);
+    if ((e = (later && !code_now && d->backend->begin ? d->backend->begin : d->backend->build)(d, p)))
+        e->plan = p;
+    if (e && warm)
+        warm_keep(&key, p);
+    return e;
+}
+
+/* What shards run together is whole from the beginning. */
 static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
 {
     Exec *e = NULL;
@@ -118,18 +156,8 @@ static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
         phase_begin(PHASE_COMPILE);
         if ((e = d->backend->build_graph(d, g)))
             e->graph = g;
-    } else {
-        Target target = { .device = d->info.name, .machine = &d->info.machine, .f64 = d->info.has_f64,
-                          .i64 = d->info.has_i64, .f16 = d->info.has_f16, .no_library = d->info.no_library,
-                          .max_alloc = (int64_t)d->info.max_alloc };
-        Plan *p = planned(g, &target);
-        if (!p)
-            return NULL;
-        phase_begin(PHASE_COMPILE);
-        if ((e = d->backend->build(d, p)))
-            e->plan = p;
+    } else if ((e = planned_code(g, d, effects && !shard)))
         process_watch_exit();
-    }
     phase_begin(PHASE_OTHER);
     if (e)
         dump_code(e);
@@ -157,7 +185,12 @@ Exec *compile_again(const Exec *like, Device *d)
 
 /* ==================== programs */
 
-typedef struct Wanted { hd_array *const *args; int n; const Device *device; const hd_mesh *mesh; } Wanted;
+typedef struct Wanted {
+    hd_array *const *args;
+    int n;
+    const Device *device;
+    const hd_mesh *mesh;
+} Wanted;
 
 /* Do the leaves lie over the mesh as its inputs do, from the k-th on? Returns the next; -1: no. */
 static int lie_like(const hd_array *a, const Program *p, int k)
@@ -278,12 +311,24 @@ static Program *make(hd_fn *f, hd_array *const *args, int n, Device *d, const hd
     Arena *saved = arena_use(a);
     int e = build(p, t, args, n);
     arena_use(saved);
-    if (!e && !error_pending())                 /* pending: memory ended, and what was made is not whole */
+    if (!e && !error_pending()) /* pending: memory ended, and what was made is not whole */
         return p;
     program_free(&p->kept);
     if (!error_pending())
         error_set(
             E_INTERNAL, "%s: %s could not build the program and gave no reason", fn_name(f), d->info.name);
+    return NULL;
+}
+
+Program *program_with_code(hd_fn *f, hd_array *const *args, int n, Device *d, const hd_mesh *mesh)
+{
+    bool before = code_now;
+    code_now = true;
+    Program *p = program_of(f, args, n, d, mesh);
+    code_now = before;
+    if (!p || !p->exec || !d->backend->finish || !d->backend->finish(p->exec))
+        return p;
+    kept_drop(&p->kept);
     return NULL;
 }
 

@@ -2,6 +2,7 @@
  * device_api.c - devices as the program sees them: names and facts.
  */
 #include "api.h"
+#include "progress.h"
 #include "ranks.h"
 #include <string.h>
 
@@ -80,3 +81,5 @@ int hd_device(int i, hd_device_info *info)
     };
     return 0;
 }
+
+void hd_on_progress(hd_progress *f, void *user) { progress_to(f, user); }

@@ -52,6 +52,11 @@ typedef struct Backend {
     bool (*ready)(Mem *);
     const void *(*map)(Mem *);                  /* host view without a copy, or NULL */
     Exec *(*build)(Device *, Plan *);           /* NULL after an error. The plan's arena outlives the Exec */
+    /* The same, but it may run before its code is there; NULL: build. finish waits for that. */
+    Exec *(*begin)(Device *, Plan *);
+    /* From a plan that was kept (plan_unpack), if all its code is there; NULL: it is not, or an error. */
+    Exec *(*again)(Device *, Plan *);
+    int (*finish)(Exec *);
     Exec *(*build_graph)(Device *, const Graph *);      /* instead of build: the host reference */
     /* Enqueues. in: borrowed; out: gets new memories, each with a reference for the caller. */
     int (*run)(Exec *, int nin, Mem *const *in, int nout, Mem **out);

@@ -6,6 +6,7 @@
  * first used. A missing loader or driver means no devices of that kind and a sentence of advice, never a
  * failure.
  */
+#include "jobs.h"
 #include "ranks.h"
 
 #include <ctype.h>
@@ -76,6 +77,7 @@ void devices_forked(void)
 {
     static Backend left[sizeof backends / sizeof *backends];
     pthread_mutex_init(&list.lock, NULL);
+    jobs_forked();
     for (size_t b = 0; b < sizeof backends / sizeof *backends; b++)
         left[b] = (Backend){ .kind = backends[b]->kind,
             .open = gone_open,

@@ -7,22 +7,18 @@
  *      that race.
  * A third opinion for tests, beside the host, which knows no plans, and drivers, which forgive much. It is
  * in no list: who names it gets it (`--device kernel`, HEDDLE_DEVICE=kernel). It plans for a processor, or
- * for what HEDDLE_MACHINE says. Memory is the host's. A temporary has an allocation of its own, so that an
- * overrun meets nobody else.
+ * for what HEDDLE_MACHINE says. Memory is the host's.
  */
 #include "backend.h"
 #include "graph.h"
-#include "replay.h"
-#include "run.h"
+#include "reading.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct ReaderExec {
     Exec exec;
-    Frame *frame;
-    void **owned; int nowned, cap;              /* temporaries */
-    pthread_mutex_t lock;                       /* they serve one run at a time */
+    Reading *reading;
 } ReaderExec;
 
 /* ==================== memory: the host's */
@@ -31,32 +27,19 @@ static int alloc(Device *d, size_t n, Mem **m) { return host_backend.alloc(d, n,
 static void release(Mem *m) { host_backend.release(m); }
 static int put(Mem *m, size_t at, const void *p, size_t n) { return host_backend.write(m, at, p, n); }
 static int get(Mem *m, size_t at, void *p, size_t n) { return host_backend.read(m, at, p, n); }
-static int wait_for(Mem *m) { (void)m; return 0; }
-static bool ready(Mem *m) { (void)m; return true; }
+static int wait_for(Mem *m)
+{
+    (void)m;
+    return 0;
+}
+static bool ready(Mem *m)
+{
+    (void)m;
+    return true;
+}
 static const void *map(Mem *m) { return host_backend.map(m); }
 
 static Spot spot(Mem *m) { return (Spot){ (void *)(uintptr_t)host_backend.map(m), 0 }; }
-static char *bytes_at(Spot s) { return (char *)s.buffer + s.at; }
-
-static Spot place(void *x, const Slot *s)
-{
-    ReaderExec *e = x;
-    if (s->kind == SLOT_CONST && s->data)
-        return (Spot){ (void *)(uintptr_t)s->data, 0 };
-    if (e->nowned == e->cap) {
-        int cap = e->cap ? 2 * e->cap : 16;
-        void **p = realloc(e->owned, (size_t)cap * sizeof *p);
-        if (!p)
-            return error_set(E_NOMEM, "no memory for a program"), (Spot){ NULL, 0 };
-        e->owned = p, e->cap = cap;
-    }
-    void *p = malloc(s->bytes + 16);
-    if (!p)
-        return error_set(E_NOMEM, "no memory for a program"), (Spot){ NULL, 0 };
-    memset(p, 0xA5, s->bytes);                  /* nothing may depend on what is there */
-    return (Spot){ e->owned[e->nowned++] = p, 0 };
-}
-
 /* ==================== running */
 
 /* A function of f64, as the host has it. */
@@ -69,83 +52,22 @@ static void call(int op, int n, const double *x, double *out)
     optab[op].rules->eval(&i, types, in, &t, z);
 }
 
-static int launch(void *x, const Frame *f, const Kernel *k, int64_t step)
-{
-    (void)x;
-    void **param = calloc((size_t)k->nparam + 1, sizeof *param);
-    if (!param)
-        return error_set(E_NOMEM, "no memory for a launch");
-    for (int n = 0; n < k->nparam; n++)
-        param[n] = bytes_at(f->mem[k->param[n]->slot]);
-    int e = k_run(k, &(KLaunch){ param, step, call });
-    free(param);
-    return e;
-}
-
-static int copy(void *x, Spot from, Spot to, size_t n)
-{
-    (void)x;
-    if (n)
-        memmove(bytes_at(to), bytes_at(from), n);
-    return 0;
-}
-
-static int fetch(void *x, Spot from, void *out, size_t n)
-{
-    (void)x;
-    if (n)
-        memcpy(out, bytes_at(from), n);
-    return 0;
-}
-
-static int store(void *x, Spot to, const void *p, size_t n)
-{
-    (void)x;
-    if (n)
-        memcpy(bytes_at(to), p, n);
-    return 0;
-}
-
-static int settled(void *x) { (void)x; return 0; }
-static const void *seen(void *x, Spot s) { (void)x; return bytes_at(s); }
-
-static void away(void *x, bool is)
-{
-    ReaderExec *e = x;
-    if (is)
-        pthread_mutex_unlock(&e->lock);
-    else
-        pthread_mutex_lock(&e->lock);
-}
-
 static int run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
 {
-    static const Replay steps = { launch, copy, fetch, store, settled, seen, away };
-    ReaderExec *e = (ReaderExec *)exec;
     (void)nin;
-    if (replay_outputs(exec->plan, exec->device, in, nout, out)) {
+    int e = replay_outputs(exec->plan, exec->device, in, nout, out);
+    e = e ? e : reading_run(((ReaderExec *)exec)->reading, in, out, spot);
+    if (e)
         replay_forget(nout, out);
-        return (int)error_code();
-    }
-    pthread_mutex_lock(&e->lock);
-    int code = replay(&steps, exec->device, e, e->frame, in, out, spot);
-    pthread_mutex_unlock(&e->lock);
-    if (code)
-        replay_forget(nout, out);
-    return code;
+    return e;
 }
 
 /* ==================== programs and the device */
 
 static void drop(Exec *exec)
 {
-    ReaderExec *e = (ReaderExec *)exec;
-    replay_frame_drop(e->frame);
-    for (int k = 0; k < e->nowned; k++)
-        free(e->owned[k]);
-    free(e->owned);
-    pthread_mutex_destroy(&e->lock);
-    free(e);
+    reading_drop(((ReaderExec *)exec)->reading);
+    free(exec);
 }
 
 static Exec *build(Device *d, Plan *p)
@@ -153,9 +75,8 @@ static Exec *build(Device *d, Plan *p)
     ReaderExec *e = calloc(1, sizeof *e);
     if (!e)
         return error_set(E_NOMEM, "no memory for a program"), NULL;
-    pthread_mutex_init(&e->lock, NULL);
     e->exec.device = d, e->exec.plan = p;
-    if (!(e->frame = replay_frame(p, d, place, e)))
+    if (!(e->reading = reading_new(p, d, call)))
         return drop(&e->exec), NULL;
     return &e->exec;
 }

@@ -1,191 +1,53 @@
 /*
- * exec.c - executables: a plan compiled into one OpenCL program, and its replay.
+ * exec.c - executables: a plan with compiled code (code.c), and its replay.
  *
  * In:  Plan, then memories.   Out: memories that are being computed.
- * One program an executable, since every program costs about 20 ms. All commands of an executable go to one
+ * All commands of an executable go to one
  * in-order queue, chosen by the work in the plan; so its arena of temporaries is used by one call after the
  * other, and calls in flight need no copy of it. Enqueueing is locked, because a kernel's arguments are
  * state.
  */
+#include "jobs.h"
 #include "opencl.h"
 #include "opencl_c.h"
-#include "replay.h"
+#include "reading.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct Arguments { cl_mem *mem; int n; } Arguments;
+typedef struct Arguments {
+    cl_mem *mem;
+    int n;
+} Arguments;
 
 typedef struct OclExec {
     Exec base;
     Plan *plan;
     Frame *top;
     int queue;
-    cl_program program;
-    cl_kernel *kernel; int nkernel;             /* by Kernel.id */
+    OclCode code;
+    Reading *reading; /* tier 0, until the code is there; NULL: it is, or must be */
+    _Atomic bool compiled; /* it has kernels, a frame and all that they need */
+    Kernel **list;
+    cl_kernel *kernel;
+    int nkernel; /* by Kernel.id, as is list */
     /* by Kernel.id: what is set, as long as no more memories were destroyed */
-    Arguments *set; unsigned destroyed;
-    cl_mem *owned; int nowned, owned_cap;       /* everything to release */
-    cl_mem arena;                               /* temporaries; NULL: an allocation each */
-    uint64_t key[2];
-    bool tried;                                 /* it came from the disk, and nobody has seen it run */
-    char *source;
+    Arguments *set;
+    unsigned destroyed;
+    cl_mem *owned;
+    int nowned, owned_cap; /* everything to release */
+    cl_mem arena; /* temporaries; NULL: an allocation each */
+    bool tried; /* some came from the disk, and nobody has seen it run */
     pthread_mutex_t lock;
 } OclExec;
 
 typedef struct Call {
     OclExec *e;
     OclQueue *queue;
-    uint64_t first, last;                       /* the numbers of its commands; 0: none yet */
+    uint64_t first, last; /* the numbers of its commands; 0: none yet */
 } Call;
 
 /* ---- building the program ---- */
-
-static const char *options(const OclDevice *d)
-{
-    return d->exact_division ? "-cl-std=CL1.2 -cl-fp32-correctly-rounded-divide-sqrt" : "-cl-std=CL1.2";
-}
-
-static int build_failed(OclExec *x, OclDevice *d, cl_int e)
-{
-    size_t n = 0;
-    char *log = NULL;
-    if (x->program &&
-        ocl.clGetProgramBuildInfo(x->program, d->id[x->queue], CL_PROGRAM_BUILD_LOG, 0, NULL, &n) ==
-            CL_SUCCESS &&
-        (log = calloc(1, n + 1)) != NULL)
-        ocl.clGetProgramBuildInfo(x->program, d->id[x->queue], CL_PROGRAM_BUILD_LOG, n, log, NULL);
-    int code = error_set(E_INTERNAL, "%s: the kernel compiler refused a program (%s): %.800s",
-        d->base.info.name, ocl_error(e), log ? log : "");
-    free(log);
-    return code;
-}
-
-/* What the driver takes may still end the process when it first runs, so it is marked as being tried until
- * then. */
-static bool from_cache(OclExec *x, OclDevice *d)
-{
-    void *data;
-    size_t n;
-    cl_int status = CL_SUCCESS, e;
-    if (!cache_try(x->key, sizeof x->key, &data, &n, &x->tried))
-        return false;
-    const unsigned char *binary = data;
-    x->program = ocl.clCreateProgramWithBinary(d->context, 1, &d->id[x->queue], &n, &binary, &status, &e);
-    free(data);
-    e = e == CL_SUCCESS ? status : e;
-    if (e == CL_SUCCESS)
-        e = ocl.clBuildProgram(x->program, 1, &d->id[x->queue], options(d), NULL, NULL);
-    return e == CL_SUCCESS;
-}
-
-/* The binary of a program that is built for one device of its context. Drivers list it at the place of that
- * device, or first: it is the one that is not empty. *n: its bytes; free() it. NULL: there is none. */
-static void *binary_of(cl_program p, size_t *n)
-{
-    cl_uint devices = 0;
-    size_t sizes[IN_CONTEXT] = { 0 };
-    unsigned char *part[IN_CONTEXT] = { NULL };
-    int own = -1;
-    if (ocl.clGetProgramInfo(p, CL_PROGRAM_NUM_DEVICES, sizeof devices, &devices, NULL) != CL_SUCCESS ||
-        devices > IN_CONTEXT ||
-        ocl.clGetProgramInfo(p, CL_PROGRAM_BINARY_SIZES, devices * sizeof *sizes, sizes, NULL) != CL_SUCCESS)
-        return NULL;
-    for (int i = 0; i < (int)devices; i++)
-        if (sizes[i] && own >= 0)
-            return NULL;
-        else if (sizes[i])
-            own = i;
-    if (own < 0 || (part[own] = malloc(sizes[own])) == NULL)
-        return NULL;
-    unsigned char *mine = part[own];
-    *n = sizes[own];
-    if (ocl.clGetProgramInfo(p, CL_PROGRAM_BINARIES, devices * sizeof *part, part, NULL) == CL_SUCCESS)
-        return mine;
-    free(mine);
-    return NULL;
-}
-
-/* Asking for the binary makes drivers compile that would do so when a kernel first runs. */
-static void to_cache(OclExec *x)
-{
-    size_t n;
-    void *binary = binary_of(x->program, &n);
-    if (binary)
-        cache_put(x->key, sizeof x->key, binary, n);
-    free(binary);
-}
-
-static int from_source(OclExec *x, OclDevice *d)
-{
-    const char *s = x->source;
-    cl_int e;
-    x->program = ocl.clCreateProgramWithSource(d->context, 1, &s, NULL, &e);
-    if (e == CL_SUCCESS)
-        e = ocl.clBuildProgram(x->program, 1, &d->id[x->queue], options(d), NULL, NULL);
-    return e == CL_SUCCESS ? 0 : build_failed(x, d, e);
-}
-
-static cl_int make_kernels(OclExec *x, Kernel **list)
-{
-    cl_int e = CL_SUCCESS;
-    for (int k = 0; k < x->nkernel && e == CL_SUCCESS; k++)
-        x->kernel[k] = ocl.clCreateKernel(x->program, list[k]->name, &e);
-    return e;
-}
-
-static void unmake(OclExec *x)
-{
-    for (int k = 0; x->kernel && k < x->nkernel; k++) {
-        if (x->kernel[k])
-            ocl.clReleaseKernel(x->kernel[k]);
-        x->kernel[k] = NULL;
-    }
-    if (x->program)
-        ocl.clReleaseProgram(x->program);
-    x->program = NULL;
-}
-
-typedef struct Make { OclExec *x; Kernel **list; } Make;
-
-/* A binary that is refused, another driver's or a damaged one, is built again. */
-static int make_program(void *make)
-{
-    OclExec *x = ((Make *)make)->x;
-    OclDevice *d = (OclDevice *)x->base.device;
-    Kernel **list = ((Make *)make)->list;
-    if (from_cache(x, d) && make_kernels(x, list) == CL_SUCCESS)
-        return 0;
-    if (x->program)
-        cache_drop(x->key, sizeof x->key);
-    x->tried = false;
-    unmake(x);
-    if (from_source(x, d))
-        return error_code();
-    to_cache(x);
-    cl_int e = make_kernels(x, list);
-    return e == CL_SUCCESS ? 0 : ocl_fail(d, e, "a kernel");
-}
-
-static int build_program(OclExec *x, Kernel **list)
-{
-    OclDevice *d = (OclDevice *)x->base.device;
-    Text t = { 0 };
-    text_add(&t, "heddle 0.1.0|%s|%d|%s|", d->key, x->queue, options(d));
-    size_t head = t.n;
-    const OpenclCaps caps = { .f64 = d->base.info.has_f64, .one_item = true, .cache = d->cache };
-    /* a text with holes */
-    if (opencl_c_print((const Kernel *const *)list, x->nkernel, &caps, &t) || error_pending())
-        return text_free(&t), error_code();
-    if (check_stage("opencl") && opencl_c_check(t.s + head, (const Kernel *const *)list, x->nkernel))
-        return text_free(&t), error_code();
-    x->key[0] = hash_bytes(t.s, t.n, 1);
-    x->key[1] = hash_bytes(t.s, t.n, 2);
-    x->source = strdup(t.s + head);
-    text_free(&t);
-    Make m = { x, list };
-    return x->source ? deep_call(make_program, &m) : error_set(E_NOMEM, "no memory for a program's text");
-}
 
 /* ---- memory that stays ---- */
 
@@ -254,18 +116,8 @@ static int queue_for(const OclDevice *d, const Plan *p)
         0;
 }
 
-Exec *ocl_build(Device *dev, Plan *p)
+static int make_room(OclExec *x, Kernel **list)
 {
-    OclDevice *d = (OclDevice *)dev;
-    OclExec *x = calloc(1, sizeof *x);
-    Kernel **list;
-    if (!x)
-        return error_set(E_NOMEM, "no memory for a program"), NULL;
-    pthread_mutex_init(&x->lock, NULL);
-    x->base.device = dev;
-    x->plan = p;
-    x->queue = queue_for(d, p);
-    plan_code(p, &list, &x->nkernel);
     x->kernel = calloc((size_t)x->nkernel + 1, sizeof *x->kernel);
     x->set = calloc((size_t)x->nkernel + 1, sizeof *x->set);
     for (int k = 0; x->set && k < x->nkernel; k++) {
@@ -273,22 +125,104 @@ Exec *ocl_build(Device *dev, Plan *p)
         if (!x->set[k].mem)
             error_set(E_NOMEM, "no memory for a program");
     }
-    if (!x->kernel || !x->set || error_pending())
+    if (!x->kernel || !x->set)
         error_set(E_NOMEM, "no memory for a program");
-    else if (!x->nkernel || !build_program(x, list)) {
-        if (p->bytes && p->bytes + 2 * SLACK_BYTES + d->align < dev->info.max_alloc &&
-            !check_wanted("buffers")) {
-            cl_int e;
-            x->arena = ocl_memory(d, p->bytes + SLACK_BYTES, &e);
-            if (e != CL_SUCCESS)
-                x->arena = NULL, ocl_fail(d, e, "temporary memory of a program");
-        }
-        if (!error_pending())
-            x->top = replay_frame(p, dev, place, x);
+    return (int)error_code();
+}
+
+/* With the code there, and the lock held where others may see it: kernels, and memory that stays. */
+static int complete(OclExec *x)
+{
+    OclDevice *d = (OclDevice *)x->base.device;
+    const Plan *p = x->plan;
+    cl_int e = CL_SUCCESS;
+    for (int k = 0; k < x->nkernel && e == CL_SUCCESS; k++)
+        x->kernel[k] = x->kernel[k] ? x->kernel[k] : ocl_code_kernel(&x->code, k, x->list[k], &e);
+    if (e != CL_SUCCESS)
+        return ocl_fail(d, e, "a kernel");
+    x->tried = ocl_code_tried(&x->code);
+    if (!x->arena && p->bytes && p->bytes + 2 * SLACK_BYTES + d->align < d->base.info.max_alloc &&
+        !check_wanted("buffers")) {
+        x->arena = ocl_memory(d, p->bytes + SLACK_BYTES, &e);
+        if (e != CL_SUCCESS)
+            return x->arena = NULL, ocl_fail(d, e, "temporary memory of a program");
     }
-    if (!error_pending())
+    x->top = x->top ? x->top : replay_frame(p, &d->base, place, x);
+    if (x->top && dump_wanted("time"))
+        ocl_code_tell(&x->code, x->list);
+    x->compiled = x->top != NULL;
+    return x->top ? 0 : (int)error_code();
+}
+
+/* Until its code is there, or to see whether it is. 0, OCL_NOT_YET, or an error. */
+static int come_to_code(OclExec *x, bool wait)
+{
+    if (x->compiled)
+        return 0;
+    int e = ocl_code_finish(&x->code, wait);
+    if (e)
+        return e;
+    pthread_mutex_lock(&x->lock);
+    e = x->compiled ? 0 : complete(x);
+    pthread_mutex_unlock(&x->lock);
+    return e;
+}
+
+int ocl_finish(Exec *exec) { return come_to_code((OclExec *)exec, true); }
+
+/* Reading gives the same bits where the device rounds as the standard says. */
+static bool may_read(const OclDevice *d, const Plan *p)
+{
+    return d->one_compiler && d->exact_division && jobs_possible() && tier0_fits(p);
+}
+
+static OclExec *exec_new(Device *dev, Plan *p)
+{
+    OclExec *x = calloc(1, sizeof *x);
+    if (!x)
+        return error_set(E_NOMEM, "no memory for a program"), NULL;
+    pthread_mutex_init(&x->lock, NULL);
+    x->base.device = dev;
+    x->plan = p;
+    x->queue = queue_for((OclDevice *)dev, p);
+    plan_code(p, &x->list, &x->nkernel);
+    make_room(x, x->list);
+    return x;
+}
+
+static Exec *start(Device *dev, Plan *p, bool wait)
+{
+    OclDevice *d = (OclDevice *)dev;
+    OclExec *x = exec_new(dev, p);
+    wait = wait || !may_read(d, p);
+    int e = (int)error_code();
+    e = e ? e : ocl_code_open(&x->code, d, x->queue, x->list, x->nkernel, wait);
+    e = e ? e : come_to_code(x, wait);
+    if (e == OCL_NOT_YET && dump_wanted("time"))
+        fprintf(stderr, "---- time tier 0: %d kernels are read while they are compiled\n", x->nkernel);
+    if (e == OCL_NOT_YET)
+        e = (x->reading = reading_new(p, dev, NULL)) ? 0 : (int)error_code();
+    if (!e && !error_pending())
         return &x->base;
-    ocl_drop(&x->base);
+    if (x)
+        ocl_drop(&x->base);
+    return NULL;
+}
+
+Exec *ocl_build(Device *d, Plan *p) { return start(d, p, true); }
+Exec *ocl_begin(Device *d, Plan *p) { return start(d, p, false); }
+
+Exec *ocl_again(Device *dev, Plan *p)
+{
+    OclExec *x = exec_new(dev, p);
+    int e = (int)error_code();
+    e = e ? e : ocl_code_find(&x->code, (OclDevice *)dev, x->queue, x->list, x->nkernel);
+    /* code that another program of this process is waiting for is not there */
+    e = e ? e : come_to_code(x, false);
+    if (!e && !error_pending())
+        return &x->base;
+    if (x)
+        ocl_drop(&x->base);
     return NULL;
 }
 
@@ -296,7 +230,7 @@ Exec *ocl_build(Device *dev, Plan *p)
 static void worked(OclExec *x)
 {
     if (x->tried)
-        cache_worked(x->key, sizeof x->key);
+        ocl_code_worked(&x->code);
     x->tried = false;
 }
 
@@ -304,27 +238,32 @@ void ocl_drop(Exec *exec)
 {
     OclExec *x = (OclExec *)exec;
     worked(x);
-    unmake(x);
+    for (int k = 0; x->kernel && k < x->nkernel; k++)
+        if (x->kernel[k])
+            ocl.clReleaseKernel(x->kernel[k]);
+    ocl_code_drop(&x->code);
     for (int k = 0; x->set && k < x->nkernel; k++)
         free(x->set[k].mem);
     free(x->set);
     replay_frame_drop(x->top);
+    reading_drop(x->reading);
     for (int i = 0; i < x->nowned; i++)
         ocl.clReleaseMemObject(x->owned[i]);
     if (x->arena)
         ocl.clReleaseMemObject(x->arena);
     free(x->owned);
     free(x->kernel);
-    free(x->source);
     pthread_mutex_destroy(&x->lock);
     free(x);
 }
 
 int ocl_code(Exec *exec, Text *t)
 {
-    const char *s = ((OclExec *)exec)->source;
-    text_add(t, "%s", s ? s : "");
-    return 0;
+    const OpenclCaps caps = ocl_caps((OclDevice *)exec->device);
+    Kernel **list;
+    int n;
+    plan_code(exec->plan, &list, &n);
+    return opencl_c_print((const Kernel *const *)list, n, &caps, t);
 }
 
 /* ---- running ---- */
@@ -376,7 +315,7 @@ static int copy(void *call, Spot from, Spot to, size_t bytes)
 static int settle(void *call)
 {
     Call *c = call;
-    uint64_t newest = ocl_newest(c->queue);     /* what computes an argument, too */
+    uint64_t newest = ocl_newest(c->queue); /* what computes an argument, too */
     cl_int e = newest ? ocl_wait_for(c->queue, newest) : CL_SUCCESS;
     if (e == CL_SUCCESS && c->last)
         e = ocl_outcome(c->queue, c->first, c->last);
@@ -395,7 +334,11 @@ static int fetch(void *call, Spot from, void *out, size_t bytes)
                              ocl_fail((OclDevice *)c->e->base.device, e, "reading a condition");
 }
 
-static const void *seen(void *call, Spot at) { (void)call, (void)at; return NULL; }
+static const void *seen(void *call, Spot at)
+{
+    (void)call, (void)at;
+    return NULL;
+}
 
 static int store(void *call, Spot to, const void *bytes, size_t n)
 {
@@ -478,11 +421,25 @@ static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
     return e;
 }
 
+/* A call of tier 0. Whatever goes wrong, the device is to say. */
+static bool read_through(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
+{
+    if (!x->reading || come_to_code(x, false) != OCL_NOT_YET)
+        return false;
+    if (!tier0_run(x->reading, nin, in, nout, out))
+        return true;
+    error_clear();
+    return false;
+}
+
 int ocl_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
 {
     OclExec *x = (OclExec *)exec;
     OclDevice *d = (OclDevice *)exec->device;
     int e = replay_outputs(x->plan, exec->device, in, nout, out);
+    if (!e && !x->compiled && read_through(x, nin, in, nout, out))
+        return 0;
+    e = e ? e : come_to_code(x, true);
     if (!e && x->plan->nstep)
         e = may_begin(x, nin, in, nout, out);
     if (!e && x->plan->nstep) {

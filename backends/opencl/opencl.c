@@ -298,6 +298,10 @@ static cl_int describe(OclDevice *d, cl_platform_id platform)
         ocl.clGetPlatformInfo(platform, CL_PLATFORM_NAME, n, name, NULL) != CL_SUCCESS)
         name[0] = 0;
     snprintf(i->driver, sizeof i->driver, "%.63s %.60s", name, driver);
+    d->one_compiler = !strcmp(name, "Portable Computing Language");
+    for (int q = 0; q < d->nqueue; q++)
+        copy_text(d->id[q], CL_DEVICE_NAME, d->name[q], sizeof d->name[q]);
+    snprintf(d->version, sizeof d->version, "%s", driver);
     if (d->nqueue > 1)
         snprintf(i->notes, sizeof i->notes, "small programs run in the caller's thread");
     cl_int e = ask_limits(d);
@@ -355,7 +359,7 @@ static void close_device(Device *dev)
     for (int q = 0; q < d->nqueue; q++)
         ocl_queue_close(&d->queue[q]);
     leave_context(d->context);
-    pthread_mutex_destroy(&d->quick);
+    pthread_mutex_destroy(&d->quick), pthread_mutex_destroy(&d->code);
     free(d);
 }
 
@@ -380,7 +384,7 @@ static Device *open_device(int index)
     OclDevice *d = calloc(1, sizeof *d);
     if (!d)
         return error_set(E_NOMEM, "no memory for a device"), NULL;
-    pthread_mutex_init(&d->quick, NULL);
+    pthread_mutex_init(&d->quick, NULL), pthread_mutex_init(&d->code, NULL);
     d->base.backend = &opencl_backend;
     d->nqueue = found.d[index].nid;
     memcpy(d->id, found.d[index].id, sizeof d->id);
@@ -409,6 +413,9 @@ const Backend opencl_backend = {
     .ready = ocl_ready,
     .map = no_map,
     .build = ocl_build,
+    .begin = ocl_begin,
+    .again = ocl_again,
+    .finish = ocl_finish,
     .run = ocl_run,
     .drop = ocl_drop,
     .code = ocl_code,

@@ -101,6 +101,7 @@ typedef struct Kernel {
     bool wide_index;
     double work;                                /* rough cycles, all work-items */
     int id;                                     /* the executor's number for it */
+    uint64_t code[2];                           /* of its plain text: the same for the same code */
     struct KBuild *build;                       /* tables of the builder */
 } Kernel;
 

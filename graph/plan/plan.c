@@ -238,6 +238,15 @@ void plan_kernels(const Plan *p, Kernel ***list, int *n)
 
 typedef struct Hash2 { uint64_t h[2]; } Hash2;
 
+static void code_of(Kernel *k)
+{
+    Text t = { 0 };
+    k_dump_plain(k, &t);
+    for (int i = 0; i < 2; i++)
+        k->code[i] = hash_bytes(t.s, t.n, 1 + (uint64_t)i);
+    text_free(&t);
+}
+
 /* Kernels of the same text are one: a long chain that was cut repeats itself. */
 void plan_code(const Plan *p, Kernel ***list, int *n)
 {
@@ -251,10 +260,9 @@ void plan_code(const Plan *p, Kernel ***list, int *n)
     *list = NEWS(Kernel *, count);
     *n = 0;
     for (int k = 0; k < count; k++) {
-        Text t = { 0 };
-        k_dump_plain(all[k], &t);
-        const Hash2 h = { { hash_bytes(t.s, t.n, 1), hash_bytes(t.s, t.n, 2) } };
-        text_free(&t);
+        if (all[k]->nins)                       /* else it was read back, and has nothing but its code */
+            code_of(all[k]);
+        const Hash2 h = { { all[k]->code[0], all[k]->code[1] } };
         int at = (int)(h.h[0] % (uint64_t)slots);
         while (open[at] && memcmp(&key[at], &h, sizeof h))
             at = (at + 1) % slots;

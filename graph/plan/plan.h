@@ -84,7 +84,12 @@ void plan_print(const Plan *, Text *);
 /* 0, or an error: something is read before it is there, or shares its place ... */
 int plan_check(const Plan *);
 void plan_kernels(const Plan *, Kernel ***list, int *n);        /* all of them, bodies included, in order */
-/* those that differ; numbers all of them by it (Kernel.id) */
+/* those that differ; numbers all of them by it (Kernel.id), and says what their code is (Kernel.code) */
 void plan_code(const Plan *, Kernel ***list, int *n);
+
+/* plan_keep.c: as bytes, free() them; NULL: not what calls functions of the user's, or exchanges something.
+ * Codes of kernels are known (plan_code). Read back, kernels have no instructions. NULL: damaged. */
+void *plan_pack(const Plan *, size_t *n);
+Plan *plan_unpack(const void *, size_t n);
 
 #endif

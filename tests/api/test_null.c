@@ -91,6 +91,7 @@ typedef void Ending(void *payload);
 static void ended(void *payload) { (void)payload; }
 KIND(CALLBACK, hd_callback *, call_back, NULL)
 KIND(ENDING, Ending *, ended, NULL)
+KIND(PROGRESS, hd_progress *, NULL)
 typedef void Op(void);
 KIND(OPS, Op *, NULL)
 enum { N_CODE = 2 };

@@ -1,0 +1,184 @@
+/*
+ * test_warm.c - a second process: plans and code are on the disk, so nothing is scheduled and nothing is
+ * compiled, and the bits are the same; what is damaged, or of another build, is made again.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "suite.h"
+
+enum { N = 40 };
+extern _Atomic uint64_t plans_read; /* api.h, which hides what users write */
+
+/* ==================== programs of all kinds of steps */
+
+static hd straight(hd x) { return hd_add(hd_sin(x), hd_mul(hd_exp(hd_neg(x)), hd_cumsum(x, 0))); }
+static hd row(hd c, hd x) { return hd_tanh(hd_add(hd_matmul(hd_outer(c, c), x), c)); }
+static hd step(hd c, hd x)
+{
+    hd y = row(c, x);
+    return hd_tuple(y, hd_sum(y));
+}
+static hd loop(hd x) { return hd_nth(hd_scan(step, x, hd_outer(x, x)), 0); }
+static hd slope_of(hd x) { return hd_sum(loop(x)); }
+static hd slope(hd x) { return hd_apply(hd_grad(slope_of), x); }
+static hd below(hd x) { return hd_lt(hd_sum(x), hd_c(1000)); }
+static hd twice(hd x) { return hd_add(hd_mul(x, hd_c(2)), hd_c(1)); }
+static hd often(hd x) { return hd_while(below, twice, x); }
+static hd chosen(hd x) { return hd_cond(hd_gt(hd_sum(x), hd_c(0)), loop, twice, x); }
+static hd constant(hd x)
+{
+    float v[N];
+    for (int k = 0; k < N; k++)
+        v[k] = 1.f / (float)(k + 3);
+    hd_array *a = hd_array_new(HD_F32, HD_INTS(N), v, NULL);
+    hd y = hd_sort(hd_mul(x, hd_const(a)), 0);
+    hd_drop(a);
+    return y;
+}
+
+static hd (*const program[])(hd) = { straight, loop, slope, often, chosen, constant };
+enum { PROGRAMS = sizeof program / sizeof *program };
+
+typedef struct Result {
+    float v[PROGRAMS][N];
+    int failed;
+    uint64_t read;
+    char error[300];
+} Result;
+
+static Result run(void)
+{
+    static Result r;
+    float v[N];
+    for (int k = 0; k < N; k++)
+        v[k] = (float)sin(k * .9) + .1f;
+    memset(&r, 0, sizeof r);
+    for (int p = 0; p < PROGRAMS; p++) {
+        hd_array *x = hd_array_new(HD_F32, HD_INTS(N), v, NULL), *y = NULL;
+        hd_fn *f = HD_FN(program[p]);
+        if (hd_call(f, &y, x) || hd_read(y, r.v[p], N))
+            r.failed++, snprintf(r.error, sizeof r.error, "%s", hd_error());
+        hd_drop(x), hd_drop(y);
+    }
+    r.read = plans_read;
+    return r;
+}
+
+/* In a process of its own. */
+static Result process(const char *fault)
+{
+    Result r = { .failed = 99 };
+    int to[2];
+    ck_assert(!pipe(to));
+    pid_t child = fork();
+    if (child == 0) {
+        if (fault)
+            setenv("HEDDLE_FAULT", fault, 1);
+        r = run();
+        _exit(write(to[1], &r, sizeof r) == sizeof r ? 0 : 1);
+    }
+    close(to[1]);
+    for (size_t n = 0; n < sizeof r;) {
+        ssize_t k = read(to[0], (char *)&r + n, sizeof r - n);
+        if (k <= 0)
+            break;
+        n += (size_t)k;
+    }
+    close(to[0]);
+    waitpid(child, NULL, 0);
+    ck_assert_msg(!r.failed, "%d failed: %s", r.failed, r.error);
+    return r;
+}
+
+static char file[300];
+
+static void folder(void)
+{
+    char name[200];
+    const char *tmp = getenv("TMPDIR");
+    snprintf(name, sizeof name, "%.150s/heddle-warm-XXXXXX", tmp ? tmp : "/tmp");
+    ck_assert(mkdtemp(name) != NULL);
+    snprintf(file, sizeof file, "%s/programs.db", name);
+    setenv("HEDDLE_CACHE", file, 1);
+}
+
+static void no_folder(void)
+{
+    char command[400];
+    snprintf(command, sizeof command, "rm -rf \"$(dirname '%s')\"", file);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void sql(const char *text)
+{
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(file, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 10000);
+    ck_assert_int_eq(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* ==================== */
+
+START_TEST(second)
+{
+    Result first = process(NULL), next;
+    ck_assert_uint_eq(first.read, 0);
+    next = process("opencl:clCreateProgramWithSource:1+");
+    ck_assert_uint_eq(next.read, PROGRAMS);
+    ck_assert(!memcmp(first.v, next.v, sizeof first.v));
+}
+END_TEST
+
+/* Code that is gone is compiled again, from a plan that is made again. */
+START_TEST(code_gone)
+{
+    Result first = process(NULL);
+    sql("delete from program2 where substr(key, 1, 7) = cast('cl-unit' as blob)");
+    Result next = process(NULL);
+    ck_assert(!memcmp(first.v, next.v, sizeof first.v));
+    ck_assert_uint_eq(process("opencl:clCreateProgramWithSource:1+").read, PROGRAMS);
+}
+END_TEST
+
+START_TEST(plans_gone)
+{
+    Result first = process(NULL);
+    sql("delete from program2 where substr(key, 1, 5) = cast('plan1' as blob)");
+    Result next = process("opencl:clCreateProgramWithSource:1+");
+    ck_assert_uint_eq(next.read, 0);
+    ck_assert(!memcmp(first.v, next.v, sizeof first.v));
+}
+END_TEST
+
+static bool device_there(void)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(there("opencl:0") ? 0 : 1);
+    waitpid(child, &status, 0);
+    return status == 0;
+}
+
+int main(void)
+{
+    setenv("HEDDLE_DEVICE", "opencl:0", 1);
+    if (!device_there())
+        return printf("no OpenCL device\n"), 77;
+    Suite *suite = suite_create("warm");
+    TCase *t = suite_case(suite);
+    tcase_add_checked_fixture(t, folder, no_folder);
+    tcase_add_test(t, second);
+    tcase_add_test(t, code_gone);
+    tcase_add_test(t, plans_gone);
+    SRunner *r = srunner_create(suite);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
