@@ -358,6 +358,25 @@ Ref Accum(Ref acc, Ref x);
 Ref AccumSlice(Ref acc, Ref u, Ref starts, Ints xb);
 void Barrier(const Ref *x, int n, Ref *out);
 
+/* Stacks of matrices: the last two axes are rows and columns (matrix.c, ops/linalg*.c). */
+int64_t matrix_rows(Ref);
+int64_t matrix_columns(Ref);
+Ref Turned(Ref);                                /* rows and columns change places */
+Ref Matmul(Ref, Ref);
+Ref MatrixPart(Ref, int64_t row, int64_t rows, int64_t column, int64_t columns);
+Ref MatrixPad(Ref, int64_t above, int64_t below, int64_t left, int64_t right);  /* with zeros */
+Ref Tril(Ref, int64_t diagonal);               /* zeros above that diagonal; 0: the main one, 1: above it */
+Ref Triu(Ref, int64_t diagonal);               /* zeros below it */
+Ref IdentityLike(Ref);
+Ref Mirrored(Ref);                              /* symmetric, with this lower triangle */
+Ref Diagonal(Ref);
+Ref Along(Ref v, Ref x, bool rows);             /* v, an element for each column (or row) of x, broadcast */
+/* How a triangular matrix A meets its unknown. Plain: A x = b, A upper. */
+enum { TRI_RIGHT = 1, TRI_LOWER = 2, TRI_TRANSPOSE = 4, TRI_UNIT = 8 };
+Ref TriangularSolve(Ref a, Ref b, int how);
+Ref Cholesky(Ref);
+void Qr(Ref, bool full, Ref *qr);               /* q, r */
+
 /* ==================== passes over graphs */
 
 /* dead code gone; renumbered from the results in operand order */

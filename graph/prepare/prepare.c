@@ -567,6 +567,9 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
         else
             again(i, x, out);
         return;
+    case OP_cholesky: case OP_triangular_solve: case OP_qr:
+        prepare_linalg(i, x, out, target, whole);
+        return;
     case OP_region:
         if (split)
             prepare_region(i, x, out, target);

@@ -32,6 +32,13 @@ static void all_axes(Factors *f, const Ins *i, const Graph *g, Ints but)
             along(f, i, g, d);
 }
 
+/* Matrices are whole; their leading axes are one and the same in all operands and results. */
+static void stack_factors(Factors *f, const Ins *i, const Graph *g)
+{
+    for (int d = 0; d < g->type[i->in[0]].rank - 2; d++)
+        along(f, i, g, d);
+}
+
 /* One that axis a of operand j has, and axis b of the result. */
 static void pair(Factors *f, int j, int a, int b)
 {
@@ -251,6 +258,11 @@ Factors factors_of(const Ins *i, const Graph *g)
     case OP_concat:
     case OP_reverse:
         all_axes(&f, i, g, ins_ints(i, 0));
+        break;
+    case OP_cholesky:
+    case OP_triangular_solve:
+    case OP_qr:
+        stack_factors(&f, i, g);
         break;
     case OP_argmax: case OP_argmin: reduce_factors(&f, i, g); break;
     case OP_top_k: all_axes(&f, i, g, ints_one(g->type[i->out].rank - 1)); break;

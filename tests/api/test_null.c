@@ -147,6 +147,9 @@ KIND(SORT, const hd_sort_opts *, &(const hd_sort_opts){ 0 }, NULL, &(const hd_so
 KIND(MESH, const hd_mesh *, NULL, NULL)
 KIND(PUT, const hd_put_opts *, &(const hd_put_opts){ 0 }, NULL, &(const hd_put_opts){ .axis = 77 },
     &(const hd_put_opts){ .axis = INT_MIN })
+KIND(QR, const hd_qr_opts *, &(const hd_qr_opts){ 0 }, NULL, &(const hd_qr_opts){ .full = true })
+KIND(TRIANGULAR, const hd_triangular_opts *, &(const hd_triangular_opts){ 0 }, NULL,
+    &(const hd_triangular_opts){ .right = true, .upper = true })
 KIND(TAKE, const hd_take_opts *, &(const hd_take_opts){ 0 }, NULL,
     &(const hd_take_opts){ .mode = (enum hd_mode)99 }, &(const hd_take_opts){ .mode = (enum hd_mode) - 1 },
     &(const hd_take_opts){ .fill = { 77, 7 } })

@@ -15,6 +15,7 @@ typedef struct GoldenRow { const char *op; GoldenFn *f; } GoldenRow;
 
 /* The program for an op, or NULL and what is missing. Each file of programs has one table. */
 GoldenFn *golden_ops(const char *op, const json_t *attrs, const char **missing);
+GoldenFn *golden_linalg(const char *op);
 GoldenFn *golden_random(const char *op, const json_t *attrs, const char **missing);
 GoldenFn *golden_programs(const char *op, const json_t *attrs, const char **missing);
 

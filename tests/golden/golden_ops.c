@@ -557,5 +557,6 @@ GoldenFn *golden_ops(const char *op, const json_t *attrs, const char **missing)
             *missing = "complex numbers";
         return *missing ? NULL : f;
     }
-    return golden_row(rows, op);
+    f = golden_row(rows, op);
+    return f ? f : golden_linalg(op);
 }

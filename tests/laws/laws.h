@@ -54,6 +54,8 @@ typedef struct Law {
     uint32_t forward;                           /* 1 << variant: those where reverse mode is an error */
     /* bounds for f32 (16-bit floats follow) and f64; 0: the same bits */
     double ulp, ulp64;
+    /* f32 on the host, where a case is several ops; 0: it rounds once */
+    double ulp_host;
     double lo[3], hi[3];                        /* operands for difference quotients; 0, 0: -2 .. 2 */
     double step, tolerance;                     /* of the quotients; 0: 1e-5, 1e-6 */
     double (*scale)(double x, double want);     /* an ULP of what, where the result is a small difference */

@@ -492,6 +492,7 @@ static void make_threefry(Op op, Dtype dt, int variant)
  * u64 of f64, with the interval where difference quotients are taken. */
 #define SAME(ts)                .make = elementwise, .variants = 4, .dtypes = ts, .quotients = 2
 #define FUN(u, u64, l, h)       SAME(FLOATS), .ulp = u, .ulp64 = u64, .lo = { l }, .hi = { h }
+#define MATRICES                (1 << DT_F32 | 1 << DT_F64)
 #define MAKE(f, n, ts)          .make = make_##f, .variants = n, .dtypes = ts
 
 const Law law_table[OP_COUNT] = {
@@ -605,6 +606,9 @@ const Law law_table[OP_COUNT] = {
     [OP_gather] = { MAKE(gather, 2, MOVED) },
     [OP_scatter] = { MAKE(scatter, 3, MOVED), .quotients = 2 | 4 },
     [OP_sort] = { MAKE(sort, 4, MOVED), .quotients = 7 },
+    [OP_cholesky] = { MAKE(cholesky, 3, MATRICES), .ulp = 60, .ulp64 = 60, .scale = of_one },
+    [OP_triangular_solve] = { MAKE(triangular_solve, 3, MATRICES), .ulp = 60, .ulp64 = 60, .scale = of_one },
+    [OP_qr] = { MAKE(qr, 3, MATRICES), .quotients = 3, .ulp = 60, .ulp64 = 60, .scale = of_one },
     [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
     [OP_threefry] = { MAKE(threefry, 2, 1 << DT_U32) },
     [OP_gamma_draw] = { MAKE(gamma_draw, 2, FLOATS), .quotients = 4 },

@@ -15,5 +15,9 @@ void make_meet(Op op, Dtype dt, int variant);
 void make_callback(Op op, Dtype dt, int variant);
 void make_effect(Op op, Dtype dt, int variant);
 void make_region(Op op, Dtype dt, int variant);
+void make_cholesky(Op op, Dtype dt, int variant);
+void make_triangular_solve(Op op, Dtype dt, int variant);
+void make_qr(Op op, Dtype dt, int variant);
+double of_one(double x, double want);           /* a scale: an ULP of 1, or of what is larger */
 
 #endif

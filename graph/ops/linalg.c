@@ -1,0 +1,285 @@
+/*
+ * linalg.c - cholesky, triangular_solve: of stacks of matrices, in the last two axes.
+ *
+ * Host evaluation is the textbook's loop in the widest numbers there are. Derivatives are those of JAX:
+ * Murray, "Differentiation of the Cholesky decomposition", and Giles, "An extended collection of matrix
+ * derivative results".
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "linalg.h"
+
+/* ==================== what all factorisations share */
+
+int matrix_check(Op op, const Type *t, bool square)
+{
+    const char *name = optab[op].name;
+    if (t->dt == DT_C64 || t->dt == DT_C128)
+        return error_set(E_DTYPE,
+            "%s: %s: matrices of complex numbers are not factorised yet; [[re, -im], [im, re]] acts like one",
+            name, type_text(t));
+    if (t->dt != DT_F32 && t->dt != DT_F64)
+        return error_set(E_DTYPE, "%s: %s: matrices are factorised in f32 or f64; convert with hd_cast",
+            name, type_text(t));
+    if (t->rank < 2)
+        return error_set(E_SHAPE, "%s: %s is no matrix: rows and columns are the last two axes; reshape it",
+            name, type_text(t));
+    if (square && t->dim[t->rank - 1] != t->dim[t->rank - 2])
+        return error_set(E_SHAPE, "%s: the matrices of %s are not square: %lld rows and %lld columns", name,
+            type_text(t), (long long)t->dim[t->rank - 2], (long long)t->dim[t->rank - 1]);
+    return 0;
+}
+
+Type matrix_type(const Type *stack, Dtype dt, int64_t rows, int64_t columns)
+{
+    Type t = *stack;
+    t.dt = dt;
+    t.dim[t.rank - 2] = rows, t.dim[t.rank - 1] = columns;
+    return t;
+}
+
+Type vector_type(const Type *stack, Dtype dt, int64_t n)
+{
+    Type t = *stack;
+    t.dt = dt;
+    t.dim[--t.rank] = 0;
+    t.dim[t.rank - 1] = n;
+    return t;
+}
+
+Stack stack_of(const Type *t)
+{
+    Stack s = { 1, t->dim[t->rank - 2], t->dim[t->rank - 1] };
+    for (int d = 0; d < t->rank - 2; d++)
+        s.count *= t->dim[d];
+    return s;
+}
+
+void real_load(const Type *t, const void *from, int64_t k, int64_t n, Real *to)
+{
+    size_t size = dtype_size((Dtype)t->dt);
+    for (int64_t j = 0; j < n; j++)
+        to[j] = dtype_load_f((Dtype)t->dt, (const char *)from + (size_t)(k * n + j) * size);
+}
+
+void real_store(const Type *t, void *to, int64_t k, int64_t n, const Real *from)
+{
+    size_t size = dtype_size((Dtype)t->dt);
+    for (int64_t j = 0; j < n; j++) {
+        void *p = (char *)to + (size_t)(k * n + j) * size;
+        if (dtype_float((Dtype)t->dt))
+            dtype_store_f((Dtype)t->dt, p, (double)from[j]);
+        else
+            dtype_store_i((Dtype)t->dt, p, (int64_t)from[j]);
+    }
+}
+
+enum { MOST = 4 };                              /* operands, and results, of a factorisation */
+
+int stack_eval(MatrixEval *f, const Ins *i, const Type *const *t, const void *const *in, const Type *u,
+    void *const *out)
+{
+    Stack s[MOST];
+    Real *x[MOST] = { 0 }, *y[MOST] = { 0 };
+    int64_t nx[MOST] = { 0 }, ny[MOST] = { 0 };
+    bool ok = true;
+    int64_t count = stack_of(t[0]).count;
+    for (int k = 0; k < i->nin; k++) {
+        s[k] = t[k]->rank >= 2 ? stack_of(t[k]) : (Stack){ 0 };
+        nx[k] = count ? type_size(t[k]) / count : 0;
+        ok = ok && (x[k] = ops_temp((size_t)nx[k], sizeof(Real)));
+    }
+    for (int k = 0; k < i->nout; k++) {
+        ny[k] = count ? type_size(&u[k]) / count : 0;
+        ok = ok && (y[k] = ops_temp((size_t)ny[k], sizeof(Real)));
+    }
+    for (int64_t at = 0; ok && at < count; at++) {
+        for (int k = 0; k < i->nin; k++)
+            real_load(t[k], in[k], at, nx[k], x[k]);
+        f(i, s, x, y);
+        for (int k = 0; k < i->nout; k++)
+            real_store(&u[k], out[k], at, ny[k], y[k]);
+    }
+    for (int k = 0; k < MOST; k++)
+        free(x[k]), free(y[k]);
+    return (int)error_code();
+}
+
+/* ==================== cholesky */
+
+static int cholesky_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+{
+    (void)nin;
+    int e = ops_attrs(op, attr, nattr, 0, NULL);
+    if (e || (e = matrix_check(op, t[0], true)))
+        return e;
+    *out = *t[0];
+    return 0;
+}
+
+Ref Cholesky(Ref a) { return emit(OP_cholesky, 1, &a, NULL); }
+
+/* dL = L phi(L^-1 dA L^-T), where phi is the lower triangle with half of the diagonal. */
+static void cholesky_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
+{
+    (void)i, (void)x;
+    Ref s = TriangularSolve(z[0], Mirrored(t[0]), TRI_RIGHT | TRI_LOWER | TRI_TRANSPOSE);
+    s = TriangularSolve(z[0], s, TRI_LOWER);
+    Ref half = Add(Like(z[0], 1), IdentityLike(z[0]));
+    tz[0] = Matmul(z[0], Div(Tril(s, 0), half));
+}
+
+static void cholesky_one(const Ins *i, const Stack *s, Real *const *in, Real *const *out)
+{
+    (void)i;
+    int64_t n = s->rows;
+    const Real *a = in[0];
+    Real *l = out[0];
+    bool good = true;
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t r = 0; r < n; r++) {
+            Real v = r < j ? 0 : a[r * n + j];
+            for (int64_t k = 0; k < j && r >= j; k++)
+                v -= l[r * n + k] * l[j * n + k];
+            good = good && (r != j || v > 0);
+            l[r * n + j] = r < j ? 0 : r == j ? sqrtl(v) : v / l[j * n + j];
+        }
+    for (int64_t k = 0; k < n * n && !good; k++)
+        l[k] = k % n > k / n ? 0 : NAN;
+}
+
+static int cholesky_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+{
+    return stack_eval(cholesky_one, i, t, in, u, out);
+}
+
+const Rules rules_cholesky = { cholesky_infer, cholesky_jvp, NULL, ops_batch_again, cholesky_eval };
+
+/* ==================== triangular_solve */
+
+static int how_of(const Ins *i)
+{
+    int how = 0;
+    for (int k = 0; k < 4; k++)
+        how |= ins_int(i, k) ? 1 << k : 0;
+    return how;
+}
+
+Ref TriangularSolve(Ref a, Ref b, int how)
+{
+    return emit(OP_triangular_solve, 2, (const Ref[]){ a, b },
+        ATTR(1, how & 1, 1, how >> 1 & 1, 1, how >> 2 & 1, 1, how >> 3 & 1));
+}
+
+/* Of a stack and of what it meets: one dtype, the same leading axes, and sizes that fit. */
+static int meets(Op op, const Type *a, const Type *b, bool right)
+{
+    const char *name = optab[op].name;
+    if (a->dt != b->dt)
+        return error_set(E_DTYPE, "%s: the dtypes differ: %s and %s; convert one", name, type_text(a),
+            type_text(b));
+    if (b->rank != a->rank || memcmp(a->dim, b->dim, sizeof *a->dim * (size_t)(a->rank - 2)))
+        return error_set(E_SHAPE, "%s: %s and %s are not stacks of as many matrices; broadcast one", name,
+            type_text(a), type_text(b));
+    if (b->dim[b->rank - (right ? 1 : 2)] != a->dim[a->rank - 1])
+        return error_set(E_SHAPE, "%s: %s has %lld unknowns and %s has %lld %s", name, type_text(a),
+            (long long)a->dim[a->rank - 1], type_text(b), (long long)b->dim[b->rank - (right ? 1 : 2)],
+            right ? "columns" : "rows");
+    return 0;
+}
+
+static int triangular_solve_infer(
+    Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
+{
+    (void)nin;
+    Ints a[4];
+    int e = ops_attrs(op, attr, nattr, 4, a);
+    if (e || (e = matrix_check(op, t[0], true)) || (e = meets(op, t[0], t[1], a[0].v[0])))
+        return e;
+    for (int k = 0; k < 4; k++)
+        if (a[k].v[0] != 0 && a[k].v[0] != 1)
+            return error_set(E_INVAL, "triangular_solve: right, lower, transpose and unit are 0 or 1");
+    *out = *t[1];
+    return 0;
+}
+
+/* A x = b: dx = A^-1 (db - dA x), where of dA counts what is read of A. */
+static void triangular_solve_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
+{
+    int how = how_of(i);
+    Ref d = t[1];
+    if (t[0]) {
+        int unit = how & TRI_UNIT ? 1 : 0;
+        Ref da = how & TRI_LOWER ? Tril(t[0], -unit) : Triu(t[0], unit);
+        da = how & TRI_TRANSPOSE ? Turned(da) : da;
+        Ref p = Neg(how & TRI_RIGHT ? Matmul(z[0], da) : Matmul(da, z[0]));
+        d = d ? Add(d, p) : p;
+    }
+    tz[0] = TriangularSolve(x[0], d, how);
+}
+
+static void triangular_solve_transpose(const Ins *i, const Ref *ct, Cts *cts)
+{
+    ct_add(cts, i->in[1], TriangularSolve(i->in[0], ct[0], how_of(i) ^ TRI_TRANSPOSE));
+}
+
+/* One matrix for all lanes: theirs are more right-hand sides. lanes, rows, columns -> rows, lanes columns */
+static void triangular_solve_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+{
+    int r = typ(x[1])->rank, axis = how_of(i) & TRI_RIGHT ? r - 3 : r - 2;
+    if (s[0] != SHARED || !type_size(typ(x[1]))) {
+        ops_batch_again(i, x, s, ax, out, so);
+        return;
+    }
+    Ref b = MoveAxis(x[1], 0, axis);
+    Type t = *typ(b);
+    Ints shape = { 0 };
+    for (int d = 0; d < r; d++)
+        if (d == axis + 1)
+            shape.v[shape.n - 1] *= t.dim[d];
+        else
+            shape.v[shape.n++] = t.dim[d];
+    b = TriangularSolve(x[0], Reshape(b, shape), how_of(i));
+    out[0] = b ? MoveAxis(Reshape(b, type_shape(&t)), axis, 0) : 0;
+    so[0] = STACKED;
+}
+
+/* Substitution, for each right-hand side: A(r, c) is at a[r rs + c cs], x(r) at x[r step]. */
+static void substitute(const Real *a, int64_t n, int64_t rs, int64_t cs, bool lower, bool unit, Real *x,
+    int64_t step)
+{
+    for (int64_t k = 0; k < n; k++) {
+        int64_t r = lower ? k : n - 1 - k;
+        Real v = x[r * step];
+        for (int64_t j = 0; j < k; j++) {
+            int64_t c = lower ? j : n - 1 - j;
+            v -= a[r * rs + c * cs] * x[c * step];
+        }
+        x[r * step] = unit ? v : v / a[r * rs + r * cs];
+    }
+}
+
+/* x A = b is A' x' = b': the unknowns of a side are a row of x. */
+static void triangular_solve_one(const Ins *i, const Stack *s, Real *const *in, Real *const *out)
+{
+    int how = how_of(i);
+    bool right = how & TRI_RIGHT, turned = right != !!(how & TRI_TRANSPOSE);
+    int64_t n = s[0].rows, sides = right ? s[1].rows : s[1].columns;
+    memcpy(out[0], in[1], sizeof(Real) * (size_t)(n * sides));
+    for (int64_t k = 0; k < sides; k++)
+        substitute(in[0], n, turned ? 1 : n, turned ? n : 1, !(how & TRI_LOWER) == turned, how & TRI_UNIT,
+            out[0] + (right ? k * n : k), right ? 1 : sides);
+}
+
+static int triangular_solve_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+{
+    return stack_eval(triangular_solve_one, i, t, in, u, out);
+}
+
+const Rules rules_triangular_solve = { triangular_solve_infer, triangular_solve_jvp,
+    triangular_solve_transpose, triangular_solve_batch, triangular_solve_eval };

@@ -1,0 +1,60 @@
+/*
+ * linalg_blocks.c - large matrices in two halves, each of which is an op again: products do most of the
+ * work.
+ *
+ * The first half is a power of two of leaves, so that halves of halves are alike and their kernels are
+ * compiled once.
+ */
+#include "linalg.h"
+
+#include <math.h>
+
+/* Where a matrix of n is cut. */
+static int64_t half_of(int64_t n, int64_t leaf)
+{
+    int64_t h = leaf;
+    while (2 * h < n)
+        h *= 2;
+    return h;
+}
+
+static Ref joined(Ref x, Ref y, bool rows)
+{
+    return x && y ? Concat((const Ref[]){ x, y }, 2, typ(x)->rank - (rows ? 2 : 1)) : 0;
+}
+
+/* L11 L11' = A11, L21 L11' = A21, L22 L22' = A22 - L21 L21'. */
+void cholesky_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+{
+    int64_t n = matrix_rows(x[0]), h = half_of(n, leaf), r = n - h;
+    (void)i;
+    Ref a11 = MatrixPart(x[0], 0, h, 0, h), a21 = MatrixPart(x[0], h, r, 0, h);
+    Ref l11 = Cholesky(a11), l21 = TriangularSolve(l11, a21, TRI_RIGHT | TRI_LOWER | TRI_TRANSPOSE);
+    Ref l22 = Cholesky(Sub(MatrixPart(x[0], h, r, h, r), Matmul(l21, Turned(l21))));
+    Ref l = joined(MatrixPad(l11, 0, 0, 0, r), joined(l21, l22, false), true);
+    if (!l)
+        return;
+    Ref last = MatrixPart(l, n - 1, 1, n - 1, 1), bad = Ne(last, last);
+    Ints stack = { typ(l)->rank - 2, { 0 } }, dims = stack;
+    for (int d = 0; d < stack.n; d++)
+        stack.v[d] = typ(l)->dim[d], dims.v[d] = d;
+    bad = Broadcast(Reshape(bad, stack), type_shape(typ(l)), dims);
+    out[0] = Tril(Select(bad, Like(l, NAN), l), 0);
+}
+
+/* A11 x1 = b1, A22 x2 = b2 - A21 x1; or the other way round. */
+void triangular_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+{
+    int64_t n = matrix_rows(x[0]), h = half_of(n, leaf), m = matrix_columns(x[1]);
+    int how = how_solved(i);
+    bool turned = how & TRI_TRANSPOSE, lower = !(how & TRI_LOWER) == turned;
+    int64_t at[2] = { lower ? 0 : h, lower ? h : 0 }, size[2] = { lower ? h : n - h, lower ? n - h : h };
+    Ref off = turned ? Turned(MatrixPart(x[0], at[0], size[0], at[1], size[1]))
+                     : MatrixPart(x[0], at[1], size[1], at[0], size[0]);
+    Ref y[2], b = MatrixPart(x[1], at[0], size[0], 0, m);
+    for (int k = 0; k < 2; k++) {
+        y[k] = TriangularSolve(MatrixPart(x[0], at[k], size[k], at[k], size[k]), b, how);
+        b = k ? 0 : Sub(MatrixPart(x[1], at[1], size[1], 0, m), Matmul(off, y[0]));
+    }
+    out[0] = joined(y[!lower], y[lower], true);
+}

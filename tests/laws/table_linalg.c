@@ -1,0 +1,86 @@
+/*
+ * table_linalg.c - cases of linear algebra: sizes that are written out, loops, and blocks; none, and stacks
+ * of none.
+ *
+ * Matrices are well conditioned, and made of few bits, so that an error of the op is larger than that of
+ * what comes before it. ULPs are of 1, or of the result where that is larger: an element that happens to be
+ * small is as far from the exact one as its neighbours are.
+ */
+#include <math.h>
+
+#include "table.h"
+
+double of_one(double x, double want)
+{
+    (void)x;
+    return fabs(want) > 1 ? fabs(want) : 1;
+}
+
+static Ref times(Ref x, double c) { return Mul(x, Like(x, c)); }
+static Ref plus(Ref x, double c) { return Add(x, times(IdentityLike(x), c)); }
+static int64_t last(Ints s) { return s.v[s.n - 1]; }
+
+static Ref positive(Dtype dt, Ints s)
+{
+    Ref x = in(dt, SMALL, 0, s);
+    return plus(Matmul(x, Turned(x)), (double)last(s) + 1);
+}
+
+/* With a diagonal that outweighs the rest, as ones would, too. */
+static Ref heavy(Dtype dt, Ints s) { return plus(times(in(dt, SMALL, 0, s), 1.0 / 16), 3); }
+
+void make_cholesky(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    static const int64_t size[] = { 1, 3, 9, 40 };
+    if (variant < 2) {
+        out(Cholesky(positive(dt, DIMS(2, size[2 * variant], size[2 * variant]))));
+        out(Cholesky(positive(dt, DIMS(size[2 * variant + 1], size[2 * variant + 1]))));
+        return;
+    }
+    out(Cholesky(positive(dt, DIMS(2, 3, 5, 5))));
+    Ref none = Cholesky(times(positive(dt, DIMS(2, 4, 4)), -1));
+    out(none ? Convert(Ne(none, none), dt) : 0);
+    out(Cholesky(in(dt, SMALL, 0, DIMS(0, 3, 3))));
+    out(Cholesky(in(dt, SMALL, 0, DIMS(2, 0, 0))));
+}
+
+void make_triangular_solve(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    static const int64_t size[] = { 3, 9, 40 };
+    int64_t n = size[variant];
+    Ref a = heavy(dt, DIMS(2, n, n)), b = in(dt, SMALL, 0, DIMS(2, n, 2));
+    Ref r = in(dt, SMALL, 0, DIMS(2, 2, n));
+    for (int how = 0; how < 16; how++)
+        out(TriangularSolve(a, how & TRI_RIGHT ? r : b, how));
+    if (variant)
+        return;
+    out(TriangularSolve(in(dt, SMALL, 0, DIMS(0, 0)), in(dt, SMALL, 0, DIMS(0, 3)), TRI_LOWER));
+    out(TriangularSolve(a, in(dt, SMALL, 0, DIMS(2, 3, 0)), TRI_LOWER));
+}
+
+static void factored(Ref a, bool full)
+{
+    Ref f[2] = { 0 };
+    Qr(a, full, f);
+    out(f[0]), out(f[1]);
+}
+
+void make_qr(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    switch (variant) {
+    case 0:
+        factored(heavy(dt, DIMS(2, 3, 3)), false);
+        factored(plus(in(dt, SMALL, 0, DIMS(5, 2)), 5), false);
+        factored(heavy(dt, DIMS(1, 1)), false);
+        break;
+    case 1: factored(heavy(dt, DIMS(34, 34)), false); break;
+    default:
+        factored(plus(in(dt, SMALL, 0, DIMS(5, 2)), 5), true);
+        factored(plus(in(dt, SMALL, 0, DIMS(2, 2, 4)), 5), false);
+        factored(in(dt, SMALL, 0, DIMS(3, 0)), true);
+        factored(in(dt, SMALL, 0, DIMS(0, 3)), false);
+    }
+}
