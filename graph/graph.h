@@ -370,12 +370,17 @@ Ref Triu(Ref, int64_t diagonal);               /* zeros below it */
 Ref IdentityLike(Ref);
 Ref Mirrored(Ref);                              /* symmetric, with this lower triangle */
 Ref Diagonal(Ref);
+Ref MatrixRows(Ref x, Ref rows);                /* the rows whose numbers are in rows[.., k], i32 */
 Ref Along(Ref v, Ref x, bool rows);             /* v, an element for each column (or row) of x, broadcast */
 /* How a triangular matrix A meets its unknown. Plain: A x = b, A upper. */
 enum { TRI_RIGHT = 1, TRI_LOWER = 2, TRI_TRANSPOSE = 4, TRI_UNIT = 8 };
 Ref TriangularSolve(Ref a, Ref b, int how);
 Ref Cholesky(Ref);
 void Qr(Ref, bool full, Ref *qr);               /* q, r */
+void Lu(Ref, Ref *lu);                          /* the factors, pivots, the permutation of rows */
+Ref Solve(Ref a, Ref b, Ref lu, Ref permutation, bool transpose);
+void Eigh(Ref, Ref *wv);                        /* values, vectors as columns */
+void Svd(Ref, bool full, Ref *usv);
 
 /* ==================== passes over graphs */
 

@@ -115,6 +115,24 @@ Ref Diagonal(Ref x)
     return Sum(Select(over_stack(Eq(at, Like(at, 0)), x), x, Like(x, 0)), (Ints){ 1, { typ(x)->rank - 2 } });
 }
 
+Ref MatrixRows(Ref x, Ref rows)
+{
+    if (!x || !rows)
+        return 0;
+    int r = typ(x)->rank;
+    Ints lead = axes_before(r - 2), sizes = { r, { 0 } }, index = type_shape(typ(rows));
+    index.v[index.n++] = 1;
+    for (int d = 0; d < r; d++)
+        sizes.v[d] = d == r - 1 ? typ(x)->dim[d] : 1;
+    const Ints offset = { 1, { r - 1 } }, row = { 1, { r - 2 } };
+    const Ints *list[] = { &offset, &row, &row, &lead, &lead, &sizes };
+    Attr a = { 0 };
+    for (int k = 0; k < 6; k++)
+        attr_list(&a, list[k]->v, list[k]->n);
+    attr_int(&a, 1); /* clip */
+    return emit(OP_gather, 2, (const Ref[]){ x, Reshape(rows, index) }, &a);
+}
+
 /* v has an element for each column of x (rows: for each row), and becomes of x's shape. */
 Ref Along(Ref v, Ref x, bool rows)
 {

@@ -18,7 +18,8 @@ int matrix_check(Op op, const Type *t, bool square)
     const char *name = optab[op].name;
     if (t->dt == DT_C64 || t->dt == DT_C128)
         return error_set(E_DTYPE,
-            "%s: %s: matrices of complex numbers are not factorised yet; [[re, -im], [im, re]] acts like one",
+            "%s: %s: matrices of complex numbers are not factorised yet; [[re, -im], [im, re]] acts like "
+            "one",
             name, type_text(t));
     if (t->dt != DT_F32 && t->dt != DT_F64)
         return error_set(E_DTYPE, "%s: %s: matrices are factorised in f32 or f64; convert with hd_cast",
@@ -76,7 +77,7 @@ void real_store(const Type *t, void *to, int64_t k, int64_t n, const Real *from)
     }
 }
 
-enum { MOST = 4 };                              /* operands, and results, of a factorisation */
+enum { MOST = 4 }; /* operands, and results, of a factorisation */
 
 int stack_eval(MatrixEval *f, const Ins *i, const Type *const *t, const void *const *in, const Type *u,
     void *const *out)
@@ -175,12 +176,12 @@ Ref TriangularSolve(Ref a, Ref b, int how)
 }
 
 /* Of a stack and of what it meets: one dtype, the same leading axes, and sizes that fit. */
-static int meets(Op op, const Type *a, const Type *b, bool right)
+int matrix_meets(Op op, const Type *a, const Type *b, bool right)
 {
     const char *name = optab[op].name;
     if (a->dt != b->dt)
-        return error_set(E_DTYPE, "%s: the dtypes differ: %s and %s; convert one", name, type_text(a),
-            type_text(b));
+        return error_set(
+            E_DTYPE, "%s: the dtypes differ: %s and %s; convert one", name, type_text(a), type_text(b));
     if (b->rank != a->rank || memcmp(a->dim, b->dim, sizeof *a->dim * (size_t)(a->rank - 2)))
         return error_set(E_SHAPE, "%s: %s and %s are not stacks of as many matrices; broadcast one", name,
             type_text(a), type_text(b));
@@ -197,7 +198,7 @@ static int triangular_solve_infer(
     (void)nin;
     Ints a[4];
     int e = ops_attrs(op, attr, nattr, 4, a);
-    if (e || (e = matrix_check(op, t[0], true)) || (e = meets(op, t[0], t[1], a[0].v[0])))
+    if (e || (e = matrix_check(op, t[0], true)) || (e = matrix_meets(op, t[0], t[1], a[0].v[0])))
         return e;
     for (int k = 0; k < 4; k++)
         if (a[k].v[0] != 0 && a[k].v[0] != 1)
@@ -226,12 +227,12 @@ static void triangular_solve_transpose(const Ins *i, const Ref *ct, Cts *cts)
     ct_add(cts, i->in[1], TriangularSolve(i->in[0], ct[0], how_of(i) ^ TRI_TRANSPOSE));
 }
 
-/* One matrix for all lanes: theirs are more right-hand sides. lanes, rows, columns -> rows, lanes columns */
-static void triangular_solve_batch(
-    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+/* lanes, rows, columns -> rows, lanes columns */
+void batch_sides(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    int r = typ(x[1])->rank, axis = how_of(i) & TRI_RIGHT ? r - 3 : r - 2;
-    if (s[0] != SHARED || !type_size(typ(x[1]))) {
+    Ref y[MOST];
+    int r = typ(x[1])->rank, axis = i->op == OP_triangular_solve && how_of(i) & TRI_RIGHT ? r - 3 : r - 2;
+    if (!type_size(typ(x[1]))) {
         ops_batch_again(i, x, s, ax, out, so);
         return;
     }
@@ -243,14 +244,25 @@ static void triangular_solve_batch(
             shape.v[shape.n - 1] *= t.dim[d];
         else
             shape.v[shape.n++] = t.dim[d];
-    b = TriangularSolve(x[0], Reshape(b, shape), how_of(i));
-    out[0] = b ? MoveAxis(Reshape(b, type_shape(&t)), axis, 0) : 0;
+    for (int k = 0; k < i->nin; k++)
+        y[k] = k == 1 ? Reshape(b, shape) : x[k];
+    again(i, y, out);
+    out[0] = out[0] ? MoveAxis(Reshape(out[0], type_shape(&t)), axis, 0) : 0;
     so[0] = STACKED;
 }
 
+static void triangular_solve_batch(
+    const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
+{
+    if (s[0] == SHARED)
+        batch_sides(i, x, s, ax, out, so);
+    else
+        ops_batch_again(i, x, s, ax, out, so);
+}
+
 /* Substitution, for each right-hand side: A(r, c) is at a[r rs + c cs], x(r) at x[r step]. */
-static void substitute(const Real *a, int64_t n, int64_t rs, int64_t cs, bool lower, bool unit, Real *x,
-    int64_t step)
+static void substitute(
+    const Real *a, int64_t n, int64_t rs, int64_t cs, bool lower, bool unit, Real *x, int64_t step)
 {
     for (int64_t k = 0; k < n; k++) {
         int64_t r = lower ? k : n - 1 - k;

@@ -42,6 +42,23 @@ void cholesky_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
     out[0] = Tril(Select(bad, Like(l, NAN), l), 0);
 }
 
+/* P A = L U, by its factors. Transposed: U' L' P x = b. */
+void solve_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+{
+    Ref lu = x[2], rows = x[3], y[2];
+    (void)leaf;
+    if (!ins_int(i, 0)) {
+        Ref b = TriangularSolve(lu, MatrixRows(x[1], rows), TRI_LOWER | TRI_UNIT);
+        out[0] = TriangularSolve(lu, b, 0);
+        return;
+    }
+    int axis = typ(rows)->rank - 1;
+    const Ref by[] = { rows, Iota(*typ(rows), axis) };
+    Ref b =
+        TriangularSolve(lu, TriangularSolve(lu, x[1], TRI_TRANSPOSE), TRI_LOWER | TRI_UNIT | TRI_TRANSPOSE);
+    out[0] = emit_n(OP_sort, 2, by, ATTR(1, axis, 1, 1, 1, 0), y) == 2 ? MatrixRows(b, y[1]) : 0;
+}
+
 /* A11 x1 = b1, A22 x2 = b2 - A21 x1; or the other way round. */
 void triangular_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 {
@@ -49,8 +66,8 @@ void triangular_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
     int how = how_solved(i);
     bool turned = how & TRI_TRANSPOSE, lower = !(how & TRI_LOWER) == turned;
     int64_t at[2] = { lower ? 0 : h, lower ? h : 0 }, size[2] = { lower ? h : n - h, lower ? n - h : h };
-    Ref off = turned ? Turned(MatrixPart(x[0], at[0], size[0], at[1], size[1]))
-                     : MatrixPart(x[0], at[1], size[1], at[0], size[0]);
+    Ref off = turned ? Turned(MatrixPart(x[0], at[0], size[0], at[1], size[1])) :
+                       MatrixPart(x[0], at[1], size[1], at[0], size[0]);
     Ref y[2], b = MatrixPart(x[1], at[0], size[0], 0, m);
     for (int k = 0; k < 2; k++) {
         y[k] = TriangularSolve(MatrixPart(x[0], at[k], size[k], at[k], size[k]), b, how);

@@ -65,7 +65,7 @@ void cholesky_loop(const Ins *i, const Ref *x, Ref *out)
 static void substitute(const Ref *x, Ref *out, bool unit)
 {
     Ref v = x[0], r = x[2], b = x[3], here = at(r, 0, x[1]);
-    Ref known = x[4];                           /* of which elements of the row the unknowns are known */
+    Ref known = x[4]; /* of which elements of the row the unknowns are known */
     Ref y = Sub(b, dotted(where(known, r), v));
     if (!unit) {
         Ref d = total(where(here, r), 0);
@@ -77,14 +77,20 @@ static void substitute(const Ref *x, Ref *out, bool unit)
 static void substitute_divided(const Ref *x, Ref *out) { substitute(x, out, false); }
 static void substitute_unit(const Ref *x, Ref *out) { substitute(x, out, true); }
 
+static Ref substituted(Ref a, Ref b, int how)
+{
+    bool turned = how & TRI_TRANSPOSE, lower = !(how & TRI_LOWER) == turned;
+    a = turned ? Turned(a) : a;
+    Ref x, r = places(a, 0), c = places(a, 1);
+    const Ref in[] = { Like(b, 0), counter(matrix_rows(a)), a, b, lower ? Lt(c, r) : Gt(c, r) };
+    loop_scan(how & TRI_UNIT ? substitute_unit : substitute_divided,
+        &(Loop){ matrix_rows(a), !lower, 0, 1, 4, 1 }, in, &x);
+    return x;
+}
+
 void triangular_loop(const Ins *i, const Ref *x, Ref *out)
 {
-    int how = how_solved(i);
-    bool turned = how & TRI_TRANSPOSE, lower = !(how & TRI_LOWER) == turned, unit = how & TRI_UNIT;
-    Ref a = turned ? Turned(x[0]) : x[0], r = places(a, 0), c = places(a, 1);
-    const Ref in[] = { Like(x[1], 0), counter(matrix_rows(a)), a, x[1], lower ? Lt(c, r) : Gt(c, r) };
-    loop_scan(unit ? substitute_unit : substitute_divided,
-        &(Loop){ matrix_rows(a), !lower, 0, 1, 4, 1 }, in, out);
+    out[0] = substituted(x[0], x[1], how_solved(i));
 }
 
 /* ==================== qr. Carry the matrix; xs: the column; ys: tau.
@@ -135,4 +141,71 @@ void qr_loop(const Ins *i, const Ref *x, Ref *out)
     v = Add(Tril(v, -1), IdentityLike(v));
     loop_scan(reflect_step, &(Loop){ k, true, 0, 1, 2, 1 }, (const Ref[]){ eye, Turned(v), h[1] }, out);
     out[1] = Triu(MatrixPart(h[0], 0, p, 0, n), 0);
+}
+
+/* ==================== lu. Carry the matrix and its rows' order; xs: the column; ys: the pivot's row */
+
+/* The largest of what is on and below row k of a column: its row. */
+static Ref pivot_row(Ref column, Ref k)
+{
+    Ref open = Ge(places(column, 0), all(k, places(column, 0)));
+    return Arg(OP_argmax, Select(open, Abs(column), Like(column, -1)), 0, DT_I32);
+}
+
+/* Rows k and p of a change places. */
+static Ref traded(Ref a, Ref k, Ref p)
+{
+    int64_t n = matrix_columns(a);
+    Ref rk = Reshape(part_at(a, k, 0, 1, n), (Ints){ 1, { n } });
+    Ref rp = Reshape(part_at(a, p, 0, 1, n), (Ints){ 1, { n } });
+    return Select(at(a, 0, k), Along(rp, a, false), Select(at(a, 0, p), Along(rk, a, false), a));
+}
+
+/* The step of a matrix whose rows have traded places. */
+static Ref eliminated(Ref a, Ref k)
+{
+    int64_t n = matrix_columns(a);
+    Ref c = column_at(a, k), pivot = diagonal_at(a, k), below = behind(c, 0, k);
+    Ref row = Reshape(part_at(a, k, 0, 1, n), (Ints){ 1, { n } });
+    Ref f = where(below, Select(all(Eq(pivot, Like(pivot, 0)), c), c, Div(c, all(pivot, c))));
+    Ref next = Sub(a, outer(f, where(behind(row, 0, k), row), a));
+    return Select(at(a, 1, k), Along(Select(below, f, c), a, true), next);
+}
+
+static void lu_step(const Ref *x, Ref *out)
+{
+    Ref a = x[0], order = x[1], k = x[2], p = pivot_row(column_at(a, k), k);
+    Ref here = at(order, 0, k), there = at(order, 0, p);
+    Ref ok = total(where(here, order), 0), op = total(where(there, order), 0);
+    out[0] = eliminated(traded(a, k, p), k);
+    out[1] = Select(here, all(op, order), Select(there, all(ok, order), order));
+    out[2] = p;
+}
+
+void lu_loop(const Ins *i, const Ref *x, Ref *out)
+{
+    int64_t m = matrix_rows(x[0]), n = matrix_columns(x[0]), k = m < n ? m : n;
+    Ref y[3] = { x[0], counter(m), Full(type_of(DT_I32, 1, &k), 0) };
+    (void)i;
+    if (k)
+        loop_scan(
+            lu_step, &(Loop){ k, false, 0, 2, 1, 3 }, (const Ref[]){ x[0], counter(m), counter(k) }, y);
+    out[0] = y[0], out[1] = y[2], out[2] = y[1];
+}
+
+/* ==================== solve: carry the matrix with the right-hand sides beside it; then substitute */
+
+static void solve_step(const Ref *x, Ref *out)
+{
+    Ref a = x[0], k = x[1];
+    out[0] = eliminated(traded(a, k, pivot_row(column_at(a, k), k)), k);
+}
+
+void solve_loop(const Ins *i, const Ref *x, Ref *out)
+{
+    int64_t n = matrix_rows(x[0]), sides = matrix_columns(x[1]);
+    Ref a = ins_int(i, 0) ? Turned(x[0]) : x[0], y;
+    const Ref in[] = { Concat((const Ref[]){ a, x[1] }, 2, 1), counter(n) };
+    loop_scan(solve_step, &(Loop){ n, false, 0, 1, 1, 1 }, in, &y);
+    out[0] = y ? substituted(MatrixPart(y, 0, n, 0, n), MatrixPart(y, 0, n, n, sides), 0) : 0;
 }

@@ -567,7 +567,8 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
         else
             again(i, x, out);
         return;
-    case OP_cholesky: case OP_triangular_solve: case OP_qr:
+    case OP_cholesky: case OP_triangular_solve: case OP_qr: case OP_lu: case OP_solve: case OP_eigh:
+    case OP_svd:
         prepare_linalg(i, x, out, target, whole);
         return;
     case OP_region:

@@ -37,7 +37,8 @@ void prepare_inner(const Ins *, const Ref *x, Ref *out, const Target *);        
 void prepare_one(Op, int nin, const Ref *x, const Attr *, Ref *out, const Target *);
 void prepare_into(const Graph *, const Ref *args, Ref *out, const Target *, bool split);
 
-/* prepare_linalg.c: a factorisation or a solve; whole: of a program, else inside a body, where it may stay. */
+/* prepare_linalg.c: a factorisation or a solve. whole: of a program; else inside a body, where it may
+ * stay. */
 void prepare_linalg(const Ins *, const Ref *x, Ref *out, const Target *, bool whole);
 
 /* in_place.c: carries of loops of kernels that are changed where they lie. The writes that lead to result k,

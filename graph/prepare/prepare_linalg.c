@@ -11,6 +11,8 @@
  */
 #include "linalg.h"
 
+#include <math.h>
+
 enum { WRITTEN_ALONE = 1000, WRITTEN_INSIDE = 300, LOOP_INSIDE = 81, OPERANDS = 4 };
 
 int how_solved(const Ins *i)
@@ -119,8 +121,14 @@ static Graph *over_lanes(const Graph *g, int64_t lanes, int shared)
 typedef struct Way {
     LinalgFn *written, *loop;
     BlocksFn *blocks;
-    double code, state;                         /* instructions, written out; elements of the loop's carry */
+    double code, state; /* instructions, written out; elements of the loop's carry */
 } Way;
+
+/* Instructions that eliminate n columns, with so many others beside them. */
+static double elimination(double n, double beside)
+{
+    return 4 * ((n - 1) * n * (2 * n - 1) / 6 + (beside + 1) * n * (n - 1) / 2) + 3 * n * (n - 1) / 2;
+}
 
 static Way way_of(const Ins *i, const Type *t)
 {
@@ -131,7 +139,17 @@ static Way way_of(const Ins *i, const Type *t)
     case OP_triangular_solve:
         return (Way){ triangular_written, triangular_loop, triangular_blocks, (n * n + 2 * n) * sides,
             n * sides };
-    default: return (Way){ NULL, qr_loop, NULL, 0, m * n };
+    case OP_qr:
+        return (Way){ NULL, qr_loop, NULL, 0, m * n };
+    case OP_lu:
+        return (Way){ m * n > 0 ? lu_written : NULL, lu_loop, NULL, elimination(n, n + 1), m * n };
+    case OP_solve:
+        return (Way){ solve_written, solve_loop, solve_blocks, elimination(n, sides) + sides * n * (n + 1),
+            n * (n + sides) };
+    case OP_eigh:
+        return (Way){ NULL, eigh_loop, NULL, 0, INFINITY };
+    default:
+        return (Way){ NULL, svd_loop, NULL, 0, INFINITY };
     }
 }
 
@@ -201,9 +219,10 @@ void prepare_linalg(const Ins *i, const Ref *x, Ref *out, const Target *t, bool 
     }
     bool sides = i->op == OP_triangular_solve;
     Way w = way_of(i, one);
+    bool large = i->op == OP_solve ? w.code > WRITTEN_ALONE : one[0].dim[0] > leaf_of(t->machine);
     if (sides && how_solved(i) & TRI_RIGHT) {
         prepare_into(graph_of(turned_solve, i, all), y, out, t, true);
-    } else if (w.blocks && one[0].dim[0] > leaf_of(t->machine)) {
+    } else if (w.blocks && large) {
         prepare_into(halves_of(w.blocks, i, all, t->machine), y, out, t, true);
     } else {
         Type b = type_add_lead(&one[1], count);

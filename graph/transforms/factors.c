@@ -262,6 +262,10 @@ Factors factors_of(const Ins *i, const Graph *g)
     case OP_cholesky:
     case OP_triangular_solve:
     case OP_qr:
+    case OP_lu:
+    case OP_solve:
+    case OP_eigh:
+    case OP_svd:
         stack_factors(&f, i, g);
         break;
     case OP_argmax: case OP_argmin: reduce_factors(&f, i, g); break;

@@ -147,6 +147,8 @@ KIND(SORT, const hd_sort_opts *, &(const hd_sort_opts){ 0 }, NULL, &(const hd_so
 KIND(MESH, const hd_mesh *, NULL, NULL)
 KIND(PUT, const hd_put_opts *, &(const hd_put_opts){ 0 }, NULL, &(const hd_put_opts){ .axis = 77 },
     &(const hd_put_opts){ .axis = INT_MIN })
+KIND(SVD, const hd_svd_opts *, &(const hd_svd_opts){ 0 }, NULL, &(const hd_svd_opts){ .full = true })
+KIND(NORM, enum hd_norm_kind, HD_FROBENIUS, HD_NUCLEAR, (enum hd_norm_kind)-1, (enum hd_norm_kind)5)
 KIND(QR, const hd_qr_opts *, &(const hd_qr_opts){ 0 }, NULL, &(const hd_qr_opts){ .full = true })
 KIND(TRIANGULAR, const hd_triangular_opts *, &(const hd_triangular_opts){ 0 }, NULL,
     &(const hd_triangular_opts){ .right = true, .upper = true })

@@ -18,6 +18,10 @@ void make_region(Op op, Dtype dt, int variant);
 void make_cholesky(Op op, Dtype dt, int variant);
 void make_triangular_solve(Op op, Dtype dt, int variant);
 void make_qr(Op op, Dtype dt, int variant);
+void make_lu(Op op, Dtype dt, int variant);
+void make_solve(Op op, Dtype dt, int variant);
+void make_eigh(Op op, Dtype dt, int variant);
+void make_svd(Op op, Dtype dt, int variant);
 double of_one(double x, double want);           /* a scale: an ULP of 1, or of what is larger */
 
 #endif

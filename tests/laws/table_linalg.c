@@ -76,11 +76,64 @@ void make_qr(Op op, Dtype dt, int variant)
         factored(plus(in(dt, SMALL, 0, DIMS(5, 2)), 5), false);
         factored(heavy(dt, DIMS(1, 1)), false);
         break;
-    case 1: factored(heavy(dt, DIMS(34, 34)), false); break;
+    case 1:
+        factored(heavy(dt, DIMS(34, 34)), false);
+        break;
     default:
         factored(plus(in(dt, SMALL, 0, DIMS(5, 2)), 5), true);
         factored(plus(in(dt, SMALL, 0, DIMS(2, 2, 4)), 5), false);
         factored(in(dt, SMALL, 0, DIMS(3, 0)), true);
         factored(in(dt, SMALL, 0, DIMS(0, 3)), false);
     }
+}
+
+void make_lu(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    static const int64_t shape[][2] = { { 4, 4 }, { 9, 9 }, { 5, 3 }, { 3, 5 }, { 40, 40 } };
+    Ref f[3] = { 0 };
+    Lu(heavy(dt, variant ? DIMS(shape[variant][0], shape[variant][1]) : DIMS(2, 4, 4)), f);
+    out(f[0]), out(f[1]), out(f[2]);
+    if (variant != 2)
+        return;
+    Lu(in(dt, SMALL, 0, DIMS(3, 0)), f);
+    out(f[1]), out(f[2]);
+}
+
+void make_solve(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    static const int64_t size[] = { 3, 8, 40 };
+    int64_t n = size[variant], sides[] = { 1, 3 };
+    Ref f[3] = { 0 }, a = heavy(dt, DIMS(2, n, n));
+    Lu(StopGradient(a), f);
+    for (int k = 0; k < 2; k++)
+        for (int turned = 0; turned < 2; turned++)
+            out(Solve(a, in(dt, SMALL, 0, DIMS(2, n, sides[k])), f[0], f[2], turned));
+}
+
+/* Signs are nobody's, so what is judged are products in which they cancel. */
+void make_eigh(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    static const int64_t size[] = { 3, 6, 12, 1 };
+    Ref a = positive(dt, variant ? DIMS(size[variant], size[variant]) : DIMS(2, 3, 3)), f[2] = { 0 };
+    Eigh(a, f);
+    if (!f[0])
+        return;
+    out(f[0]);
+    out(Matmul(Mul(f[1], Along(Sqrt(f[0]), f[1], false)), Turned(f[1])));
+}
+
+void make_svd(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    static const int64_t shape[][2] = { { 3, 3 }, { 7, 4 }, { 3, 5 }, { 12, 12 } };
+    Ref a = plus(in(dt, SMALL, 0, variant ? DIMS(shape[variant][0], shape[variant][1]) : DIMS(2, 3, 3)), 3),
+        f[3] = { 0 };
+    Svd(a, false, f);
+    if (!f[0])
+        return;
+    out(f[1]);
+    out(Matmul(Mul(f[0], Along(Sqrt(f[1]), f[0], false)), f[2]));
 }
