@@ -52,6 +52,8 @@ static void follow_registers(Machine *m)
     m->sums = fits > 8 ? fits : 8;
 }
 
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 void machine_follow(Machine *m)
 {
     if (m->lanes == 1)
@@ -61,6 +63,8 @@ void machine_follow(Machine *m)
     m->way = m->l2_ways ? m->l2 / m->l2_ways : 0;
     m->stay = m->lanes == 1 ? m->l2 / 2 : 0;
     m->panel_from = m->lanes == 1 ? m->stay : 8 << 20;
+    m->own_panel = m->lanes == 1 && m->private_arrays ? least(m->stay, 512 << 10) : 0;
+    m->own_panel_from = m->stay / 2;
 }
 
 /* ==================== text */

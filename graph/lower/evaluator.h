@@ -69,6 +69,8 @@ Frame *frame_new(Lower *, const Graph *);
 void frame_push(Lower *, Frame *);
 void frame_pop(Lower *, Frame *);
 Place frame_place(const Frame *, Ref v);        /* buf NULL: computed */
+/* a private array that has all elements like this one; NULL: none does yet */
+const Row *frame_row(const Frame *, Ref v, const Form *idx);
 Param *frame_param(const Frame *, Ref v);       /* NULL: none */
 /* which element of q->v it is; in the arena */
 Form *param_index(const Param *, const Form *idx, int n);
@@ -130,6 +132,11 @@ typedef struct Puts { const StoreLoop *loop; const Store *const *st; } Puts;   /
 void store_loop(Lower *, Frame *, const Puts *, const Env *const *envs, int ne);
 /* no loops of their own, but over copies */
 void put_stores(Lower *, Frame *, const Puts *, const Rolled *, const Env *const *envs, int ne);
+
+/* ==================== panels (lower_panel.c) */
+
+/* a copy of its own for the block of the vector that is bound */
+void lower_panel(Lower *, const Panel *, const Env *const *envs, int ne);
 
 /* ==================== copies as a loop (lower_roll.c) */
 

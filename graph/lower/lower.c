@@ -40,6 +40,15 @@ Place frame_place(const Frame *fr, Ref v)
     return fr->instead && fr->instead[v].buf ? fr->instead[v] : fr->stored[v];
 }
 
+const Row *frame_row(const Frame *fr, Ref v, const Form *idx)
+{
+    if (!fr->rows.n)
+        return NULL;
+    MapKey key = map_key(v, 0, 0, idx, fr->g->type[v].rank);
+    const Row *r = map_get(&fr->rows, key.w, key.n);
+    return r && r->filled ? r : NULL;
+}
+
 Param *frame_param(const Frame *fr, Ref v)
 {
     return fr->param_of && fr->param_of[v] ? &fr->param[fr->param_of[v] - 1] : NULL;
@@ -549,6 +558,12 @@ static void compute(
     Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
 {
     const Type *t = &fr->g->type[v];
+    const Row *known = frame_row(fr, v, idx);
+    if (known) {
+        for (int e = 0; e < ne; e++)
+            out[e] = k_load(L->k, known->buf, row_at(L, known, envs[e]));
+        return;
+    }
     Place p = frame_place(fr, v);
     if (p.buf && !fixed_data(fr, v, real, ne * t->rank)) {
         int64_t size = p.layout->base ? type_size(t) : p.buf->size;
@@ -565,11 +580,6 @@ static void compute(
     if (fr->rows.n) {
         MapKey key = map_key(v, 0, 0, idx, t->rank);
         row = map_get(&fr->rows, key.w, key.n);
-    }
-    if (row && row->filled) {
-        for (int e = 0; e < ne; e++)
-            out[e] = k_load(L->k, row->buf, row_at(L, row, envs[e]));
-        return;
     }
     const Ins *i = fr->g->def[v];
     if (!i) {

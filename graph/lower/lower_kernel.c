@@ -69,13 +69,31 @@ static bool beside(const Lower *L, const OuterAxis *x)
     return !L->spec->contract && x->a != L->vec && x->size > W / 4;
 }
 
+static const Env **block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base, int *count);
+
+/* The panels of the block of the vector; what goes by has no place yet. */
+static void fill_panels(Lower *L, const OuterAxis *ax, int n, const Form *base)
+{
+    OuterAxis stay[MAXRANK];
+    Form at[MAXRANK];
+    int m = 0, ne;
+    for (int j = 0; j < n; j++)
+        if (!spec_passes(L->spec, ax[j].a))
+            stay[m] = ax[j], at[m++] = base[j];
+    const Env **envs = block_envs(L, stay, m, at, &ne);
+    for (int k = 0; k < L->spec->npanel; k++)
+        lower_panel(L, &L->spec->panel[k], envs, ne);
+}
+
 /* The bases of a work-item's blocks; returns how many loops are open. */
 static int open_axes(Lower *L, const OuterAxis *ax, int n, const Form *grid, Form *base)
 {
     int opened = 0;
     for (int k = 0; k < 2 * n; k++) {
         int j = k % n;
-        if (beside(L, &ax[j]) != (k >= n))
+        if (k == n && L->spec->npanel)
+            fill_panels(L, ax, n, base);
+        if ((beside(L, &ax[j]) || spec_passes(L->spec, ax[j].a)) != (k >= n))
             continue;
         Form f = grid[j] ? grid[j] : form_c(0);
         if (ax[j].chunk > 1) {
@@ -100,9 +118,11 @@ static const Env **block_envs(Lower *L, const OuterAxis *ax, int n, const Form *
         const Env **next = NEWS(const Env *, ne * copies);
         for (int e = 0; e < ne; e++)
             for (int c = 0; c < copies; c++) {
+                const Env **to = &next[e * copies + c];
                 Form f = form_addc(base[j], ax[j].a == L->vec ? c * W : c);
-                next[e * copies + c] =
-                    env_set(envs[e], ax[j].a, ax[j].a == L->vec ? form_add(f, form_a(LANE)) : f);
+                *to = env_set(envs[e], ax[j].a, ax[j].a == L->vec ? form_add(f, form_a(LANE)) : f);
+                if (ax[j].a == L->vec && s->npanel)
+                    *to = env_set(*to, s->at, form_addc(form_a(LANE), c * W));
             }
         envs = next, ne *= copies;
     }

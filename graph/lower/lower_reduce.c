@@ -308,9 +308,10 @@ typedef struct Loads { Form *f; int n, cap; } Loads;
 static Onward load_met(DemandWalk *w, Visit *x)
 {
     Loads *l = w->ctx;
-    Place p = frame_place(x->fr, x->v);
+    const Row *row = frame_row(x->fr, x->v, x->idx);
+    Place p = row ? (Place){ row->buf, NULL } : frame_place(x->fr, x->v);
     if (p.buf)
-        PUSH(l->f, l->n, l->cap, layout_form(p.layout, NULL, x->idx, x->key->n, NULL));
+        PUSH(l->f, l->n, l->cap, row ? row->f : layout_form(p.layout, NULL, x->idx, x->key->n, NULL));
     return p.buf || !x->i || x->i->op == OP_region || frame_param(x->fr, x->v) ? WALK_PAST : WALK_INTO;
 }
 

@@ -31,6 +31,38 @@ static int64_t even_part(int64_t n, int64_t most)
     return (n + parts - 1) / parts;
 }
 
+bool spec_passes(const Spec *s, const Atom *a)
+{
+    for (int k = 0; k < s->npanel; k++)
+        if (set_has(s->panel[k].idx->deps, a))
+            return false;
+    return s->npanel > 0;
+}
+
+/* Each work-item copies panels of its own, so it takes all rows or a long part of them, and blocks of the
+ * panels' variables only if there are more work-items than the cores need. */
+static void panel_chunks(Spec *s)
+{
+    double blocks = 1, size = 1;
+    for (int j = 0; j < s->naxis; j++) {
+        blocks *= (double)s->axis[j].blocks;
+        size *= spec_passes(s, s->axis[j].a) ? (double)s->axis[j].size : 1;
+    }
+    const Machine *m = s->target->machine;
+    int64_t room = (int64_t)(blocks / (double)m->items) + 1;
+    int64_t rows = (int64_t)((double)m->own_panel_rows / size);
+    int64_t budget = room > rows ? room : rows;
+    for (int pass = 1; pass >= 0; pass--, budget = room > 1 ? room : 1)
+        for (int j = s->naxis - 1; j >= 0; j--) {
+            OuterAxis *x = &s->axis[j];
+            if (spec_passes(s, x->a) != pass)
+                continue;
+            x->chunk = even_part(x->blocks, x->blocks < budget ? x->blocks : budget);
+            budget = x->chunk == x->blocks && budget > x->blocks ? budget / x->blocks : 1;
+            room /= x->chunk;
+        }
+}
+
 static void chunks(Spec *s)
 {
     const Machine *m = s->target->machine;
@@ -68,7 +100,7 @@ void spec_grid(Spec *s)
         s->total *= (double)s->axis[j].blocks;
     }
     if (s->total > 0)                           /* else it has no elements */
-        chunks(s);
+        (s->npanel ? panel_chunks : chunks)(s);
 }
 
 int64_t spec_items(const Spec *s)

@@ -155,6 +155,10 @@ static int64_t bytes_of(const Type *t) { return type_size(t) * (int64_t)dtype_si
 static int pack_dim(const Spec *spec, const Traffic *t, const Load *l, const Vars *space, bool *panels)
 {
     const Atom *a = spec->vec ? spec->vec : loops_phase(l->loops);
+    if (panel_reads(spec, t, l, space))
+        return -1;
+    if (panel_passes_by(spec, t, l, space) && uses(t, l, space) >= (double)machine(t)->passing_uses)
+        a = l->loops->a[l->loops->n - 1];
     if (!l->v || !a || form_opaque(l->f, a))
         return -1;
     const Type *type = &t->s->g->type[l->v];
@@ -233,24 +237,10 @@ static void pack_operands(Sched *s, Spec *spec, Traffic *t, const Vars *space)
 
 /* ==================== blocks */
 
-static bool depends(Form f, const Atom *a) { return set_has(form_deps(f), a); }
-
-/* Does about half of what reductions load not depend on a? */
-static bool tile_free(const Traffic *t, const Atom *a)
-{
-    double n = 0, all = 0;
-    for (int k = 0; k < t->ntile; k++)
-        if (t->tile[k].loops->vol >= (double)machine(t)->tile_sum) {
-            all += t->tile[k].loops->vol;
-            n += depends(t->tile[k].f, a) ? 0 : t->tile[k].loops->vol;
-        }
-    return all > 0 && n >= machine(t)->tile_free * all;
-}
-
 static bool some_shared(const Traffic *t, const Atom *a)
 {
     for (int k = 0; k < t->ntile; k++)
-        if (t->tile[k].loops->vol >= (double)machine(t)->tile_sum && !depends(t->tile[k].f, a))
+        if (t->tile[k].loops->vol >= (double)machine(t)->tile_sum && !form_depends(t->tile[k].f, a))
             return true;
     return false;
 }
@@ -260,12 +250,12 @@ static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
     const Machine *m = machine(t);
     const Atom *vec = spec->vec;
     bool any = false;
-    if (tile_free(t, vec) && atom_extent(vec) >= m->tile_vectors * W)
+    if (traffic_shared(t, vec) && atom_extent(vec) >= m->tile_vectors * W)
         set_block(spec, vec, m->tile_vectors);
     const Atom *rows = NULL;                    /* the longest up to tile_rows, of those the innermost */
     for (int k = space->n - 1; k >= 0; k--) {
         const Atom *a = space->a[k];
-        if (a != vec && !block_of(spec, a) && tile_free(t, a) && some_shared(t, vec) &&
+        if (a != vec && !block_of(spec, a) && traffic_shared(t, a) && some_shared(t, vec) &&
             (rows ? atom_extent(rows) < m->tile_rows && atom_extent(a) > atom_extent(rows) :
                     atom_extent(a) > 1))
             rows = a;
@@ -273,7 +263,7 @@ static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
     if (rows)
         set_block(spec, rows, least(atom_extent(rows), m->tile_rows));
     for (int k = 0; k < space->n; k++)
-        any = any || tile_free(t, space->a[k]);
+        any = any || traffic_shared(t, space->a[k]);
     /* sums that are unrolled need nothing in flight beside them */
     bool loop = false;
     for (int k = 0; k < t->ntile; k++)
@@ -293,7 +283,7 @@ static void tile_rows(Spec *spec, const Traffic *t, const Vars *space)
     }
     for (int k = space->n - 1; k >= 0; k--) {
         const Atom *a = space->a[k];
-        if (tile_free(t, a) && atom_extent(a) >= m->inside_rows) {
+        if (traffic_shared(t, a) && atom_extent(a) >= m->inside_rows) {
             set_block(spec, a, nested && atom_extent(a) >= m->tile_rows ? m->tile_rows : m->inside_rows);
             if (nested)
                 spec->inner_tile = (int)m->tile_vectors;
@@ -349,7 +339,7 @@ static double loaded(const Traffic *t, const Atom *a, const Atom *b, int64_t n)
     double sum = 0;
     for (int k = 0; k < t->ntile; k++) {
         const Load *l = &t->tile[k];
-        if (depends(l->f, a) && !depends(l->f, b))
+        if (form_depends(l->f, a) && !form_depends(l->f, b))
             sum += (double)n * vars_vol_in(l->loops, form_deps(l->f)) *
                 (double)dtype_size((Dtype)t->s->g->type[l->v].dt);
     }
@@ -445,6 +435,8 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
         choose_blocks(spec, &t, space);
     spec->contract = block_all(spec) > 1 && t.nred;
     if (spec->contract)
+        choose_panels(spec, &t, space);
+    if (spec->contract && !spec->npanel)
         choose_run(spec, &t);
     spec->work = block_work(spec, &t);
     spec->code = code_of(spec, &t);

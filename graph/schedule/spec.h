@@ -124,6 +124,11 @@ typedef struct RegionSpec {
     bool **first;                               /* by body: inputs that are read before it; NULL: none */
 } RegionSpec;
 
+/* Elements of a value that a work-item copies into a private array, where those that its products read one
+ * after the other lie side by side: for all steps (ks) and a block of the vector. Blocks of outer variables
+ * that it does not depend on go by while it stays. */
+typedef struct Panel { Ref v; const Idx *idx; const Vars *ks; } Panel;
+
 /* A few values. */
 typedef struct Refs { const Ref *v; int n; } Refs;
 static inline bool refs_have(Refs r, Ref v)
@@ -153,6 +158,8 @@ typedef struct Spec {
      * read stays in the second cache; work-items that follow one another have the same. NULL: as many as it
      * has time for */
     const Atom *run; int64_t run_blocks;
+    /* at: where in the block of the vector an element is */
+    const Panel *panel; int npanel; const Atom *at;
     const Atom *flat;                           /* the outer variables are digits of this one ... */
     const Atom *flat_of[MAXRANK]; int nflat;    /* ... in this order */
     /* rough cycles of a block, of all of them; instructions of the kernel */
@@ -194,6 +201,9 @@ typedef struct Spec {
 
 /* Do copies e with the same e / (n * s) and e % s lie at even distances? How far: by variable, and k. */
 bool roll_even(const Env *const *envs, int ne, int n, int s, int64_t *by, int64_t *by_k);
+
+/* Is it an outer variable whose blocks go by while panels stay? */
+bool spec_passes(const Spec *, const Atom *);
 int64_t spec_items(const Spec *);               /* work-items of a kernel that works in blocks */
 /* what the scheduler thought of it, in a line. packed: it reads copies */
 const char *spec_note(const Spec *, bool packed);

@@ -188,6 +188,27 @@ static int regions_check(const Spec *s, const Ins *i)
     return 0;
 }
 
+/* What a panel copies is stored by others, and depends on its steps and on what stays while it is read. */
+static int panels_check(const Spec *s)
+{
+    for (int k = 0; k < s->npanel; k++) {
+        const Panel *p = &s->panel[k];
+        const AtomSet *deps = p->idx->deps;
+        if (!s->stored[p->v].buf || refs_have(s->made, p->v))
+            return wrong(s, "a panel of v%u, which has no place before", p->v);
+        if (!s->vec || !set_has(deps, s->vec))
+            return wrong(s, "a panel of v%u, which does not go along the vector", p->v);
+        for (int j = 0; j < deps->n; j++)
+            if (!is_outer(s, deps->a[j]) && !among(deps->a[j], p->ks->a, p->ks->n) &&
+                !atom_is_step(deps->a[j]))
+                return wrong(s, "a panel of v%u depends on %s", p->v, deps->a[j]->name);
+        for (int j = 0; j < s->nblock; j++)
+            if (s->block[j].a != s->vec && set_has(deps, s->block[j].a))
+                return wrong(s, "a panel of v%u has copies along %s", p->v, s->block[j].a->name);
+    }
+    return 0;
+}
+
 static bool suits(const Spec *s)
 {
     switch (s->kind) {
@@ -203,7 +224,7 @@ int spec_check(const Spec *s)
 {
     if (!suits(s))
         return wrong(s, "its kind is not that of what it computes");
-    if (outer_check(s) || axes_check(s) || share_check(s))
+    if (outer_check(s) || axes_check(s) || panels_check(s) || share_check(s))
         return (int)error_code();
     if (s->kind <= SPEC_ROWS && stages_check(s))
         return (int)error_code();

@@ -46,6 +46,8 @@ static void add_outer(const Spec *s, Text *t)
     text_add(t, ")");
     if (s->inner_tile > 1)
         text_add(t, " inner x%d", s->inner_tile);
+    for (int k = 0; k < s->npanel; k++)
+        text_add(t, " panels %s", s->stored[s->panel[k].v].buf->name);
     if (s->run)
         text_add(t, " run %lld", (long long)s->run_blocks);
     if (s->chunk)

@@ -121,3 +121,16 @@ const Atom *loops_phase(const Vars *l)
             best = l->a[k];
     return best;
 }
+
+bool form_depends(Form f, const Atom *a) { return set_has(form_deps(f), a); }
+
+bool traffic_shared(const Traffic *t, const Atom *a)
+{
+    double n = 0, all = 0;
+    for (int k = 0; k < t->ntile; k++)
+        if (t->tile[k].loops->vol >= (double)t->s->target->machine->tile_sum) {
+            all += t->tile[k].loops->vol;
+            n += form_depends(t->tile[k].f, a) ? 0 : t->tile[k].loops->vol;
+        }
+    return all > 0 && n >= t->s->target->machine->tile_free * all;
+}

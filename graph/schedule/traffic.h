@@ -20,8 +20,16 @@ typedef struct Traffic {
 
 void traffic_count(Traffic *, const Store *, int nstore);
 
+/* Does about half of what reductions load not depend on a? Then a block of it shares those loads. */
+bool traffic_shared(const Traffic *, const Atom *a);
+/* panels (shape_panel.c): does a work-item copy what is loaded here for itself; is it loaded beside that */
+bool panel_reads(const Spec *, const Traffic *, const Load *, const Vars *space);
+bool panel_passes_by(const Spec *, const Traffic *, const Load *, const Vars *space);
+void choose_panels(Spec *, const Traffic *, const Vars *space);
+
 /* Elements between lanes if a is the vector; false: each lane goes its own way. */
 bool form_stride(Form, const Atom *, int64_t *);
+bool form_depends(Form, const Atom *);
 bool form_opaque(Form, const Atom *);           /* does a occur inside another atom? */
 /* of a vector of them, in loads: 1, load_near, load_far */
 double load_cost(const Machine *, Form, const Atom *);

@@ -147,7 +147,7 @@ static const Most most[] = {
     { "lstm", 2, 0 },
     { "gru", 2, 0 },
     { "lstm_grad", 13, 17 },
-    { "gru_grad", 12, 15 },
+    { "gru_grad", 12, 16 },
     { "attention", 3, 0 },
     { "transformer", 9, 11 },
     { "lat_scan1000", 1, 0 },
