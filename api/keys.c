@@ -67,6 +67,10 @@ static int64_t seen(const Ins *v, const Type *x, const int64_t *i)
         case OP_slice: from[d] = a.v[d] + i[d] * ins_ints(v, 2).v[d]; break;
         default: from[d] = i[d];
         }
+    if (v->op == OP_shear) {
+        int64_t axis = a.v[0], along = ins_int(v, 1), step = ins_int(v, 2);
+        from[axis] += step * (step < 0 ? i[along] - (x->dim[along] - 1) : i[along]);
+    }
     for (int k = 0; k < a.n && v->op == OP_reverse; k++)
         from[a.v[k]] = x->dim[a.v[k]] - 1 - i[a.v[k]];
     return ravel(x, from);
@@ -85,7 +89,7 @@ static bool back(const Graph *g, Ref *v, int64_t *at)
     unravel(&g->type[*v], element, i);
     switch (d->op) {
     case OP_reshape: case OP_stop_gradient: case OP_named: case OP_constrain: break;
-    case OP_broadcast: case OP_transpose: case OP_slice: case OP_reverse:
+    case OP_broadcast: case OP_transpose: case OP_slice: case OP_reverse: case OP_shear:
         element = seen(d, &g->type[d->in[0]], i);
         break;
     case OP_concat:

@@ -61,7 +61,8 @@ static int sorted_operands(hd x, int axis, Ref **out, int *a)
     return (*a = axis_of(what, axis, typ(r[0])->rank)) < 0 ? 0 : n;
 }
 
-/* Descending is ascending read backwards: nan comes first, and equal keys keep their order. */
+/* Descending is ascending read backwards: nan comes first. Of several arrays equal keys keep their order; in
+ * one they are told apart by the sign of zero alone, and are read backwards too, as jax.numpy.sort does. */
 hd hd_sort_n(hd x, int axis, const hd_sort_opts *o)
 {
     Ref *r;
@@ -76,7 +77,7 @@ hd hd_sort_n(hd x, int axis, const hd_sort_opts *o)
         error_set(E_INVAL, "hd_sort: %d keys, but there are %d arrays", keys, n);
         return HD_NIL;
     }
-    for (int i = 0; o->descending && i < n; i++)
+    for (int i = 0; o->descending && n > 1 && i < n; i++)
         r[i] = Reverse(r[i], ints1(a));
     if (!sort_n(r, n, a, keys, r))
         return HD_NIL;

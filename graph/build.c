@@ -205,6 +205,10 @@ static Ints ints_sorted(Ints s)
 }
 
 Ref Reverse(Ref x, Ints axes) { return with_ints(OP_reverse, x, ints_sorted(axes)); }
+Ref Shear(Ref x, int axis, int along, int64_t step)
+{
+    return emit1(OP_shear, x, ATTR(1, axis, 1, along, 1, step));
+}
 
 /* ==================== reductions and products */
 

@@ -260,6 +260,8 @@ static Ref fold_shape(const Ins *i, const Type *result)
             && !memcmp(d->attr, i->attr, (size_t)i->nattr * sizeof *i->attr))
             return d->in[0];
         return single(i, t) ? x : 0;
+    case OP_shear:
+        return type_equal(result, t) ? x : 0;
     case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin:
         return single(i, t) ? x : 0;
     case OP_reduce_sum: case OP_reduce_prod: case OP_reduce_max: case OP_reduce_min:

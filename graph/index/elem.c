@@ -321,6 +321,14 @@ static Demand rule_view(const Graph *g, const Ins *i, int k, const Form *idx)
         for (int j = 0; j < t->rank; j++)
             d.idx[j] = in_list(a, n, j, NULL) ? form_addc(form_mul(idx[j], -1), t->dim[j] - 1) : idx[j];
         return d;
+    case OP_shear: {
+        int64_t axis = a[0], along = ins_int(i, 1), step = ins_int(i, 2);
+        memcpy(d.idx, idx, sizeof *idx * t->rank);
+        d.idx[axis] = form_add(idx[axis], form_mul(idx[along], step));
+        if (step < 0)
+            d.idx[axis] = form_addc(d.idx[axis], t->dim[axis] - g->type[i->out].dim[axis]);
+        return d;
+    }
     default:                                    /* barrier, stop_gradient */
         return plain(i->in[i->op == OP_barrier ? k : 0], idx, t->rank);
     }

@@ -268,6 +268,7 @@ Factors factors_of(const Ins *i, const Graph *g)
     case OP_svd:
         stack_factors(&f, i, g);
         break;
+    case OP_shear: all_axes(&f, i, g, (Ints){ 2, { ins_int(i, 0), ins_int(i, 1) } }); break;
     case OP_argmax: case OP_argmin: reduce_factors(&f, i, g); break;
     case OP_top_k: all_axes(&f, i, g, ints_one(g->type[i->out].rank - 1)); break;
     case OP_broadcast: broadcast_factors(&f, i, g); break;

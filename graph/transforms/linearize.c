@@ -15,7 +15,7 @@
 static bool is_view(Op op)
 {
     return op == OP_broadcast || op == OP_reshape || op == OP_transpose || op == OP_reverse ||
-        op == OP_named || op == OP_constrain || op == OP_stop_gradient;
+        op == OP_shear || op == OP_named || op == OP_constrain || op == OP_stop_gradient;
 }
 
 /* Values that are not linear and are read by what is, through views: candidates. Only what the tangents

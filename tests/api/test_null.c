@@ -142,6 +142,20 @@ KIND(RUNNING, const hd_associative_scan_opts *, &(const hd_associative_scan_opts
     &(const hd_associative_scan_opts){ .axis = 1, .reverse = true })
 KIND(MAP, const hd_map_opts *, &(const hd_map_opts){ 0 }, NULL, &(const hd_map_opts){ .batch_size = -1 },
     &(const hd_map_opts){ .batch_size = INT64_MAX })
+KIND(WINDOW, const hd_window_opts *, &(const hd_window_opts){ .window = { 1, { 2 } } }, NULL,
+    &(const hd_window_opts){ 0 }, &(const hd_window_opts){ .window = { -1, { 0 } } },
+    &(const hd_window_opts){ .window = { 1, { INT64_MAX } } },
+    &(const hd_window_opts){ .window = { 17, { 1 } } },
+    &(const hd_window_opts){ .window = { 1, { 2 } }, .stride = { 1, { 0 } } },
+    &(const hd_window_opts){ .window = { 1, { 2 } }, .pad = { 2, { INT64_MIN, INT64_MAX } } },
+    &(const hd_window_opts){ .window = { 1, { 2 } }, .dilation = { 1, { INT64_MAX } }, .same = true },
+    &(const hd_window_opts){ .window = { 1, { 2 } }, .base_dilation = { 2, { 1, 1 } } })
+KIND(CONV, const hd_conv_opts *, &(const hd_conv_opts){ 0 }, NULL, &(const hd_conv_opts){ .dims = "" },
+    &(const hd_conv_opts){ .dims = "NC,OI->CN" }, &(const hd_conv_opts){ .dims = "NN,OO->NN" },
+    &(const hd_conv_opts){ .groups = -1 },
+    &(const hd_conv_opts){ .groups = INT64_MAX, .batch_groups = INT64_MAX },
+    &(const hd_conv_opts){ .stride = { 99, { 0 } } }, &(const hd_conv_opts){ .pad = { 1, { 5 } } },
+    &(const hd_conv_opts){ .x_dilation = { 1, { INT64_MIN } }, .same = true })
 KIND(SORT, const hd_sort_opts *, &(const hd_sort_opts){ 0 }, NULL, &(const hd_sort_opts){ .keys = -1 },
     &(const hd_sort_opts){ .keys = INT_MAX })
 KIND(MESH, const hd_mesh *, NULL, NULL)

@@ -127,12 +127,24 @@ static Ref scattered(Draw *d, Ref v, int axis)
     return MoveAxis(scatter(to, p, scaled(u, 0.5), &dims, 1 + pick(d->r, 2), how, false), 0, axis);
 }
 
+/* Sums over windows of m elements, some apart, from the one end or the other. */
+static Ref summed_windows(Draw *d, Ref v, int axis)
+{
+    int rank = typ(v)->rank;
+    int64_t m = 1 + below(d, 3), by = 1 + below(d, 2), more = (m - 1) * by;
+    Ref p = padded(d, v, axis, more / 2, more - more / 2, 0);
+    Ints shape = type_shape(typ(p));
+    shape.v[shape.n++] = m;
+    p = Shear(Broadcast(p, shape, ints_range(0, rank)), axis, rank, pick(d->r, 2) ? by : -by);
+    return Sum(scaled(p, 0.5), (Ints){ 1, { rank } });
+}
+
 static Ref moved(Draw *d, Ref v)
 {
     int axis = axis_drawn(d, v);
     int64_t n = dim_of(v, axis), by = 1 + below(d, n > 4 && pick(d->r, 2) ? 4 : n), b = 1 + below(d, 3);
     Ints shape = type_shape(typ(v));
-    switch (pick(d->r, 15)) {
+    switch (pick(d->r, 16)) {
     case 0: case 1: return by < n ? joined(cut(v, axis, n - by, n), cut(v, axis, 0, n - by), axis) : v;
     case 2: case 3: return turned(v, axis);
     case 4: return cut(bordered(v, axis, b, false), axis, 2 * b, n + 2 * b);
@@ -153,6 +165,7 @@ static Ref moved(Draw *d, Ref v)
         return cut(padded(d, half, axis, 0, 1, 1), axis, 0, n);
     }
     case 13: return scattered(d, v, axis);
+    case 14: return typ(v)->rank < MAXRANK ? summed_windows(d, v, axis) : v;
     default:
         return pick(d->r, 4) ? scaled(v, 0.5) : Cumulative(OP_cumsum, scaled(v, 0.1), axis, pick(d->r, 2));
     }

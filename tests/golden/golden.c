@@ -303,7 +303,9 @@ static GoldenFn *find(const json_t *j, const char **missing)
         json_object_set_new(json_object_get(j, "tol"), "ulp", json_integer(1));
     if ((*missing = other_answer(j)) != NULL)
         return NULL;
-    GoldenFn *f = golden_ops(op, attrs, missing);
+    GoldenFn *f = golden_windows(op);
+    if (!f)
+        f = golden_ops(op, attrs, missing);
     if (!f && !*missing)
         f = golden_random(op, attrs, missing);
     if (!f && !*missing)

@@ -15,7 +15,8 @@ typedef struct GoldenRow { const char *op; GoldenFn *f; } GoldenRow;
 
 /* The program for an op, or NULL and what is missing. Each file of programs has one table. */
 GoldenFn *golden_ops(const char *op, const json_t *attrs, const char **missing);
-GoldenFn *golden_linalg(const char *op);
+GoldenFn *golden_linalg(const char *op);                      /* NULL: none of these */
+GoldenFn *golden_windows(const char *op);                     /* NULL: none of these */
 GoldenFn *golden_random(const char *op, const json_t *attrs, const char **missing);
 GoldenFn *golden_programs(const char *op, const json_t *attrs, const char **missing);
 

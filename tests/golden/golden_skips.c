@@ -13,9 +13,8 @@
 
 static const struct { const char *glob, *kind; } kinds[] = {
     { "f64 on this device", "device" },
-    { "complex numbers", "no such op" }, { "windows", "no such op" }, { "samplers", "no such op" },
+    { "complex numbers", "no such op" }, { "samplers", "no such op" },
     { "Fourier transforms", "no such op" }, { "special functions", "no such op" },
-    { "reductions with a combiner of one's own", "no such op" },
     { "C cannot write it: *", "C" },
     { "another answer: *", "answer" },
 };
@@ -23,11 +22,6 @@ static const struct { const char *glob, *kind; } kinds[] = {
 /* Ops by what they belong to. */
 static const struct { const char *glob, *what;
 } groups[] = {
-    { "conv_general_dilated", "windows" },
-    { "reduce_window*", "windows" },
-    { "select_and_*", "windows" },
-    { "kink_max_pool", "windows" },
-    { "avg_pool", "windows" },
     { "random.multivariate_normal", "samplers" },
     { "fft*", "Fourier transforms" },
     { "jnp.fft*", "Fourier transforms" },
@@ -36,7 +30,6 @@ static const struct { const char *glob, *what;
     { "polygamma*", "special functions" },
     { "zeta", "special functions" },
     { "regularized_incomplete_beta", "special functions" },
-    { "reduce", "reductions with a combiner of one's own" },
 };
 
 const char *golden_group(const char *reason)

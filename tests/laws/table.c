@@ -200,6 +200,18 @@ static void make_reverse(Op op, Dtype dt, int variant)
     out(Reverse(in(dt, ANY, 0, DIMS(0, 3)), DIMS(1)));
 }
 
+static void make_shear(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    Ref c = in(dt, ANY, 0, DIMS(9, 3, 4));
+    out(Shear(c, 0, 1, 2));
+    out(Shear(c, 0, 2, -2));
+    out(Shear(Shear(c, 0, 1, 1), 0, 2, -1));
+    out(Shear(c, 2, 1, 1));
+    out(Shear(c, 2, 0, -1));                    /* longer than the axis: nothing is left */
+    out(Shear(in(dt, ANY, 0, DIMS(4, 0)), 0, 1, 3));
+}
+
 /* ==================== reductions */
 
 static Kind data_of(Op op)
@@ -584,6 +596,7 @@ const Law law_table[OP_COUNT] = {
     [OP_slice] = { MAKE(slice, 1, MOVED) },
     [OP_pad] = { MAKE(pad, 1, MOVED) },
     [OP_concat] = { MAKE(concat, 1, MOVED) },
+    [OP_shear] = { MAKE(shear, 1, MOVED) },
     [OP_reverse] = { MAKE(reverse, 1, MOVED) },
 
     [OP_reduce_sum] = { MAKE(reduce, 3, NUMBERS) },

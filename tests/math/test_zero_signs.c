@@ -1,6 +1,6 @@
 /*
  * test_zero_signs.c - the sign of a sum of zeros: sums begin at +0, however few or many terms they have, on
- * every device.
+ * every device. And of zeros that are sorted, which are equal.
  *
  * In:  sums, products of matrices and convolutions whose terms are all -0.   Out: the host's bits.
  */
@@ -49,7 +49,7 @@ START_TEST(all_minus_zero)
     float *zero = calloc((size_t)(ROWS * n), sizeof *zero),
           *minus = malloc(sizeof *minus * (size_t)(ROWS * n));
     for (int k = 0; k < ROWS * n; k++)
-        minus[k] = k < n ? -0.f : -1;           /* the first row is -0, and times 0 every one */
+        minus[k] = k < n ? -0.f : -1; /* the first row is -0, and times 0 every one */
     hd_array *x = hd_array_new(HD_F32, HD_INTS(ROWS, n), minus, NULL),
              *y = hd_array_new(HD_F32, HD_INTS(ROWS, n), zero, NULL);
     for (int k = 0; function(k); k++) {
@@ -77,9 +77,30 @@ START_TEST(all_minus_zero)
 }
 END_TEST
 
+static hd down(hd x) { return hd_sort(x, 0, .descending = true); }
+
+/* As jax.numpy.sort: equal numbers keep their order, and descending is that from the other end. */
+START_TEST(sorted_down)
+{
+    const float v[] = { -0.f, 0.75f, 0.f, -1 };
+    for (int d = 0; d < DEVICES; d++) {
+        hd_array *x = hd_array_new(HD_F32, HD_INTS(4), v, NULL), *y = NULL;
+        if (there(devices[d])) {
+            ck_assert_msg(!hd_call(hd_jit(down, .device = devices[d]), &y, x), "%s", hd_error());
+            const float *z = hd_data(y);
+            ck_assert_msg(z[0] == 0.75f && !signbit(z[1]) && signbit(z[2]) && z[3] == -1, "%s: %g, %g",
+                devices[d], (double)z[1], (double)z[2]);
+        }
+        hd_drop(x), hd_drop(y);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("zero_signs");
-    tcase_add_loop_test(suite_case(s), all_minus_zero, 0, TERMS);
+    TCase *c = suite_case(s);
+    tcase_add_loop_test(c, all_minus_zero, 0, TERMS);
+    tcase_add_test(c, sorted_down);
     return suite_run(s);
 }
