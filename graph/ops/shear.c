@@ -4,7 +4,7 @@
  *     y[.., i, .., k, ..] = x[.., i + k * step, .., k, ..]           step < 0: from the other end
  *
  * With the copies of a broadcast along `along` it is an array seen through windows: x of n elements,
- * broadcast to (n, K) and sheared by d, is (n - (K - 1) d, K), whose row i is a window of K elements d apart.
+ * broadcast to (n, K), sheared by d, is (n - (K - 1) d, K), whose row i is a window of K elements d apart.
  * Convolutions and pooling are products and reductions over that. No window is ever stored. The transpose of
  * a shear is the opposite shear of a pad, so derivatives stay views too.
  */
