@@ -6,22 +6,19 @@
 /* One step of a tree: p and q are vectors of w lanes, or scalars. */
 static void join(Text *t, KOp op, Dtype dt, const char *w, const char *p, const char *q)
 {
-    static const char *const sign[] = { [K_HSUM] = "+", [K_HPROD] = "*", [K_HAND] = "&", [K_HOR] = "|",
-        [K_HXOR] = "^" };
-    bool max = op == K_HMAX;
-    if (op != K_HMAX && op != K_HMIN)
-        text_add(t, "%s %s %s", p, sign[op], q);
-    else if (!dtype_float(dt))
-        text_add(t, "%s(%s, %s)", max ? "max" : "min", p, q);
+    const char *word = ocl_word[kop[op].joins];
+    bool order = op == K_HMAX || op == K_HMIN;
+    if (order && dtype_float(dt))
+        ocl_extreme(t, op == K_HMAX, false, dt, w, p, q);
     else
-        ocl_extreme(t, max, false, dt, w, p, q);
+        text_add(t, order ? "%2$s(%1$s, %3$s)" : "%s %s %s", p, word, q);
 }
 
 static void tree(Text *t, KOp op, Dtype dt)
 {
     bool order = op == K_HMAX || op == K_HMIN;
     const char *T = ocl_type[dt], *U = ocl_type[order ? dt : ocl_unsigned(dt)];
-    text_add(t, "static inline %s hd_%s_%s(%s16 v)\n{\n    %s16 u = as_%s16(v);\n", T, ocl_reduction[op], T,
+    text_add(t, "static inline %s hd_%s_%s(%s16 v)\n{\n    %s16 u = as_%s16(v);\n", T, ocl_word[op], T,
         T, U, U);
     text_add(t, "    %s8 a = ", U), join(t, op, dt, "8", "u.lo", "u.hi");
     text_add(t, ";\n    %s4 b = ", U), join(t, op, dt, "4", "a.lo", "a.hi");
@@ -127,7 +124,7 @@ void ocl_prelude(const Used *u, Text *t)
         text_add(t,
             "static inline int hd_any(int16 v)\n{\n    long8 w = as_long8(v);\n    long4 a = w.lo | w.hi;\n"
             "    long2 b = a.lo | a.hi;\n    return (b.x | b.y) != 0;\n}\n");
-    for (int op = K_HSUM; op < K_ANY; op++)
+    for (int op = 0; op < K_OP_COUNT; op++)
         for (int dt = 0; dt < DT_COUNT; dt++)
             if (u->horizontal[op][dt])
                 tree(t, (KOp)op, (Dtype)dt);

@@ -38,7 +38,8 @@ typedef struct Printer {
 typedef struct Arg { char s[80]; } Arg;
 
 extern const char *const ocl_type[DT_COUNT];    /* of a register of one lane */
-extern const char *const ocl_reduction[K_OP_COUNT];     /* "sum": hd_sum_float */
+/* what OpenCL calls an op: an operator, a function, or, across lanes, "sum" of hd_sum_float */
+extern const char *const ocl_word[K_OP_COUNT];
 
 static inline const char *ocl_lanes(int w) { return w > 1 ? "16" : ""; }
 static inline Dtype ocl_unsigned(Dtype d)

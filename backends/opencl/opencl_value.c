@@ -7,6 +7,7 @@
  */
 #include "opencl_text.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -24,14 +25,12 @@ const char *const ocl_type[DT_COUNT] = {
     [DT_F64] = "double",
 };
 
-const char *const ocl_reduction[K_OP_COUNT] = {
-    [K_HSUM] = "sum",
-    [K_HPROD] = "prod",
-    [K_HMAX] = "max",
-    [K_HMIN] = "min",
-    [K_HAND] = "and",
-    [K_HOR] = "or",
-    [K_HXOR] = "xor",
+#define Own NULL
+const char *const ocl_word[K_OP_COUNT] = {
+#define LANES(name, text, arity, takes, gives, commutes, word, ...) [K_##name] = word,
+#define ACROSS(name, text, takes, joins, word)                      [K_##name] = word,
+#define PLAIN(...)
+#include "kernel.def"
 };
 
 static Dtype signed_of(Dtype d) { return d >= DT_U8 && d <= DT_U64 ? (Dtype)(d - DT_U8 + DT_I8) : d; }
@@ -245,42 +244,33 @@ static void shift_right(Printer *p, Dtype dt, Dtype as, int w, const Arg *a)
         P("(%s)((%s)%s >> %s)", ocl_type[dt], ocl_type[as], a[0].s, a[1].s);
 }
 
-static void arithmetic(Printer *p, KOp op, Dtype dt, int w, const Arg *a)
+static void function(Printer *p, const char *name, int n, const Arg *a)
 {
-    static const char *const sign[] = { [K_ADD] = "+", [K_SUB] = "-", [K_MUL] = "*" };
-    const char *T = ocl_type[dt];
-    bool f = dtype_float(dt);
-    switch (op) {
-    case K_ADD: case K_SUB: case K_MUL:
-        if (f)
-            P("%s %s %s", a[0].s, sign[op], a[1].s);
-        else
-            wrapping(p, dt, w, sign[op], a);
-        break;
-    case K_DIV: infix(p, dt, w, "/", a); break;
-    case K_REM: infix(p, dt, w, "%", a); break;
-    case K_FMA: P("fma(%s, %s, %s)", a[0].s, a[1].s, a[2].s); break;
-    case K_NEG:
-        if (f)
-            P("-%s", a[0].s);
-        else if (w > 1)
-            P("as_%s16(-as_%s16(%s))", T, ocl_type[ocl_unsigned(dt)], a[0].s);
-        else
-            P("(%s)(0u - (%s)%s)", T, size_of(dt) < 4 ? "uint" : ocl_type[ocl_unsigned(dt)], a[0].s);
-        break;
-    case K_ABS:
-        P(f ? "fabs(%1$s)" : dtype_unsigned(dt) ? "%1$s"
-            : w > 1 ? "as_%2$s16(select(as_%3$s16(%1$s), -as_%3$s16(%1$s), %1$s < (%2$s)0))"
-            /* abs() of the least is not defined everywhere */
-            : "(%2$s)(%1$s < 0 ? 0u - (%3$s)%1$s : (%3$s)%1$s)", a[0].s, T,
-            ocl_type[w == 1 && size_of(dt) < 4 ? DT_U32 : ocl_unsigned(dt)]);
-        break;
-    case K_SQRT: P("sqrt(%s)", a[0].s); break;
-    case K_FLOOR: P("floor(%s)", a[0].s); break;
-    case K_CEIL: P("ceil(%s)", a[0].s); break;
-    case K_RINT: P("rint(%s)", a[0].s); break;
-    default: P("trunc(%s)", a[0].s);
-    }
+    P("%s(", name);
+    for (int x = 0; x < n; x++)
+        P("%s%s", x ? ", " : "", a[x].s);
+    P(")");
+}
+
+static void negative(Printer *p, Dtype dt, int w, const Arg *a)
+{
+    const char *T = ocl_type[dt], *U = ocl_type[ocl_unsigned(dt)];
+    if (dtype_float(dt))
+        P("-%s", a[0].s);
+    else if (w > 1)
+        P("as_%s16(-as_%s16(%s))", T, U, a[0].s);
+    else
+        P("(%s)(0u - (%s)%s)", T, size_of(dt) < 4 ? "uint" : U, a[0].s);
+}
+
+/* abs() of the least is not defined everywhere. */
+static void absolute(Printer *p, Dtype dt, int w, const Arg *a)
+{
+    P(dtype_float(dt)           ? "fabs(%1$s)"
+            : dtype_unsigned(dt) ? "%1$s"
+            : w > 1              ? "as_%2$s16(select(as_%3$s16(%1$s), -as_%3$s16(%1$s), %1$s < (%2$s)0))"
+                                 : "(%2$s)(%1$s < 0 ? 0u - (%3$s)%1$s : (%3$s)%1$s)",
+        a[0].s, ocl_type[dt], ocl_type[w == 1 && size_of(dt) < 4 ? DT_U32 : ocl_unsigned(dt)]);
 }
 
 /* The larger (smaller) of x and y, or y if x is nan; sure: it is not. The choice is one instruction of most
@@ -312,7 +302,7 @@ static void extreme(Printer *p, const KIns *i, const Arg *a)
     bool max = i->op == K_MAX;
     int64_t bits;
     if (!dtype_float(i->dt)) {
-        P("%s(%s, %s)", max ? "max" : "min", a[0].s, a[1].s);
+        function(p, ocl_word[i->op], 2, a);
         return;
     }
     double c = k_const_of(p->k, i->arg[1], &bits) ? k_float_of(i->dt, bits) : NAN;
@@ -323,31 +313,10 @@ static void extreme(Printer *p, const KIns *i, const Arg *a)
             max ? ">" : "<");
 }
 
-static void bitwise(Printer *p, KOp op, Dtype dt, int w, const Arg *a)
+static void comparison(Printer *p, const char *sign, Dtype of, int w, const Arg *a)
 {
-    switch (op) {
-    case K_AND: infix(p, dt, w, "&", a); break;
-    case K_OR: infix(p, dt, w, "|", a); break;
-    case K_XOR: infix(p, dt, w, "^", a); break;
-    case K_NOT:
-        P(w > 1 ? "~%s" : dt == DT_BOOL ? "!%s" : "(%2$s)~%1$s", a[0].s, ocl_type[dt]);
-        break;
-    case K_SHL: infix(p, dt, w, "<<", a); break;
-    case K_SHR: shift_right(p, dt, ocl_unsigned(dt), w, a); break;
-    case K_SAR: shift_right(p, dt, signed_of(dt), w, a); break;
-    case K_MULHI: P("mul_hi(%s, %s)", a[0].s, a[1].s); break;
-    case K_POPCOUNT: P("popcount(%s)", a[0].s); break;
-    default: P("clz(%s)", a[0].s);
-    }
-}
-
-static void comparison(Printer *p, KOp op, Dtype of, int w, const Arg *a)
-{
-    static const char *const sign[] = {
-        [K_EQ] = "==", [K_NE] = "!=", [K_LT] = "<", [K_LE] = "<=", [K_GT] = ">", [K_GE] = ">="
-    };
     bool mask = w > 1 && size_of(of) != 4;
-    P(mask ? "convert_int16(%s %s %s)" : "%s %s %s", a[0].s, sign[op], a[1].s);
+    P(mask ? "convert_int16(%s %s %s)" : "%s %s %s", a[0].s, sign, a[1].s);
 }
 
 /* An int16 mask as one whose lanes are as wide as dt. */
@@ -403,7 +372,7 @@ static void horizontal(Printer *p, const KIns *i)
         return;
     }
     p->used->horizontal[i->op][x->dt == DT_BOOL ? DT_I32 : x->dt] = true;
-    P("hd_%s_%s(%s)%s", ocl_reduction[i->op], ocl_type[x->dt], a.s, x->dt == DT_BOOL ? " & 1" : "");
+    P("hd_%s_%s(%s)%s", ocl_word[i->op], ocl_type[x->dt], a.s, x->dt == DT_BOOL ? " & 1" : "");
 }
 
 static void index_value(Printer *p, const KIns *i)
@@ -432,26 +401,33 @@ void ocl_expression(Printer *p, const KIns *i)
     Dtype dt = (Dtype)i->dt, of = i->narg ? (Dtype)k->ins[i->arg[0]].dt : dt;
     KOp op = (KOp)i->op;
     Arg a[3];
-    bool wide = op >= K_HSUM && op <= K_ANY;
     for (int x = 0; x < i->narg && x < 3; x++)
-        a[x] = ocl_arg(p, i->arg[x], wide ? k->ins[i->arg[x]].w : i->w);
+        a[x] = ocl_arg(p, i->arg[x], k_across(op) ? k->ins[i->arg[x]].w : i->w);
     switch (op) {
     case K_INDEX: index_value(p, i); break;
     case K_SPLAT: P("%s", a[0].s); break;
+    case K_ADD: case K_SUB: case K_MUL:
+        (dtype_float(dt) ? infix : wrapping)(p, dt, i->w, ocl_word[op], a);
+        break;
+    case K_NEG: negative(p, dt, i->w, a); break;
+    case K_ABS: absolute(p, dt, i->w, a); break;
     case K_MAX: case K_MIN: extreme(p, i, a); break;
+    case K_NOT: P(i->w > 1 ? "~%s" : dt == DT_BOOL ? "!%s" : "(%2$s)~%1$s", a[0].s, ocl_type[dt]); break;
+    case K_SHR: shift_right(p, dt, ocl_unsigned(dt), i->w, a); break;
+    case K_SAR: shift_right(p, dt, signed_of(dt), i->w, a); break;
     case K_SELECT: selection(p, i); break;
     case K_CONVERT: conversion(p, of, dt, i->w, a); break;
     case K_BITS: P("as_%s%s(%s)", ocl_type[dt], ocl_lanes(i->w), a[0].s); break;
     case K_ROUND: rounding(p, i, a); break;
     case K_CALL: call(p, i); break;
     default:
-        if (wide)
+        if (k_across(op))
             horizontal(p, i);
-        else if (op >= K_EQ && op <= K_GE)
-            comparison(p, op, of, i->w, a);
-        else if (op >= K_AND && op <= K_CLZ)
-            bitwise(p, op, dt, i->w, a);
+        else if (k_compares(op))
+            comparison(p, ocl_word[op], of, i->w, a);
+        else if (isalpha((unsigned char)ocl_word[op][0]))
+            function(p, ocl_word[op], i->narg, a);
         else
-            arithmetic(p, op, dt, i->w, a);
+            infix(p, dt, i->w, ocl_word[op], a);
     }
 }

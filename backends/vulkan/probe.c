@@ -175,6 +175,7 @@ static int probe_zeros(VkDev *d, Dtype dt)
 /* Comparisons of an i32 made 64 bits wide with constants, all as bits. */
 static Val comparisons(Kernel *k, Val x, const int64_t *c, int n)
 {
+    _Static_assert(K_GE - K_EQ == 5, "six comparisons");
     Val bits = k_bits(k, DT_I32, 0), wide = k1(k, K_CONVERT, DT_I64, x);
     for (int i = 0; i < n; i++)
         for (int op = K_EQ; op <= K_GE; op++) {

@@ -99,7 +99,7 @@ static void statement(Writer *w, Val v)
     case K_INDEX: index_value(w, v); break;
     case K_SPLAT: w->val[v] = sp_get(w, i->arg[0], W); break;
     default:
-        if (i->op >= K_HSUM && i->op <= K_ANY)
+        if (k_across((KOp)i->op))
             horizontal(w, v);
         else
             elementwise(w, v);

@@ -130,8 +130,6 @@ static uint32_t mulhi(Writer *w, Dtype dt, int n, const uint32_t *a)
 static uint32_t remainder_(Writer *w, Dtype dt, int n, const uint32_t *a)
 {
     Reg r = sp_reg(dt);
-    if (!dtype_signed(dt))
-        return op2(w, OpUMod, r, n, a[0], a[1]);
     return op2(w, OpISub, r, n, a[0], op2(w, OpIMul, r, n, op2(w, OpSDiv, r, n, a[0], a[1]), a[1]));
 }
 
@@ -145,48 +143,57 @@ static uint32_t shift_right(Writer *w, Dtype dt, bool arithmetic, int n, const u
     return sp_narrow(w, dt, n, x);
 }
 
+/* ==================== what is one instruction by the table */
+
+enum { Own, None = 0, GLSL = 1 << 16 };         /* added to the number of a function of GLSL.std.450 */
+#define Op(name)   Op##name
+#define Glsl(name) (GLSL | Glsl##name)
+static const int words[K_OP_COUNT][4] = {       /* of floats, signed, unsigned integers, bool */
+#define LANES(name, text, arity, takes, gives, commutes, ocl, f, s, u, b) [K_##name] = { f, s, u, b },
+#define ACROSS(...)
+#define PLAIN(...)
+#include "kernel.def"
+};
+#undef Op
+#undef Glsl
+
+static int word_of(KOp op, Dtype of)
+{
+    return words[op][dtype_float(of) ? 0 : dtype_signed(of) ? 1 : of != DT_BOOL ? 2 : 3];
+}
+
+/* The instruction of an op on operands of that dtype; 0 after an error. */
+static uint32_t one(Writer *w, KOp op, Dtype of, int n, const uint32_t *a)
+{
+    Reg r = k_compares(op) ? R_BOOL : sp_reg(of);
+    int word = word_of(op, of);
+    if (!word)
+        return sp_fail(w, E_INTERNAL, "%s of %s has no form", kop[op].name, dtype_name(of)), 0;
+    if (word & GLSL)
+        return glsl(w, word & ~GLSL, r, n, a[0]);
+    return kop[op].arity == 1 ? op1(w, word, r, n, a[0]) : op2(w, word, r, n, a[0], a[1]);
+}
+
 static uint32_t int_value(Writer *w, KOp op, Dtype dt, int n, const uint32_t *a)
 {
     Reg r = sp_reg(dt);
-    uint32_t zero;
+    bool s = dtype_signed(dt);
+    uint32_t less;
     switch (op) {
-    case K_ADD: return sp_narrow(w, dt, n, op2(w, OpIAdd, r, n, a[0], a[1]));
-    case K_SUB: return sp_narrow(w, dt, n, op2(w, OpISub, r, n, a[0], a[1]));
-    case K_MUL: return sp_narrow(w, dt, n, op2(w, OpIMul, r, n, a[0], a[1]));
-    case K_DIV: return sp_narrow(w, dt, n, op2(w, dtype_signed(dt) ? OpSDiv : OpUDiv, r, n, a[0], a[1]));
-    case K_REM: return remainder_(w, dt, n, a);
-    case K_NEG: return sp_narrow(w, dt, n, op1(w, OpSNegate, r, n, a[0]));
+    case K_REM: return s ? remainder_(w, dt, n, a) : one(w, op, dt, n, a);
     case K_ABS:
-        if (!dtype_signed(dt))
+        if (!s)
             return a[0];
-        zero = op2(w, OpSLessThan, R_BOOL, n, a[0], sp_const(w, r, n, 0));
-        return sp_narrow(w, dt, n, select_(w, r, n, zero, op1(w, OpSNegate, r, n, a[0]), a[0]));
-    case K_MAX: case K_MIN: {
-        int more = dtype_signed(dt) ? OpSGreaterThan : OpUGreaterThan;
-        uint32_t c = op2(w, more, R_BOOL, n, a[0], a[1]);
-        return select_(w, r, n, c, a[op == K_MIN], a[op == K_MAX]);
-    }
-    case K_AND: return op2(w, OpBitwiseAnd, r, n, a[0], a[1]);
-    case K_OR: return op2(w, OpBitwiseOr, r, n, a[0], a[1]);
-    case K_XOR: return op2(w, OpBitwiseXor, r, n, a[0], a[1]);
-    case K_NOT: return sp_narrow(w, dt, n, op1(w, OpNot, r, n, a[0]));
-    case K_SHL: return sp_narrow(w, dt, n, op2(w, OpShiftLeftLogical, r, n, a[0], a[1]));
+        less = op2(w, OpSLessThan, R_BOOL, n, a[0], sp_const(w, r, n, 0));
+        return sp_narrow(w, dt, n, select_(w, r, n, less, op1(w, OpSNegate, r, n, a[0]), a[0]));
+    case K_MAX: case K_MIN:
+        return select_(w, r, n, one(w, K_GT, dt, n, a), a[op == K_MIN], a[op == K_MAX]);
+    case K_AND: case K_OR: case K_XOR: return one(w, op, dt, n, a);     /* of extended bits extended */
     case K_SHR: case K_SAR: return shift_right(w, dt, op == K_SAR, n, a);
     case K_MULHI: return mulhi(w, dt, n, a);
     case K_POPCOUNT: return popcount(w, dt, n, a[0]);
     case K_CLZ: return leading(w, dt, n, a[0]);
-    default: return sp_fail(w, E_INTERNAL, "operation %d of %s has no form", (int)op, dtype_name(dt)), 0;
-    }
-}
-
-static uint32_t bool_value(Writer *w, KOp op, int n, const uint32_t *a)
-{
-    switch (op) {
-    case K_AND: return op2(w, OpLogicalAnd, R_BOOL, n, a[0], a[1]);
-    case K_OR: return op2(w, OpLogicalOr, R_BOOL, n, a[0], a[1]);
-    case K_XOR: return op2(w, OpLogicalNotEqual, R_BOOL, n, a[0], a[1]);
-    case K_NOT: return op1(w, OpLogicalNot, R_BOOL, n, a[0]);
-    default: return sp_fail(w, E_INTERNAL, "operation %d of bool has no form", (int)op), 0;
+    default: return sp_narrow(w, dt, n, one(w, op, dt, n, a));
     }
 }
 
@@ -240,27 +247,22 @@ static uint32_t float_value(Writer *w, const KIns *i, Dtype dt, int n, const uin
     bool wide = r == R_F64;
     KOp op = (KOp)i->op;
     switch (op) {
-    case K_ADD: return exactly(w, op2(w, OpFAdd, r, n, a[0], a[1]));
-    case K_SUB: return exactly(w, op2(w, OpFSub, r, n, a[0], a[1]));
-    case K_MUL: return exactly(w, op2(w, OpFMul, r, n, a[0], a[1]));
-    case K_DIV:
-        if (!w->caps->exact_div[wide])
-            return sp_call(w, wide ? T_DIV64 : T_DIV32, n, a);
-        return exactly(w, op2(w, OpFDiv, r, n, a[0], a[1]));
-    case K_SQRT:
-        if (!w->caps->exact_sqrt[wide])
-            return sp_call(w, wide ? T_SQRT64 : T_SQRT32, n, a);
-        return exactly(w, glsl(w, GlslSqrt, r, n, a[0]));
     case K_FMA: return fma_(w, r, n, a);
     case K_NEG: return on_bits(w, OpBitwiseXor, r, n, a[0], wide ? 1ull << 63 : 1ull << 31);
     case K_ABS: return on_bits(w, OpBitwiseAnd, r, n, a[0], wide ? INT64_MAX : INT32_MAX);
     case K_MAX: case K_MIN: return extreme(w, i, r, n, a);
-    case K_FLOOR: return glsl(w, GlslFloor, r, n, a[0]);
-    case K_CEIL: return glsl(w, GlslCeil, r, n, a[0]);
-    case K_RINT: return glsl(w, GlslRoundEven, r, n, a[0]);
-    case K_TRUNC: return glsl(w, GlslTrunc, r, n, a[0]);
-    default: return sp_fail(w, E_INTERNAL, "operation %d of %s has no form", (int)op, dtype_name(dt)), 0;
+    case K_DIV:
+        if (!w->caps->exact_div[wide])
+            return sp_call(w, wide ? T_DIV64 : T_DIV32, n, a);
+        break;
+    case K_SQRT:
+        if (!w->caps->exact_sqrt[wide])
+            return sp_call(w, wide ? T_SQRT64 : T_SQRT32, n, a);
+        break;
+    case K_FLOOR: case K_CEIL: case K_RINT: case K_TRUNC: return one(w, op, dt, n, a);
+    default: break;
     }
+    return exactly(w, one(w, op, dt, n, a));
 }
 
 static uint32_t rounding(Writer *w, int to, int n, uint32_t x)
@@ -273,24 +275,7 @@ static uint32_t rounding(Writer *w, int to, int n, uint32_t x)
     return op1(w, OpBitcast, R_F32, n, op2(w, OpShiftLeftLogical, R_U32, n, x, sp_const(w, R_U32, n, 16)));
 }
 
-/* ==================== comparisons and conversions */
-
-static uint32_t comparison(Writer *w, KOp op, Dtype of, int n, const uint32_t *a)
-{
-    static const int f[] = { OpFOrdEqual, OpFUnordNotEqual, OpFOrdLessThan, OpFOrdLessThanEqual,
-        OpFOrdGreaterThan, OpFOrdGreaterThanEqual };
-    static const int s[] = { OpIEqual, OpINotEqual, OpSLessThan, OpSLessThanEqual, OpSGreaterThan,
-        OpSGreaterThanEqual };
-    static const int u[] = { OpIEqual, OpINotEqual, OpULessThan, OpULessThanEqual, OpUGreaterThan,
-        OpUGreaterThanEqual };
-    int at = (int)op - K_EQ;
-    if (of == DT_BOOL && at > 1)
-        return sp_fail(w, E_INTERNAL, "bool has no order"), 0;
-    int c = dtype_float(of) ? f[at] : dtype_signed(of) ? s[at] : u[at];
-    if (of == DT_BOOL)
-        c = at ? OpLogicalNotEqual : OpLogicalEqual;
-    return op2(w, c, R_BOOL, n, a[0], a[1]);
-}
+/* ==================== conversions */
 
 static uint32_t one_or_zero(Writer *w, Dtype to, int n, uint32_t c)
 {
@@ -339,12 +324,10 @@ uint32_t sp_value(Writer *w, const KIns *i, Dtype of, int n, const uint32_t *a)
                    "functions; convert to f32, or choose another device",
                    i->name, dtype_name(dt)),
                0;
-    case K_EQ: case K_NE: case K_LT: case K_LE: case K_GT: case K_GE:
-        return comparison(w, (KOp)i->op, of, n, a);
     default:
-        return dt == DT_BOOL ? bool_value(w, (KOp)i->op, n, a) :
-            dtype_float(dt)  ? float_value(w, i, dt, n, a) :
-                               int_value(w, (KOp)i->op, dt, n, a);
+        if (k_compares(i->op) || dt == DT_BOOL)
+            return one(w, (KOp)i->op, of, n, a);
+        return dtype_float(dt) ? float_value(w, i, dt, n, a) : int_value(w, (KOp)i->op, dt, n, a);
     }
 }
 
@@ -352,11 +335,9 @@ uint32_t sp_value(Writer *w, const KIns *i, Dtype of, int n, const uint32_t *a)
 
 static uint32_t join(Writer *w, KOp op, Dtype dt, int n, uint32_t x, uint32_t y)
 {
-    static const uint8_t plain[] = { [K_HSUM] = K_ADD, [K_HPROD] = K_MUL, [K_HMAX] = K_MAX, [K_HMIN] = K_MIN,
-        [K_HAND] = K_AND, [K_HOR] = K_OR, [K_HXOR] = K_XOR, [K_ANY] = K_OR };
     if ((op == K_HMAX || op == K_HMIN) && dtype_float(dt))
         return most(w, op == K_HMAX, false, sp_reg(dt), n, x, y);
-    const KIns i = { .op = plain[op], .dt = dt };
+    const KIns i = { .op = kop[op].joins, .dt = dt };
     return sp_value(w, &i, dt, n, (const uint32_t[]){ x, y });
 }
 

@@ -10,67 +10,20 @@
 
 #include <string.h>
 
-const char *const kop_name[K_OP_COUNT] = {
-    [K_NONE] = "none",
-    [K_CONST] = "const",
-    [K_INDEX] = "index",
-    [K_SPLAT] = "splat",
-    [K_ADD] = "add",
-    [K_SUB] = "sub",
-    [K_MUL] = "mul",
-    [K_DIV] = "div",
-    [K_REM] = "rem",
-    [K_FMA] = "fma",
-    [K_NEG] = "neg",
-    [K_ABS] = "abs",
-    [K_MAX] = "max",
-    [K_MIN] = "min",
-    [K_SQRT] = "sqrt",
-    [K_FLOOR] = "floor",
-    [K_CEIL] = "ceil",
-    [K_RINT] = "rint",
-    [K_TRUNC] = "trunc",
-    [K_AND] = "and",
-    [K_OR] = "or",
-    [K_XOR] = "xor",
-    [K_NOT] = "not",
-    [K_SHL] = "shl",
-    [K_SHR] = "shr",
-    [K_SAR] = "sar",
-    [K_MULHI] = "mulhi",
-    [K_POPCOUNT] = "popcount",
-    [K_CLZ] = "clz",
-    [K_EQ] = "eq",
-    [K_NE] = "ne",
-    [K_LT] = "lt",
-    [K_LE] = "le",
-    [K_GT] = "gt",
-    [K_GE] = "ge",
-    [K_SELECT] = "select",
-    [K_CONVERT] = "convert",
-    [K_BITS] = "bits",
-    [K_ROUND] = "round",
-    [K_CALL] = "call",
-    [K_HSUM] = "hsum",
-    [K_HPROD] = "hprod",
-    [K_HMAX] = "hmax",
-    [K_HMIN] = "hmin",
-    [K_HAND] = "hand",
-    [K_HOR] = "hor",
-    [K_HXOR] = "hxor",
-    [K_ANY] = "any",
-    [K_LOAD] = "load",
-    [K_STORE] = "store",
-    [K_LOADS] = "loads",
-    [K_STORES] = "stores",
-    [K_LOOP] = "loop",
-    [K_IF] = "if",
-    [K_BRK] = "brk",
-    [K_PHI] = "phi",
-    [K_RESULT] = "result",
-    [K_PART] = "part",
-    [K_BARRIER] = "barrier",
+const KRow kop[K_OP_COUNT] = {
+#define LANES(name, text, arity, takes, gives, commutes, ocl, f, s, u, b) \
+    [K_##name] = { text, KC_LANES, KG_##gives, arity, commutes, K_NONE, takes },
+#define ACROSS(name, text, takes, joins, ocl) \
+    [K_##name] = { text, KC_ACROSS, KG_SAME, 1, false, K_##joins, takes },
+#define PLAIN(name, text, class, arity) \
+    [K_##name] = { text, KC_##class, KG_OTHER, arity, false, K_NONE, "" },
+#include "kernel.def"
 };
+
+bool k_takes(KOp op, Dtype dt)
+{
+    return strchr(kop[op].takes, dt == DT_BOOL ? 'b' : dtype_int(dt) ? 'i' : 'f') != NULL;
+}
 
 /* ==================== text */
 
@@ -174,7 +127,7 @@ static void line(const Dump *d, Val v, int depth)
     default:
         if (i->w)
             text_add(t, "v%u = ", (unsigned)v);
-        text_add(t, "%s", kop_name[i->op]);
+        text_add(t, "%s", kop[i->op].name);
         if (i->op == K_CALL)
             text_add(t, " %s", i->name);
         if (i->w)
@@ -230,7 +183,7 @@ typedef struct Check { const Kernel *k; bool *defined; Val at; } Check;
 
 #define wrong(c, ...)                                                            \
     error_set(E_INTERNAL, "kernel %s: v%u (%s): %s", (c)->k->name, (c)->at,      \
-        kop_name[(c)->k->ins[(c)->at].op], arena_text(__VA_ARGS__))
+        kop[(c)->k->ins[(c)->at].op].name, arena_text(__VA_ARGS__))
 
 /* Usable here: a constant, or defined and of a scope around. */
 static int usable(const Check *c, Val v, int scope)
@@ -298,61 +251,27 @@ static int args_are(const Check *c, Dtype dt, int from)
     return 0;
 }
 
-static int arity(KOp op)
-{
-    if (op == K_FMA || op == K_SELECT)
-        return 3;
-    if ((op >= K_ADD && op <= K_REM) || op == K_MAX || op == K_MIN || (op >= K_AND && op <= K_XOR)
-        || (op >= K_SHL && op <= K_MULHI)
-        || (op >= K_EQ && op <= K_GE))
-        return 2;
-    return 1;
-}
-
-/* What kinds of dtype an operation takes: f floats, i integers, b bool. */
-static const char *takes(KOp op)
-{
-    switch (op) {
-    case K_ADD: case K_SUB: case K_MUL: case K_DIV: case K_NEG: case K_ABS: case K_MAX: case K_MIN:
-    case K_HSUM: case K_HPROD: case K_HMAX: case K_HMIN: return "fi";
-    case K_FMA: case K_SQRT: case K_FLOOR: case K_CEIL: case K_RINT: case K_TRUNC: return "f";
-    case K_AND: case K_OR: case K_XOR: case K_NOT: case K_HAND: case K_HOR: case K_HXOR: return "ib";
-    case K_REM: case K_SHL: case K_SHR: case K_SAR: case K_MULHI: case K_POPCOUNT: case K_CLZ: return "i";
-    case K_ANY: return "b";
-    default: return "fib";
-    }
-}
-
 static int elementwise(const Check *c)
 {
     const KIns *i = &c->k->ins[c->at];
     const KIns *a = &c->k->ins[i->arg[0]];
-    char kind = a->dt == DT_BOOL ? 'b' : dtype_int(a->dt) ? 'i' : 'f';
-    if (i->narg != arity(i->op))
-        return wrong(c, "%d operands", i->narg);
+    const KRow *row = &kop[i->op];
     for (int x = 0; x < i->narg; x++) {
         int w = c->k->ins[i->arg[x]].w;
-        if (k_horizontal(i->op) ? w != W : w > i->w)
+        if (k_across(i->op) ? w != W : w > i->w)
             return wrong(c, "operand %d has %d lanes", x, w);
     }
-    switch (i->op) {
-    case K_SELECT:
+    if (i->op == K_SELECT)
         return a->dt != DT_BOOL ? wrong(c, "chooses by %s", dtype_name(a->dt)) : args_are(c, i->dt, 1);
-    case K_EQ: case K_NE: case K_LT: case K_LE: case K_GT: case K_GE:
-        return i->dt != DT_BOOL ? wrong(c, "gives %s", dtype_name(i->dt)) : args_are(c, a->dt, 1);
-    case K_CONVERT:
-        return 0;
-    case K_BITS:
-        return dtype_size(i->dt) != dtype_size(a->dt) || kind == 'b' || i->dt == DT_BOOL ?
-            wrong(c, "%s has not the bits of %s", dtype_name(a->dt), dtype_name(i->dt)) : 0;
-    case K_ROUND:
-        return i->dt != DT_F32 || (i->bits != DT_F16 && i->bits != DT_BF16) ?
-            wrong(c, "of %s", dtype_name(i->dt)) : args_are(c, DT_F32, 0);
-    default:
-        if (!strchr(takes(i->op), kind))
-            return wrong(c, "of %s", dtype_name(a->dt));
-        return args_are(c, i->dt, 0);
-    }
+    if (!k_takes(i->op, a->dt))
+        return wrong(c, "of %s", dtype_name(a->dt));
+    if (i->op == K_BITS && (dtype_size(i->dt) != dtype_size(a->dt) || i->dt == DT_BOOL))
+        return wrong(c, "%s has not the bits of %s", dtype_name(a->dt), dtype_name(i->dt));
+    if (i->op == K_ROUND && (i->dt != DT_F32 || (i->bits != DT_F16 && i->bits != DT_BF16)))
+        return wrong(c, "of %s", dtype_name(i->dt));
+    if (row->gives == KG_BOOL && i->dt != DT_BOOL)
+        return wrong(c, "gives %s", dtype_name(i->dt));
+    return row->gives == KG_OTHER ? 0 : args_are(c, row->gives == KG_BOOL ? a->dt : i->dt, 0);
 }
 
 static int scope_check(Check *, int);
@@ -438,6 +357,10 @@ static int ins_check(Check *c, int scope)
         e = usable(c, i->arg[a], scope);
     if (i->form && !e)
         e = form_check(c, i->form, scope);
+    if (!e && kop[i->op].is == KC_OUTSIDE)
+        e = wrong(c, "does not stand in a scope");
+    if (!e && kop[i->op].arity >= 0 && i->narg != kop[i->op].arity)
+        e = wrong(c, "%d operands", i->narg);
     if (e)
         return e;
     switch (i->op) {
@@ -454,12 +377,6 @@ static int ins_check(Check *c, int scope)
             return wrong(c, "the condition is no single bool");
         return in_loop(k, scope) ? 0 : wrong(c, "outside of loops");
     case K_BARRIER: return 0;
-    case K_PHI:
-    case K_RESULT:
-    case K_PART:
-    case K_CONST:
-    case K_NONE:
-        return wrong(c, "does not stand in a scope");
     default: break;
     }
     c->defined[c->at] = true;

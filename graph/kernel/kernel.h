@@ -23,48 +23,28 @@ typedef struct Buffer {
     int slot;                                   /* GLOBAL: which slot of the plan; -1 before that is known */
 } Buffer;
 
-/* Register types: bool, i8..u64, f32, f64. f16 and bf16 are storage: computed in f32, rounded by K_ROUND
- * after every instruction. Elementwise instructions work on 1 or W lanes; an operand of 1 lane is widened
- * where the other has W. */
+/* Ops are rows of kernel.def, which says what each is. */
 typedef enum KOp {
-    K_NONE,
-    K_CONST,                                    /* bits: as an element of dt (f32, f64: IEEE bits) */
-    K_INDEX,                                    /* form -> integer */
-    K_SPLAT,                                    /* 1 lane -> W */
-    /* arithmetic: wraps for integers, one IEEE rounding for floats, never contracted */
-    /* K_DIV of integers: divisor not 0, not MIN / -1; toward zero */
-    K_ADD, K_SUB, K_MUL, K_DIV,
-    K_REM,                                      /* integers only: same limits */
-    K_FMA,                                      /* floats: exact product, one rounding */
-    K_NEG, K_ABS,
-    K_MAX, K_MIN,                               /* floats: nan if either is; -0 is below 0 */
-    K_SQRT, K_FLOOR, K_CEIL, K_RINT, K_TRUNC,
-    K_AND, K_OR, K_XOR, K_NOT,                  /* integers and bool */
-    K_SHL, K_SHR, K_SAR,                        /* amounts 0 .. width-1 */
-    K_MULHI, K_POPCOUNT, K_CLZ,
-    K_EQ, K_NE, K_LT, K_LE, K_GT, K_GE,         /* -> bool; unordered: only K_NE is true */
-    K_SELECT,                                   /* (bool, if true, if false) */
-    /* integers wrap; float -> integer toward zero, in range only; bool: != 0; 0/1 */
-    K_CONVERT,
-    K_BITS,                                     /* the same bits as another type of the same width */
-    /* f32 -> f32, rounded to what bits says: DT_F16 or DT_BF16 (k_emit: its dt) */
-    K_ROUND,
-    /* a function of the device's library, where no text of ours exists; bits: Op */
-    K_CALL,
-    /* lanes -> 1: pairs of lanes 8 apart, then 4, 2, 1. An operand of 1 lane is W equal lanes */
-    K_HSUM, K_HPROD, K_HMAX, K_HMIN, K_HAND, K_HOR, K_HXOR, K_ANY,
-    /* memory: form is the element's place; by its LANE coefficient: one element for all, a vector, strided,
-     * or a gather */
-    K_LOAD, K_STORE,
-    K_LOADS, K_STORES,                          /* m strided vectors as one block; part[]: the values */
-    /* structure */
-    K_LOOP, K_IF, K_BRK,                        /* K_BRK: leave the loop unless arg 0 (1 lane) */
-    /* A carried value; a value a loop (that of the phi when it is left) or if leaves; one of a block. bits:
-     * the K_LOOP, K_IF or K_LOADS it is of; group: its number there. */
-    K_PHI, K_RESULT, K_PART,
-    K_BARRIER,                                  /* of the work-group: local and global memory */
+#define LANES(name, ...)    K_##name,
+#define ACROSS(name, ...)   K_##name,
+#define PLAIN(name, ...)    K_##name,
+#include "kernel.def"
     K_OP_COUNT
 } KOp;
+
+typedef enum KClass {
+    KC_LANES, KC_ACROSS, KC_OUTSIDE, KC_VALUE, KC_READ, KC_WRITE, KC_SCOPE, KC_EXIT
+} KClass;
+typedef enum KGives { KG_SAME, KG_BOOL, KG_OTHER } KGives;
+typedef struct KRow {
+    const char *name;
+    uint8_t is, gives;                          /* KClass, KGives */
+    int8_t arity;                               /* -1: any number */
+    bool commutes;
+    uint8_t joins;                              /* KC_ACROSS: the op that joins two lanes */
+    const char *takes;                          /* letters of dtypes of operands: f, i, b */
+} KRow;
+extern const KRow kop[K_OP_COUNT];
 
 typedef struct KIns {
     uint8_t op, dt, w;                          /* w: 1 or W lanes; 0: no value */
@@ -115,7 +95,9 @@ bool k_const_of(const Kernel *, Val v, int64_t *bits);
 int64_t k_wrap(Dtype, int64_t bits);
 double k_float_of(Dtype, int64_t bits);
 int64_t k_bits_of(Dtype, double);
-bool k_commutes(KOp);
+static inline bool k_across(KOp op) { return kop[op].is == KC_ACROSS; }
+static inline bool k_compares(KOp op) { return kop[op].is == KC_LANES && kop[op].gives == KG_BOOL; }
+bool k_takes(KOp, Dtype);
 /* Folds where exact (integers, selects, identities), finds, hoists to the innermost scope of its operands,
  * or appends there. w is the widest of the operands'. */
 Val k_emit(Kernel *, KOp, Dtype, int narg, const Val *);

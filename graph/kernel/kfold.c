@@ -59,19 +59,6 @@ bool k_const_of(const Kernel *k, Val v, int64_t *bits)
     return k->ins[v].op == K_CONST;
 }
 
-bool k_commutes(KOp op)
-{
-    switch (op) {
-    case K_ADD: case K_MUL: case K_MAX: case K_MIN: case K_AND: case K_OR: case K_XOR: case K_EQ: case K_NE:
-    case K_MULHI:
-        return true;
-    default:
-        return false;
-    }
-}
-
-bool k_horizontal(KOp op) { return op >= K_HSUM && op <= K_ANY; }
-
 /* ==================== constant operands */
 
 /* r = op(x, y, z) in one rounding to dt. False: not an operation on floats. */
@@ -205,7 +192,7 @@ static double rounded(int to, double x)
 bool k_eval(KOp op, Dtype dt, Dtype from, int64_t bits, const int64_t *c, int64_t *r)
 {
     double f;
-    if (op >= K_EQ && op <= K_GE)
+    if (k_compares(op))
         return *r = compare(op, from, c[0], c[1]), true;
     if (op == K_CONVERT)
         return *r = k_wrap(dt, convert(from, dt, c[0])), true;
@@ -224,7 +211,7 @@ bool k_eval(KOp op, Dtype dt, Dtype from, int64_t bits, const int64_t *c, int64_
 static Val fold_const(Kernel *k, KOp op, Dtype dt, Dtype from, int64_t bits, const int64_t *c)
 {
     int64_t r;
-    return k_eval(op, dt, from, bits, c, &r) ? k_bits(k, op >= K_EQ && op <= K_GE ? DT_BOOL : dt, r) : 0;
+    return k_eval(op, dt, from, bits, c, &r) ? k_bits(k, k_compares(op) ? DT_BOOL : dt, r) : 0;
 }
 
 /* ==================== bool: arithmetic and order are logic */
@@ -291,7 +278,7 @@ static Val fold_int(Kernel *k, KOp *op, Dtype dt, Val *a)
         *op = K_ADD;
         a[1] = k_bits(k, dt, (int64_t)(0 - (uint64_t)c));
     }
-    if (k_commutes(*op) && k_const_of(k, a[0], &c)) {
+    if (kop[*op].commutes && k_const_of(k, a[0], &c)) {
         Val t = a[0];
         a[0] = a[1], a[1] = t;
     }
@@ -359,7 +346,7 @@ static bool inverse(Dtype dt, double c, double *r)
 static Val fold_float(Kernel *k, KOp *op, Dtype dt, Val *a)
 {
     int64_t b;
-    if (k_commutes(*op) && k_const_of(k, a[0], &b)) {
+    if (kop[*op].commutes && k_const_of(k, a[0], &b)) {
         Val t = a[0];
         a[0] = a[1], a[1] = t;
     }
@@ -476,6 +463,8 @@ static bool is_rounded(const Kernel *k, Val v, int to, int depth)
     }
 }
 
+static bool whole(KOp op) { return op == K_FLOOR || op == K_CEIL || op == K_RINT || op == K_TRUNC; }
+
 static Val fold_unary(Kernel *k, KOp op, Dtype dt, int64_t bits, Val x)
 {
     static const KOp inverse_of[] = {
@@ -498,12 +487,12 @@ static Val fold_unary(Kernel *k, KOp op, Dtype dt, int64_t bits, Val x)
     case K_NOT:
         if (i->op == K_NOT)
             return i->arg[0];
-        if (dt == DT_BOOL && i->op >= K_EQ && i->op <= K_GE &&
-            (i->op <= K_NE || !dtype_float(k->ins[i->arg[0]].dt)))
+        if (dt == DT_BOOL && k_compares(i->op) &&
+            (i->op == K_EQ || i->op == K_NE || !dtype_float(k->ins[i->arg[0]].dt)))
             return k2(k, inverse_of[i->op], DT_BOOL, i->arg[0], i->arg[1]);
         return 0;
     case K_FLOOR: case K_CEIL: case K_RINT: case K_TRUNC:
-        return i->op >= K_FLOOR && i->op <= K_TRUNC ? x : 0;
+        return whole(i->op) ? x : 0;
     default:
         return 0;
     }
@@ -528,7 +517,7 @@ Val k_fold(Kernel *k, KOp *op, Dtype *dt, int64_t bits, int n, Val *a)
         return 0;
     if (k->ins[a[0]].dt == DT_BOOL && *dt == DT_BOOL)
         *op = bool_op(*op);
-    if (k_horizontal(*op))
+    if (k_across(*op))
         return fold_horizontal(k, *op, *dt, a[0]);
     if (*op == K_SELECT)
         return fold_select(k, *dt, a);
@@ -538,7 +527,7 @@ Val k_fold(Kernel *k, KOp *op, Dtype *dt, int64_t bits, int n, Val *a)
     Val v = all ? fold_const(k, *op, *dt, k->ins[a[0]].dt, bits, c) : 0;
     if (v)
         return v;
-    if (*op >= K_EQ && *op <= K_GE)
+    if (k_compares(*op))
         return fold_compare(k, op, a);
     if (n == 1)
         return fold_unary(k, *op, *dt, bits, a[0]);

@@ -261,14 +261,14 @@ Val k_emit(Kernel *k, KOp op, Dtype dt, int narg, const Val *arg)
     Val v = k_fold(k, &op, &dt, bits, narg, a);
     if (v)
         return v;
-    if (k_commutes(op) && (k_is_const(k, a[0]) || (a[0] > a[1] && !k_is_const(k, a[1])))) {
+    if (kop[op].commutes && (k_is_const(k, a[0]) || (a[0] > a[1] && !k_is_const(k, a[1])))) {
         Val t = a[0];
         a[0] = a[1], a[1] = t;
     }
     return find(k,
         (KIns){ .op = (uint8_t)op,
             .dt = dt,
-            .w = (uint8_t)(k_horizontal(op) ? 1 : w),
+            .w = (uint8_t)(k_across(op) ? 1 : w),
             .narg = narg,
             .arg = a,
             .bits = bits });

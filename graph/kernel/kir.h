@@ -23,11 +23,9 @@ bool k_eval(KOp, Dtype dt, Dtype from, int64_t bits, const int64_t *c, int64_t *
 /* The value that the instruction is, where that is known exactly; else 0, with op and args in their normal
  * form. */
 Val k_fold(Kernel *, KOp *, Dtype *, int64_t bits, int narg, Val *arg);
-bool k_horizontal(KOp);
 
 /* Calls fn for each value that the instruction uses itself: arguments and values in its form; for loops and
  * ifs also next and other, which are used inside. */
 void k_uses(const Kernel *, Val, void (*fn)(void *ctx, Val used), void *ctx);
-extern const char *const kop_name[K_OP_COUNT];
 
 #endif

@@ -46,8 +46,8 @@ void k_uses(const Kernel *k, Val v, void (*fn)(void *, Val), void *ctx)
     }
 }
 
-static bool structure(const KIns *i) { return i->op == K_LOOP || i->op == K_IF; }
-static bool effect(const KIns *i) { return i->op == K_STORE || i->op == K_STORES || i->op == K_BARRIER; }
+static bool structure(const KIns *i) { return kop[i->op].is == KC_SCOPE; }
+static bool effect(const KIns *i) { return kop[i->op].is == KC_WRITE; }
 
 /* ==================== dead code
  * Roots are effects. What is live makes the structure around it live, with its condition and its exits; a
@@ -452,11 +452,8 @@ typedef struct Order {
 
 static bool pure(const Kernel *k, const KIns *i)
 {
-    switch (i->op) {
-    case K_STORE: case K_STORES: case K_LOOP: case K_IF: case K_BRK: case K_BARRIER: return false;
-    case K_LOAD: case K_LOADS: return !k_changes(k, i->buf);
-    default: return true;
-    }
+    KClass is = kop[i->op].is;
+    return is == KC_READ ? !k_changes(k, i->buf) : is != KC_WRITE && is != KC_SCOPE && is != KC_EXIT;
 }
 
 /* What it needs that is pure, of this scope, and not yet placed. */

@@ -47,7 +47,7 @@ static Way wrong_there(const Run *r, const char *what)
 {
     Loc was = loc_set(r->at->loc);
     error_set(E_INTERNAL, "kernel %s, work-item %d: v%d (%s): %s", r->k->name, r->item - 1,
-        (int)(r->at - r->k->ins), kop_name[r->at->op], what);
+        (int)(r->at - r->k->ins), kop[r->at->op].name, what);
     loc_set(was);
     return WRONG;
 }
@@ -172,13 +172,6 @@ static Way run_store(const Run *r, Val v)
 
 /* ==================== values */
 
-static KOp pair_of(KOp horizontal)
-{
-    static const KOp pairs[] = { K_ADD, K_MUL, K_MAX, K_MIN, K_AND, K_OR, K_XOR, K_OR };
-    _Static_assert(K_ANY - K_HSUM == 7, "a pair for each");
-    return pairs[horizontal - K_HSUM];
-}
-
 /* Lanes 8 apart, then 4, 2, 1. */
 static Way run_horizontal(const Run *r, const KIns *i, int64_t *out)
 {
@@ -187,7 +180,7 @@ static Way run_horizontal(const Run *r, const KIns *i, int64_t *out)
     for (int half = W / 2; half; half /= 2)
         for (int l = 0; l < half; l++) {
             c[0] = x[l], c[1] = x[l + half];
-            if (!k_eval(pair_of(i->op), (Dtype)i->dt, (Dtype)i->dt, 0, c, &x[l]))
+            if (!k_eval((KOp)kop[i->op].joins, (Dtype)i->dt, (Dtype)i->dt, 0, c, &x[l]))
                 return wrong(r, "has no result");
         }
     for (int l = 0; l < W; l++)
@@ -226,7 +219,7 @@ static Way run_value(const Run *r, Val v)
 {
     const KIns *i = &r->k->ins[v];
     int64_t *out = lanes(r, v);
-    if (k_horizontal(i->op))
+    if (k_across((KOp)i->op))
         return run_horizontal(r, i, out);
     for (int l = 0; l < W; l++)
         if (l && i->w == 1)

@@ -28,7 +28,7 @@ static bool alike(const KIns *a, const KIns *b)
 static bool lanewise(const KIns *i)
 {
     bool divides = i->op == K_DIV || i->op == K_REM;
-    return i->op >= K_ADD && i->op <= K_CALL && i->narg && i->narg <= ARGS &&
+    return kop[i->op].is == KC_LANES && i->narg && i->narg <= ARGS &&
         (!divides || dtype_float((Dtype)i->dt));
 }
 
@@ -73,7 +73,7 @@ static Val packed_op(Packer *p, const Val *x)
             return 0;
         const KIns *first = &k->ins[like.arg[0]];
         bool swap =
-            k_commutes((KOp)i->op) && !alike(&k->ins[i->arg[0]], first) && alike(&k->ins[i->arg[1]], first);
+            kop[i->op].commutes && !alike(&k->ins[i->arg[0]], first) && alike(&k->ins[i->arg[1]], first);
         for (int c = 0; c < like.narg; c++)
             y[c][j] = i->arg[swap ? 1 - c : c];
     }

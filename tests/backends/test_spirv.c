@@ -109,86 +109,6 @@ static const Dtype registers[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8
     DT_F32, DT_F64 };
 enum { REGISTERS = sizeof registers / sizeof *registers };
 
-static const char *const op_names[K_OP_COUNT] = { [K_ADD] = "add",
-    [K_SUB] = "sub",
-    [K_MUL] = "mul",
-    [K_DIV] = "div",
-    [K_REM] = "rem",
-    [K_FMA] = "fma",
-    [K_NEG] = "neg",
-    [K_ABS] = "abs",
-    [K_MAX] = "max",
-    [K_MIN] = "min",
-    [K_SQRT] = "sqrt",
-    [K_FLOOR] = "floor",
-    [K_CEIL] = "ceil",
-    [K_RINT] = "rint",
-    [K_TRUNC] = "trunc",
-    [K_AND] = "and",
-    [K_OR] = "or",
-    [K_XOR] = "xor",
-    [K_NOT] = "not",
-    [K_SHL] = "shl",
-    [K_SHR] = "shr",
-    [K_SAR] = "sar",
-    [K_MULHI] = "mulhi",
-    [K_POPCOUNT] = "popcount",
-    [K_CLZ] = "clz",
-    [K_EQ] = "eq",
-    [K_NE] = "ne",
-    [K_LT] = "lt",
-    [K_LE] = "le",
-    [K_GT] = "gt",
-    [K_GE] = "ge",
-    [K_SELECT] = "select",
-    [K_HSUM] = "hsum",
-    [K_HPROD] = "hprod",
-    [K_HMAX] = "hmax",
-    [K_HMIN] = "hmin",
-    [K_HAND] = "hand",
-    [K_HOR] = "hor",
-    [K_HXOR] = "hxor",
-    [K_ANY] = "any" };
-
-static bool takes(KOp op, Dtype dt)
-{
-    char kind = dt == DT_BOOL ? 'b' : dtype_int(dt) ? 'i' : 'f';
-    switch (op) {
-    case K_ADD:
-    case K_SUB:
-    case K_MUL:
-    case K_DIV:
-    case K_NEG:
-    case K_ABS:
-    case K_MAX:
-    case K_MIN:
-    case K_LT:
-    case K_LE:
-    case K_GT:
-    case K_GE:
-    case K_EQ:
-    case K_NE:
-    case K_HSUM:
-    case K_HPROD:
-    case K_HMAX:
-    case K_HMIN:
-        return kind != 'b';
-    case K_FMA: case K_SQRT: case K_FLOOR: case K_CEIL: case K_RINT: case K_TRUNC: return kind == 'f';
-    case K_AND: case K_OR: case K_XOR: case K_NOT: case K_HAND: case K_HOR: case K_HXOR: return kind != 'f';
-    case K_REM:
-    case K_SHL:
-    case K_SHR:
-    case K_SAR:
-    case K_MULHI:
-    case K_POPCOUNT:
-    case K_CLZ:
-        return kind == 'i';
-    case K_ANY: return kind == 'b';
-    case K_SELECT: return true;
-    default: return false;
-    }
-}
-
 /* The operands of an operation, in the range that it is defined for. */
 static Val operated(Kernel *k, KOp op, Dtype dt, Val x, Val y, Val z, Val c)
 {
@@ -200,10 +120,15 @@ static Val operated(Kernel *k, KOp op, Dtype dt, Val x, Val y, Val z, Val c)
         return k3(k, op, dt, c, x, y);
     if (op == K_FMA)
         return k3(k, op, dt, x, y, z);
-    Dtype to = (op >= K_EQ && op <= K_GE) || op == K_ANY ? DT_BOOL : dt;
-    bool two = op <= K_REM || op == K_MAX || op == K_MIN || (op >= K_AND && op <= K_XOR) || (op >= K_SHL &&
-        op <= K_MULHI) || (op >= K_EQ && op <= K_GE);
-    return two ? k2(k, op, to, x, y) : k1(k, op, to, x);
+    Dtype to = k_compares(op) ? DT_BOOL : dt;
+    return kop[op].arity == 2 ? k2(k, op, to, x, y) : k1(k, op, to, x);
+}
+
+/* Is it one that other tests do not make for themselves? */
+static bool tried_here(int op, KClass is, Dtype dt)
+{
+    return kop[op].is == is && kop[op].gives != KG_OTHER && op != K_ROUND && op != K_CALL &&
+        k_takes((KOp)op, dt);
 }
 
 START_TEST(every_operation)
@@ -217,10 +142,10 @@ START_TEST(every_operation)
             Kernel *k = item_kernel(arena_text("ops_%s_%d", dtype_name(dt), w), w, &at);
             Val x = k_load(k, bench_in(b, dt, N), at), y = k_load(k, bench_in(b, dt, N), at);
             Val z = k_load(k, bench_in(b, dt, N), at), c = k_load(k, bench_in(b, DT_BOOL, N), at);
-            for (int op = K_ADD; op < K_HSUM; op++)
-                if (takes((KOp)op, dt)) {
+            for (int op = 0; op < K_OP_COUNT; op++)
+                if (tried_here(op, KC_LANES, dt)) {
                     Val v = operated(k, (KOp)op, dt, x, y, z, c);
-                    keep(b, k, at, (Dtype)k->ins[v].dt, v, arena_text("%s of %s, %d lanes", op_names[op],
+                    keep(b, k, at, (Dtype)k->ins[v].dt, v, arena_text("%s of %s, %d lanes", kop[op].name,
                         dtype_name(dt), w));
                 }
             bench_kernel(b, k);
@@ -240,12 +165,12 @@ START_TEST(every_reduction_of_lanes)
         Kernel *k = item_kernel(arena_text("lanes_%s", dtype_name(dt)), W, &at);
         Form item = form_a(k->grid[0].var);
         Val x = k_load(k, bench_in(b, dt, N), at);
-        for (int op = K_HSUM; op <= K_ANY; op++)
-            if (takes((KOp)op, dt)) {
-                Val v = k1(k, (KOp)op, op == K_ANY ? DT_BOOL : dt, x);
+        for (int op = 0; op < K_OP_COUNT; op++)
+            if (tried_here(op, KC_ACROSS, dt)) {
+                Val v = k1(k, (KOp)op, dt, x);
                 k_store(k,
                     bench_slot(b, true, (Dtype)k->ins[v].dt, N / W,
-                        arena_text("%s of %s", op_names[op], dtype_name(dt))),
+                        arena_text("%s of %s", kop[op].name, dtype_name(dt))),
                     item, v);
             }
         bench_kernel(b, k);
