@@ -44,7 +44,7 @@ static bool matters(const Graph *g)
         const Ins *i = g->ins[n];
         const Region *r = i->op == OP_region ? i->region : NULL;
         if ((i->op == OP_psum || i->op == OP_pmax || i->op == OP_pmin) &&
-            between(g, i->in[0], ins_int(i, 1)))
+            between(g, i->in[0], ins_int(i, ATTR(psum, size))))
             return true;
         for (int a = 0; r && a < r->nlane; a++)
             for (int k = 0; k < i->nout && r->lane[a].place; k++)

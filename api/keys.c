@@ -59,16 +59,21 @@ static int64_t ravel(const Type *t, const int64_t *index)
 static int64_t seen(const Ins *v, const Type *x, const int64_t *i)
 {
     int64_t from[MAXRANK] = { 0 };
-    Ints a = ins_ints(v, v->op == OP_broadcast ? 1 : 0);
+    Ints a = ins_ints(v,
+        v->op == OP_broadcast     ? ATTR(broadcast, dims)
+            : v->op == OP_reverse ? ATTR(reverse, axes)
+            : v->op == OP_slice   ? ATTR(slice, start)
+                                  : ATTR(transpose, perm));
     for (int d = 0; d < x->rank; d++)
         switch (v->op) {
         case OP_broadcast: from[d] = x->dim[d] == 1 ? 0 : i[a.v[d]]; break;
         case OP_transpose: from[a.v[d]] = i[d]; break;
-        case OP_slice: from[d] = a.v[d] + i[d] * ins_ints(v, 2).v[d]; break;
+        case OP_slice: from[d] = a.v[d] + i[d] * ins_ints(v, ATTR(slice, step)).v[d]; break;
         default: from[d] = i[d];
         }
     if (v->op == OP_shear) {
-        int64_t axis = a.v[0], along = ins_int(v, 1), step = ins_int(v, 2);
+        int64_t axis = ins_int(v, ATTR(shear, axis)), along = ins_int(v, ATTR(shear, along));
+        int64_t step = ins_int(v, ATTR(shear, step));
         from[axis] += step * (step < 0 ? i[along] - (x->dim[along] - 1) : i[along]);
     }
     for (int k = 0; k < a.n && v->op == OP_reverse; k++)
@@ -93,7 +98,8 @@ static bool back(const Graph *g, Ref *v, int64_t *at)
         element = seen(d, &g->type[d->in[0]], i);
         break;
     case OP_concat:
-        for (int64_t a = ins_int(d, 0), m; (m = g->type[d->in[part]].dim[a]) <= i[a]; part++)
+        for (int64_t a = ins_int(d, ATTR(concat, axis)), m; (m = g->type[d->in[part]].dim[a]) <= i[a];
+             part++)
             i[a] -= m;
         element = ravel(&g->type[d->in[part]], i);
         break;
@@ -115,7 +121,7 @@ static bool spelled(const Graph *g, Ref v, int64_t at, int64_t *word)
         (g->type[v].dt != DT_U32 && g->type[v].dt != DT_KEY))
         return false;
     *word = d->op == OP_data ? ((const uint32_t *)d->blob)[at] :
-                               (int64_t)((uint64_t)ins_int(d, 1) >> 32 * at & UINT32_MAX);
+                               (int64_t)((uint64_t)ins_int(d, ATTR(const, bits)) >> 32 * at & UINT32_MAX);
     return true;
 }
 

@@ -13,7 +13,7 @@
 /* n values sorted together along an axis by the first `keys` of them; out may be x. */
 static bool sort_n(const Ref *x, int n, int axis, int keys, Ref *out)
 {
-    const Attr *a = ATTR(1, axis, 1, keys, 1, 0);
+    const Attr *a = ATTRS(1, axis, 1, keys, 1, 0);
     Ref *r = NEWS(Ref, n);
     if (emit_n(OP_sort, n, x, a, r) != n)
         return false;
@@ -121,7 +121,7 @@ hd hd_top_k(hd x, int64_t k, int axis)
         return HD_NIL;
     }
     r = MoveAxis(r, a, last);
-    if (!r || emit_n(OP_top_k, 1, &r, ATTR(1, k), out) != 2)
+    if (!r || emit_n(OP_top_k, 1, &r, ATTRS(1, k), out) != 2)
         return HD_NIL;
     const hd pair[2] = { sym_of(MoveAxis(out[0], last, a)), sym_of(MoveAxis(out[1], last, a)) };
     return sym_tuple(pair, 2);

@@ -124,7 +124,7 @@ static Ref chosen_by(Key k, Ref p, int64_t n, bool replace)
         return top && u ? searchsorted(sum, Mul(scalar_to(top, ints1(n)), Sub(Like(u, 1), u)), false) : 0;
     }
     Ref g = Add(draw_gumbel(k, (Dtype)typ(p)->dt, ints1(all)), Log(p)), top[2];
-    return emit_n(OP_top_k, 1, &g, ATTR(1, n), top) ? top[1] : 0;
+    return emit_n(OP_top_k, 1, &g, ATTRS(1, n), top) ? top[1] : 0;
 }
 
 /* The probabilities, one for each of them. */

@@ -29,7 +29,7 @@ Ref ConstBits(Dtype dt, int64_t bits)
         return 0;
     }
     dtype_store_i(dt, e, bits);
-    return emit(OP_const, 0, NULL, ATTR(1, dt, 1, dtype_load_i(dt, e)));
+    return emit(OP_const, 0, NULL, ATTRS(1, dt, 1, dtype_load_i(dt, e)));
 }
 
 Ref Const(Dtype dt, double v)
@@ -57,7 +57,7 @@ Ref Iota(Type t, int axis)
 /* ==================== elementwise, of their own kind */
 
 Ref Select(Ref p, Ref x, Ref y) { return emit(OP_select, 3, (const Ref[]){ p, x, y }, NULL); }
-Ref Convert(Ref x, Dtype dt) { return emit1(OP_convert, x, ATTR(1, dt)); }
+Ref Convert(Ref x, Dtype dt) { return emit1(OP_convert, x, ATTRS(1, dt)); }
 Ref StopGradient(Ref x) { return emit1(OP_stop_gradient, x, NULL); }
 
 Ref NameValue(Ref x, const char *name)
@@ -96,18 +96,18 @@ Ref DebugPrint(const char *format, const Ref *values, int n)
 
 Ref GammaDraw(Ref y, Ref a, bool logarithm)
 {
-    return emit(OP_gamma_draw, 2, (const Ref[]){ y, a }, ATTR(1, logarithm));
+    return emit(OP_gamma_draw, 2, (const Ref[]){ y, a }, ATTRS(1, logarithm));
 }
 Ref Accum(Ref acc, Ref x) { return emit(OP_accum, 2, (const Ref[]){ acc, x }, NULL); }
 
 Ref ReducePrecision(Ref x, int exponent_bits, int mantissa_bits)
 {
-    return emit1(OP_reduce_precision, x, ATTR(1, exponent_bits, 1, mantissa_bits));
+    return emit1(OP_reduce_precision, x, ATTRS(1, exponent_bits, 1, mantissa_bits));
 }
 
 /* ==================== shape */
 
-Ref Bitcast(Ref x, Dtype dt) { return emit1(OP_bitcast, x, ATTR(1, dt)); }
+Ref Bitcast(Ref x, Dtype dt) { return emit1(OP_bitcast, x, ATTRS(1, dt)); }
 
 Ref Broadcast(Ref x, Ints shape, Ints dims)
 {
@@ -190,7 +190,7 @@ Ref Pad(Ref x, Ref value, Ints lo, Ints hi, Ints interior)
     return with_three(OP_pad, 2, (const Ref[]){ x, value }, lo, hi, interior);
 }
 
-Ref Concat(const Ref *x, int n, int axis) { return emit(OP_concat, n, x, ATTR(1, axis)); }
+Ref Concat(const Ref *x, int n, int axis) { return emit(OP_concat, n, x, ATTRS(1, axis)); }
 
 /* Sets of axes are kept in order, so that equal ones are found. */
 static Ints ints_sorted(Ints s)
@@ -207,15 +207,15 @@ static Ints ints_sorted(Ints s)
 Ref Reverse(Ref x, Ints axes) { return with_ints(OP_reverse, x, ints_sorted(axes)); }
 Ref Shear(Ref x, int axis, int along, int64_t step)
 {
-    return emit1(OP_shear, x, ATTR(1, axis, 1, along, 1, step));
+    return emit1(OP_shear, x, ATTRS(1, axis, 1, along, 1, step));
 }
 
 /* ==================== reductions and products */
 
 Ref Reduce(Op op, Ref x, Ints axes) { return with_ints(op, x, ints_sorted(axes)); }
 Ref Sum(Ref x, Ints axes) { return Reduce(OP_reduce_sum, x, axes); }
-Ref Arg(Op op, Ref x, int axis, Dtype index) { return emit1(op, x, ATTR(1, axis, 1, index)); }
-Ref Cumulative(Op op, Ref x, int axis, bool reverse) { return emit1(op, x, ATTR(1, axis, 1, reverse)); }
+Ref Arg(Op op, Ref x, int axis, Dtype index) { return emit1(op, x, ATTRS(1, axis, 1, index)); }
+Ref Cumulative(Op op, Ref x, int axis, bool reverse) { return emit1(op, x, ATTRS(1, axis, 1, reverse)); }
 
 Ref Dot(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb, Dtype out)
 {

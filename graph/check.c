@@ -16,11 +16,11 @@ static int bad(const Graph *g, const Ins *i, const char *what)
 }
 
 /* How many lists a schema asks for. */
-static int schema_words(const char *s)
+static int schema_words(const AttrWord *w)
 {
-    int n = *s != 0;
-    for (; *s; s++)
-        n += *s == ' ';
+    int n = 0;
+    while (w[n].word)
+        n++;
     return n;
 }
 
@@ -36,7 +36,7 @@ static int check_form(const Graph *g, const Ins *i)
     int words = 0, at = 0;
     for (; at < i->nattr && i->attr[at] >= 0 && i->attr[at] < i->nattr - at; words++)
         at += 1 + (int)i->attr[at];
-    if (at != i->nattr || words != schema_words(row->schema))
+    if (at != i->nattr || words != schema_words(row->attrs))
         return bad(g, i, "has attributes that do not follow its schema");
     if (i->out < 1 || i->out + i->nout > (Ref)g->nval)
         return bad(g, i, "gives values that the graph does not have");

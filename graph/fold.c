@@ -21,7 +21,7 @@ bool const_of(Ref v, int64_t *bits)
         i = def(i->in[0]);
     if (!i || i->op != OP_const)
         return false;
-    *bits = ins_int(i, 1);
+    *bits = ins_int(i, ATTR(const, bits));
     return true;
 }
 
@@ -184,7 +184,7 @@ static Ref fold_element(const Ins *i, const Type *result)
 
 static Ref fold_transpose(const Ins *i, const Ins *d)
 {
-    Ints perm = ins_ints(i, 0);
+    Ints perm = ins_ints(i, ATTR(transpose, perm));
     bool same = true;
     for (int k = 0; k < perm.n; k++)
         same &= perm.v[k] == k;
@@ -192,7 +192,7 @@ static Ref fold_transpose(const Ins *i, const Ins *d)
         return i->in[0];
     if (!d || d->op != OP_transpose)
         return 0;
-    Ints p = ins_ints(d, 0);
+    Ints p = ins_ints(d, ATTR(transpose, perm));
     for (int k = 0; k < perm.n; k++)
         perm.v[k] = p.v[perm.v[k]];
     return Transpose(d->in[0], perm);
@@ -200,7 +200,7 @@ static Ref fold_transpose(const Ins *i, const Ins *d)
 
 static Ref fold_broadcast(const Ins *i, const Type *result, const Ins *d)
 {
-    Ints dims = ins_ints(i, 1);
+    Ints dims = ins_ints(i, ATTR(broadcast, dims));
     bool same = type_equal(result, typ(i->in[0]));
     for (int k = 0; k < dims.n; k++)
         same &= dims.v[k] == k;
@@ -208,26 +208,26 @@ static Ref fold_broadcast(const Ins *i, const Type *result, const Ins *d)
         return i->in[0];
     if (!d || d->op != OP_broadcast)
         return 0;
-    Ints inner = ins_ints(d, 1);
+    Ints inner = ins_ints(d, ATTR(broadcast, dims));
     for (int k = 0; k < inner.n; k++)
         inner.v[k] = dims.v[inner.v[k]];
     return Broadcast(d->in[0], type_shape(result), inner);
 }
 
-static bool all_zero(const Ins *i, int k)
+static bool all_zero(const Ins *i, int attr)
 {
     int n;
-    const int64_t *v = ins_attr(i, k, &n);
+    const int64_t *v = ins_attr(i, attr, &n);
     while (n > 0 && !v[n - 1])
         n--;
     return !n;
 }
 
 /* Along these axes nothing can move. */
-static bool single(const Ins *i, const Type *t)
+static bool single(const Ins *i, int attr, const Type *t)
 {
     int n;
-    const int64_t *axes = ins_attr(i, 0, &n);
+    const int64_t *axes = ins_attr(i, attr, &n);
     for (int k = 0; k < n; k++)
         if (t->dim[axes[k]] > 1)
             return false;
@@ -254,19 +254,19 @@ static Ref fold_shape(const Ins *i, const Type *result)
     case OP_slice:                              /* within bounds: the same size is the same elements */
         return type_equal(result, t) ? x : 0;
     case OP_pad:
-        return type_equal(result, t) && all_zero(i, 0) && all_zero(i, 1) ? x : 0;
+        return type_equal(result, t) && all_zero(i, ATTR(pad, lo)) && all_zero(i, ATTR(pad, hi)) ? x : 0;
     case OP_reverse:
         if (d && d->op == OP_reverse && d->nattr == i->nattr
             && !memcmp(d->attr, i->attr, (size_t)i->nattr * sizeof *i->attr))
             return d->in[0];
-        return single(i, t) ? x : 0;
+        return single(i, ATTR(reverse, axes), t) ? x : 0;
     case OP_shear:
         return type_equal(result, t) ? x : 0;
     case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin:
-        return single(i, t) ? x : 0;
+        return single(i, ATTR(cumsum, axis), t) ? x : 0;
     case OP_reduce_sum: case OP_reduce_prod: case OP_reduce_max: case OP_reduce_min:
     case OP_reduce_and: case OP_reduce_or: case OP_reduce_xor:
-        return i->attr[0] ? 0 : x;
+        return ins_ints(i, ATTR(reduce_sum, axes)).n ? 0 : x;
     case OP_concat:
         return i->nin == 1 ? x : 0;
     case OP_bitcast:

@@ -38,7 +38,7 @@ typedef enum Op {
 typedef struct Attr { int n; int64_t v[ATTR_MAX]; } Attr;      /* for building; an Ins keeps its own copy */
 void attr_list(Attr *, const int64_t *v, int n);
 void attr_int(Attr *, int64_t v);
-#define ATTR(...) \
+#define ATTRS(...) \
     (&(const Attr){ sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t), { __VA_ARGS__ } })
 
 typedef struct Graph Graph;
@@ -58,6 +58,7 @@ typedef struct Ins {
 
 /* The k-th attribute of the schema: its values, and how many through *n (n may be NULL). */
 const int64_t *ins_attr(const Ins *, int k, int *n);
+const int64_t *attr_nth(const int64_t *attr, int nattr, int k, int *n);
 Ints ins_ints(const Ins *, int k);
 int64_t ins_int(const Ins *, int k);
 
@@ -181,6 +182,20 @@ Dtype type_counter(int64_t n);
 
 /* ==================== the op table (table.c, from ops.def) */
 
+/* Attributes by name: struct gather_attrs has an Ints for each, ATTR(gather, sizes) is which one it is. */
+#define LIST(word)                              Ints word;
+#define INT(word)                               Ints word;
+#define NO_ATTRS
+#define ELEM(...)
+#define STRUC(name, nin, nout, element, cost, again, attrs) struct name##_attrs { attrs };
+#include "ops.def"
+#undef LIST
+#undef INT
+#define ATTR(op, word)  ((int)(offsetof(struct op##_attrs, word) / sizeof(Ints)))
+/* Ops that share code share the places of their attributes. */
+#define SAME_ATTR(op, other, word) \
+    _Static_assert(ATTR(op, word) == ATTR(other, word), #op " and " #other " differ in " #word)
+
 /* Types of the results from those of the operands. 0, or an error code after error_set(). */
 typedef int InferFn(Op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out);
 /* t: tangents of the operands (0: zero; not all are); z: results, already emitted. Writes tz. Forward mode,
@@ -239,10 +254,11 @@ typedef enum OpElement {
 /* operands (0 beyond the arity) and result; 0: the derivative is zero */
 typedef Ref PartialFn(Ref x, Ref y, Ref w, Ref z);
 
+typedef struct AttrWord { const char *word; bool list; } AttrWord;     /* not a list: one number */
 typedef struct OpRow {
     const char *name;
     int nin, nout;                              /* -1: any number */
-    const char *schema;                         /* of the attributes */
+    const AttrWord *attrs;                      /* the schema of the attributes; ends with a NULL word */
     /* moves: elements are moved and not looked at, so keys may be among them */
     bool elementwise, moves;
     uint8_t accepts, gives;                     /* elementwise rows */

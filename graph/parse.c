@@ -334,10 +334,10 @@ static const void *blob(Parse *q, const Type *t, size_t *bytes)
 
 /* ==================== attributes */
 
-static bool attr_value(Parse *q, const char *w, size_t n, Dtype dt, int64_t *v)
+static bool attr_value(Parse *q, const char *w, Dtype dt, int64_t *v)
 {
     char e[16] = { 0 };
-    if (is(w, n, "dtype")) {
+    if (!strcmp(w, "dtype")) {
         size_t len = 0;
         skip(q);
         const char *at = q->p, *s = word(q, &len);
@@ -345,12 +345,12 @@ static bool attr_value(Parse *q, const char *w, size_t n, Dtype dt, int64_t *v)
         q->p = *v ? q->p : at;
         return *v || expected(q, "a dtype");
     }
-    if (is(w, n, "name") || is(w, n, "names")) {
+    if (!strcmp(w, "name") || !strcmp(w, "names")) {
         const char *s = string(q);
         *v = (int64_t)(intptr_t)s;
         return s != NULL;
     }
-    if (!is(w, n, "bits"))
+    if (strcmp(w, "bits"))
         return integer(q, v);
     if (!element(q, dt, e))
         return false;
@@ -362,16 +362,15 @@ static bool attr_words(Parse *q, Op op, Attr *a)
 {
     Dtype dt = DT_NONE;
     int64_t *v = q->buffers->list;
-    const char *s = optab[op].schema;
     a->n = 0;
-    while (*s) {
-        size_t n = strcspn(s, "* "), len = 0;
+    for (const AttrWord *w = optab[op].attrs; w->word; w++) {
+        size_t len = 0;
         skip(q);
-        const char *at = q->p, *w = word(q, &len);
+        const char *at = q->p, *s = word(q, &len);
         int count = 0;
-        if (!w || len != n || memcmp(w, s, n) || *q->p != '=') {
+        if (!s || !is(s, len, w->word) || *q->p != '=') {
             q->p = at;
-            return expected(q, arena_text("'%.*s='", (int)n, s));
+            return expected(q, arena_text("'%s='", w->word));
         }
         q->p++;
         if (take(q, '(')) {
@@ -379,17 +378,15 @@ static bool attr_words(Parse *q, Op op, Attr *a)
                 return false;
         } else {
             do {
-                if (count == ATTR_MAX || !attr_value(q, s, n, dt, &v[count++]))
+                if (count == ATTR_MAX || !attr_value(q, w->word, dt, &v[count++]))
                     return count == ATTR_MAX ? fail_at(q, at, "expected fewer values") : false;
             } while (take(q, ','));
         }
-        if (s[n] != '*' && count != 1)
-            return fail_at(q, at, arena_text("expected one value for %.*s", (int)n, s));
-        if (is(s, n, "dtype"))
+        if (!w->list && count != 1)
+            return fail_at(q, at, arena_text("expected one value for %s", w->word));
+        if (!strcmp(w->word, "dtype"))
             dt = (Dtype)v[0];
         attr_list(a, v, count);
-        s += n + (s[n] == '*');
-        s += *s == ' ';
     }
     return true;
 }

@@ -95,21 +95,23 @@ static void print_string(Text *t, const char *s)
 
 /* ==================== attributes */
 
-static void print_list(Text *t, const char *word, size_t len, const int64_t *v, int n, Dtype dt)
+static bool is(const AttrWord *w, const char *word) { return !strcmp(w->word, word); }
+
+static void print_list(Text *t, const AttrWord *w, const int64_t *v, int n, Dtype dt)
 {
     char e[16] = { 0 };
     if (!n)
         text_add(t, "()");
     for (int k = 0; k < n; k++) {
         text_add(t, k ? "," : "");
-        if (len == 5 && !memcmp(word, "dtype", len)) {
+        if (is(w, "dtype")) {
             text_add(t, "%s", dtype_name((Dtype)v[k]));
-        } else if (len == 4 && !memcmp(word, "bits", len)) {
+        } else if (is(w, "bits")) {
             dtype_store_i(dt, e, v[k]);
             print_element(t, dt, e);
-        } else if (len == 4 && !memcmp(word, "host", len)) {
+        } else if (is(w, "host")) {
             text_char(t, '?', 1);
-        } else if ((len == 4 && !memcmp(word, "name", len)) || (len == 5 && !memcmp(word, "names", len))) {
+        } else if (is(w, "name") || is(w, "names")) {
             print_string(t, (const char *)(intptr_t)v[k]);
         } else {
             text_add(t, "%lld", (long long)v[k]);
@@ -120,17 +122,13 @@ static void print_list(Text *t, const char *word, size_t len, const int64_t *v, 
 static void print_attrs(Text *t, const Ins *i)
 {
     Dtype dt = DT_NONE;
-    const char *s = optab[i->op].schema;
-    for (int k = 0; *s; k++) {
-        size_t len = strcspn(s, "* ");
-        int n;
-        const int64_t *v = ins_attr(i, k, &n);
-        text_add(t, " %.*s=", (int)len, s);
-        print_list(t, s, len, v, n, dt);
-        if (len == 5 && !memcmp(s, "dtype", len) && n == 1)
+    int n, k = 0;
+    for (const AttrWord *w = optab[i->op].attrs; w->word; w++) {
+        const int64_t *v = ins_attr(i, k++, &n);
+        text_add(t, " %s=", w->word);
+        print_list(t, w, v, n, dt);
+        if (is(w, "dtype") && n == 1)
             dt = (Dtype)v[0];
-        s += strcspn(s, " ");
-        s += *s == ' ';
     }
 }
 
@@ -267,7 +265,7 @@ static void print_ins(Text *t, const Graph *g, const Ins *i, const Name *m, int 
         print_region(t, i);
     print_loc(t, i->loc);
     if (i->op == OP_data)
-        print_blob(t, (Dtype)ins_int(i, 0), i->blob, i->nblob);
+        print_blob(t, (Dtype)ins_int(i, ATTR(data, dtype)), i->blob, i->nblob);
     if (i->op == OP_region) {
         text_add(t, " {\n");
         for (int k = 0; k < i->nsub; k++)

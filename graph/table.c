@@ -84,12 +84,12 @@ const Rules rules_region = { 0 };               /* passes ask for OP_region by n
 #define FUNCTION(c, n, f32, name)           .cost = c, .code = n, .library = name
 
 const OpRow optab[OP_COUNT] = {
-    [OP_NONE] = { .name = "none", .schema = "" },
+    [OP_NONE] = { .name = "none", .attrs = (const AttrWord[]){ { 0 } } },
 #define ELEM(name_, Name, arity, accepts_, gives_, commutes_, how, f, i, d) \
     [OP_##name_] = { .name = #name_, \
         .nin = arity, \
         .nout = 1, \
-        .schema = "", \
+        .attrs = (const AttrWord[]){ { 0 } }, \
         .elementwise = true, \
         .accepts = accepts_, \
         .gives = gives_, \
@@ -98,21 +98,42 @@ const OpRow optab[OP_COUNT] = {
         .element = IS_POINT, \
         how, \
         POINTERS(name_, d) },
-#define ROW(name_, nin_, nout_, element_, cost_, again_, schema_, moves_) \
-    [OP_##name_] = { .name = #name_, \
-        .nin = nin_, \
-        .nout = nout_, \
-        .schema = schema_, \
-        .moves = moves_, \
-        .element = element_, \
-        .cost = cost_, \
-        .code = cost_, \
-        .again = again_, \
-        .rules = &rules_##name_ },
-#define STRUC(name_, nin_, nout_, element_, ...)  ROW(name_, nin_, nout_, IS_##element_, __VA_ARGS__, false)
-#define MOVES(name_, nin_, nout_, element_, ...)  ROW(name_, nin_, nout_, IS_##element_, __VA_ARGS__, true)
+#define LIST(word)                          { #word, true },
+#define INT(word)                           { #word, false },
+#define ROW(name_, nin_, nout_, element_, cost_, again_) \
+    .name = #name_, \
+    .nin = nin_, \
+    .nout = nout_, \
+    .element = IS_##element_, \
+    .cost = cost_, \
+    .code = cost_, \
+    .again = again_, \
+    .rules = &rules_##name_
+#define STRUC(name, nin, nout, element, cost, again, attrs_) \
+    [OP_##name] = { ROW(name, nin, nout, element, cost, again), \
+        .attrs = (const AttrWord[]){ attrs_ { 0 } } },
+#define MOVES(name, nin, nout, element, cost, again, attrs_) \
+    [OP_##name] = { ROW(name, nin, nout, element, cost, again), \
+        .attrs = (const AttrWord[]){ attrs_ { 0 } }, \
+        .moves = true },
 #include "ops.def"
 };
+
+/* Ops that share code have the same words at the same places. */
+#define SAME_AXES(op) SAME_ATTR(reduce_sum, op, axes);
+SAME_AXES(reduce_prod)
+SAME_AXES(reduce_max) SAME_AXES(reduce_min) SAME_AXES(reduce_and) SAME_AXES(reduce_or) SAME_AXES(reduce_xor)
+#define SAME_AXIS(op) SAME_ATTR(cumsum, op, axis);
+    SAME_AXIS(cumprod) SAME_AXIS(cummax) SAME_AXIS(cummin) SAME_AXIS(sort) SAME_AXIS(concat)
+        SAME_AXIS(argmax) SAME_AXIS(argmin)
+#define SAME_CUM(op) SAME_ATTR(cumsum, op, reverse);
+            SAME_CUM(cumprod) SAME_CUM(cummax) SAME_CUM(cummin) SAME_ATTR(argmax, argmin, dtype);
+SAME_ATTR(reshape, broadcast, shape);
+#define SAME_LANES(op) SAME_ATTR(psum, op, name); SAME_ATTR(psum, op, size);
+SAME_LANES(axis_index)
+SAME_LANES(pmax) SAME_LANES(pmin) SAME_LANES(all_gather) SAME_LANES(psum_scatter) SAME_LANES(all_to_all)
+    SAME_LANES(ppermute) SAME_ATTR(all_gather, psum_scatter, axis);
+SAME_ATTR(check, debug_print, name); SAME_ATTR(check, debug_print, names);
 
 int op_results(Op op, int nin, const int64_t *attr, int nattr)
 {

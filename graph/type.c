@@ -96,15 +96,17 @@ void attr_list(Attr *a, const int64_t *v, int n)
 
 void attr_int(Attr *a, int64_t v) { attr_list(a, &v, 1); }
 
-const int64_t *ins_attr(const Ins *i, int k, int *n)
+const int64_t *attr_nth(const int64_t *attr, int nattr, int k, int *n)
 {
-    const int64_t *p = i->attr, *end = i->attr + i->nattr;
+    const int64_t *p = attr, *end = attr + nattr;
     while (k-- > 0 && p < end)
         p += 1 + *p;
     if (n)
         *n = p < end ? (int)*p : 0;
     return p < end ? p + 1 : NULL;
 }
+
+const int64_t *ins_attr(const Ins *i, int k, int *n) { return attr_nth(i->attr, i->nattr, k, n); }
 
 Ints ins_ints(const Ins *i, int k)
 {

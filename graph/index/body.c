@@ -67,7 +67,8 @@ static void dynamic_operands(const Graph *g, const Ins *i, bool *dyn, bool any)
     }
     if (i->op == OP_dynamic_slice || i->op == OP_gather) {
         const Type *t = &g->type[i->in[0]];
-        const int64_t *size = ins_attr(i, i->op == OP_gather ? 5 : 0, &ns);
+        const int64_t *size =
+            ins_attr(i, i->op == OP_gather ? ATTR(gather, sizes) : ATTR(dynamic_slice, sizes), &ns);
         for (int k = 0; k < ns; k++)
             if (size[k] < t->dim[t->rank - ns + k])
                 dyn[i->in[0]] = true;

@@ -128,7 +128,7 @@ double elem_cost(const Graph *g, const Ins *i)
         return optab[i->op].cost;
     double k = 1;
     int n;
-    const int64_t *axes = ins_attr(i, 0, &n);
+    const int64_t *axes = ins_attr(i, ATTR(reduce_sum, axes), &n);
     for (int d = 0; d < n; d++)
         k *= (double)g->type[i->in[0]].dim[axes[d]];
     return 2 * k;
@@ -172,10 +172,10 @@ static Form positional(const Graph *g, Ref v, const Form *idx)
     Demand *d;
     switch (i->op) {
     case OP_const:
-        f = form_c(ins_int(i, 1));
+        f = form_c(ins_int(i, ATTR(const, bits)));
         break;
     case OP_iota:
-        f = idx[ins_int(i, 2)];
+        f = idx[ins_int(i, ATTR(iota, axis))];
         break;
     case OP_add: case OP_sub: case OP_mul:
         if ((x = positional(g, i->in[0], idx)) == NULL || (y = positional(g, i->in[1], idx)) == NULL)
@@ -211,7 +211,7 @@ static Form start_of(const Graph *g, Ref starts, const Form *idx, int n, int k, 
 
 static int rule_concat(const Graph *g, const Ins *i, const Form *idx, Demand *out)
 {
-    int64_t axis = ins_int(i, 0), at = 0, lo, hi;
+    int64_t axis = ins_int(i, ATTR(concat, axis)), at = 0, lo, hi;
     int n = 0, rank = g->type[i->out].rank;
     for (int k = 0; k < i->nin; k++) {
         int64_t size = g->type[i->in[k]].dim[axis];
@@ -230,7 +230,7 @@ static int rule_concat(const Graph *g, const Ins *i, const Form *idx, Demand *ou
 static Demand rule_pad(const Graph *g, const Ins *i, const Form *idx)
 {
     const Type *t = &g->type[i->in[0]];
-    const int64_t *lo = ins_attr(i, 0, NULL), *interior = ins_attr(i, 2, NULL);
+    const int64_t *lo = ins_attr(i, ATTR(pad, lo), NULL), *interior = ins_attr(i, ATTR(pad, interior), NULL);
     Demand d = { .v = i->in[0], .n = t->rank };
     for (int k = 0; k < t->rank; k++)
         d.idx[k] = form_within(form_div(form_addc(idx[k], -lo[k]), interior[k] + 1), t->dim[k]);
@@ -241,7 +241,8 @@ static Demand rule_dynamic_slice(const Graph *g, const Ins *i, const Form *idx)
 {
     const Type *t = &g->type[i->in[0]];
     int nb = g->type[i->in[1]].rank - 1, nx, ns;
-    const int64_t *size = ins_attr(i, 0, &ns), *xb = ins_attr(i, 1, &nx);
+    const int64_t *size = ins_attr(i, ATTR(dynamic_slice, sizes), &ns),
+                  *xb = ins_attr(i, ATTR(dynamic_slice, xb), &nx);
     Demand d = { .v = i->in[0] };
     for (int k = 0; k < nb; k++)
         if (k < nx && xb[k])
@@ -269,9 +270,12 @@ static Demand rule_gather(const Graph *g, const Ins *i, const Form *idx)
 {
     const Type *t = &g->type[i->in[0]], *r = &g->type[i->out];
     int no, nc, nm, nb, k;
-    const int64_t *offset = ins_attr(i, 0, &no), *collapsed = ins_attr(i, 1, &nc),
-                  *map = ins_attr(i, 2, &nm);
-    const int64_t *xb = ins_attr(i, 3, &nb), *ib = ins_attr(i, 4, NULL), *size = ins_attr(i, 5, NULL);
+    const int64_t *offset = ins_attr(i, ATTR(gather, offset_dims), &no),
+                  *collapsed = ins_attr(i, ATTR(gather, collapsed), &nc),
+                  *map = ins_attr(i, ATTR(gather, start_map), &nm);
+    const int64_t *xb = ins_attr(i, ATTR(gather, x_batch), &nb),
+                  *ib = ins_attr(i, ATTR(gather, indices_batch), NULL),
+                  *size = ins_attr(i, ATTR(gather, sizes), NULL);
     Form batch[MAXRANK];
     int n = 0, j = 0;
     for (int d = 0; d < r->rank; d++)
@@ -295,37 +299,38 @@ static Demand rule_view(const Graph *g, const Ins *i, int k, const Form *idx)
 {
     const Type *t = &g->type[i->in[i->op == OP_barrier ? k : 0]];
     Demand d = { .v = i->in[0], .n = t->rank };
+    const int64_t *a, *step;
     int n;
-    const int64_t *a = i->nattr ? ins_attr(i, 0, &n) : NULL;
     switch (i->op) {
-    case OP_broadcast: {
-        const int64_t *dims = ins_attr(i, 1, NULL);
+    case OP_broadcast:
+        a = ins_attr(i, ATTR(broadcast, dims), NULL);
         for (int j = 0; j < t->rank; j++)
-            d.idx[j] = t->dim[j] == 1 ? form_c(0) : idx[dims[j]];
+            d.idx[j] = t->dim[j] == 1 ? form_c(0) : idx[a[j]];
         return d;
-    }
     case OP_reshape:
         form_reindex(idx, g->type[i->out].dim, g->type[i->out].rank, t->dim, t->rank, d.idx);
         return d;
     case OP_transpose:
+        a = ins_attr(i, ATTR(transpose, perm), NULL);
         for (int j = 0; j < t->rank; j++)
             d.idx[a[j]] = idx[j];
         return d;
-    case OP_slice: {
-        const int64_t *step = ins_attr(i, 2, NULL);
+    case OP_slice:
+        a = ins_attr(i, ATTR(slice, start), NULL), step = ins_attr(i, ATTR(slice, step), NULL);
         for (int j = 0; j < t->rank; j++)
             d.idx[j] = form_addc(form_mul(idx[j], step[j]), a[j]);
         return d;
-    }
     case OP_reverse:
+        a = ins_attr(i, ATTR(reverse, axes), &n);
         for (int j = 0; j < t->rank; j++)
             d.idx[j] = in_list(a, n, j, NULL) ? form_addc(form_mul(idx[j], -1), t->dim[j] - 1) : idx[j];
         return d;
     case OP_shear: {
-        int64_t axis = a[0], along = ins_int(i, 1), step = ins_int(i, 2);
+        int64_t axis = ins_int(i, ATTR(shear, axis)), along = ins_int(i, ATTR(shear, along));
+        int64_t by = ins_int(i, ATTR(shear, step));
         memcpy(d.idx, idx, sizeof *idx * t->rank);
-        d.idx[axis] = form_add(idx[axis], form_mul(idx[along], step));
-        if (step < 0)
+        d.idx[axis] = form_add(idx[axis], form_mul(idx[along], by));
+        if (by < 0)
             d.idx[axis] = form_addc(d.idx[axis], t->dim[axis] - g->type[i->out].dim[axis]);
         return d;
     }
@@ -386,10 +391,13 @@ int elem_reduce(
     const Type *t = &g->type[i->in[0]];
     int depth = 1 + elem_depth(idx, g->type[i->out].rank), n;
     int64_t extent[MAXRANK];
-    const int64_t *axes = ins_attr(i, 0, &n);
+    const int64_t *axes =
+        ins_attr(i, i->op == OP_dot ? ATTR(dot, lhs_contract) : ATTR(reduce_sum, axes), &n);
     if (i->op == OP_dot) {
         int nb, at;
-        const int64_t *rc = ins_attr(i, 1, NULL), *lb = ins_attr(i, 2, &nb), *rb = ins_attr(i, 3, NULL);
+        const int64_t *rc = ins_attr(i, ATTR(dot, rhs_contract), NULL),
+                      *lb = ins_attr(i, ATTR(dot, lhs_batch), &nb),
+                      *rb = ins_attr(i, ATTR(dot, rhs_batch), NULL);
         for (int k = 0; k < n; k++)
             extent[k] = t->dim[axes[k]];
         *ks = elem_space("k", extent, *nk = n, depth);

@@ -18,7 +18,7 @@ static Onward partial(DemandWalk *w, Visit *x)
     if (++f->count > FACTOR_MAX)
         return WALK_DONE;
     bool part = !x->tag && set_meets(x->key->deps, f->kept) && !set_covers(x->key->deps, f->kept);
-    bool outer = x->i && x->i->op == OP_dot && (ins_attr(x->i, 0, &n), n == 0);
+    bool outer = x->i && x->i->op == OP_dot && (ins_attr(x->i, ATTR(dot, lhs_contract), &n), n == 0);
     if (!x->i || optab[x->i->op].element == IS_OWN)
         return part ? WALK_DONE : WALK_PAST;
     if (optab[x->i->op].element == IS_SUM && !outer) {

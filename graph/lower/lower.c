@@ -153,7 +153,7 @@ Val const_val(Lower *L, Dtype dt, const void *p)
 
 Val convert_val(Lower *L, Val x, Dtype from, Dtype to)
 {
-    return !x || from == to ? x : math_op(L->k, OP_convert, from, to, (const int64_t[]){ 1, to }, 1, &x);
+    return !x || from == to ? x : math_op(L->k, OP_convert, from, to, 1, &x);
 }
 
 
@@ -449,7 +449,10 @@ static Val elementwise(Lower *L, Frame *fr, const Ins *i, Ref v, const Val *x)
             return k2(
                 k, K_MUL, DT_F32, x[0], k_bits(k, DT_F32, (int64_t)((b & 0x80000000u) | (254 - e) << 23)));
     }
-    return math_op(k, i->op == OP_accum ? OP_add : i->op, from, to, i->attr, i->nin, x);
+    if (i->op == OP_reduce_precision)
+        return math_reduce_precision(k, from, x[0], ins_int(i, ATTR(reduce_precision, exponent)),
+            ins_int(i, ATTR(reduce_precision, mantissa)));
+    return math_op(k, i->op == OP_accum ? OP_add : i->op, from, to, i->nin, x);
 }
 
 /* x + sum: the accumulators of the sum start at x, where that changes no rounding. */

@@ -96,7 +96,7 @@ static Val op_iota(Lower *L, const Type *t, Form f)
 /* Is a padded index on the operand? 0: yes, always. */
 static Val pad_inside(Lower *L, const Ins *i, const Type *x, const Form *real)
 {
-    const int64_t *lo = ins_attr(i, 0, NULL), *interior = ins_attr(i, 2, NULL);
+    const int64_t *lo = ins_attr(i, ATTR(pad, lo), NULL), *interior = ins_attr(i, ATTR(pad, interior), NULL);
     Val c = 0;
     for (int d = 0; d < x->rank; d++) {
         int64_t l, h, step = interior[d] + 1, end = (x->dim[d] - 1) * step + 1;
@@ -137,7 +137,7 @@ static void op_pad(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env
 static bool concat_known(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
     const Form *real, Val *out)
 {
-    int64_t axis = ins_int(i, 0);
+    int64_t axis = ins_int(i, ATTR(concat, axis));
     int rank = fr->g->type[i->out].rank;
     for (int e = 0; e < ne; e++)
         if (!form_const(real[e * rank + axis]))
@@ -163,7 +163,7 @@ static bool concat_known(Lower *L, Frame *fr, const Ins *i, const Form *idx, con
 static void op_concat(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
     const Form *real, Val *out)
 {
-    int64_t axis = ins_int(i, 0), last = 0;
+    int64_t axis = ins_int(i, ATTR(concat, axis)), last = 0;
     int rank = fr->g->type[i->out].rank;
     if (concat_known(L, fr, i, idx, envs, ne, real, out))
         return;
@@ -240,7 +240,7 @@ static Val augment(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, 
     if (!u)
         return 0;
     u = c ? select_val(L, c, u, k_bits(L->k, dtype_of(L, u), 0)) : u;
-    return math_op(L->k, OP_add, dt, dt, NULL, 2, (const Val[]){ x, u });
+    return math_op(L->k, OP_add, dt, dt, 2, (const Val[]){ x, u });
 }
 
 /* Batch axes that the accumulator lacks are summed over: a loop where they are long. */
@@ -250,7 +250,7 @@ static Val accum_element(
     const Type *u = &fr->g->type[i->in[1]];
     int nb = fr->g->type[i->in[2]].rank - 1, nx, skip = 0, nfree = 0, axis[MAXRANK];
     int64_t size = 1, dim[MAXRANK];
-    const int64_t *xb = ins_attr(i, 0, &nx);
+    const int64_t *xb = ins_attr(i, ATTR(accum_slice, xb), &nx);
     Form lead[MAXRANK], at[MAXRANK];
     for (int b = 0; b < nb; b++) {
         if (b < nx && xb[b]) {
@@ -441,7 +441,7 @@ void op_element(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const
     int64_t bits;
     switch (i->op) {
     case OP_const:
-        bits = ins_int(i, 1);
+        bits = ins_int(i, ATTR(const, bits));
         for (int e = 0; e < ne; e++)
             out[e] = const_val(L, (Dtype)t->dt, &bits);
         return;
@@ -450,7 +450,7 @@ void op_element(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const
         return;
     case OP_iota:
         for (int e = 0; e < ne; e++)
-            out[e] = op_iota(L, t, real[e * t->rank + ins_int(i, 2)]);
+            out[e] = op_iota(L, t, real[e * t->rank + ins_int(i, ATTR(iota, axis))]);
         return;
     case OP_pad: op_pad(L, fr, i, idx, envs, ne, real, out); return;
     case OP_concat: op_concat(L, fr, i, idx, envs, ne, real, out); return;

@@ -29,7 +29,7 @@ static void run_steps(
     Form turn = form_a(k_loop(L->k, "t", count, u, acc, phi));
     for (int j = 0; j < each; j++) {
         Form step = form_addc(form_mul(turn, each), first + j);
-        if (ins_int(R->i, 1))
+        if (ins_int(R->i, ATTR(cumsum, reverse)))
             step = form_addc(form_mul(step, -1), t->dim[R->axis] - 1);
         for (int c = 0; c < u; c++) {
             idx[c][R->axis] = step;
@@ -73,8 +73,13 @@ void lower_cumulative(Lower *L)
     const Spec *s = L->spec;
     const RunningSpec *p = s->running;
     const Ins *i = s->ins;
-    Running R = { .L = L, .i = i, .p = p, .t = &s->g->type[i->out], .axis = (int)ins_int(i, 0),
-        .stored = s->nstore ? s->store->v : i->out, .out = s->nstore ? s->store->to : s->stored[i->out],
+    Running R = { .L = L,
+        .i = i,
+        .p = p,
+        .t = &s->g->type[i->out],
+        .axis = (int)ins_int(i, ATTR(cumsum, axis)),
+        .stored = s->nstore ? s->store->v : i->out,
+        .out = s->nstore ? s->store->to : s->stored[i->out],
         .env = env_new(0) };
     Form f[2], out[LINES], in[LINES];
     Items it;

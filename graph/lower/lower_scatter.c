@@ -95,7 +95,7 @@ static void update_one(Scatter *S, const Form *xi)
         return;
     if (S->combine) {
         Val old = load_place(L, &S->out, xi, S->x->rank, S->env);
-        u = math_op(L->k, op[S->combine], dt, dt, NULL, 2, (const Val[]){ old, u });
+        u = math_op(L->k, op[S->combine], dt, dt, 2, (const Val[]){ old, u });
     }
     store_place(L, &S->out, xi, S->x->rank, S->env, u);
 }
@@ -289,7 +289,7 @@ void lower_scatter(Lower *L)
         .u = &g->type[i->in[2]], .out = s->stored[i->out] };
     if (!s->share.n)
         return;
-    S.mode = (int)ins_int(i, 5), S.combine = (int)ins_int(i, 6);
+    S.mode = (int)ins_int(i, ATTR(scatter, mode)), S.combine = (int)ins_int(i, ATTR(scatter, combine));
     S.env = env_new(0);
     bool along = p->vd >= 0 && p->dim[p->vd].shared_out;
     int64_t vectors = along ? p->dim[p->vd].n / W : 0, tail = along ? p->dim[p->vd].n % W : 0;

@@ -403,9 +403,17 @@ void lower_sort(Lower *L)
 {
     const Spec *s = L->spec;
     const Ins *i = s->ins;
-    Sort S = { .L = L, .i = i, .t = &s->g->type[i->in[0]], .axis = (int)ins_int(i, 0), .n = i->nin,
-        .keys = (int)ins_int(i, 1), .descending = ins_int(i, 2), .env = env_new(0), .chunks = 1,
-        .a = NEWS(Place, i->nin), .b = NEWS(Place, i->nin) };
+    Sort S = { .L = L,
+        .i = i,
+        .t = &s->g->type[i->in[0]],
+        .axis = (int)ins_int(i, ATTR(sort, axis)),
+        .n = i->nin,
+        .keys = (int)ins_int(i, ATTR(sort, keys)),
+        .descending = ins_int(i, ATTR(sort, descending)),
+        .env = env_new(0),
+        .chunks = 1,
+        .a = NEWS(Place, i->nin),
+        .b = NEWS(Place, i->nin) };
     S.len = S.m = S.t->dim[S.axis];
     S.pass = s->pass, S.npass = s->npass;
     S.it = S.len > INT32_MAX ? DT_I64 : DT_I32;

@@ -385,13 +385,12 @@ static Val reduce_precision(Dtype own, Val x, int64_t exponent, int64_t mantissa
 
 /* ---- the entry ---- */
 
-static Val build(int op, Dtype dt, Dtype to, const int64_t *attr, int n, const Val *a)
+static Val build(int op, Dtype dt, Dtype to, int n, const Val *a)
 {
     switch (op) {
     case OP_select: return sel(a[0], a[1], a[2]);
     case OP_stop_gradient: return a[0];
     case OP_convert: return convert_any(a[0], dt, to);
-    case OP_reduce_precision: return reduce_precision(dt, a[0], attr[1], attr[3]);
     case OP_is_finite: return lt(abs_(a[0]), lit(a[0], INFINITY));
     case OP_eq: case OP_ne: case OP_lt: case OP_le: case OP_gt: case OP_ge: return compare(op, a[0], a[1]);
     }
@@ -409,7 +408,7 @@ bool math_calls(int op)
     Val a[3];
     for (int i = 0; i < 3; i++)
         a[i] = k_load(k, b, form_c(i));
-    math_op(k, op, DT_F64, DT_F64, NULL, optab[op].nin, a);
+    math_op(k, op, DT_F64, DT_F64, optab[op].nin, a);
     bool calls = false;
     for (Val v = 1; v < (Val)k->nins; v++)
         calls |= k->ins[v].op == K_CALL;
@@ -418,7 +417,7 @@ bool math_calls(int op)
     return calls;
 }
 
-Val math_op(Kernel *k, int op, Dtype dt, Dtype to, const int64_t *attr, int narg, const Val *arg)
+Val math_op(Kernel *k, int op, Dtype dt, Dtype to, int narg, const Val *arg)
 {
     Val a[3] = { 0 };
     for (int i = 0; i < narg && i < 3; i++)
@@ -426,7 +425,7 @@ Val math_op(Kernel *k, int op, Dtype dt, Dtype to, const int64_t *attr, int narg
             return 0;
     Kernel *before = math_kernel;
     math_kernel = k;
-    Val v = build(op, dt, to, attr, narg, a);
+    Val v = build(op, dt, to, narg, a);
     if (!v)
         error_set(E_INTERNAL, "%s of %s has no form in the kernel IR", optab[op].name, dtype_name(dt));
     bool exact = op == OP_select || op == OP_stop_gradient || op == OP_neg || op == OP_abs || op == OP_max ||
@@ -434,6 +433,17 @@ Val math_op(Kernel *k, int op, Dtype dt, Dtype to, const int64_t *attr, int narg
         op == OP_trunc || op == OP_sign;
     if (v && (to == DT_F16 || to == DT_BF16) && !exact)
         v = k1(k, K_ROUND, to, v);
+    math_kernel = before;
+    return v;
+}
+
+Val math_reduce_precision(Kernel *k, Dtype dt, Val x, int64_t exponent, int64_t mantissa)
+{
+    Kernel *before = math_kernel;
+    math_kernel = k;
+    Val v = reduce_precision(dt, x, exponent, mantissa);
+    if (dt == DT_F16 || dt == DT_BF16)
+        v = k1(k, K_ROUND, dt, v);
     math_kernel = before;
     return v;
 }

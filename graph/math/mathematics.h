@@ -6,10 +6,11 @@
 
 #include "kernel.h"
 
-/* An elementwise op of the graph on values of one dtype. `to` is the result's
+/* An elementwise op of the graph, without attributes, on values of one dtype. `to` is the result's
  * dtype (differs for comparisons and conversions). dt is the graph's dtype, f16 and bf16 included. 0 after
  * an error. */
-Val math_op(Kernel *, int op, Dtype dt, Dtype to, const int64_t *attr, int narg, const Val *);
+Val math_op(Kernel *, int op, Dtype dt, Dtype to, int narg, const Val *);
+Val math_reduce_precision(Kernel *, Dtype dt, Val x, int64_t exponent, int64_t mantissa);
 Dtype math_register(Dtype);                     /* f16, bf16 -> f32; else itself */
 bool math_calls(int op);                        /* does this op on f64 call the device's library? */
 

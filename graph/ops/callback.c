@@ -15,19 +15,15 @@ typedef struct Host { HostCall *call; void (*f)(void); void *user; int lanes; bo
 static Host host_of(const Ins *i)
 {
     int n;
-    const int64_t *p = ins_attr(i, 0, &n);
+    const int64_t *p = ins_attr(i, ATTR(callback, host), &n);
     return (Host){ (HostCall *)(intptr_t)p[0], (void (*)(void))(intptr_t)p[1], (void *)(intptr_t)p[2],
-        (int)ins_int(i, 1), ins_int(i, 2) != 0 };
+        (int)ins_int(i, ATTR(callback, lanes)), ins_int(i, ATTR(callback, batched)) != 0 };
 }
 
 /* The list of results: dtype, rank and sizes of each; NULL: the attributes have none. */
 static const int64_t *result_list(const int64_t *attr, int nattr, int *n)
 {
-    int at = 0;
-    for (int k = 0; k < 3 && at < nattr; k++)
-        at += 1 + (int)attr[at];
-    *n = at < nattr ? (int)attr[at] : 0;
-    return at < nattr ? attr + at + 1 : NULL;
+    return attr_nth(attr, nattr, ATTR(callback, out), n);
 }
 
 int callback_results(const int64_t *attr, int nattr)
@@ -63,7 +59,7 @@ void Callback(HostCall *call, void (*f)(void), void *user, bool batched, int nin
 
 static int callback_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
-    int n, lanes = (int)attr[5];
+    int n, lanes = (int)*attr_nth(attr, nattr, ATTR(callback, lanes), NULL);
     const int64_t *r = result_list(attr, nattr, &n);
     if (nin < 1 || t[0]->dt != DT_BOOL || t[0]->rank != lanes)
         return error_set(E_INTERNAL, "callback: its first operand does not have its %d lane axes", lanes);
@@ -102,7 +98,7 @@ static void callback_batch(
         again(i, y, out);
         return;
     }
-    a.v[5]++;
+    a.v[ins_attr(i, ATTR(callback, lanes), NULL) - i->attr]++;
     ops_stack(i, x, s, ax, y);
     if (ax->mask && y[0])
         y[0] = And(y[0], Broadcast(ax->mask, type_shape(typ(y[0])), (Ints){ 1, { 0 } }));

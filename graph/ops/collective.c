@@ -21,9 +21,12 @@ typedef struct Meet { const char *name; int64_t size; int at, to; } Meet;
 
 static Meet meet_of(const Ins *i)
 {
-    Meet m = { .name = (const char *)(intptr_t)ins_int(i, 0), .size = ins_int(i, 1) };
-    int words = i->op == OP_all_to_all ? 4 : i->op == OP_all_gather || i->op == OP_psum_scatter ? 3 : 2;
-    m.at = words > 2 ? (int)ins_int(i, 2) : 0, m.to = words > 3 ? (int)ins_int(i, 3) : 0;
+    Meet m = { .name = (const char *)(intptr_t)ins_int(i, ATTR(psum, name)),
+        .size = ins_int(i, ATTR(psum, size)) };
+    if (i->op == OP_all_gather || i->op == OP_psum_scatter)
+        m.at = (int)ins_int(i, ATTR(all_gather, axis));
+    if (i->op == OP_all_to_all)
+        m.at = (int)ins_int(i, ATTR(all_to_all, split)), m.to = (int)ins_int(i, ATTR(all_to_all, concat));
     return m;
 }
 
@@ -63,14 +66,21 @@ Ref Permute(const char *name, int64_t size, Ref x, Ref source)
     return emit_meet(OP_ppermute, &(Meet){ .name = name, .size = size }, x, source);
 }
 
-static int meet_attrs(Op op, const int64_t *attr, int nattr, int n, Meet *m)
+static int meet_attrs(Op op, const int64_t *attr, int nattr, Meet *m)
 {
-    Ints a[4];
-    int e = ops_attrs(op, attr, nattr, n, a);
+    union {
+        struct psum_attrs name;
+        struct all_gather_attrs axis;
+        struct all_to_all_attrs axes;
+    } a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    *m = (Meet){ (const char *)(intptr_t)a[0].v[0], a[1].v[0], n > 2 ? (int)a[2].v[0] : 0,
-        n > 3 ? (int)a[3].v[0] : 0 };
+    *m = (Meet){ .name = (const char *)(intptr_t)a.name.name.v[0], .size = a.name.size.v[0] };
+    if (op == OP_all_gather || op == OP_psum_scatter)
+        m->at = (int)a.axis.axis.v[0];
+    if (op == OP_all_to_all)
+        m->at = (int)a.axes.split.v[0], m->to = (int)a.axes.concat.v[0];
     return m->size >= 0 ?
         0 :
         error_set(E_SHAPE, "%s: an axis of %lld lanes", optab[op].name, (long long)m->size);
@@ -119,7 +129,7 @@ static int index_infer(Op op, int nin, const Type *const *t, const int64_t *attr
     Meet m;
     (void)nin, (void)t;
     *out = type_scalar(DT_I32);
-    return meet_attrs(op, attr, nattr, 2, &m);
+    return meet_attrs(op, attr, nattr, &m);
 }
 
 static int number_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
@@ -129,14 +139,14 @@ static int number_infer(Op op, int nin, const Type *const *t, const int64_t *att
     *out = *t[0];
     if (t[0]->dt == DT_BOOL && op == OP_psum)
         return error_set(E_DTYPE, "%s: bool has no sums; convert it", optab[op].name);
-    return meet_attrs(op, attr, nattr, 2, &m);
+    return meet_attrs(op, attr, nattr, &m);
 }
 
 static int gather_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     Meet m;
     (void)nin;
-    int e = meet_attrs(op, attr, nattr, 3, &m);
+    int e = meet_attrs(op, attr, nattr, &m);
     return e ? e : new_axis(op, out, t[0], type_shape(t[0]), m.at, &m);
 }
 
@@ -144,7 +154,7 @@ static int deal_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
 {
     Meet m;
     (void)nin;
-    int e = meet_attrs(op, attr, nattr, op == OP_all_to_all ? 4 : 3, &m);
+    int e = meet_attrs(op, attr, nattr, &m);
     if (e || (e = dealt_axis(op, t[0], &m)))
         return e;
     Ints rest = without_axis(type_shape(t[0]), m.at);
@@ -157,7 +167,7 @@ static int permute_infer(Op op, int nin, const Type *const *t, const int64_t *at
     Meet m;
     (void)nin;
     *out = *t[0];
-    int e = meet_attrs(op, attr, nattr, 2, &m);
+    int e = meet_attrs(op, attr, nattr, &m);
     if (!e && (t[1]->dt != DT_I32 || t[1]->rank != 1 || t[1]->dim[0] != m.size))
         e = error_set(E_SHAPE, "%s: the sources are i32[%lld], one a lane, not %s", optab[op].name,
             (long long)m.size, type_text(t[1]));

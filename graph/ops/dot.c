@@ -12,7 +12,15 @@
 
 #include "ops.h"
 
-enum { LC, RC, LB, RB };                        /* attributes; 4 is the dtype of the result */
+/* As they stand among the attributes; the dtype of the result is behind them. */
+enum {
+    LC = ATTR(dot, lhs_contract),
+    RC = ATTR(dot, rhs_contract),
+    LB = ATTR(dot, lhs_batch),
+    RB = ATTR(dot, rhs_batch),
+    TO = ATTR(dot, dtype)
+};
+_Static_assert(LC == 0 && RC == 1 && LB == 2 && RB == 3 && TO == 4, "an attribute of each factor in turn");
 
 static bool same_class(Dtype a, Dtype b)
 {
@@ -35,13 +43,13 @@ static int dot_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
 {
     (void)nin;
     Ints a[5];
-    int e = ops_attrs(op, attr, nattr, 5, a);
+    int e = ops_attrs(op, attr, nattr, a);
     if (e)
         return e;
     if (t[0]->dt != t[1]->dt)
         return error_set(E_DTYPE, "dot: the factors are %s and %s; convert them to one dtype",
             type_text(t[0]), type_text(t[1]));
-    int64_t dt = a[4].v[0];
+    int64_t dt = a[TO].v[0];
     if (dt <= DT_NONE || dt >= DT_COUNT || !same_class((Dtype)dt, (Dtype)t[0]->dt))
         return error_set(E_DTYPE,
             "dot: %s . %s cannot give %s; choose a dtype of the same kind, and convert the "
@@ -76,7 +84,7 @@ static int dot_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
 static Ref dot_again(const Ins *i, Ref x, Ref y)
 {
     return Dot(
-        x, y, ins_ints(i, LC), ins_ints(i, RC), ins_ints(i, LB), ins_ints(i, RB), (Dtype)ins_int(i, 4));
+        x, y, ins_ints(i, LC), ins_ints(i, RC), ins_ints(i, LB), ins_ints(i, RB), (Dtype)ins_int(i, TO));
 }
 
 static void dot_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
@@ -143,10 +151,10 @@ static void dot_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *
         return;
     if (both) {
         out[0] =
-            Dot(x[0], x[1], a[LC], a[RC], ints_lead(0, a[LB]), ints_lead(0, a[RB]), (Dtype)ins_int(i, 4));
+            Dot(x[0], x[1], a[LC], a[RC], ints_lead(0, a[LB]), ints_lead(0, a[RB]), (Dtype)ins_int(i, TO));
         return;
     }
-    Ref v = Dot(x[0], x[1], a[LC], a[RC], a[LB], a[RB], (Dtype)ins_int(i, 4));
+    Ref v = Dot(x[0], x[1], a[LC], a[RC], a[LB], a[RB], (Dtype)ins_int(i, TO));
     int at = a[LB].n + (s[0] == STACKED ? 0 : free_l);
     out[0] = v ? MoveAxis(v, at, 0) : 0;
 }

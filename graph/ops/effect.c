@@ -39,20 +39,20 @@ static int format_fits(const char *format, int given)
 
 static int effect_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
-    Ints a[2];
-    int e = ops_attrs(op, attr, nattr, 2, a);
+    struct check_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    if (a[0].n != 1 || nin < 1 || t[0]->dt != DT_BOOL || t[0]->rank != a[1].n)
+    if (a.name.n != 1 || nin < 1 || t[0]->dt != DT_BOOL || t[0]->rank != a.names.n)
         return error_set(E_SHAPE, "%s: the first operand is bool, with the %d lane axes that are named",
-            optab[op].name, a[1].n);
+            optab[op].name, a.names.n);
     for (int k = 1; k < nin; k++)
-        for (int d = 0; d < a[1].n; d++)
-            if (t[k]->rank < a[1].n || t[k]->dim[d] != t[0]->dim[d])
+        for (int d = 0; d < a.names.n; d++)
+            if (t[k]->rank < a.names.n || t[k]->dim[d] != t[0]->dim[d])
                 return error_set(E_SHAPE, "%s: %s does not have the lanes of %s", optab[op].name,
                     type_text(t[k]), type_text(t[0]));
     *out = *t[0];
-    return op == OP_debug_print ? format_fits((const char *)(intptr_t)attr[1], nin - 1) : 0;
+    return op == OP_debug_print ? format_fits((const char *)(intptr_t)a.name.v[0], nin - 1) : 0;
 }
 
 /* One more lane axis in front. */
@@ -61,7 +61,7 @@ static void effect_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axi
     Ref *y = NEWS(Ref, i->nin);
     Attr a = { 0 };
     int n;
-    const int64_t *names = ins_attr(i, 1, &n);
+    const int64_t *names = ins_attr(i, ATTR(check, names), &n);
     if (n == MAXRANK) {
         error_set(E_SHAPE, "%s: more than %d lane axes", optab[i->op].name, MAXRANK);
         return;
@@ -70,7 +70,7 @@ static void effect_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axi
     more[0] = (int64_t)(intptr_t)(ax->lane.name ? ax->lane.name : intern(""));
     for (int k = 0; k < n; k++)
         more[k + 1] = names[k];
-    attr_int(&a, ins_int(i, 0));
+    attr_int(&a, ins_int(i, ATTR(check, name)));
     attr_list(&a, more, n + 1);
     ops_stack(i, x, s, ax, y);
     if (ax->mask && y[0]) {

@@ -233,9 +233,13 @@ const Rules rules_select = { select_infer, select_jvp, select_transpose, element
 static int convert_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    if (nattr != 2 || attr[0] != 1 || attr[1] <= DT_NONE || attr[1] >= DT_COUNT)
+    struct convert_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e)
+        return e;
+    if (a.dtype.v[0] <= DT_NONE || a.dtype.v[0] >= DT_COUNT)
         return error_set(E_DTYPE, "convert: %s to a dtype that there is not", type_text(t[0]));
-    return ops_result(op, out, (Dtype)attr[1], type_shape(t[0]));
+    return ops_result(op, out, (Dtype)a.dtype.v[0], type_shape(t[0]));
 }
 
 static void convert_transpose(const Ins *i, const Ref *ct, Cts *c)
@@ -251,11 +255,15 @@ const Rules rules_convert = { convert_infer, jvp_again, convert_transpose, eleme
 static int reduce_precision_infer(
     Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
-    (void)op, (void)nin;
+    (void)nin;
+    struct reduce_precision_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e)
+        return e;
     if (!dtype_float((Dtype)t[0]->dt))
         return error_set(E_DTYPE, "reduce_precision of %s is not defined: it takes floats", type_text(t[0]));
-    if (nattr != 4 || attr[0] != 1 || attr[2] != 1 || attr[1] < 1 || attr[3] < 0 || attr[1] > 62 ||
-        attr[3] > 62)
+    int64_t exponent = a.exponent.v[0], mantissa = a.mantissa.v[0];
+    if (exponent < 1 || exponent > 62 || mantissa < 0 || mantissa > 62)
         return error_set(
             E_INVAL, "reduce_precision: a format has at least 1 bit of exponent and 0 of mantissa");
     *out = *t[0];
@@ -300,8 +308,9 @@ const Rules rules_stop_gradient = { first_infer, jvp_zero, stop_transpose, eleme
 static int named_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
+    struct named_attrs a;
     *out = *t[0];
-    return nattr == 2 && attr[0] == 1 ? 0 : error_set(E_INVAL, "%s: one name is wanted", optab[op].name);
+    return ops_attrs(op, attr, nattr, &a);
 }
 
 /* Its tangent has no name: what a checkpoint saves is not linear. */
@@ -320,19 +329,20 @@ const Rules rules_named = { named_infer, named_jvp, named_transpose, element_bat
 
 static int constrain_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
-    Ints a[2];
+    struct constrain_attrs a;
     (void)nin;
     *out = *t[0];
-    int e = ops_attrs(op, attr, nattr, 2, a);
-    return e || (a[0].v[0] >= 0 && a[0].v[0] <= t[0]->rank) ?
+    int e = ops_attrs(op, attr, nattr, &a);
+    return e || (a.open.v[0] >= 0 && a.open.v[0] <= t[0]->rank) ?
         e :
         error_set(
-            E_SHAPE, "%s: %lld open axes of %s", optab[op].name, (long long)a[0].v[0], type_text(t[0]));
+            E_SHAPE, "%s: %lld open axes of %s", optab[op].name, (long long)a.open.v[0], type_text(t[0]));
 }
 
 static Ref constrained(const Ins *i, int more, Ref x)
 {
-    return Constrain(x, (int)ins_int(i, 0) + more, (const char *)(intptr_t)ins_int(i, 1));
+    const char *name = (const char *)(intptr_t)ins_int(i, ATTR(constrain, name));
+    return Constrain(x, (int)ins_int(i, ATTR(constrain, open)) + more, name);
 }
 
 static void constrain_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)

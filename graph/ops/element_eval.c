@@ -329,7 +329,8 @@ int reduce_precision_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     Dtype dt = (Dtype)t[0]->dt;
-    int e = (int)ins_int(i, 0), m = (int)ins_int(i, 1), own_e, own_m;
+    int e = (int)ins_int(i, ATTR(reduce_precision, exponent)),
+        m = (int)ins_int(i, ATTR(reduce_precision, mantissa)), own_e, own_m;
     int64_t n = type_size(u);
     format_of(dt, &own_e, &own_m);
     for (int64_t k = 0; k < n; k++)

@@ -126,11 +126,11 @@ static Ref gamma_slope(Ref a, Ref y)
 
 static int gamma_draw_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
-    Ints logarithm;
-    int e = ops_attrs(op, attr, nattr, 1, &logarithm);
+    struct gamma_draw_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    if (logarithm.n != 1 || logarithm.v[0] < 0 || logarithm.v[0] > 1)
+    if (a.logarithm.v[0] < 0 || a.logarithm.v[0] > 1)
         return error_set(E_INVAL, "gamma_draw: logarithm is 0 or 1");
     for (int k = 0; k < nin; k++)
         if (!dtype_float((Dtype)t[k]->dt) || !type_equal(t[k], t[0]))
@@ -146,7 +146,7 @@ static void gamma_draw_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *
     if (!t[1])
         return;
     Ref y = z[0];
-    if (ins_int(i, 0)) {                        /* by y, which may have become 0 */
+    if (ins_int(i, ATTR(gamma_draw, logarithm))) {                        /* by y, which may have become 0 */
         y = Exp(y);
         y = Select(Eq(y, Like(y, 0)),
             Like(y,
@@ -156,7 +156,7 @@ static void gamma_draw_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *
             y);
     }
     Ref slope = gamma_slope(x[1], y);
-    tz[0] = Mul(ins_int(i, 0) ? Div(slope, y) : slope, t[1]);
+    tz[0] = Mul(ins_int(i, ATTR(gamma_draw, logarithm)) ? Div(slope, y) : slope, t[1]);
 }
 
 static int gamma_draw_eval(

@@ -25,13 +25,14 @@ typedef struct Dims {
 
 static Dims dims_of(const Ins *i)
 {
-    Dims d = { ins_ints(i, 0), ins_ints(i, 1), ins_ints(i, 2), ins_ints(i, 3), ins_ints(i, 4),
-        .mode = ins_int(i, 5) };
-    if (i->op == OP_gather) {
-        d.sizes = ins_ints(i, 5);
-        d.mode = ins_int(i, 6);
-    }
-    return d;
+    if (i->op == OP_gather)
+        return (Dims){ ins_ints(i, ATTR(gather, offset_dims)), ins_ints(i, ATTR(gather, collapsed)),
+            ins_ints(i, ATTR(gather, start_map)), ins_ints(i, ATTR(gather, x_batch)),
+            ins_ints(i, ATTR(gather, indices_batch)), ins_ints(i, ATTR(gather, sizes)),
+            ins_int(i, ATTR(gather, mode)) };
+    return (Dims){ ins_ints(i, ATTR(scatter, window_dims)), ins_ints(i, ATTR(scatter, inserted)),
+        ins_ints(i, ATTR(scatter, scatter_map)), ins_ints(i, ATTR(scatter, x_batch)),
+        ins_ints(i, ATTR(scatter, indices_batch)), .mode = ins_int(i, ATTR(scatter, mode)) };
 }
 
 /* The axes of x that a window keeps. */
@@ -131,11 +132,11 @@ static int dims_check(Op op, const Type *x, const Type *index, const Dims *d, in
 static int gather_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[7];
-    int e = ops_attrs(op, attr, nattr, 7, a);
+    struct gather_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    Dims d = { a[0], a[1], a[2], a[3], a[4], a[5], a[6].v[0] };
+    Dims d = { a.offset_dims, a.collapsed, a.start_map, a.x_batch, a.indices_batch, a.sizes, a.mode.v[0] };
     const Type *x = t[0], *index = t[1];
     int rank = index->rank - 1 + d.window.n;
     if ((e = dims_check(op, x, index, &d, rank)))
@@ -170,14 +171,14 @@ static int gather_infer(Op op, int nin, const Type *const *t, const int64_t *att
 static int scatter_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[8];
-    int e = ops_attrs(op, attr, nattr, 8, a);
+    struct scatter_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    Dims d = { a[0], a[1], a[2], a[3], a[4], .mode = a[5].v[0] };
+    Dims d = { a.window_dims, a.inserted, a.scatter_map, a.x_batch, a.indices_batch, .mode = a.mode.v[0] };
     const Type *x = t[0], *index = t[1], *u = t[2];
-    int64_t combine = a[6].v[0];
-    if (combine < J_SET || combine > J_MAX || (a[7].v[0] != 0 && a[7].v[0] != 1))
+    int64_t combine = a.combine.v[0];
+    if (combine < J_SET || combine > J_MAX || (a.unique.v[0] != 0 && a.unique.v[0] != 1))
         return error_set(
             E_INVAL, "scatter: combine is 0 set, 1 add, 2 mul, 3 min, 4 max, and unique 0 or 1");
     if (x->dt != u->dt)
@@ -337,8 +338,8 @@ static Ref mul_jvp(const Ref *x, const Ref *t, const Dims *d, bool unique)
 static void scatter_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     Dims d = dims_of(i);
-    Join combine = (Join)ins_int(i, 6);
-    bool unique = ins_int(i, 7);
+    Join combine = (Join)ins_int(i, ATTR(scatter, combine));
+    bool unique = ins_int(i, ATTR(scatter, unique));
     d.sizes = update_sizes(&d, typ(x[0]), typ(x[2]));
     if (combine == J_MUL)
         tz[0] = mul_jvp(x, t, &d, unique);
@@ -356,8 +357,9 @@ static void scatter_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
     Dims d = dims_of(i);
     Type u = *typ(i->in[2]);
-    Join combine = (Join)ins_int(i, 6);
-    bool unique = ins_int(i, 7), lx = graph_lin(cur(), i->in[0]), lu = graph_lin(cur(), i->in[2]);
+    Join combine = (Join)ins_int(i, ATTR(scatter, combine));
+    bool unique = ins_int(i, ATTR(scatter, unique)), lx = graph_lin(cur(), i->in[0]),
+         lu = graph_lin(cur(), i->in[2]);
     d.sizes = update_sizes(&d, typ(i->in[0]), &u);
     if (combine >= J_MIN || (lu && combine == J_MUL) || (lu && combine == J_SET && !unique)) {
         error_set(E_DIFF,
@@ -405,7 +407,7 @@ static void scatter_batch(
 {
     int64_t n = ax->lane.size;
     Dims d = dims_of(i);
-    Join combine = (Join)ins_int(i, 6);
+    Join combine = (Join)ins_int(i, ATTR(scatter, combine));
     bool summed = s[0] == SUMMED, acc = summed || graph_acc(cur(), x[0]), si = summed || s[1] == STACKED;
     Ref u = acc && combine == J_ADD ? active(x[2], s[2], ax) : stacked(x[2], s[2], n);
     Ref index = si ? stacked(x[1], s[1], n) : x[1], a = summed ? x[0] : stacked(x[0], s[0], n);
@@ -418,7 +420,7 @@ static void scatter_batch(
         d.xb = ints_lead(0, d.xb), d.ib = ints_lead(0, d.ib);
     else if (!summed)
         d.window = ints_lead(0, d.window);
-    out[0] = emit_scatter(a, index, u, &d, combine, ins_int(i, 7) && !summed);
+    out[0] = emit_scatter(a, index, u, &d, combine, ins_int(i, ATTR(scatter, unique)) && !summed);
     so[0] = summed ? SUMMED : STACKED;
 }
 
@@ -534,7 +536,7 @@ static int scatter_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     Dtype dt = (Dtype)u[0].dt;
-    Join j = (Join)ins_int(i, 6);
+    Join j = (Join)ins_int(i, ATTR(scatter, combine));
     int64_t size = (int64_t)dtype_size(dt), n = type_size(&u[0]), at;
     Sites w;
     if (n && in[0] != out[0])

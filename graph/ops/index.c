@@ -114,9 +114,10 @@ static int64_t window_at(const Windows *w, const Type *x, const Type *starts, co
     return at;
 }
 
-static void has_batch(const Ins *i, int k, int nb, bool *has)
+/* attr: which attribute says it; -1: all are there. */
+static void has_batch(const Ins *i, int attr, int nb, bool *has)
 {
-    Ints xb = k < 0 ? ints_fill(nb, 1) : ins_ints(i, k);
+    Ints xb = attr < 0 ? ints_fill(nb, 1) : ins_ints(i, attr);
     for (int d = 0; d < nb; d++)
         has[d] = xb.v[d];
 }
@@ -127,36 +128,39 @@ static int dynamic_slice_infer(
     Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[2];
-    int e = ops_attrs(op, attr, nattr, 2, a);
-    if (e || (e = window_check(op, t[0], t[1], a[0], a[1])))
+    struct dynamic_slice_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e || (e = window_check(op, t[0], t[1], a.sizes, a.xb)))
         return e;
-    if (t[1]->rank - 1 + a[0].n > MAXRANK)
+    if (t[1]->rank - 1 + a.sizes.n > MAXRANK)
         return error_set(E_SHAPE,
             "dynamic_slice: windows of %s at %s would have %d axes; at most %d are possible",
-            type_text(t[0]), type_text(t[1]), t[1]->rank - 1 + a[0].n, MAXRANK);
+            type_text(t[0]), type_text(t[1]), t[1]->rank - 1 + a.sizes.n, MAXRANK);
     Ints shape = ints_of(t[1]->dim, t[1]->rank - 1);
-    return ops_result(op, out, (Dtype)t[0]->dt, ints_concat(shape, a[0]));
+    return ops_result(op, out, (Dtype)t[0]->dt, ints_concat(shape, a.sizes));
 }
 
 static void dynamic_slice_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     (void)z;
-    tz[0] = t[0] ? DynamicSlice(t[0], x[1], ins_ints(i, 0), ins_ints(i, 1)) : 0;
+    tz[0] = t[0] ? DynamicSlice(t[0], x[1], ins_ints(i, ATTR(dynamic_slice, sizes)),
+                       ins_ints(i, ATTR(dynamic_slice, xb))) :
+                   0;
 }
 
 static void dynamic_slice_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
     Ref x = i->in[0], so_far = ct_get(cts, x);
     Type t = *typ(x);
-    ct_set(
-        cts, x, AccumSlice(so_far ? so_far : Zeros(&t), ct_like(cts, x, ct[0]), i->in[1], ins_ints(i, 1)));
+    ct_set(cts, x,
+        AccumSlice(so_far ? so_far : Zeros(&t), ct_like(cts, x, ct[0]), i->in[1],
+            ins_ints(i, ATTR(dynamic_slice, xb))));
 }
 
 static void dynamic_slice_batch(
     const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    Ints sizes = ins_ints(i, 0), xb = ins_ints(i, 1);
+    Ints sizes = ins_ints(i, ATTR(dynamic_slice, sizes)), xb = ins_ints(i, ATTR(dynamic_slice, xb));
     out[0] = !ops_room(OP_dynamic_slice, xb.n + sizes.n) || !ops_room(OP_dynamic_slice, xb.n + 1)
         ? 0 : DynamicSlice(x[0], stacked(x[1], s[1], ax->lane.size), sizes, ints_lead(s[0] == STACKED, xb));
     so[0] = STACKED;
@@ -189,7 +193,7 @@ static int dynamic_update_infer(
     Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    int e = ops_attrs(op, attr, nattr, 0, NULL);
+    int e = ops_attrs(op, attr, nattr, NULL);
     if (e || (e = update_check(op, t[0], t[1], t[2], ints_fill(t[2]->rank ? t[2]->rank - 1 : 0, 1))))
         return e;
     *out = *t[0];
@@ -254,9 +258,9 @@ const Rules rules_dynamic_update = { dynamic_update_infer, dynamic_update_jvp, d
 static int accum_slice_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[1];
-    int e = ops_attrs(op, attr, nattr, 1, a);
-    if (e || (e = update_check(op, t[0], t[1], t[2], a[0])))
+    struct accum_slice_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e || (e = update_check(op, t[0], t[1], t[2], a.xb)))
         return e;
     *out = *t[0];
     return 0;
@@ -265,7 +269,7 @@ static int accum_slice_infer(Op op, int nin, const Type *const *t, const int64_t
 static void accum_slice_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     (void)z;
-    tz[0] = t[1] ? AccumSlice(or_zero(t[0], x[0]), t[1], x[2], ins_ints(i, 0)) : t[0];
+    tz[0] = t[1] ? AccumSlice(or_zero(t[0], x[0]), t[1], x[2], ins_ints(i, ATTR(accum_slice, xb))) : t[0];
 }
 
 static void accum_slice_transpose(const Ins *i, const Ref *ct, Cts *cts)
@@ -274,7 +278,8 @@ static void accum_slice_transpose(const Ins *i, const Ref *ct, Cts *cts)
     if (graph_lin(cur(), i->in[0]))
         ct_add(cts, i->in[0], ct[0]);
     if (graph_lin(cur(), i->in[1]))
-        ct_add(cts, i->in[1], DynamicSlice(ct[0], i->in[2], window_sizes(i->in[1], nb), ins_ints(i, 0)));
+        ct_add(cts, i->in[1],
+            DynamicSlice(ct[0], i->in[2], window_sizes(i->in[1], nb), ins_ints(i, ATTR(accum_slice, xb))));
 }
 
 /* Of an accumulator nothing is selected: what idle lanes would add is made zero. */
@@ -282,7 +287,7 @@ static void accum_slice_batch(
     const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     int64_t n = ax->lane.size;
-    Ints xb = ins_ints(i, 0);
+    Ints xb = ins_ints(i, ATTR(accum_slice, xb));
     bool acc = s[0] == SUMMED || graph_acc(cur(), x[0]);
     Ref u = acc ? active(x[1], s[1], ax) : stacked(x[1], s[1], n), starts = stacked(x[2], s[2], n);
     Ref a = s[0] == SUMMED ? x[0] : stacked(x[0], s[0], n);

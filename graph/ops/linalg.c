@@ -113,7 +113,7 @@ int stack_eval(MatrixEval *f, const Ins *i, const Type *const *t, const void *co
 static int cholesky_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    int e = ops_attrs(op, attr, nattr, 0, NULL);
+    int e = ops_attrs(op, attr, nattr, NULL);
     if (e || (e = matrix_check(op, t[0], true)))
         return e;
     *out = *t[0];
@@ -159,7 +159,14 @@ static int cholesky_eval(
 
 const Rules rules_cholesky = { cholesky_infer, cholesky_jvp, NULL, ops_batch_again, cholesky_eval };
 
-/* ==================== triangular_solve */
+/* ==================== triangular_solve: bit k of how is attribute k */
+
+_Static_assert(sizeof(struct triangular_solve_attrs) == 4 * sizeof(Ints), "a bit of how for each attribute");
+_Static_assert(TRI_RIGHT == 1 << ATTR(triangular_solve, right) &&
+        TRI_LOWER == 1 << ATTR(triangular_solve, lower) &&
+        TRI_TRANSPOSE == 1 << ATTR(triangular_solve, transpose) &&
+        TRI_UNIT == 1 << ATTR(triangular_solve, unit),
+    "in their order");
 
 static int how_of(const Ins *i)
 {
@@ -172,7 +179,7 @@ static int how_of(const Ins *i)
 Ref TriangularSolve(Ref a, Ref b, int how)
 {
     return emit(OP_triangular_solve, 2, (const Ref[]){ a, b },
-        ATTR(1, how & 1, 1, how >> 1 & 1, 1, how >> 2 & 1, 1, how >> 3 & 1));
+        ATTRS(1, how & 1, 1, how >> 1 & 1, 1, how >> 2 & 1, 1, how >> 3 & 1));
 }
 
 /* Of a stack and of what it meets: one dtype, the same leading axes, and sizes that fit. */
@@ -197,8 +204,9 @@ static int triangular_solve_infer(
 {
     (void)nin;
     Ints a[4];
-    int e = ops_attrs(op, attr, nattr, 4, a);
-    if (e || (e = matrix_check(op, t[0], true)) || (e = matrix_meets(op, t[0], t[1], a[0].v[0])))
+    int e = ops_attrs(op, attr, nattr, a);
+    if (e || (e = matrix_check(op, t[0], true)) ||
+        (e = matrix_meets(op, t[0], t[1], a[ATTR(triangular_solve, right)].v[0])))
         return e;
     for (int k = 0; k < 4; k++)
         if (a[k].v[0] != 0 && a[k].v[0] != 1)

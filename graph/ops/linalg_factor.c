@@ -13,14 +13,14 @@
 static int qr_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[1];
-    int e = ops_attrs(op, attr, nattr, 1, a);
+    struct qr_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e || (e = matrix_check(op, t[0], false)))
         return e;
-    if (a[0].v[0] != 0 && a[0].v[0] != 1)
-        return error_set(E_INVAL, "qr: full is 0 or 1, not %lld", (long long)a[0].v[0]);
+    if (a.full.v[0] != 0 && a.full.v[0] != 1)
+        return error_set(E_INVAL, "qr: full is 0 or 1, not %lld", (long long)a.full.v[0]);
     int64_t m = t[0]->dim[t[0]->rank - 2], n = t[0]->dim[t[0]->rank - 1];
-    int64_t p = a[0].v[0] || m < n ? m : n;
+    int64_t p = a.full.v[0] || m < n ? m : n;
     Dtype dt = (Dtype)t[0]->dt;
     Type q = matrix_type(t[0], dt, m, p), r = matrix_type(t[0], dt, p, n);
     if ((e = ops_result(op, &out[0], dt, type_shape(&q))))
@@ -28,7 +28,7 @@ static int qr_infer(Op op, int nin, const Type *const *t, const int64_t *attr, i
     return ops_result(op, &out[1], dt, type_shape(&r));
 }
 
-void Qr(Ref a, bool full, Ref *qr) { emit_n(OP_qr, 1, &a, ATTR(1, full), qr); }
+void Qr(Ref a, bool full, Ref *qr) { emit_n(OP_qr, 1, &a, ATTRS(1, full), qr); }
 
 /* Q and R of as many columns as rows: with W = Q' dA R^-1 and S its lower triangle less its transpose,
  * dQ = Q (S - W) + dA R^-1 and dR = (W - S) R. */
@@ -100,7 +100,7 @@ void real_qr(const Real *a, int64_t m, int64_t n, int64_t p, Real *q, Real *r)
 static void qr_one(const Ins *i, const Stack *s, Real *const *in, Real *const *out)
 {
     int64_t m = s->rows, n = s->columns;
-    real_qr(in[0], m, n, ins_int(i, 0) || m < n ? m : n, out[0], out[1]);
+    real_qr(in[0], m, n, ins_int(i, ATTR(qr, full)) || m < n ? m : n, out[0], out[1]);
 }
 
 static int qr_eval(

@@ -17,7 +17,7 @@
 static int lu_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    int e = ops_attrs(op, attr, nattr, 0, NULL);
+    int e = ops_attrs(op, attr, nattr, NULL);
     if (e || (e = matrix_check(op, t[0], false)))
         return e;
     int64_t m = t[0]->dim[t[0]->rank - 2], n = t[0]->dim[t[0]->rank - 1];
@@ -92,8 +92,8 @@ const Rules rules_lu = { lu_infer, lu_jvp, NULL, ops_batch_again, lu_eval };
 static int solve_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[1];
-    int e = ops_attrs(op, attr, nattr, 1, a);
+    struct solve_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e || (e = matrix_check(op, t[0], true)) || (e = matrix_meets(op, t[0], t[1], false)))
         return e;
     Type rows = vector_type(t[0], DT_I32, t[0]->dim[t[0]->rank - 1]);
@@ -106,12 +106,12 @@ static int solve_infer(Op op, int nin, const Type *const *t, const int64_t *attr
 
 Ref Solve(Ref a, Ref b, Ref lu, Ref permutation, bool transpose)
 {
-    return emit(OP_solve, 4, (const Ref[]){ a, b, lu, permutation }, ATTR(1, transpose));
+    return emit(OP_solve, 4, (const Ref[]){ a, b, lu, permutation }, ATTRS(1, transpose));
 }
 
 static void solve_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
-    bool turned = ins_int(i, 0);
+    bool turned = ins_int(i, ATTR(solve, transpose));
     Ref d = t[1], p = t[0] ? Neg(Matmul(turned ? Turned(t[0]) : t[0], z[0])) : 0;
     d = d && p ? Add(d, p) : d ? d : p;
     tz[0] = d ? Solve(x[0], d, x[2], x[3], turned) : 0;
@@ -119,7 +119,7 @@ static void solve_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Re
 
 static void solve_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
-    ct_add(cts, i->in[1], Solve(i->in[0], ct[0], i->in[2], i->in[3], !ins_int(i, 0)));
+    ct_add(cts, i->in[1], Solve(i->in[0], ct[0], i->in[2], i->in[3], !ins_int(i, ATTR(solve, transpose))));
 }
 
 static void solve_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
@@ -137,7 +137,7 @@ static void solve_one(const Ins *i, const Stack *s, Real *const *in, Real *const
     Real *x = out[0];
     memcpy(x, in[1], sizeof *x * (size_t)(n * sides));
     for (int64_t k = 0; a && at && k < n * n; k++)
-        a[k] = in[0][ins_int(i, 0) ? k % n * n + k / n : k];
+        a[k] = in[0][ins_int(i, ATTR(solve, transpose)) ? k % n * n + k / n : k];
     if (a && at) {
         memset(at, 0, sizeof *at * (size_t)(2 * n));
         eliminate(a, n, n, x, sides, at, at + n);

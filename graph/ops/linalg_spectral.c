@@ -17,7 +17,7 @@
 static int eigh_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    int e = ops_attrs(op, attr, nattr, 0, NULL);
+    int e = ops_attrs(op, attr, nattr, NULL);
     if (e || (e = matrix_check(op, t[0], true)))
         return e;
     out[0] = vector_type(t[0], (Dtype)t[0]->dt, t[0]->dim[t[0]->rank - 1]);
@@ -147,22 +147,23 @@ const Rules rules_eigh = { eigh_infer, eigh_jvp, NULL, ops_batch_again, eigh_eva
 static int svd_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[1];
-    int e = ops_attrs(op, attr, nattr, 1, a);
+    struct svd_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e || (e = matrix_check(op, t[0], false)))
         return e;
-    if (a[0].v[0] != 0 && a[0].v[0] != 1)
-        return error_set(E_INVAL, "svd: full is 0 or 1, not %lld", (long long)a[0].v[0]);
+    if (a.full.v[0] != 0 && a.full.v[0] != 1)
+        return error_set(E_INVAL, "svd: full is 0 or 1, not %lld", (long long)a.full.v[0]);
     Dtype dt = (Dtype)t[0]->dt;
     int64_t m = t[0]->dim[t[0]->rank - 2], n = t[0]->dim[t[0]->rank - 1], k = m < n ? m : n;
-    Type u = matrix_type(t[0], dt, m, a[0].v[0] ? m : k), v = matrix_type(t[0], dt, a[0].v[0] ? n : k, n);
+    Type u = matrix_type(t[0], dt, m, a.full.v[0] ? m : k),
+         v = matrix_type(t[0], dt, a.full.v[0] ? n : k, n);
     out[1] = vector_type(t[0], dt, k);
     if ((e = ops_result(op, &out[0], dt, type_shape(&u))))
         return e;
     return ops_result(op, &out[2], dt, type_shape(&v));
 }
 
-void Svd(Ref a, bool full, Ref *usv) { emit_n(OP_svd, 1, &a, ATTR(1, full), usv); }
+void Svd(Ref a, bool full, Ref *usv) { emit_n(OP_svd, 1, &a, ATTRS(1, full), usv); }
 
 /* 1 / x, and 0 where x is 0 */
 static Ref reciprocal(Ref x)
@@ -183,7 +184,7 @@ static Ref outside(Ref x, Ref u, Ref s)
 static void svd_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     int64_t m = matrix_rows(x[0]), n = matrix_columns(x[0]);
-    if (ins_int(i, 0) && m != n) {
+    if (ins_int(i, ATTR(svd, full)) && m != n) {
         error_set(E_DIFF, "svd: %s: the derivative is known where u and v are thin", type_text(typ(x[0])));
         return;
     }
@@ -242,7 +243,8 @@ static void real_svd(Real *x, int64_t m, int64_t n, int64_t p, Real *u, Real *s,
 static void svd_one(const Ins *i, const Stack *st, Real *const *in, Real *const *out)
 {
     int64_t m = st->rows, n = st->columns, k = m < n ? m : n, big = m < n ? n : m;
-    int64_t p = ins_int(i, 0) ? m : k, q = ins_int(i, 0) ? n : k, side = m < n ? q : p;
+    int64_t p = ins_int(i, ATTR(svd, full)) ? m : k, q = ins_int(i, ATTR(svd, full)) ? n : k,
+            side = m < n ? q : p;
     if (!finite_all(in[0], m * n)) {
         nan_all(out[0], m * p), nan_all(out[1], k), nan_all(out[2], q * n);
         return;

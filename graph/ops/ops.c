@@ -62,26 +62,24 @@ const char *ints_text(Ints a)
 
 static int not_by_schema(Op op)
 {
-    return error_set(
-        E_INVAL, "%s: attributes do not follow the schema \"%s\"", optab[op].name, optab[op].schema);
+    const char *words = "";
+    for (const AttrWord *w = optab[op].attrs; w->word; w++)
+        words = arena_text("%s%s%s%s", words, *words ? " " : "", w->word, w->list ? "*" : "");
+    return error_set(E_INVAL, "%s: attributes do not follow the schema \"%s\"", optab[op].name, words);
 }
 
-/* A word of the schema that does not end in * is one number. */
-int ops_attrs(Op op, const int64_t *attr, int nattr, int n, Ints *a)
+int ops_attrs(Op op, const int64_t *attr, int nattr, void *attrs)
 {
-    const char *word = optab[op].schema;
     int at = 0;
-    for (int k = 0; k < n; k++) {
-        size_t length = strcspn(word, " ");
-        bool list = length && word[length - 1] == '*';
-        if (at >= nattr || attr[at] < 0 || attr[at] > nattr - at - 1 || (!list && attr[at] != 1))
+    Ints *a = attrs;
+    for (const AttrWord *w = optab[op].attrs; w->word; w++) {
+        if (at >= nattr || attr[at] < 0 || attr[at] > nattr - at - 1 || (!w->list && attr[at] != 1))
             return not_by_schema(op);
         if (attr[at] > MAXRANK)
             return error_set(E_INVAL, "%s: a list of %lld entries; arrays have at most %d axes",
                 optab[op].name, (long long)attr[at], MAXRANK);
-        a[k] = ints_of(attr + at + 1, (int)attr[at]);
+        *a++ = ints_of(attr + at + 1, (int)attr[at]);
         at += 1 + (int)attr[at];
-        word += length + (word[length] == ' ');
     }
     return at == nattr ? 0 : not_by_schema(op);
 }

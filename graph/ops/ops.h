@@ -25,8 +25,9 @@ const char *ints_text(Ints);                            /* "(0, 2)"; in the aren
 
 /* ==================== checks for infer: 0, or an error code after error_set() */
 
-/* exactly n lists, none longer than MAXRANK */
-int ops_attrs(Op, const int64_t *attr, int nattr, int n, Ints *a);
+/* By the op's schema, no list longer than MAXRANK. attrs: its struct, as struct gather_attrs; NULL: it has
+ * none. */
+int ops_attrs(Op, const int64_t *attr, int nattr, void *attrs);
 int ops_axis(Op, const Type *, int64_t axis);                           /* in range */
 int ops_axes(Op, const char *what, const Type *, Ints axes);            /* in range and distinct */
 int ops_rising(Op, const char *what, Ints);                             /* strictly increasing */

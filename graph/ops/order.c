@@ -96,22 +96,22 @@ static void sort_line(Sorter *s, int keys, const Type *const *t, const void *con
 
 static int sort_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
-    Ints a[3];
-    int e = ops_attrs(op, attr, nattr, 3, a);
+    struct sort_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
     if (nin < 1)
         return error_set(E_INVAL, "sort: of nothing; give at least one operand");
-    if ((e = ops_axis(op, t[0], a[0].v[0])))
+    if ((e = ops_axis(op, t[0], a.axis.v[0])))
         return e;
-    if (a[1].v[0] < 1 || a[1].v[0] > nin)
+    if (a.keys.v[0] < 1 || a.keys.v[0] > nin)
         return error_set(E_INVAL, "sort: %lld keys of %d operands; sort by 1 to %d of them",
-            (long long)a[1].v[0], nin, nin);
-    if (a[2].v[0] != 0 && a[2].v[0] != 1)
-        return error_set(E_INVAL, "sort: descending is 0 or 1, not %lld", (long long)a[2].v[0]);
+            (long long)a.keys.v[0], nin, nin);
+    if (a.descending.v[0] != 0 && a.descending.v[0] != 1)
+        return error_set(E_INVAL, "sort: descending is 0 or 1, not %lld", (long long)a.descending.v[0]);
     for (int k = 0; k < nin; k++) {
         Type u = *t[k];
-        if (u.dt == DT_KEY && k < a[1].v[0])
+        if (u.dt == DT_KEY && k < a.keys.v[0])
             return error_set(E_DTYPE,
                 "sort: by %s: random keys have no order; sort by something else, and let them come along",
                 type_text(t[k]));
@@ -129,7 +129,8 @@ static int sort_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
 static void emit_sort(const Ins *i, int nin, const Ref *x, int64_t axis, Ref *out)
 {
     Attr a = { 0 };
-    attr_int(&a, axis), attr_int(&a, ins_int(i, 1)), attr_int(&a, ins_int(i, 2));
+    attr_int(&a, axis), attr_int(&a, ins_int(i, ATTR(sort, keys))),
+        attr_int(&a, ins_int(i, ATTR(sort, descending)));
     if (emit_n(OP_sort, nin, x, &a, out) != nin)
         memset(out, 0, (size_t)nin * sizeof *out);
 }
@@ -138,7 +139,7 @@ static void emit_sort(const Ins *i, int nin, const Ref *x, int64_t axis, Ref *ou
 static void sort_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     (void)z;
-    int axis = (int)ins_int(i, 0), keys = (int)ins_int(i, 1);
+    int axis = (int)ins_int(i, ATTR(sort, axis)), keys = (int)ins_int(i, ATTR(sort, keys));
     Ref *y = NEWS(Ref, keys + 1), *sorted = NEWS(Ref, keys + 1);
     Type u = *typ(x[0]);
     u.dt = type_counter(u.dim[axis]);
@@ -153,7 +154,7 @@ static void sort_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis 
 {
     Ref *y = NEWS(Ref, i->nin);
     ops_stack(i, x, s, ax, y);
-    emit_sort(i, i->nin, y, ins_int(i, 0) + 1, out);
+    emit_sort(i, i->nin, y, ins_int(i, ATTR(sort, axis)) + 1, out);
     ops_stacked_out(i, so);
 }
 
@@ -161,9 +162,9 @@ static int sort_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)u;
-    int keys = (int)ins_int(i, 1), nw = 0;
-    bool descending = ins_int(i, 2);
-    Ints axis = ints_fill(1, ins_int(i, 0));
+    int keys = (int)ins_int(i, ATTR(sort, keys)), nw = 0;
+    bool descending = ins_int(i, ATTR(sort, descending));
+    Ints axis = ints_fill(1, ins_int(i, ATTR(sort, axis)));
     int64_t n, m, *line = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n),
                   *along = ops_offsets(t[0], axis, &m);
     for (int k = 0; k < keys; k++)
@@ -191,8 +192,9 @@ const Rules rules_sort = { sort_infer, sort_jvp, NULL, sort_batch, sort_eval };
 static int top_k_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[1], s = type_shape(t[0]);
-    int e = ops_attrs(op, attr, nattr, 1, a);
+    struct top_k_attrs a;
+    Ints s = type_shape(t[0]);
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
     if (!s.n)
@@ -201,13 +203,13 @@ static int top_k_infer(Op op, int nin, const Type *const *t, const int64_t *attr
     if (ops_class((Dtype)t[0]->dt) == CL_COMPLEX)
         return error_set(
             E_DTYPE, "top_k: %s: complex numbers have no largest; use their parts", type_text(t[0]));
-    if (a[0].v[0] < 0 || a[0].v[0] > s.v[s.n - 1])
+    if (a.k.v[0] < 0 || a.k.v[0] > s.v[s.n - 1])
         return error_set(E_SHAPE, "top_k: k = %lld of the last axis of %s; k is 0 to %lld",
-            (long long)a[0].v[0], type_text(t[0]), (long long)s.v[s.n - 1]);
+            (long long)a.k.v[0], type_text(t[0]), (long long)s.v[s.n - 1]);
     if (s.v[s.n - 1] > INT32_MAX)
         return error_set(E_SHAPE, "top_k: the last axis of %s is too long for i32 positions; use argsort",
             type_text(t[0]));
-    s.v[s.n - 1] = a[0].v[0];
+    s.v[s.n - 1] = a.k.v[0];
     if ((e = ops_result(op, &out[0], (Dtype)t[0]->dt, s)))
         return e;
     return ops_result(op, &out[1], DT_I32, s);
@@ -226,7 +228,7 @@ static int top_k_eval(
     (void)u;
     Dtype dt = (Dtype)t[0]->dt;
     size_t size = dtype_size(dt);
-    int64_t k = ins_int(i, 0), m = t[0]->dim[t[0]->rank - 1], n = m ? type_size(t[0]) / m : 0;
+    int64_t k = ins_int(i, ATTR(top_k, k)), m = t[0]->dim[t[0]->rank - 1], n = m ? type_size(t[0]) / m : 0;
     int64_t axes_n, *along = ops_offsets(t[0], ints_fill(1, t[0]->rank - 1), &axes_n);
     Sorter s;
     bool ok = sorter_start(&s, m, 1) && along;

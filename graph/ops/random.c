@@ -6,7 +6,7 @@
 
 static int threefry_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
-    int e = ops_attrs(op, attr, nattr, 0, NULL);
+    int e = ops_attrs(op, attr, nattr, NULL);
     if (e)
         return e;
     for (int k = 0; k < nin; k++) {

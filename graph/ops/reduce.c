@@ -47,19 +47,19 @@ static int reducible(Op op, const Type *t)
 static int reduce_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[1];
-    int e = ops_attrs(op, attr, nattr, 1, a);
-    if (e || (e = reducible(op, t[0])) || (e = ops_axes(op, "axes", t[0], a[0])))
+    struct reduce_sum_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e || (e = reducible(op, t[0])) || (e = ops_axes(op, "axes", t[0], a.axes)))
         return e;
     if (op == OP_reduce_max || op == OP_reduce_min)
-        for (int k = 0; k < a[0].n; k++)
-            if (!t[0]->dim[a[0].v[k]] && t[0]->dt != DT_BOOL)
+        for (int k = 0; k < a.axes.n; k++)
+            if (!t[0]->dim[a.axes.v[k]] && t[0]->dt != DT_BOOL)
                 return error_set(E_SHAPE,
                     "%s: %s has no elements along axis %lld, and nothing is the %s of none; "
                     "pad it, or concat the value that is meant",
-                    optab[op].name, type_text(t[0]), (long long)a[0].v[k],
+                    optab[op].name, type_text(t[0]), (long long)a.axes.v[k],
                     op == OP_reduce_max ? "largest" : "smallest");
-    return ops_result(op, out, (Dtype)t[0]->dt, ints_pick(t[0], ints_others(t[0]->rank, a[0])));
+    return ops_result(op, out, (Dtype)t[0]->dt, ints_pick(t[0], ints_others(t[0]->rank, a.axes)));
 }
 
 /* Of one element that itself, of several what they are with the identity: sums of several -0 are 0, as on
@@ -71,7 +71,7 @@ static int reduce_eval(
     Dtype dt = (Dtype)t[0]->dt;
     Join j = join_of(i->op);
     size_t size = dtype_size(dt);
-    Ints axes = ins_ints(i, 0);
+    Ints axes = ins_ints(i, ATTR(reduce_sum, axes));
     int64_t n, m, *kept = ops_offsets(t[0], ints_others(t[0]->rank, axes), &n),
                   *gone = ops_offsets(t[0], axes, &m);
     if (kept && gone)
@@ -89,14 +89,16 @@ static int reduce_eval(
 
 static void reduce_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    out[0] = Reduce((Op)i->op, stacked(x[0], s[0], ax->lane.size), ints_up(ins_ints(i, 0)));
+    out[0] =
+        Reduce((Op)i->op, stacked(x[0], s[0], ax->lane.size), ints_up(ins_ints(i, ATTR(reduce_sum, axes))));
     so[0] = STACKED;
 }
 
 static void sum_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
     Type t = *typ(i->in[0]);
-    ct_add(cts, i->in[0], Broadcast(ct[0], type_shape(&t), ints_others(t.rank, ins_ints(i, 0))));
+    ct_add(cts, i->in[0],
+        Broadcast(ct[0], type_shape(&t), ints_others(t.rank, ins_ints(i, ATTR(reduce_sum, axes)))));
 }
 
 const Rules rules_reduce_sum = { reduce_infer, ops_jvp_again, sum_transpose, reduce_batch, reduce_eval };
@@ -133,7 +135,7 @@ static Dual fold_axis(Dual d, int axis)
 
 static void prod_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
-    Ints axes = ins_ints(i, 0);
+    Ints axes = ins_ints(i, ATTR(reduce_prod, axes));
     Dual d = { x[0], t[0] };
     for (int k = 0; k < axes.n && d.x && d.t; k++)
         d = fold_axis(d, (int)axes.v[k]);
@@ -146,7 +148,7 @@ const Rules rules_reduce_prod = { reduce_infer, prod_jvp, NULL, reduce_batch, re
 static void extreme_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     Type u = *typ(x[0]);
-    Ints axes = ins_ints(i, 0);
+    Ints axes = ins_ints(i, ATTR(reduce_max, axes));
     Ref hit = Eq(x[0], Broadcast(z[0], type_shape(&u), ints_others(u.rank, axes)));
     Ref count = Sum(Select(hit, Full(u, 1), Zeros(&u)), axes);
     tz[0] = Div(Sum(Select(hit, t[0], Zeros(&u)), axes), count);
@@ -163,11 +165,11 @@ const Rules rules_reduce_xor = { reduce_infer, ops_jvp_zero, NULL, reduce_batch,
 static int arg_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[2];
-    int e = ops_attrs(op, attr, nattr, 2, a);
-    if (e || (e = ops_axis(op, t[0], a[0].v[0])))
+    struct argmax_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e || (e = ops_axis(op, t[0], a.axis.v[0])))
         return e;
-    int64_t axis = a[0].v[0], dt = a[1].v[0];
+    int64_t axis = a.axis.v[0], dt = a.dtype.v[0];
     if (dt <= DT_NONE || dt >= DT_COUNT || !dtype_int((Dtype)dt))
         return error_set(E_DTYPE, "%s: positions cannot be %s; use an integer dtype, such as i32",
             optab[op].name, dt > DT_NONE && dt < DT_COUNT ? dtype_name((Dtype)dt) : "of an unknown dtype");
@@ -202,7 +204,7 @@ static int arg_eval(
 {
     Dtype dt = (Dtype)t[0]->dt, index = (Dtype)u[0].dt;
     size_t size = dtype_size(dt);
-    Ints axis = ints_fill(1, ins_int(i, 0));
+    Ints axis = ints_fill(1, ins_int(i, ATTR(argmax, axis)));
     int64_t n, m, *kept = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n),
                   *gone = ops_offsets(t[0], axis, &m);
     if (kept && gone)
@@ -222,8 +224,8 @@ static int arg_eval(
 
 static void arg_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    out[0] =
-        Arg((Op)i->op, stacked(x[0], s[0], ax->lane.size), (int)ins_int(i, 0) + 1, (Dtype)ins_int(i, 1));
+    out[0] = Arg((Op)i->op, stacked(x[0], s[0], ax->lane.size), (int)ins_int(i, ATTR(argmax, axis)) + 1,
+        (Dtype)ins_int(i, ATTR(argmax, dtype)));
     so[0] = STACKED;
 }
 
@@ -235,12 +237,13 @@ const Rules rules_argmin = { arg_infer, ops_jvp_zero, NULL, arg_batch, arg_eval 
 static int cumulative_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[2];
-    int e = ops_attrs(op, attr, nattr, 2, a);
-    if (e || (e = reducible(op, t[0])) || (e = ops_axis(op, t[0], a[0].v[0])))
+    struct cumsum_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e || (e = reducible(op, t[0])) || (e = ops_axis(op, t[0], a.axis.v[0])))
         return e;
-    if (a[1].v[0] != 0 && a[1].v[0] != 1)
-        return error_set(E_INVAL, "%s: reverse is 0 or 1, not %lld", optab[op].name, (long long)a[1].v[0]);
+    if (a.reverse.v[0] != 0 && a.reverse.v[0] != 1)
+        return error_set(
+            E_INVAL, "%s: reverse is 0 or 1, not %lld", optab[op].name, (long long)a.reverse.v[0]);
     *out = *t[0];
     return 0;
 }
@@ -252,8 +255,8 @@ static int cumulative_eval(
     Dtype dt = (Dtype)t[0]->dt;
     Join j = join_of(i->op);
     size_t size = dtype_size(dt);
-    Ints axis = ints_fill(1, ins_int(i, 0));
-    bool reverse = ins_int(i, 1);
+    Ints axis = ints_fill(1, ins_int(i, ATTR(cumsum, axis)));
+    bool reverse = ins_int(i, ATTR(cumsum, reverse));
     int64_t n, m, *line = ops_offsets(t[0], ints_others(t[0]->rank, axis), &n),
                   *along = ops_offsets(t[0], axis, &m);
     if (line && along)
@@ -273,14 +276,16 @@ static int cumulative_eval(
 static void cumulative_batch(
     const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    out[0] =
-        Cumulative((Op)i->op, stacked(x[0], s[0], ax->lane.size), (int)ins_int(i, 0) + 1, ins_int(i, 1));
+    out[0] = Cumulative((Op)i->op, stacked(x[0], s[0], ax->lane.size),
+        (int)ins_int(i, ATTR(cumsum, axis)) + 1, ins_int(i, ATTR(cumsum, reverse)));
     so[0] = STACKED;
 }
 
 static void cumsum_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
-    ct_add(cts, i->in[0], Cumulative(OP_cumsum, ct[0], (int)ins_int(i, 0), !ins_int(i, 1)));
+    ct_add(cts, i->in[0],
+        Cumulative(
+            OP_cumsum, ct[0], (int)ins_int(i, ATTR(cumsum, axis)), !ins_int(i, ATTR(cumsum, reverse))));
 }
 
 const Rules rules_cumsum = { cumulative_infer, ops_jvp_again, cumsum_transpose, cumulative_batch,
@@ -290,8 +295,8 @@ const Rules rules_cumsum = { cumulative_infer, ops_jvp_again, cumsum_transpose, 
 static void cumprod_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     (void)z;
-    int axis = (int)ins_int(i, 0);
-    bool reverse = ins_int(i, 1);
+    int axis = (int)ins_int(i, ATTR(cumprod, axis));
+    bool reverse = ins_int(i, ATTR(cumprod, reverse));
     int64_t n = typ(x[0])->dim[axis];
     Dual d = { x[0], t[0] };
     for (int64_t w = 1; w < n && d.x && d.t; w *= 2) {
@@ -355,16 +360,16 @@ static Dual running(bool max, Dual d)
 static void cumextreme_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     (void)z;
-    int axis = (int)ins_int(i, 0);
+    int axis = (int)ins_int(i, ATTR(cumsum, axis));
     Type u = *typ(x[0]);
     Ints shape = { 3, { 1, u.dim[axis], 1 } }, along = { 1, { 1 } };
     for (int k = 0; k < u.rank; k++)
         shape.v[k < axis ? 0 : 2] *= k == axis ? 1 : u.dim[k];
     Dual d = { Reshape(x[0], shape), Reshape(t[0], shape) };
-    if (ins_int(i, 1))
+    if (ins_int(i, ATTR(cumsum, reverse)))
         d = (Dual){ Reverse(d.x, along), Reverse(d.t, along) };
     d = running(i->op == OP_cummax, d);
-    tz[0] = d.t ? Reshape(ins_int(i, 1) ? Reverse(d.t, along) : d.t, type_shape(&u)) : 0;
+    tz[0] = d.t ? Reshape(ins_int(i, ATTR(cumsum, reverse)) ? Reverse(d.t, along) : d.t, type_shape(&u)) : 0;
 }
 
 const Rules rules_cummax = { cumulative_infer, cumextreme_jvp, NULL, cumulative_batch, cumulative_eval };

@@ -16,13 +16,13 @@
 static int const_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin, (void)t;
-    Ints a[2];
-    int e = ops_attrs(op, attr, nattr, 2, a);
+    struct const_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    if (a[0].v[0] <= DT_NONE || a[0].v[0] >= DT_COUNT)
-        return error_set(E_DTYPE, "const: %lld is no dtype", (long long)a[0].v[0]);
-    *out = type_scalar((Dtype)a[0].v[0]);
+    if (a.dtype.v[0] <= DT_NONE || a.dtype.v[0] >= DT_COUNT)
+        return error_set(E_DTYPE, "const: %lld is no dtype", (long long)a.dtype.v[0]);
+    *out = type_scalar((Dtype)a.dtype.v[0]);
     return 0;
 }
 
@@ -30,7 +30,7 @@ static int const_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)t, (void)in;
-    int64_t bits = ins_int(i, 1);
+    int64_t bits = ins_int(i, ATTR(const, bits));
     size_t size = dtype_size((Dtype)u[0].dt), n = size < 8 ? size : 8;
     memset(out[0], 0, size);
     if (n == 1)
@@ -51,13 +51,13 @@ const Rules rules_const = { const_infer, NULL, NULL, NULL, const_eval };
 static int data_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin, (void)t;
-    Ints a[2];
-    int e = ops_attrs(op, attr, nattr, 2, a);
+    struct data_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    if (a[0].v[0] <= DT_NONE || a[0].v[0] >= DT_COUNT)
-        return error_set(E_DTYPE, "data: %s is no dtype", ints_text(a[0]));
-    return ops_result(op, out, (Dtype)a[0].v[0], a[1]);
+    if (a.dtype.v[0] <= DT_NONE || a.dtype.v[0] >= DT_COUNT)
+        return error_set(E_DTYPE, "data: %s is no dtype", ints_text(a.dtype));
+    return ops_result(op, out, (Dtype)a.dtype.v[0], a.shape);
 }
 
 static int data_eval(
@@ -80,27 +80,27 @@ const Rules rules_data = { data_infer, NULL, NULL, NULL, data_eval };
 static int iota_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin, (void)t;
-    Ints a[3];
-    int e = ops_attrs(op, attr, nattr, 3, a);
+    struct iota_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    int64_t dt = a[0].v[0];
+    int64_t dt = a.dtype.v[0];
     if (dt <= DT_BOOL || dt >= DT_COUNT)
         return error_set(E_DTYPE, "iota: %s does not count; use a number type",
             dt == DT_BOOL ? "bool" :
                             "an "
                             "unknown dtype");
-    if ((e = ops_result(op, out, (Dtype)dt, a[1])))
+    if ((e = ops_result(op, out, (Dtype)dt, a.shape)))
         return e;
-    e = ops_axis(op, out, a[2].v[0]);
-    return e ? e : ops_counts(op, out, a[2].v[0], (Dtype)dt);
+    e = ops_axis(op, out, a.axis.v[0]);
+    return e ? e : ops_counts(op, out, a.axis.v[0], (Dtype)dt);
 }
 
 static int iota_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     (void)t, (void)in;
-    int64_t axis = ins_int(i, 2), n = type_size(&u[0]), stride[MAXRANK];
+    int64_t axis = ins_int(i, ATTR(iota, axis)), n = type_size(&u[0]), stride[MAXRANK];
     Dtype dt = (Dtype)u[0].dt;
     size_t size = dtype_size(dt);
     ops_strides(&u[0], stride);
@@ -118,11 +118,12 @@ const Rules rules_iota = { iota_infer, NULL, NULL, NULL, iota_eval };
 static int bitcast_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[1], s = type_shape(t[0]);
-    int e = ops_attrs(op, attr, nattr, 1, a);
+    struct bitcast_attrs a;
+    Ints s = type_shape(t[0]);
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    int64_t to = a[0].v[0], from = t[0]->dt;
+    int64_t to = a.dtype.v[0], from = t[0]->dt;
     if (to <= DT_NONE || to >= DT_COUNT)
         return error_set(E_DTYPE, "bitcast: %lld is no dtype", (long long)to);
     if ((to == DT_BOOL) != (from == DT_BOOL))
@@ -157,7 +158,7 @@ static void bitcast_batch(
 {
     (void)s;
     const Type *t = typ(x[0]);
-    bool wider = dtype_size((Dtype)t->dt) > dtype_size((Dtype)ins_int(i, 0));
+    bool wider = dtype_size((Dtype)t->dt) > dtype_size((Dtype)ins_int(i, ATTR(bitcast, dtype)));
     out[0] =
         ops_room(OP_bitcast, t->rank - 1 + wider) ? ops_again(i, stacked(x[0], s[0], ax->lane.size)) : 0;
     so[0] = STACKED;
@@ -181,29 +182,30 @@ const Rules rules_bitcast = { bitcast_infer, ops_jvp_zero, NULL, bitcast_batch, 
 static int broadcast_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[2];
-    int e = ops_attrs(op, attr, nattr, 2, a);
-    if (e || (e = ops_result(op, out, (Dtype)t[0]->dt, a[0])))
+    struct broadcast_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e || (e = ops_result(op, out, (Dtype)t[0]->dt, a.shape)))
         return e;
-    if (a[1].n != t[0]->rank)
+    if (a.dims.n != t[0]->rank)
         return error_set(E_SHAPE, "broadcast: %s has %d axes, but %d places are given, %s; give one an axis",
-            type_text(t[0]), t[0]->rank, a[1].n, ints_text(a[1]));
-    if ((e = ops_axes(op, "places", out, a[1])) || (e = ops_rising(op, "places", a[1])))
+            type_text(t[0]), t[0]->rank, a.dims.n, ints_text(a.dims));
+    if ((e = ops_axes(op, "places", out, a.dims)) || (e = ops_rising(op, "places", a.dims)))
         return e;
     for (int k = 0; k < t[0]->rank; k++)
-        if (t[0]->dim[k] != 1 && t[0]->dim[k] != a[0].v[a[1].v[k]])
+        if (t[0]->dim[k] != 1 && t[0]->dim[k] != a.shape.v[a.dims.v[k]])
             return error_set(E_SHAPE,
                 "broadcast: axis %d of %s has size %lld, axis %lld of %s has %lld; only size "
                 "1 stretches",
-                k, type_text(t[0]), (long long)t[0]->dim[k], (long long)a[1].v[k], type_text(out),
-                (long long)a[0].v[a[1].v[k]]);
+                k, type_text(t[0]), (long long)t[0]->dim[k], (long long)a.dims.v[k], type_text(out),
+                (long long)a.shape.v[a.dims.v[k]]);
     return 0;
 }
 
 static void broadcast_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
     Type t = *typ(i->in[0]);
-    Ints shape = ins_ints(i, 0), dims = ins_ints(i, 1), axes = ints_others(shape.n, dims);
+    Ints shape = ins_ints(i, ATTR(broadcast, shape)), dims = ins_ints(i, ATTR(broadcast, dims)),
+         axes = ints_others(shape.n, dims);
     for (int k = 0; k < dims.n; k++)
         if (t.dim[k] == 1 && shape.v[dims.v[k]] != 1)
             axes = ints_push(axes, dims.v[k]);
@@ -213,7 +215,7 @@ static void broadcast_transpose(const Ins *i, const Ref *ct, Cts *cts)
 static void broadcast_batch(
     const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    Ints shape = ins_ints(i, 0), dims = ins_ints(i, 1);
+    Ints shape = ins_ints(i, ATTR(broadcast, shape)), dims = ins_ints(i, ATTR(broadcast, dims));
     int64_t n = ax->lane.size;
     out[0] = !ops_room(OP_broadcast, shape.n)
         ? 0 : Broadcast(stacked(x[0], s[0], n), ints_lead(n, shape), ints_lead(0, ints_up(dims)));
@@ -224,7 +226,7 @@ static int broadcast_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     int64_t from[MAXRANK] = { 0 }, fs[MAXRANK], ts[MAXRANK];
-    Ints dims = ins_ints(i, 1);
+    Ints dims = ins_ints(i, ATTR(broadcast, dims));
     ops_strides(t[0], fs);
     ops_strides(&u[0], ts);
     for (int k = 0; k < dims.n; k++)
@@ -241,9 +243,9 @@ const Rules rules_broadcast = { broadcast_infer, ops_jvp_again, broadcast_transp
 static int reshape_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[1];
-    int e = ops_attrs(op, attr, nattr, 1, a);
-    if (e || (e = ops_result(op, out, (Dtype)t[0]->dt, a[0])))
+    struct reshape_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e || (e = ops_result(op, out, (Dtype)t[0]->dt, a.shape)))
         return e;
     if (type_size(t[0]) != type_size(out))
         return error_set(E_SHAPE,
@@ -262,7 +264,7 @@ static void reshape_transpose(const Ins *i, const Ref *ct, Cts *cts)
 static void reshape_batch(
     const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    Ints shape = ins_ints(i, 0);
+    Ints shape = ins_ints(i, ATTR(reshape, shape));
     int64_t n = ax->lane.size;
     out[0] = ops_room(OP_reshape, shape.n) ? Reshape(stacked(x[0], s[0], n), ints_lead(n, shape)) : 0;
     so[0] = STACKED;
@@ -275,22 +277,22 @@ const Rules rules_reshape = { reshape_infer, ops_jvp_again, reshape_transpose, r
 static int transpose_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[1];
-    int e = ops_attrs(op, attr, nattr, 1, a);
+    struct transpose_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    if (a[0].n != t[0]->rank)
+    if (a.perm.n != t[0]->rank)
         return error_set(E_SHAPE,
             "transpose: %s has %d axes, the permutation %s has %d; name every axis once", type_text(t[0]),
-            t[0]->rank, ints_text(a[0]), a[0].n);
-    if ((e = ops_axes(op, "the entries of the permutation", t[0], a[0])))
+            t[0]->rank, ints_text(a.perm), a.perm.n);
+    if ((e = ops_axes(op, "the entries of the permutation", t[0], a.perm)))
         return e;
-    return ops_result(op, out, (Dtype)t[0]->dt, ints_pick(t[0], a[0]));
+    return ops_result(op, out, (Dtype)t[0]->dt, ints_pick(t[0], a.perm));
 }
 
 static void transpose_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
-    Ints perm = ins_ints(i, 0), back = perm;
+    Ints perm = ins_ints(i, ATTR(transpose, perm)), back = perm;
     for (int k = 0; k < perm.n; k++)
         back.v[perm.v[k]] = k;
     ct_add(cts, i->in[0], Transpose(ct[0], back));
@@ -299,7 +301,8 @@ static void transpose_transpose(const Ins *i, const Ref *ct, Cts *cts)
 static void transpose_batch(
     const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    out[0] = Transpose(stacked(x[0], s[0], ax->lane.size), ints_lead(0, ints_up(ins_ints(i, 0))));
+    out[0] = Transpose(
+        stacked(x[0], s[0], ax->lane.size), ints_lead(0, ints_up(ins_ints(i, ATTR(transpose, perm)))));
     so[0] = STACKED;
 }
 
@@ -307,7 +310,7 @@ static int transpose_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     int64_t from[MAXRANK], fs[MAXRANK], ts[MAXRANK];
-    Ints perm = ins_ints(i, 0);
+    Ints perm = ins_ints(i, ATTR(transpose, perm));
     ops_strides(t[0], fs);
     ops_strides(&u[0], ts);
     for (int k = 0; k < perm.n; k++)
@@ -324,17 +327,18 @@ const Rules rules_transpose = { transpose_infer, ops_jvp_again, transpose_transp
 static int slice_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[3], s = type_shape(t[0]);
-    int e = ops_attrs(op, attr, nattr, 3, a);
+    struct slice_attrs a;
+    Ints s = type_shape(t[0]);
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
-    if (a[0].n != s.n || a[1].n != s.n || a[2].n != s.n)
+    if (a.start.n != s.n || a.limit.n != s.n || a.step.n != s.n)
         return error_set(E_SHAPE,
             "slice: %s has %d axes, but there are %d starts, %d limits and %d steps; give "
             "one an axis",
-            type_text(t[0]), s.n, a[0].n, a[1].n, a[2].n);
+            type_text(t[0]), s.n, a.start.n, a.limit.n, a.step.n);
     for (int d = 0; d < s.n; d++) {
-        int64_t lo = a[0].v[d], hi = a[1].v[d], step = a[2].v[d];
+        int64_t lo = a.start.v[d], hi = a.limit.v[d], step = a.step.v[d];
         if (step < 1)
             return error_set(E_SHAPE,
                 "slice: step %lld along axis %d of %s; steps are 1 or more (reverse the axis "
@@ -353,7 +357,7 @@ static int slice_infer(Op op, int nin, const Type *const *t, const int64_t *attr
 static void slice_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
     Type t = *typ(i->in[0]), u = *typ(ct[0]);
-    Ints lo = ins_ints(i, 0), step = ins_ints(i, 2), hi = lo, inner = step;
+    Ints lo = ins_ints(i, ATTR(slice, start)), step = ins_ints(i, ATTR(slice, step)), hi = lo, inner = step;
     for (int d = 0; d < t.rank; d++) {
         hi.v[d] = t.dim[d] - lo.v[d] - (u.dim[d] ? (u.dim[d] - 1) * step.v[d] + 1 : 0);
         inner.v[d] = step.v[d] - 1;
@@ -364,8 +368,8 @@ static void slice_transpose(const Ins *i, const Ref *ct, Cts *cts)
 static void slice_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     int64_t n = ax->lane.size;
-    out[0] = Slice(stacked(x[0], s[0], n), ints_lead(0, ins_ints(i, 0)), ints_lead(n, ins_ints(i, 1)),
-        ints_lead(1, ins_ints(i, 2)));
+    out[0] = Slice(stacked(x[0], s[0], n), ints_lead(0, ins_ints(i, ATTR(slice, start))),
+        ints_lead(n, ins_ints(i, ATTR(slice, limit))), ints_lead(1, ins_ints(i, ATTR(slice, step))));
     so[0] = STACKED;
 }
 
@@ -373,7 +377,7 @@ static int slice_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     int64_t fs[MAXRANK], ts[MAXRANK], at = 0;
-    Ints lo = ins_ints(i, 0), step = ins_ints(i, 2);
+    Ints lo = ins_ints(i, ATTR(slice, start)), step = ins_ints(i, ATTR(slice, step));
     size_t size = dtype_size((Dtype)u[0].dt);
     ops_strides(t[0], fs);
     ops_strides(&u[0], ts);
@@ -393,35 +397,36 @@ const Rules rules_slice = { slice_infer, ops_jvp_again, slice_transpose, slice_b
 static int pad_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[3], s = type_shape(t[0]);
-    int e = ops_attrs(op, attr, nattr, 3, a);
+    struct pad_attrs a;
+    Ints s = type_shape(t[0]);
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
     if (t[1]->rank || t[1]->dt != t[0]->dt)
         return error_set(t[1]->rank ? E_SHAPE : E_DTYPE,
             "pad: %s is padded with %s; the value must be one %s", type_text(t[0]), type_text(t[1]),
             dtype_name((Dtype)t[0]->dt));
-    if (a[0].n != s.n || a[1].n != s.n || a[2].n != s.n)
+    if (a.lo.n != s.n || a.hi.n != s.n || a.interior.n != s.n)
         return error_set(E_SHAPE,
             "pad: %s has %d axes, but there are %d low, %d high and %d interior amounts; "
             "give one an axis",
-            type_text(t[0]), s.n, a[0].n, a[1].n, a[2].n);
+            type_text(t[0]), s.n, a.lo.n, a.hi.n, a.interior.n);
     for (int d = 0; d < s.n; d++) {
         int64_t n = s.v[d], inside;
-        if (a[2].v[d] < 0)
+        if (a.interior.v[d] < 0)
             return error_set(E_SHAPE,
                 "pad: interior amount %lld along axis %d of %s; it is 0 or more (slice with "
                 "a step to take elements out)",
-                (long long)a[2].v[d], d, type_text(t[0]));
-        bool over = __builtin_mul_overflow(n ? n - 1 : 0, a[2].v[d], &inside) ||
+                (long long)a.interior.v[d], d, type_text(t[0]));
+        bool over = __builtin_mul_overflow(n ? n - 1 : 0, a.interior.v[d], &inside) ||
             __builtin_add_overflow(inside, n, &inside) ||
-            __builtin_add_overflow(inside, a[0].v[d], &inside) ||
-            __builtin_add_overflow(inside, a[1].v[d], &inside);
+            __builtin_add_overflow(inside, a.lo.v[d], &inside) ||
+            __builtin_add_overflow(inside, a.hi.v[d], &inside);
         if (over || inside < 0)
             return error_set(E_SHAPE,
                 "pad: axis %d of %s with %lld below, %lld above and %lld between would have "
                 "%s size; crop less",
-                d, type_text(t[0]), (long long)a[0].v[d], (long long)a[1].v[d], (long long)a[2].v[d],
+                d, type_text(t[0]), (long long)a.lo.v[d], (long long)a.hi.v[d], (long long)a.interior.v[d],
                 over ? "too large a" : "a negative");
         s.v[d] = inside;
     }
@@ -431,15 +436,16 @@ static int pad_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
 static void pad_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     (void)z;
-    tz[0] = Pad(or_zero(t[0], x[0]), or_zero(t[1], x[1]), ins_ints(i, 0), ins_ints(i, 1), ins_ints(i, 2));
+    tz[0] = Pad(or_zero(t[0], x[0]), or_zero(t[1], x[1]), ins_ints(i, ATTR(pad, lo)),
+        ins_ints(i, ATTR(pad, hi)), ins_ints(i, ATTR(pad, interior)));
 }
 
 /* The elements of y that came from the operand: put back what was cropped, as zeros, then step through. */
 static Ref unpad(const Ins *i, Ref y)
 {
     Type t = *typ(y);
-    Ints lo = ins_ints(i, 0), hi = ins_ints(i, 1), step = ins_ints(i, 2), zero = ints_fill(lo.n, 0),
-         limit = lo;
+    Ints lo = ins_ints(i, ATTR(pad, lo)), hi = ins_ints(i, ATTR(pad, hi)),
+         step = ins_ints(i, ATTR(pad, interior)), zero = ints_fill(lo.n, 0), limit = lo;
     Ints front = zero, back = zero;
     for (int d = 0; d < lo.n; d++) {
         front.v[d] = lo.v[d] < 0 ? -lo.v[d] : 0;
@@ -466,7 +472,8 @@ static void pad_transpose(const Ins *i, const Ref *ct, Cts *cts)
 static void pad_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     int64_t n = ax->lane.size;
-    Ints lo = ins_ints(i, 0), hi = ins_ints(i, 1), inner = ins_ints(i, 2);
+    Ints lo = ins_ints(i, ATTR(pad, lo)), hi = ins_ints(i, ATTR(pad, hi)),
+         inner = ins_ints(i, ATTR(pad, interior));
     Ints lo1 = ints_lead(0, lo), hi1 = ints_lead(0, hi), inner1 = ints_lead(0, inner);
     Type t = *typ(x[0]);
     Ref y = stacked(x[0], s[0], n);
@@ -492,7 +499,7 @@ static int pad_eval(
 {
     int64_t fs[MAXRANK], ts[MAXRANK], dim[MAXRANK], from = 0, to = 0, none = 0, all = type_size(&u[0]),
                                                     one = 1;
-    Ints lo = ins_ints(i, 0), inner = ins_ints(i, 2);
+    Ints lo = ins_ints(i, ATTR(pad, lo)), inner = ins_ints(i, ATTR(pad, interior));
     size_t size = dtype_size((Dtype)u[0].dt);
     ops_copy(1, &all, size, out[0], &one, in[1], &none);
     ops_strides(t[0], fs);
@@ -520,13 +527,13 @@ const Rules rules_pad = { pad_infer, pad_jvp, pad_transpose, pad_batch, pad_eval
 
 static int concat_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
-    Ints a[1];
-    int e = ops_attrs(op, attr, nattr, 1, a);
+    struct concat_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
     if (e)
         return e;
     if (nin < 1)
         return error_set(E_INVAL, "concat: of nothing has no type; give at least one operand");
-    int64_t axis = a[0].v[0];
+    int64_t axis = a.axis.v[0];
     if ((e = ops_axis(op, t[0], axis)))
         return e;
     Ints s = type_shape(t[0]);
@@ -555,12 +562,12 @@ static void concat_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, R
     Ref *y = NEWS(Ref, i->nin);
     for (int k = 0; k < i->nin; k++)
         y[k] = or_zero(t[k], x[k]);
-    tz[0] = Concat(y, i->nin, (int)ins_int(i, 0));
+    tz[0] = Concat(y, i->nin, (int)ins_int(i, ATTR(concat, axis)));
 }
 
 static void concat_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
-    int64_t axis = ins_int(i, 0), at = 0;
+    int64_t axis = ins_int(i, ATTR(concat, axis)), at = 0;
     for (int k = 0; k < i->nin; k++) {
         int64_t n = typ(i->in[k])->dim[axis];
         if (graph_lin(cur(), i->in[k]))
@@ -573,14 +580,14 @@ static void concat_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axi
 {
     Ref *y = NEWS(Ref, i->nin);
     ops_stack(i, x, s, ax, y);
-    out[0] = Concat(y, i->nin, (int)ins_int(i, 0) + 1);
+    out[0] = Concat(y, i->nin, (int)ins_int(i, ATTR(concat, axis)) + 1);
     so[0] = STACKED;
 }
 
 static int concat_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
-    int64_t axis = ins_int(i, 0), fs[MAXRANK], ts[MAXRANK], at = 0;
+    int64_t axis = ins_int(i, ATTR(concat, axis)), fs[MAXRANK], ts[MAXRANK], at = 0;
     size_t size = dtype_size((Dtype)u[0].dt);
     ops_strides(&u[0], ts);
     if (!type_size(&u[0]))
@@ -600,9 +607,9 @@ const Rules rules_concat = { concat_infer, concat_jvp, concat_transpose, concat_
 static int reverse_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[1];
-    int e = ops_attrs(op, attr, nattr, 1, a);
-    if (e || (e = ops_axes(op, "axes", t[0], a[0])))
+    struct reverse_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e || (e = ops_axes(op, "axes", t[0], a.axes)))
         return e;
     *out = *t[0];
     return 0;
@@ -610,13 +617,13 @@ static int reverse_infer(Op op, int nin, const Type *const *t, const int64_t *at
 
 static void reverse_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
-    ct_add(cts, i->in[0], Reverse(ct[0], ins_ints(i, 0)));
+    ct_add(cts, i->in[0], Reverse(ct[0], ins_ints(i, ATTR(reverse, axes))));
 }
 
 static void reverse_batch(
     const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    out[0] = Reverse(stacked(x[0], s[0], ax->lane.size), ints_up(ins_ints(i, 0)));
+    out[0] = Reverse(stacked(x[0], s[0], ax->lane.size), ints_up(ins_ints(i, ATTR(reverse, axes))));
     so[0] = STACKED;
 }
 
@@ -624,7 +631,7 @@ static int reverse_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     int64_t fs[MAXRANK], ts[MAXRANK], at = 0;
-    Ints axes = ins_ints(i, 0);
+    Ints axes = ins_ints(i, ATTR(reverse, axes));
     size_t size = dtype_size((Dtype)u[0].dt);
     ops_strides(t[0], fs);
     ops_strides(&u[0], ts);

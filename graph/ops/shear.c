@@ -20,14 +20,14 @@ static int64_t reach_of(const Type *t, int64_t along, int64_t step)
 static int shear_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     (void)nin;
-    Ints a[3];
-    int e = ops_attrs(op, attr, nattr, 3, a);
-    if (e || (e = ops_axis(op, t[0], a[0].v[0])) || (e = ops_axis(op, t[0], a[1].v[0])))
+    struct shear_attrs a;
+    int e = ops_attrs(op, attr, nattr, &a);
+    if (e || (e = ops_axis(op, t[0], a.axis.v[0])) || (e = ops_axis(op, t[0], a.along.v[0])))
         return e;
-    if (a[0].v[0] == a[1].v[0] || a[2].v[0] == INT64_MIN)
+    if (a.axis.v[0] == a.along.v[0] || a.step.v[0] == INT64_MIN)
         return error_set(E_INVAL, "shear: axis %lld of %s cannot move along itself, nor by %lld",
-            (long long)a[0].v[0], type_text(t[0]), (long long)a[2].v[0]);
-    int64_t axis = a[0].v[0], reach = reach_of(t[0], a[1].v[0], a[2].v[0]);
+            (long long)a.axis.v[0], type_text(t[0]), (long long)a.step.v[0]);
+    int64_t axis = a.axis.v[0], reach = reach_of(t[0], a.along.v[0], a.step.v[0]);
     *out = *t[0];
     out->dim[axis] = out->dim[axis] > reach ? out->dim[axis] - reach : 0;
     return 0;
@@ -36,7 +36,8 @@ static int shear_infer(Op op, int nin, const Type *const *t, const int64_t *attr
 static void shear_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
     const Type *t = typ(i->in[0]);
-    int64_t axis = ins_int(i, 0), along = ins_int(i, 1), step = ins_int(i, 2);
+    int64_t axis = ins_int(i, ATTR(shear, axis)), along = ins_int(i, ATTR(shear, along)),
+            step = ins_int(i, ATTR(shear, step));
     Ints zero = ints_fill(t->rank, 0), reach = zero;
     if (!ct[0] || !type_size(typ(ct[0])))
         return;
@@ -48,14 +49,17 @@ static void shear_transpose(const Ins *i, const Ref *ct, Cts *cts)
 static void shear_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
     Ref y = stacked(x[0], s[0], ax->lane.size);
-    out[0] = Shear(y, (int)ins_int(i, 0) + 1, (int)ins_int(i, 1) + 1, ins_int(i, 2));
+    out[0] = Shear(y, (int)ins_int(i, ATTR(shear, axis)) + 1, (int)ins_int(i, ATTR(shear, along)) + 1,
+        ins_int(i, ATTR(shear, step)));
     so[0] = STACKED;
 }
 
 static int shear_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
-    int64_t fs[MAXRANK], ts[MAXRANK], axis = ins_int(i, 0), along = ins_int(i, 1), step = ins_int(i, 2);
+    int64_t fs[MAXRANK], ts[MAXRANK], axis = ins_int(i, ATTR(shear, axis)),
+                                      along = ins_int(i, ATTR(shear, along)),
+                                      step = ins_int(i, ATTR(shear, step));
     size_t size = dtype_size((Dtype)u[0].dt);
     ops_strides(t[0], fs);
     ops_strides(&u[0], ts);

@@ -47,7 +47,7 @@ void solve_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 {
     Ref lu = x[2], rows = x[3], y[2];
     (void)leaf;
-    if (!ins_int(i, 0)) {
+    if (!ins_int(i, ATTR(solve, transpose))) {
         Ref b = TriangularSolve(lu, MatrixRows(x[1], rows), TRI_LOWER | TRI_UNIT);
         out[0] = TriangularSolve(lu, b, 0);
         return;
@@ -56,7 +56,7 @@ void solve_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
     const Ref by[] = { rows, Iota(*typ(rows), axis) };
     Ref b =
         TriangularSolve(lu, TriangularSolve(lu, x[1], TRI_TRANSPOSE), TRI_LOWER | TRI_UNIT | TRI_TRANSPOSE);
-    out[0] = emit_n(OP_sort, 2, by, ATTR(1, axis, 1, 1, 1, 0), y) == 2 ? MatrixRows(b, y[1]) : 0;
+    out[0] = emit_n(OP_sort, 2, by, ATTRS(1, axis, 1, 1, 1, 0), y) == 2 ? MatrixRows(b, y[1]) : 0;
 }
 
 /* A11 x1 = b1, A22 x2 = b2 - A21 x1; or the other way round. */

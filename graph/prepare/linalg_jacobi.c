@@ -93,7 +93,7 @@ static Ref or_nan(Ref v, Ref big) { return Select(all(IsFinite(big), v), v, Like
 static Ref in_order(Ref w, bool down, Ref *sorted)
 {
     Ref y[2] = { 0 };
-    emit_n(OP_sort, 2, (const Ref[]){ w, counter(typ(w)->dim[0]) }, ATTR(1, 0, 1, 1, 1, down), y);
+    emit_n(OP_sort, 2, (const Ref[]){ w, counter(typ(w)->dim[0]) }, ATTRS(1, 0, 1, 1, 1, down), y);
     *sorted = y[0];
     return y[1];
 }
@@ -141,7 +141,7 @@ static void svd_tall(Ref a, bool full, Ref *usv)
 void svd_loop(const Ins *i, const Ref *x, Ref *out)
 {
     int64_t m = matrix_rows(x[0]), n = matrix_columns(x[0]);
-    bool full = ins_int(i, 0);
+    bool full = ins_int(i, ATTR(svd, full));
     if (!m || !n) { /* no values, and vectors that nothing asks for */
         out[0] = IdentityLike(zeros(x[0], m, full ? m : 0));
         out[1] = Full(type_of((Dtype)typ(x[0])->dt, 1, (const int64_t[]){ 0 }), 0);

@@ -129,7 +129,8 @@ static Ref of_size(Ref x, int64_t rows, int64_t columns)
 
 void qr_loop(const Ins *i, const Ref *x, Ref *out)
 {
-    int64_t m = matrix_rows(x[0]), n = matrix_columns(x[0]), k = m < n ? m : n, p = ins_int(i, 0) ? m : k;
+    int64_t m = matrix_rows(x[0]), n = matrix_columns(x[0]), k = m < n ? m : n,
+            p = ins_int(i, ATTR(qr, full)) ? m : k;
     Ref h[2], eye = IdentityLike(of_size(x[0], m, p));
     out[0] = eye, out[1] = of_size(x[0], p, n);
     if (!k)
@@ -204,7 +205,7 @@ static void solve_step(const Ref *x, Ref *out)
 void solve_loop(const Ins *i, const Ref *x, Ref *out)
 {
     int64_t n = matrix_rows(x[0]), sides = matrix_columns(x[1]);
-    Ref a = ins_int(i, 0) ? Turned(x[0]) : x[0], y;
+    Ref a = ins_int(i, ATTR(solve, transpose)) ? Turned(x[0]) : x[0], y;
     const Ref in[] = { Concat((const Ref[]){ a, x[1] }, 2, 1), counter(n) };
     loop_scan(solve_step, &(Loop){ n, false, 0, 1, 1, 1 }, in, &y);
     out[0] = y ? substituted(MatrixPart(y, 0, n, 0, n), MatrixPart(y, 0, n, n, sides), 0) : 0;

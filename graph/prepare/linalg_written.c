@@ -143,7 +143,7 @@ void solve_written(const Ins *i, const Ref *x, Ref *out)
 {
     Written *a = NEW(Written), *b = NEW(Written);
     Ref pivot[SIDE];
-    taken(ins_int(i, 0) ? Turned(x[0]) : x[0], a), taken(x[1], b);
+    taken(ins_int(i, ATTR(solve, transpose)) ? Turned(x[0]) : x[0], a), taken(x[1], b);
     int64_t n = a->rows;
     for (int64_t r = 0; r < n; r++)
         for (int64_t c = 0; c < b->columns; c++)

@@ -111,11 +111,13 @@ static Ref cut_dot(const Machine *m, Ref x, Ref y, Ints lc, Ints rc, const Type 
     return z ? Sum(z, axes) : 0;
 }
 
-static Ref split_dot(const Machine *m, Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb)
+/* The product i of x and y, which is `whole`, in parts where that is better. */
+static Ref split_dot(const Machine *m, const Ins *i, Ref x, Ref y, Ref whole)
 {
-    Ref whole = Dot(x, y, lc, rc, lb, rb, DT_NONE);
-    const Type *s = whole ? typ(x) : NULL, *u = whole ? typ(y) : NULL;
-    if (!whole || lb.n || s->rank >= MAXRANK || u->rank >= MAXRANK || typ(whole)->rank >= MAXRANK)
+    const Type *s = typ(x), *u = typ(y);
+    Ints lc = ins_ints(i, ATTR(dot, lhs_contract)), rc = ins_ints(i, ATTR(dot, rhs_contract));
+    if (ins_ints(i, ATTR(dot, lhs_batch)).n || s->rank >= MAXRANK || u->rank >= MAXRANK ||
+        typ(whole)->rank >= MAXRANK)
         return whole;
     Ref cut = cut_dot(m, x, y, lc, rc, typ(whole));
     if (cut || lc.n != 1)
@@ -225,20 +227,22 @@ static Ref reduced(Op op, Ref x, Ints axes, const Machine *split)
 }
 
 /* In the wider dtype of factors and result; half floats in f32; of bools, whether any pair is true. */
-static Ref product(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb, Dtype to, const Type *result,
-                   const Machine *split)
+/* i, a dot, on factors x, y; to: the dtype of the result. split: NULL: it is one product. */
+static Ref product(const Ins *i, Ref x, Ref y, Dtype to, const Type *result, const Machine *split)
 {
     Dtype from = (Dtype)typ(x)->dt, dt = dtype_size(to) > dtype_size(from) ? to : from;
     if (!type_size(typ(x)) || !type_size(typ(y)))
         return Zeros(result);
     if (dt == DT_BOOL) {
-        Ref n = product(Convert(x, DT_I32), Convert(y, DT_I32), lc, rc, lb, rb, DT_I32, result, split);
+        Ref n = product(i, Convert(x, DT_I32), Convert(y, DT_I32), DT_I32, result, split);
         return n ? Ne(n, Like(n, 0)) : 0;
     }
     dt = dtype_half(dt) ? DT_F32 : dt;
     x = Convert(x, dt);
     y = Convert(y, dt);
-    return Convert(split ? split_dot(split, x, y, lc, rc, lb, rb) : Dot(x, y, lc, rc, lb, rb, DT_NONE), to);
+    Ref whole = Dot(x, y, ins_ints(i, ATTR(dot, lhs_contract)), ins_ints(i, ATTR(dot, rhs_contract)),
+        ins_ints(i, ATTR(dot, lhs_batch)), ins_ints(i, ATTR(dot, rhs_batch)), DT_NONE);
+    return Convert(split && whole ? split_dot(split, i, x, y, whole) : whole, to);
 }
 
 /* The first NaN, else the first of the extremes: the least position of those. */
@@ -337,7 +341,7 @@ static void largest(Ref x, int64_t k, Ref *out)
     Dtype dt = (Dtype)typ(x)->dt;
     int axis = t.rank - 1;
     Ref in[2] = { is_float(x) ? order_of(x) : x, Iota(t, axis) }, sorted[2] = { in[0], in[1] };
-    if (t.dim[axis] > 1 && emit_n(OP_sort, 2, in, ATTR(1, axis, 1, 1, 1, 1), sorted) != 2)
+    if (t.dim[axis] > 1 && emit_n(OP_sort, 2, in, ATTRS(1, axis, 1, 1, 1, 1), sorted) != 2)
         return;
     for (int j = 0; j < 2; j++)
         out[j] = SliceAxis(sorted[j], axis, 0, k);
@@ -426,10 +430,11 @@ static Ref filling(const Type *t)
 /* Windows that leave x are filled: the places inside, spread over the windows, choose. */
 static Ref gather(const Ins *i, Ref x, Ref index)
 {
-    Ints offset = ins_ints(i, 0), map = ins_ints(i, 2), size = ins_ints(i, 5), batch = { 0 };
-    int64_t mode = ins_int(i, 6);
+    Ints offset = ins_ints(i, ATTR(gather, offset_dims)), map = ins_ints(i, ATTR(gather, start_map)),
+         size = ins_ints(i, ATTR(gather, sizes)), batch = { 0 };
+    int64_t mode = ins_int(i, ATTR(gather, mode));
     Attr a = { 0 };
-    for (int k = 0; k < 6; k++) {
+    for (int k = 0; k < ATTR(gather, mode); k++) {
         Ints l = ins_ints(i, k);
         attr_list(&a, l.v, l.n);
     }
@@ -470,15 +475,15 @@ static Ref scatter(const Ins *i, const Ref *x)
         return x[0];
     Attr a = { .n = i->nattr };
     memcpy(a.v, i->attr, sizeof *i->attr * (size_t)i->nattr);
-    int64_t combine = ins_int(i, 6);
-    bool joins = (combine == ADD || combine == MUL) && !ins_int(i, 7);
+    int64_t combine = ins_int(i, ATTR(scatter, combine));
+    bool joins = (combine == ADD || combine == MUL) && !ins_int(i, ATTR(scatter, unique));
     return emit_scatter((const Ref[]){ x[0], index_i32(x[0], x[1]), x[2] }, &a, joins);
 }
 
 /* Slices of several places of a batch meet in one accumulator: a scatter that adds. */
 static Ref accum_slice(const Ins *i, const Ref *x)
 {
-    Ints xb = ins_ints(i, 0), window = { 0 }, map = { 0 }, mine = { 0 }, theirs = { 0 };
+    Ints xb = ins_ints(i, ATTR(accum_slice, xb)), window = { 0 }, map = { 0 }, mine = { 0 }, theirs = { 0 };
     int lead = 0;
     for (int k = 0; k < xb.n; k++)
         if (xb.v[k]) {
@@ -509,7 +514,7 @@ static Ref concat(const Ins *i, const Ref *x)
     for (int k = 0; k < i->nin; k++)
         if (type_size(typ(x[k])))
             part[n++] = x[k];
-    return n == 1 ? part[0] : Concat(part, n, (int)ins_int(i, 0));
+    return n == 1 ? part[0] : Concat(part, n, (int)ins_int(i, ATTR(concat, axis)));
 }
 
 /* Of the negative it is the same, though its derivative at 0 is not: nothing is differentiated any more. */
@@ -527,23 +532,24 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
     switch (i->op) {
     case OP_reduce_sum: case OP_reduce_prod: case OP_reduce_max: case OP_reduce_min: case OP_reduce_and:
     case OP_reduce_or: case OP_reduce_xor:
-        out[0] = reduced((Op)i->op, x[0], ins_ints(i, 0), split);
+        out[0] = reduced((Op)i->op, x[0], ins_ints(i, ATTR(reduce_sum, axes)), split);
         return;
     case OP_dot:
-        out[0] = product(x[0], x[1], ins_ints(i, 0), ins_ints(i, 1), ins_ints(i, 2), ins_ints(i, 3),
-                         (Dtype)ins_int(i, 4), t, split);
+        out[0] = product(i, x[0], x[1], (Dtype)ins_int(i, ATTR(dot, dtype)), t, split);
         return;
     case OP_argmax: case OP_argmin:
-        out[0] = position((Op)i->op, x[0], (int)ins_int(i, 0), (Dtype)ins_int(i, 1), split);
+        out[0] = position((Op)i->op, x[0], (int)ins_int(i, ATTR(argmax, axis)),
+            (Dtype)ins_int(i, ATTR(argmax, dtype)), split);
         return;
     case OP_cumsum: case OP_cumprod: case OP_cummax: case OP_cummin:
-        out[0] = cumulative(target->machine, (Op)i->op, x[0], (int)ins_int(i, 0), ins_int(i, 1));
+        out[0] = cumulative(target->machine, (Op)i->op, x[0], (int)ins_int(i, ATTR(cumsum, axis)),
+            ins_int(i, ATTR(cumsum, reverse)));
         return;
     /* nothing is differentiated any more */
     case OP_named: case OP_constrain: case OP_gamma_draw: out[0] = x[0]; return;
-    case OP_top_k: largest(x[0], ins_int(i, 0), out); return;
+    case OP_top_k: largest(x[0], ins_int(i, ATTR(top_k, k)), out); return;
     case OP_threefry: threefry(x, out); return;
-    case OP_bitcast: out[0] = bitcast(x[0], (Dtype)ins_int(i, 0)); return;
+    case OP_bitcast: out[0] = bitcast(x[0], (Dtype)ins_int(i, ATTR(bitcast, dtype))); return;
     case OP_gather: out[0] = gather(i, x[0], x[1]); return;
     case OP_scatter: out[0] = scatter(i, x); return;
     case OP_accum_slice: out[0] = accum_slice(i, x); return;
@@ -556,7 +562,7 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
             again(i, x, out);
         return;
     case OP_sort:
-        if (t->dim[ins_int(i, 0)] == 1)
+        if (t->dim[ins_int(i, ATTR(sort, axis))] == 1)
             memcpy(out, x, sizeof *x * i->nin);
         else
             again(i, x, out);

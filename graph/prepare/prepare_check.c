@@ -37,7 +37,7 @@ static int check_one(const Graph *g, const Ins *i)
         return bad(i, "has no kernel of its own");
     if (i->op == OP_bitcast && dtype_size((Dtype)g->type[i->in[0]].dt) != dtype_size((Dtype)dt))
         return bad(i, "changes the width of elements");
-    if (i->op == OP_gather && ins_int(i, 6) == FILL)
+    if (i->op == OP_gather && ins_int(i, ATTR(gather, mode)) == FILL)
         return bad(i, "fills: a select does that");
     if ((i->op == OP_reduce_sum || i->op == OP_reduce_prod) && dtype_half((Dtype)dt))
         return bad(i, "sums half floats without rounding once");

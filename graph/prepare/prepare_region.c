@@ -174,8 +174,8 @@ static bool turned(const Region *r, const Graph *b, const Ins *j, const uint8_t 
     if (j->op != OP_dot)
         return false;
     int n, nb;
-    const int64_t *rc = ins_attr(j, 1, &n);
-    ins_attr(j, 3, &nb);
+    const int64_t *rc = ins_attr(j, ATTR(dot, rhs_contract), &n);
+    ins_attr(j, ATTR(dot, rhs_batch), &nb);
     if (n != 1 || rc[0] != 1 || nb || b->type[j->in[1]].rank != 2)
         return false;
     for (int k = 0; k < r->ncap; k++)
@@ -222,8 +222,9 @@ static Graph *turned_body(const Scan *s, const bool *turn, Ref *extra)
         for (int k = 0; k < i->nin; k++)
             x[k] = m[i->in[k]];
         if (turned(&s->r, b, i, s->r.im))
-            m[i->out] = Dot(x[0], extra[capture_of(b, &s->r, i->in[1])], ins_ints(i, 0), (Ints){ 1, { 0 } },
-                            ins_ints(i, 2), (Ints){ 0 }, (Dtype)ins_int(i, 4));
+            m[i->out] = Dot(x[0], extra[capture_of(b, &s->r, i->in[1])],
+                ins_ints(i, ATTR(dot, lhs_contract)), (Ints){ 1, { 0 } }, ins_ints(i, ATTR(dot, lhs_batch)),
+                (Ints){ 0 }, (Dtype)ins_int(i, ATTR(dot, dtype)));
         else
             again(i, x, m + i->out);
     }
@@ -300,12 +301,12 @@ static bool addend_of(const Scan *s, int k, Addend *a)
     if (e && e->op == OP_convert && dtype_sum((Dtype)b->type[e->in[0]].dt) == a->dt)
         e = b->def[e->in[0]];
     if (e && e->op == OP_transpose && b->def[e->in[0]] && b->def[e->in[0]]->op == OP_dot) {
-        a->perm = ins_ints(e, 0);
+        a->perm = ins_ints(e, ATTR(transpose, perm));
         e = b->def[e->in[0]];
     }
     int nb = 0;
     if (e && e->op == OP_dot)
-        ins_attr(e, 2, &nb);
+        ins_attr(e, ATTR(dot, lhs_batch), &nb);
     if (e && e->op == OP_dot && !nb) {
         a->dot = e;
         a->v[0] = e->in[0], a->v[1] = e->in[1];
@@ -402,7 +403,7 @@ static Ref summed_up(
     }
     gone.v[gone.n++] = nl;
     if (a->slice) {
-        Ints own = ins_ints(a->slice, 0), xb = { nl + 1, { 0 } };
+        Ints own = ins_ints(a->slice, ATTR(dynamic_slice, sizes)), xb = { nl + 1, { 0 } };
         for (int l = 0; l < nl; l++)
             xb.v[l] = ints_has(&kept, l);
         xb = shifted(xb, own, 0);
@@ -415,7 +416,8 @@ static Ref summed_up(
         prepare_one(OP_reduce_sum, 1, stack, &at, &z, target);
         return z ? added(start, z) : 0;
     }
-    Ints lc = shifted(gone, ins_ints(a->dot, 0), nl + 1), rc = shifted(gone, ins_ints(a->dot, 1), nl + 1);
+    Ints lc = shifted(gone, ins_ints(a->dot, ATTR(dot, lhs_contract)), nl + 1),
+         rc = shifted(gone, ins_ints(a->dot, ATTR(dot, rhs_contract)), nl + 1);
     const Ints *list[] = { &lc, &rc, &kept, &kept };
     for (int j = 0; j < 4; j++)
         attr_list(&at, list[j]->v, list[j]->n);
@@ -492,8 +494,8 @@ static Ref derived(Derive *d, Ref v)
     while (c && op_views(c->op) && c->nin == 1)
         c = b->def[c->in[0]];
     if (c && c->op == OP_const)
-        return Broadcast(
-            ConstBits((Dtype)b->type[v].dt, ins_int(c, 1)), type_shape(typ(d->out[d->k])), (Ints){ 0 });
+        return Broadcast(ConstBits((Dtype)b->type[v].dt, ins_int(c, ATTR(const, bits))),
+            type_shape(typ(d->out[d->k])), (Ints){ 0 });
     if (!i || optab[i->op].element != IS_POINT || (d->budget -= optab[i->op].cost) < 0)
         return 0;
     Ref *x = NEWS(Ref, i->nin), y;

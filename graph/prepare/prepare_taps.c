@@ -39,7 +39,10 @@ static bool alike_attrs(const Ins *i, const Ins *j, Diff *d)
     if (i->op != OP_slice && i->op != OP_pad)
         return !memcmp(i->attr, j->attr, sizeof *i->attr * (size_t)i->nattr);
     /* starts or lo; steps */
-    Ints a = ins_ints(i, 0), b = ins_ints(j, 0), x = ins_ints(i, 2), y = ins_ints(j, 2);
+    bool pad = i->op == OP_pad;
+    int first = pad ? ATTR(pad, lo) : ATTR(slice, start),
+        step = pad ? ATTR(pad, interior) : ATTR(slice, step);
+    Ints a = ins_ints(i, first), b = ins_ints(j, first), x = ins_ints(i, step), y = ins_ints(j, step);
     if (d->n + a.n > DIFFS || memcmp(x.v, y.v, sizeof *x.v * (size_t)x.n))
         return false;
     for (int k = 0; k < a.n; k++)
@@ -158,8 +161,8 @@ static Ref with_lead(const Ints *lead, Ref v)
 static Ref windows(const Ints *lead, const Ref *v, int n, Stack x)
 {
     const Ins *i = def(v[0]);
-    Ints first = ins_ints(i, 0), limit = ins_ints(i, 1), step = ins_ints(i, 2), from = first, to = first,
-         size = first;
+    Ints first = ins_ints(i, ATTR(slice, start)), limit = ins_ints(i, ATTR(slice, limit)),
+         step = ins_ints(i, ATTR(slice, step)), from = first, to = first, size = first;
     Ints lo = ints_fill(x.all ? lead->n : 0, 0), hi = x.all ? *lead : lo;
     int64_t *at = NEWS(int64_t, n * MAXRANK);
     if (lead->n * 2 + first.n > MAXRANK)
@@ -167,7 +170,7 @@ static Ref windows(const Ints *lead, const Ref *v, int n, Stack x)
     for (int d = 0; d < first.n; d++) {
         bool vary = false;
         for (int k = 0; k < n; k++) {
-            at[k * MAXRANK + d] = ins_attr(def(v[k]), 0, NULL)[d];
+            at[k * MAXRANK + d] = ins_attr(def(v[k]), ATTR(slice, start), NULL)[d];
             vary = vary || at[k * MAXRANK + d] != first.v[d];
         }
         size.v[d] = (limit.v[d] - first.v[d] - 1) / step.v[d] * step.v[d] + 1;
@@ -187,13 +190,14 @@ static Ref windows(const Ints *lead, const Ref *v, int n, Stack x)
 static Ref stacked_dot(const Ints *lead, const Ins *i, Stack x, Stack y)
 {
     int r = lead->n, rank;
-    Ints lc = ins_ints(i, 0), rc = ins_ints(i, 1), lb = ins_ints(i, 2), rb = ins_ints(i, 3),
+    Ints lc = ins_ints(i, ATTR(dot, lhs_contract)), rc = ins_ints(i, ATTR(dot, rhs_contract)),
+         lb = ins_ints(i, ATTR(dot, lhs_batch)), rb = ins_ints(i, ATTR(dot, rhs_batch)),
          own = ints_range(0, r);
     lc = x.all ? shifted(lc, r) : lc, lb = x.all ? shifted(lb, r) : lb;
     rc = y.all ? shifted(rc, r) : rc, rb = y.all ? shifted(rb, r) : rb;
     bool both = x.all && y.all;
     Ref z = Dot(x.v, y.v, lc, rc, both ? ints_concat(own, lb) : lb, both ? ints_concat(own, rb) : rb,
-        (Dtype)ins_int(i, 4));
+        (Dtype)ins_int(i, ATTR(dot, dtype)));
     if (!z || both)
         return z;
     rank = typ(z)->rank;
@@ -219,33 +223,36 @@ static Ref stacked_pointwise(const Ints *lead, const Ins *i, const Stack *x, con
 static Ref on_stacks(const Ints *lead, const Ins *i, const Stack *x, const Type *t)
 {
     int r = lead->n;
-    Ints a = { 0 }, own = ints_range(0, r);
+    Ints none = ints_fill(r, 0), own = ints_range(0, r);
     Ref v = x[0].v;
     if (i->op == OP_dot)
         return stacked_dot(lead, i, x[0], x[1]);
     if (i->op == OP_dynamic_slice) {
         Ref s = x[1].all ? x[1].v : with_lead(lead, x[1].v);
-        return s ? DynamicSlice(v, s, ins_ints(i, 0), ints_concat(ints_fill(r, x[0].all), ins_ints(i, 1))) :
-                   0;
+        Ints xb = ints_concat(ints_fill(r, x[0].all), ins_ints(i, ATTR(dynamic_slice, xb)));
+        return s ? DynamicSlice(v, s, ins_ints(i, ATTR(dynamic_slice, sizes)), xb) : 0;
     }
     if (optab[i->op].element == IS_POINT)
         return stacked_pointwise(lead, i, x, t);
     if (!x[0].all || (i->nin > 1 && x[1].all))
         return 0;
-    a = ins_ints(i, 0);
     switch (i->op) {
     case OP_slice:
-        return Slice(v, ints_concat(ints_fill(r, 0), a), ints_concat(*lead, ins_ints(i, 1)),
-            ints_concat(ints_fill(r, 1), ins_ints(i, 2)));
-    case OP_reshape: return Reshape(v, ints_concat(*lead, a));
-    case OP_transpose: return Transpose(v, ints_concat(own, shifted(a, r)));
+        return Slice(v, ints_concat(none, ins_ints(i, ATTR(slice, start))),
+            ints_concat(*lead, ins_ints(i, ATTR(slice, limit))),
+            ints_concat(ints_fill(r, 1), ins_ints(i, ATTR(slice, step))));
+    case OP_reshape: return Reshape(v, ints_concat(*lead, ins_ints(i, ATTR(reshape, shape))));
+    case OP_transpose:
+        return Transpose(v, ints_concat(own, shifted(ins_ints(i, ATTR(transpose, perm)), r)));
     case OP_broadcast:
-        return Broadcast(v, ints_concat(*lead, a), ints_concat(own, shifted(ins_ints(i, 1), r)));
-    case OP_reverse: return Reverse(v, shifted(a, r));
+        return Broadcast(v, ints_concat(*lead, ins_ints(i, ATTR(broadcast, shape))),
+            ints_concat(own, shifted(ins_ints(i, ATTR(broadcast, dims)), r)));
+    case OP_reverse: return Reverse(v, shifted(ins_ints(i, ATTR(reverse, axes)), r));
     case OP_pad:
-        return Pad(v, x[1].v, ints_concat(ints_fill(r, 0), a), ints_concat(ints_fill(r, 0), ins_ints(i, 1)),
-            ints_concat(ints_fill(r, 0), ins_ints(i, 2)));
-    default: return Reduce((Op)i->op, v, shifted(a, r));
+        return Pad(v, x[1].v, ints_concat(none, ins_ints(i, ATTR(pad, lo))),
+            ints_concat(none, ins_ints(i, ATTR(pad, hi))),
+            ints_concat(none, ins_ints(i, ATTR(pad, interior))));
+    default: return Reduce((Op)i->op, v, shifted(ins_ints(i, ATTR(reduce_sum, axes)), r));
     }
 }
 
@@ -293,13 +300,14 @@ static Ref outer_pad(Ref x, Ref zero, Ints lo, Ints hi)
     return x;
 }
 
-static int64_t pad_lo(Ref v, int d) { return ins_attr(def(v), 0, NULL)[d]; }
-static int64_t pad_hi(Ref v, int d) { return ins_attr(def(v), 1, NULL)[d]; }
+static int64_t pad_lo(Ref v, int d) { return ins_attr(def(v), ATTR(pad, lo), NULL)[d]; }
+static int64_t pad_hi(Ref v, int d) { return ins_attr(def(v), ATTR(pad, hi), NULL)[d]; }
 
 /* Pads that do not meet and lie side by side along axis d: their operands are pieces of one array. */
 static Ref side_by_side(Ref *term, int n, int d)
 {
-    Ints lead = { 0 }, lo = ins_ints(def(term[0]), 0), hi = ins_ints(def(term[0]), 1);
+    Ints lead = { 0 }, lo = ins_ints(def(term[0]), ATTR(pad, lo)),
+         hi = ins_ints(def(term[0]), ATTR(pad, hi));
     Ref *x = NEWS(Ref, n), zero = def(term[0])->in[1];
     int64_t size = typ(def(term[0])->in[0])->dim[d];
     for (int j = 1; j < n; j++)
@@ -329,7 +337,8 @@ static Ref side_by_side(Ref *term, int n, int d)
 /* Pads that meet: what each term adds to an element is a window of it, zeros around. */
 static Ref overlapping(const Ref *term, int n, const bool *vary)
 {
-    Ints lead = { 0 }, lo = ins_ints(def(term[0]), 0), hi = ins_ints(def(term[0]), 1);
+    Ints lead = { 0 }, lo = ins_ints(def(term[0]), ATTR(pad, lo)),
+         hi = ins_ints(def(term[0]), ATTR(pad, hi));
     Ints size = type_shape(typ(def(term[0])->in[0])), before = ints_fill(lo.n, 0), after = before;
     Ref *x = NEWS(Ref, n), zero = def(term[0])->in[1];
     int64_t *at = NEWS(int64_t, n * MAXRANK);
@@ -373,7 +382,8 @@ static Ref sum_of_pads(Ref *term, int n)
     }
     for (int k = 0; k < n; k++)
         for (int d = 0; d < t->rank; d++)
-            if (pad_lo(term[k], d) < 0 || pad_hi(term[k], d) < 0 || ins_ints(def(term[k]), 2).v[d])
+            if (pad_lo(term[k], d) < 0 || pad_hi(term[k], d) < 0 ||
+                ins_ints(def(term[k]), ATTR(pad, interior)).v[d])
                 return 0;
     Ref v = nvary == 1 ? side_by_side(term, n, axis) : 0;
     return v ? v : nvary ? overlapping(term, n, vary) : 0;
@@ -393,9 +403,10 @@ static Ref sum_of_dots(const Ref *term, int n)
         return 0;
     int r = lead.n;
     Ints own = ints_range(0, r);
-    return Dot(a.v, b.v, ints_concat(own, shifted(ins_ints(i, 0), r)),
-        ints_concat(own, shifted(ins_ints(i, 1), r)), shifted(ins_ints(i, 2), r), shifted(ins_ints(i, 3), r),
-        (Dtype)ins_int(i, 4));
+    return Dot(a.v, b.v, ints_concat(own, shifted(ins_ints(i, ATTR(dot, lhs_contract)), r)),
+        ints_concat(own, shifted(ins_ints(i, ATTR(dot, rhs_contract)), r)),
+        shifted(ins_ints(i, ATTR(dot, lhs_batch)), r), shifted(ins_ints(i, ATTR(dot, rhs_batch)), r),
+        (Dtype)ins_int(i, ATTR(dot, dtype)));
 }
 
 /* Terms that are alike as one value; 0: they stay. */

@@ -33,7 +33,7 @@ static bool lanes_run(const Machine *m, const Graph *g, bool nested)
             return false;
         case OP_accum_slice: {
             int nb;
-            const int64_t *xb = ins_attr(i, 0, &nb);
+            const int64_t *xb = ins_attr(i, ATTR(accum_slice, xb), &nb);
             if (!all_stacked(xb, nb))
                 return false;
             break;

@@ -100,11 +100,11 @@ static int independent(const Graph *g, const Ins *i, int64_t *dim, bool *last)
     bool moves[MAXRANK] = { 0 };
     int n = 0, m;
     if (i->op == OP_scatter) {
-        const int64_t *map = ins_attr(i, 2, &m);
+        const int64_t *map = ins_attr(i, ATTR(scatter, scatter_map), &m);
         for (int k = 0; k < m; k++)
             moves[map[k]] = true;
     } else
-        moves[ins_int(i, 0)] = true;
+        moves[ins_int(i, ATTR(cumsum, axis))] = true;
     for (int d = 0; d < t->rank; d++)
         if (!moves[d])
             dim[n++] = t->dim[d];
@@ -166,7 +166,7 @@ static Root *map_after(Sched *s, const Ins *i, Ref *x)
         g->type[*x].rank == t->rank && !memcmp(g->type[*x].dim, t->dim, sizeof *t->dim * (size_t)t->rank);
     if (!same || form_linear(n->idx->f, t->dim, t->rank) != form_linear(r->idx->f, u->dim, u->rank))
         return NULL;
-    const Atom *const *o = elem_space("o", t->dim, t->rank, 0), *along = o[ins_int(i, 0)];
+    const Atom *const *o = elem_space("o", t->dim, t->rank, 0), *along = o[ins_int(i, ATTR(cumsum, axis))];
     Form idx[MAXRANK];
     for (int d = 0; d < t->rank; d++)
         idx[d] = form_a(o[d]);

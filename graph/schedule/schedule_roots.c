@@ -204,7 +204,7 @@ Root *root_sums(Sched *s, const Ins *i)
     if (i->op != OP_reduce_sum || !s->target->machine->state_row)
         return NULL;
     int n;
-    const int64_t *axes = ins_attr(i, 0, &n);
+    const int64_t *axes = ins_attr(i, ATTR(reduce_sum, axes), &n);
     const Ins *d = g->def[i->in[0]];
     if (n != 1 || axes[0] != 1 || !d || d->op != OP_reshape)
         return NULL;

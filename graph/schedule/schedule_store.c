@@ -95,7 +95,7 @@ static bool in_pieces(const Machine *m, const Graph *g, const Needs *d, const In
     int nb = 0;
     double results = 1;
     if (i->op == OP_dot)
-        ins_attr(i, 2, &nb);
+        ins_attr(i, ATTR(dot, lhs_batch), &nb);
     for (int k = nb; k < g->type[i->out].rank; k++)
         results *= (double)g->type[i->out].dim[k];
     if (results < (double)m->many_blocks)

@@ -26,10 +26,10 @@ static int key_bits(Dtype dt)
 
 static int sort_passes(const Machine *m, const Graph *g, const Ins *i, const SortPass **out)
 {
-    int64_t len = g->type[i->in[0]].dim[ins_int(i, 0)];
+    int64_t len = g->type[i->in[0]].dim[ins_int(i, ATTR(sort, axis))];
     int most = len < m->sort_long ? NARROW : WIDE, n = 0;
-    SortPass *p = NEWS(SortPass, ins_int(i, 1) * (64 / NARROW));
-    for (int k = (int)ins_int(i, 1) - 1; k >= 0; k--) {
+    SortPass *p = NEWS(SortPass, ins_int(i, ATTR(sort, keys)) * (64 / NARROW));
+    for (int k = (int)ins_int(i, ATTR(sort, keys)) - 1; k >= 0; k--) {
         int bits = key_bits((Dtype)g->type[i->in[k]].dt), digits = (bits + most - 1) / most;
         int width = (bits + digits - 1) / digits;
         for (int at = 0; at < bits; at += width)
@@ -58,7 +58,7 @@ static const Layout *layout_rows(const Type *t, int axis)
 static void scratch(Sched *s, Spec *spec, const Ins *i)
 {
     const Type *t = &s->g->type[i->out];
-    int axis = (int)ins_int(i, 0);
+    int axis = (int)ins_int(i, ATTR(sort, axis));
     spec->scratch = NEWS(Place, 2 * i->nin);
     for (int k = 0; k < 2 * i->nin; k++) {
         int r = k % i->nin;
@@ -87,11 +87,11 @@ Spec *shape_sort(Sched *s, Spec *spec, Loc loc)
         return spec;
     int n = spec->npass = sort_passes(s->target->machine, s->g, i, &spec->pass);
     scratch(s, spec, i);
-    int64_t chunks = chunks_of(s->target->machine, t, (int)ins_int(i, 0)),
-            rows = type_size(t) / t->dim[ins_int(i, 0)];
+    int64_t chunks = chunks_of(s->target->machine, t, (int)ins_int(i, ATTR(sort, axis))),
+            rows = type_size(t) / t->dim[ins_int(i, ATTR(sort, axis))];
     if (chunks == 1)
         return spec;
-    Dtype dt = t->dim[ins_int(i, 0)] > INT32_MAX ? DT_I64 : DT_I32;
+    Dtype dt = t->dim[ins_int(i, ATTR(sort, axis))] > INT32_MAX ? DT_I64 : DT_I32;
     Buffer *counts =
         schedule_buffer(s, SLOT_TEMP, dt, (rows * chunks) << WIDE, arena_text("%s_n", spec->name));
     for (int k = 0; k < 2 * n; k++) {

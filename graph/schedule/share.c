@@ -42,8 +42,11 @@ static void read_dims(const Spec *s, ScatterSpec *p)
     const Ins *i = s->ins;
     const Type *x = &s->g->type[i->in[0]], *u = &s->g->type[i->in[2]];
     int nw, ni, nm, nb, w = 0;
-    const int64_t *win = ins_attr(i, 0, &nw), *ins = ins_attr(i, 1, &ni), *map = ins_attr(i, 2, &nm);
-    const int64_t *xb = ins_attr(i, 3, &nb), *ib = ins_attr(i, 4, NULL);
+    const int64_t *win = ins_attr(i, ATTR(scatter, window_dims), &nw),
+                  *ins = ins_attr(i, ATTR(scatter, inserted), &ni),
+                  *map = ins_attr(i, ATTR(scatter, scatter_map), &nm);
+    const int64_t *xb = ins_attr(i, ATTR(scatter, x_batch), &nb),
+                  *ib = ins_attr(i, ATTR(scatter, indices_batch), NULL);
     for (int d = 0; d < u->rank; d++)
         if (find_in(win, nw, d) < 0)
             p->at[p->nat++] = d;
@@ -125,7 +128,7 @@ static void share_scatter(Spec *s)
     s->scatter = p;
     read_dims(s, p);
     p->in_place = read_of(s, i->in[0]) == s->stored[i->out].buf;
-    p->spread = p->in_place && ins_int(i, 7) && !empty(u);
+    p->spread = p->in_place && ins_int(i, ATTR(scatter, unique)) && !empty(u);
     if (empty(x) || (p->in_place && empty(u)))  /* nothing to do */
         return;
     int64_t total = 1;
@@ -149,7 +152,7 @@ static void share_running(Spec *s)
     const Ins *i = s->ins;
     const Type *t = &s->g->type[i->out];
     const Buffer *out = s->nstore ? s->store->to.buf : s->stored[i->out].buf;
-    int axis = (int)ins_int(i, 0);
+    int axis = (int)ins_int(i, ATTR(cumsum, axis));
     int64_t outer = 1, inner = 1, steps = t->dim[axis];
     for (int d = 0; d < t->rank; d++)
         *(d < axis ? &outer : &inner) *= d == axis ? 1 : t->dim[d];
@@ -174,7 +177,7 @@ static void share_running(Spec *s)
 static void share_sort(Spec *s)
 {
     const Type *t = &s->g->type[s->ins->in[0]];
-    int64_t len = t->dim[ins_int(s->ins, 0)], chunks = s->sort ? s->sort->chunks : 1,
+    int64_t len = t->dim[ins_int(s->ins, ATTR(sort, axis))], chunks = s->sort ? s->sort->chunks : 1,
             m = (len + chunks - 1) / chunks;
     s->by_rank = len <= machine(s)->sort_short;
     double each = s->by_rank ? 10 + (double)len / 4 : 6.0 * ((s->sort ? 1 : s->npass) + 1) * s->ins->nin;

@@ -40,7 +40,8 @@ Ref active(Ref v, uint8_t state, const Axis *ax)
  * product, not one matrix a lane. Both factors lose their idle lanes, since 0 * nan is nan. */
 static Ref sum_of_dots(const Ins *i, const Axis *ax, Dtype to)
 {
-    Ints lc = ins_ints(i, 0), rc = ins_ints(i, 1), lb = ins_ints(i, 2), rb = ins_ints(i, 3);
+    Ints lc = ins_ints(i, ATTR(dot, lhs_contract)), rc = ins_ints(i, ATTR(dot, rhs_contract)),
+         lb = ins_ints(i, ATTR(dot, lhs_batch)), rb = ins_ints(i, ATTR(dot, rhs_batch));
     Ref x = active_along(i->in[0], (int)lb.v[0], ax), y = active_along(i->in[1], (int)rb.v[0], ax);
     lc.v[lc.n++] = lb.v[0];
     rc.v[rc.n++] = rb.v[0];
@@ -53,13 +54,13 @@ static Ref sum_over_lanes(Ref v, Dtype to, const Axis *ax)
     const Ins *i = def(v);
     if (i && i->op == OP_convert && dtype_sum((Dtype)typ(i->in[0])->dt) == to)
         return sum_over_lanes(i->in[0], to, ax);        /* half floats on their way into a sum */
-    if (i && i->op == OP_transpose && ins_ints(i, 0).v[0] == 0) {
-        Ints perm = ins_ints(i, 0), rest = { 0 };
+    if (i && i->op == OP_transpose && ins_ints(i, ATTR(transpose, perm)).v[0] == 0) {
+        Ints perm = ins_ints(i, ATTR(transpose, perm)), rest = { 0 };
         for (int k = 1; k < perm.n; k++)
             rest.v[rest.n++] = perm.v[k] - 1;
         return Transpose(sum_over_lanes(i->in[0], to, ax), rest);
     }
-    if (i && i->op == OP_dot && ins_ints(i, 2).n)
+    if (i && i->op == OP_dot && ins_ints(i, ATTR(dot, lhs_batch)).n)
         return sum_of_dots(i, ax, to);
     return Sum(Convert(active(v, STACKED, ax), to), (Ints){ 1, { 0 } });
 }

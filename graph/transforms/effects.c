@@ -98,11 +98,11 @@ static int state_new(Body *b, Effect *e, Type t)
 static Effect *effect_new(Lift *l, const Ins *i, int at)
 {
     Effect e = { .op = i->op,
-        .text = (const char *)(intptr_t)ins_int(i, 0),
+        .text = (const char *)(intptr_t)ins_int(i, ATTR(check, name)),
         .loc = i->loc,
         .nplace = l->nplace + 1,
         .nloop = l->nloop };
-    const int64_t *names = ins_attr(i, 1, &e.nown);
+    const int64_t *names = ins_attr(i, ATTR(check, names), &e.nown);
     e.place = NEWS(EffectStep, e.nplace);
     for (int k = 0; k < l->nplace; k++)
         e.place[k] = l->place[k];

@@ -52,7 +52,7 @@ static Ints ints_one(int64_t v) { return (Ints){ 1, { v } }; }
 
 static void broadcast_factors(Factors *f, const Ins *i, const Graph *g)
 {
-    Ints dims = ins_ints(i, 1);
+    Ints dims = ins_ints(i, ATTR(broadcast, dims));
     const Type *x = &g->type[i->in[0]], *y = &g->type[i->out];
     for (int d = 0; d < dims.n; d++)
         if (x->dim[d] == y->dim[dims.v[d]])
@@ -91,20 +91,22 @@ static void slice_factors(Factors *f, const Ins *i, const Graph *g)
 {
     const Type *x = &g->type[i->in[0]];
     for (int d = 0; d < x->rank; d++)
-        if (x->dim[d] == g->type[i->out].dim[d] && ins_ints(i, 0).v[d] == 0 && ins_ints(i, 2).v[d] == 1)
+        if (x->dim[d] == g->type[i->out].dim[d] && ins_ints(i, ATTR(slice, start)).v[d] == 0 &&
+            ins_ints(i, ATTR(slice, step)).v[d] == 1)
             pair(f, 0, d, d);
 }
 
 static void pad_factors(Factors *f, const Ins *i, const Graph *g)
 {
     for (int d = 0; d < g->type[i->out].rank; d++)
-        if (!ins_ints(i, 0).v[d] && !ins_ints(i, 1).v[d] && !ins_ints(i, 2).v[d])
+        if (!ins_ints(i, ATTR(pad, lo)).v[d] && !ins_ints(i, ATTR(pad, hi)).v[d] &&
+            !ins_ints(i, ATTR(pad, interior)).v[d])
             pair(f, 0, d, d);
 }
 
 static void transpose_factors(Factors *f, const Ins *i)
 {
-    Ints perm = ins_ints(i, 0);
+    Ints perm = ins_ints(i, ATTR(transpose, perm));
     for (int d = 0; d < perm.n; d++)
         pair(f, 0, (int)perm.v[d], d);
 }
@@ -127,7 +129,7 @@ static FactorKind reduction(const Ins *i, const Graph *g)
 
 static void reduce_factors(Factors *f, const Ins *i, const Graph *g)
 {
-    Ints axes = ins_ints(i, 0);
+    Ints axes = ins_ints(i, ATTR(reduce_sum, axes));
     FactorKind kind = reduction(i, g);
     for (int d = 0, at = 0; d < g->type[i->in[0]].rank; d++)
         if (!ints_has(&axes, d))
@@ -138,7 +140,8 @@ static void reduce_factors(Factors *f, const Ins *i, const Graph *g)
 
 static void dot_factors(Factors *f, const Ins *i, const Graph *g)
 {
-    Ints contract[2] = { ins_ints(i, 0), ins_ints(i, 1) }, batch[2] = { ins_ints(i, 2), ins_ints(i, 3) };
+    Ints contract[2] = { ins_ints(i, ATTR(dot, lhs_contract)), ins_ints(i, ATTR(dot, rhs_contract)) },
+         batch[2] = { ins_ints(i, ATTR(dot, lhs_batch)), ins_ints(i, ATTR(dot, rhs_batch)) };
     int at = batch[0].n;
     for (int k = 0; k < contract[0].n; k++) {
         int s = new_factor(f, F_SUM);
@@ -159,7 +162,7 @@ static void dot_factors(Factors *f, const Ins *i, const Graph *g)
 
 static void dynamic_slice_factors(Factors *f, const Ins *i, const Graph *g)
 {
-    Ints xb = ins_ints(i, 1);
+    Ints xb = ins_ints(i, ATTR(dynamic_slice, xb));
     const Type *x = &g->type[i->in[0]], *y = &g->type[i->out];
     int own = 0;
     for (int b = 0; b < xb.n; b++) {
@@ -180,7 +183,7 @@ static void update_factors(Factors *f, const Ins *i, const Graph *g)
     const Type *x = &g->type[i->in[0]], *u = &g->type[i->in[1]], *s = &g->type[i->in[2]];
     int nb = s->rank - 1, own = 0;
     for (int b = 0; b < nb; b++) {
-        bool has = !accum || ins_ints(i, 0).v[b];
+        bool has = !accum || ins_ints(i, ATTR(accum_slice, xb)).v[b];
         int k = new_factor(f, has ? F_KEPT : F_SUM);
         f->in[1][b] = f->in[2][b] = (int8_t)k;
         if (has)
@@ -196,11 +199,14 @@ static void update_factors(Factors *f, const Ins *i, const Graph *g)
 /* gather and scatter: `outer` holds the windows, the result of one and the updates of the other. */
 static void window_factors(Factors *f, const Ins *i, const Graph *g)
 {
-    bool gather = i->op == OP_gather, adds = !gather && ins_int(i, 6) == 1;
+    bool gather = i->op == OP_gather, adds = !gather && ins_int(i, ATTR(scatter, combine)) == 1;
     const Type *x = &g->type[i->in[0]], *index = &g->type[i->in[1]],
                *outer = gather ? &g->type[i->out] : &g->type[i->in[2]];
     int8_t *out = gather ? f->out[0] : f->in[2];
-    Ints window = ins_ints(i, 0), dropped = ins_ints(i, 1), xb = ins_ints(i, 3), ib = ins_ints(i, 4);
+    Ints window = ins_ints(i, gather ? ATTR(gather, offset_dims) : ATTR(scatter, window_dims));
+    Ints dropped = ins_ints(i, gather ? ATTR(gather, collapsed) : ATTR(scatter, inserted));
+    Ints xb = ins_ints(i, gather ? ATTR(gather, x_batch) : ATTR(scatter, x_batch));
+    Ints ib = ins_ints(i, gather ? ATTR(gather, indices_batch) : ATTR(scatter, indices_batch));
     for (int d = 0, at = 0; d < index->rank - 1; d++, at++) {
         while (ints_has(&window, at))
             at++;
@@ -256,9 +262,9 @@ Factors factors_of(const Ins *i, const Graph *g)
     case OP_cummax:
     case OP_cummin:
     case OP_concat:
-    case OP_reverse:
-        all_axes(&f, i, g, ins_ints(i, 0));
+        all_axes(&f, i, g, ins_ints(i, ATTR(cumsum, axis)));
         break;
+    case OP_reverse: all_axes(&f, i, g, ins_ints(i, ATTR(reverse, axes))); break;
     case OP_cholesky:
     case OP_triangular_solve:
     case OP_qr:
@@ -268,7 +274,9 @@ Factors factors_of(const Ins *i, const Graph *g)
     case OP_svd:
         stack_factors(&f, i, g);
         break;
-    case OP_shear: all_axes(&f, i, g, (Ints){ 2, { ins_int(i, 0), ins_int(i, 1) } }); break;
+    case OP_shear:
+        all_axes(&f, i, g, (Ints){ 2, { ins_int(i, ATTR(shear, axis)), ins_int(i, ATTR(shear, along)) } });
+        break;
     case OP_argmax: case OP_argmin: reduce_factors(&f, i, g); break;
     case OP_top_k: all_axes(&f, i, g, ints_one(g->type[i->out].rank - 1)); break;
     case OP_broadcast: broadcast_factors(&f, i, g); break;

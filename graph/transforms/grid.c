@@ -97,7 +97,8 @@ static Ints no_axis(const Type *t, int at)
 static Ref own_row(Ref x, const Lane *lane, int at)
 {
     const Ins *i = x ? def(x) : NULL;
-    if (i && i->op == OP_all_gather && op_axis_name(i) == lane->name && ins_int(i, 2) == at)
+    if (i && i->op == OP_all_gather && op_axis_name(i) == lane->name &&
+        ins_int(i, ATTR(all_gather, axis)) == at)
         return i->in[0];
     if (!x)
         return 0;
@@ -121,12 +122,12 @@ static Row row_taken(const Graph *g, const Ins *i, const Places *p)
     Row none = { -1, 0 }, r = none;
     const Ins *start = i->op == OP_dynamic_slice ? g->def[i->in[1]] : NULL;
     if (start && start->op == OP_pad)
-        r.at = (int)ins_int(start, 0), start = g->def[start->in[0]];
+        r.at = (int)ins_int(start, ATTR(pad, lo)), start = g->def[start->in[0]];
     start = start && start->op == OP_reshape ? g->def[start->in[0]] : NULL;
     if (!start || start->op != OP_axis_index)
         return none;
     const Type *x = &g->type[i->in[0]];
-    Ints sizes = ins_ints(i, 0);
+    Ints sizes = ins_ints(i, ATTR(dynamic_slice, sizes));
     for (int a = 0; a < p->n; a++)
         if (p->axis[a].name == op_axis_name(start) && x->rank == sizes.n && x->dim[r.at] == p->axis[a].size)
             r.axis = a;
@@ -164,7 +165,7 @@ static Row rows_of_output(const Graph *g, int k, const Places *p)
     const Ins *i = g->def[g->out[k]];
     for (int a = 0; i && i->op == OP_all_gather && a < p->n; a++)
         if (p->axis[a].name == op_axis_name(i))
-            return (Row){ a, (int)ins_int(i, 2) };
+            return (Row){ a, (int)ins_int(i, ATTR(all_gather, axis)) };
     return (Row){ -1, 0 };
 }
 
@@ -372,7 +373,7 @@ static void renamed(const Ins *i, const Ref *x, Ref *out, void *env)
     if (op_axis_name(i) == r->from) {
         Ins j = *i;
         int64_t *attr = arena_copy(i->attr, sizeof *attr * (size_t)i->nattr);
-        attr[1] = (int64_t)(intptr_t)r->to;
+        attr[ins_attr(i, ATTR(psum, name), NULL) - i->attr] = (int64_t)(intptr_t)r->to;
         j.attr = attr;
         again(&j, x, out);
     } else if (i->op == OP_region) {

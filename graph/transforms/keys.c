@@ -55,7 +55,8 @@ static Ref word(Ref keys, int w)
         return 0;
     Type t = *typ(keys);
     t.dim[--t.rank] = 0;
-    if (d && d->op == OP_concat && d->nin == 2 && ins_int(d, 0) == t.rank && typ(d->in[0])->dim[t.rank] == 1)
+    if (d && d->op == OP_concat && d->nin == 2 && ins_int(d, ATTR(concat, axis)) == t.rank &&
+        typ(d->in[0])->dim[t.rank] == 1)
         return Reshape(d->in[w], type_shape(&t));
     return Reshape(SliceAxis(keys, t.rank, w, w + 1), type_shape(&t));
 }
@@ -92,7 +93,7 @@ static void sorted(const Graph *g, const Ins *i, const Ref *x, Ref *out)
 
 static Ref constant(const Ins *i)
 {
-    uint64_t bits = (uint64_t)ins_int(i, 1);
+    uint64_t bits = (uint64_t)ins_int(i, ATTR(const, bits));
     return joined(ConstBits(DT_U32, (int64_t)(bits & UINT32_MAX)), ConstBits(DT_U32, (int64_t)(bits >> 32)));
 }
 

@@ -143,7 +143,7 @@ static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard)
     else if (a == s->p->n)
         again(i, x, out);
     else if (i->op == OP_psum && !s->differs[a][i->in[0]])
-        out[0] = Mul(x[0], Like(x[0], (double)ins_int(i, 1)));
+        out[0] = Mul(x[0], Like(x[0], (double)ins_int(i, ATTR(psum, size))));
     else if ((i->op == OP_pmax || i->op == OP_pmin) && !s->differs[a][i->in[0]])
         /* though unlike devices round it differently: each has its own largest */
         out[0] = x[0];
@@ -291,7 +291,7 @@ static bool in_order_but(Ints perm, int at)
 /* Is it all that an instruction does to move one axis to the front? *from: that one. */
 static bool to_front(const Ins *i, int *from)
 {
-    Ints p = i && i->op == OP_transpose ? ins_ints(i, 0) : (Ints){ 0 };
+    Ints p = i && i->op == OP_transpose ? ins_ints(i, ATTR(transpose, perm)) : (Ints){ 0 };
     *from = p.n ? (int)p.v[0] : 0;
     return p.n && in_order_but(p, 0);
 }
@@ -299,7 +299,7 @@ static bool to_front(const Ins *i, int *from)
 /* ... or the first axis to another place? */
 static bool from_front(const Ins *i, int *to)
 {
-    Ints p = i && i->op == OP_transpose ? ins_ints(i, 0) : (Ints){ 0 };
+    Ints p = i && i->op == OP_transpose ? ins_ints(i, ATTR(transpose, perm)) : (Ints){ 0 };
     for (*to = 0; *to < p.n && p.v[*to]; )
         ++*to;
     return p.n && in_order_but(p, *to);

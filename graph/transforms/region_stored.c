@@ -148,7 +148,7 @@ Draft stored_draft(
 static bool saved(const char *save, const Ins *i)
 {
     const char *dots = "dots",
-               *name = i->op == OP_named ? (const char *)(intptr_t)ins_int(i, 0) :
+               *name = i->op == OP_named ? (const char *)(intptr_t)ins_int(i, ATTR(named, name)) :
         i->op == OP_dot                  ? dots :
                                            NULL;
     size_t n = name ? strlen(name) : 0;

@@ -79,15 +79,15 @@ static Ref made_share(const Mesh *mesh, Ref x, int d, int m, int *few)
         return FullBits(t, bits);
     if (!i || error_pending())
         return 0;
-    if (i->op == OP_iota && ins_int(i, 2) != d)
-        return Iota(t, (int)ins_int(i, 2));
+    if (i->op == OP_iota && ins_int(i, ATTR(iota, axis)) != d)
+        return Iota(t, (int)ins_int(i, ATTR(iota, axis)));
     if (i->op == OP_iota) {
         Ref first = Mul(Convert(AxisIndex(mesh->name[m], mesh->size[m]), (Dtype)t.dt),
             Const((Dtype)t.dt, (double)t.dim[d]));
         return Add(Iota(t, d), Broadcast(first, type_shape(&t), (Ints){ 0 }));
     }
     if (i->op == OP_broadcast) {
-        Ints dims = ins_ints(i, 1);
+        Ints dims = ins_ints(i, ATTR(broadcast, dims));
         int k = 0;
         while (k < dims.n && dims.v[k] != d)
             k++;
@@ -331,29 +331,30 @@ static unsigned sums_kept(const Sharder *s, const Ins *i, const int8_t *to)
 /* Sizes among the attributes become those of the share. */
 static void local_sizes(const Ins *i, const Graph *g, const Type *out, const Type *in, int64_t *attr)
 {
-    Ints dropped = i->op == OP_gather ? ints_concat(ins_ints(i, 1), ins_ints(i, 3)) : (Ints){ 0 };
-    int64_t *list = attr + 1;
+    int64_t *list;
     switch (i->op) {
     case OP_broadcast: case OP_reshape:
+        list = attr + (ins_attr(i, ATTR(reshape, shape), NULL) - i->attr);
         memcpy(list, out->dim, sizeof *list * out->rank);
         break;
     case OP_slice:
-        list = attr + (ins_attr(i, 1, NULL) - i->attr);
+        list = attr + (ins_attr(i, ATTR(slice, limit), NULL) - i->attr);
         for (int d = 0; d < out->rank; d++)
             if (in->dim[d] != g->type[i->in[0]].dim[d])
                 list[d] = in->dim[d];
         break;
     case OP_dynamic_slice:
-        for (int n = (int)attr[0], d = 0; d < n; d++)
+        list = attr + (ins_attr(i, ATTR(dynamic_slice, sizes), NULL) - i->attr);
+        for (int n = ins_ints(i, ATTR(dynamic_slice, sizes)).n, d = 0; d < n; d++)
             list[d] = out->dim[out->rank - n + d];
         break;
     case OP_gather:
-        list = attr + (ins_attr(i, 5, NULL) - i->attr);
+        list = attr + (ins_attr(i, ATTR(gather, sizes), NULL) - i->attr);
+        Ints dropped = ints_concat(ins_ints(i, ATTR(gather, collapsed)), ins_ints(i, ATTR(gather, x_batch)));
         for (int d = 0, k = 0; d < in->rank; d++)
             if (!ints_has(&dropped, d))
-                list[d] = out->dim[ins_ints(i, 0).v[k++]];
+                list[d] = out->dim[ins_ints(i, ATTR(gather, offset_dims)).v[k++]];
         break;
-    default: break;
     }
 }
 
@@ -376,7 +377,8 @@ static void extremes(Sharder *s, const Factors *f, const int8_t *to, Ref *y)
 
 static bool adds_to(const Ins *i)
 {
-    return i->op == OP_accum || i->op == OP_accum_slice || (i->op == OP_scatter && ins_int(i, 6) == 1);
+    bool scatters = i->op == OP_scatter && ins_int(i, ATTR(scatter, combine)) == 1;
+    return scatters || i->op == OP_accum || i->op == OP_accum_slice;
 }
 
 /* What is added to the first operand, in place: all but that one say in which state the sum is. */
@@ -434,8 +436,8 @@ static void constrain(Sharder *s, const Ins *i)
 {
     Dealt want = whole;
     const Type *t = &s->g->type[i->out];
-    int open = (int)ins_int(i, 0);
-    if (s->moves->spec(s->mesh, (const char *)(intptr_t)ins_int(i, 1), open, t, &want))
+    int open = (int)ins_int(i, ATTR(constrain, open));
+    if (s->moves->spec(s->mesh, (const char *)(intptr_t)ins_int(i, ATTR(constrain, name)), open, t, &want))
         return;
     for (int m = 0; m < MESH_AXES; m++) {
         int d = s->val[i->in[0]].at.over[m];

@@ -227,8 +227,8 @@ void fuzz_words(FuzzTake *take)
     for (int op = 1; op < OP_COUNT; op++) {
         take(optab[op].name, strlen(optab[op].name));
         char word[64];
-        for (const char *s = optab[op].schema; *s; s += strcspn(s, " "), s += *s == ' ') {
-            int n = snprintf(word, sizeof word, " %.*s=", (int)strcspn(s, "* "), s);
+        for (const AttrWord *w = optab[op].attrs; w->word; w++) {
+            int n = snprintf(word, sizeof word, " %s=", w->word);
             take(word, (size_t)n);
         }
     }

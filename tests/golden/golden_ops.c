@@ -201,7 +201,7 @@ static hd sort(const json_t *a, const hd *x, int n)
     for (int i = 0; i < n; i++)
         in[i] = sym_ref(x[i]);
     return emit_n(
-               OP_sort, n, in, ATTR(1, attr_i(a, "dimension", 0), 1, attr_i(a, "num_keys", 1), 1, 0), out) ?
+               OP_sort, n, in, ATTRS(1, attr_i(a, "dimension", 0), 1, attr_i(a, "num_keys", 1), 1, 0), out) ?
         tuple_of(out, n) :
         HD_NIL;
 }

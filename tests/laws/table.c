@@ -422,7 +422,7 @@ static void make_scatter(Op op, Dtype dt, int variant)
 static void sorted(int n, const Ref *x, int axis, int keys, bool descending)
 {
     Ref z[3];
-    if (emit_n(OP_sort, n, x, ATTR(1, axis, 1, keys, 1, descending), z) == n)
+    if (emit_n(OP_sort, n, x, ATTRS(1, axis, 1, keys, 1, descending), z) == n)
         for (int k = 0; k < n; k++)
             out(z[k]);
     else
@@ -470,14 +470,14 @@ static void make_top_k(Op op, Dtype dt, int variant)
 {
     Ref m = in(dt, ANY, 0, DIMS(3, 17)), few = in(dt, SMALL, 0, DIMS(2, 40)), z[2];
     for (int64_t k = variant ? 2 : 0; k <= (variant ? 2 : 17); k += variant ? 1 : 17) {
-        bool ok = emit_n(op, 1, &m, ATTR(1, k), z) == 2;
+        bool ok = emit_n(op, 1, &m, ATTRS(1, k), z) == 2;
         out(ok ? z[0] : 0);
         out(ok ? z[1] : 0);
     }
-    if (!variant && emit_n(op, 1, &few, ATTR(1, 7), z) == 2)
+    if (!variant && emit_n(op, 1, &few, ATTRS(1, 7), z) == 2)
         out(z[0]), out(z[1]);
     Ref zeros = in(dt, ZEROS, -1, DIMS(2, 20));
-    if (!variant && emit_n(op, 1, &zeros, ATTR(1, 9), z) == 2)
+    if (!variant && emit_n(op, 1, &zeros, ATTRS(1, 9), z) == 2)
         out(z[0]), out(z[1]);
 }
 
