@@ -372,12 +372,15 @@ int elem_rule(const Graph *g, const Ins *i, int k, const Form *idx, Demand **out
 }
 
 /* One factor's element: contracted axes run, batch axes are given first, then the free ones in order. */
-static Demand side(Ref v, const Type *t, const int64_t *c, int nc, const int64_t *b, int nb,
-    const Atom *const *ks, const Form *idx, int *free_at)
+static Demand side(
+    const Graph *g, const Ins *i, bool right, const Atom *const *ks, const Form *idx, int *free_at)
 {
-    Demand d = { .v = v, .n = t->rank };
+    const Type *t = &g->type[i->in[right]];
+    Demand d = { .v = i->in[right], .n = t->rank };
+    int nc, nb, k;
+    const int64_t *c = ins_attr(i, right ? ATTR(dot, rhs_contract) : ATTR(dot, lhs_contract), &nc);
+    const int64_t *b = ins_attr(i, right ? ATTR(dot, rhs_batch) : ATTR(dot, lhs_batch), &nb);
     for (int a = 0; a < t->rank; a++) {
-        int k;
         d.idx[a] = in_list(b, nb, a, &k) ? idx[k] :
             in_list(c, nc, a, &k)        ? form_a(ks[k]) :
                                            idx[(*free_at)++];
@@ -394,16 +397,13 @@ int elem_reduce(
     const int64_t *axes =
         ins_attr(i, i->op == OP_dot ? ATTR(dot, lhs_contract) : ATTR(reduce_sum, axes), &n);
     if (i->op == OP_dot) {
-        int nb, at;
-        const int64_t *rc = ins_attr(i, ATTR(dot, rhs_contract), NULL),
-                      *lb = ins_attr(i, ATTR(dot, lhs_batch), &nb),
-                      *rb = ins_attr(i, ATTR(dot, rhs_batch), NULL);
+        int at;
         for (int k = 0; k < n; k++)
             extent[k] = t->dim[axes[k]];
         *ks = elem_space("k", extent, *nk = n, depth);
-        at = nb;
-        out[0] = side(i->in[0], t, axes, n, lb, nb, *ks, idx, &at);
-        out[1] = side(i->in[1], &g->type[i->in[1]], rc, n, rb, nb, *ks, idx, &at);
+        ins_attr(i, ATTR(dot, lhs_batch), &at);
+        out[0] = side(g, i, false, *ks, idx, &at);
+        out[1] = side(g, i, true, *ks, idx, &at);
         return 2;
     }
     *nk = 0;

@@ -96,10 +96,13 @@ static Ref unstacked(const Region *r, const uint8_t *was, const uint8_t *is, Ref
 /* A result summed over lanes becomes a row a lane, then a sum; the start of an accumulator counts once,
  * after it. An operand that lane 0 alone gets becomes rows, and then lanes no longer agree: shared results
  * become rows, of which one is taken. */
-static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *const *sub, Ref *out,
-                    const Target *target)
+static void settled(const Ins *draft, Ref *out, const Target *target)
 {
-    int nout = sub[nsub - 1]->nout, first = region_npred(r) + r->ncap, nl = r->nlane;
+    const Region *r = draft->region;
+    const Ref *in = draft->in;
+    Graph *const *sub = draft->sub;
+    int nin = draft->nin, nsub = draft->nsub, nout = sub[nsub - 1]->nout, first = region_npred(r) + r->ncap,
+        nl = r->nlane;
     Region s = *r;
     Ref *x = NEWS(Ref, nin), *start = NEWS(Ref, nout);
     memcpy(x, in, sizeof *x * (size_t)nin);
@@ -143,10 +146,9 @@ static void settled(const Region *r, int nin, const Ref *in, int nsub, Graph *co
 
 /* ==================== the matrix form: the region alone in a graph, its lanes taken out, inlined */
 
-static void matrix(
-    const Region *r, int nin, const Ref *x, int nsub, Graph *const *sub, Ref *out, const Target *target)
+static void matrix(const Ins *i, const Region *r, const Ref *x, Ref *out, const Target *target)
 {
-    int nout = sub[nsub - 1]->nout;
+    int nin = i->nin, nout = i->nout;
     Type *t = NEWS(Type, nin);
     uint8_t *flag = NEWS(uint8_t, nin);
     Ref *in = NEWS(Ref, nin), *res = NEWS(Ref, nout);
@@ -157,7 +159,7 @@ static void matrix(
     Graph *g = graph_begin(graph_new());
     for (int k = 0; k < nin; k++)
         in[k] = graph_input(t[k], flag[k]);
-    append_region(r, nin, in, nsub, sub, res);
+    append_region(r, nin, in, i->nsub, i->sub, res);
     graph_outputs(res, nout);
     graph_end();
     Graph *h = error_pending() ? NULL : graph_matrix(g);
@@ -578,14 +580,14 @@ void prepare_region(const Ins *i, const Ref *x, Ref *out, const Target *t)
         return;
     }
     if (r.kind == CALL || empty_lanes(&r) || (r.kind == SCAN && !r.length)) {
-        matrix(&r, i->nin, x, i->nsub, i->sub, out, t);
+        matrix(i, &r, x, out, t);
         return;
     }
     Graph **sub = expanded(i, t, true);
     if (error_pending())
         return;
     if (region_run(&r, i->nin, i->nsub, sub, t) == RUN_LANES) {
-        settled(&r, i->nin, x, i->nsub, sub, out, t);
+        settled(&(Ins){ .nin = i->nin, .in = (Ref *)x, .nsub = i->nsub, .sub = sub, .region = &r }, out, t);
         if (r.kind == SCAN)
             derive(&r, sub[0], out, t);
         return;
@@ -603,11 +605,11 @@ void prepare_region(const Ins *i, const Ref *x, Ref *out, const Target *t)
     RegionRun form = region_run(&s.r, s.nin, i->nsub, sub, t);
     switch (form) {
     case RUN_LANES: case RUN_ROWS: case RUN_STEPS:
-        settled(&s.r, s.nin, s.x, i->nsub, sub, out, t);
+        settled(&(Ins){ .nin = s.nin, .in = s.x, .nsub = i->nsub, .sub = sub, .region = &s.r }, out, t);
         if (form == RUN_ROWS)
             derive(&s.r, sub[0], out, t);
         return;
     default:
-        matrix(&r, i->nin, x, i->nsub, i->sub, out, t);
+        matrix(i, &r, x, out, t);
     }
 }

@@ -24,7 +24,7 @@ static void pass(Sched *s, Ref v, const Form *idx, const Vars *space, Ref root, 
     if (optab[i->op].element == IS_SUM)
         loops = vars_join(vars_upto(loops, idx_deps(idx, s->g->type[v].rank)), ks, nk);
     for (int k = 0; k < n; k++)
-        need_add(s, d[k].v, space, root, loops, d[k].idx, d[k].n);
+        need_add(s, d[k].v, idx_of(d[k].idx, d[k].n), space, root, loops);
 }
 
 static void deepen(Sched *s, const Ins *i, int depth)
@@ -42,7 +42,7 @@ static void decide(Sched *s, const Ins *i, Ref v)
         return;
     Root *r = wanted || s->need[v].n ? root_sums(s, i) : NULL;
     if (r) {
-        need_add(s, r->x, r->space, v, r->inner, r->idx->f, r->idx->n);
+        need_add(s, r->x, r->idx, r->space, v, r->inner);
         deepen(s, i, 1);
     } else if (wanted || store_pays(s, i, v)) {
         r = root_value(s, v);
@@ -87,8 +87,7 @@ Buffer *schedule_buffer(Sched *s, SlotKind kind, Dtype dt, int64_t size, const c
     return b;
 }
 
-static void place(
-    Sched *s, Ref v, SlotKind kind, int index, const char *name, const Layout *l, int64_t steps)
+static Slot *place(Sched *s, Ref v, SlotKind kind, const char *name, const Layout *l, int64_t steps)
 {
     const Type *t = &s->g->type[v];
     Layout *own = arena_copy(l, sizeof *l);
@@ -96,7 +95,7 @@ static void place(
         layout_step(own, type_size(t));
     s->stored[v].buf = schedule_buffer(s, kind, (Dtype)t->dt, type_size(t) * (steps ? steps : 1), name);
     s->stored[v].layout = own;
-    s->plan->slot[s->stored[v].buf->slot].index = index;
+    return &s->plan->slot[s->stored[v].buf->slot];
 }
 
 static const Layout *natural(const Graph *g, Ref v)
@@ -108,13 +107,12 @@ static void place_inputs(Sched *s, Bounds b)
 {
     const Graph *g = s->g;
     for (int k = 0; k < g->nin; k++)
-        place(s, g->in[k], SLOT_ARG, k, arena_text("a%d", k), natural(g, g->in[k]),
-            k >= b.first_x ? b.steps : 0);
+        place(s, g->in[k], SLOT_ARG, arena_text("a%d", k), natural(g, g->in[k]), k < b.first_x ? 0 : b.steps)
+            ->index = k;
     for (int n = 0, c = 0; n < g->nins; n++)
         if (g->ins[n]->op == OP_data) {
             Ref v = g->ins[n]->out;
-            place(s, v, SLOT_CONST, 0, arena_text("c%d", c++), natural(g, v), 0);
-            s->plan->slot[s->stored[v].buf->slot].data = g->ins[n]->blob;
+            place(s, v, SLOT_CONST, arena_text("c%d", c++), natural(g, v), 0)->data = g->ins[n]->blob;
         }
 }
 
@@ -153,7 +151,8 @@ static void place_results(Sched *s, Bounds b)
             continue;
         }
         s->out[v] = true;
-        place(s, v, SLOT_RESULT, k, arena_text("r%d", k), natural(g, v), k >= b.first_y ? b.steps : 0);
+        int64_t steps = k >= b.first_y ? b.steps : 0;
+        place(s, v, SLOT_RESULT, arena_text("r%d", k), natural(g, v), steps)->index = k;
     }
 }
 
@@ -171,7 +170,7 @@ static void place_temp(Sched *s, Ref v, bool lanes)
             n += r->om[(int)(v - i->out) * r->nlane + k] == STACKED;
         l = layout_lanes_inside(t->dim, t->rank, n);
     }
-    place(s, v, SLOT_TEMP, 0, arena_text("b%u", v), l, 0);
+    place(s, v, SLOT_TEMP, arena_text("b%u", v), l, 0);
 }
 
 static void place_roots(Sched *s)

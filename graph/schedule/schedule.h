@@ -40,7 +40,7 @@ typedef struct Sched {
     Place *instead;                             /* by value: nothing */
 } Sched;
 
-void need_add(Sched *, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n);
+void need_add(Sched *, Ref v, const Idx *, const Vars *space, Ref root, const Vars *loops);
 /* a function of the index alone: nothing to gain from storing it */
 bool index_only(const Sched *, Ref v);
 bool store_pays(const Sched *, const Ins *, Ref v);

@@ -28,7 +28,7 @@ static double need_whole(Sched *s, const Root *r, Ref v, const Form *lead, int n
     Form idx[MAXRANK];
     for (int d = 0; d < t->rank; d++)
         idx[d] = d < nlead ? lead[d] : form_a(k[d - nlead]);
-    need_add(s, v, r->space, r->v, loops, idx, t->rank);
+    need_add(s, v, idx_of(idx, t->rank), r->space, r->v, loops);
     return loops->vol;
 }
 

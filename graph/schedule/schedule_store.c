@@ -11,16 +11,15 @@
 
 #define MANY_NEEDS 96 /* more distinct demands than this are not worth telling apart */
 
-void need_add(Sched *s, Ref v, const Vars *space, Ref root, const Vars *loops, const Form *idx, int n)
+void need_add(Sched *s, Ref v, const Idx *i, const Vars *space, Ref root, const Vars *loops)
 {
-    const Idx *i = idx_of(idx, n);
     Needs *d = &s->need[v];
     if (seen_add(&s->needed, v | (uint64_t)root << 32, PTR(space), PTR(loops), PTR(i)))
         PUSH(d->k, d->n, d->cap, (Need){ space, root, loops, i });
     const Atom **e;
     /* computed indices are elements of values too */
-    for (int k = 0, m = elems_of(idx, n, &e); k < m; k++)
-        need_add(s, e[k]->v, space, root, loops, e[k]->idx, e[k]->nidx);
+    for (int k = 0, m = elems_of(i->f, i->n, &e); k < m; k++)
+        need_add(s, e[k]->v, idx_of(e[k]->idx, e[k]->nidx), space, root, loops);
 }
 
 /* What is left of a budget after a value that is a function of the index alone; negative if it is not, or
