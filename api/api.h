@@ -346,7 +346,8 @@ typedef struct Node { const Tree *tree; hd *part; } Node;       /* of symbols th
 #define SYM_NODE 0x80000000u                    /* in hd.ref: a node, not a value */
 
 typedef struct Trace {
-    uint32_t serial;
+    /* of its symbols, and of the functions that end with it: another number where it is open again */
+    uint32_t serial, owner;
     Graph *g;
     /* the one around it; NULL: none whose symbols could be captured */
     struct Trace *up;
@@ -360,6 +361,10 @@ typedef struct Trace {
 extern _Thread_local Trace *trace_top;
 const Traced *trace_user(hd_fn *, const Tree *args);
 Trace *trace_find(uint32_t serial);             /* NULL: not open in this thread */
+Trace *trace_owning(uint32_t owner);            /* the same, by the number of its functions */
+/* One whose symbols are those of a trace that has ended; 0: one without symbols. Nothing runs in it. */
+void trace_again(Trace *, uint32_t serial);
+void trace_over(Trace *);                       /* its functions end */
 /* the open trace that has this symbol; NULL: none, whatever its bytes are */
 Trace *sym_holder(hd);
 /* the trace of a symbol; NULL for HD_NIL, and after an error */
@@ -486,7 +491,7 @@ typedef struct FnKey {
     FnKind kind;
     hd_fn *inner;
     int shape; uintptr_t f; uint64_t code;      /* FN_USER; code: what holds it, or a number of its own */
-    uint32_t owner;                             /* the serial of the trace it ends with; 0: never */
+    uint32_t owner;                             /* the number of the trace it ends with; 0: never */
     /* FN_GRAD: the value too; f gives tuple(value, aux). FN_VJP bare: dx alone */
     bool value, aux, bare;
     hd_ints argnums, donate;
@@ -537,6 +542,18 @@ const char *map_name(const hd_fn *);             /* "hd_vmap", or what it is */
 int axes_in(const hd_fn *, const Tree *args, int32_t *axis);
 int axes_result(const hd_fn *, const Tree *out, int32_t *axis);
 int axes_parse(const char *what, const char *text, const Tree *const *part, int n, int32_t *axis);
+
+/* ---- functions that hold symbols, asked after their traces have ended (closure.c) */
+typedef struct Closure Closure;
+/* Of up to three functions, NULL for none; what they hold becomes captures. */
+Closure *closure_of(hd_fn *const f[3], CapSet *);
+Closure *closure_copy(const Closure *);         /* into the current arena; NULL for NULL */
+bool closure_dead(const Closure *);             /* is a function gone that it is made of? */
+/* One of the functions at these types. What it captures is data, or closure_sym(its number in the set); what
+ * was not held is HD_NIL. */
+const Traced *closure_traced(const Closure *, int which, const Tree *args);
+hd closure_sym(int capture);
+bool closure_has(const Closure *, int which);   /* is there such a function? */
 
 /* ---- rules of the user's own (rules.c) */
 /* of fwd and bwd, as hd_custom_vjp has them; push: forward mode too, (saved, dx...) -> dy. NULL after an

@@ -275,7 +275,7 @@ static void enter(hd_fn *f)
     f->next = *slot, *slot = f;
     table_count++;
     if (f->key.owner) {
-        Trace *t = trace_find(f->key.owner);
+        Trace *t = trace_owning(f->key.owner);
         f->beside = t->made, t->made = f;
     }
     if (!inner)
@@ -336,7 +336,7 @@ static const char *name_in(const char *text)
 /* The trace that a function over f ends with, if f does. */
 static uint32_t owner_over(const hd_fn *f)
 {
-    return f->key.owner && trace_top ? trace_top->serial : 0;
+    return f->key.owner && trace_top ? trace_top->owner : 0;
 }
 
 FnKey fn_key(FnKind kind, hd_fn *inner)
@@ -372,7 +372,7 @@ hd_fn *hd_function_(int shape, uintptr_t f, const char *text, const void *env, s
         return NULL;
     }
     if (size && trace_top)
-        k.owner = trace_top->serial;
+        k.owner = trace_top->owner;
     return fn_make(&k, env, size, name_in(text));
 }
 
@@ -408,7 +408,7 @@ hd_fn *hd_partial_n(hd_fn *f, const hd *args, int n)
         if (args[i].trace ? !sym_usable(args[i]) : error_pending())
             return NULL;
     FnKey k = fn_key(FN_PARTIAL, f);
-    k.owner = trace_top->serial;
+    k.owner = trace_top->owner;
     return fn_make(&k, args, sizeof *args * (size_t)n, f->text);
 }
 
@@ -663,7 +663,7 @@ static bool memo_fits(const Kept *k, const void *args)
 /* Keeps a graph beside its function: its own copy, and the data it captured. */
 static const Traced *remember(hd_fn *f, const Traced *t, uint64_t hash)
 {
-    Trace *owner = f->key.owner ? trace_find(f->key.owner) : NULL;
+    Trace *owner = f->key.owner ? trace_owning(f->key.owner) : NULL;
     Arena *a = owner ? owner->arena : f->key.owner ? NULL : arena_new();
     Memo *m = a ? malloc(sizeof *m) : NULL;
     if (!m) {                                   /* no memory to remember it, or made elsewhere */

@@ -20,9 +20,9 @@ static hd_fn *bound(const Root *r, int nargs, uintptr_t code)
 {
     FnKey k = fn_key(FN_USER, NULL);
     k.shape = 100 + nargs, k.f = code, k.code = code_of(code);
-    k.rule = r->f, k.bwd = r->solve ? r->solve : r->linear;
-    if (trace_top && (r->f->key.owner || (k.bwd && k.bwd->key.owner)))
-        k.owner = trace_top->serial;
+    k.rule = r->f, k.bwd = r->solve, k.push = r->linear;
+    if (trace_top && (r->f->key.owner || (k.bwd && k.bwd->key.owner) || (k.push && k.push->key.owner)))
+        k.owner = trace_top->owner;
     return fn_make(&k, r, sizeof *r, fn_name(r->f));
 }
 

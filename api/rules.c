@@ -5,21 +5,22 @@
  * (graph.h). The rule
  *      is an object that knows how to trace the user's functions when a transform asks for them, and what
  *      their results must be like; graphs see leaves, so trees are taken apart here.
- * Traced when asked, a rule may apply its own function. By then the traces around the function have ended:
- * where it or a rule of derivatives holds symbols of them, the rule is traced at once instead, and what it
- * captures are operands of the call.
+ * Traced when asked, a rule may apply its own function. By then the traces around the function have ended.
+ * Where it or a rule of derivatives holds symbols of them, the rule is traced at once instead, and what it
+ * captures are operands of the call. A rule for lanes cannot be, as their number is not known, nor can
+ * what a rule that is traced at once applies itself, which might be its own function: such a rule is asked
+ * later, as a closure (closure.c).
  */
 #include "api.h"
 #include <string.h>
 
+enum { ASK, BWD, PUSH };                        /* the rule, or fwd; of custom_vjp alone; of hd_root too */
 typedef struct FnRule {
     Rule r;                                     /* first: this is what graphs hold */
-    hd_fn *ask, *bwd, *push;                    /* what to trace; NULL: said is all there is */
+    /* what to trace; NULL: said is all there is, or it is later that knows */
+    hd_fn *part[3];
+    const Closure *later;
     const Tree *in, *out, *saved;               /* arguments, a tuple; result; RULE_BACK: what fwd saved */
-    /* RULE_VMAP: arguments that the rule holds, in front of the others ... */
-    const Tree *const *held; int nheld;
-    /* ... and which captures their leaves are; -1: a constant without dtype */
-    const int *held_at; int nheld_at;
     const Bound *axes;                          /* named axes around the call */
     const Type *captures; int ncaptures;        /* types of the first operands of the call */
     Said said, pushed;                          /* what was asked at once */
@@ -91,30 +92,28 @@ static const Bound *axes_copy(const Bound *b)
     return c;
 }
 
-static const Traced *rule_traced(const FnRule *r, hd_fn *f, const Tree *const *part, int n)
+static const Traced *rule_traced(const FnRule *r, int which, const Tree *const *part, int n)
 {
     Context frame;
     Loc loc = loc_here();
     Bound *around = axes_bound;
-    if (!f) {
-        error_set(E_TRACE,
-            "%s: its rule, given at %s, closes over symbols, and applies the function itself: its "
-            "derivatives "
-            "beyond the first are not known; make what it closes over arguments",
-            r->r.name, place_of(r));
-        return NULL;
-    }
-    if (f->key.owner && !trace_find(f->key.owner)) {
-        fn_ended(f);
-        return NULL;
-    }
+    const Tree *args = tree_tuple(part, n);
     context_push(&frame, "by the rule given", NULL, r->r.loc);
     axes_bound = (Bound *)axes_copy(r->axes);
-    const Traced *t = graph_of(f, tree_tuple(part, n));
+    const Traced *t = r->later ? closure_traced(r->later, which, args) : graph_of(r->part[which], args);
     axes_bound = around;
     context_pop(&frame);
     loc_set(loc);
     return t;
+}
+
+/* How a rule that is asked later captures what it holds; NULL: it is not asked later. */
+static const CapSet *held_captures(const FnRule *r)
+{
+    CapSet *s = r->later ? NEW(CapSet) : NULL;
+    for (int k = 0; s && k < r->ncaptures; k++)
+        cap_add(s, &(Cap){ .sym = closure_sym(k), .type = r->captures[k] });
+    return s;
 }
 
 /* ---- the graph that a rule says: captures, then what the caller adds */
@@ -211,7 +210,7 @@ static const Traced *jvp_traced(const FnRule *r)
     const Tree **part = NEWS(const Tree *, 2 * n);
     for (int k = 0; k < 2 * n; k++)
         part[k] = r->in->part[k % n];
-    return rule_traced(r, r->ask, part, 2 * n);
+    return rule_traced(r, ASK, part, 2 * n);
 }
 
 static bool say_jvp(const FnRule *r, const Traced *t, const CapSet *closed, Said *to)
@@ -230,9 +229,11 @@ static bool say_jvp(const FnRule *r, const Traced *t, const CapSet *closed, Said
     return say_end(out, n, to) && good && values_apart(r, to->g, nin);
 }
 
+static const Traced *fwd_traced(const FnRule *r) { return rule_traced(r, ASK, r->in->part, r->in->n); }
+
 static const Traced *back_traced(const FnRule *r)
 {
-    return rule_traced(r, r->bwd, (const Tree *[]){ r->saved, r->out }, 2);
+    return rule_traced(r, BWD, (const Tree *[]){ r->saved, r->out }, 2);
 }
 
 static bool say_back(const FnRule *r, const Traced *t, const CapSet *closed, Said *to)
@@ -250,13 +251,14 @@ static bool say_back(const FnRule *r, const Traced *t, const CapSet *closed, Sai
 }
 
 /* The way forward: what was saved and tangents, to the tangents of all float results. */
+static bool has_push(const FnRule *r) { return r->part[PUSH] || (r->later && closure_has(r->later, PUSH)); }
 static const Traced *push_traced(const FnRule *r)
 {
     const Tree **part = NEWS(const Tree *, 1 + r->in->n);
     part[0] = r->saved;
     for (int k = 0; k < r->in->n; k++)
         part[1 + k] = r->in->part[k];
-    return rule_traced(r, r->push, part, 1 + r->in->n);
+    return rule_traced(r, PUSH, part, 1 + r->in->n);
 }
 
 static bool say_push(const FnRule *r, const Traced *t, const CapSet *closed, Said *to)
@@ -282,7 +284,7 @@ static bool push(const Rule *rule, int64_t lanes, Said *to)
     const FnRule *r = (const FnRule *)rule;
     (void)lanes;
     *to = r->pushed;
-    return r->pushed.g || say_push(r, push_traced(r), NULL, to);
+    return r->pushed.g || say_push(r, push_traced(r), held_captures(r), to);
 }
 
 static bool say_vjp(const FnRule *r, const Traced *t, const CapSet *closed, FnRule *back, Said *to)
@@ -299,7 +301,7 @@ static bool say_vjp(const FnRule *r, const Traced *t, const CapSet *closed, FnRu
     for (int k = 0; k < nsaved; k++)
         out[ny + k] = s.out[y->part[0]->nleaf + k];
     *back = *r;
-    back->r.kind = RULE_BACK, back->r.nclosed += nsaved, back->r.push = r->push ? push : NULL;
+    back->r.kind = RULE_BACK, back->r.nclosed += nsaved, back->r.push = has_push(r) ? push : NULL;
     back->saved = tree_strong(y->part[1]);
     to->back = &back->r;
     return say_end(out, ny + nsaved, to) && good;
@@ -315,19 +317,12 @@ static bool say_vmap(const FnRule *r, int64_t lanes, Said *to)
         in[k] = type_add_lead(&in[k], lanes);
     for (int k = 0; k < r->out->nleaf; k++)
         out[k] = type_add_lead(&out[k], lanes);
-    const Tree *args = tree_retype(r->in, &nin), *y = tree_retype(r->out, &nout),
-               **part = NEWS(const Tree *, r->nheld + args->n);
-    for (int k = 0; k < r->nheld; k++)
-        part[k] = r->held[k];
-    for (int k = 0; k < args->n; k++)
-        part[r->nheld + k] = args->part[k];
-    const Traced *t = rule_traced(r, r->ask, part, r->nheld + args->n);
+    const Tree *args = tree_retype(r->in, &nin), *y = tree_retype(r->out, &nout);
+    const Traced *t = rule_traced(r, ASK, args->part, args->n);
     if (!t)
         return false;
     Ref *z = NEWS(Ref, y->nleaf);
-    saying(&s, r, t, NULL);
-    for (int k = 0; k < r->nheld_at; k++)       /* a constant without dtype is none that is read */
-        s.in[s.nin++] = r->held_at[k] < 0 ? Const(DT_F32, 0) : cur()->in[r->held_at[k]];
+    saying(&s, r, t, held_captures(r));
     say_inputs(&s, args, false);
     bool good = said(&s) && taken(r, "the result", y, t->out, false, s.out, z);
     return say_end(z, y->nleaf, to) && good;
@@ -341,11 +336,7 @@ static const Rule *copy(const Rule *rule)
 {
     FnRule *c = arena_copy(rule, sizeof *c);
     c->in = tree_kept(c->in), c->out = tree_kept(c->out), c->saved = tree_kept(c->saved);
-    const Tree **held = NEWS(const Tree *, c->nheld);
-    for (int k = 0; k < c->nheld; k++)
-        held[k] = tree_copy(c->held[k]);
-    c->held = held;
-    c->held_at = arena_copy(c->held_at, (size_t)c->nheld_at * sizeof *c->held_at);
+    c->later = closure_copy(c->later);
     c->captures = arena_copy(c->captures, (size_t)c->ncaptures * sizeof *c->captures);
     c->axes = axes_copy(c->axes);
     c->r.axis = arena_copy(c->r.axis, (size_t)c->r.naxis * sizeof *c->r.axis);
@@ -367,11 +358,19 @@ static bool say(const Rule *rule, int64_t lanes, Said *to)
     if (r->said.g)
         return true;
     switch (r->r.kind) {
-    case RULE_JVP: return say_jvp(r, jvp_traced(r), NULL, to);
-    case RULE_VJP: return say_vjp(r, rule_traced(r, r->ask, r->in->part, r->in->n), NULL, NEW(FnRule), to);
-    case RULE_BACK: return say_back(r, back_traced(r), NULL, to);
+    case RULE_JVP: return say_jvp(r, jvp_traced(r), held_captures(r), to);
+    case RULE_VJP: return say_vjp(r, fwd_traced(r), held_captures(r), NEW(FnRule), to);
+    case RULE_BACK: return say_back(r, back_traced(r), held_captures(r), to);
     default: return say_vmap(r, lanes, to);
     }
+}
+
+static bool parts_dead(const FnRule *r)
+{
+    bool dead = false;
+    for (int k = 0; k < 3; k++)
+        dead |= r->part[k] && r->part[k]->dead;
+    return dead;
 }
 
 bool rule_dead(const Graph *g)
@@ -382,9 +381,8 @@ bool rule_dead(const Graph *g)
         while (rule && rule->batched)
             rule = rule->batched->rule;
         const FnRule *r = rule && rule->say == say ? (const FnRule *)rule : NULL;
-        if (r &&
-            ((r->ask && r->ask->dead) || (r->bwd && r->bwd->dead) || (r->push && r->push->dead) ||
-                (r->said.g && rule_dead(r->said.g)) || (r->pushed.g && rule_dead(r->pushed.g))))
+        if (r && (parts_dead(r) || closure_dead(r->later) || (r->said.g && rule_dead(r->said.g)) ||
+                (r->pushed.g && rule_dead(r->pushed.g))))
             return true;
         for (int k = 0; k < i->nsub; k++)
             if (rule_dead(i->sub[k]))
@@ -395,31 +393,10 @@ bool rule_dead(const Graph *g)
 
 /* ==================== a rule that closes over symbols: traced at once */
 
-/* Such rules under way in this thread. One that applies its own function is not asked again. */
+/* Such rules under way in this thread. What one applies is asked later, or this might never end: a rule may
+ * apply its own function, or one made of it, of which the same is true. */
 typedef struct Closing { const hd_fn *f; const Tree *args; struct Closing *up; } Closing;
 static _Thread_local Closing *closing;
-
-/* Made of the same code and the same bytes, in whichever trace. */
-static bool alike(const hd_fn *f, const hd_fn *g)
-{
-    if (!f || !g || f == g)
-        return f == g;
-    FnKey a = f->key, b = g->key;
-    bool inner = alike(a.inner, b.inner) && alike(a.rule, b.rule) && alike(a.bwd, b.bwd) &&
-        alike(a.push, b.push);
-    a.owner = b.owner = 0;
-    a.inner = b.inner = a.rule = b.rule = a.bwd = b.bwd = a.push = b.push = NULL;
-    return inner && f->size == g->size && !memcmp(&a, &b, sizeof a) &&
-        (!f->size || !memcmp(f->env, g->env, f->size));
-}
-
-static bool within_own_rule(const hd_fn *f, const Tree *args)
-{
-    for (const Closing *c = closing; c; c = c->up)
-        if (alike(c->f, f) && tree_equal(c->args, args))
-            return true;
-    return false;
-}
 
 static bool holds_symbols(const hd_fn *f, const Traced *t)
 {
@@ -455,12 +432,12 @@ static bool ask_jvp(FnRule *r, CapSet *s)
  * front: so fwd is said twice. */
 static bool ask_vjp(FnRule *r, CapSet *s)
 {
-    const Traced *t = rule_traced(r, r->ask, r->in->part, r->in->n), *u, *v = NULL;
+    const Traced *t = fwd_traced(r), *u, *v = NULL;
     FnRule *back = NEW(FnRule);
     add_captures(s, t);
     captures_are(r, s);
     if (!say_vjp(r, t, s, back, &(Said){ 0 }) || !(u = back_traced(back)) ||
-        (r->push && !(v = push_traced(back))))
+        (has_push(r) && !(v = push_traced(back))))
         return false;
     add_captures(s, u), add_captures(s, v);
     captures_are(r, s);
@@ -468,49 +445,26 @@ static bool ask_vjp(FnRule *r, CapSet *s)
         (!v || say_push(back, v, s, &back->pushed));
 }
 
-/* Symbols that the rule for lanes holds are its first arguments, and captures of the call. */
-static void hold(FnRule *r, hd_fn *f, CapSet *s, const Tree **held, int *held_at)
+/* Its functions end with this trace. */
+static bool ends_here(const FnRule *r)
 {
-    const hd *sym = f->env;
-    if (f->key.inner)
-        hold(r, f->key.inner, s, held, held_at);
-    for (size_t k = 0; f->key.kind == FN_PARTIAL && k < f->size / sizeof *sym; k++) {
-        int n = 0;
-        hd *leaf = sym[k].trace ? sym_leaves(sym[k], &n) : NULL;
-        held[r->nheld++] = sym[k].trace ? sym_type(sym[k]) : tree_nil();
-        for (int j = 0; j < n; j++) {
-            bool weak = sym_weak(leaf[j], NULL);
-            const Tree *t = sym_type(leaf[j]);
-            held_at[r->nheld_at++] = weak || !t ? -1 : cap_add(s, &(Cap){ .sym = leaf[j], .type = t->type });
-        }
-    }
+    bool some = false;
+    for (int k = 0; k < 3; k++)
+        some |= r->part[k] && r->part[k]->key.owner;
+    return some;
 }
 
-static bool ask_vmap(FnRule *r, CapSet *s)
+static void forget_parts(FnRule *r)
 {
-    hd_fn *f = r->ask;
-    int n = 0, leaves = 0;
-    for (; f->key.kind == FN_PARTIAL || f->key.kind == FN_JIT; f = f->key.inner)
-        for (size_t k = 0; f->key.kind == FN_PARTIAL && k < f->size / sizeof(hd); k++) {
-            hd sym = ((const hd *)f->env)[k];
-            n++, leaves += sym.trace ? sym_leaf_count(sym) : 0;
-        }
-    if (f->key.owner) {
-        error_set(E_TRACE,
-            "%s: its rule for lanes, given at %s, is bound to bytes inside a trace, and is needed after it: "
-            "give symbols by "
-            "hd_partial, or as arguments, and bind numbers outside",
-            r->r.name, place_of(r));
-        return false;
-    }
-    if (error_pending())
-        return false;
-    const Tree **held = NEWS(const Tree *, n);
-    int *held_at = NEWS(int, leaves);
-    hold(r, r->ask, s, held, held_at);
-    r->held = held, r->held_at = held_at, r->ask = f;
+    for (int k = 0; k < 3; k++)
+        r->part[k] = NULL;
+}
+
+static void ask_later(FnRule *r, CapSet *s)
+{
+    r->later = closure_of(r->part, s);
     captures_are(r, s);
-    return !error_pending();
+    forget_parts(r);
 }
 
 /* ==================== the call */
@@ -522,9 +476,7 @@ static FnRule *rule_of(hd_fn *f, const Tree *args, const Traced *t)
     for (const Bound *b = axes_bound; b; b = b->up)
         n++;
     const char **axis = NEWS(const char *, n);
-    *r = (FnRule){ .ask = f->key.rule,
-        .bwd = f->key.bwd,
-        .push = f->key.push,
+    *r = (FnRule){ .part = { f->key.rule, f->key.bwd, f->key.push },
         .in = args,
         .out = tree_strong(t->out),
         .axes = axes_copy(axes_bound) };
@@ -584,12 +536,14 @@ const Traced *custom(hd_fn *f, const Tree *args)
     CapSet s = all_captures(1, &t);
     bool good = true;
     captures_are(r, &s);
-    if (r->r.kind == RULE_VMAP)
-        good = ask_vmap(r, &s);
-    else if (within_own_rule(f, args))
-        r->ask = r->bwd = r->push = NULL;
-    else if (holds_symbols(f, t))
+    if (ends_here(r) && (closing || r->r.kind == RULE_VMAP))
+        ask_later(r, &s);
+    else if (r->r.kind != RULE_VMAP && holds_symbols(f, t))
         good = ask_at_once(r, f, args, &s);
+    if (ends_here(r) && r->said.back)
+        forget_parts((FnRule *)r->said.back);
+    if (ends_here(r))
+        forget_parts(r);
     return good ? the_call(t, r, &s, args) : NULL;
 }
 
@@ -597,7 +551,10 @@ const Traced *custom(hd_fn *f, const Tree *args)
 const Traced *custom_again(hd_fn *f, const Tree *args)
 {
     bool rule = f->key.kind == FN_CUSTOM_JVP || f->key.kind == FN_CUSTOM_VJP;
-    return rule && closing && closing->f == f && tree_equal(closing->args, args) ? custom(f, args) : NULL;
+    for (const Closing *c = closing; rule && c; c = c->up)
+        if (c->f == f && tree_equal(c->args, args))
+            return custom(f, args);
+    return NULL;
 }
 
 /* ==================== making them */
@@ -610,7 +567,7 @@ static hd_fn *with_rule(FnKind kind, hd_fn *f, hd_fn *rule, hd_fn *bwd, hd_fn *p
     k.rule = rule, k.bwd = bwd, k.push = push;
     for (int i = 0; i < 3; i++)
         if (trace_top && rules[i] && rules[i]->key.owner)
-            k.owner = trace_top->serial;
+            k.owner = trace_top->owner;
     return fn_make(&k, NULL, 0, f->text);
 }
 

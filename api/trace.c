@@ -70,6 +70,14 @@ Trace *trace_find(uint32_t serial)
     return t;
 }
 
+Trace *trace_owning(uint32_t owner)
+{
+    Trace *t = trace_top;
+    while (t && t->owner != owner)
+        t = t->up;
+    return t;
+}
+
 bool tracing(void)
 {
     if (!trace_top) {
@@ -384,14 +392,21 @@ hd sym_map(const char *what, LeafFn *f, void *env, int n, const hd *trees)
 
 /* ==================== tracing */
 
-static void open_trace(Trace *t, const char *name)
+static uint32_t new_serial(void)
 {
     static _Atomic uint32_t serials;
     uint32_t s;
     do
         s = ++serials;
     while (!s || s == UINT32_MAX);
+    return s;
+}
+
+static void open_trace(Trace *t, const char *name)
+{
+    uint32_t s = new_serial();
     *t = (Trace){ .serial = s,
+        .owner = s,
         .g = graph_begin(graph_new()),
         .up = trace_top,
         .arena = arena_current(),
@@ -408,6 +423,24 @@ static void close_trace(Trace *t)
     axes_close(t);
     fns_end(t->made);
     graph_end();
+    trace_top = t->up;
+}
+
+void trace_again(Trace *t, uint32_t serial)
+{
+    uint32_t s = new_serial();
+    *t = (Trace){ .serial = serial ? serial : s,
+        .owner = s,
+        .g = graph_new(),
+        .up = trace_top,
+        .arena = arena_current(),
+        .loc = loc_here() };
+    trace_top = t;
+}
+
+void trace_over(Trace *t)
+{
+    fns_end(t->made);
     trace_top = t->up;
 }
 
