@@ -35,6 +35,16 @@ static hd wald_(hd k) { return hd_random_wald(k, hd_c(1.5), N); }
 static hd triangular_(hd k) { return hd_random_triangular(k, hd_c(0), hd_c(1), hd_c(4), N); }
 static hd generalized(hd k) { return hd_random_generalized_normal(k, hd_c(3), N); }
 static hd ball_(hd k) { return hd_norm(hd_random_ball(k, hd_c(2), 3, N), 1); }
+/* of a covariance that mixes its two numbers, the second; of a direction in four dimensions, the third */
+static hd together(hd k)
+{
+    hd cov = hd_lit(float, (2, 2), 4, 1, 1, 2);
+    return hd_index(hd_random_multivariate_normal(k, hd_lit(float, (2), 0, 3), cov, N), 1, 1);
+}
+static hd orthogonal_(hd k)
+{
+    return hd_index(hd_index(hd_random_orthogonal(k, HD_F32, 4, 4, N), 1, 2), 1, 1);
+}
 static hd multinomial_(hd k)
 {
     const float p[] = { 0.5, 0.3, 0.2 };
@@ -55,6 +65,8 @@ static const struct { const char *name; hd (*f)(hd); double mean, variance;
     { "gamma(0.3)", gamma_low, 0.3, 0.3 },
     { "gamma(7.5)", gamma_high, 7.5, 7.5 },
     { "exp loggamma(2.5)", loggamma_, 2.5, 2.5 },
+    { "multivariate normal", together, 3, 2 },
+    { "orthogonal", orthogonal_, 0, 0.25 },
     { "beta(2, 5)", beta_, 2.0 / 7, 10.0 / (49 * 8) },
     { "chisquare(5)", chisquare_, 5, 10 },
     { "t(9)", student, 0, 9.0 / 7 },
@@ -177,7 +189,9 @@ static hd none(hd key)
     hd a = hd_full(hd_c(2), 0);
     return hd_tuple(hd_random_gamma(key, a), hd_random_poisson(key, a),
         hd_random_binomial(key, a, hd_c(0.5)), hd_random_dirichlet(key, hd_full(hd_c(1), 0, 3)),
-        hd_random_ball(key, hd_c(2), 3, 0), hd_random_t(key, a));
+        hd_random_ball(key, hd_c(2), 3, 0), hd_random_t(key, a),
+        hd_random_multivariate_normal(key, hd_full(hd_c(1), 3, 0), hd_full(hd_c(1), 0, 0)),
+        hd_random_orthogonal(key, HD_F32, 3, 0));
 }
 
 START_TEST(empty)
@@ -188,7 +202,7 @@ START_TEST(empty)
         ck_assert_ptr_nonnull(hd_default_device(devices[d]));
         hd_array *key = hd_array_key(1), *y = NULL;
         ck_assert_msg(!hd_call(none, &y, key), "%s", hd_error());
-        for (int i = 0; i < 6; i++)
+        for (int i = 0; i < 8; i++)
             ck_assert_int_eq(hd_array_size(hd_array_nth(y, i)), 0);
         hd_drop(y), hd_drop(key);
     }
@@ -205,6 +219,56 @@ static hd no_class(hd key) { return hd_random_dirichlet(key, hd_full(hd_c(1), 2,
 static hd scalar_alpha(hd key) { return hd_random_dirichlet(key, hd_c(1)); }
 static hd other_chances(hd key) { return hd_random_choice(key, hd_c(4), 2, true, .p = hd_full(hd_c(1), 3)); }
 static hd no_such_axis(hd key) { return hd_random_permutation(key, hd_full(hd_c(1), 2, 3), .axis = 2); }
+static hd small_cov(hd key)
+{
+    return hd_random_multivariate_normal(key, hd_full(hd_c(1), 3), hd_eye(HD_F32, 2));
+}
+static hd small_batch(hd key)
+{
+    return hd_random_multivariate_normal(key, hd_full(hd_c(1), 5, 3), hd_eye(HD_F32, 3), 4);
+}
+static hd minus_rows(hd key) { return hd_random_orthogonal(key, HD_F32, -1, 2); }
+
+/* Means, covariances and a shape that broadcast; rows and columns that are orthonormal. */
+static hd broadcast_normal(hd key)
+{
+    hd mean = hd_reshape(hd_iota(HD_F32, 0, 6), 2, 1, 3), one = hd_eye(HD_F32, 3);
+    hd cov = hd_mul(hd_reshape(hd_lit(float, (4), 1, 4, 9, 16), 4, 1, 1), one);
+    hd far = hd_random_multivariate_normal(key, mean, cov), near = hd_random_normal(key, HD_F32, 2, 4, 3);
+    hd scale = hd_reshape(hd_lit(float, (4), 1, 2, 3, 4), 4, 1);
+    return hd_tuple(hd_max(hd_abs(hd_sub(far, hd_add(mean, hd_mul(scale, near))))),
+        hd_random_multivariate_normal(key, hd_zeros(HD_F32, 3), cov, 5, 4));
+}
+static hd far_from_one(hd key, int64_t n, int64_t m)
+{
+    hd q = hd_random_orthogonal(key, HD_F32, n, m, 2);
+    hd p = n < m ? hd_einsum("bij,bkj->bik", q, q) : hd_einsum("bji,bjk->bik", q, q);
+    return hd_max(hd_abs(hd_sub(p, hd_eye(HD_F32, n < m ? n : m))));
+}
+static hd matrices(hd key)
+{
+    return hd_stack(0, hd_nth(broadcast_normal(key), 0), far_from_one(key, 3, 3), far_from_one(key, 5, 2),
+        far_from_one(key, 2, 5));
+}
+
+START_TEST(of_matrices)
+{
+    for (int d = 0; d < DEVICES; d++) {
+        if (!there(devices[d]))
+            continue;
+        hd_array *key = hd_array_key(1), *y = NULL;
+        ck_assert_msg(!hd_call(hd_jit(matrices, .device = devices[d]), &y, key), "%s", hd_error());
+        for (int i = 0; i < 4; i++)
+            ck_assert_msg(((const float *)hd_data(y))[i] < 1e-5f, "%d is off by %g", i,
+                (double)((const float *)hd_data(y))[i]);
+        hd_drop(y), y = NULL;
+        ck_assert_msg(!hd_call(hd_jit(broadcast_normal, .device = devices[d]), &y, key), "%s", hd_error());
+        ck_assert_int_eq(hd_array_size(hd_array_nth(y, 1)), 5 * 4 * 3);
+        hd_drop(y), hd_drop(key);
+    }
+}
+END_TEST
+
 static hd minus_dimensions(hd key) { return hd_random_ball(key, hd_c(2), -1, 3); }
 
 static const struct { hd (*f)(hd); const char *says;
@@ -217,6 +281,9 @@ static const struct { hd (*f)(hd); const char *says;
     { other_chances, ".p is f32[3]" },
     { no_such_axis, "axis 2" },
     { minus_dimensions, "-1 dimensions" },
+    { small_cov, "3 by 3" },
+    { small_batch, "broadcast to" },
+    { minus_rows, "-1 by 2" },
 };
 
 START_TEST(refuses)
@@ -237,6 +304,7 @@ int main(void)
     tcase_add_test(c, vmap_is_a_loop);
     tcase_add_test(c, derivative_of_gamma);
     tcase_add_test(c, empty);
+    tcase_add_test(c, of_matrices);
     tcase_add_loop_test(c, refuses, 0, sizeof refused / sizeof *refused);
     return suite_run(s);
 }

@@ -125,6 +125,19 @@ static hd ball(const json_t *a, const hd *x, int n)
     return hd_random_ball_n(x[0], x[1], attr_i(a, "d", 0), attr_l(a, "shape"));
 }
 
+static hd multivariate_normal(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    return hd_random_multivariate_normal_n(x[0], x[1], x[2], attr_l(a, "shape"));
+}
+
+static hd orthogonal(const json_t *a, const hd *x, int n)
+{
+    (void)n;
+    int64_t rows = attr_i(a, "n", 0);
+    return hd_random_orthogonal_n(x[0], dtype(a), rows, attr_i(a, "m", rows), attr_l(a, "shape"));
+}
+
 static hd truncated_normal(const json_t *a, const hd *x, int n)
 {
     (void)n;
@@ -189,6 +202,7 @@ static const GoldenRow table[] = { { "threefry2x32", threefry_block }, { "threef
     { "random.wald", draw_wald }, { "random.weibull_min", draw_weibull_min },
     { "random.double_sided_maxwell", draw_double_sided_maxwell }, { "random.triangular", triangular },
     { "random.generalized_normal", draw_generalized_normal }, { "random.ball", ball },
+    { "random.multivariate_normal", multivariate_normal }, { "random.orthogonal", orthogonal },
     { "random.geometric", draw_geometric }, { "random.poisson", draw_poisson },
     { "random.binomial", draw_binomial }, { "random.multinomial", draw_multinomial }, { NULL, NULL } };
 

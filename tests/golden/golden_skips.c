@@ -13,7 +13,7 @@
 
 static const struct { const char *glob, *kind; } kinds[] = {
     { "f64 on this device", "device" },
-    { "complex numbers", "no such op" }, { "samplers", "no such op" },
+    { "complex numbers", "no such op" },
     { "Fourier transforms", "no such op" }, { "special functions", "no such op" },
     { "C cannot write it: *", "C" },
     { "another answer: *", "answer" },
@@ -22,7 +22,6 @@ static const struct { const char *glob, *kind; } kinds[] = {
 /* Ops by what they belong to. */
 static const struct { const char *glob, *what;
 } groups[] = {
-    { "random.multivariate_normal", "samplers" },
     { "fft*", "Fourier transforms" },
     { "jnp.fft*", "Fourier transforms" },
     { "bessel_*", "special functions" },
