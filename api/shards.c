@@ -173,12 +173,13 @@ static bool build_shards(Call *c, Graph *g, bool balanced, hd_cost_info *cost)
         else
             c->exec[s] = like < s ? compile_again(c->exec[like], c->device[s]) :
                                     compile_shard(graph_clone(g), c->device[s]);
-        if (!c->exec[s])
+        if (!c->exec[s] || !set_places(c, s)) {
+            if (c->rank)
+                rank_tells(c->device[s], (int)error_code());
             return false;
+        }
         if (like == s)
             cost_add(cost, c->exec[s]);
-        if (!set_places(c, s))
-            return false;
     }
     if (balanced && !c->meets)
         c->balance = balance_new(c->n, c->device, c->exec);
@@ -688,19 +689,6 @@ static void used(Store **val, int *left, Ref v)
     val[v] = NULL;
 }
 
-/* An error of this rank alone says which it is. */
-static int tell_rank(const Device *home, int e)
-{
-    char label[64], text[4096];
-    Code code = error_code();
-    Loc before = loc_set((Loc){ 0 });
-    snprintf(text, sizeof text, "%s", error_text());
-    error_clear();
-    e = error_set(code ? code : (Code)e, "%s (on %s)", text, device_label(home, label, sizeof label));
-    loc_set(before);
-    return e;
-}
-
 static int run_pieces(Spread *p, Store *const *in, Store **out)
 {
     Store **val = calloc((size_t)p->nval, sizeof *val);
@@ -713,7 +701,7 @@ static int run_pieces(Spread *p, Store *const *in, Store **out)
     for (int k = 0; k < p->ncall && !e; k++) {
         Call *c = &p->call[k];
         e = c->n ? run_over(c, val) : run_home(c, p->home, val, p->bytes);
-        e = e && !c->n && p->what ? tell_rank(p->home, e) : e;
+        e = e && !c->n && p->what ? rank_tells(p->home, e) : e;
         for (int j = 0; j < c->nin && !e; j++)
             used(val, left, c->in[j]);
     }

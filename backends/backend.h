@@ -35,6 +35,7 @@ typedef struct DeviceInfo {
 /* What every backend implements. One static table a backend; device.c keeps the list. */
 typedef struct Backend {
     const char *kind;
+    const char *const *driver_calls;            /* those that HEDDLE_FAULT can name; NULL: none */
     bool hidden;                                /* its devices are in no list: one has to name them */
     int (*count)(void);                         /* opens the loader; 0 where there is none. Never fails */
     bool (*gpu)(int index);                     /* known without opening it; NULL: none is one */
@@ -104,6 +105,8 @@ Mem *mem_keep(Mem *);
 void mem_drop(Mem *);
 
 /* ==================== faulty.c: failures on demand */
+/* What HEDDLE_FAULT names and no backend has is told, and nothing fails. */
+void faults_known(const Backend *const *, int n);
 Device *device_open(const Backend *, int index);        /* NULL after an error */
 int device_refuses(const Device *, const char *call);
 

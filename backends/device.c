@@ -118,6 +118,7 @@ static void enumerate(void)                             /* with the lock held */
 {
     if (list.listed)
         return;
+    faults_known(backends, (int)(sizeof backends / sizeof *backends));
     for (size_t b = 0; b < sizeof backends / sizeof *backends; b++) {
         int n = backends[b]->count();
         for (int i = 0; i < n && list.n + list.nhidden < MAX_DEVICES; i++) {

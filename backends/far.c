@@ -87,6 +87,18 @@ const char *device_label(const Device *d, char *to, size_t n)
     return to;
 }
 
+int rank_tells(const Device *d, int e)
+{
+    char label[64], text[4096];
+    Code code = error_code();
+    Loc before = loc_set((Loc){ 0 });           /* the text has it */
+    snprintf(text, sizeof text, "%s", error_text());
+    error_clear();
+    e = error_set(code ? code : (Code)e, "%s (on %s)", text, device_label(d, label, sizeof label));
+    loc_set(before);
+    return e;
+}
+
 Mem *far_mem(Device *d, size_t n)
 {
     FarMem *m = calloc(1, sizeof *m);

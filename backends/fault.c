@@ -58,6 +58,13 @@ bool fault_set(const char *spec)
     return fault_wanted || !spec;
 }
 
+bool fault_asked(const char **kind, const char **call)
+{
+    pthread_once(&once, read_variable);
+    *kind = want.kind, *call = want.call;
+    return fault_wanted;
+}
+
 long fault_calls(void) { return calls; }
 
 bool fault_due(const char *kind, const char *call)

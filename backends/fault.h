@@ -18,6 +18,8 @@ bool fault_due(const char *kind, const char *call);
 /* As if HEDDLE_FAULT were `spec` from here on; NULL: no call fails. false: it reads otherwise, and none
  * does. To be called while no other thread is in a driver. */
 bool fault_set(const char *spec);
+/* What must fail, as it was asked for. false: nothing */
+bool fault_asked(const char **kind, const char **call);
 long fault_calls(void);                         /* calls since then that KIND:CALL means */
 
 /* Must this call fail? Each fallible call asks once, just before: fault("opencl", "clFinish"). */

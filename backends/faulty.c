@@ -7,14 +7,54 @@
  * costs nothing. What a plan's steps and the host's instructions do is not in the table: replay.c and host.c
  * ask for themselves.
  */
-#include "backend.h"
 #include "fault.h"
+#include "ranks.h"
 
 #include <string.h>
+
+/* What every backend is asked for. */
+static const char *const asked[] = { "open", "compile", "alloc", "upload", "download", "launch", "copy",
+    "wait", "exchange", NULL };
 
 typedef struct Faulty { Backend table; const Backend *real; } Faulty;
 
 static const Backend *real(const Device *d) { return ((const Faulty *)(const void *)d->backend)->real; }
+
+static bool in_names(const char *const *names, const char *name)
+{
+    while (names && *names && strcmp(*names, name))
+        names++;
+    return names && *names;
+}
+
+static void add_names(Text *t, const char *const *names)
+{
+    for (; names && *names; names++)
+        text_add(t, "%s%s", t->n ? ", " : "", *names);
+}
+
+void faults_known(const Backend *const *b, int n)
+{
+    const char *kind, *call;
+    Text t = { 0 };
+    int k = 0;
+    if (!fault_asked(&kind, &call))
+        return;
+    bool mpi = !strcmp(kind, "mpi");
+    while (k < n && strcmp(b[k]->kind, kind))
+        k++;
+    const char *const *one = mpi ? mail_calls : k < n ? asked : NULL,
+                      *const *other = k < n ? b[k]->driver_calls : NULL;
+    if (one && (!strcmp(call, "*") || in_names(one, call) || in_names(other, call)))
+        return;
+    for (int j = 0; !one && j < n; j++)
+        add_names(&t, (const char *const[]){ b[j]->kind, NULL });
+    add_names(&t, one), add_names(&t, other);
+    fprintf(stderr, "heddle: HEDDLE_FAULT: there is no %s \"%s\", and nothing fails; there are: %s, %s\n",
+        one ? "call" : "kind", one ? call : kind, t.s ? t.s : "", one ? "*" : "mpi");
+    text_free(&t);
+    fault_set(NULL);
+}
 
 int device_refuses(const Device *d, const char *call)
 {

@@ -18,6 +18,8 @@
 
 enum { KIND_LETTER = 1, KIND_BYTES = 2 };
 
+const char *const mail_calls[] = { "send", "receive", NULL };
+
 typedef struct Parcel { struct Parcel *next; int from; Letter letter; void *bytes, *request; } Parcel;
 
 static struct {
@@ -32,6 +34,16 @@ static struct {
     uint64_t *oldest;
 } mail = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+static void *send_(int to, int kind, const void *bytes, size_t n)
+{
+    return fault("mpi", "send") ? NULL : mail.wire->send(to, kind, bytes, n);
+}
+
+static void *receive(int from, int kind, void *bytes, size_t n)
+{
+    return fault("mpi", "receive") ? NULL : mail.wire->receive(from, kind, bytes, n);
+}
+
 int mail_open(const Wire *wire, int n)
 {
     pthread_condattr_t monotonic;
@@ -41,7 +53,7 @@ int mail_open(const Wire *wire, int n)
     pthread_condattr_destroy(&monotonic);
     mail.oldest = calloc((size_t)n, sizeof *mail.oldest);
     mail.wire = wire;
-    mail.request = mail.oldest ? wire->receive(-1, KIND_LETTER, &mail.next, sizeof mail.next) : NULL;
+    mail.request = mail.oldest ? receive(-1, KIND_LETTER, &mail.next, sizeof mail.next) : NULL;
     return mail.request ? 0 : error_set(E_NOMEM, "no memory for messages of MPI");
 }
 
@@ -99,8 +111,8 @@ static int post_turn(Post *p)
 {
     const Wire *w = mail.wire;
     if (!p->request[0]) {
-        p->request[0] = w->send(p->to, KIND_LETTER, &p->letter, sizeof p->letter);
-        p->request[1] = p->letter.bytes ? w->send(p->to, KIND_BYTES, p->bytes, p->letter.bytes) : NULL;
+        p->request[0] = send_(p->to, KIND_LETTER, &p->letter, sizeof p->letter);
+        p->request[1] = p->letter.bytes ? send_(p->to, KIND_BYTES, p->bytes, p->letter.bytes) : NULL;
         return p->request[0] && (p->request[1] || !p->letter.bytes) ? 0 : -1;
     }
     bool gone = true;
@@ -152,7 +164,7 @@ static int parcel_begin(int from, const Letter *letter)
     while (*at)
         at = &(*at)->next;
     *at = p;
-    p->request = mail.wire->receive(from, KIND_BYTES, bytes, letter->bytes);
+    p->request = receive(from, KIND_BYTES, bytes, letter->bytes);
     return p->request ? 1 : -1;
 }
 
@@ -182,7 +194,7 @@ int mail_turn(void (*read)(int from, Letter *))
     while (some >= 0 && (got = mail.wire->done(mail.request, &from)) > 0) {
         Letter letter = mail.next;
         letter.text[sizeof letter.text - 1] = 0;
-        mail.request = mail.wire->receive(-1, KIND_LETTER, &mail.next, sizeof mail.next);
+        mail.request = receive(-1, KIND_LETTER, &mail.next, sizeof mail.next);
         some = mail.request ? letter.bytes ? parcel_begin(from, &letter) : 1 : -1;
         pthread_mutex_unlock(&mail.lock);
         read(from, &letter);

@@ -479,7 +479,7 @@ static int begin(const char *what, uint64_t hash)
         return error_set(E_DEVICE, "a call over ranks cannot be made: %s", why ? why : job.lost ? job.why :
                          job.ended ? "MPI has ended" : "this is a child of fork()");
     snprintf(come.text, sizeof come.text, "%s", what);
-    snprintf(text, sizeof text, "%s, as rank %d has", what, job.me);
+    snprintf(text, sizeof text, "%s (as rank %d has)", what, job.me);
     int e = tell_all(&come, NULL, NULL);
     e = e ? e : await(L_COME, text);
     if (e)
@@ -601,6 +601,7 @@ static int give(ParcelId m, Mem *mem, const bool *wants, void **copy, int *left)
     int e =
         (*copy = malloc(mem->bytes)) ? 0 : error_set(E_NOMEM, "out of host memory: %zu bytes", mem->bytes);
     e = e ? e : mem->device->backend->read(mem, 0, *copy, mem->bytes);
+    e = e ? rank_tells(mem->device, e) : 0;
     for (int r = 0; r < job.n && !e; r++)
         if (r != job.me && (!wants || wants[r]))
             e = far_send(r, m, *copy, mem->bytes, left);

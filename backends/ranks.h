@@ -28,6 +28,8 @@ Device *far_device(int rank, const char *name);
 bool device_far(const Device *);
 int device_rank(const Device *);
 const char *device_label(const Device *, char *to, size_t n);  /* its name with the rank's number */
+/* An error of this rank alone says with which device it was; returns its code. */
+int rank_tells(const Device *, int code);
 
 /* Memory of another rank's device: a size, until its bytes have been brought here. */
 Mem *far_mem(Device *, size_t n);
@@ -59,6 +61,9 @@ int far_send(int rank, ParcelId, const void *bytes, size_t n, int *left);
 int far_look(int rank, ParcelId, const void **bytes, size_t n);
 int far_left(const int *left);                  /* how many of those are not yet sent */
 void far_forget(int rank, ParcelId);
+
+/* ==================== mail.c: calls of MPI that HEDDLE_FAULT can name; NULL at the end */
+extern const char *const mail_calls[];
 
 /* ==================== far.c: devices of other ranks, as they are seen from here */
 Device *far_new(int rank, const DeviceInfo *);

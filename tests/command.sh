@@ -2,7 +2,7 @@
 # The heddle command: transforms nest in the order in which they are given, and what makes no sense is refused with a sentence.
 #     command.sh BUILD
 set -u
-heddle=$1/tools/heddle
+heddle=$1/tools/heddle docs=$(dirname "$0")/../docs
 [ -x "$heddle" ] || { echo "skipped: the command is not built"; exit 77; }
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -88,5 +88,16 @@ refuses "is for devices" run "$tmp/square.hd" --verbose
 refuses "No such file" run "$tmp/none.hd"
 refuses "more than 16" run "$tmp/two.hd" --jvp --jvp --jvp --jvp
 refuses "scalar" run "$tmp/square.hd" --vmap 3 --grad
+# What HEDDLE_FAULT cannot mean is told, and all that it can mean is in the documents.
+for kind in host opencl vulkan mpi; do
+    told=$(HEDDLE_FAULT=$kind:nothing:1 "$heddle" devices 2>&1 >"$tmp/out" | grep 'no call "nothing"') || {
+        echo "HEDDLE_FAULT=$kind:nothing:1 is not told"
+        bad=1
+    }
+    for call in $(echo "$told" | sed 's/.*there are: //; s/, \*$//; s/,//g'); do
+        grep -q "\`$call\`" "$docs/debugging.md" || { echo "docs/debugging.md does not name $kind:$call"; bad=1; }
+    done
+done
+HEDDLE_FAULT=moon:alloc:1 "$heddle" devices 2>&1 | grep -q 'no kind "moon".*vulkan, host, kernel, mpi' || { echo "HEDDLE_FAULT=moon is not told"; bad=1; }
 [ $bad = 0 ] && echo "the command line holds"
 exit $bad

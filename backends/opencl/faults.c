@@ -101,6 +101,10 @@ static cl_int CL_API_CALL faulty_clEnqueueCopyBuffer(cl_command_queue q, cl_mem 
         real.clEnqueueCopyBuffer(q, from, to, at, there, n, nw, w, now);
 }
 
+#define X(f) #f,
+const char *const ocl_calls[] = { CL_FUNCTIONS(X) "event", NULL };
+#undef X
+
 void ocl_faults(void)
 {
     (void)fault("opencl", "");                  /* reads the variable */

@@ -400,6 +400,7 @@ static const void *no_map(Mem *m) { (void)m; return NULL; }
 
 const Backend opencl_backend = {
     .kind = "opencl",
+    .driver_calls = ocl_calls,
     .count = count,
     .gpu = gpu,
     .missing = missing,

@@ -29,6 +29,7 @@ typedef struct ClApi {
 #undef X
 } ClApi;
 extern ClApi ocl;
+extern const char *const ocl_calls[];           /* their names, and `event` (faults.c); NULL at the end */
 
 /* Queue 0 is the device; queue 1, where there is one, runs in the caller's thread and is for small programs.
  * Both share a context, so memory is shared. */

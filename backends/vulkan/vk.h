@@ -40,9 +40,21 @@ typedef struct VkApi {
 #undef X
 } VkApi;
 
-/* Every call that may fail is made by these: its VkResult. */
+/* Every call that may fail is made by these: its VkResult. Those that are not in the list do not compile. */
+#define VK_FALLIBLE(X) X(CreateInstance) X(EnumerateInstanceVersion) X(EnumerateInstanceLayerProperties) \
+    X(EnumeratePhysicalDevices) X(CreateDevice) X(CreateBuffer) X(AllocateMemory) X(BindBufferMemory) \
+    X(MapMemory) X(CreateShaderModule) X(CreatePipelineLayout) X(CreatePipelineCache) X(GetPipelineCacheData) \
+    X(CreateComputePipelines) X(CreateCommandPool) X(AllocateCommandBuffers) X(BeginCommandBuffer) \
+    X(EndCommandBuffer) X(ResetCommandPool) X(QueueSubmit) X(CreateFence) X(WaitForFences) X(ResetFences) \
+    X(DeviceWaitIdle)
+enum {
+#define X(f) VK_CALL_##f,
+    VK_FALLIBLE(X)
+#undef X
+};
+extern const char *const vk_calls[];            /* their names; NULL at the end */
 #define VK_TRY(api, call, ...) \
-    (fault("vulkan", "vk" #call) ? VK_ERROR_OUT_OF_DEVICE_MEMORY : (api)->call(__VA_ARGS__))
+    (fault("vulkan", vk_calls[VK_CALL_##call]) ? VK_ERROR_OUT_OF_DEVICE_MEMORY : (api)->call(__VA_ARGS__))
 #define VK_DO(dev, call, ...) VK_TRY(&(dev)->f, call, __VA_ARGS__)
 
 /* What a launch pushes. `start` is read as i32 where the kernel's indices are, so its low half comes

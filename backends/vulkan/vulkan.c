@@ -473,8 +473,13 @@ static bool ready(Mem *m) { (void)m; return true; }
  * pool. */
 static const void *no_map(Mem *m) { (void)m; return NULL; }
 
+#define X(f) "vk" #f,
+const char *const vk_calls[] = { VK_FALLIBLE(X) NULL };
+#undef X
+
 const Backend vulkan_backend = {
     .kind = "vulkan",
+    .driver_calls = vk_calls,
     .count = count,
     .gpu = gpu,
     .missing = missing,

@@ -1,64 +1,128 @@
 /*
  * ranks.c - what goes wrong in one process of several: a call that only one makes, another function, a rank
- * that ends, is killed or stopped, a shard that fails. Run by ranks_faults.sh as `ranks CASE` on three
- * ranks; rank 1 is the odd one.
+ * that ends, is killed or stopped, before its first call, between calls, in the middle of one and at the
+ * end; a shard that fails. Run by ranks_faults.sh as `ranks CASE` on three ranks; rank 1 is the odd one.
  */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "heddle.h"
 
+static const char *what = "";
+static bool odd;                                /* this is rank 1, after what all do first */
+
+static bool is(const char *name) { return odd && !strcmp(what, name); }
+
 static hd met(hd x) { return hd_add(x, hd_psum(hd_square(x), "i")); }
 static hd other(hd x) { return hd_sub(x, hd_psum(x, "i")); }
 
-static int refuses(hd_array *const *args, int nargs, hd_array **out, int nout, void *user)
+/* A function on the host in the middle of a program. */
+static int strange(hd_array *const *args, int nargs, hd_array **out, int nout, void *user)
 {
     static int calls;
     (void)nout, (void)user, (void)nargs;
-    if (hd_rank() == 1 && !calls++)
+    calls++;
+    if (is("fails") && calls == 1)
+        return hd_fail("this one refuses"), 1;
+    if (calls == 2 && (is("killed in a scan") || is("killed in a grid")))
+        raise(SIGKILL);
+    if (calls == 2 && is("stopped in a scan"))
+        raise(SIGSTOP);
+    if (calls == 2 && is("crashes in a scan"))
+        abort();
+    if (calls == 2 && is("exits in a scan"))
+        exit(3);
+    if (calls == 2 && is("fails in a scan"))
         return hd_fail("this one refuses"), 1;
     out[0] = hd_keep(args[0]);
     return 0;
 }
 
-static hd failing(hd x) { return hd_psum(hd_callback(refuses, NULL, x, x), "i"); }
+static hd through(hd x) { return hd_callback(strange, NULL, x, x); }
+static hd failing(hd x) { return hd_psum(through(x), "i"); }
+static hd turn(hd c, hd nothing)
+{
+    (void)nothing;
+    return hd_tuple(hd_mul_c(hd_add(through(c), hd_psum(c, "i")), .25), HD_NIL);
+}
+static hd scanned(hd x) { return hd_nth(hd_scan(turn, x, HD_NIL, .length = 4), 0); }
+static hd inner(hd x) { return hd_psum(hd_psum(through(hd_sin(x)), "j"), "i"); }
+static hd gridded(hd x) { return hd_apply(hd_pmap(inner, .axis_name = "j"), x); }
+static hd twice(hd x)
+{
+    hd_fn *f = hd_pmap(gridded, .axis_name = "i", .devices = "0/host,1/host,2/host");
+    return hd_apply(f, hd_stack(1, x, x));
+}
+
+static int told(int e)
+{
+    if (e)
+        fprintf(stderr, "rank %d says: %s\n", hd_rank(), hd_error());
+    return e;
+}
 
 static int call(hd_fn *f, hd_array *x)
 {
     hd_array *y = NULL;
     int e = hd_call(f, &y, x);
-    if (e)
-        fprintf(stderr, "rank %d says: %s\n", hd_rank(), hd_error());
-    else if (!hd_data(y))
-        fprintf(stderr, "rank %d says: %s\n", hd_rank(), hd_error()), e = 1;
+    e = told(e || hd_data(y) ? e : hd_error_code());
+    hd_drop(y);
+    return e;
+}
+
+/* ... and does not read it. */
+static int call_alone(hd_fn *f, hd_array *x)
+{
+    hd_array *y = NULL;
+    int e = told(hd_call(f, &y, x));
     hd_drop(y);
     return e;
 }
 
 int main(int n, char **v)
 {
-    const char *what = n > 1 ? v[1] : "";
     const float data[] = { 1, 2, 3 };
+    what = n > 1 ? v[1] : "";
+    const char *number = getenv("OMPI_COMM_WORLD_RANK");
+    odd = number && !strcmp(number, "1");
+    if (is("never comes"))
+        return sleep(2), 0;
+    if (is("crashes before"))
+        abort();
     hd_array *x = hd_array_new(HD_F32, (hd_ints){ 1, { 3 } }, data, NULL);
     hd_fn *f = hd_pmap(met, .axis_name = "i"), *g = hd_pmap(other, .axis_name = "i"),
-          *h = hd_pmap(failing, .axis_name = "i");
-    bool odd = hd_rank() == 1;
-    int e = call(f, x);
-    if (odd && !strcmp(what, "ends"))
+          *h = hd_pmap(failing, .axis_name = "i"), *scan = hd_pmap(scanned, .axis_name = "i");
+    int e = is("comes late") ? sleep(3), call(f, x) : call(f, x);
+    if (is("ends"))
         return 0;
-    if (odd && !strcmp(what, "killed"))
+    if (is("killed"))
         raise(SIGKILL);
-    if (odd && !strcmp(what, "stopped"))
+    if (is("stopped"))
         raise(SIGSTOP);
-    if (!strcmp(what, "fails"))
+    if (!strcmp(what, "fails")) {
         e = e ? e : !call(h, x);
-    else if (!strcmp(what, "different"))
+    } else if (!strcmp(what, "fails in a scan")) {
+        e = e ? e : !call(scan, x);
+    } else if (!strcmp(what, "different")) {
         e = e ? e : !call(odd ? g : f, x);
-    else
+    } else if (!strcmp(what, "does not read")) {
+        e = e ? e : odd ? call_alone(f, x) : call(f, x);
+    } else if (!strcmp(what, "alone")) {        /* the others end */
+        return odd ? call(f, x) : 0;
+    } else if (strstr(what, "in a scan")) {
+        e = e ? e : call(scan, x);
+    } else if (strstr(what, "in a grid")) {
+        e = e ? e : call(HD_FN(twice), x);
+    } else if (!strcmp(what, "stopped at the end")) {
+        if (odd)
+            raise(SIGSTOP);
+    } else {
         e = e ? e : call(f, x);
-    if (!strcmp(what, "fails") || !strcmp(what, "different"))
+    }
+    if (!strncmp(what, "fails", 5) || !strcmp(what, "different"))
         e = e ? e : call(f, x);                 /* the next call works */
     hd_drop(x);
     return e != 0;

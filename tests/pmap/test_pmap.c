@@ -524,7 +524,7 @@ END_TEST
 
 int main(void)
 {
-    fault_set("opencl:none:1");                 /* drivers are opened so that their calls can fail */
+    fault_set("opencl:open:1000000");                 /* drivers are opened so that their calls can fail */
     setenv("POCL_DEVICES", "pthread pthread pthread pthread", 1);
     setenv("HEDDLE_HOST_DEVICES", "5", 1);
     Suite *s = suite_create("pmap");

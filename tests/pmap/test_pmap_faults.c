@@ -206,14 +206,14 @@ START_TEST(opening)
         ck_assert_msg(missing || (strstr(hd_error(), "open") && !bytes_of(over(halved, list), x, y)),
             "%s: %s", spec, hd_error());
         hd_drop(x);
-        fault_set("host:none:1");               /* what is opened from here on can fail, too */
+        fault_set("host:open:1000000");               /* what is opened from here on can fail, too */
     }
 }
 END_TEST
 
 int main(void)
 {
-    fault_set("host:none:1");                   /* devices are opened so that their calls can fail */
+    fault_set("host:open:1000000");                   /* devices are opened so that their calls can fail */
     setenv("POCL_DEVICES", "pthread pthread", 1);
     setenv("HEDDLE_HOST_DEVICES", "5", 1);
     Suite *s = suite_create("pmap_faults");

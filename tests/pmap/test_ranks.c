@@ -1,8 +1,13 @@
 /*
  * test_ranks.c - what is over the processes of one job, and is the same in one process alone: places of a
  * map go to ranks by what they cost there, in all ranks alike; lists of devices that cannot be meant are
- * refused. Run by ranks.sh on several ranks, too.
+ * refused; whatever call to a device fails in one of them fails in all, and the next one works. Run by
+ * ranks.sh on several ranks, too.
  */
+#include <dirent.h>
+#include <unistd.h>
+
+#include "fault.h"
 #include "suite.h"
 
 enum { PLACES = 12, ROWS = 2 };
@@ -23,11 +28,12 @@ static hd row(hd x) { return hd_add(hd_tanh(x), hd_sum(x)); }
 static hd rows(hd x) { return hd_apply(hd_vmap(row), hd_callback(counted, NULL, x, x)); }
 static hd one(hd x) { return hd_psum(x, "i"); }
 
-/* How many places each rank has had, of which there are most known to this test. */
-static void places_of_ranks(int *n)
+/* What each rank has, of four at most: an argument is taken to be the same in all, but a rank
+ * gives its own shard what it has itself. */
+static void of_ranks(int mine, int *n)
 {
     float own[4] = { 0 };
-    own[hd_rank()] = (float)here; /* what a rank gives its own shard */
+    own[hd_rank()] = (float)mine;
     for (int r = 0; r < hd_ranks(); r++) {
         char list[20];
         snprintf(list, sizeof list, "%d/host", r);
@@ -69,7 +75,7 @@ START_TEST(balance)
             ck_assert_int_eq(here, PLACES);
             continue;
         }
-        places_of_ranks(n);
+        of_ranks(here, n);
         ck_assert_msg(n[0] == call[k].first && n[1] == call[k].second && !n[2] && !n[3],
             "call %d, %s: %d and %d", k, call[k].pace, n[0], n[1]);
     }
@@ -80,6 +86,119 @@ START_TEST(balance)
         hd_drop(got);
     }
     hd_drop(x), hd_drop(want);
+}
+END_TEST
+
+/* ==================== failures */
+
+enum { SHARDS = 4, WIDE = 3, MOST = 30 };
+static const float in12[SHARDS * WIDE] = { .5f, -1, 2, .25f, 3, -2, .75f, 1.5f, -.5f, 1, -.25f, .1f };
+
+static hd turn(hd x, hd nothing)
+{
+    (void)nothing;
+    x = hd_add(hd_mul_c(x, .5), hd_pmean(hd_mul(x, x), "i"));
+    return hd_tuple(x, x);
+}
+static hd step(hd x)
+{
+    hd r = hd_scan(turn, x, HD_NIL, .length = 2);
+    return hd_add(hd_nth(r, 0), hd_sum(hd_all_gather(x, "i", 0, false), 0));
+}
+
+static hd_fn *over_all(void)
+{
+    return hd_pmap(step, .devices = hosts("host,host:1,host:2,host:3"), .axis_name = "i");
+}
+
+static int threads_now(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/task");
+    while (d && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    return n;
+}
+
+/* The system takes a joined thread off its list a moment later. */
+static void no_more_threads(int before, const char *spec)
+{
+    for (int k = 0; k < 10000 && threads_now() > before; k++)
+        usleep(1000);
+    ck_assert_msg(threads_now() <= before, "%s: a thread is left", spec);
+}
+
+/* The call's code; *read: that of the reading. */
+static int called(hd_array *x, float *to, int *read)
+{
+    hd_array *y = NULL;
+    int e = hd_call(over_all(), &y, x);
+    const void *p = e ? NULL : hd_data(y);
+    *read = e || p ? e : hd_error_code();
+    if (p)
+        memcpy(to, p, sizeof in12);
+    hd_drop(y);
+    return e;
+}
+
+/* One failure in one rank; true if the call noticed, there and so everywhere. */
+static bool strike(hd_array *x, const float *want, const char *spec, int victim)
+{
+    float y[SHARDS * WIDE];
+    int code[4], read, before = threads_now();
+    if (strstr(spec, "compile"))
+        hd_forget(over_all());
+    if (hd_rank() == victim)
+        ck_assert(fault_set(spec));
+    int e = called(x, y, &read);
+    char text[400];
+    snprintf(text, sizeof text, "%s", hd_error());
+    fault_set(NULL);
+    char who[20];                               /* all are told, but for what only a rank itself reads */
+    snprintf(who, sizeof who, "%d/host", hd_ranks() > 1 ? victim : 0);
+    bool own = hd_ranks() == 1 || (!e && hd_rank() == victim);
+    ck_assert_msg(!read || strstr(text, own ? "host" : who), "%s: \"%s\"", spec, text);
+    ck_assert_msg(read || !memcmp(y, want, sizeof y), "%s: other bits", spec);
+    no_more_threads(before, spec);
+    of_ranks(e, code);
+    for (int r = 0; r < hd_ranks(); r++)
+        ck_assert_msg(code[r] == e, "%s: %d in rank %d, and %d here: %s", spec, code[r], r, e, text);
+    e = called(x, y, &read);
+    ck_assert_msg(!e && !read && !memcmp(y, want, sizeof y), "%s: afterwards: %s", spec, hd_error());
+    return code[0];
+}
+
+/* Each kind of call in each rank, its first ones, once and for good. */
+START_TEST(strikes)
+{
+    static const char *const call[] = { "alloc", "upload", "download", "launch", "wait", "exchange",
+        "compile" };
+    float want[SHARDS * WIDE], y[SHARDS * WIDE];
+    int struck = 0, noticed = 0, read;
+    hd_array *x = hd_array_new(HD_F32, (hd_ints){ 2, { SHARDS, WIDE } }, in12, NULL);
+    ck_assert_msg(!called(x, want, &read) && !read, "%s", hd_error());
+    for (size_t c = 0; c < sizeof call / sizeof *call; c++) {
+        char spec[60];
+        int calls[4];
+        snprintf(spec, sizeof spec, "host:%s:1000000", call[c]);
+        if (!strcmp(call[c], "compile"))
+            hd_forget(over_all());
+        fault_set(spec);
+        ck_assert_int_eq(called(x, y, &read), 0);
+        of_ranks((int)fault_calls(), calls);
+        for (int k = 0; k < 2 * hd_ranks() * MOST; k++) {
+            int n = 1 + k / 2 % MOST, victim = k / 2 / MOST;
+            snprintf(spec, sizeof spec, "host:%s:%d%s", call[c], n, k % 2 ? "+" : "");
+            if (n <= calls[victim])
+                struck++, noticed += strike(x, want, spec, victim);
+        }
+    }
+    ck_assert_msg(noticed > struck / 2, "%d of %d failures are noticed", noticed, struck);
+    if (hd_rank() == 0)
+        fprintf(stderr, "%d failures, each in one of %d ranks, %d noticed\n", struck, hd_ranks(), noticed);
+    hd_drop(x);
 }
 END_TEST
 
@@ -112,10 +231,12 @@ END_TEST
 
 int main(void)
 {
-    setenv("HEDDLE_HOST_DEVICES", "2", 1);
+    fault_set("host:open:1000000");             /* devices are opened so that their calls can fail */
+    setenv("HEDDLE_HOST_DEVICES", "4", 1);
     Suite *s = suite_create("ranks");
     TCase *c = suite_case(s);
     tcase_add_test(c, balance);
+    tcase_add_test(c, strikes);
     tcase_add_test(c, lists);
     return suite_run(s);
 }
