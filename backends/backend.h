@@ -165,6 +165,12 @@ bool timeline_wanted(void);
 void timeline_lane(int shard, const char *device);
 void timeline_begin(const char *name);
 void timeline_end(const char *name);
+/* Over ranks (ranks.c): this clock, in microseconds; which rank this is, and how far ahead the clock of rank
+ * 0 is; what another has kept since it was taken last, as text, free() it, or NULL; rank 0 writes it. */
+double timeline_clock(void);
+void timeline_joins(int rank, double ahead);
+char *timeline_take(void);
+void timeline_put(const char *text);
 
 /* ==================== pool.c: memory that nobody holds, kept for the next array of its size */
 enum { POOL_LISTS = 257 + 48 * 128 };

@@ -8,10 +8,12 @@
 #include "ranks.h"
 #include "wire.h"
 
-typedef enum LetterKind { L_HELLO, L_COME, L_GONE, L_PARCEL, L_DONE, L_ALIVE, L_LEFT } LetterKind;
+typedef enum LetterKind { L_HELLO, L_CLOCK, L_COME, L_GONE, L_PARCEL, L_DONE, L_ALIVE, L_LEFT } LetterKind;
 typedef struct Letter {
     int32_t kind, code;                         /* code: of L_DONE; 0: all is well */
-    bool own;                                   /* L_DONE: it failed by itself, not because another did */
+    /* L_DONE: it failed by itself, not because another did; L_HELLO: it wants a timeline */
+    bool own;
+    double time;                                /* L_CLOCK: that of rank 0 */
     uint64_t call, hash, bytes;                 /* the sender's call; of L_COME; of a parcel that follows */
     ParcelId id;
     char text[1000];                            /* what is called; the error */

@@ -19,12 +19,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TIMEOUT = 300, BEAT_MAX = 5, EXIT_WAIT = 5 };
+enum { TIMEOUT = 300, BEAT_MAX = 5, EXIT_WAIT = 5, ROUNDS = 8 };
 
 /* coming: it has come to a call that this rank is not in yet; later: and, after one that none could make, to
  * the next already. call: the one both are in, by its count; ended: the last it was done with. */
 typedef struct Peer {
-    bool hello, left, here, more;
+    bool hello, left, here, more, timeline;
+    /* letters of clocks; the last one's time, and when it was read */
+    int clocks;
+    double clock, read;
     Letter coming, later, ending;
     uint64_t call, version;
     _Atomic uint64_t ended;
@@ -40,6 +43,7 @@ static struct {
     Peer *peer;
     uint64_t calls, parts;
     double limit, beat;
+    int round;                                  /* of clocks */
     /* somebody was waited for too long: in the last call; so that nothing works any more */
     bool late, lost, ended;
     _Atomic bool leaving;
@@ -71,7 +75,14 @@ static void read_letter(int from, Letter *l)
     Peer *p = &job.peer[from];
     p->heard = now();
     switch ((LetterKind)l->kind) {
-    case L_HELLO: p->hello = true, p->version = l->hash, p->ndevice = l->code; break;
+    case L_HELLO:
+        p->hello = true, p->version = l->hash, p->ndevice = l->code, p->timeline = l->own;
+        break;
+    case L_CLOCK:
+        p->clocks++, p->clock = l->time, p->read = timeline_clock();
+        if (!job.me)
+            mail_send(from, &(Letter){ .kind = L_CLOCK, .time = p->read }, NULL, NULL, NULL);
+        break;
     case L_COME:
         *(p->here ? &p->later : &p->coming) = *l;
         p->more = p->here, p->here = true;
@@ -90,6 +101,33 @@ static void read_letter(int from, Letter *l)
     case L_DONE: p->ending = *l, p->ended = l->call; break;
     case L_LEFT: p->left = true; break;
     case L_ALIVE: case L_PARCEL: break;
+    }
+}
+
+/* To all, and with it to rank 0 what the timeline has of this one. */
+static const ParcelId events = { UINT64_MAX, 0, 0 };
+static int tell_with_events(const Letter *l)
+{
+    int e = 0;
+    for (int r = 0; r < job.n && !e; r++) {
+        Letter with = *l;
+        char *text = r || !job.me || !job.peer[0].timeline ? NULL : timeline_take();
+        with.id = events, with.bytes = text ? strlen(text) + 1 : 0;
+        if (r != job.me)
+            e = mail_send(r, &with, text, text, NULL);
+    }
+    job.beat = now();
+    return e;
+}
+
+/* ... when all have told. */
+static void write_events(uint64_t call)
+{
+    for (int r = 1; r < job.n && !job.me; r++) {
+        char *text = mail_take(r, call == UINT64_MAX ? call : job.peer[r].call, events);
+        if (text)
+            timeline_put(text);
+        free(text);
     }
 }
 
@@ -130,6 +168,7 @@ static bool missing(LetterKind what, int r)
     if (r == job.me)
         return false;
     return what == L_HELLO ? !p->hello :
+        what == L_CLOCK    ? (job.me ? r == 0 && p->clocks < job.round : p->clocks < ROUNDS) :
         what == L_COME     ? !p->here :
         what == L_DONE     ? p->ended != p->call :
                              !p->left;
@@ -171,7 +210,7 @@ static int await(LetterKind what, const char *for_what)
             left = 0;
         for (int r = 0; r < job.n; r++)
             left += missing(what, r);
-        if (!left && (what != L_DONE || mail_quiet()))
+        if (!left && ((what != L_DONE && what != L_LEFT) || mail_quiet()))
             return 0;
         if (!e && job.leaving && what != L_LEFT)
             e = error_set(E_DEVICE, "the process is ending: exit() was called");
@@ -314,6 +353,30 @@ static uint64_t build_hash(void)
     return hash_bytes(sizes, sizeof sizes, 0);
 }
 
+/* How far the clock of rank 0 is ahead: it answers in the middle between question and answer, most nearly in
+ * the quickest of some rounds. */
+static int compare_clocks(void)
+{
+    double ahead = 0, best = 0;
+    int e = 0;
+    if (!(job.me ? job.peer[0].timeline : timeline_wanted()))
+        return 0;
+    if (!job.me)
+        e = await(L_CLOCK, "the comparing of clocks");
+    for (int k = 1; k <= ROUNDS && job.me && !e; k++) {
+        double asked = timeline_clock(), took;
+        job.round = k;
+        e = mail_send(0, &(Letter){ .kind = L_CLOCK }, NULL, NULL, NULL);
+        e = e ? e : await(L_CLOCK, "the comparing of clocks");
+        took = job.peer[0].read - asked;
+        if (!e && (k == 1 || took < best))
+            best = took, ahead = job.peer[0].clock - asked - took / 2;
+    }
+    if (!e && timeline_wanted())
+        timeline_joins(job.me, ahead);
+    return e;
+}
+
 static int meet_others(void)
 {
     int n, e, left = 0;
@@ -321,7 +384,11 @@ static int meet_others(void)
     if (!own)
         return error_set(E_NOMEM, "no memory for a list of devices");
     job.peer[job.me].ndevice = n;
-    Letter hello = { .kind = L_HELLO, .code = n, .hash = build_hash(), .bytes = sizeof *own * (size_t)n };
+    Letter hello = { .kind = L_HELLO,
+        .code = n,
+        .own = timeline_wanted(),
+        .hash = build_hash(),
+        .bytes = sizeof *own * (size_t)n };
     e = tell_all(&hello, own, &left);
     e = e ? e : await(L_HELLO, "their job's beginning");
     for (double since = now(); !e && mail_left(&left); )
@@ -339,7 +406,7 @@ static int meet_others(void)
             e = error_set(E_DEVICE, "rank %d of %d runs another version of Heddle", r, job.n);
         e = e ? e : take_devices(r, theirs, job.peer[r].ndevice);
     }
-    return e;
+    return e ? e : compare_clocks();
 }
 
 static void at_exit(void);
@@ -532,10 +599,11 @@ static int finish(int code)
 {
     Letter done = { .kind = L_DONE, .code = code, .own = code && !any_failed(), .call = job.calls };
     snprintf(done.text, sizeof done.text, "%s", error_text());
-    int e = job.lost ? (int)E_DEVICE : tell_all(&done, NULL, NULL);
+    int e = job.lost ? (int)E_DEVICE : tell_with_events(&done);
     e = e ? e : await(L_DONE, "the end of a call");
     if (e)
         return code ? code : e;
+    write_events(job.calls);
     int who = who_failed(code, done.own);
     if (who >= 0 && who != job.me) {
         error_clear();
@@ -704,9 +772,10 @@ static void ending(void)
     job.ended = true;
     if (job.lost || job.late)
         give_up(job.lost ? job.why : "a rank did not come to a call");
-    tell_all(&(Letter){ .kind = L_LEFT }, NULL, NULL);
+    tell_with_events(&(Letter){ .kind = L_LEFT, .call = UINT64_MAX });
     if (await(L_LEFT, "its end"))
         give_up(error_text());
+    write_events(UINT64_MAX);
     mail_close();
     pthread_mutex_unlock(&job.call);
 }
