@@ -19,7 +19,7 @@
 
 /* ==================== allocations that fail */
 
-static _Atomic long left = -1;                  /* allocations until one fails; -1: none fails */
+static _Atomic long left = -1; /* allocations until one fails; -1: none fails */
 static _Atomic bool lasting, happened;
 /* allocations so small never fail: a heap that is full has room for some */
 static _Atomic size_t crumbs;
@@ -60,8 +60,8 @@ char *__wrap_strdup(const char *s) { return fails(strlen(s) + 1) ? NULL : __real
 /* ==================== what is done; each gives a code, and is right when it is 0 */
 
 static const char *device;
-static hd_array *x, *m;                         /* f32[8] of 0 .. 7; f32[8,8] of eighths */
-static int turn;                                /* a function for each, so that it is traced again */
+static hd_array *x, *m; /* f32[8] of 0 .. 7; f32[8,8] of eighths */
+static int turn; /* a function for each, so that it is traced again */
 
 /* Check allocates too. */
 static void must(bool right, const char *what)
@@ -91,7 +91,7 @@ static int call_gradient(void)
     int e = hd_call(hd_jit(hd_bind(gradient, turn), .device = device), &y, m, x);
     must(e ? !y : y != NULL, "a result where there was an error");
     e = e ? e : hd_wait(y);
-    if (!e && !is(y, 1, 2 * (28. / 8 - 0)))     /* 2 (w v - v)_0 v_1 */
+    if (!e && !is(y, 1, 2 * (28. / 8 - 0))) /* 2 (w v - v)_0 v_1 */
         e = error_pending() ? (int)error_code() : -1;
     hd_drop(y);
     return e;
@@ -137,7 +137,7 @@ static int call_seen(void)
     hd_debug_print_to(unheard, NULL);
     int e = hd_call_n(hd_jit(hd_bind(seen, turn), .device = device), &y, 1, a, 1);
     e = e ? e : hd_wait(y);
-    if (!e && !is(y, 3, 3))                     /* 0 + 1 + 2 */
+    if (!e && !is(y, 3, 3)) /* 0 + 1 + 2 */
         e = error_pending() ? (int)error_code() : -1;
     hd_drop(y);
     return e;
@@ -152,7 +152,7 @@ static int call_donated(void)
     if (!v)
         return hd_error_code();
     int e = hd_call(hd_jit(hd_bind(doubled, turn), .device = device, .donate = HD_INTS(0)), &y, v);
-    if (e) {                                    /* still ours, and readable */
+    if (e) { /* still ours, and readable */
         must(!y, "a result where there was an error");
         atomic_store(&left, -1);
         must(is(v, 2, 3), "a donated argument is lost");
@@ -286,6 +286,64 @@ static int call_shards(void)
     return e;
 }
 
+static hd grid_inner(hd v) { return hd_add(v, hd_psum(hd_psum(hd_sin(v), "j"), "i")); }
+static hd grid_outer(hd v) { return hd_apply(hd_pmap(grid_inner, .axis_name = "j"), v); }
+static hd gridded(hd v, const void *n)
+{
+    hd_fn *f = hd_pmap(grid_outer, .axis_name = "i", .devices = "host, host:1, host:2, host:3");
+    return hd_apply(f, hd_reshape(hd_add(v, hd_c(*(const int *)n * 0.)), 2, 2, 2));
+}
+
+/* Maps in maps: a grid of devices. */
+static int call_grid(void)
+{
+    hd_array *y = NULL;
+    int e = hd_call(HD_FN(hd_bind(gridded, turn)), &y, x);
+    e = e || hd_data(y) ? e : hd_error_code();
+    hd_drop(y);
+    return e;
+}
+
+/* Places that go to devices by what they cost. */
+static hd wide(hd v, const void *n) { return hd_add(hd_sin(v), hd_c(*(const int *)n * 0.)); }
+static int call_balanced(void)
+{
+    hd_array *y = NULL;
+    hd_fn *f = hd_pmap(hd_bind(wide, turn), .devices = "host, host:1", .balance = true);
+    int e = 0;
+    for (int k = 0; k < 3 && !e; k++) { /* measured, moved, run where they are */
+        setenv("HEDDLE_PACE", k % 2 ? "host=3" : "host:1=3", 1);
+        e = hd_call(f, &y, x);
+        e = e || hd_data(y) ? e : hd_error_code();
+        hd_drop(y);
+        y = NULL;
+    }
+    return e;
+}
+
+/* Arrays over a mesh, and what is put in for them. */
+static hd mesh_sum(hd a, hd b, const void *n)
+{
+    hd y = hd_constrain(hd_matmul(hd_tanh(hd_matmul(a, b)), a), "data, model");
+    return hd_sum(hd_mul(y, hd_c(*(const int *)n * 0. + 1)));
+}
+static hd mesh_gradient(hd a, hd b, const void *n)
+{
+    return hd_apply(hd_grad(hd_bind(mesh_sum, *(const int *)n)), a, b);
+}
+static int call_mesh(void)
+{
+    const hd_mesh *mesh = hd_mesh_new("data: 2, model: 2", "host, host:1, host:2, host:3");
+    hd_array *a = mesh ? hd_shard(m, mesh, "data") : NULL, *y = NULL, *z = NULL;
+    hd_array *b = a ? hd_shard(m, mesh, "none, model") : NULL;
+    int e = b ? hd_call(hd_bind(mesh_gradient, turn), &y, a, b) : hd_error_code();
+    if (!e && !(z = hd_shard(y, mesh, "model, data")))
+        e = hd_error_code();
+    e = e || hd_data(z) ? e : hd_error_code();
+    hd_drop(a), hd_drop(b), hd_drop(y), hd_drop(z);
+    return e;
+}
+
 static hd own(hd k, hd v) { return hd_mul(k, hd_sin(v)); }
 static hd own_jvp(hd k, hd v, hd dv) { return hd_tuple(own(k, v), hd_mul(hd_mul(k, hd_cos(v)), dv)); }
 static hd own_fwd(hd v) { return hd_tuple(hd_sin(v), hd_tuple(hd_cos(v), v)); }
@@ -312,13 +370,15 @@ static hd rules(hd v, const void *n)
 static int shape_of_rules(void)
 {
     hd_array *y = NULL;
-    hd_forget(own_fwd);                         /* kept graphs that ask it go too */
+    hd_forget(own_fwd); /* kept graphs that ask it go too */
     int e = hd_eval_shape(hd_vmap(hd_grad(hd_bind(rules, turn))), &y, m);
     hd_drop(y);
     return e;
 }
 
-static const struct { const char *name; int (*does)(void);
+static const struct {
+    const char *name;
+    int (*does)(void);
 } acts[] = {
     { "gradient", call_gradient },
     { "scan", call_scan },
@@ -330,6 +390,9 @@ static const struct { const char *name; int (*does)(void);
     { "keys", call_keys },
     { "running", shape_of_running },
     { "shards", call_shards },
+    { "grid", call_grid },
+    { "balance", call_balanced },
+    { "mesh", call_mesh },
     { "rules", shape_of_rules },
     { "seen", call_seen },
 };
@@ -410,13 +473,22 @@ END_TEST
 
 START_TEST(test_host) { on("host", _i, 3); }
 END_TEST
-START_TEST(test_opencl) { if (have("opencl:0")) on("opencl:0", _i, 97); }
+START_TEST(test_opencl)
+{
+    if (have("opencl:0"))
+        on("opencl:0", _i, 97);
+}
 END_TEST
-START_TEST(test_vulkan) { if (have("vulkan:0")) on("vulkan:0", _i, 97); }
+START_TEST(test_vulkan)
+{
+    if (have("vulkan:0"))
+        on("vulkan:0", _i, 97);
+}
 END_TEST
 
 int main(void)
 {
+    setenv("HEDDLE_HOST_DEVICES", "4", 1);
     Suite *s = suite_create("nomem");
     TCase *c = tcase_create("nomem");
     tcase_set_timeout(c, 600);
