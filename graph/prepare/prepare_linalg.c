@@ -79,22 +79,36 @@ static Graph *graph_of(LinalgFn *f, const Ins *i, const Type *t)
     return graph_end();
 }
 
-/* g as a loop of one turn: a region, which lanes can be put around. */
+static Ref one_more(Ref x)
+{
+    Type once = type_add_lead(typ(x), 1);
+    return Reshape(x, type_shape(&once));
+}
+
+/* g as a loop of one turn: a region, which lanes can be put around. Operands are what the turn reads, and
+ * results are its carry, so that nothing is reshaped after it; it begins as zeros, which nothing reads. */
 static Graph *one_turn(const Graph *g)
 {
-    Ref *x = NEWS(Ref, g->nin), *y = NEWS(Ref, g->nout);
-    Graph *body = (Graph *)g;
+    int n = g->nin, m = g->nout;
+    Ref *x = NEWS(Ref, n + m), *y = NEWS(Ref, m), *in = NEWS(Ref, n);
     graph_begin(graph_new());
-    for (int k = 0; k < g->nin; k++) {
-        Type once = type_add_lead(&g->type[g->in[k]], 1);
-        x[k] = Reshape(graph_input(g->type[g->in[k]], 0), type_shape(&once));
-    }
-    Region r = region_plain(SCAN, 0, 0, 0);
+    for (int k = 0; k < m; k++)
+        graph_input(g->type[g->out[k]], 0);
+    for (int k = 0; k < n; k++)
+        in[k] = graph_input(g->type[g->in[k]], 0);
+    graph_inline(g, in, y);
+    graph_outputs(y, m);
+    Graph *body = graph_end();
+    graph_begin(graph_new());
+    for (int k = 0; k < n; k++)
+        x[m + k] = one_more(graph_input(g->type[g->in[k]], 0));
+    for (int k = 0; k < m; k++)
+        x[k] = Zeros(&g->type[g->out[k]]);
+    Region r = region_plain(SCAN, 0, 0, m);
     r.length = 1;
-    emit_region(&r, g->nin, x, 1, &body, y);
-    for (int k = 0; k < g->nout; k++)
-        y[k] = y[k] ? Reshape(y[k], type_shape(&g->type[g->out[k]])) : 0;
-    graph_outputs(y, g->nout);
+    if (!error_pending())
+        emit_region(&r, n + m, x, 1, &body, y);
+    graph_outputs(y, m);
     return graph_end();
 }
 
