@@ -311,6 +311,8 @@ size_t part_bytes(const Type *, const Part *);
 bool part_cover(const Type *, const Part *from, const Part *to, size_t *at, size_t *bytes);
 /* It goes to its place in to's bytes; src: those bytes of from. */
 void part_copy(const Type *, const Part *from, const Part *to, const void *src, void *dst);
+/* The same as copies between memories of devices: how many; above `most` that many and one. */
+int part_strided(const Type *, const Part *from, const Part *to, Strided *, int most);
 /* Whether enums have a sign is the compiler's choice. */
 static inline bool is_dtype(enum hd_dtype d) { return (unsigned)d - 1 < DT_COUNT - 1; }
 /* of an array to be made. 0, or a code */

@@ -74,7 +74,7 @@ static Graph *sums(int n, int64_t w, bool parts)
     g->name = intern("measuring sums of shards");
     Ref x = graph_input(type_of(DT_F32, 1, &w), 0);
     for (int k = 0; k < CHAIN; k++)
-        x = reduced_over(OP_psum, axis, n, parts, x, &exchanges);
+        x = reduced_over(OP_psum, axis, n, parts ? REDUCE_IN_PARTS : REDUCE_WHOLE, x, &exchanges);
     graph_outputs(&x, 1);
     graph_end();
     return g;
@@ -186,7 +186,7 @@ static const char *key_of(Device *const *device, int n)
     int distinct = 0;
     for (int s = 0; s < n; s++)
         distinct += !s || device[s] != device[s - 1];
-    text_add(&t, "crossing 2|%d|%d|%s|%s|%s", n, distinct, device[0]->backend->kind, device[0]->info.model,
+    text_add(&t, "crossing 3|%d|%d|%s|%s|%s", n, distinct, device[0]->backend->kind, device[0]->info.model,
         device[0]->info.driver);
     const char *key = t.s ? intern(t.s) : NULL;
     text_free(&t);

@@ -99,3 +99,33 @@ void part_copy(const Type *t, const Part *from, const Part *to, const void *src,
             at[d] = both.start[d];
     }
 }
+
+int part_strided(const Type *t, const Part *from, const Part *to, Strided *out, int most)
+{
+    Part both;
+    size_t run = dtype_size((Dtype)t->dt);
+    int d = t->rank, n = 0;
+    int64_t at[MAXRANK];
+    if (!meet(t, from, to, &both))
+        return 0;
+    for (bool whole = true; d && whole; whole = both.dim[d] == from->dim[d] && both.dim[d] == to->dim[d])
+        run *= (size_t)both.dim[--d];
+    /* axis d - 1: the rows; those before are gone through */
+    const int64_t rows = d ? both.dim[d - 1] : 1;
+    memcpy(at, both.start, sizeof at);
+    for (int e = d; e >= 0; ) {
+        if (n == most)
+            return most + 1;
+        Strided *s = &out[n++];
+        *s = (Strided){ .from = offset(t, from, at), .to = offset(t, to, at), .bytes = run };
+        s->n = (size_t)rows;
+        if (rows > 1) {
+            at[d - 1]++;
+            s->from_step = offset(t, from, at) - s->from, s->to_step = offset(t, to, at) - s->to;
+            at[d - 1]--;
+        }
+        for (e = d - 2; e >= 0 && ++at[e] == both.start[e] + both.dim[e]; e--)
+            at[e] = both.start[e];
+    }
+    return n;
+}

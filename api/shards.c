@@ -117,11 +117,10 @@ static bool all_alike(const Call *c)
     return same;
 }
 
-/* Up to how many bytes of all shards are gathered whole where g reduces something over them; -1: only in
- * parts. */
-static int64_t direct_most(const Call *c, const Graph *g)
+/* How its shards reduce what g reduces over them. */
+static Together together(const Call *c, const Graph *g)
 {
-    return all_alike(c) ? crossing(g, c->device, c->n) : -1;
+    return (Together){ all_alike(c) ? crossing(g, c->device, c->n) : -1, c->rank != NULL };
 }
 
 /* Where shard s is along the axes of the grid, for its device. */
@@ -203,7 +202,7 @@ static bool call_over(Call *c, const Piece *p, const Graph *g, const Device *hom
     c->mesh = grid_mesh(&grid), c->n = (int)mesh_shards(&c->mesh);
     c->rank = grid_ranked(&grid) ? ranks_of(c) : NULL;
     Dealt *in = NEWS(Dealt, p->nin), *out = NEWS(Dealt, p->nout);
-    Graph *shard = graph_shard(p, g, &grid, direct_most(c, g), in, out);
+    Graph *shard = graph_shard(p, g, &grid, together(c, g), in, out);
     c->il = NEWS(Sharding, p->nin), c->ol = NEWS(Sharding, p->nout);
     for (int k = 0; k < p->nin; k++)
         c->il[k] = (Sharding){ .type = g->type[p->in[k]], .mesh = c->mesh, .spec = in[k] };
@@ -332,7 +331,7 @@ static bool call_mesh(Call *c, const Graph *g, const hd_mesh *mesh, const Dealt 
     Graph *shard = graph_sharded(g, &c->mesh, in, out, &moves);
     mesh_report(shard, &moves, cost);
     text_free(&said);
-    shard = shard && !error_pending() ? graph_exchanging(shard, &c->mesh, in, direct_most(c, shard)) : NULL;
+    shard = shard && !error_pending() ? graph_exchanging(shard, &c->mesh, in, together(c, shard)) : NULL;
     c->il = NEWS(Sharding, c->nin), c->ol = NEWS(Sharding, c->nout);
     for (int k = 0; k < c->nin; k++)
         c->il[k] = (Sharding){ g->type[g->in[k]], c->mesh, in[k], mesh };

@@ -4,7 +4,8 @@
  * A store's bytes lie in host memory until a device first uses them; then they belong to it. Shards are
  * equal shares, or copies, by a layout; what several devices computed stays where it is until somebody wants
  * it whole, elsewhere, or in another layout. Then only what a part of the new layout has in common with one
- * of the old is read.
+ * of the old is read: by the device that wants it, where it is near all that have it, else by way of the
+ * host.
  */
 #include "api.h"
 #include "ranks.h"
@@ -274,10 +275,59 @@ static int whole_of_store(Store *s, void *dst)
     return part_of_shards(s->shards, &whole, dst);
 }
 
+/* ---- from device to device */
+
+/* What goes in more pieces is put together on the host: each is a command. */
+enum { PIECES = 256, LISTS = 64 };
+typedef struct Copies { Strided what[LISTS]; Mem *from[LISTS]; int n; size_t pieces; } Copies;
+
+/* What this memory has of a part. false: it is not near, or in too many pieces. */
+static bool add_copies(Copies *c, const Type *t, const Part *have, Mem *m, const Part *to, const Device *d)
+{
+    int n = part_strided(t, have, to, c->what + c->n, LISTS - c->n);
+    if (n > LISTS - c->n || (n && !devices_near(m->device, d)))
+        return false;
+    for (int k = 0; k < n; k++) {
+        c->pieces += c->what[c->n].n;
+        c->from[c->n++] = m;
+    }
+    return c->pieces <= PIECES;
+}
+
+/* All that makes up a part. */
+static bool find_copies(Copies *c, const Store *s, const Type *t, const Part *to, const Device *d)
+{
+    const Shards *p = s->shards;
+    Part whole = part_whole(t);
+    bool near = !s->host && type_size(t);
+    if (s->mem)
+        return near && add_copies(c, t, &whole, s->mem, to, d);
+    for (int k = 0; p && k < p->n && near; k++) {
+        Part have = part_of(&p->sharding, k);
+        near = !original(&p->sharding, k) || add_copies(c, t, &have, p->mem[k], to, d);
+    }
+    return near && p;
+}
+
+static Mem *copied(const Copies *c, Device *d, size_t bytes)
+{
+    Mem *m = NULL;
+    int e = d->backend->alloc(d, bytes, &m);
+    for (int k = 0; k < c->n && !e; k++)
+        e = d->backend->copy(m, c->from[k], &c->what[k]);
+    if (!e)
+        return m;
+    mem_drop(m);
+    return NULL;
+}
+
 static Mem *share_moved(Store *s, const Type *t, const Part *p, Device *d)
 {
     Part whole = part_whole(t);
     size_t n = part_bytes(t, p), at, cover;
+    Copies near = { .n = 0 };
+    if (find_copies(&near, s, t, p, d))
+        return copied(&near, d, n);
     if (s->host && part_cover(t, &whole, p, &at, &cover) && cover == n)
         return mem_with(d, (const char *)s->host + at, n);
     Mem *m = NULL;
@@ -341,6 +391,12 @@ static Mem *copy_on(const Store *s, const Device *d)
 static Mem *moved(Store *s, Device *d)
 {
     Mem *m = NULL;
+    const int64_t bytes = (int64_t)s->bytes;
+    const Type t = s->shards ? s->shards->sharding.type : type_of(DT_U8, 1, &bytes);
+    const Part whole = part_whole(&t);
+    Copies near = { .n = 0 };
+    if (find_copies(&near, s, &t, &whole, d))
+        return copied(&near, d, s->bytes);
     void *copy = malloc(s->bytes ? s->bytes : 1);
     if (!copy)
         no_memory(s->bytes);

@@ -32,6 +32,10 @@ typedef struct DeviceInfo {
     Machine machine;                            /* what plans for it depend on */
 } DeviceInfo;
 
+/* n pieces of so many bytes: in one memory from `from` on, each `from_step` behind the one before; in
+ * another likewise. */
+typedef struct Strided { size_t from, from_step, to, to_step, bytes, n; } Strided;
+
 /* What every backend implements. One static table a backend; device.c keeps the list. */
 typedef struct Backend {
     const char *kind;
@@ -44,11 +48,16 @@ typedef struct Backend {
     Device *(*open)(int index);                 /* NULL after an error */
     void (*close)(Device *);
     int (*alloc)(Device *, size_t, Mem **);
+    /* pinned memory: the host's, mapped, which the device reads and writes without another copy in between.
+     * For bytes on their way */
+    int (*pin)(Device *, size_t, Mem **);
     void (*release)(Mem *);                     /* the last reference is gone */
     /* returns when the bytes are taken */
     int (*write)(Mem *, size_t offset, const void *, size_t);
     /* waits for what is being computed into it */
     int (*read)(Mem *, size_t offset, void *, size_t);
+    /* from a memory that is near, of which it waits for what computes it; returns when all is copied */
+    int (*copy)(Mem *to, Mem *from, const Strided *);
     int (*wait)(Mem *);                         /* 0, or the late error of the computation */
     bool (*ready)(Mem *);
     const void *(*map)(Mem *);                  /* host view without a copy, or NULL */
@@ -76,6 +85,12 @@ struct Mem {                                    /* likewise */
 };
 /* one of both: what it runs */
 struct Exec { Device *device; const Plan *plan; const Graph *graph; };
+
+/* Does one copy from the other's memory? */
+static inline bool devices_near(const Device *a, const Device *b)
+{
+    return a == b || (a->realm && a->realm == b->realm);
+}
 
 extern const Backend host_backend, opencl_backend, vulkan_backend, kernel_backend;
 
@@ -140,19 +155,28 @@ void party_enter(Party *, int me);
 void party_leave(int code);                     /* one that is not 0 nobody waits for it any more */
 void party_wake(Party *, bool failed);          /* something came from other ranks; or one has failed */
 int party_first(const Party *);                 /* who left first with such a code; -1: nobody */
-/* What a shard gives in an exchange, n bytes, and how it takes what it gets; `to`: a place in that. */
+/* What is there for others: where the host sees it; where that is NULL it does not, and this is where its
+ * backend has it. */
+typedef struct Given { const void *bytes, *place; size_t at; } Given;
+/* The arrays of a shard in an exchange: what it gives and what it gets; where shards reduce, a chunk of
+ * what comes to it, and what becomes of it, each of two in turn. */
+typedef enum Area { WHOLE, CHUNK_0, CHUNK_1 } Area;
+/* What a shard gives in an exchange, n bytes, and how it takes what it gets; `to`: a place in the area. */
 typedef struct Trade {
     size_t n;
-    const void *bytes;                          /* where the host sees what is given; NULL: it does not, */
-    const void *place; size_t at;               /* and this is where its backend has it */
+    Given given, reduced[2];
     void *x;
-    int (*put)(void *x, size_t to, const void *part, size_t n);         /* from the host's memory */
-    /* of what is given, to the host's memory */
-    int (*fetch)(void *x, size_t at, void *part, size_t n);
+    int (*put)(void *x, Area, size_t to, const void *part, size_t n);   /* from the host's memory */
+    /* of what is given, or was reduced, to the host's memory */
+    int (*fetch)(void *x, Area, size_t at, void *part, size_t n);
     /* from a device of the same realm */
-    int (*copy)(void *x, size_t to, const void *place, size_t at, size_t n);
+    int (*copy)(void *x, Area, size_t to, const Given *, size_t at, size_t n);
     /* waits for what was begun, so that others see it; NULL: nothing ever is */
     int (*settle)(void *x);
+    size_t chunks;                              /* where shards reduce */
+    /* begins; what is put and fetched meanwhile need not wait, until this returns: it has ended */
+    int (*reduce)(void *x, int turn);
+    int (*reduced_now)(void *x);
 } Trade;
 /* Waits until all shards along an axis have come to the exchange of this name, AXIS#NUMBER, and takes this
  * one's parts. from: of a permutation, who gives to each (-1: zeros). 0, or a code. */

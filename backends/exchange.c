@@ -11,22 +11,24 @@
  * waits for ever. Shards may be a grid of several axes, in row-major order. An exchange is over one of them,
  * which its name begins with: those that differ along that axis alone meet, and no others.
  * Bytes take the shortest way there is: from where the host sees them; from device to device, where both are
- * of one realm; else through the host in chunks, so that one shard's copy from its device, and the others'
- * copies to theirs, are under way at once. Where some that meet are of other ranks, each sends its bytes to
- * those as soon as it comes, and waits for theirs after the meeting of those that are here.
+ * of one realm; else through pinned memory of the host in chunks, so that one shard's copy from its device,
+ * and the others' copies to theirs, are under way at once. Where some that meet are of other ranks, each
+ * sends its bytes to those as soon as it comes, and waits for theirs after the meeting of those that are
+ * here.
+ * Where shards reduce, each its part, that goes in chunks, too: while a device reduces one, the next
+ * comes to it, and what became of the one before goes to the others.
  */
 #include "ranks.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* What a shard gives. Through the host it goes in chunks: how many were put into the slots, and how often
- * each was taken by now. */
-typedef struct Share {
-    const Trade *trade; const char *name;
-    char *slot[2]; size_t staged;
-    int readers, taken[2];
-} Share;
+/* Chunks of a shard on their way to others, through two slots: how many were given so far, and how often
+ * what is in each was taken. */
+typedef struct Way { Mem *pinned; char *slot[2]; size_t given; int readers, taken[2]; } Way;
+
+/* What a shard gives: what it has, in chunks only through the host; what it reduces, always in chunks. */
+typedef struct Share { const Trade *trade; const char *name; Way out, reduced; } Share;
 
 /* How many have come to the meeting of a group, and which that is. */
 typedef struct Meeting { int here; uint64_t number; } Meeting;
@@ -224,11 +226,14 @@ enum { CHUNK = 1 << 20, SLOTS = 2 };
  * all. Through the host they go in rounds, `len` bytes of each row in a round. */
 typedef struct Flow { Swap swap; const int32_t *from; size_t rows, row, len, rounds; } Flow;
 
-static Flow flow_of(Swap swap, const Group *g, size_t n, const int32_t *from)
+static Flow flow_of(Swap swap, const Group *g, const Trade *t, const int32_t *from)
 {
-    Flow f = { swap, from, swap == SWAP_DEAL ? (size_t)g->size : 1, n, n, 1 };
-    f.row = n / f.rows;
+    Flow f = { .swap = swap, .from = from, .rounds = 1 };
+    f.rows = swap == SWAP_DEAL || swap == SWAP_REDUCE ? (size_t)g->size : 1;
+    f.row = t->n / f.rows;
     f.len = CHUNK / f.rows < f.row ? CHUNK / f.rows : f.row;
+    if (swap == SWAP_REDUCE)
+        f.len = f.row / t->chunks;
     f.rounds = f.len ? (f.row + f.len - 1) / f.len : 1;
     return f;
 }
@@ -246,7 +251,7 @@ static bool gets(const Flow *f, int to, int giver)
 }
 
 /* Which row of everybody's that is. */
-static size_t row_of(const Flow *f, int to) { return f->swap == SWAP_DEAL ? (size_t)to : 0; }
+static size_t row_of(const Flow *f, int to) { return f->rows > 1 ? (size_t)to : 0; }
 
 /* Where what comes from a giver belongs. */
 static size_t place_of(const Flow *f, int giver)
@@ -257,35 +262,62 @@ static size_t place_of(const Flow *f, int giver)
 /* Is it read through the host's memory, a chunk after the other? */
 static bool is_staged(const Party *p, const Group *g, int to, int giver)
 {
-    const Device *a = p->device[member(g, giver)], *b = p->device[member(g, to)];
-    return !p->share[member(g, giver)].trade->bytes && a != b && (!a->realm || a->realm != b->realm);
+    const int s = member(g, giver);
+    return !p->share[s].trade->given.bytes && !devices_near(p->device[s], p->device[member(g, to)]);
 }
 
 /* ---- the giver */
+
+/* Until nobody needs what is in the slot for this chunk. false: one of them has failed. */
+static bool slot_free(Party *p, Way *w, size_t round)
+{
+    int slot = (int)(round % SLOTS);
+    pthread_mutex_lock(&p->lock);
+    while (round >= SLOTS && w->taken[slot] < w->readers && !p->failed)
+        pthread_cond_wait(&p->met, &p->lock);
+    bool failed = p->failed;
+    w->taken[slot] = 0;
+    pthread_mutex_unlock(&p->lock);
+    return !failed || not_come() == 0;
+}
+
+static void slot_filled(Party *p, Way *w)
+{
+    pthread_mutex_lock(&p->lock);
+    w->given++;
+    pthread_cond_broadcast(&p->met);
+    pthread_mutex_unlock(&p->lock);
+}
 
 /* One round: from the device into a slot that nobody reads any more. */
 static int stage(Party *p, const Group *g, const Flow *f, size_t round)
 {
     Share *s = &p->share[me];
     const Trade *t = s->trade;
-    int slot = (int)(round % SLOTS), e = 0;
-    pthread_mutex_lock(&p->lock);
-    while (round >= SLOTS && s->taken[slot] < s->readers && !p->failed)
-        pthread_cond_wait(&p->met, &p->lock);
-    bool failed = p->failed;
-    s->taken[slot] = 0;
-    pthread_mutex_unlock(&p->lock);
+    char *slot = s->out.slot[round % SLOTS];
+    int e = 0;
+    if (!slot_free(p, &s->out, round))
+        return (int)error_code();
     timeline_begin("to the host");
-    for (int k = 0; k < (f->rows > 1 ? g->size : 1) && !e && !failed; k++)
+    for (int k = 0; k < (f->rows > 1 ? g->size : 1) && !e; k++)
         if (f->rows == 1 || is_staged(p, g, k, g->index))
-            e = t->fetch(t->x, f->row * (size_t)k + round * f->len, s->slot[slot] + f->len * (size_t)k,
+            e = t->fetch(t->x, WHOLE, f->row * (size_t)k + round * f->len, slot + f->len * (size_t)k,
                 length_of(f, round));
     timeline_end("to the host");
-    pthread_mutex_lock(&p->lock);
-    s->staged += !e && !failed;
-    pthread_cond_broadcast(&p->met);
-    pthread_mutex_unlock(&p->lock);
-    return failed ? not_come() : e;
+    if (!e)
+        slot_filled(p, &s->out);
+    return e;
+}
+
+/* Two slots for chunks of so many bytes; one for one. */
+static int slots_new(const Party *p, Way *w, size_t bytes, size_t rounds)
+{
+    Device *d = p->device[me];
+    if (d->backend->pin(d, bytes * (rounds > 1 ? SLOTS : 1), &w->pinned))
+        return (int)error_code();
+    w->slot[0] = (char *)(uintptr_t)d->backend->map(w->pinned);
+    w->slot[1] = w->slot[0] + (rounds > 1 ? bytes : 0);
+    return 0;
 }
 
 /* Before the meeting: what it was computed by has ended, and the first chunk is there for those who need
@@ -293,58 +325,70 @@ static int stage(Party *p, const Group *g, const Flow *f, size_t round)
 static int offer(Party *p, const Group *g, const Flow *f)
 {
     Share *s = &p->share[me];
+    const Trade *t = s->trade;
     for (int k = 0; k < g->size; k++)
-        s->readers += gets(f, k, g->index) && is_staged(p, g, k, g->index);
-    if (!s->readers)
-        return s->trade->settle ? s->trade->settle(s->trade->x) : 0;
-    size_t bytes = f->rows * f->len;
-    s->slot[0] = malloc(bytes * (f->rounds > 1 ? SLOTS : 1));
-    if (!s->slot[0])
-        return error_set(E_NOMEM, "no memory for what shards exchange");
-    s->slot[1] = s->slot[0] + (f->rounds > 1 ? bytes : 0);
-    int e = s->readers < g->size && s->trade->settle ? s->trade->settle(s->trade->x) : 0;
+        s->out.readers += gets(f, k, g->index) && is_staged(p, g, k, g->index);
+    int e = (s->out.readers < g->size || t->reduce) && t->settle ? t->settle(t->x) : 0;
+    if (e || !s->out.readers)
+        return e;
+    e = slots_new(p, &s->out, f->rows * f->len, f->rounds);
     return e ? e : stage(p, g, f, 0);
 }
 
 /* ---- the taker */
 
-/* What needs no rounds: bytes that the host sees, and those of near devices. */
-static int take_whole(const Party *p, const Group *g, const Flow *f, int giver)
+/* What is there, from a place on: bytes that the host sees, and those of near devices. */
+static int take_given(const Trade *mine, Area area, size_t to, const Given *from, size_t at, size_t n)
 {
-    const Trade *mine = p->share[me].trade, *other = p->share[member(g, giver)].trade;
-    size_t at = f->row * row_of(f, g->index);
-    if (other->bytes)
-        return mine->put(mine->x, place_of(f, giver), (const char *)other->bytes + at, f->row);
-    return mine->copy(mine->x, place_of(f, giver), other->place, other->at + at, f->row);
+    return from->bytes ? mine->put(mine->x, area, to, (const char *)from->bytes + at, n) :
+                         mine->copy(mine->x, area, to, from, at, n);
 }
 
-static int take_chunk(Party *p, const Group *g, const Flow *f, int giver, size_t round)
+/* What needs no rounds. */
+static int take_whole(const Party *p, const Group *g, const Flow *f, int giver)
 {
-    Share *s = &p->share[member(g, giver)];
-    const Trade *mine = p->share[me].trade;
-    int slot = (int)(round % SLOTS);
+    return take_given(p->share[me].trade, WHOLE, place_of(f, giver),
+        &p->share[member(g, giver)].trade->given, f->row * row_of(f, g->index), f->row);
+}
+
+/* Until a chunk is in its slot. false: it will not be. */
+static bool slot_wait(Party *p, const Way *w, size_t round)
+{
     pthread_mutex_lock(&p->lock);
-    while (s->staged <= round && !p->failed)
+    while (w->given <= round && !p->failed)
         pthread_cond_wait(&p->met, &p->lock);
-    bool failed = s->staged <= round;
+    bool there = w->given > round;
     pthread_mutex_unlock(&p->lock);
-    if (failed)
-        return not_come();
-    timeline_begin("from the host");
-    int e = mine->put(mine->x, place_of(f, giver) + round * f->len,
-        s->slot[slot] + f->len * row_of(f, g->index), length_of(f, round));
-    timeline_end("from the host");
+    return there || not_come() == 0;
+}
+
+static void slot_taken(Party *p, Way *w, size_t round)
+{
     pthread_mutex_lock(&p->lock);
-    s->taken[slot]++;
+    w->taken[round % SLOTS]++;
     pthread_cond_broadcast(&p->met);
     pthread_mutex_unlock(&p->lock);
+}
+
+static int take_chunk(Party *p, const Group *g, const Flow *f, int giver, size_t round, Area area, size_t to)
+{
+    Way *w = &p->share[member(g, giver)].out;
+    const Trade *mine = p->share[me].trade;
+    if (!slot_wait(p, w, round))
+        return (int)error_code();
+    timeline_begin("from the host");
+    int e = mine->put(
+        mine->x, area, to, w->slot[round % SLOTS] + f->len * row_of(f, g->index), length_of(f, round));
+    timeline_end("from the host");
+    slot_taken(p, w, round);
     return e;
 }
 
 static int no_giver(const Trade *t, size_t n)
 {
     void *zeros = calloc(1, n);
-    int e = zeros ? t->put(t->x, 0, zeros, n) : error_set(E_NOMEM, "no memory for what shards exchange");
+    int e =
+        zeros ? t->put(t->x, WHOLE, 0, zeros, n) : error_set(E_NOMEM, "no memory for what shards exchange");
     free(zeros);
     return e;
 }
@@ -362,11 +406,100 @@ static int take(Party *p, const Group *g, const Flow *f)
         e = mine && !slow ? take_whole(p, g, f, k) : 0;
     }
     e = e || some ? e : no_giver(t, f->row);
-    for (size_t r = 0; r < f->rounds && !e && (staged || p->share[me].readers); r++) {
-        e = r && p->share[me].readers ? stage(p, g, f, r) : 0;
+    for (size_t r = 0; r < f->rounds && !e && (staged || p->share[me].out.readers); r++) {
+        e = r && p->share[me].out.readers ? stage(p, g, f, r) : 0;
         for (int k = 0; k < g->size && !e; k++)
             if (gets(f, g->index, k) && is_staged(p, g, g->index, k))
-                e = take_chunk(p, g, f, k, r);
+                e = take_chunk(p, g, f, k, r, WHOLE, place_of(f, k) + r * f->len);
+    }
+    return e || !t->settle ? e : t->settle(t->x);
+}
+
+/* ==================== shards reduce, each its part, chunk by chunk */
+
+static int turn_of(size_t round) { return (int)(round % SLOTS); }
+
+/* What all have for a chunk of this one's part. */
+static int deal_chunk(Party *p, const Group *g, const Flow *f, size_t round)
+{
+    const Trade *t = p->share[me].trade;
+    const Area area = turn_of(round) ? CHUNK_1 : CHUNK_0;
+    int e = round && p->share[me].out.readers ? stage(p, g, f, round) : 0;
+    for (int k = 0; k < g->size && !e; k++)
+        e = is_staged(p, g, g->index, k) ?
+            take_chunk(p, g, f, k, round, area, f->len * (size_t)k) :
+            take_given(t, area, f->len * (size_t)k, &p->share[member(g, k)].trade->given,
+                f->row * (size_t)g->index + round * f->len, f->len);
+    return e;
+}
+
+/* It has become what the others wait for, some of them in the host's memory. */
+static int give_reduced(Party *p, const Group *g, const Flow *f, size_t round)
+{
+    Share *s = &p->share[me];
+    const Trade *t = s->trade;
+    const int turn = turn_of(round);
+    int e = t->reduced_now(t->x);
+    timeline_end("reduce");
+    for (int k = 0; k < g->size && !e; k++) {
+        if (!is_staged(p, g, k, g->index))
+            continue;
+        e = s->reduced.slot[0] ? 0 : slots_new(p, &s->reduced, f->len, f->rounds);
+        timeline_begin("to the host");
+        e = e ? e : t->fetch(t->x, turn ? CHUNK_1 : CHUNK_0, 0, s->reduced.slot[turn], f->len);
+        timeline_end("to the host");
+        break;
+    }
+    if (!e)
+        slot_filled(p, &s->reduced);
+    return e;
+}
+
+/* What all have made of their parts' chunks. */
+static int gather_chunk(Party *p, const Group *g, const Flow *f, size_t round)
+{
+    const Trade *t = p->share[me].trade;
+    const int turn = turn_of(round);
+    int e = 0;
+    for (int k = 0; k < g->size && !e; k++) {
+        Share *s = &p->share[member(g, k)];
+        const size_t to = f->row * (size_t)k + round * f->len;
+        if (!slot_wait(p, &s->reduced, round))
+            return (int)error_code();
+        bool staged = is_staged(p, g, g->index, k);
+        timeline_begin(staged ? "from the host" : "from a device");
+        e = staged ? t->put(t->x, WHOLE, to, s->reduced.slot[turn], f->len) :
+                     take_given(t, WHOLE, to, &s->trade->reduced[turn], 0, f->len);
+        timeline_end(staged ? "from the host" : "from a device");
+        slot_taken(p, &s->reduced, round);
+    }
+    return e;
+}
+
+/* Each turn brings a chunk, while the one before is still being reduced, and then gives that to all. Nobody
+ * waits for ever: in each turn all wait only for what others do earlier in it, or in one before. */
+static int reduce_parts(Party *p, const Group *g, const Flow *f)
+{
+    Share *s = &p->share[me];
+    const Trade *t = s->trade;
+    bool begun = false;
+    int e = 0;
+    for (size_t r = 0; r <= f->rounds && !e; r++) {
+        e = r < f->rounds ? deal_chunk(p, g, f, r) : 0;
+        if (!e && begun)
+            e = give_reduced(p, g, f, r - 1), begun = false;
+        if (!e && r < f->rounds) {
+            e = slot_free(p, &s->reduced, r) ? 0 : (int)error_code();
+            if (!e) {
+                timeline_begin("reduce");
+                e = t->reduce(t->x, turn_of(r)), begun = true;
+            }
+        }
+        e = e || !r ? e : gather_chunk(p, g, f, r - 1);
+    }
+    if (begun) {                                /* after an error */
+        t->reduced_now(t->x);
+        timeline_end("reduce");
     }
     return e || !t->settle ? e : t->settle(t->x);
 }
@@ -416,7 +549,7 @@ static int row_from(Party *p, const Group *g, const Flow *f, int giver, uint64_t
 {
     int s = member(g, giver), here = 0;
     if (is_near(p, s)) {
-        *bytes = p->share[s].slot[0] + f->row * row_of(f, g->index);
+        *bytes = p->share[s].out.slot[0] + f->row * row_of(f, g->index);
         return 0;
     }
     ParcelId id = { number, s, f->swap == SWAP_GATHER ? -1 : me };
@@ -438,7 +571,7 @@ static int take_far(Party *p, const Group *g, const Flow *f, uint64_t number)
             continue;
         some = true;
         e = row_from(p, g, f, k, number, &bytes);
-        e = e ? e : t->put(t->x, place_of(f, k), bytes, f->row);
+        e = e ? e : t->put(t->x, WHOLE, place_of(f, k), bytes, f->row);
     }
     e = e || some ? e : no_giver(t, f->row);
     return e || !t->settle ? e : t->settle(t->x);
@@ -460,11 +593,11 @@ static int exchange_far(Party *p, const Group *g, const Flow *f)
     Share *s = &p->share[me];
     const Trade *t = s->trade;
     Sent sent = { .number = p->part << 32 | exchanges++ };
-    char *own = t->bytes ? NULL : malloc(t->n);
-    s->slot[0] = t->bytes ? (char *)(uintptr_t)t->bytes : own;
-    int e = s->slot[0] ? 0 : error_set(E_NOMEM, "no memory for what shards exchange");
-    e = e ? e : t->bytes ? t->settle ? t->settle(t->x) : 0 : t->fetch(t->x, 0, own, t->n);
-    e = e ? e : send_far(p, g, f, s->slot[0], &sent);
+    char *own = t->given.bytes ? NULL : malloc(t->n);
+    s->out.slot[0] = t->given.bytes ? (char *)(uintptr_t)t->given.bytes : own;
+    int e = s->out.slot[0] ? 0 : error_set(E_NOMEM, "no memory for what shards exchange");
+    e = e ? e : t->given.bytes ? t->settle ? t->settle(t->x) : 0 : t->fetch(t->x, WHOLE, 0, own, t->n);
+    e = e ? e : send_far(p, g, f, s->out.slot[0], &sent);
     timeline_begin(s->name);
     e = e ? e : begin(p, g);
     if (!e) {
@@ -487,9 +620,9 @@ int exchange(Swap swap, const char *name, const Trade *t, const int32_t *from)
     if (a < 0)
         return error_set(E_TRACE, "no axis is around exchange \"%s\"", name);
     Group g = group_along(p, a);
-    Flow f = flow_of(swap, &g, t->n, from);
+    Flow f = flow_of(swap, &g, t, from);
     Share *s = &p->share[me];
-    *s = (Share){ .trade = t, .name = name };
+    *s = (Share){ .trade = t, .name = name, .reduced = { .readers = g.size } };
     if (near(p, &g) < g.size)
         return exchange_far(p, &g, &f);
     int e = offer(p, &g, &f);
@@ -497,9 +630,9 @@ int exchange(Swap swap, const char *name, const Trade *t, const int32_t *from)
     e = e ? e : begin(p, &g);
     timeline_end(name);
     if (!e) {
-        e = take(p, &g, &f);
+        e = swap == SWAP_REDUCE ? reduce_parts(p, &g, &f) : take(p, &g, &f);
         end(p, &g, e);
     }
-    free(s->slot[0]);
+    mem_drop(s->out.pinned), mem_drop(s->reduced.pinned);
     return e;
 }

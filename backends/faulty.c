@@ -70,6 +70,18 @@ static int alloc(Device *d, size_t n, Mem **m)
     return e ? e : real(d)->alloc(d, n, m);
 }
 
+static int pin(Device *d, size_t n, Mem **m)
+{
+    int e = device_fault(d, "alloc");
+    return e ? e : real(d)->pin(d, n, m);
+}
+
+static int copy(Mem *to, Mem *from, const Strided *s)
+{
+    int e = device_fault(to->device, "copy");
+    return e ? e : real(to->device)->copy(to, from, s);
+}
+
 static int write_(Mem *m, size_t at, const void *p, size_t n)
 {
     int e = device_fault(m->device, "upload");
@@ -107,8 +119,8 @@ Device *device_open(const Backend *b, int index)
     while (table[k].real && table[k].real != b)
         k++;
     table[k] = (Faulty){ *b, b };
-    table[k].table.alloc = alloc, table[k].table.write = write_, table[k].table.read = read_,
-    table[k].table.wait = wait_;
+    table[k].table.alloc = alloc, table[k].table.pin = pin, table[k].table.copy = copy,
+    table[k].table.write = write_, table[k].table.read = read_, table[k].table.wait = wait_;
     table[k].table.build = build, table[k].table.build_graph = b->build_graph ? build_graph : NULL;
     d->backend = &table[k].table;
     return d;

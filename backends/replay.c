@@ -195,8 +195,13 @@ static int run_branch(const Run *c, Frame *f, const Step *s, Frame *body)
     return e;
 }
 
-/* What an exchange's functions know. They are called while this thread is away. */
-typedef struct Traded { const Run *run; Spot from, to; } Traded;
+/* What an exchange's functions know. They are called while this thread is away. reduce: of the chunks that
+ * are dealt out. */
+typedef struct Traded {
+    const Run *run;
+    Spot given, whole, dealt[2], reduced[2];
+    Frame *reduce; size_t bytes;
+} Traded;
 
 static int back(const Run *c, int e)
 {
@@ -204,26 +209,37 @@ static int back(const Run *c, int e)
     return e;
 }
 
-static int put_part(void *x, size_t to, const void *part, size_t n)
+/* Where bytes of an area go, or come from. */
+static Spot spot_of(const Traded *t, Area a, bool comes, size_t at)
+{
+    Spot s = a == WHOLE ? comes ? t->given : t->whole :
+        comes           ? t->reduced[a - CHUNK_0] :
+                          t->dealt[a - CHUNK_0];
+    s.at += at;
+    return s;
+}
+
+static int put_part(void *x, Area area, size_t to, const void *part, size_t n)
 {
     const Traded *t = x;
     t->run->r->away(t->run->x, false);
-    return back(t->run, store(t->run, (Spot){ t->to.buffer, t->to.at + to }, part, n));
+    return back(t->run, store(t->run, spot_of(t, area, false, to), part, n));
 }
 
-static int fetch_part(void *x, size_t at, void *part, size_t n)
+static int fetch_part(void *x, Area area, size_t at, void *part, size_t n)
 {
     const Traded *t = x;
     t->run->r->away(t->run->x, false);
-    return back(t->run, fetch(t->run, (Spot){ t->from.buffer, t->from.at + at }, part, n));
+    return back(t->run, fetch(t->run, spot_of(t, area, true, at), part, n));
 }
 
-static int copy_part(void *x, size_t to, const void *place, size_t at, size_t n)
+static int copy_part(void *x, Area area, size_t to, const Given *from, size_t at, size_t n)
 {
     const Traded *t = x;
     t->run->r->away(t->run->x, false);
     return back(t->run,
-        copy(t->run, (Spot){ (void *)(uintptr_t)place, at }, (Spot){ t->to.buffer, t->to.at + to }, n));
+        copy(t->run, (Spot){ (void *)(uintptr_t)from->place, from->at + at }, spot_of(t, area, false, to),
+            n));
 }
 
 static int settle(void *x)
@@ -233,20 +249,42 @@ static int settle(void *x)
     return back(t->run, t->run->r->settle(t->run->x));
 }
 
+static int reduce_part(void *x, int turn)
+{
+    const Traded *t = x;
+    const Run *c = t->run;
+    c->r->away(c->x, false);
+    int e = run_body(c, t->reduce, &t->dealt[turn], &t->reduced[turn], &t->bytes, 0);
+    return back(c, e ? e : c->r->apart(c->x));
+}
+
+static int reduced_now(void *x)
+{
+    const Traded *t = x;
+    t->run->r->away(t->run->x, false);
+    return back(t->run, t->run->r->joined(t->run->x));
+}
+
+static Given given_at(const Run *c, Spot s) { return (Given){ c->r->seen(c->x, s), s.buffer, s.at }; }
+
 /* What is there for the others is theirs until all have it. */
-static int run_exchange(const Run *c, Frame *f, const Step *s)
+static int run_exchange(const Run *c, Frame *f, const Step *s, Frame *body)
 {
     const Slot *who = s->nin > 1 ? &f->plan->slot[s->in[1]] : NULL;
-    Traded x = { c, f->mem[s->in[0]], f->mem[s->out[0]] };
+    Traded x = { .run = c, .given = f->mem[s->in[0]], .whole = f->mem[s->out[0]], .reduce = body };
     Trade t = { .n = f->plan->slot[s->in[0]].bytes,
-        .bytes = c->r->seen(c->x, x.from),
-        .place = x.from.buffer,
-        .at = x.from.at,
+        .given = given_at(c, x.given),
         .x = &x,
         .put = put_part,
         .fetch = fetch_part,
         .copy = copy_part,
         .settle = settle };
+    for (int k = 0; k < 2 && body; k++) {
+        x.dealt[k] = f->mem[s->pong[k]], x.reduced[k] = f->mem[s->pong[2 + k]];
+        x.bytes = f->plan->slot[s->pong[2]].bytes;
+        t.reduced[k] = given_at(c, x.reduced[k]);
+        t.chunks = (size_t)s->trip, t.reduce = reduce_part, t.reduced_now = reduced_now;
+    }
     int32_t *senders = who ? malloc(who->bytes) : NULL;
     int e = who && !senders ? error_set(E_NOMEM, "no memory for what shards exchange") :
                               device_fault(c->d, "exchange");
@@ -299,7 +337,7 @@ static int run_plan(const Run *c, Frame *f, int64_t step)
         case S_HOST:   e = run_host(c, f, s); break;
         case S_WHILE:  e = run_while(c, f, s, f->body[i]); break;
         case S_BRANCH: e = run_branch(c, f, s, f->body[i]); break;
-        case S_EXCHANGE: e = run_exchange(c, f, s); break;
+        case S_EXCHANGE: e = run_exchange(c, f, s, f->body[i]); break;
         case S_COPY:
             e = copy(c, f->mem[s->in[0]], f->mem[s->out[0]], f->plan->slot[s->out[0]].bytes);
             break;

@@ -26,6 +26,10 @@ typedef struct Replay {
     int (*store)(void *x, Spot to, const void *bytes, size_t n);
     /* waits for all that was given before, whose memory others may read then */
     int (*settle)(void *x);
+    /* Launches given so far begin; what is copied, fetched and stored from here on has nothing to do with
+     * them and does not wait for them, until `joined` has, which says how they ended. */
+    int (*apart)(void *x);
+    int (*joined)(void *x);
     /* where the host sees this memory once that is settled; NULL: it does not */
     const void *(*seen)(void *x, Spot);
     /* this thread waits for others, until it is back: it holds no lock of the device */

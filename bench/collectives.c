@@ -5,7 +5,8 @@
  * In:  a list of devices, sizes.   Out: a table: each collective over those devices for some bytes a shard;
  * for a sum and a largest
  *      both ways, gathered whole and in parts, and which of them the library takes; what each costs beside
- *      memcpy of the bytes that come to a shard. Arguments are on their devices, results stay there.
+ *      memcpy of the bytes that come to a shard. Arguments are on their devices, results stay there. Under
+ *      mpirun, over devices of its ranks ("0/host,1/host"), the first rank prints.
  *      collectives [--devices NAME,NAME] [--sizes BYTES,BYTES] [--rounds N] [--markdown]
  */
 #include <stdio.h>
@@ -13,12 +14,16 @@
 #include <string.h>
 #include <time.h>
 
-#include "heddle.h"                             /* first: with its macros, which api.h leaves out */
+#include "heddle.h" /* first: with its macros, which api.h leaves out */
 #include "api.h"
 
 enum { SIZES = 16 };
 
-static struct { const char *devices; int64_t size[SIZES]; int nsize, rounds, n; bool markdown;
+static struct {
+    const char *devices;
+    int64_t size[SIZES];
+    int nsize, rounds, n;
+    bool markdown;
 } option = { .devices = "host,host,host,host",
     .size = { 1 << 10, 16 << 10, 256 << 10, 4 << 20 },
     .nsize = 4,
@@ -37,11 +42,25 @@ static hd turn(hd x)
     return hd_ppermute(x, "i", pair, option.n);
 }
 
-static const struct { const char *name; hd (*f)(hd); bool reduces;
+/* A gather round a ring, each shard handing on what it got last. It is not put in order, so costs a little
+ * less than it would. */
+static hd ring(hd x)
+{
+    hd got[64] = { x };
+    for (int k = 1; k < option.n; k++)
+        got[k] = turn(got[k - 1]);
+    return hd_stack_n(0, got, option.n);
+}
+
+static const struct {
+    const char *name;
+    hd (*f)(hd);
+    bool reduces;
 } row[] = {
     { "psum", sum, true },
     { "pmax", largest, true },
     { "all_gather", gather, false },
+    { "by a ring", ring, false },
     { "psum_scatter", scatter, false },
     { "all_to_all", deal, false },
     { "ppermute", turn, false },
@@ -101,7 +120,9 @@ static double calling(hd_fn *f, hd_array *x)
 static size_t moved(int r, int path, int64_t bytes)
 {
     size_t n = (size_t)option.n, b = (size_t)bytes;
-    return path == DIRECT || row[r].f == gather ? n * n * b : path == PARTS ? 2 * n * b : n * b;
+    return path == DIRECT || row[r].f == gather || row[r].f == ring ? n * n * b :
+        path == PARTS                                               ? 2 * n * b :
+                                                                      n * b;
 }
 
 static void measure(int r, int path, int64_t bytes, bool chosen)
@@ -119,10 +140,11 @@ static void measure(int r, int path, int64_t bytes, bool chosen)
     hd_forget(f);
     hd_drop(x), hd_drop(there);
     crossing_set(0);
-    printf(option.markdown ? "| `%s` | %lld | %s%s | %.0f | %.0f %% |\n" :
-                             "%-13s %10lld  %-12s%-2s %10.0f us  %5.0f %% of memcpy\n",
-        row[r].name, (long long)bytes, path_name[path], chosen ? option.markdown ? " (chosen)" : "*" : "",
-        call, 100 * copy / call);
+    if (!hd_rank())
+        printf(option.markdown ? "| `%s` | %lld | %s%s | %.0f | %.0f %% |\n" :
+                                 "%-13s %10lld  %-12s%-2s %10.0f us  %5.0f %% of memcpy\n",
+            row[r].name, (long long)bytes, path_name[path],
+            chosen ? option.markdown ? " (chosen)" : "*" : "", call, 100 * copy / call);
 }
 
 /* What the library takes for these devices: the largest of all shards that is gathered. */
@@ -176,9 +198,10 @@ int main(int argc, char **argv)
     int64_t crossing = chosen_crossing();
     if (option.n > 64)
         return fprintf(stderr, "collectives: at most 64 devices\n"), 2;
-    printf("%d shards on %s: reductions are gathered up to %lld bytes of all shards, in parts above\n\n",
-        option.n, option.devices, (long long)crossing);
-    if (option.markdown)
+    if (!hd_rank())
+        printf("%d shards on %s: reductions are gathered up to %lld bytes of all shards, in parts above\n\n",
+            option.n, option.devices, (long long)crossing);
+    if (option.markdown && !hd_rank())
         printf("| collective | bytes a shard | path | microseconds | of memcpy |\n| --- | --- | --- | --- | "
                "--- |\n");
     for (int r = 0; r < (int)(sizeof row / sizeof *row); r++)

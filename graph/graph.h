@@ -486,9 +486,15 @@ typedef struct Moves {
 /* What each shard computes; in: how each input is dealt out, which divides it; out: how the results are. The
  * program has neither rules nor effects nor places. */
 Graph *graph_sharded(const Graph *, const Mesh *, const Dealt *in, Dealt *out, Moves *);
+/* What shards reduce: each reduces all, which it gathers; or its part, in one exchange; or its part, which
+ * is dealt out, and gathered again, in exchanges of their own. */
+typedef enum ReduceWay { REDUCE_WHOLE, REDUCE_IN_PARTS, REDUCE_IN_STEPS } ReduceWay;
+/* direct: up to so many bytes of all shards whole, more in parts; -1: in parts, as shards may compute other
+ * bits from the same values. steps: parts in steps, as between ranks. */
+typedef struct Together { int64_t direct; bool steps; } Together;
 /* Its collectives over axes of the mesh become exchanges (transforms/placed.c); further inputs are where a
- * shard is along each axis. direct: as of graph_shard. */
-Graph *graph_exchanging(const Graph *, const Mesh *, const Dealt *in, int64_t direct);
+ * shard is along each axis. */
+Graph *graph_exchanging(const Graph *, const Mesh *, const Dealt *in, Together);
 
 /* ---- axes with a place (transforms/placed.c, grid.c) */
 Graph *graph_unplaced(const Graph *);           /* a lowering: they become lanes of the program itself */
@@ -507,15 +513,18 @@ typedef struct Piece { const Ins *over; Graph *g; int nin, nout; Ref *in, *out; 
  * which has the inputs and outputs of the program. How many; 0 after an error. */
 int graph_pieces(const Graph *, const Graph **moved, Piece **out);
 /* What one shard computes: inputs are its shares of the operands, then its place along each axis of the
- * grid, an i32. What is left of its collectives are exchanges. direct: up to so many bytes of all shards are
- * gathered to be reduced, more in parts; -1: in parts, as shards may compute other bits from the same
- * values. in, out: by operand and result, how it is dealt out. */
-Graph *graph_shard(const Piece *, const Graph *, const Places *, int64_t direct, Dealt *in, Dealt *out);
+ * grid, an i32. What is left of its collectives are exchanges. in, out: by operand and result, how it is
+ * dealt out. */
+Graph *graph_shard(const Piece *, const Graph *, const Places *, Together, Dealt *in, Dealt *out);
 /* A collective as exchanges and ops over axis 0. What is exchanged: all_gather and all_to_all with at = to =
- * 0, ppermute; each has a name of its own. index: the number of the shard. */
-Ref collective_exchanged(const Ins *, const Ref *x, Ref index, int64_t direct, int *exchanges);
+ * 0, ppermute; psum, pmax and pmin of x[shards, chunks, length], in parts; each has a name of its own.
+ * index: the number of the shard. */
+Ref collective_exchanged(const Ins *, const Ref *x, Ref index, Together, int *exchanges);
+bool op_reduces(const Ins *);                   /* psum, pmax or pmin */
+/* What such an exchange computes of a chunk of x: [shards, length] -> [length]. */
+Graph *reduce_chunk(const Ins *, const Type *x);
 /* What shards reduce, each all that is gathered, or its part. */
-Ref reduced_over(Op, const char *axis, int64_t size, bool parts, Ref x, int *exchanges);
+Ref reduced_over(Op, const char *axis, int64_t size, ReduceWay, Ref x, int *exchanges);
 Ref exchange_first(const Lane *, Ref x, int *exchanges);        /* what the first shard along an axis has */
 /* is there a collective, in a body too? axis_index does not count */
 bool graph_exchanges(const Graph *);

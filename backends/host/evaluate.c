@@ -93,12 +93,15 @@ void *list_new(size_t n, size_t size)
 
 /* ==================== programs: a graph with how often each value is read */
 
+/* What an instruction runs: bodies; of shards that reduce, what becomes of a chunk. */
+static int subs(const Ins *i) { return op_reduces(i) ? 1 : i->nsub; }
+
 void prog_drop(Prog *p)
 {
     if (!p)
         return;
     for (int n = 0; p->sub && n < p->g->nins; n++) {
-        for (int k = 0; p->sub[n] && k < p->g->ins[n]->nsub; k++)
+        for (int k = 0; p->sub[n] && k < subs(p->g->ins[n]); k++)
             prog_drop(p->sub[n][k]);
         free(p->sub[n]);
     }
@@ -115,14 +118,14 @@ static int prog_ins(Prog *p, int n)
         p->uses[i->in[k]]++;
     p->widest = i->nin > p->widest ? i->nin : p->widest;
     p->widest = i->nout > p->widest ? i->nout : p->widest;
-    if (i->op != OP_region)
+    if (i->op != OP_region && !op_reduces(i))
         return rules && rules->eval ?
             0 :
             error_set(E_INTERNAL, "host: %s cannot be evaluated", optab[i->op].name);
-    if (!(p->sub[n] = list_new(i->nsub, sizeof *p->sub[n])))
+    if (!(p->sub[n] = list_new((size_t)subs(i), sizeof *p->sub[n])))
         return E_NOMEM;
-    for (int k = 0; k < i->nsub; k++)
-        if (!(p->sub[n][k] = prog_new(i->sub[k])))
+    for (int k = 0; k < subs(i); k++)
+        if (!(p->sub[n][k] = prog_new(op_reduces(i) ? reduce_chunk(i, &p->g->type[i->in[0]]) : i->sub[k])))
             return error_code();
     return 0;
 }
@@ -207,21 +210,56 @@ static int run_simple(Frame *f, const Ins *i)
     return err;
 }
 
-static int put_part(void *to, size_t at, const void *part, size_t n)
+/* What comes, and, where shards reduce, two chunks of it and what becomes of them. */
+typedef struct Traded {
+    const HostExec *exec;
+    const Prog *reduce;
+    Trade *trade;
+    Buf *whole, *dealt[2], *reduced[2];
+} Traded;
+
+static int put_part(void *x, Area area, size_t at, const void *part, size_t n)
 {
-    memcpy((char *)to + at, part, n);
+    const Traded *t = x;
+    memcpy((area == WHOLE ? t->whole : t->dealt[area - CHUNK_0])->p + at, part, n);
     return 0;
 }
 
-/* A collective that is left gives bytes to other shards and gets theirs. */
-static int run_exchange(Frame *f, const Ins *i)
+static int reduce_part(void *x, int turn)
 {
-    Swap swap = i->op == OP_all_gather ? SWAP_GATHER : i->op == OP_all_to_all ? SWAP_DEAL : SWAP_PERMUTE;
-    f->z[0] = buf_new(type_bytes(&f->prog->g->type[i->out]));
-    if (!f->z[0])
-        return E_NOMEM;
-    const Trade t = { .n = f->x[0]->bytes, .bytes = f->x[0]->p, .x = f->z[0]->p, .put = put_part };
-    return exchange(swap, op_axis_name(i), &t, i->nin > 1 ? (const int32_t *)(void *)f->x[1]->p : NULL);
+    Traded *t = x;
+    Buf *in[1] = { buf_keep(t->dealt[turn]) }, *out[1] = { NULL };
+    int err = run_graph(t->exec, t->reduce, in, out);
+    buf_drop(t->reduced[turn]);
+    t->reduced[turn] = err ? NULL : out[0];
+    if (!err)
+        t->trade->reduced[turn].bytes = out[0]->p;
+    return err;
+}
+
+static int reduced_now(void *x) { (void)x; return 0; }
+
+/* A collective that is left gives bytes to other shards and gets theirs. */
+static int run_exchange(Frame *f, const Ins *i, const Prog *reduce)
+{
+    Swap swap = i->op == OP_all_gather ? SWAP_GATHER :
+        i->op == OP_all_to_all         ? SWAP_DEAL :
+        op_reduces(i)                  ? SWAP_REDUCE :
+                                         SWAP_PERMUTE;
+    const Type *u = &f->prog->g->type[i->out];
+    Traded x = { f->exec, reduce, .whole = f->z[0] = buf_new(type_bytes(u)) };
+    Trade t = { .n = f->x[0]->bytes, .given.bytes = f->x[0]->p, .x = &x, .put = put_part };
+    int err = x.whole ? 0 : E_NOMEM;
+    x.trade = &t;
+    for (int k = 0; k < 2 && reduce; k++) {
+        t.chunks = (size_t)u->dim[1], t.reduce = reduce_part, t.reduced_now = reduced_now;
+        x.dealt[k] = buf_new(t.n / t.chunks);
+        err = x.dealt[k] ? err : E_NOMEM;
+    }
+    err = err ? err :
+                exchange(swap, op_axis_name(i), &t, i->nin > 1 ? (const int32_t *)(void *)f->x[1]->p : NULL);
+    bufs_drop(x.dealt, 2), bufs_drop(x.reduced, 2);
+    return err;
 }
 
 /* What only gives other names to the same bytes. */
@@ -244,7 +282,9 @@ static int run_ins(Frame *f, int n)
         memcpy(f->z, f->x, i->nout * sizeof *f->z);
     } else {
         err = device_fault(f->exec->exec.device, op_meets(i) ? "exchange" : "launch");
-        err = err ? err : op_meets(i) ? run_exchange(f, i) : run_simple(f, i);
+        err = err       ? err :
+            op_meets(i) ? run_exchange(f, i, op_reduces(i) ? f->prog->sub[n][0] : NULL) :
+                          run_simple(f, i);
         bufs_drop(f->x, i->nin);
     }
     for (int k = 0; k < i->nout; k++) {

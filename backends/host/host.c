@@ -78,6 +78,14 @@ static int host_read(Mem *m, size_t offset, void *p, size_t n)
     return err;
 }
 
+static int host_copy(Mem *to, Mem *from, const Strided *s)
+{
+    for (size_t k = 0; k < s->n; k++)
+        memcpy((char *)((HostMem *)to)->p + s->to + k * s->to_step,
+            (const char *)((HostMem *)from)->p + s->from + k * s->from_step, s->bytes);
+    return 0;
+}
+
 static int host_wait(Mem *m) { (void)m; return 0; }
 static bool host_ready(Mem *m) { (void)m; return true; }
 static const void *host_map(Mem *m) { return ((HostMem *)m)->p; }
@@ -245,9 +253,11 @@ const Backend host_backend = {
     .open = host_open,
     .close = host_close,
     .alloc = host_alloc,
+    .pin = host_alloc,
     .release = host_release,
     .write = host_write,
     .read = host_read,
+    .copy = host_copy,
     .wait = host_wait,
     .ready = host_ready,
     .map = host_map,

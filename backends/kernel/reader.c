@@ -27,6 +27,7 @@ static int alloc(Device *d, size_t n, Mem **m) { return host_backend.alloc(d, n,
 static void release(Mem *m) { host_backend.release(m); }
 static int put(Mem *m, size_t at, const void *p, size_t n) { return host_backend.write(m, at, p, n); }
 static int get(Mem *m, size_t at, void *p, size_t n) { return host_backend.read(m, at, p, n); }
+static int copied(Mem *to, Mem *from, const Strided *s) { return host_backend.copy(to, from, s); }
 static int wait_for(Mem *m)
 {
     (void)m;
@@ -119,9 +120,11 @@ const Backend kernel_backend = {
     .open = open_device,
     .close = close_device,
     .alloc = alloc,
+    .pin = alloc,
     .release = release,
     .write = put,
     .read = get,
+    .copy = copied,
     .wait = wait_for,
     .ready = ready,
     .map = map,

@@ -45,6 +45,7 @@ typedef struct Call {
     OclExec *e;
     OclQueue *queue;
     uint64_t first, last; /* the numbers of its commands; 0: none yet */
+    bool apart; /* what it moves goes by the device's queue for that */
 } Call;
 
 /* ---- building the program ---- */
@@ -303,10 +304,30 @@ static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
     return enqueued(c, e, now, k->name);
 }
 
+static cl_command_queue way_of(const Call *c)
+{
+    return c->apart ? ((OclDevice *)c->e->base.device)->moving : c->queue->cl;
+}
+
+/* Nobody else knows of this copy. */
+static int copy_now(Call *c, Spot from, Spot to, size_t bytes)
+{
+    cl_event now;
+    cl_int e =
+        ocl.clEnqueueCopyBuffer(way_of(c), from.buffer, to.buffer, from.at, to.at, bytes, 0, NULL, &now);
+    if (e == CL_SUCCESS) {
+        e = ocl.clWaitForEvents(1, &now);
+        ocl.clReleaseEvent(now);
+    }
+    return e == CL_SUCCESS ? 0 : ocl_fail((OclDevice *)c->e->base.device, e, "copying on the device");
+}
+
 static int copy(void *call, Spot from, Spot to, size_t bytes)
 {
     Call *c = call;
     cl_event now;
+    if (c->apart)
+        return copy_now(c, from, to, bytes);
     cl_int e =
         ocl.clEnqueueCopyBuffer(c->queue->cl, from.buffer, to.buffer, from.at, to.at, bytes, 0, NULL, &now);
     return enqueued(c, e, now, "copying on the device");
@@ -328,9 +349,8 @@ static int settle(void *call)
 static int fetch(void *call, Spot from, void *out, size_t bytes)
 {
     Call *c = call;
-    cl_int e =
-        ocl.clEnqueueReadBuffer(c->queue->cl, from.buffer, CL_TRUE, from.at, bytes, out, 0, NULL, NULL);
-    return e == CL_SUCCESS ? settle(call) :
+    cl_int e = ocl.clEnqueueReadBuffer(way_of(c), from.buffer, CL_TRUE, from.at, bytes, out, 0, NULL, NULL);
+    return e == CL_SUCCESS ? c->apart ? 0 : settle(call) :
                              ocl_fail((OclDevice *)c->e->base.device, e, "reading a condition");
 }
 
@@ -343,8 +363,22 @@ static const void *seen(void *call, Spot at)
 static int store(void *call, Spot to, const void *bytes, size_t n)
 {
     Call *c = call;
-    cl_int e = ocl.clEnqueueWriteBuffer(c->queue->cl, to.buffer, CL_TRUE, to.at, n, bytes, 0, NULL, NULL);
+    cl_int e = ocl.clEnqueueWriteBuffer(way_of(c), to.buffer, CL_TRUE, to.at, n, bytes, 0, NULL, NULL);
     return e == CL_SUCCESS ? 0 : ocl_fail((OclDevice *)c->e->base.device, e, "writing what shards exchange");
+}
+
+static int apart(void *call)
+{
+    Call *c = call;
+    cl_int e = ocl.clFlush(c->queue->cl);
+    c->apart = true;
+    return e == CL_SUCCESS ? 0 : ocl_fail((OclDevice *)c->e->base.device, e, "beginning a computation");
+}
+
+static int joined(void *call)
+{
+    ((Call *)call)->apart = false;
+    return settle(call);
 }
 
 static void away(void *call, bool is)
@@ -353,7 +387,7 @@ static void away(void *call, bool is)
     (is ? ocl_leave : ocl_enter)((OclDevice *)c->e->base.device, c->e->queue);
 }
 
-static const Replay steps = { launch, copy, fetch, store, settle, seen, away };
+static const Replay steps = { launch, copy, fetch, store, settle, apart, joined, seen, away };
 
 static Spot spot(Mem *m) { return (Spot){ ((OclMem *)m)->mem, 0 }; }
 

@@ -46,6 +46,8 @@ CODE(clEnqueueReadBuffer, (q, m, wait, at, n, to, nw, w, now), cl_command_queue 
     size_t at, size_t n, void *to, cl_uint nw, const cl_event *w, cl_event *now)
 CODE(clEnqueueWriteBuffer, (q, m, wait, at, n, from, nw, w, now), cl_command_queue q, cl_mem m, cl_bool wait,
     size_t at, size_t n, const void *from, cl_uint nw, const cl_event *w, cl_event *now)
+CODE(clEnqueueUnmapMemObject, (q, m, p, nw, w, now), cl_command_queue q, cl_mem m, void *p, cl_uint nw,
+    const cl_event *w, cl_event *now)
 CODE(clWaitForEvents, (n, e), cl_uint n, const cl_event *e)
 CODE(
     clGetEventInfo, (x, what, n, to, size), cl_event x, cl_event_info what, size_t n, void *to, size_t *size)
@@ -62,6 +64,8 @@ OBJECT(cl_command_queue, clCreateCommandQueue, (c, d, flags, e), cl_context c, c
 OBJECT(cl_mem, clCreateBuffer, (c, flags, n, p, e), cl_context c, cl_mem_flags flags, size_t n, void *p)
 OBJECT(cl_mem, clCreateSubBuffer, (m, flags, type, region, e), cl_mem m, cl_mem_flags flags,
     cl_buffer_create_type type, const void *region)
+OBJECT(void *, clEnqueueMapBuffer, (q, m, wait, flags, at, n, nw, w, now, e), cl_command_queue q, cl_mem m,
+    cl_bool wait, cl_map_flags flags, size_t at, size_t n, cl_uint nw, const cl_event *w, cl_event *now)
 OBJECT(cl_program, clCreateProgramWithSource, (c, n, s, sizes, e), cl_context c, cl_uint n, const char **s,
     const size_t *sizes)
 OBJECT(cl_program, clCreateProgramWithBinary, (c, n, d, sizes, b, status, e), cl_context c, cl_uint n,

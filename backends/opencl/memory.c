@@ -90,7 +90,10 @@ bool ocl_buffer(OclDevice *d, size_t bytes, cl_mem *whole, cl_mem *part)
 
 static void destroy(OclMem *m)
 {
-    __atomic_add_fetch(&((OclDevice *)m->base.device)->destroyed, 1, __ATOMIC_RELEASE);
+    OclDevice *d = (OclDevice *)m->base.device;
+    __atomic_add_fetch(&d->destroyed, 1, __ATOMIC_RELEASE);
+    if (m->host)
+        ocl.clEnqueueUnmapMemObject(d->queue[0].cl, m->whole, m->host, 0, NULL, NULL);
     if (m->mem)
         ocl.clReleaseMemObject(m->mem);
     if (m->whole)
@@ -100,7 +103,7 @@ static void destroy(OclMem *m)
 
 void ocl_pool_empty(OclDevice *d)
 {
-    for (Mem *m; (m = pool_take(&d->pool, 0)) != NULL;)
+    for (Mem *m; (m = pool_take(&d->pool, 0)) != NULL || (m = pool_take(&d->pinned, 0)) != NULL;)
         destroy((OclMem *)m);
 }
 
@@ -127,9 +130,45 @@ int ocl_alloc(Device *dev, size_t bytes, Mem **out)
     return 0;
 }
 
+static cl_int pinned_new(OclDevice *d, OclMem *m)
+{
+    cl_int e = CL_SUCCESS;
+    m->whole = ocl.clCreateBuffer(
+        d->context, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR, m->base.capacity, NULL, &e);
+    if (e == CL_SUCCESS)
+        m->host = ocl.clEnqueueMapBuffer(d->queue[0].cl, m->whole, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0,
+            m->base.capacity, 0, NULL, NULL, &e);
+    return e;
+}
+
+/* Drivers copy from and to what they have allocated for the host, and mapped, without a copy of their
+ * own. */
+int ocl_pin(Device *dev, size_t bytes, Mem **out)
+{
+    OclDevice *d = (OclDevice *)dev;
+    size_t capacity = pool_class(bytes);
+    OclMem *m = (OclMem *)pool_take(&d->pinned, capacity);
+    if (!m) {
+        if ((m = calloc(1, sizeof *m)) == NULL)
+            return error_set(E_NOMEM, "no memory for %zu bytes that devices exchange", bytes);
+        m->base.device = dev, m->base.capacity = capacity;
+        cl_int e = pinned_new(d, m);
+        if (e != CL_SUCCESS) {
+            destroy(m);
+            return ocl_fail(d, e, "pinned memory");
+        }
+    }
+    m->base.refs = 1;
+    m->base.bytes = bytes;
+    *out = &m->base;
+    return 0;
+}
+
 void ocl_release(Mem *mem)
 {
-    for (Mem *m = pool_give(&((OclDevice *)mem->device)->pool, mem), *next; m; m = next) {
+    OclDevice *d = (OclDevice *)mem->device;
+    Pool *pool = ((OclMem *)mem)->host ? &d->pinned : &d->pool;
+    for (Mem *m = pool_give(pool, mem), *next; m; m = next) {
         next = m->next;
         /* the driver keeps it until commands that use it are finished */
         destroy((OclMem *)m);
@@ -211,4 +250,32 @@ int ocl_read(Mem *mem, size_t offset, void *out, size_t n)
     cl_int e = ocl.clEnqueueReadBuffer(d->queue[queue].cl, m->mem, CL_TRUE, offset, n, out, 0, NULL, NULL);
     ocl_leave(d, queue);
     return e == CL_SUCCESS ? 0 : ocl_fail(d, e, "reading an array from the device");
+}
+
+/* A command for each piece: PoCL 3.1 ends the process in clEnqueueCopyBufferRect between two devices. */
+static cl_int copy_strided(cl_command_queue q, OclMem *to, OclMem *from, const Strided *s)
+{
+    cl_int e = CL_SUCCESS;
+    for (size_t k = 0; k < s->n && e == CL_SUCCESS; k++) {
+        cl_event done;
+        e = ocl.clEnqueueCopyBuffer(q, from->mem, to->mem, s->from + k * s->from_step,
+            s->to + k * s->to_step, s->bytes, 0, NULL, &done);
+        if (e == CL_SUCCESS) {
+            e = k + 1 < s->n ? CL_SUCCESS : ocl.clWaitForEvents(1, &done);
+            ocl.clReleaseEvent(done);
+        }
+    }
+    return e;
+}
+
+int ocl_copy(Mem *to, Mem *from, const Strided *s)
+{
+    OclDevice *d = (OclDevice *)to->device;
+    int queue = d->nqueue - 1;
+    if (ocl_mem_reads((OclMem *)from, NO_QUEUE) || ocl_mem_writes((OclMem *)to, NO_QUEUE))
+        return error_code();
+    ocl_enter(d, queue);
+    cl_int e = copy_strided(d->queue[queue].cl, (OclMem *)to, (OclMem *)from, s);
+    ocl_leave(d, queue);
+    return e == CL_SUCCESS ? 0 : ocl_fail(d, e, "copying from device to device");
 }

@@ -358,6 +358,8 @@ static void close_device(Device *dev)
     ocl_pool_empty(d);
     for (int q = 0; q < d->nqueue; q++)
         ocl_queue_close(&d->queue[q]);
+    if (d->moving)
+        ocl.clReleaseCommandQueue(d->moving);
     leave_context(d->context);
     pthread_mutex_destroy(&d->quick), pthread_mutex_destroy(&d->code);
     free(d);
@@ -369,6 +371,7 @@ static int open_context(OclDevice *d, cl_platform_id platform)
     if (e != CL_SUCCESS)
         return ocl_fail(d, e, "asking for its limits");
     pool_new(&d->pool, d->base.info.memory);
+    pool_new(&d->pinned, d->base.info.memory / 16);
     d->context = context_of(platform, &e);
     if (e != CL_SUCCESS)
         return ocl_fail(d, e, "a context");
@@ -376,7 +379,8 @@ static int open_context(OclDevice *d, cl_platform_id platform)
     int code = 0;
     for (int q = 0; q < d->nqueue && !code; q++)
         code = ocl_queue_open(d, q);
-    return code;
+    d->moving = code ? NULL : ocl.clCreateCommandQueue(d->context, d->id[0], 0, &e);
+    return code || e == CL_SUCCESS ? code : ocl_fail(d, e, "a command queue");
 }
 
 static Device *open_device(int index)
@@ -395,8 +399,8 @@ static Device *open_device(int index)
     return NULL;
 }
 
-/* No view without a copy: what a kernel reads past an end belongs to the driver's allocation. */
-static const void *no_map(Mem *m) { (void)m; return NULL; }
+/* Of arrays no view without a copy: what a kernel reads past an end belongs to the driver's allocation. */
+static const void *map(Mem *m) { return ((OclMem *)m)->host; }
 
 const Backend opencl_backend = {
     .kind = "opencl",
@@ -407,12 +411,14 @@ const Backend opencl_backend = {
     .open = open_device,
     .close = close_device,
     .alloc = ocl_alloc,
+    .pin = ocl_pin,
     .release = ocl_release,
     .write = ocl_write,
     .read = ocl_read,
+    .copy = ocl_copy,
     .wait = ocl_wait,
     .ready = ocl_ready,
-    .map = no_map,
+    .map = map,
     .build = ocl_build,
     .begin = ocl_begin,
     .again = ocl_again,

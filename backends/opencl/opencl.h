@@ -13,16 +13,15 @@
 #include "opencl_c.h"
 
 #define CL_FUNCTIONS(X) \
-    X(clGetPlatformIDs) \
-    X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext) X(clReleaseContext) \
-        X(clCreateCommandQueue) X(clReleaseCommandQueue) X(clCreateBuffer) X(clCreateSubBuffer) \
-            X(clReleaseMemObject) X(clSetMemObjectDestructorCallback) X(clCreateProgramWithSource) \
-                X(clCreateProgramWithBinary) X(clBuildProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo) \
-                    X(clReleaseProgram) X(clCreateKernel) X(clReleaseKernel) X(clSetKernelArg) \
-                        X(clEnqueueNDRangeKernel) X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) \
-                            X(clEnqueueCopyBuffer) X(clWaitForEvents) X(clGetEventInfo) X(clRetainEvent) \
-                                X(clReleaseEvent) X(clFlush) X(clGetCommandQueueInfo) X(clCreateUserEvent) \
-                                    X(clSetUserEventStatus)
+    X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext) \
+    X(clReleaseContext) X(clCreateCommandQueue) X(clReleaseCommandQueue) X(clCreateBuffer) \
+    X(clCreateSubBuffer) X(clReleaseMemObject) X(clSetMemObjectDestructorCallback) \
+    X(clCreateProgramWithSource) X(clCreateProgramWithBinary) X(clBuildProgram) \
+    X(clGetProgramBuildInfo) X(clGetProgramInfo) X(clReleaseProgram) X(clCreateKernel) \
+    X(clReleaseKernel) X(clSetKernelArg) X(clEnqueueNDRangeKernel) X(clEnqueueReadBuffer) \
+    X(clEnqueueWriteBuffer) X(clEnqueueCopyBuffer) X(clEnqueueMapBuffer) X(clEnqueueUnmapMemObject) \
+    X(clWaitForEvents) X(clGetEventInfo) X(clRetainEvent) X(clReleaseEvent) X(clFlush) \
+    X(clGetCommandQueueInfo) X(clCreateUserEvent) X(clSetUserEventStatus)
 typedef struct ClApi {
 #define X(f) __typeof__(&f) f;
     CL_FUNCTIONS(X)
@@ -56,6 +55,7 @@ typedef struct OclDevice {
     cl_context context;
     cl_device_id id[QUEUES];
     OclQueue queue[QUEUES];
+    cl_command_queue moving;                    /* of bytes, while queue 0 computes: all are waited for */
     int nqueue;
     unsigned units;                             /* processors of queue 0 */
     size_t align;                               /* of sub-buffers, bytes */
@@ -65,7 +65,7 @@ typedef struct OclDevice {
     bool exact_division;
     /* one thread at a time on the quick queue: it runs commands in its caller */
     pthread_mutex_t quick;
-    Pool pool;
+    Pool pool, pinned;
     unsigned destroyed;                         /* memories so far: their handles may come again */
     /* what a compiled program depends on: model, driver, processor features */
     char key[512];
@@ -81,6 +81,7 @@ typedef struct OclDevice {
 typedef struct OclMem {
     Mem base;
     cl_mem whole, mem;
+    void *host;                                 /* where pinned memory is mapped; NULL: of others */
     /* by queue: the command that ends what computes it; 0: none */
     _Atomic uint64_t written[QUEUES];
     _Atomic uint64_t used[QUEUES];              /* the last command that uses it */
@@ -109,9 +110,11 @@ cl_mem ocl_memory(OclDevice *, size_t bytes, cl_int *);        /* a buffer of th
 /* with slack; false after an error */
 bool ocl_buffer(OclDevice *, size_t bytes, cl_mem *whole, cl_mem *part);
 int ocl_alloc(Device *, size_t, Mem **);
+int ocl_pin(Device *, size_t, Mem **);
 void ocl_release(Mem *);
 int ocl_write(Mem *, size_t, const void *, size_t);
 int ocl_read(Mem *, size_t, void *, size_t);
+int ocl_copy(Mem *, Mem *, const Strided *);
 int ocl_wait(Mem *);
 bool ocl_ready(Mem *);
 bool ocl_no_memory(cl_int);                     /* is this what the driver says where there is too little? */

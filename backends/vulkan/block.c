@@ -208,6 +208,19 @@ bool vk_piece(VkDev *d, size_t bytes, bool host, VkPiece *p)
     return false;
 }
 
+bool vk_pinned(VkDev *d, const void *bytes, VkBuffer *buffer, size_t *at)
+{
+    const uintptr_t p = (uintptr_t)bytes;
+    pthread_mutex_lock(&d->block_lock);
+    const VkBlock *b = d->block[true];
+    while (b && !(p >= (uintptr_t)b->host && p - (uintptr_t)b->host < b->size))
+        b = b->next;
+    if (b)
+        *buffer = b->buffer, *at = p - (uintptr_t)b->host;
+    pthread_mutex_unlock(&d->block_lock);
+    return b;
+}
+
 /* The place becomes a hole, and one with the holes beside it. Without memory for a hole it is lost until the
  * block is empty. */
 static void give_back(VkBlock *b, size_t at, size_t n)

@@ -26,6 +26,7 @@ typedef struct VkExec {
     VkPiece **owned; int nowned, owned_cap;     /* everything to release */
     VkPiece *arena, *table; size_t used;
     VkStream stream;
+    bool apart;                                 /* its commands run, and what moves goes beside them */
     pthread_mutex_t lock;
 } VkExec;
 
@@ -159,12 +160,12 @@ int vk_code(Exec *exec, Text *t)
 
 /* ---- running ---- */
 
-static int flush(VkExec *x)
+static int waited(VkExec *x)
 {
     VkDev *d = device_of(x);
     volatile uint32_t *cut = (volatile uint32_t *)(void *)x->table->host;
     x->used = HEAD;
-    int e = vk_stream_run(d, &x->stream);
+    int e = vk_stream_wait(d, &x->stream);
     bool ended = *cut;
     *cut = 0;
     if (e || !ended)
@@ -173,6 +174,12 @@ static int flush(VkExec *x)
         "%s: the driver ends loops after %d turns, and a kernel has more of them; choose "
         "another device",
         d->base.info.name, d->caps.loop_limit);
+}
+
+static int flush(VkExec *x)
+{
+    int e = vk_stream_start(device_of(x), &x->stream);
+    return e ? e : waited(x);
 }
 
 /* The addresses of a launch's parameters: where in the table they lie. 0 after an error. */
@@ -240,6 +247,8 @@ static int copy(void *exec, Spot from, Spot to, size_t bytes)
     VkExec *x = exec;
     VkDev *d = device_of(x);
     const VkPiece *a = from.buffer, *b = to.buffer;
+    if (x->apart)
+        return vk_piece_copy(d, b, a, &(Strided){ .from = from.at, .to = to.at, .bytes = bytes, .n = 1 });
     VkCommandBuffer c = vk_stream_open(d, &x->stream);
     if (!c)
         return error_code();
@@ -252,11 +261,26 @@ static int copy(void *exec, Spot from, Spot to, size_t bytes)
 static int fetch(void *exec, Spot from, void *out, size_t bytes)
 {
     VkExec *x = exec;
-    int e = flush(x);
+    int e = x->apart ? 0 : flush(x);
     return e ? e : vk_piece_read(device_of(x), from.buffer, from.at, out, bytes);
 }
 
 static int settle(void *exec) { return flush(exec); }
+
+static int apart(void *exec)
+{
+    VkExec *x = exec;
+    int e = vk_stream_start(device_of(x), &x->stream);
+    x->apart = !e;
+    return e;
+}
+
+static int joined(void *exec)
+{
+    VkExec *x = exec;
+    x->apart = false;
+    return waited(x);
+}
 
 static const void *seen(void *exec, Spot s)
 {
@@ -274,7 +298,7 @@ static int store(void *exec, Spot to, const void *bytes, size_t n)
 
 static void away(void *exec, bool is) { (void)exec, (void)is; }
 
-static const Replay steps = { launch, copy, fetch, store, settle, seen, away };
+static const Replay steps = { launch, copy, fetch, store, settle, apart, joined, seen, away };
 
 static Spot spot(Mem *m) { return (Spot){ &((VkMem *)m)->piece, 0 }; }
 

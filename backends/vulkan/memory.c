@@ -23,31 +23,58 @@ static bool staging(VkDev *d)                   /* with the lock held */
     return d->staging_size && (d->stream.pool || vk_stream_new(d, &d->stream));
 }
 
-/* One part, through the staging buffer. */
-static int through(VkDev *d, VkPiece *p, size_t at, size_t n, bool write)
+/* Bytes from buffer to buffer, of which one is the piece's. */
+static int through(VkDev *d, VkPiece *p, size_t at, VkBuffer other, size_t place, size_t n, bool write)
 {
     VkCommandBuffer c = vk_stream_open(d, &d->stream);
     if (!c)
         return error_code();
-    const VkPiece *from = write ? &d->staging : p, *to = write ? p : &d->staging;
-    const VkBufferCopy r = { from->at + (write ? 0 : at), to->at + (write ? at : 0), n };
-    d->f.CmdCopyBuffer(c, from->buffer, to->buffer, 1, &r);
+    const VkBufferCopy r = { write ? place : p->at + at, write ? p->at + at : place, n };
+    d->f.CmdCopyBuffer(c, write ? other : p->buffer, write ? p->buffer : other, 1, &r);
     vk_barrier(d, c);
     return vk_stream_run(d, &d->stream);
 }
 
-static int staged(VkDev *d, VkPiece *p, size_t at, unsigned char *out, const unsigned char *in, size_t n)
+static int in_parts(VkDev *d, VkPiece *p, size_t at, unsigned char *out, const unsigned char *in, size_t n)
 {
-    pthread_mutex_lock(&d->lock);
-    int e = staging(d) ? 0 : (int)error_code();
+    int e = 0;
     for (size_t done = 0, k; done < n && !e; done += k) {
         k = n - done < STAGING ? n - done : STAGING;
         if (in)
             memcpy(d->staging.host, in + done, k);
-        e = through(d, p, at + done, k, in != NULL);
+        e = through(d, p, at + done, d->staging.buffer, d->staging.at, k, in != NULL);
         if (out && !e)
             memcpy(out + done, d->staging.host, k);
     }
+    return e;
+}
+
+/* What is pinned for the device needs no staging buffer. */
+static int staged(VkDev *d, VkPiece *p, size_t at, unsigned char *out, const unsigned char *in, size_t n)
+{
+    VkBuffer pinned;
+    size_t place;
+    bool whole = vk_pinned(d, in ? in : out, &pinned, &place);
+    pthread_mutex_lock(&d->lock);
+    int e = staging(d) ? 0 : (int)error_code();
+    e = e ? e : whole ? through(d, p, at, pinned, place, n, in) : in_parts(d, p, at, out, in, n);
+    pthread_mutex_unlock(&d->lock);
+    return e;
+}
+
+/* Inside of the device's own memory. */
+static int copied(VkDev *d, const VkPiece *to, const VkPiece *from, const Strided *s)
+{
+    pthread_mutex_lock(&d->lock);
+    VkCommandBuffer c = staging(d) ? vk_stream_open(d, &d->stream) : NULL;
+    for (size_t k = 0; c && k < s->n; k++) {
+        const VkBufferCopy r = { from->at + s->from + k * s->from_step, to->at + s->to + k * s->to_step,
+            s->bytes };
+        d->f.CmdCopyBuffer(c, from->buffer, to->buffer, 1, &r);
+    }
+    if (c)
+        vk_barrier(d, c);
+    int e = c ? vk_stream_run(d, &d->stream) : (int)error_code();
     pthread_mutex_unlock(&d->lock);
     return e;
 }
@@ -78,6 +105,22 @@ int vk_piece_read(VkDev *d, VkPiece *p, size_t at, void *out, size_t n)
 
 /* ==================== arrays */
 
+int vk_copy(Mem *to, Mem *from, const Strided *s)
+{
+    return vk_piece_copy((VkDev *)to->device, &((VkMem *)to)->piece, &((VkMem *)from)->piece, s);
+}
+
+int vk_piece_copy(VkDev *d, const VkPiece *b, const VkPiece *a, const Strided *s)
+{
+    if (vk_lost(d))
+        return error_code();
+    if (!a->host || !b->host)
+        return copied(d, b, a, s);
+    for (size_t k = 0; k < s->n; k++)
+        memcpy(b->host + s->to + k * s->to_step, a->host + s->from + k * s->from_step, s->bytes);
+    return 0;
+}
+
 static void destroy(VkDev *d, VkMem *m)
 {
     vk_piece_drop(d, &m->piece);
@@ -86,21 +129,22 @@ static void destroy(VkDev *d, VkMem *m)
 
 void vk_pool_empty(VkDev *d)
 {
-    for (Mem *m; (m = pool_take(&d->pool, 0)) != NULL;)
+    for (Mem *m; (m = pool_take(&d->pool, 0)) != NULL || (m = pool_take(&d->pinned, 0)) != NULL;)
         destroy(d, (VkMem *)m);
 }
 
-int vk_alloc(Device *dev, size_t bytes, Mem **out)
+static int allocated(Device *dev, size_t bytes, bool pinned, Mem **out)
 {
     VkDev *d = (VkDev *)dev;
     size_t capacity = pool_class(bytes);
-    VkMem *m = vk_lost(d) ? NULL : (VkMem *)pool_take(&d->pool, capacity);
+    VkMem *m = vk_lost(d) ? NULL : (VkMem *)pool_take(pinned ? &d->pinned : &d->pool, capacity);
     if (!m) {
         if ((m = calloc(1, sizeof *m)) == NULL)
             return error_set(E_NOMEM, "no memory for an array of %zu bytes", bytes);
         m->base.device = dev;
         m->base.capacity = capacity;
-        if (!vk_piece(d, capacity, false, &m->piece)) {
+        m->pinned = pinned;
+        if (!vk_piece(d, capacity, pinned, &m->piece)) {
             free(m);
             return error_code();
         }
@@ -111,10 +155,14 @@ int vk_alloc(Device *dev, size_t bytes, Mem **out)
     return 0;
 }
 
+int vk_alloc(Device *d, size_t bytes, Mem **out) { return allocated(d, bytes, false, out); }
+int vk_pin(Device *d, size_t bytes, Mem **out) { return allocated(d, bytes, true, out); }
+
 void vk_release(Mem *mem)
 {
     VkDev *d = (VkDev *)mem->device;
-    for (Mem *m = pool_give(&d->pool, mem), *next; m; m = next) {
+    Pool *pool = ((VkMem *)mem)->pinned ? &d->pinned : &d->pool;
+    for (Mem *m = pool_give(pool, mem), *next; m; m = next) {
         next = m->next;
         destroy(d, (VkMem *)m);
     }

@@ -69,7 +69,7 @@ static void settle(VkDev *d)
 
 /* The fence is reset before it is used: one that is still signalled would end the next wait before its work
  * is done. */
-int vk_stream_run(VkDev *d, VkStream *s)
+int vk_stream_start(VkDev *d, VkStream *s)
 {
     if (!s->open)
         return 0;
@@ -84,14 +84,28 @@ int vk_stream_run(VkDev *d, VkStream *s)
         e = VK_DO(d, QueueSubmit, d->queue, 1, &i, s->fence);
         pthread_mutex_unlock(&d->queue_lock);
     }
-    if (e)
-        return vk_fail(e, "starting work on the device");
+    s->runs = !e;
+    return e ? vk_fail(e, "starting work on the device") : 0;
+}
+
+int vk_stream_wait(VkDev *d, VkStream *s)
+{
+    VkResult e = VK_SUCCESS;
+    if (!s->runs)
+        return 0;
+    s->runs = false;
     do
         e = VK_DO(d, WaitForFences, d->device, 1, &s->fence, VK_TRUE, UINT64_MAX);
     while (e == VK_TIMEOUT);
     if (e)
         settle(d);
     return e ? vk_fail(e, "a computation failed on the device") : 0;
+}
+
+int vk_stream_run(VkDev *d, VkStream *s)
+{
+    int e = vk_stream_start(d, s);
+    return e ? e : vk_stream_wait(d, s);
 }
 
 void vk_barrier(VkDev *d, VkCommandBuffer c)

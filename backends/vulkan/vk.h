@@ -73,7 +73,10 @@ typedef struct VkPiece {
 } VkPiece;
 
 /* Commands are recorded, submitted and waited for. One owner at a time. */
-typedef struct VkStream { VkCommandPool pool; VkCommandBuffer buffer; VkFence fence; bool open; } VkStream;
+typedef struct VkStream {
+    VkCommandPool pool; VkCommandBuffer buffer; VkFence fence;
+    bool open, runs;                            /* recorded into; submitted and not waited for */
+} VkStream;
 
 /* Which driver of which device: what it compiled is for no other. */
 typedef struct VkMaker { uint32_t vendor, device, driver; uint8_t uuid[VK_UUID_SIZE]; } VkMaker;
@@ -106,7 +109,7 @@ typedef struct VkDev {
     /* of its own memory; of what the host sees. The size of the next */
     VkBlock *block[2]; size_t block_size[2];
     _Atomic bool lost;                          /* nobody knows what it is doing: it is not used any more */
-    Pool pool;
+    Pool pool, pinned;
     VkStream stream;
     VkPiece staging; size_t staging_size;
 } VkDev;
@@ -114,6 +117,7 @@ typedef struct VkDev {
 struct VkMem {
     Mem base;
     VkPiece piece;
+    bool pinned;
 };
 
 /* vulkan.c */
@@ -124,24 +128,32 @@ bool vk_lost(const VkDev *);                    /* and if so, records an error *
 /* with slack; host: mapped memory. false after an error */
 bool vk_piece(VkDev *, size_t bytes, bool host, VkPiece *);
 void vk_piece_drop(VkDev *, VkPiece *);
+/* Do these bytes lie in memory that is pinned for it? Where its commands find them. */
+bool vk_pinned(VkDev *, const void *bytes, VkBuffer *, size_t *at);
 void vk_blocks_drop(VkDev *);                   /* those that are empty */
 /* all, of a device that is lost: the driver keeps its memory */
 void vk_blocks_forget(VkDev *);
 
 /* memory.c */
 int vk_alloc(Device *, size_t, Mem **);
+int vk_pin(Device *, size_t, Mem **);
 void vk_release(Mem *);
 int vk_write(Mem *, size_t, const void *, size_t);
 int vk_read(Mem *, size_t, void *, size_t);
+int vk_copy(Mem *, Mem *, const Strided *);
 int vk_piece_write(VkDev *, VkPiece *, size_t, const void *, size_t);   /* the piece must not be in use */
 int vk_piece_read(VkDev *, VkPiece *, size_t, void *, size_t);
+int vk_piece_copy(VkDev *, const VkPiece *to, const VkPiece *from, const Strided *);
 void vk_pool_empty(VkDev *);
 
 /* pipeline.c */
 bool vk_stream_new(VkDev *, VkStream *);
 void vk_stream_drop(VkDev *, VkStream *);
 VkCommandBuffer vk_stream_open(VkDev *, VkStream *);    /* what to record into; NULL after an error */
-int vk_stream_run(VkDev *, VkStream *);         /* submits and waits; nothing where nothing is recorded */
+/* submits; nothing where nothing is recorded. Until it is waited for nobody records */
+int vk_stream_start(VkDev *, VkStream *);
+int vk_stream_wait(VkDev *, VkStream *);        /* for what was submitted, if anything */
+int vk_stream_run(VkDev *, VkStream *);         /* both */
 void vk_barrier(VkDev *, VkCommandBuffer);      /* what comes sees what went before */
 /* NULL after an error. kept may have no cache */
 VkPipeline vk_pipeline(VkDev *, const VkKept *, const char *name, const uint32_t *words, size_t n);

@@ -319,6 +319,7 @@ static void describe(VkDev *d, const Features *x)
     i->has_f16 = x->v12.shaderFloat16;
     memcpy(d->groups, p.properties.limits.maxComputeWorkGroupCount, sizeof d->groups);
     pool_new(&d->pool, i->memory);
+    pool_new(&d->pinned, i->memory / 16);
     *c = (SpirvCaps){ .i64 = i->has_i64, .f64 = i->has_f64, .byte_storage = x->v12.storageBuffer8BitAccess,
         .short_storage = x->v11.storageBuffer16BitAccess,
         .bytes = x->v12.shaderInt8, .shorts = x->all.features.shaderInt16, .group = i->is_cpu ? 8 : 64 };
@@ -469,9 +470,9 @@ static Device *open_device(int index)
 
 static int wait_(Mem *m) { (void)m; return 0; }                 /* calls finish before they return */
 static bool ready(Mem *m) { (void)m; return true; }
-/* No view without a copy: what a kernel reads past an end belongs to the allocation, which goes back to the
- * pool. */
-static const void *no_map(Mem *m) { (void)m; return NULL; }
+/* Of arrays no view without a copy: what a kernel reads past an end belongs to the allocation, which goes
+ * back to the pool. */
+static const void *map(Mem *m) { return ((VkMem *)m)->pinned ? ((VkMem *)m)->piece.host : NULL; }
 
 #define X(f) "vk" #f,
 const char *const vk_calls[] = { VK_FALLIBLE(X) NULL };
@@ -486,12 +487,14 @@ const Backend vulkan_backend = {
     .open = open_device,
     .close = close_device,
     .alloc = vk_alloc,
+    .pin = vk_pin,
     .release = vk_release,
     .write = vk_write,
     .read = vk_read,
+    .copy = vk_copy,
     .wait = wait_,
     .ready = ready,
-    .map = no_map,
+    .map = map,
     .build = vk_build,
     .run = vk_run,
     .drop = vk_drop,

@@ -5,9 +5,10 @@
  * Attributes `name size`: the axis, an interned string, and how many lanes it has; each value is what one
  * lane has. Where vmap takes that axis (the lane of Axis has this name) the lanes are axis 0 of a stacked
  * operand, and a collective is an ordinary op over axis 0, or a view: nothing is left of it. Over other axes
- * it batches as any op does. So no collective is ever scheduled; one that is left is over an axis that is
- * not there. Derivatives are JAX's: psum transposes to psum, all_gather to psum_scatter and back, all_to_all
- * and ppermute to themselves backwards. The lanes that hold the largest share the derivative of pmax.
+ * it batches as any op does. So no collective of lanes is ever scheduled; one that is left is over an axis
+ * that is not there, or an exchange of shards. Derivatives are JAX's: psum transposes to psum, all_gather
+ * to psum_scatter and back, all_to_all and ppermute to themselves backwards. The lanes that hold the
+ * largest share the derivative of pmax.
  */
 #include "ops.h"
 
@@ -339,27 +340,51 @@ static Ref reduced(Op op, Ref x)
     return op == OP_psum ? Sum(x, first) : Reduce(op == OP_pmax ? OP_reduce_max : OP_reduce_min, x, first);
 }
 
-/* Each shard reduces a part, in the order of the shards as everywhere, and all get the same bits of it. */
-static Ref reduced_in_parts(Op op, const Meet *m, Ref x, int *exchanges)
+/* bytes that come to a shard before it reduces them, while the next come */
+enum { CHUNK = 512 << 10 };
+
+/* Each shard reduces a part, in the order of the shards as everywhere, and all get the same bits of it: in
+ * one exchange of x as [shards, chunks, length], or, between ranks, in one that deals the parts out and one
+ * that gathers them. */
+static Ref reduced_in_parts(Op op, const Meet *m, ReduceWay way, Ref x, int *exchanges)
 {
     Type t = *typ(x);
-    int64_t size = type_size(&t), part = (size + m->size - 1) / m->size;
-    Ints none = { 1, { 0 } }, more = { 1, { m->size * part - size } };
+    int64_t size = type_size(&t), chunks = way == REDUCE_IN_STEPS ? 1 : (int64_t)type_bytes(&t) / CHUNK + 1;
+    int64_t len = (size + m->size * chunks - 1) / (m->size * chunks), all = m->size * chunks * len;
+    Ints none = { 1, { 0 } }, more = { 1, { all - size } };
     x = Reshape(x, (Ints){ 1, { size } });
     if (more.v[0])
         x = Pad(x, Const((Dtype)t.dt, 0), none, more, none);
-    x = dealt(*m, Reshape(x, (Ints){ 2, { m->size, part } }), exchanges);
-    x = gathered(*m, reduced(op, x), exchanges);
-    return Reshape(SliceAxis(Reshape(x, (Ints){ 1, { m->size * part } }), 0, 0, size), type_shape(&t));
+    if (way == REDUCE_IN_STEPS) {
+        x = dealt(*m, Reshape(x, (Ints){ 2, { m->size, len } }), exchanges);
+        x = gathered(*m, reduced(op, x), exchanges);
+    } else {
+        x = Reshape(x, (Ints){ 3, { m->size, chunks, len } });
+        x = Collective(op, exchange_name(m, exchanges), m->size, 0, 0, x);
+    }
+    return Reshape(SliceAxis(Reshape(x, (Ints){ 1, { all } }), 0, 0, size), type_shape(&t));
 }
 
-Ref reduced_over(Op op, const char *name, int64_t size, bool parts, Ref x, int *exchanges)
+Ref reduced_over(Op op, const char *name, int64_t size, ReduceWay way, Ref x, int *exchanges)
 {
     const Meet m = { .name = name, .size = size };
-    return parts ? reduced_in_parts(op, &m, x, exchanges) : reduced(op, gathered(m, x, exchanges));
+    return way == REDUCE_WHOLE ? reduced(op, gathered(m, x, exchanges)) :
+                                 reduced_in_parts(op, &m, way, x, exchanges);
 }
 
-Ref collective_exchanged(const Ins *i, const Ref *x, Ref index, int64_t direct, int *exchanges)
+bool op_reduces(const Ins *i) { return i->op == OP_psum || i->op == OP_pmax || i->op == OP_pmin; }
+
+Graph *reduce_chunk(const Ins *i, const Type *x)
+{
+    Graph *g = graph_begin(graph_new());
+    const Type t = type_of((Dtype)x->dt, 2, (const int64_t[]){ x->dim[0], x->dim[2] });
+    const Ref out = reduced((Op)i->op, graph_input(t, 0));
+    graph_outputs(&out, 1);
+    graph_end();
+    return graph_dce(g);
+}
+
+Ref collective_exchanged(const Ins *i, const Ref *x, Ref index, Together how, int *exchanges)
 {
     Meet m = meet_of(i);
     size_t all = i->op == OP_axis_index ? 0 : type_bytes(typ(x[0])) * (size_t)m.size;
@@ -377,7 +402,11 @@ Ref collective_exchanged(const Ins *i, const Ref *x, Ref index, int64_t direct, 
     default:
         if (!all)
             return x[0];
-        return reduced_over((Op)i->op, m.name, m.size, (int64_t)all > direct, x[0], exchanges);
+        return reduced_over((Op)i->op, m.name, m.size,
+            (int64_t)all <= how.direct ? REDUCE_WHOLE :
+                how.steps              ? REDUCE_IN_STEPS :
+                                         REDUCE_IN_PARTS,
+            x[0], exchanges);
     }
 }
 

@@ -27,6 +27,14 @@ Step *plan_step(Plan *p, StepKind kind)
     return &p->step[p->nstep - 1];
 }
 
+int step_pongs(const Step *s)
+{
+    return s->kind == S_LOOP                ? 2 * s->ncarry :
+        s->kind == S_WHILE                  ? 2 * s->ncarry + 1 :
+        s->kind == S_EXCHANGE && s->nbody ? 4 :
+                                              0;
+}
+
 /* ==================== the arena */
 
 /* Something that needs room while steps first .. last run: a slot, or the temporaries of a step's bodies. */
@@ -89,8 +97,7 @@ static void layout(Plan *p)
             touch(&all[st->in[k]], s);
         for (int k = 0; k < st->nout; k++)
             touch(&all[st->out[k]], s);
-        int npong = st->kind == S_LOOP ? 2 * st->ncarry : st->kind == S_WHILE ? 2 * st->ncarry + 1 : 0;
-        for (int k = 0; k < npong; k++)
+        for (int k = 0; k < step_pongs(st); k++)
             touch(&all[st->pong[k]], s);
     }
     for (int k = 0; k < p->nslot; k++)          /* room for temporaries that anything touches */
@@ -155,8 +162,9 @@ void plan_count(Plan *p)
             most = body->work > most ? body->work : most;
             launches += body->launches;
         }
-        p->launches += launches * (st->kind == S_LOOP ? (double)st->trip : st->kind == S_WHILE ? TURNS : 1);
-        p->work += st->kind == S_LOOP ? most * (double)st->trip : st->kind == S_WHILE ? sum * TURNS : most;
+        bool turns = st->kind == S_LOOP || st->kind == S_EXCHANGE;
+        p->launches += launches * (turns ? (double)st->trip : st->kind == S_WHILE ? TURNS : 1);
+        p->work += turns ? most * (double)st->trip : st->kind == S_WHILE ? sum * TURNS : most;
     }
 }
 

@@ -30,13 +30,16 @@ typedef enum StepKind {
     /* body[index], clamped. The host reads the index from slot in[0] */
     S_BRANCH,
     S_COPY,                                     /* slot in[0] -> slot out[0] */
-    /* with other shards: in[0] -> out[0]; in[1], of a permutation: the senders, i32 */
+    /* with other shards: in[0] -> out[0]; in[1], of a permutation: the senders, i32. Where they reduce:
+     * body[0] of each of `trip` chunks, [shards, length] -> [length], in pong: two for what comes, two for
+     * what it gives */
     S_EXCHANGE,
     S_HOST                                      /* host, on copies of the slots in, into slots out */
 } StepKind;
 
-/* What shards give one another: each all it has; each a row of what it has to each; one to one. */
-typedef enum Swap { SWAP_GATHER, SWAP_DEAL, SWAP_PERMUTE } Swap;
+/* What shards give one another: each all it has; each a row of what it has to each; one to one; each a row
+ * to each, which reduces what it gets, and all get all of that. */
+typedef enum Swap { SWAP_GATHER, SWAP_DEAL, SWAP_PERMUTE, SWAP_REDUCE } Swap;
 
 /* A function of the user's on the host: from dense arrays to dense arrays. 0, or a code. */
 typedef struct HostStep HostStep;
@@ -76,6 +79,7 @@ struct Plan {
     double work, launches;                      /* of a call, loops counted: rough cycles, kernels */
 };
 
+int step_pongs(const Step *);                   /* how many slots are in its pong */
 int plan_slot(Plan *, SlotKind, Dtype, int64_t size, const char *name);
 Step *plan_step(Plan *, StepKind);
 bool plan_layout(Plan *);                       /* arena offsets by liveness */

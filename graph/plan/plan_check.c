@@ -141,20 +141,30 @@ static int bodies_check(const Check *c, const Step *s, const char *name)
     return 0;
 }
 
-/* Two buffers a carry; a while has one more for its flag. */
-static int pong_count(const Step *s)
-{
-    return s->kind == S_LOOP ? 2 * s->ncarry : s->kind == S_WHILE ? 2 * s->ncarry + 1 : 0;
-}
-
 static int pongs_check(const Check *c, const Step *s, const char *name)
 {
-    for (int k = 0; k < pong_count(s); k++) {
+    for (int k = 0; k < step_pongs(s); k++) {
         const Slot *a = &c->p->slot[s->pong[k]], *b = k < 2 * s->ncarry ? &c->p->slot[s->out[k / 2]] : NULL;
         if (a->kind != SLOT_TEMP || (b && (a->dt != b->dt || a->size != b->size)))
             return wrong("%s: %s cannot hold a carry between two steps", name, a->name);
     }
     return 0;
+}
+
+/* Its body takes a chunk of all shards' bytes and gives what becomes of it. */
+static int reduce_check(const Check *c, const Step *s, const char *name)
+{
+    const Plan *body = s->body[0];
+    int64_t chunk = c->p->slot[s->pong[0]].size;
+    for (int k = 0; k < step_pongs(s); k++)
+        if (c->p->slot[s->pong[k]].kind != SLOT_TEMP)
+            return wrong("%s: %s cannot hold a chunk", name, c->p->slot[s->pong[k]].name);
+    if (s->nbody != 1 || body->narg != 1 || body->nresult != 1 || s->trip < 1 ||
+        c->p->slot[s->in[0]].size != s->trip * chunk || c->p->slot[s->out[0]].size != s->trip * chunk)
+        return wrong("%s: %lld chunks of %lld elements", name, (long long)s->trip, (long long)chunk);
+    return bound(c, name, body, SLOT_ARG, s->pong, 1) || bound(c, name, body, SLOT_RESULT, s->pong + 2, 1) ?
+        (int)error_code() :
+        0;
 }
 
 static int step_check(const Check *c, const Step *s)
@@ -171,6 +181,8 @@ static int step_check(const Check *c, const Step *s)
     if (s->kind == S_COPY && c->p->slot[s->in[0]].bytes != c->p->slot[s->out[0]].bytes)
         return wrong("a copy of %s to %s, which is not as large", c->p->slot[s->in[0]].name,
             c->p->slot[s->out[0]].name);
+    if (s->kind == S_EXCHANGE && s->nbody)
+        return reduce_check(c, s, name);
     if (s->kind != S_LOOP && s->kind != S_WHILE && s->kind != S_BRANCH)
         return 0;
     /* Carries in place lie behind the captures of their own region, and are captures of the plan. */
@@ -199,7 +211,7 @@ static Life *lives_of(const Plan *p)
             use(l, s->in[k], n);
         for (int k = 0; k < s->nout; k++)
             use(l, s->out[k], n);
-        for (int k = 0; k < pong_count(s); k++)
+        for (int k = 0; k < step_pongs(s); k++)
             use(l, s->pong[k], n);
     }
     for (int k = 0; k < p->nslot; k++)

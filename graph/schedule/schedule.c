@@ -338,7 +338,7 @@ static void step_of(Sched *s, const char *name, const Ins *i)
             return;
     }
     bind_step(s, &st, i);
-    int npong = r->kind == SCAN ? 2 * st.ncarry : r->kind == WHILE ? 2 * st.ncarry + 1 : 0;
+    int npong = step_pongs(&st);
     st.pong = NEWS(int, npong);
     for (int k = 0; k < npong; k++) {
         const Slot *to = k < 2 * st.ncarry ? &s->plan->slot[st.out[k / 2]] : NULL;
@@ -348,8 +348,22 @@ static void step_of(Sched *s, const char *name, const Ins *i)
     *plan_step(s->plan, st.kind) = st;
 }
 
+/* The program of one chunk, and room for two of them. */
+static bool reduce_of(Sched *s, Step *st, const char *name, const Ins *i)
+{
+    const Type *x = &s->g->type[i->in[0]];
+    st->swap = SWAP_REDUCE, st->trip = x->dim[1];
+    st->body = NEWS(Plan *, 1), st->nbody = 1;
+    st->body[0] = schedule_graph(reduce_chunk(i, x), s->target, name, (Bounds){ .body = true });
+    st->pong = NEWS(int, step_pongs(st));
+    for (int k = 0; k < step_pongs(st); k++)
+        st->pong[k] = plan_slot(s->plan, SLOT_TEMP, (Dtype)x->dt, (k < 2 ? x->dim[0] : 1) * x->dim[2],
+            arena_text("%s_p%d", name, k));
+    return st->body[0];
+}
+
 /* What shards give one another, by the names that collectives have there. */
-static void exchange_of(Sched *s, const Ins *i)
+static void exchange_of(Sched *s, const char *name, const Ins *i)
 {
     Step st = { .kind = S_EXCHANGE,
         .in = NEWS(int, i->nin),
@@ -365,7 +379,8 @@ static void exchange_of(Sched *s, const Ins *i)
     for (int k = 0; k < i->nin; k++)
         st.in[k] = s->stored[i->in[k]].buf->slot;
     st.out[0] = s->stored[i->out].buf->slot;
-    *plan_step(s->plan, st.kind) = st;
+    if (!op_reduces(i) || reduce_of(s, &st, name, i))
+        *plan_step(s->plan, st.kind) = st;
 }
 
 /* A callback, with what its rule wants to know. */
@@ -402,7 +417,7 @@ static void emit_group(Sched *s, const Group *g, int n)
 {
     const Root *r = g->root[0];
     if (r->kind == ROOT_STEPS && op_meets(r->ins)) {
-        exchange_of(s, r->ins);
+        exchange_of(s, arena_text("%sx%d", s->prefix, n), r->ins);
     } else if (r->kind == ROOT_STEPS && r->ins->op == OP_callback) {
         host_step(s, arena_text("%sh%d", s->prefix, n), r->ins);
     } else if (r->kind == ROOT_STEPS) {

@@ -51,7 +51,8 @@ typedef struct Shard {
     const Places *p;
     Ref index[MESH_AXES];
     const bool *differs[MESH_AXES];
-    int64_t direct; int exchanges;
+    Together how;
+    int exchanges;
 } Shard;
 
 
@@ -61,7 +62,7 @@ static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard);
  * along each axis. */
 static Ref agreed(Ref x, const Ins *i, Shard *s)
 {
-    for (int a = 0; a < s->p->n && s->direct < 0; a++)
+    for (int a = 0; a < s->p->n && s->how.direct < 0; a++)
         if (region_meets(i, s->p->axis[a].name))
             x = exchange_first(&s->p->axis[a], x, &s->exchanges);
     return x;
@@ -148,7 +149,7 @@ static void exchanged(const Ins *i, const Ref *x, Ref *out, void *shard)
         /* though unlike devices round it differently: each has its own largest */
         out[0] = x[0];
     else
-        out[0] = collective_exchanged(i, x, s->index[a], s->direct, &s->exchanges);
+        out[0] = collective_exchanged(i, x, s->index[a], s->how, &s->exchanges);
 }
 
 /* What lanes of another axis do together with other shards has no lanes any more. */
@@ -184,12 +185,12 @@ static Graph *exchanging(const Graph *h, Shard *s, const Dealt *in)
     return graph_dce(e);
 }
 
-Graph *graph_exchanging(const Graph *h, const Mesh *mesh, const Dealt *in, int64_t direct)
+Graph *graph_exchanging(const Graph *h, const Mesh *mesh, const Dealt *in, Together how)
 {
     Places p = { .n = mesh->naxis };
     for (int a = 0; a < p.n; a++)
         p.axis[a] = (Lane){ .name = mesh->name[a], .size = mesh->size[a], .place = "" };
-    Shard s = { .p = &p, .direct = direct };
+    Shard s = { .p = &p, .how = how };
     return exchanging(h, &s, in);
 }
 
@@ -201,11 +202,10 @@ static void seen_from(Dealt *d, int at)
             d->over[a] = (int8_t)(d->over[a] == 0 ? at : d->over[a] <= at ? d->over[a] - 1 : d->over[a]);
 }
 
-Graph *graph_shard(
-    const Piece *piece, const Graph *g, const Places *p, int64_t direct, Dealt *in, Dealt *out)
+Graph *graph_shard(const Piece *piece, const Graph *g, const Places *p, Together how, Dealt *in, Dealt *out)
 {
     Loc before = loc_set(piece->over->loc);
-    Shard s = { .p = p, .direct = direct };
+    Shard s = { .p = p, .how = how };
     Graph *h = grid_program(piece->over, g, p, in, out);
     h = h && !error_pending() ? exchanging(h, &s, in) : NULL;
     for (int k = 0; k < piece->nin; k++)
