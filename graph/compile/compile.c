@@ -77,6 +77,14 @@ static const Prepared *const *bodies_of(const Ins *i, const Target *t)
     return body;
 }
 
+/* Of shards that reduce: what becomes of a chunk. */
+static const Prepared *const *chunk_of(const Ins *i, const Type *x, const Target *t)
+{
+    const Prepared **body = NEWS(const Prepared *, 1);
+    body[0] = prepared(reduce_chunk(i, x), t, (Bounds){ .body = true });
+    return body;
+}
+
 /* A graph rewritten, verified and shown, then the bodies of its steps. NULL after an error. */
 static const Prepared *prepared(const Graph *g, const Target *t, Bounds b)
 {
@@ -97,6 +105,8 @@ static const Prepared *prepared(const Graph *g, const Target *t, Bounds b)
         const Ins *i = p->g->ins[n];
         if (i->op == OP_region && region_run(i->region, i->nin, i->nsub, i->sub, t) == RUN_STEPS)
             p->body[i->out] = bodies_of(i, t);
+        else if (op_reduces(i))
+            p->body[i->out] = chunk_of(i, &p->g->type[i->in[0]], t);
     }
     return error_pending() ? NULL : p;
 }

@@ -354,7 +354,7 @@ static bool reduce_of(Sched *s, Step *st, const char *name, const Ins *i)
     const Type *x = &s->g->type[i->in[0]];
     st->swap = SWAP_REDUCE, st->trip = x->dim[1];
     st->body = NEWS(Plan *, 1), st->nbody = 1;
-    st->body[0] = schedule_graph(reduce_chunk(i, x), s->target, name, (Bounds){ .body = true });
+    st->body[0] = schedule_graph(s->prepared->body[i->out][0], s->target, name);
     st->pong = NEWS(int, step_pongs(st));
     for (int k = 0; k < step_pongs(st); k++)
         st->pong[k] = plan_slot(s->plan, SLOT_TEMP, (Dtype)x->dt, (k < 2 ? x->dim[0] : 1) * x->dim[2],
