@@ -293,6 +293,7 @@ Mem *store_share(Store *, const Sharding *, int k, Device *);
 /* of devices that are alike; the graph: what shards reduce */
 int64_t crossing(const Graph *, Device *const *, int n);
 int64_t crossing_measured(Device *const *, int n);
+bool devices_all_near(Device *const *, int n);
 /* that many from now on, for tests; 0: as measured. Returns the one before */
 int64_t crossing_set(int64_t bytes);
 

@@ -57,6 +57,14 @@ static bool matters(const Graph *g)
     return false;
 }
 
+bool devices_all_near(Device *const *device, int n)
+{
+    for (int s = 1; s < n; s++)
+        if (!devices_near(device[0], device[s]))
+            return false;
+    return true;
+}
+
 /* ==================== measuring */
 
 typedef struct Probe {
@@ -66,7 +74,7 @@ typedef struct Probe {
 } Probe;
 
 /* Sums over the shards, one after the other. */
-static Graph *sums(int n, int64_t w, bool parts)
+static Graph *sums(int n, int64_t w, ReduceWay way)
 {
     int exchanges = 0;
     const char *axis = intern("shards");
@@ -74,7 +82,7 @@ static Graph *sums(int n, int64_t w, bool parts)
     g->name = intern("measuring sums of shards");
     Ref x = graph_input(type_of(DT_F32, 1, &w), 0);
     for (int k = 0; k < CHAIN; k++)
-        x = reduced_over(OP_psum, axis, n, parts ? REDUCE_IN_PARTS : REDUCE_WHOLE, x, &exchanges);
+        x = reduced_over(OP_psum, axis, n, way, x, &exchanges);
     graph_outputs(&x, 1);
     graph_end();
     return g;
@@ -123,7 +131,8 @@ static bool begin_all(Probe *p, int n, Party *party)
 static double one_sum(Device *const *device, int n, int64_t w, bool parts)
 {
     const PartyAxis axis = { intern("shards"), n };
-    Graph *g = graph_dce(sums(n, w, parts));
+    const ReduceWay way = devices_all_near(device, n) ? REDUCE_IN_STEPS : REDUCE_IN_PARTS;
+    Graph *g = graph_dce(sums(n, w, parts ? way : REDUCE_WHOLE));
     Probe *p = NEWS(Probe, n);
     size_t bytes = sizeof(float) * (size_t)w;
     void *zeros = calloc(1, bytes);

@@ -117,10 +117,12 @@ static bool all_alike(const Call *c)
     return same;
 }
 
-/* How its shards reduce what g reduces over them. */
+/* How its shards reduce what g reduces over them: in chunks that wait for one another where bytes go by way of
+ * the host, which they hide; near devices copy at once, and steps are quicker. */
 static Together together(const Call *c, const Graph *g)
 {
-    return (Together){ all_alike(c) ? crossing(g, c->device, c->n) : -1, c->rank != NULL };
+    bool steps = c->rank || devices_all_near(c->device, c->n);
+    return (Together){ all_alike(c) ? crossing(g, c->device, c->n) : -1, steps };
 }
 
 /* Where shard s is along the axes of the grid, for its device. */

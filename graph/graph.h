@@ -490,7 +490,7 @@ Graph *graph_sharded(const Graph *, const Mesh *, const Dealt *in, Dealt *out, M
  * is dealt out, and gathered again, in exchanges of their own. */
 typedef enum ReduceWay { REDUCE_WHOLE, REDUCE_IN_PARTS, REDUCE_IN_STEPS } ReduceWay;
 /* direct: up to so many bytes of all shards whole, more in parts; -1: in parts, as shards may compute other
- * bits from the same values. steps: parts in steps, as between ranks. */
+ * bits from the same values. steps: parts in steps, as between ranks and between near devices. */
 typedef struct Together { int64_t direct; bool steps; } Together;
 /* Its collectives over axes of the mesh become exchanges (transforms/placed.c); further inputs are where a
  * shard is along each axis. */
