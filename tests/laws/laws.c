@@ -534,6 +534,8 @@ static bool on_device(const Law *law, Dtype dt, int variant)
     bool element = law->quotients == 2 && law->variants == 4, full = dt == DT_F32 || dt == DT_KEY;
     if (option.all)
         return true;
+    if (law->long_text >> variant & 1 && !strncmp(option.device, "vulkan", 6))
+        return false;
     if (element)
         return variant == 0 || (full && variant == 3);
     return full || variant == (law->variants > 1 && law->derivative != STOPPED);
