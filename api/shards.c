@@ -117,8 +117,8 @@ static bool all_alike(const Call *c)
     return same;
 }
 
-/* How its shards reduce what g reduces over them: in chunks that wait for one another where bytes go by way of
- * the host, which they hide; near devices copy at once, and steps are quicker. */
+/* How its shards reduce what g reduces over them: in chunks, which hide copies by way of the host; near
+ * devices copy at once, and steps are quicker. */
 static Together together(const Call *c, const Graph *g)
 {
     bool steps = c->rank || devices_all_near(c->device, c->n);

@@ -52,7 +52,7 @@ typedef struct Law {
     /* 1 << variant: those that difference quotients can judge; 0: all */
     uint32_t quotients;
     uint32_t forward;                           /* 1 << variant: those where reverse mode is an error */
-    uint32_t long_text;                         /* 1 << variant: Vulkan compiles it for minutes; --all has it */
+    uint32_t long_text;                         /* 1 << variant: Vulkan compiles it for minutes; see --all */
     /* bounds for f32 (16-bit floats follow) and f64; 0: the same bits */
     double ulp, ulp64;
     /* f32 on the host, where a case is several ops; 0: it rounds once */
