@@ -20,6 +20,7 @@ static hd truth(void) { return hd_index(hd_gt(hd_ones(HD_F32, 2), hd_c(0)), 0, 1
 static hd dict_wb(void) { return hd_dict({ "w", ones(3) }, { "b", ones(3) }); }
 static hd add2(hd x, hd y) { return hd_add(x, y); }
 static hd same(hd x) { return x; }
+static hd holes(hd x) { return hd_sum(hd_max_pool(x, .window = HD_INTS(2), .dilation = HD_INTS(2))); }
 static hd sine(hd x) { return hd_sin(x); }
 static hd twice(hd x) { return hd_mul(x, hd_c(2)); }
 static hd pair(hd x) { return hd_tuple(x, x); }
