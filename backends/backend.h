@@ -104,7 +104,7 @@ Device *device_find(const char *name);          /* NULL after an error that list
 Device *device_default(void);                   /* $HEDDLE_DEVICE, else the first OpenCL device, else host */
 const char *device_missing(int i);              /* sentences on what to install; NULL at the end */
 void device_close_all(void);
-void devices_forked(void);                      /* in the child of a fork: all but the host are gone */
+bool devices_forked(void);              /* in the child of a fork: all but the host are gone; were there? */
 
 /* ==================== process.c: threads that fork and exit cut off */
 void visit_begin(void);                         /* this thread is inside the library, until visit_end */

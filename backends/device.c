@@ -73,8 +73,9 @@ static Device *gone_open(int index)
     return NULL;
 }
 
-void devices_forked(void)
+bool devices_forked(void)
 {
+    bool gone = false;
     static Backend left[sizeof backends / sizeof *backends];
     pthread_mutex_init(&list.lock, NULL);
     jobs_forked();
@@ -96,10 +97,12 @@ void devices_forked(void)
         for (size_t b = 0; b < sizeof backends / sizeof *backends; b++)
             if (list.d[i].backend == backends[b] && backends[b] != &host_backend &&
                 backends[b] != &kernel_backend) {
+                gone = true;
                 list.d[i].backend = &left[b];
                 if (list.d[i].device)
                     list.d[i].device->backend = &left[b];
             }
+    return gone;
 }
 
 /* ==================== the list */

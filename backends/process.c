@@ -8,8 +8,9 @@
  * A child of fork() has neither the drivers' threads nor what its parent's others were in the middle of. So
  * its devices are gone, but for the host; and if another thread was inside, nothing works but giving the
  * error. fork() never waits for a thread: one may compile for seconds, and drivers fork in order to compile.
- * What such a child's exit() runs of its parent's handlers are destructors of drivers too, which wait for
- * locks that nobody will open: so it ends before these. exit() runs the destructors of drivers while other
+ * What a child's exit() runs of its parent's handlers are destructors of drivers too, which wait for locks
+ * that nobody will open, and for threads of drivers that are not there: where drivers were opened, or
+ * another thread was inside, it ends before these. exit() runs the destructors of drivers while other
  * threads go on. A handler that runs before these turns away who comes in, and waits for those inside. What
  * was registered last runs first, and compilers register destructors in the midst of their first programs:
  * so the handler is registered again after programs were built, and exit() in the main thread lets those out
@@ -88,10 +89,17 @@ static void end_child(int status, void *unused)
 /* glibc's: atexit() with the status */
 extern int on_exit(void (*)(int, void *), void *) __attribute__((weak));
 
+static void end_early(void)
+{
+    static bool registered;
+    if (!registered && on_exit)
+        on_exit(end_child, NULL);
+    registered = true;
+}
+
 void process_cut(void)
 {
-    if (!cut_off && on_exit)
-        on_exit(end_child, NULL);
+    end_early();
     cut_off = true;
 }
 
@@ -103,7 +111,8 @@ static void in_child(void)
     visitors = me.listed ? &me : NULL;          /* the other threads are not here */
     me.next = NULL, me.at = &visitors;
     pthread_mutex_unlock(&lock);
-    devices_forked();
+    if (devices_forked())                       /* drivers have threads of their own, inside or not */
+        end_early();
 }
 
 static void start(void)
