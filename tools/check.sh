@@ -61,7 +61,7 @@ fi
 export LD_PRELOAD="$tmp/open.so"
 
 step "suites and the host"
-others='opencl|vulkan|^install$|^builds$|^docs$|^life$|^command$|^headers$|^rooms$|^test_bench$|^test_spirv$|^test_taps$|^test_state$'
+others='opencl|vulkan|^install$|^builds$|^docs$|^life$|^command$|^headers$|^rooms$|^test_bench$|^test_spirv|^test_taps$|^test_state$'
 leaving='^test_fork$|^test_ownership$'          # processes that leave without giving back, which is what they try
 ctest --preset asan -j "$jobs" -E "$others|$leaving" >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
 tail -3 "$tmp/log" | head -1
