@@ -320,7 +320,7 @@ static hd backwards(hd x) { return hd_apply(hd_custom_vjp(hd_exp, back_fwd, back
 START_TEST(refusals)
 {
     hd_array *p, *x, *y = NULL;
-    char line[64];
+    char line[600];
     point(0, &p, &x);
     snprintf(line, sizeof line, "derivative of sin at %s:%d", __FILE__, BENT);
     ck_assert_msg(hd_call(hd_linear_transpose(bent), &y, x, x) == HD_EDIFF && strstr(hd_error(), line), "%s",
