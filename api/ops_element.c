@@ -45,7 +45,7 @@ Ref to_float(Ref x) { return !x || is_float(x) ? x : Convert(x, DT_F32); }
 
 /* max + log1p(exp(-|x - y|)). Written with x >= y choosing both the larger operand and the sign of the
  * difference, each operand has half of the derivative at a tie. Equal infinities have no difference: 0 is
- * put there. */
+ * put there, and half of each operand in the place of the larger one. */
 Ref logaddexp(Ref x, Ref y)
 {
     Ref r[2] = { x, y };
@@ -55,7 +55,8 @@ Ref logaddexp(Ref x, Ref y)
     Ref d = Sub(x, y);
     Ref same = And(Eq(x, y), Not(IsFinite(x)));
     d = choose(same, Like(d, 0), d);
-    return Add(choose(Ge(x, y), x, y), Log1p(Exp(Neg(Abs(d)))));
+    Ref larger = choose(Ge(x, y), x, y), halves = Mul(Add(x, y), Like(x, 0.5));
+    return Add(choose(same, halves, larger), Log1p(Exp(Neg(Abs(d)))));
 }
 
 Ref softplus(Ref x) { return x ? logaddexp(x, Like(x, 0)) : 0; }

@@ -403,9 +403,17 @@ Ref draw_normal(Key k, Dtype d, Ints s)
     return u ? Mul(Like(u, sqrt(2)), ErfInv(u)) : 0;
 }
 
+/* Uniform over (0, 1): the least normal number in the place of zero, which has no logarithm. */
+static Ref unit_above_zero(Key k, Dtype d, Ints s)
+{
+    Ref u = unit(k, d, s);
+    return u ? Max(u, Like(u, layout(d).tiny)) : 0;
+}
+
 Ref draw_gumbel(Key k, Dtype d, Ints s)
 {
-    return Neg(Log(Neg(Log(uniform_from(k, d, s, layout(d).tiny, 1)))));
+    Ref u = unit_above_zero(k, d, s);
+    return u ? Neg(Log(Neg(Log(u)))) : 0;
 }
 
 Ref draw_exponential(Key k, Dtype d, Ints s) { return Neg(Log1p(Neg(unit(k, d, s)))); }
@@ -418,7 +426,7 @@ static Ref draw_laplace(Key k, Dtype d, Ints s)
 
 static Ref draw_logistic(Key k, Dtype d, Ints s)
 {
-    Ref u = uniform_from(k, d, s, layout(d).tiny, 1);
+    Ref u = unit_above_zero(k, d, s);
     return u ? Sub(Log(u), Log1p(Neg(u))) : 0;
 }
 

@@ -33,13 +33,46 @@ static Ref factor_times(Ref factor, Ref z, Ints shape)
     return factor ? Dot(factor, z, ints1(shape.n + 1), ints1(shape.n), batch, batch, d) : 0;
 }
 
-hd hd_random_multivariate_normal_n(hd key, hd mean, hd cov, hd_ints list)
+/* The roots of eigenvalues, ascending. What rounding left below zero of a covariance that is singular counts
+ * as zero; what is further below has no root. */
+static Ref roots_of(Ref w)
+{
+    int axis = typ(w)->rank - 1;
+    int64_t n = typ(w)->dim[axis];
+    if (!n)
+        return w;
+    double rounding = (double)n * (typ(w)->dt == DT_F64 ? 0x1p-52 : 0x1p-23);
+    Ref most = Abs(SliceAxis(w, axis, n - 1, n)), least = Mul(most, Like(most, -rounding));
+    Ref none = And(Lt(w, Like(w, 0)), Ge(w, broadcast_to(least, shape_of(w))));
+    return Sqrt(Select(none, Like(w, 0), w));
+}
+
+/* A factor of cov: factor factor' = cov. */
+static Ref factor_of(enum hd_factor method, Ref cov)
+{
+    Ref part[3] = { 0 };
+    if (method == HD_CHOLESKY)
+        return sym_ref(hd_cholesky(sym_of(cov)));
+    hd parts = method == HD_EIGH ? hd_eigh(sym_of(cov)) : hd_svd_n(sym_of(cov), NULL);
+    for (int k = 0; k < 3 && k < hd_len(parts); k++)
+        part[k] = sym_ref(hd_nth(parts, k));
+    Ref vectors = part[method == HD_EIGH], values = part[method == HD_SVD];
+    return vectors ?
+        Mul(vectors, Along(method == HD_EIGH ? roots_of(values) : Sqrt(values), vectors, false)) :
+        0;
+}
+
+hd hd_random_multivariate_normal_n(hd key, hd mean, hd cov, enum hd_factor method, hd_ints list)
 {
     static const char what[] = "hd_random_multivariate_normal";
     Key k;
     Ints shape;
     Ref r[2];
     OP(hd_random_multivariate_normal_n);
+    if (method < HD_CHOLESKY || method > HD_SVD) {
+        error_set(E_INVAL, "%s: there is no factorisation %d", what, (int)method);
+        return HD_NIL;
+    }
     if (!rank_ref(what, mean, 1) || !rank_ref(what, cov, 2) ||
         unify_dtype(what, 2, (const hd[]){ mean, cov }, r) || !float_ref(what, sym_of(r[0])) ||
         draw_in(what, key, list, &k, &shape))
@@ -53,7 +86,7 @@ hd hd_random_multivariate_normal_n(hd key, hd mean, hd cov, hd_ints list)
     }
     if (!shape.n && common_batch(what, r[0], r[1], &shape))
         return HD_NIL;
-    Ref factor = sym_ref(hd_cholesky(sym_of(r[1])));
+    Ref factor = factor_of(method, r[1]);
     Ref all = factor ? over_batch(what, "the mean", r[0], shape, &axis) : 0;
     if (!all || countable(what, shape_of(all)))
         return HD_NIL;

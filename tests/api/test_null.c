@@ -163,6 +163,7 @@ KIND(PUT, const hd_put_opts *, &(const hd_put_opts){ 0 }, NULL, &(const hd_put_o
     &(const hd_put_opts){ .axis = INT_MIN })
 KIND(SVD, const hd_svd_opts *, &(const hd_svd_opts){ 0 }, NULL, &(const hd_svd_opts){ .full = true })
 KIND(NORM, enum hd_norm_kind, HD_FROBENIUS, HD_NUCLEAR, (enum hd_norm_kind)-1, (enum hd_norm_kind)5)
+KIND(FACTOR, enum hd_factor, HD_CHOLESKY, HD_SVD, (enum hd_factor) - 1, (enum hd_factor)3)
 KIND(QR, const hd_qr_opts *, &(const hd_qr_opts){ 0 }, NULL, &(const hd_qr_opts){ .full = true })
 KIND(TRIANGULAR, const hd_triangular_opts *, &(const hd_triangular_opts){ 0 }, NULL,
     &(const hd_triangular_opts){ .right = true, .upper = true })

@@ -191,6 +191,8 @@ static hd none(hd key)
         hd_random_binomial(key, a, hd_c(0.5)), hd_random_dirichlet(key, hd_full(hd_c(1), 0, 3)),
         hd_random_ball(key, hd_c(2), 3, 0), hd_random_t(key, a),
         hd_random_multivariate_normal(key, hd_full(hd_c(1), 3, 0), hd_full(hd_c(1), 0, 0)),
+        hd_random_multivariate_normal_by(key, hd_full(hd_c(1), 3, 0), hd_full(hd_c(1), 0, 0), HD_EIGH),
+        hd_random_multivariate_normal_by(key, hd_full(hd_c(1), 3, 0), hd_full(hd_c(1), 0, 0), HD_SVD),
         hd_random_orthogonal(key, HD_F32, 3, 0));
 }
 
@@ -202,7 +204,7 @@ START_TEST(empty)
         ck_assert_ptr_nonnull(hd_default_device(devices[d]));
         hd_array *key = hd_array_key(1), *y = NULL;
         ck_assert_msg(!hd_call(none, &y, key), "%s", hd_error());
-        for (int i = 0; i < 8; i++)
+        for (int i = 0; i < 10; i++)
             ck_assert_int_eq(hd_array_size(hd_array_nth(y, i)), 0);
         hd_drop(y), hd_drop(key);
     }
@@ -269,6 +271,96 @@ START_TEST(of_matrices)
 }
 END_TEST
 
+/* The factor that samples of `to` normal numbers were made with, by least squares, times its transpose: the
+ * covariance again, by whatever method. Of two: one of full rank, and one of rank 2, which has no Cholesky
+ * factor. */
+static hd covariance(hd key, hd cov, enum hd_factor method)
+{
+    hd x = hd_random_multivariate_normal_by(key, hd_zeros(HD_F32, 4), cov, method, 20);
+    hd f = hd_lstsq(hd_random_normal(key, HD_F32, 20, 4), x);
+    return hd_matmul(hd_transpose(f), f);
+}
+static hd covariances(hd key)
+{
+    hd b = hd_lit(float, (4, 2), 1, 2, -1, 0.5, 0, 3, 2, 1), flat = hd_matmul(b, hd_transpose(b));
+    hd full = hd_add(flat, hd_eye(HD_F32, 4));
+    return hd_stack(0, hd_sub(covariance(key, full, HD_CHOLESKY), full),
+        hd_sub(covariance(key, full, HD_EIGH), full), hd_sub(covariance(key, full, HD_SVD), full),
+        hd_sub(covariance(key, flat, HD_EIGH), flat), hd_sub(covariance(key, flat, HD_SVD), flat));
+}
+
+/* Of many covariances, each lane what it is alone; of one with a negative value eigh has no root. */
+static hd of_one(hd key, hd cov)
+{
+    return hd_stack(0, hd_random_multivariate_normal_by(key, hd_zeros(HD_F32, 2), cov, HD_EIGH, 3),
+        hd_random_multivariate_normal_by(key, hd_zeros(HD_F32, 2), cov, HD_SVD, 3));
+}
+static hd in_lanes(hd key)
+{
+    hd covs = hd_lit(float, (3, 2, 2), 4, 1, 1, 2, 1, 1, 1, 1, 9, 0, 0, 1);
+    hd all = hd_apply(hd_vmap(of_one, .in_axes = { HD_NONE, 0 }), key, covs), off = hd_c(0);
+    for (int k = 0; k < 3; k++)
+        off =
+            hd_maximum(off, hd_max(hd_abs(hd_sub(hd_index(all, 0, k), of_one(key, hd_index(covs, 0, k))))));
+    hd none = hd_index(of_one(key, hd_lit(float, (2, 2), 1, 2, 2, 1)), 0, 0);
+    return hd_tuple(off, hd_all(hd_isnan(none)));
+}
+
+START_TEST(of_factors)
+{
+    for (int d = 0; d < DEVICES; d++) {
+        if (!there(devices[d]))
+            continue;
+        hd_array *key = hd_array_key(3), *y = NULL;
+        ck_assert_msg(!hd_call(hd_jit(covariances, .device = devices[d]), &y, key), "%s", hd_error());
+        for (int i = 0; i < 5 * 16; i++)
+            ck_assert_msg(fabsf(((const float *)hd_data(y))[i]) < 1e-4f, "%d is off by %g", i,
+                (double)((const float *)hd_data(y))[i]);
+        hd_drop(y), y = NULL;
+        ck_assert_msg(!hd_call(hd_jit(in_lanes, .device = devices[d]), &y, key), "%s", hd_error());
+        ck_assert_float_le(*(const float *)hd_data(hd_array_nth(y, 0)), 1e-5f);
+        ck_assert(*(const bool *)hd_data(hd_array_nth(y, 1)));
+        hd_drop(y), hd_drop(key);
+    }
+}
+END_TEST
+
+/* What is drawn is differentiated by the covariance: against difference quotients, in f64. */
+static hd of_spread(hd key, hd a)
+{
+    hd cov = hd_add(hd_mul(hd_lit(double, (2, 2), 3, 1, 1, 1), hd_square(a)), hd_eye(HD_F64, 2)),
+       sum = hd_c(0);
+    for (int method = HD_CHOLESKY; method <= HD_SVD; method++)
+        sum = hd_add(sum,
+            hd_sum(hd_sin(hd_random_multivariate_normal_by(
+                key, hd_zeros(HD_F64, 2), cov, (enum hd_factor)method, 5))));
+    return sum;
+}
+
+START_TEST(slopes_of_factors)
+{
+    hd_array *key = hd_array_key(5), *at[3], *y[3] = { 0 };
+    const double a[] = { 0.7, 0.7 + 1e-6, 0.7 - 1e-6 };
+    for (int k = 0; k < 3; k++) {
+        at[k] = hd_array_scalar(HD_F64, a[k]);
+        hd_fn *f = k ? HD_FN(of_spread) : hd_grad(of_spread, .argnums = HD_INTS(1));
+        ck_assert_msg(!hd_call(hd_jit(f, .device = "host"), &y[k], key, at[k]), "%s", hd_error());
+    }
+    double slope = (hd_item(y[1]) - hd_item(y[2])) / 2e-6;
+    ck_assert_msg(
+        fabs(hd_item(y[0]) - slope) < 1e-6 * (1 + fabs(slope)), "%g instead of %g", hd_item(y[0]), slope);
+    for (int k = 0; k < 3; k++)
+        hd_drop(at[k]), hd_drop(y[k]);
+    hd_drop(key);
+}
+END_TEST
+
+static hd no_factor(hd key)
+{
+    return hd_random_multivariate_normal_by(
+        key, hd_full(hd_c(1), 3), hd_eye(HD_F32, 3), (enum hd_factor)7, 2);
+}
+
 static hd minus_dimensions(hd key) { return hd_random_ball(key, hd_c(2), -1, 3); }
 
 static const struct { hd (*f)(hd); const char *says;
@@ -284,6 +376,7 @@ static const struct { hd (*f)(hd); const char *says;
     { small_cov, "3 by 3" },
     { small_batch, "broadcast to" },
     { minus_rows, "-1 by 2" },
+    { no_factor, "factorisation 7" },
 };
 
 START_TEST(refuses)
@@ -305,6 +398,8 @@ int main(void)
     tcase_add_test(c, derivative_of_gamma);
     tcase_add_test(c, empty);
     tcase_add_test(c, of_matrices);
+    tcase_add_test(c, of_factors);
+    tcase_add_test(c, slopes_of_factors);
     tcase_add_loop_test(c, refuses, 0, sizeof refused / sizeof *refused);
     return suite_run(s);
 }

@@ -20,6 +20,19 @@ GoldenFn *golden_windows(const char *op);                     /* NULL: none of t
 GoldenFn *golden_random(const char *op, const json_t *attrs, const char **missing);
 GoldenFn *golden_programs(const char *op, const json_t *attrs, const char **missing);
 
+typedef struct GoldenTensor {
+    enum hd_dtype dt;
+    hd_ints shape;
+    size_t n;
+    void *data;
+} GoldenTensor;
+
+/* ---- stored answers that are wrong (golden_wrong.c) */
+const char *golden_wrong(const json_t *j); /* why; NULL: they are right */
+/* Puts difference quotients of f, the program itself, in their place. false: the case is of another form, or
+ * an error. */
+bool golden_right(const json_t *j, hd_fn *f, const GoldenTensor *in, GoldenTensor *want, int nout);
+
 /* ---- transforms over flat functions (golden_transforms.c) */
 
 typedef struct CaseEnv { GoldenFn *f; const json_t *attrs; uint64_t serial; } CaseEnv;
@@ -35,11 +48,16 @@ enum { GOLDEN_REASONS = 64 };
 typedef struct GoldenCount {
     char family[40];
     int passed, failed, skipped, nreason;
-    struct { char why[120]; int n; } reason[GOLDEN_REASONS];
+    struct {
+        char why[120];
+        int n;
+        bool judged;
+    } reason[GOLDEN_REASONS];
 } GoldenCount;
 
 const char *golden_group(const char *reason);                  /* what an op that is missing belongs to */
 void golden_skip(GoldenCount *, const char *reason);
+void golden_judged(GoldenCount *, const char *reason); /* run, but not by the stored answer */
 /* Prints families and reasons; returns how many cases are skipped without a good reason. */
 int golden_table(const GoldenCount *, int n, const char *device);
 

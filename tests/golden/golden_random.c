@@ -128,7 +128,7 @@ static hd ball(const json_t *a, const hd *x, int n)
 static hd multivariate_normal(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    return hd_random_multivariate_normal_n(x[0], x[1], x[2], attr_l(a, "shape"));
+    return hd_random_multivariate_normal_n(x[0], x[1], x[2], HD_CHOLESKY, attr_l(a, "shape"));
 }
 
 static hd orthogonal(const json_t *a, const hd *x, int n)
