@@ -57,11 +57,11 @@ Form env_get(const Env *e, const Atom *a)
     return NULL;
 }
 
-const Env **env_block(const Env *const *envs, int ne, int copies, const Atom *a, const Form *f)
+Envs env_block(Envs envs, int copies, const Atom *a, const Form *f)
 {
-    const Env **out = NEWS(const Env *, ne * copies);
-    for (int e = 0; e < ne; e++)
+    const Env **out = NEWS(const Env *, envs.n * copies);
+    for (int e = 0; e < envs.n; e++)
         for (int c = 0; c < copies; c++)
-            out[e * copies + c] = env_set(envs[e], a, f[c]);
-    return out;
+            out[e * copies + c] = env_set(envs.at[e], a, f[c]);
+    return (Envs){ out, envs.n * copies };
 }

@@ -125,8 +125,10 @@ const Env *env_new(int k);
 const Env *env_set(const Env *, const Atom *, Form);
 const Env *env_sets(const Env *, const Atom *const *, const Form *, int n);
 const Env *env_copy(const Env *, int k);
-/* Each of ne environments, once for each of the values f[0 .. copies-1] of a. */
-const Env **env_block(const Env *const *envs, int ne, int copies, const Atom *a, const Form *f);
+/* A block of environments: the copies of what is evaluated. */
+typedef struct Envs { const Env *const *at; int n; } Envs;
+/* Each environment of a block, once for each of the values f[0 .. copies-1] of a. */
+Envs env_block(Envs, int copies, const Atom *a, const Form *f);
 Form env_get(const Env *, const Atom *);        /* NULL: not bound */
 static inline Form env_number(const Env *e) { return e->kf ? e->kf : form_c(e->k); }
 bool env_binds(const Env *, const Form *idx, int n);    /* all variables of an index */

@@ -54,7 +54,7 @@ typedef struct Lower {
     const Spec *spec; Kernel *k;
     Frame *top, *frames;                        /* the whole frame in work; the innermost open frame */
     const Atom *vec;                            /* the vector variable; NULL: the innermost loop */
-    const Env *const *base; int nbase;          /* of regions: the block of lanes, k = 0 .. nbase-1 */
+    Envs base;          /* of regions: the block of lanes, k = 0 .. base.n - 1 */
     const Val *mask;                            /* by k: lanes that are active; NULL: all */
     Map memo, forms, regions;
     int calls, nframe, nrolled, depth;
@@ -78,14 +78,18 @@ void frame_survey(Frame *, const Ref *roots, int n);           /* who uses what,
 
 /* ==================== the evaluator (lower.c) */
 
-void eval_at(Lower *, Frame *, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out);
+/* What an instruction is asked for: elements of a value of its at idx, which in environment e is
+ * real[e * rank ..]. i: NULL: an input. */
+typedef struct Element { Frame *fr; const Ins *i; Ref v; const Form *idx, *real; Envs envs; } Element;
+
+void eval_at(Lower *, Frame *, Ref v, const Form *idx, Envs, Val *out);
 Val eval_one(Lower *, Frame *, Ref v, const Form *idx, const Env *);
 void memo_set(Lower *, Frame *, Ref v, const Form *idx, const Env *, Val);
-bool memo_known(Lower *, Frame *, Ref v, const Form *idx, const Env *const *envs, int ne);
+bool memo_known(Lower *, Frame *, Ref v, const Form *idx, Envs);
 Form form_in(Lower *, Form, const Env *);
 /* the base of a whole vector at a multiple of W; NULL: it is none */
 Form aligned_base(Lower *, Form);
-bool has_lanes(Lower *, const Form *idx, int n, const Env *const *envs, int ne);
+bool has_lanes(Lower *, const Form *idx, int n, Envs);
 Val load_place(Lower *, const Place *, const Form *idx, int n, const Env *);
 void store_place(Lower *, const Place *, const Form *idx, int n, const Env *, Val);
 Val held_at(Lower *, Held *, const Form *idx, const Form *real, const Env *);
@@ -113,13 +117,11 @@ void element_index(const Type *, int64_t c, Form *idx);       /* the index of el
 
 /* ops whose element is more than a view or an elementwise function (lower_ops.c) */
 bool op_special(int op);
-void op_element(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out);
+void op_element(Lower *, const Element *, Val *out);
 
 /* ==================== reductions and phases (lower_reduce.c, lower_stores.c) */
 
-void lower_reduce(
-    Lower *, Frame *, const SumLoop *, const Env *const *envs, int ne, const Val *start, Val *out);
+void lower_reduce(Lower *, Frame *, const SumLoop *, Envs, const Val *start, Val *out);
 /* the innermost that has a whole vector, else the innermost */
 int long_variable(const Atom *const *, int n);
 bool chained(Frame *, Ref v);                   /* a sum used once, by an addition */
@@ -127,25 +129,26 @@ Val reduce_step(Lower *, int op, Dtype, Val, Val);  /* one step of a reduction o
 Val reduce_identity(Lower *, int op, Dtype);
 int64_t space_size(const Atom *const *, int n);
 /* phases, then stores */
-void run_stage(Lower *, Frame *, const Stage *, const Store *, const Env *const *envs, int ne);
+void run_stage(Lower *, Frame *, const Stage *, const Store *, Envs);
 typedef struct Puts { const StoreLoop *loop; const Store *const *st; } Puts;   /* stores over one space */
-void store_loop(Lower *, Frame *, const Puts *, const Env *const *envs, int ne);
+void store_loop(Lower *, Frame *, const Puts *, Envs);
 /* no loops of their own, but over copies */
-void put_stores(Lower *, Frame *, const Puts *, const Rolled *, const Env *const *envs, int ne);
+void put_stores(Lower *, Frame *, const Puts *, const Rolled *, Envs);
 
 /* ==================== panels (lower_panel.c) */
 
 /* a copy of its own for the block of the vector that is bound */
-void lower_panel(Lower *, const Panel *, const Env *const *envs, int ne);
+void lower_panel(Lower *, const Panel *, Envs);
 
 /* ==================== copies as a loop (lower_roll.c) */
 
 /* put_stores() that way, if the specification says so. False: nothing was done. */
-bool roll_stores(Lower *, Frame *, const Puts *, const Rolled *, const Env *const *envs, int ne);
+bool roll_stores(Lower *, Frame *, const Puts *, const Rolled *, Envs);
 /* lower_reduce() that way, likewise. */
-bool roll_reduce(Lower *, Frame *, const SumLoop *, const Env *const *envs, int ne, Val *out);
-/* Opens a loop over all environments, returns 1; or ne. For copies without computations. */
-int roll_all(Lower *, const Env *const *envs, int ne, const Env *const **out);
+bool roll_reduce(Lower *, Frame *, const SumLoop *, Envs, Val *out);
+/* Opens a loop over all environments: the one of the loop; or all of them, and none is open. For copies
+ * without computations. */
+Envs roll_all(Lower *, Envs);
 
 /* a loop over the elements of a shape in vectors, the rest one by one; flat: the element's number */
 typedef void SweepFn(Lower *, void *ctx, const Form *idx, Form flat);
@@ -153,10 +156,9 @@ void sweep_space(Lower *, const int64_t *dim, int n, SweepFn *, void *ctx);
 
 /* ==================== regions (lower_region.c), private rows (lower_rows.c), own shapes (lower_own.c) */
 
-void region_lanes(Lower *, const Env *const *envs, int ne);
-void region_rows(Lower *, const Env *const *envs, int ne);
-void region_value(Lower *, Frame *, const Ins *, Ref v, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out);
+void region_lanes(Lower *, Envs);
+void region_rows(Lower *, Envs);
+void region_value(Lower *, const Element *, Val *out);
 /* A carried value as a vector beside its elements (lower_pack.c): what it is now, and the step's
  * elements. */
 typedef struct Pack { int n; const Val *phi; Val *next, wide; } Pack;

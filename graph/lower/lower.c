@@ -264,11 +264,11 @@ Form form_in(Lower *L, Form f, const Env *e)
     return *p;
 }
 
-bool has_lanes(Lower *L, const Form *idx, int n, const Env *const *envs, int ne)
+bool has_lanes(Lower *L, const Form *idx, int n, Envs envs)
 {
     for (int j = 0; j < n; j++)
-        for (int e = 0; e < ne; e++)
-            if (form_vector(form_in(L, idx[j], envs[e])))
+        for (int e = 0; e < envs.n; e++)
+            if (form_vector(form_in(L, idx[j], envs.at[e])))
                 return true;
     return false;
 }
@@ -294,10 +294,14 @@ static bool may_read(const Place *p, Form f, int64_t size)
     return lo >= -slack && hi < size + slack;
 }
 
-static Val load_real(
-    Lower *L, const Place *p, int64_t size, const Form *idx, const Form *real, int n, const Env *e)
+/* An index of n dimensions, and what it is in an environment. */
+typedef struct Index { const Form *idx, *real; int n; } Index;
+
+static Val load_real(Lower *L, const Place *p, int64_t size, Index at, const Env *e)
 {
-    Form f = place_form(L, p, real, n, e);
+    const Form *idx = at.idx;
+    int n = at.n;
+    Form f = place_form(L, p, at.real, n, e);
     bool loose = false;
     for (int j = 0; j < n; j++)
         loose = loose || special(idx[j]);
@@ -318,7 +322,7 @@ Val load_place(Lower *L, const Place *p, const Form *idx, int n, const Env *e)
     Form real[MAXRANK + 1];
     for (int j = 0; j < n; j++)
         real[j] = form_in(L, idx[j], e);
-    return load_real(L, p, p->buf->size, idx, real, n, e);
+    return load_real(L, p, p->buf->size, (Index){ idx, real, n }, e);
 }
 
 /* One of W equal lanes. */
@@ -405,7 +409,7 @@ Val held_at(Lower *L, Held *h, const Form *idx, const Form *real, const Env *e)
         }
         held_spill(L, h);
     }
-    return load_real(L, &h->place, h->place.buf->size, idx, real, rank, e);
+    return load_real(L, &h->place, h->place.buf->size, (Index){ idx, real, rank }, e);
 }
 
 static Val param_one(Lower *L, Param *q, Val x, const Env *e)
@@ -418,17 +422,18 @@ static Val param_one(Lower *L, Param *q, Val x, const Env *e)
     return only ? select_val(L, only, x, k_bits(L->k, dtype_of(L, x), 0)) : x;
 }
 
-static void param_at(
-    Lower *L, Param *q, const Form *idx, int n, const Env *const *envs, int ne, const Form *real, Val *out)
+static void param_at(Lower *L, Param *q, const Element *el, Val *out)
 {
+    Envs envs = el->envs;
+    int n = el->fr->g->type[el->v].rank;
     if (q->held) {
-        for (int e = 0; e < ne; e++)
-            out[e] = held_at(L, q->held, idx, real + e * n, envs[e]);
+        for (int e = 0; e < envs.n; e++)
+            out[e] = held_at(L, q->held, el->idx, el->real + e * n, envs.at[e]);
         return;
     }
-    eval_at(L, q->fr, q->v, param_index(q, idx, n), envs, ne, out);
-    for (int e = 0; q->nzero && e < ne; e++)
-        out[e] = param_one(L, q, out[e], envs[e]);
+    eval_at(L, q->fr, q->v, param_index(q, el->idx, n), envs, out);
+    for (int e = 0; q->nzero && e < envs.n; e++)
+        out[e] = param_one(L, q, out[e], envs.at[e]);
 }
 
 /* ==================== the element rule on a block */
@@ -456,18 +461,20 @@ static Val elementwise(Lower *L, Frame *fr, const Ins *i, Ref v, const Val *x)
 }
 
 /* x + sum: the accumulators of the sum start at x, where that changes no rounding. */
-static bool chain(
-    Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
+static bool chain(Lower *L, const Element *el, Val *out)
 {
-    const Type *t = &fr->g->type[v];
+    Frame *fr = el->fr;
+    const Ins *i = el->i;
+    const Type *t = &fr->g->type[el->v];
     if ((i->op != OP_add && i->op != OP_accum) || !fr->whole || math_register((Dtype)t->dt) != (Dtype)t->dt)
         return false;
     for (int n = 1; n >= 0; n--)
-        if (chained(fr, i->in[n]) && !memo_known(L, fr, i->in[n], idx, envs, ne) &&
-            has_lanes(L, idx, t->rank, envs, ne)) {
-            SCRATCH(Val, start, ne);
-            eval_at(L, fr, i->in[1 - n], idx, envs, ne, start);
-            lower_reduce(L, fr, &(SumLoop){ &(Want){ i->in[n], idx }, 1, -1, { 0 } }, envs, ne, start, out);
+        if (chained(fr, i->in[n]) && !memo_known(L, fr, i->in[n], el->idx, el->envs) &&
+            has_lanes(L, el->idx, t->rank, el->envs)) {
+            SCRATCH(Val, start, el->envs.n);
+            SumLoop sum = { &(Want){ i->in[n], el->idx }, 1, -1, { 0 } };
+            eval_at(L, fr, i->in[1 - n], el->idx, el->envs, start);
+            lower_reduce(L, fr, &sum, el->envs, start, out);
             return true;
         }
     return false;
@@ -476,7 +483,7 @@ static bool chain(
 /* A long chain of instructions would be a deep recursion: its values are evaluated from its end, one in so
  * many; those between are a recursion of that depth. */
 enum { CHAIN_PIECE = 32, CHAIN_MAX = 1 << 16 };
-typedef struct Chain { Lower *L; const Env *const *envs; int ne, met, left; } Chain;
+typedef struct Chain { Lower *L; Envs envs; int met, left; } Chain;
 
 static Onward chain_link(DemandWalk *w, Visit *x)
 {
@@ -493,62 +500,64 @@ static void chain_piece(DemandWalk *w, Visit *x)
     Chain *c = w->ctx;
     if (++c->left % CHAIN_PIECE || chained(x->fr, x->v))
         return;
-    SCRATCH(Val, out, c->ne);
-    eval_at(c->L, x->fr, x->v, x->idx, c->envs, c->ne, out);
+    SCRATCH(Val, out, c->envs.n);
+    eval_at(c->L, x->fr, x->v, x->idx, c->envs, out);
 }
 
-static void deep(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne)
+static void deep(Lower *L, const Element *el)
 {
-    Chain c = { .L = L, .envs = envs, .ne = ne };
-    DemandWalk w = { .g = fr->g, .fr = fr, .visit = chain_link, .leave = chain_piece, .ctx = &c };
-    demand_walk(&w, v, idx, 0, NULL);
+    Chain c = { .L = L, .envs = el->envs };
+    DemandWalk w = { .g = el->fr->g, .fr = el->fr, .visit = chain_link, .leave = chain_piece, .ctx = &c };
+    demand_walk(&w, el->v, el->idx, 0, NULL);
 }
 
-static void op(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out)
+static void op(Lower *L, const Element *el, Val *out)
 {
+    Frame *fr = el->fr;
+    const Ins *i = el->i;
+    Envs envs = el->envs;
     if (optab[i->op].element == IS_SUM) {
-        lower_reduce(L, fr, &(SumLoop){ &(Want){ v, idx }, 1, -1, { 0 } }, envs, ne, NULL, out);
+        lower_reduce(L, fr, &(SumLoop){ &(Want){ el->v, el->idx }, 1, -1, { 0 } }, envs, NULL, out);
         return;
     }
     if (i->op == OP_region) {
-        region_value(L, fr, i, v, idx, envs, ne, real, out);
+        region_value(L, el, out);
         return;
     }
     if (op_special(i->op)) {
-        op_element(L, fr, i, v, idx, envs, ne, real, out);
+        op_element(L, el, out);
         return;
     }
-    if (chain(L, fr, i, v, idx, envs, ne, out))
+    if (chain(L, el, out))
         return;
     if (L->depth % 128 == 127)
-        deep(L, fr, v, idx, envs, ne);
+        deep(L, el);
     Demand *d;
-    int n = elem_rule(fr->g, i, (int)(v - i->out), idx, &d);
+    int n = elem_rule(fr->g, i, (int)(el->v - i->out), el->idx, &d);
     if (op_views(i->op) || i->op == OP_dynamic_slice || i->op == OP_gather) {
-        eval_at(L, fr, d[0].v, d[0].idx, envs, ne, out);
+        eval_at(L, fr, d[0].v, d[0].idx, envs, out);
         return;
     }
-    Val *args = NEWS(Val, n * ne), x[4];
+    Val *args = NEWS(Val, n * envs.n), x[4];
     for (int j = 0; j < n; j++)
-        eval_at(L, fr, d[j].v, d[j].idx, envs, ne, args + j * ne);
+        eval_at(L, fr, d[j].v, d[j].idx, envs, args + j * envs.n);
     if (n > 3) {
         error_set(E_INTERNAL, "%s has no element rule in the lowering", optab[i->op].name);
         n = 0;
     }
-    for (int e = 0; e < ne; e++) {
+    for (int e = 0; e < envs.n; e++) {
         for (int j = 0; j < n; j++)
-            x[j] = args[j * ne + e];
-        out[e] = n ? elementwise(L, fr, i, v, x) : lower_fail(L);
+            x[j] = args[j * envs.n + e];
+        out[e] = n ? elementwise(L, fr, i, el->v, x) : lower_fail(L);
     }
 }
 
 /* Elements of a constant array at indices that are known. */
-static bool fixed_data(const Frame *fr, Ref v, const Form *real, int n)
+static bool fixed_data(const Element *el)
 {
-    bool fixed = fr->g->def[v] && fr->g->def[v]->op == OP_data;
-    for (int j = 0; fixed && j < n; j++)
-        fixed = form_const(real[j]);
+    bool fixed = el->i && el->i->op == OP_data;
+    for (int j = 0; fixed && j < el->envs.n * el->fr->g->type[el->v].rank; j++)
+        fixed = form_const(el->real[j]);
     return fixed;
 }
 
@@ -557,44 +566,44 @@ static Form row_at(Lower *L, const Row *r, const Env *e)
     return form_add(form_in(L, r->f, e), form_mul(env_number(e), r->pad));
 }
 
-static void compute(
-    Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, const Form *real, Val *out)
+static void compute(Lower *L, const Element *el, Val *out)
 {
-    const Type *t = &fr->g->type[v];
-    const Row *known = frame_row(fr, v, idx);
+    Frame *fr = el->fr;
+    Envs envs = el->envs;
+    const Type *t = &fr->g->type[el->v];
+    const Row *known = frame_row(fr, el->v, el->idx);
     if (known) {
-        for (int e = 0; e < ne; e++)
-            out[e] = k_load(L->k, known->buf, row_at(L, known, envs[e]));
+        for (int e = 0; e < envs.n; e++)
+            out[e] = k_load(L->k, known->buf, row_at(L, known, envs.at[e]));
         return;
     }
-    Place p = frame_place(fr, v);
-    if (p.buf && !fixed_data(fr, v, real, ne * t->rank)) {
+    Place p = frame_place(fr, el->v);
+    if (p.buf && !fixed_data(el)) {
         int64_t size = p.layout->base ? type_size(t) : p.buf->size;
-        for (int e = 0; e < ne; e++)
-            out[e] = load_real(L, &p, size, idx, real + e * t->rank, t->rank, envs[e]);
+        for (int e = 0; e < envs.n; e++)
+            out[e] = load_real(L, &p, size, (Index){ el->idx, el->real + e * t->rank, t->rank }, envs.at[e]);
         return;
     }
-    Param *q = frame_param(fr, v);
+    Param *q = frame_param(fr, el->v);
     if (q) {
-        param_at(L, q, idx, t->rank, envs, ne, real, out);
+        param_at(L, q, el, out);
         return;
     }
     Row *row = NULL;
     if (fr->rows.n) {
-        MapKey key = map_key(v, 0, 0, idx, t->rank);
+        MapKey key = map_key(el->v, 0, 0, el->idx, t->rank);
         row = map_get(&fr->rows, key.w, key.n);
     }
-    const Ins *i = fr->g->def[v];
-    if (!i) {
-        error_set(E_INTERNAL, "kernel %s: value %%%u is neither stored nor computed", L->k->name, v);
-        for (int e = 0; e < ne; e++)
+    if (!el->i) {
+        error_set(E_INTERNAL, "kernel %s: value %%%u is neither stored nor computed", L->k->name, el->v);
+        for (int e = 0; e < envs.n; e++)
             out[e] = lower_fail(L);
         return;
     }
-    Loc was = loc_enter(i);
-    op(L, fr, i, v, idx, envs, ne, real, out);
-    for (int e = 0; row && e < ne; e++) {
-        Form f = row_at(L, row, envs[e]);
+    Loc was = loc_enter(el->i);
+    op(L, el, out);
+    for (int e = 0; row && e < envs.n; e++) {
+        Form f = row_at(L, row, envs.at[e]);
         k_store(L->k, row->buf, f, form_vector(f) ? widen_val(L, out[e]) : out[e]);
         row->written = true;
     }
@@ -631,46 +640,46 @@ void memo_set(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e, Val x)
     memo_at(L, fr, v, idx, e, real)->val = x;
 }
 
-bool memo_known(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne)
+bool memo_known(Lower *L, Frame *fr, Ref v, const Form *idx, Envs envs)
 {
     Form real[MAXRANK];
-    for (int e = 0; e < ne; e++)
-        if (!k_visible(L->k, memo_at(L, fr, v, idx, envs[e], real)->val))
+    for (int e = 0; e < envs.n; e++)
+        if (!k_visible(L->k, memo_at(L, fr, v, idx, envs.at[e], real)->val))
             return false;
     return true;
 }
 
-void eval_at(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
+void eval_at(Lower *L, Frame *fr, Ref v, const Form *idx, Envs envs, Val *out)
 {
     int n = fr->g->type[v].rank, call = ++L->calls, todo = 0;
-    Form *real = NEWS(Form, ne * n);            /* those to be computed come to the front */
-    Memo **memo = NEWS(Memo *, 2 * ne);
-    const Env **need = NEWS(const Env *, ne);
-    for (int e = 0; e < ne; e++) {
-        Memo *m = memo[e] = memo_at(L, fr, v, idx, envs[e], real + todo * n);
+    Form *real = NEWS(Form, envs.n * n);            /* those to be computed come to the front */
+    Memo **memo = NEWS(Memo *, 2 * envs.n);
+    const Env **need = NEWS(const Env *, envs.n);
+    for (int e = 0; e < envs.n; e++) {
+        Memo *m = memo[e] = memo_at(L, fr, v, idx, envs.at[e], real + todo * n);
         if (m->call == call || k_visible(L->k, m->val))
             continue;
         m->call = call, m->pos = todo;
-        memo[ne + todo] = m;
-        need[todo++] = envs[e];
+        memo[envs.n + todo] = m;
+        need[todo++] = envs.at[e];
     }
     if (todo && !L->failed) {
         Val *x = NEWS(Val, todo);
         L->depth++;
-        compute(L, fr, v, idx, need, todo, real, x);
+        compute(L, &(Element){ fr, fr->g->def[v], v, idx, real, { need, todo } }, x);
         L->depth--;
         for (int e = 0; e < todo; e++) {
-            memo[ne + e]->val = x[e];
+            memo[envs.n + e]->val = x[e];
             L->failed = L->failed || !x[e];
         }
     }
-    for (int e = 0; e < ne; e++)
+    for (int e = 0; e < envs.n; e++)
         out[e] = L->failed ? 0 : memo[e]->val;
 }
 
 Val eval_one(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e)
 {
     Val x;
-    eval_at(L, fr, v, idx, &e, 1, &x);
+    eval_at(L, fr, v, idx, (Envs){ &e, 1 }, &x);
     return x;
 }

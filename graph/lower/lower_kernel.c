@@ -69,20 +69,20 @@ static bool beside(const Lower *L, const OuterAxis *x)
     return !L->spec->contract && x->a != L->vec && x->size > W / 4;
 }
 
-static const Env **block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base, int *count);
+static Envs block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base);
 
 /* The panels of the block of the vector; what goes by has no place yet. */
 static void fill_panels(Lower *L, const OuterAxis *ax, int n, const Form *base)
 {
     OuterAxis stay[MAXRANK];
     Form at[MAXRANK];
-    int m = 0, ne;
+    int m = 0;
     for (int j = 0; j < n; j++)
         if (!spec_passes(L->spec, ax[j].a))
             stay[m] = ax[j], at[m++] = base[j];
-    const Env **envs = block_envs(L, stay, m, at, &ne);
+    Envs envs = block_envs(L, stay, m, at);
     for (int k = 0; k < L->spec->npanel; k++)
-        lower_panel(L, &L->spec->panel[k], envs, ne);
+        lower_panel(L, &L->spec->panel[k], envs);
 }
 
 /* The bases of a work-item's blocks; returns how many loops are open. */
@@ -107,7 +107,7 @@ static int open_axes(Lower *L, const OuterAxis *ax, int n, const Form *grid, For
     return opened;
 }
 
-static const Env **block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base, int *count)
+static Envs block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base)
 {
     const Spec *s = L->spec;
     int ne = 1;
@@ -137,8 +137,7 @@ static const Env **block_envs(Lower *L, const OuterAxis *ax, int n, const Form *
         }
         envs[e] = env_copy(envs[e], e);
     }
-    *count = ne;
-    return envs;
+    return (Envs){ envs, ne };
 }
 
 /* ==================== rows of sums */
@@ -212,7 +211,7 @@ static void lower_outer(Lower *L)
 {
     const Spec *s = L->spec;
     Store *st = NEWS(Store, s->nstore);
-    int nst = live_stores(s, st), n = s->naxis, nsum = 0, ne;
+    int nst = live_stores(s, st), n = s->naxis, nsum = 0;
     if (s->kind == SPEC_LOOPS && !nst)
         return;
     const OuterAxis *ax = s->axis;
@@ -227,14 +226,14 @@ static void lower_outer(Lower *L)
             sum_open(L, &sum[nsum++], orig, &st[j]);
         }
     int opened = open_axes(L, ax, n, grid, base);
-    const Env **envs = block_envs(L, ax, n, base, &ne);
-    L->base = envs, L->nbase = ne;
+    Envs envs = block_envs(L, ax, n, base);
+    L->base = envs;
     if (s->kind == SPEC_LANES)
-        region_lanes(L, envs, ne);
+        region_lanes(L, envs);
     else if (s->kind == SPEC_ROWS)
-        region_rows(L, envs, ne);
+        region_rows(L, envs);
     else
-        run_stage(L, L->top, &s->stage[0], st, envs, ne);
+        run_stage(L, L->top, &s->stage[0], st, envs);
     while (opened--)
         k_loop_end(L->k, NULL, NULL);
     for (int j = 0; j < nsum; j++) {

@@ -51,33 +51,33 @@ static Val data_element(Lower *L, const Ins *i, const Type *t, int64_t n)
 }
 
 /* Inside a body an array of constants has no buffer: its elements are held. */
-static Val data_held(
-    Lower *L, Frame *fr, const Ins *i, const Type *t, const Form *idx, const Form *real, const Env *e)
+static Val data_held(Lower *L, const Element *el, int e)
 {
-    const void *key[2] = { fr, i };
+    const Type *t = &el->fr->g->type[el->v];
+    const void *key[2] = { el->fr, el->i };
     void **p = map_at(&L->regions, key, sizeof key);
     Held *h = *p;
     if (!h) {
         h = *p = NEW(Held);
         *h = (Held){ .t = *t, .size = type_size(t), .ne = 1, .val = NEWS(Val, type_size(t)) };
         for (int64_t n = 0; n < h->size; n++)
-            h->val[n] = data_element(L, i, t, n);
+            h->val[n] = data_element(L, el->i, t, n);
     }
-    return held_at(L, h, idx, real, env_copy(e, 0));
+    return held_at(L, h, el->idx, el->real + e * t->rank, env_copy(el->envs.at[e], 0));
 }
 
-static void op_data(Lower *L, Frame *fr, const Ins *i, const Type *t, const Form *idx,
-    const Env *const *envs, int ne, const Form *real, Val *out)
+static void op_data(Lower *L, const Element *el, Val *out)
 {
-    for (int e = 0; e < ne; e++) {
+    const Type *t = &el->fr->g->type[el->v];
+    for (int e = 0; e < el->envs.n; e++) {
+        const Form *real = el->real + e * t->rank;
         int64_t n = 0;
         bool fixed = true;
         for (int d = 0; d < t->rank; d++) {
-            fixed = fixed && form_const(real[e * t->rank + d]);
-            n = n * t->dim[d] + real[e * t->rank + d]->c;
+            fixed = fixed && form_const(real[d]);
+            n = n * t->dim[d] + real[d]->c;
         }
-        out[e] = fixed && n >= 0 && n < type_size(t) ? data_element(L, i, t, n) :
-            data_held(L, fr, i, t, idx, real + e * t->rank, envs[e]);
+        out[e] = fixed && n >= 0 && n < type_size(t) ? data_element(L, el->i, t, n) : data_held(L, el, e);
     }
 }
 
@@ -114,92 +114,103 @@ static Val pad_inside(Lower *L, const Ins *i, const Type *x, const Form *real)
     return c;
 }
 
-static void op_pad(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out)
+static void op_pad(Lower *L, const Element *el, Val *out)
 {
-    const Type *x = &fr->g->type[i->in[0]];
-    SCRATCH(Val, value, ne);
-    eval_at(L, fr, i->in[1], idx, envs, ne, value);
+    const Graph *g = el->fr->g;
+    const Type *x = &g->type[el->i->in[0]];
+    Envs envs = el->envs;
+    SCRATCH(Val, value, envs.n);
+    eval_at(L, el->fr, el->i->in[1], el->idx, envs, value);
     if (any_zero(x)) {
-        memcpy(out, value, sizeof *value * (size_t)ne);
+        memcpy(out, value, sizeof *value * (size_t)envs.n);
         return;
     }
     Demand *d;
-    elem_rule(fr->g, i, 0, idx, &d);
-    eval_at(L, fr, d[0].v, d[0].idx, envs, ne, out);
-    for (int e = 0; e < ne; e++) {
-        Val c = pad_inside(L, i, x, real + e * x->rank);
+    elem_rule(g, el->i, 0, el->idx, &d);
+    eval_at(L, el->fr, d[0].v, d[0].idx, envs, out);
+    for (int e = 0; e < envs.n; e++) {
+        Val c = pad_inside(L, el->i, x, el->real + e * x->rank);
         out[e] = c ? select_val(L, c, out[e], value[e]) : out[e];
     }
 }
 
 /* Where the index is known in every environment, each asks one part. */
-static bool concat_known(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out)
+static bool concat_known(Lower *L, const Element *el, Val *out)
 {
+    const Graph *g = el->fr->g;
+    const Ins *i = el->i;
+    Envs envs = el->envs;
     int64_t axis = ins_int(i, ATTR(concat, axis));
-    int rank = fr->g->type[i->out].rank;
-    for (int e = 0; e < ne; e++)
-        if (!form_const(real[e * rank + axis]))
+    int rank = g->type[i->out].rank;
+    for (int e = 0; e < envs.n; e++)
+        if (!form_const(el->real[e * rank + axis]))
             return false;
-    for (int n = 0, done = 0; n < i->nin && done < ne; n++) {
-        int64_t from = 0, size = fr->g->type[i->in[n]].dim[axis];
+    for (int n = 0, done = 0; n < i->nin && done < envs.n; n++) {
+        int64_t from = 0, size = g->type[i->in[n]].dim[axis];
         for (int m = 0; m < n; m++)
-            from += fr->g->type[i->in[m]].dim[axis];
-        for (int e = 0; e < ne; e++) {
-            int64_t c = real[e * rank + axis]->c;
+            from += g->type[i->in[m]].dim[axis];
+        for (int e = 0; e < envs.n; e++) {
+            int64_t c = el->real[e * rank + axis]->c;
             if (c < from || c >= from + size)
                 continue;
             Form at[MAXRANK];
-            memcpy(at, idx, sizeof *idx * (size_t)rank);
+            memcpy(at, el->idx, sizeof *at * (size_t)rank);
             at[axis] = form_c(c - from);
-            out[e] = eval_one(L, fr, i->in[n], at, envs[e]);
+            out[e] = eval_one(L, el->fr, i->in[n], at, envs.at[e]);
             done++;
         }
     }
     return true;
 }
 
-static void op_concat(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out)
+static void op_concat(Lower *L, const Element *el, Val *out)
 {
+    Frame *fr = el->fr;
+    const Ins *i = el->i;
+    Envs envs = el->envs;
     int64_t axis = ins_int(i, ATTR(concat, axis)), last = 0;
     int rank = fr->g->type[i->out].rank;
-    if (concat_known(L, fr, i, idx, envs, ne, real, out))
+    if (concat_known(L, el, out))
         return;
     Demand *d;
-    int n = elem_rule(fr->g, i, 0, idx, &d);
-    SCRATCH(Val, x, ne);
+    int n = elem_rule(fr->g, i, 0, el->idx, &d);
+    SCRATCH(Val, x, envs.n);
     for (int p = n - 1; p >= 0; p--) {
-        eval_at(L, fr, d[p].v, d[p].idx, envs, ne, x);
-        for (int e = 0; e < ne; e++)
-            out[e] =
-                p == n - 1 ? x[e] : select_val(L, at_least(L, real[e * rank + axis], last), out[e], x[e]);
+        eval_at(L, fr, d[p].v, d[p].idx, envs, x);
+        for (int e = 0; e < envs.n; e++)
+            out[e] = p == n - 1 ? x[e] :
+                select_val(L, at_least(L, el->real[e * rank + axis], last), out[e], x[e]);
         last = d[p].at;
     }
 }
 
 /* ==================== updates */
 
-/* The window of an update at one element, idx, which is real in the environment: is it inside (0: always),
- * and which element of u (forms behind the batch axes). */
-static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *idx,
-    const Form *real, const Env *e, Form *at)
+/* The window of an update at an element in environment e: nb indices of the batch, lead, stand in front of
+ * the update's; the operand has `skip` of them. */
+typedef struct Window { const Element *el; int e; const Form *lead; int nb, skip; } Window;
+
+/* Is the element inside of the window (0: always), and which element of the update is it (at: forms behind
+ * the batch axes)? */
+static Val window(Lower *L, const Window *w, Form *at)
 {
-    const Type *x = &fr->g->type[i->in[0]], *u = &fr->g->type[i->in[1]];
+    const Graph *g = w->el->fr->g;
+    const Ins *i = w->el->i;
+    const Form *real = w->el->real + w->e * g->type[i->out].rank;
+    const Type *x = &g->type[i->in[0]], *u = &g->type[i->in[1]];
     Val c = 0;
-    for (int d = 0; d + nb < u->rank; d++) {
-        int64_t n = u->dim[nb + d], full = x->dim[skip + d];
+    for (int d = 0; d + w->nb < u->rank; d++) {
+        int64_t n = u->dim[w->nb + d], full = x->dim[w->skip + d];
         if (n == full) {
-            at[d] = idx[skip + d];
+            at[d] = w->el->idx[w->skip + d];
             continue;
         }
         Form from[MAXRANK + 1];
-        memcpy(from, lead, sizeof *lead * (size_t)nb);
-        from[nb] = form_c(d);
-        Val start =
-            index_of(L, eval_one(L, fr, i->in[2], from, e), (Dtype)fr->g->type[i->in[2]].dt, 0, full - n);
-        Form o = form_add(real[skip + d], form_mul(k_value(L->k, start, 0, full - n), -1));
+        memcpy(from, w->lead, sizeof *from * (size_t)w->nb);
+        from[w->nb] = form_c(d);
+        Val start = eval_one(L, w->el->fr, i->in[2], from, w->el->envs.at[w->e]);
+        start = index_of(L, start, (Dtype)g->type[i->in[2]].dt, 0, full - n);
+        Form o = form_add(real[w->skip + d], form_mul(k_value(L->k, start, 0, full - n), -1));
         Val v = k_index(L->k, o), q;
         if (n == 1) {
             q = k2(L->k, K_EQ, DT_BOOL, v, index_const(L, v, 0));
@@ -213,30 +224,32 @@ static Val window(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, i
     return c;
 }
 
-static void op_dynamic_update(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs,
-    int ne, const Form *real, Val *out)
+static void op_dynamic_update(Lower *L, const Element *el, Val *out)
 {
-    int rank = fr->g->type[i->out].rank, nb = fr->g->type[i->in[2]].rank - 1;
-    eval_at(L, fr, i->in[0], idx, envs, ne, out);
+    Frame *fr = el->fr;
+    const Ins *i = el->i;
+    Envs envs = el->envs;
+    int nb = fr->g->type[i->in[2]].rank - 1;
+    eval_at(L, fr, i->in[0], el->idx, envs, out);
     if (any_zero(&fr->g->type[i->in[1]]))
         return;
-    for (int e = 0; e < ne; e++) {
+    for (int e = 0; e < envs.n; e++) {
         Form at[MAXRANK];
-        memcpy(at, idx, sizeof *idx * (size_t)nb);
-        Val c = window(L, fr, i, idx, nb, nb, idx, real + e * rank, envs[e], at + nb);
-        Val u = eval_one(L, fr, i->in[1], at, envs[e]);
+        memcpy(at, el->idx, sizeof *at * (size_t)nb);
+        Val c = window(L, &(Window){ el, e, el->idx, nb, nb }, at + nb);
+        Val u = eval_one(L, fr, i->in[1], at, envs.at[e]);
         out[e] = c ? select_val(L, c, u, out[e]) : u;
     }
 }
 
-/* One element of an accumulator, augmented by what the batch elements at lead[0..nb) add to it. */
-static Val augment(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, int skip, const Form *idx,
-    const Form *real, const Env *e, Val x)
+/* One element of an accumulator, augmented by what the batch elements at w->lead add to it. */
+static Val augment(Lower *L, const Window *w, Val x)
 {
-    Dtype dt = (Dtype)fr->g->type[i->out].dt;
+    const Element *el = w->el;
+    Dtype dt = (Dtype)el->fr->g->type[el->i->out].dt;
     Form at[MAXRANK];
-    memcpy(at, lead, sizeof *lead * (size_t)nb);
-    Val c = window(L, fr, i, lead, nb, skip, idx, real, e, at + nb), u = eval_one(L, fr, i->in[1], at, e);
+    memcpy(at, w->lead, sizeof *at * (size_t)w->nb);
+    Val c = window(L, w, at + w->nb), u = eval_one(L, el->fr, el->i->in[1], at, el->envs.at[w->e]);
     if (!u)
         return 0;
     u = c ? select_val(L, c, u, k_bits(L->k, dtype_of(L, u), 0)) : u;
@@ -244,17 +257,18 @@ static Val augment(Lower *L, Frame *fr, const Ins *i, const Form *lead, int nb, 
 }
 
 /* Batch axes that the accumulator lacks are summed over: a loop where they are long. */
-static Val accum_element(
-    Lower *L, Frame *fr, const Ins *i, const Form *idx, const Form *real, const Env *e, Val x, bool vector)
+static Val accum_element(Lower *L, const Element *el, int e, Val x, bool vector)
 {
-    const Type *u = &fr->g->type[i->in[1]];
-    int nb = fr->g->type[i->in[2]].rank - 1, nx, skip = 0, nfree = 0, axis[MAXRANK];
+    const Graph *g = el->fr->g;
+    const Ins *i = el->i;
+    const Type *u = &g->type[i->in[1]];
+    int nb = g->type[i->in[2]].rank - 1, nx, skip = 0, nfree = 0, axis[MAXRANK];
     int64_t size = 1, dim[MAXRANK];
     const int64_t *xb = ins_attr(i, ATTR(accum_slice, xb), &nx);
     Form lead[MAXRANK], at[MAXRANK];
     for (int b = 0; b < nb; b++) {
         if (b < nx && xb[b]) {
-            lead[b] = idx[skip++];
+            lead[b] = el->idx[skip++];
             continue;
         }
         axis[nfree] = b, dim[nfree++] = u->dim[b];
@@ -267,7 +281,7 @@ static Val accum_element(
         form_unlinear(form_a(var), dim, nfree, at);
         for (int f = 0; f < nfree; f++)
             lead[axis[f]] = at[f];
-        phi = augment(L, fr, i, lead, nb, skip, idx, real, e, phi);
+        phi = augment(L, &(Window){ el, e, lead, nb, skip }, phi);
         k_loop_end(L->k, &phi, &x);
         return x;
     }
@@ -275,21 +289,22 @@ static Val accum_element(
         form_unlinear(form_c(n), dim, nfree, at);
         for (int f = 0; f < nfree; f++)
             lead[axis[f]] = at[f];
-        x = augment(L, fr, i, lead, nb, skip, idx, real, e, x);
+        x = augment(L, &(Window){ el, e, lead, nb, skip }, x);
     }
     return x;
 }
 
-static void op_accum_slice(Lower *L, Frame *fr, const Ins *i, const Form *idx, const Env *const *envs,
-    int ne, const Form *real, Val *out)
+static void op_accum_slice(Lower *L, const Element *el, Val *out)
 {
-    int rank = fr->g->type[i->out].rank;
-    bool vector = L->vec || has_lanes(L, idx, rank, envs, ne);
-    eval_at(L, fr, i->in[0], idx, envs, ne, out);
+    Frame *fr = el->fr;
+    const Ins *i = el->i;
+    Envs envs = el->envs;
+    bool vector = L->vec || has_lanes(L, el->idx, fr->g->type[i->out].rank, envs);
+    eval_at(L, fr, i->in[0], el->idx, envs, out);
     if (any_zero(&fr->g->type[i->in[1]]))
         return;
-    for (int e = 0; e < ne; e++)
-        out[e] = accum_element(L, fr, i, idx, real + e * rank, envs[e], out[e], vector);
+    for (int e = 0; e < envs.n; e++)
+        out[e] = accum_element(L, el, e, out[e], vector);
 }
 
 /* ==================== bits */
@@ -361,20 +376,22 @@ static Val from_bits(Lower *L, Val x, Dtype dt)
 
 /* Wider: the pieces of the operand's last axis, the first lowest. Narrower: the piece at the result's last
  * index. */
-static void op_bitcast(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs,
-    int ne, const Form *real, Val *out)
+static void op_bitcast(Lower *L, const Element *el, Val *out)
 {
+    Frame *fr = el->fr;
+    const Ins *i = el->i;
+    Envs envs = el->envs;
     Kernel *k = L->k;
-    const Type *t = &fr->g->type[v], *x = &fr->g->type[i->in[0]];
+    const Type *t = &fr->g->type[el->v], *x = &fr->g->type[i->in[0]];
     Dtype from = (Dtype)x->dt, to = (Dtype)t->dt, uf = unsigned_of(dtype_size(from)),
           ut = unsigned_of(dtype_size(to));
     int64_t bits = 8 * (int64_t)dtype_size(dtype_size(from) < dtype_size(to) ? from : to);
     if (dtype_size(from) >= dtype_size(to)) {
-        eval_at(L, fr, i->in[0], idx, envs, ne, out);
-        for (int e = 0; e < ne; e++) {
+        eval_at(L, fr, i->in[0], el->idx, envs, out);
+        for (int e = 0; e < envs.n; e++) {
             Val b = to_bits(L, out[e], from);
             if (uf != ut) {
-                Val j = k_index(k, real[e * t->rank + t->rank - 1]);
+                Val j = k_index(k, el->real[e * t->rank + t->rank - 1]);
                 j = k2(k, K_MUL, dtype_of(L, j), j, index_const(L, j, bits));
                 b = k1(k, K_CONVERT, ut, k2(k, K_SHR, uf, b, k1(k, K_CONVERT, uf, j)));
             }
@@ -382,20 +399,20 @@ static void op_bitcast(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx
         }
         return;
     }
-    SCRATCH(Val, b, ne);
-    SCRATCH(Val, piece, ne);
+    SCRATCH(Val, b, envs.n);
+    SCRATCH(Val, piece, envs.n);
     Form at[MAXRANK];
-    memcpy(at, idx, sizeof *idx * (size_t)t->rank);
+    memcpy(at, el->idx, sizeof *at * (size_t)t->rank);
     for (int64_t p = 0; p < x->dim[t->rank]; p++) {
         at[t->rank] = form_c(p);
-        eval_at(L, fr, i->in[0], at, envs, ne, piece);
-        for (int e = 0; e < ne; e++) {
+        eval_at(L, fr, i->in[0], at, envs, piece);
+        for (int e = 0; e < envs.n; e++) {
             Val y = k1(k, K_CONVERT, ut, to_bits(L, piece[e], from));
             y = p ? k2(k, K_SHL, ut, y, k_bits(k, ut, p * bits)) : y;
             b[e] = p ? k2(k, K_OR, ut, b[e], y) : y;
         }
     }
-    for (int e = 0; e < ne; e++)
+    for (int e = 0; e < envs.n; e++)
         out[e] = from_bits(L, b[e], to);
 }
 
@@ -420,43 +437,43 @@ static void threefry(Lower *L, Val k0, Val k1_, Val x0, Val x1, Val *out)
     out[0] = x0, out[1] = x1;
 }
 
-static void op_threefry(
-    Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne, Val *out)
+static void op_threefry(Lower *L, const Element *el, Val *out)
 {
-    Val *x = NEWS(Val, 4 * ne);
+    Frame *fr = el->fr;
+    const Ins *i = el->i;
+    Envs envs = el->envs;
+    Val *x = NEWS(Val, 4 * envs.n);
     for (int j = 0; j < 4; j++)
-        eval_at(L, fr, i->in[j], idx, envs, ne, x + j * ne);
-    for (int e = 0; e < ne; e++) {
+        eval_at(L, fr, i->in[j], el->idx, envs, x + j * envs.n);
+    for (int e = 0; e < envs.n; e++) {
         Val y[2];
-        threefry(L, x[e], x[ne + e], x[2 * ne + e], x[3 * ne + e], y);
-        out[e] = y[v - i->out];
-        memo_set(L, fr, i->out + !(v - i->out), idx, envs[e], y[!(v - i->out)]);
+        threefry(L, x[e], x[envs.n + e], x[2 * envs.n + e], x[3 * envs.n + e], y);
+        out[e] = y[el->v - i->out];
+        memo_set(L, fr, i->out + !(el->v - i->out), el->idx, envs.at[e], y[!(el->v - i->out)]);
     }
 }
 
-void op_element(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out)
+void op_element(Lower *L, const Element *el, Val *out)
 {
-    const Type *t = &fr->g->type[v];
+    const Ins *i = el->i;
+    const Type *t = &el->fr->g->type[el->v];
     int64_t bits;
     switch (i->op) {
     case OP_const:
         bits = ins_int(i, ATTR(const, bits));
-        for (int e = 0; e < ne; e++)
+        for (int e = 0; e < el->envs.n; e++)
             out[e] = const_val(L, (Dtype)t->dt, &bits);
         return;
-    case OP_data:
-        op_data(L, fr, i, t, idx, envs, ne, real, out);
-        return;
     case OP_iota:
-        for (int e = 0; e < ne; e++)
-            out[e] = op_iota(L, t, real[e * t->rank + ins_int(i, ATTR(iota, axis))]);
+        for (int e = 0; e < el->envs.n; e++)
+            out[e] = op_iota(L, t, el->real[e * t->rank + ins_int(i, ATTR(iota, axis))]);
         return;
-    case OP_pad: op_pad(L, fr, i, idx, envs, ne, real, out); return;
-    case OP_concat: op_concat(L, fr, i, idx, envs, ne, real, out); return;
-    case OP_dynamic_update: op_dynamic_update(L, fr, i, idx, envs, ne, real, out); return;
-    case OP_accum_slice: op_accum_slice(L, fr, i, idx, envs, ne, real, out); return;
-    case OP_bitcast: op_bitcast(L, fr, i, v, idx, envs, ne, real, out); return;
-    default: op_threefry(L, fr, i, v, idx, envs, ne, out);
+    case OP_data: op_data(L, el, out); return;
+    case OP_pad: op_pad(L, el, out); return;
+    case OP_concat: op_concat(L, el, out); return;
+    case OP_dynamic_update: op_dynamic_update(L, el, out); return;
+    case OP_accum_slice: op_accum_slice(L, el, out); return;
+    case OP_bitcast: op_bitcast(L, el, out); return;
+    default: op_threefry(L, el, out);
     }
 }

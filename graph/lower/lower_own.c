@@ -17,18 +17,20 @@ typedef struct Running {
     const Env *env;
 } Running;
 
-/* Steps first .. first + count * each - 1 of u lines at once, `each` a turn of the loop. */
-static void run_steps(
-    const Running *R, Form (*idx)[MAXRANK], int u, int64_t first, int64_t count, int each, Val *acc)
+/* Steps first .. first + count * each - 1 of an axis, `each` a turn of the loop. */
+typedef struct Steps { int64_t first, count; int each; } Steps;
+
+/* Of u lines at once. */
+static void run_steps(const Running *R, Form (*idx)[MAXRANK], int u, Steps steps, Val *acc)
 {
     Lower *L = R->L;
     const Type *t = R->t;
     Val phi[LINES];
-    if (!count)
+    if (!steps.count)
         return;
-    Form turn = form_a(k_loop(L->k, "t", count, u, acc, phi));
-    for (int j = 0; j < each; j++) {
-        Form step = form_addc(form_mul(turn, each), first + j);
+    Form turn = form_a(k_loop(L->k, "t", steps.count, u, acc, phi));
+    for (int j = 0; j < steps.each; j++) {
+        Form step = form_addc(form_mul(turn, steps.each), steps.first + j);
         if (ins_int(R->i, ATTR(cumsum, reverse)))
             step = form_addc(form_mul(step, -1), t->dim[R->axis] - 1);
         for (int c = 0; c < u; c++) {
@@ -58,8 +60,8 @@ static void run_along(const Running *R, const Form *outer, const Form *inner, in
         acc[c] = reduce_identity(R->L, R->i->op, math_register((Dtype)t->dt));
         acc[c] = R->p->vec || R->p->across ? widen_val(R->L, acc[c]) : acc[c];
     }
-    run_steps(R, idx, u, 0, n / each, each, acc);
-    run_steps(R, idx, u, n / each * each, n % each, 1, acc);
+    run_steps(R, idx, u, (Steps){ 0, n / each, each }, acc);
+    run_steps(R, idx, u, (Steps){ n / each * each, n % each, 1 }, acc);
 }
 
 /* Of n lines number f, or of the last W of them. */

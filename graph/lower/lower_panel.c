@@ -17,26 +17,25 @@ static Form panel_form(const Lower *L, const Panel *p)
 }
 
 /* Steps `first` + u * loop .. of it for the block. */
-static void fill(
-    Lower *L, const Panel *p, const Row *r, Form first, int u, const Env *const *envs, int ne)
+static void fill(Lower *L, const Panel *p, const Row *r, Form first, int u, Envs envs)
 {
     int64_t dim[MAXRANK];
-    const Env **es = NEWS(const Env *, u * ne);
+    const Env **es = NEWS(const Env *, u * envs.n);
     for (int k = 0; k < p->ks->n; k++)
         dim[k] = atom_extent(p->ks->a[k]);
     for (int c = 0; c < u; c++) {
         Form at[MAXRANK];
         form_unlinear(form_addc(first, c), dim, p->ks->n, at);
-        for (int e = 0; e < ne; e++)
-            es[c * ne + e] = env_sets(envs[e], p->ks->a, at, p->ks->n);
+        for (int e = 0; e < envs.n; e++)
+            es[c * envs.n + e] = env_sets(envs.at[e], p->ks->a, at, p->ks->n);
     }
-    Val *x = NEWS(Val, u * ne);
-    eval_at(L, L->top, p->v, p->idx->f, es, u * ne, x);
-    for (int e = 0; e < u * ne && !L->failed; e++)
+    Val *x = NEWS(Val, u * envs.n);
+    eval_at(L, L->top, p->v, p->idx->f, (Envs){ es, u * envs.n }, x);
+    for (int e = 0; e < u * envs.n && !L->failed; e++)
         k_store(L->k, r->buf, form_in(L, r->f, es[e]), widen_val(L, x[e]));
 }
 
-void lower_panel(Lower *L, const Panel *p, const Env *const *envs, int ne)
+void lower_panel(Lower *L, const Panel *p, Envs envs)
 {
     int rank = p->idx->n;
     int64_t steps = (int64_t)p->ks->vol, from = 0;
@@ -56,7 +55,7 @@ void lower_panel(Lower *L, const Panel *p, const Env *const *envs, int ne)
         Form first = form_c(from);
         if (count > 1)
             first = form_addc(form_mul(form_a(k_loop(L->k, "k", count, 0, NULL, NULL)), u), from);
-        fill(L, p, r, first, u, envs, ne);
+        fill(L, p, r, first, u, envs);
         if (count > 1)
             k_loop_end(L->k, NULL, NULL);
         from += count * u;

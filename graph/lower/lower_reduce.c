@@ -22,6 +22,9 @@ typedef struct Red {
     Dtype res;
 } Red;
 
+/* Those of one loop. */
+typedef struct Reds { Frame *fr; const Red *r; int n; } Reds;
+
 /* ==================== what combines */
 
 Val reduce_identity(Lower *L, int op, Dtype dt)
@@ -146,19 +149,21 @@ static Val multiply_add(Lower *L, Dtype dt, Val x, Val y, Val c)
 }
 
 /* One step of every reduction at every environment; acc: [reduction * ne + environment], 0: nothing yet. */
-static void red_step(Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, Val *acc)
+static void red_step(Lower *L, const Reds *all, Envs envs, Val *acc)
 {
-    SCRATCH(Val, x, 2 * ne);
-    for (int j = 0; j < nr; j++, acc += ne) {
+    Frame *fr = all->fr;
+    const Red *r = all->r;
+    SCRATCH(Val, x, 2 * envs.n);
+    for (int j = 0; j < all->n; j++, acc += envs.n) {
         Loc was = loc_enter(r[j].i);
         for (int o = 0; o <= r[j].product; o++) {
             Dtype from = (Dtype)fr->g->type[r[j].d[o].v].dt;
-            eval_at(L, fr, r[j].d[o].v, r[j].d[o].idx, envs, ne, x + o * ne);
-            for (int e = 0; e < ne; e++)
-                x[o * ne + e] = convert_val(L, x[o * ne + e], math_register(from), r[j].acc);
+            eval_at(L, fr, r[j].d[o].v, r[j].d[o].idx, envs, x + o * envs.n);
+            for (int e = 0; e < envs.n; e++)
+                x[o * envs.n + e] = convert_val(L, x[o * envs.n + e], math_register(from), r[j].acc);
         }
-        for (int e = 0; e < ne; e++)
-            acc[e] = r[j].product ? multiply_add(L, r[j].acc, x[e], x[ne + e], acc[e]) :
+        for (int e = 0; e < envs.n; e++)
+            acc[e] = r[j].product ? multiply_add(L, r[j].acc, x[e], x[envs.n + e], acc[e]) :
                 acc[e] ? reduce_step(L, r[j].op, r[j].acc, acc[e], x[e]) : x[e];
         loc_set(was);
     }
@@ -188,20 +193,21 @@ static Val further(Lower *L, bool max, Val x, Val y)
     return k1(k, K_BITS, dt, k2(k, max ? K_AND : K_OR, bits, k1(k, K_BITS, bits, z), both));
 }
 
-static void step_apart(
-    Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, int u, Val *acc, Val *nan)
+static void step_apart(Lower *L, const Reds *all, Envs envs, int u, Val *acc, Val *nan)
 {
+    Frame *fr = all->fr;
+    const Red *r = all->r;
     Kernel *k = L->k;
-    for (int j = 0; j < nr; j++, acc += ne) {
+    for (int j = 0; j < all->n; j++, acc += envs.n) {
         Dtype dt = r[j].acc, from = (Dtype)fr->g->type[r[j].d[0].v].dt;
         Loc was = loc_enter(r[j].i);
-        SCRATCH(Val, x, ne);
-        eval_at(L, fr, r[j].d[0].v, r[j].d[0].idx, envs, ne, x);
-        for (int e = 0; e < ne; e++) {
+        SCRATCH(Val, x, envs.n);
+        eval_at(L, fr, r[j].d[0].v, r[j].d[0].idx, envs, x);
+        for (int e = 0; e < envs.n; e++) {
             x[e] = convert_val(L, x[e], math_register(from), dt);
             acc[e] = further(L, step_op(r[j].op, dt) == K_MAX, acc[e], x[e]);
         }
-        for (int e = 0; e < ne; e += u, nan++) {
+        for (int e = 0; e < envs.n; e += u, nan++) {
             Val any = 0;
             for (int c = 0; c < u; c++) {
                 Val is = k2(k, K_NE, DT_BOOL, x[e + c], x[e + c]);
@@ -234,9 +240,9 @@ static void step_past(Lower *L, int past, int n, const Val *old, Val *acc)
 }
 
 /* Loops over ks with n accumulators carried, [reduction * per + environment (* u + copy, if spread)]. */
-static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *acc, int n,
-    const Env *const *envs, int ne)
+static void nest(Lower *L, const Reds *all, const Nest *q, Val *acc, int n, Envs envs)
 {
+    const Red *r = all->r;
     Kernel *k = L->k;
     int opened = 0, nb = 0;
     if (!q->count)
@@ -258,9 +264,9 @@ static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *
         base = form_a(k_loop(k, "k", q->count, n, acc, acc));
         opened++;
     }
-    const Env **es = NEWS(const Env *, ne);
-    for (int e = 0; e < ne; e++)
-        es[e] = env_sets(envs[e], bind, at, nb);
+    const Env **es = NEWS(const Env *, envs.n);
+    for (int e = 0; e < envs.n; e++)
+        es[e] = env_sets(envs.at[e], bind, at, nb);
     SCRATCH(Form, x, q->u);
     for (int c = 0; c < q->u; c++) {
         x[c] = form_addc(form_mul(base, q->u), c + q->first);
@@ -268,14 +274,14 @@ static void nest(Lower *L, Frame *fr, const Red *r, int nr, const Nest *q, Val *
             q->vec ? form_add(form_mul(x[c], W), form_a(LANE)) : x[c];
     }
     Val *old = arena_copy(acc, sizeof *acc * (size_t)n);
+    Envs at_all = { es, envs.n };
     if (q->apart)
-        step_apart(
-            L, fr, r, nr, env_block(es, ne, q->u, q->v, x), ne * q->u, q->u, acc, acc + nr * ne * q->u);
+        step_apart(L, all, env_block(at_all, q->u, q->v, x), q->u, acc, acc + all->n * envs.n * q->u);
     else if (q->spread)
-        red_step(L, fr, r, nr, env_block(es, ne, q->u, q->v, x), ne * q->u, acc);
+        red_step(L, all, env_block(at_all, q->u, q->v, x), acc);
     else
         for (int c = 0; c < q->u; c++)          /* into the same accumulators, in order */
-            red_step(L, fr, r, nr, env_block(es, ne, 1, q->v, &x[c]), ne, acc);
+            red_step(L, all, env_block(at_all, 1, q->v, &x[c]), acc);
     if (q->past)
         step_past(L, q->past, n, old, acc);
     while (opened--)
@@ -316,15 +322,16 @@ static Onward load_met(DemandWalk *w, Visit *x)
 }
 
 /* Lanes far apart, elements next to one another along the loop: unrolled, so that loads become blocks. */
-static int unit_unroll(Frame *fr, const Red *r, int nr, const Env *e)
+static int unit_unroll(const Reds *reds, const Env *e)
 {
+    const Red *r = reds->r;
     const Atom *v = r->ks[r->nk - 1];
     Subst s = { .n = e->n, .from = e->a, .to = e->f };
     bool strided = false;
-    for (int j = 0; j < nr; j++)
+    for (int j = 0; j < reds->n; j++)
         for (int o = 0; o <= r[j].product; o++) {
             Loads all = { 0 };
-            DemandWalk w = { .g = fr->g, .fr = fr, .visit = load_met, .ctx = &all };
+            DemandWalk w = { .g = reds->fr->g, .fr = reds->fr, .visit = load_met, .ctx = &all };
             demand_walk(&w, r[j].d[o].v, r[j].d[o].idx, 0, NULL);
             for (int n = 0; n < all.n && !strided; n++) {
                 int64_t c = form_coef(all.f[n], v) == 1 ? form_coef(form_subst(all.f[n], &s), LANE) : 0;
@@ -340,40 +347,38 @@ static int unit_unroll(Frame *fr, const Red *r, int nr, const Env *e)
 /* ==================== reductions */
 
 /* No loop: the operands at one large block, so that what is nested tiles over it. */
-static void reduce_unrolled(
-    Lower *L, Frame *fr, const Red *r, int nr, const Env *const *envs, int ne, Val *acc)
+static void reduce_unrolled(Lower *L, const Reds *all, Envs envs, Val *acc)
 {
+    const Red *r = all->r;
     int n = (int)space_size(r->ks, r->nk);
     int64_t dim[MAXRANK];
     for (int j = 0; j < r->nk; j++)
         dim[j] = r->ks[j]->hi + 1;
-    const Env **es = NEWS(const Env *, n * ne);
+    const Env **es = NEWS(const Env *, n * envs.n);
     for (int c = 0; c < n; c++) {
         Form at[MAXRANK];
         form_unlinear(form_c(c), dim, r->nk, at);
-        for (int e = 0; e < ne; e++)
-            es[c * ne + e] = env_sets(envs[e], r->ks, at, r->nk);
+        for (int e = 0; e < envs.n; e++)
+            es[c * envs.n + e] = env_sets(envs.at[e], r->ks, at, r->nk);
     }
-    Val *all = NEWS(Val, n * ne);
-    for (int j = 0; j < nr; j++)
+    Val *known = NEWS(Val, n * envs.n);
+    for (int j = 0; j < all->n; j++)
         for (int o = 0; o <= r[j].product; o++)
-            eval_at(L, fr, r[j].d[o].v, r[j].d[o].idx, es, n * ne, all);
+            eval_at(L, all->fr, r[j].d[o].v, r[j].d[o].idx, (Envs){ es, n * envs.n }, known);
     for (int c = 0; c < n; c++)
-        red_step(L, fr, r, nr, es + c * ne, ne, acc);
+        red_step(L, all, (Envs){ es + c * envs.n, envs.n }, acc);
 }
 
 /* The vector is the innermost loop: u vectors of accumulators for each, put together at the end; then what
  * is left. */
-static void reduce_inside(
-    Lower *L, Frame *fr, const Red *r, const SumLoop *of, const Env *const *envs, int ne, Val *acc)
+static void reduce_inside(Lower *L, const Reds *all, const SumLoop *of, Envs envs, Val *acc)
 {
-    int nr = of->n;
+    const Red *r = all->r;
+    int nr = all->n;
     const Atom *v = r->ks[of->vector >= 0 ? of->vector : inner_vector(L, r)];
     int64_t n = v->hi + 1, nv = n / W;
-    int most = L->spec->written.sums, all = L->spec->written.flight / (ne * nr),
-        u = all > most ? most :
-        all < 1        ? 1 :
-                         all;
+    int most = L->spec->written.sums, flight = L->spec->written.flight / (envs.n * nr),
+        u = flight > most ? most : flight < 1 ? 1 : flight;
     if (u > nv)
         u = nv ? (int)nv : 1;
     while (nv % u && u > 1 && nv < 4 * u)
@@ -382,25 +387,26 @@ static void reduce_inside(
     bool past = nv && n % W > 2;                /* a vector for what is left, too */
     if (nv) {
         bool apart = u > 1 && nan_apart(r, nr);
-        Val *part = NEWS(Val, nr * ne * (u + apart)), *first = NEWS(Val, nr * ne), *nan = part + nr * ne * u;
-        for (int j = 0; j < nr * ne * u; j++)
+        int sums = nr * envs.n;
+        Val *part = NEWS(Val, sums * (u + apart)), *first = NEWS(Val, sums), *nan = part + sums * u;
+        for (int j = 0; j < nr * envs.n * u; j++)
             part[j] = widen_val(L, acc[j / u]);
-        for (int j = 0; apart && j < nr * ne; j++)
+        for (int j = 0; apart && j < nr * envs.n; j++)
             nan[j] = widen_val(L, k_bits(L->k, DT_BOOL, 0));
         Nest q = { .v = v, .u = u, .count = nv / u, .vec = true, .spread = true, .apart = apart };
-        nest(L, fr, r, nr, &q, part, nr * ne * (u + apart), envs, ne);
-        for (int j = 0; apart && j < nr * ne; j++)
-            part[j * u] = select_val(L, nan[j], k_const(L->k, r[j / ne].acc, NAN), part[j * u]);
-        for (int j = 0; j < nr * ne; j++)
+        nest(L, all, &q, part, nr * envs.n * (u + apart), envs);
+        for (int j = 0; apart && j < nr * envs.n; j++)
+            part[j * u] = select_val(L, nan[j], k_const(L->k, r[j / envs.n].acc, NAN), part[j * u]);
+        for (int j = 0; j < nr * envs.n; j++)
             first[j] = part[j * u];
         Nest rest = { .v = v, .u = 1, .count = nv % u, .first = nv / u * u, .vec = true };
-        nest(L, fr, r, nr, &rest, first, nr * ne, envs, ne);
+        nest(L, all, &rest, first, nr * envs.n, envs);
         Nest last = { .v = v, .u = 1, .count = past, .vec = true, .past = W - (int)(n % W) };
-        nest(L, fr, r, nr, &last, first, nr * ne, envs, ne);
-        for (int j = 0; j < nr * ne; j++)
+        nest(L, all, &last, first, nr * envs.n, envs);
+        for (int j = 0; j < nr * envs.n; j++)
             part[j * u] = first[j];
-        for (int j = 0; j < nr * ne; j++) {
-            const Red *q1 = &r[j / ne];
+        for (int j = 0; j < nr * envs.n; j++) {
+            const Red *q1 = &r[j / envs.n];
             Loc was = loc_enter(q1->i);
             for (int m = u; m > 1; m = (m + 1) / 2)
                 for (int c = 0; c < m / 2; c++)
@@ -411,11 +417,10 @@ static void reduce_inside(
         }
     }
     if (!past)
-        nest(L, fr, r, nr, &tail, acc, nr * ne, envs, ne);
+        nest(L, all, &tail, acc, nr * envs.n, envs);
 }
 
-void lower_reduce(Lower *L, Frame *fr, const SumLoop *of, const Env *const *envs, int ne, const Val *start,
-    Val *out)
+void lower_reduce(Lower *L, Frame *fr, const SumLoop *of, Envs envs, const Val *start, Val *out)
 {
     const Want *want = of->want;
     const Written *w = &L->spec->written;
@@ -424,12 +429,13 @@ void lower_reduce(Lower *L, Frame *fr, const SumLoop *of, const Env *const *envs
     bool lanes = !fr->whole && L->vec, empty = false, loop = true;
     for (int j = 0; j < nr; j++) {
         r[j] = red_of(L, fr, want[j].v, want[j].idx);
-        lanes = lanes || has_lanes(L, r[j].idx, fr->g->type[r[j].v].rank, envs, ne);
+        lanes = lanes || has_lanes(L, r[j].idx, fr->g->type[r[j].v].rank, envs);
         empty = empty || any_zero(&fr->g->type[r[j].i->in[0]]);
     }
     int64_t n = space_size(r->ks, r->nk);
+    Reds all = { fr, r, nr };
     Loc was = loc_enter(r->i);                  /* of the loop they share */
-    if (n == 1 || (n <= w->loop && n * ne <= w->block))
+    if (n == 1 || (n <= w->loop && n * envs.n <= w->block))
         loop = false;
     else if (!fr->whole) {
         loop = n > w->body;
@@ -439,8 +445,8 @@ void lower_reduce(Lower *L, Frame *fr, const SumLoop *of, const Env *const *envs
         if (loop)
             regions_first(L, fr);
     }
-    for (int j = 0; j < nr * ne; j++) {
-        const Red *q = &r[j / ne];
+    for (int j = 0; j < nr * envs.n; j++) {
+        const Red *q = &r[j / envs.n];
         /* -0 and -0 are 0 */
         bool from_first = !loop && !empty && !(q->op == OP_reduce_sum && dtype_float(q->acc) && n > 1);
         out[j] = start ? start[j] : from_first ? 0 : reduce_identity(L, q->op, q->acc);
@@ -448,16 +454,16 @@ void lower_reduce(Lower *L, Frame *fr, const SumLoop *of, const Env *const *envs
     if (empty)
         ;
     else if (!loop)
-        reduce_unrolled(L, fr, r, nr, envs, ne, out);
+        reduce_unrolled(L, &all, envs, out);
     else if (lanes) {
-        int u = unit_unroll(fr, r, nr, envs[0]);
-        for (int j = 0; j < nr * ne; j++)
+        int u = unit_unroll(&all, envs.at[0]);
+        for (int j = 0; j < nr * envs.n; j++)
             out[j] = widen_val(L, out[j]);
         Nest q = { .v = r->ks[r->nk - 1], .u = u, .count = (r->ks[r->nk - 1]->hi + 1) / u };
-        nest(L, fr, r, nr, &q, out, nr * ne, envs, ne);
+        nest(L, &all, &q, out, nr * envs.n, envs);
     } else
-        reduce_inside(L, fr, r, of, envs, ne, out);
-    for (int j = 0; j < nr * ne; j++)
-        out[j] = convert_val(L, out[j], r[j / ne].acc, r[j / ne].res);
+        reduce_inside(L, &all, of, envs, out);
+    for (int j = 0; j < nr * envs.n; j++)
+        out[j] = convert_val(L, out[j], r[j / envs.n].acc, r[j / envs.n].res);
     loc_set(was);
 }

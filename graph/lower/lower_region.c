@@ -19,7 +19,7 @@ typedef struct Run {
     Lower *L; Frame *fr; const Ins *i; const Region *r;
     /* of the lane axes: symbolic; none inside a body without lanes */
     const Form *lane;
-    const Env *const *envs; int ne;
+    Envs envs;
     bool top;                                   /* results go to their places */
     const bool *live;
     Held **res;                                 /* by result; NULL: in its place, or not wanted */
@@ -106,13 +106,13 @@ bool touches_held(Frame *fr, Ref v, const Form *idx)
 static int64_t elements(const Type *t) { return any_zero(t) ? 0 : type_size(t); }
 
 /* Of copies that have one place the first stores. */
-static bool first_there(Lower *L, const Place *p, const Env *const *envs, int e)
+static bool first_there(Lower *L, const Place *p, Envs envs, int e)
 {
     const Layout *l = p->layout;
     for (int d = 0; d < e && !l->env_stride; d++) {
         bool same = true;
         for (int j = 0; j < l->nlead; j++)
-            same = same && form_in(L, l->lead[j], envs[d]) == form_in(L, l->lead[j], envs[e]);
+            same = same && form_in(L, l->lead[j], envs.at[d]) == form_in(L, l->lead[j], envs.at[e]);
         if (same)
             return false;
     }
@@ -127,7 +127,7 @@ static Val first_lanes(Run *R, const uint8_t *mark)
     for (int a = 0; R->top && a < R->r->nlane; a++) {
         if (mark[a] != SHARED)
             continue;
-        Form f = form_in(L, R->lane[a], R->envs[0]);
+        Form f = form_in(L, R->lane[a], R->envs.at[0]);
         f = form_add(f, form_mul(form_a(LANE), -form_coef(f, LANE)));
         int64_t lo, hi;
         form_range(f, &lo, &hi);
@@ -148,9 +148,9 @@ static void store_all(Run *R, const Type *t, const Place *p, const uint8_t *mark
     for (int64_t c = 0; c < elements(t); c++) {
         Form idx[MAXRANK];
         element_index(t, c, idx);
-        for (int e = 0; e < R->ne; e++)
+        for (int e = 0; e < R->envs.n; e++)
             if (first_there(L, p, R->envs, e))
-                store_place(L, p, idx, t->rank, R->envs[e], x[c * R->ne + e]);
+                store_place(L, p, idx, t->rank, R->envs.at[e], x[c * R->envs.n + e]);
     }
     if (guard)
         k_if_end(L->k, 0, NULL, NULL, NULL);
@@ -176,16 +176,16 @@ static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *
         int first = 0;
         StoreLoop loop = { .store = &first, .n = 1,
             .vector = L->vec ? s.nspace - 1 : long_variable(s.space, s.nspace) };
-        store_loop(L, f, &(Puts){ &loop, &one }, R->envs, R->ne);
+        store_loop(L, f, &(Puts){ &loop, &one }, R->envs);
         if (guard)
             k_if_end(L->k, 0, NULL, NULL, NULL);
         return;
     }
-    Val *x = NEWS(Val, size * R->ne);
+    Val *x = NEWS(Val, size * R->envs.n);
     for (int64_t c = 0; c < size; c++) {
         Form idx[MAXRANK];
         element_index(t, c, idx);
-        eval_at(L, f, v, idx, R->envs, R->ne, x + c * R->ne);
+        eval_at(L, f, v, idx, R->envs, x + c * R->envs.n);
     }
     if (!L->failed)
         store_all(R, t, p, mark, x);
@@ -226,11 +226,11 @@ static Val *value_elements(Run *R, Frame *f, Ref v)
 {
     const Type *t = &f->g->type[v];
     int64_t size = elements(t);
-    Val *x = NEWS(Val, size * R->ne);
+    Val *x = NEWS(Val, size * R->envs.n);
     for (int64_t c = 0; c < size; c++) {
         Form idx[MAXRANK];
         element_index(t, c, idx);
-        eval_at(R->L, f, v, idx, R->envs, R->ne, x + c * R->ne);
+        eval_at(R->L, f, v, idx, R->envs, x + c * R->envs.n);
     }
     return x;
 }
@@ -252,8 +252,9 @@ static bool wide(const Run *R, int n)
         inside = g->ins[j]->op == OP_region;
     if (inside && R->L->vec)
         return true;
+    const Env *e = R->envs.at[0];
     for (int a = 0; a < R->r->nlane; a++)
-        if (R->r->om[n * R->r->nlane + a] == STACKED && form_vector(form_in(R->L, R->lane[a], R->envs[0])))
+        if (R->r->om[n * R->r->nlane + a] == STACKED && form_vector(form_in(R->L, R->lane[a], e)))
             return true;
     return false;
 }
@@ -289,13 +290,13 @@ static State state_start(Run *R)
         s.from[n + 1] = s.from[n] + elements(s.type[n]);
     }
     s.n = s.from[nl];
-    s.val = NEWS(Val, s.n * R->ne);
+    s.val = NEWS(Val, s.n * R->envs.n);
     Frame *f = body_frame(R, R->i->nsub - 1, NULL, NULL);
     for (int n = 0; n < nl; n++) {
         Val *x = value_elements(R, f, g->in[r->ncap + n]);
         bool w = wide(R, n);
-        for (int64_t c = 0; c < elements(s.type[n]) * R->ne; c++)
-            s.val[s.from[n] * R->ne + c] = w ? widen_val(R->L, x[c]) : x[c];
+        for (int64_t c = 0; c < elements(s.type[n]) * R->envs.n; c++)
+            s.val[s.from[n] * R->envs.n + c] = w ? widen_val(R->L, x[c]) : x[c];
     }
     return s;
 }
@@ -305,7 +306,7 @@ static Held **state_held(const Run *R, const State *s, Val *val)
     int nl = region_nloop(R->r);
     Held **h = NEWS(Held *, nl);
     for (int n = 0; n < nl; n++)
-        h[n] = held_values(s->type[n], R->ne, val + s->from[n] * R->ne);
+        h[n] = held_values(s->type[n], R->envs.n, val + s->from[n] * R->envs.n);
     return h;
 }
 
@@ -318,10 +319,12 @@ static void store_step(Run *R, Frame *f, int n, Form t)
     store_value(R, f, g->out[n], &p, R->r->om + n * R->r->nlane);
 }
 
-/* Which carried values go along as vectors too. */
-static int packs(const Run *R, const State *s, int *which, Val *start)
+/* Carried values that go along as vectors too, by number. */
+typedef struct Packed { int n, *which; } Packed;
+
+static Packed packs(const Run *R, const State *s, Val *start)
 {
-    int nl = region_nloop(R->r), n = 0;
+    int nl = region_nloop(R->r), n = 0, *which = NEWS(int, nl);
     const bool *packed = R->top ? R->L->spec->packed : NULL;
     for (int o = 0; packed && o < nl; o++)
         if (packed[o]) {
@@ -329,16 +332,17 @@ static int packs(const Run *R, const State *s, int *which, Val *start)
             which[n] = o;
             n += start[n] != 0;
         }
-    return n;
+    return (Packed){ n, which };
 }
 
 /* Behind the state lie its vectors. */
-static void pack_state(Run *R, Frame *f, const State *s, const int *which, int n, const Val *phi, Val *next)
+static void pack_state(Run *R, Frame *f, const State *s, Packed packed, const Val *phi, Val *next)
 {
+    int n = packed.n;
     Pack *p = NEWS(Pack, n);
     for (int j = 0; j < n; j++) {
-        int64_t at = s->from[which[j]];
-        p[j] = (Pack){ (int)(s->from[which[j] + 1] - at), phi + at, next + at, phi[s->n + j] };
+        int64_t at = s->from[packed.which[j]];
+        p[j] = (Pack){ (int)(s->from[packed.which[j] + 1] - at), phi + at, next + at, phi[s->n + j] };
     }
     if (!pack_step(R->L, p, n, next + s->n)) {
         memcpy(next + s->n, phi + s->n, sizeof *next * (size_t)n);
@@ -347,8 +351,8 @@ static void pack_state(Run *R, Frame *f, const State *s, const int *which, int n
     for (int j = 0; j < n; j++)
         for (int c = 0; c < p[j].n; c++) {
             Form idx[MAXRANK];
-            element_index(s->type[which[j]], c, idx);
-            memo_set(R->L, f, f->g->out[which[j]], idx, R->envs[0], p[j].next[c]);
+            element_index(s->type[packed.which[j]], c, idx);
+            memo_set(R->L, f, f->g->out[packed.which[j]], idx, R->envs.at[0], p[j].next[c]);
         }
 }
 
@@ -360,28 +364,27 @@ static void run_scan(Run *R)
     int nl = region_nloop(r), nx = (int)(R->i->nout);
     read_captures(R, region_spec(R), 0);
     State s = state_start(R);
-    int64_t nv = s.n * R->ne;
+    int64_t nv = s.n * R->envs.n;
     for (int n = nl; n < nx; n++)
         if (!R->top) {
             const Type *t = &g->type[g->out[n]];
             Type all = type_add_lead(t, r->length);
-            R->res[n] = held_memory(L, &all, R->ne);
+            R->res[n] = held_memory(L, &all, R->envs.n);
         }
     if (r->length > 0 && !L->failed) {
-        int *which = NEWS(int, nl);
         Val *phi = NEWS(Val, nv + nl), *next = NEWS(Val, nv + nl), *start = NEWS(Val, nv + nl);
         memcpy(start, s.val, sizeof *start * (size_t)nv);
-        int np = packs(R, &s, which, start + nv);
-        Form t = form_a(k_loop(L->k, "t", r->length, (int)nv + np, start, phi));
+        Packed packed = packs(R, &s, start + nv);
+        Form t = form_a(k_loop(L->k, "t", r->length, (int)nv + packed.n, start, phi));
         if (r->reverse)
             t = form_addc(form_mul(t, -1), r->length - 1);
         Frame *f = body_frame(R, 0, state_held(R, &s, phi), t);
         frame_push(L, f);
         for (int n = 0; n < nl; n++)
-            memcpy(next + s.from[n] * R->ne, value_elements(R, f, g->out[n]),
-                sizeof *next * (size_t)((s.from[n + 1] - s.from[n]) * R->ne));
-        if (np && !L->failed)
-            pack_state(R, f, &s, which, np, phi, next);
+            memcpy(next + s.from[n] * R->envs.n, value_elements(R, f, g->out[n]),
+                sizeof *next * (size_t)((s.from[n + 1] - s.from[n]) * R->envs.n));
+        if (packed.n && !L->failed)
+            pack_state(R, f, &s, packed, phi, next);
         for (int n = nl; n < nx; n++)
             if (R->live[n] && !L->failed)
                 store_step(R, f, n, t);
@@ -401,7 +404,7 @@ static void run_while(Run *R)
     Lower *L = R->L;
     Kernel *k = L->k;
     const Graph *cond = R->i->sub[0], *g = R->i->sub[1];
-    int nl = region_nloop(R->r), ne = R->ne;
+    int nl = region_nloop(R->r), ne = R->envs.n;
     read_captures(R, region_spec(R), 0);
     read_captures(R, region_spec(R), 1);
     State s = state_start(R);
@@ -418,7 +421,7 @@ static void run_while(Run *R)
     const Form none = NULL;                     /* the condition has no axes */
     memcpy(init, s.val, sizeof *init * (size_t)nv);
     for (int e = 0; carry && e < ne; e++) {
-        init[nv + e] = outside ? outside[R->envs[e]->k] : k_bits(k, DT_BOOL, 1);
+        init[nv + e] = outside ? outside[R->envs.at[e]->k] : k_bits(k, DT_BOOL, 1);
         init[nv + e] = vector ? widen_val(L, init[nv + e]) : init[nv + e];
     }
     if (L->failed)
@@ -427,11 +430,11 @@ static void run_while(Run *R)
     Held **h = state_held(R, &s, phi);
     Frame *f = body_frame(R, 0, h, NULL);
     frame_push(L, f);
-    eval_at(L, f, cond->out[0], &none, R->envs, ne, m);
+    eval_at(L, f, cond->out[0], &none, R->envs, m);
     frame_pop(L, f);
     for (int e = 0; e < ne; e++)
         m[e] = carry ? and_val(L, m[e], phi[nv + e]) :
-            outside  ? and_val(L, m[e], outside[R->envs[e]->k]) :
+            outside  ? and_val(L, m[e], outside[R->envs.at[e]->k]) :
                        m[e];
     k_brk(k, any_val(L, m, ne));
     L->mask = masked ? m : outside;
@@ -471,7 +474,7 @@ static void branch_values(Run *R, int b, Val *x)
     const Graph *g = R->i->sub[b];
     frame_push(R->L, f);
     for (int n = 0; n < g->nout; n++) {
-        int64_t m = elements(&g->type[g->out[n]]) * R->ne;
+        int64_t m = elements(&g->type[g->out[n]]) * R->envs.n;
         memcpy(x, value_elements(R, f, g->out[n]), sizeof *x * (size_t)m);
         x += m;
     }
@@ -483,7 +486,7 @@ static void run_cond(Run *R)
 {
     Lower *L = R->L;
     const RegionSpec *spec = region_spec(R);
-    int ne = R->ne, nb = R->i->nsub;
+    int ne = R->envs.n, nb = R->i->nsub;
     int64_t nv = 0;
     const Val *outside = L->mask;
     const Graph *g0 = R->i->sub[0];
@@ -492,12 +495,12 @@ static void run_cond(Run *R)
     Form lead[MAXRANK];
     Val *index = NEWS(Val, ne), *res = NEWS(Val, nv), *x = NEWS(Val, nv);
     stacked_lead(R, R->r->im, lead);
-    eval_at(L, R->fr, R->i->in[0], lead, R->envs, ne, index);
+    eval_at(L, R->fr, R->i->in[0], lead, R->envs, index);
     for (int b = 0; b < nb && !L->failed; b++) {
         Val *hit = NEWS(Val, ne), *other = NEWS(Val, nv);
         for (int e = 0; e < ne; e++) {
             hit[e] = takes(L, index[e], b, nb);
-            hit[e] = outside ? and_val(L, hit[e], outside[R->envs[e]->k]) : hit[e];
+            hit[e] = outside ? and_val(L, hit[e], outside[R->envs.at[e]->k]) : hit[e];
         }
         bool masked = ne > 1 || width(L, hit[0]) > 1;
         bool enter = spec->enter[b];
@@ -537,7 +540,8 @@ static void run_call(Run *R)
             Place p = result_place(R, n);
             store_value(R, f, f->g->out[n], &p, R->r->om + n * R->r->nlane);
         } else
-            R->res[n] = held_values(&f->g->type[f->g->out[n]], R->ne, value_elements(R, f, f->g->out[n]));
+            R->res[n] =
+                held_values(&f->g->type[f->g->out[n]], R->envs.n, value_elements(R, f, f->g->out[n]));
     }
     frame_pop(R->L, f);
 }
@@ -558,14 +562,14 @@ static void run(Run *R)
     }
 }
 
-void region_lanes(Lower *L, const Env *const *envs, int ne)
+void region_lanes(Lower *L, Envs envs)
 {
     const Spec *s = L->spec;
     const Region *r = s->ins->region;
     Form lane[MAXRANK];
     for (int a = 0; a < r->nlane; a++)
         lane[a] = form_a(s->outer[a]);
-    Run R = { L, L->top, s->ins, r, lane, envs, ne, true, s->live, NEWS(Held *, s->ins->nout) };
+    Run R = { L, L->top, s->ins, r, lane, envs, true, s->live, NEWS(Held *, s->ins->nout) };
     run(&R);
     for (int n = 0; n < s->ins->nout && !L->failed; n++)
         if (s->live[n] && R.res[n]) {
@@ -587,7 +591,7 @@ static void run_inner_lanes(Run *R)
         lanes *= dim[a];
     }
     for (int n = 0; n < R->i->nout; n++)
-        all[n] = held_memory(L, &R->fr->g->type[R->i->out + (Ref)n], R->ne);
+        all[n] = held_memory(L, &R->fr->g->type[R->i->out + (Ref)n], R->envs.n);
     if (lanes) {
         form_unlinear(form_a(k_loop(L->k, "l", lanes, 0, NULL, NULL)), dim, r->nlane, lane);
         R->lane = lane;
@@ -600,8 +604,10 @@ static void run_inner_lanes(Run *R)
             for (int64_t c = 0; c < h->size; c++) {
                 Form idx[MAXRANK];
                 element_index(&h->t, c, idx);
-                for (int e = 0; e < R->ne; e++)
-                    store_place(L, &p, idx, h->t.rank, R->envs[e], held_at(L, h, idx, idx, R->envs[e]));
+                for (int k = 0; k < R->envs.n; k++) {
+                    const Env *e = R->envs.at[k];
+                    store_place(L, &p, idx, h->t.rank, e, held_at(L, h, idx, idx, e));
+                }
             }
         }
         k_loop_end(L->k, NULL, NULL);
@@ -622,7 +628,7 @@ static Run inner_run(Lower *L, Frame *fr, const Ins *i)
 {
     bool *live = NEWS(bool, i->nout);
     memset(live, 1, sizeof *live * (size_t)i->nout);
-    return (Run){ L, fr, i, i->region, NULL, L->base, L->nbase, false, live, NEWS(Held *, i->nout) };
+    return (Run){ L, fr, i, i->region, NULL, L->base, false, live, NEWS(Held *, i->nout) };
 }
 
 /* A region inside a body: all of its results at once, for every lane of the block that the body runs for.
@@ -658,21 +664,20 @@ static Frame *inner_call(Lower *L, Frame *fr, const Ins *i)
     return in->call;
 }
 
-void region_value(Lower *L, Frame *fr, const Ins *i, Ref v, const Form *idx, const Env *const *envs, int ne,
-    const Form *real, Val *out)
+void region_value(Lower *L, const Element *el, Val *out)
 {
-    int rank = fr->g->type[v].rank;
-    Frame *call = inner_call(L, fr, i);
+    const Ins *i = el->i;
+    int rank = el->fr->g->type[el->v].rank;
+    Frame *call = inner_call(L, el->fr, i);
     if (call) {
         frame_push(L, call);
-        eval_at(L, call, call->g->out[v - i->out], idx, envs, ne, out);
+        eval_at(L, call, call->g->out[el->v - i->out], el->idx, el->envs, out);
         frame_pop(L, call);
         return;
     }
-    Held **res = inner_region(L, fr, i);
-    for (int e = 0; e < ne; e++)
-        out[e] =
-            L->failed || !res[v - i->out] ? 0 : held_at(L, res[v - i->out], idx, real + e * rank, envs[e]);
+    Held *res = inner_region(L, el->fr, i)[el->v - i->out];
+    for (int e = 0; e < el->envs.n; e++)
+        out[e] = L->failed || !res ? 0 : held_at(L, res, el->idx, el->real + e * rank, el->envs.at[e]);
 }
 
 void regions_first(Lower *L, Frame *fr)

@@ -17,10 +17,10 @@ typedef struct Roll {
 } Roll;
 
 /* false, and an error: they do not lie at even distances. */
-static bool roll_begin(Roll *r, Lower *L, const Rolled *roll, const Env *const *envs, int ne)
+static bool roll_begin(Roll *r, Lower *L, const Rolled *roll, Envs envs)
 {
-    *r = (Roll){ .L = L, .n = roll->n, .s = roll->s, .by = NEWS(int64_t, envs[0]->n + 1) };
-    if (roll_even(envs, ne, r->n, r->s, r->by, &r->by_k))
+    *r = (Roll){ .L = L, .n = roll->n, .s = roll->s, .by = NEWS(int64_t, envs.at[0]->n + 1) };
+    if (roll_even(envs, r->n, r->s, r->by, &r->by_k))
         return true;
     error_set(E_INTERNAL, "kernel %s: copies that are a loop are not as far from one another", L->k->name);
     L->failed = true;
@@ -28,12 +28,12 @@ static bool roll_begin(Roll *r, Lower *L, const Rolled *roll, const Env *const *
 }
 
 /* The environments of the loop: one for each of those that stay copies. */
-static const Env **rolled(const Roll *r, const Env *const *envs, int ne, Form c)
+static Envs rolled(const Roll *r, Envs envs, Form c)
 {
-    int left = ne / r->n;
+    int left = envs.n / r->n;
     const Env **out = NEWS(const Env *, left);
     for (int j = 0; j < left; j++) {
-        const Env *from = envs[j / r->s * r->n * r->s + j % r->s];
+        const Env *from = envs.at[j / r->s * r->n * r->s + j % r->s];
         Env *e = NEW(Env);
         *e = *from;
         e->f = NEWS(Form, from->n);
@@ -43,17 +43,15 @@ static const Env **rolled(const Roll *r, const Env *const *envs, int ne, Form c)
         e->kf = form_addc(form_mul(c, r->by_k), from->k);
         out[j] = e;
     }
-    return out;
+    return (Envs){ out, left };
 }
 
-int roll_all(Lower *L, const Env *const *envs, int ne, const Env *const **out)
+Envs roll_all(Lower *L, Envs envs)
 {
     Roll r;
-    *out = envs;
-    if (!L->spec->roll_moves || !roll_begin(&r, L, &(Rolled){ .n = ne, .s = 1 }, envs, ne))
-        return ne;
-    *out = rolled(&r, envs, ne, form_a(k_loop(L->k, "c", ne, 0, NULL, NULL)));
-    return 1;
+    if (!L->spec->roll_moves || !roll_begin(&r, L, &(Rolled){ .n = envs.n, .s = 1 }, envs))
+        return envs;
+    return rolled(&r, envs, form_a(k_loop(L->k, "c", envs.n, 0, NULL, NULL)));
 }
 
 /* ==================== the loop */
@@ -90,67 +88,71 @@ static Frame *leaf_frame(Frame *fr, const Leaf *l)
     return l->outer ? fr->up : fr;
 }
 
-/* Evaluates what must be there, opens the loop: its environments. NULL after an error. */
-static const Env **roll_open(
-    Roll *r, Frame *fr, const Rolled *roll, const Env *const *envs, int ne, Form *c)
+/* Evaluates what must be there, opens the loop: its environments. None after an error. */
+static Envs roll_open(Roll *r, Frame *fr, const Rolled *roll, Envs envs, Form *c)
 {
     Lower *L = r->L;
     Kept *kept = NEWS(Kept, roll->nfirst);
-    Val *x = NEWS(Val, ne);
+    Val *x = NEWS(Val, envs.n);
     for (int j = 0; j < roll->nfirst; j++) {
         const Leaf *l = &roll->first[j];
-        eval_at(L, leaf_frame(fr, l), l->at.v, l->at.idx, envs, ne, x);
+        eval_at(L, leaf_frame(fr, l), l->at.v, l->at.idx, envs, x);
         if (L->failed)
-            return NULL;
-        kept[j] = keep(L, x, ne, ne);
-        for (int e = 0; e < ne; e++)
+            return (Envs){ 0 };
+        kept[j] = keep(L, x, envs.n, envs.n);
+        for (int e = 0; e < envs.n; e++)
             kept_store(L, &kept[j], form_c(e), x[e]);
     }
     *c = form_a(k_loop(L->k, "c", r->n, 0, NULL, NULL));
-    const Env **es = rolled(r, envs, ne, *c);
+    Envs es = rolled(r, envs, *c);
     for (int j = 0; j < roll->nfirst; j++)
-        for (int o = 0; o < ne / r->n; o++)
-            memo_set(L, leaf_frame(fr, &roll->first[j]), roll->first[j].at.v, roll->first[j].at.idx, es[o],
-                k_load(L->k, kept[j].buf, kept_at(&kept[j], number(r, o, *c))));
+        for (int o = 0; o < es.n; o++) {
+            const Leaf *l = &roll->first[j];
+            Val x = k_load(L->k, kept[j].buf, kept_at(&kept[j], number(r, o, *c)));
+            memo_set(L, leaf_frame(fr, l), l->at.v, l->at.idx, es.at[o], x);
+        }
     return es;
 }
 
-bool roll_stores(
-    Lower *L, Frame *fr, const Puts *p, const Rolled *roll, const Env *const *envs, int ne)
+bool roll_stores(Lower *L, Frame *fr, const Puts *p, const Rolled *roll, Envs envs)
 {
     Roll r;
     Form c;
     if (!roll->n)
         return false;
-    const Env **es = roll_begin(&r, L, roll, envs, ne) ? roll_open(&r, fr, roll, envs, ne, &c) : NULL;
-    if (es) {
-        put_stores(L, fr, p, &(Rolled){ 0 }, es, ne / r.n);
+    Envs es = { 0 };
+    if (roll_begin(&r, L, roll, envs))
+        es = roll_open(&r, fr, roll, envs, &c);
+    if (es.n) {
+        put_stores(L, fr, p, &(Rolled){ 0 }, es);
         k_loop_end(L->k, NULL, NULL);
     }
     return true;
 }
 
-bool roll_reduce(Lower *L, Frame *fr, const SumLoop *of, const Env *const *envs, int ne, Val *out)
+bool roll_reduce(Lower *L, Frame *fr, const SumLoop *of, Envs envs, Val *out)
 {
     Roll r;
     Form c;
     if (!of->roll.n)
         return false;
-    const Env **es =
-        roll_begin(&r, L, &of->roll, envs, ne) ? roll_open(&r, fr, &of->roll, envs, ne, &c) : NULL;
-    if (!es)
+    Envs es = { 0 };
+    if (roll_begin(&r, L, &of->roll, envs))
+        es = roll_open(&r, fr, &of->roll, envs, &c);
+    if (!es.n)
         return true;
-    int left = ne / r.n, n = of->n;
+    int left = es.n, n = of->n;
     Val *x = NEWS(Val, n * left);
     Kept *kept = NEWS(Kept, n);
-    lower_reduce(L, fr, of, es, left, NULL, x);
+    lower_reduce(L, fr, of, es, NULL, x);
     for (int j = 0; j < n && !L->failed; j++) {
-        kept[j] = keep(L, x + j * left, left, ne);
+        kept[j] = keep(L, x + j * left, left, envs.n);
         for (int o = 0; o < left; o++)
             kept_store(L, &kept[j], number(&r, o, c), x[j * left + o]);
     }
     k_loop_end(L->k, NULL, NULL);
-    for (int j = 0; j < n * ne; j++)
-        out[j] = L->failed ? 0 : k_load(L->k, kept[j / ne].buf, kept_at(&kept[j / ne], form_c(j % ne)));
+    for (int j = 0; j < n * envs.n; j++)
+        out[j] = L->failed ? 0 :
+            k_load(L->k, kept[j / envs.n].buf, kept_at(&kept[j / envs.n], form_c(j % envs.n)));
     return true;
 }

@@ -15,7 +15,7 @@ typedef struct Rows {
     Lower *L; Frame *outer;
     const Ins *i; const Region *r; const Graph *body;
     const Form *lane;
-    const Env *const *envs; int ne;
+    Envs envs;
     Place *cur, *next;                          /* of the carried values */
 } Rows;
 
@@ -74,13 +74,12 @@ static void move_all(Rows *R, SweepFn *fn, const bool *which)
         const Type *t = carried_type(R, n);
         if ((which && !which[n]) || any_zero(t))
             continue;
-        const Env *const *envs;
-        int ne = roll_all(R->L, R->envs, R->ne, &envs);
-        for (int e = 0; e < ne; e++) {
-            Move m = { R, n, envs[e] };
+        Envs envs = roll_all(R->L, R->envs);
+        for (int e = 0; e < envs.n; e++) {
+            Move m = { R, n, envs.at[e] };
             sweep_space(R->L, t->dim, t->rank, fn, &m);
         }
-        if (ne < R->ne)
+        if (envs.n < R->envs.n)
             k_loop_end(R->L->k, NULL, NULL);
     }
 }
@@ -92,7 +91,7 @@ static Place row_place(Rows *R, const Type *t)
     Layout *l = NEW(Layout);
     *l = *layout_natural(t->dim, t->rank);
     l->env_stride = pad;
-    return (Place){ k_private(R->L->k, (Dtype)t->dt, pad * R->ne), l };
+    return (Place){ k_private(R->L->k, (Dtype)t->dt, pad * R->envs.n), l };
 }
 
 /* The body as a frame: captures and xs are where they are stored, carried values in rows. */
@@ -172,7 +171,7 @@ static int factor_stores(Rows *R, Store *st)
     return f.n;
 }
 
-void region_rows(Lower *L, const Env *const *envs, int ne)
+void region_rows(Lower *L, Envs envs)
 {
     const Spec *s = L->spec;
     const Region *r = s->ins->region;
@@ -180,7 +179,7 @@ void region_rows(Lower *L, const Env *const *envs, int ne)
     Form lane[MAXRANK];
     for (int a = 0; a < r->nlane; a++)
         lane[a] = form_a(s->outer[a]);
-    Rows R = { L, L->top, s->ins, r, s->ins->sub[0], lane, envs, ne, NEWS(Place, nl), NEWS(Place, nl) };
+    Rows R = { L, L->top, s->ins, r, s->ins->sub[0], lane, envs, NEWS(Place, nl), NEWS(Place, nl) };
     for (int n = 0; n < nl; n++) {
         R.cur[n] = row_place(&R, carried_type(&R, n));
         R.next[n] = row_place(&R, carried_type(&R, n));
@@ -200,11 +199,11 @@ void region_rows(Lower *L, const Env *const *envs, int ne)
         Store *factor = NEWS(Store, 2 * R.body->nins);
         int nf = factor_stores(&R, factor);
         if (nf && !L->failed)
-            run_stage(L, f, &s->stage[0], factor, envs, ne);
+            run_stage(L, f, &s->stage[0], factor, envs);
         for (int j = 0; j < nf; j++)
             ((Place *)f->stored)[factor[j].v] = factor[j].to;
         if (!L->failed)
-            run_stage(L, f, &s->stage[1], st, envs, ne);
+            run_stage(L, f, &s->stage[1], st, envs);
         L->top = R.outer;
         frame_pop(L, f);
         move_all(&R, move_back, NULL);

@@ -317,18 +317,20 @@ static void gather_counts(Sort *S, const SortPass *p, Table all, Table base)
     k_loop_end(k, NULL, NULL);
 }
 
-/* Every element to its place. next: the pass whose digits are counted on the way; NULL: none. */
-static void move(Sort *S, const SortPass *p, const Place *from, const Place *to, Table t,
-    const SortPass *next, Table counts)
+/* A pass, and how many elements have each of its digits. */
+typedef struct Tally { const SortPass *p; Table t; } Tally;
+
+/* Every element to its place. next: what is counted on the way; NULL: nothing. */
+static void move(Sort *S, const Tally *now, const Place *from, const Place *to, const Tally *next)
 {
     SCRATCH(Val, x, S->n);
     if (next)
-        table_clear(S, next, counts);
+        table_clear(S, next->p, next->t);
     Form at = each_open(S);
     read_at(S, from, at, x);
-    write_at(S, to, pos_form(S, table_next(S, p, t, x)), x);
+    write_at(S, to, pos_form(S, table_next(S, now->p, now->t, x)), x);
     if (next)
-        table_next(S, next, counts, x);
+        table_next(S, next->p, next->t, x);
     each_close(S);
 }
 
@@ -343,8 +345,8 @@ static void all_passes(Sort *S)
     count(S, &S->pass[0], before_pass(S, 0), t[0]);
     for (int n = 0; n < S->npass; n++) {
         sum_up(S, &S->pass[n], t[n % 2], (Table){ 0 });
-        move(S, &S->pass[n], before_pass(S, n), before_pass(S, n + 1), t[n % 2],
-            n + 1 < S->npass ? &S->pass[n + 1] : NULL, t[(n + 1) % 2]);
+        Tally now = { &S->pass[n], t[n % 2] }, next = { &S->pass[n + 1], t[(n + 1) % 2] };
+        move(S, &now, before_pass(S, n), before_pass(S, n + 1), n + 1 < S->npass ? &next : NULL);
     }
 }
 
@@ -363,7 +365,7 @@ static void one_part(Sort *S, const SortPart *part)
     tables_new(S, t);
     gather_counts(S, p, t[0], t[1]);
     sum_up(S, p, t[0], t[1]);
-    move(S, p, from, before_pass(S, part->pass + 1), t[0], NULL, t[1]);
+    move(S, &(Tally){ p, t[0] }, from, before_pass(S, part->pass + 1), NULL);
 }
 
 /* ==================== the kernel */

@@ -43,27 +43,27 @@ static void rows_filled(Frame *fr)
 
 /* ==================== stores */
 
-static void run_phase(Lower *L, Frame *fr, const Phase *ph, const Env *const *envs, int ne)
+static void run_phase(Lower *L, Frame *fr, const Phase *ph, Envs envs)
 {
     int n = 0;
     for (int j = 0; j < ph->nloop; j++)
         n += ph->loop[j].n;
-    Val *out = NEWS(Val, n * ne), *x = out;
-    for (int j = 0; j < ph->nloop; x += ph->loop[j++].n * ne)
-        if (!roll_reduce(L, fr, &ph->loop[j], envs, ne, x))
-            lower_reduce(L, fr, &ph->loop[j], envs, ne, NULL, x);
+    Val *out = NEWS(Val, n * envs.n), *x = out;
+    for (int j = 0; j < ph->nloop; x += ph->loop[j++].n * envs.n)
+        if (!roll_reduce(L, fr, &ph->loop[j], envs, x))
+            lower_reduce(L, fr, &ph->loop[j], envs, NULL, x);
     x = out;
     for (int j = 0; j < ph->nloop; j++)
         for (int w = 0; w < ph->loop[j].n; w++)
-            for (int e = 0; e < ne; e++)
-                memo_set(L, fr, ph->loop[j].want[w].v, ph->loop[j].want[w].idx, envs[e], *x++);
+            for (int e = 0; e < envs.n; e++)
+                memo_set(L, fr, ph->loop[j].want[w].v, ph->loop[j].want[w].idx, envs.at[e], *x++);
 }
 
-void run_stage(Lower *L, Frame *fr, const Stage *g, const Store *st, const Env *const *envs, int ne)
+void run_stage(Lower *L, Frame *fr, const Stage *g, const Store *st, Envs envs)
 {
-    rows_open(L, fr, g, ne);
+    rows_open(L, fr, g, envs.n);
     for (int p = 0; p < g->nphase; p++) {
-        run_phase(L, fr, &g->phase[p], envs, ne);
+        run_phase(L, fr, &g->phase[p], envs);
         rows_filled(fr);                        /* whole by now */
     }
     for (int j = 0; j < g->nloop; j++) {
@@ -72,64 +72,64 @@ void run_stage(Lower *L, Frame *fr, const Stage *g, const Store *st, const Env *
         for (int k = 0; k < l->n; k++)
             of[k] = &st[l->store[k]];
         Loc was = loc_enter(fr->g->def[of[0]->v]);
-        store_loop(L, fr, &(Puts){ l, of }, envs, ne);
+        store_loop(L, fr, &(Puts){ l, of }, envs);
         loc_set(was);
     }
     fr->rows = (Map){ 0 };
     fr->row = NULL;
 }
 
-void put_stores(Lower *L, Frame *fr, const Puts *p, const Rolled *roll, const Env *const *envs, int ne)
+void put_stores(Lower *L, Frame *fr, const Puts *p, const Rolled *roll, Envs envs)
 {
     const Store *const *st = p->st;
-    if (roll_stores(L, fr, p, roll, envs, ne))
+    if (roll_stores(L, fr, p, roll, envs))
         return;
-    Val *x = NEWS(Val, ne);
+    Val *x = NEWS(Val, envs.n);
     for (int j = 0; j < p->loop->n; j++) {
         Loc was = loc_enter(fr->g->def[st[j]->v]);
-        eval_at(L, fr, st[j]->v, st[j]->idx, envs, ne, x);
-        for (int e = 0; e < ne && !L->failed; e++) {
+        eval_at(L, fr, st[j]->v, st[j]->idx, envs, x);
+        for (int e = 0; e < envs.n && !L->failed; e++) {
             if (!st[j]->chunk) {
-                store_place(L, &st[j]->to, st[j]->idx, st[j]->nidx, envs[e], x[e]);
+                store_place(L, &st[j]->to, st[j]->idx, st[j]->nidx, envs.at[e], x[e]);
                 continue;
             }
             Form at[MAXRANK];                   /* a row of sums */
             for (int d = 0; d < st[j]->nspace; d++)
                 at[d] = form_a(st[j]->space[d]);
-            Val sum = load_place(L, &st[j]->to, at, st[j]->nspace, envs[e]);
+            Val sum = load_place(L, &st[j]->to, at, st[j]->nspace, envs.at[e]);
             sum = reduce_step(L, OP_reduce_sum, dtype_of(L, sum), sum, x[e]);
-            store_place(L, &st[j]->to, at, st[j]->nspace, envs[e], sum);
+            store_place(L, &st[j]->to, at, st[j]->nspace, envs.at[e], sum);
         }
         loc_set(was);
     }
 }
 
 /* All of its values side by side. */
-static void store_whole(Lower *L, Frame *fr, const Puts *p, const Env *const *envs, int ne)
+static void store_whole(Lower *L, Frame *fr, const Puts *p, Envs envs)
 {
     const Store *st = p->st[0];
     int64_t size = space_size(st->space, st->nspace), dim[MAXRANK];
-    const Env **es = NEWS(const Env *, size * ne);
+    const Env **es = NEWS(const Env *, size * envs.n);
     for (int j = 0; j < st->nspace; j++)
         dim[j] = atom_extent(st->space[j]);
     for (int c = 0; c < size; c++) {
         Form at[MAXRANK];
         form_unlinear(form_c(c), dim, st->nspace, at);
-        for (int e = 0; e < ne; e++)
-            es[c * ne + e] = env_sets(envs[e], st->space, at, st->nspace);
+        for (int e = 0; e < envs.n; e++)
+            es[c * envs.n + e] = env_sets(envs.at[e], st->space, at, st->nspace);
     }
-    put_stores(L, fr, p, &p->loop->roll[0], es, (int)size * ne);
+    put_stores(L, fr, p, &p->loop->roll[0], (Envs){ es, (int)size * envs.n });
 }
 
-void store_loop(Lower *L, Frame *fr, const Puts *puts, const Env *const *envs, int ne)
+void store_loop(Lower *L, Frame *fr, const Puts *puts, Envs envs)
 {
     if (puts->loop->whole) {
-        store_whole(L, fr, puts, envs, ne);
+        store_whole(L, fr, puts, envs);
         return;
     }
     const Atom *const *space = puts->st[0]->space;
     int v = puts->loop->vector, n = puts->st[0]->nspace, opened = 0;
-    const Env **es = NEWS(const Env *, ne);
+    const Env **es = NEWS(const Env *, envs.n);
     Form at[MAXRANK];
     for (int j = 0; j < n; j++) {
         at[j] = form_c(0);
@@ -138,8 +138,8 @@ void store_loop(Lower *L, Frame *fr, const Puts *puts, const Env *const *envs, i
             opened++;
         }
     }
-    for (int e = 0; e < ne; e++)
-        es[e] = env_sets(envs[e], space, at, n);
+    for (int e = 0; e < envs.n; e++)
+        es[e] = env_sets(envs.at[e], space, at, n);
     int tile = L->spec->inner_tile > 1 ? L->spec->inner_tile : 1;
     int64_t len = space[v]->hi + 1, nv = L->vec ? 0 : len / W;
     /* where storing twice does no harm, what is left is a vector that overlaps the one before */
@@ -162,7 +162,7 @@ void store_loop(Lower *L, Frame *fr, const Puts *puts, const Env *const *envs, i
                 part[p].vec ? form_add(form_mul(x[c], W), form_a(LANE)) : x[c];
         }
         put_stores(L, fr, puts, &puts->loop->roll[part[p].u > 1 ? 0 : part[p].vec ? 1 : 2],
-            env_block(es, ne, part[p].u, space[v], x), ne * part[p].u);
+            env_block((Envs){ es, envs.n }, part[p].u, space[v], x));
         if (loop)
             k_loop_end(L->k, NULL, NULL);
     }

@@ -26,20 +26,20 @@ typedef struct Roll {
 
 /* ==================== distances */
 
-bool roll_even(const Env *const *envs, int ne, int n, int s, int64_t *by, int64_t *by_k)
+bool roll_even(Envs envs, int n, int s, int64_t *by, int64_t *by_k)
 {
-    int na = envs[0]->n;
-    *by_k = envs[s]->k - envs[0]->k;
-    for (int e = 0; e < ne; e++)
-        if (envs[e]->n != na || ((e / s) % n && envs[e]->k - envs[e - s]->k != *by_k))
+    int na = envs.at[0]->n;
+    *by_k = envs.at[s]->k - envs.at[0]->k;
+    for (int e = 0; e < envs.n; e++)
+        if (envs.at[e]->n != na || ((e / s) % n && envs.at[e]->k - envs.at[e - s]->k != *by_k))
             return false;
     for (int j = 0; j < na; j++)
-        for (int e = s; e < ne; e++) {
-            if (envs[e]->a[j] != envs[0]->a[j])
+        for (int e = s; e < envs.n; e++) {
+            if (envs.at[e]->a[j] != envs.at[0]->a[j])
                 return false;
             if ((e / s) % n == 0)
                 continue;
-            Form d = form_add(envs[e]->f[j], form_mul(envs[e - s]->f[j], -1));
+            Form d = form_add(envs.at[e]->f[j], form_mul(envs.at[e - s]->f[j], -1));
             if (!form_const(d) || (e > s && d->c != by[j]))
                 return false;
             by[j] = d->c;
@@ -49,7 +49,7 @@ bool roll_even(const Env *const *envs, int ne, int n, int s, int64_t *by, int64_
 
 static bool moves(const Roll *r, const struct Frame *fr, const AtomSet *deps)
 {
-    const Env *e = r->c->envs[0];
+    const Env *e = r->c->envs.at[0];
     if (fr->outer)                              /* what a step computes is private to a copy */
         return true;
     for (int j = 0; j < e->n; j++)
@@ -152,9 +152,9 @@ typedef struct Asked { const int *store; int nstore; const Want *want; int nwant
 
 static bool worth(Roll *r, const Asked *a)
 {
-    const Env *e = r->c->envs[0];
+    const Env *e = r->c->envs.at[0];
     struct Frame *fr = r->p->fr;
-    int ne = r->c->ne;
+    int ne = r->c->envs.n;
     r->walk = (DemandWalk){ .g = fr->g, .fr = fr, .visit = count_one, .ctx = r, .computed = true };
     for (int j = 0; j < e->n; j++)
         if (form_coef(e->f[j], LANE))
@@ -175,10 +175,10 @@ static bool worth(Roll *r, const Asked *a)
 static Rolled roll_find(const Planner *p, const Copies *c, const Asked *a)
 {
     int64_t least = p->m->roll_copies;
-    for (int n = p->m->private_arrays ? c->ne : 0; n >= least; n--)
-        for (int s = 1; n * s <= c->ne; s++) {
-            Roll r = { .p = p, .c = c, .n = n, .s = s, .by = NEWS(int64_t, c->envs[0]->n + 1) };
-            if (c->ne % (n * s) == 0 && roll_even(c->envs, c->ne, n, s, r.by, &r.by_k) && worth(&r, a))
+    for (int n = p->m->private_arrays ? c->envs.n : 0; n >= least; n--)
+        for (int s = 1; n * s <= c->envs.n; s++) {
+            Roll r = { .p = p, .c = c, .n = n, .s = s, .by = NEWS(int64_t, c->envs.at[0]->n + 1) };
+            if (c->envs.n % (n * s) == 0 && roll_even(c->envs, n, s, r.by, &r.by_k) && worth(&r, a))
                 return (Rolled){ n, s, r.leaf, r.nleaf };
         }
     return (Rolled){ 0 };

@@ -200,7 +200,7 @@ typedef struct Spec {
 
 
 /* Do copies e with the same e / (n * s) and e % s lie at even distances? How far: by variable, and k. */
-bool roll_even(const Env *const *envs, int ne, int n, int s, int64_t *by, int64_t *by_k);
+bool roll_even(Envs, int n, int s, int64_t *by, int64_t *by_k);
 
 /* Is it an outer variable whose blocks go by while panels stay? */
 bool spec_passes(const Spec *, const Atom *);

@@ -214,8 +214,8 @@ static int level_below(Ready *q, const Visit *x)
 /* Does it differ by lane in some copy? */
 static bool has_lanes(const Planner *p, const Form *idx, int n)
 {
-    for (int e = 0; e < p->ne; e++) {
-        Subst s = { .n = p->envs[e]->n, .from = p->envs[e]->a, .to = p->envs[e]->f };
+    for (int e = 0; e < p->envs.n; e++) {
+        Subst s = { .n = p->envs.at[e]->n, .from = p->envs.at[e]->a, .to = p->envs.at[e]->f };
         for (int j = 0; j < n; j++)
             if (form_vector(form_subst(idx[j], &s)))
                 return true;
@@ -240,10 +240,10 @@ static void ready_leave(DemandWalk *w, Visit *x)
     Planner *p = q->p;
     visit_demands(x);
     int level = level_below(q, x), rank = x->key->n;
-    bool sum = optab[x->i->op].element == IS_SUM, phase = sum && env_binds(p->envs[0], x->idx, rank) &&
-        space_size(x->ks, x->nk) > (p->ne > 4 ? 1 : p->m->unroll) && type_size(&x->g->type[x->i->in[0]]);
+    bool sum = optab[x->i->op].element == IS_SUM, phase = sum && env_binds(p->envs.at[0], x->idx, rank) &&
+        space_size(x->ks, x->nk) > (p->envs.n > 4 ? 1 : p->m->unroll) && type_size(&x->g->type[x->i->in[0]]);
     for (int j = 0; phase && j < x->nk; j++)
-        phase = !env_get(p->envs[0], x->ks[j]);
+        phase = !env_get(p->envs.at[0], x->ks[j]);
     bool lanes = phase && has_lanes(p, x->idx, rank);
     if (phase && !(lanes && frame_chained(x->fr, x->v)))
         phase_add(q, &(Level){ .level = ++level, .lanes = lanes }, x);
@@ -294,7 +294,7 @@ static bool covers(const AtomSet *s, const Atom *const *space, int nspace)
 static bool row_fits(const RowPlan *r)
 {
     const Planner *p = r->p;
-    return space_size(r->space, r->nspace) * p->ne * (p->spec->vec ? W : 1) <= p->m->row;
+    return space_size(r->space, r->nspace) * p->envs.n * (p->spec->vec ? W : 1) <= p->m->row;
 }
 
 static Onward row_visit(DemandWalk *w, Visit *x)
@@ -373,12 +373,12 @@ static void plan_rows(Planner *p, Stage *out, const Level *ph, int nph)
 /* A phase's sums, so many in a loop that their accumulators stay in registers. */
 static Phase phase_of(const Planner *p, const Level *l, int number)
 {
-    int most = p->ne < p->m->sums ? (int)p->m->sums / p->ne : 1, cap = 0;
+    int most = p->envs.n < p->m->sums ? (int)p->m->sums / p->envs.n : 1, cap = 0;
     Phase ph = { .ks = l->ks, .nk = l->nk };
     for (int j = 0; j < l->n; j += most) {
         SumLoop s = { .want = l->want + j, .n = l->n - j < most ? l->n - j : most };
         s.vector = l->lanes ? -1 : sum_vector(p, s.want, s.n);
-        s.roll = roll_of_sums(p, &(Copies){ p->envs, p->ne, number }, s.want, s.n);
+        s.roll = roll_of_sums(p, &(Copies){ p->envs, number }, s.want, s.n);
         PUSH(ph.loop, ph.nloop, cap, s);
     }
     return ph;
@@ -388,16 +388,16 @@ static Phase phase_of(const Planner *p, const Level *l, int number)
 static Rolled roll_tile(const Planner *p, const StoreLoop *l, bool vec, int tile, int phase)
 {
     const Store *st = &p->st[l->store[0]];
-    const Env **es = NEWS(const Env *, p->ne);
+    const Env **es = NEWS(const Env *, p->envs.n);
     Form at[MAXRANK], *x = NEWS(Form, tile);
     for (int j = 0; j < st->nspace; j++)
         at[j] = form_c(0);
-    for (int e = 0; e < p->ne; e++)
-        es[e] = env_sets(p->envs[e], st->space, at, st->nspace);
+    for (int e = 0; e < p->envs.n; e++)
+        es[e] = env_sets(p->envs.at[e], st->space, at, st->nspace);
     for (int c = 0; c < tile; c++)
         x[c] = vec ? form_addc(form_a(LANE), c * W) : form_c(c);
-    es = env_block(es, p->ne, tile, st->space[l->vector], x);
-    return roll_of_stores(p, &(Copies){ es, p->ne * tile, phase }, l->store, l->n);
+    Envs tiled = env_block((Envs){ es, p->envs.n }, tile, st->space[l->vector], x);
+    return roll_of_stores(p, &(Copies){ tiled, phase }, l->store, l->n);
 }
 
 static Rolled roll_whole(const Planner *p, const StoreLoop *l, int phase)
@@ -405,16 +405,16 @@ static Rolled roll_whole(const Planner *p, const StoreLoop *l, int phase)
     const Store *st = &p->st[l->store[0]];
     int size = (int)space_size(st->space, st->nspace);
     int64_t dim[MAXRANK];
-    const Env **es = NEWS(const Env *, size * p->ne);
+    const Env **es = NEWS(const Env *, size * p->envs.n);
     for (int j = 0; j < st->nspace; j++)
         dim[j] = atom_extent(st->space[j]);
     for (int c = 0; c < size; c++) {
         Form at[MAXRANK];
         form_unlinear(form_c(c), dim, st->nspace, at);
-        for (int e = 0; e < p->ne; e++)
-            es[c * p->ne + e] = env_sets(p->envs[e], st->space, at, st->nspace);
+        for (int e = 0; e < p->envs.n; e++)
+            es[c * p->envs.n + e] = env_sets(p->envs.at[e], st->space, at, st->nspace);
     }
-    return roll_of_stores(p, &(Copies){ es, size * p->ne, phase }, l->store, l->n);
+    return roll_of_stores(p, &(Copies){ { es, size * p->envs.n }, phase }, l->store, l->n);
 }
 
 static void plan_store(const Planner *p, StoreLoop *l, int phase)
@@ -485,11 +485,10 @@ static Form base_of(const OuterAxis *x)
     return form_a(atom_var("b", x->n - x->size + 1, 0));
 }
 
-static const Env **block_of_item(const Spec *s, int *count)
+static Envs block_of_item(const Spec *s)
 {
-    int ne = 1;
-    const Env **envs = NEWS(const Env *, 1);
-    envs[0] = env_new(0);
+    const Env *one = env_new(0), **at;
+    Envs envs = { arena_copy(&one, sizeof one), 1 };
     for (int j = 0; j < s->naxis; j++) {
         const OuterAxis *x = &s->axis[j];
         bool vec = x->a == s->vec;
@@ -497,22 +496,22 @@ static const Env **block_of_item(const Spec *s, int *count)
         Form base = base_of(x), *f = NEWS(Form, copies);
         for (int c = 0; c < copies; c++)
             f[c] = vec ? form_add(form_addc(base, c * W), form_a(LANE)) : form_addc(base, c);
-        envs = env_block(envs, ne, copies, x->a, f);
-        ne *= copies;
+        envs = env_block(envs, copies, x->a, f);
     }
-    for (int e = 0; e < ne; e++) {
+    at = NEWS(const Env *, envs.n);
+    for (int e = 0; e < envs.n; e++) {
+        at[e] = envs.at[e];
         int64_t dim[MAXRANK];
-        Form f[MAXRANK], m = s->flat ? env_get(envs[e], s->flat) : NULL;
+        Form f[MAXRANK], m = s->flat ? env_get(at[e], s->flat) : NULL;
         for (int d = 0; d < s->nflat; d++)
             dim[d] = atom_extent(s->flat_of[d]);
         if (s->flat) {
             form_unlinear(m ? m : form_c(0), dim, s->nflat, f);
-            envs[e] = env_sets(envs[e], s->flat_of, f, s->nflat);
+            at[e] = env_sets(at[e], s->flat_of, f, s->nflat);
         }
-        envs[e] = env_copy(envs[e], e);
+        at[e] = env_copy(at[e], e);
     }
-    *count = ne;
-    return envs;
+    return (Envs){ at, envs.n };
 }
 
 /* ==================== kernels */
@@ -638,12 +637,12 @@ void spec_stages(Spec *s)
                             (int)m->flight };
     if (s->total <= 0 || s->kind > SPEC_ROWS || s->kind == SPEC_LANES)
         return;
-    p.envs = block_of_item(s, &p.ne);
+    p.envs = block_of_item(s);
     if (s->kind == SPEC_LOOPS)
         stage_of_loops(&p);
     else if (s->ins->region->length > 0)
         stages_of_step(&p);
     int64_t by[4 * MAXRANK], by_k;
-    s->roll_moves = s->kind == SPEC_ROWS && m->private_arrays && p.ne >= m->roll_copies &&
-        roll_even(p.envs, p.ne, p.ne, 1, by, &by_k);
+    s->roll_moves = s->kind == SPEC_ROWS && m->private_arrays && p.envs.n >= m->roll_copies &&
+        roll_even(p.envs, p.envs.n, 1, by, &by_k);
 }

@@ -23,7 +23,7 @@ typedef struct Planner {
     Spec *spec; const Machine *m;
     struct Frame *fr;
     const Store *st; int nst;
-    const Env *const *envs; int ne;             /* copies of a block; bases are variables */
+    Envs envs;                                  /* copies of a block; bases are variables */
     int inner_cap;
 } Planner;
 
@@ -34,7 +34,7 @@ bool frame_chained(struct Frame *, Ref);        /* a sum used once, by an additi
 int loop_price(const Machine *, Form, const Atom *);
 
 /* Which copies become a loop when they are stored, or summed (want), in phase number `phase`. */
-typedef struct Copies { const Env *const *envs; int ne; int phase; } Copies;
+typedef struct Copies { Envs envs; int phase; } Copies;
 Rolled roll_of_stores(const Planner *, const Copies *, const int *store, int n);
 Rolled roll_of_sums(const Planner *, const Copies *, const Want *, int n);
 
