@@ -1,5 +1,5 @@
 /*
- * compose.c - every pair and triple of transforms, around random functions.
+ * compose.c - every pair and triple of transforms, and random chains of more, around random functions.
  *
  * In:  the rows of compose_rows.c, a seed. Out: a line for each composition that is wrong; last `N
  * compositions, N refused as they
@@ -7,8 +7,10 @@
  * On the host, in f64: what a row makes of the composition inside it against calls of that. On a device:
  * many compositions in one program, in f32, against the host. What has no meaning must be refused with the
  * words of the row that cannot be passed.
+ *      --random draws chains of three to six rows, of both tables, and judges each level by the one inside
+ * it. A chain that is wrong is printed, and what is left of it when rows are taken away as long as it is.
  *
- *      compose [--device NAME] [--seed N] [--only a,b,c] [--every K [--part I]] [--depth N] [--verbose]
+ *      compose [--device NAME] [--seed N] [--only a,b,c] [--every K [--part I]] [--random COUNT] [--verbose]
  */
 #include <getopt.h>
 #include <math.h>
@@ -20,29 +22,39 @@
 static struct {
     const char *device, *only;
     uint64_t seed;
-    int every, part, depth;
+    int every, part, depth, random;
     bool verbose;
-} option = { "host", NULL, 1, 1, 0, 3, false };
+} option = { "host", NULL, 1, 1, 0, 3, 0, false };
 static int judged, refused, bad;
 
-enum { LEVELS = 4 };
-/* f[0]: without transforms */
-typedef struct Chain { int n, row[LEVELS]; uint64_t seed[LEVELS]; Fun f[LEVELS + 1]; } Chain;
+enum { LEVELS = 6 };
+/* f[0]: without transforms; from: the seed that all of it is drawn by */
+typedef struct Chain {
+    int n, row[LEVELS];
+    uint64_t from, seed[LEVELS];
+    Fun f[LEVELS + 1];
+} Chain;
+
+/* Both tables, one behind the other. */
+static const Row *row_of(int k)
+{
+    return k < count_of_all ? &rows_of_all[k] : &rows_drawn[k - count_of_all];
+}
 
 static const char *chain_name(const Chain *c)
 {
-    static char text[100];
+    static char text[16 * LEVELS];
     text[0] = 0;
     for (int k = 0; k < c->n; k++) {
         strcat(text, k ? "," : "");
-        strcat(text, rows[c->row[k]].name);
+        strcat(text, row_of(c->row[k])->name);
     }
     return text;
 }
 
 static void complain(const Chain *c, const char *what)
 {
-    printf("BAD %s, seed %llu: %s\n", chain_name(c), (unsigned long long)option.seed, what);
+    printf("BAD %s, seed %llu: %s\n", chain_name(c), (unsigned long long)c->from, what);
     fflush(stdout);
     bad++;
 }
@@ -53,10 +65,10 @@ static void complain(const Chain *c, const char *what)
  * a function has only what its rule says of the forward pass, so what is inside is passed by then. */
 static const char *refusal(const Chain *c)
 {
-    const Row *last = &rows[c->row[c->n - 1]];
+    const Row *last = row_of(c->row[c->n - 1]);
     bool forward = last->is_forward, reverse = last->is_reverse;
     for (int k = c->n - 2; k >= 0; k--) {
-        const Row *r = &rows[c->row[k]];
+        const Row *r = row_of(c->row[k]);
         if (forward && r->forward)
             return r->forward;
         if (last->is_reverse && r->reverse)
@@ -80,14 +92,21 @@ static bool has_words(const char *message, const char *words)
     return true;
 }
 
+static void draw(uint64_t seed, int n, const hd_ints *shape, Value *x);
+
+/* While it is traced, or at the latest when it is called. */
 static void judge_refusal(const Chain *c, bool traced, const char *words)
 {
+    const Fun *f = &c->f[c->n];
+    Value x[PARTS], y[PARTS];
     char text[1500];
     refused++;
-    if (!traced && has_words(hd_error(), words))
+    draw(1, traced ? f->nin : 0, f->in, x);
+    bool ran = traced && fun_call(f, x, y);
+    numbers_end();
+    if (!ran && has_words(hd_error(), words))
         return;
-    snprintf(
-        text, sizeof text, "no error with the words %s: %s", words, traced ? "none at all" : hd_error());
+    snprintf(text, sizeof text, "no error with the words %s: %s", words, ran ? "none at all" : hd_error());
     complain(c, text);
 }
 
@@ -127,7 +146,7 @@ static const char *differ(const Value *got, const Value *want, int n, double tol
  * two steps one must be right. */
 static const char *judge_with(const Chain *c, const Value *x, const Value *got, double step)
 {
-    const Row *r = &rows[c->row[c->n - 1]];
+    const Row *r = row_of(c->row[c->n - 1]);
     Value want[PARTS];
     difference_step = step;
     if (!r->want(&c->f[c->n - 1], c->seed[c->n - 1], x, want))
@@ -135,18 +154,29 @@ static const char *judge_with(const Chain *c, const Value *x, const Value *got, 
     return differ(got, want, c->f[c->n].nout, r->differences ? 2e-7 : 1e-11);
 }
 
-static void judge_value(const Chain *c)
+/* At arguments that are drawn, or a little beside them. */
+static const char *judge_at(const Chain *c, int beside)
 {
     const Fun *f = &c->f[c->n];
-    Value x[PARTS], got[PARTS];
-    judged++;
+    Value x[PARTS], d[PARTS], got[PARTS];
     draw(mixed(option.seed, 5), f->nin, f->in, x);
+    draw(mixed(option.seed, 6), f->nin, f->in, d);
+    for (int k = 0; k < f->nin; k++)
+        for (int64_t i = 0; i < elements(f->in[k]); i++)
+            x[k].v[i] += 0.01 * beside * d[k].v[i];
     const char *why = fun_call(f, x, got) ? judge_with(c, x, got, 1e-4) : hd_error();
-    if (why && rows[c->row[c->n - 1]].differences)
+    if (why && row_of(c->row[c->n - 1])->differences)
         why = judge_with(c, x, got, 1e-5);
+    numbers_end();
+    return why;
+}
+
+static void judge_value(const Chain *c)
+{
+    const char *why = judge_at(c, 0);
+    judged++;
     if (why)
         complain(c, why);
-    numbers_end();
 }
 
 /* ==================== devices: many in one program */
@@ -257,19 +287,33 @@ static bool wanted(const Chain *c)
     return mixed(option.seed, id) % (uint64_t)option.every == (uint64_t)option.part;
 }
 
-/* One more transform around what is there; and so on. */
-static void compose(Chain *c, int row)
+/* One more transform around what is there. The function at the bottom depends on the first. */
+static void put_around(Chain *c, int row)
 {
     Fun *f = &c->f[c->n + 1];
+    if (!c->n) {
+        c->from = option.seed;
+        base_make(mixed(option.seed, (uint64_t)row), &c->f[0]);
+        if (!fun_shapes(&c->f[0]))
+            complain(c, hd_error());
+    }
     c->row[c->n] = row;
     c->seed[c->n] = mixed(mixed(option.seed, (uint64_t)row), (uint64_t)(c->n ? c->row[c->n - 1] : 99));
     *f = (Fun){ 0 };
-    rows[row].make(&c->f[c->n], c->seed[c->n], f);
+    row_of(row)->make(&c->f[c->n], c->seed[c->n], f);
     c->n++;
+}
+
+static int enumerated(void) { return option.only ? count_of_all + count_drawn : count_of_all; }
+
+/* ... and so on. */
+static void compose(Chain *c, int row)
+{
+    put_around(c, row);
     const char *words = refusal(c);
     bool named = wanted(c),
          below = !option.only || !strncmp(option.only, chain_name(c), strlen(chain_name(c)));
-    bool traced = (named || below) && fun_shapes(f), host = !strcmp(option.device, "host");
+    bool traced = (named || below) && fun_shapes(&c->f[c->n]), host = !strcmp(option.device, "host");
     if (named && option.verbose)
         printf("%s%s\n", chain_name(c), words ? " (refused)" : "");
     if (named && words && host)
@@ -278,9 +322,105 @@ static void compose(Chain *c, int row)
         complain(c, hd_error());
     else if (named && !words && (c->n > 1 || option.only))
         (host ? judge_value : judge_on_device)(c);
-    for (int k = 0; k < row_count && c->n < option.depth && below && traced && !words; k++)
+    for (int k = 0; k < enumerated() && c->n < option.depth && below && traced && !words; k++)
         compose(c, k);
     c->n--;
+}
+
+/* ==================== random chains */
+
+/* Beyond these a level takes too long for what it shows. */
+static bool small(const Chain *c)
+{
+    const Fun *f = &c->f[c->n];
+    int64_t in = 0, out = 0;
+    for (int k = 0; k < f->nin; k++)
+        in += elements(f->in[k]);
+    for (int k = 0; k < f->nout; k++)
+        out += elements(f->out[k]);
+    return f->nin <= 10 && in <= 80 && out <= 1500;
+}
+
+/* Not traced, because it has more results than we count or more axes than arrays have. */
+static bool beyond(const Chain *c)
+{
+    return c->f[c->n].nout > PARTS || strstr(hd_error(), "more than 16 axes");
+}
+
+/* Where a program jumps or has a corner, quotients are wrong; a fault is there on both sides of it. */
+static const char *judge_around(const Chain *c)
+{
+    const char *why = judge_at(c, 0);
+    return why && judge_at(c, 1) && judge_at(c, -1) ? why : NULL;
+}
+
+/* Is a chain of these rows wrong? */
+static bool still_wrong(const int *row, int n, Chain *c)
+{
+    *c = (Chain){ 0 };
+    for (int k = 0; k < n; k++) {
+        put_around(c, row[k]);
+        if (refusal(c))
+            return false;
+        if (!fun_shapes(&c->f[c->n]))
+            return k == n - 1 && !beyond(c);
+    }
+    return judge_around(c) != NULL;
+}
+
+/* Rows are taken away, one at a time, while the rest stays wrong. */
+static void shrink(const Chain *bad_one)
+{
+    Chain c, less = *bad_one;
+    for (int k = 0; k < less.n - 1; k++) {
+        int row[LEVELS], n = 0;
+        for (int i = 0; i < less.n; i++)
+            if (i != k)
+                row[n++] = less.row[i];
+        if (still_wrong(row, n, &c))
+            less = c, k = -1;
+    }
+    printf("    compose --seed %llu --only %s\n", (unsigned long long)less.from, chain_name(&less));
+}
+
+/* false: the chain ends here. */
+static bool draw_level(Chain *c, uint64_t *s)
+{
+    for (int tries = 0; tries < 20; tries++) {
+        *s = mixed(*s, 3);
+        put_around(c, (int)(*s >> 33) % (count_of_all + count_drawn));
+        const char *words = refusal(c), *why = NULL;
+        bool traced = fun_shapes(&c->f[c->n]), host = !strcmp(option.device, "host");
+        if (words && host)
+            judge_refusal(c, traced, words);
+        if (words || (traced ? !small(c) : beyond(c))) {
+            c->n--;
+            continue;
+        }
+        judged += host;
+        why = !traced ? hd_error() : host ? judge_around(c) : NULL;
+        if (why) {
+            complain(c, why);
+            shrink(c);
+        }
+        return !why;
+    }
+    return false;
+}
+
+static void draw_chain(uint64_t seed)
+{
+    Chain c = { 0 };
+    int depth = 3 + (int)(mixed(seed, 1) >> 33) % (LEVELS - 2);
+    uint64_t s = option.seed, was = option.seed;
+    s = option.seed = seed;
+    while (c.n < depth && draw_level(&c, &s))
+        continue;
+    if (option.verbose)
+        printf("%s, seed %llu\n", chain_name(&c), (unsigned long long)seed);
+    if (c.n && strcmp(option.device, "host"))
+        judge_on_device(&c);
+    option.seed = was;
 }
 
 static const char usage[] =
@@ -290,22 +430,28 @@ static const char usage[] =
     "  -o, --only A,B,C    this one: rows from the innermost\n"
     "  -e, --every K       about one of K\n"
     "  -p, --part I        which of those K parts: 0 ... K - 1 (0)\n"
-    "  -n, --depth N       up to so many transforms, at most four (3)\n"
+    "  -n, --depth N       up to so many transforms, at most six (3)\n"
+    "  -r, --random N      so many chains of three to six instead\n"
     "  -v, --verbose       each before it is run\n";
 
 static bool parse_options(int argc, char **argv)
 {
     static const struct option known[] = { { "device", 1, NULL, 'd' }, { "seed", 1, NULL, 's' },
         { "only", 1, NULL, 'o' }, { "every", 1, NULL, 'e' }, { "part", 1, NULL, 'p' },
-        { "depth", 1, NULL, 'n' }, { "verbose", 0, NULL, 'v' }, { 0 } };
-    for (int key; (key = getopt_long(argc, argv, "d:s:o:e:p:n:v", known, NULL)) != -1; )
+        { "depth", 1, NULL, 'n' }, { "random", 1, NULL, 'r' }, { "verbose", 0, NULL, 'v' }, { 0 } };
+    for (int key; (key = getopt_long(argc, argv, "d:s:o:e:p:n:r:v", known, NULL)) != -1;)
         switch (key) {
         case 'd': option.device = optarg; break;
         case 's': option.seed = strtoull(optarg, NULL, 10); break;
-        case 'o': option.only = optarg; break;
+        case 'o':
+            option.only = optarg, option.depth = LEVELS;
+            break;
         case 'e': option.every = atoi(optarg); break;
         case 'p': option.part = atoi(optarg); break;
         case 'n': option.depth = atoi(optarg); break;
+        case 'r':
+            option.random = atoi(optarg);
+            break;
         case 'v': option.verbose = true; break;
         default: return false;
         }
@@ -324,11 +470,10 @@ int main(int argc, char **argv)
         return 77;
     }
     notices();
-    for (int a = 0; a < row_count; a++) {
+    for (int k = 0; k < option.random; k++)
+        draw_chain(mixed(option.seed, (uint64_t)k));
+    for (int a = 0; a < enumerated() && !option.random; a++) {
         Chain c = { 0 };
-        base_make(mixed(option.seed, (uint64_t)a), &c.f[0]);
-        if (!fun_shapes(&c.f[0]))
-            complain(&c, hd_error());
         compose(&c, a);
     }
     run_batch();

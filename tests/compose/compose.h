@@ -31,8 +31,9 @@ typedef struct Row {
 } Row;
 
 extern double difference_step;                  /* of the quotients */
-extern const Row rows[];
-extern const int row_count;
+/* Those of which every pair and triple is composed, and those that are only drawn. */
+extern const Row rows_of_all[], rows_drawn[];
+extern const int count_of_all, count_drawn;
 
 void base_make(uint64_t seed, Fun *);           /* a random function of a vector and a scalar */
 bool fun_shapes(Fun *);                         /* the results' shapes; false: an error while tracing */

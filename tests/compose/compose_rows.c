@@ -8,23 +8,20 @@
 #include <math.h>
 #include <string.h>
 
-#include "compose.h"
+#include "compose_rows.h"
 
-/* What a wrapper knows. All bytes are set: they are its identity. */
-typedef struct Env { hd_fn *f; uint64_t seed; int64_t nin, nout; } Env;
+Env env_of(const Fun *f, uint64_t seed) { return (Env){ f->f, seed, f->nin, f->nout }; }
+hd inside(const Env *e, const hd *x) { return hd_apply_n(e->f, x, (int)e->nin); }
+unsigned bit(uint64_t seed, int k) { return (unsigned)(mixed(seed, (uint64_t)k) >> 40 & 1); }
 
-static Env env_of(const Fun *f, uint64_t seed) { return (Env){ f->f, seed, f->nin, f->nout }; }
-static hd inside(const Env *e, const hd *x) { return hd_apply_n(e->f, x, (int)e->nin); }
-static unsigned bit(uint64_t seed, int k) { return (unsigned)(mixed(seed, (uint64_t)k) >> 40 & 1); }
-
-static void same_arguments(const Fun *inner, Fun *f)
+void same_arguments(const Fun *inner, Fun *f)
 {
     f->nin = inner->nin;
     memcpy(f->in, inner->in, sizeof f->in);
 }
 
 /* A tuple of arrays, however the transform packed them. */
-static hd flat(hd y)
+hd flat_tuple(hd y)
 {
     hd leaf[4 * PARTS];
     int n = hd_leaf_count(y);
@@ -35,15 +32,15 @@ static hd flat(hd y)
 
 static hd flat_function(const hd *x, int n, const void *env)
 {
-    return flat(hd_apply_n(((const Env *)env)->f, x, n));
+    return flat_tuple(hd_apply_n(((const Env *)env)->f, x, n));
 }
-static hd_fn *flattened(hd_fn *f)
+hd_fn *flattened(hd_fn *f)
 {
     Env e = { .f = f };
     return hd_bind(flat_function, e);
 }
 
-static hd_ints all_of(int n)
+hd_ints all_of(int n)
 {
     hd_ints l = { .n = n };
     for (int k = 0; k < n; k++)
@@ -53,7 +50,7 @@ static hd_ints all_of(int n)
 
 /* ==================== the same function */
 
-static bool want_same(const Fun *inner, uint64_t seed, const Value *x, Value *y)
+bool want_same(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 {
     return (void)seed, fun_call(inner, x, y);
 }
@@ -65,7 +62,7 @@ static void make_jit(const Fun *inner, uint64_t seed, Fun *f)
     f->f = hd_jit_n(inner->f, &(hd_jit_opts){ 0 });
 }
 
-static void make_checkpoint(const Fun *inner, uint64_t seed, Fun *f)
+void make_checkpoint(const Fun *inner, uint64_t seed, Fun *f)
 {
     static const char *const save[] = { NULL, "dots", "everything", "nothing" };
     same_arguments(inner, f);
@@ -89,7 +86,7 @@ static bool beside(const Fun *f, const Value *x, const Value *t, double h, Value
 }
 
 /* (8 (f(x + h t) - f(x - h t)) - (f(x + 2h t) - f(x - 2h t))) / 12 h: right to the fourth order of h. */
-static bool along(const Fun *f, const Value *x, const Value *t, Value *dy)
+bool along(const Fun *f, const Value *x, const Value *t, Value *dy)
 {
     static const double at[] = { 1, -1, 2, -2 }, share[] = { 8, -8, -1, 1 };
     Value y[PARTS];
@@ -106,7 +103,7 @@ static bool along(const Fun *f, const Value *x, const Value *t, Value *dy)
 }
 
 /* Along the i-th element of argument k. */
-static bool along_one(const Fun *f, const Value *x, int k, int64_t i, Value *dy)
+bool along_one(const Fun *f, const Value *x, int k, int64_t i, Value *dy)
 {
     Value t[PARTS];
     for (int j = 0; j < f->nin; j++)
@@ -124,7 +121,7 @@ static void make_jvp(const Fun *inner, uint64_t seed, Fun *f)
     f->f = flattened(hd_jvp_n(inner->f));
 }
 
-static bool want_jvp(const Fun *inner, uint64_t seed, const Value *x, Value *y)
+bool want_jvp(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 {
     (void)seed;
     return fun_call(inner, x, y) && along(inner, x, x + inner->nin, y + inner->nout);
@@ -193,7 +190,7 @@ static hd pulled_back(const hd *x, int n, const void *env)
     hd a[PARTS + 1];
     memcpy(a, x, sizeof *a * (size_t)e->nin);
     a[e->nin] = hd_tuple_n(x + e->nin, n - (int)e->nin);
-    return flat(hd_apply_n(hd_vjp_n(e->f), a, (int)e->nin + 1));
+    return flat_tuple(hd_apply_n(hd_vjp_n(e->f), a, (int)e->nin + 1));
 }
 
 static void make_vjp(const Fun *inner, uint64_t seed, Fun *f)
@@ -206,7 +203,7 @@ static void make_vjp(const Fun *inner, uint64_t seed, Fun *f)
     f->f = hd_bind(pulled_back, e);
 }
 
-static bool want_vjp(const Fun *inner, uint64_t seed, const Value *x, Value *y)
+bool want_vjp(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 {
     Value d[PARTS];
     (void)seed;
@@ -234,7 +231,7 @@ static void make_bare_grad(const Fun *inner, uint64_t seed, Fun *f)
     f->f = flattened(hd_grad_n(inner->f, &(hd_grad_opts){ 0 }));
 }
 
-static hd first_result(const hd *x, int n, const void *env) { return (void)n, hd_nth(inside(env, x), 0); }
+hd first_result(const hd *x, int n, const void *env) { return (void)n, hd_nth(inside(env, x), 0); }
 
 static void make_jacobian(const Fun *inner, Fun *f, hd_fn *(*jacobian)(hd_fn *, const hd_grad_opts *))
 {
@@ -277,9 +274,7 @@ static bool want_jacobian(const Fun *inner, uint64_t seed, const Value *x, Value
 
 /* ==================== lanes */
 
-enum { LANES_MOST = 3 };
-
-static int lanes_of(uint64_t seed) { return 1 + (int)(mixed(seed, 55) >> 33) % LANES_MOST; }
+int lanes_of(uint64_t seed) { return 1 + (int)(mixed(seed, 55) >> 33) % LANES_MOST; }
 
 /* Argument k: -1 not mapped, else whether its axis is the last. The first is always mapped. */
 static int mapped(uint64_t seed, int k)
@@ -288,7 +283,7 @@ static int mapped(uint64_t seed, int k)
 }
 static bool last_out(uint64_t seed) { return bit(seed, 77); }
 
-static hd_ints with_axis(hd_ints s, bool last, int lanes)
+hd_ints with_axis(hd_ints s, bool last, int lanes)
 {
     hd_ints t = { .n = s.n + 1 };
     for (int d = 0; d < s.n; d++)
@@ -303,7 +298,7 @@ static int64_t of_lane(bool last, int lanes, int64_t i, int64_t l, int64_t n)
     return last ? i * lanes + l : l * n + i;
 }
 
-static void make_lanes(const Fun *inner, uint64_t seed, Fun *f, const char *axis)
+void make_lanes(const Fun *inner, uint64_t seed, Fun *f, const char *axis)
 {
     hd_vmap_opts o = { .out_axes = last_out(seed) ? -1 : 0, .axis_name = axis };
     f->nin = inner->nin;
@@ -315,25 +310,30 @@ static void make_lanes(const Fun *inner, uint64_t seed, Fun *f, const char *axis
     f->f = flattened(hd_vmap_n(inner->f, &o));
 }
 
+void lane_arguments(const Fun *inner, uint64_t seed, int lane, const Value *x, Value *a)
+{
+    for (int k = 0; k < inner->nin; k++) {
+        int m = mapped(seed, k);
+        int64_t n = elements(inner->in[k]);
+        a[k] = value_new(inner->in[k]);
+        for (int64_t i = 0; i < n; i++)
+            a[k].v[i] = x[k].v[m < 0 ? i : of_lane(m, lanes_of(seed), i, lane, n)];
+    }
+}
+
 /* y[l]: what lane l gives. */
 static bool each_lane(const Fun *inner, uint64_t seed, const Value *x, Value y[][PARTS])
 {
     for (int l = 0; l < lanes_of(seed); l++) {
         Value a[PARTS];
-        for (int k = 0; k < inner->nin; k++) {
-            int m = mapped(seed, k);
-            int64_t n = elements(inner->in[k]);
-            a[k] = value_new(inner->in[k]);
-            for (int64_t i = 0; i < n; i++)
-                a[k].v[i] = x[k].v[m < 0 ? i : of_lane(m, lanes_of(seed), i, l, n)];
-        }
+        lane_arguments(inner, seed, l, x, a);
         if (!fun_call(inner, a, y[l]))
             return false;
     }
     return true;
 }
 
-static void gather_lanes(const Fun *inner, uint64_t seed, Value lane[][PARTS], Value *y)
+void gather_lanes(const Fun *inner, uint64_t seed, Value lane[][PARTS], Value *y)
 {
     bool last = last_out(seed);
     int lanes = lanes_of(seed);
@@ -372,7 +372,7 @@ static hd met(hd v, unsigned how)
     }
 }
 
-static hd meeting(const hd *x, int n, const void *env)
+hd meeting(const hd *x, int n, const void *env)
 {
     const Env *e = env;
     hd y = inside(e, x), out[PARTS];
@@ -384,7 +384,7 @@ static hd meeting(const hd *x, int n, const void *env)
     return hd_ok(y) ? hd_tuple_n(out, hd_len(y)) : y;
 }
 
-static unsigned meeting_of(uint64_t seed) { return 2 * bit(seed, 78) + bit(seed, 79); }
+unsigned meeting_of(uint64_t seed) { return 2 * bit(seed, 78) + bit(seed, 79); }
 
 static void make_named(const Fun *inner, uint64_t seed, Fun *f)
 {
@@ -404,20 +404,25 @@ static double met_of(unsigned how, const double *v, int lanes, int l)
     return all[how];
 }
 
-static bool want_named(const Fun *inner, uint64_t seed, const Value *x, Value *y)
+void lanes_meet(const Fun *f, unsigned how, int lanes, Value lane[][PARTS])
+{
+    for (int k = 0; k < f->nout; k++)
+        for (int64_t i = 0; i < elements(f->out[k]); i++) {
+            double v[LANES_MOST];
+            for (int l = 0; l < lanes; l++)
+                v[l] = lane[l][k].v[i];
+            for (int l = 0; l < lanes; l++)
+                lane[l][k].v[i] = 0.5 * v[l] + met_of(how, v, lanes, l) + 0.1 * l;
+        }
+}
+
+bool want_named(const Fun *inner, uint64_t seed, const Value *x, Value *y)
 {
     Value lane[LANES_MOST][PARTS];
     int lanes = lanes_of(seed);
     if (!each_lane(inner, seed, x, lane))
         return false;
-    for (int k = 0; k < inner->nout; k++)
-        for (int64_t i = 0; i < elements(inner->out[k]); i++) {
-            double v[LANES_MOST];
-            for (int l = 0; l < lanes; l++)
-                v[l] = lane[l][k].v[i];
-            for (int l = 0; l < lanes; l++)
-                lane[l][k].v[i] = 0.5 * v[l] + met_of(meeting_of(seed), v, lanes, l) + 0.1 * l;
-        }
+    lanes_meet(inner, meeting_of(seed), lanes, lane);
     gather_lanes(inner, seed, lane, y);
     return true;
 }
@@ -425,7 +430,7 @@ static bool want_named(const Fun *inner, uint64_t seed, const Value *x, Value *y
 /* ==================== loops: the first argument is carried */
 
 /* What is carried on: of the type of c, whatever the function gives. */
-static hd carried(hd c, hd y)
+hd carried(hd c, hd y)
 {
     hd m = HD_NIL;
     for (int k = 0; k < hd_len(y); k++)
@@ -439,7 +444,7 @@ static hd carried(hd c, hd y)
     return hd_ok(y) ? next : y;
 }
 
-static void carry_on(const Fun *f, Value c, const Value *y)
+void carry_on(const Fun *f, Value c, const Value *y)
 {
     double m = 0;
     int64_t n = elements(c.shape);
@@ -455,16 +460,16 @@ static void carry_on(const Fun *f, Value c, const Value *y)
                 c.v[i] += 0.2 * sin(y[k].v[i]);
 }
 
-static Value copied(Value x)
+Value copied(Value x)
 {
     Value c = value_new(x.shape);
     memcpy(c.v, x.v, sizeof *c.v * (size_t)elements(x.shape));
     return c;
 }
 
-enum { TURNS = 4 };
+int steps_of(uint64_t seed) { return 1 + (int)(mixed(seed, 56) >> 33) % 4; }
 
-static int steps_of(uint64_t seed) { return 1 + (int)(mixed(seed, 56) >> 33) % 4; }
+bool backwards(uint64_t seed) { return bit(seed, 0); }
 
 static hd scan_step(hd xs, const Env *e, hd c)
 {
@@ -480,15 +485,15 @@ static hd scanned(const hd *x, int n, const void *env)
 {
     const Env *e = env;
     hd_fn *body = hd_bind(scan_body, *e);
-    hd_scan_opts o = { .length = steps_of(e->seed), .reverse = bit(e->seed, 0) };
+    hd_scan_opts o = { .length = steps_of(e->seed), .reverse = backwards(e->seed) };
     o.segments = bit(e->seed, 1) && bit(e->seed, 2) ? 2 : 0;
     o.unroll = bit(e->seed, 4) ? 2 : 0;
     if (bit(e->seed, 3))
         body = hd_checkpoint(body);
-    return flat(hd_scan_n(body, x[0], n > 1 ? hd_tuple_n(x + 1, n - 1) : HD_NIL, &o));
+    return flat_tuple(hd_scan_n(body, x[0], n > 1 ? hd_tuple_n(x + 1, n - 1) : HD_NIL, &o));
 }
 
-static void make_scan(const Fun *inner, uint64_t seed, Fun *f)
+void make_scan(const Fun *inner, uint64_t seed, Fun *f)
 {
     Env e = env_of(inner, seed);
     f->nin = inner->nin;
@@ -510,7 +515,7 @@ static bool want_scan(const Fun *inner, uint64_t seed, const Value *x, Value *y)
         y[k + 1] = value_new(s);
     }
     for (int step = 0; step < steps_of(seed); step++) {
-        int t = bit(seed, 0) ? steps_of(seed) - 1 - step : step;
+        int t = backwards(seed) ? steps_of(seed) - 1 - step : step;
         a[0] = copied(c);
         for (int k = 1; k < inner->nin; k++)
             a[k] = (Value){ inner->in[k], x[k].v + t * elements(inner->in[k]) };
@@ -568,7 +573,7 @@ static void make_while_open(const Fun *inner, uint64_t seed, Fun *f)
     (void)seed, make_bounded(inner, 0, f);
 }
 
-static double mean_of(Value v)
+double mean_of(Value v)
 {
     double sum = 0;
     for (int64_t i = 0; i < elements(v.shape); i++)
@@ -596,9 +601,9 @@ static bool want_while(const Fun *inner, uint64_t seed, const Value *x, Value *y
 
 /* ==================== branches: the function; or, at half its arguments, twice what it gives */
 
-static hd plain_branch(const hd *x, int n, const void *env) { return (void)n, inside(env, x); }
+hd plain_branch(const hd *x, int n, const void *env) { return (void)n, inside(env, x); }
 
-static hd other_branch(const hd *x, int n, const void *env)
+hd other_branch(const hd *x, int n, const void *env)
 {
     hd a[PARTS], out[PARTS];
     for (int k = 0; k < n; k++)
@@ -649,7 +654,7 @@ static hd jvp_rule(const hd *x, int n, const void *env)
     return hd_apply_n(hd_jvp_n(((const Env *)env)->f), x, n);
 }
 
-static void make_custom_jvp(const Fun *inner, uint64_t seed, Fun *f)
+void make_custom_jvp(const Fun *inner, uint64_t seed, Fun *f)
 {
     Env e = env_of(inner, 0);
     (void)seed;
@@ -673,7 +678,7 @@ static hd vjp_backward(hd saved, hd dy, const void *env)
     return hd_nth(hd_apply_n(hd_vjp_n(e->f), x, (int)e->nin + 1), 1);
 }
 
-static void make_custom_vjp(const Fun *inner, uint64_t seed, Fun *f)
+void make_custom_vjp(const Fun *inner, uint64_t seed, Fun *f)
 {
     Env e = env_of(inner, 0);
     (void)seed;
@@ -694,9 +699,9 @@ static void make_custom_vmap(const Fun *inner, uint64_t seed, Fun *f)
     f->f = hd_custom_vmap_n(inner->f, hd_bind(vmap_rule, e));
 }
 
-/* ==================== the table */
+/* ==================== the table: of every pair and triple */
 
-const Row rows[] = {
+const Row rows_of_all[] = {
     { .name = "jit", .make = make_jit, .want = want_same },
     { .name = "grad", .make = make_grad, .want = want_grad, .differences = true, .is_reverse = true },
     { .name = "jvp", .make = make_jvp, .want = want_jvp, .differences = true, .is_forward = true },
@@ -726,4 +731,4 @@ const Row rows[] = {
     { .name = "while_open", .make = make_while_open, .want = want_while, .reverse = "while|max_trips" },
     { .name = "grad_of_many", .make = make_bare_grad, .never = "hd_grad|scalar" },
 };
-const int row_count = sizeof rows / sizeof *rows;
+const int count_of_all = sizeof rows_of_all / sizeof *rows_of_all;
