@@ -4,10 +4,13 @@
  *
  * In:  the devices of a call whose shards reduce something of a size for which that matters.   Out: bytes,
  * of all shards together.
- * Programs that only sum are run on the devices, both ways, with few bytes and with many. Between them time
- * is taken for a line: gathering brings more bytes to each shard, parts take an exchange and launches more.
- * Where the lines meet is kept, in this process and on disk, by kinds and models of devices. Either way
- * gives the same bits.
+ * A pair of the devices stands for all of them, which are alike. Programs that only sum are run on the two,
+ * both ways, with few bytes and with many; between them time is taken for a line. Where the lines of so many
+ * shards as there are would meet, follows from what each way moves: gathering brings a shard all bytes, in
+ * parts it gets a part of each and then all parts, with a message and a launch more for each. What the pair
+ * takes is kept, in this process and on disk, by kind and model of the devices: so however many there are,
+ * it is measured once, and never for a call that sums only little or very much.
+ * Either way gives the same bits.
  */
 #include "api.h"
 #include "ranks.h"
@@ -17,8 +20,8 @@
 #include <time.h>
 
 /* bytes */
-enum { LEAST = 4 << 10, MOST = 16 << 20, FEW = LEAST, MANY = 1 << 20, UNKNOWN = 256 << 10 };
-enum { CHAIN = 4, ROUNDS = 5, KEPT = 16 };
+enum { LEAST = 4 << 10, MOST = 16 << 20, FEW = LEAST, MANY = 512 << 10, UNKNOWN = 256 << 10 };
+enum { PAIR = 2, CHAIN = 4, ROUNDS = 4, KEPT = 16 };
 
 static int64_t forced;
 
@@ -74,7 +77,7 @@ typedef struct Probe {
 } Probe;
 
 /* Sums over the shards, one after the other. */
-static Graph *sums(int n, int64_t w, ReduceWay way)
+static Graph *sums(int64_t w, ReduceWay way)
 {
     int exchanges = 0;
     const char *axis = intern("shards");
@@ -82,7 +85,7 @@ static Graph *sums(int n, int64_t w, ReduceWay way)
     g->name = intern("measuring sums of shards");
     Ref x = graph_input(type_of(DT_F32, 1, &w), 0);
     for (int k = 0; k < CHAIN; k++)
-        x = reduced_over(OP_psum, axis, n, way, x, &exchanges);
+        x = reduced_over(OP_psum, axis, PAIR, way, x, &exchanges);
     graph_outputs(&x, 1);
     graph_end();
     return g;
@@ -112,10 +115,10 @@ static void *rounds(void *probe)
     return NULL;
 }
 
-static bool begin_all(Probe *p, int n, Party *party)
+static bool begin_all(Probe *p, Party *party)
 {
     bool good = true;
-    for (int s = 0; s < n; s++) {
+    for (int s = 0; s < PAIR; s++) {
         p[s].party = party, p[s].s = s;
         p[s].started = good && !pthread_create(&p[s].thread, NULL, rounds, &p[s]);
         if (!p[s].started) {
@@ -127,31 +130,32 @@ static bool begin_all(Probe *p, int n, Party *party)
     return good;
 }
 
-/* Nanoseconds of one sum of w numbers a shard; 0: it could not be measured. */
-static double one_sum(Device *const *device, int n, int64_t w, bool parts)
+/* Nanoseconds of one sum over the pair of so many bytes of both; 0: it could not be measured. */
+static double one_sum(Device *const *device, int64_t both, bool parts)
 {
-    const PartyAxis axis = { intern("shards"), n };
-    const ReduceWay way = devices_all_near(device, n) ? REDUCE_IN_STEPS : REDUCE_IN_PARTS;
-    Graph *g = graph_dce(sums(n, w, parts ? way : REDUCE_WHOLE));
-    Probe *p = NEWS(Probe, n);
+    const PartyAxis axis = { intern("shards"), PAIR };
+    const ReduceWay way = devices_near(device[0], device[1]) ? REDUCE_IN_STEPS : REDUCE_IN_PARTS;
+    const int64_t w = both / PAIR / (int64_t)sizeof(float);
+    Graph *g = graph_dce(sums(w, parts ? way : REDUCE_WHOLE));
+    Probe p[PAIR] = { 0 };
     size_t bytes = sizeof(float) * (size_t)w;
     void *zeros = calloc(1, bytes);
     Party *party = party_new(1, &axis, device, 0);
     bool good = g && zeros && party && !error_pending();
-    for (int s = 0; s < n && good; s++) {
+    for (int s = 0; s < PAIR && good; s++) {
         p[s].device = device[s];
         p[s].exec = s ? compile_again(p[0].exec, device[s]) : compile_shard(graph_clone(g), device[0]);
         good = p[s].exec && (p[s].in = mem_with(device[s], zeros, bytes));
     }
     double least = 0;
-    good = good && begin_all(p, n, party);
-    for (int s = 0; s < n; s++) {
+    good = good && begin_all(p, party);
+    for (int s = 0; s < PAIR; s++) {
         if (p[s].started)
             pthread_join(p[s].thread, NULL);
         good = good && !p[s].code;
         least = p[s].least > least ? p[s].least : least;
     }
-    for (int s = 0; s < n; s++) {
+    for (int s = 0; s < PAIR; s++) {
         if (p[s].exec)
             p[s].device->backend->drop(p[s].exec);
         mem_drop(p[s].in);
@@ -162,23 +166,31 @@ static double one_sum(Device *const *device, int n, int64_t w, bool parts)
     return good ? least / CHAIN : 0;
 }
 
-/* Where two lines meet, through what both ways take for few bytes and for many. A power of two, so that
- * small differences from run to run do not matter. UNKNOWN where the devices do not do it. */
-static int64_t measured(Device *const *device, int n)
+/* Of a sum over a pair, in nanoseconds: what parts take more for few bytes, and what a byte takes, gathered
+ * and in parts. */
+typedef struct Pair { double more, whole, parts; } Pair;
+
+/* false: the devices do not do it. */
+static bool pair_measured(Device *const *device, Pair *pair)
 {
-    const double few = FEW, many = MANY;
-    const int64_t w = FEW / (int64_t)sizeof(float) / n + 1, v = MANY / (int64_t)sizeof(float) / n + 1;
     double t[2][2];
-    for (int parts = 0; parts < 2; parts++) {
-        t[parts][0] = one_sum(device, n, w, parts);
-        t[parts][1] = t[parts][0] > 0 ? one_sum(device, n, v, parts) : 0;
-        if (t[parts][1] <= 0)
-            return UNKNOWN;
-    }
-    /* of parts: for few bytes; then a byte */
-    double more = t[1][0] - t[0][0], gain = (t[0][1] - t[1][1] + more) / (many - few);
+    for (int parts = 0; parts < 2; parts++)
+        for (int many = 0; many < 2; many++)
+            if ((t[parts][many] = one_sum(device, many ? MANY : FEW, parts)) <= 0)
+                return false;
+    pair->more = t[1][0] - t[0][0];
+    pair->whole = (t[0][1] - t[0][0]) / (MANY - FEW), pair->parts = (t[1][1] - t[1][0]) / (MANY - FEW);
+    return true;
+}
+
+/* Where the lines of n shards meet. Gathered, each gets n pieces and all bytes, whatever n is; in parts
+ * twice as many pieces, and twice the n-th part of the bytes. A power of two, so that small differences from
+ * run to run do not matter. */
+static int64_t meeting(const Pair *pair, int n)
+{
+    double more = pair->more * n / PAIR, gain = pair->whole - pair->parts * PAIR / n;
     int64_t most = LEAST;
-    while (most < MOST && (gain <= 0 || ((double)most - few) * gain < more))
+    while (most < MOST && (gain <= 0 || ((double)most - FEW) * gain < more))
         most *= 2;
     return most;
 }
@@ -186,20 +198,23 @@ static int64_t measured(Device *const *device, int n)
 /* ==================== keeping */
 
 /* under the front end's lock, as all compiling */
-static struct { char *key; int64_t bytes; } kept[KEPT];
+static struct { char *key; Pair pair; } kept[KEPT];
 static int nkept;
 
-static const char *key_of(Device *const *device, int n)
+/* The first device, and one that stands for the others: the one that is farthest from it. */
+static void stand_for(Device *const *device, int n, Device **pair)
 {
-    Text t = { 0 };
-    int distinct = 0;
-    for (int s = 0; s < n; s++)
-        distinct += !s || device[s] != device[s - 1];
-    text_add(&t, "crossing 3|%d|%d|%s|%s|%s", n, distinct, device[0]->backend->kind, device[0]->info.model,
-        device[0]->info.driver);
-    const char *key = t.s ? intern(t.s) : NULL;
-    text_free(&t);
-    return key;
+    pair[0] = pair[1] = device[0];
+    for (int s = n - 1; s > 0; s--)
+        if (device[s] != device[0] && (pair[1] == device[0] || !devices_near(device[0], device[s])))
+            pair[1] = device[s];
+}
+
+static const char *key_of(Device *const *pair)
+{
+    const char *how = pair[0] == pair[1] ? "one" : devices_near(pair[0], pair[1]) ? "near" : "apart";
+    const DeviceInfo *i = &pair[0]->info;
+    return arena_text("crossing 4|%s|%s|%s|%s", how, pair[0]->backend->kind, i->model, i->driver);
 }
 
 /* Over ranks, all must take one way: no measurement of one of them says which. */
@@ -215,23 +230,24 @@ int64_t crossing(const Graph *g, Device *const *device, int n)
 
 int64_t crossing_measured(Device *const *device, int n)
 {
+    Device *two[PAIR];
+    Pair pair = { 0 };
     void *data = NULL;
     size_t size = 0;
-    int64_t bytes = 0;
-    const char *key = key_of(device, n);
-    if (!key)
-        return UNKNOWN;
-    for (int k = 0; k < nkept; k++)
+    stand_for(device, n, two);
+    const char *key = key_of(two);
+    for (int k = 0; key && k < nkept; k++)
         if (!strcmp(kept[k].key, key))
-            return kept[k].bytes;
-    if (cache_get(key, strlen(key), &data, &size) && size == sizeof bytes)
-        memcpy(&bytes, data, size);
+            return meeting(&kept[k].pair, n);
+    bool known = key && cache_get(key, strlen(key), &data, &size) && size == sizeof pair;
+    if (known)
+        memcpy(&pair, data, size);
     free(data);
-    if (bytes < LEAST || bytes > MOST) {
-        bytes = measured(device, n);
-        cache_put(key, strlen(key), &bytes, sizeof bytes);
-    }
+    if (!key || (!known && !pair_measured(two, &pair)))
+        return UNKNOWN;
+    if (!known)
+        cache_put(key, strlen(key), &pair, sizeof pair);
     if (nkept < KEPT && (kept[nkept].key = strdup(key)))
-        kept[nkept++].bytes = bytes;
-    return bytes;
+        kept[nkept++].pair = pair;
+    return meeting(&pair, n);
 }

@@ -18,11 +18,12 @@
  *
  *      With --views: programs of views instead (fuzz_views.c), --many of them in one graph.
  *
- *      With --pmap: programs whose shards meet (fuzz_pmap.c), over these devices and as lanes.
+ *      With --pmap: programs whose shards meet (fuzz_pmap.c), over these devices and as lanes; with --one
+ *      each program is held to one law, in turn, not to all six: where compilers take their time.
  *
  *      fuzz [--seed N] [--count N] [--only LAW] [--verbose]
  *      fuzz [--bits | --views [--many N]] --device NAME [--seed N] [--count N] [--verbose]
- *      fuzz --pmap NAME,NAME [--seed N] [--count N]
+ *      fuzz --pmap NAME,NAME [--one] [--seed N] [--count N]
  *      exit code: 1 if a law was broken, 77 if the device is not there
  */
 #include <math.h>
@@ -392,6 +393,8 @@ static bool read_options(int argc, char **argv)
             option.device = argv[++k];
         else if (!strcmp(argv[k], "--pmap") && more)
             option.pmap = argv[++k];
+        else if (!strcmp(argv[k], "--one"))
+            option.one = true;
         else if (!strcmp(argv[k], "--bits"))
             option.bits = true;
         else if (!strcmp(argv[k], "--views"))
@@ -411,11 +414,11 @@ int main(int argc, char **argv)
         fprintf(stderr,
             "usage: fuzz [--seed N] [--count N] [--only LAW] [--verbose]\n"
             "       fuzz [--bits | --views [--many N]] --device NAME [--seed N] [--count N] [--verbose]\n"
-            "       fuzz --pmap NAME,NAME [--seed N] [--count N]\n");
+            "       fuzz --pmap NAME,NAME [--one] [--seed N] [--count N]\n");
         return 2;
     }
     if (option.pmap)
-        return pmap_agrees(option.seed, option.count, option.pmap);
+        return pmap_agrees(option.seed, option.count, option.pmap, option.one);
     if (!device_use("host")) {
         fprintf(stderr, "%s\n", error_text());
         return 2;

@@ -31,7 +31,7 @@ static inline double normal(Rng *r)
 typedef struct FuzzOptions {
     int64_t seed, count, many;
     const char *only, *device, *pmap;
-    bool views, bits, verbose;
+    bool views, bits, one, verbose;
 } FuzzOptions;
 
 /* A random closed graph of views of arrays; *what says which transform is around it. NULL after an error. */
@@ -41,7 +41,8 @@ int views_agree(const FuzzOptions *, Device *host, Device *other);
 
 /* ==================== programs whose shards meet (fuzz_pmap.c) */
 
-/* Each over a list of devices, held to its map over lanes on the host. The exit code. */
-int pmap_agrees(int64_t seed, int64_t count, const char *devices);
+/* Each over a list of devices, held to its map over lanes on the host. The exit code. one: to one law, by
+ * its number in turn, not to all six. */
+int pmap_agrees(int64_t seed, int64_t count, const char *devices, bool one);
 
 #endif

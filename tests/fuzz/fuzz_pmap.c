@@ -286,7 +286,7 @@ static bool holds(
     return good;
 }
 
-int pmap_agrees(int64_t seed, int64_t count, const char *devices)
+int pmap_agrees(int64_t seed, int64_t count, const char *devices, bool one)
 {
     int bad = 0;
     bool host = true;
@@ -303,7 +303,7 @@ int pmap_agrees(int64_t seed, int64_t count, const char *devices)
                  *x3 = filled(&r, (hd_ints){ 3, { B, SHARDS, WIDE } });
         hd_array *w = filled(&r, (hd_ints){ 1, { WIDE } });
         bool good = true;
-        for (int kind = 0; kind < KINDS; kind++)
+        for (int kind = one ? (int)(k % KINDS) : 0; kind < KINDS; kind += one ? KINDS : 1)
             good =
                 holds(f, devices, kind, host && kind != GRADIENT, kind >= BATCH ? x3 : x, w, (uint64_t)k) &&
                 good;
