@@ -309,8 +309,11 @@ Spread *spread_build(Graph *whole, Device *home, hd_cost_info *cost)
         p->bytes[v] = type_bytes(&g->type[v]);
     Loc before = loc_here();
     name_over_ranks(p, g, piece, n);
-    if (!p->what || !(met = over_ranks(p)))
+    if (!p->what || !(met = over_ranks(p))) {
+        ranks_away(true);
         build_calls(p, g, piece, n, cost);
+        ranks_away(false);
+    }
     if (p->what && !met)
         ranks_leave((int)error_code());
     loc_set(before);
@@ -364,8 +367,10 @@ Spread *spread_mesh(Graph *g, const hd_mesh *mesh, const Dealt *in, Device *home
     pthread_mutex_init(&p->call[0].lock, NULL);
     name_over_mesh(p, g, mesh, in);
     if (!p->what || !(met = over_ranks(p))) {
+        ranks_away(true);
         if (!call_mesh(&p->call[0], g, mesh, in, cost) && !error_pending())
             error_set(E_INTERNAL, "a program for several devices could not be built");
+        ranks_away(false);
         if (p->what)
             ranks_leave((int)error_code());
     }
@@ -668,7 +673,9 @@ static int run_home(const Call *c, Device *home, Store **val, const size_t *byte
         e = (m[n] = store_on(val[c->in[n]], home, true)) ? 0 : (int)error_code();
     timeline_lane(-1, home->info.name);
     timeline_begin(c->name);
+    ranks_away(true);
     e = e ? e : home->backend->run(c->exec[0], c->nin, m, c->nout, m + c->nin);
+    ranks_away(false);
     timeline_end(c->name);
     for (int k = 0; k < c->nout && !e; k++) {
         val[c->out[k]] = store_new(bytes[c->out[k]], NULL, m[c->nin + k]);

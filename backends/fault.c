@@ -7,15 +7,18 @@
  */
 #include "fault.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 bool fault_wanted = true;                       /* until the variable has been read */
 
-static struct { char kind[16], call[64]; long n; bool on; } want;
+/* seconds: how long a call waits instead of failing; 0: it fails */
+static struct { char kind[16], call[64]; long n; bool on; double seconds; } want;
 static _Atomic long calls;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -38,8 +41,14 @@ static bool read_spec(const char *spec)
     if (!(s = part(s, number, sizeof number)))
         return false;
     want.n = strtol(number, &end, 10);
+    bool digits = end != number;
     want.on = *end == '+';
-    return want.n > 0 && !*s && end != number && !end[want.on];
+    end += want.on, want.seconds = 0;
+    if (*end == '@') {
+        want.seconds = strtod(end + 1, &end);
+        digits = digits && want.seconds > 0 && want.seconds < 1e6;
+    }
+    return digits && want.n > 0 && !*s && !*end;
 }
 
 static void read_variable(void)
@@ -73,5 +82,10 @@ bool fault_due(const char *kind, const char *call)
     if (!fault_wanted || strcmp(kind, want.kind) || (strcmp(want.call, "*") && strcmp(want.call, call)))
         return false;
     long at = atomic_fetch_add(&calls, 1) + 1;
-    return at == want.n || (want.on && at > want.n);
+    bool due = at == want.n || (want.on && at > want.n);
+    if (!due || want.seconds <= 0)
+        return due;
+    struct timespec t = { (time_t)want.seconds, (long)(1e9 * fmod(want.seconds, 1)) };
+    nanosleep(&t, NULL);
+    return false;
 }

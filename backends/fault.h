@@ -2,7 +2,8 @@
  * fault.h - failures on demand, so that what happens after them can be tested.
  *
  * HEDDLE_FAULT=KIND:CALL:N makes the N-th call of that kind fail (N from 1). With a `+` behind N all calls
- * from the N-th on fail. What fails is not called. CALL is one of
+ * from the N-th on fail. What fails is not called. With `@S` behind them the calls do not fail: they take S
+ * seconds longer, `opencl:compile:1@2.5`. CALL is one of
  *      what every backend is asked for: open, compile, alloc, upload, download, launch, copy, wait,
  *      exchange: `host:launch:17` a function of its driver: `vulkan:vkQueueSubmit:3`
  *      `event`, of opencl: a command of a queue that fails on the device, after its call has returned

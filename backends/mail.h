@@ -47,4 +47,11 @@ void *mail_take(int rank, uint64_t call, ParcelId); /* its bytes become the call
 /* those of earlier calls are dropped, now and when they come */
 void mail_before(int rank, uint64_t call);
 
+/* ==================== away.c: turns while the thread that makes them does something else */
+/* often: seconds between two; may: is a thread that is not the caller's allowed to? 0, or a code. */
+int away_open(double often, void (*turn)(void), bool (*may)(void));
+void away_close(void);
+void away_begin(void);
+void away_end(void);                            /* no turn is under way any more */
+
 #endif

@@ -7,8 +7,9 @@
  *      make, or an error in all that made it.
  * Before a call runs, each rank tells all others what it is (COME), and after it how it went (DONE); so all
  * have its results or none. A rank that gives up waiting says so (GONE), one whose process ends does, too
- * (LEFT). During a call each shows that it is there (ALIVE). Whoever is waited for, and has not been heard
- * of for HEDDLE_MPI_TIMEOUT seconds, ends the wait with an error.
+ * (LEFT). During a call each shows that it is there (ALIVE), also while it compiles, runs a callback or
+ * waits for a device (away.c). Whoever is waited for, and has not been heard of for HEDDLE_MPI_TIMEOUT
+ * seconds, ends the wait with an error.
  */
 #define _GNU_SOURCE
 #include "mail.h"
@@ -141,10 +142,11 @@ static int tell_all(const Letter *l, const void *bytes, int *left)
     return e;
 }
 
+static double often(void) { return job.limit / 4 < BEAT_MAX ? job.limit / 4 : BEAT_MAX; }
+
 static void show_life(void)
 {
-    double often = job.limit / 4 < BEAT_MAX ? job.limit / 4 : BEAT_MAX;
-    if (job.limit > 0 && now() - job.beat > often)
+    if (job.limit > 0 && now() - job.beat > often())
         tell_all(&(Letter){ .kind = L_ALIVE, .call = job.calls }, NULL, NULL);
 }
 
@@ -159,6 +161,15 @@ static int lose(const char *why)
 }
 
 static int turn(void) { return mail_turn(read_letter); }
+
+/* For one that is away. If MPI has failed, it meets that when it is back. */
+static void turn_away(void)
+{
+    if (!job.lost && turn() >= 0)
+        show_life();
+}
+
+static bool may_turn_away(void) { return !job.wire->usable(); }
 
 /* ==================== waiting */
 
@@ -430,7 +441,8 @@ static int join(void)
                 "(HEDDLE_MPI_TIMEOUT)",
                 job.n, job.limit);
     int e = mail_open(job.wire, job.n);
-    return e ? e : meet_others();
+    e = e ? e : meet_others();
+    return e || job.limit <= 0 ? e : away_open(often() / 2, turn_away, may_turn_away);
 }
 
 int ranks_count(void)
@@ -514,6 +526,12 @@ Device *far_device(int rank, const char *name)
 bool ranks_inside(void) { return inside; }
 
 uint64_t ranks_part(void) { return job.parts++; }
+
+void ranks_away(bool is)
+{
+    if (inside)
+        (is ? away_begin : away_end)();
+}
 
 /* All have come. 0: to the same; else the same verdict in all ranks. */
 static int compare(const char *what, uint64_t hash)
@@ -668,7 +686,9 @@ static int give(ParcelId m, Mem *mem, const bool *wants, void **copy, int *left)
 {
     int e =
         (*copy = malloc(mem->bytes)) ? 0 : error_set(E_NOMEM, "out of host memory: %zu bytes", mem->bytes);
+    ranks_away(true);
     e = e ? e : mem->device->backend->read(mem, 0, *copy, mem->bytes);
+    ranks_away(false);
     e = e ? rank_tells(mem->device, e) : 0;
     for (int r = 0; r < job.n && !e; r++)
         if (r != job.me && (!wants || wants[r]))
@@ -770,6 +790,7 @@ static void ending(void)
     if (inside || pthread_mutex_timedlock(&job.call, &t))
         give_up("its process ends in the middle of a call");
     job.ended = true;
+    away_close();
     if (job.lost || job.late)
         give_up(job.lost ? job.why : "a rank did not come to a call");
     tell_with_events(&(Letter){ .kind = L_LEFT, .call = UINT64_MAX });

@@ -44,6 +44,9 @@ int ranks_leave(int code);
 bool ranks_inside(void);                        /* is this thread in one? */
 /* the number of the next part of the call; the same in all ranks */
 uint64_t ranks_part(void);
+/* From here on, until it is back, the thread that made the call does something that may take long and calls
+ * nothing else of these: others hear that this rank is at work. Nothing where it is in no call. */
+void ranks_away(bool);
 /* While shards run, in threads that count themselves off: letters come and go, and the party learns of it.
  * NULL: they do not meet. */
 void ranks_attend(Party *, _Atomic int *running);

@@ -5,6 +5,7 @@
  */
 #include <check.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "fault.h"
 
@@ -35,12 +36,28 @@ START_TEST(once_and_for_good)
 }
 END_TEST
 
+/* A wait is at least as long as was asked for. */
+START_TEST(takes_longer)
+{
+    struct timespec from, to;
+    ck_assert(fault_set("host:launch:2@.05"));
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    ck_assert_uint_eq(failing("host", "launch"), 0);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    ck_assert(1e3 * (double)(to.tv_sec - from.tv_sec) + 1e-6 * (double)(to.tv_nsec - from.tv_nsec) >= 50);
+    ck_assert(fault_set("host:launch:9+@.001"));
+    ck_assert_uint_eq(failing("host", "launch"), 0);
+    ck_assert_int_eq(fault_calls(), 10);
+}
+END_TEST
+
 START_TEST(reads_otherwise)
 {
     static const char *const bad[] = { "", "opencl", "opencl:clFinish",
         "opencl:clFinish:", "opencl:clFinish:0", "opencl:clFinish:-1", "opencl:clFinish:x",
         "opencl:clFinish:1x", "opencl:clFinish:1++", "opencl:clFinish:+", "opencl::1", ":clFinish:1",
-        "opencl:clFinish:1:2" };
+        "opencl:clFinish:1:2", "opencl:clFinish:1@", "opencl:clFinish:1@0", "opencl:clFinish:1@x",
+        "opencl:clFinish:@1", "opencl:clFinish:1@2+", "opencl:clFinish:1@-1" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ck_assert_msg(!fault_set(bad[i]), "\"%s\" is taken", bad[i]);
         ck_assert_uint_eq(failing("opencl", "clFinish"), 0);
@@ -70,6 +87,7 @@ int main(void)
     TCase *t = tcase_create("fault");
     suite_add_tcase(s, t);
     tcase_add_test(t, once_and_for_good);
+    tcase_add_test(t, takes_longer);
     tcase_add_test(t, reads_otherwise);
     tcase_add_test(t, variable);
     tcase_add_test(t, no_variable);

@@ -1,7 +1,8 @@
 /*
  * ranks.c - what goes wrong in one process of several: a call that only one makes, another function, a rank
  * that ends, is killed or stopped, before its first call, between calls, in the middle of one and at the
- * end; a shard that fails. Run by ranks_faults.sh as `ranks CASE` on three ranks; rank 1 is the odd one.
+ * end; a shard that fails; and what does not: a rank that works for long. Run by ranks_faults.sh as
+ * `ranks CASE` on three ranks; rank 1 is the odd one.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -9,12 +10,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "heddle.h"
 
 static const char *what = "";
 static bool odd;                                /* this is rank 1, after what all do first */
 
 static bool is(const char *name) { return odd && !strcmp(what, name); }
+
+/* Longer than HEDDLE_MPI_TIMEOUT in its case. */
+#define LONG "5"
 
 static hd met(hd x) { return hd_add(x, hd_psum(hd_square(x), "i")); }
 static hd other(hd x) { return hd_sub(x, hd_psum(x, "i")); }
@@ -25,6 +30,12 @@ static int strange(hd_array *const *args, int nargs, hd_array **out, int nout, v
     static int calls;
     (void)nout, (void)user, (void)nargs;
     calls++;
+    if (is("takes long"))
+        sleep(atoi(LONG));
+    if (is("stopped at home"))
+        raise(SIGSTOP);
+    if (is("killed at home"))
+        raise(SIGKILL);
     if (is("fails") && calls == 1)
         return hd_fail("this one refuses"), 1;
     if (calls == 2 && (is("killed in a scan") || is("killed in a grid")))
@@ -43,6 +54,8 @@ static int strange(hd_array *const *args, int nargs, hd_array **out, int nout, v
 
 static hd through(hd x) { return hd_callback(strange, NULL, x, x); }
 static hd failing(hd x) { return hd_psum(through(x), "i"); }
+/* Between two maps, on one device. */
+static hd around(hd x) { return hd_apply(hd_pmap(met, .axis_name = "i"), through(x)); }
 static hd turn(hd c, hd nothing)
 {
     (void)nothing;
@@ -92,6 +105,8 @@ int main(int n, char **v)
         return sleep(2), 0;
     if (is("crashes before"))
         abort();
+    if (is("takes long"))
+        fault_set("host:compile:1@" LONG);
     hd_array *x = hd_array_new(HD_F32, (hd_ints){ 1, { 3 } }, data, NULL);
     hd_fn *f = hd_pmap(met, .axis_name = "i"), *g = hd_pmap(other, .axis_name = "i"),
           *h = hd_pmap(failing, .axis_name = "i"), *scan = hd_pmap(scanned, .axis_name = "i");
@@ -102,7 +117,13 @@ int main(int n, char **v)
         raise(SIGKILL);
     if (is("stopped"))
         raise(SIGSTOP);
-    if (!strcmp(what, "fails")) {
+    if (is("takes long"))
+        fault_set("host:download:1@" LONG);
+    if (!strcmp(what, "takes long")) {
+        e = e ? e : call(f, x);
+        e = e ? e : call(h, x);
+        e = e ? e : call(HD_FN(around), x);
+    } else if (!strcmp(what, "fails")) {
         e = e ? e : !call(h, x);
     } else if (!strcmp(what, "fails in a scan")) {
         e = e ? e : !call(scan, x);
@@ -112,6 +133,8 @@ int main(int n, char **v)
         e = e ? e : odd ? call_alone(f, x) : call(f, x);
     } else if (!strcmp(what, "alone")) {        /* the others end */
         return odd ? call(f, x) : 0;
+    } else if (strstr(what, "at home")) {
+        e = e ? e : call(HD_FN(around), x);
     } else if (strstr(what, "in a scan")) {
         e = e ? e : call(scan, x);
     } else if (strstr(what, "in a grid")) {
