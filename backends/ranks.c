@@ -251,6 +251,15 @@ bool ranks_several(void)
     return initialized && !initialized(&begun) && begun;
 }
 
+int ranks_number(void)
+{
+    static const char *const number[] = { "OMPI_COMM_WORLD_RANK", "PMI_RANK" };
+    for (size_t k = 0; k < sizeof number / sizeof *number && ranks_several(); k++)
+        if (getenv(number[k]))
+            return atoi(getenv(number[k]));
+    return -1;
+}
+
 /* Beside the library, or where the system looks. */
 static const Wire *wire_find(void)
 {

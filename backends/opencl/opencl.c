@@ -7,6 +7,7 @@
  * ask for both and show them as one device, whose executables choose by the work in them (exec.c).
  */
 #include "opencl.h"
+#include "ranks.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -141,8 +142,29 @@ static void list_platform(cl_platform_id p, bool pair)
         }
 }
 
+/* Ranks build the same programs at the same time, and PoCL reads what another process is just writing into
+ * its folder: it aborts over a file that is empty as yet. So each rank, and what compiles for it, has a
+ * folder of its own. */
+static void own_folder(void)
+{
+    char path[4096];
+    const char *at = getenv("POCL_CACHE_DIR"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const int rank = ranks_number();
+    if (rank < 0)
+        return;
+    if (at && *at)
+        snprintf(path, sizeof path, "%s/rank%d", at, rank);
+    else if (cache && *cache)
+        snprintf(path, sizeof path, "%s/pocl/kcache/rank%d", cache, rank);
+    else
+        snprintf(path, sizeof path, "%s%s/pocl/kcache/rank%d", home && *home ? home : "/tmp",
+            home && *home ? "/.cache" : "", rank);
+    setenv("POCL_CACHE_DIR", path, 1);
+}
+
 static void find_devices(void)
 {
+    own_folder();
     bool pair = !getenv("POCL_DEVICES");
     if (pair)
         setenv("POCL_DEVICES", "basic pthread", 0);
