@@ -47,6 +47,13 @@ void *mail_take(int rank, uint64_t call, ParcelId); /* its bytes become the call
 /* those of earlier calls are dropped, now and when they come */
 void mail_before(int rank, uint64_t call);
 
+/* ==================== wire.c */
+/* Beside the library, or where the system looks. NULL, and why. */
+const Wire *wire_find(char *why, size_t);
+/* Begins MPI, and ends the process if that takes longer than the limit, in seconds. NULL, or why it cannot
+ * be. */
+const char *wire_begin(const Wire *, double limit, int *me, int *n, void (*ending)(void));
+
 /* ==================== away.c: turns while the thread that makes them does something else */
 /* often: seconds between two; may: is a thread that is not the caller's allowed to? 0, or a code. */
 int away_open(double often, void (*turn)(void), bool (*may)(void));

@@ -12,10 +12,11 @@
 
 #include "backend.h"
 
+/* ==================== wire.c: asks the environment, and joins nothing */
+bool ranks_several(void);                       /* was this process started as one of several? */
+int ranks_number(void);                         /* which of them; -1: it does not say */
+
 /* ==================== ranks.c: the job */
-/* was this process started as one of several? Joins nothing */
-bool ranks_several(void);
-int ranks_number(void);                         /* which of them, as its environment says; -1: it does not */
 int ranks_count(void);                          /* joins the job. 0 after an error */
 int ranks_me(void);                             /* 0 in a job of one. -1 after an error */
 
