@@ -61,6 +61,7 @@ static int user_call(hd_host_fn *f, void *user, hd_array **args, int nin, hd_arr
     return e ? error_set(E_INVAL, "hd_callback: the function gave the code %d", e) : 0;
 }
 
+/* Types and memory of operands and of results, two lists with their lengths each: hence the parameters. */
 static int call_host(void (*f)(void), void *user, int nin, const Type *t, const void *const *in, int nout,
     const Type *u, void *const *out)
 {

@@ -84,24 +84,23 @@ static int carry_again(const char *what, const Tree **carry, const Tree *out, bo
     return 0;
 }
 
-const Traced *loop_body(const char *what, const char *verb, hd_fn *f, const Tree **args, int n, int at,
-                               bool pair)
+const Traced *loop_body(Looping loop, hd_fn *f, const Tree **args, int n, int at)
 {
     bool changed = true;
     const Traced *t = NULL;
     while (changed) {
         const Tree *given = args[at];
         args[at] = tree_strong(given);
-        t = traced_body(verb, f, tree_tuple(args, n));
+        t = traced_body(loop.verb, f, tree_tuple(args, n));
         args[at] = given;
         if (!t)
             return NULL;
-        if (pair && (t->out->kind != T_TUPLE || t->out->n != 2)) {
-            error_set(
-                E_INVAL, "%s: %s must return tuple(carry, y), not %s", what, fn_name(f), tree_text(t->out));
+        if (loop.pair && (t->out->kind != T_TUPLE || t->out->n != 2)) {
+            error_set(E_INVAL, "%s: %s must return tuple(carry, y), not %s", loop.what, fn_name(f),
+                tree_text(t->out));
             return NULL;
         }
-        if (carry_again(what, &args[at], pair ? t->out->part[0] : t->out, &changed))
+        if (carry_again(loop.what, &args[at], loop.pair ? t->out->part[0] : t->out, &changed))
             return NULL;
     }
     return t;
@@ -186,7 +185,8 @@ static void carry_condition(Graph **sub, Region *r, Ref *in, int nin)
 /* Of a while that nobody bounds: keys that come back within so many steps are taken to be used again. */
 enum { SOME_TRIPS = 3 };
 
-/* cond and body are at the carry's types. */
+/* Two traces at a carry, its types and values, and the results: hence the parameters. cond and body
+ * are at the carry's types. */
 static void while_region(const Traced *cond, const Traced *body, const Type *want, int n, const Ref *carry,
                          const hd_while_opts *o, Ref *out)
 {
@@ -249,7 +249,7 @@ hd hd_while_n(hd_fn *cond, hd_fn *body, hd init, const hd_while_opts *o)
             "takes");
         return HD_NIL;
     }
-    const Traced *b = loop_body("hd_while", "looped", body, &carry, 1, 0, false), *c = NULL;
+    const Traced *b = loop_body((Looping){ "hd_while", "looped", false }, body, &carry, 1, 0), *c = NULL;
     const Tree *strong = tree_strong(carry);
     if (!b || !(c = traced_body("looped", cond, tree_tuple(&strong, 1))))
         return HD_NIL;
@@ -355,7 +355,7 @@ hd hd_fori_n(hd lower, hd upper, hd_fn *body, hd init, const hd_while_opts *o)
     if (!fn_in("hd_fori", body) || !tracing() || !trips_given("hd_fori", o) || bounds(lower, upper, b))
         return HD_NIL;
     const Tree *args[2] = { tree_leaf(typ(b[0])), sym_type(init) };
-    const Traced *t = args[1] ? loop_body("hd_fori", "looped", body, args, 2, 1, false) : NULL;
+    const Traced *t = args[1] ? loop_body((Looping){ "hd_fori", "looped", false }, body, args, 2, 1) : NULL;
     if (!t)
         return HD_NIL;
     int n = args[1]->nleaf + 1;

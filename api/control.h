@@ -20,10 +20,10 @@ Graph *body_graph(const Traced *, const CapSet *, const Type *want);
 int values(hd tree, const Type *type, Ref *out);
 hd built(const Tree *, const Ref *leaves);      /* a tree of results */
 const Tree *tree_or_nothing(hd);                /* NULL after an error */
-/* The body of a loop at these arguments, of which args[at] is the carry; pair: it returns tuple(carry,
- * y). */
-const Traced *loop_body(
-    const char *what, const char *verb, hd_fn *f, const Tree **args, int n, int at, bool pair);
+/* A kind of loop: its function, what happens to a body, whether it returns tuple(carry, y). */
+typedef struct Looping { const char *what, *verb; bool pair; } Looping;
+/* The body of a loop at n arguments, of which args[at] is the carry. */
+const Traced *loop_body(Looping, hd_fn *f, const Tree **args, int n, int at);
 /* A scan of body t: (captures, carry, x) -> (carry, y), with .length, .reverse, .segments and .unroll of the
  * options. */
 void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs,

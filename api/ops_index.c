@@ -39,6 +39,7 @@ Ref gather(Ref x, Ref indices, const Dims *d, Ints sizes, int mode)
     return emit(OP_gather, 2, (const Ref[]){ x, indices }, &a);
 }
 
+/* The parameters are those of the op, as ops.h has them. */
 Ref scatter(Ref x, Ref indices, Ref updates, const Dims *d, int mode, int combine, bool unique)
 {
     Attr a = { 0 };

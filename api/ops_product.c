@@ -36,6 +36,7 @@ static bool fits_rank(const char *what, Ref x, Ref y, int rank)
     return false;
 }
 
+/* The parameters of dot_general: contracted and batched axes of both operands. */
 static Ref contract(const char *what, Ref x, Ref y, Ints xc, Ints yc, Ints xb, Ints yb)
 {
     if (!x || !y || !multiplies(what, x) ||
@@ -129,7 +130,8 @@ hd hd_matmul(hd x, hd y)
     return sym_of(matmul(r[0], r[1]));
 }
 
-/* Lists of axes of two operands that go together. 0, or a code. */
+/* Lists of axes of two operands that go together. Both operands bring three parameters each. 0, or a
+ * code. */
 static int pairs(const char *what, Ref x, Ref y, hd_ints xl, hd_ints yl, Ints *xa, Ints *ya)
 {
     Ints sorted;

@@ -293,6 +293,7 @@ int parameters(const char *what, int n, Ref *r, Ints *shape)
     return 0;
 }
 
+/* The draw as a user asks for it, and what comes of it: hence the parameters. */
 int params_in(const char *what, hd key, hd_ints list, int n, const hd *x, Key *k, Ints *shape, Ref *r)
 {
     if (unify_dtype(what, n, x, r) || !float_ref(what, sym_of(r[0])))

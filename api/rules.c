@@ -51,8 +51,9 @@ static bool misfit(const FnRule *r, const char *what, const Tree *got, const Tre
     return false;
 }
 
-/* Takes what is wanted out of the leaves that the rule returned, from `at` on. absent: HD_NIL may stand for
- * a part, which gives 0; so do leaves that are no floats. */
+/* Takes what is wanted out of the leaves that the rule returned, from `at` on. absent: HD_NIL may
+ * stand for a part, which gives 0; so do leaves that are no floats. Its parameters are a tree with its
+ * leaves on either side. */
 static bool taken(const FnRule *r, const char *what, const Tree *want, const Tree *have, bool absent,
     const Ref *leaf, Ref *out)
 {

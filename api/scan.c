@@ -92,22 +92,24 @@ static Graph *piece_of(const Steps *s, int64_t length, PieceKind kind)
     return graph_end();
 }
 
-/* Steps from .. to in pieces of one length; the carry of `in` moves on. */
-static void run_pieces(
-    const Steps *s, Ref *in, int64_t from, int64_t to, int64_t pieces, PieceKind kind, Ref *out)
+/* Steps from .. to in so many pieces of one length. */
+typedef struct Pieces { int64_t from, to, n; PieceKind kind; } Pieces;
+
+/* The carry of `in` moves on. */
+static void run_pieces(const Steps *s, const Pieces *p, Ref *in, Ref *out)
 {
     Ref *part = NEWS(Ref, s->nin);
-    int64_t length = (to - from) / pieces;
-    Graph *piece = piece_of(s, length, kind);
+    int64_t length = (p->to - p->from) / p->n;
+    Graph *piece = piece_of(s, length, p->kind);
     Region over = *s->r;
     for (int j = 0; j < s->nin; j++) {
-        Type t = x_row(s, j), p = packed(&t);
-        part[j] = is_x(s, j) ? as_pieces(SliceAxis(in[j], 0, from, to), &p, pieces, length) : in[j];
+        Type t = x_row(s, j), row = packed(&t);
+        part[j] = is_x(s, j) ? as_pieces(SliceAxis(in[j], 0, p->from, p->to), &row, p->n, length) : in[j];
     }
     if (error_pending())
         return;
-    over.length = pieces;
-    if (pieces == 1)
+    over.length = p->n;
+    if (p->n == 1)
         graph_inline(piece, part, out);
     else
         emit_region(&over, s->nin, part, 1, &piece, out);
@@ -115,21 +117,21 @@ static void run_pieces(
         in[s->r->ncap + k] = out[k];
     for (int k = s->r->ncarry; k < s->body->nout; k++) {
         Type t = y_row(s, k);
-        out[k] = as_pieces(out[k], &t, 1, to - from);
+        out[k] = as_pieces(out[k], &t, 1, p->to - p->from);
     }
 }
 
-/* n steps as so many pieces of one length, and what is left over as one more at the end. */
-static void in_pieces(
-    const Steps *s, int64_t n, Ref *in, int64_t pieces, int64_t length, PieceKind kind, Ref *out)
+/* n steps as pieces of one length, and what is left over as one more at the end. */
+static void in_pieces(const Steps *s, int64_t n, const Pieces *all, Ref *in, Ref *out)
 {
-    int64_t whole = pieces * length;
+    int64_t whole = all->to;
+    const Pieces last = { whole, n, 1, all->kind };
     Ref *rest = NEWS(Ref, s->body->nout);
     if (whole < n && s->r->reverse)
-        run_pieces(s, in, whole, n, 1, kind, rest);
-    run_pieces(s, in, 0, whole, pieces, kind, out);
+        run_pieces(s, &last, in, rest);
+    run_pieces(s, all, in, out);
     if (whole < n && !s->r->reverse)
-        run_pieces(s, in, whole, n, 1, kind, rest);
+        run_pieces(s, &last, in, rest);
     for (int k = 0; k < s->body->nout && whole < n; k++)
         if (k < s->r->ncarry)
             out[k] = in[s->r->ncap + k];
@@ -143,13 +145,14 @@ static void run_steps(const Steps *s, int64_t n, Ref *in, Ref *out)
     int64_t length = s->unroll < n ? s->unroll : n;
     r.length = n;
     if (length > 1)
-        in_pieces(s, n, in, n / length, length, WRITTEN_OUT, out);
+        in_pieces(s, n, &(Pieces){ 0, n / length * length, n / length, WRITTEN_OUT }, in, out);
     else
         emit_region(&r, s->nin, in, 1, &s->body, out);
 }
 
 /* ==================== scan */
 
+/* A trace at its carry and what it goes over, each a list with its length: hence the parameters. */
 void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry, int nx, const Ref *xs,
     const hd_scan_opts *o, Ref *out)
 {
@@ -174,7 +177,7 @@ void scan_region(const Traced *t, const Type *want, int ncarry, const Ref *carry
         error_set(E_INVAL, "%lld of %lld steps would be written out by .unroll: at most %d",
             (long long)o->unroll, (long long)o->length, WRITE_OUT_MAX);
     else if (pieces > 1)
-        in_pieces(&s, o->length, in, pieces, o->length / pieces, CHECKPOINT, out);
+        in_pieces(&s, o->length, &(Pieces){ 0, o->length / pieces * pieces, pieces, CHECKPOINT }, in, out);
     else
         run_steps(&s, o->length, in, out);
 }
@@ -234,7 +237,7 @@ hd hd_scan_n(hd_fn *f, hd init, hd xs, const hd_scan_opts *o)
     }
     int64_t n = steps("hd_scan", args[1], o->length || !args[1]->nleaf ? o->length : -1);
     args[1] = n < 0 ? NULL : one_step(args[1]);
-    const Traced *t = n < 0 ? NULL : loop_body("hd_scan", "scanned", f, args, 2, 0, true);
+    const Traced *t = n < 0 ? NULL : loop_body((Looping){ "hd_scan", "scanned", true }, f, args, 2, 0);
     if (!t)
         return HD_NIL;
     int nc = args[0]->nleaf, nx = args[1]->nleaf;

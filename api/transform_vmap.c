@@ -84,8 +84,9 @@ static void over_lanes(
         y[i] = V[g->out[i]], sy[i] = S[g->out[i]];
 }
 
-/* The function as a call whose one lane axis has a place: a region, so that derivatives of it and lanes of
- * other axes keep the place. It is batched once for the errors of that alone. */
+/* The function as a call whose one lane axis has a place: a region, so that derivatives of it and
+ * lanes of other axes keep the place. It is batched once for the errors of that alone. Values go with
+ * their marks, hence the parameters. */
 static void over_devices(
     Graph *g, const Lane *lane, const Ref *x, const uint8_t *sx, const int32_t *oaxis, Ref *y, uint8_t *sy)
 {

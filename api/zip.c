@@ -296,6 +296,7 @@ static char *zip_common(char *p, uint32_t crc, const char *name, size_t extra_n)
     return p;
 }
 
+/* A name with its note, and a head and data with their sizes: hence the parameters. */
 int zip_put(
     Output *o, const char *name, const char *note, const char *head, size_t nh, const char *data, size_t nd)
 {

@@ -370,6 +370,7 @@ static void slot_taken(Party *p, Way *w, size_t round)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* Part of an area of a giver's, as of a round, to a place of one's own: each is one of the parameters. */
 static int take_chunk(Party *p, const Group *g, const Flow *f, int giver, size_t round, Area area, size_t to)
 {
     Way *w = &p->share[member(g, giver)].out;

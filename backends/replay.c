@@ -375,6 +375,7 @@ void replay_forget(int nout, Mem **out)
         mem_drop(out[k]), out[k] = NULL;
 }
 
+/* A program, where it runs, and the memory of its inputs and results: hence the parameters. */
 int replay(const Replay *r, const Device *d, void *x, Frame *f, Mem *const *in, Mem *const *out,
     Spot (*spot)(Mem *))
 {

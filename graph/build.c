@@ -217,6 +217,8 @@ Ref Sum(Ref x, Ints axes) { return Reduce(OP_reduce_sum, x, axes); }
 Ref Arg(Op op, Ref x, int axis, Dtype index) { return emit1(op, x, ATTRS(1, axis, 1, index)); }
 Ref Cumulative(Op op, Ref x, int axis, bool reverse) { return emit1(op, x, ATTRS(1, axis, 1, reverse)); }
 
+/* The parameters of dot_general: contracted and batched axes of both operands, and the dtype of the
+ * result. */
 Ref Dot(Ref x, Ref y, Ints lc, Ints rc, Ints lb, Ints rb, Dtype out)
 {
     Attr a = { 0 };

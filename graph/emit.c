@@ -220,6 +220,7 @@ static Ins *append_draft(const Ins *draft, int nout, const Type *t, const uint8_
     return i;
 }
 
+/* What an instruction is made of, lists with their lengths: hence the parameters. */
 Ins *append(Op op, int nin, const Ref *in, const Attr *a, int nout, const Type *t, const uint8_t *flag)
 {
     const Ins draft = { .op = (uint16_t)op, .nin = nin, .in = (Ref *)in,

@@ -578,8 +578,8 @@ static int run_lanes(const Lanes *c, int a, Buf **x, Buf **z)
     return err;
 }
 
-/* An accumulator as it came, along the lane axes from a on: the same for all where the result is stacked and
- * it is shared. */
+/* An accumulator as it came, along the lane axes from a on: the same for all where the result is
+ * stacked and it is shared. From and to are memory with a size, hence the parameters. */
 static void keep_rows(const Lanes *c, int k, int a, const char *from, size_t nfrom, char *to, size_t nto)
 {
     int j = region_npred(c->r) + c->r->ncap + k;

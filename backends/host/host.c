@@ -159,6 +159,7 @@ static int give(Device *d, Buf *b, Mem **out)
     return m ? 0 : E_NOMEM;
 }
 
+/* Memory of inputs and of results, as the device sees it and as buffers: hence the parameters. */
 static int run_bound(HostExec *e, int nin, Mem *const *in, int nout, Mem **out, Buf **x, Buf **z)
 {
     int err = bind_inputs(e->prog->g, nin, in, x);

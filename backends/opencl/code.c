@@ -404,7 +404,8 @@ static int begin(OclCode *c, Missing *m, int n, bool wait)
 
 /* ==================== code */
 
-/* m: gets what is missing, and nm how many. With the lock held. */
+/* m: gets what is missing, and nm how many. With the lock held. The parameters are code, a queue, a
+ * list, a list. */
 static int find(OclCode *c, OclDevice *d, int queue, Kernel *const *kernel, int n, Missing *m, int *nm)
 {
     *c = (OclCode){ .d = d, .queue = queue, .n = n };

@@ -90,6 +90,7 @@ static cl_int failed_command(cl_command_queue q, cl_event *now)
     return e == CL_SUCCESS ? real.clSetUserEventStatus(*now, FAILURE) : e;
 }
 
+/* The parameters are OpenCL's. */
 static cl_int CL_API_CALL faulty_clEnqueueNDRangeKernel(cl_command_queue q, cl_kernel k, cl_uint n,
     const size_t *at, const size_t *global, const size_t *local, cl_uint nw, const cl_event *w,
     cl_event *now)
@@ -98,6 +99,7 @@ static cl_int CL_API_CALL faulty_clEnqueueNDRangeKernel(cl_command_queue q, cl_k
         real.clEnqueueNDRangeKernel(q, k, n, at, global, local, nw, w, now);
 }
 
+/* The parameters are OpenCL's. */
 static cl_int CL_API_CALL faulty_clEnqueueCopyBuffer(cl_command_queue q, cl_mem from, cl_mem to, size_t at,
     size_t there, size_t n, cl_uint nw, const cl_event *w, cl_event *now)
 {

@@ -273,9 +273,9 @@ static void absolute(Printer *p, Dtype dt, int w, const Arg *a)
         a[0].s, ocl_type[dt], ocl_type[w == 1 && size_of(dt) < 4 ? DT_U32 : ocl_unsigned(dt)]);
 }
 
-/* The larger (smaller) of x and y, or y if x is nan; sure: it is not. The choice is one instruction of most
- * devices, which may take either of two equal numbers; so the sign is made of both: the larger of two has
- * one if both have. */
+/* The larger (smaller) of x and y, or y if x is nan; sure: it is not. The choice is one instruction of
+ * most devices, which may take either of two equal numbers; so the sign is made of both: the larger of
+ * two has one if both have. The parameters are the operation and what OpenCL C calls its operands. */
 void ocl_extreme(Text *t, bool max, bool sure, Dtype dt, const char *w, const char *x, const char *y)
 {
     static const char *const bits[2][2] = { { "0x80000000u", "0x7fffffffu" },

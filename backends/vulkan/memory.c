@@ -23,7 +23,8 @@ static bool staging(VkDev *d)                   /* with the lock held */
     return d->staging_size && (d->stream.pool || vk_stream_new(d, &d->stream));
 }
 
-/* Bytes from buffer to buffer, of which one is the piece's. */
+/* Bytes from buffer to buffer, of which one is the piece's; two places and a direction are the
+ * parameters. */
 static int through(VkDev *d, VkPiece *p, size_t at, VkBuffer other, size_t place, size_t n, bool write)
 {
     VkCommandBuffer c = vk_stream_open(d, &d->stream);

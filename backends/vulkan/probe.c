@@ -75,7 +75,8 @@ static Kernel *probe_kernel(Dtype dt, Buffer *in, Buffer *out)
     return k;
 }
 
-/* One launch. b: the buffers of nin arguments, then those of nout results. */
+/* One launch. b: the buffers of nin arguments, then those of nout results; lists and lengths are the
+ * parameters. */
 static int run(VkDev *d, Kernel *k, const Buffer *b, int nin, void *const *in, int nout, void *const *out)
 {
     int alias[OUTS] = { -1, -1, -1, -1, -1 }, e = 0, n = nin + nout;

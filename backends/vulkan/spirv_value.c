@@ -206,8 +206,9 @@ static uint32_t on_bits(Writer *w, int op, Reg r, int n, uint32_t x, uint64_t ma
     return op1(w, OpBitcast, r, n, y);
 }
 
-/* The larger (smaller) of x and y, or y if x is nan; sure: it is not. A device may take either of two equal
- * numbers; so the sign is made of both: the larger of two has one if both have. */
+/* The larger (smaller) of x and y, or y if x is nan; sure: it is not. A device may take either of two
+ * equal numbers; so the sign is made of both: the larger of two has one if both have. The parameters
+ * are the operation, its register and its operands. */
 static uint32_t most(Writer *w, bool max, bool sure, Reg r, int n, uint32_t x, uint32_t y)
 {
     Reg u = r == R_F64 ? R_U64 : R_U32;

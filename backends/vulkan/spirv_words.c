@@ -38,6 +38,8 @@ void sp_label(Writer *w, uint32_t id)
     w->last_label = id;
 }
 
+/* An instruction with a text among its words: those before and behind go with their numbers, hence the
+ * parameters. */
 void sp_text(
     Words *s, int op, int n, const uint32_t *before, const char *text, int nafter, const uint32_t *after)
 {

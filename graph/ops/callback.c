@@ -35,6 +35,7 @@ int callback_results(const int64_t *attr, int nattr)
     return count;
 }
 
+/* The parameters are what hd_callback says: the function, its operands and the types of its results. */
 void Callback(HostCall *call, void (*f)(void), void *user, bool batched, int nin, const Ref *x, int nout,
     const Type *t, Ref *out)
 {
@@ -108,7 +109,8 @@ static void callback_batch(
     ops_stacked_out(i, so);
 }
 
-/* Once for one example, or for all lanes; at: which, bytes of each after the lanes. */
+/* Once for one example, or for all lanes; at: which, bytes of each after the lanes. Operands and
+ * results are two parameters each. */
 static int call_once(const Host *h, const Ins *i, const Type *const *t, const void *const *in, const Type *u,
     void *const *out, int64_t at, int drop)
 {

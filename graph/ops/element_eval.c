@@ -181,6 +181,7 @@ static const void *at(const void *p, Dtype dt, int64_t k)
 }
 static void *at_out(void *p, Dtype dt, int64_t k) { return (char *)p + (size_t)k * dtype_size(dt); }
 
+/* Operands and the result, with their dtypes and their length, are the parameters. */
 static void eval_real(RealFn *f, Dtype dt, Dtype to, int nin, int64_t size, const void *const *in, void *out)
 {
     double buf[3][BLOCK] = { { 0 } }, z[BLOCK];
@@ -210,6 +211,7 @@ static void eval_wide(WideFn *f, int nin, int64_t size, const void *const *in, d
     }
 }
 
+/* As eval_real, parameters too. */
 static void eval_int(IntFn *f, Dtype dt, Dtype to, int nin, int64_t size, const void *const *in, void *out)
 {
     int64_t buf[3][BLOCK] = { { 0 } }, z[BLOCK];

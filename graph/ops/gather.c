@@ -512,7 +512,8 @@ static int gather_eval(
     return 0;
 }
 
-/* Combines one window. wide: sums and products of the whole operand, rounded once at the end. */
+/* Combines one window. wide: sums and products of the whole operand, rounded once at the end. The
+ * operand and the update are two parameters each. */
 static void scatter_window(const Sites *w, Join j, Dtype dt, char *x, Wide *wide, int64_t at, const char *u)
 {
     size_t size = dtype_size(dt);

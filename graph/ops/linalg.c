@@ -268,7 +268,8 @@ static void triangular_solve_batch(
         ops_batch_again(i, x, s, ax, out, so);
 }
 
-/* Substitution, for each right-hand side: A(r, c) is at a[r rs + c cs], x(r) at x[r step]. */
+/* Substitution, for each right-hand side: A(r, c) is at a[r rs + c cs], x(r) at x[r step]. The
+ * parameters are those of a triangular solve. */
 static void substitute(
     const Real *a, int64_t n, int64_t rs, int64_t cs, bool lower, bool unit, Real *x, int64_t step)
 {

@@ -63,7 +63,7 @@ static Real reflector(Real *x, int64_t n, int64_t step, Real *beta)
     return (*beta - first) / *beta;
 }
 
-/* a = H a; v has a one in front that is not there */
+/* a = H a; v has a one in front that is not there. The parameters are those of LAPACK's larf. */
 static void reflect(const Real *v, int64_t n, int64_t step, Real tau, Real *a, int64_t columns, int64_t row)
 {
     for (int64_t c = 0; c < columns; c++) {

@@ -46,7 +46,8 @@ static void lu_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *
     tz[0] = w ? Add(Matmul(l, Tril(w, -1)), Matmul(Triu(w, 0), u)) : 0;
 }
 
-/* a (m x n) becomes its factors; b (m x sides, or NULL) becomes what L^-1 P makes of it. */
+/* a (m x n) becomes its factors; b (m x sides, or NULL) becomes what L^-1 P makes of it. Matrices with
+ * their sizes are the parameters. */
 static void eliminate(Real *a, int64_t m, int64_t n, Real *b, int64_t sides, Real *pivot, Real *at)
 {
     for (int64_t c = 0; c < m && c < n; c++) {

@@ -83,7 +83,8 @@ static void identity(Real *v, int64_t n)
         v[k] = k / n == k % n;
 }
 
-/* Rows of `n` elements, and their values, by value; down: the largest first. */
+/* Rows of `n` elements, and their values, by value; down: the largest first. Three arrays with their
+ * lengths are the parameters. */
 static void order(Real *w, int64_t count, Real *row, int64_t n, Real *other, int64_t m, bool down)
 {
     for (int64_t k = 0; k < count; k++)
@@ -203,7 +204,8 @@ static void svd_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref 
     tz[0] = tu, tz[2] = Turned(tv);
 }
 
-/* a is m x n, m >= n, row by row as rows of its transpose: x, n rows of m. u: m x p. v: n rows of n. */
+/* a is m x n, m >= n, row by row as rows of its transpose: x, n rows of m. u: m x p. v: n rows of n.
+ * Four matrices and three lengths are the parameters. */
 static void real_svd(Real *x, int64_t m, int64_t n, int64_t p, Real *u, Real *s, Real *v)
 {
     Real *r = ops_temp((size_t)(p * n), sizeof *r), *a = ops_temp((size_t)(m * n), sizeof *a);

@@ -232,6 +232,8 @@ void ops_strides(const Type *t, int64_t *stride)
         stride[d] = n;
 }
 
+/* A box of rank dimensions; where it comes from and where it goes are the parameters, each with its
+ * strides. */
 static void copy_box(int d, int rank, const int64_t *dim, size_t size, char *to, const int64_t *ts,
     const char *from, const int64_t *fs)
 {
@@ -248,6 +250,7 @@ static void copy_box(int d, int rank, const int64_t *dim, size_t size, char *to,
             from + k * fs[d] * (int64_t)size, fs);
 }
 
+/* As copy_box, parameters too, but for the dimensions that lie together. */
 void ops_copy(int rank, const int64_t *dim, size_t size, void *to, const int64_t *ts, const void *from,
     const int64_t *fs)
 {

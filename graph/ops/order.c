@@ -74,7 +74,8 @@ static bool sorter_start(Sorter *s, int64_t n, int nw)
 
 static void sorter_end(Sorter *s) { free(s->key), free(s->at), free(s->tmp); }
 
-/* Sorts the line that begins at this offset; s->at becomes the permutation. */
+/* Sorts the line that begins at this offset; s->at becomes the permutation. The parameters are the
+ * operands and where a line of them lies. */
 static void sort_line(Sorter *s, int keys, const Type *const *t, const void *const *in, int64_t line,
     const int64_t *along,
     int64_t n, bool descending)

@@ -65,7 +65,7 @@ static void set_all(bool *b, int n)
 }
 
 /* One turn: the results that the bodies' inputs reach. False: the path itself differs, and with it
- * everything. */
+ * everything. The parameters are region_bits's, which keeps what a turn finds. */
 static bool one_turn(const Region *r, int nsub, Graph *const *sub, const bool *bits, bool tangent,
     const char *axis, bool *on, bool *out)
 {
@@ -83,6 +83,7 @@ static bool one_turn(const Region *r, int nsub, Graph *const *sub, const bool *b
     return true;
 }
 
+/* A region with its bodies, the inputs that are on, and what is asked: hence the parameters. */
 void region_bits(const Region *r, int nin, int nsub, Graph *const *sub, const bool *in, bool tangent,
     const char *axis, bool *out)
 {

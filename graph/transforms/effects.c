@@ -241,7 +241,8 @@ static Body lift_body(Lift *l, const Region *r, const Graph *from, int at, int n
 }
 
 /* Inputs in the order of the region's operands; results: accumulators, carry, a while's count, states, ys.
- * first: number of this body's first state among all, whose types are given. */
+ * first: number of this body's first state among all, whose types are given. A body and where its states
+ * stand among all are the parameters. */
 static Graph *close_body(
     Body *b, const Region *r, bool condition, int first, const Type *state, int nstate, int nloop)
 {
@@ -308,7 +309,8 @@ static void lane_axes(const Draft *f, const Effects *all, int first, int slot, i
     }
 }
 
-/* The region with its rewritten bodies, its operands but the states; *operand, *slot: of the first state. */
+/* The region with its rewritten bodies, its operands but the states; *operand, *slot: of the first
+ * state. What goes in and what comes out are the parameters. */
 static Draft lifted_form(
     const Lift *l, const Ins *i, const Ref *x, Graph **sub, int nstate, int *operand, int *slot)
 {

@@ -26,6 +26,7 @@ static void over_lanes(const Graph *g, const Ref *x, Ints shape, Ref *y)
         y[k] = error_pending() ? 0 : Reshape(stacked(V[g->out[k]], S[g->out[k]], lanes), shape);
 }
 
+/* A function, its operands and its results, with their lengths: hence the parameters. */
 void each_element(ScalarFn *f, const void *env, int n, const Ref *x, Ints shape, int ny, Ref *y)
 {
     Type type[MOST];

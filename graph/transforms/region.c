@@ -127,6 +127,8 @@ static uint8_t *kept_marks(const uint8_t *m, const bool *keep, int n, int nlane)
     return out;
 }
 
+/* A region with its bodies, which results and inputs stay, and what becomes of it: hence the
+ * parameters. */
 void region_restrict(const Region *r, int nin, int nsub, Graph *const *sub, bool *res, bool *in, Region *out,
     Graph **bodies)
 {

@@ -16,6 +16,7 @@
  */
 #include "transforms.h"
 
+/* An instruction, its operands with their marks and its results with theirs: hence the parameters. */
 void region_batch(
     const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, bool elim, Ref *out, uint8_t *so)
 {

@@ -247,7 +247,8 @@ static Graph *unknown_body(const Draft *f, const Graph *primal, int nout)
     return graph_end();
 }
 
-/* The call that stands for the derivative until it is transposed. */
+/* The call that stands for the derivative until it is transposed. Values, tangents and what was saved
+ * are the parameters. */
 static void jvp_linear(
     const Ins *i, const Said *s, const Draft *fwd, const Ref *saved, const Ref *x, const Ref *t, Ref *tz)
 {
@@ -520,6 +521,7 @@ const Rule *rule_copy(const Rule *r)
     return !r ? NULL : r->copy ? r->copy(r) : arena_copy(r, sizeof *r);
 }
 
+/* A lane and the marks of operands and results, with their lengths: hence the parameters. */
 const Rule *rule_batched(const Rule *rule, const Lane *lane, bool masked, int nin, const uint8_t *in,
     int nout, const uint8_t *out)
 {
