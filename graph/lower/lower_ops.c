@@ -1,6 +1,6 @@
 /*
- * lower_ops.c - elements of constants, pads, concatenations, updates in place, bit casts and random bits at
- * a block of environments: what is more than a view or a function of the operands' elements.
+ * lower_ops.c - elements of constants, pads, concatenations, updates in place and bit casts at a block of
+ * environments: what is more than a view or a function of the operands' elements.
  *
  * In:  an instruction, a symbolic index, and the same in each environment (real).   Out: one value for each
  * environment.
@@ -21,7 +21,7 @@ bool op_special(int op)
     case OP_concat:
     case OP_dynamic_update:
     case OP_accum_slice:
-    case OP_bitcast: case OP_threefry:
+    case OP_bitcast:
         return true;
     default:
         return false;
@@ -374,83 +374,14 @@ static Val from_bits(Lower *L, Val x, Dtype dt)
     }
 }
 
-/* Wider: the pieces of the operand's last axis, the first lowest. Narrower: the piece at the result's last
- * index. */
+/* Widths are alike: the prepared graph has no other. */
 static void op_bitcast(Lower *L, const Element *el, Val *out)
 {
-    Frame *fr = el->fr;
-    const Ins *i = el->i;
-    Envs envs = el->envs;
-    Kernel *k = L->k;
-    const Type *t = &fr->g->type[el->v], *x = &fr->g->type[i->in[0]];
-    Dtype from = (Dtype)x->dt, to = (Dtype)t->dt, uf = unsigned_of(dtype_size(from)),
-          ut = unsigned_of(dtype_size(to));
-    int64_t bits = 8 * (int64_t)dtype_size(dtype_size(from) < dtype_size(to) ? from : to);
-    if (dtype_size(from) >= dtype_size(to)) {
-        eval_at(L, fr, i->in[0], el->idx, envs, out);
-        for (int e = 0; e < envs.n; e++) {
-            Val b = to_bits(L, out[e], from);
-            if (uf != ut) {
-                Val j = k_index(k, el->real[e * t->rank + t->rank - 1]);
-                j = k2(k, K_MUL, dtype_of(L, j), j, index_const(L, j, bits));
-                b = k1(k, K_CONVERT, ut, k2(k, K_SHR, uf, b, k1(k, K_CONVERT, uf, j)));
-            }
-            out[e] = from_bits(L, b, to);
-        }
-        return;
-    }
-    SCRATCH(Val, b, envs.n);
-    SCRATCH(Val, piece, envs.n);
-    Form at[MAXRANK];
-    memcpy(at, el->idx, sizeof *at * (size_t)t->rank);
-    for (int64_t p = 0; p < x->dim[t->rank]; p++) {
-        at[t->rank] = form_c(p);
-        eval_at(L, fr, i->in[0], at, envs, piece);
-        for (int e = 0; e < envs.n; e++) {
-            Val y = k1(k, K_CONVERT, ut, to_bits(L, piece[e], from));
-            y = p ? k2(k, K_SHL, ut, y, k_bits(k, ut, p * bits)) : y;
-            b[e] = p ? k2(k, K_OR, ut, b[e], y) : y;
-        }
-    }
-    for (int e = 0; e < envs.n; e++)
-        out[e] = from_bits(L, b[e], to);
-}
-
-/* The block of threefry2x32: 20 rounds, the keys added every 4. */
-static void threefry(Lower *L, Val k0, Val k1_, Val x0, Val x1, Val *out)
-{
-    static const int turn[2][4] = { { 13, 15, 26, 6 }, { 17, 29, 16, 24 } };
-    Kernel *k = L->k;
-    Val key[3] = { k0, k1_, k2(k, K_XOR, DT_U32, k2(k, K_XOR, DT_U32, k0, k1_), u32(L, 0x1bd11bda)) };
-    x0 = k2(k, K_ADD, DT_U32, x0, key[0]);
-    x1 = k2(k, K_ADD, DT_U32, x1, key[1]);
-    for (int r = 0; r < 5; r++) {
-        for (int j = 0; j < 4; j++) {
-            int n = turn[r & 1][j];
-            x0 = k2(k, K_ADD, DT_U32, x0, x1);
-            x1 = k2(k, K_OR, DT_U32, uop(L, K_SHL, x1, n), uop(L, K_SHR, x1, 32 - n));
-            x1 = k2(k, K_XOR, DT_U32, x0, x1);
-        }
-        x0 = k2(k, K_ADD, DT_U32, x0, key[(r + 1) % 3]);
-        x1 = k2(k, K_ADD, DT_U32, k2(k, K_ADD, DT_U32, x1, key[(r + 2) % 3]), u32(L, r + 1));
-    }
-    out[0] = x0, out[1] = x1;
-}
-
-static void op_threefry(Lower *L, const Element *el, Val *out)
-{
-    Frame *fr = el->fr;
-    const Ins *i = el->i;
-    Envs envs = el->envs;
-    Val *x = NEWS(Val, 4 * envs.n);
-    for (int j = 0; j < 4; j++)
-        eval_at(L, fr, i->in[j], el->idx, envs, x + j * envs.n);
-    for (int e = 0; e < envs.n; e++) {
-        Val y[2];
-        threefry(L, x[e], x[envs.n + e], x[2 * envs.n + e], x[3 * envs.n + e], y);
-        out[e] = y[el->v - i->out];
-        memo_set(L, fr, i->out + !(el->v - i->out), el->idx, envs.at[e], y[!(el->v - i->out)]);
-    }
+    const Graph *g = el->fr->g;
+    Ref x = el->i->in[0];
+    eval_at(L, el->fr, x, el->idx, el->envs, out);
+    for (int e = 0; e < el->envs.n; e++)
+        out[e] = from_bits(L, to_bits(L, out[e], (Dtype)g->type[x].dt), (Dtype)g->type[el->v].dt);
 }
 
 void op_element(Lower *L, const Element *el, Val *out)
@@ -473,7 +404,6 @@ void op_element(Lower *L, const Element *el, Val *out)
     case OP_concat: op_concat(L, el, out); return;
     case OP_dynamic_update: op_dynamic_update(L, el, out); return;
     case OP_accum_slice: op_accum_slice(L, el, out); return;
-    case OP_bitcast: op_bitcast(L, el, out); return;
-    default: op_threefry(L, el, out);
+    default: op_bitcast(L, el, out);
     }
 }
