@@ -36,6 +36,7 @@ typedef struct Chain {
 } Chain;
 
 /* Both tables, one behind the other. */
+static int row_count(void) { return count_of_all + count_drawn; }
 static const Row *row_of(int k)
 {
     return k < count_of_all ? &rows_of_all[k] : &rows_drawn[k - count_of_all];
@@ -304,7 +305,14 @@ static void put_around(Chain *c, int row)
     c->n++;
 }
 
-static int enumerated(void) { return option.only ? count_of_all + count_drawn : count_of_all; }
+/* Does row k come around c? Those that are only drawn are in pairs, and in what is asked for by name. */
+static bool enumerated(const Chain *c, int k)
+{
+    bool whole = k < count_of_all;
+    for (int i = 0; i < c->n; i++)
+        whole = whole && c->row[i] < count_of_all;
+    return option.only || whole || c->n < 2;
+}
 
 /* ... and so on. */
 static void compose(Chain *c, int row)
@@ -322,8 +330,9 @@ static void compose(Chain *c, int row)
         complain(c, hd_error());
     else if (named && !words && (c->n > 1 || option.only))
         (host ? judge_value : judge_on_device)(c);
-    for (int k = 0; k < enumerated() && c->n < option.depth && below && traced && !words; k++)
-        compose(c, k);
+    for (int k = 0; k < row_count() && c->n < option.depth && below && traced && !words; k++)
+        if (enumerated(c, k))
+            compose(c, k);
     c->n--;
 }
 
@@ -388,7 +397,7 @@ static bool draw_level(Chain *c, uint64_t *s)
 {
     for (int tries = 0; tries < 20; tries++) {
         *s = mixed(*s, 3);
-        put_around(c, (int)(*s >> 33) % (count_of_all + count_drawn));
+        put_around(c, (int)(*s >> 33) % row_count());
         const char *words = refusal(c), *why = NULL;
         bool traced = fun_shapes(&c->f[c->n]), host = !strcmp(option.device, "host");
         if (words && host)
@@ -422,6 +431,8 @@ static void draw_chain(uint64_t seed)
         judge_on_device(&c);
     option.seed = was;
 }
+
+static void unread(const char *line, void *user) { (void)line, (void)user; }
 
 static const char usage[] =
     "Usage: compose [OPTION...]\nEvery pair and triple of transforms around random functions.\n"
@@ -470,9 +481,10 @@ int main(int argc, char **argv)
         return 77;
     }
     notices();
+    hd_debug_print_to(unread, NULL);
     for (int k = 0; k < option.random; k++)
         draw_chain(mixed(option.seed, (uint64_t)k));
-    for (int a = 0; a < enumerated() && !option.random; a++) {
+    for (int a = 0; a < row_count() && !option.random; a++) {
         Chain c = { 0 };
         compose(&c, a);
     }

@@ -79,11 +79,11 @@ bool fun_call(const Fun *f, const Value *x, Value *y)
     return ok;
 }
 
-/* ==================== a random function: f[3], f[] -> f[3], f[] */
+/* ==================== a random function: f[n], f[] -> f[n], f[] */
 
-enum { KEPT = 12, STEPS_OF_BASE = 6 };
+enum { KEPT = 12, STEPS_OF_BASE = 6, LONGEST = 4 };
 
-typedef struct Draw { uint64_t s; hd v[KEPT], r[KEPT]; int nv, nr; } Draw;
+typedef struct Draw { uint64_t s; hd v[KEPT], r[KEPT]; int nv, nr, n; } Draw;
 
 static int pick(Draw *d, int n) { return (int)((d->s = mixed(d->s, 1)) >> 33) % n; }
 static hd vector(Draw *d) { return d->v[pick(d, d->nv)]; }
@@ -92,19 +92,26 @@ static double constant(Draw *d) { return (double)(pick(d, 33) - 16) / 16; }
 
 static hd matrix(Draw *d, hd like)
 {
-    double m[9];
-    for (int k = 0; k < 9; k++)
+    double m[LONGEST * LONGEST];
+    for (int k = 0; k < d->n * d->n; k++)
         m[k] = constant(d);
-    return hd_cast(hd_lit_n(HD_F64, HD_INTS(3, 3), m), hd_dtype(like));
+    return hd_cast(hd_lit_n(HD_F64, HD_INTS(d->n, d->n), m), hd_dtype(like));
 }
 
-static hd permuted(hd v)
+/* The last in front. */
+static hd permuted(hd v, int n)
 {
-    return hd_take(v, hd_lit(int, (3), 2, 0, 1), 0);
+    int from[LONGEST];
+    for (int k = 0; k < n; k++)
+        from[k] = (k + n - 1) % n;
+    return hd_take(v, hd_lit_n(HD_I32, HD_INTS(n), from), 0);
 }
 
 /* Somewhere, computed. */
-static hd place(hd s) { return hd_cast(hd_mul_c(hd_abs(s), 2.5), HD_I32); }
+static hd place(hd s, int n)
+{
+    return hd_minimum_c(hd_cast(hd_mul_c(hd_abs(s), n - 0.5), HD_I32), n - 1);
+}
 
 static hd new_vector(Draw *d)
 {
@@ -118,12 +125,12 @@ static hd new_vector(Draw *d)
     case 5: return hd_dot(hd_outer(v, u), v);
     case 6: return hd_mul_c(hd_cumsum(v, 0), 0.5);
     case 7: return hd_flip(v, 0);
-    case 8: return permuted(v);
+    case 8: return permuted(v, d->n);
     case 9: return hd_softmax(v, 0);
     case 10: return hd_exp(hd_neg(hd_square(v)));
     case 11: return hd_sqrt(hd_add_c(hd_square(v), 1));
-    case 12: return hd_at_set(v, s, pick(d, 3));
-    case 13: return hd_at_add(v, hd_mul(s, s), hd_minimum_c(place(s), 2));
+    case 12: return hd_at_set(v, s, pick(d, d->n));
+    case 13: return hd_at_add(v, hd_mul(s, s), place(s, d->n));
     case 14: return hd_where(hd_gt(v, u), hd_mul_c(v, 0.5), u);
     default: return hd_add(hd_div(v, hd_add_c(hd_square(u), 1)), s);
     }
@@ -137,9 +144,9 @@ static hd new_scalar(Draw *d)
     case 1: return hd_logsumexp(v);
     case 2: return hd_mul(s, hd_mean(v));
     case 3: return hd_prod(hd_add_c(hd_mul_c(v, 0.3), 1));
-    case 4: return hd_dynamic_index(v, hd_minimum_c(place(s), 2), 0);
+    case 4: return hd_dynamic_index(v, place(s, d->n), 0);
     case 5: return hd_max(v);
-    case 6: return hd_index(v, 0, pick(d, 3));
+    case 6: return hd_index(v, 0, pick(d, d->n));
     case 7: return hd_log1p(hd_square(s));
     default: return hd_cos(hd_add(s, hd_sum(hd_mul(v, u))));
     }
@@ -148,6 +155,7 @@ static hd new_scalar(Draw *d)
 static hd base(hd x, hd s, const void *env)
 {
     Draw d = { .s = *(const uint64_t *)env, .v = { x }, .r = { s }, .nv = 1, .nr = 1 };
+    d.n = (int)hd_dim(x, 0);
     for (int k = 0; k < STEPS_OF_BASE; k++)
         if (pick(&d, 3))
             d.v[d.nv] = new_vector(&d), d.nv++;
@@ -161,6 +169,7 @@ static hd base(hd x, hd s, const void *env)
 
 void base_make(uint64_t seed, Fun *f)
 {
-    *f = (Fun){ .nin = 2, .in = { HD_INTS(3), HD_INTS() } };
+    int n = 1 + (int)(mixed(seed, 70) >> 33) % LONGEST;
+    *f = (Fun){ .nin = 2, .in = { HD_INTS(n), HD_INTS() } };
     f->f = hd_bind(base, seed);
 }

@@ -1,8 +1,8 @@
 /*
  * compose_drawn.c - rows that are too many for every triple, and come where compositions are drawn:
  * Hessians, linearised functions and their transposes, checkpoints with names, captured arguments, bounded
- * loops, three branches, two axes at once, rules that loop over their own function, and collectives inside
- * branches, loops, checkpoints and rules.
+ * loops, three branches, two axes at once, rules that loop over their own function, what is seen from
+ * inside, maps and associative scans, and collectives inside branches, loops, checkpoints and rules.
  */
 #include <math.h>
 #include <string.h>
@@ -278,6 +278,135 @@ static void make_vmap_rule(const Fun *inner, uint64_t seed, Fun *f)
     f->f = hd_custom_vmap_n(inner->f, hd_bind(lanes_in_turn, e));
 }
 
+/* ==================== what is seen from inside: the same function */
+
+static hd watched(const hd *x, int n, const void *env)
+{
+    const Env *e = env;
+    hd y = inside(e, x);
+    (void)n;
+    if (!hd_ok(y))
+        return y;
+    hd m = hd_mean(hd_nth(y, 0));
+    hd_check(hd_lt(m, hd_c(1e30)), "large");
+    hd_debug_print("mean {}", m);
+    return y;
+}
+
+static void make_effects(const Fun *inner, uint64_t seed, Fun *f)
+{
+    Env e = env_of(inner, 0);
+    (void)seed;
+    same_arguments(inner, f);
+    f->f = hd_bind(watched, e);
+}
+
+/* The host gives 1, whatever it is given. */
+static int one(hd_array *const *x, int n, hd_array **out, int nout, void *user)
+{
+    hd_ints s = hd_array_shape(x[0]);
+    double v[512];
+    (void)user;
+    for (int k = 0; k < 512; k++)
+        v[k] = 1;
+    if (n != 1 || nout != 1 || elements(s) > 512)
+        return hd_fail("%d arguments", n), 1;
+    hd_array *wide = hd_array_new(HD_F64, s, v, NULL);
+    float narrow[512];
+    for (int k = 0; k < 512; k++)
+        narrow[k] = 1;
+    out[0] = hd_array_dtype(x[0]) == HD_F64 ? hd_keep(wide) : hd_array_new(HD_F32, s, narrow, NULL);
+    hd_drop(wide);
+    return out[0] ? 0 : 1;
+}
+
+static hd asked(const hd *x, int n, const void *env)
+{
+    const Env *e = env;
+    hd y = inside(e, x), m = hd_stop_gradient(hd_mean(x[0])), out[PARTS];
+    (void)n;
+    hd by = e->seed ? hd_callback_batched(one, NULL, m, m) : hd_callback(one, NULL, m, m);
+    for (int k = 0; k < hd_len(y) && k < PARTS; k++)
+        out[k] = hd_mul(hd_nth(y, k), by);
+    return hd_ok(y) ? hd_tuple_n(out, hd_len(y)) : y;
+}
+
+static void make_callback(const Fun *inner, uint64_t seed, Fun *f)
+{
+    Env e = env_of(inner, bit(seed, 40));
+    same_arguments(inner, f);
+    f->f = hd_bind(asked, e);
+}
+
+/* ==================== along an axis: one after the other, and what has come together up to each */
+
+static hd mapped_over(const hd *x, int n, const void *env)
+{
+    const Env *e = env;
+    hd_map_opts o = { .batch_size = (int64_t)e->seed };
+    return flat_tuple(hd_map_n(hd_bind(one_lane, *e), hd_tuple_n(x, n), &o));
+}
+
+static void make_map(const Fun *inner, uint64_t seed, Fun *f)
+{
+    Env e = env_of(inner, 2 * bit(seed, 41) + bit(seed, 42));
+    same_arguments(inner, f);
+    for (int k = 0; k < f->nin; k++)
+        f->in[k] = with_axis(inner->in[k], false, lanes_of(seed));
+    f->f = hd_bind(mapped_over, e);
+}
+
+static bool want_map(const Fun *inner, uint64_t seed, const Value *x, Value *y)
+{
+    Value a[PARTS], r[PARTS];
+    for (int l = 0; l < lanes_of(seed); l++) {
+        for (int k = 0; k < inner->nin; k++)
+            a[k] = (Value){ inner->in[k], x[k].v + l * elements(inner->in[k]) };
+        if (!fun_call(inner, a, r))
+            return false;
+        for (int k = 0; k < inner->nout; k++) {
+            int64_t n = elements(inner->out[k]);
+            y[k] = l ? y[k] : value_new(with_axis(inner->out[k], false, lanes_of(seed)));
+            memcpy(y[k].v + l * n, r[k].v, sizeof(double) * (size_t)n);
+        }
+    }
+    return true;
+}
+
+/* a + b + ab / 10 is associative: one more than a tenth of it is a product. */
+static hd together(hd a, hd b) { return hd_add(hd_add(a, b), hd_mul_c(hd_mul(a, b), 0.1)); }
+
+static hd gathered(const hd *x, int n, const void *env)
+{
+    const Env *e = env;
+    hd y = mapped_over(x, n, env), out[PARTS];
+    hd_associative_scan_opts o = { .reverse = e->seed > 1 };
+    for (int k = 0; k < hd_len(y) && k < PARTS; k++)
+        out[k] = hd_associative_scan_n(HD_FN(together), hd_nth(y, k), &o);
+    return hd_ok(y) ? hd_tuple_n(out, hd_len(y)) : y;
+}
+
+static void make_associative(const Fun *inner, uint64_t seed, Fun *f)
+{
+    make_map(inner, seed, f);
+    Env e = env_of(inner, 2 * bit(seed, 41) + bit(seed, 42));
+    f->f = hd_bind(gathered, e);
+}
+
+static bool want_associative(const Fun *inner, uint64_t seed, const Value *x, Value *y)
+{
+    int lanes = lanes_of(seed), from = bit(seed, 41) ? lanes - 1 : 0, step = bit(seed, 41) ? -1 : 1;
+    if (!want_map(inner, seed, x, y))
+        return false;
+    for (int k = 0; k < inner->nout; k++)
+        for (int l = from + step; l >= 0 && l < lanes; l += step)
+            for (int64_t i = 0, n = elements(inner->out[k]); i < n; i++) {
+                double a = y[k].v[(l - step) * n + i], *b = &y[k].v[l * n + i];
+                *b = a + *b + 0.1 * a * *b;
+            }
+    return true;
+}
+
 /* ==================== lanes that meet in a checkpoint, a rule, a branch, a loop */
 
 static void make_meeting_in(
@@ -467,6 +596,10 @@ const Row rows_drawn[] = {
     { .name = "fori", .make = make_fori, .want = want_fori },
     { .name = "switch", .make = make_switch, .want = want_switch },
     { .name = "vmap_rule", .make = make_vmap_rule, .want = want_same },
+    { .name = "effects", .make = make_effects, .want = want_same },
+    { .name = "callback", .make = make_callback, .want = want_same },
+    { .name = "map", .make = make_map, .want = want_map },
+    { .name = "associative", .make = make_associative, .want = want_associative },
     { .name = "met_checkpoint", .make = make_met_checkpoint, .want = want_named },
     { .name = "met_jvp", .make = make_met_jvp, .want = want_named, .rule_forward = true },
     { .name = "met_vjp", .make = make_met_vjp, .want = want_named, .forward = "forward mode|hd_custom_jvp" },
