@@ -12,11 +12,18 @@
 
 #define LOOK_BACK 200                           /* kernels of one outer space that a root is compared with */
 
+/* The last groups, which a root may still join, and more: a bit of Near is group % BEHIND. */
+enum { BEHIND = 256, WORDS = BEHIND / 64 };
+typedef struct Near { uint64_t w[WORDS]; } Near;
+typedef struct Edges { int *to, n, cap; } Edges;
+
 typedef struct Merge {
     Sched *s;
     Group *g; int n, cap;
-    /* by group: the groups it needs, and that need it, transitively */
-    uint64_t **dep, **rev; int words;
+    Edges *needs;                               /* by group: the groups it needs, directly */
+    /* by group: of those in the window all that it needs, transitively; of a group that has left the window as
+     * it was then: what it needs by itself does not change any more */
+    Near *dep;
     int *where;                                 /* by value: group + 1 */
     Seen *reads;                                /* by group: (value, index) that it loads */
     int exchange;                               /* the last group so far that exchanges something, + 1 */
@@ -64,11 +71,9 @@ static void root_reads(Sched *s, Root *r)
 
 /* ==================== may a root join a group? */
 
-static bool bit(const uint64_t *w, int k) { return w[k / 64] >> (k % 64) & 1; }
-
 static bool is_contraction(const Sched *s, Ref v) { return s->g->def[v] && s->g->def[v]->op == OP_dot; }
 
-static bool may_join(Merge *m, const Root *r, int n, const uint64_t *need)
+static bool may_join(Merge *m, const Root *r, int n)
 {
     const Group *k = &m->g[n];
     const Machine *most = m->s->target->machine;
@@ -90,9 +95,6 @@ static bool may_join(Merge *m, const Root *r, int n, const uint64_t *need)
                 mine = true;
             }
     }
-    for (int j = 0; j < m->words; j++)          /* something between needs that kernel */
-        if (need[j] & m->rev[n][j])
-            return false;
     for (int a = 0; a < r->nread && !mine && !share; a++) {
         const Need *x = &r->read[a];
         share = x->idx->n && seen_has(&m->reads[n], x->root, PTR(x->idx), 0, 0);
@@ -113,55 +115,101 @@ static void add_reads(Seen *set, const Root *r)
         seen_add(set, r->read[a].root, PTR(r->read[a].idx), 0, 0);
 }
 
-/* Group n needs what dep[n] says: the other direction. */
-static void note_needed(Merge *m, int n)
+/* ==================== which groups a group needs */
+
+static bool near_has(const Near *s, int k) { return s->w[k % BEHIND / 64] >> (k % 64) & 1; }
+static void near_add(Near *s, int k) { s->w[k % BEHIND / 64] |= 1ull << (k % 64); }
+static void near_drop(Near *s, int k) { s->w[k % BEHIND / 64] &= ~(1ull << (k % 64)); }
+static void near_join(Near *s, const Near *more)
 {
-    for (int k = 0; k < m->words; k++)
-        for (uint64_t w = m->dep[n][k]; w; w &= w - 1)
-            m->rev[k * 64 + __builtin_ctzll(w)][n / 64] |= 1ull << (n % 64);
+    for (int k = 0; k < WORDS; k++)
+        s->w[k] |= more->w[k];
 }
 
-static void needs(const Merge *m, uint64_t *need, int w)
+static bool in_window(const Merge *m, int k) { return k > m->n - BEHIND; }
+
+/* What k needs, of the window. One that has left it was followed by BEHIND - 1 groups at that time. */
+static Near needed_by(const Merge *m, int k)
 {
-    if (w < 0)
+    Near all = { 0 };
+    if (in_window(m, k))
+        return m->dep[k];
+    for (int j = k + 1; j < k + BEHIND; j++)
+        if (near_has(&m->dep[k], j) && in_window(m, j)) {
+            near_add(&all, j);
+            near_join(&all, &m->dep[j]);
+        }
+    return all;
+}
+
+/* between: what is needed by something that is needed. */
+typedef struct Path { Edges direct; Near between; } Path;
+
+static void path_add(const Merge *m, Path *p, int k)
+{
+    if (k < 0)
         return;
-    need[w / 64] |= 1ull << (w % 64);
-    for (int k = 0; k < m->words; k++)
-        need[k] |= m->dep[w][k];
+    for (int j = 0; j < p->direct.n; j++)
+        if (p->direct.to[j] == k)
+            return;
+    PUSH(p->direct.to, p->direct.n, p->direct.cap, k);
+    Near below = needed_by(m, k);
+    near_join(&p->between, &below);
 }
 
 /* All shards come to their exchanges in one order. */
+static Path path_of(Merge *m, const Root *r, bool exchanges)
+{
+    Path p = { 0 };
+    for (int a = 0; a < r->nread; a++)
+        path_add(m, &p, m->where[r->read[a].root] - 1);
+    if (exchanges)
+        path_add(m, &p, m->exchange - 1);
+    return p;
+}
+
+static int group_new(Merge *m)
+{
+    int n = m->n;
+    PUSH(m->g, m->n, m->cap, (Group){ 0 });
+    for (int k = n < BEHIND ? 0 : n - BEHIND + 1; k < n; k++)
+        near_drop(&m->dep[k], n);               /* that was group n - BEHIND */
+    return n;
+}
+
+/* Group n needs what is on the path, and so does what needs it. */
+static void group_needs(Merge *m, int n, const Path *p)
+{
+    Near all = p->between;
+    for (int k = 0; k < p->direct.n; k++)
+        if (p->direct.to[k] != n) {
+            PUSH(m->needs[n].to, m->needs[n].n, m->needs[n].cap, p->direct.to[k]);
+            if (in_window(m, p->direct.to[k]))
+                near_add(&all, p->direct.to[k]);
+        }
+    near_drop(&all, n);
+    near_join(&m->dep[n], &all);
+    for (int k = m->n < BEHIND ? 0 : m->n - BEHIND + 1; k < m->n; k++)
+        if (near_has(&m->dep[k], n))
+            near_join(&m->dep[k], &all);
+}
+
+static int group_for(Merge *m, const Root *r, const Path *p)
+{
+    if (r->kind <= ROOT_SUMS)
+        for (int n = m->n - 1; n >= 0 && n >= m->n - LOOK_BACK; n--)
+            if (!near_has(&p->between, n) && may_join(m, r, n))
+                return n;
+    return group_new(m);
+}
+
 static void place_root(Merge *m, Root *r)
 {
-    uint64_t *need = NEWS(uint64_t, m->words);
     bool exchanges = r->kind == ROOT_STEPS && ins_exchanges(r->ins);
     root_reads(m->s, r);
-    for (int a = 0; a < r->nread; a++)
-        needs(m, need, m->where[r->read[a].root] - 1);
-    if (exchanges)
-        needs(m, need, m->exchange - 1);
-    int best = -1;
-    if (r->kind <= ROOT_SUMS)
-        for (int n = m->n - 1; n >= 0 && n >= m->n - LOOK_BACK && best < 0; n--)
-            if (may_join(m, r, n, need))
-                best = n;
-    if (best < 0) {
-        best = m->n;
-        PUSH(m->g, m->n, m->cap, (Group){ 0 });
-        m->dep[best] = need;
-        m->rev[best] = NEWS(uint64_t, m->words);
-        note_needed(m, best);
-    } else {
-        need[best / 64] &= ~(1ull << (best % 64));
-        for (int k = 0; k < m->words; k++)
-            m->dep[best][k] |= need[k];
-        for (int n = 0; n < m->n; n++)
-            if (n == best || bit(m->dep[n], best)) {
-                for (int k = 0; k < m->words; k++)
-                    m->dep[n][k] |= m->dep[best][k];
-                note_needed(m, n);
-            }
-    }
+    Path p = path_of(m, r, exchanges);
+    int best = group_for(m, r, &p);
+    group_needs(m, best, &p);
     if (exchanges)
         m->exchange = best + 1;
     Group *g = &m->g[best];
@@ -172,50 +220,46 @@ static void place_root(Merge *m, Root *r)
         m->where[r->v + (Ref)k] = best + 1;
 }
 
-/* A carry is changed in place after every other look at it. */
+/* A carry is changed in place after every other look at it. readers: by value, the groups that read it. */
 static void writes_last(Merge *m)
 {
+    Edges *readers = NEWS(Edges, m->s->g->nval);
+    for (int r = 0; r < m->n; r++)
+        for (int k = 0; k < m->g[r].n; k++)
+            for (int a = 0; a < m->g[r].root[k]->nread; a++) {
+                Edges *e = &readers[m->g[r].root[k]->read[a].root];
+                if (!e->n || e->to[e->n - 1] != r)
+                    PUSH(e->to, e->n, e->cap, r);
+            }
     for (int n = 0; n < m->n; n++) {
         const Root *w = m->g[n].root[0];
         Ref p = w->kind == ROOT_INS ? w->ins->in[0] : 0;
         if (!p || w->spec != SPEC_SCATTER || m->s->stored[p].buf != m->s->stored[w->v].buf)
             continue;
-        for (int r = 0; r < m->n; r++) {
-            bool reads = false;
-            for (int k = 0; k < m->g[r].n; k++)
-                for (int a = 0; a < m->g[r].root[k]->nread; a++)
-                    reads = reads || m->g[r].root[k]->read[a].root == p;
-            if (!reads || r == n)
-                continue;
-            m->dep[n][r / 64] |= 1ull << (r % 64);
-            for (int k = 0; k < m->words; k++)
-                m->dep[n][k] |= m->dep[r][k];
-        }
-        for (int r = 0; r < m->n; r++)
-            if (bit(m->dep[r], n))
-                for (int k = 0; k < m->words; k++)
-                    m->dep[r][k] |= m->dep[n][k];
+        for (int k = 0; k < readers[p].n; k++)
+            if (readers[p].to[k] != n)
+                PUSH(m->needs[n].to, m->needs[n].n, m->needs[n].cap, readers[p].to[k]);
     }
 }
 
 /* ==================== order */
 
-static void visit(Merge *m, int n, bool *done, Group *out, int *count)
+/* The groups that n needs come before it; most have smaller numbers, so this is no deep recursion. */
+static void visit(const Merge *m, int n, bool *done, Group *out, int *count)
 {
     if (done[n])
         return;
     done[n] = true;
-    for (int k = 0; k < m->n; k++)              /* groups are transitive: those of a group come before it */
-        if (k != n && bit(m->dep[n], k))
-            visit(m, k, done, out, count);
+    for (int k = 0; k < m->needs[n].n; k++)
+        visit(m, m->needs[n].to[k], done, out, count);
     out[(*count)++] = m->g[n];
 }
 
 Group *merge_roots(Sched *s, int *n)
 {
-    Merge m = { .s = s, .words = (s->nroot + 63) / 64 };
-    m.dep = NEWS(uint64_t *, s->nroot);
-    m.rev = NEWS(uint64_t *, s->nroot);
+    Merge m = { .s = s };
+    m.dep = NEWS(Near, s->nroot);
+    m.needs = NEWS(Edges, s->nroot);
     m.where = NEWS(int, s->g->nval);
     m.reads = NEWS(Seen, s->nroot);
     for (int k = s->nroot - 1; k >= 0; k--)

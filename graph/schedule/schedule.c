@@ -443,6 +443,7 @@ Plan *schedule_graph(const Prepared *p, const Target *t, const char *prefix)
         .force = NEWS(bool, n),
         .natural = NEWS(bool, n),
         .depth = NEWS(int, n),
+        .walked = NEWS(int, n),
         .packed = NEWS(Place *, n),
         .instead = NEWS(Place, n) };
     s.plan->narg = g->nin;

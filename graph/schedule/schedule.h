@@ -35,6 +35,7 @@ typedef struct Sched {
     Place *stored;                              /* by value */
     Needs *need; Seen needed;                   /* by value */
     bool *out, *force, *natural; int *depth;    /* by value; natural: no layout of its own */
+    int *walked;                                /* by value: roots whose outer space was looked for there */
     Root **root; int nroot, root_cap;           /* in reverse order of values */
     Place **packed;                             /* by value, by dimension: turned copies made so far */
     Place *instead;                             /* by value: nothing */

@@ -15,11 +15,15 @@
 /* Elements looked at before a value is taken as it comes: a chain is cut after 400 to 500 instructions, so
  * what is further away is another kernel's. */
 #define WALK_MAX    600
+/* Of those, so many for each root; others only where fewer than so many roots have come to the value: all roots
+ * together look at each value a few times, however long the program is. */
+#define WALK_NEAR   40
+#define WALK_ROOTS  4
 
 typedef struct Found { uint32_t dims; Ref v; double space; bool own; } Found;
 
 typedef struct Dims {
-    const Graph *g; const bool *force; const Machine *m;
+    const Graph *g; const bool *force; const Machine *m; int *walked;
     /* a placeholder for each dimension that is not 1 */
     int rank; const int64_t *dim; const Atom *ph[MAXRANK];
     uint32_t dims, small;                       /* those dimensions; of them those of a record, maybe */
@@ -55,7 +59,9 @@ static Onward meet(DemandWalk *walk, Visit *x)
     Dims *w = walk->ctx;
     if (w->count > WALK_MAX || w->force[x->v] || (!x->tag && walk_met(walk, x, true)))
         return WALK_PAST;
-    w->count++;
+    if (w->count++ > WALK_NEAR && w->walked[x->v] >= WALK_ROOTS)
+        return WALK_PAST;
+    w->walked[x->v]++;
     if (!x->i || optab[x->i->op].element == IS_OWN)
         return WALK_PAST;
     bool red = optab[x->i->op].element == IS_SUM, own;
@@ -161,7 +167,8 @@ Root *root_value(Sched *s, Ref v)
     const Graph *g = s->g;
     const Type *t = &g->type[v];
     const Ins *i = g->def[v];
-    Dims w = { .g = g, .force = s->force, .rank = t->rank, .dim = t->dim, .m = s->target->machine };
+    Dims w = { .g = g, .force = s->force, .rank = t->rank, .dim = t->dim, .m = s->target->machine,
+        .walked = s->walked };
     Form start[MAXRANK];
     bool mine = s->force[v];
     for (int d = 0; d < t->rank; d++) {
