@@ -59,18 +59,39 @@ static int by_place(const void *a, const void *b)
     return x->at != y->at ? (x->at > y->at ? 1 : -1) : x->number - y->number;
 }
 
-/* The lowest gap among those placed that live at the same time. */
-static void item_place(Item *it, Item *list, int n, Item **near)
+/* What has been placed, by step: what begins there, and all that lives there. So an item meets only those
+ * that live at the same time, however many there are in all. */
+typedef struct Items { Item **of; int n, cap; } Items;
+typedef struct Placed { Items *begins, *lives; Items near; } Placed;
+
+static void item_note(Placed *p, Item *it)
 {
-    int m = 0;
-    for (int k = 0; k < n; k++)
-        if (list[k].first <= it->last && it->first <= list[k].last && list[k].bytes)
-            near[m++] = &list[k];
-    qsort(near, (size_t)m, sizeof *near, by_place);
-    it->at = 0;
-    for (int k = 0; k < m && near[k]->at < it->at + it->bytes; k++)
-        if (near[k]->at + near[k]->bytes > it->at)
-            it->at = near[k]->at + near[k]->bytes;
+    Items *b = &p->begins[it->first];
+    PUSH(b->of, b->n, b->cap, it);
+    for (int s = it->first; s <= it->last; s++)
+        PUSH(p->lives[s].of, p->lives[s].n, p->lives[s].cap, it);
+}
+
+static void items_add(Items *to, const Items *from)
+{
+    for (int k = 0; k < from->n; k++)
+        PUSH(to->of, to->n, to->cap, from->of[k]);
+}
+
+/* The lowest gap among those placed that live at the same time. */
+static void item_place(Placed *p, Item *it)
+{
+    Items *near = &p->near;
+    near->n = 0;
+    items_add(near, &p->lives[it->first]);
+    for (int s = it->first + 1; s <= it->last; s++)
+        items_add(near, &p->begins[s]);
+    if (near->n)
+        qsort(near->of, (size_t)near->n, sizeof *near->of, by_place);
+    for (int k = 0; k < near->n && near->of[k]->at < it->at + it->bytes; k++)
+        if (near->of[k]->at + near->of[k]->bytes > it->at)
+            it->at = near->of[k]->at + near->of[k]->bytes;
+    item_note(p, it);
 }
 
 static void shift(Plan *p, size_t by)
@@ -85,7 +106,8 @@ static void shift(Plan *p, size_t by)
 
 static void layout(Plan *p)
 {
-    Item *all = NEWS(Item, p->nslot + p->nstep), **near = NEWS(Item *, p->nslot + p->nstep);
+    Item *all = NEWS(Item, p->nslot + p->nstep);
+    Placed placed = { .begins = NEWS(Items, p->nstep), .lives = NEWS(Items, p->nstep) };
     int n = 0;
     for (int k = 0; k < p->nslot; k++)
         all[k] = (Item){ .first = -1, .slot = &p->slot[k] };
@@ -122,7 +144,7 @@ static void layout(Plan *p)
     }
     qsort(all, (size_t)n, sizeof *all, by_size);
     for (int k = 0; k < n; k++) {
-        item_place(&all[k], all, k, near);
+        item_place(&placed, &all[k]);
         if (all[k].slot)
             all[k].slot->offset = all[k].at;
         else

@@ -21,8 +21,8 @@ typedef struct Merge {
     Sched *s;
     Group *g; int n, cap;
     Edges *needs;                               /* by group: the groups it needs, directly */
-    /* by group: of those in the window all that it needs, transitively; of a group that has left the window as
-     * it was then: what it needs by itself does not change any more */
+    /* by group: of those in the window all that it needs, transitively; of a group that has left the window
+     * as it was then: what it needs by itself does not change any more */
     Near *dep;
     int *where;                                 /* by value: group + 1 */
     Seen *reads;                                /* by group: (value, index) that it loads */
@@ -79,6 +79,8 @@ static bool may_join(Merge *m, const Root *r, int n)
     const Machine *most = m->s->target->machine;
     if (r->code > most->merged_piece && k->code > most->merged_piece &&
         k->code + r->code > most->merged_code)
+        return false;
+    if (text_exceeds(most, k->text + m->s->text[r->v], r->space))
         return false;
     bool mine = false, share = false, heavy = is_contraction(m->s, r->v);
     for (int j = 0; j < k->n; j++) {
@@ -215,6 +217,7 @@ static void place_root(Merge *m, Root *r)
     Group *g = &m->g[best];
     PUSH(g->root, g->n, g->cap, r);
     g->code += r->code;
+    g->text += m->s->text[r->v];
     add_reads(&m->reads[best], r);
     for (int k = 0; k < (r->kind <= ROOT_SUMS ? 1 : r->ins->nout); k++)
         m->where[r->v + (Ref)k] = best + 1;

@@ -444,12 +444,15 @@ Plan *schedule_graph(const Prepared *p, const Target *t, const char *prefix)
         .natural = NEWS(bool, n),
         .depth = NEWS(int, n),
         .walked = NEWS(int, n),
+        .lines = NEWS(double, n),
+        .text = NEWS(double, n),
         .packed = NEWS(Place *, n),
         .instead = NEWS(Place, n) };
     s.plan->narg = g->nin;
     s.plan->nresult = g->nout;
     place_inputs(&s, p->bounds);
     place_results(&s, p->bounds);
+    text_open(&s);
     if (decide_all(&s))
         return NULL;
     place_roots(&s);

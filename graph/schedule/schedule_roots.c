@@ -15,8 +15,8 @@
 /* Elements looked at before a value is taken as it comes: a chain is cut after 400 to 500 instructions, so
  * what is further away is another kernel's. */
 #define WALK_MAX    600
-/* Of those, so many for each root; others only where fewer than so many roots have come to the value: all roots
- * together look at each value a few times, however long the program is. */
+/* Of those, so many for each root; others only where fewer than so many roots have come to the value: all
+ * roots together look at each value a few times, however long the program is. */
 #define WALK_NEAR   40
 #define WALK_ROOTS  4
 

@@ -9,13 +9,78 @@
  */
 #include "schedule.h"
 
+#include <math.h>
+
 #define MANY_NEEDS 96 /* more distinct demands than this are not worth telling apart */
+
+/* ==================== text */
+
+enum { SUM_LINES = 10 };                        /* of a loop */
+
+static double own_lines(const Ins *i)
+{
+    return optab[i->op].element == IS_SUM ? SUM_LINES : 0.4 * optab[i->op].code;
+}
+
+/* Lines of a value if nothing of what it needs were stored, but products; what several use is shared out to
+ * them. */
+void text_open(Sched *s)
+{
+    const Graph *g = s->g;
+    const double most = 4.0 * (double)s->target->machine->text;
+    int *uses = NEWS(int, g->nval);
+    for (int n = 0; n < g->nins; n++)
+        for (int k = 0; k < g->ins[n]->nin; k++)
+            uses[g->ins[n]->in[k]]++;
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        if (optab[i->op].element == IS_OWN)
+            continue;
+        double sum = own_lines(i);
+        for (int k = 0; k < i->nin && i->op != OP_dot; k++)
+            sum += s->lines[i->in[k]] / uses[i->in[k]];
+        for (int k = 0; k < i->nout; k++)
+            s->lines[i->out + (Ref)k] = sum < most ? sum : most;
+    }
+}
+
+/* What an element adds to the text of its root: short loops are written out. */
+static double lines_at(const Sched *s, Ref v, const Vars *loops)
+{
+    const Ins *i = s->g->def[v];
+    return i && optab[i->op].element != IS_OWN ?
+        own_lines(i) * (loops->vol <= (double)s->target->machine->unroll ? loops->vol : 1) :
+        0;
+}
+
+bool text_exceeds(const Machine *m, double lines, const Vars *space)
+{
+    double launch = (double)(m->launch ? m->launch : m->beside);
+    return lines > (double)m->text &&
+        (lines > (double)m->text_alone || lines * space->vol / W > launch);
+}
+
+/* Is the text of a root that needs it too long, and computing it a part of that? */
+static bool too_long(const Sched *s, const Needs *d, Ref v)
+{
+    const Machine *m = s->target->machine;
+    if (s->lines[v] < (double)m->text_kept)
+        return false;
+    for (int k = 0; k < d->n; k++)
+        if (text_exceeds(m, s->text[d->k[k].root], d->k[k].space))
+            return true;
+    return false;
+}
+
+/* ==================== demands */
 
 void need_add(Sched *s, Ref v, const Idx *i, const Vars *space, Ref root, const Vars *loops)
 {
     Needs *d = &s->need[v];
-    if (seen_add(&s->needed, v | (uint64_t)root << 32, PTR(space), PTR(loops), PTR(i)))
+    if (seen_add(&s->needed, v | (uint64_t)root << 32, PTR(space), PTR(loops), PTR(i))) {
+        s->text[root] += lines_at(s, v, loops);
         PUSH(d->k, d->n, d->cap, (Need){ space, root, loops, i });
+    }
     const Atom **e;
     /* computed indices are elements of values too */
     for (int k = 0, m = elems_of(i->f, i->n, &e); k < m; k++)
@@ -51,25 +116,37 @@ bool index_only(const Sched *s, Ref v)
     return index_budget(s->g, v, (double)s->target->machine->index_code) >= 0;
 }
 
-/* How often elements are evaluated. Roots with the same outer space may become one kernel and share what is
- * cheap; a contraction is not left to that hope (apart). */
-static double evaluations(const Needs *d, bool apart)
+/* In how many kernels are roots of so many lines in all that need a value? */
+static double kernels_of(const Sched *s, double lines, const Vars *space)
+{
+    const Machine *m = s->target->machine;
+    return text_exceeds(m, lines, space) ? ceil(lines / (double)m->text) : 1;
+}
+
+/* How often elements are evaluated. Roots with the same outer space may become one kernel, as far as its
+ * text is not too long, and share what is cheap; a contraction is not left to that hope (apart). */
+static double evaluations(const Sched *s, const Needs *d, Ref v, bool apart)
 {
     double sum = 0;
     bool *done = NEWS(bool, d->n);
     for (int j = 0; j < d->n; j++) {
         if (done[j])
             continue;
-        double most = 0;
+        double most = 0, lines = s->lines[v];
+        int roots = 0;
+        Ref last = 0;
         for (int k = j; k < d->n; k++) {
             const Need *a = &d->k[j], *b = &d->k[k];
             if (done[k] || a->idx != b->idx || a->space != b->space || (apart && a->root != b->root))
                 continue;
-            double v = vars_vol_upto(b->space, b->loops, b->idx->deps);
-            most = v > most ? v : most;
+            double vol = vars_vol_upto(b->space, b->loops, b->idx->deps);
+            most = vol > most ? vol : most;
             done[k] = true;
+            if (b->root != last)
+                lines += s->text[last = b->root], roots++;
         }
-        sum += most;
+        double kernels = kernels_of(s, lines, d->k[j].space);
+        sum += most * (kernels < roots ? kernels : roots);
     }
     return sum;
 }
@@ -124,9 +201,11 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
         return true;
     if (cost == 0)
         return false;
-    if (in_pieces(m, g, d, i, cost))
+    if (too_long(s, d, v) || in_pieces(m, g, d, i, cost))
         return true;
-    double evals = evaluations(d, i->op == OP_dot);
+    double evals = evaluations(s, d, v, i->op == OP_dot);
+    if (evals > size && s->lines[v] >= (double)m->text_twice)
+        return true;
     if (optab[i->op].element == IS_SUM && nobody_shares(m, d, cost / 2, size, evals))
         return true;
     return evals > size && evals * cost > 1.5 * (size * (cost + m->store) + evals * m->load);

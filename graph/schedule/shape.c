@@ -95,6 +95,30 @@ static bool packable(const Traffic *t, const Load *l, const Vars *space, const A
     return n == 1 && uses(t, l, space) >= (double)machine(t)->packed_uses;
 }
 
+/* Loops of sums whose loads lie next to one another, but not along a, are written out by vectors. */
+static bool turned(const Traffic *t, const Vars *space, const Atom *a)
+{
+    for (int k = 0; k < t->nload; k++) {
+        const Load *l = &t->load[k];
+        if (!l->store && l->loops->vol > (double)machine(t)->unroll && load_cost(machine(t), l->f, a) > 1 &&
+            form_coef(l->f, l->loops->a[l->loops->n - 1]) == 1 && !packable(t, l, space, a))
+            return true;
+    }
+    return false;
+}
+
+/* Lines of the kernel if a is the vector, in vectors of what is in flight. */
+static double axis_text(const Traffic *t, const Vars *space, const Atom *a)
+{
+    bool far = turned(t, space, a);
+    double n = 0;
+    for (int k = 0; k < t->nwork; k++) {
+        double vol = t->work[k].loops->vol;
+        n += 0.4 * t->work[k].code * (vol <= (double)machine(t)->unroll ? vol : far ? W : 1);
+    }
+    return n;
+}
+
 static double axis_cost(const Traffic *t, const Vars *space, const Atom *a)
 {
     const Machine *m = machine(t);
@@ -114,7 +138,8 @@ static double axis_cost(const Traffic *t, const Vars *space, const Atom *a)
         bool wide = a || (l->n && atom_extent(loops_phase(l)) >= W);
         c += l->vol * t->work[k].cost * (wide ? 1 : 16);
     }
-    return c;
+    double text = a ? axis_text(t, space, a) : 0;
+    return text > (double)m->text ? c * text / (double)m->text : c;
 }
 
 static void choose_axis(Spec *spec, const Traffic *t, const Vars *space)
