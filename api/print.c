@@ -208,7 +208,7 @@ static double imaginary(const Writer *w, int64_t i)
     return memcpy(&d, p + 8, 8), d;
 }
 
-static bool is_complex(const Writer *w) { return w->type->dt == DT_C64 || w->type->dt == DT_C128; }
+static bool pairs(const Writer *w) { return w->type->dt == DT_C64 || w->type->dt == DT_C128; }
 
 static void integer(const Writer *w, int64_t i, char *out)
 {
@@ -228,7 +228,7 @@ static void word(const Writer *w, int64_t i, char *out)
 {
     char b[ROOM];
     Dtype d = (Dtype)w->type->dt;
-    if (is_complex(w)) {
+    if (pairs(w)) {
         float_word(&w->re, dtype_load_f(d, element(w, i)), out);
         float_word(&w->im, imaginary(w, i), b);
         size_t n = strlen(b), k = n, at = strlen(out);
@@ -288,10 +288,10 @@ static int choose_format(Writer *w)
     Values v = { NULL, NULL, 0, 0 };
     each(w, 0, 0, count_one, &n);
     Dtype d = (Dtype)w->type->dt;
-    if (dtype_float(d) || is_complex(w)) {
+    if (dtype_float(d) || pairs(w)) {
         v.re = malloc(sizeof *v.re * (n + 1));
-        v.im = is_complex(w) ? malloc(sizeof *v.im * (n + 1)) : NULL;
-        if (!v.re || (is_complex(w) && !v.im)) {
+        v.im = pairs(w) ? malloc(sizeof *v.im * (n + 1)) : NULL;
+        if (!v.re || (pairs(w) && !v.im)) {
             free(v.re), free(v.im);
             return error_set(E_NOMEM, "out of host memory");
         }
@@ -358,33 +358,33 @@ static void write_scalar(Writer *w)
 {
     char b[ROOM], c[ROOM];
     Dtype d = (Dtype)w->type->dt;
-    if (!dtype_float(d) && !is_complex(w)) {
+    if (!dtype_float(d) && !pairs(w)) {
         integer(w, 0, b);
         text_add(w->t, "%s", b);
         return;
     }
-    double v[2] = { dtype_load_f(d, w->data), is_complex(w) ? imaginary(w, 0) : 0 };
-    if (is_complex(w))
+    double v[2] = { dtype_load_f(d, w->data), pairs(w) ? imaginary(w, 0) : 0 };
+    if (pairs(w))
         text_char(w->t, '(', 1);
-    for (int k = 0; k < 1 + is_complex(w); k++) {
+    for (int k = 0; k < 1 + pairs(w); k++) {
         int exp = 0;
         double a = fabs(v[k]);
         if (!isfinite(v[k]))
             snprintf(b, sizeof b, "%s", isnan(v[k]) ? "nan" : v[k] < 0 ? "-inf" : "inf");
         else if (a == 0 || (a >= 1e-4 && a < cutoff(d, 1e16)))
-            positional(b, v[k], d, 25), strcat(b, b[strlen(b) - 1] == '.' && !is_complex(w) ? "0" : "");
+            positional(b, v[k], d, 25), strcat(b, b[strlen(b) - 1] == '.' && !pairs(w) ? "0" : "");
         else {
             scientific(b, &exp, v[k], d, 20);
             size_t n = strlen(b);
             snprintf(b + n - (b[n - 1] == '.'), 16, "e%c%02d", exp < 0 ? '-' : '+', abs(exp) % 1000);
         }
         size_t n = strlen(b);
-        if (is_complex(w) && b[n - 1] == '.')
+        if (pairs(w) && b[n - 1] == '.')
             b[n - 1] = 0;
         snprintf(c, sizeof c, "%s", b);
         text_add(w->t, "%s%s", k && c[0] != '-' ? "+" : "", c);
     }
-    if (is_complex(w))
+    if (pairs(w))
         text_add(w->t, "j)");
 }
 

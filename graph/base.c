@@ -58,6 +58,10 @@ size_t dtype_size(Dtype d) { return dtype_row(d)->size; }
 bool dtype_half(Dtype d) { return d == DT_F16 || d == DT_BF16; }
 Dtype dtype_sum(Dtype d) { return dtype_half(d) ? DT_F32 : d; }
 bool dtype_float(Dtype d) { return dtype_row(d)->kind == K_FLOAT; }
+bool dtype_complex(Dtype d) { return dtype_row(d)->kind == K_COMPLEX; }
+bool dtype_inexact(Dtype d) { return dtype_float(d) || dtype_complex(d); }
+Dtype dtype_part(Dtype d) { return d == DT_C64 ? DT_F32 : d == DT_C128 ? DT_F64 : d; }
+Dtype dtype_of_parts(Dtype d) { return d == DT_F32 ? DT_C64 : d == DT_F64 ? DT_C128 : DT_NONE; }
 bool dtype_signed(Dtype d) { return dtype_row(d)->kind == K_INT; }
 bool dtype_unsigned(Dtype d) { return dtype_row(d)->kind == K_UINT; }
 bool dtype_int(Dtype d) { return dtype_signed(d) || dtype_unsigned(d); }
@@ -167,7 +171,8 @@ void dtype_store_f(Dtype d, void *p, double v)
     }
 }
 
-/* Of a float (and c64, and a key): its bits, zero-extended. That is the form of a constant's `bits`. */
+/* Of a float (and c64, and a key): its bits, zero-extended. That is the form of a constant's `bits`. Of c128
+ * those of its real part: a constant of it has no imaginary part. */
 int64_t dtype_load_i(Dtype d, const void *p)
 {
     switch (d) {
@@ -178,7 +183,7 @@ int64_t dtype_load_i(Dtype d, const void *p)
     case DT_U8: return LOAD(uint8_t, p);
     case DT_U16: case DT_F16: case DT_BF16: return LOAD(uint16_t, p);
     case DT_U32: case DT_F32: return LOAD(uint32_t, p);
-    case DT_I64: case DT_U64: case DT_F64: case DT_C64: case DT_KEY: return LOAD(int64_t, p);
+    case DT_I64: case DT_U64: case DT_F64: case DT_C64: case DT_C128: case DT_KEY: return LOAD(int64_t, p);
     default: return 0;
     }
 }
@@ -194,6 +199,7 @@ void dtype_store_i(Dtype d, void *p, int64_t v)
     case 2: STORE(uint16_t, p, v); break;
     case 4: STORE(uint32_t, p, v); break;
     case 8: STORE(int64_t, p, v); break;
+    case 16: STORE(int64_t, p, v); STORE(int64_t, (char *)p + 8, 0); break;
     default: break;
     }
 }

@@ -24,7 +24,7 @@ static void attr_ints(Attr *a, Ints s)
 Ref ConstBits(Dtype dt, int64_t bits)
 {
     char e[16] = { 0 };
-    if (dt == DT_NONE || dt >= DT_COUNT || dt == DT_C128) {
+    if (dt == DT_NONE || dt >= DT_COUNT) {
         error_set(E_DTYPE, "there are no scalar constants of dtype %s", dtype_name(dt));
         return 0;
     }
@@ -55,6 +55,11 @@ Ref Iota(Type t, int axis)
 }
 
 /* ==================== elementwise, of their own kind */
+
+Ref RealPart(Ref x) { return emit1(OP_real, x, NULL); }
+Ref ImagPart(Ref x) { return emit1(OP_imag, x, NULL); }
+Ref Conj(Ref x) { return emit1(OP_conj, x, NULL); }
+Ref Complex(Ref re, Ref im) { return emit(OP_complex, 2, (const Ref[]){ re, im }, NULL); }
 
 Ref Select(Ref p, Ref x, Ref y) { return emit(OP_select, 3, (const Ref[]){ p, x, y }, NULL); }
 Ref Convert(Ref x, Dtype dt) { return emit1(OP_convert, x, ATTRS(1, dt)); }

@@ -124,6 +124,8 @@ const Ins *def(Ref v)
 }
 
 bool is_float(Ref v) { return dtype_float((Dtype)typ(v)->dt); }
+bool is_complex(Ref v) { return dtype_complex((Dtype)typ(v)->dt); }
+bool is_inexact(Ref v) { return dtype_inexact((Dtype)typ(v)->dt); }
 
 /* ==================== finding identical instructions */
 

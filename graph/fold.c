@@ -37,7 +37,7 @@ bool const_is(Ref v, double want)
 {
     int64_t bits;
     Dtype dt = (Dtype)typ(v)->dt;
-    return const_of(v, &bits) && dt != DT_C64 && bits_are(dt, bits, want);
+    return const_of(v, &bits) && !dtype_complex(dt) && bits_are(dt, bits, want);
 }
 
 /* All ones: the neutral constant of `and`. */
@@ -57,7 +57,8 @@ static bool const_ones(Ref v)
 static bool computes_by_element(const Ins *i)
 {
     return optab[i->op].elementwise || i->op == OP_select || i->op == OP_convert ||
-        i->op == OP_reduce_precision;
+        i->op == OP_reduce_precision || i->op == OP_complex || i->op == OP_real || i->op == OP_imag ||
+        i->op == OP_conj;
 }
 
 /* All operands are filled with constants: one element says it all. */
@@ -101,7 +102,7 @@ static bool contradicts(Ref x, Ref y)
         int64_t bits;
         char c[16] = { 0 };
         Dtype dt = (Dtype)typ(e->in[k])->dt;
-        if (dt == DT_C64 || unsigned_of(e->in[1 - k]) != unsigned_of(f->in[0]) || !const_of(e->in[k], &bits))
+        if (dtype_complex(dt) || unsigned_of(e->in[1 - k]) != unsigned_of(f->in[0]) || !const_of(e->in[k], &bits))
             continue;
         dtype_store_i(dt, c, bits);
         if (isfinite(dtype_load_f(dt, c)))
@@ -159,6 +160,19 @@ static Ref fold_select(const Ins *i, const Type *result)
     return result->dt == DT_BOOL && const_ones(x) && const_is(y, 0) && type_equal(typ(p), result) ? p : 0;
 }
 
+/* The parts of what was put together, and what was taken apart put together again. */
+static Ref fold_parts(const Ins *i)
+{
+    const Ins *d = def(i->in[0]), *e = i->nin > 1 ? def(i->in[1]) : NULL;
+    if (!d)
+        return 0;
+    if (i->op == OP_complex)
+        return e && d->op == OP_real && e->op == OP_imag && d->in[0] == e->in[0] ? d->in[0] : 0;
+    if (i->op == OP_conj)
+        return d->op == OP_conj ? d->in[0] : 0;
+    return d->op == OP_complex ? d->in[i->op == OP_imag] : 0;
+}
+
 static Ref fold_element(const Ins *i, const Type *result)
 {
     Ref x = i->in[0];
@@ -175,6 +189,8 @@ static Ref fold_element(const Ins *i, const Type *result)
         return type_equal(result, typ(x)) ? x : 0;
     case OP_select:
         return fold_select(i, result);
+    case OP_complex: case OP_real: case OP_imag: case OP_conj:
+        return fold_parts(i);
     default:
         return i->nin == 2 ? fold_binary(i, result) : 0;
     }

@@ -169,7 +169,7 @@ static inline bool graph_acc(const Graph *g, Ref v) { return g->flag[v] & V_ACC;
 Type type_of(Dtype, int rank, const int64_t *dim);
 Type type_scalar(Dtype);
 bool type_equal(const Type *, const Type *);
-/* of an array; keys leave room for the axis of their words */
+/* of an array; keys and complex numbers leave room for the axis of their words, their parts */
 int type_rank_most(Dtype);
 int64_t type_size(const Type *);                /* elements; 1 for rank 0 */
 size_t type_bytes(const Type *);
@@ -228,12 +228,13 @@ enum {
     I_ = 2,
     U_ = 4,
     B_ = 8,
+    C_ = 16,                                    /* complex: it has a row in complex.def, too */
     NUM_ = F_ | I_ | U_,
     INT_ = I_ | U_,
     BITS_ = I_ | U_ | B_,
     ANY_ = 15
 };
-enum { SAME_, BOOL_ };
+enum { SAME_, BOOL_, PART_ };                  /* PART_: of complex numbers the dtype of their parts */
 
 /* What an element of a result is, for those who write kernels. */
 typedef enum OpElement {
@@ -313,6 +314,8 @@ Ref fold(const Ins *draft, const Type *result);
 const Type *typ(Ref);                           /* in the current graph */
 const Ins *def(Ref);                            /* NULL for inputs */
 bool is_float(Ref);
+bool is_complex(Ref);
+bool is_inexact(Ref);                           /* floats and complex numbers: what has a tangent */
 /* is v filled with one constant, seen through views? its bits, as stored */
 bool const_of(Ref, int64_t *bits);
 bool const_is(Ref, double);                     /* filled with this number (sign of zero counts) */
@@ -324,6 +327,10 @@ bool const_is(Ref, double);                     /* filled with this number (sign
 #define ELEM_DECL_3(Name)               Ref Name(Ref x, Ref y, Ref w);
 #define STRUC(...)
 #include "ops.def"
+Ref RealPart(Ref);                                  /* parts of complex numbers; and a number of parts */
+Ref ImagPart(Ref);
+Ref Conj(Ref);
+Ref Complex(Ref re, Ref im);                    /* f32 or f64 */
 Ref Select(Ref predicate, Ref x, Ref y);        /* elementwise: x where true */
 Ref StopGradient(Ref);
 /* the same value, which a checkpoint may save by this name */
@@ -457,6 +464,8 @@ Graph *graph_matrix(const Graph *);             /* a lowering: no region has lan
 bool graph_has_lanes(const Graph *);
 /* a lowering: key[..] is u32[.., 2]; g itself where there is none */
 Graph *graph_without_keys(const Graph *);
+/* a lowering: c64[..] is f32[.., 2], c128[..] f64[.., 2]; g itself where there is none */
+Graph *graph_without_complex(const Graph *);
 
 /* ---- arrays over devices: a grid of shards, numbered row by row, and for each of its axes the axis of the
  * array that is dealt out along it, -1: each shard has all of it. Several may deal out one axis of the

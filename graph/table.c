@@ -28,6 +28,21 @@ static Ref Part(Ref x, Ref z)
     return Select(none, Like(z, 0.5), Div(x, Select(none, Like(z, 1), z)));
 }
 
+/* Of a complex number the tangent is the real part of its product with conj(x) / |x|; 0 at 0. */
+static Ref AbsSlope(Ref x, Ref z)
+{
+    if (!is_complex(x))
+        return Select(Lt(x, Like(x, 0)), Like(x, -1), Like(x, 1));
+    return Div(Conj(x), Convert(Select(Eq(z, Like(z, 0)), Like(z, 1), z), (Dtype)typ(x)->dt));
+}
+
+/* One root for both factors has the other sign left of the imaginary axis. */
+static Ref AcoshSlope(Ref x)
+{
+    Ref less = Sub(x, Like(x, 1)), more = Add(x, Like(x, 1));
+    return is_complex(x) ? Mul(Rsqrt(less), Rsqrt(more)) : Rsqrt(Mul(less, more));
+}
+
 static Ref Mask(Ref cond, Ref like) { return Select(cond, Like(like, 1), Like(like, 0)); }
 
 /* ==================== builders */

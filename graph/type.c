@@ -26,7 +26,7 @@ bool type_equal(const Type *a, const Type *b)
     return a->dt == b->dt && a->rank == b->rank && !memcmp(a->dim, b->dim, a->rank * sizeof *a->dim);
 }
 
-int type_rank_most(Dtype d) { return MAXRANK - (d == DT_KEY); }
+int type_rank_most(Dtype d) { return MAXRANK - (d == DT_KEY || dtype_complex(d)); }
 
 int64_t type_size(const Type *t)
 {

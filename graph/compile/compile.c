@@ -11,8 +11,7 @@
 
 static bool lacks(const Target *t, int dt)
 {
-    return (dt == DT_F64 && !t->f64) || ((dt == DT_I64 || dt == DT_U64) && !t->i64) || dt == DT_C64 ||
-        dt == DT_C128;
+    return (dt == DT_F64 && !t->f64) || ((dt == DT_I64 || dt == DT_U64) && !t->i64);
 }
 
 /* A function of f64 that the device has no library for. */
@@ -137,7 +136,8 @@ Plan *plan_schedule(const Graph *g, const Target *target)
     Target *t = arena_copy(target, sizeof *t);
     if (!t->machine)
         t->machine = &machine_processor;
-    if (error_pending() || !(g = graph_without_keys(g)) || check_dtypes(g, t))
+    if (error_pending() || !(g = graph_without_keys(g)) ||
+        !(g = graph_without_complex(g)) || check_dtypes(g, t))
         return NULL;
     form_open();
     sets_open();

@@ -19,6 +19,7 @@ static bool accepted(const OpRow *row, Dtype dt)
         dtype_signed(dt)       ? I_ :
         dtype_unsigned(dt)     ? U_ :
         dt == DT_BOOL          ? B_ :
+        dtype_complex(dt)      ? C_ :
                                  0;
     return kind & row->accepts;
 }
@@ -26,6 +27,9 @@ static bool accepted(const OpRow *row, Dtype dt)
 static const char *accepts_text(int a)
 {
     switch (a) {
+    case F_ | C_: return "floats and complex numbers";
+    case NUM_ | C_: return "numbers";
+    case ANY_ | C_: return "numbers and bool";
     case F_: return "floats";
     case INT_: return "integers";
     case BITS_: return "integers and bool";
@@ -58,7 +62,9 @@ static int element_infer(Op op, int nin, const Type *const *t, const int64_t *at
     if (!accepted(row, (Dtype)t[0]->dt))
         return error_set(E_DTYPE, "%s of %s is not defined: it takes %s", row->name, type_text(t[0]),
                          accepts_text(row->accepts));
-    *out = type_of(row->gives == BOOL_ ? DT_BOOL : (Dtype)t[0]->dt, t[0]->rank, t[0]->dim);
+    Dtype dt = (Dtype)t[0]->dt;
+    dt = row->gives == BOOL_ ? DT_BOOL : row->gives == PART_ ? dtype_part(dt) : dt;
+    *out = type_of(dt, t[0]->rank, t[0]->dim);
     return 0;
 }
 
@@ -70,7 +76,7 @@ static void element_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, 
 {
     const OpRow *row = &optab[i->op];
     tz[0] = 0;
-    if (!is_float(z[0]))
+    if (!is_inexact(z[0]))
         return;
     if (row->no_derivative) {
         error_set(E_DIFF,
@@ -81,8 +87,9 @@ static void element_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, 
     for (int k = 0; k < i->nin; k++) {
         PartialFn *f = row->partial[k];
         Ref d = t[k] && f ? f(x[0], i->nin > 1 ? x[1] : 0, i->nin > 2 ? x[2] : 0, z[0]) : 0;
-        if (d)
-            tz[0] = plus(tz[0], d == REF_ONE ? t[k] : d == REF_MINUS ? Neg(t[k]) : Mul(t[k], d));
+        Ref p = !d ? 0 : d == REF_ONE ? t[k] : d == REF_MINUS ? Neg(t[k]) : Mul(t[k], d);
+        if (p)                                  /* of a real result of complex numbers the real part */
+            tz[0] = plus(tz[0], is_complex(p) && !is_complex(z[0]) ? RealPart(p) : p);
     }
 }
 
@@ -96,7 +103,7 @@ static void jvp_again(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Re
 {
     (void)x;
     tz[0] = 0;
-    if (t[0] && is_float(z[0]))
+    if (t[0] && is_inexact(z[0]))
         again(i, t, tz);
 }
 
@@ -228,7 +235,8 @@ static int select_eval(
 
 const Rules rules_select = { select_infer, select_jvp, select_transpose, element_batch, select_eval };
 
-/* ==================== convert: floats to integers saturate toward zero, integers wrap, to bool: not zero */
+/* ==================== convert: floats to integers saturate toward zero, integers wrap, to bool: not zero; of
+ * complex numbers the real part counts */
 
 static int convert_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {

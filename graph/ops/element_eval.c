@@ -238,10 +238,8 @@ int element_eval(const Ins *i, const Type *const *t, const void *const *in, cons
     Op op = i->op == OP_accum ? OP_add : (Op)i->op;
     Dtype dt = (Dtype)t[0]->dt, to = (Dtype)u->dt;
     int64_t n = type_size(u);
-    if (dt == DT_C64 || dt == DT_C128) {        /* accumulators: part by part */
-        dt = to = dt == DT_C64 ? DT_F32 : DT_F64;
-        n *= 2;
-    }
+    if (dtype_complex(dt))
+        return complex_eval(i, t, in, u, out);
     if (dt == DT_BOOL && op == OP_not)          /* ~1 is not 0 */
         op = OP_eq;
     if (dtype_float(dt) && (dt != DT_F64 || in_double(op)))
@@ -266,8 +264,6 @@ static double int_to_real(Dtype dt, int64_t v, Dtype to)
     return neg ? -(double)m : (double)m;
 }
 
-static Dtype part(Dtype dt) { return dt == DT_C64 ? DT_F32 : dt == DT_C128 ? DT_F64 : dt; }
-
 static void convert_one(Dtype from, const void *x, Dtype to, void *z)
 {
     if (dtype_float(from))
@@ -282,17 +278,17 @@ static void convert_one(Dtype from, const void *x, Dtype to, void *z)
 int convert_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
     Dtype from = (Dtype)t[0]->dt, to = (Dtype)u->dt;
-    bool from_pair = part(from) != from, to_pair = part(to) != to;
+    bool from_pair = dtype_part(from) != from, to_pair = dtype_part(to) != to;
     int64_t n = type_size(u);
     (void)i;
     for (int64_t k = 0; k < n; k++) {
         const char *x = at(in[0], from, k);
         char *z = at_out(out[0], to, k);
-        convert_one(part(from), x, part(to), z);
+        convert_one(dtype_part(from), x, dtype_part(to), z);
         if (to_pair && from_pair)
-            convert_one(part(from), x + dtype_size(part(from)), part(to), z + dtype_size(part(to)));
+            convert_one(dtype_part(from), x + dtype_size(dtype_part(from)), dtype_part(to), z + dtype_size(dtype_part(to)));
         else if (to_pair)
-            memset(z + dtype_size(part(to)), 0, dtype_size(part(to)));
+            memset(z + dtype_size(dtype_part(to)), 0, dtype_size(dtype_part(to)));
     }
     return 0;
 }

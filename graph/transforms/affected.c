@@ -53,7 +53,7 @@ void affected(const Graph *g, const bool *in, bool tangent, const char *axis, bo
                 i->op == OP_barrier     ? x[k] :
                                           !tangent || tangent_reaches(i, on);
             Dtype dt = g->type[i->out + k].dt;
-            on[i->out + k] = b && (!tangent || dtype_float(dt));
+            on[i->out + k] = b && (!tangent || dtype_inexact(dt));
         }
     }
 }
@@ -95,7 +95,7 @@ void region_bits(const Region *r, int nin, int nsub, Graph *const *sub, const bo
     /* the rule may use any of them for any result */
     if (r->rule && !(tangent && r->rule->kind == RULE_VMAP)) {
         for (int k = 0; k < nres; k++)
-            out[k] = any_bit(in, nin) && (!tangent || dtype_float(sub[0]->type[sub[0]->out[k]].dt));
+            out[k] = any_bit(in, nin) && (!tangent || dtype_inexact(sub[0]->type[sub[0]->out[k]].dt));
         return;
     }
     for (int k = 0; k < nsub; k++)

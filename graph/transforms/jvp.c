@@ -49,7 +49,7 @@ static void jvp_op(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
     bool some = false;
     again(i, x, z);
     for (int k = 0; k < i->nout; k++)
-        some |= is_float(z[k]);
+        some |= is_inexact(z[k]);
     if (!some)
         return;
     if (!row->rules || !row->rules->jvp) {
@@ -58,7 +58,7 @@ static void jvp_op(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
     }
     row->rules->jvp(i, x, t, z, tz);
     for (int k = 0; k < i->nout; k++)
-        if (!is_float(z[k]))
+        if (!is_inexact(z[k]))
             tz[k] = 0;
 }
 
@@ -133,13 +133,13 @@ Graph *graph_jvp(const Graph *g, const bool *wrt)
     for (int k = 0; k < g->nin; k++)
         if (wrt[k]) {
             Ref t = input_like(g, k, 0);
-            T[g->in[k]] = is_float(t) ? t : 0;
+            T[g->in[k]] = is_inexact(t) ? t : 0;
         }
     jvp_into(g, P, T);
     for (int k = 0; k < g->nout; k++)
         out[n++] = P[g->out[k]];
     for (int k = 0; k < g->nout; k++)
-        if (is_float(P[g->out[k]]))
+        if (is_inexact(P[g->out[k]]))
             out[n++] = or_zero(T[g->out[k]], P[g->out[k]]);
     graph_outputs(out, n);
     graph_end();

@@ -107,7 +107,7 @@ Graph *linear_begin(const Graph *g, const bool *wrt, Ref *P, Ref *T)
     for (int k = 0; k < g->nin; k++)
         P[g->in[k]] = input_like(g, k, 0);
     for (int k = 0; k < g->nin; k++)
-        if (wrt[k] && is_float(P[g->in[k]]))
+        if (wrt[k] && is_inexact(P[g->in[k]]))
             T[g->in[k]] = graph_value(g->type[g->in[k]], V_LIN);
     return h;
 }
@@ -124,7 +124,7 @@ Graph *graph_vjp(const Graph *g, const bool *wrt)
     Cts *c = cts_new();
     for (int k = 0; k < g->nout && !error_pending(); k++) {
         Ref v = g->out[k];
-        if (is_float(P[v]))
+        if (is_inexact(P[v]))
             ct_add(c, T[v], graph_input(*typ(P[v]), 0));
     }
     transpose_walk(c, todo, ntodo);

@@ -118,7 +118,7 @@ int graph_linearize(const Graph *g, const bool *wrt, Graph **primal, Graph **lin
     h->linear = false;
     for (int k = 0; k < g->nout; k++) {
         z[k] = P[g->out[k]];
-        if (is_float(z[k]))
+        if (is_inexact(z[k]))
             dz[nout++] = or_zero(T[g->out[k]], z[k]);
     }
     for (int k = 0; k < g->nin; k++)

@@ -384,7 +384,7 @@ static int check_operand(const Ins *i, const Region *r, const Graph *g, int j, T
         uint8_t m = marks_in(r, j)[a];
         if (m == STACKED)
             want = type_add_lead(&want, r->lane[a].size);
-        if (m > SUMMED || (m == SUMMED && group != 'a' && !dtype_float(example.dt)))
+        if (m > SUMMED || (m == SUMMED && group != 'a' && !dtype_inexact(example.dt)))
             return error_set(E_INTERNAL, "%s: operand %d of %s cannot be summed", region_kind_name[r->kind],
                 j, type_text(&example));
     }

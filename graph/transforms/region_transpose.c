@@ -68,7 +68,7 @@ static Duality duality(const Ins *i, const Ref *ct, const Cts *c)
         case 'c':
             if (!lin)
                 list_add(&d.caps, j);
-            else if (is_float(i->in[j])) /* no cotangent so far: call and cond have nothing to add to */
+            else if (is_inexact(i->in[j])) /* no cotangent so far: call and cond have nothing to add to */
                 list_add(d.scan || (ct_get(c, i->in[j]) && d.first[j]) ? &d.thread : &d.plain, j);
             break;
         case 'y':

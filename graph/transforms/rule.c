@@ -176,8 +176,8 @@ static void result(Draft *f, int k, const uint8_t *marks)
         f->r.om[k * f->r.nlane + a] = marks[a];
 }
 
-static bool float_in(const Graph *g, int k) { return dtype_float((Dtype)g->type[g->in[k]].dt); }
-static bool float_out(const Graph *g, int k) { return dtype_float((Dtype)g->type[g->out[k]].dt); }
+static bool float_in(const Graph *g, int k) { return dtype_inexact((Dtype)g->type[g->in[k]].dt); }
+static bool float_out(const Graph *g, int k) { return dtype_inexact((Dtype)g->type[g->out[k]].dt); }
 
 /* A rule speaks of arguments. What the function captured must be constant, unless the function itself makes
  * nothing of it. */
@@ -208,7 +208,7 @@ static void jvp_forward(const Ins *i, const Said *s, const Ref *x, const Ref *t,
     for (int k = 0; k < i->nin; k++)
         operand(&f, x[k], marks_in(r, k));
     for (int k = 0; k < i->nin; k++)
-        if (k >= r->rule->nclosed && is_float(x[k]))
+        if (k >= r->rule->nclosed && is_inexact(x[k]))
             operand(&f, or_zero(t[k], x[k]), marks_in(r, k));
     for (int k = 0, fl = 0; k < i->nout; k++) {
         result(&f, k, marks_out(r, k));
@@ -260,7 +260,7 @@ static void jvp_linear(
     for (int k = 0; k < nsaved; k++)
         operand(&f, saved[k], marks_out(&fwd->r, i->nout + k));
     for (int k = nclosed; k < i->nin; k++)
-        if (is_float(x[k]))
+        if (is_inexact(x[k]))
             operand(&f, or_zero(t[k], x[k]), marks_in(r, k));
     if (error_pending())
         return;
