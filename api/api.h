@@ -496,7 +496,7 @@ typedef struct FnKey {
     int shape; uintptr_t f; uint64_t code;      /* FN_USER; code: what holds it, or a number of its own */
     uint32_t owner;                             /* the number of the trace it ends with; 0: never */
     /* FN_GRAD: the value too; f gives tuple(value, aux). FN_VJP bare: dx alone */
-    bool value, aux, bare;
+    bool value, aux, bare, holomorphic;
     hd_ints argnums, donate;
     /* interned; FN_PMAP: the list of devices, "" where there is none */
     const char *device;

@@ -24,7 +24,10 @@ Ref to_float(Ref);                              /* integers and bool become f32 
 /* ---- checks (ops_element.c). what: the op's name. They report and give 0 or false. */
 Ref float_ref(const char *what, hd x);          /* an array of floats; a bare constant is f32 */
 Ref rank_ref(const char *what, hd x, int least);        /* of at least this rank */
+/* numbers: no random keys */
 bool real_dtype(const char *what, Dtype);
+Ref norm_square(Ref); /* |x|^2, which is real */
+Ref conjugate(Ref); /* of a real x: x */
 bool int_operand(const char *what, const char *name, Ref);      /* an array of integers */
 /* integers wide enough for arithmetic with n: at least i32 */
 Ref as_index(Ref, int64_t n);

@@ -519,7 +519,7 @@ static hd_fn *derivative(FnKind kind, hd_fn *f, const hd_grad_opts *o, bool valu
     if (bad_list("argnums", o->argnums))
         return NULL;
     k.argnums = o->argnums;
-    k.aux = o->has_aux;
+    k.aux = o->has_aux, k.holomorphic = o->holomorphic;
     k.value = value;
     return fn_make(&k, NULL, 0, f->text);
 }

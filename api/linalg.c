@@ -8,16 +8,17 @@
 
 #include "formulas.h"
 
-/* A stack of matrices of floats. 0 after an error. */
-static Ref matrices(const char *what, hd x)
+/* A stack of matrices. 0 after an error. */
+static Ref matrices_of(const char *what, Ref r)
 {
-    Ref r = float_ref(what, x);
     if (!r || typ(r)->rank >= 2)
         return r;
     error_set(E_SHAPE, "%s: a matrix is wanted, with rows and columns as its last two axes, not %s", what,
         type_text(typ(r)));
     return 0;
 }
+
+static Ref matrices(const char *what, hd x) { return matrices_of(what, float_ref(what, x)); }
 
 static bool square_stack(const char *what, Ref a)
 {
@@ -104,7 +105,8 @@ hd hd_triangular_solve_n(hd a, hd b, const hd_triangular_opts *o)
     Ref r[2];
     OP(hd_triangular_solve_n);
     OPTIONS(hd_triangular_opts, o);
-    if (unify_dtype(what, 2, (const hd[]){ a, b }, r) || !(r[0] = matrices(what, sym_of(r[0]))) ||
+    if (unify_dtype(what, 2, (const hd[]){ a, b }, r) ||
+        !(r[0] = matrices_of(what, is_complex(r[0]) ? r[0] : float_ref(what, sym_of(r[0])))) ||
         !square_stack(what, r[0]) || !rank_ref(what, sym_of(r[1]), 1))
         return HD_NIL;
     bool vector = typ(r[1])->rank == 1;

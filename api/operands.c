@@ -12,7 +12,7 @@
 /* Does the number have an exact meaning in this dtype? Floats round; integers must be whole and in range. */
 static bool fits(double v, Dtype d)
 {
-    if (dtype_float(d) || d == DT_C64 || d == DT_C128)
+    if (dtype_inexact(d))
         return true;
     if (d == DT_BOOL)
         return v == 0 || v == 1;
@@ -143,7 +143,7 @@ static bool on_numbers(Op op, int n, const hd *x, double *out)
     const void *in[3];
     Type t = type_scalar(DT_F64);
     const Type *types[3] = { &t, &t, &t };
-    if (!row->rules || !row->rules->eval || row->gives != SAME_ || !(row->accepts & F_))
+    if (!row->rules || !row->rules->eval || row->gives == BOOL_ || !(row->accepts & F_))
         return false;
     for (int i = 0; i < n; i++) {
         if (!sym_weak(x[i], &v[i]))

@@ -34,14 +34,14 @@ Ref is_nan(Ref x)
 {
     if (!x)
         return 0;
-    if (is_float(x))
+    if (is_inexact(x))
         return Ne(x, x);
     Type t = *typ(x);
     t.dt = DT_BOOL;
     return Zeros(&t);
 }
 
-Ref to_float(Ref x) { return !x || is_float(x) ? x : Convert(x, DT_F32); }
+Ref to_float(Ref x) { return !x || is_inexact(x) ? x : Convert(x, DT_F32); }
 
 /* max + log1p(exp(-|x - y|)). Written with x >= y choosing both the larger operand and the sign of the
  * difference, each operand has half of the derivative at a tie. Equal infinities have no difference: 0 is
@@ -92,7 +92,7 @@ Ref rank_ref(const char *what, hd x, int least)
 
 bool real_dtype(const char *what, Dtype d)
 {
-    if (d >= DT_BOOL && d <= DT_F64)
+    if (d >= DT_BOOL && d <= DT_C128)
         return true;
     if (d == DT_KEY) {
         error_set(E_DTYPE,
@@ -103,7 +103,8 @@ bool real_dtype(const char *what, Dtype d)
         return false;
     }
     error_set(E_DTYPE,
-        "%s: %s is not a dtype of arrays; there are bool, i8 .. i64, u8 .. u64, f16, bf16, f32 and f64",
+        "%s: %s is not a dtype of arrays; there are bool, i8 .. i64, u8 .. u64, f16, bf16, f32, f64, c64 "
+        "and c128",
         what, d > DT_NONE && d < DT_COUNT ? dtype_name(d) : "this number");
     return false;
 }
@@ -271,7 +272,7 @@ static hd integer_pow(const char *what, hd x, int64_t y)
         return HD_NIL;
     if (y == 0)
         return weak ? sym_const(1) : sym_of(Like(r, 1));
-    if (y < 0 && !weak && !is_float(r)) {
+    if (y < 0 && !weak && !is_inexact(r)) {
         error_set(E_INVAL,
             "%s: integers have no negative powers: %s to the power %lld; write hd_cast(x, HD_F32)", what,
             type_text(typ(r)), (long long)y);
@@ -404,14 +405,20 @@ hd hd_isfinite(hd x)
 {
     OP(hd_isfinite);
     Ref r = sym_ref(x);
+    if (r && is_complex(r))
+        return sym_of(And(IsFinite(RealPart(r)), IsFinite(ImagPart(r))));
     return !r ? HD_NIL : is_float(r) ? row1(OP_is_finite, x) : sym_of(Not(is_nan(r)));
 }
+
+static Ref is_infinite(Ref r) { return Eq(Abs(r), Like(r, INFINITY)); }
 
 hd hd_isinf(hd x)
 {
     OP(hd_isinf);
     Ref r = sym_ref(x);
-    return !r ? HD_NIL : sym_of(is_float(r) ? Eq(Abs(r), Like(r, INFINITY)) : is_nan(r));
+    if (r && is_complex(r))
+        return sym_of(Or(is_infinite(RealPart(r)), is_infinite(ImagPart(r))));
+    return !r ? HD_NIL : sym_of(is_float(r) ? is_infinite(r) : is_nan(r));
 }
 
 hd hd_where(hd cond, hd x, hd y)
@@ -431,8 +438,8 @@ hd hd_where(hd cond, hd x, hd y)
 /* Is c a value of that dtype, exactly? */
 static bool fits(Dtype d, double c)
 {
-    if (d == DT_BOOL || dtype_float(d))
-        return dtype_float(d);
+    if (d == DT_BOOL || dtype_inexact(d))
+        return dtype_inexact(d);
     int bits = (int)dtype_size(d) * 8 - dtype_signed(d);
     return c == floor(c) && fabs(c) <= 0x1p53 && c < ldexp(1, bits) &&
         c >= (dtype_signed(d) ? -ldexp(1, bits) : 0);

@@ -434,7 +434,7 @@ hd hd_cov(hd x)
         r = unsqueeze(r, 0);
     int64_t n = typ(r)->dim[1];
     Ref c = Sub(r, spread(mean(r, ints1(1)), ints1(1), r));
-    Ref s = c ? Dot(c, c, ints1(1), ints1(1), none, none, DT_NONE) : 0;
+    Ref s = c ? Dot(c, conjugate(c), ints1(1), ints1(1), none, none, DT_NONE) : 0;
     s = s ? Div(s, Like(s, (double)(n > 1 ? n - 1 : 0))) : 0;
     return sym_of(one || (s && typ(s)->dim[0] == 1) ? Reshape(s, none) : s);
 }

@@ -60,7 +60,7 @@ Ref spread(Ref reduced, Ints axes, Ref of)
 /* The dtype in which jax.numpy adds up integers. */
 static Ref widened(Ref x)
 {
-    if (!x || dtype_size((Dtype)typ(x)->dt) >= 4 || is_float(x))
+    if (!x || dtype_size((Dtype)typ(x)->dt) >= 4 || is_inexact(x))
         return x;
     return Convert(x, dtype_unsigned((Dtype)typ(x)->dt) ? DT_U32 : DT_I32);
 }
@@ -116,7 +116,7 @@ Ref mean(Ref x, Ints axes) { return result_of(average(computed(x), axes), x); }
 static Ref variance(Ref x, Ints axes)
 {
     x = computed(x);
-    return average(square(Sub(x, spread(average(x, axes), axes, x))), axes);
+    return average(norm_square(Sub(x, spread(average(x, axes), axes, x))), axes);
 }
 
 static Ref mean_of(const char *what, Ref x, Ints axes) { (void)what; return mean(x, axes); }
@@ -131,7 +131,7 @@ static Ref norm(const char *what, Ref x, Ints axes)
 {
     (void)what;
     x = to_float(x);
-    return Sqrt(Sum(square(x), axes));
+    return Sqrt(Sum(norm_square(x), axes));
 }
 
 /* log(sum(exp(x))) with the largest element taken out; an infinite one is not, so that -inf and inf come out

@@ -166,7 +166,7 @@ static bool range_fits(const char *what, Dtype d, double first, double last)
 {
     double bits = 8 * (double)dtype_size(d), least = dtype_signed(d) ? -exp2(bits - 1) : 0;
     double beyond = exp2(dtype_signed(d) ? bits - 1 : bits);
-    if (dtype_float(d) || d == DT_BOOL || (fmin(first, last) >= least && fmax(first, last) < beyond))
+    if (dtype_inexact(d) || d == DT_BOOL || (fmin(first, last) >= least && fmax(first, last) < beyond))
         return true;
     error_set(E_DTYPE, "%s: %g to %g are not all values of %s; use a wider dtype", what, first, last,
         dtype_name(d));
@@ -186,7 +186,7 @@ hd hd_arange(enum hd_dtype d, double start, double stop, double step)
     }
     if (!tracing() || type_in("hd_arange", d, (hd_ints){ 1, { (int64_t)n } }, &t))
         return HD_NIL;
-    if (t.dt == DT_BOOL || (!dtype_float((Dtype)t.dt) && (start != floor(start) || step != floor(step)))) {
+    if (t.dt == DT_BOOL || (!dtype_inexact((Dtype)t.dt) && (start != floor(start) || step != floor(step)))) {
         error_set(E_DTYPE, "hd_arange: %g, %g ... are not values of %s; use HD_F32",
             start, start + step, dtype_name((Dtype)t.dt));
         return HD_NIL;
@@ -217,7 +217,7 @@ hd hd_linspace(enum hd_dtype d, double start, double stop, int64_t n)
         return sym_of(Zeros(&t));
     if (!range_fits("hd_linspace", own, start, stop))
         return HD_NIL;
-    t.dt = own == DT_F64 || (!dtype_float(own) && dtype_size(own) > 2) ? DT_F64 : DT_F32;
+    t.dt = dtype_part(own) == DT_F64 || (!dtype_inexact(own) && dtype_size(own) > 2) ? DT_F64 : DT_F32;
     Ref r = Full(t, start);
     if (n > 1) {
         t.dim[0] = n - 1;
@@ -226,7 +226,7 @@ hd hd_linspace(enum hd_dtype d, double start, double stop, int64_t n)
         r = Add(Mul(Like(k, start), Sub(Like(k, 1), k)), Mul(Like(k, stop), k));
         r = join(r, scalar_to(Const((Dtype)t.dt, stop), ints1(1)), 0);
     }
-    return sym_of(Convert(dtype_float(own) ? r : Floor(r), own));
+    return sym_of(Convert(dtype_inexact(own) ? r : Floor(r), own));
 }
 
 /* ==================== shape */

@@ -445,12 +445,14 @@ Ref draw_maxwell(Key k, Dtype d, Ints s)
 }
 
 typedef Ref DrawFn(Key, Dtype, Ints shape);
+static DrawFn draw_complex_normal;
 
 static hd draw(const char *what, DrawFn *f, hd key, enum hd_dtype d, hd_ints list)
 {
     Key k;
     Ints shape;
-    if (float_dtype(what, d) || draw_in(what, key, list, &k, &shape))
+    bool whole = f == draw_complex_normal && dtype_complex((Dtype)d);
+    if ((!whole && float_dtype(what, d)) || draw_in(what, key, list, &k, &shape))
         return HD_NIL;
     return sym_of(f(k, (Dtype)d, shape));
 }
@@ -458,8 +460,23 @@ static hd draw(const char *what, DrawFn *f, hd key, enum hd_dtype d, hd_ints lis
 #define SAMPLER(name, f) \
     hd hd_random_##name##_n(hd key, enum hd_dtype d, hd_ints shape) \
     { OP(hd_random_##name##_n); return draw("hd_random_" #name, f, key, d, shape); }
+/* A complex number's parts are drawn with keys of their own, of half the variance each. */
+static Ref draw_complex_normal(Key k, Dtype d, Ints s)
+{
+    Key sub[2];
+    Ref z[2];
+    if (!dtype_complex(d))
+        return draw_normal(k, d, s);
+    if (split(k, 2, sub))
+        return 0;
+    for (int w = 0; w < 2; w++)
+        if ((z[w] = draw_normal(sub[w], dtype_part(d), s)))
+            z[w] = Div(z[w], Like(z[w], sqrt(2)));
+    return Complex(z[0], z[1]);
+}
+
 SAMPLER(uniform, draw_unit)
-SAMPLER(normal, draw_normal)
+SAMPLER(normal, draw_complex_normal)
 SAMPLER(gumbel, draw_gumbel)
 SAMPLER(exponential, draw_exponential)
 SAMPLER(laplace, draw_laplace)
@@ -484,8 +501,9 @@ hd hd_random_rademacher_n(hd key, enum hd_dtype d, hd_ints list)
     if (draw_in("hd_random_rademacher", key, list, &k, &shape) ||
         !real_dtype("hd_random_rademacher", (Dtype)d))
         return HD_NIL;
-    if (d == HD_BOOL || dtype_unsigned((Dtype)d)) {
-        error_set(E_DTYPE, "hd_random_rademacher: %s has no -1", dtype_name((Dtype)d));
+    if (d == HD_BOOL || dtype_unsigned((Dtype)d) || dtype_complex((Dtype)d)) {
+        error_set(E_DTYPE, "hd_random_rademacher: draws integers and floats with a sign, not %s",
+            dtype_name((Dtype)d));
         return HD_NIL;
     }
     return sym_of(draw_rademacher(k, (Dtype)d, shape));

@@ -64,7 +64,7 @@ static bool taken(const FnRule *r, const char *what, const Tree *want, const Tre
         return misfit(r, what, have, want, absent);
     tree_leaves(have, weak), tree_types(want, type);
     for (int k = 0; k < want->nleaf; k++) {
-        bool none = got[k] < 0 || (absent && !dtype_float((Dtype)type[k].dt));
+        bool none = got[k] < 0 || (absent && !dtype_inexact((Dtype)type[k].dt));
         out[k] = none                    ? 0 :
             weak[got[k]]->kind == T_WEAK ? number(what, weak[got[k]]->value, (Dtype)type[k].dt) :
                                            leaf[got[k]];
@@ -151,7 +151,7 @@ static void say_inputs(Saying *s, const Tree *t, bool cotangents)
     tree_types(t, type);
     for (int k = 0; k < t->nleaf; k++)          /* integers have no tangents: theirs are zeros */
         s->in[s->nin++] =
-            cotangents && !dtype_float((Dtype)type[k].dt) ? Zeros(&type[k]) : graph_input(type[k], 0);
+            cotangents && !dtype_inexact((Dtype)type[k].dt) ? Zeros(&type[k]) : graph_input(type[k], 0);
 }
 
 static bool said(Saying *s)
@@ -177,7 +177,7 @@ static int say_given(const Tree *t, const Ref *d, Ref *out, int n, Said *to)
     int fl = 0;
     tree_types(t, type);
     for (int k = 0; k < t->nleaf; k++) {
-        if (!dtype_float((Dtype)type[k].dt))
+        if (!dtype_inexact((Dtype)type[k].dt))
             continue;
         if ((given[fl++] = d[k] != 0))
             out[n++] = d[k];
@@ -275,7 +275,7 @@ static bool say_push(const FnRule *r, const Traced *t, const CapSet *closed, Sai
     say_inputs(&s, r->saved, false), say_inputs(&s, r->in, true);
     bool good = said(&s) && taken(r, "the tangent", r->out, t->out, true, s.out, d);
     for (int k = 0; good && k < r->out->nleaf; k++)
-        if (dtype_float((Dtype)type[k].dt))
+        if (dtype_inexact((Dtype)type[k].dt))
             out[n++] = d[k] ? d[k] : Zeros(&type[k]);
     return say_end(out, n, to) && good;
 }

@@ -72,7 +72,11 @@ static int wrt_of(const hd_fn *f, const char *what, const Tree *args, int ncap, 
                                               (long long)(a.n ? a.v[i] : 0), fn_name(f), args->n);
         w->arg[i] = (int)k;
         for (int j = 0, at = first_leaf(args, (int)k); j < args->part[k]->nleaf; j++) {
-            if (!dtype_float(type[at + j].dt))
+            if (f->key.holomorphic && !dtype_complex((Dtype)type[at + j].dt))
+                return loc_set(f->loc),
+                       error_set(E_DIFF, "%s: argument %d%s is %s: with .holomorphic arguments are complex",
+                           what, (int)k, tree_path(args->part[k], j), type_text(&type[at + j]));
+            if (!dtype_inexact(type[at + j].dt))
                 return loc_set(f->loc),
                        error_set(E_DIFF,
                            "%s: argument %d%s is %s: derivatives are taken of "
@@ -130,7 +134,17 @@ static const Traced *grad(const hd_fn *f, const Tree *args)
         return NULL;
     const Tree *value = tree_strong(f->key.aux ? t->out->part[0] : t->out),
         *aux = f->key.aux ? tree_strong(t->out->part[1]) : NULL;
-    if (value->kind != T_LEAF || value->type.rank || !dtype_float(value->type.dt))
+    bool leaf = value->kind == T_LEAF && !value->type.rank,
+         complex = leaf && dtype_complex((Dtype)value->type.dt);
+    if (complex != f->key.holomorphic && leaf && (complex || dtype_float((Dtype)value->type.dt)))
+        return FAIL_AT(f, E_DIFF,
+                   complex ?
+                       "%s: %s returns the complex number %s: take hd_real of it, or, of a function that is "
+                       "complex differentiable, say .holomorphic = true" :
+                       "%s: with .holomorphic %s must return a complex number, not %s",
+                   what, fn_name(f), tree_text(value)),
+               NULL;
+    if (!leaf || !dtype_inexact((Dtype)value->type.dt))
         return FAIL_AT(f, E_DIFF, "%s: %s must return a real scalar, not %s%s", what, fn_name(f),
                    tree_text(value),
                    value->kind == T_TUPLE && !f->key.aux ? "; for tuple(value, aux) say .has_aux = true" :
@@ -182,11 +196,11 @@ static const Traced *over_first(const hd_fn *f, const Tree *args, int n, bool **
     *wrt = NEWS(bool, t->g->nin);
     leaf_types(first, &type);
     for (int i = 0; i < first->nleaf; i++)
-        (*wrt)[t->ncap + i] = dtype_float(type[i].dt);
+        (*wrt)[t->ncap + i] = dtype_inexact(type[i].dt);
     return t;
 }
 
-static bool float_leaf(const Graph *g, Ref v) { return dtype_float((Dtype)g->type[v].dt); }
+static bool float_leaf(const Graph *g, Ref v) { return dtype_inexact((Dtype)g->type[v].dt); }
 
 /* got[]: for each leaf of the first n arguments the leaf of the directions, which are the others; -1: it is
  * zero. */
@@ -386,7 +400,8 @@ static void over_basis(const Graph *d, const Ref *x, int k, int64_t n, Ref *out)
         out[i] = error_pending() ? 0 : stacked(V[d->out[i]], S[d->out[i]], n);
 }
 
-static bool joined(const hd_fn *f, const Type *y, const Type *x, Type *out)
+/* forward: a directional derivative of y; else a cotangent of x */
+static bool joined(const hd_fn *f, bool forward, const Type *y, const Type *x, Type *out)
 {
     if (y->rank + x->rank > MAXRANK) {
         FAIL_AT(f, E_SHAPE, "a derivative of %s by %s has more than %d axes", type_text(y), type_text(x),
@@ -396,7 +411,7 @@ static bool joined(const hd_fn *f, const Type *y, const Type *x, Type *out)
     *out = *y;
     for (int d = 0; d < x->rank; d++)
         out->dim[out->rank++] = x->dim[d];
-    out->dt = x->dt;
+    out->dt = forward ? y->dt : x->dt;
     return true;
 }
 
@@ -475,6 +490,28 @@ static const Tree *jac_tree(const Jac *j)
     return tree_of_trees(j->value, &next);
 }
 
+/* Forwards a complex argument has two directions, and backwards a complex result has two cotangents, unless
+ * the function is complex differentiable. 0, or a code. */
+static int jac_complex(const Jac *j, int y)
+{
+    bool forward = j->f->key.kind == FN_JACFWD, whole = j->f->key.holomorphic;
+    if (whole && !dtype_complex((Dtype)j->y[y].dt))
+        return FAIL_AT(j->f, E_DIFF, "with .holomorphic the result%s of %s must be complex, not %s",
+            tree_path(j->value, y), fn_name(j->f), type_text(&j->y[y]));
+    if (!whole && !forward && dtype_complex((Dtype)j->y[y].dt))
+        return FAIL_AT(j->f, E_DIFF,
+            "hd_jacrev: the result%s of %s is %s: take parts of it, or, of a function that is complex "
+            "differentiable, say .holomorphic = true",
+            tree_path(j->value, y), fn_name(j->f), type_text(&j->y[y]));
+    for (int l = 0; l < j->nx && !whole && forward; l++)
+        if (dtype_complex((Dtype)j->x[j->leaf[l]].dt))
+            return FAIL_AT(j->f, E_DIFF,
+                "hd_jacfwd: an argument of %s is %s: give parts of it, or, of a function that is complex "
+                "differentiable, say .holomorphic = true",
+                fn_name(j->f), type_text(&j->x[j->leaf[l]]));
+    return 0;
+}
+
 static int jac_types(Jac *j)
 {
     leaf_types(j->args, &j->x);
@@ -486,12 +523,15 @@ static int jac_types(Jac *j)
             j->leaf[j->nx++] = at + l;
     j->entry = NEWS(Ref, j->nx * j->ny), j->type = NEWS(Type, j->nx * j->ny);
     for (int k = 0; k < j->ny; k++) {
-        if (!dtype_float(j->y[k].dt))
+        if (jac_complex(j, k))
+            return (int)error_code();
+        if (!dtype_inexact(j->y[k].dt))
             return FAIL_AT(j->f, E_DIFF,
                 "the result%s of %s is %s: only floating-point results have derivatives",
                 tree_path(j->value, k), fn_name(j->f), type_text(&j->y[k]));
         for (int l = 0; l < j->nx; l++)
-            if (!joined(j->f, &j->y[k], &j->x[j->leaf[l]], &j->type[k * j->nx + l]))
+            if (!joined(
+                    j->f, j->f->key.kind == FN_JACFWD, &j->y[k], &j->x[j->leaf[l]], &j->type[k * j->nx + l]))
                 return (int)error_code();
     }
     return 0;

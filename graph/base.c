@@ -183,7 +183,13 @@ int64_t dtype_load_i(Dtype d, const void *p)
     case DT_U8: return LOAD(uint8_t, p);
     case DT_U16: case DT_F16: case DT_BF16: return LOAD(uint16_t, p);
     case DT_U32: case DT_F32: return LOAD(uint32_t, p);
-    case DT_I64: case DT_U64: case DT_F64: case DT_C64: case DT_C128: case DT_KEY: return LOAD(int64_t, p);
+    case DT_I64:
+    case DT_U64:
+    case DT_F64:
+    case DT_C64:
+    case DT_C128:
+    case DT_KEY:
+        return LOAD(int64_t, p);
     default: return 0;
     }
 }
@@ -199,7 +205,10 @@ void dtype_store_i(Dtype d, void *p, int64_t v)
     case 2: STORE(uint16_t, p, v); break;
     case 4: STORE(uint32_t, p, v); break;
     case 8: STORE(int64_t, p, v); break;
-    case 16: STORE(int64_t, p, v); STORE(int64_t, (char *)p + 8, 0); break;
+    case 16:
+        STORE(int64_t, p, v);
+        STORE(int64_t, (char *)p + 8, 0);
+        break;
     default: break;
     }
 }

@@ -34,10 +34,10 @@ bool dtype_half(Dtype);                         /* f16 bf16 */
 /* what many of it are added up in: f32 for f16 and bf16, else itself */
 Dtype dtype_sum(Dtype);
 bool dtype_float(Dtype);                        /* f16 bf16 f32 f64 */
-bool dtype_complex(Dtype);                      /* c64 c128 */
-bool dtype_inexact(Dtype);                      /* floats and complex numbers: what has derivatives */
-Dtype dtype_part(Dtype);                        /* of c64 f32, of c128 f64; else the dtype itself */
-Dtype dtype_of_parts(Dtype);                    /* of f32 c64, of f64 c128; else none */
+bool dtype_complex(Dtype); /* c64 c128 */
+bool dtype_inexact(Dtype); /* floats and complex numbers: what has derivatives */
+Dtype dtype_part(Dtype); /* of c64 f32, of c128 f64; else the dtype itself */
+Dtype dtype_of_parts(Dtype); /* of f32 c64, of f64 c128; else none */
 bool dtype_signed(Dtype);                       /* i8 .. i64 */
 bool dtype_unsigned(Dtype);                     /* u8 .. u64 */
 bool dtype_int(Dtype);                          /* i8 .. u64, not bool */

@@ -102,7 +102,8 @@ static bool contradicts(Ref x, Ref y)
         int64_t bits;
         char c[16] = { 0 };
         Dtype dt = (Dtype)typ(e->in[k])->dt;
-        if (dtype_complex(dt) || unsigned_of(e->in[1 - k]) != unsigned_of(f->in[0]) || !const_of(e->in[k], &bits))
+        if (dtype_complex(dt) || unsigned_of(e->in[1 - k]) != unsigned_of(f->in[0]) ||
+            !const_of(e->in[k], &bits))
             continue;
         dtype_store_i(dt, c, bits);
         if (isfinite(dtype_load_f(dt, c)))
@@ -189,7 +190,10 @@ static Ref fold_element(const Ins *i, const Type *result)
         return type_equal(result, typ(x)) ? x : 0;
     case OP_select:
         return fold_select(i, result);
-    case OP_complex: case OP_real: case OP_imag: case OP_conj:
+    case OP_complex:
+    case OP_real:
+    case OP_imag:
+    case OP_conj:
         return fold_parts(i);
     default:
         return i->nin == 2 ? fold_binary(i, result) : 0;

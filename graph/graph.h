@@ -228,13 +228,13 @@ enum {
     I_ = 2,
     U_ = 4,
     B_ = 8,
-    C_ = 16,                                    /* complex: it has a row in complex.def, too */
+    C_ = 16, /* complex: it has a row in complex.def, too */
     NUM_ = F_ | I_ | U_,
     INT_ = I_ | U_,
     BITS_ = I_ | U_ | B_,
     ANY_ = 15
 };
-enum { SAME_, BOOL_, PART_ };                  /* PART_: of complex numbers the dtype of their parts */
+enum { SAME_, BOOL_, PART_ }; /* PART_: of complex numbers the dtype of their parts */
 
 /* What an element of a result is, for those who write kernels. */
 typedef enum OpElement {
@@ -315,7 +315,7 @@ const Type *typ(Ref);                           /* in the current graph */
 const Ins *def(Ref);                            /* NULL for inputs */
 bool is_float(Ref);
 bool is_complex(Ref);
-bool is_inexact(Ref);                           /* floats and complex numbers: what has a tangent */
+bool is_inexact(Ref); /* floats and complex numbers: what has a tangent */
 /* is v filled with one constant, seen through views? its bits, as stored */
 bool const_of(Ref, int64_t *bits);
 bool const_is(Ref, double);                     /* filled with this number (sign of zero counts) */
@@ -327,10 +327,10 @@ bool const_is(Ref, double);                     /* filled with this number (sign
 #define ELEM_DECL_3(Name)               Ref Name(Ref x, Ref y, Ref w);
 #define STRUC(...)
 #include "ops.def"
-Ref RealPart(Ref);                                  /* parts of complex numbers; and a number of parts */
+Ref RealPart(Ref); /* parts of complex numbers; and a number of parts */
 Ref ImagPart(Ref);
 Ref Conj(Ref);
-Ref Complex(Ref re, Ref im);                    /* f32 or f64 */
+Ref Complex(Ref re, Ref im); /* f32 or f64 */
 Ref Select(Ref predicate, Ref x, Ref y);        /* elementwise: x where true */
 Ref StopGradient(Ref);
 /* the same value, which a checkpoint may save by this name */

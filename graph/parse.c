@@ -352,7 +352,7 @@ static bool attr_value(Parse *q, const char *w, Dtype dt, int64_t *v)
     }
     if (strcmp(w, "bits"))
         return integer(q, v);
-    if (!element(q, dt, e))
+    if (!element(q, dt = dt == DT_C128 ? DT_F64 : dt, e)) /* it has no imaginary part */
         return false;
     *v = dtype_load_i(dt, e);
     return true;

@@ -107,8 +107,9 @@ static void print_list(Text *t, const AttrWord *w, const int64_t *v, int n, Dtyp
         if (is(w, "dtype")) {
             text_add(t, "%s", dtype_name((Dtype)v[k]));
         } else if (is(w, "bits")) {
-            dtype_store_i(dt, e, v[k]);
-            print_element(t, dt, e);
+            Dtype of = dt == DT_C128 ? DT_F64 : dt; /* it has no imaginary part */
+            dtype_store_i(of, e, v[k]);
+            print_element(t, of, e);
         } else if (is(w, "host")) {
             text_char(t, '?', 1);
         } else if (is(w, "name") || is(w, "names")) {

@@ -58,13 +58,26 @@ void Callback(HostCall *call, void (*f)(void), void *user, bool batched, int nin
         memset(out, 0, sizeof *out * (size_t)nout);
 }
 
+static int no_complex(const char *what)
+{
+    return error_set(E_DTYPE,
+        "hd_callback: a function on the host takes and gives real arrays, not %s: hand over hd_real and "
+        "hd_imag of it",
+        what);
+}
+
 static int callback_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     int n, lanes = (int)*attr_nth(attr, nattr, ATTR(callback, lanes), NULL);
     const int64_t *r = result_list(attr, nattr, &n);
     if (nin < 1 || t[0]->dt != DT_BOOL || t[0]->rank != lanes)
         return error_set(E_INTERNAL, "callback: its first operand does not have its %d lane axes", lanes);
+    for (int k = 1; k < nin; k++)
+        if (dtype_complex((Dtype)t[k]->dt))
+            return no_complex(type_text(t[k]));
     for (int k = 0, at = 0; at < n; k++, at += 2 + (int)r[at + 1]) {
+        if (dtype_complex((Dtype)r[at]))
+            return no_complex(dtype_name((Dtype)r[at]));
         Ints shape = ints_concat(type_shape(t[0]), ints_of(r + at + 2, (int)r[at + 1]));
         int e = ops_result(op, &out[k], (Dtype)r[at], shape);
         if (e)

@@ -21,11 +21,11 @@
 
 /* ==================== values of the rows */
 
-#define RE(x)           (__real__(x))
-#define IM(x)           (__imag__(x))
-#define PAIR(a, b)      __builtin_complex((T)(a), (T)(b))
-#define PRODUCT(x, y)   PAIR(RE(x) * RE(y) - IM(x) * IM(y), RE(x) * IM(y) + IM(x) * RE(y))
-#define LN2             0.693147180559945309417232121458176568L
+#define RE(x) (__real__(x))
+#define IM(x) (__imag__(x))
+#define PAIR(a, b) __builtin_complex((T)(a), (T)(b))
+#define PRODUCT(x, y) PAIR(RE(x) * RE(y) - IM(x) * IM(y), RE(x) * IM(y) + IM(x) * RE(y))
+#define LN2 0.693147180559945309417232121458176568L
 
 typedef void PairFn(int64_t n, const void *x, const void *y, void *z);
 
@@ -42,7 +42,7 @@ typedef void PairFn(int64_t n, const void *x, const void *y, void *z);
     { \
         T a = RE(x), b = IM(x), s = a * (2 + a) + b * b; \
         T re = M##f(fabs)(a) < 1 && M##f(fabs)(b) < 1 && s > -0.5 ? M##f(log1p)(s) / 2 : \
-                                                                  M##f(log)(M##f(hypot)(1 + a, b)); \
+                                                                    M##f(log)(M##f(hypot)(1 + a, b)); \
         return PAIR(re, M##f(atan2)(b, 1 + a)); \
     }
 /* Anything to the power 0 is 1; 0 to a positive real power is 0, and to any other nan. */
@@ -55,10 +55,10 @@ typedef void PairFn(int64_t n, const void *x, const void *y, void *z);
             return IM(y) == 0 && RE(y) > 0 ? PAIR(0, 0) : PAIR(NAN, NAN); \
         return M##f##C(pow)(x, y); \
     }
-#define M1(f)           f
-#define M1C(f)          c##f
-#define M2(f)           f##l
-#define M2C(f)          c##f##l
+#define M1(f) f
+#define M1C(f) c##f
+#define M2(f) f##l
+#define M2C(f) c##f##l
 
 #define T double
 #define C double _Complex
@@ -114,7 +114,9 @@ DEFINE_POWER(power_128, 2)
 #define COMPLEX(name, e) ROW(c128, name, e)
 #include "complex.def"
 
-static const struct { PairFn *c64, *c128; } row[OP_COUNT] = {
+static const struct {
+    PairFn *c64, *c128;
+} row[OP_COUNT] = {
 #define COMPLEX(name, e) [OP_##name] = { c64_##name, c128_##name },
 #include "complex.def"
 };
@@ -132,7 +134,7 @@ int complex_eval(const Ins *i, const Type *const *t, const void *const *in, cons
         f(n, in[0], in[i->nin - 1], out[0]);
         return 0;
     }
-    for (int64_t k = 0; k < n; k++) {           /* one number at a time: of the result one part counts */
+    for (int64_t k = 0; k < n; k++) { /* one number at a time: of the result one part counts */
         char z[32];
         void *at = (char *)out[0] + (size_t)k * small;
         f(1, (const char *)in[0] + (size_t)k * size, (const char *)in[i->nin - 1] + (size_t)k * size, z);
@@ -196,9 +198,9 @@ static void part_transpose(const Ins *i, const Ref *ct, Cts *c)
 {
     Ref zero = Like(ct[0], 0);
     ct_add(c, i->in[0],
-        i->op == OP_conj ? Conj(ct[0]) :
-        i->op == OP_real ? Complex(ct[0], zero) :
-                           Complex(zero, Neg(ct[0])));
+        i->op == OP_conj     ? Conj(ct[0]) :
+            i->op == OP_real ? Complex(ct[0], zero) :
+                               Complex(zero, Neg(ct[0])));
 }
 
 /* Parts as they are: one of in, or both with the sign of the second. */

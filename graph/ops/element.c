@@ -27,9 +27,12 @@ static bool accepted(const OpRow *row, Dtype dt)
 static const char *accepts_text(int a)
 {
     switch (a) {
-    case F_ | C_: return "floats and complex numbers";
-    case NUM_ | C_: return "numbers";
-    case ANY_ | C_: return "numbers and bool";
+    case F_ | C_:
+        return "floats and complex numbers";
+    case NUM_ | C_:
+        return "numbers";
+    case ANY_ | C_:
+        return "numbers and bool";
     case F_: return "floats";
     case INT_: return "integers";
     case BITS_: return "integers and bool";
@@ -88,7 +91,7 @@ static void element_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, 
         PartialFn *f = row->partial[k];
         Ref d = t[k] && f ? f(x[0], i->nin > 1 ? x[1] : 0, i->nin > 2 ? x[2] : 0, z[0]) : 0;
         Ref p = !d ? 0 : d == REF_ONE ? t[k] : d == REF_MINUS ? Neg(t[k]) : Mul(t[k], d);
-        if (p)                                  /* of a real result of complex numbers the real part */
+        if (p) /* of a real result of complex numbers the real part */
             tz[0] = plus(tz[0], is_complex(p) && !is_complex(z[0]) ? RealPart(p) : p);
     }
 }
@@ -235,8 +238,8 @@ static int select_eval(
 
 const Rules rules_select = { select_infer, select_jvp, select_transpose, element_batch, select_eval };
 
-/* ==================== convert: floats to integers saturate toward zero, integers wrap, to bool: not zero; of
- * complex numbers the real part counts */
+/* ==================== convert: floats to integers saturate toward zero, integers wrap, to bool: not zero.
+ * Of complex numbers the real part counts. */
 
 static int convert_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {

@@ -8,7 +8,7 @@
 
 /* every row of the table, and accum, which adds; out may be an operand */
 EvalFn element_eval;
-EvalFn complex_eval;                            /* the same, of complex operands: complex.c */
+EvalFn complex_eval; /* the same, of complex operands: complex.c */
 EvalFn convert_eval, reduce_precision_eval;
 
 /* Functions that C lacks, to the full accuracy of long double. */

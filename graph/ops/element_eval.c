@@ -286,7 +286,8 @@ int convert_eval(const Ins *i, const Type *const *t, const void *const *in, cons
         char *z = at_out(out[0], to, k);
         convert_one(dtype_part(from), x, dtype_part(to), z);
         if (to_pair && from_pair)
-            convert_one(dtype_part(from), x + dtype_size(dtype_part(from)), dtype_part(to), z + dtype_size(dtype_part(to)));
+            convert_one(dtype_part(from), x + dtype_size(dtype_part(from)), dtype_part(to),
+                z + dtype_size(dtype_part(to)));
         else if (to_pair)
             memset(z + dtype_size(dtype_part(to)), 0, dtype_size(dtype_part(to)));
     }

@@ -16,12 +16,13 @@
 int matrix_check(Op op, const Type *t, bool square)
 {
     const char *name = optab[op].name;
-    if (t->dt == DT_C64 || t->dt == DT_C128)
+    bool pairs = dtype_complex((Dtype)t->dt);
+    if (pairs && op != OP_triangular_solve)
         return error_set(E_DTYPE,
             "%s: %s: matrices of complex numbers are not factorised yet; [[re, -im], [im, re]] acts like "
             "one",
             name, type_text(t));
-    if (t->dt != DT_F32 && t->dt != DT_F64)
+    if (!pairs && t->dt != DT_F32 && t->dt != DT_F64)
         return error_set(E_DTYPE, "%s: %s: matrices are factorised in f32 or f64; convert with hd_cast",
             name, type_text(t));
     if (t->rank < 2)
@@ -296,9 +297,45 @@ static void triangular_solve_one(const Ins *i, const Stack *s, Real *const *in, 
             out[0] + (right ? k * n : k), right ? 1 : sides);
 }
 
+/* The same of complex numbers, an element at a time. */
+static int complex_solve_eval(
+    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
+{
+    int how = how_of(i);
+    bool right = how & TRI_RIGHT, turned = right != !!(how & TRI_TRANSPOSE),
+         lower = !(how & TRI_LOWER) == turned;
+    Stack a = stack_of(t[0]), b = stack_of(t[1]);
+    int64_t n = a.rows, sides = right ? b.rows : b.columns, step = right ? 1 : sides;
+    Dtype dt = (Dtype)t[0]->dt;
+    int64_t size = (int64_t)dtype_size(dt);
+    long double _Complex *x = ops_temp((size_t)n, sizeof *x);
+    for (int64_t at = 0; x && at < a.count * sides; at++) {
+        const char *m = (const char *)in[0] + at / sides * n * n * size;
+        int64_t first = at / sides * n * sides + at % sides * (right ? n : 1);
+        for (int64_t k = 0; k < n; k++) {
+            int64_t r = lower ? k : n - 1 - k;
+            Wide v = ops_load(dt, (const char *)in[1] + (first + r * step) * size);
+            x[r] = __builtin_complex(v.f, v.im);
+            for (int64_t j = 0; j < k + !(how & TRI_UNIT); j++) {
+                int64_t c = lower ? j : n - 1 - j;
+                Wide e = ops_load(dt, m + (turned ? c * n + r : r * n + c) * size);
+                long double _Complex f = __builtin_complex(e.f, e.im);
+                x[r] = j < k ? x[r] - f * x[c] : x[r] / f;
+            }
+            ops_store(dt, (char *)out[0] + (first + r * step) * size,
+                (Wide){ .f = __real__ x[r], .im = __imag__ x[r] });
+        }
+    }
+    free(x);
+    (void)u;
+    return (int)error_code();
+}
+
 static int triangular_solve_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
+    if (dtype_complex((Dtype)t[0]->dt))
+        return complex_solve_eval(i, t, in, u, out);
     return stack_eval(triangular_solve_one, i, t, in, u, out);
 }
 

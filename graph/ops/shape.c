@@ -133,7 +133,8 @@ static int bitcast_infer(Op op, int nin, const Type *const *t, const int64_t *at
             type_text(t[0]), dtype_name((Dtype)to));
     if (to != from && (dtype_complex((Dtype)to) || dtype_complex((Dtype)from)))
         return error_set(E_DTYPE,
-            "bitcast: %s to %s: complex numbers are two parts; take them with real and imag, put them together "
+            "bitcast: %s to %s: complex numbers are two parts; take them with real and imag, put them "
+            "together "
             "with complex",
             type_text(t[0]), dtype_name((Dtype)to));
     if ((to == DT_KEY && from != DT_U32 && from != DT_KEY) ||

@@ -95,8 +95,8 @@ static Ref by_parts(const Graph *g, const Ins *i, const Ref *x)
 
 static Ref element(const Graph *g, const Ins *i, const Ref *x)
 {
-    Pair z = pair_element(i->op == OP_accum ? OP_add : (Op)i->op, parts(x[0]),
-        i->nin > 1 ? parts(x[1]) : (Pair){ 0 });
+    Pair z = pair_element(
+        i->op == OP_accum ? OP_add : (Op)i->op, parts(x[0]), i->nin > 1 ? parts(x[1]) : (Pair){ 0 });
     return complex_at(g, i->out) ? joined(z) : z.re;
 }
 
@@ -107,7 +107,8 @@ static Ref converted(const Graph *g, const Ins *i, const Ref *x)
     if (!dtype_complex(to))
         return Convert(part(x[0], 0), to);
     if (complex_at(g, i->in[0]))
-        return joined((Pair){ Convert(part(x[0], 0), dtype_part(to)), Convert(part(x[0], 1), dtype_part(to)) });
+        return joined(
+            (Pair){ Convert(part(x[0], 0), dtype_part(to)), Convert(part(x[0], 1), dtype_part(to)) });
     Ref re = Convert(x[0], dtype_part(to));
     return joined((Pair){ re, Like(re, 0) });
 }
@@ -118,7 +119,8 @@ static Ref constant(const Ins *i)
     uint64_t bits = (uint64_t)ins_int(i, ATTR(const, bits));
     if (dt == DT_C128)
         return joined((Pair){ ConstBits(of, (int64_t)bits), Const(of, 0) });
-    return joined((Pair){ ConstBits(of, (int64_t)(bits & UINT32_MAX)), ConstBits(of, (int64_t)(bits >> 32)) });
+    return joined(
+        (Pair){ ConstBits(of, (int64_t)(bits & UINT32_MAX)), ConstBits(of, (int64_t)(bits >> 32)) });
 }
 
 static Ref counted(const Graph *g, const Ins *i)
@@ -135,9 +137,10 @@ static Ref product(const Graph *g, const Ins *i, const Ref *x)
     Attr a = { .n = i->nattr };
     Pair p = parts(x[0]), q = parts(x[1]);
     memcpy(a.v, i->attr, (size_t)i->nattr * sizeof *a.v);
-    a.v[a.n - 1] = dtype_part((Dtype)g->type[i->out].dt);        /* the dtype of the result is the last */
+    a.v[a.n - 1] = dtype_part((Dtype)g->type[i->out].dt); /* the dtype of the result is the last */
 #define TIMES(x, y) emit(OP_dot, 2, (const Ref[]){ x, y }, &a)
-    return joined((Pair){ Sub(TIMES(p.re, q.re), TIMES(p.im, q.im)), Add(TIMES(p.re, q.im), TIMES(p.im, q.re)) });
+    return joined(
+        (Pair){ Sub(TIMES(p.re, q.re), TIMES(p.im, q.im)), Add(TIMES(p.re, q.im), TIMES(p.im, q.re)) });
 }
 
 /* Parts come along, as two operands; both are keys where the number is one. */
@@ -151,8 +154,8 @@ static void sorted(const Graph *g, const Ins *i, const Ref *x, Ref *out)
         for (int w = 0; w < 1 + two; w++)
             y[n++] = two ? part(x[k], w) : x[k];
     }
-    if (emit_n(OP_sort, n, y, ATTRS(1, ins_int(i, ATTR(sort, axis)), 1, first, 1, ins_int(i, ATTR(sort, descending))),
-            z) != n)
+    if (emit_n(OP_sort, n, y,
+            ATTRS(1, ins_int(i, ATTR(sort, axis)), 1, first, 1, ins_int(i, ATTR(sort, descending))), z) != n)
         return;
     for (int k = 0; k < i->nin; k++) {
         bool two = complex_at(g, i->in[k]);
@@ -174,7 +177,8 @@ static Pair padded(Pair x, int axis, int64_t lo, int64_t hi)
     const Type *t = typ(x.re);
     Ints none = ints_fill(t->rank, 0), l = none, h = none;
     l.v[axis] = lo, h.v[axis] = hi;
-    return (Pair){ Pad(x.re, Const((Dtype)t->dt, 1), l, h, none), Pad(x.im, Const((Dtype)t->dt, 0), l, h, none) };
+    return (Pair){ Pad(x.re, Const((Dtype)t->dt, 1), l, h, none),
+        Pad(x.im, Const((Dtype)t->dt, 0), l, h, none) };
 }
 
 static Ref product_of(const Graph *g, const Ins *i, Ref v)
@@ -242,7 +246,8 @@ static Pair pair_along(Pair v, Pair x) { return (Pair){ Along(v.re, x.re, true),
 
 static Ref solved(const Ins *i, const Ref *x)
 {
-    bool right = ins_int(i, ATTR(triangular_solve, right)), lower = ins_int(i, ATTR(triangular_solve, lower)),
+    bool right = ins_int(i, ATTR(triangular_solve, right)),
+         lower = ins_int(i, ATTR(triangular_solve, lower)),
          transpose = ins_int(i, ATTR(triangular_solve, transpose)),
          unit = ins_int(i, ATTR(triangular_solve, unit));
     Pair a = parts(x[0]), b = parts(x[1]);
@@ -307,6 +312,18 @@ static Ref scattered(const Ins *i, const Ref *x)
     return emit(OP_scatter, 3, x, &a);
 }
 
+/* What shards add up, [shards, chunks, length]: parts are more of it. */
+static Ref exchanged_sum(const Ins *i, const Ref *x)
+{
+    if (!x[0])
+        return 0;
+    Type t = *typ(x[0]), u = t;
+    u.rank--, u.dim[u.rank - 1] *= 2, u.dim[u.rank] = 0;
+    Ref z = 0, y = Reshape(x[0], type_shape(&u));
+    again(i, &y, &z);
+    return z ? Reshape(z, type_shape(&t)) : 0;
+}
+
 /* ==================== the lowering */
 
 static void inner(const Ins *i, const Ref *x, Ref *out)
@@ -332,28 +349,49 @@ static Ref one_result(const Graph *g, const Ins *i, const Ref *x)
 {
     Ref z = 0;
     switch (i->op) {
-    case OP_complex: return joined((Pair){ x[0], x[1] });
-    case OP_real: return part(x[0], 0);
-    case OP_imag: return part(x[0], 1);
-    case OP_conj: return joined((Pair){ part(x[0], 0), Neg(part(x[0], 1)) });
-    case OP_convert: return converted(g, i, x);
-    case OP_const: return constant(i);
-    case OP_data: return Data(as_parts(&g->type[i->out]), i->blob);
-    case OP_iota: return counted(g, i);
-    case OP_dot: return product(g, i, x);
-    case OP_reduce_prod: return product_of(g, i, x[0]);
-    case OP_cumprod: return running_product(i, x[0]);
-    case OP_triangular_solve: return solved(i, x);
-    case OP_bitcast: return x[0];               /* to the dtype that it has */
-    case OP_dynamic_update: return join_of(x[0]) ? by_parts(g, i, x) : put_in(i, x);
-    case OP_accum_slice: return put_in(i, x);
-    case OP_scatter: return join_of(x[0]) ? by_parts(g, i, x) : scattered(i, x);
+    case OP_complex:
+        return joined((Pair){ x[0], x[1] });
+    case OP_real:
+        return part(x[0], 0);
+    case OP_imag:
+        return part(x[0], 1);
+    case OP_conj:
+        return joined((Pair){ part(x[0], 0), Neg(part(x[0], 1)) });
+    case OP_convert:
+        return converted(g, i, x);
+    case OP_const:
+        return constant(i);
+    case OP_data:
+        return Data(as_parts(&g->type[i->out]), i->blob);
+    case OP_iota:
+        return counted(g, i);
+    case OP_dot:
+        return product(g, i, x);
+    case OP_reduce_prod:
+        return product_of(g, i, x[0]);
+    case OP_cumprod:
+        return running_product(i, x[0]);
+    case OP_triangular_solve:
+        return solved(i, x);
+    case OP_bitcast:
+        return x[0]; /* to the dtype that it has */
+    case OP_dynamic_update:
+        return join_of(x[0]) ? by_parts(g, i, x) : put_in(i, x);
+    case OP_accum_slice:
+        return put_in(i, x);
+    case OP_psum:
+        return exchanged_sum(i, x);
+    case OP_scatter:
+        return join_of(x[0]) ? by_parts(g, i, x) : scattered(i, x);
     case OP_accum:
     case OP_constrain:
     case OP_all_gather:
     case OP_all_to_all:
-    case OP_ppermute: again(i, x, &z); return z;
-    default: return optab[i->op].elementwise ? element(g, i, x) : by_parts(g, i, x);
+    case OP_ppermute:
+        again(i, x, &z);
+        return z;
+    default:
+        return optab[i->op].elementwise ? element(g, i, x) : by_parts(g, i, x);
     }
 }
 

@@ -22,12 +22,9 @@ static Ref is(Ref v, double c) { return Eq(v, Like(v, c)); }
 static Ref below(Ref v, double c) { return Lt(v, Like(v, c)); }
 static Ref square(Ref v) { return Mul(v, v); }
 static Ref infinite(Ref v) { return is(Abs(v), INFINITY); }
-static Pair turned(Pair x) { return (Pair){ x.im, x.re }; }     /* i conj(x) */
+static Pair turned(Pair x) { return (Pair){ x.im, x.re }; } /* i conj(x) */
 static Pair negated(Pair x) { return (Pair){ Neg(x.re), Neg(x.im) }; }
-static Pair chosen(Ref p, Pair x, Pair y)
-{
-    return (Pair){ Select(p, x.re, y.re), Select(p, x.im, y.im) };
-}
+static Pair chosen(Ref p, Pair x, Pair y) { return (Pair){ Select(p, x.re, y.re), Select(p, x.im, y.im) }; }
 static Ref with_sign(Ref magnitude, Ref sign) { return Copysign(magnitude, sign); }
 /* The sign of v, where -0 is above 0. */
 static Ref signed_as(Ref magnitude, Ref v) { return Select(below(v, 0), Neg(magnitude), magnitude); }
@@ -38,7 +35,11 @@ static Ref times_or_zero(Ref x, Ref zero) { return Select(is(zero, 0), zero, x);
 
 static Pair pair_add(Pair x, Pair y) { return (Pair){ Add(x.re, y.re), Add(x.im, y.im) }; }
 static Pair pair_sub(Pair x, Pair y) { return (Pair){ Sub(x.re, y.re), Sub(x.im, y.im) }; }
-static Pair pair_neg(Pair x, Pair y) { (void)y; return negated(x); }
+static Pair pair_neg(Pair x, Pair y)
+{
+    (void)y;
+    return negated(x);
+}
 
 Pair pair_mul(Pair x, Pair y)
 {
@@ -60,7 +61,11 @@ Pair pair_div(Pair x, Pair y)
 }
 
 static Ref norm(Pair x) { return Hypot(x.re, x.im); }
-static Pair pair_abs(Pair x, Pair y) { (void)y; return (Pair){ norm(x), 0 }; }
+static Pair pair_abs(Pair x, Pair y)
+{
+    (void)y;
+    return (Pair){ norm(x), 0 };
+}
 
 static Pair pair_sign(Pair x, Pair y)
 {
@@ -111,7 +116,11 @@ static Pair exponential(Ref a, Ref b)
     return chosen(And(gone, Not(IsFinite(b))), (Pair){ zero, zero }, z);
 }
 
-static Pair pair_exp(Pair x, Pair y) { (void)y; return exponential(x.re, x.im); }
+static Pair pair_exp(Pair x, Pair y)
+{
+    (void)y;
+    return exponential(x.re, x.im);
+}
 static Pair pair_exp2(Pair x, Pair y)
 {
     (void)y;
@@ -126,8 +135,8 @@ static Pair pair_expm1(Pair x, Pair y)
     return (Pair){ Sub(Mul(Expm1(x.re), Cos(x.im)), scaled(square(s), 2)), exponential(x.re, x.im).im };
 }
 
-/* log|x|. With u and v the larger and the smaller part: log(u) + log1p((v / u)^2) / 2; where u is near 1 that
- * is log1p((u - 1) (u + 1) + v^2) / 2. */
+/* log|x|. With u and v the larger and the smaller part: log(u) + log1p((v / u)^2) / 2; where u is near 1
+ * that is log1p((u - 1) (u + 1) + v^2) / 2. */
 static Ref log_norm(Pair x)
 {
     Ref a = Abs(x.re), b = Abs(x.im), u = Max(a, b), v = Min(a, b);
@@ -194,8 +203,8 @@ static Pair pair_cosh(Pair x, Pair y)
     return (Pair){ Mul(Cosh(x.re), Cos(x.im)), Select(none, zero, im) };
 }
 
-/* Of t = tan(b), s = sinh(a): (sqrt(1 + s^2) (1 + t^2) s + i t) / (1 + (1 + t^2) s^2); far from the imaginary
- * axis 1 and 4 sin(b) cos(b) exp(-2 |a|). */
+/* Of t = tan(b), s = sinh(a): (sqrt(1 + s^2) (1 + t^2) s + i t) / (1 + (1 + t^2) s^2); far from the
+ * imaginary axis 1 and 4 sin(b) cos(b) exp(-2 |a|). */
 static Pair pair_tanh(Pair x, Pair y)
 {
     (void)y;
@@ -212,16 +221,15 @@ static Pair pair_tanh(Pair x, Pair y)
 /* sin(x) = -i sinh(i x): parts change places; so do those of tan, asin and atan. */
 static Pair pair_sin(Pair x, Pair y) { return turned(pair_sinh(turned(x), y)); }
 static Pair pair_tan(Pair x, Pair y) { return turned(pair_tanh(turned(x), y)); }
-static Pair pair_cos(Pair x, Pair y)
-{
-    return pair_cosh((Pair){ Neg(x.im), x.re }, y);
-}
+static Pair pair_cos(Pair x, Pair y) { return pair_cosh((Pair){ Neg(x.im), x.re }, y); }
 
 /* ==================== inverses */
 
 /* Of x with parts of either sign. length: sqrt(a^2 - re^2), where a = (|x + 1| + |x - 1|) / 2: the angle of
  * re + i length is that of acos; grows: log(a + sqrt(a^2 - 1)), the other part of both. */
-typedef struct Arc { Ref length, grows; } Arc;
+typedef struct Arc {
+    Ref length, grows;
+} Arc;
 
 static Arc arc(Ref re, Ref im)
 {

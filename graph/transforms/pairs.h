@@ -6,7 +6,9 @@
 
 #include "graph.h"
 
-typedef struct Pair { Ref re, im; } Pair;
+typedef struct Pair {
+    Ref re, im;
+} Pair;
 
 Pair pair_mul(Pair, Pair);
 Pair pair_div(Pair, Pair);

@@ -22,6 +22,7 @@ static hd add2(hd x, hd y) { return hd_add(x, y); }
 static hd same(hd x) { return x; }
 static hd holes(hd x) { return hd_sum(hd_max_pool(x, .window = HD_INTS(2), .dilation = HD_INTS(2))); }
 static hd sine(hd x) { return hd_sin(x); }
+static hd turned(hd x) { return hd_complex(hd_zeros_like(x), x); }
 static hd twice(hd x) { return hd_mul(x, hd_c(2)); }
 static hd pair(hd x) { return hd_tuple(x, x); }
 static hd first(hd x, hd y) { return (void)y, x; }

@@ -18,7 +18,7 @@ static hd cholesky(const json_t *a, const hd *x, int n)
 static hd triangular_solve(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    return hd_triangular_solve_n(x[0], x[1],
+    return hd_triangular_solve_n(attr_b(a, "conjugate_a", false) ? hd_conj(x[0]) : x[0], x[1],
         &(const hd_triangular_opts){ .right = !attr_b(a, "left_side", false),
             .upper = !attr_b(a, "lower", false),
             .transpose = attr_b(a, "transpose_a", false),

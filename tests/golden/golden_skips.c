@@ -11,10 +11,11 @@
 
 #include "golden.h"
 
-static const struct { const char *glob, *kind; } kinds[] = {
+static const struct { const char *glob, *kind;
+} kinds[] = {
     { "f64 on this device", "device" },
-    { "complex numbers", "no such op" },
-    { "Fourier transforms", "no such op" }, { "special functions", "no such op" },
+    { "Fourier transforms", "no such op" },
+    { "special functions", "no such op" },
     { "C cannot write it: *", "C" },
 };
 

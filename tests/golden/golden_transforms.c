@@ -45,7 +45,7 @@ static hd_fn *first_of(hd_fn *f) { return f ? with_env(first_function, (FnEnv){ 
 static bool inexact(hd x)
 {
     enum hd_dtype d = hd_dtype(x);
-    return d == HD_F16 || d == HD_BF16 || d == HD_F32 || d == HD_F64;
+    return d == HD_F16 || d == HD_BF16 || d == HD_F32 || d == HD_F64 || d == HD_C64 || d == HD_C128;
 }
 
 /* Arguments: those not in wrt, then those in wrt; result: the inexact outputs of f. */
