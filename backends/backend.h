@@ -173,6 +173,9 @@ typedef struct Trade {
     int (*copy)(void *x, Area, size_t to, const Given *, size_t at, size_t n);
     /* waits for what was begun, so that others see it; NULL: nothing ever is */
     int (*settle)(void *x);
+    /* What this shard gives is on its way to other ranks: the time to begin what needs nothing of theirs;
+     * settle waits for that, too. NULL: nothing */
+    int (*beside)(void *x);
     size_t chunks;                              /* where shards reduce */
     /* begins; what is put and fetched meanwhile need not wait, until this returns: it has ended */
     int (*reduce)(void *x, int turn);
@@ -181,6 +184,7 @@ typedef struct Trade {
 /* Waits until all shards along an axis have come to the exchange of this name, AXIS#NUMBER, and takes this
  * one's parts. from: of a permutation, who gives to each (-1: zeros). 0, or a code. */
 int exchange(Swap, const char *name, const Trade *, const int32_t *from);
+extern _Atomic uint64_t exchange_beside;        /* what was begun beside exchanges so far, for tests */
 
 /* ==================== timeline.c: HEDDLE_TIMELINE=FILE, what ran when */
 bool timeline_wanted(void);

@@ -13,8 +13,8 @@
  * Bytes take the shortest way there is: from where the host sees them; from device to device, where both are
  * of one realm; else through pinned memory of the host in chunks, so that one shard's copy from its device,
  * and the others' copies to theirs, are under way at once. Where some that meet are of other ranks, each
- * sends its bytes to those as soon as it comes, and waits for theirs after the meeting of those that are
- * here.
+ * sends its bytes to those as soon as it comes, computes what needs nothing of theirs, and waits for theirs
+ * after the meeting of those that are here.
  * Where shards reduce, each its part, that goes in chunks, too: while a device reduces one, the next
  * comes to it, and what became of the one before goes to the others.
  */
@@ -48,6 +48,8 @@ struct Party {
 
 /* Those that meet: size shards, from the first on; this one is number `index` of them. */
 typedef struct Group { int first, stride, size, index; Meeting *meeting; } Group;
+
+_Atomic uint64_t exchange_beside;
 
 static _Thread_local Party *party;
 static _Thread_local int me;
@@ -600,6 +602,7 @@ static int exchange_far(Party *p, const Group *g, const Flow *f)
     e = e ? e : t->given.bytes ? t->settle ? t->settle(t->x) : 0 : t->fetch(t->x, WHOLE, 0, own, t->n);
     e = e ? e : send_far(p, g, f, s->out.slot[0], &sent);
     timeline_begin(s->name);
+    e = e || !t->beside ? e : t->beside(t->x);
     e = e ? e : begin(p, g);
     if (!e) {
         e = take_far(p, g, f, sent.number);

@@ -18,7 +18,8 @@ static bool fill(Frame *f, const Plan *p, const Device *d, Spot (*place)(void *,
     f->plan = p;
     f->mem = calloc((size_t)p->nslot + 1, sizeof *f->mem);
     f->body = calloc((size_t)p->nstep + 1, sizeof *f->body);
-    if (!f->mem || !f->body)
+    f->ahead = calloc((size_t)p->nstep + 1, sizeof *f->ahead);
+    if (!f->mem || !f->body || !f->ahead)
         return error_set(E_NOMEM, "no memory for a program"), false;
     for (int s = 0; s < p->nslot; s++)
         if (p->slot[s].kind == SLOT_TEMP || p->slot[s].kind == SLOT_CONST)
@@ -45,6 +46,7 @@ static void empty(Frame *f)
     }
     free(f->mem);
     free(f->body);
+    free(f->ahead);
 }
 
 Frame *replay_frame(const Plan *p, const Device *d, Spot (*place)(void *, const Slot *), void *x)
@@ -195,10 +197,57 @@ static int run_branch(const Run *c, Frame *f, const Step *s, Frame *body)
     return e;
 }
 
+/* ==================== what goes before its turn, while bytes of other ranks are on their way */
+
+enum { AHEAD = 32 };                            /* steps that are looked at */
+
+/* The k-th slot that a step touches; -1: there are no more. */
+static int touched(const Step *s, int k, bool *writes)
+{
+    *writes = s->kind == S_LAUNCH ? k < s->kernel->nparam && s->kernel->written[k] : k >= s->nin;
+    if (s->kind == S_LAUNCH)
+        return k < s->kernel->nparam ? s->kernel->param[k]->slot : -1;
+    return k < s->nin              ? s->in[k] :
+        (k -= s->nin) < s->nout    ? s->out[k] :
+        k - s->nout < step_pongs(s) ? s->pong[k - s->nout] :
+                                      -1;
+}
+
+static bool share_memory(const Frame *f, int a, int b)
+{
+    const Slot *s = &f->plan->slot[a], *t = &f->plan->slot[b];
+    if (a == b || s->kind != SLOT_TEMP || t->kind != SLOT_TEMP)
+        return a == b || f->mem[a].buffer == f->mem[b].buffer;
+    return s->offset < t->offset + t->bytes && t->offset < s->offset + s->bytes;
+}
+
+/* Does one write what the other touches? */
+static bool in_order(const Frame *f, const Step *s, const Step *t)
+{
+    bool ws, wt;
+    for (int k = 0, a; (a = touched(s, k, &ws)) >= 0; k++)
+        for (int j = 0, b; (b = touched(t, j, &wt)) >= 0; j++)
+            if ((ws || wt) && share_memory(f, a, b))
+                return true;
+    return false;
+}
+
+/* Nothing that is still to be done before it, from the exchange on, has to do with it. */
+static bool may_go(const Frame *f, int exchange, int s)
+{
+    bool may = true;
+    for (int k = exchange; k < s && may; k++)
+        may = f->ahead[k] || !in_order(f, &f->plan->step[k], &f->plan->step[s]);
+    return may;
+}
+
+static int run_one(const Run *, Frame *, int i, int64_t step);
+
 /* What an exchange's functions know. They are called while this thread is away. reduce: of the chunks that
- * are dealt out. */
+ * are dealt out. at: which step it is; beside: launches were begun meanwhile. */
 typedef struct Traded {
     const Run *run;
+    Frame *frame; int at; int64_t step; bool beside;
     Spot given, whole, dealt[2], reduced[2];
     Frame *reduce; size_t bytes;
 } Traded;
@@ -242,11 +291,44 @@ static int copy_part(void *x, Area area, size_t to, const Given *from, size_t at
             n));
 }
 
+static int joined(Traded *t)
+{
+    int e = t->beside ? t->run->r->joined(t->run->x) : 0;
+    t->beside = false;
+    return e;
+}
+
 static int settle(void *x)
 {
-    const Traded *t = x;
+    Traded *t = x;
     t->run->r->away(t->run->x, false);
-    return back(t->run, t->run->r->settle(t->run->x));
+    int e = joined(t);
+    return back(t->run, e ? e : t->run->r->settle(t->run->x));
+}
+
+/* Launches and copies behind the exchange, up to what is no such step. */
+static int go_ahead(void *x)
+{
+    Traded *t = x;
+    Frame *f = t->frame;
+    int e = 0, n = 0, end = t->at + 1 + AHEAD;
+    t->run->r->away(t->run->x, false);
+    for (int s = t->at + 1; s < f->plan->nstep && s < end && !e; s++) {
+        if (f->plan->step[s].kind != S_LAUNCH && f->plan->step[s].kind != S_COPY)
+            break;
+        if (!may_go(f, t->at, s))
+            continue;
+        if (!n++)
+            timeline_begin("beside an exchange");
+        e = run_one(t->run, f, s, t->step);
+        f->ahead[s] = true;
+    }
+    if (n)
+        timeline_end("beside an exchange");
+    exchange_beside += (uint64_t)n;
+    e = e || !n ? e : t->run->r->apart(t->run->x);
+    t->beside = n && !e;
+    return back(t->run, e);
 }
 
 static int reduce_part(void *x, int turn)
@@ -268,17 +350,26 @@ static int reduced_now(void *x)
 static Given given_at(const Run *c, Spot s) { return (Given){ c->r->seen(c->x, s), s.buffer, s.at }; }
 
 /* What is there for the others is theirs until all have it. */
-static int run_exchange(const Run *c, Frame *f, const Step *s, Frame *body)
+static int run_exchange(const Run *c, Frame *f, int at, int64_t step)
 {
+    const Step *s = &f->plan->step[at];
+    Frame *body = f->body[at];
     const Slot *who = s->nin > 1 ? &f->plan->slot[s->in[1]] : NULL;
-    Traded x = { .run = c, .given = f->mem[s->in[0]], .whole = f->mem[s->out[0]], .reduce = body };
+    Traded x = { .run = c,
+        .frame = f,
+        .at = at,
+        .step = step,
+        .given = f->mem[s->in[0]],
+        .whole = f->mem[s->out[0]],
+        .reduce = body };
     Trade t = { .n = f->plan->slot[s->in[0]].bytes,
         .given = given_at(c, x.given),
         .x = &x,
         .put = put_part,
         .fetch = fetch_part,
         .copy = copy_part,
-        .settle = settle };
+        .settle = settle,
+        .beside = go_ahead };
     for (int k = 0; k < 2 && body; k++) {
         x.dealt[k] = f->mem[s->pong[k]], x.reduced[k] = f->mem[s->pong[2 + k]];
         x.bytes = f->plan->slot[s->pong[2]].bytes;
@@ -293,6 +384,8 @@ static int run_exchange(const Run *c, Frame *f, const Step *s, Frame *body)
     c->r->away(c->x, true);
     e = e ? e : exchange(s->swap, s->name, &t, senders);
     c->r->away(c->x, false);
+    if (x.beside)                               /* after an error */
+        joined(&x);
     free(senders);
     return e;
 }
@@ -326,23 +419,28 @@ static int run_host(const Run *c, const Frame *f, const Step *s)
     return e;
 }
 
+static int run_one(const Run *c, Frame *f, int i, int64_t step)
+{
+    const Step *s = &f->plan->step[i];
+    switch (s->kind) {
+    case S_LAUNCH:   return launch(c, f, s->kernel, step);
+    case S_LOOP:     return run_loop(c, f, s, f->body[i]);
+    case S_HOST:     return run_host(c, f, s);
+    case S_WHILE:    return run_while(c, f, s, f->body[i]);
+    case S_BRANCH:   return run_branch(c, f, s, f->body[i]);
+    case S_EXCHANGE: return run_exchange(c, f, i, step);
+    case S_COPY:
+        return copy(c, f->mem[s->in[0]], f->mem[s->out[0]], f->plan->slot[s->out[0]].bytes);
+    }
+    return 0;
+}
+
 static int run_plan(const Run *c, Frame *f, int64_t step)
 {
     int e = 0;
-    for (int i = 0; i < f->plan->nstep && !e; i++) {
-        const Step *s = &f->plan->step[i];
-        switch (s->kind) {
-        case S_LAUNCH: e = launch(c, f, s->kernel, step); break;
-        case S_LOOP:   e = run_loop(c, f, s, f->body[i]); break;
-        case S_HOST:   e = run_host(c, f, s); break;
-        case S_WHILE:  e = run_while(c, f, s, f->body[i]); break;
-        case S_BRANCH: e = run_branch(c, f, s, f->body[i]); break;
-        case S_EXCHANGE: e = run_exchange(c, f, s, f->body[i]); break;
-        case S_COPY:
-            e = copy(c, f->mem[s->in[0]], f->mem[s->out[0]], f->plan->slot[s->out[0]].bytes);
-            break;
-        }
-    }
+    memset(f->ahead, 0, (size_t)f->plan->nstep);
+    for (int i = 0; i < f->plan->nstep && !e; i++)
+        e = f->ahead[i] ? 0 : run_one(c, f, i, step);
     return e;
 }
 

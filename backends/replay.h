@@ -16,6 +16,7 @@ typedef struct Frame {
     const Plan *plan;
     Spot *mem;
     struct Frame **body;                        /* by step: the frames of its bodies */
+    bool *ahead;                                /* by step, of a run: it went before its turn */
 } Frame;
 
 typedef struct Replay {

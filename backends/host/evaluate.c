@@ -159,6 +159,7 @@ typedef struct Frame {
     Buf **value; int *left;                     /* by value; how many readers are still to come */
     Buf **x, **z;                               /* operands, results */
     const Type **t; const void **in; void **out;
+    bool *ahead;                                /* by instruction: it went before its turn */
 } Frame;
 
 /* A reference for a reader: the last one gets the value's own. */
@@ -214,6 +215,8 @@ static int run_simple(Frame *f, const Ins *i)
 typedef struct Traded {
     const HostExec *exec;
     const Prog *reduce;
+    Frame *frame;
+    int at;                                     /* which instruction */
     Trade *trade;
     Buf *whole, *dealt[2], *reduced[2];
 } Traded;
@@ -239,16 +242,56 @@ static int reduce_part(void *x, int turn)
 
 static int reduced_now(void *x) { (void)x; return 0; }
 
-/* A collective that is left gives bytes to other shards and gets theirs. */
-static int run_exchange(Frame *f, const Ins *i, const Prog *reduce)
+/* What only gives other names to the same bytes. */
+static bool passes_on(Op op) { return op == OP_barrier || op == OP_reshape || op == OP_stop_gradient; }
+
+static int run_ins(Frame *f, int n);
+
+/* Instructions behind it whose operands are there, up to one that other shards or the user notice. */
+static int go_ahead(void *x)
 {
+    const Traded *t = x;
+    Frame *f = t->frame;
+    const Graph *g = f->prog->g;
+    Buf *in[2] = { f->x[0], g->ins[t->at]->nin > 1 ? f->x[1] : NULL }, *out = f->z[0];
+    int err = 0, begun = 0;
+    for (int n = t->at + 1; n < g->nins && !err; n++) {
+        const Ins *i = g->ins[n];
+        bool ready = !f->ahead[n];
+        if (op_meets(i) || i->op == OP_region || i->op == OP_callback)
+            break;
+        for (int k = 0; k < i->nin; k++)
+            ready = ready && f->value[i->in[k]];
+        if (!ready)
+            continue;
+        if (!begun++)
+            timeline_begin("beside an exchange");
+        err = run_ins(f, n);
+        f->ahead[n] = true;
+    }
+    if (begun)
+        timeline_end("beside an exchange");
+    exchange_beside += (uint64_t)begun;
+    loc_set(g->ins[t->at]->loc);
+    f->x[0] = in[0], f->z[0] = out;
+    if (in[1])
+        f->x[1] = in[1];
+    return err;
+}
+
+/* A collective that is left gives bytes to other shards and gets theirs. */
+static int run_exchange(Frame *f, int n, const Prog *reduce)
+{
+    const Ins *i = f->prog->g->ins[n];
     Swap swap = i->op == OP_all_gather ? SWAP_GATHER :
         i->op == OP_all_to_all         ? SWAP_DEAL :
         op_reduces(i)                  ? SWAP_REDUCE :
                                          SWAP_PERMUTE;
     const Type *u = &f->prog->g->type[i->out];
-    Traded x = { f->exec, reduce, .whole = f->z[0] = buf_new(type_bytes(u)) };
-    Trade t = { .n = f->x[0]->bytes, .given.bytes = f->x[0]->p, .x = &x, .put = put_part };
+    Traded x = { f->exec, reduce, f, n, .whole = f->z[0] = buf_new(type_bytes(u)) };
+    Trade t = {
+        .n = f->x[0]->bytes, .given.bytes = f->x[0]->p, .x = &x, .put = put_part, .beside = go_ahead
+    };
     int err = x.whole ? 0 : E_NOMEM;
     x.trade = &t;
     for (int k = 0; k < 2 && reduce; k++) {
@@ -261,9 +304,6 @@ static int run_exchange(Frame *f, const Ins *i, const Prog *reduce)
     bufs_drop(x.dealt, 2), bufs_drop(x.reduced, 2);
     return err;
 }
-
-/* What only gives other names to the same bytes. */
-static bool passes_on(Op op) { return op == OP_barrier || op == OP_reshape || op == OP_stop_gradient; }
 
 static int run_region(const HostExec *, const Graph *, const Ins *, Prog *const *sub, Buf **x, Buf **z);
 
@@ -283,7 +323,7 @@ static int run_ins(Frame *f, int n)
     } else {
         err = device_fault(f->exec->exec.device, op_meets(i) ? "exchange" : "launch");
         err = err       ? err :
-            op_meets(i) ? run_exchange(f, i, op_reduces(i) ? f->prog->sub[n][0] : NULL) :
+            op_meets(i) ? run_exchange(f, n, op_reduces(i) ? f->prog->sub[n][0] : NULL) :
                           run_simple(f, i);
         bufs_drop(f->x, i->nin);
     }
@@ -303,7 +343,8 @@ static int run_ins(Frame *f, int n)
 static int frame_open(Frame *f, const HostExec *e, const Prog *p)
 {
     size_t nval = (size_t)p->g->nval, wide = (size_t)p->widest;
-    char *all = list_new(1, nval * (sizeof *f->value + sizeof *f->left) + wide * 5 * sizeof(void *));
+    size_t values = nval * (sizeof *f->value + sizeof *f->left), lists = wide * 5 * sizeof(void *);
+    char *all = list_new(1, values + lists + (size_t)p->g->nins);
     if (!all)
         return E_NOMEM;
     *f = (Frame){ .exec = e, .prog = p, .value = (Buf **)all };
@@ -313,6 +354,7 @@ static int frame_open(Frame *f, const HostExec *e, const Prog *p)
     f->in = (const void **)(f->t + wide);
     f->out = (void **)(f->in + wide);
     f->left = (int *)(f->out + wide);
+    f->ahead = (bool *)(f->left + nval);
     memcpy(f->left, p->uses, nval * sizeof *f->left);
     return 0;
 }
@@ -332,7 +374,7 @@ int run_graph(const HostExec *e, const Prog *p, Buf **x, Buf **z)
             buf_drop(x[k]);
     for (int n = 0; !err && n < g->nins; n++) {
         loc_set(g->ins[n]->loc);
-        err = run_ins(&f, n);
+        err = f.ahead[n] ? 0 : run_ins(&f, n);
     }
     loc_set(before);
     for (int k = 0; !err && k < g->nout; k++)

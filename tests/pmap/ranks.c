@@ -21,7 +21,11 @@ static bool is(const char *name) { return odd && !strcmp(what, name); }
 /* Longer than HEDDLE_MPI_TIMEOUT in its case. */
 #define LONG "5"
 
-static hd met(hd x) { return hd_add(x, hd_psum(hd_square(x), "i")); }
+static hd met(hd x)
+{
+    hd far = hd_psum(hd_square(x), "i");
+    return hd_add(hd_sin(x), far);
+}
 static hd other(hd x) { return hd_sub(x, hd_psum(x, "i")); }
 
 /* A function on the host in the middle of a program. */

@@ -1,6 +1,6 @@
 #!/bin/sh
 # HEDDLE_TIMELINE over ranks is one file: a process for each rank, all that was begun is ended, and all by one clock, though
-# those of the ranks are a thousand seconds apart.
+# those of the ranks are a thousand seconds apart. Each computes something while its bytes are on their way to the others.
 #     ranks_timeline.sh BUILD SOURCE
 build=$1 source=$2
 tmp=$(mktemp -d)
@@ -15,6 +15,7 @@ if command -v python3 >/dev/null; then
 fi
 tr -d '"{}' <"$HEDDLE_TIMELINE" | sed 's/,$//' | awk -F'[:,]' '
     /process_name/ { rank[$4] = $NF }
+    /ph:B,.*beside an exchange/ { beside[$4]++ }
     /ph:[BE],/ {
         n[$2, $4]++
         if (!first || $NF < first) first = $NF
@@ -24,6 +25,9 @@ tr -d '"{}' <"$HEDDLE_TIMELINE" | sed 's/,$//' | awk -F'[:,]' '
         for (p = 1; p <= 3; p++)
             if (rank[p] != "rank " p - 1 || !n["B", p] || n["B", p] != n["E", p]) {
                 print "process " p " is \"" rank[p] "\", begins " n["B", p] + 0 ", ends " n["E", p] + 0
+                bad = 1
+            } else if (!beside[p]) {
+                print "process " p " does nothing while it waits"
                 bad = 1
             }
         if (last - first > 300e6) {

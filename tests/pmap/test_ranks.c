@@ -1,12 +1,14 @@
 /*
  * test_ranks.c - what is over the processes of one job, and is the same in one process alone: places of a
  * map go to ranks by what they cost there, in all ranks alike; lists of devices that cannot be meant are
- * refused; whatever call to a device fails in one of them fails in all, and the next one works. Run by
- * ranks.sh on several ranks, too.
+ * refused; whatever call to a device fails in one of them fails in all, and the next one works; shards
+ * compute while messages are on their way. Run by ranks.sh on several ranks, too.
  */
 #include <dirent.h>
+#include <math.h>
 #include <unistd.h>
 
+#include "backend.h"
 #include "fault.h"
 #include "suite.h"
 
@@ -202,6 +204,44 @@ START_TEST(strikes)
 }
 END_TEST
 
+/* ==================== messages and computing at once */
+
+static hd apart(hd x)
+{
+    hd far = hd_psum(hd_sin(x), "i");
+    return hd_add(hd_cumsum(hd_tanh(x), 0), far);
+}
+
+/* What needs nothing of other ranks is begun when a shard's bytes are on their way, before theirs have
+ * come. */
+static void beside(const char *list, int shards)
+{
+    hd_array *x = hd_array_new(HD_F32, (hd_ints){ 2, { shards, WIDE } }, in12, NULL), *y = NULL;
+    hd_array *want = NULL;
+    hd_fn *lanes = hd_vmap(apart, .axis_name = "i");
+    for (int k = 0; k < 2; k++) {
+        const uint64_t before = exchange_beside;
+        ck_assert_msg(!hd_call(hd_pmap(apart, .devices = list, .axis_name = "i"), &y, x), "%s", hd_error());
+        ck_assert(!hd_call(hd_jit(lanes, .device = "host"), &want, x));
+        const uint64_t n = exchange_beside - before;
+        ck_assert_msg(hd_rank() < shards && hd_ranks() > 1 ? n > 0 : !n,
+            "%s: %d steps beside an exchange", list, (int)n);
+        const float *a = hd_data(y), *b = hd_data(want);
+        for (int j = 0; j < shards * WIDE; j++)
+            ck_assert_msg(a && b && fabsf(a[j] - b[j]) < 1e-5f, "%s: %g, not %g", list, a ? a[j] : 0, b[j]);
+        hd_drop(y), hd_drop(want);
+    }
+    hd_drop(x);
+}
+
+START_TEST(overlap)
+{
+    beside(hosts("host,host:1,host:2,host:3"), SHARDS);
+    if (there("opencl:0"))
+        beside(hd_ranks() > 1 ? "0/opencl:0,1/opencl:0" : "opencl:0,opencl:0", 2);
+}
+END_TEST
+
 /* ==================== what cannot be meant */
 
 static void refused(const char *list, enum hd_code code, const char *word, const char *way)
@@ -237,6 +277,7 @@ int main(void)
     TCase *c = suite_case(s);
     tcase_add_test(c, balance);
     tcase_add_test(c, strikes);
+    tcase_add_test(c, overlap);
     tcase_add_test(c, lists);
     return suite_run(s);
 }
