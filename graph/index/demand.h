@@ -59,6 +59,7 @@ static inline int64_t atom_extent(const Atom *a) { return a->hi + 1; }
 typedef struct Seen { int n, cap; uint64_t (*key)[4]; } Seen;           /* a set of keys; zero it */
 bool seen_add(Seen *, uint64_t, uint64_t, uint64_t, uint64_t);          /* true if it is new */
 bool seen_has(const Seen *, uint64_t, uint64_t, uint64_t, uint64_t);
+void seen_clear(Seen *);                        /* empty again, in the same memory */
 #define PTR(p)  ((uint64_t)(uintptr_t)(p))
 
 /* ==================== the walk (walk.c): from an element to what it needs

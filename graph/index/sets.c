@@ -185,3 +185,12 @@ bool seen_has(const Seen *s, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
     uint64_t k[4] = { a, b, c, d };
     return s->cap && !memcmp(seen_slot(s, k), k, 32);
 }
+
+void seen_clear(Seen *s)
+{
+    if (s->cap > 32 && 8 * s->n < s->cap)       /* one large set does not make all that follow dear */
+        s->cap /= 2;
+    if (s->cap)
+        memset(s->key, 0, sizeof *s->key * (size_t)s->cap);
+    s->n = 0;
+}

@@ -52,9 +52,11 @@ static Onward read_value(DemandWalk *w, Visit *x)
 static void root_reads(Sched *s, Root *r)
 {
     Reader q = { .s = s, .r = r };
-    DemandWalk w = { .g = s->g, .visit = read_value, .ctx = &q, .computed = true };
+    DemandWalk *w = &s->read;
+    w->g = s->g, w->visit = read_value, w->ctx = &q, w->computed = true;
+    seen_clear(&w->seen);
     if (r->kind == ROOT_VALUE || r->kind == ROOT_SUMS) {
-        demand_walk(&w, r->kind == ROOT_SUMS ? r->x : r->v, r->idx->f, r->kind == ROOT_VALUE, NULL);
+        demand_walk(w, r->kind == ROOT_SUMS ? r->x : r->v, r->idx->f, r->kind == ROOT_VALUE, NULL);
         return;
     }
     for (int k = 0; k <= r->ins->nin; k++) {
@@ -65,7 +67,7 @@ static void root_reads(Sched *s, Root *r)
         for (int d = 0; d < t->rank; d++)
             idx[d] = form_a(o[d]);
         if (v)
-            demand_walk(&w, v, idx, k == r->ins->nin, NULL);
+            demand_walk(w, v, idx, k == r->ins->nin, NULL);
     }
 }
 
@@ -80,7 +82,8 @@ static bool may_join(Merge *m, const Root *r, int n)
     if (r->code > most->merged_piece && k->code > most->merged_piece &&
         k->code + r->code > most->merged_code)
         return false;
-    if (text_exceeds(most, k->text + m->s->text[r->v], r->space))
+    double turns = m->s->turns[r->v] > k->turns ? m->s->turns[r->v] : k->turns;
+    if (text_exceeds(most, k->text + m->s->text[r->v], turns))
         return false;
     bool mine = false, share = false, heavy = is_contraction(m->s, r->v);
     for (int j = 0; j < k->n; j++) {
@@ -218,6 +221,7 @@ static void place_root(Merge *m, Root *r)
     PUSH(g->root, g->n, g->cap, r);
     g->code += r->code;
     g->text += m->s->text[r->v];
+    g->turns = m->s->turns[r->v] > g->turns ? m->s->turns[r->v] : g->turns;
     add_reads(&m->reads[best], r);
     for (int k = 0; k < (r->kind <= ROOT_SUMS ? 1 : r->ins->nout); k++)
         m->where[r->v + (Ref)k] = best + 1;

@@ -27,11 +27,15 @@ static void pass(Sched *s, Ref v, const Form *idx, const Vars *space, Ref root, 
         need_add(s, d[k].v, idx_of(d[k].idx, d[k].n), space, root, loops);
 }
 
-static void deepen(Sched *s, const Ins *i, int depth)
+static void deepen(Sched *s, const Ins *i, int depth, int sums)
 {
-    for (int k = 0; k < i->nin; k++)
+    sums += optab[i->op].element == IS_SUM;
+    for (int k = 0; k < i->nin; k++) {
         if (s->depth[i->in[k]] < depth)
             s->depth[i->in[k]] = depth;
+        if (s->sums[i->in[k]] < sums)
+            s->sums[i->in[k]] = sums;
+    }
 }
 
 static void decide(Sched *s, const Ins *i, Ref v)
@@ -43,17 +47,17 @@ static void decide(Sched *s, const Ins *i, Ref v)
     Root *r = wanted || s->need[v].n ? root_sums(s, i) : NULL;
     if (r) {
         need_add(s, r->x, r->idx, r->space, v, r->inner);
-        deepen(s, i, 1);
+        deepen(s, i, 1, 0);
     } else if (wanted || store_pays(s, i, v)) {
         r = root_value(s, v);
         pass(s, v, r->idx->f, r->space, v, r->inner->vol > 16 ? r->inner : none);
-        deepen(s, i, 1);
+        deepen(s, i, 1, 0);
     } else {
         for (int k = 0; k < s->need[v].n; k++) {
             const Need *d = &s->need[v].k[k];
             pass(s, v, d->idx->f, d->space, d->root, d->loops);
         }
-        deepen(s, i, s->depth[v] + (optab[i->op].element == IS_SUM ? 2 : 1 + optab[i->op].cost));
+        deepen(s, i, s->depth[v] + (optab[i->op].element == IS_SUM ? 2 : 1 + optab[i->op].cost), s->sums[v]);
     }
 }
 
@@ -443,9 +447,11 @@ Plan *schedule_graph(const Prepared *p, const Target *t, const char *prefix)
         .force = NEWS(bool, n),
         .natural = NEWS(bool, n),
         .depth = NEWS(int, n),
+        .sums = NEWS(int, n),
         .walked = NEWS(int, n),
         .lines = NEWS(double, n),
         .text = NEWS(double, n),
+        .turns = NEWS(double, n),
         .packed = NEWS(Place *, n),
         .instead = NEWS(Place, n) };
     s.plan->narg = g->nin;

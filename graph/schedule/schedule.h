@@ -35,8 +35,10 @@ typedef struct Sched {
     Place *stored;                              /* by value */
     Needs *need; Seen needed;                   /* by value */
     bool *out, *force, *natural; int *depth;    /* by value; natural: no layout of its own */
+    int *sums;                                  /* by value: sums on the way to it from a root, at most */
     /* by value: lines that computing it takes, all that it needs included; of a root: lines so far */
-    double *lines, *text;
+    double *lines, *text, *turns;               /* turns: of a root: of the innermost loop, all together */
+    DemandWalk look, read;                      /* walks that are made for each root: their memory */
     int *walked;                                /* by value: roots whose outer space was looked for there */
     Root **root; int nroot, root_cap;           /* in reverse order of values */
     Place **packed;                             /* by value, by dimension: turned copies made so far */
@@ -47,14 +49,14 @@ void need_add(Sched *, Ref v, const Idx *, const Vars *space, Ref root, const Va
 /* a function of the index alone: nothing to gain from storing it */
 bool index_only(const Sched *, Ref v);
 void text_open(Sched *);                         /* counts lines */
-/* lines of roots of a space that are no kernel any more */
-bool text_exceeds(const Machine *, double lines, const Vars *space);
+/* more lines than a kernel has, if that many turns of its loops take longer than a launch */
+bool text_exceeds(const Machine *, double lines, double turns);
 bool store_pays(const Sched *, const Ins *, Ref v);
 Root *root_value(Sched *, Ref v);
 Root *root_sums(Sched *, const Ins *);          /* NULL: not such a sum */
 Root *root_ins(Sched *, const Ins *);           /* regions and own shapes */
 
-typedef struct Group { Root **root; int n, cap; int code; double text; } Group;
+typedef struct Group { Root **root; int n, cap; int code; double text, turns; } Group;
 Group *merge_roots(Sched *, int *n);
 /* Copies that the kernel wants of its operands become kernels before it. */
 Spec *shape_spec(Sched *, const char *name, const Vars *space, const Store *, int nstore, Refs made);

@@ -17,7 +17,7 @@
 #define WALK_MAX    600
 /* Of those, so many for each root; others only where fewer than so many roots have come to the value: all
  * roots together look at each value a few times, however long the program is. */
-#define WALK_NEAR   40
+#define WALK_NEAR   24
 #define WALK_ROOTS  4
 
 typedef struct Found { uint32_t dims; Ref v; double space; bool own; } Found;
@@ -181,8 +181,10 @@ Root *root_value(Sched *s, Ref v)
     }
     s->force[v] = false;
     w.small = small_dims(&w);
-    DemandWalk all = { .g = w.g, .visit = meet, .ctx = &w };
-    demand_walk(&all, v, start, true, NULL);
+    DemandWalk *all = &s->look;
+    all->g = w.g, all->visit = meet, all->ctx = &w;
+    seen_clear(&all->seen);
+    demand_walk(all, v, start, true, NULL);
     s->force[v] = mine;
     uint32_t outer = w.dims, record = record_of(&w);
     if (record)

@@ -44,20 +44,20 @@ void text_open(Sched *s)
     }
 }
 
-/* What an element adds to the text of its root: short loops are written out. */
+/* What an element adds to the text of its root: short loops are written out, long ones are of vectors. */
 static double lines_at(const Sched *s, Ref v, const Vars *loops)
 {
     const Ins *i = s->g->def[v];
-    return i && optab[i->op].element != IS_OWN ?
-        own_lines(i) * (loops->vol <= (double)s->target->machine->unroll ? loops->vol : 1) :
-        0;
+    const Machine *m = s->target->machine;
+    double copies = loops->vol <= (double)m->unroll ? loops->vol : (double)m->sum_vectors;
+    return i && optab[i->op].element != IS_OWN ? own_lines(i) * copies : 0;
 }
 
-bool text_exceeds(const Machine *m, double lines, const Vars *space)
+bool text_exceeds(const Machine *m, double lines, double turns)
 {
     double launch = (double)(m->launch ? m->launch : m->beside);
     return lines > (double)m->text &&
-        (lines > (double)m->text_alone || lines * space->vol / W > launch);
+        (lines > (double)m->text_alone || lines * turns / W > launch);
 }
 
 /* Is the text of a root that needs it too long, and computing it a part of that? */
@@ -66,8 +66,10 @@ static bool too_long(const Sched *s, const Needs *d, Ref v)
     const Machine *m = s->target->machine;
     if (s->lines[v] < (double)m->text_kept)
         return false;
+    if (s->sums[v] >= m->text_sums)
+        return true;
     for (int k = 0; k < d->n; k++)
-        if (text_exceeds(m, s->text[d->k[k].root], d->k[k].space))
+        if (text_exceeds(m, s->text[d->k[k].root], s->turns[d->k[k].root]))
             return true;
     return false;
 }
@@ -78,7 +80,9 @@ void need_add(Sched *s, Ref v, const Idx *i, const Vars *space, Ref root, const 
 {
     Needs *d = &s->need[v];
     if (seen_add(&s->needed, v | (uint64_t)root << 32, PTR(space), PTR(loops), PTR(i))) {
+        double turns = space->vol * loops->vol;
         s->text[root] += lines_at(s, v, loops);
+        s->turns[root] = s->turns[root] > turns ? s->turns[root] : turns;
         PUSH(d->k, d->n, d->cap, (Need){ space, root, loops, i });
     }
     const Atom **e;
@@ -117,10 +121,10 @@ bool index_only(const Sched *s, Ref v)
 }
 
 /* In how many kernels are roots of so many lines in all that need a value? */
-static double kernels_of(const Sched *s, double lines, const Vars *space)
+static double kernels_of(const Sched *s, double lines, double turns)
 {
     const Machine *m = s->target->machine;
-    return text_exceeds(m, lines, space) ? ceil(lines / (double)m->text) : 1;
+    return text_exceeds(m, lines, turns) ? ceil(lines / (double)m->text) : 1;
 }
 
 /* How often elements are evaluated. Roots with the same outer space may become one kernel, as far as its
@@ -132,7 +136,7 @@ static double evaluations(const Sched *s, const Needs *d, Ref v, bool apart)
     for (int j = 0; j < d->n; j++) {
         if (done[j])
             continue;
-        double most = 0, lines = s->lines[v];
+        double most = 0, turns = 0, lines = s->lines[v];
         int roots = 0;
         Ref last = 0;
         for (int k = j; k < d->n; k++) {
@@ -144,8 +148,9 @@ static double evaluations(const Sched *s, const Needs *d, Ref v, bool apart)
             done[k] = true;
             if (b->root != last)
                 lines += s->text[last = b->root], roots++;
+            turns = s->turns[last] > turns ? s->turns[last] : turns;
         }
-        double kernels = kernels_of(s, lines, d->k[j].space);
+        double kernels = kernels_of(s, lines, turns);
         sum += most * (kernels < roots ? kernels : roots);
     }
     return sum;
