@@ -11,7 +11,12 @@
 
 /* ==================== activations */
 
-hd hd_sigmoid(hd x) { OP(hd_sigmoid); return sym_of(Logistic(float_ref("hd_sigmoid", x))); }
+hd hd_sigmoid(hd x)
+{
+    OP(hd_sigmoid);
+    Ref r = sym_ref(x);
+    return sym_of(Logistic(r && is_complex(r) ? r : float_ref("hd_sigmoid", x)));
+}
 
 /* Of nan: nan. */
 hd hd_relu(hd x)

@@ -508,7 +508,23 @@ static hd complex_(const json_t *a, const hd *x, int n)
     return hd_complex(x[0], x[1]);
 }
 
-static const GoldenRow table[] = { { "real", real_part }, { "imag", imag_part }, { "conj", conjugated },
+/* Over the last axes, as many as there are lengths. */
+static hd fourier(const json_t *a, const hd *x, int n)
+{
+    const char *kind = attr_s(a, "fft_type", "FFT");
+    hd_ints length = attr_l(a, "fft_length"), axes = { length.n, { 0 } };
+    (void)n;
+    for (int k = 0; k < axes.n; k++)
+        axes.v[k] = k - axes.n;
+    if (!strcmp(kind, "IRFFT"))
+        return hd_irfft_n(x[0], length.v[length.n - 1], axes);
+    return !strcmp(kind, "RFFT") ? hd_rfft_n(x[0], axes) :
+        !strcmp(kind, "IFFT")    ? hd_ifft_n(x[0], axes) :
+                                   hd_fft_n(x[0], axes);
+}
+
+static const GoldenRow table[] = { { "fft", fourier },
+    { "real", real_part }, { "imag", imag_part }, { "conj", conjugated },
     { "complex", complex_ }, { "square", square }, { "integer_pow", integer_pow }, { "pow", pow_ },
     { "round", round_ }, { "clamp", clamp }, { "convert_element_type", convert },
     { "bitcast_convert_type", bitcast }, { "reduce_precision", reduce_precision }, { "select_n", select_n },

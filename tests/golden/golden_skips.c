@@ -14,7 +14,6 @@
 static const struct { const char *glob, *kind;
 } kinds[] = {
     { "f64 on this device", "device" },
-    { "Fourier transforms", "no such op" },
     { "special functions", "no such op" },
     { "C cannot write it: *", "C" },
 };
@@ -22,8 +21,6 @@ static const struct { const char *glob, *kind;
 /* Ops by what they belong to. */
 static const struct { const char *glob, *what;
 } groups[] = {
-    { "fft*", "Fourier transforms" },
-    { "jnp.fft*", "Fourier transforms" },
     { "bessel_*", "special functions" },
     { "igamma*", "special functions" },
     { "polygamma*", "special functions" },

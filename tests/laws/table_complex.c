@@ -4,7 +4,7 @@
  *
  * Inputs are the parts, and results are taken apart again, so all laws of floats hold of them: bounds of
  * each part, slopes in both real directions, adjoints, lanes, text. Numbers are no multiples of a half: at a
- * cut or a pole it is a convention that decides, and those are in tests/ops/test_complex.c.
+ * cut or a pole it is a convention that decides, and those are in tests/api/test_complex.c.
  */
 #include "table.h"
 
