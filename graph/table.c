@@ -43,6 +43,32 @@ static Ref AcoshSlope(Ref x)
     return is_complex(x) ? Mul(Rsqrt(less), Rsqrt(more)) : Rsqrt(Mul(less, more));
 }
 
+/* A partial derivative that is not known. */
+static Ref Unknown(const char *what)
+{
+    error_set(E_DIFF, "the derivative of %s is not known; wrap that operand in stop_gradient", what);
+    return 0;
+}
+
+/* The densities of the gamma distribution of shape a and of the beta distribution at x. */
+static Ref Gammas(Ref a, Ref x)
+{
+    return Exp(Sub(Sub(Mul(Sub(a, Like(a, 1)), Log(x)), x), Lgamma(a)));
+}
+
+static Ref Betas(Ref a, Ref b, Ref x)
+{
+    Ref one = Like(x, 1), logs = Add(Mul(Sub(b, one), Log1p(Neg(x))), Mul(Sub(a, one), Log(x)));
+    return Exp(Sub(logs, Sub(Add(Lgamma(a), Lgamma(b)), Lgamma(Add(a, b)))));
+}
+
+/* I1(x)/(x e^|x|), 1/2 at 0 */
+static Ref Half1(Ref x, Ref z)
+{
+    Ref tiny = Lt(Abs(x), Like(x, 0x1p-14));
+    return Select(tiny, Like(x, 0.5), Div(z, Select(tiny, Like(x, 1), x)));
+}
+
 static Ref Mask(Ref cond, Ref like) { return Select(cond, Like(like, 1), Like(like, 0)); }
 
 /* ==================== builders */
@@ -97,6 +123,7 @@ const Rules rules_region = { 0 };               /* passes ask for OP_region by n
 #define PLAIN(c)                            .cost = c, .code = c ? 1 : 0, .again = c <= 1
 #define LONG(c, n)                          .cost = c, .code = n
 #define FUNCTION(c, n, f32, name)           .cost = c, .code = n, .library = name
+#define EITHER(c, n, f)                     .cost = c, .code = n
 
 const OpRow optab[OP_COUNT] = {
     [OP_NONE] = { .name = "none", .attrs = (const AttrWord[]){ { 0 } } },

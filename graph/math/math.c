@@ -222,11 +222,11 @@ static Val next_after(Dtype dt, Val x, Val y)
     return sel(and(eq(x, x), eq(y, y)), r, add(x, y));
 }
 
-/* What the op table says. */
-static Val function_f32(int op, const Val *a)
+/* What the op table says: functions of which one text serves both dtypes, and those of f32. */
+static Val function_of(int op, const Val *a, bool wide)
 {
-    Val x = a[0], y = a[1];
-    (void)x, (void)y;
+    Val x = a[0], y = a[1], w = a[2];
+    (void)x, (void)y, (void)w;
     switch (op) {
 #define ELEM(name, Name, arity, accepts, gives, commutes, how, ...)     CASE(name, arity, how)
 #define CASE(name, arity, ...)                                          CASE_(name, arity, __VA_ARGS__)
@@ -234,13 +234,28 @@ static Val function_f32(int op, const Val *a)
 #define CASE_PLAIN(name, arity, f)
 #define CASE_FUNCTION(name, arity, f) \
     case OP_##name: \
+        return wide ? 0 : f(OPERANDS_##arity);
+#define CASE_EITHER(name, arity, f) \
+    case OP_##name: \
         return f(OPERANDS_##arity);
 #define OPERANDS_1  x
 #define OPERANDS_2  x, y
+#define OPERANDS_3  x, y, w
 #define STRUC(...)
 #include "ops.def"
     }
     return 0;
+}
+
+Val math_function(int op, int n, const Val *x)
+{
+    Val a[3] = { 0 }, y = 0;
+    for (int i = 0; i < n; i++)
+        a[i] = x[i];
+    bool wide = kdt(a[0]) == DT_F64;
+    if (wide)
+        y = f64_function(op, n, a);
+    return y ? y : function_of(op, a, wide);
 }
 
 static Val float_op(int op, Dtype dt, int n, const Val *a)
@@ -267,7 +282,7 @@ static Val float_op(int op, Dtype dt, int n, const Val *a)
     case OP_trunc: return k1(K, K_TRUNC, rt, x);
     case OP_sqrt: return sqrt_(x);
     }
-    return rt == DT_F64 ? f64_function(op, n, a) : function_f32(op, a);
+    return math_function(op, n, a);
 }
 
 static Val compare(int op, Val x, Val y)

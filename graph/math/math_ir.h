@@ -83,19 +83,25 @@ Val math_poly(Val t, int n, const float *c);
 Val math_word(Val i, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e);
 #define ph_word math_word
 
+/* A function of the op table: f32's or f64's. */
+Val math_function(int op, int n, const Val *x);
+
 /* The column of the op table that says how an op is computed, in two parts: whether by a function in f32,
  * and by which. */
 #define PLAIN(...)                              PLAIN, 0
 #define LONG(...)                               PLAIN, 0
 #define FUNCTION(cost, code, f, library)        FUNCTION, f
+#define EITHER(cost, code, f)                   EITHER, f
 
 #define ELEM(name, Name, arity, accepts, gives, commutes, how, ...)     DECLARE(arity, how)
 #define DECLARE(arity, ...)                     DECLARE_(arity, __VA_ARGS__)
 #define DECLARE_(arity, kind, f)                DECLARE_##kind(arity, f)
 #define DECLARE_PLAIN(arity, f)
 #define DECLARE_FUNCTION(arity, f)              Val f(TAKES_##arity);
+#define DECLARE_EITHER(arity, f)                Val f(TAKES_##arity);
 #define TAKES_1 Val
 #define TAKES_2 Val, Val
+#define TAKES_3 Val, Val, Val
 #define STRUC(...)
 #include "ops.def"
 Val f32_logn(Val);

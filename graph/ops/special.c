@@ -1,5 +1,5 @@
 /*
- * special.c - functions of one real variable that the C library does not have: erf_inv, digamma, trigamma.
+ * special.c - functions of one real variable that the C library does not have.
  *
  * In and out: long double, correct to about its last digits, so that rounding once to a narrower type gives
  * the nearest value but in rare ties. Values at poles are JAX's: digamma has nan there, trigamma infinity.
@@ -117,4 +117,104 @@ long double element_trigamma(long double x)
     for (int k = 0; k < TERMS; k++)
         sum += bernoulli[k] * (p /= x * x);
     return sum;
+}
+
+/* Up to 50 the power series, all of one sign; beyond, the asymptotic one. */
+long double element_bessel(int order, long double x)
+{
+    long double a = fabsl(x), sum = 1, term = 1;
+    if (x != x)
+        return x;
+    if (isinf(a))
+        return order && x < 0 ? -0.0L : 0;
+    if (a < 50) {
+        for (int k = 1; term > sum * 1e-22L; k++)
+            sum += term *= a * a / 4 / ((long double)k * (k + order));
+        sum *= expl(-a) * (order ? a / 2 : 1);
+    } else {
+        for (int k = 1; k < 40; k++)
+            sum += term *= ((2 * k - 1) * (2 * k - 1) - 4.0L * order) / (8 * k * a);
+        sum /= sqrtl(2 * PI * a);
+    }
+    return order ? copysignl(sum, x) : sum;
+}
+
+#define EULER 0.577215664901532860606512090082402431L
+
+/* Near 0 the power series; far above the asymptotic one; below -2 e^x times a fraction, from its end. */
+long double element_expi(long double x)
+{
+    long double sum = 0, term = 1;
+    if (x != x || x == INFINITY)
+        return x;
+    if (x == 0 || x == -INFINITY)
+        return x == 0 ? -INFINITY : -0.0L;
+    if (x > 60) {
+        for (int k = 60; k > 0; k--)
+            sum = (1 + sum) * k / x;
+        return expl(x / 2) * (1 + sum) / x * expl(x / 2);
+    }
+    if (x < -2) {
+        sum = 801 - x;
+        for (int k = 400; k > 0; k--)
+            sum = 2 * k - 1 - x - (long double)k * k / sum;
+        return -expl(x) / sum;
+    }
+    for (int k = 1; k < 400; k++)
+        sum += (term *= x / k) / k;
+    return EULER + logl(fabsl(x)) + sum;
+}
+
+/* Li2(1 - e^-u), |u| < 1: u - u^2/4 + sum B_2k u^(2k + 1) / (2k + 1)! */
+static long double li2(long double u)
+{
+    long double sum = u - u * u / 4, p = u;
+    for (int k = 0; k < TERMS; k++)
+        sum += bernoulli[k] * (p *= u * u / ((2 * k + 2) * (2 * k + 3)));
+    return sum;
+}
+
+/* Li2(1 - x) */
+long double element_spence(long double x)
+{
+    if (x != x || x < 0)
+        return NAN;
+    if (isinf(x))
+        return -INFINITY;
+    if (x == 0 || x == 1)
+        return x == 0 ? PI * PI / 6 : 0;
+    if (x > 2)
+        return -element_spence(1 / x) - logl(x) * logl(x) / 2;
+    return x < 0.5L ? PI * PI / 6 - logl(x) * log1pl(-x) - li2(-log1pl(-x)) : li2(-logl(x));
+}
+
+#define ROOT2 1.41421356237309504880168872420969808L
+
+/* Newton's method on the logarithm of the tail. */
+long double element_ndtri(long double p)
+{
+    if (!(p >= 0 && p <= 1))
+        return NAN;
+    if (p == 0 || p == 1)
+        return p == 0 ? -INFINITY : INFINITY;
+    if (p > 0.25L && p < 0.75L)
+        return ROOT2 * element_erf_inv(2 * p - 1);
+    long double q = p < 0.5L ? p : 1 - p, w = sqrtl(-2 * logl(q)), z = w - logl(w * 2.5L) / w;
+    for (int k = 0; k < 12; k++) {
+        long double tail = erfcl(z / ROOT2) / 2;
+        z += (logl(tail) - logl(q)) * tail * sqrtl(2 * PI) * expl(z * z / 2);
+    }
+    return p < 0.5L ? -z : z;
+}
+
+long double element_log_ndtr(long double x)
+{
+    if (x > -25)
+        return x < 0 ? logl(erfcl(-x / ROOT2) / 2) : log1pl(-erfcl(x / ROOT2) / 2);
+    if (x != x || isinf(x))
+        return x;
+    long double sum = 0, z = 1 / (x * x);
+    for (int k = 30; k > 0; k--)
+        sum = -(2 * k - 1) * z * (1 + sum);
+    return -x * x / 2 - logl(-x) - logl(2 * PI) / 2 + log1pl(sum);
 }

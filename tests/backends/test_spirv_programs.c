@@ -132,7 +132,11 @@ static double bound_of(const char *name)
         { "asin", 1.2 }, { "acos", 1.2 }, { "atan", 1.6 }, { "sinh", 1.5 }, { "cosh", 1.9 }, { "asinh", 2 },
         { "acosh", 2.1 }, { "atanh", 1.9 }, { "erf", 2 }, { "erfc", 4.1 }, { "erf_inv", 2.9 },
         { "cbrt", 0.51 }, { "rsqrt", 1.5 }, { "pow", 1.1 }, { "atan2", 1.6 }, { "hypot", 1.2 },
-        { "lgamma", -1 }, { "digamma", -1 }, { "trigamma", -1 } };
+        { "lgamma", -1 }, { "digamma", -1 }, { "trigamma", -1 }, { "bessel_i0e", 4 },
+        { "bessel_i1e", 4 }, { "expi", -1 }, { "spence", 4 }, { "ndtri", 6 }, { "log_ndtr", 6 },
+        { "xlogy", 2 }, { "xlog1py", 2 }, { "entr", 2 }, { "betaln", -1 }, { "zeta", -1 },
+        { "polygamma", -1 }, { "igamma", -1 }, { "igammac", -1 }, { "random_gamma_grad", -1 },
+        { "regularized_incomplete_beta", -1 } };
     for (size_t i = 0; i < sizeof b / sizeof *b; i++)
         if (!strcmp(name, b[i].name))
             return b[i].ulp < 0 ? -1 : b[i].ulp + 0.5;          /* the host's own rounding */

@@ -370,8 +370,6 @@ static void run_case(const json_t *j, const Options *o, GoldenCount *c)
         if (!got &&
             ((!o->f64 && strstr(hd_error(), "f64")) || strstr(hd_error(), "of f64 is not available")))
             golden_skip(c, "f64 on this device");
-        else if (!got && hd_error_code() == HD_EDIFF && strstr(hd_error(), "trigamma"))
-            golden_skip(c, "polygamma");
         else if (!got)
             report(c, o, name, &v, hd_error());
         else {

@@ -55,7 +55,6 @@ typedef struct GoldenCount {
     } reason[GOLDEN_REASONS];
 } GoldenCount;
 
-const char *golden_group(const char *reason);                  /* what an op that is missing belongs to */
 void golden_skip(GoldenCount *, const char *reason);
 void golden_judged(GoldenCount *, const char *reason); /* run, but not by the stored answer */
 /* Prints families and reasons; returns how many cases are skipped without a good reason. */

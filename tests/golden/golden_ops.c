@@ -564,14 +564,20 @@ static const GoldenRow table[] = { { "fft", fourier },
         const Ref in[] = { sym_ref(x[0]), sym_ref(x[1]) }; \
         return sym_of(emit(OP_##name, 2, in, NULL)); \
     }
-#define ROW_3(name)
+#define ROW_3(name) \
+    static hd row_##name(const json_t *a, const hd *x, int n) \
+    { \
+        (void)a, (void)n; \
+        const Ref in[] = { sym_ref(x[0]), sym_ref(x[1]), sym_ref(x[2]) }; \
+        return sym_of(emit(OP_##name, 3, in, NULL)); \
+    }
 #define ELEM(name, Name, arity, ...) ROW_##arity(name)
 #define STRUC(...)
 #include "ops.def"
 static const GoldenRow rows[] = {
 #define ENTRY_1(name) { #name, row_##name },
 #define ENTRY_2(name) { #name, row_##name },
-#define ENTRY_3(name)
+#define ENTRY_3(name) { #name, row_##name },
 #define ELEM(name, Name, arity, ...) ENTRY_##arity(name)
 #define STRUC(...)
 #include "ops.def"

@@ -2,7 +2,7 @@
  * golden_skips.c - what the golden runner counts, by family, and why cases are skipped.
  *
  * A reason is an op's name or a phrase. The list below says which reasons are good ones: a dtype that the
- * device lacks, ops that Heddle does not have, what C cannot write. Any other reason is a gap. Cases whose
+ * device lacks, what C cannot write. Any other reason is a gap. Cases whose
  * stored answer is wrong are not skipped: they are counted with what failed or passed, and listed.
  */
 #include <fnmatch.h>
@@ -14,27 +14,8 @@
 static const struct { const char *glob, *kind;
 } kinds[] = {
     { "f64 on this device", "device" },
-    { "special functions", "no such op" },
     { "C cannot write it: *", "C" },
 };
-
-/* Ops by what they belong to. */
-static const struct { const char *glob, *what;
-} groups[] = {
-    { "bessel_*", "special functions" },
-    { "igamma*", "special functions" },
-    { "polygamma*", "special functions" },
-    { "zeta", "special functions" },
-    { "regularized_incomplete_beta", "special functions" },
-};
-
-const char *golden_group(const char *reason)
-{
-    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
-        if (!fnmatch(groups[i].glob, reason, 0))
-            return groups[i].what;
-    return reason;
-}
 
 static const char *kind_of(const char *reason)
 {
@@ -61,7 +42,7 @@ static void note(GoldenCount *c, const char *why, bool judged)
 void golden_skip(GoldenCount *c, const char *reason)
 {
     c->skipped++;
-    note(c, golden_group(reason), false);
+    note(c, reason, false);
 }
 
 void golden_judged(GoldenCount *c, const char *reason) { note(c, reason, true); }

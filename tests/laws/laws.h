@@ -49,6 +49,7 @@ typedef struct Law {
     int variants;
     uint32_t dtypes;                            /* 1 << dtype */
     uint8_t derivative;
+    uint8_t unknown;                            /* 1 << operand: by it the derivative is an error */
     /* 1 << variant: those that difference quotients can judge; 0: all */
     uint32_t quotients;
     uint32_t forward;                           /* 1 << variant: those where reverse mode is an error */
@@ -59,7 +60,8 @@ typedef struct Law {
     double ulp_host;
     double lo[3], hi[3];                        /* operands for difference quotients; 0, 0: -2 .. 2 */
     double step, tolerance;                     /* of the quotients; 0: 1e-5, 1e-6 */
-    double (*scale)(double x, double want);     /* an ULP of what, where the result is a small difference */
+    /* an ULP of what, where the result is a small difference; x: the first operands */
+    double (*scale)(const double *x, double want);
 } Law;
 
 extern const Law law_table[OP_COUNT];

@@ -25,16 +25,54 @@ static void elementwise(Op op, Dtype dt, int variant)
 }
 
 /* Below zero these two are sums of a large and a small term. */
-static double lgamma_scale(double x, double want)
+static double lgamma_scale(const double *x, double want)
 {
-    double y = x < 0 ? fabs(lgamma(1 - x)) : 0;
+    double y = x[0] < 0 ? fabs(lgamma(1 - x[0])) : 0;
     return y > fabs(want) ? y : fabs(want);
 }
 
-static double digamma_scale(double x, double want)
+static double digamma_scale(const double *x, double want)
 {
-    double y = x < 0 ? log(1 - x) : 0, z = x < 0 ? fabs(M_PI / tan(M_PI * x)) : 0;
+    double y = x[0] < 0 ? log(1 - x[0]) : 0, z = x[0] < 0 ? fabs(M_PI / tan(M_PI * x[0])) : 0;
     return fmax(fmax(y, z), fabs(want));
+}
+
+/* Far out in a tail the error counts as the exponent's. */
+static double tail_scale(const double *x, double want)
+{
+    (void)x;
+    return fabs(want) * (1 + fabs(log(fabs(want))));
+}
+
+/* What is 1 less another number is as wrong as that. */
+static double igamma_scale(const double *x, double want)
+{
+    bool high = x[1] > 1 && x[1] > x[0];
+    return fmax(tail_scale(x, want), high ? 0 : 1);
+}
+
+static double betainc_scale(const double *x, double want)
+{
+    return fmax(tail_scale(x, want), x[2] >= (x[0] + 1) / (x[0] + x[1] + 2) ? 1 : 0);
+}
+
+/* Below zero sums on both sides of it cancel: the nearest pole's term. */
+static double zeta_scale(const double *x, double want)
+{
+    return x[1] < 0 && x[0] > 1 ? fmax(fabs(want), pow(fabs(x[1] - rint(x[1])), -x[0])) : want;
+}
+
+static double polygamma_scale(const double *x, double want)
+{
+    double pole = exp(lgamma(x[0] + 1)) * pow(fabs(x[1] - rint(x[1])), -x[0] - 1);
+    return x[1] < 0 && x[0] >= 0 ? fmax(fabs(want), pole) : want;
+}
+
+/* The largest of three logarithms; below 0 the sum of the operands, which is rounded, may be near a pole. */
+static double betaln_scale(const double *x, double want)
+{
+    double sum = x[0] < 0 || x[1] < 0 ? fabs(lgamma(x[0] + x[1])) : 0;
+    return fmax(fmax(fabs(want), 1), fmax(fabs(lgamma(x[0])), sum)) * (sum > 0 ? 1e3 : 1);
 }
 
 /* ==================== shapes */
@@ -504,6 +542,8 @@ static void make_threefry(Op op, Dtype dt, int variant)
  * u64 of f64, with the interval where difference quotients are taken. */
 #define SAME(ts)                .make = elementwise, .variants = 4, .dtypes = ts, .quotients = 2
 #define FUN(u, u64, l, h)       SAME(FLOATS), .ulp = u, .ulp64 = u64, .lo = { l }, .hi = { h }
+#define FUN2(u, u64, l, h)      SAME(FLOATS), .ulp = u, .ulp64 = u64, .lo = { l, l }, .hi = { h, h }
+#define LOOPS                   .long_text = 9          /* the cases that devices run */
 #define MATRICES                (1 << DT_F32 | 1 << DT_F64)
 #define MAKE(f, n, ts)          .make = make_##f, .variants = n, .dtypes = ts
 
@@ -557,7 +597,24 @@ const Law law_table[OP_COUNT] = {
     [OP_erf_inv] = { FUN(2.9, 8, -0.8, 0.8) },
     [OP_lgamma] = { FUN(4.5, 8, 0.5, 4), .scale = lgamma_scale },
     [OP_digamma] = { FUN(4.5, 8, 0.7, 4), .scale = digamma_scale },
-    [OP_trigamma] = { FUN(4.5, 8, 0.7, 4), .derivative = MISSING },
+    [OP_trigamma] = { FUN(4.5, 8, 0.7, 4) },
+    [OP_bessel_i0e] = { FUN(4, 4, 0.3, 4) },
+    [OP_bessel_i1e] = { FUN(4, 4, 0.3, 4) },
+    [OP_expi] = { FUN(12, 16, 0.3, 4), .scale = of_one },
+    [OP_spence] = { FUN(4, 4, 0.3, 0.9) },
+    [OP_ndtri] = { FUN(6, 8, 0.3, 0.9) },
+    [OP_log_ndtr] = { FUN(6, 8, -2, 2) },
+    [OP_xlogy] = { FUN2(2, 4, 0.3, 4) },
+    [OP_xlog1py] = { FUN2(2, 4, 0.3, 4) },
+    [OP_entr] = { FUN(2, 4, 0.3, 4) },
+    [OP_betaln] = { LOOPS, FUN2(32, 64, 0.3, 4), .scale = betaln_scale },
+    [OP_zeta] = { LOOPS, FUN2(16, 32, 1.5, 4), .unknown = 1, .scale = zeta_scale },
+    [OP_polygamma] = { LOOPS, FUN2(32, 64, 1, 4), .unknown = 1, .scale = polygamma_scale },
+    [OP_igamma] = { LOOPS, FUN2(64, 128, 0.3, 4), .scale = tail_scale },
+    [OP_igammac] = { LOOPS, FUN2(64, 128, 0.3, 4), .scale = igamma_scale },
+    [OP_random_gamma_grad] = { LOOPS, FUN2(256, 4096, 0.3, 4), .derivative = MISSING },
+    [OP_regularized_incomplete_beta] = { LOOPS, SAME(FLOATS), .ulp = 64, .ulp64 = 128, .lo = { 1, 1, 0.1 },
+        .hi = { 4, 4, 0.9 }, .unknown = 3, .scale = betainc_scale },
 
     [OP_eq] = { SAME(EVERY) },
     [OP_ne] = { SAME(EVERY) },

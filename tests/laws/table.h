@@ -24,6 +24,6 @@ void make_eigh(Op op, Dtype dt, int variant);
 void make_svd(Op op, Dtype dt, int variant);
 void make_complex(Op op, Dtype dt, int variant);
 void make_part(Op op, Dtype dt, int variant);
-double of_one(double x, double want);           /* a scale: an ULP of 1, or of what is larger */
+double of_one(const double *x, double want);    /* a scale: an ULP of 1, or of what is larger */
 
 #endif

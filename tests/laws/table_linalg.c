@@ -10,7 +10,7 @@
 
 #include "table.h"
 
-double of_one(double x, double want)
+double of_one(const double *x, double want)
 {
     (void)x;
     return fabs(want) > 1 ? fabs(want) : 1;

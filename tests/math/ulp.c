@@ -37,6 +37,14 @@ static double trigamma_d(double x) { return (double)element_trigamma(x); }
 static double erf_inv_d(double x) { return (double)element_erf_inv(x); }
 static double lgamma_d(double x) { int s; return lgamma_r(x, &s); }
 static Real lgamma_l(Real x) { int s; return lgammal_r(x, &s); }
+static Real bessel_i0e_l(Real x) { return element_bessel(0, x); }
+static Real bessel_i1e_l(Real x) { return element_bessel(1, x); }
+static double bessel_i0e_d(double x) { return (double)element_bessel(0, x); }
+static double bessel_i1e_d(double x) { return (double)element_bessel(1, x); }
+static double expi_d(double x) { return (double)element_expi(x); }
+static double spence_d(double x) { return (double)element_spence(x); }
+static double ndtri_d(double x) { return (double)element_ndtri(x); }
+static double log_ndtr_d(double x) { return (double)element_log_ndtr(x); }
 static double rsqrt_d(double x) { return 1 / sqrt(x); }
 static Real rsqrt_l(Real x) { return 1 / sqrtl(x); }
 static Real logistic_l(Real x) { return x < 0 ? expl(x) / (1 + expl(x)) : 1 / (1 + expl(-x)); }
@@ -83,6 +91,12 @@ static const Function table[] = {
     OWN(lgamma, lgamma_l, 3.9, 16, TERMS),
     OWN(digamma, element_digamma, 4.5, 8, TERMS),
     OWN(trigamma, element_trigamma, 4.5, 8, 0),
+    OWN(bessel_i0e, bessel_i0e_l, 4, 4, 0),
+    OWN(bessel_i1e, bessel_i1e_l, 4, 4, 0),
+    OWN(expi, element_expi, 12, 16, TERMS),
+    OWN(spence, element_spence, 4, 4, 0),
+    OWN(ndtri, element_ndtri, 6, 8, 0),
+    OWN(log_ndtr, element_log_ndtr, 6, 8, 0),
     ONE(cbrt, 0.51, 2, EXACT),
     ONE(sqrt, 0.5, 0.5, EXACT),
     OWN(rsqrt, rsqrt_l, 1.5, 1.5, EXACT),
@@ -222,9 +236,11 @@ static Real reference(const Format *f, const Function *fn, Real x, Real y)
     return f->dt == HD_F64 ? fn->l(x) : fn->d((double)x);
 }
 
-/* The terms of which a value of lgamma or digamma below zero is the sum; the larger one's unit. */
+/* The terms of which a value of lgamma or digamma below zero, or of expi, is the sum: the larger unit. */
 static Real unit_of_terms(const Format *f, const Function *fn, Real x, Real r)
 {
+    if (fn->l == element_expi)
+        return unit(f, fabsl(r) > 1 ? r : 1);
     Real p = fn->l(-x + (fn->l == element_digamma));
     Real q = fn->l == element_digamma ? fabsl(r - p) : 1;
     p = fabsl(p) > q ? fabsl(p) : q;
@@ -247,7 +263,7 @@ static void judge(const Format *f, const Function *fn, Real x, Real y, Real got,
     if (wrong && !to->specials++)
         to->first = (double)x;
     Real u = unit(f, want);
-    if (x < 0 && fn->flags & TERMS && isfinite(want)) {
+    if ((x < 0 || fn->l == element_expi) && fn->flags & TERMS && isfinite(want)) {
         Real t = unit_of_terms(f, fn, x, want);
         u = t > u ? t : u;
     }
