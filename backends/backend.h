@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "base.h"
+#include "cache.h"
 #include "fault.h"
 #include "plan.h"
 #include "target.h"
@@ -108,6 +109,9 @@ bool devices_forked(void);              /* in the child of a fork: all but the h
 
 /* ==================== process.c: threads that fork and exit cut off */
 void visit_begin(void);                         /* this thread is inside the library, until visit_end */
+/* The same of a thread of ours that works for nobody who waits, in a driver alone: exit() waits for it, and
+ * fork() takes no notice, for the driver is gone in a child anyway. */
+void visit_beside(void);
 void visit_end(void);
 bool process_ending(void);                      /* another thread has called exit() */
 /* 0, or an error: memory is half written, or the process is ending */
@@ -140,6 +144,7 @@ uint64_t processor_features(void);
 /* ==================== deep.c: f(env) on a large stack, for compilers in drivers; otherwise as if it were
  * called here */
 int deep_call(int (*f)(void *), void *env);
+bool thread_start(pthread_t *, void *(*f)(void *), void *env);  /* with such a stack, and without signals */
 
 /* ==================== exchange.c: shards of one program, each in a thread of its own, give one another
  * bytes */
@@ -217,15 +222,5 @@ size_t pool_class(size_t bytes);
 Mem *pool_take(Pool *, size_t capacity);        /* NULL: none of this capacity. 0: the oldest, to empty it */
 /* what there is no room for, the oldest first: a list by `next`, the caller's again */
 Mem *pool_give(Pool *, Mem *);
-
-/* ==================== cache.c: compiled programs on disk (SQLite). Safe with many processes; silent where
- * it cannot work. */
-bool cache_get(const void *key, size_t nkey, void **data, size_t *n);   /* *data: free() it */
-void cache_put(const void *key, size_t nkey, const void *data, size_t n);
-void cache_drop(const void *key, size_t nkey);          /* the driver refused it */
-/* As cache_get, for what may end the process. *tried: it has never worked before, and is owed a
- * cache_worked() or a cache_drop(); if the process ends without, it is not tried again. */
-bool cache_try(const void *key, size_t nkey, void **data, size_t *n, bool *tried);
-void cache_worked(const void *key, size_t nkey);
 
 #endif

@@ -13,7 +13,8 @@
  * said once under HEDDLE_CHECK or HEDDLE_DUMP. A connection must not cross fork(), so the process number is
  * kept beside it and a child opens its own.
  */
-#include "backend.h"
+#include "base.h"
+#include "cache.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -418,4 +419,10 @@ void cache_put(const void *key, size_t nkey, const void *data, size_t n)
             ended(code);
     }
     pthread_mutex_unlock(&cache.lock);
+}
+
+bool cache_exists(void)
+{
+    char path[4096];
+    return cache_path(path, sizeof path) && !access(path, F_OK);
 }

@@ -37,7 +37,7 @@ static void *begin(void *deep)
 }
 
 /* Signals are for the application's threads. */
-static bool start(pthread_t *t, Deep *d)
+bool thread_start(pthread_t *t, void *(*f)(void *), void *env)
 {
     pthread_attr_t a;
     sigset_t all, before;
@@ -45,7 +45,7 @@ static bool start(pthread_t *t, Deep *d)
         return false;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool made = !pthread_attr_setstacksize(&a, DEEP) && !pthread_create(t, &a, begin, d);
+    bool made = !pthread_attr_setstacksize(&a, DEEP) && !pthread_create(t, &a, f, env);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&a);
     return made;
@@ -55,7 +55,7 @@ int deep_call(int (*f)(void *), void *env)
 {
     pthread_t t;
     Deep d = { f, env, .arena = arena_current(), .loc = loc_here(), .locale = uselocale((locale_t)0) };
-    if (!start(&t, &d))
+    if (!thread_start(&t, begin, &d))
         return f(env);                          /* there is no thread to be had */
     pthread_join(t, NULL);
     if (d.error && !error_pending()) {

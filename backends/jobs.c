@@ -5,9 +5,9 @@
  * Two queues are sockets that all compilers read, so whoever is free takes the next job, an urgent one
  * first. A job is a file in memory, shared with who takes it, and a pipe: its other end closes when the job
  * has ended or its compiler has died, so nobody waits for ever. No thread of ours waits for a job that
- * nobody waits for, so fork() and exit() have nothing to look after: compilers end when the queues close,
- * which is when this process ends. They are nobody's children (started by one that ends at once), so a
- * program's wait() never meets them.
+ * nobody waits for, so fork() and exit() have nothing to look after: when the queues close, which is when
+ * this process ends, compilers do what lies in them, which is for the disk then, and end. They are nobody's
+ * children (started by one that ends at once), so a program's wait() never meets them.
  */
 #define _GNU_SOURCE
 #include "jobs.h"
@@ -301,28 +301,58 @@ static void send_some(void)
     enough_compilers();
 }
 
-Job *job_new(const char *device, const char *driver, const char *options, const char *source, bool urgent)
+void job_row(JobRows *r, const void *key, size_t nkey, const void *value, size_t n, bool binary)
 {
-    const char *part[4] = { device, driver, options, source };
-    JobFile head = { .version = JOB_VERSION };
-    Job *j = jobs_possible() ? calloc(1, sizeof *j) : NULL;
+    const JobRow head = { nkey, n, binary };
+    size_t all = sizeof head + nkey + n;
+    char *p = realloc(r->s, r->n + all);
+    if (!p) {
+        r->failed = true;
+        return;
+    }
+    r->s = p;
+    memcpy(p + r->n, &head, sizeof head);
+    memcpy(p + r->n + sizeof head, key, nkey);
+    if (n)
+        memcpy(p + r->n + sizeof head + nkey, value, n);
+    r->n += all;
+}
+
+/* Its file's text. */
+static bool job_write(Job *j, const JobText *t)
+{
+    const void *part[JOB_PARTS] = { t->device, t->driver, t->options, t->source, t->rows.s };
+    JobFile head = { .version = JOB_VERSION,
+        .part = { strlen(t->device) + 1, strlen(t->driver) + 1, strlen(t->options) + 1, t->nsource,
+            t->rows.n } };
     size_t n = sizeof head;
-    for (int k = 0; k < 4; k++)
-        n += head.part[k] = strlen(part[k]) + 1;
-    if (!j || !(j->text = malloc(n))) {
+    for (int k = 0; k < JOB_PARTS; k++)
+        n += head.part[k];
+    if (t->rows.failed || !(j->text = malloc(n)))
+        return false;
+    memcpy(j->text, &head, sizeof head);
+    j->n = sizeof head;
+    for (int k = 0; k < JOB_PARTS; k++) {
+        if (head.part[k])
+            memcpy(j->text + j->n, part[k], head.part[k]);
+        j->n += head.part[k];
+    }
+    return true;
+}
+
+Job *job_new(const JobText *t)
+{
+    Job *j = jobs_possible() ? calloc(1, sizeof *j) : NULL;
+    if (!j || !job_write(j, t)) {
         free(j);
         return NULL;
     }
-    memcpy(j->text, &head, sizeof head);
-    j->n = sizeof head;
-    for (int k = 0; k < 4; k++)
-        memcpy(j->text + j->n, part[k], head.part[k]), j->n += head.part[k];
-    j->file = j->done = -1, j->urgent = urgent;
+    j->file = j->done = -1, j->urgent = t->urgent;
     pthread_mutex_lock(&pool.lock);
     j->ended = !queues_open();
     if (!j->ended) {
         Job **at = &pool.unsent;
-        while (*at && !(urgent && !(*at)->urgent))
+        while (*at && !(j->urgent && !(*at)->urgent))
             at = &(*at)->next;
         list(j, at);
         send_some();
@@ -384,7 +414,7 @@ void *job_result(const Job *j, size_t *n)
     if (!j->head || atomic_load(&j->head->state) != JOB_WORKED || !j->head->binary)
         return NULL;
     off_t at = sizeof *j->head;
-    for (int k = 0; k < 4; k++)
+    for (int k = 0; k < JOB_PARTS; k++)
         at += (off_t)j->head->part[k];
     char *p = malloc(*n = (size_t)j->head->binary);
     for (size_t k = 0; p && k < *n;) {

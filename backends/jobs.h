@@ -3,7 +3,8 @@
  * compiler/compiler.c, the program that does it.
  *
  * A driver's compiler often works in one thread of a process at a time, so what is to be compiled by all
- * cores at once is compiled by several processes. They end with the process that asked them.
+ * cores at once is compiled by several processes. They end after the process that asked them, when what it
+ * asked for is on the disk.
  */
 #ifndef HEDDLE_JOBS_H
 #define HEDDLE_JOBS_H
@@ -20,9 +21,24 @@ typedef struct Job Job;
  * another, or is `off`. No under HEDDLE_FAULT, so that calls of drivers are made here and are counted. */
 bool jobs_possible(void);
 int jobs_at_once(void); /* as many as processors */
+/* Rows for the cache on disk, which the compiler itself writes when it is done: it may outlive who asked. */
+typedef struct JobRows {
+    char *s;
+    size_t n;
+    bool failed; /* no memory */
+} JobRows;
+/* binary: what was compiled follows behind the value. */
+void job_row(JobRows *, const void *key, size_t nkey, const void *value, size_t n, bool binary);
 /* A program's text for the device of that name and driver, built with these options. urgent: somebody
- * waits. NULL: it cannot be given away. */
-Job *job_new(const char *device, const char *driver, const char *options, const char *source, bool urgent);
+ * waits. */
+typedef struct JobText {
+    const char *device, *driver, *options;
+    const void *source;
+    size_t nsource; /* bytes, the 0 of a text included */
+    JobRows rows;
+    bool urgent;
+} JobText;
+Job *job_new(const JobText *); /* NULL: it cannot be given away */
 void job_hurry(Job *);                          /* somebody waits for it now; NULL is fine */
 /* Has it ended, however? wait: at most so long; -1: until then. */
 bool job_ended(Job *, int wait_ms);
@@ -44,15 +60,25 @@ enum {
 typedef enum JobState { JOB_WAITS, JOB_TAKEN, JOB_WORKED, JOB_FAILED } JobState;
 
 /* A message is two descriptors: a file that begins with this, and a pipe that closes when the job has ended,
- * however. In the file follow device, driver, options and source, each with a 0 behind it, then the
- * binary. */
+ * however. In the file follow device, driver and options, each with a 0 behind it, the source, the rows,
+ * then the binary. */
+enum { JOB_DEVICE, JOB_DRIVER, JOB_OPTIONS, JOB_SOURCE, JOB_ROWS, JOB_PARTS };
 typedef struct JobFile {
     _Atomic uint32_t state;
     uint32_t version;
-    uint64_t part[4]; /* bytes of each, the 0 included */
+    uint64_t part[JOB_PARTS]; /* bytes of each */
     uint64_t binary; /* bytes */
     double ms; /* of the compiler's processor time */
 } JobFile;
-enum { JOB_VERSION = 1 };
+enum { JOB_VERSION = 2 };
+
+/* A row among the rows: this, the key, the value. */
+typedef struct JobRow {
+    uint64_t key, value, binary; /* bytes of both; 1: the binary belongs to the value */
+} JobRow;
+
+/* The driver's name of a job for Vulkan begins so, and goes on with its maker's bytes (vk.h), two digits
+ * each; its options are the bytes of push constants. */
+#define JOB_VULKAN "vulkan "
 
 #endif

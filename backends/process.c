@@ -29,7 +29,11 @@ enum { PATIENCE_MS = 10000 };                   /* exit() waits so long at most 
 enum { REGISTRATIONS = 256 };
 
 /* turns: of going in and out, so odd while the thread is inside */
-typedef struct Visitor { _Atomic uint32_t turns; bool listed; struct Visitor *next, **at; } Visitor;
+typedef struct Visitor {
+    _Atomic uint32_t turns;
+    bool listed, beside; /* beside: only in a driver, and a child can do without it */
+    struct Visitor *next, **at;
+} Visitor;
 
 static _Thread_local Visitor me;
 static Visitor *visitors;
@@ -53,10 +57,10 @@ static void unlist(void *visitor)               /* when its thread ends */
     pthread_mutex_unlock(&lock);
 }
 
-static bool others_inside(void)                 /* with the lock held */
+static bool others_inside(bool beside)          /* with the lock held; those beside, too? */
 {
     for (const Visitor *v = visitors; v; v = v->next)
-        if (v != &me && atomic_load(&v->turns) % 2)
+        if (v != &me && (beside || !v->beside) && atomic_load(&v->turns) % 2)
             return true;
     return false;
 }
@@ -69,7 +73,7 @@ static void prepare(void)
 {
     pthread_mutex_lock(&lock);
     base_hold();
-    others = others_inside();
+    others = others_inside(false);
 }
 
 static void in_parent(void)
@@ -133,7 +137,7 @@ static void wait_for_others(void)
         /* first of all: who just came in is seen */
         nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
         pthread_mutex_lock(&lock);
-        bool wait = others_inside();
+        bool wait = others_inside(true);
         pthread_mutex_unlock(&lock);
         if (!wait)
             return;
@@ -198,6 +202,12 @@ void visit_begin(void)
             __cxa_thread_atexit_impl(let_out, &me, &__dso_handle);
     }
     turn(memory_order_relaxed);
+}
+
+void visit_beside(void)
+{
+    me.beside = true;
+    visit_begin();
 }
 
 void visit_end(void) { turn(memory_order_release); }

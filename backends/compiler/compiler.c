@@ -1,18 +1,18 @@
 /*
- * compiler.c - the program heddle-compiler: compiles OpenCL C for the process that started it (jobs.h).
+ * compiler.c - the program heddle-compiler: compiles for the process that started it (jobs.h).
  *
- * In:  two queues of jobs, an urgent one and another.   Out: binaries, in the jobs' files.
- * It ends when the queues close, as they do when that process ends, and when there was nothing to do for
- * a while. It knows nothing of Heddle but jobs.h.
+ * In:  two queues of jobs, an urgent one and another.   Out: binaries, in the jobs' files and on the disk.
+ * When that process ends the queues close: what lies in them is still compiled, for whoever comes next, at
+ * the system's leisure, as long as there is a file to keep it in, and for a minute of processor time at
+ * most. It ends then, and when there was nothing to do for a while.
+ * It knows nothing of Heddle but jobs.h and the cache.
  */
 #define _GNU_SOURCE
-#define CL_TARGET_OPENCL_VERSION 120
-#include <CL/cl.h>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,70 +23,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cache.h"
+#include "compiler.h"
 #include "jobs.h"
 
-enum { BORED_MS = 20000, DEVICES = 64, STACK = 256 << 20 };
+enum { BORED_MS = 20000, ALONE_MS = 60000, STACK = 256 << 20 };
 
-#define CALLS(X) \
-    X(clGetPlatformIDs) \
-    X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext) X(clCreateProgramWithSource) X(clBuildProgram) \
-        X(clGetProgramInfo) X(clReleaseProgram)
-static struct {
-#define X(f) __typeof__(&f) f;
-    CALLS(X)
-#undef X
-} cl;
-
-static bool loader_open(void)
-{
-    void *lib = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
-    bool all = lib;
-#define X(f) all = all && (*(void **)(void *)&cl.f = dlsym(lib, #f)) != NULL;
-    CALLS(X)
-#undef X
-    return all;
-}
-
-/* ==================== devices: found by name, opened once */
-
-static struct {
-    cl_device_id id;
-    cl_context context;
-    char name[256], driver[256];
-} device[DEVICES];
-static int ndevice;
-
-static void list_devices(void)
-{
-    cl_platform_id p[16];
-    cl_device_id id[DEVICES];
-    cl_uint np = 0, n = 0;
-    setenv("POCL_DEVICES", "basic pthread", 0);
-    if (!loader_open() || cl.clGetPlatformIDs(16, p, &np))
-        return;
-    for (cl_uint k = 0; k < np && k < 16; k++) {
-        if (cl.clGetDeviceIDs(p[k], CL_DEVICE_TYPE_ALL, DEVICES, id, &n))
-            continue;
-        for (cl_uint d = 0; d < n && ndevice < DEVICES; d++) {
-            device[ndevice].id = id[d];
-            cl.clGetDeviceInfo(id[d], CL_DEVICE_NAME, 255, device[ndevice].name, NULL);
-            cl.clGetDeviceInfo(id[d], CL_DRIVER_VERSION, 255, device[ndevice].driver, NULL);
-            ndevice++;
-        }
-    }
-}
-
-static int find_device(const char *name, const char *driver)
-{
-    for (int d = 0; d < ndevice; d++)
-        if (!strcmp(device[d].name, name) && !strcmp(device[d].driver, driver)) {
-            cl_int e = CL_SUCCESS;
-            if (!device[d].context)
-                device[d].context = cl.clCreateContext(NULL, 1, &device[d].id, NULL, NULL, &e);
-            return e == CL_SUCCESS ? d : -1;
-        }
-    return -1;
-}
+static _Atomic bool alone; /* who asked has ended */
 
 /* ==================== a job */
 
@@ -101,23 +44,6 @@ static double processor_ms(void)
     return ms;
 }
 
-/* The binary, which makes drivers compile that would do so when a kernel first runs. free() it. */
-static void *compiled(int d, const char *options, const char *source, size_t *n)
-{
-    cl_int e;
-    unsigned char *binary = NULL;
-    cl_program p = cl.clCreateProgramWithSource(device[d].context, 1, &source, NULL, &e);
-    if (e != CL_SUCCESS)
-        return NULL;
-    if (!cl.clBuildProgram(p, 1, &device[d].id, options, NULL, NULL) &&
-        !cl.clGetProgramInfo(p, CL_PROGRAM_BINARY_SIZES, sizeof *n, n, NULL) && *n &&
-        (binary = malloc(*n)) != NULL &&
-        cl.clGetProgramInfo(p, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL))
-        free(binary), binary = NULL;
-    cl.clReleaseProgram(p);
-    return binary;
-}
-
 static bool written(int fd, const char *p, size_t n, off_t at)
 {
     while (n) {
@@ -129,35 +55,62 @@ static bool written(int fd, const char *p, size_t n, off_t at)
     return true;
 }
 
-static JobState work(const char *text, size_t size, JobFile *head, int file)
+/* Each with what was compiled behind it, where it belongs to it. */
+static void keep_rows(const char *rows, size_t size, const void *binary, size_t n)
 {
-    const char *part[4];
-    size_t at = sizeof *head, n = 0;
-    for (int k = 0; k < 4; k++) {
-        if (head->part[k] == 0 || head->part[k] > size - at || text[at + head->part[k] - 1])
-            return JOB_FAILED;
-        part[k] = text + at, at += head->part[k];
+    for (JobRow r; size >= sizeof r;) {
+        memcpy(&r, rows, sizeof r);
+        rows += sizeof r, size -= sizeof r;
+        if (r.key > size || r.value > size - r.key)
+            return;
+        size_t all = r.value + (r.binary ? n : 0);
+        char *value = malloc(all + 1);
+        if (!value)
+            return;
+        memcpy(value, rows + r.key, r.value);
+        if (r.binary)
+            memcpy(value + r.value, binary, n);
+        cache_put(rows, r.key, value, all);
+        free(value);
+        rows += r.key + r.value, size -= r.key + r.value;
     }
-    double began = processor_ms();
-    int d = find_device(part[0], part[1]);
-    void *binary = d < 0 ? NULL : compiled(d, part[2], part[3], &n);
-    head->binary = n, head->ms = processor_ms() - began;
-    bool good = binary && written(file, binary, n, (off_t)at);
-    free(binary);
-    return good ? JOB_WORKED : JOB_FAILED;
 }
 
-/* Nobody wants it any more: the pipe has no reader. */
+static void work(const char *text, size_t size, JobFile *head, int file)
+{
+    const char *part[JOB_PARTS];
+    size_t at = sizeof *head, n = 0;
+    for (int k = 0; k < JOB_PARTS; k++) {
+        if (head->part[k] > size - at)
+            return;
+        part[k] = text + at, at += head->part[k];
+        if (k < JOB_SOURCE && (!head->part[k] || part[k][head->part[k] - 1]))
+            return;
+    }
+    const Work w = { part[JOB_DEVICE], part[JOB_DRIVER], part[JOB_OPTIONS], part[JOB_SOURCE],
+        head->part[JOB_SOURCE] };
+    bool vulkan = !strncmp(w.driver, JOB_VULKAN, strlen(JOB_VULKAN));
+    double began = processor_ms();
+    void *binary = vulkan ? compile_vulkan(&w, &n) : compile_opencl(&w, &n);
+    head->binary = n, head->ms = processor_ms() - began;
+    bool good = binary && written(file, binary, n, (off_t)at);
+    atomic_store(&head->state, good ? JOB_WORKED : JOB_FAILED);
+    if (good)
+        keep_rows(part[JOB_ROWS], head->part[JOB_ROWS], binary, n);
+    free(binary);
+}
+
+/* Nobody wants it any more: the pipe has no reader, and that is not because all has ended. */
 static bool unwanted(int done)
 {
-    struct pollfd p = { .fd = done };
-    return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+    struct pollfd p[2] = { { .fd = done }, { .fd = JOB_URGENT } };
+    return !alone && poll(p, 2, 0) > 0 && (p[0].revents & POLLERR) && !(p[1].revents & POLLHUP);
 }
 
 static void do_job(int file, int done)
 {
     struct stat s;
-    uint32_t waits = JOB_WAITS;
+    uint32_t waits = JOB_WAITS, taken = JOB_TAKEN;
     if (fstat(file, &s) || (size_t)s.st_size < sizeof(JobFile))
         return;
     size_t size = (size_t)s.st_size;
@@ -165,8 +118,11 @@ static void do_job(int file, int done)
     JobFile *head = p;
     if (p == MAP_FAILED)
         return;
-    if (!unwanted(done) && atomic_compare_exchange_strong(&head->state, &waits, JOB_TAKEN))
-        atomic_store(&head->state, head->version == JOB_VERSION ? work(p, size, head, file) : JOB_FAILED);
+    if (!unwanted(done) && atomic_compare_exchange_strong(&head->state, &waits, JOB_TAKEN)) {
+        if (head->version == JOB_VERSION)
+            work(p, size, head, file);
+        atomic_compare_exchange_strong(&head->state, &taken, JOB_FAILED);
+    }
     munmap(p, size);
 }
 
@@ -192,7 +148,6 @@ static bool take(int queue, int fds[2])
 static void *serve(void *unused)
 {
     (void)unused;
-    list_devices();
     for (;;) {
         struct pollfd q[2] = { { .fd = JOB_URGENT, .events = POLLIN },
             { .fd = JOB_LATER, .events = POLLIN } };
@@ -202,7 +157,8 @@ static void *serve(void *unused)
         if (take(JOB_URGENT, fds) || take(JOB_LATER, fds)) {
             do_job(fds[0], fds[1]);
             close(fds[0]), close(fds[1]);
-        }
+        } else if (alone)
+            _exit(0);
     }
 }
 
@@ -217,7 +173,7 @@ static void only_ours(void)
 }
 
 /* Compilers recurse as deep as their text nests, so they work in a thread with a large stack; this one sees
- * that the queues close, and ends the program in the midst of whatever it does. */
+ * that the queues close, and ends the program in the midst of whatever it does when that takes too long. */
 int main(void)
 {
     pthread_attr_t a;
@@ -228,9 +184,13 @@ int main(void)
     only_ours();
     if (pthread_attr_init(&a) || pthread_attr_setstacksize(&a, STACK) || pthread_create(&t, &a, serve, NULL))
         return 1;
-    for (;;) {
-        struct pollfd q = { .fd = JOB_URGENT }; /* no events: closing alone */
-        if (poll(&q, 1, -1) > 0)
-            _exit(0);
-    }
+    struct pollfd q = { .fd = JOB_URGENT }; /* no events: closing alone */
+    while (poll(&q, 1, -1) <= 0)
+        ;
+    const double began = processor_ms();
+    alone = true;
+    setpriority(PRIO_PROCESS, 0, 10);
+    while (cache_exists() && processor_ms() - began < ALONE_MS)
+        sleep(1);
+    _exit(0);
 }

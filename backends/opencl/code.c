@@ -159,15 +159,38 @@ static int load(void *make)
     return e != CL_SUCCESS;
 }
 
+/* On the disk, a kernel's row says where it is. */
+static Key kernel_row(const OclUnit *u, const OclDevice *d, int k, Entry *row)
+{
+    *row = u->entry[k];
+    row->code = u->key.code;
+    return key_of("cl-kern", u->entry[k].code.h, d, u->queue);
+}
+
 static void keep(const OclUnit *u, const OclDevice *d, const void *binary, size_t n)
 {
     cache_put(&u->key, sizeof u->key, binary, n);
     for (int k = 0; k < u->nentry; k++) {
-        const Key key = key_of("cl-kern", u->entry[k].code.h, d, u->queue);
-        Entry row = u->entry[k];
-        row.code = u->key.code; /* where it is */
+        Entry row;
+        const Key key = kernel_row(u, d, k, &row);
         cache_put(&key, sizeof key, &row, sizeof row);
     }
+}
+
+/* The same, by whoever compiles it. */
+static Job *job_of(const OclUnit *u, const OclDevice *d, bool urgent)
+{
+    JobText t = { .device = d->name[u->queue], .driver = d->version, .options = options(d),
+        .source = u->source, .nsource = strlen(u->source) + 1, .urgent = urgent };
+    job_row(&t.rows, &u->key, sizeof u->key, NULL, 0, true);
+    for (int k = 0; k < u->nentry; k++) {
+        Entry row;
+        const Key key = kernel_row(u, d, k, &row);
+        job_row(&t.rows, &key, sizeof key, &row, sizeof row, false);
+    }
+    Job *j = job_new(&t);
+    free(t.rows.s);
+    return j;
 }
 
 /* Asking for the binary makes drivers compile that would do so when a kernel first runs. */
@@ -202,8 +225,6 @@ static bool from_job(OclUnit *u, OclDevice *d)
     void *binary = job_result(u->job, &n);
     Make m = { u, d, binary, n };
     bool good = binary && !load(&m);
-    if (good)
-        keep(u, d, binary, n);
     u->how = "compiled by another process", u->ms = job_ms(u->job);
     free(binary);
     job_drop(u->job);
@@ -392,7 +413,7 @@ static int begin(OclCode *c, Missing *m, int n, bool wait)
         if (!u)
             return (int)error_code();
         if (!from_disk(u, c->d) && c->d->one_compiler && jobs_possible())
-            u->job = job_new(c->d->name[c->queue], c->d->version, options(c->d), u->source, wait);
+            u->job = job_of(u, c->d, wait);
         list(c->d, u);
         used(c, u, true);
         for (int i = 0; i < n; i++)

@@ -2,12 +2,14 @@
  * exec.c - executables: a plan as pipelines, and its runs.
  *
  * In:  Plan, then memories.   Out: memories that are computed.
- * A pipeline a kernel. A run records its commands with a barrier behind each, submits them where the host
- * must read something (a condition) and at its end, and waits. What kernels need to know of a launch lies in
+ * A pipeline a kernel (code.c). A run records its commands with a barrier behind each, submits them where
+ * the host must read something (a condition) and at its end, and waits. What kernels need to know of a launch lies in
  * the table: the addresses of its parameters. A full table is submitted, waited for, and begun again.
  * The table's first word is set by loops that the driver ended before their time (spirv_loop.c).
  * Runs of an executable are one after the other: its arena of temporaries and its table are theirs in turn.
  */
+#include "jobs.h"
+#include "reading.h"
 #include "replay.h"
 #include "vk.h"
 
@@ -16,13 +18,14 @@
 
 enum { TABLE = 1 << 16, HEAD = 8 };
 
-typedef struct Entry { VkPipeline pipeline; uint32_t *words; size_t n; int local; const char *name; } Entry;
-
 typedef struct VkExec {
     Exec base;
     Plan *plan;
     Frame *top;
-    Entry *code; int ncode;                      /* by Kernel.id */
+    Kernel **list; int nkernel;                 /* by Kernel.id */
+    VkCode code;
+    Reading *reading;                           /* tier 0, until there is code; NULL: it is, or must be */
+    _Atomic bool compiled;                      /* it has pipelines, a frame and all that they need */
     VkPiece **owned; int nowned, owned_cap;     /* everything to release */
     VkPiece *arena, *table; size_t used;
     VkStream stream;
@@ -33,31 +36,6 @@ typedef struct VkExec {
 static VkDev *device_of(const VkExec *x) { return (VkDev *)x->base.device; }
 
 /* ---- building ---- */
-
-static int build_code(VkExec *x, Kernel **list)
-{
-    VkDev *d = device_of(x);
-    VkKept kept;
-    uint64_t code[2] = { 1, 2 };
-    bool whole = true;
-    for (int k = 0; k < x->ncode; k++) {
-        Entry *c = &x->code[k];
-        c->name = list[k]->name;
-        if (spirv_write(list[k], &d->caps, &c->words, &c->n, &c->local))
-            return error_code();
-        if (check_stage("spirv") && spirv_check(c->name, c->words, c->n))
-            return error_code();
-        for (int h = 0; h < 2; h++)
-            code[h] = hash_bytes(c->words, 4 * c->n, code[h]);
-    }
-    vk_kept_open(d, &kept, code);
-    for (int k = 0; k < x->ncode && whole; k++) {
-        Entry *c = &x->code[k];
-        whole = (c->pipeline = vk_pipeline(d, &kept, c->name, c->words, c->n)) != VK_NULL_HANDLE;
-    }
-    vk_kept_close(d, &kept, whole);
-    return whole ? 0 : (int)error_code();
-}
 
 static VkPiece *piece(VkExec *x, size_t bytes, bool host)
 {
@@ -93,26 +71,49 @@ static Spot place(void *exec, const Slot *s)
     return (Spot){ s->kind == SLOT_CONST ? constant(x, s) : piece(x, s->bytes, false), 0 };
 }
 
-static bool build(VkExec *x, Plan *p)
+/* With the code there, and the lock held where others may see it: memory that stays. */
+static int complete(VkExec *x)
 {
     VkDev *d = device_of(x);
-    Kernel **list;
-    plan_code(p, &list, &x->ncode);
-    x->code = calloc((size_t)x->ncode + 1, sizeof *x->code);
-    if (!x->code)
-        return error_set(E_NOMEM, "no memory for a program"), false;
-    if (build_code(x, list))
-        return false;
+    const Plan *p = x->plan;
     if (p->bytes && p->bytes + 8 * SLACK_BYTES < d->base.info.max_alloc && !check_wanted("buffers") &&
-        !(x->arena = piece(x, p->bytes, false)))
-        return false;
-    if (!(x->top = replay_frame(p, &d->base, place, x)) || !(x->table = piece(x, TABLE, true)))
-        return false;
+        !x->arena && !(x->arena = piece(x, p->bytes, false)))
+        return (int)error_code();
+    if (!x->top && !(x->top = replay_frame(p, &d->base, place, x)))
+        return (int)error_code();
+    if (!x->table && !(x->table = piece(x, TABLE, true)))
+        return (int)error_code();
     memset(x->table->host, 0, x->used = HEAD);
-    return vk_stream_new(d, &x->stream);
+    if (!x->stream.pool && !vk_stream_new(d, &x->stream))
+        return (int)error_code();
+    if (dump_wanted("time"))
+        vk_code_tell(&x->code, x->list);
+    x->compiled = true;
+    return 0;
 }
 
-Exec *vk_build(Device *dev, Plan *p)
+/* Until its code is there, or to see whether it is. 0, VK_NOT_YET, or an error. */
+static int come_to_code(VkExec *x, bool wait)
+{
+    if (x->compiled)
+        return 0;
+    pthread_mutex_lock(&x->lock);
+    int e = x->compiled ? 0 : vk_code_finish(&x->code, wait);
+    e = e || x->compiled ? e : complete(x);
+    pthread_mutex_unlock(&x->lock);
+    return e;
+}
+
+int vk_finish(Exec *exec) { return come_to_code((VkExec *)exec, true); }
+
+/* Reading gives the same bits where the device computes all numbers as the standard says. */
+static bool may_read(const VkDev *d, const Plan *p)
+{
+    const bool *exact = d->caps.keeps_denormals;
+    return exact[0] && (exact[1] || !d->caps.f64) && jobs_possible() && tier0_fits(p);
+}
+
+static VkExec *exec_new(Device *dev, Plan *p)
 {
     VkExec *x = calloc(1, sizeof *x);
     if (!x)
@@ -120,10 +121,42 @@ Exec *vk_build(Device *dev, Plan *p)
     pthread_mutex_init(&x->lock, NULL);
     x->base.device = dev;
     x->plan = p;
-    if (build(x, p) && !error_pending())
+    plan_code(p, &x->list, &x->nkernel);
+    return x;
+}
+
+/* e: how it began. */
+static Exec *started(VkExec *x, int e)
+{
+    if (x && !e && !error_pending())
         return &x->base;
-    vk_drop(&x->base);
+    if (x)
+        vk_drop(&x->base);
     return NULL;
+}
+
+static Exec *start(Device *dev, Plan *p, bool wait)
+{
+    VkDev *d = (VkDev *)dev;
+    VkExec *x = exec_new(dev, p);
+    wait = wait || !may_read(d, p);
+    int e = x ? vk_code_open(&x->code, d, x->list, x->nkernel, wait) : (int)error_code();
+    e = e ? e : come_to_code(x, wait);
+    if (e == VK_NOT_YET && dump_wanted("time"))
+        fprintf(stderr, "---- time tier 0: %d kernels are read while they are compiled\n", x->nkernel);
+    if (e == VK_NOT_YET)
+        e = (x->reading = reading_new(p, dev, NULL)) ? 0 : (int)error_code();
+    return started(x, e);
+}
+
+Exec *vk_build(Device *d, Plan *p) { return start(d, p, true); }
+Exec *vk_begin(Device *d, Plan *p) { return start(d, p, false); }
+
+Exec *vk_again(Device *dev, Plan *p)
+{
+    VkExec *x = exec_new(dev, p);
+    int e = x ? vk_code_find(&x->code, (VkDev *)dev, x->list, x->nkernel) : (int)error_code();
+    return started(x, e ? e : come_to_code(x, true));
 }
 
 void vk_drop(Exec *exec)
@@ -131,18 +164,14 @@ void vk_drop(Exec *exec)
     VkExec *x = (VkExec *)exec;
     VkDev *d = device_of(x);
     vk_stream_drop(d, &x->stream);
-    for (int k = 0; x->code && k < x->ncode; k++) {
-        if (x->code[k].pipeline && !d->lost)
-            d->f.DestroyPipeline(d->device, x->code[k].pipeline, NULL);
-        free(x->code[k].words);
-    }
+    vk_code_drop(&x->code);
+    reading_drop(x->reading);
     replay_frame_drop(x->top);
     for (int i = 0; i < x->nowned; i++) {
         vk_piece_drop(d, x->owned[i]);
         free(x->owned[i]);
     }
     free(x->owned);
-    free(x->code);
     pthread_mutex_destroy(&x->lock);
     free(x);
 }
@@ -151,9 +180,9 @@ void vk_drop(Exec *exec)
 int vk_code(Exec *exec, Text *t)
 {
     const VkExec *x = (const VkExec *)exec;
-    for (int k = 0; k < x->ncode; k++) {
-        const Entry *c = &x->code[k];
-        spirv_text(c->name, c->words, c->n, c->local, t);
+    for (int k = 0; k < x->nkernel; k++) {
+        const VkWords w = vk_code_words(&x->code, k);
+        spirv_text(x->list[k]->name, w.word, w.n, vk_code_local(&x->code, k), t);
     }
     return 0;
 }
@@ -228,7 +257,6 @@ static int launch(void *exec, const Frame *f, const Kernel *k, int64_t step)
 {
     VkExec *x = exec;
     VkDev *d = device_of(x);
-    const Entry *code = &x->code[k->id];
     Pushed p = { .table = tabulate(x, f, k), .step = (int32_t)step };
     int64_t n[3] = { 1, 1, 1 };
     VkCommandBuffer c = p.table ? vk_stream_open(d, &x->stream) : NULL;
@@ -236,8 +264,8 @@ static int launch(void *exec, const Frame *f, const Kernel *k, int64_t step)
         return error_code();
     for (int i = 0; i < k->ngrid; i++)
         n[i] = k->grid[i].n;
-    d->f.CmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, code->pipeline);
-    dispatch(x, c, n, code->local, &p);
+    d->f.CmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, vk_code_pipeline(&x->code, k->id));
+    dispatch(x, c, n, vk_code_local(&x->code, k->id), &p);
     vk_barrier(d, c);
     return 0;
 }
@@ -302,11 +330,24 @@ static const Replay steps = { launch, copy, fetch, store, settle, apart, joined,
 
 static Spot spot(Mem *m) { return (Spot){ &((VkMem *)m)->piece, 0 }; }
 
+/* A call of tier 0. Whatever goes wrong, the device is to say. */
+static bool read_through(VkExec *x, int nin, Mem *const *in, int nout, Mem **out)
+{
+    if (!x->reading || come_to_code(x, false) != VK_NOT_YET)
+        return false;
+    if (!tier0_run(x->reading, nin, in, nout, out))
+        return true;
+    error_clear();
+    return false;
+}
+
 int vk_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
 {
     VkExec *x = (VkExec *)exec;
-    (void)nin;
     int e = replay_outputs(x->plan, exec->device, in, nout, out);
+    if (!e && !x->compiled && read_through(x, nin, in, nout, out))
+        return 0;
+    e = e ? e : come_to_code(x, true);
     if (!e && x->plan->nstep) {
         pthread_mutex_lock(&x->lock);
         e = replay(&steps, exec->device, x, x->top, in, out, spot);

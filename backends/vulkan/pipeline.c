@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 bool vk_stream_new(VkDev *d, VkStream *s)
 {
@@ -146,44 +147,15 @@ static VkResult cache_make(VkDev *d, const void *data, size_t n, VkPipelineCache
     return VK_DO(d, CreatePipelineCache, d->device, &c, NULL, out);
 }
 
-void vk_kept_open(VkDev *d, VkKept *k, const uint64_t code[2])
+/* What it keeps now, where that is more than a header. */
+static void *kept(VkDev *d, VkPipelineCache cache, size_t *n)
 {
-    void *data = NULL;
-    size_t n = 0;
-    memset(k, 0, sizeof *k);
-    memcpy(k->key.what, "vulkan1", sizeof k->key.what);
-    k->key.maker = d->maker;
-    memcpy(k->key.code, code, sizeof k->key.code);
-    k->found = cache_try(&k->key, sizeof k->key, &data, &n, &k->tried);
-    if (k->found && (!made_here(d, data, n) || cache_make(d, data, n, &k->cache))) {
-        cache_drop(&k->key, sizeof k->key);
-        k->found = k->tried = false, k->cache = VK_NULL_HANDLE;
-    }
+    VkResult e = VK_DO(d, GetPipelineCacheData, d->device, cache, n, NULL);
+    void *data = e || *n <= HEADER ? NULL : malloc(*n);
+    if (data && !VK_DO(d, GetPipelineCacheData, d->device, cache, n, data) && made_here(d, data, *n))
+        return data;
     free(data);
-    if (!k->found && cache_make(d, NULL, 0, &k->cache))
-        k->cache = VK_NULL_HANDLE;              /* it serves nothing but speed */
-}
-
-static void keep(VkDev *d, const VkKept *k)
-{
-    size_t n = 0;
-    void *data =
-        VK_DO(d, GetPipelineCacheData, d->device, k->cache, &n, NULL) || n <= HEADER ? NULL : malloc(n);
-    if (data && !VK_DO(d, GetPipelineCacheData, d->device, k->cache, &n, data) && made_here(d, data, n))
-        cache_put(&k->key, sizeof k->key, data, n);
-    free(data);
-}
-
-void vk_kept_close(VkDev *d, VkKept *k, bool whole)
-{
-    if (k->tried && whole)
-        cache_worked(&k->key, sizeof k->key);
-    else if (k->tried)
-        cache_drop(&k->key, sizeof k->key);
-    if (whole && k->cache && !k->found)
-        keep(d, k);
-    if (k->cache)
-        d->f.DestroyPipelineCache(d->device, k->cache, NULL);
+    return *n = 0, NULL;
 }
 
 typedef struct Compile {
@@ -192,29 +164,51 @@ typedef struct Compile {
     const VkComputePipelineCreateInfo *info;
     const char *name;
     VkPipeline p;
+    double ms;
 } Compile;
+
+static double thread_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
 
 static int compile(void *env)
 {
     Compile *c = env;
+    const double began = thread_ms();
     VkResult e = VK_DO(c->d, CreateComputePipelines, c->d->device, c->cache, 1, c->info, NULL, &c->p);
+    c->ms = thread_ms() - began;
     return e ? vk_fail(e, c->name) : 0;
 }
 
-VkPipeline vk_pipeline(VkDev *d, const VkKept *kept, const char *name, const uint32_t *words, size_t n)
+VkPipeline vk_pipeline(VkDev *d, VkWords *w, void **data, size_t *n)
 {
-    const VkShaderModuleCreateInfo m = {
-        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = 4 * n, .pCode = words
-    };
+    const VkShaderModuleCreateInfo m = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+        .codeSize = 4 * w->n, .pCode = w->word };
+    VkPipelineCache cache = VK_NULL_HANDLE;
     VkShaderModule module;
+    const void *before = *data && made_here(d, *data, *n) ? *data : NULL;
+    const size_t nbefore = before ? *n : 0;
+    *data = NULL, *n = 0;
     VkResult e = VK_DO(d, CreateShaderModule, d->device, &m, NULL, &module);
     if (e)
-        return vk_fail(e, name), VK_NULL_HANDLE;
+        return vk_fail(e, w->name), VK_NULL_HANDLE;
+    if (before && cache_make(d, before, nbefore, &cache))
+        before = NULL;                          /* refused: it is kept anew */
+    if (!before && cache_make(d, NULL, 0, &cache))
+        cache = VK_NULL_HANDLE;                 /* it serves nothing but speed */
     const VkComputePipelineCreateInfo c = { .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .layout = d->layout, .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
             .stage = VK_SHADER_STAGE_COMPUTE_BIT, .module = module, .pName = "main" } };
-    Compile job = { d, kept->cache, &c, name, VK_NULL_HANDLE };
+    Compile job = { d, cache, &c, w->name, VK_NULL_HANDLE, 0 };
     int failed = deep_call(compile, &job);
+    w->ms = job.ms;
+    if (!failed && cache && !before)
+        *data = kept(d, cache, n);
     d->f.DestroyShaderModule(d->device, module, NULL);
+    if (cache)
+        d->f.DestroyPipelineCache(d->device, cache, NULL);
     return failed ? VK_NULL_HANDLE : job.p;
 }

@@ -81,13 +81,7 @@ typedef struct VkStream {
 /* Which driver of which device: what it compiled is for no other. */
 typedef struct VkMaker { uint32_t vendor, device, driver; uint8_t uuid[VK_UUID_SIZE]; } VkMaker;
 
-/* What the driver keeps of a program's pipelines, on disk between processes. */
-typedef struct VkKept {
-    VkPipelineCache cache;                      /* NULL: none */
-    struct { char what[8]; VkMaker maker; uint64_t code[2]; } key;
-    bool found, tried;                          /* on disk; for the first time */
-} VkKept;
-
+typedef struct VkUnit VkUnit;
 typedef struct VkMem VkMem;
 typedef struct VkDev {
     Device base;
@@ -112,6 +106,7 @@ typedef struct VkDev {
     Pool pool, pinned;
     VkStream stream;
     VkPiece staging; size_t staging_size;
+    pthread_mutex_t code; VkUnit *units;        /* compiled kernels in use (code.c) */
 } VkDev;
 
 struct VkMem {
@@ -155,14 +150,40 @@ int vk_stream_start(VkDev *, VkStream *);
 int vk_stream_wait(VkDev *, VkStream *);        /* for what was submitted, if anything */
 int vk_stream_run(VkDev *, VkStream *);         /* both */
 void vk_barrier(VkDev *, VkCommandBuffer);      /* what comes sees what went before */
-/* NULL after an error. kept may have no cache */
-VkPipeline vk_pipeline(VkDev *, const VkKept *, const char *name, const uint32_t *words, size_t n);
-/* code: a hash of all words of the program */
-void vk_kept_open(VkDev *, VkKept *, const uint64_t code[2]);
-void vk_kept_close(VkDev *, VkKept *, bool whole);              /* whole: all its pipelines are made */
+/* A pipeline of these words. data: of its cache, n bytes, what the driver keeps of it; in: what it kept
+ * before, which is not given to another driver; out: what it keeps now, free() it, or NULL. */
+typedef struct VkWords {
+    const char *name;
+    uint32_t *word;
+    size_t n;
+    double ms;                                  /* out: what the driver took */
+} VkWords;
+VkPipeline vk_pipeline(VkDev *, VkWords *, void **data, size_t *n);       /* NULL after an error */
+
+/* code.c: each kernel compiled once, however many programs have it. */
+typedef struct VkCode {
+    VkDev *d;
+    VkUnit **unit; int n;                       /* by kernel, each with a reference */
+    struct VkMaking *making;                    /* who makes pipelines of what was compiled; NULL: nobody */
+} VkCode;
+enum { VK_NOT_YET = -1 };
+/* Finds what is there, and begins to compile what is not. wait: somebody waits. 0, or an error. */
+int vk_code_open(VkCode *, VkDev *, Kernel *const *, int n, bool wait);
+/* Only finds. 0: it is all there; VK_NOT_YET; or an error. */
+int vk_code_find(VkCode *, VkDev *, Kernel *const *, int n);
+/* 0: there are pipelines; VK_NOT_YET, unless it is waited for; or an error. One thread at a time. */
+int vk_code_finish(VkCode *, bool wait);
+void vk_code_tell(const VkCode *, Kernel *const *);     /* HEDDLE_DUMP=time: longest first */
+void vk_code_drop(VkCode *);
+VkPipeline vk_code_pipeline(const VkCode *, int k);
+int vk_code_local(const VkCode *, int k);       /* invocations of a work-group */
+VkWords vk_code_words(const VkCode *, int k);
 
 /* exec.c */
 Exec *vk_build(Device *, Plan *);
+Exec *vk_begin(Device *, Plan *);
+Exec *vk_again(Device *, Plan *);
+int vk_finish(Exec *);
 int vk_run(Exec *, int nin, Mem *const *in, int nout, Mem **out);
 void vk_drop(Exec *);
 int vk_code(Exec *, Text *);

@@ -420,6 +420,7 @@ static void close_device(Device *dev)
     pthread_mutex_destroy(&d->lock);
     pthread_mutex_destroy(&d->queue_lock);
     pthread_mutex_destroy(&d->block_lock);
+    pthread_mutex_destroy(&d->code);
     free(d);
 }
 
@@ -448,6 +449,7 @@ static Device *open_device(int index)
     pthread_mutex_init(&d->lock, NULL);
     pthread_mutex_init(&d->queue_lock, NULL);
     pthread_mutex_init(&d->block_lock, NULL);
+    pthread_mutex_init(&d->code, NULL);
     d->base.backend = &vulkan_backend;
     d->f = found.f;
     d->physical = found.d[index];
@@ -496,6 +498,9 @@ const Backend vulkan_backend = {
     .ready = ready,
     .map = map,
     .build = vk_build,
+    .begin = vk_begin,
+    .again = vk_again,
+    .finish = vk_finish,
     .run = vk_run,
     .drop = vk_drop,
     .code = vk_code,

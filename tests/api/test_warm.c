@@ -42,6 +42,7 @@ static hd constant(hd x)
 
 static hd (*const program[])(hd) = { straight, loop, slope, often, chosen, constant };
 enum { PROGRAMS = sizeof program / sizeof *program };
+static int programs = PROGRAMS; /* that are run */
 
 typedef struct Result {
     float v[PROGRAMS][N];
@@ -57,7 +58,7 @@ static Result run(void)
     for (int k = 0; k < N; k++)
         v[k] = (float)sin(k * .9) + .1f;
     memset(&r, 0, sizeof r);
-    for (int p = 0; p < PROGRAMS; p++) {
+    for (int p = 0; p < programs; p++) {
         hd_array *x = hd_array_new(HD_F32, HD_INTS(N), v, NULL), *y = NULL;
         hd_fn *f = HD_FN(program[p]);
         if (hd_call(f, &y, x) || hd_read(y, r.v[p], N))
@@ -69,7 +70,7 @@ static Result run(void)
 }
 
 /* In a process of its own. */
-static Result process(const char *fault)
+static Result attempt(const char *fault)
 {
     Result r = { .failed = 99 };
     int to[2];
@@ -90,11 +91,18 @@ static Result process(const char *fault)
     }
     close(to[0]);
     waitpid(child, NULL, 0);
+    return r;
+}
+
+static Result process(const char *fault)
+{
+    Result r = attempt(fault);
     ck_assert_msg(!r.failed, "%d failed: %s", r.failed, r.error);
     return r;
 }
 
 static char file[300];
+static const char *no_compiler, *code_rows; /* of a device: what must not happen; rows of code */
 
 static void folder(void)
 {
@@ -128,8 +136,8 @@ START_TEST(second)
 {
     Result first = process(NULL), next;
     ck_assert_uint_eq(first.read, 0);
-    next = process("opencl:clCreateProgramWithSource:1+");
-    ck_assert_uint_eq(next.read, PROGRAMS);
+    next = process(no_compiler);
+    ck_assert_uint_eq(next.read, programs);
     ck_assert(!memcmp(first.v, next.v, sizeof first.v));
 }
 END_TEST
@@ -138,10 +146,13 @@ END_TEST
 START_TEST(code_gone)
 {
     Result first = process(NULL);
-    sql("delete from program2 where substr(key, 1, 7) = cast('cl-unit' as blob)");
+    char text[200];
+    snprintf(text, sizeof text, "delete from program2 where substr(key, 1, 7) = cast('%s' as blob)",
+        code_rows);
+    sql(text);
     Result next = process(NULL);
     ck_assert(!memcmp(first.v, next.v, sizeof first.v));
-    ck_assert_uint_eq(process("opencl:clCreateProgramWithSource:1+").read, PROGRAMS);
+    ck_assert_uint_eq(process(no_compiler).read, programs);
 }
 END_TEST
 
@@ -149,36 +160,67 @@ START_TEST(plans_gone)
 {
     Result first = process(NULL);
     sql("delete from program2 where substr(key, 1, 5) = cast('plan1' as blob)");
-    Result next = process("opencl:clCreateProgramWithSource:1+");
+    Result next = process(no_compiler);
     ck_assert_uint_eq(next.read, 0);
     ck_assert(!memcmp(first.v, next.v, sizeof first.v));
 }
 END_TEST
 
-static bool device_there(void)
+/* A process that only read its kernels, and ended before there was code: whoever compiled it has kept it. */
+START_TEST(never_taken)
+{
+    setenv("HEDDLE_TIER", "0", 1);
+    programs = 1;
+    Result first = process(NULL), next = { .failed = 1 };
+    for (int k = 0; k < 600 && next.failed; k++, usleep(100000))
+        next = attempt(no_compiler);
+    ck_assert_msg(!next.failed, "%s", next.error);
+    ck_assert_uint_eq(next.read, 1);
+    ck_assert(!memcmp(first.v, next.v, sizeof first.v));
+}
+END_TEST
+
+static bool device_there(const char *name)
 {
     int status = 0;
     pid_t child = fork();
     if (child == 0)
-        _exit(there("opencl:0") ? 0 : 1);
+        _exit(there(name) ? 0 : 1);
     waitpid(child, &status, 0);
     return status == 0;
 }
 
-int main(void)
+static int failed_on(const char *device)
 {
-    setenv("HEDDLE_DEVICE", "opencl:0", 1);
-    if (!device_there())
-        return printf("no OpenCL device\n"), 77;
-    Suite *suite = suite_create("warm");
+    bool vulkan = !strcmp(device, "vulkan:0");
+    no_compiler = vulkan ? "vulkan:compile:1+" : "opencl:clCreateProgramWithSource:1+";
+    code_rows = vulkan ? "vk-kern" : "cl-unit";
+    programs = vulkan ? 1 : PROGRAMS; /* its compiler takes its time */
+    setenv("HEDDLE_DEVICE", device, 1);
+    Suite *suite = suite_create(device);
     TCase *t = suite_case(suite);
     tcase_add_checked_fixture(t, folder, no_folder);
     tcase_add_test(t, second);
-    tcase_add_test(t, code_gone);
-    tcase_add_test(t, plans_gone);
+    tcase_add_test(t, never_taken);
+    if (!vulkan) {
+        tcase_add_test(t, code_gone);
+        tcase_add_test(t, plans_gone);
+    }
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);
     srunner_free(r);
+    return failed;
+}
+
+int main(void)
+{
+    static const char *const devices[] = { "opencl:0", "vulkan:0" };
+    int failed = 0, n = 0;
+    for (int k = 0; k < 2; k++)
+        if (device_there(devices[k]))
+            n++, failed += failed_on(devices[k]);
+    if (!n)
+        return printf("no device\n"), 77;
     return failed != 0;
 }

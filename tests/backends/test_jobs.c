@@ -48,9 +48,15 @@ static int compilers(bool end)
     return n;
 }
 
+static Job *job_for(const char *name, const char *source, bool urgent)
+{
+    return job_new(&(JobText){ .device = name, .driver = device->version, .options = "-cl-std=CL1.2",
+        .source = source, .nsource = strlen(source) + 1, .urgent = urgent });
+}
+
 static Job *job(const char *source, bool urgent)
 {
-    Job *j = job_new(device->name[0], device->version, "-cl-std=CL1.2", source, urgent);
+    Job *j = job_for(device->name[0], source, urgent);
     ck_assert(j);
     return j;
 }
@@ -71,7 +77,7 @@ START_TEST(compiles)
     ck_assert(jobs_possible());
     ck_assert(works(job(good, true)));
     ck_assert(!works(job("__kernel void f(", true)));
-    Job *j = job_new("no such device", device->version, "", good, true);
+    Job *j = job_for("no such device", good, true);
     ck_assert(!works(j));
     ck_assert(works(job(good, false)));
     ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1); /* they are nobody's children */
@@ -124,11 +130,12 @@ START_TEST(switched_off)
 {
     setenv("HEDDLE_COMPILER", "off", 1);
     ck_assert(!jobs_possible());
-    ck_assert(!job_new(device->name[0], device->version, "", good, true));
+    ck_assert(!job_for(device->name[0], good, true));
 }
 END_TEST
 
-/* A process that ends in the midst of it, with a child of its own that lives on, leaves no compiler. */
+/* A process that ends in the midst of it, with a child of its own that lives on, leaves no compiler, but for
+ * as long as there is something to be kept. */
 START_TEST(ends_with_us)
 {
     pid_t child = fork();
@@ -138,8 +145,8 @@ START_TEST(ends_with_us)
         _exit(0);
     }
     waitpid(child, NULL, 0);
-    for (int k = 0; k < 1000 && compilers(false); k++)
-        usleep(1000);
+    for (int k = 0; k < 10000 && compilers(false); k++)
+        usleep(10000);
     ck_assert_int_eq(compilers(false), 0);
 }
 END_TEST

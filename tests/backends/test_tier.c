@@ -210,28 +210,25 @@ START_TEST(forked)
 END_TEST
 
 /* Asked in a child, since each test uses it in a child of this process. */
-static bool device_there(void)
+static bool device_there(const char *name)
 {
     int status = 0;
     pid_t child = fork();
     if (child == 0)
-        _exit(there("opencl:0") ? 0 : 1);
+        _exit(there(name) ? 0 : 1);
     waitpid(child, &status, 0);
     return status == 0 && jobs_possible();
 }
 
-int main(void)
+static int failed_on(const char *device)
 {
-    if (!device_there())
-        return printf("no OpenCL device, or nothing that compiles in a process of its own\n"), 77;
-    setenv("HEDDLE_DEVICE", "opencl:0", 1), setenv("HEDDLE_CACHE", "off", 1);
-    unsetenv("HEDDLE_TIER");
-    Suite *suite = suite_create("tier");
+    setenv("HEDDLE_DEVICE", device, 1);
+    Suite *suite = suite_create(device);
     TCase *t = suite_case(suite);
     tcase_add_loop_test(t, same_bits, 0, PROGRAMS);
     tcase_add_test(t, taken_when_ready);
     tcase_add_test(t, errors);
-    tcase_add_loop_test(t, not_read, 0, 3);
+    tcase_add_loop_test(t, not_read, strcmp(device, "opencl:0") ? 2 : 0, 3);
     tcase_add_test(t, switched);
     tcase_add_test(t, hundred);
     tcase_add_test(t, threads);
@@ -240,5 +237,19 @@ int main(void)
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);
     srunner_free(r);
+    return failed;
+}
+
+int main(void)
+{
+    static const char *const devices[] = { "opencl:0", "vulkan:0" };
+    int failed = 0, n = 0;
+    setenv("HEDDLE_CACHE", "off", 1);
+    unsetenv("HEDDLE_TIER");
+    for (int k = 0; k < 2; k++)
+        if (device_there(devices[k]))
+            n++, failed += failed_on(devices[k]);
+    if (!n)
+        return printf("no device, or nothing that compiles in a process of its own\n"), 77;
     return failed != 0;
 }

@@ -1,0 +1,22 @@
+/*
+ * cache.h - compiled programs on disk (cache.c, SQLite). Safe with many processes; silent where it cannot
+ * work.
+ */
+#ifndef HEDDLE_CACHE_H
+#define HEDDLE_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+bool cache_get(const void *key, size_t nkey, void **data, size_t *n);   /* *data: free() it */
+void cache_put(const void *key, size_t nkey, const void *data, size_t n);
+void cache_drop(const void *key, size_t nkey);          /* the driver refused it */
+/* As cache_get, for what may end the process. *tried: it has never worked before, and is owed a
+ * cache_worked() or a cache_drop(); if the process ends without, it is not tried again. */
+bool cache_try(const void *key, size_t nkey, void **data, size_t *n, bool *tried);
+void cache_worked(const void *key, size_t nkey);
+
+/* Is there a file? Nobody makes one. */
+bool cache_exists(void);
+
+#endif
