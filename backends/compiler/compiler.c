@@ -189,7 +189,7 @@ int main(void)
         ;
     const double began = processor_ms();
     alone = true;
-    setpriority(PRIO_PROCESS, 0, 10);
+    setpriority(PRIO_PROCESS, 0, 5);
     while (cache_exists() && processor_ms() - began < ALONE_MS)
         sleep(1);
     _exit(0);

@@ -5,9 +5,9 @@
  * In:  kernels.   Out: pipelines.
  * A unit is one kernel: its words, and the pipeline that the driver made of them. It is known by its code,
  * whatever program it is part of. A row on the disk has its words and what the driver keeps of a pipeline,
- * so a plan that is read back needs nothing else. Making a pipeline is never quick: Mesa's driver on processors
- * keeps native code in files of its own, and takes a quarter of the time of compiling to come to them. So
- * where nobody waits a thread makes them, and where somebody does, several.
+ * so a plan that is read back needs nothing else. Making a pipeline is never quick: Mesa's driver on
+ * processors keeps native code in files of its own, and takes a quarter of the time of compiling to come to
+ * them. So where nobody waits a thread makes them, and where somebody does, several.
  */
 #include "jobs.h"
 #include "progress.h"

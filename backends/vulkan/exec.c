@@ -3,8 +3,9 @@
  *
  * In:  Plan, then memories.   Out: memories that are computed.
  * A pipeline a kernel (code.c). A run records its commands with a barrier behind each, submits them where
- * the host must read something (a condition) and at its end, and waits. What kernels need to know of a launch lies in
- * the table: the addresses of its parameters. A full table is submitted, waited for, and begun again.
+ * the host must read something (a condition) and at its end, and waits. What kernels need to know of a
+ * launch lies in the table: the addresses of its parameters. A full table is submitted, waited for, and
+ * begun again.
  * The table's first word is set by loops that the driver ended before their time (spirv_loop.c).
  * Runs of an executable are one after the other: its arena of temporaries and its table are theirs in turn.
  */
