@@ -401,9 +401,10 @@ static void keep_under_cap(void)
         false, "", 0, &cap, 1);
 }
 
-void cache_put(const void *key, size_t nkey, const void *data, size_t n)
+bool cache_put(const void *key, size_t nkey, const void *data, size_t n)
 {
     sqlite3_stmt *s;
+    bool kept = false;
     pthread_mutex_lock(&cache.lock);
     if (n < 0x7fffffff && connection() && sqlite3_prepare_v2(cache.db, "insert or replace into " TABLE
             " values (?, ?, strftime('%s', 'now'), 0, 0, 0, 0, ?)", -1, &s, NULL) == SQLITE_OK) {
@@ -413,12 +414,14 @@ void cache_put(const void *key, size_t nkey, const void *data, size_t n)
         sqlite3_bind_blob(s, 3, data, (int)n, SQLITE_STATIC);
         int code = sqlite3_step(s);
         sqlite3_finalize(s);
-        if (code == SQLITE_DONE)
+        kept = code == SQLITE_DONE;
+        if (kept)
             keep_under_cap();
         else
             ended(code);
     }
     pthread_mutex_unlock(&cache.lock);
+    return kept;
 }
 
 bool cache_exists(void)

@@ -9,7 +9,8 @@
 #include <stddef.h>
 
 bool cache_get(const void *key, size_t nkey, void **data, size_t *n);   /* *data: free() it */
-void cache_put(const void *key, size_t nkey, const void *data, size_t n);
+/* false: it is not kept, as when others write for too long; nobody need care. */
+bool cache_put(const void *key, size_t nkey, const void *data, size_t n);
 void cache_drop(const void *key, size_t nkey);          /* the driver refused it */
 /* As cache_get, for what may end the process. *tried: it has never worked before, and is owed a
  * cache_worked() or a cache_drop(); if the process ends without, it is not tried again. */

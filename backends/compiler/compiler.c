@@ -27,7 +27,7 @@
 #include "compiler.h"
 #include "jobs.h"
 
-enum { BORED_MS = 20000, ALONE_MS = 60000, STACK = 256 << 20 };
+enum { BORED_MS = 20000, ALONE_MS = 60000, PATIENCE = 100, TRY_US = 50000, STACK = 256 << 20 };
 
 static _Atomic bool alone; /* who asked has ended */
 
@@ -70,7 +70,8 @@ static void keep_rows(const char *rows, size_t size, const void *binary, size_t 
         memcpy(value, rows + r.key, r.value);
         if (r.binary)
             memcpy(value + r.value, binary, n);
-        cache_put(rows, r.key, value, all);
+        for (int k = 0; k < PATIENCE && cache_exists() && !cache_put(rows, r.key, value, all); k++)
+            usleep(TRY_US); /* others write: nobody waits for us */
         free(value);
         rows += r.key + r.value, size -= r.key + r.value;
     }
