@@ -174,7 +174,7 @@ START_TEST(never_taken)
     Result first = process(NULL), next = { .failed = 1 };
     for (int k = 0; k < 600 && next.failed; k++, usleep(100000))
         if ((next = attempt(no_compiler)).failed && k % 20 == 19)
-            process(NULL); /* the plan may be missing: where others write for long, nobody waits to keep it */
+            process(NULL); /* the plan may be missing: where others write, nobody waits to keep it */
     ck_assert_msg(!next.failed, "%s", next.error);
     ck_assert_uint_eq(next.read, 1);
     ck_assert(!memcmp(first.v, next.v, sizeof first.v));
