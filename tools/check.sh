@@ -107,11 +107,23 @@ unset LD_PRELOAD
 
 step "ThreadSanitizer"
 configure tsan
-[ ! -x $t/test_threads ] || cmake --build --preset tsan -j "$jobs" --target test_threads test_pmap test_exchange test_pmap_faults >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
+[ ! -x $t/test_threads ] || cmake --build --preset tsan -j "$jobs" --target heddle test_threads test_pmap test_pmap_grid test_mesh test_ranks test_exchange test_pmap_faults ranks >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
 HEDDLE_TEST_DEVICE=host CK_FORK=no TSAN_OPTIONS=halt_on_error=1 passes build-tsan/tests/test_threads
-for suite in test_pmap test_exchange test_pmap_faults; do
+for suite in test_pmap test_pmap_grid test_mesh test_exchange test_pmap_faults; do
     OCL_ICD_VENDORS=/dev/null VK_ICD_FILENAMES=/dev/null CK_FORK=no TSAN_OPTIONS=halt_on_error=1 passes build-tsan/tests/$suite
 done
+
+step "ThreadSanitizer over ranks: MPI's own libraries, which are not built for it, are left out, and nothing else"
+if [ -f build-tsan/libheddle_mpi.so ]; then
+    ranks() {                                   # how many, what
+        OCL_ICD_VENDORS=/dev/null VK_ICD_FILENAMES=/dev/null HEDDLE_DEVICE=host HEDDLE_MPI_TIMEOUT=60 \
+            TSAN_OPTIONS=ignore_noninstrumented_modules=1:exitcode=66 passes tests/pmap/ranks.sh build-tsan "$@"
+    }
+    ranks 4 build-tsan/tests/test_ranks
+    ranks 4 build-tsan/tests/test_mesh
+    ranks 3 build-tsan/tests/ranks right
+    ranks 3 build-tsan/tests/ranks "fails in a scan"
+fi
 
 step "every allocation of ours fails, once and from there on; with AddressSanitizer every second"
 if [ -x build/tests/test_nomem ]; then
