@@ -50,6 +50,7 @@ static void decide(Sched *s, const Ins *i, Ref v)
         deepen(s, i, 1, 0);
     } else if (wanted || store_pays(s, i, v)) {
         r = root_value(s, v);
+        text_root(s, r);
         pass(s, v, r->idx->f, r->space, v, r->inner->vol > 16 ? r->inner : none);
         deepen(s, i, 1, 0);
     } else {

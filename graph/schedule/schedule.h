@@ -48,7 +48,8 @@ typedef struct Sched {
 void need_add(Sched *, Ref v, const Idx *, const Vars *space, Ref root, const Vars *loops);
 /* a function of the index alone: nothing to gain from storing it */
 bool index_only(const Sched *, Ref v);
-void text_open(Sched *);                         /* counts lines */
+void text_open(Sched *);                        /* counts lines */
+void text_root(Sched *, const Root *);          /* those of the value itself */
 /* more lines than a kernel has, if that many turns of its loops take longer than a launch */
 bool text_exceeds(const Machine *, double lines, double turns);
 bool store_pays(const Sched *, const Ins *, Ref v);

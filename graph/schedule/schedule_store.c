@@ -53,6 +53,12 @@ static double lines_at(const Sched *s, Ref v, const Vars *loops)
     return i && optab[i->op].element != IS_OWN ? own_lines(i) * copies : 0;
 }
 
+void text_root(Sched *s, const Root *r)
+{
+    s->text[r->v] += lines_at(s, r->v, vars_of(NULL, 0));
+    s->turns[r->v] = r->space->vol * r->inner->vol;
+}
+
 bool text_exceeds(const Machine *m, double lines, double turns)
 {
     double launch = (double)(m->launch ? m->launch : m->beside);
@@ -136,7 +142,8 @@ static double evaluations(const Sched *s, const Needs *d, Ref v, bool apart)
     for (int j = 0; j < d->n; j++) {
         if (done[j])
             continue;
-        double most = 0, turns = 0, lines = s->lines[v];
+        /* each root has counted the value itself */
+        double most = 0, turns = 0, lines = s->lines[v], own = own_lines(s->g->def[v]);
         int roots = 0;
         Ref last = 0;
         for (int k = j; k < d->n; k++) {
@@ -147,7 +154,7 @@ static double evaluations(const Sched *s, const Needs *d, Ref v, bool apart)
             most = vol > most ? vol : most;
             done[k] = true;
             if (b->root != last)
-                lines += s->text[last = b->root], roots++;
+                lines += s->text[last = b->root] - own, roots++;
             turns = s->turns[last] > turns ? s->turns[last] : turns;
         }
         double kernels = kernels_of(s, lines, turns);
