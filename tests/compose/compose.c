@@ -63,21 +63,23 @@ static void complain(const Chain *c, const char *what)
 /* ==================== what must be refused */
 
 /* The words of the error that the outermost row must meet; NULL: it has a meaning. What reverse mode made of
- * a function has only what its rule says of the forward pass, so what is inside is passed by then. */
+ * a function has only what its rule says of the forward pass, so what is inside is passed by then. A rule
+ * that goes forward does so before anything goes back, down to the bottom. */
 static const char *refusal(const Chain *c)
 {
     const Row *last = row_of(c->row[c->n - 1]);
     bool forward = last->is_forward, reverse = last->is_reverse;
+    const char *back = NULL;
     for (int k = c->n - 2; k >= 0; k--) {
         const Row *r = row_of(c->row[k]);
         if (forward && r->forward)
             return r->forward;
-        if (last->is_reverse && r->reverse)
-            return r->reverse;
+        if (last->is_reverse && r->reverse && !back)
+            back = r->reverse;
         forward = (forward && !r->is_reverse) || (r->rule_forward && (forward || reverse));
         reverse = reverse && !r->rule_forward;
     }
-    return last->never;
+    return back ? back : last->never;
 }
 
 static bool has_words(const char *message, const char *words)
