@@ -32,8 +32,6 @@ static Parts moved(Parts x, int from, int to)
 {
     return (Parts){ x.re ? MoveAxis(x.re, from, to) : 0, x.im ? MoveAxis(x.im, from, to) : 0 };
 }
-static Ref difference(Ref x, Ref y) { return y ? Sub(x, y) : x; }
-static Ref sum(Ref x, Ref y) { return y ? Add(x, y) : x; }
 
 /* ==================== constants: exp(-2 pi i m / n) at computed places */
 
@@ -80,18 +78,31 @@ static Parts over(Parts w, int axis, Ref x)
     return (Parts){ Broadcast(w.re, shape_of(x), dims), Broadcast(w.im, shape_of(x), dims) };
 }
 
-/* Along an axis, which becomes the last. */
+/* [re im] of n numbers times the matrix of their transform, as one product of reals: rows of it are the real
+ * parts of all frequencies, then the imaginary ones. */
+static Ref matrix(Dtype d, int64_t n, bool real)
+{
+    Parts f = roots(d, n, by_both, n, n, 1);
+    if (!f.re || !f.im)
+        return 0;
+    Ref left = join(f.re, f.im, 0);
+    return real ? left : join(left, join(Neg(f.im), f.re, 0), 1);
+}
+
+/* Along an axis. What is behind it stays behind it, so that all of it is read and written in rows. */
 static Parts by_matrix(Parts x, int axis)
 {
+    int last = x.re ? typ(x.re)->rank - 1 : 0;
     int64_t n = x.re ? typ(x.re)->dim[axis] : 0;
     if (n <= 1)
-        return x.re ? moved(x, axis, typ(x.re)->rank - 1) : x;
-    Parts f = roots((Dtype)typ(x.re)->dt, n, by_both, n, n, 1);
-    Ints along = ints1(axis), first = ints1(0), none = { 0 };
-#define PRODUCT(u, v) ((u) ? Dot(u, v, along, first, none, none, DT_NONE) : 0)
-    return (Parts){ difference(PRODUCT(x.re, f.re), PRODUCT(x.im, f.im)),
-        sum(PRODUCT(x.re, f.im), PRODUCT(x.im, f.re)) };
-#undef PRODUCT
+        return x;
+    Ints at = ints1(axis), second = ints1(1), none = { 0 };
+    Ref w = matrix((Dtype)typ(x.re)->dt, n, !x.im), z = x.im ? join(x.re, x.im, axis) : x.re;
+    if (!w || !z)
+        return (Parts){ 0 };
+    Ref y = axis == last ? Dot(z, w, at, second, none, none, DT_NONE) :
+                           MoveAxis(Dot(w, z, second, at, none, none, DT_NONE), 0, axis);
+    return (Parts){ take_range(y, axis, 0, n), take_range(y, axis, n, 2 * n) };
 }
 
 /* ==================== along the last axis */
@@ -125,7 +136,7 @@ static Parts in_two(Parts x, int64_t a)
     int last = whole.n - 1;
     int64_t n = whole.v[last];
     cut.v[last] = a, cut.v[cut.n++] = n / a;
-    x = moved(by_matrix(reshaped(x, cut), last), last + 1, last);
+    x = by_matrix(reshaped(x, cut), last);
     x = x.re && x.im ? transformed(twiddled(x, n)) : (Parts){ 0 };
     return x.re && x.im ? reshaped(moved(x, last + 1, last), whole) : x;
 }
