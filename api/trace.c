@@ -583,7 +583,7 @@ Graph *graph_clone(const Graph *g)
     c->def = NEWS(Ins *, g->nval), c->val_cap = g->nval;
     c->in = arena_copy(g->in, sizeof *g->in * (size_t)g->nin), c->in_cap = g->nin;
     c->out = arena_copy(g->out, sizeof *g->out * (size_t)g->nout);
-    c->cse = NULL, c->cse_size = c->cse_used = 0;
+    c->found = (HashTable){ 0 };
     for (int k = 0; k < g->nins; k++) {
         c->ins[k] = clone_ins(g->ins[k]);
         for (int o = 0; o < c->ins[k]->nout; o++)

@@ -461,46 +461,27 @@ char *arena_text(const char *format, ...)
     return s;
 }
 
-/* ==================== interned names: an open hash table and an arena of its own, under one lock */
+/* ==================== interned names: a table and an arena of their own, under one lock */
 
 static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
 static Arena names = { .next = 32 << 10 };
-static const char **name_slot;
-static size_t name_cap, name_count;
+static HashTable name_table;
 
-static const char **name_find(const char **slot, size_t cap, const char *s)
-{
-    size_t k = hash_bytes(s, strlen(s), 0) & (cap - 1);
-    while (slot[k] && strcmp(slot[k], s))
-        k = (k + 1) & (cap - 1);
-    return &slot[k];
-}
-
-static void names_grow(void)
-{
-    size_t cap = name_cap ? 2 * name_cap : 256;
-    const char **slot = arena_in(&names, cap * sizeof *slot, true);
-    for (size_t k = 0; k < name_cap; k++)
-        if (name_slot[k])
-            *name_find(slot, cap, name_slot[k]) = name_slot[k];
-    name_slot = slot;
-    name_cap = cap;
-}
+static bool name_is(const void *like, const void *it) { return !strcmp(like, it); }
 
 const char *intern(const char *s)
 {
     if (!s)
         return NULL;
     pthread_mutex_lock(&names_lock);
-    if (2 * name_count >= name_cap)
-        names_grow();
-    const char **slot = name_find(name_slot, name_cap, s);
-    if (!*slot) {
+    Arena *was = arena_use(&names);
+    const void **place = hash_place(&name_table, hash_bytes(s, strlen(s), 0), name_is, s);
+    arena_use(was);
+    if (!*place) {
         size_t n = strlen(s) + 1;
-        *slot = memcpy(arena_in(&names, n, true), s, n);
-        name_count++;
+        *place = memcpy(arena_in(&names, n, true), s, n);
     }
-    const char *r = *slot;
+    const char *r = *place;
     pthread_mutex_unlock(&names_lock);
     return r;
 }
@@ -643,6 +624,21 @@ uint64_t hash_bytes(const void *p, size_t n, uint64_t seed)
     if (n)
         memcpy(&tail, s, n);
     return mix(mix(h ^ tail));
+}
+
+/* At most half of the places are taken, so that every search ends. */
+void hash_grow(HashTable *t)
+{
+    HashTable big = { .cap = t->cap ? 2 * t->cap : 64, .n = t->n };
+    big.slot = NEWS(Hashed, big.cap);
+    for (size_t k = 0; k < t->cap; k++) {
+        size_t at = t->slot[k].hash & (big.cap - 1);
+        while (t->slot[k].it && big.slot[at].it)
+            at = (at + 1) & (big.cap - 1);
+        if (t->slot[k].it)
+            big.slot[at] = t->slot[k];
+    }
+    *t = big;
 }
 
 /* A word that means nothing is told once. */

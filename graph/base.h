@@ -122,7 +122,41 @@ void error_clear(void);
 Loc loc_here(void);
 Loc loc_set(Loc);                               /* returns the one before */
 
+/* ==================== tables of things that are found by a hash
+ * A table holds pointers, or numbers but 0 in their stead, and owns none of them. Whoever asks brings the hash,
+ * and says which of those that have it is meant. Its memory is the current arena's. */
+
 uint64_t hash_bytes(const void *, size_t, uint64_t seed);
+
+typedef struct Hashed { uint64_t hash; const void *it; } Hashed;
+typedef struct HashTable { size_t cap, n; Hashed *slot; } HashTable;            /* zero it */
+typedef bool HashSame(const void *like, const void *it);
+
+void hash_grow(HashTable *);
+
+/* Where a thing like this one is. NULL there: there was none, and the place is for it. Holds until the next
+ * one is asked for. */
+static inline const void **hash_place(HashTable *t, uint64_t hash, HashSame *same, const void *like)
+{
+    if (2 * (t->n + 1) > t->cap)
+        hash_grow(t);
+    size_t k = hash & (t->cap - 1);
+    while (t->slot[k].it && (t->slot[k].hash != hash || !same(like, t->slot[k].it)))
+        k = (k + 1) & (t->cap - 1);
+    t->n += !t->slot[k].it;
+    t->slot[k].hash = hash;
+    return &t->slot[k].it;
+}
+
+/* NULL: there is none. */
+static inline const void *hash_find(const HashTable *t, uint64_t hash, HashSame *same, const void *like)
+{
+    for (size_t k = hash & (t->cap - 1); t->cap && t->slot[k].it; k = (k + 1) & (t->cap - 1))
+        if (t->slot[k].hash == hash && same(like, t->slot[k].it))
+            return t->slot[k].it;
+    return NULL;
+}
+
 
 /* HEDDLE_DUMP and HEDDLE_CHECK hold comma-separated words, those of the stages among them: base.c has them
  * all. */

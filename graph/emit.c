@@ -146,54 +146,21 @@ static uint64_t ins_hash(const Ins *i)
     return i->nblob ? hash_bytes(i->blob, i->nblob, h) : h;
 }
 
-static bool ins_same(const Ins *a, const Ins *b)
+static bool ins_is(const void *like, const void *it)
 {
+    const Ins *a = like, *b = it;
     return a->op == b->op && a->nin == b->nin && a->nattr == b->nattr && a->nblob == b->nblob
         && (!a->nin || !memcmp(a->in, b->in, a->nin * sizeof *a->in))
         && (!a->nattr || !memcmp(a->attr, b->attr, (size_t)a->nattr * sizeof *a->attr))
         && (!a->nblob || a->blob == b->blob || !memcmp(a->blob, b->blob, a->nblob));
 }
 
-/* The slot of an instruction like it, or the empty one where it belongs. */
-static uint32_t *cse_slot(const Graph *g, const Ins *i, uint64_t hash)
+static Ins *found_before(const Graph *g, const Ins *i)
 {
-    uint32_t mask = (uint32_t)g->cse_size - 1, k = (uint32_t)hash & mask;
-    while (g->cse[k] && !ins_same(g->ins[g->cse[k] - 1], i))
-        k = (k + 1) & mask;
-    return &g->cse[k];
+    return findable(g, i) ? (Ins *)(uintptr_t)hash_find(&g->found, ins_hash(i), ins_is, i) : NULL;
 }
 
-static Ins *cse_find(const Graph *g, const Ins *i)
-{
-    if (!g->cse_size || !findable(g, i))
-        return NULL;
-    uint32_t *slot = cse_slot(g, i, ins_hash(i));
-    return *slot ? g->ins[*slot - 1] : NULL;
-}
-
-static bool cse_grow(Graph *g)
-{
-    const uint32_t *old = g->cse;
-    int n = g->cse_size, size = n ? 2 * n : 64;
-    uint32_t *table = arena_try((size_t)size * sizeof *table);
-    if (!table)
-        return false;
-    g->cse = table;
-    g->cse_size = size;
-    for (int k = 0; k < n; k++)
-        if (old[k])
-            *cse_slot(g, g->ins[old[k] - 1], ins_hash(g->ins[old[k] - 1])) = old[k];
-    return true;
-}
-
-static void cse_add(Graph *g, int at)
-{
-    if (2 * (g->cse_used + 1) > g->cse_size && !cse_grow(g))
-        return;
-    uint32_t *slot = cse_slot(g, g->ins[at], ins_hash(g->ins[at]));
-    g->cse_used += !*slot;
-    *slot = (uint32_t)at + 1;
-}
+static void may_be_found(Graph *g, Ins *i) { *hash_place(&g->found, ins_hash(i), ins_is, i) = i; }
 
 /* ==================== appending */
 
@@ -274,7 +241,7 @@ static int emit_draft(Ins *i, Ref *out)
         swapped[1] = i->in[0];
         i->in = swapped;
     }
-    const Ins *found = cse_find(cur(), i);
+    const Ins *found = found_before(cur(), i);
     if (!found) {
         bool before = error_pending();
         Type *t = NEWS(Type, nout);
@@ -288,7 +255,7 @@ static int emit_draft(Ins *i, Ref *out)
         if (!found->out)
             return 0;
         if (findable(cur(), found))
-            cse_add(cur(), cur()->nins - 1);
+            may_be_found(cur(), cur()->ins[cur()->nins - 1]);
     }
     for (int k = 0; k < nout; k++)
         out[k] = found->out + (Ref)k;

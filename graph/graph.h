@@ -157,7 +157,7 @@ struct Graph {
     /* under linearisation: a joint region is split as it is emitted */
     bool linear;
     bool rules;                                 /* a call in it, or in a body of it, has a rule */
-    uint32_t *cse; int cse_size, cse_used;      /* hash table of instruction numbers + 1 */
+    HashTable found;                            /* instructions, by what they are */
     const char *name;
 };
 

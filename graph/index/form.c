@@ -17,7 +17,6 @@
 
 /* A form with what is known of it: in front of the record, so that Form stays what kernel.h says. */
 typedef struct FormBox {
-    uint32_t hash;
     uint8_t flags;
     const AtomSet *deps;                        /* NULL until asked for */
     FormRec f;
@@ -30,9 +29,7 @@ static inline FormBox *box(Form f) { return (FormBox *)((char *)(uintptr_t)f - o
 typedef struct FormTable {
     struct FormTable *before;
     const Atom *lane, *step;
-    FormBox **form; uint32_t form_size, nform;
-    Atom **atom; uint32_t *atom_hash, atom_size, natom;
-    const AtomSet **set; uint32_t set_size, nset;
+    HashTable form, atom, set;
     int ids;
 } FormTable;
 
@@ -70,30 +67,20 @@ static uint32_t set_hash(const Atom *const *a, int n)
     return h;
 }
 
+static bool set_is(const void *like, const void *it)
+{
+    const AtomSet *s = like, *t = it;
+    return s->n == t->n && (!s->n || !memcmp(s->a, t->a, sizeof *s->a * (size_t)s->n));
+}
+
 static const AtomSet *set_of(const Atom *const *a, int n)
 {
-    if (2 * (T->nset + 1) > T->set_size) {
-        uint32_t size = T->set_size ? 2 * T->set_size : 64;
-        const AtomSet **s = NEWS(const AtomSet *, size);
-        for (uint32_t i = 0; i < T->set_size; i++)
-            if (T->set[i]) {
-                uint32_t p = set_hash(T->set[i]->a, T->set[i]->n) & (size - 1);
-                while (s[p])
-                    p = (p + 1) & (size - 1);
-                s[p] = T->set[i];
-            }
-        T->set = s, T->set_size = size;
-    }
-    uint32_t p = set_hash(a, n) & (T->set_size - 1);
-    for (; T->set[p]; p = (p + 1) & (T->set_size - 1))
-        if (T->set[p]->n == n && (!n || !memcmp(T->set[p]->a, a, sizeof *a * (size_t)n)))
-            return T->set[p];
-    AtomSet *s = arena_alloc(sizeof *s + sizeof *a * (size_t)n);
-    s->n = n;
+    AtomSet *like = arena_alloc(sizeof *like + sizeof *a * (size_t)n);
+    like->n = n;
     if (n)
-        memcpy(s->a, a, sizeof *a * (size_t)n);
-    T->nset++;
-    return T->set[p] = s;
+        memcpy(like->a, a, sizeof *a * (size_t)n);
+    const void **place = hash_place(&T->set, set_hash(a, n), set_is, like);
+    return *place ? *place : (*place = like);
 }
 
 bool set_has(const AtomSet *s, const Atom *a)
@@ -183,45 +170,32 @@ static uint8_t atom_flags(const Atom *a)
     }
 }
 
-static void forms_grow(void)
+typedef struct Sum { int64_t c; int n; const Term *t; } Sum;
+
+static bool form_is(const void *like, const void *it)
 {
-    uint32_t size = T->form_size ? 2 * T->form_size : 256;
-    FormBox **s = NEWS(FormBox *, size);
-    for (uint32_t i = 0; i < T->form_size; i++)
-        if (T->form[i]) {
-            uint32_t p = T->form[i]->hash & (size - 1);
-            while (s[p])
-                p = (p + 1) & (size - 1);
-            s[p] = T->form[i];
-        }
-    T->form = s, T->form_size = size;
+    const Sum *s = like;
+    const FormRec *f = &((const FormBox *)it)->f;
+    return f->c == s->c && f->n == s->n && (!s->n || !memcmp(f->t, s->t, sizeof *s->t * (size_t)s->n));
 }
 
 /* t: sorted, coefficients not 0, nothing left to recompose. */
 static Form form_intern(int64_t c, int n, const Term *t)
 {
-    if (2 * (T->nform + 1) > T->form_size)
-        forms_grow();
     uint32_t h = mix(11, (uint64_t)c);
     for (int i = 0; i < n; i++)
         h = mix(mix_ptr(h, t[i].a), (uint64_t)t[i].k);
-    uint32_t p = h & (T->form_size - 1);
-    for (; T->form[p]; p = (p + 1) & (T->form_size - 1)) {
-        const FormRec *f = &T->form[p]->f;
-        if (T->form[p]->hash == h && f->c == c && f->n == n &&
-            (!n || !memcmp(f->t, t, sizeof *t * (size_t)n)))
-            return f;
-    }
+    const void **place = hash_place(&T->form, h, form_is, &(Sum){ c, n, t });
+    if (*place)
+        return &((const FormBox *)*place)->f;
     FormBox *b = arena_alloc(sizeof *b + sizeof *t * (size_t)n);
-    b->hash = h;
+    *place = b;
     b->f.c = c, b->f.n = n;
     for (int i = 0; i < n; i++) {
         b->f.t[i] = t[i];
         b->flags |= atom_flags(t[i].a);
     }
     b->flags |= beyond(c, n, t) ? WIDE : 0;
-    T->nform++;
-    T->form[p] = b;
     return &b->f;
 }
 
@@ -487,8 +461,9 @@ Form form_within(Form f, int64_t n) { return bounded(A_WITHIN, f, n); }
 
 /* ==================== atoms */
 
-static bool atom_same(const Atom *a, const Atom *b)
+static bool atom_is(const void *like, const void *it)
 {
+    const Atom *a = it, *b = like;
     if (a->kind != b->kind || a->lo != b->lo || a->hi != b->hi || a->nidx != b->nidx)
         return false;
     if (a->kind == A_ELEM)
@@ -508,38 +483,18 @@ static uint32_t atom_hash(const Atom *a)
     return a->kind == A_VAL ? mix(h, 2 * (uint64_t)a->val + a->wide) : mix(mix_ptr(h, a->f), (uint64_t)a->d);
 }
 
-static void atoms_grow(void)
-{
-    uint32_t size = T->atom_size ? 2 * T->atom_size : 128;
-    Atom **s = NEWS(Atom *, size);
-    uint32_t *hash = NEWS(uint32_t, size);
-    for (uint32_t i = 0; i < T->atom_size; i++)
-        if (T->atom[i]) {
-            uint32_t p = T->atom_hash[i] & (size - 1);
-            while (s[p])
-                p = (p + 1) & (size - 1);
-            s[p] = T->atom[i], hash[p] = T->atom_hash[i];
-        }
-    T->atom = s, T->atom_hash = hash, T->atom_size = size;
-}
-
 /* The atom that this one is, made if it is new. fresh: whether it was. */
 static Atom *atom_intern(const Atom *like, bool *fresh)
 {
-    if (2 * (T->natom + 1) > T->atom_size)
-        atoms_grow();
-    uint32_t h = atom_hash(like), p = h & (T->atom_size - 1);
-    *fresh = false;
-    for (; T->atom[p]; p = (p + 1) & (T->atom_size - 1))
-        if (T->atom_hash[p] == h && atom_same(T->atom[p], like))
-            return T->atom[p];
-    Atom *a = NEW(Atom);
-    *a = *like;
-    a->id = T->ids++;
-    T->natom++;
-    T->atom_hash[p] = h;
-    *fresh = true;
-    return T->atom[p] = a;
+    const void **place = hash_place(&T->atom, atom_hash(like), atom_is, like);
+    *fresh = !*place;
+    if (*fresh) {
+        Atom *a = NEW(Atom);
+        *a = *like;
+        a->id = T->ids++;
+        *place = a;
+    }
+    return (Atom *)(uintptr_t)*place;
 }
 
 static Atom *new_var(const char *name, int64_t hi, int depth)

@@ -109,7 +109,7 @@ Form form_subst(Form, const Subst *);
 
 /* ==================== tables by hash (map.c) */
 
-typedef struct Map { struct Node **slot; size_t cap, n; } Map;
+typedef HashTable Map;
 void **map_at(Map *, const void *key, size_t n);        /* the value's place; it is NULL in a new entry */
 void *map_get(const Map *, const void *key, size_t n);
 

@@ -7,51 +7,33 @@
 
 #include <string.h>
 
-typedef struct Node { struct Node *next; uint64_t h; void *val; size_t n; unsigned char key[]; } Node;
+typedef struct Node { void *val; size_t n; unsigned char key[]; } Node;
+typedef struct Bytes { const void *at; size_t n; } Bytes;
 
-static struct Node *node_find(const Map *m, const void *key, size_t n, uint64_t h)
+static bool node_is(const void *like, const void *it)
 {
-    for (Node *e = m->cap ? m->slot[h & (m->cap - 1)] : NULL; e; e = e->next)
-        if (e->h == h && e->n == n && !memcmp(e->key, key, n))
-            return e;
-    return NULL;
+    const Bytes *b = like;
+    const Node *e = it;
+    return e->n == b->n && !memcmp(e->key, b->at, b->n);
 }
 
-static void map_grow(Map *m)
-{
-    size_t cap = m->cap ? 2 * m->cap : 64;
-    Node **slot = NEWS(Node *, cap);
-    for (size_t i = 0; i < m->cap; i++)
-        for (Node *e = m->slot[i], *next; e; e = next) {
-            next = e->next;
-            e->next = slot[e->h & (cap - 1)];
-            slot[e->h & (cap - 1)] = e;
-        }
-    m->slot = slot, m->cap = cap;
-}
+static uint64_t key_hash(const void *key, size_t n) { return hash_bytes(key, n, 17); }
 
 void **map_at(Map *m, const void *key, size_t n)
 {
-    uint64_t h = hash_bytes(key, n, 17);
-    Node *e = node_find(m, key, n, h);
-    if (e)
-        return &e->val;
-    if (m->n >= m->cap)
-        map_grow(m);
-    e = arena_alloc(sizeof *e + n);
-    e->h = h, e->n = n;
-    memcpy(e->key, key, n);
-    e->next = m->slot[h & (m->cap - 1)];
-    m->slot[h & (m->cap - 1)] = e;
-    m->n++;
-    return &e->val;
+    const void **place = hash_place(m, key_hash(key, n), node_is, &(Bytes){ key, n });
+    if (!*place) {
+        Node *e = arena_alloc(sizeof *e + n);
+        e->n = n;
+        memcpy(e->key, key, n);
+        *place = e;
+    }
+    return &((Node *)(uintptr_t)*place)->val;
 }
 
 void *map_get(const Map *m, const void *key, size_t n)
 {
-    if (!m->n)
-        return NULL;
-    const Node *e = node_find(m, key, n, hash_bytes(key, n, 17));
+    const Node *e = hash_find(m, key_hash(key, n), node_is, &(Bytes){ key, n });
     return e ? e->val : NULL;
 }
 

@@ -8,59 +8,36 @@
 
 #include <string.h>
 
-typedef struct Table { int n, cap; const void **slot; uint64_t *hash; } Table;
-static _Thread_local struct { Table idx, vars; } sets;
+static _Thread_local struct { HashTable idx, vars; } sets;
 
 void sets_open(void) { memset(&sets, 0, sizeof sets); }
 
-static void table_grow(Table *t)
+/* n pointers, as an entry has them behind its count. */
+typedef struct List { const void *at; int n; } List;
+static uint64_t list_hash(List l) { return hash_bytes(l.at, (size_t)l.n * sizeof(void *), (uint64_t)l.n); }
+static bool same(List l, int n, const void *at)
 {
-    int cap = t->cap ? 2 * t->cap : 256;
-    const void **slot = NEWS(const void *, cap);
-    uint64_t *hash = NEWS(uint64_t, cap);
-    for (int k = 0; k < t->cap; k++)
-        if (t->slot[k]) {
-            uint64_t at = t->hash[k] & (uint64_t)(cap - 1);
-            while (slot[at])
-                at = (at + 1) & (uint64_t)(cap - 1);
-            slot[at] = t->slot[k];
-            hash[at] = t->hash[k];
-        }
-    *t = (Table){ t->n, cap, slot, hash };
+    return l.n == n && (!n || !memcmp(l.at, at, (size_t)n * sizeof(void *)));
 }
-
-/* Entries begin with an int count and end with the pointers, `at` bytes in. */
-static const void **table_find(Table *t, const void *list, int n, size_t at, uint64_t *hash)
+static bool idx_is(const void *like, const void *it)
 {
-    if (2 * (t->n + 1) > t->cap)
-        table_grow(t);
-    *hash = hash_bytes(list, (size_t)n * sizeof(void *), (uint64_t)n);
-    for (uint64_t k = *hash & (uint64_t)(t->cap - 1);; k = (k + 1) & (uint64_t)(t->cap - 1)) {
-        const char *e = t->slot[k];
-        if (!e)
-            return &t->slot[k];
-        if (t->hash[k] == *hash && *(const int *)(const void *)e == n &&
-            (!n || !memcmp(e + at, list, (size_t)n * sizeof(void *))))
-            return &t->slot[k];
-    }
+    const Idx *i = it;
+    return same(*(const List *)like, i->n, i->f);
 }
-
-static void *table_put(Table *t, const void **slot, uint64_t hash, size_t bytes)
+static bool vars_is(const void *like, const void *it)
 {
-    void *e = arena_alloc(bytes);
-    *slot = e;
-    t->hash[slot - t->slot] = hash;
-    t->n++;
-    return e;
+    const Vars *v = it;
+    return same(*(const List *)like, v->n, v->a);
 }
 
 const Idx *idx_of(const Form *f, int n)
 {
-    uint64_t h;
-    const void **s = table_find(&sets.idx, f, n, offsetof(Idx, f), &h);
-    if (*s)
-        return *s;
-    Idx *i = table_put(&sets.idx, s, h, sizeof(Idx) + sizeof(Form) * (size_t)n);
+    List l = { f, n };
+    const void **place = hash_place(&sets.idx, list_hash(l), idx_is, &l);
+    if (*place)
+        return *place;
+    Idx *i = arena_alloc(sizeof(Idx) + sizeof(Form) * (size_t)n);
+    *place = i;
     i->n = n;
     i->deps = idx_deps(f, n);
     if (n)
@@ -70,11 +47,12 @@ const Idx *idx_of(const Form *f, int n)
 
 const Vars *vars_of(const Atom *const *a, int n)
 {
-    uint64_t h;
-    const void **s = table_find(&sets.vars, a, n, offsetof(Vars, a), &h);
-    if (*s)
-        return *s;
-    Vars *v = table_put(&sets.vars, s, h, sizeof(Vars) + sizeof(Atom *) * (size_t)n);
+    List l = { a, n };
+    const void **place = hash_place(&sets.vars, list_hash(l), vars_is, &l);
+    if (*place)
+        return *place;
+    Vars *v = arena_alloc(sizeof(Vars) + sizeof(Atom *) * (size_t)n);
+    *place = v;
     v->n = n;
     v->vol = 1;
     for (int k = 0; k < n; k++) {
@@ -151,39 +129,22 @@ bool set_covers(const AtomSet *s, const Vars *v)
 
 /* ==================== sets of keys */
 
-static uint64_t *seen_slot(const Seen *s, const uint64_t k[4])
-{
-    uint64_t h = hash_bytes(k, 32, 0);
-    for (h &= (uint64_t)(s->cap - 1);; h = (h + 1) & (uint64_t)(s->cap - 1)) {
-        uint64_t *e = s->key[h];
-        if (!(e[0] | e[1] | e[2] | e[3]) || !memcmp(e, k, 32))
-            return e;
-    }
-}
+static bool key_is(const void *like, const void *it) { return !memcmp(like, it, 4 * sizeof(uint64_t)); }
 
 bool seen_add(Seen *s, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
     uint64_t k[4] = { a, b, c, d };
-    if (2 * (s->n + 1) > s->cap) {
-        Seen big = { s->n, s->cap ? 2 * s->cap : 32, NULL };
-        big.key = arena_alloc(sizeof *big.key * (size_t)big.cap);
-        for (int j = 0; j < s->cap; j++)
-            if (s->key[j][0] | s->key[j][1] | s->key[j][2] | s->key[j][3])
-                memcpy(seen_slot(&big, s->key[j]), s->key[j], 32);
-        *s = big;
-    }
-    uint64_t *e = seen_slot(s, k);
-    if (!memcmp(e, k, 32))
-        return false;
-    memcpy(e, k, 32);
-    s->n++;
-    return true;
+    const void **place = hash_place(s, hash_bytes(k, sizeof k, 0), key_is, k);
+    bool fresh = !*place;
+    if (fresh)
+        *place = arena_copy(k, sizeof k);
+    return fresh;
 }
 
 bool seen_has(const Seen *s, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
     uint64_t k[4] = { a, b, c, d };
-    return s->cap && !memcmp(seen_slot(s, k), k, 32);
+    return hash_find(s, hash_bytes(k, sizeof k, 0), key_is, k);
 }
 
 void seen_clear(Seen *s)

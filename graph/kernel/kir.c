@@ -23,35 +23,15 @@ static inline uint32_t mix(uint32_t h, uint64_t v)
 
 /* ==================== maps from pointers */
 
-static int kmap_slot(const KMap *m, const void *key)
+int kmap_get(const Map *m, const void *key)
 {
-    uint32_t p = mix(3, (uintptr_t)key) & (uint32_t)(m->size - 1);
-    while (m->key[p] && m->key[p] != key)
-        p = (p + 1) & (uint32_t)(m->size - 1);
-    return (int)p;
+    const void *n = map_get(m, &key, sizeof key);
+    return n ? (int)((uintptr_t)n >> 1) - 1 : -1;
 }
 
-int kmap_get(const KMap *m, const void *key)
+void kmap_put(Map *m, const void *key, int val)
 {
-    if (!m->size)
-        return -1;
-    int p = kmap_slot(m, key);
-    return m->key[p] ? m->val[p] : -1;
-}
-
-void kmap_put(KMap *m, const void *key, int val)
-{
-    if (2 * (m->used + 1) > m->size) {
-        KMap n = { .size = m->size ? 2 * m->size : 32 };
-        n.key = NEWS(const void *, n.size), n.val = NEWS(int, n.size);
-        for (int i = 0; i < m->size; i++)
-            if (m->key[i])
-                kmap_put(&n, m->key[i], m->val[i]);
-        *m = n;
-    }
-    int p = kmap_slot(m, key);
-    m->used += !m->key[p];
-    m->key[p] = key, m->val[p] = val;
+    *map_at(m, &key, sizeof key) = (void *)((uintptr_t)(val + 1) << 1 | 1);
 }
 
 /* ==================== scopes and instructions */
@@ -167,61 +147,43 @@ static uint32_t ins_hash(const KIns *i, int home)
     return h;
 }
 
-static bool ins_same(const KIns *a, const KIns *b)
+/* An instruction of a kernel, which stands for its number. */
+typedef struct Like { const Kernel *k; const KIns *i; } Like;
+
+static bool ins_is(const void *like, const void *it)
 {
+    const Like *l = like;
+    const KIns *a = l->i, *b = &l->k->ins[(uintptr_t)it];
     return a->op == b->op && a->dt == b->dt && a->w == b->w && a->narg == b->narg && a->bits == b->bits
         && a->form == b->form && a->buf == b->buf && a->home == b->home
         && (!a->narg || !memcmp(a->arg, b->arg, sizeof *a->arg * (size_t)a->narg));
 }
 
-static void table_grow(Kernel *k)
+/* An instruction like this one in that home; 0: there is none. */
+static Val known_in(const Kernel *k, KIns *i, int home)
 {
-    KBuild *b = k->build;
-    int size = b->size ? 2 * b->size : 256;
-    Val *slot = NEWS(Val, size);
-    for (int i = 0; i < b->size; i++)
-        if (b->slot[i]) {
-            const KIns *x = &k->ins[b->slot[i]];
-            uint32_t p = ins_hash(x, x->home) & (uint32_t)(size - 1);
-            while (slot[p])
-                p = (p + 1) & (uint32_t)(size - 1);
-            slot[p] = b->slot[i];
-        }
-    b->slot = slot, b->size = size;
-}
-
-/* The slot of an instruction like this one in that home: empty, or with it. */
-static uint32_t table_slot(const Kernel *k, KIns *i, int home)
-{
-    const KBuild *b = k->build;
     i->home = home;
-    uint32_t p = ins_hash(i, home) & (uint32_t)(b->size - 1);
-    while (b->slot[p] && !ins_same(&k->ins[b->slot[p]], i))
-        p = (p + 1) & (uint32_t)(b->size - 1);
-    return p;
+    return (Val)(uintptr_t)hash_find(&k->build->pure, ins_hash(i, home), ins_is, &(Like){ k, i });
 }
 
 /* A pure instruction: found where it is visible, else appended to its home. */
 static Val find(Kernel *k, KIns i)
 {
     KBuild *b = k->build;
-    if (2 * (b->used + 1) > b->size)
-        table_grow(k);
     int h = i.op == K_CONST ? 0 : home_of(k, i.narg, i.arg, i.form);
     if (h < 0)
         return 0;
     if (k->scope[h].wall)                       /* it may stand outside of the branch already */
         for (int s = k->cur; s >= 0; s = k->scope[s].parent) {
-            uint32_t p = table_slot(k, &i, s);
-            if (b->slot[p])
-                return b->slot[p];
+            Val v = known_in(k, &i, s);
+            if (v)
+                return v;
         }
-    uint32_t p = table_slot(k, &i, h);
-    if (b->slot[p])
-        return b->slot[p];
-    Val v = ins_new(k, i);
-    b->slot[p] = v;
-    b->used++;
+    Val v = known_in(k, &i, h);
+    if (v)
+        return v;
+    v = ins_new(k, i);
+    *hash_place(&b->pure, ins_hash(&k->ins[v], h), ins_is, &(Like){ k, &k->ins[v] }) = (void *)(uintptr_t)v;
     if (i.op != K_CONST)
         body_add(k, h, v);
     return v;

@@ -7,15 +7,14 @@
 #include "kernel.h"
 
 /* What is known only while a kernel is built. */
-typedef struct KMap { const void **key; int *val; int size, used; } KMap;      /* pointer -> number */
 typedef struct KBuild {
-    Val *slot; int size, used;                  /* pure instructions by what they are, with their home */
-    KMap where, param;                          /* variable -> scope; buffer -> number of the parameter */
+    HashTable pure;                             /* instructions by what they are, with their home */
+    Map where, param;                          /* variable -> scope; buffer -> number of the parameter */
     Val *open; int nopen, open_cap;             /* loops and ifs that are being built */
 } KBuild;
 
-int kmap_get(const KMap *, const void *key);    /* -1: not there */
-void kmap_put(KMap *, const void *key, int val);
+int kmap_get(const Map *, const void *key);    /* -1: not there */
+void kmap_put(Map *, const void *key, int val);
 
 /* kfold.c. What an elementwise instruction but K_SELECT gives for constants (three, 0 where it has fewer) of
  * dtype from. false: nothing, as a division by zero, or it is none. */

@@ -546,7 +546,7 @@ static void order(Kernel *k)
 
 static void parameters(Kernel *k)
 {
-    KMap used = { 0 };
+    Map used = { 0 };
     k->stepped = false;
     for (int s = 0; s < k->nscope; s++)
         for (int i = 0; i < k->scope[s].nbody; i++) {
