@@ -164,27 +164,15 @@ static Ref convolved(Ref x, Ref w, const Layout *l, const Windows *v, int64_t gr
 
 /* ==================== what is asked for */
 
-static int conv_list(const char *what, const char *name, hd_ints list, int n, int64_t otherwise, Ints *out)
-{
-    if (ints_in(what, list, out))
-        return E_INVAL;
-    for (; !list.n && out->n < n; out->n++)
-        out->v[out->n] = otherwise;
-    return out->n == n ?
-        0 :
-        error_set(E_INVAL, "%s: %s has %d numbers; the arrays have %d axes of space%s", what, name, out->n,
-            otherwise ? n : n / 2, otherwise ? "" : ", each with a low and a high one");
-}
-
 static int windows_for(const char *what, Ref x, Ref w, const Layout *l, const hd_conv_opts *o, Windows *v)
 {
     Ints pad;
     int n = l->n;
     v->axis = v->size = v->lo = v->hi = (Ints){ .n = n };
-    if (conv_list(what, "stride", o->stride, n, 1, &v->stride) ||
-        conv_list(what, "pad", o->pad, 2 * n, 0, &pad) ||
-        conv_list(what, "w_dilation", o->w_dilation, n, 1, &v->dilation) ||
-        conv_list(what, "x_dilation", o->x_dilation, n, 1, &v->base))
+    if (window_list(what, "stride", o->stride, n, 1, &v->stride) ||
+        window_list(what, "pad", o->pad, n, 2, &pad) ||
+        window_list(what, "w_dilation", o->w_dilation, n, 1, &v->dilation) ||
+        window_list(what, "x_dilation", o->x_dilation, n, 1, &v->base))
         return E_INVAL;
     for (int k = 0; k < n; k++) {
         v->axis.v[k] = l->x.v[2 + k], v->size.v[k] = typ(w)->dim[l->w.v[2 + k]];

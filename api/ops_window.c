@@ -130,16 +130,16 @@ Ref window_sum(Ref y, const Windows *w, Ints shape)
 
 /* ==================== options: lists for the last axes */
 
-static int window_list(const char *what, const char *name, hd_ints list, int n, int64_t otherwise, Ints *out)
+int window_list(const char *what, const char *name, hd_ints list, int axes, int each, Ints *out)
 {
     if (ints_in(what, list, out))
         return E_INVAL;
-    for (; !list.n && out->n < n; out->n++)
-        out->v[out->n] = otherwise;
-    if (out->n == n)
+    for (; !list.n && out->n < axes * each; out->n++)
+        out->v[out->n] = each == 1;
+    if (out->n == axes * each)
         return 0;
-    return error_set(
-        E_INVAL, "%s: %s has %d numbers, but there are windows along %d axes", what, name, out->n, n);
+    return error_set(E_INVAL, "%s: %s is a list of %d, not %d: %s for each axis of the windows", what, name,
+        out->n, axes * each, each > 1 ? "a low and a high number" : "a number");
 }
 
 /* 0 after an error. */
@@ -160,7 +160,7 @@ static Ref windows_in(const char *what, hd x, const hd_window_opts *o, Windows *
     if (window_list(what, "stride", o->stride, n, 1, &w->stride) ||
         window_list(what, "dilation", o->dilation, n, 1, &w->dilation) ||
         window_list(what, "base_dilation", o->base_dilation, n, 1, &w->base) ||
-        window_list(what, "pad", o->pad, 2 * n, 0, &pad))
+        window_list(what, "pad", o->pad, n, 2, &pad))
         return 0;
     w->lo = w->hi = zeros(n);
     for (int k = 0; k < n; k++)

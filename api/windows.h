@@ -13,6 +13,9 @@ typedef struct Windows {
     Ints dilation, base;                        /* 1: elements side by side */
 } Windows;
 
+/* Options in lists: a number for each axis, 1 where none is given, or two, 0 where none are. 0, or a
+ * code. */
+int window_list(const char *what, const char *name, hd_ints, int axes, int each, Ints *out);
 /* Sizes of 1 and more, steps too; pads become a size that the axis can have. 0, or a code. */
 int windows_check(const char *what, Ref x, Windows *w);
 /* lo and hi such that there are ceil(n / stride) windows. */

@@ -123,8 +123,8 @@ Loc loc_here(void);
 Loc loc_set(Loc);                               /* returns the one before */
 
 /* ==================== tables of things that are found by a hash
- * A table holds pointers, or numbers but 0 in their stead, and owns none of them. Whoever asks brings the hash,
- * and says which of those that have it is meant. Its memory is the current arena's. */
+ * A table holds pointers, or numbers but 0 in their stead, and owns none of them. Whoever asks brings the
+ * hash, and says which of those that have it is meant. Its memory is the current arena's. */
 
 uint64_t hash_bytes(const void *, size_t, uint64_t seed);
 

@@ -240,7 +240,7 @@ START_TEST(refused)
     } rows[] = {
         { odd, "takes 3 features: 5 are wanted" },
         { letters, "each axis has one letter" },
-        { short_list, "stride has 1 numbers; the arrays have 2 axes of space" },
+        { short_list, "stride is a list of 1, not 2: a number for each axis of the windows" },
         { no_window, "window has 0 sizes" },
         { no_size, "window has 0 for axis 3" },
         { wrong_source, "has shape f32[2,5,7,4]" },
