@@ -56,7 +56,7 @@ bool set_meets(const AtomSet *, const Vars *);
 bool set_covers(const AtomSet *, const Vars *);
 static inline int64_t atom_extent(const Atom *a) { return a->hi + 1; }
 
-typedef HashTable Seen;                         /* a set of keys; zero it */
+typedef struct Seen { int n, cap; uint64_t (*key)[4]; } Seen;           /* a set of keys; zero it */
 bool seen_add(Seen *, uint64_t, uint64_t, uint64_t, uint64_t);          /* true if it is new */
 bool seen_has(const Seen *, uint64_t, uint64_t, uint64_t, uint64_t);
 void seen_clear(Seen *);                        /* empty again, in the same memory */

@@ -129,22 +129,39 @@ bool set_covers(const AtomSet *s, const Vars *v)
 
 /* ==================== sets of keys */
 
-static bool key_is(const void *like, const void *it) { return !memcmp(like, it, 4 * sizeof(uint64_t)); }
+static uint64_t *seen_slot(const Seen *s, const uint64_t k[4])
+{
+    uint64_t h = hash_bytes(k, 32, 0);
+    for (h &= (uint64_t)(s->cap - 1);; h = (h + 1) & (uint64_t)(s->cap - 1)) {
+        uint64_t *e = s->key[h];
+        if (!(e[0] | e[1] | e[2] | e[3]) || !memcmp(e, k, 32))
+            return e;
+    }
+}
 
 bool seen_add(Seen *s, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
     uint64_t k[4] = { a, b, c, d };
-    const void **place = hash_place(s, hash_bytes(k, sizeof k, 0), key_is, k);
-    bool fresh = !*place;
-    if (fresh)
-        *place = arena_copy(k, sizeof k);
-    return fresh;
+    if (2 * (s->n + 1) > s->cap) {
+        Seen big = { s->n, s->cap ? 2 * s->cap : 32, NULL };
+        big.key = arena_alloc(sizeof *big.key * (size_t)big.cap);
+        for (int j = 0; j < s->cap; j++)
+            if (s->key[j][0] | s->key[j][1] | s->key[j][2] | s->key[j][3])
+                memcpy(seen_slot(&big, s->key[j]), s->key[j], 32);
+        *s = big;
+    }
+    uint64_t *e = seen_slot(s, k);
+    if (!memcmp(e, k, 32))
+        return false;
+    memcpy(e, k, 32);
+    s->n++;
+    return true;
 }
 
 bool seen_has(const Seen *s, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
     uint64_t k[4] = { a, b, c, d };
-    return hash_find(s, hash_bytes(k, sizeof k, 0), key_is, k);
+    return s->cap && !memcmp(seen_slot(s, k), k, 32);
 }
 
 void seen_clear(Seen *s)
