@@ -252,18 +252,23 @@ static Demand rule_dynamic_slice(const Graph *g, const Ins *i, const Form *idx)
     return d;
 }
 
-/* x at the index; u at the index less the start, within it: whoever evaluates it selects by a test. */
+/* x at the index; u at the index less the start, within it: whoever evaluates it selects by a test. A start
+ * that no index of u holds, since u has one place there, is asked for by itself. */
 static int rule_update(const Graph *g, const Ins *i, const Form *idx, Demand *out)
 {
     const Type *t = &g->type[i->in[0]], *u = &g->type[i->in[1]];
-    int nb = g->type[i->in[2]].rank - 1;
+    int nb = g->type[i->in[2]].rank - 1, n = 2;
     out[0] = plain(i->in[0], idx, t->rank);
     out[1] = plain(i->in[1], idx, u->rank);
     for (int k = nb; k < u->rank; k++) {
         Form start = start_of(g, i->in[2], idx, nb, k - nb, t->dim[k] - u->dim[k]);
         out[1].idx[k] = form_within(form_add(idx[k], form_mul(start, -1)), u->dim[k]);
+        if (u->dim[k] == 1 && t->dim[k] > 1) {
+            out[n] = plain(i->in[2], idx, nb);
+            out[n].idx[nb] = form_c(k - nb), out[n++].n = nb + 1;
+        }
     }
-    return 2;
+    return n;
 }
 
 static Demand rule_gather(const Graph *g, const Ins *i, const Form *idx)
@@ -344,7 +349,7 @@ int elem_rule(const Graph *g, const Ins *i, int k, const Form *idx, Demand **out
     if (i->op == OP_const || i->op == OP_data || i->op == OP_iota || optab[i->op].element == IS_OWN ||
         optab[i->op].element == IS_SUM)
         return *out = NULL, 0;
-    Demand *d = *out = NEWS(Demand, i->nin > 2 ? i->nin : 2);
+    Demand *d = *out = NEWS(Demand, i->nin > 2 ? i->nin + MAXRANK : 2);
     if (op_views(i->op)) {
         d[0] = rule_view(g, i, k, idx);
         return 1;

@@ -40,7 +40,10 @@ static bool zero(Ref v)
     return const_of(v, &bits) && bits == 0;
 }
 
-static Ref added(Ref start, Ref z) { return zero(start) ? z : Add(start, z); }
+static Ref added(Ref start, Ref z)
+{
+    return zero(start) ? z : graph_acc(cur(), start) ? Accum(start, z) : Add(start, z);
+}
 
 /* ==================== without summed marks */
 
