@@ -190,8 +190,9 @@ static int scatter_infer(Op op, int nin, const Type *const *t, const int64_t *at
             E_DTYPE, "scatter: %s: random keys are set, not combined: they are no numbers", type_text(x));
     if (combine == J_MUL && ops_class((Dtype)x->dt) == CL_COMPLEX)
         return error_set(E_DTYPE,
-            "scatter: %s: products of complex numbers are not made in place, as both parts of each depend on "
-            "both; gather, multiply and set, where no place is met twice", type_text(x));
+            "scatter: %s: products of complex numbers are not made in place, as both parts of each depend "
+            "on both; gather, multiply and set, where no place is met twice",
+            type_text(x));
     if (combine >= J_MIN && ops_class((Dtype)x->dt) == CL_COMPLEX)
         return error_set(
             E_DTYPE, "scatter: %s: complex numbers have no order; use their parts", type_text(x));
