@@ -362,7 +362,8 @@ static unsigned draw(unsigned n)
 static hd_array *random_leaf(void)
 {
     enum hd_dtype d = (enum hd_dtype)(HD_BOOL + draw(HD_KEY - HD_BOOL + 1));
-    hd_ints shape = { .n = (int)draw(draw(4) ? 4 : HD_MAX_RANK + (d != HD_KEY)) };
+    bool wide = d == HD_KEY || d == HD_C64 || d == HD_C128;         /* these have an axis of their own */
+    hd_ints shape = { .n = (int)draw(draw(4) ? 4 : HD_MAX_RANK + !wide) };
     size_t n = hd_dtype_size(d);
     for (int k = 0; k < shape.n; k++)
         n *= (size_t)(shape.v[k] = shape.n > 4 ? 1 + draw(2) : draw(draw(3) ? 6 : 2));

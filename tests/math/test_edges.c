@@ -84,7 +84,7 @@ static const Edge edges[] = {
     { "var of one", variance, 1, { 5 }, { 0 } },
     { "where, nan not taken", untaken, 2, { 4, 9 }, { 1, 1 } },
     { "logsumexp, -inf", log_sum, 3, { 0, -INFINITY, 0 }, { .5, 0, .5 } },
-    { "logaddexp(x, -inf)", add_logs, 2, { -INFINITY, 0 }, { 1, 1 } },
+    { "logaddexp(x, -inf)", add_logs, 2, { -INFINITY, 0 }, { .5, 1 } },
     { "softmax, -inf", chances, 3, { 0, -INFINITY, 0 }, { -.5, 0, .5 } },
 };
 enum { EDGES = sizeof edges / sizeof *edges };
