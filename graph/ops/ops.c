@@ -131,9 +131,11 @@ int ops_index_type(Op op, const Type *t)
 
 int ops_counts(Op op, const Type *t, int64_t axis, Dtype dt)
 {
+    if (!dtype_int(dt))
+        return 0;
     uint64_t bits = 8 * dtype_size(dt) - dtype_signed(dt), most = UINT64_MAX >> (64 - bits),
              n = (uint64_t)t->dim[axis];
-    if (!dtype_int(dt) || !n || n - 1 <= most)
+    if (!n || n - 1 <= most)
         return 0;
     return error_set(E_DTYPE, "%s: %s counts to %llu, and axis %lld of %s is longer; use a wider dtype",
         optab[op].name, dtype_name(dt), (unsigned long long)most, (long long)axis, type_text(t));
@@ -392,9 +394,9 @@ Wide ops_join(Join j, Dtype dt, Wide x, Wide y)
 
 Wide ops_identity(Join j, Dtype dt)
 {
-    int bits = (int)dtype_size(dt) * 8;
+    int bits = dtype_size(dt) > 8 ? 64 : 8 * (int)dtype_size(dt);       /* of integers; others have .f */
     int64_t least = dtype_signed(dt) ? (int64_t)(UINT64_MAX << (bits - 1)) : 0;
-    int64_t all = (int64_t)(UINT64_MAX >> (64 - (bits > 64 ? 64 : bits)));
+    int64_t all = (int64_t)(UINT64_MAX >> (64 - bits));
     int64_t most = dt == DT_BOOL ? 1 : dtype_signed(dt) ? ~least : all;
     switch (j) {
     case J_MUL: return (Wide){ .f = 1, .i = 1 };
