@@ -24,6 +24,9 @@ Ref to_float(Ref);                              /* integers and bool become f32 
 /* ---- checks (ops_element.c). what: the op's name. They report and give 0 or false. */
 Ref float_ref(const char *what, hd x);          /* an array of floats; a bare constant is f32 */
 Ref rank_ref(const char *what, hd x, int least);        /* of at least this rank */
+Ref axis_ref(const char *what, hd x, int axis, int *a); /* x, and a checked axis of it; 0 after an error */
+/* of: of floats, none of them an empty line, with q in front in the shape */
+hd quantile_along(const char *what, hd x, hd q, int axis, Ref (*of)(Ref x, Ref q, int axis));
 /* numbers: no random keys */
 bool real_dtype(const char *what, Dtype);
 Ref norm_square(Ref); /* |x|^2, which is real */

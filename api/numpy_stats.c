@@ -133,17 +133,10 @@ hd hd_count_nonzero_n(hd x, hd_ints list)
 
 /* ==================== axes one at a time */
 
-static Ref along(const char *what, hd x, int axis, int *a)
-{
-    Ref r = rank_ref(what, x, 1);
-    *a = r ? axis_of(what, axis, typ(r)->rank) : -1;
-    return *a < 0 ? 0 : r;
-}
-
 static hd nan_arg(const char *what, hd x, int axis, bool most)
 {
     int a;
-    Ref r = along(what, x, axis, &a);
+    Ref r = axis_ref(what, x, axis, &a);
     if (!r || !float_ref(what, sym_of(r)))
         return HD_NIL;
     hd there = sym_of(choose(is_nan(r), Like(r, most ? -INFINITY : INFINITY), r));
@@ -198,33 +191,15 @@ static Ref nanquantile(Ref x, Ref q, int a)
     return Convert(y, own);
 }
 
-static hd nanquantile_of(const char *what, hd x, hd q, int axis)
-{
-    int a;
-    Ref r = to_float(along(what, x, axis, &a)), p = r ? sym_ref_as(q, (Dtype)typ(r)->dt) : 0;
-    if (!r || !p || !float_ref(what, sym_of(p)))
-        return HD_NIL;
-    if (!typ(r)->dim[a]) {
-        error_set(E_SHAPE, "%s: %s is empty along axis %d", what, type_text(typ(r)), a);
-        return HD_NIL;
-    }
-    if (typ(r)->rank - 1 + typ(p)->rank > MAXRANK) {
-        error_set(
-            E_SHAPE, "%s: %s for each of %s has too many axes", what, type_text(typ(r)), type_text(typ(p)));
-        return HD_NIL;
-    }
-    return sym_of(nanquantile(r, p, a));
-}
-
 hd hd_nanquantile(hd x, hd q, int axis)
 {
     OP(hd_nanquantile);
-    return nanquantile_of("hd_nanquantile", x, q, axis);
+    return quantile_along("hd_nanquantile", x, q, axis, nanquantile);
 }
 hd hd_nanmedian(hd x, int axis)
 {
     OP(hd_nanmedian);
-    return nanquantile_of("hd_nanmedian", x, sym_const(0.5), axis);
+    return quantile_along("hd_nanmedian", x, sym_const(0.5), axis, nanquantile);
 }
 hd hd_percentile(hd x, hd q, int axis)
 {
@@ -258,7 +233,7 @@ hd hd_trapezoid(hd y, hd x, int axis)
     static const char what[] = "hd_trapezoid";
     int a;
     OP(hd_trapezoid);
-    Ref r = to_float(along(what, y, axis, &a));
+    Ref r = to_float(axis_ref(what, y, axis, &a));
     if (!r)
         return HD_NIL;
     int64_t n = typ(r)->dim[a], m = n ? n - 1 : 0;
@@ -287,7 +262,7 @@ hd hd_gradient(hd x, double spacing, int axis)
     static const char what[] = "hd_gradient";
     int a;
     OP(hd_gradient);
-    Ref r = to_float(along(what, x, axis, &a));
+    Ref r = to_float(axis_ref(what, x, axis, &a));
     if (!r)
         return HD_NIL;
     int64_t n = typ(r)->dim[a];

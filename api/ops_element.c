@@ -90,6 +90,12 @@ Ref rank_ref(const char *what, hd x, int least)
     return 0;
 }
 
+Ref axis_ref(const char *what, hd x, int axis, int *a)
+{
+    Ref r = rank_ref(what, x, 1);
+    return r && (*a = axis_of(what, axis, typ(r)->rank)) >= 0 ? r : 0;
+}
+
 bool real_dtype(const char *what, Dtype d)
 {
     if (d >= DT_BOOL && d <= DT_C128)

@@ -87,13 +87,6 @@ hd hd_sort_n(hd x, int axis, const hd_sort_opts *o)
     return sym_tree(x) ? sym_like(x, out) : out[0];
 }
 
-/* x, and a checked axis of it; 0 after an error. */
-static Ref axis_ref(const char *what, hd x, int axis, int *a)
-{
-    Ref r = rank_ref(what, x, 1);
-    return r && (*a = axis_of(what, axis, typ(r)->rank)) >= 0 ? r : 0;
-}
-
 hd hd_argsort(hd x, int axis)
 {
     int a;
@@ -382,7 +375,7 @@ static Ref quantile(Ref x, Ref q, int axis)
     return r ? Convert(r, own) : 0;
 }
 
-static hd quantile_of(const char *what, hd x, hd q, int axis)
+hd quantile_along(const char *what, hd x, hd q, int axis, Ref (*of)(Ref x, Ref q, int axis))
 {
     int a = 0;
     Ref r = to_float(axis_ref(what, x, axis, &a));
@@ -398,11 +391,20 @@ static hd quantile_of(const char *what, hd x, hd q, int axis)
             E_SHAPE, "%s: %s for each of %s has too many axes", what, type_text(typ(r)), type_text(typ(p)));
         return HD_NIL;
     }
-    return sym_of(quantile(r, Convert(p, (Dtype)typ(r)->dt), a));
+    return sym_of(of(r, Convert(p, (Dtype)typ(r)->dt), a));
 }
 
-hd hd_quantile(hd x, hd q, int axis) { OP(hd_quantile); return quantile_of("hd_quantile", x, q, axis); }
-hd hd_median(hd x, int axis) { OP(hd_median); return quantile_of("hd_median", x, sym_const(0.5), axis); }
+hd hd_quantile(hd x, hd q, int axis)
+{
+    OP(hd_quantile);
+    return quantile_along("hd_quantile", x, q, axis, quantile);
+}
+
+hd hd_median(hd x, int axis)
+{
+    OP(hd_median);
+    return quantile_along("hd_median", x, sym_const(0.5), axis, quantile);
+}
 
 hd hd_diff(hd x, int axis)
 {

@@ -88,13 +88,6 @@ static int type_in(const char *what, enum hd_dtype d, hd_ints list, Type *t)
     return 0;
 }
 
-/* x, and a checked axis of it; 0 after an error. */
-static Ref axis_ref(const char *what, hd x, int axis, int *a)
-{
-    Ref r = rank_ref(what, x, 1);
-    return r && (*a = axis_of(what, axis, typ(r)->rank)) >= 0 ? r : 0;
-}
-
 /* ==================== from nothing */
 
 static hd filled(const char *what, enum hd_dtype d, hd_ints shape, double v)
