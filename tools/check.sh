@@ -163,10 +163,12 @@ else
     for case in 'predict*' 'softmax*' 'pairwise*' 'rnn*' '*per_example*'; do
         passes $plain --device opencl:0 --family guide --case "$case" tests/golden
     done
-    for family in control batching structural derivatives; do
+    for family in control batching structural; do
         passes $plain --device opencl:0 --family $family --every 3 tests/golden
     done
-    # Optimised, it takes vectors of constant truth values for their first one.
+    # Optimised, LLVM makes of a factorization's kernel a reversal of two bits, which it does not know, and it takes vectors of constant
+    # truth values for their first one.
+    OCLGRIND_BUILD_OPTIONS=-cl-opt-disable passes $plain --device opencl:0 --family derivatives --every 3 tests/golden
     OCLGRIND_BUILD_OPTIONS=-cl-opt-disable passes "$(dirname $plain)"/fuzz --views --device opencl:0 --seed 1 --count 500 --many 10
     if [ -s "$OCLGRIND_LOG" ]; then
         head -60 "$OCLGRIND_LOG"
