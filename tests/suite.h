@@ -6,8 +6,10 @@
 #define HEDDLE_TESTS_SUITE_H
 
 #include <check.h>
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "heddle.h"
 
@@ -42,6 +44,27 @@ static inline const char *hosts(const char *list)
         s += strcspn(s, ",");
     }
     return to;
+}
+
+/* Threads of this process, and two more. */
+static inline int threads_now(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/task");
+    while (d && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    return n;
+}
+
+/* The system takes a joined thread off its list a moment later. */
+static inline void no_more_threads(int before, const char *spec)
+{
+    for (int k = 0; k < 10000 && threads_now() > before; k++)
+        usleep(1000);
+    ck_assert_msg(
+        threads_now() <= before, "%s: %d threads are left, there were %d", spec, threads_now(), before);
 }
 
 static void setup(void) { ck_assert_int_eq(hd_live(), 0); }

@@ -4,7 +4,6 @@
  * fit; what becomes of shards when one fails. PoCL is asked for four devices, so that there are several of a
  * kind; of what a machine lacks the test takes the host.
  */
-#include <dirent.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -429,18 +428,6 @@ END_TEST
 static hd fails(hd x) { return hd_psum(hd_mul(x, hd_psum(x, "i")), "i"); }
 
 /* ==================== a shard that fails */
-
-
-static int threads_now(void)
-{
-    int n = 0;
-    DIR *d = opendir("/proc/self/task");
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
-    return n;
-}
 
 /* One call with the n-th call of a driver refused: right, or one error that names the device; then a call
  * that works. */

@@ -10,7 +10,6 @@
  *      and no array is left.
  * PoCL is asked for several devices; a device that is not there is another host.
  */
-#include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -58,26 +57,6 @@ static void choose_devices(void)
 static hd_fn *over(hd (*f)(hd), const char *list) { return hd_pmap(f, .devices = list, .axis_name = "i"); }
 
 static hd_array *rows(void) { return hd_array_new(HD_F32, (hd_ints){ 2, { N, W } }, in12, NULL); }
-
-static int threads_now(void)
-{
-    int n = 0;
-    DIR *d = opendir("/proc/self/task");
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
-    return n;
-}
-
-/* The system takes a joined thread off its list a moment later. */
-static void no_more_threads(int before, const char *spec)
-{
-    for (int k = 0; k < 10000 && threads_now() > before; k++)
-        usleep(1000);
-    ck_assert_msg(
-        threads_now() <= before, "%s: %d threads are left, there were %d", spec, threads_now(), before);
-}
 
 /* Calls f and reads what it gives. */
 static int bytes_of(hd_fn *f, hd_array *x, float *to)

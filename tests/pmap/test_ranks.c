@@ -4,7 +4,6 @@
  * refused; whatever call to a device fails in one of them fails in all, and the next one works; shards
  * compute while messages are on their way. Run by ranks.sh on several ranks, too.
  */
-#include <dirent.h>
 #include <math.h>
 #include <unistd.h>
 
@@ -111,25 +110,6 @@ static hd step(hd x)
 static hd_fn *over_all(void)
 {
     return hd_pmap(step, .devices = hosts("host,host:1,host:2,host:3"), .axis_name = "i");
-}
-
-static int threads_now(void)
-{
-    int n = 0;
-    DIR *d = opendir("/proc/self/task");
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
-    return n;
-}
-
-/* The system takes a joined thread off its list a moment later. */
-static void no_more_threads(int before, const char *spec)
-{
-    for (int k = 0; k < 10000 && threads_now() > before; k++)
-        usleep(1000);
-    ck_assert_msg(threads_now() <= before, "%s: a thread is left", spec);
 }
 
 /* The call's code; *read: that of the reading. */
