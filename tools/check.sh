@@ -94,7 +94,7 @@ if [ -z "$mesa" ]; then
 else
     export RUSTICL_ENABLE=llvmpipe
     passes build/examples/guide --device "$mesa"
-    passes build/tests/golden --device "$mesa" --every 100 tests/golden
+    passes build/tests/golden --device "$mesa" --every 300 tests/golden
     passes build/tests/laws --device "$mesa" --dtype i16
     passes build/tests/fuzz --device "$mesa" --seed 1 --count 1
     unset RUSTICL_ENABLE
