@@ -22,7 +22,6 @@ struct Reading {
     Frame *frame;
     void **owned;
     int nowned, cap; /* temporaries */
-    void (*call)(int op, int n, const double *x, double *out);
     const Device *device;
     pthread_mutex_t lock; /* they serve one run at a time */
 };
@@ -52,13 +51,13 @@ static Spot place(void *x, const Slot *s)
 
 static int launch(void *x, const Frame *f, const Kernel *k, int64_t step)
 {
-    const Reading *r = x;
     void **param = calloc((size_t)k->nparam + 1, sizeof *param);
+    (void)x;
     if (!param)
         return error_set(E_NOMEM, "no memory for a launch");
     for (int n = 0; n < k->nparam; n++)
         param[n] = bytes_at(f->mem[k->param[n]->slot]);
-    int e = k_run(k, &(KLaunch){ param, step, r->call });
+    int e = k_run(k, &(KLaunch){ param, step });
     free(param);
     return e;
 }
@@ -116,13 +115,13 @@ int reading_run(Reading *r, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *)
     return e;
 }
 
-Reading *reading_new(const Plan *p, const Device *d, void (*call)(int, int, const double *, double *))
+Reading *reading_new(const Plan *p, const Device *d)
 {
     Reading *r = calloc(1, sizeof *r);
     if (!r)
         return error_set(E_NOMEM, "no memory for a program"), NULL;
     pthread_mutex_init(&r->lock, NULL);
-    r->device = d, r->call = call;
+    r->device = d;
     if (!(r->frame = replay_frame(p, d, place, r)))
         return reading_drop(r), NULL;
     return r;
@@ -142,19 +141,11 @@ void reading_drop(Reading *r)
 
 /* ==================== tier 0 */
 
-static bool calls_library(const Kernel *k)
-{
-    for (int v = 1; v < k->nins; v++)
-        if (k->ins[v].op == K_CALL)
-            return true;
-    return false;
-}
-
 static bool plain(const Plan *p)
 {
     for (int s = 0; s < p->nstep; s++) {
         const Step *st = &p->step[s];
-        if (st->kind == S_HOST || st->kind == S_EXCHANGE || (st->kernel && calls_library(st->kernel)))
+        if (st->kind == S_HOST || st->kind == S_EXCHANGE)
             return false;
         for (int b = 0; b < st->nbody; b++)
             if (!plain(st->body[b]))

@@ -7,17 +7,15 @@
 #include "replay.h"
 
 typedef struct Reading Reading;
-/* call: a function of f64 of the device's library (K_CALL); NULL: the plan has none. NULL after an error. */
-Reading *reading_new(
-    const Plan *, const Device *, void (*call)(int op, int n, const double *x, double *out));
+Reading *reading_new(const Plan *, const Device *);        /* NULL after an error */
 void reading_drop(Reading *); /* NULL is fine */
 /* One run at a time. spot: where the host has the bytes of an argument or result. */
 int reading_run(Reading *, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *));
 
 /* ==================== tier 0: a program's first calls, while its code is compiled */
 
-/* Does reading it give the bits that the device gives, and soon? Not what calls functions of the device's
- * library or of the user, nor what exchanges something with other shards, nor what takes much work
+/* Does reading it give the bits that the device gives, and soon? Not what calls functions of the
+ * user, nor what exchanges something with other shards, nor what takes much work
  * (HEDDLE_TIER=0: however much). */
 bool tier0_fits(const Plan *);
 /* Arguments are read from their device, results written to it. The results are there (replay_outputs). */

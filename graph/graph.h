@@ -271,8 +271,6 @@ typedef struct OpRow {
     /* of an element that is no sum: cheap instructions; instructions of its text */
     int cost, code;
     bool again;                                 /* cheap enough to be computed again rather than stored */
-    /* elementwise rows: OpenCL's name of the function in f64; NULL: none is called */
-    const char *library;
     const Rules *rules;
 } OpRow;
 extern const OpRow optab[OP_COUNT];

@@ -122,7 +122,7 @@ const Rules rules_region = { 0 };               /* passes ask for OP_region by n
 
 #define PLAIN(c)                            .cost = c, .code = c ? 1 : 0, .again = c <= 1
 #define LONG(c, n)                          .cost = c, .code = n
-#define FUNCTION(c, n, f32, name)           .cost = c, .code = n, .library = name
+#define FUNCTION(c, n, f)                   .cost = c, .code = n
 #define EITHER(c, n, f)                     .cost = c, .code = n
 
 const OpRow optab[OP_COUNT] = {

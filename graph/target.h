@@ -43,7 +43,6 @@ typedef struct Target {
     const char *device;                         /* its name, for messages */
     const Machine *machine;                     /* NULL: machine_processor */
     bool f64, i64, f16;
-    bool no_library;                            /* no functions of f64 that K_CALL calls */
     int64_t max_alloc;                          /* bytes of one allocation */
 } Target;
 

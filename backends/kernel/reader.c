@@ -43,16 +43,6 @@ static const void *map(Mem *m) { return host_backend.map(m); }
 static Spot spot(Mem *m) { return (Spot){ (void *)(uintptr_t)host_backend.map(m), 0 }; }
 /* ==================== running */
 
-/* A function of f64, as the host has it. */
-static void call(int op, int n, const double *x, double *out)
-{
-    const Type t = type_scalar(DT_F64), *types[] = { &t, &t, &t };
-    const void *in[] = { &x[0], &x[1], &x[2] };
-    void *z[] = { out };
-    const Ins i = { .op = (uint16_t)op, .nin = n, .nout = 1 };
-    optab[op].rules->eval(&i, types, in, &t, z);
-}
-
 static int run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
 {
     (void)nin;
@@ -77,7 +67,7 @@ static Exec *build(Device *d, Plan *p)
     if (!e)
         return error_set(E_NOMEM, "no memory for a program"), NULL;
     e->exec.device = d, e->exec.plan = p;
-    if (!(e->reading = reading_new(p, d, call)))
+    if (!(e->reading = reading_new(p, d)))
         return drop(&e->exec), NULL;
     return &e->exec;
 }

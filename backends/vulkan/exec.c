@@ -146,7 +146,7 @@ static Exec *start(Device *dev, Plan *p, bool wait)
     if (e == VK_NOT_YET && dump_wanted("time"))
         fprintf(stderr, "---- time tier 0: %d kernels are read while they are compiled\n", x->nkernel);
     if (e == VK_NOT_YET)
-        e = (x->reading = reading_new(p, dev, NULL)) ? 0 : (int)error_code();
+        e = (x->reading = reading_new(p, dev)) ? 0 : (int)error_code();
     return started(x, e);
 }
 

@@ -319,12 +319,6 @@ uint32_t sp_value(Writer *w, const KIns *i, Dtype of, int n, const uint32_t *a)
     case K_CONVERT: return conversion(w, of, dt, n, a[0]);
     case K_BITS: return same_bits(w, of, dt, n, a[0]);
     case K_ROUND: return rounding(w, (int)i->bits, n, a[0]);
-    case K_CALL:
-        return sp_fail(w, E_DTYPE,
-                   "%s of %s is not available on Vulkan devices, which have no library of such "
-                   "functions; convert to f32, or choose another device",
-                   i->name, dtype_name(dt)),
-               0;
     default:
         if (k_compares(i->op) || dt == DT_BOOL)
             return one(w, (KOp)i->op, of, n, a);

@@ -313,7 +313,6 @@ static void describe(VkDev *d, const Features *x)
     machine_follow(&i->machine);
     i->max_alloc = most.maxMemoryAllocationSize < i->memory ? most.maxMemoryAllocationSize : i->memory;
     i->has_i64 = x->all.features.shaderInt64;
-    i->no_library = true;
     /* its exact fma is made of 64-bit integers */
     i->has_f64 = x->all.features.shaderFloat64 && i->has_i64;
     i->has_f16 = x->v12.shaderFloat16;

@@ -4,7 +4,6 @@
 #include "compile.h"
 #include "graph.h"
 #include "lower.h"
-#include "mathematics.h"
 #include "schedule.h"
 
 /* ==================== dtypes that the device lacks */
@@ -14,35 +13,18 @@ static bool lacks(const Target *t, int dt)
     return (dt == DT_F64 && !t->f64) || ((dt == DT_I64 || dt == DT_U64) && !t->i64);
 }
 
-/* A function of f64 that the device has no library for. */
-static bool lacks_function(const Target *t, const Ins *i, int dt)
-{
-    return i && dt == DT_F64 && t->no_library && optab[i->op].elementwise && optab[i->op].gives == SAME_ &&
-        math_calls(i->op);
-}
-
 static int check_dtypes(const Graph *g, const Target *t)
 {
     for (Ref v = 1; v < (Ref)g->nval; v++) {
         const Ins *i = g->def[v];
         int dt = g->type[v].dt;
-        bool missing = lacks(t, dt);
-        if (!missing && !lacks_function(t, i, dt))
+        if (!lacks(t, dt))
             continue;
         const char *what = i ? optab[i->op].name : "an argument",
                    *name = t->device ? t->device : "the device";
         Loc was = i ? loc_set(i->loc) : loc_here();
-        int r = missing ?
-            error_set(E_DEVICE, "%s: %s has no %s; convert to %s, or choose a device that has it", what,
-                name, dtype_name((Dtype)dt),
-                dt == DT_I64     ? "i32" :
-                    dt == DT_U64 ? "u32" :
-                                   "f32") :
-            error_set(E_DEVICE,
-                "%s of f64 is not available on %s, which has no library of such functions; convert to f32, "
-                "or "
-                "choose another device",
-                what, name);
+        int r = error_set(E_DEVICE, "%s: %s has no %s; convert to %s, or choose a device that has it", what,
+            name, dtype_name((Dtype)dt), dt == DT_I64 ? "i32" : dt == DT_U64 ? "u32" : "f32");
         loc_set(was);
         return r;
     }

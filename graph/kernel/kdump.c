@@ -128,8 +128,6 @@ static void line(const Dump *d, Val v, int depth)
         if (i->w)
             text_add(t, "v%u = ", (unsigned)v);
         text_add(t, "%s", kop[i->op].name);
-        if (i->op == K_CALL)
-            text_add(t, " %s", i->name);
         if (i->w)
             lanes(i, t);
         if (i->op == K_ROUND)
@@ -385,8 +383,6 @@ static int ins_check(Check *c, int scope)
     if (i->op == K_INDEX)
         return !i->form || !dtype_int(i->dt) || i->w != (form_vector(i->form) ? W : 1)
             ? wrong(c, "lanes or dtype of a place") : 0;
-    if (i->op == K_CALL)
-        return i->name ? 0 : wrong(c, "no name");
     if (i->op == K_SPLAT)
         return args_are(c, i->dt, 0);
     return elementwise(c);

@@ -51,7 +51,6 @@ typedef struct KIns {
     int narg; Val *arg;
     int home;                                   /* scope */
     int64_t bits;
-    const char *name;                           /* K_CALL: the function's */
     Form form;                                  /* K_INDEX K_LOAD K_STORE K_LOADS K_STORES */
     Buffer *buf;
     /* K_LOADS K_STORES: lanes are stride apart, group constants side by side */
@@ -103,7 +102,6 @@ bool k_takes(KOp, Dtype);
 Val k_emit(Kernel *, KOp, Dtype, int narg, const Val *);
 Val k1(Kernel *, KOp, Dtype, Val), k2(Kernel *, KOp, Dtype, Val, Val),
     k3(Kernel *, KOp, Dtype, Val, Val, Val);
-Val k_call(Kernel *, int op, const char *name, Dtype, int narg, const Val *);
 Val k_splat(Kernel *, Val);
 Val k_index(Kernel *, Form);                    /* i32 (i64 in a kernel with wide indices) */
 Form k_value(Kernel *, Val, int64_t lo, int64_t hi);    /* an integer value as a form */

@@ -243,24 +243,6 @@ Val k3(Kernel *k, KOp op, Dtype dt, Val x, Val y, Val z)
     return k_emit(k, op, dt, 3, (const Val[]){ x, y, z });
 }
 
-Val k_call(Kernel *k, int op, const char *name, Dtype dt, int narg, const Val *arg)
-{
-    int w = 1;
-    for (int i = 0; i < narg; i++) {
-        if (!arg[i])
-            return 0;
-        w = k->ins[arg[i]].w > w ? k->ins[arg[i]].w : w;
-    }
-    return find(k,
-        (KIns){ .op = K_CALL,
-            .dt = dt,
-            .w = (uint8_t)w,
-            .narg = narg,
-            .arg = (Val *)(uintptr_t)arg,
-            .bits = op,
-            .name = name });
-}
-
 Val k_splat(Kernel *k, Val v)
 {
     if (!v || k->ins[v].w == W)

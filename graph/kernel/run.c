@@ -188,15 +188,6 @@ static Way run_horizontal(const Run *r, const KIns *i, int64_t *out)
     return ON;
 }
 
-static void run_call(const Run *r, const KIns *i, int l, int64_t *out)
-{
-    double x[3] = { 0 }, z;
-    for (int a = 0; a < i->narg && a < 3; a++)
-        x[a] = k_float_of(DT_F64, lanes(r, i->arg[a])[l]);
-    r->launch->call((int)i->bits, i->narg, x, &z);
-    *out = k_bits_of(DT_F64, z);
-}
-
 static Way run_lane(const Run *r, const KIns *i, int l, int64_t *out)
 {
     int64_t c[3] = { 0 };
@@ -208,8 +199,6 @@ static Way run_lane(const Run *r, const KIns *i, int l, int64_t *out)
         *out = c[0];
     else if (i->op == K_SELECT)
         *out = c[0] ? c[1] : c[2];
-    else if (i->op == K_CALL)
-        run_call(r, i, l, out);
     else if (!k_eval(i->op, (Dtype)i->dt, (Dtype)r->k->ins[i->arg[0]].dt, i->bits, c, out))
         return wrong(r, "%lld and %lld have no result", (long long)c[0], (long long)c[1]);
     return ON;

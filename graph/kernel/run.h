@@ -6,12 +6,11 @@
 
 #include "kernel.h"
 
-/* What a launch is given. call: a function of the device's library, by the op's number (K_CALL), of f64. */
+/* What a launch is given. */
 typedef struct KLaunch {
     /* by parameter: as many elements as the buffer has, and nothing around them */
     void *const *param;
     int64_t step;
-    void (*call)(int op, int n, const double *x, double *out);
 } KLaunch;
 
 /* All work-items, one after the other. 0, or an error that names kernel, instruction and line: a place

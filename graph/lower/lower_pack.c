@@ -81,8 +81,6 @@ static Val packed_op(Packer *p, const Val *x)
         if (!(arg[c] = packed(p, y[c])))
             return 0;
     p->ops++;
-    if (like.op == K_CALL)
-        return k_call(k, (int)like.bits, like.name, (Dtype)like.dt, like.narg, arg);
     return k_emit(k, (KOp)like.op, (Dtype)(like.op == K_ROUND ? like.bits : like.dt), like.narg, arg);
 }
 

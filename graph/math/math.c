@@ -234,7 +234,7 @@ static Val function_of(int op, const Val *a, bool wide)
 #define CASE_PLAIN(name, arity, f)
 #define CASE_FUNCTION(name, arity, f) \
     case OP_##name: \
-        return wide ? 0 : f(OPERANDS_##arity);
+        return wide ? f64_##f(OPERANDS_##arity) : f32_##f(OPERANDS_##arity);
 #define CASE_EITHER(name, arity, f) \
     case OP_##name: \
         return f(OPERANDS_##arity);
@@ -249,13 +249,10 @@ static Val function_of(int op, const Val *a, bool wide)
 
 Val math_function(int op, int n, const Val *x)
 {
-    Val a[3] = { 0 }, y = 0;
+    Val a[3] = { 0 };
     for (int i = 0; i < n; i++)
         a[i] = x[i];
-    bool wide = kdt(a[0]) == DT_F64;
-    if (wide)
-        y = f64_function(op, n, a);
-    return y ? y : function_of(op, a, wide);
+    return function_of(op, a, kdt(a[0]) == DT_F64);
 }
 
 static Val float_op(int op, Dtype dt, int n, const Val *a)
@@ -410,26 +407,6 @@ static Val build(int op, Dtype dt, Dtype to, int n, const Val *a)
     case OP_eq: case OP_ne: case OP_lt: case OP_le: case OP_gt: case OP_ge: return compare(op, a[0], a[1]);
     }
     return dt == DT_BOOL ? bool_op(op, a) : dtype_float(dt) ? float_op(op, dt, n, a) : int_op(op, a);
-}
-
-bool math_calls(int op)
-{
-    static _Atomic signed char known[OP_COUNT];         /* 1: yes, -1: no */
-    if (known[op])
-        return known[op] > 0;
-    form_open();                                /* tables of its own */
-    Kernel *k = k_new("asked");
-    Buffer *b = k_private(k, DT_F64, 3);
-    Val a[3];
-    for (int i = 0; i < 3; i++)
-        a[i] = k_load(k, b, form_c(i));
-    math_op(k, op, DT_F64, DT_F64, optab[op].nin, a);
-    bool calls = false;
-    for (Val v = 1; v < (Val)k->nins; v++)
-        calls |= k->ins[v].op == K_CALL;
-    form_close();
-    known[op] = calls ? 1 : -1;
-    return calls;
 }
 
 Val math_op(Kernel *k, int op, Dtype dt, Dtype to, int narg, const Val *arg)

@@ -231,34 +231,3 @@ Val f32_logistic(Val x)
     Val y = divide(sel(lt(x, F(0.0f)), e, F(1.0f)), d);
     return fma_(y, sub(l, sub(e, sub(d, F(1.0f)))), y);
 }
-
-/* asinh, acosh, atanh through log1p of an argument that is relatively exact (Kahan's forms):
-   asinh: a + a^2/(1 + sqrt(a^2 + 1));  acosh: t + sqrt(2t + t^2), t = x - 1;  atanh: half of log1p(2a + 2a
-   a/(1 - a)). From 2^28 on, log(a) + ln 2. */
-Val f32_asinh(Val x)
-{
-    Val a = abs_(x);
-    Val big = gt(a, F(268435456.0f));
-    Val a2 = mul(a, a);
-    Val w = add(a, divide(a2, add(F(1.0f), sqrt_(add(a2, F(1.0f))))));
-    Val y = add(f32_log1p(sel(big, a, w)), sel(big, F(0.693147182f), F(0.0f)));
-    return copysign_(y, x);
-}
-
-Val f32_acosh(Val x)
-{
-    Val big = gt(x, F(268435456.0f));
-    Val t = sub(x, F(1.0f));
-    Val w = add(t, sqrt_(add(add(t, t), mul(t, t))));
-    Val y = add(f32_log1p(sel(big, x, w)), sel(big, F(0.693147182f), F(0.0f)));
-    return sel(lt(x, F(1.0f)), F(NAN), y);
-}
-
-Val f32_atanh(Val x)
-{
-    Val a = abs_(x);
-    Val t = add(a, a);
-    Val y = mul(F(0.5f), f32_log1p(add(t, divide(mul(t, a), sub(F(1.0f), a)))));
-    return copysign_(sel(gt(a, F(1.0f)), F(NAN), y), x);
-}
-

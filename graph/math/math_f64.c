@@ -1,140 +1,145 @@
 /*
- * math_f64.c - functions in f64.
+ * math_f64.c - exponentials, logarithms, powers, roots and hyperbolic functions, in f64, built in the
+ * kernel IR.
  *
- * In:  the op and its operands.   Out: a value.
- * Where the device's library has the function it is called (K_CALL): within a few ULP by the OpenCL
- * specification, not the same bits on every device. The others are built from those: logistic, erf_inv (a
- * start by Giles 2010's f32 polynomials, then two steps of Halley's method on erf or erfc), digamma and
- * trigamma (recurrence to 10, then Bernoulli's series; reflection). pow is ours too: log and exp in two
- * pieces, within 1 ULP; libraries differ where it underflows.
+ * In:  a value of one lane or many.   Out: a value within 2 ULP of the function, the same bits on every
+ * device. No library, no tables, no loops.
+ * The forms are those of f32 (math_exp.c, whose head explains them) with longer polynomials: interpolation
+ * at Chebyshev's points in 60 digits, rounded. A product with fma is exact in two pieces where f32 cuts
+ * its factors.
  */
 #include <math.h>
-#include "graph.h"
-#include "math_ir.h"
+#include "math_f64.h"
 
-#define D(x) k_const(K, DT_F64, (x))
-#define LN2_HIGH 0x1.62e42fefa38p-1    /* 42 bits: its product with an exponent is exact */
-#define LN2_LOW  0x1.ef35793c7673p-45
+/* ==================== exponentials */
 
-static Val call(int op, int n, const Val *x) { return k_call(K, op, optab[op].library, DT_F64, n, x); }
-static Val call1(int op, Val x) { return call(op, 1, &x); }
-
-static Val poly64(Val t, int n, const double *c)
+/* 2^n p in two factors, so that overflow and gradual underflow round once: t is n + 2046 + MAGIC64, whose
+ * half is the first factor's exponent, the rest the second's. */
+static Val scaled(Val p, Val t)
 {
-    Val p = D(c[n - 1]);
-    for (int i = n - 2; i >= 0; i--)
-        p = fma_(p, t, D(c[i]));
-    return p;
-}
-#define POLY(t, ...) \
-    poly64(t, sizeof((const double[]){ __VA_ARGS__ }) / sizeof(double), (const double[]){ __VA_ARGS__ })
-
-/* e = exp(-|x|) never overflows; below 0 e/(1 + e) keeps small results. */
-static Val logistic(Val x)
-{
-    Val e = call1(OP_exp, neg(abs_(x)));
-    return divide(sel(lt(x, D(0)), e, D(1)), add(D(1), e));
+    Val b = bits(t, DT_U64), half = shr_n(b, 1);
+    return mul(mul(p, bits(shl_n(half, 52), DT_F64)), bits(shl_n(sub(b, half), 52), DT_F64));
 }
 
-/* From a good start y: f = erf(y) - |x| (or |x|'s complement against erfc, where erf is near 1), f' =
- * 2/sqrt(pi) e^(-y^2). */
-static Val erf_inv(Val x)
+/* e^r = 1 + r + r^2 q(r), |r| <= ln 2 / 2. */
+static Val exp_q(Val r)
 {
-    Val a = abs_(x);
-    Val y = convert(f32_erf_inv(convert(sel(lt(a, D(0.999999)), a, D(0.999999)), DT_F32)), DT_F64);
-    Val w = neg(call1(OP_log, mul(sub(D(1), a), add(D(1), a))));        /* the far tail: its own start */
-    Val l = sqrt_(sel(gt(w, D(10)), sub(w, D(0.6)), D(10)));
-    Val far = sub(l, divide(call1(OP_log, l), mul(D(2), l)));
-    far = sub(far, divide(D(0.05), l));
-    y = sel(gt(a, D(0.999999)), far, y);
-    for (int n = 0; n < 3; n++) {
-        Val up = sub(call1(OP_erf, y), a), down = sub(sub(D(1), a), call1(OP_erfc, y));
-        Val f = sel(gt(a, D(0.5)), down, up);
-        Val u = mul(mul(f, D(0.88622692545275801365)), call1(OP_exp, mul(y, y)));
-        y = sub(y, divide(u, fma_(y, u, D(1))));
-    }
-    Val s = sel(lt(x, D(0)), neg(y), y);
-    s = sel(eq(a, D(1)), sel(lt(x, D(0)), D(-INFINITY), D(INFINITY)), s);
-    return sel(eq(a, D(0)), x, sel(le(a, D(1)), s, D(NAN)));
+    return POLY(r, 0.50000000000000133, 0.16666666666666405, 0.04166666666650614, 0.0083333333335006421,
+        0.0013888888950432882, 0.00019841269498162021, 2.4801485553518835e-05, 2.7557585869752054e-06,
+        2.7633100354567797e-07, 2.5003372666516189e-08);
 }
 
-/* The distance of x to the nearest integer, with its sign, exactly. */
-static Val fraction(Val x) { return sub(x, k1(K, K_RINT, DT_F64, x)); }
-
-/* From 10: log x - 1/(2x) - Bernoulli's series; i = 1/x. */
-static Val digamma_series(Val x, Val i)
+/* h = n ln 2 + r, ln 2 in two pieces. */
+Val f64_exp_pair(Val h, Val l)
 {
-    Val z = mul(i, i);
-    Val s =
-        POLY(z, 1. / 12, -1. / 120, 1. / 252, -1. / 240, 1. / 132, -691. / 32760, 1. / 12, -3617. / 8160);
-    return sub(sub(call1(OP_log, x), mul(D(0.5), i)), mul(z, s));
+    Val up = gt(h, D(710)), down = lt(h, D(-746));
+    h = sel(up, D(710), sel(down, D(-746), h));
+    l = sel(or(up, down), D(0), l);
+    Val magic = D(MAGIC64 + 2046), t = add(mul(h, D(1.4426950408889634)), magic), n = neg(sub(t, magic));
+    Val rh = fma_(n, D(LN2_HIGH), h), rl = fma_(n, D(LN2_LOW), l);
+    Val r = add(rh, rl), c = sub(rl, sub(r, rh));
+    return scaled(add(D(1), add(r, fma_(mul(r, r), exp_q(r), c))), t);
 }
 
-/* Between 1 and 2 (x - x0) p(x - x0), where x0 = 1.46.. is the zero, in two pieces. Below 1 the same at 1 +
- * |x|, up to 10 by the recurrence, whose terms are gathered in one fraction. x < 0: psi(1 + |x|) + pi /
- * tan(pi |x|). */
-static Val digamma(Val x)
+Val f64_exp(Val x) { return f64_exp_pair(x, D(0)); }
+
+/* x = n + f, exactly; 2^f = 1 + f q(f). 2^n is exact. */
+Val f64_exp2(Val x)
 {
-    Val a = abs_(x), below = lt(x, D(0)), big = ge(a, D(10)), low = lt(a, D(1));
-    Val num = sel(and(low, not(below)), D(-1), D(0)), den = sel(low, a, D(1)), base = atmost(a, D(10));
-    for (int n = 0; n < 8; n++) {
-        Val go = gt(base, D(2)), t = sub(base, D(1));
-        num = sel(go, fma_(num, t, den), num);
-        den = sel(go, mul(den, t), den);
-        base = sel(go, t, base);
-    }
-    Val t = sub(sub(base, sel(low, D(0.46163214496836236), D(1.4616321449683622))),
-        sel(low, D(-1.5522348162858677e-17), D(9.549995429965697e-17)));
-    Val p = mul(t,
-        POLY(t, 0.9676722454476212, -0.44276316898359214, 0.2584997609556509, -0.16394270544239933,
-            0.10782405069127954, -0.07219956125728176, 0.04880428816323914, -0.033161126430834756,
-            0.022597648248248545, -0.015424767205798105, 0.010538791788919843, -0.0072045109574719185,
-            0.004926769418388227, -0.0033700709071922902, 0.002305348327158477, -0.0015749355480831092,
-            0.0010766128230576817, -0.000747499595599247, 0.0005180490833339942, -0.000319369667120709,
-            0.00019075640343164054, -0.00019476490125989052, 0.00019426548768519724,
-            -8.153978973306964e-05));
-    Val i = divide(sel(big, D(1), num), sel(big, a, den));
-    Val r = sel(big, digamma_series(sel(big, a, D(10)), sel(big, i, D(0.1))), add(p, i));
-    Val f = fraction(a), g = abs_(f), near = gt(g, D(0.25)), h = sel(near, sub(D(0.5), g), g);
-    Val tan_h = call1(OP_tan, mul(h, D(M_PI)));
-    Val c = copysign_(sel(near, mul(D(M_PI), tan_h), divide(D(M_PI), tan_h)), f);
-    Val v = add(add(r, sel(low, D(0), divide(D(1), a))), c);
-    r = sel(below, sel(eq(f, D(0)), D(NAN), v), r);
-    r = sel(eq(a, D(0)), D(NAN), r);
-    return sel(eq(x, D(INFINITY)), x, r);
+    x = atleast(atmost(x, D(1025)), D(-1080));
+    Val magic = D(MAGIC64 + 2046), t = add(x, magic), f = sub(x, sub(t, magic));
+    Val q = POLY(f, 0.6931471805599453, 0.24022650695910072, 0.05550410866482158, 0.009618129107628484,
+        0.0013333558146428445, 0.00015403530393362755, 1.5252733804051129e-05, 1.3215486815999978e-06,
+        1.0178086021185474e-07, 7.054894386348348e-09, 4.4455303091051067e-10, 2.5733568308756892e-11,
+        1.3716962392737587e-12);
+    return scaled(fma_(f, q, D(1)), t);
 }
 
-/* Below 10 the terms 1/(x + k)^2, the smallest first, are added to Bernoulli's series at x + 10. */
-static Val trigamma_positive(Val x)
+/* e = e^r - 1 with the rounding of r carried along (c); then 2^n e + (2^n - 1), halved, so that n = 1024 does
+ * not overflow early. n = 0 gives e itself. */
+Val f64_expm1(Val x)
 {
-    Val low = lt(x, D(10)), i = divide(D(1), sel(low, add(x, D(10)), x)), z = mul(i, i);
-    Val s = POLY(z, 1. / 6, -1. / 30, 1. / 42, -1. / 30, 5. / 66, -691. / 2730, 7. / 6, -3617. / 510);
-    Val sum = add(i, fma_(mul(i, z), s, mul(D(0.5), z)));
-    for (int n = 9; n >= 0; n--) {
-        Val r = divide(D(1), n ? add(x, D(n)) : x);
-        sum = sel(low, fma_(r, r, sum), sum);
-    }
-    return sum;
+    Val y = atleast(atmost(x, D(710)), D(-40));
+    Val magic = D(MAGIC64 + 1022), t = add(mul(y, D(1.4426950408889634)), magic), n = sub(t, magic);
+    Val rh = fma_(n, D(-LN2_HIGH), y), rl = mul(n, D(LN2_LOW)), r = sub(rh, rl), c = sub(sub(rh, r), rl);
+    Val e = add(r, fma_(mul(r, r), exp_q(r), c));
+    Val s = bits(shl_n(bits(t, DT_U64), 52), DT_F64);
+    Val z = mul(fma_(s, e, sub(s, D(0.5))), D(2));
+    return sel(eq(x, D(0)), x, sel(eq(n, D(0)), e, z));
 }
 
-static Val trigamma(Val x)
+/* ==================== logarithms */
+
+/* x = 2^k m, m in sqrt(1/2) .. sqrt(2); denormals times 2^54 first. */
+static void parts(Val x, Val *k, Val *m)
 {
-    Val below = lt(x, D(0)), y = trigamma_positive(sel(below, sub(D(1), x), x));
-    Val f = call1(OP_sin, mul(fraction(x), D(M_PI)));
-    y = sel(below, sub(divide(D(M_PI * M_PI), mul(f, f)), y), y);
-    return sel(eq(x, D(INFINITY)), D(0), y);
+    Val tiny = lt(x, D(0x1p-1022)), ix = bits(sel(tiny, mul(x, D(0x1p54)), x), DT_U64);
+    Val e = shr_n(bits(sub(ix, L(0x3fe6a09e667f3bcd)), DT_I64), 52);
+    *m = bits(sub(ix, shl_n(bits(e, DT_U64), 52)), DT_F64);
+    *k = sub(convert(e, DT_F64), sel(tiny, D(54), D(0)));
 }
 
-/* log |x| as a sum of two, to 2^-63 of it: x = 2^k m, s = (m - 1)/(m + 1) with a remainder, and log m = 2 s
- * + 2/3 s^3 + ... whose leading terms are kept in two pieces. ln 2 is cut at 42 bits, so that its product
- * with k is exact. */
-static void log_pair(Val ax, Val *high, Val *low)
+/* log(1 + f) = f - (f^2/2 - tail), tail = s (f^2/2 + z r(z)), s = f/(2 + f), z = s^2. */
+static Val log_tail(Val f, Val half_square)
 {
-    Val tiny = lt(ax, D(0x1p-1022));
-    Val ix = bits(sel(tiny, mul(ax, D(0x1p54)), ax), DT_U64);
-    Val k = shr_n(bits(sub(ix, k_bits(K, DT_U64, 0x3fe6a09e667f3bcd)), DT_I64), 52);
-    Val m = bits(sub(ix, shl_n(bits(k, DT_U64), 52)), DT_F64);
-    Val kf = sub(convert(k, DT_F64), sel(tiny, D(54), D(0)));
+    Val s = divide(f, add(f, D(2))), z = mul(s, s);
+    Val r = POLY(z, 0.666666666666666667, 0.39999999999899505, 0.28571428625975487, 0.2222221113479508,
+        0.18182889125261723, 0.15331721600556042, 0.14616449685043406);
+    return mul(s, fma_(z, r, half_square));
+}
+
+/* k ln 2 + log(1 + f), the largest last. */
+static Val log_sum(Val k, Val f)
+{
+    Val h = mul(mul(D(0.5), f), f), tail = fma_(k, D(LN2_LOW), log_tail(f, h));
+    return sub(mul(k, D(LN2_HIGH)), sub(sub(h, tail), f));
+}
+
+/* Of what is no positive finite number, y being what came out: C's Annex F. */
+static Val log_edges(Val x, Val y, double pole)
+{
+    y = sel(lt(x, D(INFINITY)), y, x);
+    y = sel(lt(x, D(pole)), D(NAN), y);
+    return sel(eq(x, D(pole)), D(-INFINITY), y);
+}
+
+Val f64_log(Val x)
+{
+    Val k, m;
+    parts(x, &k, &m);
+    return log_edges(x, log_sum(k, sub(m, D(1))), 0);
+}
+
+/* log m in two pieces, times 1/ln 2 in two pieces; powers of two are exact. */
+Val f64_log2(Val x)
+{
+    Val k, m;
+    parts(x, &k, &m);
+    Val f = sub(m, D(1)), h = mul(mul(D(0.5), f), f);
+    Val high = sub(f, h), low = add(sub(sub(f, high), h), log_tail(f, h));
+    Val by = D(1.4426950408889634), p = mul(high, by);
+    Val rest = add(fma_(high, by, neg(p)), fma_(low, by, mul(high, D(2.0355273740931033e-17))));
+    Val sum = add(k, p);
+    return log_edges(x, add(sum, add(add(sub(k, sum), p), rest)), 0);
+}
+
+/* k is taken from 1 + x rounded; f = 2^-k x + (2^-k - 1), exactly x where k = 0. 2^-k is held four times too
+ * large, so that k = 1024 does not underflow. */
+Val f64_log1p(Val x)
+{
+    Val k = shr_n(bits(sub(bits(add(D(1), x), DT_U64), L(0x3fe6a09e667f3bcd)), DT_I64), 52);
+    Val shift = shl_n(bits(k, DT_U64), 52), four = bits(sub(L(0x4010000000000000), shift), DT_F64);
+    Val f = add(bits(sub(bits(x, DT_U64), shift), DT_F64), sub(mul(D(0.25), four), D(1)));
+    f = sel(eq(k, bits_like(k, 0)), x, f);
+    return sel(eq(x, D(0)), x, log_edges(x, log_sum(convert(k, DT_F64), f), -1));
+}
+
+/* s = (m - 1)/(m + 1) with a remainder, and log m = 2 s + 2/3 s^3 + ..., whose leading terms are kept in two
+ * pieces. */
+void f64_log_pair(Val x, Val *high, Val *low)
+{
+    Val k, m;
+    parts(x, &k, &m);
     Val f = sub(m, D(1)), d = add(m, D(1)), dl = sub(m, sub(d, D(1)));
     Val sh = divide(f, d), sl = divide(fma_(neg(sh), dl, fma_(neg(sh), d, f)), d);
     Val u = add(sh, sh), ul = add(sl, sl);
@@ -145,7 +150,7 @@ static void log_pair(Val ax, Val *high, Val *low)
     Val q = mul(mul(ch, zh),
         POLY(zh, 2. / 5, 2. / 7, 2. / 9, 2. / 11, 2. / 13, 2. / 15, 2. / 17, 2. / 19, 2. / 21, 2. / 23,
             2. / 25, 2. / 27));
-    Val kh = mul(kf, D(LN2_HIGH)), kl = mul(kf, D(LN2_LOW));
+    Val kh = mul(k, D(LN2_HIGH)), kl = mul(k, D(LN2_LOW));
     Val s1 = add(kh, u), e1 = sub(u, sub(s1, kh));
     Val s2 = add(s1, th), e2 = sub(th, sub(s2, s1));
     Val l = add(add(e1, e2), add(q, add(ul, add(tl, kl))));
@@ -153,30 +158,15 @@ static void log_pair(Val ax, Val *high, Val *low)
     *low = sub(l, sub(*high, s2));
 }
 
-/* e^(h + l), l a correction. Times 2^n in two factors, so that underflow rounds once. */
-static Val exp_pair(Val h, Val l)
-{
-    Val up = gt(h, D(710)), down = lt(h, D(-746));
-    h = sel(up, D(710), sel(down, D(-746), h));
-    l = sel(or(up, down), D(0), l);
-    Val magic = D(0x1.8p52 + 2046), t = add(mul(h, D(1.4426950408889634)), magic), n = neg(sub(t, magic));
-    Val rh = fma_(n, D(LN2_HIGH), h), rl = fma_(n, D(LN2_LOW), l);
-    Val r = add(rh, rl), c = sub(rl, sub(r, rh));
-    Val q = POLY(r, 0.50000000000000133, 0.16666666666666405, 0.04166666666650614, 0.0083333333335006421,
-        0.0013888888950432882, 0.00019841269498162021, 2.4801485553518835e-05, 2.7557585869752054e-06,
-        2.7633100354567797e-07, 2.5003372666516189e-08);
-    Val p = add(D(1), add(r, fma_(mul(r, r), q, c)));
-    Val b = bits(t, DT_U64), half = shr_n(b, 1);
-    return mul(mul(p, bits(shl_n(half, 52), DT_F64)), bits(shl_n(sub(b, half), 52), DT_F64));
-}
+/* ==================== powers and roots */
 
-/* Zeros, infinities and nan as C Annex F. */
-static Val power(Val x, Val y)
+/* y log x in two pieces. Zeros, infinities and nan as C's Annex F. */
+Val f64_pow(Val x, Val y)
 {
     Val ax = abs_(x), ay = abs_(y), h, l;
-    log_pair(ax, &h, &l);
+    f64_log_pair(ax, &h, &l);
     Val yc = atleast(atmost(y, D(0x1p70)), D(-0x1p70)), p = mul(yc, h);
-    Val r = exp_pair(p, fma_(yc, l, fma_(yc, h, neg(p))));
+    Val r = f64_exp_pair(p, fma_(yc, l, fma_(yc, h, neg(p))));
     Val half = mul(ay, D(0.5)), whole = eq(k1(K, K_RINT, DT_F64, ay), ay);
     Val odd = and(whole, ne(k1(K, K_RINT, DT_F64, half), half));
     Val edge = sel(eq(gt(y, D(0)), gt(ax, D(1))), D(INFINITY), D(0));
@@ -187,22 +177,96 @@ static Val power(Val x, Val y)
     return sel(or(eq(y, D(0)), eq(x, D(1))), D(1), r);
 }
 
-/* Where Stirling's terms are below the last place of x log x, libraries overflow early. */
-static Val lgamma_wide(Val x)
+/* c = |x|^(-1/3) from a third of the bits and three steps of third order (e = 1 - x c^3; c += c e (1/3 + 2/9
+ * e)); y = x c^2, then one step of Newton's with y^3 - x in two pieces. Denormals times 2^54 first. */
+Val f64_cbrt(Val x)
 {
-    return sel(gt(x, D(1e17)), mul(x, sub(call1(OP_log, x), D(1))), call1(OP_lgamma, x));
+    Val a = abs_(x), tiny = lt(a, D(0x1p-1022)), b = sel(tiny, mul(a, D(0x1p54)), a);
+    Val third = mulhi(bits(b, DT_U64), L(0x5555555555555556));
+    Val c = bits(sub(L(0x553ef0ff289dd796), third), DT_F64);
+    for (int n = 0; n < 3; n++) {
+        Val e = sub(D(1), mul(mul(b, c), mul(c, c)));
+        c = fma_(mul(c, e), fma_(e, D(2. / 9), D(1. / 3)), c);
+    }
+    Val y = mul(b, mul(c, c)), y2 = mul(y, y), l2 = fma_(y, y, neg(y2));
+    Val over = fma_(y, l2, fma_(y, y2, neg(b)));
+    y = sub(y, mul(over, mul(mul(c, c), D(1. / 3))));
+    y = sel(tiny, mul(y, D(0x1p-18)), y);
+    y = sel(and(gt(a, D(0)), lt(a, D(INFINITY))), y, a);
+    return copysign_(y, x);
 }
 
-Val f64_function(int op, int n, const Val *x)
+/* Scaled by powers of two where a square could leave the range; an infinity wins over nan. */
+Val f64_hypot(Val x, Val y)
 {
-    switch (op) {
-    case OP_logistic: return logistic(x[0]);
-    case OP_erf_inv:  return erf_inv(x[0]);
-    case OP_digamma:  return digamma(x[0]);
-    case OP_trigamma: return trigamma(x[0]);
-    case OP_lgamma:   return lgamma_wide(x[0]);
-    case OP_pow:      return power(x[0], x[1]);
-    case OP_rsqrt:    return divide(D(1), sqrt_(x[0]));
-    }
-    return optab[op].library ? call(op, n, x) : 0;
+    Val a = abs_(x), b = abs_(y), m = sel(gt(a, b), a, b);
+    Val high = gt(m, D(0x1p500)), low = lt(m, D(0x1p-460));
+    Val in = sel(high, D(0x1p-600), sel(low, D(0x1p600), D(1)));
+    Val out = sel(high, D(0x1p600), sel(low, D(0x1p-600), D(1)));
+    Val p = mul(a, in), q = mul(b, in);
+    Val p2 = mul(p, p), q2 = mul(q, q), sum = add(p2, q2);
+    Val rest = add(fma_(p, p, neg(p2)), fma_(q, q, neg(q2)));
+    Val big = sel(gt(p2, q2), p2, q2), small = sel(gt(p2, q2), q2, p2);
+    rest = add(rest, sub(small, sub(sum, big)));
+    Val r = sqrt_(sum);
+    r = sel(gt(r, D(0)), add(r, divide(add(fma_(neg(r), r, sum), rest), add(r, r))), r);
+    return sel(or(eq(a, D(INFINITY)), eq(b, D(INFINITY))), D(INFINITY), mul(r, out));
+}
+
+/* ==================== hyperbolic functions */
+
+/* |x| < 0.6: x + x z p(z), z = x^2. Above: 1 - 2/(e^(2|x|) + 1). */
+Val f64_tanh(Val x)
+{
+    Val a = atmost(abs_(x), D(20)), z = mul(a, a);
+    Val p = POLY(z, -0.3333333333333333, 0.13333333333333205, -0.05396825396808531, 0.021869488527368107,
+        -0.008863235292803289, 0.0035921242500086925, -0.0014557958855734635, 0.0005897680994688268,
+        -0.00023795201383924994, 9.332432233847448e-05, -3.2086614037935994e-05, 6.934046420988954e-06);
+    Val far = sub(D(1), divide(D(2), add(f64_exp_pair(add(a, a), D(0)), D(1))));
+    return copysign_(sel(ge(a, D(0.6)), far, fma_(mul(a, z), p, a)), x);
+}
+
+/* e = exp(-|x|) never overflows; below 0 e/(1 + e) keeps small results. What the rounding of 1 + e took is
+ * put back: 1/(1 + e) is y, below 0 it is 1 - y. */
+Val f64_logistic(Val x)
+{
+    Val e = f64_exp(neg(abs_(x))), d = add(D(1), e), below = lt(x, D(0));
+    Val y = divide(sel(below, e, D(1)), d), lost = sub(e, sub(d, D(1)));
+    return fma_(neg(mul(y, sel(below, sub(D(1), y), y))), lost, y);
+}
+
+/* a = |x| = n ln 2 + r, and with S = sinh r, C = cosh r - 1: A = (2^n - 2^-n)/2, B = (2^n + 2^-n)/2 give
+ * sinh a = A + (A C + B S), cosh a = B + (B C + A S). All of it is halved, so that n = 1025 does not
+ * overflow early. */
+typedef struct Halves { Val a, b, s, c; } Halves;
+
+static Halves halves(Val x)
+{
+    Val a = atmost(abs_(x), D(710.6));
+    Val magic = D(MAGIC64 + 1021), t = add(mul(a, D(1.4426950408889634)), magic), n = neg(sub(t, magic));
+    Val r = fma_(n, D(LN2_LOW), fma_(n, D(LN2_HIGH), a)), z = mul(r, r);
+    Val b = shl_n(bits(t, DT_U64), 52), up = bits(b, DT_F64);
+    Val down = sel(lt(n, D(-500)), D(0), bits(sub(shl_n(L(2042), 52), b), DT_F64));
+    Val s = POLY(z, 0.16666666666666669, 0.008333333333330065, 0.00019841269863040545,
+        2.7557268480310024e-06, 2.5100375832561234e-08);
+    Val c = POLY(z, 0.5, 0.04166666666666668, 0.0013888888888879082, 2.480158733642132e-05,
+        2.755726330147475e-07, 2.0918129454967065e-09);
+    return (Halves){ sub(up, down), add(up, down), fma_(mul(r, z), s, r), mul(z, c) };
+}
+
+/* Below 1 an odd polynomial of its own. */
+Val f64_sinh(Val x)
+{
+    Halves h = halves(x);
+    Val y = mul(add(h.a, fma_(h.a, h.c, mul(h.b, h.s))), D(2)), z = mul(x, x);
+    Val p = POLY(z, 0.16666666666666666, 0.008333333333333333, 0.00019841269841269773,
+        2.755731922404034e-06, 2.505210836405804e-08, 1.6059048396350562e-10, 7.646625361656657e-13,
+        2.8445264169895285e-15);
+    return sel(lt(abs_(x), D(1)), fma_(mul(x, z), p, x), copysign_(y, x));
+}
+
+Val f64_cosh(Val x)
+{
+    Halves h = halves(x);
+    return mul(add(h.b, fma_(h.b, h.c, mul(h.a, h.s))), D(2));
 }

@@ -86,18 +86,18 @@ Val math_word(Val i, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e)
 /* A function of the op table: f32's or f64's. */
 Val math_function(int op, int n, const Val *x);
 
-/* The column of the op table that says how an op is computed, in two parts: whether by a function in f32,
- * and by which. */
+/* The column of the op table that says how an op is computed, in two parts: whether by functions, one of
+ * f32 and one of f64 or one for EITHER, and by which. */
 #define PLAIN(...)                              PLAIN, 0
 #define LONG(...)                               PLAIN, 0
-#define FUNCTION(cost, code, f, library)        FUNCTION, f
+#define FUNCTION(cost, code, f)                 FUNCTION, f
 #define EITHER(cost, code, f)                   EITHER, f
 
 #define ELEM(name, Name, arity, accepts, gives, commutes, how, ...)     DECLARE(arity, how)
 #define DECLARE(arity, ...)                     DECLARE_(arity, __VA_ARGS__)
 #define DECLARE_(arity, kind, f)                DECLARE_##kind(arity, f)
 #define DECLARE_PLAIN(arity, f)
-#define DECLARE_FUNCTION(arity, f)              Val f(TAKES_##arity);
+#define DECLARE_FUNCTION(arity, f)              Val f32_##f(TAKES_##arity), f64_##f(TAKES_##arity);
 #define DECLARE_EITHER(arity, f)                Val f(TAKES_##arity);
 #define TAKES_1 Val
 #define TAKES_2 Val, Val
@@ -105,8 +105,5 @@ Val math_function(int op, int n, const Val *x);
 #define STRUC(...)
 #include "ops.def"
 Val f32_logn(Val);
-
-/* f64 (math_f64.c): the device's library where it has the function, else built from what it has */
-Val f64_function(int op, int n, const Val *x);
 
 #endif

@@ -293,11 +293,6 @@ Val f32_cbrt(Val x)
     return copysign_(y, x);
 }
 
-Val f32_rsqrt(Val x)
-{
-    return divide(F(1.0f), sqrt_(x));
-}
-
 /* hypot.  Scaled by 2^-64 or 2^100 where a square could leave the range; inf wins over NaN. */
 Val f32_hypot(Val x, Val y)
 {

@@ -12,6 +12,5 @@
 Val math_op(Kernel *, int op, Dtype dt, Dtype to, int narg, const Val *);
 Val math_reduce_precision(Kernel *, Dtype dt, Val x, int64_t exponent, int64_t mantissa);
 Dtype math_register(Dtype);                     /* f16, bf16 -> f32; else itself */
-bool math_calls(int op);                        /* does this op on f64 call the device's library? */
 
 #endif

@@ -127,7 +127,7 @@ static Val operated(Kernel *k, KOp op, Dtype dt, Val x, Val y, Val z, Val c)
 /* Is it one that other tests do not make for themselves? */
 static bool tried_here(int op, KClass is, Dtype dt)
 {
-    return kop[op].is == is && kop[op].gives != KG_OTHER && op != K_ROUND && op != K_CALL &&
+    return kop[op].is == is && kop[op].gives != KG_OTHER && op != K_ROUND &&
         k_takes((KOp)op, dt);
 }
 
