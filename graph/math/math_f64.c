@@ -55,8 +55,8 @@ Val f64_exp2(Val x)
     return scaled(fma_(f, q, D(1)), t);
 }
 
-/* e = e^r - 1 with the rounding of r carried along (c); then 2^n e + (2^n - 1), halved, so that n = 1024 does
- * not overflow early. n = 0 gives e itself. */
+/* e = e^r - 1 with the rounding of r carried along (c); then 2^n e + (2^n - 1), halved, so that n = 1024
+ * does not overflow early. n = 0 gives e itself. */
 Val f64_expm1(Val x)
 {
     Val y = atleast(atmost(x, D(710)), D(-40));

@@ -12,9 +12,9 @@
 #define HALF_PI_LOW 6.123233995736766e-17       /* pi/2 is the sum of both */
 #define LIMIT       1500000.0
 
-/* x - n pi/2, |n| < 2^20, in two pieces. pi/2 is cut into 33, 33, 33 and 53 bits: products of the first three
- * with n are exact, so are the differences where they cancel, and where they round their roundings are put
- * back. */
+/* x - n pi/2, |n| < 2^20, in two pieces. pi/2 is cut into 33, 33, 33 and 53 bits: products of the first
+ * three with n are exact, so are the differences where they cancel, and where they round their roundings
+ * are put back. */
 static void less_half_pi(Val x, Val n, Val *t, Val *low)
 {
     static const double piece[] = { 0x1.921fb54400000p+0, 0x1.0b4611a600000p-34, 0x1.3198a2e000000p-69,
@@ -116,8 +116,8 @@ static Val sin_or_cos(Val x, bool cosine)
 Val f64_sin(Val x) { return sin_or_cos(x, false); }
 Val f64_cos(Val x) { return sin_or_cos(x, true); }
 
-/* t = r + (r z p(z) + low (1 + z)); odd quarters -1/t, corrected by the rounding of t. No float is a multiple
- * of pi/2: every finite argument has a finite result. */
+/* t = r + (r z p(z) + low (1 + z)); odd quarters -1/t, corrected by the rounding of t. No float is a
+ * multiple of pi/2: every finite argument has a finite result. */
 Val f64_tan(Val x)
 {
     Val r, l, q;
