@@ -666,6 +666,29 @@ static void scope(Printer *p, int s)
         p->base[p->open[--p->nopen]].name = 0;
 }
 
+/* A function of the kernel's, if no kernel before has had it; those that are seldom called stay apart, so
+ * that compilers optimize them once and not where they are called. */
+static void function(Printer *p, const KFunction *f)
+{
+    const KIns *result = &p->k->ins[f->result];
+    Text *body = p->out;
+    bool wide = p->wide;
+    void **known = map_at(&p->used->function, f->name, strlen(f->name));
+    if (*known)
+        return;
+    *known = p;
+    p->out = &p->used->functions, p->wide = false, p->indent = 1;
+    P("static %s%s%s hd_f_%s(", f->seldom ? "HD_SELDOM " : "inline ", ocl_type[result->dt],
+        ocl_lanes(f->w), f->name);
+    for (int a = 0; a < f->narg; a++)
+        P("%s%s%s v%u", a ? ", " : "", ocl_type[p->k->ins[f->arg[a]].dt], ocl_lanes(f->w),
+            (unsigned)f->arg[a]);
+    P(")\n{\n");
+    scope(p, f->scope);
+    P("    return %s;\n}\n", ocl_arg(p, f->result, f->w).s);
+    p->out = body, p->wide = wide;
+}
+
 static void buffer_check(Printer *p, const Buffer *b)
 {
     if (!memory_type(b))
@@ -677,6 +700,10 @@ static void kernel(Printer *p)
 {
     const Kernel *k = p->k;
     const char *T = p->wide ? "long" : "int";
+    bases(p);
+    for (int n = 0; n < k->nfunction; n++)
+        if (k->function[n]->used)
+            function(p, k->function[n]);
     P("__kernel %svoid %s(", p->caps->one_item ? "__attribute__((reqd_work_group_size(1, 1, 1))) " : "",
         k->name);
     for (int i = 0; i < k->nparam; i++) {
@@ -700,7 +727,6 @@ static void kernel(Printer *p)
         P("[%lld] __attribute__((aligned(64)));\n", (long long)(b->size > 0 ? b->size : 1));
     }
     p->indent = 1;
-    bases(p);
     scope(p, 0);
     if (p->streamed)
         P("    HD_STREAMED();\n");
@@ -721,8 +747,9 @@ int opencl_c_print(const Kernel *const *list, int n, const OpenclCaps *caps, Tex
         error = error_set(E_DTYPE, "the device has no f64: convert to f32, or choose another device");
     if (!error) {
         ocl_prelude(&used, out);
-        text_add(out, "%s", body.s ? body.s : "");
+        text_add(out, "%s%s", used.functions.s ? used.functions.s : "", body.s ? body.s : "");
     }
+    text_free(&used.functions);
     text_free(&body);
     return error;
 }

@@ -100,6 +100,9 @@ void ocl_prelude(const Used *u, Text *t)
             "*)(p))\n"
             "#define HD_STREAMED() __sync_synchronize()\n#else\n#define HD_STREAM HD_STORE\n#define "
             "HD_STREAMED()\n#endif\n");
+    if (u->functions.s)
+        text_add(t, "#ifdef __clang__\n#define HD_SELDOM __attribute__((noinline, cold))\n#else\n"
+            "#define HD_SELDOM\n#endif\n");
     if (u->halves)
         text_add(t,
             "static inline float16 hd_halves(ushort16 h)\n{\n    return vload_half16(0, (const __private "

@@ -354,6 +354,14 @@ static void conversion(Printer *p, Dtype from, Dtype to, int w, const Arg *a)
         P("convert_%s16(%s)", T, a[0].s);
 }
 
+static void call(Printer *p, const KIns *i)
+{
+    P("hd_f_%s(", p->k->function[i->bits]->name);
+    for (int a = 0; a < i->narg; a++)
+        P("%s%s", a ? ", " : "", ocl_arg(p, i->arg[a], i->w).s);
+    P(")");
+}
+
 static void horizontal(Printer *p, const KIns *i)
 {
     const KIns *x = &p->k->ins[i->arg[0]];
@@ -411,6 +419,7 @@ void ocl_expression(Printer *p, const KIns *i)
     case K_CONVERT: conversion(p, of, dt, i->w, a); break;
     case K_BITS: P("as_%s%s(%s)", ocl_type[dt], ocl_lanes(i->w), a[0].s); break;
     case K_ROUND: rounding(p, i, a); break;
+    case K_APPLY: call(p, i); break;
     default:
         if (k_across(op))
             horizontal(p, i);

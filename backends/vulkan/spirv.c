@@ -79,6 +79,17 @@ static void horizontal(Writer *w, Val v)
     w->val[v].id[0] = sp_horizontal(w, (KOp)i->op, (Dtype)w->k->ins[i->arg[0]].dt, &x);
 }
 
+/* A function of the kernel's stands where it is called: drivers would put it there, too. */
+static void apply(Writer *w, Val v)
+{
+    const KIns *i = &w->k->ins[v];
+    const KFunction *f = w->k->function[i->bits];
+    for (int a = 0; a < f->narg; a++)
+        w->val[f->arg[a]] = sp_get(w, i->arg[a], f->w);
+    sp_scope(w, f->scope);
+    w->val[v] = sp_get(w, f->result, f->w);
+}
+
 static void statement(Writer *w, Val v)
 {
     const KIns *i = &w->k->ins[v];
@@ -96,6 +107,7 @@ static void statement(Writer *w, Val v)
         PUT(w->to, OpControlBarrier, group, group, what);
         break;
     }
+    case K_APPLY: apply(w, v); break;
     case K_INDEX: index_value(w, v); break;
     case K_SPLAT: w->val[v] = sp_get(w, i->arg[0], W); break;
     default:

@@ -146,7 +146,9 @@ static double size_of(const Writer *w, int scope)
     double n = 0;
     for (int i = 0; i < s->nbody; i++) {
         const KIns *x = &w->k->ins[s->body[i]];
-        if (x->op == K_LOOP || x->op == K_IF)
+        if (x->op == K_APPLY)
+            n += size_of(w, w->k->function[x->bits]->scope);
+        else if (x->op == K_LOOP || x->op == K_IF)
             n += size_of(w, x->scope) * (x->op == K_LOOP ? w->copies[s->body[i]] : 1);
         else
             n += x->w > 1 || x->op == K_STORE || x->op == K_STORES ? 4 : 1;
@@ -163,8 +165,8 @@ static double turns(const Writer *w, int scope, double times, Val *worst, double
     for (int i = 0; i < s->nbody; i++) {
         Val v = s->body[i];
         const KIns *x = &w->k->ins[v];
-        if (x->op == K_IF)
-            n += turns(w, x->scope, times, worst, most);
+        if (x->op == K_IF || x->op == K_APPLY)
+            n += turns(w, x->op == K_IF ? x->scope : w->k->function[x->bits]->scope, times, worst, most);
         if (x->op != K_LOOP)
             continue;
         double trips = x->n < 0 ? UNKNOWN : (double)x->n, own = times * trips / w->copies[v];

@@ -128,6 +128,8 @@ static void line(const Dump *d, Val v, int depth)
         if (i->w)
             text_add(t, "v%u = ", (unsigned)v);
         text_add(t, "%s", kop[i->op].name);
+        if (i->op == K_APPLY)
+            text_add(t, " %s", k->function[i->bits]->name);
         if (i->w)
             lanes(i, t);
         if (i->op == K_ROUND)
@@ -152,6 +154,15 @@ static void scope_dump(const Dump *d, int s, int depth)
         line(d, d->k->scope[s].body[i], depth);
 }
 
+static void function_dump(const Dump *d, const KFunction *f)
+{
+    text_add(d->t, "    %sfunction %s", f->seldom ? "seldom " : "", f->name);
+    values(d, " (", f->arg, f->narg, ")");
+    values(d, " -> ", &f->result, 1, " {\n");
+    scope_dump(d, f->scope, 2);
+    text_add(d->t, "    }\n");
+}
+
 static void dump(const Dump *d)
 {
     const Kernel *k = d->k;
@@ -168,6 +179,9 @@ static void dump(const Dump *d)
     for (int p = 0; p < k->npriv; p++)
         text_add(t, "    %s%s %s[%lld]\n", space[k->priv[p]->space], dtype_name(k->priv[p]->dt),
             buffer_text(d, k->priv[p]), (long long)k->priv[p]->size);
+    for (int n = 0; n < k->nfunction; n++)
+        if (k->function[n]->used)
+            function_dump(d, k->function[n]);
     scope_dump(d, 0, 1);
     text_add(t, "}\n");
 }
@@ -346,6 +360,19 @@ static int memory_check(const Check *c)
     return i->narg ? args_are(c, reg(i->buf), 0) : 0;
 }
 
+/* Operands as the function has them, or of fewer lanes. */
+static int apply_check(const Check *c)
+{
+    const KIns *i = &c->k->ins[c->at];
+    const KFunction *f = i->bits >= 0 && i->bits < c->k->nfunction ? c->k->function[i->bits] : NULL;
+    if (!f || !f->used || i->narg != f->narg)
+        return wrong(c, "%d operands of no function of the kernel", i->narg);
+    for (int a = 0; a < i->narg; a++)
+        if (c->k->ins[i->arg[a]].dt != c->k->ins[f->arg[a]].dt || c->k->ins[i->arg[a]].w > f->w)
+            return wrong(c, "operand %d is not as %s takes it", a, f->name);
+    return i->dt != c->k->ins[f->result].dt || i->w != f->w ? wrong(c, "not what %s gives", f->name) : 0;
+}
+
 static int ins_check(Check *c, int scope)
 {
     const Kernel *k = c->k;
@@ -383,6 +410,8 @@ static int ins_check(Check *c, int scope)
     if (i->op == K_INDEX)
         return !i->form || !dtype_int(i->dt) || i->w != (form_vector(i->form) ? W : 1)
             ? wrong(c, "lanes or dtype of a place") : 0;
+    if (i->op == K_APPLY)
+        return apply_check(c);
     if (i->op == K_SPLAT)
         return args_are(c, i->dt, 0);
     return elementwise(c);
@@ -407,6 +436,13 @@ int k_check(const Kernel *k)
         c.at = (Val)i;
         if (k->ins[i].w && d != DT_BOOL && !dtype_int(d) && d != DT_F32 && d != DT_F64)
             return wrong(&c, "%s is no dtype of a register", dtype_name(d));
+    }
+    for (int n = 0; n < k->nfunction; n++) {
+        const KFunction *f = k->function[n];
+        for (int a = 0; a < f->narg; a++)
+            c.defined[f->arg[a]] = true;
+        if (f->used && (scope_check(&c, f->scope) || usable(&c, f->result, f->scope)))
+            return error_code();
     }
     return scope_check(&c, 0);
 }

@@ -63,6 +63,17 @@ typedef struct KIns {
 
 typedef struct KScope { int parent, depth; bool wall; Val *body; int nbody, cap; } KScope;
 
+/* What a kernel computes more than once is text once: a scope of its own, in which nothing is known but its
+ * operands, all of w lanes. what: which function, for whoever made it. seldom: printers keep it apart from
+ * where it is called. */
+typedef struct KFunction {
+    const char *name;
+    int what, number, scope, around;            /* around: the scope in which it was begun */
+    uint8_t dt, w;                              /* dt: of its first operand */
+    bool seldom, used;
+    int narg; Val *arg, result;
+} KFunction;
+
 /* printed as the global id of that dimension */
 typedef struct Grid { const Atom *var; int64_t n; } Grid;
 
@@ -70,6 +81,7 @@ typedef struct Kernel {
     const char *name;
     KIns *ins; int nins, cap;                   /* by Val */
     KScope *scope; int nscope, scope_cap;       /* 0: the kernel's own */
+    KFunction **function; int nfunction, function_cap;  /* each behind those that it calls */
     int cur;                                    /* while building */
     Grid grid[3]; int ngrid;                    /* work-items; none: one */
     Buffer **param; int nparam, param_cap;      /* global buffers, in order of arguments */
@@ -102,6 +114,13 @@ bool k_takes(KOp, Dtype);
 Val k_emit(Kernel *, KOp, Dtype, int narg, const Val *);
 Val k1(Kernel *, KOp, Dtype, Val), k2(Kernel *, KOp, Dtype, Val, Val),
     k3(Kernel *, KOp, Dtype, Val, Val, Val);
+/* The function that is known by that, of operands like these; NULL: there is none yet. */
+KFunction *k_function_of(const Kernel *, int what, Dtype, int w);
+/* Begins one: what is built up to its end is its scope, and its operands are f->arg. */
+KFunction *k_function(Kernel *, int what, const char *name, int narg, const Val *like);
+void k_function_end(Kernel *, KFunction *, Val result);
+int k_widest(const Kernel *, int n, const Val *);
+Val k_apply(Kernel *, const KFunction *, const Val *arg);
 Val k_splat(Kernel *, Val);
 Val k_index(Kernel *, Form);                    /* i32 (i64 in a kernel with wide indices) */
 Form k_value(Kernel *, Val, int64_t lo, int64_t hi);    /* an integer value as a form */

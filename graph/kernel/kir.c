@@ -98,12 +98,12 @@ static int deeper(const Kernel *k, int a, int b)
 /* The innermost scope of what the form is made of; -1: a variable that belongs to no loop. */
 static int form_home(const Kernel *k, Form f)
 {
-    int h = 0;
+    int h = k->build->root;
     for (int i = 0; i < f->n; i++) {
         const Atom *a = f->t[i].a;
         switch (a->kind) {
         case A_VAR:
-            h = deeper(k, h, atom_is_lane(a) || atom_is_step(a) ? 0 : kmap_get(&k->build->where, a));
+            h = atom_is_lane(a) || atom_is_step(a) ? h : deeper(k, h, kmap_get(&k->build->where, a));
             break;
         case A_VAL: h = deeper(k, h, k->ins[a->val].home); break;
         case A_ELEM: return -1;
@@ -118,10 +118,10 @@ static int form_home(const Kernel *k, Form f)
 /* Where a pure instruction lives; -1 after an error. */
 static int home_of(const Kernel *k, int narg, const Val *arg, Form f)
 {
-    int h = 0;
+    int h = k->build->root;
     for (int i = 0; i < narg; i++)
-        h = deeper(k, h, k->ins[arg[i]].home);
-    int g = f ? form_home(k, f) : 0;
+        h = k->ins[arg[i]].op == K_CONST ? h : deeper(k, h, k->ins[arg[i]].home);
+    int g = f ? form_home(k, f) : h;
     if (g < 0) {
         error_set(E_INTERNAL, "kernel %s: the place %s uses a variable that is not in scope", k->name,
             form_text(f));
@@ -243,6 +243,18 @@ Val k3(Kernel *k, KOp op, Dtype dt, Val x, Val y, Val z)
     return k_emit(k, op, dt, 3, (const Val[]){ x, y, z });
 }
 
+/* Lanes of the widest of these; 0: one of them is none. */
+int k_widest(const Kernel *k, int n, const Val *v)
+{
+    int w = 1;
+    for (int i = 0; i < n; i++) {
+        if (!v[i])
+            return 0;
+        w = k->ins[v[i]].w > w ? k->ins[v[i]].w : w;
+    }
+    return w;
+}
+
 Val k_splat(Kernel *k, Val v)
 {
     if (!v || k->ins[v].w == W)
@@ -274,6 +286,48 @@ Form k_value(Kernel *k, Val v, int64_t lo, int64_t hi)
             return i->form;
     }
     return form_a(atom_val(v, i->w == W, lo, hi));
+}
+
+/* ==================== functions */
+
+KFunction *k_function_of(const Kernel *k, int what, Dtype dt, int w)
+{
+    for (int n = 0; n < k->nfunction; n++)
+        if (k->function[n]->what == what && k->function[n]->dt == dt && k->function[n]->w == w)
+            return k->function[n];
+    return NULL;
+}
+
+KFunction *k_function(Kernel *k, int what, const char *name, int narg, const Val *like)
+{
+    KFunction *f = NEW(KFunction);
+    int w = k_widest(k, narg, like);
+    *f = (KFunction){ .what = what, .dt = k->ins[like[0]].dt, .w = (uint8_t)w, .narg = narg,
+                      .arg = NEWS(Val, narg), .scope = scope_new(k, -1, true), .around = k->cur };
+    f->name = arena_text("%s_%s%s", name, dtype_name(f->dt), w > 1 ? "x16" : "");
+    for (int a = 0; a < narg; a++)
+        f->arg[a] = ins_new(k, (KIns){ .op = K_ARG, .dt = k->ins[like[a]].dt, .w = f->w, .group = a,
+            .home = f->scope });
+    k->cur = k->build->root = f->scope;
+    return f;
+}
+
+void k_function_end(Kernel *k, KFunction *f, Val result)
+{
+    f->result = result;
+    f->number = k->nfunction;
+    PUSH(k->function, k->nfunction, k->function_cap, f);
+    k->cur = k->build->root = f->around;
+    while (k->scope[k->build->root].parent >= 0)
+        k->build->root = k->scope[k->build->root].parent;
+}
+
+Val k_apply(Kernel *k, const KFunction *f, const Val *arg)
+{
+    if (!f->result || !k_widest(k, f->narg, arg))
+        return 0;
+    return find(k, (KIns){ .op = K_APPLY, .dt = k->ins[f->result].dt, .w = f->w, .narg = f->narg,
+        .arg = (Val *)(uintptr_t)arg, .bits = f->number });
 }
 
 /* ==================== memory */

@@ -11,6 +11,7 @@ typedef struct KBuild {
     HashTable pure;                             /* instructions by what they are, with their home */
     Map where, param;                          /* variable -> scope; buffer -> number of the parameter */
     Val *open; int nopen, open_cap;             /* loops and ifs that are being built */
+    int root;                                   /* the outermost scope: the kernel's, or a function's */
 } KBuild;
 
 int kmap_get(const Map *, const void *key);    /* -1: not there */

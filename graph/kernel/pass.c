@@ -87,6 +87,11 @@ static void mark_one(Mark *m, Val v)
     case K_PART:
         mark(m, (Val)i->bits);
         break;
+    case K_APPLY:
+        k->function[i->bits]->used = true;
+        mark(m, k->function[i->bits]->result);
+        k_uses(k, v, mark, m);
+        break;
     case K_LOOP:
         break;                                  /* its carried values for themselves; its exits below */
     case K_IF:
@@ -463,8 +468,7 @@ static void need(void *ctx, Val v)
     const KIns *i = &o->k->ins[v];
     if (i->op == K_PART)
         v = (Val)i->bits, i = &o->k->ins[v];
-    if (v && i->home == o->scope && i->op != K_CONST && i->op != K_PHI && i->op != K_RESULT && !o->done[v]
-        && pure(o->k, i))
+    if (v && i->home == o->scope && kop[i->op].is != KC_OUTSIDE && !o->done[v] && pure(o->k, i))
         PUSH(o->use, o->nuse, o->use_cap, v);
 }
 
@@ -505,7 +509,8 @@ static void place(Order *o, Val v)
     }
 }
 
-static void order_scope(Order *o, int scope, Val owner)
+/* last: what must be there at its end. */
+static void order_scope(Order *o, int scope, const Val *last, int nlast)
 {
     Kernel *k = o->k;
     KScope *s = &k->scope[scope];
@@ -514,10 +519,9 @@ static void order_scope(Order *o, int scope, Val owner)
     for (int i = 0; i < s->nbody; i++)
         if (!pure(k, &k->ins[s->body[i]]))
             place(o, s->body[i]);
-    int n = owner ? k->ins[owner].ncarry : 0;
-    for (int c = 0; c < n; c++) {
+    for (int c = 0; c < nlast; c++) {
         int from = o->nuse;
-        need(o, k->ins[owner].next[c]);
+        need(o, last[c]);
         bool any = o->nuse > from;
         o->nuse = from;
         if (any)
@@ -534,9 +538,17 @@ static void order(Kernel *k)
         for (int i = 0; i < k->scope[s].nbody; i++)
             if (structure(&k->ins[k->scope[s].body[i]]))
                 owner[k->ins[k->scope[s].body[i]].scope] = k->scope[s].body[i];
+    const KFunction **function = NEWS(const KFunction *, k->nscope);
+    for (int n = 0; n < k->nfunction; n++)
+        if (k->function[n]->used)
+            function[k->function[n]->scope] = k->function[n];
     for (int s = 0; s < k->nscope; s++)
-        if (!s || owner[s])
-            order_scope(&o, s, owner[s]);
+        if (function[s])
+            order_scope(&o, s, &function[s]->result, 1);
+        else if (owner[s])
+            order_scope(&o, s, k->ins[owner[s]].next, k->ins[owner[s]].ncarry);
+        else if (!s)
+            order_scope(&o, s, NULL, 0);
         else
             k->scope[s].nbody = 0;
 }

@@ -253,6 +253,16 @@ static Way run_if(Run *r, const KIns *i)
     return way;
 }
 
+static Way run_apply(Run *r, Val v)
+{
+    const KIns *i = &r->k->ins[v];
+    const KFunction *f = r->k->function[i->bits];
+    copy(r, f->arg, i->arg, f->narg);
+    Way way = run_scope(r, f->scope);
+    memcpy(lanes(r, v), lanes(r, f->result), W * sizeof *r->val);
+    return way;
+}
+
 static Way run_ins(Run *r, Val v)
 {
     const KIns *i = r->at = &r->k->ins[v];
@@ -261,6 +271,7 @@ static Way run_ins(Run *r, Val v)
     case K_STORE: case K_STORES: return run_store(r, v);
     case K_LOOP: return run_loop(r, i);
     case K_IF: return run_if(r, i);
+    case K_APPLY: return run_apply(r, v);
     case K_BRK: return lanes(r, i->arg[0])[0] ? ON : LEFT;
     case K_BARRIER: return ON;                  /* work-groups are one work-item */
     default: return run_value(r, v);
@@ -304,7 +315,7 @@ static bool measure(Run *r, int *most)
         r->nvar = k->grid[d].var->id >= r->nvar ? k->grid[d].var->id + 1 : r->nvar;
     for (int v = 1; v < k->nins; v++) {
         const KIns *i = &k->ins[v];
-        *most = i->ncarry > *most ? i->ncarry : *most;
+        *most = i->ncarry > *most ? i->ncarry : i->narg > *most ? i->narg : *most;
         if (i->op == K_LOOP)
             r->nvar = i->var->id >= r->nvar ? i->var->id + 1 : r->nvar;
     }

@@ -28,7 +28,7 @@ static bool alike(const KIns *a, const KIns *b)
 static bool lanewise(const KIns *i)
 {
     bool divides = i->op == K_DIV || i->op == K_REM;
-    return kop[i->op].is == KC_LANES && i->narg && i->narg <= ARGS &&
+    return (kop[i->op].is == KC_LANES || i->op == K_APPLY) && i->narg && i->narg <= ARGS &&
         (!divides || dtype_float((Dtype)i->dt));
 }
 
@@ -81,6 +81,8 @@ static Val packed_op(Packer *p, const Val *x)
         if (!(arg[c] = packed(p, y[c])))
             return 0;
     p->ops++;
+    if (like.op == K_APPLY)
+        return math_again(k, k->function[like.bits], arg);
     return k_emit(k, (KOp)like.op, (Dtype)(like.op == K_ROUND ? like.bits : like.dt), like.narg, arg);
 }
 

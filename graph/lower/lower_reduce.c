@@ -182,15 +182,22 @@ static bool nan_apart(const Red *r, int nr)
 }
 
 /* The larger (smaller) of what is no nan. Of equal ones it may be either; so the sign is made of both. */
-static Val further(Lower *L, bool max, Val x, Val y)
+static Val further_of(Kernel *k, int what, const Val *x)
 {
-    Kernel *k = L->k;
-    Dtype dt = dtype_of(L, x), bits = dt == DT_F64 ? DT_I64 : DT_I32;
-    Val z = select_val(L, k2(k, max ? K_GT : K_LT, DT_BOOL, x, y), x, y);
-    Val both = k2(k, max ? K_AND : K_OR, bits, k1(k, K_BITS, bits, x), k1(k, K_BITS, bits, y));
+    bool max = what == MATH_OTHER + OP_max;
+    Dtype dt = (Dtype)k->ins[x[0]].dt, bits = dt == DT_F64 ? DT_I64 : DT_I32;
+    Val more = k2(k, max ? K_GT : K_LT, DT_BOOL, x[0], x[1]), z = k3(k, K_SELECT, dt, more, x[0], x[1]);
+    Val both = k2(k, max ? K_AND : K_OR, bits, k1(k, K_BITS, bits, x[0]), k1(k, K_BITS, bits, x[1]));
     int64_t sign = dt == DT_F64 ? INT64_MIN : INT32_MIN;
     both = k2(k, max ? K_OR : K_AND, bits, both, k_bits(k, bits, max ? ~sign : sign));
     return k1(k, K_BITS, dt, k2(k, max ? K_AND : K_OR, bits, k1(k, K_BITS, bits, z), both));
+}
+
+static Val further(Lower *L, bool max, Val x, Val y)
+{
+    MathFunction f = { MATH_OTHER + (max ? OP_max : OP_min), max ? "further_up" : "further_down", further_of,
+        false };
+    return math_once(L->k, &f, 2, (const Val[]){ x, y });
 }
 
 static void step_apart(Lower *L, const Reds *all, Envs envs, int u, Val *acc, Val *nan)

@@ -247,12 +247,60 @@ static Val function_of(int op, const Val *a, bool wide)
     return 0;
 }
 
-Val math_function(int op, int n, const Val *x)
+/* ---- what is text once a kernel ---- */
+
+Val math_once(Kernel *k, const MathFunction *m, int n, const Val *x)
+{
+    int w = k_widest(k, n, x);
+    int64_t bits;
+    for (int i = 0; i < n; i++)
+        if (!w || k_const_of(k, x[i], &bits))
+            return w ? m->body(k, m->what, x) : 0;
+    KFunction *f = k_function_of(k, m->what, (Dtype)k->ins[x[0]].dt, w);
+    if (!f) {
+        Loc was = loc_set((Loc){ 0 });          /* it is of no line */
+        f = k_function(k, m->what, m->name, n, x);
+        f->seldom = m->seldom;
+        k_function_end(k, f, m->body(k, m->what, f->arg));
+        loc_set(was);
+    }
+    return k_apply(k, f, x);
+}
+
+Val math_seldom(int op, const char *name, MathBody *body, int n, const Val *x)
+{
+    return math_once(K, &(MathFunction){ MATH_OTHER + op, name, body, true }, n, x);
+}
+
+/* Shorter ones stand where they are used. */
+enum { CALL_FROM = 20 };
+
+static Val function_body(Kernel *k, int op, const Val *x)
 {
     Val a[3] = { 0 };
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < optab[op].nin; i++)
         a[i] = x[i];
-    return function_of(op, a, kdt(a[0]) == DT_F64);
+    if (op == OP_rem)
+        return float_rem(a[0], a[1]);
+    return function_of(op, a, k->ins[a[0]].dt == DT_F64);
+}
+
+Val math_function(int op, int n, const Val *x)
+{
+    if (optab[op].code < CALL_FROM)
+        return function_body(K, op, x);
+    return math_once(K, &(MathFunction){ op, optab[op].name, function_body, false }, n, x);
+}
+
+Val math_again(Kernel *k, const KFunction *f, const Val *x)
+{
+    if (f->what >= MATH_OTHER)
+        return 0;
+    Kernel *before = math_kernel;
+    math_kernel = k;
+    Val y = math_function(f->what, f->narg, x);
+    math_kernel = before;
+    return y;
 }
 
 static Val float_op(int op, Dtype dt, int n, const Val *a)
@@ -264,7 +312,6 @@ static Val float_op(int op, Dtype dt, int n, const Val *a)
     case OP_sub: return sub(x, y);
     case OP_mul: return mul(x, y);
     case OP_div: return divide(x, y);
-    case OP_rem: return float_rem(x, y);
     case OP_max: return k2(K, K_MAX, rt, x, y);
     case OP_min: return k2(K, K_MIN, rt, x, y);
     case OP_clamp: return k2(K, K_MIN, rt, k2(K, K_MAX, rt, y, x), a[2]);

@@ -85,6 +85,8 @@ Val math_word(Val i, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e)
 
 /* A function of the op table: f32's or f64's. */
 Val math_function(int op, int n, const Val *x);
+/* Its path for arguments that are seldom, in branches; of the op's operands. */
+Val math_seldom(int op, const char *name, MathBody *, int n, const Val *x);
 
 /* The column of the op table that says how an op is computed, in two parts: whether by functions, one of
  * f32 and one of f64 or one for EITHER, and by which. */

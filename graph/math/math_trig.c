@@ -56,6 +56,41 @@ static Val f32_sin_poly(Val t)
         -2.55032173e-08f)));
 }
 
+/* What x is where `big`, a path that few arguments take: it is called. */
+static Val f32_where_big(Val big, int op, const char *name, MathBody *body, Val x, Val y)
+{
+    Val out;
+    k_if(K, any(big));
+    Val new = sel(big, math_seldom(op, name, body, 1, &x), y);
+    k_if_end(K, 1, &new, &y, &out);
+    return out;
+}
+
+/* r with its low part; from pi/2 that is left, if it is not: the other of sine and cosine. */
+static Val f32_turned(Val stays, Val ax, Val r, Val rl)
+{
+    Val other = sub(F(1.57079637f), add(abs_(r), add(F(4.37113883e-08f), xorsign(rl, sign(r)))));
+    return sel(lt(ax, F(INFINITY)), sel(stays, r, other), F(NAN));
+}
+
+static Val f32_sin_big(Kernel *k, int what, const Val *x)
+{
+    (void)k, (void)what;
+    Val ax = abs_(*x), r, rl, q;
+    f32_reduce_big(ax, &r, &rl, &q);
+    Val t = f32_turned(eq(and(q, U(1u)), U(0u)), ax, r, rl);
+    return xorsign(f32_sin_poly(t), xor(shl_n(shr_n(q, 1), 31), sign(*x)));
+}
+
+static Val f32_cos_big(Kernel *k, int what, const Val *x)
+{
+    (void)k, (void)what;
+    Val ax = abs_(*x), r, rl, q;
+    f32_reduce_big(ax, &r, &rl, &q);
+    Val t = f32_turned(eq(and(q, U(1u)), U(1u)), ax, r, rl);
+    return xorsign(f32_sin_poly(t), shl_n(shr_n(add(q, U(1u)), 1), 31));
+}
+
 Val f32_sin(Val x)
 {
     Val ax = abs_(x);
@@ -66,26 +101,8 @@ Val f32_sin(Val x)
     Val a2 = sub(a1, nb);
     Val a3 = sub(a2, nc);
     Val t = sub(a3, sub(mul(n, F(PI_D)), add(sub(sub(a1, a2), nb), sub(sub(a2, a3), nc))));
-    Val s = shl_n(ubits(m), 31);
-    Val big = not(le(ax, F(3200.0f)));
-    k_if(K, any(big));
-    {
-        const Val old[] = { t, s };
-        Val r, rl;
-        Val q;
-        f32_reduce_big(ax, &r, &rl, &q);
-        r = sel(eq(and(q, U(1u)), U(1u)),
-            sub(F(1.57079637f), add(abs_(r), add(F(4.37113883e-08f), xorsign(rl, sign(r))))), r);
-        r = sel(lt(ax, F(INFINITY)), r, F(NAN));
-        t = sel(big, r, t);
-        s = sel(big, xor(shl_n(shr_n(q, 1), 31), sign(x)), s);
-        const Val new[] = { t, s };
-        Val out[2];
-        k_if_end(K, 2, new, old, out);
-        t = out[0];
-        s = out[1];
-    }
-    Val y = xorsign(f32_sin_poly(t), s);
+    Val y = xorsign(f32_sin_poly(t), shl_n(ubits(m), 31));
+    y = f32_where_big(not(le(ax, F(3200.0f))), OP_sin, "sin_big", f32_sin_big, x, y);
     return sel(eq(x, F(0.0f)), x, y);
 }
 
@@ -100,31 +117,33 @@ Val f32_cos(Val x)
     Val a3 = sub(a2, nc);
     Val t = sub(a3,
         sub(mul(n, F(PI_D)), add(add(sub(sub(ax, a1), na), sub(sub(a1, a2), nb)), sub(sub(a2, a3), nc))));
-    Val s = shl_n(not(ubits(m)), 31);
-    Val big = not(le(ax, F(3200.0f)));
-    k_if(K, any(big));
-    {
-        const Val old[] = { t, s };
-        Val r, rl;
-        Val q;
-        f32_reduce_big(ax, &r, &rl, &q);
-        r = sel(eq(and(q, U(1u)), U(1u)), r,
-            sub(F(1.57079637f), add(abs_(r), add(F(4.37113883e-08f), xorsign(rl, sign(r))))));
-        r = sel(lt(ax, F(INFINITY)), r, F(NAN));
-        t = sel(big, r, t);
-        s = sel(big, shl_n(shr_n(add(q, U(1u)), 1), 31), s);
-        const Val new[] = { t, s };
-        Val out[2];
-        k_if_end(K, 2, new, old, out);
-        t = out[0];
-        s = out[1];
-    }
-    return xorsign(f32_sin_poly(t), s);
+    Val y = xorsign(f32_sin_poly(t), shl_n(not(ubits(m)), 31));
+    return f32_where_big(not(le(ax, F(3200.0f))), OP_cos, "cos_big", f32_cos_big, x, y);
 }
 
 /* tan.  Quarter periods, |r| <= pi/4 with its low part l; t = r + (r z p(z) + l(1 + 1.5 z)) [tan7]; odd
    quadrants -1/t, corrected by the rounding of t.
    No float is a multiple of pi/2: every finite argument has a finite result. */
+static Val f32_tan_poly(Val r, Val l, Val q)
+{
+    Val z = mul(r, r);
+    Val p = poly(z, 0.333333492f, 0.133326709f, 0.0540596955f, 0.021281261f, 0.0108419396f, 7.82278948e-05f,
+        0.00438324083f);
+    Val w = add(mul(mul(r, z), p), add(l, mul(l, mul(z, F(1.5f)))));
+    Val t = add(r, w);
+    Val v = divide(F(-1.0f), t);
+    v = add(v, mul(mul(v, v), add(sub(r, t), w)));
+    return sel(eq(and(q, U(1u)), U(1u)), v, t);
+}
+
+static Val f32_tan_big(Kernel *k, int what, const Val *x)
+{
+    (void)k, (void)what;
+    Val ax = abs_(*x), r, l, q;
+    f32_reduce_big(ax, &r, &l, &q);
+    return f32_tan_poly(sel(lt(ax, F(INFINITY)), r, F(NAN)), l, q);
+}
+
 Val f32_tan(Val x)
 {
     Val ax = abs_(x);
@@ -134,34 +153,8 @@ Val f32_tan(Val x)
         sub(sub(sub(ax, mul(n, F(1.57055664f))), mul(n, F(0.000239670277f))), mul(n, F(1.58906914e-08f)));
     Val b = mul(n, F(2.56334407e-12f));
     Val r = sub(a, b);
-    Val l = sub(sub(a, r), b);
-    Val q = ubits(m);
-    Val big = not(le(ax, F(3200.0f)));
-    k_if(K, any(big));
-    {
-        const Val old[] = { r, l, q };
-        Val rb, lb;
-        Val qb;
-        f32_reduce_big(ax, &rb, &lb, &qb);
-        rb = sel(lt(ax, F(INFINITY)), rb, F(NAN));
-        r = sel(big, rb, r);
-        l = sel(big, lb, l);
-        q = sel(big, qb, q);
-        const Val new[] = { r, l, q };
-        Val out[3];
-        k_if_end(K, 3, new, old, out);
-        r = out[0];
-        l = out[1];
-        q = out[2];
-    }
-    Val z = mul(r, r);
-    Val p = poly(z, 0.333333492f, 0.133326709f, 0.0540596955f, 0.021281261f, 0.0108419396f, 7.82278948e-05f,
-        0.00438324083f);
-    Val w = add(mul(mul(r, z), p), add(l, mul(l, mul(z, F(1.5f)))));
-    Val t = add(r, w);
-    Val v = divide(F(-1.0f), t);
-    v = add(v, mul(mul(v, v), add(sub(r, t), w)));
-    Val y = sel(eq(and(q, U(1u)), U(1u)), v, t);
+    Val y = f32_tan_poly(r, sub(sub(a, r), b), ubits(m));
+    y = f32_where_big(not(le(ax, F(3200.0f))), OP_tan, "tan_big", f32_tan_big, x, y);
     return xorsign(y, sign(x));
 }
 
