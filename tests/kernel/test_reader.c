@@ -94,6 +94,41 @@ START_TEST(loops)
 }
 END_TEST
 
+/* x * x + 2, and that of itself: a function inside of a function, called twice. */
+static Val squared(Kernel *k, int what, Val x)
+{
+    KFunction *f = k_function_of(k, what, DT_F32, 1);
+    if (!f) {
+        f = k_function(k, what, what ? "twice" : "once", 1, &x);
+        Val in = f->arg[0], two = k_const(k, DT_F32, 2);
+        k_function_end(k, f, what ? squared(k, 0, squared(k, 0, in)) : k3(k, K_FMA, DT_F32, in, in, two));
+    }
+    return k_apply(k, f, &x);
+}
+
+START_TEST(functions)
+{
+    Made m = made(N);
+    Val x = k_load(m.k, m.x, m.g), a = squared(m.k, 1, x), b = squared(m.k, 1, k2(m.k, K_MUL, DT_F32, x, x));
+    ck_assert(m.k->nfunction == 2 && squared(m.k, 1, x) == a);
+    k_store(m.k, m.y, m.g, k2(m.k, K_ADD, DT_F32, a, b));
+    float *y = run(&m);
+    ck_assert_msg(y != NULL, "%s", error_text());
+    for (int i = 0; i < 4; i++) {
+        float s = (float)((i + 1) * (i + 1)), once = s + 2, other = s * s + 2;
+        ck_assert(y[i] == once * once + 2 + (other * other + 2));
+    }
+    m = made(1);                                /* it knows nothing but its operands */
+    x = k_load(m.k, m.x, m.g);
+    KFunction *f = k_function(m.k, 0, "leaks", 1, &x);
+    k_function_end(m.k, f, k2(m.k, K_ADD, DT_F32, f->arg[0], x));
+    k_store(m.k, m.y, m.g, k_apply(m.k, f, &x));
+    k_finish(m.k);
+    ck_assert(k_check(m.k) && strstr(error_text(), "is not defined before it"));
+    error_clear();
+}
+END_TEST
+
 START_TEST(bounds)
 {
     Made m = made(4);
@@ -184,6 +219,7 @@ int main(void)
     tcase_add_checked_fixture(c, arena_in, arena_out);
     tcase_add_test(c, computes);
     tcase_add_test(c, loops);
+    tcase_add_test(c, functions);
     tcase_add_test(c, bounds);
     tcase_add_test(c, races);
     tcase_add_test(c, arithmetic);
