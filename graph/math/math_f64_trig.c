@@ -77,29 +77,11 @@ static void reduce_big(Val x, Val *r, Val *low, Val *quadrant)
     *quadrant = q;
 }
 
-/* x as quarters of turns and |r| <= pi/4 with its low part. */
-static void quarters(Val x, Val *r, Val *low, Val *q)
+/* Of r + low after q quarters of turns, z = r^2: sin = r + (r z p(z) + low (1 - z/2)), cos = 1 - z/2 + (z^2
+ * p(z) - r low) with what the rounding of 1 - z/2 took. Of cos x the quarters are one more; sin x has the
+ * sign of x. */
+static Val sine(Val x, bool cosine, Val r, Val low, Val q)
 {
-    Val magic = D(MAGIC64), at = add(mul(x, D(0.6366197723675814)), magic);
-    less_half_pi(x, sub(at, magic), r, low);
-    *q = bits(at, DT_U64);
-    Val big = not(le(x, D(LIMIT)));
-    k_if(K, any(big));
-    const Val old[] = { *r, *low, *q };
-    Val rb, lb, qb, out[3];
-    reduce_big(x, &rb, &lb, &qb);
-    rb = sel(lt(x, D(INFINITY)), rb, D(NAN));
-    const Val new[] = { sel(big, rb, *r), sel(big, lb, *low), sel(big, qb, *q) };
-    k_if_end(K, 3, new, old, out);
-    *r = out[0], *low = out[1], *q = out[2];
-}
-
-/* sin(r + low) = r + (r z p(z) + low (1 - z/2)), cos(r + low) = 1 - z/2 + (z^2 p(z) - r low), z = r^2, with
- * what the rounding of 1 - z/2 took. Of cos x the quarters are one more. */
-static Val sin_or_cos(Val x, bool cosine)
-{
-    Val r, low, q;
-    quarters(abs_(x), &r, &low, &q);
     Val z = mul(r, r), h = mul(D(0.5), z);
     Val ps = POLY(z, -0.16666666666666666, 0.008333333333333331, -0.00019841269841265065,
         2.7557319219339167e-06, -2.5052106232447578e-08, 1.6058531618986147e-10, -7.586697117706918e-13);
@@ -109,19 +91,13 @@ static Val sin_or_cos(Val x, bool cosine)
     Val w = sub(D(1), h), c = add(w, add(sub(sub(D(1), w), h), fma_(mul(z, z), pc, neg(mul(r, low)))));
     q = cosine ? add(q, L(1)) : q;
     Val y = bits(sel(eq(and(q, L(1)), L(1)), c, s), DT_U64), turned = shl_n(shr_n(q, 1), 63);
-    y = bits(xor(y, cosine ? turned : xor(turned, and(bits(x, DT_U64), L(INT64_MIN)))), DT_F64);
-    return cosine ? y : sel(eq(x, D(0)), x, y);
+    return bits(xor(y, cosine ? turned : xor(turned, and(bits(x, DT_U64), L(INT64_MIN)))), DT_F64);
 }
-
-Val f64_sin(Val x) { return sin_or_cos(x, false); }
-Val f64_cos(Val x) { return sin_or_cos(x, true); }
 
 /* t = r + (r z p(z) + low (1 + z)); odd quarters -1/t, corrected by the rounding of t. No float is a
  * multiple of pi/2: every finite argument has a finite result. */
-Val f64_tan(Val x)
+static Val tangent(Val x, Val r, Val l, Val q)
 {
-    Val r, l, q;
-    quarters(abs_(x), &r, &l, &q);
     Val z = mul(r, r);
     Val p = POLY(z, 0.3333333333333333, 0.13333333333333, 0.05396825396865546, 0.02186948851707438,
         0.008863236003485818, 0.0035921209805615966, 0.0014559027390503058, 0.0005895756061544555,
@@ -133,6 +109,32 @@ Val f64_tan(Val x)
     Val y = sel(eq(and(q, L(1)), L(1)), v, t);
     return bits(xor(bits(y, DT_U64), and(bits(x, DT_U64), L(INT64_MIN))), DT_F64);
 }
+
+static Val circular(int op, Val x, Val r, Val low, Val q)
+{
+    return op == OP_tan ? tangent(x, r, low, q) : sine(x, op == OP_cos, r, low, q);
+}
+
+static Val circular_big(Kernel *k, int what, const Val *x)
+{
+    (void)k;
+    Val ax = abs_(*x), r, low, q;
+    reduce_big(ax, &r, &low, &q);
+    return circular(what - MATH_OTHER, *x, sel(lt(ax, D(INFINITY)), r, D(NAN)), low, q);
+}
+
+/* |x| as quarters of turns and |r| <= pi/4 with its low part. */
+static Val of_quarters(int op, const char *big, Val x)
+{
+    Val ax = abs_(x), magic = D(MAGIC64), at = add(mul(ax, D(0.6366197723675814)), magic), r, low;
+    less_half_pi(ax, sub(at, magic), &r, &low);
+    Val y = circular(op, x, r, low, bits(at, DT_U64));
+    return math_where_big(not(le(ax, D(LIMIT))), op, big, circular_big, x, y);
+}
+
+Val f64_sin(Val x) { return sel(eq(x, D(0)), x, of_quarters(OP_sin, "sin_big", x)); }
+Val f64_cos(Val x) { return of_quarters(OP_cos, "cos_big", x); }
+Val f64_tan(Val x) { return of_quarters(OP_tan, "tan_big", x); }
 
 /* ==================== inverses */
 

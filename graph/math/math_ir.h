@@ -87,6 +87,8 @@ Val math_word(Val i, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e)
 Val math_function(int op, int n, const Val *x);
 /* Its path for arguments that are seldom, in branches; of the op's operands. */
 Val math_seldom(int op, const char *name, MathBody *, int n, const Val *x);
+/* y, or where `big` what that path gives for x. */
+Val math_where_big(Val big, int op, const char *name, MathBody *, Val x, Val y);
 
 /* The column of the op table that says how an op is computed, in two parts: whether by functions, one of
  * f32 and one of f64 or one for EITHER, and by which. */

@@ -57,7 +57,7 @@ static Val f32_sin_poly(Val t)
 }
 
 /* What x is where `big`, a path that few arguments take: it is called. */
-static Val f32_where_big(Val big, int op, const char *name, MathBody *body, Val x, Val y)
+Val math_where_big(Val big, int op, const char *name, MathBody *body, Val x, Val y)
 {
     Val out;
     k_if(K, any(big));
@@ -102,7 +102,7 @@ Val f32_sin(Val x)
     Val a3 = sub(a2, nc);
     Val t = sub(a3, sub(mul(n, F(PI_D)), add(sub(sub(a1, a2), nb), sub(sub(a2, a3), nc))));
     Val y = xorsign(f32_sin_poly(t), shl_n(ubits(m), 31));
-    y = f32_where_big(not(le(ax, F(3200.0f))), OP_sin, "sin_big", f32_sin_big, x, y);
+    y = math_where_big(not(le(ax, F(3200.0f))), OP_sin, "sin_big", f32_sin_big, x, y);
     return sel(eq(x, F(0.0f)), x, y);
 }
 
@@ -118,7 +118,7 @@ Val f32_cos(Val x)
     Val t = sub(a3,
         sub(mul(n, F(PI_D)), add(add(sub(sub(ax, a1), na), sub(sub(a1, a2), nb)), sub(sub(a2, a3), nc))));
     Val y = xorsign(f32_sin_poly(t), shl_n(not(ubits(m)), 31));
-    return f32_where_big(not(le(ax, F(3200.0f))), OP_cos, "cos_big", f32_cos_big, x, y);
+    return math_where_big(not(le(ax, F(3200.0f))), OP_cos, "cos_big", f32_cos_big, x, y);
 }
 
 /* tan.  Quarter periods, |r| <= pi/4 with its low part l; t = r + (r z p(z) + l(1 + 1.5 z)) [tan7]; odd
@@ -154,7 +154,7 @@ Val f32_tan(Val x)
     Val b = mul(n, F(2.56334407e-12f));
     Val r = sub(a, b);
     Val y = f32_tan_poly(r, sub(sub(a, r), b), ubits(m));
-    y = f32_where_big(not(le(ax, F(3200.0f))), OP_tan, "tan_big", f32_tan_big, x, y);
+    y = math_where_big(not(le(ax, F(3200.0f))), OP_tan, "tan_big", f32_tan_big, x, y);
     return xorsign(y, sign(x));
 }
 
