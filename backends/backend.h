@@ -43,6 +43,7 @@ typedef struct Backend {
     bool hidden;                                /* its devices are in no list: one has to name them */
     int (*count)(void);                         /* opens the loader; 0 where there is none. Never fails */
     bool (*gpu)(int index);                     /* known without opening it; NULL: none is one */
+    const char *(*name)(int index);             /* what is behind the colon of its name; NULL: the number */
     /* one sentence that says what to install; NULL if nothing is missing */
     const char *(*missing)(void);
     Device *(*open)(int index);                 /* NULL after an error */
@@ -92,7 +93,7 @@ static inline bool devices_near(const Device *a, const Device *b)
     return a == b || (a->realm && a->realm == b->realm);
 }
 
-extern const Backend host_backend, opencl_backend, vulkan_backend, kernel_backend;
+extern const Backend host_backend, opencl_backend, vulkan_backend, sim_backend, kernel_backend;
 
 /* ==================== device.c */
 enum { HOST_DEVICES = 1024 };                   /* at most */

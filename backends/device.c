@@ -16,8 +16,8 @@
 
 enum { MAX_DEVICES = 64 + HOST_DEVICES, MAX_ADVICE = 8, MANY_NAMES = 16 };
 
-static const Backend *const backends[] = { &opencl_backend, &vulkan_backend, &host_backend,
-    &kernel_backend };
+static const Backend *const backends[] = { &opencl_backend, &vulkan_backend, &sim_backend,
+    &host_backend, &kernel_backend };
 
 static struct {
     pthread_mutex_t lock;
@@ -182,6 +182,8 @@ const char *device_missing(int i)
     return s;
 }
 
+static const char *name_at(int i) { return list.d[i].backend->name(list.d[i].index); }
+
 /* "opencl:1" -> the backend's kind and the number; "host" and "opencl" mean number 0. */
 static Device *by_name(const char *name)
 {
@@ -191,11 +193,11 @@ static Device *by_name(const char *name)
     size_t kind = colon ? (size_t)(colon - name) : strlen(name);
     char *end = NULL;
     long index = colon ? strtol(colon + 1, &end, 10) : 0;
-    if (colon && (end == colon + 1 || *end))
-        return NULL;
+    bool number = !colon || (end > colon + 1 && !*end);
     for (int i = 0; i < n; i++)
         if (strlen(list.d[i].backend->kind) == kind && !strncmp(list.d[i].backend->kind, name, kind) &&
-            list.d[i].index == index)
+            (list.d[i].backend->name && colon ? !strcmp(name_at(i), colon + 1) :
+                                                number && list.d[i].index == index))
             return device_at(i);
     return NULL;
 }
@@ -216,6 +218,8 @@ Device *device_find(const char *name)
             continue;
         else if (i == MANY_NAMES)
             text_add(&t, " ...");
+        else if (list.d[i].backend->name)
+            text_add(&t, "%s%s:%s", i ? ", " : "", list.d[i].backend->kind, name_at(i));
         else if (list.d[i].index || strcmp(list.d[i].backend->kind, "host"))
             text_add(&t, "%s%s:%d", i ? ", " : "", list.d[i].backend->kind, list.d[i].index);
         else

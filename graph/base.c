@@ -661,7 +661,7 @@ static void tell_unknown(const char *variable, const char *known)
 static pthread_once_t tell_once = PTHREAD_ONCE_INIT;
 static void tell(void)
 {
-    tell_unknown("HEDDLE_DUMP", STAGES ",mesh,code,time");
+    tell_unknown("HEDDLE_DUMP", STAGES ",mesh,code,time,counts");
     tell_unknown("HEDDLE_CHECK", "1," STAGES ",nan,keys,memory,stream,buffers,staging,validation");
 }
 

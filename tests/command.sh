@@ -98,6 +98,6 @@ for kind in host opencl vulkan mpi; do
         grep -q "\`$call\`" "$docs/debugging.md" || { echo "docs/debugging.md does not name $kind:$call"; bad=1; }
     done
 done
-HEDDLE_FAULT=moon:alloc:1 "$heddle" devices 2>&1 | grep -q 'no kind "moon".*vulkan, host, kernel, mpi' || { echo "HEDDLE_FAULT=moon is not told"; bad=1; }
+HEDDLE_FAULT=moon:alloc:1 "$heddle" devices 2>&1 | grep -q 'no kind "moon".*vulkan, sim, host, kernel, mpi' || { echo "HEDDLE_FAULT=moon is not told"; bad=1; }
 [ $bad = 0 ] && echo "the command line holds"
 exit $bad

@@ -42,6 +42,7 @@ check lower    "graph.h kernel.h mathematics.h spec.h lower.h" "plan.h prepare.h
 check compile  "graph.h plan.h spec.h lower.h compile.h" "backend.h api.h heddle.h"
 check runtime  "base.h kernel.h plan.h backend.h"     "graph.h demand.h spec.h api.h heddle.h opencl.h"
 check opencl   "base.h kernel.h plan.h backend.h opencl.h" "graph.h demand.h spec.h api.h heddle.h"
+check sim      "base.h kernel.h plan.h backend.h sim.h" "graph.h demand.h spec.h api.h heddle.h opencl.h"
 check host     "base.h graph.h plan.h backend.h"      "spec.h api.h heddle.h opencl.h"
 check reader   "base.h graph.h plan.h run.h backend.h" "spec.h api.h heddle.h opencl.h"
 check api      "api.h heddle.h graph.h compile.h backend.h" "spec.h lower.h opencl.h ops.h"

@@ -4,6 +4,8 @@
  *     heddle devices [--verbose]             every device, its driver and limits, and what is missing; what
  *     its plans depend on
  *     heddle run FILE.hd [options]           runs a program in text form and prints its results
+ *     heddle sim FILE.hd --gpu NAME          runs it on a GPU in software and prints what it did there, and
+ *     how fast a real one would
  *     heddle show STAGE FILE.hd [options]    what it is at a stage on its way to a device, of which none is
  *     needed
  *
@@ -24,13 +26,14 @@
 #include "spirv.h"
 
 enum { MAX_STEPS = 16, MAX_ARGS = 16 };
-enum { KEY_VMAP = 256, KEY_GRAD, KEY_VALUE_AND_GRAD, KEY_JVP, KEY_VJP, KEY_JACFWD, KEY_JACREV, KEY_HESSIAN };
+enum { KEY_VMAP = 256, KEY_GRAD, KEY_VALUE_AND_GRAD, KEY_JVP, KEY_VJP, KEY_JACFWD, KEY_JACREV, KEY_HESSIAN,
+    KEY_GPU, KEY_ALL };
 
 typedef struct Options {
-    const char *command, *stage, *file, *device, *machine, *in[MAX_ARGS];
+    const char *command, *stage, *file, *device, *machine, *gpu, *in[MAX_ARGS];
     int nin, nstep;
     struct { int key; int64_t n; } step[MAX_STEPS];
-    bool print, verbose;
+    bool print, verbose, all;
 } Options;
 
 /* ---- devices ---- */
@@ -238,7 +241,7 @@ static int run(const Options *o)
         for (int i = 0; i < p.n; i++)
             arg[i] = i < o->nin ? leaf++, hd_load(o->in[i]) : contents(p.arg[i], text, &leaf);
         failed = (o->print && hd_print_graph_n(stdout, f, arg, p.n)) || hd_call_n(f, &out, 1, arg, p.n) ||
-            hd_print(stdout, out);
+            (!o->gpu && hd_print(stdout, out));
     }
     if (failed)
         fprintf(stderr, "%s\n", hd_error());
@@ -247,6 +250,24 @@ static int run(const Options *o)
     hd_drop(out);
     free(text);
     return failed != 0;
+}
+
+/* ---- sim ---- */
+
+/* Some groups of large launches, unless all are asked for: the table says so. */
+static int simulate(Options *o)
+{
+    const char *base = strrchr(o->gpu, '/');
+    char name[64];
+    base = base ? base + 1 : o->gpu;
+    snprintf(name, sizeof name, "sim:%.*s", (int)strcspn(base, "."), base);
+    o->device = name;
+    if (setenv("HEDDLE_SIM", o->gpu, 1) || (!o->all && setenv("HEDDLE_SIM_GROUPS", "64", 0)))
+        return perror("heddle"), 1;
+    dump_only("counts", stdout);
+    int failed = run(o);
+    o->device = NULL;
+    return failed;
 }
 
 /* ---- show ---- */
@@ -349,10 +370,13 @@ static int show(const Options *o)
 static const char usage[] =
     "Usage: heddle devices [--verbose]\n"
     "       heddle run FILE.hd [OPTION...]\n"
+    "       heddle sim FILE.hd --gpu NAME [OPTION...]\n"
     "       heddle show STAGE FILE.hd [OPTION...]\n"
     "Stages: trace, graph, prepared, spec, kernel, plan, opencl, spirv.\n"
     "  -m, --machine NAME     of show: what it is planned for: cpu, gpu, or a file as of HEDDLE_MACHINE\n"
     "  -d, --device NAME      where to run: host, opencl:0 ...\n"
+    "  -g, --gpu NAME         of sim: h200, rx7900xtx, arcb580, malig715, or a file (docs/sim.md)\n"
+    "      --all              of sim: every work-group of every launch, and not some of large ones\n"
     "  -i, --in FILE.npy      an argument; once for each, in order\n"
     "  -p, --print            print the transformed program too\n"
     "  -v, --verbose          with devices: the table that plans for each depend on, as HEDDLE_MACHINE "
@@ -404,6 +428,8 @@ static void option(Options *o, int key, const char *arg)
     case 'p': o->print = true; break;
     case 'm': o->machine = arg; break;
     case 'v': o->verbose = true; break;
+    case 'g': o->gpu = arg; break;
+    case KEY_ALL: o->all = true; break;
     case 'i':
         if (o->nin == MAX_ARGS)
             misused("too many arguments");
@@ -428,8 +454,11 @@ static void words(Options *o, char *const *word, int n)
     bool devices = n && !strcmp(word[0], "devices"), show = n && !strcmp(word[0], "show");
     o->stage = show && n > 1 ? word[1] : NULL;
     o->file = n > 1 + show ? word[1 + show] : NULL;
-    if (!n || (!devices && !show && strcmp(word[0], "run")))
-        misused("devices, run FILE.hd, or show STAGE FILE.hd");
+    bool sim = n && !strcmp(word[0], "sim");
+    if (!n || (!devices && !show && !sim && strcmp(word[0], "run")))
+        misused("devices, run FILE.hd, sim FILE.hd, or show STAGE FILE.hd");
+    if (sim != !!o->gpu || (o->all && !sim) || (sim && o->device))
+        misused("sim FILE.hd --gpu NAME, and --all if so: these belong together, and go to no other device");
     if (n > 2 + show)
         misused("one program at a time");
     if (devices && (o->file || o->device || o->nin || o->nstep || o->print || o->machine))
@@ -451,15 +480,17 @@ int main(int argc, char **argv)
 {
     static const struct option known[] = { { "device", 1, NULL, 'd' }, { "in", 1, NULL, 'i' },
         { "print", 0, NULL, 'p' }, { "machine", 1, NULL, 'm' }, { "verbose", 0, NULL, 'v' },
-        { "help", 0, NULL, 'h' }, { "vmap", 1, NULL, KEY_VMAP }, { "grad", 0, NULL, KEY_GRAD },
+        { "help", 0, NULL, 'h' }, { "gpu", 1, NULL, 'g' }, { "all", 0, NULL, KEY_ALL },
+        { "vmap", 1, NULL, KEY_VMAP }, { "grad", 0, NULL, KEY_GRAD },
         { "value-and-grad", 0, NULL, KEY_VALUE_AND_GRAD }, { "jvp", 0, NULL, KEY_JVP },
         { "vjp", 0, NULL, KEY_VJP }, { "jacfwd", 0, NULL, KEY_JACFWD }, { "jacrev", 0, NULL, KEY_JACREV },
         { "hessian", 0, NULL, KEY_HESSIAN }, { 0 } };
     Options o = { 0 };
-    for (int key; (key = getopt_long(argc, argv, "d:i:pm:hv", known, NULL)) != -1; )
+    for (int key; (key = getopt_long(argc, argv, "d:i:pm:g:hv", known, NULL)) != -1; )
         option(&o, key, optarg);
     words(&o, argv + optind, argc - optind);
     return !strcmp(o.command, "devices") ? devices(o.verbose) :
         !strcmp(o.command, "show")       ? show(&o) :
+        !strcmp(o.command, "sim")        ? simulate(&o) :
                                            run(&o);
 }

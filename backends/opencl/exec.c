@@ -283,7 +283,7 @@ static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
     Call *c = call;
     cl_kernel kernel = c->e->kernel[k->id];
     size_t global[3] = { 1, 1, 1 };
-    const size_t local[3] = { 1, 1, 1 };
+    size_t local[3] = { 1, 1, 1 };
     cl_int e = CL_SUCCESS, at = (cl_int)step;
     cl_event now = NULL;
     cl_mem *set = c->e->set[k->id].mem;
@@ -297,7 +297,7 @@ static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
     if (k->stepped && e == CL_SUCCESS)
         e = ocl.clSetKernelArg(kernel, (cl_uint)k->nparam, sizeof at, &at);
     for (int i = 0; i < k->ngrid; i++)
-        global[i] = (size_t)k->grid[i].n;
+        global[i] = (size_t)k->grid[i].n, local[i] = k->grid[i].group ? (size_t)k->grid[i].group : 1;
     if (e == CL_SUCCESS)
         e = ocl.clEnqueueNDRangeKernel(
             c->queue->cl, kernel, k->ngrid ? (cl_uint)k->ngrid : 1, NULL, global, local, 0, NULL, &now);

@@ -696,6 +696,11 @@ static void buffer_check(Printer *p, const Buffer *b)
     p->used->f64 |= b->dt == DT_F64;
 }
 
+static long long group_of(const Kernel *k, int d)
+{
+    return d < k->ngrid && k->grid[d].group ? k->grid[d].group : 1;
+}
+
 static void kernel(Printer *p)
 {
     const Kernel *k = p->k;
@@ -704,8 +709,11 @@ static void kernel(Printer *p)
     for (int n = 0; n < k->nfunction; n++)
         if (k->function[n]->used)
             function(p, k->function[n]);
-    P("__kernel %svoid %s(", p->caps->one_item ? "__attribute__((reqd_work_group_size(1, 1, 1))) " : "",
-        k->name);
+    P("__kernel ");
+    if (p->caps->one_item || k_group_items(k) > 1)
+        P("__attribute__((reqd_work_group_size(%lld, %lld, %lld))) ", group_of(k, 0), group_of(k, 1),
+            group_of(k, 2));
+    P("void %s(", k->name);
     for (int i = 0; i < k->nparam; i++) {
         buffer_check(p, k->param[i]);
         if (p->error)

@@ -10,7 +10,7 @@
 typedef struct OpenclCaps {
     /* cl_khr_fp64 (asked for only where a kernel computes with it) */
     bool f64;
-    /* work-groups are one item: say so with reqd_work_group_size(1,1,1) */
+    /* where a kernel leaves it open work-groups are one item: say so with reqd_work_group_size(1,1,1) */
     bool one_item;
     /* bytes; what is written to larger arrays goes around it. 0: into it */
     uint64_t cache;

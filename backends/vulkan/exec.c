@@ -233,10 +233,9 @@ static uint64_t tabulate(VkExec *x, const Frame *f, const Kernel *k)
 }
 
 /* Dispatches have a most number of work-groups: more are several parts of the grid. */
-static void dispatch(VkExec *x, VkCommandBuffer c, const int64_t n[3], int local, Pushed *p)
+static void dispatch(VkExec *x, VkCommandBuffer c, const int64_t n[3], const int64_t size[3], Pushed *p)
 {
     VkDev *d = device_of(x);
-    const int64_t size[3] = { local, 1, 1 };
     int64_t most[3], at[3];
     for (int i = 0; i < 3; i++)
         most[i] = (d->groups[i] < (1u << 24) ? d->groups[i] : 1 << 24) * size[i];
@@ -259,14 +258,16 @@ static int launch(void *exec, const Frame *f, const Kernel *k, int64_t step)
     VkExec *x = exec;
     VkDev *d = device_of(x);
     Pushed p = { .table = tabulate(x, f, k), .step = (int32_t)step };
-    int64_t n[3] = { 1, 1, 1 };
+    int64_t n[3] = { 1, 1, 1 }, size[3] = { vk_code_local(&x->code, k->id), 1, 1 };
     VkCommandBuffer c = p.table ? vk_stream_open(d, &x->stream) : NULL;
     if (!c)
         return error_code();
-    for (int i = 0; i < k->ngrid; i++)
+    for (int i = 0; i < k->ngrid; i++) {
         n[i] = k->grid[i].n;
+        size[i] = i && k->grid[i].group ? k->grid[i].group : size[i];
+    }
     d->f.CmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, vk_code_pipeline(&x->code, k->id));
-    dispatch(x, c, n, vk_code_local(&x->code, k->id), &p);
+    dispatch(x, c, n, size, &p);
     vk_barrier(d, c);
     return 0;
 }

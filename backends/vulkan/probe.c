@@ -63,7 +63,7 @@ static Kernel *probe_kernel(Dtype dt, Buffer *in, Buffer *out)
 {
     Kernel *k = k_new("probe");
     const Atom *i = atom_var("i", COUNT / W, 0);
-    k->ngrid = 1, k->grid[0] = (Grid){ i, COUNT / W };
+    k->ngrid = 1, k->grid[0] = (Grid){ i, COUNT / W, 0 };
     k_where(k, i, 0);
     Form at = form_add(form_mul(form_a(i), W), form_a(LANE));
     Val x = k_load(k, &in[0], at), y = k_load(k, &in[1], at), z = k_load(k, &in[2], at);

@@ -126,17 +126,6 @@ void sp_scope(Writer *w, int s)
 
 /* ==================== the kernel */
 
-static bool meets(const Kernel *k)              /* do its work-items wait for each other? */
-{
-    for (int i = 0; i < k->npriv; i++)
-        if (k->priv[i]->space == LOCAL)
-            return true;
-    for (int i = 0; i < k->nins; i++)
-        if (k->ins[i].op == K_BARRIER)
-            return true;
-    return false;
-}
-
 /* The number of the work-item, of which the others of its work-group are beside it. */
 static uint32_t item(Writer *w)
 {
@@ -152,7 +141,8 @@ static void kernel(Writer *w)
 {
     const Kernel *k = w->k;
     int64_t n = k->ngrid ? k->grid[0].n : 1;
-    w->local = meets(k) ? 1 : w->caps->group;
+    bool said = k_group_items(k) > 1 || k_meets(k);
+    w->local = !said ? w->caps->group : k->ngrid && k->grid[0].group ? (int)k->grid[0].group : 1;
     sp_copies(w);
     sp_parameters(w);
     if (n % w->local == 0) {

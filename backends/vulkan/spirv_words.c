@@ -203,7 +203,10 @@ static void head(Writer *w, Words *s, uint32_t main)
         if (w->k->priv[i]->space == LOCAL)
             used[n++] = w->priv[i];
     sp_text(s, OpEntryPoint, 2, (const uint32_t[]){ 5, main }, "main", (int)n, used);   /* 5: GLCompute */
-    PUT(s, OpExecutionMode, main, ModeLocalSize, (uint32_t)w->local, 1, 1);
+    uint32_t size[3] = { (uint32_t)w->local, 1, 1 };
+    for (int d = 1; d < w->k->ngrid; d++)
+        size[d] = w->k->grid[d].group ? (uint32_t)w->k->grid[d].group : 1;
+    PUT(s, OpExecutionMode, main, ModeLocalSize, size[0], size[1], size[2]);
     modes(s, main, c->denormals, ModeDenormPreserve);
     modes(s, main, c->specials, ModeSignedZeroInfNanPreserve);
     modes(s, main, c->nearest, ModeRoundingModeRTE);

@@ -176,7 +176,7 @@ int vk_code_finish(VkCode *, bool wait);
 void vk_code_tell(const VkCode *, Kernel *const *);     /* HEDDLE_DUMP=time: longest first */
 void vk_code_drop(VkCode *);
 VkPipeline vk_code_pipeline(const VkCode *, int k);
-int vk_code_local(const VkCode *, int k);       /* invocations of a work-group */
+int vk_code_local(const VkCode *, int k);       /* invocations of a work-group along x */
 VkWords vk_code_words(const VkCode *, int k);
 
 /* exec.c */

@@ -173,8 +173,11 @@ static void dump(const Dump *d)
         text_add(t, "%s%s%s %s[%lld]", p ? ", " : "", k->written[p] ? "inout " : "",
             dtype_name(k->param[p]->dt), buffer_text(d, k->param[p]), (long long)k->param[p]->size);
     text_add(t, "%s)", k->stepped ? ", step" : "");
-    for (int g = 0; g < k->ngrid; g++)
+    for (int g = 0; g < k->ngrid; g++) {
         text_add(t, "%s %s < %lld", g ? "," : " grid", k->grid[g].var->name, (long long)k->grid[g].n);
+        if (k->grid[g].group)
+            text_add(t, " by %lld", (long long)k->grid[g].group);
+    }
     text_add(t, "%s {\n", k->wide_index ? " wide" : "");
     for (int p = 0; p < k->npriv; p++)
         text_add(t, "    %s%s %s[%lld]\n", space[k->priv[p]->space], dtype_name(k->priv[p]->dt),
@@ -444,5 +447,5 @@ int k_check(const Kernel *k)
         if (f->used && (scope_check(&c, f->scope) || usable(&c, f->result, f->scope)))
             return error_code();
     }
-    return scope_check(&c, 0);
+    return scope_check(&c, 0) ? (int)error_code() : k_groups_check(k);
 }

@@ -74,8 +74,9 @@ typedef struct KFunction {
     int narg; Val *arg, result;
 } KFunction;
 
-/* printed as the global id of that dimension */
-typedef struct Grid { const Atom *var; int64_t n; } Grid;
+/* printed as the global id of that dimension. group: work-items of a work-group along it, which divide n; 0:
+ * as many as the device likes, one where items meet. */
+typedef struct Grid { const Atom *var; int64_t n, group; } Grid;
 
 typedef struct Kernel {
     const char *name;
@@ -109,6 +110,12 @@ int64_t k_bits_of(Dtype, double);
 static inline bool k_across(KOp op) { return kop[op].is == KC_ACROSS; }
 static inline bool k_compares(KOp op) { return kop[op].is == KC_LANES && kop[op].gives == KG_BOOL; }
 bool k_takes(KOp, Dtype);
+/* What an elementwise instruction but K_SELECT gives for constants (three, 0 where it has fewer) of dtype
+ * from. false: nothing, as a division by zero, or it is none. */
+bool k_eval(KOp, Dtype dt, Dtype from, int64_t bits, const int64_t *c, int64_t *r);
+/* Calls fn for each value that the instruction uses itself: arguments and values in its form; for loops and
+ * ifs also next and other, which are used inside. */
+void k_uses(const Kernel *, Val, void (*fn)(void *ctx, Val used), void *ctx);
 /* Folds where exact (integers, selects, identities), finds, hoists to the innermost scope of its operands,
  * or appends there. w is the widest of the operands'. */
 Val k_emit(Kernel *, KOp, Dtype, int narg, const Val *);
@@ -140,7 +147,16 @@ void k_if_end(Kernel *, int n, const Val *vals, const Val *others, Val *out);
 /* How a form meets the lanes: 0 all one element, n: n apart; false: each lane for itself. */
 bool k_mode(const Kernel *, Form, int64_t *stride);
 bool k_changes(const Kernel *, const Buffer *);
+/* ---- work-groups (kgroup.c). Items of one share local arrays, and wait for one another at barriers, to
+ * which all or none of them come. */
+const Atom *k_grid(Kernel *, const char *name, int64_t n, int64_t group);       /* one more dimension */
+Form k_item(const Kernel *, int dimension);     /* which of its group an item is ... */
+Form k_group(const Kernel *, int dimension);    /* ... and which group that is */
+Buffer *k_local(Kernel *, Dtype, int64_t size);
 void k_barrier(Kernel *);
+int64_t k_group_items(const Kernel *);          /* of a group, at least 1 */
+bool k_meets(const Kernel *);                   /* do items share or wait for anything? */
+void k_barriers(const Kernel *, bool *has);     /* by scope: is one inside? */
 void k_finish(Kernel *);                        /* the passes: block loads, depth-first order, parameters */
 void k_dump(const Kernel *, Text *);
 void k_dump_plain(const Kernel *, Text *);     /* the same text for the same code */

@@ -10,24 +10,24 @@
  *
  * Lanes. A value has W of them, each extended to 64 bits as constants are; of a value of one lane all are
  * equal. Races. Work-items run in order, but a device may run them in any: for each element of a buffer that
- * is written it is remembered who wrote it and who read it. Two may write the same bits to one element, as
- * blocks do that overlap.
+ * is written it is remembered who wrote it and who read it (watch.h).
+ * Groups. Where a barrier is inside of a scope, its instructions are run by all items of the group, one
+ * instruction after the other; any other scope is run by one item after the other. Each item has values and
+ * private arrays of its own then: its slot.
  */
 #include "run.h"
 
 #include "kir.h"
+#include "watch.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { NOBODY, MANY = -1 };                     /* work-items count from 1 */
 
 /* A buffer while it is run: parameters first, then private ones. */
 typedef struct Memory {
     const Buffer *buf;
     unsigned char *p;
-    /* by element, of a parameter that is written; of a private array: whether (writer) */
-    int32_t *writer, *reader;
+    Watch *watch;                               /* by element, of a parameter that is written and our own */
 } Memory;
 
 typedef struct Run {
@@ -36,7 +36,11 @@ typedef struct Run {
     Memory *mem;
     int *place;                                 /* by Val, of loads and stores: which memory */
     int64_t *val, *var, *next;                  /* W a Val; by atom; carried values between two steps */
-    int nvar, item;
+    int nvar, item;                             /* items count from 1 */
+    bool *barriers;                             /* by scope: one is inside */
+    int slot, slots;
+    int64_t first[3];                           /* where in the grid the group's first item is */
+    int32_t group, phase;
     const KIns *at;
 } Run;
 
@@ -53,7 +57,10 @@ static Way wrong_there(const Run *r, const char *what)
 }
 #define wrong(r, ...) wrong_there(r, arena_text(__VA_ARGS__))
 
-static int64_t *lanes(const Run *r, Val v) { return r->val + (size_t)v * W; }
+static int64_t *lanes(const Run *r, Val v)
+{
+    return r->val + ((size_t)r->slot * (size_t)r->k->nins + v) * W;
+}
 
 /* ==================== places */
 
@@ -101,23 +108,30 @@ static int64_t element(const Memory *m, int64_t at)
                                            dtype_load_i((Dtype)m->buf->dt, p);
 }
 
+/* Where an element is in what is kept: private arrays of the items of a group lie one behind the other. */
+static int64_t own(const Run *r, const Memory *m, int64_t at)
+{
+    return m->buf->space == PRIVATE ? r->slot * m->buf->size + at : at;
+}
+
 static Way load_lane(const Run *r, Memory *m, int64_t at, int64_t *out)
 {
     bool global = m->buf->space == GLOBAL;
+    const Who now = { r->item, r->group, r->phase };
     if (outside(m, at, global ? SLACK : 0))
         return wrong(
             r, "%s[%lld] of %lld elements is read", m->buf->name, (long long)at, (long long)m->buf->size);
     *out = k_wrap((Dtype)r->at->dt, 0x5A5A5A5A5A5A5A5A);        /* what lies around a buffer */
     if (outside(m, at, 0))
         return ON;
-    if (m->writer && global && m->writer[at] != NOBODY && m->writer[at] != r->item)
-        return wrong(r, "%s[%lld] is read, and work-item %d wrote it", m->buf->name, (long long)at,
-            m->writer[at] - 1);
-    if (!global && m->writer[at] != r->item)
+    int64_t kept = own(r, m, at);
+    int32_t writer = m->watch ? m->watch[kept].wrote.item : NOBODY;
+    if (m->buf->space == PRIVATE ? writer != r->item : !global && writer == NOBODY)
         return wrong(r, "%s[%lld] is read before it is written", m->buf->name, (long long)at);
-    if (m->reader)
-        m->reader[at] = m->reader[at] == NOBODY || m->reader[at] == r->item ? r->item : MANY;
-    *out = element(m, at);
+    Race race = m->watch && m->buf->space != PRIVATE ? watch_read(&m->watch[kept], now) : NO_RACE;
+    if (race)
+        return wrong_there(r, race_text(race, &m->watch[kept], m->buf->name, at));
+    *out = element(m, kept);
     return ON;
 }
 
@@ -127,21 +141,19 @@ static Way store_lane(const Run *r, Memory *m, int64_t at, int64_t bits)
     if (outside(m, at, 0))
         return wrong(
             r, "%s[%lld] of %lld elements is written", m->buf->name, (long long)at, (long long)m->buf->size);
-    unsigned char *p = m->p + (size_t)at * dtype_size(dt), was[8];
+    int64_t kept = own(r, m, at);
+    unsigned char *p = m->p + (size_t)kept * dtype_size(dt), was[8];
     memcpy(was, p, dtype_size(dt));
     if (dtype_half(dt))
         dtype_store_f(dt, p, k_float_of(DT_F32, bits));
     else
         dtype_store_i(dt, p, bits);
-    bool same = !memcmp(was, p, dtype_size(dt)), first = m->writer[at] == NOBODY;
-    if (m->reader && first && m->reader[at] != NOBODY && m->reader[at] != r->item)
-        return wrong(r, "%s[%lld] is written, and another work-item read what was there", m->buf->name,
-            (long long)at);
-    if (m->reader && !first && m->writer[at] != r->item && !same)
-        return wrong(r, "%s[%lld] is written otherwise by work-item %d", m->buf->name, (long long)at,
-            m->writer[at] - 1);
-    m->writer[at] = r->item;
-    return ON;
+    Watch *w = &m->watch[kept];
+    const Who now = { r->item, r->group, r->phase };
+    if (m->buf->space == PRIVATE)
+        return w->wrote = now, ON;
+    Race race = watch_write(w, now, !memcmp(was, p, dtype_size(dt)));
+    return race ? wrong_there(r, race_text(race, w, m->buf->name, at)) : ON;
 }
 
 static Way run_load(const Run *r, Val v)
@@ -273,7 +285,7 @@ static Way run_ins(Run *r, Val v)
     case K_IF: return run_if(r, i);
     case K_APPLY: return run_apply(r, v);
     case K_BRK: return lanes(r, i->arg[0])[0] ? ON : LEFT;
-    case K_BARRIER: return ON;                  /* work-groups are one work-item */
+    case K_BARRIER: return ON;                  /* of groups of one item */
     default: return run_value(r, v);
     }
 }
@@ -289,21 +301,123 @@ static Way run_scope(Run *r, int scope)
 
 /* ==================== launches */
 
-static int all_items(Run *r)
+static int64_t group_of(const Kernel *k, int d)
 {
-    const Grid *g = r->k->grid;
-    int64_t n[3] = { 1, 1, 1 }, at[3];
-    for (int d = 0; d < r->k->ngrid; d++)
-        n[d] = g[d].n;
-    for (at[2] = 0; at[2] < n[2]; at[2]++)
-        for (at[1] = 0; at[1] < n[1]; at[1]++)
-            for (at[0] = 0; at[0] < n[0]; at[0]++) {
-                for (int d = 0; d < r->k->ngrid; d++)
-                    r->var[g[d].var->id] = at[d];
-                r->item++;
-                if (run_scope(r, 0) == WRONG)
-                    return (int)error_code();
+    return d < k->ngrid && k->grid[d].group > 0 ? k->grid[d].group : 1;
+}
+
+/* The item of this number in the group. */
+static void enter(Run *r, int64_t number)
+{
+    const Kernel *k = r->k;
+    int64_t rest = number;
+    for (int d = 0; d < k->ngrid; d++) {
+        r->var[k->grid[d].var->id] = r->first[d] + rest % group_of(k, d);
+        rest /= group_of(k, d);
+    }
+    r->item = (int)((r->group - 1) * k_group_items(k) + number + 1);
+    r->slot = r->slots > 1 ? (int)number : 0;
+}
+
+/* What comes of it for all items: the same, or it is wrong. */
+static Way agreed(Run *r, const KIns *i, bool *holds)
+{
+    for (int s = 0; s < r->slots; s++) {
+        enter(r, s);
+        bool now = lanes(r, i->arg[0])[0];
+        if (s && now != *holds) {
+            r->at = i;
+            return wrong(r, "a barrier is behind it, and not all items of the group go the same way");
+        }
+        *holds = now;
+    }
+    return ON;
+}
+
+static Way together(Run *, int scope);
+
+static void copy_all(Run *r, const Val *to, const Val *from, int n)
+{
+    for (int s = 0; s < r->slots; s++)
+        enter(r, s), copy(r, to, from, n);
+}
+
+static Way loop_together(Run *r, const KIns *i)
+{
+    Way way = ON;
+    copy_all(r, i->phi, i->arg, i->ncarry);
+    for (int64_t t = 0; (i->n < 0 || t < i->n) && way == ON; t++) {
+        r->var[i->var->id] = t;
+        if ((way = together(r, i->scope)) == ON)
+            copy_all(r, i->phi, i->next, i->ncarry);
+    }
+    copy_all(r, i->out, i->phi, i->ncarry);
+    return way == WRONG ? WRONG : ON;
+}
+
+static Way if_together(Run *r, const KIns *i)
+{
+    bool holds = false;
+    Way way = agreed(r, i, &holds);
+    way = way == ON && holds ? together(r, i->scope) : way;
+    if (way == ON)
+        copy_all(r, i->out, holds ? i->next : i->other, i->ncarry);
+    return way;
+}
+
+/* A scope with a barrier inside. An exit from a branch without one is each item's own. */
+static Way together(Run *r, int scope)
+{
+    const KScope *s = &r->k->scope[scope];
+    Way way = ON;
+    for (int n = 0; n < s->nbody && way == ON; n++) {
+        const KIns *i = &r->k->ins[s->body[n]];
+        bool holds = true, structure = kop[i->op].is == KC_SCOPE;
+        int left = 0;
+        if (i->op == K_BARRIER)
+            r->phase++;
+        else if (i->op == K_BRK)
+            way = agreed(r, i, &holds), way = way == ON && !holds ? LEFT : way;
+        else if (structure && r->barriers[i->scope])
+            way = i->op == K_LOOP ? loop_together(r, i) : if_together(r, i);
+        else {
+            for (int x = 0; x < r->slots && way != WRONG; x++) {
+                enter(r, x), way = run_ins(r, s->body[n]);
+                left += way == LEFT;
             }
+            way = way == WRONG ? way : left ? LEFT : ON;
+            if (left && left < r->slots)
+                way = wrong(r, "a barrier is behind it, and not all items of the group go the same way");
+        }
+    }
+    return way;
+}
+
+static Way run_group(Run *r)
+{
+    Way way = ON;
+    r->group++, r->phase++;
+    for (int p = r->k->nparam; p < r->k->nparam + r->k->npriv; p++)
+        if (r->mem[p].buf->space == LOCAL)
+            memset(r->mem[p].watch, 0, sizeof(Watch) * (size_t)r->mem[p].buf->size);
+    enter(r, 0);
+    if (r->slots > 1)
+        return together(r, 0);
+    for (int64_t x = 0; x < k_group_items(r->k) && way != WRONG; x++)
+        enter(r, x), way = run_scope(r, 0);
+    return way;
+}
+
+static int all_groups(Run *r)
+{
+    int64_t n[3] = { 1, 1, 1 }, *at = r->first;
+    for (int d = 0; d < r->k->ngrid; d++)
+        n[d] = r->k->grid[d].n;
+    for (at[2] = 0; at[2] < n[2]; at[2] += group_of(r->k, 2))
+        for (at[1] = 0; at[1] < n[1]; at[1] += group_of(r->k, 1))
+            for (at[0] = 0; at[0] < n[0]; at[0] += group_of(r->k, 0))
+                if (run_group(r) == WRONG)
+                    return (int)error_code();
     return 0;
 }
 
@@ -321,10 +435,14 @@ static bool measure(Run *r, int *most)
     }
     r->mem = calloc((size_t)(k->nparam + k->npriv) + 1, sizeof *r->mem);
     r->place = calloc((size_t)k->nins, sizeof *r->place);
-    r->val = calloc((size_t)k->nins * W, sizeof *r->val);
+    r->slots = k_meets(k) ? (int)k_group_items(k) : 1;
+    r->barriers = calloc((size_t)k->nscope, sizeof *r->barriers);
+    r->val = calloc((size_t)k->nins * (size_t)r->slots * W, sizeof *r->val);
     r->var = calloc((size_t)r->nvar + 1, sizeof *r->var);
     r->next = calloc((size_t)*most * W + 1, sizeof *r->next);
-    return r->mem && r->place && r->val && r->var && r->next;
+    if (r->barriers)
+        k_barriers(k, r->barriers);
+    return r->mem && r->place && r->val && r->var && r->next && r->barriers;
 }
 
 static bool memory_open(Run *r, int n)
@@ -334,12 +452,11 @@ static bool memory_open(Run *r, int n)
     bool param = n < k->nparam;
     m->buf = param ? k->param[n] : k->priv[n - k->nparam];
     size_t size = (size_t)m->buf->size;
+    size *= param ? 1 : (size_t)r->slots;
     m->p = param ? r->launch->param[n] : calloc(size + 1, dtype_size((Dtype)m->buf->dt));
     if (!param || k->written[n])
-        m->writer = calloc(size + 1, sizeof *m->writer);
-    if (param && k->written[n])
-        m->reader = calloc(size + 1, sizeof *m->reader);
-    return m->p && (!param || !k->written[n] || m->reader) && ((param && !k->written[n]) || m->writer);
+        m->watch = calloc(size + 1, sizeof *m->watch);
+    return m->p && ((param && !k->written[n]) || m->watch);
 }
 
 static bool prepare(Run *r)
@@ -353,8 +470,9 @@ static bool prepare(Run *r)
             return false;
     for (int v = 1; v < k->nins; v++) {
         const KIns *i = &k->ins[v];
-        for (int l = 0; i->op == K_CONST && l < W; l++)
-            lanes(r, (Val)v)[l] = i->bits;
+        for (r->slot = 0; i->op == K_CONST && r->slot < r->slots; r->slot++)
+            for (int l = 0; l < W; l++)
+                lanes(r, (Val)v)[l] = i->bits;
         for (int n = 0; i->buf && n < k->nparam + k->npriv; n++)
             r->place[v] = r->mem[n].buf == i->buf ? n : r->place[v];
     }
@@ -366,15 +484,15 @@ static void finish(Run *r)
     for (int n = 0; r->mem && n < r->k->nparam + r->k->npriv; n++) {
         if (n >= r->k->nparam)
             free(r->mem[n].p);
-        free(r->mem[n].writer), free(r->mem[n].reader);
+        free(r->mem[n].watch);
     }
-    free(r->mem), free(r->place), free(r->val), free(r->var), free(r->next);
+    free(r->barriers), free(r->mem), free(r->place), free(r->val), free(r->var), free(r->next);
 }
 
 int k_run(const Kernel *k, const KLaunch *launch)
 {
     Run r = { .k = k, .launch = launch, .at = k->ins };
-    int e = prepare(&r) ? all_items(&r) : error_set(E_NOMEM, "no memory to read a kernel with");
+    int e = prepare(&r) ? all_groups(&r) : error_set(E_NOMEM, "no memory to read a kernel with");
     finish(&r);
     return e;
 }

@@ -13,10 +13,12 @@ typedef struct KLaunch {
     int64_t step;
 } KLaunch;
 
-/* All work-items, one after the other. 0, or an error that names kernel, instruction and line: a place
- * outside of its buffer (loads may go as far as the slack around it, where they find nothing useful), a
- * private element that is read before it is written, an element that one work-item writes and another one
- * reads or writes otherwise, arithmetic that has no result. */
+/* All work-items, one after the other; where they meet at barriers, those of a group in turn, from one
+ * barrier to the next. 0, or an error that names kernel, instruction and line: a place outside of its buffer
+ * (loads may go as far as the slack around it, where they find nothing useful), an element of its own or of
+ * local memory that is read before it is written, an element that one work-item writes and another one reads
+ * or writes otherwise with no barrier of their group in between, a barrier to which not all of a group come,
+ * arithmetic that has no result. */
 int k_run(const Kernel *, const KLaunch *);
 
 #endif

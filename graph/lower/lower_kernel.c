@@ -20,10 +20,7 @@ Form grid_open(Lower *L, int d, int64_t n)
 {
     if (L->item)
         return L->item;
-    const Atom *g = atom_var(arena_text("g%d", d), n, 0);
-    k_where(L->k, g, 0);
-    L->k->grid[L->k->ngrid++] = (Grid){ g, n };
-    return form_a(g);
+    return form_a(k_grid(L->k, arena_text("g%d", d), n, 0));
 }
 
 /* What does not fit into a work-item: at most three dimensions, one where others are beside it; more are

@@ -86,7 +86,7 @@ static void kernel(Bytes *b, Kernel **at)
     if (counted(b, &k->ngrid) > 3)
         b->bad = true;
     for (int g = 0; g < k->ngrid && !b->bad; g++)
-        RAW(b, k->grid[g].n);
+        RAW(b, k->grid[g].n), RAW(b, k->grid[g].group);
     counted(b, &k->nparam);
     if (b->reads)
         k->param = NEWS(Buffer *, k->nparam), k->written = NEWS(bool, k->nparam);

@@ -60,7 +60,7 @@ START_TEST(unknown_words)
     ck_assert_int_eq(status, 0);
     ck_assert_str_eq(b,
         "heddle: HEDDLE_DUMP has no \"tiem\"; there are "
-        "trace,graph,prepared,spec,kernel,plan,opencl,spirv,mesh,code,time\n"
+        "trace,graph,prepared,spec,kernel,plan,opencl,spirv,mesh,code,time,counts\n"
         "heddle: HEDDLE_CHECK has no \"memroy\"; there are 1,"
         "trace,graph,prepared,spec,kernel,plan,opencl,spirv,nan,keys,memory,stream,buffers,staging,"
         "validation\n");

@@ -93,7 +93,7 @@ static Kernel *item_kernel(const char *name, int w, Form *at)
     int64_t n = N / w;
     Kernel *k = k_new(name);
     const Atom *i = atom_var("i", n, 0);
-    k->ngrid = 1, k->grid[0] = (Grid){ i, n };
+    k->ngrid = 1, k->grid[0] = (Grid){ i, n, 0 };
     k_where(k, i, 0);
     *at = w == 1 ? form_a(i) : form_add(form_mul(form_a(i), W), form_a(LANE));
     return k;
@@ -373,7 +373,7 @@ START_TEST(grids_in_parts)
     Form at = form_c(0);
     for (int d = 0; d < 3; d++) {
         const Atom *i = atom_var("i", n[d], 0);
-        k->grid[k->ngrid++] = (Grid){ i, n[d] };
+        k->grid[k->ngrid++] = (Grid){ i, n[d], 0 };
         k_where(k, i, 0);
         at = form_add(form_mul(at, n[d]), form_a(i));
     }
@@ -396,7 +396,7 @@ static void exact_kernel(Bench *b, Dtype dt)
 {
     Kernel *k = k_new(arena_text("exact_%s", dtype_name(dt)));
     const Atom *i = atom_var("i", TRIES, 0);
-    k->ngrid = 1, k->grid[0] = (Grid){ i, TRIES };
+    k->ngrid = 1, k->grid[0] = (Grid){ i, TRIES, 0 };
     k_where(k, i, 0);
     Form at = form_a(i);
     Val x = k_load(k, bench_in(b, dt, TRIES), at), y = k_load(k, bench_in(b, dt, TRIES), at);

@@ -30,7 +30,7 @@ static Made made(int64_t items)
     Made m = { k_new("k"), buffer("x", DT_F32), buffer("y", DT_F32), NULL };
     const Atom *g = atom_var("g0", items, 0);
     k_where(m.k, g, 0);
-    m.k->grid[m.k->ngrid++] = (Grid){ g, items };
+    m.k->grid[m.k->ngrid++] = (Grid){ g, items, 0 };
     m.g = form_a(g);
     k_writes(m.k, m.y);
     return m;
