@@ -35,6 +35,8 @@ static void teardown(void)
 
 /* ==================== data */
 
+static bool sorted; /* the second input is: first what is positive */
+
 static float draw(int64_t i) { return (float)((i * 2654435761u >> 7) % 2048) / 1024 - 1; }
 
 /* Memories of the parameters, by number: inputs drawn, the result not written yet. */
@@ -50,7 +52,7 @@ static Memories data_of(const Hand *h)
         int in = h->k->param[p] == h->in[0] ? 0 : 1;
         float *x = h->k->param[p] == h->out ? d.out : NEWS(float, h->n);
         for (int64_t i = 0; x != d.out && i < h->n; i++)
-            x[i] = draw(i + in * 7919);
+            x[i] = in && sorted ? (i < h->n / 2 ? 1 : -1) : draw(i + in * 7919);
         d.p[p] = x;
     }
     return d;
@@ -244,6 +246,11 @@ START_TEST(published_ratios)
     ratio("transpose, plain to padded tiles", plain, padded, 6.3);
     ratio("transpose, tiles to padded tiles", staged, padded, 1.6);
     ratio("groups of 1 to 256", us(axpy(1 << 20, 1), "h200"), us(axpy(1 << 20, 256), "h200"), 32);
+    double mixed = us(two_ways(1 << 16), "h200");
+    sorted = true;
+    double apart = us(two_ways(1 << 16), "h200");
+    sorted = false;
+    ratio("branches, mixed to sorted", mixed, apart, 2);
 }
 END_TEST
 
