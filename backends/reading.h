@@ -6,9 +6,6 @@
 
 #include "replay.h"
 
-/* kernel/reader.c: a function of f64 as the host has it, which K_CALL calls where no kernel is compiled. */
-void library_call(int op, int n, const double *x, double *out);
-
 typedef struct Reading Reading;
 Reading *reading_new(const Plan *, const Device *);        /* NULL after an error */
 void reading_drop(Reading *); /* NULL is fine */

@@ -61,9 +61,8 @@ static SimCost cost_of(const Kernel *k, const KIns *i)
     case K_ROUND:
         c = (SimCost){ C_CONVERT, 1 };
         break;
-    case K_CALL:
-        c = (SimCost){ C_F64, 40 };
-        break; /* a function of f64 */
+    case K_APPLY:
+        return (SimCost){ C_CONTROL, 0 }; /* what it costs is its scope's */
     default:
         if (kop[i->op].is != KC_LANES && kop[i->op].is != KC_ACROSS)
             return (SimCost){ C_CONTROL, 0 };
@@ -116,6 +115,8 @@ static void places(SimCode *c, int scope, const Atom *loop)
         bool known = false;
         if (kop[i->op].is == KC_SCOPE)
             places(c, i->scope, i->op == K_LOOP ? i->var : loop);
+        if (i->op == K_APPLY)
+            places(c, c->k->function[i->bits]->scope, NULL);
         for (int m = n - 1; m >= 0 && m > n - 200 && i->form && !known; m--) {
             const KIns *j = &c->k->ins[s->body[m]];
             known = j->form && same_terms(i->form, j->form);
@@ -167,6 +168,15 @@ static void number(Live *l, int scope)
         for (int p = 0; i->op == K_LOADS && p < i->group; p++)
             l->from[i->part[p]] = l->to[i->part[p]] = l->now;
         k_uses(k, v, used, l);
+        if (i->op == K_APPLY) {
+            const KFunction *f = k->function[i->bits];
+            for (int p = 0; p < f->narg; p++)
+                l->from[f->arg[p]] = l->to[f->arg[p]] = l->now;
+            number(l, f->scope);
+            l->now++;
+            used(l, f->result);
+            l->from[v] = l->to[v] = l->now;
+        }
         if (kop[i->op].is != KC_SCOPE)
             continue;
         for (int p = 0; i->op == K_LOOP && p < i->ncarry; p++)

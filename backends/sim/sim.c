@@ -150,7 +150,7 @@ static int launch(void *x, const Frame *f, const Kernel *k, int64_t step)
     SimKernel *sk = e->kernel[k->id];
     for (int p = 0; param && at && p < k->nparam; p++)
         param[p] = f->mem[k->param[p]->slot].buffer, at[p] = f->mem[k->param[p]->slot].at;
-    const SimLaunch l = { sk->code, &d->machine, &sk->counts, param, at, step, library_call };
+    const SimLaunch l = { sk->code, &d->machine, &sk->counts, param, at, step };
     pthread_mutex_lock(&d->lock);
     int r = param && at ? sim_launch(&l) : error_set(E_NOMEM, "no memory for a launch");
     pthread_mutex_unlock(&d->lock);

@@ -131,7 +131,6 @@ typedef struct SimLaunch {
     SimPiece *const *param;
     const size_t *at; /* by parameter: the memory, and where in it */
     int64_t step;
-    void (*call)(int op, int n, const double *x, double *out);
 } SimLaunch;
 
 /* 0, or an error that names kernel, instruction, item and the user's line. */

@@ -147,17 +147,10 @@ static int across(Simt *s, const KIns *i, int lane, int64_t *out)
 
 static int one(Simt *s, const KIns *i, int lane, const int64_t *c, int64_t *out)
 {
-    double x[3] = { 0 }, z;
     if (i->op == K_SPLAT)
         return *out = c[0], 0;
     if (i->op == K_SELECT)
         return *out = c[0] ? c[1] : c[2], 0;
-    if (i->op == K_CALL) {
-        for (int a = 0; a < i->narg && a < 3; a++)
-            x[a] = k_float_of(DT_F64, c[a]);
-        s->l->call((int)i->bits, i->narg, x, &z);
-        return *out = k_bits_of(DT_F64, z), 0;
-    }
     if (!k_eval((KOp)i->op, (Dtype)i->dt, (Dtype)s->k->ins[i->arg[0]].dt, i->bits, c, out))
         return simt_wrong(
             s, lane, arena_text("%lld and %lld have no result", (long long)c[0], (long long)c[1]));
@@ -310,6 +303,19 @@ static int run_barrier(Simt *s)
     return 0;
 }
 
+/* A function of the kernel: its operands, its scope, its result, of this subgroup. */
+static int run_apply(Simt *s, Val v)
+{
+    const KIns *i = &s->k->ins[v];
+    const KFunction *f = s->k->function[i->bits];
+    int sub = s->sub;
+    copy(s, f->arg, i->arg, f->narg);
+    int e = run_scope(s, f->scope, sub, sub + 1);
+    s->sub = sub, s->now = i;
+    copy(s, &v, &f->result, 1);
+    return e;
+}
+
 static int run_simple(Simt *s, Val v)
 {
     const KIns *i = &s->k->ins[v];
@@ -320,6 +326,8 @@ static int run_simple(Simt *s, Val v)
         return simt_load(s, v);
     if (i->op == K_STORE || i->op == K_STORES)
         return simt_store(s, v);
+    if (i->op == K_APPLY)
+        return run_apply(s, v);
     if (i->op != K_BRK)
         return value(s, v);
     const int64_t *c = simt_val(s, i->arg[0]);
@@ -461,7 +469,7 @@ static bool measure(Simt *s)
 {
     const Kernel *k = s->k;
     size_t subs = (size_t)s->code->subgroups, nins = (size_t)k->nins, all = subs * (size_t)s->lanes;
-    int carried = 0;
+    int carried = 3; /* operands of a function */
     s->at = calloc(nins, sizeof *s->at);
     s->place = calloc(nins, sizeof *s->place);
     for (size_t v = 0; s->at && v < nins; v++) {
