@@ -641,7 +641,9 @@ int spread_run(Spread *, Store *const *in, Store **out);
  * NULL after an error. */
 Exec *compile(Graph *, Device *, Effects *);
 Plan *compile_plan(Graph *, const Target *);    /* as far as that goes without a device */
-/* of a shard: what is left of its collectives are exchanges */
+/* without rules, places and effects: what is compared. NULL after an error */
+Graph *compile_plain(Graph *);
+/* of a shard: what is left of its collectives are exchanges. Its code is there when it returns */
 Exec *compile_shard(Graph *, Device *);
 /* one more, on a device that is like that one's: nothing is scheduled again */
 Exec *compile_again(const Exec *, Device *);

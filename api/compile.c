@@ -131,6 +131,8 @@ static Exec *planned_code(const Graph *g, Device *d, bool later)
         .max_alloc = (int64_t)d->info.max_alloc };
     WarmKey key;
     phase_begin(PHASE_SCHEDULE);
+    if (!(g = graph_wrong((Graph *)(uintptr_t)g, d->backend->kind)))
+        return NULL;
     bool warm = later && d->backend->again && warm_key(&key, g, &target);
     Exec *e = warm ? warm_code(d, &key) : NULL;
     if (e || error_pending())
@@ -163,6 +165,18 @@ static Exec *code_for(Graph *g, Device *d, Effects *effects, bool shard)
         dump_code(e);
     dump_time(g->name);
     return e;
+}
+
+/* What is compared: each program of it can be run by itself. */
+Graph *compile_plain(Graph *g)
+{
+    const char *name = g->name;
+    if (!(g = plain(g)) || !checked(g = graph_unplaced(g)) || !all_axes_bound(g))
+        return NULL;
+    g = checked(g = graph_quiet(g)) ? graph_dce(g) : NULL;
+    if (g)
+        g->name = name;
+    return g;
 }
 
 Exec *compile(Graph *g, Device *d, Effects *effects) { return code_for(g, d, effects, false); }

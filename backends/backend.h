@@ -107,6 +107,26 @@ const char *device_missing(int i);              /* sentences on what to install;
 void device_close_all(void);
 bool devices_forked(void);              /* in the child of a fork: all but the host are gone; were there? */
 
+/* ==================== host/evaluate.c: where the host is in a program, for those who watch it
+ * A region around what it evaluates, the innermost first. step: of a scan or while, -1: there is none. */
+struct Ins;
+struct Graph;
+typedef struct HostAt {
+    struct HostAt *up;
+    const struct Ins *region; int body;
+    int64_t lane[MAXRANK], step;
+    void *note; int noted;                      /* the watcher's; 0 at first */
+} HostAt;
+/* Before each instruction: its operands, and where, NULL: outside regions. begin: with the graph that is run,
+ * which outlives the program. */
+typedef struct HostWatch {
+    void (*begin)(void *env, const struct Graph *);
+    void (*see)(void *env, const struct Ins *, HostAt *, const void *const *in);
+    void *env;
+} HostWatch;
+/* The programs that this thread runs on the host from now on; NULL: none. */
+void host_watch(const HostWatch *);
+
 /* ==================== process.c: threads that fork and exit cut off */
 void visit_begin(void);                         /* this thread is inside the library, until visit_end */
 /* The same of a thread of ours that works for nobody who waits, in a driver alone: exit() waits for it, and

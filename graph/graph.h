@@ -551,6 +551,7 @@ bool ins_effect(const Ins *);                   /* an effect, or a region that h
 bool graph_effect(const Graph *);
 /* the same without effects, of which it is none */
 void again_quiet(const Ins *, const Ref *x, Ref *out);
+Graph *graph_quiet(const Graph *);              /* without any */
 /* One piece of a format, up to a value, added to t (or not: NULL): "ab{{c" as "ab{c". Returns what is behind
  * it; *value: was a value there? NULL: a brace by itself. */
 const char *format_piece(const char *format, Text *t, bool *value);
@@ -609,6 +610,12 @@ void region_jvp(const Ins *, const Ref *x, const Ref *t, Ref *z, Ref *tz);
 void region_transpose(const Ins *, const Ref *ct, Cts *);
 void region_batch(
     const Ins *, const Ref *x, const uint8_t *s, const Axis *, bool elim, Ref *out, uint8_t *so);
+
+/* ---- results that are not what they should be (transforms/wrong.c) */
+/* What HEDDLE_WRONG says is wrong on this kind of device; else g itself. NULL after an error. */
+Graph *graph_wrong(Graph *g, const char *kind);
+/* Every float result is a rounding off, as an order of sums or a function of a few ULP might have it. */
+Graph *graph_shaken(const Graph *, uint32_t seed);
 
 /* ---- rules (transforms/rule.c) */
 extern const char *const rule_word[];           /* by kind, as text has it */

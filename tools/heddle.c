@@ -8,6 +8,8 @@
  *     how fast a real one would
  *     heddle show STAGE FILE.hd [options]    what it is at a stage on its way to a device, of which none is
  *     needed
+ *     heddle compare FILE.hd... [options]    how far its results are from the host's on devices, and which
+ *     instruction makes the difference (compare.c)
  *
  * In:  a program; arguments from --in FILE.npy, else from the file's own ";in" lines, else made by a
  * formula.
@@ -20,21 +22,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api.h"
-#include "backend.h"
+#include "heddle_command.h"
 #include "opencl_c.h"
 #include "spirv.h"
 
-enum { MAX_STEPS = 16, MAX_ARGS = 16 };
 enum { KEY_VMAP = 256, KEY_GRAD, KEY_VALUE_AND_GRAD, KEY_JVP, KEY_VJP, KEY_JACFWD, KEY_JACREV, KEY_HESSIAN,
-    KEY_GPU, KEY_ALL };
-
-typedef struct Options {
-    const char *command, *stage, *file, *device, *machine, *gpu, *in[MAX_ARGS];
-    int nin, nstep;
-    struct { int key; int64_t n; } step[MAX_STEPS];
-    bool print, verbose, all;
-} Options;
+    KEY_ALL };
+/* of compare alone */
+enum { KEY_DEVICES = 512, KEY_NODES, KEY_TOL, KEY_JSON, KEY_HTML, KEY_SHRINK };
 
 /* ---- devices ---- */
 
@@ -78,8 +73,7 @@ static int devices(bool verbose)
 
 /* ---- run ---- */
 
-/* A file's text; NULL after a sentence: a folder, or a device that never ends, is no program. */
-static char *slurp(const char *path)
+char *slurp(const char *path)
 {
     FILE *f = fopen(path, "rb");
     const char *why = f ? NULL : strerror(errno);
@@ -173,9 +167,6 @@ static hd_fn *transformed(hd_fn *f, int key)
     }
 }
 
-/* A function and the types of its arguments, as abstract arrays. */
-typedef struct Lifted { hd_fn *f; hd_array *arg[MAX_ARGS + 1]; int n; } Lifted;
-
 static int full(void) { return error_set(E_INVAL, "more than %d arguments", MAX_ARGS); }
 
 /* What a transform does to the arguments: vmap adds an axis to each, jvp a tangent of each, vjp a
@@ -202,7 +193,7 @@ static int argue(Lifted *p, int key, int64_t lanes)
     return n == MAX_ARGS ? full() : hd_eval_shape_n(p->f, &p->arg[p->n++], 1, p->arg, n);
 }
 
-static int read_program(Lifted *p, const char *text, const Options *o)
+int read_program(Lifted *p, const char *text, const Options *o)
 {
     Arena *a = arena_new(), *before = arena_use(a);
     Graph *g = graph_parse(text, o->file);
@@ -226,20 +217,25 @@ static int read_program(Lifted *p, const char *text, const Options *o)
     return e;
 }
 
+void fill_arguments(const Lifted *p, const char *text, const Options *o, hd_array **arg)
+{
+    int leaf = 0;
+    for (int i = 0; i < p->n; i++)
+        arg[i] = i < o->nin ? leaf++, hd_load(o->in[i]) : contents(p->arg[i], text, &leaf);
+}
+
 static int run(const Options *o)
 {
     char *text = slurp(o->file);
     Lifted p = { 0 };
     hd_array *arg[MAX_ARGS] = { 0 }, *out = NULL;
-    int leaf = 0;
     if (!text)
         return 1;
     int failed = read_program(&p, text, o);
     if (!failed) {
         hd_jit_opts j = { .device = o->device };
         hd_fn *f = hd_jit_n(p.f, &j);
-        for (int i = 0; i < p.n; i++)
-            arg[i] = i < o->nin ? leaf++, hd_load(o->in[i]) : contents(p.arg[i], text, &leaf);
+        fill_arguments(&p, text, o, arg);
         failed = (o->print && hd_print_graph_n(stdout, f, arg, p.n)) || hd_call_n(f, &out, 1, arg, p.n) ||
             (!o->gpu && hd_print(stdout, out));
     }
@@ -372,15 +368,23 @@ static const char usage[] =
     "       heddle run FILE.hd [OPTION...]\n"
     "       heddle sim FILE.hd --gpu NAME [OPTION...]\n"
     "       heddle show STAGE FILE.hd [OPTION...]\n"
+    "       heddle compare FILE.hd... [OPTION...]\n"
     "Stages: trace, graph, prepared, spec, kernel, plan, opencl, spirv.\n"
     "  -m, --machine NAME     of show: what it is planned for: cpu, gpu, or a file as of HEDDLE_MACHINE\n"
     "  -d, --device NAME      where to run: host, opencl:0 ...\n"
     "  -g, --gpu NAME         of sim: h200, rx7900xtx, arcb580, malig715, or a file (docs/sim.md)\n"
     "      --all              of sim: every work-group of every launch, and not some of large ones\n"
-    "  -i, --in FILE.npy      an argument; once for each, in order\n"
+    "  -i, --in FILE.npy      an argument; once for each, in order (--inputs is the same)\n"
     "  -p, --print            print the transformed program too\n"
     "  -v, --verbose          with devices: the table that plans for each depend on, as HEDDLE_MACHINE "
     "takes it\n"
+    "Of compare, whose status is 0 where all agree, 1 where something differs, 2 where nothing was compared:\n"
+    "  --devices NAMES        with commas: opencl:0,vulkan:0 (all but the host)\n"
+    "  --nodes                which instruction makes the difference, run by itself from the host's values\n"
+    "  --tol T                how many roundings results may be apart (16); 0: not a bit\n"
+    "  --shrink DIR           the smallest program that still differs, its inputs and its kernels, in DIR\n"
+    "  --json                 a line of JSON for each program\n"
+    "  --html FILE            a page with tables, histograms and the graph\n"
     "Transforms, in the order given:\n"
     "  --vmap N               over N examples; given again: over a batch of batches\n"
     "  --grad                 gradient in the first argument\n"
@@ -410,8 +414,34 @@ static int64_t examples(const char *arg)
     return n;
 }
 
+static double tolerance(const char *arg)
+{
+    char *end;
+    double t = strtod(arg, &end);
+    if (*end || end == arg || !(t >= 0))
+        misused("--tol wants how many roundings, not \"%s\"", arg);
+    return t;
+}
+
+static void compare_option(Options *o, int key, const char *arg)
+{
+    o->compares = true;
+    switch (key) {
+    case KEY_DEVICES: o->devices = arg; break;
+    case KEY_NODES: o->nodes = true; break;
+    case KEY_TOL: o->tol = tolerance(arg); break;
+    case KEY_JSON: o->json = true; break;
+    case KEY_HTML: o->html = arg; break;
+    default: o->shrink = arg;
+    }
+}
+
 static void option(Options *o, int key, const char *arg)
 {
+    if (key >= KEY_DEVICES) {
+        compare_option(o, key, arg);
+        return;
+    }
     if (key >= KEY_VMAP && key <= KEY_HESSIAN) {
         if (o->nstep == MAX_STEPS)
             misused("too many transforms");
@@ -448,17 +478,42 @@ static bool is_stage(const char *word)
     return is;
 }
 
-static void words(Options *o, char *const *word, int n)
+/* Of compare: programs, and behind --inputs the other arguments. */
+static void compare_words(Options *o, char **word, int n)
+{
+    o->files = word;
+    for (int k = 0; k < n; k++) {
+        size_t len = strlen(word[k]);
+        if (len > 4 && !strcmp(word[k] + len - 4, ".npy"))
+            option(o, 'i', word[k]);
+        else
+            word[o->nfile++] = word[k];
+    }
+    if (!o->nfile)
+        misused("which program?");
+    if (o->device || o->print || o->machine || o->verbose)
+        misused("compare takes --devices, --nodes, --tol, --shrink, --json, --html, inputs and transforms");
+    if (o->nfile > 1 && (o->nin || o->html || o->shrink))
+        misused("inputs, --html and --shrink are for one program");
+}
+
+static void words(Options *o, char **word, int n)
 {
     o->command = n > 0 ? word[0] : NULL;
     bool devices = n && !strcmp(word[0], "devices"), show = n && !strcmp(word[0], "show");
+    if (n && !strcmp(word[0], "compare")) {
+        compare_words(o, word + 1, n - 1);
+        return;
+    }
     o->stage = show && n > 1 ? word[1] : NULL;
     o->file = n > 1 + show ? word[1 + show] : NULL;
     bool sim = n && !strcmp(word[0], "sim");
     if (!n || (!devices && !show && !sim && strcmp(word[0], "run")))
-        misused("devices, run FILE.hd, sim FILE.hd, or show STAGE FILE.hd");
+        misused("devices, run FILE.hd, sim FILE.hd, show STAGE FILE.hd, or compare FILE.hd");
     if (sim != !!o->gpu || (o->all && !sim) || (sim && o->device))
         misused("sim FILE.hd --gpu NAME, and --all if so: these belong together, and go to no other device");
+    if (o->compares)
+        misused("--devices, --nodes, --tol, --shrink, --json and --html are for compare");
     if (n > 2 + show)
         misused("one program at a time");
     if (devices && (o->file || o->device || o->nin || o->nstep || o->print || o->machine))
@@ -484,13 +539,16 @@ int main(int argc, char **argv)
         { "vmap", 1, NULL, KEY_VMAP }, { "grad", 0, NULL, KEY_GRAD },
         { "value-and-grad", 0, NULL, KEY_VALUE_AND_GRAD }, { "jvp", 0, NULL, KEY_JVP },
         { "vjp", 0, NULL, KEY_VJP }, { "jacfwd", 0, NULL, KEY_JACFWD }, { "jacrev", 0, NULL, KEY_JACREV },
-        { "hessian", 0, NULL, KEY_HESSIAN }, { 0 } };
-    Options o = { 0 };
+        { "hessian", 0, NULL, KEY_HESSIAN }, { "inputs", 1, NULL, 'i' }, { "devices", 1, NULL, KEY_DEVICES },
+        { "nodes", 0, NULL, KEY_NODES }, { "tol", 1, NULL, KEY_TOL }, { "json", 0, NULL, KEY_JSON },
+        { "html", 1, NULL, KEY_HTML }, { "shrink", 1, NULL, KEY_SHRINK }, { 0 } };
+    Options o = { .tol = -1 };
     for (int key; (key = getopt_long(argc, argv, "d:i:pm:g:hv", known, NULL)) != -1; )
         option(&o, key, optarg);
     words(&o, argv + optind, argc - optind);
     return !strcmp(o.command, "devices") ? devices(o.verbose) :
         !strcmp(o.command, "show")       ? show(&o) :
         !strcmp(o.command, "sim")        ? simulate(&o) :
+        !strcmp(o.command, "compare")    ? compare_command(&o) :
                                            run(&o);
 }

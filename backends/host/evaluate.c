@@ -13,6 +13,7 @@
  */
 #include "host.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +151,30 @@ Prog *prog_new(const Graph *g)
     return p;
 }
 
+/* ==================== where this thread is, and who watches */
+
+static _Thread_local HostAt *here;
+static _Thread_local HostWatch watcher;
+
+void host_watch(const HostWatch *w) { watcher = w ? *w : (HostWatch){ 0 }; }
+
+/* " (batch 3, step 10)": lanes by the names of their axes, outermost first, then steps. "" outside both. */
+static const char *where_text(const HostAt *at)
+{
+    const char *lanes = "", *steps = "";
+    for (; at; at = at->up) {
+        const Region *r = at->region->region;
+        for (int a = r->nlane - 1; a >= 0; a--) {
+            const char *name = r->lane[a].name && r->lane[a].name[0] ? r->lane[a].name : "lane";
+            lanes = arena_text("%.*s %lld%s%s", (int)strcspn(name, "'"), name, (long long)at->lane[a],
+                *lanes ? ", " : "", lanes);
+        }
+        if (r->kind == SCAN || r->kind == WHILE)
+            steps = arena_text("step %lld%s%s", (long long)at->step, *steps ? ", " : "", steps);
+    }
+    return *lanes || *steps ? arena_text(" (%s%s%s)", lanes, *lanes && *steps ? ", " : "", steps) : "";
+}
+
 /* ==================== one instruction */
 
 /* The lists of one evaluation of a graph, in one piece. */
@@ -177,17 +202,39 @@ static bool adds_to_first(Op op)
     return op == OP_accum || op == OP_accum_slice || op == OP_dynamic_update || op == OP_scatter;
 }
 
-static int check_nan(const Ins *i, const Type *u, const void *p)
+static bool all_finite(const Type *t, const void *p)
 {
-    Dtype dt = (Dtype)u->dt;
-    int64_t n = dtype_float(dt) ? type_size(u) : 0;
-    for (int64_t k = 0; k < n; k++) {
-        double v = dtype_load_f(dt, (const char *)p + (size_t)k * dtype_size(dt));
-        if (v != v)
-            return error_set(E_INVAL, "%s: element %lld of the result %s is nan (HEDDLE_CHECK=nan)",
-                optab[i->op].name, (long long)k, type_text(u));
+    Dtype dt = dtype_part((Dtype)t->dt);
+    int64_t n = dtype_float(dt) ? type_size(t) * (dtype_complex((Dtype)t->dt) ? 2 : 1) : 0;
+    for (int64_t k = 0; k < n; k++)
+        if (!isfinite(dtype_load_f(dt, (const char *)p + (size_t)k * dtype_size(dt))))
+            return false;
+    return true;
+}
+
+/* With HEDDLE_CHECK=nan: has it operands with elements, all of them finite? Constants have none. */
+static bool finite_operands(const Frame *f, const Ins *i)
+{
+    int64_t n = 0;
+    for (int k = 0; k < i->nin; k++) {
+        n += type_size(f->t[k]);
+        if (!all_finite(f->t[k], f->in[k]))
+            return false;
     }
-    return 0;
+    return n > 0;
+}
+
+static int check_finite(const Ins *i, const Type *u, const void *p)
+{
+    if (all_finite(u, p))
+        return 0;
+    Dtype dt = dtype_part((Dtype)u->dt);
+    int64_t k = 0, parts = dtype_complex((Dtype)u->dt) ? 2 : 1;
+    double v = 0;
+    while (isfinite(v = dtype_load_f(dt, (const char *)p + (size_t)k * dtype_size(dt))))
+        k++;
+    return error_set(E_INVAL, "%s: element %lld of the result %s is %g, made of finite operands%s "
+        "(HEDDLE_CHECK=nan)", optab[i->op].name, (long long)(k / parts), type_text(u), v, where_text(here));
 }
 
 static int run_simple(Frame *f, const Ins *i)
@@ -205,9 +252,10 @@ static int run_simple(Frame *f, const Ins *i)
             return E_NOMEM;
         f->out[k] = f->z[k]->p;
     }
+    bool finite = f->exec->nan && finite_operands(f, i);
     int err = optab[i->op].rules->eval(i, f->t, f->in, &g->type[i->out], f->out);
-    for (int k = 0; !err && f->exec->nan && k < i->nout; k++)
-        err = check_nan(i, &g->type[i->out + (Ref)k], f->out[k]);
+    for (int k = 0; !err && finite && k < i->nout; k++)
+        err = check_finite(i, &g->type[i->out + (Ref)k], f->out[k]);
     return err;
 }
 
@@ -316,6 +364,10 @@ static int run_ins(Frame *f, int n)
         f->x[k] = frame_take(f, i->in[k]);
     for (int k = 0; k < i->nout; k++)
         f->z[k] = NULL;
+    for (int k = 0; watcher.see && k < i->nin; k++)
+        f->in[k] = f->x[k]->p;
+    if (watcher.see)
+        watcher.see(watcher.env, i, here, f->in);
     if (i->op == OP_region) {
         err = run_region(f->exec, g, i, f->prog->sub[n], f->x, f->z);
     } else if (passes_on((Op)i->op)) {
@@ -416,7 +468,8 @@ static int run_while(const Lanes *c, Buf **x, Buf **z)
     Buf **y = list_new((size_t)n, sizeof *y), *go = NULL;
     if (!y)
         err = E_NOMEM;
-    while (!err) {
+    for (here->step = 0; !err; here->step++) {
+        here->body = 0;
         for (int k = 0; k < n; k++)
             y[k] = buf_keep(x[k]);
         if ((err = run_graph(c->exec, c->sub[0], y, &go)))
@@ -429,6 +482,7 @@ static int run_while(const Lanes *c, Buf **x, Buf **z)
             y[k] = k < r->ncap ? buf_keep(x[k]) : x[k];
             x[k] = k < r->ncap ? x[k] : NULL;
         }
+        here->body = 1;
         err = run_graph(c->exec, c->sub[1], y, x + r->ncap);
     }
     for (int k = 0; !err && k < nl; k++) {
@@ -463,6 +517,7 @@ static int scan_step(const Lanes *c, int64_t s, Buf **x, Buf **z, Buf **y, Buf *
         bufs_drop(y, n);
         return err;
     }
+    here->step = s;
     err = run_graph(c->exec, c->sub[0], y, out);
     for (int k = 0; !err && k < c->i->nout; k++)
         if (k < nl)
@@ -501,6 +556,7 @@ static int run_cond(const Lanes *c, Buf **x, Buf **z)
     k = k < 0 ? 0 : k >= c->i->nsub ? c->i->nsub - 1 : k;
     buf_drop(x[0]);
     x[0] = NULL;
+    here->body = (int)k;
     return run_graph(c->exec, c->sub[k], x + 1, z);
 }
 
@@ -598,6 +654,7 @@ static int run_lanes(const Lanes *c, int a, Buf **x, Buf **z)
     for (int j = 0; !err && j < nin; j++)
         bytes[j] = x[j]->bytes;
     for (int64_t n = 0; !err && n < c->r->lane[a].size; n++) {
+        here->lane[a] = n;
         for (int j = 0; j < nin; j++) {
             mine[j] = lane_operand(c, a, n, j, x, bytes[j]);
             err = mine[j] ? err : E_NOMEM;
@@ -660,5 +717,9 @@ static int run_region(const HostExec *e, const Graph *g, const Ins *i, Prog *con
     for (int a = 0; a < c.r->nlane; a++)
         if (!c.r->lane[a].size)
             return run_empty(&c, x, z);
-    return run_lanes(&c, 0, x, z);
+    HostAt at = { .up = here, .region = i, .step = -1 };
+    here = &at;
+    int err = run_lanes(&c, 0, x, z);
+    here = at.up;
+    return err;
 }

@@ -26,7 +26,7 @@ bool graph_effect(const Graph *g)
 
 /* ==================== without effects */
 
-static Graph *quiet(const Graph *b)
+Graph *graph_quiet(const Graph *b)
 {
     Width w = graph_width(b);
     Ref *map = NEWS(Ref, b->nval), *x = NEWS(Ref, w.nin), *out = NEWS(Ref, b->nout);
@@ -54,7 +54,7 @@ void again_quiet(const Ins *i, const Ref *x, Ref *out)
     if (ins_effect(i)) {
         same.sub = NEWS(Graph *, i->nsub);
         for (int k = 0; k < i->nsub; k++)
-            same.sub[k] = quiet(i->sub[k]);
+            same.sub[k] = graph_quiet(i->sub[k]);
     }
     again(&same, x, out);
 }

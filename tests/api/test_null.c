@@ -55,10 +55,13 @@ static const int64_t strides[HD_MAX_RANK];
 static double room[MANY];
 static hd_cost_info cost;
 static hd_device_info info;
+static hd_difference difference;
 KIND(BYTE, const void *, bytes, NULL)
 KIND(STRIDES, const int64_t *, NULL, strides)
 KIND(ROOM, void *, room, NULL)
 KIND(COST, hd_cost_info *, &cost, NULL)
+KIND(DIFFERENCE, hd_difference *, &difference, NULL)
+KIND(DEVICES, const char *, "kernel", "nowhere")
 KIND(INFO, hd_device_info *, &info, NULL)
 
 static const hd_field inner[] = { { "a", NULL, 0 }, { "c[2]", NULL, 2 }, { NULL, NULL, 0 } };
