@@ -36,7 +36,10 @@ static int bar_of(double ulp)
 }
 
 /* Numbers of one element: what is there, what should be, and what it is with roundings. */
-typedef struct Four { double got, want, shaken[COMPARE_RUNS], size; int64_t ulp; } Four;
+typedef struct Four {
+    double got, want, shaken[COMPARE_RUNS], size;
+    int64_t ulp;
+} Four;
 
 /* In roundings; infinite where no rounding explains it. */
 static double roundings(const Four *f, Dtype dt)
@@ -47,7 +50,7 @@ static double roundings(const Four *f, Dtype dt)
     for (int k = 0; k < COMPARE_RUNS; k++) {
         double s = fabs(f->shaken[k] - f->want);
         if (isnan(s) && !(isinf(f->want) && f->shaken[k] == f->want))
-            return 0;                           /* with roundings it is no number, or another infinity */
+            return 0; /* with roundings it is no number, or another infinity */
         slack = s > slack ? s : slack;
     }
     if (isinf(slack))
@@ -100,7 +103,7 @@ static Gap gap_of(const Type *t, const char *got, const char *want, char *const 
         f.ulp = dtype_float(dt) ? llabs(ordered(dt, got + at) - ordered(dt, want + at)) :
                                   (int64_t)fmin(fabs(f.got - f.want), 0x1p62);
         if (!dtype_float(dt) && !f.ulp && memcmp(got + at, want + at, width))
-            f.ulp = 1, f.got = f.want + 1;      /* beyond what a double tells apart */
+            f.ulp = 1, f.got = f.want + 1; /* beyond what a double tells apart */
         gap_add(&g, &f, dt, k / (int64_t)parts);
     }
     return g;
@@ -265,8 +268,10 @@ int compare_devices(const char *names, Device ***out)
 
 static double larger(double a, double b) { return a > b || isnan(a) ? a : b; }
 
-static void difference_add(hd_difference *d, const Compared *m, int nout, const Level *level)
+static void difference_add(hd_difference *d, const Compared *m, int nout)
 {
+    const Level *level;
+    const Ins *i = compare_blamed(m, &level);
     bool worse = false;
     for (int k = 0; k < nout && !m->failed; k++) {
         const Gap *g = &m->out[k];
@@ -283,7 +288,6 @@ static void difference_add(hd_difference *d, const Compared *m, int nout, const 
         snprintf(d->device, sizeof d->device, "%s", m->device->info.name);
     if (d->born[0] || m->agree)
         return;
-    const Ins *i = m->born ? m->born->i : NULL;
     if (m->failed)
         snprintf(d->born, sizeof d->born, "%s", m->failed);
     else if (i)
@@ -305,7 +309,7 @@ static int compared(hd_difference *out, const char *devices, hd_fn *f, hd_array 
         Compared m;
         if (compare_on(c, list[k], &m) || (!m.agree && !m.failed && compare_nodes(c, &m)))
             return (int)error_code();
-        difference_add(&d, &m, t.g->nout, m.born ? m.born->level : NULL);
+        difference_add(&d, &m, t.g->nout);
     }
     if (!c || error_pending())
         return (int)error_code();

@@ -19,7 +19,11 @@ enum { TOGETHER = 24, KEPT_BYTES = 1 << 26 };
 /* ==================== what the host ran */
 
 /* arena: the comparison's; the host runs in one of its own */
-typedef struct Record { Level *top; size_t kept; Arena *arena; } Record;
+typedef struct Record {
+    Level *top;
+    size_t kept;
+    Arena *arena;
+} Record;
 
 static Level *level_new(const Level *up, const Ins *region, int body, const Graph *g)
 {
@@ -27,7 +31,10 @@ static Level *level_new(const Level *up, const Ins *region, int body, const Grap
     *l = (Level){ .up = up, .region = region, .body = body, .g = g, .site = NEWS(Site, g->nins) };
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
-        l->site[n] = (Site){ .i = i, .level = l, .in = NEWS(char *, i->nin), .bytes = NEWS(size_t, i->nin),
+        l->site[n] = (Site){ .i = i,
+            .level = l,
+            .in = NEWS(char *, i->nin),
+            .bytes = NEWS(size_t, i->nin),
             .room = NEWS(size_t, i->nin) };
     }
     return l;
@@ -113,9 +120,13 @@ static const Level *watched(Comparison *c)
 
 /* Programs of one instruction, in the current graph. */
 typedef struct Alone {
-    const Site **site; int *first; int n;           /* number of its first output */
-    void **in; int nin, in_cap;
-    Ref *out; int nout, out_cap;
+    const Site **site;
+    int *first;
+    int n; /* number of its first output */
+    void **in;
+    int nin, in_cap;
+    Ref *out;
+    int nout, out_cap;
 } Alone;
 
 /* A constant, as it stands in the program; 0: it is none. */
@@ -326,7 +337,7 @@ static const Site *born_in(Comparison *c, Compared *m, const Level *l)
         Gap gap;
         Trial t;
         k = first_different(c, m->device, list + at, many, &gap, &t);
-        for (int j = 0; k < 0 && j < many && !found; j++)       /* one of them cannot be compiled there */
+        for (int j = 0; k < 0 && j < many && !found; j++) /* one of them cannot be compiled there */
             found = confirmed(c, m, list[at + j]);
         if (k >= 0 && k < many)
             found = confirmed(c, m, list[at + k]);
@@ -342,6 +353,8 @@ int compare_nodes(Comparison *c, Compared *m)
         return (int)error_code();
     m->looked = true;
     m->born = born_in(c, m, top);
+    if (!m->born && !m->agree && !error_pending())
+        compare_shrink(c, m);
     return error_pending() ? (int)error_code() : 0;
 }
 
@@ -354,7 +367,14 @@ const char *compare_name(const Level *l, const Ins *i)
     return arena_text("v%d: %s = %s", (int)i->out, g ? type_text(&g->type[i->out]) : "", what);
 }
 
+const Ins *compare_blamed(const Compared *m, const Level **level)
+{
+    const Graph *g = m->small.g;
+    *level = m->born ? m->born->level : NULL;
+    return m->born ? m->born->i : m->shrunk && g && g->nout ? g->def[g->out[0]] : NULL;
+}
+
 const char *compare_place(const Ins *i)
 {
-    return i->loc.file ? arena_text("%s:%d", i->loc.file, i->loc.line) : "";
+    return i->loc.file ? arena_text("%s:%d", i->loc.file, i->loc.line) : "no line";
 }

@@ -14,12 +14,18 @@
 
 enum { MOST_TRIES = 400 };
 
-typedef struct Shrink { const Comparison *c; Device *device; int tries; Gap gap; } Shrink;
+typedef struct Shrink {
+    const Comparison *c;
+    Device *device;
+    int tries;
+    Gap gap;
+} Shrink;
 
 static bool differs(Shrink *s, const Trial *t)
 {
     Arena *a = arena_new(), *before = arena_use(a);
-    Comparison *c = s->tries++ < MOST_TRIES && t->g && !error_pending() ? comparison_new(*t, s->c->tol) : NULL;
+    Comparison *c =
+        s->tries++ < MOST_TRIES && t->g && !error_pending() ? comparison_new(*t, s->c->tol) : NULL;
     Compared m = { .agree = true };
     bool is = c && !compare_on(c, s->device, &m) && !m.agree && !m.failed;
     if (is && m.worst >= 0)
@@ -49,8 +55,8 @@ static Trial tidy(const Graph *g, void *const *in)
 
 typedef struct Cut {
     const Graph *g;
-    void **value;                                   /* by value: what the host has there */
-    bool *given;                                    /* by instruction */
+    void **value; /* by value: what the host has there */
+    bool *given; /* by instruction */
     Ref target;
 } Cut;
 
@@ -101,7 +107,7 @@ static Trial cut_trial(const Cut *c)
             again(i, x, map + i->out);
         for (int k = 0; c->given[n] && k < i->nout; k++)
             map[i->out + (Ref)k] = graph_input(g->type[i->out + (Ref)k], 0),
-                                  in[nin++] = c->value[i->out + (Ref)k];
+                         in[nin++] = c->value[i->out + (Ref)k];
     }
     graph_outputs(&map[c->target], 1);
     graph_end();
@@ -142,7 +148,7 @@ static int from_whole(Shrink *s, int output, Trial *best)
     if (all_values(&c, t))
         return (int)error_code();
     Trial whole = cut_trial(&c);
-    *best = differs(s, &whole) ? whole : *t;        /* else it takes all results together */
+    *best = differs(s, &whole) ? whole : *t; /* else it takes all results together */
     if (best->g == whole.g)
         cut_down(s, &c, best);
     return 0;
@@ -151,7 +157,10 @@ static int from_whole(Shrink *s, int output, Trial *best)
 /* ==================== bodies */
 
 /* The n-th instruction of bodies gives way; how: to an operand of its type, or to zeros. */
-typedef struct Replace { int left; bool zeros, done; } Replace;
+typedef struct Replace {
+    int left;
+    bool zeros, done;
+} Replace;
 
 static Graph *replaced_body(const Graph *, Replace *, const bool *fixed);
 
@@ -221,7 +230,7 @@ static Graph *replaced_body(const Graph *g, Replace *r, const bool *fixed)
 
 static void shrink_bodies(Shrink *s, Trial *best)
 {
-    for (int n = 0; s->tries < MOST_TRIES; ) {
+    for (int n = 0; s->tries < MOST_TRIES;) {
         Replace r = { .left = n };
         bool better = false;
         for (int how = 0; how < 2 && !better; how++) {
@@ -258,14 +267,14 @@ int compare_shrink(const Comparison *c, Compared *m)
 {
     Shrink s = { .c = c, .device = m->device };
     Trial best = m->small;
-    if (m->agree || m->failed)
+    if (m->agree || m->failed || m->shrunk)
         return 0;
     if (!best.g && from_whole(&s, m->worst, &best))
         return (int)error_code();
     best = tidy(best.g, best.in);
-    if (!differs(&s, &best))                        /* it took what the others were compiled with */
+    if (!differs(&s, &best)) /* it took what the others were compiled with */
         best = c->trial;
     shrink_bodies(&s, &best);
-    m->small = best, m->small_gap = s.gap;
+    m->small = best, m->small_gap = s.gap, m->shrunk = true;
     return error_pending() ? (int)error_code() : 0;
 }

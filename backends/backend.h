@@ -117,8 +117,8 @@ typedef struct HostAt {
     int64_t lane[MAXRANK], step;
     void *note; int noted;                      /* the watcher's; 0 at first */
 } HostAt;
-/* Before each instruction: its operands, and where, NULL: outside regions. begin: with the graph that is run,
- * which outlives the program. */
+/* see: before each instruction, with its operands, and where; NULL: outside regions. begin: with the graph
+ * that is run, which outlives the program. */
 typedef struct HostWatch {
     void (*begin)(void *env, const struct Graph *);
     void (*see)(void *env, const struct Ins *, HostAt *, const void *const *in);

@@ -2,7 +2,7 @@
 # The heddle command: transforms nest in the order in which they are given, and what makes no sense is refused with a sentence.
 #     command.sh BUILD
 set -u
-heddle=$1/tools/heddle docs=$(dirname "$0")/../docs
+heddle=$1/tools/heddle tools=$(cd "$1/tools" && pwd) docs=$(dirname "$0")/../docs
 [ -x "$heddle" ] || { echo "skipped: the command is not built"; exit 77; }
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -77,6 +77,21 @@ unset HEDDLE_CHECK
 refuses "show trace, graph" show walk "$tmp/square.hd"
 refuses "show trace, graph" show
 refuses "which program" show plan
+gives "kernel 0 f32[3] 0 0 0 0 0 agrees" compare "$tmp/square.hd" --devices kernel --vmap 3
+gives "\"agree\":true,\"devices\":[{\"device\":\"kernel\"" compare "$tmp/square.hd" --devices kernel --json
+gives "2 programs: all agree" compare "$tmp/square.hd" "$tmp/two.hd" --devices kernel
+refuses "which program" compare
+refuses "nowhere" compare "$tmp/square.hd" --devices nowhere
+refuses "how many roundings" compare "$tmp/square.hd" --tol much
+refuses "for one program" compare "$tmp/square.hd" "$tmp/two.hd" --html "$tmp/page.html"
+refuses "are for compare" run "$tmp/square.hd" --nodes
+export HEDDLE_WRONG=kernel:mul
+gives "no line: v2: f32[3] = mul" compare "$tmp/square.hd" --devices kernel --vmap 3 --nodes --shrink "$tmp/small" --html "$tmp/page.html"
+"$heddle" compare "$tmp/square.hd" --devices kernel >/dev/null && { echo "a fault is no difference"; bad=1; }
+(cd "$tmp/small" && PATH=$tools:$PATH sh again.sh | grep -q differs) || { echo "what is left does not differ"; bad=1; }
+[ -s "$tmp/small/kernel.txt" ] || { echo "no kernel is written"; bad=1; }
+grep -q "born" "$tmp/page.html" && grep -q "</html>" "$tmp/page.html" || { echo "no page"; bad=1; }
+unset HEDDLE_WRONG
 refuses "one program" show plan "$tmp/square.hd" "$tmp/two.hd"
 refuses "runs nothing" show plan "$tmp/square.hd" --device host
 refuses "is for show" run "$tmp/square.hd" --machine gpu

@@ -23,8 +23,8 @@ static void print_outputs(const Report *r, const Compared *m)
     for (int k = 0; k < g->nout; k++) {
         const Gap *p = &m->out[k];
         printf("  %-10s %-2d %-16s %9.3g %9.3g %9.3g %5lld %9.3g  %s\n", m->device->info.name, k,
-            type_text(&g->type[g->out[k]]), p->ulp, p->relative, p->absolute, (long long)p->nan, p->roundings,
-            gap_agrees(p, r->c->tol) ? "agrees" : "differs");
+            type_text(&g->type[g->out[k]]), p->ulp, p->relative, p->absolute, (long long)p->nan,
+            p->roundings, gap_agrees(p, r->c->tol) ? "agrees" : "differs");
     }
 }
 
@@ -33,10 +33,13 @@ static void print_born(const Compared *m)
     if (!m->looked)
         return;
     if (!m->born) {
-        if (m->agree)
-            printf("  %s: no instruction differs by itself\n", m->device->info.name);
-        else
-            printf("  %s: no instruction differs by itself, several together do\n", m->device->info.name);
+        const Level *level;
+        const Ins *last = compare_blamed(m, &level);
+        printf("  %s: no instruction differs by itself", m->device->info.name);
+        if (last)
+            printf(", %d together do, the last of them at %s: %s", compare_instructions(m->small.g),
+                compare_place(last), optab[last->op].name);
+        printf("\n");
         return;
     }
     const Site *s = m->born;
@@ -100,18 +103,19 @@ static void json_gap(Text *t, const Gap *g)
 
 static void json_born(Text *t, const Compared *m)
 {
-    const Ins *i = m->born ? m->born->i : NULL;
+    const Level *level;
+    const Ins *i = compare_blamed(m, &level);
     text_add(t, ",\"born\":");
     if (!i) {
         text_add(t, "null");
         return;
     }
     text_add(t, "{\"instruction\":");
-    json_string(t, compare_name(m->born->level, i));
+    json_string(t, compare_name(level, i));
     text_add(t, ",\"file\":");
     json_string(t, i->loc.file ? i->loc.file : "");
-    text_add(t, ",\"line\":%d,", i->loc.file ? i->loc.line : 0);
-    json_gap(t, &m->gap);
+    text_add(t, ",\"line\":%d,\"alone\":%s,", i->loc.file ? i->loc.line : 0, m->born ? "true" : "false");
+    json_gap(t, m->born ? &m->gap : &m->small_gap);
     text_char(t, '}', 1);
 }
 
@@ -145,7 +149,8 @@ static void print_json(const Report *r)
     Text t = { 0 };
     text_add(&t, "{\"file\":");
     json_string(&t, r->file);
-    text_add(&t, ",\"tolerance\":%g,\"agree\":%s,\"devices\":[", r->c->tol, report_agrees(r) ? "true" : "false");
+    text_add(
+        &t, ",\"tolerance\":%g,\"agree\":%s,\"devices\":[", r->c->tol, report_agrees(r) ? "true" : "false");
     for (int d = 0; d < r->n; d++)
         json_device(&t, r, d);
     printf("%s]}\n", t.s ? t.s : "");

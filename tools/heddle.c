@@ -378,7 +378,7 @@ static const char usage[] =
     "  -p, --print            print the transformed program too\n"
     "  -v, --verbose          with devices: the table that plans for each depend on, as HEDDLE_MACHINE "
     "takes it\n"
-    "Of compare, whose status is 0 where all agree, 1 where something differs, 2 where nothing was compared:\n"
+    "Of compare; its status is 0 where all agree, 1 where something differs, 2 where nothing was compared:\n"
     "  --devices NAMES        with commas: opencl:0,vulkan:0 (all but the host)\n"
     "  --nodes                which instruction makes the difference, run by itself from the host's values\n"
     "  --tol T                how many roundings results may be apart (16); 0: not a bit\n"

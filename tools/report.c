@@ -27,11 +27,20 @@ static void html_text(FILE *f, const char *s)
 {
     for (; *s; s++)
         switch (*s) {
-        case '<': fputs("&lt;", f); break;
-        case '>': fputs("&gt;", f); break;
-        case '&': fputs("&amp;", f); break;
-        case '"': fputs("&quot;", f); break;
-        default: fputc(*s, f);
+        case '<':
+            fputs("&lt;", f);
+            break;
+        case '>':
+            fputs("&gt;", f);
+            break;
+        case '&':
+            fputs("&amp;", f);
+            break;
+        case '"':
+            fputs("&quot;", f);
+            break;
+        default:
+            fputc(*s, f);
         }
 }
 
@@ -55,8 +64,10 @@ static void table_row(FILE *f, const Report *r, const Compared *m, int k)
 
 static void table(FILE *f, const Report *r)
 {
-    fprintf(f, "<table><tr><th>device</th><th>output</th><th class=\"l\">type</th><th>ulp</th><th>relative</th>"
-               "<th>absolute</th><th>nan</th><th>roundings</th><th>worst element: there, host</th><th></th></tr>\n");
+    fprintf(f,
+        "<table><tr><th>device</th><th>output</th><th class=\"l\">type</th><th>ulp</th><th>relative</th>"
+        "<th>absolute</th><th>nan</th><th>roundings</th><th>worst element: there, "
+        "host</th><th></th></tr>\n");
     for (int d = 0; d < r->n; d++) {
         const Compared *m = &r->of[d];
         for (int k = 0; k < r->c->trial.g->nout && !m->failed; k++)
@@ -72,10 +83,11 @@ static void table(FILE *f, const Report *r)
 
 static const char *bar_name(int k)
 {
-    return k == 0 ? "0" :
-        k == 1    ? "1" :
-        k == 2    ? "2-3" :
-        k < GAP_BARS - 1 ? arena_text("%.3g-%.3g", ldexp(1, k - 1), ldexp(1, k) - 1) : "more, nan";
+    return k == 0        ? "0" :
+        k == 1           ? "1" :
+        k == 2           ? "2-3" :
+        k < GAP_BARS - 1 ? arena_text("%.3g-%.3g", ldexp(1, k - 1), ldexp(1, k) - 1) :
+                           "more, nan";
 }
 
 /* Bars of elements by ULP, as long as the logarithm of how many there are. */
@@ -94,7 +106,8 @@ static void histogram(FILE *f, const Gap *g)
         fprintf(f, "<text x=\"90\" y=\"%d\" text-anchor=\"end\">%s</text>", 18 * row + 13, bar_name(k));
         fprintf(f, "<rect class=\"%s\" x=\"98\" y=\"%d\" width=\"%.1f\" height=\"14\"/>",
             k > 5 ? "over" : "bar", 18 * row + 2, wide);
-        fprintf(f, "<text x=\"%.1f\" y=\"%d\">%lld</text>\n", 104 + wide, 18 * row + 13, (long long)g->bar[k]);
+        fprintf(
+            f, "<text x=\"%.1f\" y=\"%d\">%lld</text>\n", 104 + wide, 18 * row + 13, (long long)g->bar[k]);
         row++;
     }
     fprintf(f, "</svg>\n");
@@ -113,7 +126,12 @@ static void histograms(FILE *f, const Report *r)
 
 /* ==================== the graph */
 
-typedef struct Drawing { const Graph *g; int *layer, *column; int layers, widest; bool *later; } Drawing;
+typedef struct Drawing {
+    const Graph *g;
+    int *layer, *column;
+    int layers, widest;
+    bool *later;
+} Drawing;
 
 /* Of each value how far it is below the inputs, and how many stand left of it. */
 static Drawing drawing_of(const Graph *g, const Ins *born)
@@ -131,7 +149,8 @@ static Drawing drawing_of(const Graph *g, const Ins *born)
             later = later || d.later[i->in[k]];
         }
         for (int k = 0; k < i->nout; k++)
-            d.layer[i->out + (Ref)k] = layer, d.column[i->out + (Ref)k] = wide[layer], d.later[i->out + (Ref)k] = later;
+            d.layer[i->out + (Ref)k] = layer, d.column[i->out + (Ref)k] = wide[layer],
+                             d.later[i->out + (Ref)k] = later;
         wide[layer]++;
         d.layers = layer + 1 > d.layers ? layer + 1 : d.layers;
     }
@@ -145,8 +164,10 @@ static int box_y(const Drawing *d, Ref v) { return GAP_Y / 2 + d->layer[v] * (BO
 
 static void wire(FILE *f, const Drawing *d, Ref from, Ref to)
 {
-    int x = box_x(d, from) + BOX_W / 2, y = box_y(d, from) + BOX_H, u = box_x(d, to) + BOX_W / 2, w = box_y(d, to);
-    fprintf(f, "<path class=\"wire\" d=\"M%d %d C%d %d %d %d %d %d\"/>\n", x, y, x, y + GAP_Y, u, w - GAP_Y, u, w);
+    int x = box_x(d, from) + BOX_W / 2, y = box_y(d, from) + BOX_H, u = box_x(d, to) + BOX_W / 2,
+        w = box_y(d, to);
+    fprintf(f, "<path class=\"wire\" d=\"M%d %d C%d %d %d %d %d %d\"/>\n", x, y, x, y + GAP_Y, u, w - GAP_Y,
+        u, w);
 }
 
 static void box(FILE *f, const Drawing *d, Ref v, const char *kind, const char *what, const char *title)
@@ -154,9 +175,10 @@ static void box(FILE *f, const Drawing *d, Ref v, const char *kind, const char *
     int x = box_x(d, v), y = box_y(d, v);
     fprintf(f, "<g><title>");
     html_text(f, title);
-    fprintf(f, "</title><rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"4\"/>", kind, x, y,
-        BOX_W, BOX_H);
-    fprintf(f, "<text x=\"%d\" y=\"%d\">%.20s</text><text x=\"%d\" y=\"%d\">", x + 6, y + 14, what, x + 6, y + 28);
+    fprintf(f, "</title><rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"4\"/>", kind, x,
+        y, BOX_W, BOX_H);
+    fprintf(f, "<text x=\"%d\" y=\"%d\">%.20s</text><text x=\"%d\" y=\"%d\">", x + 6, y + 14, what, x + 6,
+        y + 28);
     html_text(f, arena_text("%.20s", type_text(&d->g->type[v])));
     fprintf(f, "</text></g>\n");
 }
@@ -169,7 +191,8 @@ static void draw(FILE *f, const Graph *g, const Ins *born, const Ins *around)
         fprintf(f, "<p>%d instructions: too many to draw.</p>\n", g->nins);
         return;
     }
-    fprintf(f, "<div class=\"scroll\"><svg width=\"%d\" height=\"%d\">\n", wide, d.layers * (BOX_H + GAP_Y) + GAP_Y);
+    fprintf(f, "<div class=\"scroll\"><svg width=\"%d\" height=\"%d\">\n", wide,
+        d.layers * (BOX_H + GAP_Y) + GAP_Y);
     for (int n = 0; n < g->nins; n++)
         for (int k = 0; k < g->ins[n]->nin; k++)
             wire(f, &d, g->ins[n]->in[k], g->ins[n]->out);
@@ -179,7 +202,11 @@ static void draw(FILE *f, const Graph *g, const Ins *born, const Ins *around)
         const Ins *i = g->ins[n];
         const char *what = i->op == OP_region ? region_kind_name[i->region->kind] : optab[i->op].name;
         const char *place = compare_place(i);
-        box(f, &d, i->out, i == born ? "born" : i == around ? "born" : d.later[i->out] ? "later" : "box",
+        box(f, &d, i->out,
+            i == born           ? "born" :
+                i == around     ? "born" :
+                d.later[i->out] ? "later" :
+                                  "box",
             arena_text("v%u %s", i->out, what), arena_text("v%u %s %s", i->out, what, place));
     }
     fprintf(f, "</svg></div>\n");
@@ -208,8 +235,10 @@ static void graphs(FILE *f, const Report *r)
         fprintf(f, "<h2>%s: born in <span class=\"bad mono\">", m->device->info.name);
         html_text(f, compare_place(m->born->i)), fputc(' ', f);
         html_text(f, compare_name(m->born->level, m->born->i));
-        fprintf(f, "</span></h2>\n<p>Run by itself from the host's values, element %lld is %.9g; on the host it is "
-                   "%.9g (%.3g ulp).</p>\n", (long long)m->gap.at, m->gap.got, m->gap.want, m->gap.ulp);
+        fprintf(f,
+            "</span></h2>\n<p>Run by itself from the host's values, element %lld is %.9g; on the host it is "
+            "%.9g (%.3g ulp).</p>\n",
+            (long long)m->gap.at, m->gap.got, m->gap.want, m->gap.ulp);
         draw_level(f, m->born->level, m->born->i);
         drawn = true;
     }

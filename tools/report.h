@@ -9,11 +9,12 @@
 typedef struct Report {
     const char *file;
     Comparison *c;
-    int n; Compared *of;                            /* by device */
-    const char **folder;                            /* of the small program; NULL: none */
+    int n;
+    Compared *of; /* by device */
+    const char **folder; /* of the small program; NULL: none */
 } Report;
 
 bool report_agrees(const Report *);
-int report_page(const Report *, const char *path);  /* 0, or a code */
+int report_page(const Report *, const char *path); /* 0, or a code */
 
 #endif

@@ -158,7 +158,7 @@ static _Thread_local HostWatch watcher;
 
 void host_watch(const HostWatch *w) { watcher = w ? *w : (HostWatch){ 0 }; }
 
-/* " (batch 3, step 10)": lanes by the names of their axes, outermost first, then steps. "" outside both. */
+/* " (lane 3, step 10)": lanes by the names of their axes, outermost first, then steps. "" outside both. */
 static const char *where_text(const HostAt *at)
 {
     const char *lanes = "", *steps = "";

@@ -20,9 +20,9 @@
 #include <string.h>
 
 typedef struct Fault {
-    int op, of;                                 /* of 0: any */
+    int op, of; /* of 0: any */
     Dtype dt;
-    int64_t size, from, lane, step;             /* -1: any */
+    int64_t size, from, lane, step; /* -1: any */
     bool nan;
 } Fault;
 
@@ -31,7 +31,7 @@ typedef struct Making {
     const Fault *fault;
     const Graph *from;
     Ref lane, step;
-    uint32_t *serial;                           /* shaken: how many values were so far */
+    uint32_t *serial; /* shaken: how many values were so far */
 } Making;
 
 /* ==================== what HEDDLE_WRONG says */
@@ -74,14 +74,16 @@ static bool fault_read(Fault *f, const char *kind)
     const char *s = getenv("HEDDLE_WRONG");
     if (!s || !*s)
         return false;
-    char *text = arena_copy(s, strlen(s) + 1), *op = strchr(text, ':'), *rest = op ? strchr(op + 1, ':') : NULL;
+    char *text = arena_copy(s, strlen(s) + 1), *op = strchr(text, ':'),
+         *rest = op ? strchr(op + 1, ':') : NULL;
     if (op)
         *op++ = 0;
     if (rest)
         *rest++ = 0;
     *f = (Fault){ .size = -1, .from = -1, .lane = -1, .step = -1 };
     if (!op || !(f->op = op_find(op)))
-        return error_set(E_INVAL, "HEDDLE_WRONG=%s: KIND:OP[:WORDS] is wanted, an op of the table", s), false;
+        return error_set(E_INVAL, "HEDDLE_WRONG=%s: KIND:OP[:WORDS] is wanted, an op of the table", s),
+               false;
     for (char *save = NULL, *w = rest ? strtok_r(rest, ",", &save) : NULL; w; w = strtok_r(NULL, ",", &save))
         if (fault_word(f, w))
             return false;

@@ -19,10 +19,12 @@
 
 enum { N = 96, TOGETHER = 10, OPS = 128 };
 
-static const Dtype dtypes[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64, DT_F16,
-    DT_BF16, DT_F32, DT_F64 };
+static const Dtype dtypes[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64,
+    DT_F16, DT_BF16, DT_F32, DT_F64 };
 
-typedef struct Count { int same, differ, library, refused; } Count;
+typedef struct Count {
+    int same, differ, library, refused;
+} Count;
 
 static int accepts(const OpRow *row, Dtype dt)
 {
@@ -57,8 +59,9 @@ static void fill(Dtype dt, int j, void *p)
         else if (dt == DT_BOOL)
             *at = (char)(s & 1);
         else
-            dtype_store_i(dt, at, e < 6 ? (int64_t[]){ 0, 1, -1, INT64_MAX, INT64_MIN, 7 }[e] >> (k % 2 ? 0 : 32) :
-                                          (int64_t)(s >> (k % 5 * 13)));
+            dtype_store_i(dt, at,
+                e < 6 ? (int64_t[]){ 0, 1, -1, INT64_MAX, INT64_MIN, 7 }[e] >> (k % 2 ? 0 : 32) :
+                        (int64_t)(s >> (k % 5 * 13)));
     }
 }
 
@@ -115,7 +118,8 @@ static void tell(Dtype dt, const char *p)
 }
 
 /* Of one op: how many elements differ, and the first of them. */
-static int judge(int op, const Graph *g, int k, void **in, const void *got, const void *want, const char *device)
+static int judge(
+    int op, const Graph *g, int k, void **in, const void *got, const void *want, const char *device)
 {
     Dtype dt = (Dtype)g->type[g->in[0]].dt, u = (Dtype)g->type[g->out[k]].dt;
     size_t width = dtype_size(u);
@@ -146,7 +150,8 @@ static void together(const int *op, int n, Dtype dt, Device *d, Device *reader, 
     }
     if (run(d, g, in, got)) {
         if (n == 1)
-            printf("%s %s on %s: %s\n", optab[*op].name, dtype_name(dt), d->info.name, error_text()), c->refused++;
+            printf("%s %s on %s: %s\n", optab[*op].name, dtype_name(dt), d->info.name, error_text()),
+                c->refused++;
         error_clear();
         for (int k = 0; k < n && n > 1; k++)
             together(op + k, 1, dt, d, reader, c);
@@ -167,7 +172,8 @@ static void all_ops(Device *d, Device *reader, uint64_t every, const char *only,
         int op[OPS], n = 0;
         for (int k = 1; k < OP_COUNT && n < OPS; k++) {
             uint64_t drawn = hash_bytes(optab[k].name, strlen(optab[k].name), t);
-            if (accepts(&optab[k], dtypes[t]) && drawn % every == 0 && (!only || !strcmp(only, optab[k].name)))
+            if (accepts(&optab[k], dtypes[t]) && drawn % every == 0 &&
+                (!only || !strcmp(only, optab[k].name)))
                 op[n++] = k;
         }
         for (int k = 0; k < n; k += TOGETHER) {
@@ -184,7 +190,7 @@ int main(int argc, char **argv)
     uint64_t every = 1;
     const char *only = NULL;
     int bad = 0;
-    for (int key; (key = getopt_long(argc, argv, "e:o:", known, NULL)) != -1; )
+    for (int key; (key = getopt_long(argc, argv, "e:o:", known, NULL)) != -1;)
         if (key == 'e')
             every = strtoull(optarg, NULL, 10);
         else if (key == 'o')
@@ -200,8 +206,8 @@ int main(int argc, char **argv)
             return printf("%s\n", error_text()), 77;
         Count c = { 0 };
         all_ops(d, reader, every ? every : 1, only, &c);
-        printf("%s: %d ops of a dtype the same, %d differ, %d differ by the device's library, %d refused\n", argv[k],
-            c.same, c.differ, c.library, c.refused);
+        printf("%s: %d ops of a dtype the same, %d differ, %d differ by the device's library, %d refused\n",
+            argv[k], c.same, c.differ, c.library, c.refused);
         bad += c.differ || !c.same;
     }
     arena_use(NULL);
