@@ -1,216 +1,112 @@
 /*
- * ops_fft.c - Fourier transforms, of any length, along one axis or several.
+ * ops_fft.c - Fourier transforms along one axis or several, of real numbers and of complex ones.
  *
- * A transform of length n is a product with the matrix of exp(-2 pi i j k / n), and is computed as one where
- * n is at most LEAF. Longer ones are cut in two: of n = a b numbers, as a rows of b,
- *
- *     transform the columns, multiply element (k, j) by exp(-2 pi i j k / n), transform the rows, and read
- *     the result by columns
- *
- * where a is at most LEAF and b is cut again: Cooley and Tukey, "An algorithm for the machine calculation of
- * complex Fourier series" (1965), in the order of Bailey, "FFTs in external or hierarchical memory" (1990).
- * Rows and columns are views. A length with a prime factor above DIRECT is a convolution of a power of two:
- * Bluestein, "A linear filtering approach to the computation of discrete Fourier transform" (1970).
- *
- * All is products, sums and constants, so lanes and derivatives are theirs: a transform is linear. Numbers
- * are pairs of parts here; a real number has no imaginary one, and nothing is computed for it.
+ * Numbers are two parts, which the op `fft` transforms. A line of 2 h real numbers is transformed as h complex ones:
+ * those at even places are their real parts, those at odd places the imaginary ones. What even and odd numbers give
+ * is told apart by a symmetry (the frequencies of real numbers at k and -k are conjugates), and put together with
+ * exp(-2 pi i k / n), as a step of any transform. Back from frequencies it is the same in reverse.
  */
 #include <math.h>
 #include <stdlib.h>
 
 #include "formulas.h"
 
-enum { LEAF = 16, DIRECT = 64, TABLE = 1 << 14 };
-
 typedef struct Parts {
     Ref re, im;
-} Parts; /* im: 0 where all are real */
+} Parts;
 
-static Parts swapped(Parts x) { return (Parts){ x.im ? x.im : x.re ? Like(x.re, 0) : 0, x.re }; }
-static Parts reshaped(Parts x, Ints s) { return (Parts){ Reshape(x.re, s), x.im ? Reshape(x.im, s) : 0 }; }
-static Parts moved(Parts x, int from, int to)
+static Ref imaginary(Ref im, Ref re) { return im || !re ? im : Like(re, 0); }
+static Parts nothing(void) { return (Parts){ 0 }; }
+static bool there(Parts x) { return x.re && x.im; }
+
+/* Of n numbers; inverse: with the other sign, divided by n. */
+static Parts along(Parts x, int axis, bool inverse)
 {
-    return (Parts){ x.re ? MoveAxis(x.re, from, to) : 0, x.im ? MoveAxis(x.im, from, to) : 0 };
+    Ref z[2] = { 0 };
+    if (!x.re)
+        return nothing();
+    Fft(x.re, imaginary(x.im, x.re), axis, inverse, z);
+    if (!z[0] || !z[1])
+        return nothing();
+    Ref n = Like(z[0], (double)typ(z[0])->dim[axis]);
+    return inverse ? (Parts){ Div(z[0], n), Div(z[1], n) } : (Parts){ z[0], z[1] };
 }
 
-/* ==================== constants: exp(-2 pi i m / n) at computed places */
+/* ==================== real numbers, two by two */
 
-typedef int64_t Place(int64_t k, int64_t j, int64_t n);
-static int64_t by_both(int64_t k, int64_t j, int64_t n) { return (int64_t)((__int128)k * j % n); }
-/* of n = 2 m: j^2 / 2m, whatever k is */
-static int64_t by_square(int64_t k, int64_t j, int64_t n) { return (void)k, (int64_t)((__int128)j * j % n); }
-
-/* [rows, columns], or [columns] where there is one row; columns are `step` apart. */
-static Parts roots(Dtype d, int64_t n, Place *place, int64_t rows, int64_t columns, int64_t step)
+/* exp(-2 pi i k / n) for k < count, along an axis of x. */
+static Parts turns(Ref x, int axis, int64_t n, int64_t count)
 {
-    size_t size = dtype_size(d), all = (size_t)(rows * columns);
-    char *w[2] = { malloc(all * size + 1), malloc(all * size + 1) };
-    Parts p = { 0 };
-    for (size_t at = 0; w[0] && w[1] && at < all; at++) {
-        int64_t m = place((int64_t)at / columns, (int64_t)at % columns * step, n);
-        long double angle = 2 * 3.14159265358979323846264338327950288L * (long double)m / (long double)n;
-        dtype_store_f(d, w[0] + at * size, (double)(4 * m == n || 4 * m == 3 * n ? 0 : cosl(angle)));
-        dtype_store_f(d, w[1] + at * size, (double)(2 * m == n ? 0 : -sinl(angle)));
+    Dtype d = (Dtype)typ(x)->dt;
+    size_t size = dtype_size(d);
+    char *w = malloc(2 * (size_t)count * size);
+    if (!w)
+        return error_set(E_NOMEM, "no memory for %lld constants of a Fourier transform", (long long)count),
+               nothing();
+    for (int64_t k = 0; k < count; k++) {
+        long double angle = 2 * 3.14159265358979323846264338327950288L * (long double)k / (long double)n;
+        dtype_store_f(d, w + (size_t)k * size, (double)(4 * k == n ? 0 : cosl(angle)));
+        dtype_store_f(d, w + (size_t)(count + k) * size, (double)(2 * k == n ? 0 : -sinl(angle)));
     }
-    const int64_t dim[2] = { rows, columns };
-    Type t = rows == 1 ? type_of(d, 1, dim + 1) : type_of(d, 2, dim);
-    if (w[0] && w[1])
-        p = (Parts){ Data(t, w[0]), Data(t, w[1]) };
-    else
-        error_set(E_NOMEM, "no memory for %zu constants of a Fourier transform", all);
-    free(w[0]), free(w[1]);
-    return p;
+    Type t = type_of(d, 1, &count);
+    Parts p = { Data(t, w), Data(t, w + (size_t)count * size) };
+    free(w);
+    Ints shape = shape_of(x), dims = ints1(axis);
+    return (Parts){ Broadcast(p.re, shape, dims), Broadcast(p.im, shape, dims) };
 }
-
-/* ==================== products */
 
 static Parts times(Parts x, Parts y)
 {
-    if (!x.im)
-        return (Parts){ Mul(x.re, y.re), Mul(x.re, y.im) };
     return (Parts){ Sub(Mul(x.re, y.re), Mul(x.im, y.im)), Add(Mul(x.re, y.im), Mul(x.im, y.re)) };
 }
 
-/* w, along the axes from `axis` on, for each element of x. */
-static Parts over(Parts w, int axis, Ref x)
+static Ref every_second(Ref x, int axis, int from)
 {
-    Ints dims = w.re ? ints_run(axis, axis + typ(w.re)->rank) : (Ints){ 0 };
-    return (Parts){ Broadcast(w.re, shape_of(x), dims), Broadcast(w.im, shape_of(x), dims) };
+    Ints start = ints_fill(typ(x)->rank, 0), step = ints_fill(typ(x)->rank, 1);
+    start.v[axis] = from, step.v[axis] = 2;
+    return Slice(x, start, shape_of(x), step);
 }
 
-/* [re im] of n numbers times the matrix of their transform, as one product of reals: rows of it are the real
- * parts of all frequencies, then the imaginary ones. */
-static Ref matrix(Dtype d, int64_t n, bool real)
+/* The sum and the difference of numbers at k and conjugates of those at h - k, halved. */
+static void told_apart(Parts x, int axis, Parts *sum, Parts *less)
 {
-    Parts f = roots(d, n, by_both, n, n, 1);
-    if (!f.re || !f.im)
+    Parts back = { Reverse(x.re, ints1(axis)), Reverse(x.im, ints1(axis)) };
+    Ref half = Like(x.re, 0.5);
+    *sum = (Parts){ Mul(Add(x.re, back.re), half), Mul(Sub(x.im, back.im), half) };
+    *less = (Parts){ Mul(Sub(x.re, back.re), half), Mul(Add(x.im, back.im), half) };
+}
+
+/* n = 2 h numbers: h + 1 frequencies. */
+static Parts of_pairs(Ref x, int axis)
+{
+    int64_t n = typ(x)->dim[axis];
+    Parts z = along((Parts){ every_second(x, axis, 0), every_second(x, axis, 1) }, axis, false), even, odd;
+    if (!there(z))
+        return nothing();
+    z = (Parts){ join(z.re, take_range(z.re, axis, 0, 1), axis), join(z.im, take_range(z.im, axis, 0, 1), axis) };
+    told_apart(z, axis, &even, &odd);
+    odd = times((Parts){ odd.im, Neg(odd.re) }, turns(z.re, axis, n, n / 2 + 1));
+    return (Parts){ Add(even.re, odd.re), Add(even.im, odd.im) };
+}
+
+/* h + 1 frequencies: 2 h numbers. The first and the last have no imaginary part. */
+static Ref to_pairs(Parts x, int axis)
+{
+    int64_t h = typ(x.re)->dim[axis] - 1;
+    Type t = *typ(x.re);
+    t.dt = DT_I32;
+    Ref k = Iota(t, axis), ends = Or(Eq(k, Like(k, 0)), Eq(k, Like(k, (double)h)));
+    Parts even, odd;
+    told_apart((Parts){ x.re, Select(ends, Like(x.im, 0), x.im) }, axis, &even, &odd);
+    Parts w = turns(x.re, axis, 2 * h, h + 1);
+    odd = times(odd, (Parts){ w.re, Neg(w.im) });
+    Parts z = { Sub(even.re, odd.im), Add(even.im, odd.re) };
+    z = along((Parts){ take_range(z.re, axis, 0, h), take_range(z.im, axis, 0, h) }, axis, true);
+    if (!there(z))
         return 0;
-    Ref left = join(f.re, f.im, 0);
-    return real ? left : join(left, join(Neg(f.im), f.re, 0), 1);
-}
-
-/* Along an axis. What is behind it stays behind it, so that all of it is read and written in rows. */
-static Parts by_matrix(Parts x, int axis)
-{
-    int last = x.re ? typ(x.re)->rank - 1 : 0;
-    int64_t n = x.re ? typ(x.re)->dim[axis] : 0;
-    if (n <= 1)
-        return x;
-    Ints at = ints1(axis), second = ints1(1), none = { 0 };
-    Ref w = matrix((Dtype)typ(x.re)->dt, n, !x.im), z = x.im ? join(x.re, x.im, axis) : x.re;
-    if (!w || !z)
-        return (Parts){ 0 };
-    Ref y = axis == last ? Dot(z, w, at, second, none, none, DT_NONE) :
-                           MoveAxis(Dot(w, z, second, at, none, none, DT_NONE), 0, axis);
-    return (Parts){ take_range(y, axis, 0, n), take_range(y, axis, n, 2 * n) };
-}
-
-/* ==================== along the last axis */
-
-static Parts transformed(Parts x);
-
-/* Element (k, j) of the last two axes by exp(-2 pi i j k / n). A long table is the product of two: columns
- * that are `part` apart, and what is between them. */
-static Parts twiddled(Parts x, int64_t n)
-{
-    int row = typ(x.re)->rank - 2;
-    int64_t a = typ(x.re)->dim[row], b = typ(x.re)->dim[row + 1], part = 1;
-    Dtype d = (Dtype)typ(x.re)->dt;
-    while (part * part < b && a * b > TABLE)
-        part = b % (2 * part) ? b : 2 * part;
-    if (part == 1 || part >= b)
-        return times(x, over(roots(d, n, by_both, a, b, 1), row, x.re));
-    Ints whole = shape_of(x.re), cut = whole;
-    cut.v[row + 1] = b / part, cut.v[cut.n++] = part;
-    Parts y = reshaped(x, cut), far = roots(d, n, by_both, a, b / part, part),
-          near = roots(d, n, by_both, a, part, 1);
-    Ints dims = ints_run(row, row + 1);
-    dims.v[dims.n++] = row + 2;
-    near = (Parts){ Broadcast(near.re, cut, dims), Broadcast(near.im, cut, dims) };
-    return reshaped(times(y, times(over(far, row, y.re), near)), whole);
-}
-
-static Parts in_two(Parts x, int64_t a)
-{
-    Ints whole = shape_of(x.re), cut = whole;
-    int last = whole.n - 1;
-    int64_t n = whole.v[last];
-    cut.v[last] = a, cut.v[cut.n++] = n / a;
-    x = by_matrix(reshaped(x, cut), last);
-    x = x.re && x.im ? transformed(twiddled(x, n)) : (Parts){ 0 };
-    return x.re && x.im ? reshaped(moved(x, last + 1, last), whole) : x;
-}
-
-static int64_t largest_prime(int64_t n)
-{
-    int64_t most = 1;
-    for (int64_t p = 2; p * p <= n; p++)
-        for (; n % p == 0; n /= p)
-            most = p;
-    return n > 1 ? n : most;
-}
-
-/* j k = (j^2 + k^2 - (k - j)^2) / 2: numbers by a chirp, a convolution with its conjugate, by the chirp
- * again. The convolution is a product of transforms of m >= 2n - 1 numbers. */
-static Parts by_chirp(Parts x)
-{
-    int last = typ(x.re)->rank - 1;
-    int64_t n = typ(x.re)->dim[last], m = 1;
-    Dtype d = (Dtype)typ(x.re)->dt;
-    while (m < 2 * n - 1)
-        m *= 2;
-    Parts w = roots(d, 2 * n, by_square, 1, n, 1), y = times(x, over(w, last, x.re));
-    Ref zero = Const(d, 0);
-    if (!y.re || !y.im || !w.re || !w.im)
-        return (Parts){ 0 };
-    y = (Parts){ pad_axis(y.re, last, 0, m - n, zero), pad_axis(y.im, last, 0, m - n, zero) };
-    Ref c[2] = { w.re, Neg(w.im) }; /* the filter: 0 .. n-1, zeros, n-1 .. 1 */
-    for (int k = 0; k < 2; k++) {
-        Ref back = Reverse(take_range(c[k], 0, 1, n), ints1(0));
-        c[k] = join(pad_axis(c[k], 0, 0, m - 2 * n + 1, zero), back, 0);
-    }
-    y = transformed(y);
-    Parts f = transformed((Parts){ c[0], c[1] });
-    if (!y.re || !y.im || !f.re || !f.im)
-        return (Parts){ 0 };
-    y = swapped(transformed(swapped(times(y, over(f, last, y.re)))));
-    if (!y.re || !y.im)
-        return (Parts){ 0 };
-    y = (Parts){ take_range(y.re, last, 0, n), take_range(y.im, last, 0, n) };
-    y = times(y, over(w, last, y.re));
-    return (Parts){ Div(y.re, Like(y.re, (double)m)), Div(y.im, Like(y.im, (double)m)) };
-}
-
-static Parts transformed(Parts x)
-{
-    if (!x.re)
-        return x;
-    int last = typ(x.re)->rank - 1;
-    int64_t n = typ(x.re)->dim[last], a = LEAF, p = n > LEAF ? largest_prime(n) : 1;
-    if (!type_size(typ(x.re)) || n <= LEAF || (n == p && n <= DIRECT))
-        return by_matrix(x, last);
-    if (p > DIRECT)
-        return by_chirp(x);
-    if (p > LEAF)
-        return in_two(x, p);
-    while (n % a)
-        a--;
-    return in_two(x, a);
-}
-
-/* Along any axis. inverse: of n numbers, with the other sign, divided by n. */
-static Parts along(Parts x, int axis, bool inverse)
-{
-    int last = x.re ? typ(x.re)->rank - 1 : 0;
-    if (!x.re)
-        return x;
-    x = moved(x, axis, last);
-    Parts y = inverse ? swapped(transformed(swapped(x))) : transformed(x);
-    if (inverse && y.re) {
-        double n = (double)typ(y.re)->dim[last];
-        y = (Parts){ Div(y.re, Like(y.re, n)), y.im ? Div(y.im, Like(y.im, n)) : 0 };
-    }
-    return moved(y, last, axis);
+    Ints both = shape_of(z.re);
+    both.v[axis] *= 2;
+    return Reshape(join(unsqueeze(z.re, axis + 1), unsqueeze(z.im, axis + 1), axis + 1), both);
 }
 
 /* ==================== operands */
@@ -257,7 +153,7 @@ static Parts parts_of(Ref x)
 {
     return is_complex(x) ? (Parts){ RealPart(x), ImagPart(x) } : (Parts){ x, 0 };
 }
-static Ref whole(Parts x) { return x.re ? Complex(x.re, x.im ? x.im : Like(x.re, 0)) : 0; }
+static Ref whole(Parts x) { return x.re ? Complex(x.re, imaginary(x.im, x.re)) : 0; }
 
 static hd fft(const char *what, hd x, hd_ints list, bool inverse)
 {
@@ -291,10 +187,9 @@ hd hd_rfft_n(hd x, hd_ints list)
         return HD_NIL;
     int axis = a.at[a.n - 1];
     int64_t n = typ(r)->dim[axis];
-    Parts p = along((Parts){ r, 0 }, axis, false);
-    if (!p.re)
+    Parts p = n && n % 2 == 0 ? of_pairs(r, axis) : along((Parts){ r, 0 }, axis, false);
+    if (!there(p))
         return HD_NIL;
-    p.im = p.im ? p.im : Like(p.re, 0);
     p = (Parts){ take_range(p.re, axis, 0, n ? n / 2 + 1 : 0),
         take_range(p.im, axis, 0, n ? n / 2 + 1 : 0) };
     for (int k = a.n - 1; k-- > 0;)
@@ -302,16 +197,23 @@ hd hd_rfft_n(hd x, hd_ints list)
     return sym_of(whole(p));
 }
 
-/* x[0], x[1] .. and back again, with the other sign in the imaginary part: what the transform of n real
- * numbers is. Of a shorter x the rest is 0, of a longer one what is too much is left out. */
-static Ref mirrored(Ref x, int axis, int64_t n, bool odd)
+/* The n / 2 + 1 frequencies that n real numbers have: of fewer the rest is 0, more are left out. */
+static Ref half_of(Ref x, int axis, int64_t n)
 {
     int64_t half = n / 2 + 1, have = x ? typ(x)->dim[axis] : 0;
     if (!x)
         return 0;
-    x = have > half ? take_range(x, axis, 0, half) :
-        have < half ? pad_axis(x, axis, 0, half - have, Const((Dtype)typ(x)->dt, 0)) :
-                      x;
+    return have > half ? take_range(x, axis, 0, half) :
+        have < half    ? pad_axis(x, axis, 0, half - have, Const((Dtype)typ(x)->dt, 0)) :
+                         x;
+}
+
+/* x[0], x[1] .. and back again, with the other sign in the imaginary part: all frequencies of n real numbers. */
+static Ref mirrored(Ref x, int axis, int64_t n, bool odd)
+{
+    if (!x)
+        return 0;
+    int64_t half = n / 2 + 1;
     Ref back = Reverse(take_range(x, axis, 1, n - half + 1), ints1(axis));
     return join(x, odd ? Neg(back) : back, axis);
 }
@@ -333,8 +235,12 @@ hd hd_irfft_n(hd x, int64_t length, hd_ints list)
     Parts p = parts_of(r);
     for (int k = 0; k < a.n - 1; k++)
         p = along(p, a.at[k], true);
-    p = (Parts){ mirrored(p.re, axis, n, false), p.im ? mirrored(p.im, axis, n, true) : 0 };
-    return sym_of(p.re ? along(p, axis, true).re : 0);
+    p = (Parts){ half_of(p.re, axis, n), half_of(imaginary(p.im, p.re), axis, n) };
+    if (!there(p))
+        return HD_NIL;
+    if (n % 2 == 0)
+        return sym_of(to_pairs(p, axis));
+    return sym_of(along((Parts){ mirrored(p.re, axis, n, false), mirrored(p.im, axis, n, true) }, axis, true).re);
 }
 
 /* ==================== frequencies */

@@ -13,7 +13,7 @@
 /* ==================== the list */
 
 static const Workload *const groups[] = {
-    guide_workloads, kernel_workloads, control_workloads, model_workloads, latency_workloads,
+    guide_workloads, kernel_workloads, control_workloads, model_workloads, numeric_workloads, latency_workloads,
 };
 
 const Workload *workload_at(int i)
@@ -68,13 +68,19 @@ static int leaves(const hd_array *a, int (*each)(const hd_array *, void *), void
 
 typedef struct Sums { Checksum *to; int64_t done, at[4]; } Sums;
 
-static int count(const hd_array *a, void *env) { *(int64_t *)env += hd_array_size(a); return 0; }
+/* A complex number is two. */
+static int64_t numbers(const hd_array *a)
+{
+    return hd_array_size(a) * (hd_array_dtype(a) == HD_C64 ? 2 : 1);
+}
+
+static int count(const hd_array *a, void *env) { *(int64_t *)env += numbers(a); return 0; }
 
 static int add_leaf(const hd_array *a, void *env)
 {
     Sums *s = env;
-    enum hd_dtype t = hd_array_dtype(a);
-    int64_t n = hd_array_size(a);
+    enum hd_dtype t = hd_array_dtype(a) == HD_C64 ? HD_F32 : hd_array_dtype(a);
+    int64_t n = numbers(a);
     const void *p = hd_data(a);
 
     if (n && !p)

@@ -272,9 +272,68 @@ def numbers(f):
     return f, (seed(0),)
 
 
-@case("fft_1m")
-def fft():
-    return (lambda re, im: jnp.fft.fft(lax.complex(re, im))), (A(1, M20), A(2, M20))
+# ---- numeric
+
+@case(fft_1m=(jnp.fft.fft, M20), fft2_1024=(jnp.fft.fft2, 1024, 1024))
+def fft(f, *dims):
+    return (lambda re, im: f(lax.complex(re, im))), (A(1, *dims), A(2, *dims))
+
+
+@case("rfft_rows")
+def rfft():
+    return jnp.fft.rfft, (A(1, 4096, 1024),)
+
+
+@case("complex_512")
+def complex_product(n=512):
+    return (lambda a, b, c, d: lax.complex(a, b) @ lax.complex(c, d)), (A(1, n, n), A(2, n, n), D(3, n, n), D(4, n, n))
+
+
+def heavy(a):
+    return a + 4 * jnp.eye(a.shape[-1], dtype=a.dtype)
+
+
+def matrices(count, n):
+    return A(1, count, n, n, r=1 / math.sqrt(n))
+
+
+@case(cholesky_8=(100000, 8), cholesky_512=(8, 512))
+def cholesky(count, n):
+    return (lambda a: jnp.linalg.cholesky(heavy(a))), (matrices(count, n),)
+
+
+@case(solve_8=(100000, 8), solve_512=(8, 512))
+def solve(count, n):
+    return (lambda a, b: jnp.linalg.solve(heavy(a), b)), (matrices(count, n), A(2, count, n, 1))
+
+
+@case("svd_64")
+def svd():
+    def f(a):
+        u, s, v = jnp.linalg.svd(a, full_matrices=False)
+        return abs(u), s, abs(v)
+    return f, (matrices(256, 64),)
+
+
+def strided(stride, groups=1):
+    return lambda x, w: lax.conv_general_dilated(x, w, (stride, stride), "SAME", feature_group_count=groups,
+                                                 dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@case(conv1x1=(1, 1, 64, 256), conv3x3_s2=(3, 2, 128, 128))
+def conv_resnet(k, stride, c, m):
+    return strided(stride), (A(1, 32, 56, 56, c), A(2, k, k, c, m, r=math.sqrt(3 / (k * k * c))))
+
+
+@case("dwconv5x5")
+def dwconv():
+    return strided(1, 64), (A(1, 32, 56, 56, 64), A(2, 5, 5, 1, 64, r=math.sqrt(3 / 25)))
+
+
+@case("max_pool_grad")
+def max_pool_grad():
+    pool = lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
+    return (lambda x, ct: jax.vjp(pool, x)[1](ct)[0]), (A(1, 32, 56, 56, 64), A(2, 32, 28, 28, 64))
 
 
 # ---- control

@@ -281,6 +281,5 @@ const Workload kernel_workloads[] = {
     ROW(random_bits_16m, bits_fn, key_args, bits_flops, 12, AT(M16), SMALL(1003)),
     ROW(uniform_16m, uniform_fn, key_args, bits_flops, 12, AT(M16), SMALL(1003)),
     ROW(normal_16m, normal_fn, key_args, normal_flops, 7, AT(M16), SMALL(1003)),
-    { .name = "fft_1m", .group = "kernels", .missing = "fft", .target = 1 },
     { 0 },
 };

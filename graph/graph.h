@@ -403,6 +403,7 @@ void Lu(Ref, Ref *lu);                          /* the factors, pivots, the perm
 Ref Solve(Ref a, Ref b, Ref lu, Ref permutation, bool transpose);
 void Eigh(Ref, Ref *wv);                        /* values, vectors as columns */
 void Svd(Ref, bool full, Ref *usv);
+void Fft(Ref re, Ref im, int axis, bool inverse, Ref *z);      /* re, im */
 
 /* ==================== passes over graphs */
 

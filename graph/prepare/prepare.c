@@ -577,6 +577,7 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
     case OP_svd:
         prepare_linalg(i, x, out, target, whole);
         return;
+    case OP_fft: prepare_fft(i, x, out, target, whole); return;
     case OP_region:
         if (split)
             prepare_region(i, x, out, target);

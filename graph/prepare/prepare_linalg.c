@@ -9,6 +9,7 @@
  * Inside a body what is small becomes part of that body: a loop with a solve in it stays one kernel. What is
  * large stays as it is: then the body is a step of the plan, and it is prepared when that is.
  */
+#include "lanes.h"
 #include "linalg.h"
 
 #include <math.h>
@@ -76,57 +77,6 @@ static Graph *graph_of(LinalgFn *f, const Ins *i, const Type *t)
         in[k] = graph_input(t[k], 0);
     f(i, in, out);
     graph_outputs(out, i->nout);
-    return graph_end();
-}
-
-static Ref one_more(Ref x)
-{
-    Type once = type_add_lead(typ(x), 1);
-    return Reshape(x, type_shape(&once));
-}
-
-/* g as a loop of one turn: a region, which lanes can be put around. Operands are what the turn reads, and
- * results are its carry, so that nothing is reshaped after it; it begins as zeros, which nothing reads. */
-static Graph *one_turn(const Graph *g)
-{
-    int n = g->nin, m = g->nout;
-    Ref *x = NEWS(Ref, n + m), *y = NEWS(Ref, m), *in = NEWS(Ref, n);
-    graph_begin(graph_new());
-    for (int k = 0; k < m; k++)
-        graph_input(g->type[g->out[k]], 0);
-    for (int k = 0; k < n; k++)
-        in[k] = graph_input(g->type[g->in[k]], 0);
-    graph_inline(g, in, y);
-    graph_outputs(y, m);
-    Graph *body = graph_end();
-    graph_begin(graph_new());
-    for (int k = 0; k < n; k++)
-        x[m + k] = one_more(graph_input(g->type[g->in[k]], 0));
-    for (int k = 0; k < m; k++)
-        x[k] = Zeros(&g->type[g->out[k]]);
-    Region r = region_plain(SCAN, 0, 0, m);
-    r.length = 1;
-    if (!error_pending())
-        emit_region(&r, n + m, x, 1, &body, y);
-    graph_outputs(y, m);
-    return graph_end();
-}
-
-/* g over lanes; the first `shared` operands are one for all lanes. */
-static Graph *over_lanes(const Graph *g, int64_t lanes, int shared)
-{
-    Ref *V = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout);
-    uint8_t *S = NEWS(uint8_t, g->nval);
-    graph_begin(graph_new());
-    for (int k = 0; k < g->nin; k++) {
-        Type t = g->type[g->in[k]];
-        V[g->in[k]] = graph_input(k < shared ? t : type_add_lead(&t, lanes), 0);
-        S[g->in[k]] = k < shared ? SHARED : STACKED;
-    }
-    batch_into(g, V, S, &(Axis){ { .size = lanes }, 0 }, false);
-    for (int k = 0; k < g->nout; k++)
-        out[k] = stacked(V[g->out[k]], S[g->out[k]], lanes);
-    graph_outputs(out, g->nout);
     return graph_end();
 }
 
@@ -210,8 +160,8 @@ static Graph *lanes_of(const Ins *i, Type *one, int64_t count)
     if (written && !error_pending())
         g = one_turn(g);
     if (sides && !error_pending())
-        g = over_lanes(g, columns, 1);
-    return error_pending() ? NULL : over_lanes(g, count, 0);
+        g = over_lanes(g, columns, (const bool[OPERANDS]){ true });
+    return error_pending() ? NULL : over_lanes(g, count, NULL);
 }
 
 void prepare_linalg(const Ins *i, const Ref *x, Ref *out, const Target *t, bool whole)

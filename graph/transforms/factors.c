@@ -264,6 +264,7 @@ Factors factors_of(const Ins *i, const Graph *g)
     case OP_concat:
         all_axes(&f, i, g, ins_ints(i, ATTR(cumsum, axis)));
         break;
+    case OP_fft: all_axes(&f, i, g, ints_one(ins_int(i, ATTR(fft, axis)))); break;
     case OP_reverse: all_axes(&f, i, g, ins_ints(i, ATTR(reverse, axes))); break;
     case OP_cholesky:
     case OP_triangular_solve:

@@ -689,6 +689,7 @@ const Law law_table[OP_COUNT] = {
     [OP_solve] = { MAKE(solve, 3, MATRICES), .long_text = 4, .ulp = 60, .ulp64 = 60, .scale = of_one },
     [OP_eigh] = { MAKE(eigh, 4, MATRICES), .ulp = 60, .ulp64 = 60, .scale = of_one, .ulp_host = 4 },
     [OP_svd] = { MAKE(svd, 4, MATRICES), .ulp = 60, .ulp64 = 60, .scale = of_one, .ulp_host = 4 },
+    [OP_fft] = { MAKE(fft, 4, MATRICES), .ulp = 60, .ulp64 = 60, .scale = of_one, .ulp_host = 4 },
     [OP_top_k] = { MAKE(top_k, 2, NUMBERS) },
     [OP_threefry] = { MAKE(threefry, 2, 1 << DT_U32) },
     [OP_gamma_draw] = { MAKE(gamma_draw, 2, FLOATS), .quotients = 4 },

@@ -22,6 +22,7 @@ void make_lu(Op op, Dtype dt, int variant);
 void make_solve(Op op, Dtype dt, int variant);
 void make_eigh(Op op, Dtype dt, int variant);
 void make_svd(Op op, Dtype dt, int variant);
+void make_fft(Op op, Dtype dt, int variant);
 void make_complex(Op op, Dtype dt, int variant);
 void make_part(Op op, Dtype dt, int variant);
 double of_one(const double *x, double want);    /* a scale: an ULP of 1, or of what is larger */

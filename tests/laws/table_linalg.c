@@ -138,3 +138,17 @@ void make_svd(Op op, Dtype dt, int variant)
     out(f[1]);
     out(Matmul(Mul(f[0], Along(Sqrt(f[1]), f[0], false)), f[2]));
 }
+
+/* Lengths by one pass and by two, of products, and by a convolution; along the last axis and others. */
+void make_fft(Op op, Dtype dt, int variant)
+{
+    (void)op;
+    static const int64_t shape[][3] = { { 2, 3, 12 }, { 2, 48, 17 }, { 1, 34, 3 }, { 2, 67, 1 } };
+    const int64_t *s = shape[variant];
+    Ints dims = DIMS(s[0], s[1], s[2]);
+    Ref re = in(dt, SMALL, 0, dims), im = in(dt, SMALL, 0, dims), z[2];
+    for (int axis = variant == 3; axis < (variant ? 2 : 3); axis++) {
+        Fft(re, im, axis, axis == 1, z);
+        out(z[0]), out(z[1]);
+    }
+}
