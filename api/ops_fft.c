@@ -1,10 +1,11 @@
 /*
  * ops_fft.c - Fourier transforms along one axis or several, of real numbers and of complex ones.
  *
- * Numbers are two parts, which the op `fft` transforms. A line of 2 h real numbers is transformed as h complex ones:
- * those at even places are their real parts, those at odd places the imaginary ones. What even and odd numbers give
- * is told apart by a symmetry (the frequencies of real numbers at k and -k are conjugates), and put together with
- * exp(-2 pi i k / n), as a step of any transform. Back from frequencies it is the same in reverse.
+ * Numbers are two parts, which the op `fft` transforms. A line of 2 h real numbers is transformed as h
+ * complex ones: those at even places are their real parts, those at odd places the imaginary ones. What
+ * even and odd numbers give is told apart by a symmetry (the frequencies of real numbers at k and -k are
+ * conjugates), and put together with exp(-2 pi i k / n), as a step of any transform. Back from frequencies
+ * it is the same in reverse.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -83,7 +84,8 @@ static Parts of_pairs(Ref x, int axis)
     Parts z = along((Parts){ every_second(x, axis, 0), every_second(x, axis, 1) }, axis, false), even, odd;
     if (!there(z))
         return nothing();
-    z = (Parts){ join(z.re, take_range(z.re, axis, 0, 1), axis), join(z.im, take_range(z.im, axis, 0, 1), axis) };
+    z = (Parts){ join(z.re, take_range(z.re, axis, 0, 1), axis),
+        join(z.im, take_range(z.im, axis, 0, 1), axis) };
     told_apart(z, axis, &even, &odd);
     odd = times((Parts){ odd.im, Neg(odd.re) }, turns(z.re, axis, n, n / 2 + 1));
     return (Parts){ Add(even.re, odd.re), Add(even.im, odd.im) };
@@ -208,7 +210,8 @@ static Ref half_of(Ref x, int axis, int64_t n)
                          x;
 }
 
-/* x[0], x[1] .. and back again, with the other sign in the imaginary part: all frequencies of n real numbers. */
+/* x[0], x[1] .. and back again, with the other sign in the imaginary part: all frequencies of n real
+ * numbers. */
 static Ref mirrored(Ref x, int axis, int64_t n, bool odd)
 {
     if (!x)
@@ -240,7 +243,8 @@ hd hd_irfft_n(hd x, int64_t length, hd_ints list)
         return HD_NIL;
     if (n % 2 == 0)
         return sym_of(to_pairs(p, axis));
-    return sym_of(along((Parts){ mirrored(p.re, axis, n, false), mirrored(p.im, axis, n, true) }, axis, true).re);
+    return sym_of(
+        along((Parts){ mirrored(p.re, axis, n, false), mirrored(p.im, axis, n, true) }, axis, true).re);
 }
 
 /* ==================== frequencies */

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-/* ==================== Fourier transforms: of complex numbers as two arrays, [n] or [n, n]; of rows of reals */
+/* ==================== Fourier transforms: of two arrays of parts, [n] or [n, n]; of rows of reals */
 
 static hd fft_flat(hd re, hd im) { return hd_fft(hd_complex(re, im)); }
 static hd fft_plane(hd re, hd im) { return hd_fft(hd_complex(re, im), 0, 1); }
@@ -26,7 +26,10 @@ static double fft_flops(const int64_t *s, const hd_array *o)
     (void)o;
     return 5.0 * (double)s[0] * log2((double)s[0]);
 }
-static double plane_flops(const int64_t *s, const hd_array *o) { return 2.0 * (double)s[0] * fft_flops(s, o); }
+static double plane_flops(const int64_t *s, const hd_array *o)
+{
+    return 2.0 * (double)s[0] * fft_flops(s, o);
+}
 static double row_flops(const int64_t *s, const hd_array *o)
 {
     (void)o;
@@ -37,7 +40,8 @@ static hd complex_product(hd a, hd b, hd c, hd d) { return hd_matmul(hd_complex(
 static hd_fn *complex_fn(const int64_t *s) { (void)s; return HD_FN(complex_product); }
 static int complex_args(const int64_t *s, hd_array **a)
 {
-    a[0] = A(1, s[0], s[0]), a[1] = A(2, s[0], s[0]), a[2] = dense(3, s[0], s[0]), a[3] = dense(4, s[0], s[0]);
+    plane_args(s, a);
+    a[2] = dense(3, s[0], s[0]), a[3] = dense(4, s[0], s[0]);
     return 4;
 }
 static double complex_flops(const int64_t *s, const hd_array *o)
@@ -68,7 +72,11 @@ static int matrix_args(const int64_t *s, hd_array **a)
     a[0] = AR(1, 1 / sqrt((double)s[1]), 0, s[0], s[1], s[1]);
     return 1;
 }
-static int solve_args(const int64_t *s, hd_array **a) { matrix_args(s, a), a[1] = A(2, s[0], s[1], 1); return 2; }
+static int solve_args(const int64_t *s, hd_array **a)
+{
+    matrix_args(s, a), a[1] = A(2, s[0], s[1], 1);
+    return 2;
+}
 static double cubes(const int64_t *s) { return (double)(s[0] * s[1] * s[1] * s[1]); }
 static double cholesky_flops(const int64_t *s, const hd_array *o) { (void)o; return cubes(s) / 3; }
 static double solve_flops(const int64_t *s, const hd_array *o) { (void)o; return 2 * cubes(s) / 3; }

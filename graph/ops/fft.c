@@ -1,13 +1,15 @@
 /*
  * fft.c - the discrete Fourier transform along an axis, of numbers as two parts: re, im -> re, im.
  *
- *     z'[k] = sum over j of z[j] exp(-2 pi i j k / n)        inverse: with the other sign; nothing is divided
+ *     z'[k] = sum over j of z[j] exp(-2 pi i j k / n)
+ *
+ * inverse: with the other sign, and not divided by n.
  *
  * It is linear, and its matrix symmetric: with C and S the cosines and sines, re' = C re + S im and
  * im' = C im - S re, so the transpose of all of it is the transform with the other sign.
  *
- * On the host a length is cut by its smallest prime again and again (Cooley and Tukey), and a prime above DIRECT
- * is a convolution of a power of two (Bluestein), all in the widest numbers there are.
+ * On the host a length is cut by its smallest prime again and again (Cooley and Tukey), and a prime above
+ * DIRECT is a convolution of a power of two (Bluestein), all in the widest numbers there are.
  */
 #define _GNU_SOURCE
 #include <complex.h>
@@ -85,7 +87,8 @@ static Number *roots(int64_t n)
     Number *w = ops_temp((size_t)n, sizeof *w);
     for (int64_t m = 0; w && m < n; m++) {
         long double angle = 2 * 3.14159265358979323846264338327950288L * (long double)m / (long double)n;
-        w[m] = __builtin_complex(4 * m == n || 4 * m == 3 * n ? 0 : cosl(angle), 2 * m == n ? 0 : -sinl(angle));
+        w[m] =
+            __builtin_complex(4 * m == n || 4 * m == 3 * n ? 0 : cosl(angle), 2 * m == n ? 0 : -sinl(angle));
     }
     return w;
 }
@@ -110,14 +113,16 @@ typedef struct Roots {
 
 static bool transform(Line, Number *y, Roots);
 
-/* j k = (j^2 + k^2 - (k - j)^2) / 2: numbers by a chirp, a convolution with its conjugate, by the chirp again. */
+/* j k = (j^2 + k^2 - (k - j)^2) / 2: numbers by a chirp, a convolution with its conjugate, by the chirp
+ * again. */
 static bool chirp(Line l, Number *y)
 {
     int64_t n = l.n, m = 1;
     while (m < 2 * n - 1)
         m *= 2;
-    Number *w = roots(2 * n), *r = roots(m), *a = ops_temp((size_t)m, sizeof *a), *b = ops_temp((size_t)m, sizeof *b),
-           *fa = ops_temp((size_t)m, sizeof *fa), *fb = ops_temp((size_t)m, sizeof *fb);
+    Number *w = roots(2 * n), *r = roots(m), *a = ops_temp((size_t)m, sizeof *a),
+           *b = ops_temp((size_t)m, sizeof *b), *fa = ops_temp((size_t)m, sizeof *fa),
+           *fb = ops_temp((size_t)m, sizeof *fb);
     bool ok = w && r && a && b && fa && fb;
 #define CHIRP(j) w[(int64_t)((__int128)(j) * (j) % (2 * n))]
     for (int64_t j = 0; ok && j < m; j++) {
@@ -180,7 +185,8 @@ static int fft_eval(
     for (int64_t k = 0; ok && k < lines && n; k++) {
         for (int64_t j = 0; j < n; j++) {
             size_t at = (size_t)(line[k] + along[j]) * size;
-            long double re = ops_load(dt, (const char *)in[0] + at).f, im = ops_load(dt, (const char *)in[1] + at).f;
+            long double re = ops_load(dt, (const char *)in[0] + at).f,
+                        im = ops_load(dt, (const char *)in[1] + at).f;
             x[j] = inverse ? __builtin_complex(im, re) : __builtin_complex(re, im);
         }
         ok = transform((Line){ x, n, 1 }, y, (Roots){ w, n });

@@ -1,9 +1,9 @@
 /*
  * fft_written.c - short Fourier transforms, number by number: all of them in registers.
  *
- * A length that is no prime is cut in two, a b: transforms of a, factors exp(-2 pi i j k / n), transforms of b. Of
- * an odd prime p, pairs z[j] + z[p - j] and z[j] - z[p - j] meet cosines and sines alone: half of the products
- * of a matrix.
+ * A length that is no prime is cut in two, a b: transforms of a, factors exp(-2 pi i j k / n), transforms
+ * of b. Of an odd prime p, pairs z[j] + z[p - j] and z[j] - z[p - j] meet cosines and sines alone: half of
+ * the products of a matrix.
  */
 #include "fft.h"
 
@@ -11,7 +11,10 @@
 
 static Parts plus(Parts x, Parts y) { return (Parts){ Add(x.re, y.re), Add(x.im, y.im) }; }
 static Parts minus(Parts x, Parts y) { return (Parts){ Sub(x.re, y.re), Sub(x.im, y.im) }; }
-static Parts scaled(Parts x, double c) { return (Parts){ Mul(x.re, Like(x.re, c)), Mul(x.im, Like(x.im, c)) }; }
+static Parts scaled(Parts x, double c)
+{
+    return (Parts){ Mul(x.re, Like(x.re, c)), Mul(x.im, Like(x.im, c)) };
+}
 
 void fft_root(int64_t m, int64_t n, double *re, double *im)
 {

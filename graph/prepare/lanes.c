@@ -1,6 +1,6 @@
 /*
- * lanes.c - a graph that is written for one element becomes a region, and lanes are put around it, as vmap makes a
- * batch of a function.
+ * lanes.c - a graph that is written for one element becomes a region, and lanes are put around it, as vmap
+ * makes a batch of a function.
  */
 #include "lanes.h"
 
@@ -10,8 +10,8 @@ static Ref one_more(Ref x)
     return Reshape(x, type_shape(&once));
 }
 
-/* Operands are what the turn reads, and results are its carry, so that nothing is reshaped after it; it begins as
- * zeros, which nothing reads. */
+/* Operands are what the turn reads, and results are its carry, so that nothing is reshaped after it; it
+ * begins as zeros, which nothing reads. */
 Graph *one_turn(const Graph *g)
 {
     int n = g->nin, m = g->nout;

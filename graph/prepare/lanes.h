@@ -1,6 +1,6 @@
 /*
- * lanes.h - graphs of one element made graphs of many: what is written for one matrix or one line becomes a kernel
- * whose lanes are all of them.
+ * lanes.h - graphs of one element made graphs of many: what is written for one matrix or one line becomes
+ * a kernel whose lanes are all of them.
  */
 #ifndef HEDDLE_PREPARE_LANES_H
 #define HEDDLE_PREPARE_LANES_H

@@ -1,18 +1,21 @@
 /*
  * prepare_fft.c - Fourier transforms of any length, in passes over memory.
  *
- * n numbers, n = a m, are a rows of m. A pass transforms the columns, and multiplies element (k, j) of the result by
- * exp(-2 pi i j k / n); what is left are transforms of the rows, with the next passes: Cooley and Tukey, "An
- * algorithm for the machine calculation of complex Fourier series" (1965). Where all is done, each k is a digit of the
- * frequency, the first one the lowest, and digits are read in that order.
+ * n numbers, n = a m, are a rows of m. A pass transforms the columns, and multiplies element (k, j) of the
+ * result by exp(-2 pi i j k / n); what is left are transforms of the rows, with the next passes: Cooley
+ * and Tukey, "An algorithm for the machine calculation of complex Fourier series" (1965). Where all is
+ * done, each k is a digit of the frequency, the first one the lowest, and digits are read in that order.
  *
- *     [batch, n, inner] -> [batch, k1, m1, inner] -> [batch, k1, k2, m2, inner] .. -> [batch, .. k2, k1, inner]
+ *     [batch, n, inner] -> [batch, k1, m1, inner] -> [batch, k1, k2, m2, inner]
+ *                       .. -> [batch, .. k2, k1, inner]
  *
- * A pass is a kernel whose lanes are columns: up to 16 numbers of each are in registers (fft_written.c). The first
- * and the last are as long as a vector where that is possible, so that all passes read and write whole vectors.
+ * A pass is a kernel whose lanes are columns: up to 16 numbers of each are in registers (fft_written.c).
+ * The first and the last are as long as a vector where that is possible, so that all passes read and write
+ * whole vectors.
  *
- * A prime factor above ODD is a product with its matrix, and one above DIRECT makes of the transform a convolution
- * of a power of two: Bluestein, "A linear filtering approach to the computation of discrete Fourier transform" (1970).
+ * A prime factor above ODD is a product with its matrix, and one above DIRECT makes of the transform a
+ * convolution of a power of two: Bluestein, "A linear filtering approach to the computation of discrete
+ * Fourier transform" (1970).
  */
 #include "fft.h"
 #include "lanes.h"
@@ -69,8 +72,8 @@ static Parts table(Dtype d, int64_t n, int64_t rows, int64_t columns, int64_t st
     return (Parts){ Data(t, w), Data(t, w + all * size) };
 }
 
-/* The factors between the transform of a columns and that of rows of m, which has the index high * low + l: near
- * [a, low], and far [a, high], which is nothing where one table does. */
+/* The factors between the transform of a columns and that of rows of m, which has the index high * low +
+ * l: near [a, low], and far [a, high], which is nothing where one table does. */
 typedef struct Factors {
     int64_t high, low;
     Parts near, far;
@@ -154,7 +157,8 @@ static void passed(State *s, const Axes *x, Parts z)
     *s = (State){ y.n == x->n ? z : reshaped(z, sizes(&y)), y };
 }
 
-/* Lanes: all axes but the column, in order; where nothing is left, the lowest digit is the last, as it will be read. */
+/* Lanes: all axes but the column, in order; where nothing is left, the lowest digit is the last, as it
+ * will be read. */
 static Ints lanes_first(const Axes *x, bool last)
 {
     Ints p = { 0 };
@@ -204,7 +208,8 @@ static void written_pass(State *s, int64_t a, int64_t m)
     passed(s, &x, transposed((Parts){ out[0], out[1] }, inverse_of(p)));
 }
 
-/* The same by a product: rows of its matrix are the real parts of all frequencies, then the imaginary ones. */
+/* The same by a product: rows of its matrix are the real parts of all frequencies, then the imaginary
+ * ones. */
 static void product_pass(State *s, int64_t p, int64_t m)
 {
     Dtype d = (Dtype)typ(s->z.re)->dt;
@@ -214,7 +219,8 @@ static void product_pass(State *s, int64_t p, int64_t m)
     int at = 0;
     while (x.role[at] != COLUMN)
         at++;
-    Ref rows[2] = { Concat((const Ref[]){ w.re, Neg(w.im) }, 2, 1), Concat((const Ref[]){ w.im, w.re }, 2, 1) };
+    Ref rows[2] = { Concat((const Ref[]){ w.re, Neg(w.im) }, 2, 1),
+        Concat((const Ref[]){ w.im, w.re }, 2, 1) };
     Ref both = Concat((const Ref[]){ z.re, z.im }, 2, at), matrix = Concat(rows, 2, 0);
     Ref y = Dot(matrix, both, (Ints){ 1, { 1 } }, (Ints){ 1, { at } }, (Ints){ 0 }, (Ints){ 0 }, DT_NONE);
     y = MoveAxis(y, 0, at);
@@ -252,8 +258,8 @@ static int passes_of(int64_t n)
     return count;
 }
 
-/* The next of the passes of n. The first is as long as it can be, and so is the last: what is between, of equal
- * lengths. */
+/* The next of the passes of n. The first is as long as it can be, and so is the last: what is between,
+ * of equal lengths. */
 static int64_t next_pass(int64_t n, bool first)
 {
     int count = passes_of(n);
@@ -304,8 +310,8 @@ static Parts in_order(const State *s)
 
 /* ==================== a convolution of a power of two */
 
-/* j k = (j^2 + k^2 - (k - j)^2) / 2: numbers by a chirp, a convolution with its conjugate, by the chirp again. Of
- * [batch, n, inner]. */
+/* j k = (j^2 + k^2 - (k - j)^2) / 2: numbers by a chirp, a convolution with its conjugate, by the chirp
+ * again. Of [batch, n, inner]. */
 static Parts by_chirp(Parts x)
 {
     const Type *t = typ(x.re);

@@ -150,6 +150,7 @@ static const Most most[] = {
     { "gru_grad", 12, 16 },
     { "attention", 3, 0 },
     { "transformer", 9, 11 },
+    { "fft_1m", 6, 0 },
     { "lat_scan1000", 1, 0 },
 };
 
