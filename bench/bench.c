@@ -82,9 +82,10 @@ static bool parse(int argc, char **argv, Options *o)
     return true;
 }
 
+/* Those whose first call is what counts are asked for: the mean is over the others. */
 static bool wanted(const Options *o, const Workload *w)
 {
-    bool named = !o->nnames;
+    bool named = !o->nnames && (o->group || strcmp(w->group, "first") != 0);
     for (int i = 0; i < o->nnames; i++)
         named |= !strcmp(o->names[i], w->name);
     return named && (!o->group || !strcmp(o->group, w->group));

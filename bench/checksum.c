@@ -13,8 +13,8 @@
 /* ==================== the list */
 
 static const Workload *const groups[] = {
-    guide_workloads, kernel_workloads,  control_workloads,
-    model_workloads, numeric_workloads, latency_workloads,
+    guide_workloads, kernel_workloads, control_workloads, model_workloads, numeric_workloads,
+    latency_workloads, first_workloads, first_net_workloads,
 };
 
 const Workload *workload_at(int i)

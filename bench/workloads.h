@@ -40,7 +40,7 @@ struct Workload {
 };
 
 extern const Workload guide_workloads[], kernel_workloads[], control_workloads[], model_workloads[];
-extern const Workload numeric_workloads[], latency_workloads[];
+extern const Workload numeric_workloads[], latency_workloads[], first_workloads[], first_net_workloads[];
 int workload_count(void);
 const Workload *workload_at(int i);                 /* in groups */
 const Workload *workload_named(const char *name);   /* NULL: none */
