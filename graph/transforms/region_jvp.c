@@ -96,6 +96,55 @@ static bool *read_by_linear(const Graph *b, const bool *lin)
     return read;
 }
 
+/* Is it computed again, and is all there that it is computed from? */
+static bool again_from(const Ins *i, const bool *have)
+{
+    bool all = optab[i->op].again;
+    for (int k = 0; k < i->nin; k++)
+        all &= have[i->in[k]];
+    return all;
+}
+
+typedef struct Cutting { const Graph *b; bool *have; Stored *cut; int budget; } Cutting;
+enum { AGAIN = 16 };                            /* instructions that one residual is computed again by */
+
+/* Stores v, or what it is computed from by instructions that are cheap to repeat, if those are fewer bytes:
+ * of outer(c, c) it is c that is stored, and not its n copies. Returns the bytes; what is there costs
+ * none. */
+static int64_t store_least(Cutting *c, Ref v)
+{
+    const Ins *i = c->b->def[v];
+    const Type *t = &c->b->type[v];
+    int64_t bytes = type_size(t) * (int64_t)dtype_size((Dtype)t->dt), sum = 0;
+    int before = c->cut->n;
+    if (c->have[v])
+        return 0;
+    if (i && optab[i->op].again && c->budget-- > 0) {
+        for (int k = 0; k < i->nin; k++)
+            sum += store_least(c, i->in[k]);
+        if (sum < bytes || !sum)
+            return sum;
+        while (c->cut->n > before)
+            c->have[c->cut->v[--c->cut->n]] = false;
+    }
+    PUSH(c->cut->v, c->cut->n, c->cut->room, v);
+    c->have[v] = true;
+    return bytes;
+}
+
+/* What was stored before something that it can be computed from: (1 + z)(1 - z), and then z = tanh x. */
+static void store_no_more(Cutting *c)
+{
+    Stored all = *c->cut;
+    *c->cut = (Stored){ 0 };
+    for (int k = 0; k < all.n; k++) {
+        const Ins *i = c->b->def[all.v[k]];
+        c->have[all.v[k]] = i && again_from(i, c->have);
+        c->budget = AGAIN;
+        store_least(c, all.v[k]);
+    }
+}
+
 /* Not stored: captures and xs, which L has; what depends on captures alone, which is the same at every step,
  * so that L computes it again and the hoist takes it out; cheap functions of what L has. */
 static Stored residuals(const Region *r, const Graph *b, const bool *lin)
@@ -111,26 +160,24 @@ static Stored residuals(const Region *r, const Graph *b, const bool *lin)
         Ref v = b->in[j];
         char group = region_group(r, np + j);
         have[v] = group == 'c' || group == 'x';
-        if (group == 'y' && read[v] && !graph_lin(b, v)) {
-            PUSH(cut.v, cut.n, cut.room, v);
-            have[v] = true;
-        }
+        if (group == 'y' && read[v] && !graph_lin(b, v))
+            store_least(&(Cutting){ b, have, &cut, 0 }, v);
     }
     for (int n = 0; n < b->nins; n++) {
         const Ins *i = b->ins[n];
-        bool again = optab[i->op].again, fixed = i->op != OP_callback;
+        bool fixed = i->op != OP_callback;
         if (linear_ins(b, i))
             continue;
-        for (int k = 0; k < i->nin; k++)
-            again &= have[i->in[k]];
         for (int k = 0; k < i->nout; k++)
             fixed &= !varies[i->out + k];
         for (Ref o = i->out; o < i->out + i->nout; o++) {
-            if (read[o] && !again && !fixed)
-                PUSH(cut.v, cut.n, cut.room, o);
-            have[o] = again || fixed || read[o];
+            have[o] = fixed || again_from(i, have);
+            if (read[o])
+                store_least(&(Cutting){ b, have, &cut, AGAIN }, o);
+            have[o] |= read[o];
         }
     }
+    store_no_more(&(Cutting){ b, have, &cut, 0 });
     return cut;
 }
 
