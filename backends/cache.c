@@ -7,12 +7,16 @@
  * write it, and only a file that carries our number is ever changed. A blob is kept with a hash of key and
  * blob: damaged or exchanged rows count as absent. A blob that has not worked yet is marked while it is
  * tried; a mark whose process is gone says that the blob ended it.
- * The cache must cost less than it saves: reading needs no lock of another process, writing waits TRY_MS at
- * most, and what only keeps the books is left out where somebody else writes. Whatever goes wrong (a home
+ * The cache must cost less than it saves: reading needs no lock of another process, and what only keeps the
+ * books is left out where somebody else writes. What was made is worth waiting for others' turns, which are
+ * short: PUT_MS at most, and TRY_MS once that was in vain. Whatever goes wrong (a home
  * that cannot be written, a full disk, a damaged file) programs are built again; why there is no cache is
  * said once under HEDDLE_CHECK or HEDDLE_DUMP. A connection must not cross fork(), so the process number is
  * kept beside it and a child opens its own.
+ * Processes that come to want the same at the same time, as those of a job do, agree who makes it by claims:
+ * locks on bytes of an empty file beside the other, each at the place that its key hashes to.
  */
+#define _GNU_SOURCE
 #include "base.h"
 #include "cache.h"
 
@@ -34,6 +38,8 @@
 enum {
     OURS = 0x4864646c,                                  /* the application's number in the file's header */
     TRY_MS = 50,                                        /* the least that compiling costs */
+    PUT_MS = 2000,                                      /* many turns of as many writers as there may be */
+    LOOK_MS = 10,                                       /* at a claim, so often */
     TRYING_S = 60,                                      /* a blob is tried for less */
     FRESH_S = 3600,                                     /* a use is noted once in as many seconds */
 };
@@ -43,7 +49,7 @@ static struct {
     sqlite3 *db;
     ino_t inode;                                        /* of the file it has open */
     pid_t pid;
-    bool failed;
+    bool failed, in_vain;                               /* the last blob waited for its turn in vain */
     /* of this process, and no other that has or had its number */
     sqlite3_int64 token;
 } cache = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -412,9 +418,12 @@ bool cache_put(const void *key, size_t nkey, const void *data, size_t n)
         sqlite3_bind_blob(s, 1, key, (int)nkey, SQLITE_STATIC);
         sqlite3_bind_blob(s, 2, &sum, sizeof sum, SQLITE_STATIC);
         sqlite3_bind_blob(s, 3, data, (int)n, SQLITE_STATIC);
+        sqlite3_busy_timeout(cache.db, cache.in_vain ? TRY_MS : PUT_MS);
         int code = sqlite3_step(s);
         sqlite3_finalize(s);
+        sqlite3_busy_timeout(cache.db, TRY_MS);
         kept = code == SQLITE_DONE;
+        cache.in_vain = (code & 0xff) == SQLITE_BUSY;
         if (kept)
             keep_under_cap();
         else
@@ -428,4 +437,41 @@ bool cache_exists(void)
 {
     char path[4096];
     return cache_path(path, sizeof path) && !access(path, F_OK);
+}
+
+/* ---- claims ---- */
+
+static int open_claims(void)
+{
+    char path[4096], name[4200];
+    pthread_mutex_lock(&cache.lock);
+    bool there = connection() && cache_path(path, sizeof path);
+    pthread_mutex_unlock(&cache.lock);
+    if (!there)
+        return -1;
+    snprintf(name, sizeof name, "%s-claims", path);
+    return open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+int cache_claim(const void *key, size_t nkey, int wait_ms)
+{
+    const struct timespec pause = { .tv_nsec = LOOK_MS * 1000000 };
+    struct flock l = { .l_type = F_WRLCK,
+        .l_whence = SEEK_SET,
+        .l_start = (off_t)(hash_bytes(key, nkey, 13) >> 2),
+        .l_len = 1 };
+    int fd = open_claims();
+    for (int waited = 0; fd >= 0 && fcntl(fd, F_OFD_SETLK, &l); waited += LOOK_MS) {
+        bool taken = errno == EAGAIN || errno == EACCES;
+        if (!taken || waited >= wait_ms)
+            return close(fd), taken ? CLAIM_TAKEN : CLAIM_NONE;
+        nanosleep(&pause, NULL);
+    }
+    return fd < 0 ? CLAIM_NONE : fd;
+}
+
+void cache_claim_end(int claim)
+{
+    if (claim >= 0)
+        close(claim);
 }

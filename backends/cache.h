@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 bool cache_get(const void *key, size_t nkey, void **data, size_t *n);   /* *data: free() it */
-/* false: it is not kept, as when others write for too long; nobody need care. */
+/* false: it is not kept, as when another stops in the midst of writing; nobody need care. */
 bool cache_put(const void *key, size_t nkey, const void *data, size_t n);
 void cache_drop(const void *key, size_t nkey);          /* the driver refused it */
 /* As cache_get, for what may end the process. *tried: it has never worked before, and is owed a
@@ -19,5 +19,16 @@ void cache_worked(const void *key, size_t nkey);
 
 /* Is there a file? Nobody makes one. */
 bool cache_exists(void);
+
+/* What several processes want, one makes: whoever has the claim of a key looks once more whether it is kept,
+ * makes it, keeps it, and gives the claim back, which the system does for a process that ends. Waits so long
+ * at most while somebody else has it. >= 0: the claim; else one of these. */
+enum {
+    CLAIM_TAKEN = -1, /* somebody else still has it */
+    CLAIM_NONE = -2, /* there is no cache to make it for */
+    CLAIM_MS = 120000 /* compiling seldom takes longer: then it is done twice */
+};
+int cache_claim(const void *key, size_t nkey, int wait_ms);
+void cache_claim_end(int claim);
 
 #endif

@@ -5,6 +5,8 @@
  * When that process ends the queues close: what lies in them is still compiled, for whoever comes next, at
  * the system's leisure, as long as there is a file to keep it in, and for a minute of processor time at
  * most. It ends then, and when there was nothing to do for a while.
+ * What another compiler has claimed, as those of other ranks do, is put by until that one has kept it: then
+ * it is read, and not compiled again. If that one dies, or takes too long, it is compiled here.
  * It knows nothing of Heddle but jobs.h and the cache.
  */
 #define _GNU_SOURCE
@@ -28,6 +30,7 @@
 #include "jobs.h"
 
 enum { BORED_MS = 20000, ALONE_MS = 60000, PATIENCE = 100, TRY_US = 50000, STACK = 256 << 20 };
+enum { PUT_BY = 96, LOOK_MS = 10 };
 
 static _Atomic bool alone; /* who asked has ended */
 
@@ -77,28 +80,86 @@ static void keep_rows(const char *rows, size_t size, const void *binary, size_t 
     }
 }
 
-static void work(const char *text, size_t size, JobFile *head, int file)
-{
+/* A job that was taken: its file, the pipe that tells its end; when it was first put by, in seconds. */
+typedef struct Task {
+    JobFile *head;
+    size_t size;
+    int file, done;
+    time_t since;
     const char *part[JOB_PARTS];
-    size_t at = sizeof *head, n = 0;
+} Task;
+
+static bool parts_of(Task *t)
+{
+    const char *text = (const char *)t->head;
+    size_t at = sizeof *t->head;
     for (int k = 0; k < JOB_PARTS; k++) {
-        if (head->part[k] > size - at)
-            return;
-        part[k] = text + at, at += head->part[k];
-        if (k < JOB_SOURCE && (!head->part[k] || part[k][head->part[k] - 1]))
-            return;
+        if (t->head->part[k] > t->size - at)
+            return false;
+        t->part[k] = text + at, at += t->head->part[k];
+        if (k < JOB_SOURCE && (!t->head->part[k] || t->part[k][t->head->part[k] - 1]))
+            return false;
     }
-    const Work w = { part[JOB_DEVICE], part[JOB_DRIVER], part[JOB_OPTIONS], part[JOB_SOURCE],
-        head->part[JOB_SOURCE] };
+    return true;
+}
+
+/* The first row, which has the binary, and is what one compiler claims. */
+static const char *first_row(const Task *t, JobRow *r)
+{
+    size_t size = t->head->part[JOB_ROWS];
+    if (size < sizeof *r)
+        return NULL;
+    memcpy(r, t->part[JOB_ROWS], sizeof *r);
+    size -= sizeof *r;
+    return r->key <= size && r->value <= size - r->key && r->binary ? t->part[JOB_ROWS] + sizeof *r : NULL;
+}
+
+/* What another has made of it: what lies behind the row's own value. free() it. */
+static void *kept(const char *key, const JobRow *r, size_t *n)
+{
+    void *all, *binary = NULL;
+    if (!cache_get(key, r->key, &all, n))
+        return NULL;
+    bool same = *n > r->value && !memcmp(all, key + r->key, r->value);
+    if (same && (binary = malloc(*n -= r->value)) != NULL)
+        memcpy(binary, (const char *)all + r->value, *n);
+    free(all);
+    return binary;
+}
+
+static void compile(Task *t)
+{
+    const Work w = { t->part[JOB_DEVICE], t->part[JOB_DRIVER], t->part[JOB_OPTIONS], t->part[JOB_SOURCE],
+        t->head->part[JOB_SOURCE] };
+    const char *key;
+    JobRow r;
+    size_t n = 0;
     bool vulkan = !strncmp(w.driver, JOB_VULKAN, strlen(JOB_VULKAN));
     double began = processor_ms();
-    void *binary = vulkan ? compile_vulkan(&w, &n) : compile_opencl(&w, &n);
-    head->binary = n, head->ms = processor_ms() - began;
-    bool good = binary && written(file, binary, n, (off_t)at);
-    atomic_store(&head->state, good ? JOB_WORKED : JOB_FAILED);
-    if (good)
-        keep_rows(part[JOB_ROWS], head->part[JOB_ROWS], binary, n);
+    void *binary = (key = first_row(t, &r)) ? kept(key, &r, &n) : NULL;
+    bool found = binary;
+    if (!found)
+        binary = vulkan ? compile_vulkan(&w, &n) : compile_opencl(&w, &n);
+    t->head->binary = n, t->head->ms = processor_ms() - began;
+    const off_t behind = t->part[JOB_ROWS] + t->head->part[JOB_ROWS] - (const char *)t->head;
+    bool good = binary && written(t->file, binary, n, behind);
+    atomic_store(&t->head->state, good ? JOB_WORKED : JOB_FAILED);
+    if (good && !found)
+        keep_rows(t->part[JOB_ROWS], t->head->part[JOB_ROWS], binary, n);
     free(binary);
+}
+
+/* false: another compiler has claimed it. */
+static bool work(Task *t)
+{
+    JobRow r;
+    const char *key = first_row(t, &r);
+    int claim = key ? cache_claim(key, r.key, 0) : CLAIM_NONE;
+    if (claim == CLAIM_TAKEN && (!t->since || time(NULL) - t->since < CLAIM_MS / 1000))
+        return false;
+    compile(t);
+    cache_claim_end(claim);
+    return true;
 }
 
 /* Nobody wants it any more: the pipe has no reader, and that is not because all has ended. */
@@ -108,23 +169,50 @@ static bool unwanted(int done)
     return !alone && poll(p, 2, 0) > 0 && (p[0].revents & POLLERR) && !(p[1].revents & POLLHUP);
 }
 
+static void end(Task *t)
+{
+    uint32_t taken = JOB_TAKEN;
+    atomic_compare_exchange_strong(&t->head->state, &taken, JOB_FAILED);
+    munmap(t->head, t->size);
+    close(t->file), close(t->done);
+}
+
+static Task put_by[PUT_BY];
+static int nput_by;
+
+/* Of those that were put by, what nobody has claimed any more, or nobody wants. False: nothing of it. */
+static bool come_back(void)
+{
+    int before = nput_by;
+    for (int k = nput_by - 1; k >= 0; k--)
+        if (unwanted(put_by[k].done) || work(&put_by[k])) {
+            end(&put_by[k]);
+            put_by[k] = put_by[--nput_by];
+        }
+    return nput_by < before;
+}
+
 static void do_job(int file, int done)
 {
     struct stat s;
-    uint32_t waits = JOB_WAITS, taken = JOB_TAKEN;
-    if (fstat(file, &s) || (size_t)s.st_size < sizeof(JobFile))
+    uint32_t waits = JOB_WAITS;
+    Task t = { .file = file, .done = done };
+    void *p = MAP_FAILED;
+    if (!fstat(file, &s) && (size_t)s.st_size >= sizeof(JobFile))
+        p = mmap(NULL, t.size = (size_t)s.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (p == MAP_FAILED) {
+        close(file), close(done);
         return;
-    size_t size = (size_t)s.st_size;
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    JobFile *head = p;
-    if (p == MAP_FAILED)
-        return;
-    if (!unwanted(done) && atomic_compare_exchange_strong(&head->state, &waits, JOB_TAKEN)) {
-        if (head->version == JOB_VERSION)
-            work(p, size, head, file);
-        atomic_compare_exchange_strong(&head->state, &taken, JOB_FAILED);
     }
-    munmap(p, size);
+    t.head = p;
+    bool mine = !unwanted(done) && atomic_compare_exchange_strong(&t.head->state, &waits, JOB_TAKEN);
+    if (mine && t.head->version == JOB_VERSION && parts_of(&t) && !work(&t) && nput_by < PUT_BY) {
+        t.since = time(NULL);
+        put_by[nput_by++] = t;
+    } else if (mine)
+        end(&t);
+    else
+        munmap(p, t.size), close(file), close(done);
 }
 
 /* The next job of a queue: its file and its pipe. */
@@ -153,12 +241,13 @@ static void *serve(void *unused)
         struct pollfd q[2] = { { .fd = JOB_URGENT, .events = POLLIN },
             { .fd = JOB_LATER, .events = POLLIN } };
         int fds[2];
-        if (poll(q, 2, BORED_MS) <= 0)
+        if (poll(q, 2, nput_by ? LOOK_MS : BORED_MS) <= 0 && !nput_by)
             _exit(0);
-        if (take(JOB_URGENT, fds) || take(JOB_LATER, fds)) {
+        if (take(JOB_URGENT, fds) || take(JOB_LATER, fds))
             do_job(fds[0], fds[1]);
-            close(fds[0]), close(fds[1]);
-        } else if (alone)
+        else if (!come_back() && nput_by)
+            usleep(1000 * LOOK_MS);
+        else if (alone && !nput_by)
             _exit(0);
     }
 }

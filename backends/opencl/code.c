@@ -465,6 +465,16 @@ int ocl_code_find(OclCode *c, OclDevice *d, int queue, Kernel *const *kernel, in
     return e ? e : nm ? OCL_NOT_YET : 0;
 }
 
+/* Here, unless another process is at it: then what that one keeps. */
+static int compile_once(OclUnit *u, OclDevice *d)
+{
+    int claim = cache_claim(&u->key, sizeof u->key, CLAIM_MS);
+    Make m = { u, d, NULL, 0 };
+    int e = claim >= 0 && from_disk(u, d) ? 0 : deep_call(compile_here, &m);
+    cache_claim_end(claim);
+    return e;
+}
+
 /* 0, OCL_NOT_YET, or an error. Waits so long at most; -1: for ever. */
 static int unit_finish(OclUnit *u, OclDevice *d, int wait_ms)
 {
@@ -475,11 +485,8 @@ static int unit_finish(OclUnit *u, OclDevice *d, int wait_ms)
         return OCL_NOT_YET;
     if (!u->program && u->job && !job_ended(u->job, wait_ms))
         e = OCL_NOT_YET;
-    else if (!u->program && !(u->job && from_job(u, d))) {
-        Make m = { u, d, NULL, 0 };
-        e = deep_call(compile_here, &m);
-        u->failed = e;
-    }
+    else if (!u->program && !(u->job && from_job(u, d)))
+        e = compile_once(u, d), u->failed = e != 0;
     pthread_mutex_unlock(&u->lock);
     return e;
 }

@@ -136,7 +136,7 @@ static bool from_disk(VkUnit *u)
     free(bytes);
     if (!u->found)
         cache_drop(&u->key, sizeof u->key), u->tried = false;
-    u->how = "from the disk";
+    u->how = u->found ? "from the disk" : NULL;
     return u->found;
 }
 
@@ -195,12 +195,16 @@ static void take_job(VkUnit *u)
     u->job = NULL;
 }
 
-/* With its lock held, and its job ended. */
+/* With its lock held, and its job ended. What another process is just making is waited for, and is on the
+ * disk then. */
 static int make(VkDev *d, VkUnit *u)
 {
     VkWords w = { u->name, u->word, u->n, 0 };
     if (u->job)
         take_job(u);
+    int claim = u->found ? CLAIM_NONE : cache_claim(&u->key, sizeof u->key, CLAIM_MS);
+    if (claim >= 0)
+        from_disk(u);
     void *data = u->data;
     size_t n = u->ndata;
     u->pipeline = vk_pipeline(d, &w, &data, &n);
@@ -209,6 +213,7 @@ static int make(VkDev *d, VkUnit *u)
     u->tried = false;
     if (u->pipeline && (!u->found || data))
         keep(u, data, n);
+    cache_claim_end(claim);
     u->how = u->how ? u->how : "compiled here";
     u->ms += w.ms;
     free(data), free(u->data);

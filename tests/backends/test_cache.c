@@ -450,6 +450,63 @@ START_TEST(hits_while_another_writes)
 }
 END_TEST
 
+/* Somebody else's turn at writing is waited for: what was made is kept. */
+START_TEST(kept_after_another)
+{
+    int ready[2], told[2];
+    char c;
+    put("k", "there");
+    ck_assert(pipe(ready) == 0 && pipe(told) == 0);
+    pid_t child = fork();
+    if (child == 0)
+        hold(ready[1], told[0]);
+    ck_assert_int_eq(read(ready[0], &c, 1), 1);
+    pid_t teller = fork();
+    if (teller == 0) {
+        usleep(300000);
+        _exit(write(told[1], "", 1) != 1);
+    }
+    put("other", "kept");
+    ck_assert(holds("other", "kept"));
+    waitpid(child, NULL, 0), waitpid(teller, NULL, 0);
+}
+END_TEST
+
+/* ---- claims ---- */
+
+static int claim(const char *key, int wait_ms) { return cache_claim(key, strlen(key), wait_ms); }
+
+/* One process has a claim until it gives it back, or is killed; other keys are not held up by it. */
+START_TEST(claims)
+{
+    int ready[2];
+    char c;
+    ck_assert(pipe(ready) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        bool mine = claim("one", 0) >= 0;
+        ck_assert_int_eq(write(ready[1], mine ? "y" : "n", 1), 1);
+        pause();
+    }
+    ck_assert(read(ready[0], &c, 1) == 1 && c == 'y');
+    ck_assert_int_eq(claim("one", 20), CLAIM_TAKEN);
+    int other = claim("two", 0);
+    ck_assert_int_ge(other, 0);
+    ck_assert_int_eq(claim("two", 0), CLAIM_TAKEN);     /* also of another thread of this process */
+    cache_claim_end(other);
+    other = claim("two", 0);
+    ck_assert_int_ge(other, 0);
+    cache_claim_end(other);
+    kill(child, SIGKILL);
+    int one = claim("one", 20000);
+    ck_assert_int_ge(one, 0);
+    cache_claim_end(one);
+    waitpid(child, NULL, 0);
+    setenv("HEDDLE_CACHE", "off", 1);
+    ck_assert_int_eq(claim("one", 0), CLAIM_NONE);
+}
+END_TEST
+
 START_TEST(read_only)
 {
     /* permissions do not bind the superuser: a file in the folder's place does */
@@ -521,6 +578,8 @@ int main(void)
     tcase_add_test(t, crashes_once);
     tcase_add_test(t, tried_by_two);
     tcase_add_test(t, hits_while_another_writes);
+    tcase_add_test(t, kept_after_another);
+    tcase_add_test(t, claims);
     tcase_add_test(t, read_only);
     tcase_add_test(t, switched_off);
     tcase_add_test(t, capped);

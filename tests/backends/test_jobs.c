@@ -151,6 +151,52 @@ START_TEST(ends_with_us)
 }
 END_TEST
 
+/* ==================== what another process compiles */
+
+static char folder[64], path[100];
+
+static Job *job_kept(const char *key, const char *value)
+{
+    JobText t = { .device = device->name[0], .driver = device->version, .options = "-cl-std=CL1.2",
+        .source = good, .nsource = sizeof good, .urgent = true };
+    job_row(&t.rows, key, strlen(key), value, strlen(value), true);
+    Job *j = job_new(&t);
+    free(t.rows.s);
+    ck_assert(j);
+    return j;
+}
+
+/* It is not compiled while another process has the claim; what that one keeps is taken, if it is of the same
+ * row; and if it dies, it is compiled after all. */
+START_TEST(claimed)
+{
+    static const char *const kept[] = { "row and what another made", "other words", NULL };
+    const char *last = kept[_i];
+    snprintf(folder, sizeof folder, "/tmp/heddle-jobs-XXXXXX");
+    ck_assert(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/kept.db", folder);
+    setenv("HEDDLE_CACHE", path, 1);
+    int claim = cache_claim("key", 3, 0);
+    ck_assert_int_ge(claim, 0);
+    Job *j = job_kept("key", "row and ");
+    ck_assert(!job_ended(j, 300));
+    ck_assert(works(job(good, true)));          /* others go on meanwhile */
+    if (last)
+        ck_assert(cache_put("key", 3, last, strlen(last)));
+    cache_claim_end(claim);                     /* as the system does for who ends */
+    ck_assert(job_ended(j, -1));
+    size_t n;
+    char *binary = job_result(j, &n);
+    ck_assert(binary && n);
+    ck_assert_int_eq(n == 17 && !memcmp(binary, "what another made", 17), _i == 0);
+    free(binary);
+    job_drop(j);
+    char command[100];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 int main(void)
 {
     Device *d = device_find("opencl:0");
@@ -168,6 +214,7 @@ int main(void)
     tcase_add_loop_test(t, useless, 0, 3);
     tcase_add_test(t, switched_off);
     tcase_add_test(t, ends_with_us);
+    tcase_add_loop_test(t, claimed, 0, 3);
     suite_add_tcase(suite, t);
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_NORMAL);
