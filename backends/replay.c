@@ -13,9 +13,14 @@
 
 /* ---- frames ---- */
 
+static void spans(Frame *f, size_t from, size_t to)
+{
+    f->low = from < f->low ? from : f->low, f->high = to > f->high ? to : f->high;
+}
+
 static bool fill(Frame *f, const Plan *p, const Device *d, Spot (*place)(void *, const Slot *), void *x)
 {
-    f->plan = p;
+    f->plan = p, f->low = SIZE_MAX;
     f->mem = calloc((size_t)p->nslot + 1, sizeof *f->mem);
     f->body = calloc((size_t)p->nstep + 1, sizeof *f->body);
     f->ahead = calloc((size_t)p->nstep + 1, sizeof *f->ahead);
@@ -25,13 +30,19 @@ static bool fill(Frame *f, const Plan *p, const Device *d, Spot (*place)(void *,
         if (p->slot[s].kind == SLOT_TEMP || p->slot[s].kind == SLOT_CONST)
             if (device_fault(d, "alloc") || (f->mem[s] = place(x, &p->slot[s])).buffer == NULL)
                 return false;
+    for (int s = 0; s < p->nslot; s++)
+        if (p->slot[s].kind == SLOT_TEMP)
+            spans(f, p->slot[s].offset, p->slot[s].offset + p->slot[s].bytes);
     for (int s = 0; s < p->nstep; s++) {
         const Step *st = &p->step[s];
         if (st->nbody && !(f->body[s] = calloc((size_t)st->nbody, sizeof(Frame))))
             return error_set(E_NOMEM, "no memory for a program"), false;
-        for (int b = 0; b < st->nbody; b++)
-            if (!fill(&f->body[s][b], st->body[b], d, place, x))
+        for (int b = 0; b < st->nbody; b++) {
+            Frame *body = &f->body[s][b];
+            if (!fill(body, st->body[b], d, place, x))
                 return false;
+            spans(f, body->low, body->high);
+        }
     }
     return true;
 }
@@ -197,37 +208,68 @@ static int run_branch(const Run *c, Frame *f, const Step *s, Frame *body)
     return e;
 }
 
-/* ==================== what goes before its turn, while bytes of other ranks are on their way */
+/* ==================== what goes before its turn, while bytes of other ranks are on their way
+
+   Launches and copies, and loops and branches of nothing else, that touch nothing of what is still to be
+   done before them. Within a loop that has an exchange itself, these are steps of the same turn: the next
+   one computes in the temporaries that what is left of this one reads; and what would not need anything
+   that goes round has left the loop (graph/transforms/hoist.c). */
 
 enum { AHEAD = 32 };                            /* steps that are looked at */
 
-/* The k-th slot that a step touches; -1: there are no more. */
-static int touched(const Step *s, int k, bool *writes)
+static bool goes(const Step *s)
 {
-    *writes = s->kind == S_LAUNCH ? k < s->kernel->nparam && s->kernel->written[k] : k >= s->nin;
-    if (s->kind == S_LAUNCH)
-        return k < s->kernel->nparam ? s->kernel->param[k]->slot : -1;
-    return k < s->nin              ? s->in[k] :
-        (k -= s->nin) < s->nout    ? s->out[k] :
-        k - s->nout < step_pongs(s) ? s->pong[k - s->nout] :
-                                      -1;
+    bool all = s->kind == S_LAUNCH || s->kind == S_COPY || s->kind == S_LOOP || s->kind == S_WHILE ||
+        s->kind == S_BRANCH;
+    for (int b = 0; b < s->nbody && all; b++)
+        for (int k = 0; k < s->body[b]->nstep && all; k++)
+            all = goes(&s->body[b]->step[k]);
+    return all;
 }
 
-static bool share_memory(const Frame *f, int a, int b)
+/* What a step touches: a slot, or the part of the arena that its bodies compute in. */
+typedef struct Touch { int slot; size_t from, to; bool writes; } Touch;
+
+static Touch slot_touched(const Frame *f, int slot, bool writes)
 {
-    const Slot *s = &f->plan->slot[a], *t = &f->plan->slot[b];
-    if (a == b || s->kind != SLOT_TEMP || t->kind != SLOT_TEMP)
-        return a == b || f->mem[a].buffer == f->mem[b].buffer;
-    return s->offset < t->offset + t->bytes && t->offset < s->offset + s->bytes;
+    const Slot *s = &f->plan->slot[slot];
+    return (Touch){ slot, s->offset, s->offset + s->bytes, writes };
+}
+
+/* The k-th; false: there are no more. */
+static bool touched(const Frame *f, int step, int k, Touch *t)
+{
+    const Step *s = &f->plan->step[step];
+    if (s->kind == S_LAUNCH) {
+        if (k < s->kernel->nparam)
+            *t = slot_touched(f, s->kernel->param[k]->slot, s->kernel->written[k]);
+        return k < s->kernel->nparam;
+    }
+    const int in = s->nin, out = in + s->nout, all = out + step_pongs(s);
+    if (k < all)
+        *t = slot_touched(f, k < in ? s->in[k] : k < out ? s->out[k - in] : s->pong[k - out], k >= in);
+    else if (k < all + s->nbody)
+        *t = (Touch){ -1, f->body[step][k - all].low, f->body[step][k - all].high, true };
+    return k < all + s->nbody;
+}
+
+static bool share_memory(const Frame *f, const Touch *a, const Touch *b)
+{
+    const bool in_arena[] = { a->slot < 0 || f->plan->slot[a->slot].kind == SLOT_TEMP,
+        b->slot < 0 || f->plan->slot[b->slot].kind == SLOT_TEMP };
+    if (in_arena[0] && in_arena[1])
+        return (a->slot >= 0 && a->slot == b->slot) || (a->from < b->to && b->from < a->to);
+    return a->slot >= 0 && b->slot >= 0 && (a->slot == b->slot ||
+        f->mem[a->slot].buffer == f->mem[b->slot].buffer);
 }
 
 /* Does one write what the other touches? */
-static bool in_order(const Frame *f, const Step *s, const Step *t)
+static bool in_order(const Frame *f, int s, int t)
 {
-    bool ws, wt;
-    for (int k = 0, a; (a = touched(s, k, &ws)) >= 0; k++)
-        for (int j = 0, b; (b = touched(t, j, &wt)) >= 0; j++)
-            if ((ws || wt) && share_memory(f, a, b))
+    Touch a = { 0 }, b = { 0 };
+    for (int k = 0; touched(f, s, k, &a); k++)
+        for (int j = 0; touched(f, t, j, &b); j++)
+            if ((a.writes || b.writes) && share_memory(f, &a, &b))
                 return true;
     return false;
 }
@@ -237,7 +279,7 @@ static bool may_go(const Frame *f, int exchange, int s)
 {
     bool may = true;
     for (int k = exchange; k < s && may; k++)
-        may = f->ahead[k] || !in_order(f, &f->plan->step[k], &f->plan->step[s]);
+        may = f->ahead[k] || !in_order(f, k, s);
     return may;
 }
 
@@ -306,7 +348,7 @@ static int settle(void *x)
     return back(t->run, e ? e : t->run->r->settle(t->run->x));
 }
 
-/* Launches and copies behind the exchange, up to what is no such step. */
+/* What stands behind the exchange, up to a step that cannot go. */
 static int go_ahead(void *x)
 {
     Traded *t = x;
@@ -314,7 +356,7 @@ static int go_ahead(void *x)
     int e = 0, n = 0, end = t->at + 1 + AHEAD;
     t->run->r->away(t->run->x, false);
     for (int s = t->at + 1; s < f->plan->nstep && s < end && !e; s++) {
-        if (f->plan->step[s].kind != S_LAUNCH && f->plan->step[s].kind != S_COPY)
+        if (!goes(&f->plan->step[s]))
             break;
         if (!may_go(f, t->at, s))
             continue;

@@ -17,6 +17,7 @@ typedef struct Frame {
     Spot *mem;
     struct Frame **body;                        /* by step: the frames of its bodies */
     bool *ahead;                                /* by step, of a run: it went before its turn */
+    size_t low, high;                           /* of the arena: where temporaries lie, those of bodies too */
 } Frame;
 
 typedef struct Replay {

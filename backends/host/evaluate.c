@@ -295,6 +295,16 @@ static bool passes_on(Op op) { return op == OP_barrier || op == OP_reshape || op
 
 static int run_ins(Frame *f, int n);
 
+static bool noticed(const Ins *i) { return op_meets(i) || i->op == OP_callback; }
+
+static bool goes(const Ins *i)
+{
+    bool all = !noticed(i);
+    for (int k = 0; k < i->nsub; k++)
+        all = all && !graph_find(i->sub[k], noticed);
+    return all;
+}
+
 /* Instructions behind it whose operands are there, up to one that other shards or the user notice. */
 static int go_ahead(void *x)
 {
@@ -306,7 +316,7 @@ static int go_ahead(void *x)
     for (int n = t->at + 1; n < g->nins && !err; n++) {
         const Ins *i = g->ins[n];
         bool ready = !f->ahead[n];
-        if (op_meets(i) || i->op == OP_region || i->op == OP_callback)
+        if (!goes(i))
             break;
         for (int k = 0; k < i->nin; k++)
             ready = ready && f->value[i->in[k]];
