@@ -17,7 +17,7 @@ typedef struct Frame {
     Spot *mem;
     struct Frame **body;                        /* by step: the frames of its bodies */
     bool *ahead;                                /* by step, of a run: it went before its turn */
-    size_t low, high;                           /* of the arena: where temporaries lie, those of bodies too */
+    size_t low, high;                           /* of the arena: where its temporaries and its bodies' lie */
 } Frame;
 
 typedef struct Replay {
