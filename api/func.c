@@ -471,7 +471,7 @@ static const char *place_text(const hd_vmap_opts *o)
 {
     Text t = { 0 };
     text_add(&t, "%s%s", o->balance ? "balanced " : "", o->devices ? o->devices : "");
-    const char *s = intern(t.s ? t.s : "");
+    const char *s = intern(t.s);                /* NULL: there was no memory for it */
     text_free(&t);
     return s;
 }
@@ -502,7 +502,8 @@ static hd_fn *mapped(FnKind kind, hd_fn *f, const hd_vmap_opts *o)
     k.in_tree = intern(o->in_tree), k.out_tree = intern(o->out_tree);
     k.axis_size = o->axis_size;
     k.axis_name = intern(o->axis_name);
-    k.device = kind == FN_PMAP ? place_text(o) : NULL;
+    if (kind == FN_PMAP && !(k.device = place_text(o)))
+        return NULL;
     return fn_make(&k, NULL, 0, f->text);
 }
 

@@ -181,7 +181,8 @@ static void all_here(Party *p, Meeting *m)
 
 static int not_come(void)
 {
-    return error_set(E_DEVICE, "another shard did not come to an exchange with this one");
+    error_set(E_DEVICE, "another shard did not come to an exchange with this one");
+    return (int)error_code();                   /* perhaps it is known why */
 }
 
 /* Everybody's bytes are there; or somebody will not come. */

@@ -10,7 +10,7 @@
 
 typedef enum LetterKind { L_HELLO, L_CLOCK, L_COME, L_GONE, L_PARCEL, L_DONE, L_ALIVE, L_LEFT } LetterKind;
 typedef struct Letter {
-    int32_t kind, code;                         /* code: of L_DONE; 0: all is well */
+    int32_t kind, code;                         /* code: of L_COME, L_DONE; 0: all is well */
     /* L_DONE: it failed by itself, not because another did; L_HELLO: it wants a timeline */
     bool own;
     double time;                                /* L_CLOCK: that of rank 0 */
@@ -27,6 +27,7 @@ typedef struct Post {
     void *own;
     int *left;
     void *request[2];
+    bool lasts;                                 /* it is one of those set aside */
 } Post;
 
 int mail_open(const Wire *, int n);             /* 0, or a code */
@@ -41,7 +42,8 @@ int mail_turn(void (*read)(int from, Letter *));
 void mail_rest(int turns);
 bool mail_quiet(void);                          /* nothing is under way */
 void mail_abandon(void);                        /* what is under way is not waited for any more */
-/* Parcels that came. 1: its bytes are here, the mail's; 0: they are coming; -1: nothing is known of it. */
+/* Parcels that came. 1: its bytes are here, the mail's; 0: they are coming; -1: nothing is known of it; -2:
+ * there was no memory for it. */
 int mail_look(int rank, uint64_t call, ParcelId, const void **bytes, size_t *n);
 void *mail_take(int rank, uint64_t call, ParcelId); /* its bytes become the caller's; NULL: it is not here */
 /* those of earlier calls are dropped, now and when they come */

@@ -447,14 +447,24 @@ void ranks_away(bool is)
         (is ? away_begin : away_end)();
 }
 
-/* All have come. 0: to the same; else the same verdict in all ranks. */
+/* All have come. 0: to the same; else the same verdict in all ranks. One that comes with an error cannot
+ * make the call, whatever it is; so nobody does, and all have that error. */
 static int compare(const char *what, uint64_t hash)
 {
-    int other = -1;
-    for (int r = 0; r < job.n; r++)
-        if (r != job.me && other < 0 && job.peer[r].coming.hash != hash)
-            other = r;
-    if (other >= 0)
+    int other = -1, fails = -1, failed = error_pending();
+    for (int r = job.n - 1; r >= 0; r--) {
+        const Letter *l = &job.peer[r].coming;
+        if (r == job.me)
+            continue;
+        other = l->hash != hash ? r : other;
+        fails = l->code ? r : fails;
+    }
+    if (fails >= 0 && !failed) {
+        Loc before = loc_set((Loc){ 0 });       /* the text has it */
+        error_set(
+            (Code)job.peer[fails].coming.code, "%s (in rank %d)", job.peer[fails].coming.text, fails);
+        loc_set(before);
+    } else if (other >= 0)                      /* nothing, if it has failed itself */
         error_set(E_DEVICE,
             "the ranks of this job do not make the same call: rank %d has come to %s, rank %d to %s", job.me,
             what, other, job.peer[other].coming.text);
@@ -465,19 +475,19 @@ static int compare(const char *what, uint64_t hash)
         if (r != job.me)
             mail_before(r, p->call);
     }
-    return other < 0 ? 0 : (int)E_DEVICE;
+    return (int)error_code();
 }
 
 static int begin(const char *what, uint64_t hash)
 {
     char text[300];
-    Letter come = { .kind = L_COME, .call = ++job.calls, .hash = hash };
+    Letter come = { .kind = L_COME, .code = (int)error_code(), .call = ++job.calls, .hash = hash };
     const char *why = job.wire->usable();
     job.parts = 0;
     if (job.lost || why || job.ended || getpid() != job.pid)
         return error_set(E_DEVICE, "a call over ranks cannot be made: %s", why ? why : job.lost ? job.why :
                          job.ended ? "MPI has ended" : "this is a child of fork()");
-    snprintf(come.text, sizeof come.text, "%s", what);
+    snprintf(come.text, sizeof come.text, "%s", come.code ? error_text() : what);
     snprintf(text, sizeof text, "%s (as rank %d has)", what, job.me);
     int e = tell_all(&come, NULL, NULL);
     e = e ? e : await(L_COME, text);
@@ -588,6 +598,8 @@ int far_look(int rank, ParcelId m, const void **bytes, size_t n)
     bool over = p->ended == p->call;
     size_t came = n;
     int here = mail_look(rank, p->call, m, bytes, &came);
+    if (here == -2)
+        return error_set(E_NOMEM, "no memory for what ranks exchange"), -1;
     return came != n || (here < 0 && over) ? -1 : here > 0;
 }
 

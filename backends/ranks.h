@@ -39,7 +39,7 @@ void far_bytes(Mem *, void *bytes);             /* takes them over: they can be 
 bool far_here(const Mem *);                     /* have they been brought? */
 
 /* ---- calls. hash: of what is called, the same in all ranks; what: for messages */
-/* 0, when all ranks have come to this one; or a code */
+/* 0, when all ranks have come to this one; or a code. With an error pending: so that all have it. */
 int ranks_enter(const char *what, uint64_t hash);
 /* when all have done with it: 0, or the code and error of the rank that failed first */
 int ranks_leave(int code);
