@@ -72,6 +72,7 @@ enum { MODE_CLIP = 1, MODE_FILL = 2, MODE_IN_BOUNDS = 3 };
 Ref one_hot(Ref index, int64_t n, Dtype);       /* a new last axis */
 
 /* ---- order (ops_order.c) */
+bool vector_and(const char *what, hd x, hd y, Ref *r);  /* of one dtype, the first a vector; else an error */
 Ref sort1(Ref, int axis);                       /* ascending, nan last */
 Ref sort_by(Ref keys, Ref x, int axis);         /* x in the order of keys; stable */
 Ref searchsorted(Ref sorted, Ref x, bool right);        /* i32: how many of sorted are < x (right: <= x) */

@@ -1,9 +1,7 @@
 /*
- * nn.c - activations, losses and optimisers, as jax.nn and optax define them.
+ * nn.c - activations and losses, as jax.nn and optax define them.
  *
- * Derivatives at kinks are those of jax.nn: relu has 0 at 0, elu has 1, softplus a half. Optimisers are
- * functions of trees: state is tuple(first moments, second moments, steps), the same for all, so that one
- * may follow another.
+ * Derivatives at kinks are those of jax.nn: relu has 0 at 0, elu has 1, softplus a half.
  */
 #include "formulas.h"
 
@@ -136,142 +134,83 @@ hd hd_softmax_cross_entropy(hd logits, hd labels)
     return l ? sym_of(Neg(Sum(Mul(r[1], l), ints1(typ(l)->rank - 1)))) : HD_NIL;
 }
 
-/* ==================== optimisers */
-
-static hd zero_leaf(const hd *x, int n, void *env)
+/* Of classes that are numbers. */
+hd hd_softmax_cross_entropy_labels(hd logits, hd labels)
 {
-    Ref r = sym_ref(x[0]);
-    (void)n, (void)env;
-    return r ? sym_of(Like(r, 0)) : HD_NIL;
-}
-
-hd hd_opt_init(hd params)
-{
-    OP(hd_opt_init);
-    hd zeros = sym_map("hd_opt_init", zero_leaf, NULL, 1, &params);
-    return sym_tuple((const hd[]){ zeros, zeros, sym_of(Const(DT_I32, 0)) }, 3);
-}
-
-typedef struct Update {
-    const char *what;
-    const hd_opt_opts *o;
-    hd rate;
-    double keep;                                /* of the moment being updated: m' = keep m + add g */
-    double add;
-    bool squares;
-    Ref steps;
-} Update;
-
-static Ref times(Ref x, double c) { return c == 1 || !x ? x : Mul(x, Like(x, c)); }
-
-/* The rate as a number of the leaf's dtype. */
-static Ref rate_for(const Update *s, Ref leaf)
-{
-    Ref r = leaf ? sym_ref_as(s->rate, (Dtype)typ(leaf)->dt) : 0;
-    return r ? broadcast_to(Convert(r, (Dtype)typ(leaf)->dt), shape_of(leaf)) : 0;
-}
-
-/* (moment, gradient) -> moment */
-static hd moment_leaf(const hd *x, int n, void *env)
-{
-    const Update *s = env;
-    Ref r[2];
-    if (unify_dtype(s->what, n, x, r))
+    static const char what[] = "hd_softmax_cross_entropy_labels";
+    OP(hd_softmax_cross_entropy_labels);
+    Ref l = log_softmax(what, logits, -1), i = l ? sym_ref(labels) : 0;
+    if (!int_operand(what, "labels", i))
         return HD_NIL;
-    Ref g = s->squares ? square(r[1]) : r[1];
-    return sym_of(s->keep == 0 ? times(g, s->add) : bin(OP_add, times(r[0], s->keep), times(g, s->add)));
-}
-
-/* (parameter, step) -> parameter less rate times (step + weight decay times parameter) */
-static Ref descend(const Update *s, Ref p, Ref step)
-{
-    double decay = s->o->weight_decay;
-    if (decay != 0)
-        step = Add(step, times(p, decay));
-    return Sub(p, Mul(rate_for(s, p), step));
-}
-
-static hd sgd_leaf(const hd *x, int n, void *env)
-{
-    Ref r[2];
-    const Update *s = env;
-    return unify(s->what, n, x, r) ? HD_NIL : sym_of(descend(s, r[0], r[1]));
-}
-
-/* 1 - b^t, as a number of the leaf's dtype, at its shape */
-static Ref correction(const Update *s, double b, Ref leaf)
-{
-    Ref t = Convert(s->steps, DT_F32);
-    Ref c = t ? Sub(Like(t, 1), Pow(Like(t, b), t)) : 0;
-    return c ? scalar_to(Convert(c, (Dtype)typ(leaf)->dt), shape_of(leaf)) : 0;
-}
-
-static double or_default(double v, double otherwise) { return v == 0 ? otherwise : v; }
-
-/* (parameter, first moment, second moment) -> parameter */
-static hd adam_leaf(const hd *x, int n, void *env)
-{
-    Ref r[3];
-    const Update *s = env;
-    if (unify(s->what, n, x, r))
+    Type t = *typ(l), u = *typ(i);
+    u.dt = t.dt, t.rank--;
+    if (!type_equal(&t, &u)) {
+        error_set(E_SHAPE, "%s: logits are %s and labels %s; a label for each of the other axes is wanted",
+            what, type_text(typ(l)), type_text(typ(i)));
         return HD_NIL;
-    Ref m = Div(r[1], correction(s, or_default(s->o->b1, 0.9), r[1]));
-    Ref v = Div(r[2], correction(s, or_default(s->o->b2, 0.999), r[2]));
-    Ref root = Sqrt(v);
-    Ref step = root ? Div(m, Add(root, Like(root, or_default(s->o->eps, 1e-8)))) : 0;
-    return sym_of(descend(s, r[0], step));
-}
-
-/* The parts of an optimiser's state. */
-static bool state_in(const char *what, hd state, hd *part)
-{
-    const Tree *t = sym_type(state);
-    if (t && t->kind == T_TUPLE && t->n == 3) {
-        for (int i = 0; i < 3; i++)
-            part[i] = hd_nth(state, i);
-        return sym_usable(part[0]) && sym_usable(part[1]) && sym_usable(part[2]);
     }
-    if (sym_usable(state))
-        error_set(E_INVAL, "%s: the state is what hd_opt_init(params) made, not %s",
-            what, t ? tree_text(t) : "nothing");
-    return false;
+    Ref y = sym_ref(hd_take_along_axis(sym_of(l), sym_of(unsqueeze(i, t.rank)), -1));
+    return sym_of(y ? Neg(squeeze_axis(y, t.rank)) : 0);
 }
 
-/* The count of steps, one more. */
-static hd counted(Update *s, hd count)
+/* What has the target 0 adds nothing. */
+hd hd_kl_divergence(hd log_predictions, hd targets)
 {
-    Ref r = sym_ref(count);
-    s->steps = r ? Add(r, Like(r, 1)) : 0;
-    return sym_of(s->steps);
-}
-
-hd hd_sgd_n(hd params, hd grads, hd state, hd rate, const hd_opt_opts *o)
-{
-    OP(hd_sgd_n);
-    OPTIONS(hd_opt_opts, o);
-    Update s = { .what = "hd_sgd", .o = o, .rate = rate, .keep = o->momentum, .add = 1 };
-    hd part[3];
-    if (!state_in(s.what, state, part))
+    static const char what[] = "hd_kl_divergence";
+    Ref r[2];
+    OP(hd_kl_divergence);
+    if (unify(what, 2, (const hd[]){ log_predictions, targets }, r) || !float_ref(what, sym_of(r[0])) ||
+        !rank_ref(what, sym_of(r[0]), 1))
         return HD_NIL;
-    part[2] = counted(&s, part[2]);
-    part[0] = sym_map(s.what, moment_leaf, &s, 2, (const hd[]){ part[0], grads });
-    params = sym_map(s.what, sgd_leaf, &s, 2, (const hd[]){ params, part[0] });
-    return sym_tuple((const hd[]){ params, sym_tuple(part, 3) }, 2);
+    Ref none = Eq(r[1], Like(r[1], 0)),
+        log = choose(none, Like(r[1], 0), Log(choose(none, Like(r[1], 1), r[1])));
+    return sym_of(Sum(Mul(r[1], Sub(log, r[0])), ints1(typ(r[0])->rank - 1)));
 }
 
-hd hd_adam_n(hd params, hd grads, hd state, hd rate, const hd_opt_opts *o)
+hd hd_smooth_labels(hd labels, double share)
 {
-    OP(hd_adam_n);
-    OPTIONS(hd_opt_opts, o);
-    Update s = { .what = "hd_adam", .o = o, .rate = rate, .keep = or_default(o->b1, 0.9) };
-    hd part[3];
-    if (!state_in(s.what, state, part))
+    static const char what[] = "hd_smooth_labels";
+    OP(hd_smooth_labels);
+    Ref r = float_ref(what, rank_ref(what, labels, 1) ? labels : HD_NIL);
+    if (!r)
         return HD_NIL;
-    part[2] = counted(&s, part[2]);
-    s.add = 1 - s.keep;
-    part[0] = sym_map(s.what, moment_leaf, &s, 2, (const hd[]){ part[0], grads });
-    s.keep = or_default(o->b2, 0.999), s.add = 1 - s.keep, s.squares = true;
-    part[1] = sym_map(s.what, moment_leaf, &s, 2, (const hd[]){ part[1], grads });
-    params = sym_map(s.what, adam_leaf, &s, 3, (const hd[]){ params, part[0], part[1] });
-    return sym_tuple((const hd[]){ params, sym_tuple(part, 3) }, 2);
+    int64_t n = typ(r)->dim[typ(r)->rank - 1];
+    return sym_of(Add(Mul(r, Like(r, 1 - share)), Like(r, n ? share / (double)n : 0)));
+}
+
+/* x - target. 0 after an error */
+static Ref error_of(const char *what, hd x, hd target)
+{
+    Ref r[2];
+    if (unify(what, 2, (const hd[]){ x, target }, r) || !float_ref(what, sym_of(r[0])))
+        return 0;
+    return Sub(r[0], r[1]);
+}
+
+hd hd_huber_loss(hd x, hd target, double delta)
+{
+    static const char what[] = "hd_huber_loss";
+    OP(hd_huber_loss);
+    Ref e = Abs(error_of(what, x, target));
+    if (!e)
+        return HD_NIL;
+    Ref near = Min(e, Like(e, delta));
+    return sym_of(Add(Mul(Like(e, 0.5), square(near)), Mul(Like(e, delta), Sub(e, near))));
+}
+
+hd hd_log_cosh_loss(hd x, hd target)
+{
+    OP(hd_log_cosh_loss);
+    Ref e = error_of("hd_log_cosh_loss", x, target);
+    return sym_of(e ? Sub(logaddexp(e, Neg(e)), Like(e, log(2))) : 0);
+}
+
+hd hd_hinge_loss(hd x, hd target)
+{
+    static const char what[] = "hd_hinge_loss";
+    Ref r[2];
+    OP(hd_hinge_loss);
+    if (unify(what, 2, (const hd[]){ x, target }, r) || !float_ref(what, sym_of(r[0])))
+        return HD_NIL;
+    return sym_of(Max(Like(r[0], 0), Sub(Like(r[0], 1), Mul(r[0], r[1]))));
 }

@@ -2,12 +2,13 @@
  * ops_einsum.c - einsum: a text of labelled axes in, contractions and transpositions out.
  *
  * Each operand is a value with a label an axis. Repeated labels of one operand become a diagonal; labels
- * that nothing else needs are summed away at once; then pairs are contracted, the pair with the smallest
- * result first, until one operand is left. The axes that "..." stands for get labels of their own, numbered
- * from the right, which is how numpy lines them up.
+ * that nothing else needs are summed away at once; then pairs are contracted until one operand is left, in
+ * the order that takes the fewest products where operands are few. The axes that "..." stands for get
+ * labels of their own, numbered from the right, which is how numpy lines them up.
  */
 #include "formulas.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { DOTS = 128 };                            /* labels DOTS + k: the k-th axis of "..." from the right */
@@ -217,7 +218,10 @@ static void sum_alone(const Spec *s, int i)
 /* ---- two operands */
 
 /* How labels of a and b take part: contracted, batch, free. */
-typedef struct Pairing { Ints xc, yc, xb, yb, label; } Pairing;
+typedef struct Pairing {
+    Ints xc, yc, xb, yb, label;
+    int rank;
+} Pairing;
 
 static Pairing pairing(const Spec *s, int i, int j)
 {
@@ -236,6 +240,7 @@ static Pairing pairing(const Spec *s, int i, int j)
         else
             p.xc.v[p.xc.n++] = a, p.yc.v[p.yc.n++] = b;
     }
+    p.rank = x->n + y->n - 2 * p.xc.n - p.xb.n;
     for (int k = 0; k < xfree.n && p.label.n < MAXRANK; k++)
         p.label.v[p.label.n++] = xfree.v[k];
     for (int b = 0; b < y->n && p.label.n < MAXRANK; b++)
@@ -244,37 +249,148 @@ static Pairing pairing(const Spec *s, int i, int j)
     return p;
 }
 
-static double result_size(const Spec *s, int i, int j)
+/* Operands i and j become one, in the place of i; that of j is empty, and needs no labels. Returns i. */
+static int contract(Spec *s, int i, int j)
 {
     Pairing p = pairing(s, i, j);
-    double n = 1;
-    for (int k = 0; k < p.label.n; k++)
-        n *= (double)s->size[p.label.v[k]];
-    return n;
-}
-
-static void contract_smallest(Spec *s)
-{
-    int bi = 0, bj = 1;
-    double least = -1;
-
-    for (int i = 0; i < s->n; i++)
-        for (int j = i + 1; j < s->n; j++) {
-            double n = result_size(s, i, j);
-            if (least < 0 || n < least)
-                least = n, bi = i, bj = j;
-        }
-    Pairing p = pairing(s, bi, bj);
-    Operand *x = &s->term[bi], *y = &s->term[bj];
-    if (x->label.n + y->label.n - 2 * p.xc.n - p.xb.n > MAXRANK) {
+    Operand *x = &s->term[i], *y = &s->term[j];
+    if (p.rank > MAXRANK) {
         complain(s, "a product on the way has too many axes");
         x->v = 0;
     } else {
         x->v = Dot(x->v, y->v, p.xc, p.yc, p.xb, p.yb, DT_NONE);
     }
     x->label = p.label;
-    memmove(y, y + 1, sizeof *y * (size_t)(s->n - bj - 1));
-    s->n--;
+    *y = (Operand){ 0 };
+    return i;
+}
+
+/* ---- the order of contractions: of few operands the best, found for all sets of them */
+
+enum { FEW = 8, WORDS = (DOTS + MAXRANK + 63) / 64 };
+
+typedef struct Labels {
+    uint64_t word[WORDS];
+} Labels;
+
+static Labels labels_of(const Ints *l)
+{
+    Labels r = { { 0 } };
+    for (int k = 0; k < l->n; k++)
+        r.word[l->v[k] / 64] |= UINT64_C(1) << l->v[k] % 64;
+    return r;
+}
+
+static Labels either(Labels a, Labels b)
+{
+    for (int w = 0; w < WORDS; w++)
+        a.word[w] |= b.word[w];
+    return a;
+}
+
+static int count_of(const Labels *l)
+{
+    int n = 0;
+    for (int w = 0; w < WORDS; w++)
+        n += __builtin_popcountll(l->word[w]);
+    return n;
+}
+
+/* elements of an array with these labels */
+static double elements(const Spec *s, const Labels *l)
+{
+    double n = 1;
+    for (int k = 0; k < DOTS + MAXRANK; k++)
+        if (l->word[k / 64] >> k % 64 & 1)
+            n *= (double)s->size[k];
+    return n;
+}
+
+/* Bit k of a set is operand k. left: labels of what the set becomes; cost: products of numbers that this
+ * takes, at least; half: of the two sets that are contracted last, the one with the lowest operand. */
+typedef struct Best {
+    Labels left;
+    double cost;
+    unsigned half;
+} Best;
+
+static void find_best(const Spec *s, Best *best)
+{
+    unsigned all = (1u << s->n) - 1;
+    for (unsigned set = 1; set <= all; set++) {
+        Labels own = { { 0 } }, others = labels_of(&s->out);
+        for (int k = 0; k < s->n; k++) {
+            Labels l = labels_of(&s->term[k].label);
+            if (set >> k & 1)
+                own = either(own, l);
+            else
+                others = either(others, l);
+        }
+        for (int w = 0; w < WORDS; w++)
+            best[set].left.word[w] = own.word[w] & others.word[w];
+        best[set].cost = set & (set - 1) ? INFINITY : 0;
+        if (count_of(&best[set].left) > MAXRANK)
+            continue;
+        for (unsigned a = (set - 1) & set; a; a = (a - 1) & set) {
+            if (!(a & set & -set))
+                continue;
+            Labels both = either(best[a].left, best[set ^ a].left);
+            double cost = best[a].cost + best[set ^ a].cost + elements(s, &both);
+            if (cost < best[set].cost)
+                best[set].cost = cost, best[set].half = a;
+        }
+    }
+}
+
+/* The operands of a set become one; where it is. */
+static int contract_set(Spec *s, const Best *best, unsigned set)
+{
+    if (!(set & (set - 1)))
+        return __builtin_ctz(set);
+    int a = contract_set(s, best, best[set].half), b = contract_set(s, best, set ^ best[set].half);
+    return contract(s, a, b);
+}
+
+/* Of many the two whose product is larger than they are by the least. */
+static int contract_greedily(Spec *s)
+{
+    int at = 0;
+    for (int turn = 1; turn < s->n; turn++) {
+        int bi = -1, bj = -1;
+        double least = INFINITY;
+        for (int i = 0; i < s->n; i++)
+            for (int j = i + 1; s->term[i].v && j < s->n; j++) {
+                Pairing p = s->term[j].v ? pairing(s, i, j) : (Pairing){ .rank = MAXRANK + 1 };
+                Labels x = labels_of(&s->term[i].label), y = labels_of(&s->term[j].label),
+                       z = labels_of(&p.label);
+                double more =
+                    p.rank > MAXRANK ? INFINITY : elements(s, &z) - elements(s, &x) - elements(s, &y);
+                if (more < least)
+                    least = more, bi = i, bj = j;
+            }
+        if (bi < 0) {
+            complain(s, "a product on the way has too many axes");
+            return 0;
+        }
+        at = contract(s, bi, bj);
+        if (!s->term[at].v)
+            break;
+    }
+    return at;
+}
+
+/* All operands become one. Where it is */
+static int contract_all(Spec *s)
+{
+    if (s->n > FEW)
+        return contract_greedily(s);
+    Best *best = NEWS(Best, 1 << FEW);
+    find_best(s, best);
+    if (best[(1u << s->n) - 1].cost < INFINITY)
+        return contract_set(s, best, (1u << s->n) - 1);
+    complain(s, "a product on the way has too many axes");
+    s->term[0].v = 0;
+    return 0;
 }
 
 /* The axes in the order of the result. */
@@ -315,7 +431,8 @@ hd hd_einsum_n(const char *text, const hd *args, int n)
         tidy(&s, &s.term[i]);
     for (int i = 0; i < n; i++)
         sum_alone(&s, i);
-    while (s.n > 1)
-        contract_smallest(&s);
-    return sym_of(arranged(&s, s.term[0]));
+    for (int i = 0; i < n; i++)
+        if (!s.term[i].v)
+            return HD_NIL;
+    return sym_of(arranged(&s, s.term[contract_all(&s)]));
 }

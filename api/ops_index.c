@@ -431,25 +431,47 @@ hd hd_scatter_n(hd x, hd indices, hd updates, const hd_index_opts *o)
 }
 
 /* Rows of x added up by their segment; ids outside 0 .. segments-1, negative ones too, are left out. */
-hd hd_segment_sum(hd x, hd ids, int64_t segments)
+/* What a segment of no rows has. */
+static Ref of_none(Type t, enum hd_combine how)
 {
-    static const char what[] = "hd_segment_sum";
-    OP(hd_segment_sum);
-    Ref r = rank_ref(what, x, 1), i = sym_ref(ids);
-    if (!r || !int_operand(what, "segment_ids", i))
+    Dtype d = (Dtype)t.dt;
+    bool most = how == HD_MIN; /* the largest number is what nothing is above */
+    if (how == HD_ADD || how == HD_MUL)
+        return Full(t, how == HD_MUL);
+    if (dtype_float(d))
+        return Full(t, most ? INFINITY : -INFINITY);
+    if (d == DT_BOOL || dtype_unsigned(d))
+        return FullBits(t, most ? d == DT_BOOL ? 1 : -1 : 0);
+    int64_t half = (int64_t)1 << (8 * dtype_size(d) - 2);
+    return FullBits(t, most ? half - 1 + half : -half - half);
+}
+
+static hd segments(const char *what, hd x, hd ids, int64_t n, enum hd_combine how)
+{
+    Ref r = rank_ref(what, x, 1), i = r ? sym_ref(ids) : 0;
+    if (!r || !int_operand(what, "segment_ids", i) || !real_dtype(what, (Dtype)typ(r)->dt))
         return HD_NIL;
     Type t = *typ(r);
-    if (segments < 0 || typ(i)->rank != 1 || typ(i)->dim[0] != t.dim[0]) {
+    if (n < 0 || typ(i)->rank != 1 || typ(i)->dim[0] != t.dim[0]) {
         error_set(E_SHAPE,
             "%s: %s needs one segment id a row, i32[%lld], not %s, and a number of segments, not %lld", what,
-            type_text(&t), (long long)t.dim[0], type_text(typ(i)), (long long)segments);
+            type_text(&t), (long long)t.dim[0], type_text(typ(i)), (long long)n);
         return HD_NIL;
     }
-    Type u = t;
-    u.dim[0] = segments;
+    t.dim[0] = n;
     Dims d = { .window = ints_run(1, t.rank), .collapsed = ints1(0), .map = ints1(0) };
-    Ref none = Zeros(&u);
-    return sym_of(segments ?
-            scatter(none, unsqueeze(as_index(i, segments), 1), r, &d, MODE_FILL, HD_ADD, false) :
-            none);
+    Ref none = of_none(t, how);
+    return sym_of(
+        n && none ? scatter(none, unsqueeze(as_index(i, n), 1), r, &d, MODE_FILL, how, false) : none);
 }
+
+#define SEGMENT(name, how) \
+    hd hd_segment_##name(hd x, hd ids, int64_t n) \
+    { \
+        OP(hd_segment_##name); \
+        return segments("hd_segment_" #name, x, ids, n, how); \
+    }
+SEGMENT(sum, HD_ADD)
+SEGMENT(prod, HD_MUL)
+SEGMENT(max, HD_MAX)
+SEGMENT(min, HD_MIN)

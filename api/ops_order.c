@@ -154,7 +154,7 @@ Ref searchsorted(Ref sorted, Ref x, bool right)
 }
 
 /* Two operands of one dtype, the first a vector. 0 after an error. */
-static bool vector_and(const char *what, hd x, hd y, Ref *r)
+bool vector_and(const char *what, hd x, hd y, Ref *r)
 {
     if (unify_dtype(what, 2, (const hd[]){ x, y }, r))
         return false;
@@ -439,45 +439,4 @@ hd hd_cov(hd x)
     Ref s = c ? Dot(c, conjugate(c), ints1(1), ints1(1), none, none, DT_NONE) : 0;
     s = s ? Div(s, Like(s, (double)(n > 1 ? n - 1 : 0))) : 0;
     return sym_of(one || (s && typ(s)->dim[0] == 1) ? Reshape(s, none) : s);
-}
-
-/* p[0] x^(n-1) + ... + p[n-1], by Horner */
-hd hd_polyval(hd p, hd x)
-{
-    Ref r[2];
-    OP(hd_polyval);
-    if (!vector_and("hd_polyval", p, x, r))
-        return HD_NIL;
-    Ref y = Like(r[1], 0);
-    for (int64_t i = 0; y && i < typ(r[0])->dim[0]; i++)
-        y = bin(OP_add, bin(OP_mul, y, r[1]), squeeze_axis(SliceAxis(r[0], 0, i, i + 1), 0));
-    return sym_of(y);
-}
-
-/* All overlaps of x with w turned round: y[k] = sum over j of w[j] x[k-j]. x shifted by j is row j of a
- * matrix that is only a view: x in each row, zeros behind, read as rows one element shorter. */
-static Ref convolve(Ref x, Ref w)
-{
-    Ints none = { 0 };
-    int64_t n = typ(x)->dim[0], m = typ(w)->dim[0];
-    Ref rows = Broadcast(x, (Ints){ 2, { m, n } }, ints1(1));
-    rows = flat(pad_axis(rows, 1, 0, m, Const((Dtype)typ(x)->dt, 0)));
-    rows = Reshape(take_range(rows, 0, 0, m * (n + m - 1)), (Ints){ 2, { m, n + m - 1 } });
-    return rows ? Dot(w, rows, ints1(0), ints1(0), none, none, DT_NONE) : 0;
-}
-
-hd hd_convolve(hd x, hd w)
-{
-    Ref r[2];
-    OP(hd_convolve);
-    if (!vector_and("hd_convolve", x, w, r))
-        return HD_NIL;
-    if (typ(r[1])->rank != 1 || !typ(r[0])->dim[0] || !typ(r[1])->dim[0] || typ(r[0])->dt == DT_BOOL) {
-        error_set(E_SHAPE,
-            "hd_convolve: two vectors of numbers that are not empty are wanted, not %s and %s",
-            type_text(typ(r[0])), type_text(typ(r[1])));
-        return HD_NIL;
-    }
-    bool swap = typ(r[0])->dim[0] < typ(r[1])->dim[0];
-    return sym_of(convolve(r[swap], r[!swap]));
 }

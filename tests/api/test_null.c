@@ -184,6 +184,20 @@ KIND(
 KIND(COMBINE, enum hd_combine, HD_SET, HD_MAX, (enum hd_combine)99, (enum hd_combine)INT_MIN)
 KIND(OPT, const hd_opt_opts *, &(const hd_opt_opts){ 0 }, NULL,
     &(const hd_opt_opts){ .momentum = NAN, .b1 = INFINITY })
+KIND(OVERLAP, const hd_overlap_opts *, &(const hd_overlap_opts){ 0 }, NULL,
+    &(const hd_overlap_opts){ .overlap = (enum hd_overlap)99 },
+    &(const hd_overlap_opts){ .overlap = (enum hd_overlap) - 1 })
+KIND(LAYER, const hd_layer_opts *, &(const hd_layer_opts){ 0 }, NULL, &(const hd_layer_opts){ .eps = NAN },
+    &(const hd_layer_opts){ .axes = { -1, { 0 } } }, &(const hd_layer_opts){ .axes = { 99, { 0 } } },
+    &(const hd_layer_opts){ .axes = { 1, { INT64_MIN } } })
+KIND(ATTENTION, const hd_attention_opts *, &(const hd_attention_opts){ 0 }, NULL,
+    &(const hd_attention_opts){ .mask = { 77, 7 } }, &(const hd_attention_opts){ .window = { 99, { 0 } } },
+    &(const hd_attention_opts){ .window = { 2, { INT64_MIN, INT64_MAX } } },
+    &(const hd_attention_opts){ .scale = INFINITY, .bias = { 77, 7 } })
+KIND(SCHEDULE, const hd_schedule_opts *, &(const hd_schedule_opts){ 0 }, NULL,
+    &(const hd_schedule_opts){ .begin = INT64_MIN, .power = NAN },
+    &(const hd_schedule_opts){ .end = INFINITY })
+KIND(RNG, enum hd_rng, HD_THREEFRY, HD_PHILOX, (enum hd_rng) - 1, (enum hd_rng)7)
 #define ROWS_OF_ONE .index_axes = { 1, { 0 } }, .collapsed_axes = { 1, { 0 } }, .sizes = { 1, { 1 } }
 KIND(INDEX, const hd_index_opts *, &(const hd_index_opts){ ROWS_OF_ONE }, NULL,
     &(const hd_index_opts){ ROWS_OF_ONE, .mode = (enum hd_mode)99 },

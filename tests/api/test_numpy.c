@@ -113,6 +113,24 @@ static hd one_point(hd x)
     return hd_kaiser(HD_F32, 1, 5);
 }
 
+static hd ids(void) { return hd_lit_n(HD_I32, HD_INTS(3), (const int[]){ 2, 0, 2 }); }
+static hd segment_prod(hd x) { return hd_segment_prod(x, ids(), 4); }
+static hd segment_max(hd x) { return hd_segment_max(x, ids(), 4); }
+static hd segment_least(hd x) { return hd_segment_min(hd_cast(x, HD_I32), ids(), 4); }
+static hd six(hd x) { return hd_slice_axis(hd_ravel(x), 0, 0, 6); }
+static hd four(void) { return hd_lit_n(HD_F32, HD_INTS(4), (const float[]){ 1, -2, 0.5f, 3 }); }
+static hd convolved(hd x) { return hd_convolve(four(), six(x)); }
+static hd convolved_same(hd x) { return hd_convolve(six(x), four(), .overlap = HD_SAME); }
+static hd convolved_valid(hd x) { return hd_convolve(four(), six(x), .overlap = HD_VALID); }
+static hd correlated(hd x) { return hd_correlate(six(x), four()); }
+static hd correlated_full(hd x) { return hd_correlate(six(x), four(), .overlap = HD_FULL); }
+static hd correlated_same(hd x) { return hd_correlate(six(x), four(), .overlap = HD_SAME); }
+static hd correlated_shorter(hd x) { return hd_correlate(four(), six(x), .overlap = HD_SAME); }
+static hd turned(void) { return hd_complex(four(), hd_flip(four(), 0)); }
+static hd correlated_complex(hd x) { return hd_imag(hd_correlate(hd_cast(six(x), HD_C64), turned())); }
+static hd parabola(hd x) { return hd_polyfit(hd_iota(HD_F32, 0, 4), hd_index(x, 0, 0), 2); }
+static hd lines(hd x) { return hd_polyfit(hd_iota(HD_F32, 0, 3), x, 1); }
+
 static const struct {
     const char *name;
     hd (*f)(hd);
@@ -148,7 +166,7 @@ static const struct {
     CASE(bincount, 1, { 5 }, { 2, 0, 2, 1, 0 })
     CASE(quarter, 2, { 4, 3 }, { 2, 6, 2.5f, 0, 8, -1, 4, -3, 5, 1, 0.5f, 7 })
     CASE(three, 2, { 4, 3 }, { 7, 0.5f, 1, 5, -3, 4, -1, 8, 0, 2.5f, 6, 2 })
-    CASE( half, 2, { 3, 4 }, { 2.5f, -1, 5, 7, 6, 8, -3, 0.5f, 2, 0, 4, 1 })
+    CASE(half, 2, { 3, 4 }, { 2.5f, -1, 5, 7, 6, 8, -3, 0.5f, 2, 0, 4, 1 })
     CASE(grid, 3, { 2, 2, 3 }, { 0, 0, 0, 1, 1, 1, 0, 1, 2, 0, 1, 2 })
     CASE(blocks, 2, { 2, 8 }, { 1, 4, 0, 2, 1, 4, 0, 2, 0.5f, -3, 8, 6, 7, 5, -1, 2.5f })
     CASE(choice, 2, { 3, 4 }, { 1, 4, 0, 2, 0.5f, 3, 80, 60, 70, 50, 1, 2.5f })
@@ -157,6 +175,21 @@ static const struct {
     CASE(along_0, 1, { 4 }, { 8.5f, 6, 7, 10.5f })
     CASE(put, 2, { 3, 4 }, { 9, 4, 0, 2, 0.5f, -3, 8, 8, 7, 7, -1, 2.5f })
     CASE(lexsort, 1, { 4 }, { 3, 1, 2, 0 })
+    CASE(segment_prod, 2, { 4, 4 }, { 0.5f, -3, 8, 6, 1, 1, 1, 1, 7, 20, 0, 5, 1, 1, 1, 1 })
+    CASE(segment_max, 2, { 4, 4 }, { 0.5f, -3, 8, 6, -INFINITY, -INFINITY, -INFINITY, -INFINITY, 7, 5, 0,
+        2.5f, -INFINITY, -INFINITY, -INFINITY, -INFINITY })
+    CASE(segment_least, 2, { 4, 4 }, { 0, -3, 8, 6, 0x1p31f, 0x1p31f, 0x1p31f, 0x1p31f, 1, 4, -1, 2,
+        0x1p31f, 0x1p31f, 0x1p31f, 0x1p31f })
+    CASE(convolved, 1, { 9 }, { 1, 2, -7.5f, 7, 8.5f, -3, 12.25f, 0, -9 })
+    CASE(convolved_same, 1, { 6 }, { 2, -7.5f, 7, 8.5f, -3, 12.25f })
+    CASE(convolved_valid, 1, { 3 }, { 7, 8.5f, -3 })
+    CASE(correlated, 1, { 3 }, { -1, 6.5f, -12.75f })
+    CASE(correlated_full, 1, { 9 }, { 3, 12.5f, 0, -1, 6.5f, -12.75f, -0.5f, 6.5f, -3 })
+    CASE(correlated_same, 1, { 6 }, { 12.5f, 0, -1, 6.5f, -12.75f, -0.5f })
+    CASE(correlated_shorter, 1, { 6 }, { -0.5f, -12.75f, 6.5f, -1, 0, 12.5f })
+    CASE(correlated_complex, 1, { 3 }, { -7, -8.5f, 3 })
+    CASE(parabola, 1, { 3 }, { -0.25f, 0.65f, 1.65f })
+    CASE(lines, 2, { 2, 4 }, { 3, 0.5f, -0.5f, 0.25f, -1.f / 6, 1.5f, 17.f / 6, 3.25f })
     CASE(hanning, 1, { 5 }, { 0, 0.5f, 1, 0.5f, 0 })
     CASE(hamming, 1, { 5 }, { 0.0800000131f, 0.540000021f, 1, 0.540000021f, 0.0800000131f })
     CASE(blackman, 1, { 5 }, { 0, 0.340000033f, 1, 0.340000033f, 0 })
@@ -187,7 +220,8 @@ START_TEST(values)
             for (int j = 0; j < hd_array_size(y); j++)
                 got[j] = whole ? ((const int *)data)[j] : (double)((const float *)data)[j];
             for (int j = 0; j < hd_array_size(y); j++)
-                ck_assert_msg(fabs(got[j] - (double)cases[i].want[j]) <= 1e-6 * fmax(1, fabs(got[j])),
+                ck_assert_msg(got[j] == (double)cases[i].want[j] ||
+                        fabs(got[j] - (double)cases[i].want[j]) <= 1e-6 * fmax(1, fabs(got[j])),
                     "%s: element %d is %.9g, not %.9g, on %s", cases[i].name, j, got[j],
                     (double)cases[i].want[j], devices[k]);
             hd_drop(x), hd_drop(y);
