@@ -87,8 +87,8 @@ static Graph *jacobians(const Graph *f)
     Ref hit = Eq(Iota(index, 0), Iota(index, 1)), eye = Select(hit, Full(mat(), 1), Full(mat(), 0));
     const Ref in[] = { a.w, a.x, a.y, eye };
     Ref columns[2], rows[2];
-    over_lanes(j, in, states, N, columns);
-    over_lanes(p, in, states, N, rows);
+    over_batch(j, in, states, N, columns);
+    over_batch(p, in, states, N, rows);
     return end1(Sum(Mul(columns[1], Sin(rows[1])), axis(1)));
 }
 
@@ -102,7 +102,7 @@ static Graph *wrap_vmap(Gen *g, const Graph *f)
     for (int k = 0; k < 3; k++)
         if (some >> k & 1)
             in[k] = Add(all, over_columns(in[k])), states[k] = STACKED;
-    over_lanes(f, in, states, N, &z);
+    over_batch(f, in, states, N, &z);
     return end1(total(z));
 }
 

@@ -59,7 +59,7 @@ static void region(Region r, const Ref *in, int nin, Graph *const *sub, int nsub
 }
 
 /* f over n lanes (the leading axis of stacked arguments), every result stacked. */
-void over_lanes(const Graph *f, const Ref *in, const uint8_t *states, int64_t n, Ref *out)
+void over_batch(const Graph *f, const Ref *in, const uint8_t *states, int64_t n, Ref *out)
 {
     Ref *V = NEWS(Ref, f->nval);
     uint8_t *S = NEWS(uint8_t, f->nval);
@@ -236,7 +236,7 @@ static Graph *mapped(Gen *g, int depth)
     Args a = begin3();
     Ref e = SliceAxis(rows ? outer(a.y, a.x) : a.y, 0, 0, n), z;
     const uint8_t states[] = { SHARED, SHARED, SHARED, STACKED };
-    over_lanes(f, (const Ref[]){ a.w, a.x, a.y, e }, states, n, &z);
+    over_batch(f, (const Ref[]){ a.w, a.x, a.y, e }, states, n, &z);
     return end1(total(z));
 }
 

@@ -30,7 +30,7 @@ Ref call(const Graph *f, Ref w, Ref x, Ref y);
 Ref total(Ref v);
 Ref outer(Ref v, Ref w);
 Ref over_columns(Ref v);
-void over_lanes(const Graph *f, const Ref *in, const uint8_t *states, int64_t n, Ref *out);
+void over_batch(const Graph *f, const Ref *in, const uint8_t *states, int64_t n, Ref *out);
 Graph *random_program(Gen *g, int depth);
 
 #endif
