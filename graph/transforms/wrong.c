@@ -238,8 +238,26 @@ static double rounding_of(Dtype dt)
     return dt == DT_F16 ? 0x1p-10 : dt == DT_BF16 ? 0x1p-7 : dt == DT_F32 ? 0x1p-23 : 0x1p-52;
 }
 
-/* v, each element one rounding up or down, by its place and the serial number. */
-static Ref shake(Ref v, const Making *m)
+/* Functions whose documented bound is not a few ULP: how many roundings stand for one, of f32 and of f64
+ * (docs/numerics.md). Their terms cancel, or they are steep, so their arguments are a rounding off, too. */
+static const struct {
+    uint16_t op;
+    double f32, f64;
+} rough[] = { { OP_lgamma, 1, 1 }, { OP_digamma, 1, 1 }, { OP_expi, 1, 1 }, { OP_zeta, 1, 2 },
+    { OP_polygamma, 2, 4 }, { OP_betaln, 2, 4 }, { OP_igamma, 4, 8 }, { OP_igammac, 4, 8 },
+    { OP_regularized_incomplete_beta, 4, 8 }, { OP_random_gamma_grad, 16, 256 } };
+
+/* 0: it is no such function */
+static double roughness(int op, Dtype dt)
+{
+    for (size_t k = 0; k < sizeof rough / sizeof *rough; k++)
+        if (rough[k].op == op)
+            return dt == DT_F64 ? rough[k].f64 : rough[k].f32;
+    return 0;
+}
+
+/* v, each element so many roundings up or down, by its place and the serial number. */
+static Ref shake(Ref v, double roundings, const Making *m)
 {
     Dtype dt = v ? (Dtype)typ(v)->dt : DT_NONE;
     if (!dtype_inexact(dt) || graph_acc(cur(), v))
@@ -247,7 +265,7 @@ static Ref shake(Ref v, const Making *m)
     Type t = *typ(v), u = t;
     uint32_t odd = 2654435761u, serial = ++*m->serial * 0x9E3779B1u;
     t.dt = (uint8_t)dtype_part(dt), u.dt = DT_U32;
-    double unit = rounding_of((Dtype)t.dt);
+    double unit = roundings * rounding_of((Dtype)t.dt);
     Ref n = FullBits(u, (int64_t)(serial ^ serial >> 15));
     for (int d = 0; d < t.rank; d++, odd = odd * 0x85EBCA6Bu + 2)
         n = Xor(n, Mul(Iota(u, d), FullBits(u, (int64_t)(odd | 1))));
@@ -278,11 +296,12 @@ static void shaken_ins(const Ins *i, const Ref *x, Ref *out, void *env)
         return;
     }
     Ref *y = NEWS(Ref, i->nin);
+    double rough_by = i->nin && x[0] ? roughness(i->op, (Dtype)typ(x[0])->dt) : 0;
     for (int k = 0; k < i->nin; k++)
-        y[k] = what == IS_SUM || what == IS_OWN ? shake(x[k], m) : x[k];
+        y[k] = what == IS_SUM || what == IS_OWN || rough_by > 0 ? shake(x[k], 1, m) : x[k];
     again(i, y, out);
     for (int k = 0; k < i->nout && what != IS_VIEW && what != IS_PASS && what != IS_LEAF; k++)
-        out[k] = shake(out[k], m);
+        out[k] = shake(out[k], rough_by > 1 ? rough_by : 1, m);
 }
 
 Graph *graph_shaken(const Graph *g, uint32_t seed)

@@ -248,6 +248,7 @@ static void compare(const GoldenTensor *want, const GoldenTensor *other, const h
 
 typedef struct Options {
     const char *device, *glob, *folder, *family[16];
+    const char *compare;                        /* devices, each against the host; NULL: cases are run */
     int nfamily;
     bool table, f64;
     long every;
@@ -325,6 +326,37 @@ static hd_array *call(hd_fn *f, const GoldenTensor *in, int n, const char *devic
     return out;
 }
 
+/* The program of a case on each device of a list, against the host; stored answers are not looked at. */
+static void compare_case(
+    hd_fn *f, const GoldenTensor *in, int n, const Options *o, const char *name, GoldenCount *c)
+{
+    hd_array *arg[64] = { 0 };
+    char list[200], *save = NULL;
+    bool failed = false, skipped = false;
+    snprintf(list, sizeof list, "%s", o->compare);
+    for (int i = 0; i < n; i++)
+        arg[i] = hd_array_new(in[i].dt, in[i].shape, in[i].data, NULL);
+    for (char *d = strtok_r(list, ",", &save); d; d = strtok_r(NULL, ",", &save)) {
+        hd_difference e;
+        if (hd_compare_n(&e, d, f, arg, n))
+            printf("FAIL %s on %s: %s\n", name, d, hd_error()), failed = true;
+        else if (!e.agree && strstr(e.born, "of f64 is not available"))
+            skipped = true;
+        else if (!e.agree)
+            printf("FAIL %s on %s: output %d is %.3g roundings off, %lld nan: %s\n", name, d, e.output,
+                e.roundings, (long long)e.nan_mismatches, e.born), failed = true;
+    }
+    for (int i = 0; i < n; i++)
+        hd_drop(arg[i]);
+    if (failed)
+        c->failed++;
+    else if (skipped)
+        golden_skip(c, "f64 on this device");
+    else
+        c->passed++;
+    fflush(stdout);
+}
+
 static void report(GoldenCount *c, const Options *o, const char *name, const Verdict *v, const char *error)
 {
     c->failed++;
@@ -342,7 +374,8 @@ static void run_case(const json_t *j, const Options *o, GoldenCount *c)
 {
     const char *missing = NULL, *name = attr_s(j, "case", "?");
     if (!strcmp(attr_s(j, "op", ""), "error")) {
-        run_misuse(name, o, c);
+        if (!o->compare)
+            run_misuse(name, o, c);
         return;
     }
     GoldenFn *f = find(j, &missing);
@@ -359,6 +392,8 @@ static void run_case(const json_t *j, const Options *o, GoldenCount *c)
     hd_fn *fn = missing ? NULL : build(j, f, &missing);
     if (missing)
         golden_skip(c, missing);
+    else if (o->compare)
+        compare_case(fn, in, nin, o, name, c);
     else {
         hd_array *got = call(fn, in, nin, o->device);
         bool denormals = strstr(name, "_denormal") && nout == 2;
@@ -444,6 +479,7 @@ static const char usage[] =
     "  -d, --device NAME   where to run: host, opencl:0 ... (host)\n"
     "  -f, --family F      only the file F.jsonl; may be given several times\n"
     "  -p, --pmap NAMES    every vmap is a pmap over these devices in turn: opencl:0,vulkan:0\n"
+    "  -C, --compare NAMES instead: each program on these devices against the host, as hd_compare does\n"
     "  -c, --case GLOB     only cases whose name matches\n"
     "  -e, --every K       only about one case of K, always the same\n"
     "  -s, --skips         a table of families and of the reasons of skips; fails where one has no good "
@@ -452,9 +488,10 @@ static const char usage[] =
 static bool parse_options(int argc, char **argv, Options *o)
 {
     static const struct option known[] = { { "device", 1, NULL, 'd' }, { "family", 1, NULL, 'f' },
-        { "case", 1, NULL, 'c' }, { "pmap", 1, NULL, 'p' }, { "every", 1, NULL, 'e' },
+        { "case", 1, NULL, 'c' }, { "pmap", 1, NULL, 'p' }, { "compare", 1, NULL, 'C' },
+        { "every", 1, NULL, 'e' },
         { "skips", 0, NULL, 's' }, { 0 } };
-    for (int key; (key = getopt_long(argc, argv, "d:f:c:p:e:s", known, NULL)) != -1; )
+    for (int key; (key = getopt_long(argc, argv, "d:f:c:p:e:sC:", known, NULL)) != -1; )
         switch (key) {
         case 'd': o->device = optarg; break;
         case 'f':
@@ -464,6 +501,7 @@ static bool parse_options(int argc, char **argv, Options *o)
             break;
         case 'c': o->glob = optarg; break;
         case 'p': pmap_devices = optarg; break;
+        case 'C': o->compare = optarg; break;
         case 's': o->table = true; break;
         case 'e': o->every = strtol(optarg, NULL, 10); break;
         default: return false;
