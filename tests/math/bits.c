@@ -6,9 +6,6 @@
  *
  *      bits [--every K] [--only OP] DEVICE...         K: about one op of K, always the same
  *      exit code: 1 if bits differ where they must not, 77 if a device is not there
- *
- * Functions of f64 that a device's own library computes (numerics.md) may differ: they are listed, and no
- * failure.
  */
 #include <getopt.h>
 #include <math.h>
@@ -23,7 +20,7 @@ static const Dtype dtypes[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, D
     DT_F16, DT_BF16, DT_F32, DT_F64 };
 
 typedef struct Count {
-    int same, differ, library, refused;
+    int same, differ, refused;
 } Count;
 
 static int accepts(const OpRow *row, Dtype dt)
@@ -114,23 +111,6 @@ static void tell(Dtype dt, const char *p)
         printf(" %lld", (long long)dtype_load_i(dt, p));
 }
 
-/* Does its kernel call functions of the device's own library? Of f64 alone. */
-static bool library(int op, Dtype dt, Device *reader)
-{
-    Exec *x = dt == DT_F64 ? compile_shard(program(&op, 1, dt), reader) : NULL;
-    Kernel **k = NULL;
-    int n = 0;
-    bool calls = false;
-    if (x)
-        plan_kernels(x->plan, &k, &n);
-    for (int i = 0; i < n; i++)
-        for (int v = 1; v < k[i]->nins; v++)
-            calls = calls || k[i]->ins[v].op == K_CALL;
-    if (x)
-        reader->backend->drop(x);
-    return calls;
-}
-
 /* Of one op: how many elements differ, and the first of them. */
 static int judge(
     int op, const Graph *g, int k, void **in, const void *got, const void *want, const char *device)
@@ -148,7 +128,7 @@ static int judge(
         tell(dt, (const char *)in[j] + (size_t)first * dtype_size(dt));
     printf(" ->"), tell(u, (const char *)got + (size_t)first * width);
     printf(", not"), tell(u, (const char *)want + (size_t)first * width);
-    printf("%s\n", library(op, dt, device_find("kernel")) ? " (the device's library)" : "");
+    printf("\n");
     return bad;
 }
 
@@ -174,8 +154,6 @@ static void together(const int *op, int n, Dtype dt, Device *d, Device *reader, 
     for (int k = 0; k < n; k++)
         if (!judge(op[k], g, k, in, got[k], want[k], d->info.name))
             c->same++;
-        else if (library(op[k], dt, reader))
-            c->library++;
         else
             c->differ++;
 }
@@ -220,8 +198,8 @@ int main(int argc, char **argv)
             return printf("%s\n", error_text()), 77;
         Count c = { 0 };
         all_ops(d, reader, every ? every : 1, only, &c);
-        printf("%s: %d ops of a dtype the same, %d differ, %d differ by the device's library, %d refused\n",
-            argv[k], c.same, c.differ, c.library, c.refused);
+        printf(
+            "%s: %d ops of a dtype the same, %d differ, %d refused\n", argv[k], c.same, c.differ, c.refused);
         bad += c.differ || !c.same;
     }
     arena_use(NULL);
