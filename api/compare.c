@@ -321,6 +321,8 @@ int hd_compare_n(hd_difference *out, const char *devices, hd_fn *f, hd_array *co
 {
     OP(hd_compare_n);
     Entry entry;
+    if (callback_runs())
+        return error_told(error_set(E_INVAL, "hd_compare: a function of hd_callback may not run programs"));
     if (list_in("hd_compare: arguments", args, nargs, 0) || !fn_in("hd_compare", f))
         return error_told((int)error_code());
     for (int i = 0; i < nargs; i++)

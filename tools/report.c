@@ -83,11 +83,11 @@ static void table(FILE *f, const Report *r)
 
 static const char *bar_name(int k)
 {
-    return k == 0        ? "0" :
-        k == 1           ? "1" :
-        k == 2           ? "2-3" :
-        k < GAP_BARS - 1 ? arena_text("%.3g-%.3g", ldexp(1, k - 1), ldexp(1, k) - 1) :
-                           "more, nan";
+    if (k < 2)
+        return k ? "1" : "0";
+    return k == GAP_BARS - 1 ? "more, nan" :
+        k < 11               ? arena_text("%d to %d", 1 << (k - 1), (1 << k) - 1) :
+                               arena_text("2^%d to 2^%d", k - 1, k);
 }
 
 /* Bars of elements by ULP, as long as the logarithm of how many there are. */
