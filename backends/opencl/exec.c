@@ -296,8 +296,10 @@ static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
     }
     if (k->stepped && e == CL_SUCCESS)
         e = ocl.clSetKernelArg(kernel, (cl_uint)k->nparam, sizeof at, &at);
-    for (int i = 0; i < k->ngrid; i++)
-        global[i] = (size_t)k->grid[i].n, local[i] = k->grid[i].group ? (size_t)k->grid[i].group : 1;
+    for (int i = 0; i < k->ngrid; i++) {
+        local[i] = k->grid[i].group ? (size_t)k->grid[i].group : 1;
+        global[i] = ((size_t)k->grid[i].n + local[i] - 1) / local[i] * local[i];
+    }
     if (e == CL_SUCCESS)
         e = ocl.clEnqueueNDRangeKernel(
             c->queue->cl, kernel, k->ngrid ? (cl_uint)k->ngrid : 1, NULL, global, local, 0, NULL, &now);

@@ -725,6 +725,8 @@ static void kernel(Printer *p)
     P(k->stepped ? k->nparam ? ", int step)\n{\n" : "int step)\n{\n" : ")\n{\n");
     for (int g = 0; g < k->ngrid; g++)
         P("    %s i%d = (%s)get_global_id(%d);\n", T, g, T, g);
+    if (k->ngrid && k->grid[0].n % group_of(k, 0))
+        P("    if (i0 >= %lld%s) return;\n", (long long)k->grid[0].n, p->wide ? "L" : "");
     for (int i = 0; i < k->npriv; i++) {
         const Buffer *b = k->priv[i];
         buffer_check(p, b);

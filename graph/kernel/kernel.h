@@ -74,8 +74,8 @@ typedef struct KFunction {
     int narg; Val *arg, result;
 } KFunction;
 
-/* printed as the global id of that dimension. group: work-items of a work-group along it, which divide n; 0:
- * as many as the device likes, one where items meet. */
+/* printed as the global id of that dimension. group: work-items of a work-group along it; 0: as many as the
+ * device likes, one where items meet. The last group of the first dimension may be a part, if they do not. */
 typedef struct Grid { const Atom *var; int64_t n, group; } Grid;
 
 typedef struct Kernel {
@@ -150,6 +150,8 @@ bool k_changes(const Kernel *, const Buffer *);
 /* ---- work-groups (kgroup.c). Items of one share local arrays, and wait for one another at barriers, to
  * which all or none of them come. */
 const Atom *k_grid(Kernel *, const char *name, int64_t n, int64_t group);       /* one more dimension */
+/* groups of up to so many items, along the first dimension as far as that goes; 0: none */
+void k_groups(Kernel *, int64_t items);
 Form k_item(const Kernel *, int dimension);     /* which of its group an item is ... */
 Form k_group(const Kernel *, int dimension);    /* ... and which group that is */
 Buffer *k_local(Kernel *, Dtype, int64_t size);

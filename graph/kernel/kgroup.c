@@ -27,6 +27,16 @@ const Atom *k_grid(Kernel *k, const char *name, int64_t n, int64_t group)
     return a;
 }
 
+void k_groups(Kernel *k, int64_t items)
+{
+    for (int d = 0; d < k->ngrid && items > 0; d++) {
+        Grid *g = &k->grid[d];
+        for (g->group = 1; 2 * g->group <= items && (d ? g->n % (2 * g->group) == 0 : g->group < g->n);)
+            g->group *= 2;
+        items /= g->group;
+    }
+}
+
 static int64_t along(const Grid *g) { return g->group > 0 ? g->group : 1; }
 
 Form k_item(const Kernel *k, int d) { return form_mod(form_a(k->grid[d].var), along(&k->grid[d])); }
@@ -174,7 +184,7 @@ int k_groups_check(const Kernel *k)
 {
     Same s = { .k = k, .same = NEWS(bool, k->nins), .owner = NEWS(Val, k->nscope) };
     for (int d = 0; d < k->ngrid; d++)
-        if (k->grid[d].group < 0 || k->grid[d].n % along(&k->grid[d]))
+        if (k->grid[d].group < 0 || (k->grid[d].n % along(&k->grid[d]) && (d || k_meets(k))))
             return wrong_group(k, 0,
                 arena_text("groups of %lld do not fill %s < %lld", (long long)k->grid[d].group,
                     k->grid[d].var->name, (long long)k->grid[d].n));

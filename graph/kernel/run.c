@@ -306,17 +306,20 @@ static int64_t group_of(const Kernel *k, int d)
     return d < k->ngrid && k->grid[d].group > 0 ? k->grid[d].group : 1;
 }
 
-/* The item of this number in the group. */
-static void enter(Run *r, int64_t number)
+/* The item of this number in the group. false: it is beyond the grid. */
+static bool enter(Run *r, int64_t number)
 {
     const Kernel *k = r->k;
     int64_t rest = number;
+    bool there = true;
     for (int d = 0; d < k->ngrid; d++) {
         r->var[k->grid[d].var->id] = r->first[d] + rest % group_of(k, d);
         rest /= group_of(k, d);
+        there &= r->var[k->grid[d].var->id] < k->grid[d].n;
     }
     r->item = (int)((r->group - 1) * k_group_items(k) + number + 1);
     r->slot = r->slots > 1 ? (int)number : 0;
+    return there;
 }
 
 /* What comes of it for all items: the same, or it is wrong. */
@@ -404,7 +407,8 @@ static Way run_group(Run *r)
     if (r->slots > 1)
         return together(r, 0);
     for (int64_t x = 0; x < k_group_items(r->k) && way != WRONG; x++)
-        enter(r, x), way = run_scope(r, 0);
+        if (enter(r, x))
+            way = run_scope(r, 0);
     return way;
 }
 

@@ -318,6 +318,7 @@ Kernel *lower(Spec *const *spec, int n)
             lower_spec(&L[j]);
     if (error_pending())
         return NULL;
+    k_groups(k, spec[0]->group);
     k_finish(k);
     return error_pending() ? NULL : k;
 }

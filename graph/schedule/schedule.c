@@ -210,6 +210,7 @@ void schedule_kernel(Sched *s, Spec *spec, Loc loc)
     if (error_pending())
         return;
     spec_grid(spec);
+    spec_group(spec);
     spec_stages(spec);
     if (dump_wanted("spec"))
         dump_spec(spec, packed);

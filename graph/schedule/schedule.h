@@ -66,6 +66,11 @@ Spec *shape_ins(Sched *, const char *name, const Root *);
 Spec *shape_sort(Sched *, Spec *, Loc);
 void schedule_kernel(Sched *, Spec *, Loc);     /* a step */
 void spec_grid(Spec *);                         /* its axes, and the work of all */
+/* shape_group.c: is an element an item the better map? A map of that kind; work-items of a group */
+bool grouped(const Machine *);
+struct Traffic;
+bool group_map(Spec *, const struct Traffic *, const Vars *space);
+void spec_group(Spec *);
 void spec_stages(Spec *);                       /* phases, private rows, loops over copies (stage.c) */
 void spec_share(Spec *);                        /* the same of own shapes (share.c) */
 void spec_bodies(Spec *);                       /* of regions: how their bodies are run (bodies.c) */

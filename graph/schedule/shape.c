@@ -448,7 +448,7 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
         spec->chunk = st[k].chunk ? st[k].chunk : spec->chunk;
     Traffic t = { .s = s, .made = made };
     traffic_count(&t, st, nstore);
-    if (flat_map(spec, &t, space)) {
+    if (group_map(spec, &t, space) || flat_map(spec, &t, space)) {
         spec->code = code_of(spec, &t);
         return spec;
     }
@@ -478,7 +478,7 @@ static void shape_lanes(Spec *spec, const Root *r)
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
     double state = body_state(body, g, false), code = body_code(body);
     int n = 1;
-    spec->vec = last && atom_extent(last) >= W ? last : NULL;
+    spec->vec = last && atom_extent(last) >= W && !grouped(m) ? last : NULL;
     if (r->spec == SPEC_ROWS) {                 /* some lanes a work-item, the vector inside the state */
         spec->vec = NULL;
         spec->inner_tile = (int)m->tile_vectors;

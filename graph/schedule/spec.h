@@ -166,6 +166,7 @@ typedef struct Spec {
     double work, total, code;
     OuterAxis axis[MAXRANK]; int naxis;              /* of kernels that work in blocks */
     bool alone;                                 /* one work-item does all of it */
+    int64_t group;                              /* work-items of a group at most; 0: the device says */
     bool contract;
     /* outer steps of a work-item, where a row of sums asks for it; 0: free */
     int64_t chunk;

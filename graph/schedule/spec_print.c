@@ -262,6 +262,8 @@ void spec_print(const Spec *s, bool packed, Text *t)
             s->sort->count ? "counts" : "moves");
     if (s->in_place)
         text_add(t, "    in place\n");
+    if (s->group)
+        text_add(t, "    groups of up to %lld work-items\n", (long long)s->group);
     add_stages(s, t);
     add_share(s, t);
     add_regions(s, t);

@@ -246,9 +246,9 @@ START_TEST(published_ratios)
     ratio("transpose, plain to padded tiles", plain, padded, 6.3);
     ratio("transpose, tiles to padded tiles", staged, padded, 1.6);
     ratio("groups of 1 to 256", us(axpy(1 << 20, 1), "h200"), us(axpy(1 << 20, 256), "h200"), 32);
-    double mixed = us(two_ways(1 << 16), "h200");
+    double mixed = us(two_ways(1 << 20), "h200");
     sorted = true;
-    double apart = us(two_ways(1 << 16), "h200");
+    double apart = us(two_ways(1 << 20), "h200");
     sorted = false;
     ratio("branches, mixed to sorted", mixed, apart, 2);
 }
