@@ -113,6 +113,19 @@ for kind in host opencl vulkan mpi; do
         grep -q "\`$call\`" "$docs/debugging.md" || { echo "docs/debugging.md does not name $kind:$call"; bad=1; }
     done
 done
+# A GPU in software: neighbours beside one another take the fewest sectors, and a vector an item does not.
+cat >"$tmp/axpy.hd" <<'END'
+fn axpy(x0: f32[65536], x1: f32[65536]) -> f32[65536] {
+    v2: f32[65536] = add x0 x1
+    ret v2
+}
+END
+echo 'group_items 1' >"$tmp/one"
+gives ' 4.0 4.0 ' sim "$tmp/axpy.hd" --gpu h200
+HEDDLE_MACHINE=$tmp/one "$heddle" sim "$tmp/axpy.hd" --gpu h200 | grep -q ' 32.0  16.0 ' || { echo "sectors of a vector an item"; bad=1; }
+refuses 'there are a6000' sim "$tmp/axpy.hd" --gpu h300
+refuses 'belong together' sim "$tmp/axpy.hd"
+
 HEDDLE_FAULT=moon:alloc:1 "$heddle" devices 2>&1 | grep -q 'no kind "moon".*vulkan, sim, host, kernel, mpi' || { echo "HEDDLE_FAULT=moon is not told"; bad=1; }
 [ $bad = 0 ] && echo "the command line holds"
 exit $bad
