@@ -635,6 +635,16 @@ static void statement(Printer *p, Val v)
     case K_STORE: store(p, v); break;
     case K_LOADS: block_load(p, v); break;
     case K_STORES: block_store(p, v); break;
+    case K_APPLY:
+        for (int r = 1; r < i->group; r++) {
+            begin(p);
+            P("%s%s v%u;\n", ocl_type[p->k->ins[i->part[r]].dt], ocl_lanes(i->w), (unsigned)i->part[r]);
+        }
+        declare(p, i->part ? *i->part : v);
+        ocl_expression(p, i);
+        P(";");
+        end(p);
+        break;
     case K_LOOP: loop(p, i); break;
     case K_IF: branch(p, i); break;
     case K_BRK:
@@ -670,7 +680,7 @@ static void scope(Printer *p, int s)
  * that compilers optimize them once and not where they are called. */
 static void function(Printer *p, const KFunction *f)
 {
-    const KIns *result = &p->k->ins[f->result];
+    const KIns *ins = p->k->ins;
     Text *body = p->out;
     bool wide = p->wide;
     void **known = map_at(&p->used->function, f->name, strlen(f->name));
@@ -678,14 +688,17 @@ static void function(Printer *p, const KFunction *f)
         return;
     *known = p;
     p->out = &p->used->functions, p->wide = false, p->indent = 1;
-    P("static %s%s%s hd_f_%s(", f->seldom ? "HD_SELDOM " : "inline ", ocl_type[result->dt],
+    P("static %s%s%s hd_f_%s(", f->seldom ? "HD_SELDOM " : "inline ", ocl_type[ins[*f->result].dt],
         ocl_lanes(f->w), f->name);
     for (int a = 0; a < f->narg; a++)
-        P("%s%s%s v%u", a ? ", " : "", ocl_type[p->k->ins[f->arg[a]].dt], ocl_lanes(f->w),
-            (unsigned)f->arg[a]);
+        P("%s%s%s v%u", a ? ", " : "", ocl_type[ins[f->arg[a]].dt], ocl_lanes(f->w), (unsigned)f->arg[a]);
+    for (int r = 1; r < f->nresult; r++)
+        P(", %s%s *r%d", ocl_type[ins[f->result[r]].dt], ocl_lanes(f->w), r);
     P(")\n{\n");
     scope(p, f->scope);
-    P("    return %s;\n}\n", ocl_arg(p, f->result, f->w).s);
+    for (int r = 1; r < f->nresult; r++)
+        P("    *r%d = %s;\n", r, ocl_arg(p, f->result[r], f->w).s);
+    P("    return %s;\n}\n", ocl_arg(p, *f->result, f->w).s);
     p->out = body, p->wide = wide;
 }
 

@@ -359,6 +359,8 @@ static void call(Printer *p, const KIns *i)
     P("hd_f_%s(", p->k->function[i->bits]->name);
     for (int a = 0; a < i->narg; a++)
         P("%s%s", a ? ", " : "", ocl_arg(p, i->arg[a], i->w).s);
+    for (int r = 1; i->part && r < i->group; r++)
+        P(", &v%u", (unsigned)i->part[r]);
     P(")");
 }
 

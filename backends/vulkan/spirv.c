@@ -87,7 +87,8 @@ static void apply(Writer *w, Val v)
     for (int a = 0; a < f->narg; a++)
         w->val[f->arg[a]] = sp_get(w, i->arg[a], f->w);
     sp_scope(w, f->scope);
-    w->val[v] = sp_get(w, f->result, f->w);
+    for (int r = 0; r < f->nresult; r++)
+        w->val[i->part ? i->part[r] : v] = sp_get(w, f->result[r], f->w);
 }
 
 static void statement(Writer *w, Val v)

@@ -125,7 +125,9 @@ static void line(const Dump *d, Val v, int depth)
         values(d, ", ", i->arg, 1, "");
         break;
     default:
-        if (i->w)
+        if (i->part)
+            values(d, "", i->part, i->group, " = ");
+        else if (i->w)
             text_add(t, "v%u = ", (unsigned)v);
         text_add(t, "%s", kop[i->op].name);
         if (i->op == K_APPLY)
@@ -158,7 +160,7 @@ static void function_dump(const Dump *d, const KFunction *f)
 {
     text_add(d->t, "    %sfunction %s", f->seldom ? "seldom " : "", f->name);
     values(d, " (", f->arg, f->narg, ")");
-    values(d, " -> ", &f->result, 1, " {\n");
+    values(d, " -> ", f->result, f->nresult, " {\n");
     scope_dump(d, f->scope, 2);
     text_add(d->t, "    }\n");
 }
@@ -364,7 +366,7 @@ static int memory_check(const Check *c)
 }
 
 /* Operands as the function has them, or of fewer lanes. */
-static int apply_check(const Check *c)
+static int apply_check(Check *c)
 {
     const KIns *i = &c->k->ins[c->at];
     const KFunction *f = i->bits >= 0 && i->bits < c->k->nfunction ? c->k->function[i->bits] : NULL;
@@ -373,7 +375,13 @@ static int apply_check(const Check *c)
     for (int a = 0; a < i->narg; a++)
         if (c->k->ins[i->arg[a]].dt != c->k->ins[f->arg[a]].dt || c->k->ins[i->arg[a]].w > f->w)
             return wrong(c, "operand %d is not as %s takes it", a, f->name);
-    return i->dt != c->k->ins[f->result].dt || i->w != f->w ? wrong(c, "not what %s gives", f->name) : 0;
+    for (int n = 0; n < f->nresult; n++) {
+        const KIns *r = f->nresult > 1 ? &c->k->ins[i->part[n]] : i;
+        c->defined[r - c->k->ins] = true;
+        if (r->dt != c->k->ins[f->result[n]].dt || r->w != f->w)
+            return wrong(c, "not what %s gives", f->name);
+    }
+    return 0;
 }
 
 static int ins_check(Check *c, int scope)
@@ -444,8 +452,11 @@ int k_check(const Kernel *k)
         const KFunction *f = k->function[n];
         for (int a = 0; a < f->narg; a++)
             c.defined[f->arg[a]] = true;
-        if (f->used && (scope_check(&c, f->scope) || usable(&c, f->result, f->scope)))
+        if (f->used && scope_check(&c, f->scope))
             return error_code();
+        for (int r = 0; f->used && r < f->nresult; r++)
+            if (usable(&c, f->result[r], f->scope))
+                return error_code();
     }
     return scope_check(&c, 0) ? (int)error_code() : k_groups_check(k);
 }

@@ -53,7 +53,7 @@ typedef struct KIns {
     int64_t bits;
     Form form;                                  /* K_INDEX K_LOAD K_STORE K_LOADS K_STORES */
     Buffer *buf;
-    /* K_LOADS K_STORES: lanes are stride apart, group constants side by side */
+    /* K_LOADS K_STORES: lanes are stride apart, group constants side by side; K_APPLY: group results */
     int64_t stride; int group; Val *part;
     /* K_LOOP: arg are the initial values. n < 0: until K_BRK. K_IF: arg[0] the condition, next the values if
      * it holds, other else; out the K_RESULTs of either. */
@@ -71,7 +71,7 @@ typedef struct KFunction {
     int what, number, scope, around;            /* around: the scope in which it was begun */
     uint8_t dt, w;                              /* dt: of its first operand */
     bool seldom, used;
-    int narg; Val *arg, result;
+    int narg, nresult; Val *arg, *result;
 } KFunction;
 
 /* printed as the global id of that dimension. group: work-items of a work-group along it; 0: as many as the
@@ -125,8 +125,9 @@ Val k1(Kernel *, KOp, Dtype, Val), k2(Kernel *, KOp, Dtype, Val, Val),
 KFunction *k_function_of(const Kernel *, int what, Dtype, int w);
 /* Begins one: what is built up to its end is its scope, and its operands are f->arg. */
 KFunction *k_function(Kernel *, int what, const char *name, int narg, const Val *like);
-void k_function_end(Kernel *, KFunction *, Val result);
+void k_function_end(Kernel *, KFunction *, int n, const Val *result);
 int k_widest(const Kernel *, int n, const Val *);
+/* its result; of several the call, and they are its parts (KIns.part) */
 Val k_apply(Kernel *, const KFunction *, const Val *arg);
 Val k_splat(Kernel *, Val);
 Val k_index(Kernel *, Form);                    /* i32 (i64 in a kernel with wide indices) */

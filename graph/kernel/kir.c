@@ -312,9 +312,10 @@ KFunction *k_function(Kernel *k, int what, const char *name, int narg, const Val
     return f;
 }
 
-void k_function_end(Kernel *k, KFunction *f, Val result)
+void k_function_end(Kernel *k, KFunction *f, int n, const Val *result)
 {
-    f->result = result;
+    f->nresult = k_widest(k, n, result) ? n : 0;            /* none after an error */
+    f->result = arena_copy(result, sizeof *result * (size_t)n);
     f->number = k->nfunction;
     PUSH(k->function, k->nfunction, k->function_cap, f);
     k->cur = k->build->root = f->around;
@@ -324,10 +325,18 @@ void k_function_end(Kernel *k, KFunction *f, Val result)
 
 Val k_apply(Kernel *k, const KFunction *f, const Val *arg)
 {
-    if (!f->result || !k_widest(k, f->narg, arg))
+    if (!f->nresult || !k_widest(k, f->narg, arg))
         return 0;
-    return find(k, (KIns){ .op = K_APPLY, .dt = k->ins[f->result].dt, .w = f->w, .narg = f->narg,
-        .arg = (Val *)(uintptr_t)arg, .bits = f->number });
+    Val v = find(k, (KIns){ .op = K_APPLY, .dt = k->ins[*f->result].dt, .w = f->w, .narg = f->narg,
+        .arg = (Val *)(uintptr_t)arg, .bits = f->number, .group = f->nresult });
+    if (!v || f->nresult == 1 || k->ins[v].part)
+        return v;
+    Val *part = NEWS(Val, f->nresult);
+    for (int n = 0; n < f->nresult; n++)
+        part[n] = ins_new(k, (KIns){ .op = K_PART, .dt = k->ins[f->result[n]].dt, .w = f->w, .bits = v,
+            .group = n, .home = k->ins[v].home });
+    k->ins[v].part = part;
+    return v;
 }
 
 /* ==================== memory */

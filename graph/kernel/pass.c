@@ -89,7 +89,8 @@ static void mark_one(Mark *m, Val v)
         break;
     case K_APPLY:
         k->function[i->bits]->used = true;
-        mark(m, k->function[i->bits]->result);
+        for (int n = 0; n < i->group; n++)
+            mark(m, k->function[i->bits]->result[n]);
         k_uses(k, v, mark, m);
         break;
     case K_LOOP:
@@ -544,7 +545,7 @@ static void order(Kernel *k)
             function[k->function[n]->scope] = k->function[n];
     for (int s = 0; s < k->nscope; s++)
         if (function[s])
-            order_scope(&o, s, &function[s]->result, 1);
+            order_scope(&o, s, function[s]->result, function[s]->nresult);
         else if (owner[s])
             order_scope(&o, s, k->ins[owner[s]].next, k->ins[owner[s]].ncarry);
         else if (!s)

@@ -271,7 +271,8 @@ static Way run_apply(Run *r, Val v)
     const KFunction *f = r->k->function[i->bits];
     copy(r, f->arg, i->arg, f->narg);
     Way way = run_scope(r, f->scope);
-    memcpy(lanes(r, v), lanes(r, f->result), W * sizeof *r->val);
+    for (int n = 0; n < f->nresult; n++)
+        memcpy(lanes(r, i->part ? i->part[n] : v), lanes(r, f->result[n]), W * sizeof *r->val);
     return way;
 }
 

@@ -447,6 +447,8 @@ static Val elementwise(Lower *L, Frame *fr, const Ins *i, Ref v, const Val *x)
             return 0;
     if (i->op == OP_select)
         return select_val(L, x[0], x[1], x[2]);
+    if (i->op == OP_threefry)
+        return math_threefry(k, x, (int)(v - i->out));
     /* by a power of two: exact as a product */
     if (i->op == OP_div && from == DT_F32 && k_is_const(k, x[1])) {
         uint32_t b = (uint32_t)k->ins[x[1]].bits, e = b >> 23 & 255;
@@ -472,7 +474,7 @@ static bool chain(Lower *L, const Element *el, Val *out)
         if (chained(fr, i->in[n]) && !memo_known(L, fr, i->in[n], el->idx, el->envs) &&
             has_lanes(L, el->idx, t->rank, el->envs)) {
             SCRATCH(Val, start, el->envs.n);
-            SumLoop sum = { &(Want){ i->in[n], el->idx }, 1, -1, { 0 } };
+            SumLoop sum = { &(Want){ i->in[n], el->idx }, 1, -1, 0, { 0 } };
             eval_at(L, fr, i->in[1 - n], el->idx, el->envs, start);
             lower_reduce(L, fr, &sum, el->envs, start, out);
             return true;
@@ -517,7 +519,7 @@ static void op(Lower *L, const Element *el, Val *out)
     const Ins *i = el->i;
     Envs envs = el->envs;
     if (optab[i->op].element == IS_SUM) {
-        lower_reduce(L, fr, &(SumLoop){ &(Want){ el->v, el->idx }, 1, -1, { 0 } }, envs, NULL, out);
+        lower_reduce(L, fr, &(SumLoop){ &(Want){ el->v, el->idx }, 1, -1, 0, { 0 } }, envs, NULL, out);
         return;
     }
     if (i->op == OP_region) {
@@ -541,7 +543,7 @@ static void op(Lower *L, const Element *el, Val *out)
     Val *args = NEWS(Val, n * envs.n), x[4];
     for (int j = 0; j < n; j++)
         eval_at(L, fr, d[j].v, d[j].idx, envs, args + j * envs.n);
-    if (n > 3) {
+    if (n > 3 && i->op != OP_threefry) {
         error_set(E_INTERNAL, "%s has no element rule in the lowering", optab[i->op].name);
         n = 0;
     }

@@ -256,8 +256,8 @@ static Val augment(Lower *L, const Window *w, Val x)
     return math_op(L->k, OP_add, dt, dt, 2, (const Val[]){ x, u });
 }
 
-/* Batch axes that the accumulator lacks are summed over: a loop where they are long. */
-static Val accum_element(Lower *L, const Element *el, int e, Val x, bool vector)
+/* Batch axes that the accumulator lacks are summed over. */
+static Val accum_element(Lower *L, const Element *el, int e, Val x)
 {
     const Graph *g = el->fr->g;
     const Ins *i = el->i;
@@ -274,17 +274,6 @@ static Val accum_element(Lower *L, const Element *el, int e, Val x, bool vector)
         axis[nfree] = b, dim[nfree++] = u->dim[b];
         size *= u->dim[b];
     }
-    if (size > L->spec->written.loop) {
-        Val phi;
-        x = vector ? widen_val(L, x) : x;
-        const Atom *var = k_loop(L->k, "b", size, 1, &x, &phi);
-        form_unlinear(form_a(var), dim, nfree, at);
-        for (int f = 0; f < nfree; f++)
-            lead[axis[f]] = at[f];
-        phi = augment(L, &(Window){ el, e, lead, nb, skip }, phi);
-        k_loop_end(L->k, &phi, &x);
-        return x;
-    }
     for (int64_t n = 0; n < size; n++) {
         form_unlinear(form_c(n), dim, nfree, at);
         for (int f = 0; f < nfree; f++)
@@ -299,12 +288,11 @@ static void op_accum_slice(Lower *L, const Element *el, Val *out)
     Frame *fr = el->fr;
     const Ins *i = el->i;
     Envs envs = el->envs;
-    bool vector = L->vec || has_lanes(L, el->idx, fr->g->type[i->out].rank, envs);
     eval_at(L, fr, i->in[0], el->idx, envs, out);
     if (any_zero(&fr->g->type[i->in[1]]))
         return;
     for (int e = 0; e < envs.n; e++)
-        out[e] = accum_element(L, el, e, out[e], vector);
+        out[e] = accum_element(L, el, e, out[e]);
 }
 
 /* ==================== bits */

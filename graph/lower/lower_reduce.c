@@ -305,50 +305,26 @@ int long_variable(const Atom *const *a, int n)
     return n - 1;
 }
 
-/* Of a sum that another one asks for; in registers, what is read lies nowhere. */
-static int inner_vector(const Lower *L, const Red *r)
+/* Of a sum that is no phase; in registers, what is read lies nowhere. */
+static const InnerSum *inner_sum(const Lower *L, const Red *r)
 {
     const Spec *s = L->spec;
     for (int j = 0; j < s->ninner; j++)
         if (s->inner[j].v == r->v && s->inner[j].g == r->g)
-            return s->inner[j].vector;
-    return long_variable(r->ks, r->nk);
+            return &s->inner[j];
+    return NULL;
 }
 
-/* Places that a sum reads at each step. */
-typedef struct Loads { Form *f; int n, cap; } Loads;
-
-static Onward load_met(DemandWalk *w, Visit *x)
+static int inner_vector(const Lower *L, const Red *r)
 {
-    Loads *l = w->ctx;
-    const Row *row = frame_row(x->fr, x->v, x->idx);
-    Place p = row ? (Place){ row->buf, NULL } : frame_place(x->fr, x->v);
-    if (p.buf)
-        PUSH(l->f, l->n, l->cap, row ? row->f : layout_form(p.layout, NULL, x->idx, x->key->n, NULL));
-    return p.buf || !x->i || x->i->op == OP_region || frame_param(x->fr, x->v) ? WALK_PAST : WALK_INTO;
+    const InnerSum *s = inner_sum(L, r);
+    return s ? s->vector : long_variable(r->ks, r->nk);
 }
 
-/* Lanes far apart, elements next to one another along the loop: unrolled, so that loads become blocks. */
-static int unit_unroll(const Reds *reds, const Env *e)
+static int steps_written(const Lower *L, const SumLoop *of, const Red *r)
 {
-    const Red *r = reds->r;
-    const Atom *v = r->ks[r->nk - 1];
-    Subst s = { .n = e->n, .from = e->a, .to = e->f };
-    bool strided = false;
-    for (int j = 0; j < reds->n; j++)
-        for (int o = 0; o <= r[j].product; o++) {
-            Loads all = { 0 };
-            DemandWalk w = { .g = reds->fr->g, .fr = reds->fr, .visit = load_met, .ctx = &all };
-            demand_walk(&w, r[j].d[o].v, r[j].d[o].idx, 0, NULL);
-            for (int n = 0; n < all.n && !strided; n++) {
-                int64_t c = form_coef(all.f[n], v) == 1 ? form_coef(form_subst(all.f[n], &s), LANE) : 0;
-                strided = c != 0 && c != 1;
-            }
-        }
-    int u = strided ? W : 1;
-    while ((v->hi + 1) % u)
-        u /= 2;
-    return u;
+    const InnerSum *s = of->steps ? NULL : inner_sum(L, r);
+    return of->steps ? of->steps : s ? s->steps : 1;
 }
 
 /* ==================== reductions */
@@ -463,7 +439,7 @@ void lower_reduce(Lower *L, Frame *fr, const SumLoop *of, Envs envs, const Val *
     else if (!loop)
         reduce_unrolled(L, &all, envs, out);
     else if (lanes) {
-        int u = unit_unroll(&all, envs.at[0]);
+        int u = steps_written(L, of, r);
         for (int j = 0; j < nr * envs.n; j++)
             out[j] = widen_val(L, out[j]);
         Nest q = { .v = r->ks[r->nk - 1], .u = u, .count = (r->ks[r->nk - 1]->hi + 1) / u };

@@ -261,7 +261,8 @@ Val math_once(Kernel *k, const MathFunction *m, int n, const Val *x)
         Loc was = loc_set((Loc){ 0 });          /* it is of no line */
         f = k_function(k, m->what, m->name, n, x);
         f->seldom = m->seldom;
-        k_function_end(k, f, m->body(k, m->what, f->arg));
+        const Val result = m->body(k, m->what, f->arg);
+        k_function_end(k, f, 1, &result);
         loc_set(was);
     }
     return k_apply(k, f, x);
@@ -440,6 +441,51 @@ static Val reduce_precision(Dtype own, Val x, int64_t exponent, int64_t mantissa
     }
     r = sel(eq(and(b, k_bits(K, bt, rest)), inf), b, r);
     return sel(nan, x, bits(r, dt));
+}
+
+/* ---- random bits ---- */
+
+static Val rotate(Val x, int by) { return or(shl_n(x, by), shr_n(x, 32 - by)); }
+
+/* Five groups of four rounds; after each, the next two of three key words and the group's number. */
+static void threefry(const Val *x, Val *out)
+{
+    static const int by[2][4] = { { 13, 15, 26, 6 }, { 17, 29, 16, 24 } };
+    Val key[3] = { x[0], x[1], xor(xor(x[0], x[1]), U(0x1BD11BDA)) }, a = add(x[2], x[0]),
+        b = add(x[3], x[1]);
+    for (int g = 0; g < 5; g++) {
+        for (int r = 0; r < 4; r++) {
+            a = add(a, b);
+            b = xor(rotate(b, by[g & 1][r]), a);
+        }
+        a = add(a, key[(g + 1) % 3]);
+        b = add(add(b, key[(g + 2) % 3]), U((uint32_t)g + 1));
+    }
+    out[0] = a, out[1] = b;
+}
+
+Val math_threefry(Kernel *k, const Val x[4], int which)
+{
+    Val out[2];
+    int w = k_widest(k, 4, x);
+    bool known = true;
+    for (int i = 0; i < 4; i++)
+        known = known && k_is_const(k, x[i]);
+    KFunction *f = known || !w ? NULL : k_function_of(k, OP_threefry, DT_U32, w);
+    Kernel *before = math_kernel;
+    math_kernel = k;
+    if (known)
+        threefry(x, out);
+    else if (w && !f) {
+        Loc was = loc_set((Loc){ 0 });
+        f = k_function(k, OP_threefry, "threefry", 4, x);
+        threefry(f->arg, out);
+        k_function_end(k, f, 2, out);
+        loc_set(was);
+    }
+    math_kernel = before;
+    Val v = f ? k_apply(k, f, x) : 0;
+    return known ? out[which] : v ? k->ins[v].part[which] : 0;
 }
 
 /* ---- the entry ---- */

@@ -21,5 +21,7 @@ typedef struct MathFunction { int what; const char *name; MathBody *body; bool s
 Val math_once(Kernel *, const MathFunction *, int narg, const Val *arg);
 /* The same function of operands of any lanes; 0: it is none of an op. */
 Val math_again(Kernel *, const KFunction *, const Val *arg);
+/* One of the two words of a random block, whose key and counter are two words each. */
+Val math_threefry(Kernel *, const Val x[4], int which);
 
 #endif

@@ -348,29 +348,6 @@ static void largest(Ref x, int64_t k, Ref *out)
     out[0] = dtype_float(dt) ? Bitcast(in_order(out[0]), dt) : out[0];
 }
 
-static Ref rotate(Ref x, int by)
-{
-    return Or(ShiftLeft(x, Like(x, by)), ShiftRightLogical(x, Like(x, 32 - by)));
-}
-
-/* Five groups of four rounds; after each, the next two of three key words and the group's number. */
-static void threefry(const Ref *x, Ref *out)
-{
-    static const int by[2][4] = { { 13, 15, 26, 6 }, { 17, 29, 16, 24 } };
-    Ref key[3] = { x[0], x[1], Xor(Xor(x[0], x[1]), Like(x[0], 0x1BD11BDA)) }, a = Add(x[2], x[0]),
-        b = Add(x[3], x[1]);
-    for (int g = 0; g < 5; g++) {
-        for (int r = 0; r < 4; r++) {
-            a = Add(a, b);
-            b = Xor(rotate(b, by[g & 1][r]), a);
-        }
-        a = Add(a, key[(g + 1) % 3]);
-        b = Add(Add(b, key[(g + 2) % 3]), Like(b, g + 1));
-    }
-    out[0] = a;
-    out[1] = b;
-}
-
 static Dtype unsigned_of(size_t bytes)
 {
     return bytes == 1 ? DT_U8 : bytes == 2 ? DT_U16 : bytes == 4 ? DT_U32 : DT_U64;
@@ -548,7 +525,6 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
     /* nothing is differentiated any more */
     case OP_named: case OP_constrain: case OP_gamma_draw: out[0] = x[0]; return;
     case OP_top_k: largest(x[0], ins_int(i, ATTR(top_k, k)), out); return;
-    case OP_threefry: threefry(x, out); return;
     case OP_bitcast: out[0] = bitcast(x[0], (Dtype)ins_int(i, ATTR(bitcast, dtype))); return;
     case OP_gather: out[0] = gather(i, x[0], x[1]); return;
     case OP_scatter: out[0] = scatter(i, x); return;

@@ -20,7 +20,6 @@ static bool should_be_gone(const Ins *i)
     case OP_argmax:
     case OP_argmin:
     case OP_top_k:
-    case OP_threefry:
     case OP_named:
     case OP_constrain:
     case OP_gamma_draw:

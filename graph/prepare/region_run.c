@@ -29,7 +29,7 @@ static bool lanes_run(const Machine *m, const Graph *g, bool nested)
     for (int n = 0; n < g->nins; n++) {
         const Ins *i = g->ins[n];
         switch (i->op) {
-        case OP_threefry: case OP_argmax: case OP_argmin: case OP_top_k:
+        case OP_argmax: case OP_argmin: case OP_top_k:
             return false;
         case OP_accum_slice: {
             int nb;

@@ -62,8 +62,9 @@ typedef struct Want { Ref v; const Form *idx; } Want;   /* an element of a value
 typedef struct Leaf { Want at; bool outer; } Leaf;
 typedef struct Rolled { int n, s; Leaf *first; int nfirst; } Rolled;
 
-/* Sums that share a loop; vector: which of its variables is; -1: an outer one, or it is not known. */
-typedef struct SumLoop { Want *want; int n, vector; Rolled roll; } SumLoop;
+/* Sums that share a loop; vector: which of its variables is; -1: an outer one, or it is not known. steps: of
+ * the innermost variable, so many are written out; 0: as InnerSum says, or one. */
+typedef struct SumLoop { Want *want; int n, vector, steps; Rolled roll; } SumLoop;
 typedef struct Phase { const Atom *const *ks; int nk; SumLoop *loop; int nloop; } Phase;
 typedef struct KeptRow { Want of; const Atom *const *space; int nspace; } KeptRow;
 /* Stores over one space, by number; vector: the variable that is; whole: written out. Copies: of a tile, of
@@ -76,8 +77,8 @@ typedef struct Stage {
     StoreLoop *loop; int nloop;
 } Stage;
 
-/* Which variable of a sum's loop is the vector, if the sum is asked for by what another one adds. */
-typedef struct InnerSum { const Graph *g; Ref v; int vector; } InnerSum;
+/* The same of a sum that is no phase: it is asked for by what another one adds, or is added to something. */
+typedef struct InnerSum { const Graph *g; Ref v; int vector, steps; } InnerSum;
 
 /* How much is written out instead of being a loop: loops of so many elements, if they make no more than so
  * many values of a block; in a body in registers; vectors of sums, each and in all. */

@@ -127,6 +127,8 @@ static void add_stage(const Stage *s, const Graph *g, const Ref *stored, Text *t
                 text_add(t, " %s", op_of(g, l->want[w].v));
             if (l->vector >= 0 && s->phase[k].nk)
                 text_add(t, ", vector %d", l->vector);
+            if (l->steps > 1)
+                text_add(t, ", %d steps written out", l->steps);
             add_rolled(t, g, &l->roll, "");
             text_add(t, "\n");
         }
@@ -170,8 +172,12 @@ static void add_stages(const Spec *s, Text *t)
     for (int k = 0; k < 2; k++)
         if (s->stage[k].nloop)
             add_stage(&s->stage[k], s->ins ? s->ins->sub[0] : s->g, stored_of(s, k), t);
-    for (int k = 0; k < s->ninner; k++)
-        text_add(t, "    inside %s, vector %d\n", op_of(s->inner[k].g, s->inner[k].v), s->inner[k].vector);
+    for (int k = 0; k < s->ninner; k++) {
+        text_add(t, "    inside %s, vector %d", op_of(s->inner[k].g, s->inner[k].v), s->inner[k].vector);
+        if (s->inner[k].steps > 1)
+            text_add(t, ", %d steps written out", s->inner[k].steps);
+        text_add(t, "\n");
+    }
     if (s->roll_moves)
         text_add(t, "    copies of the state a loop\n");
     if (s->kind <= SPEC_ROWS)

@@ -82,13 +82,30 @@ int loop_price(const Machine *m, Form f, const Atom *a)
     return 1;
 }
 
-/* Places that an element needs, a buffer's each once. */
-typedef struct Loads { Form *f; int n, cap; Seen places; DemandWalk walk; } Loads;
+/* Places that an element needs, a buffer's each once. A row that phases before number `phase` have written
+ * is none, nor is a panel of the kernel's own: there lanes lie side by side. */
+typedef struct Loads {
+    const Spec *spec; int phase;                /* NULL: rows and panels are what they are made of */
+    Form *f; int n, cap;
+    Seen places; DemandWalk walk;
+} Loads;
+
+static bool in_row(const Loads *l, const Visit *x)
+{
+    MapKey key = map_key(x->v, 0, 0, x->idx, x->key->n);
+    int row = (int)(intptr_t)map_get(&x->fr->rows, key.w, key.n) - 1;
+    bool panel = false;
+    for (int k = 0; l->spec && k < l->spec->npanel; k++)
+        panel = panel || (l->spec->panel[k].v == x->v && l->spec->panel[k].idx == x->key);
+    return panel || (row >= 0 && row < l->phase);
+}
 
 static Onward load_met(DemandWalk *w, Visit *x)
 {
     Loads *l = w->ctx;
     Place p = frame_stored(x->fr, x->v);
+    if (l->spec && in_row(l, x))
+        return WALK_PAST;
     if (p.buf) {
         Form f = layout_form(p.layout, NULL, x->idx, x->key->n, NULL);
         if (seen_add(&l->places, PTR(p.buf), PTR(f), 0, 0))
@@ -132,6 +149,31 @@ static int sum_vector(const Planner *p, const Want *want, int n)
             add_loads(&l, p->fr, d[k].v, d[k].idx);
     }
     return nk > 1 ? best_vector(p->m, &l, ks, nk, 1 << 30) : 0;
+}
+
+/* Lanes far apart, elements next to one another along the innermost variable: so many steps are written out
+ * that loads become blocks. */
+static int sum_steps(const Planner *p, const Want *want, int n, int phase)
+{
+    Loads l = { .spec = p->spec, .phase = phase };
+    const Env *e = p->envs.at[0];
+    Subst s = { .n = e->n, .from = e->a, .to = e->f };
+    const Atom *const *ks = NULL;
+    int nk = 0;
+    for (int j = 0; j < n; j++) {
+        Demand d[2];
+        int nd = elem_reduce(p->fr->g, p->fr->g->def[want[j].v], want[j].idx, &ks, &nk, d);
+        for (int k = 0; k < nd; k++)
+            add_loads(&l, p->fr, d[k].v, d[k].idx);
+    }
+    int64_t steps = 1;
+    for (int j = 0; nk && j < l.n && steps == 1; j++) {
+        int64_t lane = form_coef(l.f[j], ks[nk - 1]) == 1 ? form_coef(form_subst(l.f[j], &s), LANE) : 0;
+        steps = lane != 0 && lane != 1 ? p->m->turned : 1;
+    }
+    while (nk && atom_extent(ks[nk - 1]) % steps)
+        steps /= 2;
+    return (int)steps;
 }
 
 static Form store_form(const Store *st)
@@ -230,8 +272,10 @@ static void inner_add(Planner *p, const Visit *x)
     for (int k = 0; k < s->ninner; k++)
         if (s->inner[k].g == x->g && s->inner[k].v == x->v)
             return;
-    PUSH(s->inner, s->ninner, p->inner_cap,
-        (InnerSum){ x->g, x->v, sum_vector(p, &(Want){ x->v, x->idx }, 1) });
+    Want w = { x->v, x->idx };
+    int steps = has_lanes(p, x->idx, x->key->n) ? sum_steps(p, &w, 1, 0) : 1;
+    if (x->nk > 1 || steps > 1)
+        PUSH(s->inner, s->ninner, p->inner_cap, (InnerSum){ x->g, x->v, sum_vector(p, &w, 1), steps });
 }
 
 static void ready_leave(DemandWalk *w, Visit *x)
@@ -247,7 +291,7 @@ static void ready_leave(DemandWalk *w, Visit *x)
     bool lanes = phase && has_lanes(p, x->idx, rank);
     if (phase && !(lanes && frame_chained(x->fr, x->v)))
         phase_add(q, &(Level){ .level = ++level, .lanes = lanes }, x);
-    else if (sum && x->nk > 1)
+    else if (sum)
         inner_add(p, x);
     *level_of(q, x->v, x->key) = level;
 }
@@ -378,6 +422,7 @@ static Phase phase_of(const Planner *p, const Level *l, int number)
     for (int j = 0; j < l->n; j += most) {
         SumLoop s = { .want = l->want + j, .n = l->n - j < most ? l->n - j : most };
         s.vector = l->lanes ? -1 : sum_vector(p, s.want, s.n);
+        s.steps = l->lanes ? sum_steps(p, s.want, s.n, number) : 1;
         s.roll = roll_of_sums(p, &(Copies){ p->envs, number }, s.want, s.n);
         PUSH(ph.loop, ph.nloop, cap, s);
     }

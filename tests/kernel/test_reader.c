@@ -101,7 +101,8 @@ static Val squared(Kernel *k, int what, Val x)
     if (!f) {
         f = k_function(k, what, what ? "twice" : "once", 1, &x);
         Val in = f->arg[0], two = k_const(k, DT_F32, 2);
-        k_function_end(k, f, what ? squared(k, 0, squared(k, 0, in)) : k3(k, K_FMA, DT_F32, in, in, two));
+        in = what ? squared(k, 0, squared(k, 0, in)) : k3(k, K_FMA, DT_F32, in, in, two);
+        k_function_end(k, f, 1, &in);
     }
     return k_apply(k, f, &x);
 }
@@ -118,10 +119,20 @@ START_TEST(functions)
         float s = (float)((i + 1) * (i + 1)), once = s + 2, other = s * s + 2;
         ck_assert(y[i] == once * once + 2 + (other * other + 2));
     }
+    m = made(1);                                /* of two results */
+    x = k_load(m.k, m.x, form_a(LANE));
+    KFunction *f = k_function(m.k, 0, "turned", 2, (const Val[]){ x, x });
+    k_function_end(m.k, f, 2, (const Val[]){ k1(m.k, K_NEG, DT_F32, f->arg[1]), f->arg[0] });
+    Val call = k_apply(m.k, f, (const Val[]){ x, k_const(m.k, DT_F32, 7) }), *part = m.k->ins[call].part;
+    k_store(m.k, m.y, form_a(LANE), part[0]);
+    k_store(m.k, m.y, form_addc(form_a(LANE), W), part[1]);
+    y = run(&m);
+    ck_assert_msg(y && y[3] == -7 && y[W + 3] == 4, "%s", error_text());
     m = made(1);                                /* it knows nothing but its operands */
     x = k_load(m.k, m.x, m.g);
-    KFunction *f = k_function(m.k, 0, "leaks", 1, &x);
-    k_function_end(m.k, f, k2(m.k, K_ADD, DT_F32, f->arg[0], x));
+    f = k_function(m.k, 0, "leaks", 1, &x);
+    const Val sum = k2(m.k, K_ADD, DT_F32, f->arg[0], x);
+    k_function_end(m.k, f, 1, &sum);
     k_store(m.k, m.y, m.g, k_apply(m.k, f, &x));
     k_finish(m.k);
     ck_assert(k_check(m.k) && strstr(error_text(), "is not defined before it"));
