@@ -92,7 +92,7 @@ static hd pooled(hd x)
 {
     return hd_max_pool(x, .window = HD_INTS(3, 3, 1), .stride = HD_INTS(2, 2, 1), .same = true);
 }
-static hd pooled_vjp(hd x, hd ct) { return hd_nth(hd_nth(hd_apply(hd_vjp(pooled), x, ct), 1), 0); }
+static hd pooled_vjp(hd x, hd ct) { return hd_nth(hd_apply(hd_vjp(pooled), x, ct), 1); }
 static hd_fn *conv1x1_fn(const int64_t *s) { (void)s; return HD_FN(conv1x1); }
 static hd_fn *conv3x3s2_fn(const int64_t *s) { (void)s; return HD_FN(conv3x3s2); }
 static hd_fn *depthwise_fn(const int64_t *s) { (void)s; return HD_FN(depthwise); }
