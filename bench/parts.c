@@ -27,16 +27,4 @@ hd normalise(hd x, hd gain, hd shift)
     return hd_add(hd_mul(hd_mul(centred, hd_rsqrt(plus(var, 1e-5))), gain), shift);
 }
 
-/* Nine products, each of a shifted image with one tap. */
-hd convolve3x3(hd x, hd w)
-{
-    int64_t n = hd_dim(x, 0), h = hd_dim(x, 1), v = hd_dim(x, 2), c = hd_dim(x, 3);
-    hd wide = hd_pad(x, hd_c(0), HD_INTS(0, 1, 1, 0), HD_INTS(0, 1, 1, 0), HD_INTS()), y = HD_NIL;
-    for (int a = 0; a < 3; a++)
-        for (int b = 0; b < 3; b++) {
-            hd part = hd_slice(wide, HD_INTS(0, a, b, 0), HD_INTS(n, a + h, b + v, c), HD_INTS());
-            hd tap = hd_dot(part, hd_index(hd_index(w, 0, a), 0, b));
-            y = a || b ? hd_add(y, tap) : tap;
-        }
-    return y;
-}
+hd convolve3x3(hd x, hd w) { return hd_conv(x, w, .dims = "NHWC,HWIO->NHWC", .same = true); }
