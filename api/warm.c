@@ -3,41 +3,16 @@
  *
  * In:  a graph as it would be scheduled, and a device.   Out: its plan (plan_keep.c), or nothing.
  * The key is all that a plan depends on: the graph's text, what the device says of itself, and which build
- * of this library it is, by the file that holds this code. Where somebody wants to see or to verify what
+ * of this library it is (cache_build). Where somebody wants to see or to verify what
  * happens on the way, it happens.
  */
-#define _GNU_SOURCE
 #include "api.h"
 
-#include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { MOST_BYTES = 16 << 20 }; /* of a plan with its constants */
-
-static struct {
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec changed;
-} build;
-static bool known;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void find_build(void)
-{
-    Dl_info self;
-    struct stat s;
-    if (!dladdr((const void *)(uintptr_t)find_build, &self) || !self.dli_fname)
-        return;
-    known = !stat(strchr(self.dli_fname, '/') ? self.dli_fname : "/proc/self/exe", &s);
-    if (known) {
-        memset(&build, 0, sizeof build);
-        build.device = s.st_dev, build.inode = s.st_ino, build.size = s.st_size, build.changed = s.st_mtim;
-    }
-}
 
 static bool watched(void)
 {
@@ -51,9 +26,9 @@ static bool watched(void)
 bool warm_key(WarmKey *key, const Graph *g, const Target *t)
 {
     Text text = { 0 };
-    pthread_once(&once, find_build);
+    const uint64_t build = cache_build();
     memset(key, 0, sizeof *key);
-    if (!known || watched())
+    if (!build || watched())
         return false;
     graph_print(g, &text);
     const int64_t facts[] = { t->f64, t->i64, t->f16, t->max_alloc,

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 bool cache_get(const void *key, size_t nkey, void **data, size_t *n);   /* *data: free() it */
 /* false: it is not kept, as when another stops in the midst of writing; nobody need care. */
@@ -16,6 +17,10 @@ void cache_drop(const void *key, size_t nkey);          /* the driver refused it
  * cache_worked() or a cache_drop(); if the process ends without, it is not tried again. */
 bool cache_try(const void *key, size_t nkey, void **data, size_t *n, bool *tried);
 void cache_worked(const void *key, size_t nkey);
+
+/* Which build of this library it is, by the file that holds this code: a number for keys of what another
+ * build may make otherwise of the same. 0: it cannot be known. */
+uint64_t cache_build(void);
 
 /* Is there a file? Nobody makes one. */
 bool cache_exists(void);

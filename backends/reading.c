@@ -4,25 +4,31 @@
  * In:  a plan, and where the host has the bytes of its arguments and results.   Out: those bytes; or an
  * error where a kernel does what it must not.
  * It is all of the device `kernel`, and tier 0 of devices whose compiler takes its time: first calls of a
- * small program are read, which needs no compiler, while the device's works in processes of its own. The
- * kernels are the same, and what an instruction gives does not depend on who runs it: so neither do the
- * bits. A temporary has an allocation of its own, so that an overrun meets nobody else.
+ * program are read, which needs no compiler, while the device's works in processes of its own. That is done
+ * where reading should end first, by rates that are measured (rates.c); they may be wrong, so it is left in
+ * the midst when the code is there. The kernels are the same, and what an instruction gives does not depend
+ * on who runs it: so neither do the bits. A temporary has an allocation of its own, so that an overrun meets
+ * nobody else.
  */
 #include "reading.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "rates.h"
 #include "run.h"
 
-enum { TIER0_BYTES = 4 << 20 }; /* of arguments, results and temporaries, at most */
-#define TIER0_WORK 2e5 /* cycles of compiled code: read, some tenths of a second */
+enum { TIER0_BYTES = 64 << 20 }; /* of arguments, results and temporaries, at most: they are copied */
 
 struct Reading {
     Frame *frame;
     void **owned;
     int nowned, cap; /* temporaries */
     const Device *device;
+    bool (*ready)(void *exec);
+    void *exec;
+    double look; /* when that is asked again */
     pthread_mutex_t lock; /* they serve one run at a time */
 };
 
@@ -47,17 +53,35 @@ static Spot place(void *x, const Slot *s)
     return (Spot){ r->owned[r->nowned++] = p, 0 };
 }
 
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static bool enough(void *reading)
+{
+    enum { LOOK_MS = 5 };
+    Reading *r = reading;
+    double now = now_ms();
+    if (now < r->look)
+        return false;
+    r->look = now + LOOK_MS;
+    return r->ready(r->exec);
+}
+
 /* ==================== steps */
 
 static int launch(void *x, const Frame *f, const Kernel *k, int64_t step)
 {
+    Reading *r = x;
     void **param = calloc((size_t)k->nparam + 1, sizeof *param);
-    (void)x;
     if (!param)
         return error_set(E_NOMEM, "no memory for a launch");
     for (int n = 0; n < k->nparam; n++)
         param[n] = bytes_at(f->mem[k->param[n]->slot]);
-    int e = k_run(k, &(KLaunch){ param, step });
+    int e = k_run(k, &(KLaunch){ param, step, r->ready ? enough : NULL, r });
     free(param);
     return e;
 }
@@ -115,13 +139,13 @@ int reading_run(Reading *r, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *)
     return e;
 }
 
-Reading *reading_new(const Plan *p, const Device *d)
+Reading *reading_new(const Plan *p, const Device *d, bool (*ready)(void *exec), void *exec)
 {
     Reading *r = calloc(1, sizeof *r);
     if (!r)
         return error_set(E_NOMEM, "no memory for a program"), NULL;
     pthread_mutex_init(&r->lock, NULL);
-    r->device = d;
+    r->device = d, r->ready = ready, r->exec = exec;
     if (!(r->frame = replay_frame(p, d, place, r)))
         return reading_drop(r), NULL;
     return r;
@@ -154,16 +178,27 @@ static bool plain(const Plan *p)
     return true;
 }
 
-bool tier0_fits(const Plan *p)
+static bool tier_is(const char *n)
 {
     const char *tier = getenv("HEDDLE_TIER");
+    return tier && !strcmp(tier, n);
+}
+
+bool tier0_possible(const Plan *p) { return !tier_is("1") && p->nstep && plain(p); }
+
+/* Milliseconds for a cycle of compiled code. */
+static Rate *reading_rate(void) { return rate_of("read", 2e-4); }
+
+bool tier0_pays(const Plan *p, double compile_ms)
+{
     size_t bytes = p->bytes;
-    if (tier && !strcmp(tier, "1"))
-        return false;
     for (int s = 0; s < p->nslot; s++)
         bytes += p->slot[s].kind == SLOT_TEMP ? 0 : p->slot[s].bytes;
-    bool small = p->work <= TIER0_WORK && bytes <= TIER0_BYTES;
-    return (small || (tier && !strcmp(tier, "0"))) && p->nstep && plain(p);
+    const double ms = rate_ms(reading_rate(), p->work);
+    if (dump_wanted("time"))
+        fprintf(stderr, "---- time tier 0: by what others took, reading %.1f ms, compiling %.1f ms\n", ms,
+            compile_ms);
+    return tier_is("0") || (ms <= compile_ms && bytes <= TIER0_BYTES);
 }
 
 /* What stands for a device's memory: nobody but spot_of looks at it. */
@@ -198,8 +233,12 @@ int tier0_run(Reading *r, int nin, Mem *const *in, int nout, Mem *const *out)
     int e = c && as ? 0 : error_set(E_NOMEM, "no memory for a program");
     e = e ? e : copies(c, as, nin, in, true);
     e = e ? e : copies(c + nin, as + nin, nout, out, false);
-    tier0_runs++;
+    const double began = now_ms();
     e = e ? e : reading_run(r, as, as + nin, spot_of);
+    const double ms = now_ms() - began;
+    if (!e || (e == K_LEFT && ms > rate_ms(reading_rate(), p->work)))
+        rate_seen(reading_rate(), p->work, ms);
+    tier0_runs += !e;
     for (int k = 0; k < nout && !e; k++) /* what is an argument or another result is there */
         if (p->alias[k] == -1 && out[k]->bytes)
             e = out[k]->device->backend->write(out[k], 0, c[nin + k].bytes, out[k]->bytes);

@@ -57,6 +57,7 @@ def run(command, env):
 def heddle(a, name, folder, told):
     env = dict(os.environ, HEDDLE_CACHE=folder + "/compiled.db", POCL_CACHE_DIR=folder, MESA_SHADER_CACHE_DIR=folder,
                XDG_CACHE_HOME=folder)
+    env.setdefault("HEDDLE_TIER", "")                   # as in a program of a user; bench itself would say 1
     if told:
         env["HEDDLE_DUMP"] = "time"
     row, said = run([a.bench, "--child", name, "--first", "--device", a.device], env)

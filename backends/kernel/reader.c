@@ -67,7 +67,7 @@ static Exec *build(Device *d, Plan *p)
     if (!e)
         return error_set(E_NOMEM, "no memory for a program"), NULL;
     e->exec.device = d, e->exec.plan = p;
-    if (!(e->reading = reading_new(p, d)))
+    if (!(e->reading = reading_new(p, d, NULL, NULL)))
         return drop(&e->exec), NULL;
     return &e->exec;
 }

@@ -12,6 +12,7 @@
 #include "jobs.h"
 #include "opencl.h"
 #include "progress.h"
+#include "rates.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,7 @@ struct OclUnit {
     int queue;
     Entry *entry;
     int nentry;
+    int64_t ins; /* of its kernels, all; 0: it is from the disk */
     pthread_mutex_t lock; /* of what follows */
     cl_program program; /* NULL: not yet */
     Job *job; /* that compiles it; NULL: nobody does */
@@ -63,12 +65,23 @@ static Key key_of(const char *what, const uint64_t code[2], const OclDevice *d, 
 {
     char where[1024];
     Key k = { 0 };
-    int n = snprintf(where, sizeof where, "heddle 0.1.0|%s|%d|%s|%llu", d->key, queue, options(d),
+    int n = snprintf(where, sizeof where, "%s|%d|%s|%llu", d->key, queue, options(d),
         (unsigned long long)d->cache);
     snprintf(k.what, sizeof k.what, "%s", what);
     memcpy(k.code.h, code, sizeof k.code.h);
     for (int i = 0; i < 2; i++)
         k.where.h[i] = hash_bytes(where, (size_t)n, 1 + (uint64_t)i);
+    return k;
+}
+
+/* A kernel's row is found by what the kernel says, and not by its text, so it is of one build of the
+ * library: another may print the same otherwise. Units are found by their text, by every build. */
+static Key kernel_key(const uint64_t code[2], const OclDevice *d, int queue)
+{
+    const uint64_t build = cache_build();
+    Key k = key_of("cl-kern", code, d, queue);
+    for (int i = 0; i < 2; i++)
+        k.code.h[i] = hash_bytes(&build, sizeof build, code[i]);
     return k;
 }
 
@@ -164,7 +177,7 @@ static Key kernel_row(const OclUnit *u, const OclDevice *d, int k, Entry *row)
 {
     *row = u->entry[k];
     row->code = u->key.code;
-    return key_of("cl-kern", u->entry[k].code.h, d, u->queue);
+    return kernel_key(u->entry[k].code.h, d, u->queue);
 }
 
 static void keep(const OclUnit *u, const OclDevice *d, const void *binary, size_t n)
@@ -218,6 +231,9 @@ static int compile_here(void *make)
     return 0;
 }
 
+/* Milliseconds for an instruction. */
+static Rate *compiling_rate(const OclDevice *d) { return rate_of(d->version, 1); }
+
 /* What a compiler of another process made of it. */
 static bool from_job(OclUnit *u, OclDevice *d)
 {
@@ -226,6 +242,8 @@ static bool from_job(OclUnit *u, OclDevice *d)
     Make m = { u, d, binary, n };
     bool good = binary && !load(&m);
     u->how = "compiled by another process", u->ms = job_ms(u->job);
+    if (good && u->ins >= UNIT_INS / 3) /* in less there is much that does not depend on it */
+        rate_seen(compiling_rate(d), (double)u->ins, u->ms);
     free(binary);
     job_drop(u->job);
     u->job = NULL;
@@ -395,7 +413,7 @@ static OclUnit *unit_of(OclCode *c, const Missing *m, int n, int group)
     OclUnit *u = unit_new(&key, c->queue);
     bool named = u;
     for (int i = 0; i < nk && named; i++)
-        named = unit_names(u, k[i]->code, k[i]->name);
+        u->ins += k[i]->nins, named = unit_names(u, k[i]->code, k[i]->name);
     if (named && !(u->source = text_take(&t)))
         named = false, error_set(E_NOMEM, "no memory for a program's text");
     text_free(&t);
@@ -435,7 +453,7 @@ static int find(OclCode *c, OclDevice *d, int queue, Kernel *const *kernel, int 
     if (!c->unit || !c->all)
         return error_set(E_NOMEM, "no memory for a program");
     for (int k = 0; k < n; k++) {
-        const Key key = key_of("cl-kern", kernel[k]->code, d, queue);
+        const Key key = kernel_key(kernel[k]->code, d, queue);
         OclUnit *u = in_use(c, kernel[k], &key);
         c->unit[k] = u ? u : on_disk(c, kernel[k], &key);
         if (!c->unit[k])
@@ -473,6 +491,24 @@ static int compile_once(OclUnit *u, OclDevice *d)
     int e = claim >= 0 && from_disk(u, d) ? 0 : deep_call(compile_here, &m);
     cache_claim_end(claim);
     return e;
+}
+
+double ocl_code_expected(const OclCode *c)
+{
+    enum { TEXT_MS = 80 }; /* of a text, beside its kernels */
+    double all = 0, longest = 0;
+    for (int k = 0; k < c->nall; k++) {
+        OclUnit *u = c->all[k];
+        bool there = !pthread_mutex_trylock(&u->lock);
+        if (there) {
+            there = u->program;
+            pthread_mutex_unlock(&u->lock);
+        }
+        double ms = there ? 0 : TEXT_MS + rate_ms(compiling_rate(c->d), (double)u->ins);
+        all += ms, longest = ms > longest ? ms : longest;
+    }
+    all /= jobs_at_once();
+    return all > longest ? all : longest;
 }
 
 /* 0, OCL_NOT_YET, or an error. Waits so long at most; -1: for ever. */

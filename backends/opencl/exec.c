@@ -169,12 +169,14 @@ static int come_to_code(OclExec *x, bool wait)
     return e;
 }
 
+static bool code_ready(void *exec) { return come_to_code(exec, false) != OCL_NOT_YET; }
+
 int ocl_finish(Exec *exec) { return come_to_code((OclExec *)exec, true); }
 
 /* Reading gives the same bits where the device rounds as the standard says. */
 static bool may_read(const OclDevice *d, const Plan *p)
 {
-    return d->one_compiler && d->exact_division && jobs_possible() && tier0_fits(p);
+    return d->one_compiler && d->exact_division && jobs_possible() && tier0_possible(p);
 }
 
 static OclExec *exec_new(Device *dev, Plan *p)
@@ -198,11 +200,11 @@ static Exec *start(Device *dev, Plan *p, bool wait)
     wait = wait || !may_read(d, p);
     int e = (int)error_code();
     e = e ? e : ocl_code_open(&x->code, d, x->queue, x->list, x->nkernel, wait);
-    e = e ? e : come_to_code(x, wait);
+    e = e ? e : come_to_code(x, wait || !tier0_pays(p, ocl_code_expected(&x->code)));
     if (e == OCL_NOT_YET && dump_wanted("time"))
         fprintf(stderr, "---- time tier 0: %d kernels are read while they are compiled\n", x->nkernel);
     if (e == OCL_NOT_YET)
-        e = (x->reading = reading_new(p, dev)) ? 0 : (int)error_code();
+        e = (x->reading = reading_new(p, dev, code_ready, x)) ? 0 : (int)error_code();
     if (!e && !error_pending())
         return &x->base;
     if (x)

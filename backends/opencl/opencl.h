@@ -135,6 +135,8 @@ typedef struct OclCode {
 } OclCode;
 /* Finds what is there, and begins to compile what is not. wait: urgently. 0, or an error. */
 int ocl_code_open(OclCode *, OclDevice *, int queue, Kernel *const *, int n, bool wait);
+/* Milliseconds until all is there; 0: it is. By what others took. */
+double ocl_code_expected(const OclCode *);
 /* Only finds. 0: it is all there; or OCL_NOT_YET; or an error. */
 int ocl_code_find(OclCode *, OclDevice *, int queue, Kernel *const *, int n);
 /* 0: it may be used; OCL_NOT_YET, unless it is waited for; or an error's code. */

@@ -11,6 +11,7 @@
  */
 #include "jobs.h"
 #include "progress.h"
+#include "rates.h"
 #include "vk.h"
 
 #include <stdlib.h>
@@ -60,7 +61,7 @@ static Key key_of(const VkDev *d, const uint64_t code[2])
     memset(&k, 0, sizeof k);
     memcpy(k.what, "vk-kern", 8);
     k.maker = d->maker;
-    k.caps = hash_bytes(caps, sizeof caps, 1);
+    k.caps = hash_bytes(caps, sizeof caps, cache_build()); /* another may write a kernel otherwise */
     memcpy(k.code, code, sizeof k.code);
     return k;
 }
@@ -182,13 +183,25 @@ static Job *job_of(const VkDev *d, const VkUnit *u, bool urgent)
     return j;
 }
 
-static void take_job(VkUnit *u)
+/* Milliseconds for an instruction. */
+static Rate *compiling_rate(const VkDev *d)
 {
+    char name[32];
+    const uint64_t maker = hash_bytes(&d->maker, sizeof d->maker, 1);
+    snprintf(name, sizeof name, "vulkan %016llx", (unsigned long long)maker);
+    return rate_of(name, 3);
+}
+
+static void take_job(const VkDev *d, VkUnit *u)
+{
+    enum { MUCH = 300 }; /* instructions: in less there is much that does not depend on them */
     size_t n = 0;
     void *data = job_result(u->job, &n);
     u->how = data ? "compiled by another process" : NULL;
     u->found = data;
     u->ms = job_ms(u->job);
+    if (data && u->ins >= MUCH)
+        rate_seen(compiling_rate(d), u->ins, u->ms);
     free(u->data);
     u->data = data, u->ndata = data ? n : 0;
     job_drop(u->job);
@@ -201,7 +214,7 @@ static int make(VkDev *d, VkUnit *u)
 {
     VkWords w = { u->name, u->word, u->n, 0 };
     if (u->job)
-        take_job(u);
+        take_job(d, u);
     int claim = u->found ? CLAIM_NONE : cache_claim(&u->key, sizeof u->key, CLAIM_MS);
     if (claim >= 0)
         from_disk(u);
@@ -305,8 +318,8 @@ static VkUnit *unit_of(VkCode *c, const Kernel *k, bool *there)
     return unit_free(c->d, u), NULL;
 }
 
-/* With the lock held. missing: by kernel; NULL: none may be. */
-static int find(VkCode *c, VkDev *d, Kernel *const *kernel, int n, bool *missing)
+/* With the lock held. whole: none may be missing. */
+static int find(VkCode *c, VkDev *d, Kernel *const *kernel, int n, bool whole)
 {
     *c = (VkCode){ .d = d };
     c->unit = calloc((size_t)n + 1, sizeof *c->unit);
@@ -317,34 +330,60 @@ static int find(VkCode *c, VkDev *d, Kernel *const *kernel, int n, bool *missing
         if (!(c->unit[k] = unit_of(c, kernel[k], &there)))
             return error_pending() ? (int)error_code() : VK_NOT_YET;
         c->n++;
-        if (missing)
-            missing[k] = !there;
-        else if (!there || (c->unit[k]->job && !c->unit[k]->made))
+        if (whole && (!there || (c->unit[k]->job && !c->unit[k]->made)))
             return VK_NOT_YET;
     }
     return (int)error_code();
 }
 
-int vk_code_open(VkCode *c, VkDev *d, Kernel *const *kernel, int n, bool wait)
+int vk_code_open(VkCode *c, VkDev *d, Kernel *const *kernel, int n)
 {
-    bool *missing = NEWS(bool, n);
-    int nm = 0;
     pthread_mutex_lock(&d->code);
-    int e = find(c, d, kernel, n, missing);
-    for (int k = 0; k < n && !e; k++)
-        nm += missing[k];
-    /* one that is waited for is compiled here as soon as there */
-    for (int k = 0; k < n && !e && jobs_possible() && (nm > 1 || !wait); k++)
-        if (missing[k])
-            c->unit[k]->job = job_of(d, c->unit[k], wait);
+    int e = find(c, d, kernel, n, false);
     pthread_mutex_unlock(&d->code);
     return e;
+}
+
+/* Is it neither there nor on the disk? begun: or is somebody at it? */
+static bool missing(VkUnit *u, bool begun)
+{
+    if (u->made || pthread_mutex_trylock(&u->lock)) /* locked: somebody makes a pipeline */
+        return false;
+    bool is = !u->pipeline && !u->found && (begun || !u->job);
+    pthread_mutex_unlock(&u->lock);
+    return is;
+}
+
+double vk_code_expected(const VkCode *c)
+{
+    enum { MODULE_MS = 20 }; /* of a module, beside its instructions */
+    double all = 0, longest = 0;
+    for (int k = 0; k < c->n; k++) {
+        VkUnit *u = c->unit[k];
+        double ms = missing(u, true) ? MODULE_MS + rate_ms(compiling_rate(c->d), u->ins) : 0;
+        all += ms, longest = ms > longest ? ms : longest;
+    }
+    all /= jobs_at_once();
+    return all > longest ? all : longest;
+}
+
+void vk_code_begin(VkCode *c, bool wait)
+{
+    int nm = 0;
+    pthread_mutex_lock(&c->d->code);
+    for (int k = 0; k < c->n; k++)
+        nm += missing(c->unit[k], false);
+    /* one that is waited for is compiled here as soon as there */
+    for (int k = 0; k < c->n && jobs_possible() && (nm > 1 || !wait); k++)
+        if (missing(c->unit[k], false))
+            c->unit[k]->job = job_of(c->d, c->unit[k], wait);
+    pthread_mutex_unlock(&c->d->code);
 }
 
 int vk_code_find(VkCode *c, VkDev *d, Kernel *const *kernel, int n)
 {
     pthread_mutex_lock(&d->code);
-    int e = find(c, d, kernel, n, NULL);
+    int e = find(c, d, kernel, n, true);
     pthread_mutex_unlock(&d->code);
     return e;
 }

@@ -105,13 +105,15 @@ static int come_to_code(VkExec *x, bool wait)
     return e;
 }
 
+static bool code_ready(void *exec) { return come_to_code(exec, false) != VK_NOT_YET; }
+
 int vk_finish(Exec *exec) { return come_to_code((VkExec *)exec, true); }
 
 /* Reading gives the same bits where the device computes all numbers as the standard says. */
 static bool may_read(const VkDev *d, const Plan *p)
 {
     const bool *exact = d->caps.keeps_denormals;
-    return exact[0] && (exact[1] || !d->caps.f64) && jobs_possible() && tier0_fits(p);
+    return exact[0] && (exact[1] || !d->caps.f64) && jobs_possible() && tier0_possible(p);
 }
 
 static VkExec *exec_new(Device *dev, Plan *p)
@@ -140,13 +142,15 @@ static Exec *start(Device *dev, Plan *p, bool wait)
 {
     VkDev *d = (VkDev *)dev;
     VkExec *x = exec_new(dev, p);
-    wait = wait || !may_read(d, p);
-    int e = x ? vk_code_open(&x->code, d, x->list, x->nkernel, wait) : (int)error_code();
+    int e = x ? vk_code_open(&x->code, d, x->list, x->nkernel) : (int)error_code();
+    wait = wait || e || !may_read(d, p) || !tier0_pays(p, vk_code_expected(&x->code));
+    if (!e)
+        vk_code_begin(&x->code, wait);
     e = e ? e : come_to_code(x, wait);
     if (e == VK_NOT_YET && dump_wanted("time"))
         fprintf(stderr, "---- time tier 0: %d kernels are read while they are compiled\n", x->nkernel);
     if (e == VK_NOT_YET)
-        e = (x->reading = reading_new(p, dev)) ? 0 : (int)error_code();
+        e = (x->reading = reading_new(p, dev, code_ready, x)) ? 0 : (int)error_code();
     return started(x, e);
 }
 

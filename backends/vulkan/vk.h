@@ -167,8 +167,12 @@ typedef struct VkCode {
     struct VkMaking *making;                    /* who makes pipelines of what was compiled; NULL: nobody */
 } VkCode;
 enum { VK_NOT_YET = -1 };
-/* Finds what is there, and begins to compile what is not. wait: somebody waits. 0, or an error. */
-int vk_code_open(VkCode *, VkDev *, Kernel *const *, int n, bool wait);
+/* Finds what is there. 0, or an error. */
+int vk_code_open(VkCode *, VkDev *, Kernel *const *, int n);
+/* Milliseconds until all is there, if what is not begins now; 0: it is. By what others took. */
+double vk_code_expected(const VkCode *);
+/* Begins to compile what is not there, and nobody compiles. wait: somebody waits. */
+void vk_code_begin(VkCode *, bool wait);
 /* Only finds. 0: it is all there; VK_NOT_YET; or an error. */
 int vk_code_find(VkCode *, VkDev *, Kernel *const *, int n);
 /* 0: there are pipelines; VK_NOT_YET, unless it is waited for; or an error. One thread at a time. */

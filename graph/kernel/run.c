@@ -41,11 +41,12 @@ typedef struct Run {
     int slot, slots;
     int64_t first[3];                           /* where in the grid the group's first item is */
     int32_t group, phase;
+    unsigned turns;                             /* of loops, and work-items: all so far */
     const KIns *at;
 } Run;
 
-/* How a scope ends: at its end, by K_BRK, by an error. */
-typedef enum Way { ON, LEFT, WRONG } Way;
+/* How a scope ends: at its end, by K_BRK, by an error, because nobody wants the result. */
+typedef enum Way { ON, LEFT, WRONG, UNWANTED } Way;
 
 static Way wrong_there(const Run *r, const char *what)
 {
@@ -243,6 +244,12 @@ static void copy(const Run *r, const Val *to, const Val *from, int n)
         memcpy(lanes(r, to[p]), r->next + (size_t)p * W, W * sizeof *r->val);
 }
 
+static bool enough(Run *r)
+{
+    enum { LOOK = 16 };
+    return r->launch->enough && ++r->turns % LOOK == 0 && r->launch->enough(r->launch->env);
+}
+
 static Way run_loop(Run *r, const KIns *i)
 {
     Way way = ON;
@@ -251,9 +258,11 @@ static Way run_loop(Run *r, const KIns *i)
         r->var[i->var->id] = t;
         if ((way = run_scope(r, i->scope)) == ON)
             copy(r, i->phi, i->next, i->ncarry);
+        if (enough(r))
+            return UNWANTED;
     }
     copy(r, i->out, i->phi, i->ncarry);
-    return way == WRONG ? WRONG : ON;
+    return way == LEFT ? ON : way;
 }
 
 static Way run_if(Run *r, const KIns *i)
@@ -356,7 +365,7 @@ static Way loop_together(Run *r, const KIns *i)
             copy_all(r, i->phi, i->next, i->ncarry);
     }
     copy_all(r, i->out, i->phi, i->ncarry);
-    return way == WRONG ? WRONG : ON;
+    return way == LEFT ? ON : way;
 }
 
 static Way if_together(Run *r, const KIns *i)
@@ -385,11 +394,11 @@ static Way together(Run *r, int scope)
         else if (structure && r->barriers[i->scope])
             way = i->op == K_LOOP ? loop_together(r, i) : if_together(r, i);
         else {
-            for (int x = 0; x < r->slots && way != WRONG; x++) {
+            for (int x = 0; x < r->slots && way != WRONG && way != UNWANTED; x++) {
                 enter(r, x), way = run_ins(r, s->body[n]);
                 left += way == LEFT;
             }
-            way = way == WRONG ? way : left ? LEFT : ON;
+            way = way == WRONG || way == UNWANTED ? way : left ? LEFT : ON;
             if (left && left < r->slots)
                 way = wrong(r, "a barrier is behind it, and not all items of the group go the same way");
         }
@@ -407,10 +416,10 @@ static Way run_group(Run *r)
     enter(r, 0);
     if (r->slots > 1)
         return together(r, 0);
-    for (int64_t x = 0; x < k_group_items(r->k) && way != WRONG; x++)
+    for (int64_t x = 0; x < k_group_items(r->k) && way != WRONG && way != UNWANTED; x++)
         if (enter(r, x))
             way = run_scope(r, 0);
-    return way;
+    return way != WRONG && enough(r) ? UNWANTED : way;
 }
 
 static int all_groups(Run *r)
@@ -420,9 +429,11 @@ static int all_groups(Run *r)
         n[d] = r->k->grid[d].n;
     for (at[2] = 0; at[2] < n[2]; at[2] += group_of(r->k, 2))
         for (at[1] = 0; at[1] < n[1]; at[1] += group_of(r->k, 1))
-            for (at[0] = 0; at[0] < n[0]; at[0] += group_of(r->k, 0))
-                if (run_group(r) == WRONG)
-                    return (int)error_code();
+            for (at[0] = 0; at[0] < n[0]; at[0] += group_of(r->k, 0)) {
+                Way way = run_group(r);
+                if (way == WRONG || way == UNWANTED)
+                    return way == WRONG ? (int)error_code() : K_LEFT;
+            }
     return 0;
 }
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "backend.h"
+#include "rates.h"
 
 static char folder[256], path[300];
 
@@ -86,6 +87,43 @@ END_TEST
 
 /* Each child writes and reads its own keys and a common one, all at once; the parent had the file open
  * before. */
+/* A measurement counts a quarter, and none more than 4 times what was known; the next process knows it. */
+START_TEST(rates)
+{
+    Rate *r = rate_of("rate", 2);
+    ck_assert_double_eq(rate_ms(r, 10), 20);
+    rate_seen(r, 100, .5), rate_seen(r, 0, 100);        /* too little */
+    ck_assert_double_eq(rate_ms(r, 1), 2);
+    rate_seen(r, 10, 40);
+    ck_assert_double_eq(rate_ms(r, 1), 2.5);
+    rate_seen(r, 1, 1e9);
+    ck_assert_double_eq(rate_ms(r, 1), 2.5 + (10 - 2.5) / 4);
+    ck_assert_ptr_eq(rate_of("rate", 7), r);
+    ck_assert_double_eq(rate_ms(rate_of("another", 3), 2), 6);
+    void *data;
+    size_t n;
+    char key[72] = "rate";
+    strcpy(key + 8, "rate");
+    ck_assert(cache_get(key, sizeof key, &data, &n) && n == sizeof(double));
+    ck_assert_double_eq(*(double *)data, rate_ms(r, 1));
+    free(data);
+}
+END_TEST
+
+/* What is kept of an earlier process counts instead of a guess. */
+START_TEST(rates_of_before)
+{
+    const double each = 5, wrong = -1;
+    char key[72] = "rate";
+    strcpy(key + 8, "before");
+    cache_put(key, sizeof key, &each, sizeof each);
+    ck_assert_double_eq(rate_ms(rate_of("before", 1), 1), 5);
+    strcpy(key + 8, "wrong!");
+    cache_put(key, sizeof key, &wrong, sizeof wrong);
+    ck_assert_double_eq(rate_ms(rate_of("wrong!", 1), 1), 1);
+}
+END_TEST
+
 START_TEST(many_processes)
 {
     enum { CHILDREN = 8, KEYS = 20 };
@@ -561,6 +599,8 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 120);
     tcase_add_test(t, keeps);
+    tcase_add_test(t, rates);
+    tcase_add_test(t, rates_of_before);
     tcase_add_test(t, many_processes);
     tcase_add_test(t, crash);
     tcase_add_test(t, another_kind_of_file);

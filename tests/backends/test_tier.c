@@ -110,12 +110,10 @@ static hd of_host(hd x)
     return hd_callback(negative, NULL, s, s);
 }
 static hd of_library(hd x) { return hd_exp(hd_cast(x, HD_F64)); }
-static hd much(hd x)
+static hd mixed(hd i, hd y) { return (void)i, hd_matmul(hd_sin(y), y); }
+static hd much(hd x)                            /* short to compile, long to read */
 {
-    hd y = hd_outer(x, x);
-    for (int k = 0; k < 200; k++)
-        y = hd_matmul(hd_sin(y), y);
-    return hd_sum(y);
+    return hd_sum(hd_fori(hd_c(0), hd_c(20000), mixed, hd_outer(x, x)));
 }
 static hd (*const others[])(hd) = { of_host, of_library, much };
 
@@ -126,6 +124,20 @@ START_TEST(not_read)
     ck_assert_msg(!hd_call(others[_i], &r, x), "%s", hd_error());
     ck_assert_uint_eq(tier0_runs, before);
     hd_drop(x), hd_drop(r);
+}
+END_TEST
+
+/* Reading is begun although it takes long, and left when the code is there. */
+START_TEST(left_when_ready)
+{
+    hd_array *x = numbers(), *r = NULL, *compiled = NULL;
+    uint64_t before = tier0_runs;
+    setenv("HEDDLE_TIER", "0", 1);
+    ck_assert_msg(!hd_call(much, &r, x), "%s", hd_error());
+    ck_assert_uint_eq(tier0_runs, before);
+    ck_assert(!hd_compile(much, x) && !hd_call(much, &compiled, x));
+    ck_assert(!memcmp(hd_data(r), hd_data(compiled), bytes_of(r)));
+    hd_drop(x), hd_drop(r), hd_drop(compiled);
 }
 END_TEST
 
@@ -229,6 +241,7 @@ static int failed_on(const char *device)
     tcase_add_test(t, taken_when_ready);
     tcase_add_test(t, errors);
     tcase_add_loop_test(t, not_read, strcmp(device, "opencl:0") ? 2 : 0, 3);
+    tcase_add_test(t, left_when_ready);
     tcase_add_test(t, switched);
     tcase_add_test(t, hundred);
     tcase_add_test(t, threads);
