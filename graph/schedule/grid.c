@@ -50,7 +50,9 @@ static void panel_chunks(Spec *s)
     }
     const Machine *m = s->target->machine;
     int64_t room = (int64_t)(blocks / (double)m->items) + 1;
-    int64_t rows = (int64_t)((double)m->own_panel_rows / size);
+    int64_t rows = (int64_t)((double)m->own_panel_rows / size),
+            most = (int64_t)(blocks / (double)(m->own_panel_items * m->cores)) + 1;
+    rows = rows < most ? rows : most;
     int64_t budget = room > rows ? room : rows;
     for (int pass = 1; pass >= 0; pass--, budget = room > 1 ? room : 1)
         for (int j = s->naxis - 1; j >= 0; j--) {
