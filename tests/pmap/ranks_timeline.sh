@@ -10,8 +10,9 @@ export HEDDLE_DEVICE=host HEDDLE_TIMELINE=$tmp/run.json HEDDLE_CHECK=clocks
 code=$?
 [ $code = 0 ] || { cat "$tmp/said"; exit $code; }
 [ "$(ls "$tmp" | wc -l)" = 2 ] || { ls "$tmp"; echo "there is more than one file"; exit 1; }
-if command -v python3 >/dev/null; then
-    python3 -c 'import json, sys; json.load(open(sys.argv[1]))' "$HEDDLE_TIMELINE" || exit 1
+# As the Trace Event Format asks.
+if [ -x "$build/tests/timeline" ]; then
+    "$build/tests/timeline" "$HEDDLE_TIMELINE" || exit 1
 fi
 tr -d '"{}' <"$HEDDLE_TIMELINE" | sed 's/,$//' | awk -F'[:,]' '
     /process_name/ { rank[$4] = $NF }
