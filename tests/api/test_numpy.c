@@ -229,6 +229,43 @@ START_TEST(values)
 }
 END_TEST
 
+static hd chain(hd a, hd b, hd c) { return hd_einsum("ab,bc,cd->ad", a, b, c); }
+
+/* From the left it would be 16,016 products of numbers, 16 in the first result; from the right 8,000. */
+START_TEST(fewest_products)
+{
+    char *text = NULL;
+    size_t size;
+    hd_array *a = hd_array_abstract(HD_F32, 4, 1000), *b = hd_array_abstract(HD_F32, 1000, 4),
+             *c = hd_array_abstract(HD_F32, 4, 1);
+    FILE *f = open_memstream(&text, &size);
+    ck_assert_msg(!hd_print_graph(f, chain, a, b, c), "%s", hd_error());
+    fclose(f);
+    ck_assert_msg(strstr(text, "f32[1000,1]") && !strstr(text, "f32[4,4]"), "%s", text);
+    free(text);
+    hd_drop(a), hd_drop(b), hd_drop(c);
+}
+END_TEST
+
+/* More than eight are taken two by two: powers of a matrix, with a label that all of them share. */
+static hd many(hd x)
+{
+    return hd_einsum("zab,zbc,zcd,zde,zef,zfg,zgh,zhi,zij,kz->aj", x, x, x, x, x, x, x, x, x,
+        hd_ones(HD_F32, 1, 2));
+}
+
+START_TEST(many_operands)
+{
+    const float v[] = { 1, 1, 1, 0, 0, 2, 1, 0 };       /* Fibonacci's; its 9th power is 16 times itself */
+    hd_array *x = hd_array_of(v, 2, 2, 2), *y = NULL;
+    ck_assert_msg(!hd_call(many, &y, x), "%s", hd_error());
+    const float *got = hd_data(y), want[] = { 55, 34 + 32, 34 + 16, 21 };
+    for (int k = 0; k < 4; k++)
+        ck_assert_msg(got[k] == want[k], "%d: %g, not %g", k, (double)got[k], (double)want[k]);
+    hd_drop(x), hd_drop(y);
+}
+END_TEST
+
 static hd spread(hd x) { return hd_nanvar(x); }
 
 /* Of what is nan nothing depends. */
@@ -269,6 +306,8 @@ int main(void)
     Suite *s = suite_create("numpy");
     TCase *c = suite_case(s);
     tcase_add_test(c, values);
+    tcase_add_test(c, fewest_products);
+    tcase_add_test(c, many_operands);
     tcase_add_test(c, slopes);
     tcase_add_test(c, refused);
     return suite_run(s);
