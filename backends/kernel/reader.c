@@ -95,7 +95,8 @@ static Device *open_device(int index)
     snprintf(i->name, sizeof i->name, "kernel"), snprintf(i->model, sizeof i->model, "reader of kernels");
     snprintf(i->driver, sizeof i->driver, "none");
     i->kind = "kernel", i->memory = i->max_alloc = UINT64_C(1) << 32, i->machine = machine_processor;
-    i->is_cpu = i->has_f16 = i->has_f64 = i->has_i64 = true;
+    i->is_cpu = i->has_f16 = true;
+    i->has_f64 = i->has_i64 = !check_wanted("narrow");
     if (machine_override(&i->machine))
         return free(d), NULL;
     return d;

@@ -289,12 +289,13 @@ static void ask_features(OclDevice *d)
     cl_uint width = 0;
     cl_device_fp_config twice = 0;
     char *extensions = device_text(id, CL_DEVICE_EXTENSIONS);
-    bool f64 = extensions && has_word(extensions, "cl_khr_fp64");
+    bool f64 = extensions && has_word(extensions, "cl_khr_fp64"), narrow = check_wanted("narrow");
     i->has_f16 = extensions && has_word(extensions, "cl_khr_fp16");
-    i->has_i64 = true;
-    i->has_f64 = f64 ||
+    i->has_i64 = !narrow;
+    f64 = f64 ||
         (ocl.clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof twice, &twice, NULL) == CL_SUCCESS &&
             twice);
+    i->has_f64 = f64 && !narrow;
     i->scalar = ocl.clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL) ==
             CL_SUCCESS &&
         width == 1;

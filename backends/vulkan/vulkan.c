@@ -312,7 +312,7 @@ static void describe(VkDev *d, const Features *x)
     i->machine.local_memory = p.properties.limits.maxComputeSharedMemorySize;
     machine_follow(&i->machine);
     i->max_alloc = most.maxMemoryAllocationSize < i->memory ? most.maxMemoryAllocationSize : i->memory;
-    i->has_i64 = x->all.features.shaderInt64;
+    i->has_i64 = x->all.features.shaderInt64 && !check_wanted("narrow");
     /* its exact fma is made of 64-bit integers */
     i->has_f64 = x->all.features.shaderFloat64 && i->has_i64;
     i->has_f16 = x->v12.shaderFloat16;

@@ -63,7 +63,7 @@ START_TEST(unknown_words)
         "trace,graph,prepared,spec,kernel,plan,opencl,spirv,mesh,code,time,counts\n"
         "heddle: HEDDLE_CHECK has no \"memroy\"; there are 1,"
         "trace,graph,prepared,spec,kernel,plan,opencl,spirv,nan,keys,memory,stream,buffers,staging,"
-        "validation\n");
+        "narrow,validation\n");
 }
 END_TEST
 
