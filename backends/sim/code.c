@@ -174,8 +174,11 @@ static void number(Live *l, int scope)
                 l->from[f->arg[p]] = l->to[f->arg[p]] = l->now;
             number(l, f->scope);
             l->now++;
-            used(l, f->result);
+            for (int p = 0; p < f->nresult; p++)
+                used(l, f->result[p]);
             l->from[v] = l->to[v] = l->now;
+            for (int p = 0; p < i->group; p++)
+                l->from[i->part[p]] = l->to[i->part[p]] = l->now;
         }
         if (kop[i->op].is != KC_SCOPE)
             continue;

@@ -312,7 +312,7 @@ static int run_apply(Simt *s, Val v)
     copy(s, f->arg, i->arg, f->narg);
     int e = run_scope(s, f->scope, sub, sub + 1);
     s->sub = sub, s->now = i;
-    copy(s, &v, &f->result, 1);
+    copy(s, i->part ? i->part : &v, f->result, f->nresult);
     return e;
 }
 
@@ -477,6 +477,7 @@ static bool measure(Simt *s)
         s->at[v] = s->stride;
         s->stride += (size_t)s->lanes * (i->w ? i->w : 0);
         carried = i->ncarry > carried ? i->ncarry : carried;
+        carried = i->op == K_APPLY && i->group > carried ? i->group : carried;
         if (i->op == K_LOOP && i->var->id >= s->nvar)
             s->nvar = i->var->id + 1;
     }
