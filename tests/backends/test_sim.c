@@ -95,7 +95,7 @@ static Simulated simulate(const Hand *h, const char *profile, int64_t sample)
         memset(piece[p].known, d.p[p] != d.out, n);
         param[p] = &piece[p];
     }
-    const SimLaunch l = { s.code, &s.machine, &s.counts, param, at, 0, NULL };
+    const SimLaunch l = { s.code, &s.machine, &s.counts, param, at, 0 };
     s.e = error_pending() ? (int)error_code() : sim_launch(&l);
     s.time = sim_time(s.code, &s.counts, m);
     s.out = d.out;
