@@ -13,11 +13,11 @@
 /* ==================== the element rule (elem.c): which elements of which operands an element needs */
 
 /* at: concat: where the part begins */
-typedef struct Demand { Ref v; Form idx[MAXRANK]; int n; int64_t at; } Demand;
+typedef struct Demand { Ref v; const Form *idx; int n; int64_t at; } Demand;
 
 /* Operand demands of element idx of result k of an op that is not a reduction, region or own shape. Views
  * give one; const, data and iota none; concat the parts that the index range can meet. Returns how many;
- * *out in the arena. */
+ * *out in the arena. Where an operand is needed at the same index, that is idx itself. */
 int elem_rule(const Graph *, const Ins *, int k, const Form *idx, Demand **out);
 /* The variables a reduction or dot runs over, and its operands' demands (1 or 2). Variables are named by
  * (extents, position, depth), so the same element demanded by two loops has the same name: that is how rows

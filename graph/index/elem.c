@@ -147,11 +147,21 @@ static bool in_list(const int64_t *v, int n, int64_t x, int *at)
     return false;
 }
 
-static Demand plain(Ref v, const Form *idx, int n)
+/* At the same index. */
+static Demand plain(Ref v, const Form *idx, int n) { return (Demand){ .v = v, .idx = idx, .n = n }; }
+
+/* The same with an index of its own, in *at, which the caller may change; room for one more. */
+static Demand moved(Ref v, const Form *idx, int n, Form **at)
 {
-    Demand d = { .v = v, .n = n };
-    memcpy(d.idx, idx, sizeof *idx * (size_t)n);
-    return d;
+    *at = NEWS(Form, n + 1);
+    memcpy(*at, idx, sizeof *idx * (size_t)n);
+    return plain(v, *at, n);
+}
+
+static Demand blank(Ref v, int n, Form **at)
+{
+    *at = NEWS(Form, n + 1);
+    return plain(v, *at, n);
 }
 
 static bool fits_dtype(Form f, Dtype dt)
@@ -213,13 +223,14 @@ static int rule_concat(const Graph *g, const Ins *i, const Form *idx, Demand *ou
 {
     int64_t axis = ins_int(i, ATTR(concat, axis)), at = 0, lo, hi;
     int n = 0, rank = g->type[i->out].rank;
+    Form *own;
     for (int k = 0; k < i->nin; k++) {
         int64_t size = g->type[i->in[k]].dim[axis];
         Form f = form_addc(idx[axis], -at);
         form_range(f, &lo, &hi);
         if (hi >= 0 && lo < size) {
-            out[n] = plain(i->in[k], idx, rank);
-            out[n].idx[axis] = form_within(f, size);
+            out[n] = moved(i->in[k], idx, rank, &own);
+            own[axis] = form_within(f, size);
             out[n++].at = at;
         }
         at += size;
@@ -231,9 +242,10 @@ static Demand rule_pad(const Graph *g, const Ins *i, const Form *idx)
 {
     const Type *t = &g->type[i->in[0]];
     const int64_t *lo = ins_attr(i, ATTR(pad, lo), NULL), *interior = ins_attr(i, ATTR(pad, interior), NULL);
-    Demand d = { .v = i->in[0], .n = t->rank };
+    Form *at;
+    Demand d = blank(i->in[0], t->rank, &at);
     for (int k = 0; k < t->rank; k++)
-        d.idx[k] = form_within(form_div(form_addc(idx[k], -lo[k]), interior[k] + 1), t->dim[k]);
+        at[k] = form_within(form_div(form_addc(idx[k], -lo[k]), interior[k] + 1), t->dim[k]);
     return d;
 }
 
@@ -243,12 +255,14 @@ static Demand rule_dynamic_slice(const Graph *g, const Ins *i, const Form *idx)
     int nb = g->type[i->in[1]].rank - 1, nx, ns;
     const int64_t *size = ins_attr(i, ATTR(dynamic_slice, sizes), &ns),
                   *xb = ins_attr(i, ATTR(dynamic_slice, xb), &nx);
-    Demand d = { .v = i->in[0] };
+    Form *at;
+    Demand d = blank(i->in[0], t->rank, &at);
+    int n = 0;
     for (int k = 0; k < nb; k++)
         if (k < nx && xb[k])
-            d.idx[d.n++] = idx[k];
-    for (int k = 0, lead = d.n; k < ns; k++)
-        d.idx[d.n++] = form_add(idx[nb + k], start_of(g, i->in[1], idx, nb, k, t->dim[lead + k] - size[k]));
+            at[n++] = idx[k];
+    for (int k = 0, lead = n; k < ns; k++)
+        at[n++] = form_add(idx[nb + k], start_of(g, i->in[1], idx, nb, k, t->dim[lead + k] - size[k]));
     return d;
 }
 
@@ -258,14 +272,15 @@ static int rule_update(const Graph *g, const Ins *i, const Form *idx, Demand *ou
 {
     const Type *t = &g->type[i->in[0]], *u = &g->type[i->in[1]];
     int nb = g->type[i->in[2]].rank - 1, n = 2;
+    Form *own, *first;
     out[0] = plain(i->in[0], idx, t->rank);
-    out[1] = plain(i->in[1], idx, u->rank);
+    out[1] = moved(i->in[1], idx, u->rank, &own);
     for (int k = nb; k < u->rank; k++) {
         Form start = start_of(g, i->in[2], idx, nb, k - nb, t->dim[k] - u->dim[k]);
-        out[1].idx[k] = form_within(form_add(idx[k], form_mul(start, -1)), u->dim[k]);
+        own[k] = form_within(form_add(idx[k], form_mul(start, -1)), u->dim[k]);
         if (u->dim[k] == 1 && t->dim[k] > 1) {
-            out[n] = plain(i->in[2], idx, nb);
-            out[n].idx[nb] = form_c(k - nb), out[n++].n = nb + 1;
+            out[n] = moved(i->in[2], idx, nb, &first);
+            first[nb] = form_c(k - nb), out[n++].n = nb + 1;
         }
     }
     return n;
@@ -286,16 +301,17 @@ static Demand rule_gather(const Graph *g, const Ins *i, const Form *idx)
     for (int d = 0; d < r->rank; d++)
         if (!in_list(offset, no, d, NULL))
             batch[n++] = idx[d];
-    Demand out = { .v = i->in[0], .n = t->rank };
+    Form *at;
+    Demand out = blank(i->in[0], t->rank, &at);
     for (int d = 0; d < t->rank; d++) {
         if (in_list(xb, nb, d, &k)) {
-            out.idx[d] = batch[ib[k]];
+            at[d] = batch[ib[k]];
             continue;
         }
         Form f = in_list(collapsed, nc, d, NULL) ? form_c(0) : idx[offset[j++]];
         if (in_list(map, nm, d, &k))
             f = form_add(f, start_of(g, i->in[1], batch, n, k, t->dim[d] - size[d]));
-        out.idx[d] = f;
+        at[d] = f;
     }
     return out;
 }
@@ -303,44 +319,46 @@ static Demand rule_gather(const Graph *g, const Ins *i, const Form *idx)
 static Demand rule_view(const Graph *g, const Ins *i, int k, const Form *idx)
 {
     const Type *t = &g->type[i->in[i->op == OP_barrier ? k : 0]];
-    Demand d = { .v = i->in[0], .n = t->rank };
+    if (i->op == OP_barrier || i->op == OP_stop_gradient)
+        return plain(i->in[i->op == OP_barrier ? k : 0], idx, t->rank);
+    Form *at;
+    Demand d = blank(i->in[0], t->rank, &at);
     const int64_t *a, *step;
     int n;
     switch (i->op) {
     case OP_broadcast:
         a = ins_attr(i, ATTR(broadcast, dims), NULL);
         for (int j = 0; j < t->rank; j++)
-            d.idx[j] = t->dim[j] == 1 ? form_c(0) : idx[a[j]];
+            at[j] = t->dim[j] == 1 ? form_c(0) : idx[a[j]];
         return d;
     case OP_reshape:
-        form_reindex(idx, g->type[i->out].dim, g->type[i->out].rank, t->dim, t->rank, d.idx);
+        form_reindex(idx, g->type[i->out].dim, g->type[i->out].rank, t->dim, t->rank, at);
         return d;
     case OP_transpose:
         a = ins_attr(i, ATTR(transpose, perm), NULL);
         for (int j = 0; j < t->rank; j++)
-            d.idx[a[j]] = idx[j];
+            at[a[j]] = idx[j];
         return d;
     case OP_slice:
         a = ins_attr(i, ATTR(slice, start), NULL), step = ins_attr(i, ATTR(slice, step), NULL);
         for (int j = 0; j < t->rank; j++)
-            d.idx[j] = form_addc(form_mul(idx[j], step[j]), a[j]);
+            at[j] = form_addc(form_mul(idx[j], step[j]), a[j]);
         return d;
     case OP_reverse:
         a = ins_attr(i, ATTR(reverse, axes), &n);
         for (int j = 0; j < t->rank; j++)
-            d.idx[j] = in_list(a, n, j, NULL) ? form_addc(form_mul(idx[j], -1), t->dim[j] - 1) : idx[j];
+            at[j] = in_list(a, n, j, NULL) ? form_addc(form_mul(idx[j], -1), t->dim[j] - 1) : idx[j];
         return d;
     case OP_shear: {
         int64_t axis = ins_int(i, ATTR(shear, axis)), along = ins_int(i, ATTR(shear, along));
         int64_t by = ins_int(i, ATTR(shear, step));
-        memcpy(d.idx, idx, sizeof *idx * t->rank);
-        d.idx[axis] = form_add(idx[axis], form_mul(idx[along], by));
+        memcpy(at, idx, sizeof *idx * t->rank);
+        at[axis] = form_add(idx[axis], form_mul(idx[along], by));
         if (by < 0)
-            d.idx[axis] = form_addc(d.idx[axis], t->dim[axis] - g->type[i->out].dim[axis]);
+            at[axis] = form_addc(at[axis], t->dim[axis] - g->type[i->out].dim[axis]);
         return d;
     }
-    default:                                    /* barrier, stop_gradient */
-        return plain(i->in[i->op == OP_barrier ? k : 0], idx, t->rank);
+    default: return plain(i->in[0], idx, t->rank);
     }
 }
 
@@ -359,7 +377,7 @@ int elem_rule(const Graph *g, const Ins *i, int k, const Form *idx, Demand **out
         return rule_concat(g, i, idx, d);
     case OP_pad:
         d[0] = rule_pad(g, i, idx);
-        d[1] = (Demand){ .v = i->in[1] };
+        d[1] = plain(i->in[1], idx, 0);
         return 2;
     case OP_dynamic_slice:
         d[0] = rule_dynamic_slice(g, i, idx);
@@ -381,12 +399,13 @@ static Demand side(
     const Graph *g, const Ins *i, bool right, const Atom *const *ks, const Form *idx, int *free_at)
 {
     const Type *t = &g->type[i->in[right]];
-    Demand d = { .v = i->in[right], .n = t->rank };
+    Form *at;
+    Demand d = blank(i->in[right], t->rank, &at);
     int nc, nb, k;
     const int64_t *c = ins_attr(i, right ? ATTR(dot, rhs_contract) : ATTR(dot, lhs_contract), &nc);
     const int64_t *b = ins_attr(i, right ? ATTR(dot, rhs_batch) : ATTR(dot, lhs_batch), &nb);
     for (int a = 0; a < t->rank; a++) {
-        d.idx[a] = in_list(b, nb, a, &k) ? idx[k] :
+        at[a] = in_list(b, nb, a, &k) ? idx[k] :
             in_list(c, nc, a, &k)        ? form_a(ks[k]) :
                                            idx[(*free_at)++];
     }
@@ -416,9 +435,10 @@ int elem_reduce(
         if (in_list(axes, n, d, NULL))
             extent[(*nk)++] = t->dim[d];
     *ks = elem_space("k", extent, *nk, depth);
-    out[0] = (Demand){ .v = i->in[0], .n = t->rank };
+    Form *own;
+    out[0] = blank(i->in[0], t->rank, &own);
     for (int d = 0, r = 0, s = 0; d < t->rank; d++)
-        out[0].idx[d] = in_list(axes, n, d, NULL) ? form_a((*ks)[r++]) : idx[s++];
+        own[d] = in_list(axes, n, d, NULL) ? form_a((*ks)[r++]) : idx[s++];
     return 1;
 }
 

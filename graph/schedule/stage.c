@@ -406,8 +406,7 @@ static void plan_rows(Planner *p, Stage *out, const Level *ph, int nph)
     }
     for (int j = 0; j < p->nst; j++)
         if (p->st[j].nspace) {
-            Demand d = { .v = p->st[j].v, .n = p->st[j].nidx };
-            memcpy(d.idx, p->st[j].idx, sizeof d.idx);
+            Demand d = { .v = p->st[j].v, .idx = p->st[j].idx, .n = p->st[j].nidx };
             row_loop(&r, &(Loop){ store_space(ph, nph, &p->st[j]), nph }, p->st[j].nspace, &d, 1);
         }
 }
