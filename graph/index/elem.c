@@ -367,7 +367,8 @@ int elem_rule(const Graph *g, const Ins *i, int k, const Form *idx, Demand **out
     if (i->op == OP_const || i->op == OP_data || i->op == OP_iota || optab[i->op].element == IS_OWN ||
         optab[i->op].element == IS_SUM)
         return *out = NULL, 0;
-    Demand *d = *out = NEWS(Demand, i->nin > 2 ? i->nin + MAXRANK : 2);
+    bool update = i->op == OP_dynamic_update || i->op == OP_accum_slice;   /* starts may be asked for, too */
+    Demand *d = *out = NEWS(Demand, i->nin > 2 ? i->nin + (update ? MAXRANK : 0) : 2);
     if (op_views(i->op)) {
         d[0] = rule_view(g, i, k, idx);
         return 1;
