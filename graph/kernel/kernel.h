@@ -75,7 +75,8 @@ typedef struct KFunction {
 } KFunction;
 
 /* printed as the global id of that dimension. group: work-items of a work-group along it; 0: as many as the
- * device likes, one where items meet. The last group of the first dimension may be a part, if they do not. */
+ * device likes, one where items meet. Where they do not, the last group of the first dimension may be a
+ * part. */
 typedef struct Grid { const Atom *var; int64_t n, group; } Grid;
 
 typedef struct Kernel {

@@ -30,12 +30,9 @@ bool group_map(Spec *spec, const Traffic *t, const Vars *space)
             return false;
     }
     int64_t n = (int64_t)space->vol;
-    const Atom *m = space->n > 1 ? elem_space("m", &n, 1, 0)[0] : space->a[0];
-    spec->outer[0] = m, spec->nouter = 1;
-    if (space->n > 1) {
-        spec->flat = m, spec->nflat = space->n;
-        memcpy(spec->flat_of, space->a, sizeof *space->a * (size_t)space->n);
-    }
+    spec->outer[0] = spec->flat = elem_space("m", &n, 1, 0)[0];
+    spec->nouter = 1, spec->nflat = space->n;
+    memcpy(spec->flat_of, space->a, sizeof *space->a * (size_t)space->n);
     for (int k = 0; k < t->nload; k++)
         spec->work += 2;
     for (int k = 0; k < t->nwork; k++)
