@@ -1,5 +1,6 @@
 /*
- * callback.c - hd_callback: a function on the host in the middle of a program.
+ * callback.c - hd_callback, a function on the host in the middle of a program, and hd_kernel, a kernel of
+ * the user's, which is launched where the device has its language, and else is a function on the host.
  *
  * In: symbols, whose leaves are operands of one instruction; when the program runs, dense arrays of them.
  * Out: a symbol like the one given; then the arrays that the function gave, of those types and nothing else.
@@ -126,7 +127,7 @@ static hd callback(hd_host_fn *f, void *user, hd like, const hd *args, int n, bo
         return HD_NIL;
     t = tree_strong(t);
     tree_types(t, type);
-    Callback(call_host, (void (*)(void))f, user, batched, nin, x, t->nleaf, type, out);
+    Callback(&(HostFn){ call_host, (void (*)(void))f, user, NULL, batched }, nin, x, t->nleaf, type, out);
     if (!error_pending())
         sym_build(t, out, &y);
     return y;
@@ -142,4 +143,103 @@ hd hd_callback_batched_n(hd_host_fn *f, void *user, hd like, const hd *args, int
 {
     OP(hd_callback_batched_n);
     return callback(f, user, like, args, n, true);
+}
+
+/* ==================== kernels of the user's */
+
+/* Equal ones are one, and stay: programs hold them. Under front_lock. */
+typedef struct KeptKernel { UserKernel k; struct KeptKernel *next; } KeptKernel;
+static KeptKernel *kernels;
+
+static const UserKernel *kernel_kept(const UserKernel *k)
+{
+    for (KeptKernel *have = kernels; have; have = have->next)
+        if (have->k.name == k->name && have->k.opencl == k->opencl &&
+            !memcmp(have->k.global, k->global, sizeof k->global) &&
+            !memcmp(have->k.local, k->local, sizeof k->local))
+            return &have->k;
+    KeptKernel *new = malloc(sizeof *new);
+    if (!new)
+        return error_set(E_NOMEM, "out of host memory"), NULL;
+    *new = (KeptKernel){ *k, kernels };
+    kernels = new;
+    return &new->k;
+}
+
+typedef void KernelOnHost(void *const *outputs, const void *const *inputs, const hd_ints *shapes);
+
+/* Types and memory of operands and of results, two lists with their lengths each: hence the parameters. */
+static int kernel_on_host(void (*f)(void), void *user, int nin, const Type *t, const void *const *in,
+    int nout, const Type *u, void *const *out)
+{
+    const UserKernel *k = user;
+    if (!f)
+        return error_set(E_DEVICE,
+            "hd_kernel %s: this device runs no OpenCL C, and there is no host function to take its place",
+            k->name);
+    hd_ints *shape = calloc((size_t)(nin + nout), sizeof *shape);
+    if (!shape)
+        return error_set(E_NOMEM, "out of host memory");
+    for (int i = 0; i < nin + nout; i++)
+        shape[i] = ints_out(type_shape(i < nin ? &t[i] : &u[i - nin]));
+    bool before = inside;
+    At at = at_lend();
+    inside = true;
+    ((KernelOnHost *)f)(out, in, shape);
+    inside = before;
+    at_back(&at);
+    free(shape);
+    return error_pending() ? (int)error_code() : 0;
+}
+
+static int kernel_outputs(const hd_kernel_def *d, Type *t)
+{
+    if (!d->name || !*d->name || (!d->opencl && !d->host))
+        return error_set(E_INVAL, "hd_kernel: its name is wanted, and its text or a host function");
+    if (d->outputs < 1 || d->outputs > HD_KERNEL_OUTPUTS)
+        return error_set(E_INVAL, "hd_kernel %s: %d outputs, 1 to %d are possible", d->name, d->outputs,
+            HD_KERNEL_OUTPUTS);
+    for (int i = 0; i < d->outputs; i++)
+        if (array_type("hd_kernel", d->output[i].dtype, d->output[i].shape, &t[i]))
+            return (int)error_code();
+    return 0;
+}
+
+static const UserKernel *kernel_of(const hd_kernel_def *d)
+{
+    UserKernel k = { .name = intern(d->name), .opencl = d->opencl ? intern(d->opencl) : NULL };
+    for (int i = 0; i < 3; i++) {
+        k.global[i] = d->global[i] ? d->global[i] : 1;
+        k.local[i] = d->local[0] && !d->local[i] ? 1 : d->local[i];
+        if (k.global[i] < 0 || k.local[i] < 0 || (k.local[i] && k.global[i] % k.local[i])) {
+            error_set(E_INVAL, "hd_kernel %s: work-items %lld of axis %d are not in groups of %lld", d->name,
+                (long long)k.global[i], i, (long long)k.local[i]);
+            return NULL;
+        }
+    }
+    return kernel_kept(&k);
+}
+
+hd hd_kernel_n(const hd_kernel_def *d, const hd *args, int n)
+{
+    OP(hd_kernel_n);
+    Type t[HD_KERNEL_OUTPUTS];
+    Ref *x = NULL, out[HD_KERNEL_OUTPUTS];
+    hd part[HD_KERNEL_OUTPUTS];
+    n = tracing() ? sym_count("hd_kernel", args, n) : -1;
+    if (n < 0)
+        return HD_NIL;
+    if (!d) {
+        error_set(E_INVAL, "hd_kernel: the definition is NULL");
+        return HD_NIL;
+    }
+    const UserKernel *k = kernel_outputs(d, t) ? NULL : kernel_of(d);
+    int nin = k ? leaf_refs(args, n, &x) : -1;
+    if (nin < 0)
+        return HD_NIL;
+    Callback(&(HostFn){ kernel_on_host, (void (*)(void))d->host, (void *)(uintptr_t)k, k, false }, nin, x,
+        d->outputs, t, out);
+    for (int i = 0; i < d->outputs && !error_pending(); i++)
+        part[i] = sym_of(out[i]);
+    return error_pending() ? HD_NIL : d->outputs == 1 ? part[0] : sym_tuple(part, d->outputs);
 }

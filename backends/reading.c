@@ -132,7 +132,8 @@ static void away(void *x, bool is)
 
 int reading_run(Reading *r, Mem *const *in, Mem *const *out, Spot (*spot)(Mem *))
 {
-    static const Replay steps = { launch, copy, fetch, store, settled, settled, settled, seen, away };
+    static const Replay steps = { launch, copy, fetch, store, settled, settled, settled, seen, away,
+        NULL, NULL };
     pthread_mutex_lock(&r->lock);
     int e = replay(&steps, r->device, r, r->frame, in, out, spot);
     pthread_mutex_unlock(&r->lock);

@@ -432,12 +432,51 @@ static int run_exchange(const Run *c, Frame *f, int at, int64_t step)
     return e;
 }
 
+/* A kernel of the user's, launched for each lane that is on: its operands and results lie lane behind lane.
+ * What lanes that are off give is zeros. */
+static int run_user(const Run *c, const Frame *f, const Step *s)
+{
+    const Slot *slot = f->plan->slot, *on = &slot[s->in[0]];
+    int n = s->nin - 1 + s->nout, e = 0;
+    size_t lanes = on->bytes, most = 0;
+    UserArg *arg = calloc((size_t)n + 1, sizeof *arg);
+    uint8_t *is = calloc(lanes + 1, 1), *zeros = NULL;
+    for (int k = 0; k < s->nout; k++)
+        most = slot[s->out[k]].bytes > most ? slot[s->out[k]].bytes : most;
+    e = arg && is ? 0 : error_set(E_NOMEM, "no memory for a kernel");
+    if (!e && on->kind == SLOT_CONST)
+        memcpy(is, on->data, lanes);
+    else if (!e && lanes)
+        e = fetch(c, f->mem[s->in[0]], is, lanes);
+    for (size_t l = 0; l < lanes && !e; l++) {
+        for (int k = 0; k < n; k++) {
+            int place = k < s->nin - 1 ? s->in[k + 1] : s->out[k - s->nin + 1];
+            arg[k] = (UserArg){ f->mem[place], slot[place].bytes / lanes, k >= s->nin - 1 };
+            arg[k].at.at += l * arg[k].bytes;
+        }
+        if (is[l] && !(e = device_fault(c->d, "launch")))
+            e = c->r->user(c->x, s->host.user, n, arg);
+        if (!is[l] && !zeros && !(zeros = calloc(most + 1, 1)))
+            e = error_set(E_NOMEM, "no memory for a kernel");
+        for (int k = s->nin - 1; k < n && !is[l] && !e; k++)
+            e = arg[k].bytes ? store(c, arg[k].at, zeros, arg[k].bytes) : 0;
+    }
+    free(arg), free(is), free(zeros);
+    return e;
+}
+
 /* Copies of operands and room for results, in one block. */
 static int run_host(const Run *c, const Frame *f, const Step *s)
 {
     const Slot *slot = f->plan->slot;
     int n = s->nin + s->nout, e = 0;
     size_t bytes = 0;
+    if (s->host.user && c->r->user && c->r->speaks(s->host.user)) {
+        Loc was = loc_set(s->loc);
+        e = run_user(c, f, s);
+        loc_set(was);
+        return e;
+    }
     for (int k = 0; k < n; k++)
         bytes += (slot[k < s->nin ? s->in[k] : s->out[k - s->nin]].bytes + 15) / 16 * 16;
     void **x = calloc(1, ((size_t)n * sizeof *x + 15) / 16 * 16 + bytes + 16);

@@ -20,6 +20,9 @@ typedef struct Frame {
     size_t low, high;                           /* of the arena: where its temporaries and its bodies' lie */
 } Frame;
 
+/* A parameter of a kernel of the user's. */
+typedef struct UserArg { Spot at; size_t bytes; bool written; } UserArg;
+
 typedef struct Replay {
     int (*launch)(void *x, const Frame *, const Kernel *, int64_t step);
     int (*copy)(void *x, Spot from, Spot to, size_t bytes);
@@ -36,6 +39,9 @@ typedef struct Replay {
     const void *(*seen)(void *x, Spot);
     /* this thread waits for others, until it is back: it holds no lock of the device */
     void (*away)(void *x, bool);
+    /* A kernel of the user's; and whether it has a text in the backend's language. NULL: no such backend. */
+    int (*user)(void *x, const UserKernel *, int n, const UserArg *);
+    bool (*speaks)(const UserKernel *);
 } Replay;
 
 /* place: where a temporary or a constant lies; a NULL buffer is an error. Gives the kernels of the plan

@@ -278,6 +278,7 @@ extern const OpRow optab[OP_COUNT];
 static inline bool op_views(int op) { return optab[op].element == IS_VIEW || optab[op].element == IS_PASS; }
 Op op_find(const char *name);                   /* OP_NONE if there is none */
 int callback_results(const int64_t *attr, int nattr);
+const void *callback_kernel(const Ins *);       /* of hd_kernel its UserKernel (plan.h); NULL */
 /* The op's infer, and no key where a number is wanted. */
 int op_infer(Op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out);
 int op_results(Op, int nin, const int64_t *attr, int nattr);   /* how many; not for regions */
@@ -370,8 +371,14 @@ Ref DebugPrint(const char *format, const Ref *values, int n);
  * code. */
 typedef int HostCall(void (*f)(void), void *user, int nin, const Type *t, const void *const *in, int nout,
     const Type *u, void *const *out);
-void Callback(HostCall *, void (*f)(void), void *user, bool batched, int nin, const Ref *x, int nout,
-    const Type *, Ref *out);
+/* f and user are what the call is given; kernel: of hd_kernel, which is not called but launched, where the
+ * device has its language; NULL. */
+typedef struct HostFn {
+    HostCall *call; void (*f)(void); void *user;
+    const void *kernel;
+    bool batched;
+} HostFn;
+void Callback(const HostFn *, int nin, const Ref *x, int nout, const Type *, Ref *out);
 Ref AxisIndex(const char *name, int64_t size);  /* names of axes are interned */
 /* OP_psum ... OP_all_to_all; at, to: axes */
 Ref Collective(Op, const char *name, int64_t size, int at, int to, Ref x);

@@ -20,6 +20,13 @@ typedef struct Arguments {
     int n;
 } Arguments;
 
+/* A kernel of the user's (hd_kernel), compiled. */
+typedef struct OclUser {
+    const UserKernel *of;
+    cl_kernel kernel;
+    struct OclUser *next;
+} OclUser;
+
 typedef struct OclExec {
     Exec base;
     Plan *plan;
@@ -34,6 +41,7 @@ typedef struct OclExec {
     /* by Kernel.id: what is set, as long as no more memories were destroyed */
     Arguments *set;
     unsigned destroyed;
+    OclUser *user;
     cl_mem *owned;
     int nowned, owned_cap; /* everything to release */
     cl_mem arena; /* temporaries; NULL: an allocation each */
@@ -245,6 +253,10 @@ void ocl_drop(Exec *exec)
         if (x->kernel[k])
             ocl.clReleaseKernel(x->kernel[k]);
     ocl_code_drop(&x->code);
+    for (OclUser *u = x->user, *next; u; u = next) {
+        next = u->next;
+        ocl.clReleaseKernel(u->kernel), free(u);
+    }
     for (int k = 0; x->set && k < x->nkernel; k++)
         free(x->set[k].mem);
     free(x->set);
@@ -337,6 +349,98 @@ static int copy(void *call, Spot from, Spot to, size_t bytes)
     return enqueued(c, e, now, "copying on the device");
 }
 
+/* ---- kernels of the user's: compiled when they are first launched, for this program ---- */
+
+static int user_fails(OclExec *x, const UserKernel *u, cl_program p, cl_int e)
+{
+    char log[2000] = "";
+    OclDevice *d = (OclDevice *)x->base.device;
+    if (p)
+        ocl.clGetProgramBuildInfo(p, d->id[x->queue], CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
+    return error_set(ocl_no_memory(e) ? E_NOMEM : E_DEVICE, "hd_kernel %s: %s cannot build it: %s%s%s",
+        u->name, d->base.info.name, ocl_error(e), *log ? "\n" : "", log);
+}
+
+static cl_kernel user_kernel(OclExec *x, const UserKernel *u)
+{
+    OclDevice *d = (OclDevice *)x->base.device;
+    cl_int e = CL_SUCCESS;
+    const char *text = u->opencl;
+    for (OclUser *k = x->user; k; k = k->next)
+        if (k->of == u)
+            return k->kernel;
+    OclUser *k = calloc(1, sizeof *k);
+    if (!k)
+        return error_set(E_NOMEM, "no memory for a kernel"), NULL;
+    cl_program p = ocl.clCreateProgramWithSource(d->context, 1, &text, NULL, &e);
+    if (e == CL_SUCCESS)
+        e = ocl.clBuildProgram(p, 1, &d->id[x->queue], "", NULL, NULL);
+    if (e == CL_SUCCESS)
+        k->kernel = ocl.clCreateKernel(p, u->name, &e);
+    if (e != CL_SUCCESS)
+        user_fails(x, u, p, e);
+    if (p)
+        ocl.clReleaseProgram(p);
+    if (e != CL_SUCCESS)
+        return free(k), NULL;
+    k->of = u, k->next = x->user, x->user = k;
+    return k->kernel;
+}
+
+/* A parameter in the middle of a buffer, as those of later lanes are, is a buffer of its own meanwhile. */
+static cl_mem user_memory(Call *c, const UserArg *a, cl_int *e)
+{
+    OclDevice *d = (OclDevice *)c->e->base.device;
+    cl_mem m = NULL;
+    *e = CL_SUCCESS;
+    if (!a->at.at)
+        return a->at.buffer;
+    m = ocl.clCreateBuffer(d->context, CL_MEM_READ_WRITE, a->bytes ? a->bytes : 1, NULL, e);
+    if (*e == CL_SUCCESS && a->bytes && copy(c, a->at, (Spot){ m, 0 }, a->bytes))
+        *e = CL_INVALID_VALUE;
+    return m;
+}
+
+static int user_back(Call *c, const UserArg *a, cl_mem m, int e)
+{
+    if (a->at.at && m) {
+        e = e || !a->written || !a->bytes ? e : copy(c, (Spot){ m, 0 }, a->at, a->bytes);
+        ocl.clReleaseMemObject(m);
+    }
+    return e;
+}
+
+static int user_launch(Call *c, const UserKernel *u, cl_kernel kernel)
+{
+    size_t global[3], local[3];
+    cl_event now = NULL;
+    for (int k = 0; k < 3; k++)
+        global[k] = (size_t)u->global[k], local[k] = (size_t)(u->local[k] ? u->local[k] : 1);
+    cl_int e = ocl.clEnqueueNDRangeKernel(
+        c->queue->cl, kernel, 3, NULL, global, u->local[0] ? local : NULL, 0, NULL, &now);
+    return enqueued(c, e, now, u->name);
+}
+
+static int user(void *call, const UserKernel *u, int n, const UserArg *arg)
+{
+    Call *c = call;
+    cl_kernel kernel = user_kernel(c->e, u);
+    cl_mem *m = calloc((size_t)n + 1, sizeof *m);
+    cl_int e = CL_SUCCESS;
+    int bad = !kernel ? (int)error_code() : m ? 0 : error_set(E_NOMEM, "no memory for a kernel");
+    for (int k = 0; k < n && !bad; k++) {
+        m[k] = user_memory(c, &arg[k], &e);
+        e = e == CL_SUCCESS ? ocl.clSetKernelArg(kernel, (cl_uint)k, sizeof m[k], &m[k]) : e;
+        if (e != CL_SUCCESS)
+            bad = error_set(E_DEVICE, "hd_kernel %s: parameter %d of %d: %s", u->name, k, n, ocl_error(e));
+    }
+    bad = bad ? bad : user_launch(c, u, kernel);
+    for (int k = 0; k < n && m; k++)
+        bad = user_back(c, &arg[k], m[k], bad);
+    free(m);
+    return bad;
+}
+
 static int settle(void *call)
 {
     Call *c = call;
@@ -391,7 +495,9 @@ static void away(void *call, bool is)
     (is ? ocl_leave : ocl_enter)((OclDevice *)c->e->base.device, c->e->queue);
 }
 
-static const Replay steps = { launch, copy, fetch, store, settle, apart, joined, seen, away };
+static bool speaks(const UserKernel *u) { return u->opencl; }
+
+static const Replay steps = { launch, copy, fetch, store, settle, apart, joined, seen, away, user, speaks };
 
 static Spot spot(Mem *m) { return (Spot){ ((OclMem *)m)->mem, 0 }; }
 

@@ -332,7 +332,7 @@ static int store(void *exec, Spot to, const void *bytes, size_t n)
 
 static void away(void *exec, bool is) { (void)exec, (void)is; }
 
-static const Replay steps = { launch, copy, fetch, store, settle, apart, joined, seen, away };
+static const Replay steps = { launch, copy, fetch, store, settle, apart, joined, seen, away, NULL, NULL };
 
 static Spot spot(Mem *m) { return (Spot){ &((VkMem *)m)->piece, 0 }; }
 

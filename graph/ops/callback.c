@@ -11,13 +11,26 @@
 #include <string.h>
 
 typedef struct Host { HostCall *call; void (*f)(void); void *user; int lanes; bool batched; } Host;
+enum { HOST_CALL, HOST_F, HOST_USER, HOST_KERNEL, HOST_WORDS };
 
 static Host host_of(const Ins *i)
 {
     int n;
     const int64_t *p = ins_attr(i, ATTR(callback, host), &n);
-    return (Host){ (HostCall *)(intptr_t)p[0], (void (*)(void))(intptr_t)p[1], (void *)(intptr_t)p[2],
+    return (Host){ (HostCall *)(intptr_t)p[HOST_CALL], (void (*)(void))(intptr_t)p[HOST_F],
+        (void *)(intptr_t)p[HOST_USER],
         (int)ins_int(i, ATTR(callback, lanes)), ins_int(i, ATTR(callback, batched)) != 0 };
+}
+
+const void *callback_kernel(const Ins *i)
+{
+    return (const void *)(intptr_t)ins_attr(i, ATTR(callback, host), NULL)[HOST_KERNEL];
+}
+
+/* What the user called, for messages. */
+static const char *called(const int64_t *attr, int nattr)
+{
+    return attr_nth(attr, nattr, ATTR(callback, host), NULL)[HOST_KERNEL] ? "hd_kernel" : "hd_callback";
 }
 
 /* The list of results: dtype, rank and sizes of each; NULL: the attributes have none. */
@@ -35,9 +48,7 @@ int callback_results(const int64_t *attr, int nattr)
     return count;
 }
 
-/* The parameters are what hd_callback says: the function, its operands and the types of its results. */
-void Callback(HostCall *call, void (*f)(void), void *user, bool batched, int nin, const Ref *x, int nout,
-    const Type *t, Ref *out)
+void Callback(const HostFn *h, int nin, const Ref *x, int nout, const Type *t, Ref *out)
 {
     int64_t list[ATTR_MAX / 2];
     int n = 0, e = 0;
@@ -52,18 +63,19 @@ void Callback(HostCall *call, void (*f)(void), void *user, bool batched, int nin
         for (int d = -2; d < t[k].rank && !e; d++)
             list[n++] = d == -2 ? t[k].dt : d == -1 ? t[k].rank : t[k].dim[d];
     }
-    const int64_t host[] = { (int64_t)(intptr_t)call, (int64_t)(intptr_t)f, (int64_t)(intptr_t)user };
-    attr_list(&a, host, 3), attr_int(&a, 0), attr_int(&a, batched), attr_list(&a, list, n);
+    const int64_t host[HOST_WORDS] = { (int64_t)(intptr_t)h->call, (int64_t)(intptr_t)h->f,
+        (int64_t)(intptr_t)h->user, (int64_t)(intptr_t)h->kernel };
+    attr_list(&a, host, HOST_WORDS), attr_int(&a, 0), attr_int(&a, h->batched), attr_list(&a, list, n);
     if (e || !emit_n(OP_callback, nin + 1, in, &a, out))
         memset(out, 0, sizeof *out * (size_t)nout);
 }
 
-static int no_complex(const char *what)
+static int no_complex(const char *name, const char *what)
 {
     return error_set(E_DTYPE,
-        "hd_callback: a function on the host takes and gives real arrays, not %s: hand over hd_real and "
-        "hd_imag of it",
-        what);
+        "%s: a function on the host, and a kernel, takes and gives real arrays, not %s: hand over hd_real "
+        "and hd_imag of it",
+        name, what);
 }
 
 static int callback_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
@@ -74,10 +86,10 @@ static int callback_infer(Op op, int nin, const Type *const *t, const int64_t *a
         return error_set(E_INTERNAL, "callback: its first operand does not have its %d lane axes", lanes);
     for (int k = 1; k < nin; k++)
         if (dtype_complex((Dtype)t[k]->dt))
-            return no_complex(type_text(t[k]));
+            return no_complex(called(attr, nattr), type_text(t[k]));
     for (int k = 0, at = 0; at < n; k++, at += 2 + (int)r[at + 1]) {
         if (dtype_complex((Dtype)r[at]))
-            return no_complex(dtype_name((Dtype)r[at]));
+            return no_complex(called(attr, nattr), dtype_name((Dtype)r[at]));
         Ints shape = ints_concat(type_shape(t[0]), ints_of(r + at + 2, (int)r[at + 1]));
         int e = ops_result(op, &out[k], (Dtype)r[at], shape);
         if (e)
@@ -92,9 +104,9 @@ static void callback_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z,
     for (int k = 0; k < i->nout; k++)
         tz[k] = 0;
     error_set(E_DIFF,
-        "hd_callback: nothing is known of the derivative of a function on the host: give the function that "
-        "calls it one "
-        "with hd_custom_jvp, or take its arguments through hd_stop_gradient");
+        "%s: nothing is known of the derivative of a function on the host, or of a kernel: give the "
+        "function that calls it one with hd_custom_jvp, or take its arguments through hd_stop_gradient",
+        called(i->attr, i->nattr));
 }
 
 static void callback_batch(

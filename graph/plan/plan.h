@@ -41,9 +41,22 @@ typedef enum StepKind {
  * to each, which reduces what it gets, and all get all of that. */
 typedef enum Swap { SWAP_GATHER, SWAP_DEAL, SWAP_PERMUTE, SWAP_REDUCE } Swap;
 
-/* A function of the user's on the host: from dense arrays to dense arrays. 0, or a code. */
+/* A kernel of the user's (hd_kernel): what a device of its language runs in place of a function on the host.
+ * It lives as long as the process. */
+typedef struct UserKernel {
+    const char *name, *opencl;                  /* interned; opencl NULL: not in that language */
+    int64_t global[3], local[3];                /* local[0] 0: as the driver likes */
+} UserKernel;
+
+/* A function of the user's on the host: from dense arrays to dense arrays. 0, or a code. The first of its
+ * slots says for each lane whether it is called; user: NULL, or what a device may run instead, lane by
+ * lane. */
 typedef struct HostStep HostStep;
-struct HostStep { int (*run)(const HostStep *, const void *const *in, void *const *out); const void *what; };
+struct HostStep {
+    int (*run)(const HostStep *, const void *const *in, void *const *out);
+    const void *what;
+    const UserKernel *user;
+};
 
 typedef struct Plan Plan;
 typedef struct Step {

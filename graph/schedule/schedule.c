@@ -407,7 +407,7 @@ static void host_step(Sched *s, const char *name, const Ins *i)
         .nin = i->nin,
         .out = NEWS(int, i->nout),
         .nout = i->nout,
-        .host = { run_host, x },
+        .host = { run_host, x, callback_kernel(i) },
         .loc = i->loc,
         .note = name };
     for (int k = 0; k < i->nin; k++) {

@@ -86,6 +86,8 @@ static int on_host(hd_array *const *args, int nargs, hd_array **out, int nout, v
     (void)args, (void)nargs, (void)out, (void)nout, (void)user;
     return 1;
 }
+static const hd_kernel_def kernel_def, kernel_named = { .name = "k" };
+KIND(KERNEL, const hd_kernel_def *, NULL, &kernel_def, &kernel_named)
 KIND(HOST, hd_host_fn *, on_host, NULL)
 typedef void Write(const char *line, void *user);
 KIND(WRITE, Write *, NULL)
