@@ -14,7 +14,7 @@
 
 #include "api.h"
 
-enum { N = 96, TOGETHER = 10, OPS = 128 };
+enum { N = 96, TOGETHER = 2, OPS = 128 };
 
 static const Dtype dtypes[] = { DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64,
     DT_F16, DT_BF16, DT_F32, DT_F64 };
