@@ -11,6 +11,7 @@ typedef struct Times {
     double min, median, sys, cpu;
     double bytes, flops;
     int calls;
+    bool first_only;
     Checksum sum;
 } Times;
 

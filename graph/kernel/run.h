@@ -19,11 +19,11 @@ typedef struct KLaunch {
 enum { K_LEFT = -1 };                           /* it was enough in the midst of it */
 
 /* All work-items, one after the other; where they meet at barriers, those of a group in turn, from one
- * barrier to the next. 0, K_LEFT, or an error that names kernel, instruction and line: a place outside of its buffer
- * (loads may go as far as the slack around it, where they find nothing useful), an element of its own or of
- * local memory that is read before it is written, an element that one work-item writes and another one reads
- * or writes otherwise with no barrier of their group in between, a barrier to which not all of a group come,
- * arithmetic that has no result. */
+ * barrier to the next. 0, K_LEFT, or an error that names kernel, instruction and line: a place outside of
+ * its buffer (loads may go as far as the slack around it, where they find nothing useful), an element of its
+ * own or of local memory that is read before it is written, an element that one work-item writes and another
+ * one reads or writes otherwise with no barrier of their group in between, a barrier to which not all of a
+ * group come, arithmetic that has no result. */
 int k_run(const Kernel *, const KLaunch *);
 
 #endif
