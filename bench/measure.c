@@ -63,7 +63,8 @@ static int arguments(const Workload *w, const char *device, hd_array **args, int
 }
 
 /* As a user calls it. What its parts cost is asked for afterwards, since that waits for compiled code, which
- * a call need not; and not at all where the first call is all that is wanted, and did not wait (first.py). */
+ * a call need not; and not at all where the first call is all that is wanted and did not wait, as for
+ * first.py. */
 static int first(const Workload *w, hd_fn *f, hd_array **out, hd_array *const *args, int n, Times *t)
 {
     double start = now_ms();

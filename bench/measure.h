@@ -11,7 +11,7 @@ typedef struct Times {
     double min, median, sys, cpu;
     double bytes, flops;
     int calls;
-    bool first_only;
+    bool first_only;                            /* nothing is timed but that */
     Checksum sum;
 } Times;
 
