@@ -4,7 +4,7 @@
  *     hundred [DEVICE] [-f SECONDS]
  *
  * Out: seconds of the clock and of the processor, from the first call to the last result, and the slowest
- * call. The cache on disk is empty, in a folder that is removed at the end. Fails if the clock says more than
+ * call. Caches on disk are empty, in a folder that is removed at the end. Fails if the clock says more than
  * SECONDS (4), or a result is no number. The functions are ten ways to begin times ten ways to end, of a
  * matrix of 32 x 48.
  */

@@ -322,6 +322,63 @@ static void bind_step(Sched *s, Step *st, const Ins *i)
     st->nout = at;
 }
 
+/* A copy of a capture, packed as the products of the body read it: the same in all steps. Which capture; -1:
+ * it is none. */
+static int copied_capture(const Plan *body, const Step *st, const Region *r)
+{
+    const Spec *c = st->nspec == 1 ? st->spec[0] : NULL;
+    if (!c || c->kind != SPEC_LOOPS || c->nstore != 1 || c->made.n ||
+        body->slot[c->store->to.buf->slot].kind != SLOT_TEMP)
+        return -1;
+    for (int k = 0; k < r->ncap; k++)
+        if (c->g->in[k] == c->store->v)
+            return k;
+    return -1;
+}
+
+/* Is made here, of operand v of the loop. Returns its slot. */
+static int copy_before(Sched *s, const Step *made, Ref v)
+{
+    Spec *c = arena_copy(made->spec[0], sizeof *c);
+    const Buffer *q = c->store->to.buf;
+    c->g = s->g, c->stored = s->stored, c->instead = s->instead;
+    c->naxis = 0, c->stage[0] = (Stage){ 0 };
+    c->store = arena_copy(c->store, sizeof *c->store);
+    c->store->v = v;
+    c->store->to.buf = schedule_buffer(s, SLOT_TEMP, (Dtype)q->dt, q->size, q->name);
+    schedule_kernel(s, c, made->loc);
+    return c->store->to.buf->slot;
+}
+
+/* Copies of captures move from the body of a loop in front of it; the body gets them as captures. */
+static void copy_once(Sched *s, Step *loop, const Ins *i)
+{
+    Plan *b = loop->body[0];
+    int *in = NEWS(int, loop->nin + b->nstep), *took = NEWS(int, b->nstep), n = 0, left = 0;
+    for (int k = 0; k < b->nstep; k++) {
+        int from = copied_capture(b, &b->step[k], i->region);
+        if (from < 0) {
+            b->step[left++] = b->step[k];
+            continue;
+        }
+        took[n] = b->step[k].spec[0]->store->to.buf->slot;
+        in[loop->ncap + n++] = copy_before(s, &b->step[k], i->in[from]);
+    }
+    if (!n)
+        return;
+    memcpy(in, loop->in, sizeof *in * (size_t)loop->ncap);
+    memcpy(in + loop->ncap + n, loop->in + loop->ncap, sizeof *in * (size_t)(loop->nin - loop->ncap));
+    for (int k = 0; k < b->nslot; k++)
+        if (b->slot[k].kind == SLOT_ARG && b->slot[k].index >= loop->ncap)
+            b->slot[k].index += n;
+    for (int k = 0; k < b->nresult; k++)
+        b->alias[k] += b->alias[k] >= loop->ncap ? n : 0;
+    for (int k = 0; k < n; k++)
+        b->slot[took[k]].kind = SLOT_ARG, b->slot[took[k]].index = loop->ncap + k;
+    b->nstep = left, b->narg += n;
+    loop->in = in, loop->nin += n, loop->ncap += n;
+}
+
 /* A region as a step: its bodies are plans of their own, bound to slots of this one. */
 static void step_of(Sched *s, const char *name, const Ins *i)
 {
@@ -344,6 +401,8 @@ static void step_of(Sched *s, const char *name, const Ins *i)
             return;
     }
     bind_step(s, &st, i);
+    if (st.kind == S_LOOP)
+        copy_once(s, &st, i);
     int npong = step_pongs(&st);
     st.pong = NEWS(int, npong);
     for (int k = 0; k < npong; k++) {
