@@ -445,7 +445,60 @@ static Ref emit_scatter(const Ref *x, const Attr *a, bool joins)
     return Convert(y, dt);
 }
 
-static Ref scatter(const Ins *i, const Ref *x)
+static Ints moved_up(Ints v, int64_t from)      /* there is one more dimension, at `from` */
+{
+    for (int k = 0; k < v.n; k++)
+        v.v[k] += v.v[k] >= from;
+    return v;
+}
+
+static Ints with_first(int64_t first, Ints rest)
+{
+    Ints all = { 1, { first } };
+    for (int k = 0; k < rest.n; k++)
+        all.v[all.n++] = rest.v[k];
+    return all;
+}
+
+/* Many updates of few elements, as in counting: pieces of them are added up side by side, then the pieces,
+ * in an order that does not depend on the cores. 0: no need. */
+static Ref split_scatter(const Machine *m, const Ins *i, const Ref *x)
+{
+    const Type *t = typ(x[0]), *places = typ(x[1]), *u = typ(x[2]);
+    Ints win = ins_ints(i, ATTR(scatter, window_dims)), ins = ins_ints(i, ATTR(scatter, inserted)),
+         map = ins_ints(i, ATTR(scatter, scatter_map)), xb = ins_ints(i, ATTR(scatter, x_batch)),
+         ib = ins_ints(i, ATTR(scatter, indices_batch));
+    double own = (double)type_size(t), all = (double)type_size(u), beside = 1;
+    int a = -1, ua = -1;
+    for (int d = 0; d < places->rank - 1; d++)
+        if (!ints_has(&ib, d) && (a < 0 || places->dim[d] > places->dim[a]))
+            a = d;
+    for (int d = 0, at = 0; d < u->rank && a >= 0; d++)
+        if (!ints_has(&win, d) && at++ == a)
+            ua = d;
+    for (int d = 0; d < t->rank; d++)
+        beside *= ints_has(&map, d) ? 1 : (double)t->dim[d];
+    int64_t n = a < 0 ? 0 : pieces(m, places->dim[a], 2);
+    if (n < 4 || beside >= (double)m->few_blocks || all < (double)m->piece_alone ||
+        2 * own * (double)n > all || !const_is(x[0], 0) || t->rank >= MAXRANK ||
+        places->rank >= MAXRANK || u->rank >= MAXRANK)
+        return 0;
+    Type part = type_of((Dtype)t->dt, t->rank + 1, (int64_t[MAXRANK]){ 0 });
+    for (int d = 0; d <= t->rank; d++)
+        part.dim[d] = d ? t->dim[d - 1] : n;
+    Ints lists[] = { moved_up(win, ua + 1), moved_up(ins, 0), moved_up(map, 0),
+                     with_first(0, moved_up(xb, 0)), with_first(a, moved_up(ib, a)) };
+    Attr at = { 0 };
+    for (int k = 0; k < 5; k++)
+        attr_list(&at, lists[k].v, lists[k].n);
+    attr_int(&at, ins_int(i, ATTR(scatter, mode)));
+    attr_int(&at, ins_int(i, ATTR(scatter, combine)));
+    attr_int(&at, 0);
+    Ref in[] = { Zeros(&part), in_pieces(x[1], a, n), in_pieces(x[2], ua, n) };
+    return Reduce(OP_reduce_sum, emit(OP_scatter, 3, in, &at), one(0));
+}
+
+static Ref scatter(const Ins *i, const Ref *x, const Machine *split)
 {
     enum { ADD = 1, MUL = 2 };
     if (!type_size(typ(x[2])))
@@ -454,7 +507,11 @@ static Ref scatter(const Ins *i, const Ref *x)
     memcpy(a.v, i->attr, sizeof *i->attr * (size_t)i->nattr);
     int64_t combine = ins_int(i, ATTR(scatter, combine));
     bool joins = (combine == ADD || combine == MUL) && !ins_int(i, ATTR(scatter, unique));
-    return emit_scatter((const Ref[]){ x[0], index_i32(x[0], x[1]), x[2] }, &a, joins);
+    Ref in[] = { x[0], index_i32(x[0], x[1]), x[2] };
+    Dtype dt = (Dtype)typ(x[0])->dt;
+    bool counts = split && combine == ADD && joins && dtype_sum(dt) == dt && dt != DT_BOOL;
+    Ref y = counts ? split_scatter(split, i, in) : 0;
+    return y ? y : emit_scatter(in, &a, joins);
 }
 
 /* Slices of several places of a batch meet in one accumulator: a scatter that adds. */
@@ -527,7 +584,7 @@ static void rewrite(const Ins *i, const Ref *x, Ref *out, const Type *t, const T
     case OP_top_k: largest(x[0], ins_int(i, ATTR(top_k, k)), out); return;
     case OP_bitcast: out[0] = bitcast(x[0], (Dtype)ins_int(i, ATTR(bitcast, dtype))); return;
     case OP_gather: out[0] = gather(i, x[0], x[1]); return;
-    case OP_scatter: out[0] = scatter(i, x); return;
+    case OP_scatter: out[0] = scatter(i, x, split); return;
     case OP_accum_slice: out[0] = accum_slice(i, x); return;
     case OP_concat: out[0] = concat(i, x); return;
     case OP_abs: out[0] = magnitude(x[0]); return;
