@@ -171,7 +171,6 @@ static int bring(Shards *p)
         if (original(&p->sharding, k))
             list[n++] = p->mem[k];
     int e = ranks_gather(n, list, NULL);
-    p->here = !e;
     free(list);
     return e;
 }
@@ -191,7 +190,9 @@ int store_bring(Store *s)
     if (e)
         return e;
     e = bring(p);
-    return own ? ranks_leave(e) : e;
+    e = own ? ranks_leave(e) : e;
+    p->here = !e;                               /* in all ranks, or in none: each asks for it again then */
+    return e;
 }
 
 bool store_lies(const Store *s, const Sharding *l, Device *const *device)
