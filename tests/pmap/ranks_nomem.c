@@ -2,7 +2,8 @@
  * ranks_nomem.c - memory ends in one rank of two: each allocation of ours in it fails in turn, once and from
  * there on, while both make a call. It ends in both, with one result or one error, HD_ENOMEM; no array is
  * left, and the next call works. A rank that fails before it comes to the call, where it is traced, has its
- * own error; the other has one as soon as that rank comes to the next call: they do not make the same. Run by ranks.sh on two ranks; HEDDLE_TEST_EVERY=K looks at every K-th.
+ * own error; the other has one as soon as that rank comes to the next call: they do not make the same.
+ * Run by ranks.sh on two ranks; HEDDLE_TEST_EVERY=K looks at every K-th.
  */
 #include <stdio.h>
 
@@ -58,8 +59,8 @@ static int tell(int mine, int *all)
 
 static int wrong(long n, const char *what, int a, int b)
 {
-    fprintf(stderr, "rank %d, allocation %ld%s: %s: %d, %d: %s\n", hd_rank(), n, lasting ? " and all after" : "",
-        what, a, b, hd_error());
+    fprintf(stderr, "rank %d, allocation %ld%s: %s: %d, %d: %s\n", hd_rank(), n,
+        lasting ? " and all after" : "", what, a, b, hd_error());
     return 1;
 }
 

@@ -102,7 +102,8 @@ static const char *event(const json_t *o, int *way)
     return why;
 }
 
-/* A lane comes to work, or is done: way 1 or -1. Those of several ranks do not stand in the order of time. */
+/* A lane comes to work, or is done: way 1 or -1. Those of several ranks do not stand in the order of time.
+ */
 typedef struct Turn { double ts; int way; } Turn;
 
 static int by_time(const void *a, const void *b)
@@ -128,7 +129,7 @@ int main(int n, char **v)
     const char *why = NULL;
     size_t turns = 0;
     if (!json_is_array(all))
-        return fprintf(stderr, "%s: %s\n", n > 1 ? v[1] : "no file", n > 1 ? e.text : "timeline FILE [N]"), 1;
+        return fprintf(stderr, "%s\n", n > 1 ? e.text : "timeline FILE [N]"), 1;
     Turn *turn = calloc(json_array_size(all) + 1, sizeof *turn);
     for (size_t i = 0; i < json_array_size(all) && !why; i++) {
         int way = 0;
