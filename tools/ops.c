@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "graph.h"
-#include "mathematics.h"
 #include "ops.h"
 
 /* ==================== the header */
@@ -216,11 +215,10 @@ static int table(void)
 {
     int missing = 0;
     puts("\n## Elementwise rows\n\nOperands and result have one shape, of any axes. The derivative is by "
-         "each operand `x`, `y`, `w`, in builders; "
-         "`z` is the result. All\nbackends compute them, in the dtypes that the device has; **library**: in "
-         "f64 they need one, which Vulkan's "
-         "devices lack, and say so.\n\n| row | operands | dtypes | gives | derivative | f64 |\n| --- | --- "
-         "| --- | --- | --- | --- |");
+         "each operand `x`, `y`, `w`, in builders; `z` is the\nresult. Every backend computes every row, in "
+         "the dtypes that the device has; one without f64 or 64-bit integers says so before it\ncompiles. "
+         "Cost: of an element, in cheap instructions.\n\n| row | operands | dtypes | gives | derivative | "
+         "cost |\n| --- | --- | --- | --- | --- | --- |");
     for (int op = 1; op < OP_COUNT; op++) {
         const OpRow *o = &optab[op];
         if (!o->elementwise)
@@ -230,7 +228,7 @@ static int table(void)
                 o->gives == PART_ ? "the same; of complex numbers real" :
                                     "the same");
         slope(said[op].derivatives);
-        printf(" | %s |\n", o->accepts & F_ && o->gives == SAME_ && math_calls(op) ? "library" : "");
+        printf(" | %d |\n", o->cost);
     }
     puts("\n## Structural rows\n\n`jvp` and `vjp`: linear ops are their own tangent; what has a derivative "
          "in linear ops is transposed "

@@ -1,7 +1,7 @@
 /*
  * test_narrow.c - a device without f64 or 64-bit integers says so before it compiles: the op, the dtype, the
- * device, the program's line and what to convert to. HEDDLE_CHECK=narrow makes such devices of those that are
- * here.
+ * device, the program's line and what to convert to. HEDDLE_CHECK=narrow makes such devices of those that
+ * are here.
  */
 #include <stdlib.h>
 #include <string.h>

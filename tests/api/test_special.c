@@ -79,6 +79,86 @@ static const struct { const char *name; hd (*f)(hd, hd); double want[4]; } cases
     CASE(entr_slope, 0.203972804326, -1.69314718056, -0.30685281944, -2.38629436112)
 };
 
+/* ==================== Bessel functions and their slopes, by mpmath: near 0, about 8, far out */
+
+static hd of_j0(hd x) { return hd_j0(x); }
+static hd of_j1(hd x) { return hd_j1(x); }
+static hd of_y0(hd x) { return hd_y0(x); }
+static hd of_y1(hd x) { return hd_y1(x); }
+enum { PLACES = 12 };
+static const double places[PLACES] = { 0.1, 0.3, 2, 0.5, 4, 7.9, 8, 8.1, 15.5, 100, 1234.5, 0.75 };
+static const struct {
+    const char *name;
+    hd (*f)(hd);
+    double value[PLACES], slope[PLACES];
+} kinds[] = {
+    { "j0", of_j0, { 0.99750156206604, 0.977626246538296, 0.223890779141236, 0.938469807240813,
+        -0.397149809863847, 0.194361844841278, 0.171650807137554, 0.147517454044378, -0.10923065090005,
+        0.0199858503042231, -0.0135503796180357, 0.864242275166649 }, { -0.049937526036242,
+        -0.148318816273104, -0.576724807756873, -0.242268457674874, 0.0660433280235491,
+        -0.219179399921751, -0.234636346853915, -0.247607766981593, -0.167213180351747,
+        0.0771453520141122, -0.0182175083373925, -0.349243602174862 } },
+    { "j1", of_j1, { 0.049937526036242, 0.148318816273104, 0.576724807756873, 0.242268457674874,
+        -0.0660433280235491, 0.219179399921751, 0.234636346853915, 0.247607766981593, 0.167213180351747,
+        -0.0771453520141122, 0.0182175083373925, 0.349243602174862 }, { 0.49812630170362,
+        0.483230192294616, -0.064471624737201, 0.453932891891065, -0.38063897785796, 0.166617617003082,
+        0.142321263780815, 0.116948593923193, -0.120018598019518, 0.0207573038243642,
+        -0.0135651366114236, 0.398584138933499 } },
+    { "y0", of_y0, { -1.53423865135037, -0.807273577804519, 0.510375672649745, -0.444518733506707,
+        -0.016940739325065, 0.206520948144376, 0.223521489387566, 0.238091328702235, 0.170644911229435,
+        -0.0772443133650832, 0.0182229950474126, -0.137172769385772 }, { 6.45895109470203,
+        2.29310513838853, 0.107032431540938, 1.47147239267024, -0.3979257105571, 0.181721077280573,
+        0.158060461731247, 0.133148795952496, -0.114786142513342, 0.0203723120027598,
+        -0.0135577614471803, 1.03759455076929 } },
+    { "y1", of_y1, { -6.45895109470203, -2.29310513838853, -0.107032431540938, -1.47147239267024,
+        0.3979257105571, -0.181721077280573, -0.158060461731247, -0.133148795952496, 0.114786142513342,
+        -0.0203723120027598, 0.0135577614471803, -1.03759455076929 }, { 63.0552722956699,
+        6.83641021682391, 0.563891888420214, 2.49842605183378, -0.11642216696434, 0.229523616154575,
+        0.243279047103972, 0.254529451659333, 0.163239353647929, -0.0770405902450556, 0.0182120126566088,
+        1.24628663163994 } },
+};
+
+static hd (*kind)(hd);
+static hd summed(hd x) { return hd_sum(kind(x)); }
+static hd both(hd x) { return hd_stack(0, kind(x), hd_apply(hd_grad(summed), x)); }
+static hd in_f32(hd x) { return hd_cast(both(hd_cast(x, HD_F32)), HD_F64); }
+static hd ends(hd x)
+{
+    (void)x;
+    hd at = hd_lit(double, (3), 0, INFINITY, -2);
+    return hd_stack(0, hd_j0(at), hd_j1(at), hd_y0(at), hd_y1(at));
+}
+
+START_TEST(bessel)
+{
+    hd_array *x = hd_array_new(HD_F64, HD_INTS(PLACES), places, NULL), *y[2];
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        kind = kinds[i].f;
+        hd_forget(summed), hd_forget(both), hd_forget(in_f32);
+        ck_assert_msg(!hd_call(both, &y[0], x), "%s", hd_error());
+        ck_assert_msg(!hd_call(hd_jit(in_f32, .device = "kernel"), &y[1], x), "%s", hd_error());
+        for (int n = 0; n < 2 * PLACES; n++) {
+            int k = n % PLACES;
+            double want = n < PLACES ? kinds[i].value[k] : kinds[i].slope[k];
+            for (int wide = 0; wide < 2; wide++) {
+                double got = ((const double *)hd_data(y[!wide]))[n], eps = wide ? 1e-14 : 2e-6;
+                ck_assert_msg(fabs(got - want) <= eps * fmax(1, fabs(want)) * (k == 10 && wide ? 10 : 1),
+                    "%s%s of %g, f%d: %.17g, not %.17g", kinds[i].name, n < PLACES ? "" : "'s slope",
+                    places[k], wide ? 64 : 32, got, want);
+            }
+        }
+        hd_drop(y[0]), hd_drop(y[1]);
+    }
+    ck_assert_msg(!hd_call(ends, &y[0], x), "%s", hd_error());
+    const double *e = hd_data(y[0]);
+    ck_assert(fabs(e[0] - 1) < 1e-14 && e[1] == 0 && fabs(e[2] - 0.223890779141236) < 1e-14);
+    ck_assert(e[3] == 0 && e[4] == 0 && fabs(e[5] + 0.576724807756873) < 1e-14);
+    for (int k = 6; k < 12; k += 3)
+        ck_assert(e[k] == -INFINITY && e[k + 1] == 0 && isnan(e[k + 2]));
+    hd_drop(x), hd_drop(y[0]);
+}
+END_TEST
+
 static hd weighted(hd x, hd y) { return hd_logsumexp_weighted(x, y, 0); }
 
 START_TEST(values)
@@ -115,6 +195,7 @@ int main(void)
     Suite *s = suite_create("special");
     TCase *c = suite_case(s);
     tcase_add_test(c, values);
+    tcase_add_test(c, bessel);
     tcase_add_test(c, weights);
     return suite_run(s);
 }
