@@ -167,7 +167,7 @@ void make_callback(Op op, Dtype dt, int variant)
 {
     (void)op;
     Ref x = in(dt, SMALL, 0, DIMS(4, 3)), z;
-    Callback(twice_on_host, NULL, NULL, variant, 1, &x, 1, typ(x), &z);
+    Callback(&(HostFn){ twice_on_host, NULL, NULL, NULL, variant }, 1, &x, 1, typ(x), &z);
     out(z);
 }
 
