@@ -196,7 +196,9 @@ static const void *seen(void *x, Spot s)
 }
 static void away(void *x, bool is) { (void)x, (void)is; }
 
-static const Replay steps = { launch, copy, fetch, store, settled, settled, settled, seen, away, NULL, NULL };
+static const Replay steps = {
+    launch, copy, fetch, store, settled, settled, settled, seen, away, NULL, NULL
+};
 
 /* ==================== programs */
 
