@@ -544,7 +544,10 @@ static bool on_device(const Law *law, Dtype dt, int variant)
     bool element = law->quotients == 2 && law->variants == 4, full = dt == DT_F32 || dt == DT_KEY;
     if (option.all)
         return true;
-    if (law->long_text >> variant & 1 && !strncmp(option.device, "vulkan", 6))
+    bool vulkan = !strncmp(option.device, "vulkan", 6);
+    /* functions of f64: the suite of SPIR-V programs has them */
+    bool function = dt == DT_F64 && element && optab[law - law_table].code > 20;
+    if (vulkan && (law->long_text >> variant & 1 || function))
         return false;
     if (element)
         return variant == 0 || (full && variant == 3);
