@@ -546,7 +546,8 @@ static bool on_device(const Law *law, Dtype dt, int variant)
         return true;
     bool vulkan = !strncmp(option.device, "vulkan", 6);
     /* functions of f64: the suite of SPIR-V programs has them */
-    bool function = dt == DT_F64 && element && optab[law - law_table].code > 20;
+    const OpRow *row = &optab[law - law_table];
+    bool function = dt == DT_F64 && row->elementwise && row->code > 20;
     if (vulkan && (law->long_text >> variant & 1 || function))
         return false;
     if (element)
