@@ -177,7 +177,7 @@ static void number(Live *l, int scope)
             for (int p = 0; p < f->nresult; p++)
                 used(l, f->result[p]);
             l->from[v] = l->to[v] = l->now;
-            for (int p = 0; p < i->group; p++)
+            for (int p = 0; i->part && p < i->group; p++)
                 l->from[i->part[p]] = l->to[i->part[p]] = l->now;
         }
         if (kop[i->op].is != KC_SCOPE)
