@@ -127,7 +127,7 @@ static Exec *warm_code(Device *d, const WarmKey *key)
 static Exec *planned_code(const Graph *g, Device *d, bool later)
 {
     const Target target = { .device = d->info.name, .machine = &d->info.machine, .f64 = d->info.has_f64,
-        .i64 = d->info.has_i64, .f16 = d->info.has_f16,
+        .i64 = d->info.has_i64, .f16 = d->info.has_f16, .no_fma64 = d->info.no_fma64,
         .max_alloc = (int64_t)d->info.max_alloc };
     WarmKey key;
     phase_begin(PHASE_SCHEDULE);

@@ -31,7 +31,7 @@ bool warm_key(WarmKey *key, const Graph *g, const Target *t)
     if (!build || watched())
         return false;
     graph_print(g, &text);
-    const int64_t facts[] = { t->f64, t->i64, t->f16, t->max_alloc,
+    const int64_t facts[] = { t->f64, t->i64, t->f16, t->no_fma64, t->max_alloc,
         (int64_t)machine_hash(t->machine) };
     memcpy(key->what, "plan1", 6);
     for (int i = 0; i < 2; i++) {

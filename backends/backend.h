@@ -26,6 +26,7 @@ typedef struct DeviceInfo {
     char model[128], driver[128];               /* as the driver reports them */
     uint64_t memory, max_alloc;                 /* bytes */
     bool is_cpu, has_f16, has_f64, has_i64;
+    bool no_fma64;                              /* fma of f64 is made of integers: no functions of it */
     /* a processor without vectors: its compiler makes them of work-items */
     bool scalar;
     char notes[512];                            /* what is missing and how to install it */

@@ -270,6 +270,7 @@ typedef struct OpRow {
     uint8_t element;                             /* OpElement */
     /* of an element that is no sum: cheap instructions; instructions of its text */
     int cost, code;
+    bool fused;                                 /* a function whose polynomials are of fma */
     bool again;                                 /* cheap enough to be computed again rather than stored */
     const Rules *rules;
 } OpRow;

@@ -122,8 +122,8 @@ const Rules rules_region = { 0 };               /* passes ask for OP_region by n
 
 #define PLAIN(c)                            .cost = c, .code = c ? 1 : 0, .again = c <= 1
 #define LONG(c, n)                          .cost = c, .code = n
-#define FUNCTION(c, n, f)                   .cost = c, .code = n
-#define EITHER(c, n, f)                     .cost = c, .code = n
+#define FUNCTION(c, n, f)                   .cost = c, .code = n, .fused = true
+#define EITHER(c, n, f)                     .cost = c, .code = n, .fused = (n) > 20
 
 const OpRow optab[OP_COUNT] = {
     [OP_NONE] = { .name = "none", .attrs = (const AttrWord[]){ { 0 } } },

@@ -43,6 +43,7 @@ typedef struct Target {
     const char *device;                         /* its name, for messages */
     const Machine *machine;                     /* NULL: machine_processor */
     bool f64, i64, f16;
+    bool no_fma64;                              /* fma of f64 is made of integers: no functions of it */
     int64_t max_alloc;                          /* bytes of one allocation */
 } Target;
 

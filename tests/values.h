@@ -26,7 +26,7 @@ static inline bool device_use(const char *name)
 
 static inline Target target_of(const DeviceInfo *i)
 {
-    return (Target){ i->name, &i->machine, i->has_f64, i->has_i64, i->has_f16,
+    return (Target){ i->name, &i->machine, i->has_f64, i->has_i64, i->has_f16, i->no_fma64,
         (int64_t)i->max_alloc };
 }
 

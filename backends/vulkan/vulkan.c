@@ -462,6 +462,7 @@ static Device *open_device(int index)
     if (e)
         vk_fail(e, d->base.info.name);
     else if (!vk_probe(d)) {
+        d->base.info.no_fma64 = d->base.info.has_f64 && d->caps.fma[1] != FMA_NATIVE;
         take_notes(d);
         return &d->base;
     }

@@ -13,18 +13,30 @@ static bool lacks(const Target *t, int dt)
     return (dt == DT_F64 && !t->f64) || ((dt == DT_I64 || dt == DT_U64) && !t->i64);
 }
 
+/* A function of f64 where each of its fma would be made of integers: such a kernel takes minutes. */
+static bool lacks_function(const Target *t, const Ins *i, int dt)
+{
+    return i && dt == DT_F64 && t->no_fma64 && optab[i->op].fused;
+}
+
 static int check_dtypes(const Graph *g, const Target *t)
 {
     for (Ref v = 1; v < (Ref)g->nval; v++) {
         const Ins *i = g->def[v];
         int dt = g->type[v].dt;
-        if (!lacks(t, dt))
+        bool missing = lacks(t, dt);
+        if (!missing && !lacks_function(t, i, dt))
             continue;
         const char *what = i ? optab[i->op].name : "an argument",
                    *name = t->device ? t->device : "the device";
         Loc was = i ? loc_set(i->loc) : loc_here();
-        int r = error_set(E_DEVICE, "%s: %s has no %s; convert to %s, or choose a device that has it", what,
-            name, dtype_name((Dtype)dt), dt == DT_I64 ? "i32" : dt == DT_U64 ? "u32" : "f32");
+        int r = missing ?
+            error_set(E_DEVICE, "%s: %s has no %s; convert to %s, or choose a device that has it", what,
+                name, dtype_name((Dtype)dt), dt == DT_I64 ? "i32" : dt == DT_U64 ? "u32" : "f32") :
+            error_set(E_DEVICE,
+                "%s of f64 is not available on %s, which has no fused multiply-add of f64; convert to f32, "
+                "or choose another device",
+                what, name);
         loc_set(was);
         return r;
     }

@@ -69,6 +69,8 @@ static void derivative(hd_fn *f, const char *what)
             if (!there(devices[d]) || (d == 2 && mode))
                 continue;
             int e = hd_call(hd_jit(mode ? hd_jacfwd(f) : hd_grad(f), .device = devices[d]), &y, x);
+            if (e && strstr(hd_error(), "not available on"))     /* functions of f64 */
+                continue;
             ck_assert_msg(e == 0 && !hd_read(y, got, N), "%s on %s: %s", what, devices[d], hd_error());
             for (int i = 0; i < N; i++)
                 ck_assert_msg(fabs(got[i] - want[i]) < 1e-5 * (1 + fabs(want[i])),

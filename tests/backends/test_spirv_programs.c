@@ -131,11 +131,11 @@ static double bound_of(const char *name)
     return 0;
 }
 
-/* Functions of narrow floats are those of f32, rounded: a few will do. Those of f64 with the longest texts
- * are made of the others. */
+/* Functions of narrow floats are those of f32, rounded: a few will do. Those of f64 are tried by ulp and the
+ * laws, where a device has fma. */
 static bool chosen(const Row *r, Dtype dt)
 {
-    if (dt == DT_F64 && optab[op_find(r->name)].code > 200)
+    if (dt == DT_F64 && optab[op_find(r->name)].fused)
         return false;
     static const char *const few[] = { "exp", "tanh", "pow", "sin", "lgamma" };
     for (size_t i = 0; i < sizeof few / sizeof *few; i++)
