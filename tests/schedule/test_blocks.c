@@ -112,7 +112,7 @@ static const Case cases[] = {
     { "vectors512", 2048, 2048, 2048, false,
       "launch k0 contract (2048 x8, 2048 vec x2) panels a1 -> r0:dot\n" },
     { "gpu32", 2048, 2048, 2048, false,
-      "launch k0_pack2 map (2048 vec, 2048 x16) -> q2_1:input\n"
+      "launch k0_pack2 map (4194304) -> q2_1:input\n"
       "launch k0 contract (2048 x8, 2048 vec x2) -> r0:dot packed q2_1\n" },
     { "vectors128", 2064, 2064, 2064, false,
       "launch k0 contract (2064 x2, 2064 vec) -> r0:dot\n" },
