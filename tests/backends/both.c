@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "both.h"
+#include "unforked.h"
 
 Device *vulkan, *other, *host;
 static Arena *arena;
@@ -163,11 +164,7 @@ bool both_open(void)
 
 int both_run(Suite *s)
 {
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);      /* devices stay open */
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    int failed = run_unforked(s);
     device_close_all();
     return failed != 0;
 }

@@ -14,6 +14,7 @@
 
 #include "backend.h"
 #include "kir.h"
+#include "unforked.h"
 
 enum { N = 64, MOST = 256 };                    /* elements of a buffer; buffers of a kernel */
 
@@ -520,11 +521,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(t, exact, 0, 8 + NAMES / PART);
     tcase_add_loop_test(t, comparisons_of_converted, 0, 16);
     tcase_add_loop_test(t, random_kernels, from, to);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);      /* devices stay open */
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    int failed = run_unforked(s);
     device_close_all();
     return failed != 0;
 }

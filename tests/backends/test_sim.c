@@ -15,6 +15,7 @@
 #include "groups.h"
 #include "run.h"
 #include "sim.h"
+#include "unforked.h"
 
 static Arena *arena;
 
@@ -445,11 +446,7 @@ int main(void)
     tcase_add_test(c, profiles);
     c = in_case(s, "ratios");
     tcase_add_test(c, published_ratios);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK); /* devices stay open */
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    int failed = run_unforked(s);
     device_close_all();
     return failed != 0;
 }

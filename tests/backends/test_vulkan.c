@@ -20,6 +20,7 @@
 #include "fault.h"
 #include "values.h"
 #include "vk.h"
+#include "unforked.h"
 
 enum { N = 96 };
 
@@ -380,11 +381,7 @@ int main(void)
     tcase_add_test(t, short_kernels);
     tcase_add_loop_test(t, calls_of_a_run, 0, 2);
     tcase_add_loop_test(t, calls_of_a_device, 0, 2);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    int failed = run_unforked(s);
     form_close();
     arena_use(NULL);
     arena_drop(own);

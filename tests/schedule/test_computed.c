@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "heddle.h"
+#include "unforked.h"
 
 static const char *device;
 
@@ -165,11 +166,7 @@ int main(void)
         tcase_add_test(t, casts_there_and_back);
         tcase_set_timeout(t, 0);
         tcase_add_loop_test(t, drawn_programs, 6, 6 + count);
-        SRunner *r = srunner_create(s);
-        srunner_set_fork_status(r, CK_NOFORK);  /* devices stay open */
-        srunner_run_all(r, CK_NORMAL);
-        failed += srunner_ntests_failed(r);
-        srunner_free(r);
+        failed += run_unforked(s);
     }
     return failed != 0;
 }
