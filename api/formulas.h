@@ -11,6 +11,10 @@
 
 #include "api.h"
 
+#define PI 3.14159265358979323846
+/* An option that is a number: 0 is none given. */
+static inline double or_default(double v, double otherwise) { return v == 0 ? otherwise : v; }
+
 /* ---- formulas (ops_element.c) */
 Ref bin(Op, Ref x, Ref y);                      /* an elementwise row of two operands; broadcasts */
 Ref choose(Ref p, Ref x, Ref y);                /* p ? x : y; broadcasts */

@@ -4,8 +4,6 @@
  */
 #include "formulas.h"
 
-#define PI 3.14159265358979323846
-
 /* 0 .. n - 1 by n - 1, computed in f32 at least; of one point, or none, HD_NIL and *all is what there is. */
 static Ref places(const char *what, enum hd_dtype d, int64_t n, Ref *all)
 {

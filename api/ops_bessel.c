@@ -14,8 +14,6 @@
 
 #include <math.h>
 
-#define PI 3.14159265358979323846
-
 /* terms: in f64; few: in f32 */
 typedef struct Fit {
     const double *c;

@@ -8,8 +8,6 @@
 
 #include <math.h>
 
-#define PI 3.14159265358979323846
-
 /* ==================== rows */
 
 #define ROW1(name, row) \

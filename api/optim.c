@@ -70,8 +70,6 @@ static Ref descend(const Update *s, Ref p, Ref step)
     return Sub(p, Mul(rate_for(s, p), step));
 }
 
-static double or_default(double v, double otherwise) { return v == 0 ? otherwise : v; }
-
 /* The parts of the state, and one step more. false after an error */
 static bool begin(Update *s, const char *what, hd state, hd rate)
 {

@@ -6,8 +6,6 @@
 
 #include <math.h>
 
-#define PI 3.14159265358979323846
-
 /* The count as f32, beginning at .begin. 0 after an error */
 static Ref count_in(const char *what, hd step, int64_t steps, int64_t begin)
 {
@@ -26,7 +24,6 @@ static Ref count_in(const char *what, hd step, int64_t steps, int64_t begin)
     return begin ? Sub(r, Like(r, (double)begin)) : r;
 }
 
-static double or_one(double v) { return v == 0 ? 1 : v; }
 static Ref to_power(Ref x, double y) { return y == 1 ? x : Pow(x, Like(x, y)); }
 
 /* from .. to, by (1 - count / steps)^power */
@@ -42,7 +39,7 @@ hd hd_polynomial_schedule_n(hd step, double from, double to, int64_t steps, cons
     OP(hd_polynomial_schedule_n);
     OPTIONS(hd_schedule_opts, o);
     Ref n = count_in("hd_polynomial_schedule", step, steps, o->begin);
-    return sym_of(n ? polynomial(n, from, to, steps, or_one(o->power)) : 0);
+    return sym_of(n ? polynomial(n, from, to, steps, or_default(o->power, 1)) : 0);
 }
 
 hd hd_exponential_decay_n(hd step, double from, double factor, int64_t steps, const hd_schedule_opts *o)
@@ -74,7 +71,7 @@ hd hd_cosine_decay_n(hd step, double from, int64_t steps, const hd_schedule_opts
     OP(hd_cosine_decay_n);
     OPTIONS(hd_schedule_opts, o);
     Ref n = count_in("hd_cosine_decay", step, steps, o->begin);
-    return sym_of(n ? cosine(Max(n, Like(n, 0)), from, o->end, steps, or_one(o->power)) : 0);
+    return sym_of(n ? cosine(Max(n, Like(n, 0)), from, o->end, steps, or_default(o->power, 1)) : 0);
 }
 
 hd hd_warmup_cosine_decay_n(
@@ -92,7 +89,7 @@ hd hd_warmup_cosine_decay_n(
         return HD_NIL;
     }
     Ref late = Like(n, (double)warmup),
-        down = cosine(Max(Sub(n, late), Like(n, 0)), peak, o->end, steps - warmup, or_one(o->power));
+        down = cosine(Max(Sub(n, late), Like(n, 0)), peak, o->end, steps - warmup, or_default(o->power, 1));
     return sym_of(warmup ? choose(Lt(n, late), polynomial(n, from, peak, warmup, 1), down) : down);
 }
 

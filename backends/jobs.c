@@ -99,6 +99,12 @@ int jobs_at_once(void)
     return n > MOST_COMPILERS ? MOST_COMPILERS : n;
 }
 
+double jobs_done(double all, double longest)
+{
+    all /= jobs_at_once();
+    return all > longest ? all : longest;
+}
+
 /* A descriptor out of the way of those that a compiler gets, and of programs that we do not start. */
 static int above(int fd)
 {

@@ -21,6 +21,8 @@ typedef struct Job Job;
  * another, or is `off`. No under HEDDLE_FAULT, so that calls of drivers are made here and are counted. */
 bool jobs_possible(void);
 int jobs_at_once(void); /* as many as processors */
+/* When jobs are done that take so long in all, and the longest of them so long, in any unit. */
+double jobs_done(double all, double longest);
 /* Rows for the cache on disk, which the compiler itself writes when it is done: it may outlive who asked. */
 typedef struct JobRows {
     char *s;

@@ -507,8 +507,7 @@ double ocl_code_expected(const OclCode *c)
         double ms = there ? 0 : TEXT_MS + rate_ms(compiling_rate(c->d), (double)u->ins);
         all += ms, longest = ms > longest ? ms : longest;
     }
-    all /= jobs_at_once();
-    return all > longest ? all : longest;
+    return jobs_done(all, longest);
 }
 
 /* 0, OCL_NOT_YET, or an error. Waits so long at most; -1: for ever. */

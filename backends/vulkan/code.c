@@ -363,8 +363,7 @@ double vk_code_expected(const VkCode *c)
         double ms = missing(u, true) ? MODULE_MS + rate_ms(compiling_rate(c->d), u->ins) : 0;
         all += ms, longest = ms > longest ? ms : longest;
     }
-    all /= jobs_at_once();
-    return all > longest ? all : longest;
+    return jobs_done(all, longest);
 }
 
 void vk_code_begin(VkCode *c, bool wait)
