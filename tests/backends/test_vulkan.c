@@ -264,8 +264,9 @@ END_TEST
 
 /* ==================== what the driver keeps on disk */
 
+/* Kernels are compiled side by side: what several of them write is atomic. */
 static struct {
-    size_t given, made;
+    _Atomic size_t given, made;
     bool refuses;
     unsigned char data[100];
     PFN_vkCreatePipelineCache create;
@@ -276,10 +277,12 @@ static VKAPI_ATTR VkResult VKAPI_CALL create(
     VkDevice d, const VkPipelineCacheCreateInfo *c, const VkAllocationCallbacks *a, VkPipelineCache *out)
 {
     const VkPipelineCacheCreateInfo plain = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO };
-    keeper.given = c->initialDataSize, keeper.made++;
-    if (keeper.given)
-        ck_assert(keeper.given == sizeof keeper.data && !memcmp(c->pInitialData, keeper.data, keeper.given));
-    return keeper.given && keeper.refuses ? VK_ERROR_UNKNOWN : keeper.create(d, &plain, a, out);
+    const size_t n = c->initialDataSize;
+    keeper.given = n;
+    keeper.made++;
+    if (n)
+        ck_assert(n == sizeof keeper.data && !memcmp(c->pInitialData, keeper.data, n));
+    return n && keeper.refuses ? VK_ERROR_UNKNOWN : keeper.create(d, &plain, a, out);
 }
 
 static VKAPI_ATTR VkResult VKAPI_CALL data_of(VkDevice d, VkPipelineCache c, size_t *n, void *to)
