@@ -69,6 +69,15 @@ static double behind(Ref v)
     return n;
 }
 
+/* Work-items copy panels of the right-hand side for themselves where its rows lie apart, many rows of the
+ * left pass by each panel, and all steps of it fit: then it is read once, and needs no pieces. */
+static bool in_own_panels(const Machine *m, Ref y, double rows, double steps)
+{
+    double size = (double)dtype_size((Dtype)typ(y)->dt), row = size * (double)type_size(typ(y)) / steps;
+    return row > (double)m->ahead && rows >= (double)m->own_panel_uses &&
+        steps * (double)m->panel * size <= (double)m->own_panel;
+}
+
 /* A product of arrays that leave the caches before the next block of results wants them again, with few
  * results: the leading contracted axes are cut into pieces that fit, one after the other; the results of all
  * pieces are added. 0: no need. */
@@ -83,7 +92,8 @@ static Ref cut_dot(const Machine *m, Ref x, Ref y, Ints lc, Ints rc, const Type 
     want = want > steps / (double)m->piece_steps ? steps / (double)m->piece_steps : want;
     double left = (double)type_size(typ(x)) / steps, right = (double)type_size(typ(y)) / steps;
     double reads = (double)m->piece_reads;      /* a vector: each is read once */
-    if (want < 4 || results < reads * 256 || left <= reads || right <= reads)
+    if (want < 4 || results < reads * 256 || left <= reads || right <= reads ||
+        in_own_panels(m, y, left, steps))
         return 0;
     Ints lb = { 0 }, rb = { 0 };
     while (lc.n && n < want && typ(x)->rank < MAXRANK && typ(y)->rank < MAXRANK) {
