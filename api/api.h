@@ -587,6 +587,7 @@ struct hd_mesh {
     hd_mesh *next;
     Device *device[];
 };
+bool mesh_names(const Device *);                /* does one that was made name it? */
 /* One item of a spec, for axis d: none, or axes of the mesh with + between. 0, or a code. */
 int spec_item(const char *what, const Mesh *, const char *item, int d, Dealt *out);
 int spec_divides(const char *what, const Mesh *, const Type *, Dealt *spec);

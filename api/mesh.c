@@ -104,6 +104,17 @@ static bool same_mesh(const hd_mesh *a, const hd_mesh *b)
         !memcmp(a->device, b->device, sizeof *a->device * (size_t)mesh_shards(m));
 }
 
+bool mesh_names(const Device *d)
+{
+    bool named = false;
+    pthread_mutex_lock(&front_lock);
+    for (const hd_mesh *m = meshes; m; m = m->next)
+        for (int64_t k = mesh_shards(&m->mesh); k-- > 0;)
+            named |= m->device[k] == d;
+    pthread_mutex_unlock(&front_lock);
+    return named;
+}
+
 static const hd_mesh *interned(const Mesh *m, Device *const *list, int n, bool ranks)
 {
     int64_t all = mesh_shards(m);

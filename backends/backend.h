@@ -78,11 +78,17 @@ typedef struct Backend {
 
 /* Backends extend it: first member of theirs. Devices of one realm copy from one another's memory; NULL:
  * from no other's. */
-struct Device { const Backend *backend; DeviceInfo info; const void *realm; };
+struct Device {
+    const Backend *backend;
+    DeviceInfo info;
+    const void *realm;
+    _Atomic int64_t live;                       /* of the application's own: arrays and programs on it */
+};
 struct Mem {                                    /* likewise */
     Device *device;
     size_t bytes, capacity;
     _Atomic int refs;
+    bool borrowed;                              /* the application's, which may write it again */
     Mem *next, *before, *older, *newer;         /* the pool's */
 };
 /* one of both: what it runs */
@@ -104,6 +110,13 @@ Device *device_at(int i);
 const char *device_kind(int i);                 /* without opening it; "" if there is none */
 Device *device_find(const char *name);          /* NULL after an error that lists what there is */
 Device *device_default(void);                   /* $HEDDLE_DEVICE, else the first OpenCL device, else host */
+/* The application's own devices have names that it gives, and are in no list. Is one possible? Else an
+ * error. */
+bool device_nameable(const char *name);
+int device_add(Device *);                       /* takes it over; an error leaves it to the caller */
+/* An error if something is still on it. */
+int device_remove(const char *name);
+Device *device_added(const char *name);         /* NULL: none of the application's has that name */
 const char *device_missing(int i);              /* sentences on what to install; NULL at the end */
 void device_close_all(void);
 bool devices_forked(void);              /* in the child of a fork: all but the host are gone; were there? */

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEVICES = 64 + HOST_DEVICES, MAX_ADVICE = 8, MANY_NAMES = 16 };
+enum { MAX_DEVICES = 64 + HOST_DEVICES, MAX_ADVICE = 8, MANY_NAMES = 16, MAX_ADDED = 64 };
 
 static const Backend *const backends[] = { &opencl_backend, &vulkan_backend, &sim_backend,
     &host_backend, &kernel_backend };
@@ -27,6 +27,7 @@ static struct {
     /* the default: a GPU, an OpenCL processor, the host, a Vulkan processor */
     int fastest;
     const char *advice[MAX_ADVICE];
+    Device *added[MAX_ADDED]; int nadded;               /* the application's own */
 } list = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* ==================== in the child of a fork, whose drivers have lost their threads */
@@ -102,6 +103,10 @@ bool devices_forked(void)
                 if (list.d[i].device)
                     list.d[i].device->backend = &left[b];
             }
+    for (int k = 0; k < list.nadded; k++)
+        for (size_t b = 0; b < sizeof backends / sizeof *backends; b++)
+            if (list.added[k]->backend == backends[b])
+                gone = true, list.added[k]->backend = &left[b];
     return gone;
 }
 
@@ -202,6 +207,79 @@ static Device *by_name(const char *name)
     return NULL;
 }
 
+/* ==================== the application's own */
+
+static int added_at(const char *name)                   /* with the lock held; -1: it is not there */
+{
+    int k = list.nadded - 1;
+    while (k >= 0 && strcmp(list.added[k]->info.name, name))
+        k--;
+    return k;
+}
+
+Device *device_added(const char *name)
+{
+    pthread_mutex_lock(&list.lock);
+    int k = added_at(name);
+    Device *d = k < 0 ? NULL : list.added[k];
+    pthread_mutex_unlock(&list.lock);
+    return d;
+}
+
+static bool is_kind(const char *name)
+{
+    for (size_t b = 0; b < sizeof backends / sizeof *backends; b++)
+        if (!strcmp(backends[b]->kind, name))
+            return true;
+    return false;
+}
+
+bool device_nameable(const char *name)
+{
+    bool word = isalpha((unsigned char)*name) && strlen(name) < sizeof((DeviceInfo *)0)->name;
+    for (const char *c = name; *c; c++)
+        word &= isalnum((unsigned char)*c) || *c == '_' || *c == '-';
+    if (!word)
+        error_set(E_INVAL,
+            "\"%s\" cannot name a device: a letter, then letters, digits, _ and -, 31 at most", name);
+    else if (is_kind(name) || device_added(name))
+        error_set(E_INVAL, "there is a device \"%s\" already: give this one another name", name);
+    return !error_pending();
+}
+
+int device_add(Device *d)
+{
+    pthread_mutex_lock(&list.lock);
+    bool again = added_at(d->info.name) >= 0, full = list.nadded == MAX_ADDED;
+    if (!again && !full)
+        list.added[list.nadded++] = d;
+    pthread_mutex_unlock(&list.lock);
+    process_watch_exit();
+    return again ? error_set(E_INVAL, "there is a device \"%s\" already", d->info.name) :
+        full ? error_set(E_DEVICE, "there are %d devices of the application's: remove some", MAX_ADDED) :
+               0;
+}
+
+int device_remove(const char *name)
+{
+    pthread_mutex_lock(&list.lock);
+    int k = added_at(name);
+    Device *d = k < 0 ? NULL : list.added[k];
+    int64_t live = d ? d->live : 0;
+    if (d && !live)
+        list.added[k] = list.added[--list.nadded];
+    pthread_mutex_unlock(&list.lock);
+    if (!d)
+        return error_set(E_DEVICE, "there is no device \"%s\" that the application has added", name);
+    if (live)
+        return error_set(E_INVAL,
+            "%lld arrays or running programs are still on %s: hd_drop them, or hd_put them elsewhere, "
+            "before it goes",
+            (long long)live, name);
+    d->backend->close(d);
+    return 0;
+}
+
 Device *device_find(const char *name)
 {
     size_t digits = 0;
@@ -209,7 +287,8 @@ Device *device_find(const char *name)
         digits++;
     if (digits && digits < 8 && name[digits] == '/')
         return far_device(atoi(name), name + digits + 1);
-    Device *d = by_name(name);
+    Device *d = device_added(name);
+    d = d ? d : by_name(name);
     if (d || error_pending())
         return d;
     Text t = { 0 };
@@ -244,6 +323,8 @@ void device_close_all(void)
     for (int i = 0; i < list.n + list.nhidden; i++)
         if (list.d[i].device)
             list.d[i].backend->close(list.d[i].device), list.d[i].device = NULL;
+    while (list.nadded)
+        list.nadded--, list.added[list.nadded]->backend->close(list.added[list.nadded]);
     pthread_mutex_unlock(&list.lock);
 }
 

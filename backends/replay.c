@@ -527,6 +527,15 @@ static int run_plan(const Run *c, Frame *f, int64_t step)
 
 /* ---- calls ---- */
 
+/* What the application may write again is no result: that is a copy. */
+static int own_copy(Device *d, Mem *in, Mem **out)
+{
+    const Strided whole = { .bytes = in->bytes, .n = 1 };
+    return d->backend->alloc(d, in->bytes, out) ? (int)error_code() :
+        in->bytes                               ? d->backend->copy(*out, in, &whole) :
+                                                  0;
+}
+
 int replay_outputs(const Plan *p, Device *d, Mem *const *in, int nout, Mem **out)
 {
     memset(out, 0, (size_t)nout * sizeof *out);
@@ -538,7 +547,10 @@ int replay_outputs(const Plan *p, Device *d, Mem *const *in, int nout, Mem **out
     }
     for (int k = 0; k < nout; k++) {
         int a = p->alias[k];
-        if (a >= 0)
+        if (a >= 0 && in[a]->borrowed) {
+            if (own_copy(d, in[a], &out[k]))
+                return error_code();
+        } else if (a >= 0)
             out[k] = mem_keep(in[a]);
         else if (a <= -2)
             out[k] = mem_keep(out[-2 - a]);

@@ -181,10 +181,11 @@ static bool code_ready(void *exec) { return come_to_code(exec, false) != OCL_NOT
 
 int ocl_finish(Exec *exec) { return come_to_code((OclExec *)exec, true); }
 
-/* Reading gives the same bits where the device rounds as the standard says. */
+/* Reading gives the same bits where the device rounds as the standard says. It waits for its arguments,
+ * which nobody may in a queue of the application's: what is in it may wait for the application. */
 static bool may_read(const OclDevice *d, const Plan *p)
 {
-    return d->one_compiler && d->exact_division && jobs_possible() && tier0_possible(p);
+    return !d->adopted && d->one_compiler && d->exact_division && jobs_possible() && tier0_possible(p);
 }
 
 static OclExec *exec_new(Device *dev, Plan *p)
@@ -194,6 +195,7 @@ static OclExec *exec_new(Device *dev, Plan *p)
         return error_set(E_NOMEM, "no memory for a program"), NULL;
     pthread_mutex_init(&x->lock, NULL);
     x->base.device = dev;
+    dev->live++;
     x->plan = p;
     x->queue = queue_for((OclDevice *)dev, p);
     plan_code(p, &x->list, &x->nkernel);
@@ -269,6 +271,7 @@ void ocl_drop(Exec *exec)
     free(x->owned);
     free(x->kernel);
     pthread_mutex_destroy(&x->lock);
+    x->base.device->live--;
     free(x);
 }
 
@@ -552,7 +555,7 @@ static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
     cl_int flushed = ocl.clFlush(c.queue->cl);
     if (flushed != CL_SUCCESS && !e)
         e = ocl_fail(d, flushed, "beginning a computation");
-    if (x->tried && ocl_wait_for(c.queue, c.last) == CL_SUCCESS)
+    if (x->tried && !d->adopted && ocl_wait_for(c.queue, c.last) == CL_SUCCESS)
         worked(x);
     bool pending = e || ocl_outcome(c.queue, c.first, c.last) != CL_SUCCESS;
     if (!e && c.queue->nbad)

@@ -56,6 +56,17 @@ CODE(clFlush, (q), cl_command_queue q)
 CODE(clGetCommandQueueInfo, (q, what, n, to, size), cl_command_queue q, cl_command_queue_info what, size_t n,
     void *to, size_t *size)
 CODE(clSetUserEventStatus, (x, status), cl_event x, cl_int status)
+CODE(clRetainContext, (c), cl_context c)
+CODE(clRetainCommandQueue, (q), cl_command_queue q)
+CODE(clRetainMemObject, (m), cl_mem m)
+CODE(clGetContextInfo, (c, what, n, to, size), cl_context c, cl_context_info what, size_t n, void *to,
+    size_t *size)
+CODE(clGetMemObjectInfo, (m, what, n, to, size), cl_mem m, cl_mem_info what, size_t n, void *to,
+    size_t *size)
+CODE(clEnqueueMarkerWithWaitList, (q, nw, w, now), cl_command_queue q, cl_uint nw, const cl_event *w,
+    cl_event *now)
+CODE(clEnqueueBarrierWithWaitList, (q, nw, w, now), cl_command_queue q, cl_uint nw, const cl_event *w,
+    cl_event *now)
 
 OBJECT(cl_context, clCreateContext, (p, n, d, f, data, e), const cl_context_properties *p, cl_uint n,
     const cl_device_id *d, void(CL_CALLBACK *f)(const char *, const void *, size_t, void *), void *data)

@@ -124,6 +124,7 @@ int ocl_alloc(Device *dev, size_t bytes, Mem **out)
     }
     m->base.refs = 1;
     m->base.bytes = bytes;
+    dev->live++;
     for (int q = 0; q < QUEUES; q++)
         m->written[q] = 0;
     *out = &m->base;
@@ -168,6 +169,11 @@ void ocl_release(Mem *mem)
 {
     OclDevice *d = (OclDevice *)mem->device;
     Pool *pool = ((OclMem *)mem)->host ? &d->pinned : &d->pool;
+    d->base.live -= pool == &d->pool;
+    if (mem->borrowed) {
+        destroy((OclMem *)mem);
+        return;
+    }
     for (Mem *m = pool_give(pool, mem), *next; m; m = next) {
         next = m->next;
         /* the driver keeps it until commands that use it are finished */

@@ -85,8 +85,7 @@ static void copy_text(cl_device_id id, cl_device_info what, char *out, size_t n)
     free(s);
 }
 
-/* What we need of a device: OpenCL 1.2, a compiler, our order of bytes. */
-static bool usable(cl_device_id id)
+bool ocl_usable(cl_device_id id)
 {
     char version[64];
     int major = 0, minor = 0;
@@ -118,7 +117,7 @@ static void list_platform(cl_platform_id p, bool pair)
     n = n > MAX_DEVICES ? MAX_DEVICES : n;
     for (cl_uint i = 0; i < n; i++) {
         copy_text(ids[i], CL_DEVICE_NAME, name[i], sizeof name[i]);
-        if ((taken[i] = !usable(ids[i])))
+        if ((taken[i] = !ocl_usable(ids[i])))
             found.missing = "an OpenCL device is older than 1.2 or has no compiler, and cannot be used";
     }
     for (cl_uint i = 0; pair && i < n; i++) {           /* the quick twin is not a device of its own */
@@ -260,7 +259,7 @@ static void ask_number(cl_device_id id, cl_device_info what, int64_t *to)
     uint64_t v = 0;
     if (ocl.clGetDeviceInfo(id, what, sizeof part, part, &n) != CL_SUCCESS || n > sizeof part)
         return;
-    memcpy(&v, part, sizeof v);                 /* usable(): bytes are in our order */
+    memcpy(&v, part, sizeof v);                 /* ocl_usable(): bytes are in our order */
     *to = v ? (int64_t)v : *to;
 }
 
@@ -370,12 +369,14 @@ static cl_context context_of(cl_platform_id p, cl_int *e)
 
 static void leave_context(cl_context c)
 {
-    for (struct Shared *s = shared; c && s < shared + MAX_DEVICES; s++)
-        if (s->users && s->context == c && !--s->users)
-            ocl.clReleaseContext(c);
+    struct Shared *s = shared, *end = shared + MAX_DEVICES;
+    while (s < end && !(s->users && s->context == c))
+        s++;
+    if (c && (s == end || !--s->users))         /* the application's, or nobody's any more */
+        ocl.clReleaseContext(c);
 }
 
-static void close_device(Device *dev)
+void ocl_close(Device *dev)
 {
     OclDevice *d = (OclDevice *)dev;
     ocl_pool_empty(d);
@@ -388,37 +389,49 @@ static void close_device(Device *dev)
     free(d);
 }
 
-static int open_context(OclDevice *d, cl_platform_id platform)
+int ocl_open(OclDevice *d, cl_platform_id platform, cl_context given, cl_command_queue queue)
 {
     cl_int e = describe(d, platform);
     if (e != CL_SUCCESS)
         return ocl_fail(d, e, "asking for its limits");
     pool_new(&d->pool, d->base.info.memory);
     pool_new(&d->pinned, d->base.info.memory / 16);
-    d->context = context_of(platform, &e);
+    d->context = !given ? context_of(platform, &e) :
+        (e = ocl.clRetainContext(given)) ? NULL :
+                                           given;
     if (e != CL_SUCCESS)
         return ocl_fail(d, e, "a context");
     d->base.realm = d->context;
     int code = 0;
     for (int q = 0; q < d->nqueue && !code; q++)
-        code = ocl_queue_open(d, q);
+        code = ocl_queue_open(d, q, queue);
     d->moving = code ? NULL : ocl.clCreateCommandQueue(d->context, d->id[0], 0, &e);
     return code || e == CL_SUCCESS ? code : ocl_fail(d, e, "a command queue");
 }
 
-static Device *open_device(int index)
+OclDevice *ocl_device_new(const char *name)
 {
     OclDevice *d = calloc(1, sizeof *d);
     if (!d)
         return error_set(E_NOMEM, "no memory for a device"), NULL;
     pthread_mutex_init(&d->quick, NULL), pthread_mutex_init(&d->code, NULL);
     d->base.backend = &opencl_backend;
+    snprintf(d->base.info.name, sizeof d->base.info.name, "%s", name);
+    return d;
+}
+
+static Device *open_device(int index)
+{
+    char name[32];
+    snprintf(name, sizeof name, "opencl:%d", index);
+    OclDevice *d = ocl_device_new(name);
+    if (!d)
+        return NULL;
     d->nqueue = found.d[index].nid;
     memcpy(d->id, found.d[index].id, sizeof d->id);
-    snprintf(d->base.info.name, sizeof d->base.info.name, "opencl:%d", index);
-    if (!open_context(d, found.d[index].platform))
+    if (!ocl_open(d, found.d[index].platform, NULL, NULL))
         return &d->base;
-    close_device(&d->base);
+    ocl_close(&d->base);
     return NULL;
 }
 
@@ -432,7 +445,7 @@ const Backend opencl_backend = {
     .gpu = gpu,
     .missing = missing,
     .open = open_device,
-    .close = close_device,
+    .close = ocl_close,
     .alloc = ocl_alloc,
     .pin = ocl_pin,
     .release = ocl_release,

@@ -21,7 +21,9 @@
     X(clReleaseKernel) X(clSetKernelArg) X(clEnqueueNDRangeKernel) X(clEnqueueReadBuffer) \
     X(clEnqueueWriteBuffer) X(clEnqueueCopyBuffer) X(clEnqueueMapBuffer) X(clEnqueueUnmapMemObject) \
     X(clWaitForEvents) X(clGetEventInfo) X(clRetainEvent) X(clReleaseEvent) X(clFlush) \
-    X(clGetCommandQueueInfo) X(clCreateUserEvent) X(clSetUserEventStatus)
+    X(clGetCommandQueueInfo) X(clCreateUserEvent) X(clSetUserEventStatus) X(clRetainContext) \
+    X(clRetainCommandQueue) X(clRetainMemObject) X(clGetContextInfo) X(clGetMemObjectInfo) \
+    X(clEnqueueMarkerWithWaitList) X(clEnqueueBarrierWithWaitList)
 typedef struct ClApi {
 #define X(f) __typeof__(&f) f;
     CL_FUNCTIONS(X)
@@ -57,6 +59,7 @@ typedef struct OclDevice {
     OclQueue queue[QUEUES];
     cl_command_queue moving;                    /* of bytes, while queue 0 computes: all are waited for */
     int nqueue;
+    bool adopted;                               /* context and queue are the application's (adopt.c) */
     unsigned units;                             /* processors of queue 0 */
     size_t align;                               /* of sub-buffers, bytes */
     /* bytes, of a processor; 0: another kind of device, or not known */
@@ -87,6 +90,11 @@ typedef struct OclMem {
     _Atomic uint64_t used[QUEUES];              /* the last command that uses it */
 } OclMem;
 
+/* On the application's context and queue, which are kept; NULL: on our own. 0, or an error. */
+int ocl_open(OclDevice *, cl_platform_id, cl_context, cl_command_queue);
+OclDevice *ocl_device_new(const char *name);    /* without devices of OpenCL; NULL after an error */
+void ocl_close(Device *);
+bool ocl_usable(cl_device_id);                  /* OpenCL 1.2, a compiler, our order of bytes */
 void ocl_enter(OclDevice *, int queue);         /* around commands on a queue; nothing for queue 0 */
 void ocl_leave(OclDevice *, int queue);
 const char *ocl_error(cl_int);                  /* "CL_OUT_OF_RESOURCES" */
@@ -96,7 +104,8 @@ int ocl_fail(const OclDevice *, cl_int, const char *what);     /* records an err
 /* HEDDLE_FAULT=opencl:CALL:N, where it is set when the loader is opened */
 void ocl_faults(void);
 
-int ocl_queue_open(OclDevice *, int queue);     /* 0, or an error */
+/* given: the application's; NULL: a new one. 0, or an error */
+int ocl_queue_open(OclDevice *, int queue, cl_command_queue given);
 void ocl_queue_close(OclQueue *);
 uint64_t ocl_queued(OclQueue *, cl_event);      /* takes the event; the command's number */
 enum { PENDING = 1 };

@@ -15,7 +15,7 @@
 
 enum { FIRST_ROOM = 64 };
 
-int ocl_queue_open(OclDevice *d, int number)
+int ocl_queue_open(OclDevice *d, int number, cl_command_queue given)
 {
     OclQueue *q = &d->queue[number];
     cl_int e = CL_SUCCESS;
@@ -24,7 +24,10 @@ int ocl_queue_open(OclDevice *d, int number)
     if (!q->event)
         return error_set(E_NOMEM, "no memory for a device");
     q->cap = FIRST_ROOM;
-    q->cl = ocl.clCreateCommandQueue(d->context, d->id[number], 0, &e);
+    if (!given)
+        q->cl = ocl.clCreateCommandQueue(d->context, d->id[number], 0, &e);
+    else if ((e = ocl.clRetainCommandQueue(given)) == CL_SUCCESS)
+        q->cl = given;
     return e == CL_SUCCESS ? 0 : ocl_fail(d, e, "a command queue");
 }
 
