@@ -9,6 +9,7 @@
  * slices at once, in steps that grow with the logarithm of their number.
  */
 #include "control.h"
+#include "graph_map.h"
 
 enum {
     SMALL_CODE = 64,                            /* instructions of a small function */
@@ -292,26 +293,24 @@ static bool by_element(const Graph *g, const Type *slice)
     return is;
 }
 
+static void one_element_ins(const Ins *i, const Ref *x, Ref *out, void *none)
+{
+    (void)none;
+    if (i->op == OP_broadcast)
+        out[0] = x[0];
+    else
+        again(i, x, out);
+}
+
 /* The same function of one element. */
 static Graph *one_element(const Graph *g)
 {
-    Ref *map = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout), x[3];
+    Ref *map = NEWS(Ref, g->nval);
     graph_begin(graph_new());
     for (int k = 0; k < g->nin; k++)
         map[g->in[k]] = graph_input(type_scalar((Dtype)g->type[g->in[k]].dt), 0);
-    for (int n = 0; n < g->nins && !error_pending(); n++) {
-        const Ins *i = g->ins[n];
-        for (int k = 0; k < i->nin; k++)
-            x[k] = map[i->in[k]];
-        if (i->op == OP_broadcast)
-            map[i->out] = x[0];
-        else
-            again(i, x, &map[i->out]);
-    }
-    for (int k = 0; k < g->nout; k++)
-        out[k] = map[g->out[k]];
-    graph_outputs(out, g->nout);
-    return graph_end();
+    graph_map_ins(g, map, one_element_ins, NULL);
+    return graph_map_end(g, map);
 }
 
 /* Elements are lanes: [n,..] is [elements,n]. */

@@ -9,6 +9,7 @@
  * there is nothing to be put in, an instruction gives way to an operand of its type, or to zeros.
  */
 #include "compare.h"
+#include "graph_map.h"
 
 #include <string.h>
 
@@ -69,12 +70,7 @@ static int all_values(Cut *c, const Trial *t)
     int n = 0;
     for (int k = 0; k < g->nin; k++)
         map[g->in[k]] = graph_input(g->type[g->in[k]], 0), c->value[g->in[k]] = t->in[k];
-    for (int k = 0; k < g->nins; k++) {
-        const Ins *i = g->ins[k];
-        for (int j = 0; j < i->nin; j++)
-            x[j] = map[i->in[j]];
-        again(i, x, map + i->out);
-    }
+    graph_map_ins(g, map, graph_map_same, NULL);
     for (Ref v = 1; v < (Ref)g->nval; v++)
         if (g->def[v])
             x[n++] = map[v];
@@ -90,25 +86,31 @@ static int all_values(Cut *c, const Trial *t)
     return 0;
 }
 
+/* Data of the inputs of a trial, so far; n: which instruction it is. */
+typedef struct Cutting { const Cut *c; void **in; int nin, n; } Cutting;
+
+static void cut_ins(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    Cutting *a = env;
+    if (!a->c->given[a->n++]) {
+        again(i, x, out);
+        return;
+    }
+    for (int k = 0; k < i->nout; k++) {
+        out[k] = graph_input(a->c->g->type[i->out + (Ref)k], 0);
+        a->in[a->nin++] = a->c->value[i->out + (Ref)k];
+    }
+}
+
 static Trial cut_trial(const Cut *c)
 {
     const Graph *g = c->g;
-    Ref *map = NEWS(Ref, g->nval), *x = NEWS(Ref, g->nval);
+    Ref *map = NEWS(Ref, g->nval);
     void **in = NEWS(void *, g->nval);
-    int nin = 0;
-    Graph *h = graph_begin(graph_new());
+    Graph *h = graph_map_begin(g, map, 0);
     for (int k = 0; k < g->nin; k++)
-        map[g->in[k]] = graph_input(g->type[g->in[k]], 0), in[nin++] = c->value[g->in[k]];
-    for (int n = 0; n < g->nins; n++) {
-        const Ins *i = g->ins[n];
-        for (int k = 0; k < i->nin; k++)
-            x[k] = map[i->in[k]];
-        if (!c->given[n])
-            again(i, x, map + i->out);
-        for (int k = 0; c->given[n] && k < i->nout; k++)
-            map[i->out + (Ref)k] = graph_input(g->type[i->out + (Ref)k], 0),
-                         in[nin++] = c->value[i->out + (Ref)k];
-    }
+        in[k] = c->value[g->in[k]];
+    graph_map_ins(g, map, cut_ins, &(Cutting){ c, in, g->nin, 0 });
     graph_outputs(&map[c->target], 1);
     graph_end();
     h->name = "small";
@@ -206,26 +208,24 @@ static bool replace_here(const Ins *i, const Ref *x, Replace *r, Ref *out)
     return true;
 }
 
+typedef struct Replacing { Replace *r; const bool *fixed; } Replacing;
+
+static void replace_ins(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    const Replacing *p = env;
+    bool free = !p->fixed || !p->fixed[i->out];
+    if (free && i->op == OP_region)
+        replace_inside(i, x, p->r, out);
+    else if (!free || !p->fixed || !replace_here(i, x, p->r, out))
+        again(i, x, out);
+}
+
 static Graph *replaced_body(const Graph *g, Replace *r, const bool *fixed)
 {
-    Ref *map = NEWS(Ref, g->nval), *x = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout);
-    Graph *h = graph_begin(graph_new());
-    for (int k = 0; k < g->nin; k++)
-        map[g->in[k]] = graph_input(g->type[g->in[k]], g->flag[g->in[k]]);
-    for (int n = 0; n < g->nins; n++) {
-        const Ins *i = g->ins[n];
-        bool free = !fixed || !fixed[i->out];
-        for (int k = 0; k < i->nin; k++)
-            x[k] = map[i->in[k]];
-        if (free && i->op == OP_region)
-            replace_inside(i, x, r, map + i->out);
-        else if (!free || !fixed || !replace_here(i, x, r, map + i->out))
-            again(i, x, map + i->out);
-    }
-    for (int k = 0; k < g->nout; k++)
-        out[k] = map[g->out[k]];
-    graph_outputs(out, g->nout);
-    return graph_end() ? h : NULL;
+    Ref *map = NEWS(Ref, g->nval);
+    graph_map_begin(g, map, V_ACC | V_LIN);
+    graph_map_ins(g, map, replace_ins, &(Replacing){ r, fixed });
+    return graph_map_end(g, map);
 }
 
 static void shrink_bodies(Shrink *s, Trial *best)

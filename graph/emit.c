@@ -338,19 +338,3 @@ void again(const Ins *i, const Ref *x, Ref *out)
                            .blob = i->blob, .nblob = i->nblob }, out);
     loc_set(before);
 }
-
-void graph_inline(const Graph *g, const Ref *args, Ref *out)
-{
-    Ref *m = NEWS(Ref, g->nval);
-    for (int k = 0; k < g->nin; k++)
-        m[g->in[k]] = args[k];
-    for (int n = 0; n < g->nins; n++) {
-        const Ins *i = g->ins[n];
-        Ref *x = NEWS(Ref, i->nin);
-        for (int k = 0; k < i->nin; k++)
-            x[k] = m[i->in[k]];
-        again(i, x, &m[i->out]);
-    }
-    for (int k = 0; k < g->nout; k++)
-        out[k] = m[g->out[k]];
-}

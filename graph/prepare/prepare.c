@@ -10,6 +10,7 @@
  * Invariant: rewriting what is already rewritten changes nothing but the split; so bodies may be expanded
  * more than once.
  */
+#include "graph_map.h"
 #include "prepare.h"
 
 #include <math.h>
@@ -643,46 +644,38 @@ void prepare_one(Op op, int nin, const Ref *x, const Attr *a, Ref *out, const Ta
         rewrite(&i, x, out, &t, target, true);
 }
 
+/* A graph that is rewritten for a device; whole: of a program, whose sums may be split, and whose regions
+ * are run in some way. */
+typedef struct Preparing { const Graph *g; const Target *target; bool whole; } Preparing;
+
+static void prepare_ins(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    const Preparing *p = env;
+    const Type *t = &p->g->type[i->out];
+    bool some = false;
+    for (int k = 0; k < i->nout; k++)
+        some = some || type_size(&t[k]);
+    if (some)
+        rewrite(i, x, out, t, p->target, p->whole);
+    for (int k = 0; k < i->nout; k++)
+        if (!type_size(&t[k]))
+            out[k] = Zeros(&t[k]);
+}
+
 void prepare_into(const Graph *g, const Ref *args, Ref *out, const Target *t, bool split)
 {
-    Ref *m = NEWS(Ref, g->nval);
-    Loc before = loc_here();
+    Ref *map = NEWS(Ref, g->nval);
     for (int k = 0; k < g->nin; k++)
-        m[g->in[k]] = args[k];
-    for (int n = 0; n < g->nins && !error_pending(); n++) {
-        const Ins *i = g->ins[n];
-        Ref *x = NEWS(Ref, i->nin);
-        bool some = false;
-        for (int k = 0; k < i->nin; k++)
-            x[k] = m[i->in[k]];
-        for (int k = 0; k < i->nout; k++)
-            some = some || type_size(&g->type[i->out + (Ref)k]);
-        if (i->loc.file)
-            loc_set(i->loc);
-        if (some)
-            rewrite(i, x, m + i->out, &g->type[i->out], t, split);
-        for (int k = 0; k < i->nout; k++)
-            if (!type_size(&g->type[i->out + (Ref)k]))
-                m[i->out + (Ref)k] = Zeros(&g->type[i->out + (Ref)k]);
-    }
-    loc_set(before);
+        map[g->in[k]] = args[k];
+    graph_map_ins(g, map, prepare_ins, &(Preparing){ g, t, split });
     for (int k = 0; k < g->nout; k++)
-        out[k] = m[g->out[k]];
+        out[k] = map[g->out[k]];
 }
 
 static Graph *rewritten(const Graph *g, const Target *t, bool split)
 {
-    Ref *args = NEWS(Ref, g->nin), *out = NEWS(Ref, g->nout);
-    Graph *h = graph_begin(graph_new());
-    h->ncap = g->ncap;
-    h->name = g->name;
-    for (int k = 0; k < g->nin; k++)
-        args[k] = graph_input(g->type[g->in[k]], g->flag[g->in[k]] & V_ACC);
-    prepare_into(g, args, out, t, split);
-    if (!error_pending())
-        graph_outputs(out, g->nout);
-    graph_end();
-    return error_pending() ? NULL : graph_dce(h);
+    Graph *h = graph_map(g, prepare_ins, &(Preparing){ g, t, split });
+    return h ? graph_dce(h) : NULL;
 }
 
 Graph *prepare(const Graph *g, const Target *t) { return rewritten(prepare_taps(g), t, true); }
@@ -711,52 +704,57 @@ static bool is_step(const Ins *i, const Target *t)
     return i && i->op == OP_region && region_run(i->region, i->nin, i->nsub, i->sub, t) == RUN_STEPS;
 }
 
-/* As it stands, but: what a step binds is whole, never a slice at STEP; what a body gives has a place of its
- * own; what is an output is computed by a kernel. */
+/* What is known of the values of a graph that is sealed: an operand or a result of a step; a carry that is
+ * changed in place. */
+typedef struct Seal { const Graph *g; const Target *t; const Bounds *b; bool *bound, *write; } Seal;
+
+/* As it stands, but: what a step binds is whole, never a slice at STEP. */
+static void seal_ins(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    const Seal *s = env;
+    const Graph *g = s->g;
+    Ref *y = arena_copy(x, sizeof *x * (size_t)i->nin);
+    bool step = is_step(i, s->t);
+    for (int k = 0; k < i->nin; k++) {
+        if (step && sliced(g, s->b, i->in[k]))
+            y[k] = copy_of(x[k]);
+        s->bound[i->in[k]] |= step;
+    }
+    if (s->write[i->out] && i->op != OP_scatter) {
+        Ins *j = in_place_write(g, i, y);
+        j->loc = i->loc;
+        out[0] = j->out;
+        return;
+    }
+    Ins *j = append((Op)i->op, i->nin, y, NULL, i->nout, &g->type[i->out], &g->flag[i->out]);
+    j->attr = i->attr, j->nattr = i->nattr;
+    j->blob = i->blob, j->nblob = i->nblob;
+    j->region = i->region, j->sub = i->sub, j->nsub = i->nsub, j->loc = i->loc;
+    for (int k = 0; k < i->nout; k++) {
+        out[k] = j->out + (Ref)k;
+        s->bound[i->out + (Ref)k] |= step;
+    }
+}
+
+/* What a body gives has a place of its own; what is an output is computed by a kernel. */
 Graph *prepare_seal(const Graph *g, const Target *t, const Bounds *b)
 {
-    Ref *m = NEWS(Ref, g->nval), *out = NEWS(Ref, g->nout);
-    bool *bound = NEWS(bool, g->nval);          /* by value of g: an operand or a result of a step */
+    Ref *m = NEWS(Ref, g->nval);
     bool *given = NEWS(bool, g->nval);          /* it is an output already */
-    bool *write = NEWS(bool, g->nval);          /* a carry is changed in place */
+    Seal s = { g, t, b, NEWS(bool, g->nval), NEWS(bool, g->nval) };
     const Ins *link[IN_PLACE_MAX];
     for (int k = 0; k < b->ncarry; k++)
         for (int n = in_place_chain(g, b, k, t, link) - 1; n >= 0; n--)
-            write[link[n]->out] = true;
-    Graph *h = graph_begin(graph_new());
+            s.write[link[n]->out] = true;
+    Graph *h = graph_map_begin(g, m, V_ACC);
     h->ncap = g->ncap, h->name = g->name;
-    for (int k = 0; k < g->nin; k++)
-        m[g->in[k]] = graph_input(g->type[g->in[k]], g->flag[g->in[k]]);
-    for (int n = 0; n < g->nins; n++) {
-        const Ins *i = g->ins[n];
-        Ref *x = NEWS(Ref, i->nin);
-        bool step = is_step(i, t);
-        for (int k = 0; k < i->nin; k++) {
-            x[k] = m[i->in[k]];
-            if (step && sliced(g, b, i->in[k]))
-                x[k] = copy_of(x[k]);
-            bound[i->in[k]] |= step;
-        }
-        if (write[i->out] && i->op != OP_scatter) {
-            Ins *j = in_place_write(g, i, x);
-            j->loc = i->loc;
-            m[i->out] = j->out;
-            continue;
-        }
-        Ins *j = append((Op)i->op, i->nin, x, NULL, i->nout, &g->type[i->out], &g->flag[i->out]);
-        j->attr = i->attr, j->nattr = i->nattr;
-        j->blob = i->blob, j->nblob = i->nblob;
-        j->region = i->region, j->sub = i->sub, j->nsub = i->nsub, j->loc = i->loc;
-        for (int k = 0; k < i->nout; k++) {
-            m[i->out + (Ref)k] = j->out + (Ref)k;
-            bound[i->out + (Ref)k] |= step;
-        }
-    }
+    graph_map_ins(g, m, seal_ins, &s);
+    Ref *out = NEWS(Ref, g->nout);
     for (int k = 0; k < g->nout; k++) {
         Ref v = g->out[k];
         const Ins *i = g->def[v];
         bool own = (i && i->op == OP_data) || (b->body && (!i || given[v])) ||
-            (b->steps && k >= b->first_y && bound[v]);
+            (b->steps && k >= b->first_y && s.bound[v]);
         out[k] = own ? copy_of(m[v]) : m[v];
         given[v] = true;
     }

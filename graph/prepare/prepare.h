@@ -1,6 +1,6 @@
 /*
- * prepare.h - graph in, graph out: what a schedule wants to be simpler is rewritten, and each region takes
- * its form.
+ * prepare.h - graph in, graph out: what a schedule wants to be simpler is rewritten, and how each
+ * region is run is chosen.
  */
 #ifndef HEDDLE_PREPARE_H
 #define HEDDLE_PREPARE_H
@@ -13,7 +13,7 @@
  * result k < ncarry may be made in place of input first_carry + k. */
 typedef struct Bounds { bool body; int first_x, first_y; int64_t steps; int first_carry, ncarry; } Bounds;
 
-/* A region takes one of these forms. Bodies must be expanded before they are judged. */
+/* How a region is run. Bodies must be expanded before they are judged. */
 typedef enum RegionRun { RUN_LANES, RUN_ROWS, RUN_STEPS, RUN_MATRIX } RegionRun;
 RegionRun region_run(const Region *, int nin, int nsub, Graph *const *sub, const Target *);
 
@@ -31,7 +31,7 @@ Graph *prepare_body(const Graph *, const Target *);     /* what lanes run: only 
 const Graph *prepare_taps(const Graph *);
 /* Results, and operands of steps, are values of their own. */
 Graph *prepare_seal(const Graph *, const Target *, const Bounds *);
-void prepare_region(const Ins *, const Ref *x, Ref *out, const Target *);       /* takes its form */
+void prepare_region(const Ins *, const Ref *x, Ref *out, const Target *);       /* as it is run */
 void prepare_inner(const Ins *, const Ref *x, Ref *out, const Target *);        /* inside a body: expanded */
 /* as if the graph had it */
 void prepare_one(Op, int nin, const Ref *x, const Attr *, Ref *out, const Target *);

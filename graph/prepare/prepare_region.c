@@ -3,12 +3,13 @@
  *
  * In:  a region and its operands in the current graph. Out: the same results from what has a form: lanes or
  * rows
- *      without summed marks, steps without lanes, or no region at all (the matrix form, whose bodies are
+ *      without summed marks, steps without lanes, or no region at all (a matrix, whose bodies are
  *      batched).
  * Large scans lose their accumulators first: an accumulator takes no part in the steps, so what is added to
  * it, or the factors of the product that is added, leave the loop as ys, and one sum, product or scatter
  * over all steps and lanes follows.
  */
+#include "graph_map.h"
 #include "prepare.h"
 
 #include <string.h>
@@ -147,7 +148,7 @@ static void settled(const Ins *draft, Ref *out, const Target *target)
     }
 }
 
-/* ==================== the matrix form: the region alone in a graph, its lanes taken out, inlined */
+/* ==================== as a matrix: the region alone in a graph, its lanes taken out, inlined */
 
 static void matrix(const Ins *i, const Region *r, const Ref *x, Ref *out, const Target *target)
 {
@@ -208,10 +209,25 @@ static Ref transposed(Ref v)
 /* A scan as data that is changed in place: attributes, operands, body. */
 typedef struct Scan { Region r; int nin; Ref *x; Graph *body; } Scan;
 
+/* extra: by capture, what is turned. */
+typedef struct Turning { const Scan *s; const Ref *extra; } Turning;
+
+static void turned_ins(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    const Turning *t = env;
+    const Scan *s = t->s;
+    if (turned(&s->r, s->body, i, s->r.im))
+        out[0] = Dot(x[0], t->extra[capture_of(s->body, &s->r, i->in[1])],
+            ins_ints(i, ATTR(dot, lhs_contract)), (Ints){ 1, { 0 } }, ins_ints(i, ATTR(dot, lhs_batch)),
+            (Ints){ 0 }, (Dtype)ins_int(i, ATTR(dot, dtype)));
+    else
+        again(i, x, out);
+}
+
 static Graph *turned_body(const Scan *s, const bool *turn, Ref *extra)
 {
     const Graph *b = s->body;
-    Ref *m = NEWS(Ref, b->nval), *out = NEWS(Ref, b->nout);
+    Ref *m = NEWS(Ref, b->nval);
     graph_begin(graph_new());
     for (int k = 0; k < b->nin; k++) {
         for (int c = 0; k == s->r.ncap && c < s->r.ncap; c++)
@@ -219,24 +235,10 @@ static Graph *turned_body(const Scan *s, const bool *turn, Ref *extra)
                 Type t = b->type[b->in[c]];
                 extra[c] = graph_input(type_of((Dtype)t.dt, 2, (const int64_t[]){ t.dim[1], t.dim[0] }), 0);
             }
-        m[b->in[k]] = graph_input(b->type[b->in[k]], b->flag[b->in[k]] & V_ACC);
+        m[b->in[k]] = input_like(b, k, b->flag[b->in[k]] & V_ACC);
     }
-    for (int n = 0; n < b->nins; n++) {
-        const Ins *i = b->ins[n];
-        Ref *x = NEWS(Ref, i->nin);
-        for (int k = 0; k < i->nin; k++)
-            x[k] = m[i->in[k]];
-        if (turned(&s->r, b, i, s->r.im))
-            m[i->out] = Dot(x[0], extra[capture_of(b, &s->r, i->in[1])],
-                ins_ints(i, ATTR(dot, lhs_contract)), (Ints){ 1, { 0 } }, ins_ints(i, ATTR(dot, lhs_batch)),
-                (Ints){ 0 }, (Dtype)ins_int(i, ATTR(dot, dtype)));
-        else
-            again(i, x, m + i->out);
-    }
-    for (int k = 0; k < b->nout; k++)
-        out[k] = m[b->out[k]];
-    graph_outputs(out, b->nout);
-    return graph_end();
+    graph_map_ins(b, m, turned_ins, &(Turning){ s, extra });
+    return graph_map_end(b, m);
 }
 
 static void turn_weights(Scan *s)

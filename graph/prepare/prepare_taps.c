@@ -11,6 +11,7 @@
  * Invariant: nothing is multiplied that was not; only the order of additions changes. What is rounded to
  * half floats after each term is left alone.
  */
+#include "graph_map.h"
 #include "prepare.h"
 
 #include <string.h>
@@ -19,7 +20,8 @@
 #define TERMS_MAX   256
 #define DIFFS       64                          /* starts in which two terms may differ; values looked at */
 
-typedef struct Taps { const Graph *g; Ref *m; int *uses; bool *inner; } Taps;
+/* some: a sum was made again. */
+typedef struct Taps { const Graph *g; Ref *m; int *uses; bool *inner, some; } Taps;
 
 static Ints shifted(Ints a, int64_t by)
 {
@@ -63,6 +65,7 @@ static bool batches(int op)
     case OP_dot:
         return true;
     default:
+        _Static_assert(OP_reduce_xor - OP_reduce_sum == 6, "seven reductions");
         return optab[op].element == IS_POINT || (op >= OP_reduce_sum && op <= OP_reduce_xor);
     }
 }
@@ -524,39 +527,25 @@ static bool worth_it(const Graph *g)
     return adds >= TERMS - 1 && dots >= TERMS;
 }
 
+static void taps_ins(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    Taps *t = env;
+    Ref sum = i->op == OP_add && !t->inner[i->out] ? sum_again(t, i) : 0;
+    if (sum)
+        out[0] = sum, t->some = true;
+    else
+        again(i, x, out);
+}
+
 const Graph *prepare_taps(const Graph *g)
 {
     if (!worth_it(g))
         return g;
     Taps t = { .g = g, .m = NEWS(Ref, g->nval), .uses = NEWS(int, g->nval), .inner = NEWS(bool, g->nval) };
-    Ref *out = NEWS(Ref, g->nout);
-    bool some = false;
-    Loc before = loc_here();
     count_uses(&t);
-    Graph *h = graph_begin(graph_new());
-    h->ncap = g->ncap;
-    h->name = g->name;
-    for (int k = 0; k < g->nin; k++)
-        t.m[g->in[k]] = graph_input(g->type[g->in[k]], g->flag[g->in[k]]);
-    for (int n = 0; n < g->nins && !error_pending(); n++) {
-        const Ins *i = g->ins[n];
-        Ref *x = NEWS(Ref, i->nin), sum = 0;
-        for (int k = 0; k < i->nin; k++)
-            x[k] = t.m[i->in[k]];
-        if (i->loc.file)
-            loc_set(i->loc);
-        if (i->op == OP_add && !t.inner[i->out])
-            sum = sum_again(&t, i);
-        if (sum)
-            t.m[i->out] = sum, some = true;
-        else
-            again(i, x, t.m + i->out);
-    }
-    loc_set(before);
-    for (int k = 0; k < g->nout; k++)
-        out[k] = t.m[g->out[k]];
-    if (!error_pending())
-        graph_outputs(out, g->nout);
-    graph_end();
-    return error_pending() || !some ? g : graph_dce(h);
+    Graph *h = graph_map_begin(g, t.m, V_ACC);
+    h->ncap = g->ncap, h->name = g->name;
+    graph_map_ins(g, t.m, taps_ins, &t);
+    graph_map_end(g, t.m);
+    return error_pending() || !t.some ? g : graph_dce(h);
 }

@@ -41,6 +41,7 @@ void affected(const Graph *g, const bool *in, bool tangent, const char *axis, bo
             any |= x[k] = on[i->in[k]];
         /* where lanes meet all have the same; each has its own number, and its share */
         if (mine) {
+            _Static_assert(OP_ppermute - OP_psum_scatter == 2, "what gives each lane its share is last");
             on[i->out] = i->op == OP_axis_index || i->op >= OP_psum_scatter;
             continue;
         }

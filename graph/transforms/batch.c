@@ -4,8 +4,8 @@
  * In:  a graph, and for each input its value over the lanes and its state: shared by all lanes, stacked
  * (lanes on
  *      axis 0), or summed (an accumulator of all lanes). Out: V and S, by value of the graph.
- * What no lane changes is computed once. A region gets one more lane axis and its bodies are left alone; in
- * the matrix form (elim) its bodies are batched instead, under a mask of the lanes that are active. A mask
+ * What no lane changes is computed once. A region gets one more lane axis and its bodies are left alone;
+ * where lanes go (elim) its bodies are batched instead, under a mask of the lanes that are active. A mask
  * never selects an accumulator: it masks what is added.
  * graph_matrix takes every lane axis out of every region, bodies first. It is a lowering: nothing is
  * differentiated after it.
@@ -183,7 +183,7 @@ Graph *graph_batch(
     return graph_end();
 }
 
-/* ==================== the matrix form */
+/* ==================== regions as matrices: without lanes */
 
 static bool has_lanes(const Ins *i) { return i->op == OP_region && i->region->nlane; }
 bool graph_has_lanes(const Graph *g) { return graph_find(g, has_lanes); }
@@ -210,6 +210,6 @@ static void lower_region(const Ins *i, const Ref *x, Ref *out, void *env)
 
 Graph *graph_matrix(const Graph *g)
 {
-    Graph *h = graph_rewrite(g, lower_region, NULL);
+    Graph *h = graph_map(g, lower_region, NULL);
     return h ? graph_dce(h) : NULL;
 }

@@ -417,7 +417,7 @@ Graph *graph_without_complex(const Graph *g)
     h->ncap = g->ncap, h->name = g->name;
     for (int k = 0; k < g->nin; k++)
         map[g->in[k]] = graph_input(as_parts(&g->type[g->in[k]]), g->flag[g->in[k]] & V_ACC);
-    rewrite_ins(g, map, without_complex, (void *)(uintptr_t)g);
-    rewrite_end(g, map);
+    graph_map_ins(g, map, without_complex, (void *)(uintptr_t)g);
+    graph_map_end(g, map);
     return error_pending() ? NULL : graph_dce(h);
 }

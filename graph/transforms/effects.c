@@ -26,22 +26,18 @@ bool graph_effect(const Graph *g)
 
 /* ==================== without effects */
 
+static void quiet_ins(const Ins *i, const Ref *x, Ref *out, void *none)
+{
+    (void)none;
+    again_quiet(i, x, out);
+}
+
 Graph *graph_quiet(const Graph *b)
 {
-    Width w = graph_width(b);
-    Ref *map = NEWS(Ref, b->nval), *x = NEWS(Ref, w.nin), *out = NEWS(Ref, b->nout);
-    graph_begin(graph_new())->linear = b->linear;
-    for (int k = 0; k < b->nin; k++)
-        map[b->in[k]] = input_like(b, k, b->flag[b->in[k]]);
-    for (int n = 0; n < b->nins; n++) {
-        for (int k = 0; k < b->ins[n]->nin; k++)
-            x[k] = map[b->ins[n]->in[k]];
-        again_quiet(b->ins[n], x, map + b->ins[n]->out);
-    }
-    for (int k = 0; k < b->nout; k++)
-        out[k] = map[b->out[k]];
-    graph_outputs(out, b->nout);
-    return graph_end();
+    Ref *map = NEWS(Ref, b->nval);
+    graph_map_begin(b, map, V_ACC | V_LIN);
+    graph_map_ins(b, map, quiet_ins, NULL);
+    return graph_map_end(b, map);
 }
 
 void again_quiet(const Ins *i, const Ref *x, Ref *out)
@@ -398,28 +394,27 @@ static void lift_region(Lift *l, Body *b, const Ins *i, const Ref *x, int at)
 
 /* ==================== graphs */
 
+typedef struct Lifting { Lift *l; Body *b; int at; } Lifting;      /* at: which instruction it is */
+
+static void lift_ins(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    Lifting *g = env;
+    int n = g->at++;
+    if (i->op == OP_check)
+        lift_check(g->l, g->b, i, x[0], n);
+    else if (i->op == OP_debug_print)
+        lift_print(g->l, g->b, i, x, n);
+    else if (ins_effect(i))
+        lift_region(g->l, g->b, i, x, n);
+    else
+        again(i, x, out);
+    if (op_effect(i->op))
+        out[0] = x[0];
+}
+
 static void lift_graph(Lift *l, Body *b)
 {
-    Width w = graph_width(b->from);
-    Ref *x = NEWS(Ref, w.nin);
-    Loc before = loc_here();
-    for (int n = 0; n < b->from->nins && !error_pending(); n++) {
-        const Ins *i = b->from->ins[n];
-        for (int k = 0; k < i->nin; k++)
-            x[k] = b->map[i->in[k]];
-        loc_set(i->loc);
-        if (i->op == OP_check)
-            lift_check(l, b, i, x[0], n);
-        else if (i->op == OP_debug_print)
-            lift_print(l, b, i, x, n);
-        else if (ins_effect(i))
-            lift_region(l, b, i, x, n);
-        else
-            again(i, x, b->map + i->out);
-        if (op_effect(i->op))
-            b->map[i->out] = x[0];
-    }
-    loc_set(before);
+    graph_map_ins(b->from, b->map, lift_ins, &(Lifting){ l, b, 0 });
 }
 
 /* Has a check failed, in any lane? 0: there are none. */

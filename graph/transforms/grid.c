@@ -198,7 +198,7 @@ static Graph *to_rows(const Graph *g, const Row *in, const Row *out, const Place
             type = type_of((Dtype)type.dt, type.rank - 1, no_axis(&type, in[k].at).v);
         map[g->in[k]] = graph_input(type, g->flag[g->in[k]] & V_ACC);
     }
-    rewrite_ins(g, map, read_row, &t);
+    graph_map_ins(g, map, read_row, &t);
     for (int k = 0; k < g->nout; k++)
         y[k] = map[out && out[k].axis >= 0 ? g->def[g->out[k]]->in[0] : g->out[k]];
     graph_outputs(y, g->nout);
@@ -379,7 +379,7 @@ static void renamed(const Ins *i, const Ref *x, Ref *out, void *env)
     } else if (i->op == OP_region) {
         Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
         for (int k = 0; k < f.nsub; k++)
-            f.sub[k] = graph_rewrite(i->sub[k], renamed, env);
+            f.sub[k] = graph_map(i->sub[k], renamed, env);
         draft_emit(&f, out);
     } else {
         again(i, x, out);
@@ -417,7 +417,7 @@ static void level_ins(const Ins *i, const Ref *x, Ref *out, void *env)
     Renamed r = { lane ? f.r.lane[a].name : NULL, lane ? lane->name : NULL };
     for (int k = 0; k < f.nsub && !error_pending(); k++) {
         if (r.from && r.from != r.to)
-            f.sub[k] = graph_rewrite(f.sub[k], renamed, &r);
+            f.sub[k] = graph_map(f.sub[k], renamed, &r);
         f.sub[k] = f.sub[k] ? on_level(f.sub[k], l) : NULL;
     }
     if (error_pending())
@@ -431,7 +431,7 @@ static void level_ins(const Ins *i, const Ref *x, Ref *out, void *env)
 static Graph *on_level(const Graph *g, Level l)
 {
     while (g && graph_has_places(g))
-        g = graph_rewrite(g, level_ins, &l);
+        g = graph_map(g, level_ins, &l);
     return (Graph *)(uintptr_t)g;
 }
 

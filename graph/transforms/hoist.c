@@ -18,12 +18,13 @@ enum { VARIES, CONSTANT, INVARIANT };
 typedef struct Plan {
     uint8_t *state;                             /* by value */
     bool *border;                               /* by value: computed outside, used inside */
-    bool *inside;                               /* by instruction */
+    bool *inside;                               /* by value: of what stays in the loop, its first result */
     int nborder;
 } Plan;
 
 static bool stays(Op op)
 {
+    _Static_assert(OP_ppermute - OP_psum == 6, "seven rows in which lanes meet");
     return op == OP_region || op == OP_barrier || op_effect(op) || op == OP_callback || op == OP_accum ||
         op == OP_accum_slice || (op >= OP_psum && op <= OP_ppermute);
 }
@@ -49,7 +50,7 @@ static bool any_used(const Ins *i, const bool *used)
 
 static Plan plan_of(const Graph *b, int ncap)
 {
-    Plan p = { NEWS(uint8_t, b->nval), NEWS(bool, b->nval), NEWS(bool, b->nins), 0 };
+    Plan p = { NEWS(uint8_t, b->nval), NEWS(bool, b->nval), NEWS(bool, b->nval), 0 };
     bool *used = NEWS(bool, b->nval);
     for (int k = 0; k < ncap; k++)
         p.state[b->in[k]] = INVARIANT;
@@ -62,21 +63,26 @@ static Plan plan_of(const Graph *b, int ncap)
         const Ins *i = b->ins[n];
         if (!any_used(i, used) && !ins_effect(i))
             continue;
-        p.inside[n] = p.state[i->out] != INVARIANT || i->op == OP_broadcast;
-        for (int k = 0; p.inside[n] && k < i->nin; k++)
+        p.inside[i->out] = p.state[i->out] != INVARIANT || i->op == OP_broadcast;
+        for (int k = 0; p.inside[i->out] && k < i->nin; k++)
             used[i->in[k]] = true;
-        for (int k = 0; !p.inside[n] && k < i->nout; k++)
+        for (int k = 0; !p.inside[i->out] && k < i->nout; k++)
             if (used[i->out + k])
                 p.border[i->out + k] = true, p.nborder++;
     }
     return p;
 }
 
+static void if_needed(const Ins *i, const Ref *x, Ref *out, void *need)
+{
+    if (any_used(i, need))
+        again(i, x, out);
+}
+
 /* Emits what the border needs into the current graph, and makes its values operands. */
 static void lift(const Graph *b, const Plan *p, int ncap, const Ref *captures, Draft *to)
 {
-    Width w = graph_width(b);
-    Ref *map = NEWS(Ref, b->nval), *x = NEWS(Ref, w.nin);
+    Ref *map = NEWS(Ref, b->nval);
     bool *need = NEWS(bool, b->nval);
     for (int v = 0; v < b->nval; v++)
         need[v] = p->border[v];
@@ -85,14 +91,7 @@ static void lift(const Graph *b, const Plan *p, int ncap, const Ref *captures, D
             need[b->ins[n]->in[k]] = true;
     for (int k = 0; k < ncap; k++)
         map[b->in[k]] = captures[k];
-    for (int n = 0; n < b->nins; n++) {
-        const Ins *i = b->ins[n];
-        if (!any_used(i, need))
-            continue;
-        for (int k = 0; k < i->nin; k++)
-            x[k] = map[i->in[k]];
-        again(i, x, map + i->out);
-    }
+    graph_map_ins(b, map, if_needed, need);
     for (int v = 0; v < b->nval; v++)
         if (p->border[v])
             draft_operand(to, map[v], NULL), to->r.ncap++;
@@ -102,8 +101,7 @@ static void lift(const Graph *b, const Plan *p, int ncap, const Ref *captures, D
 static Graph *body_inside(const Draft *f, const Plan *p, int which)
 {
     const Graph *b = f->sub[which];
-    Width w = graph_width(b);
-    Ref *map = NEWS(Ref, b->nval), *x = NEWS(Ref, w.nin), *out = NEWS(Ref, b->nout);
+    Ref *map = NEWS(Ref, b->nval);
     graph_begin(graph_new())->linear = b->linear;
     for (int k = 0; k < f->r.ncap; k++)
         map[b->in[k]] = input_like(b, k, b->flag[b->in[k]]);
@@ -116,17 +114,8 @@ static Graph *body_inside(const Draft *f, const Plan *p, int which)
             }
     for (int k = f->r.ncap; k < b->nin; k++)
         map[b->in[k]] = input_like(b, k, b->flag[b->in[k]]);
-    for (int n = 0; n < b->nins; n++) {
-        const Ins *i = b->ins[n];
-        for (int k = 0; k < i->nin; k++)
-            x[k] = map[i->in[k]];
-        if (p[which].inside[n])
-            again(i, x, map + i->out);
-    }
-    for (int k = 0; k < b->nout; k++)
-        out[k] = map[b->out[k]];
-    graph_outputs(out, b->nout);
-    return graph_end();
+    graph_map_ins(b, map, if_needed, p[which].inside);
+    return graph_map_end(b, map);
 }
 
 void hoist(Draft *f)

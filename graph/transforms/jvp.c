@@ -9,22 +9,6 @@
  */
 #include "transforms.h"
 
-Width graph_width(const Graph *g)
-{
-    Width w = { 1, 1 };
-    for (int n = 0; n < g->nins; n++) {
-        const Ins *i = g->ins[n];
-        w.nin = i->nin > w.nin ? i->nin : w.nin;
-        w.nout = i->nout > w.nout ? i->nout : w.nout;
-    }
-    return w;
-}
-
-Ref input_like(const Graph *g, int k, uint8_t flags)
-{
-    return graph_input(g->type[g->in[k]], flags);
-}
-
 Ref or_zero(Ref tangent, Ref primal)
 {
     return tangent || !primal ? tangent : Zeros(typ(primal));

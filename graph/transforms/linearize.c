@@ -78,29 +78,28 @@ static Graph *primal_part(const Graph *h, const Ref *z, int nout, const bool *ke
     return graph_dce(g);
 }
 
+/* Of graph h, what is linear or cheap and has its operands; the rest is kept, or of the primal part. */
+static void linear_map(const Ins *i, const Ref *x, Ref *out, void *h)
+{
+    bool ready = !out[0] && (linear_ins(h, i) || !i->nin || optab[i->op].again);
+    for (int k = 0; k < i->nin; k++)
+        ready = ready && x[k];
+    if (ready)
+        again(i, x, out);
+}
+
 /* tangent: of the inputs, in h; out: the tangents of the results. */
 static Graph *linear_part(
     const Graph *h, const Ref *tangent, int ntangent, const Ref *out, int nout, const bool *kept)
 {
-    Width w = graph_width(h);
-    Ref *map = NEWS(Ref, h->nval), *x = NEWS(Ref, w.nin), *z = NEWS(Ref, nout);
+    Ref *map = NEWS(Ref, h->nval), *z = NEWS(Ref, nout);
     graph_begin(graph_new());
     for (Ref v = 1; v < (Ref)h->nval; v++)
         if (kept[v])
             map[v] = graph_input(h->type[v], 0);
     for (int k = 0; k < ntangent; k++)
         map[tangent[k]] = graph_input(h->type[tangent[k]], 0);
-    for (int n = 0; n < h->nins && !error_pending(); n++) {
-        const Ins *i = h->ins[n];
-        bool ready = !map[i->out] && (linear_ins(h, i) || !i->nin || optab[i->op].again);
-        for (int k = 0; k < i->nin; k++)
-            ready = ready && (x[k] = map[i->in[k]]) != 0;
-        if (!ready)
-            continue;                           /* kept, or of the primal part */
-        Loc before = i->loc.file ? loc_set(i->loc) : loc_here();
-        again(i, x, map + i->out);
-        loc_set(before);
-    }
+    graph_map_ins(h, map, linear_map, (void *)(uintptr_t)h);
     for (int k = 0; k < nout; k++)
         z[k] = map[out[k]];
     graph_outputs(z, nout);

@@ -39,7 +39,7 @@ Graph *graph_unplaced(const Graph *g)
     if (!graph_has_places(g))
         return (Graph *)(uintptr_t)g;
     while (g && graph_has_places(g))
-        g = graph_rewrite(g, without_place, NULL);
+        g = graph_map(g, without_place, NULL);
     return g ? graph_dce(g) : NULL;
 }
 
@@ -100,11 +100,11 @@ static Graph *exchanging_body(const Ins *i, int n, Shard *s)
         if (k < b->nin)
             map[b->in[k]] = input_like(b, k, b->flag[b->in[k]] & V_ACC);
     }
-    rewrite_ins(b, map, exchanged, &inner);
+    graph_map_ins(b, map, exchanged, &inner);
     if (i->region->kind == WHILE && n == 0)
         map[b->out[0]] = agreed(map[b->out[0]], i, &inner);
     s->exchanges = inner.exchanges;
-    rewrite_end(b, map);
+    graph_map_end(b, map);
     return h;
 }
 
@@ -180,8 +180,8 @@ static Graph *exchanging(const Graph *h, Shard *s, const Dealt *in)
         map[h->in[k]] = input_like(h, k, 0);
     for (int a = 0; a < s->p->n; a++)
         s->index[a] = graph_input(type_scalar(DT_I32), 0);
-    rewrite_ins(h, map, exchanged, s);
-    rewrite_end(h, map);
+    graph_map_ins(h, map, exchanged, s);
+    graph_map_end(h, map);
     return graph_dce(e);
 }
 
@@ -453,7 +453,7 @@ static Piece piece_over(const Cut *c, const Ins *i)
 int graph_pieces(const Graph *whole, const Graph **moved, Piece **out)
 {
     Loc before = loc_here();
-    const Graph *g = graph_rewrite(whole, place_first, NULL);
+    const Graph *g = graph_map(whole, place_first, NULL);
     g = g ? graph_dce(g) : NULL;
     if (!g)
         return 0;

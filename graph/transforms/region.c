@@ -26,7 +26,7 @@ char region_group(const Region *r, int operand)
     return 'x';
 }
 
-/* ==================== forms */
+/* ==================== drafts */
 
 Draft draft_like(const Region *r, int nin, int nsub)
 {

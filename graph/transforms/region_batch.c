@@ -4,9 +4,9 @@
  * vmap:        in: a region and the states of its operands. Out: the same region with one more lane axis in
  * front;
  *              marks of results by affected.c. The bodies are untouched, so each lane has its own predicate,
- *              path and trip count. A body whose lanes meet over that axis is batched at once, as in the
- *              matrix form.
- * matrix form: in: a region and one of its lane axes. Out: the region without it, its bodies batched.
+ *              path and trip count. A body whose lanes meet over that axis is batched at once, as where
+ *              lanes go.
+ * without lanes: in: a region and one of its lane axes. Out: the region without it, its bodies batched.
  *      A loop whose condition differs runs while any lane's holds; a lane that is done keeps its values by
  *      select, and the bits of those that are not go down as the mask of whatever is inside, so that no
  *      finished lane keeps an inner loop alive. A cond whose index differs becomes a call of every branch

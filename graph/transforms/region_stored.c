@@ -80,18 +80,27 @@ static void take_ins(const Ins *i, const Ref *x, const Ref *known, Ref *out)
         again_quiet(i, x, out);
         return;
     }
-    Loc before = loc_here();
-    if (i->loc.file)
-        loc_set(i->loc);
     with_known(i, x, known, out);
-    loc_set(before);
+}
+
+/* z: room for results. take: what is stored is known. */
+typedef struct StoredIns { bool take; Ref *z; } StoredIns;
+
+static void stored_ins(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    const StoredIns *s = env;
+    if (s->take)
+        take_ins(i, x, out, s->z);
+    else
+        again(i, x, s->z);
+    for (int k = 0; k < i->nout; k++)
+        out[k] = out[k] ? out[k] : s->z[k];
 }
 
 Graph *stored_body(const Graph *b, const Stored *cut, const Slots *s, int at)
 {
-    Width w = graph_width(b);
-    Ref *map = NEWS(Ref, b->nval), *x = NEWS(Ref, w.nin), *z = NEWS(Ref, w.nout);
-    Ref *slot = NEWS(Ref, s->n), *out = NEWS(Ref, b->nout + s->n);
+    StoredIns how = { at >= 0, NEWS(Ref, graph_width(b).nout) };
+    Ref *map = NEWS(Ref, b->nval), *slot = NEWS(Ref, s->n), *out = NEWS(Ref, b->nout + s->n);
     int nout = 0;
     graph_begin(graph_new())->linear = b->linear;
     for (int j = 0; j <= b->nin; j++) {
@@ -102,18 +111,7 @@ Graph *stored_body(const Graph *b, const Stored *cut, const Slots *s, int at)
     }
     for (int k = 0; at >= 0 && k < cut->n; k++)
         map[cut->v[k]] = slot[cut->slot[k]];
-    for (int n = 0; n < b->nins; n++) {
-        const Ins *i = b->ins[n];
-        for (int k = 0; k < i->nin; k++)
-            x[k] = map[i->in[k]];
-        if (at < 0)
-            again(i, x, z);
-        else
-            take_ins(i, x, map + i->out, z);
-        for (int k = 0; k < i->nout; k++)
-            if (!map[i->out + k])
-                map[i->out + k] = z[k];
-    }
+    graph_map_ins(b, map, stored_ins, &how);
     for (; nout < b->nout; nout++)
         out[nout] = map[b->out[nout]];
     for (int k = 0; at < 0 && k < cut->n; k++)
@@ -190,54 +188,50 @@ static void emit_wider(const Ins *i, const Ref *x, Graph *const *sub, Ref *out)
 {
     Draft f = draft_of(i->region, i->nin, x, i->nsub, sub);
     int nlane = f.r.nlane, nout = draft_results(&f);
-    Loc before = loc_here();
-    if (i->loc.file)
-        loc_set(i->loc);
     f.r.om = NEWS(uint8_t, (size_t)nout * nlane);
     for (int k = 0; k < i->nout * nlane; k++)
         f.r.om[k] = i->region->om[k];
     lane_marks(&f, i->nout, f.r.om + (size_t)i->nout * nlane);
     draft_emit(&f, out);
-    loc_set(before);
+}
+
+/* What a policy saves, by first result: is it the instruction's own; bodies that have it as further results,
+ * and how many. z: room for results. */
+typedef struct Policy { bool *mine; Graph ***sub; int *more; Stored *cut; Ref *z; } Policy;
+
+static void policy_ins(const Ins *i, const Ref *x, Ref *out, void *env)
+{
+    const Policy *p = env;
+    int more = p->more[i->out];
+    if (more)
+        emit_wider(i, x, p->sub[i->out], p->z);
+    else
+        again(i, x, p->z);
+    for (int k = 0; k < i->nout; k++)
+        out[k] = p->z[k];
+    for (int k = p->mine[i->out] ? 0 : i->nout; k < i->nout + more; k++)
+        PUSH(p->cut->v, p->cut->n, p->cut->room, p->z[k]);
 }
 
 Graph *stored_by_policy(const char *save, const Graph *b, bool *need, Stored *cut)
 {
-    Graph ***sub = NEWS(Graph **, b->nins);
-    int *more = NEWS(int, b->nins), most = 0;
-    bool *mine = NEWS(bool, b->nins);
+    Policy p = { NEWS(bool, b->nval), NEWS(Graph **, b->nval), NEWS(int, b->nval), cut, NULL };
+    int most = 0;
     for (int n = b->nins - 1; n >= 0; n--) {
         const Ins *i = b->ins[n];
-        if (linear_ins(b, i) || !any_bit(need + i->out, i->nout))
+        Ref v = i->out;
+        if (linear_ins(b, i) || !any_bit(need + v, i->nout))
             continue;
-        mine[n] = saved(save, i);
+        p.mine[v] = saved(save, i);
         if (i->op == OP_region)
-            more[n] = saved_inside(save, i, need + i->out, sub[n] = NEWS(Graph *, i->nsub));
-        most = more[n] > most ? more[n] : most;
-        for (int k = 0; k < i->nin && !mine[n]; k++)
+            p.more[v] = saved_inside(save, i, need + v, p.sub[v] = NEWS(Graph *, i->nsub));
+        most = p.more[v] > most ? p.more[v] : most;
+        for (int k = 0; k < i->nin && !p.mine[v]; k++)
             need[i->in[k]] = true;
     }
-    Width w = graph_width(b);
-    Ref *map = NEWS(Ref, b->nval), *x = NEWS(Ref, w.nin), *z = NEWS(Ref, w.nout + most);
-    graph_begin(graph_new())->linear = b->linear;
-    for (int j = 0; j < b->nin; j++)
-        map[b->in[j]] = input_like(b, j, b->flag[b->in[j]]);
-    for (int n = 0; n < b->nins && !error_pending(); n++) {
-        const Ins *i = b->ins[n];
-        for (int k = 0; k < i->nin; k++)
-            x[k] = map[i->in[k]];
-        if (more[n])
-            emit_wider(i, x, sub[n], z);
-        else
-            again(i, x, z);
-        for (int k = 0; k < i->nout; k++)
-            map[i->out + k] = z[k];
-        for (int k = mine[n] ? 0 : i->nout; k < i->nout + more[n]; k++)
-            PUSH(cut->v, cut->n, cut->room, z[k]);
-    }
-    Ref *out = NEWS(Ref, b->nout);
-    for (int k = 0; k < b->nout; k++)
-        out[k] = map[b->out[k]];
-    graph_outputs(out, b->nout);
-    return graph_end();
+    Ref *map = NEWS(Ref, b->nval);
+    p.z = NEWS(Ref, graph_width(b).nout + most);
+    graph_map_begin(b, map, V_ACC | V_LIN);
+    graph_map_ins(b, map, policy_ins, &p);
+    return graph_map_end(b, map);
 }

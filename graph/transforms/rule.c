@@ -128,7 +128,7 @@ Graph *graph_forward(Graph *g)
     const Ins *mute = left_over(g, true);
     if (mute)
         refuse(mute);
-    else if (left_over(g, false) && (g = graph_rewrite(g, forward_ins, NULL)))
+    else if (left_over(g, false) && (g = graph_map(g, forward_ins, NULL)))
         g = graph_dce(g);
     return error_pending() ? NULL : g;
 }
@@ -555,7 +555,7 @@ static void without_rule(const Ins *i, const Ref *x, Ref *out, void *env)
 
 Graph *graph_without_rules(const Graph *g)
 {
-    if (g->rules && (g = graph_rewrite(g, without_rule, NULL)))
+    if (g->rules && (g = graph_map(g, without_rule, NULL)))
         g = graph_dce(g);
     return (Graph *)g;
 }

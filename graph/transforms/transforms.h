@@ -5,7 +5,7 @@
 #ifndef HEDDLE_TRANSFORMS_H
 #define HEDDLE_TRANSFORMS_H
 
-#include "graph.h"
+#include "graph_map.h"
 
 /* A region with its operands and bodies, before it is emitted. Marks of operands grow with them
  * (draft_operand). */
@@ -49,23 +49,6 @@ static inline bool all_bits(const bool *b, int n)
             return false;
     return true;
 }
-
-/* Room for the operands of the widest instruction, and for its results. */
-typedef struct Width { int nin, nout; } Width;
-Width graph_width(const Graph *);
-
-/* An input of the current graph like input k of g, with its flags (tangent: linear too). */
-Ref input_like(const Graph *g, int k, uint8_t flags);
-
-/* Emits instruction i on operands x into the current graph, as it stands (again) or otherwise. */
-typedef void Rewrite(const Ins *i, const Ref *x, Ref *out, void *env);
-/* g with each instruction rewritten; NULL after an error. It is rewrite_ins between graph_begin and
- * rewrite_end. */
-Graph *graph_rewrite(const Graph *g, Rewrite *, void *env);
-/* map: from values of g; its inputs are there */
-void rewrite_ins(const Graph *g, Ref *map, Rewrite *, void *env);
-/* the current graph ends with the results of g */
-Graph *rewrite_end(const Graph *g, const Ref *map);
 
 /* A new current graph under linearisation, with the inputs of g: P and, for those in wrt, T, which nothing
  * defines. jvp_into or jvp_ins go on from there. */

@@ -177,8 +177,8 @@ static Graph *wrong_body(const Making *up, const Region *r, const Graph *b)
     if (r->kind == SCAN)
         unit = graph_input(type_scalar(DT_I32), 0);
     m.step = unit ? unit : m.step;
-    rewrite_ins(b, map, wrong_ins, &m);
-    return rewrite_end(b, map);
+    graph_map_ins(b, map, wrong_ins, &m);
+    return graph_map_end(b, map);
 }
 
 static void wrong_region(const Making *m, const Ins *i, const Ref *x, Ref *out)
@@ -221,13 +221,11 @@ Graph *graph_wrong(Graph *g, const char *kind)
     if (!fault_read(&f, kind))
         return error_pending() ? NULL : g;
     Ref *map = NEWS(Ref, g->nval);
-    Graph *h = graph_begin(graph_new());
+    Graph *h = graph_map_begin(g, map, V_ACC);
     h->ncap = g->ncap, h->name = g->name;
     Making m = { &f, g, Const(DT_I32, -1), Const(DT_I32, -1), NULL };
-    for (int k = 0; k < g->nin; k++)
-        map[g->in[k]] = input_like(g, k, g->flag[g->in[k]]);
-    rewrite_ins(g, map, wrong_ins, &m);
-    rewrite_end(g, map);
+    graph_map_ins(g, map, wrong_ins, &m);
+    graph_map_end(g, map);
     return error_pending() ? NULL : graph_dce(h);
 }
 
@@ -279,7 +277,7 @@ static void shaken_ins(const Ins *i, const Ref *x, Ref *out, void *env);
 static Graph *shaken(const Graph *g, uint32_t *serial)
 {
     Making m = { NULL, g, 0, 0, serial };
-    return graph_rewrite(g, shaken_ins, &m);
+    return graph_map(g, shaken_ins, &m);
 }
 
 /* What is added up is off before, since a device may add in another order; else what comes out. */
