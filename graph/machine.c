@@ -1,5 +1,5 @@
 /*
- * machine.c - the table of the machine: its two standard forms, what follows from what, its text.
+ * machine.c - the table of the machine: the two standard ones, what follows from what, its text.
  *
  * In:  what a device says of itself; rows of text. Out: a Machine whose rows agree with one another.
  * machine.def is read once for each of these; so a new row is printed, read and part of keys without a line

@@ -4,6 +4,15 @@
 #include "demand.h"
 #include "target.h"
 
+int lane_lead(const Region *r, const uint8_t *mark, const Form *lane, Form *lead)
+{
+    int n = 0;
+    for (int a = 0; a < r->nlane; a++)
+        if (mark[a] == STACKED)
+            lead[n++] = lane[a];
+    return n;
+}
+
 static double size_of(const Graph *g, Ref v) { return (double)type_size(&g->type[v]); }
 
 double body_state(const Graph *g, const Region *r, bool acc_only)

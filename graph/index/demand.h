@@ -96,6 +96,21 @@ void visit_demands(Visit *);
 void walk_to(DemandWalk *, const Visit *, Ref v, const Form *idx);
 bool walk_met(const DemandWalk *, const Visit *, int tag);     /* has it been visited with that tag? */
 
+/* ==================== how often values are used where elements of some are computed (users.c)
+ * leaf: what is not computed, but is there. Users of a value: how many operands it is, of which op last. */
+typedef struct Users { int n, op; } Users;
+typedef struct UserCount {
+    const Graph *g;
+    bool (*leaf)(const void *frame, Ref); const void *frame;
+    Map of;                                     /* value -> Users */
+} UserCount;
+void users_count(UserCount *, const Ref *roots, int n);
+/* A sum that is computed, and used once, by an addition: it may begin at what is added. */
+bool users_chain(const UserCount *, Ref sum);
+
+/* ==================== regions: the first indices of a value with these marks, in lane `lane` */
+int lane_lead(const Region *, const uint8_t *mark, const Form *lane, Form *lead);
+
 /* ==================== what the body of a region costs (body.c). Bodies must be expanded before they are
  * judged. */
 

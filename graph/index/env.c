@@ -65,3 +65,27 @@ Envs env_block(Envs envs, int copies, const Atom *a, const Form *f)
             out[e * copies + c] = env_set(envs.at[e], a, f[c]);
     return (Envs){ out, envs.n * copies };
 }
+
+int64_t space_size(const Atom *const *space, int n)
+{
+    int64_t size = 1;
+    for (int j = 0; j < n; j++)
+        size *= atom_extent(space[j]);
+    return size;
+}
+
+Envs env_space(Envs envs, const Atom *const *space, int n)
+{
+    int size = (int)space_size(space, n);
+    int64_t dim[MAXRANK];
+    const Env **out = NEWS(const Env *, size * envs.n);
+    for (int j = 0; j < n; j++)
+        dim[j] = atom_extent(space[j]);
+    for (int c = 0; c < size; c++) {
+        Form at[MAXRANK];
+        form_unlinear(form_c(c), dim, n, at);
+        for (int e = 0; e < envs.n; e++)
+            out[c * envs.n + e] = env_sets(envs.at[e], space, at, n);
+    }
+    return (Envs){ out, size * envs.n };
+}

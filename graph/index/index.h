@@ -129,6 +129,9 @@ const Env *env_copy(const Env *, int k);
 typedef struct Envs { const Env *const *at; int n; } Envs;
 /* Each environment of a block, once for each of the values f[0 .. copies-1] of a. */
 Envs env_block(Envs, int copies, const Atom *a, const Form *f);
+/* A copy of each for every element of a space: [element * envs.n + e]. */
+Envs env_space(Envs, const Atom *const *space, int n);
+int64_t space_size(const Atom *const *space, int n);    /* how many elements it has */
 Form env_get(const Env *, const Atom *);        /* NULL: not bound */
 static inline Form env_number(const Env *e) { return e->kf ? e->kf : form_c(e->k); }
 bool env_binds(const Env *, const Form *idx, int n);    /* all variables of an index */

@@ -46,9 +46,8 @@ struct Frame {
     const Val *mask;
     /* (value, index) -> Row: what two phases need and is dear; all of them */
     Map rows; Row *row;
-    Map users;                                  /* value -> Users */
+    UserCount users;
 };
-typedef struct Users { int n, op; } Users;
 
 typedef struct Lower {
     const Spec *spec; Kernel *k;
@@ -74,7 +73,6 @@ const Row *frame_row(const Frame *, Ref v, const Form *idx);
 Param *frame_param(const Frame *, Ref v);       /* NULL: none */
 /* which element of q->v it is; in the arena */
 Form *param_index(const Param *, const Form *idx, int n);
-void frame_survey(Frame *, const Ref *roots, int n);           /* who uses what, in this kernel */
 
 /* ==================== the evaluator (lower.c) */
 
@@ -122,12 +120,8 @@ void op_element(Lower *, const Element *, Val *out);
 /* ==================== reductions and phases (lower_reduce.c, lower_stores.c) */
 
 void lower_reduce(Lower *, Frame *, const SumLoop *, Envs, const Val *start, Val *out);
-/* the innermost that has a whole vector, else the innermost */
-int long_variable(const Atom *const *, int n);
-bool chained(Frame *, Ref v);                   /* a sum used once, by an addition */
 Val reduce_step(Lower *, int op, Dtype, Val, Val);  /* one step of a reduction op, on registers */
 Val reduce_identity(Lower *, int op, Dtype);
-int64_t space_size(const Atom *const *, int n);
 /* phases, then stores */
 void run_stage(Lower *, Frame *, const Stage *, const Store *, Envs);
 typedef struct Puts { const StoreLoop *loop; const Store *const *st; } Puts;   /* stores over one space */

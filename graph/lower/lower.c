@@ -14,11 +14,14 @@
 
 /* ==================== frames */
 
+static bool leaf(const void *fr, Ref v) { return frame_place(fr, v).buf || frame_param(fr, v); }
+
 Frame *frame_new(Lower *L, const Graph *g)
 {
     Frame *f = NEW(Frame);
     f->id = ++L->nframe;
     f->g = g;
+    f->users = (UserCount){ .g = g, .leaf = leaf, .frame = f };
     return f;
 }
 
@@ -60,34 +63,6 @@ Form *param_index(const Param *q, const Form *idx, int n)
     memcpy(all, q->lead, sizeof *all * (size_t)q->nlead);
     memcpy(all + q->nlead, idx, sizeof *all * (size_t)n);
     return all;
-}
-
-static Users *users_of(Frame *fr, Ref v)
-{
-    void **p = map_at(&fr->users, &v, sizeof v);
-    return *p ? *p : (*p = NEW(Users));
-}
-
-static Onward survey(DemandWalk *w, Visit *x)
-{
-    Frame *fr = w->ctx;
-    if (!x->i || frame_place(fr, x->v).buf || frame_param(fr, x->v))
-        return WALK_PAST;
-    for (int n = 0; n < x->i->nin; n++) {
-        Users *u = users_of(fr, x->i->in[n]);
-        u->n++;
-        u->op = x->i->op;
-    }
-    return WALK_INTO;
-}
-
-void frame_survey(Frame *fr, const Ref *roots, int n)
-{
-    DemandWalk w = { .g = fr->g, .visit = survey, .ctx = fr };
-    for (int j = 0; j < n; j++) {
-        users_of(fr, roots[j])->n++;
-        value_walk(&w, roots[j]);
-    }
 }
 
 bool scope_open(const Kernel *k, int scope)
@@ -392,7 +367,7 @@ Val held_at(Lower *L, Held *h, const Form *idx, const Form *real, const Env *e)
             lo = lo < 0 ? 0 : lo >= h->size ? h->size - 1 : lo;
             return h->val[lo * h->ne + e->k];
         }
-        if (room <= 16) {                       /* few candidates: choose */
+        if (room <= L->spec->written.choose) {
             Val x = 0, n = k_index(L->k, lin);
             for (int64_t c = h->size - 1; c >= 0; c--) {
                 Form at[MAXRANK];
@@ -471,7 +446,7 @@ static bool chain(Lower *L, const Element *el, Val *out)
     if ((i->op != OP_add && i->op != OP_accum) || !fr->whole || math_register((Dtype)t->dt) != (Dtype)t->dt)
         return false;
     for (int n = 1; n >= 0; n--)
-        if (chained(fr, i->in[n]) && !memo_known(L, fr, i->in[n], el->idx, el->envs) &&
+        if (users_chain(&fr->users, i->in[n]) && !memo_known(L, fr, i->in[n], el->idx, el->envs) &&
             has_lanes(L, el->idx, t->rank, el->envs)) {
             SCRATCH(Val, start, el->envs.n);
             SumLoop sum = { &(Want){ i->in[n], el->idx }, 1, -1, 0, { 0 } };
@@ -500,7 +475,7 @@ static Onward chain_link(DemandWalk *w, Visit *x)
 static void chain_piece(DemandWalk *w, Visit *x)
 {
     Chain *c = w->ctx;
-    if (++c->left % CHAIN_PIECE || chained(x->fr, x->v))
+    if (++c->left % CHAIN_PIECE || users_chain(&x->fr->users, x->v))
         return;
     SCRATCH(Val, out, c->envs.n);
     eval_at(c->L, x->fr, x->v, x->idx, c->envs, out);

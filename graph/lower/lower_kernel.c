@@ -11,11 +11,6 @@
 
 #include <string.h>
 
-static bool own_kind(const Spec *s)
-{
-    return s->kind == SPEC_SCATTER || s->kind == SPEC_SORT || s->kind == SPEC_CUMULATIVE;
-}
-
 Form grid_open(Lower *L, int d, int64_t n)
 {
     if (L->item)
@@ -59,13 +54,6 @@ Form at_most(Lower *L, Form f, int64_t most)
     return k_value(L->k, v, 0, most);
 }
 
-/* Copies with a block of neighbours, since lanes lie apart: lines beside those just read are next, and not
- * those of other rows. */
-static bool beside(const Lower *L, const OuterAxis *x)
-{
-    return !L->spec->contract && x->a != L->vec && x->size > W / 4;
-}
-
 static Envs block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base);
 
 /* The panels of the block of the vector; what goes by has no place yet. */
@@ -90,7 +78,7 @@ static int open_axes(Lower *L, const OuterAxis *ax, int n, const Form *grid, For
         int j = k % n;
         if (k == n && L->spec->npanel)
             fill_panels(L, ax, n, base);
-        if ((beside(L, &ax[j]) || spec_passes(L->spec, ax[j].a)) != (k >= n))
+        if (ax[j].inside != (k >= n))
             continue;
         Form f = grid[j] ? grid[j] : form_c(0);
         if (ax[j].chunk > 1) {
@@ -104,37 +92,19 @@ static int open_axes(Lower *L, const OuterAxis *ax, int n, const Form *grid, For
     return opened;
 }
 
+/* The block, and where in the panels each of its vectors is: at its distance from where the block begins. */
 static Envs block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base)
 {
     const Spec *s = L->spec;
-    int ne = 1;
-    const Env **envs = NEWS(const Env *, 1);
-    envs[0] = env_new(0);
-    for (int j = 0; j < n; j++) {
-        int copies = (int)(ax[j].a == L->vec ? ax[j].size / W : ax[j].size);
-        const Env **next = NEWS(const Env *, ne * copies);
-        for (int e = 0; e < ne; e++)
-            for (int c = 0; c < copies; c++) {
-                const Env **to = &next[e * copies + c];
-                Form f = form_addc(base[j], ax[j].a == L->vec ? c * W : c);
-                *to = env_set(envs[e], ax[j].a, ax[j].a == L->vec ? form_add(f, form_a(LANE)) : f);
-                if (ax[j].a == L->vec && s->npanel)
-                    *to = env_set(*to, s->at, form_addc(form_a(LANE), c * W));
-            }
-        envs = next, ne *= copies;
+    Envs envs = spec_block(s, ax, n, base);
+    const Env **at = NEWS(const Env *, envs.n);
+    for (int e = 0; e < envs.n && s->npanel; e++) {
+        Form from = NULL;
+        for (int j = 0; j < n; j++)
+            from = ax[j].a == s->vec ? base[j] : from;
+        at[e] = env_set(envs.at[e], s->at, form_add(env_get(envs.at[e], s->vec), form_mul(from, -1)));
     }
-    for (int e = 0; e < ne; e++) {
-        if (s->flat) {
-            int64_t dim[MAXRANK];
-            Form f[MAXRANK], m = env_get(envs[e], s->flat);
-            for (int d = 0; d < s->nflat; d++)
-                dim[d] = s->flat_of[d]->hi + 1;
-            form_unlinear(m ? m : form_c(0), dim, s->nflat, f);
-            envs[e] = env_sets(envs[e], s->flat_of, f, s->nflat);
-        }
-        envs[e] = env_copy(envs[e], e);
-    }
-    return (Envs){ envs, ne };
+    return s->npanel ? (Envs){ at, envs.n } : envs;
 }
 
 /* ==================== rows of sums */
@@ -268,9 +238,9 @@ static void lower_spec(Lower *L)
     Ref *root = NEWS(Ref, s->nstore);
     for (int j = 0; j < s->nstore; j++)
         root[j] = s->store[j].v;
-    frame_survey(L->top, root, s->nstore);
+    users_count(&L->top->users, root, s->nstore);
     if (!empty_spec(s)) {
-        if (!own_kind(s))
+        if (spec_blocks(s))
             lower_outer(L);
         else if (s->kind == SPEC_SCATTER)
             lower_scatter(L);

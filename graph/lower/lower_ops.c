@@ -297,71 +297,6 @@ static void op_accum_slice(Lower *L, const Element *el, Val *out)
 
 /* ==================== bits */
 
-static Dtype unsigned_of(size_t bytes)
-{
-    return bytes == 1 ? DT_U8 : bytes == 2 ? DT_U16 : bytes == 4 ? DT_U32 : DT_U64;
-}
-
-static Val u32(Lower *L, int64_t c) { return k_bits(L->k, DT_U32, c); }
-static Val uop(Lower *L, KOp op, Val x, int64_t c) { return k2(L->k, op, DT_U32, x, u32(L, c)); }
-
-/* A number that f16 holds, in f32, -> its 16 bits in u32; and back. */
-static Val half_to_bits(Lower *L, Val x)
-{
-    Kernel *k = L->k;
-    Val b = k1(k, K_BITS, DT_U32, x), sign = uop(L, K_AND, uop(L, K_SHR, b, 16), 0x8000),
-        m = uop(L, K_AND, b, 0x7fffffff);
-    Val normal = uop(L, K_SHR, uop(L, K_SUB, m, 0x38000000), 13);
-    Val tiny = k1(k, K_CONVERT, DT_U32,
-        k2(k, K_MUL, DT_F32,
-            k1(k, K_ABS, DT_F32,
-                k3(k, K_SELECT, DT_F32, k2(k, K_LT, DT_BOOL, m, u32(L, 0x38800000)), x,
-                    k_const(k, DT_F32, 0))),
-            k_const(k, DT_F32, 0x1p24)));
-    Val nan = uop(L, K_OR, uop(L, K_AND, uop(L, K_SHR, m, 13), 0x3ff), 0x7e00);
-    Val r = k3(k, K_SELECT, DT_U32, k2(k, K_LT, DT_BOOL, m, u32(L, 0x38800000)), tiny, normal);
-    r = k3(k, K_SELECT, DT_U32, k2(k, K_EQ, DT_BOOL, m, u32(L, 0x7f800000)), u32(L, 0x7c00), r);
-    r = k3(k, K_SELECT, DT_U32, k2(k, K_GT, DT_BOOL, m, u32(L, 0x7f800000)), nan, r);
-    return k2(k, K_OR, DT_U32, r, sign);
-}
-
-static Val half_from_bits(Lower *L, Val h)
-{
-    Kernel *k = L->k;
-    Val sign = uop(L, K_SHL, uop(L, K_AND, h, 0x8000), 16), m = uop(L, K_AND, h, 0x7fff),
-        big = uop(L, K_SHL, m, 13);
-    Val normal = uop(L, K_ADD, big, 0x38000000), wide = uop(L, K_OR, big, 0x7f800000);
-    Val tiny = k1(
-        k, K_BITS, DT_U32, k2(k, K_MUL, DT_F32, k1(k, K_CONVERT, DT_F32, m), k_const(k, DT_F32, 0x1p-24)));
-    Val r = k3(k, K_SELECT, DT_U32, k2(k, K_GE, DT_BOOL, m, u32(L, 0x7c00)), wide, normal);
-    r = k3(k, K_SELECT, DT_U32, k2(k, K_LT, DT_BOOL, m, u32(L, 0x400)), tiny, r);
-    return k1(k, K_BITS, DT_F32, k2(k, K_OR, DT_U32, r, sign));
-}
-
-/* A value in its register -> its bits as an unsigned integer of the dtype's size; and back. */
-static Val to_bits(Lower *L, Val x, Dtype dt)
-{
-    Kernel *k = L->k;
-    Dtype u = unsigned_of(dtype_size(dt));
-    switch (dt) {
-    case DT_BOOL: return k1(k, K_CONVERT, DT_U8, x);
-    case DT_F16: return k1(k, K_CONVERT, DT_U16, half_to_bits(L, x));
-    case DT_BF16: return k1(k, K_CONVERT, DT_U16, uop(L, K_SHR, k1(k, K_BITS, DT_U32, x), 16));
-    default: return u == dt ? x : k1(k, K_BITS, u, x);
-    }
-}
-
-static Val from_bits(Lower *L, Val x, Dtype dt)
-{
-    Kernel *k = L->k;
-    switch (dt) {
-    case DT_BOOL: return k1(k, K_CONVERT, DT_BOOL, x);
-    case DT_F16: return half_from_bits(L, k1(k, K_CONVERT, DT_U32, x));
-    case DT_BF16: return k1(k, K_BITS, DT_F32, uop(L, K_SHL, k1(k, K_CONVERT, DT_U32, x), 16));
-    default: return dtype_of(L, x) == dt ? x : k1(k, K_BITS, dt, x);
-    }
-}
-
 /* Widths are alike: the prepared graph has no other. */
 static void op_bitcast(Lower *L, const Element *el, Val *out)
 {
@@ -369,7 +304,7 @@ static void op_bitcast(Lower *L, const Element *el, Val *out)
     Ref x = el->i->in[0];
     eval_at(L, el->fr, x, el->idx, el->envs, out);
     for (int e = 0; e < el->envs.n; e++)
-        out[e] = from_bits(L, to_bits(L, out[e], (Dtype)g->type[x].dt), (Dtype)g->type[el->v].dt);
+        out[e] = math_bitcast(L->k, (Dtype)g->type[x].dt, (Dtype)g->type[el->v].dt, out[e]);
 }
 
 void op_element(Lower *L, const Element *el, Val *out)

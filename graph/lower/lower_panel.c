@@ -39,16 +39,13 @@ void lower_panel(Lower *L, const Panel *p, Envs envs)
 {
     int rank = p->idx->n;
     int64_t steps = (int64_t)p->ks->vol, from = 0;
-    Place place = L->top->stored[p->v];
-    /* a block that is turned in registers, or some rows of it */
-    bool beside = form_coef(layout_form(place.layout, NULL, p->idx->f, rank, NULL), L->vec) == 1;
     Row *r = NEW(Row);
     r->f = panel_form(L, p);
     Dtype dt = math_register((Dtype)L->top->g->type[p->v].dt);
     r->buf = k_private(L->k, dt, steps * atom_extent(L->spec->at));
     MapKey key = map_key(p->v, 0, 0, p->idx->f, rank);
     *map_at(&L->top->rows, key.w, key.n) = r;
-    for (int u = beside ? 4 : W; u; u = u > 1 ? 1 : 0) {
+    for (int u = p->turn; u; u = u > 1 ? 1 : 0) {
         int64_t count = (steps - from) / u;
         if (!count)
             continue;

@@ -84,23 +84,6 @@ static Val horizontal(Lower *L, int op, Dtype dt, Val x)
     }
 }
 
-int64_t space_size(const Atom *const *a, int n)
-{
-    int64_t s = 1;
-    for (int j = 0; j < n; j++)
-        s *= a[j]->hi + 1;
-    return s;
-}
-
-bool chained(Frame *fr, Ref v)
-{
-    const Ins *i = fr->g->def[v];
-    if (!i || (i->op != OP_dot && i->op != OP_reduce_sum) || frame_place(fr, v).buf)
-        return false;
-    const Users *u = map_get(&fr->users, &v, sizeof v);
-    return u && u->n == 1 && (u->op == OP_add || u->op == OP_accum);
-}
-
 /* Which float (or integer) holds both. */
 static Dtype wider(Dtype a, Dtype b)
 {
@@ -297,14 +280,6 @@ static void nest(Lower *L, const Reds *all, const Nest *q, Val *acc, int n, Envs
 
 /* ==================== which variable is the vector */
 
-int long_variable(const Atom *const *a, int n)
-{
-    for (int p = n - 1; p >= 0; p--)
-        if (atom_extent(a[p]) >= W)
-            return p;
-    return n - 1;
-}
-
 /* Of a sum that is no phase; in registers, what is read lies nowhere. */
 static const InnerSum *inner_sum(const Lower *L, const Red *r)
 {
@@ -333,23 +308,13 @@ static int steps_written(const Lower *L, const SumLoop *of, const Red *r)
 static void reduce_unrolled(Lower *L, const Reds *all, Envs envs, Val *acc)
 {
     const Red *r = all->r;
-    int n = (int)space_size(r->ks, r->nk);
-    int64_t dim[MAXRANK];
-    for (int j = 0; j < r->nk; j++)
-        dim[j] = r->ks[j]->hi + 1;
-    const Env **es = NEWS(const Env *, n * envs.n);
-    for (int c = 0; c < n; c++) {
-        Form at[MAXRANK];
-        form_unlinear(form_c(c), dim, r->nk, at);
-        for (int e = 0; e < envs.n; e++)
-            es[c * envs.n + e] = env_sets(envs.at[e], r->ks, at, r->nk);
-    }
-    Val *known = NEWS(Val, n * envs.n);
+    Envs es = env_space(envs, r->ks, r->nk);
+    Val *known = NEWS(Val, es.n);
     for (int j = 0; j < all->n; j++)
         for (int o = 0; o <= r[j].product; o++)
-            eval_at(L, all->fr, r[j].d[o].v, r[j].d[o].idx, (Envs){ es, n * envs.n }, known);
-    for (int c = 0; c < n; c++)
-        red_step(L, all, (Envs){ es + c * envs.n, envs.n }, acc);
+            eval_at(L, all->fr, r[j].d[o].v, r[j].d[o].idx, es, known);
+    for (int c = 0; c < es.n; c += envs.n)
+        red_step(L, all, (Envs){ es.at + c, envs.n }, acc);
 }
 
 /* The vector is the innermost loop: u vectors of accumulators for each, put together at the end; then what
@@ -360,14 +325,9 @@ static void reduce_inside(Lower *L, const Reds *all, const SumLoop *of, Envs env
     int nr = all->n;
     const Atom *v = r->ks[of->vector >= 0 ? of->vector : inner_vector(L, r)];
     int64_t n = v->hi + 1, nv = n / W;
-    int most = L->spec->written.sums, flight = L->spec->written.flight / (envs.n * nr),
-        u = flight > most ? most : flight < 1 ? 1 : flight;
-    if (u > nv)
-        u = nv ? (int)nv : 1;
-    while (nv % u && u > 1 && nv < 4 * u)
-        u--;
+    Flight f = spec_flight(L->spec, n, envs.n * nr);
+    int u = f.vectors;
     Nest tail = { .v = v, .u = 1, .count = n % W, .first = nv * W };
-    bool past = nv && n % W > 2;                /* a vector for what is left, too */
     if (nv) {
         bool apart = u > 1 && nan_apart(r, nr);
         int sums = nr * envs.n;
@@ -384,7 +344,7 @@ static void reduce_inside(Lower *L, const Reds *all, const SumLoop *of, Envs env
             first[j] = part[j * u];
         Nest rest = { .v = v, .u = 1, .count = nv % u, .first = nv / u * u, .vec = true };
         nest(L, all, &rest, first, nr * envs.n, envs);
-        Nest last = { .v = v, .u = 1, .count = past, .vec = true, .past = W - (int)(n % W) };
+        Nest last = { .v = v, .u = 1, .count = f.past, .vec = true, .past = W - (int)(n % W) };
         nest(L, all, &last, first, nr * envs.n, envs);
         for (int j = 0; j < nr * envs.n; j++)
             part[j * u] = first[j];
@@ -399,7 +359,7 @@ static void reduce_inside(Lower *L, const Reds *all, const SumLoop *of, Envs env
             loc_set(was);
         }
     }
-    if (!past)
+    if (!f.past)
         nest(L, all, &tail, acc, nr * envs.n, envs);
 }
 

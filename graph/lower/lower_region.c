@@ -29,15 +29,6 @@ static void run(Run *);
 
 /* ==================== frames of bodies */
 
-static int stacked_lead(const Run *R, const uint8_t *mark, Form *lead)
-{
-    int n = 0;
-    for (int a = 0; a < R->r->nlane; a++)
-        if (mark[a] == STACKED)
-            lead[n++] = R->lane[a];
-    return n;
-}
-
 /* carried: accumulators and carry; NULL: they are operands like others. t: the step; NULL: none. */
 static Frame *body_frame(Run *R, int sub, Held *const *carried, Form t)
 {
@@ -58,7 +49,7 @@ static Frame *body_frame(Run *R, int sub, Held *const *carried, Form t)
         }
         const uint8_t *mark = r->im + o * r->nlane;
         p->fr = R->fr, p->v = R->i->in[o];
-        p->nlead = stacked_lead(R, mark, p->lead);
+        p->nlead = lane_lead(R->r, mark, R->lane, p->lead);
         if (group == 'x' && t)
             p->lead[p->nlead++] = t;
         for (int a = 0; a < r->nlane; a++)
@@ -194,7 +185,7 @@ static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *
 static Place result_place(const Run *R, int n)
 {
     Form lead[MAXRANK];
-    int m = stacked_lead(R, R->r->om + n * R->r->nlane, lead);
+    int m = lane_lead(R->r, R->r->om + n * R->r->nlane, R->lane, lead);
     return place_lead(R->L->spec->stored[R->i->out + (Ref)n], lead, m);
 }
 
@@ -494,7 +485,7 @@ static void run_cond(Run *R)
         nv += elements(&g0->type[g0->out[n]]) * ne;
     Form lead[MAXRANK];
     Val *index = NEWS(Val, ne), *res = NEWS(Val, nv), *x = NEWS(Val, nv);
-    stacked_lead(R, R->r->im, lead);
+    lane_lead(R->r, R->r->im, R->lane, lead);
     eval_at(L, R->fr, R->i->in[0], lead, R->envs, index);
     for (int b = 0; b < nb && !L->failed; b++) {
         Val *hit = NEWS(Val, ne), *other = NEWS(Val, nv);
@@ -598,7 +589,7 @@ static void run_inner_lanes(Run *R)
         run(R);
         for (int n = 0; n < R->i->nout && !L->failed; n++) {
             Form lead[MAXRANK];
-            int m = stacked_lead(R, r->om + n * r->nlane, lead);
+            int m = lane_lead(R->r, r->om + n * r->nlane, R->lane, lead);
             Place p = place_lead(all[n]->place, lead, m);
             Held *h = R->res[n];
             for (int64_t c = 0; c < h->size; c++) {

@@ -21,15 +21,6 @@ typedef struct Rows {
 
 typedef struct Move { Rows *R; int n; const Env *e; } Move;
 
-static int lead_of(const Rows *R, const uint8_t *mark, Form *lead)
-{
-    int n = 0;
-    for (int a = 0; a < R->r->nlane; a++)
-        if (mark[a] == STACKED)
-            lead[n++] = R->lane[a];
-    return n;
-}
-
 static const Type *carried_type(const Rows *R, int n) { return &R->body->type[R->body->in[R->r->ncap + n]]; }
 
 static void move_start(Lower *L, void *ctx, const Form *idx, Form flat)
@@ -41,7 +32,7 @@ static void move_start(Lower *L, void *ctx, const Form *idx, Form flat)
     const Type *t = carried_type(R, m->n);
     int o = r->ncap + m->n;
     Form at[2 * MAXRANK];
-    int n = lead_of(R, r->im + o * r->nlane, at);
+    int n = lane_lead(R->r, r->im + o * r->nlane, R->lane, at);
     memcpy(at + n, idx, sizeof *idx * (size_t)t->rank);
     Val x = eval_one(L, R->outer, R->i->in[o], at, m->e);
     if (!L->failed)
@@ -63,7 +54,7 @@ static void move_out(Lower *L, void *ctx, const Form *idx, Form flat)
     Rows *R = m->R;
     int rank = carried_type(R, m->n)->rank;
     Form lead[MAXRANK];
-    int n = lead_of(R, R->r->om + m->n * R->r->nlane, lead);
+    int n = lane_lead(R->r, R->r->om + m->n * R->r->nlane, R->lane, lead);
     Place p = place_lead(L->spec->stored[R->i->out + (Ref)m->n], lead, n);
     store_place(L, &p, idx, rank, m->e, load_place(L, &R->cur[m->n], idx, rank, m->e));
 }
@@ -84,14 +75,13 @@ static void move_all(Rows *R, SweepFn *fn, const bool *which)
     }
 }
 
-/* A row for each environment; rows of a power of two would share cache sets. */
-static Place row_place(Rows *R, const Type *t)
+/* A row for each environment. */
+static Place row_place(Rows *R, const Type *t, int64_t apart)
 {
-    int64_t size = any_zero(t) ? 1 : type_size(t), pad = size % 512 ? size : size + 16;
     Layout *l = NEW(Layout);
     *l = *layout_natural(t->dim, t->rank);
-    l->env_stride = pad;
-    return (Place){ k_private(R->L->k, (Dtype)t->dt, pad * R->envs.n), l };
+    l->env_stride = apart;
+    return (Place){ k_private(R->L->k, (Dtype)t->dt, apart * R->envs.n), l };
 }
 
 /* The body as a frame: captures and xs are where they are stored, carried values in rows. */
@@ -112,7 +102,7 @@ static Frame *rows_frame(Rows *R, Form step)
             continue;
         }
         Form lead[MAXRANK + 1];
-        int n = lead_of(R, r->im + o * r->nlane, lead);
+        int n = lane_lead(R->r, r->im + o * r->nlane, R->lane, lead);
         if (group == 'x')
             lead[n++] = step;
         Place p = frame_place(R->outer, R->i->in[o]);
@@ -126,17 +116,6 @@ static Frame *rows_frame(Rows *R, Form step)
         memcpy(q->lead, lead, sizeof lead);
     }
     return f;
-}
-
-/* All of v, to a place. */
-static Store whole_store(const Graph *g, Ref v, Place to)
-{
-    const Type *t = &g->type[v];
-    const Atom *const *space = elem_space("k", t->dim, t->rank, 1);
-    Store s = { .v = v, .nidx = t->rank, .nspace = t->rank, .to = to };
-    for (int d = 0; d < t->rank; d++)
-        s.idx[d] = form_a(s.space[d] = space[d]);
-    return s;
 }
 
 static int rows_stores(Rows *R, Form step, Store *st)
@@ -153,11 +132,11 @@ static int rows_stores(Rows *R, Form step, Store *st)
             to = R->next[o];
         else {
             Form lead[MAXRANK + 1];
-            int m = lead_of(R, r->om + o * r->nlane, lead);
+            int m = lane_lead(R->r, r->om + o * r->nlane, R->lane, lead);
             lead[m++] = step;
             to = place_lead(R->L->spec->stored[R->i->out + (Ref)o], lead, m);
         }
-        st[n++] = whole_store(b, b->out[o], to);
+        st[n++] = store_of(b, b->out[o], to);
     }
     return n;
 }
@@ -167,7 +146,7 @@ static int factor_stores(Rows *R, Store *st)
 {
     Refs f = R->L->spec->factor;
     for (int n = 0; n < f.n; n++)
-        st[n] = whole_store(R->body, f.v[n], row_place(R, &R->body->type[f.v[n]]));
+        st[n] = store_of(R->body, f.v[n], row_place(R, &R->body->type[f.v[n]], R->L->spec->factor_apart[n]));
     return f.n;
 }
 
@@ -181,8 +160,8 @@ void region_rows(Lower *L, Envs envs)
         lane[a] = form_a(s->outer[a]);
     Rows R = { L, L->top, s->ins, r, s->ins->sub[0], lane, envs, NEWS(Place, nl), NEWS(Place, nl) };
     for (int n = 0; n < nl; n++) {
-        R.cur[n] = row_place(&R, carried_type(&R, n));
-        R.next[n] = row_place(&R, carried_type(&R, n));
+        R.cur[n] = row_place(&R, carried_type(&R, n), s->carry_apart[n]);
+        R.next[n] = row_place(&R, carried_type(&R, n), s->carry_apart[n]);
     }
     move_all(&R, move_start, NULL);
     if (r->length > 0 && !L->failed) {
@@ -193,7 +172,7 @@ void region_rows(Lower *L, Envs envs)
         Store *st = NEWS(Store, R.body->nout);
         rows_stores(&R, step, st);
         frame_push(L, f);
-        frame_survey(f, R.body->out, R.body->nout);
+        users_count(&f->users, R.body->out, R.body->nout);
         L->top = f;
         regions_first(L, f);
         Store *factor = NEWS(Store, 2 * R.body->nins);

@@ -13,14 +13,14 @@
 static Row *row_new(Lower *L, Frame *fr, const KeptRow *k, int copies)
 {
     /* vectors where the vector is outside */
-    int64_t size = space_size(k->space, k->nspace), wide = L->vec ? W : 1, s = wide;
+    int64_t wide = L->vec ? W : 1, s = wide;
     Row *r = NEW(Row);
     r->f = wide > 1 ? form_a(LANE) : form_c(0);
     for (int j = k->nspace - 1; j >= 0; j--) {
         r->f = form_add(r->f, form_mul(form_a(k->space[j]), s));
         s *= atom_extent(k->space[j]);
     }
-    r->pad = size * wide + (size % 512 == 0 && copies > 1 ? 16 : 0);
+    r->pad = k->apart;
     r->buf = k_private(L->k, (Dtype)fr->g->type[k->of.v].dt, r->pad * copies);
     r->next = fr->row;
     return fr->row = r;
@@ -107,18 +107,7 @@ void put_stores(Lower *L, Frame *fr, const Puts *p, const Rolled *roll, Envs env
 /* All of its values side by side. */
 static void store_whole(Lower *L, Frame *fr, const Puts *p, Envs envs)
 {
-    const Store *st = p->st[0];
-    int64_t size = space_size(st->space, st->nspace), dim[MAXRANK];
-    const Env **es = NEWS(const Env *, size * envs.n);
-    for (int j = 0; j < st->nspace; j++)
-        dim[j] = atom_extent(st->space[j]);
-    for (int c = 0; c < size; c++) {
-        Form at[MAXRANK];
-        form_unlinear(form_c(c), dim, st->nspace, at);
-        for (int e = 0; e < envs.n; e++)
-            es[c * envs.n + e] = env_sets(envs.at[e], st->space, at, st->nspace);
-    }
-    put_stores(L, fr, p, &p->loop->roll[0], (Envs){ es, (int)size * envs.n });
+    put_stores(L, fr, p, &p->loop->roll[0], env_space(envs, p->st[0]->space, p->st[0]->nspace));
 }
 
 void store_loop(Lower *L, Frame *fr, const Puts *puts, Envs envs)
@@ -142,8 +131,7 @@ void store_loop(Lower *L, Frame *fr, const Puts *puts, Envs envs)
         es[e] = env_sets(envs.at[e], space, at, n);
     int tile = L->spec->inner_tile > 1 ? L->spec->inner_tile : 1;
     int64_t len = space[v]->hi + 1, nv = L->vec ? 0 : len / W;
-    /* where storing twice does no harm, what is left is a vector that overlaps the one before */
-    bool twice = nv && len % W > 1 && L->spec->kind == SPEC_LOOPS && !L->spec->in_place && !L->spec->chunk;
+    bool twice = puts->loop->twice;
     const struct { bool vec; int u; int64_t first, count; } part[4] = {
         { true, tile, 0, nv / tile }, { true, 1, nv / tile * tile, nv % tile },
         { false, 1, nv * W, twice ? 0 : len - nv * W }, { true, 1, 0, twice }

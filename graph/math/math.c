@@ -41,6 +41,7 @@ static int64_t greatest(Dtype dt)
 }
 static Dtype unsigned_of(Dtype dt)
 {
+    _Static_assert(DT_I64 - DT_I8 == DT_U64 - DT_U8, "each signed dtype has one without a sign");
     return dt >= DT_I8 && dt <= DT_I64 ? (Dtype)(DT_U8 + (dt - DT_I8)) : dt;
 }
 static Dtype bits_of(Dtype float_dt) { return float_dt == DT_F64 ? DT_U64 : DT_U32; }

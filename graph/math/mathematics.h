@@ -11,6 +11,8 @@
  * an error. */
 Val math_op(Kernel *, int op, Dtype dt, Dtype to, int narg, const Val *);
 Val math_reduce_precision(Kernel *, Dtype dt, Val x, int64_t exponent, int64_t mantissa);
+/* the same bits; dtypes of one size */
+Val math_bitcast(Kernel *, Dtype from, Dtype to, Val);
 Dtype math_register(Dtype);                     /* f16, bf16 -> f32; else itself */
 /* What is computed again and again: a function of the kernel, known by `what` (an op; or else a number from
  * MATH_OTHER on), and a call of it. Where an operand is a constant, `body` is built where it stands, and

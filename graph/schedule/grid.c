@@ -65,6 +65,15 @@ static void panel_chunks(Spec *s)
         }
 }
 
+/* Steps of a panel that are copied at once: some rows of what lies side by side; of other things a block
+ * that is turned in registers. */
+static int panel_turn(const Spec *s, const Panel *p)
+{
+    const Layout *l = s->stored[p->v].layout;
+    bool beside = form_coef(layout_form(l, NULL, p->idx->f, p->idx->n, NULL), s->vec) == 1;
+    return beside ? (int)s->target->machine->copy_rows : W;
+}
+
 static void chunks(Spec *s)
 {
     const Machine *m = s->target->machine;
@@ -85,12 +94,21 @@ static void chunks(Spec *s)
     }
 }
 
+/* Blocks of an axis come one after the other, inside of those of the others, where panels stay while they
+ * do; and where lanes lie apart: lines beside those that a block of neighbours has read are next, and not
+ * those of other rows. */
+static bool goes_inside(const Spec *s, const OuterAxis *x)
+{
+    return spec_passes(s, x->a) ||
+        (!s->contract && x->a != s->vec && x->size > s->target->machine->neighbours);
+}
+
 void spec_grid(Spec *s)
 {
     bool fits = s->vec && atom_extent(s->vec) >= W && !(s->in_place && atom_extent(s->vec) % W);
     s->vec = fits ? s->vec : NULL;
     s->total = s->work > 1 ? s->work : 1;
-    if (s->kind > SPEC_ROWS) {
+    if (!spec_blocks(s)) {
         spec_share(s);
         return;
     }
@@ -99,8 +117,11 @@ void spec_grid(Spec *s)
         int64_t size = block_size(s, a);
         s->axis[s->naxis++] =
             (OuterAxis){ .a = a, .n = a->hi + 1, .size = size, .blocks = (a->hi + size) / size };
+        s->axis[j].inside = goes_inside(s, &s->axis[j]);
         s->total *= (double)s->axis[j].blocks;
     }
+    for (int k = 0; k < s->npanel; k++)
+        s->panel[k].turn = panel_turn(s, &s->panel[k]);
     if (s->total > 0)                           /* else it has no elements */
         (s->npanel ? panel_chunks : chunks)(s);
 }
@@ -116,7 +137,7 @@ int64_t spec_items(const Spec *s)
 void spec_alone(Spec *s)
 {
     s->alone = true;
-    if (s->kind > SPEC_ROWS)
+    if (!spec_blocks(s))
         spec_share(s);
     for (int j = 0; j < s->naxis; j++)
         s->axis[j].chunk = s->axis[j].blocks;

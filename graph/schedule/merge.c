@@ -88,7 +88,7 @@ static bool may_join(Merge *m, const Root *r, int n)
     bool mine = false, share = false, heavy = is_contraction(m->s, r->v);
     for (int j = 0; j < k->n; j++) {
         const Root *q = k->root[j];
-        if (q->kind > ROOT_SUMS || q->space != r->space)
+        if (!root_merges(q) || q->space != r->space)
             return false;
         if (q->kind == ROOT_SUMS && r->kind == ROOT_SUMS && q->chunk != r->chunk)
             return false;
@@ -201,7 +201,7 @@ static void group_needs(Merge *m, int n, const Path *p)
 
 static int group_for(Merge *m, const Root *r, const Path *p)
 {
-    if (r->kind <= ROOT_SUMS)
+    if (root_merges(r))
         for (int n = m->n - 1; n >= 0 && n >= m->n - LOOK_BACK; n--)
             if (!near_has(&p->between, n) && may_join(m, r, n))
                 return n;
@@ -223,7 +223,7 @@ static void place_root(Merge *m, Root *r)
     g->text += m->s->text[r->v];
     g->turns = m->s->turns[r->v] > g->turns ? m->s->turns[r->v] : g->turns;
     add_reads(&m->reads[best], r);
-    for (int k = 0; k < (r->kind <= ROOT_SUMS ? 1 : r->ins->nout); k++)
+    for (int k = 0; k < (root_merges(r) ? 1 : r->ins->nout); k++)
         m->where[r->v + (Ref)k] = best + 1;
 }
 

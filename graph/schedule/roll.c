@@ -113,7 +113,7 @@ static Onward count_one(DemandWalk *w, Visit *x)
         return WALK_PAST;
     }
     bool sum = i && (i->op == OP_add || i->op == OP_accum) &&
-        (frame_chained(fr, i->in[0]) || frame_chained(fr, i->in[1]));
+        (users_chain(&fr->users, i->in[0]) || users_chain(&fr->users, i->in[1]));
     if (!i || sum || optab[i->op].element == IS_SUM || i->op == OP_region) {
         if (own)
             PUSH(r->leaf, r->nleaf, r->cap, (Leaf){ { x->v, x->idx }, fr != r->p->fr });

@@ -182,7 +182,7 @@ static void place_roots(Sched *s)
 {
     for (int n = s->nroot - 1; n >= 0; n--) {
         const Root *r = s->root[n];
-        if (r->kind <= ROOT_SUMS)
+        if (root_merges(r))
             place_temp(s, r->v, false);
         else
             for (int k = 0; k < r->ins->nout; k++)

@@ -26,6 +26,8 @@ typedef struct Root {
     /* merge.c: stored values that it loads; cost of its instructions */
     Need *read; int nread; Seen reads; int code;
 } Root;
+/* Is it loops over elements, which others may share? */
+static inline bool root_merges(const Root *r) { return r->kind == ROOT_VALUE || r->kind == ROOT_SUMS; }
 
 typedef struct Sched {
     const Graph *g; const Prepared *prepared;

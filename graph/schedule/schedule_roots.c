@@ -20,7 +20,8 @@
 #define WALK_NEAR   24
 #define WALK_ROOTS  4
 
-typedef struct Found { uint32_t dims; Ref v; double space; bool own; } Found;
+/* only: its index depends on these dimensions and nothing else. */
+typedef struct Found { uint32_t dims; Ref v; double space; bool only; } Found;
 
 typedef struct Dims {
     const Graph *g; const bool *force; const Machine *m; int *walked;
@@ -41,15 +42,15 @@ static double dims_vol(const Dims *w, uint32_t dims)
     return v;
 }
 
-static uint32_t dims_in(const Dims *w, const AtomSet *s, bool *own)
+static uint32_t dims_in(const Dims *w, const AtomSet *s, bool *only)
 {
     uint32_t m = 0;
     int n = 0;
     for (int d = 0; d < w->rank; d++)
         if (w->ph[d] && set_has(s, w->ph[d]))
             m |= 1u << d, n++;
-    if (own)
-        *own = n == s->n;
+    if (only)
+        *only = n == s->n;
     return m;
 }
 
@@ -64,13 +65,13 @@ static Onward meet(DemandWalk *walk, Visit *x)
     w->walked[x->v]++;
     if (!x->i || optab[x->i->op].element == IS_OWN)
         return WALK_PAST;
-    bool red = optab[x->i->op].element == IS_SUM, own;
-    uint32_t dims = dims_in(w, x->key->deps, &own);
+    bool red = optab[x->i->op].element == IS_SUM, only;
+    uint32_t dims = dims_in(w, x->key->deps, &only);
     if (w->small && (red || optab[x->i->op].cost >= w->m->record_dear))
         PUSH(w->dear, w->ndear, w->dear_cap, dims);
     visit_demands(x);
     if (red && x->tag)
-        PUSH(w->found, w->nfound, w->cap, (Found){ dims, x->v, vars_of(x->ks, x->nk)->vol, own });
+        PUSH(w->found, w->nfound, w->cap, (Found){ dims, x->v, vars_of(x->ks, x->nk)->vol, only });
     x->tag = x->tag && !red;
     return x->tag || w->small ? WALK_INTO : WALK_PAST;         /* behind a sum only what is dear matters */
 }
@@ -129,7 +130,7 @@ static uint32_t rows_of(const Dims *w)
     for (int k = 0; k < w->nfound; k++) {
         const Found *f = &w->found[k];
         int n = __builtin_popcount(f->dims);
-        bool fits = f->own && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) &&
+        bool fits = f->only && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) &&
             (dims_vol(w, f->dims) >= (double)w->m->share || dims_vol(w, w->dims) <= (double)w->m->alone);
         /* of equal size: the one whose first dimensions come first */
         if (fits && (n < size || (n == size && (f->dims ^ best) & f->dims & -(f->dims ^ best))))

@@ -44,7 +44,7 @@ bool group_map(Spec *spec, const Traffic *t, const Vars *space)
 void spec_group(Spec *s)
 {
     const Machine *m = s->target->machine;
-    int64_t items = s->kind > SPEC_ROWS ? s->share.n : spec_items(s), most = m->group_items;
+    int64_t items = !spec_blocks(s) ? s->share.n : spec_items(s), most = m->group_items;
     if (!grouped(m) || s->alone)
         return;
     most = most < GROUP ? most : GROUP;

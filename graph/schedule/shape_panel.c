@@ -121,7 +121,7 @@ void choose_panels(Spec *spec, const Traffic *t, const Vars *space)
         double bytes = steps_of(l)->vol * each_bytes(t, l) * (double)width;
         if (bytes > room || blocked(spec, all) || passing(space, all) < (double)machine(t)->own_panel_uses)
             continue;
-        p[n++] = (Panel){ l->v, l->idx, steps_of(l) };
+        p[n++] = (Panel){ .v = l->v, .idx = l->idx, .ks = steps_of(l) };
         room -= bytes;
         deps = all;
     }

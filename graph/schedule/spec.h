@@ -41,8 +41,8 @@ typedef struct Store {                          /* one thing that a kernel compu
 typedef struct Block { const Atom *a; int n; } Block;
 
 /* An outer variable of a kernel: n elements in blocks of `size`, of which a work-item takes `chunk`. The
- * last block overlaps its neighbour. */
-typedef struct OuterAxis { const Atom *a; int64_t n, size, blocks, chunk; } OuterAxis;
+ * last block overlaps its neighbour. inside: its loop over blocks is inside of those of the others. */
+typedef struct OuterAxis { const Atom *a; int64_t n, size, blocks, chunk; bool inside; } OuterAxis;
 
 /* One digit of one key of a sort: bits shift .. shift + width - 1 of its word, of which `bits` say
  * anything. */
@@ -66,10 +66,11 @@ typedef struct Rolled { int n, s; Leaf *first; int nfirst; } Rolled;
  * the innermost variable, so many are written out; 0: as InnerSum says, or one. */
 typedef struct SumLoop { Want *want; int n, vector, steps; Rolled roll; } SumLoop;
 typedef struct Phase { const Atom *const *ks; int nk; SumLoop *loop; int nloop; } Phase;
-typedef struct KeptRow { Want of; const Atom *const *space; int nspace; } KeptRow;
-/* Stores over one space, by number; vector: the variable that is; whole: written out. Copies: of a tile, of
- * a vector, of one element. */
-typedef struct StoreLoop { int *store; int n, vector; bool whole; Rolled roll[3]; } StoreLoop;
+/* apart: elements from the row of one copy to that of the next. */
+typedef struct KeptRow { Want of; const Atom *const *space; int nspace; int64_t apart; } KeptRow;
+/* Stores over one space, by number; vector: the variable that is; whole: written out; twice: what is left of
+ * vectors is one that overlaps the last. Copies: of a tile, of a vector, of one element. */
+typedef struct StoreLoop { int *store; int n, vector; bool whole, twice; Rolled roll[3]; } StoreLoop;
 
 typedef struct Stage {
     Phase *phase; int nphase;
@@ -81,8 +82,9 @@ typedef struct Stage {
 typedef struct InnerSum { const Graph *g; Ref v; int vector, steps; } InnerSum;
 
 /* How much is written out instead of being a loop: loops of so many elements, if they make no more than so
- * many values of a block; in a body in registers; vectors of sums, each and in all. */
-typedef struct Written { int64_t loop, block, body; int sums, flight; } Written;
+ * many values of a block; in a body in registers; vectors of sums, each and in all. Of so many elements in
+ * registers one is chosen at an index that is known when running; more are copied to memory. */
+typedef struct Written { int64_t loop, block, body; int sums, flight; int64_t choose; } Written;
 
 /* ==================== kernels of one instruction: how they are shared out (share.c) */
 
@@ -127,8 +129,8 @@ typedef struct RegionSpec {
 
 /* Elements of a value that a work-item copies into a private array, where those that its products read one
  * after the other lie side by side: for all steps (ks) and a block of the vector. Blocks of outer variables
- * that it does not depend on go by while it stays. */
-typedef struct Panel { Ref v; const Idx *idx; const Vars *ks; } Panel;
+ * that it does not depend on go by while it stays. turn: steps that a turn of the copying loop does. */
+typedef struct Panel { Ref v; const Idx *idx; const Vars *ks; int turn; } Panel;
 
 /* A few values. */
 typedef struct Refs { const Ref *v; int n; } Refs;
@@ -160,7 +162,7 @@ typedef struct Spec {
      * has time for */
     const Atom *run; int64_t run_blocks;
     /* at: where in the block of the vector an element is */
-    const Panel *panel; int npanel; const Atom *at;
+    Panel *panel; int npanel; const Atom *at;
     const Atom *flat;                           /* the outer variables are digits of this one ... */
     const Atom *flat_of[MAXRANK]; int nflat;    /* ... in this order */
     /* rough cycles of a block, of all of them; instructions of the kernel */
@@ -197,9 +199,30 @@ typedef struct Spec {
     RegionSpec *region; int nregion;            /* SPEC_LANES, SPEC_ROWS: this region and those inside */
     bool *packed;                               /* carried values that go along as vectors; NULL: none */
     Refs factor;                                /* SPEC_ROWS: values of the step that are computed first */
+    /* SPEC_ROWS: of carried values and factors: elements from the row of one lane to that of the next */
+    int64_t *carry_apart, *factor_apart;
     const Target *target;
 } Spec;
 
+/* Does it work in blocks of outer variables? Else it is one instruction that is shared out (own shapes). */
+static inline bool spec_blocks(const Spec *s)
+{
+    _Static_assert(SPEC_LOOPS < SPEC_LANES && SPEC_LANES < SPEC_ROWS && SPEC_ROWS < SPEC_SCATTER &&
+        SPEC_SORT > SPEC_SCATTER && SPEC_CUMULATIVE > SPEC_SCATTER, "kinds in blocks come first");
+    return s->kind <= SPEC_ROWS;
+}
+
+/* A sum whose vector is its own variable, of so many elements, one of `sums` in a loop: vectors of
+ * accumulators of each; is what is left of vectors one more, of which some lanes count? */
+typedef struct Flight { int vectors; bool past; } Flight;
+Flight spec_flight(const Spec *, int64_t extent, int sums);
+/* Which variable is the vector where nothing is known of loads: the innermost that has a whole one, else the
+ * innermost. */
+int long_variable(const Atom *const *, int n);
+
+Store store_of(const Graph *, Ref v, Place to);        /* every element of v, in loops of its own */
+/* Of a kernel that works in blocks: the copies of a block that begins at base[j] along axis j of n. */
+Envs spec_block(const Spec *, const OuterAxis *, int n, const Form *base);
 
 /* Do copies e with the same e / (n * s) and e % s lie at even distances? How far: by variable, and k. */
 bool roll_even(Envs, int n, int s, int64_t *by, int64_t *by_k);

@@ -154,7 +154,7 @@ static int share_check(const Spec *s)
 {
     const ScatterSpec *p = s->scatter;
     const RunningSpec *r = s->running;
-    if (s->kind <= SPEC_ROWS || !s->share.n)
+    if (spec_blocks(s) || !s->share.n)
         return 0;
     if (s->share.each < 1 || s->share.each > s->share.n)
         return wrong(s, "a work-item does %lld of %lld", (long long)s->share.each, (long long)s->share.n);
@@ -226,7 +226,7 @@ int spec_check(const Spec *s)
         return wrong(s, "its kind is not that of what it computes");
     if (outer_check(s) || axes_check(s) || panels_check(s) || share_check(s))
         return (int)error_code();
-    if (s->kind <= SPEC_ROWS && stages_check(s))
+    if (spec_blocks(s) && stages_check(s))
         return (int)error_code();
     if ((s->kind == SPEC_LANES || s->kind == SPEC_ROWS) && regions_check(s, s->ins))
         return (int)error_code();

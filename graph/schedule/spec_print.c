@@ -180,7 +180,7 @@ static void add_stages(const Spec *s, Text *t)
     }
     if (s->roll_moves)
         text_add(t, "    copies of the state a loop\n");
-    if (s->kind <= SPEC_ROWS)
+    if (spec_blocks(s))
         text_add(t, "    written out: %lld elements, %lld values, %lld in bodies; vectors of sums: %d, %d\n",
             (long long)s->written.loop, (long long)s->written.block, (long long)s->written.body,
             s->written.sums, s->written.flight);
@@ -203,7 +203,7 @@ static void add_share(const Spec *s, Text *t)
                             "lines");
     if (s->by_rank)
         text_add(t, "    by rank\n");
-    if (s->kind > SPEC_ROWS)
+    if (!spec_blocks(s))
         text_add(t, "    a work-item does %lld of %lld\n", (long long)s->share.each, (long long)s->share.n);
 }
 

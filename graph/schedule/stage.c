@@ -11,13 +11,28 @@
 
 #include <string.h>
 
-static int64_t space_size(const Atom *const *a, int n)
+int long_variable(const Atom *const *a, int n)
 {
-    int64_t size = 1;
-    for (int j = 0; j < n; j++)
-        size *= atom_extent(a[j]);
-    return size;
+    for (int p = n - 1; p >= 0; p--)
+        if (atom_extent(a[p]) >= W)
+            return p;
+    return n - 1;
 }
+
+Flight spec_flight(const Spec *s, int64_t extent, int sums)
+{
+    const Machine *m = s->target->machine;
+    int64_t vectors = extent / W;
+    int most = s->written.sums, all = s->written.flight / sums, n = all > most ? most : all < 1 ? 1 : all;
+    if (n > vectors)
+        n = vectors ? (int)vectors : 1;
+    while (vectors % n && n > 1 && vectors < m->even_turns * n)
+        n--;
+    return (Flight){ n, vectors && extent % W >= m->rest };
+}
+
+/* Rows whose distance is a multiple of row_way would have one place in the first cache. */
+static int64_t row_apart(const Machine *m, int64_t size) { return size % m->row_way ? 0 : m->row_shift; }
 
 /* ==================== what is evaluated */
 
@@ -33,40 +48,12 @@ bool frame_leaf(const struct Frame *fr, Ref v)
     return frame_stored(fr, v).buf || (fr->outside_of && fr->outside_of[v]);
 }
 
-static Users *users_of(struct Frame *fr, Ref v)
-{
-    void **p = map_at(&fr->users, &v, sizeof v);
-    return *p ? *p : (*p = NEW(Users));
-}
-
-static Onward use(DemandWalk *w, Visit *x)
-{
-    if (!x->i || frame_leaf(w->ctx, x->v))
-        return WALK_PAST;
-    for (int n = 0; n < x->i->nin; n++) {
-        Users *u = users_of(w->ctx, x->i->in[n]);
-        u->n++;
-        u->op = x->i->op;
-    }
-    return WALK_INTO;
-}
+static bool leaf_of(const void *fr, Ref v) { return frame_leaf(fr, v); }
 
 static void count_users(struct Frame *fr, const Ref *roots, int n)
 {
-    DemandWalk w = { .g = fr->g, .visit = use, .ctx = fr };
-    for (int j = 0; j < n; j++) {
-        users_of(fr, roots[j])->n++;
-        value_walk(&w, roots[j]);
-    }
-}
-
-bool frame_chained(struct Frame *fr, Ref v)
-{
-    const Ins *i = fr->g->def[v];
-    if (!i || (i->op != OP_dot && i->op != OP_reduce_sum) || frame_stored(fr, v).buf)
-        return false;
-    const Users *u = map_get(&fr->users, &v, sizeof v);
-    return u && u->n == 1 && (u->op == OP_add || u->op == OP_accum);
+    fr->users = (UserCount){ .g = fr->g, .leaf = leaf_of, .frame = fr };
+    users_count(&fr->users, roots, n);
 }
 
 /* ==================== the vector of a loop: where most loads are side by side or shared */
@@ -289,7 +276,7 @@ static void ready_leave(DemandWalk *w, Visit *x)
     for (int j = 0; phase && j < x->nk; j++)
         phase = !env_get(p->envs.at[0], x->ks[j]);
     bool lanes = phase && has_lanes(p, x->idx, rank);
-    if (phase && !(lanes && frame_chained(x->fr, x->v)))
+    if (phase && !(lanes && users_chain(&x->fr->users, x->v)))
         phase_add(q, &(Level){ .level = ++level, .lanes = lanes }, x);
     else if (sum)
         inner_add(p, x);
@@ -341,6 +328,12 @@ static bool row_fits(const RowPlan *r)
     return space_size(r->space, r->nspace) * p->envs.n * (p->spec->vec ? W : 1) <= p->m->row;
 }
 
+static int64_t kept_apart(const RowPlan *r)
+{
+    int64_t size = space_size(r->space, r->nspace);
+    return size * (r->p->spec->vec ? W : 1) + (r->p->envs.n > 1 ? row_apart(r->p->m, size) : 0);
+}
+
 static Onward row_visit(DemandWalk *w, Visit *x)
 {
     RowPlan *r = w->ctx;
@@ -354,7 +347,8 @@ static Onward row_visit(DemandWalk *w, Visit *x)
         void **row = map_at(&x->fr->rows, key.w, key.n);
         if (!*row && row_fits(r)) {
             *row = (void *)(intptr_t)(was->phase + 1);
-            PUSH(r->out->row, r->out->nrow, r->cap, (KeptRow){ { x->v, x->idx }, r->space, r->nspace });
+            PUSH(r->out->row, r->out->nrow, r->cap,
+                (KeptRow){ { x->v, x->idx }, r->space, r->nspace, kept_apart(r) });
         }
         if (*row)
             return WALK_PAST;
@@ -447,18 +441,7 @@ static Rolled roll_tile(const Planner *p, const StoreLoop *l, bool vec, int tile
 static Rolled roll_whole(const Planner *p, const StoreLoop *l, int phase)
 {
     const Store *st = &p->st[l->store[0]];
-    int size = (int)space_size(st->space, st->nspace);
-    int64_t dim[MAXRANK];
-    const Env **es = NEWS(const Env *, size * p->envs.n);
-    for (int j = 0; j < st->nspace; j++)
-        dim[j] = atom_extent(st->space[j]);
-    for (int c = 0; c < size; c++) {
-        Form at[MAXRANK];
-        form_unlinear(form_c(c), dim, st->nspace, at);
-        for (int e = 0; e < p->envs.n; e++)
-            es[c * p->envs.n + e] = env_sets(p->envs.at[e], st->space, at, st->nspace);
-    }
-    return roll_of_stores(p, &(Copies){ { es, size * p->envs.n }, phase }, l->store, l->n);
+    return roll_of_stores(p, &(Copies){ env_space(p->envs, st->space, st->nspace), phase }, l->store, l->n);
 }
 
 static void plan_store(const Planner *p, StoreLoop *l, int phase)
@@ -472,7 +455,10 @@ static void plan_store(const Planner *p, StoreLoop *l, int phase)
     }
     l->vector = store_vector(p, l);
     int64_t len = atom_extent(st->space[l->vector]);
-    bool vec = !p->spec->vec && len >= W;
+    const Spec *s = p->spec;
+    bool vec = !s->vec && len >= W;
+    /* where storing twice does no harm */
+    l->twice = vec && len % W > 1 && s->kind == SPEC_LOOPS && !s->in_place && !s->chunk;
     if (vec && p->spec->inner_tile > 1)
         l->roll[0] = roll_tile(p, l, true, p->spec->inner_tile, phase);
     if (vec)
@@ -529,33 +515,41 @@ static Form base_of(const OuterAxis *x)
     return form_a(atom_var("b", x->n - x->size + 1, 0));
 }
 
+/* The outer variables that are digits of one. */
+static const Env *env_digits(const Spec *s, const Env *e)
+{
+    int64_t dim[MAXRANK];
+    Form f[MAXRANK], m = env_get(e, s->flat);
+    for (int d = 0; d < s->nflat; d++)
+        dim[d] = atom_extent(s->flat_of[d]);
+    form_unlinear(m ? m : form_c(0), dim, s->nflat, f);
+    return env_sets(e, s->flat_of, f, s->nflat);
+}
+
+Envs spec_block(const Spec *s, const OuterAxis *x, int n, const Form *base)
+{
+    const Env *one = env_new(0);
+    Envs envs = { arena_copy(&one, sizeof one), 1 };
+    for (int j = 0; j < n; j++) {
+        bool vec = x[j].a == s->vec;
+        int copies = (int)(vec ? x[j].size / W : x[j].size);
+        Form *f = NEWS(Form, copies);
+        for (int c = 0; c < copies; c++)
+            f[c] = vec ? form_add(form_addc(base[j], c * W), form_a(LANE)) : form_addc(base[j], c);
+        envs = env_block(envs, copies, x[j].a, f);
+    }
+    const Env **at = NEWS(const Env *, envs.n);
+    for (int e = 0; e < envs.n; e++)
+        at[e] = env_copy(s->flat ? env_digits(s, envs.at[e]) : envs.at[e], e);
+    return (Envs){ at, envs.n };
+}
+
 static Envs block_of_item(const Spec *s)
 {
-    const Env *one = env_new(0), **at;
-    Envs envs = { arena_copy(&one, sizeof one), 1 };
-    for (int j = 0; j < s->naxis; j++) {
-        const OuterAxis *x = &s->axis[j];
-        bool vec = x->a == s->vec;
-        int copies = (int)(vec ? x->size / W : x->size);
-        Form base = base_of(x), *f = NEWS(Form, copies);
-        for (int c = 0; c < copies; c++)
-            f[c] = vec ? form_add(form_addc(base, c * W), form_a(LANE)) : form_addc(base, c);
-        envs = env_block(envs, copies, x->a, f);
-    }
-    at = NEWS(const Env *, envs.n);
-    for (int e = 0; e < envs.n; e++) {
-        at[e] = envs.at[e];
-        int64_t dim[MAXRANK];
-        Form f[MAXRANK], m = s->flat ? env_get(at[e], s->flat) : NULL;
-        for (int d = 0; d < s->nflat; d++)
-            dim[d] = atom_extent(s->flat_of[d]);
-        if (s->flat) {
-            form_unlinear(m ? m : form_c(0), dim, s->nflat, f);
-            at[e] = env_sets(at[e], s->flat_of, f, s->nflat);
-        }
-        at[e] = env_copy(at[e], e);
-    }
-    return (Envs){ at, envs.n };
+    Form base[MAXRANK];
+    for (int j = 0; j < s->naxis; j++)
+        base[j] = base_of(&s->axis[j]);
+    return spec_block(s, s->axis, s->naxis, base);
 }
 
 /* ==================== kernels */
@@ -586,11 +580,10 @@ static void stage_of_loops(Planner *p)
 
 static int lead_of(const Spec *s, const uint8_t *mark, Form *lead)
 {
-    int n = 0;
+    Form lane[MAXRANK];
     for (int a = 0; a < s->ins->region->nlane; a++)
-        if (mark[a] == STACKED)
-            lead[n++] = form_a(s->outer[a]);
-    return n;
+        lane[a] = form_a(s->outer[a]);
+    return lane_lead(s->ins->region, mark, lane, lead);
 }
 
 /* A value of the step in a private row. */
@@ -629,7 +622,7 @@ static struct Frame *frame_of_step(const Spec *s, struct Frame *outer, Form step
     return fr;
 }
 
-static Store store_all(const Graph *g, Ref v, Place to)
+Store store_of(const Graph *g, Ref v, Place to)
 {
     const Type *t = &g->type[v];
     const Atom *const *space = elem_space("k", t->dim, t->rank, 1);
@@ -651,6 +644,25 @@ static Place result_place(const Spec *s, int o, Form step)
     return place_lead(s->stored[s->ins->out + (Ref)o], lead, n);
 }
 
+/* From the row of one lane to that of the next. */
+static int64_t lane_apart(const Machine *m, const Type *t)
+{
+    int64_t size = type_size(t) ? type_size(t) : 1;
+    return size + row_apart(m, size);
+}
+
+static void lanes_apart(Spec *s, const Machine *m)
+{
+    const Region *r = s->ins->region;
+    const Graph *b = s->ins->sub[0];
+    s->carry_apart = NEWS(int64_t, region_nloop(r));
+    s->factor_apart = NEWS(int64_t, s->factor.n);
+    for (int k = 0; k < region_nloop(r); k++)
+        s->carry_apart[k] = lane_apart(m, &b->type[b->in[r->ncap + k]]);
+    for (int k = 0; k < s->factor.n; k++)
+        s->factor_apart[k] = lane_apart(m, &b->type[s->factor.v[k]]);
+}
+
 static void stages_of_step(Planner *p)
 {
     Spec *s = p->spec;
@@ -661,7 +673,7 @@ static void stages_of_step(Planner *p)
     p->fr = frame_of_step(s, frame_of(s), step);
     p->st = st;
     for (int k = 0; k < s->factor.n; k++)
-        st[p->nst++] = store_all(b, s->factor.v[k], row_place(b, s->factor.v[k]));
+        st[p->nst++] = store_of(b, s->factor.v[k], row_place(b, s->factor.v[k]));
     if (p->nst)
         plan_stage(p, &s->stage[0]);
     for (int k = 0; k < s->factor.n; k++)
@@ -669,7 +681,7 @@ static void stages_of_step(Planner *p)
     p->nst = 0;
     for (int o = 0; o < b->nout; o++)
         if (type_size(&b->type[b->out[o]]) && (o < region_nloop(r) || s->live[o]))
-            st[p->nst++] = store_all(b, b->out[o], result_place(s, o, step));
+            st[p->nst++] = store_of(b, b->out[o], result_place(s, o, step));
     plan_stage(p, &s->stage[1]);
 }
 
@@ -678,8 +690,10 @@ void spec_stages(Spec *s)
     const Machine *m = s->target->machine;
     Planner p = { .spec = s, .m = m };
     s->written = (Written){ m->unroll, m->unroll_block, m->body_unroll, (int)m->sum_vectors,
-                            (int)m->flight };
-    if (s->total <= 0 || s->kind > SPEC_ROWS || s->kind == SPEC_LANES)
+                            (int)m->flight, m->choose };
+    if (s->kind == SPEC_ROWS)
+        lanes_apart(s, m);
+    if (s->total <= 0 || !spec_blocks(s) || s->kind == SPEC_LANES)
         return;
     p.envs = block_of_item(s);
     if (s->kind == SPEC_LOOPS)

@@ -14,10 +14,9 @@ struct Frame {
     struct Frame *outer;                        /* NULL: the kernel's graph */
     /* by value, number + 1: what is an element of outer, at lead + index */
     Outside *outside; int *outside_of;
-    Map users;                                  /* of what is computed here: how many use it */
+    UserCount users;
     Map rows;                                   /* (value, index) -> the phase that writes it, + 1 */
 };
-typedef struct Users { int n, op; } Users;
 
 typedef struct Planner {
     Spec *spec; const Machine *m;
@@ -29,7 +28,6 @@ typedef struct Planner {
 
 Place frame_stored(const struct Frame *, Ref);  /* buf NULL: computed */
 bool frame_leaf(const struct Frame *, Ref);     /* stored, or outside */
-bool frame_chained(struct Frame *, Ref);        /* a sum used once, by an addition */
 /* 1: one element or side by side; load_far: each lane for itself */
 int loop_price(const Machine *, Form, const Atom *);
 
