@@ -452,7 +452,8 @@ int64_t hd_array_dim(const hd_array *a, int axis)
         return a->type.dim[k];
     if (a) {
         error_begin();
-        error_set(E_INVAL, "hd_array_dim: there is no axis %d: the array has %d", axis, a->type.rank);
+        error_set(E_INVAL, "hd_array_dim: axis %d is out of range for an array of %d; axes are %d to %d",
+            axis, a->type.rank, -a->type.rank, a->type.rank - 1);
     }
     return 0;
 }

@@ -207,8 +207,12 @@ int axis_of(const char *what, int64_t axis, int rank)
         return (int)(axis < 0 ? axis + rank : axis);
     if (axis == HD_KEEP || axis == HD_NONE)
         error_set(E_INVAL, "%s: an axis is wanted here", what);
+    else if (!rank)
+        error_set(E_INVAL, "%s: axis %lld of a scalar, which has no axes; reshape it to [1] first", what,
+            (long long)axis);
     else
-        error_set(E_INVAL, "%s: there is no axis %lld: the array has %d", what, (long long)axis, rank);
+        error_set(E_INVAL, "%s: axis %lld is out of range for an array of %d; axes are %d to %d", what,
+            (long long)axis, rank, -rank, rank - 1);
     return -1;
 }
 

@@ -98,6 +98,7 @@ Ref axis_ref(const char *what, hd x, int axis, int *a)
 
 bool real_dtype(const char *what, Dtype d)
 {
+    _Static_assert(DT_BOOL == DT_NONE + 1 && DT_C128 == DT_KEY - 1, "numbers are between");
     if (d >= DT_BOOL && d <= DT_C128)
         return true;
     if (d == DT_KEY) {

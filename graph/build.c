@@ -180,7 +180,8 @@ Ref SliceAxis(Ref x, int axis, int64_t start, int64_t limit)
         return 0;
     Ints lo = { typ(x)->rank, { 0 } }, hi = type_shape(typ(x)), step = lo;
     if (axis < 0 || axis >= lo.n) {
-        error_set(E_INVAL, "slice: %s has no axis %d", type_text(typ(x)), axis);
+        error_set(E_INVAL, "slice: axis %d is out of range for %s; axes are 0 to %d", axis,
+            type_text(typ(x)), lo.n - 1);
         return 0;
     }
     for (int k = 0; k < lo.n; k++)

@@ -243,6 +243,9 @@ static void eval_int(IntFn *f, Dtype dt, Dtype to, int nin, int64_t size, const 
 /* Rows whose value in double is exact, or rounded once as f64 must be. */
 static bool in_double(Op op)
 {
+    _Static_assert(OP_add < OP_neg && OP_nextafter < OP_floor && OP_is_finite < OP_sqrt,
+        "arithmetic and rounding come first in the op table");
+    _Static_assert(OP_ge - OP_eq == 5, "six comparisons");
     return (op <= OP_is_finite && op != OP_pow) || op == OP_sqrt || (op >= OP_eq && op <= OP_ge);
 }
 

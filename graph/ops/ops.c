@@ -100,8 +100,8 @@ int ops_axes(Op op, const char *what, const Type *t, Ints axes)
 {
     for (int k = 0; k < axes.n; k++) {
         if (axes.v[k] < 0 || axes.v[k] >= t->rank)
-            return error_set(E_SHAPE, "%s: %s %s: axis %lld is out of range for %s, whose axes are below %d",
-                optab[op].name, what, ints_text(axes), (long long)axes.v[k], type_text(t), t->rank);
+            return error_set(E_SHAPE, "%s: %s %s: axis %lld is out of range for %s; axes are 0 to %d",
+                optab[op].name, what, ints_text(axes), (long long)axes.v[k], type_text(t), t->rank - 1);
         for (int j = 0; j < k; j++)
             if (axes.v[j] == axes.v[k])
                 return error_set(E_SHAPE, "%s: %s %s name axis %lld of %s twice; name it once",
