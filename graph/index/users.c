@@ -31,9 +31,10 @@ void users_count(UserCount *c, const Ref *roots, int n)
     }
 }
 
+/* c: NULL where nobody has counted, since there are no sums. */
 bool users_chain(const UserCount *c, Ref sum)
 {
-    const Ins *i = c->g->def[sum];
+    const Ins *i = c ? c->g->def[sum] : NULL;
     if (!i || (i->op != OP_dot && i->op != OP_reduce_sum) || c->leaf(c->frame, sum))
         return false;
     const Users *u = map_get(&c->of, &sum, sizeof sum);

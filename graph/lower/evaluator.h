@@ -46,7 +46,7 @@ struct Frame {
     const Val *mask;
     /* (value, index) -> Row: what two phases need and is dear; all of them */
     Map rows; Row *row;
-    UserCount users;
+    const UserCount *users;                     /* NULL: nobody asks */
 };
 
 typedef struct Lower {

@@ -14,14 +14,11 @@
 
 /* ==================== frames */
 
-static bool leaf(const void *fr, Ref v) { return frame_place(fr, v).buf || frame_param(fr, v); }
-
 Frame *frame_new(Lower *L, const Graph *g)
 {
     Frame *f = NEW(Frame);
     f->id = ++L->nframe;
     f->g = g;
-    f->users = (UserCount){ .g = g, .leaf = leaf, .frame = f };
     return f;
 }
 
@@ -446,7 +443,7 @@ static bool chain(Lower *L, const Element *el, Val *out)
     if ((i->op != OP_add && i->op != OP_accum) || !fr->whole || math_register((Dtype)t->dt) != (Dtype)t->dt)
         return false;
     for (int n = 1; n >= 0; n--)
-        if (users_chain(&fr->users, i->in[n]) && !memo_known(L, fr, i->in[n], el->idx, el->envs) &&
+        if (users_chain(fr->users, i->in[n]) && !memo_known(L, fr, i->in[n], el->idx, el->envs) &&
             has_lanes(L, el->idx, t->rank, el->envs)) {
             SCRATCH(Val, start, el->envs.n);
             SumLoop sum = { &(Want){ i->in[n], el->idx }, 1, -1, 0, { 0 } };
@@ -475,7 +472,7 @@ static Onward chain_link(DemandWalk *w, Visit *x)
 static void chain_piece(DemandWalk *w, Visit *x)
 {
     Chain *c = w->ctx;
-    if (++c->left % CHAIN_PIECE || users_chain(&x->fr->users, x->v))
+    if (++c->left % CHAIN_PIECE || users_chain(x->fr->users, x->v))
         return;
     SCRATCH(Val, out, c->envs.n);
     eval_at(c->L, x->fr, x->v, x->idx, c->envs, out);

@@ -235,10 +235,7 @@ static void lower_spec(Lower *L)
     L->top->whole = true;
     L->top->stored = s->stored, L->top->instead = s->instead, L->top->made = s->made;
     frame_push(L, L->top);
-    Ref *root = NEWS(Ref, s->nstore);
-    for (int j = 0; j < s->nstore; j++)
-        root[j] = s->store[j].v;
-    users_count(&L->top->users, root, s->nstore);
+    L->top->users = s->kind == SPEC_ROWS ? NULL : s->uses;
     if (!empty_spec(s)) {
         if (spec_blocks(s))
             lower_outer(L);

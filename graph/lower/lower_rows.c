@@ -172,7 +172,7 @@ void region_rows(Lower *L, Envs envs)
         Store *st = NEWS(Store, R.body->nout);
         rows_stores(&R, step, st);
         frame_push(L, f);
-        users_count(&f->users, R.body->out, R.body->nout);
+        f->users = s->uses;
         L->top = f;
         regions_first(L, f);
         Store *factor = NEWS(Store, 2 * R.body->nins);

@@ -38,7 +38,7 @@ static Onward read_value(DemandWalk *w, Visit *x)
 {
     Reader *q = w->ctx;
     if (q->s->stored[x->v].buf && !x->tag) {
-        if (seen_add(&q->r->reads, x->v, PTR(x->key), 0, 0))
+        if (seen_add(&q->s->reads, x->v, PTR(x->key), 0, 0))
             PUSH(q->r->read, q->r->nread, q->cap, (Need){ .root = x->v, .idx = x->key });
         return WALK_PAST;
     }
@@ -55,6 +55,7 @@ static void root_reads(Sched *s, Root *r)
     DemandWalk *w = &s->read;
     w->g = s->g, w->visit = read_value, w->ctx = &q, w->computed = true;
     seen_clear(&w->seen);
+    seen_clear(&s->reads);
     if (r->kind == ROOT_VALUE || r->kind == ROOT_SUMS) {
         demand_walk(w, r->kind == ROOT_SUMS ? r->x : r->v, r->idx->f, r->kind == ROOT_VALUE, NULL);
         return;

@@ -510,6 +510,7 @@ Plan *schedule_graph(const Prepared *p, const Target *t, const char *prefix)
         .depth = NEWS(int, n),
         .sums = NEWS(int, n),
         .walked = NEWS(int, n),
+        .summing = NEWS(bool, n),
         .lines = NEWS(double, n),
         .text = NEWS(double, n),
         .turns = NEWS(double, n),

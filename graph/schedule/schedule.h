@@ -24,7 +24,7 @@ typedef struct Root {
     const Vars *space, *inner; const Idx *idx;  /* outer variables, loops inside, index of v */
     const Ins *ins; SpecKind spec; bool *live;  /* INS, STEPS */
     /* merge.c: stored values that it loads; cost of its instructions */
-    Need *read; int nread; Seen reads; int code;
+    Need *read; int nread; int code;
 } Root;
 /* Is it loops over elements, which others may share? */
 static inline bool root_merges(const Root *r) { return r->kind == ROOT_VALUE || r->kind == ROOT_SUMS; }
@@ -40,7 +40,10 @@ typedef struct Sched {
     int *sums;                                  /* by value: sums on the way to it from a root, at most */
     /* by value: lines that computing it takes, all that it needs included; of a root: lines so far */
     double *lines, *text, *turns;               /* turns: of a root: of the innermost loop, all together */
-    DemandWalk look, read;                      /* walks that are made for each root: their memory */
+    bool *summing;                              /* by value: is it a sum, or made of one that is not stored? */
+    /* walks that are made for each root or kernel: their memory */
+    DemandWalk look, read, count, tile;
+    Seen reads, loads;                          /* likewise sets */
     int *walked;                                /* by value: roots whose outer space was looked for there */
     Root **root; int nroot, root_cap;           /* in reverse order of values */
     Place **packed;                             /* by value, by dimension: turned copies made so far */

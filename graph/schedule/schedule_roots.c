@@ -24,7 +24,7 @@
 typedef struct Found { uint32_t dims; Ref v; double space; bool only; } Found;
 
 typedef struct Dims {
-    const Graph *g; const bool *force; const Machine *m; int *walked;
+    const Graph *g; const bool *force, *summing; const Machine *m; int *walked;
     /* a placeholder for each dimension that is not 1 */
     int rank; const int64_t *dim; const Atom *ph[MAXRANK];
     uint32_t dims, small;                       /* those dimensions; of them those of a record, maybe */
@@ -58,6 +58,8 @@ static uint32_t dims_in(const Dims *w, const AtomSet *s, bool *only)
 static Onward meet(DemandWalk *walk, Visit *x)
 {
     Dims *w = walk->ctx;
+    if (!w->summing[x->v] && !w->small)
+        return WALK_PAST;
     if (w->count > WALK_MAX || w->force[x->v] || (!x->tag && walk_met(walk, x, true)))
         return WALK_PAST;
     if (w->count++ > WALK_NEAR && w->walked[x->v] >= WALK_ROOTS)
@@ -168,7 +170,7 @@ Root *root_value(Sched *s, Ref v)
     const Graph *g = s->g;
     const Type *t = &g->type[v];
     const Ins *i = g->def[v];
-    Dims w = { .g = g, .force = s->force, .rank = t->rank, .dim = t->dim, .m = s->target->machine,
+    Dims w = { .g = g, .force = s->force, .summing = s->summing, .rank = t->rank, .dim = t->dim, .m = s->target->machine,
         .walked = s->walked };
     Form start[MAXRANK];
     bool mine = s->force[v];
@@ -182,15 +184,18 @@ Root *root_value(Sched *s, Ref v)
     }
     s->force[v] = false;
     w.small = small_dims(&w);
-    DemandWalk *all = &s->look;
-    all->g = w.g, all->visit = meet, all->ctx = &w;
-    seen_clear(&all->seen);
-    demand_walk(all, v, start, true, NULL);
+    bool sum = i && optab[i->op].element == IS_SUM;
+    if (w.small || (!sum && s->summing[v])) {
+        DemandWalk *all = &s->look;
+        all->g = w.g, all->visit = meet, all->ctx = &w;
+        seen_clear(&all->seen);
+        demand_walk(all, v, start, true, NULL);
+    }
     s->force[v] = mine;
     uint32_t outer = w.dims, record = record_of(&w);
     if (record)
         outer &= ~record;
-    else if (i && optab[i->op].element != IS_SUM) {
+    else if (i && !sum) {
         outer = rows_of(&w);
         int inner = w.dims ? 31 - __builtin_clz(w.dims) : 0;
         if (outer != w.dims && outer >> inner & 1 && !loads_unit(g, v, start, w.ph[inner])) {

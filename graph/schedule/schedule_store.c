@@ -23,7 +23,7 @@ static double own_lines(const Ins *i)
 }
 
 /* Lines of a value if nothing of what it needs were stored, but products; what several use is shared out to
- * them. */
+ * them. And which values sums are in. */
 void text_open(Sched *s)
 {
     const Graph *g = s->g;
@@ -37,10 +37,15 @@ void text_open(Sched *s)
         if (optab[i->op].element == IS_OWN)
             continue;
         double sum = own_lines(i);
+        bool summing = optab[i->op].element == IS_SUM;
         for (int k = 0; k < i->nin && i->op != OP_dot; k++)
             sum += s->lines[i->in[k]] / uses[i->in[k]];
-        for (int k = 0; k < i->nout; k++)
+        for (int k = 0; k < i->nin; k++)
+            summing = summing || s->summing[i->in[k]];
+        for (int k = 0; k < i->nout; k++) {
             s->lines[i->out + (Ref)k] = sum < most ? sum : most;
+            s->summing[i->out + (Ref)k] = summing;
+        }
     }
 }
 

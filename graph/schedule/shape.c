@@ -448,6 +448,7 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
         spec->chunk = st[k].chunk ? st[k].chunk : spec->chunk;
     Traffic t = { .s = s, .made = made };
     traffic_count(&t, st, nstore);
+    spec->maps = !t.nred;
     if (group_map(spec, &t, space) || flat_map(spec, &t, space)) {
         spec->code = code_of(spec, &t);
         return spec;

@@ -492,7 +492,7 @@ static void plan_stage(Planner *p, Stage *out)
     DemandWalk w = {
         .g = fr->g, .fr = fr, .visit = ready_visit, .leave = ready_leave, .ctx = &q, .computed = true
     };
-    for (int j = 0; j < p->nst; j++)
+    for (int j = 0; j < p->nst && !p->spec->maps; j++)
         demand_walk(&w, p->st[j].v, p->st[j].idx, 0, NULL);
     sort_phases(q.phase, q.n);
     plan_rows(p, out, q.phase, q.n);
@@ -561,7 +561,7 @@ static struct Frame *frame_of(const Spec *s)
     Ref *root = NEWS(Ref, s->nstore);
     for (int j = 0; j < s->nstore; j++)
         root[j] = s->store[j].v;
-    count_users(fr, root, s->nstore);
+    count_users(fr, root, s->maps ? 0 : s->nstore);
     return fr;
 }
 
@@ -573,7 +573,6 @@ static void stage_of_loops(Planner *p)
         if (type_size(&s->g->type[s->store[j].v]))
             st[p->nst++] = s->store[j];
     p->st = st;
-    p->fr = frame_of(s);
     if (p->nst)
         plan_stage(p, &p->spec->stage[0]);
 }
@@ -670,7 +669,8 @@ static void stages_of_step(Planner *p)
     const Graph *b = s->ins->sub[0];
     Form step = form_a(atom_var("t", r->length, 0));
     Store *st = NEWS(Store, b->nout + s->factor.n);
-    p->fr = frame_of_step(s, frame_of(s), step);
+    p->fr = frame_of_step(s, p->fr, step);
+    s->uses = &p->fr->users;
     p->st = st;
     for (int k = 0; k < s->factor.n; k++)
         st[p->nst++] = store_of(b, s->factor.v[k], row_place(b, s->factor.v[k]));
@@ -693,6 +693,8 @@ void spec_stages(Spec *s)
                             (int)m->flight, m->choose };
     if (s->kind == SPEC_ROWS)
         lanes_apart(s, m);
+    p.fr = frame_of(s);
+    s->uses = s->maps ? NULL : &p.fr->users;
     if (s->total <= 0 || !spec_blocks(s) || s->kind == SPEC_LANES)
         return;
     p.envs = block_of_item(s);

@@ -14,7 +14,7 @@ static Form place_form(const Sched *s, Ref v, const Form *idx)
 static bool loaded(const Traffic *t, Ref v) { return t->s->stored[v].buf && !refs_have(t->made, v); }
 
 /* The loads of one reduction, up to the next one. */
-typedef struct Tile { Traffic *t; const Vars *loops; Seen forms; } Tile;
+typedef struct Tile { Traffic *t; const Vars *loops; } Tile;
 
 static Onward tile_load(DemandWalk *w, Visit *x)
 {
@@ -23,7 +23,7 @@ static Onward tile_load(DemandWalk *w, Visit *x)
     if (!loaded(t, x->v))
         return x->i && optab[x->i->op].element != IS_SUM ? WALK_INTO : WALK_PAST;
     Form f = place_form(t->s, x->v, x->idx);
-    if (seen_add(&l->forms, PTR(f), 1, 0, 0))
+    if (seen_add(&t->s->loads, PTR(f), 1, 0, 0))
         PUSH(t->tile, t->ntile, t->tile_cap, (Load){ .f = f, .loops = l->loops, .v = x->v });
     return WALK_PAST;
 }
@@ -38,9 +38,11 @@ static void count_sum(DemandWalk *w, Visit *x)
     PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, 1, x->loops, x->key->deps });
     t->nred++;
     Tile l = { .t = t, .loops = x->loops };
-    DemandWalk inside = { .g = w->g, .visit = tile_load, .ctx = &l };
+    DemandWalk *inside = &t->s->tile;
+    inside->g = w->g, inside->visit = tile_load, inside->ctx = &l;
+    seen_clear(&inside->seen), seen_clear(&t->s->loads);
     for (int k = 0; k < x->n; k++)
-        demand_walk(&inside, x->d[k].v, x->d[k].idx, 0, NULL);
+        demand_walk(inside, x->d[k].v, x->d[k].idx, 0, NULL);
 }
 
 static Onward count(DemandWalk *w, Visit *x)
@@ -63,14 +65,16 @@ static Onward count(DemandWalk *w, Visit *x)
 
 void traffic_count(Traffic *t, const Store *st, int nstore)
 {
-    DemandWalk w = { .g = t->s->g, .visit = count, .ctx = t, .computed = true };
+    DemandWalk *w = &t->s->count;
+    w->g = t->s->g, w->visit = count, w->ctx = t, w->computed = true;
+    seen_clear(&w->seen);
     for (int k = 0; k < nstore; k++) {
         const Vars *loops = vars_of(st[k].space, st[k].nspace);
         if (!st[k].chunk)
             PUSH(t->load, t->nload, t->load_cap,
                 (Load){
                     layout_form(st[k].to.layout, NULL, st[k].idx, st[k].nidx, NULL), loops, true, 0, NULL });
-        demand_walk(&w, st[k].v, st[k].idx, 0, loops);
+        demand_walk(w, st[k].v, st[k].idx, 0, loops);
     }
 }
 
