@@ -326,6 +326,9 @@ static Val float_op(int op, Dtype dt, int n, const Val *a)
     case OP_ceil: return k1(K, K_CEIL, rt, x);
     case OP_round: return k1(K, K_RINT, rt, x);
     case OP_trunc: return k1(K, K_TRUNC, rt, x);
+    case OP_round_away:                         /* what is cut off is exact */
+        y = k1(K, K_TRUNC, rt, x);
+        return sel(ge(abs_(sub(x, y)), lit(x, 0.5)), add(y, copysign_(lit(x, 1), x)), y);
     case OP_sqrt: return sqrt_(x);
     }
     return math_function(op, n, a);

@@ -566,6 +566,7 @@ const Law law_table[OP_COUNT] = {
     [OP_floor] = { SAME(FLOATS) },
     [OP_ceil] = { SAME(FLOATS) },
     [OP_round] = { SAME(FLOATS) },
+    [OP_round_away] = { SAME(FLOATS) },
     [OP_trunc] = { SAME(FLOATS) },
     [OP_is_finite] = { SAME(FLOATS) },
 
