@@ -40,7 +40,7 @@ typedef struct Sched {
     int *sums;                                  /* by value: sums on the way to it from a root, at most */
     /* by value: lines that computing it takes, all that it needs included; of a root: lines so far */
     double *lines, *text, *turns;               /* turns: of a root: of the innermost loop, all together */
-    bool *summing;                              /* by value: is it a sum, or made of one that is not stored? */
+    bool *summing;                              /* by value: is it a sum, or made of one? */
     /* walks that are made for each root or kernel: their memory */
     DemandWalk look, read, count, tile;
     Seen reads, loads;                          /* likewise sets */

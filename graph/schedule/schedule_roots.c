@@ -170,8 +170,8 @@ Root *root_value(Sched *s, Ref v)
     const Graph *g = s->g;
     const Type *t = &g->type[v];
     const Ins *i = g->def[v];
-    Dims w = { .g = g, .force = s->force, .summing = s->summing, .rank = t->rank, .dim = t->dim, .m = s->target->machine,
-        .walked = s->walked };
+    Dims w = { .g = g, .force = s->force, .summing = s->summing, .rank = t->rank, .dim = t->dim,
+        .m = s->target->machine, .walked = s->walked };
     Form start[MAXRANK];
     bool mine = s->force[v];
     for (int d = 0; d < t->rank; d++) {

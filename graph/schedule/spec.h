@@ -192,7 +192,7 @@ typedef struct Spec {
     Stage stage[2];
     InnerSum *inner; int ninner;
     bool maps;                                  /* there are no sums: nothing but stores, and no phases */
-    const UserCount *uses;                      /* who uses what, of the kernel or of a step; NULL: no matter */
+    const UserCount *uses;                      /* who uses what, in the kernel or a step; NULL: no matter */
     Written written;
     bool roll_moves;                            /* SPEC_ROWS: moving the state is a loop over copies */
     Share share;                                /* own shapes */
