@@ -359,6 +359,7 @@ Ref Pad(Ref x, Ref value, Ints lo, Ints hi, Ints interior);     /* value: scalar
 Ref Concat(const Ref *, int n, int axis);
 Ref Reverse(Ref, Ints axes);
 Ref Shear(Ref, int axis, int along, int64_t step);      /* y[.., i, .., k] = x[.., i + k * step, .., k] */
+Ref DiagonalOf(Ref, int axis, int along, int64_t offset);    /* y[.., k] = x[.., k, .., k + offset, ..] */
 Ref Reduce(Op, Ref, Ints axes);                 /* OP_reduce_sum ... OP_reduce_xor */
 Ref Sum(Ref, Ints axes);
 Ref Arg(Op, Ref, int axis, Dtype index);        /* OP_argmax, OP_argmin */

@@ -349,6 +349,16 @@ static Demand rule_view(const Graph *g, const Ins *i, int k, const Form *idx)
         for (int j = 0; j < t->rank; j++)
             at[j] = in_list(a, n, j, NULL) ? form_addc(form_mul(idx[j], -1), t->dim[j] - 1) : idx[j];
         return d;
+    case OP_diagonal: {
+        int64_t axis = ins_int(i, ATTR(diagonal, axis)), along = ins_int(i, ATTR(diagonal, along));
+        int64_t by = ins_int(i, ATTR(diagonal, offset));
+        Form k = idx[t->rank - 2];
+        for (int j = 0, o = 0; j < t->rank; j++)
+            at[j] = j == axis ? form_addc(k, by < 0 ? -by : 0) :
+                j == along    ? form_addc(k, by > 0 ? by : 0) :
+                                idx[o++];
+        return d;
+    }
     case OP_shear: {
         int64_t axis = ins_int(i, ATTR(shear, axis)), along = ins_int(i, ATTR(shear, along));
         int64_t by = ins_int(i, ATTR(shear, step));

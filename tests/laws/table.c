@@ -250,6 +250,17 @@ static void make_shear(Op op, Dtype dt, int variant)
     out(Shear(in(dt, ANY, 0, DIMS(4, 0)), 0, 1, 3));
 }
 
+static void make_diagonal(Op op, Dtype dt, int variant)
+{
+    (void)op, (void)variant;
+    Ref c = in(dt, ANY, 0, DIMS(5, 3, 4));
+    out(DiagonalOf(c, 0, 2, 0));
+    out(DiagonalOf(c, 2, 0, 1));
+    out(DiagonalOf(c, 1, 2, -2));
+    out(DiagonalOf(c, 0, 1, 3));                  /* beside it: nothing */
+    out(DiagonalOf(in(dt, ANY, 0, DIMS(0, 3)), 0, 1, 0));
+}
+
 /* ==================== reductions */
 
 static Kind data_of(Op op)
@@ -661,6 +672,7 @@ const Law law_table[OP_COUNT] = {
     [OP_pad] = { MAKE(pad, 1, MOVED) },
     [OP_concat] = { MAKE(concat, 1, MOVED) },
     [OP_shear] = { MAKE(shear, 1, MOVED) },
+    [OP_diagonal] = { MAKE(diagonal, 1, MOVED) },
     [OP_reverse] = { MAKE(reverse, 1, MOVED) },
 
     [OP_reduce_sum] = { MAKE(reduce, 3, NUMBERS) },
