@@ -407,6 +407,15 @@ hd hd_flip_n(hd x, hd_ints list)
 hd hd_flip(hd x) { OP(hd_flip); return hd_flip_n(x, (hd_ints){ 0, { 0 } }); }
 hd hd_transpose(hd x) { OP(hd_transpose); return hd_transpose_n(x, (hd_ints){ 0, { 0 } }); }
 
+hd hd_diagonal(hd x, int64_t offset, int axis, int along)
+{
+    int a, b;
+    OP(hd_diagonal);
+    Ref r = axis_ref("hd_diagonal", x, axis, &a);
+    r = r ? axis_ref("hd_diagonal", x, along, &b) : 0;
+    return sym_of(r ? DiagonalOf(r, a, b, offset) : 0);
+}
+
 static Ref rolled(Ref r, int64_t shift, int axis)
 {
     if (!r)
