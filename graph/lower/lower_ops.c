@@ -186,31 +186,28 @@ static void op_concat(Lower *L, const Element *el, Val *out)
 
 /* ==================== updates */
 
-/* The window of an update at an element in environment e: nb indices of the batch, lead, stand in front of
- * the update's; the operand has `skip` of them. */
-typedef struct Window { const Element *el; int e; const Form *lead; int nb, skip; } Window;
-
-/* Is the element inside of the window (0: always), and which element of the update is it (at: forms behind
- * the batch axes)? */
-static Val window(Lower *L, const Window *w, Form *at)
+/* Is element el in environment e inside of the window of its update (0: always), and which element of the
+ * update is it (at)? The indices of the batch, nb, come first in both. */
+static Val window(Lower *L, const Element *el, int e, int nb, Form *at)
 {
-    const Graph *g = w->el->fr->g;
-    const Ins *i = w->el->i;
-    const Form *real = w->el->real + w->e * g->type[i->out].rank;
+    const Graph *g = el->fr->g;
+    const Ins *i = el->i;
+    const Form *real = el->real + e * g->type[i->out].rank;
     const Type *x = &g->type[i->in[0]], *u = &g->type[i->in[1]];
+    Form from[MAXRANK + 1];
     Val c = 0;
-    for (int d = 0; d + w->nb < u->rank; d++) {
-        int64_t n = u->dim[w->nb + d], full = x->dim[w->skip + d];
+    memcpy(from, el->idx, sizeof *from * (size_t)nb);
+    memcpy(at, el->idx, sizeof *at * (size_t)nb);
+    for (int d = nb; d < u->rank; d++) {
+        int64_t n = u->dim[d], full = x->dim[d];
         if (n == full) {
-            at[d] = w->el->idx[w->skip + d];
+            at[d] = el->idx[d];
             continue;
         }
-        Form from[MAXRANK + 1];
-        memcpy(from, w->lead, sizeof *from * (size_t)w->nb);
-        from[w->nb] = form_c(d);
-        Val start = eval_one(L, w->el->fr, i->in[2], from, w->el->envs.at[w->e]);
+        from[nb] = form_c(d - nb);
+        Val start = eval_one(L, el->fr, i->in[2], from, el->envs.at[e]);
         start = index_of(L, start, (Dtype)g->type[i->in[2]].dt, 0, full - n);
-        Form o = form_add(real[w->skip + d], form_mul(k_value(L->k, start, 0, full - n), -1));
+        Form o = form_add(real[d], form_mul(k_value(L->k, start, 0, full - n), -1));
         Val v = k_index(L->k, o), q;
         if (n == 1) {
             q = k2(L->k, K_EQ, DT_BOOL, v, index_const(L, v, 0));
@@ -224,75 +221,28 @@ static Val window(Lower *L, const Window *w, Form *at)
     return c;
 }
 
-static void op_dynamic_update(Lower *L, const Element *el, Val *out)
-{
-    Frame *fr = el->fr;
-    const Ins *i = el->i;
-    Envs envs = el->envs;
-    int nb = fr->g->type[i->in[2]].rank - 1;
-    eval_at(L, fr, i->in[0], el->idx, envs, out);
-    if (any_zero(&fr->g->type[i->in[1]]))
-        return;
-    for (int e = 0; e < envs.n; e++) {
-        Form at[MAXRANK];
-        memcpy(at, el->idx, sizeof *at * (size_t)nb);
-        Val c = window(L, &(Window){ el, e, el->idx, nb, nb }, at + nb);
-        Val u = eval_one(L, fr, i->in[1], at, envs.at[e]);
-        out[e] = c ? select_val(L, c, u, out[e]) : u;
-    }
-}
-
-/* One element of an accumulator, augmented by what the batch elements at w->lead add to it. */
-static Val augment(Lower *L, const Window *w, Val x)
-{
-    const Element *el = w->el;
-    Dtype dt = (Dtype)el->fr->g->type[el->i->out].dt;
-    Form at[MAXRANK];
-    memcpy(at, w->lead, sizeof *at * (size_t)w->nb);
-    Val c = window(L, w, at + w->nb), u = eval_one(L, el->fr, el->i->in[1], at, el->envs.at[w->e]);
-    if (!u)
-        return 0;
-    u = c ? select_val(L, c, u, k_bits(L->k, dtype_of(L, u), 0)) : u;
-    return math_op(L->k, OP_add, dt, dt, 2, (const Val[]){ x, u });
-}
-
-/* Batch axes that the accumulator lacks are summed over. */
-static Val accum_element(Lower *L, const Element *el, int e, Val x)
+/* Inside of the window the update stands in the stead of the operand's element, or is added to it. */
+static void op_update(Lower *L, const Element *el, Val *out)
 {
     const Graph *g = el->fr->g;
     const Ins *i = el->i;
-    const Type *u = &g->type[i->in[1]];
-    int nb = g->type[i->in[2]].rank - 1, nx, skip = 0, nfree = 0, axis[MAXRANK];
-    int64_t size = 1, dim[MAXRANK];
-    const int64_t *xb = ins_attr(i, ATTR(accum_slice, xb), &nx);
-    Form lead[MAXRANK], at[MAXRANK];
-    for (int b = 0; b < nb; b++) {
-        if (b < nx && xb[b]) {
-            lead[b] = el->idx[skip++];
-            continue;
-        }
-        axis[nfree] = b, dim[nfree++] = u->dim[b];
-        size *= u->dim[b];
-    }
-    for (int64_t n = 0; n < size; n++) {
-        form_unlinear(form_c(n), dim, nfree, at);
-        for (int f = 0; f < nfree; f++)
-            lead[axis[f]] = at[f];
-        x = augment(L, &(Window){ el, e, lead, nb, skip }, x);
-    }
-    return x;
-}
-
-static void op_accum_slice(Lower *L, const Element *el, Val *out)
-{
-    Frame *fr = el->fr;
-    const Ins *i = el->i;
-    Envs envs = el->envs;
-    eval_at(L, fr, i->in[0], el->idx, envs, out);
-    if (any_zero(&fr->g->type[i->in[1]]))
+    Dtype dt = (Dtype)g->type[i->out].dt;
+    int nb = g->type[i->in[2]].rank - 1;
+    eval_at(L, el->fr, i->in[0], el->idx, el->envs, out);
+    if (any_zero(&g->type[i->in[1]]))
         return;
-    for (int e = 0; e < envs.n; e++)
-        out[e] = accum_element(L, el, e, out[e]);
+    for (int e = 0; e < el->envs.n; e++) {
+        Form at[MAXRANK];
+        Val c = window(L, el, e, nb, at), u = eval_one(L, el->fr, i->in[1], at, el->envs.at[e]);
+        if (i->op == OP_dynamic_update)
+            out[e] = c ? select_val(L, c, u, out[e]) : u;
+        else if (!u)
+            out[e] = 0;
+        else {
+            u = c ? select_val(L, c, u, k_bits(L->k, dtype_of(L, u), 0)) : u;
+            out[e] = math_op(L->k, OP_add, dt, dt, 2, (const Val[]){ out[e], u });
+        }
+    }
 }
 
 /* ==================== bits */
@@ -325,8 +275,7 @@ void op_element(Lower *L, const Element *el, Val *out)
     case OP_data: op_data(L, el, out); return;
     case OP_pad: op_pad(L, el, out); return;
     case OP_concat: op_concat(L, el, out); return;
-    case OP_dynamic_update: op_dynamic_update(L, el, out); return;
-    case OP_accum_slice: op_accum_slice(L, el, out); return;
+    case OP_dynamic_update: case OP_accum_slice: op_update(L, el, out); return;
     default: op_bitcast(L, el, out);
     }
 }

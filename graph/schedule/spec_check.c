@@ -129,7 +129,27 @@ static int stage_check(const Spec *s, const Stage *g, int n)
             if (!rolls(&l->roll[j]))
                 return wrong(s, "a loop over %d copies", l->roll[j].n);
     }
+    for (int k = 0; k < g->nrow; k++) {
+        const KeptRow *r = &g->row[k];
+        int64_t size = space_size(r->space, r->nspace) * (s->vec ? W : 1);
+        if (r->apart < size)
+            return wrong(s, "rows of %lld elements that are %lld apart", (long long)size,
+                (long long)r->apart);
+    }
     return left ? wrong(s, "%d stores are in no loop", left) : 0;
+}
+
+/* Rows of the carried values of lanes do not overlap. */
+static int lanes_check(const Spec *s)
+{
+    const Region *r = s->ins->region;
+    const Graph *b = s->ins->sub[0];
+    for (int k = 0; k < region_nloop(r); k++) {
+        const Type *t = &b->type[b->in[r->ncap + k]];
+        if (!s->carry_apart || s->carry_apart[k] < type_size(t))
+            return wrong(s, "rows of %s overlap", type_text(t));
+    }
+    return 0;
 }
 
 static int stages_check(const Spec *s)
@@ -145,7 +165,8 @@ static int stages_check(const Spec *s)
         return 0;
     for (int k = 0; k < b->nout; k++)
         n += type_size(&b->type[b->out[k]]) > 0 && (k < region_nloop(s->ins->region) || s->live[k]);
-    bool bad = stage_check(s, &s->stage[0], s->factor.n) || stage_check(s, &s->stage[1], n);
+    bool bad = lanes_check(s) || stage_check(s, &s->stage[0], s->factor.n) ||
+        stage_check(s, &s->stage[1], n);
     return bad ? (int)error_code() : 0;
 }
 

@@ -239,6 +239,12 @@ static hd plain_numbers(hd x)
         hd_add(hd_add(hd_add(x, hd_c(1)), x), hd_c(.5)), hd_mul(hd_mul(c, x), x), x);
 }
 static hd log_sigmoids(hd x) { return hd_log_sigmoid(x); }
+static hd diagonals(hd x)
+{
+    return hd_concatenate(0, hd_diagonal(x, 0, 0, 1), hd_diagonal(x, 1, 0, 1), hd_diagonal(x, 1, 1, 0),
+        hd_diagonal(x, -1, 0, -1), hd_diagonal(x, 3, 0, 1));
+}
+static hd squares(hd x) { return hd_sum(hd_square(hd_diagonal(x, 1, 0, 1))); }
 
 START_TEST(short_words)
 {
@@ -249,6 +255,8 @@ START_TEST(short_words)
     y = ran(HD_FN(two_rolls), m);
     same(ran(HD_FN(rolls), m), hd_data(y), 6, "rolls");
     hd_drop(y);
+    same(ran(HD_FN(diagonals), m), (const float[]){ 1, 5, 2, 6, 4, 4 }, 6, "diagonals");
+    same(ran(hd_grad(squares), m), (const float[]){ 0, 4, 0, 0, 0, 12 }, 6, "the gradient of a diagonal");
     y = ran(HD_FN(plain_numbers), x);
     same(ran(HD_FN(numbers), x), hd_data(y), 60, "numbers");
     hd_drop(y);

@@ -166,6 +166,16 @@ static Made *made(void)
 
 static const Atom *i8(void) { return atom_var("i", 8, 0); }
 
+/* A stage with the store, and a private row along an axis. */
+static Stage rows_apart(const Atom *const along, int64_t apart)
+{
+    KeptRow *r = NEW(KeptRow);
+    StoreLoop *l = NEW(StoreLoop);
+    *r = (KeptRow){ .space = arena_copy(&along, sizeof along), .nspace = 1, .apart = apart };
+    *l = (StoreLoop){ .store = NEWS(int, 1), .n = 1 };
+    return (Stage){ .row = r, .nrow = 1, .loop = l, .nloop = 1 };
+}
+
 START_TEST(specs)
 {
     const int64_t turned[] = { 64, 8 };
@@ -185,10 +195,12 @@ START_TEST(specs)
     m = made(), m->spec.flat = z, m->spec.nflat = 2,
     memcpy(m->spec.flat_of, m->spec.outer, sizeof m->spec.flat_of);
     noticed(spec_check(&m->spec), "its digits 512");
-    m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 1, 1 }, m->spec.naxis = 1;
+    m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 1, 1, false }, m->spec.naxis = 1;
     noticed(spec_check(&m->spec), "1 blocks of 4");
-    m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 2, 3 }, m->spec.naxis = 1;
+    m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 2, 3, false }, m->spec.naxis = 1;
     noticed(spec_check(&m->spec), "takes 3");
+    m = made(), m->spec.total = 1, m->spec.stage[0] = rows_apart(z, 3 * W);
+    noticed(spec_check(&m->spec), "48 apart");
     m = made(), m->spec.store->to.buf = NULL;
     noticed(spec_check(&m->spec), "no place");
     m = made(), m->y.dt = DT_I32;

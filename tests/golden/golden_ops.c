@@ -41,11 +41,8 @@ static hd integer_pow(const json_t *a, const hd *x, int n)
 static hd round_(const json_t *a, const hd *x, int n)
 {
     (void)n;
-    if (strcmp(attr_s(a, "rounding_method", "TO_NEAREST_EVEN"), "AWAY_FROM_ZERO"))
-        return hd_round(x[0]);
-    Ref v = sym_ref(x[0]), m = Abs(v), t = Trunc(m);                /* half away from zero */
-    Ref up = Select(Ge(Sub(m, t), Like(v, 0.5)), Add(t, Like(v, 1)), t);
-    return sym_of(Copysign(up, v));
+    bool away = !strcmp(attr_s(a, "rounding_method", "TO_NEAREST_EVEN"), "AWAY_FROM_ZERO");
+    return away ? hd_round_away(x[0]) : hd_round(x[0]);
 }
 
 static hd clamp(const json_t *a, const hd *x, int n)
