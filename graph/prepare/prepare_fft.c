@@ -13,7 +13,7 @@
  * The first and the last are as long as a vector where that is possible, so that all passes read and write
  * whole vectors.
  *
- * A prime factor above ODD is a product with its matrix, and one above DIRECT makes of the transform a
+ * A prime factor above ODD is a product with its matrix, and a larger one makes of the transform a
  * convolution of a power of two: Bluestein, "A linear filtering approach to the computation of discrete
  * Fourier transform" (1970).
  */
@@ -23,7 +23,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { DIRECT = 64, TABLE = 1 << 12, WRITTEN_INSIDE = 300 };
+enum { TABLE = 1 << 12 };
 
 typedef enum Role { BATCH, DIGIT, COLUMN, HIGH, LOW, REST, INNER } Role;
 
@@ -349,13 +349,13 @@ static Parts by_chirp(Parts x)
 
 /* ==================== all of it */
 
-static Parts along(Parts x, int axis)
+static Parts along(Parts x, int axis, const Machine *m)
 {
     Ints shape = type_shape(typ(x.re));
     int64_t batch = 1, inner = 1, n = shape.v[axis];
     for (int d = 0; d < shape.n; d++)
         batch *= d < axis ? shape.v[d] : 1, inner *= d > axis ? shape.v[d] : 1;
-    if (largest_prime(n) > DIRECT) {
+    if (largest_prime(n) > m->prime_product) {
         Parts z = by_chirp(reshaped(x, (Ints){ 3, { batch, n, inner } }));
         return reshaped(z, shape);
     }
@@ -385,7 +385,8 @@ void prepare_fft(const Ins *i, const Ref *x, Ref *out, const Target *t, bool who
     int axis = (int)ins_int(i, ATTR(fft, axis));
     bool inverse = ins_int(i, ATTR(fft, inverse));
     int64_t n = typ(x[0])->dim[axis], lines = type_size(typ(x[0])) / n;
-    bool small = n <= WRITTEN && largest_prime(n) <= ODD && (double)lines * fft_code(n) <= WRITTEN_INSIDE;
+    bool small = n <= WRITTEN && largest_prime(n) <= ODD &&
+        (double)lines * fft_code(n) <= (double)t->machine->written_inside;
     if (n == 1) {
         out[0] = x[0], out[1] = x[1];
     } else if (whole || small) {
@@ -394,7 +395,7 @@ void prepare_fft(const Ins *i, const Ref *x, Ref *out, const Target *t, bool who
         graph_begin(graph_new());
         Parts z = { graph_input(one, 0), graph_input(one, 0) };
         z = inverse ? turned(z) : z; /* the other sign: parts change places, before and after */
-        z = whole ? along(z, axis) : written(z, axis);
+        z = whole ? along(z, axis, t->machine) : written(z, axis);
         z = inverse ? turned(z) : z;
         y[0] = z.re, y[1] = z.im;
         graph_outputs(y, 2);

@@ -14,7 +14,7 @@
 
 #include <math.h>
 
-enum { WRITTEN_ALONE = 1000, WRITTEN_INSIDE = 300, LOOP_INSIDE = 81, OPERANDS = 4 };
+enum { OPERANDS = 4 };
 
 int how_solved(const Ins *i)
 {
@@ -53,9 +53,6 @@ void loop_scan(LoopBody *f, const Loop *l, const Ref *x, Ref *out)
         emit_region(&r, n, x, 1, &body, out);
 }
 
-/* Rows of what is one matrix a lane, at most. */
-static int64_t leaf_of(const Machine *m) { return m->state_row ? 32 : 8; }
-
 /* ==================== graphs of it */
 
 static Graph *halves_of(BlocksFn *f, const Ins *i, const Type *t, const Machine *m)
@@ -64,7 +61,7 @@ static Graph *halves_of(BlocksFn *f, const Ins *i, const Type *t, const Machine 
     graph_begin(graph_new());
     for (int k = 0; k < i->nin; k++)
         in[k] = graph_input(t[k], 0);
-    f(i, in, out, leaf_of(m));
+    f(i, in, out, m->matrix_lane);
     graph_outputs(out, i->nout);
     return graph_end();
 }
@@ -129,8 +126,8 @@ static void inside(const Ins *i, const Ref *x, Ref *out, const Target *t)
     for (int k = 0; k < i->nin; k++)
         one[k] = *typ(x[k]);
     Way w = one[0].rank == 2 ? way_of(i, one) : (Way){ 0 };
-    bool written = w.written && w.code <= WRITTEN_INSIDE;
-    LinalgFn *f = written ? w.written : w.state <= LOOP_INSIDE ? w.loop : NULL;
+    bool written = w.written && w.code <= (double)t->machine->written_inside;
+    LinalgFn *f = written ? w.written : w.state <= (double)t->machine->loop_inside ? w.loop : NULL;
     if (f && i->op == OP_triangular_solve && how_solved(i) & TRI_RIGHT)
         f = turned_solve;
     if (f)
@@ -148,14 +145,14 @@ static Ref flat(Ref v, int lead, int64_t count)
 }
 
 /* A matrix a lane; the right-hand sides are lanes too, which share it. */
-static Graph *lanes_of(const Ins *i, Type *one, int64_t count)
+static Graph *lanes_of(const Ins *i, Type *one, int64_t count, const Machine *m)
 {
     bool sides = i->op == OP_triangular_solve;
     int64_t columns = one[1].dim[1];
     if (sides)
         one[1].dim[1] = 1;
     Way w = way_of(i, one);
-    bool written = w.written && w.code <= WRITTEN_ALONE;
+    bool written = w.written && w.code <= (double)m->written_alone;
     Graph *g = graph_of(written ? w.written : w.loop, i, one);
     if (written && !error_pending())
         g = one_turn(g);
@@ -183,7 +180,8 @@ void prepare_linalg(const Ins *i, const Ref *x, Ref *out, const Target *t, bool 
     }
     bool sides = i->op == OP_triangular_solve;
     Way w = way_of(i, one);
-    bool large = i->op == OP_solve ? w.code > WRITTEN_ALONE : one[0].dim[0] > leaf_of(t->machine);
+    const Machine *m = t->machine;
+    bool large = i->op == OP_solve ? w.code > (double)m->written_alone : one[0].dim[0] > m->matrix_lane;
     if (sides && how_solved(i) & TRI_RIGHT) {
         prepare_into(graph_of(turned_solve, i, all), y, out, t, true);
     } else if (w.blocks && large) {
@@ -194,7 +192,7 @@ void prepare_linalg(const Ins *i, const Ref *x, Ref *out, const Target *t, bool 
             int64_t n = one[1].dim[0], m = one[1].dim[1];
             y[1] = Reshape(Turned(y[1]), (Ints){ 4, { count, m, n, 1 } });
         }
-        Graph *g = lanes_of(i, one, count);
+        Graph *g = lanes_of(i, one, count, t->machine);
         if (g)
             prepare_into(g, y, out, t, true);
         if (sides && out[0])

@@ -67,8 +67,6 @@ static void add_regions(Spec *s, int *cap, const Ins *i)
 
 /* ==================== a small state as vectors */
 
-enum { FEWEST = 4 };                            /* elements of a value that is worth a vector */
-
 /* Carried values of a scan that go along as vectors too. On processors, where there are no lanes, and where
  * what else leaves a step is carried: other results would compute their elements once more. */
 static void choose_packed(Spec *s)
@@ -82,7 +80,8 @@ static void choose_packed(Spec *s)
     bool *packed = NEWS(bool, nl);
     for (int o = 0; o < nl; o++) {
         const Type *t = &g->type[g->in[r->ncap + o]];
-        packed[o] = type_size(t) >= FEWEST && type_size(t) <= W && dtype_float((Dtype)t->dt);
+        packed[o] = type_size(t) >= s->target->machine->state_vector && type_size(t) <= W &&
+            dtype_float((Dtype)t->dt);
     }
     for (int o = nl; o < g->nout; o++) {
         bool carried = !s->live[o];

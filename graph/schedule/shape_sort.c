@@ -10,10 +10,6 @@
 
 #include <string.h>
 
-enum {
-    NARROW = 8, WIDE = 11                       /* bits of a digit */
-};
-
 /* Bits of a key that say anything. */
 static int key_bits(Dtype dt)
 {
@@ -27,8 +23,8 @@ static int key_bits(Dtype dt)
 static int sort_passes(const Machine *m, const Graph *g, const Ins *i, const SortPass **out)
 {
     int64_t len = g->type[i->in[0]].dim[ins_int(i, ATTR(sort, axis))];
-    int most = len < m->sort_long ? NARROW : WIDE, n = 0;
-    SortPass *p = NEWS(SortPass, ins_int(i, ATTR(sort, keys)) * (64 / NARROW));
+    int most = (int)(len < m->sort_long ? m->sort_bits : m->sort_bits_long), n = 0;
+    SortPass *p = NEWS(SortPass, ins_int(i, ATTR(sort, keys)) * 64);
     for (int k = (int)ins_int(i, ATTR(sort, keys)) - 1; k >= 0; k--) {
         int bits = key_bits((Dtype)g->type[i->in[k]].dt), digits = (bits + most - 1) / most;
         int width = (bits + digits - 1) / digits;
@@ -92,8 +88,9 @@ Spec *shape_sort(Sched *s, Spec *spec, Loc loc)
     if (chunks == 1)
         return spec;
     Dtype dt = t->dim[ins_int(i, ATTR(sort, axis))] > INT32_MAX ? DT_I64 : DT_I32;
+    int64_t values = INT64_C(1) << s->target->machine->sort_bits_long;
     Buffer *counts =
-        schedule_buffer(s, SLOT_TEMP, dt, (rows * chunks) << WIDE, arena_text("%s_n", spec->name));
+        schedule_buffer(s, SLOT_TEMP, dt, rows * chunks * values, arena_text("%s_n", spec->name));
     for (int k = 0; k < 2 * n; k++) {
         Spec *part = NEW(Spec);
         *part = *spec;
