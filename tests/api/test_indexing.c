@@ -244,7 +244,7 @@ static hd diagonals(hd x)
     return hd_concatenate(0, hd_diagonal(x, 0, 0, 1), hd_diagonal(x, 1, 0, 1), hd_diagonal(x, 1, 1, 0),
         hd_diagonal(x, -1, 0, -1), hd_diagonal(x, 3, 0, 1));
 }
-static hd squares(hd x) { return hd_sum(hd_square(hd_diagonal(x, 1, 0, 1))); }
+static hd diagonal_squares(hd x) { return hd_sum(hd_square(hd_diagonal(x, 1, 0, 1))); }
 
 START_TEST(short_words)
 {
@@ -256,7 +256,7 @@ START_TEST(short_words)
     same(ran(HD_FN(rolls), m), hd_data(y), 6, "rolls");
     hd_drop(y);
     same(ran(HD_FN(diagonals), m), (const float[]){ 1, 5, 2, 6, 4, 4 }, 6, "diagonals");
-    same(ran(hd_grad(squares), m), (const float[]){ 0, 4, 0, 0, 0, 12 }, 6, "the gradient of a diagonal");
+    same(ran(hd_grad(diagonal_squares), m), (const float[]){ 0, 4, 0, 0, 0, 12 }, 6, "their gradient");
     y = ran(HD_FN(plain_numbers), x);
     same(ran(HD_FN(numbers), x), hd_data(y), 60, "numbers");
     hd_drop(y);
