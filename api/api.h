@@ -646,8 +646,8 @@ Plan *compile_plan(Graph *, const Target *);    /* as far as that goes without a
 Graph *compile_plain(Graph *);
 /* of a shard: what is left of its collectives are exchanges. Its code is there when it returns */
 Exec *compile_shard(Graph *, Device *);
-/* one more, on a device that is like that one's: nothing is scheduled again */
-Exec *compile_again(const Exec *, Device *);
+/* one more of the same graph, on a device that is like that one's: nothing is scheduled again */
+Exec *compile_again(const Exec *, const Graph *, Device *);
 void cost_add(hd_cost_info *, const Exec *);
 /* mesh: NULL, or the one that arguments lie over. kept_drop it. */
 Program *program_of(hd_fn *, hd_array *const *args, int n, Device *, const hd_mesh *mesh);

@@ -133,7 +133,7 @@ static Exec *planned_code(const Graph *g, Device *d, bool later)
     phase_begin(PHASE_SCHEDULE);
     if (!(g = graph_wrong((Graph *)(uintptr_t)g, d->backend->kind)))
         return NULL;
-    bool warm = later && d->backend->again && warm_key(&key, g, &target);
+    bool warm = d->backend->again && warm_key(&key, g, &target);
     Exec *e = warm ? warm_code(d, &key) : NULL;
     if (e || error_pending())
         return e;
@@ -188,12 +188,15 @@ Plan *compile_plan(Graph *g, const Target *t)
     return (g = lowered(g, &effects, false)) ? planned(g, t) : NULL;
 }
 
-Exec *compile_again(const Exec *like, Device *d)
+/* A plan that was read back has no kernels to compile, should their code have gone meanwhile. */
+Exec *compile_again(const Exec *like, const Graph *g, Device *d)
 {
-    Exec *e = like->graph ? d->backend->build_graph(d, like->graph) :
-                            d->backend->build(d, (Plan *)(uintptr_t)like->plan);
-    if (e)
-        e->graph = like->graph, e->plan = like->plan;
+    const Backend *b = d->backend;
+    Plan *p = (Plan *)(uintptr_t)like->plan;
+    Exec *e = like->graph ? b->build_graph(d, like->graph) : p->kept ? b->again(d, p) : b->build(d, p);
+    if (!e)
+        return error_pending() ? NULL : compile_shard(graph_clone(g), d);
+    e->graph = like->graph, e->plan = p;
     return e;
 }
 

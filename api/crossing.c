@@ -144,7 +144,7 @@ static double one_sum(Device *const *device, int64_t both, bool parts)
     bool good = g && zeros && party && !error_pending();
     for (int s = 0; s < PAIR && good; s++) {
         p[s].device = device[s];
-        p[s].exec = s ? compile_again(p[0].exec, device[s]) : compile_shard(graph_clone(g), device[0]);
+        p[s].exec = s ? compile_again(p[0].exec, g, device[s]) : compile_shard(graph_clone(g), device[0]);
         good = p[s].exec && (p[s].in = mem_with(device[s], zeros, bytes));
     }
     double least = 0;

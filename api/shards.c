@@ -172,7 +172,7 @@ static bool build_shards(Call *c, Graph *g, bool balanced, hd_cost_info *cost)
         if (t >= 0 && !c->meets)
             c->exec[s] = c->exec[t];
         else
-            c->exec[s] = like < s ? compile_again(c->exec[like], c->device[s]) :
+            c->exec[s] = like < s ? compile_again(c->exec[like], g, c->device[s]) :
                                     compile_shard(graph_clone(g), c->device[s]);
         if (!c->exec[s] || !set_places(c, s)) {
             if (c->rank)

@@ -89,6 +89,7 @@ struct Plan {
     /* of the arena: bodies' temporaries included (offsets are global) */
     size_t bytes;
     int nkernel;                                /* launches in the text, bodies included */
+    bool kept;                                  /* it was read back (plan_unpack) */
     double work, launches;                      /* of a call, loops counted: rough cycles, kernels */
 };
 
@@ -104,8 +105,8 @@ void plan_kernels(const Plan *, Kernel ***list, int *n);        /* all of them, 
 /* those that differ; numbers all of them by it (Kernel.id), and says what their code is (Kernel.code) */
 void plan_code(const Plan *, Kernel ***list, int *n);
 
-/* plan_keep.c: as bytes, free() them; NULL: not what calls functions of the user's, or exchanges something.
- * Codes of kernels are known (plan_code). Read back, kernels have no instructions. NULL: damaged. */
+/* plan_keep.c: as bytes, free() them; NULL: not what calls functions of the user's. Codes of kernels are
+ * known (plan_code). Read back, kernels have no instructions. NULL: damaged. */
 void *plan_pack(const Plan *, size_t *n);
 Plan *plan_unpack(const void *, size_t n);
 

@@ -117,13 +117,14 @@ static void plan(Bytes *, Plan *);
 static void step(Bytes *b, Step *s)
 {
     RAW(b, s->kind), RAW(b, s->trip), RAW(b, s->reverse), RAW(b, s->ncap), RAW(b, s->ncarry);
-    b->bad |= s->kind == S_HOST || s->kind == S_EXCHANGE || s->ncarry < 0;
+    b->bad |= s->kind == S_HOST || s->ncarry < 0;
+    if (s->kind == S_EXCHANGE)
+        RAW(b, s->swap), text(b, &s->name);
     kernel(b, &s->kernel);
     counted(b, &s->nin), counted(b, &s->nout);
     ints(b, &s->in, s->nin), ints(b, &s->out, s->nout);
-    if (s->kind == S_LOOP || s->kind == S_WHILE)
-        ints(b, &s->pong, 2 * s->ncarry + (s->kind == S_WHILE));
     counted(b, &s->nbody);
+    ints(b, &s->pong, step_pongs(s));
     if (b->reads)
         s->body = NEWS(Plan *, s->nbody);
     for (int k = 0; k < s->nbody && !b->bad; k++) {
@@ -166,5 +167,6 @@ Plan *plan_unpack(const void *bytes, size_t n)
     Bytes b = { .p = (char *)(uintptr_t)bytes, .cap = n, .reads = true };
     Plan *p = NEW(Plan);
     plan(&b, p);
+    p->kept = true;
     return b.bad || b.n != n || error_pending() ? NULL : p;
 }
