@@ -6,6 +6,7 @@
  * caller's.
  */
 #include "api.h"
+#include "ranks.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,11 +147,24 @@ Device *device_of_thread(void)
     return own_default[0] ? device_find(own_default) : device_default();
 }
 
+/* What runs on one device runs in this process. */
+static Device *own_device(const char *what, const char *name)
+{
+    Device *d = device_find(name);
+    if (!d || !device_far(d))
+        return d;
+    error_set(E_DEVICE,
+        "%s: \"%s\" is another rank's device, and what has one device runs in each rank by itself; "
+        "hd_pmap(f, .devices = \"%s\") runs there, as a call of all ranks",
+        what, name, name);
+    return NULL;
+}
+
 const char *hd_default_device(const char *set)
 {
     OP(hd_default_device);
     error_begin();
-    Device *d = set ? device_find(set) : device_of_thread();
+    Device *d = set ? own_device("hd_default_device", set) : device_of_thread();
     if (!d)
         return NULL;
     if (set)
@@ -184,7 +198,7 @@ static Device *device_for(const Call *c, const hd_mesh **mesh)
     int from = 0;
     *mesh = NULL;
     if (name)
-        return device_find(name);
+        return own_device("hd_jit", name);
     if (mesh_of_args(c->args, c->n, mesh))
         return NULL;
     if (*mesh)

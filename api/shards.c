@@ -238,6 +238,20 @@ static void count_uses(Spread *p)
         p->uses[p->out[k]]++;
 }
 
+/* "f32[2,4], i32[2]": of what, so that messages tell two calls of one function apart. */
+static const char *inputs_text(const Graph *g)
+{
+    enum { MOST = 4 };
+    Text t = { 0 };
+    for (int k = 0; k < g->nin && k < MOST; k++)
+        text_add(&t, "%s%s", k ? ", " : "", type_text(&g->type[g->in[k]]));
+    if (g->nin > MOST)
+        text_add(&t, ", ...");
+    const char *all = arena_text("%s", t.s ? t.s : "nothing");
+    text_free(&t);
+    return all;
+}
+
 /* Whether a program is over ranks, and then the same text and number in all of them. */
 static void name_over_ranks(Spread *p, const Graph *g, const Piece *piece, int n)
 {
@@ -247,8 +261,8 @@ static void name_over_ranks(Spread *p, const Graph *g, const Piece *piece, int n
             Places grid = grid_of(piece[k].over);
             Loc at = piece[k].over->loc;
             if (grid_ranked(&grid))
-                p->what = arena_text("the map over ranks %s at %s:%d", g->name ? g->name : "",
-                    at.file ? at.file : "?", at.line);
+                p->what = arena_text("the map over ranks %s at %s:%d, of %s", g->name ? g->name : "",
+                    at.file ? at.file : "?", at.line, inputs_text(g));
         }
     if (!p->what)
         return;
@@ -264,8 +278,8 @@ static void name_over_mesh(Spread *p, const Graph *g, const hd_mesh *mesh, const
     char label[64];
     if (!mesh->ranks)
         return;
-    p->what = arena_text("the program %s over a mesh of %lld places", g->name ? g->name : "",
-        (long long)mesh_shards(&mesh->mesh));
+    p->what = arena_text("the program %s over a mesh of %lld places, of %s", g->name ? g->name : "",
+        (long long)mesh_shards(&mesh->mesh), inputs_text(g));
     graph_print(g, &t);
     for (int a = 0; a < mesh->mesh.naxis; a++)
         text_add(&t, "%s %lld ", mesh->mesh.name[a], (long long)mesh->mesh.size[a]);

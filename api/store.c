@@ -99,7 +99,8 @@ const char *store_places(Store *s)
     Text t = { 0 };
     char label[64];
     const Shards *p = s->shards;
-    if (d || (p && sharding_same(&p->sharding) && !p->sharding.of))
+    bool one = p && p->n == 1 && p->ranks;      /* of them, and called so in all */
+    if (d || (p && sharding_same(&p->sharding) && !p->sharding.of && !one))
         return (d ? d : p->mem[0]->device)->info.name;
     for (int k = 0; p && k < p->n; k++) {
         const Device *own = p->mem[k]->device;

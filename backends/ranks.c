@@ -464,10 +464,13 @@ static int compare(const char *what, uint64_t hash)
         error_set(
             (Code)job.peer[fails].coming.code, "%s (in rank %d)", job.peer[fails].coming.text, fails);
         loc_set(before);
-    } else if (other >= 0)                      /* nothing, if it has failed itself */
+    } else if (other >= 0) {                    /* nothing, if it has failed itself */
+        const char *theirs = job.peer[other].coming.text;
         error_set(E_DEVICE,
-            "the ranks of this job do not make the same call: rank %d has come to %s, rank %d to %s", job.me,
-            what, other, job.peer[other].coming.text);
+            "the ranks of this job do not make the same call: rank %d has come to %s, rank %d to %s%s",
+            job.me, what, other, theirs,
+            strcmp(what, theirs) ? "" : ": what is traced there differs, in a constant perhaps");
+    }
     for (int r = 0; r < job.n; r++) {
         Peer *p = &job.peer[r];
         p->call = p->coming.call;
