@@ -42,6 +42,7 @@ static struct {
     Peer *peer;
     uint64_t calls, parts;
     double limit, beat;
+    double looked, seconds;                     /* at the clock last; that counted since (now) */
     int round;                                  /* of clocks */
     /* somebody was waited for too long: in the last call; so that nothing works any more */
     bool late, lost, ended;
@@ -52,11 +53,19 @@ static struct {
 
 static _Thread_local bool inside;
 
+static double often(void) { return job.limit > 0 && job.limit / 4 < BEAT_MAX ? job.limit / 4 : BEAT_MAX; }
+
+/* Seconds in which this rank could have heard of the others. Between two looks at the clock, which a rank
+ * that waits takes all the time, only so many count: what is longer it was stopped itself, as where a whole
+ * job is, or a machine sleeps, and then it knows nothing of the others. */
 static double now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    const double looked = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec, since = looked - job.looked;
+    job.looked = looked;
+    job.seconds += since < often() ? since : often();
+    return job.seconds;
 }
 
 /* ==================== letters */
@@ -139,8 +148,6 @@ static int tell_all(const Letter *l, const void *bytes, int *left)
     job.beat = now();
     return e;
 }
-
-static double often(void) { return job.limit / 4 < BEAT_MAX ? job.limit / 4 : BEAT_MAX; }
 
 static void show_life(void)
 {

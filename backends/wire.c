@@ -60,7 +60,8 @@ const Wire *wire_find(char *why, size_t size)
     return wire ? wire() : NULL;
 }
 
-/* MPI's own beginning waits for all ranks, and cannot be given up: then the process ends, and so the job. */
+/* MPI's own beginning waits for all ranks, and cannot be given up: then the process ends, and so the job.
+ * Seconds are counted one after the other, so that a process that was stopped itself has not waited. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t begun;
@@ -71,12 +72,14 @@ static struct {
 static void *watch_begin(void *unused)
 {
     struct timespec t;
-    int late = 0;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += (time_t)watch.limit + 1;
     pthread_mutex_lock(&watch.lock);
-    while (!watch.done && !late)
-        late = pthread_cond_timedwait(&watch.begun, &watch.lock, &t);
+    for (double waited = 0; !watch.done && waited <= watch.limit; waited++) {
+        int late = 0;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        t.tv_sec++;
+        while (!watch.done && !late)
+            late = pthread_cond_timedwait(&watch.begun, &watch.lock, &t);
+    }
     if (!watch.done) {
         fprintf(stderr,
             "heddle: not all ranks of this job have come to a call over ranks within %g seconds "

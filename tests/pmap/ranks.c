@@ -1,8 +1,8 @@
 /*
  * ranks.c - what goes wrong in one process of several: a call that only one makes, another function, a rank
  * that ends, is killed or stopped, before its first call, between calls, in the middle of one and at the
- * end; a shard that fails; and what does not: a rank that works for long. Run by ranks_faults.sh as
- * `ranks CASE` on three ranks; rank 1 is the odd one.
+ * end; a shard that fails; and what does not: a rank that works for long, a job that is stopped as a whole.
+ * Run by ranks_faults.sh as `ranks CASE` on three ranks; rank 1 is the odd one.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -18,8 +18,20 @@ static bool odd;                                /* this is rank 1, after what al
 
 static bool is(const char *name) { return odd && !strcmp(what, name); }
 
-/* Longer than HEDDLE_MPI_TIMEOUT in its case. */
-#define LONG "5"
+/* Longer than HEDDLE_MPI_TIMEOUT, in seconds: how long what takes long takes. */
+static const char *longer(void) { return getenv("RANKS_LONGER") ? getenv("RANKS_LONGER") : "5"; }
+
+/* This process, for so long. */
+static void stop(void)
+{
+    const pid_t me = getpid();
+    if (fork() == 0) {
+        sleep((unsigned)atoi(longer()));
+        kill(me, SIGCONT);
+        _exit(0);
+    }
+    raise(SIGSTOP);
+}
 
 static hd met(hd x)
 {
@@ -35,7 +47,9 @@ static int strange(hd_array *const *args, int nargs, hd_array **out, int nout, v
     (void)nout, (void)user, (void)nargs;
     calls++;
     if (is("takes long"))
-        sleep(atoi(LONG));
+        sleep((unsigned)atoi(longer()));
+    if (!strcmp(what, "all stopped at home"))
+        stop();
     if (is("stopped at home"))
         raise(SIGSTOP);
     if (is("killed at home"))
@@ -109,8 +123,10 @@ int main(int n, char **v)
         return sleep(2), 0;
     if (is("crashes before"))
         abort();
+    char slow[60];
+    snprintf(slow, sizeof slow, "host:compile:1@%s", longer());
     if (is("takes long"))
-        fault_set("host:compile:1@" LONG);
+        fault_set(slow);
     hd_array *x = hd_array_new(HD_F32, (hd_ints){ 1, { 3 } }, data, NULL);
     hd_fn *f = hd_pmap(met, .axis_name = "i"), *g = hd_pmap(other, .axis_name = "i"),
           *h = hd_pmap(failing, .axis_name = "i"), *scan = hd_pmap(scanned, .axis_name = "i");
@@ -121,8 +137,9 @@ int main(int n, char **v)
         raise(SIGKILL);
     if (is("stopped"))
         raise(SIGSTOP);
+    snprintf(slow, sizeof slow, "host:download:1@%s", longer());
     if (is("takes long"))
-        fault_set("host:download:1@" LONG);
+        fault_set(slow);
     if (!strcmp(what, "takes long")) {
         e = e ? e : call(f, x);
         e = e ? e : call(h, x);
