@@ -221,8 +221,9 @@ int error_pass(void);
 /* How an array lies over several devices (sharding.c). of: the mesh of the user's; NULL: it has no names. */
 typedef struct Sharding { Type type; Mesh mesh; Dealt spec; const struct hd_mesh *of; } Sharding;
 /* Shards of one device may share a memory. ranks: their devices are said by rank; here: even so all their
- * bytes are in this process. */
-typedef struct Shards { Sharding sharding; int n; bool ranks, here; Mem *mem[]; } Shards;
+ * bytes are in this process, and in all the others; brought: they are, as far as this rank knows, in the
+ * call over ranks that it is in. */
+typedef struct Shards { Sharding sharding; int n; bool ranks, here, brought; Mem *mem[]; } Shards;
 struct Store {                                  /* the bytes of an array, on the host or on devices */
     _Atomic int refs;
     pthread_mutex_t lock;
@@ -279,9 +280,11 @@ Shards *shards_new(const Sharding *);
 /* Takes the shards over. NULL: one has no memory, or memory is out; then all are gone. */
 Store *store_sharded(Shards *);
 void shards_drop(Shards *);
-/* Bytes on other ranks are brought here, in a call of its own over all of them; nothing, where there are
- * none. 0, or a code. */
+/* Bytes on other ranks are brought here, in a call of its own over all of them or in the one that this
+ * thread is in; nothing, where there are none. 0, or a code. */
 int store_bring(Store *);
+/* The call in which it may have been brought has ended, well in all ranks or in none. */
+void store_settle(Store *, bool well);
 /* is it in this sharding on these devices? */
 bool store_lies(const Store *, const Sharding *, Device *const *);
 /* the same in another sharding, on a device for each shard */
@@ -325,6 +328,9 @@ const Tree *array_tree(const hd_array *);       /* in the arena */
 /* The same tree over other stores, of each leaf the one that f makes. NULL after an error. */
 typedef Store *ToStore(const hd_array *leaf, const void *env);
 hd_array *array_each(const char *what, const hd_array *, ToStore *f, const void *env);
+/* All leaves that lie on other ranks, before anything is done with one of them that could fail in this rank
+ * alone: so all ranks bring the same. 0, or a code. */
+int array_bring(const hd_array *);
 uint64_t array_hash(const hd_array *, uint64_t);
 bool array_fits(const hd_array *, const Tree *);
 /* n leaves so far; returns how many now. out NULL: counts */

@@ -585,6 +585,14 @@ static Store *put_store(const hd_array *a, const void *where)
     return w->n > 1 && put_layout(&a->type, w, &l) ? NULL : store_dealt(a->store, &l, w->device, w->ranks);
 }
 
+int array_bring(const hd_array *a)
+{
+    int e = a->store ? store_bring(a->store) : 0;
+    for (int i = 0; i < a->n && !e; i++)
+        e = array_bring(a->part[i]);
+    return e;
+}
+
 hd_array *array_each(const char *what, const hd_array *a, ToStore *f, const void *env)
 {
     if (a->tree) {
@@ -609,7 +617,7 @@ hd_array *hd_put_n(const hd_array *a, const char *device, const hd_put_opts *opt
     error_begin();
     Where w = { .axis = opts->axis, .ranks = device && devices_ranked(device) };
     w.n = devices_listed("hd_put", device, &w.device);
-    hd_array *y = w.n ? array_each("hd_put", a, put_store, &w) : NULL;
+    hd_array *y = w.n && !array_bring(a) ? array_each("hd_put", a, put_store, &w) : NULL;
     free(w.device);
     return y;
 }

@@ -268,8 +268,21 @@ static int gather(Run *r, hd_array *a, int arg, Device *d)
     return 0;
 }
 
+/* What lies on other ranks, before anything else. */
+static int bring(const Program *p, const Call *c)
+{
+    int e = 0;
+    for (int i = 0; i < p->nhidden && !e; i++)
+        e = store_bring(p->hidden[i]);
+    for (int i = 0; i < c->n && !e; i++)
+        e = array_bring(c->args[i]);
+    return e;
+}
+
 static int start(Run *r, const Program *p, const Call *c)
 {
+    if (bring(p, c))
+        return (int)error_code();
     for (int i = 0; i < p->nhidden; i++) {
         Mem *m = store_on(p->hidden[i], p->device, true);
         if (!m)
@@ -335,6 +348,8 @@ static int settle_stores(const Program *p, Store **out)
     Mem **state = n ? calloc((size_t)n, sizeof *state) : NULL;
     if (n && !state)
         e = error_set(E_NOMEM, "out of host memory");
+    for (int k = 0; k < n && !e; k++)
+        e = store_bring(out[p->nout + k]);
     for (int k = 0; k < n && !e; k++)
         e = (state[k] = store_on(out[p->nout + k], p->device, true)) ? 0 : (int)error_code();
     e = e || !n ? e : effects_settle(p, state);

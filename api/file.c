@@ -303,6 +303,7 @@ int hd_save(const char *path, const hd_array *a)
     if (npz != a->tree)
         return error_told(error_set(E_INVAL, npz ? "hd_save: %s: a single array is saved as .npy" :
                                     "hd_save: %s: a tree is saved as .npz", path));
-    int e = output_begin(&o, path);
-    return error_told(e ? e : output_end(&o, npz ? save_npz(&o, a) : save_leaf(&o, a, NULL)));
+    if (array_bring(a) || output_begin(&o, path))
+        return error_told((int)error_code());
+    return error_told(output_end(&o, npz ? save_npz(&o, a) : save_leaf(&o, a, NULL)));
 }

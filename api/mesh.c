@@ -294,7 +294,7 @@ hd_array *hd_shard(const hd_array *a, const hd_mesh *mesh, const char *spec)
     if (!mesh)
         return NULL;
     error_begin();
-    return array_each("hd_shard", a, dealt, &(Onto){ mesh, spec });
+    return array_bring(a) ? NULL : array_each("hd_shard", a, dealt, &(Onto){ mesh, spec });
 }
 
 static int mesh_below(const hd_array *a, const hd_mesh **mesh)

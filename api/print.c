@@ -452,7 +452,8 @@ int hd_print(FILE *file, const hd_array *a)
         return error_told(error_set(E_INVAL, "hd_print: the file is NULL"));
     if (!array_alive("hd_print", -1, a))
         return error_told((int)error_code());
-    int e = write_tree(&t, a, 0);
+    int e = array_bring(a);
+    e = e ? e : write_tree(&t, a, 0);
     if (!e && fprintf(file, "%s\n", t.s ? t.s : "") < 0)
         e = error_set(E_IO, "hd_print: the file cannot be written");
     text_free(&t);

@@ -595,9 +595,11 @@ static int settle_far(const Call *c, Mem **out)
 static int bring_operands(const Call *c, Store **val)
 {
     int e = 0;
-    for (int k = 0; k < c->nin && !e; k++)
-        if (!store_lies(val[c->in[k]], &c->il[k], c->device))
+    for (int k = 0; k < c->nin && !e; k++) {
+        const Shards *s = val[c->in[k]]->shards;
+        if (s && s->ranks && !store_lies(val[c->in[k]], &c->il[k], c->device))
             e = store_bring(val[c->in[k]]);
+    }
     return e;
 }
 
@@ -659,7 +661,7 @@ static int run_over(Call *c, Store **val)
         rebalance(c);
     for (int s = 0; s < c->n && !e; s++)
         e = is_here(c, s) && !set_places(c, s) ? (int)error_code() : 0;
-    e = e || !c->rank ? e : bring_operands(c, val);
+    e = e ? e : bring_operands(c, val);
     for (int s = 0; s < c->n && !e; s++)
         if (is_here(c, s) && (c->meets || sharer(c, s) < 0))
             job[n++] = (Job){ .c = c, .val = val, .s = s, .party = party, .in = m, .out = m + nin };
@@ -743,6 +745,8 @@ int spread_run(Spread *p, Store *const *in, Store **out)
         return e ? e : run_pieces(p, in, out);
     bool mine = !run_pieces(p, in, out);
     e = ranks_leave(mine ? 0 : (int)error_code());
+    for (int k = 0; k < p->nin; k++)
+        store_settle(in[k], !e);
     for (int k = 0; k < p->nout && e && mine; k++) {
         store_drop(out[k]);
         out[k] = NULL;

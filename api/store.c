@@ -179,7 +179,7 @@ static int bring(Shards *p)
 int store_bring(Store *s)
 {
     Shards *p = s->shards;
-    if (!p || !p->ranks || p->here || s->host)
+    if (!p || !p->ranks || p->here || p->brought || s->host)
         return 0;
     if (callback_runs())
         return error_set(
@@ -192,8 +192,19 @@ int store_bring(Store *s)
         return e;
     e = bring(p);
     e = own ? ranks_leave(e) : e;
-    p->here = !e;                               /* in all ranks, or in none: each asks for it again then */
+    p->brought = !e;
+    if (own)
+        store_settle(s, !e);
     return e;
+}
+
+/* In all ranks, or in none: then each asks for it again. */
+void store_settle(Store *s, bool well)
+{
+    Shards *p = s->shards;
+    if (!p || !p->brought)
+        return;
+    p->here = well, p->brought = false;
 }
 
 bool store_lies(const Store *s, const Sharding *l, Device *const *device)

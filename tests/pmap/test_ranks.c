@@ -125,8 +125,14 @@ static int called(hd_array *x, float *to, int *read)
     return e;
 }
 
+/* after: what must hold then, whether the call has failed or not. */
+typedef struct Trial {
+    int (*called)(hd_array *x, float *to, int *read);
+    void (*after)(const char *spec);
+} Trial;
+
 /* One failure in one rank; true if the call noticed, there and so everywhere. */
-static bool strike(hd_array *x, const float *want, const char *spec, int victim)
+static bool strike(const Trial *t, hd_array *x, const float *want, const char *spec, int victim)
 {
     float y[SHARDS * WIDE];
     int code[4], read, before = threads_now();
@@ -134,10 +140,11 @@ static bool strike(hd_array *x, const float *want, const char *spec, int victim)
         hd_forget(over_all());
     if (hd_rank() == victim)
         ck_assert(fault_set(spec));
-    int e = called(x, y, &read);
+    int e = t->called(x, y, &read);
     char text[400];
     snprintf(text, sizeof text, "%s", hd_error());
     fault_set(NULL);
+    t->after(text);
     char who[20];                               /* all are told, but for what only a rank itself reads */
     snprintf(who, sizeof who, "%d/host", hd_ranks() > 1 ? victim : 0);
     bool own = hd_ranks() == 1 || (!e && hd_rank() == victim);
@@ -147,40 +154,88 @@ static bool strike(hd_array *x, const float *want, const char *spec, int victim)
     of_ranks(e, code);
     for (int r = 0; r < hd_ranks(); r++)
         ck_assert_msg(code[r] == e, "%s: %d in rank %d, and %d here: %s", spec, code[r], r, e, text);
-    e = called(x, y, &read);
+    e = t->called(x, y, &read);
     ck_assert_msg(!e && !read && !memcmp(y, want, sizeof y), "%s: afterwards: %s", spec, hd_error());
+    t->after(text);
     return code[0];
 }
 
 /* Each kind of call in each rank, its first ones, once and for good. */
-START_TEST(strikes)
+static void strike_all(const Trial *t, const char *const *call, int most)
 {
-    static const char *const call[] = { "alloc", "upload", "download", "launch", "wait", "exchange",
-        "compile" };
     float want[SHARDS * WIDE], y[SHARDS * WIDE];
     int struck = 0, noticed = 0, read;
     hd_array *x = hd_array_new(HD_F32, (hd_ints){ 2, { SHARDS, WIDE } }, in12, NULL);
-    ck_assert_msg(!called(x, want, &read) && !read, "%s", hd_error());
-    for (size_t c = 0; c < sizeof call / sizeof *call; c++) {
+    ck_assert_msg(!t->called(x, want, &read) && !read, "%s", hd_error());
+    t->after("");
+    for (int c = 0; call[c]; c++) {
         char spec[60];
         int calls[4];
         snprintf(spec, sizeof spec, "host:%s:1000000", call[c]);
         if (!strcmp(call[c], "compile"))
             hd_forget(over_all());
         fault_set(spec);
-        ck_assert_int_eq(called(x, y, &read), 0);
+        ck_assert_int_eq(t->called(x, y, &read), 0);
         of_ranks((int)fault_calls(), calls);
-        for (int k = 0; k < 2 * hd_ranks() * MOST; k++) {
-            int n = 1 + k / 2 % MOST, victim = k / 2 / MOST;
+        fault_set(NULL);
+        t->after(spec);
+        for (int k = 0; k < 2 * hd_ranks() * most; k++) {
+            int n = 1 + k / 2 % most, victim = k / 2 / most;
             snprintf(spec, sizeof spec, "host:%s:%d%s", call[c], n, k % 2 ? "+" : "");
             if (n <= calls[victim])
-                struck++, noticed += strike(x, want, spec, victim);
+                struck++, noticed += strike(t, x, want, spec, victim);
         }
     }
     ck_assert_msg(noticed > struck / 2, "%d of %d failures are noticed", noticed, struck);
     if (hd_rank() == 0)
         fprintf(stderr, "%d failures, each in one of %d ranks, %d noticed\n", struck, hd_ranks(), noticed);
     hd_drop(x);
+}
+
+static void nothing(const char *spec) { (void)spec; }
+
+START_TEST(strikes)
+{
+    static const char *const call[] = { "alloc", "upload", "download", "launch", "wait", "exchange",
+        "compile", NULL };
+    strike_all(&(Trial){ called, nothing }, call, MOST);
+}
+END_TEST
+
+/* Of what lies on all ranks each shard wants all, so it is brought to each rank in the midst of the call. */
+static hd whole(hd all, hd own) { return hd_add(hd_sum(hd_square(all), 0), hd_psum(own, "i")); }
+static hd doubled(hd x) { return hd_mul_c(x, 2); }
+
+static hd_array *far;
+
+static int brought(hd_array *x, float *to, int *read)
+{
+    const char *list = hosts("host,host:1,host:2,host:3");
+    hd_array *y = NULL;
+    hd_fn *f = hd_pmap(whole, .devices = list, .axis_name = "i", .in_axes = { HD_NONE, 0 });
+    int e = hd_call(hd_pmap(doubled, .devices = list), &far, x);
+    e = e ? e : hd_call(f, &y, far, x);
+    *read = e || !hd_read_n(y, HD_F32, to, SHARDS * WIDE) ? e : hd_error_code();
+    hd_drop(y);
+    return e;
+}
+
+/* It is here now in all ranks, or all of them still ask for it. */
+static void far_there(const char *spec)
+{
+    float back[SHARDS * WIDE];
+    ck_assert_msg(
+        !far || !hd_read_n(far, HD_F32, back, SHARDS * WIDE), "after \"%s\": %s", spec, hd_error());
+    for (int k = 0; far && k < SHARDS * WIDE; k++)
+        ck_assert(back[k] == 2 * in12[k]);
+    hd_drop(far);
+    far = NULL;
+}
+
+START_TEST(brings)
+{
+    static const char *const call[] = { "alloc", "download", NULL };
+    strike_all(&(Trial){ brought, far_there }, call, MOST);
 }
 END_TEST
 
@@ -269,6 +324,23 @@ START_TEST(lists)
 }
 END_TEST
 
+/* An array is called to be on that device in all ranks; what has one device is not run on another rank's. */
+START_TEST(one_device)
+{
+    const char *last = hd_ranks() > 1 ? "1/host" : "0/host";
+    float v[2] = { 1, 2 }, w[2];
+    hd_array *x = hd_array_of(v, 2), *far = hd_put(x, last), *y = NULL;
+    const bool own = hd_ranks() == 1 || hd_rank() == 1;
+    ck_assert_msg(far && !strcmp(hd_array_device(far), hd_ranks() > 1 ? last : "host"), "%s", hd_error());
+    ck_assert_msg(!hd_read(far, w, 2) && !memcmp(v, w, sizeof v), "%s", hd_error());
+    int e = hd_call(hd_jit(HD_FN(doubled), .device = last), &y, x);
+    ck_assert_msg(own ? !e : e == HD_EDEVICE && strstr(hd_error(), "hd_pmap(f, .devices = \"1/host\")") &&
+            strstr(hd_error(), "test_ranks.c:"), "%d: %s", e, hd_error());
+    ck_assert(own || !hd_default_device(last));
+    hd_drop(x), hd_drop(far), hd_drop(y);
+}
+END_TEST
+
 int main(void)
 {
     fault_set("host:open:1000000");             /* devices are opened so that their calls can fail */
@@ -277,7 +349,9 @@ int main(void)
     TCase *c = suite_case(s);
     tcase_add_test(c, balance);
     tcase_add_test(c, strikes);
+    tcase_add_test(c, brings);
     tcase_add_test(c, overlap);
     tcase_add_test(c, lists);
+    tcase_add_test(c, one_device);
     return suite_run(s);
 }
