@@ -662,7 +662,7 @@ typedef struct WarmKey { char what[8]; uint64_t hash[2]; } WarmKey;
 bool warm_key(WarmKey *, const Graph *, const Target *);       /* false: not to be looked for */
 Plan *warm_plan(const WarmKey *);               /* NULL: there is none */
 void warm_keep(const WarmKey *, const Plan *);
-extern _Atomic uint64_t plans_read;             /* so far, for tests */
+extern _Atomic uint64_t plans_read;             /* so far, with all their code, for tests */
 
 /* The same, when its code is compiled. */
 Program *program_with_code(hd_fn *, hd_array *const *args, int n, Device *, const hd_mesh *mesh);

@@ -120,7 +120,7 @@ static Exec *warm_code(Device *d, const WarmKey *key)
     phase_begin(PHASE_COMPILE);
     Exec *e = p ? d->backend->again(d, p) : NULL;
     if (e)
-        e->plan = p;
+        e->plan = p, plans_read++;
     return e;
 }
 

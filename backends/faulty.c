@@ -104,6 +104,8 @@ static Exec *build(Device *d, Plan *p) { return device_fault(d, "compile") ? NUL
 
 static Exec *begin(Device *d, Plan *p) { return device_fault(d, "compile") ? NULL : real(d)->begin(d, p); }
 
+static Exec *again(Device *d, Plan *p) { return device_fault(d, "compile") ? NULL : real(d)->again(d, p); }
+
 static Exec *build_graph(Device *d, const Graph *g)
 {
     return device_fault(d, "compile") ? NULL : real(d)->build_graph(d, g);
@@ -124,6 +126,7 @@ Device *device_open(const Backend *b, int index)
     table[k].table.alloc = alloc, table[k].table.pin = pin, table[k].table.copy = copy,
     table[k].table.write = write_, table[k].table.read = read_, table[k].table.wait = wait_;
     table[k].table.build = build, table[k].table.begin = b->begin ? begin : NULL;
+    table[k].table.again = b->again ? again : NULL;
     table[k].table.build_graph = b->build_graph ? build_graph : NULL;
     d->backend = &table[k].table;
     return d;

@@ -192,8 +192,8 @@ START_TEST(never_taken)
     setenv("HEDDLE_TIER", "0", 1);
     programs = 1;
     Result first = process(NULL), next = { .failed = 1 };
-    for (int k = 0; k < 600 && next.failed; k++, usleep(100000))
-        if ((next = attempt(no_compiler)).failed && k % 20 == 19)
+    for (int k = 0; k < 600 && (next.failed || !next.read); k++, usleep(100000))
+        if (next = attempt(no_compiler), (next.failed || !next.read) && k % 20 == 19)
             process(NULL); /* the plan may be missing: where others write, nobody waits to keep it */
     ck_assert_msg(!next.failed, "%s", next.error);
     ck_assert_uint_eq(next.read, 1);
@@ -214,7 +214,8 @@ static bool device_there(const char *name)
 static int failed_on(const char *device)
 {
     bool vulkan = !strcmp(device, "vulkan:0");
-    no_compiler = vulkan ? "vulkan:compile:1+" : "opencl:clCreateProgramWithSource:1+";
+    /* Vulkan has no such call: there it counts that all code of what is read is there */
+    no_compiler = vulkan ? NULL : "opencl:clCreateProgramWithSource:1+";
     code_rows = vulkan ? "vk-kern" : "cl-unit";
     programs = vulkan ? 1 : PROGRAMS; /* its compiler takes its time */
     setenv("HEDDLE_DEVICE", device, 1);

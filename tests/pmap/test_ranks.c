@@ -341,6 +341,36 @@ START_TEST(one_device)
 }
 END_TEST
 
+/* A map over this process' own devices, and a function of one, of what lies on several ranks: it comes
+ * here. */
+START_TEST(from_ranks)
+{
+    hd_array *x = hd_array_new(HD_F32, (hd_ints){ 2, { SHARDS, WIDE } }, in12, NULL), *y = NULL;
+    hd_fn *const f[] = { hd_pmap(doubled, .devices = "host, host:1"), hd_jit(hd_vmap(doubled)) };
+    for (int k = 0; k < 2; k++) {
+        float got[SHARDS * WIDE];
+        hd_array *far = hd_put(x, hosts("host,host:1,host:2,host:3"), .axis = 0);
+        ck_assert_msg(!hd_call(f[k], &y, far) && !hd_read(y, got, SHARDS * WIDE), "%s", hd_error());
+        for (int i = 0; i < SHARDS * WIDE; i++)
+            ck_assert(got[i] == 2 * in12[i]);
+        hd_drop(far), hd_drop(y);
+    }
+    hd_drop(x);
+}
+END_TEST
+
+/* Which of two calls of one function a rank has come to is told by what they are of. */
+START_TEST(told_apart)
+{
+    const bool alone = hd_ranks() == 1, odd = !alone && hd_rank() == 1;
+    hd_array *x = hd_array_new(HD_F32, (hd_ints){ 2, { SHARDS, odd ? 1 : WIDE } }, in12, NULL), *y = NULL;
+    int e = hd_call(hd_pmap(one, .devices = hosts("host,host:1,host:2,host:3"), .axis_name = "i"), &y, x);
+    ck_assert_msg(alone ? !e : e == HD_EDEVICE && strstr(hd_error(), "of f32[4,3]") &&
+            strstr(hd_error(), "of f32[4,1]"), "%d: %s", e, hd_error());
+    hd_drop(x), hd_drop(y);
+}
+END_TEST
+
 int main(void)
 {
     fault_set("host:open:1000000");             /* devices are opened so that their calls can fail */
@@ -353,5 +383,7 @@ int main(void)
     tcase_add_test(c, overlap);
     tcase_add_test(c, lists);
     tcase_add_test(c, one_device);
+    tcase_add_test(c, from_ranks);
+    tcase_add_test(c, told_apart);
     return suite_run(s);
 }
