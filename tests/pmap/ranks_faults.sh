@@ -50,7 +50,7 @@ done
 try 'stopped in a scan' no "$short" 'rank 1 of 3 has not'
 try 'exits in a scan' no "$short" 'rank 1 of 3 ends its job'
 try 'takes long' yes "$short" ''
-try 'all stopped at home' yes "$short" ''
+try 'all stopped in a scan' yes "$short" ''
 try 'stopped at home' no "$short" 'rank 1 of 3 has not'
 try 'never comes' no "$short" ''
 try 'stopped at the end' no "$short" 'rank 1 of 3 has not come to its end'
