@@ -1,8 +1,9 @@
 /*
  * ranks_nomem.c - memory ends in one rank of two: each allocation of ours in it fails in turn, once and from
- * there on, while both make a call. It ends in both, with one result or one error, HD_ENOMEM; no array is
- * left, and the next call works. A rank that fails before it comes to the call, where it is traced, has its
- * own error; the other has one as soon as that rank comes to the next call: they do not make the same.
+ * there on, while both make two calls, the second of which wants all of what the first has given. They end
+ * in both, with one result or one error, HD_ENOMEM; no array is left, and the next call works. A rank that
+ * fails before it comes to a call, where it is traced, has its own error; the other has one as soon as that
+ * rank comes to the next call: they do not make the same.
  * Run by ranks.sh on two ranks; HEDDLE_TEST_EVERY=K looks at every K-th.
  */
 #include <stdio.h>
@@ -27,12 +28,19 @@ static hd meets(hd x, const void *n)
     return hd_add(hd_nth(hd_scan(step, y, HD_NIL, .length = 2), 0), hd_c(*(const int *)n * 0.));
 }
 
+/* What lies on both ranks is brought to each of them for this. */
+static hd whole(hd all, const void *n) { return hd_add(hd_sin(all), hd_c(*(const int *)n * 0.)); }
+
 static int call(float *to)
 {
     const float in[2 * ROWS] = { .5f, -1, 2, .25f, 3, -2 };
-    hd_array *x = hd_array_new(HD_F32, (hd_ints){ 2, { 2, ROWS } }, in, NULL), *y = NULL;
+    hd_array *x = hd_array_new(HD_F32, (hd_ints){ 2, { 2, ROWS } }, in, NULL), *far = NULL, *y = NULL;
     hd_fn *f = x ? hd_pmap(hd_bind(meets, turn), .axis_name = "i", .devices = "0/host,1/host") : NULL;
-    int e = hd_call(f, &y, x);
+    hd_fn *g = f ? hd_pmap(hd_bind(whole, turn), .axis_size = 2, .in_axes = { HD_NONE }, .out_axes = HD_NONE,
+                       .devices = "0/host,1/host") :
+                   NULL;
+    int e = g ? hd_call(f, &far, x) : hd_error_code();
+    e = e ? e : hd_call(g, &y, far);
     if (e ? y != NULL : !y)
         e = -1;
     if (!e && hd_read_n(y, HD_F32, to, 2 * ROWS)) {     /* here alone, or in both: it can be read again */
@@ -40,7 +48,7 @@ static int call(float *to)
         atomic_store(&left, -1);
         e = e == HD_ENOMEM && !hd_read_n(y, HD_F32, to, 2 * ROWS) ? 0 : e;
     }
-    hd_drop(x), hd_drop(y);
+    hd_drop(x), hd_drop(far), hd_drop(y);
     return e;
 }
 
