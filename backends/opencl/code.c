@@ -1,24 +1,24 @@
 /*
  * code.c - compiled code: found in this process, on the disk, or compiled, by several processes where that
- * helps (jobs.h).
+ * helps (units.h).
  *
  * In:  kernels.   Out: OpenCL programs that have them.
  * A unit is one text of a few kernels and what it was compiled to. A kernel is known by its code, whatever
  * program it is part of: of kernels that two programs have in common, the second one finds those of the
  * first. On the disk a row for each kernel says in which unit it is, and under what name. How many units
- * are made of what is missing: a text costs PoCL 150 ms before its first kernel, a kernel about a
- * millisecond an instruction, so a few for each processor, the longest kernels first.
+ * are made of what is missing: a text costs PoCL 150 ms before its first kernel, a kernel a tenth of a
+ * second and about a millisecond an instruction, so one for each processor as soon as that is worth it, a
+ * few where there is much, the longest kernels first.
  */
-#include "jobs.h"
 #include "opencl.h"
-#include "progress.h"
-#include "rates.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { UNIT_INS = 1500, UNITS_EACH = 3 }; /* instructions that are worth a unit; at most, a processor */
+/* Instructions that are worth a unit: of one for each processor, which are compiled side by side; of more
+ * than that, up to so many a processor. What a kernel costs by itself, in instructions. */
+enum { BESIDE_INS = 400, UNIT_INS = 1500, UNITS_EACH = 3, KERNEL_INS = 100 };
 
 typedef struct Hash2 {
     uint64_t h[2];
@@ -33,22 +33,15 @@ typedef struct Entry {
     char name[64];
 } Entry; /* a kernel, and what the unit calls it */
 
-struct OclUnit {
-    OclUnit *next;
-    int refs; /* under the device's lock, as are the list and entries */
+typedef struct OclUnit {
+    Unit base;
     Key key;
     int queue;
     Entry *entry;
-    int nentry;
-    int64_t ins; /* of its kernels, all; 0: it is from the disk */
-    pthread_mutex_t lock; /* of what follows */
-    cl_program program; /* NULL: not yet */
-    Job *job; /* that compiles it; NULL: nobody does */
+    int nentry;                                 /* under the stock's lock */
+    cl_program program;                         /* under the unit's: NULL: not yet */
     char *source;
-    bool tried, failed;
-    const char *how;
-    double ms; /* for HEDDLE_DUMP=time: where it is from, what it took */
-};
+} OclUnit;
 
 OpenclCaps ocl_caps(const OclDevice *d)
 {
@@ -227,26 +220,18 @@ static int compile_here(void *make)
     if (binary)
         keep(u, m->d, binary, n);
     free(binary);
-    u->how = "compiled here", u->ms = now_ms() - began;
+    u->base.how = "compiled here", u->base.ms = now_ms() - began;
     return 0;
 }
-
-/* Milliseconds for an instruction. */
-static Rate *compiling_rate(const OclDevice *d) { return rate_of(d->version, 1); }
 
 /* What a compiler of another process made of it. */
 static bool from_job(OclUnit *u, OclDevice *d)
 {
     size_t n = 0;
-    void *binary = job_result(u->job, &n);
+    void *binary = unit_job_result(&d->code, &u->base, &n);
     Make m = { u, d, binary, n };
     bool good = binary && !load(&m);
-    u->how = "compiled by another process", u->ms = job_ms(u->job);
-    if (good && u->ins >= UNIT_INS / 3) /* in less there is much that does not depend on it */
-        rate_seen(compiling_rate(d), (double)u->ins, u->ms);
     free(binary);
-    job_drop(u->job);
-    u->job = NULL;
     return good;
 }
 
@@ -257,16 +242,17 @@ static OclUnit *unit_new(const Key *key, int queue)
     OclUnit *u = calloc(1, sizeof *u);
     if (!u)
         return error_set(E_NOMEM, "no memory for a program"), NULL;
-    pthread_mutex_init(&u->lock, NULL);
-    u->key = *key, u->queue = queue, u->refs = 1;
+    u->key = *key, u->queue = queue;
+    unit_open(&u->base, &u->key, sizeof u->key);
     return u;
 }
 
-static void unit_free(OclUnit *u)
+static void unit_free(void *device, Unit *unit)
 {
+    OclUnit *u = (OclUnit *)unit;
+    (void)device;
+    unit_close(unit);
     unload(u);
-    job_drop(u->job);
-    pthread_mutex_destroy(&u->lock);
     free(u->entry), free(u->source), free(u);
 }
 
@@ -291,22 +277,12 @@ static const Entry *unit_has(const OclUnit *u, const uint64_t code[2])
 
 static bool same_place(const Key *a, const Key *b) { return !memcmp(&a->where, &b->where, sizeof a->where); }
 
-/* What the code has a reference to already, once more. */
-static OclUnit *used(OclCode *c, OclUnit *u, bool counted)
+/* A unit of the stock with that kernel. With its lock held, as is all that follows. */
+static OclUnit *in_use(const OclDevice *d, const Kernel *k, const Key *key)
 {
-    for (int k = 0; k < c->nall; k++)
-        if (c->all[k] == u)
-            return u;
-    u->refs += !counted;
-    return c->all[c->nall++] = u;
-}
-
-/* A unit with that kernel that some program uses. With the lock held. */
-static OclUnit *in_use(OclCode *c, const Kernel *k, const Key *key)
-{
-    for (OclUnit *u = c->d->compiled; u; u = u->next)
-        if (!u->failed && same_place(&u->key, key) && unit_has(u, k->code))
-            return used(c, u, false);
+    for (Unit *u = d->code.first; u; u = u->next)
+        if (same_place(&((OclUnit *)u)->key, key) && unit_has((OclUnit *)u, k->code))
+            return (OclUnit *)u;
     return NULL;
 }
 
@@ -314,21 +290,19 @@ static bool from_disk(OclUnit *u, OclDevice *d)
 {
     Make m = { u, d, NULL, 0 };
     void *binary;
-    if (!cache_try(&u->key, sizeof u->key, &binary, &m.n, &u->tried))
+    if (!cache_try(&u->key, sizeof u->key, &binary, &m.n, &u->base.tried))
         return false;
     m.binary = binary;
-    bool good = !deep_call(load, &m);
-    u->how = "from the disk";
+    u->base.made = !deep_call(load, &m);
+    u->base.how = "from the disk";
     free(binary);
-    if (!good)
-        cache_drop(&u->key, sizeof u->key), u->tried = false;
-    return good;
+    if (!u->base.made)
+        cache_drop(&u->key, sizeof u->key), u->base.tried = false;
+    return u->base.made;
 }
 
-static void list(OclDevice *d, OclUnit *u) { u->next = d->compiled, d->compiled = u; }
-
-/* With the lock held: the unit that the disk has it in. */
-static OclUnit *on_disk(OclCode *c, const Kernel *k, const Key *key)
+/* The unit that the disk has it in. *there: it is in the stock. */
+static OclUnit *on_disk(OclDevice *d, int queue, const Kernel *k, const Key *key, bool *there)
 {
     void *data;
     size_t n;
@@ -341,17 +315,17 @@ static OclUnit *on_disk(OclCode *c, const Kernel *k, const Key *key)
     free(data);
     if (!whole)
         return NULL;
-    const Key where = key_of("cl-unit", row.code.h, c->d, c->queue);
-    for (OclUnit *u = c->d->compiled; u; u = u->next)
-        if (!u->failed && !memcmp(&u->key, &where, sizeof where))
-            return unit_names(u, k->code, row.name) ? used(c, u, false) : NULL;
-    OclUnit *u = unit_new(&where, c->queue);
-    if (u && unit_names(u, k->code, row.name) && from_disk(u, c->d)) {
-        list(c->d, u);
-        return used(c, u, true);
-    }
+    const Key where = key_of("cl-unit", row.code.h, d, queue);
+    *there = true;
+    for (Unit *u = d->code.first; u; u = u->next)
+        if (!memcmp(&((OclUnit *)u)->key, &where, sizeof where))
+            return unit_names((OclUnit *)u, k->code, row.name) ? (OclUnit *)u : NULL;
+    OclUnit *u = unit_new(&where, queue);
+    *there = false;
+    if (u && unit_names(u, k->code, row.name) && from_disk(u, d))
+        return u;
     if (u)
-        unit_free(u);
+        unit_free(d, &u->base);
     return NULL;
 }
 
@@ -368,20 +342,27 @@ static int longest_first(const void *a, const void *b)
     return x->k->nins != y->k->nins ? (x->k->nins < y->k->nins ? 1 : -1) : x->number - y->number;
 }
 
+static int64_t weight(const Kernel *k) { return k->nins + KERNEL_INS; }
+
 static int in_order(const void *a, const void *b)
 {
     return ((const Missing *)a)->number - ((const Missing *)b)->number;
 }
 
+static int groups_for(int64_t ins)
+{
+    const int64_t each = jobs_at_once(), beside = ins / BESIDE_INS, many = ins / UNIT_INS;
+    const int64_t few = beside < each ? beside : each, most = UNITS_EACH * each;
+    return (int)(many > most ? most : many > few ? many : few);
+}
+
 /* Into how many units, and which goes into which: each into the one with the least so far. */
-static int share_out(const OclCode *c, Missing *m, int n)
+static int share_out(const OclDevice *d, Missing *m, int n)
 {
     int64_t all = 0;
     for (int k = 0; k < n; k++)
-        all += m[k].k->nins;
-    int groups = 1, most = UNITS_EACH * jobs_at_once();
-    if (c->d->one_compiler && jobs_possible())
-        groups = all / UNIT_INS < most ? (int)(all / UNIT_INS) : most;
+        all += weight(m[k].k);
+    int groups = d->one_compiler && jobs_possible() ? groups_for(all) : 1;
     groups = groups < 1 ? 1 : groups > n ? n : groups;
     int64_t *sum = NEWS(int64_t, groups);
     qsort(m, (size_t)n, sizeof *m, longest_first);
@@ -390,16 +371,16 @@ static int share_out(const OclCode *c, Missing *m, int n)
         for (int g = 1; g < groups; g++)
             least = sum[g] < sum[least] ? g : least;
         m[k].group = least;
-        sum[least] += m[k].k->nins;
+        sum[least] += weight(m[k].k);
     }
     qsort(m, (size_t)n, sizeof *m, in_order);
     return groups;
 }
 
-static OclUnit *unit_of(OclCode *c, const Missing *m, int n, int group)
+static OclUnit *unit_of(OclDevice *d, int queue, const Missing *m, int n, int group)
 {
     const Kernel **k = NEWS(const Kernel *, n);
-    const OpenclCaps caps = ocl_caps(c->d);
+    const OpenclCaps caps = ocl_caps(d);
     Text t = { 0 };
     int nk = 0;
     for (int i = 0; i < n; i++)
@@ -409,174 +390,97 @@ static OclUnit *unit_of(OclCode *c, const Missing *m, int n, int group)
         (check_stage("opencl") && opencl_c_check(t.s, k, nk)))
         return text_free(&t), NULL;
     const uint64_t text[2] = { hash_bytes(t.s, t.n, 1), hash_bytes(t.s, t.n, 2) };
-    const Key key = key_of("cl-unit", text, c->d, c->queue);
-    OclUnit *u = unit_new(&key, c->queue);
+    const Key key = key_of("cl-unit", text, d, queue);
+    OclUnit *u = unit_new(&key, queue);
     bool named = u;
     for (int i = 0; i < nk && named; i++)
-        u->ins += k[i]->nins, named = unit_names(u, k[i]->code, k[i]->name);
+        u->base.ins += weight(k[i]), named = unit_names(u, k[i]->code, k[i]->name);
     if (named && !(u->source = text_take(&t)))
         named = false, error_set(E_NOMEM, "no memory for a program's text");
     text_free(&t);
     if (u && !named)
-        return unit_free(u), NULL;
+        return unit_free(d, &u->base), NULL;
     return u;
 }
 
-/* With the lock held. */
-static int begin(OclCode *c, Missing *m, int n, bool wait)
+static int begin(Units *c, int queue, Missing *m, int n, bool wait)
 {
-    int groups = n ? share_out(c, m, n) : 0;
+    OclDevice *d = c->of->device;
+    int groups = n ? share_out(d, m, n) : 0;
     for (int g = 0; g < groups; g++) {
-        OclUnit *u = unit_of(c, m, n, g);
+        OclUnit *u = unit_of(d, queue, m, n, g);
         if (!u)
             return (int)error_code();
-        if (!from_disk(u, c->d) && c->d->one_compiler && jobs_possible())
-            u->job = job_of(u, c->d, wait);
-        list(c->d, u);
-        used(c, u, true);
+        if (!from_disk(u, d) && d->one_compiler && jobs_possible())
+            u->base.job = job_of(u, d, wait);
+        bool added = false;
         for (int i = 0; i < n; i++)
-            if (m[i].group == g)
-                c->unit[m[i].number] = u;
+            if (m[i].group == g) {
+                (added ? units_use : units_add)(c, m[i].number, &u->base);
+                added = true;
+            }
     }
     return 0;
 }
 
 /* ==================== code */
 
-/* m: gets what is missing, and nm how many. With the lock held. The parameters are code, a queue, a
- * list, a list. */
-static int find(OclCode *c, OclDevice *d, int queue, Kernel *const *kernel, int n, Missing *m, int *nm)
+/* m: gets what is missing; how many, or -1 after an error. */
+static int find(Units *c, int queue, Kernel *const *kernel, Missing *m)
 {
-    *c = (OclCode){ .d = d, .queue = queue, .n = n };
-    c->unit = calloc((size_t)n + 1, sizeof *c->unit);
-    c->all = calloc((size_t)n + 1, sizeof *c->all);
-    if (!c->unit || !c->all)
-        return error_set(E_NOMEM, "no memory for a program");
-    for (int k = 0; k < n; k++) {
-        const Key key = kernel_key(kernel[k]->code, d, queue);
-        OclUnit *u = in_use(c, kernel[k], &key);
-        c->unit[k] = u ? u : on_disk(c, kernel[k], &key);
-        if (!c->unit[k])
-            m[(*nm)++] = (Missing){ kernel[k], k, 0 };
-    }
-    return (int)error_code();
-}
-
-int ocl_code_open(OclCode *c, OclDevice *d, int queue, Kernel *const *kernel, int n, bool wait)
-{
-    Missing *m = NEWS(Missing, n);
+    OclDevice *d = c->of->device;
     int nm = 0;
-    pthread_mutex_lock(&d->code);
-    int e = find(c, d, queue, kernel, n, m, &nm);
-    e = e ? e : begin(c, m, nm, wait);
-    pthread_mutex_unlock(&d->code);
-    return e;
-}
-
-int ocl_code_find(OclCode *c, OclDevice *d, int queue, Kernel *const *kernel, int n)
-{
-    Missing *m = NEWS(Missing, n);
-    int nm = 0;
-    pthread_mutex_lock(&d->code);
-    int e = find(c, d, queue, kernel, n, m, &nm);
-    pthread_mutex_unlock(&d->code);
-    return e ? e : nm ? OCL_NOT_YET : 0;
-}
-
-/* Here, unless another process is at it: then what that one keeps. */
-static int compile_once(OclUnit *u, OclDevice *d)
-{
-    int claim = cache_claim(&u->key, sizeof u->key, CLAIM_MS);
-    Make m = { u, d, NULL, 0 };
-    int e = claim >= 0 && from_disk(u, d) ? 0 : deep_call(compile_here, &m);
-    cache_claim_end(claim);
-    return e;
-}
-
-double ocl_code_expected(const OclCode *c)
-{
-    enum { TEXT_MS = 80 }; /* of a text, beside its kernels */
-    double all = 0, longest = 0;
-    for (int k = 0; k < c->nall; k++) {
-        OclUnit *u = c->all[k];
-        bool there = !pthread_mutex_trylock(&u->lock);
-        if (there) {
-            there = u->program;
-            pthread_mutex_unlock(&u->lock);
-        }
-        double ms = there ? 0 : TEXT_MS + rate_ms(compiling_rate(c->d), (double)u->ins);
-        all += ms, longest = ms > longest ? ms : longest;
-    }
-    return jobs_done(all, longest);
-}
-
-/* 0, OCL_NOT_YET, or an error. Waits so long at most; -1: for ever. */
-static int unit_finish(OclUnit *u, OclDevice *d, int wait_ms)
-{
-    int e = 0;
-    if (wait_ms)
-        pthread_mutex_lock(&u->lock);
-    else if (pthread_mutex_trylock(&u->lock))
-        return OCL_NOT_YET;
-    if (!u->program && u->job && !job_ended(u->job, wait_ms))
-        e = OCL_NOT_YET;
-    else if (!u->program && !(u->job && from_job(u, d)))
-        e = compile_once(u, d), u->failed = e != 0;
-    pthread_mutex_unlock(&u->lock);
-    return e;
-}
-
-/* How many kernels are compiled. */
-static int count(const OclCode *c)
-{
-    int done = 0;
     for (int k = 0; k < c->n; k++) {
-        OclUnit *u = c->unit[k];
-        if (!pthread_mutex_trylock(&u->lock)) {
-            done += u->program != NULL;
-            pthread_mutex_unlock(&u->lock);
-        }
+        const Key key = kernel_key(kernel[k]->code, d, queue);
+        bool there = true;
+        OclUnit *u = in_use(d, kernel[k], &key);
+        u = u ? u : on_disk(d, queue, kernel[k], &key, &there);
+        if (u)
+            (there ? units_use : units_add)(c, k, &u->base);
+        else
+            m[nm++] = (Missing){ kernel[k], k, 0 };
     }
-    return done;
+    return error_pending() ? -1 : nm;
 }
 
-int ocl_code_finish(OclCode *c, bool wait)
+int ocl_code_open(Units *c, OclDevice *d, int queue, Kernel *const *kernel, int n, OclWanted wanted)
 {
-    enum { TELL_MS = 200 };
-    Progress p = { 0 };
-    int e = 0;
-    for (int k = 0; k < c->nall && wait; k++)
-        job_hurry(c->all[k]->job);
-    for (int k = 0; k < c->nall && !e; k++) {
-        while ((e = unit_finish(c->all[k], c->d, wait ? TELL_MS : 0)) == OCL_NOT_YET && wait)
-            progress(&p, count(c), c->n);
-        if (wait && p.began)
-            progress(&p, count(c), c->n);
-    }
-    progress_end(&p, e);
+    Missing *m = NEWS(Missing, n);
+    if (units_open(c, &d->code, n))
+        return (int)error_code();
+    pthread_mutex_lock(&d->code.lock);
+    int nm = find(c, queue, kernel, m), e = nm < 0 ? (int)error_code() : 0;
+    if (nm > 0)
+        e = wanted == WANTED_IF_THERE ? NOT_YET : begin(c, queue, m, nm, wanted == WANTED_NOW);
+    pthread_mutex_unlock(&d->code.lock);
     return e;
 }
 
-/* ==================== HEDDLE_DUMP=time */
-
-typedef struct Told {
-    const Kernel *k;
-    const OclUnit *u;
-    int lines;
-} Told;
-
-static int most_lines(const void *a, const void *b)
+/* Of what its job gave, or here, unless another process is at it: then of what that one keeps. */
+static int unit_make(void *device, Unit *unit)
 {
-    return ((const Told *)b)->lines - ((const Told *)a)->lines;
+    OclUnit *u = (OclUnit *)unit;
+    OclDevice *d = device;
+    if (!unit->job || !from_job(u, d)) {
+        int claim = cache_claim(&u->key, sizeof u->key, CLAIM_MS);
+        Make m = { u, d, NULL, 0 };
+        int e = claim >= 0 && from_disk(u, d) ? 0 : deep_call(compile_here, &m);
+        cache_claim_end(claim);
+        if (e)
+            return e;
+    }
+    unit->made = true;
+    return 0;
 }
 
-/* Of its text, without what it calls. 0: it was read back, and has none. */
-static int lines_of(const Kernel *k, const OclDevice *d)
+/* Lines of its text, without what it calls. */
+static int lines_of(void *device, const Unit *u, const Kernel *k)
 {
-    const OpenclCaps caps = ocl_caps(d);
+    const OpenclCaps caps = ocl_caps(device);
     Text t = { 0 };
     int n = 0;
-    if (!k->nins)
+    (void)u;
+    if (!k->nins) /* it was read back, and has none */
         return 0;
     const char *s = opencl_c_print(&k, 1, &caps, &t) || !t.s ? NULL : strstr(t.s, "__kernel");
     for (; s && *s; s++)
@@ -585,71 +489,21 @@ static int lines_of(const Kernel *k, const OclDevice *d)
     return n;
 }
 
-void ocl_code_tell(const OclCode *c, Kernel *const *list)
+cl_kernel ocl_code_kernel(const Units *c, int k, const Kernel *kernel, cl_int *e)
 {
-    Told *t = malloc(((size_t)c->n + 1) * sizeof *t);
-    for (int k = 0; t && k < c->n; k++)
-        t[k] = (Told){ list[k], c->unit[k], lines_of(list[k], c->d) };
-    if (t)
-        qsort(t, (size_t)c->n, sizeof *t, most_lines);
-    for (int k = 0; t && k < c->n; k++) {
-        int others = -1;
-        for (int i = 0; i < c->n; i++)
-            others += t[i].u == t[k].u;
-        fprintf(stderr, "---- time %s: ", t[k].k->name);
-        if (t[k].lines)
-            fprintf(stderr, "%d lines, ", t[k].lines);
-        fprintf(stderr, "%s", t[k].u->how ? t[k].u->how : "?");
-        if (t[k].u->ms > 0)
-            fprintf(stderr, ", %.1f ms with %d others", t[k].u->ms, others);
-        fprintf(stderr, "\n");
-    }
-    free(t);
-}
-
-cl_kernel ocl_code_kernel(const OclCode *c, int k, const Kernel *kernel, cl_int *e)
-{
-    pthread_mutex_lock(&c->d->code);
-    const Entry *entry = unit_has(c->unit[k], kernel->code);
-    cl_kernel made = ocl.clCreateKernel(c->unit[k]->program, entry->name, e);
-    pthread_mutex_unlock(&c->d->code);
+    const OclUnit *u = (const OclUnit *)c->unit[k];
+    pthread_mutex_lock(&c->of->lock);
+    const Entry *entry = unit_has(u, kernel->code);
+    cl_kernel made = ocl.clCreateKernel(u->program, entry->name, e);
+    pthread_mutex_unlock(&c->of->lock);
     return made;
 }
 
-bool ocl_code_tried(const OclCode *c)
-{
-    bool tried = false;
-    for (int k = 0; k < c->nall; k++)
-        tried |= c->all[k]->tried;
-    return tried;
-}
+static Rate *rate(const void *device) { return rate_of(((const OclDevice *)device)->version, 1); }
 
-void ocl_code_worked(const OclCode *c)
+void ocl_code_stock(OclDevice *d)
 {
-    for (int k = 0; k < c->nall; k++) {
-        OclUnit *u = c->all[k];
-        pthread_mutex_lock(&u->lock);
-        if (u->tried)
-            cache_worked(&u->key, sizeof u->key);
-        u->tried = false;
-        pthread_mutex_unlock(&u->lock);
-    }
-}
-
-void ocl_code_drop(OclCode *c)
-{
-    for (int k = 0; k < c->nall; k++) {
-        OclUnit *u = c->all[k], **at = &c->d->compiled;
-        pthread_mutex_lock(&c->d->code);
-        bool last = !--u->refs;
-        while (last && *at != u)
-            at = &(*at)->next;
-        if (last)
-            *at = u->next;
-        pthread_mutex_unlock(&c->d->code);
-        if (last)
-            unit_free(u);
-    }
-    free(c->unit), free(c->all);
-    c->nall = 0, c->unit = c->all = NULL;
+    d->code = (Stock){ .device = d, .make = unit_make, .end = unit_free, .length = lines_of,
+        .lengths = "lines", .rate = rate, .unit_ms = 80, .much = UNIT_INS / 3 };
+    stock_open(&d->code);
 }

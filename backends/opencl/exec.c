@@ -32,7 +32,7 @@ typedef struct OclExec {
     Plan *plan;
     Frame *top;
     int queue;
-    OclCode code;
+    Units code;
     Reading *reading; /* tier 0, until the code is there; NULL: it is, or must be */
     _Atomic bool compiled; /* it has kernels, a frame and all that they need */
     Kernel **list;
@@ -149,7 +149,7 @@ static int complete(OclExec *x)
         x->kernel[k] = x->kernel[k] ? x->kernel[k] : ocl_code_kernel(&x->code, k, x->list[k], &e);
     if (e != CL_SUCCESS)
         return ocl_fail(d, e, "a kernel");
-    x->tried = ocl_code_tried(&x->code);
+    x->tried = units_tried(&x->code);
     if (!x->arena && p->bytes && p->bytes + 2 * SLACK_BYTES + d->align < d->base.info.max_alloc &&
         !check_wanted("buffers")) {
         x->arena = ocl_memory(d, p->bytes + SLACK_BYTES, &e);
@@ -158,17 +158,17 @@ static int complete(OclExec *x)
     }
     x->top = x->top ? x->top : replay_frame(p, &d->base, place, x);
     if (x->top && dump_wanted("time"))
-        ocl_code_tell(&x->code, x->list);
+        units_tell(&x->code, x->list);
     x->compiled = x->top != NULL;
     return x->top ? 0 : (int)error_code();
 }
 
-/* Until its code is there, or to see whether it is. 0, OCL_NOT_YET, or an error. */
+/* Until its code is there, or to see whether it is. 0, NOT_YET, or an error. */
 static int come_to_code(OclExec *x, bool wait)
 {
     if (x->compiled)
         return 0;
-    int e = ocl_code_finish(&x->code, wait);
+    int e = units_finish(&x->code, wait);
     if (e)
         return e;
     pthread_mutex_lock(&x->lock);
@@ -177,7 +177,7 @@ static int come_to_code(OclExec *x, bool wait)
     return e;
 }
 
-static bool code_ready(void *exec) { return come_to_code(exec, false) != OCL_NOT_YET; }
+static bool code_ready(void *exec) { return come_to_code(exec, false) != NOT_YET; }
 
 int ocl_finish(Exec *exec) { return come_to_code((OclExec *)exec, true); }
 
@@ -209,11 +209,11 @@ static Exec *start(Device *dev, Plan *p, bool wait)
     OclExec *x = exec_new(dev, p);
     wait = wait || !may_read(d, p);
     int e = (int)error_code();
-    e = e ? e : ocl_code_open(&x->code, d, x->queue, x->list, x->nkernel, wait);
-    e = e ? e : come_to_code(x, wait || !tier0_pays(p, ocl_code_expected(&x->code)));
-    if (e == OCL_NOT_YET && dump_wanted("time"))
+    e = e ? e : ocl_code_open(&x->code, d, x->queue, x->list, x->nkernel, wait ? WANTED_NOW : WANTED_SOON);
+    e = e ? e : come_to_code(x, wait || !tier0_pays(p, units_expected(&x->code)));
+    if (e == NOT_YET && dump_wanted("time"))
         fprintf(stderr, "---- time tier 0: %d kernels are read while they are compiled\n", x->nkernel);
-    if (e == OCL_NOT_YET)
+    if (e == NOT_YET)
         e = (x->reading = reading_new(p, dev, code_ready, x)) ? 0 : (int)error_code();
     if (!e && !error_pending())
         return &x->base;
@@ -229,7 +229,7 @@ Exec *ocl_again(Device *dev, Plan *p)
 {
     OclExec *x = exec_new(dev, p);
     int e = (int)error_code();
-    e = e ? e : ocl_code_find(&x->code, (OclDevice *)dev, x->queue, x->list, x->nkernel);
+    e = e ? e : ocl_code_open(&x->code, (OclDevice *)dev, x->queue, x->list, x->nkernel, WANTED_IF_THERE);
     /* code that another program of this process is waiting for is not there */
     e = e ? e : come_to_code(x, false);
     if (!e && !error_pending())
@@ -243,7 +243,7 @@ Exec *ocl_again(Device *dev, Plan *p)
 static void worked(OclExec *x)
 {
     if (x->tried)
-        ocl_code_worked(&x->code);
+        units_worked(&x->code);
     x->tried = false;
 }
 
@@ -254,7 +254,7 @@ void ocl_drop(Exec *exec)
     for (int k = 0; x->kernel && k < x->nkernel; k++)
         if (x->kernel[k])
             ocl.clReleaseKernel(x->kernel[k]);
-    ocl_code_drop(&x->code);
+    units_drop(&x->code);
     for (OclUser *u = x->user, *next; u; u = next) {
         next = u->next;
         ocl.clReleaseKernel(u->kernel), free(u);
@@ -571,7 +571,7 @@ static int enqueue_all(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
 /* A call of tier 0. Whatever goes wrong, the device is to say. */
 static bool read_through(OclExec *x, int nin, Mem *const *in, int nout, Mem **out)
 {
-    if (!x->reading || come_to_code(x, false) != OCL_NOT_YET)
+    if (!x->reading || come_to_code(x, false) != NOT_YET)
         return false;
     if (!tier0_run(x->reading, nin, in, nout, out))
         return true;

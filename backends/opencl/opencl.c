@@ -385,7 +385,7 @@ void ocl_close(Device *dev)
     if (d->moving)
         ocl.clReleaseCommandQueue(d->moving);
     leave_context(d->context);
-    pthread_mutex_destroy(&d->quick), pthread_mutex_destroy(&d->code);
+    pthread_mutex_destroy(&d->quick), stock_close(&d->code);
     free(d);
 }
 
@@ -414,7 +414,7 @@ OclDevice *ocl_device_new(const char *name)
     OclDevice *d = calloc(1, sizeof *d);
     if (!d)
         return error_set(E_NOMEM, "no memory for a device"), NULL;
-    pthread_mutex_init(&d->quick, NULL), pthread_mutex_init(&d->code, NULL);
+    pthread_mutex_init(&d->quick, NULL), ocl_code_stock(d);
     d->base.backend = &opencl_backend;
     snprintf(d->base.info.name, sizeof d->base.info.name, "%s", name);
     return d;

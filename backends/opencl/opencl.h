@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "backend.h"
+#include "units.h"
 #include "opencl_c.h"
 
 #define CL_FUNCTIONS(X) \
@@ -49,7 +50,6 @@ typedef struct OclQueue {
     struct { uint64_t from, to; cl_int code; } bad[BAD_MAX];    /* these have failed */
 } OclQueue;
 
-typedef struct OclUnit OclUnit;
 
 typedef struct OclDevice {
     Device base;
@@ -76,7 +76,7 @@ typedef struct OclDevice {
      * find the devices by these names. */
     bool one_compiler;
     char name[QUEUES][128], version[128];
-    pthread_mutex_t code; OclUnit *compiled;      /* compiled code in use (code.c) */
+    Stock code;                                 /* compiled code in use (code.c) */
 } OclDevice;
 
 /* Device memory: a piece in the middle of an allocation, so that vectors may be read past both ends
@@ -135,27 +135,12 @@ void ocl_mem_used(OclMem *, int queue, uint64_t command, bool writes);
 int ocl_mem_reads(OclMem *, int queue);
 int ocl_mem_writes(OclMem *, int queue);
 
-/* Code of a plan's kernels, each compiled once however many programs have it (code.c). */
-typedef struct OclCode {
-    OclDevice *d;
-    int queue, n;
-    OclUnit **unit;                             /* by kernel */
-    OclUnit **all; int nall;                    /* each once, with a reference */
-} OclCode;
-/* Finds what is there, and begins to compile what is not. wait: urgently. 0, or an error. */
-int ocl_code_open(OclCode *, OclDevice *, int queue, Kernel *const *, int n, bool wait);
-/* Milliseconds until all is there; 0: it is. By what others took. */
-double ocl_code_expected(const OclCode *);
-/* Only finds. 0: it is all there; or OCL_NOT_YET; or an error. */
-int ocl_code_find(OclCode *, OclDevice *, int queue, Kernel *const *, int n);
-/* 0: it may be used; OCL_NOT_YET, unless it is waited for; or an error's code. */
-enum { OCL_NOT_YET = -1 };
-int ocl_code_finish(OclCode *, bool wait);
-cl_kernel ocl_code_kernel(const OclCode *, int k, const Kernel *, cl_int *);    /* of kernel k */
-void ocl_code_worked(const OclCode *);          /* it has run, and the process still lives */
-bool ocl_code_tried(const OclCode *);           /* some is from the disk, and nobody has seen it run */
-void ocl_code_tell(const OclCode *, Kernel *const *);   /* HEDDLE_DUMP=time: longest first */
-void ocl_code_drop(OclCode *);
+/* Code of a plan's kernels, each compiled once however many programs have it (code.c): finds what is there,
+ * and begins to compile what is not, or only finds. 0; NOT_YET where something is missing then; an error. */
+typedef enum OclWanted { WANTED_NOW, WANTED_SOON, WANTED_IF_THERE } OclWanted;
+int ocl_code_open(Units *, OclDevice *, int queue, Kernel *const *, int n, OclWanted);
+cl_kernel ocl_code_kernel(const Units *, int k, const Kernel *, cl_int *);      /* of kernel k */
+void ocl_code_stock(OclDevice *);               /* where it is kept, with nothing in it */
 OpenclCaps ocl_caps(const OclDevice *);
 
 Exec *ocl_build(Device *, Plan *);

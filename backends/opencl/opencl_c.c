@@ -431,20 +431,12 @@ static int temporary(Shuffle *s)
     return s->next++;
 }
 
-static int halves(Shuffle *s, int a, int b, const char *part)
+static int lanes_of(Shuffle *s, const char *which, int a, int b)
 {
     unsigned v = (unsigned)s->v;
     int t = temporary(s);
-    text_add(s->p->out, "(%s16)(v%ut%d.%s, v%ut%d.%s);\n", s->type, v, a, part, v, b, part);
-    return t;
-}
-
-static int zip(Shuffle *s, int a, int b, int from)
-{
-    unsigned v = (unsigned)s->v;
-    int t = temporary(s);
-    s->p->used->zip = true;
-    text_add(s->p->out, "HD_ZIP_%s(%s, v%ut%d, v%ut%d);\n", from ? "HI" : "LO", s->type, v, a, v, b);
+    s->p->used->shuffles = true;
+    text_add(s->p->out, "HD_%s(%s, v%ut%d, v%ut%d);\n", which, s->type, v, a, v, b);
     return t;
 }
 
@@ -477,8 +469,8 @@ static void shuffle(Shuffle *s, int m, const int *in, int *out, bool inverse)
     }
     if (!inverse) {
         for (int i = 0; i < h; i++) {
-            a[i] = halves(s, in[2 * i], in[2 * i + 1], "even");
-            b[i] = halves(s, in[2 * i], in[2 * i + 1], "odd");
+            a[i] = lanes_of(s, "EVEN", in[2 * i], in[2 * i + 1]);
+            b[i] = lanes_of(s, "ODD", in[2 * i], in[2 * i + 1]);
         }
         shuffle(s, h, a, x, false), shuffle(s, h, b, y, false);
         for (int i = 0; i < h; i++)
@@ -488,8 +480,10 @@ static void shuffle(Shuffle *s, int m, const int *in, int *out, bool inverse)
     for (int i = 0; i < h; i++)
         a[i] = in[2 * i], b[i] = in[2 * i + 1];
     shuffle(s, h, a, x, true), shuffle(s, h, b, y, true);
-    for (int i = 0; i < h; i++)
-        out[2 * i] = zip(s, x[i], y[i], 0), out[2 * i + 1] = zip(s, x[i], y[i], W / 2);
+    for (int i = 0; i < h; i++) {
+        out[2 * i] = lanes_of(s, "ZIP_LO", x[i], y[i]);
+        out[2 * i + 1] = lanes_of(s, "ZIP_HI", x[i], y[i]);
+    }
 }
 
 static void block_load(Printer *p, Val v)

@@ -39,20 +39,24 @@ static void floor_division(Text *t, bool mod, bool vec, const char *T)
         text_add(t, vec ? "return x / d + (r < 0); }\n" : "return x / d - (r < 0); }\n");
 }
 
-/* Lanes of two vectors in turn. */
-static void zips(Text *t)
+/* Lanes of two vectors: in turn, of their lower or upper halves; and the inverse, the even or the odd ones.
+ * As one shuffle where clang compiles: vectors of lanes or of parts are many instructions until they are
+ * one. */
+static void shuffles(Text *t)
 {
-    static const char *const name[] = { "HD_ZIP_LO", "HD_ZIP_HI" };
+    static const char *const name[] = { "ZIP_LO", "ZIP_HI", "EVEN", "ODD" };
     for (int clang = 1; clang >= 0; clang--) {
         text_add(t, clang ? "#ifdef __clang__\n" : "#else\n");
-        for (int h = 0; h < 2; h++) {
-            text_add(
-                t, "#define %s(T, a, b) %s", name[h], clang ? "__builtin_shufflevector(a, b" : "(T##16)(");
-            for (int l = h * W / 2; l < (h + 1) * W / 2; l++)
+        for (int n = 0; n < 4; n++) {
+            text_add(t, "#define HD_%s(T, a, b) %s", name[n],
+                clang ? "__builtin_shufflevector(a, b" : "(T##16)(");
+            for (int l = 0; l < W; l++) {
+                int from = n < 2 ? n * W / 2 + l / 2 + l % 2 * W : 2 * l + n - 2;
                 if (clang)
-                    text_add(t, ", %d, %d", l, l + W);
+                    text_add(t, ", %d", from);
                 else
-                    text_add(t, "%sa.s%x, b.s%x", l > h * W / 2 ? ", " : "", (unsigned)l, (unsigned)l);
+                    text_add(t, "%s%c.s%x", l ? ", " : "", from < W ? 'a' : 'b', (unsigned)(from % W));
+            }
             text_add(t, ")\n");
         }
     }
@@ -109,8 +113,8 @@ void ocl_prelude(const Used *u, Text *t)
             "half *)&h);\n}\n"
             "static inline ushort16 hd_half_bits(float16 x)\n{\n    ushort16 h;\n"
             "    vstore_half16_rte(x, 0, (__private half *)&h);\n    return h;\n}\n");
-    if (u->zip)
-        zips(t);
+    if (u->shuffles)
+        shuffles(t);
     for (int m = 0; m < 4; m++) {
         if (u->helper[H_DIV][m])
             floor_division(t, false, m & 1, m & 2 ? "long" : "int");

@@ -12,7 +12,7 @@
  * dtype. */
 enum { H_DIV, H_MOD, H_ANY, H_F16, H_BF16, H_HELPERS };
 typedef struct Used {
-    bool helper[H_HELPERS][4], horizontal[K_OP_COUNT][DT_COUNT], f64, zip, stream, halves;
+    bool helper[H_HELPERS][4], horizontal[K_OP_COUNT][DT_COUNT], f64, shuffles, stream, halves;
     Map function;                               /* by name: those of the kernels that are printed */
     Text functions;
 } Used;

@@ -1,22 +1,18 @@
 /*
  * code.c - compiled kernels: found in this process, on the disk, or compiled, by several processes where
- * that helps (jobs.h).
+ * that helps (units.h).
  *
  * In:  kernels.   Out: pipelines.
  * A unit is one kernel: its words, and the pipeline that the driver made of them. It is known by its code,
  * whatever program it is part of. A row on the disk has its words and what the driver keeps of a pipeline,
  * so a plan that is read back needs nothing else. Making a pipeline is never quick: Mesa's driver on
  * processors keeps native code in files of its own, and takes a quarter of the time of compiling to come to
- * them. So where nobody waits a thread makes them, and where somebody does, several.
+ * them. So threads make them.
  */
-#include "jobs.h"
-#include "progress.h"
-#include "rates.h"
 #include "vk.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The key of a row. */
 typedef struct Key {
@@ -31,24 +27,17 @@ typedef struct Row {
     uint64_t words; /* bytes; they follow, and behind them what the driver keeps */
 } Row;
 
-struct VkUnit {
-    VkUnit *next;
-    int refs; /* under the device's lock, as is the list */
+typedef struct VkUnit {
+    Unit base;                                  /* its lock is for what follows */
     Key key;
     char name[64];
     uint32_t *word;
     size_t n;
-    int local, ins; /* invocations of a work-group; the kernel's instructions */
-    pthread_mutex_t lock; /* of what follows */
-    VkPipeline pipeline; /* NULL: not yet */
-    Job *job; /* that compiles it; NULL: nobody does */
+    int local;                                  /* invocations of a work-group */
+    VkPipeline pipeline;                        /* NULL: not yet */
     void *data;
-    size_t ndata; /* what the driver kept of it; NULL: nothing */
-    bool found, tried; /* on the disk, or by who compiled it; for the first time */
-    const char *how;
-    double ms; /* for HEDDLE_DUMP=time: where it is from, what it took */
-    _Atomic bool made;
-};
+    size_t ndata;                               /* what the driver kept of it; NULL: nothing */
+} VkUnit;
 
 static Key key_of(const VkDev *d, const uint64_t code[2])
 {
@@ -73,30 +62,29 @@ static VkUnit *unit_new(const Key *key, const Kernel *k)
     VkUnit *u = calloc(1, sizeof *u);
     if (!u)
         return error_set(E_NOMEM, "no memory for a program"), NULL;
-    pthread_mutex_init(&u->lock, NULL);
-    u->key = *key, u->refs = 1, u->ins = k->nins;
+    u->key = *key, u->base.ins = k->nins;
     snprintf(u->name, sizeof u->name, "%s", k->name);
+    unit_open(&u->base, &u->key, sizeof u->key);
     return u;
 }
 
-static void unit_free(VkDev *d, VkUnit *u)
+static void unit_free(void *device, Unit *unit)
 {
+    VkDev *d = device;
+    VkUnit *u = (VkUnit *)unit;
+    unit_close(unit);
     if (u->pipeline && !d->lost)
         d->f.DestroyPipeline(d->device, u->pipeline, NULL);
-    job_drop(u->job);
-    pthread_mutex_destroy(&u->lock);
     free(u->word), free(u->data), free(u);
 }
 
 static VkUnit *in_use(const VkDev *d, const Key *key)
 {
-    for (VkUnit *u = d->units; u; u = u->next)
-        if (!memcmp(&u->key, key, sizeof *key))
-            return u->refs++, u;
+    for (Unit *u = d->code.first; u; u = u->next)
+        if (!memcmp(&((VkUnit *)u)->key, key, sizeof *key))
+            return (VkUnit *)u;
     return NULL;
 }
-
-static void list(VkDev *d, VkUnit *u) { u->next = d->units, d->units = u; }
 
 static void *copy_of(const void *p, size_t n)
 {
@@ -131,14 +119,15 @@ static bool from_disk(VkUnit *u)
 {
     void *bytes;
     size_t n;
-    if (!cache_try(&u->key, sizeof u->key, &bytes, &n, &u->tried))
+    Unit *b = &u->base;
+    if (!cache_try(&u->key, sizeof u->key, &bytes, &n, &b->tried))
         return false;
-    u->found = take_row(u, bytes, n);
+    b->found = take_row(u, bytes, n);
     free(bytes);
-    if (!u->found)
-        cache_drop(&u->key, sizeof u->key), u->tried = false;
-    u->how = u->found ? "from the disk" : NULL;
-    return u->found;
+    if (!b->found)
+        cache_drop(&u->key, sizeof u->key), b->tried = false;
+    b->how = b->found ? "from the disk" : NULL;
+    return b->found;
 }
 
 /* The row without what the driver keeps. free() it. */
@@ -183,323 +172,127 @@ static Job *job_of(const VkDev *d, const VkUnit *u, bool urgent)
     return j;
 }
 
-/* Milliseconds for an instruction. */
-static Rate *compiling_rate(const VkDev *d)
+static void take_job(VkDev *d, VkUnit *u)
 {
+    size_t n = 0;
+    void *data = unit_job_result(&d->code, &u->base, &n);
+    u->base.found = data;
+    free(u->data);
+    u->data = data, u->ndata = data ? n : 0;
+}
+
+/* What another process is just making is waited for, and is on the disk then. */
+static int make(void *device, Unit *b)
+{
+    VkDev *d = device;
+    VkUnit *u = (VkUnit *)b;
+    VkWords w = { u->name, u->word, u->n, 0 };
+    if (b->job)
+        take_job(d, u);
+    int claim = b->found ? CLAIM_NONE : cache_claim(&u->key, sizeof u->key, CLAIM_MS);
+    if (claim >= 0)
+        from_disk(u);
+    void *data = u->data;
+    size_t n = u->ndata;
+    u->pipeline = vk_pipeline(d, &w, &data, &n);
+    if (b->tried)
+        (u->pipeline ? cache_worked : cache_drop)(&u->key, sizeof u->key);
+    b->tried = false;
+    if (u->pipeline && (!b->found || data))
+        keep(u, data, n);
+    cache_claim_end(claim);
+    b->how = b->how ? b->how : "compiled here";
+    b->ms += w.ms;
+    free(data), free(u->data);
+    u->data = NULL, b->found = true;
+    b->made = u->pipeline != VK_NULL_HANDLE;
+    return u->pipeline ? 0 : (int)error_code();
+}
+
+/* ==================== code */
+
+/* *listed: it is in the stock; *there: its code is known, or it is being compiled. */
+static VkUnit *unit_of(VkDev *d, const Kernel *k, bool *listed, bool *there)
+{
+    const Key key = key_of(d, k->code);
+    VkUnit *u = in_use(d, &key);
+    *listed = u;
+    *there = u && !unit_missing(&u->base, true);
+    if (u || !(u = unit_new(&key, k)))
+        return u;
+    bool good = !k->nins || (!spirv_write(k, &d->caps, &u->word, &u->n, &u->local) &&
+                                !(check_stage("spirv") && spirv_check(u->name, u->word, u->n)));
+    *there = good && from_disk(u);
+    if (good && (*there || k->nins))
+        return u;
+    return unit_free(d, &u->base), NULL;
+}
+
+/* With the stock's lock held. whole: none may be missing. */
+static int find(Units *c, Kernel *const *kernel, bool whole)
+{
+    for (int k = 0; k < c->n; k++) {
+        bool listed, there;
+        VkUnit *u = unit_of(c->of->device, kernel[k], &listed, &there);
+        if (!u)
+            return error_pending() ? (int)error_code() : NOT_YET;
+        (listed ? units_use : units_add)(c, k, &u->base);
+        if (whole && !there)
+            return NOT_YET;
+    }
+    return (int)error_code();
+}
+
+int vk_code_open(Units *c, VkDev *d, Kernel *const *kernel, int n, bool whole)
+{
+    if (units_open(c, &d->code, n))
+        return (int)error_code();
+    pthread_mutex_lock(&d->code.lock);
+    int e = find(c, kernel, whole);
+    pthread_mutex_unlock(&d->code.lock);
+    return e;
+}
+
+void vk_code_begin(Units *c, bool wait)
+{
+    int nm = 0;
+    pthread_mutex_lock(&c->of->lock);
+    for (int k = 0; k < c->nall; k++)
+        nm += unit_missing(c->all[k], false);
+    /* one that is waited for is compiled here as soon as there */
+    for (int k = 0; k < c->nall && jobs_possible() && (nm > 1 || !wait); k++)
+        if (unit_missing(c->all[k], false))
+            c->all[k]->job = job_of(c->of->device, (const VkUnit *)c->all[k], wait);
+    pthread_mutex_unlock(&c->of->lock);
+}
+
+VkPipeline vk_code_pipeline(const Units *c, int k) { return ((const VkUnit *)c->unit[k])->pipeline; }
+int vk_code_local(const Units *c, int k) { return ((const VkUnit *)c->unit[k])->local; }
+
+VkWords vk_code_words(const Units *c, int k)
+{
+    const VkUnit *u = (const VkUnit *)c->unit[k];
+    return (VkWords){ u->name, u->word, u->n, 0 };
+}
+
+static int words_of(void *device, const Unit *u, const Kernel *k)
+{
+    (void)device, (void)k;
+    return (int)((const VkUnit *)u)->n;
+}
+
+static Rate *rate(const void *device)
+{
+    const VkDev *d = device;
     char name[32];
     const uint64_t maker = hash_bytes(&d->maker, sizeof d->maker, 1);
     snprintf(name, sizeof name, "vulkan %016llx", (unsigned long long)maker);
     return rate_of(name, 3);
 }
 
-static void take_job(const VkDev *d, VkUnit *u)
+void vk_code_stock(VkDev *d)
 {
-    enum { MUCH = 300 }; /* instructions: in less there is much that does not depend on them */
-    size_t n = 0;
-    void *data = job_result(u->job, &n);
-    u->how = data ? "compiled by another process" : NULL;
-    u->found = data;
-    u->ms = job_ms(u->job);
-    if (data && u->ins >= MUCH)
-        rate_seen(compiling_rate(d), u->ins, u->ms);
-    free(u->data);
-    u->data = data, u->ndata = data ? n : 0;
-    job_drop(u->job);
-    u->job = NULL;
-}
-
-/* With its lock held, and its job ended. What another process is just making is waited for, and is on the
- * disk then. */
-static int make(VkDev *d, VkUnit *u)
-{
-    VkWords w = { u->name, u->word, u->n, 0 };
-    if (u->job)
-        take_job(d, u);
-    int claim = u->found ? CLAIM_NONE : cache_claim(&u->key, sizeof u->key, CLAIM_MS);
-    if (claim >= 0)
-        from_disk(u);
-    void *data = u->data;
-    size_t n = u->ndata;
-    u->pipeline = vk_pipeline(d, &w, &data, &n);
-    if (u->tried)
-        (u->pipeline ? cache_worked : cache_drop)(&u->key, sizeof u->key);
-    u->tried = false;
-    if (u->pipeline && (!u->found || data))
-        keep(u, data, n);
-    cache_claim_end(claim);
-    u->how = u->how ? u->how : "compiled here";
-    u->ms += w.ms;
-    free(data), free(u->data);
-    u->data = NULL, u->found = true;
-    u->made = u->pipeline != VK_NULL_HANDLE;
-    return u->pipeline ? 0 : (int)error_code();
-}
-
-/* 0, VK_NOT_YET, or an error. Waits so long at most; -1: for ever. */
-static int unit_finish(VkDev *d, VkUnit *u, int wait_ms)
-{
-    int e = 0;
-    if (u->made)
-        return 0;
-    if (pthread_mutex_trylock(&u->lock)) {
-        if (wait_ms >= 0)
-            return VK_NOT_YET;
-        pthread_mutex_lock(&u->lock);
-    }
-    if (!u->pipeline)
-        e = u->job && !job_ended(u->job, wait_ms) ? VK_NOT_YET : make(d, u);
-    pthread_mutex_unlock(&u->lock);
-    return e;
-}
-
-/* ==================== threads that make pipelines */
-
-struct VkMaking {
-    VkCode *c;
-    pthread_t thread;
-    pid_t process;
-    bool waited; /* who asked waits, so exit() and fork() know of them */
-    _Atomic bool stop, ended;
-};
-
-static void *make_all(void *making)
-{
-    struct VkMaking *m = making;
-    for (int k = 0; k < m->c->n && !m->stop; k++) {
-        if (!m->waited)
-            visit_beside();
-        if (!process_ending())
-            unit_finish(m->c->d, m->c->unit[k], 0);
-        if (!m->waited)
-            visit_end();
-        error_clear();
-    }
-    m->ended = true;
-    return NULL;
-}
-
-static struct VkMaking *making_start(VkCode *c, bool waited)
-{
-    struct VkMaking *m = calloc(1, sizeof *m);
-    if (!m)
-        return NULL;
-    m->c = c, m->process = getpid(), m->waited = waited;
-    if (thread_start(&m->thread, make_all, m))
-        return m;
-    free(m);
-    return NULL;
-}
-
-static void making_end(struct VkMaking *m, bool stop)
-{
-    if (!m)
-        return;
-    m->stop = stop;
-    if (m->process == getpid())
-        pthread_join(m->thread, NULL);
-    free(m);
-}
-
-/* ==================== code */
-
-static VkUnit *unit_of(VkCode *c, const Kernel *k, bool *there)
-{
-    const Key key = key_of(c->d, k->code);
-    VkUnit *u = in_use(c->d, &key);
-    *there = true;
-    if (u || !(u = unit_new(&key, k)))
-        return u;
-    if (k->nins && (spirv_write(k, &c->d->caps, &u->word, &u->n, &u->local) ||
-                       (check_stage("spirv") && spirv_check(u->name, u->word, u->n))))
-        return unit_free(c->d, u), NULL;
-    *there = from_disk(u);
-    if (*there || k->nins)
-        return list(c->d, u), u;
-    return unit_free(c->d, u), NULL;
-}
-
-/* With the lock held. whole: none may be missing. */
-static int find(VkCode *c, VkDev *d, Kernel *const *kernel, int n, bool whole)
-{
-    *c = (VkCode){ .d = d };
-    c->unit = calloc((size_t)n + 1, sizeof *c->unit);
-    if (!c->unit)
-        return error_set(E_NOMEM, "no memory for a program");
-    for (int k = 0; k < n; k++) {
-        bool there;
-        if (!(c->unit[k] = unit_of(c, kernel[k], &there)))
-            return error_pending() ? (int)error_code() : VK_NOT_YET;
-        c->n++;
-        if (whole && (!there || (c->unit[k]->job && !c->unit[k]->made)))
-            return VK_NOT_YET;
-    }
-    return (int)error_code();
-}
-
-int vk_code_open(VkCode *c, VkDev *d, Kernel *const *kernel, int n)
-{
-    pthread_mutex_lock(&d->code);
-    int e = find(c, d, kernel, n, false);
-    pthread_mutex_unlock(&d->code);
-    return e;
-}
-
-/* Is it neither there nor on the disk? begun: or is somebody at it? */
-static bool missing(VkUnit *u, bool begun)
-{
-    if (u->made || pthread_mutex_trylock(&u->lock)) /* locked: somebody makes a pipeline */
-        return false;
-    bool is = !u->pipeline && !u->found && (begun || !u->job);
-    pthread_mutex_unlock(&u->lock);
-    return is;
-}
-
-double vk_code_expected(const VkCode *c)
-{
-    enum { MODULE_MS = 20 }; /* of a module, beside its instructions */
-    double all = 0, longest = 0;
-    for (int k = 0; k < c->n; k++) {
-        VkUnit *u = c->unit[k];
-        double ms = missing(u, true) ? MODULE_MS + rate_ms(compiling_rate(c->d), u->ins) : 0;
-        all += ms, longest = ms > longest ? ms : longest;
-    }
-    return jobs_done(all, longest);
-}
-
-void vk_code_begin(VkCode *c, bool wait)
-{
-    int nm = 0;
-    pthread_mutex_lock(&c->d->code);
-    for (int k = 0; k < c->n; k++)
-        nm += missing(c->unit[k], false);
-    /* one that is waited for is compiled here as soon as there */
-    for (int k = 0; k < c->n && jobs_possible() && (nm > 1 || !wait); k++)
-        if (missing(c->unit[k], false))
-            c->unit[k]->job = job_of(c->d, c->unit[k], wait);
-    pthread_mutex_unlock(&c->d->code);
-}
-
-int vk_code_find(VkCode *c, VkDev *d, Kernel *const *kernel, int n)
-{
-    pthread_mutex_lock(&d->code);
-    int e = find(c, d, kernel, n, true);
-    pthread_mutex_unlock(&d->code);
-    return e;
-}
-
-static int count(const VkCode *c)
-{
-    int done = 0;
-    for (int k = 0; k < c->n; k++)
-        done += c->unit[k]->made;
-    return done;
-}
-
-/* Jobs that have ended; of units that another program makes nobody knows. */
-static bool all_compiled(const VkCode *c)
-{
-    bool all = true;
-    for (int k = 0; k < c->n && all; k++) {
-        VkUnit *u = c->unit[k];
-        if (u->made || pthread_mutex_trylock(&u->lock))
-            continue;
-        all = !u->job || job_ended(u->job, 0);
-        pthread_mutex_unlock(&u->lock);
-    }
-    return all;
-}
-
-static int wait_for_all(VkCode *c)
-{
-    enum { PAUSE_US = 20000, MOST = 16 };
-    struct VkMaking *helper[MOST];
-    Progress p = { 0 };
-    int left = c->n - count(c), n = jobs_at_once() - 1, e = 0;
-    for (int k = 0; k < c->n; k++)
-        job_hurry(c->unit[k]->job);
-    n = fault_wanted ? 0 : n > left - 1 ? left - 1 : n > MOST ? MOST : n; /* failures come in order */
-    for (bool again = true; again && !e;) {
-        int before = count(c);
-        for (int k = 0; k < n; k++)
-            helper[k] = making_start(c, true);
-        again = false;
-        for (int k = 0; k < c->n && e <= 0; k++) {
-            e = unit_finish(c->d, c->unit[k], 0);
-            again |= e == VK_NOT_YET;
-        }
-        for (int k = 0; k < n; k++)
-            making_end(helper[k], e > 0);
-        e = e > 0 ? e : 0;
-        progress(&p, count(c), c->n);
-        if (again && before == count(c))
-            usleep(PAUSE_US);
-    }
-    progress_end(&p, e);
-    return e;
-}
-
-int vk_code_finish(VkCode *c, bool wait)
-{
-    if (count(c) == c->n && !c->making)
-        return 0;
-    if (c->making && (wait || c->making->ended)) {
-        making_end(c->making, false);
-        c->making = NULL;
-        wait = true; /* what it could not do says why */
-    }
-    if (!wait && !c->making && all_compiled(c))
-        c->making = making_start(c, false);
-    return wait ? wait_for_all(c) : VK_NOT_YET;
-}
-
-void vk_code_drop(VkCode *c)
-{
-    making_end(c->making, true);
-    for (int k = 0; k < c->n; k++) {
-        VkUnit *u = c->unit[k], **at = &c->d->units;
-        pthread_mutex_lock(&c->d->code);
-        bool last = !--u->refs;
-        while (last && *at != u)
-            at = &(*at)->next;
-        if (last)
-            *at = u->next;
-        pthread_mutex_unlock(&c->d->code);
-        if (last)
-            unit_free(c->d, u);
-    }
-    free(c->unit);
-    *c = (VkCode){ 0 };
-}
-
-VkPipeline vk_code_pipeline(const VkCode *c, int k) { return c->unit[k]->pipeline; }
-int vk_code_local(const VkCode *c, int k) { return c->unit[k]->local; }
-VkWords vk_code_words(const VkCode *c, int k)
-{
-    return (VkWords){ c->unit[k]->name, c->unit[k]->word, c->unit[k]->n, 0 };
-}
-
-/* ==================== HEDDLE_DUMP=time */
-
-typedef struct Told {
-    const char *name;
-    const VkUnit *u;
-} Told;
-
-static int most_words(const void *a, const void *b)
-{
-    const VkUnit *x = ((const Told *)a)->u, *y = ((const Told *)b)->u;
-    return x->n < y->n ? 1 : x->n > y->n ? -1 : 0;
-}
-
-void vk_code_tell(const VkCode *c, Kernel *const *kernel)
-{
-    Told *t = malloc(((size_t)c->n + 1) * sizeof *t);
-    for (int k = 0; t && k < c->n; k++)
-        t[k] = (Told){ kernel[k]->name, c->unit[k] };
-    if (t)
-        qsort(t, (size_t)c->n, sizeof *t, most_words);
-    for (int k = 0; t && k < c->n; k++)
-        fprintf(stderr, "---- time %s: %zu words, %s, %.1f ms\n", t[k].name, t[k].u->n,
-            t[k].u->how ? t[k].u->how : "?", t[k].u->ms);
-    free(t);
+    d->code = (Stock){ .device = d, .make = make, .end = unit_free, .length = words_of, .lengths = "words",
+        .rate = rate, .slow = true, .unit_ms = 20, .much = 300 };
+    stock_open(&d->code);
 }

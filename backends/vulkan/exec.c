@@ -24,7 +24,7 @@ typedef struct VkExec {
     Plan *plan;
     Frame *top;
     Kernel **list; int nkernel;                 /* by Kernel.id */
-    VkCode code;
+    Units code;
     Reading *reading;                           /* tier 0, until there is code; NULL: it is, or must be */
     _Atomic bool compiled;                      /* it has pipelines, a frame and all that they need */
     VkPiece **owned; int nowned, owned_cap;     /* everything to release */
@@ -88,24 +88,24 @@ static int complete(VkExec *x)
     if (!x->stream.pool && !vk_stream_new(d, &x->stream))
         return (int)error_code();
     if (dump_wanted("time"))
-        vk_code_tell(&x->code, x->list);
+        units_tell(&x->code, x->list);
     x->compiled = true;
     return 0;
 }
 
-/* Until its code is there, or to see whether it is. 0, VK_NOT_YET, or an error. */
+/* Until its code is there, or to see whether it is. 0, NOT_YET, or an error. */
 static int come_to_code(VkExec *x, bool wait)
 {
     if (x->compiled)
         return 0;
     pthread_mutex_lock(&x->lock);
-    int e = x->compiled ? 0 : vk_code_finish(&x->code, wait);
+    int e = x->compiled ? 0 : units_finish(&x->code, wait);
     e = e || x->compiled ? e : complete(x);
     pthread_mutex_unlock(&x->lock);
     return e;
 }
 
-static bool code_ready(void *exec) { return come_to_code(exec, false) != VK_NOT_YET; }
+static bool code_ready(void *exec) { return come_to_code(exec, false) != NOT_YET; }
 
 int vk_finish(Exec *exec) { return come_to_code((VkExec *)exec, true); }
 
@@ -142,14 +142,14 @@ static Exec *start(Device *dev, Plan *p, bool wait)
 {
     VkDev *d = (VkDev *)dev;
     VkExec *x = exec_new(dev, p);
-    int e = x ? vk_code_open(&x->code, d, x->list, x->nkernel) : (int)error_code();
-    wait = wait || e || !may_read(d, p) || !tier0_pays(p, vk_code_expected(&x->code));
+    int e = x ? vk_code_open(&x->code, d, x->list, x->nkernel, false) : (int)error_code();
+    wait = wait || e || !may_read(d, p) || !tier0_pays(p, units_expected(&x->code));
     if (!e)
         vk_code_begin(&x->code, wait);
     e = e ? e : come_to_code(x, wait);
-    if (e == VK_NOT_YET && dump_wanted("time"))
+    if (e == NOT_YET && dump_wanted("time"))
         fprintf(stderr, "---- time tier 0: %d kernels are read while they are compiled\n", x->nkernel);
-    if (e == VK_NOT_YET)
+    if (e == NOT_YET)
         e = (x->reading = reading_new(p, dev, code_ready, x)) ? 0 : (int)error_code();
     return started(x, e);
 }
@@ -160,7 +160,7 @@ Exec *vk_begin(Device *d, Plan *p) { return start(d, p, false); }
 Exec *vk_again(Device *dev, Plan *p)
 {
     VkExec *x = exec_new(dev, p);
-    int e = x ? vk_code_find(&x->code, (VkDev *)dev, x->list, x->nkernel) : (int)error_code();
+    int e = x ? vk_code_open(&x->code, (VkDev *)dev, x->list, x->nkernel, true) : (int)error_code();
     return started(x, e ? e : come_to_code(x, true));
 }
 
@@ -169,7 +169,7 @@ void vk_drop(Exec *exec)
     VkExec *x = (VkExec *)exec;
     VkDev *d = device_of(x);
     vk_stream_drop(d, &x->stream);
-    vk_code_drop(&x->code);
+    units_drop(&x->code);
     reading_drop(x->reading);
     replay_frame_drop(x->top);
     for (int i = 0; i < x->nowned; i++) {
@@ -339,7 +339,7 @@ static Spot spot(Mem *m) { return (Spot){ &((VkMem *)m)->piece, 0 }; }
 /* A call of tier 0. Whatever goes wrong, the device is to say. */
 static bool read_through(VkExec *x, int nin, Mem *const *in, int nout, Mem **out)
 {
-    if (!x->reading || come_to_code(x, false) != VK_NOT_YET)
+    if (!x->reading || come_to_code(x, false) != NOT_YET)
         return false;
     if (!tier0_run(x->reading, nin, in, nout, out))
         return true;

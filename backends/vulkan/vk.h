@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "backend.h"
+#include "units.h"
 #include "fault.h"
 #include "spirv.h"
 
@@ -81,7 +82,6 @@ typedef struct VkStream {
 /* Which driver of which device: what it compiled is for no other. */
 typedef struct VkMaker { uint32_t vendor, device, driver; uint8_t uuid[VK_UUID_SIZE]; } VkMaker;
 
-typedef struct VkUnit VkUnit;
 typedef struct VkMem VkMem;
 typedef struct VkDev {
     Device base;
@@ -106,7 +106,7 @@ typedef struct VkDev {
     Pool pool, pinned;
     VkStream stream;
     VkPiece staging; size_t staging_size;
-    pthread_mutex_t code; VkUnit *units;        /* compiled kernels in use (code.c) */
+    Stock code;                                 /* compiled kernels in use (code.c) */
 } VkDev;
 
 struct VkMem {
@@ -160,28 +160,15 @@ typedef struct VkWords {
 } VkWords;
 VkPipeline vk_pipeline(VkDev *, VkWords *, void **data, size_t *n);       /* NULL after an error */
 
-/* code.c: each kernel compiled once, however many programs have it. */
-typedef struct VkCode {
-    VkDev *d;
-    VkUnit **unit; int n;                       /* by kernel, each with a reference */
-    struct VkMaking *making;                    /* who makes pipelines of what was compiled; NULL: nobody */
-} VkCode;
-enum { VK_NOT_YET = -1 };
-/* Finds what is there. 0, or an error. */
-int vk_code_open(VkCode *, VkDev *, Kernel *const *, int n);
-/* Milliseconds until all is there, if what is not begins now; 0: it is. By what others took. */
-double vk_code_expected(const VkCode *);
+/* code.c: each kernel compiled once, however many programs have it. Finds what is there. whole: NOT_YET
+ * where something is missing. 0, or an error. */
+int vk_code_open(Units *, VkDev *, Kernel *const *, int n, bool whole);
 /* Begins to compile what is not there, and nobody compiles. wait: somebody waits. */
-void vk_code_begin(VkCode *, bool wait);
-/* Only finds. 0: it is all there; VK_NOT_YET; or an error. */
-int vk_code_find(VkCode *, VkDev *, Kernel *const *, int n);
-/* 0: there are pipelines; VK_NOT_YET, unless it is waited for; or an error. One thread at a time. */
-int vk_code_finish(VkCode *, bool wait);
-void vk_code_tell(const VkCode *, Kernel *const *);     /* HEDDLE_DUMP=time: longest first */
-void vk_code_drop(VkCode *);
-VkPipeline vk_code_pipeline(const VkCode *, int k);
-int vk_code_local(const VkCode *, int k);       /* invocations of a work-group along x */
-VkWords vk_code_words(const VkCode *, int k);
+void vk_code_begin(Units *, bool wait);
+VkPipeline vk_code_pipeline(const Units *, int k);
+int vk_code_local(const Units *, int k);        /* invocations of a work-group along x */
+VkWords vk_code_words(const Units *, int k);
+void vk_code_stock(VkDev *);                    /* where it is kept, with nothing in it */
 
 /* exec.c */
 Exec *vk_build(Device *, Plan *);

@@ -419,7 +419,7 @@ static void close_device(Device *dev)
     pthread_mutex_destroy(&d->lock);
     pthread_mutex_destroy(&d->queue_lock);
     pthread_mutex_destroy(&d->block_lock);
-    pthread_mutex_destroy(&d->code);
+    stock_close(&d->code);
     free(d);
 }
 
@@ -448,7 +448,7 @@ static Device *open_device(int index)
     pthread_mutex_init(&d->lock, NULL);
     pthread_mutex_init(&d->queue_lock, NULL);
     pthread_mutex_init(&d->block_lock, NULL);
-    pthread_mutex_init(&d->code, NULL);
+    vk_code_stock(d);
     d->base.backend = &vulkan_backend;
     d->f = found.f;
     d->physical = found.d[index];
