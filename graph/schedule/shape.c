@@ -270,6 +270,7 @@ static bool some_shared(const Traffic *t, const Atom *a)
     return false;
 }
 
+/* Strided neighbours may be as many as a block of rows; then only what registers they leave is added. */
 static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
 {
     const Machine *m = machine(t);
@@ -277,6 +278,8 @@ static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
     bool any = false;
     if (traffic_shared(t, vec) && atom_extent(vec) >= m->tile_vectors * W)
         set_block(spec, vec, m->tile_vectors);
+    const int64_t have = (int64_t)block_all(spec);
+    const int64_t left = have < m->tile_rows ? m->tile_rows : m->flight / have;
     const Atom *rows = NULL;                    /* the longest up to tile_rows, of those the innermost */
     for (int k = space->n - 1; k >= 0; k--) {
         const Atom *a = space->a[k];
@@ -286,7 +289,7 @@ static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
             rows = a;
     }
     if (rows)
-        set_block(spec, rows, least(atom_extent(rows), m->tile_rows));
+        set_block(spec, rows, least(atom_extent(rows), least(m->tile_rows, left)));
     for (int k = 0; k < space->n; k++)
         any = any || traffic_shared(t, space->a[k]);
     /* sums that are unrolled need nothing in flight beside them */
@@ -432,6 +435,51 @@ static double code_of(const Spec *spec, const Traffic *t)
     return n;
 }
 
+/* Does the loop of a sum, which is no product, read elements that lie side by side, and lanes apart? Its
+ * steps are written out (stage.c), as often as the block has copies. */
+static bool written_out(const Spec *spec, const Traffic *t, const Vars *loops)
+{
+    bool apart = false;
+    if (loops->n != 1 || !spec->vec || loops->vol <= (double)machine(t)->unroll)
+        return false;
+    for (int j = 0; j < t->nload; j++) {
+        const Load *l = &t->load[j];
+        int64_t lane = form_coef(l->f, spec->vec);
+        if (l->loops == loops && !form_depends(l->f, spec->vec))
+            return false;
+        apart |= l->loops == loops && !l->store && form_coef(l->f, loops->a[0]) == 1 && lane != 0 &&
+            lane != 1;
+    }
+    return apart;
+}
+
+/* Instructions of such loops. */
+static double written_code(const Spec *spec, const Traffic *t)
+{
+    const Machine *m = machine(t);
+    double n = 0;
+    for (int k = 0; k < t->nload; k++)
+        if (written_out(spec, t, t->load[k].loops))
+            n += 1.5 * copies(m, spec, form_deps(t->load[k].f), t->load[k].loops);
+    for (int k = 0; k < t->nwork; k++)
+        if (written_out(spec, t, t->work[k].loops))
+            n += 0.4 * t->work[k].code * copies(m, spec, t->work[k].deps, t->work[k].loops);
+    return n * (double)m->turned;
+}
+
+/* Blocks shrink before text grows. */
+static void shorten(Spec *spec, const Traffic *t)
+{
+    while (spec->nblock && written_code(spec, t) > (double)machine(t)->text) {
+        int most = 0;
+        for (int k = 1; k < spec->nblock; k++)
+            most = spec->block[k].n > spec->block[most].n ? k : most;
+        spec->block[most].n /= 2;
+        if (spec->block[most].n == 1)
+            spec->block[most] = spec->block[--spec->nblock];
+    }
+}
+
 Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st, int nstore, Refs made)
 {
     Spec *spec = NEW(Spec);
@@ -459,6 +507,7 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
     pack_operands(s, spec, &t, space);
     if (!spec->chunk)
         choose_blocks(spec, &t, space);
+    shorten(spec, &t);
     spec->contract = block_all(spec) > 1 && t.nred;
     if (spec->contract)
         choose_panels(spec, &t, space);
