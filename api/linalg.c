@@ -18,7 +18,16 @@ static Ref matrices_of(const char *what, Ref r)
     return 0;
 }
 
-static Ref matrices(const char *what, hd x) { return matrices_of(what, float_ref(what, x)); }
+/* Of floats or complex numbers. */
+static Ref matrices(const char *what, hd x)
+{
+    Ref r = sym_ref(x);
+    return matrices_of(what, r && is_complex(r) ? r : float_ref(what, x));
+}
+
+/* Reals, as numbers like x's. */
+static Ref as_those(Ref v, Ref x) { return v && is_complex(x) ? Convert(v, (Dtype)typ(x)->dt) : v; }
+static Dtype reals_of(Ref x) { return dtype_part((Dtype)typ(x)->dt); }
 
 static bool square_stack(const char *what, Ref a)
 {
@@ -70,8 +79,8 @@ static hd tuple_of(const Ref *r, int n)
 
 /* ==================== factorisations */
 
-/* Only the lower triangle would be read: as JAX, the mean of the matrix and its transpose is. */
-static Ref symmetric(Ref a) { return bin(OP_mul, Add(a, Turned(a)), Like(a, 0.5)); }
+/* Only the lower triangle would be read: as JAX, the mean of the matrix and its adjoint is. */
+static Ref symmetric(Ref a) { return bin(OP_mul, Add(a, Adjoint(a)), Like(a, 0.5)); }
 
 hd hd_cholesky(hd a)
 {
@@ -106,7 +115,7 @@ hd hd_triangular_solve_n(hd a, hd b, const hd_triangular_opts *o)
     OP(hd_triangular_solve_n);
     OPTIONS(hd_triangular_opts, o);
     if (unify_dtype(what, 2, (const hd[]){ a, b }, r) ||
-        !(r[0] = matrices_of(what, is_complex(r[0]) ? r[0] : float_ref(what, sym_of(r[0])))) ||
+        !(r[0] = matrices(what, sym_of(r[0]))) ||
         !square_stack(what, r[0]) || !rank_ref(what, sym_of(r[1]), 1))
         return HD_NIL;
     bool vector = typ(r[1])->rank == 1;
@@ -220,6 +229,15 @@ hd hd_det(hd x)
     return sym_of(Mul(p, parity(lu[1], (Dtype)typ(a)->dt)));
 }
 
+/* The sign; of a complex number, as sign() has no derivative, its quotient by its size. */
+static Ref direction(Ref d)
+{
+    if (!d || !is_complex(d))
+        return Sign(d);
+    Ref size = Abs(d), none = Eq(size, Like(size, 0));
+    return Div(d, as_those(Select(none, Like(size, 1), size), d));
+}
+
 hd hd_slogdet(hd x)
 {
     Ref lu[3] = { 0 }, r[2];
@@ -232,7 +250,7 @@ hd hd_slogdet(hd x)
         return HD_NIL;
     Ref d = Diagonal(lu[0]);
     Ints axis = ints1(typ(d)->rank - 1);
-    r[0] = Mul(Reduce(OP_reduce_prod, Sign(d), axis), parity(lu[1], (Dtype)typ(a)->dt));
+    r[0] = Mul(Reduce(OP_reduce_prod, direction(d), axis), parity(lu[1], (Dtype)typ(a)->dt));
     r[1] = Sum(Log(Abs(d)), axis);
     return tuple_of(r, 2);
 }
@@ -249,7 +267,8 @@ hd hd_cho_solve(hd l, hd b)
     r[1] = vector ? unsqueeze(r[1], 1) : r[1];
     if (same_stack(what, &r[0], &r[1]))
         return HD_NIL;
-    Ref x = TriangularSolve(r[0], TriangularSolve(r[0], r[1], TRI_LOWER), TRI_LOWER | TRI_TRANSPOSE);
+    Ref y = TriangularSolve(r[0], r[1], TRI_LOWER);
+    Ref x = TriangularSolve(Conjugate(r[0]), y, TRI_LOWER | TRI_TRANSPOSE);
     return sym_of(x && vector ? squeeze_axis(x, typ(x)->rank - 1) : x);
 }
 
@@ -293,14 +312,14 @@ hd hd_expm(hd x)
     if (!square_stack("hd_expm", a))
         return HD_NIL;
     int rank = typ(a)->rank;
-    bool wide = typ(a)->dt == DT_F64;
+    bool wide = reals_of(a) == DT_F64;
     if (!type_size(typ(a)))
         return sym_of(a);
     Ref size = Reduce(OP_reduce_max, Sum(Abs(stop_gradient(a)), ints1(rank - 2)), ints1(rank - 2));
     Ref s = Ceil(Log2(Div(size, Like(size, wide ? 5.371920351148152 : 3.925724783138660))));
     s = Max(s, Like(s, 0));
     Ints lead = ints_run(0, rank - 2);
-    Ref y = pade(Mul(a, Broadcast(Exp2(Neg(s)), type_shape(typ(a)), lead)), wide);
+    Ref y = pade(Mul(a, Broadcast(as_those(Exp2(Neg(s)), a), type_shape(typ(a)), lead)), wide);
     for (int k = 0; k < SQUARINGS && y; k++)
         y = Select(Broadcast(Gt(s, Like(s, k)), type_shape(typ(a)), lead), Matmul(y, y), y);
     /* beyond so many squarings it is nan */
@@ -365,7 +384,7 @@ hd hd_svdvals(hd a)
 static Ref threshold(Ref a, Ref s, double times)
 {
     int64_t m = matrix_rows(a), n = matrix_columns(a);
-    double eps = typ(a)->dt == DT_F64 ? 0x1p-52 : 0x1p-23;
+    double eps = reals_of(a) == DT_F64 ? 0x1p-52 : 0x1p-23;
     int axis = typ(s)->rank - 1;
     Ref most = SliceAxis(s, axis, 0, 1);
     return broadcast_to(Mul(most, Like(most, times * eps * (double)(m > n ? m : n))), shape_of(s));
@@ -380,8 +399,8 @@ static Ref pseudo(Ref a, Ref b, double times)
         return 0;
     Ref on = Gt(usv[1], stop_gradient(threshold(a, usv[1], times)));
     Ref one = Like(usv[1], 1), by = Select(on, Div(one, Select(on, usv[1], one)), Like(usv[1], 0));
-    Ref u = Turned(usv[0]), y = b ? Matmul(u, b) : u;
-    return y ? Matmul(Turned(usv[2]), Mul(Along(by, y, true), y)) : 0;
+    Ref u = Adjoint(usv[0]), y = b ? Matmul(u, b) : u;
+    return y ? Matmul(Adjoint(usv[2]), Mul(Along(as_those(by, y), y, true), y)) : 0;
 }
 
 static Ref empty_or(Ref a, Ref (*f)(Ref, Ref, double), Ref b, double times)

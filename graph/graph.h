@@ -393,13 +393,15 @@ void Barrier(const Ref *x, int n, Ref *out);
 int64_t matrix_rows(Ref);
 int64_t matrix_columns(Ref);
 Ref Turned(Ref);                                /* rows and columns change places */
+Ref Conjugate(Ref);                             /* of reals: the same */
+Ref Adjoint(Ref);                               /* turned, and conjugate */
 Ref Matmul(Ref, Ref);
 Ref MatrixPart(Ref, int64_t row, int64_t rows, int64_t column, int64_t columns);
 Ref MatrixPad(Ref, int64_t above, int64_t below, int64_t left, int64_t right);  /* with zeros */
 Ref Tril(Ref, int64_t diagonal);               /* zeros above that diagonal; 0: the main one, 1: above it */
 Ref Triu(Ref, int64_t diagonal);               /* zeros below it */
 Ref IdentityLike(Ref);
-Ref Mirrored(Ref);                              /* symmetric, with this lower triangle */
+Ref Mirrored(Ref);                              /* equal to its adjoint, with this lower triangle */
 Ref Diagonal(Ref);
 Ref MatrixRows(Ref x, Ref rows);                /* the rows whose numbers are in rows[.., k], i32 */
 Ref Along(Ref v, Ref x, bool rows);             /* v, an element for each column (or row) of x, broadcast */

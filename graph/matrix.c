@@ -29,6 +29,9 @@ Ref Turned(Ref x)
     return Transpose(x, perm);
 }
 
+Ref Conjugate(Ref x) { return x && is_complex(x) ? Conj(x) : x; }
+Ref Adjoint(Ref x) { return Turned(Conjugate(x)); }
+
 Ref Matmul(Ref x, Ref y)
 {
     if (!x || !y)
@@ -96,13 +99,16 @@ Ref IdentityLike(Ref x)
     return Select(over_stack(Eq(at, Like(at, 0)), x), Like(x, 1), Like(x, 0));
 }
 
-/* The symmetric matrix that has this lower triangle. */
+/* The symmetric matrix that has this lower triangle; of complex numbers the diagonal's real parts. */
 Ref Mirrored(Ref x)
 {
     if (!x)
         return 0;
-    Ref at = offsets(x);
-    return Select(over_stack(Le(at, Like(at, 0)), x), x, Turned(x));
+    Ref at = offsets(x), zero = Like(at, 0);
+    Ref y = Select(over_stack(Le(at, zero), x), x, Adjoint(x));
+    if (!is_complex(x))
+        return y;
+    return Select(over_stack(Eq(at, zero), x), Convert(RealPart(x), (Dtype)typ(x)->dt), y);
 }
 
 Ref Diagonal(Ref x)

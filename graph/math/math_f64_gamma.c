@@ -19,17 +19,21 @@ static Val erf_near(Val x)
 }
 
 /* a from 1/2 to 28: e^(-a^2) g(t)/(1 + 2a), t = (a - 5/2)/(a + 5/2), after Shepherd and Laframboise 1981;
- * a^2 in two pieces. */
+ * a^2 in two pieces, and what roundings took from g, from 1 + 2a and from their quotient is put back. */
 static Val erfc_far(Val a)
 {
     Val d = add(a, D(2.5)), t = divide(sub(a, D(2.5)), d), s = mul(a, a);
-    Val g = POLY(t, 1.2648381843668615, -0.1223567630824043, -0.0990245395736019, 0.1576299190232189,
+    Val first = D(1.2648381843668615), rest = mul(t, POLY(t, -0.1223567630824043, -0.0990245395736019, 0.1576299190232189,
         -0.10296705603856397, 0.03276089326864391, 0.0009318928171108341, -0.004382078340015637,
         0.0004918658152723041, 0.0006321243383364328, -8.847924228122094e-05, -0.00011352235847993832,
         6.265917958063991e-06, 2.2699776369656196e-05, 2.60985768625758e-06, -4.219289045747933e-06,
         -1.5887708229676225e-06, 5.330422570066342e-07, 5.402153631049041e-07, 1.984994419935073e-08,
-        -1.3161653348468467e-07, -2.5062095829878343e-08, 2.0101960961267782e-08, 2.0811878178878267e-09);
-    return mul(f64_exp_pair(neg(s), neg(fma_(a, a, neg(s)))), divide(g, fma_(a, D(2), D(1))));
+        -1.3161653348468467e-07, -2.5062095829878343e-08, 2.0101960961267782e-08, 2.0811878178878267e-09));
+    Val g = add(first, rest), g_low = sub(rest, sub(g, first));
+    Val w = fma_(a, D(2), D(1)), w_low = sub(D(1), sub(w, add(a, a))), q = divide(g, w);
+    Val low = divide(add(fma_(neg(q), w, g), fma_(neg(q), w_low, g_low)), w);
+    Val e = f64_exp_pair(neg(s), neg(fma_(a, a, neg(s))));
+    return fma_(e, q, mul(e, low));
 }
 
 Val f64_erf(Val x)

@@ -16,15 +16,11 @@
 int matrix_check(Op op, const Type *t, bool square)
 {
     const char *name = optab[op].name;
-    bool pairs = dtype_complex((Dtype)t->dt);
-    if (pairs && op != OP_triangular_solve)
+    Dtype part = dtype_part((Dtype)t->dt);
+    if (part != DT_F32 && part != DT_F64)
         return error_set(E_DTYPE,
-            "%s: %s: matrices of complex numbers are not factorised yet; [[re, -im], [im, re]] acts like "
-            "one",
-            name, type_text(t));
-    if (!pairs && t->dt != DT_F32 && t->dt != DT_F64)
-        return error_set(E_DTYPE, "%s: %s: matrices are factorised in f32 or f64; convert with hd_cast",
-            name, type_text(t));
+            "%s: %s: matrices are factorised in f32, f64, c64 or c128; convert with hd_cast", name,
+            type_text(t));
     if (t->rank < 2)
         return error_set(E_SHAPE, "%s: %s is no matrix: rows and columns are the last two axes; reshape it",
             name, type_text(t));
@@ -123,11 +119,11 @@ static int cholesky_infer(Op op, int nin, const Type *const *t, const int64_t *a
 
 Ref Cholesky(Ref a) { return emit(OP_cholesky, 1, &a, NULL); }
 
-/* dL = L phi(L^-1 dA L^-T), where phi is the lower triangle with half of the diagonal. */
+/* dL = L phi(L^-1 dA L^-H), where phi is the lower triangle with half of the diagonal. */
 static void cholesky_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     (void)i, (void)x;
-    Ref s = TriangularSolve(z[0], Mirrored(t[0]), TRI_RIGHT | TRI_LOWER | TRI_TRANSPOSE);
+    Ref s = TriangularSolve(Conjugate(z[0]), Mirrored(t[0]), TRI_RIGHT | TRI_LOWER | TRI_TRANSPOSE);
     s = TriangularSolve(z[0], s, TRI_LOWER);
     Ref half = Add(Like(z[0], 1), IdentityLike(z[0]));
     tz[0] = Matmul(z[0], Div(Tril(s, 0), half));
@@ -155,6 +151,8 @@ static void cholesky_one(const Ins *i, const Stack *s, Real *const *in, Real *co
 static int cholesky_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
+    if (dtype_complex((Dtype)t[0]->dt))
+        return complex_stack_eval(complex_cholesky, i, t, in, u, out);
     return stack_eval(cholesky_one, i, t, in, u, out);
 }
 

@@ -30,8 +30,8 @@ static int qr_infer(Op op, int nin, const Type *const *t, const int64_t *attr, i
 
 void Qr(Ref a, bool full, Ref *qr) { emit_n(OP_qr, 1, &a, ATTRS(1, full), qr); }
 
-/* Q and R of as many columns as rows: with W = Q' dA R^-1 and S its lower triangle less its transpose,
- * dQ = Q (S - W) + dA R^-1 and dR = (W - S) R. */
+/* Q and R of as many columns as rows: with W = Q' dA R^-1 and S its lower triangle less its adjoint, and the
+ * imaginary part of its diagonal, dQ = Q (S - W) + dA R^-1 and dR = (W - S) R. */
 static void qr_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     (void)i;
@@ -42,8 +42,11 @@ static void qr_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *
             type_text(typ(x[0])));
         return;
     }
-    Ref by = TriangularSolve(z[1], t[0], TRI_RIGHT), w = Matmul(Turned(z[0]), by), low = Tril(w, -1);
-    Ref s = low ? Sub(low, Turned(low)) : 0, left = s ? Sub(w, s) : 0;
+    Ref by = TriangularSolve(z[1], t[0], TRI_RIGHT), w = Matmul(Adjoint(z[0]), by), low = Tril(w, -1);
+    Ref s = low ? Sub(low, Adjoint(low)) : 0;
+    if (s && is_complex(s))
+        s = Add(s, Mul(IdentityLike(w), Sub(w, Convert(RealPart(w), (Dtype)typ(w)->dt))));
+    Ref left = s ? Sub(w, s) : 0;
     tz[0] = left ? Sub(by, Matmul(z[0], left)) : 0;
     tz[1] = Matmul(left, z[1]);
 }
@@ -106,6 +109,8 @@ static void qr_one(const Ins *i, const Stack *s, Real *const *in, Real *const *o
 static int qr_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
+    if (dtype_complex((Dtype)t[0]->dt))
+        return complex_stack_eval(complex_qr, i, t, in, u, out);
     return stack_eval(qr_one, i, t, in, u, out);
 }
 

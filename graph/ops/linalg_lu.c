@@ -83,6 +83,8 @@ static void lu_one(const Ins *i, const Stack *s, Real *const *in, Real *const *o
 static int lu_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
+    if (dtype_complex((Dtype)t[0]->dt))
+        return complex_stack_eval(complex_lu, i, t, in, u, out);
     return stack_eval(lu_one, i, t, in, u, out);
 }
 
@@ -155,6 +157,8 @@ static void solve_one(const Ins *i, const Stack *s, Real *const *in, Real *const
 static int solve_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
+    if (dtype_complex((Dtype)t[0]->dt))
+        return complex_stack_eval(complex_solve, i, t, in, u, out);
     return stack_eval(solve_one, i, t, in, u, out);
 }
 

@@ -20,16 +20,25 @@ static int eigh_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
     int e = ops_attrs(op, attr, nattr, NULL);
     if (e || (e = matrix_check(op, t[0], true)))
         return e;
-    out[0] = vector_type(t[0], (Dtype)t[0]->dt, t[0]->dim[t[0]->rank - 1]);
+    out[0] = vector_type(t[0], dtype_part((Dtype)t[0]->dt), t[0]->dim[t[0]->rank - 1]);
     out[1] = *t[0];
     return 0;
 }
 
 void Eigh(Ref a, Ref *wv) { emit_n(OP_eigh, 1, &a, NULL, wv); }
 
+/* Reals, as numbers like x's. */
+static Ref as_those(Ref v, Ref x) { return v && is_complex(x) ? Convert(v, (Dtype)typ(x)->dt) : v; }
+static Ref real_diagonal(Ref x)
+{
+    x = Diagonal(x);
+    return x && is_complex(x) ? RealPart(x) : x;
+}
+
 /* 1 / (w_j - w_i), and 0 on the diagonal; w: columns less rows. */
 static Ref reciprocal_gaps(Ref w, Ref like)
 {
+    w = as_those(w, like);
     Ref gap = Sub(Along(w, like, false), Along(w, like, true)), one = IdentityLike(like);
     return Sub(Div(Like(like, 1), Add(gap, one)), one);
 }
@@ -38,8 +47,8 @@ static Ref reciprocal_gaps(Ref w, Ref like)
 static void eigh_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     (void)i, (void)x;
-    Ref d = Matmul(Matmul(Turned(z[1]), Mirrored(t[0])), z[1]);
-    tz[0] = Diagonal(d);
+    Ref d = Matmul(Matmul(Adjoint(z[1]), Mirrored(t[0])), z[1]);
+    tz[0] = real_diagonal(d);
     tz[1] = Matmul(z[1], d ? Mul(reciprocal_gaps(z[0], d), d) : 0);
 }
 
@@ -138,6 +147,8 @@ static void eigh_one(const Ins *i, const Stack *s, Real *const *in, Real *const 
 static int eigh_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
+    if (dtype_complex((Dtype)t[0]->dt))
+        return complex_stack_eval(complex_eigh, i, t, in, u, out);
     return stack_eval(eigh_one, i, t, in, u, out);
 }
 
@@ -158,7 +169,7 @@ static int svd_infer(Op op, int nin, const Type *const *t, const int64_t *attr, 
     int64_t m = t[0]->dim[t[0]->rank - 2], n = t[0]->dim[t[0]->rank - 1], k = m < n ? m : n;
     Type u = matrix_type(t[0], dt, m, a.full.v[0] ? m : k),
          v = matrix_type(t[0], dt, a.full.v[0] ? n : k, n);
-    out[1] = vector_type(t[0], dt, k);
+    out[1] = vector_type(t[0], dtype_part(dt), k);
     if ((e = ops_result(op, &out[0], dt, type_shape(&u))))
         return e;
     return ops_result(op, &out[2], dt, type_shape(&v));
@@ -176,12 +187,12 @@ static Ref reciprocal(Ref x)
 /* What of x lies outside the space of u's columns, divided by s. */
 static Ref outside(Ref x, Ref u, Ref s)
 {
-    Ref rest = Sub(x, Matmul(u, Matmul(Turned(u), x)));
+    Ref rest = Sub(x, Matmul(u, Matmul(Adjoint(u), x)));
     return Div(rest, Along(s, rest, false));
 }
 
 /* With D = U' dA V and F_ij = 1 / (s_j^2 - s_i^2): ds is D's diagonal, dU = U (F (D S + S D')), dV = V (F (S
- * D + D' S)). */
+ * D + D' S)). Of complex numbers the imaginary part of D's diagonal, divided by s, turns U. */
 static void svd_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     int64_t m = matrix_rows(x[0]), n = matrix_columns(x[0]);
@@ -189,19 +200,25 @@ static void svd_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref 
         error_set(E_DIFF, "svd: %s: the derivative is known where u and v are thin", type_text(typ(x[0])));
         return;
     }
-    Ref u = z[0], s = z[1], v = Turned(z[2]), da = t[0], d = Matmul(Matmul(Turned(u), da), v);
-    tz[1] = Diagonal(d);
+    Ref u = z[0], v = Adjoint(z[2]), da = t[0], d = Matmul(Matmul(Adjoint(u), da), v);
+    tz[1] = real_diagonal(d);
     if (!d)
         return;
+    Ref s = as_those(z[1], d);
     Ref columns = Along(s, d, false), rows = Along(s, d, true);
     Ref f = reciprocal(Mul(Add(columns, rows), Sub(columns, rows)));
     Ref ds = Mul(columns, d), sd = Mul(rows, d);
-    Ref tu = Matmul(u, Mul(f, Add(ds, Turned(ds)))), tv = Matmul(v, Mul(f, Add(sd, Turned(sd))));
+    Ref tu = Mul(f, Add(ds, Adjoint(ds))), tv = Matmul(v, Mul(f, Add(sd, Adjoint(sd))));
+    if (is_complex(d)) {
+        Ref turn = Mul(Sub(d, Adjoint(d)), Mul(IdentityLike(d), Like(d, 0.5)));
+        tu = Add(tu, Mul(turn, Along(reciprocal(s), d, true)));
+    }
+    tu = Matmul(u, tu);
     if (m > n)
         tu = Add(tu, outside(Matmul(da, v), u, s));
     if (n > m)
-        tv = Add(tv, outside(Matmul(Turned(da), u), v, s));
-    tz[0] = tu, tz[2] = Turned(tv);
+        tv = Add(tv, outside(Matmul(Adjoint(da), u), v, s));
+    tz[0] = tu, tz[2] = Adjoint(tv);
 }
 
 /* a is m x n, m >= n, row by row as rows of its transpose: x, n rows of m. u: m x p. v: n rows of n.
@@ -268,6 +285,8 @@ static void svd_one(const Ins *i, const Stack *st, Real *const *in, Real *const 
 static int svd_eval(
     const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
+    if (dtype_complex((Dtype)t[0]->dt))
+        return complex_stack_eval(complex_svd, i, t, in, u, out);
     return stack_eval(svd_one, i, t, in, u, out);
 }
 

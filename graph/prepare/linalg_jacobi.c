@@ -2,82 +2,170 @@
  * linalg_jacobi.c - eigh, svd: rotations of pairs of rows, until all rows are orthogonal (Hestenes).
  *
  * A step rotates every row with a partner: in a round of a tournament each meets one other, and after a
- * sweep of rounds each has met all. What rotations make of rows is an orthogonal matrix times what was
- * there. So the rows of a' become those of diag(s) u', and the same rotations make v' of the identity. A
- * symmetric matrix is moved by a multiple of the identity first, until it is positive definite and well
- * conditioned: then its rows become multiples of its eigenvectors, and nothing else is carried.
+ * sweep of rounds each has met all. What rotations make of rows is a unitary matrix times what was there. So
+ * the rows of a' become those of diag(s) u', and the same rotations make v' of the identity. A symmetric matrix
+ * is moved by a multiple of the identity first, until it is positive definite and well conditioned: then its
+ * rows become multiples of its eigenvectors, and nothing else is carried.
  *
- * How many sweeps there are does not depend on the data: convergence is quadratic once angles are small.
+ * Of small matrices a lane makes all sweeps, in registers: as many as always are enough, since convergence is
+ * quadratic once angles are small. Of larger ones a step of a loop is a sweep of all, each matrix in private rows,
+ * and the last one finds nothing to rotate.
  */
 #include "linalg.h"
 
 #include <math.h>
 
-static Ints one(int64_t v) { return (Ints){ 1, { v } }; }
-static Ref all(Ref scalar, Ref x) { return Broadcast(scalar, type_shape(typ(x)), (Ints){ 0 }); }
-static Ref counter(int64_t n) { return Iota(type_of(DT_I32, 1, &n), 0); }
-static Ref total(Ref x, int axis) { return Sum(x, one(axis)); }
-static double precision(Ref x) { return typ(x)->dt == DT_F64 ? 0x1p-52 : 0x1p-23; }
+static double precision(Ref x)
+{
+    return dtype_part((Dtype)typ(x)->dt) == DT_F64 ? 0x1p-52 : 0x1p-23;
+}
 static Ref zeros(Ref x, int64_t rows, int64_t columns)
 {
     return Full(type_of((Dtype)typ(x)->dt, 2, (const int64_t[]){ rows, columns }), 0);
 }
+static Ref no_reals(Ref x, int64_t n)
+{
+    return Full(type_of(dtype_part((Dtype)typ(x)->dt), 1, (const int64_t[]){ n }), 0);
+}
+
+/* ==================== a round */
 
 /* Whom each of n meets in round k: the tournament's circle, around the last of an even number. Who meets
  * nobody meets itself. */
 static Ref partners(int64_t n, Ref k)
 {
     Ref i = counter(n), round = all(k, i), m = Like(i, (double)(n - 1 + n % 2));
-    Ref other = Rem(Add(Sub(Add(round, round), i), m), m);
+    Ref other = Sub(Add(round, round), i);
+    other = Select(Lt(other, Like(i, 0)), Add(other, m), Select(Ge(other, m), Sub(other, m), other));
     if (n % 2)
         return other;
     Ref last = Like(i, (double)(n - 1));
     return Select(Eq(i, last), round, Select(Eq(other, i), last, other));
 }
 
+typedef struct Turn {
+    Ref c, s, off; /* off: how far from orthogonal the two were, 1 at most; 0: they stay as they are */
+} Turn;
+
 /* Cosine and sine for every row: x' = c x - s y makes it orthogonal to its partner's. */
-static void rotation(Ref x, Ref y, Ref partner, Ref *c, Ref *s)
+static Turn rotation(Ref x, Ref y, Ref partner)
 {
-    Ref a = total(Mul(x, x), 1), b = total(Mul(y, y), 1), g = total(Mul(x, y), 1);
-    Ref own = counter(matrix_rows(x)), first = Lt(own, partner), z = Div(Sub(b, a), Add(g, g));
+    Ref a = total(squares(x), 1), b = total(squares(y), 1), inner = total(Mul(Conjugate(x), y), 1);
+    Ref g = is_complex(x) ? Abs(inner) : inner, z = Div(Sub(b, a), Add(g, g));
+    Ref own = counter(matrix_rows(x)), first = Lt(own, partner);
     Ref sign = Select(Eq(z, Like(z, 0)), Select(first, Like(z, 1), Like(z, -1)), Copysign(Like(z, 1), z));
     Ref t = Div(sign, Add(Abs(z), Sqrt(Add(Mul(z, z), Like(z, 1)))));
-    Ref small = Mul(Sqrt(Mul(a, b)), Like(a, precision(x)));
-    Ref on = And(Ne(own, partner), Gt(Abs(g), small));
-    *c = Select(on, Rsqrt(Add(Mul(t, t), Like(t, 1))), Like(t, 1));
-    *s = Select(on, Mul(*c, t), Like(t, 0));
+    Ref length = Sqrt(Mul(a, b)), size = Abs(g);
+    Ref on = And(Ne(own, partner), Gt(size, Mul(length, Like(a, precision(x)))));
+    Turn r = { .c = Select(on, Rsqrt(Add(Mul(t, t), Like(t, 1))), Like(t, 1)) };
+    r.s = Select(on, Mul(r.c, t), Like(t, 0));
+    r.off = where(on, Div(size, length));
+    if (is_complex(x)) {
+        Ref phase = Div(Conj(inner), as_those(Select(on, g, Like(g, 1)), x));
+        r.s = Mul(as_those(r.s, x), phase), r.c = as_those(r.c, x);
+    }
+    return r;
 }
 
-static Ref rotated(Ref x, Ref y, Ref c, Ref s)
+static Ref rotated(Ref x, Ref y, Turn r)
 {
-    return Sub(Mul(Along(c, x, true), x), Mul(Along(s, y, true), y));
+    return Sub(Mul(Along(r.c, x, true), x), Mul(Along(r.s, y, true), y));
 }
+
+/* ==================== a step is a round: carry the rows, and what the same rotations make; how far rows were
+ * from orthogonal. xs: the round */
 
 static void eigh_step(const Ref *x, Ref *out)
 {
-    Ref partner = partners(matrix_rows(x[0]), x[1]), y = MatrixRows(x[0], partner), c, s;
-    rotation(x[0], y, partner, &c, &s);
-    out[0] = rotated(x[0], y, c, s);
+    Ref partner = partners(matrix_rows(x[0]), x[1]), y = MatrixRows(x[0], partner);
+    out[0] = rotated(x[0], y, rotation(x[0], y, partner));
 }
 
 static void svd_step(const Ref *x, Ref *out)
 {
-    Ref partner = partners(matrix_rows(x[0]), x[2]), y = MatrixRows(x[0], partner), c, s;
-    rotation(x[0], y, partner, &c, &s);
-    out[0] = rotated(x[0], y, c, s);
-    out[1] = rotated(x[1], MatrixRows(x[1], partner), c, s);
+    Ref partner = partners(matrix_rows(x[0]), x[2]), y = MatrixRows(x[0], partner);
+    Turn r = rotation(x[0], y, partner);
+    out[0] = rotated(x[0], y, r);
+    out[1] = rotated(x[1], MatrixRows(x[1], partner), r);
 }
+
+static void eigh_watched(const Ref *x, Ref *out)
+{
+    Ref partner = partners(matrix_rows(x[0]), x[2]), y = MatrixRows(x[0], partner);
+    Turn r = rotation(x[0], y, partner);
+    out[0] = rotated(x[0], y, r), out[1] = Max(x[1], r.off);
+}
+
+static void svd_watched(const Ref *x, Ref *out)
+{
+    Ref partner = partners(matrix_rows(x[0]), x[3]), y = MatrixRows(x[0], partner);
+    Turn r = rotation(x[0], y, partner);
+    out[0] = rotated(x[0], y, r), out[2] = Max(x[2], r.off);
+    out[1] = rotated(x[1], MatrixRows(x[1], partner), r);
+}
+
+static int64_t rounds_of(int64_t n) { return n > 1 ? n - 1 + n % 2 : 0; }
 
 /* The rounds of all sweeps. */
 static Ref rounds(int64_t n, Ref x, int64_t *steps)
 {
-    int64_t sweep = n - 1 + n % 2, sweeps = typ(x)->dt == DT_F64 ? 8 : 6;
+    int64_t sweep = rounds_of(n), sweeps = precision(x) < 0x1p-24 ? 8 : 6;
     for (int64_t k = 1; k < n; k *= 2)
         sweeps++;
-    *steps = n > 1 ? sweep * sweeps : 0;
+    *steps = sweep * sweeps;
     Ref k = counter(*steps);
     return n > 1 ? Rem(k, Like(k, (double)sweep)) : k;
 }
+
+/* ==================== a step is a sweep: carry the rows of all matrices, how far they were from orthogonal in the
+ * last sweep, and its number */
+
+enum { SWEEPS = 40 };
+
+static void more_sweeps(Ref off, Ref sweep, Ref *out)
+{
+    /* sums of n products are some roundings off */
+    double n = (double)matrix_columns(off);
+    Ref far = Gt(off, Like(off, precision(off) * (8 + sqrt(n))));
+    *out = And(Lt(sweep, Like(sweep, SWEEPS)), Reduce(OP_reduce_or, far, (Ints){ 2, { 0, 1 } }));
+}
+
+static void eigh_more(const Ref *x, Ref *out) { more_sweeps(x[1], x[2], out); }
+static void svd_more(const Ref *x, Ref *out) { more_sweeps(x[2], x[3], out); }
+
+static void eigh_rounds(const Ref *x, Ref *out)
+{
+    int64_t n = matrix_rows(x[0]), k = rounds_of(n);
+    loop_scan(eigh_watched, &(Loop){ k, false, 0, 2, 1, 2 },
+        (const Ref[]){ x[0], no_reals(x[0], n), counter(k) }, out);
+}
+
+static void svd_rounds(const Ref *x, Ref *out)
+{
+    int64_t n = matrix_rows(x[0]), k = rounds_of(n);
+    loop_scan(svd_watched, &(Loop){ k, false, 0, 3, 1, 3 },
+        (const Ref[]){ x[0], x[1], no_reals(x[0], n), counter(k) }, out);
+}
+
+static void eigh_sweep(const Ref *x, Ref *out)
+{
+    each_matrix(eigh_rounds, 1, x, NULL, 2, out);
+    out[2] = Add(x[2], Like(x[2], 1));
+}
+
+static void svd_sweep(const Ref *x, Ref *out)
+{
+    each_matrix(svd_rounds, 2, x, NULL, 3, out);
+    out[3] = Add(x[3], Like(x[3], 1));
+}
+
+/* Of stacks: of each row 1. */
+static Ref all_off(Ref x)
+{
+    return Full(type_of(dtype_part((Dtype)typ(x)->dt), 2, typ(x)->dim), 1);
+}
+
+/* ==================== around the rotations */
 
 /* The largest absolute value, or one where that is zero: nothing that is divided by it overflows. */
 static Ref largest(Ref a)
@@ -85,6 +173,8 @@ static Ref largest(Ref a)
     Ref big = Reduce(OP_reduce_max, Abs(a), (Ints){ 2, { 0, 1 } });
     return Select(Eq(big, Like(big, 0)), Like(big, 1), big);
 }
+
+static Ref divided(Ref a, Ref by) { return Div(a, all(as_those(by, a), a)); }
 
 /* Where something is not finite, everything is nan. */
 static Ref or_nan(Ref v, Ref big) { return Select(all(IsFinite(big), v), v, Like(v, NAN)); }
@@ -98,44 +188,121 @@ static Ref in_order(Ref w, bool down, Ref *sorted)
     return y[1];
 }
 
-void eigh_loop(const Ins *i, const Ref *x, Ref *out)
+/* ==================== eigh */
+
+/* The rows to be rotated; the columns of what they are made of, which is at most 1; what it was divided by. */
+static void eigh_start(const Ref *x, Ref *out)
 {
-    int64_t n = matrix_rows(x[0]), steps;
-    Ref a = Mirrored(x[0]), big = largest(a), y;
-    (void)i;
-    a = Div(a, all(big, a));
-    Ref by =
-        Mul(Sqrt(Reduce(OP_reduce_sum, Mul(a, a), (Ints){ 2, { 0, 1 } })), Const((Dtype)typ(a)->dt, 1.5));
-    y = Add(a, Mul(IdentityLike(a), all(by, a)));
-    Ref k = rounds(n, a, &steps);
-    if (steps)
-        loop_scan(eigh_step, &(Loop){ steps, false, 0, 1, 1, 1 }, (const Ref[]){ y, k }, &y);
-    if (!y)
-        return;
-    Ref v = Div(y, Along(Sqrt(total(Mul(y, y), 1)), y, true)), w = total(Mul(Matmul(v, a), v), 1);
+    Ref a = Mirrored(x[0]), big = largest(a);
+    a = divided(a, big);
+    a = is_complex(a) ? Turned(a) : a;
+    Ref by = Mul(Sqrt(Reduce(OP_reduce_sum, squares(a), (Ints){ 2, { 0, 1 } })), Like(big, 1.5));
+    out[0] = Add(a, Mul(IdentityLike(a), all(as_those(by, a), a)));
+    out[1] = a, out[2] = big;
+}
+
+/* Of rows that were rotated: values and vectors. */
+static void eigh_end(const Ref *x, Ref *out)
+{
+    Ref y = x[0], a = x[1], big = x[2], length = Sqrt(total(squares(y), 1));
+    Ref v = Div(y, Along(as_those(length, y), y, true));
+    Ref w = real_part(total(Mul(Matmul(v, a), Conjugate(v)), 1));
     Ref order = in_order(Mul(w, all(big, w)), false, &w);
     out[0] = or_nan(w, big), out[1] = or_nan(Turned(MatrixRows(v, order)), big);
 }
 
-/* As many columns as rows, or fewer. */
+void eigh_loop(const Ins *i, const Ref *x, Ref *out)
+{
+    int64_t n = matrix_rows(x[0]), steps;
+    Ref y[3];
+    (void)i;
+    eigh_start(x, y);
+    Ref k = rounds(n, x[0], &steps);
+    if (steps)
+        loop_scan(eigh_step, &(Loop){ steps, false, 0, 1, 1, 1 }, (const Ref[]){ y[0], k }, y);
+    if (y[0])
+        eigh_end(y, out);
+}
+
+void eigh_sweeps(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+{
+    Ref y[3] = { 0 }, z[3] = { 0 };
+    (void)i, (void)leaf;
+    each_matrix(eigh_start, 1, x, NULL, 3, y);
+    if (y[0])
+        loop_while(eigh_more, eigh_sweep, 0, 3, (const Ref[]){ y[0], all_off(y[0]), Const(DT_I32, 0) }, z);
+    y[0] = z[0];
+    each_matrix(eigh_end, 3, y, NULL, 2, out);
+}
+
+/* ==================== svd, of as many columns as rows, or fewer */
+
+/* The columns, to be rotated; what is rotated with them; what they were divided by. */
+static void svd_start(const Ref *x, Ref *out)
+{
+    int64_t n = matrix_columns(x[0]);
+    Ref big = largest(x[0]);
+    out[0] = Turned(divided(x[0], big)), out[1] = IdentityLike(zeros(x[0], n, n)), out[2] = big;
+}
+
+static void svd_end(const Ref *x, Ref *usv, bool full)
+{
+    Ref y = x[0], big = x[2], s = Sqrt(total(squares(y), 1)), qr[2] = { 0 };
+    int64_t n = matrix_rows(y);
+    Ref order = in_order(Mul(s, all(big, s)), true, &s);
+    Qr(Turned(MatrixRows(y, order)), full, qr);
+    if (!qr[0])
+        return;
+    Ref d = real_part(Diagonal(qr[1])), sign = Select(Lt(d, Like(d, 0)), Like(d, -1), Like(d, 1));
+    int64_t p = matrix_columns(qr[0]);
+    Ref more = p > n ? Concat((const Ref[]){ sign, Like(no_reals(y, p - n), 1) }, 2, 0) : sign;
+    usv[0] = or_nan(Mul(qr[0], Along(as_those(more, qr[0]), qr[0], false)), big);
+    usv[1] = or_nan(s, big);
+    usv[2] = or_nan(Conjugate(MatrixRows(x[1], order)), big);
+}
+
+static void svd_end_thin(const Ref *x, Ref *usv) { svd_end(x, usv, false); }
+static void svd_end_full(const Ref *x, Ref *usv) { svd_end(x, usv, true); }
+
 static void svd_tall(Ref a, bool full, Ref *usv)
 {
     int64_t n = matrix_columns(a), steps;
-    Ref big = largest(a), x = Turned(Div(a, all(big, a))), y[2] = { x, IdentityLike(zeros(a, n, n)) }, qr[2];
+    Ref y[3];
+    svd_start(&a, y);
     Ref k = rounds(n, a, &steps);
     if (steps)
-        loop_scan(svd_step, &(Loop){ steps, false, 0, 2, 1, 2 }, (const Ref[]){ x, y[1], k }, y);
-    if (!y[0])
+        loop_scan(svd_step, &(Loop){ steps, false, 0, 2, 1, 2 }, (const Ref[]){ y[0], y[1], k }, y);
+    if (y[0])
+        svd_end(y, usv, full);
+}
+
+static void svd_tall_sweeps(Ref a, bool full, Ref *usv)
+{
+    Ref y[3] = { 0 }, z[4] = { 0 };
+    each_matrix(svd_start, 1, &a, NULL, 3, y);
+    if (y[0])
+        loop_while(
+            svd_more, svd_sweep, 0, 4, (const Ref[]){ y[0], y[1], all_off(y[0]), Const(DT_I32, 0) }, z);
+    y[0] = z[0], y[1] = z[1];
+    each_matrix(full ? svd_end_full : svd_end_thin, 3, y, NULL, 3, usv);
+}
+
+/* Where there are fewer rows than columns, of the adjoint. */
+static void svd_by(void (*tall)(Ref, bool, Ref *), Ref x, bool full, Ref *out)
+{
+    Ref usv[3] = { 0 };
+    if (matrix_rows(x) >= matrix_columns(x)) {
+        tall(x, full, out);
         return;
-    Ref s = Mul(Sqrt(total(Mul(y[0], y[0]), 1)), all(big, total(y[0], 1))), order = in_order(s, true, &s);
-    Qr(Turned(MatrixRows(y[0], order)), full, qr);
-    Ref d = Diagonal(qr[1]), sign = Select(Lt(d, Like(d, 0)), Like(d, -1), Like(d, 1));
-    int64_t p = matrix_columns(qr[0]);
-    Type rest = type_of((Dtype)typ(a)->dt, 1, (const int64_t[]){ p - n });
-    Ref more = p > n ? Concat((const Ref[]){ sign, Full(rest, 1) }, 2, 0) : sign;
-    usv[0] = or_nan(Mul(qr[0], Along(more, qr[0], false)), big);
-    usv[1] = or_nan(s, big);
-    usv[2] = or_nan(MatrixRows(y[1], order), big);
+    }
+    tall(Adjoint(x), full, usv);
+    out[0] = Adjoint(usv[2]), out[1] = usv[1], out[2] = Adjoint(usv[0]);
+}
+
+void svd_sweeps(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+{
+    (void)leaf;
+    svd_by(svd_tall_sweeps, x[0], ins_int(i, ATTR(svd, full)), out);
 }
 
 void svd_loop(const Ins *i, const Ref *x, Ref *out)
@@ -144,15 +311,9 @@ void svd_loop(const Ins *i, const Ref *x, Ref *out)
     bool full = ins_int(i, ATTR(svd, full));
     if (!m || !n) { /* no values, and vectors that nothing asks for */
         out[0] = IdentityLike(zeros(x[0], m, full ? m : 0));
-        out[1] = Full(type_of((Dtype)typ(x[0])->dt, 1, (const int64_t[]){ 0 }), 0);
+        out[1] = no_reals(x[0], 0);
         out[2] = IdentityLike(zeros(x[0], full ? n : 0, n));
         return;
     }
-    if (m >= n) {
-        svd_tall(x[0], full, out);
-        return;
-    }
-    Ref usv[3] = { 0 };
-    svd_tall(Turned(x[0]), full, usv);
-    out[0] = Turned(usv[2]), out[1] = usv[1], out[2] = Turned(usv[0]);
+    svd_by(svd_tall, x[0], full, out);
 }

@@ -40,6 +40,8 @@ void prepare_into(const Graph *, const Ref *args, Ref *out, const Target *, bool
 /* prepare_linalg.c: a factorisation or a solve. whole: of a program; else inside a body, where it may
  * stay. */
 void prepare_linalg(const Ins *, const Ref *x, Ref *out, const Target *, bool whole);
+/* A program whose factorisations of complex matrices are loops; g itself where there is none. */
+Graph *prepare_complex(const Graph *, const Target *);
 void prepare_fft(const Ins *, const Ref *x, Ref *out, const Target *, bool whole);     /* likewise */
 
 /* in_place.c: carries of loops of kernels that are changed where they lie. The writes that lead to result k,

@@ -3,7 +3,8 @@
  *
  *     small       written out, element by element: one matrix a lane, in registers
  *     up to 32    a loop over columns, one matrix a lane: in registers, or in private rows if there are any
- *     larger      two halves, so that products do the work, and what is left are the cases above
+ *     larger      two halves, or panels of columns, so that products do the work, and what is left are the cases
+ *                 above; of eigenvalues, a loop over sweeps
  *
  * An algorithm is written for one matrix, and lanes make a stack of it, as vmap makes a batch of a function.
  * Inside a body what is small becomes part of that body: a loop with a solve in it stays one kernel. What is
@@ -53,22 +54,56 @@ void loop_scan(LoopBody *f, const Loop *l, const Ref *x, Ref *out)
         emit_region(&r, n, x, 1, &body, out);
 }
 
+void each_matrix(LoopBody *f, int n, const Ref *x, const bool *shared, int nout, Ref *out)
+{
+    Ref in[OPERANDS], y[OPERANDS] = { 0 };
+    Type t[OPERANDS];
+    int64_t count = 0;
+    for (int k = 0; k < nout; k++)
+        out[k] = 0;
+    for (int k = 0; k < n; k++) {
+        if (!x[k])
+            return;
+        bool one = shared && shared[k];
+        t[k] = one ? *typ(x[k]) : type_drop_lead(typ(x[k]), 1);
+        count = one ? count : typ(x[k])->dim[0];
+    }
+    graph_begin(graph_new());
+    for (int k = 0; k < n; k++)
+        in[k] = graph_input(t[k], 0);
+    f(in, y);
+    graph_outputs(y, nout);
+    Graph *g = graph_end(), *lanes = error_pending() ? NULL : over_lanes(g, count, shared);
+    if (lanes && !error_pending())
+        graph_inline(lanes, x, out);
+}
+
+/* Columns of the narrowest panel: of so many that a lane has
+ * room for it, with the order of its rows. */
+static int64_t narrow_of(const Machine *m, int64_t rows)
+{
+    int64_t n = 16;
+    while (n > 4 && rows * (n + 1) > m->state_row)
+        n /= 2;
+    return n;
+}
+
 /* ==================== graphs of it */
 
-static Graph *halves_of(BlocksFn *f, const Ins *i, const Type *t, const Machine *m)
+static Graph *blocks_of(BlocksFn *f, const Ins *i, const Type *t, int64_t leaf)
 {
-    Ref in[OPERANDS], out[OPERANDS];
+    Ref in[OPERANDS], out[OPERANDS] = { 0 };
     graph_begin(graph_new());
     for (int k = 0; k < i->nin; k++)
         in[k] = graph_input(t[k], 0);
-    f(i, in, out, m->matrix_lane);
+    f(i, in, out, leaf);
     graph_outputs(out, i->nout);
     return graph_end();
 }
 
 static Graph *graph_of(LinalgFn *f, const Ins *i, const Type *t)
 {
-    Ref in[OPERANDS], out[OPERANDS];
+    Ref in[OPERANDS], out[OPERANDS] = { 0 };
     graph_begin(graph_new());
     for (int k = 0; k < i->nin; k++)
         in[k] = graph_input(t[k], 0);
@@ -91,7 +126,7 @@ static double elimination(double n, double beside)
     return 4 * ((n - 1) * n * (2 * n - 1) / 6 + (beside + 1) * n * (n - 1) / 2) + 3 * n * (n - 1) / 2;
 }
 
-static Way way_of(const Ins *i, const Type *t)
+static Way way_of_reals(const Ins *i, const Type *t)
 {
     double m = (double)t[0].dim[0], n = (double)t[0].dim[1], sides = (double)t[1].dim[1];
     switch (i->op) {
@@ -101,17 +136,25 @@ static Way way_of(const Ins *i, const Type *t)
         return (Way){ triangular_written, triangular_loop, triangular_blocks, (n * n + 2 * n) * sides,
             n * sides };
     case OP_qr:
-        return (Way){ NULL, qr_loop, NULL, 0, m * n };
+        return (Way){ NULL, qr_loop, qr_panels, 0, m * n };
     case OP_lu:
-        return (Way){ m * n > 0 ? lu_written : NULL, lu_loop, NULL, elimination(n, n + 1), m * n };
+        return (Way){ m * n > 0 ? lu_written : NULL, lu_loop, lu_panels, elimination(n, n + 1), m * n };
     case OP_solve:
         return (Way){ solve_written, solve_loop, solve_blocks, elimination(n, sides) + sides * n * (n + 1),
             n * (n + sides) };
     case OP_eigh:
-        return (Way){ NULL, eigh_loop, NULL, 0, INFINITY };
+        return (Way){ NULL, eigh_loop, eigh_sweeps, 0, INFINITY };
     default:
-        return (Way){ NULL, svd_loop, NULL, 0, INFINITY };
+        return (Way){ NULL, svd_loop, svd_sweeps, 0, INFINITY };
     }
+}
+
+static Way way_of(const Ins *i, const Type *t)
+{
+    Way w = way_of_reals(i, t);
+    if (dtype_complex((Dtype)t[0].dt))
+        w.written = NULL;
+    return w;
 }
 
 /* x A = b is A' x' = b'. */
@@ -161,16 +204,33 @@ static Graph *lanes_of(const Ins *i, Type *one, int64_t count, const Machine *m)
     return error_pending() ? NULL : over_lanes(g, count, NULL);
 }
 
-void prepare_linalg(const Ins *i, const Ref *x, Ref *out, const Target *t, bool whole)
+/* Is it more than a lane's work? leaf: what is. */
+static bool is_large(const Ins *i, const Type *one, const Way *w, const Machine *m, int64_t *leaf)
+{
+    int64_t rows = one->dim[0], columns = one->dim[1], least = rows < columns ? rows : columns;
+    *leaf = m->matrix_lane;
+    switch (i->op) {
+    case OP_solve:
+        return w->code > (double)m->written_alone;
+    case OP_lu: case OP_qr:
+        *leaf = narrow_of(m, rows);
+        return least > *leaf && rows * columns > (m->state_row ? m->state_row : 1024);
+    case OP_eigh: case OP_svd:
+        return least && rows * columns > m->state;
+    default:
+        return rows > *leaf;
+    }
+}
+
+typedef void IntoFn(const Graph *, const Ref *x, Ref *out, const Target *);
+
+/* Of stacks with any axes in front. */
+static void stacks(const Ins *i, const Ref *x, Ref *out, const Target *t, IntoFn *into)
 {
     int lead = typ(x[0])->rank - 2;
-    int64_t count = 1;
+    int64_t count = 1, leaf;
     Type one[OPERANDS] = { 0 }, all[OPERANDS];
     Ref y[OPERANDS];
-    if (!whole) {
-        inside(i, x, out, t);
-        return;
-    }
     for (int d = 0; d < lead; d++)
         count *= typ(x[0])->dim[d];
     for (int k = 0; k < i->nin; k++) {
@@ -180,12 +240,13 @@ void prepare_linalg(const Ins *i, const Ref *x, Ref *out, const Target *t, bool 
     }
     bool sides = i->op == OP_triangular_solve;
     Way w = way_of(i, one);
-    const Machine *m = t->machine;
-    bool large = i->op == OP_solve ? w.code > (double)m->written_alone : one[0].dim[0] > m->matrix_lane;
+    bool large = is_large(i, one, &w, t->machine, &leaf);
     if (sides && how_solved(i) & TRI_RIGHT) {
-        prepare_into(graph_of(turned_solve, i, all), y, out, t, true);
+        into(graph_of(turned_solve, i, all), y, out, t);
     } else if (w.blocks && large) {
-        prepare_into(halves_of(w.blocks, i, all, t->machine), y, out, t, true);
+        Graph *g = blocks_of(w.blocks, i, all, leaf);
+        if (!error_pending())
+            into(g, y, out, t);
     } else {
         Type b = type_add_lead(&one[1], count);
         if (sides) {
@@ -194,7 +255,7 @@ void prepare_linalg(const Ins *i, const Ref *x, Ref *out, const Target *t, bool 
         }
         Graph *g = lanes_of(i, one, count, t->machine);
         if (g)
-            prepare_into(g, y, out, t, true);
+            into(g, y, out, t);
         if (sides && out[0])
             out[0] = Turned(Reshape(out[0], (Ints){ 3, { count, b.dim[2], b.dim[1] } }));
     }
@@ -204,4 +265,104 @@ void prepare_linalg(const Ins *i, const Ref *x, Ref *out, const Target *t, bool 
             r = type_add_lead(&r, typ(x[0])->dim[d]);
         out[k] = Reshape(out[k], type_shape(&r));
     }
+}
+
+static void prepared_into(const Graph *g, const Ref *x, Ref *out, const Target *t)
+{
+    prepare_into(g, x, out, t, true);
+}
+
+void prepare_linalg(const Ins *i, const Ref *x, Ref *out, const Target *t, bool whole)
+{
+    if (whole)
+        stacks(i, x, out, t, prepared_into);
+    else
+        inside(i, x, out, t);
+}
+
+/* ==================== of complex numbers
+ *
+ * Their loops are written before numbers become parts, and become loops over parts then. A triangular matrix
+ * and a positive one are real matrices of twice the size there (transforms/complex.c): they stay. */
+
+static bool of_complex(const Graph *g, const Ins *i)
+{
+    switch (i->op) {
+    case OP_qr: case OP_lu: case OP_solve: case OP_eigh: case OP_svd:
+        return dtype_complex((Dtype)g->type[i->in[0]].dt);
+    default:
+        return false;
+    }
+}
+
+static bool any_complex(const Graph *g)
+{
+    for (int n = 0; n < g->nins; n++) {
+        if (of_complex(g, g->ins[n]))
+            return true;
+        for (int k = 0; k < g->ins[n]->nsub; k++)
+            if (any_complex(g->ins[n]->sub[k]))
+                return true;
+    }
+    return false;
+}
+
+static void written_into(const Graph *g, const Ref *x, Ref *out, const Target *t);
+
+static void factorised(const Graph *g, const Ins *i, const Ref *x, Ref *out, const Target *t)
+{
+    bool some = false;
+    for (int k = 0; k < i->nout; k++)
+        some = some || type_size(&g->type[i->out + (Ref)k]);
+    if (some)
+        stacks(i, x, out, t, written_into);
+    for (int k = 0; k < i->nout; k++)
+        if (!type_size(&g->type[i->out + (Ref)k]))
+            out[k] = Zeros(&g->type[i->out + (Ref)k]);
+}
+
+static void written_into(const Graph *g, const Ref *x, Ref *out, const Target *t)
+{
+    Ref *m = NEWS(Ref, g->nval);
+    Loc before = loc_here();
+    for (int k = 0; k < g->nin; k++)
+        m[g->in[k]] = x[k];
+    for (int n = 0; n < g->nins && !error_pending(); n++) {
+        const Ins *i = g->ins[n];
+        Ref *y = NEWS(Ref, i->nin);
+        for (int k = 0; k < i->nin; k++)
+            y[k] = m[i->in[k]];
+        if (i->loc.file)
+            loc_set(i->loc);
+        if (of_complex(g, i)) {
+            factorised(g, i, y, m + i->out, t);
+        } else if (i->op == OP_region) {
+            Graph **sub = NEWS(Graph *, i->nsub);
+            for (int k = 0; k < i->nsub; k++)
+                sub[k] = prepare_complex(i->sub[k], t);
+            if (!error_pending())
+                append_region(i->region, i->nin, y, i->nsub, sub, m + i->out);
+        } else {
+            again(i, y, m + i->out);
+        }
+    }
+    loc_set(before);
+    for (int k = 0; k < g->nout; k++)
+        out[k] = m[g->out[k]];
+}
+
+Graph *prepare_complex(const Graph *g, const Target *t)
+{
+    if (!any_complex(g))
+        return (Graph *)(uintptr_t)g;
+    Ref *x = NEWS(Ref, g->nin), *out = NEWS(Ref, g->nout);
+    Graph *h = graph_begin(graph_new());
+    h->ncap = g->ncap, h->name = g->name;
+    for (int k = 0; k < g->nin; k++)
+        x[k] = graph_input(g->type[g->in[k]], g->flag[g->in[k]] & V_ACC);
+    written_into(g, x, out, t);
+    if (!error_pending())
+        graph_outputs(out, g->nout);
+    graph_end();
+    return error_pending() ? NULL : graph_dce(h);
 }

@@ -236,9 +236,11 @@ static Ref in_turn(Ref x, Ref y, int axis)
 
 static Ref every_second(Ref v, int axis, int from)
 {
+    if (!v)
+        return 0;
     Ints start = { typ(v)->rank, { 0 } }, limit = type_shape(typ(v)), step = ints_fill(start.n, 1);
     start.v[axis] = from, step.v[axis] = 2;
-    return v ? Slice(v, start, limit, step) : 0;
+    return Slice(v, start, limit, step);
 }
 
 static Pair pair_turned(Pair x) { return (Pair){ Turned(x.re), Turned(x.im) }; }
@@ -271,6 +273,19 @@ static Ref solved(const Ins *i, const Ref *x)
         return 0;
     Pair z = { every_second(y, row, 0), every_second(y, row, 1) };
     return joined(right ? pair_turned(z) : z);
+}
+
+/* Of L the diagonal is real, so a matrix that is taken for numbers so is that of L. */
+static Ref factored(Ref x)
+{
+    Pair a = parts(x);
+    if (!a.re || !a.im)
+        return 0;
+    int row = typ(a.re)->rank - 2;
+    Ref one = IdentityLike(a.re), im = Select(Ne(one, Like(one, 0)), Like(a.im, 0), a.im);
+    Ref m = in_turn(in_turn(a.re, Neg(im), row + 1), in_turn(im, a.re, row + 1), row);
+    Ref l = every_second(Cholesky(m), row + 1, 0);
+    return l ? joined((Pair){ every_second(l, row, 0), every_second(l, row, 1) }) : 0;
 }
 
 /* ==================== in place: the array stays one, with an axis more */
@@ -373,6 +388,8 @@ static Ref one_result(const Graph *g, const Ins *i, const Ref *x)
         return running_product(i, x[0]);
     case OP_triangular_solve:
         return solved(i, x);
+    case OP_cholesky:
+        return factored(x[0]);
     case OP_bitcast:
         return x[0]; /* to the dtype that it has */
     case OP_dynamic_update:
