@@ -16,7 +16,9 @@ LinalgFn eigh_loop, svd_loop; /* linalg_jacobi.c: a step a round of rotations */
 /* Of stacks, in two halves, until they have `leaf` rows: linalg_blocks.c; or panel by panel, until those have
  * `leaf` columns: linalg_panels.c; or a sweep of rotations a step: linalg_jacobi.c. */
 typedef void BlocksFn(const Ins *, const Ref *x, Ref *out, int64_t leaf);
-BlocksFn cholesky_blocks, triangular_blocks, solve_blocks, lu_panels, qr_panels, eigh_sweeps, svd_sweeps;
+BlocksFn cholesky_blocks, triangular_blocks, solve_blocks, eigh_sweeps, svd_sweeps;
+BlocksFn lu_panels, qr_panels, triangular_panels;
+enum { HALVED = 256 }; /* rows or columns, beyond which a matrix is halved before there are panels */
 
 /* A scan in the current graph. Operands and body: captures, carry, xs; results: carry, ys. */
 typedef void LoopBody(const Ref *x, Ref *out);

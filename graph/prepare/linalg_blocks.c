@@ -59,9 +59,13 @@ void solve_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
     out[0] = emit_n(OP_sort, 2, by, ATTRS(1, axis, 1, 1, 1, 0), y) == 2 ? MatrixRows(b, y[1]) : 0;
 }
 
-/* A11 x1 = b1, A22 x2 = b2 - A21 x1; or the other way round. */
+/* A11 x1 = b1, A22 x2 = b2 - A21 x1; or the other way round. What is left is panels, or two of them. */
 void triangular_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 {
+    if (matrix_rows(x[0]) > 2 * leaf && matrix_rows(x[0]) <= HALVED) {
+        triangular_panels(i, x, out, leaf);
+        return;
+    }
     int64_t n = matrix_rows(x[0]), h = half_of(n, leaf), m = matrix_columns(x[1]);
     int how = how_solved(i);
     bool turned = how & TRI_TRANSPOSE, lower = !(how & TRI_LOWER) == turned;

@@ -72,8 +72,7 @@ static Ref rotated(Ref x, Ref y, Turn r)
     return Sub(Mul(Along(r.c, x, true), x), Mul(Along(r.s, y, true), y));
 }
 
-/* ==================== a step is a round: carry the rows, and what the same rotations make; how far rows were
- * from orthogonal. xs: the round */
+/* ==================== a step is a round: carry the rows, and what the same rotations make; xs: the round */
 
 static void eigh_step(const Ref *x, Ref *out)
 {
@@ -89,18 +88,19 @@ static void svd_step(const Ref *x, Ref *out)
     out[1] = rotated(x[1], MatrixRows(x[1], partner), r);
 }
 
+/* The same; ys: how far rows were from orthogonal. */
 static void eigh_watched(const Ref *x, Ref *out)
 {
-    Ref partner = partners(matrix_rows(x[0]), x[2]), y = MatrixRows(x[0], partner);
+    Ref partner = partners(matrix_rows(x[0]), x[1]), y = MatrixRows(x[0], partner);
     Turn r = rotation(x[0], y, partner);
-    out[0] = rotated(x[0], y, r), out[1] = Max(x[1], r.off);
+    out[0] = rotated(x[0], y, r), out[1] = r.off;
 }
 
 static void svd_watched(const Ref *x, Ref *out)
 {
-    Ref partner = partners(matrix_rows(x[0]), x[3]), y = MatrixRows(x[0], partner);
+    Ref partner = partners(matrix_rows(x[0]), x[2]), y = MatrixRows(x[0], partner);
     Turn r = rotation(x[0], y, partner);
-    out[0] = rotated(x[0], y, r), out[2] = Max(x[2], r.off);
+    out[0] = rotated(x[0], y, r), out[2] = r.off;
     out[1] = rotated(x[1], MatrixRows(x[1], partner), r);
 }
 
@@ -136,15 +136,15 @@ static void svd_more(const Ref *x, Ref *out) { more_sweeps(x[2], x[3], out); }
 static void eigh_rounds(const Ref *x, Ref *out)
 {
     int64_t n = matrix_rows(x[0]), k = rounds_of(n);
-    loop_scan(eigh_watched, &(Loop){ k, false, 0, 2, 1, 2 },
-        (const Ref[]){ x[0], no_reals(x[0], n), counter(k) }, out);
+    loop_scan(eigh_watched, &(Loop){ k, false, 0, 1, 1, 2 }, (const Ref[]){ x[0], counter(k) }, out);
+    out[1] = out[1] ? Reduce(OP_reduce_max, out[1], one_axis(0)) : 0;
 }
 
 static void svd_rounds(const Ref *x, Ref *out)
 {
     int64_t n = matrix_rows(x[0]), k = rounds_of(n);
-    loop_scan(svd_watched, &(Loop){ k, false, 0, 3, 1, 3 },
-        (const Ref[]){ x[0], x[1], no_reals(x[0], n), counter(k) }, out);
+    loop_scan(svd_watched, &(Loop){ k, false, 0, 2, 1, 3 }, (const Ref[]){ x[0], x[1], counter(k) }, out);
+    out[2] = out[2] ? Reduce(OP_reduce_max, out[2], one_axis(0)) : 0;
 }
 
 static void eigh_sweep(const Ref *x, Ref *out)

@@ -1,6 +1,6 @@
 /*
- * linalg_panels.c - lu and qr of large matrices, panel by panel: a few columns are factorised by themselves,
- * and what that does to all others is a product.
+ * linalg_panels.c - lu, qr and triangular_solve of large matrices, panel by panel: a few columns are factorised
+ * by themselves, or a few unknowns found, and what that does to all others is a product.
  *
  *     a panel's columns, the diagonal through its pivots from some row on:
  *     lu      all rows are put in the panel's order; U12 = L11^-1 A12; A22 - L21 U12
@@ -15,7 +15,7 @@
  */
 #include "linalg.h"
 
-enum { WIDE = 64, HALVED = 256 };
+enum { WIDE = 64 }; /* columns of a panel of many */
 
 /* ==================== parts of a stack, at places that are computed; 0: the first */
 
@@ -156,6 +156,48 @@ void lu_panels(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
     out[0] = MatrixPart(lu[0], 0, m, 0, n);
     out[1] = lu[2] ? SliceAxis(lu[2], 1, 0, k) : 0;
     out[2] = lu[1] ? SliceAxis(lu[1], 1, 0, m) : 0;
+}
+
+/* ==================== triangular_solve
+ *
+ * Captured: A; a vector as long as a panel is high. Carry: b, whose rows become the unknowns'. xs: the panel. */
+
+static void unknowns(const Ref *x, Ref *out, int how)
+{
+    int64_t b = length_of(x[1]);
+    Ref row = times(x[3], b), a = rows_at(x[0], row, b), y = x[2], end = plus(row, b);
+    Ref columns = how & TRI_LOWER ? Not(from(a, 2, row)) : from(a, 2, end);
+    Ref rows = how & TRI_LOWER ? Not(from(y, 1, row)) : from(y, 1, end);
+    Ref rest = Sub(rows_at(y, row, b), Matmul(where(columns, a), where(rows, y)));
+    out[0] = DynamicUpdate(y, TriangularSolve(columns_at(a, row, b), rest, how), start_at(row, 0));
+}
+
+static void lower(const Ref *x, Ref *out) { unknowns(x, out, TRI_LOWER); }
+static void lower_unit(const Ref *x, Ref *out) { unknowns(x, out, TRI_LOWER | TRI_UNIT); }
+static void upper(const Ref *x, Ref *out) { unknowns(x, out, 0); }
+static void upper_unit(const Ref *x, Ref *out) { unknowns(x, out, TRI_UNIT); }
+
+/* With further unknowns, which are equal to their right-hand sides. */
+static Ref enlarged(Ref a, int64_t more)
+{
+    int64_t n = matrix_rows(a);
+    if (!more)
+        return a;
+    a = MatrixPad(a, 0, more, 0, more);
+    Ref row = places(a, 1), on = And(Eq(row, places(a, 2)), Ge(row, Like(row, (double)n)));
+    return Select(on, Like(a, 1), a);
+}
+
+void triangular_panels(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+{
+    int64_t n = matrix_rows(x[0]), panels = (n + leaf - 1) / leaf, more = panels * leaf - n;
+    int how = how_solved(i);
+    bool turned = how & TRI_TRANSPOSE, low = !(how & TRI_LOWER) == turned, unit = how & TRI_UNIT;
+    Ref a = enlarged(turned ? Turned(x[0]) : x[0], more), y = 0;
+    const Ref in[] = { a, counter(leaf), MatrixPad(x[1], 0, more, 0, 0), counter(panels) };
+    loop_scan(low ? unit ? lower_unit : lower : unit ? upper_unit : upper,
+        &(Loop){ panels, !low, 2, 1, 1, 1 }, in, &y);
+    out[0] = MatrixPart(y, 0, n, 0, matrix_columns(x[1]));
 }
 
 /* ==================== qr

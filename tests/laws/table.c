@@ -649,7 +649,7 @@ const Law law_table[OP_COUNT] = {
 
     [OP_select] = { MAKE(select, 4, MOVED), .quotients = 2 },
     [OP_convert] = { MAKE(convert, 2, EVERY), .quotients = 2, .step = 0.5, .tolerance = 1e-6 },
-    [OP_complex] = { MAKE(complex, 8, MATRICES), .long_text = 6, .quotients = 0x7F, .forward = 1 << 6,
+    [OP_complex] = { MAKE(complex, 11, MATRICES), .long_text = 0x606, .quotients = 0x37F, .forward = 1 << 6,
         .ulp = 12, .ulp64 = 24, .ulp_host = 4, .scale = of_one, .tolerance = 1e-5 },
     [OP_real] = { MAKE(part, 2, MATRICES) },
     [OP_imag] = { MAKE(part, 2, MATRICES) },

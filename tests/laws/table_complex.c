@@ -123,6 +123,64 @@ static void solves(Dtype dt)
     parts_out(TriangularSolve(a, Transpose(b, DIMS(0, 2, 1)), TRI_RIGHT | TRI_LOWER | TRI_TRANSPOSE));
 }
 
+/* With a diagonal that outweighs the rest. */
+static Ref heavy(Ref a, double c)
+{
+    Ref one = IdentityLike(a);
+    return Add(a, Mul(one, Like(one, c)));
+}
+
+static Ref positive(Dtype dt, Ints s)
+{
+    Ref a = number(dt, s);
+    return heavy(Matmul(a, Adjoint(a)), (double)s.v[s.n - 1] + 1);
+}
+
+static void factors(Dtype dt)
+{
+    Ref lu[3], qr[2];
+    parts_out(Cholesky(positive(dt, DIMS(2, 3, 3))));
+    Lu(heavy(number(dt, DIMS(2, 3, 4)), 5), lu);
+    parts_out(lu[0]), out(lu[1]), out(lu[2]);
+    Qr(heavy(number(dt, DIMS(2, 4, 3)), 5), false, qr);
+    parts_out(qr[0]), parts_out(qr[1]);
+    Ref a = heavy(number(dt, DIMS(2, 3, 3)), 5), b = number(dt, DIMS(2, 3, 2));
+    Lu(StopGradient(a), lu);
+    parts_out(Solve(a, b, lu[0], lu[2], false));
+    parts_out(Solve(a, b, lu[0], lu[2], true));
+}
+
+/* What phases of vectors, which are nobody's, cancel in. */
+static void spectra(Dtype dt)
+{
+    Ref f[3], a = positive(dt, DIMS(3, 3)), b = heavy(number(dt, DIMS(4, 3)), 5);
+    Eigh(a, f);
+    out(f[0]);
+    Ref w = f[0] ? Convert(Sqrt(f[0]), (Dtype)typ(a)->dt) : 0;
+    parts_out(Matmul(Mul(f[1], Along(w, f[1], false)), Adjoint(f[1])));
+    for (int wide = 0; wide < 2; wide++) {
+        Svd(wide ? Adjoint(b) : b, false, f);
+        out(f[1]);
+        Ref s = f[1] ? Convert(Sqrt(f[1]), (Dtype)typ(a)->dt) : 0;
+        parts_out(Matmul(Mul(f[0], Along(s, f[0], false)), f[2]));
+    }
+}
+
+/* Sizes beyond what a lane does, and none; no derivatives of square factors are known. */
+static void large_factors(Dtype dt)
+{
+    Ref f[3];
+    Cholesky(positive(dt, DIMS(0, 3, 3)));
+    parts_out(Cholesky(positive(dt, DIMS(20, 20))));
+    Qr(heavy(number(dt, DIMS(3, 2)), 5), true, f);
+    parts_out(Matmul(f[0], f[1])), parts_out(Matmul(Adjoint(f[0]), f[0]));
+    Qr(number(dt, DIMS(0, 3)), false, f);
+    Lu(number(dt, DIMS(3, 0)), f);
+    out(f[1]), out(f[2]);
+    Svd(heavy(number(dt, DIMS(3, 2)), 5), true, f);
+    parts_out(Matmul(Adjoint(f[0]), f[0])), parts_out(Matmul(f[2], Adjoint(f[2])));
+}
+
 void make_complex(Op op, Dtype dt, int variant)
 {
     (void)op;
@@ -147,6 +205,15 @@ void make_complex(Op op, Dtype dt, int variant)
         break;
     case 6:
         loops(dt);
+        break;
+    case 8:
+        factors(dt);
+        break;
+    case 9:
+        spectra(dt);
+        break;
+    case 10:
+        large_factors(dt);
         break;
     default:
         signs(dt);
