@@ -184,6 +184,60 @@ START_TEST(names_of_frequencies)
 }
 END_TEST
 
+/* ==================== linear algebra: values and the gradient of their sum, as JAX has them */
+
+static float entry(int64_t k) { return (float)((k * k * 37 + 11 * k + 5) % 101 - 50) / 50; }
+
+static hd adjoint(hd a) { return hd_conj(hd_swapaxes(a, -1, -2)); }
+static hd weighted(hd a, hd w, bool both)
+{
+    hd s = hd_sum(hd_mul(hd_real(a), w));
+    return both ? hd_add(s, hd_mul(hd_c(2), hd_sum(hd_mul(hd_imag(a), w)))) : s;
+}
+
+static hd quantities(hd a)
+{
+    float w[9];
+    for (int k = 0; k < 9; k++)
+        w[k] = entry(50 + k);
+    hd u = hd_lit_n(HD_F32, (hd_ints){ 2, { 3, 3 } }, w), one = hd_cast(hd_eye(HD_F32, 3), HD_C64);
+    hd thin = hd_slice_axis(a, 1, 0, 2), b = hd_slice_axis(a, 1, 2, 3), sign = hd_slogdet(a), qr = hd_qr(a);
+    hd values = hd_eigvalsh(hd_add(a, adjoint(a)));
+    const hd q[] = { hd_square(hd_abs(hd_det(a))), hd_nth(sign, 1), hd_real(hd_nth(sign, 0)),
+        weighted(hd_inv(a), u, false), weighted(hd_expm(a), u, true),
+        hd_sum(hd_square(hd_abs(hd_pinv(thin)))), hd_sum(hd_real(hd_lstsq(thin, b))),
+        hd_sum(hd_mul(values, hd_square(values))), hd_matrix_norm(a, HD_NUCLEAR),
+        weighted(hd_cholesky(hd_add(hd_matmul(a, adjoint(a)), one)), u, true),
+        hd_sum(hd_real(hd_matrix_power(a, -2))), weighted(hd_nth(qr, 0), u, false),
+        weighted(hd_nth(qr, 1), u, true) };
+    return hd_stack_n(0, q, sizeof q / sizeof *q);
+}
+
+static hd all_together(hd a) { return hd_sum(quantities(a)); }
+
+START_TEST(matrices)
+{
+    static const float want[] = { 0.9787897f, -0.01071924f, 0.6783688f, 1.433124f, -2.128944f, 1.411983f,
+        0.09216338f, -24.43026f, 3.391409f, -1.716207f, 0.5524508f, 0.1301853f, -1.28171f };
+    static const float slope[] = { 37.17893f, 1.967566f, -18.67284f, -11.1005f, 18.95203f, -1.503385f,
+        -17.04196f, 11.01257f, 14.19893f, -1.228836f, -3.989361f, -3.498378f, 14.53241f, -0.5371608f,
+        -9.486985f, 3.845844f, 13.60803f, -0.2325403f };
+    float z[18];
+    for (int k = 0; k < 18; k++)
+        z[k] = entry(k);
+    hd_array *a = hd_array_new(HD_C64, (hd_ints){ 2, { 3, 3 } }, z, NULL);
+    hd_array *y = on(where[_i], HD_FN(quantities), a), *g = on(where[_i], hd_grad(all_together), a);
+    const float *got = hd_data(y), *got_slope = hd_data(g);
+    for (size_t k = 0; k < sizeof want / sizeof *want; k++)
+        ck_assert_msg(fabsf(got[k] - want[k]) < 1e-4f * (1 + fabsf(want[k])), "%s, %zu: %g, not %g",
+            where[_i], k, (double)got[k], (double)want[k]);
+    for (size_t k = 0; k < sizeof slope / sizeof *slope; k++)
+        ck_assert_msg(fabsf(got_slope[k] - slope[k]) < 1e-3f * (1 + fabsf(slope[k])),
+            "%s, slope %zu: %g, not %g", where[_i], k, (double)got_slope[k], (double)slope[k]);
+    hd_drop(a), hd_drop(y), hd_drop(g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("complex");
@@ -192,5 +246,6 @@ int main(void)
     tcase_add_loop_test(c, gradients, 0, WHERE);
     tcase_add_loop_test(c, lengths, 0, WHERE);
     tcase_add_loop_test(c, names_of_frequencies, 0, WHERE);
+    tcase_add_loop_test(c, matrices, 0, WHERE);
     return suite_run(s);
 }
