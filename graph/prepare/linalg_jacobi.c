@@ -44,7 +44,7 @@ static Ref partners(int64_t n, Ref k)
 }
 
 typedef struct Turn {
-    Ref c, s, off; /* off: how far from orthogonal the two were, 1 at most; 0: they stay as they are */
+    Ref c, s;
 } Turn;
 
 /* Cosine and sine for every row: x' = c x - s y makes it orthogonal to its partner's. */
@@ -55,11 +55,10 @@ static Turn rotation(Ref x, Ref y, Ref partner)
     Ref own = counter(matrix_rows(x)), first = Lt(own, partner);
     Ref sign = Select(Eq(z, Like(z, 0)), Select(first, Like(z, 1), Like(z, -1)), Copysign(Like(z, 1), z));
     Ref t = Div(sign, Add(Abs(z), Sqrt(Add(Mul(z, z), Like(z, 1)))));
-    Ref length = Sqrt(Mul(a, b)), size = Abs(g);
-    Ref on = And(Ne(own, partner), Gt(size, Mul(length, Like(a, precision(x)))));
+    Ref small = Mul(Sqrt(Mul(a, b)), Like(a, precision(x)));
+    Ref on = And(Ne(own, partner), Gt(Abs(g), small));
     Turn r = { .c = Select(on, Rsqrt(Add(Mul(t, t), Like(t, 1))), Like(t, 1)) };
     r.s = Select(on, Mul(r.c, t), Like(t, 0));
-    r.off = where(on, Div(size, length));
     if (is_complex(x)) {
         Ref phase = Div(Conj(inner), as_those(Select(on, g, Like(g, 1)), x));
         r.s = Mul(as_those(r.s, x), phase), r.c = as_those(r.c, x);
@@ -88,22 +87,6 @@ static void svd_step(const Ref *x, Ref *out)
     out[1] = rotated(x[1], MatrixRows(x[1], partner), r);
 }
 
-/* The same; ys: how far rows were from orthogonal. */
-static void eigh_watched(const Ref *x, Ref *out)
-{
-    Ref partner = partners(matrix_rows(x[0]), x[1]), y = MatrixRows(x[0], partner);
-    Turn r = rotation(x[0], y, partner);
-    out[0] = rotated(x[0], y, r), out[1] = r.off;
-}
-
-static void svd_watched(const Ref *x, Ref *out)
-{
-    Ref partner = partners(matrix_rows(x[0]), x[2]), y = MatrixRows(x[0], partner);
-    Turn r = rotation(x[0], y, partner);
-    out[0] = rotated(x[0], y, r), out[2] = r.off;
-    out[1] = rotated(x[1], MatrixRows(x[1], partner), r);
-}
-
 static int64_t rounds_of(int64_t n) { return n > 1 ? n - 1 + n % 2 : 0; }
 
 /* The rounds of all sweeps. */
@@ -117,52 +100,63 @@ static Ref rounds(int64_t n, Ref x, int64_t *steps)
     return n > 1 ? Rem(k, Like(k, (double)sweep)) : k;
 }
 
-/* ==================== a step is a sweep: carry the rows of all matrices, how far they were from orthogonal in the
- * last sweep, and its number */
+/* ==================== a step is a sweep: carry the rows of all matrices, and what the same rotations make; how
+ * far rows of each are from orthogonal, and the number of sweeps */
 
 enum { SWEEPS = 40 };
 
 static void more_sweeps(Ref off, Ref sweep, Ref *out)
 {
-    /* sums of n products are some roundings off */
-    double n = (double)matrix_columns(off);
-    Ref far = Gt(off, Like(off, precision(off) * (8 + sqrt(n))));
-    *out = And(Lt(sweep, Like(sweep, SWEEPS)), Reduce(OP_reduce_or, far, (Ints){ 2, { 0, 1 } }));
+    /* sums of products are some roundings off */
+    Ref far = Gt(off, Like(off, 16 * precision(off)));
+    *out = And(Lt(sweep, Like(sweep, SWEEPS)), Reduce(OP_reduce_or, far, one_axis(0)));
 }
 
 static void eigh_more(const Ref *x, Ref *out) { more_sweeps(x[1], x[2], out); }
 static void svd_more(const Ref *x, Ref *out) { more_sweeps(x[2], x[3], out); }
 
+/* The largest cosine between two rows. */
+static Ref far_from_orthogonal(Ref x)
+{
+    Ref g = Matmul(x, Adjoint(x));
+    if (!g)
+        return 0;
+    Ref size = Sqrt(real_part(Diagonal(g)));
+    g = Abs(g);
+    Ref both = Mul(Along(size, g, true), Along(size, g, false)), one = IdentityLike(g);
+    Ref none = Or(Ne(one, Like(one, 0)), Eq(both, Like(both, 0)));
+    Ref off = Select(none, Like(g, 0), Div(g, Select(none, one, both)));
+    return Reduce(OP_reduce_max, off, (Ints){ 2, { 1, 2 } });
+}
+
 static void eigh_rounds(const Ref *x, Ref *out)
 {
-    int64_t n = matrix_rows(x[0]), k = rounds_of(n);
-    loop_scan(eigh_watched, &(Loop){ k, false, 0, 1, 1, 2 }, (const Ref[]){ x[0], counter(k) }, out);
-    out[1] = out[1] ? Reduce(OP_reduce_max, out[1], one_axis(0)) : 0;
+    int64_t k = rounds_of(matrix_rows(x[0]));
+    loop_scan(eigh_step, &(Loop){ k, false, 0, 1, 1, 1 }, (const Ref[]){ x[0], counter(k) }, out);
 }
 
 static void svd_rounds(const Ref *x, Ref *out)
 {
-    int64_t n = matrix_rows(x[0]), k = rounds_of(n);
-    loop_scan(svd_watched, &(Loop){ k, false, 0, 2, 1, 3 }, (const Ref[]){ x[0], x[1], counter(k) }, out);
-    out[2] = out[2] ? Reduce(OP_reduce_max, out[2], one_axis(0)) : 0;
+    int64_t k = rounds_of(matrix_rows(x[0]));
+    loop_scan(svd_step, &(Loop){ k, false, 0, 2, 1, 2 }, (const Ref[]){ x[0], x[1], counter(k) }, out);
 }
 
 static void eigh_sweep(const Ref *x, Ref *out)
 {
-    each_matrix(eigh_rounds, 1, x, NULL, 2, out);
-    out[2] = Add(x[2], Like(x[2], 1));
+    each_matrix(eigh_rounds, 1, x, NULL, 1, out);
+    out[1] = far_from_orthogonal(out[0]), out[2] = Add(x[2], Like(x[2], 1));
 }
 
 static void svd_sweep(const Ref *x, Ref *out)
 {
-    each_matrix(svd_rounds, 2, x, NULL, 3, out);
-    out[3] = Add(x[3], Like(x[3], 1));
+    each_matrix(svd_rounds, 2, x, NULL, 2, out);
+    out[2] = far_from_orthogonal(out[0]), out[3] = Add(x[3], Like(x[3], 1));
 }
 
-/* Of stacks: of each row 1. */
-static Ref all_off(Ref x)
+/* Of stacks: before the first sweep. */
+static Ref all_far(Ref x)
 {
-    return Full(type_of(dtype_part((Dtype)typ(x)->dt), 2, typ(x)->dim), 1);
+    return Full(type_of(dtype_part((Dtype)typ(x)->dt), 1, typ(x)->dim), 1);
 }
 
 /* ==================== around the rotations */
@@ -230,7 +224,7 @@ void eigh_sweeps(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
     (void)i, (void)leaf;
     each_matrix(eigh_start, 1, x, NULL, 3, y);
     if (y[0])
-        loop_while(eigh_more, eigh_sweep, 0, 3, (const Ref[]){ y[0], all_off(y[0]), Const(DT_I32, 0) }, z);
+        loop_while(eigh_more, eigh_sweep, 0, 3, (const Ref[]){ y[0], all_far(y[0]), Const(DT_I32, 0) }, z);
     y[0] = z[0];
     each_matrix(eigh_end, 3, y, NULL, 2, out);
 }
@@ -261,9 +255,6 @@ static void svd_end(const Ref *x, Ref *usv, bool full)
     usv[2] = or_nan(Conjugate(MatrixRows(x[1], order)), big);
 }
 
-static void svd_end_thin(const Ref *x, Ref *usv) { svd_end(x, usv, false); }
-static void svd_end_full(const Ref *x, Ref *usv) { svd_end(x, usv, true); }
-
 static void svd_tall(Ref a, bool full, Ref *usv)
 {
     int64_t n = matrix_columns(a), steps;
@@ -276,15 +267,49 @@ static void svd_tall(Ref a, bool full, Ref *usv)
         svd_end(y, usv, full);
 }
 
+static void divided_by_largest(const Ref *x, Ref *out)
+{
+    out[1] = largest(x[0]), out[0] = divided(x[0], out[1]);
+}
+
+static Ref lengths(Ref x) { return Sqrt(total(squares(x), 1)); }
+
+/* Of rows s v', which are orthogonal, and of what was rotated with them: s, v, and the latter by s. Rotations
+ * are some roundings longer or shorter than one, for both alike. */
+static void svd_sorted(const Ref *x, Ref *out)
+{
+    Ref length = lengths(x[1]), s = Div(lengths(x[0]), length), big = x[2], qr[2] = { 0 };
+    Ref turned = Div(x[1], Along(as_those(length, x[1]), x[1], true)), order =
+        in_order(Mul(s, all(big, s)), true, &s);
+    Qr(Adjoint(MatrixRows(x[0], order)), false, qr);
+    if (!qr[0])
+        return;
+    Ref d = real_part(Diagonal(qr[1])), sign = Select(Lt(d, Like(d, 0)), Like(d, -1), Like(d, 1));
+    out[0] = or_nan(s, big);
+    out[1] = or_nan(Mul(qr[0], Along(as_those(sign, qr[0]), qr[0], false)), big);
+    out[2] = or_nan(MatrixRows(turned, order), big);
+}
+
+/* a = q r, and the rows of r become those of s v': rotations of r's rows need few sweeps, and as few numbers
+ * are rotated as there are columns (Drmac, Veselic). */
 static void svd_tall_sweeps(Ref a, bool full, Ref *usv)
 {
-    Ref y[3] = { 0 }, z[4] = { 0 };
-    each_matrix(svd_start, 1, &a, NULL, 3, y);
+    int64_t m = matrix_rows(a), n = matrix_columns(a);
+    Ref y[2] = { 0 }, qr[2] = { 0 }, z[4] = { 0 }, w[3] = { 0 };
+    each_matrix(divided_by_largest, 1, &a, NULL, 2, y);
     if (y[0])
-        loop_while(
-            svd_more, svd_sweep, 0, 4, (const Ref[]){ y[0], y[1], all_off(y[0]), Const(DT_I32, 0) }, z);
-    y[0] = z[0], y[1] = z[1];
-    each_matrix(full ? svd_end_full : svd_end_thin, 3, y, NULL, 3, usv);
+        Qr(y[0], full, qr);
+    if (!qr[0])
+        return;
+    Ref r = MatrixPart(qr[1], 0, n, 0, n), none = Const(DT_I32, 0);
+    loop_while(svd_more, svd_sweep, 0, 4, (const Ref[]){ r, IdentityLike(r), all_far(r), none }, z);
+    each_matrix(svd_sorted, 3, (const Ref[]){ z[0], z[1], y[1] }, NULL, 3, w);
+    if (!w[0])
+        return;
+    Ref u = Matmul(MatrixPart(qr[0], 0, m, 0, n), Adjoint(w[2]));
+    if (full && m > n)
+        u = Concat((const Ref[]){ u, MatrixPart(qr[0], 0, m, n, m - n) }, 2, 2);
+    usv[0] = u, usv[1] = w[0], usv[2] = Adjoint(w[1]);
 }
 
 /* Where there are fewer rows than columns, of the adjoint. */
