@@ -78,8 +78,7 @@ void each_matrix(LoopBody *f, int n, const Ref *x, const bool *shared, int nout,
         graph_inline(lanes, x, out);
 }
 
-/* Columns of the narrowest panel: of so many that a lane has
- * room for it, with the order of its rows. */
+/* Columns of the narrowest panel: of so many that a lane has room for it, with the order of its rows. */
 static int64_t narrow_of(const Machine *m, int64_t rows)
 {
     int64_t n = 16;
@@ -212,7 +211,10 @@ static bool is_large(const Ins *i, const Type *one, const Way *w, const Machine 
     switch (i->op) {
     case OP_solve:
         return w->code > (double)m->written_alone;
-    case OP_lu: case OP_qr:
+    case OP_qr: /* a lane computes products of its reflections over and over */
+        *leaf = narrow_of(m, rows);
+        return least > 2 * *leaf || (least > *leaf && rows * columns > m->state_row);
+    case OP_lu:
         *leaf = narrow_of(m, rows);
         return least > *leaf && rows * columns > (m->state_row ? m->state_row : 1024);
     case OP_eigh: case OP_svd:
