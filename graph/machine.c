@@ -58,6 +58,8 @@ void machine_follow(Machine *m)
 {
     if (m->lanes == 1)
         follow_registers(m);
+    if (m->group_items > 1)                     /* a group a piece, and some for each core */
+        m->pieces_alone = least(8 * m->cores, 4096);
     m->items = 4 * m->cores > 64 ? 4 * m->cores : 64;
     m->near = m->l2;
     m->way = m->l2_ways ? m->l2 / m->l2_ways : 0;

@@ -292,7 +292,8 @@ static Device *open_device(int index)
     *t = machine_gpu;
     t->lanes = (int64_t)m->lanes, t->cores = (int64_t)m->cores, t->line = (int64_t)m->line;
     t->l1 = (int64_t)m->l1, t->l2 = (int64_t)m->l2, t->local_memory = (int64_t)m->local_group;
-    t->group_items = (int64_t)m->group_items;
+    t->group_items = (int64_t)m->group_items, t->core_items = (int64_t)(m->subgroups * m->lanes);
+    t->core_registers = (int64_t)m->registers, t->core_local = (int64_t)m->local_memory;
     machine_follow(t);
     if (!d->machine.l1 || !d->machine.l2 || machine_override(t))
         return sim_backend.close(&d->base), NULL;

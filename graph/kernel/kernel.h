@@ -90,6 +90,7 @@ typedef struct Kernel {
     bool *written;                              /* by parameter */
     Buffer **priv; int npriv, priv_cap;
     bool stepped;                               /* one more argument: int STEP */
+    bool ahead;                                 /* loads begin before what waits for others */
     /* indices are i64; set by the builder too, at the first form that does not fit */
     bool wide_index;
     double work;                                /* rough cycles, all work-items */

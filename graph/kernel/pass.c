@@ -12,6 +12,7 @@
  *            shuffles instead of 16 m loads; stores likewise. This is arrays of structures, transposes, and
  *            the xs and ys of lanes.
  *   order    Depth first, so that few values live at once: a compiler that keeps our order spills otherwise.
+ *            Where many items wait for loads together (Kernel.ahead), those go first.
  */
 #include "kir.h"
 
@@ -510,6 +511,37 @@ static void place(Order *o, Val v)
     }
 }
 
+typedef struct Late { const Order *o; bool *late, any; } Late;
+
+static void use_late(void *ctx, Val v)
+{
+    Late *l = ctx;
+    const KIns *i = &l->o->k->ins[v];
+    const KIns *of = i->op == K_PART ? &l->o->k->ins[i->bits] : i;
+    bool here = v && of->home == l->o->scope && of->op != K_PHI && of->op != K_CONST && of->op != K_ARG;
+    l->any = l->any || (here && (of->op == K_RESULT || l->late[v] || !pure(l->o->k, of)));
+}
+
+/* Loads of what does not change begin where their scope does, if they wait for nothing of it: so one does
+ * not wait for what another one is needed for. */
+static void order_loads(Order *o, const KScope *s)
+{
+    Late l = { o, NEWS(bool, o->k->nins), false };
+    for (int i = 0; i < s->nbody; i++) {
+        Val v = s->body[i];
+        const KIns *x = &o->k->ins[v];
+        if (!pure(o->k, x))
+            continue;
+        l.any = false;
+        k_uses(o->k, v, use_late, &l);
+        l.late[v] = l.any;
+        for (int p = 0; x->part && p < x->group; p++)
+            l.late[x->part[p]] = l.any;
+        if (!l.any && kop[x->op].is == KC_READ)
+            place(o, v);
+    }
+}
+
 /* last: what must be there at its end. */
 static void order_scope(Order *o, int scope, const Val *last, int nlast)
 {
@@ -517,6 +549,8 @@ static void order_scope(Order *o, int scope, const Val *last, int nlast)
     KScope *s = &k->scope[scope];
     o->scope = scope;
     o->out = NULL, o->nout = o->cap = 0;
+    if (k->ahead)
+        order_loads(o, s);
     for (int i = 0; i < s->nbody; i++)
         if (!pure(k, &k->ins[s->body[i]]))
             place(o, s->body[i]);

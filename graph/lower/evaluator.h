@@ -60,6 +60,8 @@ typedef struct Lower {
     bool strict, failed;                        /* strict: clamp although slack would do */
     const AtomSet *within;                      /* clamps that the index being made lost; NULL: none */
     bool alone;                                 /* one work-item */
+    /* Of a group that does a block together: which item of it this one is. Where its block begins, by axis */
+    Form member; const Form *base_of;
     /* side by side with others: which work-item of this one it is; NULL: the grid says it */
     Form item;
 } Lower;
@@ -128,6 +130,11 @@ typedef struct Puts { const StoreLoop *loop; const Store *const *st; } Puts;   /
 void store_loop(Lower *, Frame *, const Puts *, Envs);
 /* no loops of their own, but over copies */
 void put_stores(Lower *, Frame *, const Puts *, const Rolled *, Envs);
+
+/* Stores that the items of a group share out (lower_team.c). */
+void team_stores(Lower *, Frame *, const Puts *, Envs);
+/* Fills the tiles of a map (lower_tile.c); e: any of its environments. */
+void tile_copies(Lower *, const Env *e);
 
 /* ==================== panels (lower_panel.c) */
 

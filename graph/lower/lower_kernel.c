@@ -15,7 +15,12 @@ Form grid_open(Lower *L, int d, int64_t n)
 {
     if (L->item)
         return L->item;
-    return form_a(k_grid(L->k, arena_text("g%d", d), n, 0));
+    int64_t team = d ? 0 : L->spec->team;       /* of a group in all, one behind the other */
+    const Atom *a = k_grid(L->k, arena_text("g%d", d), team ? n * team : n, team);
+    if (!team)
+        return form_a(a);
+    L->member = k_item(L->k, 0);
+    return k_group(L->k, 0);
 }
 
 /* What does not fit into a work-item: at most three dimensions, one where others are beside it; more are
@@ -41,6 +46,8 @@ static void plan_grid(Lower *L, const OuterAxis *ax, int n, Form *at)
             at[axis[to - 1 - j]] = f[j];
         from = to;
     }
+    if (!m && L->spec->team)
+        grid_open(L, 0, 1);
 }
 
 Form at_most(Lower *L, Form f, int64_t most)
@@ -96,13 +103,23 @@ static int open_axes(Lower *L, const OuterAxis *ax, int n, const Form *grid, For
 static Envs block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base)
 {
     const Spec *s = L->spec;
-    Envs envs = spec_block(s, ax, n, base);
+    Form from[MAXRANK];
+    int64_t left = s->team;                     /* items of what is behind an axis: its are a digit */
+    for (int j = 0; j < n; j++) {
+        from[j] = base[j];
+        if (ax[j].items > 1) {
+            left /= ax[j].items;
+            Form i = form_mod(form_div(L->member, left), ax[j].items);
+            from[j] = form_add(from[j], form_mul(i, ax[j].size / ax[j].items));
+        }
+    }
+    Envs envs = spec_block(s, ax, n, from);
     const Env **at = NEWS(const Env *, envs.n);
     for (int e = 0; e < envs.n && s->npanel; e++) {
-        Form from = NULL;
+        Form vec = NULL;
         for (int j = 0; j < n; j++)
-            from = ax[j].a == s->vec ? base[j] : from;
-        at[e] = env_set(envs.at[e], s->at, form_add(env_get(envs.at[e], s->vec), form_mul(from, -1)));
+            vec = ax[j].a == s->vec ? from[j] : vec;
+        at[e] = env_set(envs.at[e], s->at, form_add(env_get(envs.at[e], s->vec), form_mul(vec, -1)));
     }
     return s->npanel ? (Envs){ at, envs.n } : envs;
 }
@@ -194,7 +211,9 @@ static void lower_outer(Lower *L)
         }
     int opened = open_axes(L, ax, n, grid, base);
     Envs envs = block_envs(L, ax, n, base);
-    L->base = envs;
+    L->base = envs, L->base_of = base;
+    if (s->tile && !s->tile->product)
+        tile_copies(L, envs.at[0]);
     if (s->kind == SPEC_LANES)
         region_lanes(L, envs);
     else if (s->kind == SPEC_ROWS)
@@ -285,7 +304,10 @@ Kernel *lower(Spec *const *spec, int n)
             lower_spec(&L[j]);
     if (error_pending())
         return NULL;
-    k_groups(k, spec[0]->group);
+    if (spec[0]->team)
+        k->ahead = true;
+    else
+        k_groups(k, spec[0]->group);
     k_finish(k);
     return error_pending() ? NULL : k;
 }

@@ -5,7 +5,7 @@
  * A running value is a loop along the axis with vectors over what lies inside of it, or outside, or one by
  * one. Floats accumulate wide, every element is rounded as it is stored.
  */
-#include "evaluator.h"
+#include "reduce.h"
 
 #include <string.h>
 
@@ -75,6 +75,10 @@ void lower_cumulative(Lower *L)
     const Spec *s = L->spec;
     const RunningSpec *p = s->running;
     const Ins *i = s->ins;
+    if (s->team) {
+        team_running(L);
+        return;
+    }
     Running R = { .L = L,
         .i = i,
         .p = p,

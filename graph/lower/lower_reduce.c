@@ -6,24 +6,10 @@
  * bf16 are summed in f32 and rounded once. Any extent is right: what is left of vectors or of unrolled steps
  * is a loop of its own.
  */
-#include "evaluator.h"
+#include "reduce.h"
 
 #include <math.h>
 #include <string.h>
-
-typedef struct Red {
-    const Graph *g; Ref v; const Form *idx; const Ins *i;
-    const Atom *const *ks; int nk;
-    Demand d[2];
-    /* the operands are multiplied first: with one rounding, where they are floats */
-    bool product;
-    int op;                                     /* of the graph: what combines */
-    Dtype acc;                                  /* graph's dtype of the accumulator: never f16, bf16 */
-    Dtype res;
-} Red;
-
-/* Those of one loop. */
-typedef struct Reds { Frame *fr; const Red *r; int n; } Reds;
 
 /* ==================== what combines */
 
@@ -69,8 +55,7 @@ Val reduce_step(Lower *L, int op, Dtype dt, Val x, Val y)
     return k2(L->k, step_op(op, dt), dt, x, y);
 }
 
-/* Lanes -> 1. */
-static Val horizontal(Lower *L, int op, Dtype dt, Val x)
+Val reduce_across(Lower *L, int op, Dtype dt, Val x)
 {
     Kernel *k = L->k;
     switch (step_op(op, dt)) {
@@ -131,8 +116,7 @@ static Val multiply_add(Lower *L, Dtype dt, Val x, Val y, Val c)
     return dtype_float(dt) ? k3(k, K_FMA, dt, x, y, c) : k2(k, K_ADD, dt, c, k2(k, K_MUL, dt, x, y));
 }
 
-/* One step of every reduction at every environment; acc: [reduction * ne + environment], 0: nothing yet. */
-static void red_step(Lower *L, const Reds *all, Envs envs, Val *acc)
+void reduce_steps(Lower *L, const Reds *all, Envs envs, Val *acc)
 {
     Frame *fr = all->fr;
     const Red *r = all->r;
@@ -268,10 +252,10 @@ static void nest(Lower *L, const Reds *all, const Nest *q, Val *acc, int n, Envs
     if (q->apart)
         step_apart(L, all, env_block(at_all, q->u, q->v, x), q->u, acc, acc + all->n * envs.n * q->u);
     else if (q->spread)
-        red_step(L, all, env_block(at_all, q->u, q->v, x), acc);
+        reduce_steps(L, all, env_block(at_all, q->u, q->v, x), acc);
     else
         for (int c = 0; c < q->u; c++)          /* into the same accumulators, in order */
-            red_step(L, all, env_block(at_all, 1, q->v, &x[c]), acc);
+            reduce_steps(L, all, env_block(at_all, 1, q->v, &x[c]), acc);
     if (q->past)
         step_past(L, q->past, n, old, acc);
     while (opened--)
@@ -314,7 +298,7 @@ static void reduce_unrolled(Lower *L, const Reds *all, Envs envs, Val *acc)
         for (int o = 0; o <= r[j].product; o++)
             eval_at(L, all->fr, r[j].d[o].v, r[j].d[o].idx, es, known);
     for (int c = 0; c < es.n; c += envs.n)
-        red_step(L, all, (Envs){ es.at + c, envs.n }, acc);
+        reduce_steps(L, all, (Envs){ es.at + c, envs.n }, acc);
 }
 
 /* The vector is the innermost loop: u vectors of accumulators for each, put together at the end; then what
@@ -355,7 +339,7 @@ static void reduce_inside(Lower *L, const Reds *all, const SumLoop *of, Envs env
                 for (int c = 0; c < m / 2; c++)
                     part[j * u + c] =
                         reduce_step(L, q1->op, q1->acc, part[j * u + c], part[j * u + m - 1 - c]);
-            acc[j] = horizontal(L, q1->op, q1->acc, part[j * u]);
+            acc[j] = reduce_across(L, q1->op, q1->acc, part[j * u]);
             loc_set(was);
         }
     }
@@ -394,8 +378,13 @@ void lower_reduce(Lower *L, Frame *fr, const SumLoop *of, Envs envs, const Val *
         bool from_first = !loop && !empty && !(q->op == OP_reduce_sum && dtype_float(q->acc) && n > 1);
         out[j] = start ? start[j] : from_first ? 0 : reduce_identity(L, q->op, q->acc);
     }
+    const Tile *tile = L->spec->tile;
     if (empty)
         ;
+    else if (of->team)
+        team_reduce(L, &all, of, envs, out);
+    else if (tile && tile->product == want->v && fr == L->top)
+        tile_reduce(L, &all, envs, out);
     else if (!loop)
         reduce_unrolled(L, &all, envs, out);
     else if (lanes) {

@@ -112,6 +112,10 @@ static void store_whole(Lower *L, Frame *fr, const Puts *p, Envs envs)
 
 void store_loop(Lower *L, Frame *fr, const Puts *puts, Envs envs)
 {
+    if (L->spec->team && !L->spec->tile) {
+        team_stores(L, fr, puts, envs);
+        return;
+    }
     if (puts->loop->whole) {
         store_whole(L, fr, puts, envs);
         return;

@@ -15,10 +15,19 @@ static int copies_of(const Spec *s, const Atom *a)
     return 1;
 }
 
+/* Of a group that does a block together, those along it. */
+static int64_t items_along(const Spec *s, const Atom *a)
+{
+    for (int d = 0; s->tile && d < 2; d++)
+        if (s->tile->along[d] == a)
+            return s->tile->items[d];
+    return 1;
+}
+
 /* Register blocks that fit their axis. */
 static int64_t block_size(const Spec *s, const Atom *a)
 {
-    int64_t n = a->hi + 1, lanes = a == s->vec ? W : 1, copies = copies_of(s, a);
+    int64_t n = a->hi + 1, lanes = (a == s->vec ? W : 1) * items_along(s, a), copies = copies_of(s, a);
     while (copies > 1 && (copies * lanes > n || (s->in_place && n % (copies * lanes))))
         copies--;
     return copies * lanes;
@@ -116,7 +125,8 @@ void spec_grid(Spec *s)
         const Atom *a = s->flat ? s->flat : s->outer[j];
         int64_t size = block_size(s, a);
         s->axis[s->naxis++] =
-            (OuterAxis){ .a = a, .n = a->hi + 1, .size = size, .blocks = (a->hi + size) / size };
+            (OuterAxis){ .a = a, .n = a->hi + 1, .size = size, .blocks = (a->hi + size) / size,
+                         .items = items_along(s, a) };
         s->axis[j].inside = goes_inside(s, &s->axis[j]);
         s->total *= (double)s->axis[j].blocks;
     }
@@ -128,7 +138,7 @@ void spec_grid(Spec *s)
 
 int64_t spec_items(const Spec *s)
 {
-    int64_t n = 1;
+    int64_t n = s->team ? s->team : 1;
     for (int j = 0; j < s->naxis; j++)
         n *= (s->axis[j].blocks + s->axis[j].chunk - 1) / s->axis[j].chunk;
     return n;

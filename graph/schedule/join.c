@@ -12,7 +12,7 @@ static double join_work(const Machine *m) { return (double)(m->launch ? m->launc
 
 static bool small(const Spec *s, const Machine *m)
 {
-    return s->kind != SPEC_SORT && !s->chunk && s->total <= join_work(m) &&
+    return s->kind != SPEC_SORT && !s->chunk && !s->team && s->total <= join_work(m) &&
         (m->launch || (s->reads.v && s->total > 0));
 }
 

@@ -71,10 +71,17 @@ Spec *shape_ins(Sched *, const char *name, const Root *);
 Spec *shape_sort(Sched *, Spec *, Loc);
 void schedule_kernel(Sched *, Spec *, Loc);     /* a step */
 void spec_grid(Spec *);                         /* its axes, and the work of all */
-/* shape_group.c: is an element an item the better map? A map of that kind; work-items of a group */
+/* shape_group.c: on machines whose groups have several items; false: the kernel is not of that kind */
 bool grouped(const Machine *);
 struct Traffic;
 bool group_map(Spec *, const struct Traffic *, const Vars *space);
+bool group_rows(Spec *, const struct Traffic *);
+/* items for rows of n elements, of which each has about so many; 0: for each row one */
+int64_t group_items(const Machine *, double n, int each);
+bool group_columns(Spec *, const struct Traffic *);
+/* shape_tile.c: tiles in local memory, of a product, or of what is loaded across */
+bool group_product(Spec *, const struct Traffic *, const Vars *space);
+bool group_turned(Spec *, const struct Traffic *, const Vars *space);
 void spec_group(Spec *);
 void spec_stages(Spec *);                       /* phases, private rows, loops over copies (stage.c) */
 void spec_share(Spec *);                        /* the same of own shapes (share.c) */

@@ -497,13 +497,20 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
     Traffic t = { .s = s, .made = made };
     traffic_count(&t, st, nstore);
     spec->maps = !t.nred;
-    if (group_map(spec, &t, space) || flat_map(spec, &t, space)) {
+    if (group_map(spec, &t, space) || (!grouped(machine(&t)) && flat_map(spec, &t, space))) {
         spec->code = code_of(spec, &t);
         return spec;
     }
     memcpy(spec->outer, space->a, sizeof *space->a * (size_t)space->n);
     spec->nouter = space->n;
-    choose_axis(spec, &t, space);
+    bool tiled = group_product(spec, &t, space) || group_turned(spec, &t, space);
+    if (!tiled)
+        choose_axis(spec, &t, space);
+    if (tiled || group_rows(spec, &t) || group_columns(spec, &t)) {
+        spec->work = block_work(spec, &t);
+        spec->code = code_of(spec, &t);
+        return spec;
+    }
     pack_operands(s, spec, &t, space);
     if (!spec->chunk)
         choose_blocks(spec, &t, space);

@@ -10,6 +10,8 @@
  */
 #include "schedule.h"
 
+enum { RUNNING = 8 };                           /* elements of an item, where a group does a line */
+
 static const Machine *machine(const Spec *s) { return s->target->machine; }
 
 static bool empty(const Type *t) { return !type_size(t); }
@@ -159,12 +161,18 @@ static void share_running(Spec *s)
     bool apart = !s->in_place && read_of(s, i->in[0]) != out;
     RunningSpec *r = NEW(RunningSpec);
     s->running = r;
-    r->vec = inner >= W && (inner % W == 0 || apart);
-    r->across = inner == 1 && outer >= W && steps >= W && apart && m->lanes == 1;
     r->outer = outer, r->inner = inner;
+    s->team = inner == 1 ? group_items(m, (double)steps, RUNNING) : 0;
+    if (s->team) {
+        r->lines = 1, r->each = RUNNING, r->items[0] = outer, r->items[1] = 1;
+        s->share = (Share){ outer, 1, 4.0 * (double)(outer * steps) };
+        return;
+    }
+    r->vec = inner >= W && (inner % W == 0 || apart) && !grouped(m);
+    r->across = inner == 1 && outer >= W && steps >= W && apart && m->lanes == 1;
     int64_t dim[2] = { r->across ? (outer + W - 1) / W : outer, r->vec ? (inner + W - 1) / W : inner };
     int64_t lines = r->vec ? dim[1] : outer;
-    r->lines = r->across ? 1 : m->lines < LINES ? (int)m->lines : LINES;
+    r->lines = r->across || grouped(m) ? 1 : m->lines < LINES ? (int)m->lines : LINES;
     while (r->lines > 1 && (r->lines > lines || (!apart && lines % r->lines)))
         r->lines--;
     r->items[0] = r->vec ? dim[0] : (dim[0] + r->lines - 1) / r->lines;

@@ -41,8 +41,9 @@ typedef struct Store {                          /* one thing that a kernel compu
 typedef struct Block { const Atom *a; int n; } Block;
 
 /* An outer variable of a kernel: n elements in blocks of `size`, of which a work-item takes `chunk`. The
- * last block overlaps its neighbour. inside: its loop over blocks is inside of those of the others. */
-typedef struct OuterAxis { const Atom *a; int64_t n, size, blocks, chunk; bool inside; } OuterAxis;
+ * last block overlaps its neighbour. inside: its loop over blocks is inside of those of the others. items:
+ * of a group that does a block together, those along it: each has its part. */
+typedef struct OuterAxis { const Atom *a; int64_t n, size, blocks, chunk, items; bool inside; } OuterAxis;
 
 /* One digit of one key of a sort: bits shift .. shift + width - 1 of its word, of which `bits` say
  * anything. */
@@ -63,8 +64,9 @@ typedef struct Leaf { Want at; bool outer; } Leaf;
 typedef struct Rolled { int n, s; Leaf *first; int nfirst; } Rolled;
 
 /* Sums that share a loop; vector: which of its variables is; -1: an outer one, or it is not known. steps: of
- * the innermost variable, so many are written out; 0: as InnerSum says, or one. */
-typedef struct SumLoop { Want *want; int n, vector, steps; Rolled roll; } SumLoop;
+ * the innermost variable, so many are written out; 0: as InnerSum says, or one. team: shared out to the
+ * items of a group. */
+typedef struct SumLoop { Want *want; int n, vector, steps; bool team; Rolled roll; } SumLoop;
 typedef struct Phase { const Atom *const *ks; int nk; SumLoop *loop; int nloop; } Phase;
 /* apart: elements from the row of one copy to that of the next. */
 typedef struct KeptRow { Want of; const Atom *const *space; int nspace; int64_t apart; } KeptRow;
@@ -112,10 +114,11 @@ typedef struct ScatterSpec {
 
 enum { LINES = 4 };                             /* running values, or vectors of them, at once at most */
 /* vec: vectors of lines side by side inside of the axis; across: of those outside, and then of as many
- * steps: blocks are read and written whole. */
+ * steps: blocks are read and written whole. Where a group does a line (Spec.team), pieces of it, of which
+ * each item has some elements. */
 typedef struct RunningSpec {
     bool vec, across;
-    int lines;                                  /* at once */
+    int lines, each;                            /* at once; elements of an item, where a group does a line */
     int64_t outer, inner, items[2];             /* lines outside and inside; what is shared out of both */
 } RunningSpec;
 
@@ -131,6 +134,22 @@ typedef struct RegionSpec {
  * after the other lie side by side: for all steps (ks) and a block of the vector. Blocks of outer variables
  * that it does not depend on go by while it stays. turn: steps that a turn of the copying loop does. */
 typedef struct Panel { Ref v; const Idx *idx; const Vars *ks; int turn; } Panel;
+
+/* A value of which a group copies a tile to local memory: of variables a, the second innermost, rows `pad`
+ * longer than they need; items that follow one another read along a[fast]. */
+typedef struct Staged { Ref v; const Form *idx; const Atom *a[2]; int fast, pad; } Staged;
+/* Tiles of n values, and the block that a group does with them: of so many items along two outer variables.
+ * product: they are its operands, and so many of its steps (variables ks; step: which of the tile) are
+ * there at once; 0: they are what a map loads. */
+enum { TILES = 4 };
+typedef struct Tile {
+    Staged of[TILES]; int n;
+    const Atom *along[2]; int64_t items[2];
+    Ref product; const Vars *ks; const Atom *step; int64_t steps;
+} Tile;
+/* What a group takes of a core, roughly: 32-bit registers of an item, bytes of local memory; groups that a
+ * core then holds at once, and which part of its items that is. */
+typedef struct Occupancy { int64_t registers, local, groups; double part; } Occupancy;
 
 /* A few values. */
 typedef struct Refs { const Ref *v; int n; } Refs;
@@ -170,6 +189,11 @@ typedef struct Spec {
     OuterAxis axis[MAXRANK]; int naxis;              /* of kernels that work in blocks */
     bool alone;                                 /* one work-item does all of it */
     int64_t group;                              /* work-items of a group at most; 0: the device says */
+    /* work-items of a group that do a block together; 0: each has its own. Loops inside are shared out to
+     * them: of short ones an item has up to `held` elements in registers, of longer ones `turn` at a time */
+    int64_t team; int held, turn;
+    const Tile *tile;                           /* what they copy to local memory; NULL: nothing */
+    Occupancy fit;                              /* of groups; groups 0: not known */
     bool contract;
     /* outer steps of a work-item, where a row of sums asks for it; 0: free */
     int64_t chunk;

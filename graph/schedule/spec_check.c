@@ -182,7 +182,7 @@ static int share_check(const Spec *s)
     if (s->kind == SPEC_SCATTER && (!p || p->ranges < 1 || p->parts < 1 ||
             (p->ranges > 1 && (p->rd < 0 || p->ranges > p->dim[p->rd].n || p->spread))))
         return wrong(s, "a scatter that is not cut as its operand can be");
-    if (s->kind == SPEC_CUMULATIVE && (!r || r->lines < 1 || r->lines > LINES || (r->vec && r->across)))
+    if (s->kind == SPEC_CUMULATIVE && (!r || r->lines < 1 || r->lines > LINES || (s->team && r->each < 1) || (r->vec && r->across)))
         return wrong(s, "running values that are not shared out as their lines can be");
     return s->kind == SPEC_SORT && !s->by_rank && !s->npass ?
         wrong(s, "a sort of long rows without passes") :
@@ -230,6 +230,24 @@ static int panels_check(const Spec *s)
     return 0;
 }
 
+/* A group that does a block together has items along axes that make it up, and its tiles go along those or along steps. */
+static int tiles_check(const Spec *s)
+{
+    const Tile *t = s->tile;
+    int64_t items = 1;
+    for (int k = 0; k < s->naxis; k++)
+        items *= s->axis[k].items;
+    if (s->kind != SPEC_LOOPS && (t || (s->team && s->kind != SPEC_CUMULATIVE)))
+        return wrong(s, "a group does a block of one instruction together");
+    if (s->team && s->kind == SPEC_LOOPS && s->total > 0 && items != (t ? s->team : 1))
+        return wrong(s, "%lld items along its axes, in groups of %lld", (long long)items, (long long)s->team);
+    for (int k = 0; t && k < t->n; k++)
+        for (int d = 0; d < 2; d++)
+            if (!among(t->of[k].a[d], t->along, 2) && !(t->product && !d && t->of[k].a[d] == t->step))
+                return wrong(s, "a tile of v%u along %s", t->of[k].v, t->of[k].a[d]->name);
+    return 0;
+}
+
 static bool suits(const Spec *s)
 {
     switch (s->kind) {
@@ -245,7 +263,7 @@ int spec_check(const Spec *s)
 {
     if (!suits(s))
         return wrong(s, "its kind is not that of what it computes");
-    if (outer_check(s) || axes_check(s) || panels_check(s) || share_check(s))
+    if (outer_check(s) || axes_check(s) || panels_check(s) || share_check(s) || tiles_check(s))
         return (int)error_code();
     if (spec_blocks(s) && stages_check(s))
         return (int)error_code();

@@ -196,7 +196,9 @@ static void add_share(const Spec *s, Text *t)
         text_add(t, "    updates%s%s, %lld ranges of axis %d, axis %d in %lld parts\n",
             p->in_place ? " in place" : "", p->spread ? ", positions shared out" : "", (long long)p->ranges,
             p->rd, p->vd, (long long)p->parts);
-    if (r)
+    if (r && s->team)
+        text_add(t, "    a group a line, %d elements an item at once\n", r->each);
+    else if (r)
         text_add(t, "    at once %d %s\n", r->lines,
             r->vec        ? "vectors of lines inside" :
                 r->across ? "vectors of lines outside" :
@@ -240,6 +242,42 @@ static void add_regions(const Spec *s, Text *t)
             optab[s->ins->sub[0]->def[s->factor.v[k]]->op].name, s->factor.v[k]);
 }
 
+/* ==================== groups */
+
+static void add_tile(const Spec *s, Text *t)
+{
+    const Tile *p = s->tile;
+    text_add(t, "    tiles of");
+    for (int d = 0; d < 2; d++)
+        for (int k = 0; k < s->naxis; k++)
+            if (s->axis[k].a == p->along[d])
+                text_add(t, "%s%lld", d ? " x " : " ", (long long)s->axis[k].size);
+    text_add(t, ", %lld x %lld items", (long long)p->items[0], (long long)p->items[1]);
+    if (p->product)
+        text_add(t, ", %lld steps at once", (long long)p->steps);
+    for (int k = 0; k < p->n; k++)
+        text_add(t, "%s v%u along %s", k ? "," : "; in local memory", p->of[k].v, p->of[k].a[p->of[k].fast]->name);
+    text_add(t, "\n");
+}
+
+static void add_group(const Spec *s, Text *t)
+{
+    if (!s->group)
+        return;
+    if (s->team)
+        text_add(t, "    groups of %lld work-items do a block together", (long long)s->team);
+    else
+        text_add(t, "    groups of up to %lld work-items", (long long)s->group);
+    if (s->held)
+        text_add(t, ": up to %d elements of each in registers, or %d a turn", s->held, s->turn);
+    text_add(t, "\n");
+    if (s->tile)
+        add_tile(s, t);
+    if (s->fit.groups)
+        text_add(t, "    about %lld registers an item and %lld bytes a group: %lld groups a core, %.0f%% of its items\n",
+            (long long)s->fit.registers, (long long)s->fit.local, (long long)s->fit.groups, 100 * s->fit.part);
+}
+
 void spec_print(const Spec *s, bool packed, Text *t)
 {
     text_add(t, "spec %s ", s->name);
@@ -268,8 +306,7 @@ void spec_print(const Spec *s, bool packed, Text *t)
             s->sort->count ? "counts" : "moves");
     if (s->in_place)
         text_add(t, "    in place\n");
-    if (s->group)
-        text_add(t, "    groups of up to %lld work-items\n", (long long)s->group);
+    add_group(s, t);
     add_stages(s, t);
     add_share(s, t);
     add_regions(s, t);

@@ -385,6 +385,8 @@ static void plan_rows(Planner *p, Stage *out, const Level *ph, int nph)
 {
     RowPlan r = { .p = p, .out = out };
     const Graph *g = p->fr->g;
+    if (p->spec->team)                          /* what items share out is in registers, or computed again */
+        return;
     for (int j = 0; j < nph; j++)
         for (int w = 0; w < ph[j].n; w++) {
             MapKey key = map_key(ph[j].want[w].v, 0, 0, ph[j].want[w].idx, g->type[ph[j].want[w].v].rank);
@@ -416,6 +418,7 @@ static Phase phase_of(const Planner *p, const Level *l, int number)
         SumLoop s = { .want = l->want + j, .n = l->n - j < most ? l->n - j : most };
         s.vector = l->lanes ? -1 : sum_vector(p, s.want, s.n);
         s.steps = l->lanes ? sum_steps(p, s.want, s.n, number) : 1;
+        s.team = p->spec->team && !p->spec->tile;
         s.roll = roll_of_sums(p, &(Copies){ p->envs, number }, s.want, s.n);
         PUSH(ph.loop, ph.nloop, cap, s);
     }
@@ -532,7 +535,7 @@ Envs spec_block(const Spec *s, const OuterAxis *x, int n, const Form *base)
     Envs envs = { arena_copy(&one, sizeof one), 1 };
     for (int j = 0; j < n; j++) {
         bool vec = x[j].a == s->vec;
-        int copies = (int)(vec ? x[j].size / W : x[j].size);
+        int copies = (int)(x[j].size / x[j].items / (vec ? W : 1));
         Form *f = NEWS(Form, copies);
         for (int c = 0; c < copies; c++)
             f[c] = vec ? form_add(form_addc(base[j], c * W), form_a(LANE)) : form_addc(base[j], c);
@@ -547,8 +550,12 @@ Envs spec_block(const Spec *s, const OuterAxis *x, int n, const Form *base)
 static Envs block_of_item(const Spec *s)
 {
     Form base[MAXRANK];
-    for (int j = 0; j < s->naxis; j++)
-        base[j] = base_of(&s->axis[j]);
+    for (int j = 0; j < s->naxis; j++) {
+        const OuterAxis *x = &s->axis[j];
+        base[j] = base_of(x);
+        if (x->items > 1)
+            base[j] = form_add(base[j], form_mul(form_a(atom_var("b", x->items, 0)), x->size / x->items));
+    }
     return spec_block(s, s->axis, s->naxis, base);
 }
 

@@ -14,11 +14,11 @@ static Form place_form(const Sched *s, Ref v, const Form *idx)
 static bool loaded(const Traffic *t, Ref v) { return t->s->stored[v].buf && !refs_have(t->made, v); }
 
 /* The loads of one reduction, up to the next one. */
-typedef struct Tile { Traffic *t; const Vars *loops; } Tile;
+typedef struct SumLoads { Traffic *t; const Vars *loops; } SumLoads;
 
 static Onward tile_load(DemandWalk *w, Visit *x)
 {
-    Tile *l = w->ctx;
+    SumLoads *l = w->ctx;
     Traffic *t = l->t;
     if (!loaded(t, x->v))
         return x->i && optab[x->i->op].element != IS_SUM ? WALK_INTO : WALK_PAST;
@@ -37,7 +37,7 @@ static void count_sum(DemandWalk *w, Visit *x)
     x->tag = true;
     PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, 1, x->loops, x->key->deps });
     t->nred++;
-    Tile l = { .t = t, .loops = x->loops };
+    SumLoads l = { .t = t, .loops = x->loops };
     DemandWalk *inside = &t->s->tile;
     inside->g = w->g, inside->visit = tile_load, inside->ctx = &l;
     seen_clear(&inside->seen), seen_clear(&t->s->loads);
