@@ -58,8 +58,11 @@ void machine_follow(Machine *m)
 {
     if (m->lanes == 1)
         follow_registers(m);
-    if (m->group_items > 1)                     /* a group a piece, and some for each core */
+    if (m->group_items > 1) {                   /* a group does a row, a piece or a line: some for each core */
+        m->share = 2;
         m->pieces_alone = least(8 * m->cores, 4096);
+        m->running_beside = 2 * m->cores;
+    }
     m->items = 4 * m->cores > 64 ? 4 * m->cores : 64;
     m->near = m->l2;
     m->way = m->l2_ways ? m->l2 / m->l2_ways : 0;

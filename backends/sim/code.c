@@ -182,17 +182,19 @@ static void number(Live *l, int scope)
         }
         if (kop[i->op].is != KC_SCOPE)
             continue;
+        l->now += i->op == K_LOOP;              /* a carried value takes the place of what it begins as */
         for (int p = 0; i->op == K_LOOP && p < i->ncarry; p++)
-            l->from[i->phi[p]] = l->now;
+            l->from[i->phi[p]] = l->to[i->phi[p]] = l->now;
         number(l, i->scope);
         l->now++;
-        k_uses(k, v, used, l);
+        for (int p = 0; i->op == K_LOOP && p < i->ncarry; p++)
+            used(l, i->next[p]);                /* and what is next that of the last one */
+        if (i->op == K_IF)
+            k_uses(k, v, used, l);
         l->end[i->scope] = i->op == K_LOOP ? l->now : 0;
-        for (int p = 0; p < i->ncarry; p++) {
+        l->now += i->op == K_LOOP;
+        for (int p = 0; p < i->ncarry; p++)
             l->from[i->out[p]] = l->to[i->out[p]] = l->now;
-            if (i->op == K_LOOP)
-                used(l, i->phi[p]);
-        }
     }
 }
 

@@ -133,6 +133,7 @@ void put_stores(Lower *, Frame *, const Puts *, const Rolled *, Envs);
 
 /* Stores that the items of a group share out (lower_team.c). */
 void team_stores(Lower *, Frame *, const Puts *, Envs);
+Form tile_slice(const Lower *);                 /* which slice of a tile's items this one is of */
 /* Fills the tiles of a map (lower_tile.c); e: any of its environments. */
 void tile_copies(Lower *, const Env *e);
 

@@ -104,7 +104,8 @@ static Envs block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base)
 {
     const Spec *s = L->spec;
     Form from[MAXRANK];
-    int64_t left = s->team;                     /* items of what is behind an axis: its are a digit */
+    /* items of what is behind an axis: its are a digit */
+    int64_t left = s->tile ? s->team / s->tile->slices : s->team;
     for (int j = 0; j < n; j++) {
         from[j] = base[j];
         if (ax[j].items > 1) {

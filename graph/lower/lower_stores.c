@@ -117,7 +117,14 @@ void store_loop(Lower *L, Frame *fr, const Puts *puts, Envs envs)
         return;
     }
     if (puts->loop->whole) {
+        bool first = L->spec->tile && L->spec->tile->slices > 1;
+        if (first) {
+            Val slice = k_index(L->k, tile_slice(L));
+            k_if(L->k, k2(L->k, K_EQ, DT_BOOL, slice, index_const(L, slice, 0)));
+        }
         store_whole(L, fr, puts, envs);
+        if (first)
+            k_if_end(L->k, 0, NULL, NULL, NULL);
         return;
     }
     const Atom *const *space = puts->st[0]->space;

@@ -17,7 +17,8 @@ enum {
     TURNED = 32, TURNED_ITEMS = 8,              /* elements of a side of a turned tile; items along the other one */
     STEPS = 32, STEPS_LEAST = 8,                /* steps of a product that are in local memory at once */
     TILE_BYTES = 16 << 10,                      /* bytes of its tiles: several groups stay on a core */
-    TILE_ITEMS = 128,                           /* items of its group */
+    TILE_ITEMS = 128, SLICED_ITEMS = 256,       /* items of its group; of all slices */
+    SLICE_STEPS = 2,                            /* steps of a slice at least */
     BUSY = 4                                    /* subgroups of a core that keep it busy */
 };
 
@@ -122,11 +123,17 @@ static void choose_tile(const Machine *m, Tile *t, double results, int *rows, in
         else
             *across *= 2;
     }
-    int64_t side = *down * *rows + *across * W + 8;
+    int64_t side = *down * *rows + *across * W + 8, all = *down * *rows * *across * W * bytes;
     t->steps = STEPS;
     while (t->steps > STEPS_LEAST && t->steps * side * bytes > lesser(TILE_BYTES, m->local_memory))
         t->steps /= 2;
     t->steps = lesser(t->steps, (int64_t)t->ks->vol);
+    double items = results / (double)(*rows * W);
+    int64_t rest = m->local_memory - t->steps * side * bytes;
+    while (2 * t->slices * *down * *across <= lesser(m->group_items, SLICED_ITEMS) && all <= rest &&
+        items * (double)t->slices < 2 * busy && 2 * t->slices * SLICE_STEPS <= t->steps &&
+        t->ks->vol >= (double)(2 * t->slices * STEPS))
+        t->slices *= 2;
 }
 
 bool group_product(Spec *spec, const Traffic *t, const Vars *space)
@@ -155,7 +162,7 @@ bool group_product(Spec *spec, const Traffic *t, const Vars *space)
     int o = stored_along(t, f[0][1]) && !stored_along(t, f[1][1]) ? 0 : 1;     /* which has the columns */
     o = atom_extent(f[o][1]) >= W ? o : !o;
     Tile *tile = NEW(Tile);
-    *tile = (Tile){ .n = 2, .product = p.v, .along = { f[!o][0], f[o][1] }, .ks = vars_of(ks, nk),
+    *tile = (Tile){ .n = 2, .slices = 1, .product = p.v, .along = { f[!o][0], f[o][1] }, .ks = vars_of(ks, nk),
                     .step = elem_space("s", &(int64_t){ STEPS }, 1, 0)[0] };
     if (atom_extent(tile->along[1]) < W || atom_extent(tile->along[0]) < m->small_axis || tile->ks->vol < STEPS_LEAST)
         return false;
@@ -170,7 +177,7 @@ bool group_product(Spec *spec, const Traffic *t, const Vars *space)
         of->pad = of->fast ? 0 : c == o ? 4 : 1;
     }
     spec->tile = tile;
-    spec->team = tile->items[0] * tile->items[1];
+    spec->team = tile->items[0] * tile->items[1] * tile->slices;
     spec->vec = tile->along[1];
     spec->block[spec->nblock++] = (Block){ tile->along[0], rows };
     spec->contract = true;
@@ -215,7 +222,7 @@ bool group_turned(Spec *spec, const Traffic *t, const Vars *space)
     }
     if (!b)
         return false;
-    tile->along[0] = b, tile->along[1] = a;
+    tile->along[0] = b, tile->along[1] = a, tile->slices = 1;
     tile->items[1] = TURNED, tile->items[0] = lesser(TURNED_ITEMS, m->group_items / TURNED);
     if (tile->items[0] < 1)
         return false;

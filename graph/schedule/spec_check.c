@@ -239,7 +239,7 @@ static int tiles_check(const Spec *s)
         items *= s->axis[k].items;
     if (s->kind != SPEC_LOOPS && (t || (s->team && s->kind != SPEC_CUMULATIVE)))
         return wrong(s, "a group does a block of one instruction together");
-    if (s->team && s->kind == SPEC_LOOPS && s->total > 0 && items != (t ? s->team : 1))
+    if (s->team && s->kind == SPEC_LOOPS && s->total > 0 && items != (t ? s->team / t->slices : 1))
         return wrong(s, "%lld items along its axes, in groups of %lld", (long long)items, (long long)s->team);
     for (int k = 0; t && k < t->n; k++)
         for (int d = 0; d < 2; d++)

@@ -253,6 +253,8 @@ static void add_tile(const Spec *s, Text *t)
             if (s->axis[k].a == p->along[d])
                 text_add(t, "%s%lld", d ? " x " : " ", (long long)s->axis[k].size);
     text_add(t, ", %lld x %lld items", (long long)p->items[0], (long long)p->items[1]);
+    if (p->slices > 1)
+        text_add(t, " in %lld slices", (long long)p->slices);
     if (p->product)
         text_add(t, ", %lld steps at once", (long long)p->steps);
     for (int k = 0; k < p->n; k++)

@@ -271,12 +271,14 @@ static void ready_leave(DemandWalk *w, Visit *x)
     Planner *p = q->p;
     visit_demands(x);
     int level = level_below(q, x), rank = x->key->n;
-    bool sum = optab[x->i->op].element == IS_SUM, phase = sum && env_binds(p->envs.at[0], x->idx, rank) &&
-        space_size(x->ks, x->nk) > (p->envs.n > 4 ? 1 : p->m->unroll) && type_size(&x->g->type[x->i->in[0]]);
+    bool sum = optab[x->i->op].element == IS_SUM, tile = p->spec->tile && p->spec->tile->product == x->v,
+         phase = sum && env_binds(p->envs.at[0], x->idx, rank) &&
+        (tile || space_size(x->ks, x->nk) > (p->envs.n > 4 ? 1 : p->m->unroll)) &&
+        type_size(&x->g->type[x->i->in[0]]);
     for (int j = 0; phase && j < x->nk; j++)
         phase = !env_get(p->envs.at[0], x->ks[j]);
     bool lanes = phase && has_lanes(p, x->idx, rank);
-    if (phase && !(lanes && users_chain(&x->fr->users, x->v)))
+    if (phase && (tile || !(lanes && users_chain(&x->fr->users, x->v))))
         phase_add(q, &(Level){ .level = ++level, .lanes = lanes }, x);
     else if (sum)
         inner_add(p, x);
