@@ -183,7 +183,12 @@ static Ref split_reduce(const Machine *m, Op op, Ref x, Ints axes)
     if (rows)
         return rows;
     int64_t n = pieces(m, t->dim[a], results);
-    if (n < 4 || results >= (double)m->few_blocks || k * results < (double)m->sum_work || t->rank >= MAXRANK)
+    double few = (double)m->few_blocks;
+    if (m->group_items > 1 && !ints_has(&axes, t->rank - 1)) {         /* an item a column, not a group */
+        few = (double)m->columns;
+        n = divisor(least((int64_t)(few / results), t->dim[a] / m->few_rows), t->dim[a]);
+    }
+    if (n < 4 || results >= few || k * results < (double)m->sum_work || t->rank >= MAXRANK)
         return Reduce(op, x, axes);
     Ints first = { 0 };
     int at = a;

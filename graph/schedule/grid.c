@@ -87,7 +87,7 @@ static void chunks(Spec *s)
 {
     const Machine *m = s->target->machine;
     double each = s->work > 1 ? s->work : 1, room = item_cycles(m, s->total) / each;
-    int64_t budget = room < 1 ? 1 : (int64_t)room;
+    int64_t budget = s->each ? s->each : room < 1 ? 1 : (int64_t)room;
     for (int j = s->naxis - 1; j >= 0; j--) {
         OuterAxis *x = &s->axis[j];
         int64_t c = s->chunk > 0 ? s->chunk : x->blocks < budget ? x->blocks : budget;

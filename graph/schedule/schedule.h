@@ -75,7 +75,7 @@ void spec_grid(Spec *);                         /* its axes, and the work of all
 bool grouped(const Machine *);
 struct Traffic;
 bool group_map(Spec *, const struct Traffic *, const Vars *space);
-bool group_rows(Spec *, const struct Traffic *);
+bool group_rows(Spec *, const struct Traffic *, const Vars *space);
 /* items for rows of n elements, of which each has about so many; 0: for each row one */
 int64_t group_items(const Machine *, double n, int each);
 bool group_columns(Spec *, const struct Traffic *);

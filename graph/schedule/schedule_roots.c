@@ -132,8 +132,9 @@ static uint32_t rows_of(const Dims *w)
     for (int k = 0; k < w->nfound; k++) {
         const Found *f = &w->found[k];
         int n = __builtin_popcount(f->dims);
+        double least = grouped(w->m) ? 2 : (double)w->m->share;
         bool fits = f->only && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) &&
-            (dims_vol(w, f->dims) >= (double)w->m->share || dims_vol(w, w->dims) <= (double)w->m->alone);
+            (dims_vol(w, f->dims) >= least || dims_vol(w, w->dims) <= (double)w->m->alone);
         /* of equal size: the one whose first dimensions come first */
         if (fits && (n < size || (n == size && (f->dims ^ best) & f->dims & -(f->dims ^ best))))
             best = f->dims, size = n;

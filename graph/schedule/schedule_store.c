@@ -202,6 +202,18 @@ static bool in_pieces(const Machine *m, const Graph *g, const Needs *d, const In
     return nb && d->n && cost >= (double)m->long_sum;
 }
 
+/* Sums of columns that are added up: where groups have several items each piece has items of its own. */
+static bool sums_in_pieces(const Machine *m, const Needs *d, const Ins *i, double size, double all)
+{
+    if (!grouped(m) || optab[i->op].element != IS_SUM || i->op == OP_dot || size > (double)(4 * m->columns) ||
+        all < (double)m->sum_work)
+        return false;
+    for (int k = 0; k < d->n; k++)
+        if (!set_meets(d->k[k].idx->deps, d->k[k].loops))
+            return false;
+    return d->n > 0;
+}
+
 bool store_pays(const Sched *s, const Ins *i, Ref v)
 {
     const Graph *g = s->g;
@@ -218,7 +230,8 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
         return true;
     if (cost == 0)
         return false;
-    if (too_long(s, d, v) || in_pieces(m, g, d, i, cost))
+    if (too_long(s, d, v) || in_pieces(m, g, d, i, cost) ||
+        sums_in_pieces(m, d, i, size, (double)type_size(&g->type[i->in[0]])))
         return true;
     double evals = evaluations(s, d, v, i->op == OP_dot);
     if (evals > size && s->lines[v] >= (double)m->text_twice)

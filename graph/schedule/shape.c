@@ -506,7 +506,7 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
     bool tiled = group_product(spec, &t, space) || group_turned(spec, &t, space);
     if (!tiled)
         choose_axis(spec, &t, space);
-    if (tiled || group_rows(spec, &t) || group_columns(spec, &t)) {
+    if (tiled || group_rows(spec, &t, space) || group_columns(spec, &t)) {
         spec->work = block_work(spec, &t);
         spec->code = code_of(spec, &t);
         return spec;

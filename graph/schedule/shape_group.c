@@ -17,6 +17,8 @@
 
 #include <string.h>
 
+#define RESIDENT 0.75                           /* part of a core's items that are there, as registers allow */
+
 enum {
     GROUP = 256,                                /* items that hide latency, and leave registers for each */
     EACH = 4,                                   /* elements of a row that an item has, before there are more items */
@@ -27,6 +29,9 @@ enum {
 bool grouped(const Machine *m) { return m->lanes > 1 && m->group_items > 1; }
 
 static const Machine *machine(const Spec *s) { return s->target->machine; }
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* ==================== a map: an element an item */
 
@@ -64,9 +69,6 @@ static double inside(const Vars *l)
     return n;
 }
 
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* A few elements each, so that loads of one hide those of another. */
 int64_t group_items(const Machine *m, double n, int each)
 {
@@ -78,17 +80,20 @@ int64_t group_items(const Machine *m, double n, int each)
     return items <= most ? items : 0;
 }
 
-bool group_rows(Spec *spec, const Traffic *t)
+bool group_rows(Spec *spec, const Traffic *t, const Vars *space)
 {
     const Machine *m = machine(spec);
     double n = 0, code = 1;
     int64_t rows = 0;
     if (!grouped(m) || spec->vec || spec->chunk || !t->nred)
         return false;
+    bool shared = false;                        /* what all rows load is loaded once by a group of several */
     for (int k = 0; k < t->nload; k++) {
         double each = inside(t->load[k].loops);
         n = each > n ? each : n;
         rows += !t->load[k].store && each > (double)m->unroll;
+        shared = shared || (!t->load[k].store && each > (double)m->unroll &&
+            !set_meets(form_deps(t->load[k].f), space));
     }
     for (int k = 0; k < t->nwork; k++)
         code += t->work[k].loops->n ? t->work[k].code : 0;
@@ -96,6 +101,8 @@ bool group_rows(Spec *spec, const Traffic *t)
     if (!items)
         return false;
     spec->team = items;
+    double groups = (double)(m->cores * (m->core_items / items)) * RESIDENT;
+    spec->each = shared ? larger(lesser((int64_t)(space->vol / groups), EACH), 1) : 0;
     spec->turn = (int)larger(lesser(TURN, written), 1);
     spec->held = (int)larger(lesser(HELD / larger(rows, 1), 4 * written), spec->turn);
     return true;

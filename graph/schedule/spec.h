@@ -192,7 +192,7 @@ typedef struct Spec {
     int64_t group;                              /* work-items of a group at most; 0: the device says */
     /* work-items of a group that do a block together; 0: each has its own. Loops inside are shared out to
      * them: of short ones an item has up to `held` elements in registers, of longer ones `turn` at a time */
-    int64_t team; int held, turn;
+    int64_t team, each; int held, turn;         /* each: blocks of a group, one after the other; 0: 1 */
     const Tile *tile;                           /* what they copy to local memory; NULL: nothing */
     Occupancy fit;                              /* of groups; groups 0: not known */
     bool contract;

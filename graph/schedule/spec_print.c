@@ -272,6 +272,8 @@ static void add_group(const Spec *s, Text *t)
         text_add(t, "    groups of up to %lld work-items", (long long)s->group);
     if (s->held)
         text_add(t, ": up to %d elements of each in registers, or %d a turn", s->held, s->turn);
+    if (s->each > 1)
+        text_add(t, ", %lld one after the other", (long long)s->each);
     text_add(t, "\n");
     if (s->tile)
         add_tile(s, t);
