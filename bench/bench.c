@@ -37,7 +37,7 @@ enum { CHILD = 256, FIRST, SUMS, LIMIT, NO_CACHED };
 
 static const char usage[] =
     "Usage: bench [OPTION...] [NAME...]\nTimes the workloads of bench/README.md.\n"
-    "  -d, --device NAME       where to run: host, opencl:0, ... (default: the fastest)\n"
+    "  -d, --device NAME       where to run: host, opencl:0, ... (default: the fastest); sim:h200: predicted\n"
     "  -g, --group NAME        only the workloads of this group\n"
     "  -t, --min-time SECONDS  samples of a workload take this long at least (default 1)\n"
     "  -j, --json FILE         one JSON object a workload\n"
@@ -372,6 +372,17 @@ static int run_all(const Options *o)
     return bad > 0;
 }
 
+static int predict_all(const Options *o)
+{
+    int bad = 0;
+    for (int i = 0; workload_at(i); i++) {
+        const Workload *w = workload_at(i);
+        if (wanted(o, w) && !w->missing && !w->first_call_of)
+            bad += !predict(w->name, o->device);
+    }
+    return bad > 0;
+}
+
 static void list(const Workload *w)
 {
     printf("%-8s %-20s %5.4g%s%s\n", w->group, w->name, w->target, w->missing ? "  missing: " : "",
@@ -391,5 +402,6 @@ int main(int argc, char **argv)
     }
     if (!o.device)
         o.device = hd_default_device(NULL);
-    return o.child ? child(&o) : run_all(&o);
+    bool simulated = !strncmp(o.device, "sim:", 4);
+    return o.child ? child(&o) : simulated ? predict_all(&o) : run_all(&o);
 }

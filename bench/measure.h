@@ -19,6 +19,9 @@ double now_ms(void);
 /* seconds < 0: the first call only */
 int measure(const Workload *, const char *device, double seconds, Times *);
 
+/* Prints what a GPU in software, sim:NAME, predicts of one call (predict.c). false: it does not run there */
+bool predict(const char *workload, const char *device);
+
 /* Bytes and operations a millisecond that plain C reaches on all cores. */
 typedef struct Limits { double bytes, flops; } Limits;
 Limits machine_limits(void);
