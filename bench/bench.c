@@ -37,7 +37,7 @@ enum { CHILD = 256, FIRST, SUMS, LIMIT, NO_CACHED };
 
 static const char usage[] =
     "Usage: bench [OPTION...] [NAME...]\nTimes the workloads of bench/README.md.\n"
-    "  -d, --device NAME       where to run: host, opencl:0, ... (default: the fastest); sim:h200: predicted\n"
+    "  -d, --device NAME       where to run: host, opencl:0, ... (default: the fastest); sim:h200 predicts\n"
     "  -g, --group NAME        only the workloads of this group\n"
     "  -t, --min-time SECONDS  samples of a workload take this long at least (default 1)\n"
     "  -j, --json FILE         one JSON object a workload\n"

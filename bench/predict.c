@@ -1,8 +1,8 @@
 /*
  * predict.c - workloads on a GPU in software: what its table says of one call (docs/sim.md).
  *
- * Each runs in a process of its own, some groups of each launch; its results are not those of the program then, so no checksum is asked
- * for. Two tables come before, of the programs that wake the device.
+ * Each runs in a process of its own, some groups of each launch; its results are not those of the program
+ * then, so no checksum is asked for. Two tables come before, of the programs that wake the device.
  */
 #define _GNU_SOURCE
 #include "measure.h"

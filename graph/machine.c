@@ -58,7 +58,7 @@ void machine_follow(Machine *m)
 {
     if (m->lanes == 1)
         follow_registers(m);
-    if (m->group_items > 1) {                   /* a group does a row, a piece or a line: some for each core */
+    if (m->group_items > 1) {                   /* a group does a piece or a line: some a core */
         m->columns = 8 * m->cores * m->lanes;
         m->pieces_alone = least(8 * m->cores, 4096);
         m->running_beside = 2 * m->cores;

@@ -60,7 +60,7 @@ typedef struct Lower {
     bool strict, failed;                        /* strict: clamp although slack would do */
     const AtomSet *within;                      /* clamps that the index being made lost; NULL: none */
     bool alone;                                 /* one work-item */
-    /* Of a group that does a block together: which item of it this one is. Where its block begins, by axis */
+    /* Of a group that does a block together: which item of it this is. Where its block begins, by axis */
     Form member; const Form *base_of;
     /* side by side with others: which work-item of this one it is; NULL: the grid says it */
     Form item;

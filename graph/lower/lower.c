@@ -491,7 +491,8 @@ static void op(Lower *L, const Element *el, Val *out)
     const Ins *i = el->i;
     Envs envs = el->envs;
     if (optab[i->op].element == IS_SUM) {
-        lower_reduce(L, fr, &(SumLoop){ &(Want){ el->v, el->idx }, 1, -1, 0, false, { 0 } }, envs, NULL, out);
+        Want one = { el->v, el->idx };
+        lower_reduce(L, fr, &(SumLoop){ &one, 1, -1, 0, false, { 0 } }, envs, NULL, out);
         return;
     }
     if (i->op == OP_region) {

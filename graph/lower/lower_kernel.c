@@ -104,7 +104,7 @@ static Envs block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base)
 {
     const Spec *s = L->spec;
     Form from[MAXRANK];
-    /* items of what is behind an axis: its are a digit */
+    /* items of what is behind an axis, whose own are a digit */
     int64_t left = s->tile ? s->team / s->tile->slices : s->team;
     for (int j = 0; j < n; j++) {
         from[j] = base[j];

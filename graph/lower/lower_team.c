@@ -1,12 +1,12 @@
 /*
  * lower_team.c - loops that the work-items of a group share out.
  *
- * In:  a sum or stores over variables inside of a block that is the whole group's. Out: what each item does of
- * it; sums that all items have.
- * Element t * items + i is item i's in turn t, so what a subgroup reads at once lies side by side. Loops of few turns
- * are written out: what two of them need of an element is then in a register, since both find it evaluated.
- * A sum meets in local memory: each item stores its own, some add sixteen of those each, and everybody adds
- * up what these have; always in that order.
+ * In:  a sum or stores over variables inside of a block that is the whole group's.
+ * Out: what each item does of it; sums that all items have.
+ * Element t * items + i is item i's in turn t, so what a subgroup reads at once lies side by side. Loops of
+ * few turns are written out: what two of them need of an element is then in a register, since both find it
+ * evaluated. A sum meets in local memory: each item stores its own, some add sixteen of those each, and
+ * everybody adds up what these have; always in that order.
  */
 #include "reduce.h"
 
@@ -117,20 +117,23 @@ static Val folded(Lower *L, const Red *r, Val *x, int u)
     return x[0];
 }
 
-/* `loops` times u turns from one on, into sums of their own, which are added to acc. */
-static void sum_turns(Lower *L, const Reds *all, const Spread *s, Form first, int64_t loops, int u, Envs envs,
-    Val *acc)
+/* `loops` times u turns from one on. */
+typedef struct Turns { int64_t first, loops; int u; } Turns;
+
+/* They go into sums of their own, which are added to acc. */
+static void sum_turns(Lower *L, const Reds *all, const Spread *s, Turns turns, Envs envs, Val *acc)
 {
-    int n = all->n * envs.n;
-    if (!loops || !u)
+    int n = all->n * envs.n, u = turns.u;
+    Form first = form_c(turns.first);
+    if (!turns.loops || !u)
         return;
     SCRATCH(Val, part, n * u);
     for (int j = 0; j < n * u; j++)
         part[j] = reduce_identity(L, all->r[j / u / envs.n].op, all->r[j / u / envs.n].acc);
-    if (loops > 1)
-        first = form_add(first, form_mul(form_a(k_loop(L->k, "k", loops, n * u, part, part)), u));
+    if (turns.loops > 1)
+        first = form_add(first, form_mul(form_a(k_loop(L->k, "k", turns.loops, n * u, part, part)), u));
     reduce_steps(L, all, at_turns(L, s, envs, first, u), part);
-    if (loops > 1)
+    if (turns.loops > 1)
         k_loop_end(L->k, part, part);
     for (int j = 0; j < n; j++) {
         const Red *r = &all->r[j / envs.n];
@@ -141,8 +144,8 @@ static void sum_turns(Lower *L, const Reds *all, const Spread *s, Form first, in
 void team_reduce(Lower *L, const Reds *all, const SumLoop *of, Envs envs, Val *acc)
 {
     Spread s = spread_of(L, all->r->ks, all->r->nk, of->vector);
-    sum_turns(L, all, &s, form_c(0), s.loops, s.each, envs, acc);
-    sum_turns(L, all, &s, form_c(s.loops * s.each), 1, s.left, envs, acc);
+    sum_turns(L, all, &s, (Turns){ 0, s.loops, s.each }, envs, acc);
+    sum_turns(L, all, &s, (Turns){ s.loops * s.each, 1, s.left }, envs, acc);
     if (s.rest) {
         int n = all->n * envs.n;
         SCRATCH(Val, x, n);

@@ -1,10 +1,11 @@
 /*
  * lower_tile.c - operands of which a group copies a tile to local memory, before its items read from there.
  *
- * In:  the tiles of a Spec, a block that is the whole group's. Out: local arrays, filled; whoever evaluates the
- * value at that index from here on loads from there (Row).
- * Who reads what is decided by the operand: items that follow one another read what lies side by side in memory. Who needs
- * it is decided by what is computed from it. Between the two is a barrier, and one behind, if more is copied.
+ * In:  the tiles of a Spec, a block that is the whole group's. Out: local arrays, filled; whoever evaluates
+ * the value at that index from here on loads from there (Row).
+ * Who reads what is decided by the operand: items that follow one another read what lies side by side in
+ * memory. Who needs it is decided by what is computed from it. Between the two is a barrier, and one behind,
+ * if more is copied.
  *
  *      for each s steps:   a[k][i] = x[i][k]  of the rows of the tile; b[k][j] = y[k][j] of its columns
  *                          barrier
@@ -196,7 +197,8 @@ static void join_slices(Product *p)
             for (int e = 0; e < p->nacc; e++) {
                 Form at[2];
                 for (int d = 0; d < 2; d++)
-                    at[d] = form_add(env_get(p->envs.at[e], t->along[d]), form_mul(tile_base(L, t->along[d]), -1));
+                    at[d] = form_add(env_get(p->envs.at[e], t->along[d]),
+                        form_mul(tile_base(L, t->along[d]), -1));
                 Form f = form_add(form_mul(at[0], columns), at[1]);
                 if (pass)
                     y[e] = reduce_step(L, r->op, r->acc, p->x[e], k_load(k, sums, f));

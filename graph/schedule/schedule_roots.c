@@ -132,7 +132,7 @@ static uint32_t rows_of(const Dims *w)
     for (int k = 0; k < w->nfound; k++) {
         const Found *f = &w->found[k];
         int n = __builtin_popcount(f->dims);
-        double least = grouped(w->m) ? 2 : (double)w->m->share;
+        double least = grouped(w->m) ? 2 : (double)w->m->share;         /* a group a row */
         bool fits = f->only && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) &&
             (dims_vol(w, f->dims) >= least || dims_vol(w, w->dims) <= (double)w->m->alone);
         /* of equal size: the one whose first dimensions come first */

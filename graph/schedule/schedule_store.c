@@ -205,13 +205,23 @@ static bool in_pieces(const Machine *m, const Graph *g, const Needs *d, const In
 /* Sums of columns that are added up: where groups have several items each piece has items of its own. */
 static bool sums_in_pieces(const Machine *m, const Needs *d, const Ins *i, double size, double all)
 {
-    if (!grouped(m) || optab[i->op].element != IS_SUM || i->op == OP_dot || size > (double)(4 * m->columns) ||
-        all < (double)m->sum_work)
+    if (!grouped(m) || optab[i->op].element != IS_SUM || i->op == OP_dot || all < (double)m->sum_work ||
+        size > (double)(4 * m->columns))
         return false;
     for (int k = 0; k < d->n; k++)
         if (!set_meets(d->k[k].idx->deps, d->k[k].loops))
             return false;
     return d->n > 0;
+}
+
+/* A product inside of a loop: where groups have several items a kernel of its own does it by tiles. */
+static bool product_apart(const Machine *m, const Needs *d, const Ins *i, double size, double cost)
+{
+    bool inside = false;
+    for (int k = 0; k < d->n; k++)
+        inside = inside || set_meets(d->k[k].idx->deps, d->k[k].loops);
+    return inside && grouped(m) && i->op == OP_dot && size >= (double)(m->lanes * m->lanes) &&
+        cost / 2 > (double)m->unroll;
 }
 
 bool store_pays(const Sched *s, const Ins *i, Ref v)
@@ -230,7 +240,7 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
         return true;
     if (cost == 0)
         return false;
-    if (too_long(s, d, v) || in_pieces(m, g, d, i, cost) ||
+    if (too_long(s, d, v) || in_pieces(m, g, d, i, cost) || product_apart(m, d, i, size, cost) ||
         sums_in_pieces(m, d, i, size, (double)type_size(&g->type[i->in[0]])))
         return true;
     double evals = evaluations(s, d, v, i->op == OP_dot);

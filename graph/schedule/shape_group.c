@@ -17,11 +17,11 @@
 
 #include <string.h>
 
-#define RESIDENT 0.75                           /* part of a core's items that are there, as registers allow */
+#define RESIDENT 0.75                           /* part of a core's items that are there */
 
 enum {
     GROUP = 256,                                /* items that hide latency, and leave registers for each */
-    EACH = 4,                                   /* elements of a row that an item has, before there are more items */
+    EACH = 4,                                   /* elements of a row before there are more items */
     HELD = 32,                                  /* registers for elements of rows that are loaded */
     TURN = 8                                    /* elements of an item that a turn of a loop loads */
 };

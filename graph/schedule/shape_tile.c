@@ -1,11 +1,12 @@
 /*
  * shape_tile.c - tiles that the items of a group copy to local memory.
  *
- * In:  a specification and what it loads, on a machine with groups of several items. Out: its Tile, if it has one.
+ * In:  a specification and what it loads, on a machine with groups of several items.
+ * Out: its Tile, if it has one.
  *
  *      product     a few steps of both operands; each item has a block of rows and a vector of columns
- *      turned      what is loaded along another variable than it is stored along: copied as it lies in memory, read as it
- *                  is stored. Rows of the tile are one element longer, so that a column lies in all banks
+ *      turned      what is loaded along another variable than it is stored along: copied as it lies in
+ *                  memory, read as it is stored. Rows of the tile are one element longer: a column lies in all banks
  *
  * The last tile along a variable overlaps the one before, so that none has an edge.
  */
@@ -14,7 +15,7 @@
 #include <string.h>
 
 enum {
-    TURNED = 32, TURNED_ITEMS = 8,              /* elements of a side of a turned tile; items along the other one */
+    TURNED = 32, TURNED_ITEMS = 8,              /* side of a turned tile; items along the other one */
     STEPS = 32, STEPS_LEAST = 8,                /* steps of a product that are in local memory at once */
     TILE_BYTES = 16 << 10,                      /* bytes of its tiles: several groups stay on a core */
     TILE_ITEMS = 128, SLICED_ITEMS = 256,       /* items of its group; of all slices */
@@ -66,7 +67,8 @@ static Onward find_product(DemandWalk *w, Visit *x)
 }
 
 /* The outer variable that only one operand depends on: where results lie side by side, else the longest. */
-static const Atom *free_of(const Traffic *t, const Vars *space, const AtomSet *mine, const AtomSet *other, bool columns)
+static const Atom *free_of(const Traffic *t, const Vars *space, const AtomSet *mine, const AtomSet *other,
+    bool columns)
 {
     const Atom *best = NULL;
     for (int k = 0; k < space->n; k++) {
@@ -162,9 +164,10 @@ bool group_product(Spec *spec, const Traffic *t, const Vars *space)
     int o = stored_along(t, f[0][1]) && !stored_along(t, f[1][1]) ? 0 : 1;     /* which has the columns */
     o = atom_extent(f[o][1]) >= W ? o : !o;
     Tile *tile = NEW(Tile);
-    *tile = (Tile){ .n = 2, .slices = 1, .product = p.v, .along = { f[!o][0], f[o][1] }, .ks = vars_of(ks, nk),
-                    .step = elem_space("s", &(int64_t){ STEPS }, 1, 0)[0] };
-    if (atom_extent(tile->along[1]) < W || atom_extent(tile->along[0]) < m->small_axis || tile->ks->vol < STEPS_LEAST)
+    *tile = (Tile){ .n = 2, .slices = 1, .product = p.v, .along = { f[!o][0], f[o][1] },
+                    .ks = vars_of(ks, nk), .step = elem_space("s", &(int64_t){ STEPS }, 1, 0)[0] };
+    if (atom_extent(tile->along[1]) < W || atom_extent(tile->along[0]) < m->small_axis ||
+        tile->ks->vol < STEPS_LEAST)
         return false;
     int64_t bytes = in_register(t, d[0].v);
     int rows;

@@ -140,8 +140,8 @@ typedef struct Panel { Ref v; const Idx *idx; const Vars *ks; int turn; } Panel;
 typedef struct Staged { Ref v; const Form *idx; const Atom *a[2]; int fast, pad; } Staged;
 /* Tiles of n values, and the block that a group does with them: of so many items along two outer variables.
  * product: they are its operands, and so many of its steps (variables ks; step: which of the tile) are
- * there at once; 0: they are what a map loads. Where results are few, items are slices of as many: each does its
- * part of the steps of a tile, and the first has the sum. */
+ * there at once; 0: they are what a map loads. Where results are few, items are slices of as many: each does
+ * its part of the steps of a tile, and the first has the sum. */
 enum { TILES = 4 };
 typedef struct Tile {
     Staged of[TILES]; int n;

@@ -182,7 +182,8 @@ static int share_check(const Spec *s)
     if (s->kind == SPEC_SCATTER && (!p || p->ranges < 1 || p->parts < 1 ||
             (p->ranges > 1 && (p->rd < 0 || p->ranges > p->dim[p->rd].n || p->spread))))
         return wrong(s, "a scatter that is not cut as its operand can be");
-    if (s->kind == SPEC_CUMULATIVE && (!r || r->lines < 1 || r->lines > LINES || (s->team && r->each < 1) || (r->vec && r->across)))
+    if (s->kind == SPEC_CUMULATIVE && (!r || r->lines < 1 || r->lines > LINES || (s->team && r->each < 1) ||
+            (r->vec && r->across)))
         return wrong(s, "running values that are not shared out as their lines can be");
     return s->kind == SPEC_SORT && !s->by_rank && !s->npass ?
         wrong(s, "a sort of long rows without passes") :
@@ -230,7 +231,8 @@ static int panels_check(const Spec *s)
     return 0;
 }
 
-/* A group that does a block together has items along axes that make it up, and its tiles go along those or along steps. */
+/* A group that does a block together has items along axes that make it up; its tiles go along those or along
+ * steps. */
 static int tiles_check(const Spec *s)
 {
     const Tile *t = s->tile;
@@ -240,7 +242,8 @@ static int tiles_check(const Spec *s)
     if (s->kind != SPEC_LOOPS && (t || (s->team && s->kind != SPEC_CUMULATIVE)))
         return wrong(s, "a group does a block of one instruction together");
     if (s->team && s->kind == SPEC_LOOPS && s->total > 0 && items != (t ? s->team / t->slices : 1))
-        return wrong(s, "%lld items along its axes, in groups of %lld", (long long)items, (long long)s->team);
+        return wrong(s, "%lld items along its axes, in groups of %lld", (long long)items,
+            (long long)s->team);
     for (int k = 0; t && k < t->n; k++)
         for (int d = 0; d < 2; d++)
             if (!among(t->of[k].a[d], t->along, 2) && !(t->product && !d && t->of[k].a[d] == t->step))

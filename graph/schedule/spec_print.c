@@ -258,7 +258,8 @@ static void add_tile(const Spec *s, Text *t)
     if (p->product)
         text_add(t, ", %lld steps at once", (long long)p->steps);
     for (int k = 0; k < p->n; k++)
-        text_add(t, "%s v%u along %s", k ? "," : "; in local memory", p->of[k].v, p->of[k].a[p->of[k].fast]->name);
+        text_add(t, "%s v%u along %s", k ? "," : "; in local memory", p->of[k].v,
+            p->of[k].a[p->of[k].fast]->name);
     text_add(t, "\n");
 }
 
@@ -278,8 +279,11 @@ static void add_group(const Spec *s, Text *t)
     if (s->tile)
         add_tile(s, t);
     if (s->fit.groups)
-        text_add(t, "    about %lld registers an item and %lld bytes a group: %lld groups a core, %.0f%% of its items\n",
-            (long long)s->fit.registers, (long long)s->fit.local, (long long)s->fit.groups, 100 * s->fit.part);
+        text_add(t,
+            "    about %lld registers an item and %lld bytes a group: %lld groups a core, %.0f%% of its "
+            "items\n",
+            (long long)s->fit.registers, (long long)s->fit.local, (long long)s->fit.groups,
+            100 * s->fit.part);
 }
 
 void spec_print(const Spec *s, bool packed, Text *t)
