@@ -640,8 +640,11 @@ Spread *spread_build(Graph *, Device *home, hd_cost_info *);
 /* Of a program over a mesh; in: how its inputs are dealt out. */
 Spread *spread_mesh(Graph *, const hd_mesh *, const Dealt *in, Device *home, hd_cost_info *);
 void spread_drop(Spread *);
-/* in: borrowed; out: new stores of the caller's. 0, or a code: then there are none. */
-int spread_run(Spread *, Store *const *in, Store **out);
+/* in: borrowed; out: new stores of the caller's. take: what the caller makes of them, before all ranks agree
+ * that the call went well; of those that it takes it leaves NULL. 0, or a code: then there are none. Over
+ * ranks an error that is pending is one of the call, in all of them. */
+typedef int SpreadTake(Store **out, void *env);
+int spread_run(Spread *, Store *const *in, Store **out, SpreadTake *take, void *env);
 
 /* ---- compiling and calling (compile.c, call.c) */
 /* In the current arena, which must outlive it. effects NULL: of a piece of a program, which has none left.

@@ -341,7 +341,7 @@ static int leaf_stores(hd_array *a, int arg, Store **out, int *n)
     return 0;
 }
 
-/* Effects of a run over several devices: their states are read on one. */
+/* Effects of a run over several devices: their states, which go, are read on one. */
 static int settle_stores(const Program *p, Store **out)
 {
     int n = p->effects.nout, e = 0;
@@ -356,24 +356,40 @@ static int settle_stores(const Program *p, Store **out)
     for (int k = 0; k < n; k++)
         mem_drop(state ? state[k] : NULL);
     free(state);
-    for (int k = e ? 0 : p->nout; k < p->nout + n; k++)
+    for (int k = p->nout; k < p->nout + n; k++)
         store_drop(out[k]);
+    return e;
+}
+
+typedef struct Taken { const Program *p; hd_array **y; int nout; } Taken;
+
+static int take(Store **out, void *taken)
+{
+    const Taken *t = taken;
+    int e = deal(t->p->out, out, t->y, t->nout);
+    memset(out, 0, sizeof *out * (size_t)t->p->nout);
     return e;
 }
 
 /* The same on several devices: arguments go to each as it needs them. */
 static int run_spread(const Program *p, const Call *c, hd_array **out, int nout)
 {
-    Store **s = calloc((size_t)(p->nin + p->nout + p->effects.nout + 1), sizeof *s);
-    int n = 0, e = s ? 0 : error_set(E_NOMEM, "out of host memory");
+    int results = p->nout + p->effects.nout, n = 0;
+    Store **s = calloc((size_t)(p->nin + results + 1), sizeof *s);
+    hd_array **y = calloc((size_t)nout, sizeof *y);
+    int e = s && y ? 0 : error_set(E_NOMEM, "out of host memory");
     for (; !e && n < p->nhidden; n++)
         s[n] = p->hidden[n];
     for (int i = 0; i < c->n && !e; i++)
         e = leaf_stores(c->args[i], i, s, &n);
-    e = e ? e : spread_run(p->spread, s, s + p->nin);
+    e = spread_run(p->spread, s, s + p->nin, take, &(Taken){ p, y, nout });
     e = e ? e : settle_stores(p, s + p->nin);
-    e = e ? e : deal(p->out, s + p->nin, out, nout);
-    free(s);
+    for (int i = 0; y && i < nout; i++)
+        if (e)
+            array_drop(y[i]);
+        else
+            out[i] = y[i];
+    free(s), free(y);
     return e;
 }
 

@@ -738,20 +738,21 @@ static int run_pieces(Spread *p, Store *const *in, Store **out)
     return e;
 }
 
-int spread_run(Spread *p, Store *const *in, Store **out)
+int spread_run(Spread *p, Store *const *in, Store **out, SpreadTake *take, void *env)
 {
-    int e = p->what ? over_ranks(p) : 0;
-    if (e || !p->what)
-        return e ? e : run_pieces(p, in, out);
+    int e = p->what ? over_ranks(p) : (int)error_code();
+    if (e)
+        return e;
     bool mine = !run_pieces(p, in, out);
-    e = ranks_leave(mine ? 0 : (int)error_code());
+    e = mine ? take(out, env) : (int)error_code();
+    e = p->what ? ranks_leave(e) : e;
     for (int k = 0; k < p->nin; k++)
         store_settle(in[k], !e);
     for (int k = 0; k < p->nout && e && mine; k++) {
         store_drop(out[k]);
         out[k] = NULL;
     }
-    for (int k = 0; k < p->ncall && !e; k++)
+    for (int k = 0; k < p->ncall && !e && p->what; k++)
         if (p->call[k].balance)
             balance_learn(p->call[k].balance);
     return e;

@@ -33,6 +33,13 @@ static void stop(void)
     raise(SIGSTOP);
 }
 
+/* For good, whoever wakes it. */
+static void stay(void)
+{
+    while (true)
+        raise(SIGSTOP);
+}
+
 static hd met(hd x)
 {
     hd far = hd_psum(hd_square(x), "i");
@@ -51,7 +58,7 @@ static int strange(hd_array *const *args, int nargs, hd_array **out, int nout, v
     if (calls == 2 && !strcmp(what, "all stopped in a scan"))
         stop();
     if (is("stopped at home"))
-        raise(SIGSTOP);
+        stay();
     if (is("killed at home"))
         raise(SIGKILL);
     if (is("fails") && calls == 1)
@@ -59,7 +66,7 @@ static int strange(hd_array *const *args, int nargs, hd_array **out, int nout, v
     if (calls == 2 && (is("killed in a scan") || is("killed in a grid")))
         raise(SIGKILL);
     if (calls == 2 && is("stopped in a scan"))
-        raise(SIGSTOP);
+        stay();
     if (calls == 2 && is("crashes in a scan"))
         abort();
     if (calls == 2 && is("exits in a scan"))
@@ -136,7 +143,7 @@ int main(int n, char **v)
     if (is("killed"))
         raise(SIGKILL);
     if (is("stopped"))
-        raise(SIGSTOP);
+        stay();
     snprintf(slow, sizeof slow, "host:download:1@%s", longer());
     if (is("takes long"))
         fault_set(slow);
@@ -162,7 +169,7 @@ int main(int n, char **v)
         e = e ? e : call(HD_FN(twice), x);
     } else if (!strcmp(what, "stopped at the end")) {
         if (odd)
-            raise(SIGSTOP);
+            stay();
     } else {
         e = e ? e : call(f, x);
     }
