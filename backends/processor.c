@@ -63,9 +63,9 @@ static void ask_vectors(Machine *m)
 #endif
 }
 
-/* A compiler that makes vectors of work-items takes each element of ours for a value of its own, and its time
- * grows faster than what it is given: so blocks are small, and loops are loops. (Sinkhorn's scaling with its
- * gradient took Mesa's 40 s, and takes it 5 s.) */
+/* A compiler that makes vectors of work-items takes each element of ours for a value of its own, and its
+ * time grows faster than what it is given: so blocks are small, and loops are loops. (Sinkhorn's scaling
+ * with its gradient took Mesa's 40 s, and takes it 5 s.) */
 static void scalar_blocks(Machine *m)
 {
     m->flight = m->tile_rows = m->unroll = m->copy_block = 4;
