@@ -9,7 +9,8 @@
 
 typedef long double Real;
 
-/* Floats of 32 or 64 bits, or complex numbers of such, in at least two axes; square: as many rows as columns. 0, or an error code. */
+/* Floats of 32 or 64 bits, or complex numbers of such, in at least two axes; square: as many rows as
+ * columns. 0, or an error code. */
 int matrix_check(Op, const Type *, bool square);
 Type matrix_type(const Type *stack, Dtype, int64_t rows, int64_t columns); /* with its leading axes */
 Type vector_type(const Type *stack, Dtype, int64_t n);
@@ -31,8 +32,8 @@ int stack_eval(
 /* The same of complex numbers: linalg_complex.c. */
 typedef void ComplexEval(
     const Ins *, const Stack *s, long double _Complex *const *in, long double _Complex *const *out);
-int complex_stack_eval(
-    ComplexEval *, const Ins *, const Type *const *t, const void *const *in, const Type *u, void *const *out);
+int complex_stack_eval(ComplexEval *, const Ins *, const Type *const *t, const void *const *in,
+    const Type *u, void *const *out);
 ComplexEval complex_cholesky, complex_qr, complex_lu, complex_solve, complex_eigh, complex_svd;
 
 /* Does b go with the stack a: one dtype, the same leading axes, as many rows (right: columns)? */

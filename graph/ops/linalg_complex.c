@@ -1,9 +1,9 @@
 /*
- * linalg_complex.c - factorisations of complex matrices on the host: those of linalg*.c, in wide numbers with
- * two parts.
+ * linalg_complex.c - factorisations of complex matrices on the host: those of linalg*.c, in wide numbers
+ * with two parts.
  *
- * Conventions are LAPACK's: diagonals of l of cholesky and of r of qr are real, and lu's pivot has the largest
- * sum of its parts' absolute values.
+ * Conventions are LAPACK's: diagonals of l of cholesky and of r of qr are real, and lu's pivot has the
+ * largest sum of its parts' absolute values.
  */
 #include <complex.h>
 #include <float.h>
@@ -150,7 +150,7 @@ void complex_qr(const Ins *i, const Stack *s, Number *const *in, Number *const *
 
 /* ==================== lu, solve */
 
-/* As eliminate() in linalg_lu.c. */
+/* As eliminate() in linalg_lu.c, with its parameters. */
 static void eliminate(Number *a, int64_t m, int64_t n, Number *b, int64_t sides, Number *pivot, Number *at)
 {
     for (int64_t c = 0; c < m && c < n; c++) {
@@ -211,8 +211,8 @@ typedef struct Rotation {
     Number s, t; /* x' = c x - s y, y' = t x + c y */
 } Rotation;
 
-/* Of two columns whose squares are a and b, and whose product x' y is g: orthogonal afterwards. y is turned by
- * g's phase first, so that g is real. */
+/* Of two columns whose squares are a and b, and whose product x' y is g: orthogonal afterwards. y is turned
+ * by g's phase first, so that g is real. */
 static Rotation rotation(Real a, Real b, Number g)
 {
     Real size = cabsl(g), z = (b - a) / (2 * size),
@@ -255,8 +255,10 @@ static void order(Number *w, int64_t count, Number *x, int64_t m, Number *v, int
 {
     const Rotation swap = { 0, -1, 1 }; /* they change places */
     for (int64_t k = 0; k < count; k++)
-        for (int64_t j = k; j > 0 && (down ? creall(w[j]) > creall(w[j - 1]) : creall(w[j]) < creall(w[j - 1]));
-             j--) {
+        for (int64_t j = k; j > 0; j--) {
+            Real step = creall(w[j]) - creall(w[j - 1]);
+            if (!(down ? step > 0 : step < 0))
+                break;
             rotate(w + j - 1, w + j, 1, 1, swap);
             rotate(x + (j - 1) * m, x + j * m, m, 1, swap);
             if (v)

@@ -13,8 +13,8 @@ typedef void LinalgFn(const Ins *, const Ref *x, Ref *out);
 LinalgFn cholesky_written, triangular_written, lu_written, solve_written;
 LinalgFn cholesky_loop, triangular_loop, qr_loop, lu_loop, solve_loop;
 LinalgFn eigh_loop, svd_loop; /* linalg_jacobi.c: a step a round of rotations */
-/* Of stacks, in two halves, until they have `leaf` rows: linalg_blocks.c; or panel by panel, until those have
- * `leaf` columns: linalg_panels.c; or a sweep of rotations a step: linalg_jacobi.c. */
+/* Of stacks, in two halves, until they have `leaf` rows: linalg_blocks.c; or panel by panel, until those
+ * have `leaf` columns: linalg_panels.c; or a sweep of rotations a step: linalg_jacobi.c. */
 typedef void BlocksFn(const Ins *, const Ref *x, Ref *out, int64_t leaf);
 BlocksFn cholesky_blocks, triangular_blocks, solve_blocks, eigh_sweeps, svd_sweeps;
 BlocksFn lu_panels, qr_panels, triangular_panels;

@@ -7,7 +7,7 @@
  * is moved by a multiple of the identity first, until it is positive definite and well conditioned: then its
  * rows become multiples of its eigenvectors, and nothing else is carried.
  *
- * Of small matrices a lane makes all sweeps, in registers: as many as always are enough, since convergence is
+ * Of small matrices a lane makes all sweeps, in registers: as many as always are enough: convergence is
  * quadratic once angles are small. Of larger ones a step of a loop is a sweep of all, each matrix in private rows,
  * and the last one finds nothing to rotate.
  */

@@ -1,6 +1,6 @@
 /*
- * linalg_panels.c - lu, qr and triangular_solve of large matrices, panel by panel: a few columns are factorised
- * by themselves, or a few unknowns found, and what that does to all others is a product.
+ * linalg_panels.c - lu, qr and triangular_solve of large matrices, panel by panel: a few columns are
+ * factorised by themselves, or a few unknowns found, and what that does to all others is a product.
  *
  *     a panel's columns, the diagonal through its pivots from some row on:
  *     lu      all rows are put in the panel's order; U12 = L11^-1 A12; A22 - L21 U12
@@ -144,7 +144,8 @@ static int64_t width_of(int64_t pivots, int64_t leaf) { return pivots > 2 * WIDE
 
 void lu_panels(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 {
-    int64_t m = matrix_rows(x[0]), n = matrix_columns(x[0]), k = m < n ? m : n, panels, b = width_of(k, leaf);
+    int64_t m = matrix_rows(x[0]), n = matrix_columns(x[0]), k = m < n ? m : n, panels,
+            b = width_of(k, leaf);
     Ref lu[3] = { 0 };
     (void)i;
     if (k > HALVED) {

@@ -238,6 +238,38 @@ START_TEST(matrices)
 }
 END_TEST
 
+static hd roots(hd p) { return hd_roots(p); }
+static hd roots_size(hd p) { return hd_sum(hd_square(hd_abs(hd_roots(p)))); }
+
+/* The product of all (x - root) is the polynomial; the gradient is JAX's. One root is 0. */
+START_TEST(roots_of_polynomials)
+{
+    const float p[] = { 1, -6, 11.5f, -6, 0.25f, 3 }, q[] = { 2, 0, -8, 0 },
+                slope[] = { -16.693255f, 0.7271408f, 2.4178124f, 1.5068203f, 0.8139636f, 0.6962293f };
+    hd_array *a = hd_array_new(HD_F32, (hd_ints){ 1, { 6 } }, p, NULL),
+             *b = hd_array_new(HD_F32, (hd_ints){ 1, { 4 } }, q, NULL);
+    hd_array *x = on(where[_i], HD_FN(roots), a), *y = on(where[_i], HD_FN(roots), b),
+             *g = on(where[_i], hd_grad(roots_size), a);
+    const float complex *r = hd_data(x), *s = hd_data(y);
+    for (int at = -2; at < 3; at++) {
+        float complex got = 1;
+        float want = 0;
+        for (int k = 0; k < 5; k++)
+            got *= (float)at - r[k];
+        for (int k = 0; k < 6; k++)
+            want = want * (float)at + p[k];
+        ck_assert_msg(cabsf(got - want) < 1e-4f * (1 + fabsf(want)), "%d: %g", at, (double)cabsf(got - want));
+    }
+    float sizes = 0;
+    for (int k = 0; k < 3; k++)
+        sizes += cabsf(s[k]), ck_assert(cabsf(s[k] * (s[k] - 2) * (s[k] + 2)) < 1e-5f);
+    ck_assert(fabsf(sizes - 4) < 1e-5f);
+    for (int k = 0; k < 6; k++)
+        ck_assert(fabsf(((const float *)hd_data(g))[k] - slope[k]) < 1e-4f * (1 + fabsf(slope[k])));
+    hd_drop(a), hd_drop(b), hd_drop(x), hd_drop(y), hd_drop(g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("complex");
@@ -247,5 +279,6 @@ int main(void)
     tcase_add_loop_test(c, lengths, 0, WHERE);
     tcase_add_loop_test(c, names_of_frequencies, 0, WHERE);
     tcase_add_loop_test(c, matrices, 0, WHERE);
+    tcase_add_loop_test(c, roots_of_polynomials, 0, WHERE);
     return suite_run(s);
 }
