@@ -33,7 +33,7 @@ void loop_scan(LoopBody *, const Loop *, const Ref *x, Ref *out);
 void each_matrix(LoopBody *f, int n, const Ref *x, const bool *shared, int nout, Ref *out);
 
 /* Columns of one matrix, each pivot on the diagonal that begins at `row` of the first column; 0: the
- * first. lu: the factors, the rows' order, pivots. qr: r above that diagonal and reflections below it, tau. */
+ * first. lu: the factors, the rows' order, pivots. qr: r above that diagonal, reflections below it; tau. */
 void lu_columns(Ref a, Ref row, Ref *lu);
 void qr_columns(Ref a, Ref row, Ref *qr);
 

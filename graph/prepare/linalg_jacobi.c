@@ -3,13 +3,13 @@
  *
  * A step rotates every row with a partner: in a round of a tournament each meets one other, and after a
  * sweep of rounds each has met all. What rotations make of rows is a unitary matrix times what was there. So
- * the rows of a' become those of diag(s) u', and the same rotations make v' of the identity. A symmetric matrix
- * is moved by a multiple of the identity first, until it is positive definite and well conditioned: then its
- * rows become multiples of its eigenvectors, and nothing else is carried.
+ * the rows of a' become those of diag(s) u', and the same rotations make v' of the identity. A symmetric
+ * matrix is moved by a multiple of the identity first, until it is positive definite and well conditioned:
+ * then its rows become multiples of its eigenvectors, and nothing else is carried.
  *
  * Of small matrices a lane makes all sweeps, in registers: as many as always are enough: convergence is
- * quadratic once angles are small. Of larger ones a step of a loop is a sweep of all, each matrix in private rows,
- * and the last one finds nothing to rotate.
+ * quadratic once angles are small. Of larger ones a step of a loop is a sweep of all, each matrix in private
+ * rows, and the last one finds nothing to rotate.
  */
 #include "linalg.h"
 
@@ -100,8 +100,8 @@ static Ref rounds(int64_t n, Ref x, int64_t *steps)
     return n > 1 ? Rem(k, Like(k, (double)sweep)) : k;
 }
 
-/* ==================== a step is a sweep: carry the rows of all matrices, and what the same rotations make; how
- * far rows of each are from orthogonal, and the number of sweeps */
+/* ==================== a step is a sweep: carry the rows of all matrices, and what the same rotations make;
+ * how far rows of each are from orthogonal, and the number of sweeps */
 
 enum { SWEEPS = 40 };
 
@@ -184,7 +184,7 @@ static Ref in_order(Ref w, bool down, Ref *sorted)
 
 /* ==================== eigh */
 
-/* The rows to be rotated; the columns of what they are made of, which is at most 1; what it was divided by. */
+/* The rows to be rotated; the columns of what they are made of, at most 1; what it was divided by. */
 static void eigh_start(const Ref *x, Ref *out)
 {
     Ref a = Mirrored(x[0]), big = largest(a);
@@ -274,8 +274,8 @@ static void divided_by_largest(const Ref *x, Ref *out)
 
 static Ref lengths(Ref x) { return Sqrt(total(squares(x), 1)); }
 
-/* Of rows s v', which are orthogonal, and of what was rotated with them: s, v, and the latter by s. Rotations
- * are some roundings longer or shorter than one, for both alike. */
+/* Of rows s v', which are orthogonal, and of what was rotated with them: s, v, and the latter by s.
+ * Rotations are some roundings longer or shorter than one, for both alike. */
 static void svd_sorted(const Ref *x, Ref *out)
 {
     Ref length = lengths(x[1]), s = Div(lengths(x[0]), length), big = x[2], qr[2] = { 0 };

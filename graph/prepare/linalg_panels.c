@@ -7,9 +7,9 @@
  *     qr      its reflections are 1 - V T V', T being triangular; A - V T' V' A
  *
  * All panels are as wide, and each step works on the whole matrix, where what is above the pivots or left of
- * the panel stays as it is: so steps are the same few kernels. A wide panel is factorised likewise, in narrow
- * ones; of a narrow one each matrix is a lane. Of lu the columns are halved first: products of halves are
- * smaller.
+ * the panel stays as it is: so steps are the same few kernels. A wide panel is factorised likewise, in
+ * narrow ones; of a narrow one each matrix is a lane. Of lu the columns are halved first: products of halves
+ * are smaller.
  *
  * In: stacks of matrices, with one axis in front. Out: the op's results.
  */
@@ -161,7 +161,7 @@ void lu_panels(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 
 /* ==================== triangular_solve
  *
- * Captured: A; a vector as long as a panel is high. Carry: b, whose rows become the unknowns'. xs: the panel. */
+ * Captured: A; a vector as long as a panel is high. Carry: b, whose rows become unknowns. xs: the panel. */
 
 static void unknowns(const Ref *x, Ref *out, int how)
 {
@@ -203,7 +203,7 @@ void triangular_panels(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 
 /* ==================== qr
  *
- * Captured: as for lu. Carry: the matrix, with the reflections below the diagonal. xs: the panel. ys: tau. */
+ * Captured: as for lu. Carry: the matrix, with reflections below the diagonal. xs: the panel. ys: tau. */
 
 static void narrow_qr(const Ref *x, Ref *out) { qr_columns(x[0], x[1], out); }
 

@@ -3,8 +3,8 @@
  *
  *     small       written out, element by element: one matrix a lane, in registers
  *     up to 32    a loop over columns, one matrix a lane: in registers, or in private rows if there are any
- *     larger      two halves, or panels of columns, so that products do the work, and what is left are the cases
- *                 above; of eigenvalues, a loop over sweeps
+ *     larger      two halves, or panels of columns, so that products do the work, and what is left are the
+ *                 cases above; of eigenvalues, a loop over sweeps
  *
  * An algorithm is written for one matrix, and lanes make a stack of it, as vmap makes a batch of a function.
  * Inside a body what is small becomes part of that body: a loop with a solve in it stays one kernel. What is

@@ -258,7 +258,8 @@ START_TEST(roots_of_polynomials)
             got *= (float)at - r[k];
         for (int k = 0; k < 6; k++)
             want = want * (float)at + p[k];
-        ck_assert_msg(cabsf(got - want) < 1e-4f * (1 + fabsf(want)), "%d: %g", at, (double)cabsf(got - want));
+        ck_assert_msg(
+            cabsf(got - want) < 1e-4f * (1 + fabsf(want)), "%d: %g", at, (double)cabsf(got - want));
     }
     float sizes = 0;
     for (int k = 0; k < 3; k++)

@@ -86,7 +86,7 @@ static const Function table[] = {
     ONE(acosh, 2.1, 1.9, 0),
     ONE(atanh, 1.95, 1.9, 0),
     ONE(erf, 2, 1.4, 0),
-    ONE(erfc, 4.1, 3.6, 0),
+    ONE(erfc, 4.1, 2, 0),
     OWN(erf_inv, element_erf_inv, 2.9, 2.4, 0),
     OWN(lgamma, lgamma_l, 3.9, 3.2, TERMS),
     OWN(digamma, element_digamma, 4.5, 5, TERMS),
