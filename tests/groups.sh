@@ -11,7 +11,9 @@ for d in opencl:0 vulkan:0; do
     "$heddle" devices 2>/dev/null | grep -q "^$d" && devices=$devices,$d
 done
 export HEDDLE_CHECK=1
-HEDDLE_SIM=$machines/lanes4.txt,$machines/lanes16.txt,$machines/lanes32.txt,$machines/lanes64.txt "$heddle" compare \
-    "$root"/tests/groups/*.hd --devices sim:lanes4,sim:lanes16,sim:lanes32,sim:lanes64 || bad=1
-HEDDLE_MACHINE=$root/machines/gpu32.txt "$heddle" compare "$root"/tests/groups/*.hd --devices "$devices" || bad=1
+sim=$machines/lanes4.txt,$machines/lanes16.txt,$machines/lanes32.txt,$machines/lanes64.txt
+HEDDLE_SIM=$sim "$heddle" compare "$root"/tests/groups/*.hd \
+    --devices sim:lanes4,sim:lanes16,sim:lanes32,sim:lanes64 || bad=1
+HEDDLE_MACHINE=$root/machines/gpu32.txt "$heddle" compare "$root"/tests/groups/*.hd \
+    --devices "$devices" || bad=1
 exit $bad

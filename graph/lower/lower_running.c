@@ -4,9 +4,9 @@
  * In:  cumsum, cumprod, cummax, cummin along an axis in which elements lie side by side; a group a line.
  * Out: a finished body.
  * A group takes a piece of its line after the other. Items read it side by side and put it into local
- * memory; there each has some neighbours, of which it makes the running values. What is before an item is what all
- * items before it have in all: sixteen of them are put together by one item, and so are those sixteen. Then
- * the running values go back the way they came.
+ * memory; there each has some neighbours, of which it makes the running values. What is before an item is
+ * what all items before it have in all: sixteen of them are put together by one item, and so are those
+ * sixteen. Then the running values go back the way they came.
  *
  *      16 items of 4:   0 1 2 3 | 4 5 6 7 | ...        each its own four
  *                       own totals, before them those of other items, before them earlier pieces

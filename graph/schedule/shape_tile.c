@@ -6,7 +6,8 @@
  *
  *      product     a few steps of both operands; each item has a block of rows and a vector of columns
  *      turned      what is loaded along another variable than it is stored along: copied as it lies in
- *                  memory, read as it is stored. Rows of the tile are one element longer: a column lies in all banks
+ *                  memory, read as it is stored. Rows of the tile are one element longer, so that a
+ *                  column lies in all banks
  *
  * The last tile along a variable overlaps the one before, so that none has an edge.
  */
