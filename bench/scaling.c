@@ -127,7 +127,7 @@ static double sum_ms(const Link *l, int n, double bytes)
     return bytes * n <= DIRECT ? direct : parts;
 }
 
-static void predict(const Link *l, int64_t rows, int64_t width)
+static void scaled(const Link *l, int64_t rows, int64_t width)
 {
     hd_array *w = filled(0, width, width), *x = filled(0, rows, width);
     double compute = best_ms(HD_FN(slope), w, x), bytes = 4.0 * (double)(width * width);
@@ -168,6 +168,6 @@ int main(int argc, char **argv)
     link = measured();
     link.alpha = given.alpha >= 0 ? given.alpha : link.alpha,
     link.beta = given.beta >= 0 ? given.beta : link.beta;
-    predict(&link, rows, width);
+    scaled(&link, rows, width);
     return 0;
 }
