@@ -195,9 +195,9 @@ START_TEST(specs)
     m = made(), m->spec.flat = z, m->spec.nflat = 2,
     memcpy(m->spec.flat_of, m->spec.outer, sizeof m->spec.flat_of);
     noticed(spec_check(&m->spec), "its digits 512");
-    m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 1, 1, false }, m->spec.naxis = 1;
+    m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 1, 1, 1, false }, m->spec.naxis = 1;
     noticed(spec_check(&m->spec), "1 blocks of 4");
-    m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 2, 3, false }, m->spec.naxis = 1;
+    m = made(), m->spec.axis[0] = (OuterAxis){ i8(), 8, 4, 2, 3, 1, false }, m->spec.naxis = 1;
     noticed(spec_check(&m->spec), "takes 3");
     m = made(), m->spec.total = 1, m->spec.stage[0] = rows_apart(z, 3 * W);
     noticed(spec_check(&m->spec), "48 apart");
