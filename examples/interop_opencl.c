@@ -1,6 +1,6 @@
 /* An application with its own OpenCL: it makes stars and draws them with kernels of its own; Heddle moves
  * them, in the same queue and without a copy. The force is the gradient of a potential: nobody derives it.
- *     interop_opencl [FILE.png]        a picture of where they were, after 400 steps */
+ *     interop_opencl [FILE]        a picture of where they were, after 400 steps */
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
 #include <heddle.h>
@@ -136,6 +136,23 @@ static int film(const App *a)
     return bad;
 }
 
+/* As PNG where libpng is there, else as PGM, which most viewers show too. */
+static int save(const char *path, const unsigned char *grey)
+{
+#ifdef HAVE_PNG
+    png_image image = { .version = PNG_IMAGE_VERSION,
+        .width = SIZE,
+        .height = SIZE,
+        .format = PNG_FORMAT_GRAY };
+    return png_image_write_to_file(&image, path, 0, grey, 0, NULL) ? 0 : (perror(path), 1);
+#else
+    FILE *f = fopen(path, "wb");
+    int bad = !f || fprintf(f, "P5\n%d %d\n255\n", SIZE, SIZE) < 0 || fwrite(grey, SIZE, SIZE, f) < SIZE;
+    bad |= f && fclose(f);
+    return bad ? (perror(path), 1) : 0;
+#endif
+}
+
 static int picture(const App *a, const char *path)
 {
     static cl_uint pixel[SIZE * SIZE];
@@ -149,15 +166,7 @@ static int picture(const App *a, const char *path)
             grey[i] = (unsigned char)(pixel[i] > 15 ? 255 : 17 * pixel[i]);
     printf("%d stars, %d frames: %.1f%% of them in the picture, on %.0f%% of its pixels\n", STARS, FRAMES,
         100. * (double)seen / STARS / FRAMES, 100. * (double)lit / SIZE / SIZE);
-#ifdef HAVE_PNG
-    png_image image = { .version = PNG_IMAGE_VERSION,
-        .width = SIZE,
-        .height = SIZE,
-        .format = PNG_FORMAT_GRAY };
-    if (path && !png_image_write_to_file(&image, path, 0, grey, 0, NULL))
-        return perror(path), 1;
-#endif
-    return (void)path, 0;
+    return path ? save(path, grey) : 0;
 }
 
 int main(int argc, char **argv)

@@ -54,6 +54,7 @@ static bool alike_attrs(const Ins *i, const Ins *j, Diff *d)
 
 static bool batches(int op)
 {
+    _Static_assert(OP_reduce_xor - OP_reduce_sum == 6, "seven reductions");
     switch (op) {
     case OP_slice:
     case OP_reshape:
@@ -65,7 +66,6 @@ static bool batches(int op)
     case OP_dot:
         return true;
     default:
-        _Static_assert(OP_reduce_xor - OP_reduce_sum == 6, "seven reductions");
         return optab[op].element == IS_POINT || (op >= OP_reduce_sum && op <= OP_reduce_xor);
     }
 }
