@@ -2,9 +2,10 @@
  * dce.c - what is needed of a graph, and the graph without the rest.
  *
  * In: a closed graph, which inputs and outputs are wanted. Out: a new one, its instructions in depth-first
- * order from the effects, which keep their order, and from the outputs, operands in order. So the result
- * does not depend on the order in which C evaluated the user's arguments, nor on anything that is dead;
- * dumps, cache keys and schedules start from here.
+ * order from the effects and the exchanges of shards, which keep their order, and from the outputs, operands
+ * in order. So the result does not depend on the order in which C evaluated the user's arguments, nor on
+ * anything that is dead; dumps, cache keys and schedules start from here. Unlike devices rewrite the program
+ * of a shard unlike, and yet come to its exchanges in one order.
  * Order needs no more than operands: an accumulator is used once, so what adds to it is in one chain.
  */
 #include "graph.h"
@@ -124,6 +125,15 @@ static void walk(Walk *w, Ref from)
     }
 }
 
+/* What keeps its order. */
+static bool first_walked(const Walk *w, const Ins *i)
+{
+    bool live = false;
+    for (int k = 0; k < i->nout; k++)
+        live = live || w->live[i->out + (Ref)k];
+    return ins_effect(i) || (live && ins_ordered(i));
+}
+
 static Graph *restricted(const Graph *g, const bool *keep_in, const bool *keep_out, bool deep)
 {
     Graph *h = graph_begin(graph_new());
@@ -137,7 +147,7 @@ static Graph *restricted(const Graph *g, const bool *keep_in, const bool *keep_o
             h->ncap += k < g->ncap;
         }
     for (int n = 0; n < g->nins; n++)
-        if (ins_effect(g->ins[n]))
+        if (first_walked(&w, g->ins[n]))
             walk(&w, g->ins[n]->out);
     Ref *out = NEWS(Ref, g->nout);
     int n = 0;

@@ -12,6 +12,8 @@
  */
 #include "ops.h"
 
+#include <string.h>
+
 _Static_assert(OP_ppermute - OP_axis_index == 7 && OP_psum == OP_axis_index + 1,
     "collectives are rows beside one another");
 
@@ -426,6 +428,17 @@ bool ins_exchanges(const Ins *i)
     bool found = exchanges_itself(i);
     for (int k = 0; k < i->nsub && !found; k++)
         found = graph_exchanges(i->sub[k]);
+    return found;
+}
+
+/* That of shards has a number. */
+static bool has_number(const Ins *i) { return exchanges_itself(i) && strchr(meet_of(i).name, '#'); }
+
+bool ins_ordered(const Ins *i)
+{
+    bool found = has_number(i);
+    for (int k = 0; k < i->nsub && !found; k++)
+        found = graph_find(i->sub[k], has_number);
     return found;
 }
 

@@ -104,6 +104,13 @@ static hd shared_sum(hd x) { (void)x; return hd_psum(hd_c(.1f), "i"); }
 static hd inner_lane(hd s) { return hd_add(hd_sin(s), hd_psum(s, "j,i")); }
 static hd vmap_inside(hd x) { return hd_apply(hd_vmap(inner_lane, .axis_name = "j"), x); }
 static hd pmap_inside(hd x) { return hd_apply(hd_pmap(inner_lane, .axis_name = "j", .devices = "host"), x); }
+/* Devices inline the call, which reads the second first; the host does not. */
+static hd second_first(hd a, hd b) { return hd_add(b, hd_sin(a)); }
+static hd in_order(hd x)
+{
+    hd all = hd_sum(hd_all_gather(x, "i", 0, false), 0);
+    return hd_apply(hd_checkpoint(second_first), all, hd_psum(hd_square(x), "i"));
+}
 static hd dtypes(hd x)
 {
     hd k = hd_cast(x, HD_I32);
@@ -131,6 +138,7 @@ static const struct { const char *name; hd (*f)(hd);
     LAW(shared_sum),
     LAW(vmap_inside),
     LAW(pmap_inside),
+    LAW(in_order),
     LAW(dtypes),
     LAW(large),
 };
