@@ -2,15 +2,18 @@
  * dce.c - what is needed of a graph, and the graph without the rest.
  *
  * In: a closed graph, which inputs and outputs are wanted. Out: a new one, its instructions in depth-first
- * order from the effects and the exchanges of shards, which keep their order, and from the outputs, operands
- * in order. So the result does not depend on the order in which C evaluated the user's arguments, nor on
- * anything that is dead; dumps, cache keys and schedules start from here. Unlike devices rewrite the program
- * of a shard unlike, and yet come to its exchanges in one order.
+ * order from the effects and the exchanges of shards, which keep their order and are never dead, and from
+ * the outputs, operands in order. So the result does not depend on the order in which C evaluated the user's
+ * arguments, nor on anything that is dead; dumps, cache keys and schedules start from here. Unlike devices
+ * rewrite the program of a shard unlike, and yet come to the same exchanges in one order.
  * Order needs no more than operands: an accumulator is used once, so what adds to it is in one chain.
  */
 #include "graph.h"
 
 #include <string.h>
+
+/* All shards come to an exchange, though what one's own graph has become needs nothing of it. */
+static bool never_dead(const Ins *i) { return ins_effect(i) || ins_ordered(i); }
 
 void graph_live(const Graph *g, const bool *outs, bool *live)
 {
@@ -19,7 +22,7 @@ void graph_live(const Graph *g, const bool *outs, bool *live)
         live[g->out[k]] |= !outs || outs[k];
     for (int n = g->nins - 1; n >= 0; n--) {
         const Ins *i = g->ins[n];
-        bool any = ins_effect(i);
+        bool any = never_dead(i);
         for (int k = 0; k < i->nout; k++)
             any |= live[i->out + (Ref)k];
         if (!any)
@@ -125,15 +128,6 @@ static void walk(Walk *w, Ref from)
     }
 }
 
-/* What keeps its order. */
-static bool first_walked(const Walk *w, const Ins *i)
-{
-    bool live = false;
-    for (int k = 0; k < i->nout; k++)
-        live = live || w->live[i->out + (Ref)k];
-    return ins_effect(i) || (live && ins_ordered(i));
-}
-
 static Graph *restricted(const Graph *g, const bool *keep_in, const bool *keep_out, bool deep)
 {
     Graph *h = graph_begin(graph_new());
@@ -147,7 +141,7 @@ static Graph *restricted(const Graph *g, const bool *keep_in, const bool *keep_o
             h->ncap += k < g->ncap;
         }
     for (int n = 0; n < g->nins; n++)
-        if (first_walked(&w, g->ins[n]))
+        if (never_dead(g->ins[n]))
             walk(&w, g->ins[n]->out);
     Ref *out = NEWS(Ref, g->nout);
     int n = 0;

@@ -548,8 +548,8 @@ Ref exchange_first(const Lane *, Ref x, int *exchanges);        /* what the firs
 /* is there a collective, in a body too? axis_index does not count */
 bool graph_exchanges(const Graph *);
 bool ins_exchanges(const Ins *);
-/* An exchange of shards, or a region that has one: all shards come to them in the order of the graph in
- * which they became exchanges, whatever each device's own graph is rewritten to. */
+/* An exchange of shards, or a region that has one: all shards come to all of them, in the order of the graph
+ * in which they became exchanges, whatever each device's own graph is rewritten to. */
 bool ins_ordered(const Ins *);
 bool op_meets(const Ins *);                     /* is it a collective, or axis_index? */
 const char *op_axis_name(const Ins *);          /* its axis; NULL for any other */

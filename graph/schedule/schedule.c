@@ -66,7 +66,7 @@ static int decide_all(Sched *s)
 {
     for (int n = s->g->nins - 1; n >= 0 && !error_pending(); n--) {
         const Ins *i = s->g->ins[n];
-        bool live = false;
+        bool live = ins_ordered(i);
         for (int k = 0; k < i->nout; k++)
             live =
                 live || s->need[i->out + (Ref)k].n || s->out[i->out + (Ref)k] || s->force[i->out + (Ref)k];

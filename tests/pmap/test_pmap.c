@@ -111,6 +111,16 @@ static hd in_order(hd x)
     hd all = hd_sum(hd_all_gather(x, "i", 0, false), 0);
     return hd_apply(hd_checkpoint(second_first), all, hd_psum(hd_square(x), "i"));
 }
+/* And it finds then that what comes from the others is not wanted; nor what a loop does. */
+static hd sum_turn(hd k, hd x) { (void)k; return hd_sin(hd_psum(x, "i")); }
+static hd unwanted(hd a, hd b, hd first)
+{
+    return hd_where(first, a, hd_add(hd_psum(b, "i"), hd_fori(hd_c(0), hd_c(2), sum_turn, b)));
+}
+static hd dead(hd x)
+{
+    return hd_apply(hd_checkpoint(unwanted), hd_psum(hd_sin(x), "i"), x, hd_gt(hd_c(1), hd_c(0)));
+}
 static hd dtypes(hd x)
 {
     hd k = hd_cast(x, HD_I32);
@@ -139,6 +149,7 @@ static const struct { const char *name; hd (*f)(hd);
     LAW(vmap_inside),
     LAW(pmap_inside),
     LAW(in_order),
+    LAW(dead),
     LAW(dtypes),
     LAW(large),
 };
