@@ -657,7 +657,7 @@ static void prepare_ins(const Ins *i, const Ref *x, Ref *out, void *env)
 {
     const Preparing *p = env;
     const Type *t = &p->g->type[i->out];
-    bool some = false;
+    bool some = ins_ordered(i);                 /* what has no elements is not computed, but others wait */
     for (int k = 0; k < i->nout; k++)
         some = some || type_size(&t[k]);
     if (some)
