@@ -88,6 +88,8 @@ struct DemandWalk {
     Seen seen;                                  /* kept from one start to the next */
     struct Todo *todo; int ntodo, todo_cap;
 };
+/* A walk like that one, which begins anew in the memory that w has. */
+DemandWalk *walk_anew(DemandWalk *w, DemandWalk like);
 /* loops: NULL: of no interest. true: visit() said WALK_DONE. */
 bool demand_walk(DemandWalk *, Ref v, const Form *idx, int tag, const Vars *loops);
 bool value_walk(DemandWalk *, Ref v);           /* over values, not their elements */
@@ -104,7 +106,7 @@ typedef struct UserCount {
     bool (*leaf)(const void *frame, Ref); const void *frame;
     Map of;                                     /* value -> Users */
 } UserCount;
-void users_count(UserCount *, const Ref *roots, int n);
+void users_count(UserCount *, DemandWalk *memory, const Ref *roots, int n);
 /* A sum that is computed, and used once, by an addition: it may begin at what is added. */
 bool users_chain(const UserCount *, Ref sum);
 

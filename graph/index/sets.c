@@ -143,7 +143,7 @@ bool seen_add(Seen *s, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
     uint64_t k[4] = { a, b, c, d };
     if (2 * (s->n + 1) > s->cap) {
-        Seen big = { s->n, s->cap ? 2 * s->cap : 32, NULL };
+        Seen big = { s->n, s->cap ? 2 * s->cap : 8, NULL };
         big.key = arena_alloc(sizeof *big.key * (size_t)big.cap);
         for (int j = 0; j < s->cap; j++)
             if (s->key[j][0] | s->key[j][1] | s->key[j][2] | s->key[j][3])

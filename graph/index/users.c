@@ -22,12 +22,12 @@ static Onward use(DemandWalk *w, Visit *x)
     return WALK_INTO;
 }
 
-void users_count(UserCount *c, const Ref *roots, int n)
+void users_count(UserCount *c, DemandWalk *memory, const Ref *roots, int n)
 {
-    DemandWalk w = { .g = c->g, .visit = use, .ctx = c };
+    DemandWalk *w = walk_anew(memory, (DemandWalk){ .g = c->g, .visit = use, .ctx = c });
     for (int j = 0; j < n; j++) {
         users_of(c, roots[j])->n++;
-        value_walk(&w, roots[j]);
+        value_walk(w, roots[j]);
     }
 }
 

@@ -89,6 +89,14 @@ static bool walk(DemandWalk *w, Visit start)
     return false;
 }
 
+DemandWalk *walk_anew(DemandWalk *w, DemandWalk like)
+{
+    like.seen = w->seen, like.todo = w->todo, like.todo_cap = w->todo_cap;
+    seen_clear(&like.seen);
+    *w = like;
+    return w;
+}
+
 bool demand_walk(DemandWalk *w, Ref v, const Form *idx, int tag, const Vars *loops)
 {
     return walk(w, (Visit){ .v = v, .idx = idx, .g = w->g, .fr = w->fr, .tag = tag, .loops = loops });

@@ -40,7 +40,7 @@ typedef struct Row { struct Row *next; Buffer *buf; Form f; int64_t pad; bool fi
 struct Frame {
     int id; const Graph *g; Frame *up;
     bool whole, by_env;                         /* by_env: what is stored is private to an environment */
-    const Place *stored, *instead; Refs made;
+    const Place *stored; Insteads instead; Refs made;
     Param *param; int *param_of;                /* by value: number + 1; NULL: no parameters */
     /* lanes that its values are for, as Lower.mask: others may lack them */
     const Val *mask;

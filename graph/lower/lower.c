@@ -37,7 +37,8 @@ Place frame_place(const Frame *fr, Ref v)
 {
     if (!fr->stored || !fr->stored[v].buf || refs_have(fr->made, v))
         return (Place){ 0 };
-    return fr->instead && fr->instead[v].buf ? fr->instead[v] : fr->stored[v];
+    Place copy = place_instead(fr->instead, v);
+    return copy.buf ? copy : fr->stored[v];
 }
 
 const Row *frame_row(const Frame *fr, Ref v, const Form *idx)

@@ -53,45 +53,85 @@ static int by_size(const void *a, const void *b)
     return x->bytes != y->bytes ? (x->bytes < y->bytes ? 1 : -1) : x->number - y->number;
 }
 
-static int by_place(const void *a, const void *b)
+/* Bytes of the arena: parts of it in order, none of which touches the next. */
+typedef struct Part { size_t from, to; } Part;
+typedef struct Parts { Part *of; int n, cap; } Parts;
+
+/* The first that ends behind `at`. */
+static int parts_find(const Parts *p, size_t at)
 {
-    const Item *x = *(Item *const *)a, *y = *(Item *const *)b;
-    return x->at != y->at ? (x->at > y->at ? 1 : -1) : x->number - y->number;
+    int lo = 0, hi = p->n;
+    while (lo < hi) {
+        int m = (lo + hi) / 2;
+        if (p->of[m].to > at)
+            hi = m;
+        else
+            lo = m + 1;
+    }
+    return lo;
 }
 
-/* What has been placed, by step: what begins there, and all that lives there. So an item meets only those
- * that live at the same time, however many there are in all. */
-typedef struct Items { Item **of; int n, cap; } Items;
-typedef struct Placed { Items *begins, *lives; Items near; } Placed;
-
-static void item_note(Placed *p, Item *it)
+static void parts_add(Parts *p, Part x)
 {
-    Items *b = &p->begins[it->first];
-    PUSH(b->of, b->n, b->cap, it);
-    for (int s = it->first; s <= it->last; s++)
-        PUSH(p->lives[s].of, p->lives[s].n, p->lives[s].cap, it);
+    int k = parts_find(p, x.from ? x.from - 1 : 0), end = k;
+    for (; end < p->n && p->of[end].from <= x.to; end++) {
+        x.from = p->of[end].from < x.from ? p->of[end].from : x.from;
+        x.to = p->of[end].to > x.to ? p->of[end].to : x.to;
+    }
+    if (end == k) {
+        PUSH(p->of, p->n, p->cap, x);
+        memmove(p->of + k + 1, p->of + k, sizeof x * (size_t)(p->n - 1 - k));
+    } else {
+        memmove(p->of + k + 1, p->of + end, sizeof x * (size_t)(p->n - end));
+        p->n -= end - k - 1;
+    }
+    p->of[k] = x;
 }
 
-static void items_add(Items *to, const Items *from)
+/* What has been placed: a tree over steps, node k above 2k and 2k + 1, step s at node size + s. whole: what
+ * lives during all steps below a node; some: during some of them. So an item is noted, and what lives at the
+ * same time is found, at a few nodes, however long it lives. */
+typedef struct Placed { int size; Parts *whole, *some; } Placed;
+
+/* Nodes that steps first .. last are made of, and, marked as above, those between them and the root. */
+typedef struct Node { int at; bool above; } Node;
+enum { NODES = 128 };                           /* four a level of at most 31 */
+
+static int nodes_of(const Placed *p, const Item *it, Node *out)
 {
-    for (int k = 0; k < from->n; k++)
-        PUSH(to->of, to->n, to->cap, from->of[k]);
+    int n = 0, a = p->size + it->first, b = p->size + it->last + 1;
+    for (int k = a >> 1; k; k >>= 1)
+        out[n++] = (Node){ k, true };
+    for (int k = (b - 1) >> 1; k; k >>= 1)
+        out[n++] = (Node){ k, true };
+    for (; a < b; a >>= 1, b >>= 1) {
+        if (a & 1)
+            out[n++] = (Node){ a++, false };
+        if (b & 1)
+            out[n++] = (Node){ --b, false };
+    }
+    return n;
 }
 
 /* The lowest gap among those placed that live at the same time. */
 static void item_place(Placed *p, Item *it)
 {
-    Items *near = &p->near;
-    near->n = 0;
-    items_add(near, &p->lives[it->first]);
-    for (int s = it->first + 1; s <= it->last; s++)
-        items_add(near, &p->begins[s]);
-    if (near->n)
-        qsort(near->of, (size_t)near->n, sizeof *near->of, by_place);
-    for (int k = 0; k < near->n && near->of[k]->at < it->at + it->bytes; k++)
-        if (near->of[k]->at + near->of[k]->bytes > it->at)
-            it->at = near->of[k]->at + near->of[k]->bytes;
-    item_note(p, it);
+    Node node[NODES];
+    int n = nodes_of(p, it, node), past[NODES] = { 0 };         /* parts that end before it */
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int k = 0; k < n; k++) {
+            const Parts *x = &(node[k].above ? p->whole : p->some)[node[k].at];
+            for (; past[k] < x->n && x->of[past[k]].from < it->at + it->bytes; past[k]++)
+                if (x->of[past[k]].to > it->at)
+                    it->at = x->of[past[k]].to, moved = true;
+        }
+    }
+    for (int k = 0; k < n; k++) {
+        parts_add(&p->some[node[k].at], (Part){ it->at, it->at + it->bytes });
+        if (!node[k].above)
+            parts_add(&p->whole[node[k].at], (Part){ it->at, it->at + it->bytes });
+    }
 }
 
 static void shift(Plan *p, size_t by)
@@ -107,8 +147,11 @@ static void shift(Plan *p, size_t by)
 static void layout(Plan *p)
 {
     Item *all = NEWS(Item, p->nslot + p->nstep);
-    Placed placed = { .begins = NEWS(Items, p->nstep), .lives = NEWS(Items, p->nstep) };
+    Placed placed = { .size = 1 };
     int n = 0;
+    while (placed.size < p->nstep)
+        placed.size *= 2;
+    placed.whole = NEWS(Parts, 2 * placed.size), placed.some = NEWS(Parts, 2 * placed.size);
     for (int k = 0; k < p->nslot; k++)
         all[k] = (Item){ .first = -1, .slot = &p->slot[k] };
     for (int s = 0; s < p->nstep; s++) {

@@ -38,7 +38,7 @@ static Onward read_value(DemandWalk *w, Visit *x)
 {
     Reader *q = w->ctx;
     if (q->s->stored[x->v].buf && !x->tag) {
-        if (seen_add(&q->s->reads, x->v, PTR(x->key), 0, 0))
+        if (seen_add(&q->s->loads, x->v, PTR(x->key), 0, 0))
             PUSH(q->r->read, q->r->nread, q->cap, (Need){ .root = x->v, .idx = x->key });
         return WALK_PAST;
     }
@@ -52,10 +52,9 @@ static Onward read_value(DemandWalk *w, Visit *x)
 static void root_reads(Sched *s, Root *r)
 {
     Reader q = { .s = s, .r = r };
-    DemandWalk *w = &s->read;
-    w->g = s->g, w->visit = read_value, w->ctx = &q, w->computed = true;
-    seen_clear(&w->seen);
-    seen_clear(&s->reads);
+    DemandWalk like = { .g = s->g, .visit = read_value, .ctx = &q, .computed = true },
+               *w = walk_anew(&s->walk, like);
+    seen_clear(&s->loads);
     if (r->kind == ROOT_VALUE || r->kind == ROOT_SUMS) {
         demand_walk(w, r->kind == ROOT_SUMS ? r->x : r->v, r->idx->f, r->kind == ROOT_VALUE, NULL);
         return;

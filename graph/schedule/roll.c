@@ -12,19 +12,27 @@
 
 #include <string.h>
 
+/* Something that a copy computes, or needs before it (leaf): instructions, and the variables that it
+ * depends on. inside: it is private to the copy, whatever it depends on: a step computes it. */
+typedef struct Computed { const AtomSet *deps; double price; bool inside, leaf; Leaf at; } Computed;
+
 typedef struct Roll {
     const Planner *p; const Copies *c;
-    int n, s;
-    /* how far from copy to copy: by atom of the environments, and k */
-    int64_t *by, by_k;
     const Atom *lane;                           /* the variable that has the lane */
-    double each, shared;                        /* instructions of a copy; those that copies share */
-    bool bad;
-    Leaf *leaf; int nleaf, cap;                 /* what must be there before */
-    DemandWalk walk;
+    bool bad;                                   /* no loop, over however many of them */
+    Computed *made; int nmade, cap;
 } Roll;
 
 /* ==================== distances */
+
+/* How much f is more than g, if that is a number. */
+static bool ahead(Form f, Form g, int64_t *by)
+{
+    bool alike = f->n == g->n && !memcmp(f->t, g->t, sizeof *f->t * (size_t)f->n);
+    Form d = alike ? NULL : form_add(f, form_mul(g, -1));
+    *by = alike ? f->c - g->c : d->c;
+    return alike || form_const(d);
+}
 
 bool roll_even(Envs envs, int n, int s, int64_t *by, int64_t *by_k)
 {
@@ -39,23 +47,12 @@ bool roll_even(Envs envs, int n, int s, int64_t *by, int64_t *by_k)
                 return false;
             if ((e / s) % n == 0)
                 continue;
-            Form d = form_add(envs.at[e]->f[j], form_mul(envs.at[e - s]->f[j], -1));
-            if (!form_const(d) || (e > s && d->c != by[j]))
+            int64_t d;
+            if (!ahead(envs.at[e]->f[j], envs.at[e - s]->f[j], &d) || (e > s && d != by[j]))
                 return false;
-            by[j] = d->c;
+            by[j] = d;
         }
     return true;
-}
-
-static bool moves(const Roll *r, const struct Frame *fr, const AtomSet *deps)
-{
-    const Env *e = r->c->envs.at[0];
-    if (fr->outer)                              /* what a step computes is private to a copy */
-        return true;
-    for (int j = 0; j < e->n; j++)
-        if (r->by[j] && set_has(deps, e->a[j]))
-            return true;
-    return false;
 }
 
 /* ==================== what a copy computes */
@@ -65,6 +62,11 @@ static void reach_place(Roll *r, const Place *p, const Form *idx, int n)
     Form f = layout_form(p->layout, NULL, idx, n, NULL);
     /* neighbours become block loads: side by side */
     r->bad = r->bad || (r->lane && loop_price(r->p->m, f, r->lane) > 1);
+}
+
+static void computed_add(Roll *r, const struct Frame *fr, const AtomSet *deps, double price)
+{
+    PUSH(r->made, r->nmade, r->cap, (Computed){ .deps = deps, .price = price, .inside = fr->outer });
 }
 
 /* Does an index that it needs depend on an element of another graph? */
@@ -95,13 +97,11 @@ static Onward count_one(DemandWalk *w, Visit *x)
     int rank = x->key->n;
     if (r->bad)
         return WALK_DONE;
-    bool own = moves(r, fr, x->key->deps);
-    double *price = own ? &r->each : &r->shared;
     Place p = frame_stored(fr, x->v);
     if (p.buf || filled(r, x)) {
         if (p.buf)
             reach_place(r, &p, x->idx, rank);
-        *price += 1;
+        computed_add(r, fr, x->key->deps, 1);
         return WALK_PAST;
     }
     if (fr->outside_of && fr->outside_of[x->v]) {
@@ -115,11 +115,11 @@ static Onward count_one(DemandWalk *w, Visit *x)
     bool sum = i && (i->op == OP_add || i->op == OP_accum) &&
         (users_chain(&fr->users, i->in[0]) || users_chain(&fr->users, i->in[1]));
     if (!i || sum || optab[i->op].element == IS_SUM || i->op == OP_region) {
-        if (own)
-            PUSH(r->leaf, r->nleaf, r->cap, (Leaf){ { x->v, x->idx }, fr != r->p->fr });
+        PUSH(r->made, r->nmade, r->cap,
+            (Computed){ x->key->deps, 0, fr->outer, true, { { x->v, x->idx }, fr != r->p->fr } });
         return WALK_PAST;
     }
-    *price += optab[i->op].cost;
+    computed_add(r, fr, x->key->deps, optab[i->op].cost);
     r->bad = abroad(x);
     return WALK_INTO;
 }
@@ -127,9 +127,8 @@ static Onward count_one(DemandWalk *w, Visit *x)
 static void count_store(Roll *r, const Store *st)
 {
     r->bad = st->chunk != 0;
-    r->each += 1;
     reach_place(r, &st->to, st->idx, st->nidx);
-    demand_walk(&r->walk, st->v, st->idx, 0, NULL);
+    demand_walk(&r->p->s->inside, st->v, st->idx, 0, NULL);
 }
 
 /* Sums that are no products, which want the register tile. */
@@ -143,19 +142,19 @@ static void count_want(Roll *r, const Want *w)
     elem_reduce(g, i, w->idx, &ks, &nk, d);
     r->bad = r->bad || i->op == OP_dot ||
         (g->def[d->v] && g->def[d->v]->op == OP_mul && r->p->spec->contract);
-    r->each += 1;
     if (!r->bad)
-        demand_walk(&r->walk, d->v, d->idx, 0, NULL);
+        demand_walk(&r->p->s->inside, d->v, d->idx, 0, NULL);
 }
 
 typedef struct Asked { const int *store; int nstore; const Want *want; int nwant; } Asked;
 
-static bool worth(Roll *r, const Asked *a)
+/* What a copy computes; false: it is not for a loop. */
+static bool survey(Roll *r, const Asked *a)
 {
     const Env *e = r->c->envs.at[0];
     struct Frame *fr = r->p->fr;
-    int ne = r->c->envs.n;
-    r->walk = (DemandWalk){ .g = fr->g, .fr = fr, .visit = count_one, .ctx = r, .computed = true };
+    walk_anew(&r->p->s->inside,
+        (DemandWalk){ .g = fr->g, .fr = fr, .visit = count_one, .ctx = r, .computed = true });
     for (int j = 0; j < e->n; j++)
         if (form_coef(e->f[j], LANE))
             r->lane = e->a[j];
@@ -163,23 +162,55 @@ static bool worth(Roll *r, const Asked *a)
         count_store(r, &r->p->st[a->store[j]]);
     for (int j = 0; j < a->nwant && !r->bad; j++)
         count_want(r, &a->want[j]);
-    for (int j = 0; j < r->nleaf; j++) {
-        const struct Frame *of = r->leaf[j].outer ? fr->outer : fr;
-        r->bad = r->bad || !env_binds(e, r->leaf[j].at.idx, of->g->type[r->leaf[j].at.v].rank);
+    return !r->bad;
+}
+
+static bool moves(const Roll *r, const Computed *x, const int64_t *by)
+{
+    const Env *e = r->c->envs.at[0];
+    for (int j = 0; j < e->n; j++)
+        if (by[j] && set_has(x->deps, e->a[j]))
+            return true;
+    return x->inside;
+}
+
+/* A loop over n of the copies, which are `by` apart: does it save enough? `first`: what must be there
+ * before. asked: stores and sums of a copy. */
+static bool worth(const Roll *r, int n, const int64_t *by, int asked, Rolled *out)
+{
+    const Env *e = r->c->envs.at[0];
+    double each = asked, shared = 0;            /* instructions of a copy; those that copies share */
+    int ne = r->c->envs.n, cap = 0;
+    out->first = NULL, out->nfirst = 0;
+    for (int j = 0; j < r->nmade; j++) {
+        const Computed *x = &r->made[j];
+        bool own = moves(r, x, by);
+        *(own ? &each : &shared) += x->price;
+        if (!x->leaf || !own)
+            continue;
+        const struct Frame *of = x->at.outer ? r->p->fr->outer : r->p->fr;
+        if (!env_binds(e, x->at.at.idx, of->g->type[x->at.at.v].rank))
+            return false;
+        PUSH(out->first, out->nfirst, cap, x->at);
     }
-    double saved = r->each * (ne - ne / r->n) - 2.0 * r->nleaf * ne;
-    return !r->bad && saved >= (double)r->p->m->roll_saved && 4 * r->shared <= r->each;
+    double saved = each * (ne - ne / n) - 2.0 * out->nfirst * ne;
+    return saved >= (double)r->p->m->roll_saved && 4 * shared <= each;
 }
 
 /* The longest loop that is worth it. */
 static Rolled roll_find(const Planner *p, const Copies *c, const Asked *a)
 {
-    int64_t least = p->m->roll_copies;
-    for (int n = p->m->private_arrays ? c->envs.n : 0; n >= least; n--)
-        for (int s = 1; n * s <= c->envs.n; s++) {
-            Roll r = { .p = p, .c = c, .n = n, .s = s, .by = NEWS(int64_t, c->envs.at[0]->n + 1) };
-            if (c->envs.n % (n * s) == 0 && roll_even(c->envs, n, s, r.by, &r.by_k) && worth(&r, a))
-                return (Rolled){ n, s, r.leaf, r.nleaf };
+    int ne = c->envs.n;
+    Roll r = { .p = p, .c = c };
+    if (!p->m->private_arrays || ne < p->m->roll_copies || !survey(&r, a))
+        return (Rolled){ 0 };
+    int64_t *by = NEWS(int64_t, c->envs.at[0]->n + 1), by_k;
+    for (int n = ne; n >= p->m->roll_copies; n--)
+        for (int s = 1; n * s <= ne; s++) {
+            Rolled it = { .n = n, .s = s };
+            if (ne % (n * s) == 0 && roll_even(c->envs, n, s, by, &by_k) &&
+                worth(&r, n, by, a->nstore + a->nwant, &it))
+                return it;
         }
     return (Rolled){ 0 };
 }

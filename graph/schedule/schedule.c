@@ -197,29 +197,28 @@ static void place_roots(Sched *s)
 
 /* ==================== steps */
 
-static void dump_spec(const Spec *spec, bool packed)
+static void dump_spec(const Spec *spec)
 {
     Text t = { 0 };
-    spec_print(spec, packed, &t);
+    spec_print(spec, &t);
     dump_text("spec", &t);
 }
 
 void schedule_kernel(Sched *s, Spec *spec, Loc loc)
 {
-    bool packed = spec->instead != s->instead;
     if (error_pending())
         return;
     spec_grid(spec);
     spec_group(spec);
-    spec_stages(spec);
+    spec_stages(s, spec);
     if (dump_wanted("spec"))
-        dump_spec(spec, packed);
+        dump_spec(spec);
     if (check_stage("spec") && spec_check(spec))
         return;
     Spec **list = NEW(Spec *);
     *list = spec;
     *plan_step(s->plan, S_LAUNCH) =
-        (Step){ .kind = S_LAUNCH, .spec = list, .nspec = 1, .loc = loc, .note = spec_note(spec, packed) };
+        (Step){ .kind = S_LAUNCH, .spec = list, .nspec = 1, .loc = loc, .note = spec_note(spec) };
 }
 
 static Refs reads_of(const Group *g)
@@ -341,7 +340,7 @@ static int copy_before(Sched *s, const Step *made, Ref v)
 {
     Spec *c = arena_copy(made->spec[0], sizeof *c);
     const Buffer *q = c->store->to.buf;
-    c->g = s->g, c->stored = s->stored, c->instead = s->instead;
+    c->g = s->g, c->stored = s->stored, c->instead = (Insteads){ 0 };
     c->naxis = 0, c->stage[0] = (Stage){ 0 };
     c->store = arena_copy(c->store, sizeof *c->store);
     c->store->v = v;
@@ -514,8 +513,7 @@ Plan *schedule_graph(const Prepared *p, const Target *t, const char *prefix)
         .lines = NEWS(double, n),
         .text = NEWS(double, n),
         .turns = NEWS(double, n),
-        .packed = NEWS(Place *, n),
-        .instead = NEWS(Place, n) };
+        .packed = NEWS(Place *, n) };
     s.plan->narg = g->nin;
     s.plan->nresult = g->nout;
     place_inputs(&s, p->bounds);

@@ -41,13 +41,12 @@ typedef struct Sched {
     /* by value: lines that computing it takes, all that it needs included; of a root: lines so far */
     double *lines, *text, *turns;               /* turns: of a root: of the innermost loop, all together */
     bool *summing;                              /* by value: is it a sum, or made of one? */
-    /* walks that are made for each root or kernel: their memory */
-    DemandWalk look, read, count, tile;
-    Seen reads, loads;                          /* likewise sets */
+    /* memory of the walks that are made for each root or kernel, and of those inside of them */
+    DemandWalk walk, inside;
+    Seen loads;                                 /* what they have met */
     int *walked;                                /* by value: roots whose outer space was looked for there */
     Root **root; int nroot, root_cap;           /* in reverse order of values */
     Place **packed;                             /* by value, by dimension: turned copies made so far */
-    Place *instead;                             /* by value: nothing */
 } Sched;
 
 void need_add(Sched *, Ref v, const Idx *, const Vars *space, Ref root, const Vars *loops);
@@ -83,7 +82,7 @@ bool group_columns(Spec *, const struct Traffic *);
 bool group_product(Spec *, const struct Traffic *, const Vars *space);
 bool group_turned(Spec *, const struct Traffic *, const Vars *space);
 void spec_group(Spec *);
-void spec_stages(Spec *);                       /* phases, private rows, loops over copies (stage.c) */
+void spec_stages(Sched *, Spec *);              /* phases, private rows, loops over copies (stage.c) */
 void spec_share(Spec *);                        /* the same of own shapes (share.c) */
 void spec_bodies(Spec *);                       /* of regions: how their bodies are run (bodies.c) */
 void spec_alone(Spec *);                        /* one work-item does it */

@@ -187,10 +187,8 @@ Root *root_value(Sched *s, Ref v)
     w.small = small_dims(&w);
     bool sum = i && optab[i->op].element == IS_SUM;
     if (w.small || (!sum && s->summing[v])) {
-        DemandWalk *all = &s->look;
-        all->g = w.g, all->visit = meet, all->ctx = &w;
-        seen_clear(&all->seen);
-        demand_walk(all, v, start, true, NULL);
+        DemandWalk like = { .g = g, .visit = meet, .ctx = &w };
+        demand_walk(walk_anew(&s->walk, like), v, start, true, NULL);
     }
     s->force[v] = mine;
     uint32_t outer = w.dims, record = record_of(&w);

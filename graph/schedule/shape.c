@@ -250,14 +250,21 @@ static void pack_operands(Sched *s, Spec *spec, Traffic *t, const Vars *space)
     }
     if (!n)
         return;
-    Place *instead = NEWS(Place, s->g->nval);
-    for (int k = 0; k < n; k++)
-        instead[todo[k].v] = pack(s, spec->name, todo[k].v, todo[k].dim, todo[k].panels);
-    for (int k = 0; k < t->nload; k++)
-        if (t->load[k].v && instead[t->load[k].v].buf)
-            t->load[k].f =
-                layout_form(instead[t->load[k].v].layout, NULL, t->load[k].idx->f, t->load[k].idx->n, NULL);
-    spec->instead = instead;
+    Instead *copy = NEWS(Instead, n);
+    for (int k = 0; k < n; k++) {               /* in order of values */
+        Place p = pack(s, spec->name, todo[k].v, todo[k].dim, todo[k].panels);
+        int j = k;
+        for (; j > 0 && copy[j - 1].v > todo[k].v; j--)
+            copy[j] = copy[j - 1];
+        copy[j] = (Instead){ todo[k].v, p };
+    }
+    spec->instead = (Insteads){ copy, n };
+    for (int k = 0; k < t->nload; k++) {
+        Load *l = &t->load[k];
+        Place p = l->v ? place_instead(spec->instead, l->v) : (Place){ 0 };
+        if (p.buf)
+            l->f = layout_form(p.layout, NULL, l->idx->f, l->idx->n, NULL);
+    }
 }
 
 /* ==================== blocks */
@@ -487,7 +494,6 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
         .name = name,
         .g = s->g,
         .stored = s->stored,
-        .instead = s->instead,
         .made = made,
         .target = s->target,
         .store = arena_copy(st, sizeof *st * (size_t)nstore),
@@ -566,7 +572,7 @@ static double own_work(const Graph *g, const Ins *i, bool wide, bool in_place)
 Spec *shape_ins(Sched *s, const char *name, const Root *r)
 {
     Spec *spec = NEW(Spec);
-    *spec = (Spec){ .kind = r->spec, .name = name, .g = s->g, .stored = s->stored, .instead = s->instead,
+    *spec = (Spec){ .kind = r->spec, .name = name, .g = s->g, .stored = s->stored,
                     .target = s->target, .ins = r->ins, .live = r->live, .nouter = r->space->n };
     Ref *made = NEWS(Ref, r->ins->nout);
     for (int k = 0; k < r->ins->nout; k++)

@@ -17,6 +17,17 @@ static inline Place place_lead(Place p, const Form *lead, int n)
     return (Place){ p.buf, layout_lead(p.layout, lead, n) };
 }
 
+/* A value that a kernel reads from a packed copy; those of a kernel are a few. */
+typedef struct Instead { Ref v; Place at; } Instead;
+typedef struct Insteads { const Instead *of; int n; } Insteads;
+static inline Place place_instead(Insteads list, Ref v)
+{
+    for (int k = 0; k < list.n; k++)
+        if (list.of[k].v == v)
+            return list.of[k].at;
+    return (Place){ 0 };
+}
+
 typedef enum SpecKind {
     /* map, reduce, row, contract: the evaluator at blocks of environments */
     SPEC_LOOPS,
@@ -167,8 +178,7 @@ typedef struct Spec {
     const char *name;
     const Graph *g;
     const Place *stored;                        /* by value of g: where everything that is stored lies */
-    /* by value; buf NULL: none. Packed copies that this kernel reads */
-    Place *instead;
+    Insteads instead;
     Refs made;                                  /* by this kernel, so computed, not loaded */
     /* stored values that it loads, where that is known; v NULL: not known */
     Refs reads;
@@ -257,9 +267,9 @@ bool roll_even(Envs, int n, int s, int64_t *by, int64_t *by_k);
 /* Is it an outer variable whose blocks go by while panels stay? */
 bool spec_passes(const Spec *, const Atom *);
 int64_t spec_items(const Spec *);               /* work-items of a kernel that works in blocks */
-/* what the scheduler thought of it, in a line. packed: it reads copies */
-const char *spec_note(const Spec *, bool packed);
-void spec_print(const Spec *, bool packed, Text *);     /* in a few lines */
+/* what the scheduler thought of it, in a line */
+const char *spec_note(const Spec *);
+void spec_print(const Spec *, Text *);          /* in a few lines */
 int spec_check(const Spec *);                   /* 0, or an error: what is in it does not agree */
 
 #endif

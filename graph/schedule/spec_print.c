@@ -69,19 +69,18 @@ static void add_stores(const Spec *s, Text *t)
             text_add(t, "%s%s", k ? " " : " -> ", s->stored[s->ins->out + (Ref)k].buf->name);
 }
 
-static void add_note(const Spec *s, bool packed, Text *t)
+static void add_note(const Spec *s, Text *t)
 {
     add_outer(s, t);
     add_stores(s, t);
-    for (Ref v = 1; packed && v < (Ref)s->g->nval; v++)
-        if (s->instead[v].buf)
-            text_add(t, " packed %s", s->instead[v].buf->name);
+    for (int k = 0; k < s->instead.n; k++)
+        text_add(t, " packed %s", s->instead.of[k].at.buf->name);
 }
 
-const char *spec_note(const Spec *s, bool packed)
+const char *spec_note(const Spec *s)
 {
     Text t = { 0 };
-    add_note(s, packed, &t);
+    add_note(s, &t);
     const char *note = arena_text("%s", t.s ? t.s : "");
     text_free(&t);
     return note;
@@ -286,10 +285,10 @@ static void add_group(const Spec *s, Text *t)
             100 * s->fit.part);
 }
 
-void spec_print(const Spec *s, bool packed, Text *t)
+void spec_print(const Spec *s, Text *t)
 {
     text_add(t, "spec %s ", s->name);
-    add_note(s, packed, t);
+    add_note(s, t);
     text_add(t, "\n");
     if (s->nouter && s->outer[0])
         add_extents(t, "over", s->outer, s->nouter);
@@ -303,9 +302,8 @@ void spec_print(const Spec *s, bool packed, Text *t)
         if (st->nspace)
             add_extents(t, "inside", st->space, st->nspace);
     }
-    for (Ref v = 1; packed && v < (Ref)s->g->nval; v++)
-        if (s->instead[v].buf)
-            text_add(t, "    reads v%u from its copy %s\n", v, s->instead[v].buf->name);
+    for (int k = 0; k < s->instead.n; k++)
+        text_add(t, "    reads v%u from its copy %s\n", s->instead.of[k].v, s->instead.of[k].at.buf->name);
     if (s->ins)
         text_add(t, "    instruction %s\n",
             s->ins->op == OP_region ? region_kind_name[s->ins->region->kind] : optab[s->ins->op].name);

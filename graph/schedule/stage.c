@@ -40,7 +40,8 @@ Place frame_stored(const struct Frame *fr, Ref v)
 {
     if (!fr->stored[v].buf || refs_have(fr->made, v))
         return (Place){ 0 };
-    return fr->instead && fr->instead[v].buf ? fr->instead[v] : fr->stored[v];
+    Place copy = place_instead(fr->instead, v);
+    return copy.buf ? copy : fr->stored[v];
 }
 
 bool frame_leaf(const struct Frame *fr, Ref v)
@@ -50,10 +51,10 @@ bool frame_leaf(const struct Frame *fr, Ref v)
 
 static bool leaf_of(const void *fr, Ref v) { return frame_leaf(fr, v); }
 
-static void count_users(struct Frame *fr, const Ref *roots, int n)
+static void count_users(const Planner *p, struct Frame *fr, const Ref *roots, int n)
 {
     fr->users = (UserCount){ .g = fr->g, .leaf = leaf_of, .frame = fr };
-    users_count(&fr->users, roots, n);
+    users_count(&fr->users, &p->s->walk, roots, n);
 }
 
 /* ==================== the vector of a loop: where most loads are side by side or shared */
@@ -72,10 +73,19 @@ int loop_price(const Machine *m, Form f, const Atom *a)
 /* Places that an element needs, a buffer's each once. A row that phases before number `phase` have written
  * is none, nor is a panel of the kernel's own: there lanes lie side by side. */
 typedef struct Loads {
+    const Planner *p;
     const Spec *spec; int phase;                /* NULL: rows and panels are what they are made of */
     Form *f; int n, cap;
-    Seen places; DemandWalk walk;
 } Loads;
+
+static Onward load_met(DemandWalk *, Visit *);
+
+static void loads_open(Loads *l)
+{
+    struct Frame *fr = l->p->fr;
+    walk_anew(&l->p->s->inside, (DemandWalk){ .g = fr->g, .fr = fr, .visit = load_met, .ctx = l });
+    seen_clear(&l->p->s->loads);
+}
 
 static bool in_row(const Loads *l, const Visit *x)
 {
@@ -95,19 +105,14 @@ static Onward load_met(DemandWalk *w, Visit *x)
         return WALK_PAST;
     if (p.buf) {
         Form f = layout_form(p.layout, NULL, x->idx, x->key->n, NULL);
-        if (seen_add(&l->places, PTR(p.buf), PTR(f), 0, 0))
+        if (seen_add(&l->p->s->loads, PTR(p.buf), PTR(f), 0, 0))
             PUSH(l->f, l->n, l->cap, f);
         return WALK_PAST;
     }
     return !x->i || x->i->op == OP_region || frame_leaf(x->fr, x->v) ? WALK_PAST : WALK_INTO;
 }
 
-static void add_loads(Loads *l, struct Frame *fr, Ref v, const Form *idx)
-{
-    l->walk.g = fr->g, l->walk.fr = fr;
-    l->walk.visit = load_met, l->walk.ctx = l;
-    demand_walk(&l->walk, v, idx, 0, NULL);
-}
+static void add_loads(Loads *l, Ref v, const Form *idx) { demand_walk(&l->p->s->inside, v, idx, 0, NULL); }
 
 /* short_price: of a variable that has no whole vector. */
 static int best_vector(const Machine *m, const Loads *l, const Atom *const *a, int n, int64_t short_price)
@@ -126,14 +131,15 @@ static int best_vector(const Machine *m, const Loads *l, const Atom *const *a, i
 
 static int sum_vector(const Planner *p, const Want *want, int n)
 {
-    Loads l = { 0 };
+    Loads l = { .p = p };
     const Atom *const *ks = NULL;
     int nk = 0;
+    loads_open(&l);
     for (int j = 0; j < n; j++) {
         Demand d[2];
         int nd = elem_reduce(p->fr->g, p->fr->g->def[want[j].v], want[j].idx, &ks, &nk, d);
         for (int k = 0; nk > 1 && k < nd; k++)
-            add_loads(&l, p->fr, d[k].v, d[k].idx);
+            add_loads(&l, d[k].v, d[k].idx);
     }
     return nk > 1 ? best_vector(p->m, &l, ks, nk, 1 << 30) : 0;
 }
@@ -142,16 +148,17 @@ static int sum_vector(const Planner *p, const Want *want, int n)
  * that loads become blocks. */
 static int sum_steps(const Planner *p, const Want *want, int n, int phase)
 {
-    Loads l = { .spec = p->spec, .phase = phase };
+    Loads l = { .p = p, .spec = p->spec, .phase = phase };
     const Env *e = p->envs.at[0];
     Subst s = { .n = e->n, .from = e->a, .to = e->f };
     const Atom *const *ks = NULL;
     int nk = 0;
+    loads_open(&l);
     for (int j = 0; j < n; j++) {
         Demand d[2];
         int nd = elem_reduce(p->fr->g, p->fr->g->def[want[j].v], want[j].idx, &ks, &nk, d);
         for (int k = 0; k < nd; k++)
-            add_loads(&l, p->fr, d[k].v, d[k].idx);
+            add_loads(&l, d[k].v, d[k].idx);
     }
     int64_t steps = 1;
     for (int j = 0; nk && j < l.n && steps == 1; j++) {
@@ -177,13 +184,14 @@ static Form store_form(const Store *st)
 static int store_vector(const Planner *p, const StoreLoop *l)
 {
     const Store *first = &p->st[l->store[0]];
-    Loads all = { 0 };
+    Loads all = { .p = p };
     if (p->spec->vec || first->nspace <= 1)
         return first->nspace - 1;
+    loads_open(&all);
     for (int j = 0; j < l->n; j++)
         PUSH(all.f, all.n, all.cap, store_form(&p->st[l->store[j]]));
     for (int j = 0; j < l->n; j++)
-        add_loads(&all, p->fr, p->st[l->store[j]].v, p->st[l->store[j]].idx);
+        add_loads(&all, p->st[l->store[j]].v, p->st[l->store[j]].idx);
     return best_vector(p->m, &all, first->space, first->nspace, 1000);
 }
 
@@ -192,7 +200,7 @@ static int store_vector(const Planner *p, const StoreLoop *l)
 typedef struct Level { int level; bool lanes; const Atom *const *ks; int nk; Want *want; int n, cap; } Level;
 typedef struct Ready {
     Planner *p;
-    Map level;                                  /* by element */
+    Map level;                                  /* by element; 0: none */
     Level *phase; int n, cap;
 } Ready;
 
@@ -216,24 +224,30 @@ static Onward ready_visit(DemandWalk *w, Visit *x)
     return !x->i || x->i->op == OP_region || frame_leaf(x->fr, x->v) ? WALK_PAST : WALK_INTO;
 }
 
-static int *level_of(Ready *q, Ref v, const Idx *idx)
+static int level_of(const Ready *q, Ref v, const Idx *idx)
 {
     const uint64_t key[2] = { v, PTR(idx) };
-    void **p = map_at(&q->level, key, sizeof key);
-    return *p ? *p : (*p = NEW(int));
+    return (int)(intptr_t)map_get(&q->level, key, sizeof key);
+}
+
+static void level_set(Ready *q, Ref v, const Idx *idx, int level)
+{
+    const uint64_t key[2] = { v, PTR(idx) };
+    if (level)
+        *map_at(&q->level, key, sizeof key) = (void *)(intptr_t)level;
 }
 
 /* The highest level of what an element needs. */
-static int level_below(Ready *q, const Visit *x)
+static int level_below(const Ready *q, const Visit *x)
 {
     int level = 0;
     const Atom **e;
     for (int j = 0; j < x->n; j++) {
-        int l = *level_of(q, x->d[j].v, idx_of(x->d[j].idx, x->d[j].n));
+        int l = level_of(q, x->d[j].v, idx_of(x->d[j].idx, x->d[j].n));
         level = l > level ? l : level;
         for (int k = elems_of(x->d[j].idx, x->d[j].n, &e) - 1; k >= 0; k--)
             if (e[k]->g == x->g) {
-                l = *level_of(q, e[k]->v, idx_of(e[k]->idx, e[k]->nidx));
+                l = level_of(q, e[k]->v, idx_of(e[k]->idx, e[k]->nidx));
                 level = l > level ? l : level;
             }
     }
@@ -282,7 +296,7 @@ static void ready_leave(DemandWalk *w, Visit *x)
         phase_add(q, &(Level){ .level = ++level, .lanes = lanes }, x);
     else if (sum)
         inner_add(p, x);
-    *level_of(q, x->v, x->key) = level;
+    level_set(q, x->v, x->key, level);
 }
 
 /* In order of levels; of one level in the order they were found. */
@@ -365,9 +379,10 @@ static void row_loop(RowPlan *r, const Loop *l, int nspace, const Demand *d, int
         return;
     r->space = l->space, r->nspace = nspace, r->nmine = 0;
     struct Frame *fr = r->p->fr;
-    DemandWalk w = { .g = fr->g, .fr = fr, .visit = row_visit, .ctx = r };
+    DemandWalk like = { .g = fr->g, .fr = fr, .visit = row_visit, .ctx = r },
+               *w = walk_anew(&r->p->s->inside, like);
     for (int j = 0; j < n; j++)
-        demand_walk(&w, d[j].v, d[j].idx, 0, NULL);
+        demand_walk(w, d[j].v, d[j].idx, 0, NULL);
     for (int j = 0; j < r->nmine; j++) {
         void **b = map_at(&r->before, r->mine[j].w, r->mine[j].n);
         *b = *b ? *b : arena_copy(l, sizeof *l);
@@ -494,11 +509,12 @@ static void plan_stage(Planner *p, Stage *out)
 {
     Ready q = { .p = p };
     struct Frame *fr = p->fr;
-    DemandWalk w = {
+    DemandWalk like = {
         .g = fr->g, .fr = fr, .visit = ready_visit, .leave = ready_leave, .ctx = &q, .computed = true
     };
+    walk_anew(&p->s->walk, like);
     for (int j = 0; j < p->nst && !p->spec->maps; j++)
-        demand_walk(&w, p->st[j].v, p->st[j].idx, 0, NULL);
+        demand_walk(&p->s->walk, p->st[j].v, p->st[j].idx, 0, NULL);
     sort_phases(q.phase, q.n);
     plan_rows(p, out, q.phase, q.n);
     out->phase = NEWS(Phase, q.n);
@@ -563,14 +579,14 @@ static Envs block_of_item(const Spec *s)
 
 /* ==================== kernels */
 
-static struct Frame *frame_of(const Spec *s)
+static struct Frame *frame_of(const Planner *p, const Spec *s)
 {
     struct Frame *fr = NEW(struct Frame);
     *fr = (struct Frame){ .g = s->g, .stored = s->stored, .instead = s->instead, .made = s->made };
     Ref *root = NEWS(Ref, s->nstore);
     for (int j = 0; j < s->nstore; j++)
         root[j] = s->store[j].v;
-    count_users(fr, root, s->maps ? 0 : s->nstore);
+    count_users(p, fr, root, s->maps ? 0 : s->nstore);
     return fr;
 }
 
@@ -601,8 +617,9 @@ static Place row_place(const Graph *g, Ref v)
 }
 
 /* The body as it is lowered: captures and xs are where they are stored, carried values in rows. */
-static struct Frame *frame_of_step(const Spec *s, struct Frame *outer, Form step)
+static struct Frame *frame_of_step(const Planner *p, struct Frame *outer, Form step)
 {
+    const Spec *s = p->spec;
     const Region *r = s->ins->region;
     const Graph *b = s->ins->sub[0];
     Place *stored = NEWS(Place, b->nval);
@@ -620,13 +637,13 @@ static struct Frame *frame_of_step(const Spec *s, struct Frame *outer, Form step
         q->nlead = lead_of(s, r->im + o * r->nlane, q->lead);
         if (group == 'x')
             q->lead[q->nlead++] = step;
-        Place p = frame_stored(outer, q->v);
-        if (p.buf && !p.layout->nlead)
-            stored[b->in[o]] = place_lead(p, q->lead, q->nlead);
+        Place at = frame_stored(outer, q->v);
+        if (at.buf && !at.layout->nlead)
+            stored[b->in[o]] = place_lead(at, q->lead, q->nlead);
         else
             fr->outside_of[b->in[o]] = o + 1;
     }
-    count_users(fr, b->out, b->nout);
+    count_users(p, fr, b->out, b->nout);
     return fr;
 }
 
@@ -678,7 +695,7 @@ static void stages_of_step(Planner *p)
     const Graph *b = s->ins->sub[0];
     Form step = form_a(atom_var("t", r->length, 0));
     Store *st = NEWS(Store, b->nout + s->factor.n);
-    p->fr = frame_of_step(s, p->fr, step);
+    p->fr = frame_of_step(p, p->fr, step);
     s->uses = &p->fr->users;
     p->st = st;
     for (int k = 0; k < s->factor.n; k++)
@@ -694,15 +711,15 @@ static void stages_of_step(Planner *p)
     plan_stage(p, &s->stage[1]);
 }
 
-void spec_stages(Spec *s)
+void spec_stages(Sched *sched, Spec *s)
 {
     const Machine *m = s->target->machine;
-    Planner p = { .spec = s, .m = m };
+    Planner p = { .s = sched, .spec = s, .m = m };
     s->written = (Written){ m->unroll, m->unroll_block, m->body_unroll, (int)m->sum_vectors,
                             (int)m->flight, m->choose };
     if (s->kind == SPEC_ROWS)
         lanes_apart(s, m);
-    p.fr = frame_of(s);
+    p.fr = frame_of(&p, s);
     s->uses = s->maps ? NULL : &p.fr->users;
     if (s->total <= 0 || !spec_blocks(s) || s->kind == SPEC_LANES)
         return;

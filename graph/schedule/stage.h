@@ -10,7 +10,7 @@
 typedef struct Outside { Ref v; Form lead[MAXRANK + 1]; int nlead; } Outside;
 struct Frame {
     const Graph *g;
-    const Place *stored, *instead; Refs made;
+    const Place *stored; Insteads instead; Refs made;
     struct Frame *outer;                        /* NULL: the kernel's graph */
     /* by value, number + 1: what is an element of outer, at lead + index */
     Outside *outside; int *outside_of;
@@ -19,7 +19,7 @@ struct Frame {
 };
 
 typedef struct Planner {
-    Spec *spec; const Machine *m;
+    Sched *s; Spec *spec; const Machine *m;
     struct Frame *fr;
     const Store *st; int nst;
     Envs envs;                                  /* copies of a block; bases are variables */

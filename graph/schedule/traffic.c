@@ -38,9 +38,8 @@ static void count_sum(DemandWalk *w, Visit *x)
     PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, 1, x->loops, x->key->deps });
     t->nred++;
     SumLoads l = { .t = t, .loops = x->loops };
-    DemandWalk *inside = &t->s->tile;
-    inside->g = w->g, inside->visit = tile_load, inside->ctx = &l;
-    seen_clear(&inside->seen), seen_clear(&t->s->loads);
+    DemandWalk *inside = walk_anew(&t->s->inside, (DemandWalk){ .g = w->g, .visit = tile_load, .ctx = &l });
+    seen_clear(&t->s->loads);
     for (int k = 0; k < x->n; k++)
         demand_walk(inside, x->d[k].v, x->d[k].idx, 0, NULL);
 }
@@ -65,9 +64,8 @@ static Onward count(DemandWalk *w, Visit *x)
 
 void traffic_count(Traffic *t, const Store *st, int nstore)
 {
-    DemandWalk *w = &t->s->count;
-    w->g = t->s->g, w->visit = count, w->ctx = t, w->computed = true;
-    seen_clear(&w->seen);
+    DemandWalk like = { .g = t->s->g, .visit = count, .ctx = t, .computed = true },
+               *w = walk_anew(&t->s->walk, like);
     for (int k = 0; k < nstore; k++) {
         const Vars *loops = vars_of(st[k].space, st[k].nspace);
         if (!st[k].chunk)
