@@ -164,10 +164,9 @@ void region_value(Lower *, const Element *, Val *out);
 /* A carried value as a vector beside its elements (lower_pack.c): what it is now, and the step's
  * elements. */
 typedef struct Pack { int n; const Val *phi; Val *next, wide; } Pack;
-Val pack_start(Lower *, const Val *x, int64_t n);       /* 0: it is none */
-/* The vectors that the step makes; next then are their elements. false: it does not do the same to all of
- * them. */
-bool pack_step(Lower *, const Pack *, int n, Val *next);
+Val pack_start(Lower *, const Val *x, int64_t n);
+/* The vectors that the step makes; next then are their elements. */
+void pack_step(Lower *, const Pack *, int n, Val *next);
 /* evaluates the regions inside a body, in front of a loop that would repeat them */
 void regions_first(Lower *, Frame *);
 /* at an index that is not constant */

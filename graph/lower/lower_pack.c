@@ -4,9 +4,9 @@
  *
  * In:  a loop being built without lanes, whose state is in registers, and what the step made of it, element
  * by element.
- * Out: the same as vectors, if every carried value of 4 .. W floats is made by the same instructions for all
- * of its
- *      elements; they hand their elements back, so that whoever asks for one does not compute it again.
+ * Out: the same as vectors, of the carried values that the specification names: their elements are made by
+ *      the same instructions. They hand their elements back, so that whoever asks for one does not compute it
+ *      again.
  * Leaves are the carried vectors themselves, values that all elements share (an element of the state that
  * all rows of a product multiply), loads side by side, and invariants, which are put together in front of
  * the loop. Lanes beyond the value's elements compute whatever: no lane looks at another, and no integer is
@@ -56,7 +56,7 @@ static Val load_row(Kernel *k, const Val *x, int n)
     return hi + W > a->buf->size + SLACK ? 0 : k_load(k, a->buf, form_add(a->form, form_a(LANE)));
 }
 
-typedef struct Packer { Lower *L; const Pack *pack; int npack, n, ops; Map seen; } Packer;
+typedef struct Packer { Lower *L; const Pack *pack; int npack, n; Map seen; } Packer;
 
 static Val packed(Packer *, const Val *x);
 
@@ -80,7 +80,6 @@ static Val packed_op(Packer *p, const Val *x)
     for (int c = 0; c < like.narg; c++)
         if (!(arg[c] = packed(p, y[c])))
             return 0;
-    p->ops++;
     if (like.op == K_APPLY)
         return math_again(k, k->function[like.bits], arg);
     return k_emit(k, (KOp)like.op, (Dtype)(like.op == K_ROUND ? like.bits : like.dt), like.narg, arg);
@@ -126,27 +125,22 @@ static void unpack(Lower *L, Val v, int n, Val *x)
 Val pack_start(Lower *L, const Val *x, int64_t n)
 {
     for (int64_t j = 0; j < n; j++)
-        if (!x[j] || width(L, x[j]) > 1 || dtype_of(L, x[j]) != dtype_of(L, x[0]) ||
-            !dtype_float(dtype_of(L, x[0])))
-            return 0;
+        if (!x[j] || width(L, x[j]) > 1 || dtype_of(L, x[j]) != dtype_of(L, x[0]))
+            return lower_fail(L);
     return join(L, x, (int)n);
 }
 
-bool pack_step(Lower *L, const Pack *pack, int n, Val *next)
+void pack_step(Lower *L, const Pack *pack, int n, Val *next)
 {
-    double saved = 0;
     for (int g = 0; g < n; g++) {
-        Packer p = { L, pack, n, pack[g].n, 0, { 0 } };
+        Packer p = { L, pack, n, pack[g].n, { 0 } };
         next[g] = packed(&p, pack[g].next);
-        if (!next[g] || L->failed)
-            return false;
+        if (!next[g])
+            lower_fail(L);
+        if (L->failed)
+            return;
         next[g] = widen_val(L, next[g]);
-        /* elements are handed back, and shared again */
-        saved += (double)p.ops * (pack[g].n - 1) - 2 * (pack[g].n + W);
     }
-    if (saved < 0)
-        return false;
     for (int g = 0; g < n; g++)
         unpack(L, next[g], pack[g].n, pack[g].next);
-    return true;
 }

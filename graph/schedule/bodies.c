@@ -5,7 +5,7 @@
  * entered and not just evaluated, what is read in front of loops and branches, and which carried values go
  * along as vectors; for rows, which factors of products a step computes first.
  */
-#include "schedule.h"
+#include "traffic.h"
 
 /* ==================== branches and what is read before */
 
@@ -67,8 +67,117 @@ static void add_regions(Spec *s, int *cap, const Ins *i)
 
 /* ==================== a small state as vectors */
 
-/* Carried values of a scan that go along as vectors too. On processors, where there are no lanes, and where
- * what else leaves a step is carried: other results would compute their elements once more. */
+/* Element `at` of a carried value of n: is it made as each other one is? made: instructions of one. */
+typedef struct Alike { const Spec *s; const bool *packed; const Atom *at; int64_t n; double made; } Alike;
+
+static int input_number(const Graph *g, Ref v)
+{
+    int o = 0;
+    while (g->in[o] != v)
+        o++;
+    return o;
+}
+
+/* What the step reads: elements of a carried value that is a vector itself, each its own; elements of an array
+ * that lie side by side; anything that is there before the loop, and becomes a vector there. */
+static bool reads_alike(const Alike *a, const Visit *x)
+{
+    const Region *r = a->s->ins->region;
+    int o = input_number(x->g, x->v);
+    const Type *t = &x->g->type[x->v];
+    Place p = a->s->stored[a->s->ins->in[o]];
+    switch (region_group(r, o)) {
+    case 'c': return p.buf || a->s->region->first[0][o];
+    case 'y':
+        return a->packed[o - r->ncap] && type_size(t) == a->n &&
+            form_linear(x->idx, t->dim, t->rank) == form_a(a->at);
+    case 'x': {
+        if (!p.buf)
+            return false;
+        Form step = form_a(atom_var("t", r->length, 0)),
+             f = layout_form(place_lead(p, &step, 1).layout, NULL, x->idx, t->rank, NULL);
+        return form_coef(f, a->at) == 1 && !form_opaque(f, a->at);
+    }
+    default: return false;
+    }
+}
+
+/* A value that is a number in the kernel, or may be: made of constants and positions. */
+static bool is_number(const Graph *g, Ref v, int *left)
+{
+    const Ins *i = g->def[v];
+    if (!i || --*left < 0)
+        return i != NULL;
+    for (int k = 0; k < i->nin; k++)
+        if (!is_number(g, i->in[k], left))
+            return false;
+    return i->op != OP_data;
+}
+
+/* A function is text once a kernel, and applied; but where an operand is a number it stands where it is used,
+ * and these have loops and branches there. */
+static bool opened(const Graph *g, const Ins *i)
+{
+    int left = 32;
+    switch (i->op) {
+    case OP_rem: case OP_betaln: case OP_zeta: case OP_polygamma: case OP_igamma: case OP_igammac:
+    case OP_random_gamma_grad: case OP_regularized_incomplete_beta: break;
+    default: return false;
+    }
+    for (int k = 0; k < i->nin; k++)
+        if (is_number(g, i->in[k], &left))
+            return true;
+    return false;
+}
+
+/* WALK_DONE: it is not. */
+static Onward alike(DemandWalk *w, Visit *x)
+{
+    Alike *a = w->ctx;
+    const Atom **e;
+    int dt = x->g->type[x->v].dt;
+    if (!set_has(x->key->deps, a->at))          /* all elements share it */
+        return WALK_PAST;
+    if (!x->i)
+        return reads_alike(a, x) ? WALK_PAST : WALK_DONE;
+    const OpRow *op = &optab[x->i->op];
+    visit_demands(x);
+    for (int k = 0; k < x->n; k++)
+        if (elems_of(x->d[k].idx, x->d[k].n, &e))
+            return WALK_DONE;
+    if (op_views(x->i->op) && x->n == 1)
+        return WALK_INTO;
+    if (!dtype_float((Dtype)dt) && dt != DT_BOOL)
+        return WALK_DONE;
+    if (op->element == IS_SUM) {
+        if (space_size(x->ks, x->nk) > a->s->target->machine->body_unroll)
+            return WALK_DONE;
+        x->loops = vars_join(x->loops, x->ks, x->nk);
+    } else if (op->element != IS_POINT || opened(x->g, x->i))
+        return WALK_DONE;
+    a->made += x->loops->vol;
+    return WALK_INTO;
+}
+
+/* Instructions that a vector of carried value o saves; false: its elements are not made alike. */
+static bool vector_saves(const Spec *s, const bool *packed, int o, double *saved)
+{
+    const Graph *g = s->ins->sub[0];
+    const Type *t = &g->type[g->out[o]];
+    Alike a = { .s = s, .packed = packed, .n = type_size(t) };
+    Form idx[MAXRANK];
+    a.at = elem_space("e", &a.n, 1, 0)[0];
+    form_unlinear(form_a(a.at), t->dim, t->rank, idx);
+    DemandWalk w = { .g = g, .visit = alike, .ctx = &a };
+    if (demand_walk(&w, g->out[o], idx, 0, vars_of(NULL, 0)))
+        return false;
+    *saved += a.made * (double)(a.n - 1) - s->target->machine->vector_back * (double)(a.n + W);
+    return true;
+}
+
+/* Carried values of a scan that go along as vectors too: of some elements, up to W, which a step makes alike,
+ * where that saves more than it takes to hand elements back. On processors, where there are no lanes, and
+ * where what else leaves a step is carried: other results would compute their elements once more. */
 static void choose_packed(Spec *s)
 {
     const Ins *i = s->ins;
@@ -90,7 +199,12 @@ static void choose_packed(Spec *s)
         if (!carried)
             return;
     }
-    s->packed = packed;
+    double saved = 0;
+    int n = 0;
+    for (int o = 0; o < nl; o++)
+        if (packed[o] && (n++, !vector_saves(s, packed, o, &saved)))
+            return;
+    s->packed = n && saved >= 0 ? packed : NULL;
 }
 
 /* ==================== rows: what products multiply */
