@@ -5,8 +5,8 @@
  * In:  a loop being built without lanes, whose state is in registers, and what the step made of it, element
  * by element.
  * Out: the same as vectors, of the carried values that the specification names: their elements are made by
- *      the same instructions. They hand their elements back, so that whoever asks for one does not compute it
- *      again.
+ * the same instructions. They hand their elements back, so that whoever asks for one does not compute it
+ * again.
  * Leaves are the carried vectors themselves, values that all elements share (an element of the state that
  * all rows of a product multiply), loads side by side, and invariants, which are put together in front of
  * the loop. Lanes beyond the value's elements compute whatever: no lane looks at another, and no integer is

@@ -78,8 +78,8 @@ static int input_number(const Graph *g, Ref v)
     return o;
 }
 
-/* What the step reads: elements of a carried value that is a vector itself, each its own; elements of an array
- * that lie side by side; anything that is there before the loop, and becomes a vector there. */
+/* What the step reads: elements of a carried value that is a vector itself, each its own; elements of an
+ * array that lie side by side; anything that is there before the loop, and becomes a vector there. */
 static bool reads_alike(const Alike *a, const Visit *x)
 {
     const Region *r = a->s->ins->region;
@@ -114,8 +114,8 @@ static bool is_number(const Graph *g, Ref v, int *left)
     return i->op != OP_data;
 }
 
-/* A function is text once a kernel, and applied; but where an operand is a number it stands where it is used,
- * and these have loops and branches there. */
+/* A function is text once a kernel, and applied; but where an operand is a number it stands where it is
+ * used, and these have loops and branches there. */
 static bool opened(const Graph *g, const Ins *i)
 {
     int left = 32;
@@ -175,9 +175,9 @@ static bool vector_saves(const Spec *s, const bool *packed, int o, double *saved
     return true;
 }
 
-/* Carried values of a scan that go along as vectors too: of some elements, up to W, which a step makes alike,
- * where that saves more than it takes to hand elements back. On processors, where there are no lanes, and
- * where what else leaves a step is carried: other results would compute their elements once more. */
+/* Carried values of a scan that go along as vectors too: of some elements, up to W, which a step makes
+ * alike, where that saves more than it takes to hand elements back. On processors, where there are no lanes,
+ * and where what else leaves a step is carried: other results would compute their elements once more. */
 static void choose_packed(Spec *s)
 {
     const Ins *i = s->ins;

@@ -1,6 +1,6 @@
 /*
- * test_alike.c - what the scheduler says of a state's vectors holds for every row of the op table: where it says
- * that elements are made alike, the lowering finds the vector that they are.
+ * test_alike.c - what the scheduler says of a state's vectors holds for every row of the op table: where it
+ * says that elements are made alike, the lowering finds the vector that they are.
  *
  * In:  a scan whose step applies a row to a product, with operands of every kind: the state, a capture, an
  * array of the step, a number. Out: its plan, and no error. Nothing is run, and no device is needed.
@@ -26,7 +26,8 @@ static const char *program(int op, int kind, const char *number, bool first)
         "fn f(a: f32[8,8], b: f32[8], c: f32[20,8], h: f32[8]) -> f32[8] {\n"
         "    v1: f32[8] = region scan a b h c cap=2 acc=0 carry=1 length=20 {\n"
         "        fn step(x0: f32[8,8], x1: f32[8], x2: f32[8], x3: f32[8]) -> f32[8] {\n"
-        "            v1: f32[8] = dot x0 x2 lhs_contract=1 rhs_contract=0 lhs_batch=() rhs_batch=() dtype=f32\n"
+        "            v1: f32[8] = dot x0 x2 lhs_contract=1 rhs_contract=0 lhs_batch=() rhs_batch=() "
+        "dtype=f32\n"
         "            v2: f32[] = const dtype=f32 bits=%s\n"
         "            v3: f32[8] = broadcast v2 shape=8 dims=()\n"
         "            v4: %s[8] = %s", number, row->gives == BOOL_ ? "bool" : "f32", row->name);
@@ -42,7 +43,7 @@ static const char *program(int op, int kind, const char *number, bool first)
 
 static void plans(const char *text)
 {
-    const Target t = { .machine = &machine_processor, .f64 = true, .i64 = true, .max_alloc = INT64_C(1) << 32 };
+    const Target t = { .machine = &machine_processor, .f64 = true, .i64 = true, .max_alloc = 1 << 30 };
     Graph *g = graph_parse(text, "program");
     ck_assert_msg(g != NULL, "%s\n%s", text, error_text());
     ck_assert_msg(plan_schedule(g, &t) != NULL, "%s\n%s", text, error_text());
