@@ -64,7 +64,7 @@ END_TEST
 
 int main(void)
 {
-    setenv("HEDDLE_MACHINE", "schedule/panels.txt", 1);
+    setenv("HEDDLE_MACHINE", "lower/panels.txt", 1);
     Suite *s = suite_create("panels");
     TCase *c = tcase_create("all");
     tcase_set_timeout(c, 120);
