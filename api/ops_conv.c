@@ -12,10 +12,10 @@
 #include <string.h>
 
 /* Where batch, features and space are in x, w and the result; of w: out features, in features. */
-typedef struct Layout {
+typedef struct ConvDims {
     int n;
     Ints x, w, y;
-} Layout;
+} ConvDims;
 
 /* ==================== "NHWC,HWIO->NHWC" */
 
@@ -41,7 +41,7 @@ static bool axes_of_part(const char *text, int n, const char *two, const char *s
     return true;
 }
 
-static int layout_of(const char *what, const char *dims, int rank, Layout *l)
+static int layout_of(const char *what, const char *dims, int rank, ConvDims *l)
 {
     char space[MAXRANK + 1], plain[4 * MAXRANK + 8];
     int n = 0;
@@ -109,7 +109,7 @@ static Ref without_ones(Ref w, Ints *axes, const Windows *v)
     return Reshape(w, shape);
 }
 
-static Ref convolved(Ref x, Ref w, const Layout *l, const Windows *v, int64_t groups, bool of_batch)
+static Ref convolved(Ref x, Ref w, const ConvDims *l, const Windows *v, int64_t groups, bool of_batch)
 {
     int place[MAXRANK];
     Ints ax = l->x, aw = l->w, lc, rc, lb = { 0 }, rb = { 0 }, order = { 0 };
@@ -164,7 +164,7 @@ static Ref convolved(Ref x, Ref w, const Layout *l, const Windows *v, int64_t gr
 
 /* ==================== what is asked for */
 
-static int windows_for(const char *what, Ref x, Ref w, const Layout *l, const hd_conv_opts *o, Windows *v)
+static int windows_for(const char *what, Ref x, Ref w, const ConvDims *l, const hd_conv_opts *o, Windows *v)
 {
     Ints pad;
     int n = l->n;
@@ -185,7 +185,7 @@ static int windows_for(const char *what, Ref x, Ref w, const Layout *l, const hd
 }
 
 static int check_groups(
-    const char *what, Ref x, Ref w, const Layout *l, int64_t groups, int64_t batch_groups)
+    const char *what, Ref x, Ref w, const ConvDims *l, int64_t groups, int64_t batch_groups)
 {
     int64_t n = typ(x)->dim[l->x.v[0]], c = typ(x)->dim[l->x.v[1]], out = typ(w)->dim[l->w.v[0]],
             in = typ(w)->dim[l->w.v[1]];
@@ -209,7 +209,7 @@ static int check_groups(
 }
 
 /* Both operands, of one dtype and rank, and their layout. 0, or a code. */
-static int operands(const char *what, hd x, hd w, const char *dims, Ref *r, Layout *l)
+static int operands(const char *what, hd x, hd w, const char *dims, Ref *r, ConvDims *l)
 {
     if (unify_dtype(what, 2, (const hd[]){ x, w }, r))
         return E_INVAL;
@@ -227,7 +227,7 @@ hd hd_conv_n(hd x, hd w, const hd_conv_opts *o)
 {
     static const char what[] = "hd_conv";
     Ref r[2];
-    Layout l;
+    ConvDims l;
     Windows v;
     OP(hd_conv_n);
     OPTIONS(hd_conv_opts, o);
@@ -255,7 +255,7 @@ hd hd_conv_transpose_n(hd x, hd w, const hd_conv_opts *o)
 {
     static const char what[] = "hd_conv_transpose";
     Ref r[2];
-    Layout l;
+    ConvDims l;
     Windows v;
     OP(hd_conv_transpose_n);
     OPTIONS(hd_conv_opts, o);

@@ -318,28 +318,28 @@ hd hd_random_bits_n(hd key, enum hd_dtype d, hd_ints list)
 /* ==================== uniform */
 
 /* How a float is made of bits: its mantissa is drawn, its exponent is that of 1. */
-typedef struct Layout {
+typedef struct FloatBits {
     Dtype word, drawn;
     int bits, mantissa;
     int64_t one;
     double above_minus_one, tiny;
-} Layout;
+} FloatBits;
 
 /* above_minus_one: the number next to -1, toward 0; tiny: the least normal one */
-static Layout layout(Dtype d)
+static FloatBits layout(Dtype d)
 {
     switch (d) {
-    case DT_F16: return (Layout){ DT_U16, DT_U16, 16, 10, 0x3C00, -1 + 0x1p-11, 0x1p-14 };
-    case DT_BF16: return (Layout){ DT_U16, DT_U8, 8, 7, 0x3F80, -1 + 0x1p-8, 0x1p-126 };
-    case DT_F64: return (Layout){ DT_U64, DT_U64, 64, 52, 0x3FF0000000000000, -1 + 0x1p-53, 0x1p-1022 };
-    default: return (Layout){ DT_U32, DT_U32, 32, 23, 0x3F800000, -1 + 0x1p-24, 0x1p-126 };
+    case DT_F16: return (FloatBits){ DT_U16, DT_U16, 16, 10, 0x3C00, -1 + 0x1p-11, 0x1p-14 };
+    case DT_BF16: return (FloatBits){ DT_U16, DT_U8, 8, 7, 0x3F80, -1 + 0x1p-8, 0x1p-126 };
+    case DT_F64: return (FloatBits){ DT_U64, DT_U64, 64, 52, 0x3FF0000000000000, -1 + 0x1p-53, 0x1p-1022 };
+    default: return (FloatBits){ DT_U32, DT_U32, 32, 23, 0x3F800000, -1 + 0x1p-24, 0x1p-126 };
     }
 }
 
 /* The top bits, as many as the mantissa has, under the exponent of 1: from 1 to 2, less 1. */
 static Ref unit_from(Ref b, Dtype d)
 {
-    Layout l = layout(d);
+    FloatBits l = layout(d);
     b = b ? Convert(b, l.word) : 0;
     if (!b)
         return 0;

@@ -66,7 +66,7 @@ void seen_clear(Seen *);                        /* empty again, in the same memo
  * Each element is visited once for each tag, each frame and each list of loops around it (of which those
  * count that it depends on).
  * Whether indices that are elements of values themselves are walked as well is a question of what is asked:
- * `computed`, where it is what is loaded or evaluated; not where it is how places follow from loops. */
+ * `computed`, where it is what is loaded or evaluated; not where it is how indices follow from loops. */
 
 /* to its operands; not to them; nowhere */
 typedef enum Onward { WALK_INTO, WALK_PAST, WALK_DONE } Onward;

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#define POSITIONAL  64                          /* instructions that are looked through for a place */
+#define POSITIONAL  64                          /* instructions that are looked through for a position */
 
 /* ==================== variables by name */
 
@@ -173,7 +173,7 @@ static bool fits_dtype(Form f, Dtype dt)
         hi < 1ll << (bits < 62 ? bits : 62);
 }
 
-/* The same as a form (by_position has said that it can be), or NULL: products of places, what may wrap,
+/* The same as a form (by_position has said that it can be), or NULL: products of positions, what may wrap,
  * parts not told apart. */
 static Form positional(const Graph *g, Ref v, const Form *idx)
 {
@@ -267,7 +267,7 @@ static Demand rule_dynamic_slice(const Graph *g, const Ins *i, const Form *idx)
 }
 
 /* x at the index; u at the index less the start, within it: whoever evaluates it selects by a test. A start
- * that no index of u holds, since u has one place there, is asked for by itself. */
+ * that no index of u holds, since u has one element there, is asked for by itself. */
 static int rule_update(const Graph *g, const Ins *i, const Form *idx, Demand *out)
 {
     const Type *t = &g->type[i->in[0]], *u = &g->type[i->in[1]];

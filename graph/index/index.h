@@ -30,7 +30,7 @@ typedef enum AtomKind {
     A_VAR,
     A_DIV, A_MOD,                               /* f / d, f % d, rounded down; d > 0 */
     A_CLAMP,                                    /* f brought into 0 .. d-1 */
-    /* f, which is in 0 .. d-1 wherever anybody looks at what is there; else any place */
+    /* f, which is in 0 .. d-1 wherever anybody looks at what is there; else anything */
     A_WITHIN,
     /* an integer element of a graph value: g, v, idx; clamped into lo .. hi */
     A_ELEM,
@@ -75,7 +75,7 @@ Form form_mul(Form, int64_t);
 Form form_div(Form, int64_t d);
 Form form_mod(Form, int64_t d);
 Form form_clamp(Form, int64_t n);               /* into 0 .. n-1; nothing where the range says so */
-Form form_within(Form, int64_t n);              /* the same as A_WITHIN: of places that a test tells apart */
+Form form_within(Form, int64_t n);              /* the same as A_WITHIN: a test tells them apart */
 int64_t form_coef(Form, const Atom *);
 void form_range(Form, int64_t *lo, int64_t *hi);
 const AtomSet *form_deps(Form);
@@ -110,7 +110,7 @@ Form form_subst(Form, const Subst *);
 /* ==================== tables by hash (map.c) */
 
 typedef HashTable Map;
-void **map_at(Map *, const void *key, size_t n);        /* the value's place; it is NULL in a new entry */
+void **map_at(Map *, const void *key, size_t n);        /* where the value is; it is NULL in a new entry */
 void *map_get(const Map *, const void *key, size_t n);
 
 typedef struct MapKey { size_t n; uint64_t w[MAXRANK + 6]; } MapKey;         /* n: bytes */
@@ -135,5 +135,29 @@ int64_t space_size(const Atom *const *space, int n);    /* how many elements it 
 Form env_get(const Env *, const Atom *);        /* NULL: not bound */
 static inline Form env_number(const Env *e) { return e->kf ? e->kf : form_c(e->k); }
 bool env_binds(const Env *, const Form *idx, int n);    /* all variables of an index */
+
+/* ==================== where an element of a stored value lies in its buffer (layout.c) */
+
+/* An element's address: base + sum of ((index[dim] / div) % mod) * stride (mod 0: no remainder), over lead
+ * then idx. */
+typedef struct Digit { int dim; int64_t div, mod, stride; } Digit;
+typedef struct Layout {
+    int ndigit; Digit digit[2 * MAXRANK + 4];
+    /* NULL: 0. STEP * size for a slice of an array with the steps in front */
+    Form base;
+    /* indices in front of those asked for: symbolic, read in the environment */
+    int nlead; Form lead[MAXRANK + 1];
+    int64_t env_stride;                         /* + this times the environment's number: private rows */
+} Layout;
+const Layout *layout_natural(const int64_t *dim, int n);
+/* lead NULL: the layout's own; env NULL: 0 */
+Form layout_form(const Layout *, const Form *lead, const Form *idx, int n, Form env);
+
+Layout *layout_lanes_inside(const int64_t *dim, int n, int nlane);
+/* panel: elements of a row of one; 0: no panels */
+Layout *layout_packed(const int64_t *dim, int n, int d, int64_t panel);
+/* the same with its first indices given: lead */
+const Layout *layout_lead(const Layout *, const Form *lead, int n);
+void layout_step(Layout *, int64_t size);       /* STEP * size in front */
 
 #endif

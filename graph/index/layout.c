@@ -5,7 +5,7 @@
  * turned copies are all this. Symbolic forms go in, a form comes out; the scheduler counts with it and the
  * lowering loads at it.
  */
-#include "layout.h"
+#include "index.h"
 
 static void digit(Layout *l, int dim, int64_t div, int64_t mod, int64_t stride)
 {

@@ -190,9 +190,9 @@ static bool *dead(Kernel *k)
 }
 
 /* ==================== blocks
- * Accesses of one buffer at one place, but for a constant, their lanes S apart. Neighbouring constants, up
+ * Accesses of one buffer at one form, but for a constant, their lanes S apart. Neighbouring constants, up
  * to S of them, are a window: m = S of 3, 5, 6, 7 (a record, whole) or a power of two. A window of loads may
- * have gaps if it surely lies in the buffer: where m divides all that the place is made of. */
+ * have gaps if it surely lies in the buffer: where m divides all that the form is made of. */
 
 typedef struct Access { int64_t c; int at; Val v; } Access;             /* at: where in the body */
 
@@ -213,7 +213,7 @@ typedef struct Blocks {
     Epoch *epoch; int nepoch, epoch_cap;
     /* a barrier, or a structure with effects: nothing meets across */
     int64_t all;
-    /* by place in the body: the block there; what became part of one */
+    /* by position in the body: the block there; what became part of one */
     Val *put; bool *drop; int count;
 } Blocks;
 
@@ -342,7 +342,7 @@ static int window(const Group *g, int i, int64_t *base, int *in)
     return m;
 }
 
-/* Builds the block of m, a load's first or a store's last place. */
+/* Builds the block of m, at a load's first or a store's last position. */
 static void block_new(Blocks *b, const Group *g, int64_t base, int m, const int *in)
 {
     Kernel *k = b->k;
@@ -381,7 +381,7 @@ static void block_new(Blocks *b, const Group *g, int64_t base, int m, const int 
         k->ins[v].part = part;
     else
         k->ins[v].arg = part, k->ins[v].narg = m;
-    b->put[at] = v;                             /* the place of one of its own, so there is no other block */
+    b->put[at] = v;                             /* where one of its own is, so there is no other block */
     b->count++;
 }
 
@@ -463,7 +463,7 @@ static bool pure(const Kernel *k, const KIns *i)
     return is == KC_READ ? !k_changes(k, i->buf) : is != KC_WRITE && is != KC_SCOPE && is != KC_EXIT;
 }
 
-/* What it needs that is pure, of this scope, and not yet placed. */
+/* What it needs that is pure, of this scope, and not yet in order. */
 static void need(void *ctx, Val v)
 {
     Order *o = ctx;
@@ -494,7 +494,7 @@ static void push(Order *o, Val v)
     PUSH(o->stack, o->depth, o->stack_cap, (struct Frame){ v, use, n, 0 });
 }
 
-static void place(Order *o, Val v)
+static void put_in_order(Order *o, Val v)
 {
     if (o->done[v])
         return;
@@ -538,7 +538,7 @@ static void order_loads(Order *o, const KScope *s)
         for (int p = 0; x->part && p < x->group; p++)
             l.late[x->part[p]] = l.any;
         if (!l.any && kop[x->op].is == KC_READ)
-            place(o, v);
+            put_in_order(o, v);
     }
 }
 
@@ -553,14 +553,14 @@ static void order_scope(Order *o, int scope, const Val *last, int nlast)
         order_loads(o, s);
     for (int i = 0; i < s->nbody; i++)
         if (!pure(k, &k->ins[s->body[i]]))
-            place(o, s->body[i]);
+            put_in_order(o, s->body[i]);
     for (int c = 0; c < nlast; c++) {
         int from = o->nuse;
         need(o, last[c]);
         bool any = o->nuse > from;
         o->nuse = from;
         if (any)
-            place(o, o->use[from]);
+            put_in_order(o, o->use[from]);
     }
     s->body = o->out, s->nbody = o->nout, s->cap = o->cap;
 }

@@ -3,7 +3,7 @@
  *
  * In:  a finished kernel and memory for its parameters. Out: what it computes, or an error where it does
  * what a device need not
- *      forgive: places outside of buffers, two work-items at one element.
+ *      forgive: indices outside of buffers, two work-items at one element.
  * What an instruction gives is what the builder's folds give for constants (k_eval): the IR's definition. So
  * this is a third opinion beside the host, which knows no kernels, and devices, whose printers and compilers
  * may be wrong too.
@@ -34,7 +34,7 @@ typedef struct Run {
     const Kernel *k;
     const KLaunch *launch;
     Memory *mem;
-    int *place;                                 /* by Val, of loads and stores: which memory */
+    int *mem_of;                                /* by Val, of loads and stores: which memory */
     int64_t *val, *var, *next;                  /* W a Val; by atom; carried values between two steps */
     int nvar, item;                             /* items count from 1 */
     bool *barriers;                             /* by scope: one is inside */
@@ -63,7 +63,7 @@ static int64_t *lanes(const Run *r, Val v)
     return r->val + ((size_t)r->slot * (size_t)r->k->nins + v) * W;
 }
 
-/* ==================== places */
+/* ==================== addresses */
 
 static int64_t form_at(const Run *, Form, int lane);
 
@@ -166,7 +166,7 @@ static Way run_load(const Run *r, Val v)
         for (int l = 0; l < W; l++)
             if (l && i->op == K_LOAD && i->w == 1)
                 out[l] = out[0];
-            else if (load_lane(r, &r->mem[r->place[v]], form_at(r, i->form, l) + p, &out[l]))
+            else if (load_lane(r, &r->mem[r->mem_of[v]], form_at(r, i->form, l) + p, &out[l]))
                 return WRONG;
     }
     return ON;
@@ -178,7 +178,7 @@ static Way run_store(const Run *r, Val v)
     bool one = !form_vector(i->form);
     for (int p = 0; p < i->narg; p++)
         for (int l = 0; l < (one ? 1 : W); l++)
-            if (store_lane(r, &r->mem[r->place[v]], form_at(r, i->form, l) + p, lanes(r, i->arg[p])[l]))
+            if (store_lane(r, &r->mem[r->mem_of[v]], form_at(r, i->form, l) + p, lanes(r, i->arg[p])[l]))
                 return WRONG;
     return ON;
 }
@@ -237,7 +237,7 @@ static Way run_scope(Run *, int scope);
 
 static void copy(const Run *r, const Val *to, const Val *from, int n)
 {
-    /* all are read before one is written: carried values may change places */
+    /* all are read before one is written: carried values may be exchanged */
     for (int p = 0; p < n; p++)
         memcpy(r->next + (size_t)p * W, lanes(r, from[p]), W * sizeof *r->val);
     for (int p = 0; p < n; p++)
@@ -450,7 +450,7 @@ static bool measure(Run *r, int *most)
             r->nvar = i->var->id >= r->nvar ? i->var->id + 1 : r->nvar;
     }
     r->mem = calloc((size_t)(k->nparam + k->npriv) + 1, sizeof *r->mem);
-    r->place = calloc((size_t)k->nins, sizeof *r->place);
+    r->mem_of = calloc((size_t)k->nins, sizeof *r->mem_of);
     r->slots = k_meets(k) ? (int)k_group_items(k) : 1;
     r->barriers = calloc((size_t)k->nscope, sizeof *r->barriers);
     r->val = calloc((size_t)k->nins * (size_t)r->slots * W, sizeof *r->val);
@@ -458,7 +458,7 @@ static bool measure(Run *r, int *most)
     r->next = calloc((size_t)*most * W + 1, sizeof *r->next);
     if (r->barriers)
         k_barriers(k, r->barriers);
-    return r->mem && r->place && r->val && r->var && r->next && r->barriers;
+    return r->mem && r->mem_of && r->val && r->var && r->next && r->barriers;
 }
 
 static bool memory_open(Run *r, int n)
@@ -490,7 +490,7 @@ static bool prepare(Run *r)
             for (int l = 0; l < W; l++)
                 lanes(r, (Val)v)[l] = i->bits;
         for (int n = 0; i->buf && n < k->nparam + k->npriv; n++)
-            r->place[v] = r->mem[n].buf == i->buf ? n : r->place[v];
+            r->mem_of[v] = r->mem[n].buf == i->buf ? n : r->mem_of[v];
     }
     return true;
 }
@@ -502,7 +502,7 @@ static void finish(Run *r)
             free(r->mem[n].p);
         free(r->mem[n].watch);
     }
-    free(r->barriers), free(r->mem), free(r->place), free(r->val), free(r->var), free(r->next);
+    free(r->barriers), free(r->mem), free(r->mem_of), free(r->val), free(r->var), free(r->next);
 }
 
 int k_run(const Kernel *k, const KLaunch *launch)

@@ -21,7 +21,7 @@ typedef struct Held {
     Type t; int64_t size; int ne;
     Val *val;                                   /* [element * ne + k]; NULL: in memory */
     /* in memory, or where a copy lies for indices known only when running */
-    Place place;
+    MemRef mem;
     int spill;                                  /* the scope where that copy was written, + 1 */
 } Held;
 
@@ -40,7 +40,7 @@ typedef struct Row { struct Row *next; Buffer *buf; Form f; int64_t pad; bool fi
 struct Frame {
     int id; const Graph *g; Frame *up;
     bool whole, by_env;                         /* by_env: what is stored is private to an environment */
-    const Place *stored; Insteads instead; Refs made;
+    const MemRef *stored; Insteads instead; Refs made;
     Param *param; int *param_of;                /* by value: number + 1; NULL: no parameters */
     /* lanes that its values are for, as Lower.mask: others may lack them */
     const Val *mask;
@@ -69,7 +69,7 @@ typedef struct Lower {
 Frame *frame_new(Lower *, const Graph *);
 void frame_push(Lower *, Frame *);
 void frame_pop(Lower *, Frame *);
-Place frame_place(const Frame *, Ref v);        /* buf NULL: computed */
+MemRef frame_memref(const Frame *, Ref v);        /* buf NULL: computed */
 /* a private array that has all elements like this one; NULL: none does yet */
 const Row *frame_row(const Frame *, Ref v, const Form *idx);
 Param *frame_param(const Frame *, Ref v);       /* NULL: none */
@@ -90,8 +90,8 @@ Form form_in(Lower *, Form, const Env *);
 /* the base of a whole vector at a multiple of W; NULL: it is none */
 Form aligned_base(Lower *, Form);
 bool has_lanes(Lower *, const Form *idx, int n, Envs);
-Val load_place(Lower *, const Place *, const Form *idx, int n, const Env *);
-void store_place(Lower *, const Place *, const Form *idx, int n, const Env *, Val);
+Val load_memref(Lower *, const MemRef *, const Form *idx, int n, const Env *);
+void store_memref(Lower *, const MemRef *, const Form *idx, int n, const Env *, Val);
 Val held_at(Lower *, Held *, const Form *idx, const Form *real, const Env *);
 Val lower_fail(Lower *);                        /* notes the error */
 /* What is built from here on is of this instruction's line, until loc_set() with the line that this

@@ -33,11 +33,11 @@ static Frame *frame_of(const Lower *L, const Graph *g)
     return L->top;
 }
 
-Place frame_place(const Frame *fr, Ref v)
+MemRef frame_memref(const Frame *fr, Ref v)
 {
     if (!fr->stored || !fr->stored[v].buf || refs_have(fr->made, v))
-        return (Place){ 0 };
-    Place copy = place_instead(fr->instead, v);
+        return (MemRef){ 0 };
+    MemRef copy = memref_instead(fr->instead, v);
     return copy.buf ? copy : fr->stored[v];
 }
 
@@ -172,11 +172,11 @@ Form aligned_base(Lower *L, Form f)
 
 typedef struct InEnv { Lower *L; const Env *e; } InEnv;
 
-/* What may be read in the stead of a place that is within an array wherever anybody looks; NULL: nothing but
- * the clamp.
+/* What may be read in the stead of an element that is within an array wherever anybody looks; NULL: nothing
+ * but the clamp.
  * A border at a multiple of W never cuts an aligned vector: its base is clamped. Near the array a vector
- * that lies side by side is not clamped at all (SLACK; load_place sees to it that this holds for the
- * place). */
+ * that lies side by side is not clamped at all (SLACK; load_memref sees to it that this holds for the
+ * address). */
 static Form unclamped(Lower *L, Form f, int64_t n)
 {
     int64_t lo, hi, s;
@@ -246,9 +246,9 @@ bool has_lanes(Lower *L, const Form *idx, int n, Envs envs)
     return false;
 }
 
-/* ==================== places */
+/* ==================== loads and stores */
 
-static Form place_form(Lower *L, const Place *p, const Form *real, int n, const Env *e)
+static Form memref_form(Lower *L, const MemRef *p, const Form *real, int n, const Env *e)
 {
     const Layout *l = p->layout;
     Form lead[MAXRANK + 1];
@@ -257,8 +257,8 @@ static Form place_form(Lower *L, const Place *p, const Form *real, int n, const 
     return layout_form(l, lead, real, n, env_number(e));
 }
 
-/* Is this place one that may be read? base: what the buffer's size says nothing of. */
-static bool may_read(const Place *p, Form f, int64_t size)
+/* Is this address one that may be read? base: what the buffer's size says nothing of. */
+static bool may_read(const MemRef *p, Form f, int64_t size)
 {
     int64_t lo, hi, slack = p->buf->space == GLOBAL ? SLACK : 0;
     if (p->layout->base && p->buf->space == GLOBAL)
@@ -270,11 +270,11 @@ static bool may_read(const Place *p, Form f, int64_t size)
 /* An index of n dimensions, and what it is in an environment. */
 typedef struct Index { const Form *idx, *real; int n; } Index;
 
-static Val load_real(Lower *L, const Place *p, int64_t size, Index at, const Env *e)
+static Val load_real(Lower *L, const MemRef *p, int64_t size, Index at, const Env *e)
 {
     const Form *idx = at.idx;
     int n = at.n;
-    Form f = place_form(L, p, at.real, n, e);
+    Form f = memref_form(L, p, at.real, n, e);
     bool loose = false;
     for (int j = 0; j < n; j++)
         loose = loose || special(idx[j]);
@@ -285,12 +285,12 @@ static Val load_real(Lower *L, const Place *p, int64_t size, Index at, const Env
         for (int j = 0; j < n; j++)
             tight[j] = form_in(L, idx[j], e);
         L->strict = strict;
-        f = place_form(L, p, tight, n, e);
+        f = memref_form(L, p, tight, n, e);
     }
     return k_load(L->k, p->buf, f);
 }
 
-Val load_place(Lower *L, const Place *p, const Form *idx, int n, const Env *e)
+Val load_memref(Lower *L, const MemRef *p, const Form *idx, int n, const Env *e)
 {
     Form real[MAXRANK + 1];
     for (int j = 0; j < n; j++)
@@ -310,13 +310,13 @@ static Val first_lane(Lower *L, Val x)
     return k1(L->k, K_BITS, dt, k1(L->k, K_HMAX, bits, k1(L->k, K_BITS, bits, x)));
 }
 
-void store_place(Lower *L, const Place *p, const Form *idx, int n, const Env *e, Val x)
+void store_memref(Lower *L, const MemRef *p, const Form *idx, int n, const Env *e, Val x)
 {
     Form real[MAXRANK + 1];
     int64_t s;
     for (int j = 0; j < n; j++)
         real[j] = form_in(L, idx[j], e);
-    Form f = place_form(L, p, real, n, e);
+    Form f = memref_form(L, p, real, n, e);
     if (width(L, x) > 1 && k_mode(L->k, f, &s) && !s)
         x = first_lane(L, x);
     k_store(L->k, p->buf, f, form_vector(f) ? widen_val(L, x) : x);
@@ -338,13 +338,13 @@ static void held_spill(Lower *L, Held *h)
         l->digit[j].stride *= lanes;
     l->env_stride = h->size * lanes;
     l->base = lanes > 1 ? form_a(LANE) : NULL;
-    h->place = (Place){ k_private(L->k, (Dtype)h->t.dt, h->size * h->ne * lanes), l };
+    h->mem = (MemRef){ k_private(L->k, (Dtype)h->t.dt, h->size * h->ne * lanes), l };
     h->spill = L->k->cur + 1;
     for (int64_t c = 0; c < h->size; c++) {
         Form idx[MAXRANK];
         element_index(&h->t, c, idx);
         for (int k = 0; k < h->ne; k++)
-            store_place(L, &h->place, idx, h->t.rank, env_new(k), h->val[c * h->ne + k]);
+            store_memref(L, &h->mem, idx, h->t.rank, env_new(k), h->val[c * h->ne + k]);
     }
 }
 
@@ -382,7 +382,7 @@ Val held_at(Lower *L, Held *h, const Form *idx, const Form *real, const Env *e)
         }
         held_spill(L, h);
     }
-    return load_real(L, &h->place, h->place.buf->size, (Index){ idx, real, rank }, e);
+    return load_real(L, &h->mem, h->mem.buf->size, (Index){ idx, real, rank }, e);
 }
 
 static Val param_one(Lower *L, Param *q, Val x, const Env *e)
@@ -465,7 +465,7 @@ static Onward chain_link(DemandWalk *w, Visit *x)
     Chain *c = w->ctx;
     if (++c->met > CHAIN_MAX)
         return WALK_DONE;
-    return !x->i || x->i->op == OP_region || frame_place(x->fr, x->v).buf || frame_param(x->fr, x->v) ||
+    return !x->i || x->i->op == OP_region || frame_memref(x->fr, x->v).buf || frame_param(x->fr, x->v) ||
             optab[x->i->op].element == IS_SUM || op_special(x->i->op) ?
         WALK_PAST : WALK_INTO;
 }
@@ -553,7 +553,7 @@ static void compute(Lower *L, const Element *el, Val *out)
             out[e] = k_load(L->k, known->buf, row_at(L, known, envs.at[e]));
         return;
     }
-    Place p = frame_place(fr, el->v);
+    MemRef p = frame_memref(fr, el->v);
     if (p.buf && !fixed_data(el)) {
         int64_t size = p.layout->base ? type_size(t) : p.buf->size;
         for (int e = 0; e < envs.n; e++)
@@ -598,7 +598,7 @@ static Memo *memo_of(Lower *L, Frame *fr, Ref v, const Form *real, const AtomSet
     return *p ? *p : (*p = NEW(Memo));
 }
 
-/* The value at an index, which becomes real in the environment. What is known at all places there serves
+/* The value at an index, which becomes real in the environment. What is known at all indices there serves
  * those who look at some, not the other way round. */
 static Memo *memo_at(Lower *L, Frame *fr, Ref v, const Form *idx, const Env *e, Form *real)
 {

@@ -63,7 +63,7 @@ Form at_most(Lower *L, Form f, int64_t most)
 
 static Envs block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base);
 
-/* The panels of the block of the vector; what goes by has no place yet. */
+/* The panels of the block of the vector; what goes by is not known yet. */
 static void fill_panels(Lower *L, const OuterAxis *ax, int n, const Form *base)
 {
     OuterAxis stay[MAXRANK];
@@ -127,7 +127,7 @@ static Envs block_envs(Lower *L, const OuterAxis *ax, int n, const Form *base)
 
 /* ==================== rows of sums */
 
-typedef struct SumRow { const Store *s; Place row; Form chunk; } SumRow;
+typedef struct SumRow { const Store *s; MemRef row; Form chunk; } SumRow;
 
 static void sum_clear(Lower *L, void *ctx, const Form *idx, Form flat)
 {
@@ -144,7 +144,7 @@ static void sum_out(Lower *L, void *ctx, const Form *idx, Form flat)
     memcpy(at + 1, idx, sizeof *idx * (size_t)r->s->nspace);
     Val x = k_load(L->k, r->row.buf, flat);
     Dtype from = (Dtype)r->row.buf->dt, to = (Dtype)r->s->to.buf->dt;
-    store_place(L, &r->s->to, at, r->s->nspace + 1, env_new(0),
+    store_memref(L, &r->s->to, at, r->s->nspace + 1, env_new(0),
         from == math_register(to) ? x : convert_val(L, x, from, to));
 }
 
@@ -165,7 +165,8 @@ static void sum_open(Lower *L, SumRow *r, const Store *s, Store *inside)
         dim[d] = s->space[d]->hi + 1;
     Dtype dt = math_register((Dtype)L->spec->g->type[s->v].dt);
     r->s = s;
-    r->row = (Place){ k_private(L->k, dt, space_size(s->space, s->nspace)), layout_natural(dim, s->nspace) };
+    r->row.buf = k_private(L->k, dt, space_size(s->space, s->nspace));
+    r->row.layout = layout_natural(dim, s->nspace);
     inside->to = r->row;
     sum_sweep(L, r, sum_clear);
 }

@@ -13,7 +13,7 @@ typedef struct Running {
     Lower *L; const Ins *i; const RunningSpec *p;
     const Type *t;
     int axis;
-    Ref stored; Place out;                      /* stored: the running value or a function of it */
+    Ref stored; MemRef out;                      /* stored: the running value or a function of it */
     const Env *env;
 } Running;
 
@@ -40,7 +40,8 @@ static void run_steps(const Running *R, Form (*idx)[MAXRANK], int u, Steps steps
             if (!phi[c])
                 continue;
             memo_set(L, L->top, R->i->out, idx[c], R->env, phi[c]);
-            store_place(L, &R->out, idx[c], t->rank, R->env, eval_one(L, L->top, R->stored, idx[c], R->env));
+            Val x = eval_one(L, L->top, R->stored, idx[c], R->env);
+            store_memref(L, &R->out, idx[c], t->rank, R->env, x);
         }
     }
     k_loop_end(L->k, phi, acc);

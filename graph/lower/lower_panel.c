@@ -6,7 +6,7 @@
  */
 #include "evaluator.h"
 
-/* Where in the panel: steps, then the place in the block of the vector. */
+/* Where in the panel: steps, then the position in the block of the vector. */
 static Form panel_form(const Lower *L, const Panel *p)
 {
     Form f = form_a(L->spec->at);

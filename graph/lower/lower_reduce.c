@@ -94,7 +94,7 @@ static Red red_of(Lower *L, Frame *fr, Ref v, const Form *idx)
         || math_register(from) != from)
         return r;
     MapKey key = map_key(r.d[0].v, 0, 0, r.d[0].idx, r.d[0].n);
-    if (frame_place(fr, r.d[0].v).buf || map_get(&fr->rows, key.w, key.n))
+    if (frame_memref(fr, r.d[0].v).buf || map_get(&fr->rows, key.w, key.n))
         return r;
     Demand *d;
     elem_rule(g, m, 0, r.d[0].idx, &d);

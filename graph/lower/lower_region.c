@@ -4,8 +4,7 @@
  * active.
  *
  * In:  a region, its lanes as forms, a block of environments.   Out: loops and branches; results in
- * registers or
- * their places.
+ * registers or in memory.
  * Invariant: a value that differs by lane is a vector from before the loop. Under a mask nothing is stored
  * and results are selected, so an idle lane may compute anything; but no loop runs for idle lanes alone:
  * every loop whose end lanes decide asks `any(mask)`. What a region captures is evaluated in front of its
@@ -20,9 +19,9 @@ typedef struct Run {
     /* of the lane axes: symbolic; none inside a body without lanes */
     const Form *lane;
     Envs envs;
-    bool top;                                   /* results go to their places */
+    bool top;                                   /* results go to memory */
     const bool *live;
-    Held **res;                                 /* by result; NULL: in its place, or not wanted */
+    Held **res;                                 /* by result; NULL: in memory, or not wanted */
 } Run;
 
 static void run(Run *);
@@ -96,8 +95,8 @@ bool touches_held(Frame *fr, Ref v, const Form *idx)
 
 static int64_t elements(const Type *t) { return any_zero(t) ? 0 : type_size(t); }
 
-/* Of copies that have one place the first stores. */
-static bool first_there(Lower *L, const Place *p, Envs envs, int e)
+/* Of copies that lie at one address the first stores. */
+static bool first_there(Lower *L, const MemRef *p, Envs envs, int e)
 {
     const Layout *l = p->layout;
     for (int d = 0; d < e && !l->env_stride; d++) {
@@ -130,7 +129,7 @@ static Val first_lanes(Run *R, const uint8_t *mark)
     return c;
 }
 
-static void store_all(Run *R, const Type *t, const Place *p, const uint8_t *mark, const Val *x)
+static void store_all(Run *R, const Type *t, const MemRef *p, const uint8_t *mark, const Val *x)
 {
     Lower *L = R->L;
     Val guard = first_lanes(R, mark);
@@ -141,15 +140,15 @@ static void store_all(Run *R, const Type *t, const Place *p, const uint8_t *mark
         element_index(t, c, idx);
         for (int e = 0; e < R->envs.n; e++)
             if (first_there(L, p, R->envs, e))
-                store_place(L, p, idx, t->rank, R->envs.at[e], x[c * R->envs.n + e]);
+                store_memref(L, p, idx, t->rank, R->envs.at[e], x[c * R->envs.n + e]);
     }
     if (guard)
         k_if_end(L->k, 0, NULL, NULL, NULL);
 }
 
-/* Every element of v, a value of the body f, to a place: one by one, or in a loop where that is possible and
+/* Every element of v, a value of the body f, to memory: one by one, or in a loop where that is possible and
  * worth it. */
-static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *mark)
+static void store_value(Run *R, Frame *f, Ref v, const MemRef *p, const uint8_t *mark)
 {
     Lower *L = R->L;
     const Type *t = &f->g->type[v];
@@ -182,11 +181,11 @@ static void store_value(Run *R, Frame *f, Ref v, const Place *p, const uint8_t *
         store_all(R, t, p, mark, x);
 }
 
-static Place result_place(const Run *R, int n)
+static MemRef result_memref(const Run *R, int n)
 {
     Form lead[MAXRANK];
     int m = lane_lead(R->r, R->r->om + n * R->r->nlane, R->lane, lead);
-    return place_lead(R->L->spec->stored[R->i->out + (Ref)n], lead, m);
+    return memref_lead(R->L->spec->stored[R->i->out + (Ref)n], lead, m);
 }
 
 /* A private array for every element of a value, for each environment: vectors where lanes are vectors. */
@@ -201,7 +200,7 @@ static Held *held_memory(Lower *L, const Type *t, int ne)
         l->digit[j].stride *= lanes;
     l->env_stride = h->size * lanes;
     l->base = lanes > 1 ? form_a(LANE) : NULL;
-    h->place = (Place){ k_private(L->k, (Dtype)t->dt, (h->size ? h->size : 1) * lanes * ne), l };
+    h->mem = (MemRef){ k_private(L->k, (Dtype)t->dt, (h->size ? h->size : 1) * lanes * ne), l };
     return h;
 }
 
@@ -301,12 +300,12 @@ static Held **state_held(const Run *R, const State *s, Val *val)
     return h;
 }
 
-/* One step's y goes to its place: the array in memory at the step. */
+/* One step's y goes to memory: the array in memory at the step. */
 static void store_step(Run *R, Frame *f, int n, Form t)
 {
     const Graph *g = f->g;
-    Place p = R->top ? result_place(R, n) : R->res[n]->place;
-    p = place_lead(p, &t, 1);
+    MemRef p = R->top ? result_memref(R, n) : R->res[n]->mem;
+    p = memref_lead(p, &t, 1);
     store_value(R, f, g->out[n], &p, R->r->om + n * R->r->nlane);
 }
 
@@ -524,7 +523,7 @@ static void run_call(Run *R)
         if (!R->live[n])
             continue;
         if (R->top) {
-            Place p = result_place(R, n);
+            MemRef p = result_memref(R, n);
             store_value(R, f, f->g->out[n], &p, R->r->om + n * R->r->nlane);
         } else
             R->res[n] =
@@ -560,7 +559,7 @@ void region_lanes(Lower *L, Envs envs)
     run(&R);
     for (int n = 0; n < s->ins->nout && !L->failed; n++)
         if (s->live[n] && R.res[n]) {
-            Place p = result_place(&R, n);
+            MemRef p = result_memref(&R, n);
             store_all(&R, &R.res[n]->t, &p, r->om + n * r->nlane, R.res[n]->val);
         }
 }
@@ -586,14 +585,14 @@ static void run_inner_lanes(Run *R)
         for (int n = 0; n < R->i->nout && !L->failed; n++) {
             Form lead[MAXRANK];
             int m = lane_lead(R->r, r->om + n * r->nlane, R->lane, lead);
-            Place p = place_lead(all[n]->place, lead, m);
+            MemRef p = memref_lead(all[n]->mem, lead, m);
             Held *h = R->res[n];
             for (int64_t c = 0; c < h->size; c++) {
                 Form idx[MAXRANK];
                 element_index(&h->t, c, idx);
                 for (int k = 0; k < R->envs.n; k++) {
                     const Env *e = R->envs.at[k];
-                    store_place(L, &p, idx, h->t.rank, e, held_at(L, h, idx, idx, e));
+                    store_memref(L, &p, idx, h->t.rank, e, held_at(L, h, idx, idx, e));
                 }
             }
         }

@@ -16,7 +16,7 @@ typedef struct Rows {
     const Ins *i; const Region *r; const Graph *body;
     const Form *lane;
     Envs envs;
-    Place *cur, *next;                          /* of the carried values */
+    MemRef *cur, *next;                          /* of the carried values */
 } Rows;
 
 typedef struct Move { Rows *R; int n; const Env *e; } Move;
@@ -36,7 +36,7 @@ static void move_start(Lower *L, void *ctx, const Form *idx, Form flat)
     memcpy(at + n, idx, sizeof *idx * (size_t)t->rank);
     Val x = eval_one(L, R->outer, R->i->in[o], at, m->e);
     if (!L->failed)
-        store_place(L, &R->cur[m->n], idx, t->rank, m->e, x);
+        store_memref(L, &R->cur[m->n], idx, t->rank, m->e, x);
 }
 
 static void move_back(Lower *L, void *ctx, const Form *idx, Form flat)
@@ -44,7 +44,7 @@ static void move_back(Lower *L, void *ctx, const Form *idx, Form flat)
     (void)flat;
     Move *m = ctx;
     int rank = carried_type(m->R, m->n)->rank;
-    store_place(L, &m->R->cur[m->n], idx, rank, m->e, load_place(L, &m->R->next[m->n], idx, rank, m->e));
+    store_memref(L, &m->R->cur[m->n], idx, rank, m->e, load_memref(L, &m->R->next[m->n], idx, rank, m->e));
 }
 
 static void move_out(Lower *L, void *ctx, const Form *idx, Form flat)
@@ -55,8 +55,8 @@ static void move_out(Lower *L, void *ctx, const Form *idx, Form flat)
     int rank = carried_type(R, m->n)->rank;
     Form lead[MAXRANK];
     int n = lane_lead(R->r, R->r->om + m->n * R->r->nlane, R->lane, lead);
-    Place p = place_lead(L->spec->stored[R->i->out + (Ref)m->n], lead, n);
-    store_place(L, &p, idx, rank, m->e, load_place(L, &R->cur[m->n], idx, rank, m->e));
+    MemRef p = memref_lead(L->spec->stored[R->i->out + (Ref)m->n], lead, n);
+    store_memref(L, &p, idx, rank, m->e, load_memref(L, &R->cur[m->n], idx, rank, m->e));
 }
 
 static void move_all(Rows *R, SweepFn *fn, const bool *which)
@@ -76,12 +76,12 @@ static void move_all(Rows *R, SweepFn *fn, const bool *which)
 }
 
 /* A row for each environment. */
-static Place row_place(Rows *R, const Type *t, int64_t apart)
+static MemRef row_memref(Rows *R, const Type *t, int64_t apart)
 {
     Layout *l = NEW(Layout);
     *l = *layout_natural(t->dim, t->rank);
     l->env_stride = apart;
-    return (Place){ k_private(R->L->k, (Dtype)t->dt, apart * R->envs.n), l };
+    return (MemRef){ k_private(R->L->k, (Dtype)t->dt, apart * R->envs.n), l };
 }
 
 /* The body as a frame: captures and xs are where they are stored, carried values in rows. */
@@ -90,7 +90,7 @@ static Frame *rows_frame(Rows *R, Form step)
     const Graph *b = R->body;
     const Region *r = R->r;
     Frame *f = frame_new(R->L, b);
-    Place *stored = NEWS(Place, b->nval);
+    MemRef *stored = NEWS(MemRef, b->nval);
     f->whole = f->by_env = true;
     f->stored = stored;
     f->param = NEWS(Param, b->nin);
@@ -105,9 +105,9 @@ static Frame *rows_frame(Rows *R, Form step)
         int n = lane_lead(R->r, r->im + o * r->nlane, R->lane, lead);
         if (group == 'x')
             lead[n++] = step;
-        Place p = frame_place(R->outer, R->i->in[o]);
+        MemRef p = frame_memref(R->outer, R->i->in[o]);
         if (p.buf && !p.layout->nlead) {
-            stored[b->in[o]] = place_lead(p, lead, n);
+            stored[b->in[o]] = memref_lead(p, lead, n);
             continue;
         }
         Param *q = &f->param[o];
@@ -127,14 +127,14 @@ static int rows_stores(Rows *R, Form step, Store *st)
         const Type *t = &b->type[b->out[o]];
         if (any_zero(t) || (o >= nl && !R->L->spec->live[o]))
             continue;
-        Place to;
+        MemRef to;
         if (o < nl)
             to = R->next[o];
         else {
             Form lead[MAXRANK + 1];
             int m = lane_lead(R->r, r->om + o * r->nlane, R->lane, lead);
             lead[m++] = step;
-            to = place_lead(R->L->spec->stored[R->i->out + (Ref)o], lead, m);
+            to = memref_lead(R->L->spec->stored[R->i->out + (Ref)o], lead, m);
         }
         st[n++] = store_of(b, b->out[o], to);
     }
@@ -146,7 +146,8 @@ static int factor_stores(Rows *R, Store *st)
 {
     Refs f = R->L->spec->factor;
     for (int n = 0; n < f.n; n++)
-        st[n] = store_of(R->body, f.v[n], row_place(R, &R->body->type[f.v[n]], R->L->spec->factor_apart[n]));
+        st[n] = store_of(
+            R->body, f.v[n], row_memref(R, &R->body->type[f.v[n]], R->L->spec->factor_apart[n]));
     return f.n;
 }
 
@@ -158,10 +159,10 @@ void region_rows(Lower *L, Envs envs)
     Form lane[MAXRANK];
     for (int a = 0; a < r->nlane; a++)
         lane[a] = form_a(s->outer[a]);
-    Rows R = { L, L->top, s->ins, r, s->ins->sub[0], lane, envs, NEWS(Place, nl), NEWS(Place, nl) };
+    Rows R = { L, L->top, s->ins, r, s->ins->sub[0], lane, envs, NEWS(MemRef, nl), NEWS(MemRef, nl) };
     for (int n = 0; n < nl; n++) {
-        R.cur[n] = row_place(&R, carried_type(&R, n), s->carry_apart[n]);
-        R.next[n] = row_place(&R, carried_type(&R, n), s->carry_apart[n]);
+        R.cur[n] = row_memref(&R, carried_type(&R, n), s->carry_apart[n]);
+        R.next[n] = row_memref(&R, carried_type(&R, n), s->carry_apart[n]);
     }
     move_all(&R, move_start, NULL);
     if (r->length > 0 && !L->failed) {
@@ -180,7 +181,7 @@ void region_rows(Lower *L, Envs envs)
         if (nf && !L->failed)
             run_stage(L, f, &s->stage[0], factor, envs);
         for (int j = 0; j < nf; j++)
-            ((Place *)f->stored)[factor[j].v] = factor[j].to;
+            ((MemRef *)f->stored)[factor[j].v] = factor[j].to;
         if (!L->failed)
             run_stage(L, f, &s->stage[1], st, envs);
         L->top = R.outer;

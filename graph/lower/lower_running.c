@@ -18,7 +18,7 @@ typedef struct Line {
     int axis, op; Dtype dt;
     int64_t n, items, each;                     /* of the line; of a group; elements of an item of a piece */
     Form at[MAXRANK];                           /* the line */
-    Ref stored; Place out; const Env *env;
+    Ref stored; MemRef out; const Env *env;
     Buffer *piece, *total, *sums;
 } Line;
 
@@ -71,7 +71,7 @@ static Val before(const Line *l, Val own, Val *all)
 
 /* One element of the piece that begins at `first`, which this item reads or stores; false: it is beyond
  * the line. has: 0: it is not. */
-static Form place_of(const Line *l, Form first, int64_t c, int64_t size, Val *has)
+static Form position_of(const Line *l, Form first, int64_t c, int64_t size, Val *has)
 {
     Lower *L = l->L;
     Form m = form_add(first, form_addc(L->member, c * l->items));
@@ -98,7 +98,7 @@ static Val piece(const Line *l, Form first, int64_t size, Val carried)
         Form own = in_piece(form_addc(L->member, c * l->items));
         x[c] = identity;
         if (c < used) {
-            Form m = place_of(l, first, c, size, &has);
+            Form m = position_of(l, first, c, size, &has);
             x[c] = eval_one(L, L->top, l->i->in[0], element(l, m, idx), l->env);
             x[c] = has ? select_val(L, has, x[c], identity) : x[c];
         }
@@ -115,13 +115,13 @@ static Val piece(const Line *l, Form first, int64_t size, Val carried)
         k_store(k, l->piece, in_piece(form_addc(mine, c)), reduce_step(L, l->op, l->dt, from, x[c]));
     k_barrier(k);
     for (int c = 0; c < used; c++) {
-        Form m = place_of(l, first, c, size, &has);
+        Form m = position_of(l, first, c, size, &has);
         Val y = k_load(k, l->piece, in_piece(form_addc(L->member, c * l->items)));
         if (has)
             k_if(k, has);
         element(l, m, idx);
         memo_set(L, L->top, l->i->out, idx, l->env, y);
-        store_place(L, &l->out, idx, l->t->rank, l->env, eval_one(L, L->top, l->stored, idx, l->env));
+        store_memref(L, &l->out, idx, l->t->rank, l->env, eval_one(L, L->top, l->stored, idx, l->env));
         if (has)
             k_if_end(k, 0, NULL, NULL, NULL);
     }

@@ -20,7 +20,7 @@
 typedef struct Scatter {
     Lower *L; const Ins *i; const ScatterSpec *p;
     const Type *x, *ix, *u;
-    Place out;
+    MemRef out;
     /* by dimension: where, if it is shared out; where the window begins now */
     Form at[MAXRANK], start[MAXRANK];
     int mode, combine;
@@ -94,10 +94,10 @@ static void update_one(Scatter *S, const Form *xi)
     if (!u)
         return;
     if (S->combine) {
-        Val old = load_place(L, &S->out, xi, S->x->rank, S->env);
+        Val old = load_memref(L, &S->out, xi, S->x->rank, S->env);
         u = math_op(L->k, op[S->combine], dt, dt, 2, (const Val[]){ old, u });
     }
-    store_place(L, &S->out, xi, S->x->rank, S->env, u);
+    store_memref(L, &S->out, xi, S->x->rank, S->env, u);
 }
 
 /* A part of the vectors' dimension: count vectors (or elements) from first on. */
@@ -201,7 +201,7 @@ static void copy_one(Lower *L, void *ctx, const Form *idx, Form flat)
         c->xi[c->d[j]] = form_add(idx[j], c->first[j]);
     Val x = eval_one(L, L->top, c->S->i->in[0], c->xi, c->S->env);
     if (x)
-        store_place(L, &c->S->out, c->xi, c->S->x->rank, c->S->env, x);
+        store_memref(L, &c->S->out, c->xi, c->S->x->rank, c->S->env, x);
 }
 
 /* The part of x that is this work-item's own: dimensions that are not shared out, in vectors along the last

@@ -25,7 +25,7 @@ typedef struct Sort {
     Form line, chunk;                           /* number of the row, of the chunk */
     const Env *env;
     Dtype it;                                   /* of positions */
-    Place *a, *b;                               /* results; scratch */
+    MemRef *a, *b;                               /* results; scratch */
     const SortPass *pass; int npass;
 } Sort;
 
@@ -48,17 +48,17 @@ static const Form *at_pos(Sort *S, Form p)
     return S->row;
 }
 
-static void read_at(Sort *S, const Place *from, Form f, Val *x)
+static void read_at(Sort *S, const MemRef *from, Form f, Val *x)
 {
     for (int k = 0; k < S->n; k++)
-        x[k] = load_place(S->L, &from[k], at_pos(S, f), S->t->rank, S->env);
+        x[k] = load_memref(S->L, &from[k], at_pos(S, f), S->t->rank, S->env);
 }
 
-static void write_at(Sort *S, const Place *to, Form f, const Val *x)
+static void write_at(Sort *S, const MemRef *to, Form f, const Val *x)
 {
     for (int k = 0; k < S->n; k++)
         if (x[k])
-            store_place(S->L, &to[k], at_pos(S, f), S->t->rank, S->env, x[k]);
+            store_memref(S->L, &to[k], at_pos(S, f), S->t->rank, S->env, x[k]);
 }
 
 /* ==================== the order */
@@ -92,7 +92,7 @@ static Val key_word(const Sort *S, int n, Val x)
 /* ==================== short rows */
 
 /* The row, and the words of its keys, in private arrays. */
-typedef struct Short { Sort *S; Place *own; Buffer **word; } Short;
+typedef struct Short { Sort *S; MemRef *own; Buffer **word; } Short;
 
 /* Bits of a key that say anything. */
 static int key_bits(const Spec *s, int key)
@@ -112,7 +112,7 @@ static void short_copy(Lower *L, void *ctx, const Form *idx, Form flat)
         if (!x)
             return;
         x = form_vector(flat) ? widen_val(L, x) : x;
-        store_place(L, &c->own[n], at_pos(S, idx[0]), S->t->rank, S->env, x);
+        store_memref(L, &c->own[n], at_pos(S, idx[0]), S->t->rank, S->env, x);
         if (n >= S->keys)
             continue;
         int bits = key_bits(L->spec, n);
@@ -135,7 +135,7 @@ static void short_pad(const Short *c, int64_t room)
     k_loop_end(k, NULL, NULL);
 }
 
-/* Which elements of a vector stand before element i, whose words are x: lexicographic, then by place. */
+/* Which elements of a vector stand before element i, whose words are x: lexicographic, then by position. */
 static Val before(const Short *c, Form lanes, Form i, const Val *x)
 {
     Lower *L = c->S->L;
@@ -153,12 +153,12 @@ static void by_rank(Sort *S)
     Lower *L = S->L;
     Kernel *k = L->k;
     int64_t room = (S->len + W - 1) / W * W;
-    Short c = { S, NEWS(Place, S->n), NEWS(Buffer *, S->keys) };
+    Short c = { S, NEWS(MemRef, S->n), NEWS(Buffer *, S->keys) };
     Layout *line = NEW(Layout);
     *line = (Layout){ .ndigit = 1, .digit = { { S->axis, 1, 0, 1 } } };
     for (int n = 0; n < S->n; n++) {
         Dtype dt = (Dtype)L->spec->g->type[S->i->in[n]].dt;
-        c.own[n] = (Place){ k_private(k, dt, room), line };
+        c.own[n] = (MemRef){ k_private(k, dt, room), line };
         if (n < S->keys)
             c.word[n] = k_private(k, dtype_size(dt) == 8 ? DT_U64 : DT_U32, room);
     }
@@ -181,7 +181,7 @@ static void by_rank(Sort *S)
 
 /* ==================== digits */
 
-typedef struct SortCopy { Sort *S; const Place *to; Form first; } SortCopy;
+typedef struct SortCopy { Sort *S; const MemRef *to; Form first; } SortCopy;
 
 static void sort_copy(Lower *L, void *ctx, const Form *idx, Form flat)
 {
@@ -192,13 +192,13 @@ static void sort_copy(Lower *L, void *ctx, const Form *idx, Form flat)
     for (int k = 0; k < S->n; k++) {
         Val x = eval_one(L, L->top, S->i->in[k], at_pos(S, at), S->env);
         if (x)
-            store_place(L, &c->to[k], at_pos(S, at), S->t->rank, S->env, x);
+            store_memref(L, &c->to[k], at_pos(S, at), S->t->rank, S->env, x);
     }
 }
 
 /* The operands of this chunk. The last chunk is whole: what it shares with its neighbour is stored twice,
  * the same. */
-static void copy_in(Sort *S, const Place *to)
+static void copy_in(Sort *S, const MemRef *to)
 {
     Form first = form_mul(S->chunk, S->m);
     if (S->chunks * S->m > S->len)
@@ -280,17 +280,17 @@ static void each_close(Sort *S)
     k_loop_end(S->L->k, NULL, NULL);
 }
 
-static void count(Sort *S, const SortPass *p, const Place *from, Table t)
+static void count(Sort *S, const SortPass *p, const MemRef *from, Table t)
 {
     Val *x = NEWS(Val, S->n);
     table_clear(S, p, t);
     Form at = each_open(S);
-    x[p->key] = load_place(S->L, &from[p->key], at_pos(S, at), S->t->rank, S->env);
+    x[p->key] = load_memref(S->L, &from[p->key], at_pos(S, at), S->t->rank, S->env);
     table_next(S, p, t, x);
     each_close(S);
 }
 
-/* Counts become places: the sum of all counts before. base: added to each; buf NULL: nothing. */
+/* Counts become positions: the sum of all counts before. base: added to each; buf NULL: nothing. */
 static void sum_up(Sort *S, const SortPass *p, Table t, Table base)
 {
     Val sum = pos_const(S, 0), phi;
@@ -320,8 +320,8 @@ static void gather_counts(Sort *S, const SortPass *p, Table all, Table base)
 /* A pass, and how many elements have each of its digits. */
 typedef struct Tally { const SortPass *p; Table t; } Tally;
 
-/* Every element to its place. next: what is counted on the way; NULL: nothing. */
-static void move(Sort *S, const Tally *now, const Place *from, const Place *to, const Tally *next)
+/* Every element to its position. next: what is counted on the way; NULL: nothing. */
+static void move(Sort *S, const Tally *now, const MemRef *from, const MemRef *to, const Tally *next)
 {
     SCRATCH(Val, x, S->n);
     if (next)
@@ -335,7 +335,7 @@ static void move(Sort *S, const Tally *now, const Place *from, const Place *to, 
 }
 
 /* What pass n reads: the result is where the last one ends. */
-static const Place *before_pass(const Sort *S, int n) { return (S->npass - n) % 2 ? S->b : S->a; }
+static const MemRef *before_pass(const Sort *S, int n) { return (S->npass - n) % 2 ? S->b : S->a; }
 
 static void all_passes(Sort *S)
 {
@@ -354,7 +354,7 @@ static void all_passes(Sort *S)
 static void one_part(Sort *S, const SortPart *part)
 {
     const SortPass *p = &S->pass[part->pass];
-    const Place *from = before_pass(S, part->pass);
+    const MemRef *from = before_pass(S, part->pass);
     if (part->count) {
         if (!part->pass)
             copy_in(S, from);
@@ -370,14 +370,14 @@ static void one_part(Sort *S, const SortPart *part)
 
 /* ==================== the kernel */
 
-static int sort_places(Sort *S)
+static int sort_memory(Sort *S)
 {
     const Spec *s = S->L->spec;
     for (int k = 0; k < S->n; k++) {
         S->a[k] = s->live[k] ? s->stored[S->i->out + (Ref)k] :
             s->scratch       ? s->scratch[S->n + k] :
-                               (Place){ 0 };
-        S->b[k] = s->scratch ? s->scratch[k] : (Place){ 0 };
+                               (MemRef){ 0 };
+        S->b[k] = s->scratch ? s->scratch[k] : (MemRef){ 0 };
         if (!S->a[k].buf || (!s->by_rank && !S->b[k].buf))
             return error_set(E_INTERNAL, "kernel %s: a sort of %s has no scratch", s->name, type_text(S->t));
     }
@@ -414,8 +414,8 @@ void lower_sort(Lower *L)
         .descending = ins_int(i, ATTR(sort, descending)),
         .env = env_new(0),
         .chunks = 1,
-        .a = NEWS(Place, i->nin),
-        .b = NEWS(Place, i->nin) };
+        .a = NEWS(MemRef, i->nin),
+        .b = NEWS(MemRef, i->nin) };
     S.len = S.m = S.t->dim[S.axis];
     S.pass = s->pass, S.npass = s->npass;
     S.it = S.len > INT32_MAX ? DT_I64 : DT_I32;
@@ -423,7 +423,7 @@ void lower_sort(Lower *L)
         S.chunks = s->sort->chunks;
         S.m = (S.len + S.chunks - 1) / S.chunks;
     }
-    if (sort_places(&S))
+    if (sort_memory(&S))
         return;
     Items it;
     open_rows(&S, &it);

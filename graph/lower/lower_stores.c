@@ -90,15 +90,15 @@ void put_stores(Lower *L, Frame *fr, const Puts *p, const Rolled *roll, Envs env
         eval_at(L, fr, st[j]->v, st[j]->idx, envs, x);
         for (int e = 0; e < envs.n && !L->failed; e++) {
             if (!st[j]->chunk) {
-                store_place(L, &st[j]->to, st[j]->idx, st[j]->nidx, envs.at[e], x[e]);
+                store_memref(L, &st[j]->to, st[j]->idx, st[j]->nidx, envs.at[e], x[e]);
                 continue;
             }
             Form at[MAXRANK];                   /* a row of sums */
             for (int d = 0; d < st[j]->nspace; d++)
                 at[d] = form_a(st[j]->space[d]);
-            Val sum = load_place(L, &st[j]->to, at, st[j]->nspace, envs.at[e]);
+            Val sum = load_memref(L, &st[j]->to, at, st[j]->nspace, envs.at[e]);
             sum = reduce_step(L, OP_reduce_sum, dtype_of(L, sum), sum, x[e]);
-            store_place(L, &st[j]->to, at, st[j]->nspace, envs.at[e], sum);
+            store_memref(L, &st[j]->to, at, st[j]->nspace, envs.at[e], sum);
         }
         loc_set(was);
     }

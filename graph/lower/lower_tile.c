@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-/* The first place of the tile along a variable; of the steps in it: 0. */
+/* The first position of the tile along a variable; of the steps in it: 0. */
 static Form tile_base(const Lower *L, const Atom *a)
 {
     const Spec *s = L->spec;

@@ -1,9 +1,8 @@
 /*
  * plan.c - plans as data: slots, the arena, text.
  *
- * In:  steps over slots. Out: a place in one arena for every temporary, those of bodies included, by
- * liveness; the
- *      plan's text.
+ * In:  steps over slots. Out: an offset in one arena for every temporary, those of bodies included, by
+ * liveness; the plan's text.
  * Invariant: two temporaries whose lives overlap do not overlap in the arena; offsets are page-aligned and
  * 64 elements before and behind each slot are inside the arena, so that loads at borders need no clamp.
  */
@@ -88,16 +87,16 @@ static void parts_add(Parts *p, Part x)
     p->of[k] = x;
 }
 
-/* What has been placed: a tree over steps, node k above 2k and 2k + 1, step s at node size + s. whole: what
+/* What has its offset: a tree over steps, node k above 2k and 2k + 1, step s at node size + s. whole: what
  * lives during all steps below a node; some: during some of them. So an item is noted, and what lives at the
  * same time is found, at a few nodes, however long it lives. */
-typedef struct Placed { int size; Parts *whole, *some; } Placed;
+typedef struct Taken { int size; Parts *whole, *some; } Taken;
 
 /* Nodes that steps first .. last are made of, and, marked as above, those between them and the root. */
 typedef struct Node { int at; bool above; } Node;
 enum { NODES = 128 };                           /* four a level of at most 31 */
 
-static int nodes_of(const Placed *p, const Item *it, Node *out)
+static int nodes_of(const Taken *p, const Item *it, Node *out)
 {
     int n = 0, a = p->size + it->first, b = p->size + it->last + 1;
     for (int k = a >> 1; k; k >>= 1)
@@ -113,8 +112,8 @@ static int nodes_of(const Placed *p, const Item *it, Node *out)
     return n;
 }
 
-/* The lowest gap among those placed that live at the same time. */
-static void item_place(Placed *p, Item *it)
+/* The lowest gap among those that live at the same time and have their offsets. */
+static void item_fit(Taken *p, Item *it)
 {
     Node node[NODES];
     int n = nodes_of(p, it, node), past[NODES] = { 0 };         /* parts that end before it */
@@ -147,11 +146,11 @@ static void shift(Plan *p, size_t by)
 static void layout(Plan *p)
 {
     Item *all = NEWS(Item, p->nslot + p->nstep);
-    Placed placed = { .size = 1 };
+    Taken taken = { .size = 1 };
     int n = 0;
-    while (placed.size < p->nstep)
-        placed.size *= 2;
-    placed.whole = NEWS(Parts, 2 * placed.size), placed.some = NEWS(Parts, 2 * placed.size);
+    while (taken.size < p->nstep)
+        taken.size *= 2;
+    taken.whole = NEWS(Parts, 2 * taken.size), taken.some = NEWS(Parts, 2 * taken.size);
     for (int k = 0; k < p->nslot; k++)
         all[k] = (Item){ .first = -1, .slot = &p->slot[k] };
     for (int s = 0; s < p->nstep; s++) {
@@ -187,7 +186,7 @@ static void layout(Plan *p)
     }
     qsort(all, (size_t)n, sizeof *all, by_size);
     for (int k = 0; k < n; k++) {
-        item_place(&placed, &all[k]);
+        item_fit(&taken, &all[k]);
         if (all[k].slot)
             all[k].slot->offset = all[k].at;
         else

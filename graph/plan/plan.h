@@ -15,7 +15,7 @@ typedef struct Slot {
     uint8_t kind, dt;
     int index;                                  /* ARG, RESULT: which */
     int64_t size;                               /* elements */
-    /* TEMP: place in the arena, page-aligned, with 64 elements of slack around */
+    /* TEMP: offset in the arena, page-aligned, with 64 elements of slack around */
     size_t bytes, offset;
     const void *data;                           /* CONST */
     const char *name;
@@ -99,7 +99,7 @@ Step *plan_step(Plan *, StepKind);
 bool plan_layout(Plan *);                       /* arena offsets by liveness */
 void plan_count(Plan *);                        /* its kernels, work and launches: kernels are there */
 void plan_print(const Plan *, Text *);
-/* 0, or an error: something is read before it is there, or shares its place ... */
+/* 0, or an error: something is read before it is there, or shares its memory ... */
 int plan_check(const Plan *);
 void plan_kernels(const Plan *, Kernel ***list, int *n);        /* all of them, bodies included, in order */
 /* those that differ; numbers all of them by it (Kernel.id), and says what their code is (Kernel.code) */

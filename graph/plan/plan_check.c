@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-/* A temporary's place in the arena, and the steps of its plan from its first use to its last one. */
+/* A temporary's offset in the arena, and the steps of its plan from its first use to its last one. */
 typedef struct Life { size_t from, to; int first, last; const char *name; } Life;
 
 typedef struct Check {

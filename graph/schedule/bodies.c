@@ -5,7 +5,7 @@
  * entered and not just evaluated, what is read in front of loops and branches, and which carried values go
  * along as vectors; for rows, which factors of products a step computes first.
  */
-#include "traffic.h"
+#include "schedule.h"
 
 /* ==================== branches and what is read before */
 
@@ -85,7 +85,7 @@ static bool reads_alike(const Alike *a, const Visit *x)
     const Region *r = a->s->ins->region;
     int o = input_number(x->g, x->v);
     const Type *t = &x->g->type[x->v];
-    Place p = a->s->stored[a->s->ins->in[o]];
+    MemRef p = a->s->stored[a->s->ins->in[o]];
     switch (region_group(r, o)) {
     case 'c': return p.buf || a->s->region->first[0][o];
     case 'y':
@@ -95,7 +95,7 @@ static bool reads_alike(const Alike *a, const Visit *x)
         if (!p.buf)
             return false;
         Form step = form_a(atom_var("t", r->length, 0)),
-             f = layout_form(place_lead(p, &step, 1).layout, NULL, x->idx, t->rank, NULL);
+             f = layout_form(memref_lead(p, &step, 1).layout, NULL, x->idx, t->rank, NULL);
         return form_coef(f, a->at) == 1 && !form_opaque(f, a->at);
     }
     default: return false;

@@ -208,7 +208,7 @@ static int group_for(Merge *m, const Root *r, const Path *p)
     return group_new(m);
 }
 
-static void place_root(Merge *m, Root *r)
+static void group_root(Merge *m, Root *r)
 {
     bool exchanges = r->kind == ROOT_STEPS && ins_exchanges(r->ins);
     root_reads(m->s, r);
@@ -270,7 +270,7 @@ Group *merge_roots(Sched *s, int *n)
     m.where = NEWS(int, s->g->nval);
     m.reads = NEWS(Seen, s->nroot);
     for (int k = s->nroot - 1; k >= 0; k--)
-        place_root(&m, s->root[k]);
+        group_root(&m, s->root[k]);
     writes_last(&m);
     Group *out = NEWS(Group, m.n);
     bool *done = NEWS(bool, m.n);

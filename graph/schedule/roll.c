@@ -8,7 +8,7 @@
  * them, they become a loop: what must be there first (sums in registers) goes through a private array. Only
  * on processors: elsewhere a private array that is indexed leaves the registers.
  */
-#include "stage.h"
+#include "schedule.h"
 
 #include <string.h>
 
@@ -57,7 +57,7 @@ bool roll_even(Envs envs, int n, int s, int64_t *by, int64_t *by_k)
 
 /* ==================== what a copy computes */
 
-static void reach_place(Roll *r, const Place *p, const Form *idx, int n)
+static void reach_memref(Roll *r, const MemRef *p, const Form *idx, int n)
 {
     Form f = layout_form(p->layout, NULL, idx, n, NULL);
     /* neighbours become block loads: side by side */
@@ -97,10 +97,10 @@ static Onward count_one(DemandWalk *w, Visit *x)
     int rank = x->key->n;
     if (r->bad)
         return WALK_DONE;
-    Place p = frame_stored(fr, x->v);
+    MemRef p = frame_stored(fr, x->v);
     if (p.buf || filled(r, x)) {
         if (p.buf)
-            reach_place(r, &p, x->idx, rank);
+            reach_memref(r, &p, x->idx, rank);
         computed_add(r, fr, x->key->deps, 1);
         return WALK_PAST;
     }
@@ -127,7 +127,7 @@ static Onward count_one(DemandWalk *w, Visit *x)
 static void count_store(Roll *r, const Store *st)
 {
     r->bad = st->chunk != 0;
-    reach_place(r, &st->to, st->idx, st->nidx);
+    reach_memref(r, &st->to, st->idx, st->nidx);
     demand_walk(&r->p->s->inside, st->v, st->idx, 0, NULL);
 }
 

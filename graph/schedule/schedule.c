@@ -82,7 +82,7 @@ static int decide_all(Sched *s)
     return error_code();
 }
 
-/* ==================== places */
+/* ==================== where values lie */
 
 Buffer *schedule_buffer(Sched *s, SlotKind kind, Dtype dt, int64_t size, const char *name)
 {
@@ -92,7 +92,7 @@ Buffer *schedule_buffer(Sched *s, SlotKind kind, Dtype dt, int64_t size, const c
     return b;
 }
 
-static Slot *place(Sched *s, Ref v, SlotKind kind, const char *name, const Layout *l, int64_t steps)
+static Slot *allot(Sched *s, Ref v, SlotKind kind, const char *name, const Layout *l, int64_t steps)
 {
     const Type *t = &s->g->type[v];
     Layout *own = arena_copy(l, sizeof *l);
@@ -108,21 +108,21 @@ static const Layout *natural(const Graph *g, Ref v)
     return layout_natural(g->type[v].dim, g->type[v].rank);
 }
 
-static void place_inputs(Sched *s, Bounds b)
+static void allot_inputs(Sched *s, Bounds b)
 {
     const Graph *g = s->g;
     for (int k = 0; k < g->nin; k++)
-        place(s, g->in[k], SLOT_ARG, arena_text("a%d", k), natural(g, g->in[k]), k < b.first_x ? 0 : b.steps)
+        allot(s, g->in[k], SLOT_ARG, arena_text("a%d", k), natural(g, g->in[k]), k < b.first_x ? 0 : b.steps)
             ->index = k;
     for (int n = 0, c = 0; n < g->nins; n++)
         if (g->ins[n]->op == OP_data) {
             Ref v = g->ins[n]->out;
-            place(s, v, SLOT_CONST, arena_text("c%d", c++), natural(g, v), 0)->data = g->ins[n]->blob;
+            allot(s, v, SLOT_CONST, arena_text("c%d", c++), natural(g, v), 0)->data = g->ins[n]->blob;
         }
 }
 
 /* A carry that is written in place: all of its chain lies where the argument does. */
-static bool place_carry(Sched *s, const Bounds *b, int k)
+static bool allot_carry(Sched *s, const Bounds *b, int k)
 {
     const Ins *link[IN_PLACE_MAX];
     int n = k < b->ncarry ? in_place_chain(s->g, b, k, s->target, link) : 0;
@@ -136,7 +136,7 @@ static bool place_carry(Sched *s, const Bounds *b, int k)
 }
 
 /* Results: which are arguments or one another; the rest get slots. */
-static void place_results(Sched *s, Bounds b)
+static void allot_results(Sched *s, Bounds b)
 {
     const Graph *g = s->g;
     /* same: by value, the alias of its next use; 0: none yet */
@@ -149,7 +149,7 @@ static void place_results(Sched *s, Bounds b)
         int first = same[v];
         same[v] = first ? first : -2 - k;
         alias[k] = -1;
-        if (place_carry(s, &b, k))
+        if (allot_carry(s, &b, k))
             continue;
         if (first) {
             alias[k] = first > 0 ? first - 1 : first;
@@ -157,11 +157,11 @@ static void place_results(Sched *s, Bounds b)
         }
         s->out[v] = true;
         int64_t steps = k >= b.first_y ? b.steps : 0;
-        place(s, v, SLOT_RESULT, arena_text("r%d", k), natural(g, v), steps)->index = k;
+        allot(s, v, SLOT_RESULT, arena_text("r%d", k), natural(g, v), steps)->index = k;
     }
 }
 
-static void place_temp(Sched *s, Ref v, bool lanes)
+static void allot_temp(Sched *s, Ref v, bool lanes)
 {
     const Type *t = &s->g->type[v];
     if (s->stored[v].buf)
@@ -175,24 +175,24 @@ static void place_temp(Sched *s, Ref v, bool lanes)
             n += r->om[(int)(v - i->out) * r->nlane + k] == STACKED;
         l = layout_lanes_inside(t->dim, t->rank, n);
     }
-    place(s, v, SLOT_TEMP, arena_text("b%u", v), l, 0);
+    allot(s, v, SLOT_TEMP, arena_text("b%u", v), l, 0);
 }
 
-static void place_roots(Sched *s)
+static void allot_roots(Sched *s)
 {
     for (int n = s->nroot - 1; n >= 0; n--) {
         const Root *r = s->root[n];
         if (root_merges(r))
-            place_temp(s, r->v, false);
+            allot_temp(s, r->v, false);
         else
             for (int k = 0; k < r->ins->nout; k++)
                 if (r->live[k])
-                    place_temp(s, r->v + (Ref)k, r->kind == ROOT_INS && r->spec == SPEC_LANES);
+                    allot_temp(s, r->v + (Ref)k, r->kind == ROOT_INS && r->spec == SPEC_LANES);
     }
     /* nothing computes what has no elements, but it is an operand */
     for (Ref v = 1; v < (Ref)s->g->nval; v++)
         if (s->force[v] && !type_size(&s->g->type[v]))
-            place_temp(s, v, false);
+            allot_temp(s, v, false);
 }
 
 /* ==================== steps */
@@ -501,7 +501,7 @@ Plan *schedule_graph(const Prepared *p, const Target *t, const char *prefix)
         .target = t,
         .plan = NEW(Plan),
         .prefix = *prefix ? arena_text("%s_", prefix) : "",
-        .stored = NEWS(Place, n),
+        .stored = NEWS(MemRef, n),
         .need = NEWS(Needs, n),
         .out = NEWS(bool, n),
         .force = NEWS(bool, n),
@@ -513,15 +513,15 @@ Plan *schedule_graph(const Prepared *p, const Target *t, const char *prefix)
         .lines = NEWS(double, n),
         .text = NEWS(double, n),
         .turns = NEWS(double, n),
-        .packed = NEWS(Place *, n) };
+        .packed = NEWS(MemRef *, n) };
     s.plan->narg = g->nin;
     s.plan->nresult = g->nout;
-    place_inputs(&s, p->bounds);
-    place_results(&s, p->bounds);
+    allot_inputs(&s, p->bounds);
+    allot_results(&s, p->bounds);
     text_open(&s);
     if (decide_all(&s))
         return NULL;
-    place_roots(&s);
+    allot_roots(&s);
     Group *groups = merge_roots(&s, &ngroup);
     for (int k = 0; k < ngroup && !error_pending(); k++)
         emit_group(&s, &groups[k], k);

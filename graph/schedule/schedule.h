@@ -34,7 +34,7 @@ typedef struct Sched {
     const Target *target;
     Plan *plan;
     const char *prefix;                         /* of kernel names */
-    Place *stored;                              /* by value */
+    MemRef *stored;                              /* by value */
     Needs *need; Seen needed;                   /* by value */
     bool *out, *force, *natural; int *depth;    /* by value; natural: no layout of its own */
     int *sums;                                  /* by value: sums on the way to it from a root, at most */
@@ -46,7 +46,7 @@ typedef struct Sched {
     Seen loads;                                 /* what they have met */
     int *walked;                                /* by value: roots whose outer space was looked for there */
     Root **root; int nroot, root_cap;           /* in reverse order of values */
-    Place **packed;                             /* by value, by dimension: turned copies made so far */
+    MemRef **packed;                             /* by value, by dimension: turned copies made so far */
 } Sched;
 
 void need_add(Sched *, Ref v, const Idx *, const Vars *space, Ref root, const Vars *loops);
@@ -72,15 +72,15 @@ void schedule_kernel(Sched *, Spec *, Loc);     /* a step */
 void spec_grid(Spec *);                         /* its axes, and the work of all */
 /* shape_group.c: on machines whose groups have several items; false: the kernel is not of that kind */
 bool grouped(const Machine *);
-struct Traffic;
-bool group_map(Spec *, const struct Traffic *, const Vars *space);
-bool group_rows(Spec *, const struct Traffic *, const Vars *space);
+typedef struct Traffic Traffic;
+bool group_map(Spec *, const Traffic *, const Vars *space);
+bool group_rows(Spec *, const Traffic *, const Vars *space);
 /* items for rows of n elements, of which each has about so many; 0: for each row one */
 int64_t group_items(const Machine *, double n, int each);
-bool group_columns(Spec *, const struct Traffic *);
+bool group_columns(Spec *, const Traffic *);
 /* shape_tile.c: tiles in local memory, of a product, or of what is loaded across */
-bool group_product(Spec *, const struct Traffic *, const Vars *space);
-bool group_turned(Spec *, const struct Traffic *, const Vars *space);
+bool group_product(Spec *, const Traffic *, const Vars *space);
+bool group_turned(Spec *, const Traffic *, const Vars *space);
 void spec_group(Spec *);
 void spec_stages(Sched *, Spec *);              /* phases, private rows, loops over copies (stage.c) */
 void spec_share(Spec *);                        /* the same of own shapes (share.c) */
@@ -91,5 +91,68 @@ Buffer *schedule_buffer(Sched *, SlotKind, Dtype, int64_t size, const char *name
 /* small kernels that follow one another become one (join.c) */
 void join_plan(Plan *, const Machine *);
 Plan *schedule_graph(const Prepared *, const Target *, const char *prefix);
+
+/* ==================== what a kernel loads and computes, counted symbolically (traffic.c) */
+
+/* v: what is loaded */
+typedef struct Load { Form f; const Vars *loops; bool store; Ref v; const Idx *idx; } Load;
+/* deps: of the element; of a reduction's steps, its result's */
+typedef struct Work { double cost, code; const Vars *loops; const AtomSet *deps; } Work;
+struct Traffic {
+    Sched *s; Refs made;
+    Load *load; int nload, load_cap;
+    Work *work; int nwork, work_cap;
+    Load *tile; int ntile, tile_cap;            /* loads inside reductions, for each reduction */
+    int nred;
+};
+
+void traffic_count(Traffic *, const Store *, int nstore);
+
+/* Does about half of what reductions load not depend on a? Then a block of it shares those loads. */
+bool traffic_shared(const Traffic *, const Atom *a);
+/* panels (shape_panel.c): does a work-item copy what is loaded here for itself; is it loaded beside that */
+bool panel_reads(const Spec *, const Traffic *, const Load *, const Vars *space);
+bool panel_passes_by(const Spec *, const Traffic *, const Load *, const Vars *space);
+void choose_panels(Spec *, const Traffic *, const Vars *space);
+
+/* Elements between lanes if a is the vector; false: each lane goes its own way. */
+bool form_stride(Form, const Atom *, int64_t *);
+bool form_depends(Form, const Atom *);
+bool form_opaque(Form, const Atom *);           /* does a occur inside another atom? */
+/* of a vector of them, in loads: 1, load_near, load_far */
+double load_cost(const Machine *, Form, const Atom *);
+const Atom *loops_phase(const Vars *);          /* the vector of the outermost loop; NULL without loops */
+
+/* ==================== the loops of a kernel as they are planned: between stage.c and roll.c */
+
+/* What is evaluated: the kernel's graph, or the body of a step in rows. */
+typedef struct Outside { Ref v; Form lead[MAXRANK + 1]; int nlead; } Outside;
+struct Frame {
+    const Graph *g;
+    const MemRef *stored; Insteads instead; Refs made;
+    struct Frame *outer;                        /* NULL: the kernel's graph */
+    /* by value, number + 1: what is an element of outer, at lead + index */
+    Outside *outside; int *outside_of;
+    UserCount users;
+    Map rows;                                   /* (value, index) -> the phase that writes it, + 1 */
+};
+
+typedef struct Planner {
+    Sched *s; Spec *spec; const Machine *m;
+    struct Frame *fr;
+    const Store *st; int nst;
+    Envs envs;                                  /* copies of a block; bases are variables */
+    int inner_cap;
+} Planner;
+
+MemRef frame_stored(const struct Frame *, Ref);  /* buf NULL: computed */
+bool frame_leaf(const struct Frame *, Ref);     /* stored, or outside */
+/* 1: one element or side by side; load_far: each lane for itself */
+int loop_price(const Machine *, Form, const Atom *);
+
+/* Which copies become a loop when they are stored, or summed (want), in phase number `phase`. */
+typedef struct Copies { Envs envs; int phase; } Copies;
+Rolled roll_of_stores(const Planner *, const Copies *, const int *store, int n);
+Rolled roll_of_sums(const Planner *, const Copies *, const Want *, int n);
 
 #endif

@@ -174,7 +174,7 @@ static Root *map_after(Sched *s, const Ins *i, Ref *x)
     return few_along(s, *x, idx, along, stride, (int)s->target->machine->step_code) >= 0 ? r : NULL;
 }
 
-/* Operands are read once, but for the places of a scatter, which every work-item reads. */
+/* Operands are read once, but for the positions of a scatter, which every work-item reads. */
 static Root *root_own(Sched *s, const Ins *i)
 {
     int64_t dim[MAXRANK];

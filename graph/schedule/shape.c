@@ -7,7 +7,7 @@
  * Blocks: of strided neighbours (they become block loads), of axes that half of a reduction's loads do not
  * depend on (register tiles), of dimensions up to 4.
  */
-#include "traffic.h"
+#include "schedule.h"
 
 #include <string.h>
 
@@ -210,12 +210,12 @@ static int pack_dim(const Spec *spec, const Traffic *t, const Load *l, const Var
     return dim;
 }
 
-static Place pack(Sched *s, const char *name, Ref v, int d, bool panels)
+static MemRef pack(Sched *s, const char *name, Ref v, int d, bool panels)
 {
     const Type *t = &s->g->type[v];
     if (!s->packed[v])
-        s->packed[v] = NEWS(Place, t->rank);
-    Place *p = &s->packed[v][d];
+        s->packed[v] = NEWS(MemRef, t->rank);
+    MemRef *p = &s->packed[v][d];
     if (p->buf)
         return *p;
     p->layout = layout_packed(t->dim, t->rank, d, panels ? s->target->machine->panel : 0);
@@ -252,7 +252,7 @@ static void pack_operands(Sched *s, Spec *spec, Traffic *t, const Vars *space)
         return;
     Instead *copy = NEWS(Instead, n);
     for (int k = 0; k < n; k++) {               /* in order of values */
-        Place p = pack(s, spec->name, todo[k].v, todo[k].dim, todo[k].panels);
+        MemRef p = pack(s, spec->name, todo[k].v, todo[k].dim, todo[k].panels);
         int j = k;
         for (; j > 0 && copy[j - 1].v > todo[k].v; j--)
             copy[j] = copy[j - 1];
@@ -261,7 +261,7 @@ static void pack_operands(Sched *s, Spec *spec, Traffic *t, const Vars *space)
     spec->instead = (Insteads){ copy, n };
     for (int k = 0; k < t->nload; k++) {
         Load *l = &t->load[k];
-        Place p = l->v ? place_instead(spec->instead, l->v) : (Place){ 0 };
+        MemRef p = l->v ? memref_instead(spec->instead, l->v) : (MemRef){ 0 };
         if (p.buf)
             l->f = layout_form(p.layout, NULL, l->idx->f, l->idx->n, NULL);
     }
@@ -565,8 +565,8 @@ static double own_work(const Graph *g, const Ins *i, bool wide, bool in_place)
     double x = (double)type_size(&g->type[i->in[0]]);
     if (i->op != OP_scatter)
         return wide ? 4 * x / W : x;
-    double u = (double)type_size(&g->type[i->in[2]]), places = (double)type_size(&g->type[i->in[1]]);
-    return (in_place ? 0 : x / 2) + u * (wide ? 1 : 8) + 4 * places;
+    double u = (double)type_size(&g->type[i->in[2]]), positions = (double)type_size(&g->type[i->in[1]]);
+    return (in_place ? 0 : x / 2) + u * (wide ? 1 : 8) + 4 * positions;
 }
 
 Spec *shape_ins(Sched *s, const char *name, const Root *r)

@@ -13,7 +13,6 @@
  *      columns     an element an item, each with sums of its own whose loads lie beside its neighbours'
  */
 #include "schedule.h"
-#include "traffic.h"
 
 #include <string.h>
 

@@ -12,7 +12,7 @@
  *                       c[i .. i + 7][j .. j + 31] =           for many blocks i
  *                           sum over k of a[i .. i + 7][k] * p[k][0 .. 31]
  */
-#include "traffic.h"
+#include "schedule.h"
 
 static const Machine *machine(const Traffic *t) { return t->s->target->machine; }
 

@@ -55,7 +55,7 @@ static void scratch(Sched *s, Spec *spec, const Ins *i)
 {
     const Type *t = &s->g->type[i->out];
     int axis = (int)ins_int(i, ATTR(sort, axis));
-    spec->scratch = NEWS(Place, 2 * i->nin);
+    spec->scratch = NEWS(MemRef, 2 * i->nin);
     for (int k = 0; k < 2 * i->nin; k++) {
         int r = k % i->nin;
         if (k < i->nin ? t->dim[axis] <= s->target->machine->sort_short : spec->live[r])

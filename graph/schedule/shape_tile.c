@@ -11,7 +11,7 @@
  *
  * The last tile along a variable overlaps the one before, so that none has an edge.
  */
-#include "traffic.h"
+#include "schedule.h"
 
 #include <string.h>
 

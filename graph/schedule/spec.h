@@ -6,26 +6,25 @@
 
 #include "demand.h"
 #include "kernel.h"
-#include "layout.h"
 #include "target.h"
 
-typedef struct Place { Buffer *buf; const Layout *layout; } Place;      /* buf NULL: not stored */
+typedef struct MemRef { Buffer *buf; const Layout *layout; } MemRef;      /* buf NULL: not stored */
 
 /* The same with its first indices given. */
-static inline Place place_lead(Place p, const Form *lead, int n)
+static inline MemRef memref_lead(MemRef p, const Form *lead, int n)
 {
-    return (Place){ p.buf, layout_lead(p.layout, lead, n) };
+    return (MemRef){ p.buf, layout_lead(p.layout, lead, n) };
 }
 
 /* A value that a kernel reads from a packed copy; those of a kernel are a few. */
-typedef struct Instead { Ref v; Place at; } Instead;
+typedef struct Instead { Ref v; MemRef at; } Instead;
 typedef struct Insteads { const Instead *of; int n; } Insteads;
-static inline Place place_instead(Insteads list, Ref v)
+static inline MemRef memref_instead(Insteads list, Ref v)
 {
     for (int k = 0; k < list.n; k++)
         if (list.of[k].v == v)
             return list.of[k].at;
-    return (Place){ 0 };
+    return (MemRef){ 0 };
 }
 
 typedef enum SpecKind {
@@ -44,7 +43,7 @@ typedef enum SpecKind {
 typedef struct Store {                          /* one thing that a kernel computes, and where it goes */
     Ref v; Form idx[MAXRANK]; int nidx;
     const Atom *space[MAXRANK]; int nspace;     /* loops inside: what idx has beyond the outer variables */
-    Place to;
+    MemRef to;
     /* > 0: a private row of sums over this many outer steps, stored at the end */
     int64_t chunk;
 } Store;
@@ -61,7 +60,7 @@ typedef struct OuterAxis { const Atom *a; int64_t n, size, blocks, chunk, items;
 typedef struct SortPass { int key, shift, width, bits; } SortPass;
 /* A kernel of a sort in chunks: counts the digits of a pass, or moves by them. counts: a table a chunk of
  * every row. */
-typedef struct SortPart { int64_t chunks; int pass; bool count; Place counts; } SortPart;
+typedef struct SortPart { int64_t chunks; int pass; bool count; MemRef counts; } SortPart;
 
 /* ==================== what is stored, in which loops (stage.c)
  * Sums whose index is known in front of the stores are phases: those of one level and space share a loop.
@@ -177,7 +176,7 @@ typedef struct Spec {
     SpecKind kind;
     const char *name;
     const Graph *g;
-    const Place *stored;                        /* by value of g: where everything that is stored lies */
+    const MemRef *stored;                        /* by value of g: where everything that is stored lies */
     Insteads instead;
     Refs made;                                  /* by this kernel, so computed, not loaded */
     /* stored values that it loads, where that is known; v NULL: not known */
@@ -212,15 +211,15 @@ typedef struct Spec {
     Store *store; int nstore;
     const Ins *ins;                             /* SPEC_LANES, SPEC_ROWS, and own shapes */
     bool *live;                                 /* of its results */
-    /* SPEC_SORT: 2 * nin places. [k]: where operand k goes and comes from (needed if the axis is longer than
-     * sort_short); [nin + k]: stands in for result k where that is not live (else buf may be NULL). NULL:
-     * none. */
-    Place *scratch;
+    /* SPEC_SORT: 2 * nin of them. [k]: where operand k goes and comes from (needed if the axis is longer
+     * than sort_short); [nin + k]: stands in for result k where that is not live (else buf may be NULL).
+     * NULL: none. */
+    MemRef *scratch;
     const SortPass *pass; int npass;            /* SPEC_SORT: in order */
     bool by_rank;                               /* SPEC_SORT: of short rows: by comparing all, no passes */
     const SortPart *sort;                       /* which part of it this kernel is; NULL: all of it */
     /* A store overwrites what this kernel reads (at the same index): no block may run twice. A SPEC_SCATTER
-     * whose result has the place of its first operand does not copy it, and runs index positions in parallel
+     * whose result lies where its first operand does does not copy it, and runs index positions in parallel
      * if they are unique. */
     bool in_place;
     /* SPEC_LOOPS: one; SPEC_ROWS: what a step computes first, and the rest */
@@ -257,7 +256,7 @@ Flight spec_flight(const Spec *, int64_t extent, int sums);
  * innermost. */
 int long_variable(const Atom *const *, int n);
 
-Store store_of(const Graph *, Ref v, Place to);        /* every element of v, in loops of its own */
+Store store_of(const Graph *, Ref v, MemRef to);        /* every element of v, in loops of its own */
 /* Of a kernel that works in blocks: the copies of a block that begins at base[j] along axis j of n. */
 Envs spec_block(const Spec *, const OuterAxis *, int n, const Form *base);
 

@@ -4,7 +4,7 @@
  * In:  a Spec. Out: 0, or an error: outer variables are distinct; the vector variable and those with copies
  * are among them; the
  *      digits of a flat one make it up; what is stored has an index of the variables that are there, and
- *      lies inside its buffer; live results of an instruction have places.
+ *      lies inside its buffer; live results of an instruction have memory.
  */
 #include "spec.h"
 
@@ -56,7 +56,7 @@ static int variables_check(const Spec *s, const Store *st)
 }
 
 /* Of an array with the steps in front it is a step's part. */
-static int place_check(const Spec *s, const Store *st)
+static int memref_check(const Spec *s, const Store *st)
 {
     Layout l = *st->to.layout;
     int64_t lo, hi, size = l.base ? type_size(&s->g->type[st->v]) : st->to.buf->size;
@@ -75,7 +75,7 @@ static int store_check(const Spec *s, const Store *st)
     if (!type_size(t))
         return 0;
     if (!st->to.buf || !st->to.layout)
-        return wrong(s, "v%u has no place to go", st->v);
+        return wrong(s, "v%u has no memory to go to", st->v);
     if (!st->chunk && st->to.buf->dt != t->dt)
         return wrong(s, "v%u is %s and goes to %s, which is %s", st->v, dtype_name((Dtype)t->dt),
             st->to.buf->name, dtype_name((Dtype)st->to.buf->dt));
@@ -86,7 +86,7 @@ static int store_check(const Spec *s, const Store *st)
         return 0;
     if (st->nidx != t->rank)
         return wrong(s, "v%u is stored at %d indices and has %d axes", st->v, st->nidx, t->rank);
-    return variables_check(s, st) || place_check(s, st) ? (int)error_code() : 0;
+    return variables_check(s, st) || memref_check(s, st) ? (int)error_code() : 0;
 }
 
 /* Blocks cover their axis, and a work-item takes some of them. */
@@ -217,7 +217,7 @@ static int panels_check(const Spec *s)
         const Panel *p = &s->panel[k];
         const AtomSet *deps = p->idx->deps;
         if (!s->stored[p->v].buf || refs_have(s->made, p->v))
-            return wrong(s, "a panel of v%u, which has no place before", p->v);
+            return wrong(s, "a panel of v%u, which is not in memory before", p->v);
         if (!s->vec || !set_has(deps, s->vec))
             return wrong(s, "a panel of v%u, which does not go along the vector", p->v);
         for (int j = 0; j < deps->n; j++)
@@ -278,6 +278,6 @@ int spec_check(const Spec *s)
     for (int k = 0; s->ins && !s->nstore && k < s->ins->nout; k++)
         if (s->live[k] && type_size(&s->g->type[s->ins->out + (Ref)k]) &&
             !s->stored[s->ins->out + (Ref)k].buf)
-            return wrong(s, "result %d has no place to go", k);
+            return wrong(s, "result %d has no memory to go to", k);
     return 0;
 }

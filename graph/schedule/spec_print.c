@@ -4,7 +4,7 @@
  *
  *      spec k0 row (64) -> r0:div[1000]            64 outer positions; `div` is stored in a loop of 1000
  *      inside
- *          store r0 at k1 + 1000*i0                where an element lies: the buffer's place as an index
+ *          store r0 at k1 + 1000*i0                where an element lies: its index in the buffer
  *          form
  *          work 2.4e+03
  */

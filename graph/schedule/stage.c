@@ -7,7 +7,7 @@
  * one level and space share a loop. What two loops over the same space need and is dear lies in a private
  * row between them. All by symbolic indices: where blocks begin is a variable.
  */
-#include "stage.h"
+#include "schedule.h"
 
 #include <string.h>
 
@@ -31,16 +31,16 @@ Flight spec_flight(const Spec *s, int64_t extent, int sums)
     return (Flight){ n, vectors && extent % W >= m->rest };
 }
 
-/* Rows whose distance is a multiple of row_way would have one place in the first cache. */
+/* Rows whose distance is a multiple of row_way would have one set in the first cache. */
 static int64_t row_apart(const Machine *m, int64_t size) { return size % m->row_way ? 0 : m->row_shift; }
 
 /* ==================== what is evaluated */
 
-Place frame_stored(const struct Frame *fr, Ref v)
+MemRef frame_stored(const struct Frame *fr, Ref v)
 {
     if (!fr->stored[v].buf || refs_have(fr->made, v))
-        return (Place){ 0 };
-    Place copy = place_instead(fr->instead, v);
+        return (MemRef){ 0 };
+    MemRef copy = memref_instead(fr->instead, v);
     return copy.buf ? copy : fr->stored[v];
 }
 
@@ -100,7 +100,7 @@ static bool in_row(const Loads *l, const Visit *x)
 static Onward load_met(DemandWalk *w, Visit *x)
 {
     Loads *l = w->ctx;
-    Place p = frame_stored(x->fr, x->v);
+    MemRef p = frame_stored(x->fr, x->v);
     if (l->spec && in_row(l, x))
         return WALK_PAST;
     if (p.buf) {
@@ -611,9 +611,9 @@ static int lead_of(const Spec *s, const uint8_t *mark, Form *lead)
 }
 
 /* A value of the step in a private row. */
-static Place row_place(const Graph *g, Ref v)
+static MemRef row_memref(const Graph *g, Ref v)
 {
-    return (Place){ NEW(Buffer), layout_natural(g->type[v].dim, g->type[v].rank) };
+    return (MemRef){ NEW(Buffer), layout_natural(g->type[v].dim, g->type[v].rank) };
 }
 
 /* The body as it is lowered: captures and xs are where they are stored, carried values in rows. */
@@ -622,14 +622,14 @@ static struct Frame *frame_of_step(const Planner *p, struct Frame *outer, Form s
     const Spec *s = p->spec;
     const Region *r = s->ins->region;
     const Graph *b = s->ins->sub[0];
-    Place *stored = NEWS(Place, b->nval);
+    MemRef *stored = NEWS(MemRef, b->nval);
     struct Frame *fr = NEW(struct Frame);
     *fr = (struct Frame){ .g = b, .stored = stored, .outer = outer, .outside = NEWS(Outside, b->nin),
                           .outside_of = NEWS(int, b->nval) };
     for (int o = 0; o < b->nin; o++) {
         char group = region_group(r, o);
         if (group == 'a' || group == 'y') {
-            stored[b->in[o]] = row_place(b, b->in[o]);
+            stored[b->in[o]] = row_memref(b, b->in[o]);
             continue;
         }
         Outside *q = &fr->outside[o];
@@ -637,9 +637,9 @@ static struct Frame *frame_of_step(const Planner *p, struct Frame *outer, Form s
         q->nlead = lead_of(s, r->im + o * r->nlane, q->lead);
         if (group == 'x')
             q->lead[q->nlead++] = step;
-        Place at = frame_stored(outer, q->v);
+        MemRef at = frame_stored(outer, q->v);
         if (at.buf && !at.layout->nlead)
-            stored[b->in[o]] = place_lead(at, q->lead, q->nlead);
+            stored[b->in[o]] = memref_lead(at, q->lead, q->nlead);
         else
             fr->outside_of[b->in[o]] = o + 1;
     }
@@ -647,7 +647,7 @@ static struct Frame *frame_of_step(const Planner *p, struct Frame *outer, Form s
     return fr;
 }
 
-Store store_of(const Graph *g, Ref v, Place to)
+Store store_of(const Graph *g, Ref v, MemRef to)
 {
     const Type *t = &g->type[v];
     const Atom *const *space = elem_space("k", t->dim, t->rank, 1);
@@ -658,15 +658,15 @@ Store store_of(const Graph *g, Ref v, Place to)
 }
 
 /* Where result o of a step goes. */
-static Place result_place(const Spec *s, int o, Form step)
+static MemRef result_memref(const Spec *s, int o, Form step)
 {
     const Region *r = s->ins->region;
     Form lead[MAXRANK + 1];
     if (o < region_nloop(r))
-        return row_place(s->ins->sub[0], s->ins->sub[0]->out[o]);
+        return row_memref(s->ins->sub[0], s->ins->sub[0]->out[o]);
     int n = lead_of(s, r->om + o * r->nlane, lead);
     lead[n++] = step;
-    return place_lead(s->stored[s->ins->out + (Ref)o], lead, n);
+    return memref_lead(s->stored[s->ins->out + (Ref)o], lead, n);
 }
 
 /* From the row of one lane to that of the next. */
@@ -699,15 +699,15 @@ static void stages_of_step(Planner *p)
     s->uses = &p->fr->users;
     p->st = st;
     for (int k = 0; k < s->factor.n; k++)
-        st[p->nst++] = store_of(b, s->factor.v[k], row_place(b, s->factor.v[k]));
+        st[p->nst++] = store_of(b, s->factor.v[k], row_memref(b, s->factor.v[k]));
     if (p->nst)
         plan_stage(p, &s->stage[0]);
     for (int k = 0; k < s->factor.n; k++)
-        ((Place *)(uintptr_t)p->fr->stored)[s->factor.v[k]] = st[k].to;
+        ((MemRef *)(uintptr_t)p->fr->stored)[s->factor.v[k]] = st[k].to;
     p->nst = 0;
     for (int o = 0; o < b->nout; o++)
         if (type_size(&b->type[b->out[o]]) && (o < region_nloop(r) || s->live[o]))
-            st[p->nst++] = store_of(b, b->out[o], result_place(s, o, step));
+            st[p->nst++] = store_of(b, b->out[o], result_memref(s, o, step));
     plan_stage(p, &s->stage[1]);
 }
 

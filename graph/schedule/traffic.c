@@ -4,9 +4,9 @@
  * In:  the stores of a kernel. Out: its loads, with the loops that they are inside; its operations; the
  * loads of each reduction by itself, since a register tile pays by those only.
  */
-#include "traffic.h"
+#include "schedule.h"
 
-static Form place_form(const Sched *s, Ref v, const Form *idx)
+static Form memref_form(const Sched *s, Ref v, const Form *idx)
 {
     return layout_form(s->stored[v].layout, NULL, idx, s->g->type[v].rank, NULL);
 }
@@ -22,7 +22,7 @@ static Onward tile_load(DemandWalk *w, Visit *x)
     Traffic *t = l->t;
     if (!loaded(t, x->v))
         return x->i && optab[x->i->op].element != IS_SUM ? WALK_INTO : WALK_PAST;
-    Form f = place_form(t->s, x->v, x->idx);
+    Form f = memref_form(t->s, x->v, x->idx);
     if (seen_add(&t->s->loads, PTR(f), 1, 0, 0))
         PUSH(t->tile, t->ntile, t->tile_cap, (Load){ .f = f, .loops = l->loops, .v = x->v });
     return WALK_PAST;
@@ -49,7 +49,7 @@ static Onward count(DemandWalk *w, Visit *x)
     Traffic *t = w->ctx;
     if (loaded(t, x->v)) {
         PUSH(t->load, t->nload, t->load_cap,
-            (Load){ place_form(t->s, x->v, x->idx), x->loops, false, x->v, x->key });
+            (Load){ memref_form(t->s, x->v, x->idx), x->loops, false, x->v, x->key });
         return WALK_PAST;
     }
     if (!x->i)

@@ -131,7 +131,7 @@ START_TEST(steps)
 END_TEST
 
 /* y = x + x over 8 x 64, as the scheduler would say it. */
-typedef struct Made { Spec spec; Buffer x, y; Place *stored; } Made;
+typedef struct Made { Spec spec; Buffer x, y; MemRef *stored; } Made;
 
 static Made *made(void)
 {
@@ -142,8 +142,8 @@ static Made *made(void)
     const Atom *i = atom_var("i", 8, 0), *j = atom_var("j", 64, 0);
     m->x = (Buffer){ .name = "x", .dt = DT_F32, .size = 512, .slot = 0 };
     m->y = (Buffer){ .name = "y", .dt = DT_F32, .size = 512, .slot = 1 };
-    m->stored = NEWS(Place, g->nval);
-    m->stored[g->in[0]] = (Place){ &m->x, layout_natural(dim, 2) };
+    m->stored = NEWS(MemRef, g->nval);
+    m->stored[g->in[0]] = (MemRef){ &m->x, layout_natural(dim, 2) };
     Store *st = NEW(Store);
     *st = (Store){
         .v = g->out[0], .idx = { form_a(i), form_a(j) }, .nidx = 2, .to = { &m->y, layout_natural(dim, 2) }

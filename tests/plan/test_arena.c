@@ -2,8 +2,8 @@
  * test_arena.c - where temporaries lie in the arena of a plan.
  *
  * In:  plans of copies, drawn: slots of few and many sizes, which live for a few steps or for nearly all.
- * Out: each temporary at the lowest place that is free while it lives, the largest first, as it is found here
- * by looking at all the others.
+ * Out: each temporary at the lowest offset that is free while it lives, the largest first, as it is found
+ * here by looking at all the others.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -61,7 +61,7 @@ static bool meet(const Life *x, const Life *y)
         y->at < x->at + x->bytes;
 }
 
-/* The lowest place that is no one's among those before it. */
+/* The lowest offset that is no one's among those before it. */
 static void place(Life *l, int n)
 {
     for (bool moved = true; moved;) {
