@@ -60,6 +60,7 @@ void machine_follow(Machine *m)
         follow_registers(m);
     if (m->group_items > 1) {                   /* a group does a piece or a line: some a core */
         m->columns = 8 * m->cores * m->lanes;
+        m->column_pieces = 4 * m->columns;
         m->pieces_alone = least(8 * m->cores, 4096);
         m->running_beside = 2 * m->cores;
     }

@@ -72,6 +72,13 @@ found=$(grep -nE 'Machine|->machine|target->|item_cycles|elem_cost|body_(weight|
 # a float's exponent, of a word.)
 found=$(grep -nE '[a-z)] [<>]=? ([5-9]|[1-9][0-9]+)\b' "$source"/graph/lower/*.c | grep -vE 'e < 253|bits < 64')
 [ -z "$found" ] || say "the lowering compares with numbers: $found"
+# The scheduler has no numbers of its own either, but 0, 1 and 2: prices and limits are rows of machine.def. What is left counts bits,
+# ranks and dimensions, or is the room of an array, by its name.
+found=$(sed -E 's/"([^"\\]|\\.)*"//g; s#/\*.*\*/##; s#^ *(/\*| \*[ /]| \*$).*##; /^$/d' "$source"/graph/schedule/*.[ch] |
+    grep -E '(^|[^A-Za-z_0-9.])([0-9]*\.[0-9]+|[3-9]|[1-9][0-9]+)([^A-Za-z_0-9]|$)' |
+    grep -vE 'enum \{ (BEHIND|NEVER|LINES|TILES) |[%/*] 64|<< 32|31 - __builtin|return 19|8 \* \(int\)dtype_size|33 / 32' |
+    grep -vE '(rank|j) < 3|roll\[3\]|4 \* MAXRANK|100 \* s->fit')
+[ -z "$found" ] || say "numbers of the scheduler's own: $found"
 # Private headers are for their own room, whatever its path shows besides.
 found=$(grep -rlE '"schedule\.h"' "$source/graph" "$source/backends" "$source/api" --include='*.[ch]' |
     grep -vE '/graph/(schedule|compile)/')

@@ -12,7 +12,7 @@ typedef struct Parts {
 
 /* fft_written.c: of n numbers, each a value of any shape, in place: z[k] = sum over j of z[j] exp(-2 pi
  * i j k / n). n has no prime factor above ODD and is at most WRITTEN. */
-enum { WRITTEN = 16, ODD = 13 };
+enum { WRITTEN = 16, ODD = 13 };                /* what fft_written.c has room and formulas for: no prices */
 void fft_written(Parts *z, int64_t n);
 double fft_code(int64_t n); /* its instructions, about */
 

@@ -136,7 +136,8 @@ static Ref split_dot(const Machine *m, const Ins *i, Ref x, Ref y, Ref whole)
     double results = (double)type_size(typ(whole)), k = (double)s->dim[lc.v[0]];
     int64_t n = pieces(m, s->dim[lc.v[0]], results);
     bool both = s->rank > 1 && u->rank > 1;
-    if (results >= (double)m->few_blocks * (both ? 256 : 32) || k * results < (double)m->dot_work || n < 4)
+    if (results >= (double)(m->few_blocks * (both ? m->block_results : m->line_results)) ||
+        k * results < (double)m->dot_work || n < m->pieces_least)
         return whole;
     Ref l = in_pieces(x, (int)lc.v[0], n), r = in_pieces(y, (int)rc.v[0], n);
     return Sum(Dot(l, r, one(lc.v[0] + 1), one(rc.v[0] + 1), lc, rc, DT_NONE), one(0));
@@ -158,7 +159,7 @@ static Ref split_rows(const Machine *m, Ref x, Ints axes)
         if (axes.v[d] != d)
             return 0;
     int64_t n = divisor(m->row_pieces, rows);
-    if (!row_of_sums(m, sums, rows) || n < 8 || t->rank - axes.n + 2 > MAXRANK ||
+    if (!row_of_sums(m, sums, rows) || n < m->row_pieces_least || t->rank - axes.n + 2 > MAXRANK ||
         outer_product(cur(), x, axes.n, (int)m->dear, &columns))
         return 0;
     /* it needs columns before rows anyway: so columns, all of it */
@@ -188,7 +189,7 @@ static Ref split_reduce(const Machine *m, Op op, Ref x, Ints axes)
         few = (double)m->columns;
         n = divisor(least((int64_t)(few / results), t->dim[a] / m->few_rows), t->dim[a]);
     }
-    if (n < 4 || results >= few || k * results < (double)m->sum_work || t->rank >= MAXRANK)
+    if (n < m->pieces_least || results >= few || k * results < (double)m->sum_work || t->rank >= MAXRANK)
         return Reduce(op, x, axes);
     Ints first = { 0 };
     int at = a;
@@ -495,7 +496,7 @@ static Ref split_scatter(const Machine *m, const Ins *i, const Ref *x)
     for (int d = 0; d < t->rank; d++)
         beside *= ints_has(&map, d) ? 1 : (double)t->dim[d];
     int64_t n = a < 0 ? 0 : pieces(m, places->dim[a], 2);
-    if (n < 4 || beside >= (double)m->few_blocks || all < (double)m->piece_alone ||
+    if (n < m->pieces_least || beside >= (double)m->few_blocks || all < (double)m->piece_alone ||
         2 * own * (double)n > all || !const_is(x[0], 0) || t->rank >= MAXRANK ||
         places->rank >= MAXRANK || u->rank >= MAXRANK)
         return 0;

@@ -23,8 +23,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { TABLE = 1 << 12 };
-
 typedef enum Role { BATCH, DIGIT, COLUMN, HIGH, LOW, REST, INNER } Role;
 
 /* Numbers with these axes, none of which is 1 long. */
@@ -36,6 +34,7 @@ typedef struct Axes {
 typedef struct State {
     Parts z;
     Axes axes;
+    const Machine *machine;
 } State;
 
 static void add_axis(Axes *a, Role r, int64_t size)
@@ -79,10 +78,11 @@ typedef struct Factors {
     Parts near, far;
 } Factors;
 
-static Factors factors(Dtype d, int64_t a, int64_t m)
+/* most: elements of a table. */
+static Factors factors(Dtype d, int64_t a, int64_t m, int64_t most)
 {
     Factors f = { 1, m, { 0 }, { 0 } };
-    while (a * f.low > TABLE && f.low > f.high && f.low % 2 == 0)
+    while (a * f.low > most && f.low > f.high && f.low % 2 == 0)
         f.low /= 2, f.high *= 2;
     if (m > 1)
         f.near = table(d, a * m, a, f.low, 1);
@@ -154,7 +154,7 @@ static void passed(State *s, const Axes *x, Parts z)
             continue;
         add_axis(&y, x->role[d] == COLUMN ? DIGIT : inside ? REST : x->role[d], inside ? rest : x->size[d]);
     }
-    *s = (State){ y.n == x->n ? z : reshaped(z, sizes(&y)), y };
+    *s = (State){ y.n == x->n ? z : reshaped(z, sizes(&y)), y, s->machine };
 }
 
 /* Lanes: all axes but the column, in order; where nothing is left, the lowest digit is the last, as it
@@ -186,7 +186,7 @@ static Ints inverse_of(Ints p)
 static void written_pass(State *s, int64_t a, int64_t m)
 {
     Dtype d = (Dtype)typ(s->z.re)->dt;
-    Factors f = factors(d, a, m);
+    Factors f = factors(d, a, m, s->machine->fft_table);
     Axes x = cut(&s->axes, a, &f);
     int tables = (m > 1) + (f.high > 1);
     Ints p = lanes_first(&x, m == 1);
@@ -213,7 +213,7 @@ static void written_pass(State *s, int64_t a, int64_t m)
 static void product_pass(State *s, int64_t p, int64_t m)
 {
     Dtype d = (Dtype)typ(s->z.re)->dt;
-    Factors f = factors(d, p, m);
+    Factors f = factors(d, p, m, s->machine->fft_table);
     Axes x = cut(&s->axes, p, &f);
     Parts w = table(d, p, p, p, 1), z = reshaped(s->z, sizes(&x));
     int at = 0;
@@ -359,7 +359,7 @@ static Parts along(Parts x, int axis, const Machine *m)
         Parts z = by_chirp(reshaped(x, (Ints){ 3, { batch, n, inner } }));
         return reshaped(z, shape);
     }
-    State s = { 0 };
+    State s = { .machine = m };
     add_axis(&s.axes, BATCH, batch), add_axis(&s.axes, REST, n), add_axis(&s.axes, INNER, inner);
     s.z = reshaped(x, sizes(&s.axes));
     all_passes(&s);

@@ -81,8 +81,8 @@ void each_matrix(LoopBody *f, int n, const Ref *x, const bool *shared, int nout,
 /* Columns of the narrowest panel: of so many that a lane has room for it, with the order of its rows. */
 static int64_t narrow_of(const Machine *m, int64_t rows)
 {
-    int64_t n = 16;
-    while (n > 4 && rows * (n + 1) > m->state_row)
+    int64_t n = m->matrix_panel;
+    while (n > m->matrix_panel_least && rows * (n + 1) > m->state_row)
         n /= 2;
     return n;
 }
@@ -216,7 +216,7 @@ static bool is_large(const Ins *i, const Type *one, const Way *w, const Machine 
         return least > 2 * *leaf || (least > *leaf && rows * columns > m->state_row);
     case OP_lu:
         *leaf = narrow_of(m, rows);
-        return least > *leaf && rows * columns > (m->state_row ? m->state_row : 1024);
+        return least > *leaf && rows * columns > (m->state_row ? m->state_row : m->matrix_alone);
     case OP_eigh: case OP_svd:
         return least && rows * columns > m->state;
     default:

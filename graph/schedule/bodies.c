@@ -116,9 +116,9 @@ static bool is_number(const Graph *g, Ref v, int *left)
 
 /* A function is text once a kernel, and applied; but where an operand is a number it stands where it is
  * used, and these have loops and branches there. */
-static bool opened(const Graph *g, const Ins *i)
+static bool opened(const Machine *m, const Graph *g, const Ins *i)
 {
-    int left = 32;
+    int left = (int)m->walk_chain;
     switch (i->op) {
     case OP_rem: case OP_betaln: case OP_zeta: case OP_polygamma: case OP_igamma: case OP_igammac:
     case OP_random_gamma_grad: case OP_regularized_incomplete_beta: break;
@@ -153,7 +153,7 @@ static Onward alike(DemandWalk *w, Visit *x)
         if (space_size(x->ks, x->nk) > a->s->target->machine->body_unroll)
             return WALK_DONE;
         x->loops = vars_join(x->loops, x->ks, x->nk);
-    } else if (op->element != IS_POINT || opened(x->g, x->i))
+    } else if (op->element != IS_POINT || opened(a->s->target->machine, x->g, x->i))
         return WALK_DONE;
     a->made += x->loops->vol;
     return WALK_INTO;
@@ -238,7 +238,7 @@ static void choose_factors(Spec *s)
         for (; g->def[v] && op_views(g->def[v]->op) && g->def[v]->op != OP_barrier; v = g->def[v]->in[0])
             ;
         int64_t n = type_size(&g->type[v]);
-        int left = 32;
+        int left = (int)s->target->machine->walk_chain;
         if (!g->def[v] || optab[g->def[v]->op].cost == 0 || optab[g->def[v]->op].element == IS_SUM ||
             refs_have(s->factor, v) || n < W || n > s->target->machine->factor_row ||
             type_size(&g->type[i->out]) <= n / 2 || !plain_chain(g, v, &left))

@@ -10,9 +10,8 @@
 
 #include <string.h>
 
-#define LOOK_BACK 200                           /* kernels of one outer space that a root is compared with */
-
-/* The last groups, which a root may still join, and more: a bit of Near is group % BEHIND. */
+/* The last groups, which a root may still join, and more: a bit of Near is group % BEHIND. It is the size of
+ * a set, and no price: what a root is compared with is `walk_back`. */
 enum { BEHIND = 256, WORDS = BEHIND / 64 };
 typedef struct Near { uint64_t w[WORDS]; } Near;
 typedef struct Edges { int *to, n, cap; } Edges;
@@ -201,8 +200,9 @@ static void group_needs(Merge *m, int n, const Path *p)
 
 static int group_for(Merge *m, const Root *r, const Path *p)
 {
+    const int64_t most = m->s->target->machine->walk_back, back = most < BEHIND ? most : BEHIND - 1;
     if (root_merges(r))
-        for (int n = m->n - 1; n >= 0 && n >= m->n - LOOK_BACK; n--)
+        for (int n = m->n - 1; n >= 0 && n >= m->n - back; n--)
             if (!near_has(&p->between, n) && may_join(m, r, n))
                 return n;
     return group_new(m);

@@ -193,8 +193,9 @@ static bool worth(const Roll *r, int n, const int64_t *by, int asked, Rolled *ou
             return false;
         PUSH(out->first, out->nfirst, cap, x->at);
     }
-    double saved = each * (ne - ne / n) - 2.0 * out->nfirst * ne;
-    return saved >= (double)r->p->m->roll_saved && 4 * shared <= each;
+    const Machine *m = r->p->m;
+    double saved = each * (ne - ne / n) - m->roll_leaf * out->nfirst * ne;
+    return saved >= (double)m->roll_saved && shared <= m->roll_shared * each;
 }
 
 /* The longest loop that is worth it. */

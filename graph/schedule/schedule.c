@@ -51,7 +51,8 @@ static void decide(Sched *s, const Ins *i, Ref v)
     } else if (wanted || store_pays(s, i, v)) {
         r = root_value(s, v);
         text_root(s, r);
-        pass(s, v, r->idx->f, r->space, v, r->inner->vol > 16 ? r->inner : none);
+        bool loop = r->inner->vol > (double)s->target->machine->unroll;
+        pass(s, v, r->idx->f, r->space, v, loop ? r->inner : none);
         deepen(s, i, 1, 0);
     } else {
         for (int k = 0; k < s->need[v].n; k++) {

@@ -76,7 +76,7 @@ typedef struct Traffic Traffic;
 bool group_map(Spec *, const Traffic *, const Vars *space);
 bool group_rows(Spec *, const Traffic *, const Vars *space);
 /* items for rows of n elements, of which each has about so many; 0: for each row one */
-int64_t group_items(const Machine *, double n, int each);
+int64_t group_items(const Machine *, double n, int64_t each);
 bool group_columns(Spec *, const Traffic *);
 /* shape_tile.c: tiles in local memory, of a product, or of what is loaded across */
 bool group_product(Spec *, const Traffic *, const Vars *space);

@@ -12,14 +12,6 @@
 
 #include <string.h>
 
-/* Elements looked at before a value is taken as it comes: a chain is cut after 400 to 500 instructions, so
- * what is further away is another kernel's. */
-#define WALK_MAX    600
-/* Of those, so many for each root; others only where fewer than so many roots have come to the value: all
- * roots together look at each value a few times, however long the program is. */
-#define WALK_NEAR   24
-#define WALK_ROOTS  4
-
 /* only: its index depends on these dimensions and nothing else. */
 typedef struct Found { uint32_t dims; Ref v; double space; bool only; } Found;
 
@@ -60,9 +52,9 @@ static Onward meet(DemandWalk *walk, Visit *x)
     Dims *w = walk->ctx;
     if (!w->summing[x->v] && !w->small)
         return WALK_PAST;
-    if (w->count > WALK_MAX || w->force[x->v] || (!x->tag && walk_met(walk, x, true)))
+    if (w->count > w->m->walk || w->force[x->v] || (!x->tag && walk_met(walk, x, true)))
         return WALK_PAST;
-    if (w->count++ > WALK_NEAR && w->walked[x->v] >= WALK_ROOTS)
+    if (w->count++ > w->m->walk_near && w->walked[x->v] >= w->m->walk_roots)
         return WALK_PAST;
     w->walked[x->v]++;
     if (!x->i || optab[x->i->op].element == IS_OWN)
@@ -79,13 +71,13 @@ static Onward meet(DemandWalk *walk, Visit *x)
 }
 
 /* Symbolic positions of the loads that an element needs; false: too many to say. */
-typedef struct Unit { const Atom *a; int count; } Unit;
+typedef struct Unit { const Atom *a; int64_t left; } Unit;
 
 static Onward apart(DemandWalk *w, Visit *x)
 {
     Unit *u = w->ctx;
     const Type *t = &w->g->type[x->v];
-    if (++u->count > WALK_MAX)
+    if (--u->left < 0)
         return WALK_DONE;
     if (x->i && optab[x->i->op].element != IS_OWN && x->i->op != OP_data)
         return WALK_INTO;
@@ -93,10 +85,10 @@ static Onward apart(DemandWalk *w, Visit *x)
     return k != 0 && k != 1 ? WALK_DONE : WALK_PAST;
 }
 
-static bool loads_unit(const Graph *g, Ref v, const Form *idx, const Atom *a)
+static bool loads_unit(const Sched *s, Ref v, const Form *idx, const Atom *a)
 {
-    Unit u = { .a = a };
-    DemandWalk w = { .g = g, .visit = apart, .ctx = &u };
+    Unit u = { .a = a, .left = s->target->machine->walk };
+    DemandWalk w = { .g = s->g, .visit = apart, .ctx = &u };
     return !demand_walk(&w, v, idx, 0, NULL);
 }
 
@@ -133,7 +125,9 @@ static uint32_t rows_of(const Dims *w)
         const Found *f = &w->found[k];
         int n = __builtin_popcount(f->dims);
         double least = grouped(w->m) ? 2 : (double)w->m->share;         /* a group a row */
-        bool fits = f->only && f->dims && (f->space > 8 || dims_vol(w, w->dims & ~f->dims) <= 16) &&
+        double rest = dims_vol(w, w->dims & ~f->dims);
+        bool fits = f->only && f->dims &&
+            (f->space > (double)w->m->row_sum || rest <= (double)w->m->row_rest) &&
             (dims_vol(w, f->dims) >= least || dims_vol(w, w->dims) <= (double)w->m->alone);
         /* of equal size: the one whose first dimensions come first */
         if (fits && (n < size || (n == size && (f->dims ^ best) & f->dims & -(f->dims ^ best))))
@@ -197,7 +191,7 @@ Root *root_value(Sched *s, Ref v)
     else if (i && !sum) {
         outer = rows_of(&w);
         int inner = w.dims ? 31 - __builtin_clz(w.dims) : 0;
-        if (outer != w.dims && outer >> inner & 1 && !loads_unit(g, v, start, w.ph[inner])) {
+        if (outer != w.dims && outer >> inner & 1 && !loads_unit(s, v, start, w.ph[inner])) {
             /* no one vector axis suits the store and all loads: the reductions are stored */
             for (int k = 0; k < w.nfound; k++)
                 if (w.found[k].dims == outer)

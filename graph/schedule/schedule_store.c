@@ -11,15 +11,11 @@
 
 #include <math.h>
 
-#define MANY_NEEDS 96 /* more distinct demands than this are not worth telling apart */
-
 /* ==================== text */
 
-enum { SUM_LINES = 10 };                        /* of a loop */
-
-static double own_lines(const Ins *i)
+static double own_lines(const Machine *m, const Ins *i)
 {
-    return optab[i->op].element == IS_SUM ? SUM_LINES : 0.4 * optab[i->op].code;
+    return optab[i->op].element == IS_SUM ? m->sum_lines : m->code_line * optab[i->op].code;
 }
 
 /* Lines of a value if nothing of what it needs were stored, but products; what several use is shared out to
@@ -27,7 +23,8 @@ static double own_lines(const Ins *i)
 void text_open(Sched *s)
 {
     const Graph *g = s->g;
-    const double most = 4.0 * (double)s->target->machine->text;
+    const Machine *m = s->target->machine;
+    const double most = m->text_cap * (double)m->text;
     int *uses = NEWS(int, g->nval);
     for (int n = 0; n < g->nins; n++)
         for (int k = 0; k < g->ins[n]->nin; k++)
@@ -36,7 +33,7 @@ void text_open(Sched *s)
         const Ins *i = g->ins[n];
         if (optab[i->op].element == IS_OWN)
             continue;
-        double sum = own_lines(i);
+        double sum = own_lines(m, i);
         bool summing = optab[i->op].element == IS_SUM;
         for (int k = 0; k < i->nin && i->op != OP_dot; k++)
             sum += s->lines[i->in[k]] / uses[i->in[k]];
@@ -55,7 +52,7 @@ static double lines_at(const Sched *s, Ref v, const Vars *loops)
     const Ins *i = s->g->def[v];
     const Machine *m = s->target->machine;
     double copies = loops->vol <= (double)m->unroll ? loops->vol : (double)m->sum_vectors;
-    return i && optab[i->op].element != IS_OWN ? own_lines(i) * copies : 0;
+    return i && optab[i->op].element != IS_OWN ? own_lines(m, i) * copies : 0;
 }
 
 void text_root(Sched *s, const Root *r)
@@ -148,7 +145,7 @@ static double evaluations(const Sched *s, const Needs *d, Ref v, bool apart)
         if (done[j])
             continue;
         /* each root has counted the value itself */
-        double most = 0, turns = 0, lines = s->lines[v], own = own_lines(s->g->def[v]);
+        double most = 0, turns = 0, lines = s->lines[v], own = own_lines(s->target->machine, s->g->def[v]);
         int roots = 0;
         Ref last = 0;
         for (int k = j; k < d->n; k++) {
@@ -206,7 +203,7 @@ static bool in_pieces(const Machine *m, const Graph *g, const Needs *d, const In
 static bool sums_in_pieces(const Machine *m, const Needs *d, const Ins *i, double size, double all)
 {
     if (!grouped(m) || optab[i->op].element != IS_SUM || i->op == OP_dot || all < (double)m->sum_work ||
-        size > (double)(4 * m->columns))
+        size > (double)m->column_pieces)
         return false;
     for (int k = 0; k < d->n; k++)
         if (!set_meets(d->k[k].idx->deps, d->k[k].loops))
@@ -236,7 +233,7 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
         return false;
     /* Cuts of a regular chain are one kernel. Walks over operands that are recursions are of this depth at
      * most. */
-    if (d->n > MANY_NEEDS || s->depth[v] > (cost > 0 ? m->deep : m->deep + m->deep / 4))
+    if (d->n > m->walk_needs || s->depth[v] > (cost > 0 ? m->deep : m->deep_views))
         return true;
     if (cost == 0)
         return false;
@@ -248,5 +245,5 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
         return true;
     if (optab[i->op].element == IS_SUM && nobody_shares(m, d, cost / 2, size, evals))
         return true;
-    return evals > size && evals * cost > 1.5 * (size * (cost + m->store) + evals * m->load);
+    return evals > size && evals * cost > m->store_gain * (size * (cost + m->store) + evals * m->load);
 }

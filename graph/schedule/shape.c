@@ -114,7 +114,8 @@ static double axis_text(const Traffic *t, const Vars *space, const Atom *a)
     double n = 0;
     for (int k = 0; k < t->nwork; k++) {
         double vol = t->work[k].loops->vol;
-        n += 0.4 * t->work[k].code * (vol <= (double)machine(t)->unroll ? vol : far ? W : 1);
+        double copies = vol <= (double)machine(t)->unroll ? vol : far ? W : 1;
+        n += machine(t)->code_line * t->work[k].code * copies;
     }
     return n;
 }
@@ -136,7 +137,7 @@ static double axis_cost(const Traffic *t, const Vars *space, const Atom *a)
     for (int k = 0; k < t->nwork; k++) {
         const Vars *l = t->work[k].loops;
         bool wide = a || (l->n && atom_extent(loops_phase(l)) >= W);
-        c += l->vol * t->work[k].cost * (wide ? 1 : 16);
+        c += l->vol * t->work[k].cost * (wide ? 1 : W);
     }
     double text = a ? axis_text(t, space, a) : 0;
     return text > (double)m->text ? c * text / (double)m->text : c;
@@ -411,7 +412,7 @@ static double cycles(const Spec *spec, const AtomSet *deps, const Vars *loops, d
 
 static double block_work(const Spec *spec, const Traffic *t)
 {
-    double n = 10.0 * t->nred;
+    double n = machine(t)->sum_lines * t->nred;
     for (int k = 0; k < t->nload; k++) {
         const Load *l = &t->load[k];
         const Atom *v = spec->vec ? spec->vec : l->loops->n ? loops_phase(l->loops) : NULL;
@@ -431,14 +432,14 @@ static double copies(const Machine *m, const Spec *spec, const AtomSet *deps, co
     return n;
 }
 
-/* The weights fit the kernels of the benchmarks and of the laws. */
 static double code_of(const Spec *spec, const Traffic *t)
 {
-    double n = 10 + 10.0 * t->nred;
+    const Machine *m = machine(t);
+    double n = m->sum_lines * (1 + t->nred);
     for (int k = 0; k < t->nload; k++)
-        n += 1.5 * copies(machine(t), spec, form_deps(t->load[k].f), t->load[k].loops);
+        n += m->load_lines * copies(m, spec, form_deps(t->load[k].f), t->load[k].loops);
     for (int k = 0; k < t->nwork; k++)
-        n += 0.4 * t->work[k].code * copies(machine(t), spec, t->work[k].deps, t->work[k].loops);
+        n += m->code_line * t->work[k].code * copies(m, spec, t->work[k].deps, t->work[k].loops);
     return n;
 }
 
@@ -467,10 +468,10 @@ static double written_code(const Spec *spec, const Traffic *t)
     double n = 0;
     for (int k = 0; k < t->nload; k++)
         if (written_out(spec, t, t->load[k].loops))
-            n += 1.5 * copies(m, spec, form_deps(t->load[k].f), t->load[k].loops);
+            n += m->load_lines * copies(m, spec, form_deps(t->load[k].f), t->load[k].loops);
     for (int k = 0; k < t->nwork; k++)
         if (written_out(spec, t, t->work[k].loops))
-            n += 0.4 * t->work[k].code * copies(m, spec, t->work[k].deps, t->work[k].loops);
+            n += m->code_line * t->work[k].code * copies(m, spec, t->work[k].deps, t->work[k].loops);
     return n * (double)m->turned;
 }
 
@@ -550,23 +551,24 @@ static void shape_lanes(Spec *spec, const Root *r)
         n = (int)m->tile_rows;
     } else if (spec->vec) { /* groups of lanes in flight hide latency, while registers last */
         while (n < m->group_lanes && state * n * 2 <= (double)m->group_state &&
-            code * n <= (double)m->group_code && r->space->vol / (W * n * 2) >= 8 &&
+            code * n <= (double)m->group_code && r->space->vol / (W * n * 2) >= (double)m->lane_blocks &&
             W * n * 2 <= atom_extent(last))
             n *= 2;
         set_block(spec, last, n);
     }
     spec->work = region_turns(g) * body_weight(body) * n;
-    spec->code = 3 * code;
+    spec->code = m->body_lines * code;
 }
 
 /* Cycles of a scatter or of running values, all work-items. */
-static double own_work(const Graph *g, const Ins *i, bool wide, bool in_place)
+static double own_work(const Machine *m, const Graph *g, const Ins *i, bool wide, bool in_place)
 {
     double x = (double)type_size(&g->type[i->in[0]]);
     if (i->op != OP_scatter)
-        return wide ? 4 * x / W : x;
+        return wide ? (double)m->running_vector * x / W : x;
     double u = (double)type_size(&g->type[i->in[2]]), positions = (double)type_size(&g->type[i->in[1]]);
-    return (in_place ? 0 : x / 2) + u * (wide ? 1 : 8) + 4 * positions;
+    return (in_place ? 0 : m->scatter_copy * x) + u * (wide ? 1 : (double)m->scatter_lone) +
+        (double)m->scatter_position * positions;
 }
 
 Spec *shape_ins(Sched *s, const char *name, const Root *r)
@@ -597,7 +599,7 @@ Spec *shape_ins(Sched *s, const char *name, const Root *r)
     }
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
     spec->vec = r->chunk && last && atom_extent(last) >= W ? last : NULL;
-    spec->code = 50;
-    spec->work = own_work(s->g, r->ins, spec->vec, spec->in_place);
+    spec->code = (double)s->target->machine->own_lines;
+    spec->work = own_work(s->target->machine, s->g, r->ins, spec->vec, spec->in_place);
     return spec;
 }

@@ -16,15 +16,6 @@
 
 #include <string.h>
 
-#define RESIDENT 0.75                           /* part of a core's items that are there */
-
-enum {
-    GROUP = 256,                                /* items that hide latency, and leave registers for each */
-    EACH = 4,                                   /* elements of a row before there are more items */
-    HELD = 32,                                  /* registers for elements of rows that are loaded */
-    TURN = 8                                    /* elements of an item that a turn of a loop loads */
-};
-
 bool grouped(const Machine *m) { return m->lanes > 1 && m->group_items > 1; }
 
 static const Machine *machine(const Spec *s) { return s->target->machine; }
@@ -69,11 +60,11 @@ static double inside(const Vars *l)
 }
 
 /* A few elements each, so that loads of one hide those of another. */
-int64_t group_items(const Machine *m, double n, int each)
+int64_t group_items(const Machine *m, double n, int64_t each)
 {
     if (!grouped(m) || n < (double)larger(m->lanes, m->unroll + 1))
         return 0;
-    int64_t items = larger(m->lanes, W), most = lesser(m->group_items, GROUP);
+    int64_t items = larger(m->lanes, W), most = lesser(m->group_items, m->group_most);
     while (2 * items <= most && n > (double)(each * items))
         items *= 2;
     return items <= most ? items : 0;
@@ -96,14 +87,14 @@ bool group_rows(Spec *spec, const Traffic *t, const Vars *space)
     }
     for (int k = 0; k < t->nwork; k++)
         code += t->work[k].loops->n ? t->work[k].code : 0;
-    int64_t items = group_items(m, n, EACH), written = (int64_t)((double)m->text / code);
+    int64_t items = group_items(m, n, m->group_each), written = (int64_t)((double)m->text / code);
     if (!items)
         return false;
     spec->team = items;
-    double groups = (double)(m->cores * (m->core_items / items)) * RESIDENT;
-    spec->each = shared ? larger(lesser((int64_t)(space->vol / groups), EACH), 1) : 0;
-    spec->turn = (int)larger(lesser(TURN, written), 1);
-    spec->held = (int)larger(lesser(HELD / larger(rows, 1), 4 * written), spec->turn);
+    double groups = (double)(m->cores * (m->core_items / items)) * m->group_resident;
+    spec->each = shared ? larger(lesser((int64_t)(space->vol / groups), m->group_each), 1) : 0;
+    spec->turn = (int)larger(lesser(m->group_turn, written), 1);
+    spec->held = (int)larger(lesser(m->group_held / larger(rows, 1), m->group_text * written), spec->turn);
     return true;
 }
 
@@ -128,26 +119,29 @@ bool group_columns(Spec *spec, const Traffic *t)
 /* Registers of an item: what it computes with, its accumulators and what it holds. */
 static int64_t registers_of(const Spec *s)
 {
-    int64_t n = 24, block = s->vec ? W : 1;
+    const Machine *m = machine(s);
+    int64_t n = m->item_registers, block = s->vec ? W : 1;
     for (int k = 0; k < s->nblock; k++)
         block *= s->block[k].n;
     if (s->tile)
-        n += block + (s->tile->product ? W + 8 : 0);
-    return n + (s->held ? HELD : 0);
+        n += block + (s->tile->product ? W + m->product_rows : 0);
+    return n + (s->held ? m->group_held : 0);
 }
 
+/* Bytes, all of f32; rows of running values have one element more for each 32, as they are laid out. */
 static int64_t local_of(const Spec *s)
 {
-    int64_t n = s->held ? (s->team + W) * 4 : 0;
+    const int64_t each = sizeof(float);
+    int64_t n = s->held ? (s->team + W) * each : 0;
     if (s->running)
-        n = (s->team * s->running->each * 33 / 32 + s->team + W) * 4;
+        n = (s->team * s->running->each * 33 / 32 + s->team + W) * each;
     for (int k = 0; s->tile && k < s->tile->n; k++) {
         int64_t side[2] = { s->tile->steps, s->tile->steps };
         for (int d = 0; d < 2; d++)
             for (int j = 0; j < s->naxis; j++)
                 if (s->axis[j].a == s->tile->of[k].a[d])
                     side[d] = s->axis[j].size;
-        n += side[0] * (side[1] + s->tile->of[k].pad) * 4;
+        n += side[0] * (side[1] + s->tile->of[k].pad) * each;
     }
     return n;
 }
@@ -178,7 +172,7 @@ void spec_group(Spec *s)
         spec_fit(s);
         return;
     }
-    most = most < GROUP ? most : GROUP;
+    most = lesser(most, m->group_most);
     s->group = m->lanes < most ? m->lanes : most;
     while (2 * s->group <= most && items >= 2 * m->cores * 2 * s->group)
         s->group *= 2;

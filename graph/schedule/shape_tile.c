@@ -15,15 +15,6 @@
 
 #include <string.h>
 
-enum {
-    TURNED = 32, TURNED_ITEMS = 8,              /* side of a turned tile; items along the other one */
-    STEPS = 32, STEPS_LEAST = 8,                /* steps of a product that are in local memory at once */
-    TILE_BYTES = 16 << 10,                      /* bytes of its tiles: several groups stay on a core */
-    TILE_ITEMS = 128, SLICED_ITEMS = 256,       /* items of its group; of all slices */
-    SLICE_STEPS = 2,                            /* steps of a slice at least */
-    BUSY = 4                                    /* subgroups of a core that keep it busy */
-};
-
 static const Machine *machine(const Spec *s) { return s->target->machine; }
 static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -112,13 +103,15 @@ static int64_t halved(int64_t n, int64_t most)
 static void choose_tile(const Machine *m, Tile *t, double results, int *rows, int64_t bytes)
 {
     int64_t nrow = atom_extent(t->along[0]), ncolumn = atom_extent(t->along[1]);
-    double busy = (double)(m->cores * BUSY * m->lanes);
-    *rows = (int)halved(nrow, bytes <= 4 && results >= 2 * busy * 8 * W ? 8 : 4);
-    int64_t most = lesser(m->group_items, TILE_ITEMS), *down = &t->items[0], *across = &t->items[1];
+    double busy = (double)(m->cores * m->busy * m->lanes), waves = (double)m->product_waves;
+    bool many = bytes <= (int64_t)sizeof(float) &&
+        results >= waves * busy * (double)m->product_rows * W;
+    *rows = (int)halved(nrow, many ? m->product_rows : m->product_rows_few);
+    int64_t most = lesser(m->group_items, m->product_items), *down = &t->items[0], *across = &t->items[1];
     *down = *across = 1;
     while (2 * *down * *across <= most) {
         bool taller = 2 * *down * *rows <= nrow, wider = 2 * *across * W <= ncolumn;
-        double each = 2.0 * (double)(*down * *rows * *across * W);
+        double each = waves * (double)(*down * *rows * *across * W);
         if ((!taller && !wider) || (*down * *across >= m->lanes && results < each * (double)m->cores))
             break;
         if (taller && (!wider || *down * *rows <= *across * W))
@@ -126,16 +119,18 @@ static void choose_tile(const Machine *m, Tile *t, double results, int *rows, in
         else
             *across *= 2;
     }
-    int64_t side = *down * *rows + *across * W + 8, all = *down * *rows * *across * W * bytes;
-    t->steps = STEPS;
-    while (t->steps > STEPS_LEAST && t->steps * side * bytes > lesser(TILE_BYTES, m->local_memory))
+    int64_t side = *down * *rows + *across * W + 2 * m->product_pad,
+            all = *down * *rows * *across * W * bytes;
+    t->steps = m->product_steps;
+    while (t->steps > m->product_steps_least &&
+        t->steps * side * bytes > lesser(m->product_bytes, m->local_memory))
         t->steps /= 2;
     t->steps = lesser(t->steps, (int64_t)t->ks->vol);
     double items = results / (double)(*rows * W);
     int64_t rest = m->local_memory - t->steps * side * bytes;
-    while (2 * t->slices * *down * *across <= lesser(m->group_items, SLICED_ITEMS) && all <= rest &&
-        items * (double)t->slices < 2 * busy && 2 * t->slices * SLICE_STEPS <= t->steps &&
-        t->ks->vol >= (double)(2 * t->slices * STEPS))
+    while (2 * t->slices * *down * *across <= lesser(m->group_items, m->product_sliced) && all <= rest &&
+        items * (double)t->slices < waves * busy && 2 * t->slices * m->product_slice <= t->steps &&
+        t->ks->vol >= (double)(2 * t->slices * m->product_steps))
         t->slices *= 2;
 }
 
@@ -166,9 +161,9 @@ bool group_product(Spec *spec, const Traffic *t, const Vars *space)
     o = atom_extent(f[o][1]) >= W ? o : !o;
     Tile *tile = NEW(Tile);
     *tile = (Tile){ .n = 2, .slices = 1, .product = p.v, .along = { f[!o][0], f[o][1] },
-                    .ks = vars_of(ks, nk), .step = elem_space("s", &(int64_t){ STEPS }, 1, 0)[0] };
+                    .ks = vars_of(ks, nk), .step = elem_space("s", &m->product_steps, 1, 0)[0] };
     if (atom_extent(tile->along[1]) < W || atom_extent(tile->along[0]) < m->small_axis ||
-        tile->ks->vol < STEPS_LEAST)
+        tile->ks->vol < (double)m->product_steps_least)
         return false;
     int64_t bytes = in_register(t, d[0].v);
     int rows;
@@ -178,7 +173,7 @@ bool group_product(Spec *spec, const Traffic *t, const Vars *space)
         *of = (Staged){ .v = d[c].v, .idx = arena_copy(d[c].idx, sizeof(Form) * (size_t)d[c].n),
                         .a = { tile->step, tile->along[c == o] } };
         of->fast = along_steps(t, of, of->a[1], ks[nk - 1]) ? 0 : 1;
-        of->pad = of->fast ? 0 : c == o ? 4 : 1;
+        of->pad = of->fast ? 0 : c == o ? (int)m->product_pad : 1;
     }
     spec->tile = tile;
     spec->team = tile->items[0] * tile->items[1] * tile->slices;
@@ -203,11 +198,12 @@ bool group_turned(Spec *spec, const Traffic *t, const Vars *space)
 {
     const Machine *m = machine(spec);
     const Atom *a = NULL, *b = NULL;
+    const int64_t side = m->turned_side;
     if (!grouped(m) || !m->local_memory || t->nred || !plain_stores(spec) || spec->chunk)
         return false;
     for (int k = 0; k < space->n; k++)
         a = stored_along(t, space->a[k]) ? space->a[k] : a;
-    if (!a || atom_extent(a) < TURNED)
+    if (!a || atom_extent(a) < side)
         return false;
     Tile *tile = NEW(Tile);
     int64_t bytes = 0;
@@ -216,22 +212,22 @@ bool group_turned(Spec *spec, const Traffic *t, const Vars *space)
         int64_t apart = form_coef(l->f, a);
         const Atom *other = beside(l, space);
         if (l->store || (apart >= -1 && apart <= 1) || !other || other == a || (b && other != b) ||
-            atom_extent(other) < TURNED)
+            atom_extent(other) < side)
             continue;
         int64_t each = in_register(t, l->v);
-        if (bytes + TURNED * (TURNED + 1) * each > m->local_memory)
+        if (bytes + side * (side + 1) * each > m->local_memory)
             break;
-        b = other, bytes += TURNED * (TURNED + 1) * each;
+        b = other, bytes += side * (side + 1) * each;
         tile->of[tile->n++] = (Staged){ .v = l->v, .idx = l->idx->f, .a = { a, b }, .fast = 1, .pad = 1 };
     }
     if (!b)
         return false;
     tile->along[0] = b, tile->along[1] = a, tile->slices = 1;
-    tile->items[1] = TURNED, tile->items[0] = lesser(TURNED_ITEMS, m->group_items / TURNED);
+    tile->items[1] = side, tile->items[0] = lesser(m->turned_items, m->group_items / side);
     if (tile->items[0] < 1)
         return false;
     spec->tile = tile;
     spec->team = tile->items[0] * tile->items[1];
-    spec->block[spec->nblock++] = (Block){ b, (int)(TURNED / tile->items[0]) };
+    spec->block[spec->nblock++] = (Block){ b, (int)(side / tile->items[0]) };
     return true;
 }

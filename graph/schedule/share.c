@@ -10,8 +10,6 @@
  */
 #include "schedule.h"
 
-enum { RUNNING = 8 };                           /* elements of an item, where a group does a line */
-
 static const Machine *machine(const Spec *s) { return s->target->machine; }
 
 static bool empty(const Type *t) { return !type_size(t); }
@@ -78,7 +76,7 @@ static void read_dims(const Spec *s, ScatterSpec *p)
 /* Cycles for what is not shared out: the copy, the updates of all positions, reading their indices. */
 typedef struct Cost { double copy, update, scan; } Cost;
 
-static Cost costs(const ScatterSpec *p, int rank)
+static Cost costs(const Machine *m, const ScatterSpec *p, int rank)
 {
     double own = 1, window = 1;
     for (int d = 0; d < rank; d++)
@@ -86,8 +84,9 @@ static Cost costs(const ScatterSpec *p, int rank)
             own *= (double)p->dim[d].n;
             window *= (double)p->dim[d].window;
         }
-    return (Cost){ p->in_place ? 0 : own / 2, (double)p->npositions * window * (p->vd >= 0 ? 1 : 8),
-                   (double)p->npositions * 4 };
+    double positions = (double)p->npositions, each = p->vd >= 0 ? 1 : (double)m->scatter_lone;
+    return (Cost){ p->in_place ? 0 : m->scatter_copy * own, positions * window * each,
+                   positions * (double)m->scatter_position };
 }
 
 /* Ranges of the outermost dimension that can be cut, n things being shared out anyway. Processors: each has
@@ -96,7 +95,7 @@ static Cost costs(const ScatterSpec *p, int rank)
 static void choose_ranges(const Spec *s, ScatterSpec *p, int rank, double n)
 {
     const Machine *m = machine(s);
-    Cost c = costs(p, rank);
+    Cost c = costs(m, p, rank);
     double scan = c.scan * (double)m->scatter_scan,
            least = scan > (double)m->scatter_item ? scan : (double)m->scatter_item;
     p->rd = -1, p->ranges = 1;
@@ -139,11 +138,12 @@ static void share_scatter(Spec *s)
     total *= p->spread ? p->npositions : 1;
     choose_ranges(s, p, x->rank, (double)total);
     p->parts = parts_of(machine(s), p);
-    Cost c = costs(p, x->rank);
+    const Machine *m = machine(s);
+    Cost c = costs(m, p, x->rank);
     double pieces = (double)(p->ranges * p->parts);
     double per = p->spread ? (c.update + c.scan) / (double)p->npositions / pieces
         : (c.copy + c.update) / pieces + c.scan;
-    share(s, total * p->ranges * p->parts, per > 8 ? per : 8);
+    share(s, total * p->ranges * p->parts, per > (double)m->own_item ? per : (double)m->own_item);
 }
 
 /* ==================== running values */
@@ -162,10 +162,10 @@ static void share_running(Spec *s)
     RunningSpec *r = NEW(RunningSpec);
     s->running = r;
     r->outer = outer, r->inner = inner;
-    s->team = inner == 1 ? group_items(m, (double)steps, RUNNING) : 0;
+    s->team = inner == 1 ? group_items(m, (double)steps, m->group_running) : 0;
     if (s->team) {
-        r->lines = 1, r->each = RUNNING, r->items[0] = outer, r->items[1] = 1;
-        s->share = (Share){ outer, 1, 4.0 * (double)(outer * steps) };
+        r->lines = 1, r->each = (int)m->group_running, r->items[0] = outer, r->items[1] = 1;
+        s->share = (Share){ outer, 1, (double)(m->running_vector * outer * steps) };
         return;
     }
     r->vec = inner >= W && (inner % W == 0 || apart) && !grouped(m);
@@ -177,19 +177,22 @@ static void share_running(Spec *s)
         r->lines--;
     r->items[0] = r->vec ? dim[0] : (dim[0] + r->lines - 1) / r->lines;
     r->items[1] = r->vec ? (dim[1] + r->lines - 1) / r->lines : dim[1];
-    share(s, r->items[0] * r->items[1], 4.0 * (double)steps * (r->vec ? r->lines : r->across ? 4 : 1));
+    int64_t beside = r->vec ? r->lines : r->across ? m->load_near : 1;
+    share(s, r->items[0] * r->items[1], (double)(m->running_vector * steps * beside));
 }
 
 /* ==================== sorts */
 
 static void share_sort(Spec *s)
 {
+    const Machine *m = machine(s);
     const Type *t = &s->g->type[s->ins->in[0]];
     int64_t len = t->dim[ins_int(s->ins, ATTR(sort, axis))], chunks = s->sort ? s->sort->chunks : 1,
-            m = (len + chunks - 1) / chunks;
-    s->by_rank = len <= machine(s)->sort_short;
-    double each = s->by_rank ? 10 + (double)len / 4 : 6.0 * ((s->sort ? 1 : s->npass) + 1) * s->ins->nin;
-    share(s, type_size(t) / len * chunks, each * (double)m);
+            passes = (s->sort ? 1 : s->npass) + 1;              /* counting is one */
+    s->by_rank = len <= m->sort_short;
+    double each = s->by_rank ? (double)m->sort_element + (double)len / (double)m->sort_rank :
+                               (double)(m->sort_move * passes * s->ins->nin);
+    share(s, type_size(t) / len * chunks, each * (double)((len + chunks - 1) / chunks));
 }
 
 void spec_share(Spec *s)

@@ -115,6 +115,10 @@ static Onward load_met(DemandWalk *w, Visit *x)
 static void add_loads(Loads *l, Ref v, const Form *idx) { demand_walk(&l->p->s->inside, v, idx, 0, NULL); }
 
 /* short_price: of a variable that has no whole vector. */
+/* Of a variable that has no whole vector: no matter what the loads are; after those that have one. They are
+ * no prices. */
+enum { NEVER = 1 << 30, LAST = 1000 };
+
 static int best_vector(const Machine *m, const Loads *l, const Atom *const *a, int n, int64_t short_price)
 {
     int best = n - 1;
@@ -141,7 +145,7 @@ static int sum_vector(const Planner *p, const Want *want, int n)
         for (int k = 0; nk > 1 && k < nd; k++)
             add_loads(&l, d[k].v, d[k].idx);
     }
-    return nk > 1 ? best_vector(p->m, &l, ks, nk, 1 << 30) : 0;
+    return nk > 1 ? best_vector(p->m, &l, ks, nk, NEVER) : 0;
 }
 
 /* Lanes far apart, elements next to one another along the innermost variable: so many steps are written out
@@ -192,7 +196,7 @@ static int store_vector(const Planner *p, const StoreLoop *l)
         PUSH(all.f, all.n, all.cap, store_form(&p->st[l->store[j]]));
     for (int j = 0; j < l->n; j++)
         add_loads(&all, p->st[l->store[j]].v, p->st[l->store[j]].idx);
-    return best_vector(p->m, &all, first->space, first->nspace, 1000);
+    return best_vector(p->m, &all, first->space, first->nspace, LAST);
 }
 
 /* ==================== phases */
@@ -287,7 +291,7 @@ static void ready_leave(DemandWalk *w, Visit *x)
     int level = level_below(q, x), rank = x->key->n;
     bool sum = optab[x->i->op].element == IS_SUM, tile = p->spec->tile && p->spec->tile->product == x->v,
          phase = sum && env_binds(p->envs.at[0], x->idx, rank) &&
-        (tile || space_size(x->ks, x->nk) > (p->envs.n > 4 ? 1 : p->m->unroll)) &&
+        (tile || space_size(x->ks, x->nk) > (p->envs.n > p->m->sum_copies ? 1 : p->m->unroll)) &&
         type_size(&x->g->type[x->i->in[0]]);
     for (int j = 0; phase && j < x->nk; j++)
         phase = !env_get(p->envs.at[0], x->ks[j]);

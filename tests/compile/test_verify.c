@@ -202,7 +202,7 @@ START_TEST(specs)
     m = made(), m->spec.total = 1, m->spec.stage[0] = rows_apart(z, 3 * W);
     noticed(spec_check(&m->spec), "48 apart");
     m = made(), m->spec.store->to.buf = NULL;
-    noticed(spec_check(&m->spec), "no place");
+    noticed(spec_check(&m->spec), "no memory");
     m = made(), m->y.dt = DT_I32;
     noticed(spec_check(&m->spec), "which is i32");
     m = made(), m->spec.store->nidx = 1;
