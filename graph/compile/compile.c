@@ -85,8 +85,8 @@ static const Prepared *prepared(const Graph *g, const Target *t, Bounds b)
     p->g = prepare(g, t), p->bounds = b;
     if (error_pending() || (check_stage("prepared") && prepared_check(p->g)))
         return NULL;
-    p->g = prepare_seal(p->g, t, &b);           /* copies of accumulators are no errors from here on */
-    if (error_pending())
+    p->g = prepare_seal(p->g, t, &b);
+    if (error_pending() || (check_stage("prepared") && sealed_check(p->g)))
         return NULL;
     if (dump_wanted("prepared")) {
         Text text = { 0 };
@@ -104,8 +104,19 @@ static const Prepared *prepared(const Graph *g, const Target *t, Bounds b)
     return error_pending() ? NULL : p;
 }
 
+/* As they are lowered: after those that are joined have become one. */
+static bool specs_hold(const Step *st)
+{
+    for (int k = 0; check_stage("spec") && k < st->nspec; k++)
+        if (spec_check(st->spec[k]))
+            return false;
+    return true;
+}
+
 static Kernel *lower_step(const Step *st)
 {
+    if (!specs_hold(st))
+        return NULL;
     Loc was = loc_set(st->loc);
     Kernel *k = error_pending() ? NULL : lower(st->spec, st->nspec);
     loc_set(was);

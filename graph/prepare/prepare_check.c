@@ -57,3 +57,12 @@ static int check_all(const Graph *g)
 }
 
 int prepared_check(const Graph *g) { return graph_check(g) || check_all(g) ? (int)error_code() : 0; }
+
+int sealed_check(const Graph *g)
+{
+    Graph plain = *g;
+    plain.flag = NEWS(uint8_t, g->nval);
+    for (int v = 0; v < g->nval; v++)
+        plain.flag[v] = g->flag[v] & (uint8_t)~V_ACC;
+    return prepared_check(&plain);
+}

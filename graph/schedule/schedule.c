@@ -214,8 +214,6 @@ void schedule_kernel(Sched *s, Spec *spec, Loc loc)
     spec_stages(s, spec);
     if (dump_wanted("spec"))
         dump_spec(spec);
-    if (check_stage("spec") && spec_check(spec))
-        return;
     Spec **list = NEW(Spec *);
     *list = spec;
     *plan_step(s->plan, S_LAUNCH) =
