@@ -99,5 +99,12 @@ grep -noE '\]\([A-Za-z0-9_./-]+\.(md|c|h)\)' README.md docs/*.md | while IFS=: r
 done >"$tmp/log"
 [ ! -s "$tmp/log" ] || { cat "$tmp/log"; bad=1; }
 
+# Every variable that is read is in docs/environment.md.
+grep -rhoE 'getenv\("HEDDLE_[A-Z_]+' api graph backends tests tools bench examples --include='*.c' --include='*.h' | sed 's/.*"//' |
+    sort -u | while IFS= read -r name; do
+    grep -qF "\`$name\`" docs/environment.md || echo "docs/environment.md says nothing of $name"
+done >"$tmp/log"
+[ ! -s "$tmp/log" ] || { cat "$tmp/log"; bad=1; }
+
 [ $bad = 0 ] && echo "$blocks blocks hold, $programs programs ran, $quoted were found in the source"
 exit $bad

@@ -26,7 +26,8 @@ typedef struct Prepared {
 /* a program or the body of a loop of kernels; NULL after an error */
 Graph *prepare(const Graph *, const Target *);
 int prepared_check(const Graph *);              /* 0, or an error: something has no kernel of its own */
-int sealed_check(const Graph *);                /* likewise after prepare_seal(): accumulators may be copied */
+/* likewise after prepare_seal(): accumulators may be copied */
+int sealed_check(const Graph *);
 Graph *prepare_body(const Graph *, const Target *);     /* what lanes run: only expanded */
 /* sums of products that differ in where they read become one */
 const Graph *prepare_taps(const Graph *);

@@ -231,6 +231,7 @@ START_TEST(prepared)
         const Graph *g = graph_parse(bad[k][0], "program");
         ck_assert_msg(g != NULL, "%s", error_text());
         noticed(prepared_check(g), bad[k][1]);
+        noticed(sealed_check(g), bad[k][1]);
         ck_assert_msg(prepared_check(prepare(g, &cpu)) == 0, "%s", error_text());
     }
 }
