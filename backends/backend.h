@@ -83,6 +83,8 @@ struct Device {
     DeviceInfo info;
     const void *realm;
     _Atomic int64_t live;                       /* of the application's own: arrays and programs on it */
+    /* nobody knows what it is doing: nothing works on it any more, and the next who asks gets it anew */
+    _Atomic bool lost;
 };
 struct Mem {                                    /* likewise */
     Device *device;

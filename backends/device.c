@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEVICES = 64 + HOST_DEVICES, MAX_ADVICE = 8, MANY_NAMES = 16, MAX_ADDED = 64 };
+enum { MAX_DEVICES = 64 + HOST_DEVICES, MAX_ADVICE = 8, MANY_NAMES = 16, MAX_ADDED = 64,
+    MAX_LOST = 16 };
 
 static const Backend *const backends[] = { &opencl_backend, &vulkan_backend, &sim_backend,
     &host_backend, &kernel_backend };
@@ -27,6 +28,7 @@ static struct {
     /* the default: a GPU, an OpenCL processor, the host, a Vulkan processor */
     int fastest;
     const char *advice[MAX_ADVICE];
+    Device *lost[MAX_LOST]; int nlost;                  /* there may be arrays on them */
     Device *added[MAX_ADDED]; int nadded;               /* the application's own */
 } list = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -156,6 +158,13 @@ int device_count(void)
     return n;
 }
 
+/* One that is lost is opened anew: what is on it fails, what comes does not. */
+static void put_aside(Device **d)
+{
+    if (*d && (*d)->lost && list.nlost < MAX_LOST)
+        list.lost[list.nlost++] = *d, *d = NULL;
+}
+
 Device *device_at(int i)
 {
     Device *d = NULL;
@@ -163,6 +172,8 @@ Device *device_at(int i)
         return NULL;
     pthread_mutex_lock(&list.lock);
     enumerate();
+    if (i >= 0 && i < list.n + list.nhidden)
+        put_aside(&list.d[i].device);
     if (i < 0 || i >= list.n + list.nhidden)
         error_set(E_DEVICE, "there is no device number %d; there are %d", i, list.n);
     else if ((d = list.d[i].device) == NULL)
@@ -323,6 +334,8 @@ void device_close_all(void)
     for (int i = 0; i < list.n + list.nhidden; i++)
         if (list.d[i].device)
             list.d[i].backend->close(list.d[i].device), list.d[i].device = NULL;
+    while (list.nlost)
+        list.nlost--, list.lost[list.nlost]->backend->close(list.lost[list.nlost]);
     while (list.nadded)
         list.nadded--, list.added[list.nadded]->backend->close(list.added[list.nadded]);
     pthread_mutex_unlock(&list.lock);

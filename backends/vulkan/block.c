@@ -25,6 +25,7 @@ struct VkBlock {
     unsigned char *host;
     size_t size, used;
     bool own;                                   /* of one piece */
+    uint64_t until;                             /* pieces given back are in use up to this number */
     Hole *hole;
     VkBlock *next;
 };
@@ -43,6 +44,12 @@ static void block_forget(VkBlock *b)
 
 static void block_drop(VkDev *d, VkBlock *b)
 {
+    vk_until(d, b->until);
+    if (d->base.lost) {
+        block_forget(b);
+        return;
+    }
+    d->destroyed++;
     if (b->host)
         d->f.UnmapMemory(d->device, b->memory);
     if (b->buffer)
@@ -176,7 +183,8 @@ static VkResult piece_new(VkDev *d, size_t n, bool host, VkPiece *p)
         .buffer = b->buffer,
         .at = at + SLACK_BYTES,
         .address = b->address + at + SLACK_BYTES,
-        .host = b->host ? b->host + at + SLACK_BYTES : NULL };
+        .host = b->host ? b->host + at + SLACK_BYTES : NULL,
+        .used = b->until };
     return VK_SUCCESS;
 }
 
@@ -245,9 +253,10 @@ static void give_back(VkBlock *b, size_t at, size_t n)
 void vk_piece_drop(VkDev *d, VkPiece *p)
 {
     VkBlock *b = p->block;
-    if (b && !d->lost) {
+    if (b && !d->base.lost) {
         pthread_mutex_lock(&d->block_lock);
         give_back(b, p->at - SLACK_BYTES, p->size);
+        b->until = p->used > b->until ? p->used : b->until;
         b->used -= p->size;
         if (!b->used)
             blocks_trim(d, 1);

@@ -73,7 +73,7 @@ static void unit_free(void *device, Unit *unit)
     VkDev *d = device;
     VkUnit *u = (VkUnit *)unit;
     unit_close(unit);
-    if (u->pipeline && !d->lost)
+    if (u->pipeline && !d->base.lost)
         d->f.DestroyPipeline(d->device, u->pipeline, NULL);
     free(u->word), free(u->data), free(u);
 }

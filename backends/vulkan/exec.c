@@ -2,12 +2,10 @@
  * exec.c - executables: a plan as pipelines, and its runs.
  *
  * In:  Plan, then memories.   Out: memories that are computed.
- * A pipeline a kernel (code.c). A run records its commands with a barrier behind each, submits them where
- * the host must read something (a condition) and at its end, and waits. What kernels need to know of a
- * launch lies in the table: the addresses of its parameters. A full table is submitted, waited for, and
- * begun again.
- * The table's first word is set by loops that the driver ended before their time (spirv_loop.c).
- * Runs of an executable are one after the other: its arena of temporaries and its table are theirs in turn.
+ * A pipeline a kernel (code.c). A run gives launches and copies to flights (flight.c), which go to the queue
+ * at its end, and where the host must read something (a condition); only that waits. All programs of a device
+ * share its queue, which works in order: so the arena of temporaries is used by one call after the other, and
+ * calls in flight need no copy of it.
  */
 #include "jobs.h"
 #include "reading.h"
@@ -17,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TABLE = 1 << 16, HEAD = 8 };
+/* bytes */
+enum { MOST_TABLE = 1 << 16 };
 
 typedef struct VkExec {
     Exec base;
@@ -28,8 +27,9 @@ typedef struct VkExec {
     Reading *reading;                           /* tier 0, until there is code; NULL: it is, or must be */
     _Atomic bool compiled;                      /* it has pipelines, a frame and all that they need */
     VkPiece **owned; int nowned, owned_cap;     /* everything to release */
-    VkPiece *arena, *table; size_t used;
-    VkStream stream;
+    VkPiece *arena;
+    VkFlights flights;
+    uint64_t *address;                          /* of a launch's parameters: room for the most of a kernel */
     bool apart;                                 /* its commands run, and what moves goes beside them */
     pthread_mutex_t lock;
 } VkExec;
@@ -72,6 +72,29 @@ static Spot place(void *exec, const Slot *s)
     return (Spot){ s->kind == SLOT_CONST ? constant(x, s) : piece(x, s->bytes, false), 0 };
 }
 
+static int most_params(const VkExec *x)
+{
+    int most = 0;
+    for (int k = 0; k < x->nkernel; k++)
+        most = x->list[k]->nparam > most ? x->list[k]->nparam : most;
+    return most;
+}
+
+/* Bytes of the addresses that a call may want at once. */
+static size_t table_of(const Plan *p)
+{
+    size_t n = 0;
+    for (int s = 0; s < p->nstep && n < MOST_TABLE; s++) {
+        const Step *step = &p->step[s];
+        const size_t turns = step->kind == S_LOOP && step->trip > 1 ? (size_t)step->trip : 1;
+        size_t body = step->kind == S_LAUNCH ? ((size_t)step->kernel->nparam + 1) * sizeof(uint64_t) : 0;
+        for (int b = 0; b < step->nbody; b++)
+            body += table_of(step->body[b]);
+        n = body && turns > MOST_TABLE / body ? MOST_TABLE : n + turns * body;
+    }
+    return n < MOST_TABLE ? n : MOST_TABLE;
+}
+
 /* With the code there, and the lock held where others may see it: memory that stays. */
 static int complete(VkExec *x)
 {
@@ -82,10 +105,9 @@ static int complete(VkExec *x)
         return (int)error_code();
     if (!x->top && !(x->top = replay_frame(p, &d->base, place, x)))
         return (int)error_code();
-    if (!x->table && !(x->table = piece(x, TABLE, true)))
-        return (int)error_code();
-    memset(x->table->host, 0, x->used = HEAD);
-    if (!x->stream.pool && !vk_stream_new(d, &x->stream))
+    if (!x->address && !(x->address = calloc((size_t)most_params(x) + 1, sizeof *x->address)))
+        return error_set(E_NOMEM, "no memory for a program");
+    if (vk_flights_ready(&x->flights))
         return (int)error_code();
     if (dump_wanted("time"))
         units_tell(&x->code, x->list);
@@ -125,6 +147,7 @@ static VkExec *exec_new(Device *dev, Plan *p)
     x->base.device = dev;
     x->plan = p;
     plan_code(p, &x->list, &x->nkernel);
+    vk_flights_open(&x->flights, (VkDev *)dev, table_of(p));
     return x;
 }
 
@@ -168,7 +191,7 @@ void vk_drop(Exec *exec)
 {
     VkExec *x = (VkExec *)exec;
     VkDev *d = device_of(x);
-    vk_stream_drop(d, &x->stream);
+    vk_flights_close(&x->flights);
     units_drop(&x->code);
     reading_drop(x->reading);
     replay_frame_drop(x->top);
@@ -177,6 +200,7 @@ void vk_drop(Exec *exec)
         free(x->owned[i]);
     }
     free(x->owned);
+    free(x->address);
     pthread_mutex_destroy(&x->lock);
     free(x);
 }
@@ -194,102 +218,38 @@ int vk_code(Exec *exec, Text *t)
 
 /* ---- running ---- */
 
-static int waited(VkExec *x)
-{
-    VkDev *d = device_of(x);
-    volatile uint32_t *cut = (volatile uint32_t *)(void *)x->table->host;
-    x->used = HEAD;
-    int e = vk_stream_wait(d, &x->stream);
-    bool ended = *cut;
-    *cut = 0;
-    if (e || !ended)
-        return e;
-    return error_set(E_DEVICE,
-        "%s: the driver ends loops after %d turns, and a kernel has more of them; choose "
-        "another device",
-        d->base.info.name, d->caps.loop_limit);
-}
-
 static int flush(VkExec *x)
 {
-    int e = vk_stream_start(device_of(x), &x->stream);
-    return e ? e : waited(x);
-}
-
-/* The addresses of a launch's parameters: where in the table they lie. 0 after an error. */
-static uint64_t tabulate(VkExec *x, const Frame *f, const Kernel *k)
-{
-    size_t n = (size_t)(k->nparam + 1) * sizeof(uint64_t);
-    if (n > TABLE - HEAD)
-        return error_set(E_INTERNAL, "kernel %s has %d parameters", k->name, k->nparam), 0;
-    if (x->used + n > TABLE && flush(x))
-        return 0;
-    uint64_t *to = (uint64_t *)(void *)(x->table->host + x->used);
-    for (int i = 0; i < k->nparam; i++) {
-        const Spot *s = &f->mem[k->param[i]->slot];
-        const VkPiece *p = s->buffer;
-        to[i] = p ? p->address + s->at : 0;
-    }
-    to[k->nparam] = x->table->address;
-    uint64_t at = x->table->address + x->used;
-    x->used += n;
-    return at;
-}
-
-/* Dispatches have a most number of work-groups: more are several parts of the grid. */
-static void dispatch(VkExec *x, VkCommandBuffer c, const int64_t n[3], const int64_t size[3], Pushed *p)
-{
-    VkDev *d = device_of(x);
-    int64_t most[3], at[3];
-    for (int i = 0; i < 3; i++)
-        most[i] = (d->groups[i] < (1u << 24) ? d->groups[i] : 1 << 24) * size[i];
-    for (at[2] = 0; at[2] < n[2]; at[2] += most[2])
-        for (at[1] = 0; at[1] < n[1]; at[1] += most[1])
-            for (at[0] = 0; at[0] < n[0]; at[0] += most[0]) {
-                uint32_t groups[3];
-                for (int i = 0; i < 3; i++) {
-                    int64_t left = n[i] - at[i] < most[i] ? n[i] - at[i] : most[i];
-                    groups[i] = (uint32_t)((left + size[i] - 1) / size[i]);
-                    p->start[i] = at[i];
-                }
-                d->f.CmdPushConstants(c, d->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof *p, p);
-                d->f.CmdDispatch(c, groups[0], groups[1], groups[2]);
-            }
+    int e = vk_flights_start(&x->flights);
+    return e ? e : vk_flights_wait(&x->flights);
 }
 
 static int launch(void *exec, const Frame *f, const Kernel *k, int64_t step)
 {
     VkExec *x = exec;
-    VkDev *d = device_of(x);
-    Pushed p = { .table = tabulate(x, f, k), .step = (int32_t)step };
-    int64_t n[3] = { 1, 1, 1 }, size[3] = { vk_code_local(&x->code, k->id), 1, 1 };
-    VkCommandBuffer c = p.table ? vk_stream_open(d, &x->stream) : NULL;
-    if (!c)
-        return error_code();
-    for (int i = 0; i < k->ngrid; i++) {
-        n[i] = k->grid[i].n;
-        size[i] = i && k->grid[i].group ? k->grid[i].group : size[i];
+    for (int i = 0; i < k->nparam; i++) {
+        const Spot *s = &f->mem[k->param[i]->slot];
+        const VkPiece *p = s->buffer;
+        x->address[i] = p ? p->address + s->at : 0;
     }
-    d->f.CmdBindPipeline(c, VK_PIPELINE_BIND_POINT_COMPUTE, vk_code_pipeline(&x->code, k->id));
-    dispatch(x, c, n, size, &p);
-    vk_barrier(d, c);
-    return 0;
+    const VkCommand c = { .kernel = k,
+        .pipeline = vk_code_pipeline(&x->code, k->id),
+        .group = vk_code_local(&x->code, k->id),
+        .step = k->stepped ? step : 0 };
+    return vk_flights_launch(&x->flights, c, x->address);
 }
 
 static int copy(void *exec, Spot from, Spot to, size_t bytes)
 {
     VkExec *x = exec;
-    VkDev *d = device_of(x);
     const VkPiece *a = from.buffer, *b = to.buffer;
     if (x->apart)
-        return vk_piece_copy(d, b, a, &(Strided){ .from = from.at, .to = to.at, .bytes = bytes, .n = 1 });
-    VkCommandBuffer c = vk_stream_open(d, &x->stream);
-    if (!c)
-        return error_code();
-    const VkBufferCopy r = { a->at + from.at, b->at + to.at, bytes };
-    d->f.CmdCopyBuffer(c, a->buffer, b->buffer, 1, &r);
-    vk_barrier(d, c);
-    return 0;
+        return vk_piece_copy(
+            device_of(x), b, a, &(Strided){ .from = from.at, .to = to.at, .bytes = bytes, .n = 1 });
+    const VkCommand c = { .from = a->buffer,
+        .to = b->buffer,
+        .copy = { a->at + from.at, b->at + to.at, bytes } };
+    return vk_flights_copy(&x->flights, c);
 }
 
 static int fetch(void *exec, Spot from, void *out, size_t bytes)
@@ -304,7 +264,7 @@ static int settle(void *exec) { return flush(exec); }
 static int apart(void *exec)
 {
     VkExec *x = exec;
-    int e = vk_stream_start(device_of(x), &x->stream);
+    int e = vk_flights_start(&x->flights);
     x->apart = !e;
     return e;
 }
@@ -313,7 +273,7 @@ static int joined(void *exec)
 {
     VkExec *x = exec;
     x->apart = false;
-    return waited(x);
+    return vk_flights_wait(&x->flights);
 }
 
 static const void *seen(void *exec, Spot s)
@@ -323,11 +283,11 @@ static const void *seen(void *exec, Spot s)
     return p->host ? p->host + s.at : NULL;
 }
 
-/* What was recorded before has ended, but for copies of the same exchange to other places. */
 static int store(void *exec, Spot to, const void *bytes, size_t n)
 {
     VkExec *x = exec;
-    return vk_piece_write(device_of(x), to.buffer, to.at, bytes, n);
+    int e = x->apart ? 0 : flush(x);
+    return e ? e : vk_piece_write(device_of(x), to.buffer, to.at, bytes, n);
 }
 
 static void away(void *exec, bool is) { (void)exec, (void)is; }
@@ -347,6 +307,33 @@ static bool read_through(VkExec *x, int nin, Mem *const *in, int nout, Mem **out
     return false;
 }
 
+/* Why an argument could not be computed, if that is seen. */
+static int arguments(VkDev *d, int nin, Mem *const *in)
+{
+    int e = 0;
+    for (int i = 0; i < nin && !e && d->given.nbad; i++)
+        e = vk_outcome(d, ((VkMem *)in[i])->written, ((VkMem *)in[i])->written);
+    return e;
+}
+
+/* What has begun uses these memories, also after an error. */
+static int give_all(VkExec *x, int nin, Mem *const *in, int nout, Mem **out)
+{
+    VkDev *d = device_of(x);
+    VkFlights *s = &x->flights;
+    s->first = 0, x->apart = false;
+    int e = arguments(d, nin, in);
+    e = e ? e : replay(&steps, &d->base, x, x->top, in, out, spot);
+    e = e ? e : vk_flights_start(s);
+    vk_flights_stop(s);
+    for (int i = 0; s->first && i < nin; i++)
+        vk_mem_used((VkMem *)in[i], s->last, false);
+    for (int i = 0; s->first && i < nout; i++)
+        if (x->plan->alias[i] == -1)
+            vk_mem_used((VkMem *)out[i], s->last, true);
+    return e || !d->given.nbad ? e : arguments(d, nin, in);     /* seen while they were given */
+}
+
 int vk_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
 {
     VkExec *x = (VkExec *)exec;
@@ -356,10 +343,7 @@ int vk_run(Exec *exec, int nin, Mem *const *in, int nout, Mem **out)
     e = e ? e : come_to_code(x, true);
     if (!e && x->plan->nstep) {
         pthread_mutex_lock(&x->lock);
-        e = replay(&steps, exec->device, x, x->top, in, out, spot);
-        e = e ? e : flush(x);
-        x->used = HEAD;
-        x->stream.open = false;                 /* after an error: what was recorded is forgotten */
+        e = give_all(x, nin, in, nout, out);
         pthread_mutex_unlock(&x->lock);
     }
     if (!e && error_pending())                  /* the validation layer has something to say */

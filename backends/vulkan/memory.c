@@ -3,12 +3,13 @@
  *
  * In:  sizes, bytes.   Out: VkMem.
  * Where the device's own memory is seen by the host (processors, integrated graphics) arrays are written and
- * read in place; elsewhere by way of a staging buffer. Calls finish before they return, so an array that
- * somebody holds is always ready. Memory that nobody holds goes to a pool and is handed out again for the
- * same size.
+ * read in place; elsewhere by way of a staging buffer. A memory knows the number of what ends computing it,
+ * and of the last that uses it (queue.c): commands are in order anyway, so only the host waits for them.
+ * Memory that nobody holds goes to a pool with its numbers, and is handed out again for the same size.
  */
 #include "vk.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +28,7 @@ static bool staging(VkDev *d)                   /* with the lock held */
  * parameters. */
 static int through(VkDev *d, VkPiece *p, size_t at, VkBuffer other, size_t place, size_t n, bool write)
 {
-    VkCommandBuffer c = vk_stream_open(d, &d->stream);
+    VkCommandBuffer c = vk_stream_open(d, &d->stream, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT);
     if (!c)
         return error_code();
     const VkBufferCopy r = { write ? place : p->at + at, write ? p->at + at : place, n };
@@ -67,7 +68,7 @@ static int staged(VkDev *d, VkPiece *p, size_t at, unsigned char *out, const uns
 static int copied(VkDev *d, const VkPiece *to, const VkPiece *from, const Strided *s)
 {
     pthread_mutex_lock(&d->lock);
-    VkCommandBuffer c = staging(d) ? vk_stream_open(d, &d->stream) : NULL;
+    VkCommandBuffer c = staging(d) ? vk_stream_open(d, &d->stream, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT) : NULL;
     for (size_t k = 0; c && k < s->n; k++) {
         const VkBufferCopy r = { from->at + s->from + k * s->from_step, to->at + s->to + k * s->to_step,
             s->bytes };
@@ -106,8 +107,34 @@ int vk_piece_read(VkDev *d, VkPiece *p, size_t at, void *out, size_t n)
 
 /* ==================== arrays */
 
+void vk_mem_used(VkMem *m, uint64_t number, bool writes)
+{
+    uint64_t before = m->used;
+    while (before < number && !atomic_compare_exchange_weak(&m->used, &before, number))
+        ;
+    if (writes)
+        m->written = number;
+}
+
+/* Before the host reads it; before it writes. */
+static int computed(VkMem *m) { return vk_wait_for((VkDev *)m->base.device, m->written, m->written); }
+
+static int unused(VkMem *m)
+{
+    VkDev *d = (VkDev *)m->base.device;
+    VkResult e = vk_until(d, m->used);
+    return !e ? 0 : vk_lost(d) ? (int)error_code() : vk_fail(e, "waiting for a computation");
+}
+
+int vk_wait(Mem *m) { return computed((VkMem *)m); }
+
+/* failed is ready too: waiting will say so */
+bool vk_ready(Mem *m) { return !vk_pending((VkDev *)m->device, ((VkMem *)m)->written); }
+
 int vk_copy(Mem *to, Mem *from, const Strided *s)
 {
+    if (computed((VkMem *)from) || unused((VkMem *)to))
+        return error_code();
     return vk_piece_copy((VkDev *)to->device, &((VkMem *)to)->piece, &((VkMem *)from)->piece, s);
 }
 
@@ -124,6 +151,7 @@ int vk_piece_copy(VkDev *d, const VkPiece *b, const VkPiece *a, const Strided *s
 
 static void destroy(VkDev *d, VkMem *m)
 {
+    m->piece.used = m->used;
     vk_piece_drop(d, &m->piece);
     free(m);
 }
@@ -149,7 +177,9 @@ static int allocated(Device *dev, size_t bytes, bool pinned, Mem **out)
             free(m);
             return error_code();
         }
+        m->used = m->piece.used;
     }
+    m->written = 0;
     m->base.refs = 1;
     m->base.bytes = bytes;
     *out = &m->base;
@@ -171,10 +201,14 @@ void vk_release(Mem *mem)
 
 int vk_write(Mem *mem, size_t offset, const void *data, size_t n)
 {
+    if (n && unused((VkMem *)mem))
+        return error_code();
     return vk_piece_write((VkDev *)mem->device, &((VkMem *)mem)->piece, offset, data, n);
 }
 
 int vk_read(Mem *mem, size_t offset, void *out, size_t n)
 {
+    if (computed((VkMem *)mem))
+        return error_code();
     return vk_piece_read((VkDev *)mem->device, &((VkMem *)mem)->piece, offset, out, n);
 }

@@ -14,8 +14,7 @@ bool vk_stream_new(VkDev *d, VkStream *s)
 {
     memset(s, 0, sizeof *s);
     const VkCommandPoolCreateInfo p = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
-        .flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT, .queueFamilyIndex = d->family };
-    const VkFenceCreateInfo f = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
+        .queueFamilyIndex = d->family };
     VkResult e = VK_DO(d, CreateCommandPool, d->device, &p, NULL, &s->pool);
     VkCommandBufferAllocateInfo b = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
         .commandPool = s->pool,
@@ -23,8 +22,6 @@ bool vk_stream_new(VkDev *d, VkStream *s)
         .commandBufferCount = 1 };
     if (!e)
         e = VK_DO(d, AllocateCommandBuffers, d->device, &b, &s->buffer);
-    if (!e)
-        e = VK_DO(d, CreateFence, d->device, &f, NULL, &s->fence);
     if (!e)
         return true;
     vk_stream_drop(d, s);
@@ -34,17 +31,14 @@ bool vk_stream_new(VkDev *d, VkStream *s)
 
 void vk_stream_drop(VkDev *d, VkStream *s)
 {
-    if (s->fence && !d->lost)
-        d->f.DestroyFence(d->device, s->fence, NULL);
-    if (s->pool && !d->lost)                    /* its buffers go with it */
+    if (s->pool && !d->base.lost)               /* its buffers go with it */
         d->f.DestroyCommandPool(d->device, s->pool, NULL);
     memset(s, 0, sizeof *s);
 }
 
-VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s)
+VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s, VkCommandBufferUsageFlags how)
 {
-    const VkCommandBufferBeginInfo b = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
-        .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT };
+    const VkCommandBufferBeginInfo b = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, .flags = how };
     if (s->open)
         return s->buffer;
     if (vk_lost(d))
@@ -58,55 +52,18 @@ VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s)
     return s->buffer;
 }
 
-/* Waiting failed: the work may be running still, and its memory must not be used for anything else before it
- * has ended. */
-static void settle(VkDev *d)
+int vk_stream_start(VkDev *d, VkStream *s, const VkWork *w)
 {
-    pthread_mutex_lock(&d->queue_lock);
-    VkResult e = VK_DO(d, DeviceWaitIdle, d->device);
-    pthread_mutex_unlock(&d->queue_lock);
-    d->lost = d->lost || e != VK_SUCCESS;
-}
-
-/* The fence is reset before it is used: one that is still signalled would end the next wait before its work
- * is done. */
-int vk_stream_start(VkDev *d, VkStream *s)
-{
-    if (!s->open)
-        return 0;
+    VkResult e = s->open ? VK_DO(d, EndCommandBuffer, s->buffer) : VK_SUCCESS;
     s->open = false;
-    const VkSubmitInfo i = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1,
-        .pCommandBuffers = &s->buffer };
-    VkResult e = VK_DO(d, EndCommandBuffer, s->buffer);
-    if (!e)
-        e = VK_DO(d, ResetFences, d->device, 1, &s->fence);
-    if (!e) {
-        pthread_mutex_lock(&d->queue_lock);
-        e = VK_DO(d, QueueSubmit, d->queue, 1, &i, s->fence);
-        pthread_mutex_unlock(&d->queue_lock);
-    }
-    s->runs = !e;
-    return e ? vk_fail(e, "starting work on the device") : 0;
-}
-
-int vk_stream_wait(VkDev *d, VkStream *s)
-{
-    VkResult e = VK_SUCCESS;
-    if (!s->runs)
-        return 0;
-    s->runs = false;
-    do
-        e = VK_DO(d, WaitForFences, d->device, 1, &s->fence, VK_TRUE, UINT64_MAX);
-    while (e == VK_TIMEOUT);
-    if (e)
-        settle(d);
-    return e ? vk_fail(e, "a computation failed on the device") : 0;
+    return e ? vk_fail(e, "recording commands") : vk_give(d, s->buffer, w, &s->number);
 }
 
 int vk_stream_run(VkDev *d, VkStream *s)
 {
-    int e = vk_stream_start(d, s);
-    return e ? e : vk_stream_wait(d, s);
+    const VkWork w = { 0 };
+    int e = vk_stream_start(d, s, &w);
+    return e ? e : vk_wait_for(d, s->number, s->number);
 }
 
 void vk_barrier(VkDev *d, VkCommandBuffer c)

@@ -33,8 +33,9 @@
                     X(CreateComputePipelines) X(DestroyPipeline) X(CreateCommandPool) X(DestroyCommandPool) \
                         X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer) \
                             X(ResetCommandPool) X(CmdBindPipeline) X(CmdPushConstants) X(CmdDispatch) \
-                                X(CmdPipelineBarrier) X(CmdCopyBuffer) X(QueueSubmit) X(CreateFence) \
-                                    X(DestroyFence) X(WaitForFences) X(ResetFences) X(DeviceWaitIdle)
+                                X(CmdPipelineBarrier) X(CmdCopyBuffer) X(QueueSubmit) \
+                                    X(CreateSemaphore) X(DestroySemaphore) X(GetSemaphoreCounterValue) \
+                                        X(WaitSemaphores) X(DeviceWaitIdle)
 typedef struct VkApi {
 #define X(f) PFN_vk##f f;
     VK_LOADER(X) VK_INSTANCE(X) VK_DEVICE(X)
@@ -46,8 +47,8 @@ typedef struct VkApi {
     X(EnumeratePhysicalDevices) X(CreateDevice) X(CreateBuffer) X(AllocateMemory) X(BindBufferMemory) \
     X(MapMemory) X(CreateShaderModule) X(CreatePipelineLayout) X(CreatePipelineCache) X(GetPipelineCacheData) \
     X(CreateComputePipelines) X(CreateCommandPool) X(AllocateCommandBuffers) X(BeginCommandBuffer) \
-    X(EndCommandBuffer) X(ResetCommandPool) X(QueueSubmit) X(CreateFence) X(WaitForFences) X(ResetFences) \
-    X(DeviceWaitIdle)
+    X(EndCommandBuffer) X(ResetCommandPool) X(QueueSubmit) X(CreateSemaphore) \
+    X(GetSemaphoreCounterValue) X(WaitSemaphores) X(DeviceWaitIdle)
 enum {
 #define X(f) VK_CALL_##f,
     VK_FALLIBLE(X)
@@ -71,13 +72,64 @@ typedef struct VkPiece {
     VkBuffer buffer; size_t at;
     uint64_t address;                           /* its address, */
     unsigned char *host;                        /* and where it is mapped; NULL: the host does not see it */
+    uint64_t used;                              /* up to this number the queue may still use it */
 } VkPiece;
 
-/* Commands are recorded, submitted and waited for. One owner at a time. */
+/* What was given to the queue at once: its first and last kernel, and a line of the first. NULL: none. */
+typedef struct VkWork {
+    volatile uint32_t *cut;                     /* not 0: a loop was ended; NULL: none ever is */
+    const char *first, *last;
+    Loc loc;
+} VkWork;
+
+/* These have failed. */
+typedef enum VkWhy { VK_WAS_CUT, VK_WAS_LOST } VkWhy;
+typedef struct VkBad { uint64_t from, to; VkWhy why; Loc loc; char first[64], last[64]; } VkBad;
+
+/* How what was given to the queue ends (queue.c). It has numbers from 1, in the order in which it was given:
+ * the values of the semaphore. */
+enum { BAD_MAX = 8 };
+typedef struct VkGivenTo {
+    VkSemaphore timeline;
+    pthread_mutex_t lock;                       /* of the queue, too */
+    VkWork *ring; size_t head, n, cap;          /* of what was not yet seen to end */
+    _Atomic uint64_t ended;                     /* as much has, well or not; ring[head] is next */
+    _Atomic int nbad;
+    VkBad bad[BAD_MAX];
+} VkGivenTo;
+
+/* Commands are recorded, and given to the queue. One owner at a time. */
 typedef struct VkStream {
-    VkCommandPool pool; VkCommandBuffer buffer; VkFence fence;
-    bool open, runs;                            /* recorded into; submitted and not waited for */
+    VkCommandPool pool; VkCommandBuffer buffer;
+    bool open;                                  /* recorded into */
+    uint64_t number;                            /* by which the queue knows what was given last */
 } VkStream;
+
+/* A launch, whose parameters' addresses lie at that place of the table; without a kernel a copy. It is
+ * compared byte by byte. */
+typedef struct VkCommand {
+    const Kernel *kernel; VkPipeline pipeline;
+    int64_t group, step; size_t at;
+    VkBuffer from, to; VkBufferCopy copy;
+} VkCommand;
+
+typedef struct VkFlight {
+    VkStream stream;
+    VkPiece table; size_t used;
+    VkCommand *command; int n, cap;             /* as recorded */
+    int at;                                     /* of the call: as many were given */
+    bool kept;                                  /* the recording is whole, and can be given again */
+    bool copies; unsigned destroyed;            /* it names buffers, when so many were gone */
+} VkFlight;
+
+/* All flights of a program. */
+enum { FLIGHTS = 8, MOST_FLIGHTS = 256 };
+typedef struct VkFlights {
+    struct VkDev *d;
+    size_t table;                               /* bytes of each */
+    VkFlight *all[MOST_FLIGHTS], *now; int n, most;
+    uint64_t first, last;                       /* numbers: the first of this call, 0: none; the last */
+} VkFlights;
 
 /* Which driver of which device: what it compiled is for no other. */
 typedef struct VkMaker { uint32_t vendor, device, driver; uint8_t uuid[VK_UUID_SIZE]; } VkMaker;
@@ -97,12 +149,12 @@ typedef struct VkDev {
     VkMaker maker;
     uint32_t groups[3];                         /* most work-groups of a dispatch, by dimension */
     SpirvCaps caps;
-    pthread_mutex_t queue_lock;                 /* submitting */
+    VkGivenTo given;
     pthread_mutex_t lock;                       /* transfers: stream and staging */
     pthread_mutex_t block_lock;
     /* of its own memory; of what the host sees. The size of the next */
     VkBlock *block[2]; size_t block_size[2];
-    _Atomic bool lost;                          /* nobody knows what it is doing: it is not used any more */
+    _Atomic unsigned destroyed;                 /* buffers so far: their handles may come again */
     Pool pool, pinned;
     VkStream stream;
     VkPiece staging; size_t staging_size;
@@ -113,6 +165,8 @@ struct VkMem {
     Mem base;
     VkPiece piece;
     bool pinned;
+    /* numbers: of what ends computing it; of the last that uses it. 0: none */
+    _Atomic uint64_t written, used;
 };
 
 /* vulkan.c */
@@ -135,21 +189,46 @@ int vk_pin(Device *, size_t, Mem **);
 void vk_release(Mem *);
 int vk_write(Mem *, size_t, const void *, size_t);
 int vk_read(Mem *, size_t, void *, size_t);
+int vk_wait(Mem *);
+bool vk_ready(Mem *);
+void vk_mem_used(VkMem *, uint64_t number, bool writes);
 int vk_copy(Mem *, Mem *, const Strided *);
 int vk_piece_write(VkDev *, VkPiece *, size_t, const void *, size_t);   /* the piece must not be in use */
 int vk_piece_read(VkDev *, VkPiece *, size_t, void *, size_t);
 int vk_piece_copy(VkDev *, const VkPiece *to, const VkPiece *from, const Strided *);
 void vk_pool_empty(VkDev *);
 
+/* queue.c */
+bool vk_queue_open(VkDev *);                    /* false after an error */
+void vk_queue_close(VkDev *);
+/* Gives it to the queue, which knows it by that number. 0, or an error */
+int vk_give(VkDev *, VkCommandBuffer, const VkWork *, uint64_t *number);
+bool vk_pending(VkDev *, uint64_t number);
+uint64_t vk_newest(VkDev *);                    /* the number of what was given last */
+/* Until that and all before it have ended, however. An error: that is not known, but nothing runs. */
+VkResult vk_until(VkDev *, uint64_t number);
+int vk_outcome(VkDev *, uint64_t from, uint64_t to);    /* 0, or why one of them has failed, if it is seen */
+int vk_wait_for(VkDev *, uint64_t from, uint64_t to);   /* both */
+
 /* pipeline.c */
 bool vk_stream_new(VkDev *, VkStream *);
 void vk_stream_drop(VkDev *, VkStream *);
-VkCommandBuffer vk_stream_open(VkDev *, VkStream *);    /* what to record into; NULL after an error */
-/* submits; nothing where nothing is recorded. Until it is waited for nobody records */
-int vk_stream_start(VkDev *, VkStream *);
-int vk_stream_wait(VkDev *, VkStream *);        /* for what was submitted, if anything */
-int vk_stream_run(VkDev *, VkStream *);         /* both */
+/* what to record into; NULL after an error. What was given last has ended */
+VkCommandBuffer vk_stream_open(VkDev *, VkStream *, VkCommandBufferUsageFlags);
+int vk_stream_start(VkDev *, VkStream *, const VkWork *);       /* gives it to the queue, perhaps again */
+int vk_stream_run(VkDev *, VkStream *);         /* and waits */
 void vk_barrier(VkDev *, VkCommandBuffer);      /* what comes sees what went before */
+
+/* flight.c */
+void vk_flights_open(VkFlights *, VkDev *, size_t table);       /* bytes of addresses */
+void vk_flights_close(VkFlights *);             /* waits */
+int vk_flights_ready(VkFlights *);              /* one is there. 0, or an error, as all of these */
+int vk_flights_launch(VkFlights *, VkCommand, const uint64_t *address);
+int vk_flights_copy(VkFlights *, VkCommand);
+int vk_flights_start(VkFlights *);              /* what was given so far begins */
+int vk_flights_wait(VkFlights *);               /* for all of this call, or all that others gave before it */
+void vk_flights_stop(VkFlights *);              /* after an error: what has not begun is forgotten */
+
 /* A pipeline of these words. data: of its cache, n bytes, what the driver keeps of it; in: what it kept
  * before, which is not given to another driver; out: what it keeps now, free() it, or NULL. */
 typedef struct VkWords {

@@ -4,7 +4,8 @@
  * In:  libvulkan.so.1, if there is one.   Out: vulkan_backend, devices vulkan:0, vulkan:1 ...
  * A device must know Vulkan 1.2 and buffer device addresses; one that does not is left out and said so. What
  * it computes exactly, and what has to be done for it, is probed when it is opened (probe.c).
- * HEDDLE_CHECK=validation turns the validation layer on, and its complaints into errors;
+ * HEDDLE_CHECK=validation turns the validation layer on, its checks of synchronization too, and its
+ * complaints into errors;
  * HEDDLE_CHECK=staging copies arrays as on a graphics card also where the host sees the device's memory.
  */
 #include "vk.h"
@@ -50,13 +51,12 @@ int vk_fail(VkResult e, const char *what)
 
 bool vk_lost(const VkDev *d)
 {
-    if (d->lost)
+    if (d->base.lost)
         error_set(E_DEVICE,
-            "%s is lost: a computation on it did not end as it should, and it is not used any more; start "
-            "the "
-            "program anew, or choose another device",
+            "%s was lost: a computation on it did not end as it should. What was on it is gone; the next "
+            "program that is compiled for it opens it anew",
             d->base.info.name);
-    return d->lost;
+    return d->base.lost;
 }
 
 /* ==================== the instance */
@@ -90,15 +90,18 @@ static bool has_layer(const char *name)
 static VkResult instance_new(void)
 {
     static const char *const layer[] = { "VK_LAYER_KHRONOS_validation" },
-                             *const extension[] = { "VK_EXT_debug_utils" };
+                             *const extension[] = { "VK_EXT_debug_utils", "VK_EXT_validation_features" };
+    static const VkValidationFeatureEnableEXT more = VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
+    const VkValidationFeaturesEXT features = { .sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT,
+        .pNext = &listen, .enabledValidationFeatureCount = 1, .pEnabledValidationFeatures = &more };
     const VkApplicationInfo app = { .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pEngineName = "heddle",
         .apiVersion = VK_API_VERSION_1_2 };
     VkInstanceCreateInfo c = { .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &app };
     found.validation = check_wanted("validation") && has_layer(layer[0]);
     found.no_validation = check_wanted("validation") && !found.validation;
     if (found.validation) {
-        c.pNext = &listen;
-        c.enabledLayerCount = c.enabledExtensionCount = 1;
+        c.pNext = &features;
+        c.enabledLayerCount = 1, c.enabledExtensionCount = 2;
         c.ppEnabledLayerNames = layer, c.ppEnabledExtensionNames = extension;
     }
     return VK_TRY(&found.f, CreateInstance, &c, NULL, &found.instance);
@@ -373,7 +376,7 @@ static VkResult make_device(VkDev *d, const Features *has)
         .queueCount = 1, .pQueuePriorities = &priority };
     VkPhysicalDeviceVulkan12Features v12 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
         .storageBuffer8BitAccess = has->v12.storageBuffer8BitAccess, .shaderInt8 = has->v12.shaderInt8,
-        .bufferDeviceAddress = VK_TRUE };
+        .timelineSemaphore = VK_TRUE, .bufferDeviceAddress = VK_TRUE };
     VkPhysicalDeviceVulkan11Features v11 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
         .pNext = &v12,
         .storageBuffer16BitAccess = has->v11.storageBuffer16BitAccess };
@@ -398,18 +401,20 @@ static VkResult make_device(VkDev *d, const Features *has)
     const VkPipelineLayoutCreateInfo l = { .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
         .pushConstantRangeCount = 1,
         .pPushConstantRanges = &r };
-    return VK_DO(d, CreatePipelineLayout, d->device, &l, NULL, &d->layout);
+    e = VK_DO(d, CreatePipelineLayout, d->device, &l, NULL, &d->layout);
+    return e ? e : vk_queue_open(d) ? VK_SUCCESS : VK_ERROR_INITIALIZATION_FAILED;
 }
 
 static void close_device(Device *dev)
 {
     VkDev *d = (VkDev *)dev;
     if (d->device && d->f.DestroyDevice && VK_DO(d, DeviceWaitIdle, d->device))
-        d->lost = true;
+        d->base.lost = true;
     vk_pool_empty(d);
     vk_piece_drop(d, &d->staging);
     vk_stream_drop(d, &d->stream);
-    if (d->device && d->f.DestroyDevice && !d->lost) {
+    vk_queue_close(d);
+    if (d->device && d->f.DestroyDevice && !d->base.lost) {
         vk_blocks_drop(d);
         if (d->layout)
             d->f.DestroyPipelineLayout(d->device, d->layout, NULL);
@@ -417,7 +422,7 @@ static void close_device(Device *dev)
     }
     vk_blocks_forget(d);
     pthread_mutex_destroy(&d->lock);
-    pthread_mutex_destroy(&d->queue_lock);
+    pthread_mutex_destroy(&d->given.lock);
     pthread_mutex_destroy(&d->block_lock);
     stock_close(&d->code);
     free(d);
@@ -446,7 +451,7 @@ static Device *open_device(int index)
     if (!d)
         return error_set(E_NOMEM, "no memory for a device"), NULL;
     pthread_mutex_init(&d->lock, NULL);
-    pthread_mutex_init(&d->queue_lock, NULL);
+    pthread_mutex_init(&d->given.lock, NULL);
     pthread_mutex_init(&d->block_lock, NULL);
     vk_code_stock(d);
     d->base.backend = &vulkan_backend;
@@ -470,8 +475,6 @@ static Device *open_device(int index)
     return NULL;
 }
 
-static int wait_(Mem *m) { (void)m; return 0; }                 /* calls finish before they return */
-static bool ready(Mem *m) { (void)m; return true; }
 /* Of arrays no view without a copy: what a kernel reads past an end belongs to the allocation, which goes
  * back to the pool. */
 static const void *map(Mem *m) { return ((VkMem *)m)->pinned ? ((VkMem *)m)->piece.host : NULL; }
@@ -494,8 +497,8 @@ const Backend vulkan_backend = {
     .write = vk_write,
     .read = vk_read,
     .copy = vk_copy,
-    .wait = wait_,
-    .ready = ready,
+    .wait = vk_wait,
+    .ready = vk_ready,
     .map = map,
     .build = vk_build,
     .begin = vk_begin,
