@@ -11,6 +11,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- whose memory it is ---- */
+
+static _Thread_local struct { const Plan *plan; int slot; } wanted;
+
+/* The step that writes a slot; NULL: a step's body does, or none. */
+static const Step *writer(const Plan *p, int slot)
+{
+    for (int i = 0; i < p->nstep; i++) {
+        const Step *s = &p->step[i];
+        for (int k = 0; k < s->nout; k++)
+            if (s->out[k] == slot)
+                return s;
+        for (int k = 0; s->kernel && k < s->kernel->nparam; k++)
+            if (s->kernel->written[k] && s->kernel->param[k]->slot == slot)
+                return s;
+    }
+    return NULL;
+}
+
+const char *replay_wants(Loc *loc)
+{
+    const Step *s = wanted.plan ? writer(wanted.plan, wanted.slot) : NULL;
+    *loc = s && s->loc.file ? s->loc : loc_here();
+    return s && s->kernel ? s->kernel->name : NULL;
+}
+
+static void wants(const Plan *p, int slot) { wanted.plan = p, wanted.slot = slot; }
+
 /* ---- frames ---- */
 
 static void spans(Frame *f, size_t from, size_t to)
@@ -27,9 +55,13 @@ static bool fill(Frame *f, const Plan *p, const Device *d, Spot (*place)(void *,
     if (!f->mem || !f->body || !f->ahead)
         return error_set(E_NOMEM, "no memory for a program"), false;
     for (int s = 0; s < p->nslot; s++)
-        if (p->slot[s].kind == SLOT_TEMP || p->slot[s].kind == SLOT_CONST)
-            if (device_fault(d, "alloc") || (f->mem[s] = place(x, &p->slot[s])).buffer == NULL)
+        if (p->slot[s].kind == SLOT_TEMP || p->slot[s].kind == SLOT_CONST) {
+            wants(p, s);
+            bool good = !device_fault(d, "alloc") && (f->mem[s] = place(x, &p->slot[s])).buffer != NULL;
+            wants(NULL, 0);
+            if (!good)
                 return false;
+        }
     for (int s = 0; s < p->nslot; s++)
         if (p->slot[s].kind == SLOT_TEMP)
             spans(f, p->slot[s].offset, p->slot[s].offset + p->slot[s].bytes);
@@ -541,9 +573,13 @@ int replay_outputs(const Plan *p, Device *d, Mem *const *in, int nout, Mem **out
     memset(out, 0, (size_t)nout * sizeof *out);
     for (int s = 0; s < p->nslot; s++) {
         const Slot *slot = &p->slot[s];
-        if (slot->kind == SLOT_RESULT && !out[slot->index] &&
-            d->backend->alloc(d, slot->bytes, &out[slot->index]))
-            return error_code();
+        if (slot->kind != SLOT_RESULT || out[slot->index])
+            continue;
+        wants(p, s);
+        int e = d->backend->alloc(d, slot->bytes, &out[slot->index]);
+        wants(NULL, 0);
+        if (e)
+            return e;
     }
     for (int k = 0; k < nout; k++) {
         int a = p->alias[k];

@@ -49,6 +49,10 @@ typedef struct Replay {
 Frame *replay_frame(const Plan *, const Device *, Spot (*place)(void *x, const Slot *), void *x);
 void replay_frame_drop(Frame *);                       /* NULL is fine */
 
+/* Of the memory that this thread is asking for, for who has none: the kernel that writes it, and a line of
+ * it; NULL: not known. */
+const char *replay_wants(Loc *);
+
 /* Memories for the results: a result that is an argument or another result shares its memory, as arrays
  * never change. */
 int replay_outputs(const Plan *, Device *, Mem *const *in, int nout, Mem **out);

@@ -8,6 +8,7 @@
  * is empty is given back, but for one of each kind.
  * The memory of a lost device is never given back: nobody knows whether it is still written.
  */
+#include "replay.h"
 #include "vk.h"
 
 #include <stdlib.h>
@@ -24,7 +25,7 @@ struct VkBlock {
     uint64_t address;                           /* of its first byte */
     unsigned char *host;
     size_t size, used;
-    bool own;                                   /* of one piece */
+    bool own, mapped;                           /* of one piece; of memory that the host sees */
     uint64_t until;                             /* pieces given back are in use up to this number */
     Hole *hole;
     VkBlock *next;
@@ -50,6 +51,7 @@ static void block_drop(VkDev *d, VkBlock *b)
         return;
     }
     d->destroyed++;
+    d->taken[b->mapped] -= b->size;
     if (b->host)
         d->f.UnmapMemory(d->device, b->memory);
     if (b->buffer)
@@ -95,8 +97,9 @@ static VkResult block_new(VkDev *d, size_t size, bool own, bool host, VkBlock **
     Hole *all = calloc(1, sizeof *all);
     if (!b || !all)
         return free(b), free(all), VK_ERROR_OUT_OF_HOST_MEMORY;
-    b->size = size, b->own = own, b->hole = all;
+    b->size = size, b->own = own, b->mapped = host, b->hole = all;
     *all = (Hole){ .n = b->size };
+    d->taken[host] += size;
     VkResult e = block_fill(d, b, host);
     if (e)
         return block_drop(d, b), e;
@@ -188,6 +191,49 @@ static VkResult piece_new(VkDev *d, size_t n, bool host, VkPiece *p)
     return VK_SUCCESS;
 }
 
+/* What the heap of that kind of memory has; and what is left of what this process should take of it, with
+ * what others have: where the driver says so. */
+static bool budget(VkDev *d, bool host, uint64_t *size, uint64_t *left)
+{
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT b = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT
+    };
+    VkPhysicalDeviceMemoryProperties2 m = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+        .pNext = d->budget ? &b : NULL };
+    d->f.GetPhysicalDeviceMemoryProperties2(d->physical, &m);
+    const uint32_t heap =
+        m.memoryProperties.memoryTypes[host ? d->type_host : d->type_near].heapIndex;
+    *size = m.memoryProperties.memoryHeaps[heap].size;
+    *left = b.heapBudget[heap] > b.heapUsage[heap] ? b.heapBudget[heap] - b.heapUsage[heap] : 0;
+    return d->budget;
+}
+
+/* Who wants it, how much there is, and who has it. */
+static void no_room(VkDev *d, VkResult e, size_t bytes, bool host)
+{
+    enum { GIB = 1 << 30 };
+    uint64_t size, left;
+    char what[400], budgeted[64] = "";
+    Loc loc;
+    const char *kernel = replay_wants(&loc);
+    if (budget(d, host, &size, &left))
+        snprintf(budgeted, sizeof budgeted, ", of which %.3f GiB are left", (double)left / GIB);
+    snprintf(what, sizeof what,
+        "%s: %zu bytes (%.3f GiB)%s%s; its memory is %.3f GiB%s, and arrays and programs of this process "
+        "have %.3f GiB", d->base.info.name, bytes, (double)bytes / GIB, kernel ? " for the result of " : "",
+        kernel ? kernel : "", (double)size / GIB, budgeted, (double)d->taken[host] / GIB);
+    loc = loc_set(loc);
+    vk_fail(e, what);
+    loc_set(loc);
+}
+
+/* What the driver would take from elsewhere is asked for after what the pool holds has been given back. */
+static bool over_budget(VkDev *d, size_t bytes, bool host)
+{
+    uint64_t size, left;
+    return d->budget && bytes > LARGEST / SHARE && budget(d, host, &size, &left) && bytes > left;
+}
+
 bool vk_piece(VkDev *d, size_t bytes, bool host, VkPiece *p)
 {
     memset(p, 0, sizeof *p);
@@ -198,9 +244,12 @@ bool vk_piece(VkDev *d, size_t bytes, bool host, VkPiece *p)
     if (vk_lost(d))
         return false;
     size_t n = round_up(bytes, GRAIN) + 2 * SLACK_BYTES;
-    pthread_mutex_lock(&d->block_lock);
-    VkResult e = piece_new(d, n, host, p);
-    pthread_mutex_unlock(&d->block_lock);
+    VkResult e = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    if (!over_budget(d, n, host)) {
+        pthread_mutex_lock(&d->block_lock);
+        e = piece_new(d, n, host, p);
+        pthread_mutex_unlock(&d->block_lock);
+    }
     if (e) {                                    /* what the pool holds may be enough */
         vk_pool_empty(d);
         pthread_mutex_lock(&d->block_lock);
@@ -210,9 +259,7 @@ bool vk_piece(VkDev *d, size_t bytes, bool host, VkPiece *p)
     }
     if (!e)
         return true;
-    char what[96];
-    snprintf(what, sizeof what, "%s: %zu bytes", d->base.info.name, bytes);
-    vk_fail(e, what);
+    no_room(d, e, bytes, host);
     return false;
 }
 

@@ -2,10 +2,10 @@
  * exec.c - executables: a plan as pipelines, and its runs.
  *
  * In:  Plan, then memories.   Out: memories that are computed.
- * A pipeline a kernel (code.c). A run gives launches and copies to flights (flight.c), which go to the queue
- * at its end, and where the host must read something (a condition); only that waits. All programs of a device
- * share its queue, which works in order: so the arena of temporaries is used by one call after the other, and
- * calls in flight need no copy of it.
+ * A pipeline a kernel (code.c). A run gives launches and copies to flights (flight.c), which go to the
+ * queue at its end, and where the host must read something (a condition); only that waits. All programs of
+ * a device share its queue, which works in order: so the arena of temporaries is used by one call after the
+ * other, and calls in flight need no copy of it.
  */
 #include "jobs.h"
 #include "reading.h"
@@ -31,6 +31,7 @@ typedef struct VkExec {
     VkFlights flights;
     uint64_t *address;                          /* of a launch's parameters: room for the most of a kernel */
     bool apart;                                 /* its commands run, and what moves goes beside them */
+    bool ran;                                   /* once: drivers of processors compile when a kernel runs */
     pthread_mutex_t lock;
 } VkExec;
 
@@ -325,6 +326,8 @@ static int give_all(VkExec *x, int nin, Mem *const *in, int nout, Mem **out)
     int e = arguments(d, nin, in);
     e = e ? e : replay(&steps, &d->base, x, x->top, in, out, spot);
     e = e ? e : vk_flights_start(s);
+    if (!e && s->first && !x->ran && d->base.info.is_cpu && !d->adopted)
+        e = vk_flights_wait(s), x->ran = !e;
     vk_flights_stop(s);
     for (int i = 0; s->first && i < nin; i++)
         vk_mem_used((VkMem *)in[i], s->last, false);

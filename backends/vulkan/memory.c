@@ -17,6 +17,8 @@
 
 enum { STAGING = 1 << 22 };
 
+static const VkCommandBufferUsageFlags once = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
+
 static bool staging(VkDev *d)                   /* with the lock held */
 {
     if (!d->staging_size && vk_piece(d, STAGING, true, &d->staging))
@@ -28,7 +30,7 @@ static bool staging(VkDev *d)                   /* with the lock held */
  * parameters. */
 static int through(VkDev *d, VkPiece *p, size_t at, VkBuffer other, size_t place, size_t n, bool write)
 {
-    VkCommandBuffer c = vk_stream_open(d, &d->stream, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT);
+    VkCommandBuffer c = vk_stream_open(d, &d->stream, once);
     if (!c)
         return error_code();
     const VkBufferCopy r = { write ? place : p->at + at, write ? p->at + at : place, n };
@@ -68,7 +70,7 @@ static int staged(VkDev *d, VkPiece *p, size_t at, unsigned char *out, const uns
 static int copied(VkDev *d, const VkPiece *to, const VkPiece *from, const Strided *s)
 {
     pthread_mutex_lock(&d->lock);
-    VkCommandBuffer c = staging(d) ? vk_stream_open(d, &d->stream, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT) : NULL;
+    VkCommandBuffer c = staging(d) ? vk_stream_open(d, &d->stream, once) : NULL;
     for (size_t k = 0; c && k < s->n; k++) {
         const VkBufferCopy r = { from->at + s->from + k * s->from_step, to->at + s->to + k * s->to_step,
             s->bytes };

@@ -23,7 +23,7 @@ bool vk_stream_new(VkDev *d, VkStream *s)
     if (!e)
         e = VK_DO(d, AllocateCommandBuffers, d->device, &b, &s->buffer);
     if (!e)
-        return true;
+        return s->times = vk_times_new(d), true;
     vk_stream_drop(d, s);
     vk_fail(e, "a command buffer");
     return false;
@@ -31,6 +31,8 @@ bool vk_stream_new(VkDev *d, VkStream *s)
 
 void vk_stream_drop(VkDev *d, VkStream *s)
 {
+    if (s->times && !d->base.lost)
+        d->f.DestroyQueryPool(d->device, s->times, NULL);
     if (s->pool && !d->base.lost)               /* its buffers go with it */
         d->f.DestroyCommandPool(d->device, s->pool, NULL);
     memset(s, 0, sizeof *s);
@@ -49,14 +51,19 @@ VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s, VkCommandBufferUsageFlags 
     if (e)
         return vk_fail(e, "recording commands"), NULL;
     s->open = true;
+    vk_times_begin(d, s->buffer, s->times);
     return s->buffer;
 }
 
-int vk_stream_start(VkDev *d, VkStream *s, const VkWork *w)
+int vk_stream_start(VkDev *d, VkStream *s, const VkWork *work)
 {
+    VkWork w = *work;
+    if (s->open)
+        vk_times_end(d, s->buffer, s->times);
     VkResult e = s->open ? VK_DO(d, EndCommandBuffer, s->buffer) : VK_SUCCESS;
     s->open = false;
-    return e ? vk_fail(e, "recording commands") : vk_give(d, s->buffer, w, &s->number);
+    w.times = s->times, w.given = s->times ? vk_times_now(d) : 0;
+    return e ? vk_fail(e, "recording commands") : vk_give(d, s->buffer, &w, &s->number);
 }
 
 int vk_stream_run(VkDev *d, VkStream *s)

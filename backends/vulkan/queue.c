@@ -65,6 +65,7 @@ static void take_first(VkDev *d)
         *w->cut = 0;
         failed(q, w, VK_WAS_CUT);
     }
+    vk_times_tell(d, q->ended + 1, w);
     q->head = (q->head + 1) % q->cap;
     q->n--;
     q->ended++;
@@ -135,6 +136,9 @@ int vk_give(VkDev *d, VkCommandBuffer c, const VkWork *w, uint64_t *number)
         pthread_mutex_unlock(&q->lock);
         return vk_lost(d) ? (int)error_code() : 0;
     }
+    if (w->times)
+        take_ended(d);
+    const int before = (int)q->n;
     const uint64_t value = q->ended + q->n + 1;
     const VkTimelineSemaphoreSubmitInfo t = { .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
         .signalSemaphoreValueCount = 1, .pSignalSemaphoreValues = &value };
@@ -143,7 +147,8 @@ int vk_give(VkDev *d, VkCommandBuffer c, const VkWork *w, uint64_t *number)
     if (room(q))
         e = VK_DO(d, QueueSubmit, d->queue, 1, &s, VK_NULL_HANDLE);
     if (!e) {
-        q->ring[(q->head + q->n++) % q->cap] = *w;
+        VkWork *mine = &q->ring[(q->head + q->n++) % q->cap];
+        *mine = *w, mine->before = before;
         *number = value;
     } else if (e == VK_ERROR_DEVICE_LOST)
         lose(d);

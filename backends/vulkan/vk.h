@@ -23,6 +23,7 @@
     X(DestroyInstance) \
     X(EnumeratePhysicalDevices) X(GetPhysicalDeviceProperties) X(GetPhysicalDeviceProperties2) \
         X(GetPhysicalDeviceFeatures2) X(GetPhysicalDeviceMemoryProperties) \
+            X(GetPhysicalDeviceMemoryProperties2) X(EnumerateDeviceExtensionProperties) \
             X(GetPhysicalDeviceQueueFamilyProperties) X(CreateDevice) X(GetDeviceProcAddr)
 #define VK_DEVICE(X) \
     X(DestroyDevice) \
@@ -35,7 +36,10 @@
                             X(ResetCommandPool) X(CmdBindPipeline) X(CmdPushConstants) X(CmdDispatch) \
                                 X(CmdPipelineBarrier) X(CmdCopyBuffer) X(QueueSubmit) \
                                     X(CreateSemaphore) X(DestroySemaphore) X(GetSemaphoreCounterValue) \
-                                        X(WaitSemaphores) X(DeviceWaitIdle)
+                                        X(WaitSemaphores) X(DeviceWaitIdle) \
+                                            X(CreateQueryPool) X(DestroyQueryPool) \
+                                                X(GetQueryPoolResults) X(CmdResetQueryPool) \
+                                                    X(CmdWriteTimestamp)
 typedef struct VkApi {
 #define X(f) PFN_vk##f f;
     VK_LOADER(X) VK_INSTANCE(X) VK_DEVICE(X)
@@ -44,7 +48,7 @@ typedef struct VkApi {
 
 /* Every call that may fail is made by these: its VkResult. Those that are not in the list do not compile. */
 #define VK_FALLIBLE(X) X(CreateInstance) X(EnumerateInstanceVersion) X(EnumerateInstanceLayerProperties) \
-    X(EnumeratePhysicalDevices) X(CreateDevice) X(CreateBuffer) X(AllocateMemory) X(BindBufferMemory) \
+    X(EnumeratePhysicalDevices) X(EnumerateDeviceExtensionProperties) X(CreateDevice) X(CreateBuffer) X(AllocateMemory) X(BindBufferMemory) \
     X(MapMemory) X(CreateShaderModule) X(CreatePipelineLayout) X(CreatePipelineCache) X(GetPipelineCacheData) \
     X(CreateComputePipelines) X(CreateCommandPool) X(AllocateCommandBuffers) X(BeginCommandBuffer) \
     X(EndCommandBuffer) X(ResetCommandPool) X(QueueSubmit) X(CreateSemaphore) \
@@ -80,6 +84,7 @@ typedef struct VkWork {
     volatile uint32_t *cut;                     /* not 0: a loop was ended; NULL: none ever is */
     const char *first, *last;
     Loc loc;
+    VkQueryPool times; double given; int before;        /* for times.c */
 } VkWork;
 
 /* These have failed. */
@@ -103,7 +108,11 @@ typedef struct VkStream {
     VkCommandPool pool; VkCommandBuffer buffer;
     bool open;                                  /* recorded into */
     uint64_t number;                            /* by which the queue knows what was given last */
+    VkQueryPool times;                          /* NULL: nobody wants to know */
 } VkStream;
+
+/* Clocks, in milliseconds: the device's is `ahead` of the host's, if that is known. */
+typedef struct VkTimes { bool wanted, known; uint32_t bits; double tick, began, ahead; } VkTimes;
 
 /* A launch, whose parameters' addresses lie at that place of the table; without a kernel a copy. It is
  * compared byte by byte. */
@@ -150,15 +159,19 @@ typedef struct VkDev {
     uint32_t groups[3];                         /* most work-groups of a dispatch, by dimension */
     SpirvCaps caps;
     VkGivenTo given;
+    VkTimes times;
+    PFN_vkGetCalibratedTimestampsEXT clocks;    /* NULL: it has none */
+    bool budget;                                /* it says how much memory is left (VK_EXT_memory_budget) */
     pthread_mutex_t lock;                       /* transfers: stream and staging */
     pthread_mutex_t block_lock;
     /* of its own memory; of what the host sees. The size of the next */
-    VkBlock *block[2]; size_t block_size[2];
+    VkBlock *block[2]; size_t block_size[2], taken[2];  /* bytes of all of them */
     _Atomic unsigned destroyed;                 /* buffers so far: their handles may come again */
     Pool pool, pinned;
     VkStream stream;
     VkPiece staging; size_t staging_size;
     Stock code;                                 /* compiled kernels in use (code.c) */
+    bool adopted;                               /* device and queue are the application's (adopt.c) */
 } VkDev;
 
 struct VkMem {
@@ -218,6 +231,14 @@ VkCommandBuffer vk_stream_open(VkDev *, VkStream *, VkCommandBufferUsageFlags);
 int vk_stream_start(VkDev *, VkStream *, const VkWork *);       /* gives it to the queue, perhaps again */
 int vk_stream_run(VkDev *, VkStream *);         /* and waits */
 void vk_barrier(VkDev *, VkCommandBuffer);      /* what comes sees what went before */
+
+/* times.c: HEDDLE_DUMP=time */
+void vk_times_open(VkDev *);
+double vk_times_now(const VkDev *);
+VkQueryPool vk_times_new(VkDev *);              /* NULL: nobody wants to know */
+void vk_times_begin(VkDev *, VkCommandBuffer, VkQueryPool);
+void vk_times_end(VkDev *, VkCommandBuffer, VkQueryPool);
+void vk_times_tell(VkDev *, uint64_t number, const VkWork *);
 
 /* flight.c */
 void vk_flights_open(VkFlights *, VkDev *, size_t table);       /* bytes of addresses */

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEVICES = 16 };
+enum { MAX_DEVICES = 16, MAX_OPEN = 64 };
 static struct {
     pthread_once_t once;
     const char *missing;
@@ -91,7 +91,8 @@ static VkResult instance_new(void)
 {
     static const char *const layer[] = { "VK_LAYER_KHRONOS_validation" },
                              *const extension[] = { "VK_EXT_debug_utils", "VK_EXT_validation_features" };
-    static const VkValidationFeatureEnableEXT more = VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
+    static const VkValidationFeatureEnableEXT more =
+        VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
     const VkValidationFeaturesEXT features = { .sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT,
         .pNext = &listen, .enabledValidationFeatureCount = 1, .pEnabledValidationFeatures = &more };
     const VkApplicationInfo app = { .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pEngineName = "heddle",
@@ -368,8 +369,33 @@ static void choose_memory(VkDev *d)
         d->type_near = both;
 }
 
+static bool has_extension(VkDev *d, const char *name)
+{
+    VkExtensionProperties p[512];
+    uint32_t n = sizeof p / sizeof *p;
+    if (VK_DO(d, EnumerateDeviceExtensionProperties, d->physical, NULL, &n, p) < 0)
+        return false;
+    for (uint32_t k = 0; k < n; k++)
+        if (!strcmp(p[k].extensionName, name))
+            return true;
+    return false;
+}
+
+/* What is used where it is there. */
+static uint32_t extensions(VkDev *d, const char *name[2])
+{
+    uint32_t n = 0;
+    d->budget = has_extension(d, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    if (d->budget)
+        name[n++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (dump_wanted("time") && has_extension(d, VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME))
+        name[n++] = VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME;
+    return n;
+}
+
 static VkResult make_device(VkDev *d, const Features *has)
 {
+    const char *name[2];
     const float priority = 1;
     const VkDeviceQueueCreateInfo q = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
         .queueFamilyIndex = d->family,
@@ -387,7 +413,9 @@ static VkResult make_device(VkDev *d, const Features *has)
             .shaderInt16 = has->all.features.shaderInt16 } };
     const VkDeviceCreateInfo c = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = &f,
         .queueCreateInfoCount = 1,
-        .pQueueCreateInfos = &q };
+        .pQueueCreateInfos = &q,
+        .enabledExtensionCount = extensions(d, name),
+        .ppEnabledExtensionNames = name };
     VkResult e = VK_TRY(&found.f, CreateDevice, d->physical, &c, NULL, &d->device);
     if (e)
         return e;
@@ -397,6 +425,9 @@ static VkResult make_device(VkDev *d, const Features *has)
     VK_DEVICE(X)
 #undef X
     d->f.GetDeviceQueue(d->device, d->family, 0, &d->queue);
+    d->clocks = (PFN_vkGetCalibratedTimestampsEXT)found.f.GetDeviceProcAddr(
+        d->device, "vkGetCalibratedTimestampsEXT");
+    vk_times_open(d);
     const VkPushConstantRange r = { VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(Pushed) };
     const VkPipelineLayoutCreateInfo l = { .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
         .pushConstantRangeCount = 1,
@@ -405,9 +436,37 @@ static VkResult make_device(VkDev *d, const Features *has)
     return e ? e : vk_queue_open(d) ? VK_SUCCESS : VK_ERROR_INITIALIZATION_FAILED;
 }
 
+/* exit() would take a driver of processors apart while its threads compute. */
+static struct { pthread_mutex_t lock; VkDev *d[MAX_OPEN]; } open_ones = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void finish_all(void)
+{
+    pthread_mutex_lock(&open_ones.lock);
+    for (int k = 0; k < MAX_OPEN; k++)
+        if (open_ones.d[k] && !open_ones.d[k]->base.lost)
+            vk_until(open_ones.d[k], vk_newest(open_ones.d[k]));
+    pthread_mutex_unlock(&open_ones.lock);
+}
+
+/* From a device to another: of the first NULL to a device, it is open. */
+static void open_change(const VkDev *from, VkDev *to)
+{
+    static bool registered;
+    int k = 0;
+    pthread_mutex_lock(&open_ones.lock);
+    while (k < MAX_OPEN && open_ones.d[k] != from)
+        k++;
+    if (k < MAX_OPEN)
+        open_ones.d[k] = to;
+    if (!registered)
+        atexit(finish_all), registered = true;
+    pthread_mutex_unlock(&open_ones.lock);
+}
+
 static void close_device(Device *dev)
 {
     VkDev *d = (VkDev *)dev;
+    open_change(d, NULL);
     if (d->device && d->f.DestroyDevice && VK_DO(d, DeviceWaitIdle, d->device))
         d->base.lost = true;
     vk_pool_empty(d);
@@ -469,6 +528,7 @@ static Device *open_device(int index)
     else if (!vk_probe(d)) {
         d->base.info.no_fma64 = d->base.info.has_f64 && d->caps.fma[1] != FMA_NATIVE;
         take_notes(d);
+        open_change(NULL, d);
         return &d->base;
     }
     close_device(&d->base);
