@@ -40,7 +40,8 @@ void vk_stream_drop(VkDev *d, VkStream *s)
 
 VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s, VkCommandBufferUsageFlags how)
 {
-    const VkCommandBufferBeginInfo b = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, .flags = how };
+    const VkCommandBufferBeginInfo b = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
+        .flags = how };
     if (s->open)
         return s->buffer;
     if (vk_lost(d))

@@ -20,7 +20,8 @@ static double host_ms(void)
 void vk_times_open(VkDev *d)
 {
     const VkCalibratedTimestampInfoEXT ask[2] = {
-        { .sType = VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_EXT, .timeDomain = VK_TIME_DOMAIN_DEVICE_EXT },
+        { .sType = VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_EXT,
+            .timeDomain = VK_TIME_DOMAIN_DEVICE_EXT },
         { .sType = VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_EXT,
             .timeDomain = VK_TIME_DOMAIN_CLOCK_MONOTONIC_EXT }
     };

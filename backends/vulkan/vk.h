@@ -48,7 +48,8 @@ typedef struct VkApi {
 
 /* Every call that may fail is made by these: its VkResult. Those that are not in the list do not compile. */
 #define VK_FALLIBLE(X) X(CreateInstance) X(EnumerateInstanceVersion) X(EnumerateInstanceLayerProperties) \
-    X(EnumeratePhysicalDevices) X(EnumerateDeviceExtensionProperties) X(CreateDevice) X(CreateBuffer) X(AllocateMemory) X(BindBufferMemory) \
+    X(EnumeratePhysicalDevices) X(EnumerateDeviceExtensionProperties) X(CreateDevice) \
+    X(CreateBuffer) X(AllocateMemory) X(BindBufferMemory) \
     X(MapMemory) X(CreateShaderModule) X(CreatePipelineLayout) X(CreatePipelineCache) X(GetPipelineCacheData) \
     X(CreateComputePipelines) X(CreateCommandPool) X(AllocateCommandBuffers) X(BeginCommandBuffer) \
     X(EndCommandBuffer) X(ResetCommandPool) X(QueueSubmit) X(CreateSemaphore) \

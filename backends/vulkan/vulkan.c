@@ -437,7 +437,10 @@ static VkResult make_device(VkDev *d, const Features *has)
 }
 
 /* exit() would take a driver of processors apart while its threads compute. */
-static struct { pthread_mutex_t lock; VkDev *d[MAX_OPEN]; } open_ones = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct {
+    pthread_mutex_t lock;
+    VkDev *d[MAX_OPEN];
+} open_ones = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void finish_all(void)
 {
@@ -448,7 +451,7 @@ static void finish_all(void)
     pthread_mutex_unlock(&open_ones.lock);
 }
 
-/* From a device to another: of the first NULL to a device, it is open. */
+/* One goes, or there is none, and one comes, or none. */
 static void open_change(const VkDev *from, VkDev *to)
 {
     static bool registered;

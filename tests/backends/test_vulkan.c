@@ -214,7 +214,149 @@ START_TEST(one_failure_in_a_call)
 }
 END_TEST
 
+/* ==================== calls that are not waited for */
+
+static hd grow(hd x)
+{
+    for (int k = 0; k < 4; k++)
+        x = hd_add(hd_mul(hd_matmul(x, x), hd_c(0)), x);
+    return hd_add(x, hd_c(1));
+}
+
+static hd below(hd s) { return hd_lt(hd_sum(hd_nth(s, 0)), hd_nth(s, 1)); }
+static hd more(hd s) { return hd_tuple(grow(hd_nth(s, 0)), hd_nth(s, 1)); }
+static hd climb(hd x, hd limit) { return hd_nth(hd_while(below, more, hd_tuple(x, limit)), 0); }
+static hd keep(hd x) { return x; }
+static hd either(hd which, hd x) { return hd_cond(which, grow, keep, x); }
+
+enum { SIDE = 24, CALLS = 12 };
+
+static hd_array *square_of(float with)
+{
+    float v[SIDE * SIDE];
+    for (int i = 0; i < SIDE * SIDE; i++)
+        v[i] = with;
+    return hd_array_new(HD_F32, (hd_ints){ .n = 2, .v = { SIDE, SIDE } }, v, NULL);
+}
+
+static long recorded(hd_fn *f, hd_array *x, hd_array **out, bool wait)
+{
+    ck_assert(fault_set("vulkan:vkBeginCommandBuffer:1000000000"));
+    for (int k = 0; k < CALLS; k++, x = out[k - 1])
+        ck_assert_msg(!hd_call(f, &out[k], x) && (!wait || !hd_wait(out[k])), "%s", hd_error());
+    long n = fault_calls();
+    fault_set(NULL);
+    return n;
+}
+
+/* More calls than there are flights, each on the result of the one before: a recording for each flight at
+ * most, and none for calls that come when another has landed. */
+START_TEST(calls_in_flight)
+{
+    enum { TURNS = 4 };
+    hd_fn *f = hd_jit(grow, .device = name);
+    hd_array *out[CALLS];
+    long all = 0;
+    for (int turn = 0; turn < TURNS; turn++) {
+        hd_array *host = square_of((float)turn), *x = hd_put(host, name);
+        long n = recorded(f, x, out, turn % 2);
+        ck_assert_msg(turn % 2 == 0 || !n, "%ld recordings of calls that come one after the other", n);
+        for (int k = CALLS - 1; k >= 0; k--)
+            is(out[k], (float)(turn + k + 1)), hd_drop(out[k]);
+        hd_drop(x), hd_drop(host);
+        all += n;
+    }
+    ck_assert_msg(all && all <= FLIGHTS, "%ld recordings", all);
+}
+END_TEST
+
+/* What a call does is decided while it runs: a recording of another length, or of other commands, is made
+ * again from where it differs. */
+START_TEST(calls_that_differ)
+{
+    hd_fn *f = hd_jit(climb, .device = name), *g = hd_jit(either, .device = name);
+    for (int k = 0; k < 10; k++) {
+        const float at = (float)(k % 3), limit = SIDE * SIDE * (at + (float)(k * 7 % 5) - .5f);
+        const bool which = k * k % 3;
+        hd_array *x = square_of(at), *y = NULL, *z = NULL, *l = hd_array_scalar(HD_F32, limit),
+                 *w = hd_array_scalar(HD_BOOL, which);
+        ck_assert_msg(!hd_call(f, &y, x, l) && !hd_call(g, &z, w, y), "%s", hd_error());
+        const float want = k * 7 % 5 ? at + (float)(k * 7 % 5) : at;
+        is(y, want), is(z, want + (float)which);
+        hd_drop(x), hd_drop(y), hd_drop(z), hd_drop(l), hd_drop(w);
+    }
+}
+END_TEST
+
+/* ==================== a device that is lost */
+
+static VKAPI_ATTR VkResult VKAPI_CALL lose(VkDevice d, const VkSemaphoreWaitInfo *w, uint64_t t)
+{
+    (void)d, (void)w, (void)t;
+    return VK_ERROR_DEVICE_LOST;
+}
+
+/* The error names the kernel and its line; what was on the device fails; the next call has a new one. */
+START_TEST(device_lost)
+{
+    hd_fn *f = hd_jit(grow, .device = name);
+    hd_array *x = square_of(1), *y = NULL, *z = NULL;
+    ck_assert_msg(!hd_call(f, &y, x) && !hd_wait(y), "%s", hd_error());
+    VkDev *d = (VkDev *)device_find(name);
+    d->f.WaitSemaphores = lose;
+    for (int k = 0; k < 100 && !d->base.lost; k++) {    /* until one is not there when it is asked for */
+        ck_assert_msg(!hd_call(f, &z, y), "%s", hd_error());
+        if (hd_wait(z)) {
+            const char *text = hd_error();
+            ck_assert_msg(strstr(text, "VK_ERROR_DEVICE_LOST") && strstr(text, "test_vulkan.c:") &&
+                    strstr(text, "k0"), "%s", text);
+        }
+        hd_drop(z);
+    }
+    ck_assert(d->base.lost);
+    ck_assert_msg(!hd_data(y), "what was lost is there");
+    ck_assert(device_find(name) != &d->base);
+    ck_assert_msg(hd_call(f, &z, x) && strstr(hd_error(), "was lost"), "%s", hd_error());
+    hd_drop(x), hd_drop(y);                     /* x went there with the first call */
+    x = square_of(1);
+    ck_assert_msg(!hd_call(f, &z, x), "%s", hd_error());
+    is(z, 2);
+    hd_drop(x), hd_drop(z);
+}
+END_TEST
+
 /* ==================== memory */
+
+/* An error says for what, how much, and how much there is. */
+START_TEST(no_memory)
+{
+    hd_fn *f = hd_jit(next, .device = name);
+    hd_array *x = filled(1, MANY / 2), *y = NULL;
+    vk_pool_empty((VkDev *)device_find(name));
+    vk_blocks_drop((VkDev *)device_find(name));
+    ck_assert_msg(!hd_compile(f, x), "%s", hd_error());
+    hd_array *there = hd_put(x, name);
+    ck_assert_msg(there != NULL, "%s", hd_error());
+    vk_pool_empty((VkDev *)device_find(name));
+    vk_blocks_drop((VkDev *)device_find(name));
+    hd_array *full[64];
+    int n = 0;                                  /* until a new block is wanted */
+    ck_assert(fault_set("vulkan:vkAllocateMemory:1+"));
+    while (n < 64 && !hd_call(f, &y, there))
+        full[n++] = y;
+    fault_set(NULL);
+    const char *text = hd_error();
+    ck_assert_msg(n < 64 && strstr(text, "VK_ERROR_OUT_OF_DEVICE_MEMORY") && strstr(text, "524288 bytes") &&
+            strstr(text, "for the result of k0") && strstr(text, "test_vulkan.c:") &&
+            strstr(text, "its memory is"), "%s", text);
+    ck_assert_msg(!hd_call(f, &y, there), "%s", hd_error());
+    is(y, 2);
+    hd_drop(x), hd_drop(y), hd_drop(there);
+    while (n)
+        hd_drop(full[--n]);
+}
+END_TEST
+
 
 enum { ARRAYS = 10000 };
 
@@ -379,6 +521,10 @@ int main(void)
     suite_add_tcase(s, t);
     tcase_add_test(t, calls_of_the_loader);
     tcase_add_test(t, one_failure_in_a_call);
+    tcase_add_test(t, calls_in_flight);
+    tcase_add_test(t, calls_that_differ);
+    tcase_add_test(t, device_lost);
+    tcase_add_test(t, no_memory);
     tcase_add_test(t, many_small_arrays);
     tcase_add_test(t, kept_on_disk);
     tcase_add_test(t, short_kernels);
