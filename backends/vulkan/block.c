@@ -61,12 +61,19 @@ static void block_drop(VkDev *d, VkBlock *b)
     block_forget(b);
 }
 
+/* What the application may do with arrays that are given out. */
+enum {
+    LENT = VK_BUFFER_USAGE_VERTEX_BUFFER_BIT | VK_BUFFER_USAGE_INDEX_BUFFER_BIT |
+        VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
+        VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT
+};
+
 static VkResult block_fill(VkDev *d, VkBlock *b, bool host)
 {
     const VkBufferCreateInfo c = { .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = b->size,
         .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
             VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
-            VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT };
+            VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT | (d->adopted ? LENT : 0) };
     VkMemoryRequirements need;
     VkResult e = VK_DO(d, CreateBuffer, d->device, &c, NULL, &b->buffer);
     if (e)

@@ -136,7 +136,7 @@ int vk_finish(Exec *exec) { return come_to_code((VkExec *)exec, true); }
 static bool may_read(const VkDev *d, const Plan *p)
 {
     const bool *exact = d->caps.keeps_denormals;
-    return exact[0] && (exact[1] || !d->caps.f64) && jobs_possible() && tier0_possible(p);
+    return !d->adopted && exact[0] && (exact[1] || !d->caps.f64) && jobs_possible() && tier0_possible(p);
 }
 
 static VkExec *exec_new(Device *dev, Plan *p)
@@ -146,6 +146,7 @@ static VkExec *exec_new(Device *dev, Plan *p)
         return error_set(E_NOMEM, "no memory for a program"), NULL;
     pthread_mutex_init(&x->lock, NULL);
     x->base.device = dev;
+    dev->live++;
     x->plan = p;
     plan_code(p, &x->list, &x->nkernel);
     vk_flights_open(&x->flights, (VkDev *)dev, table_of(p));
@@ -203,6 +204,7 @@ void vk_drop(Exec *exec)
     free(x->owned);
     free(x->address);
     pthread_mutex_destroy(&x->lock);
+    d->base.live--;
     free(x);
 }
 

@@ -22,7 +22,7 @@ enum { HEAD = 8 };
 
 void vk_flights_open(VkFlights *s, VkDev *d, size_t table)
 {
-    *s = (VkFlights){ .d = d, .table = HEAD + table, .most = FLIGHTS };
+    *s = (VkFlights){ .d = d, .table = HEAD + table, .most = d->adopted ? MOST_FLIGHTS : FLIGHTS };
 }
 
 static void flight_drop(VkDev *d, VkFlight *f)

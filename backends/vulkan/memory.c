@@ -184,6 +184,7 @@ static int allocated(Device *dev, size_t bytes, bool pinned, Mem **out)
     m->written = 0;
     m->base.refs = 1;
     m->base.bytes = bytes;
+    dev->live += !pinned;
     *out = &m->base;
     return 0;
 }
@@ -195,6 +196,11 @@ void vk_release(Mem *mem)
 {
     VkDev *d = (VkDev *)mem->device;
     Pool *pool = ((VkMem *)mem)->pinned ? &d->pinned : &d->pool;
+    d->base.live -= pool == &d->pool;
+    if (mem->borrowed) {
+        free(mem);
+        return;
+    }
     for (Mem *m = pool_give(pool, mem), *next; m; m = next) {
         next = m->next;
         destroy(d, (VkMem *)m);

@@ -38,6 +38,16 @@ void vk_stream_drop(VkDev *d, VkStream *s)
     memset(s, 0, sizeof *s);
 }
 
+/* What the application did in its queue is seen, and what it does next sees this. */
+static void beside_others(VkDev *d, VkCommandBuffer c)
+{
+    const VkPipelineStageFlags all = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+    const VkMemoryBarrier m = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+        .srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT,
+        .dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT };
+    d->f.CmdPipelineBarrier(c, all, all, 0, 1, &m, 0, NULL, 0, NULL);
+}
+
 VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s, VkCommandBufferUsageFlags how)
 {
     const VkCommandBufferBeginInfo b = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
@@ -52,6 +62,8 @@ VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s, VkCommandBufferUsageFlags 
     if (e)
         return vk_fail(e, "recording commands"), NULL;
     s->open = true;
+    if (d->adopted)
+        beside_others(d, s->buffer);
     vk_times_begin(d, s->buffer, s->times);
     return s->buffer;
 }
@@ -59,6 +71,8 @@ VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s, VkCommandBufferUsageFlags 
 int vk_stream_start(VkDev *d, VkStream *s, const VkWork *work)
 {
     VkWork w = *work;
+    if (s->open && d->adopted)
+        beside_others(d, s->buffer);
     if (s->open)
         vk_times_end(d, s->buffer, s->times);
     VkResult e = s->open ? VK_DO(d, EndCommandBuffer, s->buffer) : VK_SUCCESS;

@@ -116,13 +116,36 @@ static bool room(VkGivenTo *q)
 }
 
 /* Waiting failed: what is there may be running still, and its memory must not be used for anything else
- * before it has ended. */
+ * before it has ended. The application may be using its own device, so that is only asked again. */
 static void settle(VkDev *d)
 {
-    if (VK_DO(d, DeviceWaitIdle, d->device))
+    const uint64_t newest = d->given.ended + d->given.n;
+    const VkSemaphoreWaitInfo w = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 1,
+        .pSemaphores = &d->given.timeline, .pValues = &newest };
+    if (d->adopted ? VK_DO(d, WaitSemaphores, d->device, &w, UINT64_MAX) :
+            VK_DO(d, DeviceWaitIdle, d->device))
         lose(d);
     else
-        take_up_to(d, d->given.ended + d->given.n);
+        take_up_to(d, newest);
+}
+
+static VkResult submit(VkDev *d, VkCommandBuffer c, const VkWork *w, uint64_t value)
+{
+    const VkPipelineStageFlags all = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+    const uint32_t waits = w->after != VK_NULL_HANDLE;
+    const VkTimelineSemaphoreSubmitInfo t = { .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+        .waitSemaphoreValueCount = waits, .pWaitSemaphoreValues = &w->value,
+        .signalSemaphoreValueCount = 1, .pSignalSemaphoreValues = &value };
+    const VkSubmitInfo s = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .pNext = &t,
+        .waitSemaphoreCount = waits, .pWaitSemaphores = &w->after, .pWaitDstStageMask = &all,
+        .commandBufferCount = c != NULL, .pCommandBuffers = &c,
+        .signalSemaphoreCount = 1, .pSignalSemaphores = &d->given.timeline };
+    if (d->locks)
+        d->locks(d->user, true);
+    VkResult e = VK_DO(d, QueueSubmit, d->queue, 1, &s, VK_NULL_HANDLE);
+    if (d->locks)
+        d->locks(d->user, false);
+    return e;
 }
 
 /* ==================== for others */
@@ -140,12 +163,8 @@ int vk_give(VkDev *d, VkCommandBuffer c, const VkWork *w, uint64_t *number)
         take_ended(d);
     const int before = (int)q->n;
     const uint64_t value = q->ended + q->n + 1;
-    const VkTimelineSemaphoreSubmitInfo t = { .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
-        .signalSemaphoreValueCount = 1, .pSignalSemaphoreValues = &value };
-    const VkSubmitInfo s = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .pNext = &t, .commandBufferCount = 1,
-        .pCommandBuffers = &c, .signalSemaphoreCount = 1, .pSignalSemaphores = &q->timeline };
     if (room(q))
-        e = VK_DO(d, QueueSubmit, d->queue, 1, &s, VK_NULL_HANDLE);
+        e = submit(d, c, w, value);
     if (!e) {
         VkWork *mine = &q->ring[(q->head + q->n++) % q->cap];
         *mine = *w, mine->before = before;

@@ -85,6 +85,7 @@ typedef struct VkWork {
     volatile uint32_t *cut;                     /* not 0: a loop was ended; NULL: none ever is */
     const char *first, *last;
     Loc loc;
+    VkSemaphore after; uint64_t value;          /* the application's, which it waits for; NULL: none */
     VkQueryPool times; double given; int before;        /* for times.c */
 } VkWork;
 
@@ -172,7 +173,9 @@ typedef struct VkDev {
     VkStream stream;
     VkPiece staging; size_t staging_size;
     Stock code;                                 /* compiled kernels in use (code.c) */
-    bool adopted;                               /* device and queue are the application's (adopt.c) */
+    /* Device and queue are the application's (adopt.c), which may use the queue but while it is locked. */
+    bool adopted;
+    void (*locks)(void *user, bool locked); void *user;
 } VkDev;
 
 struct VkMem {
@@ -183,7 +186,21 @@ struct VkMem {
     _Atomic uint64_t written, used;
 };
 
+/* What a device can do, of what is asked. */
+typedef struct VkFeatures {
+    VkPhysicalDeviceFeatures2 all;
+    VkPhysicalDeviceVulkan11Features v11;
+    VkPhysicalDeviceVulkan12Features v12;
+} VkFeatures;
+
 /* vulkan.c */
+VkDev *vk_device_new(const char *name);         /* without anything of Vulkan's; NULL after an error */
+/* Physical device, family and functions of the instance are set; of one that is adopted device and queue,
+ * too. 0, or an error: vk_close it. */
+int vk_open(VkDev *, const VkFeatures *);
+void vk_close(Device *);
+PFN_vkGetInstanceProcAddr vk_loader(void);      /* the system's; NULL: none */
+bool vk_load(VkApi *, VkInstance, PFN_vkGetInstanceProcAddr, const char **lacks);   /* its functions */
 int vk_fail(VkResult, const char *what);        /* records an error, returns its code */
 bool vk_lost(const VkDev *);                    /* and if so, records an error */
 
@@ -215,7 +232,7 @@ void vk_pool_empty(VkDev *);
 /* queue.c */
 bool vk_queue_open(VkDev *);                    /* false after an error */
 void vk_queue_close(VkDev *);
-/* Gives it to the queue, which knows it by that number. 0, or an error */
+/* Gives it to the queue, which knows it by that number; NULL: nothing to do but wait. 0, or an error */
 int vk_give(VkDev *, VkCommandBuffer, const VkWork *, uint64_t *number);
 bool vk_pending(VkDev *, uint64_t number);
 uint64_t vk_newest(VkDev *);                    /* the number of what was given last */

@@ -132,13 +132,7 @@ static int compute_family(const VkApi *f, VkPhysicalDevice p)
     return best;
 }
 
-typedef struct Features {
-    VkPhysicalDeviceFeatures2 all;
-    VkPhysicalDeviceVulkan11Features v11;
-    VkPhysicalDeviceVulkan12Features v12;
-} Features;
-
-static void features_of(const VkApi *f, VkPhysicalDevice p, Features *x)
+static void features_of(const VkApi *f, VkPhysicalDevice p, VkFeatures *x)
 {
     memset(x, 0, sizeof *x);
     x->all.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, x->all.pNext = &x->v11;
@@ -161,13 +155,13 @@ static int rank(const VkPhysicalDeviceProperties *p)
 static void list_device(VkPhysicalDevice p)
 {
     VkPhysicalDeviceProperties q;
-    Features x = { 0 };
+    VkFeatures x = { 0 };
     found.f.GetPhysicalDeviceProperties(p, &q);
     const char *lacks = q.apiVersion < VK_API_VERSION_1_2 ? "Vulkan 1.2" : NULL;
     if (!lacks) {
         features_of(&found.f, p, &x);
         lacks = !x.v12.bufferDeviceAddress ? "buffer device addresses"
-            : compute_family(&found.f, p) < 0 ? "compute" : NULL;
+            : !x.v12.timelineSemaphore ? "timeline semaphores" : compute_family(&found.f, p) < 0 ? "compute" : NULL;
     }
     if (lacks)
         snprintf(found.text, sizeof found.text, "the Vulkan device %.200s lacks %s: install a newer driver",
@@ -193,6 +187,24 @@ static void no_list(const char *call, VkResult e)
     found.missing = found.text;
 }
 
+PFN_vkGetInstanceProcAddr vk_loader(void)
+{
+    void *lib = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+    return lib ? (PFN_vkGetInstanceProcAddr)dlsym(lib, "vkGetInstanceProcAddr") : NULL;
+}
+
+bool vk_load(VkApi *f, VkInstance instance, PFN_vkGetInstanceProcAddr get, const char **lacks)
+{
+#define X(f_) \
+    if ((f->f_ = (PFN_vk##f_)get(instance, "vk" #f_)) == NULL) { \
+        *lacks = "the Vulkan loader has no vk" #f_ ": install a newer libvulkan1"; \
+        return false; \
+    }
+    VK_INSTANCE(X)
+#undef X
+    return true;
+}
+
 static bool load_instance(PFN_vkGetInstanceProcAddr get)
 {
     uint32_t version = 0;
@@ -213,13 +225,8 @@ static bool load_instance(PFN_vkGetInstanceProcAddr get)
             no_list("vkCreateInstance", e);
         return false;
     }
-#define X(f_) \
-    if ((found.f.f_ = (PFN_vk##f_)get(found.instance, "vk" #f_)) == NULL) { \
-        found.missing = "the Vulkan loader has no vk" #f_ ": install a newer libvulkan1"; \
-        return false; \
-    }
-    VK_INSTANCE(X)
-#undef X
+    if (!vk_load(&found.f, found.instance, get, &found.missing))
+        return false;
     if (found.validation)
         listen_always(get);
     return true;
@@ -227,9 +234,7 @@ static bool load_instance(PFN_vkGetInstanceProcAddr get)
 
 static void find_devices(void)
 {
-    void *lib = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
-    PFN_vkGetInstanceProcAddr get =
-        lib ? (PFN_vkGetInstanceProcAddr)dlsym(lib, "vkGetInstanceProcAddr") : NULL;
+    PFN_vkGetInstanceProcAddr get = vk_loader();
     if (!get) {
         found.missing =
             "no Vulkan loader (libvulkan.so.1): apt install libvulkan1, and mesa-vulkan-drivers for "
@@ -285,7 +290,7 @@ static int widths(int has, VkShaderFloatControlsIndependence free)
     }
 }
 
-static void describe(VkDev *d, const Features *x)
+static void describe(VkDev *d, const VkFeatures *x)
 {
     DeviceInfo *i = &d->base.info;
     SpirvCaps *c = &d->caps;
@@ -393,7 +398,7 @@ static uint32_t extensions(VkDev *d, const char *name[2])
     return n;
 }
 
-static VkResult make_device(VkDev *d, const Features *has)
+static VkResult make_device(VkDev *d, const VkFeatures *has)
 {
     const char *name[2];
     const float priority = 1;
@@ -416,23 +421,27 @@ static VkResult make_device(VkDev *d, const Features *has)
         .pQueueCreateInfos = &q,
         .enabledExtensionCount = extensions(d, name),
         .ppEnabledExtensionNames = name };
-    VkResult e = VK_TRY(&found.f, CreateDevice, d->physical, &c, NULL, &d->device);
-    if (e)
-        return e;
+    return VK_DO(d, CreateDevice, d->physical, &c, NULL, &d->device);
+}
+
+/* Its own functions; what all programs share. */
+static VkResult set_up(VkDev *d)
+{
+    const PFN_vkGetDeviceProcAddr get = d->f.GetDeviceProcAddr;
 #define X(f_) \
-    if ((d->f.f_ = (PFN_vk##f_)found.f.GetDeviceProcAddr(d->device, "vk" #f_)) == NULL) \
+    if ((d->f.f_ = (PFN_vk##f_)get(d->device, "vk" #f_)) == NULL) \
         return VK_ERROR_INITIALIZATION_FAILED;
     VK_DEVICE(X)
 #undef X
-    d->f.GetDeviceQueue(d->device, d->family, 0, &d->queue);
-    d->clocks = (PFN_vkGetCalibratedTimestampsEXT)found.f.GetDeviceProcAddr(
-        d->device, "vkGetCalibratedTimestampsEXT");
+    if (!d->queue)
+        d->f.GetDeviceQueue(d->device, d->family, 0, &d->queue);
+    d->clocks = (PFN_vkGetCalibratedTimestampsEXT)get(d->device, "vkGetCalibratedTimestampsEXT");
     vk_times_open(d);
     const VkPushConstantRange r = { VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(Pushed) };
     const VkPipelineLayoutCreateInfo l = { .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
         .pushConstantRangeCount = 1,
         .pPushConstantRanges = &r };
-    e = VK_DO(d, CreatePipelineLayout, d->device, &l, NULL, &d->layout);
+    VkResult e = VK_DO(d, CreatePipelineLayout, d->device, &l, NULL, &d->layout);
     return e ? e : vk_queue_open(d) ? VK_SUCCESS : VK_ERROR_INITIALIZATION_FAILED;
 }
 
@@ -466,22 +475,22 @@ static void open_change(const VkDev *from, VkDev *to)
     pthread_mutex_unlock(&open_ones.lock);
 }
 
-static void close_device(Device *dev)
+void vk_close(Device *dev)
 {
     VkDev *d = (VkDev *)dev;
     open_change(d, NULL);
-    if (d->device && d->f.DestroyDevice && VK_DO(d, DeviceWaitIdle, d->device))
-        d->base.lost = true;
+    vk_until(d, vk_newest(d));
     vk_pool_empty(d);
     vk_piece_drop(d, &d->staging);
     vk_stream_drop(d, &d->stream);
-    vk_queue_close(d);
     if (d->device && d->f.DestroyDevice && !d->base.lost) {
         vk_blocks_drop(d);
         if (d->layout)
             d->f.DestroyPipelineLayout(d->device, d->layout, NULL);
-        d->f.DestroyDevice(d->device, NULL);
     }
+    vk_queue_close(d);
+    if (d->device && d->f.DestroyDevice && !d->base.lost && !d->adopted)
+        d->f.DestroyDevice(d->device, NULL);
     vk_blocks_forget(d);
     pthread_mutex_destroy(&d->lock);
     pthread_mutex_destroy(&d->given.lock);
@@ -506,10 +515,9 @@ static void take_notes(VkDev *d)
         s[end - 2] = 0;
 }
 
-static Device *open_device(int index)
+VkDev *vk_device_new(const char *name)
 {
     VkDev *d = calloc(1, sizeof *d);
-    Features has;
     if (!d)
         return error_set(E_NOMEM, "no memory for a device"), NULL;
     pthread_mutex_init(&d->lock, NULL);
@@ -517,24 +525,44 @@ static Device *open_device(int index)
     pthread_mutex_init(&d->block_lock, NULL);
     vk_code_stock(d);
     d->base.backend = &vulkan_backend;
+    snprintf(d->base.info.name, sizeof d->base.info.name, "%s", name);
+    return d;
+}
+
+int vk_open(VkDev *d, const VkFeatures *has)
+{
+    describe(d, has);
+    choose_memory(d);
+    if (machine_override(&d->base.info.machine))
+        return (int)error_code();
+    VkResult e = d->adopted ? VK_SUCCESS : make_device(d, has);
+    e = e ? e : set_up(d);
+    if (e)
+        return vk_fail(e, d->base.info.name);
+    if (vk_probe(d))
+        return (int)error_code();
+    d->base.info.no_fma64 = d->base.info.has_f64 && d->caps.fma[1] != FMA_NATIVE;
+    take_notes(d);
+    if (!d->adopted)
+        open_change(NULL, d);
+    return 0;
+}
+
+static Device *open_device(int index)
+{
+    char name[32];
+    VkFeatures has;
+    snprintf(name, sizeof name, "vulkan:%d", index);
+    VkDev *d = vk_device_new(name);
+    if (!d)
+        return NULL;
     d->f = found.f;
     d->physical = found.d[index];
     d->family = (uint32_t)compute_family(&found.f, d->physical);
-    snprintf(d->base.info.name, sizeof d->base.info.name, "vulkan:%d", index);
     features_of(&found.f, d->physical, &has);
-    describe(d, &has);
-    choose_memory(d);
-    VkResult e =
-        machine_override(&d->base.info.machine) ? VK_ERROR_INITIALIZATION_FAILED : make_device(d, &has);
-    if (e)
-        vk_fail(e, d->base.info.name);
-    else if (!vk_probe(d)) {
-        d->base.info.no_fma64 = d->base.info.has_f64 && d->caps.fma[1] != FMA_NATIVE;
-        take_notes(d);
-        open_change(NULL, d);
+    if (!vk_open(d, &has))
         return &d->base;
-    }
-    close_device(&d->base);
+    vk_close(&d->base);
     return NULL;
 }
 
@@ -553,7 +581,7 @@ const Backend vulkan_backend = {
     .gpu = gpu,
     .missing = missing,
     .open = open_device,
-    .close = close_device,
+    .close = vk_close,
     .alloc = vk_alloc,
     .pin = vk_pin,
     .release = vk_release,
