@@ -8,6 +8,7 @@
 #include "api.h"
 #include "interop.h"
 #include <stdlib.h>
+#include <string.h>
 
 /* What a backend of this kind can do with the application's objects is asked of its devices only. */
 static Device *own_device(const char *what, const char *name)
@@ -41,6 +42,25 @@ int hd_opencl_device(const char *name, struct _cl_context *context, struct _cl_d
     if (!device_nameable(name))
         return error_told((int)error_code());
     return error_told(add(ocl_adopt(name, &a)));
+}
+
+int hd_vulkan_device(const char *name, const hd_vulkan_app *a)
+{
+    OP(hd_vulkan_device);
+    error_begin();
+    if (process_usable())
+        return error_told((int)error_code());
+    if (!name || !a || !a->instance || !a->physical_device || !a->device || !a->queue || !a->features)
+        return error_told(error_set(E_INVAL,
+            "hd_vulkan_device: a name, an instance, a physical device, a device, a queue and the features "
+            "that the device was made with are wanted; one is NULL"));
+    if (!device_nameable(name))
+        return error_told((int)error_code());
+    const VkApp app = { .instance = a->instance, .physical = a->physical_device, .device = a->device,
+        .queue = a->queue, .family = a->queue_family, .version = a->api_version, .features = a->features,
+        .extensions = a->extensions, .lock = a->lock, .user = a->user,
+        .get = (void (*(*)(void *, const char *))(void))a->get_instance_proc_addr };
+    return error_told(add(vk_adopt(name, &app)));
 }
 
 /* ==================== removing */
@@ -137,4 +157,70 @@ struct _cl_event *hd_array_cl_done(const hd_array *a)
         event = NULL;
     mem_drop(m);
     return event;
+}
+
+/* ==================== of Vulkan's: handles are pointers, or numbers where pointers are short */
+
+/* A place in a buffer, and when it may be read: hence the parameters. */
+hd_array *hd_array_from_vk(const char *device, enum hd_dtype dtype, hd_ints shape, hd_vk_buffer buffer,
+    uint64_t offset, hd_vk_semaphore after, uint64_t value)
+{
+    OP(hd_array_from_vk);
+    error_begin();
+    Type t;
+    Mem *m = NULL;
+    VkLent x = { .offset = (size_t)offset, .value = value };
+    Device *d = process_usable() ? NULL : own_device("hd_array_from_vk", device);
+    if (!d || array_type("hd_array_from_vk", dtype, shape, &t))
+        return NULL;
+    memcpy(&x.buffer, &buffer, sizeof buffer), memcpy(&x.semaphore, &after, sizeof after);
+    if (d->backend->kind != vulkan_backend.kind)
+        return error_set(E_DEVICE, "hd_array_from_vk: %s is no device of Vulkan's", device), NULL;
+    if (!buffer)
+        return error_set(E_INVAL, "hd_array_from_vk: the buffer is NULL"), NULL;
+    if (vk_borrow(d, &x, type_bytes(&t), &m))
+        return NULL;
+    Store *s = store_new(type_bytes(&t), NULL, m);
+    return s ? array_leaf(&t, s) : NULL;
+}
+
+/* Where it is, and when all that was begun with it has ended. */
+static bool lent(const char *what, const hd_array *a, VkLent *x)
+{
+    Mem *m = memory_of(what, a, &vulkan_backend);
+    if (m)
+        vk_lend(m, x);
+    mem_drop(m);
+    return m;
+}
+
+hd_vk_buffer hd_array_vk_buffer(const hd_array *a, uint64_t *offset)
+{
+    OP(hd_array_vk_buffer);
+    error_begin();
+    hd_vk_buffer b = 0;
+    VkLent x;
+    if (!lent("hd_array_vk_buffer", a, &x))
+        return b;
+    if (!offset)
+        return error_set(E_INVAL, "hd_array_vk_buffer: the array begins at byte %zu: offset may not be NULL",
+            x.offset), b;
+    *offset = x.offset;
+    memcpy(&b, &x.buffer, sizeof b);
+    return b;
+}
+
+hd_vk_semaphore hd_array_vk_done(const hd_array *a, uint64_t *value)
+{
+    OP(hd_array_vk_done);
+    error_begin();
+    hd_vk_semaphore s = 0;
+    VkLent x;
+    if (!lent("hd_array_vk_done", a, &x))
+        return s;
+    if (!value)
+        return error_set(E_INVAL, "hd_array_vk_done: a place for the semaphore's value is wanted"), s;
+    *value = x.value;
+    memcpy(&s, &x.semaphore, sizeof s);
+    return s;
 }

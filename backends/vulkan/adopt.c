@@ -1,6 +1,6 @@
 /*
- * adopt.c - the application's own Vulkan: its device and a queue become a device; a buffer becomes an array's
- * memory.
+ * adopt.c - the application's own Vulkan: its device and a queue become a device; a buffer becomes the
+ * memory of an array.
  *
  * In:  handles that the application has made, and what it has enabled.   Out: a VkDev on that queue; VkMem
  * that are places in its buffers.
@@ -111,8 +111,8 @@ static uint64_t address_of(VkDev *d, const VkLent *x, size_t bytes)
     d->f.GetBufferMemoryRequirements(d->device, b, &need);
     if (x->offset < SLACK_BYTES || x->offset % PLACES)
         return error_set(E_INVAL,
-            "the array begins at byte %zu of the buffer; %s wants a multiple of %d, and %d at least: kernels "
-            "read up to %d bytes before and behind an array",
+            "the array begins at byte %zu of the buffer; %s wants a multiple of %d, and %d at least: "
+            "kernels read up to %d bytes before and behind an array",
             x->offset, d->base.info.name, PLACES, SLACK_BYTES, SLACK_BYTES), 0;
     if (x->offset > need.size || need.size - x->offset < bytes ||
         need.size - x->offset - bytes < SLACK_BYTES)

@@ -161,7 +161,8 @@ static void list_device(VkPhysicalDevice p)
     if (!lacks) {
         features_of(&found.f, p, &x);
         lacks = !x.v12.bufferDeviceAddress ? "buffer device addresses"
-            : !x.v12.timelineSemaphore ? "timeline semaphores" : compute_family(&found.f, p) < 0 ? "compute" : NULL;
+            : !x.v12.timelineSemaphore ? "timeline semaphores"
+            : compute_family(&found.f, p) < 0 ? "compute" : NULL;
     }
     if (lacks)
         snprintf(found.text, sizeof found.text, "the Vulkan device %.200s lacks %s: install a newer driver",

@@ -20,6 +20,7 @@
 
 /* every list is longer than the largest count that is tried: 99 */
 enum { MANY = 128 };
+enum { MOST = 7 };                              /* arguments */
 
 #define KIND(name, type, ...) \
     static type const list_##name[] = { __VA_ARGS__ }; \
@@ -62,6 +63,12 @@ KIND(ROOM, void *, room, NULL)
 KIND(COST, hd_cost_info *, &cost, NULL)
 KIND(HANDLE, void *, NULL)
 KIND(OFFSET, size_t *, NULL)
+static const hd_vulkan_app no_vulkan;
+KIND(VULKAN, const hd_vulkan_app *, NULL, &no_vulkan)
+KIND(VKBUFFER, hd_vk_buffer, 0)
+KIND(VKSEMAPHORE, hd_vk_semaphore, 0)
+KIND(WIDE, uint64_t, 8, 0, 99)
+KIND(WIDEP, uint64_t *, NULL)
 KIND(DIFFERENCE, hd_difference *, &difference, NULL)
 KIND(DEVICES, const char *, "kernel", "nowhere")
 KIND(INFO, hd_device_info *, &info, NULL)
@@ -358,8 +365,8 @@ static void got_code(int e)
     bool: got_number, hd_ints: got_ints, const char *: got_text, hd_array *: got_array, \
     hd_fn *: got_fn, default: got_pointer)(v)
 
-#define NTH_(a, b, c, d, e, f, g, N, ...) N
-#define COUNT_ARGS(...) NTH_(__VA_ARGS__, 6, 5, 4, 3, 2, 1, 0, 0)
+#define NTH_(a, b, c, d, e, f, g, h, N, ...) N
+#define COUNT_ARGS(...) NTH_(__VA_ARGS__, 7, 6, 5, 4, 3, 2, 1, 0, 0)
 #define JOIN(a, b)  JOIN_(a, b)
 #define JOIN_(a, b) a##b
 #define V0(f)                f()
@@ -370,6 +377,8 @@ static void got_code(int e)
 #define V5(f, a, b, c, d, e) f(v_##a(v[0]), v_##b(v[1]), v_##c(v[2]), v_##d(v[3]), v_##e(v[4]))
 #define V6(f, a, b, c, d, e, g) \
     f(v_##a(v[0]), v_##b(v[1]), v_##c(v[2]), v_##d(v[3]), v_##e(v[4]), v_##g(v[5]))
+#define V7(f, a, b, c, d, e, g, h) \
+    f(v_##a(v[0]), v_##b(v[1]), v_##c(v[2]), v_##d(v[3]), v_##e(v[4]), v_##g(v[5]), v_##h(v[6]))
 #define CALL(...) JOIN(V, COUNT_ARGS(__VA_ARGS__))(__VA_ARGS__)
 
 #define N0(f)                0
@@ -379,6 +388,7 @@ static void got_code(int e)
 #define N4(f, a, b, c, d)    N_##a, N_##b, N_##c, N_##d
 #define N5(f, a, b, c, d, e) N_##a, N_##b, N_##c, N_##d, N_##e
 #define N6(f, a, b, c, d, e, g) N_##a, N_##b, N_##c, N_##d, N_##e, N_##g
+#define N7(f, a, b, c, d, e, g, h) N_##a, N_##b, N_##c, N_##d, N_##e, N_##g, N_##h
 
 #define NAME_(f, ...) f
 #define ROW(...) \
@@ -414,7 +424,7 @@ static void got_code(int e)
 #define ACT ROW
 #define LENT ROW
 #define VOID ROW
-static const struct Row { const char *name; void (*call)(const int *); int n, values[6]; } rows[] = {
+static const struct Row { const char *name; void (*call)(const int *); int n, values[MOST]; } rows[] = {
 #include "null.def"
 };
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -430,23 +440,23 @@ static void call(const struct Row *r, const int *v)
 /* A program whose only purpose is to fail, so that nothing is kept of it. */
 static hd traced(const hd *x, int n, void *env)
 {
-    int v[6];
+    int v[MOST];
     memcpy(v, env, sizeof v);
     memcpy(arg, x, sizeof *x * (size_t)n);
-    call(&rows[((const int *)env)[6]], v);
+    call(&rows[((const int *)env)[MOST]], v);
     memset(arg, 0, sizeof arg);
     return hd_fail("the end");
 }
 
 static void attempt(const struct Row *r, const int *v, bool trace)
 {
-    int env[7];
+    int env[MOST + 1];
     if (!trace) {
         call(r, v);
         return;
     }
-    memcpy(env, v, 6 * sizeof *env);
-    env[6] = (int)(r - rows);
+    memcpy(env, v, MOST * sizeof *env);
+    env[MOST] = (int)(r - rows);
     static hd_array *a[ARGS], *out;
     if (!a[0]) {
         a[0] = hd_array_abstract_n(HD_F32, (hd_ints){ 1, { 3 } }),
@@ -467,7 +477,7 @@ static void attempt(const struct Row *r, const int *v, bool trace)
 /* Each parameter in turn, and each pair of them, with all that can be wrong. */
 static void sweep(const struct Row *r, bool trace)
 {
-    int v[6] = { 0 };
+    int v[MOST] = { 0 };
     attempt(r, v, trace);
     for (int i = 0; i < r->n; i++)
         for (int a = 1; a < r->values[i]; a++) {
