@@ -5,7 +5,7 @@
 set -u
 build="gcc make cmake pkg-config libsqlite3-dev zlib1g-dev opencl-headers libvulkan-dev"
 run="ocl-icd-libopencl1 pocl-opencl-icd mesa-vulkan-drivers"
-test="libopenmpi-dev openmpi-bin check libjansson-dev clang-14 libclang-rt-14-dev musl-tools vulkan-validationlayers spirv-tools"
+test="libopenmpi-dev openmpi-bin check libjansson-dev libpng-dev clang-14 libclang-rt-14-dev musl-tools vulkan-validationlayers spirv-tools"
 check="mesa-opencl-icd oclgrind valgrind gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 case ${1:-test} in
 build) need=$build ;;
