@@ -154,14 +154,18 @@ static KeptKernel *kernels;
 static const UserKernel *kernel_kept(const UserKernel *k)
 {
     for (KeptKernel *have = kernels; have; have = have->next)
-        if (have->k.name == k->name && have->k.opencl == k->opencl &&
+        if (have->k.name == k->name && have->k.opencl == k->opencl && have->k.nspirv == k->nspirv &&
+            (!k->spirv || !memcmp(have->k.spirv, k->spirv, 4 * k->nspirv)) &&
             !memcmp(have->k.global, k->global, sizeof k->global) &&
             !memcmp(have->k.local, k->local, sizeof k->local))
             return &have->k;
     KeptKernel *new = malloc(sizeof *new);
-    if (!new)
-        return error_set(E_NOMEM, "out of host memory"), NULL;
+    uint32_t *words = new && k->spirv ? malloc(4 * k->nspirv) : NULL;
+    if (!new || (k->spirv && !words))
+        return free(new), error_set(E_NOMEM, "out of host memory"), NULL;
     *new = (KeptKernel){ *k, kernels };
+    if (words)
+        new->k.spirv = memcpy(words, k->spirv, 4 * k->nspirv);
     kernels = new;
     return &new->k;
 }
@@ -175,8 +179,8 @@ static int kernel_on_host(void (*f)(void), void *user, int nin, const Type *t, c
     const UserKernel *k = user;
     if (!f)
         return error_set(E_DEVICE,
-            "hd_kernel %s: this device runs no OpenCL C, and there is no host function to take its place",
-            k->name);
+            "hd_kernel %s: this device does not run %s, and there is no host function to take its place",
+            k->name, k->opencl && k->spirv ? "OpenCL C or SPIR-V" : k->spirv ? "SPIR-V" : "OpenCL C");
     hd_ints *shape = calloc((size_t)(nin + nout), sizeof *shape);
     if (!shape)
         return error_set(E_NOMEM, "out of host memory");
@@ -194,8 +198,11 @@ static int kernel_on_host(void (*f)(void), void *user, int nin, const Type *t, c
 
 static int kernel_outputs(const hd_kernel_def *d, Type *t)
 {
-    if (!d->name || !*d->name || (!d->opencl && !d->host))
+    const bool module = d->spirv && d->spirv_words;
+    if (!d->name || !*d->name || (!d->opencl && !module && !d->host))
         return error_set(E_INVAL, "hd_kernel: its name is wanted, and its text or a host function");
+    if (module && d->spirv[0] != 0x07230203)
+        return error_set(E_INVAL, "hd_kernel %s: its SPIR-V does not begin with 0x07230203", d->name);
     if (d->outputs < 1 || d->outputs > HD_KERNEL_OUTPUTS)
         return error_set(E_INVAL, "hd_kernel %s: %d outputs, 1 to %d are possible", d->name, d->outputs,
             HD_KERNEL_OUTPUTS);
@@ -208,6 +215,8 @@ static int kernel_outputs(const hd_kernel_def *d, Type *t)
 static const UserKernel *kernel_of(const hd_kernel_def *d)
 {
     UserKernel k = { .name = intern(d->name), .opencl = d->opencl ? intern(d->opencl) : NULL };
+    if (d->spirv && d->spirv_words)
+        k.spirv = d->spirv, k.nspirv = d->spirv_words;
     for (int i = 0; i < 3; i++) {
         k.global[i] = d->global[i] ? d->global[i] : 1;
         k.local[i] = d->local[0] && !d->local[i] ? 1 : d->local[i];

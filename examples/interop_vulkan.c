@@ -1,6 +1,6 @@
-/* An application with its own Vulkan: it draws stars with a graphics pipeline; Heddle moves them, in the same
- * queue and without a copy. What it computes is bound as vertices. The force is the gradient of a potential:
- * nobody derives it.
+/* An application with its own Vulkan: it draws stars with a graphics pipeline; Heddle moves them, in the
+ * same queue and without a copy. What it computes is bound as vertices. The force is the gradient of a
+ * potential: nobody derives it.
  *     interop_vulkan [FILE]        a picture of where they were, after 400 steps */
 #include <heddle.h>
 #include <math.h>
@@ -97,8 +97,8 @@ static bool device(App *a)
     vkGetPhysicalDeviceFeatures2(a->physical, &a->features);    /* all that there are */
     const VkDeviceQueueCreateInfo c = { TYPE(DEVICE_QUEUE_CREATE_INFO), .queueFamilyIndex = a->family,
         .queueCount = 1, .pQueuePriorities = &one };
-    const VkDeviceCreateInfo d = { TYPE(DEVICE_CREATE_INFO), .pNext = &a->features, .queueCreateInfoCount = 1,
-        .pQueueCreateInfos = &c };
+    const VkDeviceCreateInfo d = { TYPE(DEVICE_CREATE_INFO), .pNext = &a->features,
+        .queueCreateInfoCount = 1, .pQueueCreateInfos = &c };
     if (DO(vkCreateDevice, a->physical, &d, NULL, &a->device))
         return false;
     vkGetDeviceQueue(a->device, a->family, 0, &a->queue);
@@ -145,7 +145,8 @@ static bool canvas(App *a)
     if (DO(vkCreateImage, a->device, &i, NULL, &a->image))
         return false;
     vkGetImageMemoryRequirements(a->device, a->image, &need);
-    if (!memory(a, need, 0, false) || DO(vkBindImageMemory, a->device, a->image, a->memory[a->nmemory - 1], 0))
+    if (!memory(a, need, 0, false) ||
+        DO(vkBindImageMemory, a->device, a->image, a->memory[a->nmemory - 1], 0))
         return false;
     const VkImageViewCreateInfo v = { TYPE(IMAGE_VIEW_CREATE_INFO), .image = a->image,
         .viewType = VK_IMAGE_VIEW_TYPE_2D, .format = i.format,
@@ -236,7 +237,8 @@ static bool give(const App *a, VkCommandBuffer c)
 static bool clear(const App *a)
 {
     const VkImageSubresourceRange all = { VK_IMAGE_ASPECT_COLOR_BIT, 0, 1, 0, 1 };
-    const VkImageMemoryBarrier m = { TYPE(IMAGE_MEMORY_BARRIER), .dstAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+    const VkImageMemoryBarrier m = { TYPE(IMAGE_MEMORY_BARRIER),
+        .dstAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
         .newLayout = VK_IMAGE_LAYOUT_GENERAL, .image = a->image, .subresourceRange = all,
         .srcQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED, .dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED };
     const VkClearColorValue black = { .float32 = { 0 } };

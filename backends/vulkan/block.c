@@ -8,7 +8,6 @@
  * is empty is given back, but for one of each kind.
  * The memory of a lost device is never given back: nobody knows whether it is still written.
  */
-#include "replay.h"
 #include "vk.h"
 
 #include <stdlib.h>

@@ -9,7 +9,6 @@
  */
 #include "jobs.h"
 #include "reading.h"
-#include "replay.h"
 #include "vk.h"
 
 #include <stdlib.h>
@@ -29,6 +28,7 @@ typedef struct VkExec {
     VkPiece **owned; int nowned, owned_cap;     /* everything to release */
     VkPiece *arena;
     VkFlights flights;
+    VkUser *user;
     uint64_t *address;                          /* of a launch's parameters: room for the most of a kernel */
     bool apart;                                 /* its commands run, and what moves goes beside them */
     bool ran;                                   /* once: drivers of processors compile when a kernel runs */
@@ -194,6 +194,7 @@ void vk_drop(Exec *exec)
     VkExec *x = (VkExec *)exec;
     VkDev *d = device_of(x);
     vk_flights_close(&x->flights);
+    vk_users_drop(d, &x->user);
     units_drop(&x->code);
     reading_drop(x->reading);
     replay_frame_drop(x->top);
@@ -295,7 +296,22 @@ static int store(void *exec, Spot to, const void *bytes, size_t n)
 
 static void away(void *exec, bool is) { (void)exec, (void)is; }
 
-static const Replay steps = { launch, copy, fetch, store, settle, apart, joined, seen, away, NULL, NULL };
+/* A kernel of the user's, which is no part of a flight: behind what was given before. */
+static int user(void *exec, const UserKernel *k, int n, const UserArg *arg)
+{
+    VkExec *x = exec;
+    VkFlights *s = &x->flights;
+    uint64_t number = 0;
+    int e = vk_flights_start(s);
+    e = e ? e : vk_user_launch(device_of(x), &x->user, k, n, arg, &number);
+    if (number)
+        s->last = number, s->first = s->first ? s->first : number;
+    return e;
+}
+
+static bool speaks(const UserKernel *k) { return k->spirv; }
+
+static const Replay steps = { launch, copy, fetch, store, settle, apart, joined, seen, away, user, speaks };
 
 static Spot spot(Mem *m) { return (Spot){ &((VkMem *)m)->piece, 0 }; }
 

@@ -88,7 +88,7 @@ static VkFlight *take(VkFlights *s, const VkCommand *c)
     VkResult e = vk_until(s->d, oldest->stream.number);
     if (e && s->d->base.lost)
         return vk_lost(s->d), NULL;
-    return e ? vk_fail(e, "waiting for an earlier call"), NULL : oldest;
+    return e ? vk_fails(s->d, e, "waiting for an earlier call"), NULL : oldest;
 }
 
 static int begin(VkFlights *s, const VkCommand *c)

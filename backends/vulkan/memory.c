@@ -125,7 +125,7 @@ static int unused(VkMem *m)
 {
     VkDev *d = (VkDev *)m->base.device;
     VkResult e = vk_until(d, m->used);
-    return !e ? 0 : vk_lost(d) ? (int)error_code() : vk_fail(e, "waiting for a computation");
+    return !e ? 0 : vk_lost(d) ? (int)error_code() : vk_fails(d, e, "waiting for what uses an array");
 }
 
 int vk_wait(Mem *m) { return computed((VkMem *)m); }

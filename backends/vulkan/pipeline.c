@@ -60,7 +60,7 @@ VkCommandBuffer vk_stream_open(VkDev *d, VkStream *s, VkCommandBufferUsageFlags 
     if (!e)
         e = VK_DO(d, BeginCommandBuffer, s->buffer, &b);
     if (e)
-        return vk_fail(e, "recording commands"), NULL;
+        return vk_fails(d, e, "recording commands"), NULL;
     s->open = true;
     if (d->adopted)
         beside_others(d, s->buffer);
@@ -78,7 +78,7 @@ int vk_stream_start(VkDev *d, VkStream *s, const VkWork *work)
     VkResult e = s->open ? VK_DO(d, EndCommandBuffer, s->buffer) : VK_SUCCESS;
     s->open = false;
     w.times = s->times, w.given = s->times ? vk_times_now(d) : 0;
-    return e ? vk_fail(e, "recording commands") : vk_give(d, s->buffer, &w, &s->number);
+    return e ? vk_fails(d, e, "recording commands") : vk_give(d, s->buffer, &w, &s->number);
 }
 
 int vk_stream_run(VkDev *d, VkStream *s)

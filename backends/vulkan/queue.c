@@ -172,7 +172,7 @@ int vk_give(VkDev *d, VkCommandBuffer c, const VkWork *w, uint64_t *number)
     } else if (e == VK_ERROR_DEVICE_LOST)
         lose(d);
     pthread_mutex_unlock(&q->lock);
-    return e ? vk_fail(e, "starting work on the device") : 0;
+    return e ? vk_fails(d, e, "starting work on the device") : 0;
 }
 
 bool vk_pending(VkDev *d, uint64_t number)
@@ -252,5 +252,5 @@ int vk_wait_for(VkDev *d, uint64_t from, uint64_t number)
 {
     VkResult e = vk_until(d, number);
     int code = vk_outcome(d, from, number);
-    return code ? code : e ? vk_fail(e, "waiting for a computation") : 0;
+    return code ? code : e ? vk_fails(d, e, "waiting for a computation") : 0;
 }

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "backend.h"
+#include "replay.h"
 #include "units.h"
 #include "fault.h"
 #include "spirv.h"
@@ -39,7 +40,9 @@
                                         X(WaitSemaphores) X(DeviceWaitIdle) \
                                             X(CreateQueryPool) X(DestroyQueryPool) \
                                                 X(GetQueryPoolResults) X(CmdResetQueryPool) \
-                                                    X(CmdWriteTimestamp)
+                                                    X(CmdWriteTimestamp) \
+    X(CreateDescriptorSetLayout) X(DestroyDescriptorSetLayout) X(CreateDescriptorPool) \
+        X(DestroyDescriptorPool) X(AllocateDescriptorSets) X(UpdateDescriptorSets) X(CmdBindDescriptorSets)
 typedef struct VkApi {
 #define X(f) PFN_vk##f f;
     VK_LOADER(X) VK_INSTANCE(X) VK_DEVICE(X)
@@ -53,7 +56,8 @@ typedef struct VkApi {
     X(MapMemory) X(CreateShaderModule) X(CreatePipelineLayout) X(CreatePipelineCache) X(GetPipelineCacheData) \
     X(CreateComputePipelines) X(CreateCommandPool) X(AllocateCommandBuffers) X(BeginCommandBuffer) \
     X(EndCommandBuffer) X(ResetCommandPool) X(QueueSubmit) X(CreateSemaphore) \
-    X(GetSemaphoreCounterValue) X(WaitSemaphores) X(DeviceWaitIdle)
+    X(GetSemaphoreCounterValue) X(WaitSemaphores) X(DeviceWaitIdle) X(CreateDescriptorSetLayout) \
+    X(CreateDescriptorPool) X(AllocateDescriptorSets)
 enum {
 #define X(f) VK_CALL_##f,
     VK_FALLIBLE(X)
@@ -202,6 +206,7 @@ void vk_close(Device *);
 PFN_vkGetInstanceProcAddr vk_loader(void);      /* the system's; NULL: none */
 bool vk_load(VkApi *, VkInstance, PFN_vkGetInstanceProcAddr, const char **lacks);   /* its functions */
 int vk_fail(VkResult, const char *what);        /* records an error, returns its code */
+int vk_fails(const VkDev *, VkResult, const char *what);        /* the same, and names the device */
 bool vk_lost(const VkDev *);                    /* and if so, records an error */
 
 /* block.c */
@@ -296,6 +301,12 @@ int vk_finish(Exec *);
 int vk_run(Exec *, int nin, Mem *const *in, int nout, Mem **out);
 void vk_drop(Exec *);
 int vk_code(Exec *, Text *);
+
+/* user.c: kernels of the user's, of one program */
+typedef struct VkUser VkUser;
+int vk_user_launch(
+    VkDev *, VkUser **, const UserKernel *, int n, const UserArg *, uint64_t *number);  /* 0, or an error */
+void vk_users_drop(VkDev *, VkUser **);
 
 /* probe.c: what the device computes exactly, into its caps. An error code if the device fails to run
  * anything. */

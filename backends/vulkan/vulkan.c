@@ -40,6 +40,13 @@ static const char *result_text(VkResult e)
     }
 }
 
+int vk_fails(const VkDev *d, VkResult e, const char *what)
+{
+    char text[128];
+    snprintf(text, sizeof text, "%s: %.90s", d->base.info.name, what);
+    return vk_fail(e, text);
+}
+
 int vk_fail(VkResult e, const char *what)
 {
     bool memory = e == VK_ERROR_OUT_OF_HOST_MEMORY || e == VK_ERROR_OUT_OF_DEVICE_MEMORY ||

@@ -45,6 +45,7 @@ typedef enum Swap { SWAP_GATHER, SWAP_DEAL, SWAP_PERMUTE, SWAP_REDUCE } Swap;
  * It lives as long as the process. */
 typedef struct UserKernel {
     const char *name, *opencl;                  /* interned; opencl NULL: not in that language */
+    const uint32_t *spirv; size_t nspirv;       /* words; NULL: likewise */
     int64_t global[3], local[3];                /* local[0] 0: as the driver likes */
 } UserKernel;
 
