@@ -270,6 +270,26 @@ START_TEST(calls_in_flight)
 }
 END_TEST
 
+/* Memory that nobody holds is handed out again, and the host waits with writing there for calls that still
+ * read it. */
+START_TEST(written_meanwhile)
+{
+    hd_fn *f = hd_jit(grow, .device = name), *g = hd_jit(next, .device = name);
+    for (int turn = 0; turn < 20; turn++) {
+        hd_array *host = square_of(7), *x = hd_put(host, name), *y = NULL, *z = NULL, *out[FLIGHTS];
+        for (int k = 0; k < FLIGHTS; k++)
+            ck_assert_msg(!hd_call_n(f, &out[k], 1, k ? &out[0] : &x, 1), "%s", hd_error());
+        ck_assert_msg(!hd_call(g, &y, x), "%s", hd_error());
+        hd_drop(x), hd_drop(host);
+        host = square_of(100), z = hd_put(host, name);
+        is(y, 8), is(z, 100);
+        for (int k = 0; k < FLIGHTS; k++)
+            is(out[k], k ? 9 : 8), hd_drop(out[k]);
+        hd_drop(host), hd_drop(y), hd_drop(z);
+    }
+}
+END_TEST
+
 /* What a call does is decided while it runs: a recording of another length, or of other commands, is made
  * again from where it differs. */
 START_TEST(calls_that_differ)
@@ -522,6 +542,7 @@ int main(void)
     tcase_add_test(t, calls_of_the_loader);
     tcase_add_test(t, one_failure_in_a_call);
     tcase_add_test(t, calls_in_flight);
+    tcase_add_test(t, written_meanwhile);
     tcase_add_test(t, calls_that_differ);
     tcase_add_test(t, device_lost);
     tcase_add_test(t, no_memory);
