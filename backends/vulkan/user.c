@@ -191,8 +191,8 @@ static int bind(VkDev *d, const VkUser *u, const UserArg *a, Bound *b)
     *b = (Bound){ .at = { p->buffer, at, bytes ? bytes : 4 } };
     if (bytes > u->most)
         return error_set(E_NOMEM,
-            "hd_kernel %s: a parameter has %zu bytes; storage buffers of %s at most %llu", u->of->name, a->bytes,
-            d->base.info.name, (unsigned long long)u->most);
+            "hd_kernel %s: a parameter has %zu bytes; storage buffers of %s at most %llu", u->of->name,
+            a->bytes, d->base.info.name, (unsigned long long)u->most);
     if (p->block && at % u->align == 0)
         return 0;
     if (!vk_piece(d, bytes, false, &b->own))

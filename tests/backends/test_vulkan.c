@@ -400,6 +400,43 @@ static void array_check(Device *d, Mem *m, int i, int words)
         ck_assert_msg(v[at] == pattern(i, at), "array %d: element %d is another's", i, at);
 }
 
+static PFN_vkGetPhysicalDeviceMemoryProperties2 properties;
+
+/* A driver with nothing left. */
+static VKAPI_ATTR void VKAPI_CALL nothing_left(VkPhysicalDevice d, VkPhysicalDeviceMemoryProperties2 *m)
+{
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT *b = m->pNext;
+    m->pNext = NULL, properties(d, m), m->pNext = b;
+    for (uint32_t k = 0; b && k < VK_MAX_MEMORY_HEAPS; k++)
+        b->heapBudget[k] = b->heapUsage[k] = 1 << 20;
+}
+
+/* Where the driver says that nothing is left, what nobody holds is given back first. */
+START_TEST(over_budget)
+{
+    enum { LARGE = 40 << 20 };
+    VkDev *d = (VkDev *)device_find(name);
+    Mem *m = NULL, *n = NULL;
+    const bool says = d->budget;
+    properties = d->f.GetPhysicalDeviceMemoryProperties2;
+    for (int turn = 0; turn < 2; turn++) {
+        ck_assert_msg(!d->base.backend->alloc(&d->base, LARGE, &m), "%s", error_text());
+        mem_drop(m);
+        ck_assert(d->pool.held >= LARGE);
+        d->budget = turn, d->f.GetPhysicalDeviceMemoryProperties2 = turn ? nothing_left : properties;
+        ck_assert_msg(!d->base.backend->alloc(&d->base, LARGE / 2, &n), "%s", error_text());
+        ck_assert(turn ? d->pool.held == 0 : d->pool.held >= LARGE);
+        ck_assert(fault_set("vulkan:vkAllocateMemory:1+"));
+        ck_assert(d->base.backend->alloc(&d->base, 2 * LARGE, &m) && !strstr(error_text(), "left") == !turn);
+        fault_set(NULL);
+        error_clear();
+        mem_drop(n);
+        vk_pool_empty(d);
+    }
+    d->budget = says, d->f.GetPhysicalDeviceMemoryProperties2 = properties;
+}
+END_TEST
+
 /* Drivers allow some 4,096 allocations. Arrays come and go, and none touches another. */
 START_TEST(many_small_arrays)
 {
@@ -546,6 +583,7 @@ int main(void)
     tcase_add_test(t, calls_that_differ);
     tcase_add_test(t, device_lost);
     tcase_add_test(t, no_memory);
+    tcase_add_test(t, over_budget);
     tcase_add_test(t, many_small_arrays);
     tcase_add_test(t, kept_on_disk);
     tcase_add_test(t, short_kernels);
