@@ -18,6 +18,7 @@ LinalgFn eigh_loop, svd_loop; /* linalg_jacobi.c: a step a round of rotations */
 typedef void BlocksFn(const Ins *, const Ref *x, Ref *out, int64_t leaf);
 BlocksFn cholesky_blocks, triangular_blocks, solve_blocks, eigh_sweeps, svd_sweeps;
 BlocksFn lu_panels, qr_panels, triangular_panels;
+Ref cholesky_panels(Ref a, int64_t leaf);       /* nan from the first pivot on that is no good */
 enum { HALVED = 256 }; /* rows or columns, beyond which a matrix is halved before there are panels */
 
 /* A scan in the current graph. Operands and body: captures, carry, xs; results: carry, ys. */

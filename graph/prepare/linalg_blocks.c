@@ -23,15 +23,26 @@ static Ref joined(Ref x, Ref y, bool rows)
     return x && y ? Concat((const Ref[]){ x, y }, 2, typ(x)->rank - (rows ? 2 : 1)) : 0;
 }
 
-/* L11 L11' = A11, L21 L11' = A21, L22 L22' = A22 - L21 L21'. */
+/* L11 L11' = A11, L21 L11' = A21, L22 L22' = A22 - L21 L21'. What is left is panels, or two of them. */
+static Ref factor(Ref a, int64_t leaf)
+{
+    int64_t n = a ? matrix_rows(a) : 0, h = half_of(n, leaf), r = n - h;
+    if (n <= leaf)
+        return a ? Cholesky(a) : 0;
+    if (n > 2 * leaf && n <= HALVED / 2)
+        return cholesky_panels(a, leaf);
+    Ref l11 = factor(MatrixPart(a, 0, h, 0, h), leaf);
+    Ref l21 = TriangularSolve(l11, MatrixPart(a, h, r, 0, h), TRI_RIGHT | TRI_LOWER | TRI_TRANSPOSE);
+    Ref l22 = factor(Sub(MatrixPart(a, h, r, h, r), Matmul(l21, Turned(l21))), leaf);
+    return joined(MatrixPad(l11, 0, 0, 0, r), joined(l21, l22, false), true);
+}
+
+/* A pivot that is no good makes nan of all that follows it: where the last element is, all is to be. */
 void cholesky_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 {
-    int64_t n = matrix_rows(x[0]), h = half_of(n, leaf), r = n - h;
+    Ref l = factor(x[0], leaf);
+    int64_t n = matrix_rows(x[0]);
     (void)i;
-    Ref a11 = MatrixPart(x[0], 0, h, 0, h), a21 = MatrixPart(x[0], h, r, 0, h);
-    Ref l11 = Cholesky(a11), l21 = TriangularSolve(l11, a21, TRI_RIGHT | TRI_LOWER | TRI_TRANSPOSE);
-    Ref l22 = Cholesky(Sub(MatrixPart(x[0], h, r, h, r), Matmul(l21, Turned(l21))));
-    Ref l = joined(MatrixPad(l11, 0, 0, 0, r), joined(l21, l22, false), true);
     if (!l)
         return;
     Ref last = MatrixPart(l, n - 1, 1, n - 1, 1), bad = Ne(last, last);
@@ -39,7 +50,7 @@ void cholesky_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
     for (int d = 0; d < stack.n; d++)
         stack.v[d] = typ(l)->dim[d], dims.v[d] = d;
     bad = Broadcast(Reshape(bad, stack), type_shape(typ(l)), dims);
-    out[0] = Tril(Select(bad, Like(l, NAN), l), 0);
+    out[0] = Select(bad, Tril(Like(l, NAN), 0), l);
 }
 
 /* P A = L U, by its factors. Transposed: U' L' P x = b. */

@@ -1,6 +1,6 @@
 /*
- * linalg_panels.c - lu, qr and triangular_solve of large matrices, panel by panel: a few columns are
- * factorised by themselves, or a few unknowns found, and what that does to all others is a product.
+ * linalg_panels.c - cholesky, lu, qr and triangular_solve of large matrices, panel by panel: a few columns
+ * are factorised by themselves, or a few unknowns found, and what that does to all others is a product.
  *
  *     a panel's columns, the diagonal through its pivots from some row on:
  *     lu      all rows are put in the panel's order; U12 = L11^-1 A12; A22 - L21 U12
@@ -161,16 +161,16 @@ void lu_panels(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 
 /* ==================== triangular_solve
  *
- * Captured: A; a vector as long as a panel is high. Carry: b, whose rows become unknowns. xs: the panel. */
+ * Captured: A; a vector as long as a panel is high. Carry: the unknowns, zero where they are not known yet.
+ * xs: the panel; its rows of what is beside the diagonal's blocks, where A has it; its rows of b. So a step
+ * is a product of whole arrays, and what unknowns are multiplied with is chosen once, for all panels. */
 
 static void unknowns(const Ref *x, Ref *out, int how)
 {
     int64_t b = length_of(x[1]);
-    Ref row = times(x[3], b), a = rows_at(x[0], row, b), y = x[2], end = plus(row, b);
-    Ref columns = how & TRI_LOWER ? Not(from(a, 2, row)) : from(a, 2, end);
-    Ref rows = how & TRI_LOWER ? Not(from(y, 1, row)) : from(y, 1, end);
-    Ref rest = Sub(rows_at(y, row, b), Matmul(where(columns, a), where(rows, y)));
-    out[0] = DynamicUpdate(y, TriangularSolve(columns_at(a, row, b), rest, how), start_at(row, 0));
+    Ref row = times(x[3], b), rest = Sub(x[5], Matmul(x[4], x[2]));
+    Ref block = columns_at(rows_at(x[0], row, b), row, b);
+    out[0] = DynamicUpdate(x[2], TriangularSolve(block, rest, how), start_at(row, 0));
 }
 
 static void lower(const Ref *x, Ref *out) { unknowns(x, out, TRI_LOWER); }
@@ -189,16 +189,50 @@ static Ref enlarged(Ref a, int64_t more)
     return Select(on, Like(a, 1), a);
 }
 
+/* [count, panels b, columns] -> [panels, count, b, columns] */
+static Ref by_rows(Ref v, int64_t panels)
+{
+    Type t = *typ(v);
+    return MoveAxis(Reshape(v, (Ints){ 4, { t.dim[0], panels, t.dim[1] / panels, t.dim[2] } }), 1, 0);
+}
+
 void triangular_panels(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 {
     int64_t n = matrix_rows(x[0]), panels = (n + leaf - 1) / leaf, more = panels * leaf - n;
     int how = how_solved(i);
     bool turned = how & TRI_TRANSPOSE, low = !(how & TRI_LOWER) == turned, unit = how & TRI_UNIT;
-    Ref a = enlarged(turned ? Turned(x[0]) : x[0], more), y = 0;
-    const Ref in[] = { a, counter(leaf), MatrixPad(x[1], 0, more, 0, 0), counter(panels) };
+    Ref a = enlarged(turned ? Turned(x[0]) : x[0], more), b = MatrixPad(x[1], 0, more, 0, 0), y = 0;
+    Ref size = Like(places(a, 1), (double)leaf), of_row = Div(places(a, 1), size),
+        of_column = Div(places(a, 2), size), beside = low ? Lt(of_column, of_row) : Gt(of_column, of_row);
+    const Ref in[] = { a, counter(leaf), Like(b, 0), counter(panels), by_rows(where(beside, a), panels),
+        by_rows(b, panels) };
     loop_scan(low ? unit ? lower_unit : lower : unit ? upper_unit : upper,
-        &(Loop){ panels, !low, 2, 1, 1, 1 }, in, &y);
+        &(Loop){ panels, !low, 2, 1, 3, 1 }, in, &y);
     out[0] = MatrixPart(y, 0, n, 0, matrix_columns(x[1]));
+}
+
+/* ==================== cholesky
+ *
+ * Captured: the matrix; a vector as long as a panel is wide. Carry: the factor, zero where it is not known
+ * yet. xs: the panel. What is above a panel's diagonal is computed with the rest and not kept. */
+
+static void cholesky_panel(const Ref *x, Ref *out)
+{
+    int64_t b = length_of(x[1]);
+    Ref column = times(x[3], b), done = Turned(rows_at(x[2], column, b));
+    Ref a = Sub(columns_at(x[0], column, b), Matmul(x[2], done)), l = Cholesky(rows_at(a, column, b));
+    a = TriangularSolve(l, a, TRI_RIGHT | TRI_LOWER | TRI_TRANSPOSE);
+    a = a ? DynamicUpdate(where(from(a, 1, column), a), l, start_at(column, 0)) : 0;
+    out[0] = DynamicUpdate(x[2], a, start_at(0, column));
+}
+
+Ref cholesky_panels(Ref a, int64_t leaf)
+{
+    int64_t n = matrix_rows(a), panels = (n + leaf - 1) / leaf;
+    Ref all = enlarged(a, panels * leaf - n), l = 0;
+    const Ref in[] = { all, counter(leaf), Like(all, 0), counter(panels) };
+    loop_scan(cholesky_panel, &(Loop){ panels, false, 2, 1, 1, 1 }, in, &l);
+    return MatrixPart(l, 0, n, 0, n);
 }
 
 /* ==================== qr

@@ -221,6 +221,31 @@ static bool product_apart(const Machine *m, const Needs *d, const Ins *i, double
         cost / 2 > (double)m->unroll;
 }
 
+/* A product of matrices that lanes of a region read: there each element would be a sum of its own, while
+ * a kernel that does it by blocks reads what it multiplies once for many results. */
+static bool product_of_lanes(const Sched *s, const Needs *d, const Ins *i, double cost)
+{
+    const Graph *g = s->g;
+    const Machine *m = s->target->machine;
+    double steps = cost / 2, all = (double)type_size(&g->type[i->out]), least = (double)m->tile_rows;
+    double stack = 1, columns;
+    int batch = 0;
+    if (i->op != OP_dot || steps <= (double)m->unroll)
+        return false;
+    ins_attr(i, ATTR(dot, lhs_batch), &batch);
+    for (int k = 0; k < batch; k++)
+        stack *= (double)g->type[i->out].dim[k];
+    columns = (double)type_size(&g->type[i->in[1]]) / (stack * steps);
+    if (columns < least || all / (stack * columns) < least)
+        return false;
+    for (int k = 0; k < d->n; k++) {
+        const Ins *root = g->def[d->k[k].root];
+        if (root && root->op == OP_region)
+            return true;
+    }
+    return false;
+}
+
 bool store_pays(const Sched *s, const Ins *i, Ref v)
 {
     const Graph *g = s->g;
@@ -238,6 +263,7 @@ bool store_pays(const Sched *s, const Ins *i, Ref v)
     if (cost == 0)
         return false;
     if (too_long(s, d, v) || in_pieces(m, g, d, i, cost) || product_apart(m, d, i, size, cost) ||
+        product_of_lanes(s, d, i, cost) ||
         sums_in_pieces(m, d, i, size, (double)type_size(&g->type[i->in[0]])))
         return true;
     double evals = evaluations(s, d, v, i->op == OP_dot);

@@ -547,8 +547,10 @@ static void shape_lanes(Spec *spec, const Root *r)
         spec->vec = NULL;
         spec->inner_tile = (int)m->tile_vectors;
         spec->contract = true;
-        set_block(spec, last, least(atom_extent(last), m->tile_rows));
-        n = (int)m->tile_rows;
+        n = (int)m->tile_rows; /* they share what they load, but each core is to have some */
+        while (n > 1 && r->space->vol / n < (double)m->cores)
+            n /= 2;
+        set_block(spec, last, least(atom_extent(last), n));
     } else if (spec->vec) { /* groups of lanes in flight hide latency, while registers last */
         while (n < m->group_lanes && state * n * 2 <= (double)m->group_state &&
             code * n <= (double)m->group_code && r->space->vol / (W * n * 2) >= (double)m->lane_blocks &&
