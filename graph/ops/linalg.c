@@ -1,12 +1,10 @@
 /*
  * linalg.c - cholesky, triangular_solve: of stacks of matrices, in the last two axes.
  *
- * Host evaluation is the textbook's loop in the widest numbers there are. Derivatives are those of JAX:
+ * On the host: the textbook's loop in the widest numbers there are (linalg_host.h). Derivatives are JAX's:
  * Murray, "Differentiation of the Cholesky decomposition", and Giles, "An extended collection of matrix
  * derivative results".
  */
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "linalg.h"
@@ -55,54 +53,9 @@ Stack stack_of(const Type *t)
     return s;
 }
 
-void real_load(const Type *t, const void *from, int64_t k, int64_t n, Real *to)
+int linalg_eval(const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
 {
-    size_t size = dtype_size((Dtype)t->dt);
-    for (int64_t j = 0; j < n; j++)
-        to[j] = dtype_load_f((Dtype)t->dt, (const char *)from + (size_t)(k * n + j) * size);
-}
-
-void real_store(const Type *t, void *to, int64_t k, int64_t n, const Real *from)
-{
-    size_t size = dtype_size((Dtype)t->dt);
-    for (int64_t j = 0; j < n; j++) {
-        void *p = (char *)to + (size_t)(k * n + j) * size;
-        if (dtype_float((Dtype)t->dt))
-            dtype_store_f((Dtype)t->dt, p, (double)from[j]);
-        else
-            dtype_store_i((Dtype)t->dt, p, (int64_t)from[j]);
-    }
-}
-
-enum { MOST = 4 }; /* operands, and results, of a factorisation */
-
-int stack_eval(MatrixEval *f, const Ins *i, const Type *const *t, const void *const *in, const Type *u,
-    void *const *out)
-{
-    Stack s[MOST];
-    Real *x[MOST] = { 0 }, *y[MOST] = { 0 };
-    int64_t nx[MOST] = { 0 }, ny[MOST] = { 0 };
-    bool ok = true;
-    int64_t count = stack_of(t[0]).count;
-    for (int k = 0; k < i->nin; k++) {
-        s[k] = t[k]->rank >= 2 ? stack_of(t[k]) : (Stack){ 0 };
-        nx[k] = count ? type_size(t[k]) / count : 0;
-        ok = ok && (x[k] = ops_temp((size_t)nx[k], sizeof(Real)));
-    }
-    for (int k = 0; k < i->nout; k++) {
-        ny[k] = count ? type_size(&u[k]) / count : 0;
-        ok = ok && (y[k] = ops_temp((size_t)ny[k], sizeof(Real)));
-    }
-    for (int64_t at = 0; ok && at < count; at++) {
-        for (int k = 0; k < i->nin; k++)
-            real_load(t[k], in[k], at, nx[k], x[k]);
-        f(i, s, x, y);
-        for (int k = 0; k < i->nout; k++)
-            real_store(&u[k], out[k], at, ny[k], y[k]);
-    }
-    for (int k = 0; k < MOST; k++)
-        free(x[k]), free(y[k]);
-    return (int)error_code();
+    return (dtype_complex((Dtype)t[0]->dt) ? complex_linalg_eval : real_linalg_eval)(i, t, in, u, out);
 }
 
 /* ==================== cholesky */
@@ -129,34 +82,7 @@ static void cholesky_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z,
     tz[0] = Matmul(z[0], Div(Tril(s, 0), half));
 }
 
-static void cholesky_one(const Ins *i, const Stack *s, Real *const *in, Real *const *out)
-{
-    (void)i;
-    int64_t n = s->rows;
-    const Real *a = in[0];
-    Real *l = out[0];
-    bool good = true;
-    for (int64_t j = 0; j < n; j++)
-        for (int64_t r = 0; r < n; r++) {
-            Real v = r < j ? 0 : a[r * n + j];
-            for (int64_t k = 0; k < j && r >= j; k++)
-                v -= l[r * n + k] * l[j * n + k];
-            good = good && (r != j || v > 0);
-            l[r * n + j] = r < j ? 0 : r == j ? sqrtl(v) : v / l[j * n + j];
-        }
-    for (int64_t k = 0; k < n * n && !good; k++)
-        l[k] = k % n > k / n ? 0 : NAN;
-}
-
-static int cholesky_eval(
-    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
-{
-    if (dtype_complex((Dtype)t[0]->dt))
-        return complex_stack_eval(complex_cholesky, i, t, in, u, out);
-    return stack_eval(cholesky_one, i, t, in, u, out);
-}
-
-const Rules rules_cholesky = { cholesky_infer, cholesky_jvp, NULL, ops_batch_again, cholesky_eval };
+const Rules rules_cholesky = { cholesky_infer, cholesky_jvp, NULL, ops_batch_again, linalg_eval };
 
 /* ==================== triangular_solve: bit k of how is attribute k */
 
@@ -167,7 +93,7 @@ _Static_assert(TRI_RIGHT == 1 << ATTR(triangular_solve, right) &&
         TRI_UNIT == 1 << ATTR(triangular_solve, unit),
     "in their order");
 
-static int how_of(const Ins *i)
+int triangular_how(const Ins *i)
 {
     int how = 0;
     for (int k = 0; k < 4; k++)
@@ -217,7 +143,7 @@ static int triangular_solve_infer(
 /* A x = b: dx = A^-1 (db - dA x), where of dA counts what is read of A. */
 static void triangular_solve_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
-    int how = how_of(i);
+    int how = triangular_how(i);
     Ref d = t[1];
     if (t[0]) {
         int unit = how & TRI_UNIT ? 1 : 0;
@@ -231,14 +157,15 @@ static void triangular_solve_jvp(const Ins *i, const Ref *x, const Ref *t, const
 
 static void triangular_solve_transpose(const Ins *i, const Ref *ct, Cts *cts)
 {
-    ct_add(cts, i->in[1], TriangularSolve(i->in[0], ct[0], how_of(i) ^ TRI_TRANSPOSE));
+    ct_add(cts, i->in[1], TriangularSolve(i->in[0], ct[0], triangular_how(i) ^ TRI_TRANSPOSE));
 }
 
 /* lanes, rows, columns -> rows, lanes columns */
 void batch_sides(const Ins *i, const Ref *x, const uint8_t *s, const Axis *ax, Ref *out, uint8_t *so)
 {
-    Ref y[MOST];
-    int r = typ(x[1])->rank, axis = i->op == OP_triangular_solve && how_of(i) & TRI_RIGHT ? r - 3 : r - 2;
+    Ref y[4];
+    int r = typ(x[1])->rank;
+    int axis = i->op == OP_triangular_solve && triangular_how(i) & TRI_RIGHT ? r - 3 : r - 2;
     if (!type_size(typ(x[1]))) {
         ops_batch_again(i, x, s, ax, out, so);
         return;
@@ -267,75 +194,5 @@ static void triangular_solve_batch(
         ops_batch_again(i, x, s, ax, out, so);
 }
 
-/* Substitution, for each right-hand side: A(r, c) is at a[r rs + c cs], x(r) at x[r step]. The
- * parameters are those of a triangular solve. */
-static void substitute(
-    const Real *a, int64_t n, int64_t rs, int64_t cs, bool lower, bool unit, Real *x, int64_t step)
-{
-    for (int64_t k = 0; k < n; k++) {
-        int64_t r = lower ? k : n - 1 - k;
-        Real v = x[r * step];
-        for (int64_t j = 0; j < k; j++) {
-            int64_t c = lower ? j : n - 1 - j;
-            v -= a[r * rs + c * cs] * x[c * step];
-        }
-        x[r * step] = unit ? v : v / a[r * rs + r * cs];
-    }
-}
-
-/* x A = b is A' x' = b': the unknowns of a side are a row of x. */
-static void triangular_solve_one(const Ins *i, const Stack *s, Real *const *in, Real *const *out)
-{
-    int how = how_of(i);
-    bool right = how & TRI_RIGHT, turned = right != !!(how & TRI_TRANSPOSE);
-    int64_t n = s[0].rows, sides = right ? s[1].rows : s[1].columns;
-    memcpy(out[0], in[1], sizeof(Real) * (size_t)(n * sides));
-    for (int64_t k = 0; k < sides; k++)
-        substitute(in[0], n, turned ? 1 : n, turned ? n : 1, !(how & TRI_LOWER) == turned, how & TRI_UNIT,
-            out[0] + (right ? k * n : k), right ? 1 : sides);
-}
-
-/* The same of complex numbers, an element at a time. */
-static int complex_solve_eval(
-    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
-{
-    int how = how_of(i);
-    bool right = how & TRI_RIGHT, turned = right != !!(how & TRI_TRANSPOSE),
-         lower = !(how & TRI_LOWER) == turned;
-    Stack a = stack_of(t[0]), b = stack_of(t[1]);
-    int64_t n = a.rows, sides = right ? b.rows : b.columns, step = right ? 1 : sides;
-    Dtype dt = (Dtype)t[0]->dt;
-    int64_t size = (int64_t)dtype_size(dt);
-    long double _Complex *x = ops_temp((size_t)n, sizeof *x);
-    for (int64_t at = 0; x && at < a.count * sides; at++) {
-        const char *m = (const char *)in[0] + at / sides * n * n * size;
-        int64_t first = at / sides * n * sides + at % sides * (right ? n : 1);
-        for (int64_t k = 0; k < n; k++) {
-            int64_t r = lower ? k : n - 1 - k;
-            Wide v = ops_load(dt, (const char *)in[1] + (first + r * step) * size);
-            x[r] = __builtin_complex(v.f, v.im);
-            for (int64_t j = 0; j < k + !(how & TRI_UNIT); j++) {
-                int64_t c = lower ? j : n - 1 - j;
-                Wide e = ops_load(dt, m + (turned ? c * n + r : r * n + c) * size);
-                long double _Complex f = __builtin_complex(e.f, e.im);
-                x[r] = j < k ? x[r] - f * x[c] : x[r] / f;
-            }
-            ops_store(dt, (char *)out[0] + (first + r * step) * size,
-                (Wide){ .f = __real__ x[r], .im = __imag__ x[r] });
-        }
-    }
-    free(x);
-    (void)u;
-    return (int)error_code();
-}
-
-static int triangular_solve_eval(
-    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
-{
-    if (dtype_complex((Dtype)t[0]->dt))
-        return complex_solve_eval(i, t, in, u, out);
-    return stack_eval(triangular_solve_one, i, t, in, u, out);
-}
-
 const Rules rules_triangular_solve = { triangular_solve_infer, triangular_solve_jvp,
-    triangular_solve_transpose, triangular_solve_batch, triangular_solve_eval };
+    triangular_solve_transpose, triangular_solve_batch, linalg_eval };

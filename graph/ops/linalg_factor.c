@@ -2,10 +2,6 @@
  * linalg_factor.c - qr: q r = a by Householder's reflections, as LAPACK's geqrf has them: the sign of an
  * element on r's diagonal is against that of the element which it takes the place of.
  */
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "linalg.h"
 
 /* ==================== qr */
@@ -51,67 +47,4 @@ static void qr_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *
     tz[1] = Matmul(left, z[1]);
 }
 
-/* H = 1 - tau v v' makes (beta, 0 ...) of x: v with a one in front in the place of x. tau 0: H is 1. */
-static Real reflector(Real *x, int64_t n, int64_t step, Real *beta)
-{
-    Real rest = 0, first = n ? x[0] : 0;
-    for (int64_t k = 1; k < n; k++)
-        rest = hypotl(rest, x[k * step]);
-    *beta = first;
-    if (rest == 0)
-        return 0;
-    *beta = -copysignl(hypotl(first, rest), first);
-    for (int64_t k = 1; k < n; k++)
-        x[k * step] /= first - *beta;
-    return (*beta - first) / *beta;
-}
-
-/* a = H a; v has a one in front that is not there. The parameters are those of LAPACK's larf. */
-static void reflect(const Real *v, int64_t n, int64_t step, Real tau, Real *a, int64_t columns, int64_t row)
-{
-    for (int64_t c = 0; c < columns; c++) {
-        Real w = a[c];
-        for (int64_t k = 1; k < n; k++)
-            w += v[k * step] * a[k * row + c];
-        for (int64_t k = 0; k < n; k++)
-            a[k * row + c] -= tau * w * (k ? v[k * step] : 1);
-    }
-}
-
-void real_qr(const Real *a, int64_t m, int64_t n, int64_t p, Real *q, Real *r)
-{
-    int64_t k = m < n ? m : n;
-    Real *h = ops_temp((size_t)(m * n), sizeof *h), *tau = ops_temp((size_t)k, sizeof *tau);
-    if (h && tau) {
-        memcpy(h, a, sizeof *h * (size_t)(m * n));
-        for (int64_t j = 0; j < k; j++) {
-            Real *v = h + j * n + j, beta;
-            tau[j] = reflector(v, m - j, n, &beta);
-            reflect(v, m - j, n, tau[j], v + 1, n - j - 1, n);
-            v[0] = beta;
-        }
-        for (int64_t j = 0; j < p * n; j++)
-            r[j] = j / n > j % n ? 0 : h[j];
-        for (int64_t j = 0; j < m * p; j++)
-            q[j] = j / p == j % p;
-        for (int64_t j = k - 1; j >= 0; j--)
-            reflect(h + j * n + j, m - j, n, tau[j], q + j * p, p, p);
-    }
-    free(h), free(tau);
-}
-
-static void qr_one(const Ins *i, const Stack *s, Real *const *in, Real *const *out)
-{
-    int64_t m = s->rows, n = s->columns;
-    real_qr(in[0], m, n, ins_int(i, ATTR(qr, full)) || m < n ? m : n, out[0], out[1]);
-}
-
-static int qr_eval(
-    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
-{
-    if (dtype_complex((Dtype)t[0]->dt))
-        return complex_stack_eval(complex_qr, i, t, in, u, out);
-    return stack_eval(qr_one, i, t, in, u, out);
-}
-
-const Rules rules_qr = { qr_infer, qr_jvp, NULL, ops_batch_again, qr_eval };
+const Rules rules_qr = { qr_infer, qr_jvp, NULL, ops_batch_again, linalg_eval };

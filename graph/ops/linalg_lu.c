@@ -6,10 +6,6 @@
  * there. On the host, and where matrices are small, it eliminates anew: that costs no more than
  * reading them.
  */
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "linalg.h"
 
 /* ==================== lu */
@@ -46,49 +42,7 @@ static void lu_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *
     tz[0] = w ? Add(Matmul(l, Tril(w, -1)), Matmul(Triu(w, 0), u)) : 0;
 }
 
-/* a (m x n) becomes its factors; b (m x sides, or NULL) becomes what L^-1 P makes of it. Matrices with
- * their sizes are the parameters. */
-static void eliminate(Real *a, int64_t m, int64_t n, Real *b, int64_t sides, Real *pivot, Real *at)
-{
-    for (int64_t c = 0; c < m && c < n; c++) {
-        int64_t p = c;
-        for (int64_t r = c + 1; r < m; r++)
-            p = fabsl(a[r * n + c]) > fabsl(a[p * n + c]) ? r : p;
-        for (int64_t j = 0; j < n + sides + 1; j++) {
-            Real *v = j < n ? a + j : j < n + sides ? b + (j - n) : at;
-            int64_t step = j < n ? n : j < n + sides ? sides : 1;
-            Real keep = v[c * step];
-            v[c * step] = v[p * step], v[p * step] = keep;
-        }
-        pivot[c] = (Real)p;
-        for (int64_t r = c + 1; r < m; r++) {
-            Real f = a[r * n + c] = a[c * n + c] == 0 ? a[r * n + c] : a[r * n + c] / a[c * n + c];
-            for (int64_t j = c + 1; j < n; j++)
-                a[r * n + j] -= f * a[c * n + j];
-            for (int64_t j = 0; j < sides; j++)
-                b[r * sides + j] -= f * b[c * sides + j];
-        }
-    }
-}
-
-static void lu_one(const Ins *i, const Stack *s, Real *const *in, Real *const *out)
-{
-    (void)i;
-    memcpy(out[0], in[0], sizeof(Real) * (size_t)(s->rows * s->columns));
-    for (int64_t r = 0; r < s->rows; r++)
-        out[2][r] = (Real)r;
-    eliminate(out[0], s->rows, s->columns, NULL, 0, out[1], out[2]);
-}
-
-static int lu_eval(
-    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
-{
-    if (dtype_complex((Dtype)t[0]->dt))
-        return complex_stack_eval(complex_lu, i, t, in, u, out);
-    return stack_eval(lu_one, i, t, in, u, out);
-}
-
-const Rules rules_lu = { lu_infer, lu_jvp, NULL, ops_batch_again, lu_eval };
+const Rules rules_lu = { lu_infer, lu_jvp, NULL, ops_batch_again, linalg_eval };
 
 /* ==================== solve: a, b, the factors and the permutation of a -> x with A x = b */
 
@@ -133,33 +87,4 @@ static void solve_batch(const Ins *i, const Ref *x, const uint8_t *s, const Axis
         ops_batch_again(i, x, s, ax, out, so);
 }
 
-static void solve_one(const Ins *i, const Stack *s, Real *const *in, Real *const *out)
-{
-    int64_t n = s[0].rows, sides = s[1].columns;
-    Real *a = ops_temp((size_t)(n * n), sizeof *a), *at = ops_temp((size_t)(2 * n), sizeof *at);
-    Real *x = out[0];
-    memcpy(x, in[1], sizeof *x * (size_t)(n * sides));
-    for (int64_t k = 0; a && at && k < n * n; k++)
-        a[k] = in[0][ins_int(i, ATTR(solve, transpose)) ? k % n * n + k / n : k];
-    if (a && at) {
-        memset(at, 0, sizeof *at * (size_t)(2 * n));
-        eliminate(a, n, n, x, sides, at, at + n);
-        for (int64_t r = n - 1; r >= 0; r--)
-            for (int64_t j = 0; j < sides; j++) {
-                for (int64_t c = r + 1; c < n; c++)
-                    x[r * sides + j] -= a[r * n + c] * x[c * sides + j];
-                x[r * sides + j] /= a[r * n + r];
-            }
-    }
-    free(a), free(at);
-}
-
-static int solve_eval(
-    const Ins *i, const Type *const *t, const void *const *in, const Type *u, void *const *out)
-{
-    if (dtype_complex((Dtype)t[0]->dt))
-        return complex_stack_eval(complex_solve, i, t, in, u, out);
-    return stack_eval(solve_one, i, t, in, u, out);
-}
-
-const Rules rules_solve = { solve_infer, solve_jvp, solve_transpose, solve_batch, solve_eval };
+const Rules rules_solve = { solve_infer, solve_jvp, solve_transpose, solve_batch, linalg_eval };
