@@ -23,7 +23,8 @@
 #include "compile.h"
 #include "backend.h"
 
-_Static_assert((int)DT_BOOL == HD_BOOL && (int)DT_F32 == HD_F32 && (int)DT_KEY == HD_KEY,
+_Static_assert((int)DT_BOOL == HD_BOOL && (int)DT_F32 == HD_F32 && (int)DT_KEY == HD_KEY &&
+        (int)DT_U4 == HD_U4,
     "dtypes are numbered as in heddle.h");
 _Static_assert(
     (int)E_INTERNAL == HD_EINTERNAL && (int)E_DIFF == HD_EDIFF, "codes are numbered as in heddle.h");

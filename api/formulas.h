@@ -33,6 +33,7 @@ Ref axis_ref(const char *what, hd x, int axis, int *a); /* x, and a checked axis
 hd quantile_along(const char *what, hd x, hd q, int axis, Ref (*of)(Ref x, Ref q, int axis));
 /* numbers: no random keys */
 bool real_dtype(const char *what, Dtype);
+bool plain_dtype(const char *what, Dtype);      /* numbers, or dtypes that are for storage */
 Ref norm_square(Ref); /* |x|^2, which is real */
 Ref conjugate(Ref); /* of a real x: x */
 bool int_operand(const char *what, const char *name, Ref);      /* an array of integers */

@@ -3,8 +3,9 @@
  *
  * In: a stream. Out: an array in host memory; its bytes are read to where they stay.
  * bf16, which numpy lacks, is "V2", as ml_dtypes writes it. The other byte order, Fortran's order and bools
- * that are neither 0 nor 1 are brought to ours. Random keys are records of one field, two words. The largest
- * header is that of version 1: longer ones describe records.
+ * that are neither 0 nor 1 are brought to ours. Random keys are records of one field, two words, and what is
+ * for storage are records of one byte, named after their dtype, as numpy has no word that tells them apart.
+ * The largest header is that of version 1: longer ones describe records.
  */
 #include "file.h"
 #include <errno.h>
@@ -24,6 +25,7 @@ static const struct { const char *descr; Dtype dt;
     { "<u2", DT_U16 },
     { "<u4", DT_U32 },
     { "<u8", DT_U64 },
+    { "<f1", DT_F8E5M2 },
     { "<f2", DT_F16 },
     { "|V2", DT_BF16 },
     { "<f4", DT_F32 },
@@ -32,10 +34,22 @@ static const struct { const char *descr; Dtype dt;
     { "<c16", DT_C128 },
 };
 enum { WORDS = sizeof words / sizeof *words };
-static const char key_words[] = "[('key', '<u4', (2,))]";
+
+static const struct { const char *descr; Dtype dt;
+} records[] = {
+    { "[('key', '<u4', (2,))]", DT_KEY },
+    { "[('f8_e4m3fn', '|u1')]", DT_F8E4M3FN },
+    { "[('f8_e5m2', '|u1')]", DT_F8E5M2 },
+    { "[('i4', '|i1')]", DT_I4 },
+    { "[('u4', '|u1')]", DT_U4 },
+};
+enum { RECORDS = sizeof records / sizeof *records };
 
 static const char *descr_of(Dtype d)
 {
+    for (int i = 0; i < RECORDS; i++)
+        if (records[i].dt == d)
+            return records[i].descr;
     for (int i = 0; i < WORDS; i++)
         if (words[i].dt == d)
             return words[i].descr;
@@ -51,6 +65,15 @@ static Dtype dtype_of(const char *s, size_t n, bool *swap)
             *swap = s[0] == '>';
             return words[i].dt;
         }
+    return DT_NONE;
+}
+
+/* DT_NONE: what stands there is no record of ours. */
+static Dtype record_of(const char *s)
+{
+    for (int i = 0; i < RECORDS; i++)
+        if (!strncmp(s, records[i].descr, strlen(records[i].descr)))
+            return records[i].dt;
     return DT_NONE;
 }
 
@@ -71,9 +94,9 @@ static void swap_bytes(char *p, size_t bytes, Dtype d)
 size_t npy_header(const Type *t, char *out, size_t room)
 {
     char d[640];
-    bool key = t->dt == DT_KEY;
-    int n = snprintf(d, sizeof d, "{'descr': %s%s%s, 'fortran_order': False, 'shape': (", key ? "" : "'",
-        key ? key_words : descr_of((Dtype)t->dt), key ? "" : "'");
+    const char *descr = descr_of((Dtype)t->dt), *quote = *descr == '[' ? "" : "'";
+    int n = snprintf(
+        d, sizeof d, "{'descr': %s%s%s, 'fortran_order': False, 'shape': (", quote, descr, quote);
     for (int i = 0; i < t->rank; i++)
         n += snprintf(
             d + n, sizeof d - (size_t)n, "%lld,%s", (long long)t->dim[i], i + 1 < t->rank ? " " : "");
@@ -130,11 +153,16 @@ static int npy_dict(const char *path, const char *dict, Npy *a)
 {
     const char *descr = value_of(dict, "'descr'"), *order = value_of(dict, "'fortran_order'");
     const char *shape = value_of(dict, "'shape'");
-    bool key = descr && !strncmp(descr, key_words, sizeof key_words - 1);
-    if (!descr || (*descr != '\'' && !key) || !order || !shape || *shape != '(')
+    Dtype record = descr ? record_of(descr) : DT_NONE;
+    if (!descr || (*descr != '\'' && !record) || !order || !shape || *shape != '(')
         return damaged(path, "the .npy header is not as numpy writes it, or the array has fields");
     size_t n = strcspn(descr + 1, "'");
-    Dtype d = key ? DT_KEY : dtype_of(descr + 1, n, &a->swap);
+    Dtype d = record ? record : dtype_of(descr + 1, n, &a->swap);
+    if (d == DT_NONE && n == 3 && !memcmp(descr + 2, "V1", 2))
+        return error_set(E_DTYPE,
+            "%s: numpy's dtype '%.3s' does not say which numbers of a byte these are: save "
+            "x.view(numpy.uint8) and take hd_bitcast of it, or x.astype(numpy.int8) of int4",
+            path, descr + 1);
     if (d == DT_NONE)
         return error_set(
             E_DTYPE, "%s: numpy's dtype '%.*s' has no counterpart", path, n < 80 ? (int)n : 80, descr + 1);

@@ -12,12 +12,12 @@
 /* Does the number have an exact meaning in this dtype? Floats round; integers must be whole and in range. */
 static bool fits(double v, Dtype d)
 {
-    if (dtype_inexact(d))
+    if (dtype_inexact(d) || dtype_f8(d))
         return true;
     if (d == DT_BOOL)
         return v == 0 || v == 1;
-    int bits = (int)dtype_size(d) * 8;
-    double top = ldexp(1, dtype_signed(d) ? bits - 1 : bits), low = dtype_signed(d) ? -top : 0;
+    bool sign = dtype_signed(d) || d == DT_I4;
+    double top = ldexp(1, dtype_bits(d) - sign), low = sign ? -top : 0;
     return v == trunc(v) && v >= low && v < top;
 }
 

@@ -109,12 +109,20 @@ bool real_dtype(const char *what, Dtype d)
             what);
         return false;
     }
+    if (dtype_stored(d)) {
+        error_set(E_DTYPE,
+            "%s: %s is for storage, converted and moved but not computed with; convert with hd_cast", what,
+            dtype_name(d));
+        return false;
+    }
     error_set(E_DTYPE,
-        "%s: %s is not a dtype of arrays; there are bool, i8 .. i64, u8 .. u64, f16, bf16, f32, f64, c64 "
-        "and c128",
+        "%s: %s is not a dtype of arrays; there are bool, i8 .. i64, u8 .. u64, f16, bf16, f32, f64, c64, "
+        "c128, and for storage f8_e4m3fn, f8_e5m2, i4 and u4",
         what, d > DT_NONE && d < DT_COUNT ? dtype_name(d) : "this number");
     return false;
 }
+
+bool plain_dtype(const char *what, Dtype d) { return dtype_stored(d) || real_dtype(what, d); }
 
 bool int_operand(const char *what, const char *name, Ref r)
 {
@@ -458,7 +466,7 @@ hd hd_cast(hd x, enum hd_dtype to)
 {
     double c;
     OP(hd_cast);
-    if (!real_dtype("hd_cast", (Dtype)to))
+    if (!plain_dtype("hd_cast", (Dtype)to))
         return HD_NIL;
     if (sym_weak(x, &c) && fits((Dtype)to, c))
         return sym_of(sym_ref_as(x, (Dtype)to));
@@ -468,7 +476,7 @@ hd hd_cast(hd x, enum hd_dtype to)
 hd hd_bitcast(hd x, enum hd_dtype to)
 {
     OP(hd_bitcast);
-    return real_dtype("hd_bitcast", (Dtype)to) ? sym_of(Bitcast(sym_ref(x), (Dtype)to)) : HD_NIL;
+    return plain_dtype("hd_bitcast", (Dtype)to) ? sym_of(Bitcast(sym_ref(x), (Dtype)to)) : HD_NIL;
 }
 
 hd hd_reduce_precision(hd x, int exponent_bits, int mantissa_bits)

@@ -82,7 +82,7 @@ static int shape_in(const char *what, hd_ints list, Ints *shape)
 static int type_in(const char *what, enum hd_dtype d, hd_ints list, Type *t)
 {
     Ints shape;
-    if (!real_dtype(what, (Dtype)d) || shape_in(what, list, &shape))
+    if (!plain_dtype(what, (Dtype)d) || shape_in(what, list, &shape))
         return E_INVAL;
     *t = type_of((Dtype)d, shape.n, shape.v);
     return 0;
@@ -112,6 +112,8 @@ hd hd_iota_n(enum hd_dtype d, int axis, hd_ints shape)
     Type t;
     OP(hd_iota_n);
     if (!tracing() || type_in("hd_iota", d, shape, &t))
+        return HD_NIL;
+    if (!real_dtype("hd_iota", (Dtype)t.dt))
         return HD_NIL;
     if (t.dt == DT_BOOL) {
         error_set(E_DTYPE, "hd_iota: bool does not count; write hd_cast");

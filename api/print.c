@@ -20,7 +20,11 @@ typedef struct Digits { char d[20]; int n, exp; } Digits;       /* d[0] . d[1] d
 static bool same_in(Dtype d, double a, double b)
 {
     switch (d) {
-    case DT_F16: return half_from_double(a) == half_from_double(b);
+    case DT_F8E4M3FN: case DT_F8E5M2: case DT_F16: {
+        char x[2] = { 0 }, y[2] = { 0 };
+        dtype_store_f(d, x, a), dtype_store_f(d, y, b);
+        return !memcmp(x, y, 2);
+    }
     case DT_BF16: return bfloat_from_double(a) == bfloat_from_double(b);
     case DT_F32: case DT_C64: return (float)a == (float)b;
     default: return a == b;
@@ -100,7 +104,8 @@ typedef struct Format {
 /* From here on numbers are written with an exponent: where a float no longer tells whole numbers apart. */
 static double cutoff(Dtype d, double most)
 {
-    double by_digits = d == DT_F16 ? 1e3 : d == DT_BF16 ? 1e2 : d == DT_F32 || d == DT_C64 ? 1e6 : most;
+    bool half = d == DT_F16 || dtype_f8(d);
+    double by_digits = half ? 1e3 : d == DT_BF16 ? 1e2 : d == DT_F32 || d == DT_C64 ? 1e6 : most;
     return by_digits < most ? by_digits : most;
 }
 
@@ -208,6 +213,7 @@ static double imaginary(const Writer *w, int64_t i)
     return memcpy(&d, p + 8, 8), d;
 }
 
+static bool floats(Dtype d) { return dtype_float(d) || dtype_f8(d); }
 static bool pairs(const Writer *w) { return w->type->dt == DT_C64 || w->type->dt == DT_C128; }
 
 static void integer(const Writer *w, int64_t i, char *out)
@@ -239,7 +245,7 @@ static void word(const Writer *w, int64_t i, char *out)
         memcpy(out + at, b, k);                 /* the j before the blanks behind the number */
         out[at + k] = 'j';
         memcpy(out + at + k + 1, b + k, n - k + 1);
-    } else if (dtype_float(d)) {
+    } else if (floats(d)) {
         float_word(&w->re, dtype_load_f(d, element(w, i)), out);
     } else {
         integer(w, i, b);
@@ -288,7 +294,7 @@ static int choose_format(Writer *w)
     Values v = { NULL, NULL, 0, 0 };
     each(w, 0, 0, count_one, &n);
     Dtype d = (Dtype)w->type->dt;
-    if (dtype_float(d) || pairs(w)) {
+    if (floats(d) || pairs(w)) {
         v.re = malloc(sizeof *v.re * (n + 1));
         v.im = pairs(w) ? malloc(sizeof *v.im * (n + 1)) : NULL;
         if (!v.re || (pairs(w) && !v.im)) {
@@ -358,7 +364,7 @@ static void write_scalar(Writer *w)
 {
     char b[ROOM], c[ROOM];
     Dtype d = (Dtype)w->type->dt;
-    if (!dtype_float(d) && !pairs(w)) {
+    if (!floats(d) && !pairs(w)) {
         integer(w, 0, b);
         text_add(w->t, "%s", b);
         return;

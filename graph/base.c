@@ -30,7 +30,7 @@
 /* ==================== element types */
 
 typedef struct DtypeRow { const char *name; uint8_t size, kind; } DtypeRow;
-enum { K_BOOL = 1, K_INT, K_UINT, K_FLOAT, K_COMPLEX, K_KEY };
+enum { K_BOOL = 1, K_INT, K_UINT, K_FLOAT, K_COMPLEX, K_KEY, K_F8, K_INT4 };
 
 static const DtypeRow dtypes[DT_COUNT] = {
     [DT_NONE] = { "none", 0, 0 },
@@ -50,6 +50,10 @@ static const DtypeRow dtypes[DT_COUNT] = {
     [DT_C64] = { "c64", 8, K_COMPLEX },
     [DT_C128] = { "c128", 16, K_COMPLEX },
     [DT_KEY] = { "key", 8, K_KEY },
+    [DT_F8E4M3FN] = { "f8_e4m3fn", 1, K_F8 },
+    [DT_F8E5M2] = { "f8_e5m2", 1, K_F8 },
+    [DT_I4] = { "i4", 1, K_INT4 },
+    [DT_U4] = { "u4", 1, K_INT4 },
 };
 
 static const DtypeRow *dtype_row(Dtype d) { return &dtypes[(unsigned)d < DT_COUNT ? d : DT_NONE]; }
@@ -65,6 +69,9 @@ Dtype dtype_of_parts(Dtype d) { return d == DT_F32 ? DT_C64 : d == DT_F64 ? DT_C
 bool dtype_signed(Dtype d) { return dtype_row(d)->kind == K_INT; }
 bool dtype_unsigned(Dtype d) { return dtype_row(d)->kind == K_UINT; }
 bool dtype_int(Dtype d) { return dtype_signed(d) || dtype_unsigned(d); }
+bool dtype_f8(Dtype d) { return dtype_row(d)->kind == K_F8; }
+bool dtype_stored(Dtype d) { return dtype_f8(d) || dtype_row(d)->kind == K_INT4; }
+int dtype_bits(Dtype d) { return d == DT_I4 || d == DT_U4 ? 4 : 8 * (int)dtype_size(d); }
 
 Dtype dtype_parse(const char *name, size_t n)
 {
@@ -126,6 +133,30 @@ double bfloat_to_double(uint16_t h)
     return f;
 }
 
+/* Floats of 8 bits: e5m2 is the upper half of an f16; e4m3fn has no infinities, and one nan of each sign
+ * where they would be. Numbers are rounded to f32 first, as ml_dtypes does it; a nan keeps its sign. */
+static uint8_t f8_from_double(Dtype d, double v)
+{
+    uint8_t sign = signbit(v) ? 0x80 : 0;
+    float f = (float)v;
+    if (f != f)
+        return sign | (d == DT_F8E5M2 ? 0x7E : 0x7F);
+    if (d == DT_F8E5M2)
+        return (uint8_t)(sign | (pack(fabsf(f), 5, 2) & 0x7F));
+    if (fabsf(f) > 464)                         /* half of a step beyond the largest */
+        return sign | 0x7F;
+    return (uint8_t)(sign | (pack(fabsf(f) / 256, 5, 3) & 0x7F));
+}
+
+static double f8_to_double(Dtype d, uint8_t b)
+{
+    int mag = b & 0x7F;
+    double v = d == DT_F8E5M2 ? unpack((uint16_t)mag, 5, 2) :
+        mag == 0x7F           ? NAN :
+                                256 * unpack((uint16_t)mag, 5, 3);
+    return b & 0x80 ? -v : v;
+}
+
 #define LOAD(T, p)      __extension__({ T v_; memcpy(&v_, (p), sizeof v_); v_; })
 #define STORE(T, p, v)  do { T v_ = (T)(v); memcpy((p), &v_, sizeof v_); } while (0)
 
@@ -138,6 +169,7 @@ double dtype_load_f(Dtype d, const void *p)
     case DT_F32: case DT_C64: return LOAD(float, p);
     case DT_F64: case DT_C128: return LOAD(double, p);
     case DT_U64: return (double)LOAD(uint64_t, p);
+    case DT_F8E4M3FN: case DT_F8E5M2: return f8_to_double(d, LOAD(uint8_t, p));
     default: return (double)dtype_load_i(d, p);
     }
 }
@@ -145,10 +177,10 @@ double dtype_load_f(Dtype d, const void *p)
 /* Into an integer: toward zero, saturating, nan is 0. Into bool: is it not zero? */
 static int64_t saturate(Dtype d, double v)
 {
-    int bits = (int)dtype_size(d) * 8;
+    int bits = dtype_bits(d);
     if (v != v)
         return 0;
-    if (dtype_unsigned(d))
+    if (dtype_unsigned(d) || d == DT_U4)
         return v <= 0           ? 0 :
             v >= ldexp(1, bits) ? (int64_t)(UINT64_MAX >> (64 - bits)) :
                                   (int64_t)(uint64_t)v;
@@ -167,6 +199,7 @@ void dtype_store_f(Dtype d, void *p, double v)
     case DT_C64: STORE(float, p, v); STORE(float, (char *)p + 4, 0); break;
     case DT_C128: STORE(double, p, v); STORE(double, (char *)p + 8, 0); break;
     case DT_BOOL: STORE(uint8_t, p, v != 0); break;
+    case DT_F8E4M3FN: case DT_F8E5M2: STORE(uint8_t, p, f8_from_double(d, v)); break;
     default: dtype_store_i(d, p, saturate(d, v)); break;
     }
 }
@@ -180,7 +213,9 @@ int64_t dtype_load_i(Dtype d, const void *p)
     case DT_I8: return LOAD(int8_t, p);
     case DT_I16: return LOAD(int16_t, p);
     case DT_I32: return LOAD(int32_t, p);
-    case DT_U8: return LOAD(uint8_t, p);
+    case DT_U8: case DT_F8E4M3FN: case DT_F8E5M2: return LOAD(uint8_t, p);
+    case DT_I4: return ((LOAD(uint8_t, p) & 15) ^ 8) - 8;
+    case DT_U4: return LOAD(uint8_t, p) & 15;
     case DT_U16: case DT_F16: case DT_BF16: return LOAD(uint16_t, p);
     case DT_U32: case DT_F32: return LOAD(uint32_t, p);
     case DT_I64:
@@ -200,6 +235,8 @@ void dtype_store_i(Dtype d, void *p, int64_t v)
         STORE(uint8_t, p, v != 0);
         return;
     }
+    if (d == DT_I4 || d == DT_U4)               /* four bits, the upper ones as those of a byte */
+        v = d == DT_I4 ? ((v & 15) ^ 8) - 8 : v & 15;
     switch (dtype_size(d)) {
     case 1: STORE(uint8_t, p, v); break;
     case 2: STORE(uint16_t, p, v); break;

@@ -22,6 +22,7 @@ typedef enum Dtype {
     DT_BOOL, DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64,
     DT_F16, DT_BF16, DT_F32, DT_F64, DT_C64, DT_C128,
     DT_KEY,                                     /* a random key: two words of 32 bits, and no number */
+    DT_F8E4M3FN, DT_F8E5M2, DT_I4, DT_U4,       /* stored: converted, moved, and no more; a byte each */
     DT_COUNT
 } Dtype;
 
@@ -41,6 +42,9 @@ Dtype dtype_of_parts(Dtype); /* of f32 c64, of f64 c128; else none */
 bool dtype_signed(Dtype);                       /* i8 .. i64 */
 bool dtype_unsigned(Dtype);                     /* u8 .. u64 */
 bool dtype_int(Dtype);                          /* i8 .. u64, not bool */
+bool dtype_stored(Dtype);                       /* f8_e4m3fn f8_e5m2 i4 u4 */
+bool dtype_f8(Dtype);                           /* f8_e4m3fn f8_e5m2 */
+int dtype_bits(Dtype);                          /* of an element's value: 4 of i4 and u4, else its bytes' */
 
 /* One element <-> a wide value. Floats travel as double (long double where f64 is computed), integers and
  * bool as int64_t (u64: the same 64 bits). Stores round to nearest even, or wrap. */

@@ -474,6 +474,8 @@ Graph *graph_matrix(const Graph *);             /* a lowering: no region has lan
 bool graph_has_lanes(const Graph *);
 /* a lowering: key[..] is u32[.., 2]; g itself where there is none */
 Graph *graph_without_keys(const Graph *);
+/* a lowering: f8_e4m3fn, f8_e5m2 and u4 are u8, i4 is i8; g itself where there is none */
+Graph *graph_without_stored(const Graph *);
 /* a lowering: c64[..] is f32[.., 2], c128[..] f64[.., 2]; g itself where there is none */
 Graph *graph_without_complex(const Graph *);
 

@@ -297,13 +297,13 @@ static bool element(Parse *q, Dtype dt, void *to)
             return expected(q, "true or false");
         dtype_store_i(dt, to, yes);
         return true;
-    } else if (dtype_int(dt)) {
+    } else if (dtype_int(dt) || (dtype_stored(dt) && !dtype_f8(dt))) {
         errno = 0;
         int64_t v = *at == '-' ? strtoll(at, &end, 10) : (int64_t)strtoull(at, &end, 10);
         dtype_store_i(dt, to, v);
-        if (errno || dtype_load_i(dt, to) != v || (*at == '-') != (v < 0 && dtype_signed(dt)))
+        if (errno || dtype_load_i(dt, to) != v || (*at == '-') != (v < 0 && !dtype_unsigned(dt)))
             end = (char *)at;
-    } else if (dtype_float(dt)) {
+    } else if (dtype_float(dt) || dtype_f8(dt)) {
         dtype_store_f(dt, to, strtod(at, &end));
     }
     if (end == at)

@@ -57,11 +57,11 @@ static void print_float(Text *t, Dtype dt, const void *p)
 
 static void print_element(Text *t, Dtype dt, const void *p)
 {
-    if (dtype_float(dt))
+    if (dtype_float(dt) || dtype_f8(dt))
         print_float(t, dt, p);
     else if (dt == DT_BOOL)
         text_add(t, dtype_load_i(dt, p) ? "true" : "false");
-    else if (dtype_int(dt))
+    else if (dtype_int(dt) || dtype_stored(dt))
         text_add(t, dtype_unsigned(dt) ? "%llu" : "%lld", (long long)dtype_load_i(dt, p));
     else
         text_add(t, "0x%0*llx", 2 * (int)dtype_size(dt), (unsigned long long)dtype_load_i(dt, p));

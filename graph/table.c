@@ -186,6 +186,12 @@ int op_results(Op op, int nin, const int64_t *attr, int nattr)
 
 static int no_number(Op op, const Type *t)
 {
+    if (dtype_stored((Dtype)t->dt))
+        return error_set(E_DTYPE,
+            "%s of %s is not defined: %s is for storage, converted and moved but not computed with; convert "
+            "it with hd_cast(x, %s), and what comes out back",
+            optab[op].name, type_text(t), dtype_name((Dtype)t->dt),
+            dtype_f8((Dtype)t->dt) ? "HD_F32" : "HD_I32");
     return error_set(E_DTYPE,
         "%s of %s is not defined: a random key is no number; draw from it with hd_random_normal and the "
         "like, "
@@ -196,11 +202,13 @@ static int no_number(Op op, const Type *t)
 int op_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     for (int k = 0; k < nin; k++)
-        if (t[k]->dt == DT_KEY && !optab[op].moves)
+        if ((t[k]->dt == DT_KEY || (dtype_stored((Dtype)t[k]->dt) && op != OP_convert)) && !optab[op].moves)
             return no_number(op, t[k]);
     int e = optab[op].rules->infer(op, nin, t, attr, nattr, out);
     for (int k = 0, n = op_results(op, nin, attr, nattr); !e && k < n; k++)
-        if (out[k].dt == DT_KEY && !optab[op].moves)
+        if (dtype_stored((Dtype)out[k].dt) && op != OP_convert && !optab[op].moves)
+            return no_number(op, &out[k]);
+        else if (out[k].dt == DT_KEY && !optab[op].moves)
             return error_set(E_DTYPE,
                 "%s cannot give %s: a random key is made by hd_random_key, hd_random_split and "
                 "hd_random_fold_in, or "

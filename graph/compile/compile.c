@@ -141,9 +141,8 @@ Plan *plan_schedule(const Graph *g, const Target *target)
     Target *t = arena_copy(target, sizeof *t);
     if (!t->machine)
         t->machine = &machine_processor;
-    if (error_pending() || !(g = graph_without_keys(g)) || !(g = prepare_complex(g, t)) ||
-        !(g = graph_without_complex(g)) ||
-        check_dtypes(g, t))
+    if (error_pending() || !(g = graph_without_stored(g)) || !(g = graph_without_keys(g)) ||
+        !(g = prepare_complex(g, t)) || !(g = graph_without_complex(g)) || check_dtypes(g, t))
         return NULL;
     form_open();
     sets_open();

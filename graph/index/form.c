@@ -483,8 +483,8 @@ static uint32_t atom_hash(const Atom *a)
     return a->kind == A_VAL ? mix(h, 2 * (uint64_t)a->val + a->wide) : mix(mix_ptr(h, a->f), (uint64_t)a->d);
 }
 
-/* Atoms of a kernel's values come last in a sum, in the order of the values: an order that does not depend on
- * kernels before it, so that kernels which are alike are so word by word, and are compiled once. */
+/* Atoms of a kernel's values come last in a sum, in the order of the values: an order that does not depend
+ * on kernels before it, so that kernels which are alike are so word by word, and are compiled once. */
 enum { OF_VALUES = 1 << 30 };
 
 /* The atom that this one is, made if it is new. fresh: whether it was. */

@@ -259,7 +259,18 @@ static void convert_transpose(const Ins *i, const Ref *ct, Cts *c)
         ct_add(c, i->in[0], Convert(ct[0], (Dtype)typ(i->in[0])->dt));
 }
 
-const Rules rules_convert = { convert_infer, jvp_again, convert_transpose, element_batch, convert_eval };
+static void convert_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
+{
+    if (t[0] && z[0] && dtype_f8((Dtype)typ(z[0])->dt))
+        error_set(E_DIFF,
+            "the derivative of convert to %s is not defined: what is between two of its numbers is lost; "
+            "write hd_stop_gradient, or give a rule of your own with hd_custom_jvp",
+            dtype_name((Dtype)typ(z[0])->dt));
+    else
+        jvp_again(i, x, t, z, tz);
+}
+
+const Rules rules_convert = { convert_infer, convert_jvp, convert_transpose, element_batch, convert_eval };
 
 /* ==================== reduce_precision: rounds to a smaller format, kept in the same dtype */
 

@@ -273,7 +273,7 @@ int element_eval(const Ins *i, const Type *const *t, const void *const *in, cons
  * cannot hold is kept as one sticky bit that no narrower rounding loses. */
 static double int_to_real(Dtype dt, int64_t v, Dtype to)
 {
-    bool neg = dtype_signed(dt) && v < 0;
+    bool neg = !dtype_unsigned(dt) && v < 0;
     uint64_t m = neg ? 0 - (uint64_t)v : (uint64_t)v;
     if (to != DT_F64 && m >> 53)
         m = (m & ~0x7FFull) | (uint64_t)((m & 0x7FF) != 0) << 11;
@@ -282,9 +282,9 @@ static double int_to_real(Dtype dt, int64_t v, Dtype to)
 
 static void convert_one(Dtype from, const void *x, Dtype to, void *z)
 {
-    if (dtype_float(from))
+    if (dtype_float(from) || dtype_f8(from))
         dtype_store_f(to, z, dtype_load_f(from, x));
-    else if (dtype_float(to))
+    else if (dtype_float(to) || dtype_f8(to))
         dtype_store_f(to, z, int_to_real(from, dtype_load_i(from, x), to));
     else
         dtype_store_i(to, z, dtype_load_i(from, x));

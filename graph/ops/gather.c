@@ -185,6 +185,10 @@ static int scatter_infer(Op op, int nin, const Type *const *t, const int64_t *at
         return error_set(E_DTYPE,
             "scatter: the operand is %s, the updates are %s; convert them to one dtype", type_text(x),
             type_text(u));
+    if (combine != J_SET && dtype_stored((Dtype)x->dt))
+        return error_set(E_DTYPE,
+            "scatter: %s: its elements are set, not combined: it is for storage; convert it with hd_cast",
+            type_text(x));
     if (combine != J_SET && x->dt == DT_KEY)
         return error_set(
             E_DTYPE, "scatter: %s: random keys are set, not combined: they are no numbers", type_text(x));

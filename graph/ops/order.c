@@ -112,6 +112,10 @@ static int sort_infer(Op op, int nin, const Type *const *t, const int64_t *attr,
         return error_set(E_INVAL, "sort: descending is 0 or 1, not %lld", (long long)a.descending.v[0]);
     for (int k = 0; k < nin; k++) {
         Type u = *t[k];
+        if (dtype_stored((Dtype)u.dt) && k < a.keys.v[0])
+            return error_set(E_DTYPE,
+                "sort: by %s, which is for storage: sort by what hd_cast makes of it, and let it come along",
+                type_text(t[k]));
         if (u.dt == DT_KEY && k < a.keys.v[0])
             return error_set(E_DTYPE,
                 "sort: by %s: random keys have no order; sort by something else, and let them come along",

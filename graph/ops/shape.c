@@ -131,6 +131,11 @@ static int bitcast_infer(Op op, int nin, const Type *const *t, const int64_t *at
             "bitcast: %s to %s: the bits of a bool have no meaning; convert, or compare with "
             "zero",
             type_text(t[0]), dtype_name((Dtype)to));
+    if (to != from && (dtype_bits((Dtype)to) < 8 || dtype_bits((Dtype)from) < 8))
+        return error_set(E_DTYPE,
+            "bitcast: %s to %s: how numbers of four bits lie in memory is no part of a program; convert "
+            "them with hd_cast",
+            type_text(t[0]), dtype_name((Dtype)to));
     if (to != from && (dtype_complex((Dtype)to) || dtype_complex((Dtype)from)))
         return error_set(E_DTYPE,
             "bitcast: %s to %s: complex numbers are two parts; take them with real and imag, put them "

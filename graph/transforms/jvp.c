@@ -33,7 +33,7 @@ static void jvp_op(const Ins *i, const Ref *x, const Ref *t, Ref *z, Ref *tz)
     bool some = false;
     again(i, x, z);
     for (int k = 0; k < i->nout; k++)
-        some |= is_inexact(z[k]);
+        some |= is_inexact(z[k]) || (z[k] && dtype_f8((Dtype)typ(z[k])->dt)); /* convert refuses that */
     if (!some)
         return;
     if (!row->rules || !row->rules->jvp) {
