@@ -279,6 +279,8 @@ extern const OpRow optab[OP_COUNT];
 static inline bool op_views(int op) { return optab[op].element == IS_VIEW || optab[op].element == IS_PASS; }
 Op op_find(const char *name);                   /* OP_NONE if there is none */
 int callback_results(const int64_t *attr, int nattr);
+/* The same call where operands and results have become as(their type); the function sees what they were. */
+void callback_again(const Graph *, const Ins *, Type (*as)(const Type *), const Ref *x, Ref *out);
 const void *callback_kernel(const Ins *);       /* of hd_kernel its UserKernel (plan.h); NULL */
 /* The op's infer, and no key where a number is wanted. */
 int op_infer(Op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out);

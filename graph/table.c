@@ -199,16 +199,24 @@ static int no_number(Op op, const Type *t)
         optab[op].name, type_text(t));
 }
 
+/* Values that are no numbers are for ops that move elements. */
+static bool refuses(Op op, Dtype d)
+{
+    if (dtype_stored(d))
+        return !optab[op].moves && op != OP_convert && op != OP_callback;
+    return d == DT_KEY && !optab[op].moves;
+}
+
 int op_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
 {
     for (int k = 0; k < nin; k++)
-        if ((t[k]->dt == DT_KEY || (dtype_stored((Dtype)t[k]->dt) && op != OP_convert)) && !optab[op].moves)
+        if (refuses(op, (Dtype)t[k]->dt))
             return no_number(op, t[k]);
     int e = optab[op].rules->infer(op, nin, t, attr, nattr, out);
     for (int k = 0, n = op_results(op, nin, attr, nattr); !e && k < n; k++)
-        if (dtype_stored((Dtype)out[k].dt) && op != OP_convert && !optab[op].moves)
+        if (dtype_stored((Dtype)out[k].dt) && refuses(op, (Dtype)out[k].dt))
             return no_number(op, &out[k]);
-        else if (out[k].dt == DT_KEY && !optab[op].moves)
+        else if (refuses(op, (Dtype)out[k].dt))
             return error_set(E_DTYPE,
                 "%s cannot give %s: a random key is made by hd_random_key, hd_random_split and "
                 "hd_random_fold_in, or "

@@ -4,6 +4,8 @@
  * The first operand says where it is called: bool, an element a lane; its axes are in front of every other
  * operand and result. Called once a lane it sees one example at a time, batched all lanes at once. It is
  * pure: equal calls are one, and what nobody needs is not called. Nothing is known of its derivative.
+ * Where complex numbers, or dtypes that are for storage, have become what devices have, `seen` says which
+ * dtypes the function sees all the same: the bytes are theirs.
  */
 #include "ops.h"
 
@@ -66,16 +68,42 @@ void Callback(const HostFn *h, int nin, const Ref *x, int nout, const Type *t, R
     const int64_t host[HOST_WORDS] = { (int64_t)(intptr_t)h->call, (int64_t)(intptr_t)h->f,
         (int64_t)(intptr_t)h->user, (int64_t)(intptr_t)h->kernel };
     attr_list(&a, host, HOST_WORDS), attr_int(&a, 0), attr_int(&a, h->batched), attr_list(&a, list, n);
+    attr_list(&a, NULL, 0);
     if (e || !emit_n(OP_callback, nin + 1, in, &a, out))
         memset(out, 0, sizeof *out * (size_t)nout);
 }
 
-static int no_complex(const char *name, const char *what)
+void callback_again(const Graph *g, const Ins *i, Type (*as)(const Type *), const Ref *x, Ref *out)
 {
-    return error_set(E_DTYPE,
-        "%s: a function on the host, and a kernel, takes and gives real arrays, not %s: hand over hd_real "
-        "and hd_imag of it",
-        name, what);
+    int n, nseen, count = 0, at = 0;
+    const int64_t *list = result_list(i->attr, i->nattr, &n);
+    const int64_t *before = ins_attr(i, ATTR(callback, seen), &nseen);
+    int64_t to[ATTR_MAX / 2], *seen = NEWS(int64_t, i->nin - 1 + i->nout);
+    Attr a = { 0 };
+    for (int k = 0; k < i->nin - 1 + i->nout; k++) {
+        const Type *t = &g->type[k < i->nin - 1 ? i->in[k + 1] : i->out + (Ref)(k - i->nin + 1)];
+        Type low = as(t);
+        seen[k] = nseen && before[k] ? before[k] : type_equal(t, &low) ? DT_NONE : t->dt;
+    }
+    for (; at + 1 < n; at += 2 + (int)list[at + 1]) {
+        Type t = type_of((Dtype)list[at], (int)list[at + 1], list + at + 2), low = as(&t);
+        for (int d = -2; d < low.rank && count < ATTR_MAX / 2; d++)
+            to[count++] = d == -2 ? low.dt : d == -1 ? low.rank : low.dim[d];
+    }
+    attr_list(&a, ins_attr(i, ATTR(callback, host), NULL), HOST_WORDS);
+    attr_int(&a, ins_int(i, ATTR(callback, lanes))), attr_int(&a, ins_int(i, ATTR(callback, batched)));
+    attr_list(&a, to, count), attr_list(&a, seen, i->nin - 1 + i->nout);
+    emit_n(OP_callback, i->nin, x, &a, out);
+}
+
+/* The k-th of operands and results, as the function sees it. */
+static Type as_seen(const Ins *i, int k, Type t)
+{
+    int n;
+    const int64_t *seen = ins_attr(i, ATTR(callback, seen), &n);
+    if (n && seen[k])
+        t.dt = (uint8_t)seen[k], t.rank -= dtype_complex((Dtype)seen[k]);
+    return t;
 }
 
 static int callback_infer(Op op, int nin, const Type *const *t, const int64_t *attr, int nattr, Type *out)
@@ -84,12 +112,7 @@ static int callback_infer(Op op, int nin, const Type *const *t, const int64_t *a
     const int64_t *r = result_list(attr, nattr, &n);
     if (nin < 1 || t[0]->dt != DT_BOOL || t[0]->rank != lanes)
         return error_set(E_INTERNAL, "callback: its first operand does not have its %d lane axes", lanes);
-    for (int k = 1; k < nin; k++)
-        if (dtype_complex((Dtype)t[k]->dt))
-            return no_complex(called(attr, nattr), type_text(t[k]));
     for (int k = 0, at = 0; at < n; k++, at += 2 + (int)r[at + 1]) {
-        if (dtype_complex((Dtype)r[at]))
-            return no_complex(called(attr, nattr), dtype_name((Dtype)r[at]));
         Ints shape = ints_concat(type_shape(t[0]), ints_of(r + at + 2, (int)r[at + 1]));
         int e = ops_result(op, &out[k], (Dtype)r[at], shape);
         if (e)
@@ -147,10 +170,12 @@ static int call_once(const Host *h, const Ins *i, const Type *const *t, const vo
     for (int k = 0; k < n && !e; k++) {
         types[k] = type_drop_lead(t[k + 1], drop);
         x[k] = (const char *)in[k + 1] + (size_t)at * type_bytes(&types[k]);
+        types[k] = as_seen(i, k, types[k]);
     }
     for (int k = 0; k < i->nout && !e; k++) {
         types[n + k] = type_drop_lead(&u[k], drop);
         y[k] = (char *)out[k] + (size_t)at * type_bytes(&types[n + k]);
+        types[n + k] = as_seen(i, n + k, types[n + k]);
     }
     e = e ? e : h->call(h->f, h->user, n, types, x, i->nout, types + n, y);
     free(types), free(x);

@@ -421,6 +421,8 @@ static void without_complex(const Ins *i, const Ref *x, Ref *out, void *env)
         again(i, x, out);
     else if (i->op == OP_sort)
         sorted(g, i, x, out);
+    else if (i->op == OP_callback)
+        callback_again(g, i, as_parts, x, out);
     else
         out[0] = one_result(g, i, x);
 }

@@ -139,6 +139,8 @@ static void without_stored(const Ins *i, const Ref *x, Ref *out, void *env)
         inner(i, x, out);
     else if (i->op == OP_convert && (dtype_stored(from) || dtype_stored(to)))
         out[0] = converted(x[0], from, to);
+    else if (i->op == OP_callback)
+        callback_again(g, i, as_bytes, x, out);
     else if (i->op == OP_bitcast && (dtype_stored(from) || dtype_stored(to)))
         out[0] = Bitcast(x[0], bytes_of(to));
     else if (i->op == OP_const && dtype_stored(to))

@@ -226,6 +226,55 @@ static void refuses(hd_fn *f, const float *v, int code, const char *word)
     }
 }
 
+/* ==================== complex numbers, and what is for storage, as the function's own dtypes */
+
+/* x -> conj(x), and its first part as an 8-bit float */
+static int turned(hd_array *const *args, int n, hd_array **out, int nout, void *user)
+{
+    float x[2 * N];
+    unsigned char b[N] = { 0 };
+    int64_t size = hd_array_size(args[0]);
+    (void)user;
+    ck_assert(n == 2 && nout == 2 && size <= N);
+    ck_assert(hd_array_dtype(args[0]) == HD_C64 && hd_array_dtype(args[1]) == HD_F8_E4M3FN);
+    memcpy(x, hd_data(args[0]), sizeof(float) * 2 * (size_t)size);
+    memcpy(b, hd_data(args[1]), (size_t)size);
+    for (int64_t k = 0; k < size; k++)
+        x[2 * k + 1] = -x[2 * k + 1], b[k] ^= 0x80;
+    out[0] = hd_array_new(HD_C64, hd_array_shape(args[0]), x, NULL);
+    out[1] = hd_array_new(HD_F8_E4M3FN, hd_array_shape(args[1]), b, NULL);
+    return 0;
+}
+
+static hd turns(hd x)
+{
+    hd z = hd_complex(x, hd_mul(x, hd_c(2))), s = hd_cast(x, HD_F8_E4M3FN);
+    hd y = hd_callback(turned, NULL, hd_tuple(z, s), z, s), c = hd_mul(hd_nth(y, 0), hd_nth(y, 0));
+    return hd_tuple(hd_real(c), hd_imag(c), hd_cast(hd_nth(y, 1), HD_F32));
+}
+
+START_TEST(dtypes)
+{
+    hd_fn *of[] = { hd_jit(turns, .device = devices[_i]), hd_jit(hd_vmap(turns), .device = devices[_i]) };
+    if (!there(devices[_i]))
+        return;
+    for (int f = 0; f < 2; f++) {
+        hd_array *x = hd_array_new(HD_F32, (hd_ints){ 1, { N } }, four, NULL), *y = NULL;
+        ck_assert_msg(!hd_call(of[f], &y, x), "%s: %s", devices[_i], hd_error());
+        for (int part = 0; part < 3; part++) {
+            hd_array *p = hd_array_nth(y, part);
+            const float *v = hd_data(p);
+            for (int k = 0; k < N; k++) {       /* (x - 2xi)^2 = -3x^2 - 4x^2 i */
+                float want = part == 2 ? -four[k] : (part ? -4 : -3) * four[k] * four[k];
+                ck_assert_msg(v[k] == want, "%s: %d: %g, not %g", devices[_i], part, v[k], want);
+            }
+            hd_drop(p);
+        }
+        hd_drop(x), hd_drop(y);
+    }
+}
+END_TEST
+
 START_TEST(errors)
 {
     const float v[N] = { 1, 4, -9, -16 };
@@ -277,6 +326,7 @@ int main(void)
     tcase_add_test(c, pure);
     tcase_add_test(c, trees);
     tcase_add_test(c, derivatives);
+    tcase_add_loop_test(c, dtypes, 0, DEVICES);
     tcase_add_test(c, errors);
     tcase_add_test(c, threads);
     return suite_run(s);
