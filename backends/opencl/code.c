@@ -5,9 +5,10 @@
  * In:  kernels.   Out: OpenCL programs that have them.
  * A unit is one text of a few kernels and what it was compiled to. A kernel is known by its code, whatever
  * program it is part of: of kernels that two programs have in common, the second one finds those of the
- * first. On the disk a row for each kernel says in which unit it is, and under what name. How many units
- * are made of what is missing: a text costs PoCL 150 ms before its first kernel, a kernel a tenth of a
- * second and about a millisecond an instruction, so one for each processor as soon as that is worth it, a
+ * first. On the disk a row for each kernel says in which unit it is, and under what name, or which of the
+ * entry's functions it is: PoCL would take the tenth of a second for each kernel of a text, so there is one. How many units
+ * are made of what is missing: a text costs PoCL 200 ms before its first kernel, an instruction about half
+ * of a millisecond, so one for each processor as soon as that is worth it, a
  * few where there is much, the longest kernels first.
  */
 #include "opencl.h"
@@ -31,7 +32,8 @@ typedef struct Key {
 typedef struct Entry {
     Hash2 code;
     char name[64];
-} Entry; /* a kernel, and what the unit calls it */
+    int32_t which, pointers;
+} Entry; /* a kernel, and what the unit calls it: a name, or of an entry with so many pointers a number */
 
 typedef struct OclUnit {
     Unit base;
@@ -156,6 +158,8 @@ static int load(void *make)
     if (e == CL_SUCCESS)
         e = ocl.clBuildProgram(u->program, 1, &m->d->id[u->queue], options(m->d), NULL, NULL);
     for (int k = 0; k < u->nentry && e == CL_SUCCESS; k++) {
+        if (k && !strcmp(u->entry[k].name, u->entry[k - 1].name))
+            continue;
         cl_kernel there = ocl.clCreateKernel(u->program, u->entry[k].name, &e);
         if (e == CL_SUCCESS)
             ocl.clReleaseKernel(there);
@@ -256,14 +260,13 @@ static void unit_free(void *device, Unit *unit)
     free(u->entry), free(u->source), free(u);
 }
 
-static bool unit_names(OclUnit *u, const uint64_t code[2], const char *name)
+static bool unit_names(OclUnit *u, const Entry *is)
 {
     Entry *e = realloc(u->entry, (size_t)(u->nentry + 1) * sizeof *e);
     if (!e)
         return error_set(E_NOMEM, "no memory for a program"), false;
     u->entry = e;
-    e[u->nentry] = (Entry){ { { code[0], code[1] } }, "" };
-    snprintf(e[u->nentry++].name, sizeof e->name, "%s", name);
+    e[u->nentry++] = *is;
     return true;
 }
 
@@ -316,13 +319,14 @@ static OclUnit *on_disk(OclDevice *d, int queue, const Kernel *k, const Key *key
     if (!whole)
         return NULL;
     const Key where = key_of("cl-unit", row.code.h, d, queue);
+    memcpy(row.code.h, k->code, sizeof row.code.h);
     *there = true;
     for (Unit *u = d->code.first; u; u = u->next)
         if (!memcmp(&((OclUnit *)u)->key, &where, sizeof where))
-            return unit_names((OclUnit *)u, k->code, row.name) ? (OclUnit *)u : NULL;
+            return unit_names((OclUnit *)u, &row) ? (OclUnit *)u : NULL;
     OclUnit *u = unit_new(&where, queue);
     *there = false;
-    if (u && unit_names(u, k->code, row.name) && from_disk(u, d))
+    if (u && unit_names(u, &row) && from_disk(u, d))
         return u;
     if (u)
         unit_free(d, &u->base);
@@ -377,12 +381,23 @@ static int share_out(const OclDevice *d, Missing *m, int n)
     return groups;
 }
 
+/* What the text calls kernel number `which` of it. */
+static Entry entry_of(const Kernel *k, int which, int pointers)
+{
+    Entry e = { .code = { { k->code[0], k->code[1] } }, .which = which, .pointers = pointers };
+    if (!pointers || !opencl_c_joins(k))
+        e.pointers = 0;
+    snprintf(e.name, sizeof e.name, "%s", e.pointers ? OPENCL_ENTRY : k->name);
+    return e;
+}
+
 static OclUnit *unit_of(OclDevice *d, int queue, const Missing *m, int n, int group)
 {
     const Kernel **k = NEWS(const Kernel *, n);
-    const OpenclCaps caps = ocl_caps(d);
+    OpenclCaps caps = ocl_caps(d);
     Text t = { 0 };
     int nk = 0;
+    caps.joined = d->one_compiler;
     for (int i = 0; i < n; i++)
         if (m[i].group == group)
             k[nk++] = m[i].k;
@@ -393,8 +408,11 @@ static OclUnit *unit_of(OclDevice *d, int queue, const Missing *m, int n, int gr
     const Key key = key_of("cl-unit", text, d, queue);
     OclUnit *u = unit_new(&key, queue);
     bool named = u;
-    for (int i = 0; i < nk && named; i++)
-        u->base.ins += weight(k[i]), named = unit_names(u, k[i]->code, k[i]->name);
+    const int pointers = opencl_c_entry(k, nk, &caps);
+    for (int i = 0; i < nk && named; i++) {
+        const Entry e = entry_of(k[i], i, pointers);
+        u->base.ins += weight(k[i]), named = unit_names(u, &e);
+    }
     if (named && !(u->source = text_take(&t)))
         named = false, error_set(E_NOMEM, "no memory for a program's text");
     text_free(&t);
@@ -489,14 +507,28 @@ static int lines_of(void *device, const Unit *u, const Kernel *k)
     return n;
 }
 
-cl_kernel ocl_code_kernel(const Units *c, int k, const Kernel *kernel, cl_int *e)
+/* What an entry is told once: which of its kernels it is. Of pointers that this one has not, none. */
+static cl_int told(cl_kernel made, const Kernel *k, const Entry *e)
+{
+    const cl_int which = e->which, step = 0;
+    cl_int bad = ocl.clSetKernelArg(made, (cl_uint)e->pointers, sizeof which, &which);
+    bad = bad ? bad : ocl.clSetKernelArg(made, (cl_uint)e->pointers + 1, sizeof step, &step);
+    for (int i = k->nparam; i < e->pointers && !bad; i++)
+        bad = ocl.clSetKernelArg(made, (cl_uint)i, sizeof(cl_mem), NULL);
+    return bad;
+}
+
+cl_kernel ocl_code_kernel(const Units *c, int k, const Kernel *kernel, int *step, cl_int *e)
 {
     const OclUnit *u = (const OclUnit *)c->unit[k];
     pthread_mutex_lock(&c->of->lock);
     const Entry *entry = unit_has(u, kernel->code);
     cl_kernel made = ocl.clCreateKernel(u->program, entry->name, e);
+    if (*e == CL_SUCCESS && entry->pointers && (*e = told(made, kernel, entry)) != CL_SUCCESS)
+        ocl.clReleaseKernel(made), made = NULL;
+    *step = entry->pointers ? entry->pointers + 1 : kernel->nparam;
     pthread_mutex_unlock(&c->of->lock);
-    return made;
+    return *e == CL_SUCCESS ? made : NULL;
 }
 
 static Rate *rate(const void *device) { return rate_of(((const OclDevice *)device)->version, 1); }

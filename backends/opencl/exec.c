@@ -17,7 +17,7 @@
 
 typedef struct Arguments {
     cl_mem *mem;
-    int n;
+    int n, step; /* how many; the place of the step behind them */
 } Arguments;
 
 /* A kernel of the user's (hd_kernel), compiled. */
@@ -130,7 +130,8 @@ static int make_room(OclExec *x, Kernel **list)
     x->kernel = calloc((size_t)x->nkernel + 1, sizeof *x->kernel);
     x->set = calloc((size_t)x->nkernel + 1, sizeof *x->set);
     for (int k = 0; x->set && k < x->nkernel; k++) {
-        x->set[k] = (Arguments){ calloc((size_t)list[k]->nparam + 1, sizeof(cl_mem)), list[k]->nparam };
+        x->set[k] = (Arguments){ calloc((size_t)list[k]->nparam + 1, sizeof(cl_mem)), list[k]->nparam,
+            list[k]->nparam };
         if (!x->set[k].mem)
             error_set(E_NOMEM, "no memory for a program");
     }
@@ -146,7 +147,8 @@ static int complete(OclExec *x)
     const Plan *p = x->plan;
     cl_int e = CL_SUCCESS;
     for (int k = 0; k < x->nkernel && e == CL_SUCCESS; k++)
-        x->kernel[k] = x->kernel[k] ? x->kernel[k] : ocl_code_kernel(&x->code, k, x->list[k], &e);
+        if (!x->kernel[k])
+            x->kernel[k] = ocl_code_kernel(&x->code, k, x->list[k], &x->set[k].step, &e);
     if (e != CL_SUCCESS)
         return ocl_fail(d, e, "a kernel");
     x->tried = units_tried(&x->code);
@@ -312,7 +314,7 @@ static int launch(void *call, const Frame *f, const Kernel *k, int64_t step)
         set[i] = e == CL_SUCCESS ? m : NULL;
     }
     if (k->stepped && e == CL_SUCCESS)
-        e = ocl.clSetKernelArg(kernel, (cl_uint)k->nparam, sizeof at, &at);
+        e = ocl.clSetKernelArg(kernel, (cl_uint)c->e->set[k->id].step, sizeof at, &at);
     for (int i = 0; i < k->ngrid; i++) {
         local[i] = k->grid[i].group ? (size_t)k->grid[i].group : 1;
         global[i] = ((size_t)k->grid[i].n + local[i] - 1) / local[i] * local[i];

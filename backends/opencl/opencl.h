@@ -139,7 +139,7 @@ int ocl_mem_writes(OclMem *, int queue);
  * and begins to compile what is not, or only finds. 0; NOT_YET where something is missing then; an error. */
 typedef enum OclWanted { WANTED_NOW, WANTED_SOON, WANTED_IF_THERE } OclWanted;
 int ocl_code_open(Units *, OclDevice *, int queue, Kernel *const *, int n, OclWanted);
-cl_kernel ocl_code_kernel(const Units *, int k, const Kernel *, cl_int *);      /* of kernel k */
+cl_kernel ocl_code_kernel(const Units *, int k, const Kernel *, int *step, cl_int *);      /* of kernel k */
 void ocl_code_stock(OclDevice *);               /* where it is kept, with nothing in it */
 OpenclCaps ocl_caps(const OclDevice *);
 

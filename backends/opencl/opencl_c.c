@@ -708,19 +708,36 @@ static long long group_of(const Kernel *k, int d)
     return d < k->ngrid && k->grid[d].group ? k->grid[d].group : 1;
 }
 
-static void kernel(Printer *p)
+static void head(Printer *p)
+{
+    const Kernel *k = p->k;
+    P(p->joined ? "static HD_APART " : "__kernel ");
+    if (!p->joined && (p->caps->one_item || k_group_items(k) > 1))
+        P("__attribute__((reqd_work_group_size(%lld, %lld, %lld))) ", group_of(k, 0), group_of(k, 1),
+            group_of(k, 2));
+    P("void %s(", k->name);
+}
+
+/* Functions get where they are in the grid: PoCL would write out those that ask. */
+static void position(Printer *p, const char *between)
 {
     const Kernel *k = p->k;
     const char *T = p->wide ? "long" : "int";
+    for (int g = 0; g < k->ngrid && p->joined; g++)
+        P("%s%s i%d", g ? ", " : between, T, g);
+    P(")\n{\n");
+    for (int g = 0; g < k->ngrid && !p->joined; g++)
+        P("    %s i%d = (%s)get_global_id(%d);\n", T, g, T, g);
+}
+
+static void kernel(Printer *p)
+{
+    const Kernel *k = p->k;
     bases(p);
     for (int n = 0; n < k->nfunction; n++)
         if (k->function[n]->used)
             function(p, k->function[n]);
-    P("__kernel ");
-    if (p->caps->one_item || k_group_items(k) > 1)
-        P("__attribute__((reqd_work_group_size(%lld, %lld, %lld))) ", group_of(k, 0), group_of(k, 1),
-            group_of(k, 2));
-    P("void %s(", k->name);
+    head(p);
     for (int i = 0; i < k->nparam; i++) {
         buffer_check(p, k->param[i]);
         if (p->error)
@@ -729,9 +746,8 @@ static void kernel(Printer *p)
             memory_type(k->param[i]));
         buffer_name(p, k->param[i]);
     }
-    P(k->stepped ? k->nparam ? ", int step)\n{\n" : "int step)\n{\n" : ")\n{\n");
-    for (int g = 0; g < k->ngrid; g++)
-        P("    %s i%d = (%s)get_global_id(%d);\n", T, g, T, g);
+    P(k->stepped ? k->nparam ? ", int step" : "int step" : "");
+    position(p, k->nparam || k->stepped ? ", " : "");
     if (k->ngrid && k->grid[0].n % group_of(k, 0))
         P("    if (i0 >= %lld%s) return;\n", (long long)k->grid[0].n, p->wide ? "L" : "");
     for (int i = 0; i < k->npriv; i++) {
@@ -750,16 +766,64 @@ static void kernel(Printer *p)
     P("}\n\n");
 }
 
+/* ==================== the entry */
+
+bool opencl_c_joins(const Kernel *k)
+{
+    enum { MOST_POINTERS = 64 };
+    return !k_meets(k) && k_group_items(k) == 1 && k->nparam <= MOST_POINTERS;
+}
+
+int opencl_c_entry(const Kernel *const *list, int n, const OpenclCaps *caps)
+{
+    int pointers = 1, joined = 0;
+    for (int i = 0; i < n && caps->joined && caps->one_item; i++)
+        if (opencl_c_joins(list[i])) {
+            joined++;
+            pointers = list[i]->nparam > pointers ? list[i]->nparam : pointers;
+        }
+    return joined > 1 ? pointers : 0;
+}
+
+static void call(Text *out, const Kernel *k, int which)
+{
+    const char *between = "";
+    text_add(out, "    case %d: %s(", which, k->name);
+    for (int i = 0; i < k->nparam; i++, between = ", ")
+        text_add(out, "%sp%d", between, i);
+    if (k->stepped)
+        text_add(out, "%sstep", between), between = ", ";
+    for (int g = 0; g < k->ngrid; g++, between = ", ")
+        text_add(out, "%sget_global_id(%d)", between, g);
+    text_add(out, "); break;\n");
+}
+
+static void entry(Text *out, const Kernel *const *list, int n, int pointers)
+{
+    text_add(out, "__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void " OPENCL_ENTRY "(");
+    for (int i = 0; i < pointers; i++)
+        text_add(out, "__global void *p%d, ", i);
+    text_add(out, "int which, int step)\n{\n    switch (which) {\n");
+    for (int i = 0; i < n; i++)
+        if (opencl_c_joins(list[i]))
+            call(out, list[i], i);
+    text_add(out, "    }\n}\n");
+}
+
 int opencl_c_print(const Kernel *const *list, int n, const OpenclCaps *caps, Text *out)
 {
+    const int pointers = opencl_c_entry(list, n, caps);
     Text body = { 0 };
-    Used used = { 0 };
+    Used used = { .apart = pointers };
     int error = 0;
     for (int i = 0; i < n && !error; i++) {
-        Printer p = { .k = list[i], .caps = caps, .used = &used, .out = &body, .wide = list[i]->wide_index };
+        Printer p = { .k = list[i], .caps = caps, .used = &used, .out = &body, .wide = list[i]->wide_index,
+            .joined = pointers && opencl_c_joins(list[i]) };
         kernel(&p);
         error = p.error;
     }
+    if (pointers)
+        entry(&body, list, n, pointers);
     if (!error && used.f64 && !caps->f64)
         error = error_set(E_DTYPE, "the device has no f64: convert to f32, or choose another device");
     if (!error) {

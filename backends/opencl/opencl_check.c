@@ -112,8 +112,9 @@ int opencl_c_check(const char *text, const Kernel *const *k, int n)
             return (int)error_code();
     if (s.depth)
         return wrong(&s, "the text ends inside brackets");
+    const bool entry = count(text, " " OPENCL_ENTRY "(");       /* it calls them */
     for (int j = 0; j < n; j++)
-        if (count(text, arena_text(" %s(", k[j]->name)) != 1)
+        if (count(text, arena_text(" %s(", k[j]->name)) != (entry && opencl_c_joins(k[j]) ? 2 : 1))
             return wrong(&s, arena_text("kernel %s is not there once", k[j]->name));
     return 0;
 }

@@ -107,6 +107,9 @@ void ocl_prelude(const Used *u, Text *t)
     if (u->functions.s)
         text_add(t, "#ifdef __clang__\n#define HD_SELDOM __attribute__((noinline, cold))\n#else\n"
             "#define HD_SELDOM\n#endif\n");
+    if (u->apart)
+        text_add(t, "#ifdef __clang__\n#define HD_APART __attribute__((noinline))\n#else\n"
+            "#define HD_APART\n#endif\n");
     if (u->halves)
         text_add(t,
             "static inline float16 hd_halves(ushort16 h)\n{\n    return vload_half16(0, (const __private "

@@ -12,7 +12,7 @@
  * dtype. */
 enum { H_DIV, H_MOD, H_ANY, H_F16, H_BF16, H_HELPERS };
 typedef struct Used {
-    bool helper[H_HELPERS][4], horizontal[K_OP_COUNT][DT_COUNT], f64, shuffles, stream, halves;
+    bool helper[H_HELPERS][4], horizontal[K_OP_COUNT][DT_COUNT], f64, shuffles, stream, halves, apart;
     Map function;                               /* by name: those of the kernels that are printed */
     Text functions;
 } Used;
@@ -27,7 +27,8 @@ typedef struct Printer {
     Used *used;
     Text *out;
     int indent, error;
-    bool wide, streamed;                        /* indices are long; it has stores around the cache */
+    /* indices are long; it has stores around the cache; it is a function of the entry */
+    bool wide, streamed, joined;
     Base *base; int nbase, nname;
     int *open, nopen;                           /* bases in scope */
     /* of the instruction being printed; the last one that the text shows */
