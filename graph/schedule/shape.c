@@ -534,6 +534,23 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
 
 /* ==================== kernels of one instruction */
 
+static Onward product_met(DemandWalk *w, Visit *x)
+{
+    (void)w;
+    return !x->i || x->i->op == OP_region ? WALK_PAST : x->i->op == OP_dot ? WALK_DONE : WALK_INTO;
+}
+
+/* Of products lanes side by side share what is loaded; others would be more text, and of rows that leave the
+ * first cache more, for nothing. */
+static int lanes_beside(const Machine *m, const Graph *body)
+{
+    DemandWalk w = { .g = body, .visit = product_met };
+    bool product = false;
+    for (int k = 0; k < body->nout && !product; k++)
+        product = value_walk(&w, body->out[k]);
+    return product ? (int)m->tile_rows : 1;
+}
+
 static void shape_lanes(Spec *spec, const Root *r)
 {
     const Machine *m = spec->target->machine;
@@ -547,7 +564,7 @@ static void shape_lanes(Spec *spec, const Root *r)
         spec->vec = NULL;
         spec->inner_tile = (int)m->tile_vectors;
         spec->contract = true;
-        n = (int)m->tile_rows; /* they share what they load, but each core is to have some */
+        n = lanes_beside(m, body);              /* but each core is to have some */
         while (n > 1 && r->space->vol / n < (double)m->cores)
             n /= 2;
         set_block(spec, last, least(atom_extent(last), n));
