@@ -447,7 +447,7 @@ static bool chain(Lower *L, const Element *el, Val *out)
         if (users_chain(fr->users, i->in[n]) && !memo_known(L, fr, i->in[n], el->idx, el->envs) &&
             has_lanes(L, el->idx, t->rank, el->envs)) {
             SCRATCH(Val, start, el->envs.n);
-            SumLoop sum = { &(Want){ i->in[n], el->idx }, 1, -1, 0, false, { 0 } };
+            SumLoop sum = { &(Want){ i->in[n], el->idx }, 1, -1, 0, false, { 0 }, 0 };
             eval_at(L, fr, i->in[1 - n], el->idx, el->envs, start);
             lower_reduce(L, fr, &sum, el->envs, start, out);
             return true;
@@ -493,7 +493,7 @@ static void op(Lower *L, const Element *el, Val *out)
     Envs envs = el->envs;
     if (optab[i->op].element == IS_SUM) {
         Want one = { el->v, el->idx };
-        lower_reduce(L, fr, &(SumLoop){ &one, 1, -1, 0, false, { 0 } }, envs, NULL, out);
+        lower_reduce(L, fr, &(SumLoop){ &one, 1, -1, 0, false, { 0 }, 0 }, envs, NULL, out);
         return;
     }
     if (i->op == OP_region) {

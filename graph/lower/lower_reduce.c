@@ -309,7 +309,7 @@ static void reduce_inside(Lower *L, const Reds *all, const SumLoop *of, Envs env
     int nr = all->n;
     const Atom *v = r->ks[of->vector >= 0 ? of->vector : inner_vector(L, r)];
     int64_t n = v->hi + 1, nv = n / W;
-    Flight f = spec_flight(L->spec, n, envs.n * nr);
+    Flight f = spec_flight(L->spec, n, envs.n * nr * (of->within ? of->within : 1));
     int u = f.vectors;
     Nest tail = { .v = v, .u = 1, .count = n % W, .first = nv * W };
     if (nv) {

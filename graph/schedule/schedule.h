@@ -95,7 +95,7 @@ Plan *schedule_graph(const Prepared *, const Target *, const char *prefix);
 /* ==================== what a kernel loads and computes, counted symbolically (traffic.c) */
 
 /* v: what is loaded */
-typedef struct Load { Form f; const Vars *loops; bool store; Ref v; const Idx *idx; } Load;
+typedef struct Load { Form f; const Vars *loops; bool store; Ref v; const Idx *idx; Dtype dt; } Load;
 /* deps: of the element; of a reduction's steps, its result's */
 typedef struct Work { double cost, code; const Vars *loops; const AtomSet *deps; } Work;
 struct Traffic {
@@ -120,7 +120,7 @@ bool form_stride(Form, const Atom *, int64_t *);
 bool form_depends(Form, const Atom *);
 bool form_opaque(Form, const Atom *);           /* does a occur inside another atom? */
 /* of a vector of them, in loads: 1, load_near, load_far */
-double load_cost(const Machine *, Form, const Atom *);
+double load_cost(const Machine *, const Load *, const Atom *);
 const Atom *loops_phase(const Vars *);          /* the vector of the outermost loop; NULL without loops */
 
 /* ==================== the loops of a kernel as they are planned: between stage.c and roll.c */

@@ -100,7 +100,7 @@ static bool turned(const Traffic *t, const Vars *space, const Atom *a)
 {
     for (int k = 0; k < t->nload; k++) {
         const Load *l = &t->load[k];
-        if (!l->store && l->loops->vol > (double)machine(t)->unroll && load_cost(machine(t), l->f, a) > 1 &&
+        if (!l->store && l->loops->vol > (double)machine(t)->unroll && load_cost(machine(t), l, a) > 1 &&
             form_coef(l->f, l->loops->a[l->loops->n - 1]) == 1 && !packable(t, l, space, a))
             return true;
     }
@@ -129,7 +129,7 @@ static double axis_cost(const Traffic *t, const Vars *space, const Atom *a)
         const Atom *v = a                                          ? a :
             l->loops->n && atom_extent(loops_phase(l->loops)) >= W ? loops_phase(l->loops) :
                                                                      NULL;
-        double u = v ? load_cost(m, l->f, v) : (double)m->load_far;
+        double u = v ? load_cost(m, l, v) : (double)m->load_far;
         if (v && u > 1 && !l->store && packable(t, l, space, v))
             u = 1 + m->packed_copy / uses(t, l, space);
         c += l->loops->vol * u;
@@ -416,7 +416,7 @@ static double block_work(const Spec *spec, const Traffic *t)
     for (int k = 0; k < t->nload; k++) {
         const Load *l = &t->load[k];
         const Atom *v = spec->vec ? spec->vec : l->loops->n ? loops_phase(l->loops) : NULL;
-        n += cycles(spec, form_deps(l->f), l->loops, v ? load_cost(machine(t), l->f, v) : 1);
+        n += cycles(spec, form_deps(l->f), l->loops, v ? load_cost(machine(t), l, v) : 1);
     }
     for (int k = 0; k < t->nwork; k++)
         n += cycles(spec, t->work[k].deps, t->work[k].loops, t->work[k].cost);

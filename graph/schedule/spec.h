@@ -75,8 +75,8 @@ typedef struct Rolled { int n, s; Leaf *first; int nfirst; } Rolled;
 
 /* Sums that share a loop; vector: which of its variables is; -1: an outer one, or it is not known. steps: of
  * the innermost variable, so many are written out; 0: as InnerSum says, or one. team: shared out to the
- * items of a group. */
-typedef struct SumLoop { Want *want; int n, vector, steps; bool team; Rolled roll; } SumLoop;
+ * items of a group. within: values at once of a short sum inside, which is written out; 0: one. */
+typedef struct SumLoop { Want *want; int n, vector, steps; bool team; Rolled roll; int within; } SumLoop;
 typedef struct Phase { const Atom *const *ks; int nk; SumLoop *loop; int nloop; } Phase;
 /* apart: elements from the row of one copy to that of the next. */
 typedef struct KeptRow { Want of; const Atom *const *space; int nspace; int64_t apart; } KeptRow;
@@ -248,7 +248,7 @@ static inline bool spec_blocks(const Spec *s)
     return s->kind <= SPEC_ROWS;
 }
 
-/* A sum whose vector is its own variable, of so many elements, one of `sums` in a loop: vectors of
+/* A sum whose vector is its own variable, of so many elements, one of `sums` in registers: vectors of
  * accumulators of each; is what is left of vectors one more, of which some lanes count? */
 typedef struct Flight { int vectors; bool past; } Flight;
 Flight spec_flight(const Spec *, int64_t extent, int sums);

@@ -126,6 +126,8 @@ static void add_stage(const Stage *s, const Graph *g, const Ref *stored, Text *t
                 text_add(t, " %s", op_of(g, l->want[w].v));
             if (l->vector >= 0 && s->phase[k].nk)
                 text_add(t, ", vector %d", l->vector);
+            if (l->within > 1)
+                text_add(t, ", %d values within", l->within);
             if (l->steps > 1)
                 text_add(t, ", %d steps written out", l->steps);
             add_rolled(t, g, &l->roll, "");

@@ -148,6 +148,39 @@ static int sum_vector(const Planner *p, const Want *want, int n)
     return nk > 1 ? best_vector(p->m, &l, ks, nk, NEVER) : 0;
 }
 
+typedef struct Short { const Planner *p; int64_t most; } Short;
+
+static Onward short_met(DemandWalk *w, Visit *x)
+{
+    Short *s = w->ctx;
+    if (frame_leaf(x->fr, x->v) || !x->i || x->i->op == OP_region)
+        return WALK_PAST;
+    if (optab[x->i->op].element != IS_SUM)
+        return WALK_INTO;
+    visit_demands(x);
+    int64_t n = space_size(x->ks, x->nk);
+    if (n > s->p->m->unroll)
+        return WALK_PAST;
+    s->most = n > s->most ? n : s->most;
+    return WALK_INTO;
+}
+
+/* Of a short sum inside of these, which is written out: all that it adds is in registers at once. */
+static int sum_within(const Planner *p, const Want *want, int n)
+{
+    Short s = { p, 0 };
+    DemandWalk w = { .g = p->fr->g, .fr = p->fr, .visit = short_met, .ctx = &s };
+    const Atom *const *ks;
+    int nk;
+    for (int j = 0; j < n; j++) {
+        Demand d[2];
+        int nd = elem_reduce(p->fr->g, p->fr->g->def[want[j].v], want[j].idx, &ks, &nk, d);
+        for (int k = 0; k < nd; k++)
+            demand_walk(&w, d[k].v, d[k].idx, 0, NULL);
+    }
+    return (int)s.most;
+}
+
 /* Lanes far apart, elements next to one another along the innermost variable: so many steps are written out
  * that loads become blocks. */
 static int sum_steps(const Planner *p, const Want *want, int n, int phase)
@@ -439,6 +472,7 @@ static Phase phase_of(const Planner *p, const Level *l, int number)
         SumLoop s = { .want = l->want + j, .n = l->n - j < most ? l->n - j : most };
         s.vector = l->lanes ? -1 : sum_vector(p, s.want, s.n);
         s.steps = l->lanes ? sum_steps(p, s.want, s.n, number) : 1;
+        s.within = sum_within(p, s.want, s.n);
         s.team = p->spec->team && !p->spec->tile;
         s.roll = roll_of_sums(p, &(Copies){ p->envs, number }, s.want, s.n);
         PUSH(ph.loop, ph.nloop, cap, s);

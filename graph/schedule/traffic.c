@@ -49,7 +49,7 @@ static Onward count(DemandWalk *w, Visit *x)
     Traffic *t = w->ctx;
     if (loaded(t, x->v)) {
         PUSH(t->load, t->nload, t->load_cap,
-            (Load){ memref_form(t->s, x->v, x->idx), x->loops, false, x->v, x->key });
+            (Load){ memref_form(t->s, x->v, x->idx), x->loops, false, x->v, x->key, (Dtype)t->s->g->type[x->v].dt });
         return WALK_PAST;
     }
     if (!x->i)
@@ -70,8 +70,8 @@ void traffic_count(Traffic *t, const Store *st, int nstore)
         const Vars *loops = vars_of(st[k].space, st[k].nspace);
         if (!st[k].chunk)
             PUSH(t->load, t->nload, t->load_cap,
-                (Load){
-                    layout_form(st[k].to.layout, NULL, st[k].idx, st[k].nidx, NULL), loops, true, 0, NULL });
+                (Load){ layout_form(st[k].to.layout, NULL, st[k].idx, st[k].nidx, NULL), loops, true, 0, NULL,
+                    (Dtype)t->s->g->type[st[k].v].dt });
         demand_walk(w, st[k].v, st[k].idx, 0, loops);
     }
 }
@@ -102,14 +102,16 @@ bool form_opaque(Form f, const Atom *a)
     return false;
 }
 
-double load_cost(const Machine *m, Form f, const Atom *a)
+/* Blocks are turned in registers where elements are words (pass.c). */
+double load_cost(const Machine *m, const Load *l, const Atom *a)
 {
+    const Form f = l->f;
     int64_t s;
     if (!form_stride(f, a, &s))
         return (double)m->load_far;
     if (s == 0 || s == 1)
         return 1;
-    for (int k = 0; k < f->n; k++)
+    for (int k = 0; k < f->n && dtype_size(l->dt) >= 4; k++)
         if (f->t[k].a != a && f->t[k].k == 1)
             return (double)m->load_near;
     return (double)m->load_far;
