@@ -37,29 +37,30 @@ static int once(const Workload *w, hd_fn *f, hd_array **out, hd_array *const *ar
 }
 
 static hd waking(hd x) { return hd_mul(x, hd_c(3)); }
+static hd waking_too(hd x) { return hd_mul(x, hd_c(5)); }
 
-static int called_on(hd_array *x)
+static int called_on(hd_fn *f, hd_array *x)
 {
     hd_array *y = NULL;
-    int e = hd_call(waking, &y, x);
+    int e = hd_call(f, &y, x);
     e = e ? e : hd_wait(y);
     hd_drop(y);
     return e;
 }
 
-/* A device starts up with its first programs, a small and a large one; that is nobody's first call. So do
- * its compilers, side by side, for which calls of tier 0 do not wait. */
+/* A device starts up with its first programs, large and small ones; that is nobody's first call. So do its
+ * compilers, for which calls of tier 0 do not wait: two programs at once, so that two of them begin. */
 static int wake(const char *device)
 {
-    hd_array *host[] = { A(1, 1), A(1, 1 << 20) }, *x[2];
+    hd_fn *f[] = { HD_FN(waking), HD_FN(waking_too) };
     int e = 0;
     for (int k = 0; k < 2; k++) {
-        x[k] = hd_put(host[k], device);
-        e = e ? e : called_on(x[k]);
-    }
-    for (int k = 0; k < 2; k++) {
-        e = e ? e : hd_compile(waking, x[k]);
-        hd_drop(host[k]), hd_drop(x[k]);
+        hd_array *host = A(1, k ? 1 : 1 << 20), *x = hd_put(host, device);
+        for (int j = 0; j < 2; j++)
+            e = e ? e : called_on(f[j], x);
+        for (int j = 0; j < 2; j++)
+            e = e ? e : hd_compile(f[j], x);
+        hd_drop(host), hd_drop(x);
     }
     return e;
 }
