@@ -6,10 +6,9 @@
  * A unit is one text of a few kernels and what it was compiled to. A kernel is known by its code, whatever
  * program it is part of: of kernels that two programs have in common, the second one finds those of the
  * first. On the disk a row for each kernel says in which unit it is, and under what name, or which of the
- * entry's functions it is: PoCL would take the tenth of a second for each kernel of a text, so there is one. How many units
- * are made of what is missing: a text costs PoCL 200 ms before its first kernel, an instruction about half
- * of a millisecond, so one for each processor as soon as that is worth it, a
- * few where there is much, the longest kernels first.
+ * entry's functions it is (opencl_entry.c). How many units are made of what is missing: a text costs PoCL
+ * 110 ms before its first kernel and an instruction about half of a millisecond, so one for each processor
+ * as soon as that is worth it, a few where there is much, the longest kernels first.
  */
 #include "opencl.h"
 
@@ -19,7 +18,7 @@
 
 /* Instructions that are worth a unit: of one for each processor, which are compiled side by side; of more
  * than that, up to so many a processor. What a kernel costs by itself, in instructions. */
-enum { BESIDE_INS = 400, UNIT_INS = 1500, UNITS_EACH = 3, KERNEL_INS = 100 };
+enum { BESIDE_INS = 400, UNIT_INS = 1500, UNITS_EACH = 3, KERNEL_INS = 20 };
 
 typedef struct Hash2 {
     uint64_t h[2];
@@ -536,6 +535,6 @@ static Rate *rate(const void *device) { return rate_of(((const OclDevice *)devic
 void ocl_code_stock(OclDevice *d)
 {
     d->code = (Stock){ .device = d, .make = unit_make, .end = unit_free, .length = lines_of,
-        .lengths = "lines", .rate = rate, .unit_ms = 80, .much = UNIT_INS / 3 };
+        .lengths = "lines", .rate = rate, .unit_ms = 110, .much = UNIT_INS / 3 };
     stock_open(&d->code);
 }

@@ -766,50 +766,6 @@ static void kernel(Printer *p)
     P("}\n\n");
 }
 
-/* ==================== the entry */
-
-bool opencl_c_joins(const Kernel *k)
-{
-    enum { MOST_POINTERS = 64 };
-    return !k_meets(k) && k_group_items(k) == 1 && k->nparam <= MOST_POINTERS;
-}
-
-int opencl_c_entry(const Kernel *const *list, int n, const OpenclCaps *caps)
-{
-    int pointers = 1, joined = 0;
-    for (int i = 0; i < n && caps->joined && caps->one_item; i++)
-        if (opencl_c_joins(list[i])) {
-            joined++;
-            pointers = list[i]->nparam > pointers ? list[i]->nparam : pointers;
-        }
-    return joined > 1 ? pointers : 0;
-}
-
-static void call(Text *out, const Kernel *k, int which)
-{
-    const char *between = "";
-    text_add(out, "    case %d: %s(", which, k->name);
-    for (int i = 0; i < k->nparam; i++, between = ", ")
-        text_add(out, "%sp%d", between, i);
-    if (k->stepped)
-        text_add(out, "%sstep", between), between = ", ";
-    for (int g = 0; g < k->ngrid; g++, between = ", ")
-        text_add(out, "%sget_global_id(%d)", between, g);
-    text_add(out, "); break;\n");
-}
-
-static void entry(Text *out, const Kernel *const *list, int n, int pointers)
-{
-    text_add(out, "__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void " OPENCL_ENTRY "(");
-    for (int i = 0; i < pointers; i++)
-        text_add(out, "__global void *p%d, ", i);
-    text_add(out, "int which, int step)\n{\n    switch (which) {\n");
-    for (int i = 0; i < n; i++)
-        if (opencl_c_joins(list[i]))
-            call(out, list[i], i);
-    text_add(out, "    }\n}\n");
-}
-
 int opencl_c_print(const Kernel *const *list, int n, const OpenclCaps *caps, Text *out)
 {
     const int pointers = opencl_c_entry(list, n, caps);
@@ -823,7 +779,7 @@ int opencl_c_print(const Kernel *const *list, int n, const OpenclCaps *caps, Tex
         error = p.error;
     }
     if (pointers)
-        entry(&body, list, n, pointers);
+        ocl_entry(&body, list, n, pointers);
     if (!error && used.f64 && !caps->f64)
         error = error_set(E_DTYPE, "the device has no f64: convert to f32, or choose another device");
     if (!error) {

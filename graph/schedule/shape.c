@@ -475,10 +475,17 @@ static double written_code(const Spec *spec, const Traffic *t)
     return n * (double)m->turned;
 }
 
+static bool long_block(const Spec *spec, const Traffic *t)
+{
+    const Machine *m = machine(t);
+    double written = written_code(spec, t);
+    return written > (double)m->text || written + code_of(spec, t) > (double)m->text_block;
+}
+
 /* Blocks shrink before text grows. */
 static void shorten(Spec *spec, const Traffic *t)
 {
-    while (spec->nblock && written_code(spec, t) > (double)machine(t)->text) {
+    while (spec->nblock && long_block(spec, t)) {
         int most = 0;
         for (int k = 1; k < spec->nblock; k++)
             most = spec->block[k].n > spec->block[most].n ? k : most;

@@ -49,7 +49,8 @@ static Onward count(DemandWalk *w, Visit *x)
     Traffic *t = w->ctx;
     if (loaded(t, x->v)) {
         PUSH(t->load, t->nload, t->load_cap,
-            (Load){ memref_form(t->s, x->v, x->idx), x->loops, false, x->v, x->key, (Dtype)t->s->g->type[x->v].dt });
+            (Load){ memref_form(t->s, x->v, x->idx), x->loops, false, x->v, x->key,
+                (Dtype)t->s->g->type[x->v].dt });
         return WALK_PAST;
     }
     if (!x->i)
@@ -70,8 +71,8 @@ void traffic_count(Traffic *t, const Store *st, int nstore)
         const Vars *loops = vars_of(st[k].space, st[k].nspace);
         if (!st[k].chunk)
             PUSH(t->load, t->nload, t->load_cap,
-                (Load){ layout_form(st[k].to.layout, NULL, st[k].idx, st[k].nidx, NULL), loops, true, 0, NULL,
-                    (Dtype)t->s->g->type[st[k].v].dt });
+                (Load){ layout_form(st[k].to.layout, NULL, st[k].idx, st[k].nidx, NULL), loops, true, 0,
+                    NULL, (Dtype)t->s->g->type[st[k].v].dt });
         demand_walk(w, st[k].v, st[k].idx, 0, loops);
     }
 }
