@@ -1,7 +1,8 @@
 /*
  * test_bench.c - the workloads of bench/, without a clock: at a small size every device agrees with the
  * host's evaluator, element for element (programs whose first call counts are long to compile: their kernels
- * are read); at their own size their plans have no more kernels than they had when last improved.
+ * are read); at their own size their plans have no more kernels than they had when last improved, and
+ * those no more lines.
  */
 #include "api.h"
 #undef HD_PLAIN
@@ -155,8 +156,39 @@ static const Most most[] = {
     { "lat_scan1000", 1, 0 },
 };
 
-/* Kernels of the plan that a CPU gets, and the bytes of its temporaries. */
-static int kernels(const Workload *w, const int64_t *sizes, char *text, size_t size, size_t *bytes)
+/* What compilers take their time for: no kernel has more lines than this, but those that had when they were
+ * last improved. */
+enum { LINES = 600 };
+typedef struct Longest { const char *name; int lines; } Longest;
+
+static const Longest longest[] = {
+    { "first_fit", 1839 },
+    { "first_seq2seq", 1674 },
+    { "solve_8", 1074 },
+    { "first_ode", 996 },
+    { "first_gpt_step", 842 },
+    { "first_gpt_norms", 842 },
+    { "first_cnn", 767 },
+    { "first_hmc", 747 },
+    { "first_gaussian", 670 },
+    { "first_maml", 651 },
+};
+
+static int lines_of(const Kernel *k)
+{
+    Text t = { 0 };
+    int n = 0;
+    k_dump_plain(k, &t);
+    for (const char *s = t.s; s && *s; s++)
+        n += *s == '\n';
+    text_free(&t);
+    return n;
+}
+
+typedef struct Planned { size_t bytes; int lines; } Planned;    /* of its temporaries; of its longest kernel */
+
+/* Kernels of the plan that a CPU gets. */
+static int kernels(const Workload *w, const int64_t *sizes, char *text, size_t size, Planned *is)
 {
     hd_array *args[MAX_ARGS];
     const Tree *tree[MAX_ARGS];
@@ -176,7 +208,9 @@ static int kernels(const Workload *w, const int64_t *sizes, char *text, size_t s
     if (p) {
         plan_kernels(p, &list, &count);
         plan_print(p, &t);
-        *bytes = p->bytes;
+        *is = (Planned){ p->bytes, 0 };
+        for (int k = 0; k < count; k++)
+            is->lines = lines_of(list[k]) > is->lines ? lines_of(list[k]) : is->lines;
     }
     snprintf(text, size, "%.*s", (int)size - 1, p ? t.s : error_text());
     text_free(&t);
@@ -192,10 +226,25 @@ START_TEST(few_kernels)
     const Most *m = &most[_i];
     const Workload *w = workload_named(m->name);
     ck_assert_msg(w != NULL, "%s", m->name);
-    size_t bytes;
-    int n = kernels(w, w->size, text, sizeof text, &bytes);
+    Planned is;
+    int n = kernels(w, w->size, text, sizeof text, &is);
     int limit = m->reached ? m->reached : m->best;
     ck_assert_msg(n >= 0 && n <= limit, "%s: %d kernels, not %d\n%s", m->name, n, limit, text);
+}
+END_TEST
+
+START_TEST(short_kernels)
+{
+    static char text[3000];
+    const Workload *w = workload_at(_i);
+    Planned is;
+    int limit = LINES;
+    for (size_t k = 0; k < sizeof longest / sizeof *longest; k++)
+        limit = strcmp(longest[k].name, w->name) ? limit : longest[k].lines;
+    if (w->missing || w->first_call_of)
+        return;
+    ck_assert_msg(kernels(w, w->size, text, sizeof text, &is) >= 0, "%s: %s", w->name, text);
+    ck_assert_msg(is.lines <= limit, "%s: a kernel of %d lines, not %d", w->name, is.lines, limit);
 }
 END_TEST
 
@@ -207,10 +256,10 @@ START_TEST(memory_is_linear)
     const Workload *w = workload_named("rnn_grad");
     const int64_t one[MAX_SIZES] = { SHORT, HIDDEN, FEATURES, BATCH },
                   four[MAX_SIZES] = { LONG, HIDDEN, FEATURES, BATCH };
-    size_t less, more;
+    Planned less, more;
     ck_assert_msg(kernels(w, one, text, sizeof text, &less) > 0, "%s", text);
     ck_assert_msg(kernels(w, four, text, sizeof text, &more) > 0, "%s", text);
-    double states = (double)(more - less) / (LONG - SHORT) / (HIDDEN * BATCH * 4);
+    double states = (double)(more.bytes - less.bytes) / (LONG - SHORT) / (HIDDEN * BATCH * 4);
     ck_assert_msg(states <= 4.01, "%.2f states a step are kept\n%s", states, text);
 }
 END_TEST
@@ -222,6 +271,7 @@ int main(void)
     tcase_set_timeout(values, 600), tcase_set_timeout(plans, 60);
     tcase_add_loop_test(values, agrees, 0, workload_count());
     tcase_add_test(plans, memory_is_linear);
+    tcase_add_loop_test(plans, short_kernels, 0, workload_count());
     tcase_add_loop_test(plans, few_kernels, 0, (int)(sizeof most / sizeof *most));
     suite_add_tcase(s, plans), suite_add_tcase(s, values);
     SRunner *r = srunner_create(s);
