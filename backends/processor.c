@@ -70,7 +70,7 @@ static void ask_vectors(Machine *m)
 static void scalar_blocks(Machine *m)
 {
     m->flight = m->tile_rows = m->unroll = m->copy_block = 4;
-    m->tile_vectors = m->sum_vectors = 1;
+    m->tile_vectors = m->sum_vectors = m->turned = 1;
     m->inside_rows = 2;
     m->text_block = 120;
 }
