@@ -185,7 +185,8 @@ static int lines_of(const Kernel *k)
     return n;
 }
 
-typedef struct Planned { size_t bytes; int lines; } Planned;    /* of its temporaries; of its longest kernel */
+/* Bytes of its temporaries, lines of its longest kernel. */
+typedef struct Planned { size_t bytes; int lines; } Planned;
 
 /* Kernels of the plan that a CPU gets. */
 static int kernels(const Workload *w, const int64_t *sizes, char *text, size_t size, Planned *is)
