@@ -112,7 +112,7 @@ double load_cost(const Machine *m, const Load *l, const Atom *a)
         return (double)m->load_far;
     if (s == 0 || s == 1)
         return 1;
-    for (int k = 0; k < f->n && dtype_size(l->dt) >= 4; k++)
+    for (int k = 0; k < f->n && dtype_size(l->dt) >= dtype_size(DT_F32); k++)
         if (f->t[k].a != a && f->t[k].k == 1)
             return (double)m->load_near;
     return (double)m->load_far;
