@@ -165,8 +165,8 @@ void region_value(Lower *, const Element *, Val *out);
  * elements. */
 typedef struct Pack { int n; const Val *phi; Val *next, wide; } Pack;
 Val pack_start(Lower *, const Val *x, int64_t n);
-/* The vectors that the step makes; next then are their elements. */
-void pack_step(Lower *, const Pack *, int n, Val *next);
+/* The vectors that the step makes; next then are their elements. false: there are none. */
+bool pack_step(Lower *, const Pack *, int n, Val *next);
 /* evaluates the regions inside a body, in front of a loop that would repeat them */
 void regions_first(Lower *, Frame *);
 /* at an index that is not constant */

@@ -333,8 +333,11 @@ static void pack_state(Run *R, Frame *f, const State *s, Packed packed, const Va
         int64_t at = s->from[packed.which[j]];
         p[j] = (Pack){ (int)(s->from[packed.which[j] + 1] - at), phi + at, next + at, phi[s->n + j] };
     }
-    pack_step(R->L, p, n, next + s->n);
-    for (int j = 0; j < n && !R->L->failed; j++)
+    if (!pack_step(R->L, p, n, next + s->n)) {
+        memcpy(next + s->n, phi + s->n, sizeof *next * (size_t)n);
+        return;
+    }
+    for (int j = 0; j < n; j++)
         for (int c = 0; c < p[j].n; c++) {
             Form idx[MAXRANK];
             element_index(s->type[packed.which[j]], c, idx);

@@ -78,26 +78,28 @@ static int input_number(const Graph *g, Ref v)
     return o;
 }
 
+/* Do elements that follow one another lie side by side? */
+static bool beside(const Alike *a, MemRef p, const Visit *x, int rank)
+{
+    Form f = layout_form(p.layout, NULL, x->idx, rank, NULL);
+    return form_coef(f, a->at) == 1 && !form_opaque(f, a->at);
+}
+
 /* What the step reads: elements of a carried value that is a vector itself, each its own; elements of an
- * array that lie side by side; anything that is there before the loop, and becomes a vector there. */
+ * array that lie side by side; captures that are read before the loop, and become vectors there. */
 static bool reads_alike(const Alike *a, const Visit *x)
 {
     const Region *r = a->s->ins->region;
     int o = input_number(x->g, x->v);
     const Type *t = &x->g->type[x->v];
     MemRef p = a->s->stored[a->s->ins->in[o]];
+    Form step = form_a(atom_var("t", r->length, 0));
     switch (region_group(r, o)) {
-    case 'c': return p.buf || a->s->region->first[0][o];
+    case 'c': return a->s->region->first[0][o];
     case 'y':
         return a->packed[o - r->ncap] && type_size(t) == a->n &&
             form_linear(x->idx, t->dim, t->rank) == form_a(a->at);
-    case 'x': {
-        if (!p.buf)
-            return false;
-        Form step = form_a(atom_var("t", r->length, 0)),
-             f = layout_form(memref_lead(p, &step, 1).layout, NULL, x->idx, t->rank, NULL);
-        return form_coef(f, a->at) == 1 && !form_opaque(f, a->at);
-    }
+    case 'x': return p.buf && beside(a, memref_lead(p, &step, 1), x, t->rank);
     default: return false;
     }
 }

@@ -3,9 +3,11 @@
  * says that elements are made alike, the lowering finds the vector that they are.
  *
  * In:  a scan whose step applies a row to a product, with operands of every kind: the state, a capture, an
- * array of the step, a number. Out: its plan, and no error. Nothing is run, and no device is needed.
+ * array of the step, a number; large captures. Out: its plan, and no error. Nothing is run, and no device is
+ * needed.
  */
 #include <check.h>
+#include <stdlib.h>
 
 #include "compile.h"
 #include "graph.h"
@@ -62,14 +64,38 @@ START_TEST(alike)
 }
 END_TEST
 
+/* Captures that are too large to be read before the loop: rows of them lie apart, or side by side. */
+START_TEST(captures)
+{
+    static const char *const layouts[] = { "16,20", "20,16" };
+    Arena *arena = arena_new(), *before = arena_use(arena);
+    error_clear();
+    for (int k = 0; k < 2; k++)
+        plans(arena_text(
+            "fn f(a: f32[20,16], b: f32[%s], h: f32[16]) -> f32[16] {\n"
+            "    v1: f32[16] = region scan a b h cap=2 acc=0 carry=1 length=20 {\n"
+            "        fn step(x0: f32[20,16], x1: f32[%s], x2: f32[16]) -> f32[16] {\n"
+            "            v1: f32[20] = dot x0 x2 lhs_contract=1 rhs_contract=0 lhs_batch=() rhs_batch=() "
+            "dtype=f32\n"
+            "            v2: f32[16] = dot x1 v1 lhs_contract=%d rhs_contract=0 lhs_batch=() rhs_batch=() "
+            "dtype=f32\n"
+            "            v3: f32[16] = tanh v2\n"
+            "            ret v3\n        }\n    }\n    ret v1\n}\n", layouts[k], layouts[k], 1 - k));
+    arena_use(before);
+    arena_drop(arena);
+}
+END_TEST
+
 int main(void)
 {
+    setenv("HEDDLE_CHECK", "spec", 1);
     Suite *s = suite_create("alike");
     TCase *c = tcase_create("rows");
     tcase_set_timeout(c, 120);
     for (int op = 1; op < OP_COUNT; op++)
         if (optab[op].elementwise && optab[op].accepts & F_)
             tcase_add_loop_test(c, alike, op, op + 1);
+    tcase_add_test(c, captures);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
