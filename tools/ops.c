@@ -173,7 +173,8 @@ static const char *rule(const OpRow *o)
     const Rules *r = o->rules;
     if (o == &optab[OP_region] || o == &optab[OP_callback])
         return o == &optab[OP_region] ? "that of its bodies" : "none: an error";
-    if (r->jvp == optab[OP_stop_gradient].rules->jvp || r->jvp == optab[OP_convert].rules->jvp)
+    if (r->jvp == optab[OP_stop_gradient].rules->jvp || r->jvp == optab[OP_convert].rules->jvp ||
+        r->jvp == optab[OP_reduce_precision].rules->jvp)
         return o == &optab[OP_stop_gradient] ? "zero" : "linear";
     return !r->jvp              ? "there is nothing to differentiate" :
         r->jvp == ops_jvp_zero  ? "zero" :
