@@ -5,13 +5,13 @@
 #ifndef HEDDLE_TESTS_SUITE_H
 #define HEDDLE_TESTS_SUITE_H
 
-#include <check.h>
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
 enum { DEVICES = sizeof devices / sizeof *devices };
@@ -81,15 +81,6 @@ static inline TCase *suite_case(Suite *s)
     tcase_set_timeout(c, 600);
     suite_add_tcase(s, c);
     return c;
-}
-
-static inline int suite_run(Suite *s)
-{
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
 }
 
 #endif

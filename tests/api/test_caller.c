@@ -3,7 +3,6 @@
  * are, and they are the program's again when a call returns, and in its functions while these are traced.
  */
 #define _GNU_SOURCE
-#include <check.h>
 #include <fenv.h>
 #include <locale.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #endif
 
 #include "heddle.h"
+#include "suite_run.h"
 
 enum { PLAIN, UP, DOWN, ZERO, FLUSH, TRAPS, COMMA, ALL, MODES };
 static const char *const names[MODES] = { "plain", "upward", "downward", "toward zero", "denormals flushed",
@@ -200,9 +200,5 @@ int main(void)
     tcase_set_timeout(c, 300);
     tcase_add_loop_test(c, same_bits, 0, DEVICES);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

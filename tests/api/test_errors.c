@@ -5,12 +5,12 @@
  * Each line of errors.def is a program. golden/errors.jsonl lists the situations in which JAX refuses; a
  * case of it that errors.def does not name fails the test.
  */
-#include <check.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "misuse.h"
+#include "suite_run.h"
 
 static hd add2(hd x, hd y) { return hd_add(x, y); }
 static hd same(hd x) { return x; }
@@ -218,9 +218,5 @@ int main(void)
     tcase_add_test(u, of_a_thread);
     suite_add_tcase(s, t);
     suite_add_tcase(s, u);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed > 0;
+    return suite_run(s);
 }

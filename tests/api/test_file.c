@@ -6,7 +6,6 @@
  * Out: an error and no harm, or the tree that was saved; the old file, whole, where saving failed.
  */
 #define _GNU_SOURCE
-#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -20,6 +19,7 @@
 #include <zlib.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 static char folder[64];
 
@@ -655,9 +655,5 @@ int main(void)
     tcase_add_test(d, killed);
     tcase_add_test(d, compete);
     suite_add_tcase(s, c), suite_add_tcase(s, d);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -3,7 +3,6 @@
  * they are made; forgetting, with all that was made of a function; how many programs are kept, and that
  * memory stays flat.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "heddle.h"
 #include "api.h"
+#include "suite_run.h"
 
 /* ==================== callbacks */
 
@@ -383,9 +383,5 @@ int main(void)
     tcase_add_test(u, flat);
     suite_add_tcase(s, t);
     suite_add_tcase(s, u);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed > 0;
+    return suite_run(s);
 }

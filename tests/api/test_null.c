@@ -7,7 +7,6 @@
  * a failure of which hd_error() tells: never a crash.
  */
 #define HD_PLAIN
-#include <check.h>
 #include <ctype.h>
 #include <float.h>
 #include <limits.h>
@@ -17,6 +16,7 @@
 #include <string.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 /* every list is longer than the largest count that is tried: 99 */
 enum { MANY = 128 };
@@ -556,9 +556,5 @@ int main(void)
     tcase_add_test(c, complete);
     tcase_add_test(c, survives);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

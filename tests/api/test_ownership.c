@@ -3,13 +3,13 @@
  * over and dropped all the same. It is told with the lines where the array was made and where it ended,
  * hd_live() stays right, and with HEDDLE_CHECK=memory what was never dropped is listed by line.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 static hd twice(hd x) { return hd_mul(x, hd_c(2)); }
 
@@ -221,9 +221,5 @@ int main(void)
     tcase_add_test(c, never_forgotten);
     tcase_add_test(c, listed);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

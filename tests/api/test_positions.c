@@ -6,11 +6,11 @@
  * narrow integers.
  * Out: the dtype of positions, words of the error, or values.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 #define LONG_AXIS (INT64_C(1) << 33)
 
@@ -122,9 +122,5 @@ int main(void)
     tcase_add_loop_test(t, narrow, 0, VALUES);
     tcase_set_timeout(t, 120);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

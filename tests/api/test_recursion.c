@@ -5,12 +5,12 @@
  * Directly, through every transform and every kind of control flow, mutually, and through calls made while
  * tracing.
  */
-#include <check.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 #ifdef __SANITIZE_ADDRESS__
 enum { STACK = 4 << 20 };
@@ -248,9 +248,5 @@ int main(void)
     tcase_add_test(t, ending);
     tcase_add_test(t, deep);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed > 0;
+    return suite_run(s);
 }

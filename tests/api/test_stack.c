@@ -7,7 +7,6 @@
  * HEDDLE_TEST_STACK=KiB gives another size, and each program then says what it touched.
  */
 #define _GNU_SOURCE
-#include <check.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -24,6 +23,7 @@
 #include "kernel.h"
 #include "opencl_c.h"
 #include "spirv.h"
+#include "suite_run.h"
 
 /* ==================== a thread whose stack ends in a page that must not be touched */
 
@@ -369,9 +369,5 @@ int main(void)
     tcase_add_loop_test(c, test_device, 0, 3 * ON_DEVICES);
     tcase_add_test(c, test_too_deep);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

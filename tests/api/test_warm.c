@@ -228,11 +228,7 @@ static int failed_on(const char *device)
         tcase_add_test(t, code_gone);
         tcase_add_test(t, plans_gone);
     }
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed;
+    return suite_run(suite);
 }
 
 int main(void)

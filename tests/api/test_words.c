@@ -2,13 +2,13 @@
  * test_words.c - what is said to a program about its mistakes outlives the next ones, and words of
  * HEDDLE_DUMP and HEDDLE_CHECK that mean nothing are told, once.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 static const char *failed(int k)
 {
@@ -74,9 +74,5 @@ int main(void)
     tcase_add_test(c, messages_stay);
     tcase_add_test(c, unknown_words);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "both.h"
-#include "unforked.h"
+#include "suite_run.h"
 
 Device *vulkan, *other, *host;
 static Arena *arena;
@@ -164,7 +164,7 @@ bool both_open(void)
 
 int both_run(Suite *s)
 {
-    int failed = run_unforked(s);
+    int failed = suite_run_unforked(s);
     device_close_all();
     return failed != 0;
 }

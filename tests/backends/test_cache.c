@@ -5,7 +5,6 @@
  * In:  a folder of its own under the temporary directory.   Out: nothing is lost, nothing wrong comes back,
  * nothing fails.
  */
-#include <check.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -18,6 +17,7 @@
 
 #include "backend.h"
 #include "rates.h"
+#include "suite_run.h"
 
 static char folder[256], path[300];
 
@@ -624,9 +624,5 @@ int main(void)
     tcase_add_test(t, switched_off);
     tcase_add_test(t, capped);
     suite_add_tcase(suite, t);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(suite);
 }

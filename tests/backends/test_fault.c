@@ -3,11 +3,11 @@
  *
  * In:  specifications, and calls by name.   Out: the calls that fail are those that were asked for.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "fault.h"
+#include "suite_run.h"
 
 /* Which of ten calls of a function fail, as bits. */
 static unsigned failing(const char *kind, const char *call)
@@ -91,9 +91,5 @@ int main(void)
     tcase_add_test(t, reads_otherwise);
     tcase_add_test(t, variable);
     tcase_add_test(t, no_variable);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

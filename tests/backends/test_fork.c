@@ -4,7 +4,6 @@
  * others call ends.
  */
 #define _GNU_SOURCE
-#include <check.h>
 #include <link.h>
 #include <math.h>
 #include <pthread.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 /* SECONDS: what lasts longer hangs, however busy the machine is */
 enum { TIMES = 20, SECONDS = 120, NO_DEVICE = 77 };
@@ -304,9 +304,5 @@ int main(void)
     tcase_add_test(c, cut_off);
     tcase_add_loop_test(c, exit_in_calls, 0, DEVICES);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

@@ -3,7 +3,6 @@
  * program is missing, useless or killed, and of compilers when their process ends.
  */
 #define _GNU_SOURCE
-#include <check.h>
 #include <dirent.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "backend.h"
 #include "jobs.h"
 #include "opencl.h"
+#include "suite_run.h"
 
 static const char good[] = "__kernel void f(__global float *x) { x[0] = 1; }";
 static const OclDevice *device;
@@ -216,9 +216,5 @@ int main(void)
     tcase_add_test(t, ends_with_us);
     tcase_add_loop_test(t, claimed, 0, 3);
     suite_add_tcase(suite, t);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -14,7 +14,7 @@
 
 #include "backend.h"
 #include "kir.h"
-#include "unforked.h"
+#include "suite_run.h"
 
 enum { N = 64, MOST = 256 };                    /* elements of a buffer; buffers of a kernel */
 
@@ -521,7 +521,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(t, exact, 0, 8 + NAMES / PART);
     tcase_add_loop_test(t, comparisons_of_converted, 0, 16);
     tcase_add_loop_test(t, random_kernels, from, to);
-    int failed = run_unforked(s);
+    int failed = suite_run_unforked(s);
     device_close_all();
     return failed != 0;
 }

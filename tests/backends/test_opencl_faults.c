@@ -9,7 +9,6 @@
  * Each failure has a process of its own. `test_opencl_faults 1` makes every call fail, once and for good;
  * `5` one in five; without a number one in STRIDE does.
  */
-#include <check.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 #include <heddle.h>
 
 #include "fault.h"
+#include "suite_run.h"
 
 enum { STRIDE = 47, SMALL = 64, LARGE = 1 << 18, MATRIX = 96 };
 
@@ -290,9 +290,5 @@ int main(int argc, char **argv)
     tcase_add_test(t, compiling);
     tcase_add_test(t, second_process);
     suite_add_tcase(suite, t);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -4,10 +4,10 @@
  *
  * In:  memories of no device.   Out: which come back, and how many the pool looked at.
  */
-#include <check.h>
 #include <stdlib.h>
 
 #include "backend.h"
+#include "suite_run.h"
 
 enum { MANY = 200000 };
 static Mem mem[MANY];
@@ -97,9 +97,5 @@ int main(void)
     tcase_add_test(c, test_oldest);
     tcase_add_test(c, test_setting);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

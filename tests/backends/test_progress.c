@@ -87,9 +87,5 @@ int main(void)
     tcase_add_test(t, function);
     tcase_add_test(t, pipe_is_silent);
     tcase_add_test(t, terminal);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -10,29 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "in_arena.h"
 #include "backend.h"
 #include "graph.h"
 #include "groups.h"
 #include "run.h"
 #include "sim.h"
-#include "unforked.h"
-
-static Arena *arena;
-
-static void setup(void)
-{
-    error_clear();
-    arena_use(arena = arena_new());
-    form_open();
-}
-
-static void teardown(void)
-{
-    form_close();
-    arena_use(NULL);
-    arena_drop(arena);
-    error_clear();
-}
+#include "suite_run.h"
 
 /* ==================== data */
 
@@ -426,7 +410,7 @@ END_TEST
 static TCase *in_case(Suite *s, const char *name)
 {
     TCase *c = tcase_create(name);
-    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(c, arena_in, arena_out);
     tcase_set_timeout(c, 300);
     suite_add_tcase(s, c);
     return c;
@@ -446,7 +430,7 @@ int main(void)
     tcase_add_test(c, profiles);
     c = in_case(s, "ratios");
     tcase_add_test(c, published_ratios);
-    int failed = run_unforked(s);
+    int failed = suite_run_unforked(s);
     device_close_all();
     return failed != 0;
 }

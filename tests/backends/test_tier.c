@@ -245,11 +245,7 @@ static int failed_on(const char *device)
     tcase_add_test(t, hundred);
     tcase_add_test(t, threads);
     tcase_add_test(t, forked);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed;
+    return suite_run(suite);
 }
 
 int main(void)

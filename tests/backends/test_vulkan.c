@@ -18,9 +18,9 @@
 #include "heddle.h"
 
 #include "fault.h"
+#include "suite_run.h"
 #include "values.h"
 #include "vk.h"
-#include "unforked.h"
 
 enum { N = 96 };
 
@@ -589,7 +589,7 @@ int main(void)
     tcase_add_test(t, short_kernels);
     tcase_add_loop_test(t, calls_of_a_run, 0, 2);
     tcase_add_loop_test(t, calls_of_a_device, 0, 2);
-    int failed = run_unforked(s);
+    int failed = suite_run_unforked(s);
     form_close();
     arena_use(NULL);
     arena_drop(own);

@@ -6,9 +6,9 @@
  */
 #include "api.h"
 #undef HD_PLAIN
+#include "suite_run.h"
 #include "workloads.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,9 +275,5 @@ int main(void)
     tcase_add_loop_test(plans, short_kernels, 0, workload_count());
     tcase_add_loop_test(plans, few_kernels, 0, (int)(sizeof most / sizeof *most));
     suite_add_tcase(s, plans), suite_add_tcase(s, values);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

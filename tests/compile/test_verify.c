@@ -5,7 +5,6 @@
  * In:  plans, specifications, prepared graphs, SPIR-V and OpenCL C of small programs, and the same with one
  * thing broken. No device is needed.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +13,7 @@
 #include "opencl_c.h"
 #include "schedule.h"
 #include "spirv.h"
+#include "suite_run.h"
 
 static const Target cpu = { .f64 = true, .i64 = true, .f16 = true, .max_alloc = INT64_C(1) << 32 };
 
@@ -332,9 +332,5 @@ int main(void)
     tcase_add_test(c, opencl);
     Suite *s = suite_create("verify");
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

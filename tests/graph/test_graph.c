@@ -2,11 +2,11 @@
  * test_graph.c - the builder, the text form and memory, without a device: what folds and what must not,
  * constants bit by bit, where a parser's complaint points, dead code in a deep chain, running out of memory.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "graph.h"
+#include "suite_run.h"
 
 static Arena *arena;
 
@@ -271,9 +271,5 @@ int main(void)
     tcase_add_test(c, half_floats);
     tcase_add_test(c, integers_round_once);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

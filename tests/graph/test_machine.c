@@ -2,12 +2,12 @@
  * test_machine.c - the table that plans depend on: its text, what follows from what, what is refused,
  * $HEDDLE_MACHINE.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "backend.h"
+#include "suite_run.h"
 
 static const char *const kept[] = { "vectors128", "vectors256", "vectors512", "gpu32" };
 enum { KEPT = sizeof kept / sizeof *kept };
@@ -159,9 +159,5 @@ int main(void)
     tcase_add_loop_test(c, variable_with_a_mistake, 0, 2);
     tcase_add_test(c, processor_is_asked);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

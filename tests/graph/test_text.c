@@ -5,7 +5,6 @@
  * In:  texts.   Out: an error with line and column, or the program; what dumps and kernels show of names.
  */
 #define _GNU_SOURCE
-#include <check.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "graph.h"
 #include "kernel.h"
 #include "opencl_c.h"
+#include "suite_run.h"
 
 static Arena *arena, *before;
 
@@ -205,9 +205,5 @@ int main(void)
     tcase_add_loop_test(c, memory, 0, 4);
 #endif
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,29 +1,12 @@
 /*
  * test_form.c - index forms against the arithmetic they stand for.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "in_arena.h"
 #include "index.h"
-
-static Arena *arena;
-
-static void setup(void)
-{
-    error_clear();
-    arena = arena_new();
-    arena_use(arena);
-    form_open();
-}
-
-static void teardown(void)
-{
-    form_close();
-    arena_use(NULL);
-    arena_drop(arena);
-    error_clear();
-}
+#include "suite_run.h"
 
 /* ==================== forms: random expressions, evaluated both ways */
 
@@ -142,7 +125,7 @@ START_TEST(form_random)
 {
     for (int round = 0; round < ROUNDS; round++) {
         if (round % 50 == 0) {
-            teardown(), setup();
+            arena_out(), arena_in();
             new_vars();
         }
         Tree *t = grow(5);
@@ -165,7 +148,7 @@ START_TEST(form_substitution)
 {
     for (int round = 0; round < ROUNDS / 4; round++) {
         if (round % 50 == 0)
-            teardown(), setup(), new_vars();
+            arena_out(), arena_in(), new_vars();
         Tree *t = grow(5);
         const Atom *from[2] = { var[0], var[1] };
         Form to[2];
@@ -222,7 +205,7 @@ START_TEST(form_reshape)
     static const int64_t size[] = { 1, 6, 12, 24, 60, 64, 96, 360, 1024 };
     for (int round = 0; round < 3000; round++) {
         if (round % 50 == 0)
-            teardown(), setup();
+            arena_out(), arena_in();
         int64_t total = size[any(9)], a[8], b[8], pos[8];
         int na = split_dims(total, a), nb = split_dims(total, b);
         Form idx[8], out[8], back[8];
@@ -310,7 +293,7 @@ Suite *form_suite(void)
 {
     Suite *s = suite_create("form");
     TCase *f = tcase_create("forms");
-    tcase_add_checked_fixture(f, setup, teardown);
+    tcase_add_checked_fixture(f, arena_in, arena_out);
     tcase_set_timeout(f, 60);
     tcase_add_test(f, form_random);
     tcase_add_test(f, form_substitution);
@@ -323,9 +306,5 @@ Suite *form_suite(void)
 
 int main(void)
 {
-    SRunner *r = srunner_create(form_suite());
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(form_suite());
 }

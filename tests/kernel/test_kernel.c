@@ -2,29 +2,12 @@
  * test_kernel.c - the builder of the kernel IR, its passes and its verifier: what folds and what must not,
  * what leaves a loop, what is dead, which loads become blocks.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "in_arena.h"
 #include "kernel.h"
-
-static Arena *arena;
-
-static void setup(void)
-{
-    error_clear();
-    arena = arena_new();
-    arena_use(arena);
-    form_open();
-}
-
-static void teardown(void)
-{
-    form_close();
-    arena_use(NULL);
-    arena_drop(arena);
-    error_clear();
-}
+#include "suite_run.h"
 
 static Buffer *buffer(const char *name, Dtype dt, int64_t n)
 {
@@ -230,7 +213,7 @@ Suite *kernel_suite(void)
 {
     Suite *s = suite_create("kernel");
     TCase *k = tcase_create("kernels");
-    tcase_add_checked_fixture(k, setup, teardown);
+    tcase_add_checked_fixture(k, arena_in, arena_out);
     tcase_add_test(k, kernel_folds);
     tcase_add_test(k, kernel_hoists);
     tcase_add_test(k, kernel_dead_code);
@@ -243,9 +226,5 @@ Suite *kernel_suite(void)
 
 int main(void)
 {
-    SRunner *r = srunner_create(kernel_suite());
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(kernel_suite());
 }

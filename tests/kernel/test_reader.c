@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "in_arena.h"
 #include "kernel.h"
 #include "run.h"
 #include "suite.h"
@@ -217,10 +218,6 @@ START_TEST(device)
         ck_assert(host[i] - here[i] < 1e-6f && here[i] - host[i] < 1e-6f);
 }
 END_TEST
-
-static Arena *arena, *before_it;
-static void arena_in(void) { arena = arena_new(), before_it = arena_use(arena), form_open(); }
-static void arena_out(void) { form_close(), arena_use(before_it), arena_drop(arena); }
 
 int main(void)
 {

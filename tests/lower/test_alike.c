@@ -6,11 +6,11 @@
  * array of the step, a number; large captures. Out: its plan, and no error. Nothing is run, and no device is
  * needed.
  */
-#include <check.h>
 #include <stdlib.h>
 
 #include "compile.h"
 #include "graph.h"
+#include "suite_run.h"
 
 enum { N = 8, KINDS = 4 };                      /* operands behind the first */
 static const char *const operand[KINDS] = { "x1", "x2", "x3", "v3" };
@@ -97,9 +97,5 @@ int main(void)
             tcase_add_loop_test(c, alike, op, op + 1);
     tcase_add_test(c, captures);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #include "heddle.h"
-#include "unforked.h"
+#include "suite_run.h"
 
 static const char *device;
 
@@ -166,7 +166,7 @@ int main(void)
         tcase_add_test(t, casts_there_and_back);
         tcase_set_timeout(t, 0);
         tcase_add_loop_test(t, drawn_programs, 6, 6 + count);
-        failed += run_unforked(s);
+        failed += suite_run_unforked(s);
     }
     return failed != 0;
 }

@@ -4,11 +4,11 @@
  * In:  small integers, whose sums are exact in any order; a machine that has panels for the smallest
  * products (panels.txt). Out: what the host gives, bit for bit, from kernels that are read.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 static hd plain(hd x, hd y) { return hd_matmul(x, y); }
 static hd turned(hd x, hd y) { return hd_matmul(x, hd_transpose(y)); }
@@ -70,9 +70,5 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, exact, 0, PRODUCTS * SIZES);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -5,11 +5,11 @@
  * In:  steps of several kinds, states of 3 to 16 elements, f32 and f64.   Out: the last state and what every
  * step gives.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 /* A product and tanh; two states, xs and ys, backwards; steps that do not do the same to all elements, or
  * look at others' */
@@ -127,9 +127,5 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, agrees, 0, CASES);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

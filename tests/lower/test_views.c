@@ -5,12 +5,12 @@
  *
  * In:  programs of one vector, sizes around the width of vectors.   Out: their results, element for element.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 static const int sizes[] = { 1, 2, 15, 16, 17, 33, 64, 257, 1024 };
 enum { SIZES = sizeof sizes / sizeof *sizes, MOST = 1024 };
@@ -227,9 +227,5 @@ int main(void)
     tcase_add_loop_test(c, agrees, 0, PROGRAMS);
     tcase_add_test(c, halves);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

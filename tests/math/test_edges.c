@@ -5,11 +5,11 @@
  * In:  a function of a vector, points, and the derivative of its sum there.   Out: what grad gives, and jvp
  * for each direction.
  */
-#include <check.h>
 #include <math.h>
 #include <string.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
 static const enum hd_dtype dtypes[] = { HD_F32, HD_F16, HD_BF16, HD_F64 };
@@ -234,9 +234,5 @@ int main(void)
     tcase_add_loop_test(t, at_infinity_and_zero, 0, VALUES);
     tcase_set_timeout(t, 300);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -7,11 +7,11 @@
  * Everything that chooses an extreme: of rows and columns, running along them, of two numbers, with a
  * constant zero.
  */
-#include <check.h>
 #include <math.h>
 #include <string.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
 static const enum hd_dtype dtypes[] = { HD_F32, HD_F16, HD_BF16, HD_F64 };
@@ -157,9 +157,5 @@ int main(void)
     tcase_add_loop_test(t, zeros_have_signs, 0, DEVICES * CASES);
     tcase_set_timeout(t, 300);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

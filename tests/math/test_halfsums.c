@@ -5,10 +5,10 @@
  * 3008, the bf16 next to it.
  * A sum that was rounded at each step would stick at 2048 and at 256.
  */
-#include <check.h>
 #include <string.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 enum { N = 3000, LANES = 50, STEPS = N / LANES };
 static const char *const devices[] = { "host", "opencl:0", "vulkan:0" };
@@ -154,9 +154,5 @@ int main(void)
     tcase_add_loop_test(t, rounds_once, 0, 3);
     tcase_set_timeout(t, 300);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

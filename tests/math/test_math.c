@@ -8,13 +8,13 @@
  * Out: the same bits as on the host, any nan for a nan. Functions, which are not correctly rounded, are
  * measured by tests/math/ulp.c.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base.h"
 #include "heddle.h"
+#include "suite_run.h"
 
 /* N: not a whole number of vectors; GROUP: results of a program */
 enum { N = 4099, MOST = 64, GROUP = 12 };
@@ -299,9 +299,5 @@ int main(void)
     tcase_add_loop_test(t, bits, DT_BOOL, DT_F64 + 1);
     tcase_add_loop_test(t, nan_in_a_row, DT_F16, DT_F64 + 1);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed > 0;
+    return suite_run(s);
 }

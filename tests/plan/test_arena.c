@@ -5,10 +5,10 @@
  * Out: each temporary at the lowest offset that is free while it lives, the largest first, as it is found
  * here by looking at all the others.
  */
-#include <check.h>
 #include <stdlib.h>
 
 #include "plan.h"
+#include "suite_run.h"
 
 enum { SLOTS = 120, STEPS = 70, PLANS = 60 };
 
@@ -107,9 +107,5 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, lowest);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

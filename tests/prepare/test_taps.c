@@ -5,11 +5,11 @@
  * In:  filters: taps, distances, strides, borders, channels, orders.   Out: values, element for element, of
  * y, dx and dw.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "heddle.h"
+#include "suite_run.h"
 
 /* How the terms are written. */
 enum { PLAIN, BACKWARDS, BIAS, SHUFFLED, FEWER, FLAT, TWO, TURNED, INFINITE };
@@ -160,9 +160,5 @@ int main(void)
     tcase_set_timeout(c, 0);
     tcase_add_loop_test(c, agrees, 0, FILTERS);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failures = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failures > 0;
+    return suite_run(s);
 }

@@ -6,12 +6,12 @@
  * wrote it.
  * Nothing is run. How fast it is, bench/sweep says.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "compile.h"
 #include "graph.h"
+#include "suite_run.h"
 
 static Arena *arena;
 
@@ -178,9 +178,5 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_loop_test(c, blocks, 0, CASES);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -6,6 +6,7 @@
  * Vulkan gets.
  */
 #include "plans.h"
+#include "suite_run.h"
 
 /* ---- mandelbrot: one kernel with a loop, which ends when no lane of a block goes on, each by its own
  * test */
@@ -143,9 +144,5 @@ int main(void)
     tcase_add_loop_test(t, branch, 0, 2);
     tcase_add_loop_test(t, no_branch_for_little, 0, 2);
     suite_add_tcase(suite, t);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(suite);
 }

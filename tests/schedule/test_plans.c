@@ -5,6 +5,7 @@
  * In:  programs against heddle.h.   Out: their plans and kernel texts, looked into. No device is needed.
  */
 #include "plans.h"
+#include "suite_run.h"
 
 /* ---- softmax over any axis is one kernel */
 
@@ -243,9 +244,5 @@ int main(void)
     tcase_add_test(t, map_after_running_values);
     tcase_add_test(t, around_the_cache);
     suite_add_tcase(suite, t);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -10,11 +10,11 @@
  * No device is needed. What lanes compute is a law of laws.c; what kernels become of it is seen in
  * test_plans.c.
  */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "laws.h"
+#include "suite_run.h"
 
 /* ==================== what laws_table.c builds with */
 
@@ -251,9 +251,5 @@ int main(void)
     tcase_add_test(t, itself);
     tcase_add_loop_test(t, row, 0, OP_COUNT - 1);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -2,10 +2,10 @@
  * test_transforms.c - what graphs look like after transforms, and what they cost: the claims that values
  * alone do not show. That the values are right is fuzz.c's to say.
  */
-#include <check.h>
 #include <stdlib.h>
 
 #include "graph.h"
+#include "suite_run.h"
 #include "values.h"
 
 static Arena *arena;
@@ -553,9 +553,5 @@ int main(void)
     tcase_add_test(t, idle_lanes_add_nothing);
     tcase_add_test(t, accumulator_of_lane_zero);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed > 0;
+    return suite_run(s);
 }
