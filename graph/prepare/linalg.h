@@ -13,13 +13,15 @@ typedef void LinalgFn(const Ins *, const Ref *x, Ref *out);
 LinalgFn cholesky_written, triangular_written, lu_written, solve_written;
 LinalgFn cholesky_loop, triangular_loop, qr_loop, lu_loop, solve_loop;
 LinalgFn eigh_loop, svd_loop; /* linalg_jacobi.c: a step a round of rotations */
-/* Of stacks, in two halves, until they have `leaf` rows: linalg_blocks.c; or panel by panel, until those
- * have `leaf` columns: linalg_panels.c; or a sweep of rotations a step: linalg_jacobi.c. */
-typedef void BlocksFn(const Ins *, const Ref *x, Ref *out, int64_t leaf);
+/* How a large matrix is cut: in two, if it has more rows or columns than `halved`; else in panels of `wide`
+ * columns, if there are many, and those in panels of `leaf`. Halves end at `leaf` rows. */
+typedef struct Cut { int64_t leaf, wide, halved; } Cut;
+/* Of stacks, in two halves: linalg_blocks.c; or panel by panel: linalg_panels.c; or a sweep of rotations a
+ * step: linalg_jacobi.c. */
+typedef void BlocksFn(const Ins *, const Ref *x, Ref *out, const Cut *);
 BlocksFn cholesky_blocks, triangular_blocks, solve_blocks, eigh_sweeps, svd_sweeps;
 BlocksFn lu_panels, qr_panels, triangular_panels;
 Ref cholesky_panels(Ref a, int64_t leaf);       /* nan from the first pivot on that is no good */
-enum { HALVED = 256 }; /* rows or columns, beyond which a matrix is halved before there are panels */
 
 /* A scan in the current graph. Operands and body: captures, carry, xs; results: carry, ys. */
 typedef void LoopBody(const Ref *x, Ref *out);

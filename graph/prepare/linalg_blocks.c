@@ -24,23 +24,23 @@ static Ref joined(Ref x, Ref y, bool rows)
 }
 
 /* L11 L11' = A11, L21 L11' = A21, L22 L22' = A22 - L21 L21'. What is left is panels, or two of them. */
-static Ref factor(Ref a, int64_t leaf)
+static Ref factor(Ref a, const Cut *cut)
 {
-    int64_t n = a ? matrix_rows(a) : 0, h = half_of(n, leaf), r = n - h;
-    if (n <= leaf)
+    int64_t n = a ? matrix_rows(a) : 0, h = half_of(n, cut->leaf), r = n - h;
+    if (n <= cut->leaf)
         return a ? Cholesky(a) : 0;
-    if (n > 2 * leaf && n <= HALVED / 2)
-        return cholesky_panels(a, leaf);
-    Ref l11 = factor(MatrixPart(a, 0, h, 0, h), leaf);
+    if (n > 2 * cut->leaf && n <= cut->halved / 2)
+        return cholesky_panels(a, cut->leaf);
+    Ref l11 = factor(MatrixPart(a, 0, h, 0, h), cut);
     Ref l21 = TriangularSolve(l11, MatrixPart(a, h, r, 0, h), TRI_RIGHT | TRI_LOWER | TRI_TRANSPOSE);
-    Ref l22 = factor(Sub(MatrixPart(a, h, r, h, r), Matmul(l21, Turned(l21))), leaf);
+    Ref l22 = factor(Sub(MatrixPart(a, h, r, h, r), Matmul(l21, Turned(l21))), cut);
     return joined(MatrixPad(l11, 0, 0, 0, r), joined(l21, l22, false), true);
 }
 
 /* A pivot that is no good makes nan of all that follows it: where the last element is, all is to be. */
-void cholesky_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+void cholesky_blocks(const Ins *i, const Ref *x, Ref *out, const Cut *cut)
 {
-    Ref l = factor(x[0], leaf);
+    Ref l = factor(x[0], cut);
     int64_t n = matrix_rows(x[0]);
     (void)i;
     if (!l)
@@ -54,10 +54,10 @@ void cholesky_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 }
 
 /* P A = L U, by its factors. Transposed: U' L' P x = b. */
-void solve_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+void solve_blocks(const Ins *i, const Ref *x, Ref *out, const Cut *cut)
 {
     Ref lu = x[2], rows = x[3], y[2];
-    (void)leaf;
+    (void)cut;
     if (!ins_int(i, ATTR(solve, transpose))) {
         Ref b = TriangularSolve(lu, MatrixRows(x[1], rows), TRI_LOWER | TRI_UNIT);
         out[0] = TriangularSolve(lu, b, 0);
@@ -71,13 +71,13 @@ void solve_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
 }
 
 /* A11 x1 = b1, A22 x2 = b2 - A21 x1; or the other way round. What is left is panels, or two of them. */
-void triangular_blocks(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+void triangular_blocks(const Ins *i, const Ref *x, Ref *out, const Cut *cut)
 {
-    if (matrix_rows(x[0]) > 2 * leaf && matrix_rows(x[0]) <= HALVED) {
-        triangular_panels(i, x, out, leaf);
+    if (matrix_rows(x[0]) > 2 * cut->leaf && matrix_rows(x[0]) <= cut->halved) {
+        triangular_panels(i, x, out, cut);
         return;
     }
-    int64_t n = matrix_rows(x[0]), h = half_of(n, leaf), m = matrix_columns(x[1]);
+    int64_t n = matrix_rows(x[0]), h = half_of(n, cut->leaf), m = matrix_columns(x[1]);
     int how = how_solved(i);
     bool turned = how & TRI_TRANSPOSE, lower = !(how & TRI_LOWER) == turned;
     int64_t at[2] = { lower ? 0 : h, lower ? h : 0 }, size[2] = { lower ? h : n - h, lower ? n - h : h };

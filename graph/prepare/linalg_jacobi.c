@@ -218,10 +218,10 @@ void eigh_loop(const Ins *i, const Ref *x, Ref *out)
         eigh_end(y, out);
 }
 
-void eigh_sweeps(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+void eigh_sweeps(const Ins *i, const Ref *x, Ref *out, const Cut *cut)
 {
     Ref y[3] = { 0 }, z[3] = { 0 };
-    (void)i, (void)leaf;
+    (void)i, (void)cut;
     each_matrix(eigh_start, 1, x, NULL, 3, y);
     if (y[0])
         loop_while(eigh_more, eigh_sweep, 0, 3, (const Ref[]){ y[0], all_far(y[0]), Const(DT_I32, 0) }, z);
@@ -324,9 +324,9 @@ static void svd_by(void (*tall)(Ref, bool, Ref *), Ref x, bool full, Ref *out)
     out[0] = Adjoint(usv[2]), out[1] = usv[1], out[2] = Adjoint(usv[0]);
 }
 
-void svd_sweeps(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+void svd_sweeps(const Ins *i, const Ref *x, Ref *out, const Cut *cut)
 {
-    (void)leaf;
+    (void)cut;
     svd_by(svd_tall_sweeps, x[0], ins_int(i, ATTR(svd, full)), out);
 }
 

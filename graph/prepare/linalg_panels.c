@@ -15,8 +15,6 @@
  */
 #include "linalg.h"
 
-enum { WIDE = 64 }; /* columns of a panel of many */
-
 /* ==================== parts of a stack, at places that are computed; 0: the first */
 
 static Ref start_at(Ref row, Ref column)
@@ -118,9 +116,9 @@ static Ref side_by_side(Ref x, Ref y, int axis)
 }
 
 /* P1 [A11 A21] = [L11 L21] U11, U12 = L11^-1 A12; P2 (A22 - L21 U12) = L22 U22. */
-static void halved_lu(Ref a, Ref *out)
+static void halved_lu(Ref a, int64_t h, Ref *out)
 {
-    int64_t m = matrix_rows(a), n = matrix_columns(a), k = m < n ? m : n, h = HALVED;
+    int64_t m = matrix_rows(a), n = matrix_columns(a), k = m < n ? m : n;
     while (2 * h < k)
         h *= 2;
     Ref f[3] = { 0 }, g[3] = { 0 };
@@ -140,20 +138,23 @@ static void halved_lu(Ref a, Ref *out)
 }
 
 static Ref first_row(void) { return Const(DT_I32, 0); }
-static int64_t width_of(int64_t pivots, int64_t leaf) { return pivots > 2 * WIDE ? WIDE : leaf; }
+static int64_t width_of(int64_t pivots, const Cut *cut)
+{
+    return pivots > 2 * cut->wide ? cut->wide : cut->leaf;
+}
 
-void lu_panels(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+void lu_panels(const Ins *i, const Ref *x, Ref *out, const Cut *cut)
 {
     int64_t m = matrix_rows(x[0]), n = matrix_columns(x[0]), k = m < n ? m : n, panels,
-            b = width_of(k, leaf);
+            b = width_of(k, cut);
     Ref lu[3] = { 0 };
     (void)i;
-    if (k > HALVED) {
-        halved_lu(x[0], out);
+    if (k > cut->halved) {
+        halved_lu(x[0], cut->halved, out);
         return;
     }
     Ref a = whole_panels(x[0], k, b, &panels);
-    some_lu(a, first_row(), panels, (const Ref[]){ counter(b), counter(leaf) }, lu);
+    some_lu(a, first_row(), panels, (const Ref[]){ counter(b), counter(cut->leaf) }, lu);
     out[0] = MatrixPart(lu[0], 0, m, 0, n);
     out[1] = lu[2] ? SliceAxis(lu[2], 1, 0, k) : 0;
     out[2] = lu[1] ? SliceAxis(lu[1], 1, 0, m) : 0;
@@ -196,9 +197,10 @@ static Ref by_rows(Ref v, int64_t panels)
     return MoveAxis(Reshape(v, (Ints){ 4, { t.dim[0], panels, t.dim[1] / panels, t.dim[2] } }), 1, 0);
 }
 
-void triangular_panels(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+void triangular_panels(const Ins *i, const Ref *x, Ref *out, const Cut *cut)
 {
-    int64_t n = matrix_rows(x[0]), panels = (n + leaf - 1) / leaf, more = panels * leaf - n;
+    int64_t n = matrix_rows(x[0]), leaf = cut->leaf, panels = (n + leaf - 1) / leaf;
+    int64_t more = panels * leaf - n;
     int how = how_solved(i);
     bool turned = how & TRI_TRANSPOSE, low = !(how & TRI_LOWER) == turned, unit = how & TRI_UNIT;
     Ref a = enlarged(turned ? Turned(x[0]) : x[0], more), b = MatrixPad(x[1], 0, more, 0, 0), y = 0;
@@ -289,12 +291,12 @@ static Ref by_panel(Ref v, int64_t panels)
     return MoveAxis(Reshape(v, (Ints){ 4, { t.dim[0], t.dim[1], panels, t.dim[2] / panels } }), 2, 0);
 }
 
-void qr_panels(const Ins *i, const Ref *x, Ref *out, int64_t leaf)
+void qr_panels(const Ins *i, const Ref *x, Ref *out, const Cut *cut)
 {
     int64_t m = matrix_rows(x[0]), n = matrix_columns(x[0]), k = m < n ? m : n,
-            p = ins_int(i, ATTR(qr, full)) ? m : k, panels, b = width_of(k, leaf), count = length_of(x[0]);
+            p = ins_int(i, ATTR(qr, full)) ? m : k, panels, b = width_of(k, cut), count = length_of(x[0]);
     Ref h[2] = { 0 }, a = whole_panels(x[0], k, b, &panels);
-    some_qr(a, first_row(), panels, (const Ref[]){ counter(b), counter(leaf) }, h);
+    some_qr(a, first_row(), panels, (const Ref[]){ counter(b), counter(cut->leaf) }, h);
     if (!h[0] || !h[1])
         return;
     Ref v = MatrixPart(h[0], 0, m, 0, panels * b);

@@ -89,13 +89,13 @@ static int64_t narrow_of(const Machine *m, int64_t rows)
 
 /* ==================== graphs of it */
 
-static Graph *blocks_of(BlocksFn *f, const Ins *i, const Type *t, int64_t leaf)
+static Graph *blocks_of(BlocksFn *f, const Ins *i, const Type *t, const Cut *cut)
 {
     Ref in[OPERANDS], out[OPERANDS] = { 0 };
     graph_begin(graph_new());
     for (int k = 0; k < i->nin; k++)
         in[k] = graph_input(t[k], 0);
-    f(i, in, out, leaf);
+    f(i, in, out, cut);
     graph_outputs(out, i->nout);
     return graph_end();
 }
@@ -203,24 +203,24 @@ static Graph *lanes_of(const Ins *i, Type *one, int64_t count, const Machine *m)
     return error_pending() ? NULL : over_lanes(g, count, NULL);
 }
 
-/* Is it more than a lane's work? leaf: what is. */
-static bool is_large(const Ins *i, const Type *one, const Way *w, const Machine *m, int64_t *leaf)
+/* Is it more than a lane's work? Then so it is cut. */
+static bool is_large(const Ins *i, const Type *one, const Way *w, const Machine *m, Cut *cut)
 {
     int64_t rows = one->dim[0], columns = one->dim[1], least = rows < columns ? rows : columns;
-    *leaf = m->matrix_lane;
+    *cut = (Cut){ m->matrix_lane, m->matrix_panel_wide, m->matrix_halved };
     switch (i->op) {
     case OP_solve:
         return w->code > (double)m->written_alone;
     case OP_qr: /* a lane computes products of its reflections over and over */
-        *leaf = narrow_of(m, rows);
-        return least > 2 * *leaf || (least > *leaf && rows * columns > m->state_row);
+        cut->leaf = narrow_of(m, rows);
+        return least > 2 * cut->leaf || (least > cut->leaf && rows * columns > m->state_row);
     case OP_lu:
-        *leaf = narrow_of(m, rows);
-        return least > *leaf && rows * columns > (m->state_row ? m->state_row : m->matrix_alone);
+        cut->leaf = narrow_of(m, rows);
+        return least > cut->leaf && rows * columns > (m->state_row ? m->state_row : m->matrix_alone);
     case OP_eigh: case OP_svd:
         return least && rows * columns > m->state;
     default:
-        return rows > *leaf;
+        return rows > cut->leaf;
     }
 }
 
@@ -230,7 +230,8 @@ typedef void IntoFn(const Graph *, const Ref *x, Ref *out, const Target *);
 static void stacks(const Ins *i, const Ref *x, Ref *out, const Target *t, IntoFn *into)
 {
     int lead = typ(x[0])->rank - 2;
-    int64_t count = 1, leaf;
+    int64_t count = 1;
+    Cut cut;
     Type one[OPERANDS] = { 0 }, all[OPERANDS];
     Ref y[OPERANDS];
     for (int d = 0; d < lead; d++)
@@ -242,11 +243,11 @@ static void stacks(const Ins *i, const Ref *x, Ref *out, const Target *t, IntoFn
     }
     bool sides = i->op == OP_triangular_solve;
     Way w = way_of(i, one);
-    bool large = is_large(i, one, &w, t->machine, &leaf);
+    bool large = is_large(i, one, &w, t->machine, &cut);
     if (sides && how_solved(i) & TRI_RIGHT) {
         into(graph_of(turned_solve, i, all), y, out, t);
     } else if (w.blocks && large) {
-        Graph *g = blocks_of(w.blocks, i, all, leaf);
+        Graph *g = blocks_of(w.blocks, i, all, &cut);
         if (!error_pending())
             into(g, y, out, t);
     } else {
