@@ -20,19 +20,6 @@
 
 static bool complex_at(const Graph *g, Ref v) { return dtype_complex((Dtype)g->type[v].dt); }
 
-/* Values, arguments among them. */
-static bool has_complex(const Graph *g)
-{
-    for (Ref v = 1; v < (Ref)g->nval; v++)
-        if (complex_at(g, v))
-            return true;
-    for (int n = 0; n < g->nins; n++)
-        for (int k = 0; k < g->ins[n]->nsub; k++)
-            if (has_complex(g->ins[n]->sub[k]))
-                return true;
-    return false;
-}
-
 static Type as_parts(const Type *t)
 {
     Type u = *t;
@@ -341,25 +328,6 @@ static Ref exchanged_sum(const Ins *i, const Ref *x)
 
 /* ==================== the lowering */
 
-static void inner(const Ins *i, const Ref *x, Ref *out)
-{
-    Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
-    for (int k = 0; k < i->nsub; k++)
-        f.sub[k] = graph_without_complex(i->sub[k]);
-    if (!error_pending())
-        draft_emit(&f, out);
-}
-
-static bool some_complex(const Graph *g, const Ins *i)
-{
-    bool some = false;
-    for (int k = 0; k < i->nout; k++)
-        some = some || complex_at(g, i->out + (Ref)k);
-    for (int k = 0; k < i->nin; k++)
-        some = some || complex_at(g, i->in[k]);
-    return some;
-}
-
 static Ref one_result(const Graph *g, const Ins *i, const Ref *x)
 {
     Ref z = 0;
@@ -412,12 +380,9 @@ static Ref one_result(const Graph *g, const Ins *i, const Ref *x)
     }
 }
 
-static void without_complex(const Ins *i, const Ref *x, Ref *out, void *env)
+static void without_complex(const Graph *g, const Ins *i, const Ref *x, Ref *out)
 {
-    const Graph *g = env;
-    if (i->op == OP_region)
-        inner(i, x, out);
-    else if (!some_complex(g, i) || i->op == OP_barrier)
+    if (i->op == OP_barrier)
         again(i, x, out);
     else if (i->op == OP_sort)
         sorted(g, i, x, out);
@@ -429,14 +394,5 @@ static void without_complex(const Ins *i, const Ref *x, Ref *out, void *env)
 
 Graph *graph_without_complex(const Graph *g)
 {
-    if (!has_complex(g))
-        return (Graph *)(uintptr_t)g;
-    Ref *map = NEWS(Ref, g->nval);
-    Graph *h = graph_begin(graph_new());
-    h->ncap = g->ncap, h->name = g->name;
-    for (int k = 0; k < g->nin; k++)
-        map[g->in[k]] = graph_input(as_parts(&g->type[g->in[k]]), g->flag[g->in[k]] & V_ACC);
-    graph_map_ins(g, map, without_complex, (void *)(uintptr_t)g);
-    graph_map_end(g, map);
-    return error_pending() ? NULL : graph_dce(h);
+    return graph_without(g, &(Lacking){ dtype_complex, as_parts, without_complex });
 }

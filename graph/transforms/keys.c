@@ -12,19 +12,6 @@
 
 static bool is_key(const Graph *g, Ref v) { return g->type[v].dt == DT_KEY; }
 
-/* Values, arguments among them. */
-static bool has_keys(const Graph *g)
-{
-    for (Ref v = 1; v < (Ref)g->nval; v++)
-        if (is_key(g, v))
-            return true;
-    for (int n = 0; n < g->nins; n++)
-        for (int k = 0; k < g->ins[n]->nsub; k++)
-            if (has_keys(g->ins[n]->sub[k]))
-                return true;
-    return false;
-}
-
 static Type as_words(const Type *t)
 {
     Type u = *t;
@@ -99,29 +86,8 @@ static Ref constant(const Ins *i)
 
 /* ==================== the lowering */
 
-static void inner(const Ins *i, const Ref *x, Ref *out)
+static void without_keys(const Graph *g, const Ins *i, const Ref *x, Ref *out)
 {
-    Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
-    for (int k = 0; k < i->nsub; k++)
-        f.sub[k] = graph_without_keys(i->sub[k]);
-    if (!error_pending())
-        draft_emit(&f, out);
-}
-
-static void without_keys(const Ins *i, const Ref *x, Ref *out, void *env)
-{
-    const Graph *g = env;
-    bool some = i->nout && is_key(g, i->out);
-    for (int k = 0; k < i->nin && !some; k++)
-        some = is_key(g, i->in[k]);
-    if (i->op == OP_region) {
-        inner(i, x, out);
-        return;
-    }
-    if (!some) {
-        again(i, x, out);
-        return;
-    }
     switch (i->op) {
     case OP_bitcast: out[0] = x[0]; break;
     case OP_const: out[0] = constant(i); break;
@@ -140,16 +106,9 @@ static void without_keys(const Ins *i, const Ref *x, Ref *out, void *env)
     }
 }
 
+static bool lacking(Dtype d) { return d == DT_KEY; }
+
 Graph *graph_without_keys(const Graph *g)
 {
-    if (!has_keys(g))
-        return (Graph *)(uintptr_t)g;
-    Ref *map = NEWS(Ref, g->nval);
-    Graph *h = graph_begin(graph_new());
-    h->ncap = g->ncap, h->name = g->name;
-    for (int k = 0; k < g->nin; k++)
-        map[g->in[k]] = graph_input(as_words(&g->type[g->in[k]]), g->flag[g->in[k]] & V_ACC);
-    graph_map_ins(g, map, without_keys, (void *)(uintptr_t)g);
-    graph_map_end(g, map);
-    return error_pending() ? NULL : graph_dce(h);
+    return graph_without(g, &(Lacking){ lacking, as_words, without_keys });
 }

@@ -16,20 +16,6 @@
 
 #include <math.h>
 
-static bool is_stored(const Graph *g, Ref v) { return dtype_stored((Dtype)g->type[v].dt); }
-
-static bool has_stored(const Graph *g)
-{
-    for (Ref v = 1; v < (Ref)g->nval; v++)
-        if (is_stored(g, v))
-            return true;
-    for (int n = 0; n < g->nins; n++)
-        for (int k = 0; k < g->ins[n]->nsub; k++)
-            if (has_stored(g->ins[n]->sub[k]))
-                return true;
-    return false;
-}
-
 static Dtype bytes_of(Dtype d) { return d == DT_I4 ? DT_I8 : dtype_stored(d) ? DT_U8 : d; }
 
 static Type as_bytes(const Type *t)
@@ -121,46 +107,21 @@ static Ref converted(Ref x, Dtype from, Dtype to)
     return dtype_f8(to) ? narrowed(Convert(x, DT_F32), to) : to_four_bits(x, to);
 }
 
-static void inner(const Ins *i, const Ref *x, Ref *out)
+static void without_stored(const Graph *g, const Ins *i, const Ref *x, Ref *out)
 {
-    Draft f = draft_of(i->region, i->nin, x, i->nsub, i->sub);
-    for (int k = 0; k < i->nsub; k++)
-        f.sub[k] = graph_without_stored(i->sub[k]);
-    if (!error_pending())
-        draft_emit(&f, out);
-}
-
-static void without_stored(const Ins *i, const Ref *x, Ref *out, void *env)
-{
-    const Graph *g = env;
     Dtype from = i->nin ? (Dtype)g->type[i->in[0]].dt : DT_NONE;
     Dtype to = i->nout ? (Dtype)g->type[i->out].dt : DT_NONE;
-    if (i->op == OP_region)
-        inner(i, x, out);
-    else if (i->op == OP_convert && (dtype_stored(from) || dtype_stored(to)))
-        out[0] = converted(x[0], from, to);
-    else if (i->op == OP_callback)
-        callback_again(g, i, as_bytes, x, out);
-    else if (i->op == OP_bitcast && (dtype_stored(from) || dtype_stored(to)))
-        out[0] = Bitcast(x[0], bytes_of(to));
-    else if (i->op == OP_const && dtype_stored(to))
-        out[0] = ConstBits(bytes_of(to), ins_int(i, ATTR(const, bits)));
-    else if (i->op == OP_data && dtype_stored(to))
-        out[0] = Data(as_bytes(&g->type[i->out]), i->blob);
-    else
-        again(i, x, out);
+    switch (i->op) {
+    case OP_convert: out[0] = converted(x[0], from, to); break;
+    case OP_bitcast: out[0] = Bitcast(x[0], bytes_of(to)); break;
+    case OP_const: out[0] = ConstBits(bytes_of(to), ins_int(i, ATTR(const, bits))); break;
+    case OP_data: out[0] = Data(as_bytes(&g->type[i->out]), i->blob); break;
+    case OP_callback: callback_again(g, i, as_bytes, x, out); break;
+    default: again(i, x, out);
+    }
 }
 
 Graph *graph_without_stored(const Graph *g)
 {
-    if (!has_stored(g))
-        return (Graph *)(uintptr_t)g;
-    Ref *map = NEWS(Ref, g->nval);
-    Graph *h = graph_begin(graph_new());
-    h->ncap = g->ncap, h->name = g->name;
-    for (int k = 0; k < g->nin; k++)
-        map[g->in[k]] = graph_input(as_bytes(&g->type[g->in[k]]), g->flag[g->in[k]] & V_ACC);
-    graph_map_ins(g, map, without_stored, (void *)(uintptr_t)g);
-    graph_map_end(g, map);
-    return error_pending() ? NULL : graph_dce(h);
+    return graph_without(g, &(Lacking){ dtype_stored, as_bytes, without_stored });
 }

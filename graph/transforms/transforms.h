@@ -25,6 +25,15 @@ int draft_results(const Draft *);
 /* With only the results in res (closed over the carry by the call). */
 Draft draft_restrict(const Draft *, bool *res);
 
+/* Dtypes that devices do not have (without.c): which they are, what a type becomes, and what an instruction
+ * becomes that has operands or results of them, in the current graph. Regions are not asked about. */
+typedef struct Lacking {
+    bool (*is)(Dtype);
+    Type (*as)(const Type *);
+    void (*ins)(const Graph *g, const Ins *, const Ref *x, Ref *out);
+} Lacking;
+Graph *graph_without(const Graph *, const Lacking *);
+
 static inline const uint8_t *marks_in(const Region *r, int k)
 {
     return r->im ? r->im + (size_t)k * r->nlane : NULL;
