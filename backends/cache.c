@@ -2,7 +2,8 @@
  * cache.c - compiled programs on disk, in one SQLite file.
  *
  * In:  a key of any bytes, and a blob.   Out: the same blob in a later process, or nothing.
- * The file is $HEDDLE_CACHE, else $XDG_CACHE_HOME/heddle/compiled.db, else ~/.cache/heddle/compiled.db;
+ * The file is $HEDDLE_CACHE (compiled.db in it where it is a folder), else
+ * $XDG_CACHE_HOME/heddle/compiled.db, else ~/.cache/heddle/compiled.db;
  * HEDDLE_CACHE=off turns it off. What lies in it runs in this process, so it is used only if nobody else can
  * write it, and only a file that carries our number is ever changed. A blob is kept with a hash of key and
  * blob: damaged or exchanged rows count as absent. A blob that has not worked yet is marked while it is
@@ -51,11 +52,18 @@ static struct {
     ino_t inode;                                        /* of the file it has open */
     pid_t pid;
     bool failed, in_vain;                               /* the last blob waited for its turn in vain */
+    bool later;                                         /* the file could not be opened now */
     /* of this process, and no other that has or had its number */
     sqlite3_int64 token;
 } cache = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* ---- the file ---- */
+
+static bool is_folder(const char *path)
+{
+    struct stat s;
+    return !stat(path, &s) && S_ISDIR(s.st_mode);
+}
 
 static bool cache_path(char *path, size_t n)
 {
@@ -64,7 +72,7 @@ static bool cache_path(char *path, size_t n)
     if (own && !strcmp(own, "off"))
         return false;
     if (own && *own)
-        k = snprintf(path, n, "%s", own);
+        k = snprintf(path, n, is_folder(own) ? "%s/compiled.db" : "%s", own);
     else if (xdg && *xdg)
         k = snprintf(path, n, "%s/heddle/compiled.db", xdg);
     else if (home && *home)
@@ -247,8 +255,8 @@ static void disconnect(void)
 static sqlite3 *connection(void)
 {
     char path[4096];
-    bool later = false;
     struct stat s;
+    cache.later = false;
     if (!cache_path(path, sizeof path))
         return NULL;
     /* the parent's connection is left alone: closing it would unlock its file */
@@ -261,8 +269,8 @@ static sqlite3 *connection(void)
     if (cache.db && (stat(path, &s) || s.st_ino != cache.inode))
         disconnect();                                   /* somebody removed the file */
     if (!cache.db && !cache.failed) {
-        cache.db = open_file(path, &later);
-        cache.failed = !cache.db && !later;
+        cache.db = open_file(path, &cache.later);
+        cache.failed = !cache.db && !cache.later;
     }
     return cache.db;
 }
@@ -408,30 +416,39 @@ static void keep_under_cap(void)
         false, "", 0, &cap, 1);
 }
 
-bool cache_put(const void *key, size_t nkey, const void *data, size_t n)
+/* With the lock held and a connection. */
+static int put(const void *key, size_t nkey, const void *data, size_t n)
 {
     sqlite3_stmt *s;
-    bool kept = false;
+    if (sqlite3_prepare_v2(cache.db, "insert or replace into " TABLE
+            " values (?, ?, strftime('%s', 'now'), 0, 0, 0, 0, ?)", -1, &s, NULL) != SQLITE_OK)
+        return CACHE_NONE;
+    Sum sum = sum_of(key, nkey, data, n);
+    sqlite3_bind_blob(s, 1, key, (int)nkey, SQLITE_STATIC);
+    sqlite3_bind_blob(s, 2, &sum, sizeof sum, SQLITE_STATIC);
+    sqlite3_bind_blob(s, 3, data, (int)n, SQLITE_STATIC);
+    sqlite3_busy_timeout(cache.db, cache.in_vain ? TRY_MS : PUT_MS);
+    int code = sqlite3_step(s);
+    sqlite3_finalize(s);
+    sqlite3_busy_timeout(cache.db, TRY_MS);
+    cache.in_vain = (code & 0xff) == SQLITE_BUSY;
+    if (code == SQLITE_DONE)
+        keep_under_cap();
+    else
+        ended(code);
+    return code == SQLITE_DONE ? CACHE_KEPT : cache.in_vain ? CACHE_BUSY : CACHE_NONE;
+}
+
+int cache_put(const void *key, size_t nkey, const void *data, size_t n)
+{
+    int how = CACHE_NONE;
     pthread_mutex_lock(&cache.lock);
-    if (n < 0x7fffffff && connection() && sqlite3_prepare_v2(cache.db, "insert or replace into " TABLE
-            " values (?, ?, strftime('%s', 'now'), 0, 0, 0, 0, ?)", -1, &s, NULL) == SQLITE_OK) {
-        Sum sum = sum_of(key, nkey, data, n);
-        sqlite3_bind_blob(s, 1, key, (int)nkey, SQLITE_STATIC);
-        sqlite3_bind_blob(s, 2, &sum, sizeof sum, SQLITE_STATIC);
-        sqlite3_bind_blob(s, 3, data, (int)n, SQLITE_STATIC);
-        sqlite3_busy_timeout(cache.db, cache.in_vain ? TRY_MS : PUT_MS);
-        int code = sqlite3_step(s);
-        sqlite3_finalize(s);
-        sqlite3_busy_timeout(cache.db, TRY_MS);
-        kept = code == SQLITE_DONE;
-        cache.in_vain = (code & 0xff) == SQLITE_BUSY;
-        if (kept)
-            keep_under_cap();
-        else
-            ended(code);
-    }
+    if (n < 0x7fffffff && connection())
+        how = put(key, nkey, data, n);
+    else if (cache.later)
+        how = CACHE_BUSY;
     pthread_mutex_unlock(&cache.lock);
-    return kept;
+    return how;
 }
 
 static uint64_t build;
@@ -458,7 +475,7 @@ uint64_t cache_build(void)
 bool cache_exists(void)
 {
     char path[4096];
-    return cache_path(path, sizeof path) && !access(path, F_OK);
+    return cache_path(path, sizeof path) && !access(path, F_OK) && !cache.failed;
 }
 
 /* ---- claims ---- */

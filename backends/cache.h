@@ -10,8 +10,13 @@
 #include <stdint.h>
 
 bool cache_get(const void *key, size_t nkey, void **data, size_t *n);   /* *data: free() it */
-/* false: it is not kept, as when another stops in the midst of writing; nobody need care. */
-bool cache_put(const void *key, size_t nkey, const void *data, size_t n);
+/* Nobody need care whether it is kept. */
+enum {
+    CACHE_KEPT,
+    CACHE_BUSY, /* somebody else writes for long, or stopped in the midst: it may work another time */
+    CACHE_NONE  /* there is no cache, or it cannot be written */
+};
+int cache_put(const void *key, size_t nkey, const void *data, size_t n);
 void cache_drop(const void *key, size_t nkey);          /* the driver refused it */
 /* As cache_get, for what may end the process. *tried: it has never worked before, and is owed a
  * cache_worked() or a cache_drop(); if the process ends without, it is not tried again. */
@@ -22,7 +27,7 @@ void cache_worked(const void *key, size_t nkey);
  * build may make otherwise of the same. 0: it cannot be known. */
 uint64_t cache_build(void);
 
-/* Is there a file? Nobody makes one. */
+/* Is there a file that is not known to be useless? Nobody makes one. */
 bool cache_exists(void);
 
 /* What several processes want, one makes: whoever has the claim of a key looks once more whether it is kept,

@@ -73,8 +73,8 @@ static void keep_rows(const char *rows, size_t size, const void *binary, size_t 
         memcpy(value, rows + r.key, r.value);
         if (r.binary)
             memcpy(value + r.value, binary, n);
-        for (int k = 0; k < PATIENCE && cache_exists() && !cache_put(rows, r.key, value, all); k++)
-            usleep(TRY_US); /* others write: nobody waits for us */
+        for (int k = 0; k < PATIENCE && cache_put(rows, r.key, value, all) == CACHE_BUSY; k++)
+            usleep(TRY_US); /* others write */
         free(value);
         rows += r.key + r.value, size -= r.key + r.value;
     }

@@ -199,8 +199,7 @@ static void use(void)
 
 static void use_in_vain(void)
 {
-    put("x", "y");
-    if (holds("x", "y"))
+    if (cache_put("x", 1, "y", 1) != CACHE_NONE || holds("x", "y"))
         _exit(2);
 }
 
@@ -256,6 +255,15 @@ START_TEST(empty_file)                          /* as mktemp makes them */
 {
     make_file("", 0);
     ck_assert_int_eq(in_child(use), 0);
+}
+END_TEST
+
+START_TEST(in_a_folder)
+{
+    setenv("HEDDLE_CACHE", folder, 1);
+    ck_assert_int_eq(in_child(use), 0);
+    snprintf(path, sizeof path, "%s/compiled.db", folder);
+    ck_assert_int_eq(access(path, F_OK), 0);
 }
 END_TEST
 
@@ -480,7 +488,7 @@ START_TEST(hits_while_another_writes)
     ck_assert_int_eq(read(ready[0], &c, 1), 1);
     for (int i = 0; i < HITS; i++)
         ck_assert(holds("k", "there"));
-    put("other", "left out");
+    ck_assert_int_eq(cache_put("other", 5, "left out", 8), CACHE_BUSY);
     ck_assert_int_eq(write(told[1], "", 1), 1);
     waitpid(child, &status, 0);
     ck_assert_msg(status == 0, "%d hits waited for who writes", HITS);
@@ -606,6 +614,7 @@ int main(void)
     tcase_add_test(t, another_kind_of_file);
     tcase_add_test(t, another_database);
     tcase_add_test(t, empty_file);
+    tcase_add_test(t, in_a_folder);
     tcase_add_test(t, made_for_its_user);
     tcase_add_test(t, writable_by_others);
     tcase_add_test(t, of_another_user);

@@ -182,7 +182,7 @@ START_TEST(claimed)
     ck_assert(!job_ended(j, 300));
     ck_assert(works(job(good, true)));          /* others go on meanwhile */
     if (last)
-        ck_assert(cache_put("key", 3, last, strlen(last)));
+        ck_assert_int_eq(cache_put("key", 3, last, strlen(last)), CACHE_KEPT);
     cache_claim_end(claim);                     /* as the system does for who ends */
     ck_assert(job_ended(j, -1));
     size_t n;
