@@ -60,8 +60,10 @@ typedef struct Packer { Lower *L; const Pack *pack; int npack, n; Map seen; } Pa
 
 static Val packed(Packer *, const Val *x);
 
-/* These n values are of one instruction: its vector. Operands that commute are in the order of the last,
- * since the builder orders them by age. */
+/* Its first two operands may change places: the builder orders factors by age, which differs by element. */
+static bool turns(KOp op) { return kop[op].commutes || op == K_FMA; }
+
+/* These n values are of one instruction: its vector. Operands that commute are in the order of the last. */
 static Val packed_op(Packer *p, const Val *x)
 {
     Kernel *k = p->L->k;
@@ -73,9 +75,9 @@ static Val packed_op(Packer *p, const Val *x)
             return 0;
         const KIns *first = &k->ins[like.arg[0]];
         bool swap =
-            kop[i->op].commutes && !alike(&k->ins[i->arg[0]], first) && alike(&k->ins[i->arg[1]], first);
+            turns((KOp)i->op) && !alike(&k->ins[i->arg[0]], first) && alike(&k->ins[i->arg[1]], first);
         for (int c = 0; c < like.narg; c++)
-            y[c][j] = i->arg[swap ? 1 - c : c];
+            y[c][j] = i->arg[swap && c < 2 ? 1 - c : c];
     }
     for (int c = 0; c < like.narg; c++)
         if (!(arg[c] = packed(p, y[c])))
