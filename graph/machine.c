@@ -65,7 +65,7 @@ void machine_follow(Machine *m)
         m->running_beside = 2 * m->cores;
     }
     m->items = 4 * m->cores > 64 ? 4 * m->cores : 64;
-    m->near = m->l2;
+    m->near = m->lanes == 1 ? m->l2 / 2 : m->l2;
     m->way = m->l2_ways ? m->l2 / m->l2_ways : 0;
     m->stay = m->lanes == 1 ? m->l2 / 2 : 0;
     m->panel_from = m->lanes == 1 ? m->stay : 8 << 20;

@@ -287,7 +287,8 @@ static void tile_outer(Spec *spec, const Traffic *t, const Vars *space)
     if (traffic_shared(t, vec) && atom_extent(vec) >= m->tile_vectors * W)
         set_block(spec, vec, m->tile_vectors);
     const int64_t have = (int64_t)block_all(spec);
-    const int64_t left = have < m->tile_rows ? m->tile_rows : m->flight / have;
+    const int64_t fits = m->tile_rows * m->tile_vectors, all = fits > m->flight ? fits : m->flight;
+    const int64_t left = have < all ? all / have : 1;
     const Atom *rows = NULL;                    /* the longest up to tile_rows, of those the innermost */
     for (int k = space->n - 1; k >= 0; k--) {
         const Atom *a = space->a[k];
@@ -339,24 +340,31 @@ static bool neighbours(Form f, const Atom *a)
     return false;
 }
 
+/* What is loaded and stored once a block, its lanes apart: elements beside one another are turned in
+ * registers. */
+static void turn_neighbours(Spec *spec, const Traffic *t, const Vars *space)
+{
+    const Machine *m = machine(t);
+    int64_t most = t->nload == 2 && space->vol >= (double)m->large_copy ? W : m->copy_block;
+    for (int k = 0; k < space->n; k++)
+        for (int j = 0; j < t->nload; j++) {
+            const Load *l = &t->load[j];
+            const Atom *a = space->a[k];
+            int64_t v = form_coef(l->f, spec->vec);
+            if (a != spec->vec && !l->loops->n && neighbours(l->f, a) && v != 0 && v != 1)
+                set_block(spec, a, atom_extent(a) < W ? atom_extent(a) : most);
+        }
+}
+
 static void choose_blocks(Spec *spec, const Traffic *t, const Vars *space)
 {
     const Machine *m = machine(t);
-    bool deep = false;
-    /* neighbours with strides */
-    int64_t most = t->nload == 2 && space->vol >= (double)m->large_copy ? W : m->copy_block;
-    if (spec->vec)
-        for (int k = 0; k < space->n; k++)
-            for (int j = 0; j < t->nload; j++) {
-                const Load *l = &t->load[j];
-                const Atom *a = space->a[k];
-                int64_t v = form_coef(l->f, spec->vec);
-                if (a != spec->vec && !l->loops->n && neighbours(l->f, a) && v != 0 && v != 1)
-                    set_block(spec, a, atom_extent(a) < W ? atom_extent(a) : most);
-            }
+    double steps = 0;
     for (int k = 0; k < t->ntile; k++)
-        deep = deep || t->tile[k].loops->vol >= (double)m->tile_sum;
-    if (t->nred && deep)
+        steps = t->tile[k].loops->vol > steps ? t->tile[k].loops->vol : steps;
+    if (spec->vec && !(t->nred && steps >= (double)m->turn_steps))
+        turn_neighbours(spec, t, space);
+    if (t->nred && steps >= (double)m->tile_sum)
         (spec->vec ? tile_outer : tile_rows)(spec, t, space);
     if (spec->vec)
         for (int k = 0; k < space->n; k++) {
