@@ -108,8 +108,12 @@ static uint32_t small_dims(const Dims *w)
     return dims_vol(w, w->dims & ~small) < (double)w->m->record_rows ? 0 : small;
 }
 
-static uint32_t record_of(const Dims *w)
+/* Not of a long sum v: its loops are worth more than what their steps share. */
+static uint32_t record_of(const Dims *w, Ref v)
 {
+    for (int k = 0; k < w->nfound; k++)
+        if (w->found[k].v == v && w->found[k].space >= (double)w->m->turn_steps)
+            return 0;
     for (int k = 0; k < w->ndear; k++)
         if (w->dear[k] && !(w->dear[k] & w->small))
             return w->small;
@@ -185,7 +189,7 @@ Root *root_value(Sched *s, Ref v)
         demand_walk(walk_anew(&s->walk, like), v, start, true, NULL);
     }
     s->force[v] = mine;
-    uint32_t outer = w.dims, record = record_of(&w);
+    uint32_t outer = w.dims, record = record_of(&w, v);
     if (record)
         outer &= ~record;
     else if (i && !sum) {
