@@ -70,6 +70,8 @@ static int wake(const char *device)
     else
         unsetenv("HEDDLE_TIER");
     free(tier);
+    if (getenv("HEDDLE_DUMP"))
+        fprintf(stderr, "---- awake\n"); /* what is dumped from here on is the workload's */
     return e;
 }
 

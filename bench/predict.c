@@ -2,7 +2,7 @@
  * predict.c - workloads on a GPU in software: what its table says of one call (docs/sim.md).
  *
  * Each runs in a process of its own, some groups of each launch; its results are not those of the program
- * then, so no checksum is asked for. Two tables come before, of the programs that wake the device.
+ * then, so no checksum is asked for. What was dumped before the device was awake is not counted.
  */
 #define _GNU_SOURCE
 #include "measure.h"
@@ -12,19 +12,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAKES = 2 };
-
-typedef struct Prediction { double launches, us, roof; int tables; char fault[160]; } Prediction;
+typedef struct Prediction { double launches, us, roof; int tables; bool awake; char fault[160]; } Prediction;
 
 /* A line of what the device tells. */
 static void read_line(Prediction *p, const char *s)
 {
     double launches, us, roof;
     const char *fault = strstr(s, "kernel ");
-    if (sscanf(s, "%lf launches: %lf us, of which the roof is %lf", &launches, &us, &roof) == 3) {
-        if (++p->tables <= WAKES)
+    if (!strncmp(s, "---- awake", 10))
+        p->awake = true;
+    else if (sscanf(s, "%lf launches: %lf us, of which the roof is %lf", &launches, &us, &roof) == 3) {
+        if (!p->awake)
             return;
-        p->launches += launches, p->us += us, p->roof += roof * us;
+        p->tables++, p->launches += launches, p->us += us, p->roof += roof * us;
     } else if (fault && strstr(s, "work-item"))
         snprintf(p->fault, sizeof p->fault, "%.*s", (int)strcspn(fault, "\n"), fault);
 }
@@ -58,7 +58,7 @@ bool predict(const char *name, const char *device)
         read_line(&r, line);
     if (f)
         fclose(f);
-    if (pid < 0 || waitpid(pid, &status, 0) < 0 || r.tables <= WAKES || *r.fault)
+    if (pid < 0 || waitpid(pid, &status, 0) < 0 || !r.tables || *r.fault)
         return printf("%-20s %s\n", name, *r.fault ? r.fault : "does not run there"), false;
     printf("%-20s launches %-5.0f predicted %10.2f us  roof %.2f\n", name, r.launches, r.us,
         r.us > 0 ? r.roof / r.us : 0);

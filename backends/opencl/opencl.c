@@ -251,32 +251,20 @@ static cl_int ask_limits(OclDevice *d)
     return e;
 }
 
-/* A number that a device reports; what it does not say stays. */
-static void ask_number(cl_device_id id, cl_device_info what, int64_t *to)
-{
-    unsigned char part[8] = { 0 };
-    size_t n = 0;
-    uint64_t v = 0;
-    if (ocl.clGetDeviceInfo(id, what, sizeof part, part, &n) != CL_SUCCESS || n > sizeof part)
-        return;
-    memcpy(&v, part, sizeof v);                 /* ocl_usable(): bytes are in our order */
-    *to = v ? (int64_t)v : *to;
-}
-
 /* A processor's own caches are the system's to say: OpenCL knows one of them. */
 static void ask_machine(OclDevice *d)
 {
     const DeviceInfo *i = &d->base.info;
     Machine *m = &d->base.info.machine;
-    *m = i->is_cpu && !i->scalar ? machine_processor : machine_gpu;
-    if (i->is_cpu)
-        processor_machine(m);
-    m->cores = d->units;
-    ask_number(d->id[0], CL_DEVICE_GLOBAL_MEM_CACHELINE_SIZE, &m->line);
-    if (!i->is_cpu) {
-        ask_number(d->id[0], CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, &m->l2);
-        ask_number(d->id[0], CL_DEVICE_LOCAL_MEM_SIZE, &m->local_memory);
+    if (!i->is_cpu || check_wanted("groups")) {
+        const Lockstep f = ocl_lockstep(d->id[0]);
+        lockstep_machine(m, &f);
+        return;
     }
+    *m = i->scalar ? machine_gpu : machine_processor;
+    processor_machine(m);
+    m->cores = d->units;
+    ocl_ask_number(d->id[0], CL_DEVICE_GLOBAL_MEM_CACHELINE_SIZE, &m->line);
     machine_follow(m);
 }
 

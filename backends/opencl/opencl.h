@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "backend.h"
+#include "lockstep.h"
 #include "units.h"
 #include "opencl_c.h"
 
@@ -94,6 +95,8 @@ typedef struct OclMem {
 int ocl_open(OclDevice *, cl_platform_id, cl_context, cl_command_queue);
 OclDevice *ocl_device_new(const char *name);    /* without devices of OpenCL; NULL after an error */
 void ocl_close(Device *);
+Lockstep ocl_lockstep(cl_device_id);            /* what it says of how it runs work-items (machine.c) */
+void ocl_ask_number(cl_device_id, cl_device_info, int64_t *);   /* that it reports; what it does not stays */
 bool ocl_usable(cl_device_id);                  /* OpenCL 1.2, a compiler, our order of bytes */
 void ocl_enter(OclDevice *, int queue);         /* around commands on a queue; nothing for queue 0 */
 void ocl_leave(OclDevice *, int queue);

@@ -469,7 +469,7 @@ static bool measure(Simt *s)
 {
     const Kernel *k = s->k;
     size_t subs = (size_t)s->code->subgroups, nins = (size_t)k->nins, all = subs * (size_t)s->lanes;
-    int carried = 3; /* operands of a function */
+    int carried = 1; /* values that one step hands to another at once */
     s->at = calloc(nins, sizeof *s->at);
     s->place = calloc(nins, sizeof *s->place);
     for (size_t v = 0; s->at && v < nins; v++) {
@@ -477,9 +477,13 @@ static bool measure(Simt *s)
         s->at[v] = s->stride;
         s->stride += (size_t)s->lanes * (i->w ? i->w : 0);
         carried = i->ncarry > carried ? i->ncarry : carried;
-        carried = i->op == K_APPLY && i->group > carried ? i->group : carried;
         if (i->op == K_LOOP && i->var->id >= s->nvar)
             s->nvar = i->var->id + 1;
+    }
+    for (int n = 0; n < k->nfunction; n++) {
+        const KFunction *f = k->function[n];
+        carried = f->narg > carried ? f->narg : carried;
+        carried = f->nresult > carried ? f->nresult : carried;
     }
     for (int d = 0; d < k->ngrid; d++)
         s->nvar = k->grid[d].var->id >= s->nvar ? k->grid[d].var->id + 1 : s->nvar;

@@ -45,7 +45,7 @@ static void failed(VkGivenTo *q, const VkWork *w, VkWhy why)    /* the first one
 {
     const uint64_t from = q->ended + 1, to = q->ended + q->n;
     int k = q->nbad;
-    if (k && (q->bad[k - 1].to >= from || k == BAD_MAX)) {
+    if (k && (q->bad[k - 1].to >= from || k == VK_BAD_MAX)) {
         q->bad[k - 1].to = to > q->bad[k - 1].to ? to : q->bad[k - 1].to;
         return;
     }

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "backend.h"
+#include "lockstep.h"
 #include "replay.h"
 #include "units.h"
 #include "fault.h"
@@ -99,14 +100,14 @@ typedef struct VkBad { uint64_t from, to; VkWhy why; Loc loc; char first[64], la
 
 /* How what was given to the queue ends (queue.c). It has numbers from 1, in the order in which it was given:
  * the values of the semaphore. */
-enum { BAD_MAX = 8 };
+enum { VK_BAD_MAX = 8 };
 typedef struct VkGivenTo {
     VkSemaphore timeline;
     pthread_mutex_t lock;                       /* of the queue, too */
     VkWork *ring; size_t head, n, cap;          /* of what was not yet seen to end */
     _Atomic uint64_t ended;                     /* as much has, well or not; ring[head] is next */
     _Atomic int nbad;
-    VkBad bad[BAD_MAX];
+    VkBad bad[VK_BAD_MAX];
 } VkGivenTo;
 
 /* Commands are recorded, and given to the queue. One owner at a time. */
@@ -208,6 +209,10 @@ bool vk_load(VkApi *, VkInstance, PFN_vkGetInstanceProcAddr, const char **lacks)
 int vk_fail(VkResult, const char *what);        /* records an error, returns its code */
 int vk_fails(const VkDev *, VkResult, const char *what);        /* the same, and names the device */
 bool vk_lost(const VkDev *);                    /* and if so, records an error */
+
+/* machine.c */
+bool vk_has_extension(VkDev *, const char *name);
+Lockstep vk_lockstep(VkDev *);
 
 /* block.c */
 /* with slack; host: mapped memory. false after an error */

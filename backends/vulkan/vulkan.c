@@ -298,6 +298,20 @@ static int widths(int has, VkShaderFloatControlsIndependence free)
     }
 }
 
+static void ask_machine(VkDev *d)
+{
+    Machine *m = &d->base.info.machine;
+    const Lockstep f = vk_lockstep(d);
+    if (!d->base.info.is_cpu || check_wanted("groups")) {
+        lockstep_machine(m, &f);
+        return;
+    }
+    *m = machine_gpu;
+    processor_machine(m);
+    m->local_memory = f.local;
+    machine_follow(m);
+}
+
 static void describe(VkDev *d, const VkFeatures *x)
 {
     DeviceInfo *i = &d->base.info;
@@ -323,11 +337,7 @@ static void describe(VkDev *d, const VkFeatures *x)
         if ((heaps.memoryHeaps[h].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) &&
             heaps.memoryHeaps[h].size > i->memory)
             i->memory = heaps.memoryHeaps[h].size;
-    i->machine = machine_gpu;
-    if (i->is_cpu)
-        processor_machine(&i->machine);
-    i->machine.local_memory = p.properties.limits.maxComputeSharedMemorySize;
-    machine_follow(&i->machine);
+    ask_machine(d);
     i->max_alloc = most.maxMemoryAllocationSize < i->memory ? most.maxMemoryAllocationSize : i->memory;
     i->has_i64 = x->all.features.shaderInt64 && !check_wanted("narrow");
     /* its exact fma is made of 64-bit integers */
@@ -382,26 +392,14 @@ static void choose_memory(VkDev *d)
         d->type_near = both;
 }
 
-static bool has_extension(VkDev *d, const char *name)
-{
-    VkExtensionProperties p[512];
-    uint32_t n = sizeof p / sizeof *p;
-    if (VK_DO(d, EnumerateDeviceExtensionProperties, d->physical, NULL, &n, p) < 0)
-        return false;
-    for (uint32_t k = 0; k < n; k++)
-        if (!strcmp(p[k].extensionName, name))
-            return true;
-    return false;
-}
-
 /* What is used where it is there. */
 static uint32_t extensions(VkDev *d, const char *name[2])
 {
     uint32_t n = 0;
-    d->budget = has_extension(d, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    d->budget = vk_has_extension(d, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     if (d->budget)
         name[n++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
-    if (dump_wanted("time") && has_extension(d, VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME))
+    if (dump_wanted("time") && vk_has_extension(d, VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME))
         name[n++] = VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME;
     return n;
 }

@@ -13,6 +13,8 @@
 #include "kir.h"
 #include "watch.h"
 
+enum { THIRD_MOST = 64 };       /* items of a group along the third dimension: all that devices must have */
+
 /* ==================== building */
 
 const Atom *k_grid(Kernel *k, const char *name, int64_t n, int64_t group)
@@ -31,7 +33,8 @@ void k_groups(Kernel *k, int64_t items)
 {
     for (int d = 0; d < k->ngrid && items > 0; d++) {
         Grid *g = &k->grid[d];
-        for (g->group = 1; 2 * g->group <= items && (d ? g->n % (2 * g->group) == 0 : g->group < g->n);)
+        int64_t most = d < 2 || items < THIRD_MOST ? items : THIRD_MOST;
+        for (g->group = 1; 2 * g->group <= most && (d ? g->n % (2 * g->group) == 0 : g->group < g->n);)
             g->group *= 2;
         items /= g->group;
     }
