@@ -63,6 +63,8 @@ void machine_follow(Machine *m)
         m->column_pieces = 4 * m->columns;
         m->pieces_alone = least(8 * m->cores, 4096);
         m->running_beside = 2 * m->cores;
+        m->sort_bits = m->sort_bits_long = 4;   /* an item a chunk: short ones, and small tables */
+        m->sort_piece = 128, m->sort_items = 64 * m->cores, m->sort_counters = 16;
     }
     m->items = 4 * m->cores > 64 ? 4 * m->cores : 64;
     m->near = m->lanes == 1 ? m->l2 / 2 : m->l2;

@@ -62,7 +62,7 @@ START_TEST(unknown_words)
         "heddle: HEDDLE_DUMP has no \"tiem\"; there are "
         "trace,graph,prepared,spec,kernel,plan,opencl,spirv,mesh,code,time,counts\n"
         "heddle: HEDDLE_CHECK has no \"memroy\"; there are 1,"
-        "trace,graph,prepared,spec,kernel,plan,opencl,spirv,nan,keys,memory,stream,buffers,staging,"
+        "trace,graph,prepared,spec,kernel,plan,opencl,spirv,nan,keys,memory,stream,buffers,staging,groups,"
         "narrow,validation\n");
 }
 END_TEST
