@@ -45,7 +45,8 @@ static int piece_open(SimDevice *d, SimPiece *p, size_t n)
     if (!p->p || !p->known)
         return free(p->p), free(p->known),
                error_set(E_NOMEM, "%s: out of memory: %zu bytes asked for", d->base.info.name, n);
-    memset(p->p, 0xA5, n + 16);
+    /* where only some groups run, places are read that others would have written: none lies outside */
+    memset(p->p, d->machine.sample ? 0 : 0xA5, n + 16);
     pthread_mutex_lock(&d->lock);
     p->address = d->next, d->next += (n + 2 * SLACK_BYTES + 4095) / 4096 * 4096;
     pthread_mutex_unlock(&d->lock);
