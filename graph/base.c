@@ -715,7 +715,8 @@ static pthread_once_t tell_once = PTHREAD_ONCE_INIT;
 static void tell(void)
 {
     tell_unknown("HEDDLE_DUMP", STAGES ",mesh,code,time,counts");
-    tell_unknown("HEDDLE_CHECK", "1," STAGES ",nan,keys,memory,stream,buffers,staging,groups,narrow,validation");
+    tell_unknown("HEDDLE_CHECK",
+        "1," STAGES ",nan,keys,memory,stream,buffers,staging,groups,narrow,validation");
 }
 
 static bool wanted(const char *variable, const char *word)

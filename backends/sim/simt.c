@@ -447,7 +447,7 @@ static bool memory_open(Simt *s, int at)
     if (param) {
         const SimPiece *p = s->l->param[at];
         m->p = p->p + s->l->at[at], m->address = p->address + s->l->at[at];
-        m->known = whole || k->written[at] ? p->known + s->l->at[at] : NULL;
+        m->known = whole ? p->known + s->l->at[at] : NULL;
         m->watch = whole && k->written[at] ? calloc(size + 1, sizeof *m->watch) : NULL;
         m->touched = calloc(size + 1, 1);
         return m->touched && (m->watch || !(whole && k->written[at]));

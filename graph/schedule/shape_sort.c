@@ -67,8 +67,8 @@ static void scratch(Sched *s, Spec *spec, const Ins *i)
     }
 }
 
-/* Chunks of a row; 1: rows are enough, or short. Who moves a chunk reads the counters of all of them, so more
- * chunks are less to move and more to read. */
+/* Chunks of a row; 1: rows are enough, or short. Who moves a chunk reads the counters of all of them, so
+ * more chunks are less to move and more to read. */
 static int64_t chunks_of(const Machine *m, const Type *t, int axis)
 {
     int64_t len = t->dim[axis], rows = type_size(t) / len, n = len / m->sort_piece;

@@ -87,7 +87,8 @@ static const Said nvidia[] = { { CL_DEVICE_MAX_WORK_GROUP_SIZE, 8, { 1024 } },
 static const Said amd[] = { { CL_DEVICE_MAX_WORK_GROUP_SIZE, 8, { 256 } },
     { CL_DEVICE_MAX_WORK_ITEM_SIZES, 24, { 1024, 1024, 1024 } }, { 0x4043, 4, { 64 } },
     { CL_DEVICE_LOCAL_MEM_SIZE, 8, { 64 << 10 } }, { 0x4047, 4, { 128 << 10 } }, { 0 } };
-static const Said third[] = { { CL_DEVICE_MAX_WORK_GROUP_SIZE, 8, { 128 } },    /* OpenCL 3.0, no extension */
+/* OpenCL 3.0, no extension */
+static const Said third[] = { { CL_DEVICE_MAX_WORK_GROUP_SIZE, 8, { 128 } },
     { CL_DEVICE_MAX_WORK_ITEM_SIZES, 24, { 128, 128, 128 } }, { 0x1067, 8, { 16 } },
     { CL_DEVICE_LOCAL_MEM_SIZE, 8, { 32 << 10 } }, { 0 } };
 static const struct { const Said *said; int64_t lanes, group, cores, registers, local; } drivers[] = {
