@@ -21,7 +21,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 began=$(date +%s)
-reserved=$((minutes * 25))                      # seconds of them, for measuring
+measuring=$((minutes * 25))                     # seconds of them, for what is measured
+reserved=$measuring                             # ... and for the devices that follow
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 failed=0
@@ -60,7 +61,10 @@ cat "$tmp/devices" >>"$report"
 devices=$(awk -v any="$any" '/^(opencl|vulkan):/ { d = $1 } /^ +memory/ && d { if (any || !/a processor/) print d; d = "" }' "$tmp/devices")
 [ -n "$devices" ] || { say "no GPU: install its OpenCL or Vulkan driver; --any takes devices on processors"; exit 1; }
 
+to_go=$(echo "$devices" | wc -w)
 for d in $devices; do
+    reserved=$(($(left) - ($(left) - measuring) / to_go))
+    to_go=$((to_go - 1))
     model=$(awk -v d="$d" '$1 == d { $1 = ""; print }' "$tmp/devices")
     say "" "== $d:$model"
     "$heddle" devices --verbose | awk -v d="$d" '/^[a-z]+:?[0-9]* / && /^(opencl|vulkan|host)/ { on = $1 == d }
@@ -78,7 +82,10 @@ if [ "$(left)" -gt 90 ] && "$python" -c 'import jax' 2>/dev/null; then
     # shellcheck disable=SC2086
     timeout 60 "$python" bench/jax_suite.py --min-time 0.2 $memory $products >"$tmp/jax" 2>/dev/null
 fi
+to_go=$(echo "$devices" | wc -w)
 for d in $devices; do
+    reserved=$(($(left) - $(left) / to_go))
+    to_go=$((to_go - 1))
     model=$(awk -v d="$d" '$1 == d { $1 = ""; print }' "$tmp/devices")
     gpu=$profile
     case $model in
@@ -90,14 +97,18 @@ for d in $devices; do
     esac
     say "" "== $d, ms" "$(printf '%-20s %10s %12s %12s  %s' workload measured "sim:${gpu:-none}" JAX bandwidth)"
     for w in $memory $products; do
-        [ "$(left)" -gt 15 ] || { say "no time left"; break; }
-        timeout "$(left)" build/bench/bench --device "$d" --no-cached -t 0.2 --limit 30 "$w" >"$tmp/log" 2>&1
+        rest=$(($(left) - reserved))
+        [ "$rest" -gt 10 ] || { say "no time left"; break; }
+        timeout "$rest" build/bench/bench --device "$d" --no-cached -t 0.2 --limit 30 "$w" >"$tmp/log" 2>&1
         ms=$(awk '/ min / { for (k = 1; k < NF; k++) if ($k == "min") print $(k + 1) }' "$tmp/log")
         bytes=$(awk '/ bytes / { for (k = 1; k < NF; k++) if ($k == "bytes") print $(k + 1) }' "$tmp/log")
-        [ -n "$ms" ] || { failed=$((failed + 1)); tail -3 "$tmp/log" | tee -a "$report"; }
+        if [ -z "$ms" ] && [ "$(left)" -gt "$reserved" ] && ! grep -q 'took too long' "$tmp/log"; then
+            failed=$((failed + 1))
+            tail -3 "$tmp/log" | tee -a "$report"
+        fi
         # A prediction is the launches' time and, between them, the device's own.
         us=
-        [ -n "$gpu" ] && [ "$(left)" -gt 30 ] && us=$(HEDDLE_CHECK='' timeout 40 build/bench/bench --device "sim:$gpu" "$w" 2>/dev/null |
+        [ -n "$gpu" ] && [ $(($(left) - reserved)) -gt 20 ] && us=$(HEDDLE_CHECK='' timeout 40 build/bench/bench --device "sim:$gpu" "$w" 2>/dev/null |
             awk '/ us / { for (k = 1; k < NF; k++) if ($k == "predicted") print $(k + 1) }')
         say "$(awk -v w="$w" -v ms="${ms:-0}" -v us="$us" -v jax="$(jaxed "$w")" -v b="${bytes:-0}" 'BEGIN {
             printf "%-20s %10s %12s %12s  %.0f GB/s", w, ms ? sprintf("%.4f", ms) : "-", us ? sprintf("%.4f", us / 1e3) : "-",
