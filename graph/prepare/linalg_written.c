@@ -6,18 +6,23 @@
 
 #include <math.h>
 
-enum { SIDE = 16 }; /* rows and columns of what is written out, at most */
 typedef struct Written {
     int64_t rows, columns;
-    Ref v[SIDE][2 * SIDE];
+    Ref **v;                                    /* a row each */
 } Written;
 
-static void taken(Ref x, Written *w)
+/* The elements of x, with room for so many others in each row. */
+static Written *taken(Ref x, int64_t others)
 {
+    Written *w = NEW(Written);
     w->rows = matrix_rows(x), w->columns = matrix_columns(x);
-    for (int64_t r = 0; r < w->rows; r++)
+    w->v = NEWS(Ref *, w->rows);
+    for (int64_t r = 0; r < w->rows; r++) {
+        w->v[r] = NEWS(Ref, w->columns + others);
         for (int64_t c = 0; c < w->columns; c++)
             w->v[r][c] = matrix_element(x, r, c);
+    }
+    return w;
 }
 
 static Ref put_together(const Written *w)
@@ -34,9 +39,8 @@ static Ref less(Ref x, Ref y, Ref z) { return Sub(x, Mul(y, z)); }
 
 void cholesky_written(const Ins *i, const Ref *x, Ref *out)
 {
-    Written *a = NEW(Written);
+    Written *a = taken(x[0], 0);
     (void)i;
-    taken(x[0], a);
     int64_t n = a->rows;
     Ref zero = Const((Dtype)typ(x[0])->dt, 0), nan = Const((Dtype)typ(x[0])->dt, NAN);
     for (int64_t c = 0; c < n; c++)
@@ -55,10 +59,9 @@ void cholesky_written(const Ins *i, const Ref *x, Ref *out)
 
 void triangular_written(const Ins *i, const Ref *x, Ref *out)
 {
-    Written *a = NEW(Written), *b = NEW(Written);
+    Written *a = taken(x[0], 0), *b = taken(x[1], 0);
     int how = how_solved(i);
     bool turned = how & TRI_TRANSPOSE, lower = !(how & TRI_LOWER) == turned;
-    taken(x[0], a), taken(x[1], b);
     for (int64_t k = 0; k < b->rows; k++)
         for (int64_t c = 0; c < b->columns; c++) {
             int64_t r = lower ? k : b->rows - 1 - k;
@@ -101,7 +104,7 @@ static void swapped(Written *a, int64_t c, int64_t column, const Ref *hit)
  * nobody asks for what is left of the pivot, from its column on. */
 static void eliminate(Written *a, int64_t n, bool whole, int64_t carried, Ref *pivot)
 {
-    Ref hit[SIDE];
+    Ref *hit = NEWS(Ref, a->rows);
     for (int64_t c = 0; c < n && c < a->rows; c++) {
         pivot[c] = pivot_of(a, c, hit);
         for (int64_t j = whole ? 0 : c; j < a->columns + carried; j++)
@@ -125,10 +128,9 @@ static Ref row_of(const Ref *v, int64_t n)
 
 void lu_written(const Ins *i, const Ref *x, Ref *out)
 {
-    Written *a = NEW(Written);
-    Ref pivot[SIDE], order[SIDE];
+    Written *a = taken(x[0], 1);
+    Ref *pivot = NEWS(Ref, a->columns), *order = NEWS(Ref, a->rows);
     (void)i;
-    taken(x[0], a);
     for (int64_t r = 0; r < a->rows; r++)
         a->v[r][a->columns] = Const(DT_I32, (double)r);
     eliminate(a, a->columns, true, 1, pivot);
@@ -141,10 +143,10 @@ void lu_written(const Ins *i, const Ref *x, Ref *out)
 
 void solve_written(const Ins *i, const Ref *x, Ref *out)
 {
-    Written *a = NEW(Written), *b = NEW(Written);
-    Ref pivot[SIDE];
-    taken(ins_int(i, ATTR(solve, transpose)) ? Turned(x[0]) : x[0], a), taken(x[1], b);
+    Written *b = taken(x[1], 0);
+    Written *a = taken(ins_int(i, ATTR(solve, transpose)) ? Turned(x[0]) : x[0], b->columns);
     int64_t n = a->rows;
+    Ref *pivot = NEWS(Ref, n);
     for (int64_t r = 0; r < n; r++)
         for (int64_t c = 0; c < b->columns; c++)
             a->v[r][n + c] = b->v[r][c];

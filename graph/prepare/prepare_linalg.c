@@ -119,7 +119,7 @@ typedef struct Way {
     double code, state; /* instructions, written out; elements of the loop's carry */
 } Way;
 
-/* Instructions that eliminate n columns, with so many others beside them. */
+/* Instructions that eliminate n columns of n rows, with so many other columns beside them. */
 static double elimination(double n, double beside)
 {
     return 4 * ((n - 1) * n * (2 * n - 1) / 6 + (beside + 1) * n * (n - 1) / 2) + 3 * n * (n - 1) / 2;
@@ -137,7 +137,8 @@ static Way way_of_reals(const Ins *i, const Type *t)
     case OP_qr:
         return (Way){ NULL, qr_loop, qr_panels, 0, m * n };
     case OP_lu:
-        return (Way){ m * n > 0 ? lu_written : NULL, lu_loop, lu_panels, elimination(n, n + 1), m * n };
+        return (Way){ m * n > 0 ? lu_written : NULL, lu_loop, lu_panels,
+            elimination(n, n + 1) + (m > n ? 4 * (m - n) * n * (n + 2) : 0), m * n };
     case OP_solve:
         return (Way){ solve_written, solve_loop, solve_blocks, elimination(n, sides) + sides * n * (n + 1),
             n * (n + sides) };

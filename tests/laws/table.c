@@ -384,9 +384,7 @@ static void make_dynamic_update(Op op, Dtype dt, int variant)
     out(DynamicUpdate(m, in(dt, ANY, 0, DIMS(0, 5)), at));
 }
 
-typedef struct Numbers { Ints window, dropped, map, xb, ib, sizes; } Numbers;
-
-static Ref gather(Ref x, Ref index, const Numbers *d, int mode)
+Ref gather(Ref x, Ref index, const Numbers *d, int mode)
 {
     Attr a = { 0 };
     const Ints *list[] = { &d->window, &d->dropped, &d->map, &d->xb, &d->ib, &d->sizes };
@@ -396,7 +394,7 @@ static Ref gather(Ref x, Ref index, const Numbers *d, int mode)
     return emit(OP_gather, 2, (const Ref[]){ x, index }, &a);
 }
 
-static Ref scatter(Ref x, Ref index, Ref u, const Numbers *d, int mode, int combine, int unique)
+Ref scatter(Ref x, Ref index, Ref u, const Numbers *d, int mode, int combine, int unique)
 {
     Attr a = { 0 };
     const Ints *list[] = { &d->window, &d->dropped, &d->map, &d->xb, &d->ib };
@@ -405,8 +403,6 @@ static Ref scatter(Ref x, Ref index, Ref u, const Numbers *d, int mode, int comb
     attr_int(&a, mode), attr_int(&a, combine), attr_int(&a, unique);
     return emit(OP_scatter, 3, (const Ref[]){ x, index, u }, &a);
 }
-
-enum { CLIP = 1, FILL = 2, IN_BOUNDS = 3, SET = 0, ADD = 1, MUL = 2, MIN = 3, MAX = 4 };
 
 static void make_gather(Op op, Dtype dt, int variant)
 {
@@ -568,7 +564,7 @@ const Law law_table[OP_COUNT] = {
     [OP_pow] = { SAME(NUMBERS), .ulp = 1.5, .ulp64 = 8, .lo = { 0.5, -2 }, .hi = { 2, 2 } },
     [OP_max] = { SAME(EVERY) },
     [OP_min] = { SAME(EVERY) },
-    [OP_clamp] = { SAME(NUMBERS) },
+    [OP_clamp] = { SAME(NUMBERS), .lo = { -2, -2, 1 }, .hi = { -1, 2, 2 } },
     [OP_neg] = { SAME(NUMBERS) },
     [OP_abs] = { SAME(NUMBERS) },
     [OP_sign] = { SAME(NUMBERS) },

@@ -57,6 +57,8 @@ void make_triangular_solve(Op op, Dtype dt, int variant)
         out(TriangularSolve(a, how & TRI_RIGHT ? r : b, how));
     if (variant)
         return;
+    Ref wide = heavy(dt, DIMS(2, 20, 20));      /* more than is written out */
+    out(TriangularSolve(wide, in(dt, SMALL, 0, DIMS(2, 20, 1)), TRI_LOWER));
     out(TriangularSolve(in(dt, SMALL, 0, DIMS(0, 0)), in(dt, SMALL, 0, DIMS(0, 3)), TRI_LOWER));
     out(TriangularSolve(a, in(dt, SMALL, 0, DIMS(2, 3, 0)), TRI_LOWER));
 }
@@ -99,6 +101,11 @@ void make_lu(Op op, Dtype dt, int variant)
         return;
     Lu(in(dt, SMALL, 0, DIMS(3, 0)), f);
     out(f[1]), out(f[2]);
+    static const int64_t narrow[][2] = { { 2, 40 }, { 40, 2 }, { 300, 1 }, { 1, 40 } };
+    for (int k = 0; k < 4; k++) {
+        Lu(plus(in(dt, SMALL, 0, DIMS(narrow[k][0], narrow[k][1])), 9), f);
+        out(f[0]), out(f[1]), out(f[2]);
+    }
 }
 
 void make_solve(Op op, Dtype dt, int variant)
@@ -111,6 +118,10 @@ void make_solve(Op op, Dtype dt, int variant)
     for (int k = 0; k < 2; k++)
         for (int turned = 0; turned < 2; turned++)
             out(Solve(a, in(dt, SMALL, 0, DIMS(2, n, sides[k])), f[0], f[2], turned));
+    if (variant)
+        return;
+    Lu(StopGradient(a = heavy(dt, DIMS(2, 2))), f);                    /* many sides of a small matrix */
+    out(Solve(a, in(dt, SMALL, 0, DIMS(2, 40)), f[0], f[2], false));
 }
 
 /* Signs are nobody's, so what is judged are products in which they cancel. */
@@ -150,5 +161,41 @@ void make_fft(Op op, Dtype dt, int variant)
     for (int axis = variant == 3; axis < (variant ? 2 : 3); axis++) {
         Fft(re, im, axis, axis == 1, z);
         out(z[0]), out(z[1]);
+    }
+}
+
+/* Matrices of the last two sizes, square ones of the last: each kind of size, in stacks of any rank. */
+void stack_of_matrices(Op op, Dtype dt, Ints s)
+{
+    Ints square = s, tall = s;
+    int row = s.n - 2;
+    square.v[row] = s.v[row + 1], tall.v[row] += s.v[row + 1];
+    Ref f[3] = { 0 }, a = op == OP_eigh || op == OP_cholesky ? positive(dt, square) : heavy(dt, square);
+    Ref b = in(dt, SMALL, 0, s);                /* from the right */
+    switch (op) {
+    case OP_cholesky: out(Cholesky(a)); return;
+    case OP_triangular_solve:
+        for (int how = 0; how < 16; how += 3)
+            out(TriangularSolve(a, how & TRI_RIGHT ? b : Turned(b), how));
+        return;
+    case OP_qr: factored(plus(in(dt, SMALL, 0, tall), 5), false); return;
+    case OP_lu:
+        Lu(plus(in(dt, SMALL, 0, tall), 5), f);
+        out(f[0]), out(f[1]), out(f[2]);
+        return;
+    case OP_solve:
+        Lu(StopGradient(a), f);
+        out(Solve(a, Turned(b), f[0], f[2], false));
+        out(Solve(a, Turned(b), f[0], f[2], true));
+        return;
+    case OP_eigh:
+        Eigh(a, f);
+        out(f[0]);
+        out(f[0] ? Matmul(Mul(f[1], Along(Sqrt(f[0]), f[1], false)), Turned(f[1])) : 0);
+        return;
+    default:
+        Svd(plus(in(dt, SMALL, 0, tall), 5), false, f);
+        out(f[1]);
+        out(f[1] ? Matmul(Mul(f[0], Along(Sqrt(f[1]), f[0], false)), f[2]) : 0);
     }
 }

@@ -33,8 +33,14 @@ void make_barrier(Op op, Dtype dt, int variant)
     out(z[1]);
 }
 
-static Type vec(Dtype dt) { return type_of(dt, 1, (const int64_t[]){ 3 }); }
-static Ref splat(Ref s) { return Broadcast(s, DIMS(3), NO_DIMS); }
+/* What goes round in a region, and what is seen from inside: three numbers, or an array of the shape that is
+ * asked for. */
+static Ints carried = { 1, { 3 } };
+
+static Type vec(Dtype dt) { return type_of(dt, carried.n, carried.v); }
+static Ref splat(Ref s) { return Broadcast(s, carried, NO_DIMS); }
+static Ints lead(int64_t n) { return ints_concat(DIMS(n), carried); }
+static Ints every_axis(void) { return ints_range(0, carried.n); }
 
 static Graph *body1(Ref z)
 {
@@ -45,8 +51,11 @@ static Graph *body1(Ref z)
 /* Keys, some of a and some of b. */
 static Ref mixed(Ref a, Ref b)
 {
-    const bool some[] = { true, false, true };
-    return Select(Data(vec(DT_BOOL), some), a, b);
+    Type t = vec(DT_BOOL);
+    char *some = arena_alloc(type_bytes(&t) + 16);
+    for (int64_t k = 0; k < type_size(&t); k++)
+        some[k] = k % 2 == 0;
+    return Select(Data(t, some), a, b);
 }
 
 /* (capture, carry, x) -> carry * x + capture, and the carry that was */
@@ -55,7 +64,7 @@ static Graph *step(Dtype dt)
     graph_begin(graph_new());
     Ref w = graph_input(vec(dt), 0), c = graph_input(vec(dt), 0), x = graph_input(type_scalar(dt), 0);
     if (dt == DT_KEY)
-        graph_outputs((const Ref[]){ mixed(splat(x), Reverse(c, DIMS(0))), mixed(c, w) }, 2);
+        graph_outputs((const Ref[]){ mixed(splat(x), Reverse(c, every_axis())), mixed(c, w) }, 2);
     else
         graph_outputs((const Ref[]){ Add(Mul(c, splat(x)), w), Sub(c, w) }, 2);
     return graph_end();
@@ -66,7 +75,7 @@ static void make_scan(Dtype dt, int64_t length, bool reverse)
     Graph *body = step(dt);
     Region r = region_plain(SCAN, 1, 0, 1);
     r.length = length, r.reverse = reverse;
-    Ref z[2], x[] = { in(dt, SMALL, 0, DIMS(3)), in(dt, SMALL, 1, DIMS(3)), in(dt, SMALL, 2, DIMS(length)) };
+    Ref z[2], x[] = { in(dt, SMALL, 0, carried), in(dt, SMALL, 1, carried), in(dt, SMALL, 2, DIMS(length)) };
     emit_region(&r, 3, x, 1, &body, z);
     out(z[0]), out(z[1]);
 }
@@ -79,13 +88,13 @@ static void make_cond(Dtype dt)
         graph_begin(graph_new());
         Ref a = graph_input(vec(dt), 0), b = graph_input(vec(dt), 0);
         if (dt == DT_KEY)
-            sub[k] = body1(k == 0 ? mixed(a, b) : k == 1 ? mixed(b, a) : Reverse(b, DIMS(0)));
+            sub[k] = body1(k == 0 ? mixed(a, b) : k == 1 ? mixed(b, a) : Reverse(b, every_axis()));
         else
             sub[k] = body1(k == 0 ? Add(a, b) : k == 1 ? Mul(a, b) : Sub(b, a));
     }
     for (int k = 0; k < 2; k++) {
         Region r = region_plain(COND, 2, 0, 0);
-        Ref z, x[] = { in(DT_I32, INDEX, k, NO_DIMS), in(dt, SMALL, 0, DIMS(3)), in(dt, SMALL, 1, DIMS(3)) };
+        Ref z, x[] = { in(DT_I32, INDEX, k, NO_DIMS), in(dt, SMALL, 0, carried), in(dt, SMALL, 1, carried) };
         emit_region(&r, 3, x, 3, sub, &z);
         out(z);
     }
@@ -99,16 +108,16 @@ static void make_while(Dtype dt)
         graph_begin(graph_new());
         Ref w = graph_input(vec(dt), 0), c = graph_input(vec(dt), 0),
             n = graph_input(type_scalar(DT_I32), 0);
-        Ref most = Reduce(OP_reduce_max, c, DIMS(0));
+        Ref small = Reduce(OP_reduce_and, Lt(c, Like(c, 20)), every_axis());
         if (k == 0)
-            sub[k] = body1(And(Lt(most, Like(most, 20)), Lt(n, Const(DT_I32, 7))));
+            sub[k] = body1(And(small, Lt(n, Const(DT_I32, 7))));
         else {
             graph_outputs((const Ref[]){ Add(Add(c, c), w), Add(n, Const(DT_I32, 1)) }, 2);
             sub[k] = graph_end();
         }
     }
     Region r = region_plain(WHILE, 1, 0, 2);
-    Ref z[2], x[] = { in(dt, SMALL, 0, DIMS(3)), in(dt, SMALL, 1, DIMS(3)), Const(DT_I32, 0) };
+    Ref z[2], x[] = { in(dt, SMALL, 0, carried), in(dt, SMALL, 1, carried), Const(DT_I32, 0) };
     emit_region(&r, 3, x, 2, sub, z);
     out(z[0]), out(z[1]);
 }
@@ -132,16 +141,16 @@ void make_meet(Op op, Dtype dt, int variant)
     const int32_t from[4] = { 2, -1, 3, 0 };
     int64_t four = 4;
     graph_begin(graph_new());
-    Type t = type_of(dt, 2, (const int64_t[]){ 4, 3 });
-    Ref x = graph_input(t, 0),
+    Ints s = lead(4);
+    Ref x = graph_input(type_of(dt, s.n, s.v), 0),
         y = op == OP_axis_index ? AxisIndex(name, 4) :
         op == OP_ppermute       ? Permute(name, 4, x, Data(type_of(DT_I32, 1, &four), from)) :
-                                  Collective(op, name, 4, 0, 1, x);
+                                  Collective(op, name, 4, 0, carried.n > 0, x);
     graph_outputs((const Ref[]){ y, x }, 2);
     Graph *one = graph_end();
     Lane lane = { 4, name, NULL };
     uint8_t in_state = variant ? SHARED : STACKED, out_state[] = { STACKED, STACKED };
-    Ref z[2], v = variant ? in(dt, SMALL, 0, DIMS(4, 3)) : in(dt, SMALL, 0, DIMS(4, 4, 3));
+    Ref z[2], v = in(dt, SMALL, 0, variant ? s : ints_concat(DIMS(4), s));
     graph_inline(graph_batch(one, &in_state, out_state, &lane, false, false), &v, z);
     out(z[0]), out(z[1]);
 }
@@ -166,7 +175,7 @@ static int twice_on_host(void (*f)(void), void *user, int nin, const Type *t, co
 void make_callback(Op op, Dtype dt, int variant)
 {
     (void)op;
-    Ref x = in(dt, SMALL, 0, DIMS(4, 3)), z;
+    Ref x = in(dt, SMALL, 0, lead(4)), z;
     Callback(&(HostFn){ twice_on_host, NULL, NULL, NULL, variant }, 1, &x, 1, typ(x), &z);
     out(z);
 }
@@ -175,26 +184,26 @@ void make_callback(Op op, Dtype dt, int variant)
 void make_effect(Op op, Dtype dt, int variant)
 {
     Lane lane = { 4, intern("i"), NULL };
-    Type t = type_of(dt, 1, (const int64_t[]){ 3 });
+    Ints row = lead(3);
     Effects all;
     Region r = region_plain(SCAN, 0, 0, 1);
     r.length = 3;
     graph_begin(graph_new());
-    Ref c = graph_input(type_scalar(dt), 0), x = graph_input(type_scalar(dt), 0), y = Add(c, x);
+    Ref c = graph_input(vec(dt), 0), x = graph_input(vec(dt), 0), y = Add(c, x);
     if (op == OP_check)
-        Check(Gt(y, Like(y, 1)), intern("message"));
+        Check(Reduce(OP_reduce_and, Gt(y, Like(y, 1)), every_axis()), intern("message"));
     else
         DebugPrint(intern("{}"), &y, 1);
     graph_outputs((const Ref[]){ y, x }, 2);
     Graph *body = graph_end();
     graph_begin(graph_new());
-    Ref in_scan[] = { graph_input(type_scalar(dt), 0), graph_input(t, 0) }, z[2];
+    Ref in_scan[] = { graph_input(vec(dt), 0), graph_input(type_of(dt, row.n, row.v), 0) }, z[2];
     emit_region(&r, 2, in_scan, 1, &body, z);
     graph_outputs(z, 2);
     Graph *one = graph_end();
     uint8_t in_state[] = { STACKED, variant ? SHARED : STACKED }, out_state[] = { STACKED, STACKED };
-    Ref v[] = { in(dt, SMALL, 0, DIMS(4)),
-        variant ? in(dt, SMALL, 0, DIMS(3)) : in(dt, SMALL, 0, DIMS(4, 3)) };
+    Ref v[] = { in(dt, SMALL, 0, lead(4)),
+        in(dt, SMALL, 0, variant ? row : ints_concat(DIMS(4), row)) };
     Graph *g = graph_lift_effects(graph_batch(one, in_state, out_state, &lane, false, false), &all);
     Ref *results = NEWS(Ref, g->nout);
     graph_inline(g, v, results);
@@ -218,7 +227,8 @@ static void make_lanes(Dtype dt)
     r.lane = arena_copy(lane, sizeof lane), r.im = arena_copy(im, sizeof im),
     r.om = arena_copy(om, sizeof om);
     Ref z[2],
-        x[] = { in(dt, SMALL, 0, DIMS(3)), in(dt, SMALL, 1, DIMS(2, 4, 3)), in(dt, SMALL, 2, DIMS(3)) };
+        x[] = { in(dt, SMALL, 0, carried), in(dt, SMALL, 1, ints_concat(DIMS(2), lead(4))),
+            in(dt, SMALL, 2, carried) };
     emit_region(&r, 3, x, 1, &body, z);
     out(z[0]), out(z[1]);
 }
@@ -234,4 +244,24 @@ void make_region(Op op, Dtype dt, int variant)
     case 4: make_lanes(dt); break;
     default: make_while(dt);
     }
+}
+
+/* The rows of this file around an array of a shape; loops, which have no reverse mode, are cases apart. */
+void seen_from_inside(Op op, Dtype dt, Ints s, bool loop)
+{
+    const Ints before = carried;
+    carried = s;
+    if (op == OP_region && loop) {
+        if (dt != DT_KEY)
+            make_while(dt);
+    } else if (op == OP_region) {
+        make_scan(dt, 3, false);
+        make_cond(dt);
+        if (dt != DT_KEY)
+            make_lanes(dt);
+    } else if (law_table[op].make == make_effect || law_table[op].make == make_callback ||
+        law_table[op].make == make_meet)
+        for (int variant = 0; variant < 2; variant++)
+            law_table[op].make(op, dt, variant);
+    carried = before;
 }
