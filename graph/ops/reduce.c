@@ -51,14 +51,6 @@ static int reduce_infer(Op op, int nin, const Type *const *t, const int64_t *att
     int e = ops_attrs(op, attr, nattr, &a);
     if (e || (e = reducible(op, t[0])) || (e = ops_axes(op, "axes", t[0], a.axes)))
         return e;
-    if (op == OP_reduce_max || op == OP_reduce_min)
-        for (int k = 0; k < a.axes.n; k++)
-            if (!t[0]->dim[a.axes.v[k]] && t[0]->dt != DT_BOOL)
-                return error_set(E_SHAPE,
-                    "%s: %s has no elements along axis %lld, and nothing is the %s of none; "
-                    "pad it, or concat the value that is meant",
-                    optab[op].name, type_text(t[0]), (long long)a.axes.v[k],
-                    op == OP_reduce_max ? "largest" : "smallest");
     return ops_result(op, out, (Dtype)t[0]->dt, ints_pick(t[0], ints_others(t[0]->rank, a.axes)));
 }
 
@@ -144,11 +136,14 @@ static void prod_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref
 
 const Rules rules_reduce_prod = { reduce_infer, prod_jvp, NULL, reduce_batch, reduce_eval };
 
-/* Select, not a product: a tangent that is infinite where the element is not the extreme takes no part. */
+/* Select, not a product: a tangent that is infinite where the element is not the extreme takes no part. What
+ * the extreme of none is does not change. */
 static void extreme_jvp(const Ins *i, const Ref *x, const Ref *t, const Ref *z, Ref *tz)
 {
     Type u = *typ(x[0]);
     Ints axes = ins_ints(i, ATTR(reduce_max, axes));
+    if (!type_size(&u))
+        return;
     Ref hit = Eq(x[0], Broadcast(z[0], type_shape(&u), ints_others(u.rank, axes)));
     Ref count = Sum(Select(hit, Full(u, 1), Zeros(&u)), axes);
     tz[0] = Div(Sum(Select(hit, t[0], Zeros(&u)), axes), count);

@@ -344,9 +344,8 @@ static const char *law_slope(const Law *law, const Graph *g, const Graph *jvp, c
             continue;
         Bytes dz = z[at++];
         for (int64_t j = 0; j < type_size(&dz.t); j++) {
-            double want = law->derivative == STOPPED ? 0 :
-                                                       (value_at(up[k], j) - value_at(down[k], j)) / (2 * h),
-                   got = value_at(dz, j);
+            double more = value_at(up[k], j), less = value_at(down[k], j), got = value_at(dz, j),
+                   want = law->derivative == STOPPED || more == less ? 0 : (more - less) / (2 * h);
             if (isnan(value_at(z[k], j)))
                 continue;
             if (!(fabs(got - want) <= tolerance * (1 + fabs(want))))

@@ -288,7 +288,8 @@ static void make_reduce(Op op, Dtype dt, int variant)
     out(Reduce(op, c, NO_DIMS));
     out(Reduce(op, m, DIMS(1)));
     out(Reduce(op, w, DIMS(0)));
-    out(Reduce(op, in(dt, k, 0, DIMS(2, 0)), extreme ? DIMS(0) : DIMS(1)));
+    out(Reduce(op, in(dt, k, 0, DIMS(2, 0)), DIMS(0)));
+    out(Reduce(op, in(dt, k, 0, DIMS(2, 0)), DIMS(1)));
     out(Reduce(op, in(dt, k, 0, NO_DIMS), NO_DIMS));
     if (!extreme)
         return;

@@ -242,21 +242,19 @@ static Kind terms(Op op)
     return op == OP_reduce_prod || op == OP_cumprod ? POW2 : extreme(op) ? ANY : SMALL;
 }
 
-/* Along each axis, all, every second one, none. There is no largest of none. */
+/* Along each axis, all, every second one, none. Of none the largest is the least number. */
 static void reductions(Op op, Dtype dt, Ints s)
 {
     Ref x = in(dt, terms(op), 0, s);
     Ints some = NO_DIMS;
     for (int k = 0; k < rank; k++) {
-        if (!extreme(op) || s.v[k])
-            out(Reduce(op, x, DIMS(k)));
-        if (k % 2 == 0 && (!extreme(op) || s.v[k]))
+        out(Reduce(op, x, DIMS(k)));
+        if (k % 2 == 0)
             some = some.n ? push(some, k) : DIMS(k);
     }
     out(Reduce(op, x, some));
     out(Reduce(op, x, NO_DIMS));
-    if (!extreme(op) || product_of(s))
-        out(Reduce(op, x, axes(rank)));
+    out(Reduce(op, x, axes(rank)));
 }
 
 static void along_each(Op op, Dtype dt, Ints s)
