@@ -1,10 +1,10 @@
 /*
  * ops_reduce_with.c - hd_reduce: reductions with an associative function of the user's, over trees.
  *
- * A function that is one of the reductions of the op table is that. Any other is a loop for each element of
- * the result, as lanes of one region; where there are few of them and much to reduce, the rows are cut into
- * about sqrt(n) pieces, which are lanes too, and their results are reduced in turn. Neighbours are combined
- * in their order, so the function need not commute.
+ * A function that is one of the reductions of the op table, or one for each part of a tree, is that. Any
+ * other is a loop for each element of the result, as lanes of one region; where there are few of them and
+ * much to reduce, the rows are cut into about sqrt(n) pieces, which are lanes too, and their results are
+ * reduced in turn. Neighbours are combined in their order, so the function need not commute.
  */
 #include "reduce_with.h"
 
@@ -28,16 +28,21 @@ static const struct {
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
-Op reduction_of(const Traced *t)
+Op reduction_of(const Traced *t, int leaf)
 {
     const Graph *g = t->g;
-    if (t->ncap || g->nin != 2 || g->nout != 1 || g->nins != 1 || g->ins[0]->nin != 2 ||
-        g->ins[0]->out != g->out[0])
+    const Ins *one = NULL;
+    if (t->ncap || g->nin != 2 * g->nout)
         return OP_COUNT;
-    const Ref *in = g->ins[0]->in;
-    bool both = (in[0] == g->in[0] && in[1] == g->in[1]) || (in[0] == g->in[1] && in[1] == g->in[0]);
+    for (int k = 0; k < g->nins; k++)
+        if (g->ins[k]->nout == 1 && g->ins[k]->out == g->out[leaf])
+            one = g->ins[k];
+    if (!one || one->nin != 2)
+        return OP_COUNT;
+    Ref x = g->in[leaf], y = g->in[g->nout + leaf];
+    bool both = (one->in[0] == x && one->in[1] == y) || (one->in[0] == y && one->in[1] == x);
     for (int k = 0; both && k < ROWS; k++)
-        if (rows[k].one == g->ins[0]->op)
+        if (rows[k].one == one->op)
             return rows[k].all;
     return OP_COUNT;
 }
@@ -252,8 +257,14 @@ hd hd_reduce_n(hd_fn *f, hd init, hd x, hd_ints list)
                        type_text(typ(first[k])), type_text(&type[k])),
                    HD_NIL;
     const Traced *t = combining(what, f, one);
-    Op op = t && one->nleaf == 1 ? reduction_of(t) : OP_COUNT;
-    if (!t || op == OP_COUNT)
-        return t ? combined(f, one, first, r, axes) : HD_NIL;
-    return sym_of(with_init(op, first[0], Reduce(op, r[0], axes)));
+    if (!t)
+        return HD_NIL;
+    for (int k = 0; k < one->nleaf; k++)
+        if (reduction_of(t, k) == OP_COUNT)
+            return combined(f, one, first, r, axes);
+    for (int k = 0; k < one->nleaf; k++) {
+        Op op = reduction_of(t, k);
+        r[k] = with_init(op, first[k], Reduce(op, r[k], axes));
+    }
+    return tree_of(one, r);
 }

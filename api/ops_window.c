@@ -345,7 +345,7 @@ hd hd_reduce_window_n(hd_fn *f, hd init, hd x, const hd_window_opts *o)
                HD_NIL;
     Type number = type_scalar((Dtype)typ(both[1])->dt);
     const Traced *t = combining(what, f, tree_leaf(&number));
-    Op op = t ? reduction_of(t) : OP_COUNT;
+    Op op = t ? reduction_of(t, 0) : OP_COUNT;
     if (!t || op == OP_COUNT)
         return t ? combine_windows(f, both[0], both[1], &w) : HD_NIL;
     bool largest = op == OP_reduce_max || op == OP_reduce_min;

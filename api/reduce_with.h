@@ -8,8 +8,8 @@
 
 /* f at two trees of scalars of these types; it gives one again. NULL after an error. */
 const Traced *combining(const char *what, hd_fn *f, const Tree *one);
-/* The reduction that a function of two numbers is; OP_COUNT: none of them. */
-Op reduction_of(const Traced *);
+/* The reduction that a function of two trees is for one of its leaves by itself; OP_COUNT: none of them. */
+Op reduction_of(const Traced *, int leaf);
 /* What changes nothing, of such a reduction. */
 Ref reduction_identity(Op, Dtype);
 /* init combined with a reduction's result, element by element; init as it is where it changes nothing. */

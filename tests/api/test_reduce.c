@@ -86,6 +86,14 @@ END_TEST
 /* ==================== what is known is known; what is wrong is told */
 
 static hd known(hd x) { return hd_reduce(hd_add, hd_c(0), x, 1); }
+static hd sum_and_largest(hd p, hd q)
+{
+    return hd_tuple(hd_add(hd_nth(p, 0), hd_nth(q, 0)), hd_maximum(hd_nth(p, 1), hd_nth(q, 1)));
+}
+static hd parts(hd x)
+{
+    return hd_reduce(sum_and_largest, hd_tuple(hd_c(0), hd_c(-INFINITY)), hd_tuple(x, x), 1);
+}
 static hd two_of(hd a, hd b) { return hd_tuple(a, b); }
 static hd wrong(hd x) { return hd_reduce(two_of, hd_c(0), x); }
 static hd unlike(hd x) { return hd_reduce(after, hd_c(0), hd_tuple(x, x)); }
@@ -103,6 +111,12 @@ START_TEST(known_and_wrong)
     ck_assert_int_eq(hd_print_graph(f, known, x), 0);
     fclose(f);
     ck_assert_msg(strstr(text, "reduce_sum") && !strstr(text, "region"), "%s", text);
+    free(text), text = NULL;
+    f = open_memstream(&text, &size);
+    ck_assert_int_eq(hd_print_graph(f, parts, x), 0);
+    fclose(f);
+    ck_assert_msg(
+        strstr(text, "reduce_sum") && strstr(text, "reduce_max") && !strstr(text, "region"), "%s", text);
     free(text);
     ck_assert(hd_eval_shape(wrong, &y, x) != 0);
     ck_assert_msg(strstr(hd_error(), "must return what it is given") && strstr(hd_error(), "test_reduce.c"),
@@ -115,6 +129,29 @@ START_TEST(known_and_wrong)
 }
 END_TEST
 
+/* The sum of one element is that one, -0 too; the largest of none is what it begins with. */
+START_TEST(parts_of_one_and_none)
+{
+    static const float zero[] = { -0.0f };
+    hd_array *one = hd_array_new(HD_F32, HD_INTS(1, 1), zero, NULL),
+             *none = hd_array_new(HD_F32, HD_INTS(1, 0), zero, NULL), *y[2];
+    for (int d = 0; d < DEVICES; d++) {
+        if (!there(devices[d]))
+            continue;
+        hd_fn *on = hd_jit(parts, .device = devices[d]);
+        ck_assert_msg(hd_call(on, y, one) == 0, "%s", hd_error());
+        const float *sum = hd_data(y[0]), *most = hd_data(y[1]);
+        ck_assert_msg(signbit(*sum) && *most == 0, "%s: %g %g", devices[d], (double)*sum, (double)*most);
+        hd_drop(y[0]), hd_drop(y[1]);
+        ck_assert_msg(hd_call(on, y, none) == 0, "%s", hd_error());
+        sum = hd_data(y[0]), most = hd_data(y[1]);
+        ck_assert_msg(*sum == 0 && *most == -INFINITY, "%s: %g %g", devices[d], (double)*sum, (double)*most);
+        hd_drop(y[0]), hd_drop(y[1]);
+    }
+    hd_drop(one), hd_drop(none);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("reduce");
@@ -122,5 +159,6 @@ int main(void)
     tcase_add_test(c, order_is_kept);
     tcase_add_test(c, derivative);
     tcase_add_test(c, known_and_wrong);
+    tcase_add_test(c, parts_of_one_and_none);
     return suite_run(s);
 }
