@@ -6,6 +6,7 @@
  * measured against it, and it is what runs where there is no driver.
  */
 #include "host.h"
+#include "memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,14 +19,7 @@ enum { ALIGN = 64 };
 typedef struct HostMem { Mem mem; void *p; } HostMem;
 
 /* Room for n bytes, and never none. */
-void *bytes_new(size_t n)
-{
-    size_t whole = n / ALIGN * ALIGN + ALIGN;
-    void *p = whole < n ? NULL : aligned_alloc(ALIGN, whole);
-    if (!p)
-        error_set(E_NOMEM, "host: out of memory: %zu bytes asked for", n);
-    return p;
-}
+void *bytes_new(size_t n) { return memory_new("host", n, ALIGN); }
 
 static HostMem *mem_of(Device *d, void *p, size_t bytes)
 {

@@ -3,9 +3,11 @@
  * evaluation that made them, since an arena lives as long as a program and an evaluation may run in a loop.
  */
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "ops.h"
 
 /* ==================== lists of axes */
@@ -221,10 +223,7 @@ void ops_batch_again(const Ins *i, const Ref *x, const uint8_t *s, const Axis *a
 void *ops_temp(size_t n, size_t size)
 {
     size_t bytes;
-    void *p = __builtin_mul_overflow(n + 1, size, &bytes) ? NULL : malloc(bytes);
-    if (!p)
-        error_set(E_NOMEM, "no memory for %zu intermediate values of %zu bytes", n, size);
-    return p;
+    return memory_new("intermediate values", __builtin_mul_overflow(n + 1, size, &bytes) ? SIZE_MAX : bytes, 0);
 }
 
 void ops_strides(const Type *t, int64_t *stride)
