@@ -223,7 +223,8 @@ void ops_batch_again(const Ins *i, const Ref *x, const uint8_t *s, const Axis *a
 void *ops_temp(size_t n, size_t size)
 {
     size_t bytes;
-    return memory_new("intermediate values", __builtin_mul_overflow(n + 1, size, &bytes) ? SIZE_MAX : bytes, 0);
+    bool many = __builtin_mul_overflow(n + 1, size, &bytes);
+    return memory_new("intermediate values", many ? SIZE_MAX : bytes, 0);
 }
 
 void ops_strides(const Type *t, int64_t *stride)
