@@ -211,25 +211,34 @@ static void choose_packed(Spec *s)
 
 /* ==================== rows: what products multiply */
 
-/* Is v made of elements alone, no reduction inside? */
-static bool plain_chain(const Graph *g, Ref v, int *left)
+/* By value: instructions that an element of it takes, each as often as it is used; -1: there is a reduction
+ * inside. */
+static double *chains_of(const Graph *g)
 {
-    const Ins *i = g->def[v];
-    if (!i || i->op == OP_const || i->op == OP_iota)
-        return true;
-    if (--*left < 0 || !(optab[i->op].element == IS_POINT || op_views(i->op)))
-        return false;
-    for (int k = 0; k < i->nin; k++)
-        if (!plain_chain(g, i->in[k], left))
-            return false;
-    return true;
+    double *length = NEWS(double, g->nval);
+    for (int n = 0; n < g->nins; n++) {
+        const Ins *i = g->ins[n];
+        OpElement is = optab[i->op].element;
+        bool free = i->op == OP_const || i->op == OP_iota;
+        bool plain = free || is == IS_POINT || is == IS_PART || op_views(i->op);
+        double sum = !free;
+        for (int k = 0; k < i->nin; k++) {
+            plain = plain && length[i->in[k]] >= 0;
+            sum += length[i->in[k]];
+        }
+        for (int k = 0; k < i->nout; k++)
+            length[i->out + (Ref)k] = plain ? sum : -1;
+    }
+    return length;
 }
 
 /* What products multiply and the step computes: once, into rows, and not again for each block of the
- * product's results. */
+ * product's results. Where few results share an element, what is short is computed as it is read. */
 static void choose_factors(Spec *s)
 {
     const Graph *g = s->ins->sub[0];
+    const Machine *m = s->target->machine;
+    const double *length = chains_of(g);
     Ref *f = NEWS(Ref, 2 * g->nins);
     s->factor.v = f;
     for (int k = 0; k < 2 * g->nins; k++) {
@@ -240,10 +249,9 @@ static void choose_factors(Spec *s)
         for (; g->def[v] && op_views(g->def[v]->op) && g->def[v]->op != OP_barrier; v = g->def[v]->in[0])
             ;
         int64_t n = type_size(&g->type[v]);
-        int left = (int)s->target->machine->walk_chain;
         if (!g->def[v] || optab[g->def[v]->op].cost == 0 || optab[g->def[v]->op].element == IS_SUM ||
-            refs_have(s->factor, v) || n < W || n > s->target->machine->factor_row ||
-            type_size(&g->type[i->out]) <= n / 2 || !plain_chain(g, v, &left))
+            refs_have(s->factor, v) || n < W || n > m->factor_row || length[v] < 0 ||
+            (type_size(&g->type[i->out]) <= n / 2 && length[v] <= (double)m->dear))
             continue;
         f[s->factor.n++] = v;
     }

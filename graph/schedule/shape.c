@@ -10,6 +10,8 @@
 #include "schedule.h"
 
 #include <string.h>
+#include <stdlib.h>
+#include <stdio.h>
 
 static const Machine *machine(const Traffic *t) { return t->s->target->machine; }
 
@@ -544,26 +546,48 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
         choose_run(spec, &t);
     spec->work = block_work(spec, &t);
     spec->code = code_of(spec, &t);
+    if (getenv("SZ")) fprintf(stderr, "LOOPS %s code %g written %g\n", spec->name, spec->code, written_code(spec, &t));
     return spec;
 }
 
 /* ==================== kernels of one instruction */
 
-static Onward product_met(DemandWalk *w, Visit *x)
+/* Which values of a region's body differ by lane; inputs are known. */
+static void differ_by_lane(const Graph *body, bool *own)
 {
-    (void)w;
-    return !x->i || x->i->op == OP_region ? WALK_PAST : x->i->op == OP_dot ? WALK_DONE : WALK_INTO;
+    for (int n = 0; n < body->nins; n++) {
+        const Ins *i = body->ins[n];
+        bool any = false;
+        for (int k = 0; k < i->nin; k++)
+            any = any || own[i->in[k]];
+        for (int k = 0; k < i->nout; k++)
+            own[i->out + (Ref)k] = any;
+    }
 }
 
-/* Of products lanes side by side share what is loaded; others would be more text, and of rows that leave the
- * first cache more, for nothing. */
-static int lanes_beside(const Machine *m, const Graph *body)
+/* Is there a product in the body of which all lanes read one operand? */
+static bool product_shared(const Region *r, const Graph *body)
 {
-    DemandWalk w = { .g = body, .visit = product_met };
-    bool product = false;
-    for (int k = 0; k < body->nout && !product; k++)
-        product = value_walk(&w, body->out[k]);
-    return product ? (int)m->tile_rows : 1;
+    bool *own = NEWS(bool, body->nval);
+    for (int k = 0; k < body->nin; k++) {
+        own[body->in[k]] = region_group(r, k) == 'a' || region_group(r, k) == 'y';
+        for (int a = 0; a < r->nlane; a++)
+            own[body->in[k]] |= r->im[k * r->nlane + a] == STACKED;
+    }
+    differ_by_lane(body, own);
+    for (int n = 0; n < body->nins; n++) {
+        const Ins *i = body->ins[n];
+        if (i->op == OP_dot && (!own[i->in[0]] || !own[i->in[1]]))
+            return true;
+    }
+    return false;
+}
+
+/* Of products lanes side by side share what is loaded of an operand that is one for all; others would be
+ * more text, and of rows that leave the first cache more, for nothing. */
+static int lanes_beside(const Machine *m, const Region *r, const Graph *body)
+{
+    return product_shared(r, body) ? (int)m->tile_rows : 1;
 }
 
 static void shape_lanes(Spec *spec, const Root *r)
@@ -574,12 +598,12 @@ static void shape_lanes(Spec *spec, const Root *r)
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
     double state = body_state(body, g, false), code = body_code(body);
     int n = 1;
-    spec->vec = last && atom_extent(last) >= W && !grouped(m) ? last : NULL;
+    spec->vec = last && atom_extent(last) >= W && (m->lanes == 1 || (!grouped(m) && m->body_lines * code <= (double)m->text)) ? last : NULL;
     if (r->spec == SPEC_ROWS) {                 /* some lanes a work-item, the vector inside the state */
         spec->vec = NULL;
         spec->inner_tile = (int)m->tile_vectors;
         spec->contract = true;
-        n = lanes_beside(m, body);              /* but each core is to have some */
+        n = lanes_beside(m, g, body);              /* but each core is to have some */
         while (n > 1 && r->space->vol / n < (double)m->cores)
             n /= 2;
         set_block(spec, last, least(atom_extent(last), n));
@@ -592,6 +616,7 @@ static void shape_lanes(Spec *spec, const Root *r)
     }
     spec->work = region_turns(g) * body_weight(body) * n;
     spec->code = m->body_lines * code;
+    if (getenv("SZ")) fprintf(stderr, "LANES%d %s code %g state %g\n", r->spec == SPEC_ROWS, spec->name, spec->code, state);
 }
 
 /* Cycles of a scatter or of running values, all work-items. */

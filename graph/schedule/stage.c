@@ -181,14 +181,41 @@ static int sum_within(const Planner *p, const Want *want, int n)
     return (int)s.most;
 }
 
+/* Lines of a step: what it computes, and the loops of the sums in it. */
+typedef struct StepText { const Planner *p; double lines; } StepText;
+
+static Onward text_met(DemandWalk *w, Visit *x)
+{
+    StepText *t = w->ctx;
+    const Machine *m = t->p->m;
+    bool sum = x->i && optab[x->i->op].element == IS_SUM;
+    if (frame_leaf(x->fr, x->v) || !x->i || x->i->op == OP_region) {
+        t->lines += 1;
+        return WALK_PAST;
+    }
+    t->lines += sum ? m->sum_lines : m->code_line * optab[x->i->op].code;
+    return WALK_INTO;
+}
+
+static double step_lines(const Planner *p, const Demand *d, int n)
+{
+    struct Frame *fr = p->fr;
+    StepText t = { p, 0 };
+    DemandWalk *w = walk_anew(&p->s->inside, (DemandWalk){ .g = fr->g, .fr = fr, .visit = text_met, .ctx = &t });
+    for (int k = 0; k < n; k++)
+        demand_walk(w, d[k].v, d[k].idx, 0, NULL);
+    return t.lines * p->envs.n;
+}
+
 /* Lanes far apart, elements next to one another along the innermost variable: so many steps are written out
- * that loads become blocks. */
+ * that loads become blocks, as far as that is not long text: the loops of sums in a step are text, too. */
 static int sum_steps(const Planner *p, const Want *want, int n, int phase)
 {
     Loads l = { .p = p, .spec = p->spec, .phase = phase };
     const Env *e = p->envs.at[0];
     Subst s = { .n = e->n, .from = e->a, .to = e->f };
     const Atom *const *ks = NULL;
+    double lines = 0;
     int nk = 0;
     loads_open(&l);
     for (int j = 0; j < n; j++) {
@@ -197,12 +224,16 @@ static int sum_steps(const Planner *p, const Want *want, int n, int phase)
         for (int k = 0; k < nd; k++)
             add_loads(&l, d[k].v, d[k].idx);
     }
+    for (int j = 0; j < n; j++) {
+        Demand d[2];
+        lines += step_lines(p, d, elem_reduce(p->fr->g, p->fr->g->def[want[j].v], want[j].idx, &ks, &nk, d));
+    }
     int64_t steps = 1;
     for (int j = 0; nk && j < l.n && steps == 1; j++) {
         int64_t lane = form_coef(l.f[j], ks[nk - 1]) == 1 ? form_coef(form_subst(l.f[j], &s), LANE) : 0;
         steps = lane != 0 && lane != 1 ? p->m->turned : 1;
     }
-    while (nk && atom_extent(ks[nk - 1]) % steps)
+    while (steps > 1 && (atom_extent(ks[nk - 1]) % steps || (double)steps * lines > (double)p->m->text))
         steps /= 2;
     return (int)steps;
 }
