@@ -97,7 +97,7 @@ Plan *schedule_graph(const Prepared *, const Target *, const char *prefix);
 /* v: what is loaded */
 typedef struct Load { Form f; const Vars *loops; bool store; Ref v; const Idx *idx; Dtype dt; } Load;
 /* deps: of the element; of a reduction's steps, its result's */
-typedef struct Work { double cost, code; const Vars *loops; const AtomSet *deps; } Work;
+typedef struct Work { int op; double cost, code; const Vars *loops; const AtomSet *deps; } Work;
 struct Traffic {
     Sched *s; Refs made;
     Load *load; int nload, load_cap;

@@ -10,8 +10,6 @@
 #include "schedule.h"
 
 #include <string.h>
-#include <stdlib.h>
-#include <stdio.h>
 
 static const Machine *machine(const Traffic *t) { return t->s->target->machine; }
 
@@ -433,24 +431,55 @@ static double block_work(const Spec *spec, const Traffic *t)
     return n > 1 ? n : 1;
 }
 
-/* Instructions: one for each copy of each operation and load; a short reduction is unrolled. */
-static double copies(const Machine *m, const Spec *spec, const AtomSet *deps, const Vars *loops)
+/* Elements of the loops that are written out: each of a reduction, or of a store, that is inside of others. */
+static double written_turns(const Spec *spec, const Vars *loops)
 {
-    double n = loops->vol <= (double)m->unroll ? loops->vol : 1;
+    double n = 1;
+    for (int k = 0, next; k < loops->n; k = next) {
+        double turns = 1;
+        for (next = k; next < loops->n && loops->a[next]->depth == loops->a[k]->depth; next++)
+            turns *= (double)atom_extent(loops->a[next]);
+        n *= turns <= (double)spec->unroll ? turns : 1;
+    }
+    return n;
+}
+
+/* Instructions: one for each copy of each operation and load; a short reduction is unrolled. */
+static double copies(const Spec *spec, const AtomSet *deps, const Vars *loops)
+{
+    double n = written_turns(spec, loops);
     for (int k = 0; k < spec->nblock; k++)
         n *= set_has(deps, spec->block[k].a) ? spec->block[k].n : 1;
     return n;
 }
 
+/* Lines. What is long is a function of the kernel, which is text once, and a line where it is called. */
 static double code_of(const Spec *spec, const Traffic *t)
 {
     const Machine *m = machine(t);
     double n = m->sum_lines * (1 + t->nred);
+    bool called[OP_COUNT] = { false };
     for (int k = 0; k < t->nload; k++)
-        n += m->load_lines * copies(m, spec, form_deps(t->load[k].f), t->load[k].loops);
-    for (int k = 0; k < t->nwork; k++)
-        n += m->code_line * t->work[k].code * copies(m, spec, t->work[k].deps, t->work[k].loops);
+        n += m->load_lines * copies(spec, form_deps(t->load[k].f), t->load[k].loops);
+    for (int k = 0; k < t->nwork; k++) {
+        const Work *w = &t->work[k];
+        bool function = w->code >= (double)m->text_kept;
+        n += (function ? 1 : w->code) * copies(spec, w->deps, w->loops);
+        n += function && !called[w->op] ? m->code_line * w->code : 0;
+        called[w->op] = true;
+    }
     return n;
+}
+
+/* Short sums are loops, too, where they would make text long. */
+static void choose_unroll(Spec *spec, const Traffic *t)
+{
+    const Machine *m = machine(t);
+    double all = code_of(spec, t);
+    while (spec->unroll > 1 && code_of(spec, t) > (double)m->text)
+        spec->unroll /= 2;
+    if (code_of(spec, t) > all / 2)             /* they are not what is long */
+        spec->unroll = m->unroll;
 }
 
 /* Does the loop of a sum, which is no product, read elements that lie side by side, and lanes apart? Its
@@ -478,10 +507,10 @@ static double written_code(const Spec *spec, const Traffic *t)
     double n = 0;
     for (int k = 0; k < t->nload; k++)
         if (written_out(spec, t, t->load[k].loops))
-            n += m->load_lines * copies(m, spec, form_deps(t->load[k].f), t->load[k].loops);
+            n += m->load_lines * copies(spec, form_deps(t->load[k].f), t->load[k].loops);
     for (int k = 0; k < t->nwork; k++)
         if (written_out(spec, t, t->work[k].loops))
-            n += m->code_line * t->work[k].code * copies(m, spec, t->work[k].deps, t->work[k].loops);
+            n += m->code_line * t->work[k].code * copies(spec, t->work[k].deps, t->work[k].loops);
     return n * (double)m->turned;
 }
 
@@ -519,6 +548,7 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
     for (int k = 0; k < nstore; k++)
         spec->chunk = st[k].chunk ? st[k].chunk : spec->chunk;
     Traffic t = { .s = s, .made = made };
+    spec->unroll = s->target->machine->unroll;
     traffic_count(&t, st, nstore);
     spec->maps = !t.nred;
     if (group_map(spec, &t, space) || (!grouped(machine(&t)) && flat_map(spec, &t, space))) {
@@ -539,6 +569,7 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
     if (!spec->chunk)
         choose_blocks(spec, &t, space);
     shorten(spec, &t);
+    choose_unroll(spec, &t);
     spec->contract = block_all(spec) > 1 && t.nred;
     if (spec->contract)
         choose_panels(spec, &t, space);
@@ -546,7 +577,6 @@ Spec *shape_spec(Sched *s, const char *name, const Vars *space, const Store *st,
         choose_run(spec, &t);
     spec->work = block_work(spec, &t);
     spec->code = code_of(spec, &t);
-    if (getenv("SZ")) fprintf(stderr, "LOOPS %s code %g written %g\n", spec->name, spec->code, written_code(spec, &t));
     return spec;
 }
 
@@ -598,12 +628,14 @@ static void shape_lanes(Spec *spec, const Root *r)
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
     double state = body_state(body, g, false), code = body_code(body);
     int n = 1;
-    spec->vec = last && atom_extent(last) >= W && (m->lanes == 1 || (!grouped(m) && m->body_lines * code <= (double)m->text)) ? last : NULL;
+    /* a compiler that makes vectors of work-items takes each lane for a value: where that is much, for items */
+    bool lanes = m->lanes == 1 || (!grouped(m) && m->body_lines * code <= (double)m->text);
+    spec->vec = lanes && last && atom_extent(last) >= W ? last : NULL;
     if (r->spec == SPEC_ROWS) {                 /* some lanes a work-item, the vector inside the state */
         spec->vec = NULL;
         spec->inner_tile = (int)m->tile_vectors;
         spec->contract = true;
-        n = lanes_beside(m, g, body);              /* but each core is to have some */
+        n = lanes_beside(m, g, body);           /* but each core is to have some */
         while (n > 1 && r->space->vol / n < (double)m->cores)
             n /= 2;
         set_block(spec, last, least(atom_extent(last), n));
@@ -616,7 +648,6 @@ static void shape_lanes(Spec *spec, const Root *r)
     }
     spec->work = region_turns(g) * body_weight(body) * n;
     spec->code = m->body_lines * code;
-    if (getenv("SZ")) fprintf(stderr, "LANES%d %s code %g state %g\n", r->spec == SPEC_ROWS, spec->name, spec->code, state);
 }
 
 /* Cycles of a scatter or of running values, all work-items. */
@@ -634,7 +665,8 @@ Spec *shape_ins(Sched *s, const char *name, const Root *r)
 {
     Spec *spec = NEW(Spec);
     *spec = (Spec){ .kind = r->spec, .name = name, .g = s->g, .stored = s->stored,
-                    .target = s->target, .ins = r->ins, .live = r->live, .nouter = r->space->n };
+                    .target = s->target, .ins = r->ins, .live = r->live, .nouter = r->space->n,
+                    .unroll = s->target->machine->unroll };
     Ref *made = NEWS(Ref, r->ins->nout);
     for (int k = 0; k < r->ins->nout; k++)
         made[k] = r->v + (Ref)k;

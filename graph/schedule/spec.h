@@ -196,6 +196,7 @@ typedef struct Spec {
     const Atom *flat_of[MAXRANK]; int nflat;    /* ... in this order */
     /* rough cycles of a block, of all of them; instructions of the kernel */
     double work, total, code;
+    int64_t unroll;                             /* elements of a loop that is written out */
     OuterAxis axis[MAXRANK]; int naxis;              /* of kernels that work in blocks */
     bool alone;                                 /* one work-item does all of it */
     int64_t group;                              /* work-items of a group at most; 0: the device says */

@@ -159,7 +159,7 @@ static Onward short_met(DemandWalk *w, Visit *x)
         return WALK_INTO;
     visit_demands(x);
     int64_t n = space_size(x->ks, x->nk);
-    if (n > s->p->m->unroll)
+    if (n > s->p->spec->unroll)
         return WALK_PAST;
     s->most = n > s->most ? n : s->most;
     return WALK_INTO;
@@ -355,7 +355,7 @@ static void ready_leave(DemandWalk *w, Visit *x)
     int level = level_below(q, x), rank = x->key->n;
     bool sum = optab[x->i->op].element == IS_SUM, tile = p->spec->tile && p->spec->tile->product == x->v,
          phase = sum && env_binds(p->envs.at[0], x->idx, rank) &&
-        (tile || space_size(x->ks, x->nk) > (p->envs.n > p->m->sum_copies ? 1 : p->m->unroll)) &&
+        (tile || space_size(x->ks, x->nk) > (p->envs.n > p->m->sum_copies ? 1 : p->spec->unroll)) &&
         type_size(&x->g->type[x->i->in[0]]);
     for (int j = 0; phase && j < x->nk; j++)
         phase = !env_get(p->envs.at[0], x->ks[j]);
@@ -443,7 +443,7 @@ static Onward row_visit(DemandWalk *w, Visit *x)
 
 static void row_loop(RowPlan *r, const Loop *l, int nspace, const Demand *d, int n)
 {
-    if (space_size(l->space, nspace) <= r->p->m->unroll)
+    if (space_size(l->space, nspace) <= r->p->spec->unroll)
         return;
     r->space = l->space, r->nspace = nspace, r->nmine = 0;
     struct Frame *fr = r->p->fr;
@@ -537,7 +537,7 @@ static void plan_store(const Planner *p, StoreLoop *l, int phase)
 {
     const Store *st = &p->st[l->store[0]];
     int64_t size = space_size(st->space, st->nspace);
-    l->whole = size <= p->m->unroll && (p->spec->vec || size == 1);
+    l->whole = size <= p->spec->unroll && (p->spec->vec || size == 1);
     if (l->whole) {
         l->roll[0] = roll_whole(p, l, phase);
         return;
@@ -784,7 +784,7 @@ void spec_stages(Sched *sched, Spec *s)
 {
     const Machine *m = s->target->machine;
     Planner p = { .s = sched, .spec = s, .m = m };
-    s->written = (Written){ m->unroll, m->unroll_block, m->body_unroll, (int)m->sum_vectors,
+    s->written = (Written){ s->unroll, m->unroll_block, m->body_unroll, (int)m->sum_vectors,
                             (int)m->flight, m->choose };
     if (s->kind == SPEC_ROWS)
         lanes_apart(s, m);

@@ -35,7 +35,7 @@ static void count_sum(DemandWalk *w, Visit *x)
     visit_demands(x);
     x->loops = vars_join(x->loops, x->ks, x->nk);
     x->tag = true;
-    PUSH(t->work, t->nwork, t->work_cap, (Work){ 1, 1, x->loops, x->key->deps });
+    PUSH(t->work, t->nwork, t->work_cap, (Work){ x->i->op, 1, 1, x->loops, x->key->deps });
     t->nred++;
     SumLoads l = { .t = t, .loops = x->loops };
     DemandWalk *inside = walk_anew(&t->s->inside, (DemandWalk){ .g = w->g, .visit = tile_load, .ctx = &l });
@@ -59,7 +59,7 @@ static Onward count(DemandWalk *w, Visit *x)
         count_sum(w, x);
     else if (elem_cost(w->g, x->i) > 0)
         PUSH(t->work, t->nwork, t->work_cap,
-            (Work){ elem_cost(w->g, x->i), optab[x->i->op].code, x->loops, x->key->deps });
+            (Work){ x->i->op, elem_cost(w->g, x->i), optab[x->i->op].code, x->loops, x->key->deps });
     return WALK_INTO;
 }
 
