@@ -431,7 +431,7 @@ static double block_work(const Spec *spec, const Traffic *t)
     return n > 1 ? n : 1;
 }
 
-/* Elements of the loops that are written out: each of a reduction, or of a store, that is inside of others. */
+/* Elements of the loops that are written out: each of a reduction, or of a store, that is inside others. */
 static double written_turns(const Spec *spec, const Vars *loops)
 {
     double n = 1;
@@ -628,7 +628,7 @@ static void shape_lanes(Spec *spec, const Root *r)
     const Atom *last = r->space->n ? r->space->a[r->space->n - 1] : NULL;
     double state = body_state(body, g, false), code = body_code(body);
     int n = 1;
-    /* a compiler that makes vectors of work-items takes each lane for a value: where that is much, for items */
+    /* a compiler that makes vectors of work-items takes each lane for a value: of long text one an item */
     bool lanes = m->lanes == 1 || (!grouped(m) && m->body_lines * code <= (double)m->text);
     spec->vec = lanes && last && atom_extent(last) >= W ? last : NULL;
     if (r->spec == SPEC_ROWS) {                 /* some lanes a work-item, the vector inside the state */

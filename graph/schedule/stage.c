@@ -201,7 +201,8 @@ static double step_lines(const Planner *p, const Demand *d, int n)
 {
     struct Frame *fr = p->fr;
     StepText t = { p, 0 };
-    DemandWalk *w = walk_anew(&p->s->inside, (DemandWalk){ .g = fr->g, .fr = fr, .visit = text_met, .ctx = &t });
+    DemandWalk like = { .g = fr->g, .fr = fr, .visit = text_met, .ctx = &t };
+    DemandWalk *w = walk_anew(&p->s->inside, like);
     for (int k = 0; k < n; k++)
         demand_walk(w, d[k].v, d[k].idx, 0, NULL);
     return t.lines * p->envs.n;
