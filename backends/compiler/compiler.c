@@ -84,7 +84,7 @@ static void keep_rows(const char *rows, size_t size, const void *binary, size_t 
 typedef struct Task {
     JobFile *head;
     size_t size;
-    int file, done;
+    int file, done;                             /* done: -1: it has been told */
     time_t since;
     const char *part[JOB_PARTS];
 } Task;
@@ -144,6 +144,7 @@ static void compile(Task *t)
     const off_t behind = t->part[JOB_ROWS] + t->head->part[JOB_ROWS] - (const char *)t->head;
     bool good = binary && written(t->file, binary, n, behind);
     atomic_store(&t->head->state, good ? JOB_WORKED : JOB_FAILED);
+    close(t->done), t->done = -1;               /* who waits goes on; the rows are for the next process */
     if (good && !found)
         keep_rows(t->part[JOB_ROWS], t->head->part[JOB_ROWS], binary, n);
     free(binary);
@@ -174,7 +175,9 @@ static void end(Task *t)
     uint32_t taken = JOB_TAKEN;
     atomic_compare_exchange_strong(&t->head->state, &taken, JOB_FAILED);
     munmap(t->head, t->size);
-    close(t->file), close(t->done);
+    close(t->file);
+    if (t->done >= 0)
+        close(t->done);
 }
 
 static Task put_by[PUT_BY];
