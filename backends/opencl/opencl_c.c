@@ -769,7 +769,7 @@ static void kernel(Printer *p)
 int opencl_c_print(const Kernel *const *list, int n, const OpenclCaps *caps, Text *out)
 {
     const int pointers = opencl_c_entry(list, n, caps);
-    Text body = { 0 };
+    Text body = { 0 }, text = { 0 };
     Used used = { .apart = pointers };
     int error = 0;
     for (int i = 0; i < n && !error; i++) {
@@ -783,9 +783,13 @@ int opencl_c_print(const Kernel *const *list, int n, const OpenclCaps *caps, Tex
     if (!error && used.f64 && !caps->f64)
         error = error_set(E_DTYPE, "the device has no f64: convert to f32, or choose another device");
     if (!error) {
-        ocl_prelude(&used, out);
-        text_add(out, "%s%s", used.functions.s ? used.functions.s : "", body.s ? body.s : "");
+        ocl_prelude(&used, &text);
+        text_add(&text, "%s%s", used.functions.s ? used.functions.s : "", body.s ? body.s : "");
+        if (caps->declares)
+            ocl_builtins(text.s, used.f64, out);
+        text_add(out, "%s", text.s);
     }
+    text_free(&text);
     text_free(&used.functions);
     text_free(&body);
     return error;

@@ -17,6 +17,8 @@ typedef struct OpenclCaps {
     /* kernels of a text are functions of one, the entry, where that is possible: PoCL takes 50 ms for each
      * kernel beside what is in it */
     bool joined;
+    /* the text declares what it calls, for a driver that is told to leave its header out */
+    bool declares;
 } OpenclCaps;
 
 /* The entry, whose parameters are as many pointers as any of its kernels has, then which kernel it is to be,
@@ -33,6 +35,9 @@ int opencl_c_print(const Kernel *const *, int n, const OpenclCaps *, Text *);
 /* How many pointers the entry of that text has; 0: there is none. Is a kernel a function of it? */
 int opencl_c_entry(const Kernel *const *, int n, const OpenclCaps *);
 bool opencl_c_joins(const Kernel *);
+
+/* opencl_weight.c: how much a kernel is to compile, in instructions. */
+int64_t opencl_c_weight(const Kernel *);
 
 /* opencl_check.c: does what was printed of these kernels hold together? 0, or an error. */
 int opencl_c_check(const char *text, const Kernel *const *, int n);

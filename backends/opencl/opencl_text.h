@@ -1,7 +1,7 @@
 /*
  * opencl_text.h - between the files of the OpenCL C printer: opencl_c.c (kernels, structure, memory),
  * opencl_value.c (operands, index forms, instructions that give a value), opencl_prelude.c (the functions
- * that they call), opencl_entry.c (what calls them).
+ * that they call), opencl_builtins.c (declarations of the driver's), opencl_entry.c (what calls them).
  */
 #ifndef HEDDLE_OPENCL_TEXT_H
 #define HEDDLE_OPENCL_TEXT_H
@@ -64,6 +64,7 @@ void ocl_expression(Printer *, const KIns *);   /* the text right of `=` */
 /* Of floats; w: "", or how many lanes they have; sure: x is not nan. */
 void ocl_extreme(Text *, bool max, bool sure, Dtype, const char *w, const char *x, const char *y);
 void ocl_prelude(const Used *, Text *);
+void ocl_builtins(const char *text, bool f64, Text *);  /* declarations of those that it calls */
 void ocl_entry(Text *, const Kernel *const *, int n, int pointers);
 
 #endif
