@@ -385,7 +385,7 @@ static void make_dynamic_update(Op op, Dtype dt, int variant)
     out(DynamicUpdate(m, in(dt, ANY, 0, DIMS(0, 5)), at));
 }
 
-Ref gather(Ref x, Ref index, const Numbers *d, int mode)
+Ref gather_at(Ref x, Ref index, const Numbers *d, int mode)
 {
     Attr a = { 0 };
     const Ints *list[] = { &d->window, &d->dropped, &d->map, &d->xb, &d->ib, &d->sizes };
@@ -395,7 +395,7 @@ Ref gather(Ref x, Ref index, const Numbers *d, int mode)
     return emit(OP_gather, 2, (const Ref[]){ x, index }, &a);
 }
 
-Ref scatter(Ref x, Ref index, Ref u, const Numbers *d, int mode, int combine, int unique)
+Ref scatter_at(Ref x, Ref index, Ref u, const Numbers *d, int mode, int combine, int unique)
 {
     Attr a = { 0 };
     const Ints *list[] = { &d->window, &d->dropped, &d->map, &d->xb, &d->ib };
@@ -413,16 +413,16 @@ static void make_gather(Op op, Dtype dt, int variant)
     const Numbers own = { DIMS(1), NO_DIMS, DIMS(1), DIMS(0), DIMS(0), DIMS(1, 2) };
     Ref m = in(dt, ANY, 0, DIMS(6, 5)), at = in(DT_I32, INDEX, 6, DIMS(7, 1)),
         two = in(DT_I32, INDEX, 5, DIMS(4, 2));
-    out(gather(m, at, &rows, CLIP));
-    out(gather(m, two, &windows, CLIP));
+    out(gather_at(m, at, &rows, CLIP));
+    out(gather_at(m, two, &windows, CLIP));
     if (variant == 1)
         return;
-    out(gather(m, at, &rows, FILL));
-    out(gather(m, two, &windows, FILL));
-    out(gather(m, in(DT_U8, INSIDE, 6, DIMS(2, 3, 1)),
+    out(gather_at(m, at, &rows, FILL));
+    out(gather_at(m, two, &windows, FILL));
+    out(gather_at(m, in(DT_U8, INSIDE, 6, DIMS(2, 3, 1)),
                &(const Numbers){ DIMS(0), DIMS(0), DIMS(0), NO_DIMS, NO_DIMS, DIMS(1, 5) }, IN_BOUNDS));
-    out(gather(m, in(DT_I32, INDEX, 4, DIMS(6, 3, 1)), &own, FILL));
-    out(gather(m, in(DT_I32, INSIDE, 6, DIMS(0, 1)), &rows, CLIP));
+    out(gather_at(m, in(DT_I32, INDEX, 4, DIMS(6, 3, 1)), &own, FILL));
+    out(gather_at(m, in(DT_I32, INSIDE, 6, DIMS(0, 1)), &rows, CLIP));
 }
 
 /* Where several updates meet, what they make must not depend on their order. */
@@ -435,32 +435,32 @@ static void make_scatter(Op op, Dtype dt, int variant)
     bool adds = dt != DT_BOOL && dt != DT_KEY;
     Ref at = in(DT_I32, INDEX, 6, DIMS(7, 1)), perm = in(DT_I32, PERM, 0, DIMS(6, 1));
     Ref m = in(dt, ANY, 0, DIMS(6, 5)), s = in(dt, SMALL, 0, DIMS(6, 5)), u = in(dt, SMALL, 0, DIMS(7, 5));
-    out(scatter(m, perm, in(dt, ANY, 0, DIMS(6, 5)), &rows, CLIP, SET, 1));
+    out(scatter_at(m, perm, in(dt, ANY, 0, DIMS(6, 5)), &rows, CLIP, SET, 1));
     if (adds)
-        out(scatter(s, at, u, &rows, CLIP, ADD, 0));
+        out(scatter_at(s, at, u, &rows, CLIP, ADD, 0));
     if (variant == 1)
         return;
     if (dt != DT_KEY) {
-        out(scatter(s, at, u, &rows, FILL, MAX, 0));
-        out(scatter(s, at, u, &rows, FILL, MIN, 0));
+        out(scatter_at(s, at, u, &rows, FILL, MAX, 0));
+        out(scatter_at(s, at, u, &rows, FILL, MIN, 0));
     }
     if (adds && variant == 2)
-        out(scatter(in(dt, POW2, 0, DIMS(6, 5)), perm, in(dt, POW2, 0, DIMS(6, 5)), &rows, FILL, MUL, 1));
+        out(scatter_at(in(dt, POW2, 0, DIMS(6, 5)), perm, in(dt, POW2, 0, DIMS(6, 5)), &rows, FILL, MUL, 1));
     if (variant)
         return;
     if (adds) {
-        out(scatter(s, at, u, &rows, FILL, ADD, 0));
-        out(scatter(in(dt, POW2, 0, DIMS(6, 5)), at, in(dt, POW2, 0, DIMS(7, 5)), &rows, FILL, MUL, 0));
-        out(scatter(
+        out(scatter_at(s, at, u, &rows, FILL, ADD, 0));
+        out(scatter_at(in(dt, POW2, 0, DIMS(6, 5)), at, in(dt, POW2, 0, DIMS(7, 5)), &rows, FILL, MUL, 0));
+        out(scatter_at(
             s, in(DT_I32, INDEX, 5, DIMS(4, 2)), in(dt, SMALL, 0, DIMS(4, 2, 3)), &windows, FILL, ADD, 0));
-        out(scatter(
+        out(scatter_at(
             s, in(DT_I32, INDEX, 4, DIMS(6, 3, 1)), in(dt, SMALL, 0, DIMS(6, 2, 3)), &own, CLIP, ADD, 0));
         /* enough for ranges of rows, which do not divide */
         Ref many = in(DT_I32, INDEX, 301, DIMS(1300, 1)), w = in(dt, SMALL, 0, DIMS(1300, 37));
-        out(scatter(in(dt, SMALL, 0, DIMS(301, 37)), many, w, &rows, FILL, MAX, 0));
-        out(scatter(in(dt, SMALL, 0, DIMS(301, 37)), many, w, &rows, CLIP, MIN, 0));
+        out(scatter_at(in(dt, SMALL, 0, DIMS(301, 37)), many, w, &rows, FILL, MAX, 0));
+        out(scatter_at(in(dt, SMALL, 0, DIMS(301, 37)), many, w, &rows, CLIP, MIN, 0));
     }
-    out(scatter(s, in(DT_I32, INSIDE, 6, DIMS(0, 1)), in(dt, SMALL, 0, DIMS(0, 5)), &rows, CLIP, SET, 0));
+    out(scatter_at(s, in(DT_I32, INSIDE, 6, DIMS(0, 1)), in(dt, SMALL, 0, DIMS(0, 5)), &rows, CLIP, SET, 0));
 }
 
 /* ==================== order, random bits */

@@ -35,8 +35,8 @@ void seen_from_inside(Op op, Dtype dt, Ints shape, bool loop);
 /* Dimension numbers of gather and scatter, their modes, and what scatter does with an update. */
 typedef struct Numbers { Ints window, dropped, map, xb, ib, sizes; } Numbers;
 enum { CLIP = 1, FILL = 2, IN_BOUNDS = 3, SET = 0, ADD = 1, MUL = 2, MIN = 3, MAX = 4 };
-Ref gather(Ref x, Ref index, const Numbers *d, int mode);
-Ref scatter(Ref x, Ref index, Ref u, const Numbers *d, int mode, int combine, int unique);
+Ref gather_at(Ref x, Ref index, const Numbers *d, int mode);
+Ref scatter_at(Ref x, Ref index, Ref u, const Numbers *d, int mode, int combine, int unique);
 
 double of_one(const double *x, double want);    /* a scale: an ULP of 1, or of what is larger */
 

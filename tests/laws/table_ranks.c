@@ -317,20 +317,20 @@ static void gathers(Dtype dt, Ints s)
 {
     Ref x = in(dt, ANY, 0, s), at = in(DT_I32, INDEX, 3, DIMS(4, rank));
     const Numbers windows = { ints_range(1, rank + 1), NO_DIMS, axes(rank), NO_DIMS, NO_DIMS, half(s) };
-    out(gather(x, at, &windows, CLIP));
-    out(gather(x, at, &windows, FILL));
-    out(gather(x, in(DT_I32, INSIDE, 3, DIMS(0, rank)), &windows, CLIP));
+    out(gather_at(x, at, &windows, CLIP));
+    out(gather_at(x, at, &windows, FILL));
+    out(gather_at(x, in(DT_I32, INSIDE, 3, DIMS(0, rank)), &windows, CLIP));
     for (int k = 0; k < rank; k++) {
         Ints one = with_size(s, k, 1);
         const Numbers rows = { ints_range(1, rank), DIMS(k), DIMS(k), NO_DIMS, NO_DIMS, one };
         if (s.v[k])
-            out(gather(x, in(DT_I32, INDEX, 2, DIMS(5, 1)), &rows, k % 2 ? CLIP : FILL));
+            out(gather_at(x, in(DT_I32, INDEX, 2, DIMS(5, 1)), &rows, k % 2 ? CLIP : FILL));
     }
     if (rank < 2 || !s.v[0] || !s.v[1])
         return;
     Ints one = with_size(with_size(s, 0, 1), 1, 1);
     const Numbers own = { ints_range(2, rank), DIMS(1), DIMS(1), DIMS(0), DIMS(0), one };
-    out(gather(x, in(DT_I32, INDEX, 2, DIMS(s.v[0], 3, 1)), &own, FILL));
+    out(gather_at(x, in(DT_I32, INDEX, 2, DIMS(s.v[0], 3, 1)), &own, FILL));
 }
 
 static void scatters(Dtype dt, Ints s)
@@ -340,16 +340,16 @@ static void scatters(Dtype dt, Ints s)
     Ref x = in(dt, SMALL, 0, s), at = in(DT_I32, INDEX, 3, DIMS(4, rank)),
         u = in(dt, SMALL, 1, lead(4, half(s)));
     if (adds) {
-        out(scatter(x, at, u, &windows, CLIP, ADD, 0));
-        out(scatter(x, at, u, &windows, FILL, ADD, 0));
+        out(scatter_at(x, at, u, &windows, CLIP, ADD, 0));
+        out(scatter_at(x, at, u, &windows, FILL, ADD, 0));
     }
     Ref nowhere = in(DT_I32, INSIDE, 3, DIMS(0, rank));
-    out(scatter(x, nowhere, in(dt, SMALL, 1, lead(0, half(s))), &windows, CLIP, SET, 0));
+    out(scatter_at(x, nowhere, in(dt, SMALL, 1, lead(0, half(s))), &windows, CLIP, SET, 0));
     for (int k = 0; k < rank; k++) {
         const Numbers rows = { ints_range(1, rank), DIMS(k), DIMS(k), NO_DIMS, NO_DIMS, NO_DIMS };
         Ints drawn = lead(s.v[k], without(s, k));
         Ref order = in(DT_I32, PERM, 0, DIMS(s.v[k], 1));
-        out(scatter(x, order, in(dt, SMALL, 1, drawn), &rows, CLIP, SET, 1));
+        out(scatter_at(x, order, in(dt, SMALL, 1, drawn), &rows, CLIP, SET, 1));
     }
 }
 
