@@ -1,64 +1,11 @@
 /*
- * nn.c - activations and losses, as jax.nn and optax define them.
- *
- * Derivatives at kinks are those of jax.nn: relu has 0 at 0, elu has 1, softplus a half.
+ * nn.c - softmax and losses, as jax.nn and optax define them.
  */
 #include "formulas.h"
 
 #include <math.h>
 
-/* ==================== activations */
-
-hd hd_sigmoid(hd x)
-{
-    OP(hd_sigmoid);
-    Ref r = sym_ref(x);
-    return sym_of(Logistic(r && is_complex(r) ? r : float_ref("hd_sigmoid", x)));
-}
-
-/* Of nan: nan. */
-hd hd_relu(hd x)
-{
-    OP(hd_relu);
-    Ref r = sym_ref(x);
-    return r ? sym_of(choose(Le(r, Like(r, 0)), Like(r, 0), r)) : HD_NIL;
-}
-
-/* x times the normal distribution function, in its approximation by tanh. */
-hd hd_gelu(hd x)
-{
-    OP(hd_gelu);
-    Ref r = float_ref("hd_gelu", x);
-    if (!r)
-        return HD_NIL;
-    Ref cube = Mul(Mul(r, r), r);
-    Ref inner = Mul(Like(r, sqrt(2 / acos(-1))), Add(r, Mul(Like(r, 0.044715), cube)));
-    return sym_of(Mul(r, Mul(Like(r, 0.5), Add(Like(r, 1), Tanh(inner)))));
-}
-
-hd hd_silu(hd x)
-{
-    OP(hd_silu);
-    Ref r = float_ref("hd_silu", x);
-    return sym_of(Mul(r, Logistic(r)));
-}
-
-hd hd_elu(hd x)
-{
-    OP(hd_elu);
-    Ref r = float_ref("hd_elu", x);
-    if (!r)
-        return HD_NIL;
-    Ref zero = Like(r, 0), above = Gt(r, zero);
-    return sym_of(choose(above, r, Expm1(choose(above, zero, r))));
-}
-
-hd hd_log_sigmoid(hd x)
-{
-    OP(hd_log_sigmoid);
-    return sym_of(Neg(softplus(Neg(float_ref("hd_log_sigmoid", x)))));
-}
-hd hd_softplus(hd x) { OP(hd_softplus); return sym_of(softplus(float_ref("hd_softplus", x))); }
+/* ==================== softmax and what stands beside it */
 
 /* x less its largest element, which is a constant for derivatives. 0 after an error. */
 static Ref shifted(const char *what, hd x, int axis, Ints *axes)

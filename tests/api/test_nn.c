@@ -31,6 +31,28 @@ static hd batch_given(hd x)
 }
 static hd rows(hd x) { return hd_embedding(x, whole((const int[]){ 2, 0 }, 2)); }
 
+/* ==================== activations: values, then derivatives of their sum, kinks among them */
+
+#define ACTIVATION(name, y) \
+    static hd name##_sum(hd x) { return hd_sum(y); } \
+    static hd act_##name(hd x) \
+    { \
+        return hd_concatenate(0, hd_ravel(y), hd_ravel(hd_apply(hd_grad(name##_sum), x))); \
+    }
+ACTIVATION(relu6, hd_relu6(x))
+ACTIVATION(leaky_relu, hd_leaky_relu(x, 0.2))
+ACTIVATION(selu, hd_selu(x))
+ACTIVATION(celu, hd_celu(x, 2))
+ACTIVATION(mish, hd_mish(x))
+ACTIVATION(soft_sign, hd_soft_sign(x))
+ACTIVATION(squareplus, hd_squareplus(x, 3))
+ACTIVATION(hard_tanh, hd_hard_tanh(x))
+ACTIVATION(hard_sigmoid, hd_hard_sigmoid(x))
+ACTIVATION(hard_silu, hd_hard_silu(x))
+ACTIVATION(sparse_plus, hd_sparse_plus(x))
+ACTIVATION(sparse_sigmoid, hd_sparse_sigmoid(x))
+ACTIVATION(glu, hd_glu(x, -1))
+
 /* ==================== attention: sums that tell what is where */
 
 static hd waves(hd (*wave)(hd), double from, hd_ints shape)
@@ -194,7 +216,7 @@ static const struct {
     hd (*f)(hd);
     int n;
     double error;
-    float want[12];
+    float want[24];
 } cases[] = {
 #define CASE(f, n, ...) { #f, f, n, 2e-6, { __VA_ARGS__ } },
 #define NEAR(f, n, ...) { #f, f, n, 2e-5, { __VA_ARGS__ } },
@@ -211,6 +233,40 @@ static const struct {
     CASE(batch_mean, 4, 8.5f / 3, 2, 7.f / 3, 3.5f)
     CASE(batch_given, 12, 0.999994993f, 2.99999642f, 1.41420996f, -0.288674653f, 0.499997497f,
         -3.99999523f, -4.24263f, 0.866023958f, 6.99996471f, 3.99999523f, 2.121315f, -0.144337326f)
+    CASE(act_relu6, 24, 1, 4, 0, 2, 0.5f, 0, 6, 6, 6, 5, 0, 2.5f, 1, 1, 0, 1, 1, 0, 0, 0, 0, 1, 0, 1)
+    CASE(act_leaky_relu, 24, 1, 4, 0, 2, 0.5f, -0.600000024f, 8, 6, 7, 5, -0.200000003f, 2.5f, 1, 1, 1, 1,
+        1, 0.200000003f, 1, 1, 1, 1, 0.200000003f, 1)
+    CASE(act_selu, 24, 1.05070102f, 4.20280409f, 0, 2.10140204f, 0.525350511f, -1.67056882f, 8.40560818f,
+        6.30420589f, 7.35490704f, 5.25350523f, -1.11133075f, 2.62675261f, 1.05070102f, 1.05070102f,
+        1.75809932f, 1.05070102f, 1.05070102f, 0.0875305682f, 1.05070102f, 1.05070102f, 1.05070102f,
+        1.05070102f, 0.64676863f, 1.05070102f)
+    CASE(act_celu, 24, 1, 4, 0, 2, 0.5f, -1.55373967f, 8, 6, 7, 5, -0.786938667f, 2.5f, 1, 1, 1, 1, 1,
+        0.223130167f, 1, 1, 1, 1, 0.606530666f, 1)
+    CASE(act_mish, 24, 0.865098476f, 3.99741268f, 0, 1.943959f, 0.375245243f, -0.145647451f, 8,
+        5.99992704f, 6.99998903f, 4.99955225f, -0.30340144f, 2.47139239f, 1.04903615f, 1.00443304f,
+        0.600000024f, 1.06931782f, 0.886424422f, -0.0933931172f, 1.00000337f, 1.0001334f, 1.00002156f, 1.0008f,
+        0.0592167564f, 1.04112935f)
+    CASE(act_soft_sign, 24, 0.5f, 0.800000012f, 0, 0.666666687f, 0.333333343f, -0.75f, 0.888888896f,
+        0.857142866f, 0.875f, 0.833333313f, -0.5f, 0.714285731f, 0.25f, 0.0400000066f, 1, 0.111111119f,
+        0.444444478f, 0.0625f, 0.0123456791f, 0.0204081684f, 0.015625f, 0.0277777761f, 0.25f, 0.0816326737f)
+    CASE(act_squareplus, 24, 1.5f, 4.17944956f, 0.866025388f, 2.3228755f, 1.15138781f, 0.232050776f,
+        8.09267616f, 6.12249899f, 7.10555124f, 5.145751f, 0.5f, 2.77069068f, 0.75f, 0.958831429f, 0.5f,
+        0.877964497f, 0.638675034f, 0.0669873059f, 0.9886778f, 0.980384469f, 0.985362649f, 0.972455621f,
+        0.25f, 0.91099745f)
+    CASE(act_hard_tanh, 24, 1, 1, 0, 1, 0.5f, -1, 1, 1, 1, 1, -1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0)
+    CASE(act_hard_sigmoid, 24, 0.666666687f, 1, 0.5f, 0.833333373f, 0.583333373f, 0, 1, 1, 1, 1,
+        0.333333343f, 0.916666687f, 0.166666672f, 0, 0.166666672f, 0.166666672f, 0.166666672f, 0, 0, 0, 0,
+        0, 0.166666672f, 0.166666672f)
+    CASE(act_hard_silu, 24, 0.666666687f, 4, 0, 1.66666675f, 0.291666687f, -0, 8, 6, 7, 5, -0.333333343f,
+        2.29166675f, 0.833333373f, 1, 0.5f, 1.16666675f, 0.666666687f, 0, 1, 1, 1, 1, 0.166666672f,
+        1.33333337f)
+    CASE(act_sparse_plus, 24, 1, 4, 0.25f, 2, 0.5625f, 0, 8, 6, 7, 5, 0, 2.5f, 1, 1, 0.5f, 1, 0.75f, 0, 1,
+        1, 1, 1, 0, 1)
+    CASE(act_sparse_sigmoid, 24, 1, 1, 0.5f, 1, 0.75f, 0, 1, 1, 1, 1, 0, 1, 0.25f, 0, 0.5f, 0, 0.5f, 0, 0,
+        0, 0, 0, 0.25f, 0)
+    CASE(act_glu, 18, 0.5f, 3.52318811f, 0.499832332f, -2.99258232f, 1.88259006f, 4.62070894f, 0.5f,
+        0.880797029f, 0.25f, 0.419974506f, 0.999664664f, 0.997527421f, 0.000167611637f, -0.00739939744f,
+        0.268941432f, 0.924141824f, 1.37628365f, 0.350518554f)
     CASE(rows, 8, 7, 5, -1, 2.5f, 1, 4, 0, 2)
     NEAR(attention, 3, 1.06280684f, -87.0859299f, 8.86458778f)
     NEAR(attention_causal, 3, -3.37293983f, -163.188385f, 13.7621231f)
@@ -309,6 +365,7 @@ START_TEST(dropout)
 }
 END_TEST
 
+static hd no_halves(hd x) { return hd_glu(x, 0); }
 static hd no_rate(hd x) { return hd_dropout(hd_random_key(0), x, 1.5); }
 static hd odd_heads(hd x)
 {
@@ -337,6 +394,7 @@ START_TEST(refused)
         hd (*f)(hd);
         const char *words[3];
     } wrong[] = {
+        { no_halves, { "hd_glu", "axis 0 of f32[3,4]", "even" } },
         { no_rate, { "hd_dropout", "probability", "1.5" } },
         { odd_heads, { "keys have the batch and the d", "f32[1,1,2,6]", "attention" } },
         { odd_mask, { "mask", "bool[1,1,3,5]", "[1, 3, 2, 2]" } },

@@ -192,7 +192,7 @@ KINK1(relu, hd_relu) KINK1(elu, hd_elu) KINK1(sign, hd_sign) KINK1(floor, hd_flo
         KINK(reduce_min, hd_min(x[0], -1)) KINK(reduce_prod, hd_prod(x[0], -1)) KINK(sort, hd_sort(x[0], -1))
             KINK(cummax, hd_cummax(x[0], -1)) KINK(top_k, hd_nth(hd_top_k(x[0], 2, -1), 0))
                 KINK(logsumexp, hd_logsumexp(x[0], -1)) KINK(median, hd_median(x[0], -1)) KINK(relu6,
-                    hd_where(hd_ge(x[0], hd_c(6)), hd_c(6), hd_where(hd_gt(x[0], hd_c(0)), x[0], hd_c(0))))
+                    hd_relu6(x[0]))
                     KINK(leaky_relu, hd_where(hd_ge(x[0], hd_c(0)), x[0], hd_mul_c(x[0], 0.01)))
                         KINK(sinc, sinc(x[0])) KINK(norm, hd_sqrt(hd_sum(hd_mul(x[0], x[0]), -1)))
                             KINK(std, hd_std(x[0], -1))
