@@ -129,6 +129,27 @@ static hd correlated_shorter(hd x) { return hd_correlate(four(), six(x), .overla
 static hd turned(void) { return hd_complex(four(), hd_flip(four(), 0)); }
 static hd correlated_complex(hd x) { return hd_imag(hd_correlate(hd_cast(six(x), HD_C64), turned())); }
 static hd parabola(hd x) { return hd_polyfit(hd_iota(HD_F32, 0, 4), hd_index(x, 0, 0), 2); }
+static hd decades(hd x) { return hd_log10(hd_maximum_c(x, 0.1)); }
+static hd more(hd x) { return hd_fmax(x, hd_flip(x, 1)); }
+static hd less(hd x) { return hd_fmin(x, hd_flip(x, 1)); }
+static hd step_up(hd x) { return hd_heaviside(x, hd_c(0.25)); }
+static hd near_flip(hd x) { return hd_cast(hd_isclose(x, hd_flip(x, 1), 0.5, 0.75), HD_F32); }
+static hd all_near(hd x)
+{
+    hd all = hd_stack(
+        0, hd_allclose(x, x, 0, 0), hd_allclose(x, hd_add_c(x, 1), 0, 0.5), hd_allclose(x, x, 0, 1));
+    return hd_cast(all, HD_F32);
+}
+static hd numbers(hd x)
+{
+    return hd_nan_to_num(hd_div(x, hd_mul(x, hd_sign(hd_sub_c(hd_abs(x), 1)))));
+}
+static hd average(hd x) { return hd_average(x, four(), 1); }
+static hd average_each(hd x) { return hd_average(x, hd_add_c(hd_abs(x), 1), 0); }
+static hd binned(hd x)
+{
+    return hd_digitize(x, hd_lit_n(HD_F32, HD_INTS(4), (const float[]){ -1, 0.5f, 2.5f, 7 }));
+}
 static hd lines(hd x) { return hd_polyfit(hd_iota(HD_F32, 0, 3), x, 1); }
 
 static const struct {
@@ -174,6 +195,21 @@ static const struct {
     CASE(along, 2, { 3, 3 }, { 5, 5, 7, -2.5f, 5.5f, 11.5f, 12, 11, 13.5f })
     CASE(along_0, 1, { 4 }, { 8.5f, 6, 7, 10.5f })
     CASE(put, 2, { 3, 4 }, { 9, 4, 0, 2, 0.5f, -3, 8, 8, 7, 7, -1, 2.5f })
+    CASE(decades, 2, { 3, 4 }, { 0, 0.60206002f, -1, 0.30103001f, -0.30103001f, -1, 0.90309f, 0.778151274f,
+        0.845098078f, 0.69897002f, -1, 0.39794004f })
+    NANS(more, 2, { 3, 4 }, { 2, 4, 4, 2, 0.5f, 8, 8, 0.5f, 7, -1, -1, 7 })
+    NANS(less, 2, { 3, 4 }, { 1, 4, 4, 1, 0.5f, -3, -3, 0.5f, 2.5f, -1, -1, 2.5f })
+    NANS(step_up, 2, { 3, 4 }, { 1, 1, NAN, 1, 1, 0, 1, NAN, 1, NAN, 0, 1 })
+    CASE(step_up, 2, { 3, 4 }, { 1, 1, 0.25f, 1, 1, 0, 1, 1, 1, 1, 0, 1 })
+    CASE(near_flip, 2, { 3, 4 }, { 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0 })
+    NANS(near_flip, 2, { 3, 4 }, { 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0 })
+    CASE(all_near, 1, { 3 }, { 1, 0, 1 })
+    NANS(all_near, 1, { 3 }, { 0, 0, 0 })
+    CASE(numbers, 2, { 3, 4 }, { 3.40282347e+38f, 1, 0, 1, -1, 1, 1, 1, 1, 1, 3.40282347e+38f, 1 })
+    NANS(numbers, 2, { 3, 4 }, { 3.40282347e+38f, 1, 0, 1, -1, 1, 1, 0, 1, 0, 3.40282347e+38f, 1 })
+    CASE(average, 1, { 3 }, { -0.400000006f, 11.4000006f, 1.60000002f })
+    CASE(average_each, 1, { 4 }, { 5.10869551f, 2.5333333f, 5.83333349f, 4.20370388f })
+    CASE(binned, 2, { 3, 4 }, { 2, 3, 1, 2, 2, 0, 4, 3, 4, 3, 1, 3 })
     CASE(lexsort, 1, { 4 }, { 3, 1, 2, 0 })
     CASE(segment_prod, 2, { 4, 4 }, { 0.5f, -3, 8, 6, 1, 1, 1, 1, 7, 20, 0, 5, 1, 1, 1, 1 })
     CASE(segment_max, 2, { 4, 4 }, { 0.5f, -3, 8, 6, -INFINITY, -INFINITY, -INFINITY, -INFINITY, 7, 5, 0,
@@ -221,6 +257,7 @@ START_TEST(values)
                 got[j] = whole ? ((const int *)data)[j] : (double)((const float *)data)[j];
             for (int j = 0; j < hd_array_size(y); j++)
                 ck_assert_msg(got[j] == (double)cases[i].want[j] ||
+                        (isnan(got[j]) && isnan(cases[i].want[j])) ||
                         fabs(got[j] - (double)cases[i].want[j]) <= 1e-6 * fmax(1, fabs(got[j])),
                     "%s: element %d is %.9g, not %.9g, on %s", cases[i].name, j, got[j],
                     (double)cases[i].want[j], devices[k]);
