@@ -176,10 +176,10 @@ hd hd_squareplus(hd x, double b)
 hd hd_glu(hd x, int axis)
 {
     static const char what[] = "hd_glu";
+    int a;
     OP(hd_glu);
-    Ref r = float_ref(what, rank_ref(what, x, 1) ? x : HD_NIL);
-    int a = r ? axis_of(what, axis, typ(r)->rank) : -1;
-    if (a < 0)
+    Ref r = axis_ref(what, x, axis, &a);
+    if (!r || !float_ref(what, x))
         return HD_NIL;
     const int64_t n = typ(r)->dim[a];
     if (n % 2)

@@ -22,23 +22,17 @@ hd hd_log10(hd x)
     return r ? sym_of(Mul(Log(r), Like(r, 0.43429448190325182765))) : HD_NIL; /* 1 / log(10) */
 }
 
-hd hd_fmax(hd x, hd y)
+/* x where it is more (op: OP_gt) or less than y, or y is nan; else y. */
+static hd extreme(const char *what, hd x, hd y, Op op)
 {
     Ref r[2];
-    OP(hd_fmax);
-    if (!floats("hd_fmax", x, y, r))
+    if (!floats(what, x, y, r))
         return HD_NIL;
-    return sym_of(choose(Or(Gt(r[0], r[1]), is_nan(r[1])), r[0], r[1]));
+    return sym_of(choose(Or(bin(op, r[0], r[1]), is_nan(r[1])), r[0], r[1]));
 }
 
-hd hd_fmin(hd x, hd y)
-{
-    Ref r[2];
-    OP(hd_fmin);
-    if (!floats("hd_fmin", x, y, r))
-        return HD_NIL;
-    return sym_of(choose(Or(Lt(r[0], r[1]), is_nan(r[1])), r[0], r[1]));
-}
+hd hd_fmax(hd x, hd y) { OP(hd_fmax); return extreme("hd_fmax", x, y, OP_gt); }
+hd hd_fmin(hd x, hd y) { OP(hd_fmin); return extreme("hd_fmin", x, y, OP_lt); }
 
 hd hd_heaviside(hd x, hd at_zero)
 {
