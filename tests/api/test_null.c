@@ -267,7 +267,7 @@ static hd_array *const *const *v_VARS(int k)
 static const hd_array_pair *v_APAIRS(int k)
 {
     static hd_array_pair list[MANY + 1];
-    static char key[MANY][8];
+    static char key[MANY][16];
     for (int i = 0; i < MANY; i++) {
         snprintf(key[i], sizeof key[i], "k%d", i);
         list[i] = (hd_array_pair){ k == 2 ? NULL : key[i], k == 3 ? NULL : i ? hd_keep(leaf) : kept() };
@@ -323,7 +323,7 @@ static const hd *v_INDICES(int k)
 static const hd_pair *v_PAIRS(int k)
 {
     static hd_pair list[MANY + 1];
-    static char key[MANY][8];
+    static char key[MANY][16];
     for (int i = 0; i < MANY; i++) {
         snprintf(key[i], sizeof key[i], "k%d", i);
         list[i] = (hd_pair){ k == 2 ? NULL : key[i], k == 3 ? HD_NIL : arg[0] };
