@@ -202,17 +202,14 @@ static Ref split_reduce(const Machine *m, Op op, Ref x, Ints axes)
 
 /* ==================== reductions and products */
 
+/* The least integer of a dtype with a sign. */
+static int64_t least_signed(Dtype d) { return INT64_MIN >> (64 - 8 * (int)dtype_size(d)); }
+
 static Ref identity(Op op, const Type *t)
 {
     bool lo = op == OP_reduce_max, f = dtype_float((Dtype)t->dt),
          u = dtype_unsigned((Dtype)t->dt) || t->dt == DT_BOOL;
-    int bits = 8 * (int)dtype_size((Dtype)t->dt);
-    int64_t least = f || u ? 0 : -(int64_t)(1ull << (bits - 1)),
-            most = t->dt == DT_BOOL ? 1 :
-        u                           ? -1 :
-                                      ~least;
-    if (bits < 64 && !u && !f)
-        most = (1ll << (bits - 1)) - 1;
+    const int64_t least = u ? 0 : least_signed((Dtype)t->dt), most = t->dt == DT_BOOL ? 1 : ~least;
     switch (op) {
     case OP_reduce_prod: return Full(*t, 1);
     case OP_reduce_and: return FullBits(*t, t->dt == DT_BOOL ? 1 : -1);
@@ -417,7 +414,7 @@ static Ref filling(const Type *t)
     bool s = dtype_signed((Dtype)t->dt);
     return FullBits(*t,
         t->dt == DT_BOOL ? 1 :
-            s            ? -(int64_t)(1ull << (8 * dtype_size((Dtype)t->dt) - 1)) :
+            s            ? least_signed((Dtype)t->dt) :
                            -1);
 }
 
